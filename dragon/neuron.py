@@ -1,0 +1,34 @@
+"""Base of element-wise layers: one bottom, one top of the same shape, in place or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import Layer
+from dragon.storage import Array
+
+__all__ = ["Neuron"]
+
+
+class Neuron(Layer):
+    """A subclass gives the function and its derivative; in place, `x` is `y` by the time of `gradient`."""
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if top[0] is not bottom[0]:
+            top[0].reshape(bottom[0].shape)
+
+    def activate(self, x: Array, out: Array) -> None:
+        """Write y = f(x) into `out`, which may be `x`."""
+        raise NotImplementedError
+
+    def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
+        """Write dx into `out`, which may be `dy`."""
+        raise NotImplementedError
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.activate(bottom[0].data, top[0].data)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            self.gradient(bottom[0].data, top[0].data, top[0].diff, bottom[0].diff)

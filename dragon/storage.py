@@ -1,0 +1,138 @@
+"""One logical array, kept in several places at once.
+
+A Storage is flat. Its plain copy is host memory; an engine may attach further copies (oneDNN memory in a blocked
+layout, a CuPy array). The storage records which copies are newest and converts on demand, so that a reader of the
+host copy never sees an old value and an engine never recomputes what nobody changed.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+__all__ = ["HOST", "Array", "Copy", "Storage", "Where"]
+
+Array = NDArray[Any]
+HOST = "host"
+
+
+class Copy(Protocol):
+    """A copy of a storage outside plain host memory, owned by an engine."""
+
+    def to_host(self, host: Array) -> None:
+        """Write the value into the flat host array."""
+
+    def from_host(self, host: Array) -> None:
+        """Take the value from the flat host array."""
+
+
+class Where:
+    """Where the net that a blob belongs to computes at this moment.
+
+    `view` is None while arrays are to be host arrays. An engine with arrays of its own sets it for the duration of
+    a run, so that the same layer code sees that engine's arrays.
+    """
+
+    __slots__ = ("view",)
+
+    def __init__(self) -> None:
+        self.view: Any = None
+
+
+class Storage:
+    """A flat array of `count` elements of `dtype`; memory is asked for at the first use and is zero."""
+
+    __slots__ = ("__weakref__", "_copies", "_fresh", "_host", "count", "dtype")
+
+    def __init__(self, count: int = 0, dtype: DTypeLike = np.float32) -> None:
+        self.count = count
+        self.dtype = np.dtype(dtype)
+        self._host: Array | None = None
+        self._copies: dict[str, Copy] = {}
+        self._fresh: set[str] = {HOST}
+
+    def _ensure_host(self) -> Array:
+        if self._host is None:
+            self._host = np.zeros(self.count, self.dtype)
+        return self._host
+
+    def read(self) -> Array:
+        """The host copy with the newest value, for reading only."""
+        host = self._ensure_host()
+        if HOST not in self._fresh:
+            self._copies[next(iter(self._fresh))].to_host(host)
+            self._fresh.add(HOST)
+        return host
+
+    def write(self) -> Array:
+        """The host copy with the newest value, which from now on is the only newest one."""
+        host = self.read()
+        if len(self._fresh) > 1:
+            self._fresh = {HOST}
+        return host
+
+    def overwrite(self) -> Array:
+        """The host copy for a caller that replaces all of it: the old value is not fetched."""
+        self._fresh = {HOST}
+        return self._ensure_host()
+
+    def attach(self, place: str, copy: Copy) -> None:
+        """Let `copy` hold this storage's value at `place`; it starts out stale. An older copy there is dropped."""
+        if place in self._copies:
+            self.detach(place)
+        self._copies[place] = copy
+
+    def detach(self, place: str) -> None:
+        """Forget the copy at `place`, after saving its value if it is the only newest one."""
+        if place in self._copies:
+            if self._fresh == {place}:
+                self.read()
+            self._fresh.discard(place)
+            del self._copies[place]
+
+    def copy_at(self, place: str) -> Copy | None:
+        return self._copies.get(place)
+
+    def is_fresh(self, place: str) -> bool:
+        return place in self._fresh
+
+    def sync(self, place: str) -> Copy:
+        """The copy at `place`, brought up to date."""
+        copy = self._copies[place]
+        if place not in self._fresh:
+            copy.from_host(self.read())
+            self._fresh.add(place)
+        return copy
+
+    def wrote(self, place: str) -> None:
+        """The copy at `place` has just been computed: it alone is newest."""
+        self._fresh = {place}
+
+    @property
+    def held(self) -> bool:
+        """Whether somebody keeps a view of the host copy and may write or read it without asking."""
+        return self._host is not None and sys.getrefcount(self._host) > _UNHELD
+
+    def resize(self, count: int) -> None:
+        """Hold at least `count` elements. Growing keeps the old elements in front, as Caffe's users rely on."""
+        if count <= self.count:
+            return
+        old = self.read() if self._host is not None or self._copies else None
+        self._copies.clear()
+        self._fresh = {HOST}
+        self._host = None
+        self.count = count
+        if old is not None:
+            self._ensure_host()[: old.size] = old
+
+
+def _unheld() -> int:
+    probe = Storage(1)
+    probe._ensure_host()
+    return sys.getrefcount(probe._host)
+
+
+_UNHELD = _unheld()

@@ -1,0 +1,17 @@
+"""The array library of an array: NumPy, or CuPy for arrays on a GPU."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+__all__ = ["xp_of"]
+
+
+def xp_of(array: Any) -> Any:
+    """`numpy` or `cupy`, whichever `array` belongs to. Never imports CuPy: an array of its shows it is there."""
+    if isinstance(array, np.ndarray):
+        return np
+    return sys.modules.get("cupy", np)

@@ -1,0 +1,40 @@
+"""ReLU: y = max(x, 0) + negative_slope * min(x, 0)."""
+
+from __future__ import annotations
+
+from dragon.layer import register
+from dragon.neuron import Neuron
+from dragon.storage import Array
+from dragon.xp import xp_of
+
+__all__ = ["ReLU", "relu", "relu_backward"]
+
+
+def relu(x: Array, slope: float, out: Array) -> None:
+    """Write the activation of `x` into `out`, which may be `x`."""
+    xp = xp_of(x)
+    if slope == 0:
+        xp.maximum(x, 0, out=out)
+    else:
+        out[...] = xp.where(x > 0, x, x * x.dtype.type(slope))
+
+
+def relu_backward(y: Array, dy: Array, slope: float, out: Array) -> None:
+    """Write dx into `out`. `y` may be the input or the output: their signs agree for slope >= 0."""
+    xp = xp_of(dy)
+    xp.multiply(dy, xp.where(y > 0, dy.dtype.type(1), dy.dtype.type(slope)), out=out)
+
+
+@register()
+class ReLU(Neuron):
+    type = "ReLU"
+
+    @property
+    def slope(self) -> float:
+        return self.param.relu_param.negative_slope
+
+    def activate(self, x: Array, out: Array) -> None:
+        relu(x, self.slope, out)
+
+    def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
+        relu_backward(x, dy, self.slope, out)
