@@ -27,10 +27,15 @@ lint: setup
 demo: setup
 	$(BIN)/dragon demo --dir $(DEMO_DIR)
 
-# The generator is pinned: its output loads on every protobuf runtime from 6.31 to 7.x.
-proto: setup
-	$(BIN)/python -m pip install --quiet grpcio-tools==1.75.1
-	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=proto --pyi_out=proto proto/dragon.proto
+# The generator is pinned: its output loads on every protobuf runtime from 6.31 to 7.x. It lives in an environment
+# of its own, since it asks for an older runtime than the one we test with.
+proto: .venv-proto/ready
+	.venv-proto/bin/python -m grpc_tools.protoc -Iproto --python_out=proto --pyi_out=proto proto/dragon.proto
+
+.venv-proto/ready:
+	$(PYTHON) -m venv .venv-proto
+	.venv-proto/bin/python -m pip install --quiet --disable-pip-version-check grpcio-tools==1.75.1
+	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-proto build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
