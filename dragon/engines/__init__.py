@@ -1,0 +1,69 @@
+"""Engines: how a net is run. `make_executor` chooses one for a net; an engine is a property of a net."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from dragon.engines.base import Executor, Options
+from dragon.errors import EngineError, nearest
+
+if TYPE_CHECKING:
+    from dragon.net import Net
+
+__all__ = ["ENGINES", "Executor", "Options", "default_engine", "make_executor", "set_default_engine"]
+
+ENGINES = ("auto", "numpy", "onednn", "cuda")
+
+log = logging.getLogger("dragon")
+_default: str | None = None
+_noticed: set[str] = set()
+
+
+def set_default_engine(name: str | None) -> None:
+    """The engine for nets that are not told one (`set_mode_cpu`, `--engine`); None returns to DRAGON_ENGINE or auto."""
+    global _default
+    if name is not None:
+        _check(name)
+    _default = name
+
+
+def default_engine() -> str:
+    """The engine of a net that was not told one."""
+    return _default or _check(os.environ.get("DRAGON_ENGINE", "auto") or "auto")
+
+
+def _check(name: str) -> str:
+    if name not in ENGINES:
+        raise EngineError(f'unknown engine "{name}"{nearest(name, ENGINES)}; known: {", ".join(ENGINES)}')
+    return name
+
+
+def _notice(message: str) -> None:
+    """One line, once in a process."""
+    if message not in _noticed:
+        _noticed.add(message)
+        log.warning(message)
+
+
+def make_executor(name: str | None, net: Net, options: Options | None = None) -> Executor:
+    """The executor of `net` for an engine name. EngineError when an engine asked for by name is not available."""
+    options = options or Options()
+    wanted = _check(name) if name else default_engine()
+    if wanted == "cuda":
+        from dragon.engines.cuda import CudaExecutor
+
+        return CudaExecutor(net, options)
+    if wanted in ("auto", "onednn"):
+        try:
+            from dragon.engines.onednn import OneDNNExecutor
+
+            return OneDNNExecutor(net, options)
+        except EngineError as error:
+            if wanted == "onednn":
+                raise
+            _notice(f"the NumPy engine is used: {error}")
+    from dragon.engines.numpy_engine import NumpyExecutor
+
+    return NumpyExecutor(net, options)

@@ -1,0 +1,194 @@
+"""A dataset folder: two LMDBs, the mean image and `dataset.json`, which says what the pixels are.
+
+cifar10/dataset.json  cifar10_train_lmdb/  cifar10_test_lmdb/  mean.binaryproto
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragon.data.datum import decode_batch, encode_datum
+from dragon.data.lmdb_io import LmdbReader, write_lmdb
+from dragon.data.mean import mean_of_images, read_mean, write_mean
+from dragon.data.progress import Progress, silent
+from dragon.errors import DataError
+from dragon.files import write_atomically
+
+__all__ = ["Dataset", "Kind", "Split", "dataset_label", "open_dataset", "write_dataset"]
+
+_DESCRIPTION = "dataset.json"
+_UNKNOWN = "unlabelled data"
+_CHUNK = 1000
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a dataset is: `label` for people, `prefix` of its folders, sizes, and the digits of an LMDB key."""
+
+    label: str
+    prefix: str
+    train: int
+    test: int
+    shape: tuple[int, int, int]
+    key_digits: int = 5
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def description(self) -> dict[str, Any]:
+        """What `dataset.json` holds; two folders with the same description hold the same records."""
+        return {
+            "label": self.label,
+            "train": self.train,
+            "test": self.test,
+            "shape": list(self.shape),
+            **self.facts,
+        }
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images (N, C, H, W) uint8 and labels (N,) uint8, in the order of their records."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+    def digest(self) -> str:
+        """SHA-256 over label and image bytes, record by record: that of CIFAR-10's own binary files joined."""
+        total = hashlib.sha256()
+        for start in range(0, len(self.labels), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            pixels = self.images[part].reshape(len(self.labels[part]), -1)
+            total.update(np.concatenate([self.labels[part, None], pixels], axis=1).tobytes())
+        return total.hexdigest()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A complete dataset folder; `written` names what this call made, the rest was there already."""
+
+    label: str
+    folder: Path
+    train: Path
+    test: Path
+    mean: Path
+    train_count: int
+    test_count: int
+    written: tuple[str, ...]
+
+
+def open_dataset(folder: str | os.PathLike[str], kind: Kind) -> Dataset | None:
+    """The dataset in `folder` if it is complete, else None. Raises DataError if the folder holds another one."""
+    paths = _paths(Path(folder), kind)
+    if not paths[0].parent.exists() or _missing(paths, kind):
+        return None
+    return _dataset(paths, kind, ())
+
+
+def write_dataset(
+    folder: str | os.PathLike[str],
+    kind: Kind,
+    load: Callable[[], tuple[Split, Split]],
+    progress: Progress = silent,
+) -> Dataset:
+    """Complete `folder`: call `load` for (train, test) and write what is missing, each product in one step.
+
+    What is there already is kept after a check of its number of records. Raises DataError.
+    """
+    root = Path(folder)
+    paths = _paths(root, kind)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        missing = _missing(paths, kind)
+        if missing:
+            train, test = load()
+            # The description comes before the records, so that none can ever be read without its label.
+            write_atomically(root / _DESCRIPTION, json.dumps(kind.description(), indent=2).encode() + b"\n")
+            for path, split in zip(paths[:2], (train, test), strict=True):
+                if path.name in missing:
+                    _write_split(path, split, kind, progress)
+            if paths[2].name in missing:
+                write_mean(paths[2], mean_of_images(train.images))
+    except OSError as error:
+        raise DataError(f'dataset folder "{root}" cannot be written: {error.strerror or error}') from None
+    return _dataset(paths, kind, missing)
+
+
+def dataset_label(source: str | os.PathLike[str]) -> str:
+    """What the records of an LMDB are, for printing beside results: "CIFAR-10", "synthetic", "unlabelled data"."""
+    path = Path(source)
+    for folder in (path, path.parent):
+        try:
+            label = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))["label"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        return str(label)
+    return "synthetic" if path.name.startswith("synthetic_") else _UNKNOWN
+
+
+def _paths(root: Path, kind: Kind) -> tuple[Path, Path, Path]:
+    return root / f"{kind.prefix}_train_lmdb", root / f"{kind.prefix}_test_lmdb", root / "mean.binaryproto"
+
+
+def _dataset(paths: tuple[Path, Path, Path], kind: Kind, written: tuple[str, ...]) -> Dataset:
+    return Dataset(kind.label, paths[0].parent, *paths, kind.train, kind.test, written)
+
+
+def _missing(paths: tuple[Path, Path, Path], kind: Kind) -> tuple[str, ...]:
+    """Names of the products still to write; a product that is there but not as described is an error."""
+    description = paths[0].parent / _DESCRIPTION
+    if description.exists():
+        try:
+            found = json.loads(description.read_text(encoding="utf-8"))
+        except ValueError:
+            raise DataError(f'"{description}" is damaged: remove the folder and run again') from None
+        if found != kind.description():
+            wanted = json.dumps(kind.description())
+            raise DataError(
+                f'"{paths[0].parent}" holds another dataset: {json.dumps(found)}, expected {wanted}; choose another folder'
+            )
+    for path, count in zip(paths[:2], (kind.train, kind.test), strict=True):
+        if path.exists():
+            with LmdbReader(path) as reader:
+                if len(reader) != count:
+                    raise DataError(
+                        f'"{path}" holds {len(reader)} records, expected {count}: remove it and run again'
+                    )
+    if paths[2].exists() and read_mean(paths[2]).shape != kind.shape:
+        raise DataError(
+            f'"{paths[2]}" has shape {read_mean(paths[2]).shape}, expected {kind.shape}: remove it and run again'
+        )
+    return tuple(path.name for path in paths if not path.exists())
+
+
+def _write_split(path: Path, split: Split, kind: Kind, progress: Progress) -> None:
+    total = len(split.labels)
+
+    def records() -> Iterator[tuple[bytes, bytes]]:
+        for i in range(total):
+            if i % _CHUNK == 0:
+                progress(path.name, i, total)
+            yield f"{i:0{kind.key_digits}d}".encode(), encode_datum(split.images[i], int(split.labels[i]))
+
+    def check(written: Path) -> None:
+        if read_split(written).digest() != split.digest():
+            raise DataError(f'"{path}" cannot be written: what was read back differs')
+
+    write_lmdb(path, records(), check)
+    progress(path.name, total, total)
+
+
+def read_split(path: str | os.PathLike[str]) -> Split:
+    """Every record of an LMDB of uint8 images of one shape. Raises DataError."""
+    with LmdbReader(path) as reader:
+        images, labels = decode_batch(reader.read(len(reader)), name=f'"{path}": record {{}}'.format)
+    if isinstance(images, list):
+        raise DataError(f'"{path}" has images of different shapes')
+    return Split(images, labels.astype(np.uint8))

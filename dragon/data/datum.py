@@ -1,0 +1,135 @@
+"""Caffe's Datum record: from and to arrays.
+
+A Datum holds one (channels, height, width) image as raw bytes, as floats, or as an encoded JPEG/PNG file, and one
+integer label. Encoded images come out in OpenCV's channel order, blue first, because nets were trained that way.
+"""
+
+from __future__ import annotations
+
+import enum
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+
+from dragon.errors import DataError
+from dragon.proto import dragon_pb2
+
+__all__ = ["Color", "decode_batch", "decode_image", "encode_datum"]
+
+Image = NDArray[Any]  # (C, H, W), uint8 or float32
+
+
+class Color(enum.Enum):
+    """Channels wanted from encoded images; raw Datums always keep theirs."""
+
+    AS_STORED = "as stored"
+    COLOR = "color"
+    GRAY = "gray"
+
+
+def encode_datum(image: Image, label: int) -> bytes:
+    """Serialise a (C, H, W) image: uint8 as bytes, float32 and float64 as float_data. Raises DataError."""
+    if image.ndim != 3:
+        raise DataError(f"a Datum holds an image of shape (C, H, W), got {image.shape}")
+    channels, height, width = image.shape
+    datum = dragon_pb2.Datum(channels=channels, height=height, width=width, label=label)
+    if image.dtype == np.uint8:
+        datum.data = image.tobytes()
+    elif image.dtype.kind == "f":
+        datum.float_data.extend(image.astype(np.float32).ravel().tolist())
+    else:
+        raise DataError(f"a Datum holds uint8 or float values, got {image.dtype}")
+    serialised: bytes = datum.SerializeToString(deterministic=True)
+    return serialised
+
+
+def decode_image(content: bytes, color: Color = Color.AS_STORED) -> NDArray[np.uint8]:
+    """Decode a JPEG, PNG, ... file to (C, H, W) uint8: gray, BGR, or BGRA where it has alpha. Raises DataError."""
+    import PIL.Image
+
+    try:
+        with PIL.Image.open(io.BytesIO(content)) as image:
+            pixels = np.asarray(image.convert(_wanted_mode(image.mode, color)))
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+        raise DataError(f"the encoded image cannot be read: {error}") from None
+    if pixels.ndim == 2:
+        return pixels[np.newaxis]
+    blue_first = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
+    return np.ascontiguousarray(blue_first.transpose(2, 0, 1))
+
+
+def _wanted_mode(stored: str, color: Color) -> str:
+    if color is Color.GRAY:
+        return "L"
+    if color is Color.COLOR:
+        return "RGB"
+    if stored in ("1", "L"):
+        return "L"
+    return "RGBA" if stored in ("RGBA", "LA", "PA") else "RGB"
+
+
+def decode_batch(
+    records: Sequence[bytes],
+    color: Color = Color.AS_STORED,
+    name: Callable[[int], str] = "record {}".format,
+) -> tuple[Image | list[Image], NDArray[np.float32]]:
+    """Decode serialised Datums to images (N, C, H, W) and labels (N,).
+
+    Images of one shape come as one array, read-only where it is a view of the records; images of different shapes as
+    a list of (C, H, W) arrays. `name(i)` words record i in messages. Raises DataError for a damaged record.
+    """
+    datums = [_parse(record, name, i) for i, record in enumerate(records)]
+    labels = np.array([datum.label for datum in datums], np.float32)
+    raw = _join_raw(datums)
+    if raw is not None:
+        return raw, labels
+    images = [_image(datum, color, name, i) for i, datum in enumerate(datums)]
+    if len({(image.shape, image.dtype) for image in images}) == 1:
+        return np.stack(images), labels
+    return images, labels
+
+
+def _parse(record: bytes, name: Callable[[int], str], i: int) -> dragon_pb2.Datum:
+    try:
+        return dragon_pb2.Datum.FromString(record)
+    except DecodeError:
+        raise DataError(f"{name(i)} is not a Datum ({len(record)} bytes that do not parse)") from None
+
+
+def _join_raw(datums: Sequence[dragon_pb2.Datum]) -> NDArray[np.uint8] | None:
+    """The usual case in one copy: plain bytes of one shape. None where that is not so."""
+    if not datums:
+        return None
+    shape = (datums[0].channels, datums[0].height, datums[0].width)
+    size = shape[0] * shape[1] * shape[2]
+    pixels = [datum.data for datum in datums]
+    if size <= 0 or any(len(p) != size for p in pixels):
+        return None
+    if any(d.encoded or (d.channels, d.height, d.width) != shape for d in datums):
+        return None
+    return np.frombuffer(b"".join(pixels), np.uint8).reshape(len(datums), *shape)
+
+
+def _image(datum: dragon_pb2.Datum, color: Color, name: Callable[[int], str], i: int) -> Image:
+    if datum.encoded:
+        try:
+            return decode_image(datum.data, color)
+        except DataError as error:
+            raise DataError(f"{name(i)}: {error}") from None
+    shape = (datum.channels, datum.height, datum.width)
+    if min(shape) <= 0:
+        raise DataError(f"{name(i)} is a damaged Datum: its shape is {shape}")
+    size = shape[0] * shape[1] * shape[2]
+    if datum.data:
+        values: Image = np.frombuffer(datum.data, np.uint8)
+    else:
+        values = np.fromiter(datum.float_data, np.float32)
+    if values.size != size:
+        raise DataError(
+            f"{name(i)} is a damaged Datum: shape {shape} needs {size} values, it holds {values.size}"
+        )
+    return values.reshape(shape)

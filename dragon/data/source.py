@@ -1,0 +1,47 @@
+"""Opening the `source` of a data_param with the backend that the prototxt names."""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+
+from dragon.data.lmdb_io import LmdbReader
+from dragon.errors import DataError
+from dragon.proto import dragon_pb2
+
+__all__ = ["RecordReader", "open_source"]
+
+
+class RecordReader(Protocol):
+    """Records in a fixed order, wrapping around; `position` is the index of the next one."""
+
+    path: str
+    position: int
+
+    def __len__(self) -> int: ...
+
+    def read(self, count: int) -> list[bytes]: ...
+
+    def seek(self, position: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def open_source(path: str | os.PathLike[str], backend: int) -> RecordReader:
+    """Reader for DataParameter's `source` and `backend`. Raises DataError, also if the folder is of the other kind."""
+    folder = os.fspath(path)
+    if backend == dragon_pb2.DataParameter.LMDB:
+        if os.path.isfile(os.path.join(folder, "CURRENT")):
+            raise DataError(
+                f'"{folder}" is a LevelDB, the backend says LMDB: set data_param {{ backend: LEVELDB }}'
+            )
+        return LmdbReader(folder)
+    if os.path.isfile(os.path.join(folder, "data.mdb")):
+        raise DataError(
+            f'"{folder}" is an LMDB, the backend says LEVELDB (the default): set data_param {{ backend: LMDB }}'
+        )
+    if not os.path.isdir(folder):
+        raise DataError(f'LevelDB "{folder}" does not exist')
+    raise DataError(
+        f'"{folder}": LevelDB cannot be read yet; convert it to LMDB and set data_param {{ backend: LMDB }}'
+    )

@@ -1,0 +1,105 @@
+"""What every engine offers to a net and a solver."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dragon.errors import DragonError
+
+if TYPE_CHECKING:
+    from dragon.net import Net
+    from dragon.solvers.update import Updater
+
+__all__ = ["Executor", "LayerTime", "Options"]
+
+
+@dataclass
+class Options:
+    """What can be chosen about a run besides the engine."""
+
+    precision: str = "fp32"  # fp32 | bf16 | fp16
+    fuse: bool = True
+    threads: int | None = None  # None: as many as the process may use
+    device: int = 0
+    tf32: bool = False
+    verbose: bool = False
+
+
+@dataclass
+class LayerTime:
+    """Mean times of one layer in milliseconds, and in `note` where it ran (reference, fused into what)."""
+
+    name: str
+    type: str
+    forward_ms: float
+    backward_ms: float
+    note: str = ""
+
+
+class Executor(ABC):
+    """Runs one net. Values and gradients end up in the net's blobs, whatever happened in between."""
+
+    name: str = ""
+
+    def __init__(self, net: Net, options: Options) -> None:
+        self.net = net
+        self.options = options
+
+    @abstractmethod
+    def forward(self, start: int, end: int) -> float:
+        """Run layers start..end inclusive; the weighted sum of the losses they made."""
+
+    @abstractmethod
+    def backward(self, start: int, end: int) -> None:
+        """Run backward from layer `start` down to `end` inclusive."""
+
+    def clear_param_diffs(self) -> None:
+        """Set the gradients of learned blobs to zero."""
+        for param in self.net.learnable:
+            param.blob.diff_storage.overwrite()[...] = 0
+
+    def update(self, updater: Updater, rate: float, iteration: int) -> None:
+        """Apply one solver step to the learned blobs."""
+        updater.apply(rate, iteration)
+
+    def profile(self, iterations: int, backward: bool = True) -> list[LayerTime]:
+        """Mean time of each layer over `iterations` runs after one that is not counted."""
+        return measure_layers(self, iterations, backward)
+
+    def describe(self) -> list[str]:
+        """One line for each layer: how it runs. Empty when there is nothing to say."""
+        return []
+
+
+def measure_layers(executor: Executor, iterations: int, backward: bool) -> list[LayerTime]:
+    """Time each layer by itself, as `caffe time` does."""
+    net = executor.net
+    last = len(net.layers) - 1
+    forward = [0.0] * (last + 1)
+    back = [0.0] * (last + 1)
+
+    def clocked(run: Callable[[int, int], object], i: int) -> float:
+        begin = time.perf_counter()
+        run(i, i)
+        return (time.perf_counter() - begin) * 1e3
+
+    for n in range(iterations + 1):
+        for i in range(last + 1):
+            forward[i] += clocked(executor.forward, i) * (n > 0)
+        if backward:
+            for i in reversed(range(last + 1)):
+                back[i] += clocked(executor.backward, i) * (n > 0)
+    notes = executor.describe() or [""] * (last + 1)
+    return [
+        LayerTime(net.layer_names[i], layer.type, forward[i] / iterations, back[i] / iterations, notes[i])
+        for i, layer in enumerate(net.layers)
+    ]
+
+
+def renamed(error: DragonError, where: str) -> DragonError:
+    """The error, naming the layer if it does not yet."""
+    return error if where.split(" (")[0] in str(error) else type(error)(f"{where}: {error}")

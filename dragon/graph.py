@@ -1,0 +1,111 @@
+"""From the net as written to the net as run: layers of this phase only, and a Split wherever a blob has many readers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from dragon.errors import PrototxtError, nearest
+from dragon.proto import dragon_pb2 as pb
+
+__all__ = ["filter_net", "insert_splits", "rule_matches"]
+
+
+def rule_matches(rule: pb.NetStateRule, state: pb.NetState) -> bool:
+    """Whether `state` meets every condition that `rule` sets."""
+    if rule.HasField("phase") and rule.phase != state.phase:
+        return False
+    if rule.HasField("min_level") and state.level < rule.min_level:
+        return False
+    if rule.HasField("max_level") and state.level > rule.max_level:
+        return False
+    stages = set(state.stage)
+    return all(s in stages for s in rule.stage) and not any(s in stages for s in rule.not_stage)
+
+
+def filter_net(net: pb.NetParameter, state: pb.NetState) -> pb.NetParameter:
+    """A copy of `net` with the layers whose include and exclude rules admit `state`."""
+    kept = pb.NetParameter()
+    kept.CopyFrom(net)
+    del kept.layer[:]
+    for layer in net.layer:
+        if layer.include and layer.exclude:
+            raise PrototxtError(
+                f'layer "{layer.name}" ({layer.type}): give include rules or exclude rules, not both'
+            )
+        if layer.include:
+            wanted = any(rule_matches(rule, state) for rule in layer.include)
+        else:
+            wanted = not any(rule_matches(rule, state) for rule in layer.exclude)
+        if wanted:
+            kept.layer.add().CopyFrom(layer)
+    kept.state.CopyFrom(state)
+    return kept
+
+
+def insert_splits(net: pb.NetParameter) -> pb.NetParameter:
+    """A copy of `net` in which every blob has at most one reader.
+
+    A value is (layer index, top index): an in-place layer makes a new value of the same name. A loss weight counts as
+    a reader and moves to the first output of the split. Names are Caffe's, as weight files contain them.
+    """
+    newest: dict[str, tuple[int, int]] = {}
+    source: dict[tuple[int, int], tuple[int, int]] = {}
+    readers: Counter[tuple[int, int]] = Counter()
+    weight: dict[tuple[int, int], float] = {}
+    for i, layer in enumerate(net.layer):
+        for j, bottom in enumerate(layer.bottom):
+            if bottom not in newest:
+                raise PrototxtError(
+                    f'layer "{layer.name}" ({layer.type}): unknown bottom "{bottom}"{nearest(bottom, newest)}'
+                )
+            value = newest[bottom]
+            source[i, j] = value
+            readers[value] += 1
+        for j, top in enumerate(layer.top):
+            newest[top] = (i, j)
+            if j < len(layer.loss_weight) and layer.loss_weight[j]:
+                weight[i, j] = layer.loss_weight[j]
+                readers[i, j] += 1
+    out = pb.NetParameter()
+    out.CopyFrom(net)
+    del out.layer[:]
+    taken: Counter[tuple[int, int]] = Counter()
+    for i, layer in enumerate(net.layer):
+        copy = out.layer.add()
+        copy.CopyFrom(layer)
+        for j, bottom in enumerate(layer.bottom):
+            value = source[i, j]
+            if readers[value] > 1:
+                copy.bottom[j] = _split_blob(net.layer[value[0]].name, bottom, value[1], taken[value])
+                taken[value] += 1
+        for j, top in enumerate(layer.top):
+            if readers[i, j] > 1:
+                if (i, j) in weight:
+                    copy.loss_weight[j] = 0
+                    taken[i, j] = 1  # output 0 carries the loss
+                _add_split(out, layer.name, top, j, readers[i, j], weight.get((i, j)))
+    return out
+
+
+def _split_name(layer: str, blob: str, index: int) -> str:
+    return f"{blob}_{layer}_{index}_split"
+
+
+def _split_blob(layer: str, blob: str, index: int, output: int) -> str:
+    return f"{_split_name(layer, blob, index)}_{output}"
+
+
+def _add_split(
+    net: pb.NetParameter, layer: str, blob: str, index: int, outputs: int, loss_weight: float | None
+) -> None:
+    split = net.layer.add(name=_split_name(layer, blob, index), type="Split", bottom=[blob])
+    for k in range(outputs):
+        split.top.append(_split_blob(layer, blob, index, k))
+        if loss_weight is not None:
+            split.loss_weight.append(loss_weight if k == 0 else 0.0)
+
+
+def stages_of(text: str | Sequence[str]) -> list[str]:
+    """Stages from a list or from a comma-separated string."""
+    return [s for s in text.split(",") if s] if isinstance(text, str) else list(text)

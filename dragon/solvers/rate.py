@@ -1,0 +1,69 @@
+"""Learning-rate policies: fixed, step, exp, inv, multistep, poly, sigmoid, cosine; linear warm-up before any of them.
+
+fixed: base_lr; step: base_lr * gamma^floor(iter/stepsize); exp: base_lr * gamma^iter; inv: base_lr * (1 + gamma *
+iter)^-power; multistep: base_lr * gamma^(step values passed); poly: base_lr * (1 - iter/max_iter)^power; sigmoid:
+base_lr / (1 + exp(-gamma * (iter - stepsize))); cosine: Loshchilov & Hutter 2017, from base_lr to min_lr at max_iter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from dragon.errors import PrototxtError, nearest
+from dragon.proto import dragon_pb2 as pb
+
+__all__ = ["POLICIES", "check_policy", "current_step", "learning_rate"]
+
+
+def current_step(p: pb.SolverParameter, iteration: int) -> int:
+    """How many steps the step and multistep policies have taken by `iteration`."""
+    if p.lr_policy == "step":
+        return iteration // p.stepsize
+    if p.lr_policy == "multistep":
+        return sum(iteration >= value for value in p.stepvalue)
+    return 0
+
+
+def _stepped(p: pb.SolverParameter, i: int) -> float:
+    return p.base_lr * p.gamma ** current_step(p, i)
+
+
+def _cosine(p: pb.SolverParameter, i: int) -> float:
+    done = min(i / p.max_iter, 1.0)
+    return p.min_lr + (p.base_lr - p.min_lr) * (1 + math.cos(math.pi * done)) / 2
+
+
+def _sigmoid(p: pb.SolverParameter, i: int) -> float:
+    x = -p.gamma * (i - p.stepsize)
+    return p.base_lr / (1 + math.exp(x)) if x < 700 else 0.0
+
+
+POLICIES: dict[str, Callable[[pb.SolverParameter, int], float]] = {
+    "fixed": lambda p, i: p.base_lr,
+    "step": _stepped,
+    "exp": lambda p, i: p.base_lr * p.gamma**i,
+    "inv": lambda p, i: p.base_lr * (1 + p.gamma * i) ** -p.power,
+    "multistep": _stepped,
+    "poly": lambda p, i: p.base_lr * max(0.0, 1 - i / p.max_iter) ** p.power,
+    "sigmoid": _sigmoid,
+    "cosine": _cosine,
+}
+
+
+def check_policy(p: pb.SolverParameter) -> None:
+    """PrototxtError for an unknown policy or one whose settings are missing."""
+    if p.lr_policy not in POLICIES:
+        raise PrototxtError(f'unknown lr_policy "{p.lr_policy}"{nearest(p.lr_policy, POLICIES)}')
+    if p.lr_policy == "step" and p.stepsize <= 0:
+        raise PrototxtError(f"lr_policy step needs a positive stepsize, got {p.stepsize}")
+    if p.lr_policy in ("poly", "cosine") and p.max_iter <= 0:
+        raise PrototxtError(f"lr_policy {p.lr_policy} needs a positive max_iter, got {p.max_iter}")
+
+
+def learning_rate(p: pb.SolverParameter, iteration: int) -> float:
+    """The rate for update number `iteration` (from 0)."""
+    rate = POLICIES[p.lr_policy](p, iteration)
+    if iteration < p.warmup_iter:
+        rate *= p.warmup_start + (1 - p.warmup_start) * iteration / p.warmup_iter
+    return rate
