@@ -13,9 +13,10 @@ __all__ = ["NormSpec", "backward", "forward"]
 
 @dataclass(frozen=True)
 class NormSpec:
-    """Statistics, scale and shift are float32 of (C,) whatever the data's type; the variance is the biased one.
+    """Statistics, scale and shift are float32 of (C,) whatever the data's type.
 
-    With ``global_stats`` MEAN and VARIANCE are inputs and constants of the gradient.
+    The variance is the biased one. With ``global_stats`` MEAN and VARIANCE are inputs, and constants of the
+    gradient.
     """
 
     epsilon: float
@@ -47,7 +48,7 @@ def forward(
     training: bool = True,
     layer: str = "",
 ) -> Primitive:
-    """SRC, (SCALE), (SHIFT) -> DST, MEAN, VARIANCE, (WORKSPACE with relu); the statistics are inputs if global.
+    """SRC, (SCALE), (SHIFT) -> DST, MEAN, VARIANCE, (WORKSPACE with relu); global statistics are inputs.
 
     ``training`` asks for what backward needs; without it the batch's statistics are not handed out.
     """

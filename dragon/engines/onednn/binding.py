@@ -52,6 +52,8 @@ _P = c_void_p  # any handle: engine, stream, descriptor, primitive, attributes
 _OUT = POINTER(c_void_p)
 _DIMS = POINTER(c_int64)
 _WINDOW = [_DIMS] * 4  # strides, dilations, left padding, right padding
+_LRN = [c_int64, c_float, c_float, c_float]  # size, alpha, beta, k
+_NORM = [c_float, c_uint]  # epsilon, flags
 
 # name -> argument types, in the order of the header; all return a status unless named in _RESULTS
 _FUNCTIONS: dict[str, list[Any]] = {
@@ -68,7 +70,6 @@ _FUNCTIONS: dict[str, list[Any]] = {
     "memory_desc_query": [_P, c_int, c_void_p],
     "memory_desc_equal": [_P, _P],
     "memory_desc_get_size": [_P],
-    "data_type_size": [c_int],
     "memory_create": [_OUT, _P, _P, c_void_p],
     "memory_set_data_handle": [_P, c_void_p],
     "memory_destroy": [_P],
@@ -84,7 +85,6 @@ _FUNCTIONS: dict[str, list[Any]] = {
     "post_ops_append_binary": [_P, c_int, _P],
     "primitive_desc_query": [_P, c_int, c_int, c_void_p],
     "primitive_desc_query_md": [_P, c_int, c_int],
-    "primitive_desc_next_impl": [_P],
     "primitive_desc_destroy": [_P],
     "primitive_create": [_OUT, _P],
     "primitive_destroy": [_P],
@@ -97,16 +97,10 @@ _FUNCTIONS: dict[str, list[Any]] = {
     "eltwise_backward_primitive_desc_create": [_OUT, _P, c_int, _P, _P, _P, c_float, c_float, _P, _P],
     "softmax_forward_primitive_desc_create": [_OUT, _P, c_int, c_int, _P, _P, c_int, _P],
     "softmax_backward_primitive_desc_create": [_OUT, _P, c_int, _P, _P, _P, c_int, _P, _P],
-    "lrn_forward_primitive_desc_create": [
-        *[_OUT, _P, c_int, c_int, _P, _P, c_int64, c_float, c_float, c_float, _P]
-    ],
-    "lrn_backward_primitive_desc_create": [
-        *[_OUT, _P, c_int, _P, _P, _P, c_int64, c_float, c_float, c_float, _P, _P]
-    ],
-    "batch_normalization_forward_primitive_desc_create": [_OUT, _P, c_int, _P, _P, c_float, c_uint, _P],
-    "batch_normalization_backward_primitive_desc_create": [
-        *[_OUT, _P, c_int, _P, _P, _P, c_float, c_uint, _P, _P]
-    ],
+    "lrn_forward_primitive_desc_create": [_OUT, _P, c_int, c_int, _P, _P, *_LRN, _P],
+    "lrn_backward_primitive_desc_create": [_OUT, _P, c_int, _P, _P, _P, *_LRN, _P, _P],
+    "batch_normalization_forward_primitive_desc_create": [_OUT, _P, c_int, _P, _P, *_NORM, _P],
+    "batch_normalization_backward_primitive_desc_create": [_OUT, _P, c_int, _P, _P, _P, *_NORM, _P, _P],
     "prelu_forward_primitive_desc_create": [_OUT, _P, c_int, _P, _P, _P, _P],
     "prelu_backward_primitive_desc_create": [_OUT, _P, _P, _P, _P, _P, _P, _P, _P],
     "inner_product_forward_primitive_desc_create": [_OUT, _P, c_int, _P, _P, _P, _P, _P],
@@ -116,20 +110,16 @@ _FUNCTIONS: dict[str, list[Any]] = {
     "pooling_forward_primitive_desc_create": [_OUT, _P, c_int, c_int, _P, _P, *[_DIMS] * 5, _P],
     "pooling_backward_primitive_desc_create": [_OUT, _P, c_int, _P, _P, *[_DIMS] * 5, _P, _P],
     "get_effective_cpu_isa": [],
-    "set_primitive_cache_capacity": [c_int],
 }
 for _kind in ("convolution", "deconvolution"):
     _FUNCTIONS |= {
         f"{_kind}_forward_primitive_desc_create": [_OUT, _P, c_int, c_int, _P, _P, _P, _P, *_WINDOW, _P],
         f"{_kind}_backward_data_primitive_desc_create": [_OUT, _P, c_int, _P, _P, _P, *_WINDOW, _P, _P],
-        f"{_kind}_backward_weights_primitive_desc_create": [
-            *[_OUT, _P, c_int, _P, _P, _P, _P, *_WINDOW, _P, _P]
-        ],
+        f"{_kind}_backward_weights_primitive_desc_create": [_OUT, _P, c_int, *[_P] * 4, *_WINDOW, _P, _P],
     }
 
 _RESULTS: dict[str, Any] = {
     "memory_desc_get_size": c_size_t,
-    "data_type_size": c_size_t,
     "primitive_desc_query_md": c_void_p,
 }
 

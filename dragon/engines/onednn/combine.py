@@ -25,8 +25,8 @@ def binary(
 ) -> Primitive:
     """SRC, SRC_1 -> DST; src1 is broadcast along its dimensions of 1, and DST may be SRC.
 
-    ``runtime_scales`` lists the sources that a one-element float32 memory scales when the primitive runs, passed as
-    ``Arg.runtime_scale(source)``: a learning rate that changes needs no new primitive.
+    ``runtime_scales`` lists the sources that a one-element float32 memory, passed as
+    ``Arg.runtime_scale(source)``, scales at each run: a new learning rate needs no new primitive.
     """
     scaled = tuple(runtime_scales)
     return Primitive(

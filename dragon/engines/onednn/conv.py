@@ -17,10 +17,10 @@ __all__ = ["ConvSpec", "backward_data", "backward_weights", "forward"]
 
 @dataclass(frozen=True)
 class ConvSpec:
-    """Geometry of a convolution, or with ``transposed`` of a deconvolution; spatial tuples have 1 to 3 entries.
+    """Geometry of a convolution, or with ``transposed`` of a deconvolution, with 1 to 3 spatial axes.
 
-    ``src`` and ``dst`` are (N, C, spatial...). ``dilation`` counts from 1, as in a prototxt. ``dtype`` is that of
-    src, weights and dst; their gradients follow, but for diff_weights and biases, which stay float32.
+    ``src`` and ``dst`` are (N, C, spatial...). ``dilation`` counts from 1, as in a prototxt. ``dtype`` is
+    that of src, weights and dst; their gradients follow, but diff_weights and biases stay float32.
     """
 
     src: Shape
@@ -43,8 +43,8 @@ class ConvSpec:
     def host_weights(self, dtype: DataType = DataType.f32) -> MemoryDesc:
         """The Caffe blob's row-major bytes in oneDNN's logical order.
 
-        A convolution's blob is (outputs, inputs / groups, kernel), a deconvolution's (inputs, outputs / groups,
-        kernel), so the latter is the same tensor with two strides exchanged.
+        A convolution's blob is (outputs, inputs / groups, kernel). A deconvolution's is (inputs,
+        outputs / groups, kernel): the same tensor with two strides exchanged.
         """
         if not self.transposed:
             return MemoryDesc.plain(self.weights, dtype)
@@ -70,7 +70,7 @@ class ConvSpec:
         for axis, kernel in enumerate(self.kernel):
             covered = (narrow[axis + 2] - 1) * self.stride[axis] + (kernel - 1) * self.dilation[axis] + 1
             right.append(covered - wide[axis + 2] - self.pad[axis])
-        # A last column that no window reaches shows as a negative number; the sizes still agree with the pad given.
+        # A last column that no window reaches shows as a negative number; the floor rule drops it anyway.
         last = tuple(rest if self.transposed else max(rest, 0) for rest in right)
         return [dims(v) for v in (self.stride, tuple(d - 1 for d in self.dilation), self.pad, last)]
 

@@ -1,8 +1,8 @@
 """Element-wise functions, and PReLU, whose slopes are learned.
 
 oneDNN's formulas for x, with alpha and beta: relu max(x, 0) + alpha min(x, 0), elu alpha (e^x - 1) below 0,
-linear alpha x + beta, soft_relu log(1 + e^(alpha x)) / alpha, swish x sigmoid(alpha x), clip into [alpha, beta],
-pow alpha x^beta.
+linear alpha x + beta, soft_relu log(1 + e^(alpha x)) / alpha, swish x sigmoid(alpha x), pow alpha x^beta,
+clip into [alpha, beta].
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def backward(
     diff: MemoryDesc | None = None,
     layer: str = "",
 ) -> Primitive:
-    """SRC (or DST, for an algorithm of ``USES_DST``'s right side), DIFF_DST -> DIFF_SRC, which may be one memory."""
+    """SRC (DST for the algorithms that ``USES_DST`` maps to), DIFF_DST -> DIFF_SRC; may run in place."""
     diff = diff or data
     return Primitive(
         device,

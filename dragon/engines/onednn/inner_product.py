@@ -1,4 +1,4 @@
-"""Inner product over all dimensions but the first; a blocked source needs no reorder, its weights take that layout."""
+"""Inner product over all dimensions but the first; weights take the layout of a blocked source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["InnerProductSpec", "backward_data", "backward_weights", "forward"]
 
 @dataclass(frozen=True)
 class InnerProductSpec:
-    """``src`` is (N, K) or (N, C, spatial...); dst is (N, outputs); ``transposed``: the blob is (inputs, outputs)."""
+    """``src`` is (N, K) or (N, C, spatial...); the blob is (inputs, outputs) if ``transposed``."""
 
     src: Shape
     outputs: int

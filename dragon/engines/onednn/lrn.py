@@ -1,4 +1,4 @@
-"""Local response normalisation: x (k + alpha / n sum x^2)^-beta, n the values summed, as Caffe counts them."""
+"""Local response normalisation: x (k + alpha / n sum x^2)^-beta, n the number of values summed."""
 
 from __future__ import annotations
 

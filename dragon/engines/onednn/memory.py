@@ -1,4 +1,4 @@
-"""Engine and stream handles, memory descriptors (shape, type, layout) and memories (a descriptor and a buffer)."""
+"""Engine and stream, memory descriptors (shape, type, layout), and memories (a descriptor and its bytes)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Device:
 
     @property
     def native_bf16(self) -> bool:
-        """Whether the CPU multiplies bf16 itself (AVX-512 BF16 or newer); oneDNN otherwise emulates it slowly."""
+        """Whether the CPU multiplies bf16 itself (AVX-512 BF16 or newer) instead of emulating it slowly."""
         avx512_core_bf16 = 0xE7
         isa = int(library().get_effective_cpu_isa())
         return isa & avx512_core_bf16 == avx512_core_bf16
@@ -88,7 +88,7 @@ class MemoryDesc:
     @staticmethod
     def channels_last(shape: Shape, dtype: DataType = DataType.f32) -> MemoryDesc:
         """(N, C, spatial...) with the channel as the fastest index."""
-        n, c, *space = shape
+        _, c, *space = shape
         inner = tuple(prod(space[i + 1 :]) * c for i in range(len(space)))
         return MemoryDesc.plain(shape, dtype, (prod(space) * c, 1, *inner))
 
@@ -149,7 +149,7 @@ class MemoryDesc:
         return hash((self.dims, self.dtype))
 
     def __repr__(self) -> str:
-        """As oneDNN writes layouts: outer order by stride, upper case for blocked, then the blocks: aBcd16b."""
+        """As oneDNN writes layouts: axes by stride, upper case where blocked, then the blocks: aBcd16b."""
         shape = "x".join(map(str, self.dims))
         if self.is_any:
             return f"{shape} {self.dtype.name} any"
@@ -204,9 +204,7 @@ class Memory:
     def wrap(device: Device, array: NDArray[Any], dtype: DataType = DataType.f32) -> Memory:
         """Memory over a C-contiguous array, without a copy."""
         if not array.flags.c_contiguous or array.itemsize != np.dtype(NUMPY_TYPES[dtype]).itemsize:
-            raise ValueError(
-                f"expected a contiguous array of {dtype.name}, got {array.dtype} {array.strides}"
-            )
+            raise ValueError(f"expected a contiguous {dtype.name} array, got {array.dtype} {array.strides}")
         desc = MemoryDesc.plain(array.shape or (1,), dtype)
         return Memory(device, desc, array.reshape(-1).view(np.uint8))
 

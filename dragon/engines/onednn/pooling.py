@@ -30,7 +30,7 @@ class PoolSpec:
 
     @property
     def right(self) -> Shape:
-        """Right padding that makes oneDNN's floor rule give ``dst``: what the last window reaches over the edge."""
+        """Right padding that makes the floor rule give ``dst``: how far the last window passes the edge."""
         reach = [
             (out - 1) * stride + kernel - size - pad
             for size, out, kernel, stride, pad in zip(
@@ -46,10 +46,10 @@ class PoolSpec:
 
 
 def average_alg(spec: PoolSpec) -> tuple[Alg, bool]:
-    """The mode of average pooling that has Caffe's divisor, and whether ``average_correction`` must follow.
+    """The mode of average pooling with Caffe's divisor, and whether ``average_correction`` must follow.
 
-    Caffe divides by the window clipped at the padded edge, size + pad: without padding that is the part inside the
-    image; with padding it is the whole window, unless the last one reaches beyond the right padding.
+    Caffe divides by the window clipped at the padded edge, size + pad: without padding that is the part in
+    the image; with padding it is the whole window, unless the last one reaches beyond the right padding.
     """
     if not any(spec.pad):
         return Alg.pooling_avg_exclude_padding, False
@@ -58,7 +58,7 @@ def average_alg(spec: PoolSpec) -> tuple[Alg, bool]:
 
 
 def average_correction(spec: PoolSpec) -> NDArray[np.float32]:
-    """Factors (1, 1, spatial...) from oneDNN's whole-window average to Caffe's; they scale diff_dst as well."""
+    """Factors (1, 1, spatial...) from oneDNN's whole-window average to Caffe's, for diff_dst as well."""
     factor: NDArray[np.float32] = np.ones((1, 1, *spec.dst[2:]), np.float32)
     for axis, kernel in enumerate(spec.kernel):
         start = np.arange(spec.dst[axis + 2]) * spec.stride[axis] - spec.pad[axis]

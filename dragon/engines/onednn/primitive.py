@@ -48,7 +48,7 @@ class SumPost:
 
 @dataclass(frozen=True)
 class BinaryPost:
-    """Combine the result with another tensor, broadcast along dimensions of 1; argument ``Arg.post_op(i)``."""
+    """Combine the result with a tensor, broadcast along dimensions of 1; argument ``Arg.post_op(i)``."""
 
     alg: Alg
     operand: MemoryDesc
@@ -95,10 +95,10 @@ class Primitive:
     """One operation compiled for fixed shapes and layouts.
 
     ``inputs`` and ``outputs`` give the descriptor that each execution argument must have, so a planner only
-    connects memories; a workspace appears under Arg.WORKSPACE on the side that writes or reads it. ``scratchpad``
-    is the number of bytes it needs while it runs.
+    connects memories; a workspace appears under Arg.WORKSPACE on the side that writes or reads it.
+    ``scratchpad`` is the number of bytes it needs while it runs.
 
-    ``create`` names the descriptor function without prefix; ``arguments`` are its arguments between the engine and
+    ``create`` names the descriptor function without prefix; ``arguments`` are those between the engine and
     the attributes. Raises UnimplementedError where the library has nothing for the case.
     """
 
@@ -160,9 +160,8 @@ class Primitive:
 class Call:
     """A primitive with its memories, prepared: calling it runs the operation and allocates nothing.
 
-    ``memories`` must name every input and output (EngineError otherwise, or when a layout differs); extra arguments
-    (runtime scales) are passed through. ``scratchpad`` is shared by calls that never
-    run at the same time.
+    ``memories`` must name every input and output (EngineError otherwise, or when a layout differs); extra
+    arguments (runtime scales) are passed through. Calls that never overlap may share a ``scratchpad``.
     """
 
     __slots__ = ("_arguments", "_run", "memories", "primitive")

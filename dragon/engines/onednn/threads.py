@@ -26,7 +26,7 @@ def usable_cores(root: Path = CGROUP_ROOT, own: Path = CGROUP_OF_PROCESS) -> int
 
 
 def set_threads(count: int) -> None:
-    """Let parallel regions started by the calling thread use ``count`` threads (OpenMP keeps it per thread)."""
+    """Use ``count`` threads in parallel regions of the calling thread (OpenMP keeps it for each thread)."""
     # Looked up through oneDNN itself, which finds the OpenMP runtime it was linked with.
     function = getattr(library().cdll, "omp_set_num_threads", None)
     if function is not None:
