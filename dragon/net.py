@@ -106,6 +106,7 @@ class Net:
         self.blobs: OrderedDict[str, Blob] = OrderedDict()
         self.params: OrderedDict[str, list[Blob]] = OrderedDict()
         self.learnable: list[Param] = []
+        self.owned: list[tuple[Blob, Param | None]] = []  # every stored blob once; None: a running statistic
         self.inputs: list[str] = []
         self.outputs: list[str] = []
         self.before_forward_hooks: list[Callable[[int], None]] = []
@@ -226,8 +227,8 @@ class Net:
             spec = param.param[i] if i < len(param.param) else pb.ParamSpec()
             if i in layer.buffers:
                 layer.param_propagate_down.append(False)
-                if spec.name:
-                    self._share_buffer(spec.name, layer, i)
+                if not spec.name or self._share_buffer(spec.name, layer, i):
+                    self.owned.append((blob, None))
                 continue
             owner = self._named_params.get(spec.name) if spec.name else None
             if owner is None:
@@ -237,6 +238,7 @@ class Net:
                     spec.HasField("lr_mult"), spec.HasField("decay_mult"),
                 )  # fmt: skip
                 self.learnable.append(owner)
+                self.owned.append((blob, owner))
                 if spec.name:
                     self._named_params[spec.name] = owner
             else:
@@ -245,11 +247,12 @@ class Net:
             learns |= owner.lr_mult != 0
         return learns
 
-    def _share_buffer(self, name: str, layer: Layer, index: int) -> None:
-        states = self.context.states
-        first = states.setdefault(f"buffer {name}", layer.blobs[index])
+    def _share_buffer(self, name: str, layer: Layer, index: int) -> bool:
+        """Tie a running statistic to the first one of that name; whether this is the first."""
+        first: Blob = self.context.states.setdefault(f"buffer {name}", layer.blobs[index])
         if first is not layer.blobs[index]:
             layer.blobs[index].share_data(first)
+        return first is layer.blobs[index]
 
     def _share_param(self, owner: Param, blob: Blob, spec: pb.ParamSpec) -> None:
         what = f'param "{spec.name}" shared with layer "{owner.layer}"'
