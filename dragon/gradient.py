@@ -1,8 +1,8 @@
 """Check a layer's backward against central differences of its forward, in float64.
 
-The function that is differentiated is the sum of all top elements, each times a random weight; those weights are
-what the layer finds in its tops' diffs. Points where the derivative jumps (ReLU at 0, two equal values under one
-maximum) have no answer to compare with: there the point is moved and tried again.
+The function that is differentiated is the sum of all top elements, each times a random weight; those
+weights are what the layer finds in its tops' diffs. Points where the derivative jumps (ReLU at 0, two equal
+values under one maximum) have no answer to compare with: there the point is moved and tried again.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ def check_gradient(
 ) -> int:
     """Compare every bottom that can have a gradient and every learned blob; return how many elements were.
 
-    param: the layer (made with a float64 context), its parameter, or that as prototxt text (what stands between
-    the braces of `layer { }`). bottom: the bottoms' values. in_place: top 0 is bottom 0. step: of differences.
-    tolerance: largest error, relative where the derivative exceeds 1. most: of a larger blob, this many elements
-    are drawn at random. Random layers see the same draw each time; running statistics are put back after a run.
+    param: the layer (made with a float64 context), its parameter, or that as prototxt text (what stands
+    between the braces of `layer { }`). bottom: the bottoms' values. in_place: top 0 is bottom 0. step: of
+    the differences. tolerance: largest error, relative where the derivative exceeds 1. most: of a larger
+    blob, this many elements are drawn at random. Random layers see the same draw each time; running
+    statistics are put back after a run.
 
     Raises GradientError with the layer, the blob, the element and both values.
     """
