@@ -1,0 +1,112 @@
+"""Prototxt: nets, solvers and other messages as text.
+
+Errors are PrototxtError, one line: ``file:line:column: what is wrong, in layer "name"``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from google.protobuf import text_format
+from google.protobuf.message import Message
+
+from dragon.errors import PrototxtError
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.lexer import Tokens
+from dragon.proto.parser import Parser
+from dragon.proto.upgrade import upgrade_net_tracked, upgrade_solver
+
+__all__ = [
+    "SourceMap",
+    "format_text",
+    "parse_text",
+    "read_message",
+    "read_net",
+    "read_net_with_source",
+    "read_solver",
+]
+
+_M = TypeVar("_M", bound=Message)
+_Path = str | os.PathLike[str]
+_log = logging.getLogger("dragon")
+
+
+@dataclass(frozen=True)
+class SourceMap:
+    """Where the layers of a net stand in its file: ``lines[k]`` is layer k's line, 0 for a made-up one."""
+
+    filename: str
+    lines: tuple[int, ...]
+
+    def where(self, layer: int) -> str:
+        """``file:line`` of a layer, or only the file when the layer was made from the net's inputs."""
+        line = self.lines[layer] if 0 <= layer < len(self.lines) else 0
+        return f"{self.filename}:{line}" if line else self.filename
+
+
+def parse_text(
+    text: str,
+    message: _M,
+    filename: str = "<string>",
+    allow_unknown: bool = False,
+    warn: Callable[[str], None] = _log.warning,
+) -> _M:
+    """Add what the text says to message, and return it.
+
+    allow_unknown skips fields the schema does not have, sub-messages included, and calls warn for each.
+    Raises PrototxtError.
+    """
+    Parser(Tokens(text, filename), allow_unknown, warn).parse(message)
+    return message
+
+
+def format_text(message: Message) -> str:
+    """The message as prototxt; parse_text reads the same message back."""
+    return str(text_format.MessageToString(message, as_utf8=True))
+
+
+def read_message(path: _Path, message: _M, allow_unknown: bool = False) -> _M:
+    """Any message from a prototxt file, not upgraded. Raises PrototxtError, also when the file is missing."""
+    return parse_text(_read(path), message, str(path), allow_unknown)
+
+
+def read_net(path: _Path, allow_unknown: bool = False) -> pb.NetParameter:
+    """A net from a prototxt file, upgraded to the present form. Raises PrototxtError."""
+    return read_net_with_source(path, allow_unknown)[0]
+
+
+def read_net_with_source(path: _Path, allow_unknown: bool = False) -> tuple[pb.NetParameter, SourceMap]:
+    """As read_net, with the lines the layers stand on."""
+    net = pb.NetParameter()
+    parser = Parser(Tokens(_read(path), str(path)), allow_unknown, _log.warning)
+    parser.parse(net)
+    lines = parser.entries.get("layer") or parser.entries.get("layers") or []
+    try:
+        net, origin = upgrade_net_tracked(net)
+    except PrototxtError as error:
+        raise PrototxtError(f"{path}: {error}") from None
+    return net, SourceMap(str(path), tuple(lines[i] if i >= 0 else 0 for i in origin))
+
+
+def read_solver(path: _Path, allow_unknown: bool = False) -> pb.SolverParameter:
+    """A solver from a prototxt file, upgraded to the present form. Raises PrototxtError."""
+    solver = read_message(path, pb.SolverParameter(), allow_unknown)
+    try:
+        return upgrade_solver(solver)
+    except PrototxtError as error:
+        raise PrototxtError(f"{path}: {error}") from None
+
+
+def _read(path: _Path) -> str:
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise PrototxtError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError:  # a NUL in the name
+        raise PrototxtError(f"{path!r}: not a file name") from None
+    return content.decode("utf-8", "surrogateescape")  # comments may be in any encoding; names are checked

@@ -1,0 +1,240 @@
+"""Older nets and solvers to the present form.
+
+V0 and V1 layers become `layer`, `input` an Input layer, transformation fields of data layers move to
+`transform_param`, `normalize` becomes a `normalization` mode, `solver_type` the string `type`. Each kind is
+told in one line (logger "dragon", level info).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from dragon.errors import PrototxtError
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.upgrade_v0 import upgrade_v0
+
+__all__ = ["V1_TYPES", "needs_upgrade", "upgrade_net", "upgrade_net_tracked", "upgrade_solver"]
+
+_log = logging.getLogger("dragon")
+_V1 = pb.V1LayerParameter
+
+# V1 types whose present name is not the old one in camel case.
+_IRREGULAR = {
+    "ABSVAL": "AbsVal",
+    "ARGMAX": "ArgMax",
+    "BNLL": "BNLL",
+    "HDF5_DATA": "HDF5Data",
+    "HDF5_OUTPUT": "HDF5Output",
+    "LRN": "LRN",
+    "MVN": "MVN",
+    "NONE": "",
+    "RELU": "ReLU",
+    "SOFTMAX_LOSS": "SoftmaxWithLoss",
+    "TANH": "TanH",
+}
+V1_TYPES = {
+    int(number): _IRREGULAR.get(name, "".join(word.capitalize() for word in name.split("_")))
+    for name, number in _V1.LayerType.items()
+}
+_SOLVERS = {
+    pb.SolverParameter.SGD: "SGD",
+    pb.SolverParameter.NESTEROV: "Nesterov",
+    pb.SolverParameter.ADAGRAD: "AdaGrad",
+    pb.SolverParameter.RMSPROP: "RMSProp",
+    pb.SolverParameter.ADADELTA: "AdaDelta",
+    pb.SolverParameter.ADAM: "Adam",
+}
+_DATA_PARAMS = {"Data": "data_param", "ImageData": "image_data_param", "WindowData": "window_data_param"}
+_TRANSFORM = ("scale", "mean_file", "crop_size", "mirror")
+_FROM_INPUT = -1  # the layer was made from the net's `input`
+
+
+def needs_upgrade(net: pb.NetParameter) -> bool:
+    """Whether anything in the net is of an older form."""
+    return bool(
+        net.layers
+        or net.input
+        or net.input_dim
+        or net.input_shape
+        or any(_old_transform(x) or _old_batch_norm(x) or _old_normalize(x) for x in net.layer)
+    )
+
+
+def upgrade_net(net: pb.NetParameter) -> pb.NetParameter:
+    """The net in the present form: a new message, or the same one when it is present already.
+
+    Raises PrototxtError when the old form is inconsistent (unknown type, inputs without shape, forms mixed).
+    """
+    return upgrade_net_tracked(net)[0]
+
+
+def upgrade_net_tracked(net: pb.NetParameter) -> tuple[pb.NetParameter, list[int]]:
+    """As upgrade_net, with the former position of each layer (-1: made from the net's inputs)."""
+    if not needs_upgrade(net):
+        return net, list(range(len(net.layer)))
+    new = pb.NetParameter()
+    new.CopyFrom(net)
+    origin = _upgrade_layers(new)
+    _count("data layers: transformation moved to transform_param", map(_upgrade_transform, new.layer))
+    _count("BatchNorm layers: lr_mult of the statistics removed", map(_upgrade_batch_norm, new.layer))
+    _count("losses: normalize replaced by normalization", map(_upgrade_normalize, new.layer))
+    if new.input or new.input_dim or new.input_shape:
+        origin = _upgrade_input(new, origin)
+    return new, origin
+
+
+def upgrade_solver(solver: pb.SolverParameter) -> pb.SolverParameter:
+    """The solver, and nets written inside it, in the present form; a new message when anything changed.
+
+    Raises PrototxtError when solver_type and type are both given.
+    """
+    new = pb.SolverParameter()
+    new.CopyFrom(solver)
+    for name in ("net_param", "train_net_param"):
+        if new.HasField(name):
+            getattr(new, name).CopyFrom(upgrade_net(getattr(solver, name)))
+    for inner in new.test_net_param:
+        inner.CopyFrom(upgrade_net(inner))
+    if new.HasField("solver_type"):
+        if new.HasField("type"):
+            raise PrototxtError(f'solver gives both type ("{new.type}") and solver_type; keep type only')
+        new.type = _SOLVERS[new.solver_type]
+        new.ClearField("solver_type")
+        _log.info('upgraded solver_type to type: "%s"', new.type)
+    return new
+
+
+def _count(what: str, changes: Iterable[bool]) -> None:
+    number = sum(changes)
+    if number:
+        _log.info("upgraded %d %s", number, what)
+
+
+# -- layers
+
+
+def _upgrade_layers(net: pb.NetParameter) -> list[int]:
+    if not net.layers:
+        return list(range(len(net.layer)))
+    if net.layer:
+        raise PrototxtError('net mixes "layer" and the older "layers"; write all of them as "layer"')
+    layers = list(net.layers)
+    origin = list(range(len(layers)))
+    old = sum(layer.HasField("layer") for layer in layers)
+    if old:
+        layers, origin = upgrade_v0(layers)
+        _log.info("upgraded %d layers from the V0 form", old)
+    net.layer.extend(_upgrade_v1(layer) for layer in layers)
+    net.ClearField("layers")
+    _log.info('upgraded %d layers from the V1 form ("layers") to "layer"', len(layers))
+    return origin
+
+
+def _upgrade_v1(old: pb.V1LayerParameter) -> pb.LayerParameter:
+    if not V1_TYPES[old.type]:
+        raise PrototxtError(f'layer "{old.name}" has no type')
+    new = pb.LayerParameter(name=old.name, type=V1_TYPES[old.type], bottom=old.bottom, top=old.top)
+    for field, value in old.ListFields():
+        name = str(field.name)
+        if name in ("include", "exclude", "blobs", "loss_weight"):
+            getattr(new, name).extend(value)
+        elif name.endswith("_param"):
+            getattr(new, name).CopyFrom(value)
+    for values, target in (
+        (old.param, "name"),
+        (old.blob_share_mode, "share_mode"),
+        (old.blobs_lr, "lr_mult"),
+        (old.weight_decay, "decay_mult"),
+    ):
+        for i, value in enumerate(values):
+            while len(new.param) <= i:
+                new.param.add()
+            setattr(new.param[i], target, value)
+    return new
+
+
+def _old_transform(layer: pb.LayerParameter) -> bool:
+    name = _DATA_PARAMS.get(layer.type)
+    if name is None or not layer.HasField(name):
+        return False
+    return any(getattr(layer, name).HasField(f) for f in _TRANSFORM)
+
+
+def _upgrade_transform(layer: pb.LayerParameter) -> bool:
+    if not _old_transform(layer):
+        return False
+    param = getattr(layer, _DATA_PARAMS[layer.type])
+    for field in _TRANSFORM:
+        if param.HasField(field):
+            if not layer.transform_param.HasField(field):
+                setattr(layer.transform_param, field, getattr(param, field))
+            param.ClearField(field)
+    return True
+
+
+def _old_batch_norm(layer: pb.LayerParameter) -> bool:
+    return (
+        layer.type == "BatchNorm"
+        and len(layer.param) == 3
+        and not layer.batch_norm_param.scale_bias
+        and any(p.HasField("lr_mult") or p.HasField("decay_mult") for p in layer.param)
+    )
+
+
+def _upgrade_batch_norm(layer: pb.LayerParameter) -> bool:
+    """Statistics are no parameters: what is left of their specs is the name they are shared under."""
+    if not _old_batch_norm(layer):
+        return False
+    for param in layer.param:
+        param.ClearField("lr_mult")
+        param.ClearField("decay_mult")
+    if not any(param.name for param in layer.param):
+        layer.ClearField("param")
+    return True
+
+
+def _old_normalize(layer: pb.LayerParameter) -> bool:
+    return layer.HasField("loss_param") and layer.loss_param.HasField("normalize")
+
+
+def _upgrade_normalize(layer: pb.LayerParameter) -> bool:
+    if not _old_normalize(layer):
+        return False
+    loss = layer.loss_param
+    if not loss.HasField("normalization"):
+        loss.normalization = pb.LossParameter.VALID if loss.normalize else pb.LossParameter.BATCH_SIZE
+    loss.ClearField("normalize")
+    return True
+
+
+# -- inputs
+
+
+def _upgrade_input(net: pb.NetParameter, origin: list[int]) -> list[int]:
+    count = len(net.input)
+    if net.input_shape and net.input_dim:
+        raise PrototxtError("net gives both input_shape and input_dim; keep input_shape")
+    if net.input_shape and len(net.input_shape) != count:
+        raise PrototxtError(f"net has {count} input names, but {len(net.input_shape)} input_shape")
+    if not net.input_shape and len(net.input_dim) != 4 * count:
+        raise PrototxtError(
+            f"net has {count} input names: expected {count} input_shape or {4 * count} input_dim, "
+            f"got {len(net.input_dim)} input_dim"
+        )
+    layer = pb.LayerParameter(name="input", type="Input", top=net.input)
+    shapes = (
+        [list(shape.dim) for shape in net.input_shape]
+        if net.input_shape
+        else [list(net.input_dim[4 * i : 4 * i + 4]) for i in range(count)]
+    )
+    for dims in shapes:
+        layer.input_param.shape.add(dim=dims)
+    rest = list(net.layer)
+    net.ClearField("layer")
+    net.layer.append(layer)
+    net.layer.extend(rest)
+    for name in ("input", "input_shape", "input_dim"):
+        net.ClearField(name)
+    _log.info("upgraded %d net inputs to an Input layer", count)
+    return [_FROM_INPUT, *origin]
