@@ -1,0 +1,20 @@
+"""A device shared by the tests of this folder; without the library they are skipped as a whole."""
+
+from __future__ import annotations
+
+import pytest
+
+from dragon.engines.onednn.binding import library
+from dragon.engines.onednn.memory import Device
+from dragon.engines.onednn.threads import set_threads
+from dragon.errors import EngineError
+
+
+@pytest.fixture(scope="session")
+def device() -> Device:
+    try:
+        library()
+    except EngineError as error:
+        pytest.skip(str(error))
+    set_threads(1)
+    return Device()
