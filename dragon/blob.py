@@ -39,9 +39,7 @@ class Blob:
 
     __slots__ = ("_data", "_diff", "_shape", "_where")
 
-    def __init__(
-        self, shape: Sequence[int] = (), dtype: DTypeLike = np.float32, where: Where | None = None
-    ) -> None:
+    def __init__(self, shape: Sequence[int] = (), dtype: DTypeLike = np.float32, where: Where | None = None) -> None:
         self._shape = tuple(int(d) for d in shape)
         count = checked_count(self._shape)
         self._data = Storage(count, dtype)

@@ -1,4 +1,4 @@
-"""From the net as written to the net as run: layers of this phase only, and a Split wherever a blob has many readers."""
+"""From the net as written to the net as run: layers of this phase only, a Split where a blob has many readers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dragon.errors import PrototxtError, nearest
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["filter_net", "insert_splits", "rule_matches"]
+__all__ = ["filter_net", "insert_splits", "rule_matches", "run_state"]
+
+_PHASES = {int(phase): phase for phase in (pb.TRAIN, pb.TEST)}
 
 
 def rule_matches(rule: pb.NetStateRule, state: pb.NetState) -> bool:
@@ -30,9 +32,7 @@ def filter_net(net: pb.NetParameter, state: pb.NetState) -> pb.NetParameter:
     del kept.layer[:]
     for layer in net.layer:
         if layer.include and layer.exclude:
-            raise PrototxtError(
-                f'layer "{layer.name}" ({layer.type}): give include rules or exclude rules, not both'
-            )
+            raise PrototxtError(f'layer "{layer.name}" ({layer.type}): give include rules or exclude rules, not both')
         if layer.include:
             wanted = any(rule_matches(rule, state) for rule in layer.include)
         else:
@@ -106,6 +106,14 @@ def _add_split(
             split.loss_weight.append(loss_weight if k == 0 else 0.0)
 
 
-def stages_of(text: str | Sequence[str]) -> list[str]:
-    """Stages from a list or from a comma-separated string."""
-    return [s for s in text.split(",") if s] if isinstance(text, str) else list(text)
+def run_state(base: pb.NetState, phase: int | None, level: int, stages: str | Sequence[str]) -> pb.NetState:
+    """The state to run in: what the definition sets, overridden by arguments; stages as a list or comma-separated."""
+    state = pb.NetState()
+    state.CopyFrom(base)
+    if phase is not None:
+        state.MergeFrom(pb.NetState(phase=_PHASES[phase]))
+    if level:
+        state.level = level
+    names = [s for s in stages.split(",") if s] if isinstance(stages, str) else list(stages)
+    state.stage.extend(name for name in names if name not in base.stage)
+    return state

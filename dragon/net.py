@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from numpy.typing import DTypeLike
 
 from dragon.blob import Blob
 from dragon.errors import DragonError, NumericError, PrototxtError, ShapeError, nearest
-from dragon.graph import filter_net, insert_splits, stages_of
-from dragon.layer import TEST, TRAIN, Context, Layer, create
+from dragon.graph import filter_net, insert_splits, run_state
+from dragon.layer import Context, Layer, create
 from dragon.proto import dragon_pb2 as pb
+from dragon.pynet import PyNet
 from dragon.rng import fresh_seed
 from dragon.storage import Array
 
@@ -42,7 +43,7 @@ class Param:
     decay_given: bool
 
 
-class Net:
+class Net(PyNet):
     """A net ready to run.
 
     Net(model, phase), Net(model, weights, phase), Net(model, phase=..., weights=..., level=..., stages=[...]) where
@@ -77,18 +78,7 @@ class Net:
             else:
                 phase = arg
         definition, folder = _definition(model, allow_unknown)
-        state = pb.NetState()
-        state.CopyFrom(definition.state)
-        if phase is not None:
-            state.phase = phase  # type: ignore[assignment]
-        elif not definition.state.HasField("phase"):
-            state.phase = TEST  # type: ignore[assignment]
-        if level:
-            state.level = level
-        for stage in stages_of(stages or []):
-            if stage not in state.stage:
-                state.stage.append(stage)
-
+        state = run_state(definition.state, phase, level, stages or [])
         self.phase: int = state.phase
         self.seed = fresh_seed() if seed is None else seed
         self.context = Context(np.dtype(dtype), self.seed, folder=folder, allow_python=allow_python)
@@ -139,11 +129,9 @@ class Net:
             except (DragonError, MemoryError) as error:
                 raise _named(error, param) from error
         self._prune_backward()
-        self.outputs = [n for n in self._available]
+        self.outputs = list(self._available)
         if not self.layers:
-            raise PrototxtError(
-                f'net "{self.name}" has no layer in phase {pb.Phase.Name(self.phase)}'  # type: ignore[arg-type]
-            )
+            raise PrototxtError(f'net "{self.name}" has no layer in phase {pb.Phase.Name(self.phase)}')
 
     def _add_layer(self, index: int, param: pb.LayerParameter) -> None:
         phase: int = param.phase if param.HasField("phase") else self.phase
@@ -218,9 +206,7 @@ class Net:
     def _append_params(self, layer: Layer, param: pb.LayerParameter) -> bool:
         """Record the layer's learned blobs, tie shared ones to their owner; whether any is learned."""
         if len(param.param) > len(layer.blobs):
-            raise PrototxtError(
-                f"{len(param.param)} param entries for a layer with {len(layer.blobs)} parameter blobs"
-            )
+            raise PrototxtError(f"{len(param.param)} param entries for a layer with {len(layer.blobs)} parameter blobs")
         learns = False
         layer.param_propagate_down = []
         for i, blob in enumerate(layer.blobs):
@@ -262,7 +248,7 @@ class Net:
         elif blob.shape != owner.blob.shape:
             raise ShapeError(f"{what}: shape {blob.shape} here, {owner.blob.shape} there")
         for field, given in (("lr_mult", "lr_given"), ("decay_mult", "decay_given")):
-            if spec.HasField(field):  # type: ignore[arg-type]
+            if spec.HasField(field):
                 value = getattr(spec, field)
                 if getattr(owner, given) and getattr(owner, field) != value:
                     raise PrototxtError(f"{what}: {field} is {value:g} here, {getattr(owner, field):g} there")
@@ -398,9 +384,7 @@ def _named(error: BaseException, param: pb.LayerParameter) -> BaseException:
     return type(error)(f'layer "{param.name}" ({param.type}): {text}')
 
 
-def _definition(
-    model: str | Path | pb.NetParameter, allow_unknown: bool
-) -> tuple[pb.NetParameter, Path | None]:
+def _definition(model: str | Path | pb.NetParameter, allow_unknown: bool) -> tuple[pb.NetParameter, Path | None]:
     if isinstance(model, pb.NetParameter):
         from dragon.proto.upgrade import upgrade_net
 
@@ -408,8 +392,3 @@ def _definition(
     from dragon.proto.text import read_net
 
     return read_net(model, allow_unknown=allow_unknown), Path(model).resolve().parent
-
-
-def parse_state(phase: int = TRAIN, level: int = 0, stages: Iterable[str] = ()) -> pb.NetState:
-    """A NetState from plain values."""
-    return pb.NetState(phase=phase, level=level, stage=list(stages))  # type: ignore[arg-type]

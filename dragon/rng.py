@@ -13,12 +13,21 @@ import secrets
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Stream", "fresh_seed"]
+__all__ = ["Stream", "fresh_seed", "set_default_seed"]
+
+
+_default_seed: int | None = None
+
+
+def set_default_seed(seed: int | None) -> None:
+    """The seed that `fresh_seed` gives from now on; None returns to the system's entropy."""
+    global _default_seed
+    _default_seed = seed
 
 
 def fresh_seed() -> int:
-    """A seed from the system's entropy, for runs that did not ask for one."""
-    return secrets.randbits(31)
+    """A seed for a net that was not given one: the default one if it was set, else from the system's entropy."""
+    return secrets.randbits(31) if _default_seed is None else _default_seed
 
 
 class Stream:

@@ -95,7 +95,7 @@ class Solver:
         self.callbacks: list[tuple[Callable[[], Any], Callable[[], Any]]] = []
         self._losses: deque[float] = deque(maxlen=max(1, self.param.average_loss))
         self._requests: set[str] = set()
-        self._make = {
+        self._make: dict[str, Any] = {
             "engine": engine or self.param.engine or None,
             "options": options or self._options(),
             "seed": seed,
@@ -148,7 +148,7 @@ class Solver:
             phase=phase,
             level=state.level if state else 0,
             stages=list(state.stage) if state else [],
-            **self._make,  # type: ignore[arg-type]
+            **self._make,
         )
 
     def _find(self, path: str) -> Path:
@@ -163,7 +163,7 @@ class Solver:
 
     def _train_net(self) -> Net:
         p = self.param
-        given = [f for f in ("net", "net_param", "train_net", "train_net_param") if p.HasField(f)]  # type: ignore[arg-type]
+        given = [f for f in ("net", "net_param", "train_net", "train_net_param") if p.HasField(f)]
         if len(given) != 1:
             got = ", ".join(given) or "none"
             raise PrototxtError(
@@ -359,5 +359,3 @@ class Solver:
         """Release the nets' threads and files."""
         for net in [self.net, *self.test_nets]:
             net.close()
-
-

@@ -6,7 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from dragon.errors import DragonError
 
@@ -24,9 +24,11 @@ class Options:
     precision: str = "fp32"  # fp32 | bf16 | fp16
     fuse: bool = True
     threads: int | None = None  # None: as many as the process may use
-    device: int = 0
+    device: int | None = None  # None: the one that set_device named, or the first
     tf32: bool = False
     verbose: bool = False
+
+    default_device: ClassVar[int] = 0
 
 
 @dataclass

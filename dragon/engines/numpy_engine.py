@@ -8,6 +8,7 @@ import numpy as np
 
 from dragon.engines.base import Executor, renamed
 from dragon.errors import DragonError
+from dragon.storage import Array
 
 __all__ = ["NumpyExecutor"]
 
@@ -83,5 +84,5 @@ class NumpyExecutor(Executor):
                 log.info("    [Backward] Layer %s, param blob %d diff: %g", name, j, _mean(blob.peek_diff()))
 
 
-def _mean(array: np.ndarray) -> float:  # type: ignore[type-arg]
+def _mean(array: Array) -> float:
     return float(np.abs(array).mean()) if array.size else 0.0

@@ -135,9 +135,7 @@ class AdamW(Adam):
             g += rate * decay * w
 
 
-RULES: dict[str, type[Rule]] = {
-    r.name: r for r in (SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam, AdamW)
-}
+RULES: dict[str, type[Rule]] = {r.name: r for r in (SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam, AdamW)}
 
 
 def make_rule(param: pb.SolverParameter) -> Rule:

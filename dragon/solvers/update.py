@@ -38,8 +38,7 @@ class Updater:
         self.rule: Rule = make_rule(param)
         self.params: list[Param] = net.learnable
         self.history: list[list[Blob]] = [
-            [Blob(p.blob.shape, p.blob.dtype, net.context.where) for p in self.params]
-            for _ in range(self.rule.slots)
+            [Blob(p.blob.shape, p.blob.dtype, net.context.where) for p in self.params] for _ in range(self.rule.slots)
         ]
 
     def decay_of(self, p: Param) -> float:

@@ -1,0 +1,12 @@
+"""The version of the package, from its metadata; a checkout that is not installed says 0+checkout."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+__all__ = ["__version__"]
+
+try:
+    __version__ = version("dragon-caffe")
+except PackageNotFoundError:
+    __version__ = "0+checkout"

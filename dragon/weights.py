@@ -1,0 +1,138 @@
+"""Weights in and out: .caffemodel and HDF5, matched by layer name as Caffe does.
+
+A layer that the file has and the net has not is skipped; one that the net has and the file has not keeps its values.
+Shapes must agree, except that equal counts are accepted when one side only has extra axes of 1 (old files store every
+blob with four axes).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dragon.blob import Blob
+from dragon.errors import WeightsError, nearest
+from dragon.storage import Array
+
+if TYPE_CHECKING:
+    from dragon.net import Net
+
+__all__ = ["load_weights", "save_weights", "write_h5"]
+
+log = logging.getLogger("dragon")
+
+
+def is_hdf5(path: str | Path) -> bool:
+    return str(path).endswith((".h5", ".hdf5"))
+
+
+def load_weights(net: Net, path: str | Path, profile: str | None = None, hdf5: bool | None = None) -> list[str]:
+    """Copy the blobs of all layers that `net` and the file share; their names.
+
+    WeightsError for a missing or damaged file, for a shape that does not fit, and when no layer is shared.
+    """
+    if not Path(path).is_file():
+        raise WeightsError(f"{path}: no such weights file")
+    stored = _read_h5(path) if (is_hdf5(path) if hdf5 is None else hdf5) else _read_binary(path, profile)
+    loaded: list[str] = []
+    seen: list[str] = []
+    for name, arrays in stored:
+        if not arrays:
+            continue
+        seen.append(name)
+        blobs = net.params.get(name)
+        if blobs is None:
+            log.debug('%s: the net has no layer "%s" with parameters, skipped', path, name)
+            continue
+        _copy_layer(net, path, name, blobs, arrays)
+        loaded.append(name)
+    if not loaded and net.params:
+        wanted = next(iter(net.params))
+        raise WeightsError(
+            f'{path}: weights of another net: none of its {len(seen)} layers with parameters is in net "{net.name}",'
+            f' which wants "{wanted}"{nearest(wanted, seen)}'
+        )
+    return loaded
+
+
+def _copy_layer(net: Net, path: str | Path, name: str, blobs: Sequence[Blob], arrays: Sequence[Array]) -> None:
+    layer = net.layers[net.layer_names.index(name)]
+    if len(arrays) != len(blobs):
+        raise WeightsError(
+            f"{path}: {layer.where} has {len(blobs)} parameter blobs, the file has {len(arrays)}"
+            f" of shapes {', '.join(str(a.shape) for a in arrays)}"
+        )
+    for i, (blob, array) in enumerate(zip(blobs, arrays, strict=True)):
+        if not _compatible(blob.shape, array.shape):
+            raise WeightsError(
+                f"{path}: {layer.where} parameter blob {i}: expected shape {blob.shape}, the file has {array.shape}"
+            )
+        blob.data_storage.overwrite()[: blob.count] = np.asarray(array).reshape(-1)
+
+
+def _compatible(mine: Sequence[int], theirs: Sequence[int]) -> bool:
+    if tuple(mine) == tuple(theirs):
+        return True
+    return int(np.prod(mine)) == int(np.prod(theirs)) and [d for d in mine if d != 1] == [d for d in theirs if d != 1]
+
+
+def _read_binary(path: str | Path, profile: str | None) -> Iterator[tuple[str, Sequence[Array]]]:
+    from dragon.proto.binary import iter_layers
+
+    for layer in iter_layers(path, profile=profile):
+        yield layer.name, layer.blobs
+
+
+def _read_h5(path: str | Path) -> Iterator[tuple[str, Sequence[Array]]]:
+    from dragon.hdf5 import open_h5
+
+    with open_h5(path) as file:
+        if "data" not in file:
+            raise WeightsError(f'{path}: not a weights file (it has no group "data")')
+        for name, group in file["data"].items():
+            try:
+                yield name, [group[str(k)][()] for k in range(len(group))]
+            except (KeyError, OSError, AttributeError):
+                raise WeightsError(f'{path}: layer "{name}" is damaged') from None
+
+
+def save_weights(net: Net, path: str | Path, write_diff: bool = False) -> None:
+    """Write the net with its blobs, atomically; HDF5 when the name ends in .h5. Raises OSError."""
+    if is_hdf5(path):
+        write_h5(net, path, write_diff)
+        return
+    from dragon.proto.binary import write_caffemodel
+
+    write_caffemodel(path, net.param, _stored(net, write_diff))
+
+
+def _stored(net: Net, write_diff: bool) -> Iterable[tuple[list[Array], list[Array] | None]]:
+    """Data and, if wanted, diffs of each layer's blobs, in the order of net.param.layer."""
+    for layer in net.layers:
+        yield [b.peek() for b in layer.blobs], [b.peek_diff() for b in layer.blobs] if write_diff else None
+
+
+def write_h5(net: Net, path: str | Path, write_diff: bool = False) -> None:
+    """Write the net's blobs in Caffe's HDF5 layout, shared ones as links to their owner's."""
+    from dragon.hdf5 import atomic_h5
+
+    with atomic_h5(path) as file:
+        data, diff = file.create_group("data"), file.create_group("diff") if write_diff else None
+        owners: dict[int, str] = {}
+        for name, layer in zip(net.layer_names, net.layers, strict=True):
+            if not layer.blobs:
+                continue
+            group = data.create_group(name)
+            for k, blob in enumerate(layer.blobs):
+                key = id(blob.data_storage)
+                if key in owners:  # shared parameters are links to their owner's
+                    group[str(k)] = file[owners[key]]
+                    continue
+                owners[key] = f"data/{name}/{k}"
+                group.create_dataset(str(k), data=blob.peek())
+                if diff is not None:
+                    diff.create_dataset(f"{name}/{k}", data=blob.peek_diff())
