@@ -1,0 +1,63 @@
+"""Data sources: LMDBs of Datums in Caffe's layout, transformer, prefetching, and sets to fill the LMDBs with.
+
+What a data layer needs:
+
+    source = open_source(p.source, p.backend)
+    transformer = Transformer(layer.transform_param, phase, stream)  # a dragon.rng.Stream of this layer alone
+    reader = BatchReader(source, transformer, p.batch_size)          # reader.shape: (C, h, w) of one image
+    reader.seek(skip, 0)                                             # rand_skip, if any
+    batches = Prefetcher(reader, p.prefetch)
+
+    batch = batches.get()            # batch.data (N, C, h, w) and batch.label (N,), valid until the next get
+    position, draws = batches.state  # for a snapshot: both describe the last batch handed out
+    batches.seek(position, draws)    # from a snapshot: the next batch is bit for bit what it would have been
+    batches.close()
+
+Every mistake in settings or data is a DataError. Do not store the stream's own `draws`: the thread is ahead of
+what was handed out. `Transformer.apply(images, out)` serves layers that bring their own arrays. data_param's
+force_encoded_color is `BatchReader(..., color=Color.COLOR)`.
+
+What the command line needs: `fetch_cifar10`, `fetch_mnist` and `write_synthetic`, each (folder,
+progress=callback) -> Dataset; `dataset_label(source)` to print beside results; `mean_of_source` and `write_mean`;
+`write_lmdb` and `encode_datum`. A progress callback is called as (stage, done, total or None).
+"""
+
+from dragon.data.batches import Batch, BatchReader
+from dragon.data.dataset import Dataset, dataset_label, read_split
+from dragon.data.datum import Color, decode_batch, decode_image, encode_datum
+from dragon.data.fetch import fetch_cifar10, fetch_mnist
+from dragon.data.lmdb_io import LmdbReader, write_lmdb
+from dragon.data.mean import mean_of_images, mean_of_source, read_mean, write_mean
+from dragon.data.prefetch import Prefetcher, Producer
+from dragon.data.progress import Progress
+from dragon.data.source import RecordReader, open_source
+from dragon.data.synthetic import write_synthetic
+from dragon.data.transform import RandomWords, Transformer
+
+__all__ = [
+    "Batch",
+    "BatchReader",
+    "Color",
+    "Dataset",
+    "LmdbReader",
+    "Prefetcher",
+    "Producer",
+    "Progress",
+    "RandomWords",
+    "RecordReader",
+    "Transformer",
+    "dataset_label",
+    "decode_batch",
+    "decode_image",
+    "encode_datum",
+    "fetch_cifar10",
+    "fetch_mnist",
+    "mean_of_images",
+    "mean_of_source",
+    "open_source",
+    "read_mean",
+    "read_split",
+    "write_lmdb",
+    "write_mean",
+    "write_synthetic",
+]

@@ -23,7 +23,7 @@ from dragon.data.progress import Progress, silent
 from dragon.errors import DataError
 from dragon.files import write_atomically
 
-__all__ = ["Dataset", "Kind", "Split", "dataset_label", "open_dataset", "write_dataset"]
+__all__ = ["Dataset", "Kind", "Split", "dataset_label", "open_dataset", "read_split", "write_dataset"]
 
 _DESCRIPTION = "dataset.json"
 _UNKNOWN = "unlabelled data"
@@ -32,7 +32,7 @@ _CHUNK = 1000
 
 @dataclass(frozen=True)
 class Kind:
-    """What a dataset is: `label` for people, `prefix` of its folders, sizes, and the digits of an LMDB key."""
+    """What a dataset is: `label` for people, `prefix` of its folders, sizes, digits of an LMDB key."""
 
     label: str
     prefix: str
@@ -61,7 +61,7 @@ class Split:
     labels: NDArray[np.uint8]
 
     def digest(self) -> str:
-        """SHA-256 over label and image bytes, record by record: that of CIFAR-10's own binary files joined."""
+        """SHA-256 over label and image bytes, record by record."""
         total = hashlib.sha256()
         for start in range(0, len(self.labels), _CHUNK):
             part = slice(start, start + _CHUNK)
@@ -85,7 +85,7 @@ class Dataset:
 
 
 def open_dataset(folder: str | os.PathLike[str], kind: Kind) -> Dataset | None:
-    """The dataset in `folder` if it is complete, else None. Raises DataError if the folder holds another one."""
+    """The dataset in `folder` if it is complete, else None. Raises DataError if it is another one."""
     paths = _paths(Path(folder), kind)
     if not paths[0].parent.exists() or _missing(paths, kind):
         return None
@@ -122,7 +122,7 @@ def write_dataset(
 
 
 def dataset_label(source: str | os.PathLike[str]) -> str:
-    """What the records of an LMDB are, for printing beside results: "CIFAR-10", "synthetic", "unlabelled data"."""
+    """What an LMDB holds, for printing beside results: "CIFAR-10", "synthetic", "unlabelled data"."""
     path = Path(source)
     for folder in (path, path.parent):
         try:
@@ -152,19 +152,16 @@ def _missing(paths: tuple[Path, Path, Path], kind: Kind) -> tuple[str, ...]:
         if found != kind.description():
             wanted = json.dumps(kind.description())
             raise DataError(
-                f'"{paths[0].parent}" holds another dataset: {json.dumps(found)}, expected {wanted}; choose another folder'
+                f'"{paths[0].parent}" holds another dataset, {json.dumps(found)}, expected {wanted}: '
+                "choose another folder"
             )
     for path, count in zip(paths[:2], (kind.train, kind.test), strict=True):
         if path.exists():
             with LmdbReader(path) as reader:
                 if len(reader) != count:
-                    raise DataError(
-                        f'"{path}" holds {len(reader)} records, expected {count}: remove it and run again'
-                    )
+                    raise DataError(f'"{path}" holds {len(reader)} records, expected {count}: remove it and run again')
     if paths[2].exists() and read_mean(paths[2]).shape != kind.shape:
-        raise DataError(
-            f'"{paths[2]}" has shape {read_mean(paths[2]).shape}, expected {kind.shape}: remove it and run again'
-        )
+        raise DataError(f'"{paths[2]}" has shape {read_mean(paths[2]).shape}, expected {kind.shape}: remove it')
     return tuple(path.name for path in paths if not path.exists())
 
 

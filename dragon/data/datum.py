@@ -1,7 +1,8 @@
 """Caffe's Datum record: from and to arrays.
 
-A Datum holds one (channels, height, width) image as raw bytes, as floats, or as an encoded JPEG/PNG file, and one
-integer label. Encoded images come out in OpenCV's channel order, blue first, because nets were trained that way.
+A Datum holds one (channels, height, width) image as raw bytes, as floats, or as an encoded JPEG/PNG file,
+and one integer label. Encoded images come out in OpenCV's channel order, blue first, because nets were
+trained that way.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def encode_datum(image: Image, label: int) -> bytes:
 
 
 def decode_image(content: bytes, color: Color = Color.AS_STORED) -> NDArray[np.uint8]:
-    """Decode a JPEG, PNG, ... file to (C, H, W) uint8: gray, BGR, or BGRA where it has alpha. Raises DataError."""
+    """Decode a JPEG, PNG, ... file to (C, H, W) uint8: gray, BGR, or BGRA with alpha. Raises DataError."""
     import PIL.Image
 
     try:
@@ -79,8 +80,9 @@ def decode_batch(
 ) -> tuple[Image | list[Image], NDArray[np.float32]]:
     """Decode serialised Datums to images (N, C, H, W) and labels (N,).
 
-    Images of one shape come as one array, read-only where it is a view of the records; images of different shapes as
-    a list of (C, H, W) arrays. `name(i)` words record i in messages. Raises DataError for a damaged record.
+    Images of one shape come as one array, read-only where it is a view of the records; images of different
+    shapes as a list of (C, H, W) arrays. `name(i)` words record i in messages. Raises DataError for a
+    damaged record.
     """
     datums = [_parse(record, name, i) for i, record in enumerate(records)]
     labels = np.array([datum.label for datum in datums], np.float32)
@@ -129,7 +131,5 @@ def _image(datum: dragon_pb2.Datum, color: Color, name: Callable[[int], str], i:
     else:
         values = np.fromiter(datum.float_data, np.float32)
     if values.size != size:
-        raise DataError(
-            f"{name(i)} is a damaged Datum: shape {shape} needs {size} values, it holds {values.size}"
-        )
+        raise DataError(f"{name(i)} is a damaged Datum: shape {shape} needs {size} values, got {values.size}")
     return values.reshape(shape)

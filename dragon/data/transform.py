@@ -1,0 +1,120 @@
+"""The transform_param of data layers: crop, mirror, subtract a mean, scale, for a whole batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragon.data.datum import Color
+from dragon.data.mean import read_mean
+from dragon.errors import DataError
+from dragon.proto import dragon_pb2
+
+__all__ = ["RandomWords", "Transformer"]
+
+_WORDS = 3  # per image: mirror, crop's row, crop's column
+Shape = tuple[int, int, int]
+
+
+class RandomWords(Protocol):
+    """A counter-based random stream (dragon.rng.Stream): `draws` counts the calls of `raw` and is its state."""
+
+    draws: int
+
+    def raw(self, n: int) -> NDArray[np.uint64]: ...
+
+
+class Transformer:
+    """top = (bottom - mean) * scale, from a window of `crop_size`, mirrored or not.
+
+    The window is random in TRAIN and central in TEST; `mirror` flips half of the images in either phase, as
+    Caffe does. The mean is taken at the same place as the window, before mirroring. Each batch takes one
+    draw of three words per image from `rng`, and none where nothing is random. Raises DataError for
+    settings that contradict each other, a mean file that cannot be read, and images that do not fit.
+    """
+
+    def __init__(self, param: dragon_pb2.TransformationParameter, phase: int, rng: RandomWords) -> None:
+        if param.mean_file and param.mean_value:
+            raise DataError("transform_param has both mean_file and mean_value: leave one out")
+        if param.force_color and param.force_gray:
+            raise DataError("transform_param has both force_color and force_gray: leave one out")
+        self.rng = rng
+        self._crop = int(param.crop_size)
+        self._mirror = bool(param.mirror)
+        self._scale = float(param.scale)
+        self._random_crop = self._crop > 0 and phase == dragon_pb2.TRAIN
+        self._mean: NDArray[np.float32] | None = None
+        self._mean_file = param.mean_file
+        if param.mean_file:
+            self._mean = read_mean(param.mean_file)
+        elif param.mean_value:
+            self._mean = np.array(param.mean_value, np.float32).reshape(-1, 1, 1)
+        forced = Color.COLOR if param.force_color else Color.GRAY
+        self.color = forced if param.force_color or param.force_gray else Color.AS_STORED
+
+    @property
+    def random(self) -> bool:
+        """Whether batches take draws from the stream."""
+        return self._mirror or self._random_crop
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape (C, h, w) of a transformed (C, H, W) image. Raises DataError if it does not fit."""
+        channels, height, width = shape
+        if self._crop > min(height, width):
+            raise DataError(f"crop_size {self._crop} is larger than the image: it has shape {shape}")
+        if self._mean is not None:
+            self._check_mean(self._mean, shape)
+        return (channels, self._crop, self._crop) if self._crop else shape
+
+    def apply(self, images: NDArray[Any] | Sequence[NDArray[Any]], out: NDArray[Any]) -> NDArray[Any]:
+        """Transform (N, C, H, W) images, or N of different sizes (C, H, W), into `out` (N, C, h, w)."""
+        flips, rows, columns = self._draw(images)
+        if isinstance(images, np.ndarray) and not self._random_crop:
+            self._window(images, rows[0], columns[0], out)
+        else:
+            for i, image in enumerate(images):
+                self._window(image[np.newaxis], rows[i], columns[i], out[i : i + 1])
+        if self._mirror:
+            out[flips] = out[flips][..., ::-1]
+        return out
+
+    def _draw(
+        self, images: NDArray[Any] | Sequence[NDArray[Any]]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.intp], NDArray[np.intp]]:
+        """Per image: whether it is mirrored, first row and first column of its window."""
+        n = len(images)
+        room = np.zeros((n, 2), np.int64)
+        if self._crop:
+            sizes = [images.shape[2:]] * n if isinstance(images, np.ndarray) else [i.shape[1:] for i in images]
+            room = np.maximum(np.array(sizes, np.int64) - self._crop, 0)  # _window words what is too small
+        words = self.rng.raw(_WORDS * n).reshape(n, _WORDS) if self.random else np.zeros((n, _WORDS), np.uint64)
+        flips = words[:, 0] % 2 == 1
+        offsets = words[:, 1:] % (room + 1).astype(np.uint64) if self._random_crop else room // 2
+        return flips, offsets[:, 0].astype(np.intp), offsets[:, 1].astype(np.intp)
+
+    def _window(self, images: NDArray[Any], row: int, column: int, out: NDArray[Any]) -> None:
+        channels, height, width = self.output_shape(images.shape[1:])
+        if out.shape != (len(images), channels, height, width):
+            raise DataError(
+                f"images of shape {images.shape[1:]} become {(channels, height, width)}, expected {out.shape[1:]}"
+                + ("" if self._crop else "; images of different sizes need a crop_size")
+            )
+        window = (..., slice(row, row + height), slice(column, column + width))
+        if self._mean is None:
+            np.copyto(out, images[window])
+        else:
+            full_size = self._mean.shape[1:] != (1, 1)
+            np.subtract(images[window], self._mean[window] if full_size else self._mean, out=out)
+        if self._scale != 1:
+            out *= out.dtype.type(self._scale)
+
+    def _check_mean(self, mean: NDArray[np.float32], shape: Shape) -> None:
+        if self._mean_file and mean.shape != shape:
+            raise DataError(f'mean file "{self._mean_file}" has shape {mean.shape}, the images have {shape}')
+        if not self._mean_file and len(mean) not in (1, shape[0]):
+            raise DataError(
+                f"transform_param has {len(mean)} mean_value, expected 1 or {shape[0]} for images of shape {shape}"
+            )

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+from numpy.typing import NDArray
+
+from dragon.data import Color, decode_batch, decode_image, encode_datum
+from dragon.errors import DataError
+from dragon.proto import dragon_pb2
+
+from .conftest import small_images
+
+
+def png(pixels: NDArray[np.uint8], mode: str) -> bytes:
+    file = io.BytesIO()
+    PIL.Image.fromarray(pixels).convert(mode).save(file, "png")
+    return file.getvalue()
+
+
+def encoded(content: bytes, label: int = 0) -> bytes:
+    datum = dragon_pb2.Datum(data=content, label=label, encoded=True)
+    return bytes(datum.SerializeToString())
+
+
+def test_bytes_come_back(images: NDArray[np.uint8]) -> None:
+    decoded, labels = decode_batch([encode_datum(image, 10 * i) for i, image in enumerate(images)])
+    assert isinstance(decoded, np.ndarray)
+    assert decoded.dtype == np.uint8
+    np.testing.assert_array_equal(decoded, images)
+    np.testing.assert_array_equal(labels, 10 * np.arange(7))
+    assert labels.dtype == np.float32
+
+
+def test_the_record_is_caffes(images: NDArray[np.uint8]) -> None:
+    datum = dragon_pb2.Datum.FromString(encode_datum(images[2], 4))
+    assert (datum.channels, datum.height, datum.width, datum.label) == (3, 6, 8, 4)
+    assert datum.data == images[2].tobytes()
+    assert not datum.encoded
+
+
+def test_floats_come_back() -> None:
+    values = np.random.default_rng(1).standard_normal((4, 2, 3, 5))
+    decoded, _ = decode_batch([encode_datum(value, 0) for value in values])
+    assert isinstance(decoded, np.ndarray)
+    assert decoded.dtype == np.float32
+    np.testing.assert_array_equal(decoded, values.astype(np.float32))
+
+
+def test_different_shapes_come_as_a_list() -> None:
+    first, second = small_images(1, (3, 4, 5))[0], small_images(1, (3, 6, 2))[0]
+    decoded, _ = decode_batch([encode_datum(first, 0), encode_datum(second, 0)])
+    assert isinstance(decoded, list)
+    np.testing.assert_array_equal(decoded[0], first)
+    np.testing.assert_array_equal(decoded[1], second)
+
+
+def test_a_shape_of_the_same_size_is_not_mistaken() -> None:
+    first, second = small_images(1, (3, 4, 5))[0], small_images(1, (3, 5, 4))[0]
+    decoded, _ = decode_batch([encode_datum(first, 0), encode_datum(second, 0)])
+    assert [image.shape for image in decoded] == [(3, 4, 5), (3, 5, 4)]
+
+
+@pytest.mark.parametrize(
+    ("mode", "color", "channels"),
+    [
+        ("RGB", Color.AS_STORED, 3),
+        ("RGB", Color.GRAY, 1),
+        ("L", Color.AS_STORED, 1),
+        ("L", Color.COLOR, 3),
+        ("P", Color.AS_STORED, 3),
+        ("RGBA", Color.AS_STORED, 4),
+        ("RGBA", Color.COLOR, 3),
+    ],
+)
+def test_encoded_images_have_the_channels_asked_for(mode: str, color: Color, channels: int) -> None:
+    pixels = small_images(1, (6, 8, 3))[0]
+    decoded, labels = decode_batch([encoded(png(pixels, mode), 5)], color)
+    assert decoded[0].shape == (channels, 6, 8)
+    assert labels[0] == 5
+
+
+def test_encoded_images_are_blue_first() -> None:
+    pixels = small_images(1, (6, 8, 3))[0]
+    decoded = decode_image(png(pixels, "RGB"))
+    np.testing.assert_array_equal(decoded, pixels.transpose(2, 0, 1)[::-1])
+    alpha = decode_image(png(pixels, "RGBA"))
+    np.testing.assert_array_equal(alpha[:3], decoded)
+    assert (alpha[3] == 255).all()
+
+
+def test_gray_weighs_the_colours() -> None:
+    pixels = np.zeros((1, 3, 3), np.uint8)
+    pixels[0, [0, 1, 2], [0, 1, 2]] = 255
+    red, green, blue = decode_image(png(pixels, "RGB"), Color.GRAY)[0, 0].tolist()
+    assert (red, green, blue) == pytest.approx((0.299 * 255, 0.587 * 255, 0.114 * 255), abs=1)
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        (b"\xff\xff\xff", "record 1 is not a Datum"),
+        (encoded(b"no image"), "record 1: the encoded image cannot be read"),
+        (dragon_pb2.Datum(channels=3, height=2, width=2, data=b"12345").SerializeToString(), "needs 12 values, got 5"),
+        (dragon_pb2.Datum(channels=3, height=2, width=2).SerializeToString(), "needs 12 values, got 0"),
+        (dragon_pb2.Datum(channels=3, height=-2, width=2, data=b"1").SerializeToString(), r"shape is \(3, -2, 2\)"),
+        (b"", r"its shape is \(0, 0, 0\)"),
+    ],
+    ids=["garbage", "no image", "too few", "nothing", "negative", "empty"],
+)
+def test_damaged_records_are_named(images: NDArray[np.uint8], record: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        decode_batch([encode_datum(images[0], 0), record])
+    assert "record 1" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_cut_image_file_is_an_error() -> None:
+    content = png(small_images(1, (64, 64, 3))[0], "RGB")
+    with pytest.raises(DataError, match="cannot be read"):
+        decode_image(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4), np.uint8), r"got \(4, 4\)"),
+        (np.zeros((1, 4, 4), np.int32), "got int32"),
+    ],
+)
+def test_encode_refuses(image: NDArray[Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        encode_datum(image, 0)
