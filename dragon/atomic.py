@@ -9,28 +9,42 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-__all__ = ["atomic_write", "sync_folder"]
+__all__ = ["atomic_path", "atomic_write", "sync_folder", "write_atomically"]
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path beside `path`; what stands there takes its name only when the block ends without an error.
+
+    fsync before the rename, so that a power cut leaves the old file or the new one. Raises OSError.
+    """
+    target = Path(path)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(target.parent)
 
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """A binary file to write; it replaces path only when the block ends without an error.
+    """A binary file to write; it replaces `path` only when the block ends without an error. Raises OSError."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        yield file
 
-    Temporary file in the same folder, flush, fsync, rename. Raises OSError.
-    """
-    target = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    sync_folder(target.parent)
+
+def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+    """Replace `path` by `content`. Raises OSError."""
+    with atomic_write(path) as file:
+        file.write(content)
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dragon.atomic import atomic_path
 from dragon.errors import WeightsError
-from dragon.files import sync_folder
 
 __all__ = ["atomic_h5", "open_h5"]
 
@@ -41,19 +39,5 @@ def open_h5(path: str | Path) -> Iterator[Any]:
 def atomic_h5(path: str | Path) -> Iterator[Any]:
     """An HDF5 file to write; it takes the name `path` only when the block ends without an error."""
     h5py = _h5py()
-    target = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    try:
-        with h5py.File(temporary, "w") as file:
-            yield file
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    sync_folder(target.parent)
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        yield file

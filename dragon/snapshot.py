@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dragon.atomic import write_atomically
 from dragon.blob import Blob
 from dragon.errors import PrototxtError, WeightsError
-from dragon.files import write_atomically
 from dragon.proto import dragon_pb2 as pb
 from dragon.rng import Stream
 from dragon.storage import Array

@@ -8,7 +8,7 @@ blob with four axes).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,7 +84,7 @@ def _read_binary(path: str | Path, profile: str | None) -> Iterator[tuple[str, S
     from dragon.proto.binary import iter_layers
 
     for layer in iter_layers(path, profile=profile):
-        yield layer.name, layer.blobs
+        yield layer.name, [blob.array for blob in layer.blobs]
 
 
 def _read_h5(path: str | Path) -> Iterator[tuple[str, Sequence[Array]]]:
@@ -107,13 +107,8 @@ def save_weights(net: Net, path: str | Path, write_diff: bool = False) -> None:
         return
     from dragon.proto.binary import write_caffemodel
 
-    write_caffemodel(path, net.param, _stored(net, write_diff))
-
-
-def _stored(net: Net, write_diff: bool) -> Iterable[tuple[list[Array], list[Array] | None]]:
-    """Data and, if wanted, diffs of each layer's blobs, in the order of net.param.layer."""
-    for layer in net.layers:
-        yield [b.peek() for b in layer.blobs], [b.peek_diff() for b in layer.blobs] if write_diff else None
+    diffs = {name: [b.peek_diff() for b in blobs] for name, blobs in net.params.items()} if write_diff else None
+    write_caffemodel(path, net.param, {name: [b.peek() for b in blobs] for name, blobs in net.params.items()}, diffs)
 
 
 def write_h5(net: Net, path: str | Path, write_diff: bool = False) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from dragon.atomic import sync_folder
 from dragon.errors import DataError
-from dragon.files import sync_folder
 
 __all__ = ["LmdbReader", "write_lmdb"]
 

@@ -11,11 +11,11 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+from dragon.atomic import write_atomically
 from dragon.data.datum import decode_batch
 from dragon.data.progress import Progress, silent
 from dragon.data.source import RecordReader
 from dragon.errors import DataError
-from dragon.files import write_atomically
 from dragon.proto import dragon_pb2
 
 __all__ = ["mean_of_images", "mean_of_source", "read_mean", "write_mean"]
