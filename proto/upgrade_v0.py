@@ -5,7 +5,7 @@ from __future__ import annotations
 from dragon.errors import PrototxtError, nearest
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["upgrade_v0"]
+__all__ = ["upgrade_v0", "v0_type"]
 
 _V1 = pb.V1LayerParameter
 
@@ -76,6 +76,11 @@ def upgrade_v0(layers: list[pb.V1LayerParameter]) -> tuple[list[pb.V1LayerParame
         upgraded.append(new)
         positions.append(position)
     return upgraded, positions
+
+
+def v0_type(name: str) -> _V1.LayerType | None:
+    """V1 type of a V0 type name; None for "padding" and unknown ones."""
+    return _TYPES[name][0] if name in _TYPES else None
 
 
 def _take_padding(layer: pb.V1LayerParameter, padding: dict[str, tuple[str, int]]) -> None:

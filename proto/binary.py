@@ -1,0 +1,308 @@
+"""Weights files (.caffemodel), read and written layer by layer.
+
+A file is a NetParameter, but it is never built as one message: memory is what the caller keeps of the arrays, files
+may be larger than protobuf's 2 GiB, and values go straight between file and array.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+
+from dragon.atomic import atomic_write
+from dragon.errors import WeightsError
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.blobs import blob_shape, raw_dtype
+from dragon.proto.profiles import ONE, find_profile
+from dragon.proto.upgrade import V1_TYPES
+from dragon.proto.upgrade_v0 import v0_type
+from dragon.proto.wire import BYTES, FIXED32, FIXED64, VARINT, WireReader, encode_key, encode_varint
+
+__all__ = ["BlobArray", "LayerWeights", "iter_layers", "net_fields", "open_weights", "write_caffemodel"]
+
+_Path = str | os.PathLike[str]
+_Arrays = Sequence[NDArray[Any]]
+
+# Where name, type and blobs stand in the three generations of layers; V0 is nested in field 1 of V1.
+_NET_LAYER, _NET_LAYERS = 100, 2
+_V1_NESTED = 1
+_PLACES = {"layer": (1, 2, 7), "layers": (4, 5, 6), "v0": (1, 2, 50)}
+
+_SHAPE, _DATA, _DOUBLE_DATA, _DIFF, _DOUBLE_DIFF = 7, 5, 8, 6, 9
+_RAW_TYPE, _RAW_DIFF_TYPE, _RAW_DATA, _RAW_DIFF = 10, 11, 12, 13
+_VALUES = {False: (_DATA, _DOUBLE_DATA, _RAW_DATA), True: (_DIFF, _DOUBLE_DIFF, _RAW_DIFF)}
+_SINGLE, _DOUBLE = np.dtype("<f4"), np.dtype("<f8")
+
+
+@dataclass(frozen=True, eq=False)
+class BlobArray:
+    """One stored array, float32 or float64; legacy when its file gives four extents whatever the rank."""
+
+    array: NDArray[Any]
+    legacy: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+
+@dataclass(frozen=True, eq=False)
+class LayerWeights:
+    """What a weights file holds of one layer; type is the present name, "" where the file does not say."""
+
+    name: str
+    type: str
+    blobs: list[BlobArray]
+
+
+# -- reading
+
+
+@contextmanager
+def open_weights(path: _Path) -> Iterator[WireReader]:
+    """A reader at the start of a file. WeightsError when it is missing or obviously of another kind."""
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            head = file.read(8)
+            file.seek(0)
+            if not head:
+                raise WeightsError(f"{path}: the file is empty")
+            if head == b"\x89HDF\r\n\x1a\n":
+                raise WeightsError(f"{path}: this is an HDF5 file, not a .caffemodel")
+            yield WireReader(file, size, str(path))
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise WeightsError(f"{path!r}: cannot be read: {error}") from None
+
+
+def net_fields(wire: WireReader) -> Iterator[tuple[int, int]]:
+    """Number and wire type of each field of the net; the caller reads or skips the value.
+
+    Raises WeightsError when the file is no NetParameter.
+    """
+    kinds = {f.number: _wire_type(f.cpp_type) for f in pb.NetParameter.DESCRIPTOR.fields}
+    layers = 0
+    while wire.at < wire.size:
+        wire.context = ""
+        number, kind = wire.key(wire.size)
+        if kind not in (kinds.get(number, kind), BYTES):
+            wire.fail(f"no .caffemodel: field {number} of a net is not of wire type {kind}")
+        layers += number in (_NET_LAYER, _NET_LAYERS)
+        yield number, kind
+    if not layers:
+        wire.fail("no layers in this file; it is no .caffemodel")
+
+
+def _wire_type(cpp_type: int) -> int:
+    return BYTES if cpp_type in (9, 10) else VARINT  # a NetParameter holds strings, messages and whole numbers
+
+
+def iter_layers(path: _Path, profile: str | None = None, diffs: bool = False) -> Iterator[LayerWeights]:
+    """The layers of a weights file in order, present, V1 and V0 form, with data or (diffs) gradients.
+
+    float_data becomes float32, double_data float64, half precision float32. A profile (dragon.proto.profiles) names
+    the fork that made the file, where the fork keeps blobs in another order. Raises WeightsError with one line that
+    says what was found in a truncated, damaged or foreign file, and for an unknown profile.
+    """
+    fork = find_profile(profile)
+    with open_weights(path) as wire:
+        index = -1
+        for number, kind in net_fields(wire):
+            if number not in (_NET_LAYER, _NET_LAYERS):
+                wire.skip(kind, wire.size)
+                continue
+            index += 1
+            wire.context = f"layer {index}"
+            end = wire.length(wire.size) + wire.at
+            layer = _read_layer(wire, end, "layer" if number == _NET_LAYER else "layers", diffs)
+            order = fork.blob_order(layer.type, len(layer.blobs))
+            if order is not None:
+                layer.blobs[:] = [_moved(layer.blobs, i) for i in order]
+            yield layer
+
+
+def _moved(blobs: Sequence[BlobArray], index: int) -> BlobArray:
+    """A blob of a fork's batch normalisation in its new place: a vector; where the fork has none, one 1."""
+    return BlobArray(np.ones(1, np.float32) if index == ONE else blobs[index].array.reshape(-1))
+
+
+def _read_layer(wire: WireReader, end: int, form: str, diffs: bool) -> LayerWeights:
+    name_at, type_at, blobs_at = _PLACES[form]
+    name, kind_name = "", ""
+    blobs: list[BlobArray] = []
+    while wire.at < end:
+        number, kind = wire.key(end)
+        if number == name_at and kind == BYTES:
+            name = _text(wire, end)
+            wire.context = f'layer "{name}"'
+        elif number == type_at and kind == BYTES:
+            kind_name = _text(wire, end)
+        elif number == type_at and kind == VARINT and form == "layers":
+            kind_name = V1_TYPES.get(wire.varint(end), "")
+        elif number == blobs_at and kind == BYTES:
+            outer = wire.context
+            wire.context = f"{outer} blob {len(blobs)}"
+            stop = wire.length(end) + wire.at
+            blobs.append(_read_blob(wire, stop, diffs))
+            wire.context = outer
+        elif number == _V1_NESTED and kind == BYTES and form == "layers":
+            stop = wire.length(end) + wire.at
+            inner = _read_layer(wire, stop, "v0", diffs)
+            name, blobs = inner.name, blobs + inner.blobs
+            old = v0_type(inner.type)
+            kind_name = V1_TYPES[old] if old is not None else ""
+        else:
+            wire.skip(kind, end)
+    return LayerWeights(name, kind_name, blobs)
+
+
+def _text(wire: WireReader, end: int) -> str:
+    content = wire.read(wire.length(end), end)
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        wire.fail(f"the file is damaged: a name is {content[:20]!r}")
+
+
+def _read_blob(wire: WireReader, end: int, diffs: bool) -> BlobArray:
+    single, double, raw = _VALUES[diffs]
+    rest = bytearray()  # everything but the values: shape and types
+    parts: list[NDArray[Any]] = []
+    raw_at: tuple[int, int] | None = None
+    while wire.at < end:
+        number, kind = wire.key(end)
+        if number in (single, double):
+            parts.append(_read_values(wire, number, kind, _SINGLE if number == single else _DOUBLE, end))
+        elif number == raw and kind == BYTES:
+            length = wire.length(end)
+            raw_at = (wire.at, length)
+            wire.seek(wire.at + length)
+        elif number in (_DATA, _DOUBLE_DATA, _DIFF, _DOUBLE_DIFF, _RAW_DATA, _RAW_DIFF):
+            wire.skip(kind, end)
+        else:
+            rest += wire.raw(number, kind, end)
+    try:
+        blob = pb.BlobProto.FromString(bytes(rest))
+    except DecodeError:
+        wire.fail("the file is damaged: shape cannot be read")
+    if raw_at is not None and not parts:
+        if not blob.HasField("raw_diff_type" if diffs else "raw_data_type"):
+            wire.fail("raw data of an unknown number type")
+        parts.append(_read_raw(wire, *raw_at, blob.raw_diff_type if diffs else blob.raw_data_type))
+        wire.seek(end)
+    return _shaped(wire, blob, parts)
+
+
+def _shaped(wire: WireReader, blob: pb.BlobProto, parts: list[NDArray[Any]]) -> BlobArray:
+    values = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.float32), *parts])
+    try:
+        shape = blob_shape(blob, values.size)
+    except WeightsError as error:
+        wire.fail(str(error))
+    return BlobArray(values.reshape(shape), legacy=not blob.HasField("shape"))
+
+
+def _read_values(wire: WireReader, number: int, kind: int, dtype: np.dtype[Any], end: int) -> NDArray[Any]:
+    if kind == (FIXED32 if dtype.itemsize == 4 else FIXED64):
+        return wire.unpacked_run(number, dtype, end).astype(dtype.newbyteorder("="), copy=False)
+    if kind != BYTES:
+        wire.fail(f"the file is damaged: values of wire type {kind}")
+    return _read_array(wire, wire.length(end), dtype)
+
+
+def _read_raw(wire: WireReader, start: int, length: int, kind: int) -> NDArray[Any]:
+    try:
+        dtype = raw_dtype(kind)
+    except WeightsError as error:
+        wire.fail(str(error))
+    wire.seek(start)
+    values = _read_array(wire, length, dtype)
+    return values.astype(np.float32) if dtype.itemsize == 2 else values
+
+
+def _read_array(wire: WireReader, length: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    if length % dtype.itemsize:
+        wire.fail(f"the file is damaged: {length} bytes are no whole number of {dtype.name} values")
+    values = np.empty(length // dtype.itemsize, dtype)
+    if length:
+        wire.read_into(values)
+    return values.astype(dtype.newbyteorder("="), copy=False)
+
+
+# -- writing
+
+
+def write_caffemodel(
+    path: _Path,
+    net: pb.NetParameter,
+    weights: Mapping[str, _Arrays],
+    diffs: Mapping[str, _Arrays] | None = None,
+) -> None:
+    """Write the net and its arrays, streaming, as a file that BVLC Caffe reads; an old file stays until it is whole.
+
+    net is in the present form; blobs it may hold are not written. weights, and diffs if wanted, are arrays by layer
+    name; float64 ones are stored as double_data, all others as float32.
+    Raises WeightsError when the file cannot be written, and for weights that belong to no layer.
+    """
+    unknown = set(weights) - {layer.name for layer in net.layer}
+    if unknown:
+        raise WeightsError(f'{path}: weights for "{min(unknown)}", but the net has no such layer')
+    head = pb.NetParameter()
+    for field, value in net.ListFields():
+        if field.name == "layer":
+            continue
+        if field.is_repeated:
+            getattr(head, field.name).extend(value)
+        elif field.message_type is not None:
+            getattr(head, field.name).CopyFrom(value)
+        else:
+            setattr(head, field.name, value)
+    try:
+        with atomic_write(path) as file:
+            file.write(head.SerializeToString(deterministic=True))
+            for layer in net.layer:
+                for piece in _layer_pieces(layer, weights.get(layer.name, ()), (diffs or {}).get(layer.name)):
+                    file.write(piece)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _layer_pieces(layer: pb.LayerParameter, arrays: _Arrays, diffs: _Arrays | None) -> Iterator[bytes | memoryview]:
+    plain = layer
+    if layer.blobs:
+        plain = pb.LayerParameter()
+        plain.CopyFrom(layer)
+        plain.ClearField("blobs")
+    pieces: list[bytes | memoryview] = [plain.SerializeToString(deterministic=True)]
+    for i, array in enumerate(arrays):
+        values = _value_pieces(array, _DATA, _DOUBLE_DATA)
+        if diffs is not None:
+            values += _value_pieces(diffs[i], _DIFF, _DOUBLE_DIFF)
+        shape = pb.BlobProto()
+        shape.shape.dim.extend(array.shape)
+        values.append(shape.SerializeToString())
+        pieces += [_opening(_PLACES["layer"][2], values), *values]
+    yield _opening(_NET_LAYER, pieces)
+    yield from pieces
+
+
+def _value_pieces(array: NDArray[Any], single: int, double: int) -> list[bytes | memoryview]:
+    number, dtype = (double, _DOUBLE) if array.dtype == np.float64 else (single, _SINGLE)
+    flat = np.ascontiguousarray(array, dtype).reshape(-1)
+    if not flat.size:
+        return []
+    content = memoryview(flat.view(np.uint8))  # type: ignore[arg-type]
+    return [_opening(number, [content]), content]
+
+
+def _opening(number: int, pieces: Sequence[bytes | memoryview]) -> bytes:
+    return encode_key(number, BYTES) + encode_varint(sum(len(p) for p in pieces))

@@ -1,0 +1,95 @@
+"""BlobProto and NumPy arrays."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+
+from dragon.errors import WeightsError
+from dragon.proto import dragon_pb2 as pb
+
+__all__ = ["array_to_blobproto", "blob_shape", "blobproto_to_array", "raw_dtype", "read_blobproto"]
+
+_RAW: dict[int, np.dtype[Any]] = {
+    pb.DOUBLE: np.dtype("<f8"),
+    pb.FLOAT: np.dtype("<f4"),
+    pb.FLOAT16: np.dtype("<f2"),
+}
+
+
+def raw_dtype(kind: int) -> np.dtype[Any]:
+    """Number type of raw_data. Raises WeightsError for those that are no weights."""
+    if kind not in _RAW:
+        raise WeightsError(f"raw data of type {pb.Type.Name(kind)} are no weights")
+    return _RAW[kind]
+
+
+def blob_shape(blob: pb.BlobProto, count: int) -> tuple[int, ...]:
+    """Shape of the blob's count values, in the present or the four-number form. WeightsError if it does not fit."""
+    if blob.HasField("num") or blob.HasField("channels") or blob.HasField("height") or blob.HasField("width"):
+        shape: tuple[int, ...] = (blob.num, blob.channels, blob.height, blob.width)
+    else:
+        shape = tuple(blob.shape.dim)
+    if any(extent < 0 for extent in shape) or math.prod(shape) != count:
+        raise WeightsError(f"shape {shape} does not fit {count} values")
+    return shape
+
+
+def blobproto_to_array(blob: pb.BlobProto, diff: bool = False) -> NDArray[Any]:
+    """Data (or diff) of the blob: float64 where it is stored so, else float32; half precision is widened.
+
+    Raises WeightsError when values and shape do not fit.
+    """
+    single = blob.diff if diff else blob.data
+    double = blob.double_diff if diff else blob.double_data
+    raw = blob.raw_diff if diff else blob.raw_data
+    values: NDArray[Any]
+    if double:
+        values = np.array(double, np.float64)
+    elif raw:
+        dtype = raw_dtype(blob.raw_diff_type if diff else blob.raw_data_type)
+        if len(raw) % dtype.itemsize:
+            raise WeightsError(f"{len(raw)} bytes of raw data are no whole number of {dtype.name} values")
+        values = np.frombuffer(raw, dtype)
+        values = values.astype(np.float64 if dtype.itemsize == 8 else np.float32)
+    else:
+        values = np.array(single, np.float32)
+    return values.reshape(blob_shape(blob, values.size))
+
+
+def array_to_blobproto(array: NDArray[Any], diff: NDArray[Any] | None = None) -> pb.BlobProto:
+    """A BlobProto of the array's shape: float64 goes to double_data, everything else to data as float32."""
+    blob = pb.BlobProto()
+    blob.shape.dim.extend(array.shape)
+    for values, single, double in (
+        (array, blob.data, blob.double_data),
+        (diff, blob.diff, blob.double_diff),
+    ):
+        if values is None:
+            continue
+        if values.shape != array.shape:
+            raise WeightsError(f"data has shape {array.shape}, diff {values.shape}")
+        if values.dtype == np.float64:
+            double.extend(values.ravel())
+        else:
+            single.extend(values.astype(np.float32).ravel())
+    return blob
+
+
+def read_blobproto(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """The array of a .binaryproto file, such as a mean image. Raises WeightsError."""
+    try:
+        blob = pb.BlobProto.FromString(Path(path).read_bytes())
+        return blobproto_to_array(blob)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
+    except DecodeError:
+        raise WeightsError(f"{path}: not a .binaryproto file, or damaged") from None
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None

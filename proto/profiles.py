@@ -1,0 +1,168 @@
+"""Forks of Caffe whose binary files number fields differently, or keep blobs in another order.
+
+A profile lists, for each message, the numbers whose meaning in the fork is not ours: the name our schema has for
+that meaning, or None where it has none. Text is read by name and needs no profile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from dragon.errors import WeightsError, nearest
+
+__all__ = ["NATIVE", "ONE", "PROFILES", "Profile", "find_profile"]
+
+_Numbers = Mapping[int, str | None]
+ONE = -1  # in a blob order: the fork has no such blob, it is an array of one 1
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How one fork's files differ from ours: `numbers` by message, `blobs` by layer type and count of blobs."""
+
+    name: str
+    numbers: Mapping[str, _Numbers] = field(default_factory=dict)
+    blobs: Mapping[tuple[str, int], Sequence[int]] = field(default_factory=dict)
+
+    def blob_order(self, kind: str, count: int) -> Sequence[int] | None:
+        """Where each blob of ours stands among the fork's for a layer of this type; None when as in ours."""
+        return self.blobs.get((kind, count))
+
+
+# What SSD and the forks built on it agree on is part of our schema.
+_SSD = {
+    200: "annotated_data_param",
+    201: "multibox_loss_param",
+    202: "permute_param",
+    203: "prior_box_param",
+    204: "detection_output_param",
+    205: "detection_evaluate_param",
+    206: "norm_param",
+}
+_NO_TRANSFORM = dict.fromkeys(range(8, 32))
+_SSD_SOLVER = {41: None, 42: None, 43: None, 44: None}
+
+NATIVE = Profile("dragon")
+
+PROFILES: Mapping[str, Profile] = {
+    p.name: p
+    for p in (
+        NATIVE,
+        Profile("ssd", {"LayerParameter": _SSD | {207: None}, "SolverParameter": _SSD_SOLVER}),
+        Profile(
+            "mobilenet-yolo",
+            {
+                "LayerParameter": _SSD | {211: "relu6_param", 149: None, 150: "upsample_param"},
+                "TransformationParameter": dict.fromkeys(range(15, 32)),
+            },
+        ),
+        Profile(
+            "nvcaffe",
+            {
+                "LayerParameter": _SSD
+                | dict.fromkeys((145, 146, 147, 148, 149, 150, 152, 207))
+                | {151: "recurrent_param"},
+                "TransformationParameter": _NO_TRANSFORM
+                | {208: "resize_param", 209: "noise_param", 210: "emit_constraint"}
+                | {211: "crop_h", 212: "crop_w", 213: "distort_param", 214: "expand_param"},
+                "LossParameter": {4: None},
+                "ConvolutionParameter": {19: None, 20: None},
+                "DataParameter": {11: None, 12: None, 13: None, 14: "shuffle", 16: None},
+                "DropoutParameter": {2: None, 3: None},
+            },
+        ),
+        # Before 0.16 NVCaffe's BatchNorm held scale, shift, mean, variance and a reserved 1.
+        Profile("nvcaffe-0.15", blobs={("BatchNorm", 5): (2, 3, ONE, 0, 1)}),
+        Profile(
+            "intel",
+            {
+                "LayerParameter": _SSD
+                | dict.fromkeys((149, 150, 151, 152, 155, 156, 158, 159, 207, 208, 209, 301))
+                | {148: "smooth_l1_loss_param", 153: "psroi_pooling_param", 154: "roi_pooling_param"},
+                "BatchNormParameter": {
+                    4: None,
+                    5: "scale_bias",
+                    6: None,
+                    7: "scale_filler",
+                    8: "bias_filler",
+                    9: None,
+                    10: None,
+                },
+                "TransformationParameter": dict.fromkeys(range(15, 20)),
+                "LossParameter": {4: None, 5: None},
+                "ConvolutionParameter": dict.fromkeys((19, 20, 21, 23, 24)),
+                "DataParameter": {11: "shuffle", 12: None},
+                "PoolingParameter": dict.fromkeys(range(13, 18)),
+            },
+        ),
+        Profile(
+            "yjxiong",
+            {
+                "LayerParameter": {
+                    137: "bn_param",
+                    140: None,
+                    141: None,
+                    150: "roi_pooling_param",
+                    160: "scale_param",
+                    161: "bias_param",
+                    162: None,
+                },
+                "TransformationParameter": _NO_TRANSFORM,
+                "ConvolutionParameter": {16: "dilation", 17: None, 18: None},
+                "DataParameter": {10: "shuffle"},
+            },
+        ),
+        Profile(
+            "pspnet",
+            {
+                "LayerParameter": dict.fromkeys(range(144, 152)) | {143: "interp_param", 152: "bn_param"},
+                "BatchNormParameter": {4: None},
+                "TransformationParameter": _NO_TRANSFORM,
+            },
+        ),
+        Profile(
+            "deeplab",
+            {
+                "LayerParameter": dict.fromkeys((147, 148, 149, 150, 151, 152, 154, 155)) | {153: "interp_param"},
+                "BatchNormParameter": {4: None},
+                "TransformationParameter": _NO_TRANSFORM,
+            },
+        ),
+        Profile(
+            "segnet",
+            {
+                "LayerParameter": {45: "bn_param", 137: "upsample_param", 138: None},
+                "BNParameter": {1: "scale_filler", 2: "shift_filler", 3: "bn_mode"},
+                "LossParameter": {3: None, 4: None},
+                "DropoutParameter": {2: None},
+            },
+        ),
+        Profile(
+            "happynear",
+            {
+                "LayerParameter": dict.fromkeys(range(201, 242))
+                | {200: "bn_param", 204: "roi_pooling_param", 220: "psroi_pooling_param", 224: "permute_param"},
+                "BatchNormParameter": {4: None, 5: None, 7: "scale_filler", 8: "bias_filler"},
+                "TransformationParameter": _NO_TRANSFORM | {8: "crop_h", 9: "crop_w"},
+                "FillerParameter": {9: None},
+                "ConvolutionParameter": {19: None, 20: None},
+                "DropoutParameter": {2: None},
+                "InnerProductParameter": {7: None},
+                "PoolingParameter": {13: None, 14: None},
+            },
+        ),
+        # Its BN keeps statistics first; the settings use BVLC's numbers.
+        Profile("neopenx", blobs={("BN", 4): (2, 3, 0, 1, ONE)}),
+    )
+}
+
+
+def find_profile(name: str | None) -> Profile:
+    """A profile by name; None means that the file follows our numbers. Raises WeightsError with the nearest name."""
+    if name is None:
+        return NATIVE
+    if name not in PROFILES:
+        known = ", ".join(PROFILES)
+        raise WeightsError(f'unknown profile "{name}"{nearest(name, PROFILES)}; known are {known}')
+    return PROFILES[name]

@@ -1,0 +1,142 @@
+"""Protobuf's wire format read from a file in pieces, so that a large file is never held as one message."""
+
+from __future__ import annotations
+
+from typing import IO, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragon.errors import WeightsError
+
+__all__ = ["BYTES", "FIXED32", "FIXED64", "VARINT", "WireReader", "encode_key", "encode_varint"]
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+_FIXED = {FIXED64: 8, FIXED32: 4}
+_PIECE = 1 << 20
+
+
+class WireReader:
+    """Reads keys and values at a position that never passes a given end. Errors are WeightsError, one line.
+
+    `context` says what is being read; it becomes part of the message.
+    """
+
+    def __init__(self, file: IO[bytes], size: int, path: str) -> None:
+        self._file = file
+        self.size = size
+        self.path = path
+        self.at = 0
+        self.context = ""
+
+    def fail(self, message: str) -> NoReturn:
+        """Raise the error for something wrong here."""
+        where = f"{self.path}: {self.context}: " if self.context else f"{self.path}: "
+        raise WeightsError(f"{where}{message} (at byte {self.at} of {self.size})")
+
+    def varint(self, end: int) -> int:
+        """A variable-length unsigned number."""
+        value = shift = 0
+        byte = 0x80
+        while byte >= 0x80:
+            if shift == 70:
+                self.fail("the file is damaged: a number is longer than ten bytes")
+            byte = self.read(1, end)[0]
+            value |= (byte & 0x7F) << shift
+            shift += 7
+        return value
+
+    def key(self, end: int) -> tuple[int, int]:
+        """Field number and wire type."""
+        key = self.varint(end)
+        number, kind = key >> 3, key & 7
+        if number == 0 or number >= 1 << 29 or kind not in (VARINT, FIXED64, BYTES, FIXED32):
+            self.fail(f"the file is damaged or no protobuf file: field {number} of wire type {kind}")
+        return number, kind
+
+    def length(self, end: int) -> int:
+        """Length of a value that lies inside end."""
+        length = self.varint(end)
+        left = end - self.at
+        if length > left:
+            cut = "truncated" if end == self.size else "damaged"
+            self.fail(f"the file is {cut}: {length} bytes announced, {left} left")
+        return length
+
+    def read(self, count: int, end: int) -> bytes:
+        """Exactly count bytes."""
+        if count > end - self.at:
+            self.fail(f"the file is truncated or damaged: {count} bytes expected, {end - self.at} left")
+        content = self._file.read(count)
+        if len(content) != count:
+            self.fail("the file is truncated")
+        self.at += count
+        return content
+
+    def read_into(self, array: NDArray[np.generic]) -> None:
+        """Fill a contiguous array with the next bytes; no copy is made on the way."""
+        view = memoryview(array.view(np.uint8))  # type: ignore[arg-type]
+        done = 0
+        while done < len(view):
+            count = self._file.readinto(view[done:])  # type: ignore[attr-defined]
+            if not count:
+                self.fail("the file is truncated")
+            done += count
+        self.at += done
+
+    def seek(self, position: int) -> None:
+        """Go to a position, forwards or backwards."""
+        self._file.seek(position)
+        self.at = position
+
+    def skip(self, kind: int, end: int) -> None:
+        """Step over a value."""
+        if kind == VARINT:
+            self.varint(end)
+            return
+        count = _FIXED.get(kind) or self.length(end)
+        if count > end - self.at:
+            self.fail(f"the file is truncated or damaged: {count} bytes expected, {end - self.at} left")
+        self.seek(self.at + count)
+
+    def raw(self, number: int, kind: int, end: int) -> bytes:
+        """A whole field, key included, as it stands in the file."""
+        key = encode_key(number, kind)
+        if kind == VARINT:
+            return key + encode_varint(self.varint(end))
+        if kind == BYTES:
+            length = self.length(end)
+            return key + encode_varint(length) + self.read(length, end)
+        return key + self.read(_FIXED[kind], end)
+
+    def unpacked_run(self, number: int, dtype: np.dtype[np.generic], end: int) -> NDArray[np.generic]:
+        """Values of a repeated number that is not packed, from after the first key up to another field."""
+        key = np.frombuffer(encode_key(number, FIXED32 if dtype.itemsize == 4 else FIXED64), np.uint8)
+        width = len(key) + dtype.itemsize
+        parts = [np.frombuffer(self.read(dtype.itemsize, end), dtype)]
+        while True:
+            start = self.at
+            count = min(end - start, _PIECE * width) // width
+            rows = np.frombuffer(self.read(count * width, end), np.uint8).reshape(count, width)
+            same = (rows[:, : len(key)] == key).all(1)
+            run = count if same.all() else int(same.argmin())
+            if run:
+                parts.append(np.ascontiguousarray(rows[:run, len(key) :]).view(dtype).ravel())
+            if run < count or count == 0:
+                self.seek(start + run * width)
+                return np.concatenate(parts)
+
+
+def encode_varint(value: int) -> bytes:
+    """A number in 7-bit groups, low ones first."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def encode_key(number: int, kind: int) -> bytes:
+    """What stands before a value: field number and wire type."""
+    return encode_varint(number << 3 | kind)
