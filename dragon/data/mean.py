@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from dragon.atomic import write_atomically
 from dragon.data.datum import decode_batch
 from dragon.data.progress import Progress, silent
 from dragon.data.source import RecordReader
-from dragon.errors import DataError
+from dragon.errors import DataError, WeightsError
 from dragon.proto import dragon_pb2
+from dragon.proto.blobs import read_blobproto
 
 __all__ = ["mean_of_images", "mean_of_source", "read_mean", "write_mean"]
 
@@ -26,23 +25,15 @@ _CHUNK = 1000  # images summed at a time
 def read_mean(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     """Mean image (C, H, W) of a .binaryproto file. Raises DataError if it is missing or damaged."""
     try:
-        blob = dragon_pb2.BlobProto.FromString(Path(path).read_bytes())
-    except OSError as error:
-        raise DataError(f'mean file "{path}" cannot be read: {error.strerror}') from None
-    except DecodeError:
-        raise DataError(f'mean file "{path}" is not a BlobProto') from None
-    if blob.HasField("shape"):
-        shape = tuple(blob.shape.dim)
-    else:
-        shape = (blob.num, blob.channels, blob.height, blob.width)
-    while len(shape) > 3 and shape[0] == 1:
-        shape = shape[1:]
-    if len(shape) != 3 or min(shape) < 1:
-        raise DataError(f'mean file "{path}" has shape {shape}, expected one image (1, C, H, W)')
-    values = np.array(blob.data if len(blob.data) else blob.double_data, np.float32)
-    if values.size != int(np.prod(shape)):
-        raise DataError(f'mean file "{path}" is damaged: shape {shape} does not fit its {values.size} values')
-    return values.reshape(shape)
+        mean = read_blobproto(path)
+    except WeightsError as error:
+        raise DataError(f"mean file {error}") from None
+    stored = mean.shape
+    while mean.ndim > 3 and len(mean) == 1:
+        mean = mean[0]
+    if mean.ndim != 3 or not mean.size:
+        raise DataError(f"mean file {path}: shape {stored}, expected one image (1, C, H, W)")
+    return mean.astype(np.float32)
 
 
 def write_mean(path: str | os.PathLike[str], mean: NDArray[np.floating[Any]]) -> None:

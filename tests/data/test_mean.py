@@ -49,13 +49,18 @@ def test_images_of_different_shapes_have_none(tmp_path: Path) -> None:
         mean_of_source(reader)
 
 
+def blob_bytes(num: int, channels: int, values: list[float]) -> bytes:
+    blob = dragon_pb2.BlobProto(num=num, channels=channels, height=1, width=1, data=values)
+    return bytes(blob.SerializeToString())
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"\xff\xff", "is not a BlobProto"),
-        (b"", r"has shape \(0, 0, 0, 0\)"),
-        (dragon_pb2.BlobProto(num=2, channels=3, height=1, width=1).SerializeToString(), r"has shape \(2, 3, 1, 1\)"),
-        (dragon_pb2.BlobProto(num=1, channels=3, height=1, width=1, data=[1]).SerializeToString(), "its 1 values"),
+        (b"\xff\xff", r"not a \.binaryproto file"),
+        (b"", r"shape \(\)"),
+        (blob_bytes(2, 1, [1, 2]), r"shape \(2, 1, 1, 1\), expected one image"),
+        (blob_bytes(1, 3, [1]), "does not fit 1 values"),
     ],
 )
 def test_damaged_files(tmp_path: Path, content: bytes, message: str) -> None:
