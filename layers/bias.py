@@ -1,0 +1,52 @@
+"""Bias: y = x + bias, the operand laid over the axes from `axis` on; it may be a second bottom.
+
+Blob: bias (only with one bottom), of the shape of the axes it covers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import Layer, register
+from dragon.layers._broadcast import operand_shape, over, span
+from dragon.normalization import channel_sum
+from dragon.xp import xp_of
+
+__all__ = ["Bias"]
+
+
+@register()
+class Bias(Layer):
+    type = "Bias"
+    bottoms = (1, 2)
+
+    def bias_blob(self, bottom: Sequence[Blob]) -> Blob:
+        return bottom[1] if len(bottom) > 1 else self.blobs[0]
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.bias_param
+        if len(bottom) == 1:
+            self.add_blob(operand_shape(self, bottom[0].shape, p.axis, p.num_axes), p.filler, "bias")
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        operand = self.bias_blob(bottom).shape
+        self.spans = span(self, bottom[0].shape, operand, self.param.bias_param.axis)
+        if top[0] is not bottom[0]:
+            top[0].reshape(bottom[0].shape)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x = over(bottom[0].data, self.spans)
+        bias = self.bias_blob(bottom).data.reshape(-1, 1)
+        xp_of(x).add(x, bias, out=over(top[0].data, self.spans))
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if len(bottom) == 1 or propagate_down[1]:
+            bias = self.bias_blob(bottom)
+            total = channel_sum(over(top[0].diff, self.spans)).reshape(bias.shape)
+            if len(bottom) > 1:
+                bias.diff[...] = total
+            else:
+                bias.diff[...] += total
+        if propagate_down[0] and top[0] is not bottom[0]:
+            bottom[0].diff[...] = top[0].diff

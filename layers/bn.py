@@ -1,0 +1,91 @@
+"""BN: the merged form of batch normalisation, statistics, scale and shift in one layer.
+
+Blobs: gamma (C), beta (C), mean (C), variance (C), weight of the average (1). The average follows the rule
+EMA with `decay` unless `average` names another rule.
+
+With `bn_param` it is the layer of that name in the forks for temporal segment and pyramid scene parsing
+networks: blobs slope, bias, mean, variance of shape (1, C, 1, 1), an average with `momentum`, and `frozen`
+to train by the stored statistics, which learns nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import TEST, register
+from dragon.layers._batch_statistics import BatchStatistics
+from dragon.normalization import channel_count
+from dragon.proto import dragon_pb2 as pb
+
+__all__ = ["BN"]
+
+
+@register()
+class BN(BatchStatistics):
+    type = "BN"
+    buffers = frozenset({2, 3, 4})
+
+    @property
+    def _is_fork(self) -> bool:
+        return self.param.HasField("bn_param")
+
+    @property
+    def eps(self) -> float:
+        return self.param.bn_param.eps if self._is_fork else self.param.batch_norm_param.eps
+
+    @property
+    def keep(self) -> float:
+        if self._is_fork:
+            return self.param.bn_param.momentum
+        p = self.param.batch_norm_param
+        caffes = p.HasField("moving_average_fraction") and not p.HasField("decay")
+        return p.moving_average_fraction if caffes else p.decay
+
+    @property
+    def rule(self) -> int:
+        p = self.param.batch_norm_param
+        return p.average if not self._is_fork and p.HasField("average") else pb.EMA
+
+    @property
+    def use_global(self) -> bool:
+        if self._is_fork:
+            return self.param.bn_param.frozen or self.phase == TEST
+        return super().use_global
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.check_settings()
+        zero, one = pb.FillerParameter(), pb.FillerParameter(value=1)
+        channels = channel_count(bottom[0].shape)
+        self.affine_index = 0, 1
+        self.mean_index, self.variance_index = 2, 3
+        if self._is_fork:
+            f = self.param.bn_param
+            if any(f.HasField(name) for name in ("scale_filler", "shift_filler", "bn_mode")):
+                self.bad_param(
+                    "bn_param's scale_filler, shift_filler and bn_mode belong to a BN without an average, "
+                    "which is not supported; this one has slope_filler and bias_filler"
+                )
+            shape: tuple[int, ...] = (1, channels, 1, 1)
+            self.add_blob(shape, f.slope_filler if f.HasField("slope_filler") else one, "slope")
+            self.add_blob(shape, f.bias_filler, "bias")
+            self.add_blob(shape, zero, "mean")
+            self.add_blob(shape, one if f.frozen else zero, "variance")
+            if f.frozen:
+                self._freeze()
+            return
+        p = self.param.batch_norm_param
+        shape = (channels,)
+        self.add_blob(shape, p.scale_filler if p.HasField("scale_filler") else one, "scale")
+        self.add_blob(shape, p.bias_filler, "bias")
+        self.add_blob(shape, zero, "mean")
+        self.add_blob(shape, zero, "variance")
+        self.add_blob((1,), zero, "weight of the average")
+        self.weight_index = 4
+
+    def _freeze(self) -> None:
+        specs = self.param.param
+        while len(specs) < 2:
+            specs.add()
+        for spec in specs[:2]:
+            spec.lr_mult = spec.decay_mult = 0
