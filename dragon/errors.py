@@ -25,6 +25,7 @@ __all__ = [
     "UsageError",
     "WeightsError",
     "nearest",
+    "one_line",
 ]
 
 
@@ -68,3 +69,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
         lowered = {c.lower(): c for c in candidates}
         close = [lowered[c] for c in difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)]
     return f' (did you mean "{close[0]}"?)' if close else ""
+
+
+def one_line(text: str) -> str:
+    """The text with everything escaped that would break a line or a terminal: names come from files."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

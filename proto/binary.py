@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from dragon.atomic import atomic_write
 from dragon.errors import WeightsError
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.blobs import blob_shape, raw_dtype
+from dragon.proto.blobs import raw_dtype, shaped
 from dragon.proto.profiles import ONE, find_profile
 from dragon.proto.upgrade import V1_TYPES
 from dragon.proto.upgrade_v0 import v0_type
@@ -124,7 +124,7 @@ def iter_layers(path: _Path, profile: str | None = None, diffs: bool = False) ->
             wire.context = f"layer {index}"
             end = wire.length(wire.size) + wire.at
             layer = _read_layer(wire, end, "layer" if number == _NET_LAYER else "layers", diffs)
-            order = fork.blob_order(layer.type, len(layer.blobs))
+            order = fork.blob_order(layer.type, [blob.array.size for blob in layer.blobs])
             if order is not None:
                 layer.blobs[:] = [_moved(layer.blobs, i) for i in order]
             yield layer
@@ -205,10 +205,10 @@ def _read_blob(wire: WireReader, end: int, diffs: bool) -> BlobArray:
 def _shaped(wire: WireReader, blob: pb.BlobProto, parts: list[NDArray[Any]]) -> BlobArray:
     values = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.float32), *parts])
     try:
-        shape = blob_shape(blob, values.size)
+        array = shaped(blob, values)
     except WeightsError as error:
         wire.fail(str(error))
-    return BlobArray(values.reshape(shape), legacy=not blob.HasField("shape"))
+    return BlobArray(array, legacy=not blob.HasField("shape"))
 
 
 def _read_values(wire: WireReader, number: int, kind: int, dtype: np.dtype[Any], end: int) -> NDArray[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 from dragon.errors import WeightsError
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["array_to_blobproto", "blob_shape", "blobproto_to_array", "raw_dtype", "read_blobproto"]
+__all__ = ["array_to_blobproto", "blobproto_to_array", "raw_dtype", "read_blobproto", "shaped"]
 
+_MAX_AXES = 32  # as in BVLC Caffe
 _RAW: dict[int, np.dtype[Any]] = {
     pb.DOUBLE: np.dtype("<f8"),
     pb.FLOAT: np.dtype("<f4"),
@@ -30,15 +30,20 @@ def raw_dtype(kind: int) -> np.dtype[Any]:
     return _RAW[kind]
 
 
-def blob_shape(blob: pb.BlobProto, count: int) -> tuple[int, ...]:
-    """Shape of the blob's count values, in the present or the four-number form. WeightsError if it does not fit."""
+def shaped(blob: pb.BlobProto, values: NDArray[Any]) -> NDArray[Any]:
+    """The values in the blob's shape, given in the present or the four-number form. WeightsError if they do not fit."""
     if blob.HasField("num") or blob.HasField("channels") or blob.HasField("height") or blob.HasField("width"):
         shape: tuple[int, ...] = (blob.num, blob.channels, blob.height, blob.width)
     else:
         shape = tuple(blob.shape.dim)
-    if any(extent < 0 for extent in shape) or math.prod(shape) != count:
-        raise WeightsError(f"shape {shape} does not fit {count} values")
-    return shape
+    if len(shape) > _MAX_AXES:
+        raise WeightsError(f"a shape of {len(shape)} axes, at most {_MAX_AXES} are known")
+    try:
+        if min(shape, default=0) >= 0:  # reshape would take -1 for a question
+            return values.reshape(shape)
+    except (ValueError, OverflowError):
+        pass
+    raise WeightsError(f"shape {shape} does not fit {values.size} values")
 
 
 def blobproto_to_array(blob: pb.BlobProto, diff: bool = False) -> NDArray[Any]:
@@ -60,7 +65,7 @@ def blobproto_to_array(blob: pb.BlobProto, diff: bool = False) -> NDArray[Any]:
         values = values.astype(np.float64 if dtype.itemsize == 8 else np.float32)
     else:
         values = np.array(single, np.float32)
-    return values.reshape(blob_shape(blob, values.size))
+    return shaped(blob, values)
 
 
 def array_to_blobproto(array: NDArray[Any], diff: NDArray[Any] | None = None) -> pb.BlobProto:

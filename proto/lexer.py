@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 
-from dragon.errors import PrototxtError
+from dragon.errors import PrototxtError, one_line
 
 __all__ = ["END", "NAME", "NUMBER", "STRING", "SYMBOL", "Tokens", "unescape"]
 
@@ -68,7 +68,7 @@ class Tokens:
     def error(self, offset: int, message: str) -> PrototxtError:
         """The exception for something wrong at a character offset."""
         line, column = self._place(offset)
-        return PrototxtError(f"{self.filename}:{line}:{column}: {message}")
+        return PrototxtError(one_line(f"{self.filename}:{line}:{column}: {message}"))
 
     def _place(self, offset: int) -> tuple[int, int]:
         if self._lines is None:
@@ -82,7 +82,7 @@ def _unexpected(char: str) -> str:
         return "this is a binary file, not text (weights are read elsewhere)"
     if char.isdigit() or char == ".":
         return "not a number"
-    return f"unexpected character {ascii(char) if not char.isprintable() else repr(char)}"
+    return f"unexpected character {char!r}"
 
 
 def unescape(quoted: str) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dragon.errors import WeightsError, nearest
+from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["NATIVE", "ONE", "PROFILES", "Profile", "find_profile"]
 
@@ -25,9 +26,19 @@ class Profile:
     numbers: Mapping[str, _Numbers] = field(default_factory=dict)
     blobs: Mapping[tuple[str, int], Sequence[int]] = field(default_factory=dict)
 
-    def blob_order(self, kind: str, count: int) -> Sequence[int] | None:
-        """Where each blob of ours stands among the fork's for a layer of this type; None when as in ours."""
-        return self.blobs.get((kind, count))
+    def blob_order(self, kind: str, sizes: Sequence[int]) -> Sequence[int] | None:
+        """Where each blob of ours stands among the file's for a layer of this type; None when as in ours."""
+        if self is NATIVE and kind == "BatchNorm" and len(sizes) == 5 and sizes[4] == 1 < sizes[2]:
+            return _NVCAFFE_015  # the one value is not where everybody else keeps the factor
+        return self.blobs.get((kind, len(sizes)))
+
+    def meaning(self, message: str, number: int) -> str | None:
+        """The name in our schema of a field number of the fork's; None where there is none."""
+        numbers = self.numbers.get(message, {})
+        if number in numbers:
+            return numbers[number]
+        own = pb.DESCRIPTOR.message_types_by_name[message].fields_by_number.get(number)
+        return own.name if own is not None else None
 
 
 # What SSD and the forks built on it agree on is part of our schema.
@@ -41,15 +52,17 @@ _SSD = {
     206: "norm_param",
 }
 _NO_TRANSFORM = dict.fromkeys(range(8, 32))
-_SSD_SOLVER = {41: None, 42: None, 43: None, 44: None}
 
 NATIVE = Profile("dragon")
+
+# Before 0.16 NVCaffe's BatchNorm held scale, shift, mean, variance and a reserved 1.
+_NVCAFFE_015 = (2, 3, ONE, 0, 1)
 
 PROFILES: Mapping[str, Profile] = {
     p.name: p
     for p in (
         NATIVE,
-        Profile("ssd", {"LayerParameter": _SSD | {207: None}, "SolverParameter": _SSD_SOLVER}),
+        Profile("ssd", {"LayerParameter": _SSD | {207: None}}),
         Profile(
             "mobilenet-yolo",
             {
@@ -72,8 +85,7 @@ PROFILES: Mapping[str, Profile] = {
                 "DropoutParameter": {2: None, 3: None},
             },
         ),
-        # Before 0.16 NVCaffe's BatchNorm held scale, shift, mean, variance and a reserved 1.
-        Profile("nvcaffe-0.15", blobs={("BatchNorm", 5): (2, 3, ONE, 0, 1)}),
+        Profile("nvcaffe-0.15", blobs={("BatchNorm", 5): _NVCAFFE_015}),
         Profile(
             "intel",
             {

@@ -7,7 +7,7 @@ from typing import IO, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.errors import WeightsError
+from dragon.errors import WeightsError, one_line
 
 __all__ = ["BYTES", "FIXED32", "FIXED64", "VARINT", "WireReader", "encode_key", "encode_varint"]
 
@@ -32,7 +32,7 @@ class WireReader:
     def fail(self, message: str) -> NoReturn:
         """Raise the error for something wrong here."""
         where = f"{self.path}: {self.context}: " if self.context else f"{self.path}: "
-        raise WeightsError(f"{where}{message} (at byte {self.at} of {self.size})")
+        raise WeightsError(one_line(f"{where}{message} (at byte {self.at} of {self.size})"))
 
     def varint(self, end: int) -> int:
         """A variable-length unsigned number."""

@@ -1,0 +1,198 @@
+"""The definition inside a weights file: its NetParameter without the arrays, whichever fork wrote it."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import DecodeError
+
+from dragon.errors import PrototxtError, WeightsError
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.binary import net_fields, open_weights
+from dragon.proto.profiles import NATIVE, PROFILES, Profile, find_profile
+from dragon.proto.upgrade import upgrade_net
+from dragon.proto.wire import BYTES, VARINT, WireReader, encode_key, encode_varint
+
+__all__ = ["detect_profile", "read_binary_net"]
+
+_log = logging.getLogger("dragon")
+_Path = str | os.PathLike[str]
+
+_LAYER, _LAYERS = 100, 2
+_BLOBS = {_LAYER: 7, _LAYERS: 6}
+_BATCH_NORM = 139
+_LAYER_MESSAGE = pb.DESCRIPTOR.message_types_by_name["LayerParameter"]
+
+# The settings a layer type reads: a fork's number for them betrays the fork.
+_SETTINGS = {
+    "BN": "bn_param",
+    "Interp": "interp_param",
+    "Normalize": "norm_param",
+    "PSROIPooling": "psroi_pooling_param",
+    "Permute": "permute_param",
+    "PriorBox": "prior_box_param",
+    "ROIPooling": "roi_pooling_param",
+    "ReLU6": "relu6_param",
+    "SmoothL1Loss": "smooth_l1_loss_param",
+    "Upsample": "upsample_param",
+}
+# Wire types that BVLC's fields of the same number do not have; first of the layer, then of batch_norm_param.
+_LAYER_MARKS = {(n, VARINT): {"nvcaffe"} for n in (145, 146, 147, 148)}
+_BATCH_NORM_MARKS = {
+    (4, VARINT): {"intel", "pspnet", "deeplab", "happynear"},
+    (5, VARINT): {"intel", "happynear"},
+    (6, VARINT): {"intel"},
+    (7, BYTES): {"intel", "happynear"},
+    (8, BYTES): {"intel", "happynear"},
+    (9, VARINT): {"intel"},
+    (10, VARINT): {"intel"},
+}
+
+
+def read_binary_net(path: _Path, profile: str | None = None) -> pb.NetParameter:
+    """The net a weights file describes, upgraded, without blobs. Without a profile the fork is detected.
+
+    Raises WeightsError for a damaged file, an unknown profile, or marks that fit several forks.
+    """
+    head, layers, counts = _read_parts(path)
+    fork = find_profile(profile) if profile is not None else _detect(path, layers)
+    net = pb.NetParameter()
+    try:
+        net.ParseFromString(head)
+        for number, content in layers:
+            if number == _LAYER:
+                net.layer.add().ParseFromString(_renumber(content, _LAYER_MESSAGE, fork, str(path)))
+            else:
+                net.layers.add().ParseFromString(content)
+        for layer, count in zip(net.layer, counts, strict=False):
+            if layer.type == "BatchNorm" and count == 5:  # whatever the fork's field for it is called
+                layer.batch_norm_param.scale_bias = True
+        return upgrade_net(net)
+    except DecodeError:
+        raise WeightsError(f"{path}: the net inside is damaged, or of a fork that needs a profile") from None
+    except PrototxtError as error:
+        raise WeightsError(f"{path}: {error}") from None
+
+
+def detect_profile(path: _Path) -> Profile:
+    """The fork that wrote a file, as far as its numbers tell. Raises WeightsError when they fit several or none."""
+    return _detect(path, _read_parts(path)[1])
+
+
+def _read_parts(path: _Path) -> tuple[bytes, list[tuple[int, bytes]], list[int]]:
+    """The net's fields without layers; each layer without blobs; the number of blobs of each."""
+    head = bytearray()
+    layers: list[tuple[int, bytes]] = []
+    counts: list[int] = []
+    with open_weights(path) as wire:
+        for number, kind in net_fields(wire):
+            if number not in _BLOBS:
+                head += wire.raw(number, kind, wire.size)
+                continue
+            wire.context = f"layer {len(layers)}"
+            end = wire.length(wire.size) + wire.at
+            content, count = _without(wire, end, _BLOBS[number])
+            layers.append((number, content))
+            counts.append(count)
+    return bytes(head), layers, counts
+
+
+def _without(wire: WireReader, end: int, dropped: int) -> tuple[bytes, int]:
+    content = bytearray()
+    count = 0
+    while wire.at < end:
+        number, kind = wire.key(end)
+        if number == dropped:
+            wire.skip(kind, end)
+            count += 1
+        else:
+            content += wire.raw(number, kind, end)
+    return bytes(content), count
+
+
+def _renumber(content: bytes, descriptor: Descriptor, fork: Profile, path: str) -> bytes:
+    """A message of the fork's with our field numbers; what has no field here is left out."""
+    if not fork.numbers:
+        return content
+    wire = _memory(content, path)
+    out = bytearray()
+    moved = fork.numbers.get(descriptor.name, {})
+    while wire.at < wire.size:
+        number, kind = wire.key(wire.size)
+        if number in moved:
+            name = moved[number]
+            if name is None:
+                wire.skip(kind, wire.size)
+                continue
+            field = descriptor.fields_by_name[name]
+        elif number in descriptor.fields_by_number:
+            field = descriptor.fields_by_number[number]
+        else:
+            wire.skip(kind, wire.size)
+            continue
+        if field.message_type is not None and kind == BYTES:
+            inner = wire.read(wire.length(wire.size), wire.size)
+            inner = _renumber(inner, field.message_type, fork, path)
+            out += encode_key(field.number, kind) + encode_varint(len(inner)) + inner
+        else:
+            old_key = len(encode_key(number, kind))
+            out += encode_key(field.number, kind) + wire.raw(number, kind, wire.size)[old_key:]
+    return bytes(out)
+
+
+def _memory(content: bytes, path: str) -> WireReader:
+    return WireReader(io.BytesIO(content), len(content), path)
+
+
+# -- detection
+
+
+def _detect(path: _Path, layers: list[tuple[int, bytes]]) -> Profile:
+    candidates: set[str] | None = None
+    for number, content in layers:
+        if number != _LAYER:
+            continue
+        for forks in _evidence(content, str(path)):
+            candidates = forks if candidates is None else candidates & forks
+    if candidates is None or NATIVE.name in candidates:
+        return NATIVE
+    if len(candidates) == 1:
+        found = PROFILES[candidates.pop()]
+        _log.info("%s: field numbers of %s", path, found.name)
+        return found
+    if not candidates:
+        raise WeightsError(f"{path}: field numbers of no known fork; name a profile: {', '.join(PROFILES)}")
+    raise WeightsError(f"{path}: field numbers of a fork; name its profile: {', '.join(sorted(candidates))}")
+
+
+def _evidence(content: bytes, path: str) -> list[set[str]]:
+    """For each mark in a layer the profiles it fits."""
+    marks: list[set[str]] = []
+    numbers: list[int] = []
+    kind_name = ""
+    wire = _memory(content, path)
+    while wire.at < wire.size:
+        number, kind = wire.key(wire.size)
+        numbers.append(number)
+        if number == 2 and kind == BYTES:
+            kind_name = wire.read(wire.length(wire.size), wire.size).decode("utf-8", "replace")
+        elif number == _BATCH_NORM and kind == BYTES:
+            inner = _memory(wire.read(wire.length(wire.size), wire.size), path)
+            while inner.at < inner.size:
+                mark = inner.key(inner.size)
+                inner.skip(mark[1], inner.size)
+                if mark in _BATCH_NORM_MARKS:
+                    marks.append(_BATCH_NORM_MARKS[mark])
+        else:
+            wire.skip(kind, wire.size)
+            if (number, kind) in _LAYER_MARKS:
+                marks.append(_LAYER_MARKS[number, kind])
+    setting = _SETTINGS.get(kind_name)
+    for number in numbers:
+        forks = {p.name for p in PROFILES.values() if setting and p.meaning("LayerParameter", number) == setting}
+        if forks:
+            marks.append(forks)
+    return marks
