@@ -107,7 +107,9 @@ def write_dataset(
     try:
         root.mkdir(parents=True, exist_ok=True)
         missing = _missing(paths, kind)
-        if missing:
+        if missing == (paths[2].name,):
+            write_mean(paths[2], mean_of_images(read_split(paths[0]).images))
+        elif missing:
             train, test = load()
             # The description comes before the records, so that none can ever be read without its label.
             write_atomically(root / _DESCRIPTION, json.dumps(kind.description(), indent=2).encode() + b"\n")

@@ -11,8 +11,7 @@ import pytest
 from dragon.data import dataset_label, read_mean, read_split
 from dragon.data.dataset import Dataset, Kind, Split, open_dataset, write_dataset
 from dragon.errors import DataError
-
-from .conftest import small_images
+from tests.data.conftest import small_images
 
 KIND = Kind("Small things", "small", train=7, test=3, shape=(3, 6, 8))
 
@@ -64,6 +63,14 @@ def test_only_what_is_missing_is_written(tmp_path: Path, missing: str) -> None:
     assert open_dataset(tmp_path, KIND) is None
     assert written(tmp_path).written == (missing.split("/")[0],)
     assert tmp_path.joinpath(missing).read_bytes() == content
+
+
+def test_the_mean_comes_from_the_records_that_are_there(tmp_path: Path) -> None:
+    dataset = written(tmp_path)
+    content = dataset.mean.read_bytes()
+    dataset.mean.unlink()
+    assert write_dataset(tmp_path, KIND, never).written == ("mean.binaryproto",)
+    assert dataset.mean.read_bytes() == content
 
 
 def test_a_failed_load_leaves_the_folder_free(tmp_path: Path) -> None:

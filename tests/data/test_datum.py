@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from dragon.data import Color, decode_batch, decode_image, encode_datum
 from dragon.errors import DataError
 from dragon.proto import dragon_pb2
-
-from .conftest import small_images
+from tests.data.conftest import small_images
 
 
 def png(pixels: NDArray[np.uint8], mode: str) -> bytes:

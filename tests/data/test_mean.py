@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from dragon.data import LmdbReader, encode_datum, mean_of_images, mean_of_source, read_mean, write_lmdb, write_mean
 from dragon.errors import DataError
 from dragon.proto import dragon_pb2
-
-from .conftest import small_images
+from tests.data.conftest import small_images
 
 
 def test_file_comes_back(tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ from dragon.data import Batch, BatchReader, Color, LmdbReader, Prefetcher, Trans
 from dragon.errors import DataError
 from dragon.proto import dragon_pb2
 from dragon.rng import Stream
-
-from .conftest import small_images
+from tests.data.conftest import small_images
 
 
 def reader(folder: Path, batch_size: int = 3, color: Color | None = None) -> BatchReader:

@@ -11,8 +11,7 @@ from dragon.data import Color, Transformer, write_mean
 from dragon.errors import DataError
 from dragon.proto import dragon_pb2
 from dragon.rng import Stream
-
-from .conftest import small_images
+from tests.data.conftest import small_images
 
 TRAIN, TEST = dragon_pb2.TRAIN, dragon_pb2.TEST
 
