@@ -70,9 +70,7 @@ def prelu_forward(
     """SRC, WEIGHTS -> DST; weights have src's rank with 1 where a slope is shared."""
     prop = Prop.forward_training if training else Prop.forward_inference
     create = "prelu_forward_primitive_desc_create"
-    return Primitive(
-        device, create, [prop, src, weights, src], [Arg.SRC, Arg.WEIGHTS], [Arg.DST], layer=layer
-    )
+    return Primitive(device, create, [prop, src, weights, src], [Arg.SRC, Arg.WEIGHTS], [Arg.DST], layer=layer)
 
 
 def prelu_backward(

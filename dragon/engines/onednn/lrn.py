@@ -22,9 +22,7 @@ class LrnSpec:
     alg: Alg = Alg.lrn_across_channels
 
 
-def forward(
-    device: Device, spec: LrnSpec, src: MemoryDesc, *, training: bool = True, layer: str = ""
-) -> Primitive:
+def forward(device: Device, spec: LrnSpec, src: MemoryDesc, *, training: bool = True, layer: str = "") -> Primitive:
     """SRC -> DST, (WORKSPACE) in the same layout."""
     prop = Prop.forward_training if training else Prop.forward_inference
     return Primitive(
@@ -37,9 +35,7 @@ def forward(
     )
 
 
-def backward(
-    device: Device, spec: LrnSpec, hint: Primitive, src: MemoryDesc, *, layer: str = ""
-) -> Primitive:
+def backward(device: Device, spec: LrnSpec, hint: Primitive, src: MemoryDesc, *, layer: str = "") -> Primitive:
     """SRC, DIFF_DST, (WORKSPACE) -> DIFF_SRC, all in src's layout."""
     return Primitive(
         device,

@@ -160,15 +160,14 @@ class Primitive:
 class Call:
     """A primitive with its memories, prepared: calling it runs the operation and allocates nothing.
 
-    ``memories`` must name every input and output (EngineError otherwise, or when a layout differs); extra
-    arguments (runtime scales) are passed through. Calls that never overlap may share a ``scratchpad``.
+    ``memories`` must name every input and output (EngineError otherwise, or when a layout differs) and the
+    runtime scales; others are left aside, so the memories of a layer's forward can be given to its backward.
+    Calls that never overlap may share a ``scratchpad``.
     """
 
     __slots__ = ("_arguments", "_run", "memories", "primitive")
 
-    def __init__(
-        self, primitive: Primitive, memories: Mapping[int, Memory], scratchpad: Memory | None = None
-    ) -> None:
+    def __init__(self, primitive: Primitive, memories: Mapping[int, Memory], scratchpad: Memory | None = None) -> None:
         where = f"layer {primitive.layer}: " if primitive.layer else ""
         wanted = primitive.inputs | primitive.outputs
         for arg, desc in wanted.items():
@@ -177,7 +176,7 @@ class Call:
             if memories[arg].desc != desc:
                 message = f"argument {arg} expects {desc}, got {memories[arg].desc}"
                 raise EngineError(f"{where}oneDNN {primitive.operation}: {message}")
-        self.memories = dict(memories)
+        self.memories = {arg: memory for arg, memory in memories.items() if arg in wanted or arg & Arg.ATTR_SCALES}
         if primitive.scratchpad_desc is not None:
             if scratchpad is None:
                 pad = Memory(primitive.device, primitive.scratchpad_desc)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +15,19 @@ from dragon.engines.onednn.conv import ConvSpec
 from dragon.engines.onednn.pooling import PoolSpec
 
 Array = NDArray[np.float64]
-Index = tuple[slice | int, ...]
+ALL = slice(None)
 
 
-def _taps(spec: ConvSpec) -> Iterator[tuple[Index, Index]]:
+def _taps(spec: ConvSpec) -> Iterator[tuple[Any, Any]]:
     """For each kernel position: where it reads in the padded image, and its index in the weights."""
     outputs = spec.dst[2:]
     for tap in product(*(range(k) for k in spec.kernel)):
         starts = [t * d for t, d in zip(tap, spec.dilation, strict=True)]
-        window: Index = tuple(
+        window = tuple(
             slice(start, start + (out - 1) * stride + 1, stride)
             for start, out, stride in zip(starts, outputs, spec.stride, strict=True)
         )
-        yield window, tap
+        yield (ALL, ALL, *window), (..., *tap)
 
 
 def _padded(x: Array, spec: ConvSpec) -> Array:
@@ -45,9 +46,8 @@ def convolution(x: Array, w: Array, spec: ConvSpec) -> Array:
     y = np.zeros((n, groups, spec.dst[1] // groups, *spec.dst[2:]))
     grouped = w.reshape(groups, spec.dst[1] // groups, spec.src[1] // groups, *spec.kernel)
     for window, tap in _taps(spec):
-        patch = image[(slice(None), slice(None), *window)]
-        patch = patch.reshape(n, groups, -1, *spec.dst[2:])
-        y += np.einsum("ngi...,goi->ngo...", patch, grouped[(Ellipsis, *tap)])
+        patch = image[window].reshape(n, groups, -1, *spec.dst[2:])
+        y += np.einsum("ngi...,goi->ngo...", patch, grouped[tap])
     return y.reshape(spec.dst)
 
 
@@ -60,16 +60,15 @@ def convolution_gradients(x: Array, w: Array, dy: Array, spec: ConvSpec) -> tupl
     dw = np.zeros_like(grouped)
     dz = dy.reshape(n, groups, -1, prod(spec.dst[2:]))
     for window, tap in _taps(spec):
-        where = (slice(None), slice(None), *window)
-        patch = image[where].reshape(n, groups, -1, prod(spec.dst[2:]))
-        dw[(Ellipsis, *tap)] = np.einsum("ngos,ngis->goi", dz, patch)
-        back = np.einsum("ngos,goi->ngis", dz, grouped[(Ellipsis, *tap)])
-        d_image[where] += back.reshape(n, spec.src[1], *spec.dst[2:])
+        patch = image[window].reshape(n, groups, -1, prod(spec.dst[2:]))
+        dw[tap] = np.einsum("ngos,ngis->goi", dz, patch)
+        back = np.einsum("ngos,goi->ngis", dz, grouped[tap])
+        d_image[window] += back.reshape(n, spec.src[1], *spec.dst[2:])
     inner = tuple(slice(p, p + size) for p, size in zip(spec.pad, spec.src[2:], strict=True))
-    return d_image[(slice(None), slice(None), *inner)], dw.reshape(w.shape)
+    return d_image[(ALL, ALL, *inner)], dw.reshape(w.shape)
 
 
-def _windows(spec: PoolSpec) -> Iterator[tuple[tuple[int, ...], Index, int]]:
+def _windows(spec: PoolSpec) -> Iterator[tuple[Any, Any, int]]:
     """Output position, the part of its window inside the image, and Caffe's divisor."""
     for position in product(*(range(n) for n in spec.dst[2:])):
         inside: list[slice] = []
@@ -79,16 +78,16 @@ def _windows(spec: PoolSpec) -> Iterator[tuple[tuple[int, ...], Index, int]]:
             end = min(start + spec.kernel[i], spec.src[i + 2] + spec.pad[i])
             divisor *= end - start
             inside.append(slice(max(start, 0), min(end, spec.src[i + 2])))
-        yield position, tuple(inside), divisor
+        yield (ALL, ALL, *position), (ALL, ALL, *inside), divisor
 
 
 def pooling(x: Array, spec: PoolSpec) -> Array:
     y = np.zeros(spec.dst)
     axes = tuple(range(2, x.ndim))
     for position, inside, divisor in _windows(spec):
-        part = x[(slice(None), slice(None), *inside)]
+        part = x[inside]
         value = part.max(axes) if spec.alg == Alg.pooling_max else part.sum(axes) / divisor
-        y[(slice(None), slice(None), *position)] = value
+        y[position] = value
     return y
 
 
@@ -96,16 +95,15 @@ def pooling_gradient(x: Array, dy: Array, spec: PoolSpec) -> Array:
     """The first maximum in row-major order takes the gradient of its window."""
     dx = np.zeros(spec.src)
     for position, inside, divisor in _windows(spec):
-        part = (slice(None), slice(None), *inside)
-        flow = dy[(slice(None), slice(None), *position)]
+        flow = dy[position]
         if spec.alg != Alg.pooling_max:
-            dx[part] += (flow / divisor).reshape(*flow.shape, *[1] * len(inside))
+            dx[inside] += (flow / divisor).reshape(*flow.shape, *[1] * (len(inside) - 2))
             continue
-        window = x[part]
+        window = x[inside]
         first = window.reshape(*flow.shape, -1).argmax(-1)
         chosen = np.zeros((*flow.shape, prod(window.shape[2:])))
         np.put_along_axis(chosen, first[..., None], flow[..., None], -1)
-        dx[part] += chosen.reshape(window.shape)
+        dx[inside] += chosen.reshape(window.shape)
     return dx
 
 

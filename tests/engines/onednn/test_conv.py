@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from dragon.engines.onednn import conv
-from dragon.engines.onednn.binding import dims
 from dragon.engines.onednn.constants import Alg, Arg, DataType, Tag
 from dragon.engines.onednn.conv import ConvSpec
-from dragon.engines.onednn.memory import Device, MemoryDesc
-from dragon.engines.onednn.primitive import BinaryPost, EltwisePost, SumPost
+from dragon.engines.onednn.memory import Device, MemoryDesc, Shape
+from dragon.engines.onednn.primitive import BinaryPost, EltwisePost, PostOp, SumPost
 from dragon.errors import EngineError
 from tests.engines.onednn.reference import convolution, convolution_gradients
 from tests.engines.onednn.running import close, fetch, load, rounded, run
@@ -58,8 +58,8 @@ def test_value_and_gradients(device: Device, name: str, kind: str, dtype: DataTy
     if kind == "deconvolution":
         spec = transposed(spec)
     rng = np.random.default_rng(3)
-    blob = (spec.src[1] if spec.transposed else spec.dst[1],)
-    blob = (*blob, (spec.dst[1] if spec.transposed else spec.src[1]) // spec.groups, *spec.kernel)
+    rows, columns = (spec.src[1], spec.dst[1]) if spec.transposed else (spec.dst[1], spec.src[1])
+    blob = (rows, columns // spec.groups, *spec.kernel)
     x, w, dy = (rounded(rng.standard_normal(s), dtype) for s in (spec.src, blob, spec.dst))
     b = rng.standard_normal(spec.dst[1])
     y, dx, dw = expected(spec, x, w, b, dy)
@@ -86,7 +86,7 @@ def test_post_ops_apply_in_order(device: Device) -> None:
     rng = np.random.default_rng(5)
     x, w, b = rng.standard_normal(spec.src), rng.standard_normal((4, 3, 5, 5)), rng.standard_normal(4)
     before, factor = rng.standard_normal(spec.dst), rng.standard_normal((1, 4, 1, 1))
-    chain = [
+    chain: list[PostOp] = [
         BinaryPost(Alg.binary_mul, MemoryDesc.plain((1, 4, 1, 1))),
         SumPost(),
         EltwisePost(Alg.eltwise_relu, 0.1),
@@ -101,7 +101,7 @@ def test_post_ops_apply_in_order(device: Device) -> None:
 @pytest.mark.parametrize("layout", ["plain", "last", "blocked"])
 def test_layouts_given_are_kept(device: Device, layout: str) -> None:
     spec = ConvSpec((2, 16, 6, 6), (2, 32, 6, 6), (3, 3), (1, 1), (1, 1), (1, 1))
-    make = {
+    make: Callable[[Shape], MemoryDesc] = {
         "plain": MemoryDesc.plain,
         "last": MemoryDesc.channels_last,
         "blocked": lambda shape: MemoryDesc.tagged(shape, DataType.f32, Tag.aBcd16b),
@@ -117,7 +117,6 @@ def test_layouts_given_are_kept(device: Device, layout: str) -> None:
 
 
 def test_error_names_layer_operation_and_status(device: Device) -> None:
-    spec = replace(SPECS["plain"], dst=(2, 4, 9, 9))
-    assert dims((1, 2))[1] == 2
-    with pytest.raises(EngineError, match="layer conv1: oneDNN convolution forward: .*(arguments|unimpl|shape)"):
-        conv.forward(device, replace(spec, kernel=(5, 5), src=(2, 3, 30, 30)), layer="conv1")
+    spec = replace(SPECS["plain"], src=(2, 3, 30, 30))
+    with pytest.raises(EngineError, match=r"layer conv1: oneDNN convolution forward: .*(arguments|unimpl|shape)"):
+        conv.forward(device, spec, layer="conv1")
