@@ -32,7 +32,6 @@ __all__ = [
     "read_running",
     "scale_shift",
     "subtract_mean",
-    "variance",
 ]
 
 
@@ -49,12 +48,14 @@ def by_channel(x: Array) -> Array:
 def channel_sum(x: Array) -> Array:
     """Sum over N and S in x's dtype, the sums of the rows added in float64: (C,)."""
     rows = x[:, :, 0] if x.shape[2] == 1 else xp_of(x).einsum("ncs->nc", x)
-    return rows.sum(axis=0, dtype="float64").astype(x.dtype)
+    total: Array = rows.sum(axis=0, dtype="float64").astype(x.dtype)
+    return total
 
 
 def channel_dot(x: Array, y: Array) -> Array:
     """Sum of x * y over N and S: (C,)."""
-    return xp_of(x).einsum("ncs,ncs->nc", x, y).sum(axis=0, dtype="float64").astype(x.dtype)
+    total: Array = xp_of(x).einsum("ncs,ncs->nc", x, y).sum(axis=0, dtype="float64").astype(x.dtype)
+    return total
 
 
 def subtract_mean(x: Array, mean: Array, out: Array) -> None:
@@ -75,14 +76,10 @@ def centre(x: Array, out: Array) -> tuple[Array, Array]:
     return mean, (squares / count).astype(x.dtype)
 
 
-def variance(d: Array) -> Array:
-    """Biased variance of values whose mean is already 0."""
-    return channel_dot(d, d) / d.dtype.type(d.shape[0] * d.shape[2])
-
-
 def inverse_std(var: Array, eps: float) -> Array:
     """1 / sqrt(var + eps) in var's dtype."""
-    return (1 / xp_of(var).sqrt(var.astype("float64") + eps)).astype(var.dtype)
+    inv: Array = (1 / xp_of(var).sqrt(var.astype("float64") + eps)).astype(var.dtype)
+    return inv
 
 
 def scale_shift(d: Array, scale: Array, shift: Array | None, out: Array) -> None:

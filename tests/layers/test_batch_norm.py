@@ -150,9 +150,10 @@ def test_defaults() -> None:
     assert [b.shape for b in split.layer.blobs] == [(3,), (3,), (1,)]
     assert [b.shape for b in merged.layer.blobs] == [(3,), (3,), (3,), (3,), (1,)]
     assert [b.shape for b in fork.layer.blobs] == [(1, 3, 1, 1)] * 4
-    assert (batch_norm(split).rule, batch_norm(split).keep) == (pb.CAFFE, pytest.approx(0.999))
-    assert (batch_norm(merged).rule, batch_norm(merged).keep) == (pb.EMA, pytest.approx(0.95))
-    assert (batch_norm(fork).keep, batch_norm(fork).eps) == (pytest.approx(0.9), pytest.approx(1e-5))
+    assert [batch_norm(one).rule for one in (split, merged)] == [pb.CAFFE, pb.EMA]
+    keep = [batch_norm(one).keep for one in (split, merged, fork)]
+    np.testing.assert_allclose(keep, [0.999, 0.95, 0.9], rtol=1e-6)
+    np.testing.assert_allclose(batch_norm(fork).eps, 1e-5, rtol=1e-6)
     np.testing.assert_array_equal(merged.blobs[0], 1)
     np.testing.assert_array_equal(merged.blobs[1], 0)
     assert split.layer.buffers == {0, 1, 2}

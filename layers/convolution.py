@@ -1,0 +1,40 @@
+"""Convolution over 1 to 3 (or any number of) spatial axes, with groups, strides, padding and dilation.
+
+Blobs: weight (num_output, C / group, *kernel), bias (num_output). DepthwiseConvolution is another name that forks use
+for a convolution with as many groups as channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import register
+from dragon.layers._convolution import ConvolutionBase
+
+__all__ = ["Convolution"]
+
+
+@register("DepthwiseConvolution", "ConvolutionDepthwise")
+class Convolution(ConvolutionBase):
+    type = "Convolution"
+
+    def weight_shape(self, channels: int) -> tuple[int, ...]:
+        return (self.num_output, channels // self.group, *self.window.kernel)
+
+    def output_size(self, size: Sequence[int]) -> tuple[int, ...]:
+        return self.window.positions(size)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        weight, bias = self.weight.data, None if self.bias is None else self.bias.data
+        for b, t in zip(bottom, top, strict=True):
+            x, y = b.data.reshape(self.bottom_view), t.data.reshape(self.top_view)
+            self.narrow_from_wide(x, weight, y, bias)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        for b, t, down in zip(bottom, top, propagate_down, strict=True):
+            dy = t.diff.reshape(self.top_view)
+            self.learn_bias(dy)
+            self.weight.diff[...] += self.weight_gradient(b.data.reshape(self.bottom_view), dy)
+            if down:
+                self.wide_from_narrow(dy, self.weight.data, b.diff.reshape(self.bottom_view))

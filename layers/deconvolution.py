@@ -1,0 +1,39 @@
+"""Deconvolution: the transpose of a convolution, so its output is larger for strides above 1.
+
+Blobs: weight (C, num_output / group, *kernel), bias (num_output).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import register
+from dragon.layers._convolution import ConvolutionBase
+
+__all__ = ["Deconvolution"]
+
+
+@register()
+class Deconvolution(ConvolutionBase):
+    type = "Deconvolution"
+
+    def weight_shape(self, channels: int) -> tuple[int, ...]:
+        return (channels, self.num_output // self.group, *self.window.kernel)
+
+    def output_size(self, size: Sequence[int]) -> tuple[int, ...]:
+        return self.window.covered(size)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        weight, bias = self.weight.data, None if self.bias is None else self.bias.data
+        for b, t in zip(bottom, top, strict=True):
+            x, y = b.data.reshape(self.bottom_view), t.data.reshape(self.top_view)
+            self.wide_from_narrow(x, weight, y, bias)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        for b, t, down in zip(bottom, top, propagate_down, strict=True):
+            dy = t.diff.reshape(self.top_view)
+            self.learn_bias(dy)
+            self.weight.diff[...] += self.weight_gradient(dy, b.data.reshape(self.bottom_view))
+            if down:
+                self.narrow_from_wide(dy, self.weight.data, b.diff.reshape(self.bottom_view))

@@ -1,0 +1,47 @@
+"""Im2col: every window of the bottom as a column of channels, (..., C * kernel, *positions)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.geometry import fold, read_window, unfold
+from dragon.layer import Layer, register
+from dragon.scratch import Scratch
+
+__all__ = ["Im2col"]
+
+
+@register()
+class Im2col(Layer):
+    type = "Im2col"
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.convolution_param
+        shape = bottom[0].shape
+        self.window = read_window(self, p, len(shape) - self.axis(p.axis, len(shape)) - 1)
+        self._scratch = Scratch()
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        shape = bottom[0].shape
+        axis = self.axis(self.param.convolution_param.axis, len(shape))
+        kernel = self.window.kernel
+        if len(shape) - axis - 1 != len(kernel):
+            self.bad_shape(f"needs {len(kernel)} spatial axes, got a bottom of shape {shape}")
+        positions = self.window.positions(shape[axis + 1 :])
+        if positions and min(positions) < 1:
+            self.bad_shape(f"a kernel of {self.window.extent} does not fit into a bottom of shape {shape}")
+        top[0].reshape(*shape[:axis], shape[axis] * math.prod(kernel), *positions)
+        lead = math.prod(shape[:axis])
+        self._images = (lead, *shape[axis:])
+        self._columns = (lead, shape[axis], *kernel, *positions)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x, y = bottom[0].data.reshape(self._images), top[0].data.reshape(self._columns)
+        unfold(x, self.window, y, self._scratch)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            dy, dx = top[0].diff.reshape(self._columns), bottom[0].diff.reshape(self._images)
+            fold(dy, self.window, dx, self._scratch)

@@ -1,0 +1,69 @@
+"""InnerProduct: y = x W^T + b over the axes from `axis` on; with `transpose`, y = x W + b.
+
+Blobs: weight (num_output, K), or (K, num_output) with `transpose`; bias (num_output). K is the product of the axes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import Layer, register
+from dragon.xp import xp_of
+
+__all__ = ["InnerProduct"]
+
+
+@register()
+class InnerProduct(Layer):
+    type = "InnerProduct"
+
+    @property
+    def transposed(self) -> bool:
+        return self.param.inner_product_param.transpose
+
+    @property
+    def weight(self) -> Blob:
+        return self.blobs[0]
+
+    @property
+    def bias(self) -> Blob | None:
+        return self.blobs[1] if self.param.inner_product_param.bias_term else None
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.inner_product_param
+        if p.num_output < 1:
+            self.bad_param("num_output must be at least 1")
+        axis = self.axis(p.axis, bottom[0].ndim)
+        inputs = math.prod(bottom[0].shape[axis:])
+        self.inputs = inputs
+        shape = (inputs, p.num_output) if p.transpose else (p.num_output, inputs)
+        self.add_blob(shape, p.weight_filler, "weight")
+        if p.bias_term:
+            self.add_blob((p.num_output,), p.bias_filler, "bias")
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.inner_product_param
+        shape = bottom[0].shape
+        axis = self.axis(p.axis, len(shape))
+        if math.prod(shape[axis:]) != self.inputs:
+            self.bad_shape(f"has weights for {self.inputs} inputs, got a bottom of shape {shape}")
+        self.rows = math.prod(shape[:axis])
+        top[0].reshape(*shape[:axis], p.num_output)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x, y = bottom[0].data.reshape(self.rows, self.inputs), top[0].data.reshape(self.rows, -1)
+        weight = self.weight.data if self.transposed else self.weight.data.T
+        xp_of(x).matmul(x, weight, out=y)
+        if self.bias is not None:
+            y += self.bias.data
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        dy, x = top[0].diff.reshape(self.rows, -1), bottom[0].data.reshape(self.rows, self.inputs)
+        self.weight.diff[...] += x.T @ dy if self.transposed else dy.T @ x
+        if self.bias is not None:
+            self.bias.diff[...] += dy.sum(axis=0)
+        if propagate_down[0]:
+            weight = self.weight.data.T if self.transposed else self.weight.data
+            xp_of(dy).matmul(dy, weight, out=bottom[0].diff.reshape(self.rows, self.inputs))
