@@ -1,0 +1,59 @@
+"""Accuracy: how often the label is among the `top_k` best classes along `axis`; the second top has it per class.
+
+A class as good as the label's counts as better than it, so a net that says the same for all classes scores 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import Layer, register
+from dragon.loss import class_labels, label_spans
+from dragon.xp import xp_of
+
+__all__ = ["Accuracy"]
+
+
+@register()
+class Accuracy(Layer):
+    type = "Accuracy"
+    bottoms = (2, 2)
+    tops = (1, 2)
+
+    def can_propagate(self, index: int) -> bool:
+        return False
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.accuracy_param
+        self.top_k: int = p.top_k
+        self.ignore: int | None = p.ignore_label if p.HasField("ignore_label") else None
+        if self.top_k < 1:
+            self.bad_param("top_k must be at least 1, got 0")
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.spans = label_spans(self, bottom[0].shape, bottom[1].shape, self.param.accuracy_param.axis)
+        if self.top_k > self.spans[1]:
+            self.bad_shape(f"top_k is {self.top_k}, there are {self.spans[1]} classes")
+        top[0].reshape(())
+        if len(top) > 1:
+            top[1].reshape(self.spans[1])
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        outer, classes, inner = self.spans
+        scores = bottom[0].data.reshape(self.spans)
+        xp = xp_of(scores)
+        label, valid = class_labels(self, bottom[1].data, classes, self.ignore)
+        label = label.reshape(outer, inner)
+        own = xp.take_along_axis(scores, label[:, None], axis=1)
+        # "not worse" rather than "at least as good": a NaN is no hit
+        hit = (~(scores < own)).sum(axis=1) <= self.top_k
+        counted = xp.ones_like(hit) if valid is None else valid.reshape(outer, inner)
+        hit &= counted
+        top[0].data[...] = hit.sum() / max(1, int(counted.sum()))
+        if len(top) > 1:
+            hits = xp.bincount(label[hit], minlength=classes)
+            top[1].data[...] = hits / xp.maximum(xp.bincount(label[counted], minlength=classes), 1)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """A count has no gradient."""

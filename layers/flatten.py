@@ -1,0 +1,23 @@
+"""Flatten: the axes from `axis` to `end_axis` become one; the memory is shared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from dragon.layer import register
+from dragon.layers._view import View
+
+__all__ = ["Flatten"]
+
+
+@register()
+class Flatten(View):
+    type = "Flatten"
+
+    def new_shape(self, shape: tuple[int, ...]) -> Sequence[int]:
+        p = self.param.flatten_param
+        first, last = self.axis(p.axis, len(shape)), self.axis(p.end_axis, len(shape))
+        if last < first:
+            self.bad_shape(f"end_axis {p.end_axis} lies before axis {p.axis} of a bottom of shape {shape}")
+        return (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :])

@@ -1,0 +1,57 @@
+"""Reshape: another shape for the same memory.
+
+`shape` replaces `num_axes` axes (-1: all) from `axis` on. A dim of 0 copies the bottom's, one of -1 is worked out.
+A negative `axis` names a place between axes: -1 is behind the last one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import register
+from dragon.layers._view import View
+
+__all__ = ["Reshape"]
+
+
+@register()
+class Reshape(View):
+    type = "Reshape"
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        super().setup(bottom, top)
+        p = self.param.reshape_param
+        self.dims: list[int] = list(p.shape.dim)
+        if self.dims.count(-1) > 1:
+            self.bad_param(f"at most one dim can be -1, got {self.dims}")
+        if any(dim < -1 for dim in self.dims):
+            self.bad_param(f"a dim is -1, 0 or positive, got {self.dims}")
+        if p.num_axes < -1:
+            self.bad_param(f"num_axes must be -1 or more, got {p.num_axes}")
+
+    def new_shape(self, shape: tuple[int, ...]) -> Sequence[int]:
+        p = self.param.reshape_param
+        start = p.axis if p.axis >= 0 else len(shape) + p.axis + 1
+        if not 0 <= start <= len(shape):
+            self.bad_shape(f"axis {p.axis} is out of range for a bottom of shape {shape}")
+        end = len(shape) if p.num_axes == -1 else start + p.num_axes
+        if end > len(shape):
+            self.bad_shape(f"axis {p.axis} and num_axes {p.num_axes} reach beyond a bottom of shape {shape}")
+        dims = list(self.dims)
+        for i, dim in enumerate(dims):
+            if dim == 0:
+                if start + i >= len(shape):
+                    self.bad_shape(f"dim {i} is 0, but a bottom of shape {shape} has no axis {start + i} to copy")
+                dims[i] = shape[start + i]
+        count = math.prod(shape)
+        if -1 in dims:
+            known = -math.prod(dims) * math.prod(shape[:start]) * math.prod(shape[end:])
+            if known == 0 or count % known:
+                self.bad_shape(f"{count} values of shape {shape} do not divide into {self.dims}")
+            dims[dims.index(-1)] = count // known
+        wanted = (*shape[:start], *dims, *shape[end:])
+        if math.prod(wanted) != count:
+            self.bad_shape(f"expected {count} values as in the bottom of shape {shape}, the new shape is {wanted}")
+        return wanted

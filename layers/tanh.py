@@ -1,0 +1,21 @@
+"""TanH: y = tanh(x)."""
+
+from __future__ import annotations
+
+from dragon.layer import register
+from dragon.neuron import Neuron
+from dragon.storage import Array
+from dragon.xp import xp_of
+
+__all__ = ["TanH"]
+
+
+@register()
+class TanH(Neuron):
+    type = "TanH"
+
+    def activate(self, x: Array, out: Array) -> None:
+        xp_of(x).tanh(x, out=out)
+
+    def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
+        xp_of(dy).multiply(dy, 1 - y * y, out=out)
