@@ -111,6 +111,7 @@ class Blob:
             return
         count = checked_count(wanted)
         self._shape = wanted
+        self._where.version += 1
         self._data.resize(count)
         self._diff.resize(count)
 
@@ -139,12 +140,16 @@ class Blob:
     def share_data(self, other: Blob) -> None:
         """Use the other blob's data; the counts must agree, the shapes need not."""
         self._check_same_count(other)
-        self._data = other._data
+        if self._data is not other._data:
+            self._data = other._data
+            self._where.version += 1
 
     def share_diff(self, other: Blob) -> None:
         """Use the other blob's diff; the counts must agree, the shapes need not."""
         self._check_same_count(other)
-        self._diff = other._diff
+        if self._diff is not other._diff:
+            self._diff = other._diff
+            self._where.version += 1
 
     def _check_same_count(self, other: Blob) -> None:
         if self.count != other.count:

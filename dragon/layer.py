@@ -70,7 +70,7 @@ class Layer:
         self.context = context or Context()
         self.param = param
         self.name: str = param.name
-        self.phase = phase
+        self._phase = phase
         self.dtype = np.dtype(self.context.dtype)
         self.blobs = BlobList(self.dtype, self.context.where)
         self.rng = Stream(self.context.seed, self.name)
@@ -105,6 +105,17 @@ class Layer:
 
     def close(self) -> None:
         """Release threads and files."""
+
+    @property
+    def phase(self) -> int:
+        """TRAIN or TEST; may be changed between runs."""
+        return self._phase
+
+    @phase.setter
+    def phase(self, phase: int) -> None:
+        if phase != self._phase:
+            self._phase = phase
+            self.context.where.version += 1
 
     # -- helpers --------------------------------------------------------------------------------------------
     @property

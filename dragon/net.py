@@ -103,6 +103,7 @@ class Net(PyNet):
         self.after_forward_hooks: list[Callable[[int], None]] = []
         self.before_backward_hooks: list[Callable[[int], None]] = []
         self.after_backward_hooks: list[Callable[[int], None]] = []
+        self._weighted_shapes: list[list[tuple[int, ...] | None]] = []
         self._blob_need_backward: dict[str, bool] = {}
         self._available: dict[str, None] = {}  # tops nobody has read yet, in order
         self._named_params: dict[str, Param] = {}
@@ -146,10 +147,10 @@ class Net(PyNet):
         layer.check_counts(len(bottoms), len(tops))
         layer.setup(bottoms, tops)
         layer.reshape(bottoms, tops)
+        self.layers.append(layer)
         self._set_loss_weights(layer, param, tops)
         if layer.type == "Input":
             self.inputs += top_names
-        self.layers.append(layer)
         self.layer_names.append(param.name)
         self.bottoms.append(bottoms)
         self.tops.append(tops)
@@ -199,9 +200,19 @@ class Net(PyNet):
             raise PrototxtError(f"loss_weight is given {len(given)} times for {len(tops)} tops")
         weights = given or ([1.0] + [0.0] * (len(tops) - 1) if layer.is_loss else [0.0] * len(tops))
         layer.loss_weights = weights
-        for top, weight in zip(tops, weights, strict=True):
-            if weight:
-                top.diff[...] = weight
+        self._weighted_shapes.append([None] * len(tops))
+        self.fill_loss_weights(len(self._weighted_shapes) - 1, tops)
+
+    def fill_loss_weights(self, index: int, tops: Sequence[Blob]) -> None:
+        """Put the loss weights into the diffs of a layer's tops that do not hold them yet in their present shape.
+
+        Only then: a script may have put another value there.
+        """
+        shapes, weights = self._weighted_shapes[index], self.layers[index].loss_weights
+        for j, (top, weight) in enumerate(zip(tops, weights, strict=True)):
+            if weight and shapes[j] != top.shape:
+                top.diff_storage.overwrite()[: top.count] = weight
+                shapes[j] = top.shape
 
     def _append_params(self, layer: Layer, param: pb.LayerParameter) -> bool:
         """Record the layer's learned blobs, tie shared ones to their owner; whether any is learned."""

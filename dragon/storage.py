@@ -33,13 +33,15 @@ class Where:
     """Where the net that a blob belongs to computes at this moment.
 
     `view` is None while arrays are to be host arrays. An engine with arrays of its own sets it for the duration of
-    a run, so that the same layer code sees that engine's arrays.
+    a run, so that the same layer code sees that engine's arrays. `version` counts what makes a prepared plan useless:
+    changed shapes, exchanged storages, changed phases.
     """
 
-    __slots__ = ("view",)
+    __slots__ = ("version", "view")
 
     def __init__(self) -> None:
         self.view: Any = None
+        self.version = 0
 
 
 class Storage:
@@ -56,7 +58,7 @@ class Storage:
 
     def _ensure_host(self) -> Array:
         if self._host is None:
-            self._host = np.zeros(self.count, self.dtype)
+            self._host = _aligned_zeros(self.count, self.dtype)
         return self._host
 
     def read(self) -> Array:
@@ -112,9 +114,14 @@ class Storage:
         self._fresh = {place}
 
     @property
+    def allocated(self) -> bool:
+        """Whether the host copy has memory."""
+        return self._host is not None
+
+    @property
     def held(self) -> bool:
         """Whether somebody keeps a view of the host copy and may write or read it without asking."""
-        return self._host is not None and sys.getrefcount(self._host) > _UNHELD
+        return self._host is not None and sys.getrefcount(self._host.base) > _UNHELD
 
     def resize(self, count: int) -> None:
         """Hold at least `count` elements. Growing keeps the old elements in front, as Caffe's users rely on."""
@@ -129,10 +136,17 @@ class Storage:
             self._ensure_host()[: old.size] = old
 
 
+def _aligned_zeros(count: int, dtype: np.dtype[Any]) -> Array:
+    """Zeros on a 64-byte boundary, as vector code wants them; the owner of the memory is `.base`."""
+    size = count * dtype.itemsize
+    raw = np.zeros(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size].view(dtype)
+
+
 def _unheld() -> int:
     probe = Storage(1)
-    probe._ensure_host()
-    return sys.getrefcount(probe._host)
+    return sys.getrefcount(probe._ensure_host().base)
 
 
 _UNHELD = _unheld()

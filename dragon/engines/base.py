@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
 
 from dragon.errors import DragonError
 
 if TYPE_CHECKING:
+    from dragon.blob import Blob
     from dragon.net import Net
     from dragon.solvers.update import Updater
 
@@ -100,6 +103,11 @@ def measure_layers(executor: Executor, iterations: int, backward: bool) -> list[
         LayerTime(net.layer_names[i], layer.type, forward[i] / iterations, back[i] / iterations, notes[i])
         for i, layer in enumerate(net.layers)
     ]
+
+
+def weighted_loss(tops: Sequence[Blob], weights: Sequence[float]) -> float:
+    """What the tops of one layer add to the loss: the sum of their elements times their weights."""
+    return sum(w * float(top.peek().sum(dtype=np.float64)) for top, w in zip(tops, weights, strict=True) if w)
 
 
 def renamed(error: DragonError, where: str) -> DragonError:

@@ -6,7 +6,7 @@ import logging
 
 import numpy as np
 
-from dragon.engines.base import Executor, renamed
+from dragon.engines.base import Executor, renamed, weighted_loss
 from dragon.errors import DragonError
 from dragon.storage import Array
 
@@ -31,18 +31,15 @@ class NumpyExecutor(Executor):
 
     def _forward_layer(self, i: int) -> float:
         layer, bottoms, tops = self.net.layers[i], self.net.bottoms[i], self.net.tops[i]
-        shapes = [top.shape for top in tops]
         try:
             layer.reshape(bottoms, tops)
             layer.forward(bottoms, tops)
         except DragonError as error:
             raise renamed(error, layer.where) from error
         loss = 0.0
-        for top, weight, shape in zip(tops, layer.loss_weights, shapes, strict=True):
-            if weight:
-                if top.shape != shape:
-                    top.diff[...] = weight
-                loss += weight * float(top.peek().sum(dtype=np.float64))
+        if any(layer.loss_weights):
+            self.net.fill_loss_weights(i, tops)
+            loss = weighted_loss(tops, layer.loss_weights)
         if self.net.debug_info:
             self._debug("Forward", i)
         return loss
