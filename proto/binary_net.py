@@ -160,7 +160,7 @@ def _detect(path: _Path, layers: list[tuple[int, bytes]]) -> Profile:
     if candidates is None or NATIVE.name in candidates:
         return NATIVE
     if len(candidates) == 1:
-        found = PROFILES[candidates.pop()]
+        found = PROFILES[next(iter(candidates))]
         _log.info("%s: field numbers of %s", path, found.name)
         return found
     if not candidates:

@@ -14,7 +14,7 @@ NAME, NUMBER, STRING, SYMBOL, END = range(5)
 _TOKEN = re.compile(
     r"""(?P<name>[A-Za-z_]\w*)
       | (?P<number>(?:0[xX][0-9a-fA-F]+|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[fF]?)(?![\w.]))
-      | (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
+      | (?P<string>"(?:[^"\\\n]|\\[^\n])*"|'(?:[^'\\\n]|\\[^\n])*')
       | (?P<symbol>[{}<>\[\]:,;\-])
       | (?P<skip>(?:[ \t\r\n\f\v]+|\#[^\n]*)+)
       | (?P<open>["'])
@@ -80,7 +80,7 @@ class Tokens:
 def _unexpected(char: str) -> str:
     if char == "\0":
         return "this is a binary file, not text (weights are read elsewhere)"
-    if char.isdigit() or char == ".":
+    if char.isdigit():
         return "not a number"
     return f"unexpected character {char!r}"
 

@@ -70,7 +70,8 @@ def test_caffe_line(message: str, line: str) -> None:
         assert ", ".join(f"{v.name}={v.number}" for v in enum.values) == match[3]
         return
     match = FIELD.match(line)
-    assert match and descriptor
+    assert match
+    assert descriptor
     number, label, kind, name, option = match.groups()
     field = descriptor.fields_by_name[name]
     assert (field.number, _label(field), _type_name(field)) == (int(number), label, kind)

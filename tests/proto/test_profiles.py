@@ -1,0 +1,143 @@
+"""Weights files of forks: field numbers and orders of blobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dragon.errors import WeightsError
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.binary import iter_layers
+from dragon.proto.binary_net import detect_profile, read_binary_net
+from dragon.proto.blobs import array_to_blobproto
+from dragon.proto.profiles import PROFILES, find_profile
+from dragon.proto.text import parse_text
+from dragon.proto.wire import BYTES, FIXED32, VARINT, encode_key, encode_varint
+
+
+def field(number: int, value: int | bytes | str | float) -> bytes:
+    """A field as a fork would write it."""
+    if isinstance(value, int):
+        return encode_key(number, VARINT) + encode_varint(value)
+    if isinstance(value, float):
+        return encode_key(number, FIXED32) + np.float32(value).tobytes()
+    content = value.encode() if isinstance(value, str) else value
+    return encode_key(number, BYTES) + encode_varint(len(content)) + content
+
+
+def fork_file(path: Path, *layers: tuple[str, bytes]) -> Path:
+    """A file of layers given as type and raw settings."""
+    path.write_bytes(
+        b"".join(field(100, field(1, f"l{i}") + field(2, kind) + raw) for i, (kind, raw) in enumerate(layers))
+    )
+    return path
+
+
+FILLER = field(1, "constant") + field(2, 0.5)
+BN = field(1, FILLER) + field(3, 0.25)
+
+
+BN_TEXT = 'bn_param { slope_filler { type: "constant" value: 0.5 } momentum: 0.25 }'
+FILLER_TEXT = 'scale_filler { type: "constant" value: 0.5 }'
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "profile", "wanted"),
+    [
+        ("BN", field(137, BN), "yjxiong", BN_TEXT),
+        ("BN", field(152, BN), "pspnet", BN_TEXT),
+        ("BN", field(200, BN), "happynear", BN_TEXT),
+        ("BN", field(45, field(1, FILLER) + field(3, 1)), "segnet", f"bn_param {{ {FILLER_TEXT} bn_mode: INFERENCE }}"),
+        ("Interp", field(143, field(3, 8)), "pspnet", "interp_param { zoom_factor: 8 }"),
+        ("Interp", field(153, field(3, 8)), "deeplab", "interp_param { zoom_factor: 8 }"),
+        ("Upsample", field(137, field(1, 3)), "segnet", "upsample_param { scale: 3 }"),
+        ("Upsample", field(150, field(1, 3)), "mobilenet-yolo", "upsample_param { scale: 3 }"),
+        ("ROIPooling", field(150, field(1, 7)), "yjxiong", "roi_pooling_param { pooled_h: 7 }"),
+        ("ROIPooling", field(154, field(1, 7)), "intel", "roi_pooling_param { pooled_h: 7 }"),
+        ("SmoothL1Loss", field(148, field(1, 2.0)), "intel", "smooth_l1_loss_param { sigma: 2 }"),
+        ("Permute", field(202, field(1, 2)), "dragon", "permute_param { order: 2 }"),
+        ("Permute", field(224, field(1, 2)), "happynear", "permute_param { order: 2 }"),
+        (
+            "BatchNorm",
+            field(139, field(6, 1) + field(7, FILLER) + field(5, 1)),
+            "intel",
+            f"batch_norm_param {{ {FILLER_TEXT} scale_bias: true }}",
+        ),
+        (
+            "BatchNorm",
+            field(139, field(7, 1) + field(5, FILLER)),
+            "dragon",
+            f"batch_norm_param {{ {FILLER_TEXT} scale_bias: true }}",
+        ),
+        ("ReLU", field(145, 2) + field(123, field(1, 0.5)), "nvcaffe", "relu_param { negative_slope: 0.5 }"),
+    ],
+)
+def test_fork_is_detected_and_renumbered(tmp_path: Path, kind: str, raw: bytes, profile: str, wanted: str) -> None:
+    path = fork_file(tmp_path / "w", (kind, raw))
+    assert detect_profile(path).name == profile
+    layer = parse_text(f'name: "l0" type: "{kind}" {wanted}', pb.LayerParameter())
+    assert list(read_binary_net(path).layer) == [layer]
+    assert list(read_binary_net(path, profile).layer) == [layer]
+
+
+def test_several_layers_narrow_the_fork_down(tmp_path: Path) -> None:
+    path = fork_file(tmp_path / "w", ("BatchNorm", field(139, field(4, 1))))
+    with pytest.raises(WeightsError, match="deeplab, happynear, intel, pspnet"):
+        read_binary_net(path)
+    assert not read_binary_net(path, "intel").layer[0].batch_norm_param.HasField("engine")
+    path = fork_file(path, ("BatchNorm", field(139, field(4, 1))), ("Interp", field(153, field(3, 8))))
+    assert detect_profile(path).name == "deeplab"
+    path = fork_file(path, ("BN", field(137, BN)), ("Interp", field(153, field(3, 8))))
+    with pytest.raises(WeightsError, match="no known fork"):
+        read_binary_net(path)
+
+
+def test_numbers_are_moved_inside_messages_too(tmp_path: Path) -> None:
+    path = fork_file(tmp_path / "w", ("Data", field(100, field(2, 1) + field(10, 1)) + field(107, field(10, 1))))
+    layer = read_binary_net(path, "yjxiong").layer[0]
+    assert layer.transform_param == pb.TransformationParameter(mirror=True)
+    assert layer.data_param == pb.DataParameter(shuffle=True)
+
+
+def test_every_profile_names_fields_we_have() -> None:
+    for profile in PROFILES.values():
+        for message, numbers in profile.numbers.items():
+            fields = pb.DESCRIPTOR.message_types_by_name[message].fields_by_name
+            assert {name for name in numbers.values() if name} <= set(fields), (profile.name, message)
+
+
+def test_unknown_profile() -> None:
+    with pytest.raises(WeightsError, match=r'unknown profile "nvcafe" \(did you mean "nvcaffe"\?\)'):
+        find_profile("nvcafe")
+
+
+def blobs_file(path: Path, kind: str, *values: list[float]) -> Path:
+    net = pb.NetParameter()
+    blobs = [array_to_blobproto(np.array(v, np.float32).reshape(1, -1, 1, 1)) for v in values]
+    net.layer.add(name="n", type=kind, blobs=blobs)
+    path.write_bytes(net.SerializeToString())
+    return path
+
+
+def read_values(path: Path, profile: str | None = None) -> list[list[float]]:
+    (layer,) = iter_layers(path, profile)
+    return [b.array.ravel().tolist() for b in layer.blobs]
+
+
+def test_batch_norm_of_old_nvcaffe_is_recognised(tmp_path: Path) -> None:
+    gamma, beta, mean, var = [1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]
+    path = blobs_file(tmp_path / "w", "BatchNorm", gamma, beta, mean, var, [0.0])
+    assert read_values(path) == read_values(path, "nvcaffe-0.15") == [mean, var, [1.0], gamma, beta]
+    assert read_values(path, "nvcaffe") == [gamma, beta, mean, var, [0.0]]
+    path = blobs_file(tmp_path / "w", "BatchNorm", mean, var, [1.0], gamma, beta)
+    assert read_values(path) == [mean, var, [1.0], gamma, beta]
+    assert read_binary_net(path).layer[0].batch_norm_param.scale_bias
+
+
+def test_bn_with_statistics_first(tmp_path: Path) -> None:
+    path = blobs_file(tmp_path / "w", "BN", [5.0, 6.0], [7.0, 8.0], [1.0, 2.0], [3.0, 4.0])
+    assert read_values(path, "neopenx") == [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0], [1.0]]
+    (layer,) = iter_layers(path, "neopenx")
+    assert [b.shape for b in layer.blobs] == [(2,)] * 4 + [(1,)]
