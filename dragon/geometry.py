@@ -64,13 +64,13 @@ def read_window(layer: Layer, p: pb.ConvolutionParameter, n_spatial: int) -> Win
         short = name.removesuffix("_size")
         given = list(getattr(p, name))
         by_name = [] if name == "dilation" else [f"{short}_h", f"{short}_w"]
-        if any(p.HasField(side) for side in by_name):  # type: ignore[arg-type]
+        if any(p.HasField(side) for side in by_name):
             if given:
                 layer.bad_param(f"give {name} or {short}_h and {short}_w, not both")
             if n_spatial != 2:
                 layer.bad_param(f"{short}_h and {short}_w need 2 spatial axes, the bottom has {n_spatial}")
             for side in by_name:
-                if p.HasField(side):  # type: ignore[arg-type]
+                if p.HasField(side):
                     given.append(getattr(p, side))
                 elif default is None:
                     layer.bad_param(f"{side} is missing")

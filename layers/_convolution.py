@@ -146,7 +146,7 @@ class ConvolutionBase(Layer):
     def weight_gradient(self, wide: Array, narrow_diff: Array) -> Array:
         """Sum over the images of narrow_diff unfold(wide)^T, in the weight's shape."""
         xp = xp_of(wide)
-        total = xp.zeros(self.weight.shape, wide.dtype)
+        total: Array = xp.zeros(self.weight.shape, wide.dtype)
         matrix = self._matrix(total, narrow_diff.shape[1])
         for part, room in self._chunks(wide, narrow_diff):
             columns = self._flat(self._unfolded(wide[part], room), narrow_diff)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 
@@ -36,10 +34,10 @@ def unfold_by_loops(x: Array, w: Window) -> Array:
         (n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(x.shape[2:], w.kernel, w.stride, w.dilation, strict=True)
     )
     out = np.zeros((*x.shape[:2], *w.kernel, *positions))
-    for k in itertools.product(*map(range, w.kernel)):
-        for p in itertools.product(*map(range, positions)):
+    for k in np.ndindex(w.kernel):
+        for p in np.ndindex(positions):
             at = tuple(p[i] * w.stride[i] + k[i] * w.dilation[i] for i in range(n_axes))
-            out[(slice(None), slice(None), *k, *p)] = x[(slice(None), slice(None), *at)]
+            out[:, :, *k, *p] = x[:, :, *at]
     return out
 
 
@@ -106,7 +104,8 @@ def test_convolution(text: str, shape: tuple[int, ...], window: Window, group: i
     x = RNG.standard_normal((3, *shape))
     text = f'type: "Convolution" convolution_param {{ num_output: 4 {text} {FILLERS} }}'
     one = One(text, x, dtype=np.float64)
-    expected = convolve_by_loops(x, one.blobs[0], (one.blobs[1:] or [None])[0], window, group)
+    bias = one.blobs[1] if len(one.blobs) > 1 else None
+    expected = convolve_by_loops(x, one.blobs[0], bias, window, group)
     np.testing.assert_allclose(one.forward(), expected)
     check_gradient(text, [x[:2]], most=50)
 

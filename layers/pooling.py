@@ -1,0 +1,198 @@
+"""Pooling: maximum, average or a random choice of each window.
+
+Output size is (size + 2 pad - kernel) / stride + 1, rounded up (or down, as `round_mode` or forks'
+`ceil_mode` say), less a last window that would start behind the image. An average divides by the part of
+the window that lies on the image and its padding. Ties of a maximum go to the first element, row by row.
+STOCHASTIC takes an element with a probability in proportion to its value, which must not be negative; in
+TEST it is the mean under those probabilities.
+
+A second top of MAX receives the index of each maximum within its channel's image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from dragon.blob import Blob
+from dragon.geometry import Window, fold, unfold
+from dragon.layer import TRAIN, Layer, register
+from dragon.layers._pool import average, average_backward, divisors, maximum, maximum_backward, maximum_index
+from dragon.proto import dragon_pb2 as pb
+from dragon.scratch import Scratch, parts
+from dragon.storage import Array
+from dragon.xp import xp_of
+
+__all__ = ["Pooling"]
+
+
+@register()
+class Pooling(Layer):
+    type = "Pooling"
+    tops = (1, 2)
+    window: Window  # of the present shapes: its padding behind reaches to the end of the last window
+
+    @property
+    def method(self) -> int:
+        return self.param.pooling_param.pool
+
+    @property
+    def rounds_up(self) -> bool:
+        p = self.param.pooling_param
+        return p.ceil_mode if p.HasField("ceil_mode") else p.round_mode == pb.PoolingParameter.CEIL
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.pooling_param
+        n_spatial = bottom[0].ndim - 2
+        if n_spatial < 1:
+            self.bad_shape(f"needs a bottom (N, C, spatial axes), got one of shape {bottom[0].shape}")
+        if p.HasField("ceil_mode") and p.HasField("round_mode"):
+            self.bad_param("give round_mode or ceil_mode, not both")
+        if len(top) > 1 and p.pool != pb.PoolingParameter.MAX:
+            self.bad_param("a second top, the mask, needs pool: MAX")
+        sides = ("h", "w")
+        by_side = any(p.HasField(f"{name}_{side}") for name in ("kernel", "stride", "pad") for side in sides)
+        if by_side and n_spatial != 2:
+            self.bad_param(f"settings for h and w need 2 spatial axes, the bottom has {n_spatial}")
+        self._scratch = Scratch()
+        self._stride = self._each("stride", "stride", n_spatial)
+        self._pad = self._each("pad", "pad", n_spatial)
+        if p.global_pooling:
+            if p.HasField("kernel_size") or p.HasField("kernel_h") or p.HasField("kernel_w"):
+                self.bad_param("global_pooling takes the whole image: do not give a kernel")
+            if any(self._pad) or any(s != 1 for s in self._stride):
+                self.bad_param("global_pooling needs pad 0 and stride 1")
+            return
+        self._kernel = self._each("kernel", "kernel_size", n_spatial)
+        if min(self._kernel) < 1 or min(self._stride) < 1:
+            self.bad_param("kernel_size (or kernel_h and kernel_w) and stride must be at least 1")
+        if any(pad >= k for pad, k in zip(self._pad, self._kernel, strict=True)):
+            self.bad_param(f"pad {self._pad} must be smaller than the kernel {self._kernel}")
+
+    def _each(self, short: str, name: str, n_spatial: int) -> tuple[int, ...]:
+        p = self.param.pooling_param
+        sides = [f"{short}_h", f"{short}_w"]
+        given = [side for side in sides if p.HasField(side)]
+        if not given:
+            return (getattr(p, name),) * n_spatial
+        if p.HasField(name):
+            self.bad_param(f"give {name} or {sides[0]} and {sides[1]}, not both")
+        if len(given) == 1 and short != "pad":
+            missing = sides[1 - sides.index(given[0])]
+            self.bad_param(f"{missing} is missing")
+        return getattr(p, sides[0]), getattr(p, sides[1])
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        shape = bottom[0].shape
+        size = shape[2:]
+        if len(size) != len(self._stride):
+            self.bad_shape(f"needs {len(self._stride)} spatial axes, got a bottom of shape {shape}")
+        if bottom[0] is top[0]:
+            self.bad_param("cannot work in place")
+        kernel = size if self.param.pooling_param.global_pooling else self._kernel
+        positions, after = [], []
+        for n, k, s, pad in zip(size, kernel, self._stride, self._pad, strict=True):
+            room = n + 2 * pad - k
+            if room < 0 or n < 1:
+                self.bad_shape(f"a kernel of {tuple(kernel)} does not fit into a bottom of shape {shape}")
+            count = (-(-room // s) if self.rounds_up else room // s) + 1
+            while (count - 1) * s >= n + pad:
+                count -= 1
+            positions.append(count)
+            after.append(max(0, (count - 1) * s + k - n - pad))
+        self._size, self._positions = size, tuple(positions)
+        ones = (1,) * len(size)
+        self.window = Window(tuple(kernel), self._stride, self._pad, tuple(after), ones)
+        for blob in top:
+            blob.reshape(*shape[:2], *positions)
+
+    @property
+    def divisors(self) -> list[list[int]]:
+        """What an average divides by, as a product over the axes: one list of a number per position for each axis."""
+        return divisors(self.window, self._pad, self._size, self._positions)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x, y = bottom[0].data, top[0].data
+        if self.method == pb.PoolingParameter.MAX:
+            # layers after this one may overwrite the top, and backward must know the maxima
+            best = self._scratch.get("best", y.shape, y)
+            for part in parts(x):
+                maximum(x[part], self.window, best[part], self._stages(y.shape, x, part))
+            y[...] = best
+            if len(top) > 1:
+                maximum_index(x, self.window, top[1].data)
+        elif self.method == pb.PoolingParameter.AVE:
+            factor = self._factor(x)
+            for part in parts(x):
+                average(x[part], self.window, factor, y[part], self._scratch)
+        else:
+            self._stochastic(x, y)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if not propagate_down[0]:
+            return
+        dy, dx = top[0].diff, bottom[0].diff
+        if self.method == pb.PoolingParameter.MAX:
+            x = bottom[0].data
+            best = self._scratch.get("best", dy.shape, dy)
+            for part in parts(x):
+                stages = self._stages(dy.shape, x, part)
+                room = self._scratch
+                maximum_backward(x[part], stages, best[part], dy[part], self.window, dx[part], room)
+        elif self.method == pb.PoolingParameter.AVE:
+            factor = self._factor(dy)
+            for part in parts(dx):
+                average_backward(dy[part], self.window, factor, dx[part], self._scratch)
+        else:
+            self._stochastic_backward(bottom[0].data, dy, dx)
+
+    def _stages(self, out: Sequence[int], x: Array, part: slice) -> list[Array]:
+        """Maxima over the last axis alone, over the last two, ..: kept from forward to backward."""
+        stages = []
+        for axis in range(len(out) - 1, 2, -1):
+            shape = (*x.shape[:axis], *out[axis:])
+            stages.append(self._scratch.get(f"max{axis}", shape, x)[part])
+        return stages
+
+    def _factor(self, like: Array) -> Array:
+        product = np.ones(())
+        for axis in self.divisors:
+            product = product[..., None] * np.array(axis)
+        factor: Array = xp_of(like).asarray((1 / product).astype(like.dtype))
+        return factor
+
+    # -- stochastic -------------------------------------------------------------------------------------------
+    def _columns(self, x: Array, y: Array) -> Array:
+        """(N, C, elements of the window, *positions)."""
+        columns = self._scratch.get("columns", (*x.shape[:2], *self.window.kernel, *y.shape[2:]), x)
+        unfold(x, self.window, columns, self._scratch)
+        return columns.reshape(*x.shape[:2], math.prod(self.window.kernel), *y.shape[2:])
+
+    def _stochastic(self, x: Array, y: Array) -> None:
+        xp = xp_of(x)
+        columns = self._columns(x, y)
+        self._chosen: Array | None = None
+        if self.phase != TRAIN:
+            total = columns.sum(axis=2)
+            y[...] = (columns * columns).sum(axis=2) / xp.where(total > 0, total, 1)
+            return
+        running = columns.cumsum(axis=2, dtype="float64")
+        uniform = xp.asarray(self.rng.raw32(y.size)).reshape(y.shape) * 2.0**-32
+        chosen = (running <= (uniform * running[:, :, -1])[:, :, None]).sum(axis=2)
+        self._chosen = xp.minimum(chosen, columns.shape[2] - 1)[:, :, None]
+        y[...] = xp.take_along_axis(columns, self._chosen, axis=2)[:, :, 0]
+
+    def _stochastic_backward(self, x: Array, dy: Array, dx: Array) -> None:
+        xp = xp_of(x)
+        columns = self._columns(x, dy)
+        if self._chosen is None:
+            total = columns.sum(axis=2)[:, :, None]
+            total = xp.where(total > 0, total, 1)
+            mean = (columns * columns).sum(axis=2)[:, :, None] / total
+            diff = (2 * columns - mean) / total * dy[:, :, None]
+        else:
+            elements = xp.arange(columns.shape[2]).reshape(-1, *[1] * (dy.ndim - 2))
+            diff = (elements == self._chosen) * dy[:, :, None]
+        fold(diff.reshape(*x.shape[:2], *self.window.kernel, *dy.shape[2:]), self.window, dx, self._scratch)

@@ -1,0 +1,178 @@
+"""Pooling against loops over every window, its gradients, sizes and messages."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from dragon.errors import PrototxtError, ShapeError
+from dragon.gradient import check_gradient
+from dragon.layer import TEST
+from dragon.layers.pooling import Pooling
+from dragon.storage import Array
+from tests.layers.helpers import One
+
+RNG = np.random.default_rng(0)
+# settings, and what they mean: kernel, stride, pad, rounding up
+CASES: dict[str, tuple[Any, Any, Any, bool]] = {
+    "kernel_size: 2 stride: 2": ((2, 2), (2, 2), (0, 0), True),
+    "kernel_size: 3 stride: 2": ((3, 3), (2, 2), (0, 0), True),
+    "kernel_size: 3 stride: 2 round_mode: FLOOR": ((3, 3), (2, 2), (0, 0), False),
+    "kernel_size: 3 stride: 2 ceil_mode: false": ((3, 3), (2, 2), (0, 0), False),
+    "kernel_size: 3 stride: 2 pad: 1": ((3, 3), (2, 2), (1, 1), True),
+    "kernel_size: 3 pad: 2": ((3, 3), (1, 1), (2, 2), True),
+    "kernel_size: 4 stride: 3 pad: 1": ((4, 4), (3, 3), (1, 1), True),
+    "kernel_h: 1 kernel_w: 3 stride_h: 3 stride_w: 1 pad_w: 1": ((1, 3), (3, 1), (0, 1), True),
+}
+SIZES = [(8, 7), (5, 8), (6, 6)]
+
+
+def windows(x: Array, kernel: Any, stride: Any, pad: Any, up: bool) -> Any:
+    """Yields (position, rows, columns, divisor) of each window, by the rule in words."""
+    counts = []
+    for n, k, s, p in zip(x.shape[2:], kernel, stride, pad, strict=True):
+        exact = (n + 2 * p - k) / s
+        count = int(np.ceil(exact) if up else np.floor(exact)) + 1
+        if (count - 1) * s >= n + p:
+            count -= 1
+        counts.append(count)
+    for i in range(counts[0]):
+        for j in range(counts[1]):
+            parts, area = [], 1
+            for at, n, k, s, p in zip((i, j), x.shape[2:], kernel, stride, pad, strict=True):
+                start = at * s - p
+                area *= min(start + k, n + p) - start
+                parts.append(slice(max(start, 0), min(start + k, n)))
+            yield (i, j), parts[0], parts[1], area
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("text", CASES)
+@pytest.mark.parametrize("pool", ["MAX", "AVE"])
+def test_values_and_gradient(pool: str, text: str, size: tuple[int, int]) -> None:
+    x = RNG.standard_normal((2, 3, *size))
+    full = f'type: "Pooling" pooling_param {{ pool: {pool} {text} }}'
+    one = One(full, x, dtype=np.float64)
+    y = one.forward().copy()
+    seen = np.zeros(y.shape[2:], bool)
+    for at, rows, columns, area in windows(x, *CASES[text]):
+        part = x[:, :, rows, columns]
+        expected = part.max((2, 3)) if pool == "MAX" else part.sum((2, 3)) / area
+        np.testing.assert_allclose(y[:, :, *at], expected)
+        seen[at] = True
+    assert seen.all()
+    check_gradient(full, [x], most=60)
+
+
+@pytest.mark.parametrize("text", CASES)
+def test_mask(text: str) -> None:
+    x = RNG.standard_normal((2, 3, 8, 7))
+    one = One(f'type: "Pooling" pooling_param {{ {text} }}', x, n_top=2, dtype=np.float64)
+    y = one.forward()
+    mask = one.top[1].data.astype(int)
+    flat = x.reshape(2, 3, -1)
+    np.testing.assert_array_equal(np.take_along_axis(flat, mask.reshape(2, 3, -1), 2).reshape(y.shape), y)
+
+
+def test_ties_go_to_the_first() -> None:
+    one = One('type: "Pooling" pooling_param { kernel_size: 3 stride: 2 }', np.zeros((1, 1, 5, 5)), n_top=2)
+    one.forward()
+    expected = [[0, 2], [10, 12]]
+    np.testing.assert_array_equal(one.top[1].data[0, 0], expected)
+    one.top[1].diff[...] = 0
+    dx = one.backward([[[[1, 2], [3, 4]]]], np.zeros((1, 1, 2, 2)))
+    np.testing.assert_array_equal(dx.reshape(-1)[[0, 2, 10, 12]], [1, 2, 3, 4])
+    assert dx.sum() == 10
+
+
+def test_backward_does_not_need_the_top() -> None:
+    x = RNG.standard_normal((2, 3, 8, 8))
+    one = One('type: "Pooling" pooling_param { kernel_size: 3 stride: 2 }', x)
+    y = one.forward()
+    dy = RNG.standard_normal(y.shape)
+    dx = one.backward(dy).copy()
+    one.forward()
+    np.maximum(y, 0, out=y)  # as a ReLU in place does
+    np.testing.assert_array_equal(one.backward(dy), dx)
+
+
+@pytest.mark.parametrize("pool", ["MAX", "AVE"])
+def test_many_images_run_in_chunks(pool: str) -> None:
+    x = RNG.standard_normal((60, 8, 32, 32))
+    one = One(f'type: "Pooling" pooling_param {{ pool: {pool} kernel_size: 3 stride: 2 }}', x)
+    y = one.forward().copy()
+    dy = RNG.standard_normal(y.shape)
+    dx = one.backward(dy).copy()
+    np.testing.assert_array_equal(one.forward(x[-3:]), y[-3:])
+    np.testing.assert_array_equal(one.backward(dy[-3:]), dx[-3:])
+
+
+@pytest.mark.parametrize("pool", ["MAX", "AVE"])
+@pytest.mark.parametrize("size", [(7,), (3, 4, 5)])
+def test_other_numbers_of_axes(pool: str, size: tuple[int, ...]) -> None:
+    check_gradient(
+        f'type: "Pooling" pooling_param {{ pool: {pool} kernel_size: 3 stride: 2 pad: 1 }}',
+        [RNG.standard_normal((2, 2, *size))],
+    )
+
+
+def test_global() -> None:
+    x = RNG.standard_normal((2, 3, 5, 4))
+    one = One('type: "Pooling" pooling_param { pool: AVE global_pooling: true }', x, dtype=np.float64)
+    np.testing.assert_allclose(one.forward(), x.mean((2, 3), keepdims=True))
+    z = RNG.standard_normal((2, 3, 2, 9))
+    np.testing.assert_allclose(one.forward(z), z.mean((2, 3), keepdims=True))
+
+
+STOCHASTIC = 'type: "Pooling" pooling_param { pool: STOCHASTIC kernel_size: 3 stride: 2 }'
+
+
+@pytest.mark.parametrize("phase", [0, TEST])
+def test_stochastic_gradient(phase: int) -> None:
+    check_gradient(STOCHASTIC, [RNG.random((2, 3, 6, 5)) + 0.1], phase=phase)
+
+
+def test_stochastic_frequencies() -> None:
+    x = np.tile([[1.0, 2.0], [3.0, 4.0]], (5000, 1, 1, 1))
+    text = 'type: "Pooling" pooling_param { pool: STOCHASTIC kernel_size: 2 stride: 2 }'
+    one = One(text, x)
+    values, counts = np.unique(one.forward(), return_counts=True)
+    np.testing.assert_array_equal(values, [1, 2, 3, 4])
+    np.testing.assert_allclose(counts / 5000, [0.1, 0.2, 0.3, 0.4], atol=0.03)
+    one.layer.phase = TEST
+    np.testing.assert_allclose(one.forward(), 3)
+
+
+def test_average_divisors_are_known_to_engines() -> None:
+    text = 'type: "Pooling" pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 }'
+    one = One(text, np.ones((1, 1, 8, 7)))
+    assert cast(Pooling, one.layer).divisors == [[3, 3, 3, 3, 2], [3, 3, 3, 3]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "must be at least 1"),
+        ("kernel_h: 2", "kernel_w is missing"),
+        ("kernel_size: 2 kernel_w: 2", "give kernel_size or kernel_h and kernel_w, not both"),
+        ("kernel_size: 2 pad: 2", r"pad \(2, 2\) must be smaller than the kernel \(2, 2\)"),
+        ("kernel_size: 2 global_pooling: true", "do not give a kernel"),
+        ("global_pooling: true pad: 1", "needs pad 0 and stride 1"),
+        ("kernel_size: 2 ceil_mode: true round_mode: CEIL", "round_mode or ceil_mode, not both"),
+    ],
+)
+def test_bad_settings(text: str, message: str) -> None:
+    with pytest.raises(PrototxtError, match=message):
+        One(f'type: "Pooling" pooling_param {{ {text} }}', np.ones((1, 1, 5, 5)))
+
+
+def test_bad_shapes() -> None:
+    message = r"a kernel of \(3, 3\) does not fit into a bottom of shape \(1, 1, 2, 5\)"
+    with pytest.raises(ShapeError, match=message):
+        One('type: "Pooling" pooling_param { kernel_size: 3 }', np.ones((1, 1, 2, 5)))
+    with pytest.raises(ShapeError, match="needs a bottom"):
+        One('type: "Pooling" pooling_param { kernel_size: 3 }', np.ones((5, 5)))
+    with pytest.raises(PrototxtError, match="the mask, needs pool: MAX"):
+        One('type: "Pooling" pooling_param { pool: AVE kernel_size: 3 }', np.ones((1, 1, 5, 5)), n_top=2)
