@@ -105,7 +105,7 @@ def maximum_index(x: Array, window: Window, out: Array) -> None:
         out[there] = xp.where(better, index[here], out[there])
 
 
-def average(x: Array, window: Window, factor: Array, out: Array, scratch: Scratch) -> None:
+def average(x: Array, window: Window, factor: Array | np.generic, out: Array, scratch: Scratch) -> None:
     """Sums of the windows times `factor` (*positions)."""
     for axis in range(x.ndim - 1, 1, -1):
         shape = (*x.shape[:axis], *out.shape[axis:])

@@ -1,0 +1,60 @@
+"""Dropout: in TRAIN each element is dropped with probability `dropout_ratio`, the others grow by 1 / (1 - ratio).
+
+An element is kept where its random 32-bit word is at least ratio * 2^32; TEST copies. In place or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import TRAIN, register
+from dragon.neuron import Neuron
+from dragon.scratch import Scratch
+from dragon.storage import Array
+from dragon.xp import xp_of
+
+__all__ = ["Dropout"]
+
+
+@register()
+class Dropout(Neuron):
+    type = "Dropout"
+
+    @property
+    def ratio(self) -> float:
+        return self.param.dropout_param.dropout_ratio
+
+    @property
+    def threshold(self) -> int:
+        """Random words from here on keep their element."""
+        return int(self.ratio * 2**32)
+
+    @property
+    def scale(self) -> float:
+        return 1 / (1 - self.ratio)
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if not 0 <= self.ratio < 1:
+            self.bad_param(f"dropout_ratio must be at least 0 and less than 1, got {self.ratio:g}")
+        self._scratch = Scratch()
+        self._active = False
+
+    def activate(self, x: Array, out: Array) -> None:
+        self._active = self.phase == TRAIN and self.ratio > 0
+        if self._active:
+            words = xp_of(x).asarray(self.rng.raw32(x.size)).reshape(x.shape)
+            mask = self._mask(x)
+            xp_of(x).multiply(words >= self.threshold, x.dtype.type(self.scale), out=mask)
+            xp_of(x).multiply(x, mask, out=out)
+        elif out is not x:
+            out[...] = x
+
+    def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
+        if self._active:
+            xp_of(dy).multiply(dy, self._mask(dy), out=out)
+        elif out is not dy:
+            out[...] = dy
+
+    def _mask(self, like: Array) -> Array:
+        return self._scratch.get("mask", like.shape, like)
