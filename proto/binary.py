@@ -68,6 +68,8 @@ class LayerWeights:
 @contextmanager
 def open_weights(path: _Path) -> Iterator[WireReader]:
     """A reader at the start of a file. WeightsError when it is missing or obviously of another kind."""
+    if "\0" in os.fspath(path):
+        raise WeightsError(f"{path!r}: not a file name")
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -80,8 +82,6 @@ def open_weights(path: _Path) -> Iterator[WireReader]:
             yield WireReader(file, size, str(path))
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise WeightsError(f"{path!r}: cannot be read: {error}") from None
 
 
 def net_fields(wire: WireReader) -> Iterator[tuple[int, int]]:

@@ -187,6 +187,8 @@ def test_foreign_files(tmp_path: Path) -> None:
         list(iter_layers(tmp_path / "none"))
     with pytest.raises(WeightsError, match="directory"):
         list(iter_layers(tmp_path))
+    with pytest.raises(WeightsError, match="not a file name"):
+        list(iter_layers("a\0b"))
 
 
 def test_writing_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:
