@@ -12,7 +12,13 @@ __all__ = ["Neuron"]
 
 
 class Neuron(Layer):
-    """A subclass gives the function and its derivative; in place, `x` is `y` by the time of `gradient`."""
+    """A subclass gives the function and its derivative.
+
+    In place, `x` is `y` by the time of `gradient`; where the input itself is needed, `needs_input` keeps a copy.
+    """
+
+    needs_input: bool = False
+    kept: Array | None = None
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if top[0] is not bottom[0]:
@@ -27,8 +33,11 @@ class Neuron(Layer):
         raise NotImplementedError
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.activate(bottom[0].data, top[0].data)
+        x = bottom[0].data
+        self.kept = x.copy() if self.needs_input and top[0] is bottom[0] else None
+        self.activate(x, top[0].data)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
-            self.gradient(bottom[0].data, top[0].data, top[0].diff, bottom[0].diff)
+            x = bottom[0].data if self.kept is None else self.kept
+            self.gradient(x, top[0].data, top[0].diff, bottom[0].diff)

@@ -1,0 +1,23 @@
+"""BNLL: y = log(1 + exp(x)), the smooth relative of ReLU."""
+
+from __future__ import annotations
+
+from dragon.layer import register
+from dragon.neuron import Neuron
+from dragon.storage import Array
+from dragon.xp import xp_of
+
+__all__ = ["BNLL"]
+
+
+@register()
+class BNLL(Neuron):
+    type = "BNLL"
+
+    def activate(self, x: Array, out: Array) -> None:
+        xp = xp_of(x)
+        xp.logaddexp(x, x.dtype.type(0), out=out)
+
+    def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
+        xp = xp_of(dy)
+        xp.multiply(dy, -xp.expm1(-y), out=out)  # sigmoid(x) = 1 - exp(-y)

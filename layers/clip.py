@@ -1,0 +1,33 @@
+"""Clip: y = x within [min, max], else the nearer bound; the gradient stops outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import register
+from dragon.neuron import Neuron
+from dragon.storage import Array
+from dragon.xp import xp_of
+
+__all__ = ["Clip"]
+
+
+@register()
+class Clip(Neuron):
+    type = "Clip"
+    needs_input = True
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if not self.param.HasField("clip_param"):
+            self.bad_param("needs clip_param { min: ... max: ... }")
+        p = self.param.clip_param
+        if not p.min <= p.max:
+            self.bad_param(f"min must not exceed max, got {p.min:g} and {p.max:g}")
+        self.low, self.high = p.min, p.max
+
+    def activate(self, x: Array, out: Array) -> None:
+        xp_of(x).clip(x, x.dtype.type(self.low), x.dtype.type(self.high), out=out)
+
+    def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
+        xp_of(dy).multiply(dy, (x >= self.low) & (x <= self.high), out=out)

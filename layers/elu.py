@@ -1,0 +1,31 @@
+"""ELU: y = x above 0, alpha * (exp(x) - 1) below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import register
+from dragon.neuron import Neuron
+from dragon.storage import Array
+from dragon.xp import xp_of
+
+__all__ = ["ELU"]
+
+
+@register()
+class ELU(Neuron):
+    type = "ELU"
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.alpha: float = self.param.elu_param.alpha
+        self.needs_input = self.alpha < 0  # else the output has the sign of the input
+
+    def activate(self, x: Array, out: Array) -> None:
+        xp = xp_of(x)
+        below = xp.expm1(xp.minimum(x, 0)) * x.dtype.type(self.alpha)
+        out[...] = xp.where(x > 0, x, below)
+
+    def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
+        xp = xp_of(dy)
+        xp.multiply(dy, xp.where(x > 0, dy.dtype.type(1), y + dy.dtype.type(self.alpha)), out=out)

@@ -1,0 +1,48 @@
+"""Embed: for each whole number in the bottom its row of a learned table, y = W[x] + b.
+
+Blobs: weight (input_dim, num_output), bias (num_output).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import register
+from dragon.layers._indices import checked_indices
+from dragon.layers._no_gradient import NoGradient
+from dragon.xp import xp_of
+
+__all__ = ["Embed"]
+
+
+@register()
+class Embed(NoGradient):
+    type = "Embed"
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.embed_param
+        for name in ("num_output", "input_dim"):
+            if getattr(p, name) < 1:
+                self.bad_param(f"{name} must be at least 1")
+        self.add_blob((p.input_dim, p.num_output), p.weight_filler, "weight")
+        if p.bias_term:
+            self.add_blob((p.num_output,), p.bias_filler, "bias")
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        top[0].reshape(*bottom[0].shape, self.param.embed_param.num_output)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        weight, y = self.blobs[0].data, top[0].data
+        self.indices = checked_indices(self, bottom[0].data, weight.shape[0], "index")
+        y[...] = weight[self.indices].reshape(y.shape)
+        if self.param.embed_param.bias_term:
+            y += self.blobs[1].data
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        super().backward(top, propagate_down, bottom)
+        dy = top[0].diff.reshape(-1, self.param.embed_param.num_output)
+        dw = self.blobs[0].diff
+        xp_of(dw).add.at(dw, self.indices, dy)
+        if self.param.embed_param.bias_term:
+            self.blobs[1].diff[...] += dy.sum(axis=0)

@@ -1,0 +1,58 @@
+"""Filter: of every bottom but the last, the items for which the last one, the selector, is not 0.
+
+The number of items is known only when the selector is; tops then have that many, possibly none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import Layer, register
+
+__all__ = ["Filter"]
+
+
+@register()
+class Filter(Layer):
+    type = "Filter"
+    bottoms = (2, None)
+    tops = (1, None)
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if len(top) != len(bottom) - 1:
+            self.bad_param(f"takes a top for each bottom but the selector: expected {len(bottom) - 1}, got {len(top)}")
+        self.selector = len(bottom) - 1
+        self.started = False
+
+    def can_propagate(self, index: int) -> bool:
+        return index != self.selector
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        selector = bottom[-1]
+        n = selector.shape[0] if selector.ndim else 0
+        if selector.count != n:
+            self.bad_shape(f"the selector must have one value per item, got shape {selector.shape}")
+        for i, blob in enumerate(bottom[:-1]):
+            if blob.shape[:1] != (n,):
+                self.bad_shape(f"bottom {i} must have {n} items as the selector has, got shape {blob.shape}")
+        # before the first run the selector holds nothing yet: all items, so that later layers see a full batch
+        chosen = int((selector.peek() != 0).sum()) if self.started else n
+        for blob, out in zip(bottom, top, strict=False):
+            out.reshape(chosen, *blob.shape[1:])
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.started = True
+        self.mask = bottom[-1].data.ravel() != 0
+        self.reshape(bottom, top)
+        for blob, out in zip(bottom, top, strict=False):
+            out.data[...] = blob.data[self.mask]
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[self.selector]:
+            self.bad_param("the selector has no gradient; set its propagate_down to false")
+        for blob, out, wanted in zip(bottom, top, propagate_down, strict=False):
+            if wanted:
+                dx = blob.diff
+                dx[...] = 0
+                dx[self.mask] = out.diff

@@ -1,0 +1,47 @@
+"""HingeLoss: one against all others, sum(max(0, 1 - t x)^p) / N with t = 1 for the label's class and -1 for others.
+
+`norm` L1 is p = 1, L2 is p = 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import register
+from dragon.loss import Loss, class_labels
+from dragon.proto import dragon_pb2 as pb
+from dragon.xp import xp_of
+
+__all__ = ["HingeLoss"]
+
+
+@register()
+class HingeLoss(Loss):
+    type = "HingeLoss"
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.squared: bool = self.param.hinge_loss_param.norm == pb.HingeLossParameter.L2
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        super().reshape(bottom, top)
+        if bottom[1].count != bottom[0].shape[0]:
+            self.bad_shape(f"expected {bottom[0].shape[0]} labels, got shape {bottom[1].shape}")
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        n = bottom[0].shape[0]
+        x = bottom[0].data.reshape(n, -1)
+        xp = xp_of(x)
+        label, _ = class_labels(self, bottom[1].data, x.shape[1], None)
+        self.sign = xp.ones_like(x)
+        self.sign[xp.arange(n), label.ravel()] = -1
+        self.excess = xp.maximum(0, 1 + self.sign * x)
+        total = (self.excess**2 if self.squared else self.excess).sum()
+        top[0].data[...] = total / max(1, n)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        self.check_propagation(propagate_down)
+        if propagate_down[0]:
+            slope = 2 * self.excess if self.squared else (self.excess > 0)
+            dx = self.sign * slope * (top[0].diff / max(1, len(self.sign)))
+            bottom[0].diff[...] = dx.reshape(bottom[0].shape)

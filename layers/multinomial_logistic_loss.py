@@ -1,0 +1,41 @@
+"""MultinomialLogisticLoss: -sum(log(p[label])) / N for probabilities p; SoftmaxWithLoss does both steps better."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import register
+from dragon.loss import Loss, class_labels
+from dragon.xp import xp_of
+
+__all__ = ["MultinomialLogisticLoss"]
+
+_LEAST = 1e-20  # a smaller probability counts as this
+
+
+@register()
+class MultinomialLogisticLoss(Loss):
+    type = "MultinomialLogisticLoss"
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        super().reshape(bottom, top)
+        if bottom[1].count != bottom[0].shape[0]:
+            self.bad_shape(f"expected {bottom[0].shape[0]} labels, got shape {bottom[1].shape}")
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        n = bottom[0].shape[0]
+        prob = bottom[0].data.reshape(n, -1)
+        xp = xp_of(prob)
+        label, _ = class_labels(self, bottom[1].data, prob.shape[1], None)
+        self.label = label.ravel()
+        self.picked = xp.maximum(prob[xp.arange(n), self.label], _LEAST)
+        top[0].data[...] = -xp.log(self.picked).sum() / max(1, n)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        self.check_propagation(propagate_down)
+        if propagate_down[0]:
+            n = bottom[0].shape[0]
+            dx = bottom[0].diff.reshape(n, -1)
+            dx[...] = 0
+            dx[xp_of(dx).arange(n), self.label] = -top[0].diff / max(1, n) / self.picked

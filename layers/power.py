@@ -1,0 +1,42 @@
+"""Power: y = (shift + scale * x)^power."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dragon.blob import Blob
+from dragon.layer import register
+from dragon.neuron import Neuron
+from dragon.storage import Array
+from dragon.xp import xp_of
+
+__all__ = ["Power"]
+
+
+@register()
+class Power(Neuron):
+    type = "Power"
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.power_param
+        self.power, self.scale, self.shift = p.power, p.scale, p.shift
+        self.needs_input = self.power != 1
+
+    def _inner(self, x: Array) -> Array:
+        inner: Array = x * x.dtype.type(self.scale) + x.dtype.type(self.shift)
+        return inner
+
+    def activate(self, x: Array, out: Array) -> None:
+        with np.errstate(divide="ignore", invalid="ignore"):  # a root of a negative number is no number
+            inner = self._inner(x)
+            out[...] = inner if self.power == 1 else inner ** x.dtype.type(self.power)
+
+    def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
+        factor = dy.dtype.type(self.power * self.scale)
+        if factor == 0 or self.power == 1:
+            xp_of(dy).multiply(dy, factor, out=out)
+            return
+        with np.errstate(divide="ignore", invalid="ignore"):
+            xp_of(dy).multiply(dy, factor * self._inner(x) ** dy.dtype.type(self.power - 1), out=out)

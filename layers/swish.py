@@ -1,0 +1,33 @@
+"""Swish: y = x * sigmoid(beta * x)."""
+
+from __future__ import annotations
+
+from dragon.layer import register
+from dragon.layers.sigmoid import sigmoid
+from dragon.neuron import Neuron
+from dragon.storage import Array
+from dragon.xp import xp_of
+
+__all__ = ["Swish"]
+
+
+@register()
+class Swish(Neuron):
+    type = "Swish"
+    needs_input = True
+
+    @property
+    def beta(self) -> float:
+        return self.param.swish_param.beta
+
+    def _gate(self, x: Array) -> Array:
+        gate: Array = x * x.dtype.type(self.beta)
+        sigmoid(gate, gate)
+        return gate
+
+    def activate(self, x: Array, out: Array) -> None:
+        xp_of(x).multiply(x, self._gate(x), out=out)
+
+    def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
+        by = y * dy.dtype.type(self.beta)
+        xp_of(dy).multiply(dy, by + self._gate(x) * (1 - by), out=out)

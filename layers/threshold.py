@@ -1,0 +1,23 @@
+"""Threshold: y = 1 where x > threshold, else 0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import register
+from dragon.layers._no_gradient import NoGradient
+
+__all__ = ["Threshold"]
+
+
+@register()
+class Threshold(NoGradient):
+    type = "Threshold"
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if top[0] is not bottom[0]:
+            top[0].reshape(bottom[0].shape)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        top[0].data[...] = bottom[0].data > self.param.threshold_param.threshold
