@@ -1,0 +1,72 @@
+"""Python: a layer that the user wrote, `python_param { module: "m" layer: "C" }`.
+
+The class derives from dragon.Layer and gives setup, reshape, forward and backward; `self.param_str` is its setting. The
+module is looked for as usual, then in the working directory, then beside the prototxt. It runs with the rights of the
+process, so a net has to be allowed to bring one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from dragon.errors import DragonError, EngineError, PrototxtError, nearest
+from dragon.layer import TRAIN, Context, Layer, register
+from dragon.proto import dragon_pb2 as pb
+
+__all__ = ["Python"]
+
+
+@register()
+class Python(Layer):
+    """Never made itself: creating one gives an instance of the user's class."""
+
+    type = "Python"
+
+    def __new__(cls, param: pb.LayerParameter, phase: int = TRAIN, context: Context | None = None) -> Any:
+        context = context or Context()
+        who = f'layer "{param.name}" (Python)'
+        if not context.allow_python:
+            raise EngineError(
+                f"{who}: would run the Python code of module {param.python_param.module}; "
+                "pass --allow-python if you trust it"
+            )
+        user = _user_class(param.python_param, context, who)
+        free = {"bottoms": (0, None), "tops": (0, None), "type": "Python"}  # unless the class says so itself
+        own = {name: value for name, value in free.items() if getattr(user, name) == getattr(Layer, name)}
+        return type(user.__name__, (user,), {**own, "__module__": user.__module__})(param, phase, context)
+
+
+def _user_class(p: pb.PythonParameter, context: Context, who: str) -> type[Layer]:
+    if not p.module or not p.layer:
+        raise PrototxtError(f"{who}: needs python_param {{ module: ... layer: ... }}")
+    module = _load(p.module, context, who)
+    found = getattr(module, p.layer, None)
+    classes = [name for name, value in vars(module).items() if isinstance(value, type) and issubclass(value, Layer)]
+    if found is None:
+        raise PrototxtError(f"{who}: module {p.module} has no class {p.layer}{nearest(p.layer, classes)}")
+    if not (isinstance(found, type) and issubclass(found, Layer)):
+        raise PrototxtError(f"{who}: {p.module}.{p.layer} is not a class that derives from dragon.Layer")
+    return found
+
+
+def _load(name: str, context: Context, who: str) -> Any:
+    folders = [str(Path.cwd()), *([str(context.folder)] if context.folder else [])]
+    added = [folder for folder in folders if folder not in sys.path]
+    sys.path.extend(added)
+    try:
+        importlib.invalidate_caches()
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise PrototxtError(
+            f"{who}: cannot import module {name}: {error} (looked on PYTHONPATH and in {folders})"
+        ) from error
+    except DragonError:
+        raise
+    except Exception as error:
+        raise PrototxtError(f"{who}: importing module {name} failed: {type(error).__name__}: {error}") from error
+    finally:
+        for folder in added:
+            sys.path.remove(folder)
