@@ -1,0 +1,57 @@
+"""DummyData: tops of given shapes, filled anew by their fillers in every forward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.errors import nearest
+from dragon.fillers import FILLERS, fill
+from dragon.layer import Layer, register
+from dragon.proto import dragon_pb2 as pb
+
+__all__ = ["DummyData"]
+
+
+@register()
+class DummyData(Layer):
+    type = "DummyData"
+    bottoms = (0, 0)
+    tops = (1, None)
+    is_source = True
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.dummy_data_param
+        sizes = (p.num, p.channels, p.height, p.width)
+        if p.shape and any(sizes):
+            self.bad_param("give shape or num, channels, height and width, not both")
+        for what, given in (
+            ("shape", p.shape),
+            *zip(("num", "channels", "height", "width"), sizes, strict=True),
+            ("data_filler", p.data_filler),
+        ):
+            if len(given) not in (0, 1, len(top)):
+                self.bad_param(f"has {len(given)} of {what}, expected 1 or one for each of {len(top)} tops")
+        if not p.shape and not all(sizes):
+            self.bad_param("needs shape, or all of num, channels, height and width")
+        for i, blob in enumerate(top):
+            if p.shape:
+                blob.reshape(*p.shape[i % len(p.shape)].dim)
+            else:
+                blob.reshape(*(size[i % len(size)] for size in sizes))
+        fillers = list(p.data_filler) or [pb.FillerParameter()]
+        for filler in fillers:
+            if filler.type not in FILLERS:
+                self.bad_param(f'unknown filler type "{filler.type}"{nearest(filler.type, FILLERS)}')
+        self._fillers = [fillers[i % len(fillers)] for i in range(len(top))]
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        pass
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        for blob, filler in zip(top, self._fillers, strict=True):
+            out = blob.data_storage.overwrite()[: blob.count].reshape(blob.shape)
+            fill(out, filler, self.rng, f"{self.where}: top of shape {blob.shape}")
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        pass

@@ -1,0 +1,35 @@
+"""Input: tops of given shapes that the caller fills; their shapes may be changed before a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import Layer, register
+
+__all__ = ["Input"]
+
+
+@register()
+class Input(Layer):
+    type = "Input"
+    bottoms = (0, 0)
+    tops = (1, None)
+    is_source = True
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        shapes = self.param.input_param.shape
+        if len(shapes) not in (0, 1, len(top)):
+            self.bad_param(f"input_param has {len(shapes)} shapes, expected 1 or one for each of {len(top)} tops")
+        for i, blob in enumerate(top):
+            if shapes:
+                blob.reshape(*shapes[i % len(shapes)].dim)
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        pass
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        pass
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        pass
