@@ -47,7 +47,7 @@ class Where:
 class Storage:
     """A flat array of `count` elements of `dtype`; memory is asked for at the first use and is zero."""
 
-    __slots__ = ("__weakref__", "_copies", "_fresh", "_host", "count", "dtype")
+    __slots__ = ("__weakref__", "_copies", "_fresh", "_host", "count", "dtype", "epoch")
 
     def __init__(self, count: int = 0, dtype: DTypeLike = np.float32) -> None:
         self.count = count
@@ -55,6 +55,7 @@ class Storage:
         self._host: Array | None = None
         self._copies: dict[str, Copy] = {}
         self._fresh: set[str] = {HOST}
+        self.epoch = 0  # counts how often the host copy was handed out to be written
 
     def _ensure_host(self) -> Array:
         if self._host is None:
@@ -74,11 +75,13 @@ class Storage:
         host = self.read()
         if len(self._fresh) > 1:
             self._fresh = {HOST}
+        self.epoch += 1
         return host
 
     def overwrite(self) -> Array:
         """The host copy for a caller that replaces all of it: the old value is not fetched."""
         self._fresh = {HOST}
+        self.epoch += 1
         return self._ensure_host()
 
     def attach(self, place: str, copy: Copy) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -11,13 +12,16 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from dragon.errors import DragonError
+from dragon.storage import Array
 
 if TYPE_CHECKING:
     from dragon.blob import Blob
     from dragon.net import Net
     from dragon.solvers.update import Updater
 
-__all__ = ["Executor", "LayerTime", "Options"]
+__all__ = ["Executor", "LayerTime", "Options", "debug_blobs", "renamed", "weighted_loss"]
+
+log = logging.getLogger("dragon")
 
 
 @dataclass
@@ -113,3 +117,26 @@ def weighted_loss(tops: Sequence[Blob], weights: Sequence[float]) -> float:
 def renamed(error: DragonError, where: str) -> DragonError:
     """The error, naming the layer if it does not yet."""
     return error if where.split(" (")[0] in str(error) else type(error)(f"{where}: {error}")
+
+
+def debug_blobs(net: Net, way: str, i: int) -> None:
+    """Log mean absolute values of a layer's blobs, one line each, in the wording that log readers know."""
+    layer = net.layers[i]
+    name = net.layer_names[i]
+    if way == "Forward":
+        for blob_name, blob in zip(net.top_names_of(i), net.tops[i], strict=True):
+            log.info("    [Forward] Layer %s, top blob %s data: %g", name, blob_name, _mean(blob.peek()))
+        for j, blob in enumerate(layer.blobs):
+            log.info("    [Forward] Layer %s, param blob %d data: %g", name, j, _mean(blob.peek()))
+        return
+    for j, blob in enumerate(net.bottoms[i]):
+        if net.bottom_need_backward[i][j]:
+            bottom = net.bottom_names_of(i)[j]
+            log.info("    [Backward] Layer %s, bottom blob %s diff: %g", name, bottom, _mean(blob.peek_diff()))
+    for j, blob in enumerate(layer.blobs):
+        if layer.param_propagate_down[j]:
+            log.info("    [Backward] Layer %s, param blob %d diff: %g", name, j, _mean(blob.peek_diff()))
+
+
+def _mean(array: Array) -> float:
+    return float(np.abs(array).mean()) if array.size else 0.0

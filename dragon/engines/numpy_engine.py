@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-
-import numpy as np
-
-from dragon.engines.base import Executor, renamed, weighted_loss
+from dragon.engines.base import Executor, debug_blobs, renamed, weighted_loss
 from dragon.errors import DragonError
-from dragon.storage import Array
 
 __all__ = ["NumpyExecutor"]
-
-log = logging.getLogger("dragon")
 
 
 class NumpyExecutor(Executor):
@@ -41,7 +34,7 @@ class NumpyExecutor(Executor):
             self.net.fill_loss_weights(i, tops)
             loss = weighted_loss(tops, layer.loss_weights)
         if self.net.debug_info:
-            self._debug("Forward", i)
+            debug_blobs(self.net, "Forward", i)
         return loss
 
     def backward(self, start: int, end: int) -> None:
@@ -56,30 +49,6 @@ class NumpyExecutor(Executor):
                 except DragonError as error:
                     raise renamed(error, layer.where) from error
                 if net.debug_info:
-                    self._debug("Backward", i)
+                    debug_blobs(net, "Backward", i)
             for hook in net.after_backward_hooks:
                 hook(i)
-
-    def _debug(self, way: str, i: int) -> None:
-        """Mean absolute values, one line for each blob, in the wording that log readers know."""
-        net = self.net
-        layer = net.layers[i]
-        name = net.layer_names[i]
-        if way == "Forward":
-            named = zip(net.top_names_of(i), net.tops[i], strict=True)
-            for blob_name, blob in named:
-                log.info("    [Forward] Layer %s, top blob %s data: %g", name, blob_name, _mean(blob.peek()))
-            for j, blob in enumerate(layer.blobs):
-                log.info("    [Forward] Layer %s, param blob %d data: %g", name, j, _mean(blob.peek()))
-            return
-        for j, blob in enumerate(net.bottoms[i]):
-            if net.bottom_need_backward[i][j]:
-                bottom = net.bottom_names_of(i)[j]
-                log.info("    [Backward] Layer %s, bottom blob %s diff: %g", name, bottom, _mean(blob.peek_diff()))
-        for j, blob in enumerate(layer.blobs):
-            if layer.param_propagate_down[j]:
-                log.info("    [Backward] Layer %s, param blob %d diff: %g", name, j, _mean(blob.peek_diff()))
-
-
-def _mean(array: Array) -> float:
-    return float(np.abs(array).mean()) if array.size else 0.0

@@ -1,0 +1,276 @@
+"""Builder: what a lowering uses to turn a layer into steps of a plan.
+
+Forward is built layer by layer in order, backward in reverse. A lowering asks for its bottoms in the layout that its
+primitive prefers (conversions become steps of the plan), makes its tops, and prepares calls.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dragon.blob import Blob
+from dragon.engines.onednn.constants import Arg, DataType
+from dragon.engines.onednn.memory import Device, Memory, MemoryDesc, Shape, aligned_buffer
+from dragon.engines.onednn.primitive import Attributes, Call, Primitive, SumPost
+from dragon.engines.onednn.values import HostValue, LazyCopy, Value, logical, reorder
+from dragon.storage import Array, Storage
+
+if TYPE_CHECKING:
+    from dragon.net import Net
+
+__all__ = ["Backward", "Builder", "Group", "NotLoweredError", "Steps"]
+
+Step = Callable[[], object]
+Backward = Callable[[], None]
+_numbers = itertools.count()
+
+
+class NotLoweredError(Exception):
+    """This layer, with these settings, runs its reference code."""
+
+
+@dataclass
+class Steps:
+    """The steps of one group of layers in one direction, and what must be newest before they run."""
+
+    calls: list[Step] = field(default_factory=list)
+    needs: dict[int, Value | HostValue] = field(default_factory=dict)
+    makes: dict[int, Value | HostValue] = field(default_factory=dict)
+    lazy: list[tuple[Storage, str]] = field(default_factory=list)
+
+
+@dataclass
+class Group:
+    """Layers that run together: one, or several that were fused."""
+
+    first: int
+    last: int
+    note: str = ""
+    forward: Steps = field(default_factory=Steps)
+    backward: Steps = field(default_factory=Steps)
+    build_backward: Backward | None = None
+
+
+class Builder:
+    """State of a compilation. `steps` is where calls go: those of the group and direction being built."""
+
+    def __init__(self, net: Net, device: Device, dtype: DataType, training: bool, cache: bool) -> None:
+        self.net = net
+        self.device = device
+        self.dtype = dtype
+        self.training = training
+        self.cache = cache  # whether conversions made for one group may serve another
+        self.name = f"onednn{next(_numbers)}"
+        self.steps = Steps()
+        self.values: list[Value | HostValue] = []
+        self.lazies: list[tuple[Storage, str]] = []
+        self._now: dict[int, Value | HostValue] = {}  # storage id -> version current at this point
+        self._pad = aligned_buffer(0)
+        self._padded: list[Call] = []
+        self._keep: list[Storage] = []  # ids of storages must stay theirs
+
+    # -- versions -------------------------------------------------------------------------------------------
+    def _current(self, storage: Storage, shape: tuple[int, ...]) -> Value | HostValue:
+        value = self._now.get(id(storage))
+        if value is None:
+            value = self._host_value(storage, shape)
+        return value
+
+    def _host_value(self, storage: Storage, shape: tuple[int, ...]) -> HostValue:
+        value = HostValue(self.device, storage, logical(shape))
+        self._set(storage, value)
+        return value
+
+    def _set(self, storage: Storage, value: Value | HostValue) -> None:
+        self._now[id(storage)] = value
+        self._keep.append(storage)
+        self.values.append(value)
+
+    def value_of(self, blob: Blob) -> Value | HostValue:
+        """The version of the blob's data at this point."""
+        return self._current(blob.data_storage, blob.shape)
+
+    def _need(self, value: Value | HostValue) -> None:
+        if id(value) not in self.steps.makes:
+            self.steps.needs[id(value)] = value
+
+    def checkpoint(self) -> Any:
+        """What `rollback` needs to forget a lowering that gave up half-way."""
+        return dict(self._now), len(self.values), len(self._padded)
+
+    def rollback(self, mark: Any) -> None:
+        now, values, padded = mark
+        for value in self.values[values:]:
+            if isinstance(value, Value):
+                value.storage.detach(value.place)
+        self._now = now
+        del self.values[values:], self._padded[padded:]
+
+    # -- reading --------------------------------------------------------------------------------------------
+    def desc(self, blob: Blob) -> MemoryDesc:
+        """The layout that a blob's data has now, if its value has the blob's shape; row-major otherwise."""
+        value = self._current(blob.data_storage, blob.shape)
+        if value.shape == logical(blob.shape):
+            return value.memory.desc
+        return MemoryDesc.plain(logical(blob.shape), value.memory.desc.dtype)
+
+    def diff_desc(self, blob: Blob) -> MemoryDesc:
+        """The same of a blob's diff."""
+        value = self._current(blob.diff_storage, blob.shape)
+        if value.shape == logical(blob.shape):
+            return value.memory.desc
+        return MemoryDesc.plain(logical(blob.shape), value.memory.desc.dtype)
+
+    def data(self, blob: Blob, desc: MemoryDesc | None = None) -> Memory:
+        """The blob's data in the layout `desc` (as it is if None)."""
+        return self._as(self._current(blob.data_storage, blob.shape), logical(blob.shape), desc)
+
+    def diff(self, blob: Blob, desc: MemoryDesc | None = None) -> Memory:
+        """The blob's diff in the layout `desc` (as it is if None)."""
+        return self._as(self._current(blob.diff_storage, blob.shape), logical(blob.shape), desc)
+
+    def _as(self, value: Value | HostValue, shape: Shape, desc: MemoryDesc | None) -> Memory:
+        self._need(value)
+        memory = value.memory
+        if value.shape != shape:
+            memory = self._converted(value, MemoryDesc.plain(value.shape, memory.desc.dtype))
+            memory = memory.view(MemoryDesc.plain(shape, memory.desc.dtype))
+            if desc is None or desc == memory.desc:
+                return memory
+            target = Memory(self.device, desc)
+            self.steps.calls.append(reorder(self.device, memory, target))
+            value.refresh.append(self.steps.calls[-1])  # type: ignore[arg-type]
+            return target
+        return memory if desc is None else self._converted(value, desc)
+
+    def _converted(self, value: Value | HostValue, desc: MemoryDesc) -> Memory:
+        if desc == value.memory.desc:
+            return value.memory
+        if self.cache and desc in value.derived:
+            return value.derived[desc]
+        target = Memory(self.device, desc)
+        call = reorder(self.device, value.memory, target)
+        self.steps.calls.append(call)
+        if self.cache:
+            value.derived[desc] = target
+            value.refresh.append(call)
+        return target
+
+    def owns(self, blob: Blob) -> bool:
+        """Whether the blob's data lies in memory of the plan with the blob's shape, free to be overwritten in place."""
+        value = self._now.get(id(blob.data_storage))
+        return isinstance(value, Value) and value.shape == logical(blob.shape)
+
+    def owns_diff(self, blob: Blob) -> bool:
+        """The same for its diff."""
+        value = self._now.get(id(blob.diff_storage))
+        return isinstance(value, Value) and value.shape == logical(blob.shape)
+
+    # -- writing --------------------------------------------------------------------------------------------
+    def make(self, blob: Blob, desc: MemoryDesc, memory: Memory | None = None) -> Memory:
+        """A new version of the blob's data, in new memory or in `memory` (for in-place work)."""
+        return self._make(blob.data_storage, desc, memory)
+
+    def make_diff(self, blob: Blob, desc: MemoryDesc, memory: Memory | None = None) -> Memory:
+        """A new version of the blob's diff."""
+        return self._make(blob.diff_storage, desc, memory)
+
+    def _make(self, storage: Storage, desc: MemoryDesc, memory: Memory | None) -> Memory:
+        memory = memory or Memory(self.device, desc)
+        value = Value(self.device, storage, memory, f"{self.name}.{len(self.values)}")
+        self._set(storage, value)
+        self.steps.makes[id(value)] = value
+        return memory
+
+    def make_lazy(self, storage: Storage, compute: Callable[[Array], None]) -> None:
+        """The storage's content is not computed in the run; `compute(flat host array)` does it when it is read."""
+        place = f"{self.name}.lazy{len(self.lazies)}"
+        storage.attach(place, LazyCopy(compute))
+        self.lazies.append((storage, place))
+        self._keep.append(storage)
+        self.steps.lazy.append((storage, place))
+
+    def make_on_host(self, storage: Storage, shape: tuple[int, ...]) -> HostValue:
+        """Reference code writes the storage's host copy."""
+        value = self._host_value(storage, shape)
+        self.steps.makes[id(value)] = value
+        return value
+
+    def read_on_host(self, storage: Storage) -> None:
+        """Reference code reads the storage: its newest version must be whole, wherever it is."""
+        value = self._now.get(id(storage))
+        if value is not None:
+            self._need(value)
+
+    # -- parameters -----------------------------------------------------------------------------------------
+    def weights(self, blob: Blob, desc: MemoryDesc, host: MemoryDesc) -> Memory:
+        """A learned blob in the layout `desc`; `host` describes its row-major master in the primitive's axes."""
+        storage = blob.data_storage
+        value = self._now.get(id(storage))
+        if not isinstance(value, HostValue):
+            value = self._host_value(storage, (blob.count,))
+        self._need(value)
+        if desc == host:
+            return value.memory.view(host)
+        if self.cache and desc in value.derived:
+            return value.derived[desc]
+        target = Memory(self.device, desc)
+        call = reorder(self.device, value.memory.view(host), target)
+        self.steps.calls.append(call)
+        if self.cache:
+            value.derived[desc] = target
+            value.refresh.append(call)
+        return target
+
+    def host_vector(self, blob: Blob) -> Memory:
+        """A learned vector (bias, scale, shift) where it is, as float32 of shape (count,)."""
+        return self.weights(blob, MemoryDesc.plain((blob.count,)), MemoryDesc.plain((blob.count,)))
+
+    def weight_diff(self, blob: Blob, desc: MemoryDesc, host: MemoryDesc) -> tuple[Memory, Callable[[], None]]:
+        """Memory for a parameter's gradient, and what to call after the primitive: it adds it to the blob's diff."""
+        fresh = Memory(self.device, desc)
+        storage = blob.diff_storage
+        value = HostValue(self.device, storage, (blob.count,))
+        self.values.append(value)
+        self._keep.append(storage)
+
+        def accumulate() -> None:
+            self._need(value)
+            primitive = Primitive(
+                self.device,
+                "reorder_primitive_desc_create",
+                [desc, self.device.engine, host, self.device.engine],
+                [Arg.SRC],
+                [Arg.DST],
+                prefix=[],
+                attributes=Attributes([SumPost()]),
+            )
+            self.call(primitive, {Arg.SRC: fresh, Arg.DST: value.memory.view(host)})
+            self.steps.makes[id(value)] = value
+
+        return fresh, accumulate
+
+    # -- calls ----------------------------------------------------------------------------------------------
+    def call(self, primitive: Primitive, memories: Mapping[int, Memory]) -> None:
+        """Run a primitive at this point of the plan; scratchpads are one shared buffer."""
+        pad = None
+        if primitive.scratchpad_desc is not None:
+            if primitive.scratchpad > self._pad.nbytes:
+                self._pad = aligned_buffer(primitive.scratchpad)
+            pad = Memory(self.device, primitive.scratchpad_desc, self._pad)
+        call = Call(primitive, memories, pad)
+        if pad is not None:
+            self._padded.append(call)
+        self.steps.calls.append(call)
+
+    def share_scratchpad(self) -> None:
+        """Let all calls use the largest scratchpad; called once when the plan is complete."""
+        for call in self._padded:
+            call.memories[Arg.SCRATCHPAD].rebind(self._pad)
+
+    def run(self, step: Step) -> None:
+        """Run Python code at this point of the plan."""
+        self.steps.calls.append(step)

@@ -1,0 +1,42 @@
+"""Lowerings: how layers become oneDNN primitives, by prototxt type. One file for each family.
+
+A lowering is called with the builder and the index of its layer when forward is built. It returns the function that
+builds the layer's backward (called in reverse order when training), or None where there is none. It raises
+NotLoweredError, before or after it has begun, when the layer with its settings shall run its reference code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+
+from dragon.engines.onednn.builder import Backward, Builder
+
+__all__ = ["Lowering", "find", "lowers"]
+
+Lowering = Callable[[Builder, int], Backward | None]
+
+_TABLE: dict[str, Lowering] = {}
+_loaded = False
+
+
+def lowers(*types: str) -> Callable[[Lowering], Lowering]:
+    """Decorator: this function lowers layers of these types."""
+
+    def add(function: Lowering) -> Lowering:
+        for name in types:
+            _TABLE[name] = function
+        return function
+
+    return add
+
+
+def find(type_name: str) -> Lowering | None:
+    """The lowering of a layer type, or None."""
+    global _loaded
+    if not _loaded:
+        for module in pkgutil.iter_modules(__path__):
+            importlib.import_module(f"{__name__}.{module.name}")
+        _loaded = True
+    return _TABLE.get(type_name)

@@ -1,0 +1,96 @@
+"""Convolution and Deconvolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from dragon.engines.onednn import conv
+from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.constants import Arg
+from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.memory import Memory
+from dragon.engines.onednn.primitive import PostOp
+
+if TYPE_CHECKING:
+    from dragon.blob import Blob
+    from dragon.layers._convolution import ConvolutionBase
+
+__all__ = ["convolution", "convolve", "spec_of"]
+
+
+def spec_of(b: Builder, layer: ConvolutionBase, bottom: Blob, top: Blob) -> conv.ConvSpec:
+    """The geometry; NotLoweredError for axes that oneDNN does not know."""
+    window = layer.window
+    if layer.bottom_view != bottom.shape or not 1 <= len(window.kernel) <= 3:
+        raise NotLoweredError("axes other than (N, C, 1 to 3 spatial)")
+    return conv.ConvSpec(
+        src=bottom.shape,
+        dst=top.shape,
+        kernel=window.kernel,
+        stride=window.stride,
+        pad=window.before,
+        dilation=window.dilation,
+        groups=layer.group,
+        bias=layer.bias is not None,
+        transposed=layer.type == "Deconvolution",
+        dtype=b.dtype,
+    )
+
+
+@lowers("Convolution", "Deconvolution", "DepthwiseConvolution", "ConvolutionDepthwise")
+def convolution(b: Builder, index: int) -> Backward | None:
+    """Each bottom with its top; they share the weights."""
+    bottoms, tops = b.net.bottoms[index], b.net.tops[index]
+    backwards = [convolve(b, index, i, tops[i]) for i in range(len(bottoms))]
+
+    def backward() -> None:
+        for build in reversed(backwards):
+            build()
+
+    return backward
+
+
+def convolve(b: Builder, index: int, which: int, top: Blob, post_ops: Sequence[PostOp] = ()) -> Backward:
+    """Convolve bottom `which` into `top` (of this layer, or of a layer whose work `post_ops` do)."""
+    layer = cast("ConvolutionBase", b.net.layers[index])
+    bottom = b.net.bottoms[index][which]
+    spec = spec_of(b, layer, bottom, b.net.tops[index][which])
+    image = b.desc(bottom) if bottom.shape[1] <= 4 else None  # few channels: a plain image is read faster as it is
+    if image is not None and (not image.is_row_major or image.dtype != spec.dtype):
+        image = None
+    primitive = conv.forward(b.device, spec, src=image, training=b.training, post_ops=post_ops, layer=layer.name)
+    src = b.data(bottom, primitive[Arg.SRC])
+    host = spec.host_weights()
+    arguments: dict[int, Memory] = {Arg.SRC: src, Arg.WEIGHTS: b.weights(layer.weight, primitive[Arg.WEIGHTS], host)}
+    if layer.bias is not None:
+        arguments[Arg.BIAS] = b.host_vector(layer.bias)
+    arguments[Arg.DST] = b.make(top, primitive[Arg.DST])
+    b.call(primitive, arguments)
+
+    def backward() -> None:
+        learns = layer.param_propagate_down
+        if any(learns):
+            grad = conv.backward_weights(b.device, spec, primitive, src=image, layer=layer.name)
+            weights, add_weights = b.weight_diff(layer.weight, grad[Arg.DIFF_WEIGHTS], host)
+            outputs = {Arg.DIFF_WEIGHTS: weights}
+            add_bias = None
+            if layer.bias is not None:
+                bias = grad[Arg.DIFF_BIAS]
+                outputs[Arg.DIFF_BIAS], add_bias = b.weight_diff(layer.bias, bias, bias)
+            inputs = {Arg.SRC: b.data(bottom, grad[Arg.SRC]), Arg.DIFF_DST: b.diff(top, grad[Arg.DIFF_DST])}
+            b.call(grad, inputs | outputs)
+            if learns[0]:
+                add_weights()
+            if add_bias is not None and learns[1]:
+                add_bias()
+        if b.net.bottom_need_backward[index][which]:
+            down = conv.backward_data(b.device, spec, primitive, layer=layer.name)
+            down_arguments = {
+                Arg.DIFF_DST: b.diff(top, down[Arg.DIFF_DST]),
+                Arg.WEIGHTS: b.weights(layer.weight, down[Arg.WEIGHTS], host),
+                Arg.DIFF_SRC: b.make_diff(bottom, down[Arg.DIFF_SRC]),
+            }
+            b.call(down, down_arguments)
+
+    return backward

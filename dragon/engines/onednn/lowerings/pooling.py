@@ -1,0 +1,73 @@
+"""Pooling by maximum and average, with Caffe's window and divisor rules."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from dragon.engines.onednn import combine, pooling
+from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.constants import Alg, Arg, DataType
+from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.memory import Memory
+from dragon.proto import dragon_pb2 as pb
+
+if TYPE_CHECKING:
+    from dragon.layers.pooling import Pooling
+
+__all__ = ["pool"]
+
+
+@lowers("Pooling")
+def pool(b: Builder, index: int) -> Backward | None:
+    layer = cast("Pooling", b.net.layers[index])
+    bottom, tops = b.net.bottoms[index][0], b.net.tops[index]
+    if len(tops) > 1 or layer.method == pb.PoolingParameter.STOCHASTIC or bottom.ndim > 5:
+        raise NotLoweredError("a mask, or pooling by chance")
+    window, top = layer.window, tops[0]
+    spec = pooling.PoolSpec(
+        bottom.shape, top.shape, window.kernel, window.stride, window.before, Alg.pooling_max, b.dtype
+    )
+    correct = False
+    if layer.method == pb.PoolingParameter.AVE:
+        alg, correct = pooling.average_alg(spec)
+        spec = replace(spec, alg=alg)
+    present = b.desc(bottom)
+    if present.dtype != spec.dtype:
+        raise NotLoweredError("a source of another type")
+    primitive = pooling.forward(b.device, spec, src=present, training=b.training, layer=layer.name)
+    arguments: dict[int, Memory] = {Arg.SRC: b.data(bottom, primitive[Arg.SRC])}
+    workspace = primitive.outputs.get(Arg.WORKSPACE)
+    if workspace is not None:
+        arguments[Arg.WORKSPACE] = Memory(b.device, workspace)
+    out = primitive[Arg.DST]
+    arguments[Arg.DST] = b.make(top, out)
+    b.call(primitive, arguments)
+    factor = _factor(b, spec) if correct else None
+    if factor is not None:
+        scale = combine.binary(b.device, Alg.binary_mul, out, factor.desc, layer=layer.name)
+        b.call(scale, {Arg.SRC: arguments[Arg.DST], Arg.SRC_1: factor, Arg.DST: arguments[Arg.DST]})
+
+    def backward() -> None:
+        if not b.net.bottom_need_backward[index][0]:
+            return
+        down = pooling.backward(b.device, spec, primitive, layer=layer.name)
+        diff = b.diff(top, down[Arg.DIFF_DST])
+        if factor is not None:
+            scaled = Memory(b.device, diff.desc)
+            scale = combine.binary(b.device, Alg.binary_mul, diff.desc, factor.desc, layer=layer.name)
+            b.call(scale, {Arg.SRC: diff, Arg.SRC_1: factor, Arg.DST: scaled})
+            diff = scaled
+        down_arguments = {Arg.DIFF_DST: diff, Arg.DIFF_SRC: b.make_diff(bottom, down[Arg.DIFF_SRC])}
+        if Arg.WORKSPACE in arguments:
+            down_arguments[Arg.WORKSPACE] = arguments[Arg.WORKSPACE]
+        b.call(down, down_arguments)
+
+    return backward
+
+
+def _factor(b: Builder, spec: pooling.PoolSpec) -> Memory:
+    values = np.ascontiguousarray(pooling.average_correction(spec))
+    return Memory.wrap(b.device, values, DataType.f32)

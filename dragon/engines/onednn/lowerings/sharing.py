@@ -1,0 +1,29 @@
+"""Split: forward shares memory, backward adds the gradients up."""
+
+from __future__ import annotations
+
+from dragon.engines.onednn import combine
+from dragon.engines.onednn.builder import Backward, Builder
+from dragon.engines.onednn.constants import Arg
+from dragon.engines.onednn.lowerings import lowers
+
+__all__ = ["split"]
+
+
+@lowers("Split")
+def split(b: Builder, index: int) -> Backward | None:
+    """Only backward: the plan knows that forward has nothing to do."""
+    bottom, tops = b.net.bottoms[index][0], b.net.tops[index]
+
+    def backward() -> None:
+        if not b.net.bottom_need_backward[index][0]:
+            return
+        first = b.diff(tops[0])
+        parts = [first, *(b.diff(top) for top in tops[1:])]
+        total = combine.weighted_sum(
+            b.device, [part.desc for part in parts], dst=first.desc, layer=b.net.layer_names[index]
+        )
+        arguments = {Arg.MULTIPLE_SRC + i: part for i, part in enumerate(parts)}
+        b.call(total, arguments | {Arg.DST: b.make_diff(bottom, first.desc)})
+
+    return backward

@@ -1,0 +1,141 @@
+"""Values of a plan: one version of a storage's content in oneDNN memory or in host memory.
+
+A storage that is overwritten in place has several versions in one run. Each version in oneDNN memory is a copy of
+its storage in a place of its own, so that the storage knows at any time which version is its content.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from dragon.engines.onednn import combine
+from dragon.engines.onednn.constants import Arg
+from dragon.engines.onednn.memory import Device, Memory, MemoryDesc, Shape
+from dragon.engines.onednn.primitive import Call
+from dragon.storage import HOST, Array, Storage
+
+__all__ = ["HostValue", "LazyCopy", "MemoryCopy", "Value", "logical"]
+
+
+def logical(shape: tuple[int, ...]) -> Shape:
+    """The shape for oneDNN, which knows no scalars."""
+    return shape or (1,)
+
+
+def reorder(device: Device, source: Memory, target: Memory) -> Call:
+    """A prepared conversion between two memories of one shape."""
+    return Call(combine.reorder(device, source.desc, target.desc), {Arg.SRC: source, Arg.DST: target})
+
+
+class MemoryCopy:
+    """The copy of a storage in one oneDNN memory; conversions are prepared at their first use."""
+
+    def __init__(self, device: Device, memory: Memory) -> None:
+        self.device = device
+        self.memory = memory
+        self.count = math.prod(memory.desc.dims)
+        self._host_at = 0
+        self._down: Call | None = None
+        self._up: Call | None = None
+
+    def _host(self, host: Array) -> Memory:
+        if host.ctypes.data != self._host_at:
+            self._host_at, self._down, self._up = host.ctypes.data, None, None
+        flat = host[: self.count]
+        return Memory.wrap(self.device, flat).view(MemoryDesc.plain(self.memory.desc.dims))
+
+    def to_host(self, host: Array) -> None:
+        if self._down is None or host.ctypes.data != self._host_at:
+            self._down = reorder(self.device, self.memory, self._host(host))
+        self._down()
+
+    def from_host(self, host: Array) -> None:
+        if self._up is None or host.ctypes.data != self._host_at:
+            self._up = reorder(self.device, self._host(host), self.memory)
+        self._up()
+
+
+class LazyCopy:
+    """The content of a blob that a fusion skipped: computed when somebody reads it."""
+
+    def __init__(self, compute: Callable[[Array], None]) -> None:
+        self._compute = compute
+
+    def to_host(self, host: Array) -> None:
+        self._compute(host)
+
+    def from_host(self, host: Array) -> None:
+        """Nothing reads this copy but the host."""
+
+
+class Value:
+    """A version of a storage in oneDNN memory."""
+
+    def __init__(self, device: Device, storage: Storage, memory: Memory, place: str) -> None:
+        self.device = device
+        self.storage = storage
+        self.memory = memory
+        self.place = place
+        self.copy = MemoryCopy(device, memory)
+        self.derived: dict[MemoryDesc, Memory] = {}
+        self.refresh: list[Call] = []  # the conversions that made `derived`
+        storage.attach(place, self.copy)
+
+    @property
+    def shape(self) -> Shape:
+        return self.memory.desc.dims
+
+    def mark(self) -> None:
+        """This version is now the storage's content."""
+        self.storage.wrote(self.place)
+
+    def bring(self) -> None:
+        """Make the memory hold the storage's newest content, whoever wrote it."""
+        storage = self.storage
+        if storage.held:
+            storage.write()
+        if not storage.is_fresh(self.place):
+            storage.sync(self.place)
+            for call in self.refresh:
+                call()
+
+    @property
+    def valid(self) -> bool:
+        return self.storage.copy_at(self.place) is self.copy
+
+
+class HostValue:
+    """A version of a storage in plain host memory, seen by oneDNN without a copy."""
+
+    def __init__(self, device: Device, storage: Storage, shape: Shape) -> None:
+        self.device = device
+        self.storage = storage
+        host = storage.read()
+        self._address = host.ctypes.data
+        self.memory = Memory.wrap(device, host[: math.prod(shape)]).view(MemoryDesc.plain(shape))
+        self.derived: dict[MemoryDesc, Memory] = {}
+        self.refresh: list[Call] = []
+        self._epoch = storage.epoch
+
+    @property
+    def shape(self) -> Shape:
+        return self.memory.desc.dims
+
+    def mark(self) -> None:
+        """The host copy has just been computed without having been handed out."""
+        self.storage.wrote(HOST)
+        self._epoch = self.storage.epoch
+
+    def bring(self) -> None:
+        """Make the host copy newest, and what was derived from it."""
+        storage = self.storage
+        storage.read()
+        if self.refresh and (storage.epoch != self._epoch or storage.held):
+            for call in self.refresh:
+                call()
+        self._epoch = storage.epoch
+
+    @property
+    def valid(self) -> bool:
+        return self.storage.allocated and self.storage.read().ctypes.data == self._address
