@@ -30,25 +30,16 @@ class Scratch:
             held = self._held[name] = xp_of(like).empty(count, wanted)
         return held[:count].reshape(shape)
 
-    def zeros(self, name: str, shape: Sequence[int], like: Any) -> Array:
-        """As `get`, all zero."""
-        array = self.get(name, shape, like)
-        array[...] = 0
-        return array
 
-    def clear(self) -> None:
-        self._held.clear()
-
-
-def parts(array: Array, size: int = 1 << 18, step: int = 1) -> Iterator[slice]:
+def parts(array: Array, size: int = 1 << 18) -> Iterator[slice]:
     """Slices of the first axis, each about `size` bytes of `array`, so that several passes stay in the cache.
 
-    step: lengths are multiples of it. On a GPU there is one slice: launches cost more there.
+    On a GPU there is one slice: launches cost more there.
     """
     n = array.shape[0] if array.ndim else 1
     if not isinstance(array, np.ndarray) or array.nbytes <= 2 * size:
         yield slice(0, n)
         return
-    length = max(1, size * n // array.nbytes // step) * step
+    length = max(1, size * n // array.nbytes)
     for start in range(0, n, length):
         yield slice(start, min(start + length, n))

@@ -47,13 +47,13 @@ class Dropout(Neuron):
             mask = self._mask(x)
             xp_of(x).multiply(words >= self.threshold, x.dtype.type(self.scale), out=mask)
             xp_of(x).multiply(x, mask, out=out)
-        elif out is not x:
+        else:
             out[...] = x
 
     def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
         if self._active:
             xp_of(dy).multiply(dy, self._mask(dy), out=out)
-        elif out is not dy:
+        else:
             out[...] = dy
 
     def _mask(self, like: Array) -> Array:
