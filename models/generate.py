@@ -1,0 +1,330 @@
+"""Writes the prototxt files of the zoo: `python models/generate.py [FOLDER]`.
+
+One description per net gives train_val and deploy, so that the two cannot disagree. Nets that are meant to be
+compared use the same layer names, and with them the same weights for the same seed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dragon.atomic import write_atomically
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import format_text
+
+__all__ = ["MODELS", "Model", "write_all"]
+
+_LEARNING = ("param",)  # what a deployed layer does not need, besides fillers
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where a net's images come from. folder: as `dragon data` writes it; test, train: images per batch."""
+
+    folder: str
+    prefix: str
+    shape: tuple[int, int, int]
+    train: int = 100
+    test: int = 100
+    mean: bool = True
+    scale: float = 1.0
+    mirror: bool = False
+
+    def layers(self) -> list[pb.LayerParameter]:
+        made = []
+        for phase, part, batch in ((pb.TRAIN, "train", self.train), (pb.TEST, "test", self.test)):
+            layer = pb.LayerParameter(name=self.prefix, type="Data", top=["data", "label"], include=[{"phase": phase}])
+            if self.mean:
+                layer.transform_param.mean_file = f"{self.folder}/mean.binaryproto"
+            if self.scale != 1:
+                layer.transform_param.scale = self.scale
+            if self.mirror and phase == pb.TRAIN:
+                layer.transform_param.mirror = True
+            source = layer.data_param
+            source.source = f"{self.folder}/{self.prefix}_{part}_lmdb"
+            source.batch_size = batch
+            source.backend = pb.DataParameter.LMDB
+            made.append(layer)
+        return made
+
+
+CIFAR10 = Data("data/cifar10", "cifar10", (3, 32, 32))
+MNIST = Data("data/mnist", "mnist", (1, 28, 28), train=64, mean=False, scale=1 / 256)
+
+
+def gaussian(std: float) -> dict[str, Any]:
+    return {"type": "gaussian", "std": std}
+
+
+XAVIER = {"type": "xavier"}
+MSRA = {"type": "msra"}
+SPLIT, MERGED, PLAIN = "split", "merged", "plain"
+
+
+@dataclass
+class Body:
+    """A chain of layers under construction; `top` is where the next layer begins."""
+
+    norm: str = PLAIN
+    decay: float | None = None  # of the merged layer's running average
+    lr: tuple[float, float] | None = (1, 2)  # multipliers of weights and biases; None: leave them unset
+    top: str = "data"
+    layers: list[pb.LayerParameter] = field(default_factory=list)
+
+    def add(self, name: str, kind: str, in_place: bool = False, **settings: Any) -> Body:
+        top = self.top if in_place else name
+        self.layers.append(pb.LayerParameter(name=name, type=kind, bottom=[self.top], top=[top], **settings))
+        self.top = top
+        return self
+
+    def _learned(self, bias: bool, decays: tuple[float, float] | None) -> list[dict[str, float]]:
+        if self.lr is None:
+            return []
+        specs = [{"lr_mult": rate} for rate in self.lr[: 1 + bias]]
+        for spec, decay in zip(specs, decays or (), strict=False):
+            spec["decay_mult"] = decay
+        return specs
+
+    def conv(
+        self, name: str, n: int, kernel: int, filler: dict[str, Any], bias: bool | None = None, **geometry: int
+    ) -> Body:
+        bias = self.norm == PLAIN if bias is None else bias
+        settings: dict[str, Any] = {"num_output": n, "kernel_size": [kernel], "weight_filler": filler}
+        settings |= {k: [v] for k, v in geometry.items()}
+        settings |= {"bias_filler": {"type": "constant"}} if bias else {"bias_term": False}
+        return self.add(name, "Convolution", param=self._learned(bias, None), convolution_param=settings)
+
+    def ip(
+        self, name: str, n: int, filler: dict[str, Any], bias: bool = True, decays: tuple[float, float] | None = None
+    ) -> Body:
+        settings: dict[str, Any] = {"num_output": n, "weight_filler": filler}
+        settings |= {"bias_filler": {"type": "constant"}} if bias else {"bias_term": False}
+        return self.add(name, "InnerProduct", param=self._learned(bias, decays), inner_product_param=settings)
+
+    def bn(self, name: str) -> Body:
+        """Batch normalisation in the body's form; nothing in a plain net."""
+        if self.norm == SPLIT:
+            self.add(name, "BatchNorm")
+            self.add(name.replace("bn", "scale"), "Scale", in_place=True, scale_param={"bias_term": True})
+        elif self.norm == MERGED:
+            settings = {} if self.decay is None else {"batch_norm_param": {"decay": self.decay}}
+            self.add(name, "BN", **settings)
+        return self
+
+    def relu(self, name: str) -> Body:
+        return self.add(name, "ReLU", in_place=True)
+
+    def sigmoid(self, name: str) -> Body:
+        return self.add(name, "Sigmoid", in_place=True)
+
+    def pool(self, name: str, method: str, kernel: int = 3, stride: int = 2) -> Body:
+        return self.add(name, "Pooling", pooling_param={"pool": method, "kernel_size": kernel, "stride": stride})
+
+    def lrn(self, name: str) -> Body:
+        settings = {"local_size": 3, "alpha": 5e-5, "beta": 0.75, "norm_region": "WITHIN_CHANNEL"}
+        return self.add(name, "LRN", lrn_param=settings)
+
+
+# -- nets ----------------------------------------------------------------------------------------------------
+def quick(norm: str = PLAIN, fc: bool = False) -> Body:
+    b = Body(norm)
+    b.conv("conv1", 32, 5, gaussian(1e-4), pad=2).bn("bn1").pool("pool1", "MAX").relu("relu1")
+    b.conv("conv2", 32, 5, gaussian(0.01), pad=2).bn("bn2").relu("relu2").pool("pool2", "AVE")
+    b.conv("conv3", 64, 5, gaussian(0.01), pad=2).bn("bn3").relu("relu3").pool("pool3", "AVE")
+    b.ip("ip1", 64, gaussian(0.1), bias=not fc)
+    if fc:
+        b.bn("bn4")
+    return b.ip("ip2", 10, gaussian(0.1))
+
+
+def full() -> Body:
+    b = Body()
+    b.conv("conv1", 32, 5, gaussian(1e-4), pad=2).pool("pool1", "MAX").relu("relu1").lrn("norm1")
+    b.conv("conv2", 32, 5, gaussian(0.01), pad=2).relu("relu2").pool("pool2", "AVE").lrn("norm2")
+    b.lr = None
+    b.conv("conv3", 64, 5, gaussian(0.01), pad=2).relu("relu3").pool("pool3", "AVE")
+    b.lr = (1, 2)
+    return b.ip("ip1", 10, gaussian(0.01), decays=(250, 0))
+
+
+def full_sigmoid(norm: bool) -> Body:
+    """With `norm`, BatchNorm without Scale takes the place of LRN and of the convolutions' biases."""
+    b = Body()
+
+    def normalise(name: str) -> None:
+        if norm:
+            b.add(name, "BatchNorm")
+
+    b.conv("conv1", 32, 5, gaussian(1e-4), pad=2, bias=not norm).pool("pool1", "MAX")
+    normalise("bn1")
+    b.sigmoid("sigmoid1")
+    if not norm:
+        b.lrn("norm1")
+    b.conv("conv2", 32, 5, gaussian(0.01), pad=2, bias=not norm)
+    normalise("bn2")
+    b.sigmoid("sigmoid2").pool("pool2", "AVE")
+    if not norm:
+        b.lrn("norm2")
+    b.conv("conv3", 64, 5, gaussian(0.01), pad=2, bias=not norm)
+    normalise("bn3")
+    b.sigmoid("sigmoid3").pool("pool3", "AVE")
+    return b.ip("ip1", 10, gaussian(0.01), decays=(1, 0))
+
+
+def lenet() -> Body:
+    b = Body()
+    b.conv("conv1", 20, 5, XAVIER).pool("pool1", "MAX", 2)
+    b.conv("conv2", 50, 5, XAVIER).pool("pool2", "MAX", 2)
+    return b.ip("ip1", 500, XAVIER).relu("relu1").ip("ip2", 10, XAVIER)
+
+
+def resnet20() -> Body:
+    """Three stages of three blocks; where the shape changes, the shortcut is a 1x1 convolution with BN."""
+    b = Body(MERGED, decay=0.9, lr=None)
+    b.conv("conv1", 16, 3, MSRA, pad=1).bn("bn1").relu("relu1")
+    for stage, width in enumerate((16, 32, 64), 1):
+        for block in range(1, 4):
+            _residual(b, f"s{stage}b{block}", width, 2 if stage > 1 and block == 1 else 1)
+    b.add("pool", "Pooling", pooling_param={"pool": "AVE", "global_pooling": True})
+    return b.ip("ip", 10, MSRA)
+
+
+def _residual(b: Body, name: str, width: int, stride: int) -> None:
+    start = b.top
+    b.conv(f"{name}_conv1", width, 3, MSRA, pad=1, stride=stride).bn(f"{name}_bn1").relu(f"{name}_relu1")
+    b.conv(f"{name}_conv2", width, 3, MSRA, pad=1).bn(f"{name}_bn2")
+    branch, b.top = b.top, start
+    if stride > 1:
+        b.conv(f"{name}_proj", width, 1, MSRA, stride=stride).bn(f"{name}_proj_bn")
+    shortcut = b.top
+    b.layers.append(pb.LayerParameter(name=name, type="Eltwise", bottom=[branch, shortcut], top=[name]))
+    b.top = name
+    b.relu(f"{name}_relu")
+
+
+def vgg_a(norm: str) -> Body:
+    b = Body(norm, decay=0.9, lr=None)
+    for stage, widths in enumerate(((64,), (128,), (256, 256), (512, 512), (512, 512)), 1):
+        for k, width in enumerate(widths, 1):
+            b.conv(f"conv{stage}_{k}", width, 3, XAVIER, pad=1).bn(f"bn{stage}_{k}").relu(f"relu{stage}_{k}")
+        b.pool(f"pool{stage}", "MAX", 2)
+    b.ip("ip1", 512, XAVIER).relu("relu_ip1").ip("ip2", 512, XAVIER).relu("relu_ip2")
+    return b.ip("ip3", 10, XAVIER)
+
+
+# -- solvers -------------------------------------------------------------------------------------------------
+def solver(max_iter: int, base_lr: float, steps: tuple[int, ...] = (), **more: Any) -> pb.SolverParameter:
+    """SGD with a constant rate, or one that falls tenfold at each of `steps`."""
+    settings: dict[str, Any] = {
+        "test_iter": [100], "test_interval": 500, "base_lr": base_lr, "display": 100, "max_iter": max_iter,
+        "lr_policy": "multistep" if steps else "fixed", "momentum": 0.9, "weight_decay": 0.004, "snapshot": 1000,
+        "solver_mode": pb.SolverParameter.CPU,
+    }  # fmt: skip
+    if steps:
+        settings |= {"gamma": 0.1, "stepvalue": steps}
+    return pb.SolverParameter(**(settings | more))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A net of the zoo: what it is in one line, its data, its layers and how it is trained."""
+
+    title: str
+    data: Data
+    body: Callable[[], Body]
+    solver: pb.SolverParameter
+
+    def train_val(self, name: str) -> pb.NetParameter:
+        body = self.body()
+        scores = {"bottom": [body.top, "label"]}
+        accuracy = pb.LayerParameter(name="accuracy", type="Accuracy", top=["accuracy"], **scores)
+        accuracy.include.add(phase=pb.TEST)
+        loss = pb.LayerParameter(name="loss", type="SoftmaxWithLoss", top=["loss"], **scores)
+        return pb.NetParameter(name=name, layer=[*self.data.layers(), *body.layers, accuracy, loss])
+
+    def deploy(self, name: str) -> pb.NetParameter:
+        """The same layers between an Input and a Softmax, without what only training needs."""
+        body = self.body()
+        start = pb.LayerParameter(name="data", type="Input", top=["data"])
+        start.input_param.shape.add(dim=[1, *self.data.shape])
+        for layer in body.layers:
+            for name_ in _LEARNING:
+                layer.ClearField(name_)  # type: ignore[arg-type]
+            for settings in (layer.convolution_param, layer.inner_product_param):
+                if settings.num_output:
+                    settings.ClearField("weight_filler")
+                    settings.ClearField("bias_filler")
+        end = pb.LayerParameter(name="prob", type="Softmax", bottom=[body.top], top=["prob"])
+        return pb.NetParameter(name=name, layer=[start, *body.layers, end])
+
+    def files(self, name: str) -> dict[str, str]:
+        """Content of the three prototxt files by file name."""
+        settings = pb.SolverParameter()
+        settings.CopyFrom(self.solver)
+        settings.net = f"models/{name}/train_val.prototxt"
+        settings.snapshot_prefix = f"snapshots/{name}"
+        messages = {"train_val": self.train_val(name), "deploy": self.deploy(name), "solver": settings}
+        what = {"train_val": "for training and testing", "deploy": "for use", "solver": "how it is trained"}
+        return {
+            f"{kind}.prototxt": f"# {self.title}: {what[kind]}.\n# Made by models/generate.py.\n{format_text(message)}"
+            for kind, message in messages.items()
+        }
+
+
+_QUICK = solver(5000, 0.001, (4000,))
+_FULL = {"test_interval": 1000, "snapshot": 10000, "display": 200}
+_SIGMOID = solver(60000, 0.001, weight_decay=0, **_FULL)
+_VGG = solver(15000, 0.1, momentum=0, weight_decay=0)
+_SCALED = Data("data/cifar10", "cifar10", (3, 32, 32), train=128, scale=1 / 128)
+_MIRRORED = Data("data/cifar10", "cifar10", (3, 32, 32), train=128, scale=1 / 128, mirror=True)
+
+MODELS: dict[str, Model] = {
+    "cifar10_quick": Model("CIFAR-10 quick", CIFAR10, quick, _QUICK),
+    "cifar10_quick_bn_split": Model(
+        "CIFAR-10 quick with BatchNorm and Scale after each convolution", CIFAR10, lambda: quick(SPLIT), _QUICK
+    ),
+    "cifar10_quick_bn_merged": Model(
+        "CIFAR-10 quick with BN after each convolution", CIFAR10, lambda: quick(MERGED), _QUICK
+    ),
+    "cifar10_quick_bn_split_fc": Model(
+        "CIFAR-10 quick with BatchNorm and Scale after each convolution and ip1",
+        CIFAR10, lambda: quick(SPLIT, fc=True), _QUICK,
+    ),
+    "cifar10_quick_bn_merged_fc": Model(
+        "CIFAR-10 quick with BN after each convolution and ip1", CIFAR10, lambda: quick(MERGED, fc=True), _QUICK
+    ),
+    "cifar10_full": Model("CIFAR-10 full", CIFAR10, full, solver(70000, 0.001, (60000, 65000), **_FULL)),
+    "cifar10_full_sigmoid": Model("CIFAR-10 full with sigmoids", CIFAR10, lambda: full_sigmoid(False), _SIGMOID),
+    "cifar10_full_sigmoid_bn": Model(
+        "CIFAR-10 full with sigmoids and BatchNorm", CIFAR10, lambda: full_sigmoid(True), _SIGMOID
+    ),
+    "lenet": Model(
+        "LeNet on MNIST", MNIST, lenet,
+        solver(10000, 0.01, lr_policy="inv", gamma=1e-4, power=0.75, weight_decay=5e-4, snapshot=5000),
+    ),
+    "resnet20_cifar10": Model(
+        "ResNet-20 on CIFAR-10", _MIRRORED, resnet20,
+        solver(64000, 0.1, (32000, 48000), weight_decay=1e-4, **_FULL),
+    ),
+    "vgg_a_cifar10": Model("VGG-A on CIFAR-10", _SCALED, lambda: vgg_a(PLAIN), _VGG),
+    "vgg_a_cifar10_bn": Model("VGG-A with BN on CIFAR-10", _SCALED, lambda: vgg_a(MERGED), _VGG),
+}  # fmt: skip
+
+
+def write_all(folder: Path) -> list[Path]:
+    """Write the prototxt files of every model under `folder`; their paths."""
+    written = []
+    for name, model in MODELS.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for file, text in model.files(name).items():
+            write_atomically(folder / name / file, text.encode())
+            written.append(folder / name / file)
+    return written
+
+
+if __name__ == "__main__":
+    print(f"{len(write_all(Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent)))} files written")

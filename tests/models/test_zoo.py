@@ -1,0 +1,125 @@
+"""Every model builds in both phases and is what its readme says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from dragon import TEST, TRAIN, Net
+from dragon.models.generate import MODELS
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import read_net, read_solver
+from dragon.solvers.rate import check_policy
+
+ROOT = Path(__file__).parents[2] / "models"
+FIELDS = {
+    "name", "task", "input", "dataset", "params", "statistics", "reference_accuracy", "reference_source",
+}  # fmt: skip
+
+
+def front_matter(name: str) -> dict[str, Any]:
+    _, head, _ = (ROOT / name / "readme.md").read_text(encoding="utf-8").split("---\n", 2)
+    matter: dict[str, Any] = yaml.safe_load(head)
+    return matter
+
+
+def without_data(path: Path, shape: tuple[int, ...], batch: int = 2) -> pb.NetParameter:
+    """The net with its Data layers replaced by noise, so that no data set is needed."""
+    net = read_net(path)
+    for layer in net.layer:
+        if layer.type == "Data":
+            layer.type = "DummyData"
+            layer.ClearField("data_param")
+            layer.ClearField("transform_param")
+            layer.dummy_data_param.shape.add(dim=(batch, *shape))
+            layer.dummy_data_param.shape.add(dim=(batch,))
+            layer.dummy_data_param.data_filler.add(type="gaussian")
+            layer.dummy_data_param.data_filler.add(type="constant")
+    return net
+
+
+def learned(net: Net) -> int:
+    return sum(p.blob.count for p in net.learnable)
+
+
+def test_every_folder_is_described() -> None:
+    folders = {p.parent.name for p in ROOT.glob("*/train_val.prototxt")}
+    assert folders == set(MODELS)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_files_are_those_of_the_generator(name: str) -> None:
+    for file, text in MODELS[name].files(name).items():
+        assert (ROOT / name / file).read_text(encoding="utf-8") == text, f"run models/generate.py: {name}/{file}"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_front_matter(name: str) -> None:
+    matter = front_matter(name)
+    assert set(matter) == FIELDS
+    assert matter["name"] == name
+    assert matter["dataset"] in ("cifar10", "mnist")
+    accuracy = matter["reference_accuracy"]
+    assert accuracy is None or 0 < accuracy < 1
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_builds_in_both_phases(name: str) -> None:
+    matter = front_matter(name)
+    definition = without_data(ROOT / name / "train_val.prototxt", tuple(matter["input"][1:]))
+    train = Net(definition, phase=TRAIN, engine="numpy", seed=1)
+    assert learned(train) == matter["params"]
+    assert sum(blob.count for blob, owner in train.owned if owner is None) == matter["statistics"]
+    assert np.isfinite(train.forward_backward())
+    assert all(np.isfinite(p.blob.peek_diff()).all() for p in train.learnable)
+    test = Net(definition, phase=TEST, engine="numpy", seed=1)
+    test.share_with(train)
+    assert set(test.outputs) == {"accuracy", "loss"}
+    test.run_forward()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_deploy_takes_the_trained_weights(name: str, tmp_path: Path) -> None:
+    matter = front_matter(name)
+    definition = without_data(ROOT / name / "train_val.prototxt", tuple(matter["input"][1:]))
+    train = Net(definition, phase=TRAIN, engine="numpy", seed=2)
+    train.run_forward()
+    train.save(tmp_path / "w.caffemodel")
+    deploy = Net(ROOT / name / "deploy.prototxt", TEST, weights=tmp_path / "w.caffemodel", engine="numpy", seed=3)
+    assert list(deploy.blobs["data"].shape) == matter["input"]
+    for key, blobs in train.params.items():
+        for mine, theirs in zip(deploy.params[key], blobs, strict=True):
+            np.testing.assert_array_equal(mine.peek(), theirs.peek())
+    prob = deploy.forward(data=np.zeros(matter["input"], np.float32))["prob"]
+    assert prob.sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_solver(name: str) -> None:
+    param = read_solver(ROOT / name / "solver.prototxt")
+    check_policy(param)
+    assert param.net == f"models/{name}/train_val.prototxt"
+    assert param.max_iter % param.test_interval == 0
+
+
+@pytest.mark.parametrize("ending", ["", "_fc"])
+def test_split_and_merged_start_equal(ending: str) -> None:
+    nets = [
+        Net(
+            without_data(ROOT / f"cifar10_quick_bn_{form}{ending}" / "train_val.prototxt", (3, 32, 32)),
+            phase=TRAIN,
+            engine="numpy",
+            seed=5,
+        )
+        for form in ("split", "merged")
+    ]
+    shared = [k for k in nets[0].params if not k.startswith(("bn", "scale"))]
+    assert shared == ["conv1", "conv2", "conv3", "ip1", "ip2"]
+    for key in shared:
+        assert nets[0].params[key][0].peek().any()
+        for a, b in zip(nets[0].params[key], nets[1].params[key], strict=True):
+            np.testing.assert_array_equal(a.peek(), b.peek())
