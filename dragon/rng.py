@@ -38,6 +38,13 @@ class Stream:
         self.key: NDArray[np.uint64] = np.frombuffer(digest, np.uint64)
         self.draws = 0
 
+    def child(self, name: str) -> Stream:
+        """A stream of its own for one purpose of this one's owner; it depends on this one's key, not on its draws."""
+        stream = Stream(0, name)
+        digest = hashlib.blake2b(self.key.tobytes() + name.encode(), digest_size=16).digest()
+        stream.key = np.frombuffer(digest, np.uint64)
+        return stream
+
     def bits(self) -> np.random.Philox:
         """The bit generator of the next draw."""
         counter = np.array([0, self.draws, 0, 0], np.uint64)

@@ -1,0 +1,114 @@
+"""Images named in a text file, one "path label" in each line, as a producer of transformed batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragon.data.batches import Batch
+from dragon.data.datum import Color, decode_image
+from dragon.data.resize import resize_bilinear
+from dragon.data.transform import Transformer
+from dragon.errors import DataError
+
+__all__ = ["ImageReader", "read_image", "read_image_list"]
+
+Order = Callable[[int], Sequence[int] | NDArray[np.intp]]
+
+
+def read_image_list(path: str) -> list[tuple[str, float]]:
+    """(file, label) of each line; the last space divides them. Raises DataError with the line."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f'image list "{path}" cannot be read: {error}') from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        name, _, label = line.strip().rpartition(" ")
+        try:
+            found.append((name.strip(), float(label)))
+        except ValueError:
+            raise DataError(f'{path}:{number}: expected "FILE LABEL", got "{line.strip()}"') from None
+        if not name:
+            raise DataError(f'{path}:{number}: expected "FILE LABEL", got "{line.strip()}"')
+    if not found:
+        raise DataError(f'image list "{path}" is empty')
+    return found
+
+
+def read_image(path: str, color: Color, content: bytes | None = None) -> NDArray[np.uint8]:
+    """An image file as (C, H, W), blue first. Raises DataError naming the file."""
+    try:
+        return decode_image(Path(path).read_bytes() if content is None else content, color)
+    except OSError as error:
+        raise DataError(f'image "{path}" cannot be read: {error.strerror or error}') from None
+    except DataError as error:
+        raise DataError(f'image "{path}": {error}') from None
+
+
+class ImageReader:
+    """Reads, resizes and transforms `batch_size` images at a time; a Producer for the Prefetcher.
+
+    entries: of `read_image_list`. size: (height, width) to resize to, or None. order(epoch): the order in which
+    that epoch takes the entries. The position counts images since the first epoch's start.
+    """
+
+    def __init__(
+        self,
+        entries: list[tuple[str, float]],
+        root: str,
+        transformer: Transformer,
+        batch_size: int,
+        color: Color,
+        size: tuple[int, int] | None,
+        order: Order,
+    ) -> None:
+        self._entries = entries
+        self._root = root
+        self._transformer = transformer
+        self._batch_size = batch_size
+        self._color = color
+        self._size = size
+        self._order = order
+        self._position = 0
+        self._epoch: tuple[int, Sequence[int] | NDArray[np.intp]] | None = None
+        self.shape = transformer.output_shape(self._image(self._entry(0)[0]).shape)
+
+    def state(self) -> tuple[int, int]:
+        return self._position, self._transformer.rng.draws
+
+    def seek(self, position: int, draws: int) -> None:
+        self._position = position
+        self._transformer.rng.draws = draws
+        self._epoch = None
+
+    def fill(self, batch: Batch | None = None) -> Batch:
+        """The next batch, into the arrays of `batch` where one is given. Raises DataError."""
+        chosen = [self._entry(self._position + i) for i in range(self._batch_size)]
+        self._position += self._batch_size
+        images = [self._image(name) for name, _ in chosen]
+        data = np.empty((self._batch_size, *self.shape), np.float32) if batch is None else batch.data
+        try:
+            self._transformer.apply(images, data)
+        except DataError as error:
+            raise DataError(f'image "{chosen[0][0]}" and following: {error}') from None
+        return Batch(data, np.array([label for _, label in chosen], np.float32), *self.state())
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+    def _entry(self, position: int) -> tuple[str, float]:
+        epoch, index = divmod(position, len(self._entries))
+        if self._epoch is None or self._epoch[0] != epoch:
+            self._epoch = epoch, self._order(epoch)
+        return self._entries[self._epoch[1][index]]
+
+    def _image(self, name: str) -> NDArray[Any]:
+        image = read_image(self._root + name, self._color)
+        return image if self._size is None else resize_bilinear(image, *self._size)

@@ -1,0 +1,29 @@
+"""Bilinear resizing of images the way OpenCV does it, pixel centres at half integers and no smoothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["resize_bilinear"]
+
+
+def resize_bilinear(image: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """`image` (C, H, W) as (C, height, width) in its own dtype; whole-number types are rounded."""
+    if image.shape[1:] == (height, width):
+        return image
+    top, bottom, down = _weights(image.shape[1], height)
+    left, right, across = _weights(image.shape[2], width)
+    values = image.astype(np.float32)
+    rows = values[:, top] * (1 - down)[:, None] + values[:, bottom] * down[:, None]
+    result = rows[:, :, left] * (1 - across) + rows[:, :, right] * across
+    return (np.rint(result) if image.dtype.kind in "ui" else result).astype(image.dtype)
+
+
+def _weights(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """For each new position its two neighbours and the weight of the second."""
+    at = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+    first = at.astype(np.intp)
+    return first, np.minimum(first + 1, old - 1), (at - first).astype(np.float32)

@@ -1,0 +1,97 @@
+"""Window files (R-CNN): images with boxes around objects and background, and how a box is cut out.
+
+Each image is a block of lines: "# INDEX", path, channels, height, width, number of windows, then for each window
+"CLASS OVERLAP X1 Y1 X2 Y2" with inclusive corners.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dragon.data.resize import resize_bilinear
+from dragon.errors import DataError
+
+__all__ = ["Window", "cut", "read_windows"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A box in image `path`: class, overlap with the truth, inclusive corners (x1, y1, x2, y2)."""
+
+    path: str
+    channels: int
+    label: int
+    overlap: float
+    box: tuple[int, int, int, int]
+
+
+def read_windows(path: str) -> list[Window]:
+    """All windows of a window file. Raises DataError with the line."""
+    try:
+        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f'window file "{path}" cannot be read: {error}') from None
+    found: list[Window] = []
+    at = 0
+    try:
+        while at < len(lines):
+            if not lines[at]:
+                at += 1
+                continue
+            if not lines[at].startswith("#"):
+                raise ValueError
+            image, channels, count = lines[at + 1], int(lines[at + 2]), int(lines[at + 5])
+            at += 6
+            for _ in range(count):
+                label, overlap, *corners = lines[at].split()
+                x1, y1, x2, y2 = map(int, corners)
+                found.append(Window(image, channels, int(label), float(overlap), (x1, y1, x2, y2)))
+                at += 1
+    except (ValueError, IndexError):
+        shown = f'"{lines[at]}"' if at < len(lines) else "the end of the file"
+        raise DataError(f"{path}:{at + 1}: not a window file: {shown} was not expected here") from None
+    if not found:
+        raise DataError(f'window file "{path}" holds no windows')
+    return found
+
+
+def cut(
+    image: NDArray[Any], box: tuple[int, int, int, int], size: int, context: int, square: bool, mirror: bool
+) -> tuple[NDArray[Any], int, int]:
+    """The box of `image` (C, H, W), warped for a size x size input; and the row and column where it belongs there.
+
+    context: pixels of the warped window around the box. square: the tightest square around the box is taken instead.
+    What lies outside of the image is left out, hence the position.
+    """
+    x1, y1, x2, y2 = box
+    row = column = 0
+    height = width = size
+    if context or square:
+        scale = size / (size - 2 * context)
+        half_h, half_w = (y2 - y1 + 1) / 2, (x2 - x1 + 1) / 2
+        center_x, center_y = x1 + half_w, y1 + half_h
+        if square:
+            half_h = half_w = max(half_h, half_w)
+        x1, x2 = _round(center_x - half_w * scale), _round(center_x + half_w * scale)
+        y1, y2 = _round(center_y - half_h * scale), _round(center_y + half_h * scale)
+        down, across = size / (y2 - y1 + 1), size / (x2 - x1 + 1)
+        left, top = max(0, -x1), max(0, -y1)
+        right, bottom = max(0, x2 - image.shape[2] + 1), max(0, y2 - image.shape[1] + 1)
+        x1, x2, y1, y2 = x1 + left, x2 - right, y1 + top, y2 - bottom
+        row, column = _round(top * down), _round((right if mirror else left) * across)
+        height = min(_round((y2 - y1 + 1) * down), size - row)
+        width = min(_round((x2 - x1 + 1) * across), size - column)
+    part = image[:, max(0, y1) : y2 + 1, max(0, x1) : x2 + 1]
+    if not part.size or height < 1 or width < 1:
+        raise DataError(f"window {box} lies outside of its image of shape {image.shape}")
+    warped = resize_bilinear(part, height, width)
+    return (warped[:, :, ::-1] if mirror else warped), row, column
+
+
+def _round(x: float) -> int:
+    return math.floor(x + 0.5)

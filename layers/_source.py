@@ -1,0 +1,52 @@
+"""What layers that read data from files share: no bottoms, nothing to propagate, an order drawn for every epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragon.blob import Blob
+from dragon.errors import DataError
+from dragon.layer import Layer
+from dragon.proto import dragon_pb2 as pb
+
+__all__ = ["Source"]
+
+
+class Source(Layer):
+    """Base of data layers. What is drawn depends on the layer's stream and the epoch alone, so a resume is exact."""
+
+    bottoms = (0, 0)
+    is_source = True
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Shapes are known from the data."""
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """Data has no gradient."""
+
+    def order(self, epoch: int, count: int, what: str = "order") -> NDArray[np.intp]:
+        """The order in which `epoch` takes `count` things."""
+        stream = self.rng.child(what)
+        stream.draws = epoch
+        return stream.generator().permutation(count)
+
+    def transform_param(self) -> pb.TransformationParameter:
+        """A copy of the settings with the mean file's path found."""
+        param = pb.TransformationParameter()
+        param.CopyFrom(self.param.transform_param)
+        if param.mean_file:
+            param.mean_file = self.context.find(param.mean_file)
+        return param
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Put the layer's name in front of a DataError."""
+        try:
+            yield
+        except DataError as error:
+            text = str(error)
+            raise DataError(text if text.startswith(self.where) else f"{self.where}: {text}") from None

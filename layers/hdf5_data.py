@@ -1,0 +1,102 @@
+"""HDF5Data: rows of the HDF5 files listed in `source`, one file name in each line, one dataset for each top.
+
+Tops: (batch_size, *a row's shape), named as the datasets. Batches run on across the ends of files and epochs. With
+`shuffle` every epoch has its own order of files, and every file its own order of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dragon.blob import Blob
+from dragon.errors import DataError, WeightsError
+from dragon.hdf5 import open_h5
+from dragon.layer import register
+from dragon.layers._source import Source
+from dragon.storage import Array
+
+__all__ = ["HDF5Data"]
+
+
+@register()
+class HDF5Data(Source):
+    type = "HDF5Data"
+    tops = (1, None)
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.hdf5_data_param
+        if self.param.HasField("transform_param"):
+            self.bad_param("cannot transform its data: leave transform_param out")
+        if not p.source:
+            self.bad_param("hdf5_data_param needs a source")
+        if p.batch_size < 1:
+            self.bad_param("hdf5_data_param needs a batch_size of at least 1")
+        self.files = self._listed(self.context.find(p.source))
+        self.position = (0, 0, 0)  # epoch, file within the epoch, row within the file
+        self.loaded: tuple[str, list[Array]] | None = None
+        for blob, rows in zip(top, self._file()[0], strict=True):
+            blob.reshape(p.batch_size, *rows.shape[1:])
+
+    def _listed(self, source: str) -> list[str]:
+        try:
+            lines = Path(source).read_text(encoding="utf-8").split()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f'{self.where}: list of HDF5 files "{source}" cannot be read: {error}') from None
+        if not lines:
+            raise DataError(f'{self.where}: list of HDF5 files "{source}" is empty')
+        return [self.context.find(line) for line in lines]
+
+    def _read(self, path: str) -> list[Array]:
+        """The datasets of all tops, as many rows each."""
+        names = list(self.param.top)
+        try:
+            with open_h5(path) as file:
+                missing = [name for name in names if name not in file]
+                if missing:
+                    raise DataError(f'{self.where}: {path} has no dataset "{missing[0]}", it has {sorted(file)}')
+                found = [np.asarray(file[name][()], self.dtype) for name in names]
+        except WeightsError as error:
+            raise DataError(f"{self.where}: {error}") from None
+        rows = {name: value.shape[0] if value.ndim else 0 for name, value in zip(names, found, strict=True)}
+        if len(set(rows.values())) > 1 or not min(rows.values()):
+            raise DataError(f"{self.where}: {path}: datasets need the same number of rows, at least one, got {rows}")
+        return found
+
+    def _file(self) -> tuple[list[Array], Array | None]:
+        """The present file's datasets, and the order of its rows where they are shuffled."""
+        epoch, number, _ = self.position
+        shuffle = self.param.hdf5_data_param.shuffle
+        path = self.files[self.order(epoch, len(self.files), "files")[number] if shuffle else number]
+        if self.loaded is None or self.loaded[0] != path:
+            self.loaded = path, self._read(path)
+        data = self.loaded[1]
+        return data, self.order(epoch * len(self.files) + number, len(data[0]), "rows") if shuffle else None
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        tops = [blob.data_storage.overwrite()[: blob.count].reshape(blob.shape) for blob in top]
+        done, size = 0, self.param.hdf5_data_param.batch_size
+        while done < size:
+            data, order = self._file()
+            epoch, number, row = self.position
+            n = min(size - done, len(data[0]) - row)
+            rows = slice(row, row + n) if order is None else order[row : row + n]
+            for y, values in zip(tops, data, strict=True):
+                if values.shape[1:] != y.shape[1:]:
+                    path = self.loaded[0] if self.loaded else ""
+                    raise DataError(f"{self.where}: {path}: rows of shape {values.shape[1:]}, expected {y.shape[1:]}")
+                y[done : done + n] = values[rows]
+            done, row = done + n, row + n
+            if row == len(data[0]):
+                number, row = number + 1, 0
+            if number == len(self.files):
+                epoch, number = epoch + 1, 0
+            self.position = (epoch, number, row)
+
+    def state(self) -> dict[str, int | float | bytes]:
+        return dict(zip(("epoch", "file", "row"), self.position, strict=True))
+
+    def load_state(self, state: dict[str, int | float | bytes]) -> None:
+        self.position = int(state["epoch"]), int(state["file"]), int(state["row"])

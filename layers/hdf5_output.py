@@ -1,0 +1,68 @@
+"""HDF5Output: writes its two bottoms as datasets `data` and `label` of an HDF5 file, run after run along axis 0.
+
+The file takes its name when the layer is closed (with its net, or at the end of the process): before that it is a
+temporary one beside it, so that nobody reads half a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+from dragon.blob import Blob
+from dragon.errors import DataError
+from dragon.hdf5 import atomic_h5
+from dragon.layer import register
+from dragon.layers._no_gradient import NoGradient
+
+__all__ = ["HDF5Output"]
+
+_NAMES = ("data", "label")
+
+
+@register()
+class HDF5Output(NoGradient):
+    type = "HDF5Output"
+    bottoms = (2, 2)
+    tops = (0, 0)
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if not self.param.hdf5_output_param.file_name:
+            self.bad_param("hdf5_output_param needs a file_name")
+        self.file: Any = None
+        self.finish: weakref.finalize[[], HDF5Output] | None = None
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        first = [blob.shape[:1] for blob in bottom]
+        if first[0] != first[1] or not first[0]:
+            self.bad_shape(f"bottoms must have as many items: got shapes {bottom[0].shape} and {bottom[1].shape}")
+
+    def _open(self) -> Any:
+        stack = contextlib.ExitStack()
+        path = self.param.hdf5_output_param.file_name
+        try:
+            self.file = stack.enter_context(atomic_h5(path))
+        except OSError as error:
+            raise DataError(f"{self.where}: {path} cannot be written: {error.strerror or error}") from None
+        self.finish = weakref.finalize(self, stack.close)
+        return self.file
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        file = self.file or self._open()
+        for name, blob in zip(_NAMES, bottom, strict=True):
+            values = blob.peek()
+            if name not in file:
+                file.create_dataset(name, data=values, maxshape=(None, *values.shape[1:]))
+                continue
+            dataset = file[name]
+            if dataset.shape[1:] != values.shape[1:]:
+                self.bad_shape(f"{name} had items of shape {dataset.shape[1:]}, got {values.shape[1:]}")
+            dataset.resize(len(dataset) + len(values), axis=0)
+            dataset[len(dataset) - len(values) :] = values
+
+    def close(self) -> None:
+        if self.finish is not None:
+            self.finish()
+        self.file = None

@@ -1,0 +1,78 @@
+"""ImageData: image files listed in `source` ("FILE LABEL" lines), resized, transformed, read ahead by a thread.
+
+Tops: data (batch_size, C, h, w), blue first, and label (batch_size). With `shuffle` every epoch has its own order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.data import Color, Prefetcher, Transformer
+from dragon.data.images import ImageReader, read_image_list
+from dragon.layer import register
+from dragon.layers._source import Source
+
+__all__ = ["ImageData"]
+
+_AHEAD = 4  # batches kept ready
+
+
+@register()
+class ImageData(Source):
+    type = "ImageData"
+    tops = (1, 2)
+    _batches: Prefetcher | None = None
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.image_data_param
+        if not p.source:
+            self.bad_param("image_data_param needs a source")
+        if p.batch_size < 1:
+            self.bad_param("image_data_param needs a batch_size of at least 1")
+        if (p.new_height > 0) != (p.new_width > 0):
+            self.bad_param(f"new_height and new_width must be set together, got {p.new_height} and {p.new_width}")
+        with self.named():
+            entries = read_image_list(self.context.find(p.source))
+            self.drawn = self.rng.child("transform")  # the thread draws ahead of what was handed out
+            reader = ImageReader(
+                entries,
+                p.root_folder,
+                Transformer(self.transform_param(), self.phase, self.drawn),
+                p.batch_size,
+                Color.COLOR if p.is_color else Color.GRAY,
+                (p.new_height, p.new_width) if p.new_height else None,
+                lambda epoch: self.order(epoch, len(entries)) if p.shuffle else range(len(entries)),
+            )
+            if p.rand_skip:
+                reader.seek(int(self.rng.raw(1)[0] % p.rand_skip) % len(entries), 0)
+            self._batches = Prefetcher(reader, _AHEAD)
+        top[0].reshape(p.batch_size, *reader.shape)
+        if len(top) > 1:
+            top[1].reshape(p.batch_size)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        with self.named():
+            batch = self._reading().get()
+        top[0].data_storage.overwrite()[: top[0].count].reshape(top[0].shape)[...] = batch.data
+        if len(top) > 1:
+            top[1].data_storage.overwrite()[: top[1].count][...] = batch.label
+
+    def state(self) -> dict[str, int | float | bytes]:
+        position, draws = self._reading().state
+        return {"position": position, "transform_draws": draws}
+
+    def load_state(self, state: dict[str, int | float | bytes]) -> None:
+        batches = self._reading()
+        batches.seek(*batches.state)  # stops the thread before its stream is changed
+        self.drawn.key = self.rng.child("transform").key
+        batches.seek(int(state["position"]), int(state["transform_draws"]))
+
+    def close(self) -> None:
+        if self._batches is not None:
+            self._batches.close()
+
+    def _reading(self) -> Prefetcher:
+        if self._batches is None:
+            self.bad_param("is not set up")
+        return self._batches

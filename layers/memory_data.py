@@ -1,0 +1,75 @@
+"""MemoryData: batches of arrays that the program hands over, round and round.
+
+Tops: data (batch_size, channels, height, width) and label (batch_size).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from dragon.blob import Blob
+from dragon.data import Transformer
+from dragon.errors import DataError
+from dragon.layer import register
+from dragon.layers._source import Source
+from dragon.storage import Array
+
+__all__ = ["MemoryData"]
+
+
+@register()
+class MemoryData(Source):
+    type = "MemoryData"
+    tops = (2, 2)
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.memory_data_param
+        self.batch: int = p.batch_size
+        self.item = (p.channels, p.height, p.width)
+        if min(self.batch, *self.item) < 1:
+            self.bad_param("memory_data_param needs batch_size, channels, height and width, each at least 1")
+        self.arrays: tuple[Array, Array] | None = None
+        self.position = 0
+        top[0].reshape(self.batch, *self.item)
+        top[1].reshape(self.batch)
+
+    def set_arrays(self, data: ArrayLike, labels: ArrayLike) -> None:
+        """Use `data` (N, C, H, W) and `labels` (N values) as they are; N is a multiple of batch_size."""
+        values, numbers = np.asarray(data, self.dtype), np.asarray(labels, self.dtype)
+        if values.ndim != 4 or values.shape[1:] != self.item:
+            raise DataError(
+                f"{self.where}: data of shape {values.shape}, expected (N, {', '.join(map(str, self.item))})"
+            )
+        if numbers.size != len(values):
+            raise DataError(f"{self.where}: {numbers.size} labels for {len(values)} items")
+        if not len(values) or len(values) % self.batch:
+            raise DataError(f"{self.where}: {len(values)} items are no multiple of batch_size {self.batch}")
+        self.arrays = values, numbers.reshape(-1)
+        self.position = 0
+
+    def add_images(self, images: Sequence[Array] | Array, labels: ArrayLike) -> None:
+        """Use images (N of (C, H, W)) after transform_param has been applied to them."""
+        data = np.empty((len(images), *self.item), np.float32)
+        with self.named():
+            Transformer(self.transform_param(), self.phase, self.rng).apply(images, data)
+        self.set_arrays(data, labels)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if self.arrays is None:
+            raise DataError(f"{self.where}: has no data yet; call net.set_input_arrays(data, labels) first")
+        rows = slice(self.position, self.position + self.batch)
+        for blob, values in zip(top, self.arrays, strict=True):
+            blob.data[...] = values[rows]
+        self.position = rows.stop % len(self.arrays[0])
+
+    def state(self) -> dict[str, int | float | bytes]:
+        return {"position": self.position}
+
+    def load_state(self, state: dict[str, int | float | bytes]) -> None:
+        position = int(state["position"])
+        if self.arrays is not None and position >= len(self.arrays[0]):
+            raise DataError(f"{self.where}: the snapshot is at item {position}, there are {len(self.arrays[0])}")
+        self.position = position

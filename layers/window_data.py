@@ -1,0 +1,104 @@
+"""WindowData: windows of images, listed in `source` (see `dragon.data.windows`), warped to crop_size x crop_size.
+
+Tops: data (batch_size, C, crop_size, crop_size), blue first, and label (batch_size). `fg_fraction` of each batch are
+drawn from the windows with an overlap of at least `fg_threshold`, the others, with label 0, from those below
+`bg_threshold`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dragon.blob import Blob
+from dragon.data import Color, read_mean
+from dragon.data.images import read_image
+from dragon.data.windows import Window, cut, read_windows
+from dragon.errors import DataError
+from dragon.layer import register
+from dragon.layers._source import Source
+from dragon.storage import Array
+
+__all__ = ["WindowData"]
+
+
+@register()
+class WindowData(Source):
+    type = "WindowData"
+    tops = (2, 2)
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p, transform = self.param.window_data_param, self.transform_param()
+        self.size: int = transform.crop_size
+        if not p.source:
+            self.bad_param("window_data_param needs a source")
+        if p.batch_size < 1 or self.size < 1:
+            self.bad_param(f"needs a batch_size and a crop_size, got {p.batch_size} and {self.size}")
+        if p.crop_mode not in ("warp", "square"):
+            self.bad_param(f'crop_mode must be "warp" or "square", got "{p.crop_mode}"')
+        if 2 * p.context_pad >= self.size:
+            self.bad_param(f"context_pad {p.context_pad} leaves nothing of crop_size {self.size}")
+        if not 0 <= p.fg_fraction <= 1:
+            self.bad_param(f"fg_fraction must lie in [0, 1], got {p.fg_fraction:g}")
+        with self.named():
+            windows = read_windows(self.context.find(p.source))
+            self.mean: Array | None = None
+            if transform.mean_file:
+                self.mean = read_mean(transform.mean_file)
+            elif transform.mean_value:
+                self.mean = np.array(transform.mean_value, np.float32).reshape(-1, 1, 1)
+        self.foreground = [w for w in windows if w.overlap >= p.fg_threshold]
+        self.background = [w for w in windows if w.overlap < p.bg_threshold]
+        self.wanted = int(p.batch_size * p.fg_fraction)
+        if (self.wanted and not self.foreground) or (self.wanted < p.batch_size and not self.background):
+            raise DataError(
+                f"{self.where}: {p.source} has {len(self.foreground)} foreground and {len(self.background)} "
+                "background windows, batches need both"
+            )
+        self.scale: float = transform.scale
+        self.mirror: bool = transform.mirror
+        self.color = Color.COLOR if windows[0].channels > 1 else Color.GRAY
+        self.cached: dict[str, bytes] = {}
+        top[0].reshape(p.batch_size, 3 if windows[0].channels > 1 else 1, self.size, self.size)
+        top[1].reshape(p.batch_size)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        data, label = top[0].data, top[1].data
+        data[...] = 0
+        words = self.rng.raw(2 * len(label)).reshape(-1, 2)
+        # background first
+        for i, (which, flip) in enumerate(words.tolist()):
+            foreground = i >= len(label) - self.wanted
+            windows = self.foreground if foreground else self.background
+            window = windows[which % len(windows)]
+            label[i] = window.label if foreground else 0
+            with self.named():
+                self._fill(window, self.mirror and flip % 2 == 1, data[i])
+
+    def _fill(self, window: Window, mirror: bool, out: Array) -> None:
+        p = self.param.window_data_param
+        image = read_image(p.root_folder + window.path, self.color, self._content(p.root_folder + window.path))
+        part, row, column = cut(image, window.box, self.size, p.context_pad, p.crop_mode == "square", mirror)
+        at = (slice(None), slice(row, row + part.shape[1]), slice(column, column + part.shape[2]))
+        values = part.astype(np.float32)
+        if self.mean is not None and self.mean.shape[1:] == (1, 1):
+            values -= self.mean
+        elif self.mean is not None:
+            off = (self.mean.shape[2] - self.size) // 2
+            if off < 0 or self.mean.shape[1] < self.size + off:
+                raise DataError(f"the mean of shape {self.mean.shape} is smaller than crop_size {self.size}")
+            values -= self.mean[:, off : off + self.size, off : off + self.size][at]
+        out[at] = values * self.scale
+
+    def _content(self, path: str) -> bytes | None:
+        """The image file's bytes where they are kept (`cache_images`), else None."""
+        if not self.param.window_data_param.cache_images:
+            return None
+        if path not in self.cached:
+            try:
+                self.cached[path] = Path(path).read_bytes()
+            except OSError as error:
+                raise DataError(f'image "{path}" cannot be read: {error.strerror or error}') from None
+        return self.cached[path]
