@@ -9,7 +9,8 @@ from dragon.scratch import Scratch, parts
 def test_arrays_are_reused_while_they_fit() -> None:
     scratch, like = Scratch(), np.zeros(1, np.float32)
     first = scratch.get("a", (4, 5), like)
-    assert (first.shape, first.dtype) == ((4, 5), np.float32)
+    assert first.shape == (4, 5)
+    assert first.dtype == np.float32
     assert np.shares_memory(scratch.get("a", (2, 3), like), first)
     assert not np.shares_memory(scratch.get("b", (2, 3), like), first)
     assert not np.shares_memory(scratch.get("a", (21,), like), first)
