@@ -101,6 +101,10 @@ class Storage:
     def copy_at(self, place: str) -> Copy | None:
         return self._copies.get(place)
 
+    def newest_copy(self) -> Copy | None:
+        """A copy that holds the newest value, or None if only the host does."""
+        return next((self._copies[place] for place in self._fresh if place != HOST), None)
+
     def is_fresh(self, place: str) -> bool:
         return place in self._fresh
 

@@ -86,6 +86,13 @@ class BatchStatistics(Layer):
         """The mean and variance (C,) that TEST normalises with."""
         return read_running(self.rule, self._running(), self._weight())
 
+    def peek_running(self) -> tuple[Array, Array]:
+        """The same from the host's newest values, without counting as a write."""
+        blobs = [self.blobs[i] for i in (self.mean_index, self.variance_index)]
+        mean, variance = (blob.peek().reshape(-1) for blob in blobs)
+        weight = None if self.weight_index is None else self.blobs[self.weight_index].peek()
+        return read_running(self.rule, (mean, variance), weight)
+
     def update_running(self, mean: Array, variance: Array, count: int) -> None:
         """Let a batch of `count` values per channel, with its biased variance, move the running average."""
         accumulate(self.rule, self._running(), self._weight(), (mean, variance), count, self.keep)

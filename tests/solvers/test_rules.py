@@ -71,7 +71,8 @@ def test_five_steps(name: str) -> None:
     scalar, settings = EXPECTED[name]
     rule = make_rule(pb.SolverParameter(type=name, delta=1e-8, **settings))  # type: ignore[arg-type]
     history = [np.zeros(1) for _ in range(rule.slots)]
-    w, reference, state = np.array([0.5]), 0.5, {}
+    w, reference = np.array([0.5]), 0.5
+    state: State = {}
     for t, gradient in enumerate([1.0, -2.0, 0.5, 3.0, -0.1]):
         g = np.array([gradient])
         rule.step(np, g, w, history, RATE, DECAY, t)

@@ -7,7 +7,7 @@ primitive prefers (conversions become steps of the plan), makes its tops, and pr
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +57,17 @@ class Group:
 class Builder:
     """State of a compilation. `steps` is where calls go: those of the group and direction being built."""
 
-    def __init__(self, net: Net, device: Device, dtype: DataType, training: bool, cache: bool) -> None:
+    def __init__(
+        self,
+        net: Net,
+        device: Device,
+        dtype: DataType,
+        training: bool,
+        cache: bool,
+        materialize: Callable[[int, int], None],
+    ) -> None:
         self.net = net
+        self._materialize = materialize
         self.device = device
         self.dtype = dtype
         self.training = training
@@ -141,8 +150,9 @@ class Builder:
             if desc is None or desc == memory.desc:
                 return memory
             target = Memory(self.device, desc)
-            self.steps.calls.append(reorder(self.device, memory, target))
-            value.refresh.append(self.steps.calls[-1])  # type: ignore[arg-type]
+            call = reorder(self.device, memory, target)
+            self.steps.calls.append(call)
+            value.refresh.append(call)
             return target
         return memory if desc is None else self._converted(value, desc)
 
@@ -193,6 +203,13 @@ class Builder:
         self._keep.append(storage)
         self.steps.lazy.append((storage, place))
 
+    def materialize(self, first: int, last: int, storage: Storage, host: Array) -> None:
+        """Write into `host` what `storage` would hold had layers first..last run one by one."""
+        self._materialize(first, last)
+        newest = storage.newest_copy()
+        if newest is not None:
+            newest.to_host(host)
+
     def make_on_host(self, storage: Storage, shape: tuple[int, ...]) -> HostValue:
         """Reference code writes the storage's host copy."""
         value = self._host_value(storage, shape)
@@ -219,11 +236,16 @@ class Builder:
             return value.derived[desc]
         target = Memory(self.device, desc)
         call = reorder(self.device, value.memory.view(host), target)
-        self.steps.calls.append(call)
+        self.steps.calls.append(_when_changed([storage], call))
         if self.cache:
             value.derived[desc] = target
             value.refresh.append(call)
         return target
+
+    def when_changed(self, blobs: Sequence[Blob], step: Step) -> None:
+        """Run `step` at this point whenever somebody may have written the host data of one of `blobs`."""
+        self._keep += [blob.data_storage for blob in blobs]
+        self.steps.calls.append(_when_changed([blob.data_storage for blob in blobs], step))
 
     def host_vector(self, blob: Blob) -> Memory:
         """A learned vector (bias, scale, shift) where it is, as float32 of shape (count,)."""
@@ -274,3 +296,16 @@ class Builder:
     def run(self, step: Step) -> None:
         """Run Python code at this point of the plan."""
         self.steps.calls.append(step)
+
+
+def _when_changed(storages: Sequence[Storage], step: Step) -> Step:
+    """A step that runs `step` unless all storages are as they were when it last did."""
+    last: list[int] = []
+
+    def check() -> None:
+        now = [storage.epoch for storage in storages]
+        if now != last or any(storage.held for storage in storages):
+            last[:] = now
+            step()
+
+    return check

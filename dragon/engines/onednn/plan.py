@@ -30,14 +30,24 @@ class Plan:
     range of layers can be run by itself.
     """
 
-    def __init__(self, net: Net, device: Device, dtype: DataType, *, training: bool, fuse: bool, whole: bool) -> None:
+    def __init__(
+        self,
+        net: Net,
+        device: Device,
+        dtype: DataType,
+        *,
+        training: bool,
+        fuse: bool,
+        whole: bool,
+        materialize: Callable[[int, int], None],
+    ) -> None:
         self.net = net
         self.training = training
         self.whole = whole
-        self.builder = Builder(net, device, dtype, training, cache=whole)
+        self.builder = Builder(net, device, dtype, training, whole, materialize)
         self.groups: list[Group] = []
         for first, last, fused in find_groups(net, training) if fuse else _single(net):
-            self.groups.append(self._forward(first, last, fused))
+            self.groups += self._forward(first, last, fused)
         if training:
             for group in reversed(self.groups):
                 self._backward(group)
@@ -47,7 +57,7 @@ class Plan:
         self.loss_tops = [i for i, layer in enumerate(net.layers) if any(layer.loss_weights)]
 
     # -- compiling ------------------------------------------------------------------------------------------
-    def _forward(self, first: int, last: int, fused: lowerings.Lowering | None) -> Group:
+    def _forward(self, first: int, last: int, fused: lowerings.Lowering | None) -> list[Group]:
         net, builder = self.net, self.builder
         group = Group(first, last)
         layer = net.layers[first]
@@ -55,26 +65,27 @@ class Plan:
         if fused is None and reference.is_free(layer, net.bottoms[first], net.tops[first]):
             group.note = "passes memory on"
             group.build_backward = self._free_backward(first, lowering)
-            return group
+            return [group]
         if lowering is not None and layer.dtype.itemsize == 4:
             mark = builder.checkpoint()
             builder.steps = group.forward
             try:
                 group.build_backward = lowering(builder, first)
             except (NotLoweredError, UnimplementedError) as error:
-                log.debug("%s runs its reference code: %s", layer.where, error)
+                log.debug("%s: not as one primitive: %s", layer.where, error)
                 builder.rollback(mark)
+                if first != last:
+                    return [g for i in range(first, last + 1) for g in self._forward(i, i, None)]
                 group = Group(first, last)
             else:
-                group.note = (
-                    "onednn" if first == last else f"onednn, with {', '.join(net.layer_names[first + 1 : last + 1])}"
-                )
-                return group
+                names = net.layer_names[first + 1 : last + 1]
+                group.note = f"onednn, with {', '.join(names)}" if names else "onednn"
+                return [group]
         group.note = "reference"
         builder.steps = group.forward
         reference.add_forward(builder, first)
         group.build_backward = lambda: reference.add_backward(builder, first)
-        return group
+        return [group]
 
     def _free_backward(self, index: int, lowering: lowerings.Lowering | None) -> Backward | None:
         """Backward of a layer that shares memory: nothing where the diff is shared too, else its own."""

@@ -6,8 +6,11 @@ its storage in a place of its own, so that the storage knows at any time which v
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Callable
+
+import numpy as np
 
 from dragon.engines.onednn import combine
 from dragon.engines.onednn.constants import Arg
@@ -21,6 +24,15 @@ __all__ = ["HostValue", "LazyCopy", "MemoryCopy", "Value", "logical"]
 def logical(shape: tuple[int, ...]) -> Shape:
     """The shape for oneDNN, which knows no scalars."""
     return shape or (1,)
+
+
+def borrowed(device: Device, host: Array, shape: Shape) -> Memory:
+    """oneDNN's view of a host array that keeps no reference to it: a storage must be able to tell who holds it.
+
+    Whoever keeps the result keeps the storage, and checks that its memory is still where it was.
+    """
+    raw = (ctypes.c_uint8 * (math.prod(shape) * host.itemsize)).from_address(host.ctypes.data)
+    return Memory(device, MemoryDesc.plain(shape), np.frombuffer(memoryview(raw).cast("B"), np.uint8))
 
 
 def reorder(device: Device, source: Memory, target: Memory) -> Call:
@@ -42,8 +54,7 @@ class MemoryCopy:
     def _host(self, host: Array) -> Memory:
         if host.ctypes.data != self._host_at:
             self._host_at, self._down, self._up = host.ctypes.data, None, None
-        flat = host[: self.count]
-        return Memory.wrap(self.device, flat).view(MemoryDesc.plain(self.memory.desc.dims))
+        return borrowed(self.device, host, self.memory.desc.dims)
 
     def to_host(self, host: Array) -> None:
         if self._down is None or host.ctypes.data != self._host_at:
@@ -113,7 +124,7 @@ class HostValue:
         self.storage = storage
         host = storage.read()
         self._address = host.ctypes.data
-        self.memory = Memory.wrap(device, host[: math.prod(shape)]).view(MemoryDesc.plain(shape))
+        self.memory = borrowed(device, host, shape)
         self.derived: dict[MemoryDesc, Memory] = {}
         self.refresh: list[Call] = []
         self._epoch = storage.epoch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -11,17 +12,22 @@ from dragon.engines.onednn import combine, pooling
 from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.constants import Alg, Arg, DataType
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.memory import Memory
+from dragon.engines.onednn.memory import Memory, MemoryDesc
 from dragon.proto import dragon_pb2 as pb
 
 if TYPE_CHECKING:
     from dragon.layers.pooling import Pooling
 
-__all__ = ["pool"]
+__all__ = ["pool", "pooling_layer"]
 
 
 @lowers("Pooling")
-def pool(b: Builder, index: int) -> Backward | None:
+def pooling_layer(b: Builder, index: int) -> Backward | None:
+    return pool(b, index)
+
+
+def pool(b: Builder, index: int, top_diff: Callable[[MemoryDesc], Memory] | None = None) -> Backward | None:
+    """Build a pooling; `top_diff` gives the gradient to start from in a wanted layout, if it is not the top's."""
     layer = cast("Pooling", b.net.layers[index])
     bottom, tops = b.net.bottoms[index][0], b.net.tops[index]
     if len(tops) > 1 or layer.method == pb.PoolingParameter.STOCHASTIC or bottom.ndim > 5:
@@ -54,7 +60,7 @@ def pool(b: Builder, index: int) -> Backward | None:
         if not b.net.bottom_need_backward[index][0]:
             return
         down = pooling.backward(b.device, spec, primitive, layer=layer.name)
-        diff = b.diff(top, down[Arg.DIFF_DST])
+        diff = (top_diff or (lambda desc: b.diff(top, desc)))(down[Arg.DIFF_DST])
         if factor is not None:
             scaled = Memory(b.device, diff.desc)
             scale = combine.binary(b.device, Alg.binary_mul, diff.desc, factor.desc, layer=layer.name)

@@ -1,0 +1,233 @@
+"""BatchNorm and BN, alone or with the Scale and the ReLU behind them, as one primitive.
+
+In training a fused chain leaves the blobs between its layers uncomputed; what a reader would have found there follows
+from the kept source, the batch's statistics and the scale and shift of that run.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from dragon.engines.onednn import batch_norm, combine
+from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError, Step
+from dragon.engines.onednn.constants import Arg, DataType
+from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.memory import Memory, MemoryDesc
+from dragon.engines.onednn.primitive import Call
+from dragon.storage import Array, Storage
+
+if TYPE_CHECKING:
+    from dragon.blob import Blob
+    from dragon.layers._batch_statistics import BatchStatistics
+
+__all__ = ["Chain", "normalize", "normalize_chain"]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Indices of the layers that one normalisation primitive computes."""
+
+    norm: int
+    scale: int | None = None
+    relu: int | None = None
+
+    @property
+    def layers(self) -> list[int]:
+        return [i for i in (self.norm, self.scale, self.relu) if i is not None]
+
+
+@lowers("BatchNorm", "BN", "SyncBN")
+def normalize(b: Builder, index: int) -> Backward | None:
+    return normalize_chain(b, Chain(index))
+
+
+def normalize_chain(b: Builder, chain: Chain) -> Backward | None:
+    return _Norm(b, chain).build()
+
+
+class _Norm:
+    """One normalisation: its memories, its steps, and what its skipped blobs would hold."""
+
+    def __init__(self, b: Builder, chain: Chain) -> None:
+        net = b.net
+        self.b = b
+        self.chain = chain
+        self.layer = cast("BatchStatistics", net.layers[chain.norm])
+        self.bottom = net.bottoms[chain.norm][0]
+        self.tops = [net.tops[i][0] for i in chain.layers]
+        self.top = self.tops[-1]
+        shape = self.bottom.shape
+        if not 2 <= len(shape) <= 5 or self.bottom.count == 0:
+            raise NotLoweredError("axes other than (N, C, up to 3 spatial)")
+        self.channels = shape[1]
+        self.count = math.prod(shape) // shape[1]
+        self.affine = self._affine()
+        vector = MemoryDesc.plain((self.channels,))
+        self.mean, self.variance = Memory(b.device, vector), Memory(b.device, vector)
+        self.gamma, self.beta = Memory(b.device, vector), Memory(b.device, vector)
+
+    def _affine(self) -> list[Blob | None] | None:
+        """Scale and shift blobs (the shift may be missing), of the layer or of the Scale behind it."""
+        if self.chain.scale is None:
+            return list(self.layer.affine) if self.layer.affine is not None else None
+        blobs = self.b.net.layers[self.chain.scale].blobs
+        return [blobs[0], blobs[1] if len(blobs) > 1 else None]
+
+    # -- forward --------------------------------------------------------------------------------------------
+    def build(self) -> Backward | None:
+        b, layer = self.b, self.layer
+        self.by_running = layer.use_global
+        src = b.desc(self.bottom)
+        if src.dtype != b.dtype and src.dtype != DataType.f32:
+            raise NotLoweredError("a source of another type")
+        has_shift = self.affine is not None and self.affine[1] is not None
+        self.spec = batch_norm.NormSpec(
+            layer.eps,
+            global_stats=self.by_running,
+            scale=self.affine is not None,
+            shift=has_shift,
+            relu=self.chain.relu is not None,
+        )
+        training = b.training or not self.by_running
+        self.primitive = batch_norm.forward(b.device, self.spec, src, training=training, layer=layer.name)
+        arguments = {Arg.SRC: b.data(self.bottom, self.primitive[Arg.SRC]), Arg.MEAN: self.mean}
+        arguments[Arg.VARIANCE] = self.variance
+        self.src = arguments[Arg.SRC]
+        if self.affine is not None:
+            b.run(self._take_affine())
+            arguments |= {Arg.SCALE: self.gamma, Arg.SHIFT: self.beta}
+        if self.by_running:
+            b.run(self._take_running())
+        workspace = self.primitive.outputs.get(Arg.WORKSPACE)
+        if workspace is not None:
+            arguments[Arg.WORKSPACE] = Memory(b.device, workspace)
+        self.arguments = arguments
+        if b.training or self.top.data_storage is not self.bottom.data_storage or not b.owns(self.bottom):
+            self.dst = b.make(self.top, self.primitive[Arg.DST])
+        else:
+            self.dst = b.make(self.top, self.primitive[Arg.DST], self.src)
+        arguments[Arg.DST] = self.dst
+        b.call(self.primitive, arguments)
+        if not self.by_running:
+            mean, variance = self.mean.numpy(), self.variance.numpy()
+            layer.check_count(self.count)
+            b.run(lambda: layer.update_running(mean, variance, self.count))
+        self._skipped_data()
+        return self.backward if b.training else None
+
+    def _take_affine(self) -> Step:
+        gamma, beta = self.gamma.numpy(), self.beta.numpy()
+        assert self.affine is not None
+        sources = [(out, blob.data_storage) for out, blob in zip((gamma, beta), self.affine, strict=True) if blob]
+
+        def step() -> None:
+            for out, storage in sources:
+                out[...] = storage.read()
+
+        return step
+
+    def _take_running(self) -> Step:
+        mean, variance = self.mean.numpy(), self.variance.numpy()
+
+        def step() -> None:
+            mean[...], variance[...] = self.layer.peek_running()
+
+        return step
+
+    # -- backward -------------------------------------------------------------------------------------------
+    def backward(self) -> None:
+        b, net = self.b, self.b.net
+        wanted = net.bottom_need_backward[self.chain.norm][0]
+        learns = self._learns()
+        if not wanted and not any(learns):
+            return
+        down = batch_norm.backward(b.device, self.spec, self.primitive, parameters=any(learns), layer=self.layer.name)
+        self.dy = b.diff(self.top, down[Arg.DIFF_DST])
+        arguments = {**self.arguments, Arg.DIFF_DST: self.dy}
+        adds = []
+        if any(learns) and self.affine is not None:
+            for arg, blob, learned in zip((Arg.DIFF_SCALE, Arg.DIFF_SHIFT), self.affine, learns, strict=True):
+                if blob is None:
+                    continue
+                vector = MemoryDesc.plain((self.channels,))
+                arguments[arg], add = b.weight_diff(blob, vector, vector)
+                if learned:
+                    adds.append(add)
+        if wanted:
+            arguments[Arg.DIFF_SRC] = b.make_diff(self.bottom, down[Arg.DIFF_SRC])
+        else:
+            arguments[Arg.DIFF_SRC] = Memory(b.device, down[Arg.DIFF_SRC])
+        b.call(down, arguments)
+        for add in adds:
+            add()
+        self._skipped_diffs()
+
+    def _learns(self) -> list[bool]:
+        """Whether scale and shift are learned."""
+        if self.affine is None:
+            return [False, False]
+        if self.chain.scale is None:
+            assert self.layer.affine_index is not None
+            return [self.layer.param_propagate_down[i] for i in self.layer.affine_index]
+        flags = self.b.net.layers[self.chain.scale].param_propagate_down
+        return [flags[0], len(flags) > 1 and flags[1]]
+
+    # -- what nobody computed -------------------------------------------------------------------------------
+    def _skipped_data(self) -> None:
+        """Blobs of the chain that hold neither the source nor the result: the last value written to each."""
+        last: dict[int, tuple[Storage, int]] = {}
+        for position, top in enumerate(self.tops):
+            last[id(top.data_storage)] = top.data_storage, position
+        for storage, position in last.values():
+            if storage is not self.top.data_storage:
+                scaled = position > 0 or self.chain.scale is None
+                self.b.make_lazy(storage, partial(self._write_data, scaled))
+
+    def _skipped_diffs(self) -> None:
+        """The same for diffs, where the first blob that uses a memory is the last to write it."""
+        first: dict[int, tuple[Storage, int]] = {}
+        for position, top in enumerate(self.tops):
+            first.setdefault(id(top.diff_storage), (top.diff_storage, position))
+        for storage, position in first.values():
+            if storage is self.bottom.diff_storage or position == len(self.tops) - 1:
+                continue
+            self.b.make_lazy(storage, partial(self._write_diff, position))
+
+    def _normalized(self, scaled: bool) -> Array:
+        shape = (1, -1) + (1,) * (self.bottom.ndim - 2)
+        x = _array(self.b, self.src)
+        y: Array = (x - self.mean.numpy().reshape(shape)) / np.sqrt(
+            self.variance.numpy().reshape(shape) + self.layer.eps
+        )
+        if scaled and self.affine is not None:
+            y *= self.gamma.numpy().reshape(shape)
+            if self.affine[1] is not None:
+                y += self.beta.numpy().reshape(shape)
+        return y
+
+    def _gradient(self, position: int) -> Array:
+        dy = _array(self.b, self.dy)
+        if self.chain.relu is not None:
+            dy = dy * (_array(self.b, self.dst) > 0)
+        if self.chain.scale is not None and position == 0:
+            dy = dy * self.gamma.numpy().reshape((1, -1) + (1,) * (self.bottom.ndim - 2))
+        return dy
+
+    def _write_data(self, scaled: bool, host: Array) -> None:
+        host[: self.bottom.count] = self._normalized(scaled).reshape(-1)
+
+    def _write_diff(self, position: int, host: Array) -> None:
+        host[: self.bottom.count] = self._gradient(position).reshape(-1)
+
+
+def _array(b: Builder, memory: Memory) -> Array:
+    """The memory's content as a row-major float32 array."""
+    plain = Memory(b.device, MemoryDesc.plain(memory.desc.dims))
+    Call(combine.reorder(b.device, memory.desc, plain.desc), {Arg.SRC: memory, Arg.DST: plain})()
+    array: Array = plain.numpy()
+    return array

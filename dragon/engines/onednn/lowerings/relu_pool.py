@@ -1,0 +1,47 @@
+"""ReLU moved behind a maximum pooling: max(relu(x)) = relu(max(x)), on a quarter of the elements or less."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dragon.engines.onednn import eltwise
+from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.constants import Alg, Arg
+from dragon.engines.onednn.lowerings.pooling import pool
+from dragon.engines.onednn.memory import Memory, MemoryDesc
+from dragon.engines.onednn.values import Value
+from dragon.storage import Array
+
+__all__ = ["relu_pool"]
+
+
+def relu_pool(b: Builder, relu: int, pooling: int) -> Backward | None:
+    """The ReLU is in place: its blob holds relu(x) when it is read, and its diff ends as the diff of x."""
+    net = b.net
+    blob, top = net.bottoms[relu][0], net.tops[pooling][0]
+    if not b.owns(blob):
+        raise NotLoweredError("a source on the host")
+    source = b.value_of(blob)
+    assert isinstance(source, Value)
+    name = net.layer_names[relu]
+
+    def masked(desc: MemoryDesc) -> Memory:
+        """The pooled gradient where the ReLU let something through; the top's own diff stays as it is."""
+        alg = Alg.eltwise_relu_use_dst_for_bwd
+        down = eltwise.backward(b.device, alg, primitive, y.desc, diff=desc, layer=name)
+        out = Memory(b.device, down[Arg.DIFF_SRC])
+        b.call(down, {Arg.DST: y, Arg.DIFF_DST: b.diff(top, down[Arg.DIFF_DST]), Arg.DIFF_SRC: out})
+        return out
+
+    backward = pool(b, pooling, masked)
+    y = b.data(top)
+    primitive = eltwise.forward(b.device, Alg.eltwise_relu, y.desc, training=b.training, layer=name)
+    b.call(primitive, {Arg.SRC: y, Arg.DST: b.make(top, y.desc, y)})
+
+    def rectified(host: Array) -> None:
+        part = host[: blob.count]
+        source.copy.to_host(part)
+        np.maximum(part, 0, out=part)
+
+    b.make_lazy(blob.data_storage, rectified)
+    return backward
