@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from dragon.blob import Blob
-from dragon.errors import DragonError, NumericError, PrototxtError, ShapeError, nearest
+from dragon.errors import DragonError, NumericError, PrototxtError, ShapeError, UsageError, nearest
 from dragon.graph import filter_net, insert_splits, run_state
 from dragon.layer import Context, Layer, create
 from dragon.proto import dragon_pb2 as pb
@@ -46,7 +46,7 @@ class Param:
 class Net(PyNet):
     """A net ready to run.
 
-    Net(model, phase), Net(model, weights, phase), Net(model, phase=..., weights=..., level=..., stages=[...]) where
+    Net(model, phase), Net(model, weights, phase), Net(model, phase, level, stages, weights) or by keyword, where
     `model` is the path of a prototxt or a NetParameter. `weights` is a path or comma-separated paths.
 
     dtype: float32, or float64 for gradient checks. engine: auto, numpy, onednn or cuda. seed: of fillers and dropout;
@@ -72,11 +72,8 @@ class Net(PyNet):
         model = network_file if model is None else model
         if model is None:
             raise PrototxtError("Net needs the path of a prototxt or a NetParameter")
-        for arg in args:
-            if isinstance(arg, (str, Path)):
-                weights = arg
-            else:
-                phase = arg
+        if args:
+            phase, level, stages, weights = _positional(args, phase, level, stages, weights)
         definition, folder = _definition(model, allow_unknown)
         state = run_state(definition.state, phase, level, stages or [])
         self.phase: int = state.phase
@@ -383,6 +380,22 @@ class Net(PyNet):
                 if mine.shape != theirs.shape:
                     raise ShapeError(f'layer "{name}" blob {i}: shape {mine.shape} here, {theirs.shape} there')
                 mine.share_data(theirs)
+
+
+def _positional(
+    args: tuple[Any, ...],
+    phase: int | None,
+    level: int,
+    stages: str | Sequence[str] | None,
+    weights: str | Path | None,
+) -> tuple[int | None, int, str | Sequence[str] | None, str | Path | None]:
+    """phase, level, stages, weights of a call that gives them by position, in either order scripts use."""
+    if len(args) > 4:
+        raise UsageError(f"Net takes a model and at most 4 further arguments by position, got {len(args)}")
+    if isinstance(args[0], (str, Path)):  # model, weights, phase
+        args = (*args[1:2], level, stages, args[0]) if len(args) > 1 else (phase, level, stages, args[0])
+    given = (*args, *(phase, level, stages, weights)[len(args) :])
+    return given[0], given[1], given[2], given[3]
 
 
 def _named(error: BaseException, param: pb.LayerParameter) -> BaseException:

@@ -123,6 +123,30 @@ class PyNet:
         return list(self.layer_names)
 
     @property
+    def _blob_names(self: Any) -> list[str]:
+        return list(self.blobs)
+
+    @property
+    def _blobs(self: Any) -> list[Blob]:
+        return list(self.blobs.values())
+
+    @property
+    def _inputs(self: Any) -> list[int]:
+        """Positions of the inputs among the blobs."""
+        return [self._blob_names.index(name) for name in self.inputs]
+
+    @property
+    def _outputs(self: Any) -> list[int]:
+        """Positions of the outputs among the blobs."""
+        return [self._blob_names.index(name) for name in self.outputs]
+
+    def _bottom_ids(self: Any, layer: int) -> list[int]:
+        return [self._blob_names.index(name) for name in self.bottom_names_of(layer)]
+
+    def _top_ids(self: Any, layer: int) -> list[int]:
+        return [self._blob_names.index(name) for name in self.top_names_of(layer)]
+
+    @property
     def bottom_names(self: Any) -> OrderedDict[str, list[str]]:
         """Names of each layer's bottoms, by layer."""
         return OrderedDict((name, self.bottom_names_of(i)) for i, name in enumerate(self.layer_names))

@@ -274,6 +274,25 @@ class Solver:
         if p.test_interval and self.iter % p.test_interval == 0:
             self.test_all()
 
+    # -- for scripts ----------------------------------------------------------------------------------------
+    def add_callback(
+        self, on_start: Callable[[], Any] | None = None, on_gradients_ready: Callable[[], Any] | None = None
+    ) -> None:
+        """Call one function before each iteration, the other between its gradients and its update."""
+
+        def nothing() -> None:
+            pass
+
+        self.callbacks.append((on_start or nothing, on_gradients_ready or nothing))
+
+    def share_weights(self, net: Net) -> None:
+        """Let `net` use the parameter memory of the train net."""
+        net.share_with(self.net)
+
+    def apply_update(self) -> None:
+        """Update the weights with the gradients as they are; `iter` stays, as with Caffe."""
+        self.net.executor.update(self.updater, self.learning_rate(), self.iter)
+
     # -- requests from outside ------------------------------------------------------------------------------
     def request(self, what: str) -> None:
         """Ask for a "snapshot" or a "stop" at the end of the iteration; safe from a signal handler."""

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from dragon import alias
 from dragon.errors import DragonError, EngineError, PrototxtError, nearest
 from dragon.layer import TRAIN, Context, Layer, register
 from dragon.proto import dragon_pb2 as pb
@@ -56,6 +57,7 @@ def _load(name: str, context: Context, who: str) -> Any:
     folders = [str(Path.cwd()), *([str(context.folder)] if context.folder else [])]
     added = [folder for folder in folders if folder not in sys.path]
     sys.path.extend(added)
+    alias.install()  # such modules say `import caffe`
     try:
         importlib.invalidate_caches()
         return importlib.import_module(name)

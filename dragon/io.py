@@ -1,0 +1,256 @@
+"""Images and messages as arrays, in pycaffe's conventions.
+
+An image is (H, W, K), float32 from 0 to 1, RGB or gray (K = 1); a net's input is (N, K, H, W).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragon.errors import DataError
+from dragon.proto import blobs as _blobs
+from dragon.proto import dragon_pb2 as pb
+
+__all__ = [
+    "Transformer",
+    "array_to_blobproto",
+    "array_to_datum",
+    "arraylist_to_blobprotovector_str",
+    "blobproto_to_array",
+    "blobprotovector_str_to_arraylist",
+    "datum_to_array",
+    "load_image",
+    "oversample",
+    "resize_image",
+]
+
+Image = NDArray[np.float32]
+
+
+# -- messages
+
+
+def blobproto_to_array(blob: pb.BlobProto, return_diff: bool = False) -> NDArray[Any]:
+    """Data (or diff) of a BlobProto in its shape."""
+    return _blobs.blobproto_to_array(blob, return_diff)
+
+
+def array_to_blobproto(arr: NDArray[Any], diff: NDArray[Any] | None = None) -> pb.BlobProto:
+    """A BlobProto of the array's shape."""
+    return _blobs.array_to_blobproto(np.asarray(arr), None if diff is None else np.asarray(diff))
+
+
+def arraylist_to_blobprotovector_str(arraylist: Iterable[NDArray[Any]]) -> bytes:
+    """A serialised BlobProtoVector of the arrays."""
+    content: bytes = pb.BlobProtoVector(blobs=[array_to_blobproto(a) for a in arraylist]).SerializeToString()
+    return content
+
+
+def blobprotovector_str_to_arraylist(str: bytes) -> list[NDArray[Any]]:
+    """The arrays of a serialised BlobProtoVector."""
+    return [blobproto_to_array(blob) for blob in pb.BlobProtoVector.FromString(str).blobs]
+
+
+def array_to_datum(arr: NDArray[Any], label: int | None = None) -> pb.Datum:
+    """A Datum of a (C, H, W) array: uint8 as bytes, everything else as floats."""
+    if arr.ndim != 3:
+        raise ValueError("Incorrect array shape.")
+    datum = pb.Datum(channels=arr.shape[0], height=arr.shape[1], width=arr.shape[2])
+    if arr.dtype == np.uint8:
+        datum.data = arr.tobytes()
+    else:
+        datum.float_data.extend(arr.astype(np.float32).ravel().tolist())
+    if label is not None:
+        datum.label = label
+    return datum
+
+
+def datum_to_array(datum: pb.Datum) -> NDArray[Any]:
+    """The (C, H, W) values of a Datum that is not encoded; its label is datum.label."""
+    shape = (datum.channels, datum.height, datum.width)
+    if datum.data:
+        return np.frombuffer(datum.data, np.uint8).reshape(shape)
+    return np.array(datum.float_data, np.float64).reshape(shape)
+
+
+# -- images
+
+
+def load_image(filename: str | Path, color: bool = True) -> Image:
+    """An image file as (H, W, 3) RGB, or (H, W, 1) with color=False; alpha is dropped. DataError if unreadable."""
+    import PIL.Image
+
+    try:
+        with PIL.Image.open(filename) as image:
+            deep = image.mode.startswith("I") or image.mode == "F"
+            if deep:  # 16 bits a pixel
+                gray = np.asarray(image, np.float32) / (65535 if image.mode.startswith("I") else 1)
+                pixels = np.repeat(gray[..., None], 3, axis=2) if color else gray[..., None]
+            else:
+                pixels = np.asarray(image.convert("RGB" if color else "L"), np.float32) / 255
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"image {filename} cannot be read: {reason}") from None
+    return pixels.astype(np.float32) if pixels.ndim == 3 else pixels[..., None].astype(np.float32)
+
+
+def _weights(old: int, new: int, order: int) -> NDArray[np.float64]:
+    """(new, old) matrix that interpolates along one axis, pixel centres aligned, the border repeated.
+
+    order 0: nearest, 1: linear, 3: cubic (Keys 1981, a = -1/2).
+    """
+    at = (np.arange(new) + 0.5) * old / new - 0.5
+    first = np.floor(at + (0.5 if order == 0 else 0)).astype(int)
+    t = at - first
+    taps: dict[int, NDArray[Any]]
+    if order == 0:
+        taps = {0: np.ones(new)}
+    elif order == 1:
+        taps = {0: 1 - t, 1: t}
+    else:
+        taps = {
+            -1: -0.5 * t + t**2 - 0.5 * t**3,
+            0: 1 - 2.5 * t**2 + 1.5 * t**3,
+            1: 0.5 * t + 2 * t**2 - 1.5 * t**3,
+            2: -0.5 * t**2 + 0.5 * t**3,
+        }
+    matrix = np.zeros((new, old))
+    for offset, weight in taps.items():
+        np.add.at(matrix, (np.arange(new), np.clip(first + offset, 0, old - 1)), weight)
+    return matrix
+
+
+def resize_image(im: NDArray[Any], new_dims: Sequence[int], interp_order: int = 1) -> Image:
+    """An (H, W, K) array resized to new_dims (H', W'), its range kept: nearest (0), linear (1) or cubic (3)."""
+    if im.ndim != 3:
+        raise ValueError(f"an image has the shape (H, W, K), got {im.shape}")
+    if interp_order not in (0, 1, 3):
+        raise ValueError(f"interp_order must be 0, 1 or 3, got {interp_order}")
+    height, width = (int(d) for d in new_dims)
+    rows = _weights(im.shape[0], height, interp_order)
+    columns = _weights(im.shape[1], width, interp_order)
+    out = np.einsum("ah,hwk->awk", rows, im, optimize=True)
+    result: Image = np.einsum("bw,awk->abk", columns, out, optimize=True).astype(np.float32)
+    return result
+
+
+def oversample(images: Iterable[NDArray[Any]], crop_dims: Sequence[int]) -> Image:
+    """Ten crops (crop_dims: height, width) of each (H, W, K) image: (10 N, h, w, K).
+
+    In order: the corners, top left, top right, bottom left, bottom right, the centre, and the five mirrored.
+    """
+    images = list(images)
+    h, w = (int(d) for d in crop_dims)
+    height, width, channels = images[0].shape
+    if h > height or w > width:
+        raise ValueError(f"crops of {h} x {w} do not fit into an image of {height} x {width}")
+    corners = [(top, left) for top in (0, height - h) for left in (0, width - w)]
+    corners.append((int(height / 2 - h / 2), int(width / 2 - w / 2)))
+    crops = np.empty((10 * len(images), h, w, channels), np.float32)
+    for n, image in enumerate(images):
+        for i, (top, left) in enumerate(corners):
+            crops[10 * n + i] = image[top : top + h, left : left + w]
+        crops[10 * n + 5 : 10 * n + 10] = crops[10 * n : 10 * n + 5, :, ::-1]
+    return crops
+
+
+class Transformer:
+    """From images to inputs of a net and back: resize, transpose, swap channels, raw scale, mean, input scale.
+
+    inputs: shape of each input by name. Steps that are not set are left out.
+    """
+
+    def __init__(self, inputs: Mapping[str, Sequence[int]]) -> None:
+        self.inputs: dict[str, tuple[int, ...]] = {name: tuple(shape) for name, shape in inputs.items()}
+        self.transpose: dict[str, Sequence[int]] = {}
+        self.channel_swap: dict[str, Sequence[int]] = {}
+        self.raw_scale: dict[str, float] = {}
+        self.mean: dict[str, NDArray[Any]] = {}
+        self.input_scale: dict[str, float] = {}
+
+    def _check(self, in_: str) -> tuple[int, ...]:
+        if in_ not in self.inputs:
+            raise ValueError(f"{in_} is not one of the net inputs: {list(self.inputs)}")
+        return self.inputs[in_]
+
+    def preprocess(self, in_: str, data: NDArray[Any]) -> Image:
+        """An (H, W, K) image as the net's input wants it: (K, H', W')."""
+        dims = self._check(in_)[2:]
+        out: NDArray[Any] = np.asarray(data).astype(np.float32, copy=False)
+        if out.shape[: len(dims)] != dims:
+            out = resize_image(out, dims)
+        if in_ in self.transpose:
+            out = out.transpose(self.transpose[in_])
+        if in_ in self.channel_swap:
+            out = out[list(self.channel_swap[in_])]
+        if in_ in self.raw_scale:
+            out = out * np.float32(self.raw_scale[in_])
+        if in_ in self.mean:
+            out = out - self.mean[in_]
+        if in_ in self.input_scale:
+            out = out * np.float32(self.input_scale[in_])
+        return out.astype(np.float32, copy=False)
+
+    def deprocess(self, in_: str, data: NDArray[Any]) -> Image:
+        """The image that preprocess made an input of, in the input's size."""
+        self._check(in_)
+        out = np.array(data, np.float32).squeeze()
+        if out.ndim == 2 and in_ in self.transpose:
+            out = out[None]
+        if in_ in self.input_scale:
+            out = out / np.float32(self.input_scale[in_])
+        if in_ in self.mean:
+            out = out + self.mean[in_]
+        if in_ in self.raw_scale:
+            out = out / np.float32(self.raw_scale[in_])
+        if in_ in self.channel_swap:
+            out = out[np.argsort(self.channel_swap[in_])]
+        if in_ in self.transpose:
+            out = out.transpose(np.argsort(self.transpose[in_]))
+        return out.astype(np.float32, copy=False)
+
+    def set_transpose(self, in_: str, order: Sequence[int]) -> None:
+        """The order of axes: (2, 0, 1) makes (H, W, K) into (K, H, W)."""
+        if len(order) != len(self._check(in_)) - 1:
+            raise ValueError("Transpose order needs to have the same number of dimensions as the input.")
+        self.transpose[in_] = tuple(order)
+
+    def set_channel_swap(self, in_: str, order: Sequence[int]) -> None:
+        """The order of channels: (2, 1, 0) makes RGB into BGR."""
+        if len(order) != self._check(in_)[1]:
+            raise ValueError("Channel swap needs to have the same number of dimensions as the input channels.")
+        self.channel_swap[in_] = tuple(order)
+
+    def set_raw_scale(self, in_: str, scale: float) -> None:
+        """Multiply before the mean is subtracted: 255 for nets trained on bytes."""
+        self._check(in_)
+        self.raw_scale[in_] = scale
+
+    def set_mean(self, in_: str, mean: NDArray[Any]) -> None:
+        """Subtract a mean: one value for each channel, or an image (K, H, W), resized where its size differs."""
+        shape = self._check(in_)
+        mean = np.asarray(mean, np.float32)
+        if mean.ndim == 1:
+            if mean.shape[0] != shape[1]:
+                raise ValueError("Mean channels incompatible with input.")
+            mean = mean[:, None, None]
+        else:
+            if mean.ndim == 2:
+                mean = mean[None]
+            if mean.ndim != 3:
+                raise ValueError("Mean shape invalid")
+            if mean.shape[0] not in (1, shape[1]):
+                raise ValueError("Mean channels incompatible with input.")
+            if mean.shape[1:] != shape[2:]:
+                mean = resize_image(mean.transpose(1, 2, 0), shape[2:]).transpose(2, 0, 1)
+        self.mean[in_] = mean
+
+    def set_input_scale(self, in_: str, scale: float) -> None:
+        """Multiply after the mean is subtracted."""
+        self._check(in_)
+        self.input_scale[in_] = scale

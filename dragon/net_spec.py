@@ -1,0 +1,310 @@
+"""Nets written in Python: ``n = NetSpec(); n.conv = layers.Convolution(n.data, num_output=8); n.to_proto()``.
+
+`layers.TYPE(*bottoms, **settings)` makes a layer and returns its top (a tuple for `ntop` > 1, the layer itself for
+`ntop=0`); `params.TYPE.NAME` is a constant of the settings of a type, such as `params.Pooling.MAX`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from google.protobuf.message import Message
+
+from dragon.errors import PrototxtError, nearest
+from dragon.proto import dragon_pb2 as pb
+
+__all__ = ["Function", "Layers", "NetSpec", "Parameters", "Top", "layer_function", "layers", "params", "to_proto"]
+
+_Layers = OrderedDict["Function", pb.LayerParameter]
+_Names = dict[Any, str]
+
+# Types whose settings stand in a message of another name; the first that knows all the settings given is taken.
+_SETTINGS = {
+    "Deconvolution": ["convolution_param"],
+    "Im2col": ["convolution_param"],
+    "BN": ["batch_norm_param", "bn_param"],
+    "RNN": ["recurrent_param"],
+    "LSTM": ["recurrent_param"],
+    "SoftmaxWithLoss": ["softmax_param", "loss_param"],
+    "SigmoidCrossEntropyLoss": ["loss_param"],
+}
+
+
+@cache
+def _settings_of(type_name: str) -> tuple[str, ...]:
+    """Names of the LayerParameter fields that may hold the settings of a layer type."""
+    own = [
+        field.name
+        for field in pb.LayerParameter.DESCRIPTOR.fields
+        if field.name.endswith("_param")
+        and field.message_type is not None
+        and field.message_type.name == f"{type_name}Parameter"
+    ]
+    return tuple(_SETTINGS.get(type_name, own))
+
+
+def _known(field: str) -> Mapping[str, Any]:
+    """Fields of the message that a field of LayerParameter holds, by name."""
+    inner = pb.LayerParameter.DESCRIPTOR.fields_by_name[field].message_type
+    return inner.fields_by_name if inner is not None else {}
+
+
+def assign(message: Message, name: str, value: Any, where: str = "") -> None:
+    """Set a field from Python values: a dict for a message, a list (or one value) for a repeated field.
+
+    PrototxtError for an unknown field or a value of the wrong kind.
+    """
+    fields = message.DESCRIPTOR.fields_by_name
+    if name not in fields:
+        raise PrototxtError(f'{where}{message.DESCRIPTOR.name} has no field "{name}"{nearest(name, fields)}')
+    field = fields[name]
+    try:
+        if field.is_repeated:
+            items = (
+                list(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes, dict)) else [value]
+            )
+            target = getattr(message, name)
+            for item in items:
+                if isinstance(item, dict):
+                    element = target.add()
+                    for key, inner in item.items():
+                        assign(element, key, inner, where)
+                else:
+                    target.append(_plain(item))
+        elif isinstance(value, dict):
+            target = getattr(message, name)
+            target.SetInParent()
+            for key, inner in value.items():
+                assign(target, key, inner, where)
+        elif isinstance(value, Message):
+            getattr(message, name).CopyFrom(value)
+        else:
+            setattr(message, name, _plain(value))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise PrototxtError(f"{where}{name}: {value!r} does not fit ({error})") from None
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers as Python's, which messages accept."""
+    return value.item() if hasattr(value, "item") and not isinstance(value, Message) else value
+
+
+class Top:
+    """Output `n` of a layer."""
+
+    def __init__(self, fn: Function, n: int) -> None:
+        self.fn = fn
+        self.n = n
+
+    def to_proto(self) -> pb.NetParameter:
+        """The net that computes this top, with automatic names."""
+        return to_proto(self)
+
+    def _to_proto(self, layers: _Layers, names: _Names, autonames: Counter[str]) -> None:
+        self.fn._to_proto(layers, names, autonames)
+
+    def _update(self, params: dict[str, Any]) -> None:
+        self.fn._update(params)
+
+
+class Function:
+    """A layer: its type, its bottoms and its settings; `tops` are its outputs."""
+
+    def __init__(self, type_name: str, inputs: Iterable[Any], params: dict[str, Any]) -> None:
+        self.type_name = type_name
+        self.inputs: tuple[Top, ...] = tuple(inputs)
+        for i, top in enumerate(self.inputs):
+            if not isinstance(top, Top):
+                raise TypeError(f"{type_name} input {i} is not a Top (type is {type(top)})")
+        self.params = dict(params)
+        self.given_name: str | None = self.params.pop("name", None)
+        self.ntop: int = self.params.pop("ntop", 1)
+        self.in_place: bool = self.params.pop("in_place", False)
+        if self.in_place and (len(self.inputs) != 1 or self.ntop != 1):
+            raise PrototxtError(f"{type_name}: in_place needs one bottom and one top")
+        self.tops = tuple(Top(self, n) for n in range(self.ntop))
+
+    def _update(self, params: dict[str, Any]) -> None:
+        self.params.update(params)
+
+    def _name(self, names: _Names, autonames: Counter[str]) -> str:
+        """The layer's name: given, else that of its first named top, else TYPE and a number."""
+        if self.given_name:
+            return self.given_name
+        if self not in names:
+            names[self] = self._top_name(self.tops[0], names, autonames) if self.tops else self._auto(names, autonames)
+        return names[self]
+
+    def _top_name(self, top: Top, names: _Names, autonames: Counter[str]) -> str:
+        if top not in names:
+            names[top] = self._auto(names, autonames)
+        return names[top]
+
+    def _auto(self, names: _Names, autonames: Counter[str]) -> str:
+        taken = set(names.values())
+        while True:
+            autonames[self.type_name] += 1
+            name = f"{self.type_name}{autonames[self.type_name]}"
+            if name not in taken:
+                return name
+
+    def _to_proto(self, layers: _Layers, names: _Names, autonames: Counter[str]) -> None:
+        for fn in self._order(layers):
+            layers[fn] = fn._layer(layers, names, autonames)
+
+    def _order(self, done: _Layers) -> list[Function]:
+        """This layer and those below that are not done, bottoms first; without recursion, nets may be deep."""
+        order: list[Function] = []
+        seen: set[Function] = set(done)
+        stack: list[tuple[Function, int]] = [(self, 0)] if self not in seen else []
+        seen.add(self)
+        while stack:
+            fn, i = stack.pop()
+            if i == len(fn.inputs):
+                order.append(fn)
+                continue
+            stack.append((fn, i + 1))
+            below = fn.inputs[i].fn
+            if below not in seen:
+                seen.add(below)
+                stack.append((below, 0))
+        return order
+
+    def _layer(self, layers: _Layers, names: _Names, autonames: Counter[str]) -> pb.LayerParameter:
+        layer = pb.LayerParameter(type=self.type_name)
+        for top in self.inputs:
+            layer.bottom.append(layers[top.fn].top[top.n])
+        if self.in_place:
+            layer.top.extend(layer.bottom)
+        else:
+            layer.top.extend(self._top_name(top, names, autonames) for top in self.tops)
+        layer.name = self._name(names, autonames)
+        self._assign_settings(layer)
+        return layer
+
+    def _assign_settings(self, layer: pb.LayerParameter) -> None:
+        where = f'layer "{layer.name}" ({self.type_name}): '
+        fields = pb.LayerParameter.DESCRIPTOR.fields_by_name
+        own = {k: v for k, v in self.params.items() if not (k.endswith("param") and k in fields)}
+        candidates = _settings_of(self.type_name)
+
+        best = max(candidates, key=lambda c: sum(k in _known(c) for k in own), default=None)
+        known_here = _known(best) if best is not None else {}
+        for key, value in self.params.items():
+            if key not in own:
+                assign(layer, key, value, where)
+            elif best is not None and key in known_here:
+                assign(getattr(layer, best), key, value, where)
+            elif key in fields:
+                assign(layer, key, value, where)
+            else:
+                raise PrototxtError(f'{where}unknown setting "{key}"{nearest(key, [*known_here, *fields])}')
+
+
+class NetSpec:
+    """A net under construction: what is assigned to an attribute or an item gets that name."""
+
+    tops: OrderedDict[str, Any]
+
+    def __init__(self) -> None:
+        super().__setattr__("tops", OrderedDict())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self.tops[name] = value
+
+    def __getattr__(self, name: str) -> Any:
+        tops = self.__dict__.get("tops", {})
+        if name not in tops:
+            raise AttributeError(f'the NetSpec has no top "{name}"{nearest(name, tops)}')
+        return tops[name]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.tops[key] = value
+
+    def __getitem__(self, key: str) -> Any:
+        return self.tops[key]
+
+    def __delitem__(self, key: str) -> None:
+        del self.tops[key]
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.tops
+
+    def keys(self) -> list[str]:
+        return list(self.tops)
+
+    def vals(self) -> list[Any]:
+        return list(self.tops.values())
+
+    def update(self, name: str, params: dict[str, Any]) -> None:
+        """Change settings of the layer that made top `name`."""
+        self.tops[name]._update(params)
+
+    def to_proto(self) -> pb.NetParameter:
+        """The net of all tops, in the order in which they were named, bottoms first."""
+        names: _Names = {top: name for name, top in self.tops.items()}
+        return _net(self.tops.values(), names)
+
+
+def to_proto(*tops: Top | Function) -> pb.NetParameter:
+    """The net that computes the tops; layers get automatic names."""
+    return _net(tops, {})
+
+
+def _net(tops: Iterable[Any], names: _Names) -> pb.NetParameter:
+    autonames: Counter[str] = Counter()
+    made: _Layers = OrderedDict()
+    for top in tops:
+        if not isinstance(top, (Top, Function)):
+            raise TypeError(f"a net is made of tops, got {type(top)}")
+        top._to_proto(made, names, autonames)
+    return pb.NetParameter(layer=made.values())
+
+
+def layer_function(type_name: str) -> Callable[..., Any]:
+    """The function that makes layers of a type."""
+
+    def make(*bottoms: Top, **settings: Any) -> Any:
+        fn = Function(type_name, bottoms, settings)
+        if fn.ntop == 0:
+            return fn
+        return fn.tops[0] if fn.ntop == 1 else fn.tops
+
+    make.__name__ = make.__qualname__ = type_name
+    return make
+
+
+class Layers:
+    """`layers.TYPE` makes layers of any type, known here or not."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return layer_function(name)
+
+
+class _Constants:
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        message = getattr(pb, f"{self._name}Parameter", None)
+        if message is None:
+            raise AttributeError(f"there is no {self._name}Parameter")
+        return getattr(message, name)
+
+
+class Parameters:
+    """`params.TYPE.NAME` is a constant of TYPEParameter."""
+
+    def __getattr__(self, name: str) -> _Constants:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return _Constants(name)
+
+
+layers = Layers()
+params = Parameters()
