@@ -1,0 +1,126 @@
+// What surrounds the matrix products of a convolution over two spatial axes, and depthwise convolution whole.
+// x is (N, C, H, W), columns (N, C * KH * KW, OH * OW).
+#include "common.cuh"
+
+
+#define WINDOW                                                                                                  \
+    int height, int width, int out_h, int out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, \
+        int pad_w, int dilation_h, int dilation_w
+
+// count: elements of columns.
+KERNEL im2col(const real* x, real* columns, index count, WINDOW) {
+    GRID_LOOP(i, count) {
+        int ow = i % out_w, oh = i / out_w % out_h;
+        index row = i / out_w / out_h;  // (n * C + c) * KH * KW + kernel position
+        int kw = row % kernel_w, kh = row / kernel_w % kernel_h;
+        index plane = row / kernel_w / kernel_h;
+        int h = oh * stride_h - pad_h + kh * dilation_h, w = ow * stride_w - pad_w + kw * dilation_w;
+        bool inside = h >= 0 && h < height && w >= 0 && w < width;
+        columns[i] = inside ? x[((size_t)plane * height + h) * width + w] : 0;
+    }
+}
+
+// The transpose: each element of x gathers the columns it went to. count: elements of x. bias (channels) or null.
+KERNEL col2im(const real* columns, const real* bias, real* x, index count, int channels, WINDOW) {
+    GRID_LOOP(i, count) {
+        int w = i % width, h = i / width % height;
+        index plane = i / width / height;
+        real sum = bias ? bias[plane % channels] : 0;
+        for (int kh = 0; kh < kernel_h; ++kh) {
+            int above = h + pad_h - kh * dilation_h;
+            if (above < 0 || above % stride_h || above / stride_h >= out_h) continue;
+            for (int kw = 0; kw < kernel_w; ++kw) {
+                int left = w + pad_w - kw * dilation_w;
+                if (left < 0 || left % stride_w || left / stride_w >= out_w) continue;
+                size_t row = ((size_t)plane * kernel_h + kh) * kernel_w + kw;
+                sum += columns[(row * out_h + above / stride_h) * out_w + left / stride_w];
+            }
+        }
+        x[i] = sum;
+    }
+}
+
+// y (count = N * C * S elements) += bias (C); with N * C rows of S = 1 it serves inner products.
+KERNEL add_bias(real* y, const real* bias, index count, index channels, index spatial, int vectors) {
+    if (vectors) {
+        GRID_LOOP(i, count / LANES) {
+            Vector value = load(y + (size_t)i * LANES);
+            real b = bias[i * LANES / spatial % channels];
+#pragma unroll
+            for (int k = 0; k < LANES; ++k) value.v[k] += b;
+            store(y + (size_t)i * LANES, value);
+        }
+    } else {
+        GRID_LOOP(i, count) y[i] += bias[i / spatial % channels];
+    }
+}
+
+// total += sum over n of parts (n, count), in order: weight gradients of single images into one.
+KERNEL add_parts(const real* parts, real* total, index count, index n) {
+    GRID_LOOP(i, count) {
+        real sum = 0;
+        for (index k = 0; k < n; ++k) sum += parts[(size_t)k * count + i];
+        total[i] += sum;
+    }
+}
+
+// -- as many groups as channels: weight (C, 1, KH, KW) --------------------------------------------------------
+
+KERNEL depthwise_forward(const real* x, const real* weight, const real* bias, real* y, index count, int channels,
+                         WINDOW) {
+    GRID_LOOP(i, count) {
+        int ow = i % out_w, oh = i / out_w % out_h;
+        index plane = i / out_w / out_h;
+        int c = plane % channels;
+        const real* image = x + (size_t)plane * height * width;
+        const real* kernel = weight + c * kernel_h * kernel_w;
+        real sum = bias ? bias[c] : 0;
+        for (int kh = 0; kh < kernel_h; ++kh) {
+            int h = oh * stride_h - pad_h + kh * dilation_h;
+            if (h < 0 || h >= height) continue;
+            for (int kw = 0; kw < kernel_w; ++kw) {
+                int w = ow * stride_w - pad_w + kw * dilation_w;
+                if (w >= 0 && w < width) sum += image[h * width + w] * kernel[kh * kernel_w + kw];
+            }
+        }
+        y[i] = sum;
+    }
+}
+
+KERNEL depthwise_backward_data(const real* dy, const real* weight, real* dx, index count, int channels, WINDOW) {
+    GRID_LOOP(i, count) {
+        int w = i % width, h = i / width % height;
+        index plane = i / width / height;
+        const real* image = dy + (size_t)plane * out_h * out_w;
+        const real* kernel = weight + (int)(plane % channels) * kernel_h * kernel_w;
+        real sum = 0;
+        for (int kh = 0; kh < kernel_h; ++kh) {
+            int above = h + pad_h - kh * dilation_h;
+            if (above < 0 || above % stride_h || above / stride_h >= out_h) continue;
+            for (int kw = 0; kw < kernel_w; ++kw) {
+                int left = w + pad_w - kw * dilation_w;
+                if (left < 0 || left % stride_w || left / stride_w >= out_w) continue;
+                sum += image[above / stride_h * out_w + left / stride_w] * kernel[kh * kernel_w + kw];
+            }
+        }
+        dx[i] = sum;
+    }
+}
+
+// A block for each weight: dweight (C, KH, KW) += sum over images and positions.
+KERNEL depthwise_backward_weight(const real* x, const real* dy, real* dweight, index n, int channels, WINDOW) {
+    __shared__ real room[THREADS / WARP];
+    int kw = blockIdx.x % kernel_w, kh = blockIdx.x / kernel_w % kernel_h;
+    int c = blockIdx.x / kernel_w / kernel_h;
+    index positions = (index)out_h * out_w;
+    real sum = 0;
+    for (index i = threadIdx.x; i < n * positions; i += THREADS) {
+        index image = i / positions * channels + c;
+        int ow = i % out_w, oh = i % positions / out_w;
+        int h = oh * stride_h - pad_h + kh * dilation_h, w = ow * stride_w - pad_w + kw * dilation_w;
+        if (h >= 0 && h < height && w >= 0 && w < width)
+            sum += x[((size_t)image * height + h) * width + w] * dy[(size_t)image * positions + i % positions];
+    }
+    sum = block_sum(sum, room);
+    if (threadIdx.x == 0) dweight[blockIdx.x] += sum;
+}

@@ -1,0 +1,84 @@
+// Layers that work on each element by itself. One line makes a family: its name, y as a function of x, and dx as a
+// function of x, y and dy; a, b and c are the layer's settings. Outputs may be inputs.
+#include "common.cuh"
+
+#define FAMILY(name, Y, DX)                                                                                     \
+    static __device__ __forceinline__ real name##_y(real x, real a, real b, real c) { return Y; }               \
+    static __device__ __forceinline__ real name##_dx(real x, real y, real dy, real a, real b, real c) { return DX; } \
+    KERNEL name##_forward(const real* x, real* out, index count, int vectors, real a, real b, real c) {         \
+        if (vectors) {                                                                                          \
+            GRID_LOOP(i, count / LANES) {                                                                       \
+                Vector value = load(x + (size_t)i * LANES);                                                     \
+                for (int k = 0; k < LANES; ++k) value.v[k] = name##_y(value.v[k], a, b, c);                     \
+                store(out + (size_t)i * LANES, value);                                                          \
+            }                                                                                                   \
+        } else {                                                                                                \
+            GRID_LOOP(i, count) out[i] = name##_y(x[i], a, b, c);                                               \
+        }                                                                                                       \
+    }                                                                                                           \
+    KERNEL name##_backward(const real* x, const real* y, const real* dy, real* out, index count, int vectors,   \
+                           real a, real b, real c) {                                                            \
+        if (vectors) {                                                                                          \
+            GRID_LOOP(i, count / LANES) {                                                                       \
+                size_t at = (size_t)i * LANES;                                                                  \
+                Vector in = load(x + at), made = load(y + at), value = load(dy + at);                           \
+                for (int k = 0; k < LANES; ++k)                                                                 \
+                    value.v[k] = name##_dx(in.v[k], made.v[k], value.v[k], a, b, c);                            \
+                store(out + at, value);                                                                         \
+            }                                                                                                   \
+        } else {                                                                                                \
+            GRID_LOOP(i, count) out[i] = name##_dx(x[i], y[i], dy[i], a, b, c);                                 \
+        }                                                                                                       \
+    }
+
+static __device__ __forceinline__ real logistic(real x) { return (real)0.5 * tanh((real)0.5 * x) + (real)0.5; }
+static __device__ __forceinline__ real swish_dx_of(real y, real gate, real beta) { return beta * y + gate * (1 - beta * y); }
+static __device__ __forceinline__ real power_of(real x, real power) { return power == 1 ? x : pow(x, power); }
+
+FAMILY(relu, x > 0 ? x : a * x, x > 0 ? dy : a * dy)
+FAMILY(sigmoid, logistic(x), dy * y * (1 - y))
+FAMILY(tanh, tanh(x), dy * (1 - y * y))
+FAMILY(absval, x < 0 ? -x : x, x > 0 ? dy : (x < 0 ? -dy : 0))
+FAMILY(bnll, (x > 0 ? x : 0) + log1p(exp(x > 0 ? -x : x)), -dy * expm1(-y))
+FAMILY(clip, x < a ? a : (x > b ? b : x), x >= a && x <= b ? dy : 0)
+FAMILY(elu, x > 0 ? x : a * expm1(x), x > 0 ? dy : dy * (y + a))
+FAMILY(exponential, exp(a * x + b), dy * y * a)
+FAMILY(logarithm, c * log(a * x + b), dy * c * a / (a * x + b))
+FAMILY(power, power_of(a * x + b, c), c * a == 0 ? 0 : dy * c * a * (c == 1 ? 1 : power_of(a * x + b, c - 1)))
+FAMILY(swish, x * logistic(a * x), dy * swish_dx_of(y, logistic(a * x), a))
+FAMILY(threshold, x > a ? 1 : 0, 0)
+FAMILY(scaled, a * x, a * dy)
+
+// out = a x + b y (Eltwise SUM, the sums of Split); out may be x or y.
+KERNEL weighted_sum(const real* x, const real* y, real* out, index count, int vectors, real a, real b) {
+    if (vectors) {
+        GRID_LOOP(i, count / LANES) {
+            Vector first = load(x + (size_t)i * LANES), second = load(y + (size_t)i * LANES);
+#pragma unroll
+            for (int k = 0; k < LANES; ++k) first.v[k] = a * first.v[k] + b * second.v[k];
+            store(out + (size_t)i * LANES, first);
+        }
+    } else {
+        GRID_LOOP(i, count) out[i] = a * x[i] + b * y[i];
+    }
+}
+
+// PReLU over (N, C, S): y = x above 0, slope x below; `slopes` is C, or 1 where they share one. copy: keeps x.
+KERNEL prelu_forward(const real* x, const real* slope, real* y, real* copy, index count, index slopes, index spatial) {
+    GRID_LOOP(i, count) {
+        real value = x[i];
+        if (copy) copy[i] = value;
+        y[i] = value > 0 ? value : value * slope[i / spatial % slopes];
+    }
+}
+
+// dx = dy above 0, slope dy below; below = dy x where x <= 0, whose sums are the slopes' gradients. dx may be dy or
+// null.
+KERNEL prelu_backward(const real* x, const real* dy, const real* slope, real* dx, real* below, index count,
+                      index slopes, index spatial) {
+    GRID_LOOP(i, count) {
+        real value = x[i], diff = dy[i];
+        below[i] = value > 0 ? 0 : diff * value;
+        if (dx) dx[i] = value > 0 ? diff : diff * slope[i / spatial % slopes];
+    }
+}

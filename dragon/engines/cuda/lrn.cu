@@ -1,0 +1,67 @@
+// Local response normalisation of (N, C, H, W): y = x / (k + alpha / n * sum of x^2 nearby) ^ beta.
+// A "near" sum runs over `reach` channels to both sides, or over the square of `reach` pixels to all sides.
+#include "common.cuh"
+
+// The base (what is raised to -beta) for one element; across 0: within the channel.
+static __device__ __forceinline__ real near_squares(const real* x, index i, int across, int channels, int height,
+                                                    int width, int reach) {
+    real sum = 0;
+    if (across) {
+        index spatial = (index)height * width;
+        int c = i / spatial % channels, first = max(c - reach, 0), last = min(c + reach, channels - 1);
+        const real* column = x + (size_t)(i / spatial / channels) * channels * spatial + i % spatial;
+        for (int k = first; k <= last; ++k) {
+            real value = column[(size_t)k * spatial];
+            sum += value * value;
+        }
+        return sum;
+    }
+    int w = i % width, h = i / width % height;
+    const real* plane = x + (i - h * width - w);
+    for (int a = max(h - reach, 0); a <= min(h + reach, height - 1); ++a)
+        for (int b = max(w - reach, 0); b <= min(w + reach, width - 1); ++b) {
+            real value = plane[a * width + b];
+            sum += value * value;
+        }
+    return sum;
+}
+
+static __device__ __forceinline__ real near_sum(const real* x, index i, int across, int channels, int height,
+                                                int width, int reach) {
+    real sum = 0;
+    if (across) {
+        index spatial = (index)height * width;
+        int c = i / spatial % channels, first = max(c - reach, 0), last = min(c + reach, channels - 1);
+        const real* column = x + (size_t)(i / spatial / channels) * channels * spatial + i % spatial;
+        for (int k = first; k <= last; ++k) sum += column[(size_t)k * spatial];
+        return sum;
+    }
+    int w = i % width, h = i / width % height;
+    const real* plane = x + (i - h * width - w);
+    for (int a = max(h - reach, 0); a <= min(h + reach, height - 1); ++a)
+        for (int b = max(w - reach, 0); b <= min(w + reach, width - 1); ++b) sum += plane[a * width + b];
+    return sum;
+}
+
+// base keeps k + scale * (sum of squares nearby) for backward.
+KERNEL lrn_forward(const real* x, real* y, real* base, index count, int across, int channels, int height, int width,
+                   int reach, real k, real scale, real beta) {
+    GRID_LOOP(i, count) {
+        real b = k + scale * near_squares(x, i, across, channels, height, width, reach);
+        base[i] = b;
+        y[i] = x[i] * pow(b, -beta);
+    }
+}
+
+// ratio = dy x base^(-beta - 1), whose near sums lrn_backward takes.
+KERNEL lrn_ratio(const real* x, const real* dy, const real* base, real* ratio, index count, real beta) {
+    GRID_LOOP(i, count) ratio[i] = dy[i] * x[i] * pow(base[i], -beta) / base[i];
+}
+
+KERNEL lrn_backward(const real* x, const real* dy, const real* base, const real* ratio, real* dx, index count,
+                    int across, int channels, int height, int width, int reach, real scale, real beta) {
+    GRID_LOOP(i, count) {
+        real sum = near_sum(ratio, i, across, channels, height, width, reach);
+        dx[i] = dy[i] * pow(base[i], -beta) - 2 * beta * scale * x[i] * sum;
+    }
+}

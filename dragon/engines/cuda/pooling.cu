@@ -1,0 +1,87 @@
+// Pooling of (planes, H, W) into (planes, OH, OW). Backward gathers: each input element asks the windows over it.
+#include "common.cuh"
+
+// mask: the index of each window's first maximum in its plane; top_mask, unless null, the same as numbers.
+KERNEL max_forward(const real* x, real* y, int* mask, real* top_mask, index count, int height, int width, int out_h,
+                   int out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w) {
+    GRID_LOOP(i, count) {
+        int column = i % out_w, row = i / out_w % out_h;
+        const real* plane = x + (size_t)(i / out_w / out_h) * height * width;
+        int top = row * stride_h - pad_h, left = column * stride_w - pad_w;
+        int bottom = min(top + kernel_h, height), right = min(left + kernel_w, width);
+        top = max(top, 0);
+        left = max(left, 0);
+        int best = top * width + left;
+        real value = plane[best];
+        for (int h = top; h < bottom; ++h)
+            for (int w = left; w < right; ++w)
+                if (plane[h * width + w] > value) {
+                    best = h * width + w;
+                    value = plane[best];
+                }
+        y[i] = value;
+        mask[i] = best;
+        if (top_mask) top_mask[i] = (real)best;
+    }
+}
+
+// First and one past the last output position whose window holds input position `at`.
+static __device__ __forceinline__ int first_window(int at, int kernel, int stride, int pad) {
+    int low = at + pad - kernel;
+    return low < 0 ? 0 : low / stride + 1;
+}
+
+static __device__ __forceinline__ int end_window(int at, int stride, int pad, int out) {
+    return min((at + pad) / stride + 1, out);
+}
+
+KERNEL max_backward(const real* dy, const int* mask, real* dx, index count, int height, int width, int out_h,
+                    int out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w) {
+    GRID_LOOP(i, count) {
+        int w = i % width, h = i / width % height, self = h * width + w;
+        size_t plane = (size_t)(i / width / height) * out_h * out_w;
+        int h_end = end_window(h, stride_h, pad_h, out_h), w_end = end_window(w, stride_w, pad_w, out_w);
+        real sum = 0;
+        for (int oh = first_window(h, kernel_h, stride_h, pad_h); oh < h_end; ++oh)
+            for (int ow = first_window(w, kernel_w, stride_w, pad_w); ow < w_end; ++ow) {
+                size_t o = plane + oh * out_w + ow;
+                if (mask[o] == self) sum += dy[o];
+            }
+        dx[i] = sum;
+    }
+}
+
+// Elements of a window on the image and its padding: what an average divides by.
+static __device__ __forceinline__ int extent(int position, int kernel, int stride, int pad, int size) {
+    int start = position * stride - pad;
+    return min(start + kernel, size + pad) - start;
+}
+
+KERNEL average_forward(const real* x, real* y, index count, int height, int width, int out_h, int out_w, int kernel_h,
+                       int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w) {
+    GRID_LOOP(i, count) {
+        int column = i % out_w, row = i / out_w % out_h;
+        const real* plane = x + (size_t)(i / out_w / out_h) * height * width;
+        int top = row * stride_h - pad_h, left = column * stride_w - pad_w;
+        int bottom = min(top + kernel_h, height), right = min(left + kernel_w, width);
+        real sum = 0;
+        for (int h = max(top, 0); h < bottom; ++h)
+            for (int w = max(left, 0); w < right; ++w) sum += plane[h * width + w];
+        y[i] = sum / (extent(row, kernel_h, stride_h, pad_h, height) * extent(column, kernel_w, stride_w, pad_w, width));
+    }
+}
+
+KERNEL average_backward(const real* dy, real* dx, index count, int height, int width, int out_h, int out_w,
+                        int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w) {
+    GRID_LOOP(i, count) {
+        int w = i % width, h = i / width % height;
+        size_t plane = (size_t)(i / width / height) * out_h * out_w;
+        int h_end = end_window(h, stride_h, pad_h, out_h), w_end = end_window(w, stride_w, pad_w, out_w);
+        real sum = 0;
+        for (int oh = first_window(h, kernel_h, stride_h, pad_h); oh < h_end; ++oh)
+            for (int ow = first_window(w, kernel_w, stride_w, pad_w); ow < w_end; ++ow)
+                sum += dy[plane + oh * out_w + ow] /
+                       (extent(oh, kernel_h, stride_h, pad_h, height) * extent(ow, kernel_w, stride_w, pad_w, width));
+        dx[i] = sum;
+    }
+}

@@ -1,0 +1,100 @@
+// One launch updates all learned blobs. A table has an entry for each blob, a chunk names a blob and where in it a
+// block begins. What changes from step to step (the rate) lies in device memory, so a captured graph stays right.
+#include "common.cuh"
+
+struct Entry {  // as the launcher packs it: eight 8-byte words
+    real* w;
+    real* g;
+    real* h1;
+    real* h2;
+    unsigned long long count;
+    double lr_mult, decay;
+    double unused;
+};
+
+struct Chunk {
+    unsigned int entry, start;
+};
+
+#define CHUNK 4096  // elements a block works on
+
+// step[0]: rate; step[1]: rate times Adam's bias correction; step[2]: factor of clip_gradients, written here.
+#define L1 1
+
+// squares[block] = sum of g^2 over a chunk.
+KERNEL gradient_squares(const Entry* entries, const Chunk* chunks, double* squares) {
+    __shared__ double room[THREADS];
+    Chunk chunk = chunks[blockIdx.x];
+    const Entry e = entries[chunk.entry];
+    index stop = e.count < chunk.start + CHUNK ? (index)e.count : chunk.start + CHUNK;
+    double sum = 0;
+    for (index i = chunk.start + threadIdx.x; i < stop; i += THREADS) sum += (double)e.g[i] * e.g[i];
+    room[threadIdx.x] = sum;
+    __syncthreads();
+    for (int half = THREADS / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half) room[threadIdx.x] += room[threadIdx.x + half];
+        __syncthreads();
+    }
+    if (threadIdx.x == 0) squares[blockIdx.x] = room[0];
+}
+
+// One block: step[2] = limit / norm where the norm exceeds the limit, else 1.
+KERNEL clip_factor(const double* squares, double* step, index chunks, double limit) {
+    __shared__ double room[THREADS];
+    double sum = 0;
+    for (index i = threadIdx.x; i < chunks; i += THREADS) sum += squares[i];
+    room[threadIdx.x] = sum;
+    __syncthreads();
+    for (int half = THREADS / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half) room[threadIdx.x] += room[threadIdx.x + half];
+        __syncthreads();
+    }
+    if (threadIdx.x == 0) {
+        double norm = sqrt(room[0]);
+        step[2] = norm > limit ? limit / norm : 1;
+    }
+}
+
+KERNEL clear_gradients(const Entry* entries, const Chunk* chunks) {
+    Chunk chunk = chunks[blockIdx.x];
+    const Entry e = entries[chunk.entry];
+    index stop = e.count < chunk.start + CHUNK ? (index)e.count : chunk.start + CHUNK;
+    for (index i = chunk.start + threadIdx.x; i < stop; i += THREADS) e.g[i] = 0;
+}
+
+// RULE(name, body): body turns the regularised gradient g into the step, with history h1 and h2. g keeps the step.
+// p and q are decays, cp and cq what they leave of 1.
+#define RULE(name, BODY)                                                                                         \
+    static __device__ __forceinline__ real name##_step(real g, real w, real& h1, real& h2, real rate,            \
+                                                       real corrected, real decay, real p, real cp, real q,      \
+                                                       real cq, real delta) {                                    \
+        BODY                                                                                                     \
+    }                                                                                                            \
+    KERNEL name##_update(const Entry* entries, const Chunk* chunks, const double* step, double grad_scale,       \
+                         int regularization, int decoupled, double p, double q, double delta) {                  \
+        Chunk chunk = chunks[blockIdx.x];                                                                        \
+        const Entry e = entries[chunk.entry];                                                                    \
+        if (e.lr_mult == 0) return;                                                                              \
+        index stop = e.count < chunk.start + CHUNK ? (index)e.count : chunk.start + CHUNK;                       \
+        real rate = (real)(step[0] * e.lr_mult), corrected = (real)(step[1] * e.lr_mult);                        \
+        real factor = (real)(step[2] * grad_scale), decay = (real)e.decay;                                       \
+        for (index i = chunk.start + threadIdx.x; i < stop; i += THREADS) {                                      \
+            real w = e.w[i], g = e.g[i] * factor, h1 = e.h1[i], h2 = e.h2 ? e.h2[i] : 0;                         \
+            if (!decoupled) g += decay * (regularization == L1 ? (real)((w > 0) - (w < 0)) : w);                 \
+            g = name##_step(g, w, h1, h2, rate, corrected, decoupled ? decay : 0, (real)p, (real)(1 - p),        \
+                            (real)q, (real)(1 - q), (real)delta);                                                \
+            e.g[i] = g;                                                                                          \
+            e.h1[i] = h1;                                                                                        \
+            if (e.h2) e.h2[i] = h2;                                                                              \
+            e.w[i] = w - g;                                                                                      \
+        }                                                                                                        \
+    }
+
+RULE(sgd, h1 = p * h1 + rate * g; return h1;)
+RULE(nesterov, real before = p * h1; h1 = before + rate * g; return (1 + p) * h1 - before;)
+RULE(adagrad, h1 += g * g; return rate * g / (sqrt(h1) + delta);)
+RULE(rmsprop, h1 = p * h1 + cp * g * g; return rate * g / (sqrt(h1) + delta);)
+RULE(adadelta, h1 = p * h1 + cp * g * g; g *= sqrt((h2 + delta) / (h1 + delta)); h2 = p * h2 + cp * g * g;
+     return rate * g;)
+RULE(adam, h1 = p * h1 + cp * g; h2 = q * h2 + cq * g * g;
+     return corrected * h1 / (sqrt(h2) + delta) + rate * decay * w;)

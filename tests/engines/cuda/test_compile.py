@@ -1,0 +1,38 @@
+"""Every kernel file compiles for the cards we know, without a warning. Needs no GPU and no driver."""
+
+from __future__ import annotations
+
+import pytest
+
+from dragon.engines.cuda import sources
+from tests.engines.cuda.nvrtc import Nvrtc, find
+
+ELF = b"\x7fELF"
+
+
+@pytest.fixture(scope="module")
+def nvrtc() -> Nvrtc:
+    path = find()
+    if path is None:
+        pytest.skip("the package nvidia-cuda-nvrtc is not installed: kernels were not compiled for a GPU")
+    return Nvrtc(path)
+
+
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("name", sources.names())
+def test_compiles_without_a_warning(nvrtc: Nvrtc, name: str, architecture: str) -> None:
+    for real in ("float", "double") if architecture == "sm_90" else ("float",):
+        options = [*sources.OPTIONS, f"-arch={architecture}", f"-DREAL={real}"]
+        code, log = nvrtc.compile(sources.source(name), f"{name}.cu", options)
+        assert code.startswith(ELF)
+        assert not log
+
+
+def test_the_log_shows_warnings(nvrtc: Nvrtc) -> None:
+    _, log = nvrtc.compile("__global__ void k() { int unused; }", "k.cu", ["-arch=sm_90"])
+    assert "unused" in log
+
+
+def test_an_error_is_reported_with_its_line(nvrtc: Nvrtc) -> None:
+    with pytest.raises(RuntimeError, match=r"k\.cu\(2\)"):
+        nvrtc.compile("\n__global__ void k() { missing(); }", "k.cu", ["-arch=sm_90"])
