@@ -1,7 +1,6 @@
 """Convolution over 1 to 3 (or any number of) spatial axes, with groups, strides, padding and dilation.
 
-Blobs: weight (num_output, C / group, *kernel), bias (num_output). DepthwiseConvolution is another name that forks use
-for a convolution with as many groups as channels.
+Blobs: weight (num_output, C / group, *kernel), bias (num_output).
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from dragon.layers._convolution import ConvolutionBase
 __all__ = ["Convolution"]
 
 
-@register("DepthwiseConvolution", "ConvolutionDepthwise")
+@register()
 class Convolution(ConvolutionBase):
     type = "Convolution"
 

@@ -1,4 +1,4 @@
-"""ReLU: y = max(x, 0) + negative_slope * min(x, 0)."""
+"""ReLU: y = max(x, 0) + negative_slope * min(x, 0); with `relu6` at most 6."""
 
 from __future__ import annotations
 
@@ -33,8 +33,18 @@ class ReLU(Neuron):
     def slope(self) -> float:
         return self.param.relu_param.negative_slope
 
+    @property
+    def cut(self) -> float | None:
+        """The largest value that passes, if there is one."""
+        return 6.0 if self.param.relu_param.relu6 else None
+
     def activate(self, x: Array, out: Array) -> None:
         relu(x, self.slope, out)
+        if self.cut is not None:
+            xp_of(out).minimum(out, self.cut, out=out)
 
     def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
+        blocked = None if self.cut is None else y >= self.cut
         relu_backward(x, dy, self.slope, out)
+        if blocked is not None:
+            out[blocked] = 0

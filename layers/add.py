@@ -1,0 +1,27 @@
+"""Add: the sum of the bottoms; extents of 1 in all but the first are repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import register
+from dragon.layers._pairwise import Pairwise, sum_to
+
+__all__ = ["Add"]
+
+
+@register()
+class Add(Pairwise):
+    type = "Add"
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        y = top[0].data
+        y[...] = bottom[0].data
+        for blob in bottom[1:]:
+            y += blob.data
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        for blob, wanted in zip(bottom, propagate_down, strict=True):
+            if wanted:
+                blob.diff[...] = sum_to(top[0].diff, blob.shape)

@@ -1,0 +1,27 @@
+"""HardSigmoid: y = clip(x / 6 + 1/2, 0, 1), the straight-lined sigmoid of MobileNetV3 (Howard et al. 2019)."""
+
+from __future__ import annotations
+
+from dragon.layer import register
+from dragon.neuron import Neuron
+from dragon.storage import Array
+from dragon.xp import xp_of
+
+__all__ = ["HardSigmoid", "hard_sigmoid"]
+
+
+def hard_sigmoid(x: Array) -> Array:
+    """clip(x / 6 + 1/2, 0, 1)."""
+    value: Array = xp_of(x).clip(x * x.dtype.type(1 / 6) + x.dtype.type(0.5), 0, 1)
+    return value
+
+
+@register()
+class HardSigmoid(Neuron):
+    type = "HardSigmoid"
+
+    def activate(self, x: Array, out: Array) -> None:
+        out[...] = hard_sigmoid(x)
+
+    def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
+        xp_of(dy).multiply(dy, ((y > 0) & (y < 1)) * dy.dtype.type(1 / 6), out=out)

@@ -1,0 +1,24 @@
+"""HardSwish: y = x clip(x / 6 + 1/2, 0, 1) (MobileNetV3, Howard et al. 2019)."""
+
+from __future__ import annotations
+
+from dragon.layer import register
+from dragon.layers.hard_sigmoid import hard_sigmoid
+from dragon.neuron import Neuron
+from dragon.storage import Array
+from dragon.xp import xp_of
+
+__all__ = ["HardSwish"]
+
+
+@register()
+class HardSwish(Neuron):
+    type = "HardSwish"
+    needs_input = True
+
+    def activate(self, x: Array, out: Array) -> None:
+        xp_of(x).multiply(x, hard_sigmoid(x), out=out)
+
+    def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
+        bent = (x > -3) & (x < 3)
+        xp_of(dy).multiply(dy, hard_sigmoid(x) + bent * (x * x.dtype.type(1 / 6)), out=out)

@@ -1,0 +1,35 @@
+"""LayerNorm: each item normalised over all axes from `axis` on (Ba, Kiros & Hinton 2016).
+
+Blobs with `scale_bias`: gamma and beta, of the shape of those axes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import register
+from dragon.layers._row_norm import RowNorm
+
+__all__ = ["LayerNorm"]
+
+
+@register()
+class LayerNorm(RowNorm):
+    type = "LayerNorm"
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.layer_norm_param
+        scale = p.scale_filler if p.HasField("scale_filler") else None
+        self.start(bottom, p.eps, p.scale_bias, scale, p.bias_filler)
+
+    def rows(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        axis = self.axis(self.param.layer_norm_param.axis, len(shape))
+        return math.prod(shape[:axis]), math.prod(shape[axis:])
+
+    def affine_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return shape[self.axis(self.param.layer_norm_param.axis, len(shape)) :]
+
+    def lay(self, affine: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (*([1] * (len(shape) - len(affine))), *affine)

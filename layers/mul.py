@@ -1,0 +1,31 @@
+"""Mul: the product of the bottoms; extents of 1 in all but the first are repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import register
+from dragon.layers._pairwise import Pairwise, sum_to
+
+__all__ = ["Mul"]
+
+
+@register()
+class Mul(Pairwise):
+    type = "Mul"
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        y = top[0].data
+        y[...] = bottom[0].data
+        for blob in bottom[1:]:
+            y *= blob.data
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        for i, blob in enumerate(bottom):
+            if propagate_down[i]:
+                product = top[0].diff.copy()
+                for j, other in enumerate(bottom):
+                    if j != i:
+                        product *= other.data
+                blob.diff[...] = sum_to(product, blob.shape)

@@ -1,0 +1,21 @@
+"""ReLU6: ReLU cut off at 6; `relu6_param { negative_slope }` for the side below 0."""
+
+from __future__ import annotations
+
+from dragon.layer import register
+from dragon.layers.relu import ReLU
+
+__all__ = ["ReLU6"]
+
+
+@register()
+class ReLU6(ReLU):
+    type = "ReLU6"
+
+    @property
+    def slope(self) -> float:
+        return self.param.relu6_param.negative_slope
+
+    @property
+    def cut(self) -> float | None:
+        return 6.0

@@ -1,0 +1,34 @@
+"""Reverse: the order along each named `axis` (axis 0 when none is named) flipped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import Layer, register
+from dragon.xp import xp_of
+
+__all__ = ["Reverse"]
+
+
+@register()
+class Reverse(Layer):
+    type = "Reverse"
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if top[0] is bottom[0]:
+            self.bad_param("cannot work in place")
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        shape = bottom[0].shape
+        self.axes = tuple({self.axis(axis, len(shape)) for axis in list(self.param.reverse_param.axis) or [0]})
+        top[0].reshape(shape)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x = bottom[0].data
+        top[0].data[...] = xp_of(x).flip(x, self.axes)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            dy = top[0].diff
+            bottom[0].diff[...] = xp_of(dy).flip(dy, self.axes)
