@@ -1,0 +1,96 @@
+"""DetectionOutput: from offsets and scores to the boxes worth keeping (SSD, Liu et al. 2016).
+
+Bottoms: offsets (N, P * 4), or (N, P * classes * 4) without `share_location`; scores (N, P * classes); the PriorBox top
+(1, 2, P * 4). Top: (1, 1, K, 7) with item, label, score, xmin, ymin, xmax, ymax for each kept box, by item, label and
+falling score. Without any, one row for each item that holds its number and six times -1.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from dragon.blob import Blob
+from dragon.boxes import decode_boxes, suppress
+from dragon.layer import register
+from dragon.layers._no_gradient import NoGradient
+from dragon.storage import Array
+from dragon.xp import xp_of
+
+__all__ = ["DetectionOutput"]
+
+log = logging.getLogger("dragon")
+
+
+@register()
+class DetectionOutput(NoGradient):
+    type = "DetectionOutput"
+    bottoms = (3, 3)
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.detection_output_param
+        if p.num_classes < 1:
+            self.bad_param("needs num_classes")
+        if p.nms_param.nms_threshold < 0:
+            self.bad_param(f"nms_threshold must not be negative, got {p.nms_param.nms_threshold:g}")
+        if not 0 < p.nms_param.eta <= 1:
+            self.bad_param(f"eta must lie in (0, 1], got {p.nms_param.eta:g}")
+        self.classes: int = p.num_classes
+        self.locations = 1 if p.share_location else self.classes
+        self.least: float | None = p.confidence_threshold if p.HasField("confidence_threshold") else None
+        if p.HasField("save_output_param") or p.visualize or p.save_file:
+            log.warning("%s: writes no files and shows no pictures; its top holds the boxes", self.where)
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        prior = bottom[2].shape
+        if len(prior) < 3 or prior[1] != 2 or bottom[2].count % 8:
+            self.bad_shape(f"bottom 2 must be a PriorBox top of shape (1, 2, P * 4), got {prior}")
+        self.n, self.priors = bottom[0].shape[0] if bottom[0].ndim else 0, bottom[2].count // 8
+        for i, each in ((0, self.locations * 4), (1, self.classes)):
+            if bottom[i].count != self.n * self.priors * each:
+                self.bad_shape(
+                    f"bottom {i}: expected shape {(self.n, self.priors * each)} for {self.priors} default boxes, "
+                    f"got {bottom[i].shape}"
+                )
+        if top[0].ndim != 4 or top[0].shape[3] != 7:
+            top[0].reshape(1, 1, 1, 7)  # how many there will be is known in forward
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.detection_output_param
+        prior, variance = bottom[2].peek().reshape(2, self.priors, 4)
+        offsets = bottom[0].peek().reshape(self.n, self.priors, self.locations, 4).swapaxes(1, 2)
+        scores = bottom[1].peek().reshape(self.n, self.priors, self.classes).swapaxes(1, 2)
+        boxes = decode_boxes(prior, None if p.variance_encoded_in_target else variance, offsets, p.code_type)
+        rows = [row for i in range(self.n) for row in self._item(i, boxes[i], scores[i])]
+        if not rows:
+            rows = [np.array([i] + [-1] * 6) for i in range(self.n)]
+        top[0].reshape(1, 1, len(rows), 7)
+        y = top[0].data
+        if rows:
+            y[...] = xp_of(y).asarray(np.stack(rows))
+
+    def _item(self, item: int, boxes: Array, scores: Array) -> list[Array]:
+        """Rows of the top for one item; boxes (locations, P, 4), scores (classes, P)."""
+        p = self.param.detection_output_param
+        top_k = p.nms_param.top_k if p.nms_param.HasField("top_k") else -1
+        found: list[tuple[float, int, int]] = []
+        for label in range(self.classes):
+            if label == p.background_label_id:
+                continue
+            kept = suppress(
+                boxes[label if self.locations > 1 else 0],
+                scores[label],
+                p.nms_param.nms_threshold,
+                top_k,
+                p.nms_param.eta,
+                self.least,
+            )
+            found += [(float(scores[label, i]), label, i) for i in kept]
+        if -1 < p.keep_top_k < len(found):
+            found = sorted(found, key=lambda box: -box[0])[: p.keep_top_k]
+            found.sort(key=lambda box: box[1])
+        return [
+            np.array([item, label, score, *boxes[label if self.locations > 1 else 0][i]]) for score, label, i in found
+        ]

@@ -1,0 +1,95 @@
+"""PSROIPooling: position-sensitive average pooling of regions (R-FCN, Dai et al. 2016).
+
+Bottoms: features (N, output_dim * group_size^2, H, W) and regions (R, 5) as in ROIPooling. Top: (R, output_dim,
+group_size, group_size); bin (i, j) of output c averages channel (c * group_size + i) * group_size + j.
+Sums over bins are differences of sums over everything up to their corners.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import Layer, register
+from dragon.layers._indices import checked_indices
+from dragon.storage import Array
+from dragon.xp import xp_of
+
+__all__ = ["PSROIPooling"]
+
+_LEAST = 0.1  # a region's extent is at least this
+
+
+@register()
+class PSROIPooling(Layer):
+    type = "PSROIPooling"
+    bottoms = (2, 2)
+
+    def can_propagate(self, index: int) -> bool:
+        return index == 0
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.psroi_pooling_param
+        self.outputs, self.group, self.scale = p.output_dim, p.group_size, p.spatial_scale
+        if min(self.outputs, self.group) < 1:
+            self.bad_param(f"output_dim and group_size must be at least 1, got {self.outputs} and {self.group}")
+        if not self.scale > 0:
+            self.bad_param(f"spatial_scale must be positive, got {self.scale:g}")
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x, rois = bottom[0].shape, bottom[1].shape
+        if len(x) != 4 or not rois or bottom[1].count != rois[0] * 5:
+            self.bad_shape(f"expected features (N, C, H, W) and regions (R, 5), got {x} and {rois}")
+        if x[1] != self.outputs * self.group**2:
+            self.bad_shape(f"expected output_dim * group_size^2 = {self.outputs * self.group**2} channels, got {x}")
+        top[0].reshape(rois[0], self.outputs, self.group, self.group)
+
+    def _edges(self, low: Array, high: Array, size: int) -> tuple[Array, Array]:
+        """First and last + 1 place of each bin along one axis, (R, group), inside 0 .. size."""
+        xp = xp_of(low)
+        start = xp.floor(low + 0.5) * self.scale
+        extent = xp.maximum((xp.floor(high + 0.5) + 1) * self.scale - start, _LEAST)[:, None] / self.group
+        steps = xp.arange(self.group)
+        first = xp.floor(steps * extent + start[:, None])
+        last = xp.ceil((steps + 1) * extent + start[:, None])
+        return tuple(xp.clip(edge, 0, size).astype("int64") for edge in (first, last))
+
+    def _place(self, bottom: Sequence[Blob]) -> None:
+        """Where the four corners of every bin lie in the table of sums, and what a bin's sum is divided by."""
+        n, channels, height, width = bottom[0].shape
+        rois = bottom[1].data.reshape(-1, 5)
+        xp = xp_of(rois)
+        item = checked_indices(self, rois[:, 0], n, "item of a region")[:, None, None, None]
+        rows = [edge[:, None, :, None] for edge in self._edges(rois[:, 2], rois[:, 4], height)]
+        columns = [edge[:, None, None, :] for edge in self._edges(rois[:, 1], rois[:, 3], width)]
+        area = xp.maximum(rows[1] - rows[0], 0) * xp.maximum(columns[1] - columns[0], 0)
+        self.factor = xp.where(area > 0, 1 / xp.maximum(area, 1), 0)
+        channel = xp.arange(channels).reshape(self.outputs, self.group, self.group)
+        plane = (item * channels + channel) * ((height + 1) * (width + 1))
+        self.corners = [
+            (sign, plane + rows[i] * (width + 1) + columns[j])
+            for i, j, sign in ((1, 1, 1), (0, 1, -1), (1, 0, -1), (0, 0, 1))
+        ]
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self._place(bottom)
+        x = bottom[0].data
+        n, channels, height, width = x.shape
+        sums = xp_of(x).zeros((n, channels, height + 1, width + 1), "float64")
+        sums[:, :, 1:, 1:] = x.cumsum(axis=2, dtype="float64").cumsum(axis=3)
+        flat = sums.reshape(-1)
+        top[0].data[...] = sum(sign * flat[at] for sign, at in self.corners) * self.factor
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[1]:
+            self.bad_param("regions have no gradient; set bottom 1's propagate_down to false")
+        if not propagate_down[0]:
+            return
+        n, channels, height, width = bottom[0].shape
+        share = top[0].diff * self.factor
+        xp = xp_of(share)
+        spread = xp.zeros((n, channels, height + 1, width + 1), "float64")
+        for sign, at in self.corners:
+            xp.add.at(spread.reshape(-1), at, sign * share)
+        backwards = xp.flip(xp.flip(spread, (2, 3)).cumsum(axis=2).cumsum(axis=3), (2, 3))
+        bottom[0].diff[...] = backwards[:, :, 1:, 1:]

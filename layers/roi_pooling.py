@@ -1,0 +1,88 @@
+"""ROIPooling: each region of interest max-pooled into a pooled_h x pooled_w grid (Fast R-CNN, Girshick 2015).
+
+Bottoms: features (N, C, H, W) and regions (R, 5): item, x1, y1, x2, y2, inclusive, in the image's pixels, of which
+`spatial_scale` makes those of the features. Top: (R, C, pooled_h, pooled_w). Empty bins are 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.blob import Blob
+from dragon.layer import Layer, register
+from dragon.layers._indices import checked_indices
+from dragon.storage import Array
+from dragon.xp import xp_of
+
+__all__ = ["ROIPooling"]
+
+
+@register()
+class ROIPooling(Layer):
+    type = "ROIPooling"
+    bottoms = (2, 2)
+
+    def can_propagate(self, index: int) -> bool:
+        return index == 0
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.roi_pooling_param
+        self.bins = (p.pooled_h, p.pooled_w)
+        self.scale = p.spatial_scale
+        if min(self.bins) < 1:
+            self.bad_param(f"pooled_h and pooled_w must be at least 1, got {self.bins}")
+        if not self.scale > 0:
+            self.bad_param(f"spatial_scale must be positive, got {self.scale:g}")
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x, rois = bottom[0].shape, bottom[1].shape
+        if len(x) != 4 or not rois or bottom[1].count != rois[0] * 5:
+            self.bad_shape(f"expected features (N, C, H, W) and regions (R, 5), got {x} and {rois}")
+        top[0].reshape(rois[0], x[1], *self.bins)
+
+    def _edges(self, low: Array, high: Array, bins: int, size: int) -> tuple[Array, Array]:
+        """First and last + 1 place of each bin along one axis, (R, bins), inside 0 .. size."""
+        xp = xp_of(low)
+        first, last = (xp.floor(edge * self.scale + 0.5) for edge in (low, high))
+        extent = xp.maximum(last - first + 1, 1)[:, None] / bins
+        steps = xp.arange(bins)
+        start = xp.floor(steps * extent) + first[:, None]
+        end = xp.ceil((steps + 1) * extent) + first[:, None]
+        return tuple(xp.clip(edge, 0, size).astype("int64") for edge in (start, end))
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x, y = bottom[0].data, top[0].data
+        rois = bottom[1].data.reshape(-1, 5)
+        xp = xp_of(x)
+        n, channels, height, width = x.shape
+        item = checked_indices(self, rois[:, 0], n, "item of a region")[:, None, None, None]
+        top_edge, bottom_edge = self._edges(rois[:, 2], rois[:, 4], self.bins[0], height)
+        left, right = self._edges(rois[:, 1], rois[:, 3], self.bins[1], width)
+        plane = (item * channels + xp.arange(channels)[:, None, None]) * (height * width)
+        flat = x.reshape(-1)
+        best = xp.full(y.shape, -xp.inf, x.dtype)
+        self.winner = xp.full(y.shape, -1, "int64")
+        rows = int((bottom_edge - top_edge).max()) if len(rois) else 0
+        columns = int((right - left).max()) if len(rois) else 0
+        # one step for each place within a bin; smaller bins sit out
+        for i in range(rows):
+            row = top_edge + i
+            for j in range(columns):
+                column = left + j
+                inside = ((row < bottom_edge)[:, :, None] & (column < right)[:, None, :])[:, None]
+                at = plane + (row[:, :, None] * width + column[:, None, :])[:, None]
+                at = xp.where(inside, at, 0)
+                value = flat[at]
+                better = inside & (value > best)
+                best = xp.where(better, value, best)
+                self.winner = xp.where(better, at, self.winner)
+        y[...] = xp.where(self.winner < 0, 0, best)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[1]:
+            self.bad_param("regions have no gradient; set bottom 1's propagate_down to false")
+        if propagate_down[0]:
+            dx = bottom[0].diff
+            dx[...] = 0
+            hit = self.winner >= 0
+            xp_of(dx).add.at(dx.reshape(-1), self.winner[hit], top[0].diff[hit])
