@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dragon.errors import PrototxtError, nearest
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["filter_net", "insert_splits", "rule_matches", "run_state"]
+__all__ = ["admits", "filter_net", "insert_splits", "rule_matches", "run_state"]
 
 _PHASES = {int(phase): phase for phase in (pb.TRAIN, pb.TEST)}
 
@@ -25,20 +25,21 @@ def rule_matches(rule: pb.NetStateRule, state: pb.NetState) -> bool:
     return all(s in stages for s in rule.stage) and not any(s in stages for s in rule.not_stage)
 
 
+def admits(layer: pb.LayerParameter, state: pb.NetState) -> bool:
+    """Whether a layer's include and exclude rules admit `state`."""
+    if layer.include and layer.exclude:
+        raise PrototxtError(f'layer "{layer.name}" ({layer.type}): give include rules or exclude rules, not both')
+    if layer.include:
+        return any(rule_matches(rule, state) for rule in layer.include)
+    return not any(rule_matches(rule, state) for rule in layer.exclude)
+
+
 def filter_net(net: pb.NetParameter, state: pb.NetState) -> pb.NetParameter:
-    """A copy of `net` with the layers whose include and exclude rules admit `state`."""
+    """A copy of `net` with the layers that `state` admits."""
     kept = pb.NetParameter()
     kept.CopyFrom(net)
     del kept.layer[:]
-    for layer in net.layer:
-        if layer.include and layer.exclude:
-            raise PrototxtError(f'layer "{layer.name}" ({layer.type}): give include rules or exclude rules, not both')
-        if layer.include:
-            wanted = any(rule_matches(rule, state) for rule in layer.include)
-        else:
-            wanted = not any(rule_matches(rule, state) for rule in layer.exclude)
-        if wanted:
-            kept.layer.add().CopyFrom(layer)
+    kept.layer.extend(layer for layer in net.layer if admits(layer, state))
     kept.state.CopyFrom(state)
     return kept
 

@@ -10,19 +10,22 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from dragon.blob import Blob
 from dragon.errors import DragonError, NumericError, PrototxtError, ShapeError, UsageError, nearest
-from dragon.graph import filter_net, insert_splits, run_state
+from dragon.graph import admits, filter_net, insert_splits, run_state
 from dragon.layer import Context, Layer, create
 from dragon.proto import dragon_pb2 as pb
 from dragon.pynet import PyNet
 from dragon.rng import fresh_seed
 from dragon.storage import Array
+
+if TYPE_CHECKING:
+    from dragon.proto.text import SourceMap
 
 __all__ = ["Net", "Param"]
 
@@ -74,12 +77,14 @@ class Net(PyNet):
             raise PrototxtError("Net needs the path of a prototxt or a NetParameter")
         if args:
             phase, level, stages, weights = _positional(args, phase, level, stages, weights)
-        definition, folder = _definition(model, allow_unknown)
+        definition, source = _definition(model, allow_unknown)
+        folder = Path(source.filename).resolve().parent if source else None
         state = run_state(definition.state, phase, level, stages or [])
         self.phase: int = state.phase
         self.seed = fresh_seed() if seed is None else seed
         self.context = Context(np.dtype(dtype), self.seed, folder=folder, allow_python=allow_python)
-        self.param: pb.NetParameter = insert_splits(filter_net(definition, state))
+        self._positions = _positions(definition, state, source)
+        self.param: pb.NetParameter = self._wired(definition, state)
         self.name: str = self.param.name
         self.debug_info = self.param.debug_info
         self.layers: list[Layer] = []
@@ -115,6 +120,17 @@ class Net(PyNet):
         if weights is not None:
             self.copy_from(weights)
 
+    def _wired(self, definition: pb.NetParameter, state: pb.NetState) -> pb.NetParameter:
+        """The layers of this run with their splits; errors say where the layer stands."""
+        try:
+            return insert_splits(filter_net(definition, state))
+        except PrototxtError as error:
+            text = str(error)
+            for name, position in self._positions.items():
+                if text.startswith(f'layer "{name}"'):
+                    raise PrototxtError(f"{position}: {text}") from None
+            raise
+
     # -- building -------------------------------------------------------------------------------------------
     def _build(self) -> None:
         names: set[str] = set()
@@ -125,11 +141,17 @@ class Net(PyNet):
             try:
                 self._add_layer(index, param)
             except (DragonError, MemoryError) as error:
-                raise _named(error, param) from error
+                raise self._placed(error, param) from error
         self._prune_backward()
         self.outputs = list(self._available)
         if not self.layers:
             raise PrototxtError(f'net "{self.name}" has no layer in phase {pb.Phase.Name(self.phase)}')
+
+    def _placed(self, error: BaseException, param: pb.LayerParameter) -> BaseException:
+        """The error with the layer's name, and the file and line it stands on, in front."""
+        named = _named(error, param)
+        position = self._positions.get(param.name)
+        return type(named)(f"{position}: {named}") if position and isinstance(named, DragonError) else named
 
     def _add_layer(self, index: int, param: pb.LayerParameter) -> None:
         phase: int = param.phase if param.HasField("phase") else self.phase
@@ -408,11 +430,22 @@ def _named(error: BaseException, param: pb.LayerParameter) -> BaseException:
     return type(error)(f'layer "{param.name}" ({param.type}): {text}')
 
 
-def _definition(model: str | Path | pb.NetParameter, allow_unknown: bool) -> tuple[pb.NetParameter, Path | None]:
+def _definition(model: str | Path | pb.NetParameter, allow_unknown: bool) -> tuple[pb.NetParameter, SourceMap | None]:
     if isinstance(model, pb.NetParameter):
         from dragon.proto.upgrade import upgrade_net
 
         return upgrade_net(model), None
-    from dragon.proto.text import read_net
+    from dragon.proto.text import read_net_with_source
 
-    return read_net(model, allow_unknown=allow_unknown), Path(model).resolve().parent
+    return read_net_with_source(model, allow_unknown)
+
+
+def _positions(net: pb.NetParameter, state: pb.NetState, source: SourceMap | None) -> dict[str, str]:
+    """file:line of each layer of this run by name."""
+    if source is None:
+        return {}
+    return {
+        layer.name: source.where(k)
+        for k, layer in enumerate(net.layer)
+        if (layer.include and layer.exclude) or admits(layer, state)
+    }
