@@ -1,0 +1,152 @@
+"""Snapshots: a resumed run computes the same bits; damaged and foreign files are refused in one line."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dragon
+from dragon.proto import dragon_pb2 as pb
+from tests.helpers import solver_param, toy_solver, weights_of
+
+FORMATS = [pb.SolverParameter.BINARYPROTO, pb.SolverParameter.HDF5]
+
+
+@pytest.mark.parametrize("engine", ["numpy", "auto"])
+@pytest.mark.parametrize("rule", ["SGD", "Adam"])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_resumed_run_gives_the_same_bits(kind: int, rule: str, engine: str, tmp_path: Path) -> None:
+    settings = {"snapshot_format": kind, "type": rule, "average_loss": 4, "snapshot": 6}
+    whole = toy_solver(tmp_path, engine, **settings)
+    whole.step(12)
+    ending = ".h5" if kind == pb.SolverParameter.HDF5 else ""
+    resumed = toy_solver(tmp_path, engine, **{**settings, "random_seed": 99})
+    resumed.restore(tmp_path / f"toy_iter_6.solverstate{ending}")
+    assert resumed.iter == 6
+    resumed.step(6)
+    expected, got = weights_of(whole.net), weights_of(resumed.net)
+    for name, value in expected.items():
+        assert (value == got[name]).all(), name
+    assert resumed.losses == whole.losses
+    for a, b in zip(whole.updater.history, resumed.updater.history, strict=True):
+        assert all((x.peek() == y.peek()).all() for x, y in zip(a, b, strict=True))
+
+
+def test_the_state_is_what_bvlc_expects(tmp_path: Path) -> None:
+    solver = toy_solver(tmp_path, lr_policy="step", stepsize=2, gamma=0.5)
+    solver.step(5)
+    state = pb.SolverState.FromString(Path(solver.snapshot()).read_bytes())
+    assert state.iter == 5
+    assert state.current_step == 2
+    assert state.learned_net.endswith("toy_iter_5.caffemodel")
+    shapes = [tuple(blob.shape.dim) for blob in state.history]
+    # convolution, then all five blobs of BN (Caffe keeps a history for statistics too), then the inner product
+    assert shapes == [(4, 2, 3, 3), (4,), (4,), (4,), (4,), (4,), (1,), (3, 36), (3,)]
+    assert not any(state.history[i].data[0] for i in (4, 5, 6))
+
+
+def test_a_state_of_bvlc_resumes(tmp_path: Path) -> None:
+    solver = toy_solver(tmp_path)
+    solver.step(3)
+    path = Path(solver.snapshot())
+    state = pb.SolverState.FromString(path.read_bytes())
+    for field in ("random_seed", "layer_state", "losses", "version"):
+        state.ClearField(field)  # type: ignore[arg-type]
+    path.write_bytes(state.SerializeToString())
+    again = toy_solver(tmp_path)
+    again.restore(path)
+    assert again.iter == 3
+    assert (again.updater.history[0][0].peek() == solver.updater.history[0][0].peek()).all()
+
+
+def test_the_model_is_found_beside_the_state_when_both_have_moved(tmp_path: Path) -> None:
+    solver = toy_solver(tmp_path)
+    solver.step(2)
+    state = Path(solver.snapshot())
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for path in (state, state.with_suffix(".caffemodel")):
+        shutil.move(path, moved / path.name)
+    again = toy_solver(tmp_path)
+    again.restore(moved / state.name)
+    assert (again.net.params["ip"][0].peek() == solver.net.params["ip"][0].peek()).all()
+
+
+def test_nothing_is_left_of_a_snapshot_that_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    solver = toy_solver(tmp_path)
+    solver.step(1)
+    monkeypatch.setattr("os.fsync", _full_disk)
+    with pytest.raises(dragon.WeightsError, match="No space left"):
+        solver.snapshot()
+    assert list(tmp_path.iterdir()) == []
+
+
+def _full_disk(handle: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "garbage", "other rule", "other net", "no model"])
+def test_what_cannot_be_resumed_is_one_line(damage: str, tmp_path: Path) -> None:
+    solver = toy_solver(tmp_path)
+    solver.step(1)
+    path = Path(solver.snapshot())
+    again = toy_solver(tmp_path)
+    match damage:
+        case "missing":
+            path = tmp_path / "none.solverstate"
+        case "truncated":
+            path.write_bytes(path.read_bytes()[:-7])
+        case "garbage":
+            path.write_bytes(b"\xff" * 100)
+        case "other rule":
+            again = toy_solver(tmp_path, type="Adam")
+        case "other net":
+            other = solver_param().net_param
+            other.layer[1].convolution_param.num_output = 5
+            param = solver_param()
+            param.net_param.CopyFrom(other)
+            again = dragon.get_solver(param, engine="numpy")
+        case "no model":
+            path.with_suffix(".caffemodel").unlink()
+    before = weights_of(again.net)
+    with pytest.raises(dragon.WeightsError, match=r"toy_iter_1|none\.solverstate") as caught:
+        again.restore(path)
+    assert "\n" not in str(caught.value)
+    after = weights_of(again.net)
+    assert all((before[k] == after[k]).all() for k in before), "a refused state must leave the solver as it was"
+    assert again.iter == 0
+
+
+def test_weights_load_by_name_and_refuse_another_net(tmp_path: Path) -> None:
+    solver = toy_solver(tmp_path)
+    path = tmp_path / "w.caffemodel"
+    solver.net.save(path)
+    other = dragon.get_solver(
+        solver_param().__class__.FromString(
+            solver_param()
+            .SerializeToString()
+            .replace(b"conv", b"cnvv")
+            .replace(b"\x02bn", b"\x02nb")
+            .replace(b"\x02ip", b"\x02pi")
+        ),
+        engine="numpy",
+    )
+    with pytest.raises(dragon.WeightsError, match="weights of another net"):
+        other.net.copy_from(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(dragon.WeightsError, match=r"w\.caffemodel"):
+        solver.net.copy_from(path)
+
+
+def test_net_weights_round_trip_in_both_formats(tmp_path: Path) -> None:
+    solver = toy_solver(tmp_path)
+    solver.step(2)
+    for name in ("w.caffemodel", "w.caffemodel.h5"):
+        solver.net.save(tmp_path / name)
+        fresh = toy_solver(tmp_path, random_seed=77)
+        fresh.net.copy_from(tmp_path / name)
+        a, b = weights_of(solver.net), weights_of(fresh.net)
+        assert all(np.array_equal(a[k], b[k]) for k in a)
