@@ -59,8 +59,8 @@ class Observer:
 class Solver:
     """Trains the net of a solver prototxt.
 
-    param: a path or a SolverParameter. engine, options: for the train net and the test nets. seed overrides
-    random_seed. Raises PrototxtError for a definition that cannot work.
+    param: a path or a SolverParameter; of the latter, `path` says which file it was read from. engine, options: for
+    the train net and the test nets. seed overrides random_seed. Raises PrototxtError for a definition that cannot work.
     """
 
     rule_name: ClassVar[str | None] = None  # a subclass for one update rule names it here
@@ -69,6 +69,7 @@ class Solver:
         self,
         param: str | Path | pb.SolverParameter,
         *,
+        path: str | Path | None = None,
         engine: str | None = None,
         options: Options | None = None,
         seed: int | None = None,
@@ -76,7 +77,7 @@ class Solver:
         allow_unknown: bool = False,
         dtype: Any = np.float32,
     ) -> None:
-        self.path: str | None = None
+        self.path: str | None = None if path is None else str(path)
         if not isinstance(param, pb.SolverParameter):
             from dragon.proto.text import read_solver
 

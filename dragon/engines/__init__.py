@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 from typing import TYPE_CHECKING
@@ -12,7 +13,15 @@ from dragon.errors import EngineError, nearest
 if TYPE_CHECKING:
     from dragon.net import Net
 
-__all__ = ["ENGINES", "Executor", "Options", "default_engine", "make_executor", "set_default_engine"]
+__all__ = [
+    "ENGINES",
+    "Executor",
+    "Options",
+    "cuda_problem",
+    "default_engine",
+    "make_executor",
+    "set_default_engine",
+]
 
 ENGINES = ("auto", "numpy", "onednn", "cuda")
 
@@ -47,14 +56,26 @@ def _notice(message: str) -> None:
         log.warning(message)
 
 
+def cuda_problem() -> str | None:
+    """Why nets cannot run on a GPU here, None where they can."""
+    try:
+        probe = importlib.import_module("dragon.engines.cuda").problem
+    except (ImportError, AttributeError):
+        return "this version has no CUDA engine"
+    problem: str | None = probe()
+    return problem
+
+
 def make_executor(name: str | None, net: Net, options: Options | None = None) -> Executor:
     """The executor of `net` for an engine name. EngineError when an engine asked for by name is not available."""
     options = options or Options()
     wanted = _check(name) if name else default_engine()
     if wanted == "cuda":
-        from dragon.engines.cuda import CudaExecutor
-
-        return CudaExecutor(net, options)
+        problem = cuda_problem()
+        if problem:
+            raise EngineError(f"the CUDA engine cannot run: {problem}")
+        executor: Executor = importlib.import_module("dragon.engines.cuda").CudaExecutor(net, options)
+        return executor
     if wanted in ("auto", "onednn"):
         try:
             from dragon.engines.onednn import OneDNNExecutor

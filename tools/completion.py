@@ -1,0 +1,24 @@
+"""`dragon completion SHELL`: what a shell needs to complete commands and flags."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+__all__ = ["command"]
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def command(shell: str) -> None:
+    """Print the completion script of SHELL.
+
+    bash: eval "$(dragon completion bash)" in ~/.bashrc; zsh the same in ~/.zshrc; fish: dragon completion fish |
+    source in ~/.config/fish/config.fish.
+    """
+    from dragon.tools.main import cli
+
+    cls = get_completion_class(shell)
+    if cls is None:
+        raise click.UsageError(f"no completion for {shell}")
+    click.echo(cls(cli, {}, "dragon", "_DRAGON_COMPLETE").source())

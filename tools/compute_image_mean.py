@@ -1,0 +1,43 @@
+"""`dragon compute-image-mean`: the mean image of a data base."""
+
+from __future__ import annotations
+
+import click
+
+from dragon.data import mean_of_source, open_source, write_mean
+from dragon.proto import dragon_pb2 as pb
+from dragon.tools.progress import progress_bar
+
+__all__ = ["command"]
+
+
+@click.command("compute-image-mean")
+@click.argument("db", type=click.Path())
+@click.argument("out", type=click.Path(dir_okay=False), required=False)
+@click.option("--backend", type=click.Choice(["lmdb", "leveldb"]), default="lmdb", help="Kind of data base.")
+def command(db: str, out: str | None, backend: str) -> None:
+    """Compute the mean image of DB, print the mean of each channel, and write OUT (.binaryproto or .npy) if given.
+
+    Example: dragon compute-image-mean train_lmdb mean.binaryproto
+    """
+    reader = open_source(db, pb.DataParameter.LMDB if backend == "lmdb" else pb.DataParameter.LEVELDB)
+    try:
+        with progress_bar() as tell:
+            mean = mean_of_source(reader, tell)
+        count = len(reader)
+    finally:
+        reader.close()
+    if out:
+        if out.endswith(".npy"):
+            import numpy as np
+
+            from dragon.atomic import atomic_write
+
+            with atomic_write(out) as file:
+                np.save(file, mean)
+        else:
+            write_mean(out, mean)
+    channels, height, width = mean.shape
+    click.echo(f"{db}: {count} images of {channels} x {height} x {width}" + (f", mean written to {out}" if out else ""))
+    for i, value in enumerate(mean.mean((1, 2))):
+        click.echo(f"mean_value channel {i}: {value:.5f}")

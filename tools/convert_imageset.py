@@ -1,0 +1,163 @@
+"""`dragon convert-imageset`: image files and labels to an LMDB of Datums, as Caffe's data layers read it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from dragon.data import Color, decode_image, encode_datum, write_lmdb
+from dragon.data.progress import Progress
+from dragon.errors import DataError
+from dragon.io import resize_image
+from dragon.proto import dragon_pb2 as pb
+from dragon.tools.logs import log
+from dragon.tools.progress import progress_bar
+
+__all__ = ["command", "read_list"]
+
+
+@dataclass
+class Conversion:
+    """How each image becomes a record."""
+
+    gray: bool
+    size: tuple[int, int]  # height and width to resize to, 0: as it is
+    encoded: str  # "", or a format: png, jpg
+    check_size: bool
+    skip: bool
+
+
+@click.command("convert-imageset")
+@click.argument("root", type=click.Path(file_okay=False))
+@click.argument("listfile", type=click.Path(dir_okay=False))
+@click.argument("db", type=click.Path())
+@click.option("--gray", is_flag=True, help="Store one channel.")
+@click.option("--resize-height", type=click.IntRange(0), default=0, help="Resize to this height.")
+@click.option("--resize-width", type=click.IntRange(0), default=0, help="Resize to this width.")
+@click.option("--shuffle", is_flag=True, help="Shuffle the list, by --seed.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of --shuffle.")
+@click.option("--encoded", is_flag=True, help="Store image files instead of pixels.")
+@click.option("--encode-type", default="", help="Format of stored files: png or jpg; as they are if that is possible.")
+@click.option("--check-size", is_flag=True, help="Refuse images of another size than the first.")
+@click.option("--skip-unreadable", is_flag=True, help="Warn and go on when an image cannot be read.")
+@click.option("--backend", type=click.Choice(["lmdb"]), default="lmdb", help="Kind of data base.")
+def command(
+    root: str,
+    listfile: str,
+    db: str,
+    gray: bool,
+    resize_height: int,
+    resize_width: int,
+    shuffle: bool,
+    seed: int,
+    encoded: bool,
+    encode_type: str,
+    check_size: bool,
+    skip_unreadable: bool,
+    backend: str,
+) -> None:
+    """Write the images of LISTFILE, lines "path label" below ROOT, to the LMDB folder DB, blue channel first.
+
+    Example: dragon convert-imageset images/ train.txt train_lmdb --resize-height 256 --resize-width 256 --shuffle
+    """
+    if bool(resize_height) != bool(resize_width):
+        raise click.UsageError("give both --resize-height and --resize-width, or neither")
+    if encode_type and encode_type.lower() not in ("png", "jpg", "jpeg"):
+        raise click.UsageError(f'--encode-type is png or jpg, got "{encode_type}"')
+    entries = read_list(listfile)
+    if shuffle:
+        random.Random(seed).shuffle(entries)
+    how = Conversion(
+        gray, (resize_height, resize_width), (encode_type.lower() or "as it is") if encoded or encode_type else "",
+        check_size, skip_unreadable,
+    )  # fmt: skip
+    with progress_bar() as tell:
+        count = write_lmdb(db, _records(Path(root), listfile, entries, how, tell))
+    click.echo(f"{db}: {count} images" + (f", {len(entries) - count} skipped" if count < len(entries) else ""))
+
+
+def read_list(path: str) -> list[tuple[int, str, int]]:
+    """(line number, file name, label) of each line "path label"; names may hold blanks. DataError names the line."""
+    try:
+        text = Path(path).read_text("utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not a text file") from None
+    entries = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        name, _, label = line.strip().rpartition(" ")
+        try:
+            entries.append((number, name.strip(), int(label)))
+        except ValueError:
+            name = ""
+        if not name:
+            raise DataError(f'{path}:{number}: expected "path label" with a whole number as label, got "{line[:60]}"')
+    if not entries:
+        raise DataError(f"{path}: holds no line")
+    return entries
+
+
+def _records(
+    root: Path, listfile: str, entries: list[tuple[int, str, int]], how: Conversion, tell: Progress
+) -> Iterator[tuple[bytes, bytes]]:
+    first: tuple[int, ...] | None = None
+    for i, (number, name, label) in enumerate(entries):
+        where = f"{listfile}:{number}: {name}"
+        try:
+            record, shape = _record(root / name, label, how)
+        except DataError as error:
+            if not how.skip:
+                raise DataError(f"{where}: {error}") from None
+            log.warning("%s: %s, skipped", where, error)
+            continue
+        first = first or shape
+        if how.check_size and shape != first:
+            raise DataError(f"{where}: has shape {shape}, the first image {first}")
+        yield f"{i:08d}_{name}".encode()[:500], record  # LMDB takes keys of up to 511 bytes
+        tell("images", i + 1, len(entries))
+
+
+def _record(path: Path, label: int, how: Conversion) -> tuple[bytes, tuple[int, ...]]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}") from None
+    pixels = decode_image(content, Color.GRAY if how.gray else Color.COLOR)
+    if all(how.size):
+        pixels = _resized(pixels, how.size)
+    if not how.encoded:
+        return encode_datum(pixels, label), pixels.shape
+    suffix = path.suffix.lower().lstrip(".").replace("jpeg", "jpg")
+    wanted = how.encoded.replace("jpeg", "jpg")
+    untouched = not how.gray and not all(how.size)
+    if not (untouched and wanted in ("as it is", suffix)):
+        content = _encode(pixels, wanted if wanted != "as it is" else suffix)
+    channels, height, width = pixels.shape
+    datum = pb.Datum(channels=channels, height=height, width=width, label=label, data=content, encoded=True)
+    serialised: bytes = datum.SerializeToString(deterministic=True)
+    return serialised, pixels.shape
+
+
+def _resized(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    image = resize_image(pixels.transpose(1, 2, 0), size)
+    return np.ascontiguousarray(np.clip(np.rint(image), 0, 255).astype(np.uint8).transpose(2, 0, 1))
+
+
+def _encode(pixels: NDArray[np.uint8], kind: str) -> bytes:
+    import io
+
+    import PIL.Image
+
+    image = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels[::-1].transpose(1, 2, 0))
+    file = io.BytesIO()
+    PIL.Image.fromarray(image).save(file, "JPEG" if kind == "jpg" else "PNG")
+    return file.getvalue()

@@ -1,0 +1,29 @@
+"""`dragon draw`: a picture of a net."""
+
+from __future__ import annotations
+
+import click
+
+from dragon.draw import draw_net_to_file
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import read_net
+
+__all__ = ["command"]
+
+
+@click.command("draw")
+@click.argument("net", type=click.Path(dir_okay=False))
+@click.argument("out", type=click.Path(dir_okay=False))
+@click.option("--rankdir", type=click.Choice(["LR", "TB", "RL", "BT"]), default="LR", help="Where the layers run to.")
+@click.option(
+    "--phase", type=click.Choice(["TRAIN", "TEST", "ALL"], case_sensitive=False), default="ALL", show_default=True
+)
+@click.option("--display-lrm", is_flag=True, help="Show the multipliers of the learning rate.")
+def command(net: str, out: str, rankdir: str, phase: str, display_lrm: bool) -> None:
+    """Draw the prototxt NET as OUT: .svg, .png, .pdf (graphviz makes them) or .dot.
+
+    Example: dragon draw train_val.prototxt net.svg --phase TRAIN --rankdir TB
+    """
+    chosen = None if phase == "ALL" else int(pb.Phase.Value(phase))
+    draw_net_to_file(read_net(net), out, rankdir, chosen, display_lrm)
+    click.echo(out)

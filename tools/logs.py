@@ -1,0 +1,69 @@
+"""Where the library's log lines go: plain lines on stderr, or lines in the form of glog, which Caffe logs with."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+import click
+
+from dragon.errors import one_line
+
+__all__ = ["GlogFormatter", "StreamHandler", "log", "log_handler", "plain_logging"]
+
+log = logging.getLogger("dragon")
+
+
+class StreamHandler(logging.Handler):
+    """Writes to the standard stream of the moment, not of the time of import."""
+
+    def __init__(self, err: bool = True) -> None:
+        super().__init__()
+        self.err = err
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(self.format(record), err=self.err)
+
+
+class PlainFormatter(logging.Formatter):
+    """`dragon: warning: text`; information has no label."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        label = f"{record.levelname.lower()}: " if record.levelno > logging.INFO else ""
+        return f"dragon: {label}{one_line(record.getMessage())}"
+
+
+class GlogFormatter(logging.Formatter):
+    """`I1121 10:54:00.123456  1234 solver.py:218] text`, as log parsers for Caffe expect it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = record.levelname[0] if record.levelno > logging.INFO else "I"
+        when = datetime.fromtimestamp(record.created)
+        thread = threading.get_native_id()
+        place = f"{record.filename}:{record.lineno}"
+        return f"{level}{when:%m%d %H:%M:%S.%f} {thread:5d} {place}] {one_line(record.getMessage())}"
+
+
+@contextmanager
+def log_handler(handler: logging.Handler, level: int) -> Iterator[None]:
+    """Send the library's lines to this handler alone while the block runs."""
+    before = log.handlers[:], log.level
+    log.handlers[:] = [handler]
+    log.setLevel(level)
+    try:
+        yield
+    finally:
+        log.handlers[:], level = before[0], before[1]
+        log.setLevel(level)
+
+
+@contextmanager
+def plain_logging(debug: bool = False) -> Iterator[None]:
+    """Warnings as plain lines on stderr; everything with `debug`."""
+    handler = StreamHandler()
+    handler.setFormatter(PlainFormatter())
+    with log_handler(handler, logging.DEBUG if debug else logging.WARNING):
+        yield

@@ -1,0 +1,119 @@
+"""`dragon`: finds the command, and turns whatever goes wrong into one line and an exit status.
+
+0: done. 1: a fault of the program. 2: wrong input or options. 130: interrupted. 141: nobody reads the output.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from dragon.errors import DragonError, nearest, one_line
+from dragon.tools.arguments import normalise
+from dragon.tools.logs import plain_logging
+
+__all__ = ["cli", "main"]
+
+# What `dragon --help` shows, kept here so that it need not load the commands.
+COMMANDS = {
+    "train": "Train a net as a solver prototxt says.",
+    "test": "Score a net: the mean of each output over some batches.",
+    "time": "Time every layer of a net, forward and backward.",
+    "summarize": "Show a net's layers with shapes, parameters, multiply-adds and memory.",
+    "compare": "Compare variants of a net, for example plain, split and merged batch normalisation.",
+    "data": "Fetch CIFAR-10 or MNIST, or draw a synthetic set, as LMDBs.",
+    "layers": "List the layer types, or one type's settings with their defaults.",
+    "device": "Show the engines and processors found.",
+    "demo": "Fetch data, compare three forms of CIFAR-10 quick, write a report.",
+    "completion": "Print the completion script of a shell.",
+}
+ALIASES = {"device-query": "device", "device_query": "device", "summary": "summarize"}
+
+
+class Commands(click.Group):
+    """The group of commands, each loaded when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        name = ALIASES.get(name, name)
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"dragon.tools.{name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            raise click.UsageError(f'unknown command "{name}"{nearest(name, COMMANDS)}')
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="dragon-caffe", prog_name="dragon", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show a traceback when something fails; may stand anywhere.")
+def cli(debug: bool) -> None:
+    """Caffe's nets from prototxt: train, test, time and compare them.
+
+    Flags may be written as Caffe writes them: -solver F, --solver=F, --sigint_effect stop.
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The entry point; ends the process with the command's status."""
+    args, debug = normalise(sys.argv[1:] if argv is None else argv)
+    sys.exit(run(args, debug))
+
+
+def run(args: Sequence[str], debug: bool = False) -> int:
+    """Run one command line, already normalised; its exit status."""
+    try:
+        with plain_logging(debug):
+            status = cli.main(list(args), prog_name="dragon", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 0
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("dragon: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has gone; Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        status, message = _told(error)
+        click.echo(f"dragon: error: {one_line(message)}", err=True)
+        return status
+    return status if isinstance(status, int) else 0
+
+
+def _told(error: Exception) -> tuple[int, str]:
+    """The exit status and the line for an exception."""
+    if isinstance(error, click.ClickException):
+        return 2, " ".join(error.format_message().split())
+    if isinstance(error, DragonError):
+        return 2, str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return 2, f"{error.filename}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return 1, f"out of memory: {error}"
+    return 1, f"{type(error).__name__}: {error}; this is a fault in Dragon, run again with --debug to see where"
+
+
+if __name__ == "__main__":
+    main()

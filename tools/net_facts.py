@@ -1,0 +1,106 @@
+"""What commands say about a net: sizes, loss weights of its outputs, where its data comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragon.data import dataset_label
+from dragon.layers._batch_statistics import BatchStatistics
+from dragon.net import Net
+
+__all__ = [
+    "accuracy_names",
+    "batch_norms",
+    "batch_size",
+    "data_labels",
+    "loss_weight",
+    "output_elements",
+    "output_line",
+    "parameter_count",
+    "summary",
+    "synthetic",
+]
+
+SYNTHETIC = "SYNTHETIC data (drawn by a program): the figures say nothing about real images"
+
+
+def batch_size(net: Net) -> int:
+    """Examples in one pass: the first axis of what the first layer that brings data makes, else of the first top."""
+    for layer, tops in zip(net.layers, net.tops, strict=True):
+        if layer.is_source or layer.type == "Input":
+            for top in tops:
+                if top.shape:
+                    return int(top.shape[0])
+    return 1
+
+
+def parameter_count(net: Net) -> int:
+    """Learned numbers, shared ones once; running statistics are not learned."""
+    return sum(param.blob.count for param in net.learnable)
+
+
+def batch_norms(net: Net) -> list[BatchStatistics]:
+    """The layers that normalise by the batch."""
+    return [layer for layer in net.layers if isinstance(layer, BatchStatistics)]
+
+
+def data_labels(net: Net) -> list[str]:
+    """What the net's databases hold, each once."""
+    labels: dict[str, None] = {}
+    for layer in net.layers:
+        source = layer.param.data_param.source
+        if source:
+            labels[dataset_label(layer.context.find(source))] = None
+    return list(labels)
+
+
+def synthetic(net: Net) -> bool:
+    """Whether any of the data was drawn by a program."""
+    return any("synthetic" in label.lower() for label in data_labels(net))
+
+
+def summary(net: Net) -> str:
+    """The net in one line."""
+    return (
+        f'net "{net.name}": {len(net.layers)} layers, {parameter_count(net):,} parameters, '
+        f"batches of {batch_size(net)}, on {', '.join(data_labels(net)) or 'no database'}"
+    )
+
+
+def loss_weight(net: Net, name: str) -> float:
+    """The weight with which a blob counts in the loss, 0 if it does not."""
+    weight = 0.0
+    for i, layer in enumerate(net.layers):
+        for top, w in zip(net.top_names_of(i), layer.loss_weights, strict=True):
+            if top == name:
+                weight = w
+    return weight
+
+
+def accuracy_names(net: Net) -> list[str]:
+    """Outputs made by Accuracy layers."""
+    return [
+        name
+        for i, layer in enumerate(net.layers)
+        if layer.type == "Accuracy"
+        for name in net.top_names_of(i)
+        if name in net.outputs
+    ]
+
+
+def output_elements(net: Net, values: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, float, float]]:
+    """Name, value and loss weight of every element of the outputs, in the order Caffe numbers them."""
+    for name, value in values.items():
+        weight = loss_weight(net, name)
+        for element in np.ravel(value):
+            yield name, float(element), weight
+
+
+def output_line(name: str, value: float, weight: float) -> str:
+    """`loss = 1.2 (* 1 = 1.2 loss)`, the form in which Caffe prints an output."""
+    tail = f" (* {weight:g} = {weight * value:g} loss)" if weight else ""
+    return f"{name} = {value:g}{tail}"

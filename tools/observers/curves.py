@@ -1,0 +1,97 @@
+"""curves.png: loss and accuracy over iterations, drawn from the records of metrics.jsonl."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dragon.atomic import atomic_write
+from dragon.solver import Observer, Solver
+from dragon.tools.net_facts import accuracy_names, loss_weight, synthetic
+from dragon.tools.observers.meter import Meter
+from dragon.tools.observers.metrics import MetricsObserver, Record
+
+__all__ = ["CurvesObserver", "draw_curves"]
+
+_LEAST = 30.0  # seconds between two drawings
+_SHARE = 0.01  # of the time that drawing may take
+
+Series = tuple[list[int], list[float]]
+
+
+class CurvesObserver(Observer):
+    """Draws after tests, seldom enough not to slow training, and at the end."""
+
+    def __init__(self, path: Path, metrics: MetricsObserver, meter: Meter) -> None:
+        self._path = path
+        self._metrics = metrics
+        self._meter = meter
+        self._next = time.perf_counter() + _LEAST
+
+    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Any]) -> None:
+        if time.perf_counter() >= self._next:
+            self._draw(solver)
+            self._meter.skip()
+
+    def on_end(self, solver: Solver) -> None:
+        self._draw(solver)
+
+    def _draw(self, solver: Solver) -> None:
+        began = time.perf_counter()
+        title = solver.net.name + (" on SYNTHETIC data" if synthetic(solver.net) else "")
+        tests = solver.test_nets[:1]
+        accuracies = [name for net in tests for name in accuracy_names(net)]
+        losses = [name for net in tests for name in net.outputs if loss_weight(net, name)]
+        draw_curves(self._path, self._metrics.records, title, losses, accuracies)
+        now = time.perf_counter()
+        self._next = now + max(_LEAST, (now - began) / _SHARE)
+
+
+def draw_curves(
+    path: Path, records: Sequence[Record], title: str, losses: Iterable[str], accuracies: Iterable[str]
+) -> None:
+    """Write the picture. losses, accuracies: outputs of the first test net. Does nothing without a single point."""
+    train = _series(records, "display", "loss")
+    test_losses = {f"test {name}": _series(records, "test", name) for name in losses}
+    test_accuracies = {f"test {name}": _series(records, "test", name) for name in accuracies}
+    if not any(xs for xs, _ in [train, *test_losses.values(), *test_accuracies.values()]):
+        return
+    # Figures without pyplot: no display is looked for, and nothing global is kept.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.2) if test_accuracies else (6, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title)
+    panels = [("loss", {"train loss": train, **test_losses})]
+    if test_accuracies:
+        panels.append(("accuracy", test_accuracies))
+    for k, (label, curves) in enumerate(panels, 1):
+        axes = figure.add_subplot(1, len(panels), k)
+        for name, (xs, ys) in curves.items():
+            if xs:
+                axes.plot(xs, ys, label=name, linewidth=1.3, marker="." if len(xs) < 40 else None)
+        axes.set_xlabel("iteration")
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend()
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=110)
+
+
+def _series(records: Sequence[Record], event: str, name: str) -> Series:
+    """Iterations and values of one quantity: of the record itself, else of its outputs; test net 0 only."""
+    xs: list[int] = []
+    ys: list[float] = []
+    for record in records:
+        if record["event"] != event or (event == "test" and record.get("net", 0) != 0):
+            continue
+        value = record.get(name) if event == "display" else record.get("outputs", {}).get(name)
+        if isinstance(value, (int, float)):
+            xs.append(record["iteration"])
+            ys.append(float(value))
+    return xs, ys

@@ -1,0 +1,62 @@
+"""Log lines in the wording of Caffe's solver, for programs that read its logs."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from datetime import datetime
+from typing import Any
+
+import click
+
+from dragon.proto import dragon_pb2 as pb
+from dragon.solver import Observer, Solver
+from dragon.tools.logs import log
+from dragon.tools.net_facts import output_elements, output_line
+from dragon.tools.observers.meter import Lap, Meter
+
+__all__ = ["GlogObserver", "write_header"]
+
+
+def write_header(err: bool) -> None:
+    """The line that tells readers the year, which the lines that follow do not."""
+    click.echo(f"Log file created at: {datetime.now():%Y/%m/%d %H:%M:%S}", err=err)
+
+
+class GlogObserver(Observer):
+    """Logs what Caffe logs, through the library's logger."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._lap = Lap(meter)
+
+    def on_start(self, solver: Solver) -> None:
+        log.info("Solving %s", solver.net.name)
+        log.info("Learning Rate Policy: %s", solver.param.lr_policy)
+
+    def on_display(self, solver: Solver, loss: float, rate: float) -> None:
+        done, seconds = self._lap.take()
+        speed = done / seconds if seconds else 0.0
+        log.info("Iteration %d (%g iter/s, %gs/%d iters), loss = %g", solver.iter, speed, seconds, done, loss)
+        for k, element in enumerate(output_elements(solver.net, solver.net.output_values())):
+            log.info("    Train net output #%d: %s", k, output_line(*element))
+        log.info("Iteration %d, lr = %g", solver.iter, rate)
+
+    def on_test_start(self, solver: Solver, index: int) -> None:
+        log.info("Iteration %d, Testing net (#%d)", solver.iter, index)
+
+    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Any]) -> None:
+        if "(loss)" in scores:
+            log.info("Test loss: %g", scores["(loss)"])
+        outputs = {name: value for name, value in scores.items() if name != "(loss)"}
+        for k, element in enumerate(output_elements(solver.test_nets[index], outputs)):
+            log.info("    Test net output #%d: %s", k, output_line(*element))
+
+    def on_snapshot(self, solver: Solver, model: str, state: str) -> None:
+        form = "HDF5" if solver.param.snapshot_format == pb.SolverParameter.HDF5 else "binary proto"
+        log.info("Snapshotting to %s file %s", form, model)
+        log.info("Snapshotting solver state to %s file %s", form, state)
+
+    def on_end(self, solver: Solver) -> None:
+        if solver.stopped:
+            log.info("Optimization stopped early.")
+        elif solver.iter >= solver.param.max_iter:
+            log.info("Optimization Done.")

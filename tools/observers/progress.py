@@ -1,0 +1,101 @@
+"""One live line on a terminal: iterations, loss, accuracy, images per second, time left."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from dragon.solver import Observer, Solver
+from dragon.tools.net_facts import accuracy_names, synthetic
+from dragon.tools.observers.meter import Meter
+
+__all__ = ["ConsoleHandler", "ProgressObserver"]
+
+_EVERY = 0.2  # seconds between two drawings
+
+
+class ProgressObserver(Observer):
+    """The bar is drawn from here and not by a thread of its own, which would take time from training."""
+
+    def __init__(self, meter: Meter, console: Console) -> None:
+        self._meter = meter
+        self.console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[text]}"),
+            console=console,
+            auto_refresh=False,
+            expand=True,
+        )
+        self._task = self._bar.add_task("training", text="", visible=False)
+        self._accuracy = ""
+        self._drawn = 0.0
+        self._note = ""
+
+    def on_start(self, solver: Solver) -> None:
+        self._note = " (SYNTHETIC data)" if synthetic(solver.net) else ""
+        self._bar.update(self._task, total=solver.param.max_iter, completed=solver.iter, visible=True)
+        self._bar.start()
+
+    def on_iteration(self, solver: Solver, loss: float, rate: float) -> None:
+        now = time.perf_counter()
+        if now - self._drawn >= _EVERY:
+            self._drawn = now
+            self._draw(solver, "training", f"loss {loss:.4g}")
+
+    def on_test_batch(self, solver: Solver, index: int, done: int, total: int) -> None:
+        now = time.perf_counter()
+        if now - self._drawn >= _EVERY:
+            self._drawn = now
+            self._draw(solver, f"test {done}/{total}", f"loss {solver.smoothed_loss():.4g}")
+
+    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Any]) -> None:
+        names = accuracy_names(solver.test_nets[index])
+        if names:
+            self._accuracy = f", accuracy {float(np.ravel(scores[names[0]])[0]):.2%}"
+        found = ", ".join(
+            f"{name} {float(value):.4g}" if value.size == 1 else f"{name} of {value.size} values"
+            for name, value in scores.items()
+        )
+        which = f" test net {index}" if len(solver.test_nets) > 1 else ""
+        self._say(f"iteration {solver.iter}{which}: {found}{self._note}")
+
+    def on_snapshot(self, solver: Solver, model: str, state: str) -> None:
+        self._say(f"iteration {solver.iter}: snapshot {state}")
+
+    def on_end(self, solver: Solver) -> None:
+        if self._meter.iterations:
+            self._draw(solver, "stopped" if solver.stopped else "trained", f"loss {solver.smoothed_loss():.4g}")
+        self._bar.stop()
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _draw(self, solver: Solver, what: str, loss: str) -> None:
+        left = self._meter.seconds_left(solver)
+        clock = f", {timedelta(seconds=round(left))} left" if left else ""
+        speed = f", {self._meter.images_per_second:,.0f} images/s"
+        done = f"{solver.iter}/{solver.param.max_iter}"
+        text = f"{done}, {loss}{self._accuracy}{speed}{clock}"
+        self._bar.update(self._task, completed=solver.iter, description=what, text=text)
+        self._bar.refresh()
+
+
+class ConsoleHandler(logging.Handler):
+    """Prints log lines above the bar."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.print(self.format(record), markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,151 @@
+"""`dragon train`: run a solver prototxt."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from dragon.errors import UsageError
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import read_solver
+from dragon.solver import Observer, Solver
+from dragon.solvers.types import get_solver
+from dragon.tools.engine_options import EngineChoice, engine_options
+from dragon.tools.logs import GlogFormatter, StreamHandler, log, log_handler
+from dragon.tools.net_facts import SYNTHETIC, batch_norms, batch_size, summary, synthetic
+from dragon.tools.observers.curves import CurvesObserver
+from dragon.tools.observers.glog import GlogObserver, write_header
+from dragon.tools.observers.meter import Meter
+from dragon.tools.observers.metrics import MetricsObserver
+from dragon.tools.observers.progress import ConsoleHandler, ProgressObserver
+from dragon.tools.signals import EFFECTS, solver_signals
+
+__all__ = ["command", "output_folder"]
+
+
+@click.command("train")
+@click.option("--solver", "path", required=True, metavar="FILE", help="The solver prototxt.")
+@click.option("--weights", metavar="FILE,...", help="Start from these .caffemodel or HDF5 files.")
+@click.option("--snapshot", metavar="FILE", help="Go on from this .solverstate.")
+@click.option("--seed", type=click.IntRange(0), help="Of fillers, dropout and augmentation; instead of random_seed.")
+@click.option("--iterations", type=click.IntRange(0), help="Train to this iteration instead of max_iter.")
+@click.option("--level", type=int, help="The net state's level.")
+@click.option("--stage", metavar="NAME,...", help="The net state's stages.")
+@click.option("--output", metavar="DIR", help="For metrics.jsonl and curves.png; beside the snapshots by default.")
+@click.option("--sigint-effect", type=click.Choice(EFFECTS), default="stop", show_default=True)
+@click.option("--sighup-effect", type=click.Choice(EFFECTS), default="snapshot", show_default=True)
+@click.option("--allow-unknown", is_flag=True, help="Skip fields that the schema does not have, with a warning each.")
+@click.option("--allow-python", is_flag=True, help="Let the net run Python layers, which are programs.")
+@engine_options
+def command(
+    path: str,
+    weights: str | None,
+    snapshot: str | None,
+    seed: int | None,
+    iterations: int | None,
+    level: int | None,
+    stage: str | None,
+    output: str | None,
+    sigint_effect: str,
+    sighup_effect: str,
+    allow_unknown: bool,
+    allow_python: bool,
+    choice: EngineChoice,
+) -> None:
+    """Train the net of a solver prototxt.
+
+    SIGINT (Ctrl-C) and SIGTERM write a snapshot and stop, SIGHUP writes one and goes on. On a terminal a progress bar
+    is shown, elsewhere a log in the form of Caffe's.
+    """
+    if weights and snapshot:
+        raise UsageError("give --snapshot to go on with a run or --weights to start from a trained net, not both")
+    with _showing() as show:
+        param = read_solver(path, allow_unknown=allow_unknown)
+        if iterations is not None:
+            param.max_iter = iterations
+        if level is not None:
+            param.train_state.level = level
+        param.train_state.stage.extend(stage.split(",") if stage else [])
+        if weights or snapshot:
+            del param.weights[:]
+        if weights:
+            param.weights.append(weights)
+        engine, options = choice.resolve(param)
+        solver = get_solver(
+            param,
+            path=path,
+            engine=engine,
+            options=options,
+            seed=seed,
+            allow_python=allow_python,
+            allow_unknown=allow_unknown,
+        )
+        try:
+            if snapshot:
+                solver.restore(snapshot)
+            _train(solver, show, Path(output) if output else output_folder(param, path), sigint_effect, sighup_effect)
+        finally:
+            solver.close()
+
+
+def _train(solver: Solver, show: Console | None, folder: Path, sigint: str, sighup: str) -> None:
+    meter = Meter()
+    metrics = MetricsObserver(folder / "metrics.jsonl", meter)
+    shown: Observer = GlogObserver(meter) if show is None else ProgressObserver(meter, show)
+    solver.observers += [meter, shown, metrics, CurvesObserver(folder / "curves.png", metrics, meter)]
+    for line in _opening(solver):
+        log.info(line)
+    log.info("Metrics and curves go to %s", folder)
+    with solver_signals(solver, sigint, sighup):
+        solver.solve()
+    if synthetic(solver.net):
+        log.info("Results are of %s", SYNTHETIC)
+
+
+def _opening(solver: Solver) -> Iterator[str]:
+    """What a reader of the log should know about the run."""
+    net, options = solver.net, solver.net.executor.options
+    yield summary(net)
+    threads = getattr(net.executor, "threads", None)
+    note = f", {threads} threads" if threads else ""
+    yield f"engine {net.executor.name}, {options.precision}{note}; seed {solver.seed}"
+    if synthetic(net):
+        yield SYNTHETIC
+    if batch_norms(net):
+        line = f"batch normalisation: statistics are taken over {batch_size(net)} examples"
+        if solver.param.iter_size > 1:
+            line += f"; iter_size {solver.param.iter_size} does not enlarge that"
+        yield line
+    if solver.iter:
+        yield f"Resuming at iteration {solver.iter}"
+
+
+def output_folder(param: pb.SolverParameter, path: str) -> Path:
+    """Where a run's metrics go unless it is said: the folder of the snapshots, else runs/NAME OF THE SOLVER'S FILE."""
+    prefix = param.snapshot_prefix
+    if not prefix:
+        return Path("runs") / Path(path).stem
+    return Path(prefix) if Path(prefix).is_dir() else Path(prefix).parent
+
+
+@contextmanager
+def _showing() -> Iterator[Console | None]:
+    """Log in Caffe's form, unless both streams are a terminal: then give a console for the bar."""
+    if sys.stdout.isatty() and sys.stderr.isatty():
+        console = Console(stderr=True)
+        with log_handler(ConsoleHandler(console), logging.INFO):
+            yield console
+        return
+    # With stderr alone on a terminal, stdout is the log: `dragon train ... | tee log`.
+    err = not sys.stderr.isatty()
+    handler = StreamHandler(err)
+    handler.setFormatter(GlogFormatter())
+    write_header(err)
+    with log_handler(handler, logging.INFO):
+        yield None
