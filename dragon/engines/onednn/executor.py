@@ -47,6 +47,7 @@ class OneDNNExecutor(Executor):
         self.threads = options.threads or usable_cores()
         self.training = net.phase == 0 and any(net.layer_need_backward)
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
+        self._current: dict[tuple[Any, ...], Plan] = {}  # plans known to be valid for the present version
         self._version = -1
         self._key: tuple[Any, ...] = ()
         self._ran: list[Plan | None] = [None] * len(net.layers)  # the plan that ran each layer's forward last
@@ -70,9 +71,13 @@ class OneDNNExecutor(Executor):
             tuple(id(blob.data_storage) for layer in net.layers for blob in layer.blobs),
         )
         self._version = where.version
+        self._current.clear()
 
     def _plan(self, whole: bool) -> Plan:
         key = (whole, self.training, self._key)
+        current = self._current.get(key)
+        if current is not None:
+            return current
         plan = self._plans.get(key)
         if plan is not None and not plan.valid:
             plan.detach()
@@ -93,6 +98,7 @@ class OneDNNExecutor(Executor):
             while len(self._plans) > 2 * _KEPT_SHAPES:
                 _, old = self._plans.popitem(last=False)
                 old.detach()
+        self._current[key] = plan
         return plan
 
     # -- running --------------------------------------------------------------------------------------------
