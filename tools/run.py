@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import sys
+import traceback
 from pathlib import Path
 
 import click
 
 from dragon import alias
-from dragon.errors import UsageError
+from dragon.errors import DragonError, UsageError
 
 __all__ = ["command"]
 
@@ -35,6 +37,11 @@ def command(script: str, args: tuple[str, ...]) -> int:
         raise UsageError(_explained(error)) from None
     except SystemExit as end:
         return _status(end.code)
+    except DragonError:
+        raise
+    except Exception as error:
+        _show(error, script)
+        return 1
     finally:
         sys.argv, sys.path[:] = before
     return 0
@@ -55,10 +62,23 @@ def _status(code: object) -> int:
     return 1
 
 
+# How Python 3 words what only Python 2 allows.
+_OLD = re.compile(
+    r"call to '(print|exec)'|multiple exception types|leading zeros|inconsistent use of tabs|invalid decimal literal"
+)
+_OLD_TEXT = re.compile(r"<>|`|^\s*(print|exec)\s+[^=(]|\bur['\"]")
+
+
 def _explained(error: SyntaxError) -> str:
     where = f"{error.filename}:{error.lineno}"
-    old = ("print", "exec", "multiple exception types", "leading zeros", "'<>'", "backtick")
-    text = error.msg + (error.text or "")
-    if any(mark in text for mark in old):
+    if _OLD.search(error.msg) or _OLD_TEXT.search(error.text or ""):
         return f"{where}: {error.msg}; the script is written for Python 2: convert it first, with 2to3 or by hand"
     return f"{where}: {error.msg}"
+
+
+def _show(error: Exception, script: str) -> None:
+    """The traceback as Python prints it, from the script's own lines on."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != script:
+        trace = trace.tb_next
+    click.echo("".join(traceback.format_exception(type(error), error, trace)), err=True, nl=False)

@@ -1,0 +1,88 @@
+"""`dragon classify`: what a net takes images for."""
+
+from __future__ import annotations
+
+import click
+import numpy as np
+
+from dragon.classifier import Classifier
+from dragon.errors import UsageError
+from dragon.io import load_image
+from dragon.net import Net
+from dragon.tools.engine_options import EngineChoice, engine_options
+from dragon.tools.images import ImageChoice, image_options, read_labels
+
+__all__ = ["command", "one_image_input"]
+
+
+@click.command("classify")
+@click.argument("files", type=click.Path(dir_okay=False), nargs=-1, required=True)
+@click.option("--model", required=True, metavar="FILE", help="The deploy prototxt: one input, class scores as output.")
+@click.option("--weights", required=True, metavar="FILE", help="The trained net.")
+@click.option("--labels", metavar="FILE", help="Names of the classes, one a line.")
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes to show.")
+@click.option("--resize", metavar="H,W", help="Resize images to this before cropping; the input's size by default.")
+@click.option("--oversample", is_flag=True, help="Average over ten crops: corners, centre and their mirror images.")
+@click.option("--out", type=click.Path(dir_okay=False), help="Save all scores (images, classes) as .npy.")
+@image_options
+@engine_options
+def command(
+    files: tuple[str, ...],
+    model: str,
+    weights: str,
+    labels: str | None,
+    top: int,
+    resize: str | None,
+    oversample: bool,
+    out: str | None,
+    images: ImageChoice,
+    choice: EngineChoice,
+) -> None:
+    """Classify image FILES by a net and print the likeliest classes of each.
+
+    Example: dragon classify --model deploy.prototxt --weights net.caffemodel --labels words.txt --mean 104,117,123
+    cat.jpg
+    """
+    names = read_labels(labels)
+    engine, options = choice.resolve()
+    net = Classifier(
+        model, weights, _size(resize), **images.arguments(), engine=engine, options=options, allow_python=False
+    )
+    channels = one_image_input(net, model)
+    swap = images.swap(channels)
+    if swap is not None:
+        net.transformer.set_channel_swap(net.inputs[0], swap)
+    scores = []
+    for file in files:
+        found = net.predict([load_image(file, channels != 1)], oversample)[0].reshape(-1)
+        scores.append(found)
+        click.echo(file)
+        for index in np.argsort(-found, kind="stable")[:top]:
+            click.echo(f"  {found[index]:.4f}  {names[index] if index < len(names) else f'class {index}'}")
+    if names and len(names) != len(scores[0]):
+        click.echo(f"dragon: warning: {labels} has {len(names)} lines, the net {len(scores[0])} classes", err=True)
+    if out:
+        from dragon.atomic import atomic_write
+
+        with atomic_write(out) as stream:
+            np.save(stream, np.stack(scores))
+
+
+def one_image_input(net: Net, model: str) -> int:
+    """Channels of the net's input. UsageError unless it has one input (N, 1 or 3, H, W) and an output."""
+    if len(net.inputs) != 1:
+        raise UsageError(f"{model}: needs one input for images, the net has {net.inputs or 'none (a training net?)'}")
+    shape = net.blobs[net.inputs[0]].shape
+    if len(shape) != 4 or shape[1] not in (1, 3):
+        raise UsageError(f'{model}: input "{net.inputs[0]}" has shape {shape}, images need (N, 1 or 3, H, W)')
+    return shape[1]
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    try:
+        height, width = (int(v) for v in text.split(","))
+    except ValueError:
+        raise UsageError(f'--resize takes height,width, got "{text}"') from None
+    return height, width

@@ -1,0 +1,71 @@
+"""`dragon detect`: scores of windows in images."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import click
+import numpy as np
+
+from dragon.atomic import write_atomically
+from dragon.detector import Detector, read_windows
+from dragon.tools.classify import one_image_input
+from dragon.tools.engine_options import EngineChoice, engine_options
+from dragon.tools.images import ImageChoice, image_options, read_labels
+from dragon.tools.progress import progress_bar
+
+__all__ = ["command"]
+
+
+@click.command("detect")
+@click.argument("windows", type=click.Path(dir_okay=False))
+@click.option("--model", required=True, metavar="FILE", help="The deploy prototxt: one input, class scores as output.")
+@click.option("--weights", required=True, metavar="FILE", help="The trained net.")
+@click.option("--labels", metavar="FILE", help="Names of the classes, one a line.")
+@click.option("--context-pad", type=click.IntRange(0), default=0, help="Pixels of the input for the surroundings.")
+@click.option("--out", type=click.Path(dir_okay=False), help="Write every window with its scores as CSV.")
+@image_options
+@engine_options
+def command(
+    windows: str,
+    model: str,
+    weights: str,
+    labels: str | None,
+    context_pad: int,
+    out: str | None,
+    images: ImageChoice,
+    choice: EngineChoice,
+) -> None:
+    """Score WINDOWS, a CSV file with the columns filename,ymin,xmin,ymax,xmax, by a net; print the best class of each.
+
+    Example: dragon detect windows.csv --model deploy.prototxt --weights net.caffemodel --labels words.txt
+    --context-pad 16 --out scores.csv
+    """
+    names = read_labels(labels)
+    listed = read_windows(windows)
+    engine, options = choice.resolve()
+    net = Detector(model, weights, **images.arguments(), engine=engine, options=options, allow_python=False)
+    swap = images.swap(one_image_input(net, model))
+    if swap is not None:
+        net.transformer.set_channel_swap(net.inputs[0], swap)
+    net.configure_crop(context_pad)
+    found = []
+    with progress_bar() as tell:
+        for i, image in enumerate(listed):
+            found += net.detect_windows([image])
+            tell("images", i + 1, len(listed))
+    for entry in found:
+        best = int(np.argmax(entry["prediction"]))
+        corners = ",".join(f"{v:g}" for v in entry["window"])
+        label = names[best] if best < len(names) else f"class {best}"
+        click.echo(f"{entry['filename']} {corners}  {entry['prediction'][best]:.4f}  {label}")
+    if out:
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        count = len(found[0]["prediction"]) if found else 0
+        classes = [names[k] if k < len(names) else f"class{k}" for k in range(count)]
+        table.writerow(["filename", "ymin", "xmin", "ymax", "xmax", *classes])
+        for entry in found:
+            table.writerow([entry["filename"], *entry["window"], *(f"{v:.6g}" for v in entry["prediction"])])
+        write_atomically(out, text.getvalue().encode())

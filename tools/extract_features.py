@@ -1,0 +1,109 @@
+"""`dragon extract-features`: what a net computes on the way, saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from dragon.data import write_lmdb
+from dragon.errors import UsageError, nearest
+from dragon.hdf5 import atomic_h5
+from dragon.io import array_to_datum
+from dragon.layer import TEST
+from dragon.net import Net
+from dragon.tools.engine_options import EngineChoice, engine_options
+from dragon.tools.progress import progress_bar
+
+__all__ = ["command"]
+
+
+@click.command("extract-features")
+@click.option("--model", required=True, metavar="FILE", help="A prototxt with a data layer for the TEST phase.")
+@click.option("--weights", required=True, metavar="FILE", help="The trained net.")
+@click.option("--blob", "blobs", multiple=True, required=True, metavar="NAME", help="What to save; may be repeated.")
+@click.option("--batches", type=click.IntRange(1), required=True, help="How many batches of the data layer.")
+@click.option("--out", required=True, type=click.Path(), help="NAME.h5, NAME.npz, NAME.npy or a folder for an LMDB.")
+@click.option("--allow-python", is_flag=True, help="Let the net run Python layers, which are programs.")
+@engine_options
+def command(
+    model: str,
+    weights: str,
+    blobs: tuple[str, ...],
+    batches: int,
+    out: str,
+    allow_python: bool,
+    choice: EngineChoice,
+) -> None:
+    """Run a net over its data and save blobs, one row for each example: as HDF5, NumPy or LMDB of float Datums.
+
+    With several blobs an LMDB is made for each, as OUT/BLOB.
+
+    Example: dragon extract-features --model train_val.prototxt --weights net.caffemodel --blob fc7 --batches 10 --out
+    fc7.h5
+    """
+    suffix = Path(out).suffix.lower()
+    if suffix == ".npy" and len(blobs) > 1:
+        raise UsageError(f"{out}: a .npy file holds one blob; .npz, .h5 or an LMDB hold several")
+    if suffix not in (".h5", ".hdf5", ".npz", ".npy") and Path(out).exists():
+        raise UsageError(f"{out} exists already: remove it or choose another folder")
+    engine, options = choice.resolve()
+    net = Net(model, weights, TEST, engine=engine, options=options, allow_python=allow_python)
+    try:
+        features = _collect(net, blobs, batches)
+    finally:
+        net.close()
+    _save(features, out, suffix)
+    for name, rows in features.items():
+        click.echo(f"{out}: {name}, {rows.shape[0]} rows of {' x '.join(str(d) for d in rows.shape[1:]) or '1'}")
+
+
+def _collect(net: Net, blobs: tuple[str, ...], batches: int) -> dict[str, NDArray[Any]]:
+    for name in blobs:
+        if name not in net.blobs:
+            raise UsageError(f'the net has no blob "{name}"{nearest(name, net.blobs)}')
+    if net.inputs:
+        raise UsageError(f'the net waits for "{net.inputs[0]}": features are taken from a net with a data layer')
+    # One run up to the last layer that makes a wanted blob: labels need not fit what comes after.
+    last = max(i for i in range(len(net.layers)) if set(net.top_names_of(i)) & set(blobs))
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in blobs}
+    with progress_bar() as tell:
+        for i in range(batches):
+            net.run_forward(0, last)
+            for name in blobs:
+                value = net.blobs[name].peek()
+                parts[name].append(np.array(value if value.ndim else value[None]))
+            tell("batches", i + 1, batches)
+    return {name: np.concatenate(rows) for name, rows in parts.items()}
+
+
+def _save(features: dict[str, NDArray[Any]], out: str, suffix: str) -> None:
+    if suffix in (".h5", ".hdf5"):
+        with atomic_h5(out) as file:
+            for name, rows in features.items():
+                file.create_dataset(name, data=rows)
+    elif suffix in (".npz", ".npy"):
+        from dragon.atomic import atomic_write
+
+        with atomic_write(out) as file:
+            if suffix == ".npy":
+                np.save(file, next(iter(features.values())))
+            else:
+                np.savez(file, **features)  # type: ignore[arg-type]
+    elif len(features) == 1:
+        write_lmdb(out, _records(next(iter(features.values()))))
+    else:
+        Path(out).mkdir(parents=True)
+        for name, rows in features.items():
+            write_lmdb(Path(out) / name.replace("/", "_"), _records(rows))
+
+
+def _records(rows: NDArray[Any]) -> Iterator[tuple[bytes, bytes]]:
+    """Float Datums under keys of ten digits; (N, C, H, W), missing axes 1, further ones laid into the last."""
+    for i, row in enumerate(rows):
+        shape = (*row.shape, 1, 1, 1)[:3] if row.ndim < 3 else (*row.shape[:2], -1)
+        yield f"{i:010d}".encode(), array_to_datum(row.reshape(shape).astype(np.float32)).SerializeToString()
