@@ -136,7 +136,7 @@ def _layer_states(solver: Solver) -> Iterator[pb.LayerState]:
 def _restore_layers(path: str, solver: Solver, state: pb.SolverState) -> None:
     by_name = {s.name: s for s in state.layer_state}
     for which, net in _nets(solver):
-        net.seed = state.random_seed
+        net.seed = net.context.seed = state.random_seed
         for layer in net.layers:
             layer.rng = Stream(state.random_seed, layer.name)
             stored = by_name.get(f"{which}/{layer.name}")

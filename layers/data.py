@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dragon.blob import Blob
-from dragon.data import BatchReader, Color, Prefetcher, Transformer, open_source
+from dragon.data import BatchReader, Color, Prefetcher, RecordReader, ShuffledReader, Transformer, open_source
 from dragon.errors import DataError
 from dragon.layer import Layer, register
 from dragon.proto import dragon_pb2 as pb
@@ -35,8 +36,6 @@ class Data(Layer):
             self.bad_param("data_param needs a source")
         if p.batch_size < 1:
             self.bad_param("data_param needs a batch_size of at least 1")
-        if p.shuffle:
-            self.bad_param("data_param's shuffle is not supported: write the database in a random order")
         transform = pb.TransformationParameter()
         transform.CopyFrom(self.param.transform_param)
         if transform.mean_file:
@@ -45,7 +44,8 @@ class Data(Layer):
             # the thread draws ahead of what was handed out, hence a stream that nobody else uses
             self._stream = Stream(self.context.seed, f"{self.name}/transform")
             transformer = Transformer(transform, self.phase, self._stream)
-            source = open_source(self.context.find(p.source), p.backend)
+            database = open_source(self.context.find(p.source), p.backend)
+            source: RecordReader = ShuffledReader(database, self._order) if p.shuffle else database
             try:
                 color = Color.COLOR if p.force_encoded_color else None
                 reader = BatchReader(source, transformer, p.batch_size, color)
@@ -58,6 +58,12 @@ class Data(Layer):
         top[0].reshape(p.batch_size, *reader.shape)
         if len(top) > 1:
             top[1].reshape(p.batch_size)
+
+    def _order(self, epoch: int, count: int) -> NDArray[np.int64]:
+        """The order of an epoch's records: it depends on the seed, the layer's name and the epoch alone."""
+        stream = Stream(self.context.seed, f"{self.name}/shuffle")
+        stream.draws = epoch
+        return stream.generator().permutation(count)
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         pass

@@ -54,7 +54,7 @@ def test_a_state_of_bvlc_resumes(tmp_path: Path) -> None:
     path = Path(solver.snapshot())
     state = pb.SolverState.FromString(path.read_bytes())
     for field in ("random_seed", "layer_state", "losses", "version"):
-        state.ClearField(field)  # type: ignore[arg-type]
+        state.ClearField(field)
     path.write_bytes(state.SerializeToString())
     again = toy_solver(tmp_path)
     again.restore(path)

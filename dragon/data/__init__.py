@@ -26,10 +26,12 @@ from dragon.data.batches import Batch, BatchReader
 from dragon.data.dataset import Dataset, dataset_label, read_split
 from dragon.data.datum import Color, decode_batch, decode_image, encode_datum
 from dragon.data.fetch import fetch_cifar10, fetch_mnist
+from dragon.data.leveldb_io import LevelDbReader
 from dragon.data.lmdb_io import LmdbReader, write_lmdb
 from dragon.data.mean import mean_of_images, mean_of_source, read_mean, write_mean
 from dragon.data.prefetch import Prefetcher, Producer
 from dragon.data.progress import Progress
+from dragon.data.shuffled import ShuffledReader
 from dragon.data.source import RecordReader, open_source
 from dragon.data.synthetic import write_synthetic
 from dragon.data.transform import RandomWords, Transformer
@@ -39,12 +41,14 @@ __all__ = [
     "BatchReader",
     "Color",
     "Dataset",
+    "LevelDbReader",
     "LmdbReader",
     "Prefetcher",
     "Producer",
     "Progress",
     "RandomWords",
     "RecordReader",
+    "ShuffledReader",
     "Transformer",
     "dataset_label",
     "decode_batch",

@@ -80,6 +80,21 @@ class LmdbReader:
             self._cursor.next()
         self.position = target
 
+    def keys(self) -> list[bytes]:
+        """The keys of all records in their order."""
+        with self._transaction.cursor() as cursor:
+            return list(cursor.iternext(keys=True, values=False))
+
+    def get(self, key: bytes) -> bytes:
+        """The record of a key. Raises DataError where the database is damaged."""
+        import lmdb
+
+        try:
+            value: bytes = self._transaction.get(key)
+        except lmdb.Error as error:
+            raise DataError(f'LMDB "{self.path}": record {key!r}: {error}') from None
+        return value
+
     def close(self) -> None:
         """Release the folder; may be called twice."""
         if self._shared is not None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from typing import Protocol
 
+from dragon.data.leveldb_io import LevelDbReader
 from dragon.data.lmdb_io import LmdbReader
+from dragon.data.shuffled import KeyedReader
 from dragon.errors import DataError
 from dragon.proto import dragon_pb2
 
-__all__ = ["RecordReader", "open_source"]
+__all__ = ["DatabaseReader", "RecordReader", "open_source"]
 
 
 class RecordReader(Protocol):
@@ -27,7 +29,11 @@ class RecordReader(Protocol):
     def close(self) -> None: ...
 
 
-def open_source(path: str | os.PathLike[str], backend: int) -> RecordReader:
+class DatabaseReader(RecordReader, KeyedReader, Protocol):
+    """A database: records in order and by key."""
+
+
+def open_source(path: str | os.PathLike[str], backend: int) -> DatabaseReader:
     """Reader for DataParameter's `source` and `backend`. Raises DataError, also for the other kind."""
     folder = os.fspath(path)
     if backend == dragon_pb2.DataParameter.LMDB:
@@ -40,6 +46,4 @@ def open_source(path: str | os.PathLike[str], backend: int) -> RecordReader:
         )
     if not os.path.isdir(folder):
         raise DataError(f'LevelDB "{folder}" does not exist')
-    raise DataError(
-        f'"{folder}": LevelDB cannot be read yet; convert it to LMDB and set data_param {{ backend: LMDB }}'
-    )
+    return LevelDbReader(folder)

@@ -156,5 +156,3 @@ def test_open_source_follows_the_backend(tmp_path: Path) -> None:
     (tmp_path / "level" / "CURRENT").write_text("MANIFEST-000001\n")
     with pytest.raises(DataError, match=r"is a LevelDB, .*set data_param \{ backend: LEVELDB \}"):
         open_source(tmp_path / "level", lmdb_backend)
-    with pytest.raises(DataError, match="LevelDB cannot be read yet"):
-        open_source(tmp_path / "level", leveldb_backend)

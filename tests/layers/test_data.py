@@ -85,6 +85,22 @@ def test_state_resumes_exactly(lmdb: Path, opened: list[One], seed: int) -> None
         np.testing.assert_array_equal(other.forward(), batch)
 
 
+def test_shuffled_records_come_once_an_epoch_and_resume(lmdb: Path, opened: list[One]) -> None:
+    one = data(opened, lmdb, batch=7, more="shuffle: true")
+    epochs = []
+    for _ in range(2):
+        one.forward()
+        epochs.append(one.top[1].data.tolist())
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(7))
+    assert epochs[0] != epochs[1]
+    state = one.layer.state()
+    one.forward()
+    other = data(opened, lmdb, batch=7, more="shuffle: true")
+    other.layer.load_state(state)
+    other.forward()
+    assert other.top[1].data.tolist() == one.top[1].data.tolist()
+
+
 def test_state_of_something_else(lmdb: Path, opened: list[One]) -> None:
     one = data(opened, lmdb)
     with pytest.raises(DataError, match=r'layer "d" \(Data\): the snapshot holds no position'):
@@ -124,8 +140,6 @@ def test_bad_sources(lmdb: Path, tmp_path: Path, opened: list[One]) -> None:
         data(opened, "")
     with pytest.raises(PrototxtError, match="batch_size of at least 1"):
         data(opened, lmdb, batch=0)
-    with pytest.raises(PrototxtError, match="shuffle is not supported"):
-        data(opened, lmdb, more="shuffle: true")
 
 
 def test_closed_is_closed(lmdb: Path, opened: list[One]) -> None:

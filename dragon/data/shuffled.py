@@ -1,0 +1,63 @@
+"""Records in a new random order every epoch, the same again for the same seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["KeyedReader", "ShuffledReader"]
+
+
+class KeyedReader(Protocol):
+    """Records that can be fetched by key."""
+
+    path: str
+
+    def __len__(self) -> int: ...
+
+    def keys(self) -> list[bytes]: ...
+
+    def get(self, key: bytes) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class ShuffledReader:
+    """Reads `source` epoch by epoch, in the order `order(epoch, number of records)`.
+
+    `position` counts records over all epochs, so it alone brings a reader back.
+    """
+
+    def __init__(self, source: KeyedReader, order: Callable[[int, int], NDArray[np.int64]]) -> None:
+        self.path = source.path
+        self.position = 0
+        self._source = source
+        self._keys = source.keys()
+        self._order = order
+        self._epoch = -1
+        self._permutation: NDArray[np.int64] = np.empty(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def read(self, count: int) -> list[bytes]:
+        """The next `count` records."""
+        records = []
+        for position in range(self.position, self.position + count):
+            epoch, index = divmod(position, len(self._keys))
+            if epoch != self._epoch:
+                self._epoch, self._permutation = epoch, self._order(epoch, len(self._keys))
+            records.append(self._source.get(self._keys[self._permutation[index]]))
+        self.position += count
+        return records
+
+    def seek(self, position: int) -> None:
+        """Move to record `position`, counted over all epochs."""
+        self.position = position
+
+    def close(self) -> None:
+        """Release the source."""
+        self._source.close()

@@ -1,0 +1,34 @@
+"""Shuffled reading: every record once an epoch, in an order that the position alone brings back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragon.data import LmdbReader, ShuffledReader
+from tests.data.conftest import RECORDS
+
+
+def order(epoch: int, count: int) -> NDArray[np.int64]:
+    return np.random.default_rng(epoch).permutation(count)
+
+
+def test_each_epoch_holds_every_record_once_in_another_order(lmdb_folder: Path) -> None:
+    plain = LmdbReader(lmdb_folder).read(RECORDS)
+    reader = ShuffledReader(LmdbReader(lmdb_folder), order)
+    epochs = [reader.read(RECORDS) for _ in range(3)]
+    assert all(sorted(epoch) == sorted(plain) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+    assert epochs[1] != epochs[2]
+
+
+def test_seek_brings_back_the_same_records_across_epochs(lmdb_folder: Path) -> None:
+    reader = ShuffledReader(LmdbReader(lmdb_folder), order)
+    reader.read(5)
+    position = reader.position
+    following = reader.read(9)
+    again = ShuffledReader(LmdbReader(lmdb_folder), order)
+    again.seek(position)
+    assert again.read(9) == following
