@@ -23,6 +23,8 @@ def normalise(args: Iterable[str]) -> tuple[list[str], bool]:
             return [*result, arg, *rest], debug
         match = _FLAG.fullmatch(arg)
         if match is None:
+            if result == ["run"]:  # what follows belongs to the script
+                return ["run", arg, *rest], debug
             result.append(arg)
             continue
         name, value = match[1].replace("_", "-"), match[2] or ""

@@ -30,6 +30,16 @@ COMMANDS = {
     "layers": "List the layer types, or one type's settings with their defaults.",
     "device": "Show the engines and processors found.",
     "demo": "Fetch data, compare three forms of CIFAR-10 quick, write a report.",
+    "run": "Run a Python script written for pycaffe.",
+    "classify": "Classify image files.",
+    "detect": "Score windows of image files.",
+    "convert-imageset": "Write image files and labels to an LMDB.",
+    "compute-image-mean": "Compute the mean image of an LMDB.",
+    "extract-features": "Save what a net computes: HDF5, NumPy or LMDB.",
+    "upgrade": "Bring nets, solvers and weights of older forms to the present one.",
+    "draw": "Draw a net as SVG, PNG or PDF.",
+    "parse-log": "Write the figures of a training log as CSV.",
+    "plot": "Plot training logs.",
     "completion": "Print the completion script of a shell.",
 }
 ALIASES = {"device-query": "device", "device_query": "device", "summary": "summarize"}
@@ -45,7 +55,7 @@ class Commands(click.Group):
         name = ALIASES.get(name, name)
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"dragon.tools.{name}").command
+        command: click.Command = importlib.import_module(f"dragon.tools.{name.replace('-', '_')}").command
         return command
 
     def resolve_command(

@@ -1,18 +1,27 @@
-"""A progress bar for commands that work for a while: on a terminal only, on stderr, gone when the work is done."""
+"""Progress of commands that work for a while: a bar on stderr where that is a terminal, gone when the work is done."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
 
 from dragon.data.progress import Progress
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 __all__ = ["progress_bar"]
 
 
 @contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """The callback (stage, done, total or None) that the library's long functions take."""
+def progress_bar(lines: bool = False) -> Iterator[Progress]:
+    """The callback (stage, done, total or None) that the library's long functions take.
+
+    lines: where there is no terminal, say at least what was finished.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
@@ -20,11 +29,13 @@ def progress_bar() -> Iterator[Progress]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        tasks: dict[str, object] = {}
+        tasks: dict[str, TaskID] = {}
 
         def tell(stage: str, done: int, total: int | None) -> None:
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)  # type: ignore[arg-type]
+            bars.update(tasks[stage], completed=done, total=total)
+            if lines and bars.disable and done == total:
+                click.echo(f"{stage}: {done:,}", err=True)
 
         yield tell

@@ -1,0 +1,85 @@
+"""`dragon device`: which engines can run here, and on what."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+
+import click
+import numpy as np
+
+from dragon.engines import cuda_problem, default_engine
+from dragon.errors import EngineError
+from dragon.tools.tables import table
+
+__all__ = ["command", "instruction_sets"]
+
+_FLAGS = (
+    "sse4_1", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16",
+    "amx_bf16", "amx_int8", "asimd", "sve",
+)  # fmt: skip
+
+
+@click.command("device")
+def command() -> None:
+    """Show the engines (NumPy, oneDNN, CUDA) with their versions, and the processors found."""
+    rows = [["numpy", "yes", _numpy()], ["onednn", *_onednn()], ["cuda", *_cuda()]]
+    click.echo(f"processor         {_processor()}")
+    click.echo(f"cores             {_cores()} usable of {os.cpu_count()}")
+    click.echo(f"instruction sets  {', '.join(instruction_sets()) or 'unknown'}")
+    click.echo(f"default engine    {default_engine()}")
+    click.echo("")
+    click.echo(table(["engine", "runs", "details"], rows, left=(0, 1, 2)))
+
+
+def _cpuinfo(key: str) -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    match = re.search(rf"^{key}\s*:\s*(.*)$", text, re.MULTILINE)
+    return match[1].strip() if match else ""
+
+
+def _processor() -> str:
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def instruction_sets() -> list[str]:
+    """Those that matter for speed."""
+    flags = set((_cpuinfo("flags") or _cpuinfo("Features")).split())
+    return [flag for flag in _FLAGS if flag in flags]
+
+
+def _cores() -> int:
+    from dragon.engines.onednn.threads import usable_cores
+
+    try:
+        return usable_cores()
+    except (OSError, AttributeError):
+        return os.cpu_count() or 1
+
+
+def _numpy() -> str:
+    config = np.show_config(mode="dicts")
+    blas = config.get("Build Dependencies", {}).get("blas", {}) if isinstance(config, dict) else {}
+    return f"NumPy {np.__version__}, {blas.get('name', 'unknown BLAS')} {blas.get('version', '')}".rstrip()
+
+
+def _onednn() -> tuple[str, str]:
+    try:
+        from dragon.engines.onednn.binding import library
+        from dragon.engines.onednn.memory import Device
+
+        found = library()
+        bf16 = "bf16 in hardware" if Device().native_bf16 else "no bf16 in hardware"
+        return "yes", f"oneDNN {'.'.join(map(str, found.version))}, {bf16}"
+    except EngineError as error:
+        return "no", str(error)
+
+
+def _cuda() -> tuple[str, str]:
+    problem = cuda_problem()
+    return ("no", problem) if problem else ("yes", "see nvidia-smi for the devices")

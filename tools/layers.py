@@ -1,0 +1,115 @@
+"""`dragon layers`: what layer types there are, and what can be set in them."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+
+import click
+from google.protobuf.descriptor import FieldDescriptor
+
+from dragon.errors import UsageError, nearest
+from dragon.layer import Layer, find_class, layer_types
+from dragon.proto import dragon_pb2 as pb
+from dragon.tools.tables import table
+
+__all__ = ["command", "parameter_fields"]
+
+_KINDS = {
+    FieldDescriptor.TYPE_BOOL: "bool",
+    FieldDescriptor.TYPE_STRING: "string",
+    FieldDescriptor.TYPE_BYTES: "bytes",
+    FieldDescriptor.TYPE_FLOAT: "float",
+    FieldDescriptor.TYPE_DOUBLE: "double",
+    FieldDescriptor.TYPE_INT32: "int32",
+    FieldDescriptor.TYPE_INT64: "int64",
+    FieldDescriptor.TYPE_UINT32: "uint32",
+    FieldDescriptor.TYPE_UINT64: "uint64",
+}
+
+
+@click.command("layers")
+@click.argument("name", required=False)
+def command(name: str | None) -> None:
+    """List all layer types, or say what can be set in the type NAME."""
+    if name is None:
+        rows = [[kind, ", ".join(parameter_fields(_class(kind))), _purpose(_class(kind))] for kind in layer_types()]
+        click.echo(table(["type", "parameters", "what it does"], rows, left=(0, 1, 2)))
+        return
+    cls = find_class(name)
+    if cls is None:
+        raise UsageError(f'unknown layer type "{name}"{nearest(name, layer_types())}')
+    click.echo(f"{name}: {_purpose(cls)}")
+    click.echo(f"bottoms: {_range(cls.bottoms)}, tops: {_range(cls.tops)}")
+    text = (inspect.getdoc(sys.modules[cls.__module__]) or "").partition("\n\n")[2]
+    if text:
+        click.echo(f"\n{text}")
+    for field in parameter_fields(cls):
+        message = pb.LayerParameter.DESCRIPTOR.fields_by_name[field].message_type
+        rows = [[f.name, _kind(f), _default(f)] for f in message.fields]
+        click.echo(f"\n{field} ({message.name})")
+        click.echo(table(["field", "type", "default"], rows, left=(0, 1, 2)))
+
+
+def _class(name: str) -> type[Layer]:
+    cls = find_class(name)
+    if cls is None:
+        raise UsageError(f'unknown layer type "{name}"')
+    return cls
+
+
+def parameter_fields(cls: type[Layer]) -> list[str]:
+    """The parameter messages that a layer's source reads, so that the list cannot fall behind the code."""
+    known = pb.LayerParameter.DESCRIPTOR.fields_by_name
+    found: dict[str, None] = {}
+    for base in cls.__mro__:
+        if base in (Layer, object) or not issubclass(base, Layer):
+            continue
+        for field in re.findall(r"\b\w+_param\b", inspect.getsource(base)):
+            if field in known and known[field].message_type is not None:
+                found[field] = None
+    if cls.is_loss:
+        found["loss_param"] = None
+    return list(found)
+
+
+def _purpose(cls: type[Layer]) -> str:
+    first = (inspect.getdoc(sys.modules[cls.__module__]) or "").partition("\n")[0]
+    return first.removeprefix(f"{cls.type}: ")
+
+
+def _range(counts: tuple[int, int | None]) -> str:
+    least, most = counts
+    if most is None:
+        return f"{least} or more"
+    return str(least) if least == most else f"{least} to {most}"
+
+
+def _kind(field: FieldDescriptor) -> str:
+    if field.enum_type is not None:
+        kind = " | ".join(_names(field))
+    elif field.message_type is not None:
+        kind = field.message_type.name
+    else:
+        kind = _KINDS.get(field.type, "number")
+    return f"repeated {kind}" if field.is_repeated else kind
+
+
+def _names(field: FieldDescriptor) -> Iterator[str]:
+    for value in field.enum_type.values:
+        yield value.name
+
+
+def _default(field: FieldDescriptor) -> str:
+    if field.is_repeated or field.message_type is not None:
+        return ""
+    value = field.default_value
+    if field.enum_type is not None:
+        return str(field.enum_type.values_by_number[value].name)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.7g}"
+    return f'"{value}"' if isinstance(value, str) else str(value)

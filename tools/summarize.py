@@ -1,0 +1,79 @@
+"""`dragon summarize`: a net's layers with shapes, parameters, multiply-adds and memory."""
+
+from __future__ import annotations
+
+import click
+
+from dragon.blob import Blob
+from dragon.net import Net
+from dragon.proto import dragon_pb2 as pb
+from dragon.tools.engine_options import EngineChoice
+from dragon.tools.net_facts import batch_size, parameter_count, summary
+from dragon.tools.net_options import NetChoice, net_options
+from dragon.tools.tables import table
+
+__all__ = ["command", "multiply_adds"]
+
+_MIB = 2**20
+
+
+@click.command("summarize")
+@net_options()
+@click.option("--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TEST", show_default=True)
+def command(which: NetChoice, phase: str) -> None:
+    """Show the layers of a net: shapes, learned numbers, multiply-adds of a forward pass, memory of the tops."""
+    _, options = EngineChoice().resolve()
+    net = which.open(pb.Phase.Value(phase.upper()), "numpy", options, None)
+    try:
+        _report(net)
+    finally:
+        net.close()
+
+
+def _report(net: Net) -> None:
+    rows: list[list[object]] = []
+    total_macs, activations = 0, 0
+    seen: set[int] = set()
+    for i, layer in enumerate(net.layers):
+        macs = multiply_adds(net, i)
+        own = [blob for blob in net.tops[i] if id(blob) not in seen]  # in place: counted once
+        seen |= {id(blob) for blob in own}
+        memory = sum(_bytes(blob) for blob in own)
+        total_macs += macs
+        activations += memory
+        learned = sum(blob.count for k, blob in enumerate(layer.blobs) if k not in layer.buffers)
+        statistics = sum(blob.count for k, blob in enumerate(layer.blobs) if k in layer.buffers)
+        count = f"{learned:,}" + (f" + {statistics:,}" if statistics else "")
+        shapes = ", ".join("x".join(map(str, blob.shape)) or "1" for blob in net.tops[i])
+        rows.append([net.layer_names[i], layer.type, shapes, count, f"{macs:,}", f"{memory / _MIB:.2f}"])
+    head = ["layer", "type", "tops", "parameters", "multiply-adds", "MiB"]
+    weights = sum(_bytes(blob) for blob, _ in net.owned)
+    click.echo(summary(net))
+    click.echo("")
+    click.echo(table(head, rows, left=(0, 1, 2)))
+    click.echo("\nparameters: learned + running statistics; MiB: data of the tops, the gradients take as much again")
+    n = batch_size(net)
+    click.echo(f"parameters       {parameter_count(net):,} learned, {weights / _MIB:.2f} MiB with running statistics")
+    click.echo(f"multiply-adds    {total_macs:,} forward, {total_macs // n:,} for one of {n}")
+    click.echo(f"memory of tops   {activations / _MIB:.2f} MiB")
+
+
+def _bytes(blob: Blob) -> int:
+    return blob.count * blob.dtype.itemsize
+
+
+def multiply_adds(net: Net, index: int) -> int:
+    """Multiply-adds of one forward pass in layers that multiply by a weight matrix; 0 in others.
+
+    Every output of a convolution or inner product takes as many as its row of the weights has entries; in a
+    deconvolution that holds for every input.
+    """
+    layer = net.layers[index]
+    if layer.type not in ("Convolution", "ConvolutionDepthwise", "Deconvolution", "InnerProduct"):
+        return 0
+    weight = layer.blobs[0]
+    if layer.type == "InnerProduct":
+        outputs = layer.param.inner_product_param.num_output
+        return sum(top.count // outputs for top in net.tops[index]) * weight.count
+    blobs = net.bottoms[index] if layer.type == "Deconvolution" else net.tops[index]
+    return sum(blob.count for blob in blobs) * (weight.count // weight.shape[0])

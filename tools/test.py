@@ -1,0 +1,93 @@
+"""`dragon test`: the mean of a net's outputs over some batches."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from dragon.errors import NumericError
+from dragon.layer import TEST
+from dragon.net import Net
+from dragon.tools.engine_options import EngineChoice, engine_options
+from dragon.tools.net_facts import SYNTHETIC, loss_weight, output_elements, output_line, summary, synthetic
+from dragon.tools.net_options import NetChoice, net_options
+from dragon.tools.statistics import BATCH, GLOBAL, statistics_of, use_statistics
+from dragon.tools.tables import table
+
+__all__ = ["command", "score"]
+
+Scores = dict[str, NDArray[Any]]
+
+
+@click.command("test")
+@net_options()
+@click.option("--weights", required=True, metavar="FILE,...", help=".caffemodel or HDF5 files.")
+@click.option("--iterations", type=click.IntRange(1), default=50, show_default=True, help="Batches to run.")
+@engine_options
+def command(which: NetChoice, weights: str, iterations: int, choice: EngineChoice) -> None:
+    """Print the mean of every output of a net in phase TEST.
+
+    A net with batch normalisation is scored twice on the same batches: as its prototxt says, normally with the running
+    (global) statistics, and with the other kind, each batch's own.
+    """
+    engine, options = choice.resolve()
+    nets = [which.open(TEST, engine, options, weights)]
+    names = ["mean"]
+    try:
+        own = statistics_of(nets[0])
+        if own is not None:
+            other = BATCH if own == GLOBAL else GLOBAL
+            # A second net with its own reader, and not a second pass: both see each batch once, in the same order.
+            nets.append(which.open(TEST, engine, options, weights))
+            use_statistics(nets[1], other)
+            names = [own, other]
+        click.echo(summary(nets[0]))
+        click.echo(f"engine {nets[0].executor.name}, {iterations} batches")
+        if synthetic(nets[0]):
+            click.echo(SYNTHETIC)
+        means = score(nets, iterations)
+        _print(nets[0], means, names)
+    finally:
+        for net in nets:
+            net.close()
+
+
+def score(nets: Sequence[Net], iterations: int) -> list[Scores]:
+    """The mean outputs of each net over `iterations` batches. NumericError when one is not finite."""
+    sums: list[Scores] = [{} for _ in nets]
+    for _ in _counted(iterations):
+        for net, total in zip(nets, sums, strict=True):
+            net.run_forward()
+            for name, value in net.output_values().items():
+                if not np.isfinite(value).all():
+                    culprit = net.first_nonfinite() or "no blob that is still at hand"
+                    raise NumericError(f'output "{name}" is not finite; first in {culprit}')
+                total[name] = total.get(name, np.zeros(value.shape)) + value
+    return [{name: value / iterations for name, value in total.items()} for total in sums]
+
+
+def _counted(iterations: int) -> Iterator[int]:
+    """0, 1, ... with a bar on a terminal."""
+    console = Console(stderr=True)
+    if not (sys.stderr.isatty() and sys.stdout.isatty()):
+        return iter(range(iterations))
+    return iter(track(range(iterations), "testing", console=console, transient=True))
+
+
+def _print(net: Net, means: Sequence[Scores], names: Sequence[str]) -> None:
+    loss = sum(loss_weight(net, name) * float(np.sum(value)) for name, value in means[0].items())
+    click.echo(f"Loss: {loss:g}")
+    for element in output_elements(net, means[0]):
+        click.echo(output_line(*element))
+    columns = [[value for _, value, _ in output_elements(net, mean)] for mean in means]
+    outputs = [name for name, _, _ in output_elements(net, means[0])]
+    rows = [[name, *(f"{value:.6g}" for value in row)] for name, *row in zip(outputs, *columns, strict=True)]
+    click.echo("")
+    click.echo(table(["output", *names], rows))

@@ -1,0 +1,123 @@
+"""`dragon time`: where a net's time goes."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import click
+
+from dragon.engines.base import LayerTime
+from dragon.errors import UsageError
+from dragon.net import Net
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import read_solver
+from dragon.solver import Solver
+from dragon.solvers.types import get_solver
+from dragon.tools.engine_options import EngineChoice, engine_options
+from dragon.tools.net_facts import batch_size, summary
+from dragon.tools.net_options import NetChoice, net_options
+from dragon.tools.tables import table
+
+__all__ = ["command", "mean_ms", "peak_memory_mib"]
+
+
+@click.command("time")
+@net_options(required=False)
+@click.option("--solver", "solver_path", metavar="FILE", help="A solver instead of a net: times its update as well.")
+@click.option("--weights", metavar="FILE,...", help=".caffemodel or HDF5 files.")
+@click.option("--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TRAIN", show_default=True)
+@click.option("--iterations", type=click.IntRange(1), default=50, show_default=True)
+@click.option("--no-backward", is_flag=True, help="Time forward only.")
+@engine_options
+def command(
+    which: NetChoice | None,
+    solver_path: str | None,
+    weights: str | None,
+    phase: str,
+    iterations: int,
+    no_backward: bool,
+    choice: EngineChoice,
+) -> None:
+    """Time a net: every layer by itself, then whole passes, which the engine may fuse. Times are means in ms."""
+    if (which is None) == (solver_path is None):
+        raise UsageError("give either --model or --solver")
+    solver: Solver | None = None
+    if which is not None:
+        engine, options = choice.resolve()
+        net = which.open(pb.Phase.Value(phase.upper()), engine, options, weights)
+    else:
+        param = read_solver(str(solver_path))
+        engine, options = choice.resolve(param)
+        if weights:
+            param.weights[:] = [weights]
+        solver = get_solver(param, path=solver_path, engine=engine, options=options, seed=1)
+        net = solver.net
+    try:
+        _report(net, solver, iterations, not no_backward)
+    finally:
+        (solver or net).close()
+
+
+def _report(net: Net, solver: Solver | None, iterations: int, backward: bool) -> None:
+    click.echo(summary(net))
+    click.echo(f"phase {pb.Phase.Name(net.phase)}, engine {net.executor.name}, {iterations} iterations")
+    layers = net.executor.profile(iterations, backward)
+    click.echo("")
+    click.echo(_layer_table(layers))
+    passes: dict[str, Callable[[], object]] = {"Forward pass": net.run_forward}
+    if backward:
+        passes["Backward pass"] = net.run_backward
+    if solver is not None:
+        rate = solver.learning_rate()
+        passes["Update"] = lambda: net.executor.update(solver.updater, rate, 0)
+    means = mean_ms(list(passes.values()), iterations)
+    click.echo("")
+    for name, mean in zip(passes, means, strict=True):
+        click.echo(f"Average {name}: {mean:.4g} ms.")
+    total = sum(means)
+    if backward:
+        click.echo(f"Average Forward-Backward: {means[0] + means[1]:.4g} ms.")
+    click.echo(f"Images per second: {batch_size(net) * 1e3 / total:,.0f}")
+    click.echo(f"Peak memory of the process: {peak_memory_mib():,.0f} MiB")
+
+
+def _layer_table(layers: list[LayerTime]) -> str:
+    whole = sum(layer.forward_ms + layer.backward_ms for layer in layers) or 1.0
+    rows = [
+        [
+            layer.name,
+            layer.type,
+            f"{layer.forward_ms:.3f}",
+            f"{layer.backward_ms:.3f}",
+            f"{(layer.forward_ms + layer.backward_ms) / whole:.1%}",
+            layer.note,
+        ]
+        for layer in layers
+    ]
+    forward = sum(layer.forward_ms for layer in layers)
+    back = sum(layer.backward_ms for layer in layers)
+    rows.append(["all layers", "", f"{forward:.3f}", f"{back:.3f}", "100.0%", "each by itself"])
+    return table(["layer", "type", "forward", "backward", "share", "where it ran"], rows, left=(0, 1, 5))
+
+
+def mean_ms(runs: Sequence[Callable[[], object]], iterations: int) -> list[float]:
+    """Mean milliseconds of each call, made in turn; a first turn is not counted."""
+    sums = [0.0] * len(runs)
+    for turn in range(iterations + 1):
+        for k, run in enumerate(runs):
+            began = time.perf_counter()
+            run()
+            sums[k] += (time.perf_counter() - began) * (turn > 0)
+    return [total * 1e3 / iterations for total in sums]
+
+
+def peak_memory_mib() -> float:
+    """The most memory that this process has had, in MiB; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
