@@ -10,6 +10,7 @@ import pytest
 
 from dragon.errors import PrototxtError
 from dragon.gradient import check_gradient
+from dragon.storage import Array
 from tests.layers.helpers import One
 
 X = np.random.default_rng(5).standard_normal((2, 3, 4)) * 2
@@ -51,7 +52,7 @@ CASES: dict[str, tuple[Callable[[float], float], bool]] = {
 }
 
 
-def point(positive: bool, text: str) -> np.ndarray:  # type: ignore[type-arg]
+def point(positive: bool, text: str) -> Array:
     return POSITIVE if positive else X * (3 if "6" in text or "Hard" in text else 1)
 
 
