@@ -111,7 +111,7 @@ class Body:
             self.add(name, "BatchNorm")
             self.add(name.replace("bn", "scale"), "Scale", in_place=True, scale_param={"bias_term": True})
         elif self.norm == MERGED:
-            settings = {} if self.decay is None else {"batch_norm_param": {"decay": self.decay}}
+            settings: dict[str, Any] = {} if self.decay is None else {"batch_norm_param": {"decay": self.decay}}
             self.add(name, "BN", **settings)
         return self
 
@@ -240,7 +240,7 @@ class Model:
 
     def train_val(self, name: str) -> pb.NetParameter:
         body = self.body()
-        scores = {"bottom": [body.top, "label"]}
+        scores: dict[str, Any] = {"bottom": [body.top, "label"]}
         accuracy = pb.LayerParameter(name="accuracy", type="Accuracy", top=["accuracy"], **scores)
         accuracy.include.add(phase=pb.TEST)
         loss = pb.LayerParameter(name="loss", type="SoftmaxWithLoss", top=["loss"], **scores)
@@ -253,7 +253,7 @@ class Model:
         start.input_param.shape.add(dim=[1, *self.data.shape])
         for layer in body.layers:
             for name_ in _LEARNING:
-                layer.ClearField(name_)  # type: ignore[arg-type]
+                layer.ClearField(name_)
             for settings in (layer.convolution_param, layer.inner_product_param):
                 if settings.num_output:
                     settings.ClearField("weight_filler")
@@ -276,7 +276,7 @@ class Model:
 
 
 _QUICK = solver(5000, 0.001, (4000,))
-_FULL = {"test_interval": 1000, "snapshot": 10000, "display": 200}
+_FULL: dict[str, Any] = {"test_interval": 1000, "snapshot": 10000, "display": 200}
 _SIGMOID = solver(60000, 0.001, weight_decay=0, **_FULL)
 _VGG = solver(15000, 0.1, momentum=0, weight_decay=0)
 _SCALED = Data("data/cifar10", "cifar10", (3, 32, 32), train=128, scale=1 / 128)

@@ -1,0 +1,164 @@
+"""Nets as a comparison needs them: with overrides, with other data, fed by hand; parameters matched across forms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from dragon.blob import Blob
+from dragon.compare.yaml_tree import Section
+from dragon.errors import DataError, UsageError, nearest, one_line
+from dragon.layer import find_class
+from dragon.net import Net
+from dragon.proto import dragon_pb2 as pb
+
+__all__ = [
+    "as_inputs",
+    "copy_parameters",
+    "normalised",
+    "override",
+    "override_layers",
+    "parameters",
+    "reads_data",
+    "use_dataset",
+    "with_paths",
+]
+
+NORMALISATIONS = ("BatchNorm", "BN")
+
+
+# -- overrides -----------------------------------------------------------------------------------------------
+def override(message: Message, changes: Section) -> None:
+    """Set the fields that a YAML mapping names. UsageError for an unknown field or a value of another type."""
+    _check_fields(message.DESCRIPTOR, changes)
+    for key, value in changes.plain().items():
+        field = message.DESCRIPTOR.fields_by_name[key]
+        if field.is_repeated:
+            message.ClearField(key)
+            value = value if isinstance(value, list) else [value]
+        try:
+            json_format.ParseDict({key: value}, message)
+        except json_format.ParseError as error:
+            changes.fail(f'"{changes.name(key)}": {one_line(str(error))}', key)
+
+
+def override_layers(net: pb.NetParameter, changes: Section) -> None:
+    """Apply mappings of LayerParameter's fields to the layers of a type or a name. UsageError if none is meant."""
+    for key, fields in changes.values.items():
+        meant = [layer for layer in net.layer if key in (layer.name, layer.type)]
+        if not meant:
+            known = {layer.name for layer in net.layer} | {layer.type for layer in net.layer}
+            changes.fail(f'"{changes.name(key)}": the net has no layer of this name or type{nearest(key, known)}', key)
+        if not isinstance(fields, Section):
+            changes.fail(f'"{changes.name(key)}" must be a mapping of layer fields, got {fields!r}', key)
+        for layer in meant:
+            override(layer, fields)
+
+
+def _check_fields(descriptor: Any, changes: Section) -> None:
+    known: Mapping[str, Any] = descriptor.fields_by_name
+    for key, value in changes.values.items():
+        if key not in known:
+            changes.fail(f'"{changes.name(key)}": {descriptor.name} has no field "{key}"{nearest(key, known)}', key)
+        inner = known[key].message_type
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, Section):
+                if inner is None:
+                    changes.fail(f'"{changes.name(key)}" must be a value, got a mapping', key)
+                _check_fields(inner, part)
+
+
+# -- data ----------------------------------------------------------------------------------------------------
+def reads_data(net: pb.NetParameter) -> list[pb.LayerParameter]:
+    """The layers that read a database."""
+    return [layer for layer in net.layer if layer.type == "Data"]
+
+
+def with_paths(net: pb.NetParameter, folder: Path) -> None:
+    """Make the data paths of a net that stands in `folder` good for a net without a file."""
+    for layer in reads_data(net):
+        for message, key in ((layer.data_param, "source"), (layer.transform_param, "mean_file")):
+            path = getattr(message, key)
+            if path and not Path(path).exists() and (folder / path).exists():
+                setattr(message, key, str(folder / path))
+
+
+def use_dataset(net: pb.NetParameter, folder: str) -> None:
+    """Let the Data layers read a folder of `dragon data`. DataError unless it holds what they need."""
+    root = Path(folder)
+    for layer in reads_data(net):
+        train = not layer.include or any(rule.phase == pb.TRAIN for rule in layer.include)
+        part = "train" if train else "test"
+        found = sorted(root.glob(f"*_{part}_lmdb"))
+        if len(found) != 1:
+            raise DataError(f'"{folder}" holds {len(found)} folders *_{part}_lmdb, expected one')
+        layer.data_param.source = str(found[0])
+        layer.data_param.backend = pb.DataParameter.LMDB
+        if layer.transform_param.mean_file:
+            layer.transform_param.mean_file = str(root / "mean.binaryproto")
+
+
+def as_inputs(net: pb.NetParameter, shapes: Mapping[str, tuple[int, ...]], phase: int) -> pb.NetParameter:
+    """The net of one phase with an Input layer in place of each layer that makes data; shapes by top."""
+    result = pb.NetParameter()
+    result.CopyFrom(net)
+    del result.layer[:]
+    for layer in net.layer:
+        if layer.include and not any(rule.phase == phase for rule in layer.include):
+            continue
+        cls = find_class(layer.type)
+        if cls is None or not cls.is_source or layer.type in ("Input", "DummyData"):
+            result.layer.add().CopyFrom(layer)
+            continue
+        source = result.layer.add(name=layer.name, type="Input", top=layer.top)
+        for top in layer.top:
+            source.input_param.shape.add(dim=shapes[top])
+    return result
+
+
+# -- parameters ----------------------------------------------------------------------------------------------
+def normalised(net: pb.NetParameter) -> bool:
+    """Whether a net has batch normalisation."""
+    return any(layer.type in NORMALISATIONS for layer in net.layer)
+
+
+def parameters(net: Net) -> dict[str, Blob]:
+    """Learned blobs by a name that split and merged forms share: LAYER/INDEX; gamma and beta of a normalisation
+    are LAYER/gamma and LAYER/beta, whether they are its own or those of the Scale that reads its top.
+    """
+    found: dict[str, Blob] = {}
+    owner_of: dict[str, str] = {}  # the blob whose last writer is a normalisation without gamma -> that layer
+    for i, layer in enumerate(net.layers):
+        bottoms = net.bottom_names_of(i)
+        normaliser = owner_of.get(bottoms[0]) if bottoms and layer.type == "Scale" else None
+        for top in net.top_names_of(i):
+            owner_of.pop(top, None)
+        affine: Any = getattr(layer, "affine", None)
+        if layer.type in NORMALISATIONS:
+            if affine is None:
+                owner_of[net.top_names_of(i)[0]] = layer.name
+            else:
+                found[f"{layer.name}/gamma"], found[f"{layer.name}/beta"] = affine
+            continue
+        names = ("gamma", "beta") if normaliser else tuple(str(k) for k in range(len(layer.blobs)))
+        for name, (k, blob) in zip(names, enumerate(layer.blobs), strict=False):
+            if k not in layer.buffers:
+                found[f"{normaliser or layer.name}/{name}"] = blob
+    return found
+
+
+def copy_parameters(source: Net, target: Net) -> None:
+    """Give `target` the learned values of `source`. UsageError when the two do not have the same parameters."""
+    mine, theirs = parameters(target), parameters(source)
+    for key in [*mine, *theirs]:
+        if key not in mine or key not in theirs:
+            where, names = (source, theirs) if key in mine else (target, mine)
+            raise UsageError(f'net "{where.name}" has no parameter "{key}"{nearest(key, names)}')
+    for key, blob in mine.items():
+        if blob.count != theirs[key].count:
+            raise UsageError(f'parameter "{key}": shape {blob.shape} in one net, {theirs[key].shape} in the other')
+        blob.data[...] = theirs[key].peek().reshape(blob.shape)

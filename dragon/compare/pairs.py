@@ -1,0 +1,194 @@
+"""Two variants that should compute the same: how far apart they are on one batch, and what each costs."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dragon.blob import Blob
+from dragon.compare.nets import as_inputs, copy_parameters, parameters
+from dragon.compare.stats import median_ratio
+from dragon.engines import Options
+from dragon.layer import TRAIN, find_class
+from dragon.net import Net
+from dragon.proto import dragon_pb2 as pb
+from dragon.storage import Array
+
+__all__ = ["compare_pair", "peak_memory"]
+
+Batch = dict[str, Array]
+
+_WARM_UP = 2
+_LEAST_PAIRS, _MOST_PAIRS = 5, 200
+
+
+def compare_pair(
+    first: pb.NetParameter, second: pb.NetParameter, seed: int, engine: str, precision: str, seconds: float
+) -> dict[str, Any]:
+    """Differences and times of two train nets on the first batch, from the same weights.
+
+    A list of settings, each with "differences" and "times"; an engine that fuses is tried without that as well, and
+    float64 shows what is left when rounding is out of the way (differences only). Times are milliseconds.
+    """
+    batch, shapes = _first_batch(first, seed)
+    settings: list[tuple[str, str, Options, Any]] = [(engine, engine, Options(precision=precision), np.float32)]
+    if engine != "numpy":
+        settings.append((f"{engine}, no fusion", engine, Options(precision=precision, fuse=False), np.float32))
+    results = []
+    for label, name, options, dtype in [*settings, ("NumPy, float64", "numpy", Options(), np.float64)]:
+        entry: dict[str, Any] = {"setting": label}
+        nets = _built(first, second, shapes, seed, name, options, dtype, force=True)
+        entry["differences"] = _differences(*nets, batch)
+        if dtype is np.float32:
+            nets = _built(first, second, shapes, seed, name, options, dtype, force=False)
+            for net in nets:
+                _feed(net, batch)
+            entry["times"] = _times(*nets, seconds)
+        results.append(entry)
+    return {"settings": results, "images": max(s[0] for s in shapes.values() if s)}
+
+
+def _first_batch(definition: pb.NetParameter, seed: int) -> tuple[Batch, dict[str, tuple[int, ...]]]:
+    """What the data layers of a net give first, and the shapes of all its blobs."""
+    net = Net(definition, phase=TRAIN, engine="numpy", seed=seed)
+    try:
+        batch: Batch = {}
+        for i, layer in enumerate(net.layers):
+            cls = find_class(layer.type)
+            if cls is not None and cls.is_source:
+                net.run_forward(i, i)
+                batch |= {name: net.blobs[name].peek().copy() for name in net.top_names_of(i)}
+        return batch, {name: blob.shape for name, blob in net.blobs.items()}
+    finally:
+        net.close()
+
+
+def _built(
+    first: pb.NetParameter, second: pb.NetParameter, shapes: dict[str, tuple[int, ...]], seed: int, engine: str,
+    options: Options, dtype: Any, force: bool,
+) -> tuple[Net, Net]:  # fmt: skip
+    nets = []
+    for definition in (first, second):
+        fed = as_inputs(definition, shapes, TRAIN)
+        fed.force_backward = force
+        nets.append(Net(fed, phase=TRAIN, engine=engine, seed=seed, dtype=dtype, options=options))
+    copy_parameters(nets[0], nets[1])
+    return nets[0], nets[1]
+
+
+def _feed(net: Net, batch: Batch) -> None:
+    for name, values in batch.items():
+        if name in net.blobs:
+            net.blobs[name].data[...] = values
+
+
+# -- differences ---------------------------------------------------------------------------------------------
+def _differences(a: Net, b: Net, batch: Batch) -> dict[str, Any]:
+    """Largest absolute differences, each with the largest value that it is a difference of, and where."""
+    for net in (a, b):
+        _feed(net, batch)
+        net.clear_param_diffs()
+        net.forward_backward()
+    outputs = {name: (a.blobs[name], b.blobs[name]) for name in _outputs(a) if name in b.blobs}
+    # labels have no gradient
+    inputs = {name: (a.blobs[name], b.blobs[name]) for name in a.inputs if a.blobs[name].peek_diff().any()}
+    mine, theirs = parameters(a), parameters(b)
+    learned = {name: (mine[name], theirs[name]) for name in mine}
+    rows = [_difference(name, x.peek_diff(), y.peek_diff()) for name, (x, y) in learned.items()]
+    return {
+        "outputs": _worst(_difference(name, x.peek(), y.peek()) for name, (x, y) in outputs.items()),
+        "input_gradients": _worst(_difference(name, x.peek_diff(), y.peek_diff()) for name, (x, y) in inputs.items()),
+        "parameter_gradients": _worst(rows),
+        "by_parameter": rows,
+    }
+
+
+def _outputs(net: Net) -> list[str]:
+    """Blobs that a loss reads, and the losses."""
+    names: dict[str, None] = {}
+    for i, layer in enumerate(net.layers):
+        if layer.is_loss:
+            names |= dict.fromkeys([net.bottom_names_of(i)[0], *net.top_names_of(i)])
+    return list(names) or net.outputs
+
+
+def _difference(name: str, x: Array, y: Array) -> dict[str, Any]:
+    y = y.reshape(x.shape)
+    largest = float(np.abs(x).max(initial=0))
+    return {"name": name, "difference": float(np.abs(x.astype(np.float64) - y).max(initial=0)), "of": largest}
+
+
+def _worst(rows: Any) -> dict[str, Any] | None:
+    listed = list(rows)
+    return max(listed, key=lambda row: float(row["difference"])) if listed else None
+
+
+# -- cost ----------------------------------------------------------------------------------------------------
+def _times(a: Net, b: Net, seconds: float) -> dict[str, Any]:
+    """Forward and backward milliseconds of both, one after the other, whose turn is first changing each time."""
+
+    def clocked(net: Net) -> tuple[float, float]:
+        begin = time.perf_counter()
+        net.run_forward()
+        middle = time.perf_counter()
+        net.run_backward()
+        return (middle - begin) * 1e3, (time.perf_counter() - middle) * 1e3
+
+    for _ in range(_WARM_UP):
+        clocked(a), clocked(b)
+    taken: tuple[list[tuple[float, float]], list[tuple[float, float]]] = ([], [])
+    until = time.perf_counter() + seconds
+    while len(taken[0]) < _LEAST_PAIRS or (time.perf_counter() < until and len(taken[0]) < _MOST_PAIRS):
+        order = (0, 1) if len(taken[0]) % 2 else (1, 0)
+        for which in order:
+            taken[which].append(clocked((a, b)[which]))
+    result: dict[str, Any] = {"pairs": len(taken[0])}
+    for what, pick in (("forward", lambda t: t[0]), ("backward", lambda t: t[1]), ("both", sum)):
+        first, second = ([float(pick(t)) for t in times] for times in taken)
+        result[what] = {
+            "first_ms": statistics.median(first),
+            "second_ms": statistics.median(second),
+            "ratio": median_ratio(first, second),
+        }
+    return result
+
+
+def peak_memory(definition: pb.NetParameter, seed: int, engine: str, precision: str) -> dict[str, Any]:
+    """MiB that one train net adds to this (fresh) process at its peak, and MiB of its activations and gradients."""
+    batch, shapes = _first_batch(definition, seed)
+    before = _resident()
+    fed = as_inputs(definition, shapes, TRAIN)
+    net = Net(fed, phase=TRAIN, engine=engine, seed=seed, options=Options(precision=precision))
+    _feed(net, batch)
+    for _ in range(3):
+        net.clear_param_diffs()
+        net.forward_backward()
+    after = _peak()
+    blobs: dict[int, Blob] = {id(blob.data_storage): blob for blob in net.blobs.values()}
+    activations = sum(2 * blob.count * blob.dtype.itemsize for blob in blobs.values())
+    return {
+        "process_mib": None if before is None or after is None else (after - before) / 2**20,
+        "blobs_mib": activations / 2**20,
+    }
+
+
+def _resident() -> int | None:
+    """Resident bytes of this process, where the system says so."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return None
+
+
+def _peak() -> int | None:
+    """Peak resident bytes of this process, where the system says so."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)

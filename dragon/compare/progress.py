@@ -1,0 +1,112 @@
+"""What a person sees while a comparison runs: one live display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Protocol
+
+__all__ = ["Display", "LiveDisplay", "PlainDisplay", "make_display"]
+
+Message = dict[str, Any]
+
+
+class Display(Protocol):
+    """Hears of jobs by name; `total` is a job's number of iterations, 0 for one that has none."""
+
+    def __enter__(self) -> Display: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+    def message(self, name: str, total: int, message: Message) -> None: ...
+
+
+def _accuracy(message: Message) -> str:
+    scores = message["test"]
+    return ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+
+
+class PlainDisplay:
+    """A line for the beginning and the end of each job, and for each test."""
+
+    def __init__(self, write: Callable[[str], object] | None = None) -> None:
+        self.write = write or (lambda line: print(line, flush=True))
+        self.begun: dict[str, float] = {}
+
+    def __enter__(self) -> PlainDisplay:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def say(self, text: str) -> None:
+        self.write(text)
+
+    def message(self, name: str, total: int, message: Message) -> None:
+        if "start" in message:
+            self.begun[name] = time.perf_counter()
+            self.write(f"{name}: started" + (f", {total} iterations" if total else ""))
+        elif "test" in message:
+            self.write(f"{name}: iteration {message['iter']}, {message['statistics']} statistics: {_accuracy(message)}")
+        elif "done" in message:
+            self.write(f"{name}: done in {time.perf_counter() - self.begun[name]:.0f} s")
+
+
+class LiveDisplay:
+    """A bar for every job that runs and one for the whole; what `say` says scrolls by above."""
+
+    def __init__(self, console: Any = None) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.bars = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+            TextColumn("{task.fields[news]}"), TimeRemainingColumn(), console=console or Console(),
+        )  # fmt: skip
+        self.tasks: dict[str, Any] = {}
+        self.news: dict[str, dict[str, str]] = {}
+
+    def __enter__(self) -> LiveDisplay:
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bars.stop()
+
+    def say(self, text: str) -> None:
+        self.bars.console.print(text, highlight=False, markup=False)
+
+    def message(self, name: str, total: int, message: Message) -> None:
+        from rich.markup import escape
+
+        if "start" in message:
+            self.tasks[name] = self.bars.add_task(escape(name), total=total or None, news="")
+            self.news[name] = {}
+            return
+        task, news = self.tasks[name], self.news[name]
+        if "done" in message:
+            self.bars.remove_task(task)
+            tested = f": {news['test']}" if "test" in news else ""
+            self.bars.console.print(f"[green]done[/] {escape(name)}{tested}", highlight=False)
+            return
+        if "loss" in message:
+            news["loss"] = f"loss {message['loss']:.3f}"
+        if "test" in message and message["statistics"] == "global":
+            news["test"] = _accuracy(message)
+        if "iter" in message:
+            self.bars.update(task, completed=message["iter"], news="  ".join(news.values()))
+
+
+def make_display() -> Display:
+    """The display that suits the standard output."""
+    return LiveDisplay() if sys.stdout.isatty() else PlainDisplay()

@@ -1,0 +1,169 @@
+"""One training run of a comparison: its curves, its tests by global and by batch statistics, its way back in.
+
+A run's folder holds the newest snapshot and `partial.json`, the curves up to it; the finished result replaces both.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dragon.atomic import write_atomically
+from dragon.blob import Blob
+from dragon.compare.nets import NORMALISATIONS, as_inputs, copy_parameters
+from dragon.engines import Options
+from dragon.errors import NumericError
+from dragon.layer import TRAIN
+from dragon.net import Net
+from dragon.proto import dragon_pb2 as pb
+from dragon.solver import Observer, Solver
+from dragon.storage import Array
+
+__all__ = ["Report", "make_solver", "train"]
+
+Report = Callable[[dict[str, Any]], None]
+
+GLOBAL, BATCH = 0, 1  # the test nets
+_REPORT_EVERY_S = 0.5
+
+
+def make_solver(
+    definition: pb.SolverParameter, start_from: pb.NetParameter | None, engine: str, options: Options
+) -> Solver:
+    """The solver of a run with its second test net on batch statistics and its weights those of `start_from`."""
+    solver = Solver(definition, engine=engine, options=options)
+    for net in solver.test_nets[BATCH:]:
+        for layer in net.layers:
+            if layer.type in NORMALISATIONS:
+                layer.phase = TRAIN
+    if start_from is not None:
+        shapes = {name: blob.shape for name, blob in solver.net.blobs.items()}
+        source = Net(as_inputs(start_from, shapes, TRAIN), phase=TRAIN, engine="numpy", seed=solver.seed)
+        copy_parameters(source, solver.net)
+    return solver
+
+
+class Recorder(Observer):
+    """Keeps the curves, and the running statistics safe from tests that use those of the batch."""
+
+    def __init__(self, folder: Path, report: Report) -> None:
+        self.folder = folder
+        self.report = report
+        self.losses: list[float] = []
+        self.tests: list[dict[str, Any]] = []
+        self.train_s = 0.0
+        self.test_s = 0.0
+        self.state = ""
+        self._clock = time.perf_counter()
+        self._reported = 0.0
+        self._kept: list[tuple[Blob, Array]] = []
+
+    # -- the solver's calls ---------------------------------------------------------------------------------
+    def on_start(self, solver: Solver) -> None:
+        self._clock = time.perf_counter()
+
+    def on_iteration(self, solver: Solver, loss: float, rate: float) -> None:
+        now = time.perf_counter()
+        self.train_s += now - self._clock
+        self._clock = now
+        self.losses.append(float(solver.losses[-1]))
+        if now - self._reported > _REPORT_EVERY_S:
+            self._reported = now
+            self.report({"iter": solver.iter, "loss": loss})
+
+    def on_test_start(self, solver: Solver, index: int) -> None:
+        self._clock = time.perf_counter()
+        if index == BATCH:
+            self._kept = [(blob, blob.peek().copy()) for blob, param in solver.net.owned if param is None]
+
+    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, np.ndarray[Any, Any]]) -> None:
+        if index == BATCH:
+            for blob, statistics in self._kept:
+                blob.data[...] = statistics
+        if not self.tests or self.tests[-1]["iter"] != solver.iter:
+            self.tests.append({"iter": solver.iter})
+        values = {name: float(np.mean(value)) for name, value in scores.items()}
+        self.tests[-1]["global" if index == GLOBAL else "batch"] = values
+        now = time.perf_counter()
+        self.test_s += now - self._clock
+        self._clock = now
+        self.report({"iter": solver.iter, "test": values, "statistics": "global" if index == GLOBAL else "batch"})
+
+    def on_snapshot(self, solver: Solver, model: str, state: str) -> None:
+        old, self.state = self.state, Path(state).name
+        kept = {"state": self.state, **self.curves()}
+        write_atomically(self.folder / "partial.json", json.dumps(kept).encode())
+        if old and old != self.state:
+            for name in (old, old.replace(".solverstate", ".caffemodel")):
+                (self.folder / name).unlink(missing_ok=True)
+        self._clock = time.perf_counter()
+
+    # -- going on -------------------------------------------------------------------------------------------
+    def curves(self) -> dict[str, Any]:
+        return {"losses": self.losses, "tests": self.tests, "train_s": self.train_s, "test_s": self.test_s}
+
+    def resume(self) -> str | None:
+        """Take back the curves up to the last snapshot; the path of its state, if there is one."""
+        try:
+            kept = json.loads((self.folder / "partial.json").read_text(encoding="utf-8"))
+            state = self.folder / kept["state"]
+            if not state.is_file():
+                return None
+            self.losses, self.tests = list(kept["losses"]), list(kept["tests"])
+            self.train_s, self.test_s = float(kept["train_s"]), float(kept["test_s"])
+            self.state = state.name
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return str(state)
+
+
+def train(
+    definition: pb.SolverParameter,
+    start_from: pb.NetParameter | None,
+    engine: str,
+    options: Options,
+    folder: Path,
+    report: Report,
+    keep: Callable[[Solver], None] = lambda solver: None,
+) -> dict[str, Any] | None:
+    """Train to the end, or go on to it from the folder's snapshot; the result, None when stopped before.
+
+    A loss that becomes NaN or infinite ends the run: that is a result too. `keep` gets the solver before it starts.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    definition.snapshot_prefix = str(folder / "run")
+    definition.snapshot = definition.test_interval
+    recorder = Recorder(folder, report)
+    state = recorder.resume()
+    solver = make_solver(definition, None if state else start_from, engine, options)
+    solver.observers.append(recorder)
+    keep(solver)
+    diverged = None
+    try:
+        solver.solve(state)
+    except NumericError as error:
+        diverged = str(error)
+    finally:
+        solver.close()
+    if solver.stopped and diverged is None:
+        return None
+    shutil.rmtree(folder, ignore_errors=True)
+    return {
+        **recorder.curves(),
+        "iterations": len(recorder.losses),
+        "batch_size": _batch_size(solver.net),
+        "diverged": diverged,
+        "engine": solver.net.executor.name,
+    }
+
+
+def _batch_size(net: Net) -> int:
+    """Images in a training batch: the first axis of the first blob that data comes in by."""
+    return next((tops[0].shape[0] for tops in net.tops if tops and tops[0].shape), 1)

@@ -1,0 +1,134 @@
+"""A worker process of `dragon compare`: one job in on stdin, progress out as JSON lines, the result into a file.
+
+Job: {"kind": "train" | "pair" | "memory" | "speed", "result": PATH, ...}. The last line is {"done": true},
+{"stopped": true} or {"error": message, "type": name of the exception}.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from dragon.atomic import write_atomically
+from dragon.engines import Options
+from dragon.errors import DragonError
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import parse_text
+from dragon.solver import Solver
+
+__all__ = ["main"]
+
+_solver: Solver | None = None
+_stop = False
+
+
+def _send(message: dict[str, Any]) -> None:
+    """One progress line; when nobody listens any more the run stops after a snapshot."""
+    try:
+        sys.stdout.write(json.dumps(message) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _request_stop()
+
+
+def _request_stop(*_: object) -> None:
+    global _stop
+    _stop = True
+    if _solver is not None:
+        _solver.request("stop")
+
+
+def _keep(solver: Solver) -> None:
+    global _solver
+    _solver = solver
+    if _stop:
+        solver.request("stop")
+
+
+def _net(text: str) -> pb.NetParameter:
+    return parse_text(text, pb.NetParameter(), "<job>")
+
+
+def _solver_of(job: dict[str, Any]) -> pb.SolverParameter:
+    return parse_text(job["solver"], pb.SolverParameter(), "<job>")
+
+
+def _options(job: dict[str, Any]) -> Options:
+    return Options(precision=job["precision"], threads=job["threads"])
+
+
+def _train(job: dict[str, Any]) -> dict[str, Any] | None:
+    from dragon.compare.training import train
+
+    start = _net(job["start_from"]) if job["start_from"] else None
+    return train(_solver_of(job), start, job["engine"], _options(job), Path(job["folder"]), _send, _keep)
+
+
+def _pair(job: dict[str, Any]) -> dict[str, Any]:
+    from dragon.compare.pairs import compare_pair
+
+    first, second = _net(job["first"]), _net(job["second"])
+    return compare_pair(first, second, job["seed"], job["engine"], job["precision"], job["seconds"])
+
+
+def _memory(job: dict[str, Any]) -> dict[str, Any]:
+    from dragon.compare.pairs import peak_memory
+
+    return peak_memory(_net(job["net"]), job["seed"], job["engine"], job["precision"])
+
+
+def _speed(job: dict[str, Any]) -> dict[str, Any]:
+    """Seconds of one iteration and of one test batch, on as many threads as a run will have."""
+    from dragon.compare.training import make_solver
+
+    definition = _solver_of(job)
+    definition.test_interval = 0
+    solver = make_solver(definition, None, job["engine"], _options(job))
+    try:
+        solver.step(3)
+        begin, steps = time.perf_counter(), 0
+        while time.perf_counter() - begin < job["seconds"]:
+            solver.step(2)
+            steps += 2
+        iteration_s = (time.perf_counter() - begin) / steps
+        net = solver.test_nets[0]
+        net.run_forward()
+        begin, batches = time.perf_counter(), 0
+        while time.perf_counter() - begin < job["seconds"] / 2:
+            net.run_forward()
+            batches += 1
+        return {"iteration_s": iteration_s, "test_batch_s": (time.perf_counter() - begin) / batches}
+    finally:
+        solver.close()
+
+
+def main() -> int:
+    """Run the job on stdin; the exit code."""
+    logging.basicConfig(level=logging.ERROR, format="%(message)s", stream=sys.stderr)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _request_stop)
+    job: dict[str, Any] = json.loads(sys.stdin.readline())
+    try:
+        result = {"train": _train, "pair": _pair, "memory": _memory, "speed": _speed}[job["kind"]](job)
+        if result is None:
+            _send({"stopped": True})
+            return 0
+        write_atomically(job["result"], json.dumps({**job.get("about", {}), **result}).encode())
+    except DragonError as error:
+        _send({"error": str(error), "type": type(error).__name__})
+        return 2
+    except OSError as error:
+        _send({"error": f"{error.filename or job['result']}: {error.strerror}", "type": "DataError"})
+        return 2
+    _send({"done": True})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""YAML with the line of every key, so that a mistake can be pointed at: file:line: what is wrong."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from dragon.errors import UsageError, nearest, one_line
+
+__all__ = ["Section", "read_yaml"]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A mapping of the file. `path` is its place, as in "variants[1].solver"; keys are taken by the readers below."""
+
+    file: str
+    path: str
+    line: int
+    values: dict[str, Any]
+    lines: dict[str, int]
+
+    def fail(self, message: str, key: str | None = None) -> NoReturn:
+        """UsageError at the line of `key`, or of the section."""
+        line = self.lines.get(key, self.line) if key else self.line
+        raise UsageError(f"{self.file}:{line}: {one_line(message)}")
+
+    def name(self, key: str) -> str:
+        return f"{self.path}.{key}" if self.path else key
+
+    def check_keys(self, known: tuple[str, ...], required: tuple[str, ...] = ()) -> None:
+        """Fail for a key that is not among `known`, naming the nearest, and for a missing one."""
+        for key in self.values:
+            if key not in known:
+                self.fail(f'unknown key "{self.name(key)}"{nearest(key, known)}; known: {", ".join(known)}', key)
+        for key in required:
+            if key not in self.values:
+                self.fail(f'"{self.name(key)}" is missing')
+
+    def text(self, key: str, default: str | None = None) -> str | None:
+        value = self.values.get(key, default)
+        if value is not None and not isinstance(value, str):
+            self._wanted(key, "a text", value)
+        return value
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self.values.get(key, default)
+        if not isinstance(value, bool):
+            self._wanted(key, "true or false", value)
+        return value
+
+    def integer(self, key: str, least: int = 1) -> int | None:
+        value = self.values.get(key)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+            self._wanted(key, f"a whole number of at least {least}", value)
+        return value
+
+    def integers(self, key: str, default: list[int], least: int = 0) -> list[int]:
+        values = self._listed(key, default)
+        for value in values:
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                self._wanted(key, f"whole numbers of at least {least}", value)
+        self._distinct(key, values)
+        return values
+
+    def numbers(self, key: str) -> list[float]:
+        """Positive numbers; `1e-3`, which YAML takes for a text, is one."""
+        numbers = []
+        for value in self._listed(key, []):
+            try:
+                number = float(value)
+            except (TypeError, ValueError):
+                self._wanted(key, "positive numbers", value)
+            if isinstance(value, bool) or not 0 < number < float("inf"):
+                self._wanted(key, "positive numbers", value)
+            numbers.append(number)
+        self._distinct(key, numbers)
+        return numbers
+
+    def section(self, key: str) -> Section | None:
+        value = self.values.get(key)
+        if value is not None and not isinstance(value, Section):
+            self._wanted(key, "a mapping", value)
+        return value
+
+    def sections(self, key: str) -> list[Section]:
+        values = self.values.get(key)
+        if not isinstance(values, list) or not values:
+            self._wanted(key, "a list of mappings", values)
+        for value in values:
+            if not isinstance(value, Section):
+                self._wanted(key, "a list of mappings", value)
+        return list(values)
+
+    def plain(self) -> dict[str, Any]:
+        """The section as ordinary Python values."""
+        return {key: _plain(value) for key, value in self.values.items()}
+
+    def _listed(self, key: str, default: list[Any]) -> list[Any]:
+        value = self.values.get(key, default)
+        return value if isinstance(value, list) else [value]
+
+    def _distinct(self, key: str, values: list[Any]) -> None:
+        if len(set(values)) != len(values):
+            self.fail(f'"{self.name(key)}" names a value twice', key)
+
+    def _wanted(self, key: str, expected: str, value: Any) -> NoReturn:
+        got = "a mapping" if isinstance(value, Section) else repr(value)
+        self.fail(f'"{self.name(key)}" must be {expected}, got {got}', key)
+
+
+def read_yaml(path: str | os.PathLike[str]) -> tuple[Section, str]:
+    """The file's mapping and its text. UsageError when it cannot be read or is no YAML mapping."""
+    file = os.fspath(path)
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        tree = _convert(file, "", root) if root is not None else None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"{file}: cannot be read: {reason}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
+        raise UsageError(f"{where}: {one_line(getattr(error, 'problem', None) or str(error))}") from None
+    if not isinstance(tree, Section):
+        raise UsageError(f"{file}: expected a mapping of settings at the top")
+    return tree, text
+
+
+def _convert(file: str, path: str, node: yaml.Node) -> Any:
+    line = node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        values: dict[str, Any] = {}
+        lines: dict[str, int] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            lines[key] = key_node.start_mark.line + 1
+            if key in values:
+                raise UsageError(f'{file}:{lines[key]}: key "{key}" is given twice')
+            values[key] = _convert(file, f"{path}.{key}" if path else key, value_node)
+        return Section(file, path, line, values, lines)
+    if isinstance(node, yaml.SequenceNode):
+        return [_convert(file, f"{path}[{i}]", item) for i, item in enumerate(node.value)]
+    return _scalar(node)
+
+
+def _scalar(node: yaml.Node) -> Any:
+    loader = yaml.SafeLoader("")
+    try:
+        return loader.construct_object(node, deep=True)
+    finally:
+        loader.dispose()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Section):
+        return value.plain()
+    return [_plain(v) for v in value] if isinstance(value, list) else value

@@ -1,0 +1,29 @@
+"""`dragon compare FILE.yaml`: run variants of a net and write results.json and report.html."""
+
+from __future__ import annotations
+
+import click
+
+from dragon.engines import ENGINES
+
+__all__ = ["command"]
+
+
+@click.command("compare")
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--output", type=click.Path(file_okay=False), help="Folder of results; compare_NAME by default.")
+@click.option("--jobs", type=click.IntRange(1), help="Runs side by side; as many as cores by default.")
+@click.option("--engine", type=click.Choice(ENGINES), help="How nets are run; auto takes the fastest on the CPU.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+@click.option("--dataset", type=click.Path(file_okay=False), help="A folder of `dragon data`, in place of the file's.")
+def command(
+    file: str, output: str | None, jobs: int | None, engine: str | None, precision: str, dataset: str | None
+) -> None:
+    """Run every variant of FILE over its learning rates and seeds, and write a report.
+
+    An interrupted comparison goes on where it stopped when the same command is given again; only runs whose
+    definition changed are run anew.
+    """
+    from dragon.compare import compare
+
+    compare(file, output, jobs=jobs, engine=engine, precision=precision, dataset=dataset)
