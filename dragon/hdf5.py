@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dragon.atomic import atomic_path
-from dragon.errors import WeightsError
+from dragon.errors import WeightsError, one_line
+from dragon.storage import Array
 
-__all__ = ["atomic_h5", "open_h5"]
+__all__ = ["atomic_h5", "open_h5", "read_array"]
+
+# what h5py raises for files that contradict themselves
+_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, UnicodeError, SystemError)
+_LARGEST_RATIO = 1000  # of a dataset to its file: beyond it a damaged shape is likelier than a good compression
 
 
 def _h5py() -> Any:
@@ -23,7 +29,7 @@ def _h5py() -> Any:
 
 @contextmanager
 def open_h5(path: str | Path) -> Iterator[Any]:
-    """An HDF5 file open for reading. WeightsError when it is missing or no HDF5 file."""
+    """An HDF5 file open for reading. WeightsError when it is missing, not HDF5, or damaged where the block reads."""
     h5py = _h5py()
     if not Path(path).is_file():
         raise WeightsError(f"{path}: no such file")
@@ -32,7 +38,10 @@ def open_h5(path: str | Path) -> Iterator[Any]:
     except OSError:
         raise WeightsError(f"{path}: not an HDF5 file, or damaged") from None
     with file:
-        yield file
+        try:
+            yield file
+        except _DAMAGE as error:
+            raise WeightsError(f"{path}: damaged, or not what was expected: {one_line(str(error))}") from None
 
 
 @contextmanager
@@ -41,3 +50,11 @@ def atomic_h5(path: str | Path) -> Iterator[Any]:
     h5py = _h5py()
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         yield file
+
+
+def read_array(dataset: Any) -> Array:
+    """All of a dataset. ValueError when it claims more than its file can hold, before memory is asked for."""
+    if dataset.nbytes > _LARGEST_RATIO * max(1, os.path.getsize(dataset.file.filename)):
+        raise ValueError(f"dataset {dataset.name} of shape {dataset.shape} in a small file")
+    array: Array = dataset[()]
+    return array

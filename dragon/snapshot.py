@@ -8,7 +8,6 @@ goes on from it computes the same bits as one that was never interrupted.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ import numpy as np
 
 from dragon.atomic import write_atomically
 from dragon.blob import Blob
-from dragon.errors import PrototxtError, WeightsError
+from dragon.errors import PrototxtError, WeightsError, one_line
 from dragon.proto import dragon_pb2 as pb
 from dragon.rng import Stream
 from dragon.storage import Array
@@ -84,7 +83,7 @@ def read_snapshot(solver: Solver, path: str) -> None:
 
 def _model_of(path: str, learned_net: str) -> str:
     """The model that a state names: as named, else beside the state."""
-    if not learned_net:
+    if not learned_net or not isinstance(learned_net, str):  # protobuf gives bytes for text that is none
         raise WeightsError(f"{path}: names no learned net")
     beside = Path(path).parent / Path(learned_net).name
     for candidate in (beside, Path(learned_net)):
@@ -147,7 +146,10 @@ def _restore_layers(path: str, solver: Solver, state: pb.SolverState) -> None:
                 for field in ("int_value", "float_value", "bytes_value"):
                     if entry.HasField(field):
                         values[entry.key] = getattr(entry, field)
-            layer.rng.draws = int(values.pop("draws", 0))
+            draws = values.pop("draws", 0)
+            if not isinstance(draws, int):
+                raise WeightsError(f"{path}: {layer.where}: its random state is damaged")
+            layer.rng.draws = draws
             if values:
                 layer.load_state(values)
     solver.seed = state.random_seed
@@ -171,16 +173,23 @@ def _to_proto(solver: Solver, model: str) -> pb.SolverState:
 
 
 def _read_proto(path: str) -> pb.SolverState:
-    from google.protobuf.message import DecodeError
-
     state = pb.SolverState()
     try:
-        state.ParseFromString(Path(path).read_bytes())
-    except (DecodeError, OSError) as error:
-        raise WeightsError(f"{path}: not a solver state ({error})") from None
+        _parse(path, state, Path(path).read_bytes())
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
     if not state.HasField("iter"):
         raise WeightsError(f"{path}: not a solver state (it has no iteration)")
     return state
+
+
+def _parse(path: str, state: pb.SolverState, content: bytes) -> None:
+    from google.protobuf.message import DecodeError
+
+    try:
+        state.ParseFromString(content)
+    except DecodeError as error:
+        raise WeightsError(f"{path}: not a solver state, or damaged: {one_line(str(error))}") from None
 
 
 def _array(blob: pb.BlobProto) -> Array:
@@ -210,21 +219,17 @@ def _write_h5(solver: Solver, model: str, path: str) -> None:
 
 
 def _read_h5(path: str) -> pb.SolverState:
-    from dragon.hdf5 import open_h5
+    from dragon.hdf5 import open_h5, read_array
     from dragon.proto.blobs import array_to_blobproto
 
     state = pb.SolverState()
     with open_h5(path) as file:
-        try:
-            if "dragon" in file:
-                state.ParseFromString(file["dragon"][()].tobytes())
-            state.iter = int(file["iter"][()])
-            learned = file["learned_net"][()]
-            state.learned_net = learned.decode() if isinstance(learned, bytes) else str(learned)
-            state.current_step = int(file["current_step"][()])
-            history = file["history"]
-            for k in range(len(history)):
-                state.history.append(array_to_blobproto(history[str(k)][()]))
-        except Exception as error:
-            raise WeightsError(f"{path}: not a solver state ({json.dumps(str(error))})") from None
+        if "dragon" in file:
+            _parse(path, state, read_array(file["dragon"]).tobytes())
+        state.iter = int(file["iter"][()])
+        learned = file["learned_net"][()]
+        state.learned_net = learned.decode() if isinstance(learned, bytes) else str(learned)
+        state.current_step = int(file["current_step"][()])
+        history = file["history"]
+        state.history.extend(array_to_blobproto(read_array(history[str(k)])) for k in range(len(history)))
     return state

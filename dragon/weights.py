@@ -21,7 +21,7 @@ from dragon.storage import Array
 if TYPE_CHECKING:
     from dragon.net import Net
 
-__all__ = ["load_weights", "save_weights", "write_h5"]
+__all__ = ["load_weights", "read_weights", "save_weights", "write_h5"]
 
 log = logging.getLogger("dragon")
 
@@ -35,9 +35,7 @@ def load_weights(net: Net, path: str | Path, profile: str | None = None, hdf5: b
 
     WeightsError for a missing or damaged file, for a shape that does not fit, and when no layer is shared.
     """
-    if not Path(path).is_file():
-        raise WeightsError(f"{path}: no such weights file")
-    stored = _read_h5(path) if (is_hdf5(path) if hdf5 is None else hdf5) else _read_binary(path, profile)
+    stored = read_weights(path, profile, hdf5)
     loaded: list[str] = []
     seen: list[str] = []
     for name, arrays in stored:
@@ -57,6 +55,18 @@ def load_weights(net: Net, path: str | Path, profile: str | None = None, hdf5: b
             f' which wants "{wanted}"{nearest(wanted, seen)}'
         )
     return loaded
+
+
+def read_weights(
+    path: str | Path, profile: str | None = None, hdf5: bool | None = None
+) -> Iterator[tuple[str, Sequence[Array]]]:
+    """Name and arrays of each layer of a .caffemodel or HDF5 file; whether it is HDF5 is seen from its name.
+
+    WeightsError for a missing or damaged file.
+    """
+    if not Path(path).is_file():
+        raise WeightsError(f"{path}: no such weights file")
+    return _read_h5(path) if (is_hdf5(path) if hdf5 is None else hdf5) else _read_binary(path, profile)
 
 
 def _copy_layer(net: Net, path: str | Path, name: str, blobs: Sequence[Blob], arrays: Sequence[Array]) -> None:
@@ -88,16 +98,13 @@ def _read_binary(path: str | Path, profile: str | None) -> Iterator[tuple[str, S
 
 
 def _read_h5(path: str | Path) -> Iterator[tuple[str, Sequence[Array]]]:
-    from dragon.hdf5 import open_h5
+    from dragon.hdf5 import open_h5, read_array
 
     with open_h5(path) as file:
         if "data" not in file:
             raise WeightsError(f'{path}: not a weights file (it has no group "data")')
         for name, group in file["data"].items():
-            try:
-                yield name, [group[str(k)][()] for k in range(len(group))]
-            except (KeyError, OSError, AttributeError):
-                raise WeightsError(f'{path}: layer "{name}" is damaged') from None
+            yield name, [read_array(group[str(k)]) for k in range(len(group))]
 
 
 def save_weights(net: Net, path: str | Path, write_diff: bool = False) -> None:
