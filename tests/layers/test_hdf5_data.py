@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from dragon.errors import DragonError
+from tests.layers.helpers import One
+
+SIZES = [5, 3]
+X = np.random.default_rng(1).standard_normal((8, 2, 3)).astype(np.float32)
+
+
+@pytest.fixture
+def listing(tmp_path: Path) -> Path:
+    start = 0
+    for i, n in enumerate(SIZES):
+        with h5py.File(tmp_path / f"{i}.h5", "w") as file:
+            file["data"] = X[start : start + n]
+            file["label"] = np.arange(start, start + n)
+        start += n
+    path = tmp_path / "list.txt"
+    path.write_text("".join(f"{tmp_path}/{i}.h5\n" for i in range(len(SIZES))))
+    return path
+
+
+def make(listing: Path, setting: str = "", tops: str = "data label", seed: int = 3, more: str = "") -> One:
+    named = " ".join(f'top: "{name}"' for name in tops.split())
+    size = "" if "batch_size" in setting else "batch_size: 3"
+    text = f'type: "HDF5Data" {named} hdf5_data_param {{ source: "{listing}" {size} {setting} }} {more}'
+    return One(text, n_top=len(tops.split()), seed=seed)
+
+
+def labels(one: One, batches: int) -> list[int]:
+    found: list[int] = []
+    for _ in range(batches):
+        data = one.forward()
+        rows = one.top[1].data.astype(int).tolist()
+        np.testing.assert_array_equal(data, X[rows])
+        found += rows
+    return found
+
+
+def test_batches_cross_files_and_epochs(listing: Path) -> None:
+    assert labels(make(listing), 6) == [i % 8 for i in range(18)]
+
+
+def test_shuffled_epochs_are_whole_and_differ(listing: Path) -> None:
+    found = labels(make(listing, "shuffle: true"), 16)
+    epochs = [found[i : i + 8] for i in range(0, 48, 8)]
+    assert all(sorted(epoch) == list(range(8)) for epoch in epochs)
+    # both files come first now and then, and rows change places
+    assert {tuple(sorted(epoch[:3])) == (5, 6, 7) for epoch in epochs} == {True, False}
+    assert len({tuple(epoch) for epoch in epochs}) > 2
+
+
+def test_resume_is_exact(listing: Path) -> None:
+    one = make(listing, "shuffle: true")
+    labels(one, 5)
+    other = make(listing, "shuffle: true")
+    other.layer.load_state(one.layer.state())
+    assert labels(other, 9) == labels(one, 9)
+
+
+def test_batch_larger_than_the_data(listing: Path) -> None:
+    assert labels(make(listing, "batch_size: 20"), 1) == [i % 8 for i in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("content", "tops", "setting", "message"),
+    [
+        (None, "data lable", "", r"0\.h5 has no dataset \"lable\", it has \['data', 'label'\]"),
+        ("", "data", "", "list of HDF5 files .* is empty"),
+        ("nowhere.h5", "data", "", r"nowhere\.h5: no such file"),
+        ("LIST", "data", "", r"list\.txt: not an HDF5 file"),
+        (None, "data", "batch_size: 0", "needs a batch_size of at least 1"),
+    ],
+)
+def test_messages(listing: Path, content: str | None, tops: str, setting: str, message: str) -> None:
+    if content is not None:
+        listing.write_text(content.replace("LIST", str(listing)))
+    with pytest.raises(DragonError, match=rf'layer "one" \(HDF5Data\): .*{message}'):
+        make(listing, setting, tops)
+
+
+def test_has_no_transformation(listing: Path) -> None:
+    with pytest.raises(DragonError, match="cannot transform its data"):
+        make(listing, more="transform_param { scale: 2 }")
+
+
+def test_rows_that_do_not_match(listing: Path) -> None:
+    with h5py.File(listing.parent / "0.h5", "a") as file:
+        del file["label"]
+        file["label"] = np.arange(4)
+    with pytest.raises(DragonError, match=r"same number of rows, at least one, got \{'data': 5, 'label': 4\}"):
+        make(listing)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dragon.errors import DataError, PrototxtError
+from dragon.layers.memory_data import MemoryData
+from tests.layers.helpers import One
+
+TEXT = 'type: "MemoryData" memory_data_param { batch_size: 2 channels: 1 height: 2 width: 3 }'
+X = np.random.default_rng(1).standard_normal((4, 1, 2, 3)).astype(np.float32)
+
+
+def make(text: str = TEXT) -> tuple[One, MemoryData]:
+    one = One(text, n_top=2)
+    assert isinstance(one.layer, MemoryData)
+    return one, one.layer
+
+
+def test_round_and_round() -> None:
+    one, layer = make()
+    layer.set_arrays(X, np.arange(4).reshape(4, 1, 1, 1))
+    for start in (0, 2, 0):
+        np.testing.assert_array_equal(one.forward(), X[start : start + 2])
+        assert one.top[1].data.tolist() == [start, start + 1]
+
+
+def test_resume() -> None:
+    one, layer = make()
+    layer.set_arrays(X, np.arange(4))
+    one.forward()
+    other, second = make()
+    second.set_arrays(X, np.arange(4))
+    second.load_state(layer.state())
+    np.testing.assert_array_equal(other.forward(), X[2:])
+
+
+def test_images_are_transformed() -> None:
+    one, layer = make(TEXT + " transform_param { scale: 2 mean_value: 1 }")
+    layer.add_images(X, np.arange(4))
+    np.testing.assert_allclose(one.forward(), (X[:2] - 1) * 2)
+
+
+def test_messages() -> None:
+    one, layer = make()
+    with pytest.raises(DataError, match=r"has no data yet; call net\.set_input_arrays"):
+        one.forward()
+    with pytest.raises(DataError, match=r"data of shape \(4, 2, 3\), expected \(N, 1, 2, 3\)"):
+        layer.set_arrays(X[:, 0], np.arange(4))
+    with pytest.raises(DataError, match="3 labels for 4 items"):
+        layer.set_arrays(X, np.arange(3))
+    with pytest.raises(DataError, match="3 items are no multiple of batch_size 2"):
+        layer.set_arrays(X[:3], np.arange(3))
+    with pytest.raises(PrototxtError, match="each at least 1"):
+        One('type: "MemoryData" memory_data_param { batch_size: 2 channels: 1 height: 2 }', n_top=2)

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dragon.errors import DragonError, EngineError, PrototxtError
+from dragon.layer import Context
+from tests.layers.helpers import One
+
+MODULE = """
+import dragon
+
+class Twice(dragon.layer.Layer):
+    def setup(self, bottom, top):
+        self.factor = float(self.param_str or 2)
+        self.blobs.add_blob(3)
+
+    def reshape(self, bottom, top):
+        for b, t in zip(bottom, top):
+            t.reshape(*b.shape)
+
+    def forward(self, bottom, top):
+        for b, t in zip(bottom, top):
+            t.data[...] = self.factor * b.data
+
+    def backward(self, top, propagate_down, bottom):
+        for i, (b, t) in enumerate(zip(bottom, top)):
+            if propagate_down[i]:
+                b.diff[...] = self.factor * t.diff
+
+class Single(Twice):
+    bottoms = (1, 2)
+
+class Other:
+    pass
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    (tmp_path / "my_layers.py").write_text(MODULE)
+    (tmp_path / "broken.py").write_text("1 / 0")
+    (tmp_path / "needy.py").write_text("import there_is_no_such_module")
+    path = list(sys.path)
+    yield tmp_path
+    assert sys.path == path
+    for name in ("my_layers", "broken", "needy"):
+        sys.modules.pop(name, None)
+
+
+def text(module: str = "my_layers", layer: str = "Twice", more: str = "") -> str:
+    return f'type: "Python" python_param {{ module: "{module}" layer: "{layer}" {more} }}'
+
+
+def test_module_beside_the_prototxt(folder: Path) -> None:
+    context = Context(folder=folder)
+    one = One(text(more='param_str: "3"'), [1.0, 2.0], [5.0], n_top=2, context=context)
+    assert one.forward().tolist() == [3, 6]
+    assert one.top[1].data.tolist() == [15]
+    assert one.backward([1, 1], [1]).tolist() == [3, 3]
+    assert one.layer.type == "Python"
+    assert [blob.shape for blob in one.layer.blobs] == [(3,)]
+
+
+def test_module_in_the_working_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert One(text(), [1.0]).forward().tolist() == [2]
+
+
+def test_counts_that_the_class_states(folder: Path) -> None:
+    with pytest.raises(PrototxtError, match="takes 1 to 2 bottom blobs, got 3"):
+        One(text(layer="Single"), [1], [1], [1], context=Context(folder=folder))
+
+
+def test_not_allowed(folder: Path) -> None:
+    with pytest.raises(EngineError, match=r"my_layers; pass --allow-python"):
+        One(text(), [1.0], context=Context(folder=folder, allow_python=False))
+    assert "my_layers" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("module", "layer", "message"),
+    [
+        ("nowhere", "Twice", "cannot import module nowhere: No module named 'nowhere'"),
+        ("needy", "Twice", "cannot import module needy: No module named 'there_is_no_such_module'"),
+        ("broken", "Twice", "importing module broken failed: ZeroDivisionError: division by zero"),
+        ("my_layers", "Twise", r'module my_layers has no class Twise \(did you mean "Twice"\?\)'),
+        ("my_layers", "Other", "my_layers.Other is not a class that derives from dragon.Layer"),
+        ("", "Twice", "needs python_param"),
+    ],
+)
+def test_messages(folder: Path, module: str, layer: str, message: str) -> None:
+    with pytest.raises(DragonError, match=rf'layer "one" \(Python\): {message}'):
+        One(text(module, layer), np.ones(2), context=Context(folder=folder))
