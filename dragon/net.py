@@ -53,7 +53,8 @@ class Net(PyNet):
     `model` is the path of a prototxt or a NetParameter. `weights` is a path or comma-separated paths.
 
     dtype: float32, or float64 for gradient checks. engine: auto, numpy, onednn or cuda. seed: of fillers and dropout;
-    None takes a new one. Raises PrototxtError for the definition, ShapeError for shapes, WeightsError for weights.
+    None takes a new one. folder: where the files that a NetParameter names are looked for. Raises PrototxtError for
+    the definition, ShapeError for shapes, WeightsError for weights.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Net(PyNet):
         allow_python: bool = True,
         allow_unknown: bool = False,
         options: Any = None,
+        folder: Path | None = None,
     ) -> None:
         model = network_file if model is None else model
         if model is None:
@@ -78,7 +80,7 @@ class Net(PyNet):
         if args:
             phase, level, stages, weights = _positional(args, phase, level, stages, weights)
         definition, source = _definition(model, allow_unknown)
-        folder = Path(source.filename).resolve().parent if source else None
+        folder = Path(source.filename).resolve().parent if source else folder
         state = run_state(definition.state, phase, level, stages or [])
         self.phase: int = state.phase
         self.seed = fresh_seed() if seed is None else seed

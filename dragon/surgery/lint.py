@@ -1,0 +1,172 @@
+"""What looks wrong in a net with batch normalisation, before it costs a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from dragon.errors import nearest
+from dragon.layer import layer_types
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import SourceMap
+from dragon.surgery.model import Normalisation, find_normalisations, maker, only_reader
+
+__all__ = ["Finding", "lint"]
+
+
+@dataclass
+class Finding:
+    """One remark: `rule` is its short name, `where` file and line."""
+
+    where: str
+    layer: str
+    type: str
+    rule: str
+    message: str
+
+    def __str__(self) -> str:
+        return f'{self.where}: layer "{self.layer}" ({self.type}): {self.message} [{self.rule}]'
+
+
+_Remark = tuple[int, str, str]  # layer, rule, message
+
+
+def lint(net: pb.NetParameter, source: SourceMap) -> list[Finding]:
+    """All remarks about a net in the present form, in the order of its layers."""
+    found: list[_Remark] = []
+    norms = find_normalisations(net)
+    for norm in norms:
+        for rule in _NORM_RULES:
+            found += rule(norm)
+    for i in range(len(net.layer)):
+        found += _names(net, i)
+    found += _tiny_batches(net, norms)
+    found.sort(key=lambda remark: remark[0])
+    return [Finding(source.where(i), net.layer[i].name, net.layer[i].type, rule, message) for i, rule, message in found]
+
+
+# -- batch normalisation -------------------------------------------------------------------------------------
+def _no_scale(norm: Normalisation) -> Iterator[_Remark]:
+    if norm.affine:
+        return
+    j = only_reader(norm.net, norm.index)
+    reader = norm.net.layer[j] if j is not None else None
+    if reader is not None and reader.type == "Scale":
+        yield norm.index, "scale-elsewhere", f'the Scale "{reader.name}" does not cover exactly the channels, axis 1'
+        return
+    after = f'; a Scale comes only after "{reader.name}" ({reader.type})' if _scale_later(norm, j) and reader else ""
+    yield (
+        norm.index, "scale-missing",
+        f"no Scale follows, so scale and shift are not learned: add one with bias_term: true, or use type BN{after}",
+    )  # fmt: skip
+
+
+def _scale_later(norm: Normalisation, reader: int | None) -> bool:
+    if reader is None or not norm.net.layer[reader].top:
+        return False
+    later = only_reader(norm.net, reader)
+    return later is not None and norm.net.layer[later].type == "Scale"
+
+
+def _scale_without_shift(norm: Normalisation) -> Iterator[_Remark]:
+    if norm.scale is not None and not norm.last.scale_param.bias_term:
+        yield norm.scale, "shift-missing", "bias_term is false: nothing shifts the normalised values"
+
+
+def _useless_bias(norm: Normalisation) -> Iterator[_Remark]:
+    j = maker(norm.net, norm.index)
+    if j is None or only_reader(norm.net, j) != norm.index:
+        return
+    layer = norm.net.layer[j]
+    if layer.type in ("Convolution", "Deconvolution", "DepthwiseConvolution", "ConvolutionDepthwise"):
+        bias = layer.convolution_param.bias_term
+    elif layer.type == "InnerProduct":
+        bias = layer.inner_product_param.bias_term
+    else:
+        bias = False
+    if bias:
+        yield j, "bias-before-bn", f'"{norm.layer.name}" subtracts the mean and the bias with it: bias_term: false'
+    if layer.type == "Dropout":
+        yield j, "dropout-before-bn", f'"{norm.layer.name}" takes statistics of values that TEST does not drop'
+
+
+def _phases(layer: pb.LayerParameter) -> set[int]:
+    """Phases a layer is present in, as far as its rules name them."""
+    both = {int(pb.TRAIN), int(pb.TEST)}
+    if layer.HasField("phase"):
+        return {int(layer.phase)}
+    if layer.include:
+        return {int(r.phase) for r in layer.include if r.HasField("phase")} or both
+    gone = {
+        int(r.phase)
+        for r in layer.exclude
+        if r.HasField("phase") and not (r.stage or r.not_stage or r.HasField("min_level") or r.HasField("max_level"))
+    }
+    return both - gone
+
+
+def _global_statistics(norm: Normalisation) -> Iterator[_Remark]:
+    p = norm.layer.batch_norm_param
+    if norm.of_fork or not p.HasField("use_global_stats"):
+        return
+    phases = _phases(norm.layer)
+    advice = "leave it unset and the phase decides"
+    if p.use_global_stats and pb.TRAIN in phases:
+        trained = any(layer.type.endswith("Loss") for layer in norm.net.layer)
+        if trained:
+            yield norm.index, "global-stats", f"use_global_stats: true in TRAIN normalises by frozen averages; {advice}"
+    if not p.use_global_stats and pb.TEST in phases:
+        yield norm.index, "global-stats", f"use_global_stats: false in TEST makes results depend on the batch; {advice}"
+
+
+def _statistics_settings(norm: Normalisation) -> Iterator[_Remark]:
+    statistics = norm.layer.param[2:] if norm.merged else norm.layer.param[:3]
+    if any(spec.HasField("lr_mult") or spec.HasField("decay_mult") for spec in statistics):
+        yield norm.index, "lr-of-statistics", "lr_mult and decay_mult of running statistics mean nothing: remove them"
+
+
+def _numbers(norm: Normalisation) -> Iterator[_Remark]:
+    p = norm.layer.batch_norm_param
+    if norm.eps < 1e-8:
+        yield norm.index, "eps", f"eps {norm.eps:g} is lost in float32 beside a small variance; 1e-5 is usual"
+    elif norm.eps > 0.01:
+        yield norm.index, "eps", f"eps {norm.eps:g} is large beside the variance of most channels; 1e-5 is usual"
+    fraction = p.moving_average_fraction
+    if not norm.of_fork and p.HasField("moving_average_fraction") and fraction < 0.5:
+        yield (
+            norm.index, "fraction",
+            f"moving_average_fraction {fraction:g} is the weight of the past: {1 - fraction:g} may be meant",
+        )  # fmt: skip
+
+
+_NORM_RULES: tuple[Callable[[Normalisation], Iterator[_Remark]], ...] = (
+    _no_scale,
+    _scale_without_shift,
+    _useless_bias,
+    _global_statistics,
+    _statistics_settings,
+    _numbers,
+)
+
+
+# -- any net -------------------------------------------------------------------------------------------------
+def _names(net: pb.NetParameter, index: int) -> Iterator[_Remark]:
+    layer = net.layer[index]
+    if layer.type not in layer_types():
+        yield index, "unknown-type", f"unknown type{nearest(layer.type, layer_types())}"
+    before = {top for other in net.layer[:index] for top in other.top}
+    for bottom in layer.bottom:
+        if bottom not in before:
+            later = any(bottom in other.top for other in net.layer[index:])
+            why = "is made only later" if later else f"is not made by any layer{nearest(bottom, before)}"
+            yield index, "unknown-bottom", f'bottom "{bottom}" {why}'
+
+
+def _tiny_batches(net: pb.NetParameter, norms: list[Normalisation]) -> Iterator[_Remark]:
+    if not norms:
+        return
+    for i, layer in enumerate(net.layer):
+        for name in ("data_param", "image_data_param", "hdf5_data_param", "memory_data_param"):
+            size = getattr(layer, name).batch_size if layer.HasField(name) else 0
+            if pb.TRAIN in _phases(layer) and 0 < size < 4:
+                yield i, "small-batch", f"statistics of batches of {size} are noisy: 16 or more is usual in TRAIN"

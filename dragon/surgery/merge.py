@@ -1,0 +1,181 @@
+"""BatchNorm + Scale to BN and back, definition and weights; what the nets compute stays, also in training."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragon.errors import UsageError
+from dragon.proto import dragon_pb2 as pb
+from dragon.surgery.model import Model, Normalisation, find_normalisations
+
+__all__ = ["merge", "split"]
+
+
+def merge(model: Model) -> tuple[Model, list[str]]:
+    """Every BatchNorm with a scale as one BN of the BatchNorm's name; the merged names.
+
+    The running average keeps its rule. UsageError when there is nothing to merge.
+    """
+    new = model.copy()
+    found = [n for n in find_normalisations(new.net) if not n.merged and n.affine]
+    if not found:
+        raise UsageError(f'net "{model.net.name}" has no BatchNorm that a Scale follows: nothing to merge')
+    names = [n.layer.name for n in found]
+    gone = []
+    for norm in found:
+        layer = norm.layer
+        if layer.name in new.arrays:
+            statistics, affine = norm.parts(new.arrays)
+            new.arrays[layer.name] = affine + statistics
+            if norm.scale is not None:
+                del new.arrays[norm.last.name]
+        _merge_settings(norm)
+        if norm.scale is not None:
+            gone.append(norm.scale)
+    for index in sorted(gone, reverse=True):
+        del new.net.layer[index]
+    return new, names
+
+
+def _merge_settings(norm: Normalisation) -> None:
+    layer, p = norm.layer, norm.layer.batch_norm_param
+    rule = norm.rule
+    statistics = list(layer.param)[:3]
+    affine = list(layer.param)[3:]
+    if norm.scale is not None:
+        scale = norm.last.scale_param
+        affine = list(norm.last.param)
+        if scale.HasField("filler"):
+            p.scale_filler.CopyFrom(scale.filler)
+        if scale.bias_term and scale.HasField("bias_filler"):
+            p.bias_filler.CopyFrom(scale.bias_filler)
+        if not scale.bias_term:  # there was no shift to learn
+            affine = [*(affine or [pb.ParamSpec()]), pb.ParamSpec(lr_mult=0, decay_mult=0)]
+        layer.top[0] = norm.last.top[0]
+    if p.HasField("moving_average_fraction") or not p.HasField("decay"):
+        # BN would take its own default otherwise
+        p.moving_average_fraction = p.moving_average_fraction
+        p.ClearField("decay")
+    p.MergeFrom(pb.BatchNormParameter(average=pb.AverageRule.Name(rule)))
+    p.ClearField("scale_bias")
+    layer.type = "BN"
+    _set_specs(layer, affine, 2, statistics)
+
+
+def _set_specs(layer: pb.LayerParameter, first: list[Any], count: int, second: list[Any]) -> None:
+    """Specs of the first `count` blobs, then of the others; of statistics only the names they are shared by count."""
+    del layer.param[:]
+    named = [pb.ParamSpec(name=s.name, share_mode=s.share_mode) if s.name else pb.ParamSpec() for s in second]
+    rest = named if any(s.name for s in second) else []
+    if first or rest:
+        padded = (first + [pb.ParamSpec()] * count)[:count] if rest else first
+        layer.param.extend(padded + rest)
+
+
+def split(model: Model, caffe: bool = False) -> tuple[Model, list[str]]:
+    """Every BN, and every BatchNorm with a scale of its own, as BatchNorm and Scale; the names of the split layers.
+
+    caffe: leave out of the definition what BVLC Caffe does not know, the rule of the running average, so that it can
+    read the net; then the average moves differently if training goes on. UsageError when there is nothing to split.
+    """
+    new = model.copy()
+    names = [n.layer.name for n in find_normalisations(new.net) if n.scale is None and n.affine]
+    if not names:
+        raise UsageError(f'net "{model.net.name}" has no BN: nothing to split')
+    layers: list[pb.LayerParameter] = []
+    found = {n.index: n for n in find_normalisations(new.net) if n.layer.name in names}
+    taken = {layer.name for layer in new.net.layer}
+    for i, layer in enumerate(list(new.net.layer)):
+        layers.append(layer)
+        norm = found.get(i)
+        if norm is None:
+            continue
+        name = _scale_name(layer.name, taken)
+        taken.add(name)
+        if layer.name in new.arrays:
+            statistics, affine = norm.parts(new.arrays)
+            new.arrays[layer.name] = _with_weight(norm, statistics)
+            new.arrays[name] = affine
+        layers.append(_split_settings(norm, name, caffe))
+    copies = [_copy(layer) for layer in layers]
+    del new.net.layer[:]
+    new.net.layer.extend(copies)
+    return new, names
+
+
+def _copy(layer: pb.LayerParameter) -> pb.LayerParameter:
+    copy = pb.LayerParameter()
+    copy.CopyFrom(layer)
+    return copy
+
+
+def _with_weight(norm: Normalisation, statistics: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Mean, variance and a weight that BatchNorm, of the same rule or of CAFFE, reads as the same statistics."""
+    mean, variance, *weight = statistics
+    if norm.rule == pb.CUMULATIVE and weight:  # it counts batches, the sums are not multiplied by it
+        return [mean, variance, weight[0]]
+    factor = weight[0] if weight else np.zeros(1, mean.dtype)
+    if not factor.any() and norm.rule != pb.CAFFE and (mean.any() or variance.any()):
+        factor = np.ones(1, mean.dtype)
+    return [mean, variance, factor]
+
+
+def _split_settings(norm: Normalisation, name: str, caffe: bool) -> pb.LayerParameter:
+    """Make the layer a BatchNorm; the Scale that has to follow it."""
+    layer = norm.layer
+    specs, fork, rule = list(layer.param), norm.of_fork, norm.rule
+    affine = specs[:2] if norm.merged else specs[3:]
+    statistics = specs[2:] if norm.merged else specs[:3]
+    old = pb.BatchNormParameter()
+    old.CopyFrom(layer.batch_norm_param)
+    p = pb.BatchNormParameter(eps=norm.eps)
+    if old.HasField("use_global_stats"):
+        p.use_global_stats = old.use_global_stats
+    scale = pb.LayerParameter(name=name, type="Scale", bottom=[layer.top[0]], top=[layer.top[0]])
+    scale.scale_param.bias_term = True
+    fillers = (layer.bn_param, "slope_filler", "bias_filler") if fork else (old, "scale_filler", "bias_filler")
+    for source_name, target in zip(fillers[1:], ("filler", "bias_filler"), strict=True):
+        if fillers[0].HasField(source_name):
+            getattr(scale.scale_param, target).CopyFrom(getattr(fillers[0], source_name))
+    if fork:
+        p.decay = layer.bn_param.momentum
+        if layer.bn_param.frozen:
+            p.use_global_stats = True
+    else:
+        by_decay = old.HasField("decay") or not old.HasField("moving_average_fraction")
+        if not norm.merged:
+            by_decay = old.HasField("decay") and not old.HasField("moving_average_fraction")
+        if by_decay:
+            p.decay = old.decay
+        else:
+            p.moving_average_fraction = old.moving_average_fraction
+    if rule != pb.CAFFE:
+        p.MergeFrom(pb.BatchNormParameter(average=pb.AverageRule.Name(rule)))
+    if caffe:
+        if rule == pb.CUMULATIVE:
+            raise UsageError(f'layer "{layer.name}": Caffe cannot read a cumulative average; split without --caffe')
+        if p.HasField("decay"):
+            p.moving_average_fraction = p.decay
+        p.ClearField("decay")
+        p.ClearField("average")
+    layer.type = "BatchNorm"
+    layer.ClearField("bn_param")
+    layer.batch_norm_param.CopyFrom(p)
+    _set_specs(layer, [], 0, statistics)
+    scale.param.extend(affine)
+    for rules in ("include", "exclude"):
+        getattr(scale, rules).extend(getattr(layer, rules))
+    return scale
+
+
+def _scale_name(name: str, taken: set[str]) -> str:
+    """bn1 -> scale1, conv1/bn -> conv1/scale, norm -> norm_scale; not one that is taken."""
+    changed = re.sub(r"(?i)batch_?norm|bn", "scale", name)
+    candidate = changed if changed != name else f"{name}_scale"
+    while candidate in taken:
+        candidate += "_scale"
+    return candidate

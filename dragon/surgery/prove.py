@@ -1,0 +1,124 @@
+"""Whether two models compute the same: both are run on the same data in float64, and every blob they share compared."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dragon.errors import DragonError, NumericError, UsageError
+from dragon.layer import TEST, TRAIN, find_class
+from dragon.net import Net
+from dragon.proto import dragon_pb2 as pb
+from dragon.surgery.model import Model
+
+__all__ = ["Difference", "prove"]
+
+_SEED = 7
+_SPLIT = re.compile(r"_split_\d+$")  # made by the net for blobs with several readers
+
+
+@dataclass
+class Difference:
+    """The largest difference of a blob over all batches, and the largest value in it."""
+
+    blob: str
+    phase: str
+    difference: float
+    largest: float
+
+    @property
+    def relative(self) -> float:
+        return self.difference / self.largest if self.largest else self.difference
+
+
+def prove(
+    old: Model,
+    new: Model,
+    phases: tuple[int, ...] = (TEST,),
+    batches: int = 2,
+    shape: tuple[int, ...] | None = None,
+    tolerance: float = 1e-4,
+    folder: Path | None = None,
+) -> list[Difference]:
+    """Differences of all blobs that both nets have, in every phase; the largest is less than `tolerance`, relative.
+
+    Data comes from the net's data layers; an Input gets Gaussian noise, and so does everything when `shape`
+    (N, C, H, W) is given. In TRAIN the running statistics move alike, which the second batch of TEST would show.
+    NumericError for blobs that differ.
+    """
+    found: list[Difference] = []
+    for phase in phases:
+        nets = [_net(model, phase, shape, folder) for model in (old, new)]
+        try:
+            found += _compare(nets[0], nets[1], "TEST" if phase == TEST else "TRAIN", batches)
+            if phase == TRAIN:
+                for net in nets:
+                    for layer in net.layers:
+                        layer.phase = TEST
+                found += _compare(nets[0], nets[1], "TEST after TRAIN", 1)
+        finally:
+            for net in nets:
+                net.close()
+    worst = max(found, key=lambda d: d.relative, default=None)
+    if worst is None:
+        raise UsageError("the two nets have no blob in common: nothing proves them equal")
+    if not worst.relative <= tolerance:
+        raise NumericError(
+            f'the nets differ: blob "{worst.blob}" in {worst.phase} by {worst.difference:g} of {worst.largest:g}'
+        )
+    return found
+
+
+def _net(model: Model, phase: int, shape: tuple[int, ...] | None, folder: Path | None) -> Net:
+    definition = _with_inputs(model.net, shape) if shape else model.net
+    try:
+        net = Net(definition, phase, dtype=np.float64, engine="numpy", seed=_SEED, folder=folder)
+    except DragonError as error:
+        raise type(error)(f"cannot run the net to prove it: {error}; perhaps --shape N,C,H,W helps") from None
+    for name, arrays in model.arrays.items():
+        for blob, array in zip(net.params.get(name, []), arrays, strict=False):
+            blob.data.reshape(-1)[...] = array.reshape(-1)
+    return net
+
+
+def _with_inputs(net: pb.NetParameter, shape: tuple[int, ...]) -> pb.NetParameter:
+    """The net with an Input in place of every layer that reads data: images first, labels after."""
+    new = pb.NetParameter()
+    new.CopyFrom(net)
+    for layer in new.layer:
+        cls = find_class(layer.type)
+        if cls is None or not (cls.is_source or layer.type == "Input") or layer.bottom:
+            continue
+        plain = pb.LayerParameter(name=layer.name, type="Input", top=layer.top, include=layer.include)
+        plain.exclude.extend(layer.exclude)
+        for k in range(len(layer.top)):
+            plain.input_param.shape.add(dim=shape if k == 0 else shape[:1])
+        layer.CopyFrom(plain)
+    return new
+
+
+def _compare(old: Net, new: Net, phase: str, batches: int) -> list[Difference]:
+    rng = np.random.default_rng(_SEED)
+    shared = [name for name in old.blobs if name in new.blobs and not _SPLIT.search(name)]
+    largest = dict.fromkeys(shared, 0.0)
+    difference = dict.fromkeys(shared, 0.0)
+    for _ in range(batches):
+        for name in old.inputs:
+            blob = old.blobs[name]
+            # labels: zeros are valid ones
+            value = rng.normal(size=blob.shape) * 30 if blob.ndim > 1 else np.zeros(blob.shape)
+            for net in (old, new):
+                net.blobs[name].data[...] = value
+        for net in (old, new):
+            net.run_forward()
+        for name in shared:
+            a, b = old.blobs[name].peek(), new.blobs[name].peek()
+            if a.shape != b.shape:
+                raise NumericError(f'the nets differ: blob "{name}" has shape {a.shape} in one, {b.shape} in the other')
+            if a.size:
+                largest[name] = max(largest[name], float(np.abs(a).max()))
+                difference[name] = max(difference[name], float(np.abs(a - b).max()))
+    return [Difference(name, phase, difference[name], largest[name]) for name in shared]

@@ -1,0 +1,103 @@
+"""Exact running statistics: one pass over the training set instead of a moving average.
+
+Ioffe & Szegedy 2015, section 3.1. The batches' means and sums of squares are pooled as in Chan, Golub & LeVeque 1979,
+so that the variance between the batches' means counts:
+
+    n = na + nb    d = mean_b - mean_a    mean = mean_a + d nb / n    M2 = M2_a + M2_b + d^2 na nb / n
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragon.data.progress import Progress, silent
+from dragon.errors import NumericError, UsageError
+from dragon.layer import TRAIN
+from dragon.layers._batch_statistics import BatchStatistics
+from dragon.net import Net
+from dragon.normalization import by_channel
+
+__all__ = ["Change", "Pool", "recalibrate"]
+
+
+class Pool:
+    """Mean and variance per channel of everything added, in float64."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean: NDArray[Any] = np.zeros(())
+        self.squares: NDArray[Any] = np.zeros(())
+
+    def add(self, x: NDArray[Any]) -> None:
+        """Add a batch (N, C, ...)."""
+        values = by_channel(x)
+        count = values.shape[0] * values.shape[2]
+        mean = values.mean(axis=(0, 2), dtype=np.float64)
+        squares = ((values - mean[:, None]) ** 2).sum(axis=(0, 2), dtype=np.float64)
+        total = self.count + count
+        between = mean - self.mean
+        self.mean = self.mean + between * (count / total)
+        self.squares = self.squares + squares + between**2 * (self.count * count / total)
+        self.count = total
+
+    @property
+    def variance(self) -> NDArray[Any]:
+        """Unbiased where more than one value was added."""
+        return self.squares / max(1, self.count - 1)
+
+
+@dataclass
+class Change:
+    """How far one layer's statistics moved: in standard deviations, and as ratios of variances (new / old)."""
+
+    layer: str
+    channels: int
+    mean_shift: float
+    variance_ratio: tuple[float, float]
+
+
+def recalibrate(net: Net, batches: int, progress: Progress = silent) -> list[Change]:
+    """Give every batch normalisation of a net in phase TRAIN the statistics of `batches` batches; what changed.
+
+    Activations are normalised by their own batch on the way, as in training. UsageError for a net without batch
+    normalisation, NumericError when an activation is not finite.
+    """
+    layers = {i: layer for i, layer in enumerate(net.layers) if isinstance(layer, BatchStatistics)}
+    if not layers:
+        raise UsageError(f'net "{net.name}" has no batch normalisation')
+    pools = {i: Pool() for i in layers}
+    old = {i: tuple(np.array(v, np.float64) for v in layer.running()) for i, layer in layers.items()}
+    for layer in layers.values():
+        layer.param.batch_norm_param.ClearField("use_global_stats")
+        layer.phase = TRAIN
+    last = max(layers)
+    for batch in range(batches):
+        begin = 0
+        for i in layers:
+            if i > begin:
+                net.run_forward(begin, i - 1)
+            pools[i].add(net.bottoms[i][0].peek())
+            begin = i
+        if begin < last:
+            net.run_forward(begin, last)
+        progress("batches", batch + 1, batches)
+    return [_set(layer, pools[i], old[i]) for i, layer in layers.items()]
+
+
+def _set(layer: BatchStatistics, pool: Pool, old: tuple[NDArray[Any], ...]) -> Change:
+    variance = pool.variance
+    if not (np.isfinite(pool.mean).all() and np.isfinite(variance).all()):
+        raise NumericError(f"{layer.where}: its input is not finite")
+    layer.set_running(pool.mean, variance)
+    deviation = np.sqrt(variance + layer.eps)
+    ratio = (variance + layer.eps) / (old[1] + layer.eps)
+    return Change(
+        layer.name,
+        len(variance),
+        float(np.abs((pool.mean - old[0]) / deviation).max()),
+        (float(ratio.min()), float(ratio.max())),
+    )

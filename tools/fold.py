@@ -1,0 +1,33 @@
+"""`dragon fold`: batch normalisation into the layers before it, for deployment."""
+
+from __future__ import annotations
+
+import click
+
+from dragon.errors import UsageError
+from dragon.layer import TEST
+from dragon.surgery.fold import fold
+from dragon.tools.surgery import SurgeryChoice, surgery_options
+
+__all__ = ["command"]
+
+
+@click.command("fold")
+@surgery_options(needs_weights=True)
+def command(files: SurgeryChoice) -> None:
+    """Fold every batch normalisation, with its running statistics, into the convolution or inner product before it.
+
+    The result computes what the net computes in TEST, which is proved by running both, and cannot be trained on.
+
+    Example: dragon fold --model deploy.prototxt --weights net.caffemodel --out-model folded.prototxt --out-weights
+    folded.caffemodel
+    """
+    old = files.read()
+    new, done, left = fold(old)
+    for name, target in done:
+        click.echo(f"folded {name} into {target}")
+    for name, why in left:
+        click.echo(f"left {name}: {why}")
+    if not done:
+        raise UsageError(f"{files.model}: no batch normalisation could be folded")
+    files.finish(old, new, (TEST,))

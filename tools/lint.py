@@ -1,0 +1,30 @@
+"""`dragon lint`: what looks wrong in a net."""
+
+from __future__ import annotations
+
+import click
+
+from dragon.proto.text import read_net_with_source
+from dragon.surgery.lint import lint
+
+__all__ = ["command"]
+
+
+@click.command("lint")
+@click.argument("nets", type=click.Path(dir_okay=False), nargs=-1, required=True)
+def command(nets: tuple[str, ...]) -> int:
+    """Look for mistakes in prototxt NETS: around batch normalisation, names that do not fit; status 1 if there are any.
+
+    A Scale forgotten after BatchNorm, a bias in front of it, use_global_stats against the phase, learning rates of
+    statistics, odd eps and fractions, tiny batches, unknown types and bottoms.
+
+    Example: dragon lint train_val.prototxt
+    """
+    count = 0
+    for path in nets:
+        found = lint(*read_net_with_source(path))
+        count += len(found)
+        for finding in found:
+            click.echo(str(finding))
+    click.echo(f"{count} remark{'' if count == 1 else 's'}" if count else "nothing found")
+    return int(count > 0)

@@ -1,0 +1,25 @@
+"""`dragon merge`: BatchNorm + Scale to BN."""
+
+from __future__ import annotations
+
+import click
+
+from dragon.layer import TEST, TRAIN
+from dragon.surgery.merge import merge
+from dragon.tools.surgery import SurgeryChoice, surgery_options
+
+__all__ = ["command"]
+
+
+@click.command("merge")
+@surgery_options(needs_weights=False)
+def command(files: SurgeryChoice) -> None:
+    """Turn every BatchNorm with its Scale into one BN, in the net and its weights; both nets are run to prove it.
+
+    Example: dragon merge --model net.prototxt --weights net.caffemodel --out-model merged.prototxt --out-weights
+    merged.caffemodel
+    """
+    old = files.read()
+    new, names = merge(old)
+    click.echo(f"merged {len(names)}: {', '.join(names)}")
+    files.finish(old, new, (TEST, TRAIN))

@@ -1,0 +1,26 @@
+"""`dragon split`: BN to BatchNorm + Scale."""
+
+from __future__ import annotations
+
+import click
+
+from dragon.layer import TEST, TRAIN
+from dragon.surgery.merge import split
+from dragon.tools.surgery import SurgeryChoice, surgery_options
+
+__all__ = ["command"]
+
+
+@click.command("split")
+@surgery_options(needs_weights=False)
+@click.option("--caffe", is_flag=True, help="Write only what BVLC Caffe reads; its own rule averages in training.")
+def command(files: SurgeryChoice, caffe: bool) -> None:
+    """Turn every BN into a BatchNorm and a Scale, in the net and its weights; both nets are run to prove it.
+
+    Example: dragon split --caffe --model merged.prototxt --weights merged.caffemodel --out-model net.prototxt
+    --out-weights net.caffemodel
+    """
+    old = files.read()
+    new, names = split(old, caffe)
+    click.echo(f"split {len(names)}: {', '.join(names)}")
+    files.finish(old, new, (TEST,) if caffe else (TEST, TRAIN))
