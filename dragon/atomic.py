@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -16,9 +17,14 @@ __all__ = ["atomic_path", "atomic_write", "sync_folder", "write_atomically"]
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path beside `path`; what stands there takes its name only when the block ends without an error.
 
-    fsync before the rename, so that a power cut leaves the old file or the new one. Raises OSError.
+    fsync before the rename, so that a power cut leaves the old file or the new one. Raises OSError, also for a device
+    or a pipe, which a file must not take the place of.
     """
     target = Path(path)
+    if target.parent == Path("/dev") or (target.exists() and not target.is_file()):
+        kind = errno.EISDIR if target.is_dir() else errno.EINVAL
+        reason = os.strerror(kind) if target.is_dir() else "not a regular file"
+        raise OSError(kind, reason, str(path))
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     os.close(handle)
     temporary = Path(name)

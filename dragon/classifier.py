@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.errors import UsageError
 from dragon.io import Transformer, oversample, resize_image
 from dragon.layer import TEST
 from dragon.net import Net
@@ -24,7 +25,11 @@ def image_transformer(
     channel_swap: Sequence[int] | None = None,
 ) -> Transformer:
     """The transformer from (H, W, K) images to the net's first input, with the settings that are given."""
+    if not net.inputs:
+        raise UsageError(f'net "{net.name}" has no input for images: it is no deploy net')
     name = net.inputs[0]
+    if net.blobs[name].ndim != 4:
+        raise UsageError(f'input "{name}" has shape {net.blobs[name].shape}, images need (N, K, H, W)')
     transformer = Transformer({name: net.blobs[name].shape})
     transformer.set_transpose(name, (2, 0, 1))
     if mean is not None:

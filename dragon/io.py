@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.errors import DataError
+from dragon.errors import DataError, UsageError
 from dragon.proto import blobs as _blobs
 from dragon.proto import dragon_pb2 as pb
 
@@ -30,6 +30,10 @@ __all__ = [
 ]
 
 Image = NDArray[np.float32]
+
+
+class TransformError(UsageError, ValueError):
+    """A setting does not fit the input; the words are those that scripts look for."""
 
 
 # -- messages
@@ -148,7 +152,7 @@ def oversample(images: Iterable[NDArray[Any]], crop_dims: Sequence[int]) -> Imag
     h, w = (int(d) for d in crop_dims)
     height, width, channels = images[0].shape
     if h > height or w > width:
-        raise ValueError(f"crops of {h} x {w} do not fit into an image of {height} x {width}")
+        raise TransformError(f"crops of {h} x {w} do not fit into an image of {height} x {width}")
     corners = [(top, left) for top in (0, height - h) for left in (0, width - w)]
     corners.append((int(height / 2 - h / 2), int(width / 2 - w / 2)))
     crops = np.empty((10 * len(images), h, w, channels), np.float32)
@@ -175,7 +179,7 @@ class Transformer:
 
     def _check(self, in_: str) -> tuple[int, ...]:
         if in_ not in self.inputs:
-            raise ValueError(f"{in_} is not one of the net inputs: {list(self.inputs)}")
+            raise TransformError(f"{in_} is not one of the net inputs: {list(self.inputs)}")
         return self.inputs[in_]
 
     def preprocess(self, in_: str, data: NDArray[Any]) -> Image:
@@ -217,13 +221,13 @@ class Transformer:
     def set_transpose(self, in_: str, order: Sequence[int]) -> None:
         """The order of axes: (2, 0, 1) makes (H, W, K) into (K, H, W)."""
         if len(order) != len(self._check(in_)) - 1:
-            raise ValueError("Transpose order needs to have the same number of dimensions as the input.")
+            raise TransformError("Transpose order needs to have the same number of dimensions as the input.")
         self.transpose[in_] = tuple(order)
 
     def set_channel_swap(self, in_: str, order: Sequence[int]) -> None:
         """The order of channels: (2, 1, 0) makes RGB into BGR."""
         if len(order) != self._check(in_)[1]:
-            raise ValueError("Channel swap needs to have the same number of dimensions as the input channels.")
+            raise TransformError("Channel swap needs to have the same number of dimensions as the input channels.")
         self.channel_swap[in_] = tuple(order)
 
     def set_raw_scale(self, in_: str, scale: float) -> None:
@@ -237,15 +241,15 @@ class Transformer:
         mean = np.asarray(mean, np.float32)
         if mean.ndim == 1:
             if mean.shape[0] != shape[1]:
-                raise ValueError("Mean channels incompatible with input.")
+                raise TransformError("Mean channels incompatible with input.")
             mean = mean[:, None, None]
         else:
             if mean.ndim == 2:
                 mean = mean[None]
             if mean.ndim != 3:
-                raise ValueError("Mean shape invalid")
+                raise TransformError("Mean shape invalid")
             if mean.shape[0] not in (1, shape[1]):
-                raise ValueError("Mean channels incompatible with input.")
+                raise TransformError("Mean channels incompatible with input.")
             if mean.shape[1:] != shape[2:]:
                 mean = resize_image(mean.transpose(1, 2, 0), shape[2:]).transpose(2, 0, 1)
         self.mean[in_] = mean

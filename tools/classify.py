@@ -8,11 +8,10 @@ import numpy as np
 from dragon.classifier import Classifier
 from dragon.errors import UsageError
 from dragon.io import load_image
-from dragon.net import Net
 from dragon.tools.engine_options import EngineChoice, engine_options
 from dragon.tools.images import ImageChoice, image_options, read_labels
 
-__all__ = ["command", "one_image_input"]
+__all__ = ["command"]
 
 
 @click.command("classify")
@@ -45,16 +44,11 @@ def command(
     """
     names = read_labels(labels)
     engine, options = choice.resolve()
-    net = Classifier(
-        model, weights, _size(resize), **images.arguments(), engine=engine, options=options, allow_python=False
-    )
-    channels = one_image_input(net, model)
-    swap = images.swap(channels)
-    if swap is not None:
-        net.transformer.set_channel_swap(net.inputs[0], swap)
+    net = Classifier(model, weights, _size(resize), engine=engine, options=options, allow_python=False)
+    color = images.apply(net, model)
     scores = []
     for file in files:
-        found = net.predict([load_image(file, channels != 1)], oversample)[0].reshape(-1)
+        found = net.predict([load_image(file, color)], oversample)[0].reshape(-1)
         scores.append(found)
         click.echo(file)
         for index in np.argsort(-found, kind="stable")[:top]:
@@ -66,16 +60,6 @@ def command(
 
         with atomic_write(out) as stream:
             np.save(stream, np.stack(scores))
-
-
-def one_image_input(net: Net, model: str) -> int:
-    """Channels of the net's input. UsageError unless it has one input (N, 1 or 3, H, W) and an output."""
-    if len(net.inputs) != 1:
-        raise UsageError(f"{model}: needs one input for images, the net has {net.inputs or 'none (a training net?)'}")
-    shape = net.blobs[net.inputs[0]].shape
-    if len(shape) != 4 or shape[1] not in (1, 3):
-        raise UsageError(f'{model}: input "{net.inputs[0]}" has shape {shape}, images need (N, 1 or 3, H, W)')
-    return shape[1]
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

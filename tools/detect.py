@@ -10,7 +10,6 @@ import numpy as np
 
 from dragon.atomic import write_atomically
 from dragon.detector import Detector, read_windows
-from dragon.tools.classify import one_image_input
 from dragon.tools.engine_options import EngineChoice, engine_options
 from dragon.tools.images import ImageChoice, image_options, read_labels
 from dragon.tools.progress import progress_bar
@@ -45,10 +44,8 @@ def command(
     names = read_labels(labels)
     listed = read_windows(windows)
     engine, options = choice.resolve()
-    net = Detector(model, weights, **images.arguments(), engine=engine, options=options, allow_python=False)
-    swap = images.swap(one_image_input(net, model))
-    if swap is not None:
-        net.transformer.set_channel_swap(net.inputs[0], swap)
+    net = Detector(model, weights, engine=engine, options=options, allow_python=False)
+    images.apply(net, model)
     net.configure_crop(context_pad)
     found = []
     with progress_bar() as tell:

@@ -12,7 +12,9 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.classifier import Classifier
 from dragon.data import read_mean
+from dragon.detector import Detector
 from dragon.errors import DataError, UsageError
 
 __all__ = ["ImageChoice", "image_options", "read_labels"]
@@ -20,21 +22,37 @@ __all__ = ["ImageChoice", "image_options", "read_labels"]
 
 @dataclass
 class ImageChoice:
-    """Arguments of Classifier and Detector, but for what the net says: gray inputs have no channels to swap."""
+    """What the flags say; `apply` makes it the net's transformer."""
 
     mean: NDArray[Any] | None
     raw_scale: float
     input_scale: float | None
     channel_swap: tuple[int, ...] | None
 
-    def arguments(self) -> dict[str, Any]:
-        return {"mean": self.mean, "raw_scale": self.raw_scale, "input_scale": self.input_scale}
+    def apply(self, net: Classifier | Detector, model: str) -> bool:
+        """Set up the net's transformer; whether it takes colour images.
 
-    def swap(self, channels: int) -> tuple[int, ...] | None:
-        """The order of channels: as given, else blue first for three, as Caffe's nets are trained."""
-        if self.channel_swap is not None:
-            return self.channel_swap
-        return (2, 1, 0) if channels == 3 else None
+        A single mean value counts for every channel; channels are swapped to blue first unless told otherwise.
+        UsageError unless the net has one input (N, 1 or 3, H, W).
+        """
+        if len(net.inputs) != 1:
+            given = ", ".join(net.inputs) or "none, as a training net"
+            raise UsageError(f"{model}: classifying needs a net with one input, for images; this one has {given}")
+        name = net.inputs[0]
+        shape = net.blobs[name].shape
+        if len(shape) != 4 or shape[1] not in (1, 3):
+            raise UsageError(f'{model}: input "{name}" has shape {shape}, images need (N, 1 or 3, H, W)')
+        transformer, channels = net.transformer, shape[1]
+        if self.mean is not None:
+            mean = self.mean
+            transformer.set_mean(name, np.repeat(mean, channels) if mean.ndim == 1 and mean.size == 1 else mean)
+        transformer.set_raw_scale(name, self.raw_scale)
+        if self.input_scale is not None:
+            transformer.set_input_scale(name, self.input_scale)
+        swap = self.channel_swap or ((2, 1, 0) if channels == 3 else None)
+        if swap is not None:
+            transformer.set_channel_swap(name, swap)
+        return channels != 1
 
 
 def image_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -22,6 +22,8 @@ __all__ = ["command"]
 def command(source: str, out: str, kind: str | None, profile: str | None) -> None:
     """Bring SOURCE, a net or solver prototxt or a .caffemodel of Caffe's V0, V1 or present form, to the present form.
 
+    OUT is - to print a prototxt.
+
     Example: dragon upgrade old_train_val.prototxt train_val.prototxt
     """
     kind = kind or _kind(source)
@@ -30,6 +32,9 @@ def command(source: str, out: str, kind: str | None, profile: str | None) -> Non
         click.echo(f"{out}: weights of {count} layers")
         return
     message = read_net(source) if kind == "net" else read_solver(source)
+    if out == "-":
+        click.echo(format_text(message), nl=False)
+        return
     write_atomically(out, format_text(message).encode())
     what = f"net of {len(message.layer)} layers" if isinstance(message, pb.NetParameter) else "solver"
     click.echo(f"{out}: {what}")
