@@ -47,8 +47,9 @@ class PSROIPooling(Layer):
     def _edges(self, low: Array, high: Array, size: int) -> tuple[Array, Array]:
         """First and last + 1 place of each bin along one axis, (R, group), inside 0 .. size."""
         xp = xp_of(low)
-        start = xp.floor(low + 0.5) * self.scale
-        extent = xp.maximum((xp.floor(high + 0.5) + 1) * self.scale - start, _LEAST)[:, None] / self.group
+        start = xp.floor(low.astype("float64") + 0.5) * self.scale
+        end = (xp.floor(high.astype("float64") + 0.5) + 1) * self.scale
+        extent = xp.maximum(end - start, _LEAST)[:, None] / self.group
         steps = xp.arange(self.group)
         first = xp.floor(steps * extent + start[:, None])
         last = xp.ceil((steps + 1) * extent + start[:, None])

@@ -43,12 +43,13 @@ class ROIPooling(Layer):
     def _edges(self, low: Array, high: Array, bins: int, size: int) -> tuple[Array, Array]:
         """First and last + 1 place of each bin along one axis, (R, bins), inside 0 .. size."""
         xp = xp_of(low)
-        first, last = (xp.floor(edge * self.scale + 0.5) for edge in (low, high))
-        extent = xp.maximum(last - first + 1, 1)[:, None] / bins
+        first, last = (xp.floor(edge.astype("float64") * self.scale + 0.5).astype("int64") for edge in (low, high))
+        extent = xp.maximum(last - first + 1, 1)[:, None]
+        # whole numbers: a quotient that is rounded would now and then add a row
         steps = xp.arange(bins)
-        start = xp.floor(steps * extent) + first[:, None]
-        end = xp.ceil((steps + 1) * extent) + first[:, None]
-        return tuple(xp.clip(edge, 0, size).astype("int64") for edge in (start, end))
+        start = steps * extent // bins + first[:, None]
+        end = -(-(steps + 1) * extent // bins) + first[:, None]
+        return xp.clip(start, 0, size), xp.clip(end, 0, size)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, y = bottom[0].data, top[0].data

@@ -1,0 +1,142 @@
+"""Every option of a layer's parameter message must be read by a layer; what is not is listed here, with the reason.
+
+An option counts as read when a layer's file, or one it imports, mentions it in code: as an attribute of something else
+than self (`p.axis`), or as a string (`HasField("axis")`). Files are those that mention the message in the same way.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dragon.layer
+import dragon.layers
+from dragon.layer import layer_types
+from dragon.proto import dragon_pb2 as pb
+
+LAYERS = Path(dragon.layers.__path__[0])
+PACKAGE = Path(dragon.layer.__file__).parent
+
+_MOVED = "old place of a setting of transform_param: reading a net moves it there"
+# (message's field, option): why no layer reads it. An `engine` is nowhere read: engines are chosen for whole nets.
+MEANINGLESS = {
+    ("python_param", "share_in_parallel"): "there is one process and one net",
+    ("convolution_param", "force_nd_im2col"): "unfolding is the same for any number of axes",
+    ("detection_output_param", "visualize_threshold"): "there is no display; `visualize` is answered by a warning",
+    ("relu6_param", "relu6"): "ReLU6 is cut at 6 anyway",
+    **{
+        (f"{data}_param", option): _MOVED
+        for data in ("data", "image_data", "window_data")
+        for option in ("scale", "mean_file", "crop_size", "mirror")
+    },
+    **{
+        ("transform_param", option): "augments images with boxes for training detectors, which is not offered"
+        for option in (
+            "resize_param", "noise_param", "emit_constraint", "crop_h", "crop_w", "distort_param", "expand_param",
+        )
+    },
+}  # fmt: skip
+# training of detectors and its data: messages kept so that the files of such nets can be read
+NO_LAYER = {"annotated_data_param", "multibox_loss_param", "detection_evaluate_param"}
+# what reads a message that layers hand over whole
+HANDED_OVER = {"transform_param": "data/transform.py"}
+# files outside of the layers' folder that read settings for them
+HELPERS = {"geometry", "layer", "loss"}
+
+
+@cache
+def mentions(path: Path) -> frozenset[str]:
+    """Names of attributes and strings in the code of a file."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and not (isinstance(node.value, ast.Name) and node.value.id == "self"):
+            found.add(node.attr)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.add(node.value)
+    return frozenset(found)
+
+
+@cache
+def imported(path: Path) -> list[Path]:
+    """Files that a layer's file imports and that may read its settings."""
+    files = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("dragon."):
+            parts = node.module.split(".")[1:]
+            if parts[0] == "layers":
+                files.append(LAYERS / f"{parts[1]}.py")
+            elif parts[0] in HELPERS:
+                files.append(PACKAGE / f"{parts[0]}.py")
+    return files
+
+
+@cache
+def closure(path: Path) -> frozenset[str]:
+    """What a layer's file and its imports mention."""
+    seen: set[Path] = set()
+    waiting = [path]
+    found: set[str] = set()
+    while waiting:
+        file = waiting.pop()
+        if file not in seen:
+            seen.add(file)
+            found |= mentions(file)
+            waiting += imported(file)
+    return frozenset(found)
+
+
+def readers(field: str) -> list[frozenset[str]]:
+    if field in HANDED_OVER:
+        return [mentions(PACKAGE / HANDED_OVER[field])]
+    return [closure(path) for path in sorted(LAYERS.glob("*.py")) if field in closure(path)]
+
+
+def is_read(files: list[frozenset[str]], option: str) -> bool:
+    # a pair such as kernel_h and kernel_w is also read as f"{name}_{side}"
+    stem = option[:-2] if option.endswith(("_h", "_w")) else option
+    return any(option in file or stem in file for file in files)
+
+
+def fields() -> list[Any]:
+    found = pb.LayerParameter.DESCRIPTOR.fields
+    return [f for f in found if f.message_type is not None and f.name.endswith("_param")]
+
+
+@pytest.mark.parametrize("field", fields(), ids=lambda field: str(field.name))
+def test_options_are_read(field: Any) -> None:
+    options = [option.name for option in field.message_type.fields if option.name != "engine"]
+    files = readers(field.name)
+    if field.name in NO_LAYER:
+        assert not files, "a layer reads it: take it off the list"
+        return
+    unread = [o for o in options if (field.name, o) not in MEANINGLESS and not is_read(files, o)]
+    assert not unread
+
+
+def test_lists_name_what_the_schema_has() -> None:
+    known = {(field.name, option.name) for field in fields() for option in field.message_type.fields}
+    assert known >= set(MEANINGLESS)
+    assert {field.name for field in fields()} >= NO_LAYER
+
+
+def test_an_option_that_nobody_reads_is_found() -> None:
+    assert not is_read(readers("eltwise_param"), "an_option_nobody_reads")
+    assert not is_read(readers("tile_param"), "pad_beg")
+
+
+BVLC = (
+    "AbsVal Accuracy ArgMax BatchNorm BatchReindex Bias BNLL Clip Concat ContrastiveLoss Convolution Crop Data "
+    "Deconvolution Dropout DummyData Eltwise ELU Embed EuclideanLoss Exp Filter Flatten HDF5Data HDF5Output HingeLoss "
+    "Im2col ImageData InfogainLoss InnerProduct Input Log LRN LSTM LSTMUnit MemoryData MultinomialLogisticLoss MVN "
+    "Parameter Pooling Power PReLU Python Reduction ReLU Reshape RNN Scale Sigmoid SigmoidCrossEntropyLoss Silence "
+    "Slice Softmax SoftmaxWithLoss Split SPP Swish TanH Threshold Tile WindowData"
+)
+
+
+@pytest.mark.parametrize("name", BVLC.split())
+def test_every_layer_of_caffe_is_there(name: str) -> None:
+    assert name in layer_types()
