@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from dragon.blob import Blob
-from dragon.compare.yaml_tree import Section
+from dragon.compare.yaml_tree import Section, plain
 from dragon.errors import DataError, UsageError, nearest, one_line
 from dragon.layer import find_class
 from dragon.net import Net
@@ -34,14 +34,22 @@ NORMALISATIONS = ("BatchNorm", "BN")
 # -- overrides -----------------------------------------------------------------------------------------------
 def override(message: Message, changes: Section) -> None:
     """Set the fields that a YAML mapping names. UsageError for an unknown field or a value of another type."""
-    _check_fields(message.DESCRIPTOR, changes)
-    for key, value in changes.plain().items():
-        field = message.DESCRIPTOR.fields_by_name[key]
-        if field.is_repeated:
+    known = message.DESCRIPTOR.fields_by_name
+    for key, value in changes.values.items():
+        if key not in known:
+            type_name = message.DESCRIPTOR.name
+            changes.fail(f'"{changes.name(key)}": {type_name} has no field "{key}"{nearest(key, known)}', key)
+        if isinstance(value, Section):
+            if known[key].message_type is None or known[key].is_repeated:
+                changes.fail(f'"{changes.name(key)}" must be a value or a list, got a mapping', key)
+            getattr(message, key).SetInParent()
+            override(getattr(message, key), value)
+            continue
+        if known[key].is_repeated:
             message.ClearField(key)
             value = value if isinstance(value, list) else [value]
         try:
-            json_format.ParseDict({key: value}, message)
+            json_format.ParseDict({key: plain(value)}, message)
         except json_format.ParseError as error:
             changes.fail(f'"{changes.name(key)}": {one_line(str(error))}', key)
 
@@ -57,19 +65,6 @@ def override_layers(net: pb.NetParameter, changes: Section) -> None:
             changes.fail(f'"{changes.name(key)}" must be a mapping of layer fields, got {fields!r}', key)
         for layer in meant:
             override(layer, fields)
-
-
-def _check_fields(descriptor: Any, changes: Section) -> None:
-    known: Mapping[str, Any] = descriptor.fields_by_name
-    for key, value in changes.values.items():
-        if key not in known:
-            changes.fail(f'"{changes.name(key)}": {descriptor.name} has no field "{key}"{nearest(key, known)}', key)
-        inner = known[key].message_type
-        for part in value if isinstance(value, list) else [value]:
-            if isinstance(part, Section):
-                if inner is None:
-                    changes.fail(f'"{changes.name(key)}" must be a value, got a mapping', key)
-                _check_fields(inner, part)
 
 
 # -- data ----------------------------------------------------------------------------------------------------

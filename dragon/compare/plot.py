@@ -34,6 +34,7 @@ class Series:
     points: Sequence[Point]
     dashed: bool = False
     marks: bool = True
+    wide: bool = False
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
@@ -101,7 +102,7 @@ def _band(s: Series, sx: Callable[[float], float], sy: Callable[[float], float])
 
 def _line(s: Series, sx: Callable[[float], float], sy: Callable[[float], float], number: Callable[[float], str]) -> str:
     path = " ".join(f"{sx(p.x):.1f},{sy(p.y):.1f}" for p in s.points)
-    kind = "line dashed" if s.dashed else "line"
+    kind = "line" + " dashed" * s.dashed + " wide" * s.wide
     drawn = [f'<polyline class="{kind} c{s.colour % COLOURS}" points="{path}"/>']
     if s.marks:
         drawn += [

@@ -78,21 +78,17 @@ def _setting(results: Record) -> str:
     return line
 
 
-def _score(score: Score, percent: bool, best: bool = False) -> str:
+def _score(score: Score, percent: bool) -> str:
     if score.mean is None:
         return '<span class="soft">–</span>'
     mean, _, half = score.text(percent).partition(" ± ")
-    text = f'<span class="best">{mean}</span>' if best else mean
-    return text + (f' <span class="pm">± {half}</span>' if half else "")
+    return mean + (f' <span class="pm">± {half}</span>' if half else "")
 
 
 def _headline(results: Record) -> str:
     name = score_name(results)
     percent = is_percent(name)
     rows = headline(results)
-    best = [max((s.mean for s in column if s.mean is not None), default=None) for column in (
-        [r.by_global for r in rows], [r.by_batch for r in rows],
-    )]  # fmt: skip
     body = []
     for r in rows:
         note = f' <span class="alarm">{r.diverged} of {r.seeds} diverged</span>' if r.diverged else ""
@@ -100,8 +96,8 @@ def _headline(results: Record) -> str:
             [
                 _swatch(results, r.variant) + note,
                 f"{r.base_lr:g}",
-                _score(r.by_global, percent, percent and r.by_global.mean == best[0]),
-                _score(r.by_batch, percent, percent and r.by_batch.mean == best[1]),
+                _score(r.by_global, percent),
+                _score(r.by_batch, percent),
                 _score(r.loss, False),
                 "–" if r.ms is None else f"{r.ms:.1f}",
                 "–" if r.images_per_s is None else f"{r.images_per_s:,.0f}",
@@ -111,7 +107,7 @@ def _headline(results: Record) -> str:
     head = [
         "Variant", "Learning rate", f"Test {escape(name)}<br>running statistics",
         f"Test {escape(name)}<br>batch statistics", "Training loss,<br>last 100", "ms per<br>iteration",
-        "images<br>per second", "MiB",
+        "images<br>per second", "memory,<br>MiB",
     ]  # fmt: skip
     return _table(head, body, "headline") + f'<p class="soft">{_legend_of_intervals(results)}</p>'
 
@@ -120,7 +116,9 @@ def _legend_of_intervals(results: Record) -> str:
     kinds = {entry["kind"]: entry["n"] for g in results["groups"] for entry in g["final"].values() if entry["n"] > 1}
     jobs = results["about"]["jobs"]
     share = f"measured with {jobs} runs side by side" if jobs > 1 else "measured alone"
-    said = [f"Time per iteration is {share}; MiB is what one training net adds to a process."]
+    said = [f"Time per iteration is {share}; memory is what one training net adds to a process."]
+    if any("batch/" in key for g in results["groups"] for key in g["final"]):
+        said.insert(0, "Running statistics are what a net is used with; batch statistics are those of each test batch.")
     for kind, n in kinds.items():
         said.insert(0, f"± and bands: {kind} over {n} seeds.")
     if not kinds:
@@ -145,6 +143,7 @@ def _curves(results: Record) -> str:
             '<span class="soft"><span class="key"></span>running statistics</span>'
             '<span class="soft"><span class="key dashed"></span>statistics of the test batch</span>'
         )
+    wide = {pair["first"] for pair in results["pairs"]}  # so that the other can be seen on top of it
     figures = []
     for rate in dict.fromkeys(g["base_lr"] for g in results["groups"]):
         groups = [g for g in results["groups"] if g["base_lr"] == rate]
@@ -158,7 +157,9 @@ def _curves(results: Record) -> str:
         title = f"Test {name} at learning rate {rate:g}"
         figures.append(_figure(title, chart(title, scores, "iteration", y_name, lambda y: f"{y:.4g}")))
         losses = [
-            Series(g["variant"], colours[g["variant"]], _loss_points(results, g), marks=False)
+            Series(
+                g["variant"], colours[g["variant"]], _loss_points(results, g), marks=False, wide=g["variant"] in wide
+            )
             for g in groups
             if len(g["diverged"]) < len(g["seeds"])
         ]
@@ -198,6 +199,8 @@ def _pairs(results: Record) -> str:
 def _difference(entry: Record | None) -> str:
     if entry is None:
         return "–"
+    if not entry["difference"]:
+        return f'none <span class="pm">({escape(entry["name"])})</span>'
     return f'{entry["difference"]:.1e} <span class="pm">of {entry["of"]:.3g} ({escape(entry["name"])})</span>'
 
 
@@ -242,8 +245,8 @@ def _pair(pair: Record) -> str:
         f"{second} / {first}.</p>"
         + _table(head, times)
         + "<h3>How long training stays together</h3><p>Iterations from the start for which the two losses differ by no "
-        "more than the tolerance (times the loss, where that is above 1). Later the curves part because rounding "
-        "errors grow, not because the two learn something else.</p>"
+        "more than the tolerance (times the loss, where that is above 1). Nets that compute the same part later, as "
+        "rounding errors grow.</p>"
         + _table(["Learning rate", "Seed", *(f"to {t}" for t in tolerances), "of"], together)
         + "<details><summary>Gradient differences by parameter</summary>"
         + _table(["Parameter", "Difference", "Largest value"], by_parameter)

@@ -11,7 +11,7 @@ import yaml
 
 from dragon.errors import UsageError, nearest, one_line
 
-__all__ = ["Section", "read_yaml"]
+__all__ = ["Section", "plain", "read_yaml"]
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Section:
 
     def plain(self) -> dict[str, Any]:
         """The section as ordinary Python values."""
-        return {key: _plain(value) for key, value in self.values.items()}
+        return {key: plain(value) for key, value in self.values.items()}
 
     def _listed(self, key: str, default: list[Any]) -> list[Any]:
         value = self.values.get(key, default)
@@ -157,7 +157,8 @@ def _scalar(node: yaml.Node) -> Any:
         loader.dispose()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value of a section as ordinary Python."""
     if isinstance(value, Section):
         return value.plain()
-    return [_plain(v) for v in value] if isinstance(value, list) else value
+    return [plain(v) for v in value] if isinstance(value, list) else value

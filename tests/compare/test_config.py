@@ -1,0 +1,123 @@
+"""Comparison files: what they may say, and one line for every mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dragon.compare.config import read_comparison
+from dragon.compare.plan import Plan, make_plan
+from dragon.errors import DragonError
+from dragon.proto import dragon_pb2 as pb
+
+
+def plan_of(path: Path) -> Plan:
+    return make_plan(read_comparison(path), "numpy", "fp32")
+
+
+def replaced(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_runs_are_variants_rates_and_seeds(comparison: Path) -> None:
+    replaced(comparison, "name: A", "seeds: [3, 4]\nlearning_rates: [1e-3, 0.1]\niterations: 20\nname: A")
+    plan = plan_of(comparison)
+    assert [(r.variant, r.base_lr, r.seed) for r in plan.runs[:4]] == [
+        ("plain", 0.001, 3),
+        ("plain", 0.001, 4),
+        ("plain", 0.1, 3),
+        ("plain", 0.1, 4),
+    ]
+    assert len(plan.runs) == 12
+    assert {r.solver.max_iter for r in plan.runs} == {20}
+    assert plan.runs[0].solver.base_lr == pytest.approx(0.001)
+    assert plan.dataset == "synthetic"
+    assert plan.synthetic
+    assert [r.start_from is not None for r in plan.runs] == [False] * 8 + [True] * 4
+    assert [r.batch_statistics for r in plan.runs] == [False] * 4 + [True] * 8
+
+
+def test_overrides(comparison: Path) -> None:
+    replaced(
+        comparison,
+        "    net: merged.prototxt",
+        "    net: merged.prototxt\n    set: {momentum: 0.5, stepvalue: [3, 4], lr_policy: multistep}\n"
+        "    layers: {BN: {batch_norm_param: {eps: 1e-10, average: CUMULATIVE}}}",
+    )
+    run = plan_of(comparison).first("merged")
+    assert run.solver.momentum == pytest.approx(0.5)
+    assert list(run.solver.stepvalue) == [3, 4]
+    (bn,) = (layer for layer in run.solver.train_net_param.layer if layer.type == "BN")
+    assert bn.batch_norm_param.eps == pytest.approx(1e-10)
+    assert bn.batch_norm_param.average == pb.CUMULATIVE
+
+
+def test_schedule_in_proportion(comparison: Path) -> None:
+    solver = comparison.with_name("solver.prototxt")
+    replaced(solver, "max_iter: 10", "max_iter: 10 stepvalue: 8")
+    replaced(comparison, "name: A", "iterations: 100\nscale_schedule: true\nname: A")
+    assert list(plan_of(comparison).runs[0].solver.stepvalue) == [80]
+    assert list(plan_of(comparison).with_iterations(50).runs[0].solver.stepvalue) == [40]
+
+
+def test_only_changed_definitions_get_new_ids(comparison: Path) -> None:
+    before = {r.variant: r.id for r in plan_of(comparison).runs}
+    replaced(
+        comparison, "net: split.prototxt", "net: split.prototxt\n    layers: {conv: {convolution_param: {pad: 1}}}"
+    )
+    after = {r.variant: r.id for r in plan_of(comparison).runs}
+    assert before["plain"] == after["plain"]
+    assert before["split"] != after["split"]
+    assert before["merged"] != after["merged"], "it starts from the weights of split"
+
+
+def swap(old: str, new: str) -> Callable[[str], str]:
+    return lambda text: text.replace(old, new)
+
+
+def add(line: str) -> Callable[[str], str]:
+    return lambda text: f"{text}    {line}\n"
+
+
+MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
+    "unknown key": (
+        swap("name: A", "sedes: [1]\nname: A"),
+        r'small\.yaml:2: unknown key "sedes" \(did you mean "seeds"\?\)',
+    ),
+    "unknown variant key": (
+        swap("    net: split", "    nett: split"),
+        r'yaml:9: unknown key "variants\[1\]\.nett" \(did you mean "net"',
+    ),
+    "no variants": (lambda text: text[: text.index("variants")], '"variants" is missing'),
+    "missing file": (swap("split.prototxt", "spilt.prototxt"), r"yaml:9: .* no such file: spilt\.prototxt"),
+    "wrong type": (swap("name: A", "iterations: many\nname: A"), "whole number of at least 1, got 'many'"),
+    "bad rate": (swap("name: A", "learning_rates: [fast]\nname: A"), "positive numbers, got 'fast'"),
+    "bad pair": (swap("[split, merged]", "[split, merge]"), r'"merge" \(did you mean "merged"\?\)'),
+    "bad budget": (swap("name: A", "budget: soon\nname: A"), "must be a time such as"),
+    "twice": (swap("name: split", "name: plain"), '"plain" is named twice'),
+    "not yaml": (lambda text: text + "\n  ]", r"small\.yaml:\d+:\d+: "),
+    "unknown solver field": (
+        add("set: {momentun: 1}"),
+        r'SolverParameter has no field "momentun" \(did you mean "momentum"',
+    ),
+    "unknown layer": (add("layers: {bnn: {name: x}}"), r'no layer of this name or type \(did you mean "bn"'),
+    "unknown layer field": (
+        add("layers: {bn: {batch_norm_param: {epsi: 1}}}"),
+        r'has no field "epsi" \(did you mean "eps"',
+    ),
+    "wrong value": (add("set: {max_iter: soon}"), r"yaml:12: .*max_iter"),
+    "no data": (swap("dataset: ", "dataset: /nowhere"), r"holds 0 folders \*_train_lmdb"),
+}
+
+
+@pytest.mark.parametrize("what", MISTAKES)
+def test_mistakes_are_one_line(what: str, comparison: Path) -> None:
+    change, expected = MISTAKES[what]
+    comparison.write_text(change(comparison.read_text()))
+    with pytest.raises(DragonError, match=expected) as caught:
+        plan_of(comparison)
+    assert "\n" not in str(caught.value)
