@@ -80,6 +80,7 @@ class Builder:
         self._pad = aligned_buffer(0)
         self._padded: list[Call] = []
         self._keep: list[Storage] = []  # ids of storages must stay theirs
+        self._derived: list[tuple[Value | HostValue, MemoryDesc]] = []
 
     # -- versions -------------------------------------------------------------------------------------------
     def _current(self, storage: Storage, shape: tuple[int, ...]) -> Value | HostValue:
@@ -108,15 +109,17 @@ class Builder:
 
     def checkpoint(self) -> Any:
         """What `rollback` needs to forget a lowering that gave up half-way."""
-        return dict(self._now), len(self.values), len(self._padded)
+        return dict(self._now), len(self.values), len(self._padded), len(self._derived)
 
     def rollback(self, mark: Any) -> None:
-        now, values, padded = mark
+        now, values, padded, derived = mark
+        for value, desc in self._derived[derived:]:
+            del value.derived[desc]
         for value in self.values[values:]:
             if isinstance(value, Value):
                 value.storage.detach(value.place)
         self._now = now
-        del self.values[values:], self._padded[padded:]
+        del self.values[values:], self._padded[padded:], self._derived[derived:]
 
     # -- reading --------------------------------------------------------------------------------------------
     def desc(self, blob: Blob) -> MemoryDesc:
@@ -167,7 +170,28 @@ class Builder:
         if self.cache:
             value.derived[desc] = target
             value.refresh.append(call)
+            self._derived.append((value, desc))
         return target
+
+    def kept_source(self, bottom: Blob, *tops: Blob) -> Memory:
+        """The bottom's data as it is, in memory that still holds it for backward if a top takes its storage over."""
+        memory = self.data(bottom)
+        in_place = any(top.data_storage is bottom.data_storage for top in tops)
+        if not in_place or not self.training or self.owns(bottom):
+            return memory
+        kept = Memory(self.device, memory.desc)
+        self.steps.calls.append(reorder(self.device, memory, kept))
+        return kept
+
+    def again(self, blob: Blob, memory: Memory) -> Memory:
+        """`memory`, which forward got or made for the blob, for use in backward: a script may have changed it since.
+
+        If other layers have worked on the storage in place since then, it is the value from before them.
+        """
+        value = self._now.get(id(blob.data_storage))
+        if value is not None and (memory is value.memory or memory in value.derived.values()):
+            self._need(value)
+        return memory
 
     def owns(self, blob: Blob) -> bool:
         """Whether the blob's data lies in memory of the plan with the blob's shape, free to be overwritten in place."""
@@ -194,6 +218,16 @@ class Builder:
         self._set(storage, value)
         self.steps.makes[id(value)] = value
         return memory
+
+    def copy_data(self, source: Blob, target: Blob) -> None:
+        """The target's data becomes the source's."""
+        memory = self.data(source)
+        self.steps.calls.append(reorder(self.device, memory, self.make(target, memory.desc)))
+
+    def copy_diff(self, source: Blob, target: Blob) -> None:
+        """The target's diff becomes the source's."""
+        memory = self.diff(source)
+        self.steps.calls.append(reorder(self.device, memory, self.make_diff(target, memory.desc)))
 
     def make_lazy(self, storage: Storage, compute: Callable[[Array], None]) -> None:
         """The storage's content is not computed in the run; `compute(flat host array)` does it when it is read."""
@@ -240,6 +274,7 @@ class Builder:
         if self.cache:
             value.derived[desc] = target
             value.refresh.append(call)
+            self._derived.append((value, desc))
         return target
 
     def when_changed(self, blobs: Sequence[Blob], step: Step) -> None:

@@ -2,71 +2,103 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from dragon.engines.onednn import inner_product as ip
 from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.constants import Arg
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.memory import Memory
+from dragon.engines.onednn.memory import Memory, MemoryDesc
+from dragon.engines.onednn.primitive import PostOp
+from dragon.engines.onednn.values import logical
 
 if TYPE_CHECKING:
+    from dragon.blob import Blob
     from dragon.layers.inner_product import InnerProduct
 
-__all__ = ["inner_product"]
+__all__ = ["inner_product", "multiply"]
 
 
 @lowers("InnerProduct")
 def inner_product(b: Builder, index: int) -> Backward | None:
+    return multiply(b, index, b.net.tops[index][0])
+
+
+def multiply(b: Builder, index: int, top: Blob, post_ops: Sequence[PostOp] = ()) -> Backward | None:
+    """Multiply into `top` (of this layer, or of a layer whose work `post_ops` do)."""
     layer = cast("InnerProduct", b.net.layers[index])
-    bottom, top = b.net.bottoms[index][0], b.net.tops[index][0]
-    if layer.rows != bottom.shape[0] or not 2 <= bottom.ndim <= 5 or bottom.count == 0:
-        raise NotLoweredError("axes other than (N, ...)")
+    bottom = b.net.bottoms[index][0]
     outputs = top.shape[-1]
-    spec = ip.InnerProductSpec(bottom.shape, outputs, layer.bias is not None, layer.transposed, b.dtype)
-    present = b.desc(bottom)
+    whole = layer.rows == bottom.shape[0] and 2 <= bottom.ndim <= 5  # else rows are made of several axes
+    if not whole and bottom.ndim > 6:
+        raise NotLoweredError("more axes than oneDNN knows here")
+    src = bottom.shape if whole else (layer.rows, layer.inputs)
+    spec = ip.InnerProductSpec(src, outputs, layer.bias is not None, layer.transposed, b.dtype)
+    rows = MemoryDesc.plain((layer.rows, outputs), b.dtype)
+
+    def source(desc: MemoryDesc) -> Memory:
+        if whole:
+            return b.data(bottom, desc)
+        return b.data(bottom, MemoryDesc.plain(logical(bottom.shape), b.dtype)).view(desc)
+
+    def diff_of_top(desc: MemoryDesc) -> Memory:
+        if whole:
+            return b.diff(top, desc)
+        return b.diff(top, MemoryDesc.plain(logical(top.shape), b.dtype)).view(desc)
+
+    present = b.desc(bottom) if whole else MemoryDesc.plain(src, b.dtype)
     primitive = ip.forward(
         b.device,
         spec,
         src=present if present.dtype == spec.dtype else None,
+        dst=None if whole else rows,
         training=b.training,
+        post_ops=post_ops,
         layer=layer.name,
     )
     host = spec.host_weights()
     arguments: dict[int, Memory] = {
-        Arg.SRC: b.data(bottom, primitive[Arg.SRC]),
+        Arg.SRC: source(primitive[Arg.SRC]),
         Arg.WEIGHTS: b.weights(layer.weight, primitive[Arg.WEIGHTS], host),
     }
     if layer.bias is not None:
         arguments[Arg.BIAS] = b.host_vector(layer.bias)
-    arguments[Arg.DST] = b.make(top, primitive[Arg.DST])
+    if whole:
+        arguments[Arg.DST] = b.make(top, primitive[Arg.DST])
+    else:
+        arguments[Arg.DST] = b.make(top, MemoryDesc.plain(logical(top.shape), b.dtype)).view(rows)
     b.call(primitive, arguments)
 
     def backward() -> None:
         learns = layer.param_propagate_down
+        plain = None if whole else rows
         if any(learns):
-            grad = ip.backward_weights(b.device, spec, primitive, layer=layer.name)
+            grad = ip.backward_weights(
+                b.device, spec, primitive, src=None if whole else present, diff_dst=plain, layer=layer.name
+            )
             weights, add_weights = b.weight_diff(layer.weight, grad[Arg.DIFF_WEIGHTS], host)
             made = {Arg.DIFF_WEIGHTS: weights}
             add_bias = None
             if layer.bias is not None:
                 bias = grad[Arg.DIFF_BIAS]
                 made[Arg.DIFF_BIAS], add_bias = b.weight_diff(layer.bias, bias, bias)
-            taken = {Arg.SRC: b.data(bottom, grad[Arg.SRC]), Arg.DIFF_DST: b.diff(top, grad[Arg.DIFF_DST])}
+            taken = {Arg.SRC: source(grad[Arg.SRC]), Arg.DIFF_DST: diff_of_top(grad[Arg.DIFF_DST])}
             b.call(grad, taken | made)
             if learns[0]:
                 add_weights()
             if add_bias is not None and learns[1]:
                 add_bias()
         if b.net.bottom_need_backward[index][0]:
-            down = ip.backward_data(b.device, spec, primitive, layer=layer.name)
-            b.call(
-                down,
-                {
-                    Arg.DIFF_DST: b.diff(top, down[Arg.DIFF_DST]),
-                    Arg.WEIGHTS: b.weights(layer.weight, down[Arg.WEIGHTS], host),
-                    Arg.DIFF_SRC: b.make_diff(bottom, down[Arg.DIFF_SRC]),
-                },
+            down = ip.backward_data(
+                b.device, spec, primitive, diff_dst=plain, diff_src=None if whole else present, layer=layer.name
             )
+            weights = b.weights(layer.weight, down[Arg.WEIGHTS], host)
+            dy = diff_of_top(down[Arg.DIFF_DST])
+            if whole:
+                dx = b.make_diff(bottom, down[Arg.DIFF_SRC])
+            else:
+                dx = b.make_diff(bottom, MemoryDesc.plain(logical(bottom.shape), b.dtype)).view(down[Arg.DIFF_SRC])
+            b.call(down, {Arg.DIFF_DST: dy, Arg.WEIGHTS: weights, Arg.DIFF_SRC: dx})
 
     return backward

@@ -95,7 +95,7 @@ class _Norm:
         )
         training = b.training or not self.by_running
         self.primitive = batch_norm.forward(b.device, self.spec, src, training=training, layer=layer.name)
-        arguments = {Arg.SRC: b.data(self.bottom, self.primitive[Arg.SRC]), Arg.MEAN: self.mean}
+        arguments = {Arg.SRC: b.kept_source(self.bottom, *self.tops), Arg.MEAN: self.mean}
         arguments[Arg.VARIANCE] = self.variance
         self.src = arguments[Arg.SRC]
         if self.affine is not None:

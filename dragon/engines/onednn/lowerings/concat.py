@@ -1,0 +1,107 @@
+"""Concat and Slice: the parts of one memory, copied to and from where they belong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, cast
+
+from dragon.engines.onednn import combine
+from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.constants import Arg, Tag
+from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.memory import Memory, MemoryDesc, Shape
+from dragon.engines.onednn.values import reorder
+from dragon.errors import EngineError
+
+if TYPE_CHECKING:
+    from dragon.blob import Blob
+    from dragon.layers.concat import Concat
+    from dragon.layers.slice import Slice
+
+__all__ = ["concat", "slice_layer"]
+
+_BLOCKS = {3: Tag.aBc16b, 4: Tag.aBcd16b, 5: Tag.aBcde16b}
+Get = Callable[[MemoryDesc | None], Memory]
+Make = Callable[[MemoryDesc], Memory]
+
+
+@lowers("Concat")
+def concat(b: Builder, index: int) -> Backward | None:
+    layer = cast("Concat", b.net.layers[index])
+    bottoms, top = b.net.bottoms[index], b.net.tops[index][0]
+    _join(b, layer.name, layer.along, bottoms, b.data, b.desc, lambda desc: b.make(top, desc))
+
+    def backward() -> None:
+        wanted = b.net.bottom_need_backward[index]
+        targets = [
+            (lambda desc, blob=blob: b.make_diff(blob, desc)) if want else None
+            for blob, want in zip(bottoms, wanted, strict=True)
+        ]
+        shapes = [blob.shape for blob in bottoms]
+        _cut(b, layer.along, shapes, lambda desc: b.diff(top, desc), targets)
+
+    return backward
+
+
+@lowers("Slice")
+def slice_layer(b: Builder, index: int) -> Backward | None:
+    layer = cast("Slice", b.net.layers[index])
+    bottom, tops = b.net.bottoms[index][0], b.net.tops[index]
+    if bottom.ndim > 5:
+        raise NotLoweredError("more axes than oneDNN knows here")
+    makers = [lambda desc, top=top: b.make(top, desc) for top in tops]
+    _cut(b, layer.along, [top.shape for top in tops], lambda desc: b.data(bottom, desc), makers)
+
+    def backward() -> None:
+        if b.net.bottom_need_backward[index][0]:
+            _join(b, layer.name, layer.along, tops, b.diff, b.diff_desc, lambda desc: b.make_diff(bottom, desc))
+
+    return backward
+
+
+def _join(
+    b: Builder,
+    name: str,
+    axis: int,
+    blobs: Sequence[Blob],
+    get: Callable[[Blob, MemoryDesc | None], Memory],
+    desc_of: Callable[[Blob], MemoryDesc],
+    make: Make,
+) -> None:
+    """Append the blobs' memories, one after another along `axis`, into what `make` gives."""
+    if blobs[0].ndim > 5:
+        raise NotLoweredError("more axes than oneDNN knows here")
+    dtype = desc_of(blobs[0]).dtype
+    parts = [get(blob, None if desc_of(blob).dtype == dtype else MemoryDesc.plain(blob.shape, dtype)) for blob in blobs]
+    whole = combine.concat(b.device, [part.desc for part in parts], axis, layer=name)
+    memories = {Arg.MULTIPLE_SRC + i: part for i, part in enumerate(parts)}
+    b.call(whole, memories | {Arg.DST: make(whole[Arg.DST])})
+
+
+def _cut(b: Builder, axis: int, shapes: Sequence[Shape], get: Get, targets: Sequence[Make | None]) -> None:
+    """Append copies of the parts of a memory; a target of None is not wanted."""
+    whole = get(None)
+    starts = accumulate((shape[axis] for shape in shapes[:-1]), initial=0)
+    for shape, start, make in zip(shapes, starts, targets, strict=True):
+        if make is None:
+            continue
+        offsets = tuple(start if i == axis else 0 for i in range(len(shape)))
+        source = whole
+        try:
+            part = source.desc.submemory(shape, offsets)
+        except EngineError:  # a block lies across the edge
+            source = get(MemoryDesc.plain(whole.desc.dims, whole.desc.dtype))
+            part = source.desc.submemory(shape, offsets)
+        target = make(_like(source.desc, shape))
+        b.run(reorder(b.device, source.view(part), target))
+
+
+def _like(desc: MemoryDesc, shape: Shape) -> MemoryDesc:
+    """The layout of `desc` for another shape, if it is a common one; row-major otherwise."""
+    tag = _BLOCKS.get(len(shape))
+    if tag is not None and desc == MemoryDesc.tagged(desc.dims, desc.dtype, tag):
+        return MemoryDesc.tagged(shape, desc.dtype, tag)
+    if len(shape) > 2 and desc == MemoryDesc.channels_last(desc.dims, desc.dtype):
+        return MemoryDesc.channels_last(shape, desc.dtype)
+    return MemoryDesc.plain(shape, desc.dtype)

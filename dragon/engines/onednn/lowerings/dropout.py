@@ -1,0 +1,60 @@
+"""Dropout: the mask is drawn from the layer's stream as its reference does, and multiplied by a primitive."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from dragon.engines.onednn import combine
+from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.constants import Alg, Arg
+from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.memory import Memory, MemoryDesc
+from dragon.engines.onednn.values import logical, reorder
+from dragon.layer import TRAIN
+
+if TYPE_CHECKING:
+    from dragon.layers.dropout import Dropout
+
+__all__ = ["dropout"]
+
+
+@lowers("Dropout")
+def dropout(b: Builder, index: int) -> Backward | None:
+    layer = cast("Dropout", b.net.layers[index])
+    bottom, top = b.net.bottoms[index][0], b.net.tops[index][0]
+    in_place = top is bottom
+    if layer.phase != TRAIN or layer.ratio == 0:
+        if not in_place:
+            b.copy_data(bottom, top)
+        if in_place or not b.net.bottom_need_backward[index][0]:
+            return None
+        return lambda: b.copy_diff(top, bottom)
+    x = b.data(bottom)
+    if x.desc.size and bottom.ndim > 6:
+        raise NotLoweredError("more axes than oneDNN knows here")
+    drawn = Memory(b.device, MemoryDesc.plain(logical(bottom.shape)))
+    values = drawn.numpy().reshape(-1)
+    scale = np.float32(layer.scale)
+
+    def draw() -> None:
+        np.multiply(layer.rng.raw32(values.size) >= layer.threshold, scale, out=values)
+
+    b.run(draw)
+    mask = drawn
+    if x.desc != drawn.desc:
+        mask = Memory(b.device, x.desc)
+        b.run(reorder(b.device, drawn, mask))
+    primitive = combine.binary(b.device, Alg.binary_mul, x.desc, mask.desc, layer=layer.name)
+    y = b.make(top, x.desc, x if in_place and b.owns(bottom) else None)
+    b.call(primitive, {Arg.SRC: x, Arg.SRC_1: mask, Arg.DST: y})
+
+    def backward() -> None:
+        if not b.net.bottom_need_backward[index][0]:
+            return
+        dy = b.diff(top, x.desc)
+        dx = b.make_diff(bottom, x.desc, dy if in_place and b.owns_diff(top) else None)
+        b.call(primitive, {Arg.SRC: dy, Arg.SRC_1: mask, Arg.DST: dx})
+
+    return backward

@@ -1,0 +1,76 @@
+"""Power, Exp and Log: functions of oneDNN one after another, such as (shift + scale x) ^ power."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dragon.engines.onednn import eltwise
+from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.constants import Alg, Arg
+from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.memory import Memory
+
+__all__ = ["formula"]
+
+Function = tuple[Alg, float, float]
+
+
+def _linear(scale: float, shift: float) -> list[Function]:
+    return [] if (scale, shift) == (1, 0) else [(Alg.eltwise_linear, scale, shift)]
+
+
+def _power(layer: Any) -> list[Function]:
+    if layer.power == 1:
+        return [(Alg.eltwise_linear, layer.scale, layer.shift)]
+    if layer.power == 0 or layer.scale == 0:
+        raise NotLoweredError("a constant")
+    return [*_linear(layer.scale, layer.shift), (Alg.eltwise_pow, 1.0, layer.power)]
+
+
+_FORMULAS: dict[str, Callable[[Any], list[Function]]] = {
+    "Power": _power,
+    "Exp": lambda layer: [*_linear(layer.inner, layer.offset), (Alg.eltwise_exp, 0.0, 0.0)],
+    "Log": lambda layer: [
+        *_linear(layer.scale, layer.shift),
+        (Alg.eltwise_log, 0.0, 0.0),
+        *_linear(layer.outer, 0.0),
+    ],
+}
+
+
+@lowers(*_FORMULAS)
+def formula(b: Builder, index: int) -> Backward | None:
+    """What is between the functions stays in memory for backward."""
+    layer = b.net.layers[index]
+    bottom, top = b.net.bottoms[index][0], b.net.tops[index][0]
+    if bottom.ndim > 6:
+        raise NotLoweredError("more axes than oneDNN knows here")
+    functions = _FORMULAS[layer.type](layer)
+    values = [b.kept_source(bottom, top)]
+    primitives = []
+    for i, (alg, alpha, beta) in enumerate(functions):
+        desc = values[-1].desc
+        primitive = eltwise.forward(b.device, alg, desc, alpha, beta, training=b.training, layer=layer.name)
+        y = b.make(top, desc) if i == len(functions) - 1 else Memory(b.device, desc)
+        b.call(primitive, {Arg.SRC: values[-1], Arg.DST: y})
+        primitives.append(primitive)
+        values.append(y)
+
+    def backward() -> None:
+        if not b.net.bottom_need_backward[index][0]:
+            return
+        desc = values[0].desc
+        values[0], values[-1] = b.again(bottom, values[0]), b.again(top, values[-1])
+        d = b.diff(top, desc)
+        for i in reversed(range(len(functions))):
+            alg, alpha, beta = functions[i]
+            by_result = alg == Alg.eltwise_exp
+            back = eltwise.USES_DST[alg] if by_result else alg
+            down = eltwise.backward(b.device, back, primitives[i], desc, alpha, beta, layer=layer.name)
+            dx = b.make_diff(bottom, desc) if i == 0 else Memory(b.device, desc)
+            known = {Arg.DST: values[i + 1]} if by_result else {Arg.SRC: values[i]}
+            b.call(down, known | {Arg.DIFF_DST: d, Arg.DIFF_SRC: dx})
+            d = dx
+
+    return backward

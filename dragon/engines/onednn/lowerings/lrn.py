@@ -1,0 +1,41 @@
+"""LRN in both regions. oneDNN divides alpha by the number of values in the window, as Caffe does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from dragon.engines.onednn import lrn
+from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.constants import Alg, Arg
+from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.memory import Memory
+
+if TYPE_CHECKING:
+    from dragon.layers.lrn import LRN
+
+__all__ = ["local_response"]
+
+
+@lowers("LRN")
+def local_response(b: Builder, index: int) -> Backward | None:
+    layer = cast("LRN", b.net.layers[index])
+    bottom, top = b.net.bottoms[index][0], b.net.tops[index][0]
+    if not 3 <= bottom.ndim <= 5:
+        raise NotLoweredError("axes other than (N, C, 1 to 3 spatial)")
+    alg = Alg.lrn_across_channels if layer.across else Alg.lrn_within_channel
+    spec = lrn.LrnSpec(layer.local_size, layer.alpha, layer.beta, layer.k, alg)
+    x = b.kept_source(bottom, top)
+    primitive = lrn.forward(b.device, spec, x.desc, training=b.training, layer=layer.name)
+    workspace = primitive.outputs.get(Arg.WORKSPACE)
+    memories = {Arg.WORKSPACE: Memory(b.device, workspace)} if workspace else {}
+    b.call(primitive, memories | {Arg.SRC: x, Arg.DST: b.make(top, primitive[Arg.DST])})
+    if not (b.training and b.net.bottom_need_backward[index][0]):
+        return None
+    down = lrn.backward(b.device, spec, primitive, x.desc, layer=layer.name)
+
+    def backward() -> None:
+        dy = b.diff(top, down[Arg.DIFF_DST])
+        dx = b.make_diff(bottom, down[Arg.DIFF_SRC])
+        b.call(down, memories | {Arg.SRC: b.again(bottom, x), Arg.DIFF_DST: dy, Arg.DIFF_SRC: dx})
+
+    return backward

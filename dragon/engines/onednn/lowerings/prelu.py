@@ -1,0 +1,42 @@
+"""PReLU: slopes of the channels, or one for all, as a tensor of extents 1 elsewhere."""
+
+from __future__ import annotations
+
+from dragon.engines.onednn import eltwise
+from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.constants import Arg
+from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.memory import Memory, MemoryDesc
+
+__all__ = ["prelu"]
+
+
+@lowers("PReLU")
+def prelu(b: Builder, index: int) -> Backward | None:
+    layer = b.net.layers[index]
+    bottom, top = b.net.bottoms[index][0], b.net.tops[index][0]
+    slope = layer.blobs[0]
+    if bottom.ndim > 5:
+        raise NotLoweredError("more axes than oneDNN knows here")
+    shape = (1, slope.count, *(1,) * (bottom.ndim - 2))
+    host = MemoryDesc.plain(shape)
+    x = b.kept_source(bottom, top)
+    wanted = MemoryDesc.any(shape, x.desc.dtype)
+    primitive = eltwise.prelu_forward(b.device, x.desc, wanted, training=b.training, layer=layer.name)
+    weights = b.weights(slope, primitive[Arg.WEIGHTS], host)
+    b.call(primitive, {Arg.SRC: x, Arg.WEIGHTS: weights, Arg.DST: b.make(top, primitive[Arg.DST])})
+    if not (b.training and b.net.layer_need_backward[index]):
+        return None
+    down = eltwise.prelu_backward(b.device, primitive, x.desc, wanted, layer=layer.name)
+
+    def backward() -> None:
+        diff, add = b.weight_diff(slope, down[Arg.DIFF_WEIGHTS], host)
+        dy = b.diff(top, down[Arg.DIFF_DST])
+        source = {Arg.SRC: b.again(bottom, x), Arg.WEIGHTS: b.weights(slope, down[Arg.WEIGHTS], host)}
+        wanted = b.net.bottom_need_backward[index][0]
+        dx = b.make_diff(bottom, down[Arg.DIFF_SRC]) if wanted else Memory(b.device, down[Arg.DIFF_SRC])
+        b.call(down, source | {Arg.DIFF_DST: dy, Arg.DIFF_SRC: dx, Arg.DIFF_WEIGHTS: diff})
+        if layer.param_propagate_down[0]:
+            add()
+
+    return backward

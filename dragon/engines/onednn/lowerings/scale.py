@@ -1,0 +1,106 @@
+"""Scale and Bias by themselves: a learned operand, or a second bottom, laid over some axes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from dragon.engines.onednn import combine
+from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.constants import Alg, Arg
+from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.memory import Memory, MemoryDesc, Shape
+from dragon.engines.onednn.primitive import BinaryPost
+from dragon.engines.onednn.values import logical
+
+if TYPE_CHECKING:
+    from dragon.blob import Blob
+    from dragon.layers.bias import Bias
+    from dragon.layers.scale import Scale
+
+__all__ = ["bias_layer", "scale_layer"]
+
+
+def laid(bottom: Blob, operand: Blob, axis: int) -> Shape:
+    """The operand's shape with 1 for each of the bottom's axes that it is repeated over."""
+    if not 1 <= bottom.ndim <= 5:
+        raise NotLoweredError("more axes than oneDNN knows here")
+    if not operand.shape:
+        return (1,) * bottom.ndim
+    first = axis % bottom.ndim
+    return (1,) * first + operand.shape + (1,) * (bottom.ndim - first - operand.ndim)
+
+
+@lowers("Scale")
+def scale_layer(b: Builder, index: int) -> Backward | None:
+    layer = cast("Scale", b.net.layers[index])
+    bottoms, top = b.net.bottoms[index], b.net.tops[index][0]
+    bottom, scale, bias = bottoms[0], layer.scale_blob(bottoms), layer.bias_blob
+    over = MemoryDesc.plain(laid(bottom, scale, layer.param.scale_param.axis))
+    x = b.kept_source(bottom, top)
+    post = [BinaryPost(Alg.binary_add, over)] if bias is not None else []
+    primitive = combine.binary(b.device, Alg.binary_mul, x.desc, over, post_ops=post, layer=layer.name)
+    memories = {Arg.SRC: x, Arg.SRC_1: _operand(b, bottoms, scale, over)}
+    if bias is not None:
+        memories[Arg.post_op(0)] = b.host_vector(bias).view(over)
+    b.call(primitive, memories | {Arg.DST: b.make(top, x.desc)})
+
+    def backward() -> None:
+        dy = b.diff(top, x.desc)
+        if bias is not None and layer.param_propagate_down[-1]:
+            _learn(b, layer.name, dy, bias, over)
+        two = len(bottoms) > 1
+        if b.net.bottom_need_backward[index][1] if two else layer.param_propagate_down[0]:
+            product = Memory(b.device, x.desc)
+            times = combine.binary(b.device, Alg.binary_mul, x.desc, x.desc, layer=layer.name)
+            b.call(times, {Arg.SRC: dy, Arg.SRC_1: b.again(bottom, x), Arg.DST: product})
+            _learn(b, layer.name, product, scale, over, two)
+        if b.net.bottom_need_backward[index][0]:
+            down = combine.binary(b.device, Alg.binary_mul, x.desc, over, layer=layer.name)
+            operand = _operand(b, bottoms, scale, over)
+            b.call(down, {Arg.SRC: dy, Arg.SRC_1: operand, Arg.DST: b.make_diff(bottom, x.desc)})
+
+    return backward
+
+
+@lowers("Bias")
+def bias_layer(b: Builder, index: int) -> Backward | None:
+    layer = cast("Bias", b.net.layers[index])
+    bottoms, top = b.net.bottoms[index], b.net.tops[index][0]
+    bottom, bias = bottoms[0], layer.bias_blob(bottoms)
+    over = MemoryDesc.plain(laid(bottom, bias, layer.param.bias_param.axis))
+    x = b.data(bottom)
+    primitive = combine.binary(b.device, Alg.binary_add, x.desc, over, layer=layer.name)
+    in_place = top is bottom and b.owns(bottom)
+    y = b.make(top, x.desc, x if in_place else None)
+    b.call(primitive, {Arg.SRC: x, Arg.SRC_1: _operand(b, bottoms, bias, over), Arg.DST: y})
+
+    def backward() -> None:
+        two = len(bottoms) > 1
+        if b.net.bottom_need_backward[index][1] if two else layer.param_propagate_down[0]:
+            _learn(b, layer.name, b.diff(top), bias, over, two)
+        if b.net.bottom_need_backward[index][0] and top is not bottom:
+            b.copy_diff(top, bottom)
+
+    return backward
+
+
+def _operand(b: Builder, bottoms: list[Blob], operand: Blob, over: MemoryDesc) -> Memory:
+    """The operand's data as the primitive wants it."""
+    if len(bottoms) > 1:
+        return b.data(operand, MemoryDesc.plain(logical(operand.shape))).view(over)
+    return b.host_vector(operand).view(over)
+
+
+def _learn(b: Builder, name: str, values: Memory, operand: Blob, over: MemoryDesc, replaces: bool = False) -> None:
+    """Sum `values` over the repeated axes into the operand's diff, which is a bottom's if `replaces`."""
+    if replaces:
+        out, add = b.make_diff(operand, MemoryDesc.plain(logical(operand.shape))).view(over), None
+    else:
+        out, add = b.weight_diff(operand, over, over)
+    if values.desc.dims == over.dims:
+        total = combine.reorder(b.device, values.desc, over, layer=name)
+    else:
+        total = combine.reduction(b.device, Alg.reduction_sum, values.desc, over, layer=name)
+    b.call(total, {Arg.SRC: values, Arg.DST: out})
+    if add is not None:
+        add()

@@ -1,0 +1,97 @@
+"""Softmax, and SoftmaxWithLoss: the probabilities by a primitive, the loss and its gradient at the labels only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from dragon.engines.onednn import softmax
+from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.constants import Arg
+from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.memory import MemoryDesc
+from dragon.engines.onednn.values import logical
+from dragon.loss import class_labels
+
+if TYPE_CHECKING:
+    from dragon.layers.softmax import Softmax
+    from dragon.layers.softmax_with_loss import SoftmaxWithLoss
+
+__all__ = ["softmax_layer", "softmax_loss"]
+
+TINY = float(np.finfo(np.float32).tiny)
+
+
+@lowers("Softmax")
+def softmax_layer(b: Builder, index: int) -> Backward | None:
+    layer = cast("Softmax", b.net.layers[index])
+    bottom, top = b.net.bottoms[index][0], b.net.tops[index][0]
+    if bottom.ndim > 6:
+        raise NotLoweredError("more axes than oneDNN knows here")
+    x = b.data(bottom)
+    primitive = softmax.forward(b.device, x.desc, layer.along, training=b.training, layer=layer.name)
+    y = b.make(top, primitive[Arg.DST])
+    b.call(primitive, {Arg.SRC: x, Arg.DST: y})
+
+    def backward() -> None:
+        if b.net.bottom_need_backward[index][0]:
+            down = softmax.backward(b.device, primitive, layer.along, layer=layer.name)
+            dy = b.diff(top, down[Arg.DIFF_DST])
+            dx = b.make_diff(bottom, down[Arg.DIFF_SRC])
+            b.call(down, {Arg.DST: b.again(top, y), Arg.DIFF_DST: dy, Arg.DIFF_SRC: dx})
+
+    return backward
+
+
+@lowers("SoftmaxWithLoss", "SoftmaxLoss")
+def softmax_loss(b: Builder, index: int) -> Backward | None:
+    """What touches every element are one primitive forward, one copy and one multiplication backward."""
+    layer = cast("SoftmaxWithLoss", b.net.layers[index])
+    (bottom, label), top = b.net.bottoms[index], b.net.tops[index][0]
+    outer, classes, inner = layer.spans
+    spans = MemoryDesc.plain((outer, classes, inner))
+    x = b.data(bottom, MemoryDesc.plain(logical(bottom.shape), b.desc(bottom).dtype))
+    flat = MemoryDesc.plain(spans.dims, x.desc.dtype)
+    primitive = softmax.forward(b.device, flat, 1, dst=spans, training=b.training, layer=layer.name)
+    prob = b.make(layer.prob, MemoryDesc.plain(logical(bottom.shape))).view(spans)
+    b.call(primitive, {Arg.SRC: x.view(flat), Arg.DST: prob})
+    labels = b.data(label, MemoryDesc.plain(logical(label.shape))).numpy()
+    loss = b.make(top, MemoryDesc.plain((1,))).numpy()
+    values = prob.numpy()
+    rows, columns = np.arange(outer)[:, None], np.arange(inner)
+
+    def forward() -> None:
+        indices, valid = class_labels(layer, labels.reshape(label.shape), classes, layer.ignore_label)
+        picked = values[rows, indices.reshape(outer, inner), columns]
+        np.log(np.maximum(picked, TINY, out=picked), out=picked)
+        count = outer * inner
+        if valid is not None:
+            picked *= valid.reshape(outer, inner)
+            count = int(valid.sum())
+        layer.divisor = layer.normalizer(outer, inner, count)
+        loss[0] = -picked.sum() / layer.divisor
+
+    b.run(forward)
+
+    def backward() -> None:
+        layer.check_propagation(b.net.bottom_need_backward[index])
+        if not b.net.bottom_need_backward[index][0]:
+            return
+        plain = MemoryDesc.plain(logical(bottom.shape))
+        prob = b.data(layer.prob, plain).numpy().reshape(spans.dims)
+        labels = b.data(label, MemoryDesc.plain(logical(label.shape))).numpy().reshape(label.shape)
+        weight = b.diff(top).numpy()
+        dx = b.make_diff(bottom, plain).numpy().reshape(spans.dims)
+
+        def step() -> None:
+            indices, valid = class_labels(layer, labels, classes, layer.ignore_label)
+            factor = np.float32(weight[0] / layer.divisor)
+            np.multiply(prob, factor, out=dx)
+            dx[rows, indices.reshape(outer, inner), columns] -= factor
+            if valid is not None:
+                np.multiply(dx, valid.reshape(outer, 1, inner), out=dx)
+
+        b.run(step)
+
+    return backward

@@ -1,0 +1,254 @@
+"""Each lowered layer with its options against the reference in float64: forward, gradients, in place, in TEST."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dragon
+from tests.engines.onednn.comparing import agree, inputs, notes
+
+pytestmark = pytest.mark.usefixtures("device")
+
+IMAGE = (2, 5, 4, 6)
+WIDE = (2, 32, 5, 5)  # channels in whole blocks of 16
+
+
+def conv(top: str, bottom: str, outputs: int) -> str:
+    """A convolution, named after its top, that keeps the size."""
+    settings = f"convolution_param {{ num_output: {outputs} kernel_size: 3 pad: 1 }}"
+    return f'layer {{ name: "{top}" type: "Convolution" bottom: "{bottom}" top: "{top}" {settings} }}\n'
+
+
+CONV = conv("c", "x0", 32)
+
+# name -> (settings, shape of the bottom)
+UNARY: dict[str, tuple[str, tuple[int, ...]]] = {
+    "lrn": ('type: "LRN" lrn_param { local_size: 5 alpha: 0.3 beta: 0.75 k: 2 }', IMAGE),
+    "lrn odd": ('type: "LRN" lrn_param { local_size: 3 alpha: 0.3 beta: 0.6 }', WIDE),
+    "lrn within": (
+        'type: "LRN" lrn_param { local_size: 3 alpha: 0.4 beta: 0.75 norm_region: WITHIN_CHANNEL k: 7 }',
+        IMAGE,
+    ),
+    "lrn within 5": ('type: "LRN" lrn_param { local_size: 5 alpha: 0.4 beta: 0.75 norm_region: WITHIN_CHANNEL }', WIDE),
+    "softmax": ('type: "Softmax"', (3, 7)),
+    "softmax spatial": ('type: "Softmax"', IMAGE),
+    "softmax axis 2": ('type: "Softmax" softmax_param { axis: 2 }', IMAGE),
+    "dropout": ('type: "Dropout" dropout_param { dropout_ratio: 0.3 }', IMAGE),
+    "dropout 2d": ('type: "Dropout"', (5, 33)),
+    "dropout 0": ('type: "Dropout" dropout_param { dropout_ratio: 0 }', IMAGE),
+    "scale": ('type: "Scale"', IMAGE),
+    "scale bias": ('type: "Scale" scale_param { bias_term: true }', IMAGE),
+    "scale bias wide": ('type: "Scale" scale_param { bias_term: true }', WIDE),
+    "scale axes": ('type: "Scale" scale_param { axis: 1 num_axes: 2 bias_term: true }', IMAGE),
+    "scale last": ('type: "Scale" scale_param { axis: -1 }', IMAGE),
+    "scale all": ('type: "Scale" scale_param { axis: 0 num_axes: -1 bias_term: true }', IMAGE),
+    "scale one": ('type: "Scale" scale_param { num_axes: 0 bias_term: true }', IMAGE),
+    "bias": ('type: "Bias"', IMAGE),
+    "bias axes": ('type: "Bias" bias_param { axis: 2 num_axes: 2 }', IMAGE),
+    "prelu": ('type: "PReLU"', IMAGE),
+    "prelu wide": ('type: "PReLU"', WIDE),
+    "prelu shared": ('type: "PReLU" prelu_param { channel_shared: true }', IMAGE),
+    "prelu 2d": ('type: "PReLU"', (4, 9)),
+    "relu": ('type: "ReLU"', IMAGE),
+    "relu leaky": ('type: "ReLU" relu_param { negative_slope: 0.1 }', IMAGE),
+    "relu6": ('type: "ReLU6"', IMAGE),
+    "sigmoid": ('type: "Sigmoid"', IMAGE),
+    "tanh": ('type: "TanH"', IMAGE),
+    "elu": ('type: "ELU" elu_param { alpha: 0.7 }', IMAGE),
+    "bnll": ('type: "BNLL"', IMAGE),
+    "swish": ('type: "Swish" swish_param { beta: 1.5 }', IMAGE),
+    "abs": ('type: "AbsVal"', IMAGE),
+    "clip": ('type: "Clip" clip_param { min: -0.3 max: 0.9 }', IMAGE),
+    "hard swish": ('type: "HardSwish"', IMAGE),
+    "power linear": ('type: "Power" power_param { scale: 0.4 shift: -2 }', IMAGE),
+    "power square": ('type: "Power" power_param { power: 2 scale: 0.5 shift: 0.5 }', IMAGE),
+    "power cube": ('type: "Power" power_param { power: 3 }', IMAGE),
+    "exp": ('type: "Exp"', IMAGE),
+    "exp base": ('type: "Exp" exp_param { base: 2 scale: 0.5 shift: 0.3 }', IMAGE),
+    "concat alone": ('type: "Concat"', IMAGE),
+    "pool max": ('type: "Pooling" pooling_param { kernel_size: 3 stride: 2 }', IMAGE),
+    "pool ave pad": ('type: "Pooling" pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 }', IMAGE),
+    "ip": ('type: "InnerProduct" inner_product_param { num_output: 7 }', IMAGE),
+    "ip axis 2": ('type: "InnerProduct" inner_product_param { num_output: 7 axis: 2 }', IMAGE),
+    "ip axis -1": ('type: "InnerProduct" inner_product_param { num_output: 7 axis: -1 transpose: true }', IMAGE),
+    "ip axis 0": ('type: "InnerProduct" inner_product_param { num_output: 7 axis: 0 bias_term: false }', IMAGE),
+    "batch norm": ('type: "BatchNorm"', IMAGE),
+    "bn": ('type: "BN"', WIDE),
+    "deconv": ('type: "Deconvolution" convolution_param { num_output: 6 kernel_size: 4 stride: 2 pad: 1 }', IMAGE),
+    "conv group": (
+        'type: "Convolution" convolution_param { num_output: 64 kernel_size: 3 group: 4 dilation: 2 }',
+        WIDE,
+    ),
+}
+CANNOT_BE_IN_PLACE = ("pool", "ip", "deconv", "conv", "concat")
+
+
+def layer(settings: str, *bottoms: str, top: str = "y", name: str = "case") -> str:
+    wired = " ".join(f'bottom: "{bottom}"' for bottom in bottoms)
+    return f'layer {{ name: "{name}" {settings} {wired} top: "{top}" }}\n'
+
+
+def check_lowered(net: dragon.Net) -> None:
+    assert "onednn" in notes(net)["case"] or "passes" in notes(net)["case"]
+
+
+@pytest.mark.parametrize("phase", [dragon.TRAIN, dragon.TEST])
+@pytest.mark.parametrize("case", UNARY)
+def test_alone(case: str, phase: int) -> None:
+    settings, shape = UNARY[case]
+    check_lowered(agree(inputs(shape) + layer(settings, "x0"), phase=phase))
+
+
+@pytest.mark.parametrize("case", [case for case in UNARY if not case.startswith(CANNOT_BE_IN_PLACE)])
+def test_in_place(case: str) -> None:
+    """On an input, and on a value that lies in the engine's memory; run twice."""
+    settings, shape = UNARY[case]
+    check_lowered(agree(inputs(shape) + layer(settings, "x0", top="x0"), passes=2))
+    between = layer('type: "Power" power_param { scale: 0.7 }', "x0", top="a", name="before")
+    after = layer('type: "Power" power_param { scale: 1.3 }', "a", top="b", name="after")
+    check_lowered(agree(inputs(shape) + between + layer(settings, "a", top="a") + after, passes=2))
+
+
+@pytest.mark.parametrize("phase", [dragon.TRAIN, dragon.TEST])
+@pytest.mark.parametrize("case", [case for case in UNARY if len(UNARY[case][1]) == 4 and case != "ip axis 0"])
+def test_behind_a_convolution(case: str, phase: int) -> None:
+    """Sources in whatever layout a convolution prefers, in between two of them."""
+    settings, _ = UNARY[case]
+    shape = (2, 16, 6, 6)
+    ends = 'layer { name: "after" type: "InnerProduct" bottom: "y" top: "z" inner_product_param { num_output: 3 } }\n'
+    check_lowered(agree(inputs(shape) + CONV + layer(settings, "c") + ends, phase=phase, passes=2, tolerance=3e-4))
+
+
+def test_log() -> None:
+    positive = {"x0": np.random.default_rng(1).uniform(0.5, 2, IMAGE).astype(np.float32)}
+    for settings in ("", "log_param { base: 10 scale: 2 shift: 0.25 }"):
+        check_lowered(agree(inputs(IMAGE) + layer(f'type: "Log" {settings}', "x0"), values=positive))
+    settings = 'type: "Power" power_param { power: -0.5 shift: 0.25 }'
+    check_lowered(agree(inputs(IMAGE) + layer(settings, "x0"), values=positive))
+
+
+@pytest.mark.parametrize(
+    ("settings", "count", "lowered"),
+    [
+        ("", 2, True),
+        ("", 4, True),
+        ("coeff: 0.5 coeff: -2 coeff: 1", 3, True),
+        ("operation: PROD", 2, True),
+        ("operation: PROD stable_prod_grad: false", 2, True),
+        ("operation: PROD", 3, False),
+        ("operation: MAX", 2, False),
+        ("operation: MAX", 3, False),
+    ],
+)
+@pytest.mark.parametrize("blocked", [False, True])
+def test_eltwise(settings: str, count: int, lowered: bool, blocked: bool) -> None:
+    shape = (2, 32, 5, 5)
+    text = inputs(*[shape] * count)
+    names = [f"x{i}" for i in range(count)]
+    if blocked:
+        text += CONV
+        names[1] = "c"
+    text += layer(f'type: "Eltwise" eltwise_param {{ {settings} }}', *names)
+    net = agree(text, passes=2, tolerance=1e-4)
+    assert (notes(net)["case"] == "onednn") == lowered
+    net = agree(text.replace("force_backward: true", ""), phase=dragon.TEST, backward=False)
+    assert notes(net)["case"] == "onednn"
+
+
+def test_eltwise_in_place() -> None:
+    text = inputs(WIDE, WIDE) + CONV + layer('type: "Eltwise"', "c", "x1", top="c")
+    agree(text + layer('type: "ReLU"', "c", top="c", name="r"), passes=2, tolerance=1e-4)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1])
+@pytest.mark.parametrize("channels", [5, 32])
+def test_concat_and_slice(axis: int, channels: int) -> None:
+    shape = (2, channels, 4, 6)
+    text = inputs(shape, shape) + layer(f'type: "Concat" concat_param {{ axis: {axis} }}', "x0", "x1")
+    check_lowered(agree(text, passes=2))
+    cut = f'layer {{ name: "case" type: "Slice" bottom: "x0" top: "a" top: "b" slice_param {{ axis: {axis} }} }}\n'
+    if shape[axis] % 2 == 0:
+        check_lowered(agree(inputs(shape) + cut, passes=2))
+
+
+def test_concat_and_slice_of_blocks() -> None:
+    """Convolutions before and behind, edges on and off the blocks of channels."""
+    for first, second in ((32, 16), (5, 16), (16, 3)):
+        text = inputs((2, 16, 6, 6))
+        text += conv("a", "x0", first) + conv("b", "x0", second)
+        text += layer('type: "Concat"', "a", "b") + conv("z", "y", 16)
+        check_lowered(agree(text, passes=2, tolerance=1e-4))
+        text = inputs((2, 16, 6, 6)) + conv("a", "x0", first + second)
+        text += (
+            'layer { name: "case" type: "Slice" bottom: "a" top: "p" top: "q" '
+            f"slice_param {{ slice_point: {first} }} }}\n"
+        )
+        text += conv("z", "p", 16) + conv("w", "q", 16)
+        check_lowered(agree(text, passes=2, tolerance=1e-4))
+
+
+def test_parts_that_nobody_reads() -> None:
+    """The diff of an unused top stays what it was."""
+    text = inputs((2, 6, 4, 4)) + 'layer { name: "case" type: "Slice" bottom: "x0" top: "a" top: "b" top: "c" }\n'
+    check_lowered(agree(text + layer('type: "Sigmoid"', "b", name="s"), passes=2))
+
+
+@pytest.mark.parametrize("bias", ["", "scale_param { bias_term: true }"])
+@pytest.mark.parametrize("operand", [(2,), (2, 5), (2, 5, 4, 6), ()])
+def test_scale_and_bias_by_a_bottom(bias: str, operand: tuple[int, ...]) -> None:
+    kind = "Scale" if bias or len(operand) != 2 else "Bias"
+    settings = bias.replace("}", " axis: 0 }") if bias else f"{kind.lower()}_param {{ axis: 0 }}"
+    text = inputs(IMAGE, operand) + layer(f'type: "{kind}" {settings}', "x0", "x1")
+    check_lowered(agree(text, passes=2))
+
+
+LABELS = np.array([0, 3, 1, 255, 4, 2], np.float32)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "",
+        "loss_weight: 0.5",
+        "loss_param { ignore_label: 255 }",
+        "loss_param { ignore_label: 255 normalization: FULL }",
+        "loss_param { ignore_label: 255 normalization: BATCH_SIZE }",
+        "loss_param { ignore_label: 255 normalization: NONE } loss_weight: 2",
+    ],
+)
+@pytest.mark.parametrize("spatial", [False, True])
+@pytest.mark.parametrize("second_top", [False, True])
+def test_softmax_loss(settings: str, spatial: bool, second_top: bool) -> None:
+    labels = LABELS if "ignore" in settings else np.minimum(LABELS, 4)
+    shape: tuple[int, ...] = (2, 5, 3, 1) if spatial else (6, 5)
+    labels = labels.reshape(2, 1, 3, 1) if spatial else labels
+    top = 'top: "p"' if second_top else ""
+    weight = "loss_weight: 0" if second_top and "loss_weight" in settings else ""
+    text = inputs(shape, labels.shape, force=False)
+    text += 'layer { name: "w" type: "Scale" bottom: "x0" top: "s" }\n'
+    text += layer(f'type: "SoftmaxWithLoss" {top} {settings} {weight}', "s", "x1")
+    check_lowered(agree(text, values={"x1": labels}, passes=2))
+
+
+def test_labels_out_of_range_are_told() -> None:
+    text = (
+        inputs((2, 3), (2,), force=False)
+        + 'layer { name: "case" type: "SoftmaxWithLoss" bottom: "x0" bottom: "x1" top: "y" }'
+    )
+    with pytest.raises(dragon.DataError, match="label 7 at position"):
+        agree(text, values={"x1": np.array([0, 7.0])})
+
+
+def test_dropout_draws_what_the_reference_draws() -> None:
+    from tests.engines.onednn.comparing import fill, make_net
+
+    text = inputs(WIDE) + layer('type: "Dropout"', "x0")
+    nets: tuple[Any, ...] = make_net(text, "numpy"), make_net(text, "onednn")
+    fill(nets, 1)
+    for _ in range(3):
+        for net in nets:
+            net.run_forward()
+        np.testing.assert_array_equal(nets[0].blobs["y"].peek(), nets[1].blobs["y"].peek())
