@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 __all__ = ["normalise"]
 
-_FLAG = re.compile(r"--?([A-Za-z][\w-]+)(=.*)?", re.DOTALL)
+_FLAG = re.compile(r"--?([A-Za-z][\w-]*)(=.*)?", re.DOTALL)
 # Flags of the logging library that scripts written for Caffe pass along; they say nothing here.
 _GLOG = {"logtostderr", "alsologtostderr", "colorlogtostderr"}
 _GLOG_WITH_VALUE = _GLOG | {"log-dir", "minloglevel", "stderrthreshold", "v", "vmodule"}
@@ -33,5 +33,5 @@ def normalise(args: Iterable[str]) -> tuple[list[str], bool]:
         if name == "debug" and not value:
             debug = True
             continue
-        result.append(f"--{name}{value}")
+        result.append(arg if len(name) == 1 else f"--{name}{value}")
     return result, debug

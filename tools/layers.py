@@ -6,6 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import click
 from google.protobuf.descriptor import FieldDescriptor
@@ -47,7 +48,7 @@ def command(name: str | None) -> None:
     if text:
         click.echo(f"\n{text}")
     for field in parameter_fields(cls):
-        message = pb.LayerParameter.DESCRIPTOR.fields_by_name[field].message_type
+        message: Any = pb.LayerParameter.DESCRIPTOR.fields_by_name[field].message_type
         rows = [[f.name, _kind(f), _default(f)] for f in message.fields]
         click.echo(f"\n{field} ({message.name})")
         click.echo(table(["field", "type", "default"], rows, left=(0, 1, 2)))
@@ -87,7 +88,7 @@ def _range(counts: tuple[int, int | None]) -> str:
     return str(least) if least == most else f"{least} to {most}"
 
 
-def _kind(field: FieldDescriptor) -> str:
+def _kind(field: Any) -> str:
     if field.enum_type is not None:
         kind = " | ".join(_names(field))
     elif field.message_type is not None:
@@ -97,12 +98,12 @@ def _kind(field: FieldDescriptor) -> str:
     return f"repeated {kind}" if field.is_repeated else kind
 
 
-def _names(field: FieldDescriptor) -> Iterator[str]:
+def _names(field: Any) -> Iterator[str]:
     for value in field.enum_type.values:
         yield value.name
 
 
-def _default(field: FieldDescriptor) -> str:
+def _default(field: Any) -> str:
     if field.is_repeated or field.message_type is not None:
         return ""
     value = field.default_value

@@ -1,6 +1,6 @@
 """`dragon`: finds the command, and turns whatever goes wrong into one line and an exit status.
 
-0: done. 1: a fault of the program. 2: wrong input or options. 130: interrupted. 141: nobody reads the output.
+0: done. 1: a fault of the program, or nobody reads the output. 2: wrong input or options. 130: interrupted.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Sequence
 
 import click
+import numpy as np
 
 from dragon.errors import DragonError, nearest, one_line
 from dragon.tools.arguments import normalise
@@ -40,6 +41,11 @@ COMMANDS = {
     "draw": "Draw a net as SVG, PNG or PDF.",
     "parse-log": "Write the figures of a training log as CSV.",
     "plot": "Plot training logs.",
+    "lint": "Look for mistakes around batch normalisation.",
+    "merge": "Turn BatchNorm + Scale into BN, net and weights.",
+    "split": "Turn BN into BatchNorm + Scale, net and weights.",
+    "fold": "Fold batch normalisation into convolutions, for deployment.",
+    "recalibrate": "Give batch normalisation exact statistics of the training set.",
     "completion": "Print the completion script of a shell.",
 }
 ALIASES = {"device-query": "device", "device_query": "device", "summary": "summarize"}
@@ -90,7 +96,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(args: Sequence[str], debug: bool = False) -> int:
     """Run one command line, already normalised; its exit status."""
     try:
-        with plain_logging(debug):
+        # A value that overflows is reported by layer and blob when it reaches a loss; NumPy's remark would come twice.
+        with plain_logging(debug), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             status = cli.main(list(args), prog_name="dragon", standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
@@ -102,7 +109,7 @@ def run(args: Sequence[str], debug: bool = False) -> int:
     except BrokenPipeError:
         # Whoever read the output has gone; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return 1
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import click
+import pytest
+
+from dragon.tools import main
+from dragon.version import __version__
+from tests.tools.conftest import Dragon, Start
+
+
+def test_help_lists_every_command_and_each_can_be_loaded(dragon: Dragon) -> None:
+    result = dragon("--help")
+    assert result.code == 0
+    context = click.Context(main.cli)
+    for name in main.COMMANDS:
+        assert name in result.out
+        command = main.cli.get_command(context, name)
+        assert isinstance(command, click.Command)
+        assert command.help, name
+
+
+def test_help_without_arguments(dragon: Dragon) -> None:
+    result = dragon()
+    assert (result.code, "Commands:" in result.out) == (0, True)
+
+
+def test_version(dragon: Dragon) -> None:
+    assert dragon("--version").out == f"dragon {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["trian"], 'unknown command "trian" (did you mean "train"?)'),
+        (["train", "--solvr", "x"], "--solver"),
+        (["train"], "--solver"),
+        (["time", "--model", "a", "--solver", "b"], "either --model or --solver"),
+        (["data", "cifar11"], "cifar10"),
+        (["data", "mnist", "--train", "3"], "synthetic data only"),
+        (["layers", "Convultion"], 'did you mean "Convolution"?'),
+        (["test", "--model", "a", "--weights", "b", "--iterations", "0"], "iterations"),
+        (["train", "--solver", "a", "--weights", "w", "--snapshot", "s"], "not both"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_2(dragon: Dragon, args: list[str], words: str) -> None:
+    result = dragon(*args)
+    assert result.code == 2
+    assert words in result.error
+
+
+class Broken(click.Command):
+    def __init__(self, error: BaseException) -> None:
+        super().__init__("broken")
+        self.error = error
+
+    def invoke(self, ctx: click.Context) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (RuntimeError("odd"), 1, "RuntimeError: odd; this is a fault in Dragon, run again with --debug"),
+        (PermissionError(13, "Permission denied", "/nowhere/x"), 2, "/nowhere/x: Permission denied"),
+        (MemoryError("4 GiB"), 1, "out of memory"),
+    ],
+)
+def test_unexpected_errors(
+    dragon: Dragon, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, words: str
+) -> None:
+    monkeypatch.setattr(main.Commands, "get_command", lambda *_: Broken(error))
+    result = dragon("broken")
+    assert result.code == code
+    assert words in result.error
+    assert "Traceback" in dragon("broken", "--debug").err
+
+
+def test_keyboard_interrupt(dragon: Dragon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main.Commands, "get_command", lambda *_: Broken(KeyboardInterrupt()))
+    assert dragon("broken").code == 130
+
+
+def test_a_reader_that_leaves_is_told_nothing(start: Start) -> None:
+    # The pipe is closed before the command prints.
+    process = start("layers", before="print('up', flush=True); sys.stdin.readline()")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "up\n"
+    process.stdout.close()
+    process.stdin.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 1
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(dragon: Dragon, shell: str) -> None:
+    result = dragon("completion", shell)
+    assert result.code == 0
+    assert "_DRAGON_COMPLETE" in result.out
