@@ -12,8 +12,14 @@ from dragon.blob import Blob
 from dragon.errors import DataError
 from dragon.layer import Layer
 from dragon.proto import dragon_pb2 as pb
+from dragon.storage import Array
 
-__all__ = ["Source"]
+__all__ = ["Source", "host_array"]
+
+
+def host_array(top: Blob) -> Array:
+    """The host copy of a top, to be filled as a whole, wherever the net computes."""
+    return top.data_storage.overwrite()[: top.count].reshape(top.shape)
 
 
 class Source(Layer):

@@ -15,7 +15,7 @@ from dragon.blob import Blob
 from dragon.errors import DataError, WeightsError
 from dragon.hdf5 import open_h5
 from dragon.layer import register
-from dragon.layers._source import Source
+from dragon.layers._source import Source, host_array
 from dragon.storage import Array
 
 __all__ = ["HDF5Data"]
@@ -76,7 +76,7 @@ class HDF5Data(Source):
         return data, self.order(epoch * len(self.files) + number, len(data[0]), "rows") if shuffle else None
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        tops = [blob.data_storage.overwrite()[: blob.count].reshape(blob.shape) for blob in top]
+        tops = [host_array(blob) for blob in top]
         done, size = 0, self.param.hdf5_data_param.batch_size
         while done < size:
             data, order = self._file()

@@ -11,7 +11,7 @@ from dragon.blob import Blob
 from dragon.data import Color, Prefetcher, Transformer
 from dragon.data.images import ImageReader, read_image_list
 from dragon.layer import register
-from dragon.layers._source import Source
+from dragon.layers._source import Source, host_array
 
 __all__ = ["ImageData"]
 
@@ -54,9 +54,8 @@ class ImageData(Source):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         with self.named():
             batch = self._reading().get()
-        top[0].data_storage.overwrite()[: top[0].count].reshape(top[0].shape)[...] = batch.data
-        if len(top) > 1:
-            top[1].data_storage.overwrite()[: top[1].count][...] = batch.label
+        for blob, values in zip(top, (batch.data, batch.label), strict=False):
+            host_array(blob)[...] = values
 
     def state(self) -> dict[str, int | float | bytes]:
         position, draws = self._reading().state

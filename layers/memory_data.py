@@ -14,7 +14,7 @@ from dragon.blob import Blob
 from dragon.data import Transformer
 from dragon.errors import DataError
 from dragon.layer import register
-from dragon.layers._source import Source
+from dragon.layers._source import Source, host_array
 from dragon.storage import Array
 
 __all__ = ["MemoryData"]
@@ -62,7 +62,7 @@ class MemoryData(Source):
             raise DataError(f"{self.where}: has no data yet; call net.set_input_arrays(data, labels) first")
         rows = slice(self.position, self.position + self.batch)
         for blob, values in zip(top, self.arrays, strict=True):
-            blob.data[...] = values[rows]
+            host_array(blob)[...] = values[rows]
         self.position = rows.stop % len(self.arrays[0])
 
     def state(self) -> dict[str, int | float | bytes]:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dragon import alias
+from dragon.blob import Blob
 from dragon.errors import DragonError, EngineError, PrototxtError, nearest
 from dragon.layer import TRAIN, Context, Layer, register
 from dragon.proto import dragon_pb2 as pb
@@ -37,7 +40,28 @@ class Python(Layer):
         user = _user_class(param.python_param, context, who)
         free = {"bottoms": (0, None), "tops": (0, None), "type": "Python"}  # unless the class says so itself
         own = {name: value for name, value in free.items() if getattr(user, name) == getattr(Layer, name)}
-        return type(user.__name__, (user,), {**own, "__module__": user.__module__})(param, phase, context)
+        return type(user.__name__, (_OnHost, user), {**own, "__module__": user.__module__})(param, phase, context)
+
+
+class _OnHost(Layer):
+    """Goes before a user's class: its code sees NumPy arrays, wherever the net computes."""
+
+    @contextmanager
+    def _host_arrays(self) -> Iterator[None]:
+        where = self.context.where
+        view, where.view = where.view, None
+        try:
+            yield
+        finally:
+            where.view = view
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        with self._host_arrays():
+            super().forward(bottom, top)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        with self._host_arrays():
+            super().backward(top, propagate_down, bottom)
 
 
 def _user_class(p: pb.PythonParameter, context: Context, who: str) -> type[Layer]:

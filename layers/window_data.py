@@ -18,7 +18,7 @@ from dragon.data.images import read_image
 from dragon.data.windows import Window, cut, read_windows
 from dragon.errors import DataError
 from dragon.layer import register
-from dragon.layers._source import Source
+from dragon.layers._source import Source, host_array
 from dragon.storage import Array
 
 __all__ = ["WindowData"]
@@ -65,7 +65,7 @@ class WindowData(Source):
         top[1].reshape(p.batch_size)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        data, label = top[0].data, top[1].data
+        data, label = host_array(top[0]), host_array(top[1])
         data[...] = 0
         words = self.rng.raw(2 * len(label)).reshape(-1, 2)
         # background first

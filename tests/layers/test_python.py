@@ -66,6 +66,23 @@ def test_module_beside_the_prototxt(folder: Path) -> None:
     assert [blob.shape for blob in one.layer.blobs] == [(3,)]
 
 
+def test_user_code_sees_host_arrays(folder: Path) -> None:
+    """An engine's own arrays are out of sight while the user's code runs, and back afterwards."""
+    context = Context(folder=folder)
+    one = One(text(), [1.0], context=context)
+    for blob in [*one.bottom, *one.top]:
+        blob._where = context.where
+
+    def engine_view(storage: object, shape: object) -> None:
+        raise AssertionError("the engine's array was handed out")
+
+    context.where.view = engine_view
+    one.layer.forward(one.bottom, one.top)
+    one.layer.backward(one.top, [True], one.bottom)
+    assert context.where.view is engine_view
+    assert one.top[0].peek().tolist() == [2]
+
+
 def test_module_in_the_working_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     assert One(text(), [1.0]).forward().tolist() == [2]
