@@ -113,7 +113,7 @@ def _opening(solver: Solver) -> Iterator[str]:
     net, options = solver.net, solver.net.executor.options
     yield summary(net)
     threads = getattr(net.executor, "threads", None)
-    note = f", {threads} threads" if threads else ""
+    note = f", {threads} thread{'s' if threads > 1 else ''}" if threads else ""
     yield f"engine {net.executor.name}, {options.precision}{note}; seed {solver.seed}"
     if synthetic(net):
         yield SYNTHETIC

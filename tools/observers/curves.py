@@ -79,8 +79,19 @@ def draw_curves(
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
+        top = _reasonable_top(ys for xs, ys in curves.values())
+        if label == "loss" and top is not None:
+            axes.set_ylim(top=top)
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=110)
+
+
+def _reasonable_top(curves: Iterable[list[float]]) -> float | None:
+    """Where to cut the axis when a first value dwarfs all others, as that of untrained running statistics does."""
+    drawn = [ys for ys in curves if len(ys) > 1]
+    rest = max((max(ys[1:]) for ys in drawn), default=0.0)
+    first = max((ys[0] for ys in drawn), default=0.0)
+    return 1.2 * rest if 0 < 3 * rest < first else None
 
 
 def _series(records: Sequence[Record], event: str, name: str) -> Series:

@@ -18,7 +18,7 @@ from dragon.tools.observers.meter import Meter
 
 __all__ = ["ConsoleHandler", "ProgressObserver"]
 
-_EVERY = 0.2  # seconds between two drawings
+_EVERY = 0.25  # seconds between two drawings
 
 
 class ProgressObserver(Observer):
@@ -50,18 +50,18 @@ class ProgressObserver(Observer):
         now = time.perf_counter()
         if now - self._drawn >= _EVERY:
             self._drawn = now
-            self._draw(solver, "training", f"loss {loss:.4g}")
+            self._draw(solver, "training", loss)
 
     def on_test_batch(self, solver: Solver, index: int, done: int, total: int) -> None:
         now = time.perf_counter()
         if now - self._drawn >= _EVERY:
             self._drawn = now
-            self._draw(solver, f"test {done}/{total}", f"loss {solver.smoothed_loss():.4g}")
+            self._draw(solver, f"test {done}/{total}", solver.smoothed_loss())
 
     def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Any]) -> None:
         names = accuracy_names(solver.test_nets[index])
         if names:
-            self._accuracy = f", accuracy {float(np.ravel(scores[names[0]])[0]):.2%}"
+            self._accuracy = f"accuracy {float(np.ravel(scores[names[0]])[0]):.2%}"
         found = ", ".join(
             f"{name} {float(value):.4g}" if value.size == 1 else f"{name} of {value.size} values"
             for name, value in scores.items()
@@ -74,19 +74,24 @@ class ProgressObserver(Observer):
 
     def on_end(self, solver: Solver) -> None:
         if self._meter.iterations:
-            self._draw(solver, "stopped" if solver.stopped else "trained", f"loss {solver.smoothed_loss():.4g}")
+            self._draw(solver, "stopped" if solver.stopped else "trained", solver.smoothed_loss())
         self._bar.stop()
 
     def _say(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def _draw(self, solver: Solver, what: str, loss: str) -> None:
+    def _draw(self, solver: Solver, what: str, loss: float) -> None:
+        facts = [f"{solver.iter}/{solver.param.max_iter}"]
+        if solver.losses:
+            facts.append(f"loss {loss:.4g}")
+        if self._accuracy:
+            facts.append(self._accuracy)
+        if self._meter.iterations:
+            facts.append(f"{self._meter.images_per_second:,.0f} images/s")
         left = self._meter.seconds_left(solver)
-        clock = f", {timedelta(seconds=round(left))} left" if left else ""
-        speed = f", {self._meter.images_per_second:,.0f} images/s"
-        done = f"{solver.iter}/{solver.param.max_iter}"
-        text = f"{done}, {loss}{self._accuracy}{speed}{clock}"
-        self._bar.update(self._task, completed=solver.iter, description=what, text=text)
+        if left:
+            facts.append(f"{timedelta(seconds=round(left))} left")
+        self._bar.update(self._task, completed=solver.iter, description=what, text=", ".join(facts))
         self._bar.refresh()
 
 

