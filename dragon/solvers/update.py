@@ -17,7 +17,8 @@ from dragon.solvers.rules import Rule, make_rule
 from dragon.xp import xp_of
 
 if TYPE_CHECKING:
-    from dragon.net import Net, Param
+    from dragon.net import Net
+    from dragon.params import Param
 
 __all__ = ["Updater"]
 
