@@ -66,6 +66,13 @@ class Executor(ABC):
     def backward(self, start: int, end: int) -> None:
         """Run backward from layer `start` down to `end` inclusive."""
 
+    def forward_backward(self) -> float:
+        """One forward and one backward pass over the whole net; the loss."""
+        last = len(self.net.layers) - 1
+        loss = self.forward(0, last)
+        self.backward(last, 0)
+        return loss
+
     def clear_param_diffs(self) -> None:
         """Set the gradients of learned blobs to zero."""
         for param in self.net.learnable:

@@ -290,7 +290,7 @@ KERNEL channel_totals(const real* sums, const real* inv, real* out_a, real* out_
 }
 
 // dx = gamma inv (dy - dbeta / m - (x - mean) inv dgamma / m), after the sums of channel_sums over `sum_slices`.
-// dgamma and dbeta (C), unless null, are added to. dx may be dy or null. batch 0: fixed statistics, dx = gamma inv dy.
+// dgamma and dbeta (C) are added to; each may be null. dx may be dy or null. batch 0: fixed statistics, dx = gamma inv dy.
 KERNEL bn_backward(const real* dy, const real* x, const real* mean_inv, const real* gamma, const real* sums,
                    const real* y, real* dx, real* dgamma, real* dbeta, index n, index c, index s, int width,
                    index sum_slices, index slices, int vectors, int batch, real slope) {
@@ -307,9 +307,9 @@ KERNEL bn_backward(const real* dy, const real* x, const real* mean_inv, const re
             }
         }
         b *= inv;
-        if (blockIdx.y == 0 && dgamma) {
-            dgamma[at.channel] += b;
-            dbeta[at.channel] += a;
+        if (blockIdx.y == 0) {
+            if (dgamma) dgamma[at.channel] += b;
+            if (dbeta) dbeta[at.channel] += a;
         }
         real m = (real)n * s;
         levels[threadIdx.x] = batch ? -a / m : 0;

@@ -1,5 +1,4 @@
 // What surrounds the matrix products of a convolution over two spatial axes, and depthwise convolution whole.
-// x is (N, C, H, W), columns (N, C * KH * KW, OH * OW).
 #include "common.cuh"
 
 
@@ -7,36 +6,44 @@
     int height, int width, int out_h, int out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, \
         int pad_w, int dilation_h, int dilation_w
 
-// count: elements of columns.
-KERNEL im2col(const real* x, real* columns, index count, WINDOW) {
+// columns is (C * KH * KW, N, OH * OW): one matrix for all images, so that a weight's gradient is one product.
+// images: N. count: elements of columns.
+KERNEL im2col(const real* x, real* columns, index count, int channels, index images, WINDOW) {
     GRID_LOOP(i, count) {
         int ow = i % out_w, oh = i / out_w % out_h;
-        index row = i / out_w / out_h;  // (n * C + c) * KH * KW + kernel position
-        int kw = row % kernel_w, kh = row / kernel_w % kernel_h;
-        index plane = row / kernel_w / kernel_h;
+        index rest = i / out_w / out_h, n = rest % images, row = rest / images;
+        int kw = row % kernel_w, kh = row / kernel_w % kernel_h, c = row / kernel_w / kernel_h;
         int h = oh * stride_h - pad_h + kh * dilation_h, w = ow * stride_w - pad_w + kw * dilation_w;
         bool inside = h >= 0 && h < height && w >= 0 && w < width;
-        columns[i] = inside ? x[((size_t)plane * height + h) * width + w] : 0;
+        columns[i] = inside ? x[(((size_t)n * channels + c) * height + h) * width + w] : 0;
     }
 }
 
 // The transpose: each element of x gathers the columns it went to. count: elements of x. bias (channels) or null.
-KERNEL col2im(const real* columns, const real* bias, real* x, index count, int channels, WINDOW) {
+KERNEL col2im(const real* columns, const real* bias, real* x, index count, int channels, index images, WINDOW) {
     GRID_LOOP(i, count) {
-        int w = i % width, h = i / width % height;
-        index plane = i / width / height;
-        real sum = bias ? bias[plane % channels] : 0;
+        int w = i % width, h = i / width % height, c = i / width / height % channels;
+        index n = i / width / height / channels;
+        real sum = bias ? bias[c] : 0;
         for (int kh = 0; kh < kernel_h; ++kh) {
             int above = h + pad_h - kh * dilation_h;
             if (above < 0 || above % stride_h || above / stride_h >= out_h) continue;
             for (int kw = 0; kw < kernel_w; ++kw) {
                 int left = w + pad_w - kw * dilation_w;
                 if (left < 0 || left % stride_w || left / stride_w >= out_w) continue;
-                size_t row = ((size_t)plane * kernel_h + kh) * kernel_w + kw;
-                sum += columns[(row * out_h + above / stride_h) * out_w + left / stride_w];
+                size_t row = ((size_t)c * kernel_h + kh) * kernel_w + kw;
+                sum += columns[((row * images + n) * out_h + above / stride_h) * out_w + left / stride_w];
             }
         }
         x[i] = sum;
+    }
+}
+
+// (N, C, S) to (C, N, S). count: elements.
+KERNEL channels_first(const real* x, real* out, index count, index images, index channels, index spatial) {
+    GRID_LOOP(i, count) {
+        index s = i % spatial, n = i / spatial % images, c = i / spatial / images;
+        out[i] = x[((size_t)n * channels + c) * spatial + s];
     }
 }
 
@@ -52,15 +59,6 @@ KERNEL add_bias(real* y, const real* bias, index count, index channels, index sp
         }
     } else {
         GRID_LOOP(i, count) y[i] += bias[i / spatial % channels];
-    }
-}
-
-// total += sum over n of parts (n, count), in order: weight gradients of single images into one.
-KERNEL add_parts(const real* parts, real* total, index count, index n) {
-    GRID_LOOP(i, count) {
-        real sum = 0;
-        for (index k = 0; k < n; ++k) sum += parts[(size_t)k * count + i];
-        total[i] += sum;
     }
 }
 

@@ -1,0 +1,84 @@
+"""cuBLAS through its C interface: CuPy's own wrapper refuses to be captured into a graph."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dragon.errors import EngineError
+
+if TYPE_CHECKING:
+    from dragon.engines.cuda.device import Gpu, Matrix
+
+__all__ = ["Blas", "load_library"]
+
+WORKSPACE = 32 << 20  # bytes; what NVIDIA advises for Hopper. cuBLAS must not allocate during a capture
+NO, TRANSPOSED = 0, 1  # cublasOperation_t
+TYPES = {"float32": 0, "float64": 1}  # cudaDataType_t
+COMPUTE = {"float32": 68, "float64": 70}  # cublasComputeType_t: CUBLAS_COMPUTE_32F, _64F
+COMPUTE_TF32 = 77  # CUBLAS_COMPUTE_32F_FAST_TF32
+DEFAULT_ALGORITHM = -1
+
+
+def load_library(cupy: Any) -> Any:
+    """The cuBLAS that CuPy uses. EngineError when it cannot be loaded."""
+    import importlib
+
+    try:
+        importlib.import_module("cupy.cuda.cublas")
+        cupy.cuda.device.get_cublas_handle()  # loads the library, wherever it is
+    except Exception as error:
+        raise EngineError(f"CuPy cannot load cuBLAS: {str(error).splitlines()[0]}") from None
+    major = cupy.cuda.runtime.runtimeGetVersion() // 1000
+    for name in (f"libcublas.so.{major}", "libcublas.so", f"cublas64_{major}.dll"):
+        try:
+            return ctypes.CDLL(name)
+        except OSError:
+            continue
+    raise EngineError(f"cuBLAS for CUDA {major} is not installed: pip install nvidia-cublas")
+
+
+class Blas:
+    """Row-major matrix products on one GPU's stream."""
+
+    def __init__(self, gpu: Gpu) -> None:
+        self._lib = load_library(gpu.cupy)
+        self._gpu = gpu
+        self._handle = ctypes.c_void_p()
+        self._check(self._lib.cublasCreate_v2(ctypes.byref(self._handle)))
+        self._check(self._lib.cublasSetStream_v2(self._handle, ctypes.c_void_p(gpu.stream.ptr)))
+        self._room = gpu.empty(WORKSPACE // 8, np.float64)
+        self._check(
+            self._lib.cublasSetWorkspace_v2(
+                self._handle, ctypes.c_void_p(self._room.data.ptr), ctypes.c_size_t(WORKSPACE)
+            )
+        )
+
+    def _check(self, status: int) -> None:
+        if status:
+            raise EngineError(f"cuBLAS failed with status {status}")
+
+    def gemm(self, m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, batch: int, add: bool) -> None:
+        """See Device.gemm. cuBLAS counts by columns: it is asked for c^T = b^T a^T."""
+        name = c.array.dtype.name
+        scalar: Any = ctypes.c_double if name == "float64" else ctypes.c_float
+        compute = COMPUTE_TF32 if self._gpu.tf32 and name == "float32" else COMPUTE[name]
+        kind = ctypes.c_int(TYPES[name])
+
+        def operand(matrix: Matrix) -> tuple[Any, ...]:
+            address = matrix.array.data.ptr + matrix.offset * matrix.array.dtype.itemsize
+            return ctypes.c_void_p(address), kind, ctypes.c_int(matrix.ld), ctypes.c_longlong(matrix.stride)
+
+        one, factor = scalar(1), scalar(1 if add else 0)
+        self._check(
+            self._lib.cublasGemmStridedBatchedEx(
+                self._handle,
+                ctypes.c_int(TRANSPOSED if b.transposed else NO),
+                ctypes.c_int(TRANSPOSED if a.transposed else NO),
+                ctypes.c_int(n), ctypes.c_int(m), ctypes.c_int(k),
+                ctypes.byref(one), *operand(b), *operand(a), ctypes.byref(factor), *operand(c),
+                ctypes.c_int(batch), ctypes.c_int(compute), ctypes.c_int(DEFAULT_ALGORITHM),
+            )
+        )  # fmt: skip

@@ -1,0 +1,206 @@
+"""Convolution and deconvolution over two spatial axes: unfolding by convolution.cu, products by cuBLAS.
+
+Named as in layers/_convolution.py: a convolution maps `wide` images to `narrow` ones, a deconvolution the other way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from dragon.blob import Blob
+from dragon.engines.cuda.channels import Channels, by_channel, channel_sums, totals
+from dragon.engines.cuda.device import Matrix
+from dragon.engines.cuda.lowering import Lowering, aligned, lowers
+
+__all__ = ["ConvolutionLowering", "DeconvolutionLowering", "add_bias", "learn_bias"]
+
+FILE = "convolution"
+COLUMN_BYTES = 1 << 29  # images are unfolded so many at a time that their columns fit in here
+
+
+def add_bias(lowering: Lowering, y: Any, bias: Any) -> None:
+    """y (N, C, ...) += bias (C)."""
+    lanes = 16 // y.dtype.itemsize
+    _, c, s = by_channel(y.shape)
+    vectors = s % lanes == 0 and aligned(y)
+    lowering.spread(FILE, "add_bias", y.size, y, bias, y.size, c, s, vectors, each=lanes if vectors else 1)
+
+
+def learn_bias(lowering: Lowering, dy: Any, diff: Any) -> None:
+    """diff (C) += the sums of dy (N, C, ...)."""
+    at = Channels.of(lowering.device, *by_channel(dy.shape))
+    totals(lowering.device, at, channel_sums(lowering.device, at, dy), diff, None)
+
+
+class _Windowed(Lowering):
+    @classmethod
+    def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        window = layer.window
+        return len(window.kernel) == 2 and bottom[0].count > 0 and top[0].count > 0
+
+    def _window(self, wide: Any, narrow: Any) -> tuple[int, ...]:
+        w = self.layer.window
+        return (*wide.shape[2:], *narrow.shape[2:], *w.kernel, *w.stride, *w.before, *w.dilation)
+
+    def _chunks(self, wide: Any, narrow: Any) -> Iterator[slice]:
+        images = wide.shape[0]
+        each = wide.shape[1] * math.prod(self.layer.window.kernel) * math.prod(narrow.shape[2:])
+        limit = min(COLUMN_BYTES // wide.dtype.itemsize, 2**31 - 1)
+        step = max(1, min(images, limit // max(1, each)))
+        for start in range(0, images, step):
+            yield slice(start, min(start + step, images))
+
+    def _columns(self, wide: Any, narrow: Any, more: int = 0) -> tuple[Any, Any]:
+        """Room for the columns of some images, (wide channels * kernel, n, positions), and for `more` elements."""
+        count = wide.shape[1] * math.prod(self.layer.window.kernel) * wide.shape[0] * math.prod(narrow.shape[2:])
+        count = -(-count // 4) * 4
+        room = self.device.workspace(count + more, wide.dtype)
+        return room[:count], room[count:]
+
+    def _unfold(self, wide: Any, narrow: Any, columns: Any) -> None:
+        """The columns of wide images."""
+        n, c = wide.shape[:2]
+        count = c * math.prod(self.layer.window.kernel) * n * math.prod(narrow.shape[2:])
+        self.spread(FILE, "im2col", count, wide, columns, count, c, n, *self._window(wide, narrow))
+
+    def narrow_from_wide(self, wide: Any, weight: Any, narrow: Any) -> None:
+        """narrow = W columns(wide), for every group."""
+        for part in self._chunks(wide, narrow):
+            x, y = wide[part], narrow[part]
+            n, p = x.shape[0], math.prod(y.shape[2:])
+            g, rows, inner = self._sizes(x, y)
+            if self.layer.window.is_pointwise:
+                columns, ld, step, of_group = x, p, inner * g * p, inner * p
+            else:
+                columns, _ = self._columns(x, y)
+                self._unfold(x, y, columns)
+                ld, step, of_group = n * p, p, inner * n * p
+            for i in range(g):
+                self.device.gemm(
+                    rows, p, inner,
+                    Matrix(weight, inner, 0, i * rows * inner),
+                    Matrix(columns, ld, step, i * of_group),
+                    Matrix(y, p, rows * g * p, i * rows * p),
+                    batch=n,
+                )  # fmt: skip
+
+    def wide_from_narrow(self, narrow: Any, weight: Any, wide: Any, bias: Any = None) -> None:
+        """wide = fold(W^T narrow) + bias, for every group."""
+        for part in self._chunks(wide, narrow):
+            x, y = wide[part], narrow[part]
+            n, p = x.shape[0], math.prod(y.shape[2:])
+            g, rows, inner = self._sizes(x, y)
+            direct = self.layer.window.is_pointwise
+            if direct:
+                columns, ld, step, of_group = x, p, inner * g * p, inner * p
+            else:
+                columns, _ = self._columns(x, y)
+                ld, step, of_group = n * p, p, inner * n * p
+            for i in range(g):
+                self.device.gemm(
+                    inner, p, rows,
+                    Matrix(weight, inner, 0, i * rows * inner, transposed=True),
+                    Matrix(y, p, rows * g * p, i * rows * p),
+                    Matrix(columns, ld, step, i * of_group),
+                    batch=n,
+                )  # fmt: skip
+            if not direct:
+                self.spread(FILE, "col2im", x.size, columns, bias, x, x.size, x.shape[1], n, *self._window(x, y))
+        if bias is not None and self.layer.window.is_pointwise:
+            add_bias(self, wide, bias)
+
+    def weight_gradient(self, wide: Any, narrow: Any, diff: Any) -> None:
+        """diff += the sum over images of narrow columns(wide)^T, one product for a group."""
+        for part in self._chunks(wide, narrow):
+            x, y = wide[part], narrow[part]
+            n, p = x.shape[0], math.prod(y.shape[2:])
+            g, rows, inner = self._sizes(x, y)
+            columns, turned = self._columns(x, y, y.size)
+            if self.layer.window.is_pointwise:
+                self._turn(x, columns)
+            else:
+                self._unfold(x, y, columns)
+            self._turn(y, turned)
+            for i in range(g):
+                self.device.gemm(
+                    rows, inner, n * p,
+                    Matrix(turned, n * p, 0, i * rows * n * p),
+                    Matrix(columns, n * p, 0, i * inner * n * p, transposed=True),
+                    Matrix(diff, inner, 0, i * rows * inner),
+                    add=True,
+                )  # fmt: skip
+
+    def _turn(self, x: Any, out: Any) -> None:
+        n, c, s = by_channel(x.shape)
+        self.spread(FILE, "channels_first", x.size, x, out, x.size, n, c, s)
+
+    def _sizes(self, wide: Any, narrow: Any) -> tuple[int, int, int]:
+        """(groups, narrow channels of a group, wide channels of a group times the kernel's size)."""
+        g = self.layer.group
+        return g, narrow.shape[1] // g, wide.shape[1] // g * math.prod(self.layer.window.kernel)
+
+    def _learn_bias(self, dy: Any) -> None:
+        if self.layer.bias is not None:
+            learn_bias(self, dy, self.layer.bias.diff)
+
+
+@lowers("Convolution")
+class ConvolutionLowering(_Windowed):
+    @property
+    def _is_depthwise(self) -> bool:
+        layer = self.layer
+        return layer.group > 1 and layer.group == layer.num_output == layer.bottom_view[1]
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        layer = self.layer
+        weight, bias = layer.weight.data, None if layer.bias is None else layer.bias.data
+        for b, t in zip(bottom, top, strict=True):
+            x, y = b.data.reshape(layer.bottom_view), t.data.reshape(layer.top_view)
+            if self._is_depthwise:
+                self.spread(
+                    FILE, "depthwise_forward", y.size, x, weight, bias, y, y.size, x.shape[1], *self._window(x, y)
+                )
+                continue
+            self.narrow_from_wide(x, weight, y)
+            if bias is not None:
+                add_bias(self, y, bias)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        layer = self.layer
+        weight = layer.weight.data
+        for b, t, down in zip(bottom, top, propagate_down, strict=True):
+            x, dy = b.data.reshape(layer.bottom_view), t.diff.reshape(layer.top_view)
+            self._learn_bias(dy)
+            if self._is_depthwise:
+                self._depthwise_backward(x, dy, weight, b.diff.reshape(layer.bottom_view) if down else None)
+                continue
+            self.weight_gradient(x, dy, layer.weight.diff)
+            if down:
+                self.wide_from_narrow(dy, weight, b.diff.reshape(layer.bottom_view))
+
+    def _depthwise_backward(self, x: Any, dy: Any, weight: Any, dx: Any) -> None:
+        window, diff = self._window(x, dy), self.layer.weight.diff
+        self.launch(FILE, "depthwise_backward_weight", diff.size, x, dy, diff, x.shape[0], x.shape[1], *window)
+        if dx is not None:
+            self.spread(FILE, "depthwise_backward_data", dx.size, dy, weight, dx, dx.size, dx.shape[1], *window)
+
+
+@lowers("Deconvolution")
+class DeconvolutionLowering(_Windowed):
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        layer = self.layer
+        bias = None if layer.bias is None else layer.bias.data
+        for b, t in zip(bottom, top, strict=True):
+            x, y = b.data.reshape(layer.bottom_view), t.data.reshape(layer.top_view)
+            self.wide_from_narrow(x, layer.weight.data, y, bias)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        layer = self.layer
+        for b, t, down in zip(bottom, top, propagate_down, strict=True):
+            x, dy = b.data.reshape(layer.bottom_view), t.diff.reshape(layer.top_view)
+            self._learn_bias(dy)
+            self.weight_gradient(dy, x, layer.weight.diff)
+            if down:
+                self.narrow_from_wide(dy, layer.weight.data, b.diff.reshape(layer.bottom_view))

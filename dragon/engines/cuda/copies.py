@@ -1,0 +1,41 @@
+"""A Storage's copy on a GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dragon.engines.cuda.device import Device
+from dragon.storage import Array, Storage
+
+__all__ = ["DeviceCopy", "device_array"]
+
+
+class DeviceCopy:
+    """`array` (count) holds the value of a storage. To be used while its GPU is active."""
+
+    def __init__(self, device: Any, array: Any) -> None:
+        self.device = device
+        self.array = array
+
+    def to_host(self, host: Array) -> None:
+        with self.device.active():
+            self.array.get(stream=self.device.stream, out=host[: self.array.size])
+
+    def from_host(self, host: Array) -> None:
+        with self.device.active():
+            self.device.upload(self.array, host[: self.array.size])
+
+
+def device_array(device: Device, storage: Storage) -> Any:
+    """The flat array of a storage at `device`, made when there is none yet; it holds the newest value."""
+    copy = storage.copy_at(device.place)
+    if copy is None:
+        fresh = not storage.allocated and storage.is_fresh("host")  # zero, and nobody has seen it
+        make = device.zeros if fresh else device.empty
+        copy = DeviceCopy(device, make(storage.count, storage.dtype))
+        storage.attach(device.place, copy)
+        if fresh:
+            storage.wrote(device.place)
+    if not storage.is_fresh(device.place):
+        storage.sync(device.place)
+    return copy.array  # type: ignore[attr-defined]

@@ -1,0 +1,106 @@
+"""Lowering: a layer computed by kernels of our own. It is called as the layer is, on arrays of the device."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from dragon.blob import Blob
+from dragon.engines.cuda.device import Device
+from dragon.layer import Layer
+
+__all__ = ["MOST", "Lowering", "aligned", "find", "lowers"]
+
+MOST = 2**31 - 1  # elements of an array: kernels count with 32 bits
+FILES = ("batch_norm", "convolution", "dropout", "elementwise", "inner_product", "lrn", "pooling", "scale", "softmax")
+
+
+def aligned(*arrays: Any) -> bool:
+    """Whether all arrays start where 16-byte accesses may, and consist of whole ones."""
+    return all(a is None or (a.data.ptr % 16 == 0 and a.nbytes % 16 == 0) for a in arrays)
+
+
+class Lowering:
+    """One layer's launcher. Arrays that must last from forward to backward are its own (`room`)."""
+
+    fault: Any = None  # one int32 on the device, set by the executor: 1 + position of a label that is no class
+    learns: bool = True  # whether backward may follow
+
+    def __init__(self, device: Device, layer: Layer) -> None:
+        self.device = device
+        self.layer: Any = layer
+        self.dtype = layer.dtype
+        self._rooms: dict[str, Any] = {}
+
+    @classmethod
+    def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        """Whether the kernels can compute this layer in its present shapes."""
+        return True
+
+    def prepare(self) -> None:
+        """What the host must do before each forward, also before one that is replayed from a graph."""
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        raise NotImplementedError
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        raise NotImplementedError
+
+    def describe_fault(self, bottom: Sequence[Blob], position: int) -> str:
+        """What is wrong with label `position`."""
+        raise NotImplementedError
+
+    def room(self, name: str, shape: Sequence[int] | int, dtype: DTypeLike | None = None) -> Any:
+        """An array that keeps its content until the shape changes."""
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        wanted = np.dtype(dtype if dtype is not None else self.dtype)
+        held = self._rooms.get(name)
+        if held is None or held.dtype != wanted or held.size != math.prod(shape):
+            held = self._rooms[name] = self.device.empty(math.prod(shape), wanted)
+        return held.reshape(shape)
+
+    def launch(self, file: str, kernel: str, grid: int | tuple[int, ...], *args: Any) -> None:
+        self.device.launch(file, kernel, self.dtype, grid, *args)
+
+    def spread(self, file: str, kernel: str, count: int, *args: Any, each: int = 1) -> None:
+        """Launch a kernel with a loop over the grid: `each` elements for a thread."""
+        if count:
+            self.launch(file, kernel, self.device.grid(-(-count // each)), *args)
+
+
+_LOWERINGS: dict[str, type[Lowering]] = {}
+L = TypeVar("L", bound=type[Lowering])
+
+
+def lowers(*types: str) -> Callable[[L], L]:
+    """Class decorator: this lowering is for layers of these types."""
+
+    def add(cls: L) -> L:
+        for name in types:
+            _LOWERINGS[name] = cls
+        return cls
+
+    return add
+
+
+@cache
+def _load_all() -> None:
+    for name in FILES:
+        importlib.import_module(f"dragon.engines.cuda.{name}")
+
+
+def find(layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> type[Lowering] | None:
+    """The lowering of a layer in its present shapes, or None: then its array code runs."""
+    _load_all()
+    cls = _LOWERINGS.get(layer.type)
+    if cls is None or layer.dtype.name not in ("float32", "float64"):
+        return None
+    if any(blob.count > MOST for blob in [*bottom, *top]) or not cls.takes(layer, bottom, top):
+        return None
+    return cls

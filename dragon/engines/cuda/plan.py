@@ -1,0 +1,113 @@
+"""Who computes which layer: lowerings, array code on the GPU, or the host; and which layers run as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dragon.engines.cuda.batch_norm import BatchNormLowering
+from dragon.engines.cuda.device import Device
+from dragon.engines.cuda.lowering import Lowering, find
+
+if TYPE_CHECKING:
+    from dragon.net import Net
+
+__all__ = ["CAPTURABLE", "Group", "Plan"]
+
+HOST_TYPES = ("Python", "HDF5Output", "Filter")
+# array code without host values: what a captured graph may repeat
+CAPTURABLE = ("Concat", "Slice", "Flatten", "Reshape", "Silence", "Tile", "Crop", "Parameter")
+
+
+@dataclass
+class Group:
+    """Layers first..last, run together. lowering None: array code, or the host's if `on_host`."""
+
+    first: int
+    last: int
+    lowering: Lowering | None
+    on_host: bool = False
+    note: str = ""
+
+    @property
+    def kind(self) -> str:
+        if self.on_host:
+            return "host" + (f" ({self.note})" if self.note else "")
+        return "array code" if self.lowering is None else "kernels"
+
+
+class Plan:
+    """The groups of a net in its present shapes. A layer's own lowering is made when it is first needed."""
+
+    def __init__(self, net: Net, device: Device, fuse: bool) -> None:
+        self.net = net
+        self.device = device
+        self._singles: list[Group | None] = [None] * len(net.layers)
+        self.groups = list(self._group(fuse))
+        self.whole = {group.first: group for group in self.groups}
+
+    def single(self, index: int) -> Group:
+        """Layer `index` by itself."""
+        group = self._singles[index]
+        if group is None:
+            group = self._singles[index] = self._make(index)
+        return group
+
+    def forget(self, index: int) -> None:
+        """Layer `index` has other shapes than before."""
+        self._singles[index] = None
+
+    def _make(self, index: int) -> Group:
+        net = self.net
+        layer = net.layers[index]
+        if layer.is_source or layer.type in HOST_TYPES:
+            return Group(index, index, None, on_host=True)
+        cls = find(layer, net.bottoms[index], net.tops[index])
+        return Group(index, index, None if cls is None else self._ready(cls(self.device, layer), index, index))
+
+    def _ready(self, lowering: Lowering, first: int, last: int) -> Lowering:
+        lowering.learns = any(self.net.layer_need_backward[first : last + 1])
+        return lowering
+
+    def _group(self, fuse: bool) -> Iterator[Group]:
+        index = 0
+        while index < len(self.net.layers):
+            group = self._fused(index) if fuse else None
+            yield group or self.single(index)
+            index = (group.last if group else index) + 1
+
+    def _fused(self, index: int) -> Group | None:
+        """BatchNorm or BN with the Scale and the ReLU that work in place on its top."""
+        net = self.net
+        layer: Any = net.layers[index]
+        single = self.single(index)
+        if type(single.lowering) is not BatchNormLowering:
+            return None
+        top = net.tops[index][0]
+
+        def follows(i: int, kind: str) -> bool:
+            return (
+                i < len(net.layers)
+                and net.layers[i].type == kind
+                and len(net.bottoms[i]) == 1
+                and net.bottoms[i][0] is top
+                and net.tops[i][0] is top
+                and net.layers[i].phase == layer.phase
+                and not any(net.layers[i].loss_weights)
+            )
+
+        last, scale, slope = index, None, None
+        if layer.affine is None and follows(last + 1, "Scale"):
+            candidate: Any = net.layers[last + 1]
+            shape = top.shape
+            if candidate.spans[:2] == (shape[0], shape[1] if len(shape) > 1 else 1):
+                last, scale = last + 1, candidate
+        if follows(last + 1, "ReLU"):
+            relu: Any = net.layers[last + 1]
+            if relu.slope >= 0:
+                last, slope = last + 1, float(relu.slope)
+        needs = net.layer_need_backward[index : last + 1]
+        if last == index or len(set(needs)) > 1:
+            return None
+        return Group(index, last, self._ready(BatchNormLowering(self.device, layer, scale, slope), index, last))

@@ -1,0 +1,117 @@
+"""Launches solver.cu: one kernel updates all learned blobs, whatever the rule."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dragon.solvers.update import Updater
+
+if TYPE_CHECKING:
+    from dragon.engines.cuda.executor import CudaExecutor
+
+__all__ = ["CHUNK", "DeviceUpdate"]
+
+FILE = "solver"
+CHUNK = 4096  # elements of a block, as in solver.cu
+KERNELS = {
+    "SGD": "sgd", "Nesterov": "nesterov", "AdaGrad": "adagrad", "RMSProp": "rmsprop", "AdaDelta": "adadelta",
+    "Adam": "adam", "AdamW": "adam",
+}  # fmt: skip
+ENTRY = np.dtype(
+    [("w", "u8"), ("g", "u8"), ("h1", "u8"), ("h2", "u8"), ("count", "u8"), ("lr_mult", "f8"), ("decay", "f8"),
+     ("unused", "f8")]
+)  # fmt: skip
+STEP = 3  # rate, rate with Adam's bias correction, factor of clip_gradients
+
+
+class DeviceUpdate:
+    """The tables of pointers for one Updater; made again when memory or a multiplier changed."""
+
+    def __init__(self, updater: Updater) -> None:
+        self.updater = updater
+        self._params = [(k, p) for k, p in enumerate(updater.params) if p.blob.count]
+        self._known: bytes = b""
+        self._entries: Any = None
+        self._chunks: Any = None
+        self._count = 0
+        self._step: Any = None
+        self._squares: Any = None
+
+    def _arrays(self, executor: CudaExecutor) -> list[list[Any]]:
+        """For each parameter: weight, gradient, history, each up to date on the GPU."""
+        history = self.updater.history
+        return [
+            [executor.array_of(s) for s in (p.blob.data_storage, p.blob.diff_storage,
+                                            *(slot[k].data_storage for slot in history))]
+            for k, p in self._params
+        ]  # fmt: skip
+
+    def _tables(self, executor: CudaExecutor) -> None:
+        table = np.zeros(len(self._params), ENTRY)
+        arrays = self._arrays(executor)
+        for row, (_, p), found in zip(table, self._params, arrays, strict=True):
+            pointers = [array.data.ptr for array in found]
+            decay = self.updater.decay_of(p)
+            row[...] = (*[*pointers, 0, 0][:4], p.blob.count, p.lr_mult, decay, 0)  # type: ignore[call-overload]
+        known = table.tobytes()
+        if known == self._known:
+            return
+        pairs = [
+            (i, start) for i, (_, p) in enumerate(self._params) for start in range(0, p.blob.count, CHUNK)
+        ]  # fmt: skip
+        chunks = np.array(pairs, np.uint32).reshape(-1, 2)
+        gpu = executor.gpu
+        self._count = len(pairs)
+        self._entries = gpu.empty(table.nbytes // 8, np.uint64)
+        gpu.upload(self._entries, table.view(np.uint64))
+        self._chunks = gpu.empty(chunks.shape, np.uint32)
+        gpu.upload(self._chunks, chunks)
+        self._step = gpu.empty(STEP, np.float64)
+        self._squares = gpu.empty(self._count, np.float64)
+        self._known = known
+
+    def clear(self, executor: CudaExecutor) -> bool:
+        """Set all gradients to zero; False if the tables are not there yet."""
+        if self._entries is None or not self._params:
+            return False
+        self._tables(executor)
+        dtype = self._params[0][1].blob.dtype
+        executor.gpu.launch(FILE, "clear_gradients", dtype, self._count, self._entries, self._chunks)
+        return True
+
+    def apply(self, executor: CudaExecutor, rate: float, iteration: int) -> None:
+        """One step; what Updater.apply computes."""
+        if not self._params:
+            return
+        param, rule, gpu = self.updater.param, self.updater.rule, executor.gpu
+        self._tables(executor)
+        dtype = self._params[0][1].blob.dtype
+        p, q = self._decays()
+        corrected = rate
+        if rule.name in ("Adam", "AdamW"):
+            corrected = rate * math.sqrt(1 - q ** (iteration + 1)) / (1 - p ** (iteration + 1))
+        gpu.upload(self._step, np.array([rate, corrected, 1.0]))
+        if param.clip_gradients >= 0:
+            gpu.launch(FILE, "gradient_squares", dtype, self._count, self._entries, self._chunks, self._squares)
+            limit = np.float64(param.clip_gradients)
+            gpu.launch(FILE, "clip_factor", dtype, 1, self._squares, self._step, self._count, limit)
+        gpu.launch(
+            FILE, f"{KERNELS[rule.name]}_update", dtype, self._count, self._entries, self._chunks, self._step,
+            np.float64(1.0 / param.iter_size), int(param.regularization_type == "L1"), rule.decoupled_decay,
+            np.float64(p), np.float64(q), np.float64(param.delta),
+        )  # fmt: skip
+        for _, found in self._params:
+            if found.lr_mult:
+                found.blob.data_storage.wrote(gpu.place)
+                found.blob.diff_storage.wrote(gpu.place)
+        for slot in self.updater.history:
+            for k, _ in self._params:
+                slot[k].data_storage.wrote(gpu.place)
+
+    def _decays(self) -> tuple[float, float]:
+        param = self.updater.param
+        first = param.rms_decay if self.updater.rule.name == "RMSProp" else param.momentum
+        return first, param.momentum2

@@ -1,0 +1,144 @@
+"""Builds the emulated form of a kernel file with g++, once for each text, and calls its kernels."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+HEADER = Path(__file__).with_name("emulation.h")
+FLAGS = (
+    "-std=c++17", "-O1", "-fPIC", "-w", "-fno-strict-aliasing", "-ffp-contract=off", "-U_FORTIFY_SOURCE",
+    "-fsanitize=thread,alignment,bounds,integer-divide-by-zero",
+)  # fmt: skip
+LINK = ("-shared", "-Wl,-Bsymbolic")  # without the sanitizers' own libraries: the header stands in for them
+SIZES = {"int": 4, "cuda_index": 4, "unsigned int": 4, "float": 4, "double": 8, "word": 8, "unsigned long long": 8}
+
+
+class LaunchError(RuntimeError):
+    """The kernel did what a card would not allow, or would punish."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    type: str
+    name: str
+
+    @property
+    def is_pointer(self) -> bool:
+        return self.type.endswith("*")
+
+
+def find_compiler() -> str | None:
+    return shutil.which("g++")
+
+
+def cache_folder() -> Path:
+    """Where built kernels are kept: beside pytest's own cache, so that a second run need not build them."""
+    folder = Path(__file__).parents[4] / ".pytest_cache" / "cuda_emulation"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        folder = Path(tempfile.mkdtemp())
+    return folder
+
+
+class Range(ctypes.Structure):
+    _fields_ = (("start", ctypes.c_size_t), ("stop", ctypes.c_size_t), ("argument", ctypes.c_int))
+
+
+class Library:
+    """One built file: its kernels with their parameters."""
+
+    def __init__(self, path: Path, kernels: dict[str, tuple[Parameter, ...]], real: str) -> None:
+        self._lib = ctypes.CDLL(str(path))
+        self.kernels = kernels
+        self.real = real
+
+    def size_of(self, parameter: Parameter) -> int:
+        return 8 if parameter.is_pointer else SIZES[self.real if parameter.type == "real" else parameter.type]
+
+    def launch(self, name: str, grid: tuple[int, ...], block: tuple[int, ...], values: list[bytes],
+               ranges: list[tuple[int, int, int]]) -> None:  # fmt: skip
+        """values: each argument's bytes. ranges: (start, stop, argument) of memory that the kernel may touch."""
+        room = [ctypes.create_string_buffer(value, max(8, len(value))) for value in values]
+        pointers = (ctypes.c_void_p * len(room))(*[ctypes.addressof(r) for r in room])
+        sizes = (ctypes.c_uint * 6)(*[*grid, 1, 1][:3], *[*block, 1, 1][:3])
+        table = (Range * max(1, len(ranges)))(*[Range(*r) for r in ranges])
+        function = self._lib[f"launch_{name}"]
+        function.restype = ctypes.c_char_p
+        problem = function(sizes, pointers, table, len(ranges))
+        if problem:
+            raise LaunchError(f"{name}: {problem.decode()}")
+
+
+@functools.cache
+def build(source: str, real: str) -> Library:
+    """Compile the text of a kernel file for one type of number."""
+    compiler = find_compiler()
+    if compiler is None:
+        raise RuntimeError("g++ is missing")
+    command = [compiler, *FLAGS, f"-DREAL={real}"]
+    key = hashlib.sha256(
+        "\0".join([source, HEADER.read_text(), Path(__file__).read_text(), *command, *LINK]).encode()
+    ).hexdigest()[:24]
+    target = cache_folder() / f"{key}.so"
+    text = target.with_suffix(".ii")
+    if not target.exists() or not text.exists():
+        work = Path(tempfile.mkdtemp(dir=target.parent))
+        try:
+            (work / "k.cpp").write_text(f'#include "{HEADER}"\n#line 1 "kernel.cu"\n{source}')
+            _run([*command, "-E", str(work / "k.cpp"), "-o", str(work / "k.ii")])
+            whole = (work / "k.ii").read_text()
+            (work / "k.ii").write_text(whole + _trampolines(_kernels(whole)))
+            _run([*command, "-c", str(work / "k.ii"), "-o", str(work / "k.o")])
+            _run([compiler, *LINK, str(work / "k.o"), "-o", str(work / "k.so")])
+            os.replace(work / "k.ii", text)
+            os.replace(work / "k.so", target)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return Library(target, _kernels(text.read_text()), real)
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr[:4000])
+
+
+def _kernels(text: str) -> dict[str, tuple[Parameter, ...]]:
+    text = re.sub(r"^# .*$", "", text, flags=re.MULTILINE)
+    found = {}
+    for name, inside in re.findall(r'extern "C"\s+void\s+(\w+)\(([^)]*)\)\s*\{', text):
+        if not name.startswith(("__", "launch_")):
+            found[name] = tuple(_parameter(part) for part in inside.split(","))
+    return found
+
+
+def _parameter(text: str) -> Parameter:
+    words = " ".join(text.replace("*", " * ").split()).removeprefix("const ")
+    kind, _, name = words.rpartition(" ")
+    return Parameter(kind.replace(" *", "*"), name)
+
+
+def _trampolines(kernels: dict[str, tuple[Parameter, ...]]) -> str:
+    lines = ["\n"]
+    for name, parameters in kernels.items():
+        values = ", ".join(f"*({p.type}*)a[{i}]" for i, p in enumerate(parameters))
+        names = ", ".join(f'"{p.name}"' for p in parameters)
+        lines.append(
+            f'__attribute__((no_sanitize("thread"), no_sanitize("undefined"))) static void call_{name}(void** a) '
+            f"{{ {name}({values}); }}\n"
+            f"static const char* const names_{name}[] = {{{names}}};\n"
+            f'extern "C" __attribute__((no_sanitize("thread"))) const char* launch_{name}(const unsigned* sizes, '
+            f"void** values, const emu::Range* ranges, int n) "
+            f"{{ return emu::launch(call_{name}, names_{name}, sizes, values, ranges, n); }}\n"
+        )
+    return "".join(lines)

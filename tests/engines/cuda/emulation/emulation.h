@@ -1,0 +1,362 @@
+// Runs CUDA kernels on the CPU, to test them: every thread of a block is a fibre, blocks run one after another.
+//
+// The compiler is asked to report each memory access (the calls of -fsanitize=thread, answered here) and each wrong
+// alignment, index and division (those of -fsanitize=alignment,bounds,integer-divide-by-zero). So a launch fails when
+//   - an access lies outside the arrays given to the kernel, the shared memory and the thread's own stack,
+//   - two threads touch the same shared memory, one of them writing, with no barrier between,
+//   - a barrier or a warp exchange is not reached by all threads that have to.
+// Shared memory is filled with NaN bits before each block.
+#include <csetjmp>
+#include <cmath>
+#include <cstdarg>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ucontext.h>
+
+#define EMULATOR __attribute__((no_sanitize("thread"), no_sanitize("undefined"), noinline, unused)) static
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __shared__ static __attribute__((section("cuda_shared")))
+#define __constant__ static const
+
+struct uint3 {
+    unsigned x, y, z;
+};
+
+namespace emu {
+
+const int MOST_THREADS = 1024;
+const size_t STACK = 64 << 10;
+enum State { READY, AT_BARRIER, AT_WARP, DONE };
+
+struct Range {
+    uintptr_t start, stop;
+    int argument;  // -1: reached through a table of pointers
+};
+
+struct Warp {
+    uint64_t slot[2][32];
+    unsigned arrived, epoch;
+};
+
+struct Touch {
+    int thread;  // -1: nobody
+    unsigned block_epoch, warp_epoch;
+};
+
+struct Cell {  // of one byte of shared memory
+    Touch write, read, other_read;
+};
+
+typedef void (*Kernel)(void**);
+
+static uint3 grid, block, block_index;
+static int threads, current;
+static uint3 thread_index[MOST_THREADS];
+static State state[MOST_THREADS];
+static int barrier_line[MOST_THREADS];
+static Warp warps[MOST_THREADS / 32];
+static unsigned block_epoch;
+static Kernel kernel;
+static void** arguments;
+static const char* const* names;
+static const Range* ranges;
+static int n_ranges, last_range;
+
+static char* stacks;
+static bool started[MOST_THREADS];
+static ucontext_t contexts[MOST_THREADS], unused_context;
+static jmp_buf fibres[MOST_THREADS], scheduler, abandoned;
+static char message[1024];
+static Cell* shadow;
+
+EMULATOR char* stack_of(int thread) { return stacks + (size_t)thread * STACK; }
+
+EMULATOR void fail(const char* format, ...) {
+    uint3 t = thread_index[current];
+    int n = snprintf(message, sizeof message, "block (%u, %u, %u), thread (%u, %u, %u): ", block_index.x, block_index.y,
+                     block_index.z, t.x, t.y, t.z);
+    va_list rest;
+    va_start(rest, format);
+    vsnprintf(message + n, sizeof message - n, format, rest);
+    va_end(rest);
+    memset(started, 0, sizeof started);  // the fibres are somewhere inside the kernel
+    _longjmp(abandoned, 1);
+}
+
+EMULATOR void leave() {
+    if (!_setjmp(fibres[current])) _longjmp(scheduler, 1);
+}
+
+EMULATOR void fibre() {
+    for (;;) {
+        kernel(arguments);
+        state[current] = DONE;
+        leave();
+    }
+}
+
+EMULATOR void resume(int thread) {
+    current = thread;
+    if (_setjmp(scheduler)) return;
+    if (started[thread]) _longjmp(fibres[thread], 1);
+    started[thread] = true;
+    ucontext_t& c = contexts[thread];
+    getcontext(&c);
+    c.uc_stack.ss_sp = stack_of(thread);
+    c.uc_stack.ss_size = STACK;
+    c.uc_link = &unused_context;
+    makecontext(&c, fibre, 0);
+    setcontext(&c);
+}
+
+// -- accesses -------------------------------------------------------------------------------------------------
+extern "C" char __start_cuda_shared[] __attribute__((weak)), __stop_cuda_shared[] __attribute__((weak));
+
+EMULATOR size_t shared_size() { return __start_cuda_shared ? __stop_cuda_shared - __start_cuda_shared : 0; }
+
+EMULATOR bool unordered(const Touch& before) {
+    if (before.thread < 0 || before.thread == current || before.block_epoch != block_epoch) return false;
+    return before.thread / 32 != current / 32 || before.warp_epoch == warps[current / 32].epoch;
+}
+
+EMULATOR void touch_shared(size_t offset, size_t size, bool write) {
+    Touch now = {current, block_epoch, warps[current / 32].epoch};
+    for (size_t i = offset; i < offset + size; ++i) {
+        Cell& cell = shadow[i];
+        if (unordered(cell.write) || (write && (unordered(cell.read) || unordered(cell.other_read))))
+            fail("race in shared memory, byte %zu: it %s what thread %d %s, with no barrier between", i,
+                 write ? "writes" : "reads", unordered(cell.write) ? cell.write.thread
+                 : unordered(cell.read) ? cell.read.thread : cell.other_read.thread,
+                 unordered(cell.write) ? "wrote" : "reads");
+        if (write) {
+            cell.write = now;
+        } else {
+            if (cell.read.thread != current) cell.other_read = cell.read;
+            cell.read = now;
+        }
+    }
+}
+
+EMULATOR void outside(uintptr_t at, size_t size, bool write) {
+    const Range* nearest = nullptr;
+    uintptr_t least = UINTPTR_MAX;
+    bool past = false;
+    for (int i = 0; i < n_ranges; ++i) {
+        bool behind = at >= ranges[i].start;
+        uintptr_t distance = behind ? at + size - ranges[i].stop : ranges[i].start - at;
+        if (distance < least) {
+            least = distance;
+            nearest = &ranges[i];
+            past = behind;
+        }
+    }
+    const char* verb = write ? "writes" : "reads";
+    if (!nearest || least > (1u << 24))
+        fail("out of bounds: it %s %zu bytes at address %#zx, far from every array", verb, size, (size_t)at);
+    fail("out of bounds: it %s %zu bytes, up to %zu bytes %s of `%s`", verb, size, (size_t)least,
+         past ? "past the end" : "before the start", nearest->argument < 0 ? "a table's array" : names[nearest->argument]);
+}
+
+EMULATOR void access(const void* pointer, size_t size, bool write) {
+    if (current < 0) return;
+    uintptr_t at = (uintptr_t)pointer;
+    if (n_ranges && at >= ranges[last_range].start && at + size <= ranges[last_range].stop) return;
+    if (at - (uintptr_t)__start_cuda_shared < shared_size())
+        return touch_shared(at - (uintptr_t)__start_cuda_shared, size, write);
+    if (at - (uintptr_t)stack_of(current) < STACK) return;
+    for (int i = 0; i < n_ranges; ++i)
+        if (at >= ranges[i].start && at + size <= ranges[i].stop) {
+            last_range = i;
+            return;
+        }
+    outside(at, size, write);
+}
+
+// -- what threads wait for ------------------------------------------------------------------------------------
+EMULATOR void barrier(int line) {
+    barrier_line[current] = line;
+    state[current] = AT_BARRIER;
+    leave();
+}
+
+EMULATOR unsigned lanes(int warp) {
+    int n = threads - warp * 32;
+    return n >= 32 ? 0xffffffffu : (1u << n) - 1;
+}
+
+EMULATOR uint64_t exchange(unsigned mask, uint64_t value, int source) {
+    int lane = current % 32;
+    Warp& warp = warps[current / 32];
+    mask &= lanes(current / 32);
+    if (!(mask >> lane & 1)) fail("a warp exchange without its own lane in the mask");
+    if (source < 0 || source > 31 || !(mask >> source & 1)) source = lane;
+    unsigned epoch = warp.epoch;
+    warp.slot[epoch & 1][lane] = value;
+    warp.arrived |= 1u << lane;
+    if (warp.arrived == mask) {
+        warp.arrived = 0;
+        ++warp.epoch;
+        for (int i = 0; i < 32; ++i)
+            if (state[current / 32 * 32 + i] == AT_WARP) state[current / 32 * 32 + i] = READY;
+    } else {
+        state[current] = AT_WARP;
+        leave();
+    }
+    return warp.slot[epoch & 1][source];
+}
+
+EMULATOR void run_block() {
+    for (int t = 0; t < threads; ++t) state[t] = READY;
+    memset(warps, 0, sizeof warps);
+    block_epoch = 1;
+    memset(__start_cuda_shared, 0xff, shared_size());
+    memset(shadow, 0xff, shared_size() * sizeof(Cell));
+    for (bool backwards = false;; backwards = !backwards) {
+        bool progress = false;
+        for (int i = 0; i < threads; ++i) {
+            int t = backwards ? threads - 1 - i : i;
+            if (state[t] == READY) {
+                resume(t);
+                progress = true;
+            }
+        }
+        int waiting = 0, done = 0, in_warp = -1, first = -1;
+        for (int t = 0; t < threads; ++t) {
+            if (state[t] == AT_BARRIER) {
+                ++waiting;
+                if (first < 0) first = t;
+                current = t;
+                if (barrier_line[t] != barrier_line[first])
+                    fail("waits at the barrier of line %d, thread %d at that of line %d", barrier_line[t], first,
+                         barrier_line[first]);
+            }
+            if (state[t] == DONE) ++done;
+            if (state[t] == AT_WARP) in_warp = t;
+        }
+        if (done == threads) return;
+        if (waiting == threads) {
+            ++block_epoch;
+            for (int t = 0; t < threads; ++t) state[t] = READY;
+        } else if (!progress) {
+            current = in_warp >= 0 ? in_warp : first;
+            fail(in_warp >= 0 ? "waits in a warp exchange that other lanes of its warp never reach"
+                              : "waits at a barrier that other threads never reach");
+        }
+    }
+}
+
+EMULATOR const char* launch(Kernel called, const char* const* argument_names, const unsigned* sizes, void** values,
+                            const Range* arrays, int n_arrays) {
+    grid = {sizes[0], sizes[1], sizes[2]};
+    block = {sizes[3], sizes[4], sizes[5]};
+    threads = block.x * block.y * block.z;
+    if (threads < 1 || threads > MOST_THREADS || grid.y > 65535 || grid.z > 65535 || !grid.x || !grid.y || !grid.z)
+        return "invalid configuration argument";
+    if (!stacks) stacks = (char*)aligned_alloc(4096, MOST_THREADS * STACK);
+    if (!shadow) shadow = (Cell*)malloc(shared_size() * sizeof(Cell) + 1);
+    kernel = called;
+    names = argument_names;
+    arguments = values;
+    ranges = arrays;
+    n_ranges = n_arrays;
+    last_range = 0;
+    for (int t = 0; t < threads; ++t)
+        thread_index[t] = {t % block.x, t / block.x % block.y, t / block.x / block.y};
+    if (_setjmp(abandoned)) {
+        current = -1;
+        return message;
+    }
+    for (block_index.z = 0; block_index.z < grid.z; ++block_index.z)
+        for (block_index.y = 0; block_index.y < grid.y; ++block_index.y)
+            for (block_index.x = 0; block_index.x < grid.x; ++block_index.x) run_block();
+    current = -1;
+    return nullptr;
+}
+
+EMULATOR int lane() { return current % 32; }
+EMULATOR uint3 now_thread() { return thread_index[current]; }
+EMULATOR uint3 now_block() { return block_index; }
+EMULATOR uint3 now_block_size() { return block; }
+EMULATOR uint3 now_grid_size() { return grid; }
+
+template <typename T>
+EMULATOR T exchange_value(unsigned mask, T value, int source) {
+    static_assert(sizeof(T) <= 8, "too large for a warp exchange");
+    uint64_t bits = 0;
+    memcpy(&bits, &value, sizeof value);
+    bits = exchange(mask, bits, source);
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+template <typename T>
+EMULATOR T add_atomically(T* at, T value) {
+    access(at, sizeof(T), false);
+    T before = *at;
+    *at = before + value;
+    return before;
+}
+
+}  // namespace emu
+
+// -- what the compiler's checks call --------------------------------------------------------------------------
+#define REPORT(size)                                                                                             \
+    extern "C" EMULATOR_C void __tsan_read##size(void* p) { emu::access(p, size, false); }                       \
+    extern "C" EMULATOR_C void __tsan_write##size(void* p) { emu::access(p, size, true); }                       \
+    extern "C" EMULATOR_C void __tsan_unaligned_read##size(void* p) { emu::access(p, size, false); }             \
+    extern "C" EMULATOR_C void __tsan_unaligned_write##size(void* p) { emu::access(p, size, true); }
+#define EMULATOR_C __attribute__((no_sanitize("thread"), no_sanitize("undefined"), visibility("hidden"), used))
+REPORT(1) REPORT(2) REPORT(4) REPORT(8) REPORT(16)
+extern "C" EMULATOR_C void __tsan_read_range(void* p, size_t size) { emu::access(p, size, false); }
+extern "C" EMULATOR_C void __tsan_write_range(void* p, size_t size) { emu::access(p, size, true); }
+extern "C" EMULATOR_C void __tsan_func_entry(void*) {}
+extern "C" EMULATOR_C void __tsan_func_exit(void) {}
+extern "C" EMULATOR_C void __tsan_init(void) {}
+
+struct Place {
+    const char* file;
+    uint32_t line, column;
+};
+extern "C" EMULATOR_C void __ubsan_handle_type_mismatch_v1(Place* place, void* pointer) {
+    emu::fail("%s:%u: misaligned access at address %p", place->file, place->line, pointer);
+}
+extern "C" EMULATOR_C void __ubsan_handle_out_of_bounds(Place* place, void* index) {
+    emu::fail("%s:%u: out of bounds: index %zd of an array", place->file, place->line, (ptrdiff_t)index);
+}
+extern "C" EMULATOR_C void __ubsan_handle_divrem_overflow(Place* place, void*, void*) {
+    emu::fail("%s:%u: division by zero", place->file, place->line);
+}
+
+// -- what kernels use -----------------------------------------------------------------------------------------
+#define threadIdx emu::now_thread()
+#define blockIdx emu::now_block()
+#define blockDim emu::now_block_size()
+#define gridDim emu::now_grid_size()
+#define __syncthreads() emu::barrier(__LINE__)
+#define __syncwarp() ((void)emu::exchange(0xffffffffu, 0, emu::lane()))
+#define __shfl_sync(mask, value, lane) emu::exchange_value(mask, value, lane)
+#define __shfl_xor_sync(mask, value, bits) emu::exchange_value(mask, value, emu::lane() ^ (bits))
+#define __shfl_down_sync(mask, value, step) emu::exchange_value(mask, value, emu::lane() + (step))
+#define atomicAdd(at, value) emu::add_atomically(at, value)
+
+static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+    return (unsigned long long)((unsigned __int128)a * b >> 64);
+}
+static inline int min(int a, int b) { return a < b ? a : b; }
+static inline int max(int a, int b) { return a > b ? a : b; }
+using std::exp;
+using std::expm1;
+using std::log;
+using std::log1p;
+using std::pow;
+using std::sqrt;
+using std::tanh;
+#define index cuda_index  // the C library has a function of that name

@@ -1,0 +1,513 @@
+"""A stand-in for the CuPy calls that the engine and the layers make, on NumPy arrays and emulated kernels.
+
+It is as strict as CuPy where that matters: NumPy arrays do not mix with its own, nothing converts by itself, a kernel's
+arguments must have the exact types, and while a stream is being captured nothing runs, copies to the host are refused
+and so is cuBLAS behind array functions. `counts` tells how often memory went to and from the host.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import ctypes
+import types
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from tests.engines.cuda.emulation.compiler import Parameter, build
+
+counts: collections.Counter[str] = collections.Counter()
+exposed: list[tuple[int, int, weakref.ref[Any]]] = []  # arrays whose address somebody asked for
+MULTIPROCESSORS = 3
+
+
+class CUDARuntimeError(RuntimeError):
+    pass
+
+
+class OutOfMemoryError(MemoryError):
+    pass
+
+
+class Memory:
+    """How much one may allocate, for tests of running out of it."""
+
+    limit = 1 << 34
+    used = 0
+
+
+# -- streams, events, graphs -------------------------------------------------------------------------------------
+class Graph:
+    def __init__(self, nodes: list[Callable[[], None]]) -> None:
+        self.nodes = nodes
+
+    def launch(self, stream: Any = None) -> None:
+        counts["graph launches"] += 1
+        for node in self.nodes:
+            node()
+
+
+class Stream:
+    current: Stream
+
+    def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False) -> None:
+        self.ptr = id(self) if not null else 0
+        self.recording: list[Callable[[], None]] | None = None
+        self._outer: list[Stream] = []
+
+    def __enter__(self) -> Stream:
+        self._outer.append(Stream.current)
+        Stream.current = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        Stream.current = self._outer.pop()
+
+    def begin_capture(self, mode: int | None = None) -> None:
+        if self.ptr == 0:
+            raise CUDARuntimeError(
+                "cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing"
+            )
+        self.recording = []
+
+    def end_capture(self) -> Graph:
+        assert self.recording is not None
+        nodes, self.recording = self.recording, None
+        return Graph(nodes)
+
+    def is_capturing(self) -> bool:
+        return self.recording is not None
+
+    def synchronize(self) -> None:
+        refuse_in_capture("synchronize")
+
+    def wait_event(self, event: Event) -> None:
+        pass
+
+    def use(self) -> Stream:
+        Stream.current = self
+        return self
+
+
+Stream.current = Stream(null=True)
+
+
+class Event:
+    def __init__(self, block: bool = False, disable_timing: bool = False, interprocess: bool = False) -> None:
+        pass
+
+    def record(self, stream: Stream | None = None) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        refuse_in_capture("event synchronize")
+
+
+def capturing() -> list[Callable[[], None]] | None:
+    return Stream.current.recording
+
+
+def refuse_in_capture(what: str) -> None:
+    if capturing() is not None:
+        raise CUDARuntimeError(f"cudaErrorStreamCaptureUnsupported: {what} while the stream is capturing")
+
+
+def run(action: Callable[[], Any]) -> None:
+    """Do it now, or record it while the current stream is captured."""
+    nodes = capturing()
+    if nodes is None:
+        action()
+    else:
+        nodes.append(action)
+
+
+# -- arrays ------------------------------------------------------------------------------------------------------
+CUBLAS = ("matmul", "dot", "einsum", "tensordot", "inner", "vdot")
+
+
+def unwrap(value: Any) -> Any:
+    if isinstance(value, ndarray):
+        return value.a
+    if isinstance(value, np.ndarray):
+        raise TypeError("Unsupported type <class 'numpy.ndarray'>")
+    if isinstance(value, (list, tuple)):
+        return type(value)([unwrap(v) for v in value])
+    return value
+
+
+def wrap(value: Any) -> Any:
+    if isinstance(value, (np.ndarray, np.generic)):
+        return ndarray(np.asarray(value))
+    if isinstance(value, (list, tuple)):
+        return type(value)([wrap(v) for v in value])
+    return value
+
+
+def apply(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a NumPy function on the arrays inside; in a capture record it instead."""
+    raw, named = [unwrap(a) for a in args], {k: unwrap(v) for k, v in kwargs.items()}
+    out = kwargs.get("out")
+    if isinstance(out, tuple):
+        (out,) = out
+    nodes = capturing()
+    if nodes is None:
+        result = function(*raw, **named)
+        return out if out is not None else wrap(result)
+    if getattr(function, "__name__", "") in CUBLAS:
+        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
+    if out is not None:
+        nodes.append(lambda: function(*raw, **named))
+        return out
+    with np.errstate(all="ignore"):
+        result = function(*raw, **named)  # for its shape and type: its value comes with the replay
+    if isinstance(result, np.ndarray) and any(
+        isinstance(a, np.ndarray) and np.may_share_memory(a, result) for a in raw
+    ):
+        return wrap(result)
+    result = np.asarray(result)
+    nodes.append(lambda: np.copyto(result, function(*raw, **named)))
+    return ndarray(result)
+
+
+class Pointer:
+    def __init__(self, array: ndarray) -> None:
+        self._array = array
+
+    @property
+    def ptr(self) -> int:
+        a = self._array.a
+        base = a
+        while isinstance(base.base, np.ndarray):
+            base = base.base
+        address = int(a.ctypes.data)
+        if not any(
+            start <= address and address + a.nbytes <= stop and ref() is not None for start, stop, ref in exposed
+        ):
+            exposed[:] = [entry for entry in exposed if entry[2]() is not None]
+            exposed.append((base.ctypes.data, base.ctypes.data + base.nbytes, weakref.ref(base)))
+        return address
+
+    def copy_from_host_async(self, host: Any, size: int, stream: Any = None) -> None:
+        counts["to device"] += 1
+        address = int(self._array.a.ctypes.data)
+        run(lambda: ctypes.memmove(address, host.value if hasattr(host, "value") else host, size) and None)
+
+    def copy_to_host_async(self, host: Any, size: int, stream: Any = None) -> None:
+        counts["to host, asynchronous"] += 1
+        address = int(self._array.a.ctypes.data)
+        run(lambda: ctypes.memmove(host.value if hasattr(host, "value") else host, address, size) and None)
+
+
+class ndarray:
+    """An array "on the device"; `a` is the NumPy array that stands for its memory."""
+
+    __slots__ = ("a",)
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, a: np.ndarray[Any, Any]) -> None:
+        self.a = a
+
+    shape = property(lambda self: self.a.shape)
+    dtype = property(lambda self: self.a.dtype)
+    size = property(lambda self: self.a.size)
+    ndim = property(lambda self: self.a.ndim)
+    nbytes = property(lambda self: self.a.nbytes)
+    itemsize = property(lambda self: self.a.itemsize)
+    strides = property(lambda self: self.a.strides)
+    flags = property(lambda self: self.a.flags)
+    T = property(lambda self: ndarray(self.a.T))
+    data = property(Pointer)
+
+    # host
+    def get(self, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True) -> Any:
+        refuse_in_capture("copy to the host")
+        counts["to host"] += 1
+        if out is not None:
+            np.copyto(out, self.a)
+            return out
+        return self.a.copy()
+
+    def set(self, host: Any, stream: Any = None) -> None:
+        refuse_in_capture("copy from pageable memory")
+        counts["to device"] += 1
+        if host.shape != self.shape or host.dtype != self.dtype:
+            raise ValueError("Shape or type mismatch")
+        self.a[...] = host
+
+    def item(self) -> Any:
+        refuse_in_capture("copy to the host")
+        counts["to host"] += 1
+        return self.a.item()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    __index__ = __int__
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct one.")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return apply(getattr(ufunc, method) if method != "__call__" else ufunc, *inputs, **kwargs)
+
+    def __array_function__(self, function: Any, types_: Any, args: Any, kwargs: Any) -> Any:
+        return apply(function, *args, **kwargs)
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    # views and items
+    def __getitem__(self, key: Any) -> Any:
+        return apply(_getitem, self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        at, new, a = unwrap(key), unwrap(value), self.a
+        run(lambda: a.__setitem__(at, new))
+
+    def fill(self, value: Any) -> None:
+        self[...] = value
+
+
+def _getitem(a: Any, key: Any) -> Any:
+    return a[key]
+
+
+def _add_methods() -> None:
+    def method(name: str) -> Callable[..., Any]:
+        def call(self: ndarray, *args: Any, **kwargs: Any) -> Any:
+            function = getattr(np.ndarray, name)
+            return apply(function, self, *args, **kwargs)
+
+        return call
+
+    for name in [
+        "reshape",
+        "ravel",
+        "sum",
+        "max",
+        "min",
+        "mean",
+        "argmax",
+        "argmin",
+        "any",
+        "all",
+        "astype",
+        "copy",
+        "swapaxes",
+        "transpose",
+        "squeeze",
+        "cumsum",
+        "prod",
+        "view",
+        "take",
+        "repeat",
+        "var",
+        "std",
+        "nonzero",
+        "argsort",
+        "sort",
+        "flatten",
+        "clip",
+        "dot",
+        "conj",
+    ]:
+        setattr(ndarray, name, method(name))
+    binary = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift"
+    ufuncs = dict(
+        zip(
+            binary.split(),
+            (np.add, np.subtract, np.multiply, np.true_divide, np.floor_divide, np.remainder, np.power, np.matmul,
+             np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.left_shift, np.right_shift),
+            strict=True,
+        )
+    )  # fmt: skip
+    for name, ufunc in ufuncs.items():
+        setattr(ndarray, f"__{name}__", lambda s, o, f=ufunc: apply(f, s, o))
+        setattr(ndarray, f"__r{name}__", lambda s, o, f=ufunc: apply(f, o, s))
+        setattr(ndarray, f"__i{name}__", lambda s, o, f=ufunc: apply(f, s, o, out=s))
+    for name, ufunc in {
+        "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal,
+        "ne": np.not_equal,
+    }.items():  # fmt: skip
+        setattr(ndarray, f"__{name}__", lambda s, o, f=ufunc: apply(f, s, o))
+    for name, ufunc in {"neg": np.negative, "invert": np.invert, "abs": np.absolute}.items():
+        setattr(ndarray, f"__{name}__", lambda s, f=ufunc: apply(f, s))
+
+
+_add_methods()
+
+
+def allocate(shape: Any, dtype: Any = np.float64) -> ndarray:
+    count = int(np.prod(shape))
+    size = count * np.dtype(dtype).itemsize
+    if size > Memory.limit:
+        raise OutOfMemoryError(f"Out of memory allocating {size:,} bytes (allocated so far: {Memory.used:,} bytes).")
+    array = np.empty(shape, dtype)
+    if array.dtype.kind == "f":
+        array.fill(np.nan)  # nobody may rely on what new memory holds
+    return ndarray(array)
+
+
+def zeros(shape: Any, dtype: Any = np.float64) -> ndarray:
+    result = allocate(shape, dtype)
+    a = result.a
+    run(lambda: a.fill(0))
+    return result
+
+
+def asarray(value: Any, dtype: Any = None) -> ndarray:
+    if isinstance(value, ndarray):
+        return value if dtype is None or value.dtype == dtype else value.astype(dtype)  # type: ignore[attr-defined, no-any-return]
+    refuse_in_capture("copy from pageable memory")
+    counts["to device"] += 1
+    return ndarray(np.array(value, dtype))
+
+
+# -- kernels -----------------------------------------------------------------------------------------------------
+POINTED = {"int*": "int32", "unsigned char*": "uint8", "double*": "float64", "word*": "uint64"}
+
+
+class RawKernel:
+    def __init__(self, library: Any, name: str) -> None:
+        self.library, self.name = library, name
+        self.parameters: tuple[Parameter, ...] = library.kernels[name]
+
+    def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: Sequence[Any]) -> None:
+        if len(args) != len(self.parameters):
+            raise TypeError(f"{self.name} takes {len(self.parameters)} arguments, got {len(args)}")
+        counts["launches"] += 1
+        counts[f"launches of {self.name}"] += 1
+        values: list[bytes] = []
+        ranges: list[tuple[int, int, int]] = []
+        for i, (parameter, arg) in enumerate(zip(self.parameters, args, strict=True)):
+            values.append(self._value(parameter, arg, i, ranges))
+        keep = list(args)
+        if any(p.type not in POINTED and p.is_pointer and p.type != "real*" for p in self.parameters):
+            ranges += [(start, stop, -1) for start, stop, ref in exposed if ref() is not None]
+
+        def action() -> None:
+            self.library.launch(self.name, grid, block, values, ranges)
+            assert keep is not None
+
+        run(action)
+
+    def _value(self, parameter: Parameter, arg: Any, i: int, ranges: list[tuple[int, int, int]]) -> bytes:
+        size = self.library.size_of(parameter)
+        what = f"{self.name}'s {parameter.name} ({parameter.type})"
+        if parameter.is_pointer:
+            if isinstance(arg, np.integer) and arg.itemsize == 8 and arg == 0:
+                return bytes(8)
+            if not isinstance(arg, ndarray):
+                raise TypeError(f"{what} needs an array of the device, got {arg!r}")
+            wanted = {"float": "float32", "double": "float64"}[self.library.real]
+            wanted = wanted if parameter.type == "real*" else POINTED.get(parameter.type, "")
+            if wanted and arg.dtype != wanted:
+                raise TypeError(f"{what} needs {wanted}, got {arg.dtype}")
+            if not arg.flags.c_contiguous:
+                raise TypeError(f"{what} needs a contiguous array")
+            start = int(arg.a.ctypes.data)
+            ranges.append((start, start + arg.nbytes, i))
+            return start.to_bytes(8, "little")
+        kinds = "iu" if parameter.type not in ("real", "float", "double") else "f"
+        if not isinstance(arg, np.generic) or arg.itemsize != size or arg.dtype.kind not in kinds:
+            raise TypeError(f"{what} needs a scalar of {size} bytes, got {arg!r}")
+        return arg.tobytes()
+
+
+class RawModule:
+    def __init__(self, *, code: str, options: tuple[str, ...] = (), backend: str = "nvrtc") -> None:
+        reals = [o.removeprefix("-DREAL=") for o in options if o.startswith("-DREAL=")]
+        self._library = build(code, reals[0])
+
+    def get_function(self, name: str) -> RawKernel:
+        return RawKernel(self._library, name)
+
+
+# -- the modules -------------------------------------------------------------------------------------------------
+class Device:
+    def __init__(self, device: int | None = None) -> None:
+        self.id = device or 0
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class MemoryPool:
+    def malloc(self, size: int) -> Any:
+        raise NotImplementedError
+
+    def used_bytes(self) -> int:
+        return Memory.used
+
+    def total_bytes(self) -> int:
+        return Memory.used
+
+    def free_all_blocks(self) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def using_allocator(allocator: Any = None) -> Iterator[None]:
+    yield
+
+
+def alloc_pinned_memory(size: int) -> Any:
+    return bytearray(size)
+
+
+def make(devices: int = 1) -> dict[str, types.ModuleType]:
+    """The modules to put into sys.modules, with so many devices."""
+    cupy = types.ModuleType("cupy")
+    cuda, runtime = types.ModuleType("cupy.cuda"), types.ModuleType("cupy.cuda.runtime")
+    stride_tricks = types.SimpleNamespace(
+        as_strided=lambda x, shape, strides: ndarray(np.lib.stride_tricks.as_strided(x.a, shape, strides))
+    )
+    own: dict[str, Any] = {
+        "__version__": "14.0.0", "ndarray": ndarray, "RawModule": RawModule, "empty": allocate, "zeros": zeros,
+        "asarray": asarray, "array": asarray, "cuda": cuda,
+        "empty_like": lambda x, dtype=None: allocate(x.shape, dtype or x.dtype),
+        "zeros_like": lambda x, dtype=None: zeros(x.shape, dtype or x.dtype),
+        "lib": types.SimpleNamespace(stride_tricks=stride_tricks),
+        "asnumpy": lambda x: x.get(),
+        "get_default_memory_pool": MemoryPool,
+    }  # fmt: skip
+    for name, value in own.items():
+        setattr(cupy, name, value)
+
+    def from_numpy(name: str) -> Any:
+        value = getattr(np, name)
+        if isinstance(value, type) or not callable(value):
+            return value
+        if name in ("finfo", "iinfo", "dtype", "result_type", "can_cast"):
+            return value
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return apply(value, *args, **kwargs)
+
+        return call
+
+    cupy.__getattr__ = from_numpy  # type: ignore[method-assign]
+    for name, value in {
+        "Device": Device, "Stream": Stream, "Event": Event, "Graph": Graph, "MemoryPool": MemoryPool,
+        "using_allocator": using_allocator, "alloc_pinned_memory": alloc_pinned_memory, "runtime": runtime,
+        "memory": types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+    }.items():  # fmt: skip
+        setattr(cuda, name, value)
+    for name, value in {
+        "getDeviceCount": lambda: devices, "CUDARuntimeError": CUDARuntimeError, "streamCaptureModeThreadLocal": 1,
+        "getDeviceProperties": lambda _: {"multiProcessorCount": MULTIPROCESSORS, "name": b"emulated"},
+    }.items():  # fmt: skip
+        setattr(runtime, name, value)
+    return {"cupy": cupy, "cupy.cuda": cuda, "cupy.cuda.runtime": runtime}

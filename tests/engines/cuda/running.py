@@ -1,0 +1,109 @@
+"""Nets on the emulated GPU beside the same nets on NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from google.protobuf import text_format
+from numpy.typing import DTypeLike
+
+from dragon.engines import Options
+from dragon.layer import TRAIN
+from dragon.net import Net
+from dragon.proto import dragon_pb2 as pb
+
+Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+
+def parse(text: str) -> pb.NetParameter:
+    param = pb.NetParameter()
+    text_format.Parse(text, param)
+    return param
+
+
+def inputs(shapes: Mapping[str, Sequence[int]]) -> str:
+    """Input layers as prototxt."""
+    return "".join(
+        f'layer {{ name: "{name}" type: "Input" top: "{name}" input_param {{ shape {{ '
+        + " ".join(f"dim: {d}" for d in shape)
+        + " } } }\n"
+        for name, shape in shapes.items()
+    )
+
+
+def make(
+    text: str, engine: str, phase: int = TRAIN, dtype: DTypeLike = np.float32, fuse: bool = True, seed: int = 5
+) -> Net:
+    return Net(parse(text), phase, engine=engine, dtype=dtype, seed=seed, options=Options(fuse=fuse))
+
+
+def fill(net: Net, values: Arrays) -> None:
+    for name, value in values.items():
+        net.blobs[name].reshape(value.shape)
+        net.blobs[name].data[...] = value
+
+
+def close(what: str, ours: Any, expected: Any, tolerance: float) -> None:
+    """Largest difference, over the largest value."""
+    assert ours.shape == expected.shape, what
+    if not expected.size:
+        return
+    error = np.abs(ours.astype(np.float64) - expected).max() / max(1e-2, float(np.abs(expected).max()))
+    assert np.isfinite(ours).all(), what
+    assert error <= tolerance, f"{what}: off by {error:.3g}"
+
+
+def same(
+    text: str,
+    values: Arrays,
+    *,
+    phase: int = TRAIN,
+    dtype: DTypeLike = np.float32,
+    passes: int = 3,
+    fuse: bool = True,
+    tolerance: float = 2e-5,
+    compare_diffs: bool = True,
+) -> Net:
+    """Run the net both ways on both engines, `passes` times, and compare every blob; the net on the GPU.
+
+    Three passes: as it is, the one that is captured, the replay.
+    """
+    nets = [make("force_backward: true\n" + text, engine, phase, dtype, fuse) for engine in ("numpy", "cuda")]
+    for source, target in zip(nets[0].layers, nets[1].layers, strict=True):
+        for a, b in zip(source.blobs, target.blobs, strict=True):
+            b.data[...] = a.data
+    random = np.random.default_rng(1)
+    for number in range(passes):
+        diffs: dict[str, Any] = {}
+        losses = []
+        for net in nets:
+            fill(net, values)
+            net.clear_param_diffs()
+            losses.append(net.run_forward())
+            for name in net.outputs:
+                layer = next(
+                    i for i, names in enumerate(map(net.top_names_of, range(len(net.layers)))) if name in names
+                )
+                if any(net.layers[layer].loss_weights):
+                    continue
+                blob = net.blobs[name]
+                diffs.setdefault(name, random.standard_normal(blob.shape))
+                blob.diff[...] = diffs[name]
+            net.run_backward()
+        assert abs(losses[0] - losses[1]) <= tolerance * max(1, abs(losses[0]))
+        compare(nets[1], nets[0], f"pass {number}", tolerance, compare_diffs)
+    return nets[1]
+
+
+def compare(ours: Net, expected: Net, when: str, tolerance: float, diffs: bool = True) -> None:
+    """Every blob's data, the inputs' diffs (with `diffs`, all) and the layers' blobs."""
+    for name, blob in expected.blobs.items():
+        close(f"{when}: {name}", ours.blobs[name].peek(), blob.peek(), tolerance)
+        if name in expected.inputs or diffs:
+            close(f"{when}: diff of {name}", ours.blobs[name].peek_diff(), blob.peek_diff(), tolerance)
+    for a, b in zip(ours.layers, expected.layers, strict=True):
+        for j, (x, y) in enumerate(zip(a.blobs, b.blobs, strict=True)):
+            close(f"{when}: blob {j} of {a.name}", x.peek(), y.peek(), tolerance)
+            close(f"{when}: diff of blob {j} of {a.name}", x.peek_diff(), y.peek_diff(), tolerance)
