@@ -1,6 +1,7 @@
 """SoftmaxWithLoss: mean of -log(softmax(x)[label]) along `softmax_param.axis`; the second top gets the softmax.
 
-Loss: sum over labels that are not ignored, divided as `loss_param` says. Gradient: softmax(x) - onehot(label).
+Loss: sum over labels that are not ignored, divided as `loss_param` says. Gradient: softmax(x) - onehot(label). With
+`weight_by_label_freqs` (SegNet) each term is multiplied by the `class_weighting` of its label.
 """
 
 from __future__ import annotations
@@ -35,27 +36,38 @@ class SoftmaxWithLoss(Loss):
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.prob = Blob((), self.dtype, self.context.where)
+        p = self.param.loss_param
+        self.weights: list[float] = list(p.class_weighting)
+        if p.weight_by_label_freqs != bool(self.weights):
+            self.bad_param("weight_by_label_freqs: true and class_weighting, one for each class, go together")
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shape = bottom[0].shape
         self.spans = label_spans(self, shape, bottom[1].shape, self.param.softmax_param.axis)
+        if self.weights and len(self.weights) != self.spans[1]:
+            self.bad_shape(f"class_weighting has {len(self.weights)} values for {self.spans[1]} classes")
         top[0].reshape(())
         self.prob.reshape(shape)
         if len(top) > 1:
             top[1].reshape(shape)
             top[1].share_data(self.prob)
 
+    def _weigh(self, values: Array, label: Array, valid: Array | None) -> None:
+        """Multiply by the weights of the labels, all (outer, inner); ignored ones weigh nothing."""
+        if self.weights:
+            values *= xp_of(values).asarray(self.weights, dtype=values.dtype)[label]
+        if valid is not None:
+            values *= valid.reshape(values.shape)
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         outer, classes, inner = self.spans
         prob = self.prob.data.reshape(self.spans)
         label, valid = class_labels(self, bottom[1].data, classes, self.ignore_label)
         softmax(bottom[0].data.reshape(self.spans), 1, prob)
-        losses = cross_entropy(prob, label.reshape(outer, inner))
-        count = outer * inner
-        if valid is not None:
-            losses *= valid.reshape(outer, inner)
-            count = int(valid.sum())
-        self.divisor = self.normalizer(outer, inner, count)
+        label = label.reshape(outer, inner)
+        losses = cross_entropy(prob, label)
+        self._weigh(losses, label, valid)
+        self.divisor = self.normalizer(outer, inner, outer * inner if valid is None else int(valid.sum()))
         top[0].data[...] = losses.sum() / self.divisor
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -68,7 +80,10 @@ class SoftmaxWithLoss(Loss):
         dx[...] = self.prob.data.reshape(self.spans)
         xp = xp_of(dx)
         rows, columns = xp.arange(outer)[:, None], xp.arange(inner)
-        dx[rows, label.reshape(outer, inner), columns] -= 1
-        if valid is not None:
-            dx *= valid.reshape(outer, 1, inner)
+        label = label.reshape(outer, inner)
+        dx[rows, label, columns] -= 1
+        if self.weights or valid is not None:
+            factor = xp.ones((outer, inner), dx.dtype)
+            self._weigh(factor, label, valid)
+            dx *= factor[:, None]
         dx *= top[0].diff / self.divisor

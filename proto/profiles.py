@@ -146,7 +146,7 @@ PROFILES: Mapping[str, Profile] = {
             {
                 "LayerParameter": {45: "bn_param", 137: "upsample_param", 138: None},
                 "BNParameter": {1: "scale_filler", 2: "shift_filler", 3: "bn_mode"},
-                "LossParameter": {3: None, 4: None},
+                "LossParameter": {3: "weight_by_label_freqs", 4: "class_weighting"},
                 "DropoutParameter": {2: None},
             },
         ),

@@ -98,6 +98,28 @@ def test_two_losses_with_weights(tmp_path: Path, engine: str) -> None:
     n.close()
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_weights_of_classes(tmp_path: Path, engine: str) -> None:
+    """Whether an engine computes the loss its own way or not, the weights count."""
+    n = net(
+        tmp_path,
+        """
+        force_backward: true
+        layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
+        layer { name: "t" type: "Input" top: "t" input_param { shape { dim: 2 } } }
+        layer { name: "a" type: "SoftmaxWithLoss" bottom: "x" bottom: "t" top: "a"
+          loss_param { weight_by_label_freqs: true class_weighting: 1 class_weighting: 3 class_weighting: 0 } }
+        """,
+        engine,
+    )
+    n.blobs["x"].data[...] = 0
+    n.blobs["t"].data[...] = [1, 2]
+    assert n.run_forward() == pytest.approx(3 * np.log(3) / 2, rel=1e-6)
+    n.run_backward()
+    np.testing.assert_allclose(n.blobs["x"].diff, [[0.5, -1.0, 0.5], [0.0, 0.0, 0.0]], rtol=1e-5)
+    n.close()
+
+
 def test_closing_the_net_finishes_its_output_file(tmp_path: Path) -> None:
     n = net(
         tmp_path,

@@ -69,6 +69,28 @@ def test_loss_weight_scales_the_gradient() -> None:
     np.testing.assert_allclose(one.backward(2.5), 2.5 * plain, rtol=1e-6)
 
 
+@pytest.mark.parametrize("ignore", [None, 1])
+def test_weights_of_classes(ignore: int | None) -> None:
+    weights = [0.5, 2, 1.5, 3]
+    total, valid = 0.0, 0
+    for n, s in np.ndindex(3, 2):
+        if LABEL[n, s] != ignore:
+            valid += 1
+            total += weights[LABEL[n, s]] * (math.log(sum(map(math.exp, X[n, :, s]))) - float(X[n, LABEL[n, s], s]))
+    setting = "weight_by_label_freqs: true " + " ".join(f"class_weighting: {w}" for w in weights)
+    setting += "" if ignore is None else f" ignore_label: {ignore}"
+    text = f'type: "SoftmaxWithLoss" loss_param {{ {setting} }}'
+    assert float(One(text, X, LABEL, dtype=np.float64).forward()) == pytest.approx(total / valid, rel=1e-9)
+    check_gradient(text, [X, LABEL])
+
+
+def test_weights_must_be_one_for_each_class() -> None:
+    with pytest.raises(PrototxtError, match="go together"):
+        One('type: "SoftmaxWithLoss" loss_param { class_weighting: 1 }', X, LABEL)
+    with pytest.raises(ShapeError, match="class_weighting has 1 values for 4 classes"):
+        One('type: "SoftmaxWithLoss" loss_param { weight_by_label_freqs: true class_weighting: 1 }', X, LABEL)
+
+
 def test_all_labels_ignored() -> None:
     one = One('type: "SoftmaxWithLoss" loss_param { ignore_label: 1 }', X, np.ones((3, 2)))
     assert float(one.forward()) == 0
