@@ -46,10 +46,10 @@ from dragon.solvers.types import (
 from dragon.version import __version__
 
 if TYPE_CHECKING:
-    from dragon import classifier, coord_map, detector, draw, io, layers, net_spec, proto
+    from dragon import classifier, coord_map, detector, draw, io, layers, net_spec, params, proto
     from dragon.classifier import Classifier
     from dragon.detector import Detector
-    from dragon.net_spec import NetSpec, params, to_proto
+    from dragon.net_spec import NetSpec, to_proto
 
 __all__ = [
     "TEST",
@@ -107,12 +107,11 @@ __all__ = [
 ]
 
 # What scripts reach as attributes of the package, loaded when they do.
-_SUBMODULES = ("classifier", "coord_map", "detector", "draw", "io", "layers", "net_spec", "proto")
+_SUBMODULES = ("classifier", "coord_map", "detector", "draw", "io", "layers", "net_spec", "params", "proto")
 _ELSEWHERE = {
     "Classifier": "classifier",
     "Detector": "detector",
     "NetSpec": "net_spec",
-    "params": "net_spec",
     "to_proto": "net_spec",
 }
 

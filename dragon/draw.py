@@ -1,6 +1,6 @@
 """Pictures of nets: a graph in graphviz's language, and its `dot` program to make SVG, PNG, PDF of it.
 
-Blobs are octagons, layers boxes; in-place layers stand in the row of the layer they follow.
+Blobs are octagons, layers boxes; an in-place layer hangs on its blob, with an edge there and one back.
 """
 
 from __future__ import annotations

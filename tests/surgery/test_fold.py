@@ -1,0 +1,81 @@
+"""Folding batch normalisation for deployment: TEST goes on computing the same without it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dragon.errors import UsageError
+from dragon.layer import TEST
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import parse_text
+from dragon.surgery.fold import fold
+from dragon.surgery.model import Model
+from tests.surgery.helpers import CONV, FORMS, HEAD, SPLIT, TAIL, definition, largest, trained
+
+TARGETS = {
+    "convolution in groups": CONV,
+    "without bias": CONV.replace("num_output: 6", "num_output: 6 bias_term: false"),
+    "deconvolution": CONV.replace('"Convolution"', '"Deconvolution"'),
+    "inner product": """layer { name: "conv1" type: "InnerProduct" bottom: "data" top: "conv1"
+        inner_product_param { num_output: 6 weight_filler { type: "xavier" } } }""",
+    "transposed inner product": """layer { name: "conv1" type: "InnerProduct" bottom: "data" top: "conv1"
+        inner_product_param { num_output: 6 transpose: true bias_term: false weight_filler { type: "xavier" } } }""",
+}
+
+
+@pytest.mark.parametrize("target", list(TARGETS))
+@pytest.mark.parametrize("form", ["split", "merged"])
+def test_into_every_kind_of_layer(form: str, target: str) -> None:
+    check(trained(definition(form, TARGETS[target])))
+
+
+@pytest.mark.parametrize("form", list(FORMS))
+def test_every_form_of_batch_normalisation(form: str) -> None:
+    check(trained(definition(form)))
+
+
+def check(old: Model) -> None:
+    new, done, left = fold(old)
+    assert (done, left) == ([("bn1", "conv1")], [])
+    assert not {"BatchNorm", "BN", "Scale"} & {layer.type for layer in new.net.layer}
+    assert len(new.arrays["conv1"]) == 2, "a bias takes the shift up"
+    assert largest(old, new, (TEST,)) < 1e-5
+
+
+def test_a_batch_norm_without_scale() -> None:
+    text = HEAD + CONV + 'layer { name: "bn1" type: "BatchNorm" bottom: "conv1" top: "conv1" }'
+    check(trained(parse_text(text + TAIL.replace("NAME", "conv1"), pb.NetParameter())))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (HEAD + SPLIT.replace('"conv1"', '"data"'), 'it follows "data" (DummyData)'),
+        (HEAD + CONV + SPLIT + 'layer { name: "x" type: "Softmax" bottom: "conv1" top: "x" }', "read by other layers"),
+        (HEAD + CONV.replace('top: "conv1"', 'top: "conv1" param { name: "w" }') + SPLIT, "are shared"),
+    ],
+)
+def test_what_cannot_be_folded_stays_and_says_why(text: str, why: str) -> None:
+    old = trained(parse_text(text, pb.NetParameter()))
+    new, done, left = fold(old)
+    assert done == []
+    assert left[0][0] == "bn1"
+    assert why in left[0][1]
+    assert new.net == old.net
+
+
+def test_the_formula_with_numbers() -> None:
+    old = trained(definition("split"))
+    gamma, beta = old.arrays["scale1"]
+    mean, variance, factor = old.arrays["bn1"]
+    s = gamma / np.sqrt(variance / factor + 0.01)
+    new, _, _ = fold(old)
+    weight, bias = new.arrays["conv1"]
+    np.testing.assert_allclose(weight, old.arrays["conv1"][0] * s[:, None, None, None], rtol=1e-5)
+    np.testing.assert_allclose(bias, s * (old.arrays["conv1"][1] - mean / factor) + beta, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_are_needed() -> None:
+    with pytest.raises(UsageError, match="needs the weights"):
+        fold(Model(definition("split")))

@@ -1,0 +1,72 @@
+"""Every rule of lint fires on the mistake it is made for, and is silent on a good net."""
+
+from __future__ import annotations
+
+import pytest
+
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import SourceMap, parse_text
+from dragon.surgery.lint import lint
+
+GOOD = """
+layer { name: "data" type: "Data" top: "data" top: "label" data_param { batch_size: 32 } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 2 kernel_size: 1
+  bias_term: false } }
+layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" batch_norm_param { eps: 1e-4 } }
+layer { name: "scale" type: "Scale" bottom: "conv" top: "conv" scale_param { bias_term: true } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "conv" bottom: "label" top: "loss" }
+"""
+SCALE = next(line for line in GOOD.splitlines() if "scale_param" in line)
+
+
+def rules(text: str) -> list[tuple[str, str]]:
+    net = parse_text(text, pb.NetParameter())
+    found = lint(net, SourceMap("n.prototxt", tuple(range(10, 10 + len(net.layer)))))
+    return [(f.layer, f.rule) for f in found]
+
+
+def test_a_good_net() -> None:
+    assert rules(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (SCALE, "", ("bn", "scale-missing")),
+        ("bias_term: true", "", ("scale", "shift-missing")),
+        ("bias_term: true", "bias_term: true axis: 0", ("bn", "scale-elsewhere")),
+        ("bias_term: false", "", ("conv", "bias-before-bn")),
+        ("eps: 1e-4", "use_global_stats: true", ("bn", "global-stats")),
+        ("eps: 1e-4", "use_global_stats: false", ("bn", "global-stats")),
+        ("eps: 1e-4", "eps: 1e-12", ("bn", "eps")),
+        ("eps: 1e-4", "eps: 0.5", ("bn", "eps")),
+        ("eps: 1e-4", "moving_average_fraction: 0.05", ("bn", "fraction")),
+        ("batch_size: 32", "batch_size: 1", ("data", "small-batch")),
+        ('"ReLU"', '"Relu"', ("relu", "unknown-type")),
+        ('bottom: "label"', 'bottom: "lable"', ("loss", "unknown-bottom")),
+        ('"BatchNorm" bottom', '"BatchNorm" param { lr_mult: 1 } bottom', ("bn", "lr-of-statistics")),
+    ],
+)
+def test_each_rule(old: str, new: str, expected: tuple[str, str]) -> None:
+    assert old in GOOD
+    assert rules(GOOD.replace(old, new, 1)) == [expected]
+
+
+def test_a_phase_of_its_own_makes_global_statistics_right() -> None:
+    text = GOOD.replace('"BatchNorm" bottom', '"BatchNorm" include { phase: TEST } bottom')
+    text = text.replace("eps: 1e-4", "use_global_stats: true")
+    assert ("bn", "global-stats") not in rules(text)
+
+
+def test_a_scale_after_the_relu_is_mentioned() -> None:
+    relu = next(line for line in GOOD.splitlines() if '"ReLU"' in line)
+    text = GOOD.replace(SCALE + "\n" + relu, relu + "\n" + SCALE)
+    found = lint(parse_text(text, pb.NetParameter()), SourceMap("n.prototxt", tuple(range(1, 9))))
+    assert 'a Scale comes only after "relu" (ReLU)' in str(found[0])
+    assert str(found[0]).startswith('n.prototxt:3: layer "bn" (BatchNorm): ')
+
+
+def test_the_nearest_name_is_told() -> None:
+    net = parse_text(GOOD.replace('bottom: "label"', 'bottom: "lable"'), pb.NetParameter())
+    assert 'did you mean "label"?' in str(lint(net, SourceMap("n", (1,) * 9))[0])

@@ -1,0 +1,114 @@
+"""Merging and splitting batch normalisation: the nets go on computing the same, in training too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dragon.errors import NumericError, UsageError, WeightsError
+from dragon.layer import TEST, TRAIN
+from dragon.proto import dragon_pb2 as pb
+from dragon.surgery.merge import merge, split
+from dragon.surgery.model import Model, read_model, write_model
+from dragon.surgery.prove import prove
+from tests.surgery.helpers import CONV, FORMS, HEAD, SPLIT, TAIL, definition, largest, trained
+
+TO_MERGE = [form for form in FORMS if not form.startswith("merged")]
+TO_SPLIT = [form for form in FORMS if form.startswith("merged") or form == "scale_bias"]
+
+
+@pytest.mark.parametrize("form", TO_MERGE)
+def test_merged_nets_compute_the_same(form: str) -> None:
+    old = trained(definition(form))
+    new, names = merge(old)
+    assert names == ["bn1"]
+    assert [layer.type for layer in new.net.layer].count("BN") == 1
+    assert "Scale" not in {layer.type for layer in new.net.layer}
+    assert largest(old, new, (TEST, TRAIN)) < 1e-6
+
+
+@pytest.mark.parametrize("form", TO_SPLIT)
+def test_split_nets_compute_the_same(form: str) -> None:
+    old = trained(definition(form))
+    new, names = split(old)
+    assert names == ["bn1"]
+    assert [layer.type for layer in new.net.layer][2:4] == ["BatchNorm", "Scale"]
+    assert largest(old, new, (TEST, TRAIN)) < 1e-6
+
+
+@pytest.mark.parametrize("form", ["split", "split, EMA", "split, fraction"])
+def test_there_and_back(form: str) -> None:
+    old = trained(definition(form))
+    back = split(merge(old)[0])[0]
+    assert [layer.type for layer in back.net.layer] == [layer.type for layer in old.net.layer]
+    assert [p.lr_mult for p in back.net.layer[3].param] == [2, 3]
+    for name, arrays in old.arrays.items():
+        for a, b in zip(arrays, back.arrays[name], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_split_for_caffe_uses_its_fields_only_and_keeps_test() -> None:
+    old = trained(definition("merged"))
+    new, _ = split(old, caffe=True)
+    fields = {f.name for f, _ in new.net.layer[2].batch_norm_param.ListFields()}
+    assert fields <= {"eps", "moving_average_fraction", "use_global_stats"}
+    assert largest(old, new, (TEST,)) < 1e-6
+    cumulative = merge(trained(definition("split, cumulative")))[0]
+    with pytest.raises(UsageError, match='layer "bn1": Caffe cannot read a cumulative average'):
+        split(cumulative, caffe=True)
+
+
+def test_names_of_new_scales_are_free() -> None:
+    net = definition("merged")
+    net.layer[1].name, net.layer[3].name = "scale1", "scale1_scale"
+    assert split(Model(net))[0].net.layer[3].name == "scale1_scale_scale"
+
+
+def test_a_scale_that_others_read_past_stays() -> None:
+    text = HEAD + CONV + SPLIT + TAIL.replace("NAME", "s1")
+    text += 'layer { name: "side" type: "Softmax" bottom: "bn1" top: "side" }'
+    from dragon.proto.text import parse_text
+
+    with pytest.raises(UsageError, match="nothing to merge"):
+        merge(Model(parse_text(text, pb.NetParameter())))
+
+
+def test_nothing_to_do_and_weights_that_do_not_fit() -> None:
+    with pytest.raises(UsageError, match="nothing to split"):
+        split(Model(definition("split")))
+    with pytest.raises(UsageError, match="nothing to merge"):
+        merge(Model(definition("merged")))
+    model = trained(definition("split"))
+    model.arrays["bn1"].pop()
+    with pytest.raises(WeightsError, match=r'layer "bn1" .BatchNorm.: its weights have 2 blobs'):
+        merge(model)
+
+
+def test_the_proof_notices_a_difference() -> None:
+    old = trained(definition("split"))
+    new, _ = merge(old)
+    new.arrays["bn1"][1] = new.arrays["bn1"][1] * 1.01
+    with pytest.raises(NumericError, match=r'the nets differ: blob ".*" in TEST by'):
+        prove(old, new, (TEST,))
+
+
+def test_the_proof_notices_another_average() -> None:
+    old = trained(definition("split"))
+    new, _ = merge(old)
+    new.net.layer[2].batch_norm_param.moving_average_fraction = 0.5
+    prove(old, new, (TEST,))
+    with pytest.raises(NumericError, match="in TEST after TRAIN"):
+        prove(old, new, (TRAIN,))
+
+
+def test_files(tmp_path: Path) -> None:
+    old = trained(definition("split"))
+    write_model(old, tmp_path / "n.prototxt", tmp_path / "n.caffemodel")
+    back = read_model(tmp_path / "n.prototxt", tmp_path / "n.caffemodel")
+    assert back.net == old.net
+    assert list(back.arrays) == ["conv1", "bn1", "scale1", "ip"]
+    (tmp_path / "other.prototxt").write_text('layer { name: "conv2" type: "Input" top: "x" }')
+    with pytest.raises(WeightsError, match="weights of another net"):
+        read_model(tmp_path / "other.prototxt", tmp_path / "n.caffemodel")
