@@ -266,7 +266,7 @@ class Model:
         settings = pb.SolverParameter()
         settings.CopyFrom(self.solver)
         settings.net = f"models/{name}/train_val.prototxt"
-        settings.snapshot_prefix = f"snapshots/{name}"
+        settings.snapshot_prefix = f"runs/{name}/{name}"  # a folder for each net: metrics and curves go there too
         messages = {"train_val": self.train_val(name), "deploy": self.deploy(name), "solver": settings}
         what = {"train_val": "for training and testing", "deploy": "for use", "solver": "how it is trained"}
         return {
