@@ -15,7 +15,8 @@ variants:
   - name: merged
     net: cifar10_quick_bn_merged/train_val.prototxt
     set: {weight_decay: 0.0005}         # fields of the solver
-    layers: {BN: {batch_norm_param: {average: CUMULATIVE}}}   # by layer type or layer name
+    layers: {BN: {batch_norm_param: {eps: 1e-10}}}   # by layer type or layer name
+        averages: [CAFFE, CUMULATIVE]       # test with these running averages too: one training serves all
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from dragon.compare.averages import KEEPS
 from dragon.compare.yaml_tree import Section, read_yaml
 from dragon.errors import nearest
 
@@ -33,7 +35,7 @@ _TOP = (
     "name", "description", "solver", "net", "seeds", "learning_rates", "iterations", "scale_schedule", "budget",
     "test_interval", "test_batches", "dataset", "equal", "variants",
 )  # fmt: skip
-_VARIANT = ("name", "solver", "net", "set", "layers", "learning_rates", "description")
+_VARIANT = ("name", "solver", "net", "set", "layers", "averages", "learning_rates", "description")
 _UNITS = {"s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
 
 
@@ -46,6 +48,7 @@ class Variant:
     net: Path | None
     set: Section | None
     layers: Section | None
+    averages: list[str]
     learning_rates: list[float]
     description: str
     section: Section
@@ -111,7 +114,20 @@ def _variant(section: Section, top: Section, folder: Path) -> Variant:
         net = _path(top, "net", folder)
     rates = section.numbers("learning_rates") or top.numbers("learning_rates")
     what = (section.text("description") or "").strip()
-    return Variant(name, solver, net, section.section("set"), section.section("layers"), rates, what, section)
+    fields, layers = section.section("set"), section.section("layers")
+    return Variant(name, solver, net, fields, layers, _averages(section), rates, what, section)
+
+
+def _averages(section: Section) -> list[str]:
+    given = section.values.get("averages", [])
+    names = given if isinstance(given, list) else [given]
+    for name in names:
+        if name not in KEEPS:
+            hint = nearest(str(name), KEEPS)
+            section.fail(
+                f'"{section.name("averages")}": unknown rule "{name}"{hint}; known: {", ".join(KEEPS)}', "averages"
+            )
+    return [str(name) for name in names]
 
 
 def _path(section: Section, key: str, folder: Path) -> Path | None:

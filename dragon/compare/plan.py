@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dragon.compare.averages import KEEPS, Rule, follow, own_rule
 from dragon.compare.config import Comparison, Variant
 from dragon.compare.nets import normalised, override, override_layers, reads_data, use_dataset, with_paths
 from dragon.data import dataset_label, open_source
@@ -36,6 +37,7 @@ class Run:
     solver: pb.SolverParameter
     start_from: pb.NetParameter | None  # the train net whose weights for this seed it starts from, None: its own
     batch_statistics: bool
+    averages: dict[str, Rule]  # running averages to test with, "global" (the net's own) first; empty: only its own
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ class Plan:
 def make_plan(comparison: Comparison, engine: str, precision: str, dataset: str | None = None) -> Plan:
     """The runs of a comparison. `dataset` replaces what the file says. Raises DragonError for wrong definitions."""
     dataset = dataset or comparison.dataset
-    solvers = {v.name: _solver(comparison, v, dataset) for v in comparison.variants}
+    built = {v.name: _solver(comparison, v, dataset) for v in comparison.variants}
+    solvers = {name: solver for name, (solver, _) in built.items()}
     starts = {second: solvers[first].train_net_param for first, second in comparison.equal}
     runs = []
     for variant in comparison.variants:
@@ -86,7 +89,7 @@ def make_plan(comparison: Comparison, engine: str, precision: str, dataset: str 
                 solver.base_lr = rate
                 solver.random_seed = seed
                 both = len(solver.test_net_param) > 1
-                run = Run("", variant.name, rate, seed, solver, starts.get(variant.name), both)
+                run = Run("", variant.name, rate, seed, solver, starts.get(variant.name), both, built[variant.name][1])
                 runs.append(replace(run, id=_run_id(run, engine, precision)))
     labels = {
         dataset_label(layer.data_param.source)
@@ -96,8 +99,8 @@ def make_plan(comparison: Comparison, engine: str, precision: str, dataset: str 
     return Plan(comparison, engine, precision, ", ".join(sorted(labels)) or "data made by the net", runs)
 
 
-def _solver(c: Comparison, variant: Variant, dataset: str | None) -> pb.SolverParameter:
-    """A variant's solver with its nets inside, all overrides applied."""
+def _solver(c: Comparison, variant: Variant, dataset: str | None) -> tuple[pb.SolverParameter, dict[str, Rule]]:
+    """A variant's solver with its nets inside, all overrides applied; the running averages that it is tested with."""
     solver = read_solver(variant.solver)
     net_path = variant.net or _net_of(solver, variant)
     net = read_net(net_path)
@@ -108,13 +111,20 @@ def _solver(c: Comparison, variant: Variant, dataset: str | None) -> pb.SolverPa
     try:
         use_dataset(net, dataset) if dataset else with_paths(net, net_path.resolve().parent)
         counts = [_records(layer) for layer in reads_data(net)]
+        averages = _rules(net, variant)
     except DragonError as error:
         raise DataError(f'{c.file}: variant "{variant.name}": {error}') from None
     for field in ("net", "train_net", "test_net", "test_state", "train_state", "net_param"):
         solver.ClearField(field)
+    if variant.averages:
+        if solver.iter_size > 1:
+            variant.section.fail("averages need iter_size 1", "averages")
+        follow(net)
     solver.train_net_param.CopyFrom(net)
     solver.test_net_param.add().CopyFrom(net)
     if normalised(net):
+        solver.test_net_param.add().CopyFrom(net)
+    for _ in variant.averages:
         solver.test_net_param.add().CopyFrom(net)
     if c.iterations:
         _set_iterations(solver, c.iterations, c.scale_schedule)
@@ -132,7 +142,16 @@ def _solver(c: Comparison, variant: Variant, dataset: str | None) -> pb.SolverPa
     solver.display = 0
     solver.snapshot = 0
     solver.snapshot_after_train = False
-    return solver
+    return solver, averages
+
+
+def _rules(net: pb.NetParameter, variant: Variant) -> dict[str, Rule]:
+    if not variant.averages:
+        return {}
+    named: dict[str, Rule] = {
+        name: {"rule": pb.AverageRule.Value(name), "keep": KEEPS[name]} for name in variant.averages
+    }
+    return {"global": own_rule(net), **named}
 
 
 def _net_of(solver: pb.SolverParameter, variant: Variant) -> Path:
@@ -174,6 +193,6 @@ def _run_id(run: Run, engine: str, precision: str) -> str:
         solver.ClearField(field)
     sources = [dataset_label(layer.data_param.source) for layer in reads_data(solver.train_net_param)]
     start = format_text(run.start_from) if run.start_from else ""
-    decides = json.dumps([format_text(solver), start, run.seed, engine, precision, sources, __version__])
+    decides = json.dumps([format_text(solver), start, run.seed, run.averages, engine, precision, sources, __version__])
     digest = hashlib.sha256(decides.encode()).hexdigest()[:12]
     return f"{run.variant}_lr{run.base_lr:g}_seed{run.seed}_{digest}"

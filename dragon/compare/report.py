@@ -9,7 +9,7 @@ from typing import Any
 
 from dragon.compare.plot import COLOURS, Point, Series, chart
 from dragon.compare.stats import smooth
-from dragon.compare.summary import Score, headline, is_percent, pair_lines, score_name
+from dragon.compare.summary import Score, headline, is_percent, pair_lines, score_name, score_of
 
 __all__ = ["render"]
 
@@ -29,6 +29,7 @@ def render(results: Record) -> str:
         _headline(results),
         _findings(results),
         _curves(results),
+        _averages(results),
         _pairs(results),
         _definitions(results),
         _how(results),
@@ -189,6 +190,50 @@ def _loss_points(results: Record, group: Record) -> list[Point]:
         values = [y for _, y in column]
         points.append(Point(column[0][0], sum(values) / len(values), min(values), max(values)))
     return points
+
+
+def _averages(results: Record) -> str:
+    """Runs that were tested with several running averages: final scores, and the way there."""
+    name = score_name(results)
+    percent = is_percent(name)
+    groups = [g for g in results["groups"] if set(_rules(g, name)) - {"global", "batch"}]
+    if not groups:
+        return ""
+    rules = list(dict.fromkeys(rule for g in groups for rule in _rules(g, name)))
+    titles = {"global": "the net's own", "batch": "none: batch statistics"}
+    rows = [
+        [
+            _swatch(results, g["variant"]),
+            f"{g['base_lr']:g}",
+            *(_score(score_of(g["final"].get(f"{rule}/{name}")), percent) for rule in rules),
+        ]
+        for g in groups
+    ]
+    figures = []
+    for g in groups:
+        series = [
+            Series(titles.get(rule, rule), k, _points(g["curves"][f"{rule}/{name}"], 100 if percent else 1))
+            for k, rule in enumerate(rules)
+            if f"{rule}/{name}" in g["curves"]
+        ]
+        title = f"{g['variant']} at learning rate {g['base_lr']:g}"
+        y_name = f"test {name}" + (", %" if percent else "")
+        figures.append(_figure(title, chart(title, series, "iteration", y_name, lambda y: f"{y:.4g}")))
+    keys = "".join(
+        f'<span><span class="c{k % COLOURS}"><span class="swatch"></span></span>{escape(titles.get(rule, rule))}</span>'
+        for k, rule in enumerate(rules)
+    )
+    return (
+        "<h2>Which running average</h2><p>The same trained weights, tested with the mean and variance that each rule "
+        "for the running average gives (CAFFE: fraction 0.999; EMA and LATEST: decay 0.95; CUMULATIVE: plain mean of "
+        "all batches since the start).</p>"
+        + _table(["Variant", "Learning rate", *(escape(titles.get(rule, rule)) for rule in rules)], rows)
+        + f'<div class="legend">{keys}</div><div class="charts">{"".join(figures)}</div>'
+    )
+
+
+def _rules(group: Record, name: str) -> list[str]:
+    return [key.split("/", 1)[0] for key in group["final"] if key.split("/", 1)[1] == name]
 
 
 # -- pairs ---------------------------------------------------------------------------------------------------

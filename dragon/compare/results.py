@@ -60,7 +60,7 @@ def _group(runs: list[Run], records: list[Record]) -> Record:
         return group
     tail = [r["losses"][-min(100, len(r["losses"])) :] for r in whole]
     group["final_loss"] = asdict(interval([math.fsum(t) / len(t) for t in tail]))
-    for statistics in ("global", "batch"):
+    for statistics in (key for key in whole[0]["tests"][-1] if key != "iter"):
         for name in whole[0]["tests"][-1].get(statistics, {}):
             curves = [[t[statistics][name] for t in r["tests"]] for r in whole]
             group["final"][f"{statistics}/{name}"] = asdict(interval([curve[-1] for curve in curves]))

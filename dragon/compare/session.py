@@ -34,8 +34,8 @@ __all__ = ["compare"]
 
 Record = dict[str, Any]
 
-_PAIR_S = 6.0  # time for the steps of a pair in one setting
-_SPEED_S = 3.0
+PAIR_S = 6.0  # time for the steps of a pair in one setting
+SPEED_S = 3.0
 _BUDGET_MARGIN = 0.9
 
 
@@ -133,7 +133,7 @@ class _Session:
             text = format_text(self.plan.first(variant.name).solver)
             names[variant.name] = self._measure_path("speed", text, str(self.pool.jobs))
             name = f"speed of {variant.name}"
-            jobs.append(self._job(name, "speed", names[variant.name], solver=text, seconds=_SPEED_S))
+            jobs.append(self._job(name, "speed", names[variant.name], solver=text, seconds=SPEED_S))
         self._run(jobs, {})
         return {name: _read(path) or {} for name, path in names.items()}
 
@@ -141,7 +141,7 @@ class _Session:
         """About how long `measure` takes."""
         step = max(float(s["iteration_s"]) for s in speeds.values())
         settings = 1 if self.plan.engine == "numpy" else 2
-        pairs = len(self.plan.comparison.equal) * (settings * max(_PAIR_S, 10 * step) + 4 + 20 * step)
+        pairs = len(self.plan.comparison.equal) * (settings * max(PAIR_S, 10 * step) + 4 + 20 * step)
         return pairs + len(self.plan.comparison.variants) * (2 + 4 * step)
 
     def _affordable(self, speeds: dict[str, Record], seconds: float) -> int:
@@ -174,7 +174,7 @@ class _Session:
         for first, second in self.plan.comparison.equal:
             path, a, b = self._pair_path(first, second)
             name = f"{second} against {first}"
-            jobs.append(self._job(name, "pair", path, first=a, second=b, seed=seed, seconds=_PAIR_S))
+            jobs.append(self._job(name, "pair", path, first=a, second=b, seed=seed, seconds=PAIR_S))
         for variant in self.plan.comparison.variants:
             path, net = self._memory_path(variant)
             jobs.append(self._job(f"memory of {variant.name}", "memory", path, net=net, seed=seed))
@@ -196,7 +196,17 @@ class _Session:
             start = format_text(run.start_from) if run.start_from is not None else None
             folder = str(self.output / "runs" / run.id)
             solver = format_text(run.solver)
-            jobs.append(self._job(name, "train", self._result(run), solver=solver, start_from=start, folder=folder))
+            jobs.append(
+                self._job(
+                    name,
+                    "train",
+                    self._result(run),
+                    solver=solver,
+                    start_from=start,
+                    folder=folder,
+                    averages=run.averages,
+                )
+            )
         self._run(jobs, totals)
 
     def results(self) -> Record:
@@ -253,6 +263,8 @@ def _definition(c: Comparison, v: Variant) -> str:
     for section, what in ((v.set, "solver"), (v.layers, "layers")):
         if section is not None:
             parts.append(f"{what}: {json.dumps(section.plain())}")
+    if v.averages:
+        parts.append(f"running averages: {', '.join(v.averages)}")
     start = next((a for a, b in c.equal if b == v.name), None)
     return "; ".join([*parts, f"starts from the weights of {start}"] if start else parts)
 

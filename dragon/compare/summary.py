@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Score", "headline", "pair_lines", "score_name", "text_table"]
+__all__ = ["Score", "headline", "is_percent", "pair_lines", "score_name", "score_of", "text_table"]
 
 Record = dict[str, Any]
 
@@ -62,9 +62,9 @@ def headline(results: Record) -> list[Row]:
             Row(
                 group["variant"],
                 group["base_lr"],
-                _score(group["final"].get(f"global/{name}")),
-                _score(group["final"].get(f"batch/{name}")),
-                _score(group["final_loss"]),
+                score_of(group["final"].get(f"global/{name}")),
+                score_of(group["final"].get(f"batch/{name}")),
+                score_of(group["final_loss"]),
                 group["ms_per_iteration"],
                 group["images_per_s"],
                 memory.get("process_mib"),
@@ -75,7 +75,8 @@ def headline(results: Record) -> list[Row]:
     return rows
 
 
-def _score(entry: Record | None) -> Score:
+def score_of(entry: Record | None) -> Score:
+    """A final score of a group; None: it has none."""
     if entry is None:
         return Score(None, 0.0, 0)
     return Score(entry["mean"], (entry["high"] - entry["low"]) / 2, entry["n"])
@@ -91,8 +92,7 @@ def pair_lines(results: Record) -> list[str]:
         faster, ratio = (second, t["ratio"]) if t["ratio"] <= 1 else (first, 1 / t["ratio"])
         slower = first if faster == second else second
         lines.append(
-            f"{second} against {first}, same weights and batch: no output or gradient differs by more than "
-            f"{worst['difference'] / (worst['of'] or 1):.1e} of the largest value; "
+            f"{second} against {first}, same weights and batch: {_apart(worst)}; "
             f"a step of {faster} takes {ratio:.2f} x that of {slower}."
         )
         for base_lr in dict.fromkeys(row["base_lr"] for row in pair["coincide"]):
@@ -104,6 +104,13 @@ def pair_lines(results: Record) -> list[str]:
                 f"Training at {base_lr:g}: their losses agree for {', '.join(spans)} (of {rows[0]['of']:,} iterations)."
             )
     return lines
+
+
+def _apart(worst: Record) -> str:
+    if not worst["difference"]:
+        return "outputs and gradients are equal bit for bit"
+    share = worst["difference"] / (worst["of"] or 1)
+    return f"no output or gradient differs by more than {share:.1e} of the largest value"
 
 
 def _span(values: list[int]) -> str:

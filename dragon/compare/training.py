@@ -17,6 +17,7 @@ import numpy as np
 
 from dragon.atomic import write_atomically
 from dragon.blob import Blob
+from dragon.compare.averages import Averages, Rule
 from dragon.compare.nets import NORMALISATIONS, as_inputs, copy_parameters
 from dragon.engines import Options
 from dragon.errors import NumericError
@@ -30,7 +31,7 @@ __all__ = ["Report", "make_solver", "train"]
 
 Report = Callable[[dict[str, Any]], None]
 
-GLOBAL, BATCH = 0, 1  # the test nets
+BATCH = 1  # the test net that normalises by the statistics of the test batch
 _REPORT_EVERY_S = 0.5
 
 
@@ -39,7 +40,7 @@ def make_solver(
 ) -> Solver:
     """The solver of a run with its second test net on batch statistics and its weights those of `start_from`."""
     solver = Solver(definition, engine=engine, options=options)
-    for net in solver.test_nets[BATCH:]:
+    for net in solver.test_nets[BATCH : BATCH + 1]:
         for layer in net.layers:
             if layer.type in NORMALISATIONS:
                 layer.phase = TRAIN
@@ -63,7 +64,19 @@ class Recorder(Observer):
         self.state = ""
         self._clock = time.perf_counter()
         self._reported = 0.0
+        self.averages: Averages | None = None
+        self.statistics = ["global", "batch"]  # what the test nets normalise by
+        self._shown: list[int | None] = [0, None]  # position of each in `averages`
+        self._resumed: list[Any] | None = None
         self._kept: list[tuple[Blob, Array]] = []
+
+    def follow(self, net: Net, rules: dict[str, Rule]) -> None:
+        """Test with several running averages; the first is the net's own, the others have test nets after BATCH."""
+        self.averages = Averages(net, list(rules.values()))
+        self.statistics += list(rules)[1:]
+        self._shown += range(1, len(rules))
+        if self._resumed is not None:
+            self.averages.load_state(self._resumed)
 
     # -- the solver's calls ---------------------------------------------------------------------------------
     def on_start(self, solver: Solver) -> None:
@@ -74,12 +87,17 @@ class Recorder(Observer):
         self.train_s += now - self._clock
         self._clock = now
         self.losses.append(float(solver.losses[-1]))
+        if self.averages is not None:
+            self.averages.update()
         if now - self._reported > _REPORT_EVERY_S:
             self._reported = now
             self.report({"iter": solver.iter, "loss": loss})
 
     def on_test_start(self, solver: Solver, index: int) -> None:
         self._clock = time.perf_counter()
+        shown = self._shown[index]
+        if self.averages is not None and shown is not None:
+            self.averages.show(shown)
         if index == BATCH:
             self._kept = [(blob, blob.peek().copy()) for blob, param in solver.net.owned if param is None]
 
@@ -90,15 +108,16 @@ class Recorder(Observer):
         if not self.tests or self.tests[-1]["iter"] != solver.iter:
             self.tests.append({"iter": solver.iter})
         values = {name: float(np.mean(value)) for name, value in scores.items()}
-        self.tests[-1]["global" if index == GLOBAL else "batch"] = values
+        self.tests[-1][self.statistics[index]] = values
         now = time.perf_counter()
         self.test_s += now - self._clock
         self._clock = now
-        self.report({"iter": solver.iter, "test": values, "statistics": "global" if index == GLOBAL else "batch"})
+        self.report({"iter": solver.iter, "test": values, "statistics": self.statistics[index]})
 
     def on_snapshot(self, solver: Solver, model: str, state: str) -> None:
         old, self.state = self.state, Path(state).name
-        kept = {"state": self.state, **self.curves()}
+        followed = self.averages.state() if self.averages is not None else None
+        kept = {"state": self.state, "averages": followed, **self.curves()}
         write_atomically(self.folder / "partial.json", json.dumps(kept).encode())
         if old and old != self.state:
             for name in (old, old.replace(".solverstate", ".caffemodel")):
@@ -119,6 +138,7 @@ class Recorder(Observer):
             self.losses, self.tests = list(kept["losses"]), list(kept["tests"])
             self.train_s, self.test_s = float(kept["train_s"]), float(kept["test_s"])
             self.state = state.name
+            self._resumed = kept["averages"]
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return str(state)
@@ -132,6 +152,7 @@ def train(
     folder: Path,
     report: Report,
     keep: Callable[[Solver], None] = lambda solver: None,
+    averages: dict[str, Rule] | None = None,
 ) -> dict[str, Any] | None:
     """Train to the end, or go on to it from the folder's snapshot; the result, None when stopped before.
 
@@ -143,6 +164,8 @@ def train(
     recorder = Recorder(folder, report)
     state = recorder.resume()
     solver = make_solver(definition, None if state else start_from, engine, options)
+    if averages:
+        recorder.follow(solver.net, averages)
     solver.observers.append(recorder)
     keep(solver)
     diverged = None

@@ -66,7 +66,9 @@ def _train(job: dict[str, Any]) -> dict[str, Any] | None:
     from dragon.compare.training import train
 
     start = _net(job["start_from"]) if job["start_from"] else None
-    return train(_solver_of(job), start, job["engine"], _options(job), Path(job["folder"]), _send, _keep)
+    return train(
+        _solver_of(job), start, job["engine"], _options(job), Path(job["folder"]), _send, _keep, job["averages"]
+    )
 
 
 def _pair(job: dict[str, Any]) -> dict[str, Any]:

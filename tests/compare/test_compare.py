@@ -1,0 +1,210 @@
+"""Whole comparisons of a tiny net on drawn images."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dragon import TRAIN, Net
+from dragon.compare import compare, session
+from dragon.compare.config import read_comparison
+from dragon.compare.nets import as_inputs, copy_parameters, parameters
+from dragon.compare.pairs import compare_pair
+from dragon.compare.plan import make_plan
+from dragon.compare.progress import PlainDisplay
+from dragon.compare.training import train
+from dragon.engines import Options
+from dragon.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def _short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "PAIR_S", 0.05)
+    monkeypatch.setattr(session, "SPEED_S", 0.05)
+
+
+class Silent(PlainDisplay):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        super().__init__(self.lines.append)
+
+
+def results_of(report: Path) -> dict[str, Any]:
+    results: dict[str, Any] = json.loads(report.with_name("results.json").read_text())
+    return results
+
+
+def test_whole_comparison_then_only_what_changed(comparison: Path, tmp_path: Path) -> None:
+    display = Silent()
+    report = compare(comparison, tmp_path / "out", engine="numpy", display=display)
+    results = results_of(report)
+    assert [g["variant"] for g in results["groups"]] == ["plain", "split", "merged"]
+    plain, split, merged = results["groups"]
+    assert set(plain["final"]) == {"global/accuracy", "global/loss"}
+    assert set(split["final"]) == {"global/accuracy", "global/loss", "batch/accuracy", "batch/loss"}
+    assert [p["iter"] for p in merged["curves"]["global/accuracy"]] == [5, 10]
+    assert all(len(run["losses"]) == 10 for run in results["runs"])
+    (pair,) = results["pairs"]
+    assert pair["settings"][-1]["setting"] == "NumPy, float64"
+    assert pair["settings"][-1]["differences"]["outputs"]["difference"] < 1e-12
+    assert pair["coincide"][0]["within"]["0.01"] == 10
+    assert results["memory"]["split"]["blobs_mib"] > results["memory"]["plain"]["blobs_mib"]
+
+    page = report.read_text()
+    assert page.count("<svg") == 2
+    assert "SYNTHETIC DATA" in page
+    assert 'src="' not in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    table = next(line for line in display.lines if "ms/iteration" in line)
+    assert [line.split()[0] for line in table.strip().splitlines()] == ["variant", "plain", "split", "merged"]
+
+    comparison.write_text(comparison.read_text() + "    set: {momentum: 0.5}\n")
+    again = Silent()
+    compare(comparison, tmp_path / "out", engine="numpy", display=again)
+    begun = [line for line in again.lines if ": started" in line]
+    assert [line.split(",")[0] for line in begun] == ["merged"], begun
+    assert "2 of 3 runs are finished already" in again.lines
+
+
+def test_interrupted_run_goes_on_to_the_same_result(comparison: Path, tmp_path: Path) -> None:
+    comparison.write_text(comparison.read_text() + "    averages: [CAFFE, CUMULATIVE]\n")
+    plan = make_plan(read_comparison(comparison), "numpy", "fp32")
+    run = plan.first("merged")
+
+    def do(folder: str, stop_at: int | None) -> dict[str, Any] | None:
+        stopped: list[Any] = []
+
+        def report(message: dict[str, Any]) -> None:
+            if stop_at and message["iter"] >= stop_at:
+                stopped[0].request("stop")
+
+        definition = type(run.solver)()
+        definition.CopyFrom(run.solver)
+        return train(
+            definition, run.start_from, "numpy", Options(), tmp_path / folder, report, stopped.append, run.averages
+        )
+
+    whole = do("whole", None)
+    assert whole is not None
+    assert do("cut", 5) is None
+    assert (tmp_path / "cut" / "partial.json").is_file()
+    rest = do("cut", None)
+    assert rest is not None
+    assert not (tmp_path / "cut").exists()
+    for key in ("losses", "tests", "iterations"):
+        assert rest[key] == whole[key]
+
+
+def test_batch_statistics_leave_the_running_ones_alone(comparison: Path, tmp_path: Path) -> None:
+    """With and without tests on batch statistics, the same curves."""
+    plan = make_plan(read_comparison(comparison), "numpy", "fp32")
+    run = plan.first("split")
+    without = type(run.solver)()
+    without.CopyFrom(run.solver)
+    del without.test_net_param[1:], without.test_iter[1:]
+    results = [
+        train(definition, None, "numpy", Options(), tmp_path / "f", lambda message: None)
+        for definition in (run.solver, without)
+    ]
+    assert results[0] is not None
+    assert results[1] is not None
+    assert [t["global"] for t in results[0]["tests"]] == [t["global"] for t in results[1]["tests"]]
+    assert results[0]["tests"][0]["batch"] != results[0]["tests"][0]["global"]
+
+
+def test_averages_are_those_of_nets_that_keep_them(comparison: Path, tmp_path: Path) -> None:
+    head, text = comparison.read_text().split("    net: merged.prototxt")
+    assert not text.strip()
+    average = "layers: {BN: {batch_norm_param: {average: %s}}}"
+    several = "averages: [CUMULATIVE, LATEST, CAFFE]"
+    rules = {"EMA": "{}", "CUMULATIVE": average % "CUMULATIVE", "LATEST": average % "LATEST"}
+    rules["CAFFE"] = average % "CAFFE, moving_average_fraction: 0.999"
+    results = {}
+    for name, line in {"all": several, **rules}.items():
+        comparison.write_text(f"{head}    net: merged.prototxt\n" + (f"    {line}\n" if line != "{}" else ""))
+        run = make_plan(read_comparison(comparison), "numpy", "fp32").first("merged")
+        folder = tmp_path / "f"
+        result = train(run.solver, None, "numpy", Options(), folder, lambda message: None, averages=run.averages)
+        assert result is not None
+        results[name] = result
+    for together, name in (("global", "EMA"), *((rule, rule) for rule in list(rules)[1:])):
+        assert [t[together] for t in results["all"]["tests"]] == [t["global"] for t in results[name]["tests"]], name
+    assert results["all"]["losses"] == results["EMA"]["losses"]
+    assert len({t["global"]["loss"] for result in results.values() for t in result["tests"][-1:]}) == 4
+
+
+def test_divergence_is_a_result(comparison: Path, tmp_path: Path) -> None:
+    comparison.write_text(comparison.read_text().replace("name: A", "learning_rates: [1e30]\nname: A"))
+    report = compare(comparison, tmp_path / "out", engine="numpy", display=Silent())
+    plain = results_of(report)["groups"][0]
+    assert plain["diverged"]
+    assert "1 of 1 diverged" in report.read_text()
+
+
+def test_planted_difference_is_seen(comparison: Path) -> None:
+    plan = make_plan(read_comparison(comparison), "numpy", "fp32")
+    split, merged = (plan.first(name).solver.train_net_param for name in ("split", "merged"))
+    next(layer for layer in merged.layer if layer.type == "BN").batch_norm_param.eps = 0.1
+    result = compare_pair(split, merged, 1, "numpy", "fp32", 0.0)
+    for setting in result["settings"]:
+        for what in ("outputs", "input_gradients", "parameter_gradients"):
+            assert setting["differences"][what]["difference"] > 1e-4
+
+
+def test_parameters_are_matched_across_forms(comparison: Path) -> None:
+    plan = make_plan(read_comparison(comparison), "numpy", "fp32")
+    shapes = {"data": (2, 3, 32, 32), "label": (2,)}
+    plain, split, merged = (
+        Net(as_inputs(plan.first(name).solver.train_net_param, shapes, TRAIN), phase=TRAIN, engine="numpy", seed=seed)
+        for seed, name in enumerate(("plain", "split", "merged"))
+    )
+    assert set(parameters(split)) == set(parameters(merged)) == {"conv/0", "bn/gamma", "bn/beta", "ip/0", "ip/1"}
+    split.params["scale"][0].data[...] = [1, 2, 3, 4]
+    copy_parameters(split, merged)
+    np.testing.assert_array_equal(merged.params["bn"][0].peek(), [1, 2, 3, 4])
+    np.testing.assert_array_equal(merged.params["conv"][0].peek(), split.params["conv"][0].peek())
+    with pytest.raises(UsageError, match='has no parameter "'):
+        copy_parameters(plain, merged)
+
+
+def test_budget_is_kept_to_and_decided_once(comparison: Path, tmp_path: Path) -> None:
+    comparison.write_text(comparison.read_text().replace("name: A", "iterations: 1000000\nbudget: 1 s\nname: A"))
+    first = Silent()
+    results = results_of(compare(comparison, tmp_path / "out", engine="numpy", display=first))
+    assert results["groups"][0]["iterations"] == 5, "one test interval, the least there is"
+    again = Silent()
+    compare(comparison, tmp_path / "out", engine="numpy", display=again)
+    assert not [line for line in again.lines if "started" in line]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_interrupted_command_goes_on(comparison: Path, tmp_path: Path) -> None:
+    comparison.write_text(comparison.read_text().replace("name: A", "iterations: 250\nname: A"))
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "dragon.tools.main", "compare", str(comparison), "--output", str(out)]
+    command += ["--engine", "numpy", "--jobs", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        until = time.monotonic() + 60
+        while not list(out.glob("runs/*/partial.json")) and time.monotonic() < until:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130, said
+    kept = [json.loads(p.read_text()) for p in out.glob("runs/*/partial.json")]
+    assert kept
+    assert all(len(k["losses"]) > 0 for k in kept)
+    report = compare(comparison, out, engine="numpy", display=Silent())
+    assert {len(run["losses"]) for run in results_of(report)["runs"]} == {250}
