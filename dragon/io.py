@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dragon.errors import DataError, UsageError
 from dragon.proto import blobs as _blobs
+from dragon.proto import caffe_pb2 as caffe_pb2  # scripts reach it as caffe.io.caffe_pb2
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = [

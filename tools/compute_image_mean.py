@@ -40,4 +40,4 @@ def command(db: str, out: str | None, backend: str) -> None:
     channels, height, width = mean.shape
     click.echo(f"{db}: {count} images of {channels} x {height} x {width}" + (f", mean written to {out}" if out else ""))
     for i, value in enumerate(mean.mean((1, 2))):
-        click.echo(f"mean_value channel {i}: {value:.5f}")
+        click.echo(f"mean_value channel {i}: {value:.3f}")

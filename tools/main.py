@@ -48,7 +48,7 @@ COMMANDS = {
     "recalibrate": "Give batch normalisation exact statistics of the training set.",
     "completion": "Print the completion script of a shell.",
 }
-ALIASES = {"device-query": "device", "device_query": "device", "summary": "summarize"}
+ALIASES = {"device-query": "device", "draw-net": "draw", "summary": "summarize"}
 
 
 class Commands(click.Group):
@@ -58,6 +58,7 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        name = name.replace("_", "-")  # as Caffe's programs are called
         name = ALIASES.get(name, name)
         if name not in COMMANDS:
             return None

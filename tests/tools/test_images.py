@@ -1,0 +1,153 @@
+"""convert-imageset, compute-image-mean, classify and detect, on image files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from dragon.data import LmdbReader, decode_batch, read_mean
+from dragon.layer import TEST
+from dragon.net import Net
+from dragon.proto import dragon_pb2 as pb
+from tests.tools.conftest import Dragon
+
+DEPLOY = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }
+layer { name: "pool" type: "Pooling" bottom: "data" top: "pool" pooling_param { pool: AVE global_pooling: true } }
+layer { name: "ip" type: "InnerProduct" bottom: "pool" top: "ip" inner_product_param {
+  num_output: 3 bias_term: false } }
+layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }
+"""
+COLOURS = {"red": (250, 5, 5), "green": (5, 250, 5), "blue": (5, 5, 250)}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three pictures, their list, and a net that tells their colours; blue first, as Caffe's nets see them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DRAGON_ENGINE", "numpy")
+    (tmp_path / "im").mkdir()
+    lines = []
+    for i, (name, colour) in enumerate(COLOURS.items()):
+        pixels = np.full((10, 20, 3), colour, np.uint8)
+        pixels[:, 10:] //= 2
+        PIL.Image.fromarray(pixels).save(tmp_path / "im" / f"{name} one.png")
+        lines.append(f"{name} one.png {i}\n")
+    (tmp_path / "list.txt").write_text("".join(lines))
+    (tmp_path / "deploy.prototxt").write_text(DEPLOY)
+    (tmp_path / "words.txt").write_text("BLUE\nGREEN\nRED\n")
+    net = Net("deploy.prototxt", TEST)
+    net.params["ip"][0].data[...] = np.eye(3) * 0.1
+    net.save("net.caffemodel")
+    return tmp_path
+
+
+def records(path: str) -> list[bytes]:
+    with LmdbReader(path) as reader:
+        return reader.read(len(reader))
+
+
+def test_pixels_are_stored_blue_first(folder: Path, dragon: Dragon) -> None:
+    result = dragon("convert_imageset", "im/", "list.txt", "db")
+    assert (result.code, result.out) == (0, "db: 3 images\n")
+    images, labels = decode_batch(records("db"))
+    assert labels.tolist() == [0, 1, 2]
+    assert [image[:, 0, 0].tolist() for image in images] == [[5, 5, 250], [5, 250, 5], [250, 5, 5]]
+    assert images[0].shape == (3, 10, 20)
+
+
+def test_resized_gray_and_shuffled(folder: Path, dragon: Dragon) -> None:
+    args = ("convert-imageset", "im", "list.txt")
+    dragon(*args, "db", "--resize_height=5", "--resize_width=4", "--gray", "--shuffle", "--seed", "3")
+    dragon(*args, "db2", "--resize_height=5", "--resize_width=4", "--gray", "--shuffle", "--seed", "3")
+    images, labels = decode_batch(records("db"))
+    assert np.asarray(images).shape == (3, 1, 5, 4)
+    assert sorted(labels.tolist()) == [0, 1, 2]
+    assert records("db") == records("db2")
+    orders = set()
+    for seed in range(6):
+        dragon(*args, f"s{seed}", "--shuffle", "--seed", str(seed))
+        orders.add(tuple(decode_batch(records(f"s{seed}"))[1].tolist()))
+    assert len(orders) > 1
+
+
+def test_encoded_files_are_kept_as_they_are_or_made_anew(folder: Path, dragon: Dragon) -> None:
+    dragon("convert-imageset", "im", "list.txt", "kept", "--encoded")
+    datum = pb.Datum.FromString(records("kept")[0])
+    assert datum.encoded
+    assert datum.data == (folder / "im" / "red one.png").read_bytes()
+    dragon("convert-imageset", "im", "list.txt", "jpg", "--encode-type", "jpg")
+    datum = pb.Datum.FromString(records("jpg")[0])
+    assert datum.data[:2] == b"\xff\xd8"
+    image = decode_batch(records("jpg"))[0][0]
+    np.testing.assert_allclose(image[:, 2, 2], [5, 5, 250], atol=12)
+
+
+def test_faults_of_lists_name_the_line(folder: Path, dragon: Dragon) -> None:
+    (folder / "bad.txt").write_text("red one.png 0\nmissing.png 1\n")
+    result = dragon("convert-imageset", "im", "bad.txt", "db")
+    assert result.error == "bad.txt:2: missing.png: cannot be read: No such file or directory"
+    assert not (folder / "db").exists()
+    result = dragon("convert-imageset", "im", "bad.txt", "db", "--skip-unreadable")
+    assert result.out == "db: 1 images, 1 skipped\n"
+    (folder / "bad.txt").write_text("red one.png\n")
+    assert 'bad.txt:1: expected "path label"' in dragon("convert-imageset", "im", "bad.txt", "x").error
+    PIL.Image.new("RGB", (3, 3)).save(folder / "im" / "small.png")
+    (folder / "bad.txt").write_text("red one.png 0\nsmall.png 1\n")
+    result = dragon("convert-imageset", "im", "bad.txt", "x", "--check-size")
+    assert "bad.txt:2: small.png: has shape (3, 3, 3), the first image (3, 10, 20)" in result.error
+    assert "exists already" in dragon("convert-imageset", "im", "list.txt", "db").error
+    assert "both --resize-height" in dragon("convert-imageset", "im", "list.txt", "x", "--resize-height", "3").error
+
+
+def test_compute_image_mean(folder: Path, dragon: Dragon) -> None:
+    dragon("convert-imageset", "im", "list.txt", "db")
+    result = dragon("compute-image-mean", "db", "mean.binaryproto")
+    assert result.out.splitlines()[0] == "db: 3 images of 3 x 10 x 20, mean written to mean.binaryproto"
+    expected = (250 + 5 + 5) / 3, (125 + 2 + 2) / 3
+    mean = read_mean("mean.binaryproto")
+    np.testing.assert_allclose(mean[:, :, :10], expected[0], rtol=1e-5)
+    assert result.out.splitlines()[1] == f"mean_value channel 0: {sum(expected) / 2:.3f}"
+    dragon("compute-image-mean", "db", "mean.npy")
+    np.testing.assert_array_equal(np.load("mean.npy"), mean)
+    assert "does not exist" in dragon("compute-image-mean", "nowhere").error
+
+
+def test_classify(folder: Path, dragon: Dragon) -> None:
+    args = ("--model", "deploy.prototxt", "--weights", "net.caffemodel", "--labels", "words.txt")
+    result = dragon("classify", *args, "--top", "2", "--out", "s.npy", "im/red one.png", "im/blue one.png")
+    lines = result.out.splitlines()
+    assert (lines[0], lines[3]) == ("im/red one.png", "im/blue one.png")
+    assert (lines[1].split()[1], lines[4].split()[1]) == ("RED", "BLUE")
+    assert len(lines) == 6
+    scores = np.load("s.npy")
+    np.testing.assert_allclose(scores.sum(1), 1, rtol=1e-5)
+    assert scores.argmax(1).tolist() == [2, 0]
+    crops = dragon("classify", *args, "--oversample", "--resize", "10,20", "--mean", "100", "im/green one.png")
+    assert crops.out.splitlines()[1].split()[1] == "GREEN"
+
+
+def test_classify_says_what_is_wrong(folder: Path, dragon: Dragon) -> None:
+    args = ("--model", "deploy.prototxt", "--weights", "net.caffemodel")
+    assert "nope.png cannot be read" in dragon("classify", *args, "nope.png").error
+    assert "Mean channels" in dragon("classify", *args, "--mean", "1,2", "im/red one.png").error
+    assert "mean file m.npy does not exist" in dragon("classify", *args, "--mean", "m.npy", "im/red one.png").error
+    assert "--resize takes height,width" in dragon("classify", *args, "--resize", "3", "im/red one.png").error
+    (folder / "words.txt").write_text("one\n")
+    result = dragon("classify", *args, "--labels", "words.txt", "im/red one.png")
+    assert "words.txt has 1 lines, the net 3 classes" in result.err
+    assert "class 2" in result.out
+
+
+def test_detect(folder: Path, dragon: Dragon) -> None:
+    (folder / "w.csv").write_text("filename,ymin,xmin,ymax,xmax\nim/red one.png,0,0,10,10\nim/blue one.png,2,2,9,9\n")
+    args = ("--model", "deploy.prototxt", "--weights", "net.caffemodel", "--labels", "words.txt")
+    result = dragon("detect", "w.csv", *args, "--context-pad", "1", "--out", "scores.csv")
+    assert [line.split()[-1] for line in result.out.splitlines()] == ["RED", "BLUE"]
+    table = (folder / "scores.csv").read_text().splitlines()
+    assert table[0] == "filename,ymin,xmin,ymax,xmax,BLUE,GREEN,RED"
+    assert table[1].startswith("im/red one.png,0.0,0.0,10.0,10.0,")
+    assert float(table[1].split(",")[-1]) > 0.9

@@ -1,0 +1,81 @@
+"""`dragon run`: old scripts with `caffe` meaning this project."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tools.conftest import Dragon
+
+SCRIPT = """
+import sys
+import helper_beside_the_script
+import caffe
+from caffe.proto import caffe_pb2
+from caffe import layers as L, params as P
+import caffe.io
+
+print(sys.argv)
+print(__name__, helper_beside_the_script.VALUE)
+caffe.set_mode_cpu()
+net = caffe_pb2.NetParameter()
+n = caffe.NetSpec()
+n.data = L.Input(shape=dict(dim=[1, 2, 4, 4]))
+n.pool = L.Pooling(n.data, kernel_size=2, stride=2, pool=P.Pooling.AVE)
+with open('pool.prototxt', 'w') as f:
+    f.write(str(n.to_proto()))
+print(caffe.Net('pool.prototxt', caffe.TEST).blobs['pool'].data.shape)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_script_with_its_arguments_in_a_process_of_its_own(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    (folder / "sub" / "s.py").write_text(SCRIPT)
+    (folder / "sub" / "helper_beside_the_script.py").write_text("VALUE = 5")
+    args = [sys.executable, "-m", "dragon.tools.main", "run", "sub/s.py", "-gpu_id", "0", "--debug", "--logtostderr=1"]
+    root = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(args, capture_output=True, text=True, env={"PYTHONPATH": root, "DRAGON_ENGINE": "numpy"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        str(["sub/s.py", "-gpu_id", "0", "--debug", "--logtostderr=1"]), "__main__ 5", "(1, 2, 2, 2)",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["print 'hello'\n", "print x\n", "if 1 <> 2: pass\n", "x = 0777\n"])
+def test_a_script_for_python_2_is_told_in_one_line(folder: Path, dragon: Dragon, text: str) -> None:
+    (folder / "s.py").write_text("import caffe\n" + text)
+    result = dragon("run", "s.py")
+    assert result.code == 2
+    assert result.error.startswith("s.py:2: ")
+    assert "written for Python 2" in result.error
+
+
+def test_other_syntax_errors_are_no_python_2(folder: Path, dragon: Dragon) -> None:
+    (folder / "s.py").write_text("print(1)\nx = = 2\n")
+    assert dragon("run", "s.py").error == "s.py:2: invalid syntax"
+
+
+def test_exit_codes_and_errors_of_the_script(folder: Path, dragon: Dragon) -> None:
+    (folder / "s.py").write_text("import sys; sys.exit(3)")
+    assert dragon("run", "s.py").code == 3
+    (folder / "s.py").write_text("import sys; sys.exit('no model')")
+    result = dragon("run", "s.py")
+    assert (result.code, result.err) == (1, "no model\n")
+    (folder / "s.py").write_text("def f():\n    return 1 / 0\nf()\n")
+    result = dragon("run", "s.py")
+    assert result.code == 1
+    assert result.err.splitlines()[:2] == ["Traceback (most recent call last):", '  File "s.py", line 3, in <module>']
+    assert result.err.splitlines()[-1] == "ZeroDivisionError: division by zero"
+    (folder / "s.py").write_text("import caffe; caffe.Net('missing.prototxt', caffe.TEST)")
+    result = dragon("run", "s.py")
+    assert (result.code, result.error) == (2, "missing.prototxt: cannot be read: No such file or directory")
+    assert "cannot be read" in dragon("run", "missing.py").error

@@ -1,0 +1,193 @@
+"""upgrade, draw, parse-log, plot, extract-features, and the tools of batch normalisation, as commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from dragon.data import LmdbReader, decode_batch
+from dragon.layer import TEST, TRAIN
+from dragon.net import Net
+from dragon.proto.text import read_net, read_solver
+from tests.tools.conftest import Dragon, edit
+
+V1 = """
+name: "old" input: "data" input_dim: 1 input_dim: 1 input_dim: 4 input_dim: 4
+layers { name: "ip" type: INNER_PRODUCT bottom: "data" top: "ip" blobs_lr: 1 blobs_lr: 2
+  inner_product_param { num_output: 2 weight_filler { type: "xavier" } } }
+"""
+SPLIT = """layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" }
+layer { name: "scale" type: "Scale" bottom: "conv" top: "conv" scale_param { bias_term: true } }"""
+
+
+@pytest.fixture(autouse=True)
+def reference_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRAGON_ENGINE", "numpy")
+
+
+@pytest.fixture
+def trained(work: Path) -> Path:
+    """net.prototxt with BatchNorm and Scale, and net.caffemodel after three training batches."""
+    edit(work / "net.prototxt", 'layer { name: "bn" type: "BN" bottom: "conv" top: "conv" }', SPLIT)
+    net = Net("net.prototxt", TRAIN, seed=1)
+    for _ in range(3):
+        net.run_forward()
+    net.params["scale"][0].data[...] = [0.5, 1, 2, 3]
+    net.params["scale"][1].data[...] = [1, 0, -1, 2]
+    net.save("net.caffemodel")
+    net.close()
+    return work
+
+
+def test_upgrade(work: Path, dragon: Dragon) -> None:
+    (work / "old.prototxt").write_text(V1)
+    result = dragon("upgrade", "old.prototxt", "new.prototxt")
+    assert result.out == "new.prototxt: net of 2 layers\n"
+    assert [layer.type for layer in read_net("new.prototxt").layer] == ["Input", "InnerProduct"]
+    (work / "s.prototxt").write_text('net: "x" base_lr: 1 lr_policy: "fixed" solver_type: ADAM')
+    assert dragon("upgrade", "s.prototxt", "s2.prototxt").out == "s2.prototxt: solver\n"
+    assert read_solver("s2.prototxt").type == "Adam"
+    assert 'type: "InnerProduct"' in dragon("upgrade", "old.prototxt", "-").out
+    Net("old.prototxt", TEST, seed=1).save("old.caffemodel")
+    assert dragon("upgrade", "old.caffemodel", "new.caffemodel").out == "new.caffemodel: weights of 1 layers\n"
+    assert Net("new.prototxt", "new.caffemodel", TEST).params["ip"][0].shape == (2, 16)
+
+
+def test_upgrade_of_what_is_neither(work: Path, dragon: Dragon) -> None:
+    (work / "x.prototxt").write_text("nonsense { }")
+    assert dragon("upgrade", "x.prototxt", "y.prototxt").error.startswith("x.prototxt:1:1: ")
+    (work / "x.prototxt").write_text('base_lr: 1\nlr_polic: "fixed"')
+    assert "x.prototxt:2:1" in dragon("upgrade", "x.prototxt", "y.prototxt").error
+    assert "cannot be read" in dragon("upgrade", "missing", "y").error
+    assert not (work / "y.prototxt").exists()
+
+
+def test_draw(work: Path, dragon: Dragon) -> None:
+    assert dragon("draw", "net.prototxt", "net.dot", "--phase", "train").code == 0
+    text = (work / "net.dot").read_text()
+    assert "conv_Convolution" in text
+    assert "acc_Accuracy" not in text
+
+
+LOG = """I1121 10:54:00.000000 1 s.py:1] Solving x
+I1121 10:54:01.000000 1 s.py:1] Iteration 0, loss = 2
+I1121 10:54:01.000000 1 s.py:1]     Train net output #0: loss = 2.5 (* 1 = 2.5 loss)
+I1121 10:54:01.000000 1 s.py:1] Iteration 0, lr = 0.5
+I1121 10:54:02.000000 1 s.py:1] Iteration 0, Testing net (#0)
+I1121 10:54:02.000000 1 s.py:1]     Test net output #0: accuracy = 0.125
+"""
+
+
+def test_parse_log_and_plot(work: Path, dragon: Dragon) -> None:
+    (work / "a.log").write_text(LOG)
+    assert dragon("parse-log", "a.log", "tables").out.splitlines() == [
+        "tables/a.log.train: 1 rows", "tables/a.log.test: 1 rows",
+    ]  # fmt: skip
+    assert (work / "tables/a.log.train").read_text() == "NumIters,Seconds,LearningRate,loss\n0,1.0,0.5,2.5\n"
+    assert dragon("plot", "a.log", "--out", "a.png").out == "a.png: loss, accuracy\n"
+    assert (work / "a.png").read_bytes().startswith(b"\x89PNG")
+    result = dragon("plot", "a.log", "--only", "acuracy")
+    assert 'no output "acuracy" in the logs (did you mean "accuracy"?)' in result.error
+    assert dragon("plot", "a.log", "--out", "a.xyz").code == 2
+    assert not (work / "a.xyz").exists()
+
+
+def test_a_log_of_our_own_is_read(work: Path, dragon: Dragon) -> None:
+    trained = dragon("train", "--solver", "solver.prototxt")
+    assert trained.code == 0
+    (work / "own.log").write_text(trained.out + trained.err)
+    dragon("parse-log", "own.log")
+    train = np.genfromtxt("own.log.train", delimiter=",", names=True)
+    test = np.genfromtxt("own.log.test", delimiter=",", names=True)
+    assert train["NumIters"].tolist() == [0, 5, 10, 15, 20]
+    assert test["NumIters"].tolist() == [0, 10, 20]
+    assert train["LearningRate"][0] == pytest.approx(0.01)
+    assert np.isfinite(train["loss"]).all()
+    assert ((test["acc"] >= 0) & (test["acc"] <= 1)).all()
+
+
+def test_extract_features_to_every_form(trained: Path, dragon: Dragon) -> None:
+    args = ("extract-features", "--model", "net.prototxt", "--weights", "net.caffemodel", "--batches", "2")
+    assert dragon(*args, "--blob", "ip", "--blob", "label", "--out", "f.h5").code == 0
+    net = Net("net.prototxt", "net.caffemodel", TEST)
+    expected = []
+    for _ in range(2):
+        net.run_forward()
+        expected.append(np.array(net.blobs["ip"].peek()))
+    net.close()
+    with h5py.File("f.h5") as file:
+        np.testing.assert_array_equal(file["ip"][()], np.concatenate(expected))
+        assert file["label"].shape == (16,)
+    dragon(*args, "--blob", "ip", "--out", "f.npy")
+    np.testing.assert_array_equal(np.load("f.npy"), np.concatenate(expected))
+    dragon(*args, "--blob", "ip", "--blob", "label", "--out", "f.npz")
+    assert sorted(np.load("f.npz").files) == ["ip", "label"]
+    assert dragon(*args, "--blob", "ip", "--out", "db").out == "db: ip, 16 rows of 10\n"
+    with LmdbReader("db") as reader:
+        images, _ = decode_batch(reader.read(16))
+    np.testing.assert_array_equal(np.asarray(images)[:, :, 0, 0], np.concatenate(expected))
+    assert 'no blob "lable" (did you mean "label"?)' in dragon(*args, "--blob", "lable", "--out", "g.h5").error
+    assert "exists already" in dragon(*args, "--blob", "ip", "--out", "db").error
+
+
+def test_merge_split_and_fold(trained: Path, dragon: Dragon) -> None:
+    common = ("--model", "net.prototxt", "--weights", "net.caffemodel")
+    result = dragon("merge", *common, "--out-model", "m.prototxt", "--out-weights", "m.caffemodel")
+    assert result.code == 0, result.err
+    assert result.out.splitlines()[0] == "merged 1: bn"
+    assert "proved: " in result.out
+    assert Net("m.prototxt", "m.caffemodel", TEST).layer_dict["bn"].type == "BN"
+    result = dragon(
+        "split", "--caffe", "--model", "m.prototxt", "--weights", "m.caffemodel", "--shape", "3,3,24,24",
+        "--out-model", "s.prototxt", "--out-weights", "s.caffemodel",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    back = Net("s.prototxt", "s.caffemodel", TEST)
+    np.testing.assert_array_equal(back.params["scale"][1].data, [1, 0, -1, 2])
+    result = dragon("fold", *common, "--out-model", "f.prototxt", "--out-weights", "f.caffemodel")
+    assert result.out.splitlines()[0] == "folded bn into conv"
+    assert "bn" not in Net("f.prototxt", "f.caffemodel", TEST).layer_dict
+
+
+def test_nothing_is_written_when_there_is_nothing_to_do(trained: Path, dragon: Dragon) -> None:
+    result = dragon("split", "--model", "net.prototxt", "--out-model", "x.prototxt")
+    assert result.error == 'net "small" has no BN: nothing to split'
+    assert not (trained / "x.prototxt").exists()
+    assert "nothing to write" in dragon("merge", "--model", "net.prototxt").error
+    assert "--out-weights needs" in dragon("merge", "--model", "net.prototxt", "--out-weights", "x").error
+
+
+def test_recalibrate(trained: Path, dragon: Dragon) -> None:
+    common = ("--model", "net.prototxt", "--weights", "net.caffemodel")
+    result = dragon("recalibrate", *common, "--out", "exact.caffemodel")
+    assert result.code == 0, result.err
+    assert "statistics of 7 batches of 8" in result.out
+    exact, old = Net("net.prototxt", "exact.caffemodel", TEST), Net("net.prototxt", "net.caffemodel", TEST)
+    assert exact.params["bn"][2].data[0] == 1
+    assert not np.allclose(exact.params["bn"][0].data, old.params["bn"][0].data)
+    np.testing.assert_array_equal(exact.params["conv"][0].data, old.params["conv"][0].data)
+
+
+def test_lint(work: Path, dragon: Dragon) -> None:
+    result = dragon("lint", "net.prototxt")
+    assert (result.code, result.out) == (0, "nothing found\n")
+    edit(work / "net.prototxt", "bias_term: false", "")
+    result = dragon("lint", "net.prototxt")
+    assert result.code == 1
+    assert result.out.startswith('net.prototxt:13: layer "conv" (Convolution): "bn" subtracts the mean')
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "run", "classify", "detect", "convert-imageset", "compute-image-mean", "extract-features", "upgrade", "draw",
+        "parse-log", "plot", "lint", "merge", "split", "fold", "recalibrate",
+    ],
+)  # fmt: skip
+def test_every_help_has_an_example(dragon: Dragon, name: str) -> None:
+    result = dragon(name, "--help")
+    assert result.code == 0
+    assert f"Example: dragon {name} " in " ".join(result.out.split())
