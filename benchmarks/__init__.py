@@ -1,0 +1,1 @@
+"""Measurements against peers. Not installed; run from a checkout: `python benchmarks/cpu.py`."""

@@ -1,0 +1,244 @@
+"""What the benchmarks share: worker processes that take turns, statistics of pairs, tables, facts of the machine.
+
+Only the standard library is used, so that a peer's interpreter, which lacks this package, can run a worker as well.
+
+A worker is a process that holds candidates (functions that do one step) and times them when told. Each library keeps
+its own process, since two OpenMP runtimes in one would disturb each other; a lock step through pipes lets only one
+be active at a time. All candidates of a comparison are timed in turn, round after round (A B C, C B A, ...), so that a
+machine that becomes slower or faster meanwhile does so for all; ratios are taken inside a round and their median is
+what counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+__all__ = [
+    "ROOT",
+    "BenchmarkError",
+    "Candidate",
+    "Series",
+    "Worker",
+    "interleave",
+    "machine",
+    "ratio",
+    "serve",
+    "table",
+]
+
+ROOT = Path(__file__).resolve().parent.parent
+Step: TypeAlias = Callable[[], object]
+_SETTLE = 0.02  # seconds; OpenMP threads of the process that was active go to sleep meanwhile
+
+
+class BenchmarkError(Exception):
+    """A measurement that cannot be made; the message is one line."""
+
+
+# -- in the worker's process ---------------------------------------------------------------------------------
+def serve(handlers: Mapping[str, Callable[..., Any]], make: Callable[..., Step]) -> None:
+    """Answer requests from standard input until it ends.
+
+    `make(**settings)` gives a candidate's step. Besides `handlers` (name to function) there are make, drop, time
+    (milliseconds per step over `count` steps after `warm` that are not counted; of the wall's clock or, for steps of
+    one thread, the processor's) and peak (bytes).
+    """
+    candidates: dict[str, Step] = {}
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints is not an answer
+
+    def make_named(candidate: str, **settings: Any) -> None:
+        candidates[candidate] = make(**settings)
+
+    def timed(candidate: str, count: int, warm: int = 1, clock: str = "wall") -> float:
+        step = candidates[candidate]
+        now = time.process_time if clock == "cpu" else time.perf_counter
+        for _ in range(warm):
+            step()
+        begin = now()
+        for _ in range(count):
+            step()
+        return (now() - begin) / count * 1e3
+
+    known: dict[str, Callable[..., Any]] = {
+        "make": make_named,
+        "drop": candidates.clear,
+        "time": timed,
+        "peak": lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        **handlers,
+    }
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            reply = {"value": known[request.pop("do")](**request)}
+        except Exception as error:
+            reply = {"error": " ".join(f"{type(error).__name__}: {error}".split())}
+        print(json.dumps(reply), file=out, flush=True)
+
+
+# -- in the process that measures ----------------------------------------------------------------------------
+class Worker:
+    """A process `python -m MODULE` that runs `serve`; use it as a context manager."""
+
+    def __init__(self, module: str, python: str = sys.executable, env: Mapping[str, str] | None = None) -> None:
+        self.module = module
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  closed with the worker
+        self._process = subprocess.Popen(
+            [python, "-m", module],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
+            text=True, cwd=ROOT, env={**os.environ, **(env or {})},
+        )  # fmt: skip
+
+    def ask(self, do: str, **settings: Any) -> Any:
+        """What the worker's handler returns. BenchmarkError when it fails or the process ends."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            print(json.dumps({"do": do, **settings}), file=self._process.stdin, flush=True)
+        line = self._process.stdout.readline()
+        if not line:
+            self._log.seek(0)
+            last = self._log.read().decode(errors="replace").strip().splitlines()[-1:]
+            raise BenchmarkError(f"{self.module} ended while it was asked to {do}: {''.join(last)}")
+        reply = json.loads(line)
+        if "error" in reply:
+            raise BenchmarkError(f"{self.module}: {do}: {reply['error']}")
+        return reply["value"]
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+        self._log.close()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass
+class Series:
+    """Milliseconds per step of one candidate, one value a round."""
+
+    ms: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.ms)
+
+    @property
+    def least(self) -> float:
+        return min(self.ms)
+
+    def facts(self) -> dict[str, Any]:
+        """For the JSON file."""
+        rounded = [round(value, 5) for value in self.ms]
+        return {"median_ms": round(self.median, 5), "min_ms": round(self.least, 5), "rounds_ms": rounded}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is timed: a step in a worker, or in `run` (number of steps to milliseconds per step) without one."""
+
+    name: str
+    worker: Worker | None = None
+    run: Callable[[int], float] | None = None
+    clock: str = "wall"
+
+    def time(self, count: int) -> float:
+        if self.run is not None:
+            return self.run(count)
+        assert self.worker is not None
+        value: float = self.worker.ask("time", candidate=self.name, count=count, clock=self.clock)
+        time.sleep(_SETTLE)
+        return value
+
+
+def interleave(candidates: Sequence[Candidate], rounds: int, block_ms: float = 60) -> dict[str, Series]:
+    """Time all candidates in turn, `rounds` times, in blocks of about `block_ms`; every second round goes backwards."""
+    counts = {}
+    for candidate in candidates:
+        candidate.time(1)
+        counts[candidate.name] = max(1, min(500, round(block_ms / max(candidate.time(1), 1e-3))))
+    series = {candidate.name: Series() for candidate in candidates}
+    for k in range(rounds):
+        for candidate in candidates if k % 2 == 0 else reversed(candidates):
+            series[candidate.name].ms.append(candidate.time(counts[candidate.name]))
+    return series
+
+
+def ratio(slow: Series, fast: Series) -> tuple[float, float]:
+    """How many times faster `fast` is: the median over rounds of the pairs' ratios, and the ratio of the minima."""
+    pairs = [a / b for a, b in zip(slow.ms, fast.ms, strict=True)]
+    return statistics.median(pairs), slow.least / fast.least
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table; numbers stand right with three significant digits."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(str(h)), *(len(row[i]) for row in cells)) if cells else len(h) for i, h in enumerate(header)]
+    right = [bool(rows) and all(not isinstance(row[i], str) for row in rows) for i in range(len(header))]
+
+    def line(values: Sequence[str]) -> str:
+        aligned = (v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True))
+        return f"| {' | '.join(aligned)} |"
+
+    rule = [("-" * (w - 1) + ":") if r else "-" * w for w, r in zip(widths, right, strict=True)]
+    return "\n".join([line([str(h) for h in header]), line(rule), *map(line, cells)])
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"
+    return str(value)
+
+
+_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16")
+
+
+def machine() -> dict[str, Any]:
+    """What a reader must know about the processor and its load."""
+    info = _cpu_info()
+    flags = info.get("flags", "").split()
+    return {
+        "cpu": info.get("model name", platform.processor()),
+        "features": [name for name in _FEATURES if name in flags],
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load": [round(value, 2) for value in os.getloadavg()],
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "omp": {name: value for name, value in os.environ.items() if name.startswith(("OMP_", "GOMP_", "OPENBLAS_"))},
+    }
+
+
+def _cpu_info() -> dict[str, str]:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in text.split("\n\n")[0].splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}

@@ -1,0 +1,169 @@
+"""Worker of the CPU benchmarks: this package."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks._harness import Step, serve
+from benchmarks.cpu_nets import SOLVER, describe, export_arrays, inputs, multiply_adds, net_for
+from dragon.engines import Options
+from dragon.errors import EngineError
+from dragon.layer import TEST, TRAIN
+from dragon.net import Net
+from dragon.proto import dragon_pb2 as pb
+from dragon.solvers.types import get_solver
+from dragon.version import __version__
+
+__all__ = ["answer", "export", "facts", "make", "peak_rate", "profile"]
+
+
+def _options(precision: str, fuse: bool, threads: int | None) -> Options:
+    return Options(precision=precision, fuse=fuse, threads=threads)
+
+
+def _solver(net: str, batch: int, options: Options, engine: str) -> Any:
+    param = pb.SolverParameter(net_param=net_for(net, batch, TRAIN), **SOLVER)
+    solver = get_solver(param, engine=engine, options=options, seed=1)
+    _fill(solver.net, net)
+    return solver
+
+
+def _fill(net: Net, name: str) -> None:
+    images, labels = inputs(name, net.blobs["data"].shape)
+    net.blobs["data"].data[...] = images
+    if "label" in net.blobs:
+        net.blobs["label"].data[...] = labels
+
+
+def _trained(net: str, weights: str, engine: str) -> None:
+    """A few steps, so that running statistics are not those of the start; the weights go to a file."""
+    solver = _solver(net, 16, Options(), engine)
+    solver.step(3)
+    solver.net.save(weights)
+
+
+def _deployed(net: str, batch: int, options: Options, engine: str, weights: str | None) -> Net:
+    made = Net(net_for(net, batch, TEST), phase=TEST, engine=engine, options=options, seed=1, weights=weights)
+    _fill(made, net)
+    return made
+
+
+def make(
+    mode: str,
+    net: str,
+    batch: int,
+    precision: str = "fp32",
+    fuse: bool = True,
+    threads: int | None = None,
+    engine: str = "onednn",
+    weights: str | None = None,
+) -> Step:
+    """A step of `mode` train (forward, backward, SGD) or infer (images in the blob to scores on the host)."""
+    options = _options(precision, fuse, threads)
+    if mode == "infer":
+        deployed = _deployed(net, batch, options, engine, weights)
+        images = deployed.blobs["data"].data_storage
+
+        def infer() -> object:
+            images.overwrite()  # as one who writes the next image there; the engine has to take it
+            deployed.run_forward()
+            return deployed.output_values()
+
+        return infer
+    solver = _solver(net, batch, options, engine)
+    stored = solver.net.blobs["data"].data_storage
+
+    def train() -> object:
+        stored.overwrite()  # as a data layer does
+        return solver.step(1)
+
+    return train
+
+
+def export(mode: str, net: str, batch: int, folder: str, engine: str = "onednn") -> dict[str, str | list[Any]]:
+    """Write what a peer needs to start from the same weights; the layers and the paths of the files."""
+    arrays, weights = str(Path(folder) / "arrays.npz"), str(Path(folder) / "net.caffemodel")
+    if mode == "infer":
+        _trained(net, weights, engine)
+        export_arrays(_deployed(net, batch, Options(), engine, weights), arrays)
+    else:
+        export_arrays(_solver(net, batch, Options(), engine).net, arrays)
+    return {
+        "layers": describe(net_for(net, batch, TEST if mode == "infer" else TRAIN)),
+        "arrays": arrays,
+        "weights": weights,
+    }
+
+
+def answer(
+    mode: str, net: str, batch: int, precision: str = "fp32", engine: str = "onednn", weights: str | None = None
+) -> dict[str, list[float]]:
+    """What must agree with a peer: the scores before the first update, and in training the first three losses."""
+    if mode == "infer":
+        deployed = _deployed(net, batch, _options(precision, True, None), engine, weights)
+        deployed.run_forward()
+        return {"scores": deployed.output_values()["prob"].ravel().tolist(), "losses": []}
+    solver = _solver(net, batch, _options(precision, True, None), engine)
+    losses = [float(solver.step(1))]
+    last = solver.net.bottom_names_of(len(solver.net.layers) - 1)[0]
+    scores = solver.net.blobs[last].peek().ravel().tolist()
+    losses += [float(solver.step(1)) for _ in range(2)]
+    return {"scores": scores, "losses": losses}
+
+
+def profile(
+    net: str,
+    batch: int,
+    iterations: int,
+    precision: str = "fp32",
+    fuse: bool = True,
+    threads: int | None = None,
+    engine: str = "onednn",
+) -> list[dict[str, Any]]:
+    """Milliseconds of each layer of a training step, with the multiply-adds of forward where there are any."""
+    made = _solver(net, batch, _options(precision, fuse, threads), engine).net
+    made.forward_backward()
+    counts = multiply_adds(made)
+    return [
+        {
+            "layer": time.name, "type": time.type, "forward_ms": time.forward_ms, "backward_ms": time.backward_ms,
+            "multiply_adds": counts.get(time.name), "note": time.note,
+            # the first layer's gradient for the images is not computed
+            "passes_back": 1 + any(made.bottom_need_backward[made.layer_index(time.name)]),
+        }
+        for time in made.executor.profile(iterations)
+    ]  # fmt: skip
+
+
+def peak_rate(precision: str = "fp32", threads: int | None = None, size: int = 2048, engine: str = "onednn") -> float:
+    """GFLOP/s of one large matrix product (size x size x size) on the same engine: what the processor can give."""
+    net = pb.NetParameter(name="peak")
+    net.layer.add(name="a", type="Input", top=["a"]).input_param.shape.add(dim=[size, size])
+    product = net.layer.add(name="b", type="InnerProduct", bottom=["a"], top=["b"])
+    product.inner_product_param.num_output = size
+    made = Net(net, phase=TEST, engine=engine, options=_options(precision, True, threads), seed=1)
+    best = min(made.executor.profile(2, backward=False)[1].forward_ms for _ in range(5))
+    return 2 * size**3 / best / 1e6
+
+
+def facts() -> dict[str, Any]:
+    """Versions and the number of threads."""
+    import numpy as np
+
+    from dragon.engines.onednn.binding import library
+    from dragon.engines.onednn.threads import usable_cores
+
+    try:
+        onednn = ".".join(map(str, library().version))
+    except EngineError as error:
+        onednn = str(error)
+    return {
+        "dragon": __version__, "onednn": onednn, "numpy": np.__version__,
+        "python": sys.version.split()[0], "threads": usable_cores(),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    serve({"export": export, "answer": answer, "profile": profile, "peak_rate": peak_rate, "facts": facts}, make)
