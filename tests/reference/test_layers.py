@@ -29,12 +29,17 @@ def is_close(actual: Any, expected: Any, tolerance: float, what: str) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_case(name: str, tmp_path: Path) -> None:
+    check_case(name, "numpy", tmp_path)
+
+
+def check_case(name: str, engine: str, tmp_path: Path) -> dragon.Net:
+    """Run a case on an engine and compare everything that it holds; the net."""
     case = dict(np.load(FOLDER / f"{name}.npz", allow_pickle=False))
     path = tmp_path / "case.prototxt"
     path.write_text(str(case["prototxt"]))
     tolerance = float(case["tol"])
     phase = dragon.TRAIN if str(case["phase"]) == "TRAIN" else dragon.TEST
-    net = dragon.Net(str(path), phase, engine="numpy")
+    net = dragon.Net(str(path), phase, engine=engine)
     for bottom in case["bottoms"]:
         raw = f"raw_{bottom}"
         net.blobs[raw if raw in net.blobs else str(bottom)].data[...] = case[f"in_{bottom}"]
@@ -47,7 +52,7 @@ def test_case(name: str, tmp_path: Path) -> None:
     for i, blob in enumerate(params):
         is_close(blob.data, case[f"param{i}_after"], tolerance, f"blob {i} after forward")
     if not case["backward"]:
-        return
+        return net
     for top in case["tops"]:
         if f"outdiff_{top}" in case:
             net.blobs[top].diff[...] = case[f"outdiff_{top}"]
@@ -59,3 +64,4 @@ def test_case(name: str, tmp_path: Path) -> None:
             is_close(net.blobs[bottom].diff, case[f"indiff_{bottom}"], tolerance, f"diff of {bottom}")
     for i, blob in enumerate(params):
         is_close(blob.diff, case[f"param{i}_diff"], tolerance, f"diff of blob {i}")
+    return net

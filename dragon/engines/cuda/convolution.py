@@ -151,7 +151,7 @@ class ConvolutionLowering(_Windowed):
     @property
     def _is_depthwise(self) -> bool:
         layer = self.layer
-        return layer.group > 1 and layer.group == layer.num_output == layer.bottom_view[1]
+        return bool(layer.group > 1 and layer.group == layer.num_output == layer.bottom_view[1])
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         layer = self.layer

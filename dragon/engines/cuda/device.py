@@ -155,7 +155,7 @@ class Gpu(Device):
         return found
 
     def launch(self, file: str, kernel: str, dtype: DTypeLike, grid: int | tuple[int, ...], *args: Any) -> None:
-        real = np.dtype(dtype).type
+        real: Any = np.dtype(dtype).type
         exact = tuple(
             NULL if a is None
             else np.int32(a) if isinstance(a, int)  # bool as well

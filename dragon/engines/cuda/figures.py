@@ -1,4 +1,4 @@
-"""What a training iteration costs on a GPU, counted from the launchers without one: launches, bytes, a floor in time."""
+"""What a training iteration costs on a GPU, counted without one: launches, bytes, the least time they take."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ class PlanFigures:
         rows.append(f"{'iteration':28} {'':12} {self.launches:8d} {self.bytes / 1e6:10.3f}")
         by_bytes, by_nodes = self.bytes / COPY_BANDWIDTH, self.launches * NODE_SECONDS
         rows.append(
-            f"floor on an H200: {self.floor_seconds * 1e6:.0f} us per iteration ({by_bytes * 1e6:.0f} us for the bytes at "
-            f"{COPY_BANDWIDTH / 1e12:.1f} TB/s, {by_nodes * 1e6:.0f} us for the launches at "
+            f"floor on an H200: {self.floor_seconds * 1e6:.0f} us per iteration ({by_bytes * 1e6:.0f} us for the bytes "
+            f"at {COPY_BANDWIDTH / 1e12:.1f} TB/s, {by_nodes * 1e6:.0f} us for the launches at "
             f"{NODE_SECONDS * 1e6:.0f} us each). Counted from the plan: nothing ran on a GPU."
         )
         return rows

@@ -52,10 +52,10 @@ class DeviceUpdate:
     def _tables(self, executor: CudaExecutor) -> None:
         table = np.zeros(len(self._params), ENTRY)
         arrays = self._arrays(executor)
-        for row, (_, p), found in zip(table, self._params, arrays, strict=True):
+        for i, ((_, p), found) in enumerate(zip(self._params, arrays, strict=True)):
             pointers = [array.data.ptr for array in found]
             decay = self.updater.decay_of(p)
-            row[...] = (*[*pointers, 0, 0][:4], p.blob.count, p.lr_mult, decay, 0)  # type: ignore[call-overload]
+            table[i] = (*[*pointers, 0, 0][:4], p.blob.count, p.lr_mult, decay, 0)
         known = table.tobytes()
         if known == self._known:
             return

@@ -83,9 +83,7 @@ def same(
             net.clear_param_diffs()
             losses.append(net.run_forward())
             for name in net.outputs:
-                layer = next(
-                    i for i, names in enumerate(map(net.top_names_of, range(len(net.layers)))) if name in names
-                )
+                layer = next(i for i in range(len(net.layers)) if name in net.top_names_of(i))
                 if any(net.layers[layer].loss_weights):
                     continue
                 blob = net.blobs[name]

@@ -86,9 +86,8 @@ def build(source: str, real: str) -> Library:
     if compiler is None:
         raise RuntimeError("g++ is missing")
     command = [compiler, *FLAGS, f"-DREAL={real}"]
-    key = hashlib.sha256(
-        "\0".join([source, HEADER.read_text(), Path(__file__).read_text(), *command, *LINK]).encode()
-    ).hexdigest()[:24]
+    text_of_all = "\0".join([source, HEADER.read_text(), Path(__file__).read_text(), *command, *LINK])
+    key = hashlib.sha256(text_of_all.encode()).hexdigest()[:24]
     target = cache_folder() / f"{key}.so"
     text = target.with_suffix(".ii")
     if not target.exists() or not text.exists():

@@ -25,7 +25,7 @@ class Cublas:
 
     def cublasGemmStridedBatchedEx(self, handle: Any, *args: Any) -> int:
         (ta, tb, m, n, k, alpha, a, a_type, lda, stride_a, b, b_type, ldb, stride_b, beta, c, c_type, ldc, stride_c,
-         batch, compute, _) = args  # fmt: skip
+         batch, *_) = args  # fmt: skip
         dtype = TYPES[a_type.value]
         real = ctypes.c_double if dtype is np.float64 else ctypes.c_float
         one = ctypes.cast(alpha, ctypes.POINTER(real)).contents.value

@@ -281,6 +281,13 @@ def _getitem(a: Any, key: Any) -> Any:
     return a[key]
 
 
+METHODS = (
+    "reshape", "ravel", "sum", "max", "min", "mean", "argmax", "argmin", "any", "all", "astype", "copy", "swapaxes",
+    "transpose", "squeeze", "cumsum", "prod", "view", "take", "repeat", "var", "std", "nonzero", "argsort", "sort",
+    "flatten", "clip", "dot", "conj",
+)  # fmt: skip
+
+
 def _add_methods() -> None:
     def method(name: str) -> Callable[..., Any]:
         def call(self: ndarray, *args: Any, **kwargs: Any) -> Any:
@@ -289,37 +296,7 @@ def _add_methods() -> None:
 
         return call
 
-    for name in [
-        "reshape",
-        "ravel",
-        "sum",
-        "max",
-        "min",
-        "mean",
-        "argmax",
-        "argmin",
-        "any",
-        "all",
-        "astype",
-        "copy",
-        "swapaxes",
-        "transpose",
-        "squeeze",
-        "cumsum",
-        "prod",
-        "view",
-        "take",
-        "repeat",
-        "var",
-        "std",
-        "nonzero",
-        "argsort",
-        "sort",
-        "flatten",
-        "clip",
-        "dot",
-        "conj",
-    ]:
+    for name in METHODS:
         setattr(ndarray, name, method(name))
     binary = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift"
     ufuncs = dict(
@@ -366,7 +343,7 @@ def zeros(shape: Any, dtype: Any = np.float64) -> ndarray:
 
 def asarray(value: Any, dtype: Any = None) -> ndarray:
     if isinstance(value, ndarray):
-        return value if dtype is None or value.dtype == dtype else value.astype(dtype)  # type: ignore[attr-defined, no-any-return]
+        return value if dtype is None or value.dtype == dtype else value.astype(dtype)  # type: ignore[attr-defined]
     refuse_in_capture("copy from pageable memory")
     counts["to device"] += 1
     return ndarray(np.array(value, dtype))
