@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from dragon.engines.base import Executor, debug_blobs, renamed, weighted_loss
+from typing import TYPE_CHECKING
+
+from dragon.engines.base import Executor, Options, debug_blobs, renamed, weighted_loss
+from dragon.engines.blas import set_blas_threads
 from dragon.errors import DragonError
+
+if TYPE_CHECKING:
+    from dragon.net import Net
 
 __all__ = ["NumpyExecutor"]
 
 
 class NumpyExecutor(Executor):
     name = "numpy"
+
+    def __init__(self, net: Net, options: Options) -> None:
+        super().__init__(net, options)
+        if options.threads:
+            set_blas_threads(options.threads)  # of the process: BLAS knows no nets
 
     def forward(self, start: int, end: int) -> float:
         net = self.net
