@@ -1,0 +1,102 @@
+"""The Python blocks of the documents that are marked "run" are run, in order, and print what the documents say.
+
+A block opens with ```python run. A block that opens with ```text output is what the one before it prints.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
+_FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+# Runs the blocks given on stdin in one namespace; one JSON list of what each printed.
+_RUNNER = """
+import contextlib, io, json, sys
+namespace, printed = {"__name__": "__main__"}, []
+for name, line, code in json.load(sys.stdin):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(compile("\\n" * line + code, name, "exec"), namespace)
+    printed.append(out.getvalue())
+json.dump(printed, sys.stdout)
+"""
+
+
+@dataclass
+class Example:
+    """line: where the code begins, from 1. output: what it must print, None where the document does not say."""
+
+    line: int
+    code: str
+    output: str | None = None
+
+
+def examples(text: str) -> list[Example]:
+    found: list[Example] = []
+    for match in _FENCE.finditer(text):
+        kind, body = match[1].strip(), match[2]
+        line = text.count("\n", 0, match.start()) + 2
+        if kind == "python run":
+            found.append(Example(line, body))
+        elif kind == "text output":
+            assert found, f"line {line}: an output without an example"
+            assert found[-1].output is None, f"line {line}: a second output"
+            found[-1].output = body
+    return found
+
+
+def run(name: str, found: list[Example], folder: Path) -> list[str]:
+    """What each example prints, all of them run in one fresh process."""
+    content = json.dumps([(name, e.line - 1, e.code) for e in found])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", _RUNNER],
+        input=content, capture_output=True, text=True, timeout=300, cwd=folder, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    printed: list[str] = json.loads(done.stdout)
+    return printed
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_examples(path: Path, tmp_path: Path) -> None:
+    found = examples(path.read_text(encoding="utf-8"))
+    if not found:
+        return
+    for example, printed in zip(found, run(path.name, found, tmp_path), strict=True):
+        where = f"{path.name}:{example.line}"
+        assert printed == (example.output or ""), f"{where} prints something else than the document says"
+
+
+def test_the_page_on_layers_has_examples() -> None:
+    found = examples((ROOT / "docs/adding_a_layer.md").read_text(encoding="utf-8"))
+    assert len(found) >= 5
+    assert sum(e.output is not None for e in found) >= 4
+
+
+def test_a_wrong_example_is_seen(tmp_path: Path) -> None:
+    (example,) = examples("text\n\n```python run\nprint(1)\n```\n\n```text output\n2\n```\n")
+    assert (example.line, example.output) == (4, "2\n")
+    assert run("x.md", [example], tmp_path) == ["1\n"]
+    with pytest.raises(AssertionError, match=r'x\.md", line 4'):
+        run("x.md", [Example(4, "nonsense()\n")], tmp_path)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(path: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(#[^)\s]*)?\)", path.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        file = path.parent / target if target else path
+        assert file.exists(), f"{path.name}: {target} is not there"
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            known = {re.sub(r"[^\w\- ]", "", h).strip().lower().replace(" ", "-") for h in headings}
+            assert anchor[1:] in known, f"{path.name}: {target}{anchor} is not there"
