@@ -39,8 +39,9 @@ def command(
 ) -> None:
     """Classify image FILES by a net and print the likeliest classes of each.
 
-    Example: dragon classify --model deploy.prototxt --weights net.caffemodel --labels words.txt --mean 104,117,123
-    cat.jpg
+    \b
+    Example: dragon classify --model deploy.prototxt --weights net.caffemodel
+      --labels words.txt --mean 104,117,123 cat.jpg
     """
     names = read_labels(labels)
     engine, options = choice.resolve()

@@ -64,7 +64,9 @@ def command(
 ) -> None:
     """Write the images of LISTFILE, lines "path label" below ROOT, to the LMDB folder DB, blue channel first.
 
-    Example: dragon convert-imageset images/ train.txt train_lmdb --resize-height 256 --resize-width 256 --shuffle
+    \b
+    Example: dragon convert-imageset images/ train.txt train_lmdb
+      --resize-height 256 --resize-width 256 --shuffle
     """
     if bool(resize_height) != bool(resize_width):
         raise click.UsageError("give both --resize-height and --resize-width, or neither")

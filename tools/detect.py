@@ -38,8 +38,9 @@ def command(
 ) -> None:
     """Score WINDOWS, a CSV file with the columns filename,ymin,xmin,ymax,xmax, by a net; print the best class of each.
 
-    Example: dragon detect windows.csv --model deploy.prototxt --weights net.caffemodel --labels words.txt
-    --context-pad 16 --out scores.csv
+    \b
+    Example: dragon detect windows.csv --model deploy.prototxt --weights
+      net.caffemodel --labels words.txt --context-pad 16 --out scores.csv
     """
     names = read_labels(labels)
     listed = read_windows(windows)

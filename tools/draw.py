@@ -22,6 +22,7 @@ __all__ = ["command"]
 def command(net: str, out: str, rankdir: str, phase: str, display_lrm: bool) -> None:
     """Draw the prototxt NET as OUT: .svg, .png, .pdf (graphviz makes them) or .dot.
 
+    \b
     Example: dragon draw train_val.prototxt net.svg --phase TRAIN --rankdir TB
     """
     chosen = None if phase == "ALL" else int(pb.Phase.Value(phase))

@@ -43,8 +43,9 @@ def command(
 
     With several blobs an LMDB is made for each, as OUT/BLOB.
 
-    Example: dragon extract-features --model train_val.prototxt --weights net.caffemodel --blob fc7 --batches 10 --out
-    fc7.h5
+    \b
+    Example: dragon extract-features --model train_val.prototxt --weights
+      net.caffemodel --blob fc7 --batches 10 --out fc7.h5
     """
     suffix = Path(out).suffix.lower()
     if suffix == ".npy" and len(blobs) > 1:

@@ -19,8 +19,9 @@ def command(files: SurgeryChoice) -> None:
 
     The result computes what the net computes in TEST, which is proved by running both, and cannot be trained on.
 
-    Example: dragon fold --model deploy.prototxt --weights net.caffemodel --out-model folded.prototxt --out-weights
-    folded.caffemodel
+    \b
+    Example: dragon fold --model deploy.prototxt --weights net.caffemodel
+      --out-model folded.prototxt --out-weights folded.caffemodel
     """
     old = files.read()
     new, done, left = fold(old)

@@ -18,6 +18,7 @@ def command(nets: tuple[str, ...]) -> int:
     A Scale forgotten after BatchNorm, a bias in front of it, use_global_stats against the phase, learning rates of
     statistics, odd eps and fractions, tiny batches, unknown types and bottoms.
 
+    \b
     Example: dragon lint train_val.prototxt
     """
     count = 0

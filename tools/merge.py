@@ -16,8 +16,9 @@ __all__ = ["command"]
 def command(files: SurgeryChoice) -> None:
     """Turn every BatchNorm with its Scale into one BN, in the net and its weights; both nets are run to prove it.
 
-    Example: dragon merge --model net.prototxt --weights net.caffemodel --out-model merged.prototxt --out-weights
-    merged.caffemodel
+    \b
+    Example: dragon merge --model net.prototxt --weights net.caffemodel
+      --out-model merged.prototxt --out-weights merged.caffemodel
     """
     old = files.read()
     new, names = merge(old)

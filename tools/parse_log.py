@@ -17,6 +17,7 @@ __all__ = ["command"]
 def command(logfile: str, folder: str) -> None:
     """Write the figures of a training log, Dragon's or Caffe's, to FOLDER/LOG.train and FOLDER/LOG.test as CSV.
 
+    \b
     Example: dragon parse-log train.log tables/
     """
     log = read_log(logfile)

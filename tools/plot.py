@@ -28,6 +28,7 @@ _OTHERS = {"NumIters", "Seconds", "LearningRate"}
 def command(logs: tuple[str, ...], out: str, axis: str, only: tuple[str, ...], log_y: bool) -> None:
     """Plot the losses and accuracies of training LOGS, Dragon's or Caffe's: train as lines, tests with dots.
 
+    \b
     Example: dragon plot plain.log bn.log --out curves.png --only accuracy
     """
     import matplotlib

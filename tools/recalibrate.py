@@ -29,7 +29,9 @@ def command(model: str, weights: str, out: str, batches: int | None, allow_pytho
 
     The batches' statistics are pooled exactly, so that the variance between them counts.
 
-    Example: dragon recalibrate --model train_val.prototxt --weights net.caffemodel --out exact.caffemodel
+    \b
+    Example: dragon recalibrate --model train_val.prototxt --weights
+      net.caffemodel --out exact.caffemodel
     """
     engine, options = choice.resolve()
     net = Net(model, weights, TRAIN, engine=engine, options=options, seed=1, allow_python=allow_python)

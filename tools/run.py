@@ -22,6 +22,7 @@ __all__ = ["command"]
 def command(script: str, args: tuple[str, ...]) -> int:
     """Run the Python SCRIPT with ARGS, `import caffe` and its submodules meaning Dragon.
 
+    \b
     Example: dragon run net_surgery.py --out new.caffemodel
     """
     source = _source(script)

@@ -17,8 +17,9 @@ __all__ = ["command"]
 def command(files: SurgeryChoice, caffe: bool) -> None:
     """Turn every BN into a BatchNorm and a Scale, in the net and its weights; both nets are run to prove it.
 
-    Example: dragon split --caffe --model merged.prototxt --weights merged.caffemodel --out-model net.prototxt
-    --out-weights net.caffemodel
+    \b
+    Example: dragon split --caffe --model merged.prototxt --weights
+      merged.caffemodel --out-model net.prototxt --out-weights net.caffemodel
     """
     old = files.read()
     new, names = split(old, caffe)

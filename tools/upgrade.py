@@ -24,6 +24,7 @@ def command(source: str, out: str, kind: str | None, profile: str | None) -> Non
 
     OUT is - to print a prototxt.
 
+    \b
     Example: dragon upgrade old_train_val.prototxt train_val.prototxt
     """
     kind = kind or _kind(source)
