@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_DIR ?= demo
+# Debian keeps venv apart from Python; root can fetch it
+GET_VENV := [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y python3-venv
+# one thread in each of the test processes that run side by side
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .PHONY: demo test lint check proto clean setup
 
@@ -10,14 +14,14 @@ setup: $(VENV)/ready
 
 $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Dragon needs Python 3.11 or newer")'
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
-	  { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(GET_VENV); } || \
+	  { echo "python3-venv is missing, and cannot be installed from here: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,lint]'
 	@touch $@
 
 test: setup lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q
+	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -q
 
 lint: setup
 	$(BIN)/ruff check .

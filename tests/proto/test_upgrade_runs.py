@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ layers { layer { name: "prob" type: "softmax" } bottom: "both" top: "prob" }
 """
 
 
-def run(text: str, folder: Path, phase: int) -> tuple[dragon.Net, dict[str, np.ndarray]]:  # type: ignore[type-arg]
+def run(text: str, folder: Path, phase: int) -> tuple[dragon.Net, dict[str, Any]]:
     path = folder / "net.prototxt"
     path.write_text(text)
     net = dragon.Net(str(path), phase, engine="numpy", seed=4)
@@ -104,7 +105,7 @@ def test_weights_of_old_files_load(tmp_path: Path) -> None:
     net, expected = run(NOW, tmp_path, dragon.TEST)
     stored = pb.NetParameter(name="net")
     for name, number in (("conv1", 4), ("left", 14), ("right", 14)):
-        layer = stored.layers.add(name=name, type=number)  # type: ignore[arg-type]
+        layer = stored.layers.add(name=name, type=number)
         for blob in net.params[name]:
             shape = [1] * (4 - blob.ndim) + list(blob.shape)
             layer.blobs.add(

@@ -20,7 +20,7 @@ from dragon.engines.onednn.constants import DataType
 from dragon.engines.onednn.memory import Device
 from dragon.engines.onednn.plan import Plan
 from dragon.engines.onednn.reference import ShapesChangedError
-from dragon.engines.onednn.threads import set_threads, usable_cores
+from dragon.engines.onednn.threads import default_threads, set_threads
 from dragon.errors import EngineError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class OneDNNExecutor(Executor):
         if options.precision == "bf16" and not self.device.native_bf16:
             raise EngineError("precision bf16 needs a CPU with AVX-512 BF16 or AMX, which this one has not")
         self.dtype = _DTYPES[options.precision]
-        self.threads = options.threads or usable_cores()
+        self.threads = options.threads or default_threads()
         self.training = net.phase == 0 and any(net.layer_need_backward)
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
         self._current: dict[tuple[Any, ...], Plan] = {}  # plans known to be valid for the present version

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dragon.engines.onednn.binding import library
 
-__all__ = ["set_threads", "usable_cores"]
+__all__ = ["default_threads", "set_threads", "usable_cores"]
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 CGROUP_OF_PROCESS = Path("/proc/self/cgroup")
@@ -23,6 +23,12 @@ def usable_cores(root: Path = CGROUP_ROOT, own: Path = CGROUP_OF_PROCESS) -> int
     cores = len(os.sched_getaffinity(0))
     quotas = [int(quota) for quota in _quotas(root, own)]
     return max(1, min([cores, *quotas]))
+
+
+def default_threads() -> int:
+    """What OMP_NUM_THREADS asks for, else every usable core."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return max(1, int(asked)) if asked.isdecimal() else usable_cores()
 
 
 def set_threads(count: int) -> None:
