@@ -128,6 +128,8 @@ def _told(error: Exception) -> tuple[int, str]:
         return 2, str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return 2, f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return 1, error.strerror
     if isinstance(error, MemoryError):
         return 1, f"out of memory: {error}"
     return 1, f"{type(error).__name__}: {error}; this is a fault in Dragon, run again with --debug to see where"

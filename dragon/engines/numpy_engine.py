@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dragon.engines.base import Executor, Options, debug_blobs, renamed, weighted_loss
 from dragon.engines.blas import set_blas_threads
-from dragon.errors import DragonError
+from dragon.errors import DragonError, EngineError
 
 if TYPE_CHECKING:
     from dragon.net import Net
@@ -19,6 +19,8 @@ class NumpyExecutor(Executor):
 
     def __init__(self, net: Net, options: Options) -> None:
         super().__init__(net, options)
+        if options.precision != "fp32":
+            raise EngineError(f"the NumPy engine computes in fp32, not in {options.precision}")
         if options.threads:
             set_blas_threads(options.threads)  # of the process: BLAS knows no nets
 

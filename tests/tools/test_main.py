@@ -62,6 +62,7 @@ class Broken(click.Command):
     [
         (RuntimeError("odd"), 1, "RuntimeError: odd; this is a fault in Dragon, run again with --debug"),
         (PermissionError(13, "Permission denied", "/nowhere/x"), 2, "/nowhere/x: Permission denied"),
+        (OSError(28, "No space left on device"), 1, "No space left on device"),
         (MemoryError("4 GiB"), 1, "out of memory"),
     ],
 )

@@ -142,3 +142,8 @@ def test_output_folder(work: Path, prefix: str, folder: str) -> None:
     (work / "there").mkdir()
     param = pb.SolverParameter(snapshot_prefix=prefix)
     assert output_folder(param, "nets/lenet_solver.prototxt") == Path(folder)
+
+
+def test_a_precision_that_is_not_there_is_not_ignored(work: Path, dragon: Dragon) -> None:
+    result = dragon("train", "--solver", "solver.prototxt", "--engine", "numpy", "--precision", "bf16")
+    assert (result.code, result.error) == (2, "the NumPy engine computes in fp32, not in bf16")
