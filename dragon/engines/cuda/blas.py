@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,21 +24,18 @@ DEFAULT_ALGORITHM = -1
 
 
 def load_library(cupy: Any) -> Any:
-    """The cuBLAS that CuPy uses. EngineError when it cannot be loaded."""
-    import importlib
-
+    """The cuBLAS that CuPy uses, which lies in one of several places. EngineError when it cannot be loaded."""
     try:
-        importlib.import_module("cupy.cuda.cublas")
-        cupy.cuda.device.get_cublas_handle()  # loads the library, wherever it is
+        cupy.cuda.device.get_cublas_handle()  # loads the library
     except Exception as error:
-        raise EngineError(f"CuPy cannot load cuBLAS: {str(error).splitlines()[0]}") from None
-    major = cupy.cuda.runtime.runtimeGetVersion() // 1000
-    for name in (f"libcublas.so.{major}", "libcublas.so", f"cublas64_{major}.dll"):
-        try:
-            return ctypes.CDLL(name)
-        except OSError:
-            continue
-    raise EngineError(f"cuBLAS for CUDA {major} is not installed: pip install nvidia-cublas")
+        raise EngineError(f"CuPy cannot load cuBLAS: {(str(error) or repr(error)).splitlines()[0]}") from None
+    for mode in (getattr(os, "RTLD_NOLOAD", 0), 0):  # first the one that is loaded now
+        for name in ("libcublas.so.13", "libcublas.so.12", "cublas64_13.dll", "cublas64_12.dll"):
+            try:
+                return ctypes.CDLL(name, mode=ctypes.DEFAULT_MODE | mode)
+            except OSError:
+                continue
+    raise EngineError("cuBLAS is not found: pip install nvidia-cublas")
 
 
 class Blas:

@@ -146,7 +146,7 @@ class _Windowed(Lowering):
             learn_bias(self, dy, self.layer.bias.diff)
 
 
-@lowers("Convolution")
+@lowers("Convolution", "DepthwiseConvolution")
 class ConvolutionLowering(_Windowed):
     @property
     def _is_depthwise(self) -> bool:

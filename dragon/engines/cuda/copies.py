@@ -9,6 +9,8 @@ from dragon.storage import Array, Storage
 
 __all__ = ["DeviceCopy", "device_array"]
 
+FEED_BYTES = 1 << 16  # smaller copies return at once even from ordinary memory
+
 
 class DeviceCopy:
     """`array` (count) holds the value of a storage. To be used while its GPU is active."""
@@ -16,6 +18,8 @@ class DeviceCopy:
     def __init__(self, device: Any, array: Any) -> None:
         self.device = device
         self.array = array
+        self._feed: Any = None
+        self._uploads = 0
 
     def to_host(self, host: Array) -> None:
         with self.device.active():
@@ -23,7 +27,14 @@ class DeviceCopy:
 
     def from_host(self, host: Array) -> None:
         with self.device.active():
-            self.device.upload(self.array, host[: self.array.size])
+            values = host[: self.array.size]
+            self._uploads += 1
+            if self._feed is None and self._uploads > 1 and self.array.nbytes >= FEED_BYTES:
+                self._feed = self.device.feed(self.array)
+            if self._feed is not None:
+                self._feed.send(values)
+            else:
+                self.device.upload(self.array, values)
 
 
 def device_array(device: Device, storage: Storage) -> Any:

@@ -129,6 +129,7 @@ class Gpu(Device):
         with cupy.cuda.Device(number):
             self.multiprocessors = int(cupy.cuda.runtime.getDeviceProperties(number)["multiProcessorCount"])
             self.stream = cupy.cuda.Stream(non_blocking=True)
+            self.copy_stream = cupy.cuda.Stream(non_blocking=True)
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -169,10 +170,46 @@ class Gpu(Device):
     def upload(self, array: Any, values: np.ndarray[Any, Any]) -> None:
         array.set(values, stream=self.stream)
 
+    def feed(self, array: Any) -> Feed:
+        """A way into `array` for values that come again and again."""
+        return Feed(self, array)
+
     def gemm(self, m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, batch: int = 1, add: bool = False) -> None:
         if self._blas is None:
             self._blas = Blas(self)
         self._blas.gemm(m, n, k, a, b, c, batch, add)
+
+
+class Feed:
+    """Copies host values into an array while the GPU still computes with the last ones.
+
+    Through pinned memory, on the stream for copies, into one of two buffers; the stream that computes then moves the
+    buffer into the array.
+    """
+
+    def __init__(self, gpu: Gpu, array: Any) -> None:
+        self._gpu = gpu
+        self._array = array
+        cuda = gpu.cupy.cuda
+        self._host = [np.frombuffer(cuda.alloc_pinned_memory(array.nbytes), array.dtype, array.size) for _ in range(2)]
+        self._buffers = [gpu.empty(array.size, array.dtype) for _ in range(2)]
+        self._arrived = [cuda.Event(disable_timing=True) for _ in range(2)]
+        self._taken = [cuda.Event(disable_timing=True) for _ in range(2)]
+        self._next = 0
+
+    def send(self, values: np.ndarray[Any, Any]) -> None:
+        """Copy `values` into the array; they may be changed as soon as this returns."""
+        gpu, k = self._gpu, self._next
+        self._next = 1 - k
+        host, buffer = self._host[k], self._buffers[k]
+        self._arrived[k].synchronize()  # long ago: two rounds
+        np.copyto(host, values)
+        gpu.copy_stream.wait_event(self._taken[k])
+        buffer.data.copy_from_host_async(host.ctypes.data, buffer.nbytes, gpu.copy_stream)
+        self._arrived[k].record(gpu.copy_stream)
+        gpu.stream.wait_event(self._arrived[k])
+        self._array[...] = buffer
+        self._taken[k].record(gpu.stream)
 
 
 # -- one that only counts ----------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ class CudaExecutor(Executor):
     def plan(self) -> Plan:
         version = self.net.context.where.version
         if self._plan is None or self._version != version:
-            self._plan = Plan(self.net, self.gpu, self.options.fuse)
+            self._plan = Plan(self.net, self.gpu, self.options.fuse, self._plan)
             self._version = version
             self._segments.clear()
             self._storages = {k: s for k, s in self._storages.items() if s.copy_at(self.gpu.place) is not None}
@@ -174,6 +174,8 @@ class CudaExecutor(Executor):
                 self._watched(way, group)
             return
         key = (way, start, end)
+        if way == "forward" and self._version != self.net.context.where.version:
+            self._settle(start, end)
         _ = self.plan
         segments = self._segments.get(key)
         if segments is None:
@@ -186,6 +188,15 @@ class CudaExecutor(Executor):
                 if rest <= end:
                     self._run(way, rest, end)
                 break
+
+    def _settle(self, start: int, end: int) -> None:
+        """Give all tops their shapes before the plan is made."""
+        for i in range(start, end + 1):
+            layer = self.net.layers[i]
+            try:
+                layer.reshape(self.net.bottoms[i], self.net.tops[i])
+            except DragonError as error:
+                raise renamed(error, layer.where) from error
 
     def _divide(self, way: str, start: int, end: int) -> list[Segment]:
         """Consecutive groups that may become one graph, and the others one by one."""

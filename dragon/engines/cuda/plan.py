@@ -40,12 +40,14 @@ class Group:
 class Plan:
     """The groups of a net in its present shapes. A layer's own lowering is made when it is first needed."""
 
-    def __init__(self, net: Net, device: Device, fuse: bool) -> None:
+    def __init__(self, net: Net, device: Device, fuse: bool, previous: Plan | None = None) -> None:
+        self._previous = previous  # its lowerings hold what backward needs
         self.net = net
         self.device = device
         self._singles: list[Group | None] = [None] * len(net.layers)
         self.groups = list(self._group(fuse))
         self.whole = {group.first: group for group in self.groups}
+        self._previous = None
 
     def single(self, index: int) -> Group:
         """Layer `index` by itself."""
@@ -54,17 +56,19 @@ class Plan:
             group = self._singles[index] = self._make(index)
         return group
 
-    def forget(self, index: int) -> None:
-        """Layer `index` has other shapes than before."""
-        self._singles[index] = None
-
     def _make(self, index: int) -> Group:
         net = self.net
         layer = net.layers[index]
         if layer.is_source or layer.type in HOST_TYPES:
             return Group(index, index, None, on_host=True)
+        old = self._previous._singles[index] if self._previous is not None else None
+        if old is not None and old.on_host:
+            return old
         cls = find(layer, net.bottoms[index], net.tops[index])
-        return Group(index, index, None if cls is None else self._ready(cls(self.device, layer), index, index))
+        if cls is None:
+            return Group(index, index, None)
+        kept = old is not None and type(old.lowering) is cls
+        return Group(index, index, self._ready(old.lowering if kept else cls(self.device, layer), index, index))  # type: ignore[union-attr, arg-type]
 
     def _ready(self, lowering: Lowering, first: int, last: int) -> Lowering:
         lowering.learns = any(self.net.layer_need_backward[first : last + 1])
@@ -110,4 +114,7 @@ class Plan:
         needs = net.layer_need_backward[index : last + 1]
         if last == index or len(set(needs)) > 1:
             return None
+        old = self._previous.whole.get(index) if self._previous is not None else None
+        if old is not None and old.last == last and old.lowering is not None:
+            return Group(index, last, self._ready(old.lowering, index, last))
         return Group(index, last, self._ready(BatchNormLowering(self.device, layer, scale, slope), index, last))

@@ -21,6 +21,7 @@ from tests.engines.cuda.emulation.compiler import Parameter, build
 
 counts: collections.Counter[str] = collections.Counter()
 exposed: list[tuple[int, int, weakref.ref[Any]]] = []  # arrays whose address somebody asked for
+pinned: list[tuple[int, int, weakref.ref[Any]]] = []
 MULTIPROCESSORS = 3
 
 
@@ -192,8 +193,12 @@ class Pointer:
 
     def copy_from_host_async(self, host: Any, size: int, stream: Any = None) -> None:
         counts["to device"] += 1
+        at = host.value if hasattr(host, "value") else host
+        if not any(low <= at and at + size <= high and ref() is not None for low, high, ref in pinned):
+            raise AssertionError("an asynchronous copy from memory that is not pinned")
+        counts["from pinned memory"] += 1
         address = int(self._array.a.ctypes.data)
-        run(lambda: ctypes.memmove(address, host.value if hasattr(host, "value") else host, size) and None)
+        run(lambda: ctypes.memmove(address, at, size) and None)
 
     def copy_to_host_async(self, host: Any, size: int, stream: Any = None) -> None:
         counts["to host, asynchronous"] += 1
@@ -441,7 +446,10 @@ def using_allocator(allocator: Any = None) -> Iterator[None]:
 
 
 def alloc_pinned_memory(size: int) -> Any:
-    return bytearray(size)
+    memory = np.zeros(size, np.uint8)
+    pinned[:] = [entry for entry in pinned if entry[2]() is not None]
+    pinned.append((memory.ctypes.data, memory.ctypes.data + size, weakref.ref(memory)))
+    return memory
 
 
 def make(devices: int = 1) -> dict[str, types.ModuleType]:

@@ -1,0 +1,185 @@
+"""The emulation finds what it is there to find: each kernel here has one planted mistake."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dragon.engines.cuda import sources
+from tests.engines.cuda.emulation import standin
+from tests.engines.cuda.emulation.compiler import LaunchError, build, find_compiler
+
+pytestmark = pytest.mark.skipif(find_compiler() is None, reason="g++ is not installed: kernels cannot be emulated")
+
+PLANTED = """
+KERNEL past_the_end(const real* x, real* y, int n) { y[threadIdx.x] = x[(int)threadIdx.x + n]; }
+KERNEL writes_past_the_end(real* y) { y[threadIdx.x + 1] = 1; }
+KERNEL shared_past_the_end(real* y, int n) {
+    __shared__ real room[64];
+    room[threadIdx.x + n] = 1;
+    y[threadIdx.x] = 0;
+}
+KERNEL misaligned(const real* x, real* y) { store(y, load(x + 1)); }
+KERNEL race(real* y) {
+    __shared__ real room[64];
+    room[threadIdx.x] = threadIdx.x;
+    y[threadIdx.x] = room[63 - threadIdx.x];
+}
+KERNEL with_barrier(real* y) {
+    __shared__ real room[64];
+    room[threadIdx.x] = threadIdx.x;
+    __syncthreads();
+    y[threadIdx.x] = room[63 - threadIdx.x];
+}
+KERNEL two_writers(real* y) {
+    __shared__ real room[1];
+    room[0] = threadIdx.x;
+    __syncthreads();
+    y[threadIdx.x] = room[0];
+}
+KERNEL barrier_for_some(real* y) {
+    if (threadIdx.x < 8) __syncthreads();
+    y[threadIdx.x] = 0;
+}
+KERNEL two_barriers(real* y) {
+    if (threadIdx.x < 8)
+        __syncthreads();
+    else
+        __syncthreads();
+    y[threadIdx.x] = 0;
+}
+KERNEL lanes_missing(real* y) {
+    if (threadIdx.x % 32 < 8) y[threadIdx.x] = warp_sum(1);
+}
+KERNEL sums(real* y) { y[threadIdx.x] = warp_sum((real)threadIdx.x); }
+KERNEL unset(real* y) {
+    __shared__ real room[64];
+    y[threadIdx.x] = room[threadIdx.x];
+}
+"""
+
+
+def kernel(name: str, source: str | None = None) -> standin.RawKernel:
+    header = sources.source("transform").split("// x (N, C, H, W) bytes")[0]
+    return standin.RawKernel(build(source or header + PLANTED, "float"), name)
+
+
+def room(count: int = 64) -> Any:
+    return standin.zeros(count, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "message"),
+    [
+        ("past_the_end", (room(), room(), np.int32(1)), "block .0, 0, 0., thread .63, 0, 0.: out of bounds.* of `x`"),
+        ("past_the_end", (room(), room(), np.int32(-1)), "thread .0, 0, 0.: out of bounds.*before the start of `x`"),
+        ("writes_past_the_end", (room(),), "out of bounds: it writes 4 bytes, up to 4 bytes past the end of `y`"),
+        ("shared_past_the_end", (room(), np.int32(1)), "out of bounds: index 64"),
+        ("misaligned", (room(), room()), "misaligned access"),
+        ("race", (room(),), "race in shared memory"),
+        ("two_writers", (room(),), "race in shared memory"),
+        ("barrier_for_some", (room(),), "waits at a barrier that other threads never reach"),
+        ("two_barriers", (room(),), "waits at the barrier of line"),
+        ("lanes_missing", (room(),), "waits in a warp exchange"),
+    ],
+)
+def test_a_mistake_is_found(name: str, args: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(LaunchError, match=f"{name}: .*{message}"):
+        kernel(name)((1,), (64,), args)
+    y = room()
+    kernel("sums")((1,), (64,), (y,))  # the next launch is none the worse
+    assert y.get().tolist() == [496.0] * 32 + [1520.0] * 32
+
+
+def test_the_same_with_a_barrier_is_right() -> None:
+    y = room()
+    kernel("with_barrier")((1,), (64,), (y,))
+    assert y.get().tolist() == list(range(63, -1, -1))
+
+
+def test_shared_memory_starts_as_nan() -> None:
+    y = room()
+    kernel("unset")((1,), (64,), (y,))
+    assert np.isnan(y.get()).all()
+
+
+REDUCTIONS = {
+    ("batch_norm", "bn_statistics"): lambda k: k(
+        (1, 1), (256,), (room(), room(3), *[np.uint64(0)] * 4, *np.array([4, 1, 16, 1, 1, 0, 0], np.int32),
+                         np.float32(0.9))
+    ),
+    ("batch_norm", "channel_sums"): lambda k: k(
+        (1, 1), (256,), (room(), *[np.uint64(0)] * 3, room(2), *np.array([4, 1, 16, 1, 1, 0], np.int32), np.float32(0))
+    ),
+    ("softmax", "sum_terms"): lambda k: k(
+        (1,), (256,), (room(), room(1), room(1), standin.zeros(1, np.int32), np.int32(32), np.float32(1))
+    ),
+    ("solver", "clip_factor"): lambda k: k(
+        (1,), (256,), (standin.zeros(300, np.float64), standin.zeros(3, np.float64), np.int32(300), np.float64(1))
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "name"), REDUCTIONS)
+def test_a_reduction_that_lost_its_barriers_is_found(file: str, name: str) -> None:
+    source = sources.source(file)
+    REDUCTIONS[file, name](kernel(name, source))
+    with pytest.raises(LaunchError, match="race in shared memory"):
+        REDUCTIONS[file, name](kernel(name, source.replace("__syncthreads();", "")))
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((room(), room()), "takes 3 arguments, got 2"),
+        ((room(), room(), 1), "needs a scalar of 4 bytes"),
+        ((room(), room(), np.int64(1)), "needs a scalar of 4 bytes"),
+        ((room(), room().astype(np.float64), np.int32(1)), "needs float32, got float64"),
+        ((np.zeros(64, np.float32), room(), np.int32(1)), "needs an array of the device"),
+        ((room(128)[::2], room(), np.int32(1)), "needs a contiguous array"),
+    ],
+)
+def test_arguments_have_to_be_exact(args: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        kernel("past_the_end")((1,), (64,), args)
+
+
+def test_a_grid_that_no_card_takes_is_refused() -> None:
+    with pytest.raises(LaunchError, match="invalid configuration"):
+        kernel("sums")((1, 70000), (64,), (room(),))
+
+
+def test_arrays_do_not_mix_with_numpy() -> None:
+    with pytest.raises(TypeError, match="Unsupported type"):
+        _ = room() + np.ones(64)
+    with pytest.raises(TypeError, match="Implicit conversion"):
+        np.asarray(room())
+
+
+def test_a_graph_records_and_runs_later() -> None:
+    stream = standin.Stream()
+    x = room()
+    with stream:
+        stream.begin_capture()
+        x += 1
+        y = x * 2
+        graph = stream.end_capture()
+        assert not x.get().any()
+        graph.launch(stream)
+        graph.launch(stream)
+    assert (x.get() == 2).all()
+    assert (y.get() == 4).all()
+
+
+def test_a_capture_refuses_what_cupy_refuses() -> None:
+    stream = standin.Stream()
+    x = room()
+    with stream:
+        stream.begin_capture()
+        with pytest.raises(standin.CUDARuntimeError, match="copy to the host"):
+            float(x[0])
+        with pytest.raises(NotImplementedError, match="cuBLAS"):
+            _ = x @ x
+        stream.end_capture()
