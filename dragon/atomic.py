@@ -25,7 +25,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         kind = errno.EISDIR if target.is_dir() else errno.EINVAL
         reason = os.strerror(kind) if target.is_dir() else "not a regular file"
         raise OSError(kind, reason, str(path))
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:  # it would name the temporary file
+        raise OSError(error.errno, error.strerror, str(path)) from None
     os.close(handle)
     temporary = Path(name)
     try:

@@ -162,7 +162,10 @@ def write_lmdb(
     target = Path(path)
     if target.exists():
         raise DataError(f'"{target}" exists already: remove it or choose another folder')
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise DataError(f'LMDB "{target}" cannot be written: {error.strerror}') from None
     try:
         count = _fill(temporary, iter(records))
         if check:
