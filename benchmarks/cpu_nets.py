@@ -101,11 +101,23 @@ def export_arrays(net: Net, path: str | Path) -> None:
 
 
 def multiply_adds(net: Net) -> dict[str, int]:
-    """Multiply-adds of one forward pass of each convolution and inner product."""
+    """Multiply-adds of one forward pass of each 2-D convolution and inner product.
+
+    Taps that fall on padding are left out: kernels skip them, and at 8 x 8 they are a quarter of a 5 x 5 window.
+    """
     counts = {}
-    for name, layer, tops in zip(net.layer_names, net.layers, net.tops, strict=True):
-        if layer.type in ("Convolution", "InnerProduct"):
-            weights = layer.blobs[0].shape
-            spatial = math.prod(tops[0].shape[2:]) if layer.type == "Convolution" else 1
-            counts[name] = tops[0].shape[0] * spatial * math.prod(weights)
+    for name, layer, bottoms, tops in zip(net.layer_names, net.layers, net.bottoms, net.tops, strict=True):
+        if layer.type == "InnerProduct":
+            counts[name] = tops[0].shape[0] * layer.blobs[0].count
+        if layer.type == "Convolution":
+            weights, p = layer.blobs[0].shape, layer.param.convolution_param
+            stride, pad = (list(p.stride) or [1])[0], (list(p.pad) or [0])[0]
+            taps = (_taps(*sizes, stride, pad) for sizes in zip(bottoms[0].shape[2:], weights[2:], strict=True))
+            counts[name] = tops[0].shape[0] * weights[0] * weights[1] * math.prod(taps)
     return counts
+
+
+def _taps(size: int, kernel: int, stride: int, pad: int) -> int:
+    """Positions of a kernel along one axis that fall on the image, summed over all windows."""
+    starts = range(-pad, size + pad - kernel + 1, stride)
+    return sum(min(start + kernel, size) - max(start, 0) for start in starts)

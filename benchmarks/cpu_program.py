@@ -118,23 +118,26 @@ def profile(bench: Bench) -> Iterator[Result]:
     with Worker("benchmarks.cpu_ours") as worker:
         for precision, form in bench.ours().items():
             size = min(_PEAK_SIZE, 32 * max(bench.batches_or((_PEAK_SIZE,))))
-            peak = worker.ask("peak_rate", size=size, engine=bench.engine, **form)
+            peak = worker.ask("peak_rate", size=size, engine=bench.engine, clock=bench.clock, **form)
             for net in bench.nets:
                 batch = bench.batches_or((100,))[0]
-                settings = {"net": net, "batch": batch, "engine": bench.engine, **form}
+                settings = {"net": net, "batch": batch, "engine": bench.engine, "clock": bench.clock, **form}
                 runs = [worker.ask("profile", iterations=3, **settings) for _ in range(max(1, bench.rounds // 2))]
                 layers = [_least(same) for same in zip(*runs, strict=True)]
                 total = sum(layer["forward_ms"] + layer["backward_ms"] for layer in layers)
                 norm = sum(layer["forward_ms"] + layer["backward_ms"] for layer in layers if layer["type"] in _NORMS)
+                floor = 0.0
                 for layer in layers:
                     if layer["multiply_adds"]:
                         work = 2 * layer["multiply_adds"] / 1e6
+                        floor += work * (1 + layer["passes_back"]) / peak
                         layer["forward_gflops"] = round(work / max(layer["forward_ms"], 1e-6), 1)
                         back = work * layer["passes_back"] / max(layer["backward_ms"], 1e-6)
                         layer["backward_gflops"] = round(back, 1)
                 yield {
                     "net": net, "batch": batch, "precision": precision, "notes": [], "peak_gflops": round(peak, 1),
-                    "total_ms": round(total, 4), "share_of_bn": round(norm / total, 4), "layers": layers,
+                    "total_ms": round(total, 4), "share_of_bn": round(norm / total, 4), "floor_ms": round(floor, 4),
+                    "layers": layers,
                     "candidates": {}, "ratios": {},
                 }  # fmt: skip
 

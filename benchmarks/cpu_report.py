@@ -117,7 +117,8 @@ def _profile(results: Sequence[Result]) -> str:
         parts.append(
             f"### {r['net']}, {r['precision']}, batch {r['batch']}\n\n"
             f"{r['total_ms']:.3g} ms, of which BN {100 * r['share_of_bn']:.0f} %; "
-            f"a large matrix product reaches {r['peak_gflops']:.0f} GFLOP/s\n\n{table(header, rows)}"
+            f"a large matrix product reaches {r['peak_gflops']:.0f} GFLOP/s, "
+            f"at which the multiply-adds alone take {r['floor_ms']:.3g} ms\n\n{table(header, rows)}"
         )
     return "\n\n".join(parts)
 

@@ -68,3 +68,12 @@ def test_multiply_adds() -> None:
         "ip1": 3 * 800 * 500,
         "ip2": 3 * 500 * 10,
     }
+
+
+def test_multiply_adds_leave_padding_out() -> None:
+    """3 x 3 with padding 1 over 32: the first and the last of 32 windows lose one row; with stride 2 only the first."""
+    net = Net(net_for("resnet20_cifar10", 1, TRAIN), phase=TRAIN, engine="numpy", seed=1)
+    counts = multiply_adds(net)
+    assert counts["conv1"] == 16 * 3 * (3 * 32 - 2) ** 2
+    assert counts["s2b1_conv1"] == 32 * 16 * (3 * 16 - 1) ** 2
+    assert counts["s2b1_proj"] == 32 * 16 * 16**2
