@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from dragon.blob import Blob
 from dragon.layer import Layer, register
 from dragon.proto import dragon_pb2 as pb
@@ -85,5 +87,6 @@ class Eltwise(Layer):
                     if j != i:
                         dx *= other.data
             else:
-                xp.divide(top[0].data, bottom[i].data, out=dx)
+                with np.errstate(divide="ignore", invalid="ignore"):  # no number where a factor is 0
+                    xp.divide(top[0].data, bottom[i].data, out=dx)
                 dx *= dy

@@ -29,5 +29,6 @@ class Swish(Neuron):
         xp_of(x).multiply(x, self._gate(x), out=out)
 
     def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
-        by = y * dy.dtype.type(self.beta)
-        xp_of(dy).multiply(dy, by + self._gate(x) * (1 - by), out=out)
+        gate = self._gate(x)
+        by = x * gate * dy.dtype.type(self.beta)
+        xp_of(dy).multiply(dy, by + gate * (1 - by), out=out)

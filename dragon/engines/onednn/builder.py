@@ -183,15 +183,10 @@ class Builder:
         self.steps.calls.append(reorder(self.device, memory, kept))
         return kept
 
-    def again(self, blob: Blob, memory: Memory) -> Memory:
-        """`memory`, which forward got or made for the blob, for use in backward: a script may have changed it since.
-
-        If other layers have worked on the storage in place since then, it is the value from before them.
-        """
-        value = self._now.get(id(blob.data_storage))
-        if value is not None and (memory is value.memory or memory in value.derived.values()):
-            self._need(value)
-        return memory
+    def source_again(self, bottom: Blob, source: Memory, *tops: Blob) -> Memory:
+        """What `kept_source` gave, for backward: what was kept, or the bottom's data as they are by then."""
+        in_place = any(top.data_storage is bottom.data_storage for top in tops)
+        return source if in_place else self.data(bottom, source.desc)
 
     def owns(self, blob: Blob) -> bool:
         """Whether the blob's data lies in memory of the plan with the blob's shape, free to be overwritten in place."""

@@ -50,7 +50,17 @@ def _is_relu(net: Net, index: int, leaky: bool = False) -> bool:
     if not _follows(net, index) or net.layers[index].type != "ReLU":
         return False
     p = net.layers[index].param.relu_param
-    return not p.relu6 and (p.negative_slope == 0 or leaky)
+    return not p.relu6 and (p.negative_slope == 0 or leaky) and not _overwritten(net, index)
+
+
+def _overwritten(net: Net, index: int) -> bool:
+    """Whether later layers work in place on a ReLU's top and change signs, which its own backward would see."""
+    storage = net.tops[index][0].data_storage
+    return any(
+        top.data_storage is storage and layer.type not in ("ReLU", "Dropout", "Split", "Flatten", "Reshape")
+        for layer, tops in zip(net.layers[index + 1 :], net.tops[index + 1 :], strict=True)
+        for top in tops
+    )
 
 
 def _relu_pool(net: Net, i: int) -> tuple[int, Lowering] | None:

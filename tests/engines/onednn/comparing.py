@@ -51,6 +51,8 @@ def fill(nets: tuple[dragon.Net, ...], seed: int, values: Mapping[str, Array] | 
     for name, blobs in first.params.items():
         for i, blob in enumerate(blobs):
             value = draw(blob.shape)
+            if blob.ndim > 1:
+                value = (value * np.sqrt(blob.shape[0] / blob.count)).astype(np.float32)
             layer = first.layers[first.layer_index(name)]
             if i in layer.buffers:
                 value = np.abs(value) + 0.5

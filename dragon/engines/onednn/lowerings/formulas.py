@@ -61,7 +61,7 @@ def formula(b: Builder, index: int) -> Backward | None:
         if not b.net.bottom_need_backward[index][0]:
             return
         desc = values[0].desc
-        values[0], values[-1] = b.again(bottom, values[0]), b.again(top, values[-1])
+        values[0], values[-1] = b.source_again(bottom, values[0], top), b.data(top, desc)
         d = b.diff(top, desc)
         for i in reversed(range(len(functions))):
             alg, alpha, beta = functions[i]

@@ -36,6 +36,6 @@ def local_response(b: Builder, index: int) -> Backward | None:
     def backward() -> None:
         dy = b.diff(top, down[Arg.DIFF_DST])
         dx = b.make_diff(bottom, down[Arg.DIFF_SRC])
-        b.call(down, memories | {Arg.SRC: b.again(bottom, x), Arg.DIFF_DST: dy, Arg.DIFF_SRC: dx})
+        b.call(down, memories | {Arg.SRC: b.source_again(bottom, x, top), Arg.DIFF_DST: dy, Arg.DIFF_SRC: dx})
 
     return backward

@@ -58,7 +58,8 @@ def neuron(b: Builder, index: int) -> Backward | None:
     bottom, top = b.net.bottoms[index][0], b.net.tops[index][0]
     alg, alpha, beta = function_of(layer)
     in_place = top.data_storage is bottom.data_storage
-    by_result = alg in eltwise.USES_DST and alpha >= 0
+    # the reference of ReLU looks at its bottom, which is the result if it works in place
+    by_result = alg in eltwise.USES_DST and alpha >= 0 and (in_place or not layer.type.startswith("ReLU"))
     if bottom.ndim > 6:
         raise NotLoweredError("more axes than oneDNN knows here")
     x = b.data(bottom) if by_result else b.kept_source(bottom, top)
@@ -71,7 +72,7 @@ def neuron(b: Builder, index: int) -> Backward | None:
         if not b.net.bottom_need_backward[index][0]:
             return
         back = eltwise.USES_DST[alg] if by_result else alg
-        known = {Arg.DST: b.again(top, y)} if by_result else {Arg.SRC: b.again(bottom, x)}
+        known = {Arg.DST: b.data(top, y.desc)} if by_result else {Arg.SRC: b.source_again(bottom, x, top)}
         # at the lower bound itself Caffe lets the gradient of Clip through, oneDNN does not
         least = float(np.nextafter(np.float32(alpha), np.float32(-np.inf))) if alg == Alg.eltwise_clip else alpha
         down = eltwise.backward(b.device, back, primitive, x.desc, least, beta, layer=layer.name)

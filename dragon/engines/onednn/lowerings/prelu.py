@@ -32,7 +32,7 @@ def prelu(b: Builder, index: int) -> Backward | None:
     def backward() -> None:
         diff, add = b.weight_diff(slope, down[Arg.DIFF_WEIGHTS], host)
         dy = b.diff(top, down[Arg.DIFF_DST])
-        source = {Arg.SRC: b.again(bottom, x), Arg.WEIGHTS: b.weights(slope, down[Arg.WEIGHTS], host)}
+        source = {Arg.SRC: b.source_again(bottom, x, top), Arg.WEIGHTS: b.weights(slope, down[Arg.WEIGHTS], host)}
         wanted = b.net.bottom_need_backward[index][0]
         dx = b.make_diff(bottom, down[Arg.DIFF_SRC]) if wanted else Memory(b.device, down[Arg.DIFF_SRC])
         b.call(down, source | {Arg.DIFF_DST: dy, Arg.DIFF_SRC: dx, Arg.DIFF_WEIGHTS: diff})

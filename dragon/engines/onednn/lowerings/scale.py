@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, cast
 
 from dragon.engines.onednn import combine
@@ -37,12 +38,19 @@ def scale_layer(b: Builder, index: int) -> Backward | None:
     bottom, scale, bias = bottoms[0], layer.scale_blob(bottoms), layer.bias_blob
     over = MemoryDesc.plain(laid(bottom, scale, layer.param.scale_param.axis))
     x = b.kept_source(bottom, top)
-    post = [BinaryPost(Alg.binary_add, over)] if bias is not None else []
+    # oneDNN 3.2 takes wrong elements of a post-op's operand where all spatial extents are 1
+    fused = bias is not None and math.prod(bottom.shape[2:]) > 1
+    post = [BinaryPost(Alg.binary_add, over)] if fused else []
     primitive = combine.binary(b.device, Alg.binary_mul, x.desc, over, post_ops=post, layer=layer.name)
     memories = {Arg.SRC: x, Arg.SRC_1: _operand(b, bottoms, scale, over)}
-    if bias is not None:
-        memories[Arg.post_op(0)] = b.host_vector(bias).view(over)
-    b.call(primitive, memories | {Arg.DST: b.make(top, x.desc)})
+    shift = None if bias is None else b.host_vector(bias).view(over)
+    if fused and shift is not None:
+        memories[Arg.post_op(0)] = shift
+    y = b.make(top, x.desc)
+    b.call(primitive, memories | {Arg.DST: y})
+    if shift is not None and not fused:
+        add = combine.binary(b.device, Alg.binary_add, x.desc, over, layer=layer.name)
+        b.call(add, {Arg.SRC: y, Arg.SRC_1: shift, Arg.DST: y})
 
     def backward() -> None:
         dy = b.diff(top, x.desc)
@@ -52,7 +60,7 @@ def scale_layer(b: Builder, index: int) -> Backward | None:
         if b.net.bottom_need_backward[index][1] if two else layer.param_propagate_down[0]:
             product = Memory(b.device, x.desc)
             times = combine.binary(b.device, Alg.binary_mul, x.desc, x.desc, layer=layer.name)
-            b.call(times, {Arg.SRC: dy, Arg.SRC_1: b.again(bottom, x), Arg.DST: product})
+            b.call(times, {Arg.SRC: dy, Arg.SRC_1: b.source_again(bottom, x, top), Arg.DST: product})
             _learn(b, layer.name, product, scale, over, two)
         if b.net.bottom_need_backward[index][0]:
             down = combine.binary(b.device, Alg.binary_mul, x.desc, over, layer=layer.name)

@@ -39,7 +39,7 @@ def softmax_layer(b: Builder, index: int) -> Backward | None:
             down = softmax.backward(b.device, primitive, layer.along, layer=layer.name)
             dy = b.diff(top, down[Arg.DIFF_DST])
             dx = b.make_diff(bottom, down[Arg.DIFF_SRC])
-            b.call(down, {Arg.DST: b.again(top, y), Arg.DIFF_DST: dy, Arg.DIFF_SRC: dx})
+            b.call(down, {Arg.DST: b.data(top, y.desc), Arg.DIFF_DST: dy, Arg.DIFF_SRC: dx})
 
     return backward
 
@@ -48,6 +48,8 @@ def softmax_layer(b: Builder, index: int) -> Backward | None:
 def softmax_loss(b: Builder, index: int) -> Backward | None:
     """What touches every element are one primitive forward, one copy and one multiplication backward."""
     layer = cast("SoftmaxWithLoss", b.net.layers[index])
+    if layer.weights:
+        raise NotLoweredError("classes have weights")
     (bottom, label), top = b.net.bottoms[index], b.net.tops[index][0]
     outer, classes, inner = layer.spans
     spans = MemoryDesc.plain((outer, classes, inner))

@@ -1,0 +1,91 @@
+"""Random small nets agree with the reference in float64, forward and backward, fused and not, in TRAIN and TEST.
+
+ONEDNN_RANDOM_NETS=N tries N nets; ONEDNN_RANDOM_START=S begins with seed S.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dragon
+from tests.engines.onednn.comparing import Array, compare, fill, make_net
+from tests.engines.onednn.random_nets import RandomNet
+
+pytestmark = pytest.mark.usefixtures("device")
+
+COUNT = int(os.environ.get("ONEDNN_RANDOM_NETS", "200"))
+START = int(os.environ.get("ONEDNN_RANDOM_START", "0"))
+TOLERANCE = 5e-5
+BATCH = 10
+
+
+def everything(net: dragon.Net) -> list[Array]:
+    blobs = [*net.blobs.values(), *(blob for blobs in net.params.values() for blob in blobs)]
+    return [a for blob in blobs for a in (blob.peek().astype(np.float64), blob.peek_diff().astype(np.float64))]
+
+
+def shaken(net: dragon.Net, seed: int) -> float:
+    """How much the values of a float64 net move, in relation to the largest, when inputs and weights move by 1e-6."""
+    before = everything(net)
+    rng = np.random.default_rng(seed)
+    start = {name: net.blobs[name].peek().copy() for name in net.inputs if name != "x1"}
+    kept = {(name, i): blob.peek().copy() for name, blobs in net.params.items() for i, blob in enumerate(blobs)}
+    worst = 0.0
+    for _ in range(3):
+        for name, value in start.items():
+            net.blobs[name].data[...] = value * (1 + 1e-6 * rng.standard_normal(value.shape))
+        for (name, i), value in kept.items():
+            net.params[name][i].data[...] = value * (1 + 1e-6 * rng.standard_normal(value.shape))
+        run((net,))
+        for old, new in zip(before, everything(net), strict=True):
+            if old.size:
+                worst = max(worst, float(np.abs(new - old).max()) / max(1e-2, float(np.abs(old).max())))
+    return worst
+
+
+def run(nets: tuple[dragon.Net, ...]) -> None:
+    for net in nets:
+        for layer in net.layers:
+            layer.rng.draws = 0
+        net.clear_param_diffs()
+        net.run_forward()
+        net.run_backward()
+
+
+def check(seed: int) -> bool:
+    """Whether a point was found at which the net has a derivative that can be compared."""
+    random = RandomNet(seed)
+    phase = dragon.TEST if seed % 4 == 3 else dragon.TRAIN
+    options: dict[str, Any] = {"fuse": seed % 5 != 4}
+    values = {"x1": random.labels()}
+    for attempt in range(8):
+        nets = make_net(random.text, "numpy", phase, np.float64), make_net(random.text, "onednn", phase, **options)
+        fill(nets, attempt, values)
+        run(nets)
+        probe = make_net(random.text, "numpy", phase, np.float64)
+        fill((probe,), attempt, values)
+        run((probe,))
+        if shaken(probe, seed) > 1e-3:  # a kink nearby, or a net that blows every rounding up
+            continue
+        compare(*nets, TOLERANCE)
+        fill(nets, attempt, values)  # once more, with all that is kept from before
+        run(nets)
+        compare(*nets, TOLERANCE)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("first", range(START, START + COUNT, BATCH))
+def test_random_nets(first: int) -> None:
+    compared = 0
+    for seed in range(first, first + BATCH):
+        try:
+            compared += check(seed)
+        except Exception as error:
+            error.add_note(f"seed {seed}:\n{RandomNet(seed).text}")
+            raise
+    assert compared >= BATCH // 2
