@@ -8,7 +8,7 @@ GET_VENV := [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y 
 # one thread in each of the test processes that run side by side
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test lint check proto clean setup
+.PHONY: demo test lint check proto clean setup gpu-check
 
 setup: $(VENV)/ready
 
@@ -30,6 +30,10 @@ lint: setup
 
 demo: setup
 	$(BIN)/dragon demo --dir $(DEMO_DIR)
+
+# On a machine with a GPU, from the checkout and with the packages that are there: tests on the card, then figures.
+gpu-check:
+	$(PYTHON) -m benchmarks.gpu --check --out $(or $(OUT),gpu-check)
 
 # The generator is pinned: its output loads on every protobuf runtime from 6.31 to 7.x. It lives in an environment
 # of its own, since it asks for an older runtime than the one we test with.

@@ -1,7 +1,8 @@
-"""The engine without a GPU: CuPy and cuBLAS replaced, kernels built by g++."""
+"""The engine without a GPU: CuPy and cuBLAS replaced, kernels built by g++. With DRAGON_TEST_GPU=1, with a GPU."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 
@@ -12,10 +13,22 @@ from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.compiler import find_compiler
 from tests.engines.cuda.emulation.cublas import Cublas
 
+ON_A_GPU = os.environ.get("DRAGON_TEST_GPU") == "1"
+
+
+@pytest.fixture
+def emulated(cuda: None) -> None:
+    """For tests that look into the emulation."""
+    if ON_A_GPU:
+        pytest.skip("looks into the emulation, and this is a GPU")
+
 
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An emulated GPU for the nets of one test."""
+    """An emulated GPU for the nets of one test; the real one where DRAGON_TEST_GPU is 1."""
+    if ON_A_GPU:
+        yield
+        return
     if find_compiler() is None:
         pytest.skip("g++ is not installed: kernels cannot be emulated")
     for name, module in standin.make().items():

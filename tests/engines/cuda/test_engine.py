@@ -42,6 +42,7 @@ VALUES = {
     "label": np.array([0, 3, 1, 2], np.float32),
 }
 needs_gpu = pytest.mark.usefixtures("cuda")
+looks_inside = pytest.mark.usefixtures("emulated")
 
 
 def solver_of(engine: str, settings: str, text: str = TEXT, fuse: bool = True) -> Solver:
@@ -98,7 +99,7 @@ def test_a_blob_that_does_not_learn_stays() -> None:
     assert (before[1] != after[1]).any()
 
 
-@needs_gpu
+@looks_inside
 def test_a_training_step_copies_nothing_but_the_loss() -> None:
     solver = solver_of("cuda", "momentum: 0.9")
     solver.step(3)
@@ -121,7 +122,7 @@ def test_the_rate_and_the_draws_change_in_a_replayed_graph() -> None:
     assert all((a != b).any() for a, b in pairwise(seen))
 
 
-@needs_gpu
+@looks_inside
 def test_every_layer_without_kernels_runs_there_too() -> None:
     text = inputs({"data": (4, 3, 6, 6)})
     text += 'layer { name: "m" type: "MVN" bottom: "data" top: "m" }\n'
@@ -228,7 +229,7 @@ def test_a_label_that_is_no_class_is_an_error(phase: int) -> None:
     net.run_forward()
 
 
-@needs_gpu
+@looks_inside
 def test_out_of_memory_names_the_layer_and_the_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     net = make(TEXT, "cuda")
     fill(net, VALUES)
@@ -333,7 +334,7 @@ def test_figures_need_no_gpu() -> None:
     assert "nothing ran on a GPU" in fused.lines()[-1]
 
 
-@needs_gpu
+@looks_inside
 def test_figures_count_what_is_launched() -> None:
     net = make(TEXT, "cuda")
     fill(net, VALUES)
@@ -344,7 +345,7 @@ def test_figures_count_what_is_launched() -> None:
     assert made["launches"] + made["gemm"] + 1 == counted  # and one upload of the dropout's draw
 
 
-@needs_gpu
+@looks_inside
 def test_large_inputs_come_by_pinned_memory_on_another_stream() -> None:
     shape = (10, 3, 24, 24)
     text = inputs({"x": shape}) + 'layer { name: "y" type: "TanH" bottom: "x" top: "y" }'
