@@ -10,7 +10,7 @@ from dragon.blob import Blob, BlobList
 from dragon.errors import DragonError, PrototxtError, ShapeError, nearest
 from dragon.graph import admits, filter_net, insert_splits
 from dragon.layer import Context, Layer, create
-from dragon.params import ParamTable
+from dragon.param_table import ParamTable
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import SourceMap
 

@@ -18,7 +18,7 @@ from dragon.xp import xp_of
 
 if TYPE_CHECKING:
     from dragon.net import Net
-    from dragon.params import Param
+    from dragon.param_table import Param
 
 __all__ = ["Updater"]
 
