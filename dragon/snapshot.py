@@ -16,7 +16,7 @@ import numpy as np
 
 from dragon.atomic import write_atomically
 from dragon.blob import Blob
-from dragon.errors import PrototxtError, WeightsError, one_line
+from dragon.errors import WeightsError, one_line
 from dragon.proto import dragon_pb2 as pb
 from dragon.rng import Stream
 from dragon.storage import Array
@@ -67,14 +67,16 @@ def read_snapshot(solver: Solver, path: str) -> None:
         raise WeightsError(
             f"{path}: {len(state.history)} history blobs, solver type {solver.param.type} needs {len(history)}"
         )
+    values = []
     for (blob, what), stored in zip(history, state.history, strict=True):
-        value = _array(stored)
+        value = _array(stored, f"{path}: history of {what}")
         if blob is not None and value.size != blob.count:
             raise WeightsError(f"{path}: history of {what} has {value.size} elements, expected {blob.count}")
+        values.append(value)
     solver.net.copy_from(_model_of(path, state.learned_net))
-    for (blob, _), stored in zip(history, state.history, strict=True):
+    for (blob, _), value in zip(history, values, strict=True):
         if blob is not None:
-            blob.data_storage.overwrite()[...] = _array(stored).reshape(-1)
+            blob.data_storage.overwrite()[...] = value.reshape(-1)
     solver.iter = state.iter
     if state.HasField("random_seed"):
         solver.set_losses(list(state.losses))
@@ -192,14 +194,14 @@ def _parse(path: str, state: pb.SolverState, content: bytes) -> None:
         raise WeightsError(f"{path}: not a solver state, or damaged: {one_line(str(error))}") from None
 
 
-def _array(blob: pb.BlobProto) -> Array:
+def _array(blob: pb.BlobProto, what: str) -> Array:
     from dragon.proto.blobs import blobproto_to_array
 
     try:
         array: Array = blobproto_to_array(blob)
         return array
-    except (PrototxtError, ValueError) as error:
-        raise WeightsError(f"damaged history: {error}") from None
+    except WeightsError as error:
+        raise WeightsError(f"{what} is damaged: {error}") from None
 
 
 # -- HDF5, Caffe's datasets plus the attribute "dragon" ------------------------------------------------------

@@ -88,7 +88,9 @@ def _full_disk(handle: int) -> None:
     raise OSError(28, "No space left on device")
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "garbage", "other rule", "other net", "no model"])
+@pytest.mark.parametrize(
+    "damage", ["missing", "truncated", "garbage", "history", "other rule", "other net", "no model"]
+)
 def test_what_cannot_be_resumed_is_one_line(damage: str, tmp_path: Path) -> None:
     solver = toy_solver(tmp_path)
     solver.step(1)
@@ -101,6 +103,10 @@ def test_what_cannot_be_resumed_is_one_line(damage: str, tmp_path: Path) -> None
             path.write_bytes(path.read_bytes()[:-7])
         case "garbage":
             path.write_bytes(b"\xff" * 100)
+        case "history":
+            state = pb.SolverState.FromString(path.read_bytes())
+            state.history[0].shape.dim[0] = 99
+            path.write_bytes(state.SerializeToString())
         case "other rule":
             again = toy_solver(tmp_path, type="Adam")
         case "other net":
