@@ -65,10 +65,10 @@ class LiveDisplay:
 
     def __init__(self, console: Any = None) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         self.bars = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+            TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[count]}"),
             TextColumn("{task.fields[news]}"), TimeRemainingColumn(), console=console or Console(),
         )  # fmt: skip
         self.tasks: dict[str, Any] = {}
@@ -90,7 +90,7 @@ class LiveDisplay:
         from rich.markup import escape
 
         if "start" in message:
-            self.tasks[name] = self.bars.add_task(escape(name), total=total or None, news="")
+            self.tasks[name] = self.bars.add_task(escape(name), total=total or None, news="", count="")
             self.news[name] = {}
             return
         task, news = self.tasks[name], self.news[name]
@@ -104,7 +104,12 @@ class LiveDisplay:
         if "test" in message and message["statistics"] == "global":
             news["test"] = _accuracy(message)
         if "iter" in message:
-            self.bars.update(task, completed=message["iter"], news="  ".join(news.values()))
+            self.bars.update(
+                task,
+                completed=message["iter"],
+                news="  ".join(news.values()),
+                count=f"{message['iter']}/{total}" if total else "",
+            )
 
 
 def make_display() -> Display:

@@ -16,6 +16,7 @@ __all__ = ["render"]
 Record = dict[str, Any]
 
 _LOSS_POINTS = 150
+_RULE_COLOURS = 3  # the first colour of running averages: others than those of most variants
 
 
 def render(results: Record) -> str:
@@ -212,15 +213,18 @@ def _averages(results: Record) -> str:
     figures = []
     for g in groups:
         series = [
-            Series(titles.get(rule, rule), k, _points(g["curves"][f"{rule}/{name}"], 100 if percent else 1))
+            Series(
+                titles.get(rule, rule), k + _RULE_COLOURS, _points(g["curves"][f"{rule}/{name}"], 100 if percent else 1)
+            )
             for k, rule in enumerate(rules)
             if f"{rule}/{name}" in g["curves"]
         ]
         title = f"{g['variant']} at learning rate {g['base_lr']:g}"
         y_name = f"test {name}" + (", %" if percent else "")
         figures.append(_figure(title, chart(title, series, "iteration", y_name, lambda y: f"{y:.4g}")))
+    swatch = '<span class="c{}"><span class="swatch"></span></span>{}'
     keys = "".join(
-        f'<span><span class="c{k % COLOURS}"><span class="swatch"></span></span>{escape(titles.get(rule, rule))}</span>'
+        f"<span>{swatch.format((k + _RULE_COLOURS) % COLOURS, escape(titles.get(rule, rule)))}</span>"
         for k, rule in enumerate(rules)
     )
     return (

@@ -97,13 +97,20 @@ def pair_lines(results: Record) -> list[str]:
         )
         for base_lr in dict.fromkeys(row["base_lr"] for row in pair["coincide"]):
             rows = [row for row in pair["coincide"] if row["base_lr"] == base_lr]
-            spans = [
-                f"{_span([row['within'][tolerance] for row in rows])} to {tolerance}" for tolerance in rows[0]["within"]
-            ]
-            lines.append(
-                f"Training at {base_lr:g}: their losses agree for {', '.join(spans)} (of {rows[0]['of']:,} iterations)."
-            )
+            lines.append(f"Training at {base_lr:g}: their losses agree {_together(rows)}.")
     return lines
+
+
+def _together(rows: list[Record]) -> str:
+    """For how long the losses of a pair agree, over the seeds, up to the first tolerance that holds to the end."""
+    total = rows[0]["of"]
+    parts: list[str] = []
+    for tolerance in rows[0]["within"]:
+        values = [row["within"][tolerance] for row in rows]
+        if min(values) == total:
+            return ", ".join([*parts, f"to {tolerance} for all {total:,} iterations"])
+        parts.append(f"to {tolerance} for {_span(values)}")
+    return ", ".join(parts) + f" of {total:,} iterations"
 
 
 def _apart(worst: Record) -> str:
