@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 from rich.console import Console
 
 from dragon.compare.progress import Display, LiveDisplay, PlainDisplay
 
-MESSAGES = [
+MESSAGES: list[dict[str, Any]] = [
     {"start": True},
     {"iter": 5, "loss": 2.5},
     {"iter": 10, "test": {"accuracy": 0.25}, "statistics": "global"},
