@@ -8,7 +8,7 @@ GET_VENV := [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y 
 # one thread in each of the test processes that run side by side
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test lint check proto clean setup gpu-check
+.PHONY: demo test lint proto clean setup gpu-check
 
 setup: $(VENV)/ready
 

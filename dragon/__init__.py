@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# OpenBLAS's threads spin after a product and fight those of other engines; read when NumPy is first imported
+os.environ["OPENBLAS_THREAD_TIMEOUT"] = os.environ.get("OPENBLAS_THREAD_TIMEOUT", "10")
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -139,6 +139,8 @@ def accumulate(
     Without a weight (layouts of forks that have no blob for it) a CAFFE or CUMULATIVE average cannot be kept.
     """
     mean, var = batch
+    if weight is None and rule == pb.CAFFE:
+        raise ValueError("Caffe's average needs a weight")
     if rule == pb.CAFFE:
         if count > 1:
             var = var * var.dtype.type(count / (count - 1))

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.blob import Blob
+from dragon.data import Prefetcher
 from dragon.errors import DataError
 from dragon.layer import Layer
 from dragon.proto import dragon_pb2 as pb
+from dragon.rng import Stream
 from dragon.storage import Array
 
-__all__ = ["Source", "host_array"]
+__all__ = ["Prefetched", "Source", "host_array"]
 
 
 def host_array(top: Blob) -> Array:
@@ -56,3 +58,42 @@ class Source(Layer):
         except DataError as error:
             text = str(error)
             raise DataError(text if text.startswith(self.where) else f"{self.where}: {text}") from None
+
+
+class Prefetched(Source):
+    """A source whose batches a thread reads ahead. `setup` makes `stream`, for the transformer alone, and `batches`."""
+
+    tops = (1, 2)
+    stream: Stream  # the thread draws ahead of what was handed out, hence a stream that nobody else uses
+    batches: Prefetcher | None = None
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        with self.named():
+            batch = self._reading().get()
+        for blob, values in zip(top, (batch.data, batch.label), strict=False):
+            host_array(blob)[...] = values
+
+    def state(self) -> dict[str, int | float | bytes]:
+        """Position of the next record and the transformer's stream, right after the last batch handed out."""
+        position, draws = self._reading().state
+        return {"position": position, "transform_draws": draws, "transform_key": self.stream.key.tobytes()}
+
+    def load_state(self, state: dict[str, int | float | bytes]) -> None:
+        try:
+            position, draws = int(state["position"]), int(state["transform_draws"])
+            key = state["transform_key"]
+        except KeyError as error:
+            raise DataError(f"{self.where}: the snapshot holds no {error.args[0]}") from None
+        if not isinstance(key, bytes) or len(key) != self.stream.key.nbytes:
+            raise DataError(f"{self.where}: the snapshot's transform_key is damaged")
+        self._reading().seek(position, draws)  # the thread stands still until the next batch is asked for
+        self.stream.key = np.frombuffer(key, np.uint64)
+
+    def close(self) -> None:
+        if self.batches is not None:
+            self.batches.close()
+
+    def _reading(self) -> Prefetcher:
+        if self.batches is None:
+            raise DataError(f"{self.where}: is not set up")
+        return self.batches

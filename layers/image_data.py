@@ -11,7 +11,7 @@ from dragon.blob import Blob
 from dragon.data import Color, Prefetcher, Transformer
 from dragon.data.images import ImageReader, read_image_list
 from dragon.layer import register
-from dragon.layers._source import Source, host_array
+from dragon.layers._source import Prefetched
 
 __all__ = ["ImageData"]
 
@@ -19,10 +19,8 @@ _AHEAD = 4  # batches kept ready
 
 
 @register()
-class ImageData(Source):
+class ImageData(Prefetched):
     type = "ImageData"
-    tops = (1, 2)
-    _batches: Prefetcher | None = None
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.image_data_param
@@ -34,11 +32,11 @@ class ImageData(Source):
             self.bad_param(f"new_height and new_width must be set together, got {p.new_height} and {p.new_width}")
         with self.named():
             entries = read_image_list(self.context.find(p.source))
-            self.drawn = self.rng.child("transform")  # the thread draws ahead of what was handed out
+            self.stream = self.rng.child("transform")
             reader = ImageReader(
                 entries,
                 p.root_folder,
-                Transformer(self.transform_param(), self.phase, self.drawn),
+                Transformer(self.transform_param(), self.phase, self.stream),
                 p.batch_size,
                 Color.COLOR if p.is_color else Color.GRAY,
                 (p.new_height, p.new_width) if p.new_height else None,
@@ -46,32 +44,7 @@ class ImageData(Source):
             )
             if p.rand_skip:
                 reader.seek(int(self.rng.raw(1)[0] % p.rand_skip) % len(entries), 0)
-            self._batches = Prefetcher(reader, _AHEAD)
+            self.batches = Prefetcher(reader, _AHEAD)
         top[0].reshape(p.batch_size, *reader.shape)
         if len(top) > 1:
             top[1].reshape(p.batch_size)
-
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        with self.named():
-            batch = self._reading().get()
-        for blob, values in zip(top, (batch.data, batch.label), strict=False):
-            host_array(blob)[...] = values
-
-    def state(self) -> dict[str, int | float | bytes]:
-        position, draws = self._reading().state
-        return {"position": position, "transform_draws": draws}
-
-    def load_state(self, state: dict[str, int | float | bytes]) -> None:
-        batches = self._reading()
-        batches.seek(*batches.state)  # stops the thread before its stream is changed
-        self.drawn.key = self.rng.child("transform").key
-        batches.seek(int(state["position"]), int(state["transform_draws"]))
-
-    def close(self) -> None:
-        if self._batches is not None:
-            self._batches.close()
-
-    def _reading(self) -> Prefetcher:
-        if self._batches is None:
-            self.bad_param("is not set up")
-        return self._batches
