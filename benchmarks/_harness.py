@@ -54,7 +54,7 @@ def serve(handlers: Mapping[str, Callable[..., Any]], make: Callable[..., Step])
 
     `make(**settings)` gives a candidate's step. Besides `handlers` (name to function) there are make, drop, time
     (milliseconds per step over `count` steps after `warm` that are not counted; of the wall's clock or, for steps of
-    one thread, the processor's) and peak (bytes).
+    one thread, the processor's), peak (bytes) and cpu (seconds of the processor since the process began).
     """
     candidates: dict[str, Step] = {}
     out = os.fdopen(os.dup(1), "w")
@@ -78,6 +78,7 @@ def serve(handlers: Mapping[str, Callable[..., Any]], make: Callable[..., Step])
         "drop": candidates.clear,
         "time": timed,
         "peak": lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "cpu": time.process_time,
         **handlers,
     }
     for line in sys.stdin:

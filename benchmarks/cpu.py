@@ -47,7 +47,7 @@ def _run(options: argparse.Namespace) -> None:
     bench = Bench(
         options.rounds, peer, options.net or NETS, options.batch, not options.no_compile, options.engine,
         not options.no_bf16, options.block_ms,
-        threads=options.threads, clock=options.clock,
+        iterations=options.iterations, threads=options.threads, clock=options.clock,
     )  # fmt: skip
     record: dict[str, Any] = {
         "command": " ".join(["python", "benchmarks/cpu.py", *sys.argv[1:]]), "machine": machine(),
@@ -103,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch", action="append", type=int, metavar="N", help="instead of each section's own")
     parser.add_argument("--rounds", type=int, default=11, metavar="N", help="of all candidates in turn (11)")
     parser.add_argument("--block-ms", type=float, default=60, metavar="MS", help="of steps timed at a time (60)")
+    parser.add_argument("--iterations", type=int, default=600, metavar="N", help="of `dragon train` (600)")
     parser.add_argument("--json", metavar="FILE", help="write every time of every round")
     parser.add_argument("--peer-python", metavar="PATH", help="an interpreter that has PyTorch")
     parser.add_argument("--no-peer", action="store_true", help="only our own times")

@@ -43,6 +43,7 @@ class Bench:
     engine: str = "onednn"
     bf16: bool = True
     block_ms: float = 60
+    iterations: int = 600  # of `dragon train`
     threads: int | None = None  # None: each side takes its own default
     clock: str = "wall"  # or cpu: time of the processor, for one thread on a machine that others use as well
 

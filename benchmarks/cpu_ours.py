@@ -145,7 +145,7 @@ def profile(
 
 
 def peak_rate(
-    precision: str = "fp32", threads: int | None = None, size: int = 2048, engine: str = "onednn", clock: str = "wall"
+    precision: str = "fp32", threads: int | None = None, size: int = 512, engine: str = "onednn", clock: str = "wall"
 ) -> float:
     """GFLOP/s of one large matrix product (size x size x size) on the same engine: what the processor can give."""
     net = pb.NetParameter(name="peak")
@@ -154,7 +154,7 @@ def peak_rate(
     product.inner_product_param.num_output = size
     made = Net(net, phase=TEST, engine=engine, options=_options(precision, True, threads), seed=1)
     with _clock(clock):
-        best = min(made.executor.profile(2, backward=False)[1].forward_ms for _ in range(5))
+        best = min(made.executor.profile(10, backward=False)[1].forward_ms for _ in range(10))
     return 2 * size**3 / best / 1e6
 
 

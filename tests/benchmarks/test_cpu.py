@@ -49,7 +49,7 @@ def test_whole_program_from_lmdb(tmp_path: Path) -> None:
     folder.parent.mkdir()
     (tmp_path / "drawn").rename(folder)
     (folder / made.train.name).rename(folder / "cifar10_train_lmdb")
-    (result,) = program(Bench(rounds=1, engine="numpy", bf16=False), iterations=2, cwd=tmp_path)
+    (result,) = program(Bench(rounds=1, engine="numpy", bf16=False, iterations=2), cwd=tmp_path)
     assert result["images_per_second"]["whole program"] > 0
     assert "dragon train images/s" in report("program", [result])
 
