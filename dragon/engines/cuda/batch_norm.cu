@@ -54,25 +54,25 @@ struct Shifted {
 // moments: (slices, C, 3). weight (1) of the running average moves on here, since every block of the next kernel
 // reads it: `before` (1) is its old value. No weight, no running average in this call: pass null.
 KERNEL bn_statistics(const real* x, real* moments, real* weight, real* before, const real* running_mean,
-                     const real* running_var, index n, index c, index s, int width, index slices, int vectors,
+                     const real* running_var, Index n, Index c, Index s, int width, Index slices, int vectors,
                      int rule, real keep) {
     __shared__ Moments room[THREADS];
     Channel at(n, c, s, width, slices);
     Shifted sums;
     if (at.valid) {
         if (vectors) {
-            for (index j = at.start + at.worker * LANES; j < at.stop; j += at.workers * LANES) {
+            for (Index j = at.start + at.worker * LANES; j < at.stop; j += at.workers * LANES) {
                 Vector value = load(x + at.at(j));
 #pragma unroll
                 for (int k = 0; k < LANES; ++k) sums.add(value.v[k]);
             }
         } else {
-            for (index j = at.start + at.worker; j < at.stop; j += at.workers) sums.add(x[at.at(j)]);
+            for (Index j = at.start + at.worker; j < at.stop; j += at.workers) sums.add(x[at.at(j)]);
         }
     }
     room[threadIdx.x] = sums.moments();
     __syncthreads();
-    for (index half = at.workers / 2; half > 0; half /= 2) {
+    for (Index half = at.workers / 2; half > 0; half /= 2) {
         if (at.worker < half) room[threadIdx.x] = together(room[threadIdx.x], room[threadIdx.x + half * width]);
         __syncthreads();
     }
@@ -95,7 +95,7 @@ KERNEL bn_statistics(const real* x, real* moments, real* weight, real* before, c
         }
         if (w == 0 && (rule == RULE_EMA || rule == RULE_LATEST)) {
             // statistics that came without a weight are a full average
-            for (index i = 0; i < c && w == 0; ++i)
+            for (Index i = 0; i < c && w == 0; ++i)
                 if (running_mean[i] != 0 || running_var[i] != 0) w = 1;
         }
         weight[0] = w * old + fresh;
@@ -105,8 +105,8 @@ KERNEL bn_statistics(const real* x, real* moments, real* weight, real* before, c
 // y = gamma (x - mean) / sqrt(var + eps) + beta, then perhaps a ReLU. mean_inv (2, C) keeps the batch's mean and
 // 1 / sqrt(var + eps) for backward; copy, unless null, keeps x. Blocks with blockIdx.y == 0 move the running average.
 KERNEL bn_normalize(const real* x, const real* moments, const real* gamma, const real* beta, real* y, real* copy,
-                    real* mean_inv, real* running_mean, real* running_var, const real* before, index n, index c,
-                    index s, int width, index moment_slices, index slices, int vectors, int rule, real keep, real eps,
+                    real* mean_inv, real* running_mean, real* running_var, const real* before, Index n, Index c,
+                    Index s, int width, Index moment_slices, Index slices, int vectors, int rule, real keep, real eps,
                     int rectify, real slope) {
     __shared__ real scales[THREADS];
     __shared__ real shifts[THREADS];
@@ -114,7 +114,7 @@ KERNEL bn_normalize(const real* x, const real* moments, const real* gamma, const
     if (at.worker == 0) {
         Moments m = {0, 0, 0};
         if (at.valid) {
-            for (index k = 0; k < moment_slices; ++k) {
+            for (Index k = 0; k < moment_slices; ++k) {
                 const real* p = moments + ((size_t)k * c + at.channel) * 3;
                 Moments part = {p[0], p[1], p[2]};
                 m = together(m, part);
@@ -154,7 +154,7 @@ KERNEL bn_normalize(const real* x, const real* moments, const real* gamma, const
     real scale = scales[threadIdx.x % width], mean = shifts[threadIdx.x % width];
     real shift = beta ? beta[at.channel] : 0;
     if (vectors) {
-        for (index j = at.start + at.worker * LANES; j < at.stop; j += at.workers * LANES) {
+        for (Index j = at.start + at.worker * LANES; j < at.stop; j += at.workers * LANES) {
             size_t i = at.at(j);
             Vector value = load(x + i);
             if (copy) store(copy + i, value);
@@ -166,7 +166,7 @@ KERNEL bn_normalize(const real* x, const real* moments, const real* gamma, const
             store(y + i, value);
         }
     } else {
-        for (index j = at.start + at.worker; j < at.stop; j += at.workers) {
+        for (Index j = at.start + at.worker; j < at.stop; j += at.workers) {
             size_t i = at.at(j);
             real value = x[i];
             if (copy) copy[i] = value;
@@ -178,7 +178,7 @@ KERNEL bn_normalize(const real* x, const real* moments, const real* gamma, const
 
 // By running statistics: fills mean_inv (2, C), which bn_affine and the backward kernels read. weight: see
 // read_running; `zero` is the factor where it is 0.
-KERNEL bn_running(const real* running_mean, const real* running_var, const real* weight, real* mean_inv, index c,
+KERNEL bn_running(const real* running_mean, const real* running_var, const real* weight, real* mean_inv, Index c,
                   real eps, real zero) {
     real factor = 1;
     if (weight) factor = *weight == 0 ? zero : 1 / *weight;
@@ -190,7 +190,7 @@ KERNEL bn_running(const real* running_mean, const real* running_var, const real*
 
 // y = (x - mean) * inv * gamma + beta; each of mean_inv, gamma and beta may be null.
 KERNEL bn_affine(const real* x, const real* mean_inv, const real* gamma, const real* beta, real* y, real* copy,
-                 index n, index c, index s, int width, index slices, int vectors, int rectify, real slope) {
+                 Index n, Index c, Index s, int width, Index slices, int vectors, int rectify, real slope) {
     Channel at(n, c, s, width, slices);
     if (!at.valid) return;
     real scale = gamma ? gamma[at.channel] : 1, shift = beta ? beta[at.channel] : 0, mean = 0;
@@ -199,7 +199,7 @@ KERNEL bn_affine(const real* x, const real* mean_inv, const real* gamma, const r
         scale *= mean_inv[c + at.channel];
     }
     if (vectors) {
-        for (index j = at.start + at.worker * LANES; j < at.stop; j += at.workers * LANES) {
+        for (Index j = at.start + at.worker * LANES; j < at.stop; j += at.workers * LANES) {
             size_t i = at.at(j);
             Vector value = load(x + i);
             if (copy) store(copy + i, value);
@@ -211,7 +211,7 @@ KERNEL bn_affine(const real* x, const real* mean_inv, const real* gamma, const r
             store(y + i, value);
         }
     } else {
-        for (index j = at.start + at.worker; j < at.stop; j += at.workers) {
+        for (Index j = at.start + at.worker; j < at.stop; j += at.workers) {
             size_t i = at.at(j);
             real value = x[i];
             if (copy) copy[i] = value;
@@ -227,8 +227,8 @@ static __device__ __forceinline__ real through_relu(real dy, const real* y, size
 
 // Both sums in one pass: sums (slices, C, 2) of dy and of dy * (x - mean). x null: of dy alone; mean null: 0.
 // y, unless null, is the output of a fused ReLU: dy first passes through that.
-KERNEL channel_sums(const real* dy, const real* x, const real* mean, const real* y, real* sums, index n, index c,
-                    index s, int width, index slices, int vectors, real slope) {
+KERNEL channel_sums(const real* dy, const real* x, const real* mean, const real* y, real* sums, Index n, Index c,
+                    Index s, int width, Index slices, int vectors, real slope) {
     __shared__ real first[THREADS];
     __shared__ real second[THREADS];
     Channel at(n, c, s, width, slices);
@@ -236,7 +236,7 @@ KERNEL channel_sums(const real* dy, const real* x, const real* mean, const real*
     if (at.valid) {
         real centre = mean ? mean[at.channel] : 0;
         if (vectors) {
-            for (index j = at.start + at.worker * LANES; j < at.stop; j += at.workers * LANES) {
+            for (Index j = at.start + at.worker * LANES; j < at.stop; j += at.workers * LANES) {
                 size_t i = at.at(j);
                 Vector g = load(dy + i), value = {}, out = {};
                 if (x) value = load(x + i);
@@ -249,7 +249,7 @@ KERNEL channel_sums(const real* dy, const real* x, const real* mean, const real*
                 }
             }
         } else {
-            for (index j = at.start + at.worker; j < at.stop; j += at.workers) {
+            for (Index j = at.start + at.worker; j < at.stop; j += at.workers) {
                 size_t i = at.at(j);
                 real d = through_relu(dy[i], y, i, slope);
                 a += d;
@@ -260,7 +260,7 @@ KERNEL channel_sums(const real* dy, const real* x, const real* mean, const real*
     first[threadIdx.x] = a;
     second[threadIdx.x] = b;
     __syncthreads();
-    for (index half = at.workers / 2; half > 0; half /= 2) {
+    for (Index half = at.workers / 2; half > 0; half /= 2) {
         if (at.worker < half) {
             first[threadIdx.x] += first[threadIdx.x + half * width];
             second[threadIdx.x] += second[threadIdx.x + half * width];
@@ -276,10 +276,10 @@ KERNEL channel_sums(const real* dy, const real* x, const real* mean, const real*
 
 // The partial sums in order: out_a (C) gets those of dy, out_b (C) the others times `inv` (C; null: 1). Each output
 // may be null; add: they are added to.
-KERNEL channel_totals(const real* sums, const real* inv, real* out_a, real* out_b, index c, index slices, int add) {
+KERNEL channel_totals(const real* sums, const real* inv, real* out_a, real* out_b, Index c, Index slices, int add) {
     GRID_LOOP(i, c) {
         real a = 0, b = 0;
-        for (index k = 0; k < slices; ++k) {
+        for (Index k = 0; k < slices; ++k) {
             a += sums[((size_t)k * c + i) * 2];
             b += sums[((size_t)k * c + i) * 2 + 1];
         }
@@ -292,8 +292,8 @@ KERNEL channel_totals(const real* sums, const real* inv, real* out_a, real* out_
 // dx = gamma inv (dy - dbeta / m - (x - mean) inv dgamma / m), after the sums of channel_sums over `sum_slices`.
 // dgamma and dbeta (C) are added to; each may be null. dx may be dy or null. batch 0: fixed statistics, dx = gamma inv dy.
 KERNEL bn_backward(const real* dy, const real* x, const real* mean_inv, const real* gamma, const real* sums,
-                   const real* y, real* dx, real* dgamma, real* dbeta, index n, index c, index s, int width,
-                   index sum_slices, index slices, int vectors, int batch, real slope) {
+                   const real* y, real* dx, real* dgamma, real* dbeta, Index n, Index c, Index s, int width,
+                   Index sum_slices, Index slices, int vectors, int batch, real slope) {
     __shared__ real alongs[THREADS];
     __shared__ real levels[THREADS];
     Channel at(n, c, s, width, slices);
@@ -301,7 +301,7 @@ KERNEL bn_backward(const real* dy, const real* x, const real* mean_inv, const re
     if (at.worker == 0 && at.valid) {
         real a = 0, b = 0;
         if (sums) {
-            for (index k = 0; k < sum_slices; ++k) {
+            for (Index k = 0; k < sum_slices; ++k) {
                 a += sums[((size_t)k * c + at.channel) * 2];
                 b += sums[((size_t)k * c + at.channel) * 2 + 1];
             }
@@ -320,7 +320,7 @@ KERNEL bn_backward(const real* dy, const real* x, const real* mean_inv, const re
     real level = levels[threadIdx.x % width], along = alongs[threadIdx.x % width], mean = mean_inv[at.channel];
     real factor = gamma ? inv * gamma[at.channel] : inv;
     if (vectors) {
-        for (index j = at.start + at.worker * LANES; j < at.stop; j += at.workers * LANES) {
+        for (Index j = at.start + at.worker * LANES; j < at.stop; j += at.workers * LANES) {
             size_t i = at.at(j);
             Vector g = load(dy + i), value = {}, out = {};
             if (batch) value = load(x + i);
@@ -333,7 +333,7 @@ KERNEL bn_backward(const real* dy, const real* x, const real* mean_inv, const re
             store(dx + i, g);
         }
     } else {
-        for (index j = at.start + at.worker; j < at.stop; j += at.workers) {
+        for (Index j = at.start + at.worker; j < at.stop; j += at.workers) {
             size_t i = at.at(j);
             real d = through_relu(dy[i], y, i, slope), value = batch ? x[i] - mean : 0;
             dx[i] = (value * along + d + level) * factor;

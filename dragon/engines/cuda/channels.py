@@ -30,7 +30,7 @@ class Channels:
         width = WARP if s == 1 else 1
         columns = -(-c // width)
         per_block = THREADS // width * 4  # elements of a channel that a block should at least have
-        wanted = -(-4 * device.multiprocessors // columns)
+        wanted = -(-8 * device.multiprocessors // columns)  # 8 blocks fill a multiprocessor
         return cls(n, c, s, width, max(1, min(wanted, -(-n * s // per_block), MOST_SLICES)))
 
     @property

@@ -1,6 +1,6 @@
-// Shared by all kernels. REAL (float or double) is given when a file is compiled; `index` counts elements.
+// Shared by all kernels. REAL (float or double) is given when a file is compiled; `Index` counts elements.
 typedef REAL real;
-typedef unsigned int index;
+typedef unsigned int Index;
 
 #define KERNEL extern "C" __global__ void
 #define LANES (16 / (int)sizeof(real))
@@ -15,11 +15,11 @@ struct alignas(16) Vector {
 static __device__ __forceinline__ Vector load(const real* p) { return *reinterpret_cast<const Vector*>(p); }
 static __device__ __forceinline__ void store(real* p, const Vector& value) { *reinterpret_cast<Vector*>(p) = value; }
 
-static __device__ __forceinline__ index global_thread() { return blockIdx.x * blockDim.x + threadIdx.x; }
-static __device__ __forceinline__ index all_threads() { return gridDim.x * blockDim.x; }
+static __device__ __forceinline__ Index global_thread() { return blockIdx.x * blockDim.x + threadIdx.x; }
+static __device__ __forceinline__ Index all_threads() { return gridDim.x * blockDim.x; }
 
 // Loop over i < count, shared by all threads of the grid. Counts stay below 2^31, so i + step cannot overflow.
-#define GRID_LOOP(i, count) for (index i = global_thread(); i < (count); i += all_threads())
+#define GRID_LOOP(i, count) for (Index i = global_thread(); i < (count); i += all_threads())
 
 static __device__ __forceinline__ real warp_sum(real value) {
     for (int step = WARP / 2; step > 0; step /= 2) value += __shfl_xor_sync(FULL_WARP, value, step);
@@ -50,16 +50,16 @@ static __device__ __forceinline__ real block_sum(real value, real* room) {
 // `slice`th of `slices` parts of the channel's N * S elements, and leaves a partial result that a later kernel
 // combines in a fixed order.
 struct Channel {
-    index channel, channels, spatial, worker, workers, start, stop;
+    Index channel, channels, spatial, worker, workers, start, stop;
     bool valid;
 
-    __device__ Channel(index n, index c, index s, int width, index slices) {
+    __device__ Channel(Index n, Index c, Index s, int width, Index slices) {
         channels = c;
         spatial = s;
         channel = blockIdx.x * width + threadIdx.x % width;
         worker = threadIdx.x / width;
         workers = THREADS / width;
-        index count = n * s, part = (count + slices - 1) / slices;
+        Index count = n * s, part = (count + slices - 1) / slices;
         part = (part + LANES - 1) / LANES * LANES;
         start = part * blockIdx.y;
         stop = start + part < count ? start + part : count;
@@ -67,7 +67,7 @@ struct Channel {
         valid = channel < channels;
     }
 
-    __device__ __forceinline__ size_t at(index j) const {
+    __device__ __forceinline__ size_t at(Index j) const {
         return ((size_t)(j / spatial) * channels + channel) * spatial + j % spatial;
     }
 };

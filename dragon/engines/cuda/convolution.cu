@@ -8,10 +8,10 @@
 
 // columns is (C * KH * KW, N, OH * OW): one matrix for all images, so that a weight's gradient is one product.
 // images: N. count: elements of columns.
-KERNEL im2col(const real* x, real* columns, index count, int channels, index images, WINDOW) {
+KERNEL im2col(const real* x, real* columns, Index count, int channels, Index images, WINDOW) {
     GRID_LOOP(i, count) {
         int ow = i % out_w, oh = i / out_w % out_h;
-        index rest = i / out_w / out_h, n = rest % images, row = rest / images;
+        Index rest = i / out_w / out_h, n = rest % images, row = rest / images;
         int kw = row % kernel_w, kh = row / kernel_w % kernel_h, c = row / kernel_w / kernel_h;
         int h = oh * stride_h - pad_h + kh * dilation_h, w = ow * stride_w - pad_w + kw * dilation_w;
         bool inside = h >= 0 && h < height && w >= 0 && w < width;
@@ -20,10 +20,10 @@ KERNEL im2col(const real* x, real* columns, index count, int channels, index ima
 }
 
 // The transpose: each element of x gathers the columns it went to. count: elements of x. bias (channels) or null.
-KERNEL col2im(const real* columns, const real* bias, real* x, index count, int channels, index images, WINDOW) {
+KERNEL col2im(const real* columns, const real* bias, real* x, Index count, int channels, Index images, WINDOW) {
     GRID_LOOP(i, count) {
         int w = i % width, h = i / width % height, c = i / width / height % channels;
-        index n = i / width / height / channels;
+        Index n = i / width / height / channels;
         real sum = bias ? bias[c] : 0;
         for (int kh = 0; kh < kernel_h; ++kh) {
             int above = h + pad_h - kh * dilation_h;
@@ -40,15 +40,15 @@ KERNEL col2im(const real* columns, const real* bias, real* x, index count, int c
 }
 
 // (N, C, S) to (C, N, S). count: elements.
-KERNEL channels_first(const real* x, real* out, index count, index images, index channels, index spatial) {
+KERNEL channels_first(const real* x, real* out, Index count, Index images, Index channels, Index spatial) {
     GRID_LOOP(i, count) {
-        index s = i % spatial, n = i / spatial % images, c = i / spatial / images;
+        Index s = i % spatial, n = i / spatial % images, c = i / spatial / images;
         out[i] = x[((size_t)n * channels + c) * spatial + s];
     }
 }
 
 // y (count = N * C * S elements) += bias (C); with N * C rows of S = 1 it serves inner products.
-KERNEL add_bias(real* y, const real* bias, index count, index channels, index spatial, int vectors) {
+KERNEL add_bias(real* y, const real* bias, Index count, Index channels, Index spatial, int vectors) {
     if (vectors) {
         GRID_LOOP(i, count / LANES) {
             Vector value = load(y + (size_t)i * LANES);
@@ -64,11 +64,11 @@ KERNEL add_bias(real* y, const real* bias, index count, index channels, index sp
 
 // -- as many groups as channels: weight (C, 1, KH, KW) --------------------------------------------------------
 
-KERNEL depthwise_forward(const real* x, const real* weight, const real* bias, real* y, index count, int channels,
+KERNEL depthwise_forward(const real* x, const real* weight, const real* bias, real* y, Index count, int channels,
                          WINDOW) {
     GRID_LOOP(i, count) {
         int ow = i % out_w, oh = i / out_w % out_h;
-        index plane = i / out_w / out_h;
+        Index plane = i / out_w / out_h;
         int c = plane % channels;
         const real* image = x + (size_t)plane * height * width;
         const real* kernel = weight + c * kernel_h * kernel_w;
@@ -85,10 +85,10 @@ KERNEL depthwise_forward(const real* x, const real* weight, const real* bias, re
     }
 }
 
-KERNEL depthwise_backward_data(const real* dy, const real* weight, real* dx, index count, int channels, WINDOW) {
+KERNEL depthwise_backward_data(const real* dy, const real* weight, real* dx, Index count, int channels, WINDOW) {
     GRID_LOOP(i, count) {
         int w = i % width, h = i / width % height;
-        index plane = i / width / height;
+        Index plane = i / width / height;
         const real* image = dy + (size_t)plane * out_h * out_w;
         const real* kernel = weight + (int)(plane % channels) * kernel_h * kernel_w;
         real sum = 0;
@@ -106,14 +106,14 @@ KERNEL depthwise_backward_data(const real* dy, const real* weight, real* dx, ind
 }
 
 // A block for each weight: dweight (C, KH, KW) += sum over images and positions.
-KERNEL depthwise_backward_weight(const real* x, const real* dy, real* dweight, index n, int channels, WINDOW) {
+KERNEL depthwise_backward_weight(const real* x, const real* dy, real* dweight, Index n, int channels, WINDOW) {
     __shared__ real room[THREADS / WARP];
     int kw = blockIdx.x % kernel_w, kh = blockIdx.x / kernel_w % kernel_h;
     int c = blockIdx.x / kernel_w / kernel_h;
-    index positions = (index)out_h * out_w;
+    Index positions = (Index)out_h * out_w;
     real sum = 0;
-    for (index i = threadIdx.x; i < n * positions; i += THREADS) {
-        index image = i / positions * channels + c;
+    for (Index i = threadIdx.x; i < n * positions; i += THREADS) {
+        Index image = i / positions * channels + c;
         int ow = i % out_w, oh = i % positions / out_w;
         int h = oh * stride_h - pad_h + kh * dilation_h, w = ow * stride_w - pad_w + kw * dilation_w;
         if (h >= 0 && h < height && w >= 0 && w < width)

@@ -1,4 +1,5 @@
-"""Convolution and deconvolution over two spatial axes: unfolding by convolution.cu, products by cuBLAS.
+"""Convolution and deconvolution over two spatial axes: by cuDNN where it is installed, else as products by cuBLAS of
+what convolution.cu unfolds; pointwise ones are plain products.
 
 Named as in layers/_convolution.py: a convolution maps `wide` images to `narrow` ones, a deconvolution the other way.
 """
@@ -11,6 +12,7 @@ from typing import Any
 
 from dragon.blob import Blob
 from dragon.engines.cuda.channels import Channels, by_channel, channel_sums, totals
+from dragon.engines.cuda.cudnn import Cudnn, Geometry
 from dragon.engines.cuda.device import Matrix
 from dragon.engines.cuda.lowering import Lowering, aligned, lowers
 
@@ -65,8 +67,22 @@ class _Windowed(Lowering):
         count = c * math.prod(self.layer.window.kernel) * n * math.prod(narrow.shape[2:])
         self.spread(FILE, "im2col", count, wide, columns, count, c, n, *self._window(wide, narrow))
 
+    def _by_cudnn(self, wide: Any, weight: Any, narrow: Any) -> tuple[Cudnn, Geometry] | None:
+        cudnn, w = self.device.cudnn, self.layer.window
+        if cudnn is None or w.is_pointwise or w.before != w.after:
+            return None
+        g = Geometry(
+            wide.shape, tuple(weight.shape), narrow.shape, w.before, w.stride, w.dilation, self.layer.group,
+            wide.dtype.name, self.device.tf32,
+        )  # fmt: skip
+        return (cudnn, g) if cudnn.serves(g) else None
+
     def narrow_from_wide(self, wide: Any, weight: Any, narrow: Any) -> None:
         """narrow = W columns(wide), for every group."""
+        known = self._by_cudnn(wide, weight, narrow)
+        if known is not None:
+            known[0].narrow_from_wide(known[1], wide, weight, narrow)
+            return
         for part in self._chunks(wide, narrow):
             x, y = wide[part], narrow[part]
             n, p = x.shape[0], math.prod(y.shape[2:])
@@ -88,6 +104,12 @@ class _Windowed(Lowering):
 
     def wide_from_narrow(self, narrow: Any, weight: Any, wide: Any, bias: Any = None) -> None:
         """wide = fold(W^T narrow) + bias, for every group."""
+        known = self._by_cudnn(wide, weight, narrow)
+        if known is not None:
+            known[0].wide_from_narrow(known[1], narrow, weight, wide)
+            if bias is not None:
+                add_bias(self, wide, bias)
+            return
         for part in self._chunks(wide, narrow):
             x, y = wide[part], narrow[part]
             n, p = x.shape[0], math.prod(y.shape[2:])
@@ -113,6 +135,10 @@ class _Windowed(Lowering):
 
     def weight_gradient(self, wide: Any, narrow: Any, diff: Any) -> None:
         """diff += the sum over images of narrow columns(wide)^T, one product for a group."""
+        known = self._by_cudnn(wide, diff, narrow)
+        if known is not None:
+            known[0].weight_gradient(known[1], wide, narrow, diff)
+            return
         for part in self._chunks(wide, narrow):
             x, y = wide[part], narrow[part]
             n, p = x.shape[0], math.prod(y.shape[2:])

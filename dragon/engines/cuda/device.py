@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from dragon.engines.cuda.blas import Blas
+from dragon.engines.cuda.cudnn import Cudnn, open_cudnn
 from dragon.engines.cuda.sources import OPTIONS, source
 from dragon.errors import EngineError
 
@@ -42,6 +43,12 @@ class Device(ABC):
 
     place: str
     multiprocessors: int
+    tf32: bool = False
+
+    @property
+    def cudnn(self) -> Cudnn | None:
+        """cuDNN, where it is installed."""
+        return None
 
     @abstractmethod
     def empty(self, shape: Sequence[int] | int, dtype: DTypeLike) -> Any:
@@ -125,11 +132,19 @@ class Gpu(Device):
         self._modules: dict[tuple[str, str], Any] = {}
         self._kernels: dict[tuple[str, str, str], Any] = {}
         self._blas: Blas | None = None
-        self.tf32 = False
+        self._cudnn: Cudnn | None = None
+        self._asked_for_cudnn = False
         with cupy.cuda.Device(number):
             self.multiprocessors = int(cupy.cuda.runtime.getDeviceProperties(number)["multiProcessorCount"])
             self.stream = cupy.cuda.Stream(non_blocking=True)
             self.copy_stream = cupy.cuda.Stream(non_blocking=True)
+
+    @property
+    def cudnn(self) -> Cudnn | None:
+        if not self._asked_for_cudnn:
+            self._asked_for_cudnn = True
+            self._cudnn = open_cudnn(self)
+        return self._cudnn
 
     @contextmanager
     def active(self) -> Iterator[None]:

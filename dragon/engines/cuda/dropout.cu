@@ -24,16 +24,16 @@ static __device__ __forceinline__ void philox(word counter0, word counter1, word
 }
 
 // One thread makes eight elements. stream: key (2 words), draw. keep: 1 byte for each element, for backward.
-KERNEL dropout_forward(const real* x, real* y, unsigned char* keep, const word* stream, index count, word threshold,
+KERNEL dropout_forward(const real* x, real* y, unsigned char* keep, const word* stream, Index count, word threshold,
                        real scale) {
     word key0 = stream[0], key1 = stream[1], draw = stream[2];
-    index blocks = (count + 7) / 8;
+    Index blocks = (count + 7) / 8;
     GRID_LOOP(b, blocks) {
         word words[4];
         philox((word)b + 1, draw, key0, key1, words);
 #pragma unroll
         for (int k = 0; k < 8; ++k) {
-            index i = b * 8 + k;
+            Index i = b * 8 + k;
             if (i < count) {
                 word bits = (words[k / 2] >> (k % 2 * 32)) & 0xffffffffull;
                 unsigned char kept = bits >= threshold;
@@ -44,6 +44,6 @@ KERNEL dropout_forward(const real* x, real* y, unsigned char* keep, const word* 
     }
 }
 
-KERNEL dropout_backward(const real* dy, const unsigned char* keep, real* dx, index count, real scale) {
+KERNEL dropout_backward(const real* dy, const unsigned char* keep, real* dx, Index count, real scale) {
     GRID_LOOP(i, count) dx[i] = keep[i] ? dy[i] * scale : 0;
 }

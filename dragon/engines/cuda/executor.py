@@ -36,7 +36,6 @@ class CudaExecutor(Executor):
         if options.precision != "fp32":
             raise EngineError(f"the cuda engine computes in fp32 only, precision {options.precision} was asked for")
         self.gpu: Gpu = open_gpu(Options.default_device if options.device is None else options.device)
-        self.gpu.tf32 = options.tf32
         self._plan: Plan | None = None
         self._version = -1
         self._fused: set[int] = set()  # first layers of groups whose last forward ran as one
@@ -72,6 +71,7 @@ class CudaExecutor(Executor):
 
     def _begin(self) -> None:
         """Whoever holds a view of a host copy may have written it."""
+        self.gpu.tf32 = self.options.tf32
         for storage in self._storages.values():
             if storage.held:
                 storage.write()
@@ -412,9 +412,10 @@ class CudaExecutor(Executor):
         ]
 
     def peak_bytes(self) -> int:
-        """Device memory that CuPy's pool holds, the most it ever needed."""
+        """Device memory of this process's pool and of this net's graphs, the most they ever needed."""
         with self.gpu.active():
-            return int(self.gpu.cupy.get_default_memory_pool().total_bytes())
+            shared = int(self.gpu.cupy.get_default_memory_pool().total_bytes())
+            return shared + sum(s.pool_bytes for segments in self._segments.values() for s in segments)
 
 
 class Report:

@@ -47,6 +47,11 @@ class Segment:
         """Whether `group` may join this segment."""
         return self._is_capturable(self.groups[0]) and self._is_capturable(group)
 
+    @property
+    def pool_bytes(self) -> int:
+        """Device memory that only this graph uses."""
+        return 0 if self._pool is None else int(self._pool.total_bytes())
+
     def run(self) -> int | None:
         """None, or the layer to go on with if one changed its tops' shapes: what follows has to be planned anew."""
         self._runs += 1

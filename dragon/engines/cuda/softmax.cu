@@ -2,57 +2,57 @@
 // Otherwise a thread for each position, so that neighbours read neighbours.
 #include "common.cuh"
 
-KERNEL softmax_rows(const real* x, real* y, index rows, index classes) {
-    index lane = threadIdx.x % WARP;
-    for (index row = global_thread() / WARP; row < rows; row += all_threads() / WARP) {
+KERNEL softmax_rows(const real* x, real* y, Index rows, Index classes) {
+    Index lane = threadIdx.x % WARP;
+    for (Index row = global_thread() / WARP; row < rows; row += all_threads() / WARP) {
         const real* in = x + (size_t)row * classes;
         real* out = y + (size_t)row * classes;
         real largest = in[0];
-        for (index c = lane; c < classes; c += WARP) largest = larger(in[c], largest);
+        for (Index c = lane; c < classes; c += WARP) largest = larger(in[c], largest);
         largest = warp_max(largest);
         real sum = 0;
-        for (index c = lane; c < classes; c += WARP) {
+        for (Index c = lane; c < classes; c += WARP) {
             real value = exp(in[c] - largest);
             out[c] = value;
             sum += value;
         }
         sum = warp_sum(sum);
-        for (index c = lane; c < classes; c += WARP) out[c] /= sum;
+        for (Index c = lane; c < classes; c += WARP) out[c] /= sum;
     }
 }
 
-KERNEL softmax_columns(const real* x, real* y, index positions, index classes, index inner) {
+KERNEL softmax_columns(const real* x, real* y, Index positions, Index classes, Index inner) {
     GRID_LOOP(i, positions) {
         size_t start = (size_t)(i / inner) * classes * inner + i % inner;
         real largest = x[start], sum = 0;
-        for (index c = 1; c < classes; ++c) largest = larger(x[start + (size_t)c * inner], largest);
-        for (index c = 0; c < classes; ++c) {
+        for (Index c = 1; c < classes; ++c) largest = larger(x[start + (size_t)c * inner], largest);
+        for (Index c = 0; c < classes; ++c) {
             real value = exp(x[start + (size_t)c * inner] - largest);
             y[start + (size_t)c * inner] = value;
             sum += value;
         }
-        for (index c = 0; c < classes; ++c) y[start + (size_t)c * inner] /= sum;
+        for (Index c = 0; c < classes; ++c) y[start + (size_t)c * inner] /= sum;
     }
 }
 
 // dx = y (dy - sum(dy y)); dx may be dy.
-KERNEL softmax_backward_rows(const real* y, const real* dy, real* dx, index rows, index classes) {
-    index lane = threadIdx.x % WARP;
-    for (index row = global_thread() / WARP; row < rows; row += all_threads() / WARP) {
+KERNEL softmax_backward_rows(const real* y, const real* dy, real* dx, Index rows, Index classes) {
+    Index lane = threadIdx.x % WARP;
+    for (Index row = global_thread() / WARP; row < rows; row += all_threads() / WARP) {
         size_t start = (size_t)row * classes;
         real sum = 0;
-        for (index c = lane; c < classes; c += WARP) sum += y[start + c] * dy[start + c];
+        for (Index c = lane; c < classes; c += WARP) sum += y[start + c] * dy[start + c];
         sum = warp_sum(sum);
-        for (index c = lane; c < classes; c += WARP) dx[start + c] = y[start + c] * (dy[start + c] - sum);
+        for (Index c = lane; c < classes; c += WARP) dx[start + c] = y[start + c] * (dy[start + c] - sum);
     }
 }
 
-KERNEL softmax_backward_columns(const real* y, const real* dy, real* dx, index positions, index classes, index inner) {
+KERNEL softmax_backward_columns(const real* y, const real* dy, real* dx, Index positions, Index classes, Index inner) {
     GRID_LOOP(i, positions) {
         size_t start = (size_t)(i / inner) * classes * inner + i % inner;
         real sum = 0;
-        for (index c = 0; c < classes; ++c) sum += y[start + (size_t)c * inner] * dy[start + (size_t)c * inner];
-        for (index c = 0; c < classes; ++c) {
+        for (Index c = 0; c < classes; ++c) sum += y[start + (size_t)c * inner] * dy[start + (size_t)c * inner];
+        for (Index c = 0; c < classes; ++c) {
             size_t at = start + (size_t)c * inner;
             dx[at] = y[at] * (dy[at] - sum);
         }
@@ -63,13 +63,13 @@ KERNEL softmax_backward_columns(const real* y, const real* dy, real* dx, index p
 #define IGNORED (-1)
 #define FAULTY (-2)
 
-static __device__ __forceinline__ int class_of(real label, index classes, int has_ignore, int ignore) {
+static __device__ __forceinline__ int class_of(real label, Index classes, int has_ignore, int ignore) {
     if (has_ignore && label == (real)ignore) return IGNORED;
     return label >= 0 && label < (real)classes ? (int)label : FAULTY;
 }
 
 // Each position's loss and whether it counts: terms (positions, 2).
-KERNEL cross_entropy(const real* prob, const real* label, real* terms, index positions, index classes, index inner,
+KERNEL cross_entropy(const real* prob, const real* label, real* terms, Index positions, Index classes, Index inner,
                      int has_ignore, int ignore, real least) {
     GRID_LOOP(i, positions) {
         int k = class_of(label[i], classes, has_ignore, ignore);
@@ -81,15 +81,15 @@ KERNEL cross_entropy(const real* prob, const real* label, real* terms, index pos
 }
 
 // Each position: whether at most top_k classes are not worse than its own, and whether it counts.
-KERNEL accuracy_terms(const real* score, const real* label, real* terms, index positions, index classes, index inner,
-                      index top_k, int has_ignore, int ignore) {
+KERNEL accuracy_terms(const real* score, const real* label, real* terms, Index positions, Index classes, Index inner,
+                      Index top_k, int has_ignore, int ignore) {
     GRID_LOOP(i, positions) {
         int k = class_of(label[i], classes, has_ignore, ignore);
-        index ahead = 0;
+        Index ahead = 0;
         if (k >= 0) {
             const real* s = score + (size_t)(i / inner) * classes * inner + i % inner;
             real own = s[(size_t)k * inner];
-            for (index c = 0; c < classes; ++c) ahead += !(s[(size_t)c * inner] < own);
+            for (Index c = 0; c < classes; ++c) ahead += !(s[(size_t)c * inner] < own);
         }
         terms[2 * (size_t)i] = k >= 0 && ahead <= top_k;
         terms[2 * (size_t)i + 1] = k == FAULTY ? -1 : (k >= 0 ? 1 : 0);
@@ -98,12 +98,12 @@ KERNEL accuracy_terms(const real* score, const real* label, real* terms, index p
 
 // One block: out (1) = sum of the terms / divisor (1), which is `divisor` if that is above 0, else the number that
 // count, and at least 1. fault (1) becomes 1 + the first position with a faulty label, if there is one.
-KERNEL sum_terms(const real* terms, real* out, real* kept_divisor, int* fault, index positions, real divisor) {
+KERNEL sum_terms(const real* terms, real* out, real* kept_divisor, int* fault, Index positions, real divisor) {
     __shared__ real room[THREADS / WARP];
-    __shared__ index firsts[THREADS];
+    __shared__ Index firsts[THREADS];
     real sum = 0, valid = 0;
-    index first = positions;
-    for (index i = threadIdx.x; i < positions; i += THREADS) {
+    Index first = positions;
+    for (Index i = threadIdx.x; i < positions; i += THREADS) {
         real counts = terms[2 * (size_t)i + 1];
         sum += terms[2 * (size_t)i];
         if (counts < 0) {
@@ -127,10 +127,10 @@ KERNEL sum_terms(const real* terms, real* out, real* kept_divisor, int* fault, i
 
 // dx = (prob - onehot(label)) * top_diff / divisor, 0 where the label is ignored.
 KERNEL softmax_loss_backward(const real* prob, const real* label, const real* top_diff, const real* divisor, real* dx,
-                             index count, index classes, index inner, int has_ignore, int ignore) {
+                             Index count, Index classes, Index inner, int has_ignore, int ignore) {
     real factor = *top_diff / *divisor;
     GRID_LOOP(i, count) {
-        index c = i / inner % classes;
+        Index c = i / inner % classes;
         int k = class_of(label[i / inner / classes * inner + i % inner], classes, has_ignore, ignore);
         dx[i] = k < 0 ? 0 : (prob[i] - (k == (int)c)) * factor;
     }

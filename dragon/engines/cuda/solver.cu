@@ -26,9 +26,9 @@ KERNEL gradient_squares(const Entry* entries, const Chunk* chunks, double* squar
     __shared__ double room[THREADS];
     Chunk chunk = chunks[blockIdx.x];
     const Entry e = entries[chunk.entry];
-    index stop = e.count < chunk.start + CHUNK ? (index)e.count : chunk.start + CHUNK;
+    Index stop = e.count < chunk.start + CHUNK ? (Index)e.count : chunk.start + CHUNK;
     double sum = 0;
-    for (index i = chunk.start + threadIdx.x; i < stop; i += THREADS) sum += (double)e.g[i] * e.g[i];
+    for (Index i = chunk.start + threadIdx.x; i < stop; i += THREADS) sum += (double)e.g[i] * e.g[i];
     room[threadIdx.x] = sum;
     __syncthreads();
     for (int half = THREADS / 2; half > 0; half /= 2) {
@@ -39,10 +39,10 @@ KERNEL gradient_squares(const Entry* entries, const Chunk* chunks, double* squar
 }
 
 // One block: step[2] = limit / norm where the norm exceeds the limit, else 1.
-KERNEL clip_factor(const double* squares, double* step, index chunks, double limit) {
+KERNEL clip_factor(const double* squares, double* step, Index chunks, double limit) {
     __shared__ double room[THREADS];
     double sum = 0;
-    for (index i = threadIdx.x; i < chunks; i += THREADS) sum += squares[i];
+    for (Index i = threadIdx.x; i < chunks; i += THREADS) sum += squares[i];
     room[threadIdx.x] = sum;
     __syncthreads();
     for (int half = THREADS / 2; half > 0; half /= 2) {
@@ -58,8 +58,8 @@ KERNEL clip_factor(const double* squares, double* step, index chunks, double lim
 KERNEL clear_gradients(const Entry* entries, const Chunk* chunks) {
     Chunk chunk = chunks[blockIdx.x];
     const Entry e = entries[chunk.entry];
-    index stop = e.count < chunk.start + CHUNK ? (index)e.count : chunk.start + CHUNK;
-    for (index i = chunk.start + threadIdx.x; i < stop; i += THREADS) e.g[i] = 0;
+    Index stop = e.count < chunk.start + CHUNK ? (Index)e.count : chunk.start + CHUNK;
+    for (Index i = chunk.start + threadIdx.x; i < stop; i += THREADS) e.g[i] = 0;
 }
 
 // RULE(name, body): body turns the regularised gradient g into the step, with history h1 and h2. g keeps the step.
@@ -75,10 +75,10 @@ KERNEL clear_gradients(const Entry* entries, const Chunk* chunks) {
         Chunk chunk = chunks[blockIdx.x];                                                                        \
         const Entry e = entries[chunk.entry];                                                                    \
         if (e.lr_mult == 0) return;                                                                              \
-        index stop = e.count < chunk.start + CHUNK ? (index)e.count : chunk.start + CHUNK;                       \
+        Index stop = e.count < chunk.start + CHUNK ? (Index)e.count : chunk.start + CHUNK;                       \
         real rate = (real)(step[0] * e.lr_mult), corrected = (real)(step[1] * e.lr_mult);                        \
         real factor = (real)(step[2] * grad_scale), decay = (real)e.decay;                                       \
-        for (index i = chunk.start + threadIdx.x; i < stop; i += THREADS) {                                      \
+        for (Index i = chunk.start + threadIdx.x; i < stop; i += THREADS) {                                      \
             real w = e.w[i], g = e.g[i] * factor, h1 = e.h1[i], h2 = e.h2 ? e.h2[i] : 0;                         \
             if (!decoupled) g += decay * (regularization == L1 ? (real)((w > 0) - (w < 0)) : w);                 \
             g = name##_step(g, w, h1, h2, rate, corrected, decoupled ? decay : 0, (real)p, (real)(1 - p),        \

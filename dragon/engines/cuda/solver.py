@@ -34,6 +34,7 @@ class DeviceUpdate:
         self.updater = updater
         self._params = [(k, p) for k, p in enumerate(updater.params) if p.blob.count]
         self._known: bytes = b""
+        self._state: tuple[Any, ...] = ()
         self._entries: Any = None
         self._chunks: Any = None
         self._count = 0
@@ -49,7 +50,25 @@ class DeviceUpdate:
             for k, p in self._params
         ]  # fmt: skip
 
+    def _is_current(self, executor: CudaExecutor) -> bool:
+        """Whether no array moved or was written elsewhere, and no multiplier changed, since the tables were made."""
+        place = executor.gpu.place
+        state = (
+            executor.net.context.where.version, place,
+            *((p.lr_mult, p.decay_mult, p.blob.data_storage, p.blob.diff_storage) for _, p in self._params),
+        )  # fmt: skip
+        same = self._state == state
+        self._state = state
+        return same and all(
+            p.blob.data_storage.is_fresh(place)
+            and p.blob.diff_storage.is_fresh(place)
+            and all(slot[k].data_storage.is_fresh(place) for slot in self.updater.history)
+            for k, p in self._params
+        )
+
     def _tables(self, executor: CudaExecutor) -> None:
+        if self._is_current(executor):
+            return
         table = np.zeros(len(self._params), ENTRY)
         arrays = self._arrays(executor)
         for i, ((_, p), found) in enumerate(zip(self._params, arrays, strict=True)):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dragon.engines.cuda import blas, device
+from dragon.engines.cuda import blas, cudnn, device
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.compiler import find_compiler
 from tests.engines.cuda.emulation.cublas import Cublas
@@ -34,6 +34,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, module in standin.make().items():
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(blas, "load_library", lambda cupy: Cublas())
+    monkeypatch.setattr(cudnn, "load_library", lambda: None)
     device._gpus.clear()
     standin.counts.clear()
     standin.exposed.clear()

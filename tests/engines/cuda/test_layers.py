@@ -7,6 +7,8 @@ import pytest
 
 from dragon.layer import TEST, TRAIN
 from dragon.net import Net
+from tests.engines.cuda.emulation import standin
+from tests.engines.cuda.emulation.cudnn import Cudnn
 from tests.engines.cuda.running import inputs, same
 
 pytestmark = pytest.mark.usefixtures("cuda")
@@ -199,6 +201,19 @@ def test_convolution(kind: str, settings: str) -> None:
     filler = 'weight_filler { type: "gaussian" std: 0.5 } bias_filler { value: 0.3 }'
     text = inputs({"x": IMAGES.shape}) + layer(kind, f"convolution_param {{ {settings} {filler} }}")
     by_kernels(same(text, {"x": IMAGES}), "one")
+
+
+@pytest.mark.usefixtures("emulated")
+@pytest.mark.parametrize("kind", ["Convolution", "Deconvolution"])
+@pytest.mark.parametrize("settings", CONVOLUTIONS)
+def test_convolution_by_cudnn(kind: str, settings: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dragon.engines.cuda.cudnn.load_library", Cudnn)
+    filler = 'weight_filler { type: "gaussian" std: 0.5 } bias_filler { value: 0.3 }'
+    text = inputs({"x": IMAGES.shape}) + layer(kind, f"convolution_param {{ {settings} {filler} }}")
+    same(text, {"x": IMAGES})
+    own = "kernel_size: 1 " in settings + " " and "stride" not in settings
+    own = own or (kind == "Convolution" and "num_output: 4 kernel_size: 3 pad: 1 group: 4" in settings)
+    assert (standin.counts["cudnn"] == 0) == own
 
 
 def test_convolution_a_few_images_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

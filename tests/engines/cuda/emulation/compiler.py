@@ -19,7 +19,7 @@ FLAGS = (
     "-fsanitize=thread,alignment,bounds,integer-divide-by-zero",
 )  # fmt: skip
 LINK = ("-shared", "-Wl,-Bsymbolic")  # without the sanitizers' own libraries: the header stands in for them
-SIZES = {"int": 4, "cuda_index": 4, "unsigned int": 4, "float": 4, "double": 8, "word": 8, "unsigned long long": 8}
+SIZES = {"int": 4, "Index": 4, "unsigned int": 4, "float": 4, "double": 8, "word": 8, "unsigned long long": 8}
 
 
 class LaunchError(RuntimeError):

@@ -359,4 +359,3 @@ using std::log1p;
 using std::pow;
 using std::sqrt;
 using std::tanh;
-#define index cuda_index  // the C library has a function of that name

@@ -1,0 +1,132 @@
+"""The cuDNN functions that the engine calls, on NumPy: same names, same C arguments."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from typing import Any
+
+import numpy as np
+
+from dragon.engines.cuda.cudnn import Performance
+from tests.engines.cuda.emulation import standin
+
+TYPES: dict[int, Any] = {0: np.float32, 1: np.float64}
+ROUNDING, EXACT = 1, 2  # algorithms: the first is offered as one whose results vary
+
+
+class Cudnn:
+    """Descriptors are numbers of entries in `made`."""
+
+    def __init__(self) -> None:
+        self.made: dict[int, dict[str, Any]] = {}
+
+    def _create(self, pointer: Any) -> int:
+        number = len(self.made) + 1
+        self.made[number] = {}
+        ctypes.cast(pointer, ctypes.POINTER(ctypes.c_void_p)).contents.value = number
+        return 0
+
+    cudnnCreate = cudnnCreateTensorDescriptor = cudnnCreateFilterDescriptor = _create
+    cudnnCreateConvolutionDescriptor = _create
+
+    def cudnnSetStream(self, handle: Any, stream: Any) -> int:
+        return 0
+
+    def cudnnSetTensor4dDescriptor(self, descriptor: Any, form: int, kind: int, *shape: int) -> int:
+        self.made[descriptor.value] = {"shape": shape, "dtype": TYPES[kind]}
+        return 0
+
+    def cudnnSetFilter4dDescriptor(self, descriptor: Any, kind: int, form: int, *shape: int) -> int:
+        self.made[descriptor.value] = {"shape": shape, "dtype": TYPES[kind]}
+        return 0
+
+    def cudnnSetConvolution2dDescriptor(self, descriptor: Any, *sizes: int) -> int:
+        self.made[descriptor.value] = {"pad": sizes[:2], "stride": sizes[2:4], "dilation": sizes[4:6]}
+        return 0
+
+    def cudnnSetConvolutionGroupCount(self, descriptor: Any, groups: int) -> int:
+        self.made[descriptor.value]["groups"] = groups
+        return 0
+
+    def cudnnSetConvolutionMathType(self, descriptor: Any, math: int) -> int:
+        self.made[descriptor.value]["math"] = math
+        return 0
+
+    def _algorithms(self, *args: Any) -> int:
+        *_, count, results = args
+        ctypes.cast(count, ctypes.POINTER(ctypes.c_int)).contents.value = 2
+        results[0] = Performance(algo=ROUNDING, status=0, determinism=0, memory=0)
+        results[1] = Performance(algo=EXACT, status=0, determinism=1, memory=64)
+        return 0
+
+    cudnnGetConvolutionForwardAlgorithm_v7 = cudnnGetConvolutionBackwardFilterAlgorithm_v7 = _algorithms
+    cudnnGetConvolutionBackwardDataAlgorithm_v7 = _algorithms
+
+    def cudnnConvolutionForward(self, handle: Any, alpha: Any, x: Any, x_at: Any, w: Any, w_at: Any, *rest: Any) -> int:
+        return self._product("y", (x, x_at), (w, w_at), None, rest)
+
+    def cudnnConvolutionBackwardData(
+        self, handle: Any, alpha: Any, w: Any, w_at: Any, dy: Any, dy_at: Any, *rest: Any
+    ) -> int:
+        return self._product("x", None, (w, w_at), (dy, dy_at), rest)
+
+    def cudnnConvolutionBackwardFilter(
+        self, handle: Any, alpha: Any, x: Any, x_at: Any, dy: Any, dy_at: Any, *rest: Any
+    ) -> int:
+        return self._product("w", (x, x_at), None, (dy, dy_at), rest)
+
+    def _array(self, pair: Any) -> Any:
+        made = self.made[pair[0].value]
+        count = int(np.prod(made["shape"]))
+        size, start = count * np.dtype(made["dtype"]).itemsize, pair[1].value
+        if not any(a <= start and start + size <= b and ref() is not None for a, b, ref in standin.exposed):
+            raise MemoryError("cuDNN: not inside an array")
+        raw = (ctypes.c_char * size).from_address(start)
+        return np.frombuffer(raw, made["dtype"]).reshape(made["shape"])
+
+    def _product(self, wanted: str, x: Any, w: Any, y: Any, rest: Any) -> int:
+        conv, algorithm, _, _, beta, target, out = rest
+        if algorithm != EXACT:
+            return 9
+        settings = self.made[conv.value]
+        arrays = {k: self._array(p) for k, p in (("x", x), ("w", w), ("y", y)) if p is not None}
+        result = arrays[wanted] = self._array((target, out))
+        real = ctypes.c_double if result.dtype == np.float64 else ctypes.c_float
+        keep = ctypes.cast(beta, ctypes.POINTER(real)).contents.value
+        standin.counts["cudnn"] += 1
+
+        def action() -> None:
+            before = result * keep if keep else 0
+            result[...] = 0
+            _convolve(wanted, arrays, settings)
+            result[...] += before
+
+        standin.run(action)
+        return 0
+
+
+def _convolve(wanted: str, arrays: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Add to x, w or y what the other two give, tap by tap."""
+    x, w, y = arrays["x"], arrays["w"], arrays["y"]
+    groups = settings["groups"]
+    (ph, pw), (sh, sw), (dh, dw) = settings["pad"], settings["stride"], settings["dilation"]
+    padded = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    if wanted == "x":
+        padded[...] = 0
+    c, k = x.shape[1] // groups, w.shape[0] // groups
+    for g, i, j in itertools.product(range(groups), range(w.shape[2]), range(w.shape[3])):
+        rows, columns = (
+            slice(i * dh, i * dh + sh * (y.shape[2] - 1) + 1, sh),
+            slice(j * dw, j * dw + sw * (y.shape[3] - 1) + 1, sw),
+        )
+        part = padded[:, g * c : (g + 1) * c, rows, columns]
+        out, tap = y[:, g * k : (g + 1) * k], w[g * k : (g + 1) * k, :, i, j]
+        if wanted == "y":
+            out += np.einsum("nchw,kc->nkhw", part, tap)
+        elif wanted == "x":
+            part += np.einsum("nkhw,kc->nchw", out, tap)
+        else:
+            tap += np.einsum("nkhw,nchw->kc", out, part)
+    if wanted == "x":
+        x[...] = padded[:, :, ph : ph + x.shape[2], pw : pw + x.shape[3]]
