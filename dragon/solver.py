@@ -16,11 +16,11 @@ import numpy as np
 
 from dragon.engines import Options
 from dragon.errors import NumericError, PrototxtError
-from dragon.layer import TEST, TRAIN
 from dragon.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.rng import fresh_seed
-from dragon.solvers.rate import check_policy, current_step, learning_rate
+from dragon.solvers.definition import NetChoice, check, find_model, test_choices, train_choice
+from dragon.solvers.rate import current_step, learning_rate
 from dragon.solvers.update import Updater
 
 __all__ = ["Observer", "Solver"]
@@ -87,7 +87,10 @@ class Solver:
         self.param.CopyFrom(param)
         if self.rule_name:
             self.param.type = self.rule_name
-        self._check()
+        try:
+            check(self.param)
+        except PrototxtError as error:
+            raise PrototxtError(f"{self.path}: {error}" if self.path else str(error)) from None
         if seed is None:
             seed = self.param.random_seed if self.param.random_seed >= 0 else fresh_seed()
         self.seed = seed
@@ -104,95 +107,26 @@ class Solver:
             "allow_unknown": allow_unknown,
             "dtype": dtype,
         }
-        self.net = self._train_net()
-        self.test_nets: list[Net] = self._make_test_nets()
+        self.net = self._net(train_choice(self.param))
+        self.test_nets: list[Net] = []
+        for choice in test_choices(self.param):
+            net = self._net(choice)
+            net.share_with(self.net)
+            self.test_nets.append(net)
         self.updater = Updater(self.net, self.param)
         for weights in self.param.weights:
             self.net.copy_from(weights)
 
     # -- set-up ---------------------------------------------------------------------------------------------
-    def _check(self) -> None:
-        p = self.param
-        where = f"{self.path}: " if self.path else ""
-        try:
-            check_policy(p) if p.HasField("lr_policy") else self._missing("lr_policy")
-            if not p.HasField("base_lr"):
-                self._missing("base_lr")
-            if p.iter_size < 1:
-                raise PrototxtError(f"iter_size must be at least 1, got {p.iter_size}")
-            if p.average_loss < 1:
-                raise PrototxtError(f"average_loss must be at least 1, got {p.average_loss}")
-            if p.test_interval < 0 or p.snapshot < 0 or p.display < 0:
-                raise PrototxtError("display, test_interval and snapshot must not be negative")
-            if len(p.test_state) not in (0, self._test_net_count()):
-                raise PrototxtError(f"{len(p.test_state)} test_state for {self._test_net_count()} test nets")
-            if self._test_net_count() and len(p.test_iter) not in (0, self._test_net_count()):
-                raise PrototxtError(
-                    f"test_iter is given {len(p.test_iter)} times for {self._test_net_count()} test nets"
-                )
-            if p.test_interval and self._test_net_count() and not p.test_iter:
-                raise PrototxtError("test_interval is set but test_iter is not")
-        except PrototxtError as error:
-            raise PrototxtError(f"{where}{error}") from None
-
-    def _missing(self, field: str) -> None:
-        raise PrototxtError(f"the solver does not set {field}")
-
     def _options(self) -> Options:
         return Options(precision=pb.SolverParameter.Precision.Name(self.param.precision).lower())
 
-    def _net(self, model: str | pb.NetParameter, phase: int, state: pb.NetState | None) -> Net:
+    def _net(self, choice: NetChoice) -> Net:
+        model, phase, state = choice
         if isinstance(model, str):
-            model = str(self._find(model))
-        return Net(
-            model,
-            phase=phase,
-            level=state.level if state else 0,
-            stages=list(state.stage) if state else [],
-            **self._make,
-        )
-
-    def _find(self, path: str) -> Path:
-        """A net's path: as given, else beside the solver's file."""
-        direct = Path(path)
-        if direct.exists() or self.path is None:
-            return direct
-        beside = Path(self.path).parent / path
-        if not beside.exists():
-            beside = Path(self.path).parent / direct.name
-        return beside if beside.exists() else direct
-
-    def _train_net(self) -> Net:
-        p = self.param
-        given = [f for f in ("net", "net_param", "train_net", "train_net_param") if p.HasField(f)]
-        if len(given) != 1:
-            got = ", ".join(given) or "none"
-            raise PrototxtError(
-                f"{self.path or 'solver'}: give exactly one of net, net_param, train_net, train_net_param; got {got}"
-            )
-        state = p.train_state if p.HasField("train_state") else None
-        return self._net(getattr(p, given[0]), TRAIN, state)
-
-    def _test_net_count(self) -> int:
-        p = self.param
-        own = len(p.test_net) + len(p.test_net_param)
-        if own or not (p.HasField("net") or p.HasField("net_param")):
-            return own
-        return max(1, len(p.test_iter)) if (p.test_iter or p.test_interval) else 0
-
-    def _make_test_nets(self) -> list[Net]:
-        p = self.param
-        sources: list[str | pb.NetParameter] = [*p.test_net_param, *p.test_net]
-        if not sources and self._test_net_count():
-            shared = p.net if p.HasField("net") else p.net_param
-            sources = [shared] * self._test_net_count()
-        nets = []
-        for i, source in enumerate(sources):
-            state = p.test_state[i] if i < len(p.test_state) else None
-            net = self._net(source, TEST, state)
-            net.share_with(self.net)
-            nets.append(net)
-        return nets
+            model = str(find_model(model, self.path))
+        level, stages = (state.level, list(state.stage)) if state else (0, [])
+        return Net(model, phase=phase, level=level, stages=stages, **self._make)
 
     # -- training -------------------------------------------------------------------------------------------
     def step(self, iterations: int) -> float:
