@@ -28,13 +28,14 @@ class EngineChoice:
     fuse: bool = True
     threads: int | None = None
     gpu: str | None = None
+    tf32: bool = False
 
     def resolve(self, solver: pb.SolverParameter | None = None) -> tuple[str | None, Options]:
         """The engine's name, None for the default one, and its options; a solver's settings yield to the flags.
 
         Raises EngineError for --gpu without a GPU.
         """
-        options = Options(precision=self.precision or "fp32", fuse=self.fuse, threads=self.threads)
+        options = Options(precision=self.precision or "fp32", fuse=self.fuse, threads=self.threads, tf32=self.tf32)
         if solver is not None and self.precision is None:
             options.precision = pb.SolverParameter.Precision.Name(solver.precision).lower()
         if self.gpu is not None:
@@ -72,6 +73,7 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--precision", type=click.Choice(list(PRECISIONS)), help="Of the arithmetic; fp32 by default.")
     @click.option("--no-fuse", is_flag=True, help="Run every layer by itself.")
     @click.option("--threads", type=click.IntRange(1), help="At most this many; all cores by default.")
+    @click.option("--tf32", is_flag=True, help="On a GPU, multiply matrices in TF32: faster, with 10 bits of mantissa.")
     @click.option("--gpu", metavar="N", help="Run on GPU N; an error where there is none.")
     @functools.wraps(function)
     def wrapper(
@@ -81,9 +83,10 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
         no_fuse: bool,
         threads: int | None,
         gpu: str | None,
+        tf32: bool,
         **kwargs: Any,
     ) -> Any:
-        choice = EngineChoice(engine, precision, not no_fuse, threads, gpu)
+        choice = EngineChoice(engine, precision, not no_fuse, threads, gpu, tf32)
         return function(*args, choice=choice, **kwargs)
 
     return wrapper

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from dragon.engines.base import LayerTime
+from dragon.engines.base import LayerTime, Options
 from dragon.errors import UsageError
 from dragon.net import Net
 from dragon.proto import dragon_pb2 as pb
@@ -30,6 +30,7 @@ __all__ = ["command", "mean_ms", "peak_memory_mib"]
 @click.option("--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TRAIN", show_default=True)
 @click.option("--iterations", type=click.IntRange(1), default=50, show_default=True)
 @click.option("--no-backward", is_flag=True, help="Time forward only.")
+@click.option("--dry-run", is_flag=True, help="Count what --engine cuda would launch and move; needs no GPU.")
 @engine_options
 def command(
     which: NetChoice | None,
@@ -38,12 +39,18 @@ def command(
     phase: str,
     iterations: int,
     no_backward: bool,
+    dry_run: bool,
     choice: EngineChoice,
 ) -> None:
     """Time a net: every layer by itself, then whole passes, which the engine may fuse. Times are means in ms."""
     if (which is None) == (solver_path is None):
         raise UsageError("give either --model or --solver")
     solver: Solver | None = None
+    if dry_run:
+        if which is None or choice.engine != "cuda":
+            raise UsageError("--dry-run counts for --engine cuda and needs --model")
+        _count(which, pb.Phase.Value(phase.upper()), not no_backward)
+        return
     if which is not None:
         engine, options = choice.resolve()
         net = which.open(pb.Phase.Value(phase.upper()), engine, options, weights)
@@ -58,6 +65,18 @@ def command(
         _report(net, solver, iterations, not no_backward)
     finally:
         (solver or net).close()
+
+
+def _count(which: NetChoice, phase: int, backward: bool) -> None:
+    from dragon.engines.cuda import plan_figures
+
+    net = which.open(phase, "numpy", Options(), None)
+    try:
+        click.echo(summary(net))
+        for line in plan_figures(net, backward).lines():
+            click.echo(line)
+    finally:
+        net.close()
 
 
 def _report(net: Net, solver: Solver | None, iterations: int, backward: bool) -> None:
@@ -80,6 +99,8 @@ def _report(net: Net, solver: Solver | None, iterations: int, backward: bool) ->
     if backward:
         click.echo(f"Average Forward-Backward: {means[0] + means[1]:.4g} ms.")
     click.echo(f"Images per second: {batch_size(net) * 1e3 / total:,.0f}")
+    for remark in net.executor.remarks():
+        click.echo(remark)
     click.echo(f"Peak memory of the process: {peak_memory_mib():,.0f} MiB")
 
 

@@ -90,6 +90,10 @@ class Executor(ABC):
         """One line for each layer: how it runs. Empty when there is nothing to say."""
         return []
 
+    def remarks(self) -> list[str]:
+        """Lines about the runs so far: what was repeated how, and what memory it took."""
+        return []
+
 
 def measure_layers(executor: Executor, iterations: int, backward: bool) -> list[LayerTime]:
     """Time each layer by itself, as `caffe time` does."""

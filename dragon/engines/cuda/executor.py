@@ -411,6 +411,9 @@ class CudaExecutor(Executor):
             for s in segments
         ]
 
+    def remarks(self) -> list[str]:
+        return [*self.graph_notes(), f"Peak memory of the GPU: {self.peak_bytes() / 2**20:,.0f} MiB"]
+
     def peak_bytes(self) -> int:
         """Device memory of this process's pool and of this net's graphs, the most they ever needed."""
         with self.gpu.active():

@@ -83,7 +83,7 @@ def plan_figures(net: Net, backward: bool = True, fuse: bool = True) -> PlanFigu
             figures.layers.append(_of_group(net, device, group, backward))
         finally:
             where.view = None
-    if backward and net.learnable:
+    if backward and any(net.layer_need_backward):
         learned = sum(p.blob.count * p.blob.dtype.itemsize for p in net.learnable)
         figures.update_launches = 2  # gradients cleared, blobs updated
         figures.update_bytes = learned * UPDATE_PASSES

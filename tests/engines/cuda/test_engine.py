@@ -241,9 +241,13 @@ def test_out_of_memory_names_the_layer_and_the_bytes(monkeypatch: pytest.MonkeyP
 
 
 @needs_gpu
-def test_layers_are_timed() -> None:
+def test_layers_are_timed_and_memory_is_told() -> None:
     net = make(TEXT, "cuda")
     fill(net, VALUES)
+    for _ in range(3):
+        net.forward_backward()
+    assert "backward loss .. conv: graph" in net.executor.remarks()
+    assert net.executor.remarks()[-1].startswith("Peak memory of the GPU")
     times = net.executor.profile(1)
     assert [t.name for t in times] == net.layer_names
     assert all(t.forward_ms >= 0 for t in times)

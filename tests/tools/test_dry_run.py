@@ -1,0 +1,39 @@
+"""`dragon time --engine cuda --dry-run`: counts from the plan, on any machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from dragon.errors import UsageError
+from dragon.tools.time import command
+
+NET = """
+layer { name: "data" type: "DummyData" top: "data" top: "label"
+        dummy_data_param { shape { dim: 8 dim: 3 dim: 8 dim: 8 } shape { dim: 8 }
+                           data_filler { type: "gaussian" } data_filler { type: "constant" } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+        convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+""".replace(
+    'layer { name: "loss"', 'layer { name: "ip" type: "InnerProduct" bottom: "conv" top: "ip" '
+    'inner_product_param { num_output: 4 weight_filler { type: "xavier" } } }\nlayer { name: "loss"'
+)  # fmt: skip
+
+
+def test_launches_and_bytes_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_text(NET)
+    done = CliRunner().invoke(command, ["--engine", "cuda", "--dry-run", "--model", str(path)], catch_exceptions=False)
+    assert done.exit_code == 0
+    rows = {line.split()[0]: line.split()[1:] for line in done.output.splitlines() if line.strip()}
+    assert rows["conv"][0] == "kernels"
+    assert int(rows["iteration"][0]) == sum(int(rows[name][1]) for name in ("conv", "ip", "loss", "update"))
+    assert "floor on an H200" in done.output
+
+
+def test_it_counts_for_the_cuda_engine_only(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--dry-run counts for --engine cuda"):
+        CliRunner().invoke(command, ["--dry-run", "--model", str(tmp_path)], catch_exceptions=False)
