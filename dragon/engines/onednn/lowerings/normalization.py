@@ -70,6 +70,7 @@ class _Norm:
         vector = MemoryDesc.plain((self.channels,))
         self.mean, self.variance = Memory(b.device, vector), Memory(b.device, vector)
         self.gamma, self.beta = Memory(b.device, vector), Memory(b.device, vector)
+        self.gamma_then, self.beta_then = Memory(b.device, vector), Memory(b.device, vector)  # in backward
 
     def _affine(self) -> list[Blob | None] | None:
         """Scale and shift blobs (the shift may be missing), of the layer or of the Scale behind it."""
@@ -99,7 +100,7 @@ class _Norm:
         arguments[Arg.VARIANCE] = self.variance
         self.src = arguments[Arg.SRC]
         if self.affine is not None:
-            b.run(self._take_affine())
+            b.run(self._take_affine(self.gamma, self.beta))
             arguments |= {Arg.SCALE: self.gamma, Arg.SHIFT: self.beta}
         if self.by_running:
             b.run(self._take_running())
@@ -120,10 +121,10 @@ class _Norm:
         self._skipped_data()
         return self.backward if b.training else None
 
-    def _take_affine(self) -> Step:
-        gamma, beta = self.gamma.numpy(), self.beta.numpy()
+    def _take_affine(self, gamma: Memory, beta: Memory) -> Step:
         assert self.affine is not None
-        sources = [(out, blob.data_storage) for out, blob in zip((gamma, beta), self.affine, strict=True) if blob]
+        outs = gamma.numpy(), beta.numpy()
+        sources = [(out, blob.data_storage) for out, blob in zip(outs, self.affine, strict=True) if blob]
 
         def step() -> None:
             for out, storage in sources:
@@ -149,6 +150,9 @@ class _Norm:
         down = batch_norm.backward(b.device, self.spec, self.primitive, parameters=any(learns), layer=self.layer.name)
         self.dy = b.diff(self.top, down[Arg.DIFF_DST])
         arguments = {**self.arguments, Arg.DIFF_DST: self.dy}
+        if self.affine is not None:  # the scale may have been changed since forward
+            b.run(self._take_affine(self.gamma_then, self.beta_then))
+            arguments |= {Arg.SCALE: self.gamma_then, Arg.SHIFT: self.beta_then}
         adds = []
         if any(learns) and self.affine is not None:
             for arg, blob, learned in zip((Arg.DIFF_SCALE, Arg.DIFF_SHIFT), self.affine, learns, strict=True):
@@ -191,16 +195,18 @@ class _Norm:
     def _skipped_diffs(self) -> None:
         """The same for diffs, where the first blob that uses a memory is the last to write it."""
         first: dict[int, tuple[Storage, int]] = {}
-        for position, top in enumerate(self.tops):
-            first.setdefault(id(top.diff_storage), (top.diff_storage, position))
+        for position, reader in enumerate(self.chain.layers[1:]):
+            top = self.tops[position]
+            if self.b.net.bottom_need_backward[reader][0]:
+                first.setdefault(id(top.diff_storage), (top.diff_storage, position))
         for storage, position in first.values():
-            if storage is self.bottom.diff_storage or position == len(self.tops) - 1:
+            if storage is self.bottom.diff_storage and self.b.net.bottom_need_backward[self.chain.norm][0]:
                 continue
             self.b.make_lazy(storage, partial(self._write_diff, position))
 
     def _normalized(self, scaled: bool) -> Array:
-        shape = (1, -1) + (1,) * (self.bottom.ndim - 2)
-        x = _array(self.b, self.src)
+        x = _array(self.b, self.src)  # of the shape that the plan was made for
+        shape = (1, -1) + (1,) * (x.ndim - 2)
         y: Array = (x - self.mean.numpy().reshape(shape)) / np.sqrt(
             self.variance.numpy().reshape(shape) + self.layer.eps
         )
@@ -215,14 +221,16 @@ class _Norm:
         if self.chain.relu is not None:
             dy = dy * (_array(self.b, self.dst) > 0)
         if self.chain.scale is not None and position == 0:
-            dy = dy * self.gamma.numpy().reshape((1, -1) + (1,) * (self.bottom.ndim - 2))
+            dy = dy * self.gamma_then.numpy().reshape((1, -1) + (1,) * (dy.ndim - 2))
         return dy
 
     def _write_data(self, scaled: bool, host: Array) -> None:
-        host[: self.bottom.count] = self._normalized(scaled).reshape(-1)
+        value = self._normalized(scaled)
+        host[: value.size] = value.reshape(-1)
 
     def _write_diff(self, position: int, host: Array) -> None:
-        host[: self.bottom.count] = self._gradient(position).reshape(-1)
+        value = self._gradient(position)
+        host[: value.size] = value.reshape(-1)
 
 
 def _array(b: Builder, memory: Memory) -> Array:

@@ -38,8 +38,10 @@ def relu_pool(b: Builder, relu: int, pooling: int) -> Backward | None:
     primitive = eltwise.forward(b.device, Alg.eltwise_relu, y.desc, training=b.training, layer=name)
     b.call(primitive, {Arg.SRC: y, Arg.DST: b.make(top, y.desc, y)})
 
+    count = blob.count
+
     def rectified(host: Array) -> None:
-        part = host[: blob.count]
+        part = host[:count]
         source.copy.to_host(part)
         np.maximum(part, 0, out=part)
 
