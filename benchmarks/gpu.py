@@ -50,7 +50,7 @@ def missing() -> list[str]:
 def check() -> bool:
     """The engine's tests on the card; whether they passed."""
     env = {**os.environ, "DRAGON_TEST_GPU": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "default"]
     passed = subprocess.run([*command, "tests/engines/cuda"], cwd=ROOT, env=env, check=False).returncode == 0
     sanitizer = shutil.which("compute-sanitizer")
     if sanitizer is None:

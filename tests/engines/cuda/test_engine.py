@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import dragon
 from dragon.engines import Options, cuda_problem
 from dragon.engines.cuda import plan_figures
 from dragon.engines.cuda.device import open_gpu
@@ -362,3 +363,18 @@ def test_large_inputs_come_by_pinned_memory_on_another_stream() -> None:
         assert standin.counts["from pinned memory"] == (number > 0)  # weights come once, batches again and again
         assert standin.counts["to device"] == 1
         close(f"pass {number}", net.blobs["y"].peek(), np.tanh(x), 1e-6)
+
+
+@needs_gpu
+def test_scripts_choose_the_gpu_for_all_nets_to_come() -> None:
+    try:
+        dragon.set_mode_gpu()
+        dragon.set_device(0)
+        assert Net(parse(TEXT), TRAIN).executor.name == "cuda"
+        dragon.set_device(1)
+        with pytest.raises(EngineError, match="there is no GPU 1"):
+            Net(parse(TEXT), TRAIN)
+    finally:
+        dragon.set_device(0)
+        dragon.set_mode_cpu()
+    assert Net(parse(TEXT), TRAIN).executor.name != "cuda"
