@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_DIR ?= demo
-# Debian keeps venv apart from Python; root can fetch it
-GET_VENV := [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y python3-venv
+# Debian keeps venv apart from Python, and a bare system lacks the OpenMP runtime of the fast engine: root can fetch both
+GET = [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y
 # one thread in each of the test processes that run side by side
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
@@ -14,8 +14,10 @@ setup: $(VENV)/ready
 
 $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Dragon needs Python 3.11 or newer")'
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(GET_VENV); } || \
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(GET) python3-venv; } || \
 	  { echo "python3-venv is missing, and cannot be installed from here: apt-get install python3-venv"; exit 1; }
+	@PATH="$$PATH:/sbin" ldconfig -p 2>/dev/null | grep -q libgomp.so.1 || { $(GET) libgomp1; } || \
+	  echo "without the system library libgomp.so.1 (package libgomp1) nets run on the slower NumPy engine"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,lint]'
 	@touch $@
