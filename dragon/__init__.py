@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import os as _os
 
 # OpenBLAS's threads spin after a product and fight those of other engines; read when NumPy is first imported
-os.environ["OPENBLAS_THREAD_TIMEOUT"] = os.environ.get("OPENBLAS_THREAD_TIMEOUT", "10")
+_os.environ["OPENBLAS_THREAD_TIMEOUT"] = _os.environ.get("OPENBLAS_THREAD_TIMEOUT", "10")
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
