@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dragon.blob import Blob
 from dragon.errors import PrototxtError, nearest
 from dragon.proto import dragon_pb2 as pb
+from dragon.scratch import parts
 from dragon.solvers.rules import Rule, make_rule
 from dragon.xp import xp_of
 
@@ -62,11 +63,13 @@ class Updater:
         for k, p in enumerate(self.params):
             if p.lr_mult == 0 and p.blob.count:
                 continue
-            g, w = p.blob.diff, p.blob.data
-            if scale != 1.0:
-                g *= scale
-            self.step(g, w, [slot[k].data for slot in self.history], p, rate, iteration)
-            w -= g
+            g, w = p.blob.diff.reshape(-1), p.blob.data.reshape(-1)
+            history = [slot[k].data.reshape(-1) for slot in self.history]
+            for part in parts(g):  # rules are element-wise: all passes over a part happen in the cache
+                if scale != 1.0:
+                    g[part] *= scale
+                self.step(g[part], w[part], [h[part] for h in history], p, rate, iteration)
+                w[part] -= g[part]
 
     def step(self, g: Any, w: Any, history: Sequence[Any], p: Param, rate: float, iteration: int) -> None:
         """Turn the gradient `g` of `p` into its step. Arrays may be in any layout as long as all agree."""
@@ -80,5 +83,6 @@ class Updater:
 
 
 def _squares(array: Any) -> float:
+    """The sum of squares. Not by BLAS, whose waiting threads would take the cores from the next step."""
     flat = array.reshape(-1)
-    return float(flat @ flat)
+    return sum(float((flat[part] * flat[part]).sum()) for part in parts(flat))
