@@ -145,7 +145,7 @@ def profile(
 
 
 def peak_rate(
-    precision: str = "fp32", threads: int | None = None, size: int = 512, engine: str = "onednn", clock: str = "wall"
+    precision: str = "fp32", threads: int | None = None, size: int = 256, engine: str = "onednn", clock: str = "wall"
 ) -> float:
     """GFLOP/s of one large matrix product (size x size x size) on the same engine: what the processor can give."""
     net = pb.NetParameter(name="peak")

@@ -119,7 +119,7 @@ def start(bench: Bench) -> Iterator[Result]:
         }  # fmt: skip
 
 
-_PEAK_SIZE = 512  # of the matrix product, which then fits the caches; smaller for small trials
+_PEAK_SIZE = 256  # of the matrix product, which then fits the caches; smaller for small trials
 _NORMS = ("BN", "BatchNorm", "Scale")
 
 
