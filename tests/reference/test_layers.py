@@ -27,8 +27,9 @@ def is_close(actual: Any, expected: Any, tolerance: float, what: str) -> None:
         assert error <= tolerance, f"{what}: off by {error:g}"
 
 
+@pytest.mark.parametrize("engine", ["numpy", "onednn"])
 @pytest.mark.parametrize("name", CASES)
-def test_case(name: str, tmp_path: Path) -> None:
+def test_case(name: str, engine: str, tmp_path: Path) -> None:
     check_case(name, "numpy", tmp_path)
 
 

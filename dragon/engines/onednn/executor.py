@@ -92,6 +92,7 @@ class OneDNNExecutor(Executor):
                 training=self.training,
                 fuse=fuse,
                 whole=whole,
+                verbose=self.options.verbose,
                 materialize=self._materialize,
             )
             self._plans[key] = plan

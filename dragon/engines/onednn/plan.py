@@ -16,6 +16,7 @@ from dragon.engines.onednn.values import Value
 from dragon.storage import Storage
 
 if TYPE_CHECKING:
+    from dragon.layer import Layer
     from dragon.net import Net
 
 __all__ = ["Plan"]
@@ -39,11 +40,13 @@ class Plan:
         training: bool,
         fuse: bool,
         whole: bool,
+        verbose: bool = False,
         materialize: Callable[[int, int], None],
     ) -> None:
         self.net = net
         self.training = training
         self.whole = whole
+        self._notice = log.info if verbose and whole else log.debug
         self.builder = Builder(net, device, dtype, training, whole, materialize)
         self.groups: list[Group] = []
         for first, last, fused in find_groups(net, training) if fuse else _single(net):
@@ -66,13 +69,13 @@ class Plan:
             group.note = "passes memory on"
             group.build_backward = self._free_backward(first, lowering)
             return [group]
-        if lowering is not None and layer.dtype.itemsize == 4:
+        if lowering is not None and self._has_primitives(layer, first):
             mark = builder.checkpoint()
             builder.steps = group.forward
             try:
                 group.build_backward = lowering(builder, first)
             except (NotLoweredError, UnimplementedError) as error:
-                log.debug("%s: not as one primitive: %s", layer.where, error)
+                self._notice("%s: not as one primitive: %s", layer.where, error)
                 builder.rollback(mark)
                 if first != last:
                     return [g for i in range(first, last + 1) for g in self._forward(i, i, None)]
@@ -81,11 +84,18 @@ class Plan:
                 names = net.layer_names[first + 1 : last + 1]
                 group.note = f"onednn, with {', '.join(names)}" if names else "onednn"
                 return [group]
+        if lowering is not None and layer.dtype.itemsize != 4:
+            self._notice("%s runs its reference: %s", layer.where, layer.dtype)
         group.note = "reference"
         builder.steps = group.forward
         reference.add_forward(builder, first)
         group.build_backward = lambda: reference.add_backward(builder, first)
         return [group]
+
+    def _has_primitives(self, layer: Layer, index: int) -> bool:
+        """float64 is the reference's, and so are blobs without elements."""
+        blobs = (*self.net.bottoms[index], *self.net.tops[index])
+        return layer.dtype.itemsize == 4 and all(blob.count for blob in blobs)
 
     def _free_backward(self, index: int, lowering: lowerings.Lowering | None) -> Backward | None:
         """Backward of a layer that shares memory: nothing where the diff is shared too, else its own."""
@@ -93,7 +103,7 @@ class Plan:
         bottoms, tops = net.bottoms[index], net.tops[index]
         if not bottoms or not tops or all(top.diff_storage is bottoms[0].diff_storage for top in tops):
             return None
-        if lowering is not None and net.layers[index].dtype.itemsize == 4:
+        if lowering is not None and self._has_primitives(net.layers[index], index):
             return lowering(builder, index)
         return lambda: reference.add_backward(builder, index)
 
@@ -108,7 +118,7 @@ class Plan:
         except (NotLoweredError, UnimplementedError) as error:
             if group.first != group.last:
                 raise
-            log.debug("%s runs its reference backward: %s", net.layers[group.first].where, error)
+            self._notice("%s runs its reference backward: %s", net.layers[group.first].where, error)
             builder.rollback(mark)
             group.backward = builder.steps = Steps()
             reference.add_backward(builder, group.first)
