@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from dragon.engines.onednn.lowerings import Lowering
-from dragon.engines.onednn.lowerings.folding import ConvChain, fold_convolution
+from dragon.engines.onednn.lowerings.activated import activated
+from dragon.engines.onednn.lowerings.folding import WeightChain, fold_weights
 from dragon.engines.onednn.lowerings.normalization import Chain, normalize_chain
 from dragon.engines.onednn.lowerings.relu_pool import relu_pool
 from dragon.layers._batch_statistics import BatchStatistics
@@ -23,7 +24,7 @@ def find_groups(net: Net, training: bool) -> Iterator[tuple[int, int, Lowering |
     i = 0
     while i < len(net.layers):
         last, lowering = (
-            _relu_pool(net, i) or _normalization(net, i, training) or _convolution(net, i, training) or (i, None)
+            _relu_pool(net, i) or _normalization(net, i, training) or _weighted(net, i, training) or (i, None)
         )
         yield i, last, lowering
         i = last + 1
@@ -89,22 +90,46 @@ def _normalization(net: Net, i: int, training: bool) -> tuple[int, Lowering] | N
     return last, lambda b, index: normalize_chain(b, chain)
 
 
-def _convolution(net: Net, i: int, training: bool) -> tuple[int, Lowering] | None:
-    """In TEST, a convolution with what follows it."""
-    if training or net.layers[i].type not in _CONVOLUTIONS or len(net.bottoms[i]) != 1:
+def _weighted(net: Net, i: int, training: bool) -> tuple[int, Lowering] | None:
+    """A convolution or inner product: in training with a neuron in place, in TEST with all that follows it."""
+    if net.layers[i].type not in _WEIGHTED or len(net.bottoms[i]) != 1:
         return None
-    last, norm, scale, relu = i, None, None, None
+    if training:
+        neuron = i + 1
+        if not _follows(net, neuron) or net.tops[neuron][0] is not net.tops[i][0] or _relu_pool(net, neuron):
+            return None
+        if net.layers[neuron].type not in _BY_RESULT:
+            return None
+        return neuron, lambda b, index: activated(b, index, neuron)
+    last, norm, scale, total, relu = i, None, None, None, None
     follower = net.layers[i + 1] if _follows(net, i + 1) else None
     if isinstance(follower, BatchStatistics) and follower.use_global:
         norm = last = last + 1
     if _is_scale(net, last + 1):
         scale = last = last + 1
+    if _is_sum(net, last + 1):
+        total = last = last + 1
     if _is_relu(net, last + 1, leaky=True):
         relu = last = last + 1
     if last == i:
         return None
-    chain = ConvChain(i, norm, scale, relu)
-    return last, lambda b, index: fold_convolution(b, chain)
+    chain = WeightChain(i, norm, scale, total, relu)
+    return last, lambda b, index: fold_weights(b, chain)
 
 
-_CONVOLUTIONS = ("Convolution", "DepthwiseConvolution", "ConvolutionDepthwise")
+def _is_sum(net: Net, index: int) -> bool:
+    """The plain sum of what the layer before made, which nobody else reads, and something older."""
+    if index >= len(net.layers) or net.layers[index].type != "Eltwise" or any(net.layers[index - 1].loss_weights):
+        return False
+    layer: Any = net.layers[index]
+    names, made = net.bottom_names_of(index), net.top_names_of(index - 1)
+    return bool(
+        layer.operation == pb.EltwiseParameter.SUM
+        and layer.coeff == [1, 1]
+        and len(made) == 1
+        and names.count(made[0]) == 1
+    )
+
+
+_WEIGHTED = ("Convolution", "DepthwiseConvolution", "ConvolutionDepthwise", "InnerProduct")
+_BY_RESULT = ("ReLU", "Sigmoid", "TanH", "ELU")  # their backward needs only the result

@@ -160,7 +160,7 @@ def test_eltwise(settings: str, count: int, lowered: bool, blocked: bool) -> Non
     net = agree(text, passes=2, tolerance=1e-4)
     assert (notes(net)["case"] == "onednn") == lowered
     net = agree(text.replace("force_backward: true", ""), phase=dragon.TEST, backward=False)
-    assert notes(net)["case"] == "onednn"
+    assert notes(net)["case"] in ("onednn", "in c")
 
 
 def test_eltwise_in_place() -> None:
@@ -257,3 +257,45 @@ def test_dropout_draws_what_the_reference_draws() -> None:
         for net in nets:
             net.run_forward()
         np.testing.assert_array_equal(nets[0].blobs["y"].peek(), nets[1].blobs["y"].peek())
+
+
+def _fused(net: dragon.Net, first: str) -> str:
+    return notes(net)[first].removeprefix("onednn, with ")
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("kind", ["conv", "ip", "ip transposed"])
+def test_folding_in_test(kind: str, in_place: bool) -> None:
+    """Normalisation, scale, a residual sum and ReLU go into the weights and behind them."""
+    transpose = "true" if kind.endswith("transposed") else "false"
+    weights = f'type: "InnerProduct" inner_product_param {{ num_output: 32 transpose: {transpose} }}'
+    if kind == "conv":
+        weights = 'type: "Convolution" convolution_param { num_output: 32 kernel_size: 3 pad: 1 bias_term: false }'
+    shape = (2, 32, 5, 5) if kind == "conv" else (4, 32)
+    names = ["w"] * 5 if in_place else ["w", "n", "s", "t", "r"]
+    text = inputs(shape, force=False) + layer(weights, "x0", top=names[0], name="w")
+    text += layer('type: "BatchNorm"', names[0], top=names[1], name="n")
+    text += layer('type: "Scale" scale_param { bias_term: true }', names[1], top=names[2], name="s")
+    text += layer('type: "Eltwise"', names[2], "x0", top=names[3], name="t")
+    text += layer('type: "ReLU" relu_param { negative_slope: 0.1 }', names[3], top=names[4], name="r")
+    net = agree(text, phase=dragon.TEST, backward=False, passes=2)
+    assert _fused(net, "w") == "n, s, t, r"
+    agree(text, phase=dragon.TEST, backward=False, fuse=False)
+    agree(inputs(shape) + text.split("\n", 1)[1], phase=dragon.TEST)
+    merged = (
+        inputs(shape, force=False)
+        + layer(weights, "x0", top="w", name="w")
+        + layer('type: "BN"', "w", top="w", name="b")
+    )
+    assert _fused(agree(merged, phase=dragon.TEST, backward=False), "w") == "b"
+
+
+@pytest.mark.parametrize("neuron", ["ReLU", "Sigmoid", "TanH", "ELU"])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_neurons_behind_weights_in_training(neuron: str, axis: int) -> None:
+    ip = f'type: "InnerProduct" inner_product_param {{ num_output: 16 axis: {axis} }}'
+    text = inputs((2, 16, 6, 6)) + CONV + layer(f'type: "{neuron}"', "c", top="c", name="a")
+    text += layer(ip, "c", top="y", name="f") + layer(f'type: "{neuron}"', "y", top="y", name="b")
+    net = agree(text, passes=2, tolerance=1e-4)
+    assert (_fused(net, "c"), _fused(net, "f")) == ("a", "b")
+    agree(text, fuse=False, tolerance=1e-4)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from dragon.engines.onednn import conv
 from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.constants import Arg
 from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings._parameters import Learned, Parameters
 from dragon.engines.onednn.memory import Memory
 from dragon.engines.onednn.primitive import PostOp
 
@@ -51,20 +53,34 @@ def convolution(b: Builder, index: int) -> Backward | None:
     return backward
 
 
-def convolve(b: Builder, index: int, which: int, top: Blob, post_ops: Sequence[PostOp] = ()) -> Backward:
-    """Convolve bottom `which` into `top` (of this layer, or of a layer whose work `post_ops` do)."""
+def convolve(
+    b: Builder,
+    index: int,
+    which: int,
+    top: Blob,
+    post_ops: Sequence[PostOp] = (),
+    operands: Sequence[Blob] = (),
+    parameters: Parameters | None = None,
+) -> Backward:
+    """Convolve bottom `which` into `top` (of this layer, or of a layer whose work `post_ops` do).
+
+    operands: the blobs that binary post-ops, which come first, combine with.
+    """
     layer = cast("ConvolutionBase", b.net.layers[index])
     bottom = b.net.bottoms[index][which]
-    spec = spec_of(b, layer, bottom, b.net.tops[index][which])
+    parameters = parameters or Learned(b, layer.weight, layer.bias)
+    spec = replace(spec_of(b, layer, bottom, b.net.tops[index][which]), bias=parameters.has_bias)
     image = b.desc(bottom) if bottom.shape[1] <= 4 else None  # few channels: a plain image is read faster as it is
     if image is not None and (not image.is_row_major or image.dtype != spec.dtype):
         image = None
     primitive = conv.forward(b.device, spec, src=image, training=b.training, post_ops=post_ops, layer=layer.name)
     src = b.data(bottom, primitive[Arg.SRC])
     host = spec.host_weights()
-    arguments: dict[int, Memory] = {Arg.SRC: src, Arg.WEIGHTS: b.weights(layer.weight, primitive[Arg.WEIGHTS], host)}
-    if layer.bias is not None:
-        arguments[Arg.BIAS] = b.host_vector(layer.bias)
+    arguments: dict[int, Memory] = {Arg.SRC: src, Arg.WEIGHTS: parameters.weights(primitive[Arg.WEIGHTS], host)}
+    if parameters.has_bias:
+        arguments[Arg.BIAS] = parameters.bias()
+    for i, operand in enumerate(operands):
+        arguments[Arg.post_op(i)] = b.data(operand, primitive[Arg.post_op(i)])
     arguments[Arg.DST] = b.make(top, primitive[Arg.DST])
     b.call(primitive, arguments)
 

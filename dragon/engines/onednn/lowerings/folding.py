@@ -1,4 +1,4 @@
-"""In TEST: a convolution with the normalisation, scale and ReLU behind it as one convolution.
+"""In TEST: a convolution or inner product with the normalisation, scale, sum and ReLU behind it as one primitive.
 
 s = gamma / sqrt(variance + eps), W' = s W, b' = s (b - mean) + beta; computed again whenever a parameter may have
 changed. Blobs between the layers are computed by running these layers by themselves when somebody reads one.
@@ -6,19 +6,19 @@ changed. Blobs between the layers are computed by running these layers by themse
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from dragon.engines.onednn import conv
-from dragon.engines.onednn.builder import Backward, Builder
-from dragon.engines.onednn.constants import Alg, Arg
-from dragon.engines.onednn.lowerings.convolution import spec_of
+from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.constants import Alg
+from dragon.engines.onednn.lowerings.convolution import convolve
+from dragon.engines.onednn.lowerings.inner_product import multiply
 from dragon.engines.onednn.lowerings.neurons import function_of
-from dragon.engines.onednn.memory import Memory
-from dragon.engines.onednn.primitive import EltwisePost, PostOp
+from dragon.engines.onednn.memory import Memory, MemoryDesc
+from dragon.engines.onednn.primitive import BinaryPost, EltwisePost, PostOp
 from dragon.engines.onednn.values import reorder
 from dragon.storage import Array
 
@@ -26,62 +26,53 @@ if TYPE_CHECKING:
     from dragon.blob import Blob
     from dragon.layers._batch_statistics import BatchStatistics
     from dragon.layers._convolution import ConvolutionBase
+    from dragon.layers.inner_product import InnerProduct
 
-__all__ = ["ConvChain", "fold_convolution"]
+__all__ = ["WeightChain", "fold_weights"]
 
 
 @dataclass(frozen=True)
-class ConvChain:
-    """Indices of a convolution and of what follows it."""
+class WeightChain:
+    """Indices of a convolution or inner product and of what follows it."""
 
-    conv: int
+    first: int
     norm: int | None = None
     scale: int | None = None
+    sum: int | None = None
     relu: int | None = None
 
     @property
     def layers(self) -> list[int]:
-        return [i for i in (self.conv, self.norm, self.scale, self.relu) if i is not None]
+        found = (self.first, self.norm, self.scale, self.sum, self.relu)
+        return [i for i in found if i is not None]
 
 
-def fold_convolution(b: Builder, chain: ConvChain) -> Backward | None:
-    """Build the one convolution; there is no backward."""
+def fold_weights(b: Builder, chain: WeightChain) -> Backward | None:
+    """Build the one primitive; there is no backward."""
     net = b.net
-    layer = cast("ConvolutionBase", net.layers[chain.conv])
-    bottom, top = net.bottoms[chain.conv][0], net.tops[chain.layers[-1]][0]
-    spec = spec_of(b, layer, bottom, net.tops[chain.conv][0])
+    layer, top = net.layers[chain.first], net.tops[chain.layers[-1]][0]
     post: list[PostOp] = []
+    operands: list[Blob] = []
+    if chain.sum is not None:
+        own = net.tops[max(i for i in (chain.first, chain.norm, chain.scale) if i is not None)][0]
+        operands = [blob for blob in net.bottoms[chain.sum] if blob is not own]
+        post.append(BinaryPost(Alg.binary_add, MemoryDesc.any(top.shape, b.dtype)))
     if chain.relu is not None:
         alg, alpha, beta = function_of(net.layers[chain.relu])
         post.append(EltwisePost(Alg(alg), alpha, beta))
-    fold = _Fold(b, chain, layer) if chain.norm is not None or chain.scale is not None else None
-    if fold is not None:
-        spec = replace(spec, bias=True)
-    primitive = conv.forward(b.device, spec, training=False, post_ops=post, layer=layer.name)
-    arguments = {Arg.SRC: b.data(bottom, primitive[Arg.SRC])}
-    host = spec.host_weights()
-    if fold is None:
-        arguments[Arg.WEIGHTS] = b.weights(layer.weight, primitive[Arg.WEIGHTS], host)
-        if layer.bias is not None:
-            arguments[Arg.BIAS] = b.host_vector(layer.bias)
+    folds = chain.norm is not None or chain.scale is not None
+    parameters = _Fold(b, chain, cast("ConvolutionBase | InnerProduct", layer)) if folds else None
+    if layer.type == "InnerProduct":
+        if top.ndim != 2:
+            raise NotLoweredError("rows of several axes")
+        multiply(b, chain.first, top, post, operands, parameters)
     else:
-        plain = Memory.wrap(b.device, fold.weight).view(host)
-        weights = Memory(b.device, primitive[Arg.WEIGHTS])
-        convert = reorder(b.device, plain, weights)
-
-        def refresh() -> None:
-            fold.compute()
-            convert()
-
-        b.when_changed(fold.sources, refresh)
-        arguments |= {Arg.WEIGHTS: weights, Arg.BIAS: Memory.wrap(b.device, fold.bias)}
-    arguments[Arg.DST] = b.make(top, primitive[Arg.DST])
-    b.call(primitive, arguments)
+        convolve(b, chain.first, 0, top, post, operands, parameters)
     _skipped(b, chain)
     return None
 
 
-def _skipped(b: Builder, chain: ConvChain) -> None:
+def _skipped(b: Builder, chain: WeightChain) -> None:
     """Let blobs between the layers be computed by the plan of single layers when they are read."""
     net = b.net
     last = {id(net.tops[i][0].data_storage): i for i in chain.layers}
@@ -89,31 +80,44 @@ def _skipped(b: Builder, chain: ConvChain) -> None:
     for i in last.values():
         storage = net.tops[i][0].data_storage
         if storage is not final:
-            b.make_lazy(storage, partial(b.materialize, chain.conv, i, storage))
+            b.make_lazy(storage, partial(b.materialize, chain.first, i, storage))
 
 
 @dataclass
 class _Fold:
-    """The folded weights of a chain."""
+    """The folded weights of a chain, in the place of the layer's own."""
 
     b: Builder
-    chain: ConvChain
-    layer: ConvolutionBase
+    chain: WeightChain
+    layer: ConvolutionBase | InnerProduct
+    has_bias: bool = True
     weight: Array = field(init=False)
-    bias: Array = field(init=False)
+    shift: Array = field(init=False)
 
     def __post_init__(self) -> None:
+        # outputs are the last axis of a transposed inner product
+        self.axis = 1 if self.layer.type == "InnerProduct" and cast("InnerProduct", self.layer).transposed else 0
         self.weight = np.zeros(self.layer.weight.shape, np.float32)
-        self.bias = np.zeros(self.layer.num_output, np.float32)
+        self.shift = np.zeros(self.weight.shape[self.axis], np.float32)
 
-    @property
-    def sources(self) -> list[Blob]:
-        return [blob for i in self.chain.layers for blob in self.b.net.layers[i].blobs]
+    def weights(self, desc: MemoryDesc, host: MemoryDesc) -> Memory:
+        memory = Memory(self.b.device, desc)
+        convert = reorder(self.b.device, Memory.wrap(self.b.device, self.weight).view(host), memory)
+
+        def refresh() -> None:
+            self.compute()
+            convert()
+
+        self.b.when_changed([blob for i in self.chain.layers for blob in self.b.net.layers[i].blobs], refresh)
+        return memory
+
+    def bias(self) -> Memory:
+        return Memory.wrap(self.b.device, self.shift)
 
     def compute(self) -> None:
         """W' and b' from the present parameters, in float64."""
-        scale = np.ones(self.bias.size)
-        shift = np.zeros(self.bias.size)
+        scale = np.ones(self.shift.size)
+        shift = np.zeros(self.shift.size)
         if self.layer.bias is not None:
             shift += self.layer.bias.peek()
         net = self.b.net
@@ -132,5 +136,7 @@ class _Fold:
             if len(blobs) > 1:
                 shift = shift + blobs[1].peek()
         source = self.layer.weight.peek()
-        self.weight[...] = source * scale.reshape((-1,) + (1,) * (source.ndim - 1))
-        self.bias[...] = shift
+        laid = [1] * source.ndim
+        laid[self.axis] = -1
+        self.weight[...] = source * scale.reshape(laid)
+        self.shift[...] = shift

@@ -9,6 +9,7 @@ from dragon.engines.onednn import inner_product as ip
 from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.constants import Arg
 from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings._parameters import Learned, Parameters
 from dragon.engines.onednn.memory import Memory, MemoryDesc
 from dragon.engines.onednn.primitive import PostOp
 from dragon.engines.onednn.values import logical
@@ -25,16 +26,27 @@ def inner_product(b: Builder, index: int) -> Backward | None:
     return multiply(b, index, b.net.tops[index][0])
 
 
-def multiply(b: Builder, index: int, top: Blob, post_ops: Sequence[PostOp] = ()) -> Backward | None:
-    """Multiply into `top` (of this layer, or of a layer whose work `post_ops` do)."""
+def multiply(
+    b: Builder,
+    index: int,
+    top: Blob,
+    post_ops: Sequence[PostOp] = (),
+    operands: Sequence[Blob] = (),
+    parameters: Parameters | None = None,
+) -> Backward:
+    """Multiply into `top` (of this layer, or of a layer whose work `post_ops` do).
+
+    operands: the blobs that binary post-ops, which come first, combine with.
+    """
     layer = cast("InnerProduct", b.net.layers[index])
+    parameters = parameters or Learned(b, layer.weight, layer.bias)
     bottom = b.net.bottoms[index][0]
     outputs = top.shape[-1]
     whole = layer.rows == bottom.shape[0] and 2 <= bottom.ndim <= 5  # else rows are made of several axes
     if not whole and bottom.ndim > 6:
         raise NotLoweredError("more axes than oneDNN knows here")
     src = bottom.shape if whole else (layer.rows, layer.inputs)
-    spec = ip.InnerProductSpec(src, outputs, layer.bias is not None, layer.transposed, b.dtype)
+    spec = ip.InnerProductSpec(src, outputs, parameters.has_bias, layer.transposed, b.dtype)
     rows = MemoryDesc.plain((layer.rows, outputs), b.dtype)
 
     def source(desc: MemoryDesc) -> Memory:
@@ -60,10 +72,12 @@ def multiply(b: Builder, index: int, top: Blob, post_ops: Sequence[PostOp] = ())
     host = spec.host_weights()
     arguments: dict[int, Memory] = {
         Arg.SRC: source(primitive[Arg.SRC]),
-        Arg.WEIGHTS: b.weights(layer.weight, primitive[Arg.WEIGHTS], host),
+        Arg.WEIGHTS: parameters.weights(primitive[Arg.WEIGHTS], host),
     }
-    if layer.bias is not None:
-        arguments[Arg.BIAS] = b.host_vector(layer.bias)
+    if parameters.has_bias:
+        arguments[Arg.BIAS] = parameters.bias()
+    for i, operand in enumerate(operands):
+        arguments[Arg.post_op(i)] = b.data(operand, primitive[Arg.post_op(i)])
     if whole:
         arguments[Arg.DST] = b.make(top, primitive[Arg.DST])
     else:
