@@ -147,7 +147,7 @@ def training(net: str, batch: int, rounds: int, with_torch: bool) -> dict[str, S
                 print(f"{net} at batch {batch}: {name} does not run: {(str(error) or repr(error)).splitlines()[0]}")
                 continue
             candidates.append(Candidate(name, run=_timed(peer, wait)))
-    for note in solver.net.executor.graph_notes():
+    for note in solver.net.executor.remarks():
         print(f"  {note}")
     return interleave(candidates, rounds)
 
@@ -212,14 +212,13 @@ def normalization(shape: tuple[int, ...], bandwidth: float, repeats: int = 20) -
         executor = net.executor
         with executor.gpu.active():
             for way in ("forward", "backward"):
-                segments = executor._segments[way, 0, len(net.layers) - 1]
-                graphs = [s._graph for s in segments if s._graph is not None]
-                if not graphs:
-                    raise BenchmarkError(f"batch normalisation {way} was not captured: {executor.graph_notes()}")
+                segments = executor.segments(way)
+                if not any(segment.launch_graph() for segment in segments):
+                    raise BenchmarkError(f"batch normalisation {way} was not captured: {executor.remarks()}")
                 with _events(cupy, executor.gpu.stream) as elapsed:
                     for _ in range(repeats):
-                        for graph in graphs:
-                            graph.launch(executor.gpu.stream)
+                        for segment in segments:
+                            segment.launch_graph()
                 found[f"{'merged' if merged else 'split'}_{way}_ms"] = elapsed() / repeats
         size = net.blobs["x"].count * 4
         net.close()

@@ -135,23 +135,27 @@ class Solver:
         until = self.iter + iterations
         loss = self.smoothed_loss()
         while self.iter < until:
-            self.net.clear_param_diffs()
+            show = bool(p.display) and self.iter % p.display == 0
+            apart = show or bool(self.callbacks) or p.iter_size > 1  # somebody looks at the gradients before the update
+            if apart:
+                self.net.clear_param_diffs()
             if p.test_interval and self.iter % p.test_interval == 0 and (self.iter > 0 or p.test_initialization):
                 self.test_all()
                 if self._stop_requested():
                     break
             for on_start, _ in self.callbacks:
                 on_start()
-            show = bool(p.display) and self.iter % p.display == 0
             self.net.debug_info = self.net.param.debug_info or (p.debug_info and show)
-            loss = self._forward_backward()
             rate = self.learning_rate()
+            whole = None if apart else self.net.executor.whole_step(self.updater, rate, self.iter)
+            loss = self._note(self._forward_backward(clear=not apart) if whole is None else whole)
             if show:
                 for observer in self.observers:
                     observer.on_display(self, loss, rate)
             for _, on_gradients_ready in self.callbacks:
                 on_gradients_ready()
-            self.net.executor.update(self.updater, rate, self.iter)
+            if whole is None:
+                self.net.executor.update(self.updater, rate, self.iter)
             self.iter += 1
             for observer in self.observers:
                 observer.on_iteration(self, loss, rate)
@@ -163,8 +167,13 @@ class Solver:
                 break
         return loss
 
-    def _forward_backward(self) -> float:
-        loss = sum(self.net.forward_backward() for _ in range(self.param.iter_size)) / self.param.iter_size
+    def _forward_backward(self, clear: bool) -> float:
+        if clear:
+            self.net.clear_param_diffs()
+        return sum(self.net.forward_backward() for _ in range(self.param.iter_size)) / self.param.iter_size
+
+    def _note(self, loss: float) -> float:
+        """The smoothed loss with this one. NumericError if it is not finite."""
         self.net.check_finite(loss, self.iter)
         self._losses.append(loss)
         return self.smoothed_loss()

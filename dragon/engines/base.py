@@ -82,6 +82,11 @@ class Executor(ABC):
         """Apply one solver step to the learned blobs."""
         updater.apply(rate, iteration)
 
+    def whole_step(self, updater: Updater, rate: float, iteration: int) -> float | None:
+        """Gradients cleared, forward, backward and update in one go; the loss, after one that is not finite with the
+        weights as they were. None if this engine does not do that here: then nothing has happened."""
+        return None
+
     def profile(self, iterations: int, backward: bool = True) -> list[LayerTime]:
         """Mean time of each layer over `iterations` runs after one that is not counted."""
         return measure_layers(self, iterations, backward)

@@ -1,8 +1,9 @@
-"""Segments: parts of a net that are captured once as a CUDA graph and then replayed."""
+"""Work that is captured once as a CUDA graph and then replayed; segments, parts of a net in one direction, are such."""
 
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from dragon.engines.cuda.plan import CAPTURABLE, Group
@@ -11,24 +12,28 @@ from dragon.storage import Storage
 if TYPE_CHECKING:
     from dragon.engines.cuda.executor import CudaExecutor
 
-__all__ = ["Segment"]
+__all__ = ["Captured", "Segment", "is_capturable"]
 
 log = logging.getLogger("dragon")
 EAGER_RUNS = 1  # before the run whose memory the graph will use
+WAITING, GRAPH = "not captured yet", "graph"
 
 
-class Segment:
-    """Consecutive groups in one direction.
+def is_capturable(executor: CudaExecutor, group: Group) -> bool:
+    """Whether a graph may repeat this group: no host code, no values that the host decides by."""
+    if group.on_host:
+        return False
+    return group.lowering is not None or executor.net.layers[group.first].type in CAPTURABLE
 
-    The first run is as any; the second takes its work memory from a pool that is then the graph's alone, and the
-    graph is captured after it. A segment that cannot be captured runs eagerly for good, and `state` says why.
+
+class Captured(ABC):
+    """The first run is as any; the second takes its work memory from a pool that is then the graph's alone, and the
+    graph is captured after it. What cannot be captured runs eagerly for good, and `state` says why.
     """
 
-    def __init__(self, executor: CudaExecutor, way: str, groups: list[Group]) -> None:
+    def __init__(self, executor: CudaExecutor, state: str = WAITING) -> None:
         self._executor = executor
-        self._way = way
-        self.groups = groups
-        self.state = "not captured yet" if self._is_capturable(groups[0]) else f"eager: {groups[0].kind}"
+        self.state = state
         self._runs = 0
         self._graph: Any = None
         self._pool: Any = None
@@ -36,21 +41,34 @@ class Segment:
         self._touched: dict[int, Storage] = {}
         self._written: dict[int, Storage] = {}
 
-    def _is_capturable(self, group: Group) -> bool:
-        if group.on_host:
-            return False
-        if group.lowering is None:
-            return self._executor.net.layers[group.first].type in CAPTURABLE
-        return True
+    @abstractmethod
+    def _eager(self) -> int | None:
+        """Do the work. None, or the layer to go on with if shapes changed on the way."""
 
-    def takes(self, group: Group) -> bool:
-        """Whether `group` may join this segment."""
-        return self._is_capturable(self.groups[0]) and self._is_capturable(group)
+    @abstractmethod
+    def _record(self) -> None:
+        """The work once more, for the graph: without what the host has to do."""
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """What the host has to do before a replay."""
 
     @property
     def pool_bytes(self) -> int:
         """Device memory that only this graph uses."""
         return 0 if self._pool is None else int(self._pool.total_bytes())
+
+    @property
+    def is_eager(self) -> bool:
+        """Whether it was tried, or known before, that this cannot be a graph."""
+        return self.state not in (WAITING, GRAPH)
+
+    def launch_graph(self) -> bool:
+        """The graph alone, as it lies there, for who times it; False if there is none."""
+        if self._graph is None:
+            return False
+        self._graph.launch(self._executor.gpu.stream)
+        return True
 
     def run(self) -> int | None:
         """None, or the layer to go on with if one changed its tops' shapes: what follows has to be planned anew."""
@@ -58,70 +76,87 @@ class Segment:
         if self._graph is not None:
             self._replay()
             return None
-        if self.state != "not captured yet" or self._runs <= EAGER_RUNS:
+        if self.is_eager or self._runs <= EAGER_RUNS:
             return self._eager()
         return self._capture()
-
-    def _eager(self) -> int | None:
-        executor = self._executor
-        version = executor.net.context.where.version
-        for group in self.groups:
-            if self._way == "forward":
-                executor.run_group(group)
-            else:
-                executor.run_group_backward(group)
-            if executor.net.context.where.version != version:
-                return group.last + 1
-        return None
 
     def _capture(self) -> int | None:
         executor, gpu = self._executor, self._executor.gpu
         cuda = gpu.cupy.cuda
         self._pool = cuda.MemoryPool()
-        executor.touched, executor.written = self._touched, self._written
-        try:
-            with cuda.using_allocator(self._pool.malloc):
-                rest = self._eager()
-                if rest is not None:
-                    return rest
-                stream = gpu.stream
-                stream.begin_capture(cuda.runtime.streamCaptureModeThreadLocal)
-                try:
-                    self._record()
-                except BaseException:
-                    try:
-                        stream.end_capture()
-                    except Exception as error:
-                        log.debug("ending a capture that failed: %s", error)
-                    raise
-                self._graph = stream.end_capture()
-        except (RuntimeError, NotImplementedError, TypeError) as error:
-            text = str(error).splitlines()[0] if str(error) else type(error).__name__
-            self.state = f"eager: {text}"
-            self._graph = self._pool = None
-        else:
-            self.state = "graph"
-            self._kept = [executor.array_of(s) for s in self._touched.values()]
+        with executor.arrays.noted(self._touched, self._written):
+            try:
+                with cuda.using_allocator(self._pool.malloc):
+                    rest = self._eager()
+                    if rest is not None:
+                        return rest
+                    self._graph = self._captured(gpu.stream, cuda.runtime.streamCaptureModeThreadLocal)
+            except (RuntimeError, NotImplementedError, TypeError) as error:
+                text = str(error).splitlines()[0] if str(error) else type(error).__name__
+                self.state = f"eager: {text}"
+                self._graph = self._pool = None
+            else:
+                self.state = GRAPH
+        if self._graph is not None:
+            self._kept = [executor.arrays.of(s) for s in self._touched.values()]
             self._kept.append(gpu.workspace(1, "float32"))
-        finally:
-            executor.touched = executor.written = None
+        return None
+
+    def _captured(self, stream: Any, mode: int) -> Any:
+        stream.begin_capture(mode)
+        try:
+            self._record()
+        except BaseException:
+            try:
+                stream.end_capture()
+            except Exception as error:
+                log.debug("ending a capture that failed: %s", error)
+            raise
+        return stream.end_capture()
+
+    def _replay(self) -> None:
+        self._prepare()
+        arrays, gpu = self._executor.arrays, self._executor.gpu
+        for storage in self._touched.values():
+            arrays.of(storage)
+        self._graph.launch(gpu.stream)
+        for storage in self._written.values():
+            storage.wrote(gpu.place)
+
+
+class Segment(Captured):
+    """Consecutive groups in one direction."""
+
+    def __init__(self, executor: CudaExecutor, way: str, group: Group) -> None:
+        capturable = is_capturable(executor, group)
+        super().__init__(executor, WAITING if capturable else f"eager: {group.kind}")
+        self._way = way
+        self.groups = [group]
+
+    def takes(self, group: Group) -> bool:
+        """Whether `group` may join this segment."""
+        return not self.is_eager and is_capturable(self._executor, group)
+
+    def _eager(self) -> int | None:
+        executor = self._executor
+        for group in self.groups:
+            version = executor.net.context.where.version
+            if self._way == "forward":
+                executor.runner.forward(group)
+            else:
+                executor.runner.backward(group)
+            if executor.net.context.where.version != version:
+                return group.last + 1
         return None
 
     def _record(self) -> None:
         for group in self.groups:
             if self._way == "forward":
-                self._executor.run_group(group, prepare=False, reshape=False)
+                self._executor.runner.forward(group, prepare=False, reshape=False)
             else:
-                self._executor.run_group_backward(group)
+                self._executor.runner.backward(group)
 
-    def _replay(self) -> None:
-        executor = self._executor
+    def _prepare(self) -> None:
         if self._way == "forward":
             for group in self.groups:
-                executor.prepare(group)
-        for storage in self._touched.values():
-            executor.array_of(storage)
-        self._graph.launch(executor.gpu.stream)
-        place = executor.gpu.place
-        for storage in self._written.values():
-            storage.wrote(place)
+                self._executor.runner.prepare(group)

@@ -74,7 +74,10 @@ KERNEL cross_entropy(const real* prob, const real* label, real* terms, Index pos
     GRID_LOOP(i, positions) {
         int k = class_of(label[i], classes, has_ignore, ignore);
         real loss = 0;
-        if (k >= 0) loss = -log(larger(prob[((size_t)(i / inner) * classes + k) * inner + i % inner], least));
+        if (k >= 0) {
+            real p = prob[((size_t)(i / inner) * classes + k) * inner + i % inner];
+            loss = -log(p < least ? least : p);  // this way round NaN stays NaN, and training stops
+        }
         terms[2 * (size_t)i] = loss;
         terms[2 * (size_t)i + 1] = k == FAULTY ? -1 : (k >= 0 ? 1 : 0);
     }

@@ -18,8 +18,33 @@ struct Chunk {
 
 #define CHUNK 4096  // elements a block works on
 
-// step[0]: rate; step[1]: rate times Adam's bias correction; step[2]: factor of clip_gradients, written here.
+// step[0]: rate; step[1]: rate times Adam's bias correction; step[2]: factor of clip_gradients, written here; step[3]:
+// whether weights may change, written by judge; step[4]: number of the step.
 #define L1 1
+
+// One block, a launch for each loss of a net: sums[0] = the weighted sum of all, sums[1] = whether a label was no class,
+// sums[2] = number of the step. step[3] is 0 after a loss that is not finite and after a fault.
+KERNEL judge(const real* loss, const int* faults, double* sums, double* step, Index count, int layers, double weight,
+             int first, int last) {
+    __shared__ double room[THREADS];
+    double sum = 0;
+    for (Index i = threadIdx.x; i < count; i += THREADS) sum += loss[i];
+    room[threadIdx.x] = sum;
+    __syncthreads();
+    for (int half = THREADS / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half) room[threadIdx.x] += room[threadIdx.x + half];
+        __syncthreads();
+    }
+    if (threadIdx.x != 0) return;
+    double total = (first ? 0 : sums[0]) + weight * room[0];
+    sums[0] = total;
+    if (!last) return;
+    int found = 0;
+    for (int i = 0; i < layers; i++) found |= faults[i];
+    sums[1] = found != 0;
+    sums[2] = step[4];
+    step[3] = total - total == 0 && found == 0;
+}
 
 // squares[block] = sum of g^2 over a chunk.
 KERNEL gradient_squares(const Entry* entries, const Chunk* chunks, double* squares) {
@@ -74,7 +99,7 @@ KERNEL clear_gradients(const Entry* entries, const Chunk* chunks) {
                          int regularization, int decoupled, double p, double q, double delta) {                  \
         Chunk chunk = chunks[blockIdx.x];                                                                        \
         const Entry e = entries[chunk.entry];                                                                    \
-        if (e.lr_mult == 0) return;                                                                              \
+        if (e.lr_mult == 0 || step[3] == 0) return;                                                              \
         Index stop = e.count < chunk.start + CHUNK ? (Index)e.count : chunk.start + CHUNK;                       \
         real rate = (real)(step[0] * e.lr_mult), corrected = (real)(step[1] * e.lr_mult);                        \
         real factor = (real)(step[2] * grad_scale), decay = (real)e.decay;                                       \

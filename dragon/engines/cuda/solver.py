@@ -24,28 +24,51 @@ ENTRY = np.dtype(
     [("w", "u8"), ("g", "u8"), ("h1", "u8"), ("h2", "u8"), ("count", "u8"), ("lr_mult", "f8"), ("decay", "f8"),
      ("unused", "f8")]
 )  # fmt: skip
-STEP = 3  # rate, rate with Adam's bias correction, factor of clip_gradients
+STEP = 5  # rate, rate with Adam's bias correction, factor of clip_gradients, whether to go on, number of the step
 
 
 class DeviceUpdate:
-    """The tables of pointers for one Updater; made again when memory or a multiplier changed."""
+    """The tables of pointers for one Updater, filled again when memory or a multiplier changed.
+
+    `prepare` is the host's part of a step, `launch` the GPU's: it can be captured, since what changes from step to step
+    lies in `step` and the tables, which stay where they are.
+    """
 
     def __init__(self, updater: Updater) -> None:
         self.updater = updater
+        self.number = 0.0  # of the step
+        self.step: Any = None
+        self.asked: tuple[float, int] = (0.0, 0)  # rate and iteration
         self._params = [(k, p) for k, p in enumerate(updater.params) if p.blob.count]
         self._known: bytes = b""
         self._state: tuple[Any, ...] = ()
         self._entries: Any = None
         self._chunks: Any = None
-        self._count = 0
-        self._step: Any = None
+        self._pairs: list[tuple[int, int]] = []
+        self._count = 0  # of blocks
         self._squares: Any = None
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._params)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there are tables."""
+        return self._entries is not None
+
+    def settings(self) -> tuple[Any, ...]:
+        """What a captured graph keeps of the solver's settings."""
+        p = self.updater.param
+        return (
+            p.momentum, p.momentum2, p.rms_decay, p.delta, p.regularization_type, p.clip_gradients, p.iter_size
+        )  # fmt: skip
 
     def _arrays(self, executor: CudaExecutor) -> list[list[Any]]:
         """For each parameter: weight, gradient, history, each up to date on the GPU."""
         history = self.updater.history
         return [
-            [executor.array_of(s) for s in (p.blob.data_storage, p.blob.diff_storage,
+            [executor.arrays.of(s) for s in (p.blob.data_storage, p.blob.diff_storage,
                                             *(slot[k].data_storage for slot in history))]
             for k, p in self._params
         ]  # fmt: skip
@@ -54,7 +77,7 @@ class DeviceUpdate:
         """Whether no array moved or was written elsewhere, and no multiplier changed, since the tables were made."""
         place = executor.gpu.place
         state = (
-            executor.net.context.where.version, place,
+            executor.net.context.where.version, place, self.updater.param.weight_decay,
             *((p.lr_mult, p.decay_mult, p.blob.data_storage, p.blob.diff_storage) for _, p in self._params),
         )  # fmt: skip
         same = self._state == state
@@ -66,7 +89,8 @@ class DeviceUpdate:
             for k, p in self._params
         )
 
-    def _tables(self, executor: CudaExecutor) -> None:
+    def refresh(self, executor: CudaExecutor) -> None:
+        """Bring the tables up to date."""
         if self._is_current(executor):
             return
         table = np.zeros(len(self._params), ENTRY)
@@ -78,57 +102,70 @@ class DeviceUpdate:
         known = table.tobytes()
         if known == self._known:
             return
+        gpu = executor.gpu
         pairs = [
             (i, start) for i, (_, p) in enumerate(self._params) for start in range(0, p.blob.count, CHUNK)
         ]  # fmt: skip
-        chunks = np.array(pairs, np.uint32).reshape(-1, 2)
-        gpu = executor.gpu
-        self._count = len(pairs)
-        self._entries = gpu.empty(table.nbytes // 8, np.uint64)
+        if self._pairs != pairs:
+            chunks = np.array(pairs, np.uint32).reshape(-1, 2)
+            self._pairs, self._count = pairs, len(pairs)
+            self._entries = gpu.empty(table.nbytes // 8, np.uint64)
+            self._chunks = gpu.empty(chunks.shape, np.uint32)
+            gpu.upload(self._chunks, chunks)
+            self.step = gpu.empty(STEP, np.float64)
+            self._squares = gpu.empty(self._count, np.float64)
         gpu.upload(self._entries, table.view(np.uint64))
-        self._chunks = gpu.empty(chunks.shape, np.uint32)
-        gpu.upload(self._chunks, chunks)
-        self._step = gpu.empty(STEP, np.float64)
-        self._squares = gpu.empty(self._count, np.float64)
         self._known = known
 
-    def clear(self, executor: CudaExecutor) -> bool:
-        """Set all gradients to zero; False if the tables are not there yet."""
-        if self._entries is None or not self._params:
-            return False
-        self._tables(executor)
-        dtype = self._params[0][1].blob.dtype
-        executor.gpu.launch(FILE, "clear_gradients", dtype, self._count, self._entries, self._chunks)
-        return True
+    def clear(self, executor: CudaExecutor) -> None:
+        """Set all gradients to zero. The tables must be there."""
+        executor.gpu.launch(FILE, "clear_gradients", self._dtype, self._count, self._entries, self._chunks)
+        for _, p in self._params:
+            p.blob.diff_storage.wrote(executor.gpu.place)
 
-    def apply(self, executor: CudaExecutor, rate: float, iteration: int) -> None:
+    @property
+    def _dtype(self) -> Any:
+        return self._params[0][1].blob.dtype
+
+    def prepare(self, executor: CudaExecutor, rate: float, iteration: int) -> None:
+        """Before `launch`: what it needs, at this rate."""
+        if not self._params:
+            return
+        self.refresh(executor)
+        p, q = self._decays()
+        corrected = rate
+        if self.updater.rule.name in ("Adam", "AdamW"):
+            corrected = rate * math.sqrt(1 - q ** (iteration + 1)) / (1 - p ** (iteration + 1))
+        self.asked = rate, iteration
+        self.number += 1
+        executor.gpu.upload(self.step, np.array([rate, corrected, 1.0, 1.0, self.number]))
+
+    def launch(self, executor: CudaExecutor) -> None:
         """One step; what Updater.apply computes."""
         if not self._params:
             return
-        param, rule, gpu = self.updater.param, self.updater.rule, executor.gpu
-        self._tables(executor)
-        dtype = self._params[0][1].blob.dtype
+        param, rule, gpu, dtype = self.updater.param, self.updater.rule, executor.gpu, self._dtype
         p, q = self._decays()
-        corrected = rate
-        if rule.name in ("Adam", "AdamW"):
-            corrected = rate * math.sqrt(1 - q ** (iteration + 1)) / (1 - p ** (iteration + 1))
-        gpu.upload(self._step, np.array([rate, corrected, 1.0]))
         if param.clip_gradients >= 0:
             gpu.launch(FILE, "gradient_squares", dtype, self._count, self._entries, self._chunks, self._squares)
             limit = np.float64(param.clip_gradients)
-            gpu.launch(FILE, "clip_factor", dtype, 1, self._squares, self._step, self._count, limit)
+            gpu.launch(FILE, "clip_factor", dtype, 1, self._squares, self.step, self._count, limit)
         gpu.launch(
-            FILE, f"{KERNELS[rule.name]}_update", dtype, self._count, self._entries, self._chunks, self._step,
+            FILE, f"{KERNELS[rule.name]}_update", dtype, self._count, self._entries, self._chunks, self.step,
             np.float64(1.0 / param.iter_size), int(param.regularization_type == "L1"), rule.decoupled_decay,
             np.float64(p), np.float64(q), np.float64(param.delta),
         )  # fmt: skip
+
+    def mark(self, executor: CudaExecutor) -> None:
+        """After `launch`: where the newest values are."""
+        place = executor.gpu.place
         for _, found in self._params:
             if found.lr_mult:
-                found.blob.data_storage.wrote(gpu.place)
-                found.blob.diff_storage.wrote(gpu.place)
+                found.blob.data_storage.wrote(place)
+            found.blob.diff_storage.wrote(place)
         for slot in self.updater.history:
             for k, _ in self._params:
-                slot[k].data_storage.wrote(gpu.place)
+                slot[k].data_storage.wrote(place)
 
     def _decays(self) -> tuple[float, float]:
         param = self.updater.param

@@ -28,7 +28,7 @@ def by_kernels(net: Net, *names: str) -> None:
     notes = dict(zip(net.layer_names, net.executor.describe(), strict=True))
     for name in names:
         assert notes[name].startswith(("kernels", "in ")), notes
-    assert any("graph" in note for note in net.executor.graph_notes())  # type: ignore[attr-defined]
+    assert any("graph" in note for note in net.executor.remarks())
 
 
 FAMILIES = {

@@ -85,6 +85,11 @@ class Stream:
     def synchronize(self) -> None:
         refuse_in_capture("synchronize")
 
+    @property
+    def done(self) -> bool:
+        refuse_in_capture("query")
+        return True
+
     def wait_event(self, event: Event) -> None:
         pass
 
