@@ -31,19 +31,25 @@ class Data:
     train: int = 100
     test: int = 100
     mean: bool = True
+    values: tuple[float, ...] = ()  # means of the channels, in place of the mean image
     scale: float = 1.0
     mirror: bool = False
+    crop: int = 0
 
     def layers(self) -> list[pb.LayerParameter]:
         made = []
         for phase, part, batch in ((pb.TRAIN, "train", self.train), (pb.TEST, "test", self.test)):
             layer = pb.LayerParameter(name=self.prefix, type="Data", top=["data", "label"], include=[{"phase": phase}])
-            if self.mean:
+            if self.values:
+                layer.transform_param.mean_value.extend(self.values)
+            elif self.mean:
                 layer.transform_param.mean_file = f"{self.folder}/mean.binaryproto"
             if self.scale != 1:
                 layer.transform_param.scale = self.scale
             if self.mirror and phase == pb.TRAIN:
                 layer.transform_param.mirror = True
+            if self.crop:
+                layer.transform_param.crop_size = self.crop
             source = layer.data_param
             source.source = f"{self.folder}/{self.prefix}_{part}_lmdb"
             source.batch_size = batch
@@ -53,6 +59,9 @@ class Data:
 
 
 CIFAR10 = Data("data/cifar10", "cifar10", (3, 32, 32))
+IMAGENET = Data(
+    "data/imagenet", "imagenet", (3, 224, 224), train=32, test=50, values=(104, 117, 123), mirror=True, crop=224
+)
 MNIST = Data("data/mnist", "mnist", (1, 28, 28), train=64, mean=False, scale=1 / 256)
 
 
@@ -206,6 +215,31 @@ def _residual(b: Body, name: str, width: int, stride: int) -> None:
     b.relu(f"{name}_relu")
 
 
+def resnet50() -> Body:
+    """Layer names and strides of the published Caffe nets, so that their weights can be loaded."""
+    b = Body(SPLIT, lr=None)
+    b.conv("conv1", 64, 7, MSRA, bias=True, pad=3, stride=2).bn("bn_conv1").relu("conv1_relu").pool("pool1", "MAX")
+    for stage, (width, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3)), 2):
+        for block in range(blocks):
+            _bottleneck(b, f"{stage}{'abcdef'[block]}", width, block == 0, 2 if stage > 2 and block == 0 else 1)
+    b.pool("pool5", "AVE", 7, 1)
+    return b.ip("fc1000", 1000, MSRA)
+
+
+def _bottleneck(b: Body, name: str, width: int, project: bool, stride: int) -> None:
+    start = shortcut = b.top
+    if project:
+        b.conv(f"res{name}_branch1", 4 * width, 1, MSRA, stride=stride).bn(f"bn{name}_branch1")
+        shortcut, b.top = b.top, start
+    b.conv(f"res{name}_branch2a", width, 1, MSRA, stride=stride).bn(f"bn{name}_branch2a")
+    b.relu(f"res{name}_branch2a_relu")
+    b.conv(f"res{name}_branch2b", width, 3, MSRA, pad=1).bn(f"bn{name}_branch2b").relu(f"res{name}_branch2b_relu")
+    b.conv(f"res{name}_branch2c", 4 * width, 1, MSRA).bn(f"bn{name}_branch2c")
+    b.layers.append(pb.LayerParameter(name=f"res{name}", type="Eltwise", bottom=[shortcut, b.top], top=[f"res{name}"]))
+    b.top = f"res{name}"
+    b.relu(f"res{name}_relu")
+
+
 def vgg_a(norm: str) -> Body:
     b = Body(norm, decay=0.9, lr=None)
     for stage, widths in enumerate(((64,), (128,), (256, 256), (512, 512), (512, 512)), 1):
@@ -309,6 +343,13 @@ MODELS: dict[str, Model] = {
     "resnet20_cifar10": Model(
         "ResNet-20 on CIFAR-10", _MIRRORED, resnet20,
         solver(64000, 0.1, (32000, 48000), weight_decay=1e-4, **_FULL),
+    ),
+    "resnet50": Model(
+        "ResNet-50 on ImageNet", IMAGENET, resnet50,
+        solver(
+            600000, 0.1, (150000, 300000, 450000), weight_decay=1e-4, iter_size=8, test_iter=[1000],
+            test_interval=5000, snapshot=10000,
+        ),
     ),
     "vgg_a_cifar10": Model("VGG-A on CIFAR-10", _SCALED, lambda: vgg_a(PLAIN), _VGG),
     "vgg_a_cifar10_bn": Model("VGG-A with BN on CIFAR-10", _SCALED, lambda: vgg_a(MERGED), _VGG),

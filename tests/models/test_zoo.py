@@ -27,9 +27,9 @@ def front_matter(name: str) -> dict[str, Any]:
     return matter
 
 
-def without_data(path: Path, shape: tuple[int, ...], batch: int = 2) -> pb.NetParameter:
+def without_data(path: Path, shape: tuple[int, ...]) -> pb.NetParameter:
     """The net with its Data layers replaced by noise, so that no data set is needed."""
-    net = read_net(path)
+    net, batch = read_net(path), 1 if shape[-1] > 100 else 2
     for layer in net.layer:
         if layer.type == "Data":
             layer.type = "DummyData"
@@ -62,7 +62,7 @@ def test_front_matter(name: str) -> None:
     matter = front_matter(name)
     assert set(matter) == FIELDS
     assert matter["name"] == name
-    assert matter["dataset"] in ("cifar10", "mnist")
+    assert matter["dataset"] in ("cifar10", "imagenet", "mnist")
     accuracy = matter["reference_accuracy"]
     assert accuracy is None or 0 < accuracy < 1
 
