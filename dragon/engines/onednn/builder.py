@@ -231,6 +231,7 @@ class Builder:
         self.lazies.append((storage, place))
         self._keep.append(storage)
         self.steps.lazy.append((storage, place))
+        self._now.pop(id(storage), None)  # who wants it in this plan after all gets it on the host
 
     def materialize(self, first: int, last: int, storage: Storage, host: Array) -> None:
         """Write into `host` what `storage` would hold had layers first..last run one by one."""

@@ -18,7 +18,7 @@ class RandomNet:
     shapes: dict[str, Shape] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     count: int = 0
-    fragile: str = ""  # made by BNLL, whose reference backward reads what a layer in place would have overwritten
+    fragile: str = ""  # made by a layer whose reference backward reads what one in place would have overwritten
 
     CLASSES = 4
 
@@ -57,7 +57,7 @@ class RandomNet:
         tops = " ".join(f'top: "{name}"' for name in (top, *more))
         self.text += f'layer {{ name: "{kind.lower()}{self.count}" type: "{kind}" {wired} {tops} {settings} }}\n'
         self.used.update(bottoms)
-        if kind == "BNLL":
+        if kind in ("BNLL", "ELU"):
             self.fragile = top
         for name in (top, *more):
             self.shapes[name] = shape

@@ -58,8 +58,9 @@ def neuron(b: Builder, index: int) -> Backward | None:
     bottom, top = b.net.bottoms[index][0], b.net.tops[index][0]
     alg, alpha, beta = function_of(layer)
     in_place = top.data_storage is bottom.data_storage
-    # the reference of ReLU looks at its bottom, which is the result if it works in place
-    by_result = alg in eltwise.USES_DST and alpha >= 0 and (in_place or not layer.type.startswith("ReLU"))
+    # the references of these look at the signs of their bottom, which is the result if they work in place
+    by_signs = layer.type in ("ReLU", "ReLU6", "ELU")
+    by_result = alg in eltwise.USES_DST and alpha >= 0 and (in_place or not by_signs)
     if bottom.ndim > 6:
         raise NotLoweredError("more axes than oneDNN knows here")
     x = b.data(bottom) if by_result else b.kept_source(bottom, top)

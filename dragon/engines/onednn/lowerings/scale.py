@@ -80,7 +80,8 @@ def _channel_scale(b: Builder, index: int, layer: Scale, bottom: Blob, top: Blob
     """
     scale, bias = layer.blobs[0], layer.bias_blob
     x = b.kept_source(bottom, top)
-    spec = batch_norm.NormSpec(0.0, global_stats=True, scale=True, shift=bias is not None)
+    # 1 + 1e-12 is 1; without it the channels that pad a block, where the variance is 0, would become NaN
+    spec = batch_norm.NormSpec(1e-12, global_stats=True, scale=True, shift=bias is not None)
     primitive = batch_norm.forward(b.device, spec, x.desc, training=b.training, layer=layer.name)
     vector = MemoryDesc.plain((scale.count,))
     mean, variance = Memory(b.device, vector), Memory(b.device, vector)
