@@ -9,6 +9,7 @@ import pytest
 
 from dragon.errors import DataError, NumericError
 from dragon.solver import Solver
+from dragon.tools.time import _report as report
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.running import compare
 from tests.engines.cuda.test_engine import NET, TEXT, solver_of
@@ -94,6 +95,20 @@ def test_whoever_looks_between_gradients_and_update_gets_parts() -> None:
     assert seen == [True, True]
     assert (standin.counts - before)["graph launches"] == 4  # forward and backward, twice
     compare(solvers[1].net, solvers[0].net, "after", 2e-3, diffs=False)
+
+
+@needs_gpu
+def test_dragon_time_tells_how_iterations_run(capsys: pytest.CaptureFixture[str]) -> None:
+    solver = solver_of("cuda", "momentum: 0.9")
+    report(solver.net, solver, 1, backward=True)
+    printed = capsys.readouterr().out
+    assert "Average iteration in one go: " in printed
+    assert "whole iteration: graph\n" in printed
+    solver = solver_of("cuda", "momentum: 0.9", TEXT + 'layer { name: "mvn" type: "MVN" bottom: "ip" top: "mvn" }')
+    report(solver.net, solver, 1, backward=True)
+    printed = capsys.readouterr().out
+    assert "in one go" not in printed
+    assert "whole iteration: in parts: mvn runs by array code\n" in printed
 
 
 LAYERS = """
