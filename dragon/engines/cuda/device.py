@@ -24,6 +24,7 @@ __all__ = ["NULL", "THREADS", "CountingDevice", "Device", "Gpu", "Matrix", "open
 THREADS = 256  # of each block, as in common.cuh
 NULL = np.uint64(0)  # a null pointer among a kernel's arguments
 INSTALL = "pip install 'dragon-caffe[cuda13]' (or [cuda12], for a driver of CUDA 12)"
+NOT_READY = 600  # cudaErrorNotReady
 REAL = {"float32": "float", "float64": "double"}
 
 
@@ -151,6 +152,11 @@ class Gpu(Device):
         """Work on this GPU and its stream."""
         with self.cupy.cuda.Device(self.number), self.stream:
             yield
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether work is under way. False as well after a fault, which the stream's `synchronize` raises."""
+        return int(self.cupy.cuda.runtime.streamQuery(self.stream.ptr)) == NOT_READY
 
     def empty(self, shape: Sequence[int] | int, dtype: DTypeLike) -> Any:
         return self.cupy.empty(shape, dtype)

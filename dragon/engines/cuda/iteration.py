@@ -10,6 +10,7 @@ import numpy as np
 from dragon.engines.cuda.graphs import Captured, is_capturable
 from dragon.engines.cuda.report import Report, losses_of, pinned
 from dragon.engines.cuda.solver import FILE, DeviceUpdate
+from dragon.errors import EngineError
 
 if TYPE_CHECKING:
     from dragon.engines.cuda.executor import CudaExecutor
@@ -26,7 +27,7 @@ class Verdict:
     def __init__(self, executor: CudaExecutor, update: DeviceUpdate) -> None:
         self._executor = executor
         self._update = update
-        self._sums = executor.gpu.zeros(3, np.float64)  # loss, any fault, number of the step
+        self._sums = executor.gpu.zeros(4, np.float64)  # number of the step, loss, any fault, number again
         self._host = pinned(executor.gpu, self._sums)
         self._host[...] = -1
 
@@ -45,12 +46,19 @@ class Verdict:
 
     def loss(self) -> float:
         """Wait for the forward. DataError for a label that is no class."""
-        stream = self._executor.gpu.stream
-        while self._host[2] != self._update.number and not stream.done:
+        gpu = self._executor.gpu
+        while not self._has_come() and gpu.is_busy:
             pass
-        if self._host[1]:
+        if not self._has_come():
+            gpu.stream.synchronize()
+        if not self._has_come():
+            raise EngineError("the GPU ended an iteration without a loss")
+        if self._host[2]:
             self._executor.faults.raise_for(self._executor.faults.array.get())
-        return float(self._host[0])
+        return float(self._host[1])
+
+    def _has_come(self) -> bool:
+        return bool(self._host[3] == self._update.number == self._host[0])
 
 
 class Iteration(Captured):

@@ -22,8 +22,8 @@ struct Chunk {
 // whether weights may change, written by judge; step[4]: number of the step.
 #define L1 1
 
-// One block, a launch for each loss of a net: sums[0] = the weighted sum of all, sums[1] = whether a label was no class,
-// sums[2] = number of the step. step[3] is 0 after a loss that is not finite and after a fault.
+// One block, a launch for each loss of a net: sums[1] = the weighted sum of all, sums[2] = whether a label was no class,
+// sums[0] = sums[3] = number of the step: who sees both knows that all four have come. step[3] is 0 after a loss that is not finite and after a fault.
 KERNEL judge(const real* loss, const int* faults, double* sums, double* step, Index count, int layers, double weight,
              int first, int last) {
     __shared__ double room[THREADS];
@@ -36,13 +36,13 @@ KERNEL judge(const real* loss, const int* faults, double* sums, double* step, In
         __syncthreads();
     }
     if (threadIdx.x != 0) return;
-    double total = (first ? 0 : sums[0]) + weight * room[0];
-    sums[0] = total;
+    double total = (first ? 0 : sums[1]) + weight * room[0];
+    sums[1] = total;
     if (!last) return;
     int found = 0;
     for (int i = 0; i < layers; i++) found |= faults[i];
-    sums[1] = found != 0;
-    sums[2] = step[4];
+    sums[2] = found != 0;
+    sums[0] = sums[3] = step[4];
     step[3] = total - total == 0 && found == 0;
 }
 

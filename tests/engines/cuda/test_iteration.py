@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dragon.engines.cuda.device import open_gpu
 from dragon.errors import DataError, NumericError
 from dragon.solver import Solver
 from dragon.tools.time import _report as report
@@ -79,6 +80,23 @@ def test_a_label_that_is_no_class_leaves_the_weights() -> None:
     solver.net.blobs["label"].data[2] = 1
     solver.step(1)
     assert any((a != b).any() for a, b in zip(before, weights(solver), strict=True))
+
+
+@looks_inside
+def test_a_kernel_that_dies_is_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    solver = solver_of("cuda", "momentum: 0.9")
+    solver.step(CAPTURED)
+    gpu = open_gpu(0)
+
+    def fault(_: object) -> None:
+        raise standin.CUDARuntimeError("an illegal memory access was encountered")
+
+    answers = [600, 600, 700]  # not ready, not ready, illegal address
+    monkeypatch.setattr(standin.Graph, "launch", lambda *_: None)
+    monkeypatch.setattr(standin.Stream, "synchronize", fault)
+    monkeypatch.setattr(gpu.cupy.cuda.runtime, "streamQuery", lambda _: answers.pop(0))
+    with pytest.raises(standin.CUDARuntimeError, match="illegal memory access"):
+        solver.step(1)
 
 
 @looks_inside

@@ -85,11 +85,6 @@ class Stream:
     def synchronize(self) -> None:
         refuse_in_capture("synchronize")
 
-    @property
-    def done(self) -> bool:
-        refuse_in_capture("query")
-        return True
-
     def wait_event(self, event: Event) -> None:
         pass
 
@@ -497,6 +492,7 @@ def make(devices: int = 1) -> dict[str, types.ModuleType]:
         setattr(cuda, name, value)
     for name, value in {
         "getDeviceCount": lambda: devices, "CUDARuntimeError": CUDARuntimeError, "streamCaptureModeThreadLocal": 1,
+        "streamQuery": lambda _: 0,
         "getDeviceProperties": lambda _: {"multiProcessorCount": MULTIPROCESSORS, "name": b"emulated"},
     }.items():  # fmt: skip
         setattr(runtime, name, value)
