@@ -50,7 +50,7 @@ class ReLU(Neuron):
             xp_of(out).minimum(out, self.cut, out=out)
 
     def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
-        blocked = None if self.cut is None else y >= self.cut
+        blocked = None if self.cut is None else x >= self.cut
         relu_backward(x, dy, self.slope, out)
         if blocked is not None:
             out[blocked] = 0
