@@ -43,6 +43,10 @@ def each_of(lowering: Lowering, kernel: str, arrays: Sequence[Any], settings: Se
 
 @lowers(*FAMILIES)
 class FamilyLowering(Lowering):
+    @classmethod
+    def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        return getattr(layer, "cut", None) is None  # ReLU with `relu6`
+
     def _settings(self) -> Settings:
         given = [float(value) for value in FAMILIES[self.layer.type][1](self.layer)]
         return tuple([*given, 0.0, 0.0, 0.0][:3])

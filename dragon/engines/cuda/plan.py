@@ -109,7 +109,7 @@ class Plan:
                 last, scale = last + 1, candidate
         if follows(last + 1, "ReLU"):
             relu: Any = net.layers[last + 1]
-            if relu.slope >= 0:
+            if relu.slope >= 0 and relu.cut is None:
                 last, slope = last + 1, float(relu.slope)
         needs = net.layer_need_backward[index : last + 1]
         if last == index or len(set(needs)) > 1:

@@ -66,6 +66,16 @@ def test_a_whole_net_both_ways() -> None:
     assert set(notes[2:]) == {"kernels", "kernels, with scale", "in bn"}
 
 
+RELU6 = 'layer { name: "relu" type: "ReLU" bottom: "x" top: "x" relu_param { relu6: true } }'
+SCALED = 'layer { name: "bn" type: "BN" bottom: "x" top: "x" batch_norm_param { scale_filler { value: 9 } } }'
+
+
+@needs_gpu
+@pytest.mark.parametrize("layers", [RELU6, SCALED + RELU6])
+def test_a_relu_that_ends_at_6(layers: str) -> None:
+    same(inputs({"x": (4, 3, 6, 6)}) + layers, {"x": 9 * VALUES["data"]}, tolerance=1e-4)
+
+
 RULES = {
     "SGD": "momentum: 0.9 weight_decay: 0.01",
     "SGD clipped": 'type: "SGD" momentum: 0.9 weight_decay: 0.01 regularization_type: "L1" clip_gradients: 0.5',
