@@ -85,7 +85,7 @@ def plan_figures(net: Net, backward: bool = True, fuse: bool = True) -> PlanFigu
             where.view = None
     if backward and any(net.layer_need_backward):
         learned = sum(p.blob.count * p.blob.dtype.itemsize for p in net.learnable)
-        figures.update_launches = 2  # gradients cleared, blobs updated
+        figures.update_launches = 3  # gradients cleared, loss judged, blobs updated
         figures.update_bytes = learned * UPDATE_PASSES
     return figures
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,7 +49,7 @@ class Verdict:
         """Wait for the forward. DataError for a label that is no class."""
         gpu = self._executor.gpu
         while not self._has_come() and gpu.is_busy:
-            pass
+            time.sleep(0)  # threads that read ahead need the interpreter
         if not self._has_come():
             gpu.stream.synchronize()
         if not self._has_come():
