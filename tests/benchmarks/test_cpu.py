@@ -50,7 +50,8 @@ def test_whole_program_from_lmdb(tmp_path: Path) -> None:
     (tmp_path / "drawn").rename(folder)
     (folder / made.train.name).rename(folder / "cifar10_train_lmdb")
     (result,) = program(Bench(rounds=1, engine="numpy", bf16=False, iterations=2), cwd=tmp_path)
-    assert result["images_per_second"]["whole program"] > 0
+    assert result["images_per_second"]["bare step"] > 0
+    assert "whole program" in result["images_per_second"]  # a difference of two runs: of any sign after 2 iterations
     assert "dragon train images/s" in report("program", [result])
 
 

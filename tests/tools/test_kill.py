@@ -16,8 +16,8 @@ IN_TRAINING = """
 import os, signal
 from dragon.solver import Solver
 original = Solver._forward_backward
-def forward_backward(self):
-    loss = original(self)
+def forward_backward(self, **settings):
+    loss = original(self, **settings)
     if self.iter == 12:
         os.kill(os.getpid(), signal.SIGKILL)
     return loss

@@ -13,10 +13,10 @@ SLOW = """
 import sys, time
 from dragon.solver import Solver
 original = Solver._forward_backward
-def forward_backward(self):
+def forward_backward(self, **settings):
     print("in an iteration", file=sys.stderr, flush=True)
     time.sleep({seconds})
-    return original(self)
+    return original(self, **settings)
 Solver._forward_backward = forward_backward
 """
 TRAIN = ("train", "-solver", "solver.prototxt", "--engine", "numpy")
