@@ -64,9 +64,12 @@ class UsageError(DragonError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """`` (did you mean "x"?)`` for the closest known name, or an empty string."""
     candidates = list(known)
-    close = difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
+    lowered = {c.lower(): c for c in candidates}
+    if name.lower() in lowered:
+        close = [lowered[name.lower()]]
+    else:
+        close = difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
     if not close:
-        lowered = {c.lower(): c for c in candidates}
         close = [lowered[c] for c in difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)]
     return f' (did you mean "{close[0]}"?)' if close else ""
 

@@ -136,10 +136,10 @@ class Net(PyNet, Wiring):
     # -- weights --------------------------------------------------------------------------------------------
     def copy_from(self, weights: str | Path) -> None:
         """Load weights by layer name from .caffemodel or HDF5 files (several, separated by commas)."""
-        from dragon.weights import load_weights
+        from dragon.weights import load_weights, note_missing
 
-        for path in str(weights).split(","):
-            load_weights(self, path)
+        loaded = {name for path in str(weights).split(",") for name in load_weights(self, path)}
+        note_missing(self, weights, loaded)
 
     def save(self, path: str | Path, write_diff: bool = False) -> None:
         """Write the weights as .caffemodel (HDF5 when the name ends in .h5), atomically."""

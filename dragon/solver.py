@@ -124,7 +124,10 @@ class Solver:
     def _net(self, choice: NetChoice) -> Net:
         model, phase, state = choice
         if isinstance(model, str):
-            model = str(find_model(model, self.path))
+            found = find_model(model, self.path)
+            if not found.is_file():
+                raise PrototxtError(f"{self.path or 'the solver'}: its net {model} does not exist")
+            model = str(found)
         level, stages = (state.level, list(state.stage)) if state else (0, [])
         return Net(model, phase=phase, level=level, stages=stages, **self._make)
 

@@ -8,7 +8,7 @@ blob with four axes).
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from dragon.storage import Array
 if TYPE_CHECKING:
     from dragon.net import Net
 
-__all__ = ["load_weights", "read_weights", "save_weights", "write_h5"]
+__all__ = ["load_weights", "note_missing", "read_weights", "save_weights", "write_h5"]
 
 log = logging.getLogger("dragon")
 
@@ -44,7 +44,6 @@ def load_weights(net: Net, path: str | Path, profile: str | None = None, hdf5: b
         seen.append(name)
         blobs = net.params.get(name)
         if blobs is None:
-            log.debug('%s: the net has no layer "%s" with parameters, skipped', path, name)
             continue
         _copy_layer(net, path, name, blobs, arrays)
         loaded.append(name)
@@ -54,7 +53,22 @@ def load_weights(net: Net, path: str | Path, profile: str | None = None, hdf5: b
             f'{path}: weights of another net: none of its {len(seen)} layers with parameters is in net "{net.name}",'
             f' which wants "{wanted}"{nearest(wanted, seen)}'
         )
+    unused = [name for name in seen if name not in loaded]
+    if unused:
+        log.info("%s: the net has no layer for the weights of %s", path, _listed(unused))
     return loaded
+
+
+def note_missing(net: Net, path: str | Path, loaded: Collection[str]) -> None:
+    """One line about the layers that no weights came for: right when fine-tuning, a slip otherwise."""
+    missing = [name for name in net.params if name not in loaded]
+    if missing:
+        log.warning("%s: no weights for %s: they stay as they are", path, _listed(missing))
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    shown = ", ".join(f'"{name}"' for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def read_weights(

@@ -10,6 +10,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from dragon.errors import nearest
+from dragon.proto import dragon_pb2 as pb
 from dragon.proto.lexer import END, NAME, NUMBER, STRING, SYMBOL, Tokens
 from dragon.proto.values import Field, ValueReader
 
@@ -156,7 +157,7 @@ class Parser(ValueReader):
     def _unknown_field(self, descriptor: Descriptor, fields: dict[str, Field]) -> None:
         at = self._at
         name = self._values[at]
-        what = f'{descriptor.name} has no field "{name}"{nearest(name, fields)}'
+        what = f'{descriptor.name} has no field "{name}"{_other_kind(descriptor, name) or nearest(name, fields)}'
         if not self._allow_unknown:
             self._fail(at, what)
         self._warn(str(self._error(at, what + "; skipped")))
@@ -204,3 +205,11 @@ class Parser(ValueReader):
         else:
             what = "expected a field"
         self._fail(at, f"{what}, got {self._got(at)}")
+
+
+def _other_kind(descriptor: Descriptor, name: str) -> str:
+    """A hint where a net was given for a solver, or a solver for a net."""
+    for given, other in ((pb.SolverParameter, pb.NetParameter), (pb.NetParameter, pb.SolverParameter)):
+        if descriptor is given.DESCRIPTOR and name in other.DESCRIPTOR.fields_by_name:
+            return f"; this looks like a {'net' if other is pb.NetParameter else 'solver'}"
+    return ""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.data import dataset_label
+from dragon.errors import UsageError
 from dragon.layers._batch_statistics import BatchStatistics
 from dragon.net import Net
 
@@ -18,6 +19,7 @@ __all__ = [
     "batch_size",
     "data_labels",
     "loss_weight",
+    "needs_data",
     "output_elements",
     "output_line",
     "parameter_count",
@@ -104,3 +106,12 @@ def output_line(name: str, value: float, weight: float) -> str:
     """`loss = 1.2 (* 1 = 1.2 loss)`, the form in which Caffe prints an output."""
     tail = f" (* {weight:g} = {weight * value:g} loss)" if weight else ""
     return f"{name} = {value:g}{tail}"
+
+
+def needs_data(net: Net, model: str) -> None:
+    """UsageError for a net whose inputs nobody fills: it would be run on zeros."""
+    if net.inputs:
+        names = ", ".join(f'"{name}"' for name in net.inputs)
+        raise UsageError(
+            f"{model}: its input {names} is filled by no data layer: give a net with one (train_val.prototxt)"
+        )

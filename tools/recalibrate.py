@@ -10,7 +10,7 @@ from dragon.layer import TRAIN
 from dragon.net import Net
 from dragon.surgery.recalibrate import recalibrate
 from dragon.tools.engine_options import EngineChoice, engine_options
-from dragon.tools.net_facts import batch_size, data_labels
+from dragon.tools.net_facts import batch_size, data_labels, needs_data
 from dragon.tools.progress import progress_bar
 from dragon.tools.tables import table
 
@@ -36,6 +36,7 @@ def command(model: str, weights: str, out: str, batches: int | None, allow_pytho
     engine, options = choice.resolve()
     net = Net(model, weights, TRAIN, engine=engine, options=options, seed=1, allow_python=allow_python)
     try:
+        needs_data(net, model)
         count = batches or _one_pass(net, model)
         with progress_bar() as tell:
             changes = recalibrate(net, count, tell)

@@ -16,7 +16,15 @@ from dragon.errors import NumericError
 from dragon.layer import TEST
 from dragon.net import Net
 from dragon.tools.engine_options import EngineChoice, engine_options
-from dragon.tools.net_facts import SYNTHETIC, loss_weight, output_elements, output_line, summary, synthetic
+from dragon.tools.net_facts import (
+    SYNTHETIC,
+    loss_weight,
+    needs_data,
+    output_elements,
+    output_line,
+    summary,
+    synthetic,
+)
 from dragon.tools.net_options import NetChoice, net_options
 from dragon.tools.statistics import BATCH, GLOBAL, statistics_of, use_statistics
 from dragon.tools.tables import table
@@ -41,6 +49,7 @@ def command(which: NetChoice, weights: str, iterations: int, choice: EngineChoic
     nets = [which.open(TEST, engine, options, weights)]
     names = ["mean"]
     try:
+        needs_data(nets[0], which.model)
         own = statistics_of(nets[0])
         if own is not None:
             other = BATCH if own == GLOBAL else GLOBAL

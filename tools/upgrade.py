@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from dragon.atomic import write_atomically
-from dragon.errors import PrototxtError
+from dragon.errors import PrototxtError, UsageError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import format_text, read_net, read_solver
 
@@ -29,9 +29,13 @@ def command(source: str, out: str, kind: str | None, profile: str | None) -> Non
     """
     kind = kind or _kind(source)
     if kind == "weights":
+        if out == "-" or Path(out).suffix == ".prototxt":
+            raise UsageError(f"{source} holds weights, which are written to a .caffemodel, not to {out}")
         count = _upgrade_weights(source, out, profile)
         click.echo(f"{out}: weights of {count} layers")
         return
+    if Path(out).suffix == ".caffemodel":
+        raise UsageError(f"{source} is a prototxt, which is not written to a .caffemodel")
     message = read_net(source) if kind == "net" else read_solver(source)
     if out == "-":
         click.echo(format_text(message), nl=False)

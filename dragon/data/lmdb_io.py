@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from dragon.atomic import sync_folder
+from dragon.data.hints import missing_hint
 from dragon.errors import DataError
 
 __all__ = ["LmdbReader", "write_lmdb"]
@@ -116,7 +117,7 @@ def _share(path: str) -> _Shared:
 
     file = os.path.join(path, "data.mdb")
     if not os.path.exists(path):
-        raise DataError(f'LMDB "{path}" does not exist')
+        raise DataError(f'LMDB "{path}" does not exist{missing_hint(path)}')
     if not os.path.isfile(file):
         raise DataError(f'"{path}" is not an LMDB folder: it holds no data.mdb')
     try:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dragon.atomic import write_atomically
 from dragon.data.datum import decode_batch
+from dragon.data.hints import missing_hint
 from dragon.data.progress import Progress, silent
 from dragon.data.source import RecordReader
 from dragon.errors import DataError, WeightsError
@@ -24,6 +25,8 @@ _CHUNK = 1000  # images summed at a time
 
 def read_mean(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     """Mean image (C, H, W) of a .binaryproto file. Raises DataError if it is missing or damaged."""
+    if not os.path.exists(path):
+        raise DataError(f"mean file {path} does not exist{missing_hint(path)}")
     try:
         mean = read_blobproto(path)
     except WeightsError as error:

@@ -134,7 +134,7 @@ def test_colour_wish() -> None:
         ({"mean_file": "MEAN"}, r"has shape \(3, 6, 7\), the images have \(3, 6, 8\)"),
         ({"mean_file": "MEAN", "mean_value": [1]}, "both mean_file and mean_value"),
         ({"force_color": True, "force_gray": True}, "both force_color and force_gray"),
-        ({"mean_file": "nowhere"}, "mean file nowhere: cannot be read"),
+        ({"mean_file": "nowhere"}, r"mean file nowhere does not exist .looked for from"),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
 )

@@ -51,7 +51,7 @@ def no_database(work: Path) -> None:
     ("spoiler", "words"),
     [
         (unlink("solver.prototxt"), ["solver.prototxt", "No such file"]),
-        (unlink("net.prototxt"), ["net.prototxt", "No such file"]),
+        (unlink("net.prototxt"), ["net.prototxt", "does not exist"]),
         (spoil("solver.prototxt", "base_lr:", "base_rl:"), ["solver.prototxt:5:1", "base_rl", '"base_lr"']),
         (spoil("net.prototxt", "kernel_size:", "kernel_sise:"), ["net.prototxt:15:", '"conv"', '"kernel_size"']),
         (spoil("net.prototxt", '"Convolution"', '"Convolutoin"'), ['"conv"', 'did you mean "Convolution"?']),
