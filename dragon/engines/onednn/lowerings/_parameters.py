@@ -1,16 +1,21 @@
-"""Where a convolution or an inner product gets its weights and bias from."""
+"""Where a convolution or an inner product gets its weights and bias from, and where their gradients go."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from dragon.engines.onednn.constants import Arg
 from dragon.engines.onednn.memory import Memory, MemoryDesc
+from dragon.engines.onednn.primitive import Primitive
 
 if TYPE_CHECKING:
     from dragon.blob import Blob
     from dragon.engines.onednn.builder import Builder
+    from dragon.layers._convolution import ConvolutionBase
+    from dragon.layers.inner_product import InnerProduct
 
-__all__ = ["Learned", "Parameters"]
+__all__ = ["Learned", "Parameters", "add_gradients"]
 
 
 class Parameters(Protocol):
@@ -44,3 +49,26 @@ class Learned:
     def bias(self) -> Memory:
         assert self._bias is not None
         return self._b.host_vector(self._bias)
+
+
+def add_gradients(
+    b: Builder,
+    layer: ConvolutionBase | InnerProduct,
+    primitive: Primitive,
+    host: MemoryDesc,
+    source: Callable[[MemoryDesc], Memory],
+    diff_of_top: Callable[[MemoryDesc], Memory],
+) -> None:
+    """Run the primitive of the gradients of weights and bias, and add those that are learned to the blobs' diffs."""
+    learns = layer.param_propagate_down
+    weights, add_weights = b.weight_diff(layer.weight, primitive[Arg.DIFF_WEIGHTS], host)
+    made = {Arg.DIFF_WEIGHTS: weights}
+    adds = [add_weights] if learns[0] else []
+    if layer.bias is not None:
+        desc = primitive[Arg.DIFF_BIAS]
+        made[Arg.DIFF_BIAS], add_bias = b.weight_diff(layer.bias, desc, desc)
+        adds += [add_bias] if learns[1] else []
+    taken = {Arg.SRC: source(primitive[Arg.SRC]), Arg.DIFF_DST: diff_of_top(primitive[Arg.DIFF_DST])}
+    b.call(primitive, taken | made)
+    for add in adds:
+        add()

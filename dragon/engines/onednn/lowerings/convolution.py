@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from dragon.engines.onednn import conv
 from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.constants import Arg
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.lowerings._parameters import Learned, Parameters
+from dragon.engines.onednn.lowerings._parameters import Learned, Parameters, add_gradients
 from dragon.engines.onednn.memory import Memory, MemoryDesc
 from dragon.engines.onednn.primitive import PostOp
 
@@ -89,21 +90,9 @@ def convolve(
     b.call(primitive, arguments)
 
     def backward() -> None:
-        learns = layer.param_propagate_down
-        if any(learns):
+        if any(layer.param_propagate_down):
             grad = conv.backward_weights(b.device, spec, primitive, src=image, diff_dst=dst, layer=layer.name)
-            weights, add_weights = b.weight_diff(layer.weight, grad[Arg.DIFF_WEIGHTS], host)
-            outputs = {Arg.DIFF_WEIGHTS: weights}
-            add_bias = None
-            if layer.bias is not None:
-                bias = grad[Arg.DIFF_BIAS]
-                outputs[Arg.DIFF_BIAS], add_bias = b.weight_diff(layer.bias, bias, bias)
-            inputs = {Arg.SRC: b.data(bottom, grad[Arg.SRC]), Arg.DIFF_DST: b.diff(top, grad[Arg.DIFF_DST])}
-            b.call(grad, inputs | outputs)
-            if learns[0]:
-                add_weights()
-            if add_bias is not None and learns[1]:
-                add_bias()
+            add_gradients(b, layer, grad, host, partial(b.data, bottom), partial(b.diff, top))
         if b.net.bottom_need_backward[index][which]:
             down = conv.backward_data(b.device, spec, primitive, diff_dst=dst, layer=layer.name)
             down_arguments = {

@@ -9,7 +9,7 @@ from dragon.engines.onednn import inner_product as ip
 from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.constants import Arg
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.lowerings._parameters import Learned, Parameters
+from dragon.engines.onednn.lowerings._parameters import Learned, Parameters, add_gradients
 from dragon.engines.onednn.memory import Memory, MemoryDesc
 from dragon.engines.onednn.primitive import PostOp
 from dragon.engines.onednn.values import logical
@@ -85,24 +85,12 @@ def multiply(
     b.call(primitive, arguments)
 
     def backward() -> None:
-        learns = layer.param_propagate_down
         plain = None if whole else rows
-        if any(learns):
+        if any(layer.param_propagate_down):
             grad = ip.backward_weights(
                 b.device, spec, primitive, src=None if whole else present, diff_dst=plain, layer=layer.name
             )
-            weights, add_weights = b.weight_diff(layer.weight, grad[Arg.DIFF_WEIGHTS], host)
-            made = {Arg.DIFF_WEIGHTS: weights}
-            add_bias = None
-            if layer.bias is not None:
-                bias = grad[Arg.DIFF_BIAS]
-                made[Arg.DIFF_BIAS], add_bias = b.weight_diff(layer.bias, bias, bias)
-            taken = {Arg.SRC: source(grad[Arg.SRC]), Arg.DIFF_DST: diff_of_top(grad[Arg.DIFF_DST])}
-            b.call(grad, taken | made)
-            if learns[0]:
-                add_weights()
-            if add_bias is not None and learns[1]:
-                add_bias()
+            add_gradients(b, layer, grad, host, source, diff_of_top)
         if b.net.bottom_need_backward[index][0]:
             down = ip.backward_data(
                 b.device, spec, primitive, diff_dst=plain, diff_src=None if whole else present, layer=layer.name
