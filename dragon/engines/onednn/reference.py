@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -35,9 +36,7 @@ def is_free(layer: Layer, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> bool
 def _reading(storage: Storage, shape: tuple[int, ...]) -> Array:
     """A view of the host copy that does not count as written: the plan knows what reference code writes."""
     flat = storage.read()
-    count = 1
-    for dim in shape:
-        count *= dim
+    count = math.prod(shape)
     return (flat if flat.size == count else flat[:count]).reshape(shape)
 
 
