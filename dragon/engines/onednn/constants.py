@@ -102,6 +102,7 @@ class Alg(IntEnum):
     binary_min = 131059
     binary_div = 131060
     binary_sub = 131061
+    binary_gt = 131063
     reduction_sum = 196596
     reduction_mean = 196598
     softmax_accurate = 196608

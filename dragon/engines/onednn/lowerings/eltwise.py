@@ -26,51 +26,81 @@ def preferred(descs: Sequence[MemoryDesc]) -> MemoryDesc:
 @lowers("Eltwise")
 def eltwise_layer(b: Builder, index: int) -> Backward | None:
     layer = cast("Eltwise", b.net.layers[index])
-    bottoms, top = b.net.bottoms[index], b.net.tops[index][0]
-    if bottoms[0].ndim > 6:
+    if b.net.bottoms[index][0].ndim > 6:
         raise NotLoweredError("more axes than oneDNN knows here")
     if layer.operation == SUM:
         return _sum(b, index, layer)
-    if b.training and b.net.layer_need_backward[index]:
-        if layer.operation != PROD:
-            raise NotLoweredError("a maximum, which has to note the winners")
-        if len(bottoms) > 2:
-            raise NotLoweredError("the gradient of a product of more than two")
+    return (_product if layer.operation == PROD else _maximum)(b, index, layer)
+
+
+def _product(b: Builder, index: int, layer: Eltwise) -> Backward:
+    bottoms, top = b.net.bottoms[index], b.net.tops[index][0]
     desc = preferred([b.desc(bottom) for bottom in bottoms])
     sources = [b.data(bottom, desc) for bottom in bottoms]
-    alg = Alg.binary_mul if layer.operation == PROD else Alg.binary_max
-    primitive = combine.binary(b.device, alg, desc, desc, layer=layer.name)
-    y = b.make(top, desc)
-    for i, source in enumerate(sources[1:]):
-        b.call(primitive, {Arg.SRC: sources[0] if i == 0 else y, Arg.SRC_1: source, Arg.DST: y})
+    times = combine.binary(b.device, Alg.binary_mul, desc, desc, layer=layer.name)
+
+    def multiply(factors: Sequence[Memory], out: Memory) -> None:
+        for i, factor in enumerate(factors[1:]):
+            b.call(times, {Arg.SRC: factors[0] if i == 0 else out, Arg.SRC_1: factor, Arg.DST: out})
+
+    multiply(sources, b.make(top, desc))
 
     def backward() -> None:
-        """Of a product of two; as a quotient, the reference gives 0 / 0 where a factor is 0."""
-        flags = b.net.bottom_need_backward[index]
-        if not layer.stable:
-            _quotients(b, index, desc)
-            return
+        """The other factors times dy; as a quotient y / x_i * dy, the reference gives 0 / 0 where a factor is 0."""
         dy = b.diff(top, desc)
-        for i in (1, 0):
-            if flags[i]:
-                other = b.data(bottoms[1 - i], desc)
-                b.call(primitive, {Arg.SRC: dy, Arg.SRC_1: other, Arg.DST: b.make_diff(bottoms[i], desc)})
+        for i in reversed(range(len(bottoms))):
+            if not b.net.bottom_need_backward[index][i]:
+                continue
+            if layer.stable:
+                others = [b.data(other, desc) for j, other in enumerate(bottoms) if j != i]
+                multiply([dy, *others], b.make_diff(bottoms[i], desc))
+                continue
+            divide = combine.binary(b.device, Alg.binary_div, desc, desc, layer=layer.name)
+            y, x, dx = b.data(top, desc), b.data(bottoms[i], desc), b.make_diff(bottoms[i], desc)
+            b.call(divide, {Arg.SRC: y, Arg.SRC_1: x, Arg.DST: dx})
+            multiply([dx, dy], dx)
 
     return backward
 
 
-def _quotients(b: Builder, index: int, desc: MemoryDesc) -> None:
-    """dx_i = y / x_i * dy."""
+def _maximum(b: Builder, index: int, layer: Eltwise) -> Backward:
+    """Where a bottom was greater than those before it is kept as a tensor of 1 and 0.
+
+    Of equal values the second of the first two bottoms wins, then the earlier one, as in the reference.
+    """
     bottoms, top = b.net.bottoms[index], b.net.tops[index][0]
-    name = b.net.layer_names[index]
-    divide = combine.binary(b.device, Alg.binary_div, desc, desc, layer=name)
-    multiply = combine.binary(b.device, Alg.binary_mul, desc, desc, layer=name)
-    y, dy = b.data(top, desc), b.diff(top, desc)
-    for i in (1, 0):
-        if b.net.bottom_need_backward[index][i]:
-            dx = b.make_diff(bottoms[i], desc)
-            b.call(divide, {Arg.SRC: y, Arg.SRC_1: b.data(bottoms[i], desc), Arg.DST: dx})
-            b.call(multiply, {Arg.SRC: dx, Arg.SRC_1: dy, Arg.DST: dx})
+    desc = preferred([b.desc(bottom) for bottom in bottoms])
+    sources = [b.data(bottom, desc) for bottom in bottoms]
+    y = b.make(top, desc)
+    largest = combine.binary(b.device, Alg.binary_max, desc, desc, layer=layer.name)
+    greater = combine.binary(b.device, Alg.binary_gt, desc, desc, layer=layer.name)
+    won: dict[int, Memory] = {}  # by bottom; the second has what the others leave
+    for i, source in enumerate(sources[1:], 1):
+        before = sources[0] if i == 1 else y
+        if b.training and b.net.layer_need_backward[index]:
+            winner = 0 if i == 1 else i
+            won[winner] = Memory(b.device, desc)
+            first, second = (before, source) if i == 1 else (source, before)
+            b.call(greater, {Arg.SRC: first, Arg.SRC_1: second, Arg.DST: won[winner]})
+        b.call(largest, {Arg.SRC: before, Arg.SRC_1: source, Arg.DST: y})
+
+    def backward() -> None:
+        times = combine.binary(b.device, Alg.binary_mul, desc, desc, layer=layer.name)
+        minus = combine.binary(b.device, Alg.binary_sub, desc, desc, layer=layer.name)
+        rest = b.diff(top, desc)
+        for i in (*reversed(range(2, len(bottoms))), 0):
+            wanted = b.net.bottom_need_backward[index][i]
+            dx = b.make_diff(bottoms[i], desc) if wanted else Memory(b.device, desc)
+            b.call(times, {Arg.SRC: rest, Arg.SRC_1: won[i], Arg.DST: dx})
+            left = Memory(b.device, desc)
+            if i == 0:
+                if not b.net.bottom_need_backward[index][1]:
+                    return
+                left = b.make_diff(bottoms[1], desc)
+            b.call(minus, {Arg.SRC: rest, Arg.SRC_1: dx, Arg.DST: left})
+            rest = left
+
+    return backward
 
 
 def _sum(b: Builder, index: int, layer: Eltwise) -> Backward | None:
