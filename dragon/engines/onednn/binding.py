@@ -101,6 +101,8 @@ _FUNCTIONS: dict[str, list[Any]] = {
     "lrn_backward_primitive_desc_create": [_OUT, _P, c_int, _P, _P, _P, *_LRN, _P, _P],
     "batch_normalization_forward_primitive_desc_create": [_OUT, _P, c_int, _P, _P, *_NORM, _P],
     "batch_normalization_backward_primitive_desc_create": [_OUT, _P, c_int, _P, _P, _P, *_NORM, _P, _P],
+    "layer_normalization_forward_primitive_desc_create": [_OUT, _P, c_int, _P, _P, _P, *_NORM, _P],
+    "layer_normalization_backward_primitive_desc_create": [_OUT, _P, c_int, _P, _P, _P, _P, *_NORM, _P, _P],
     "prelu_forward_primitive_desc_create": [_OUT, _P, c_int, _P, _P, _P, _P],
     "prelu_backward_primitive_desc_create": [_OUT, _P, _P, _P, _P, _P, _P, _P, _P],
     "inner_product_forward_primitive_desc_create": [_OUT, _P, c_int, _P, _P, _P, _P, _P],

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dragon.engines.onednn.binding import check, dims, library
 from dragon.engines.onednn.constants import DataType, FormatKind, Query, Tag
 
-__all__ = ["Device", "Memory", "MemoryDesc", "Shape", "aligned_buffer", "from_bf16", "to_bf16"]
+__all__ = ["Device", "Memory", "MemoryDesc", "Shape", "aligned_buffer", "from_bf16", "like", "to_bf16"]
 
 Shape = tuple[int, ...]
 ALIGNMENT = 64  # bytes: a cache line and the widest vector
@@ -173,6 +173,20 @@ class MemoryDesc:
         pointer = ctypes.POINTER(c_int64)()
         check(library().memory_desc_query(self, what, byref(pointer)), f"query {what.name}")
         return tuple(pointer[:count])
+
+
+_BLOCKS = {3: Tag.aBc16b, 4: Tag.aBcd16b, 5: Tag.aBcde16b}
+
+
+def like(desc: MemoryDesc, shape: Shape, dtype: DataType | None = None) -> MemoryDesc:
+    """The layout of `desc` for another shape, if it is a common one; row-major otherwise."""
+    dtype = desc.dtype if dtype is None else dtype
+    tag = _BLOCKS.get(len(shape))
+    if tag is not None and desc == MemoryDesc.tagged(desc.dims, desc.dtype, tag):
+        return MemoryDesc.tagged(shape, dtype, tag)
+    if len(shape) > 2 and desc == MemoryDesc.channels_last(desc.dims, desc.dtype):
+        return MemoryDesc.channels_last(shape, dtype)
+    return MemoryDesc.plain(shape, dtype)
 
 
 def aligned_buffer(size: int) -> NDArray[np.uint8]:

@@ -82,6 +82,16 @@ UNARY: dict[str, tuple[str, tuple[int, ...]]] = {
     "ip axis 0": ('type: "InnerProduct" inner_product_param { num_output: 7 axis: 0 bias_term: false }', IMAGE),
     "batch norm": ('type: "BatchNorm"', IMAGE),
     "bn": ('type: "BN"', WIDE),
+    "layer norm": ('type: "LayerNorm"', IMAGE),
+    "layer norm last": ('type: "LayerNorm" layer_norm_param { axis: -1 eps: 0.01 }', IMAGE),
+    "layer norm plain": ('type: "LayerNorm" layer_norm_param { axis: 2 scale_bias: false }', WIDE),
+    "layer norm 2d": ('type: "LayerNorm"', (5, 33)),
+    "group norm": ('type: "GroupNorm" group_norm_param { num_groups: 1 }', IMAGE),
+    "group norm wide": ('type: "GroupNorm" group_norm_param { num_groups: 8 eps: 0.01 }', WIDE),
+    "group norm plain": ('type: "GroupNorm" group_norm_param { num_groups: 4 scale_bias: false }', WIDE),
+    "group norm 2d": ('type: "GroupNorm" group_norm_param { num_groups: 4 }', (3, 32)),
+    "instance norm": ('type: "InstanceNorm"', IMAGE),
+    "instance norm scaled": ('type: "InstanceNorm" instance_norm_param { scale_bias: true }', WIDE),
     "deconv": ('type: "Deconvolution" convolution_param { num_output: 6 kernel_size: 4 stride: 2 pad: 1 }', IMAGE),
     "conv group": (
         'type: "Convolution" convolution_param { num_output: 64 kernel_size: 3 group: 4 dilation: 2 }',
@@ -125,6 +135,16 @@ def test_behind_a_convolution(case: str, phase: int) -> None:
     shape = (2, 16, 6, 6)
     ends = 'layer { name: "after" type: "InnerProduct" bottom: "y" top: "z" inner_product_param { num_output: 3 } }\n'
     check_lowered(agree(inputs(shape) + CONV + layer(settings, "c") + ends, phase=phase, passes=2, tolerance=3e-4))
+
+
+@pytest.mark.parametrize("image", [False, True])
+@pytest.mark.parametrize("frozen", range(4))
+@pytest.mark.parametrize("case", ["layer norm", "group norm wide", "instance norm scaled", "scale bias"])
+def test_frozen_scale_and_shift(case: str, frozen: int, image: bool) -> None:
+    """Blobs that are not learned, with a gradient to the bottom and without."""
+    settings, shape = UNARY[case]
+    specs = " ".join(f"param {{ lr_mult: {0 if frozen >> i & 1 else 1} }}" for i in range(2))
+    check_lowered(agree(inputs(shape, force=image) + layer(f"{settings} {specs}", "x0"), passes=2))
 
 
 def test_log() -> None:

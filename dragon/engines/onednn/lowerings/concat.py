@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, cast
 
 from dragon.engines.onednn import combine
 from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
-from dragon.engines.onednn.constants import Arg, Tag
+from dragon.engines.onednn.constants import Arg
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.memory import Memory, MemoryDesc, Shape
+from dragon.engines.onednn.memory import Memory, MemoryDesc, Shape, like
 from dragon.engines.onednn.values import reorder
 from dragon.errors import EngineError
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["concat", "slice_layer"]
 
-_BLOCKS = {3: Tag.aBc16b, 4: Tag.aBcd16b, 5: Tag.aBcde16b}
 Get = Callable[[MemoryDesc | None], Memory]
 Make = Callable[[MemoryDesc], Memory]
 
@@ -93,15 +92,5 @@ def _cut(b: Builder, axis: int, shapes: Sequence[Shape], get: Get, targets: Sequ
         except EngineError:  # a block lies across the edge
             source = get(MemoryDesc.plain(whole.desc.dims, whole.desc.dtype))
             part = source.desc.submemory(shape, offsets)
-        target = make(_like(source.desc, shape))
+        target = make(like(source.desc, shape))
         b.run(reorder(b.device, source.view(part), target))
-
-
-def _like(desc: MemoryDesc, shape: Shape) -> MemoryDesc:
-    """The layout of `desc` for another shape, if it is a common one; row-major otherwise."""
-    tag = _BLOCKS.get(len(shape))
-    if tag is not None and desc == MemoryDesc.tagged(desc.dims, desc.dtype, tag):
-        return MemoryDesc.tagged(shape, desc.dtype, tag)
-    if len(shape) > 2 and desc == MemoryDesc.channels_last(desc.dims, desc.dtype):
-        return MemoryDesc.channels_last(shape, desc.dtype)
-    return MemoryDesc.plain(shape, desc.dtype)

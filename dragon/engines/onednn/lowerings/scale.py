@@ -9,16 +9,16 @@ from dragon.engines.onednn import batch_norm, combine
 from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.constants import Alg, Arg
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.memory import Memory, MemoryDesc, Shape
+from dragon.engines.onednn.memory import Memory, MemoryDesc, Shape, like
 from dragon.engines.onednn.primitive import BinaryPost
-from dragon.engines.onednn.values import logical
+from dragon.engines.onednn.values import logical, reorder
 
 if TYPE_CHECKING:
     from dragon.blob import Blob
     from dragon.layers.bias import Bias
     from dragon.layers.scale import Scale
 
-__all__ = ["bias_layer", "scale_layer"]
+__all__ = ["bias_layer", "kept_row_major", "learn", "scale_layer"]
 
 
 def laid(bottom: Blob, operand: Blob, axis: int) -> Shape:
@@ -31,6 +31,12 @@ def laid(bottom: Blob, operand: Blob, axis: int) -> Shape:
     return (1,) * first + operand.shape + (1,) * (bottom.ndim - first - operand.ndim)
 
 
+def kept_row_major(b: Builder, bottom: Blob, top: Blob) -> Memory:
+    """The bottom's data, row-major, in memory that still holds it for backward if the top takes its storage over."""
+    plain = MemoryDesc.plain(logical(bottom.shape), b.desc(bottom).dtype)
+    return b.kept_source(bottom, top) if b.desc(bottom) == plain else b.data(bottom, plain)
+
+
 @lowers("Scale")
 def scale_layer(b: Builder, index: int) -> Backward | None:
     layer = cast("Scale", b.net.layers[index])
@@ -40,7 +46,7 @@ def scale_layer(b: Builder, index: int) -> Backward | None:
     if by_channel and len(bottoms) == 1 and 2 <= bottom.ndim <= 5 and bottom.count:
         return _channel_scale(b, index, layer, bottom, top)
     over = MemoryDesc.plain(laid(bottom, scale, layer.param.scale_param.axis))
-    x = b.kept_source(bottom, top)
+    x = kept_row_major(b, bottom, top)
     # oneDNN 3.2 takes wrong elements of a post-op's operand where all spatial extents are 1
     fused = bias is not None and math.prod(bottom.shape[2:]) > 1
     post = [BinaryPost(Alg.binary_add, over)] if fused else []
@@ -58,13 +64,13 @@ def scale_layer(b: Builder, index: int) -> Backward | None:
     def backward() -> None:
         dy = b.diff(top, x.desc)
         if bias is not None and layer.param_propagate_down[-1]:
-            _learn(b, layer.name, dy, bias, over)
+            learn(b, layer.name, dy, bias, over)
         two = len(bottoms) > 1
         if b.net.bottom_need_backward[index][1] if two else layer.param_propagate_down[0]:
             product = Memory(b.device, x.desc)
             times = combine.binary(b.device, Alg.binary_mul, x.desc, x.desc, layer=layer.name)
             b.call(times, {Arg.SRC: dy, Arg.SRC_1: b.source_again(bottom, x, top), Arg.DST: product})
-            _learn(b, layer.name, product, scale, over, two)
+            learn(b, layer.name, product, scale, over, two)
         if b.net.bottom_need_backward[index][0]:
             down = combine.binary(b.device, Alg.binary_mul, x.desc, over, layer=layer.name)
             operand = _operand(b, bottoms, scale, over)
@@ -123,16 +129,22 @@ def bias_layer(b: Builder, index: int) -> Backward | None:
     bottoms, top = b.net.bottoms[index], b.net.tops[index][0]
     bottom, bias = bottoms[0], layer.bias_blob(bottoms)
     over = MemoryDesc.plain(laid(bottom, bias, layer.param.bias_param.axis))
-    x = b.data(bottom)
-    primitive = combine.binary(b.device, Alg.binary_add, x.desc, over, layer=layer.name)
-    in_place = top is bottom and b.owns(bottom)
+    by_channel = len(bottoms) == 1 and over.dims == (1, *bottom.shape[1:2], *(1,) * (bottom.ndim - 2))
+    if by_channel:  # oneDNN 3.2 adds a row-major operand to a blocked tensor one element at a time, 700 times slower
+        x = b.data(bottom)
+        operand = b.weights(bias, like(x.desc, over.dims, over.dtype), over)
+    else:
+        x = b.data(bottom, MemoryDesc.plain(bottom.shape, b.desc(bottom).dtype))
+        operand = _operand(b, bottoms, bias, over)
+    primitive = combine.binary(b.device, Alg.binary_add, x.desc, operand.desc, layer=layer.name)
+    in_place = top is bottom and b.owns(bottom) and x is b.data(bottom)
     y = b.make(top, x.desc, x if in_place else None)
-    b.call(primitive, {Arg.SRC: x, Arg.SRC_1: _operand(b, bottoms, bias, over), Arg.DST: y})
+    b.call(primitive, {Arg.SRC: x, Arg.SRC_1: operand, Arg.DST: y})
 
     def backward() -> None:
         two = len(bottoms) > 1
         if b.net.bottom_need_backward[index][1] if two else layer.param_propagate_down[0]:
-            _learn(b, layer.name, b.diff(top), bias, over, two)
+            learn(b, layer.name, b.diff(top), bias, over, two)
         if b.net.bottom_need_backward[index][0] and top is not bottom:
             b.copy_diff(top, bottom)
 
@@ -146,16 +158,37 @@ def _operand(b: Builder, bottoms: list[Blob], operand: Blob, over: MemoryDesc) -
     return b.host_vector(operand).view(over)
 
 
-def _learn(b: Builder, name: str, values: Memory, operand: Blob, over: MemoryDesc, replaces: bool = False) -> None:
+def learn(b: Builder, name: str, values: Memory, operand: Blob, over: MemoryDesc, replaces: bool = False) -> None:
     """Sum `values` over the repeated axes into the operand's diff, which is a bottom's if `replaces`."""
     if replaces:
         out, add = b.make_diff(operand, MemoryDesc.plain(logical(operand.shape))).view(over), None
     else:
         out, add = b.weight_diff(operand, over, over)
+    _sum(b, name, values, over, out)
+    if add is not None:
+        add()
+
+
+def _sum(b: Builder, name: str, values: Memory, over: MemoryDesc, out: Memory) -> None:
+    """Sum over the axes where `over` has 1: first those behind its own, then those in front.
+
+    oneDNN 3.2 has a fast kernel for the innermost axes of a row-major tensor alone; others are 100 times slower.
+    """
+    dims = values.desc.dims
+    if not values.desc.is_row_major:
+        row_major = Memory(b.device, MemoryDesc.plain(dims, values.desc.dtype))
+        b.run(reorder(b.device, values, row_major))
+        values = row_major
+    own = [i for i, extent in enumerate(over.dims) if extent > 1]
+    last = own[-1] if own else -1
+    behind = MemoryDesc.plain((*dims[: last + 1], *over.dims[last + 1 :]))
+    if own and behind.dims not in (dims, over.dims):
+        partial = Memory(b.device, behind)
+        inner = combine.reduction(b.device, Alg.reduction_sum, values.desc, behind, layer=name)
+        b.call(inner, {Arg.SRC: values, Arg.DST: partial})
+        values = partial
     if values.desc.dims == over.dims:
         total = combine.reorder(b.device, values.desc, over, layer=name)
     else:
         total = combine.reduction(b.device, Alg.reduction_sum, values.desc, over, layer=name)
     b.call(total, {Arg.SRC: values, Arg.DST: out})
-    if add is not None:
-        add()
