@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from dragon.blob import Blob
 from dragon.layer import register
 from dragon.neuron import Neuron
 from dragon.storage import Array
@@ -34,6 +37,9 @@ def relu_backward(y: Array, dy: Array, slope: float, out: Array) -> None:
 @register()
 class ReLU(Neuron):
     type = "ReLU"
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.needs_input = self.slope < 0  # else the output has the sign of the input
 
     @property
     def slope(self) -> float:

@@ -29,6 +29,8 @@ CASES: dict[str, tuple[Callable[[float], float], bool]] = {
     'type: "BNLL"': (lambda x: math.log(1 + math.exp(x)), False),
     'type: "ReLU"': (lambda x: max(x, 0.0), False),
     'type: "ReLU" relu_param { relu6: true negative_slope: 0.1 }': (lambda x: min(x if x > 0 else 0.1 * x, 6), False),
+    'type: "ReLU" relu_param { negative_slope: -0.5 }': (lambda x: x if x > 0 else -0.5 * x, False),
+    'type: "ReLU6" relu6_param { negative_slope: -0.2 }': (lambda x: min(x if x > 0 else -0.2 * x, 6), False),
     'type: "ReLU6"': (lambda x: min(max(x, 0.0), 6.0), False),
     'type: "ReLU6" relu6_param { negative_slope: 0.2 }': (lambda x: min(x if x > 0 else 0.2 * x, 6), False),
     'type: "Clip" clip_param { min: -1.5 max: 0.5 }': (lambda x: min(max(x, -1.5), 0.5), False),

@@ -59,6 +59,13 @@ def test_families(kind: str, in_place: bool) -> None:
     by_kernels(same(text, {"x": x}), "one")
 
 
+def test_negative_slopes_in_place() -> None:
+    """Their output does not have the sign of the input, so backward must have kept it."""
+    for settings in ("ReLU", "relu_param { negative_slope: -0.5 }"), ("ELU", "elu_param { alpha: -0.5 }"):
+        text = inputs({"x": IMAGES.shape}) + layer("Power", "power_param { scale: 1 }", top="y", name="copy")
+        by_kernels(same(text + layer(settings[0], settings[1], "y"), {"x": IMAGES}), "one")
+
+
 @pytest.mark.parametrize("size", [1, 3, 8])
 def test_counts_that_are_no_whole_vectors(size: int) -> None:
     x = RANDOM.standard_normal((1, size)).astype(np.float32)

@@ -140,11 +140,11 @@ def test_float64_runs_the_reference(caplog: pytest.LogCaptureFixture) -> None:
 def test_options_without_a_primitive_are_told(caplog: pytest.LogCaptureFixture) -> None:
     text = (
         inputs((2, 3, 4, 4))
-        + 'layer { name: "r" type: "ReLU" bottom: "x0" top: "y" relu_param { negative_slope: -1 } }'
+        + 'layer { name: "r" type: "ReLU" bottom: "x0" top: "y" relu_param { negative_slope: 0.1 relu6: true } }'
     )
     with caplog.at_level(logging.INFO, "dragon"):
         agree(text, verbose=True)
-    assert 'layer "r" (ReLU): not as one primitive: a negative slope' in caplog.text
+    assert 'layer "r" (ReLU): not as one primitive: cut at 6 with a negative slope' in caplog.text
     caplog.clear()
     with caplog.at_level(logging.INFO, "dragon"):
         agree(text)

@@ -59,6 +59,8 @@ UNARY: dict[str, tuple[str, tuple[int, ...]]] = {
     "prelu 2d": ('type: "PReLU"', (4, 9)),
     "relu": ('type: "ReLU"', IMAGE),
     "relu leaky": ('type: "ReLU" relu_param { negative_slope: 0.1 }', IMAGE),
+    "relu falling": ('type: "ReLU" relu_param { negative_slope: -0.5 }', IMAGE),
+    "elu falling": ('type: "ELU" elu_param { alpha: -0.5 }', IMAGE),
     "relu6": ('type: "ReLU6"', IMAGE),
     "sigmoid": ('type: "Sigmoid"', IMAGE),
     "tanh": ('type: "TanH"', IMAGE),

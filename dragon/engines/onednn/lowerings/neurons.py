@@ -25,8 +25,6 @@ def _relu(layer: Any) -> Function:
         if layer.slope != 0:
             raise NotLoweredError("cut at 6 with a negative slope")
         return Alg.eltwise_clip_v2, 0.0, layer.cut
-    if layer.slope < 0:
-        raise NotLoweredError("a negative slope below 0")
     return Alg.eltwise_relu, layer.slope, 0.0
 
 
