@@ -14,7 +14,8 @@ __all__ = ["Neuron"]
 class Neuron(Layer):
     """A subclass gives the function and its derivative.
 
-    In place, `x` is `y` by the time of `gradient`; where the input itself is needed, `needs_input` keeps a copy.
+    In place, `x` is `y` by the time of `gradient`; where the input itself is needed, `needs_input` keeps a copy. Out of
+    place a gradient from `x` is the right one even if later layers work in place on `y`.
     """
 
     needs_input: bool = False
@@ -39,5 +40,6 @@ class Neuron(Layer):
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
-            x = bottom[0].data if self.kept is None else self.kept
-            self.gradient(x, top[0].data, top[0].diff, bottom[0].diff)
+            y = top[0].data
+            x = self.kept if self.kept is not None else y if top[0] is bottom[0] else bottom[0].data
+            self.gradient(x, y, top[0].diff, bottom[0].diff)

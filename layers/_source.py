@@ -29,9 +29,13 @@ class Source(Layer):
 
     bottoms = (0, 0)
     is_source = True
+    shapes: tuple[tuple[int, ...], ...] = ()
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Shapes are known from the data."""
+        """Tops have the shapes that `setup` gave them from the data, whatever a script has made of them since."""
+        self.shapes = self.shapes or tuple(blob.shape for blob in top)
+        for blob, shape in zip(top, self.shapes, strict=True):
+            blob.reshape(shape)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """Data has no gradient."""

@@ -13,6 +13,7 @@ __all__ = ["BNLL"]
 @register()
 class BNLL(Neuron):
     type = "BNLL"
+    needs_input = True
 
     def activate(self, x: Array, out: Array) -> None:
         xp = xp_of(x)
@@ -20,4 +21,4 @@ class BNLL(Neuron):
 
     def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
         xp = xp_of(dy)
-        xp.multiply(dy, -xp.expm1(-y), out=out)  # sigmoid(x) = 1 - exp(-y)
+        xp.multiply(dy, xp.exp(-xp.logaddexp(-x, x.dtype.type(0))), out=out)  # the logistic function of x

@@ -28,4 +28,6 @@ class ELU(Neuron):
 
     def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
         xp = xp_of(dy)
-        xp.multiply(dy, xp.where(x > 0, dy.dtype.type(1), y + dy.dtype.type(self.alpha)), out=out)
+        alpha = dy.dtype.type(self.alpha)
+        below = y + alpha if x is y else xp.exp(xp.minimum(x, 0)) * alpha
+        xp.multiply(dy, xp.where(x > 0, dy.dtype.type(1), below), out=out)

@@ -32,20 +32,20 @@
     }
 
 static __device__ __forceinline__ real logistic(real x) { return (real)0.5 * tanh((real)0.5 * x) + (real)0.5; }
-static __device__ __forceinline__ real swish_dx_of(real y, real gate, real beta) { return beta * y + gate * (1 - beta * y); }
+static __device__ __forceinline__ real swish_dx_of(real x, real gate, real beta) { return gate + beta * x * gate * (1 - gate); }
 static __device__ __forceinline__ real power_of(real x, real power) { return power == 1 ? x : pow(x, power); }
 
 FAMILY(relu, x > 0 ? x : a * x, x > 0 ? dy : a * dy)
 FAMILY(sigmoid, logistic(x), dy * y * (1 - y))
 FAMILY(tanh, tanh(x), dy * (1 - y * y))
 FAMILY(absval, x < 0 ? -x : x, x > 0 ? dy : (x < 0 ? -dy : 0))
-FAMILY(bnll, (x > 0 ? x : 0) + log1p(exp(x > 0 ? -x : x)), -dy * expm1(-y))
+FAMILY(bnll, (x > 0 ? x : 0) + log1p(exp(x > 0 ? -x : x)), dy / (1 + exp(-x)))
 FAMILY(clip, x < a ? a : (x > b ? b : x), x >= a && x <= b ? dy : 0)
-FAMILY(elu, x > 0 ? x : a * expm1(x), x > 0 ? dy : dy * (y + a))
+FAMILY(elu, x > 0 ? x : a * expm1(x), x > 0 ? dy : dy * (x == y ? y + a : a * exp(x)))
 FAMILY(exponential, exp(a * x + b), dy * y * a)
 FAMILY(logarithm, c * log(a * x + b), dy * c * a / (a * x + b))
 FAMILY(power, power_of(a * x + b, c), c * a == 0 ? 0 : dy * c * a * (c == 1 ? 1 : power_of(a * x + b, c - 1)))
-FAMILY(swish, x * logistic(a * x), dy * swish_dx_of(y, logistic(a * x), a))
+FAMILY(swish, x * logistic(a * x), dy * swish_dx_of(x, logistic(a * x), a))
 FAMILY(threshold, x > a ? 1 : 0, 0)
 FAMILY(scaled, a * x, a * dy)
 
