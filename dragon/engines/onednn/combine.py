@@ -9,7 +9,7 @@ from dragon.engines.onednn.constants import Alg, Arg
 from dragon.engines.onednn.memory import Device, MemoryDesc
 from dragon.engines.onednn.primitive import Attributes, PostOp, Primitive, binary_operands, handles
 
-__all__ = ["binary", "concat", "reduction", "reorder", "weighted_sum"]
+__all__ = ["binary", "concat", "reduction", "reorder", "sum_of", "weighted_sum"]
 
 
 def binary(
@@ -58,6 +58,25 @@ def weighted_sum(
         [Arg.DST],
         layer=layer,
     )
+
+
+def sum_of(
+    device: Device,
+    sources: Sequence[MemoryDesc],
+    weights: Sequence[float] | None = None,
+    *,
+    dst: MemoryDesc | None = None,
+    layer: str = "",
+) -> tuple[Primitive, list[int]]:
+    """The fastest primitive for a weighted sum, and the arguments that its sources are, in their order.
+
+    The library's sum takes twice as long as its binary addition, which knows two sources of one layout.
+    """
+    alike = all(source == (dst or sources[0]) for source in sources)
+    if len(sources) == 2 and alike and all(weight == 1 for weight in weights or ()):
+        return binary(device, Alg.binary_add, *sources, layer=layer), [Arg.SRC, Arg.SRC_1]
+    primitive = weighted_sum(device, sources, weights, dst=dst, layer=layer)
+    return primitive, [Arg.MULTIPLE_SRC + i for i in range(len(sources))]
 
 
 def concat(

@@ -107,9 +107,8 @@ def _sum(b: Builder, index: int, layer: Eltwise) -> Backward | None:
     bottoms, top = b.net.bottoms[index], b.net.tops[index][0]
     desc = preferred([b.desc(bottom) for bottom in bottoms])
     sources = [b.data(bottom, desc) for bottom in bottoms]
-    primitive = combine.weighted_sum(b.device, [desc] * len(sources), layer.coeff, dst=desc, layer=layer.name)
-    memories = {Arg.MULTIPLE_SRC + i: source for i, source in enumerate(sources)}
-    b.call(primitive, memories | {Arg.DST: b.make(top, desc)})
+    primitive, arguments = combine.sum_of(b.device, [desc] * len(sources), layer.coeff, dst=desc, layer=layer.name)
+    b.call(primitive, dict(zip(arguments, sources, strict=True)) | {Arg.DST: b.make(top, desc)})
 
     def backward() -> None:
         for i in reversed(range(len(bottoms))):

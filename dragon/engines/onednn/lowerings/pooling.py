@@ -26,8 +26,17 @@ def pooling_layer(b: Builder, index: int) -> Backward | None:
     return pool(b, index)
 
 
-def pool(b: Builder, index: int, top_diff: Callable[[MemoryDesc], Memory] | None = None) -> Backward | None:
-    """Build a pooling; `top_diff` gives the gradient to start from in a wanted layout, if it is not the top's."""
+def pool(
+    b: Builder,
+    index: int,
+    top_diff: Callable[[MemoryDesc], Memory] | None = None,
+    source: Memory | None = None,
+) -> Backward | None:
+    """Build a pooling.
+
+    top_diff: gives the gradient to start from in a wanted layout, if it is not the top's. source: what to pool in the
+    place of the bottom, for the sake of backward alone: the top stays as it is.
+    """
     layer = cast("Pooling", b.net.layers[index])
     bottom, tops = b.net.bottoms[index][0], b.net.tops[index]
     if len(tops) > 1 or layer.method == pb.PoolingParameter.STOCHASTIC or bottom.ndim > 5:
@@ -40,16 +49,16 @@ def pool(b: Builder, index: int, top_diff: Callable[[MemoryDesc], Memory] | None
     if layer.method == pb.PoolingParameter.AVE:
         alg, correct = pooling.average_alg(spec)
         spec = replace(spec, alg=alg)
-    present = b.desc(bottom)
+    present = b.desc(bottom) if source is None else source.desc
     if present.dtype != spec.dtype:
         raise NotLoweredError("a source of another type")
     primitive = pooling.forward(b.device, spec, src=present, training=b.training, layer=layer.name)
-    arguments: dict[int, Memory] = {Arg.SRC: b.data(bottom, primitive[Arg.SRC])}
+    arguments: dict[int, Memory] = {Arg.SRC: source or b.data(bottom, primitive[Arg.SRC])}
     workspace = primitive.outputs.get(Arg.WORKSPACE)
     if workspace is not None:
         arguments[Arg.WORKSPACE] = Memory(b.device, workspace)
     out = primitive[Arg.DST]
-    arguments[Arg.DST] = b.make(top, out)
+    arguments[Arg.DST] = b.make(top, out) if source is None else Memory(b.device, out)
     b.call(primitive, arguments)
     factor = _factor(b, spec) if correct else None
     if factor is not None:
@@ -59,7 +68,8 @@ def pool(b: Builder, index: int, top_diff: Callable[[MemoryDesc], Memory] | None
     def backward() -> None:
         if not b.net.bottom_need_backward[index][0]:
             return
-        down = pooling.backward(b.device, spec, primitive, layer=layer.name)
+        # left to itself the library may choose a layout for which it has only its slow reference kernel
+        down = pooling.backward(b.device, spec, primitive, diff_src=primitive[Arg.SRC], layer=layer.name)
         diff = (top_diff or (lambda desc: b.diff(top, desc)))(down[Arg.DIFF_DST])
         if factor is not None:
             scaled = Memory(b.device, diff.desc)

@@ -20,10 +20,8 @@ def split(b: Builder, index: int) -> Backward | None:
             return
         first = b.diff(tops[0])
         parts = [first, *(b.diff(top) for top in tops[1:])]
-        total = combine.weighted_sum(
-            b.device, [part.desc for part in parts], dst=first.desc, layer=b.net.layer_names[index]
-        )
-        arguments = {Arg.MULTIPLE_SRC + i: part for i, part in enumerate(parts)}
-        b.call(total, arguments | {Arg.DST: b.make_diff(bottom, first.desc)})
+        descs = [part.desc for part in parts]
+        total, arguments = combine.sum_of(b.device, descs, dst=first.desc, layer=b.net.layer_names[index])
+        b.call(total, dict(zip(arguments, parts, strict=True)) | {Arg.DST: b.make_diff(bottom, first.desc)})
 
     return backward
