@@ -1,4 +1,4 @@
-"""Launches elementwise.cu: the families of element-wise layers, Eltwise sums, Split's gradient, PReLU."""
+"""Launches elementwise.cu: the families of element-wise layers, Split's gradient, PReLU."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from dragon.blob import Blob
 from dragon.engines.cuda.channels import Channels, channel_sums, totals
 from dragon.engines.cuda.lowering import Lowering, aligned, lowers
 from dragon.layer import Layer
-from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["FAMILIES", "FamilyLowering", "SumLowering"]
+__all__ = ["FAMILIES", "FamilyLowering", "PReLULowering", "SplitLowering", "each_of"]
 
 FILE = "elementwise"
+CUT = "ReLU6"  # and a ReLU with `relu6`
 Settings = tuple[float, ...]
 
 # layer type: the family's name in elementwise.cu, and its settings a, b, c
 FAMILIES: dict[str, tuple[str, Callable[[Any], Settings]]] = {
     "ReLU": ("relu", lambda layer: (layer.slope,)),
+    CUT: ("cut_relu", lambda layer: (layer.slope, layer.cut)),
+    "HardSigmoid": ("hard_sigmoid", lambda layer: ()),
+    "HardSwish": ("hard_swish", lambda layer: ()),
     "Sigmoid": ("sigmoid", lambda layer: ()),
     "TanH": ("tanh", lambda layer: ()),
     "AbsVal": ("absval", lambda layer: ()),
@@ -33,30 +36,29 @@ FAMILIES: dict[str, tuple[str, Callable[[Any], Settings]]] = {
 }
 
 
-def each_of(lowering: Lowering, kernel: str, arrays: Sequence[Any], settings: Settings) -> None:
-    """Launch a kernel (arrays, count, vectors, settings) of this file over all elements."""
+def each_of(lowering: Lowering, kernel: str, arrays: Sequence[Any], settings: Settings, file: str = FILE) -> None:
+    """Launch a kernel (arrays, count, vectors, settings) over all elements."""
     count = arrays[0].size
     vectors = aligned(*arrays)
     lanes = 16 // arrays[0].dtype.itemsize
-    lowering.spread(FILE, kernel, count, *arrays, count, vectors, *settings, each=lanes if vectors else 1)
+    lowering.spread(file, kernel, count, *arrays, count, vectors, *settings, each=lanes if vectors else 1)
 
 
 @lowers(*FAMILIES)
 class FamilyLowering(Lowering):
-    @classmethod
-    def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
-        return getattr(layer, "cut", None) is None  # ReLU with `relu6`
-
-    def _settings(self) -> Settings:
-        given = [float(value) for value in FAMILIES[self.layer.type][1](self.layer)]
-        return tuple([*given, 0.0, 0.0, 0.0][:3])
+    def _family(self) -> tuple[str, Settings]:
+        """The kernels' name and settings."""
+        name, settings = FAMILIES[CUT if getattr(self.layer, "cut", None) is not None else self.layer.type]
+        given = [float(value) for value in settings(self.layer)]
+        return name, tuple([*given, 0.0, 0.0, 0.0][:3])
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, y = bottom[0].data, top[0].data
         if top[0] is bottom[0] and self.learns and getattr(self.layer, "needs_input", False):
             kept = self.room("x", x.shape)
             each_of(self, "weighted_sum", (x, x, kept), (1.0, 0.0))
-        each_of(self, f"{FAMILIES[self.layer.type][0]}_forward", (x, y), self._settings())
+        name, settings = self._family()
+        each_of(self, f"{name}_forward", (x, y), settings)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0] or self.layer.type == "Threshold":
@@ -64,30 +66,8 @@ class FamilyLowering(Lowering):
         y, dy = top[0].data, top[0].diff
         kept = top[0] is bottom[0] and getattr(self.layer, "needs_input", False)
         x = self.room("x", y.shape) if kept else bottom[0].data
-        each_of(self, f"{FAMILIES[self.layer.type][0]}_backward", (x, y, dy, bottom[0].diff), self._settings())
-
-
-@lowers("Eltwise")
-class SumLowering(Lowering):
-    """operation SUM; the others run their array code."""
-
-    @classmethod
-    def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
-        return bool(layer.operation == pb.EltwiseParameter.SUM)
-
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        coeff = [float(c) for c in self.layer.coeff]
-        y = top[0].data
-        each_of(self, "weighted_sum", (bottom[0].data, bottom[1].data, y), (coeff[0], coeff[1]))
-        for blob, c in zip(bottom[2:], coeff[2:], strict=True):
-            each_of(self, "weighted_sum", (y, blob.data, y), (1.0, c))
-
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        dy = top[0].diff
-        for i in reversed(range(len(bottom))):  # bottom 0 last: in place, its diff is dy
-            if propagate_down[i]:
-                c = float(self.layer.coeff[i])
-                each_of(self, "scaled_backward", (dy, dy, dy, bottom[i].diff), (c, 0.0, 0.0))
+        name, settings = self._family()
+        each_of(self, f"{name}_backward", (x, y, dy, bottom[0].diff), settings)
 
 
 @lowers("Split")

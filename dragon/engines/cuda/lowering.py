@@ -18,7 +18,11 @@ from dragon.layer import Layer
 __all__ = ["MOST", "Lowering", "aligned", "find", "lowers"]
 
 MOST = 2**31 - 1  # elements of an array: kernels count with 32 bits
-FILES = ("batch_norm", "convolution", "dropout", "elementwise", "inner_product", "lrn", "pooling", "scale", "softmax")
+# the files with lowerings
+FILES = (
+    "batch_norm", "convolution", "dropout", "elementwise", "eltwise", "inner_product", "lrn", "pooling", "scale",
+    "softmax",
+)  # fmt: skip
 
 
 def aligned(*arrays: Any) -> bool:

@@ -44,6 +44,10 @@ FAMILIES = {
     "Power": "power_param { power: 1.7 scale: 0.6 shift: 0.3 }",
     "Swish": "swish_param { beta: 1.2 }",
     "PReLU": "",
+    "ReLU6": "relu6_param { negative_slope: 0.1 }",
+    "HardSigmoid": "",
+    "HardSwish": "",
+    "Threshold": "threshold_param { threshold: 0.2 }",
 }
 
 
@@ -51,6 +55,7 @@ FAMILIES = {
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_families(kind: str, in_place: bool) -> None:
     x = POSITIVE if kind in ("Log", "Power") else IMAGES
+    x = x * 6 if kind in ("ReLU6", "HardSwish", "HardSigmoid") else x  # both bends
     text = inputs({"x": x.shape})
     if in_place:  # behind another layer: an input cannot be overwritten
         text += layer("Power", "power_param { scale: 1 }", top="y", name="copy") + layer(kind, FAMILIES[kind], "y")
@@ -249,3 +254,17 @@ def test_sums_of_blobs_and_of_their_gradients() -> None:
     text += layer("TanH", name="a", top="a") + layer("Sigmoid", name="b", top="b") + layer("ReLU", name="c", top="c")
     text += layer("Eltwise", 'bottom: "b" bottom: "c" eltwise_param { coeff: 1 coeff: -2 coeff: 0.5 }', "a")
     by_kernels(same(text, {"x": EVEN, "w": EVEN}), "one")
+
+
+@pytest.mark.parametrize("bottoms", [2, 3, 5])
+@pytest.mark.parametrize("settings", ["PROD", "PROD stable_prod_grad: false", "MAX"])
+@pytest.mark.parametrize("shape", [(2, 5, 4, 4), (3, 7, 13)])
+def test_products_and_maxima(settings: str, bottoms: int, shape: tuple[int, ...]) -> None:
+    """With equal maxima, whose gradient has one receiver."""
+    values = {f"x{i}": np.round(RANDOM.standard_normal(shape) * 2).astype(np.float32) for i in range(bottoms)}
+    if "PROD" in settings:
+        values = {name: value + 0.5 for name, value in values.items()}
+    text = inputs(dict.fromkeys(values, shape))
+    more = " ".join(f'bottom: "{name}"' for name in list(values)[1:])
+    text += layer("Eltwise", f"{more} eltwise_param {{ operation: {settings} }}", "x0")
+    by_kernels(same(text, values), "one")
