@@ -21,7 +21,7 @@ MOST = 2**31 - 1  # elements of an array: kernels count with 32 bits
 # the files with lowerings
 FILES = (
     "batch_norm", "convolution", "dropout", "elementwise", "eltwise", "inner_product", "lrn", "pooling", "scale",
-    "softmax",
+    "softmax", "strided",
 )  # fmt: skip
 
 

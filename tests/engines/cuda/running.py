@@ -33,6 +33,19 @@ def inputs(shapes: Mapping[str, Sequence[int]]) -> str:
     )
 
 
+def layer(kind: str, settings: str = "", bottom: str = "x", top: str = "y", name: str = "one") -> str:
+    """One layer as prototxt."""
+    return f'layer {{ name: "{name}" type: "{kind}" bottom: "{bottom}" top: "{top}" {settings} }}\n'
+
+
+def by_kernels(net: Net, *names: str) -> None:
+    """These layers ran by kernels of ours, and a graph was captured."""
+    notes = dict(zip(net.layer_names, net.executor.describe(), strict=True))
+    for name in names:
+        assert notes[name].startswith(("kernels", "in ")), notes
+    assert any("graph" in note for note in net.executor.remarks())
+
+
 def make(
     text: str, engine: str, phase: int = TRAIN, dtype: DTypeLike = np.float32, fuse: bool = True, seed: int = 5
 ) -> Net:

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from dragon.layer import TEST, TRAIN
-from dragon.net import Net
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.cudnn import Cudnn
-from tests.engines.cuda.running import inputs, same
+from tests.engines.cuda.running import by_kernels, inputs, layer, same
 
 pytestmark = pytest.mark.usefixtures("cuda")
 
@@ -18,17 +17,6 @@ IMAGES = RANDOM.standard_normal((3, 4, 6, 5)).astype(np.float32)
 EVEN = RANDOM.standard_normal((2, 5, 4, 4)).astype(np.float32)
 ROWS = RANDOM.standard_normal((7, 40)).astype(np.float32)
 POSITIVE = (np.abs(IMAGES) + 0.5).astype(np.float32)
-
-
-def layer(kind: str, settings: str = "", bottom: str = "x", top: str = "y", name: str = "one") -> str:
-    return f'layer {{ name: "{name}" type: "{kind}" bottom: "{bottom}" top: "{top}" {settings} }}\n'
-
-
-def by_kernels(net: Net, *names: str) -> None:
-    notes = dict(zip(net.layer_names, net.executor.describe(), strict=True))
-    for name in names:
-        assert notes[name].startswith(("kernels", "in ")), notes
-    assert any("graph" in note for note in net.executor.remarks())
 
 
 FAMILIES = {
