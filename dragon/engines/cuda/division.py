@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dragon.engines.cuda.plan import Group, Plan
-from dragon.errors import EngineError
 
 if TYPE_CHECKING:
     from dragon.net import Net
@@ -14,7 +13,7 @@ __all__ = ["Division"]
 
 
 class Division:
-    """Backward has to follow the groups of the last forward: this remembers them."""
+    """Backward follows the groups of the last forward: this remembers them."""
 
     def __init__(self, net: Net) -> None:
         self._net = net
@@ -27,6 +26,21 @@ class Division:
         backward = bool(net.before_backward_hooks or net.after_backward_hooks)
         return net.debug_info or {"forward": forward, "backward": backward, "both": forward or backward}[way]
 
+    def take_apart(self, plan: Plan, start: int, end: int, way: str) -> list[Group]:
+        """Groups whose last forward ran as one and whose layers must now run one by one: a part of them lies in
+        start..end, or somebody looks at the layers of a backward. They count as separate from now on.
+        """
+        looked_at = way == "backward" and self.is_watched(way)
+        found = []
+        for first in sorted(self._fused):
+            group = plan.whole.get(first)
+            if group is None or group.last < start or end < first:
+                continue
+            if looked_at or first < start or end < group.last:
+                self._fused.discard(first)
+                found.append(group)
+        return found
+
     def groups(self, plan: Plan, start: int, end: int, way: str) -> list[Group]:
         """The groups of layers start..end: as one only where all of a group lies inside and nobody looks in."""
         watched, groups, index = self.is_watched(way), [], start
@@ -37,14 +51,8 @@ class Division:
                 if way == "forward":
                     as_one = whole.last <= end and not watched
                     (self._fused.add if as_one else self._fused.discard)(index)
-                else:
-                    as_one = index in self._fused
-                    if as_one and whole.last > end:
-                        raise self._divided(whole)
-                if as_one:
+                if index in self._fused:
                     group = whole
-            elif way == "backward" and any(first < index <= plan.whole[first].last for first in self._fused):
-                raise self._divided(next(g for g in plan.groups if g.first < index <= g.last))
             groups.append(group)
             index = group.last + 1
         return groups
@@ -53,10 +61,3 @@ class Division:
         """The groups of layers start..end that have something to do backward, the last one first."""
         needs = self._net.layer_need_backward
         return [g for g in reversed(self.groups(plan, start, end, "backward")) if any(needs[g.first : g.last + 1])]
-
-    def _divided(self, group: Group) -> EngineError:
-        names = self._net.layer_names
-        return EngineError(
-            f'layers "{names[group.first]}" to "{names[group.last]}" ran forward as one and must run backward '
-            "as one: run all of them, or switch fusing off"
-        )

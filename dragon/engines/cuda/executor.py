@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dragon.engines.base import Executor, LayerTime, Options, debug_blobs, measure_layers, renamed
+from dragon.engines.base import Executor, LayerTime, Options, measure_layers, renamed, watched
 from dragon.engines.cuda.arrays import Arrays
 from dragon.engines.cuda.device import Gpu, open_gpu
 from dragon.engines.cuda.division import Division
@@ -74,7 +74,10 @@ class CudaExecutor(Executor):
             groups = self.division.groups(self.plan, start, end, way)
         else:
             groups = self.division.backward_groups(self.plan, start, end)
-        segments: list[Segment] = []
+        known = self._segments.get((way, start, end))
+        if known is not None and [g for s in known for g in s.groups] == groups:
+            return known
+        segments = self._segments[way, start, end] = []
         for group in groups:
             if segments and segments[-1].takes(group):
                 segments[-1].groups.append(group)
@@ -119,21 +122,16 @@ class CudaExecutor(Executor):
 
     def run_range(self, way: str, start: int, end: int) -> None:
         """Run layers start..end, start being the lower one, in the order of `way`. The GPU must be active."""
+        if way == "forward" and self.is_outdated and not self.division.is_watched():
+            self._settle(start, end)
+        for group in self.division.take_apart(self.plan, start, end, way):
+            self.runner.take_apart(group)
         if self.division.is_watched():
             groups = self.division.groups(self.plan, start, end, way)
             for group in groups if way == "forward" else reversed(groups):
                 self._watched(way, group)
             return
-        key = (way, start, end)
-        if way == "forward" and self.is_outdated:
-            self._settle(start, end)
-        plan = self.plan
-        segments = self._segments.get(key)
-        if segments is None:
-            segments = self._segments[key] = self._divide(way, start, end)
-        elif way == "forward":
-            self.division.groups(plan, start, end, way)  # remembers what ran as one
-        for segment in segments:
+        for segment in self._divide(way, start, end):
             rest = segment.run()
             if rest is not None and way == "forward":
                 if rest <= end:
@@ -142,20 +140,13 @@ class CudaExecutor(Executor):
 
     def _watched(self, way: str, group: Group) -> None:
         net, i = self.net, group.first
-        before = net.before_forward_hooks if way == "forward" else net.before_backward_hooks
-        after = net.after_forward_hooks if way == "forward" else net.after_backward_hooks
-        for hook in before:
-            hook(i)
-        self._begin()
-        if way == "forward":
-            self.runner.forward(group)
-        elif net.layer_need_backward[i]:
-            self.runner.backward(group)
-        self.arrays.end()
-        if net.debug_info and (way == "forward" or net.layer_need_backward[i]):
-            debug_blobs(net, way.capitalize(), i)
-        for hook in after:
-            hook(i)
+        with watched(net, way.capitalize(), i):
+            self._begin()
+            if way == "forward":
+                self.runner.forward(group)
+            elif net.layer_need_backward[i]:
+                self.runner.backward(group)
+            self.arrays.end()
 
     # -- solver -----------------------------------------------------------------------------------------------
     def clear_param_diffs(self) -> None:

@@ -69,6 +69,11 @@ class Lowering:
             held = self._rooms[name] = self.device.empty(math.prod(shape), wanted)
         return held.reshape(shape)
 
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Whether what forward kept belongs to a top of this shape."""
+        held = self._rooms.get("x")
+        return held is None or bool(held.size == math.prod(shape))
+
     def launch(self, file: str, kernel: str, grid: int | tuple[int, ...], *args: Any) -> None:
         self.device.launch(file, kernel, self.dtype, grid, *args)
 

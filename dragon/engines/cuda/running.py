@@ -94,6 +94,28 @@ class GroupRunner:
         finally:
             where.view = None
 
+    def take_apart(self, group: Group) -> None:
+        """The layers of a group forward once more, one by one, for a backward over a part of them. Nobody sees it: the
+        top and the running statistics stay as they are.
+        """
+        net, lowering = self._net, group.lowering
+        top = net.tops[group.last][0]
+        if lowering is None or not lowering.learns or not lowering.fits(top.shape):
+            return
+        seen = [top.data_storage]
+        for layer in net.layers[group.first : group.last + 1]:
+            seen += [layer.blobs[j].data_storage for j in layer.buffers]
+        before = [self._arrays.of(storage).copy() for storage in seen]
+        if top is net.bottoms[group.first][0]:
+            array = self._arrays.of(top.data_storage)
+            array[: top.count] = lowering.room("x", top.count)
+            top.data_storage.wrote(self._gpu.place)
+        for i in range(group.first, group.last + 1):
+            self.forward(self._executor.plan.single(i), reshape=False)
+        for storage, value in zip(seen, before, strict=True):
+            self._arrays.of(storage)[...] = value
+            storage.wrote(self._gpu.place)
+
     def _again(self, group: Group) -> Group:
         """Shapes changed: the group's layers keep their lowering if it still takes them."""
         plan = self._executor.plan

@@ -223,15 +223,6 @@ def test_hooks_see_every_layer() -> None:
 
 
 @needs_gpu
-def test_part_of_what_ran_as_one_cannot_run_backward() -> None:
-    net = make(TEXT, "cuda")
-    fill(net, VALUES)
-    net.run_forward()
-    with pytest.raises(EngineError, match='layers "bn" to "relu" ran forward as one'):
-        net.run_backward(None, net.layer_index("scale"))
-
-
-@needs_gpu
 @pytest.mark.parametrize("phase", [TRAIN, TEST])
 def test_a_label_that_is_no_class_is_an_error(phase: int) -> None:
     net = make(TEXT, "cuda", phase)
