@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from dragon.net import Net
     from dragon.solvers.update import Updater
 
-__all__ = ["Executor", "LayerTime", "Options", "debug_blobs", "renamed", "weighted_loss"]
+__all__ = ["Executor", "LayerTime", "Options", "debug_blobs", "is_watched", "renamed", "watched", "weighted_loss"]
 
 log = logging.getLogger("dragon")
 
@@ -133,6 +134,30 @@ def weighted_loss(tops: Sequence[Blob], weights: Sequence[float]) -> float:
 def renamed(error: DragonError, where: str) -> DragonError:
     """The error, naming the layer if it does not yet."""
     return error if where.split(" (")[0] in str(error) else type(error)(f"{where}: {error}")
+
+
+def is_watched(net: Net) -> bool:
+    """Whether somebody wants to see the layers one by one."""
+    return bool(
+        net.debug_info
+        or net.before_forward_hooks
+        or net.after_forward_hooks
+        or net.before_backward_hooks
+        or net.after_backward_hooks
+    )
+
+
+@contextmanager
+def watched(net: Net, way: str, i: int) -> Iterator[None]:
+    """Around the run of one layer (`way`: Forward or Backward): the net's hooks, and its blobs in the log."""
+    forward = way == "Forward"
+    for hook in net.before_forward_hooks if forward else net.before_backward_hooks:
+        hook(i)
+    yield
+    if net.debug_info and (forward or net.layer_need_backward[i]):
+        debug_blobs(net, way, i)
+    for hook in net.after_forward_hooks if forward else net.after_backward_hooks:
+        hook(i)
 
 
 def debug_blobs(net: Net, way: str, i: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dragon.engines.base import Executor, Options, debug_blobs, renamed, weighted_loss
+from dragon.engines.base import Executor, Options, renamed, watched, weighted_loss
 from dragon.engines.blas import set_blas_threads
 from dragon.errors import DragonError, EngineError
 
@@ -25,14 +25,10 @@ class NumpyExecutor(Executor):
             set_blas_threads(options.threads)  # of the process: BLAS knows no nets
 
     def forward(self, start: int, end: int) -> float:
-        net = self.net
         total = 0.0
         for i in range(start, end + 1):
-            for hook in net.before_forward_hooks:
-                hook(i)
-            total += self._forward_layer(i)
-            for hook in net.after_forward_hooks:
-                hook(i)
+            with watched(self.net, "Forward", i):
+                total += self._forward_layer(i)
         return total
 
     def _forward_layer(self, i: int) -> float:
@@ -42,26 +38,18 @@ class NumpyExecutor(Executor):
             layer.forward(bottoms, tops)
         except DragonError as error:
             raise renamed(error, layer.where) from error
-        loss = 0.0
-        if any(layer.loss_weights):
-            self.net.fill_loss_weights(i, tops)
-            loss = weighted_loss(tops, layer.loss_weights)
-        if self.net.debug_info:
-            debug_blobs(self.net, "Forward", i)
-        return loss
+        if not any(layer.loss_weights):
+            return 0.0
+        self.net.fill_loss_weights(i, tops)
+        return weighted_loss(tops, layer.loss_weights)
 
     def backward(self, start: int, end: int) -> None:
         net = self.net
         for i in range(start, end - 1, -1):
-            for hook in net.before_backward_hooks:
-                hook(i)
-            if net.layer_need_backward[i]:
-                layer = net.layers[i]
-                try:
-                    layer.backward(net.tops[i], net.bottom_need_backward[i], net.bottoms[i])
-                except DragonError as error:
-                    raise renamed(error, layer.where) from error
-                if net.debug_info:
-                    debug_blobs(net, "Backward", i)
-            for hook in net.after_backward_hooks:
-                hook(i)
+            with watched(net, "Backward", i):
+                if net.layer_need_backward[i]:
+                    layer = net.layers[i]
+                    try:
+                        layer.backward(net.tops[i], net.bottom_need_backward[i], net.bottoms[i])
+                    except DragonError as error:
+                        raise renamed(error, layer.where) from error
