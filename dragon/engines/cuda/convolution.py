@@ -1,5 +1,5 @@
-"""Convolution and deconvolution over two spatial axes: by cuDNN where it is installed, else as products by cuBLAS of
-what convolution.cu unfolds; pointwise ones are plain products.
+"""Convolution and deconvolution over up to three spatial axes: over one or two by cuDNN where it is installed, else as
+products by cuBLAS of what convolution.cu and volume.cu unfold; pointwise ones are plain products. Im2col only unfolds.
 
 Named as in layers/_convolution.py: a convolution maps `wide` images to `narrow` ones, a deconvolution the other way.
 """
@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from dragon.blob import Blob
 from dragon.engines.cuda.channels import Channels, by_channel, channel_sums, totals
 from dragon.engines.cuda.cudnn import Cudnn, Geometry
-from dragon.engines.cuda.device import Matrix
+from dragon.engines.cuda.device import Matrix, Shaped
 from dragon.engines.cuda.lowering import Lowering, aligned, lowers
+from dragon.engines.cuda.windows import MOST_AXES, axes_of, spread_out, widened
 
-__all__ = ["ConvolutionLowering", "DeconvolutionLowering", "add_bias", "learn_bias"]
+__all__ = ["ConvolutionLowering", "DeconvolutionLowering", "Im2colLowering", "add_bias", "learn_bias"]
 
 FILE = "convolution"
 COLUMN_BYTES = 1 << 29  # images are unfolded so many at a time that their columns fit in here
@@ -39,12 +40,16 @@ def learn_bias(lowering: Lowering, dy: Any, diff: Any) -> None:
 class _Windowed(Lowering):
     @classmethod
     def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
-        window = layer.window
-        return len(window.kernel) == 2 and bottom[0].count > 0 and top[0].count > 0
+        return len(layer.window.kernel) <= MOST_AXES and bottom[0].count > 0 and top[0].count > 0
 
     def _window(self, wide: Any, narrow: Any) -> tuple[int, ...]:
-        w = self.layer.window
+        """The kernels' arguments for images with at least two spatial axes."""
+        w = widened(self.layer.window)
         return (*wide.shape[2:], *narrow.shape[2:], *w.kernel, *w.stride, *w.before, *w.dilation)
+
+    def _fold_by(self, way: str) -> tuple[str, str]:
+        """The file and the name of the kernel that unfolds (im2col) or folds (col2im)."""
+        return (FILE, way) if axes_of(self.layer.window) == 2 else ("volume", f"{way}_3d")
 
     def _chunks(self, wide: Any, narrow: Any) -> Iterator[slice]:
         images = wide.shape[0]
@@ -65,14 +70,21 @@ class _Windowed(Lowering):
         """The columns of wide images."""
         n, c = wide.shape[:2]
         count = c * math.prod(self.layer.window.kernel) * n * math.prod(narrow.shape[2:])
-        self.spread(FILE, "im2col", count, wide, columns, count, c, n, *self._window(wide, narrow))
+        self.spread(*self._fold_by("im2col"), count, wide, columns, count, c, n, *self._window(wide, narrow))
+
+    def _fold(self, columns: Any, bias: Any, wide: Any, narrow: Any) -> None:
+        """Wide images, bias included, from their columns."""
+        n, c = wide.shape[:2]
+        window = self._window(wide, narrow)
+        self.spread(*self._fold_by("col2im"), wide.size, columns, bias, wide, wide.size, c, n, *window)
 
     def _by_cudnn(self, wide: Any, weight: Any, narrow: Any) -> tuple[Cudnn, Geometry] | None:
-        cudnn, w = self.device.cudnn, self.layer.window
-        if cudnn is None or w.is_pointwise or w.before != w.after:
+        cudnn, w = self.device.cudnn, widened(self.layer.window)
+        if cudnn is None or w.is_pointwise or w.before != w.after or len(w.kernel) != 2:
             return None
+        before, stride, dilation = (cast("tuple[int, int]", each) for each in (w.before, w.stride, w.dilation))
         g = Geometry(
-            wide.shape, tuple(weight.shape), narrow.shape, w.before, w.stride, w.dilation, self.layer.group,
+            wide.shape, (*weight.shape[:2], *w.kernel), narrow.shape, before, stride, dilation, self.layer.group,
             wide.dtype.name, self.device.tf32,
         )  # fmt: skip
         return (cudnn, g) if cudnn.serves(g) else None
@@ -129,7 +141,7 @@ class _Windowed(Lowering):
                     batch=n,
                 )  # fmt: skip
             if not direct:
-                self.spread(FILE, "col2im", x.size, columns, bias, x, x.size, x.shape[1], n, *self._window(x, y))
+                self._fold(columns, bias, x, y)
         if bias is not None and self.layer.window.is_pointwise:
             add_bias(self, wide, bias)
 
@@ -167,6 +179,10 @@ class _Windowed(Lowering):
         g = self.layer.group
         return g, narrow.shape[1] // g, wide.shape[1] // g * math.prod(self.layer.window.kernel)
 
+    def _images(self, bottom: Any, top: Any) -> tuple[Any, Any]:
+        """Arrays of a bottom and a top, with at least two spatial axes."""
+        return spread_out(bottom, self.layer.bottom_view), spread_out(top, self.layer.top_view)
+
     def _learn_bias(self, dy: Any) -> None:
         if self.layer.bias is not None:
             learn_bias(self, dy, self.layer.bias.diff)
@@ -177,13 +193,15 @@ class ConvolutionLowering(_Windowed):
     @property
     def _is_depthwise(self) -> bool:
         layer = self.layer
+        if axes_of(layer.window) > 2:
+            return False
         return bool(layer.group > 1 and layer.group == layer.num_output == layer.bottom_view[1])
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         layer = self.layer
         weight, bias = layer.weight.data, None if layer.bias is None else layer.bias.data
         for b, t in zip(bottom, top, strict=True):
-            x, y = b.data.reshape(layer.bottom_view), t.data.reshape(layer.top_view)
+            x, y = self._images(b.data, t.data)
             if self._is_depthwise:
                 self.spread(
                     FILE, "depthwise_forward", y.size, x, weight, bias, y, y.size, x.shape[1], *self._window(x, y)
@@ -197,14 +215,14 @@ class ConvolutionLowering(_Windowed):
         layer = self.layer
         weight = layer.weight.data
         for b, t, down in zip(bottom, top, propagate_down, strict=True):
-            x, dy = b.data.reshape(layer.bottom_view), t.diff.reshape(layer.top_view)
+            x, dy = self._images(b.data, t.diff)
             self._learn_bias(dy)
             if self._is_depthwise:
-                self._depthwise_backward(x, dy, weight, b.diff.reshape(layer.bottom_view) if down else None)
+                self._depthwise_backward(x, dy, weight, spread_out(b.diff, layer.bottom_view) if down else None)
                 continue
             self.weight_gradient(x, dy, layer.weight.diff)
             if down:
-                self.wide_from_narrow(dy, weight, b.diff.reshape(layer.bottom_view))
+                self.wide_from_narrow(dy, weight, spread_out(b.diff, layer.bottom_view))
 
     def _depthwise_backward(self, x: Any, dy: Any, weight: Any, dx: Any) -> None:
         window, diff = self._window(x, dy), self.layer.weight.diff
@@ -219,14 +237,35 @@ class DeconvolutionLowering(_Windowed):
         layer = self.layer
         bias = None if layer.bias is None else layer.bias.data
         for b, t in zip(bottom, top, strict=True):
-            x, y = b.data.reshape(layer.bottom_view), t.data.reshape(layer.top_view)
+            x, y = self._images(b.data, t.data)
             self.wide_from_narrow(x, layer.weight.data, y, bias)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         layer = self.layer
         for b, t, down in zip(bottom, top, propagate_down, strict=True):
-            x, dy = b.data.reshape(layer.bottom_view), t.diff.reshape(layer.top_view)
+            x, dy = self._images(b.data, t.diff)
             self._learn_bias(dy)
             self.weight_gradient(dy, x, layer.weight.diff)
             if down:
-                self.narrow_from_wide(dy, layer.weight.data, b.diff.reshape(layer.bottom_view))
+                self.narrow_from_wide(dy, layer.weight.data, spread_out(b.diff, layer.bottom_view))
+
+
+@lowers("Im2col")
+class Im2colLowering(_Windowed):
+    """All channels of all images as those of one image: then the columns lie as the top's."""
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x, narrow = self._as_one(bottom[0].data, top[0])
+        self._unfold(x, narrow, top[0].data)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            dx, narrow = self._as_one(bottom[0].diff, top[0])
+            self._fold(top[0].diff, None, dx, narrow)
+
+    def _as_one(self, wide: Any, top: Blob) -> tuple[Any, Any]:
+        """(1, channels of all images, *size), and the shape of what its windows lie on."""
+        n = len(self.layer.window.kernel)
+        size = wide.shape[wide.ndim - n :]
+        one = spread_out(wide, (1, math.prod(wide.shape[: wide.ndim - n]), *size))
+        return one, Shaped((1, 1, *[1] * (axes_of(self.layer.window) - n), *top.shape[top.ndim - n :]), self.dtype)

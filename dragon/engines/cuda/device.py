@@ -19,7 +19,7 @@ from dragon.engines.cuda.cudnn import Cudnn, open_cudnn
 from dragon.engines.cuda.sources import OPTIONS, source
 from dragon.errors import EngineError
 
-__all__ = ["NULL", "THREADS", "CountingDevice", "Device", "Gpu", "Matrix", "open_gpu", "problem"]
+__all__ = ["NULL", "THREADS", "CountingDevice", "Device", "Gpu", "Matrix", "Shaped", "open_gpu", "problem"]
 
 THREADS = 256  # of each block, as in common.cuh
 NULL = np.uint64(0)  # a null pointer among a kernel's arguments

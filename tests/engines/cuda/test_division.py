@@ -99,7 +99,11 @@ def test_hooks_see_each_layer_of_a_backward_whose_forward_ran_as_one() -> None:
         net.run_forward()
         seed(net)
         diffs: list[tuple[int, np.ndarray]] = []
-        net.after_backward_hooks.append(lambda i, n=net, d=diffs: d.append((i, n.blobs["y"].peek_diff().copy())))
+
+        def note(i: int, net: Net = net, diffs: list[tuple[int, np.ndarray]] = diffs) -> None:
+            diffs.append((i, net.blobs["y"].peek_diff().copy()))
+
+        net.after_backward_hooks.append(note)
         net.run_backward()
         seen.append(diffs)
     assert [i for i, _ in seen[0]] == [i for i, _ in seen[1]]
