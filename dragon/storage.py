@@ -8,12 +8,13 @@ host copy never sees an old value and an engine never recomputes what nobody cha
 from __future__ import annotations
 
 import sys
+import weakref
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["HOST", "Array", "Copy", "Storage", "Where"]
+__all__ = ["HOST", "Array", "Copy", "Storage", "Watcher", "Where"]
 
 Array = NDArray[Any]
 HOST = "host"
@@ -27,6 +28,13 @@ class Copy(Protocol):
 
     def from_host(self, host: Array) -> None:
         """Take the value from the flat host array."""
+
+
+class Watcher(Protocol):
+    """Somebody who may need a storage's old value."""
+
+    def about_to_change(self, storage: Storage) -> None:
+        """Called before the host copy is handed out to be written, once for each `Storage.watch`."""
 
 
 class Where:
@@ -47,7 +55,7 @@ class Where:
 class Storage:
     """A flat array of `count` elements of `dtype`; memory is asked for at the first use and is zero."""
 
-    __slots__ = ("__weakref__", "_copies", "_fresh", "_host", "count", "dtype", "epoch")
+    __slots__ = ("__weakref__", "_copies", "_fresh", "_host", "_watchers", "count", "dtype", "epoch")
 
     def __init__(self, count: int = 0, dtype: DTypeLike = np.float32) -> None:
         self.count = count
@@ -55,6 +63,7 @@ class Storage:
         self._host: Array | None = None
         self._copies: dict[str, Copy] = {}
         self._fresh: set[str] = {HOST}
+        self._watchers: list[weakref.ref[Any]] | None = None
         self.epoch = 0  # counts how often the host copy was handed out to be written
 
     def _ensure_host(self) -> Array:
@@ -72,6 +81,8 @@ class Storage:
 
     def write(self) -> Array:
         """The host copy with the newest value, which from now on is the only newest one."""
+        if self._watchers is not None:
+            self.tell()
         host = self.read()
         if len(self._fresh) > 1:
             self._fresh = {HOST}
@@ -80,6 +91,8 @@ class Storage:
 
     def overwrite(self) -> Array:
         """The host copy for a caller that replaces all of it: the old value is not fetched."""
+        if self._watchers is not None:
+            self.tell()
         self._fresh = {HOST}
         self.epoch += 1
         return self._ensure_host()
@@ -120,10 +133,30 @@ class Storage:
         """The copy at `place` has just been computed: it alone is newest."""
         self._fresh = {place}
 
+    def watch(self, watcher: weakref.ref[Any]) -> None:
+        """Let the Watcher know before the value changes the next time. Nothing tells when a held view is written."""
+        if self._watchers is None:
+            self._watchers = [watcher]
+        elif watcher not in self._watchers:
+            self._watchers.append(watcher)
+
+    def tell(self) -> None:
+        """Let the watchers know that the value is about to change, for who changes it in ways not seen here."""
+        watchers, self._watchers = self._watchers or (), None
+        for reference in watchers:
+            watcher: Watcher | None = reference()
+            if watcher is not None:
+                watcher.about_to_change(self)
+
     @property
     def allocated(self) -> bool:
         """Whether the host copy has memory."""
         return self._host is not None
+
+    @property
+    def address(self) -> int:
+        """Where the host copy lies; 0 while it has no memory."""
+        return 0 if self._host is None else int(self._host.ctypes.data)
 
     @property
     def held(self) -> bool:
@@ -134,6 +167,7 @@ class Storage:
         """Hold at least `count` elements. Growing keeps the old elements in front, as Caffe's users rely on."""
         if count <= self.count:
             return
+        self.tell()
         old = self.read() if self._host is not None or self._copies else None
         self._copies.clear()
         self._fresh = {HOST}

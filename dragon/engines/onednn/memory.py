@@ -199,15 +199,24 @@ def aligned_buffer(size: int) -> NDArray[np.uint8]:
 class Memory:
     """A descriptor and the bytes it describes; ``buffer`` (uint8, at least ``desc.size``) is kept alive.
 
-    Several memories may share one buffer: an arena, or views of one tensor.
+    Several memories may share one buffer: an arena, or views of one tensor. A view's `origin` is the memory that it
+    is a view of. `exposed` says of an origin that an array shows its bytes, so that they must stay where they are.
     """
 
-    def __init__(self, device: Device, desc: MemoryDesc, buffer: NDArray[np.uint8] | None = None) -> None:
+    def __init__(
+        self,
+        device: Device,
+        desc: MemoryDesc,
+        buffer: NDArray[np.uint8] | None = None,
+        origin: Memory | None = None,
+    ) -> None:
         if buffer is None:
             buffer = aligned_buffer(desc.size)
         elif buffer.nbytes < desc.size:
             raise ValueError(f"a buffer of {buffer.nbytes} bytes for {desc}, which needs {desc.size}")
         self.device, self.desc, self.buffer = device, desc, buffer
+        self._origin = origin
+        self.exposed = False
         self._as_parameter_ = c_void_p()
         create = library().memory_create
         handle = self._as_parameter_
@@ -231,10 +240,15 @@ class Memory:
 
     def view(self, desc: MemoryDesc) -> Memory:
         """The same bytes under another descriptor."""
-        return Memory(self.device, desc, self.buffer)
+        return Memory(self.device, desc, self.buffer, self.origin)
+
+    @property
+    def origin(self) -> Memory:
+        return self if self._origin is None else self._origin
 
     def numpy(self) -> NDArray[Any]:
         """A view with the logical shape, where the layout is plain (bf16 as uint16); ValueError otherwise."""
+        self.origin.exposed = True
         if not self.desc.is_plain:
             raise ValueError(f"{self.desc} cannot be seen as an array")
         dtype: np.dtype[Any] = np.dtype(NUMPY_TYPES[self.desc.dtype])
