@@ -8,33 +8,31 @@ from typing import Any
 import numpy as np
 
 from dragon.blob import Blob
-from dragon.engines.cuda.lowering import Lowering, lowers
+from dragon.engines.cuda.draws import EACH, Drawing
+from dragon.engines.cuda.lowering import lowers
 from dragon.layer import TRAIN
 
 __all__ = ["DropoutLowering"]
 
 FILE = "dropout"
-EACH = 8  # elements of a thread
 
 
 @lowers("Dropout")
-class DropoutLowering(Lowering):
+class DropoutLowering(Drawing):
     _active = False
 
-    def prepare(self) -> None:
-        """The draw's key and number go to the device before each run, so a replayed graph draws anew."""
-        if self.layer.phase == TRAIN and self.layer.ratio > 0:
-            rng = self.layer.rng
-            self.device.upload(self.room("stream", 3, np.uint64), np.array([*rng.key, rng.draws], np.uint64))
-            rng.draws += 1
+    @property
+    def draws(self) -> bool:
+        return bool(self.layer.phase == TRAIN and self.layer.ratio > 0)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         layer, x, y = self.layer, bottom[0].data, top[0].data
-        self._active = layer.phase == TRAIN and layer.ratio > 0
+        self._active = self.draws
         if self._active:
-            threshold, stream = np.uint64(layer.threshold), self.room("stream", 3, np.uint64)
-            keep = self._keep(x.size)
-            self.spread(FILE, "dropout_forward", x.size, x, y, keep, stream, x.size, threshold, layer.scale, each=EACH)
+            threshold, keep = np.uint64(layer.threshold), self._keep(x.size)
+            self.spread(
+                FILE, "dropout_forward", x.size, x, y, keep, self.stream, x.size, threshold, layer.scale, each=EACH
+            )
         elif top[0] is not bottom[0]:
             y[...] = x
 

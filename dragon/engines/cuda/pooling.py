@@ -1,47 +1,73 @@
-"""Launches pooling.cu: maximum (with its mask) and average over two spatial axes."""
+"""Launches pooling.cu and stochastic.cu: maximum (with its mask), average and random choice, over one axis or two."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from dragon.blob import Blob
-from dragon.engines.cuda.lowering import Lowering, lowers
+from dragon.engines.cuda.draws import EACH, Drawing
+from dragon.engines.cuda.lowering import lowers
+from dragon.engines.cuda.windows import spread_out, widened
+from dragon.layer import TRAIN
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["PoolingLowering"]
 
 FILE = "pooling"
+STOCHASTIC = "stochastic"
 
 
 @lowers("Pooling")
-class PoolingLowering(Lowering):
+class PoolingLowering(Drawing):
     @classmethod
     def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
-        known = layer.method in (pb.PoolingParameter.MAX, pb.PoolingParameter.AVE)
-        return known and bottom[0].ndim == 4 and math.prod(bottom[0].shape) > 0
+        return bottom[0].ndim <= 4 and bottom[0].count > 0
 
-    def _window(self, bottom: Blob, top: Blob) -> tuple[int, ...]:
-        w = self.layer.window
-        return (*bottom.shape[2:], *top.shape[2:], *w.kernel, *w.stride, *w.before)
+    @property
+    def draws(self) -> bool:
+        return bool(self.layer.method == pb.PoolingParameter.STOCHASTIC and self.layer.phase == TRAIN)
+
+    def _window(self, x: Any, y: Any) -> tuple[int, ...]:
+        w = widened(self.layer.window)
+        sizes = (spread_out(array, array.shape).shape[2:] for array in (x, y))
+        return (*next(sizes), *next(sizes), *w.kernel, *w.stride, *w.before)
+
+    def _index(self, shape: tuple[int, ...]) -> Any:
+        """For each output the index in its plane of the element that it shows."""
+        return self.room("mask", shape, "int32")
+
+    def _sums(self, count: int) -> Any:
+        return self.room("sums", 2 * count)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, y = bottom[0].data, top[0].data
-        window = self._window(bottom[0], top[0])
-        if self.layer.method == pb.PoolingParameter.MAX:
-            mask = self.room("mask", y.shape, "int32")
+        window, method = self._window(x, y), self.layer.method
+        self._drew = self.draws
+        if method == pb.PoolingParameter.MAX:
             shown = top[1].data if len(top) > 1 else None
-            self.spread(FILE, "max_forward", y.size, x, y, mask, shown, y.size, *window)
-        else:
+            self.spread(FILE, "max_forward", y.size, x, y, self._index(y.shape), shown, y.size, *window)
+        elif method == pb.PoolingParameter.AVE:
             self.spread(FILE, "average_forward", y.size, x, y, y.size, *window)
+        elif self._drew:
+            index = self._index(y.shape)
+            self.spread(
+                STOCHASTIC, "stochastic_forward", y.size, x, y, index, self.stream, y.size, *window, each=EACH
+            )  # fmt: skip
+        else:
+            self.spread(STOCHASTIC, "stochastic_mean", y.size, x, y, self._sums(y.size), y.size, *window)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:
             return
         dy, dx = top[0].diff, bottom[0].diff
-        window = self._window(bottom[0], top[0])
-        if self.layer.method == pb.PoolingParameter.MAX:
-            self.spread(FILE, "max_backward", dx.size, dy, self.room("mask", dy.shape, "int32"), dx, dx.size, *window)
-        else:
+        window, method = self._window(dx, dy), self.layer.method
+        if method == pb.PoolingParameter.AVE:
             self.spread(FILE, "average_backward", dx.size, dy, dx, dx.size, *window)
+        elif method == pb.PoolingParameter.MAX or self._drew:
+            self.spread(FILE, "max_backward", dx.size, dy, self._index(dy.shape), dx, dx.size, *window)
+        else:
+            x, sums = bottom[0].data, self._sums(dy.size)
+            self.spread(
+                STOCHASTIC, "stochastic_mean_backward", dx.size, x, dy, sums, dx, dx.size, dy.size, *window
+            )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dragon.layer import TEST, TRAIN
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.cudnn import Cudnn
 from tests.engines.cuda.running import by_kernels, inputs, layer, same
@@ -70,3 +71,32 @@ def test_im2col(x: np.ndarray, settings: str) -> None:
 def test_im2col_from_another_axis() -> None:
     settings = "convolution_param { axis: 2 kernel_size: 2 }"
     by_kernels(same(inputs({"x": VOLUMES.shape}) + layer("Im2col", settings), {"x": VOLUMES}), "one")
+
+
+POOLINGS = [
+    "kernel_size: 3 stride: 2",
+    "kernel_size: 2 stride: 2",
+    "kernel_size: 3 stride: 1 pad: 1",
+    "global_pooling: true",
+]
+PLANES = {"lines": LINES, "images": VOLUMES[:, :, 0], "long lines": RANDOM.standard_normal((2, 3, 301))}
+
+
+@pytest.mark.parametrize("settings", POOLINGS)
+@pytest.mark.parametrize("method", ["MAX", "AVE"])
+def test_pooling_of_lines(method: str, settings: str) -> None:
+    text = inputs({"x": LINES.shape}) + layer("Pooling", f"pooling_param {{ pool: {method} {settings} }}")
+    by_kernels(same(text, {"x": LINES}), "one")
+
+
+@pytest.mark.parametrize("phase", [TRAIN, TEST])
+@pytest.mark.parametrize("settings", POOLINGS)
+@pytest.mark.parametrize("x", PLANES.values(), ids=PLANES.keys())
+def test_stochastic_pooling_draws_what_numpy_draws(x: np.ndarray, settings: str, phase: int) -> None:
+    x = np.maximum(x, 0).astype(np.float32)  # with windows of zeros alone
+    text = inputs({"x": x.shape}) + layer("Pooling", f"pooling_param {{ pool: STOCHASTIC {settings} }}")
+    net = same(text, {"x": x}, phase=phase)
+    by_kernels(net, "one")
+    before = net.blobs["y"].peek().copy()
+    net.run_forward()
+    assert (net.blobs["y"].peek() == before).all() == (phase == TEST)

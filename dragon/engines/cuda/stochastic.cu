@@ -1,0 +1,99 @@
+// Stochastic pooling (Zeiler & Fergus 2013) of (planes, H, W) into (planes, OH, OW): an element of each window, drawn
+// in proportion to its value; or the mean under those probabilities.
+#include "common.cuh"
+#include "random.cuh"
+
+#define WINDOW                                                                                                  \
+    int height, int width, int out_h, int out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, \
+        int pad_w
+
+// Where the window of output i begins, and its plane.
+struct Corner {
+    const real* plane;
+    int top, left, height, width;
+
+    __device__ Corner(const real* x, Index i, WINDOW) : height(height), width(width) {
+        top = (int)(i / out_w % out_h) * stride_h - pad_h;
+        left = (int)(i % out_w) * stride_w - pad_w;
+        plane = x + (size_t)(i / out_w / out_h) * height * width;
+    }
+
+    // Index in the plane of an element of the window, -1 in the padding.
+    __device__ __forceinline__ int index(int kh, int kw) const {
+        int h = top + kh, w = left + kw;
+        return h < 0 || h >= height || w < 0 || w >= width ? -1 : h * width + w;
+    }
+
+    __device__ __forceinline__ real value(int at) const { return at < 0 ? 0 : plane[at]; }
+};
+
+#define CORNER(x, i)                                                                                             \
+    Corner corner(x, i, height, width, out_h, out_w, kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w)
+
+// chosen: the index of the drawn element in its plane, as max_forward's mask; -1 in the padding. The sums are doubles
+// on every engine, so that all of them choose alike.
+KERNEL stochastic_forward(const real* x, real* y, int* chosen, const word* stream, Index count, WINDOW) {
+    Index blocks = (count + DRAWS - 1) / DRAWS;
+    GRID_LOOP(b, blocks) {
+        word words[4];
+        draw_block(stream, b, words);
+        for (int k = 0; k < DRAWS; ++k) {
+            Index i = b * DRAWS + k;
+            if (i >= count) break;
+            CORNER(x, i);
+            double total = 0;
+            for (int kh = 0; kh < kernel_h; ++kh)
+                for (int kw = 0; kw < kernel_w; ++kw) total += corner.value(corner.index(kh, kw));
+            double mark = (double)draw_of(words, k) / 4294967296.0 * total, running = 0;
+            int before = 0;  // elements up to which the sums do not pass the mark
+            for (int kh = 0; kh < kernel_h; ++kh)
+                for (int kw = 0; kw < kernel_w; ++kw) {
+                    running += corner.value(corner.index(kh, kw));
+                    before += running <= mark;
+                }
+            before = min(before, kernel_h * kernel_w - 1);
+            int at = corner.index(before / kernel_w, before % kernel_w);
+            chosen[i] = at;
+            y[i] = corner.value(at);
+        }
+    }
+}
+
+// sums (2, count) keep each window's sum, 1 where it is not above 0, and its mean under the probabilities.
+KERNEL stochastic_mean(const real* x, real* y, real* sums, Index count, WINDOW) {
+    GRID_LOOP(i, count) {
+        CORNER(x, i);
+        real total = 0, squares = 0;
+        for (int kh = 0; kh < kernel_h; ++kh)
+            for (int kw = 0; kw < kernel_w; ++kw) {
+                real value = corner.value(corner.index(kh, kw));
+                total += value;
+                squares += value * value;
+            }
+        total = total > 0 ? total : 1;
+        sums[i] = total;
+        sums[(size_t)count + i] = squares / total;
+        y[i] = squares / total;
+    }
+}
+
+// outputs: elements of dy.
+KERNEL stochastic_mean_backward(const real* x, const real* dy, const real* sums, real* dx, Index count, Index outputs,
+                                WINDOW) {
+    GRID_LOOP(i, count) {
+        int w = i % width, h = i / width % height;
+        size_t plane = (size_t)(i / width / height) * out_h * out_w;
+        real sum = 0;
+        for (int kh = 0; kh < kernel_h; ++kh) {
+            int above = h + pad_h - kh;
+            if (above < 0 || above % stride_h || above / stride_h >= out_h) continue;
+            for (int kw = 0; kw < kernel_w; ++kw) {
+                int left = w + pad_w - kw;
+                if (left < 0 || left % stride_w || left / stride_w >= out_w) continue;
+                size_t o = plane + above / stride_h * out_w + left / stride_w;
+                sum += (2 * x[i] - sums[outputs + o]) / sums[o] * dy[o];
+            }
+        }
+        dx[i] = sum;
+    }
+}
