@@ -7,24 +7,30 @@ primitive prefers (conversions become steps of the plan), makes its tops, and pr
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from dragon.blob import Blob
 from dragon.engines.onednn.constants import Arg, DataType
 from dragon.engines.onednn.memory import Device, Memory, MemoryDesc, Shape, aligned_buffer
 from dragon.engines.onednn.primitive import Attributes, Call, Primitive, SumPost
-from dragon.engines.onednn.values import HostValue, LazyCopy, Value, logical, reorder
+from dragon.engines.onednn.sources import Sources
+from dragon.engines.onednn.values import HostValue, LazyCopy, Value, as_made, logical, reorder
 from dragon.storage import Array, Storage
 
 if TYPE_CHECKING:
     from dragon.net import Net
 
-__all__ = ["Backward", "Builder", "Group", "NotLoweredError", "Steps"]
+__all__ = ["Backward", "Builder", "Group", "Materialize", "NotLoweredError", "Steps"]
 
 Step = Callable[[], object]
 Backward = Callable[[], None]
+Materialize = Callable[[int, int, Storage, Mapping[Storage, Array]], None]
 _numbers = itertools.count()
 
 
@@ -39,6 +45,7 @@ class Steps:
     calls: list[Step] = field(default_factory=list)
     needs: dict[int, Value | HostValue] = field(default_factory=dict)
     makes: dict[int, Value | HostValue] = field(default_factory=dict)
+    host_reads: list[Value] = field(default_factory=list)  # what reference code takes to the host
     lazy: list[tuple[Storage, str]] = field(default_factory=list)
 
 
@@ -52,6 +59,7 @@ class Group:
     forward: Steps = field(default_factory=Steps)
     backward: Steps = field(default_factory=Steps)
     build_backward: Backward | None = None
+    watched: list[Blob] = field(default_factory=list)  # whose data must be those of forward for `backward` to be right
 
 
 class Builder:
@@ -64,10 +72,11 @@ class Builder:
         dtype: DataType,
         training: bool,
         cache: bool,
-        materialize: Callable[[int, int], None],
+        materialize: Materialize,
     ) -> None:
         self.net = net
         self._materialize = materialize
+        self.sources = Sources()
         self.device = device
         self.dtype = dtype
         self.training = training
@@ -81,6 +90,9 @@ class Builder:
         self._padded: list[Call] = []
         self._keep: list[Storage] = []  # ids of storages must stay theirs
         self._derived: list[tuple[Value | HostValue, MemoryDesc]] = []
+        self.parts: dict[int, Backward] = {}  # what builds backward of one layer of a fused group by itself
+        self._kept: set[int] = set()  # ids of memories
+        self.watched: list[Blob] = []  # whose forward data a backward uses without asking for them
 
     # -- versions -------------------------------------------------------------------------------------------
     def _current(self, storage: Storage, shape: tuple[int, ...]) -> Value | HostValue:
@@ -106,6 +118,30 @@ class Builder:
     def _need(self, value: Value | HostValue) -> None:
         if id(value) not in self.steps.makes:
             self.steps.needs[id(value)] = value
+
+    def left(self, blob: Blob) -> Callable[[], bool]:
+        """Whether the blob's data are still those that the steps so far leave in it; to be called between runs."""
+        storage = blob.data_storage
+        value = self._now.get(id(storage))
+        if isinstance(value, HostValue):
+            return lambda: value.current
+        places = [place for lazy, place in self.lazies if lazy is storage]
+        return partial(as_made, storage, value.place if value is not None else places[-1])
+
+    def watch(self, blob: Blob) -> None:
+        """Backward of the layer will use the blob's data of forward as they lie in memory of the plan."""
+        if self.owns(blob):
+            self.watched.append(blob)
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """What is built meanwhile takes all it reads from the storages and leaves the plan's other memories alone."""
+        before = self._now, self.cache
+        self._now, self.cache = {}, False
+        try:
+            yield
+        finally:
+            self._now, self.cache = before
 
     def checkpoint(self) -> Any:
         """What `rollback` needs to forget a lowering that gave up half-way."""
@@ -177,7 +213,7 @@ class Builder:
         """The bottom's data as it is, in memory that still holds it for backward if a top takes its storage over."""
         memory = self.data(bottom)
         in_place = any(top.data_storage is bottom.data_storage for top in tops)
-        if not in_place or not self.training or self.owns(bottom):
+        if not in_place or not self.training or memory is self._owned(bottom.data_storage, bottom):
             return memory
         kept = Memory(self.device, memory.desc)
         self.steps.calls.append(reorder(self.device, memory, kept))
@@ -190,13 +226,20 @@ class Builder:
 
     def owns(self, blob: Blob) -> bool:
         """Whether the blob's data lies in memory of the plan with the blob's shape, free to be overwritten in place."""
-        value = self._now.get(id(blob.data_storage))
-        return isinstance(value, Value) and value.shape == logical(blob.shape)
+        memory = self._owned(blob.data_storage, blob)
+        return memory is not None and id(memory) not in self._kept
+
+    def keep(self, memory: Memory) -> None:
+        """Nobody shall overwrite this memory of the plan in place: backward rests on it."""
+        self._kept.add(id(memory))
 
     def owns_diff(self, blob: Blob) -> bool:
         """The same for its diff."""
-        value = self._now.get(id(blob.diff_storage))
-        return isinstance(value, Value) and value.shape == logical(blob.shape)
+        return self._owned(blob.diff_storage, blob) is not None
+
+    def _owned(self, storage: Storage, blob: Blob) -> Memory | None:
+        value = self._now.get(id(storage))
+        return value.memory if isinstance(value, Value) and value.shape == logical(blob.shape) else None
 
     # -- writing --------------------------------------------------------------------------------------------
     def make(self, blob: Blob, desc: MemoryDesc, memory: Memory | None = None) -> Memory:
@@ -224,21 +267,42 @@ class Builder:
         memory = self.diff(source)
         self.steps.calls.append(reorder(self.device, memory, self.make_diff(target, memory.desc)))
 
-    def make_lazy(self, storage: Storage, compute: Callable[[Array], None]) -> None:
-        """The storage's content is not computed in the run; `compute(flat host array)` does it when it is read."""
+    def make_lazy(self, storage: Storage, compute: Callable[[Array], None], *sources: Memory) -> None:
+        """The storage's content is not computed in the run; `compute(flat host array)` does it when it is read.
+
+        sources: the memories that `compute` reads.
+        """
         place = f"{self.name}.lazy{len(self.lazies)}"
-        storage.attach(place, LazyCopy(compute))
+        storage.attach(place, LazyCopy(compute, sources))
         self.lazies.append((storage, place))
         self._keep.append(storage)
         self.steps.lazy.append((storage, place))
         self._now.pop(id(storage), None)  # who wants it in this plan after all gets it on the host
 
-    def materialize(self, first: int, last: int, storage: Storage, host: Array) -> None:
-        """Write into `host` what `storage` would hold had layers first..last run one by one."""
-        self._materialize(first, last)
-        newest = storage.newest_copy()
-        if newest is not None:
-            newest.to_host(host)
+    def make_lazy_by_layers(self, storage: Storage, first: int, last: int) -> None:
+        """As `make_lazy`, for what `storage` would hold had layers first..last run one by one.
+
+        To be called when the group of these layers is complete: it has noted what they read.
+        """
+        read = list(self.steps.needs.values())
+        blobs = [blob for layer in self.net.layers[first : last + 1] for blob in layer.blobs]
+        self.sources.add(blob.data_storage for blob in blobs)
+        self.sources.add(value.storage for value in read if isinstance(value, HostValue))
+
+        def compute(host: Array) -> None:
+            then = {blob.data_storage: self.sources.then(blob.data_storage) for blob in blobs}
+            for value in read:
+                if isinstance(value, Value):
+                    then[value.storage] = np.empty(value.copy.count, value.storage.dtype)
+                    value.copy.to_host(then[value.storage])
+                else:
+                    then[value.storage] = self.sources.then(value.storage)
+            self._materialize(first, last, storage, then)
+            newest = storage.newest_copy()
+            if newest is not None and not isinstance(newest, LazyCopy):
+                newest.to_host(host)
+
+        self.make_lazy(storage, compute)
 
     def make_on_host(self, storage: Storage, shape: tuple[int, ...]) -> HostValue:
         """Reference code writes the storage's host copy."""
@@ -251,6 +315,8 @@ class Builder:
         value = self._now.get(id(storage))
         if value is not None:
             self._need(value)
+        if isinstance(value, Value):
+            self.steps.host_reads.append(value)
 
     # -- parameters -----------------------------------------------------------------------------------------
     def weights(self, blob: Blob, desc: MemoryDesc, host: MemoryDesc) -> Memory:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from dragon.engines.onednn.binding import dims
-from dragon.engines.onednn.constants import Alg, Arg, DataType, Prop
-from dragon.engines.onednn.memory import Device, MemoryDesc, Shape
-from dragon.engines.onednn.primitive import Attributes, PostOp, Primitive, binary_operands
+from dragon.engines.onednn.constants import Alg, DataType
+from dragon.engines.onednn.memory import MemoryDesc, Shape
+from dragon.engines.onednn.weighted import backward_data, backward_weights, forward
 
 __all__ = ["ConvSpec", "backward_data", "backward_weights", "forward"]
 
@@ -55,15 +54,15 @@ class ConvSpec:
         return MemoryDesc.plain(self.weights, dtype, (*group, window, outputs * window, *inner))
 
     @property
-    def _family(self) -> str:
+    def family(self) -> str:
         return "deconvolution" if self.transposed else "convolution"
 
     @property
-    def _alg(self) -> Alg:
-        return Alg.deconvolution_direct if self.transposed else Alg.convolution_direct
+    def algorithm(self) -> list[Any]:
+        return [Alg.deconvolution_direct if self.transposed else Alg.convolution_direct]
 
     @property
-    def _window(self) -> list[Any]:
+    def window(self) -> list[Any]:
         """Strides, dilations (0 is none), left and right padding; the right one is what the sizes leave."""
         wide, narrow = (self.dst, self.src) if self.transposed else (self.src, self.dst)
         right = []
@@ -73,93 +72,3 @@ class ConvSpec:
         # A last column that no window reaches shows as a negative number; the floor rule drops it anyway.
         last = tuple(rest if self.transposed else max(rest, 0) for rest in right)
         return [dims(v) for v in (self.stride, tuple(d - 1 for d in self.dilation), self.pad, last)]
-
-
-def forward(
-    device: Device,
-    spec: ConvSpec,
-    *,
-    src: MemoryDesc | None = None,
-    weights: MemoryDesc | None = None,
-    dst: MemoryDesc | None = None,
-    training: bool = True,
-    post_ops: Sequence[PostOp] = (),
-    layer: str = "",
-) -> Primitive:
-    """SRC, WEIGHTS, (BIAS) -> DST; a layout not given is the library's choice."""
-    bias = MemoryDesc.plain((spec.dst[1],)) if spec.bias else None
-    return Primitive(
-        device,
-        f"{spec._family}_forward_primitive_desc_create",
-        [
-            Prop.forward_training if training else Prop.forward_inference,
-            spec._alg,
-            src or MemoryDesc.any(spec.src, spec.dtype),
-            weights or MemoryDesc.any(spec.weights, spec.dtype),
-            bias,
-            dst or MemoryDesc.any(spec.dst, spec.dtype),
-            *spec._window,
-        ],
-        [Arg.SRC, Arg.WEIGHTS, *([Arg.BIAS] if spec.bias else []), *binary_operands(post_ops)],
-        [Arg.DST],
-        attributes=Attributes(post_ops),
-        layer=layer,
-    )
-
-
-def backward_data(
-    device: Device,
-    spec: ConvSpec,
-    hint: Primitive,
-    *,
-    diff_dst: MemoryDesc | None = None,
-    weights: MemoryDesc | None = None,
-    diff_src: MemoryDesc | None = None,
-    layer: str = "",
-) -> Primitive:
-    """DIFF_DST, WEIGHTS -> DIFF_SRC; ``hint`` is the forward primitive."""
-    return Primitive(
-        device,
-        f"{spec._family}_backward_data_primitive_desc_create",
-        [
-            spec._alg,
-            diff_src or MemoryDesc.any(spec.src, spec.dtype),
-            weights or MemoryDesc.any(spec.weights, spec.dtype),
-            diff_dst or MemoryDesc.any(spec.dst, spec.dtype),
-            *spec._window,
-            hint.desc,
-        ],
-        [Arg.DIFF_DST, Arg.WEIGHTS],
-        [Arg.DIFF_SRC],
-        layer=layer,
-    )
-
-
-def backward_weights(
-    device: Device,
-    spec: ConvSpec,
-    hint: Primitive,
-    *,
-    src: MemoryDesc | None = None,
-    diff_dst: MemoryDesc | None = None,
-    diff_weights: MemoryDesc | None = None,
-    layer: str = "",
-) -> Primitive:
-    """SRC, DIFF_DST -> DIFF_WEIGHTS, (DIFF_BIAS), both float32."""
-    bias = MemoryDesc.plain((spec.dst[1],)) if spec.bias else None
-    return Primitive(
-        device,
-        f"{spec._family}_backward_weights_primitive_desc_create",
-        [
-            spec._alg,
-            src or MemoryDesc.any(spec.src, spec.dtype),
-            diff_weights or MemoryDesc.any(spec.weights),
-            bias,
-            diff_dst or MemoryDesc.any(spec.dst, spec.dtype),
-            *spec._window,
-            hint.desc,
-        ],
-        [Arg.SRC, Arg.DIFF_DST],
-        [Arg.DIFF_WEIGHTS, *([Arg.DIFF_BIAS] if spec.bias else [])],
-        layer=layer,
-    )

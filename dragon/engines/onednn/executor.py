@@ -9,19 +9,22 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dragon.engines.base import Executor, LayerTime, Options, debug_blobs, weighted_loss
+from dragon.engines.base import Executor, LayerTime, Options, is_watched, watched, weighted_loss
+from dragon.engines.onednn.arena import Ground
 from dragon.engines.onednn.constants import DataType
 from dragon.engines.onednn.memory import Device
 from dragon.engines.onednn.plan import Plan
-from dragon.engines.onednn.reference import ShapesChangedError, is_free
+from dragon.engines.onednn.reference import ShapesChangedError, overwritten_inputs
 from dragon.engines.onednn.threads import default_threads, set_threads
+from dragon.engines.onednn.values import LazyCopy
 from dragon.errors import EngineError
+from dragon.storage import Array, Storage
 
 if TYPE_CHECKING:
     from dragon.net import Net
@@ -53,6 +56,11 @@ class OneDNNExecutor(Executor):
         self._ran: list[Plan | None] = [None] * len(net.layers)  # the plan that ran each layer's forward last
         self._draws: list[int] = [0] * len(net.layers)
         self._last = len(net.layers) - 1
+        self._overwrite: dict[tuple[int, int], list[tuple[int, list[Storage]]]] = {}  # by range of layers: which, what
+        self._inputs: dict[
+            int, list[tuple[Storage, Array]]
+        ] = {}  # what layers in place have overwritten, outside training
+        self._ground = Ground()
 
     # -- plans ----------------------------------------------------------------------------------------------
     def _refresh(self, first: int = 0) -> None:
@@ -72,6 +80,7 @@ class OneDNNExecutor(Executor):
         )
         self._version = where.version
         self._current.clear()
+        self._overwrite.clear()
 
     def _plan(self, whole: bool) -> Plan:
         key = (whole, self.training, self._key)
@@ -94,6 +103,7 @@ class OneDNNExecutor(Executor):
                 whole=whole,
                 verbose=self.options.verbose,
                 materialize=self._materialize,
+                ground=self._ground,
             )
             self._plans[key] = plan
             while len(self._plans) > 2 * _KEPT_SHAPES:
@@ -102,22 +112,20 @@ class OneDNNExecutor(Executor):
         self._current[key] = plan
         return plan
 
-    # -- running --------------------------------------------------------------------------------------------
-    def _alone(self) -> bool:
-        """Whether layers must be run one by one: somebody watches between them."""
-        net = self.net
-        return bool(
-            net.debug_info
-            or net.before_forward_hooks
-            or net.after_forward_hooks
-            or net.before_backward_hooks
-            or net.after_backward_hooks
-        )
+    def _forget_test(self) -> None:
+        """Give up the plans that cannot run backward, and their memory."""
+        for key, plan in list(self._plans.items()):
+            if not plan.training:
+                plan.detach()
+                del self._plans[key]
+        self._current.clear()
+        self._ground = Ground()
 
+    # -- running --------------------------------------------------------------------------------------------
     def forward(self, start: int, end: int) -> float:
         set_threads(self.threads)
         self._refresh(start)
-        if self._alone():
+        if is_watched(self.net):
             return sum(self._watched_forward(i) for i in range(start, end + 1))
         whole = start == 0 and end == self._last
         self._forward(self._plan(whole), start, end)
@@ -128,23 +136,38 @@ class OneDNNExecutor(Executor):
         if self.training:
             for i in range(start, end + 1):
                 self._draws[i] = self.net.layers[i].rng.draws
+        elif plan.arena is None:
+            self._tell(start, end)
         self._ran[start : end + 1] = [plan] * (end + 1 - start)
         try:
+            if not self.training:
+                start = self._keep_inputs(plan, start, end)
             plan.forward(start, end)
         except ShapesChangedError as change:
             self._refresh(change.layer + 1)
             if change.layer < end:
                 self._forward(self._plan(False), change.layer + 1, end)
 
+    def _keep_inputs(self, plan: Plan, start: int, end: int) -> int:
+        """Run up to the last layer that works in place on what a replay cannot make again, and keep that.
+
+        Outside training nothing is kept for backward, which a script may ask for all the same. Returns where to go on.
+        """
+        if (start, end) not in self._overwrite:
+            self._overwrite[start, end] = list(overwritten_inputs(self.net, start, end))
+        for i in [i for i in self._inputs if start <= i <= end]:
+            del self._inputs[i]
+        for i, storages in self._overwrite[start, end]:
+            if i > start:
+                plan.forward(start, i - 1)
+                start = i
+            self._inputs[i] = [(storage, storage.read().copy()) for storage in storages]
+        return start
+
     def _watched_forward(self, i: int) -> float:
-        for hook in self.net.before_forward_hooks:
-            hook(i)
-        self._forward(self._plan(False), i, i)
-        self._download()
-        if self.net.debug_info:
-            debug_blobs(self.net, "Forward", i)
-        for hook in self.net.after_forward_hooks:
-            hook(i)
+        with watched(self.net, "Forward", i):
+            self._forward(self._plan(False), i, i)
+            self._download()
         return self._loss(i, i)
 
     def _loss(self, start: int, end: int) -> float:
@@ -159,25 +182,29 @@ class OneDNNExecutor(Executor):
     def backward(self, start: int, end: int) -> None:
         set_threads(self.threads)
         if not self.training:
+            self._refresh()
             self.training = True
-            self._replay(range(len(self.net.layers)))
-        if self._alone():
-            for i in range(start, end - 1, -1):
-                for hook in self.net.before_backward_hooks:
-                    hook(i)
+            self._replay()
+            self._forget_test()
+        with self._parameters_of_now():
+            self._backward_layers(start, end)
+
+    def _backward_layers(self, start: int, end: int) -> None:
+        if not is_watched(self.net):
+            self._backward(start, end)
+            self._download()
+            return
+        for i in range(start, end - 1, -1):
+            with watched(self.net, "Backward", i):
                 self._backward(i, i)
                 self._download()
-                if self.net.debug_info and self.net.layer_need_backward[i]:
-                    debug_blobs(self.net, "Backward", i)
-                for hook in self.net.after_backward_hooks:
-                    hook(i)
-            return
-        self._backward(start, end)
-        self._download()
 
     def _backward(self, start: int, end: int) -> None:
+        for ran in self._plans_that_ran():
+            ran.note_changes()
         plan = self._ran[start]
-        if start == self._last and end == 0 and plan is not None and all(ran is plan for ran in self._ran):
+        whole = start == self._last and end == 0 and all(ran is plan for ran in self._ran)
+        if whole and plan is not None and not plan.changed:
             plan.backward(start, end)
             return
         i = start
@@ -187,19 +214,34 @@ class OneDNNExecutor(Executor):
             if plan is None or group is None:
                 raise EngineError("backward was asked for before forward")
             members = range(group.first, group.last + 1)
-            if end <= group.first and group.last <= i and all(self._ran[j] is plan for j in members):
-                plan.backward(group.last, group.first)
-                i = group.first - 1
-                continue
-            self._replay(self._with_overwritten(members))
-            single = self._ran[i]
-            assert single is not None
-            single.backward(i, i)
-            i -= 1
+            together = end <= group.first and i == group.last and all(self._ran[j] is plan for j in members)
+            together = together and not plan.is_changed(group)
+            plan.backward_alone(i, together)
+            i = group.first - 1 if together else i - 1
 
-    def _replay(self, layers: range) -> None:
-        """Run forward of `layers` again, one by one and without leaving traces: the single plan needs its state."""
+    def _plans_that_ran(self) -> list[Plan]:
+        return list({id(plan): plan for plan in self._ran if plan is not None}.values())
+
+    @contextmanager
+    def _parameters_of_now(self) -> Iterator[None]:
+        """Where parameters were exchanged since forward, lend the new ones' values to the memory that plans know."""
+        lent: dict[int, tuple[Storage, Array]] = {}
+        if self.net.context.where.version != self._version:
+            for plan in self._plans_that_ran():
+                for blob, storage in plan.parameters:
+                    if blob.data_storage is not storage and id(storage) not in lent:
+                        lent[id(storage)] = storage, storage.read().copy()
+                        storage.overwrite()[: blob.count] = blob.data_storage.read()[: blob.count]
+        try:
+            yield
+        finally:
+            for storage, value in lent.values():
+                storage.overwrite()[...] = value
+
+    def _replay(self) -> None:
+        """Run forward again after TEST, one by one and without leaving traces: backward needs what it keeps."""
         single = self._plan(False)
+        layers = range(len(self.net.layers))
         storages = {id(blob.data_storage): blob.data_storage for i in layers for blob in self.net.tops[i]}
         before = [(storage, storage.read().copy()) for storage in storages.values()]
         for i in layers:
@@ -213,6 +255,8 @@ class OneDNNExecutor(Executor):
                 for j, blob in enumerate(layer.blobs)
                 if j in layer.buffers
             ]
+            for storage, value in self._inputs.get(i, ()):
+                storage.overwrite()[...] = value
             single.forward(i, i)
             layer.rng.draws = draws
             for storage, value in kept:
@@ -221,28 +265,33 @@ class OneDNNExecutor(Executor):
             if not np.array_equal(storage.read(), value, equal_nan=True):
                 storage.overwrite()[...] = value
 
-    def _with_overwritten(self, layers: range) -> range:
-        """The layers and those around them that must run again with them: what was overwritten in place comes back."""
-        net = self.net
-        pairs = list(zip(net.layers, net.bottoms, net.tops, strict=True))
-        taken = [{id(blob.data_storage) for blob in bottoms} for _, bottoms, _ in pairs]
-        made = [{id(blob.data_storage) for blob in tops} for _, _, tops in pairs]
-        overwritten: set[int] = set()
-        for i, (layer, bottoms, tops) in enumerate(pairs):
-            if not is_free(layer, bottoms, tops):
-                overwritten |= taken[i] & made[i]
-        first, last = layers.start, layers.stop - 1
-        while True:
-            touched = overwritten & set().union(*taken[first : last + 1], *made[first : last + 1])
-            writers = [i for i, storages in enumerate(made) if storages & touched]
-            wider = min([first, *writers]), max([last, *writers])
-            if wider == (first, last):
-                return range(first, last + 1)
-            first, last = wider
+    def _tell(self, start: int, end: int) -> None:
+        """Layers start..end are going to write their tops, of which other blobs may yet have to be made."""
+        for tops in self.net.tops[start : end + 1]:
+            for top in tops:
+                top.data_storage.tell()
 
-    def _materialize(self, first: int, last: int) -> None:
-        """Compute blobs that the whole plan skipped, in TEST: layers first..last one by one."""
+    def _materialize(self, first: int, last: int, wanted: Storage, then: Mapping[Storage, Array]) -> None:
+        """Compute a blob that the whole plan skipped, in TEST: run layers first..last one by one.
+
+        then: what they read, with its value in the run. All but `wanted` is as before afterwards. Nothing happens
+        when shapes have changed since: there is no more value that would be right.
+        """
+        if self.net.context.where.version != self._version:
+            return
+        before: list[tuple[Storage, Array]] = []
+        for storage, value in then.items():
+            now = storage.read()
+            if not np.array_equal(now[: value.size], value, equal_nan=True):
+                before.append((storage, now.copy()))
+                storage.overwrite()[: value.size] = value
+        others = {top.data_storage for tops in self.net.tops[first : last + 1] for top in tops} - {wanted}
+        known = [storage for storage in others if not isinstance(storage.newest_copy(), LazyCopy)]
+        before += [(storage, storage.read().copy()) for storage in known]
+        self._tell(first, last)
         self._plan(False).forward(first, last)
+        for storage, value in before:
+            storage.overwrite()[...] = value
 
     def _download(self) -> None:
         """Keep the arrays live that a script still holds."""

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dragon.engines.onednn import lowerings, reference
+from dragon.engines.onednn.arena import Arena, Ground
 from dragon.engines.onednn.binding import UnimplementedError
-from dragon.engines.onednn.builder import Backward, Builder, Group, NotLoweredError, Steps
+from dragon.engines.onednn.builder import Backward, Builder, Group, Materialize, NotLoweredError, Steps
 from dragon.engines.onednn.constants import DataType
 from dragon.engines.onednn.fusion import find_groups
 from dragon.engines.onednn.memory import Device
@@ -41,7 +42,8 @@ class Plan:
         fuse: bool,
         whole: bool,
         verbose: bool = False,
-        materialize: Callable[[int, int], None],
+        materialize: Materialize,
+        ground: Ground,
     ) -> None:
         self.net = net
         self.training = training
@@ -51,10 +53,17 @@ class Plan:
         self.groups: list[Group] = []
         for first, last, fused in find_groups(net, training) if fuse else _single(net):
             self.groups += self._forward(first, last, fused)
+        self._intact = {
+            group.first: [self.builder.left(blob) for blob in group.watched] for group in self.groups if training
+        }
         if training:
             for group in reversed(self.groups):
                 self._backward(group)
         self.builder.share_scratchpad()
+        self.arena = self._arena(ground)
+        self._alone: dict[int, Program] = {}
+        self._changed: set[int] = set()  # first layers of groups
+        self.parameters = [(blob, blob.data_storage) for layer in net.layers for blob in layer.blobs]
         self._programs: dict[tuple[int, ...], Program] = {}
         self._group_of = [g for g in self.groups for _ in range(g.first, g.last + 1)]
         self.loss_tops = [i for i, layer in enumerate(net.layers) if any(layer.loss_weights)]
@@ -64,6 +73,7 @@ class Plan:
         net, builder = self.net, self.builder
         group = Group(first, last)
         layer = net.layers[first]
+        builder.watched = group.watched
         lowering = fused or lowerings.find(layer.type)
         if fused is None and reference.is_free(layer, net.bottoms[first], net.tops[first]):
             group.note = "passes memory on"
@@ -82,6 +92,7 @@ class Plan:
                 group = Group(first, last)
             else:
                 names = net.layer_names[first + 1 : last + 1]
+                group.watched += [top for tops in net.tops[first : last + 1] for top in tops if names]
                 group.note = f"onednn, with {', '.join(names)}" if names else "onednn"
                 return [group]
         if lowering is not None and layer.dtype.itemsize != 4:
@@ -108,20 +119,34 @@ class Plan:
         return lambda: reference.add_backward(builder, index)
 
     def _backward(self, group: Group) -> None:
-        net, builder = self.net, self.builder
-        if not any(net.layer_need_backward[group.first : group.last + 1]) or group.build_backward is None:
-            return
+        if any(self.net.layer_need_backward[group.first : group.last + 1]) and group.build_backward is not None:
+            group.backward = self._steps(group.build_backward, group.first if group.first == group.last else None)
+
+    def _steps(self, build: Backward, alone: int | None) -> Steps:
+        """What `build` makes, or the reference backward of the layer `alone` where that turns out to be impossible."""
+        builder = self.builder
         mark = builder.checkpoint()
-        builder.steps = group.backward
+        builder.steps = Steps()
         try:
-            group.build_backward()
+            build()
         except (NotLoweredError, UnimplementedError) as error:
-            if group.first != group.last:
+            if alone is None:
                 raise
-            self._notice("%s runs its reference backward: %s", net.layers[group.first].where, error)
+            self._notice("%s runs its reference backward: %s", self.net.layers[alone].where, error)
             builder.rollback(mark)
-            group.backward = builder.steps = Steps()
-            reference.add_backward(builder, group.first)
+            builder.steps = Steps()
+            reference.add_backward(builder, alone)
+        return builder.steps
+
+    def _arena(self, ground: Ground) -> Arena | None:
+        """Only where nobody looks in while the plan runs: layers in Python may read any blob of the net."""
+        net, builder = self.net, self.builder
+        if self.training or not self.whole or any(layer.type == "Python" for layer in net.layers):
+            return None
+        for value in builder.values:
+            value.refresh.clear()  # all steps run in every pass; in between their memory is another's
+        outputs = [net.blobs[name].data_storage for name in net.outputs]
+        return Arena(ground, self.groups, builder.values, builder.lazies, outputs, builder.sources)
 
     # -- running --------------------------------------------------------------------------------------------
     @property
@@ -132,10 +157,62 @@ class Plan:
         )
 
     def forward(self, start: int, end: int) -> None:
-        self._run((start, end), lambda: [g.forward for g in self._range(start, end)])
+        self._changed = {first for first in self._changed if not start <= first <= end}
+        if self.arena is None:
+            self._run((start, end), lambda: [g.forward for g in self._range(start, end)])
+            return
+        program = self._programs.get((start, end)) or self._part(start, end)
+        if start == 0:
+            self.arena.begin()
+        try:
+            program.run()
+        except BaseException:
+            self.arena.end(complete=False)
+            raise
+        if end == len(self._group_of) - 1:
+            self.arena.end(complete=True)
+
+    def _part(self, start: int, end: int) -> Program:
+        """A part of the pass of a plan with an arena, to be run after the parts before it."""
+        before = Program([g.forward for g in self._range(0, start - 1)])
+        program = Program([g.forward for g in self._range(start, end)], before)
+        self._programs[start, end] = program
+        return program
 
     def backward(self, start: int, end: int) -> None:
         self._run((start, end, -1), lambda: [g.backward for g in reversed(list(self._range(end, start)))])
+
+    def backward_alone(self, layer: int, whole: bool) -> None:
+        """Run backward of one layer, or of its `whole` group, in steps that rest on nothing of other groups."""
+        group = self._group_of[layer]
+        key = group.first - len(self.net.layers) if whole else layer
+        program = self._alone.get(key)
+        if program is None:
+            program = self._alone[key] = Program([self._steps_alone(layer, group, whole)])
+        program.run()
+
+    def _steps_alone(self, layer: int, group: Group, whole: bool) -> Steps:
+        whole = whole or group.first == group.last
+        members = range(group.first, group.last + 1) if whole else [layer]
+        build = group.build_backward if whole else self.builder.parts[layer]
+        if build is None or not any(self.net.layer_need_backward[i] for i in members):
+            return Steps()
+        with self.builder.apart():
+            return self._steps(build, layer if group.first == group.last else None)
+
+    def note_changes(self) -> None:
+        """Remember fused groups one of whose blobs somebody has changed since forward made it."""
+        for first, checks in self._intact.items():
+            if first not in self._changed and not all(check() for check in checks):
+                self._changed.add(first)
+
+    @property
+    def changed(self) -> bool:
+        """Whether the backward of a fused group would not see what somebody wrote."""
+        return bool(self._changed)
+
+    def is_changed(self, group: Group) -> bool:
+        return group.first in self._changed
 
     def group_of(self, layer: int) -> Group:
         """The group that a layer belongs to."""
@@ -160,19 +237,22 @@ class Plan:
 
 
 class Program:
-    """The steps of consecutive groups as one list, and what they need from before."""
+    """The steps of consecutive groups as one list, and what they need from before.
 
-    def __init__(self, parts: Sequence[Steps]) -> None:
+    before: the program that has run when this one does; what it has made or brought is there.
+    """
+
+    def __init__(self, parts: Sequence[Steps], before: Program | None = None) -> None:
         self.needs: list[Callable[[], object]] = []
         self.calls: list[Callable[[], object]] = []
-        made: set[int] = set()
-        seen: set[int] = set()
+        self.made: set[int] = set(before.made) if before is not None else set()
+        self.brought: set[int] = set(before.brought) if before is not None else set()
         for steps in parts:
             for key, value in steps.needs.items():
-                if key not in made and key not in seen:
-                    seen.add(key)
+                if key not in self.made and key not in self.brought:
+                    self.brought.add(key)
                     self.needs.append(value.bring)
-            made.update(steps.makes)
+            self.made.update(steps.makes)
             self.calls += steps.calls
             for value in steps.makes.values():
                 if isinstance(value, Value):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dragon.engines.base import renamed
@@ -14,8 +14,9 @@ from dragon.storage import Array, Storage
 if TYPE_CHECKING:
     from dragon.blob import Blob
     from dragon.layer import Layer
+    from dragon.net import Net
 
-__all__ = ["ShapesChangedError", "add_backward", "add_forward", "is_free"]
+__all__ = ["ShapesChangedError", "add_backward", "add_forward", "is_free", "overwritten_inputs"]
 
 FREE = ("Split", "Flatten", "Reshape", "Silence", "Input", "Squeeze")  # forward only passes memory on
 
@@ -33,6 +34,21 @@ def is_free(layer: Layer, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> bool
     return layer.type in FREE and all(top.data_storage is bottoms[0].data_storage for top in tops if bottoms)
 
 
+def overwritten_inputs(net: Net, start: int, end: int) -> Iterator[tuple[int, list[Storage]]]:
+    """Layers of start..end that work in place on what no computing layer of that range has made, and on what."""
+    made: set[int] = set()
+    for i in range(start, end + 1):
+        layer, bottoms, tops = net.layers[i], net.bottoms[i], net.tops[i]
+        if layer.is_source or is_free(layer, bottoms, tops):
+            continue
+        written = {id(top.data_storage): top.data_storage for top in tops}
+        read = {id(bottom.data_storage) for bottom in bottoms}
+        lost = [storage for key, storage in written.items() if key in read - made]
+        if lost:
+            yield i, lost
+        made |= written.keys()
+
+
 def _reading(storage: Storage, shape: tuple[int, ...]) -> Array:
     """A view of the host copy that does not count as written: the plan knows what reference code writes."""
     flat = storage.read()
@@ -47,13 +63,13 @@ def add_forward(builder: Builder, index: int) -> None:
     for bottom in bottoms:
         builder.read_on_host(bottom.data_storage)
     where = net.context.where
-    opaque = layer.type == "Python"  # may write anything: its bottoms are brought again
-    watched = [builder.value_of(bottom) for bottom in bottoms] if opaque else []
+    # a layer of the user's may write anything: its bottoms are brought again
+    watched = [builder.value_of(bottom) for bottom in bottoms] if layer.type == "Python" else []
     made = [builder.make_on_host(top.data_storage, top.shape) for top in tops]
 
     def step() -> None:
         version = where.version
-        where.view = None if opaque else _reading
+        where.view = _reading
         try:
             layer.reshape(bottoms, tops)
             layer.forward(bottoms, tops)
@@ -83,7 +99,6 @@ def add_backward(builder: Builder, index: int) -> None:
     for top in tops:
         builder.read_on_host(top.diff_storage)
     where = net.context.where
-    opaque = layer.type == "Python"
     made = [
         builder.make_on_host(bottom.diff_storage, bottom.shape)
         for bottom, flag in zip(bottoms, flags, strict=True)
@@ -91,7 +106,7 @@ def add_backward(builder: Builder, index: int) -> None:
     ]
 
     def step() -> None:
-        where.view = None if opaque else _reading
+        where.view = _reading
         try:
             layer.backward(tops, flags, bottoms)
         except DragonError as error:

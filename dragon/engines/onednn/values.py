@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from dragon.engines.onednn.memory import Device, Memory, MemoryDesc, Shape
 from dragon.engines.onednn.primitive import Call
 from dragon.storage import HOST, Array, Storage
 
-__all__ = ["HostValue", "LazyCopy", "MemoryCopy", "Value", "logical"]
+__all__ = ["HostValue", "LazyCopy", "MemoryCopy", "Value", "as_made", "logical", "reorder"]
 
 
 def logical(shape: tuple[int, ...]) -> Shape:
@@ -47,6 +47,7 @@ class MemoryCopy:
         self.device = device
         self.memory = memory
         self.count = math.prod(memory.desc.dims)
+        self.restore: Callable[[], None] | None = None  # brings back what another value has overwritten
         self._host_at = 0
         self._down: Call | None = None
         self._up: Call | None = None
@@ -57,6 +58,8 @@ class MemoryCopy:
         return borrowed(self.device, host, self.memory.desc.dims)
 
     def to_host(self, host: Array) -> None:
+        if self.restore is not None:
+            self.restore()
         if self._down is None or host.ctypes.data != self._host_at:
             self._down = reorder(self.device, self.memory, self._host(host))
         self._down()
@@ -70,14 +73,33 @@ class MemoryCopy:
 class LazyCopy:
     """The content of a blob that a fusion skipped: computed when somebody reads it."""
 
-    def __init__(self, compute: Callable[[Array], None]) -> None:
+    def __init__(self, compute: Callable[[Array], None], sources: Sequence[Memory] = ()) -> None:
         self._compute = compute
+        self.sources = sources
+        self.restores: list[Callable[[], None]] = []  # bring back sources that other values have overwritten
 
     def to_host(self, host: Array) -> None:
+        for restore in self.restores:
+            restore()
         self._compute(host)
 
     def from_host(self, host: Array) -> None:
         """Nothing reads this copy but the host."""
+
+
+def as_made(storage: Storage, place: str) -> bool:
+    """Whether the copy at `place` still is the storage's content; handed out and not changed counts as such."""
+    if storage.is_fresh(place) and not storage.held:
+        return True
+    copy, now = storage.copy_at(place), storage.read()
+    if copy is None:
+        return False
+    made = now.copy()
+    copy.to_host(made)
+    if not np.array_equal(made, now, equal_nan=True):
+        return False
+    storage.sync(place)
+    return True
 
 
 class Value:
@@ -148,5 +170,10 @@ class HostValue:
         self._epoch = storage.epoch
 
     @property
+    def current(self) -> bool:
+        """Whether nobody can have written the host copy since it was marked or brought."""
+        return self.storage.epoch == self._epoch and not self.storage.held
+
+    @property
     def valid(self) -> bool:
-        return self.storage.allocated and self.storage.read().ctypes.data == self._address
+        return self.storage.address == self._address

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from dragon.engines.onednn.constants import Arg
 from dragon.engines.onednn.memory import Memory, MemoryDesc
-from dragon.engines.onednn.primitive import Primitive
+from dragon.engines.onednn.primitive import PostOp, Primitive
 
 if TYPE_CHECKING:
     from dragon.blob import Blob
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from dragon.layers._convolution import ConvolutionBase
     from dragon.layers.inner_product import InnerProduct
 
-__all__ = ["Learned", "Parameters", "add_gradients"]
+__all__ = ["Behind", "Learned", "Parameters", "add_gradients", "forward_arguments"]
 
 
 class Parameters(Protocol):
@@ -49,6 +50,35 @@ class Learned:
     def bias(self) -> Memory:
         assert self._bias is not None
         return self._b.host_vector(self._bias)
+
+
+@dataclass(frozen=True)
+class Behind:
+    """Where a convolution or inner product leads, and what its primitive does on the way.
+
+    top: of the layer, or of one whose work `post_ops` do. operands: the blobs that binary post-ops, which come first,
+    combine with. parameters: None for the layer's own.
+    """
+
+    top: Blob
+    post_ops: Sequence[PostOp] = ()
+    operands: Sequence[Blob] = ()
+    parameters: Parameters | None = None
+
+    def parameters_of(self, b: Builder, layer: ConvolutionBase | InnerProduct) -> Parameters:
+        return self.parameters or Learned(b, layer.weight, layer.bias)
+
+
+def forward_arguments(
+    b: Builder, primitive: Primitive, source: Memory, parameters: Parameters, host: MemoryDesc, behind: Behind
+) -> dict[int, Memory]:
+    """All that the primitive reads; `host` describes the row-major weights."""
+    arguments = {Arg.SRC: source, Arg.WEIGHTS: parameters.weights(primitive[Arg.WEIGHTS], host)}
+    if parameters.has_bias:
+        arguments[Arg.BIAS] = parameters.bias()
+    for i, operand in enumerate(behind.operands):
+        arguments[Arg.post_op(i)] = b.data(operand, primitive[Arg.post_op(i)])
+    return arguments
 
 
 def add_gradients(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -11,9 +10,8 @@ from dragon.engines.onednn import conv
 from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.constants import Arg
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.lowerings._parameters import Learned, Parameters, add_gradients
-from dragon.engines.onednn.memory import Memory, MemoryDesc
-from dragon.engines.onednn.primitive import PostOp
+from dragon.engines.onednn.lowerings._parameters import Behind, add_gradients, forward_arguments
+from dragon.engines.onednn.memory import MemoryDesc
 
 if TYPE_CHECKING:
     from dragon.blob import Blob
@@ -49,7 +47,7 @@ BLOCK = 16
 def convolution(b: Builder, index: int) -> Backward | None:
     """Each bottom with its top; they share the weights."""
     bottoms, tops = b.net.bottoms[index], b.net.tops[index]
-    backwards = [convolve(b, index, i, tops[i]) for i in range(len(bottoms))]
+    backwards = [convolve(b, index, i, Behind(tops[i])) for i in range(len(bottoms))]
 
     def backward() -> None:
         for build in reversed(backwards):
@@ -58,36 +56,20 @@ def convolution(b: Builder, index: int) -> Backward | None:
     return backward
 
 
-def convolve(
-    b: Builder,
-    index: int,
-    which: int,
-    top: Blob,
-    post_ops: Sequence[PostOp] = (),
-    operands: Sequence[Blob] = (),
-    parameters: Parameters | None = None,
-) -> Backward:
-    """Convolve bottom `which` into `top` (of this layer, or of a layer whose work `post_ops` do).
-
-    operands: the blobs that binary post-ops, which come first, combine with.
-    """
+def convolve(b: Builder, index: int, which: int, behind: Behind) -> Backward:
+    """Convolve bottom `which`."""
     layer = cast("ConvolutionBase", b.net.layers[index])
     bottom = b.net.bottoms[index][which]
-    parameters = parameters or Learned(b, layer.weight, layer.bias)
+    top, parameters = behind.top, behind.parameters_of(b, layer)
     spec = replace(spec_of(b, layer, bottom, b.net.tops[index][which]), bias=parameters.has_bias)
     image, dst = _layouts(b, spec, bottom)
     primitive = conv.forward(
-        b.device, spec, src=image, dst=dst, training=b.training, post_ops=post_ops, layer=layer.name
+        b.device, spec, src=image, dst=dst, training=b.training, post_ops=behind.post_ops, layer=layer.name
     )
     src = b.data(bottom, primitive[Arg.SRC])
     host = spec.host_weights()
-    arguments: dict[int, Memory] = {Arg.SRC: src, Arg.WEIGHTS: parameters.weights(primitive[Arg.WEIGHTS], host)}
-    if parameters.has_bias:
-        arguments[Arg.BIAS] = parameters.bias()
-    for i, operand in enumerate(operands):
-        arguments[Arg.post_op(i)] = b.data(operand, primitive[Arg.post_op(i)])
-    arguments[Arg.DST] = b.make(top, primitive[Arg.DST])
-    b.call(primitive, arguments)
+    arguments = forward_arguments(b, primitive, src, parameters, host, behind)
+    b.call(primitive, arguments | {Arg.DST: b.make(top, primitive[Arg.DST])})
 
     def backward() -> None:
         if any(layer.param_propagate_down):

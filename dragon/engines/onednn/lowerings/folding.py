@@ -7,13 +7,13 @@ changed. Blobs between the layers are computed by running these layers by themse
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.constants import Alg
+from dragon.engines.onednn.lowerings._parameters import Behind
 from dragon.engines.onednn.lowerings.convolution import convolve
 from dragon.engines.onednn.lowerings.inner_product import multiply
 from dragon.engines.onednn.lowerings.neurons import function_of
@@ -62,12 +62,13 @@ def fold_weights(b: Builder, chain: WeightChain) -> Backward | None:
         post.append(EltwisePost(Alg(alg), alpha, beta))
     folds = chain.norm is not None or chain.scale is not None
     parameters = _Fold(b, chain, cast("ConvolutionBase | InnerProduct", layer)) if folds else None
+    behind = Behind(top, post, operands, parameters)
     if layer.type == "InnerProduct":
         if top.ndim != 2:
             raise NotLoweredError("rows of several axes")
-        multiply(b, chain.first, top, post, operands, parameters)
+        multiply(b, chain.first, behind)
     else:
-        convolve(b, chain.first, 0, top, post, operands, parameters)
+        convolve(b, chain.first, 0, behind)
     _skipped(b, chain)
     return None
 
@@ -80,7 +81,7 @@ def _skipped(b: Builder, chain: WeightChain) -> None:
     for i in last.values():
         storage = net.tops[i][0].data_storage
         if storage is not final:
-            b.make_lazy(storage, partial(b.materialize, chain.first, i, storage))
+            b.make_lazy_by_layers(storage, chain.first, i)
 
 
 @dataclass

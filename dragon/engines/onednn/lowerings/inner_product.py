@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from dragon.engines.onednn import inner_product as ip
 from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.constants import Arg
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.lowerings._parameters import Learned, Parameters, add_gradients
+from dragon.engines.onednn.lowerings._parameters import Behind, add_gradients, forward_arguments
 from dragon.engines.onednn.memory import Memory, MemoryDesc
-from dragon.engines.onednn.primitive import PostOp
 from dragon.engines.onednn.values import logical
 
 if TYPE_CHECKING:
-    from dragon.blob import Blob
     from dragon.layers.inner_product import InnerProduct
 
 __all__ = ["inner_product", "multiply"]
@@ -23,23 +20,13 @@ __all__ = ["inner_product", "multiply"]
 
 @lowers("InnerProduct")
 def inner_product(b: Builder, index: int) -> Backward | None:
-    return multiply(b, index, b.net.tops[index][0])
+    return multiply(b, index, Behind(b.net.tops[index][0]))
 
 
-def multiply(
-    b: Builder,
-    index: int,
-    top: Blob,
-    post_ops: Sequence[PostOp] = (),
-    operands: Sequence[Blob] = (),
-    parameters: Parameters | None = None,
-) -> Backward:
-    """Multiply into `top` (of this layer, or of a layer whose work `post_ops` do).
-
-    operands: the blobs that binary post-ops, which come first, combine with.
-    """
+def multiply(b: Builder, index: int, behind: Behind) -> Backward:
+    """Multiply the bottom."""
     layer = cast("InnerProduct", b.net.layers[index])
-    parameters = parameters or Learned(b, layer.weight, layer.bias)
+    top, parameters = behind.top, behind.parameters_of(b, layer)
     bottom = b.net.bottoms[index][0]
     outputs = top.shape[-1]
     whole = layer.rows == bottom.shape[0] and 2 <= bottom.ndim <= 5  # else rows are made of several axes
@@ -66,18 +53,11 @@ def multiply(
         src=present if present.dtype == spec.dtype else None,
         dst=None if whole else rows,
         training=b.training,
-        post_ops=post_ops,
+        post_ops=behind.post_ops,
         layer=layer.name,
     )
     host = spec.host_weights()
-    arguments: dict[int, Memory] = {
-        Arg.SRC: source(primitive[Arg.SRC]),
-        Arg.WEIGHTS: parameters.weights(primitive[Arg.WEIGHTS], host),
-    }
-    if parameters.has_bias:
-        arguments[Arg.BIAS] = parameters.bias()
-    for i, operand in enumerate(operands):
-        arguments[Arg.post_op(i)] = b.data(operand, primitive[Arg.post_op(i)])
+    arguments = forward_arguments(b, primitive, source(primitive[Arg.SRC]), parameters, host, behind)
     if whole:
         arguments[Arg.DST] = b.make(top, primitive[Arg.DST])
     else:

@@ -15,7 +15,7 @@ from dragon.engines.onednn.lowerings import lowers
 if TYPE_CHECKING:
     from dragon.layer import Layer
 
-__all__ = ["function_of", "neuron"]
+__all__ = ["from_result", "function_of", "neuron"]
 
 Function = tuple[Alg, float, float]
 
@@ -47,6 +47,21 @@ def function_of(layer: Layer) -> Function:
     if layer.type not in _FUNCTIONS:
         raise NotLoweredError("no such function")
     return _FUNCTIONS[layer.type](layer)
+
+
+def from_result(b: Builder, index: int) -> None:
+    """Build the backward of a neuron that needs only its result: in place, or a ReLU, whose bottom has its signs."""
+    bottom, top = b.net.bottoms[index][0], b.net.tops[index][0]
+    if not b.net.bottom_need_backward[index][0]:
+        return
+    name = b.net.layer_names[index]
+    alg, alpha, beta = function_of(b.net.layers[index])
+    known = b.data(bottom)
+    hint = eltwise.forward(b.device, alg, known.desc, alpha, beta, layer=name)
+    down = eltwise.backward(b.device, eltwise.USES_DST[alg], hint, known.desc, alpha, beta, layer=name)
+    dy = b.diff(top, down[Arg.DIFF_DST])
+    dx = b.make_diff(bottom, down[Arg.DIFF_SRC], dy if top is bottom and b.owns_diff(top) else None)
+    b.call(down, {Arg.DST: known, Arg.DIFF_DST: dy, Arg.DIFF_SRC: dx})
 
 
 @lowers(*_FUNCTIONS)

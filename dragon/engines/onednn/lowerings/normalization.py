@@ -7,7 +7,7 @@ from the kept source, the batch's statistics and the scale and shift of that run
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -17,8 +17,10 @@ from dragon.engines.onednn import batch_norm, combine
 from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError, Step
 from dragon.engines.onednn.constants import Arg, DataType
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.memory import Memory, MemoryDesc
-from dragon.engines.onednn.primitive import Call
+from dragon.engines.onednn.lowerings.neurons import from_result
+from dragon.engines.onednn.memory import Memory, MemoryDesc, aligned_buffer
+from dragon.engines.onednn.primitive import Call, Primitive
+from dragon.engines.onednn.values import reorder
 from dragon.storage import Array, Storage
 
 if TYPE_CHECKING:
@@ -99,6 +101,7 @@ class _Norm:
         arguments = {Arg.SRC: b.kept_source(self.bottom, *self.tops), Arg.MEAN: self.mean}
         arguments[Arg.VARIANCE] = self.variance
         self.src = arguments[Arg.SRC]
+        b.watch(self.bottom)
         if self.affine is not None:
             b.run(self._take_affine(self.gamma, self.beta))
             arguments |= {Arg.SCALE: self.gamma, Arg.SHIFT: self.beta}
@@ -113,12 +116,15 @@ class _Norm:
         else:
             self.dst = b.make(self.top, self.primitive[Arg.DST], self.src)
         arguments[Arg.DST] = self.dst
+        self._keep_mask()
         b.call(self.primitive, arguments)
         if not self.by_running:
             mean, variance = self.mean.numpy(), self.variance.numpy()
             layer.check_count(self.count)
             b.run(lambda: layer.update_running(mean, variance, self.count))
         self._skipped_data()
+        if b.training:
+            self._parts()
         return self.backward if b.training else None
 
     def _take_affine(self, gamma: Memory, beta: Memory) -> Step:
@@ -142,20 +148,33 @@ class _Norm:
 
     # -- backward -------------------------------------------------------------------------------------------
     def backward(self) -> None:
+        """All layers of the chain at once."""
+        dy = self._backward(self.spec, self.primitive, self.top, self.affine, self._learns())
+        if dy is not None:
+            self._skipped_diffs(dy)
+
+    def _backward(
+        self,
+        spec: batch_norm.NormSpec,
+        hint: Primitive,
+        top: Blob,
+        affine: list[Blob | None] | None,
+        learns: list[bool],
+    ) -> Memory | None:
+        """Steps from the diff of `top` to those of the bottom and of scale and shift; the diff of `top`."""
         b, net = self.b, self.b.net
         wanted = net.bottom_need_backward[self.chain.norm][0]
-        learns = self._learns()
         if not wanted and not any(learns):
-            return
-        down = batch_norm.backward(b.device, self.spec, self.primitive, parameters=any(learns), layer=self.layer.name)
-        self.dy = b.diff(self.top, down[Arg.DIFF_DST])
-        arguments = {**self.arguments, Arg.DIFF_DST: self.dy}
-        if self.affine is not None:  # the scale may have been changed since forward
+            return None
+        down = batch_norm.backward(b.device, spec, hint, parameters=any(learns), layer=self.layer.name)
+        dy = b.diff(top, down[Arg.DIFF_DST])
+        arguments = {**self.arguments, Arg.DIFF_DST: dy}
+        if affine is not None:  # the scale may have been changed since forward
             b.run(self._take_affine(self.gamma_then, self.beta_then))
             arguments |= {Arg.SCALE: self.gamma_then, Arg.SHIFT: self.beta_then}
         adds = []
-        if any(learns) and self.affine is not None:
-            for arg, blob, learned in zip((Arg.DIFF_SCALE, Arg.DIFF_SHIFT), self.affine, learns, strict=True):
+        if any(learns) and affine is not None:
+            for arg, blob, learned in zip((Arg.DIFF_SCALE, Arg.DIFF_SHIFT), affine, learns, strict=True):
                 if blob is None:
                     continue
                 vector = MemoryDesc.plain((self.channels,))
@@ -169,7 +188,48 @@ class _Norm:
         b.call(down, arguments)
         for add in adds:
             add()
-        self._skipped_diffs()
+        return dy
+
+    def _parts(self) -> None:
+        """How each layer of the chain goes back by itself, from what forward kept."""
+        chain = self.chain
+        self.b.parts[chain.norm] = self._norm_alone
+        if chain.scale is not None:
+            self.b.parts[chain.scale] = partial(self._scale_alone, chain.scale)
+        if chain.relu is not None:
+            self.b.parts[chain.relu] = partial(from_result, self.b, chain.relu)
+
+    def _norm_alone(self) -> None:
+        own = self.chain.scale is None  # scale and shift are the layer's
+        spec = replace(self.spec, relu=False, scale=own and self.spec.scale, shift=own and self.spec.shift)
+        hint = batch_norm.forward(self.b.device, spec, self.primitive[Arg.SRC], layer=self.layer.name)
+        affine = self.affine if own else None
+        self._backward(spec, hint, self.tops[0], affine, self._learns() if own else [False, False])
+
+    def _scale_alone(self, index: int) -> None:
+        """In array code, for it is seldom wanted; the bottom is the normalised x, kept where it is overwritten."""
+        b, net = self.b, self.b.net
+        bottom, top = net.bottoms[index][0], net.tops[index][0]
+        plain = MemoryDesc.plain(bottom.shape)
+        dy = b.diff(top, plain).numpy()
+        x = None if top is bottom else b.data(bottom, plain).numpy()
+        dx = b.make_diff(bottom, plain).numpy() if net.bottom_need_backward[index][0] else None
+        vector = MemoryDesc.plain((self.channels,))
+        learned = [(b.weight_diff(blob, vector, vector)) for blob in net.layers[index].blobs]
+        others = (0, *range(2, bottom.ndim))
+        gamma = net.layers[index].blobs[0].data_storage
+
+        def step() -> None:
+            values = (dy * (self._normalized(False) if x is None else x), dy)
+            for (memory, _), value in zip(learned, values, strict=False):
+                value.sum(others, out=memory.numpy())
+            if dx is not None:
+                np.multiply(dy, gamma.read().reshape((1, -1) + (1,) * (bottom.ndim - 2)), out=dx)
+
+        b.run(step)
+        for (_, add), wanted in zip(learned, net.layers[index].param_propagate_down, strict=True):
+            if wanted:
+                add()
 
     def _learns(self) -> list[bool]:
         """Whether scale and shift are learned."""
@@ -190,19 +250,38 @@ class _Norm:
         for storage, position in last.values():
             if storage is not self.top.data_storage:
                 scaled = position > 0 or self.chain.scale is None
-                self.b.make_lazy(storage, partial(self._write_data, scaled))
+                self.b.make_lazy(storage, partial(self._write_data, scaled), self.src)
 
-    def _skipped_diffs(self) -> None:
+    def _skipped(self) -> list[tuple[Storage, int]]:
         """The same for diffs, where the first blob that uses a memory is the last to write it."""
         first: dict[int, tuple[Storage, int]] = {}
         for position, reader in enumerate(self.chain.layers[1:]):
             top = self.tops[position]
             if self.b.net.bottom_need_backward[reader][0]:
                 first.setdefault(id(top.diff_storage), (top.diff_storage, position))
-        for storage, position in first.values():
-            if storage is self.bottom.diff_storage and self.b.net.bottom_need_backward[self.chain.norm][0]:
-                continue
-            self.b.make_lazy(storage, partial(self._write_diff, position))
+        own = self.b.net.bottom_need_backward[self.chain.norm][0]
+        return [(storage, at) for storage, at in first.values() if not (own and storage is self.bottom.diff_storage)]
+
+    def _skipped_diffs(self, dy: Memory) -> None:
+        skipped = self._skipped()
+        if not skipped:
+            return
+        b = self.b
+        if not b.owns_diff(self.top):  # on the host, where anybody may write
+            kept = Memory(b.device, dy.desc)
+            b.run(reorder(b.device, dy, kept))
+            dy = kept
+        if self.mask is not None:
+            b.run(self.mask.taken)
+        for storage, position in skipped:
+            b.make_lazy(storage, partial(self._write_diff, dy, position))
+
+    def _keep_mask(self) -> None:
+        """Where the ReLU let something through, as long as somebody may ask for the diff of a skipped blob."""
+        self.mask: _Mask | None = None
+        if self.b.training and Arg.WORKSPACE in self.arguments and self._skipped():
+            self.mask = _Mask(self.b, self.arguments[Arg.WORKSPACE], self.primitive, self.layer.name)
+            self.b.run(self.mask.spare)
 
     def _normalized(self, scaled: bool) -> Array:
         x = _array(self.b, self.src)  # of the shape that the plan was made for
@@ -216,10 +295,8 @@ class _Norm:
                 y += self.beta.numpy().reshape(shape)
         return y
 
-    def _gradient(self, position: int) -> Array:
-        dy = _array(self.b, self.dy)
-        if self.chain.relu is not None:
-            dy = dy * (_array(self.b, self.dst) > 0)
+    def _gradient(self, memory: Memory, position: int) -> Array:
+        dy = _array(self.b, memory if self.mask is None else self.mask.through(memory))
         if self.chain.scale is not None and position == 0:
             dy = dy * self.gamma_then.numpy().reshape((1, -1) + (1,) * (dy.ndim - 2))
         return dy
@@ -228,9 +305,50 @@ class _Norm:
         value = self._normalized(scaled)
         host[: value.size] = value.reshape(-1)
 
-    def _write_diff(self, position: int, host: Array) -> None:
-        value = self._gradient(position)
+    def _write_diff(self, dy: Memory, position: int, host: Array) -> None:
+        value = self._gradient(dy, position)
         host[: value.size] = value.reshape(-1)
+
+
+class _Mask:
+    """The workspace of a fused ReLU in two buffers, so that the next forward leaves alone what backward last used."""
+
+    def __init__(self, b: Builder, workspace: Memory, primitive: Primitive, name: str) -> None:
+        self.workspace = workspace
+        self.buffers = [workspace.buffer, aligned_buffer(workspace.desc.size)]
+        self.used = False  # whether backward has run since forward
+        # by mean 0 and variance 1 a normalisation does nothing but the ReLU
+        spec = batch_norm.NormSpec(1e-12, global_stats=True, relu=True)
+        src = primitive[Arg.SRC]
+        hint = batch_norm.forward(b.device, spec, src, layer=name)
+        self.down = batch_norm.backward(b.device, spec, hint, layer=name)
+        if self.down.inputs.get(Arg.WORKSPACE) != workspace.desc or hint.implementation != primitive.implementation:
+            raise NotLoweredError("a ReLU whose mask cannot be read")
+        self.kept = workspace.view(workspace.desc)
+
+    def spare(self) -> None:
+        """Before forward."""
+        if self.used:
+            self.used = False
+            self.buffers.reverse()
+            self.workspace.rebind(self.buffers[0])
+
+    def taken(self) -> None:
+        """In backward."""
+        if not self.used:
+            self.used = True
+            self.kept.rebind(self.buffers[0])
+
+    def through(self, dy: Memory) -> Memory:
+        """What passed of `dy` in the last backward."""
+        device = dy.device
+        memories = {arg: Memory(device, desc) for arg, desc in (self.down.inputs | self.down.outputs).items()}
+        memories[Arg.VARIANCE].numpy()[...] = 1
+        source = Memory(device, self.down[Arg.DIFF_DST])
+        reorder(device, dy, source)()
+        memories |= {Arg.DIFF_DST: source, Arg.WORKSPACE: self.kept}
+        Call(self.down, memories)()
+        return memories[Arg.DIFF_SRC]
 
 
 def _array(b: Builder, memory: Memory) -> Array:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from dragon.engines.onednn import eltwise
 from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.constants import Alg, Arg
+from dragon.engines.onednn.lowerings.neurons import from_result
 from dragon.engines.onednn.lowerings.pooling import pool
 from dragon.engines.onednn.memory import Memory, MemoryDesc
 from dragon.engines.onednn.values import Value
@@ -37,6 +40,8 @@ def relu_pool(b: Builder, relu: int, pooling: int) -> Backward | None:
     y = b.data(top)
     primitive = eltwise.forward(b.device, Alg.eltwise_relu, y.desc, training=b.training, layer=name)
     b.call(primitive, {Arg.SRC: y, Arg.DST: b.make(top, y.desc, y)})
+    if b.training:
+        b.keep(y)
 
     count = blob.count
 
@@ -46,4 +51,16 @@ def relu_pool(b: Builder, relu: int, pooling: int) -> Backward | None:
         np.maximum(part, 0, out=part)
 
     b.make_lazy(blob.data_storage, rectified)
+
+    def pool_alone() -> None:
+        """Pool what the ReLU made: where nothing passed it, the winner may be another one."""
+        forward = eltwise.forward(b.device, Alg.eltwise_relu, source.memory.desc, layer=name)
+        again = Memory(b.device, source.memory.desc)
+        b.call(forward, {Arg.SRC: source.memory, Arg.DST: again})
+        build = pool(b, pooling, source=again)
+        assert build is not None
+        build()
+
+    b.parts[pooling] = pool_alone
+    b.parts[relu] = partial(from_result, b, relu)
     return backward

@@ -47,6 +47,7 @@ class _RowNorm:
     def forward(self) -> Backward | None:
         b, bottom, top = self.b, self.bottom, self.top
         self.x = kept_row_major(b, bottom, top)
+        b.watch(bottom)
         self.primitive = layer_norm.forward(
             b.device, self.rows, self.layer.eps, self.inside, training=b.training, layer=self.name
         )
