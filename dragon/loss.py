@@ -43,6 +43,11 @@ class Loss(Layer):
             )
         top[0].reshape(())
 
+    def one_label_each(self, bottom: Sequence[Blob]) -> None:
+        """ShapeError unless there is exactly one label for each item."""
+        if bottom[1].count != bottom[0].shape[0]:
+            self.bad_shape(f"expected {bottom[0].shape[0]} labels, got shape {bottom[1].shape}")
+
     def check_propagation(self, propagate_down: Sequence[bool]) -> None:
         """PrototxtError when a gradient is asked for where there is none."""
         for index in sorted(self.labels):

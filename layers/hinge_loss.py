@@ -25,8 +25,7 @@ class HingeLoss(Loss):
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         super().reshape(bottom, top)
-        if bottom[1].count != bottom[0].shape[0]:
-            self.bad_shape(f"expected {bottom[0].shape[0]} labels, got shape {bottom[1].shape}")
+        self.one_label_each(bottom)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         n = bottom[0].shape[0]

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dragon.blob import Blob
-from dragon.layer import Layer, register
-from dragon.layers._indices import checked_indices
+from dragon.layer import register
+from dragon.layers._regions import RegionPooling
 from dragon.storage import Array
 from dragon.xp import xp_of
 
@@ -21,28 +21,21 @@ _LEAST = 0.1  # a region's extent is at least this
 
 
 @register()
-class PSROIPooling(Layer):
+class PSROIPooling(RegionPooling):
     type = "PSROIPooling"
-    bottoms = (2, 2)
-
-    def can_propagate(self, index: int) -> bool:
-        return index == 0
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.psroi_pooling_param
-        self.outputs, self.group, self.scale = p.output_dim, p.group_size, p.spatial_scale
+        self.outputs, self.group = p.output_dim, p.group_size
         if min(self.outputs, self.group) < 1:
             self.bad_param(f"output_dim and group_size must be at least 1, got {self.outputs} and {self.group}")
-        if not self.scale > 0:
-            self.bad_param(f"spatial_scale must be positive, got {self.scale:g}")
+        self.take_scale(p.spatial_scale)
 
-    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        x, rois = bottom[0].shape, bottom[1].shape
-        if len(x) != 4 or not rois or bottom[1].count != rois[0] * 5:
-            self.bad_shape(f"expected features (N, C, H, W) and regions (R, 5), got {x} and {rois}")
-        if x[1] != self.outputs * self.group**2:
-            self.bad_shape(f"expected output_dim * group_size^2 = {self.outputs * self.group**2} channels, got {x}")
-        top[0].reshape(rois[0], self.outputs, self.group, self.group)
+    def grid(self, features: tuple[int, ...]) -> tuple[int, int, int]:
+        channels = self.outputs * self.group**2
+        if features[1] != channels:
+            self.bad_shape(f"expected output_dim * group_size^2 = {channels} channels, got {features}")
+        return self.outputs, self.group, self.group
 
     def _edges(self, low: Array, high: Array, size: int) -> tuple[Array, Array]:
         """First and last + 1 place of each bin along one axis, (R, group), inside 0 .. size."""
@@ -57,10 +50,9 @@ class PSROIPooling(Layer):
 
     def _place(self, bottom: Sequence[Blob]) -> None:
         """Where the four corners of every bin lie in the table of sums, and what a bin's sum is divided by."""
-        n, channels, height, width = bottom[0].shape
-        rois = bottom[1].data.reshape(-1, 5)
+        _, channels, height, width = bottom[0].shape
+        item, rois = self.regions(bottom)
         xp = xp_of(rois)
-        item = checked_indices(self, rois[:, 0], n, "item of a region")[:, None, None, None]
         rows = [edge[:, None, :, None] for edge in self._edges(rois[:, 2], rois[:, 4], height)]
         columns = [edge[:, None, None, :] for edge in self._edges(rois[:, 1], rois[:, 3], width)]
         area = xp.maximum(rows[1] - rows[0], 0) * xp.maximum(columns[1] - columns[0], 0)
@@ -81,16 +73,12 @@ class PSROIPooling(Layer):
         flat = sums.reshape(-1)
         top[0].data[...] = sum(sign * flat[at] for sign, at in self.corners) * self.factor
 
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if propagate_down[1]:
-            self.bad_param("regions have no gradient; set bottom 1's propagate_down to false")
-        if not propagate_down[0]:
-            return
-        n, channels, height, width = bottom[0].shape
-        share = top[0].diff * self.factor
+    def spread(self, dy: Array, bottom: Blob) -> None:
+        n, channels, height, width = bottom.shape
+        share = dy * self.factor
         xp = xp_of(share)
         spread = xp.zeros((n, channels, height + 1, width + 1), "float64")
         for sign, at in self.corners:
             xp.add.at(spread.reshape(-1), at, sign * share)
         backwards = xp.flip(xp.flip(spread, (2, 3)).cumsum(axis=2).cumsum(axis=3), (2, 3))
-        bottom[0].diff[...] = backwards[:, :, 1:, 1:]
+        bottom.diff[...] = backwards[:, :, 1:, 1:]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dragon.blob import Blob
-from dragon.layer import Layer, register
-from dragon.layers._indices import checked_indices
+from dragon.layer import register
+from dragon.layers._regions import RegionPooling
 from dragon.storage import Array
 from dragon.xp import xp_of
 
@@ -18,27 +18,18 @@ __all__ = ["ROIPooling"]
 
 
 @register()
-class ROIPooling(Layer):
+class ROIPooling(RegionPooling):
     type = "ROIPooling"
-    bottoms = (2, 2)
-
-    def can_propagate(self, index: int) -> bool:
-        return index == 0
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.roi_pooling_param
         self.bins = (p.pooled_h, p.pooled_w)
-        self.scale = p.spatial_scale
         if min(self.bins) < 1:
             self.bad_param(f"pooled_h and pooled_w must be at least 1, got {self.bins}")
-        if not self.scale > 0:
-            self.bad_param(f"spatial_scale must be positive, got {self.scale:g}")
+        self.take_scale(p.spatial_scale)
 
-    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        x, rois = bottom[0].shape, bottom[1].shape
-        if len(x) != 4 or not rois or bottom[1].count != rois[0] * 5:
-            self.bad_shape(f"expected features (N, C, H, W) and regions (R, 5), got {x} and {rois}")
-        top[0].reshape(rois[0], x[1], *self.bins)
+    def grid(self, features: tuple[int, ...]) -> tuple[int, int, int]:
+        return features[1], *self.bins
 
     def _edges(self, low: Array, high: Array, bins: int, size: int) -> tuple[Array, Array]:
         """First and last + 1 place of each bin along one axis, (R, bins), inside 0 .. size."""
@@ -53,10 +44,9 @@ class ROIPooling(Layer):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, y = bottom[0].data, top[0].data
-        rois = bottom[1].data.reshape(-1, 5)
+        item, rois = self.regions(bottom)
         xp = xp_of(x)
-        n, channels, height, width = x.shape
-        item = checked_indices(self, rois[:, 0], n, "item of a region")[:, None, None, None]
+        _, channels, height, width = x.shape
         top_edge, bottom_edge = self._edges(rois[:, 2], rois[:, 4], self.bins[0], height)
         left, right = self._edges(rois[:, 1], rois[:, 3], self.bins[1], width)
         plane = (item * channels + xp.arange(channels)[:, None, None]) * (height * width)
@@ -79,11 +69,8 @@ class ROIPooling(Layer):
                 self.winner = xp.where(better, at, self.winner)
         y[...] = xp.where(self.winner < 0, 0, best)
 
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if propagate_down[1]:
-            self.bad_param("regions have no gradient; set bottom 1's propagate_down to false")
-        if propagate_down[0]:
-            dx = bottom[0].diff
-            dx[...] = 0
-            hit = self.winner >= 0
-            xp_of(dx).add.at(dx.reshape(-1), self.winner[hit], top[0].diff[hit])
+    def spread(self, dy: Array, bottom: Blob) -> None:
+        dx = bottom.diff
+        dx[...] = 0
+        hit = self.winner >= 0
+        xp_of(dx).add.at(dx.reshape(-1), self.winner[hit], dy[hit])
