@@ -41,6 +41,7 @@ class Lowering:
         self.layer: Any = layer
         self.dtype = layer.dtype
         self._rooms: dict[str, Any] = {}
+        self._constants: dict[str, tuple[float, ...]] = {}
 
     @classmethod
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
@@ -68,6 +69,15 @@ class Lowering:
         if held is None or held.dtype != wanted or held.size != math.prod(shape):
             held = self._rooms[name] = self.device.empty(math.prod(shape), wanted)
         return held.reshape(shape)
+
+    def constant(self, name: str, values: Sequence[float]) -> Any:
+        """An array of these values, which go to the device when they are new."""
+        wanted = tuple(values)
+        array = self.room(name, len(wanted))
+        if self._constants.get(name) != wanted:
+            self._constants[name] = wanted
+            self.device.upload(array, np.array(wanted, self.dtype))
+        return array
 
     def fits(self, shape: Sequence[int]) -> bool:
         """Whether what forward kept belongs to a top of this shape."""

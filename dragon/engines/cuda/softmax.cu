@@ -1,6 +1,7 @@
 // Softmax, its loss, and accuracy over (outer, classes, inner). `rows` kernels: inner is 1, a warp for each row.
 // Otherwise a thread for each position, so that neighbours read neighbours.
 #include "common.cuh"
+#include "labels.cuh"
 
 KERNEL softmax_rows(const real* x, real* y, Index rows, Index classes) {
     Index lane = threadIdx.x % WARP;
@@ -59,27 +60,20 @@ KERNEL softmax_backward_columns(const real* y, const real* dy, real* dx, Index p
     }
 }
 
-// Labels are numbers of the net's type; one that is no class (and not the one to ignore) is a fault of the data.
-#define IGNORED (-1)
-#define FAULTY (-2)
-
-static __device__ __forceinline__ int class_of(real label, Index classes, int has_ignore, int ignore) {
-    if (has_ignore && label == (real)ignore) return IGNORED;
-    return label >= 0 && label < (real)classes ? (int)label : FAULTY;
-}
-
-// Each position's loss and whether it counts: terms (positions, 2).
-KERNEL cross_entropy(const real* prob, const real* label, real* terms, Index positions, Index classes, Index inner,
-                     int has_ignore, int ignore, real least) {
+// Each position's loss and whether it counts: terms (positions, 2). weights (classes), unless null: of each label's
+// term.
+KERNEL cross_entropy(const real* prob, const real* label, const real* weights, real* terms, Index positions,
+                     Index classes, Index inner, int has_ignore, int ignore, real least) {
     GRID_LOOP(i, positions) {
         int k = class_of(label[i], classes, has_ignore, ignore);
         real loss = 0;
         if (k >= 0) {
             real p = prob[((size_t)(i / inner) * classes + k) * inner + i % inner];
             loss = -log(p < least ? least : p);  // this way round NaN stays NaN, and training stops
+            if (weights) loss *= weights[k];
         }
         terms[2 * (size_t)i] = loss;
-        terms[2 * (size_t)i + 1] = k == FAULTY ? -1 : (k >= 0 ? 1 : 0);
+        terms[2 * (size_t)i + 1] = counts_as(k);
     }
 }
 
@@ -95,8 +89,22 @@ KERNEL accuracy_terms(const real* score, const real* label, real* terms, Index p
             for (Index c = 0; c < classes; ++c) ahead += !(s[(size_t)c * inner] < own);
         }
         terms[2 * (size_t)i] = k >= 0 && ahead <= top_k;
-        terms[2 * (size_t)i + 1] = k == FAULTY ? -1 : (k >= 0 ? 1 : 0);
+        terms[2 * (size_t)i + 1] = counts_as(k);
     }
+}
+
+// A block for each class: the share of hits among its labels that count, by the terms of accuracy_terms.
+KERNEL class_accuracy(const real* terms, const real* label, real* out, Index positions) {
+    __shared__ real room[THREADS / WARP];
+    real hits = 0, all = 0;
+    for (Index i = threadIdx.x; i < positions; i += THREADS)
+        if (terms[2 * (size_t)i + 1] > 0 && (Index)label[i] == blockIdx.x) {
+            hits += terms[2 * (size_t)i];
+            all += 1;
+        }
+    hits = block_sum(hits, room);
+    all = block_sum(all, room);
+    if (threadIdx.x == 0) out[blockIdx.x] = hits / larger(all, 1);
 }
 
 // One block: out (1) = sum of the terms / divisor (1), which is `divisor` if that is above 0, else the number that
@@ -129,12 +137,13 @@ KERNEL sum_terms(const real* terms, real* out, real* kept_divisor, int* fault, I
 }
 
 // dx = (prob - onehot(label)) * top_diff / divisor, 0 where the label is ignored.
-KERNEL softmax_loss_backward(const real* prob, const real* label, const real* top_diff, const real* divisor, real* dx,
-                             Index count, Index classes, Index inner, int has_ignore, int ignore) {
+KERNEL softmax_loss_backward(const real* prob, const real* label, const real* weights, const real* top_diff,
+                             const real* divisor, real* dx, Index count, Index classes, Index inner, int has_ignore,
+                             int ignore) {
     real factor = *top_diff / *divisor;
     GRID_LOOP(i, count) {
         Index c = i / inner % classes;
         int k = class_of(label[i / inner / classes * inner + i % inner], classes, has_ignore, ignore);
-        dx[i] = k < 0 ? 0 : (prob[i] - (k == (int)c)) * factor;
+        dx[i] = k < 0 ? 0 : (prob[i] - (k == (int)c)) * (weights ? weights[k] * factor : factor);
     }
 }

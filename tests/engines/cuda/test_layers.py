@@ -174,6 +174,27 @@ def test_softmax_with_loss(shape: tuple[int, ...], normalization: str) -> None:
     by_kernels(same(text, {"x": x, "label": label}), "one")
 
 
+def test_softmax_with_weights_of_classes() -> None:
+    label = RANDOM.integers(0, 5, (2, 3, 4)).astype(np.float32)
+    weights = " ".join(f"class_weighting: {w}" for w in (0.5, 2, 1, 0, 3))
+    settings = f'bottom: "label" propagate_down: true propagate_down: false loss_param {{ ignore_label: 4 {weights} '
+    text = inputs({"x": (2, 5, 3, 4), "label": label.shape})
+    text += layer("SoftmaxWithLoss", settings + "weight_by_label_freqs: true }")
+    x = RANDOM.standard_normal((2, 5, 3, 4)).astype(np.float32)
+    by_kernels(same(text, {"x": x, "label": label}), "one")
+
+
+@pytest.mark.parametrize("shape", [(300, 6), (3, 6, 7, 5)])
+def test_accuracy_of_each_class(shape: tuple[int, ...]) -> None:
+    x = np.round(RANDOM.standard_normal(shape) * 2).astype(np.float32)
+    label = RANDOM.integers(0, 5, (shape[0], *shape[2:])).astype(np.float32)  # none of class 5
+    text = inputs({"x": shape, "label": label.shape})
+    text += layer("Accuracy", 'bottom: "label" top: "each" accuracy_param { ignore_label: 2 }')
+    net = same(text, {"x": x, "label": label})
+    by_kernels(net, "one")
+    assert 0 < net.blobs["each"].peek().max() <= 1
+
+
 @pytest.mark.parametrize("top_k", [1, 3])
 def test_accuracy(top_k: int) -> None:
     x = np.round(RANDOM.standard_normal((9, 6)) * 2).astype(np.float32)
