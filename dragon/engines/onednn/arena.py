@@ -130,6 +130,12 @@ class Arena:
         return sum(one.padded for one in self.lifetimes)
 
     @property
+    def taken(self) -> int:
+        """Bytes that they take, with what blobs take that somebody has read."""
+        own = (one.padded for room, one in zip(self.rooms, self.lifetimes, strict=True) if id(room) in self._own)
+        return self.size + sum(own)
+
+    @property
     def peak(self) -> int:
         """Bytes of the values that are in use at the same time: no arena can be smaller."""
         return together(self.lifetimes)

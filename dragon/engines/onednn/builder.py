@@ -285,18 +285,20 @@ class Builder:
         To be called when the group of these layers is complete: it has noted what they read.
         """
         read = list(self.steps.needs.values())
-        blobs = [blob for layer in self.net.layers[first : last + 1] for blob in layer.blobs]
-        self.sources.add(blob.data_storage for blob in blobs)
+        blobs = [(blob, blob.data_storage) for layer in self.net.layers[first : last + 1] for blob in layer.blobs]
+        self.sources.add(storage for _, storage in blobs)
         self.sources.add(value.storage for value in read if isinstance(value, HostValue))
 
         def compute(host: Array) -> None:
-            then = {blob.data_storage: self.sources.then(blob.data_storage) for blob in blobs}
+            then = {}
             for value in read:
                 if isinstance(value, Value):
                     then[value.storage] = np.empty(value.copy.count, value.storage.dtype)
                     value.copy.to_host(then[value.storage])
                 else:
                     then[value.storage] = self.sources.then(value.storage)
+            for blob, storage_then in blobs:  # which may have been exchanged since
+                then[blob.data_storage] = self.sources.then(storage_then)
             self._materialize(first, last, storage, then)
             newest = storage.newest_copy()
             if newest is not None and not isinstance(newest, LazyCopy):
@@ -384,6 +386,11 @@ class Builder:
         if pad is not None:
             self._padded.append(call)
         self.steps.calls.append(call)
+
+    @property
+    def scratchpad(self) -> int:
+        """Bytes of the largest scratchpad."""
+        return self._pad.nbytes
 
     def share_scratchpad(self) -> None:
         """Let all calls use the largest scratchpad; called once when the plan is complete."""

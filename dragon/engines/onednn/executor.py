@@ -20,6 +20,7 @@ from dragon.engines.onednn.arena import Ground
 from dragon.engines.onednn.constants import DataType
 from dragon.engines.onednn.memory import Device
 from dragon.engines.onednn.plan import Plan
+from dragon.engines.onednn.planned import Planned
 from dragon.engines.onednn.reference import ShapesChangedError, overwritten_inputs
 from dragon.engines.onednn.threads import default_threads, set_threads
 from dragon.engines.onednn.values import LazyCopy
@@ -74,13 +75,16 @@ class OneDNNExecutor(Executor):
             layer.reshape(net.bottoms[i], net.tops[i])
             net.fill_loss_weights(i, net.tops[i])
         self._key = (
-            tuple(blob.shape for tops in net.tops for blob in tops),
+            self._shapes(),
             tuple(layer.phase for layer in net.layers),
             tuple(id(blob.data_storage) for layer in net.layers for blob in layer.blobs),
         )
         self._version = where.version
         self._current.clear()
         self._overwrite.clear()
+
+    def _shapes(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(blob.shape for tops in self.net.tops for blob in tops)
 
     def _plan(self, whole: bool) -> Plan:
         key = (whole, self.training, self._key)
@@ -277,8 +281,9 @@ class OneDNNExecutor(Executor):
         then: what they read, with its value in the run. All but `wanted` is as before afterwards. Nothing happens
         when shapes have changed since: there is no more value that would be right.
         """
-        if self.net.context.where.version != self._version:
+        if self._shapes() != self._key[0]:
             return
+        self._refresh()
         before: list[tuple[Storage, Array]] = []
         for storage, value in then.items():
             now = storage.read()
@@ -310,6 +315,10 @@ class OneDNNExecutor(Executor):
             notes.append(group.note)
             notes += [f"in {self.net.layer_names[group.first]}"] * (group.last - group.first)
         return notes
+
+    def remarks(self) -> list[str]:
+        self._refresh()
+        return [Planned.of(self._plan(True)).line()]
 
     def profile(self, iterations: int, backward: bool = True) -> list[LayerTime]:
         """As the base class, by groups of the plan that really runs; a fused group's time stands at its first layer."""
