@@ -63,6 +63,54 @@ def test_several_test_nets(log: Path) -> None:
     assert [row["top5"] for row in read.tests[1]] == [0.75]
 
 
+RESUMED = """\
+I0801 10:00:00.000000  1 solver.cpp:279] Solving lenet
+I0801 10:00:00.000000  1 solver.cpp:337] Iteration 0, Testing net (#0)
+I0801 10:00:01.000000  1 solver.cpp:404]     Test net output #0: accuracy = 0.1
+I0801 10:00:02.000000  1 solver.cpp:228] Iteration 0, loss = 2.3
+I0801 10:00:02.000000  1 sgd_solver.cpp:106] Iteration 0, lr = 0.1
+I0801 10:00:10.000000  1 solver.cpp:337] Iteration 500, Testing net (#0)
+I0801 10:00:10.000000  1 solver.cpp:404]     Test net output #0: accuracy = 0.5
+I0801 10:00:10.000000  1 solver.cpp:228] Iteration 500, loss = 1.5
+I0801 10:00:10.000000  1 sgd_solver.cpp:106] Iteration 500, lr = 0.01
+I0801 10:00:20.000000  1 solver.cpp:228] Iteration 700, loss = 1.4
+I0801 10:00:20.000000  1 sgd_solver.cpp:106] Iteration 700, lr = 0.01
+I0802 12:00:00.000000  2 solver.cpp:279] Solving lenet
+I0802 12:00:00.000000  2 solver.cpp:337] Iteration 500, Testing net (#0)
+I0802 12:00:01.000000  2 solver.cpp:404]     Test net output #0: accuracy = 0.5
+I0802 12:00:02.000000  2 solver.cpp:228] Iteration 500, loss = 1.25
+I0802 12:00:02.000000  2 solver.cpp:244]     Train net output #0: loss = -0 (* 1 = -0 loss)
+I0802 12:00:02.000000  2 sgd_solver.cpp:106] Iteration 500, lr = 0.01
+"""
+
+
+def test_a_resumed_run_overwrites_and_its_time_goes_on(log: Path) -> None:
+    log.write_text(RESUMED)
+    read = read_log(log)
+    assert read.net == "lenet"
+    assert not read.synthetic
+    assert [row["NumIters"] for row in read.train] == [0, 500]
+    assert [row["smoothed_loss"] for row in read.train] == [2.3, 1.25]
+    assert str(read.train[1]["loss"]) == "0.0", "without a sign"
+    assert [row["NumIters"] for row in read.tests[0]] == [0, 500]
+    assert [row["Seconds"] for row in read.tests[0]] == [0, 10], "the day between the runs does not count"
+    assert [row["LearningRate"] for row in read.tests[0]] == [0.1, 0.01]
+
+
+def test_logs_of_the_first_versions(log: Path) -> None:
+    log.write_text(
+        "I0101 10:00:00.000000 1 solver.cpp:60] Solving mnist\n"
+        "I0101 10:00:01.000000 1 solver.cpp:287] Iteration 100, lr = 0.5\n"
+        "I0101 10:00:01.000000 1 solver.cpp:76] Iteration 100, loss = 0.25\n"
+        "I0101 10:00:02.000000 1 solver.cpp:110] Iteration 100, Testing net\n"
+        "I0101 10:00:03.000000 1 solver.cpp:139] Test score #0: 0.75\n"
+        "I0101 10:00:03.000000 1 solver.cpp:139] Test score #1: 0.125\n"
+    )
+    read = read_log(log)
+    assert read.train == [{"NumIters": 100, "Seconds": 1, "LearningRate": 0.5, "smoothed_loss": 0.25}]
+    assert read.tests == {0: [{"NumIters": 100, "Seconds": 2, "LearningRate": 0.5, "score": 0.75, "score_1": 0.125}]}
+
+
 def test_a_file_that_is_no_log(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("hello")
     with pytest.raises(DataError, match="no line of a solver"):

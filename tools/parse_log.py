@@ -1,4 +1,4 @@
-"""`dragon parse-log`: the figures of a training log as CSV."""
+"""`dragon parse-log`: the figures of a training run as CSV."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ from pathlib import Path
 
 import click
 
-from dragon.caffe_log import read_log, write_tables
+from dragon.caffe_log import write_tables
+from dragon.tools.run_log import read_run, run_name
 
 __all__ = ["command"]
 
 
 @click.command("parse-log")
-@click.argument("logfile", type=click.Path(dir_okay=False))
+@click.argument("run", type=click.Path())
 @click.argument("folder", type=click.Path(file_okay=False), default=".")
-def command(logfile: str, folder: str) -> None:
-    """Write the figures of a training log, Dragon's or Caffe's, to FOLDER/LOG.train and FOLDER/LOG.test as CSV.
+def command(run: str, folder: str) -> None:
+    """Write the figures of a training RUN as CSV to FOLDER (here by default): NAME.train, and NAME.test of its tests.
+
+    RUN is a log (Dragon's or Caffe's), a metrics.jsonl, or the folder in which `dragon train` put one. NAME is that of
+    the log or the folder. The tests of further test nets go to NAME.test1, NAME.test2 and so on.
 
     \b
-    Example: dragon parse-log train.log tables/
+    Example: dragon parse-log runs/lenet tables
     """
-    log = read_log(logfile)
+    log = read_run(run)
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for path, rows in write_tables(log, folder, Path(logfile).name):
-        click.echo(f"{path}: {rows} rows")
+    for path, rows in write_tables(log, folder, run_name(run)):
+        click.echo(f"{path}: {rows} row{'' if rows == 1 else 's'}")

@@ -1,58 +1,108 @@
-"""`dragon plot`: curves of training logs."""
+"""`dragon plot`: curves of training runs."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
-from dragon.atomic import atomic_path
-from dragon.caffe_log import Log, Row, read_log
+from dragon.atomic import atomic_write
+from dragon.caffe_log import SMOOTHED_LOSS, Log, Row
 from dragon.errors import UsageError, nearest
+from dragon.pictures import picture_format
+from dragon.tools.curves import cut_high_start, whole_iterations
+from dragon.tools.run_log import read_run, run_name
 
 __all__ = ["command"]
 
 _OTHERS = {"NumIters", "Seconds", "LearningRate"}
+_AXES = {"iterations": ("NumIters", "iteration"), "seconds": ("Seconds", "seconds of training")}
+_MOST = 12  # panels
+_TRAIN: dict[str, Any] = {"alpha": 0.55, "linewidth": 1}
+_TESTS: list[dict[str, Any]] = [
+    {"marker": marker, "linestyle": line, "markersize": 4, "linewidth": 1.6}
+    for marker, line in (("o", "-"), ("s", "--"), ("^", "-."), ("D", ":"))
+]
+
+
+@dataclass
+class _Run:
+    label: str
+    log: Log
 
 
 @click.command("plot")
-@click.argument("logs", type=click.Path(dir_okay=False), nargs=-1, required=True)
+@click.argument("runs", type=click.Path(), nargs=-1, required=True)
 @click.option(
-    "--out", type=click.Path(dir_okay=False), default="curves.png", show_default=True, help="PNG, SVG or PDF."
+    "--out", type=click.Path(dir_okay=False), default="curves.png", show_default=True, help="A .png, .svg or .pdf."
 )
-@click.option("--x", "axis", type=click.Choice(["iterations", "seconds"]), default="iterations", show_default=True)
-@click.option("--only", multiple=True, metavar="NAME", help="Show this output alone; may be repeated.")
+@click.option("--x", "axis", type=click.Choice(list(_AXES)), default="iterations", show_default=True)
+@click.option(
+    "--only", multiple=True, metavar="NAME",
+    help=f"Show this output alone; may be repeated. {SMOOTHED_LOSS} is the loss that the log states for the iteration, "
+    "a mean over average_loss ones.",
+)  # fmt: skip
 @click.option("--log-y", is_flag=True, help="Logarithmic losses.")
-def command(logs: tuple[str, ...], out: str, axis: str, only: tuple[str, ...], log_y: bool) -> None:
-    """Plot the losses and accuracies of training LOGS, Dragon's or Caffe's: train as lines, tests with dots.
+def command(runs: tuple[str, ...], out: str, axis: str, only: tuple[str, ...], log_y: bool) -> None:
+    """Plot the losses and accuracies of training RUNS: train as lines, tests with dots.
+
+    A run is a log (Dragon's or Caffe's), a metrics.jsonl, or the folder in which `dragon train` put one.
 
     \b
-    Example: dragon plot plain.log bn.log --out curves.png --only accuracy
+    Example: dragon plot runs/lenet --out curves.png
+    Example: dragon plot plain.log bn.log --only accuracy
     """
-    import matplotlib
+    kind = picture_format(out, ("png", "svg", "pdf"), ("jpg", "jpeg", "eps", "ps"))
+    read = [_Run(label, read_run(path)) for path, label in zip(runs, _labels(runs), strict=True)]
+    if axis == "seconds" and not any(math.isfinite(r["Seconds"]) for run in read for t in run.log.tables() for r in t):
+        raise UsageError("--x seconds: no line of the log tells its time")
+    names = _names([run.log for run in read], only)
+    # Figures without pyplot: no display is looked for, and nothing global is kept.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    shown = names[:_MOST]
+    columns = math.ceil(len(shown) / 4)
+    rows = math.ceil(len(shown) / columns)
+    figure = Figure(figsize=(8 if columns == 1 else 6 * columns, 0.9 + 3 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(_title(read))
+    for k, name in enumerate(shown, 1):
+        panel = figure.add_subplot(rows, columns, k, sharex=figure.axes[0] if figure.axes else None)
+        ys = _panel(panel, name, read, _AXES[axis][0])
+        panel.set_xlabel(_AXES[axis][1])
+        if "accuracy" in name:
+            continue
+        if log_y:
+            panel.set_yscale("log")
+        else:
+            cut_high_start(panel, ys)
+    if axis == "iterations":
+        whole_iterations(figure.axes[0])
+    with atomic_write(out) as file:
+        figure.savefig(file, format=kind, dpi=120)
+    rest = f" (the first {_MOST} of {len(names)}; --only picks others)" if len(names) > _MOST else ""
+    click.echo(f"{out}: {', '.join(shown)}{rest}")
 
-    read = {path: read_log(path) for path in logs}
-    names = _names(read, only)
-    figure, axes = pyplot.subplots(len(names), 1, figsize=(8, 0.6 + 3 * len(names)), squeeze=False, sharex=True)
-    try:
-        for panel, name in zip(axes[:, 0], names, strict=True):
-            _panel(panel, name, read, "NumIters" if axis == "iterations" else "Seconds")
-            if log_y and "accuracy" not in name:
-                panel.set_yscale("log")
-        axes[-1, 0].set_xlabel("iteration" if axis == "iterations" else "seconds of training")
-        figure.tight_layout()
-        with atomic_path(out) as temporary:
-            figure.savefig(temporary, format=Path(out).suffix.lstrip(".").lower() or "png", dpi=120)
-    except ValueError as error:
-        raise UsageError(f"{out}: {error}") from None
-    finally:
-        pyplot.close(figure)
-    click.echo(f"{out}: {', '.join(names)}")
+
+def _labels(paths: Sequence[str]) -> list[str]:
+    """Short names that tell the runs apart: file or folder, else the whole paths."""
+    short = [run_name(path).removesuffix(".log") for path in paths]
+    return short if len(set(short)) == len(short) else list(paths)
+
+
+def _title(runs: Sequence[_Run]) -> str:
+    """The net and where its figures come from, with a mark when they are of drawn data."""
+    nets = list(dict.fromkeys(run.log.net for run in runs if run.log.net))
+    title = ", ".join(nets[:3]) + ", .." * (len(nets) > 3)
+    if len(runs) == 1 and runs[0].label != title:
+        title = f"{title} ({runs[0].label})" if title else runs[0].label
+    if all(run.log.synthetic for run in runs):
+        title += " on SYNTHETIC data"
+    return title
 
 
 def _tables(log: Log) -> list[tuple[str, list[Row]]]:
@@ -60,35 +110,38 @@ def _tables(log: Log) -> list[tuple[str, list[Row]]]:
     return [("train", log.train)] + [(f"test {i}" if many else "test", rows) for i, rows in sorted(log.tests.items())]
 
 
-def _names(logs: dict[str, Log], only: tuple[str, ...]) -> list[str]:
+def _names(logs: Sequence[Log], only: tuple[str, ...]) -> list[str]:
     """Outputs to show: those of nets; the solver's smoothed loss where a log tells of no other loss."""
     found: dict[str, None] = {}
-    for log in logs.values():
-        for _, rows in _tables(log):
+    for log in logs:
+        for rows in log.tables():
             for row in rows:
                 found.update(dict.fromkeys(k for k in row if k not in _OTHERS))
+    plain = [name for name in found if name != SMOOTHED_LOSS]
+    usual = plain if any("loss" in name for name in plain) else list(found)
     for name in only:
         if name not in found:
-            raise UsageError(f'no output "{name}" in the logs{nearest(name, found)}; there are {", ".join(found)}')
-    if only:
-        return list(only)
-    plain = [name for name in found if name != "smoothed_loss"]
-    return plain if any("loss" in name for name in plain) else list(found)
+            raise UsageError(f'no output "{name}" in the logs{nearest(name, found)}; there are {", ".join(usual)}')
+    return list(dict.fromkeys(only)) or usual
 
 
-def _panel(panel: Any, name: str, logs: dict[str, Log], axis: str) -> None:
-    for color, (path, log) in enumerate(logs.items()):
-        label = f"{Path(path).stem} " if len(logs) > 1 else ""
-        for which, rows in _tables(log):
+def _panel(panel: Any, name: str, runs: Sequence[_Run], axis: str) -> list[list[float]]:
+    """Draw one output of all runs; the values of its curves."""
+    drawn: list[list[float]] = []
+    mixed = 0 < sum(run.log.synthetic for run in runs) < len(runs)
+    for color, run in enumerate(runs):
+        mark = " (SYNTHETIC data)" if mixed and run.log.synthetic else ""
+        label = f"{run.label}{mark} " if len(runs) > 1 else ""
+        for style, (which, rows) in enumerate(_tables(run.log)):
             points = [(row[axis], row[name]) for row in rows if name in row and math.isfinite(row[axis])]
             if not points:
                 continue
-            train = which == "train"
-            panel.plot(
-                *zip(*points, strict=True), color=f"C{color}", marker="" if train else "o", markersize=4,
-                alpha=0.55 if train else 1, linewidth=1 if train else 1.6, label=label + which,
-            )  # fmt: skip
+            xs, ys = (list(values) for values in zip(*points, strict=True))
+            look = _TESTS[(style - 1) % 4] if style else {**_TRAIN, "marker": "." if len(points) == 1 else ""}
+            panel.plot(xs, ys, color=f"C{color}", label=label + which, **look)
+            drawn.append(ys)
     panel.set_ylabel(name)
     panel.grid(alpha=0.3)
-    if panel.has_data():
+    if drawn:
         panel.legend(fontsize="small")
+    return drawn

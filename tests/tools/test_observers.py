@@ -118,9 +118,3 @@ def test_curves_without_accuracy_or_without_anything(tmp_path: Path) -> None:
     records = [{"event": "display", "iteration": i, "loss": 1.0 / (i + 1)} for i in range(5)]
     draw_curves(path, records, "t", [], [])
     assert path.read_bytes().startswith(b"\x89PNG")
-
-
-def test_an_untrained_first_value_does_not_flatten_the_rest() -> None:
-    assert curves._reasonable_top([[75.0, 2.0, 1.0], [2.5, 1.0]]) == pytest.approx(2.4)
-    assert curves._reasonable_top([[2.5, 2.0], [2.4, 1.0]]) is None
-    assert curves._reasonable_top([[2.5], []]) is None

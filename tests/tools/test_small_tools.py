@@ -84,7 +84,7 @@ I1121 10:54:02.000000 1 s.py:1]     Test net output #0: accuracy = 0.125
 def test_parse_log_and_plot(work: Path, dragon: Dragon) -> None:
     (work / "a.log").write_text(LOG)
     assert dragon("parse-log", "a.log", "tables").out.splitlines() == [
-        "tables/a.log.train: 1 rows", "tables/a.log.test: 1 rows",
+        "tables/a.log.train: 1 row", "tables/a.log.test: 1 row",
     ]  # fmt: skip
     assert (work / "tables/a.log.train").read_text() == "NumIters,Seconds,LearningRate,loss\n0,1.0,0.5,2.5\n"
     assert dragon("plot", "a.log", "--out", "a.png").out == "a.png: loss, accuracy\n"

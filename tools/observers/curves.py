@@ -10,6 +10,7 @@ from typing import Any
 
 from dragon.atomic import atomic_write
 from dragon.solver import Observer, Solver
+from dragon.tools.curves import cut_high_start, whole_iterations
 from dragon.tools.net_facts import accuracy_names, loss_weight, synthetic
 from dragon.tools.observers.meter import Meter
 from dragon.tools.observers.metrics import MetricsObserver, Record
@@ -70,7 +71,7 @@ def draw_curves(
     if test_accuracies:
         panels.append(("accuracy", test_accuracies))
     for k, (label, curves) in enumerate(panels, 1):
-        axes = figure.add_subplot(1, len(panels), k)
+        axes = figure.add_subplot(1, len(panels), k, sharex=figure.axes[0] if figure.axes else None)
         for name, (xs, ys) in curves.items():
             if xs:
                 axes.plot(xs, ys, label=name, linewidth=1.3, marker="." if len(xs) < 40 else None)
@@ -79,19 +80,11 @@ def draw_curves(
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
-        top = _reasonable_top(ys for xs, ys in curves.values())
-        if label == "loss" and top is not None:
-            axes.set_ylim(top=top)
+        if label == "loss":
+            cut_high_start(axes, [ys for _, ys in curves.values()])
+    whole_iterations(figure.axes[0])
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=110)
-
-
-def _reasonable_top(curves: Iterable[list[float]]) -> float | None:
-    """Where to cut the axis when a first value dwarfs all others, as that of untrained running statistics does."""
-    drawn = [ys for ys in curves if len(ys) > 1]
-    rest = max((max(ys[1:]) for ys in drawn), default=0.0)
-    first = max((ys[0] for ys in drawn), default=0.0)
-    return 1.2 * rest if 0 < 3 * rest < first else None
 
 
 def _series(records: Sequence[Record], event: str, name: str) -> Series:

@@ -1,0 +1,19 @@
+"""Which picture formats are written: the ending of the name says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from dragon.errors import UsageError
+
+__all__ = ["picture_format"]
+
+
+def picture_format(path: str | Path, offered: Sequence[str], also: Iterable[str] = ()) -> str:
+    """The format that the name's ending says, one of `offered` or `also`. UsageError, which lists `offered`, else."""
+    ending = Path(path).suffix.lower()
+    if ending.lstrip(".") in {*offered, *also}:
+        return ending.lstrip(".")
+    first, last = ", ".join(f".{name}" for name in offered[:-1]), offered[-1]
+    raise UsageError(f"{path}: the name must end in {first} or .{last}" + (f", not {ending}" if ending else ""))

@@ -1,0 +1,93 @@
+"""What `dragon plot` draws: matplotlib leaves each text of an SVG in a comment."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tools.conftest import Dragon
+
+
+def metrics(folder: Path, net: str = "lenet", data: str = "MNIST", outputs: dict[str, Any] | None = None) -> None:
+    folder.mkdir()
+    records: list[dict[str, Any]] = [{"event": "start", "iteration": 0, "time": 5.0, "net": net, "data": [data]}]
+    records += [
+        {"event": "display", "iteration": i, "time": 6.0 + i, "loss": 2.0, "lr": 0.1, "outputs": {"loss": 2.0 - i / 9}}
+        for i in range(4)
+    ]
+    records += [
+        {
+            "event": "test",
+            "iteration": i,
+            "time": 6.5 + i,
+            "net": k,
+            "outputs": outputs or {"accuracy": 0.25, "loss": y},
+        }
+        for k in (0, 1)
+        for i, y in ((0, 80.0), (3, 2.0))
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def texts(path: Path) -> list[str]:
+    return [text.strip() for text in re.findall(r"<!--(.*?)-->", path.read_text())]
+
+
+def test_one_run(here: Path, dragon: Dragon) -> None:
+    metrics(here / "lenet")
+    assert dragon("plot", "lenet", "--out", "a.svg").out == "a.svg: loss, accuracy\n"
+    found = texts(here / "a.svg")
+    assert "lenet" in found, "the title: net and run have one name"
+    assert found.count("iteration") == 2, "each panel says what its axis is"
+    assert {"loss", "accuracy", "train", "test 0", "test 1", "starts at 80, above the picture"} <= set(found)
+    assert {"1", "2", "3"} <= set(found)
+    assert "0.5" not in found, "no half iteration"
+    assert dragon("plot", "lenet", "--out", "b.svg", "--x", "seconds", "--log-y").code == 0
+    assert texts(here / "b.svg").count("seconds of training") == 2
+    assert "starts at 80, above the picture" not in texts(here / "b.svg")
+
+
+def test_drawn_data_is_marked(here: Path, dragon: Dragon) -> None:
+    metrics(here / "one", data="synthetic")
+    metrics(here / "two", net="other")
+    dragon("plot", "one", "--out", "a.svg")
+    assert "lenet (one) on SYNTHETIC data" in texts(here / "a.svg")
+    dragon("plot", "one", "two/metrics.jsonl", "--out", "b.svg", "--only", "loss")
+    found = texts(here / "b.svg")
+    assert {"lenet, other", "one (SYNTHETIC data) train", "two train"} <= set(found)
+
+
+def test_runs_of_one_name_are_told_apart(here: Path, dragon: Dragon) -> None:
+    for folder in ("a", "b"):
+        (here / folder).mkdir()
+        (here / folder / "x.log").write_text("Solving n\nIteration 0, loss = 2\nIteration 9, loss = 1\n")
+    dragon("plot", "a/x.log", "b/x.log", "--out", "a.svg")
+    assert {"a/x.log train", "b/x.log train", "smoothed_loss"} <= set(texts(here / "a.svg"))
+    assert "no line of the log tells its time" in dragon("plot", "a/x.log", "--x", "seconds").error
+
+
+def test_the_endings_are_few_and_the_hint_says_what_is_shown(here: Path, dragon: Dragon) -> None:
+    metrics(here / "lenet")
+    assert dragon("plot", "none", "--out", "a.bmp").error == "a.bmp: the name must end in .png, .svg or .pdf, not .bmp"
+    assert dragon("plot", "lenet", "--out", "a").error == "a: the name must end in .png, .svg or .pdf"
+    assert dragon("plot", "lenet", "--only", "zzz").error == 'no output "zzz" in the logs; there are loss, accuracy'
+    assert dragon("plot", "lenet", "--only", "smoothed_loss", "--out", "a.png").code == 0
+    assert "smoothed_loss" in dragon("plot", "--help").out
+
+
+def test_many_outputs(here: Path, dragon: Dragon) -> None:
+    metrics(here / "lenet", outputs={"per_class": [0.5] * 20})
+    result = dragon("plot", "lenet", "--out", "a.svg")
+    assert result.out.endswith("per_class_10 (the first 12 of 21; --only picks others)\n")
+    assert "per_class_10" in texts(here / "a.svg")
+    assert "per_class_11" not in texts(here / "a.svg")

@@ -1,0 +1,43 @@
+"""What pictures of training curves have in common: axes of iterations, and a reasonable height."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+__all__ = ["cut_high_start", "reasonable_top", "whole_iterations"]
+
+
+def whole_iterations(axes: Any) -> None:
+    """Ticks of the x axis at whole numbers, also where there is but one. Call it when all curves are drawn."""
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = axes.get_xlim()
+    if high - low < 2:
+        axes.set_xlim((low + high) / 2 - 1, (low + high) / 2 + 1)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, steps=[1, 2, 2.5, 5, 10], min_n_ticks=1))
+
+
+def cut_high_start(axes: Any, curves: Sequence[Sequence[float]]) -> None:
+    """Cut the y axis where a first value dwarfs the rest, and say so in the picture."""
+    top = reasonable_top(curves)
+    if top is None:
+        return
+    finite = [y for ys in curves for y in ys if math.isfinite(y)]
+    highest, lowest = max(finite), min(finite)
+    axes.set_ylim(lowest - 0.05 * (top - lowest), top)  # the lower limit as well: it was set for the full height
+    axes.annotate(
+        f"starts at {highest:.3g}, above the picture", (0.02, 0.98), xycoords="axes fraction", va="top",
+        fontsize="small", color="gray",
+    )  # fmt: skip
+
+
+def reasonable_top(curves: Iterable[Sequence[float]]) -> float | None:
+    """Where to cut the axis when a first value dwarfs all others, as that of untrained running statistics does."""
+    drawn = [[y for y in ys if math.isfinite(y)] for ys in curves]
+    rest = max((y for ys in drawn for y in ys[1:]), default=0.0)
+    first = max((ys[0] for ys in drawn if ys), default=0.0)
+    if not 0 < 3 * rest < first:
+        return None
+    return 1.2 * max(y for ys in drawn for y in ys if y <= 3 * rest)
