@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,17 @@ from dragon.storage import Array, Storage, Where
 
 __all__ = ["MAX_COUNT", "Blob", "BlobList", "checked_count"]
 
-MAX_COUNT = 2**40  # elements; a shape beyond this is a damaged file or a typing error, not a net
+
+def _most() -> int:
+    """Elements of 4 bytes that the machine's memory holds; 2^40 where that is not known."""
+    try:
+        pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 2**40
+    return min(2**40, pages * size // 4) if pages > 0 < size else 2**40
+
+
+MAX_COUNT = _most()  # a shape beyond this is a damaged file or a typing error, not a net
 
 _NOWHERE = Where()
 
@@ -26,7 +37,7 @@ def checked_count(shape: Sequence[int], what: str = "blob") -> int:
             raise ShapeError(f"{what}: negative axis in shape {tuple(shape)}")
         count *= int(dim)
     if count > MAX_COUNT:
-        raise ShapeError(f"{what}: shape {tuple(shape)} has {count} elements, more than the limit of {MAX_COUNT}")
+        raise ShapeError(f"{what}: shape {tuple(shape)} has {count} elements, memory ends at {MAX_COUNT}")
     return count
 
 

@@ -30,7 +30,10 @@ __all__ = [
 
 
 class DragonError(Exception):
-    """Base of every error that a user's input can cause; its message is one line."""
+    """Base of every error that a user's input can cause; its message is one line, whatever a file's names hold."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class PrototxtError(DragonError):

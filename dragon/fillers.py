@@ -95,3 +95,5 @@ def fill(out: Array, param: pb.FillerParameter, rng: Stream, who: str) -> None:
         filler(out, param, rng)
     except ShapeError as error:
         raise ShapeError(f"{who}: {error}") from None
+    except (ValueError, OverflowError, ZeroDivisionError) as error:  # a negative std, a range beyond all numbers
+        raise PrototxtError(f"{who}: cannot be filled by {param.type}: {error}") from None

@@ -108,6 +108,8 @@ class Wiring:
         layer.check_counts(len(bottoms), len(tops))
         layer.setup(bottoms, tops)
         layer.reshape(bottoms, tops)
+        if layer.type != "Python" and all(blob.count for blob in bottoms):
+            self._check_full(tops, top_names)
         self.layers.append(layer)
         self._set_loss_weights(layer, param, tops)
         if layer.type == "Input":
@@ -130,6 +132,12 @@ class Wiring:
         self.bottom_need_backward.append(flags)
         for name in top_names:
             self._blob_need_backward[name] = need and not layer.is_source
+
+    def _check_full(self, tops: list[Blob], names: list[str]) -> None:
+        """Refuse blobs without elements: later reshapes may empty them, a definition that starts so is a mistake."""
+        for blob, name in zip(tops, names, strict=True):
+            if not blob.count:
+                raise ShapeError(f'top "{name}" of shape {blob.shape} has no element')
 
     def _wire_bottoms(self, param: pb.LayerParameter) -> tuple[list[Blob], list[str]]:
         for name in param.bottom:

@@ -109,7 +109,9 @@ class ConvolutionBase(Layer):
             yield part, self.scratch.get("columns", shape, wide)
 
     def _flat(self, columns: Array, narrow: Array) -> Array:
-        return columns.reshape(columns.shape[0], self.group, -1, math.prod(narrow.shape[2:]))
+        positions = math.prod(narrow.shape[2:])
+        rows = math.prod(columns.shape[1:]) // max(1, self.group * positions)  # no -1 in an empty batch
+        return columns.reshape(columns.shape[0], self.group, rows, positions)
 
     def _grouped(self, narrow: Array) -> Array:
         """(n, group, channels of a group, positions)."""

@@ -31,7 +31,8 @@ _Tap = tuple[slice, slice]
 def _taps(window: Window, axis: int, size: int, count: int) -> list[_Tap]:
     taps = []
     k, s, before = window.kernel[axis], window.stride[axis], window.before[axis]
-    for j in range(k):
+    # of a window larger than the image only the part that any position has on the image
+    for j in range(max(0, before - s * (count - 1)), min(k, size + before)):
         low = max(0, -(-(before - j) // s))
         high = min(count, (size - 1 + before - j) // s + 1)
         if low < high:

@@ -8,9 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from dragon.blob import Blob
 from dragon.layer import Layer, register
 from dragon.proto import dragon_pb2 as pb
+from dragon.storage import Array
 from dragon.xp import xp_of
 
 __all__ = ["Pad"]
@@ -41,14 +44,17 @@ class Pad(Layer):
         self.view = (math.prod(shape[:-2]), *shape[-2:])
         height, width = (size + sum(pads) for size, pads in zip(shape[-2:], self.pads, strict=True))
         top[0].reshape(*shape[:-2], height, width)
-        # for each place of the top the one of the bottom that it shows
-        self.rows, self.columns = (self._shown(size, pads) for size, pads in zip(shape[-2:], self.pads, strict=True))
+        self.size = height, width
+        if self.mode != pb.PadParameter.CONSTANT:
+            # for each place of the top the one of the bottom that it shows
+            shown = (self._shown(size, pads) for size, pads in zip(shape[-2:], self.pads, strict=True))
+            self.rows, self.columns = shown
 
-    def _shown(self, size: int, pads: tuple[int, int]) -> list[int]:
-        places = range(-pads[0], size + pads[1])
+    def _shown(self, size: int, pads: tuple[int, int]) -> Array:
+        places = np.arange(-pads[0], size + pads[1])
         if self.mode == pb.PadParameter.REFLECT:
-            return [abs(i) if i < size else 2 * size - 2 - i for i in places]
-        return [min(max(i, 0), size - 1) for i in places]
+            return np.where(places < size, np.abs(places), 2 * size - 2 - places)
+        return places.clip(0, size - 1)
 
     @property
     def _inside(self) -> tuple[slice, slice, slice]:
@@ -57,23 +63,24 @@ class Pad(Layer):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x = bottom[0].data.reshape(self.view)
-        y = top[0].data.reshape(self.view[0], len(self.rows), len(self.columns))
+        y = top[0].data.reshape(self.view[0], *self.size)
         if self.mode == pb.PadParameter.CONSTANT:
             y[...] = self.param.pad_param.value
             y[self._inside] = x
         else:
-            y[...] = x[:, self.rows][:, :, self.columns]
+            xp = xp_of(x)
+            y[...] = x[:, xp.asarray(self.rows)][:, :, xp.asarray(self.columns)]
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:
             return
         dx = bottom[0].diff.reshape(self.view)
-        dy = top[0].diff.reshape(self.view[0], len(self.rows), len(self.columns))
+        dy = top[0].diff.reshape(self.view[0], *self.size)
         if self.mode == pb.PadParameter.CONSTANT:
             dx[...] = dy[self._inside]
             return
         xp = xp_of(dy)
-        by_row = xp.zeros((self.view[1], self.view[0], len(self.columns)), dy.dtype)
+        by_row = xp.zeros((self.view[1], self.view[0], self.size[1]), dy.dtype)
         xp.add.at(by_row, xp.asarray(self.rows), dy.swapaxes(0, 1))
         by_column = xp.zeros((self.view[2], self.view[1], self.view[0]), dy.dtype)
         xp.add.at(by_column, xp.asarray(self.columns), by_row.transpose(2, 0, 1))

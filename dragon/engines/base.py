@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from dragon.errors import DragonError
+from dragon.errors import DragonError, EngineError
 from dragon.storage import Array
 
 if TYPE_CHECKING:
@@ -131,8 +131,10 @@ def weighted_loss(tops: Sequence[Blob], weights: Sequence[float]) -> float:
     return sum(w * float(top.peek().sum(dtype=np.float64)) for top, w in zip(tops, weights, strict=True) if w)
 
 
-def renamed(error: DragonError, where: str) -> DragonError:
+def renamed(error: DragonError | MemoryError, where: str) -> DragonError:
     """The error, naming the layer if it does not yet."""
+    if isinstance(error, MemoryError):
+        return EngineError(f"{where}: out of memory ({error})")
     return error if where.split(" (")[0] in str(error) else type(error)(f"{where}: {error}")
 
 

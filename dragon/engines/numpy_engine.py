@@ -36,7 +36,7 @@ class NumpyExecutor(Executor):
         try:
             layer.reshape(bottoms, tops)
             layer.forward(bottoms, tops)
-        except DragonError as error:
+        except (DragonError, MemoryError) as error:
             raise renamed(error, layer.where) from error
         if not any(layer.loss_weights):
             return 0.0
@@ -51,5 +51,5 @@ class NumpyExecutor(Executor):
                     layer = net.layers[i]
                     try:
                         layer.backward(net.tops[i], net.bottom_need_backward[i], net.bottoms[i])
-                    except DragonError as error:
+                    except (DragonError, MemoryError) as error:
                         raise renamed(error, layer.where) from error
