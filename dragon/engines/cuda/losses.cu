@@ -1,0 +1,172 @@
+// Losses other than the softmax's. A term is a pair (loss, whether it counts), which sum_terms of softmax.cu adds up.
+#include "common.cuh"
+#include "labels.cuh"
+
+// -- of each element by itself -------------------------------------------------------------------------------------
+// One line makes a loss of a and b: its term, and its slope by a; by b it is the opposite. `inside` and `outside` are
+// weights of the difference and of the term. Block k adds up the terms of its share into terms (2 k, 2 k + 1).
+#define LOSS(name, TERM, SLOPE)                                                                                  \
+    KERNEL name##_terms(const real* first, const real* second, const real* insides, const real* outsides,        \
+                        real* terms, Index count, int has_ignore, int ignore, real setting) {                    \
+        __shared__ real room[THREADS / WARP];                                                                    \
+        real sum = 0, valid = 0;                                                                                 \
+        GRID_LOOP(i, count) {                                                                                    \
+            real a = first[i], b = second[i], inside = insides ? insides[i] : 1, outside = outsides ? outsides[i] : 1; \
+            if (has_ignore && b == (real)ignore) continue;                                                       \
+            sum += TERM;                                                                                         \
+            valid += 1;                                                                                          \
+        }                                                                                                        \
+        sum = block_sum(sum, room);                                                                              \
+        valid = block_sum(valid, room);                                                                          \
+        if (threadIdx.x == 0) {                                                                                  \
+            terms[2 * blockIdx.x] = sum;                                                                         \
+            terms[2 * blockIdx.x + 1] = valid;                                                                   \
+        }                                                                                                        \
+    }                                                                                                            \
+    KERNEL name##_backward(const real* first, const real* second, const real* insides, const real* outsides,     \
+                           const real* top_diff, const real* divisor, real* dx, Index count, int has_ignore,     \
+                           int ignore, real setting, real sign) {                                                \
+        real factor = sign * *top_diff / *divisor;                                                               \
+        GRID_LOOP(i, count) {                                                                                    \
+            real a = first[i], b = second[i], inside = insides ? insides[i] : 1, outside = outsides ? outsides[i] : 1; \
+            dx[i] = has_ignore && b == (real)ignore ? 0 : (SLOPE)*factor;                                        \
+        }                                                                                                        \
+    }
+
+static __device__ __forceinline__ real size_of(real x) { return x < 0 ? -x : x; }
+static __device__ __forceinline__ real squared(real x) { return x * x; }
+
+static __device__ __forceinline__ real smooth(real d, real sharpness) {
+    real size = size_of(d);
+    return size < 1 / sharpness ? (real)0.5 * sharpness * size * size : size - (real)0.5 / sharpness;
+}
+
+static __device__ __forceinline__ real bounded(real x) { return x < -1 ? -1 : (x > 1 ? 1 : x); }
+
+// `setting` is 1/2 for the one and sigma^2 for the other. A weight is multiplied even where a loss never has one.
+LOSS(euclidean, outside * setting * squared(inside * (a - b)), outside * 2 * setting * inside * (a - b))
+LOSS(smooth_l1, outside * smooth(inside * (a - b), setting), outside * inside * bounded(inside * (a - b) * setting))
+LOSS(sigmoid_cross_entropy, outside * (log1p(exp(-size_of(a))) - inside * a * (b - (a >= 0))) * setting,
+     outside * inside * setting * ((real)0.5 * tanh((real)0.5 * a) + (real)0.5 - b))
+
+// -- of rows (N, classes) with a label each ------------------------------------------------------------------------
+
+// A warp for each row: sum of max(0, 1 - t x)^p with t = 1 for the label's class and -1 for the others.
+KERNEL hinge_terms(const real* x, const real* label, real* terms, Index rows, Index classes, int square) {
+    Index lane = threadIdx.x % WARP;
+    for (Index row = global_thread() / WARP; row < rows; row += all_threads() / WARP) {
+        int k = class_of(label[row], classes, 0, 0);
+        real sum = 0;
+        for (Index c = lane; c < classes; c += WARP) {
+            real value = x[(size_t)row * classes + c], excess = 1 + ((int)c == k ? -value : value);
+            if (!(excess < 0)) sum += square ? excess * excess : excess;
+        }
+        sum = warp_sum(sum);
+        if (lane == 0) {
+            terms[2 * (size_t)row] = sum;
+            terms[2 * (size_t)row + 1] = counts_as(k);
+        }
+    }
+}
+
+KERNEL hinge_backward(const real* x, const real* label, const real* top_diff, const real* divisor, real* dx,
+                      Index count, Index classes, int square) {
+    real factor = *top_diff / *divisor;
+    GRID_LOOP(i, count) {
+        real sign = class_of(label[i / classes], classes, 0, 0) == (int)(i % classes) ? -1 : 1;
+        real excess = 1 + sign * x[i];
+        dx[i] = excess > 0 ? sign * factor * (square ? 2 * excess : (real)1) : 0;
+    }
+}
+
+static __device__ __forceinline__ real at_least(real x, real least) { return x < least ? least : x; }
+
+KERNEL multinomial_terms(const real* prob, const real* label, real* terms, Index rows, Index classes, real least) {
+    GRID_LOOP(row, rows) {
+        int k = class_of(label[row], classes, 0, 0);
+        terms[2 * (size_t)row] = k < 0 ? 0 : -log(at_least(prob[(size_t)row * classes + k], least));
+        terms[2 * (size_t)row + 1] = counts_as(k);
+    }
+}
+
+KERNEL multinomial_backward(const real* prob, const real* label, const real* top_diff, const real* divisor, real* dx,
+                            Index count, Index classes, real least) {
+    real factor = *top_diff / *divisor;
+    GRID_LOOP(i, count) {
+        bool own = class_of(label[i / classes], classes, 0, 0) == (int)(i % classes);
+        dx[i] = own ? -factor / at_least(prob[i], least) : 0;
+    }
+}
+
+// -- of (outer, classes, inner) with a matrix of gains -------------------------------------------------------------
+
+// -sum_k gains (label, k) log p_k for each position; totals (positions) keeps the sum of the label's row.
+KERNEL infogain_terms(const real* prob, const real* label, const real* gains, real* terms, real* totals,
+                      Index positions, Index classes, Index inner, int has_ignore, int ignore, real least) {
+    GRID_LOOP(i, positions) {
+        int own = class_of(label[i], classes, has_ignore, ignore);
+        real loss = 0, total = 0;
+        if (own >= 0) {
+            const real* p = prob + (size_t)(i / inner) * classes * inner + i % inner;
+            for (Index c = 0; c < classes; ++c) {
+                real gain = gains[(size_t)own * classes + c];
+                total += gain;
+                loss -= gain * log(at_least(p[(size_t)c * inner], least));
+            }
+        }
+        terms[2 * (size_t)i] = loss;
+        terms[2 * (size_t)i + 1] = counts_as(own);
+        totals[i] = total;
+    }
+}
+
+KERNEL infogain_backward(const real* prob, const real* label, const real* gains, const real* totals,
+                         const real* top_diff, const real* divisor, real* dx, Index count, Index classes, Index inner,
+                         int has_ignore, int ignore) {
+    real factor = *top_diff / *divisor;
+    GRID_LOOP(i, count) {
+        Index c = i / inner % classes, position = i / inner / classes * inner + i % inner;
+        int own = class_of(label[position], classes, has_ignore, ignore);
+        dx[i] = own < 0 ? 0 : (prob[i] * totals[position] - gains[(size_t)own * classes + c]) * factor;
+    }
+}
+
+// -- of pairs of rows (N, length) ----------------------------------------------------------------------------------
+
+// A warp for each pair, whose squared distance stays in `squares`: that is the loss of similar ones, of others what is
+// missing to the margin.
+KERNEL contrastive_terms(const real* a, const real* b, const real* similar, real* terms, real* squares, Index rows,
+                         Index length, int legacy, real margin) {
+    Index lane = threadIdx.x % WARP;
+    for (Index row = global_thread() / WARP; row < rows; row += all_threads() / WARP) {
+        real sum = 0;
+        for (Index k = lane; k < length; k += WARP) sum += squared(a[(size_t)row * length + k] - b[(size_t)row * length + k]);
+        sum = warp_sum(sum);
+        if (lane == 0) {
+            squares[row] = sum;
+            real missing = margin - (legacy ? sum : sqrt(sum));
+            real apart = missing < 0 ? 0 : (legacy ? missing : missing * missing);
+            terms[2 * (size_t)row] = (long long)similar[row] != 0 ? sum : apart;
+            terms[2 * (size_t)row + 1] = 1;
+        }
+    }
+}
+
+// divisor: the loss's, that is twice the number of pairs.
+KERNEL contrastive_backward(const real* a, const real* b, const real* similar, const real* squares,
+                            const real* top_diff, const real* divisor, real* dx, Index count, Index length, int legacy,
+                            real margin, real least, real sign) {
+    real factor = sign * 2 * *top_diff / *divisor;
+    GRID_LOOP(i, count) {
+        Index row = i / length;
+        real push = 1;
+        if ((long long)similar[row] == 0) {
+            real distance = sqrt(squares[row]);
+            if (legacy)
+                push = margin - squares[row] > 0 ? -1 : 0;
+            else
+                push = margin - distance > 0 ? -(margin - distance) / (distance + least) : 0;
+        }
+        dx[i] = (a[i] - b[i]) * push * factor;
+    }
+}
