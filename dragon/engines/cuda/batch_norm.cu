@@ -53,7 +53,7 @@ struct Shifted {
 
 // moments: (slices, C, 3). weight (1) of the running average moves on here, since every block of the next kernel
 // reads it: `before` (1) is its old value. No weight, no running average in this call: pass null.
-KERNEL bn_statistics(const real* x, real* moments, real* weight, real* before, const real* running_mean,
+KERNEL bn_statistics(const stored* x, real* moments, real* weight, real* before, const real* running_mean,
                      const real* running_var, Index n, Index c, Index s, int width, Index slices, int vectors,
                      int rule, real keep) {
     __shared__ Moments room[THREADS];
@@ -104,7 +104,7 @@ KERNEL bn_statistics(const real* x, real* moments, real* weight, real* before, c
 
 // y = gamma (x - mean) / sqrt(var + eps) + beta, then perhaps a ReLU. mean_inv (2, C) keeps the batch's mean and
 // 1 / sqrt(var + eps) for backward; copy, unless null, keeps x. Blocks with blockIdx.y == 0 move the running average.
-KERNEL bn_normalize(const real* x, const real* moments, const real* gamma, const real* beta, real* y, real* copy,
+KERNEL bn_normalize(const stored* x, const real* moments, const real* gamma, const real* beta, stored* y, stored* copy,
                     real* mean_inv, real* running_mean, real* running_var, const real* before, Index n, Index c,
                     Index s, int width, Index moment_slices, Index slices, int vectors, int rule, real keep, real eps,
                     int rectify, real slope) {
@@ -189,7 +189,7 @@ KERNEL bn_running(const real* running_mean, const real* running_var, const real*
 }
 
 // y = (x - mean) * inv * gamma + beta; each of mean_inv, gamma and beta may be null.
-KERNEL bn_affine(const real* x, const real* mean_inv, const real* gamma, const real* beta, real* y, real* copy,
+KERNEL bn_affine(const stored* x, const real* mean_inv, const real* gamma, const real* beta, stored* y, stored* copy,
                  Index n, Index c, Index s, int width, Index slices, int vectors, int rectify, real slope) {
     Channel at(n, c, s, width, slices);
     if (!at.valid) return;
@@ -221,13 +221,13 @@ KERNEL bn_affine(const real* x, const real* mean_inv, const real* gamma, const r
     }
 }
 
-static __device__ __forceinline__ real through_relu(real dy, const real* y, size_t i, real slope) {
+static __device__ __forceinline__ real through_relu(real dy, const stored* y, size_t i, real slope) {
     return y && !(y[i] > 0) ? dy * slope : dy;
 }
 
 // Both sums in one pass: sums (slices, C, 2) of dy and of dy * (x - mean). x null: of dy alone; mean null: 0.
 // y, unless null, is the output of a fused ReLU: dy first passes through that.
-KERNEL channel_sums(const real* dy, const real* x, const real* mean, const real* y, real* sums, Index n, Index c,
+KERNEL channel_sums(const stored* dy, const stored* x, const real* mean, const stored* y, real* sums, Index n, Index c,
                     Index s, int width, Index slices, int vectors, real slope) {
     __shared__ real first[THREADS];
     __shared__ real second[THREADS];
@@ -243,7 +243,7 @@ KERNEL channel_sums(const real* dy, const real* x, const real* mean, const real*
                 if (y) out = load(y + i);
 #pragma unroll
                 for (int k = 0; k < LANES; ++k) {
-                    real d = y && !(out.v[k] > 0) ? g.v[k] * slope : g.v[k];
+                    real d = y && !(out.v[k] > 0) ? g.v[k] * slope : (real)g.v[k];
                     a += d;
                     b += d * (value.v[k] - centre);
                 }
@@ -276,7 +276,8 @@ KERNEL channel_sums(const real* dy, const real* x, const real* mean, const real*
 
 // The partial sums in order: out_a (C) gets those of dy, out_b (C) the others times `inv` (C; null: 1). Each output
 // may be null; add: they are added to.
-KERNEL channel_totals(const real* sums, const real* inv, real* out_a, real* out_b, Index c, Index slices, int add) {
+KERNEL channel_totals(const real* sums, const real* inv, const real* unscale, real* out_a, real* out_b, Index c,
+                      Index slices, int add) {
     GRID_LOOP(i, c) {
         real a = 0, b = 0;
         for (Index k = 0; k < slices; ++k) {
@@ -284,6 +285,10 @@ KERNEL channel_totals(const real* sums, const real* inv, real* out_a, real* out_
             b += sums[((size_t)k * c + i) * 2 + 1];
         }
         if (inv) b *= inv[i];
+        if (unscale) {
+            a *= *unscale;
+            b *= *unscale;
+        }
         if (out_a) out_a[i] = add ? out_a[i] + a : a;
         if (out_b) out_b[i] = add ? out_b[i] + b : b;
     }
@@ -291,8 +296,8 @@ KERNEL channel_totals(const real* sums, const real* inv, real* out_a, real* out_
 
 // dx = gamma inv (dy - dbeta / m - (x - mean) inv dgamma / m), after the sums of channel_sums over `sum_slices`.
 // dgamma and dbeta (C) are added to; each may be null. dx may be dy or null. batch 0: fixed statistics, dx = gamma inv dy.
-KERNEL bn_backward(const real* dy, const real* x, const real* mean_inv, const real* gamma, const real* sums,
-                   const real* y, real* dx, real* dgamma, real* dbeta, Index n, Index c, Index s, int width,
+KERNEL bn_backward(const stored* dy, const stored* x, const real* mean_inv, const real* gamma, const real* sums,
+                   const real* unscale, const stored* y, stored* dx, real* dgamma, real* dbeta, Index n, Index c, Index s, int width,
                    Index sum_slices, Index slices, int vectors, int batch, real slope) {
     __shared__ real alongs[THREADS];
     __shared__ real levels[THREADS];
@@ -308,8 +313,9 @@ KERNEL bn_backward(const real* dy, const real* x, const real* mean_inv, const re
         }
         b *= inv;
         if (blockIdx.y == 0) {
-            if (dgamma) dgamma[at.channel] += b;
-            if (dbeta) dbeta[at.channel] += a;
+            real true_size = unscale ? *unscale : 1;
+            if (dgamma) dgamma[at.channel] += b * true_size;
+            if (dbeta) dbeta[at.channel] += a * true_size;
         }
         real m = (real)n * s;
         levels[threadIdx.x] = batch ? -a / m : 0;
@@ -327,7 +333,7 @@ KERNEL bn_backward(const real* dy, const real* x, const real* mean_inv, const re
             if (y) out = load(y + i);
 #pragma unroll
             for (int k = 0; k < LANES; ++k) {
-                real d = y && !(out.v[k] > 0) ? g.v[k] * slope : g.v[k];
+                real d = y && !(out.v[k] > 0) ? g.v[k] * slope : (real)g.v[k];
                 g.v[k] = ((value.v[k] - mean) * along + d + level) * factor;
             }
             store(dx + i, g);
@@ -335,7 +341,7 @@ KERNEL bn_backward(const real* dy, const real* x, const real* mean_inv, const re
     } else {
         for (Index j = at.start + at.worker; j < at.stop; j += at.workers) {
             size_t i = at.at(j);
-            real d = through_relu(dy[i], y, i, slope), value = batch ? x[i] - mean : 0;
+            real d = through_relu(dy[i], y, i, slope), value = batch ? x[i] - mean : (real)0;
             dx[i] = (value * along + d + level) * factor;
         }
     }

@@ -22,6 +22,8 @@ RULES = {pb.CAFFE: 0, pb.EMA: 1, pb.CUMULATIVE: 2, pb.LATEST: 3}
 class BatchNormLowering(Lowering):
     """scale: a Scale layer whose blobs are gamma and beta. slope: of a ReLU that ends it all, or None."""
 
+    half = True
+
     def __init__(self, device: Device, layer: Layer, scale: Any = None, slope: float | None = None) -> None:
         super().__init__(device, layer)
         self._scale = scale
@@ -43,7 +45,7 @@ class BatchNormLowering(Lowering):
         gamma = None if affine is None else affine[0].data
         beta = None if affine is None or affine[1] is None else affine[1].data
         # backward needs x; in place it is gone by then
-        copy = self.room("x", x.shape) if top[0] is bottom[0] and self.learns else None
+        copy = self.room("x", x.shape, self.stored) if top[0] is bottom[0] and self.learns else None
         mean_inv = self.room("mean_inv", 2 * c)
         vectors = at.vectors(self.device, x, y, copy)
         rectify, slope = self._slope is not None, float(self._slope or 0)
@@ -79,7 +81,7 @@ class BatchNormLowering(Lowering):
         fine = at.finer(self.device)
         dy = top[0].diff
         dx = bottom[0].diff if propagate_down[0] else None
-        x = self.room("x", dy.shape) if top[0] is bottom[0] else bottom[0].data
+        x = self.room("x", dy.shape, self.stored) if top[0] is bottom[0] else bottom[0].data
         y = top[0].data if self._slope is not None else None
         slope = float(self._slope or 0)
         affine = self._affine()
@@ -94,6 +96,6 @@ class BatchNormLowering(Lowering):
             return
         grid = fine.grid if dx is not None else (fine.grid[0], 1)
         self.launch(
-            FILE, "bn_backward", grid, dy, x, mean_inv, gamma, sums, y, dx, dgamma, dbeta, n, c, s, fine.width,
+            FILE, "bn_backward", grid, dy, x, mean_inv, gamma, sums, self.unscale, y, dx, dgamma, dbeta, n, c, s, fine.width,
             at.slices, fine.slices, fine.vectors(self.device, dy, x, y, dx), not self._by_running, slope,
         )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dragon.engines.cuda.precision import arithmetic, is_narrow
 from dragon.errors import EngineError
 
 if TYPE_CHECKING:
@@ -17,8 +18,10 @@ __all__ = ["Blas", "load_library"]
 
 WORKSPACE = 32 << 20  # bytes; what NVIDIA advises for Hopper. cuBLAS must not allocate during a capture
 NO, TRANSPOSED = 0, 1  # cublasOperation_t
-TYPES = {"float32": 0, "float64": 1}  # cudaDataType_t
+TYPES = {"float32": 0, "float64": 1, "float16": 2, "uint16": 14}  # cudaDataType_t; uint16 has bfloat16's bits
 COMPUTE = {"float32": 68, "float64": 70}  # cublasComputeType_t: CUBLAS_COMPUTE_32F, _64F
+FULL_SUMS = 16  # CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION: parts of a sum are added in the compute type
+ON_HOST, ON_DEVICE = 0, 1  # cublasPointerMode_t: where the factors lie
 COMPUTE_TF32 = 77  # CUBLAS_COMPUTE_32F_FAST_TF32
 DEFAULT_ALGORITHM = -1
 
@@ -46,6 +49,9 @@ class Blas:
         self._gpu = gpu
         self._handle = ctypes.c_void_p()
         self._check(self._lib.cublasCreate_v2(ctypes.byref(self._handle)))
+        self._check(self._lib.cublasSetMathMode(self._handle, FULL_SUMS))
+        self._constants = gpu.empty(2, np.float32)
+        gpu.upload(self._constants, np.array([0, 1], np.float32))
         self._check(self._lib.cublasSetStream_v2(self._handle, ctypes.c_void_p(gpu.stream.ptr)))
         self._room = gpu.empty(WORKSPACE // 8, np.float64)
         self._check(
@@ -58,25 +64,32 @@ class Blas:
         if status:
             raise EngineError(f"cuBLAS failed with status {status}")
 
-    def gemm(self, m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, batch: int, add: bool) -> None:
+    def gemm(self, m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, batch: int, add: bool, factor: Any) -> None:
         """See Device.gemm. cuBLAS counts by columns: it is asked for c^T = b^T a^T."""
-        name = c.array.dtype.name
+        name = arithmetic(c.array.dtype).name
         scalar: Any = ctypes.c_double if name == "float64" else ctypes.c_float
-        compute = COMPUTE_TF32 if self._gpu.tf32 and name == "float32" else COMPUTE[name]
-        kind = ctypes.c_int(TYPES[name])
+        narrow = is_narrow(a.array.dtype)
+        compute = COMPUTE_TF32 if self._gpu.tf32 and name == "float32" and not narrow else COMPUTE[name]
 
         def operand(matrix: Matrix) -> tuple[Any, ...]:
-            address = matrix.array.data.ptr + matrix.offset * matrix.array.dtype.itemsize
-            return ctypes.c_void_p(address), kind, ctypes.c_int(matrix.ld), ctypes.c_longlong(matrix.stride)
+            dtype = matrix.array.dtype
+            address = ctypes.c_void_p(matrix.array.data.ptr + matrix.offset * dtype.itemsize)
+            return address, ctypes.c_int(TYPES[dtype.name]), ctypes.c_int(matrix.ld), ctypes.c_longlong(matrix.stride)
 
-        one, factor = scalar(1), scalar(1 if add else 0)
-        self._check(
-            self._lib.cublasGemmStridedBatchedEx(
-                self._handle,
-                ctypes.c_int(TRANSPOSED if b.transposed else NO),
-                ctypes.c_int(TRANSPOSED if a.transposed else NO),
-                ctypes.c_int(n), ctypes.c_int(m), ctypes.c_int(k),
-                ctypes.byref(one), *operand(b), *operand(a), ctypes.byref(factor), *operand(c),
-                ctypes.c_int(batch), ctypes.c_int(compute), ctypes.c_int(DEFAULT_ALGORITHM),
-            )
+        one, old = scalar(1), scalar(1 if add else 0)
+        alpha, beta = ctypes.byref(one), ctypes.byref(old)
+        if factor is not None:
+            alpha = ctypes.c_void_p(factor.data.ptr)
+            beta = ctypes.c_void_p(self._constants.data.ptr + self._constants.itemsize * add)
+            self._check(self._lib.cublasSetPointerMode_v2(self._handle, ON_DEVICE))
+        status = self._lib.cublasGemmStridedBatchedEx(
+            self._handle,
+            ctypes.c_int(TRANSPOSED if b.transposed else NO),
+            ctypes.c_int(TRANSPOSED if a.transposed else NO),
+            ctypes.c_int(n), ctypes.c_int(m), ctypes.c_int(k),
+            alpha, *operand(b), *operand(a), beta, *operand(c),
+            ctypes.c_int(batch), ctypes.c_int(compute), ctypes.c_int(DEFAULT_ALGORITHM),
         )  # fmt: skip
+        if factor is not None:
+            self._check(self._lib.cublasSetPointerMode_v2(self._handle, ON_HOST))
+        self._check(status)

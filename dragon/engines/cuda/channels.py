@@ -8,6 +8,7 @@ from typing import Any
 
 from dragon.engines.cuda.device import THREADS, Device
 from dragon.engines.cuda.lowering import aligned
+from dragon.engines.cuda.precision import arithmetic
 
 __all__ = ["Channels", "by_channel", "channel_sums", "totals"]
 
@@ -59,7 +60,7 @@ def channel_sums(
     device: Device, at: Channels, dy: Any, x: Any = None, *, mean: Any = None, y: Any = None, slope: float = 0.0
 ) -> Any:
     """Partial sums (slices, C, 2) of dy and dy * (x - mean), in the work memory; see channel_sums in batch_norm.cu."""
-    sums = device.workspace(at.slices * at.c * 2, dy.dtype)
+    sums = device.workspace(at.slices * at.c * 2, arithmetic(dy.dtype))
     device.launch(
         "batch_norm", "channel_sums", dy.dtype, at.grid, dy, x, mean, y, sums, at.n, at.c, at.s, at.width, at.slices,
         at.vectors(device, dy, x, y), slope,
@@ -68,10 +69,12 @@ def channel_sums(
 
 
 def totals(
-    device: Device, at: Channels, sums: Any, out_a: Any, out_b: Any, *, inv: Any = None, add: bool = True
-) -> None:
-    """Add the partial sums up, in order, into out_a and out_b (C), either of which may be None."""
+    device: Device, at: Channels, sums: Any, out_a: Any, out_b: Any, *, inv: Any = None, unscale: Any = None,
+    add: bool = True,
+) -> None:  # fmt: skip
+    """Add the partial sums up, in order, into out_a and out_b (C), either of which may be None. unscale: see
+    Lowering.unscale."""
     like = sums.dtype
     device.launch(
-        "batch_norm", "channel_totals", like, device.grid(at.c), sums, inv, out_a, out_b, at.c, at.slices, add
+        "batch_norm", "channel_totals", like, device.grid(at.c), sums, inv, unscale, out_a, out_b, at.c, at.slices, add
     )

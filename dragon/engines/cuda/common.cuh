@@ -1,20 +1,120 @@
-// Shared by all kernels. REAL (float or double) is given when a file is compiled; `Index` counts elements.
+// Shared by all kernels.
+//
+// Two types are given when a file is compiled, so that one text serves every precision:
+//   REAL (float or double): `real`, what is computed in. Sums, parameters, their gradients, running statistics, labels,
+//       probabilities and losses are `real` in memory as well.
+//   STORED (REAL unless given, or float16 or bfloat16, then with REAL float): `stored`, what activations, their
+//       gradients and a launcher's copies of these are in memory.
+// A kernel is ready for 16 bits when its pointers say which of the two they are and its launcher has `half = True`
+// (lowering.py). A `stored` turns into a float where it is read and is rounded where a number is assigned to it; there
+// is no +=. Beware of `c ? x[i] : 0`, which would be an int: write (real)0.
+// Gradients of activations are multiplied by the loss scale where they are float16. What adds to a parameter's gradient
+// takes the inverse of the scale (`unscale`, null: 1), so that gradients of parameters are always true ones.
 typedef REAL real;
 typedef unsigned int Index;
 
 #define KERNEL extern "C" __global__ void
-#define LANES (16 / (int)sizeof(real))
 #define THREADS 256  // of every launch, unless a kernel says otherwise
 #define WARP 32
 #define FULL_WARP 0xffffffffu
 
+// -- 16-bit numbers ------------------------------------------------------------------------------------------------
+#ifdef __CUDACC__
+static __device__ __forceinline__ float float_of_half(unsigned short bits) {
+    float x;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+    return x;
+}
+
+static __device__ __forceinline__ unsigned short half_of_float(float x) {
+    unsigned short bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+    return bits;
+}
+
+static __device__ __forceinline__ float float_of_bits(unsigned int bits) { return __uint_as_float(bits); }
+static __device__ __forceinline__ unsigned int bits_of_float(float x) { return __float_as_uint(x); }
+#endif  // else the emulation's header has them
+
+struct float16 {
+    unsigned short bits;
+
+    float16() = default;
+    __device__ __forceinline__ explicit float16(float x) : bits(half_of_float(x)) {}
+    __device__ __forceinline__ operator float() const { return float_of_half(bits); }
+    __device__ __forceinline__ float16& operator=(float x) {
+        bits = half_of_float(x);
+        return *this;
+    }
+};
+
+// The upper half of a float, rounded to the nearest, ties to even.
+struct bfloat16 {
+    unsigned short bits;
+
+    bfloat16() = default;
+    __device__ __forceinline__ explicit bfloat16(float x) { *this = x; }
+    __device__ __forceinline__ operator float() const { return float_of_bits((unsigned int)bits << 16); }
+    __device__ __forceinline__ bfloat16& operator=(float x) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+        asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+#else
+        unsigned int all = bits_of_float(x);
+        bits = x != x ? 0x7fff : (all + 0x7fff + (all >> 16 & 1)) >> 16;
+#endif
+        return *this;
+    }
+};
+
+#ifdef STORED
+typedef STORED stored;
+#else
+typedef real stored;
+#endif
+
+// -- 16 bytes at once ----------------------------------------------------------------------------------------------
+#define LANES (16 / (int)sizeof(stored))
+
 struct alignas(16) Vector {
+    stored v[LANES];
+};
+
+static __device__ __forceinline__ Vector load(const stored* p) { return *reinterpret_cast<const Vector*>(p); }
+static __device__ __forceinline__ void store(stored* p, const Vector& value) { *reinterpret_cast<Vector*>(p) = value; }
+
+// The same many numbers of `real`: as many 16-byte accesses as they take. p starts on 16 bytes.
+struct Reals {
     real v[LANES];
 };
 
-static __device__ __forceinline__ Vector load(const real* p) { return *reinterpret_cast<const Vector*>(p); }
-static __device__ __forceinline__ void store(real* p, const Vector& value) { *reinterpret_cast<Vector*>(p) = value; }
+static __device__ __forceinline__ Reals load_reals(const real* p) {
+    struct alignas(16) Part {
+        real v[16 / sizeof(real)];
+    };
+    Reals all;
+#pragma unroll
+    for (int i = 0; i < LANES * (int)sizeof(real) / 16; ++i) {
+        Part part = reinterpret_cast<const Part*>(p)[i];
+#pragma unroll
+        for (int k = 0; k < 16 / (int)sizeof(real); ++k) all.v[i * (16 / (int)sizeof(real)) + k] = part.v[k];
+    }
+    return all;
+}
 
+static __device__ __forceinline__ void store_reals(real* p, const Reals& all) {
+    struct alignas(16) Part {
+        real v[16 / sizeof(real)];
+    };
+#pragma unroll
+    for (int i = 0; i < LANES * (int)sizeof(real) / 16; ++i) {
+        Part part;
+#pragma unroll
+        for (int k = 0; k < 16 / (int)sizeof(real); ++k) part.v[k] = all.v[i * (16 / (int)sizeof(real)) + k];
+        reinterpret_cast<Part*>(p)[i] = part;
+    }
+}
+
+// -- threads -------------------------------------------------------------------------------------------------------
 static __device__ __forceinline__ Index global_thread() { return blockIdx.x * blockDim.x + threadIdx.x; }
 static __device__ __forceinline__ Index all_threads() { return gridDim.x * blockDim.x; }
 

@@ -8,19 +8,19 @@
 
 // columns is (C * KH * KW, N, OH * OW): one matrix for all images, so that a weight's gradient is one product.
 // images: N. count: elements of columns.
-KERNEL im2col(const real* x, real* columns, Index count, int channels, Index images, WINDOW) {
+KERNEL im2col(const stored* x, stored* columns, Index count, int channels, Index images, WINDOW) {
     GRID_LOOP(i, count) {
         int ow = i % out_w, oh = i / out_w % out_h;
         Index rest = i / out_w / out_h, n = rest % images, row = rest / images;
         int kw = row % kernel_w, kh = row / kernel_w % kernel_h, c = row / kernel_w / kernel_h;
         int h = oh * stride_h - pad_h + kh * dilation_h, w = ow * stride_w - pad_w + kw * dilation_w;
         bool inside = h >= 0 && h < height && w >= 0 && w < width;
-        columns[i] = inside ? x[(((size_t)n * channels + c) * height + h) * width + w] : 0;
+        columns[i] = inside ? x[(((size_t)n * channels + c) * height + h) * width + w] : (stored)(real)0;
     }
 }
 
 // The transpose: each element of x gathers the columns it went to. count: elements of x. bias (channels) or null.
-KERNEL col2im(const real* columns, const real* bias, real* x, Index count, int channels, Index images, WINDOW) {
+KERNEL col2im(const stored* columns, const real* bias, stored* x, Index count, int channels, Index images, WINDOW) {
     GRID_LOOP(i, count) {
         int w = i % width, h = i / width % height, c = i / width / height % channels;
         Index n = i / width / height / channels;
@@ -40,7 +40,7 @@ KERNEL col2im(const real* columns, const real* bias, real* x, Index count, int c
 }
 
 // (N, C, S) to (C, N, S). count: elements.
-KERNEL channels_first(const real* x, real* out, Index count, Index images, Index channels, Index spatial) {
+KERNEL channels_first(const stored* x, stored* out, Index count, Index images, Index channels, Index spatial) {
     GRID_LOOP(i, count) {
         Index s = i % spatial, n = i / spatial % images, c = i / spatial / images;
         out[i] = x[((size_t)n * channels + c) * spatial + s];
@@ -48,29 +48,29 @@ KERNEL channels_first(const real* x, real* out, Index count, Index images, Index
 }
 
 // y (count = N * C * S elements) += bias (C); with N * C rows of S = 1 it serves inner products.
-KERNEL add_bias(real* y, const real* bias, Index count, Index channels, Index spatial, int vectors) {
+KERNEL add_bias(stored* y, const real* bias, Index count, Index channels, Index spatial, int vectors) {
     if (vectors) {
         GRID_LOOP(i, count / LANES) {
             Vector value = load(y + (size_t)i * LANES);
             real b = bias[i * LANES / spatial % channels];
 #pragma unroll
-            for (int k = 0; k < LANES; ++k) value.v[k] += b;
+            for (int k = 0; k < LANES; ++k) value.v[k] = value.v[k] + b;
             store(y + (size_t)i * LANES, value);
         }
     } else {
-        GRID_LOOP(i, count) y[i] += bias[i / spatial % channels];
+        GRID_LOOP(i, count) y[i] = y[i] + bias[i / spatial % channels];
     }
 }
 
 // -- as many groups as channels: weight (C, 1, KH, KW) --------------------------------------------------------
 
-KERNEL depthwise_forward(const real* x, const real* weight, const real* bias, real* y, Index count, int channels,
+KERNEL depthwise_forward(const stored* x, const real* weight, const real* bias, stored* y, Index count, int channels,
                          WINDOW) {
     GRID_LOOP(i, count) {
         int ow = i % out_w, oh = i / out_w % out_h;
         Index plane = i / out_w / out_h;
         int c = plane % channels;
-        const real* image = x + (size_t)plane * height * width;
+        const stored* image = x + (size_t)plane * height * width;
         const real* kernel = weight + c * kernel_h * kernel_w;
         real sum = bias ? bias[c] : 0;
         for (int kh = 0; kh < kernel_h; ++kh) {
@@ -85,11 +85,11 @@ KERNEL depthwise_forward(const real* x, const real* weight, const real* bias, re
     }
 }
 
-KERNEL depthwise_backward_data(const real* dy, const real* weight, real* dx, Index count, int channels, WINDOW) {
+KERNEL depthwise_backward_data(const stored* dy, const real* weight, stored* dx, Index count, int channels, WINDOW) {
     GRID_LOOP(i, count) {
         int w = i % width, h = i / width % height;
         Index plane = i / width / height;
-        const real* image = dy + (size_t)plane * out_h * out_w;
+        const stored* image = dy + (size_t)plane * out_h * out_w;
         const real* kernel = weight + (int)(plane % channels) * kernel_h * kernel_w;
         real sum = 0;
         for (int kh = 0; kh < kernel_h; ++kh) {
@@ -106,7 +106,8 @@ KERNEL depthwise_backward_data(const real* dy, const real* weight, real* dx, Ind
 }
 
 // A block for each weight: dweight (C, KH, KW) += sum over images and positions.
-KERNEL depthwise_backward_weight(const real* x, const real* dy, real* dweight, Index n, int channels, WINDOW) {
+KERNEL depthwise_backward_weight(const stored* x, const stored* dy, real* dweight, const real* unscale,
+                                 Index n, int channels, WINDOW) {
     __shared__ real room[THREADS / WARP];
     int kw = blockIdx.x % kernel_w, kh = blockIdx.x / kernel_w % kernel_h;
     int c = blockIdx.x / kernel_w / kernel_h;
@@ -120,5 +121,5 @@ KERNEL depthwise_backward_weight(const real* x, const real* dy, real* dweight, I
             sum += x[((size_t)image * height + h) * width + w] * dy[(size_t)image * positions + i % positions];
     }
     sum = block_sum(sum, room);
-    if (threadIdx.x == 0) dweight[blockIdx.x] += sum;
+    if (threadIdx.x == 0) dweight[blockIdx.x] += unscale ? sum * *unscale : sum;
 }

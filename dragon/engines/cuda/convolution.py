@@ -34,10 +34,12 @@ def add_bias(lowering: Lowering, y: Any, bias: Any) -> None:
 def learn_bias(lowering: Lowering, dy: Any, diff: Any) -> None:
     """diff (C) += the sums of dy (N, C, ...)."""
     at = Channels.of(lowering.device, *by_channel(dy.shape))
-    totals(lowering.device, at, channel_sums(lowering.device, at, dy), diff, None)
+    totals(lowering.device, at, channel_sums(lowering.device, at, dy), diff, None, unscale=lowering.unscale)
 
 
 class _Windowed(Lowering):
+    half = True
+
     @classmethod
     def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
         return len(layer.window.kernel) <= MOST_AXES and bottom[0].count > 0 and top[0].count > 0
@@ -62,7 +64,7 @@ class _Windowed(Lowering):
     def _columns(self, wide: Any, narrow: Any, more: int = 0) -> tuple[Any, Any]:
         """Room for the columns of some images, (wide channels * kernel, n, positions), and for `more` elements."""
         count = wide.shape[1] * math.prod(self.layer.window.kernel) * wide.shape[0] * math.prod(narrow.shape[2:])
-        count = -(-count // 4) * 4
+        count = -(-count // 8) * 8
         room = self.device.workspace(count + more, wide.dtype)
         return room[:count], room[count:]
 
@@ -149,7 +151,12 @@ class _Windowed(Lowering):
         """diff += the sum over images of narrow columns(wide)^T, one product for a group."""
         known = self._by_cudnn(wide, diff, narrow)
         if known is not None:
-            known[0].weight_gradient(known[1], wide, narrow, diff)
+            if wide.dtype == diff.dtype:
+                known[0].weight_gradient(known[1], wide, narrow, diff, add=True)
+                return
+            found = self.room("gradient", diff.shape, wide.dtype)  # cuDNN has one type for all three
+            known[0].weight_gradient(known[1], wide, narrow, found, add=False)
+            self.spread("cast", "accumulate", diff.size, found, diff, diff.size, self.unscale)
             return
         for part in self._chunks(wide, narrow):
             x, y = wide[part], narrow[part]
@@ -167,7 +174,7 @@ class _Windowed(Lowering):
                     Matrix(turned, n * p, 0, i * rows * n * p),
                     Matrix(columns, n * p, 0, i * inner * n * p, transposed=True),
                     Matrix(diff, inner, 0, i * rows * inner),
-                    add=True,
+                    add=True, unscale=self.unscale,
                 )  # fmt: skip
 
     def _turn(self, x: Any, out: Any) -> None:
@@ -199,7 +206,8 @@ class ConvolutionLowering(_Windowed):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         layer = self.layer
-        weight, bias = layer.weight.data, None if layer.bias is None else layer.bias.data
+        bias = None if layer.bias is None else layer.bias.data
+        weight = layer.weight.data if self._is_depthwise else self.working(layer.weight)
         for b, t in zip(bottom, top, strict=True):
             x, y = self._images(b.data, t.data)
             if self._is_depthwise:
@@ -213,7 +221,7 @@ class ConvolutionLowering(_Windowed):
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         layer = self.layer
-        weight = layer.weight.data
+        weight = layer.weight.data if self._is_depthwise else self.working(layer.weight)
         for b, t, down in zip(bottom, top, propagate_down, strict=True):
             x, dy = self._images(b.data, t.diff)
             self._learn_bias(dy)
@@ -226,7 +234,9 @@ class ConvolutionLowering(_Windowed):
 
     def _depthwise_backward(self, x: Any, dy: Any, weight: Any, dx: Any) -> None:
         window, diff = self._window(x, dy), self.layer.weight.diff
-        self.launch(FILE, "depthwise_backward_weight", diff.size, x, dy, diff, x.shape[0], x.shape[1], *window)
+        self.launch(
+            FILE, "depthwise_backward_weight", diff.size, x, dy, diff, self.unscale, x.shape[0], x.shape[1], *window
+        )
         if dx is not None:
             self.spread(FILE, "depthwise_backward_data", dx.size, dy, weight, dx, dx.size, dx.shape[1], *window)
 
@@ -238,7 +248,7 @@ class DeconvolutionLowering(_Windowed):
         bias = None if layer.bias is None else layer.bias.data
         for b, t in zip(bottom, top, strict=True):
             x, y = self._images(b.data, t.data)
-            self.wide_from_narrow(x, layer.weight.data, y, bias)
+            self.wide_from_narrow(x, self.working(layer.weight), y, bias)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         layer = self.layer
@@ -247,7 +257,7 @@ class DeconvolutionLowering(_Windowed):
             self._learn_bias(dy)
             self.weight_gradient(dy, x, layer.weight.diff)
             if down:
-                self.narrow_from_wide(dy, layer.weight.data, spread_out(b.diff, layer.bottom_view))
+                self.narrow_from_wide(dy, self.working(layer.weight), spread_out(b.diff, layer.bottom_view))
 
 
 @lowers("Im2col")

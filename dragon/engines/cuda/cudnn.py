@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dragon.engines.cuda.precision import arithmetic, is_narrow
 from dragon.errors import EngineError
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ __all__ = ["Cudnn", "Geometry", "load_library", "open_cudnn"]
 log = logging.getLogger("dragon")
 
 NCHW = 0  # cudnnTensorFormat_t
-TYPES = {"float32": 0, "float64": 1}  # cudnnDataType_t
+TYPES = {"float32": 0, "float64": 1, "float16": 2, "uint16": 9}  # cudnnDataType_t; uint16 has bfloat16's bits
 CROSS_CORRELATION = 1  # cudnnConvolutionMode_t
-DEFAULT_MATH, FMA_MATH = 0, 3  # cudnnMathType_t: the default may use TF32
+DEFAULT_MATH, TENSOR_CORES, FMA_MATH = 0, 1, 3  # cudnnMathType_t: the default may use TF32
 DETERMINISTIC = 1
 MOST_WORKSPACE = 1 << 30  # bytes
 REQUESTED = 8  # algorithms to choose from
@@ -116,11 +117,11 @@ class Cudnn:
         self._check(lib.cudnnSetFilter4dDescriptor(weight, kind, NCHW, *g.weight), "describe weights")
         self._check(lib.cudnnCreateConvolutionDescriptor(ctypes.byref(conv)), "describe a convolution")
         sizes = (*g.pad, *g.stride, *g.dilation)
-        self._check(lib.cudnnSetConvolution2dDescriptor(conv, *sizes, CROSS_CORRELATION, kind), "describe it")
+        computed = TYPES[arithmetic(g.dtype).name]
+        self._check(lib.cudnnSetConvolution2dDescriptor(conv, *sizes, CROSS_CORRELATION, computed), "describe it")
         self._check(lib.cudnnSetConvolutionGroupCount(conv, g.groups), "use groups")
-        self._check(
-            lib.cudnnSetConvolutionMathType(conv, DEFAULT_MATH if g.tf32 else FMA_MATH), "choose its arithmetic"
-        )
+        math = TENSOR_CORES if is_narrow(g.dtype) else DEFAULT_MATH if g.tf32 else FMA_MATH
+        self._check(lib.cudnnSetConvolutionMathType(conv, math), "choose its arithmetic")
         self._descriptors[g] = wide, weight, narrow, conv
         return self._descriptors[g]
 
@@ -181,7 +182,7 @@ class Cudnn:
         descriptors = self._make(g)
         self._run("BackwardData", g, ((descriptors[1], weight), (descriptors[2], narrow)), wide, False)
 
-    def weight_gradient(self, g: Geometry, wide: Any, narrow: Any, diff: Any) -> None:
-        """diff += the weight's gradient."""
+    def weight_gradient(self, g: Geometry, wide: Any, narrow: Any, diff: Any, add: bool) -> None:
+        """diff = or += the weight's gradient."""
         descriptors = self._make(g)
-        self._run("BackwardFilter", g, ((descriptors[0], wide), (descriptors[2], narrow)), diff, True)
+        self._run("BackwardFilter", g, ((descriptors[0], wide), (descriptors[2], narrow)), diff, add)

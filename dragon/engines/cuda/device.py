@@ -16,16 +16,17 @@ from numpy.typing import DTypeLike
 
 from dragon.engines.cuda.blas import Blas
 from dragon.engines.cuda.cudnn import Cudnn, open_cudnn
+from dragon.engines.cuda.precision import arithmetic, defines
 from dragon.engines.cuda.sources import OPTIONS, source
 from dragon.errors import EngineError
 
 __all__ = ["NULL", "THREADS", "CountingDevice", "Device", "Gpu", "Matrix", "Shaped", "open_gpu", "problem"]
 
 THREADS = 256  # of each block, as in common.cuh
+LANES = 8  # 16-bit numbers of a 16-byte access
 NULL = np.uint64(0)  # a null pointer among a kernel's arguments
 INSTALL = "pip install 'dragon-caffe[cuda13]' (or [cuda12], for a driver of CUDA 12)"
 NOT_READY = 600  # cudaErrorNotReady
-REAL = {"float32": "float", "float64": "double"}
 
 
 @dataclass(frozen=True)
@@ -60,16 +61,21 @@ class Device(ABC):
 
     @abstractmethod
     def launch(self, file: str, kernel: str, dtype: DTypeLike, grid: int | tuple[int, ...], *args: Any) -> None:
-        """Run a kernel. Arguments: arrays, None (a null pointer), int (32 bits), float (the kernel's `real`), scalars
-        of NumPy (as they are)."""
+        """Run a kernel, compiled for activations of `dtype`. Arguments: arrays, None (a null pointer), int (32 bits),
+        float (the kernel's `real`), scalars of NumPy (as they are)."""
 
     @abstractmethod
     def upload(self, array: Any, values: np.ndarray[Any, Any]) -> None:
         """Copy host values into an array, in the order of the stream; they may be changed as soon as it returns."""
 
     @abstractmethod
-    def gemm(self, m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, batch: int = 1, add: bool = False) -> None:
-        """c (m, n) = a (m, k) b (k, n), or added to c, for each matrix of a batch."""
+    def gemm(
+        self, m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, batch: int = 1, add: bool = False,
+        unscale: Any = None,
+    ) -> None:  # fmt: skip
+        """c (m, n) = a (m, k) b (k, n), or added to c, for each matrix of a batch. a and b have one type; c has it as
+        well or, where they have 16 bits, float32. unscale: one float32 on the device that the product is multiplied
+        with, for float32 sums."""
 
     def __init__(self) -> None:
         self._workspace: Any = None
@@ -80,6 +86,20 @@ class Device(ABC):
         if self._workspace is None or self._workspace.nbytes < size:
             self._workspace = self.empty(-(-size // 8), np.float64)
         return self._workspace.view(dtype)[:count]
+
+    def narrow(self, x: Any, y: Any, factor: Any = None) -> None:
+        """y, of 16 bits, = x (float32) times `factor`, one number on the device."""
+        self._cast("narrow", y.dtype, x, y, factor)
+
+    def widen(self, x: Any, y: Any, factor: Any = None) -> None:
+        """y, float32, = x (16 bits) times `factor`, one number on the device."""
+        self._cast("widen", x.dtype, x, y, factor)
+
+    def _cast(self, kernel: str, dtype: DTypeLike, x: Any, y: Any, factor: Any) -> None:
+        vectors = all(a.data.ptr % 16 == 0 for a in (x, y)) and x.size % LANES == 0
+        if x.size:
+            grid = self.grid(-(-x.size // (LANES if vectors else 1)))
+            self.launch("cast", kernel, dtype, grid, x, y, x.size, vectors, factor)
 
     def grid(self, work: int) -> int:
         """Blocks for `work` threads: enough to fill the GPU several times over, not more than there is work."""
@@ -165,19 +185,19 @@ class Gpu(Device):
         return self.cupy.zeros(shape, dtype)
 
     def _kernel(self, file: str, name: str, dtype: DTypeLike) -> Any:
-        real = REAL[np.dtype(dtype).name]
-        found = self._kernels.get((file, name, real))
+        kind = np.dtype(dtype).name
+        found = self._kernels.get((file, name, kind))
         if found is None:
-            module = self._modules.get((file, real))
+            module = self._modules.get((file, kind))
             if module is None:
-                module = self._modules[file, real] = self.cupy.RawModule(
-                    code=source(file), options=(*OPTIONS, f"-DREAL={real}"), backend="nvrtc"
+                module = self._modules[file, kind] = self.cupy.RawModule(
+                    code=source(file), options=(*OPTIONS, *defines(dtype)), backend="nvrtc"
                 )
-            found = self._kernels[file, name, real] = module.get_function(name)
+            found = self._kernels[file, name, kind] = module.get_function(name)
         return found
 
     def launch(self, file: str, kernel: str, dtype: DTypeLike, grid: int | tuple[int, ...], *args: Any) -> None:
-        real: Any = np.dtype(dtype).type
+        real: Any = arithmetic(dtype).type
         exact = tuple(
             NULL if a is None
             else np.int32(a) if isinstance(a, int)  # bool as well
@@ -195,10 +215,13 @@ class Gpu(Device):
         """A way into `array` for values that come again and again."""
         return Feed(self, array)
 
-    def gemm(self, m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, batch: int = 1, add: bool = False) -> None:
+    def gemm(
+        self, m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, batch: int = 1, add: bool = False,
+        unscale: Any = None,
+    ) -> None:  # fmt: skip
         if self._blas is None:
             self._blas = Blas(self)
-        self._blas.gemm(m, n, k, a, b, c, batch, add)
+        self._blas.gemm(m, n, k, a, b, c, batch, add, unscale)
 
 
 class Feed:
@@ -280,7 +303,10 @@ class CountingDevice(Device):
     def upload(self, array: Any, values: np.ndarray[Any, Any]) -> None:
         self.launches.append(("upload", values.nbytes, 0))
 
-    def gemm(self, m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, batch: int = 1, add: bool = False) -> None:
+    def gemm(
+        self, m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, batch: int = 1, add: bool = False,
+        unscale: Any = None,
+    ) -> None:  # fmt: skip
         sizes = ((a, m * k), (b, k * n), (c, m * n), *([(c, m * n)] if add else []))
-        elements = sum(size * (batch if matrix.stride else 1) for matrix, size in sizes)
-        self.launches.append(("gemm", elements * a.array.dtype.itemsize, m * n * k * batch))
+        moved = sum(size * (batch if one.stride else 1) * one.array.dtype.itemsize for one, size in sizes)
+        self.launches.append(("gemm", moved, m * n * k * batch))

@@ -19,6 +19,7 @@ FILE = "dropout"
 
 @lowers("Dropout")
 class DropoutLowering(Drawing):
+    half = True
     _active = False
 
     @property

@@ -5,7 +5,7 @@
 #define FAMILY(name, Y, DX)                                                                                     \
     static __device__ __forceinline__ real name##_y(real x, real a, real b, real c) { return Y; }               \
     static __device__ __forceinline__ real name##_dx(real x, real y, real dy, real a, real b, real c) { return DX; } \
-    KERNEL name##_forward(const real* x, real* out, Index count, int vectors, real a, real b, real c) {         \
+    KERNEL name##_forward(const stored* x, stored* out, Index count, int vectors, real a, real b, real c) {         \
         if (vectors) {                                                                                          \
             GRID_LOOP(i, count / LANES) {                                                                       \
                 Vector value = load(x + (size_t)i * LANES);                                                     \
@@ -16,7 +16,7 @@
             GRID_LOOP(i, count) out[i] = name##_y(x[i], a, b, c);                                               \
         }                                                                                                       \
     }                                                                                                           \
-    KERNEL name##_backward(const real* x, const real* y, const real* dy, real* out, Index count, int vectors,   \
+    KERNEL name##_backward(const stored* x, const stored* y, const stored* dy, stored* out, Index count, int vectors,   \
                            real a, real b, real c) {                                                            \
         if (vectors) {                                                                                          \
             GRID_LOOP(i, count / LANES) {                                                                       \
@@ -55,7 +55,7 @@ FAMILY(threshold, x > a ? 1 : 0, 0)
 FAMILY(scaled, a * x, a * dy)
 
 // out = a x + b y (Eltwise SUM, the sums of Split); out may be x or y.
-KERNEL weighted_sum(const real* x, const real* y, real* out, Index count, int vectors, real a, real b) {
+KERNEL weighted_sum(const stored* x, const stored* y, stored* out, Index count, int vectors, real a, real b) {
     if (vectors) {
         GRID_LOOP(i, count / LANES) {
             Vector first = load(x + (size_t)i * LANES), second = load(y + (size_t)i * LANES);
@@ -69,7 +69,7 @@ KERNEL weighted_sum(const real* x, const real* y, real* out, Index count, int ve
 }
 
 // PReLU over (N, C, S): y = x above 0, slope x below; `slopes` is C, or 1 where they share one. copy: keeps x.
-KERNEL prelu_forward(const real* x, const real* slope, real* y, real* copy, Index count, Index slopes, Index spatial) {
+KERNEL prelu_forward(const stored* x, const real* slope, stored* y, stored* copy, Index count, Index slopes, Index spatial) {
     GRID_LOOP(i, count) {
         real value = x[i];
         if (copy) copy[i] = value;
@@ -79,7 +79,7 @@ KERNEL prelu_forward(const real* x, const real* slope, real* y, real* copy, Inde
 
 // dx = dy above 0, slope dy below; below = dy x where x <= 0, whose sums are the slopes' gradients. dx may be dy or
 // null.
-KERNEL prelu_backward(const real* x, const real* dy, const real* slope, real* dx, real* below, Index count,
+KERNEL prelu_backward(const stored* x, const stored* dy, const real* slope, stored* dx, real* below, Index count,
                       Index slopes, Index spatial) {
     GRID_LOOP(i, count) {
         real value = x[i], diff = dy[i];

@@ -46,6 +46,9 @@ def each_of(lowering: Lowering, kernel: str, arrays: Sequence[Any], settings: Se
 
 @lowers(*FAMILIES)
 class FamilyLowering(Lowering):
+    half = True
+    one_type = True
+
     def _family(self) -> tuple[str, Settings]:
         """The kernels' name and settings."""
         name, settings = FAMILIES[CUT if getattr(self.layer, "cut", None) is not None else self.layer.type]
@@ -55,7 +58,7 @@ class FamilyLowering(Lowering):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, y = bottom[0].data, top[0].data
         if top[0] is bottom[0] and self.learns and getattr(self.layer, "needs_input", False):
-            kept = self.room("x", x.shape)
+            kept = self.room("x", x.shape, self.stored)
             each_of(self, "weighted_sum", (x, x, kept), (1.0, 0.0))
         name, settings = self._family()
         each_of(self, f"{name}_forward", (x, y), settings)
@@ -65,13 +68,16 @@ class FamilyLowering(Lowering):
             return
         y, dy = top[0].data, top[0].diff
         kept = top[0] is bottom[0] and getattr(self.layer, "needs_input", False)
-        x = self.room("x", y.shape) if kept else bottom[0].data
+        x = self.room("x", y.shape, self.stored) if kept else bottom[0].data
         name, settings = self._family()
         each_of(self, f"{name}_backward", (x, y, dy, bottom[0].diff), settings)
 
 
 @lowers("Split")
 class SplitLowering(Lowering):
+    half = True
+    shares = True
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """The memory is shared."""
 
@@ -89,21 +95,23 @@ class SplitLowering(Lowering):
 
 @lowers("PReLU")
 class PReLULowering(Lowering):
+    half = True
+
     @classmethod
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
         return bottom[0].count > 0
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, slope = bottom[0].data, self.layer.blobs[0].data
-        copy = self.room("x", x.shape) if top[0] is bottom[0] and self.learns else None
+        copy = self.room("x", x.shape, self.stored) if top[0] is bottom[0] and self.learns else None
         self.spread(FILE, "prelu_forward", x.size, x, slope, top[0].data, copy, x.size, slope.size, self.layer.view[2])
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         n, c, s = self.layer.view
         dy, slope = top[0].diff, self.layer.blobs[0]
-        x = self.room("x", dy.shape) if top[0] is bottom[0] else bottom[0].data
+        x = self.room("x", dy.shape, self.stored) if top[0] is bottom[0] else bottom[0].data
         dx = bottom[0].diff if propagate_down[0] else None
         below = self.room("below", dy.shape)
         self.spread(FILE, "prelu_backward", x.size, x, dy, slope.data, dx, below, x.size, slope.count, s)
         at = Channels.of(self.device, n, c, s) if slope.shape else Channels.of(self.device, 1, 1, n * c * s)
-        totals(self.device, at, channel_sums(self.device, at, below), slope.diff, None)
+        totals(self.device, at, channel_sums(self.device, at, below), slope.diff, None, unscale=self.unscale)

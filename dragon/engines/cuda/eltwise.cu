@@ -2,13 +2,13 @@
 #include "common.cuh"
 
 // y = a b; y may be a.
-KERNEL product(const real* a, const real* b, real* y, Index count, int vectors) {
+KERNEL product(const stored* a, const stored* b, stored* y, Index count, int vectors) {
     if (vectors) {
         GRID_LOOP(i, count / LANES) {
             size_t at = (size_t)i * LANES;
             Vector first = load(a + at), second = load(b + at);
 #pragma unroll
-            for (int k = 0; k < LANES; ++k) first.v[k] *= second.v[k];
+            for (int k = 0; k < LANES; ++k) first.v[k] = first.v[k] * second.v[k];
             store(y + at, first);
         }
     } else {
@@ -17,12 +17,12 @@ KERNEL product(const real* a, const real* b, real* y, Index count, int vectors) 
 }
 
 // dx = y / x dy: the product of all other factors, no number where x is 0.
-KERNEL product_backward(const real* x, const real* y, const real* dy, real* dx, Index count) {
+KERNEL product_backward(const stored* x, const stored* y, const stored* dy, stored* dx, Index count) {
     GRID_LOOP(i, count) dx[i] = y[i] / x[i] * dy[i];
 }
 
 // y = max(a, b), and in `winner` (not null) who has it: 0 where a > b, else 1, as in Caffe.
-KERNEL first_maximum(const real* a, const real* b, real* y, int* winner, Index count) {
+KERNEL first_maximum(const stored* a, const stored* b, stored* y, int* winner, Index count) {
     GRID_LOOP(i, count) {
         real first = a[i], second = b[i];
         bool above = first > second;
@@ -32,7 +32,7 @@ KERNEL first_maximum(const real* a, const real* b, real* y, int* winner, Index c
 }
 
 // A further bottom x, number `number`: an equal maximum stays with the earlier one.
-KERNEL next_maximum(const real* x, real* y, int* winner, Index count, int number) {
+KERNEL next_maximum(const stored* x, stored* y, int* winner, Index count, int number) {
     GRID_LOOP(i, count) {
         real value = x[i];
         if (value > y[i]) winner[i] = number;
@@ -40,6 +40,6 @@ KERNEL next_maximum(const real* x, real* y, int* winner, Index count, int number
     }
 }
 
-KERNEL maximum_backward(const real* dy, const int* winner, real* dx, Index count, int number) {
-    GRID_LOOP(i, count) dx[i] = winner[i] == number ? dy[i] : 0;
+KERNEL maximum_backward(const stored* dy, const int* winner, stored* dx, Index count, int number) {
+    GRID_LOOP(i, count) dx[i] = winner[i] == number ? (real)dy[i] : 0;
 }

@@ -20,6 +20,9 @@ PROD, SUM = pb.EltwiseParameter.PROD, pb.EltwiseParameter.SUM
 class EltwiseLowering(Lowering):
     """Bottoms are taken two at a time, as in the layer's array code."""
 
+    half = True
+    one_type = True
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         first, second, y = bottom[0].data, bottom[1].data, top[0].data
         if self.layer.operation == SUM:

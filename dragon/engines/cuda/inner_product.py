@@ -15,6 +15,8 @@ __all__ = ["InnerProductLowering"]
 
 @lowers("InnerProduct")
 class InnerProductLowering(Lowering):
+    half = True
+
     @classmethod
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
         return bottom[0].count > 0
@@ -24,7 +26,7 @@ class InnerProductLowering(Lowering):
         rows, k = layer.rows, layer.inputs
         y = top[0].data.reshape(rows, -1)
         n = y.shape[1]
-        weight = Matrix(layer.weight.data, n if layer.transposed else k, transposed=not layer.transposed)
+        weight = Matrix(self.working(layer.weight), n if layer.transposed else k, transposed=not layer.transposed)
         self.device.gemm(rows, n, k, Matrix(bottom[0].data, k), weight, Matrix(y, n))
         if layer.bias is not None:
             add_bias(self, y, layer.bias.data)
@@ -36,12 +38,12 @@ class InnerProductLowering(Lowering):
         n = dy.shape[1]
         if layer.transposed:
             a, b = Matrix(x, k, transposed=True), Matrix(dy, n)
-            self.device.gemm(k, n, rows, a, b, Matrix(layer.weight.diff, n), add=True)
+            self.device.gemm(k, n, rows, a, b, Matrix(layer.weight.diff, n), add=True, unscale=self.unscale)
         else:
             a, b = Matrix(dy, n, transposed=True), Matrix(x, k)
-            self.device.gemm(n, k, rows, a, b, Matrix(layer.weight.diff, k), add=True)
+            self.device.gemm(n, k, rows, a, b, Matrix(layer.weight.diff, k), add=True, unscale=self.unscale)
         if layer.bias is not None:
             learn_bias(self, dy, layer.bias.diff)
         if propagate_down[0]:
-            weight = Matrix(layer.weight.data, n if layer.transposed else k, transposed=layer.transposed)
+            weight = Matrix(self.working(layer.weight), n if layer.transposed else k, transposed=layer.transposed)
             self.device.gemm(rows, k, n, Matrix(dy, n), weight, Matrix(bottom[0].diff, k))

@@ -6,13 +6,14 @@ import importlib
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from dragon.blob import Blob
 from dragon.engines.cuda.device import Device
+from dragon.engines.cuda.precision import Narrowing
 from dragon.layer import Layer
 
 __all__ = ["MOST", "Lowering", "aligned", "find", "lowers"]
@@ -33,15 +34,44 @@ def aligned(*arrays: Any) -> bool:
 class Lowering:
     """One layer's launcher. Arrays that must last from forward to backward are its own (`room`)."""
 
+    half: ClassVar[bool] = False  # whether the kernels take 16-bit activations (see common.cuh)
+    wide_bottoms: ClassVar[tuple[int, ...]] = ()  # bottoms that stay float32 nevertheless: labels
+    wide_tops: ClassVar[tuple[int, ...]] = ()
+    one_type: ClassVar[bool] = False  # bottoms and tops have one type: values move as they are
+    shares: ClassVar[bool] = False  # tops are the bottoms' memory, of whatever type
+
     fault: Any = None  # one int32 on the device, set by the executor: 1 + position of a label that is no class
     learns: bool = True  # whether backward may follow
 
     def __init__(self, device: Device, layer: Layer) -> None:
         self.device = device
         self.layer: Any = layer
-        self.dtype = layer.dtype
+        self.dtype = layer.dtype  # of what is computed, and of parameters
+        self.stored = self.dtype  # of activations in memory
+        self._narrowing: Narrowing | None = None
         self._rooms: dict[str, Any] = {}
         self._constants: dict[str, tuple[float, ...]] = {}
+
+    def use(self, narrowing: Narrowing | None) -> None:
+        """Take 16-bit activations from now on, or, None, those of the layer's type."""
+        self._narrowing = narrowing
+        self.stored = self.dtype if narrowing is None else narrowing.dtype
+
+    def working(self, blob: Blob) -> Any:
+        """A parameter in the type of the activations."""
+        if self._narrowing is None:
+            return blob.data
+        return self._narrowing.working(blob.data_storage).reshape(blob.shape)
+
+    @property
+    def scale(self) -> Any:
+        """One number on the device that gradients of 16-bit activations are to be multiplied with; None: 1."""
+        return None if self._narrowing is None else self._narrowing.scale
+
+    @property
+    def unscale(self) -> Any:
+        """Its inverse."""
+        return None if self._narrowing is None else self._narrowing.unscale
 
     @classmethod
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
@@ -85,7 +115,7 @@ class Lowering:
         return held is None or bool(held.size == math.prod(shape))
 
     def launch(self, file: str, kernel: str, grid: int | tuple[int, ...], *args: Any) -> None:
-        self.device.launch(file, kernel, self.dtype, grid, *args)
+        self.device.launch(file, kernel, self.stored, grid, *args)
 
     def spread(self, file: str, kernel: str, count: int, *args: Any, each: int = 1) -> None:
         """Launch a kernel with a loop over the grid: `each` elements for a thread."""

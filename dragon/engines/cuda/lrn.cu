@@ -3,13 +3,13 @@
 #include "common.cuh"
 
 // The base (what is raised to -beta) for one element; across 0: within the channel.
-static __device__ __forceinline__ real near_squares(const real* x, Index i, int across, int channels, int height,
+static __device__ __forceinline__ real near_squares(const stored* x, Index i, int across, int channels, int height,
                                                     int width, int reach) {
     real sum = 0;
     if (across) {
         Index spatial = (Index)height * width;
         int c = i / spatial % channels, first = max(c - reach, 0), last = min(c + reach, channels - 1);
-        const real* column = x + (size_t)(i / spatial / channels) * channels * spatial + i % spatial;
+        const stored* column = x + (size_t)(i / spatial / channels) * channels * spatial + i % spatial;
         for (int k = first; k <= last; ++k) {
             real value = column[(size_t)k * spatial];
             sum += value * value;
@@ -17,7 +17,7 @@ static __device__ __forceinline__ real near_squares(const real* x, Index i, int 
         return sum;
     }
     int w = i % width, h = i / width % height;
-    const real* plane = x + (i - h * width - w);
+    const stored* plane = x + (i - h * width - w);
     for (int a = max(h - reach, 0); a <= min(h + reach, height - 1); ++a)
         for (int b = max(w - reach, 0); b <= min(w + reach, width - 1); ++b) {
             real value = plane[a * width + b];
@@ -44,7 +44,7 @@ static __device__ __forceinline__ real near_sum(const real* x, Index i, int acro
 }
 
 // base keeps k + scale * (sum of squares nearby) for backward.
-KERNEL lrn_forward(const real* x, real* y, real* base, Index count, int across, int channels, int height, int width,
+KERNEL lrn_forward(const stored* x, stored* y, real* base, Index count, int across, int channels, int height, int width,
                    int reach, real k, real scale, real beta) {
     GRID_LOOP(i, count) {
         real b = k + scale * near_squares(x, i, across, channels, height, width, reach);
@@ -54,11 +54,11 @@ KERNEL lrn_forward(const real* x, real* y, real* base, Index count, int across, 
 }
 
 // ratio = dy x base^(-beta - 1), whose near sums lrn_backward takes.
-KERNEL lrn_ratio(const real* x, const real* dy, const real* base, real* ratio, Index count, real beta) {
+KERNEL lrn_ratio(const stored* x, const stored* dy, const real* base, real* ratio, Index count, real beta) {
     GRID_LOOP(i, count) ratio[i] = dy[i] * x[i] * pow(base[i], -beta) / base[i];
 }
 
-KERNEL lrn_backward(const real* x, const real* dy, const real* base, const real* ratio, real* dx, Index count,
+KERNEL lrn_backward(const stored* x, const stored* dy, const real* base, const real* ratio, stored* dx, Index count,
                     int across, int channels, int height, int width, int reach, real scale, real beta) {
     GRID_LOOP(i, count) {
         real sum = near_sum(ratio, i, across, channels, height, width, reach);

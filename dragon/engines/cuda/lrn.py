@@ -15,6 +15,8 @@ FILE = "lrn"
 
 @lowers("LRN")
 class LRNLowering(Lowering):
+    half = True
+
     def _region(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """across, channels, height, width, reach: the kernels' arguments."""
         across = self.layer.across
@@ -29,7 +31,7 @@ class LRNLowering(Lowering):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         layer, x, y = self.layer, bottom[0].data, top[0].data
         if top[0] is bottom[0]:  # neighbours read x while y is written, and so does backward
-            kept = self.room("x", x.shape)
+            kept = self.room("x", x.shape, self.stored)
             self.spread("elementwise", "weighted_sum", x.size, x, x, kept, x.size, False, 1.0, 0.0)
             x = kept
         self.spread(
@@ -41,7 +43,7 @@ class LRNLowering(Lowering):
         if not propagate_down[0]:
             return
         dy, dx = top[0].diff, bottom[0].diff
-        x = self.room("x", dy.shape) if top[0] is bottom[0] else bottom[0].data
+        x = self.room("x", dy.shape, self.stored) if top[0] is bottom[0] else bottom[0].data
         base = self.room("base", x.shape)
         ratio = self.device.workspace(x.size, self.dtype)
         beta = float(self.layer.beta)

@@ -2,11 +2,11 @@
 #include "common.cuh"
 
 // mask: the index of each window's first maximum in its plane; top_mask, unless null, the same as numbers.
-KERNEL max_forward(const real* x, real* y, int* mask, real* top_mask, Index count, int height, int width, int out_h,
+KERNEL max_forward(const stored* x, stored* y, int* mask, real* top_mask, Index count, int height, int width, int out_h,
                    int out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w) {
     GRID_LOOP(i, count) {
         int column = i % out_w, row = i / out_w % out_h;
-        const real* plane = x + (size_t)(i / out_w / out_h) * height * width;
+        const stored* plane = x + (size_t)(i / out_w / out_h) * height * width;
         int top = row * stride_h - pad_h, left = column * stride_w - pad_w;
         int bottom = min(top + kernel_h, height), right = min(left + kernel_w, width);
         top = max(top, 0);
@@ -35,7 +35,7 @@ static __device__ __forceinline__ int end_window(int at, int stride, int pad, in
     return min((at + pad) / stride + 1, out);
 }
 
-KERNEL max_backward(const real* dy, const int* mask, real* dx, Index count, int height, int width, int out_h,
+KERNEL max_backward(const stored* dy, const int* mask, stored* dx, Index count, int height, int width, int out_h,
                     int out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w) {
     GRID_LOOP(i, count) {
         int w = i % width, h = i / width % height, self = h * width + w;
@@ -57,11 +57,11 @@ static __device__ __forceinline__ int extent(int position, int kernel, int strid
     return min(start + kernel, size + pad) - start;
 }
 
-KERNEL average_forward(const real* x, real* y, Index count, int height, int width, int out_h, int out_w, int kernel_h,
+KERNEL average_forward(const stored* x, stored* y, Index count, int height, int width, int out_h, int out_w, int kernel_h,
                        int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w) {
     GRID_LOOP(i, count) {
         int column = i % out_w, row = i / out_w % out_h;
-        const real* plane = x + (size_t)(i / out_w / out_h) * height * width;
+        const stored* plane = x + (size_t)(i / out_w / out_h) * height * width;
         int top = row * stride_h - pad_h, left = column * stride_w - pad_w;
         int bottom = min(top + kernel_h, height), right = min(left + kernel_w, width);
         real sum = 0;
@@ -71,7 +71,7 @@ KERNEL average_forward(const real* x, real* y, Index count, int height, int widt
     }
 }
 
-KERNEL average_backward(const real* dy, real* dx, Index count, int height, int width, int out_h, int out_w,
+KERNEL average_backward(const stored* dy, stored* dx, Index count, int height, int width, int out_h, int out_w,
                         int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w) {
     GRID_LOOP(i, count) {
         int w = i % width, h = i / width % height;

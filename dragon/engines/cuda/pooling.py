@@ -20,6 +20,9 @@ STOCHASTIC = "stochastic"
 
 @lowers("Pooling")
 class PoolingLowering(Drawing):
+    half = True
+    wide_tops = (1,)  # the mask
+
     @classmethod
     def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
         return bottom[0].ndim <= 4 and bottom[0].count > 0

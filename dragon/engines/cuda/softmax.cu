@@ -3,10 +3,10 @@
 #include "common.cuh"
 #include "labels.cuh"
 
-KERNEL softmax_rows(const real* x, real* y, Index rows, Index classes) {
+KERNEL softmax_rows(const stored* x, real* y, Index rows, Index classes) {
     Index lane = threadIdx.x % WARP;
     for (Index row = global_thread() / WARP; row < rows; row += all_threads() / WARP) {
-        const real* in = x + (size_t)row * classes;
+        const stored* in = x + (size_t)row * classes;
         real* out = y + (size_t)row * classes;
         real largest = in[0];
         for (Index c = lane; c < classes; c += WARP) largest = larger(in[c], largest);
@@ -22,7 +22,7 @@ KERNEL softmax_rows(const real* x, real* y, Index rows, Index classes) {
     }
 }
 
-KERNEL softmax_columns(const real* x, real* y, Index positions, Index classes, Index inner) {
+KERNEL softmax_columns(const stored* x, real* y, Index positions, Index classes, Index inner) {
     GRID_LOOP(i, positions) {
         size_t start = (size_t)(i / inner) * classes * inner + i % inner;
         real largest = x[start], sum = 0;
@@ -37,7 +37,7 @@ KERNEL softmax_columns(const real* x, real* y, Index positions, Index classes, I
 }
 
 // dx = y (dy - sum(dy y)); dx may be dy.
-KERNEL softmax_backward_rows(const real* y, const real* dy, real* dx, Index rows, Index classes) {
+KERNEL softmax_backward_rows(const real* y, const real* dy, stored* dx, Index rows, Index classes) {
     Index lane = threadIdx.x % WARP;
     for (Index row = global_thread() / WARP; row < rows; row += all_threads() / WARP) {
         size_t start = (size_t)row * classes;
@@ -48,7 +48,7 @@ KERNEL softmax_backward_rows(const real* y, const real* dy, real* dx, Index rows
     }
 }
 
-KERNEL softmax_backward_columns(const real* y, const real* dy, real* dx, Index positions, Index classes, Index inner) {
+KERNEL softmax_backward_columns(const real* y, const real* dy, stored* dx, Index positions, Index classes, Index inner) {
     GRID_LOOP(i, positions) {
         size_t start = (size_t)(i / inner) * classes * inner + i % inner;
         real sum = 0;
@@ -78,13 +78,13 @@ KERNEL cross_entropy(const real* prob, const real* label, const real* weights, r
 }
 
 // Each position: whether at most top_k classes are not worse than its own, and whether it counts.
-KERNEL accuracy_terms(const real* score, const real* label, real* terms, Index positions, Index classes, Index inner,
+KERNEL accuracy_terms(const stored* score, const real* label, real* terms, Index positions, Index classes, Index inner,
                       Index top_k, int has_ignore, int ignore) {
     GRID_LOOP(i, positions) {
         int k = class_of(label[i], classes, has_ignore, ignore);
         Index ahead = 0;
         if (k >= 0) {
-            const real* s = score + (size_t)(i / inner) * classes * inner + i % inner;
+            const stored* s = score + (size_t)(i / inner) * classes * inner + i % inner;
             real own = s[(size_t)k * inner];
             for (Index c = 0; c < classes; ++c) ahead += !(s[(size_t)c * inner] < own);
         }
@@ -138,7 +138,7 @@ KERNEL sum_terms(const real* terms, real* out, real* kept_divisor, int* fault, I
 
 // dx = (prob - onehot(label)) * top_diff / divisor, 0 where the label is ignored.
 KERNEL softmax_loss_backward(const real* prob, const real* label, const real* weights, const real* top_diff,
-                             const real* divisor, real* dx, Index count, Index classes, Index inner, int has_ignore,
+                             const real* divisor, stored* dx, Index count, Index classes, Index inner, int has_ignore,
                              int ignore) {
     real factor = *top_diff / *divisor;
     GRID_LOOP(i, count) {

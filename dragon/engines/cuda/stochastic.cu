@@ -9,10 +9,10 @@
 
 // Where the window of output i begins, and its plane.
 struct Corner {
-    const real* plane;
+    const stored* plane;
     int top, left, height, width;
 
-    __device__ Corner(const real* x, Index i, WINDOW) : height(height), width(width) {
+    __device__ Corner(const stored* x, Index i, WINDOW) : height(height), width(width) {
         top = (int)(i / out_w % out_h) * stride_h - pad_h;
         left = (int)(i % out_w) * stride_w - pad_w;
         plane = x + (size_t)(i / out_w / out_h) * height * width;
@@ -24,7 +24,7 @@ struct Corner {
         return h < 0 || h >= height || w < 0 || w >= width ? -1 : h * width + w;
     }
 
-    __device__ __forceinline__ real value(int at) const { return at < 0 ? 0 : plane[at]; }
+    __device__ __forceinline__ real value(int at) const { return at < 0 ? (real)0 : plane[at]; }
 };
 
 #define CORNER(x, i)                                                                                             \
@@ -32,7 +32,7 @@ struct Corner {
 
 // chosen: the index of the drawn element in its plane, as max_forward's mask; -1 in the padding. The sums are doubles
 // on every engine, so that all of them choose alike.
-KERNEL stochastic_forward(const real* x, real* y, int* chosen, const word* stream, Index count, WINDOW) {
+KERNEL stochastic_forward(const stored* x, stored* y, int* chosen, const word* stream, Index count, WINDOW) {
     Index blocks = (count + DRAWS - 1) / DRAWS;
     GRID_LOOP(b, blocks) {
         word words[4];
@@ -60,7 +60,7 @@ KERNEL stochastic_forward(const real* x, real* y, int* chosen, const word* strea
 }
 
 // sums (2, count) keep each window's sum, 1 where it is not above 0, and its mean under the probabilities.
-KERNEL stochastic_mean(const real* x, real* y, real* sums, Index count, WINDOW) {
+KERNEL stochastic_mean(const stored* x, stored* y, real* sums, Index count, WINDOW) {
     GRID_LOOP(i, count) {
         CORNER(x, i);
         real total = 0, squares = 0;
@@ -78,7 +78,7 @@ KERNEL stochastic_mean(const real* x, real* y, real* sums, Index count, WINDOW) 
 }
 
 // outputs: elements of dy.
-KERNEL stochastic_mean_backward(const real* x, const real* dy, const real* sums, real* dx, Index count, Index outputs,
+KERNEL stochastic_mean_backward(const stored* x, const stored* dy, const real* sums, stored* dx, Index count, Index outputs,
                                 WINDOW) {
     GRID_LOOP(i, count) {
         int w = i % width, h = i / width % height;

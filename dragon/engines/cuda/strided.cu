@@ -1,12 +1,12 @@
 // Copies between arrays of other strides: concatenation, slices, transposed axes, repetition.
 #include "common.cuh"
 
-KERNEL fill(real* y, Index count, real value) {
+KERNEL fill(stored* y, Index count, real value) {
     GRID_LOOP(i, count) y[i] = value;
 }
 
 // Rows of `row` elements, which start x_row elements apart in x and y_row in y. count: elements.
-KERNEL copy_rows(const real* x, real* y, Index count, int vectors, Index row, Index x_row, Index y_row, Index x_start,
+KERNEL copy_rows(const stored* x, stored* y, Index count, int vectors, Index row, Index x_row, Index y_row, Index x_start,
                  Index y_start) {
     if (vectors) {
         GRID_LOOP(v, count / LANES) {
@@ -22,7 +22,7 @@ KERNEL copy_rows(const real* x, real* y, Index count, int vectors, Index row, In
 }
 
 // Six axes of n0 (outermost) to n5 elements, of strides that may be 0 or negative in x.
-KERNEL copy_strided(const real* x, real* y, Index count, int n1, int n2, int n3, int n4, int n5, int x0, int x1, int x2,
+KERNEL copy_strided(const stored* x, stored* y, Index count, int n1, int n2, int n3, int n4, int n5, int x0, int x1, int x2,
                     int x3, int x4, int x5, int y0, int y1, int y2, int y3, int y4, int y5, int x_start, int y_start) {
     GRID_LOOP(i, count) {
         int rest = (int)i, from = x_start, to = y_start;
@@ -44,9 +44,9 @@ KERNEL copy_strided(const real* x, real* y, Index count, int n1, int n2, int n3,
 }
 
 // dx (outer, inner) = the sums of dy (outer, tiles, inner). count: elements of dx.
-KERNEL sum_tiles(const real* dy, real* dx, Index count, Index tiles, Index inner) {
+KERNEL sum_tiles(const stored* dy, stored* dx, Index count, Index tiles, Index inner) {
     GRID_LOOP(i, count) {
-        const real* first = dy + (size_t)(i / inner) * tiles * inner + i % inner;
+        const stored* first = dy + (size_t)(i / inner) * tiles * inner + i % inner;
         real sum = 0;
         for (Index t = 0; t < tiles; ++t) sum += first[(size_t)t * inner];
         dx[i] = sum;

@@ -82,6 +82,9 @@ def fill(lowering: Lowering, y: Any, value: float = 0.0) -> None:
 class SharedLowering(Lowering):
     """Tops that are the bottom's memory, or that of a blob."""
 
+    half = True
+    shares = True
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Nothing moves."""
 
@@ -109,6 +112,9 @@ def _pieces(whole: tuple[int, ...], parts: Iterable[tuple[int, ...]], along: int
 
 @lowers("Concat")
 class ConcatLowering(Lowering):
+    half = True
+    one_type = True
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if len(bottom) > 1:
             y = top[0].data
@@ -126,6 +132,9 @@ class ConcatLowering(Lowering):
 
 @lowers("Slice")
 class SliceLowering(Lowering):
+    half = True
+    one_type = True
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if len(top) > 1:
             x = bottom[0].data
@@ -141,6 +150,9 @@ class SliceLowering(Lowering):
 
 class _Moved(Lowering):
     """A top that has each value of the bottom once, elsewhere."""
+
+    half = True
+    one_type = True
 
     @classmethod
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:

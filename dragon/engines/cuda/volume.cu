@@ -7,7 +7,7 @@
         int dilation_w
 
 // columns is (C * KD * KH * KW, N, OD * OH * OW). count: elements of columns.
-KERNEL im2col_3d(const real* x, real* columns, Index count, int channels, Index images, WINDOW) {
+KERNEL im2col_3d(const stored* x, stored* columns, Index count, int channels, Index images, WINDOW) {
     GRID_LOOP(i, count) {
         int ow = i % out_w, oh = i / out_w % out_h, od = i / out_w / out_h % out_d;
         Index rest = i / out_w / out_h / out_d, n = rest % images, row = rest / images;
@@ -16,7 +16,7 @@ KERNEL im2col_3d(const real* x, real* columns, Index count, int channels, Index 
         int d = od * stride_d - pad_d + kd * dilation_d, h = oh * stride_h - pad_h + kh * dilation_h;
         int w = ow * stride_w - pad_w + kw * dilation_w;
         bool inside = d >= 0 && d < depth && h >= 0 && h < height && w >= 0 && w < width;
-        columns[i] = inside ? x[((((size_t)n * channels + c) * depth + d) * height + h) * width + w] : 0;
+        columns[i] = inside ? x[((((size_t)n * channels + c) * depth + d) * height + h) * width + w] : (stored)(real)0;
     }
 }
 
@@ -27,7 +27,7 @@ static __device__ __forceinline__ int reader(int at, int tap, int stride, int pa
 }
 
 // The transpose. count: elements of x. bias (channels) or null.
-KERNEL col2im_3d(const real* columns, const real* bias, real* x, Index count, int channels, Index images, WINDOW) {
+KERNEL col2im_3d(const stored* columns, const real* bias, stored* x, Index count, int channels, Index images, WINDOW) {
     GRID_LOOP(i, count) {
         int w = i % width, h = i / width % height, d = i / width / height % depth;
         int c = i / width / height / depth % channels;

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from dragon.engines.cuda import sources
+from dragon.engines.cuda.precision import BFLOAT16, FLOAT16, defines
 from tests.engines.cuda.nvrtc import Nvrtc, find
 
 ELF = b"\x7fELF"
+TYPES = (np.float32, np.float64, FLOAT16, BFLOAT16)
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +24,8 @@ def nvrtc() -> Nvrtc:
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
 @pytest.mark.parametrize("name", sources.names())
 def test_compiles_without_a_warning(nvrtc: Nvrtc, name: str, architecture: str) -> None:
-    for real in ("float", "double") if architecture == "sm_90" else ("float",):
-        options = [*sources.OPTIONS, f"-arch={architecture}", f"-DREAL={real}"]
+    for dtype in TYPES:
+        options = [*sources.OPTIONS, f"-arch={architecture}", *defines(dtype)]
         code, log = nvrtc.compile(sources.source(name), f"{name}.cu", options)
         assert code.startswith(ELF)
         assert not log

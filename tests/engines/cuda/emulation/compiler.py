@@ -19,6 +19,7 @@ FLAGS = (
     "-fsanitize=thread,alignment,bounds,integer-divide-by-zero",
 )  # fmt: skip
 LINK = ("-shared", "-Wl,-Bsymbolic")  # without the sanitizers' own libraries: the header stands in for them
+SIXTEEN = {"float16": "float16", "bfloat16": "uint16"}  # of the kernels' 16-bit types, as NumPy has them
 SIZES = {"int": 4, "Index": 4, "unsigned int": 4, "float": 4, "double": 8, "word": 8, "unsigned long long": 8}
 
 
@@ -57,10 +58,12 @@ class Range(ctypes.Structure):
 class Library:
     """One built file: its kernels with their parameters."""
 
-    def __init__(self, path: Path, kernels: dict[str, tuple[Parameter, ...]], real: str) -> None:
+    def __init__(self, path: Path, kernels: dict[str, tuple[Parameter, ...]], real: str, stored: str) -> None:
         self._lib = ctypes.CDLL(str(path))
         self.kernels = kernels
         self.real = real
+        self.dtypes = {"real*": {"float": "float32", "double": "float64"}[real]}  # by a pointer's type
+        self.dtypes["stored*"] = SIXTEEN[stored] if stored else self.dtypes["real*"]
 
     def size_of(self, parameter: Parameter) -> int:
         return 8 if parameter.is_pointer else SIZES[self.real if parameter.type == "real" else parameter.type]
@@ -80,12 +83,12 @@ class Library:
 
 
 @functools.cache
-def build(source: str, real: str) -> Library:
-    """Compile the text of a kernel file for one type of number."""
+def build(source: str, real: str, stored: str = "") -> Library:
+    """Compile the text of a kernel file for one type of number, and perhaps another one for activations."""
     compiler = find_compiler()
     if compiler is None:
         raise RuntimeError("g++ is missing")
-    command = [compiler, *FLAGS, f"-DREAL={real}"]
+    command = [compiler, *FLAGS, f"-DREAL={real}", *([f"-DSTORED={stored}"] if stored else [])]
     text_of_all = "\0".join([source, HEADER.read_text(), Path(__file__).read_text(), *command, *LINK])
     key = hashlib.sha256(text_of_all.encode()).hexdigest()[:24]
     target = cache_folder() / f"{key}.so"
@@ -103,7 +106,7 @@ def build(source: str, real: str) -> Library:
             os.replace(work / "k.so", target)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-    return Library(target, _kernels(text.read_text()), real)
+    return Library(target, _kernels(text.read_text()), real, stored)
 
 
 def _run(command: list[str]) -> None:

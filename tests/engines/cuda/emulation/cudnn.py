@@ -10,8 +10,10 @@ import numpy as np
 
 from dragon.engines.cuda.cudnn import Performance
 from tests.engines.cuda.emulation import standin
+from tests.engines.cuda.emulation.sixteen import put, wide
 
-TYPES: dict[int, Any] = {0: np.float32, 1: np.float64}
+TYPES: dict[int, Any] = {0: np.float32, 1: np.float64, 2: np.float16, 9: np.uint16}
+BAD_PARAM, NOT_SUPPORTED = 3, 9
 ROUNDING, EXACT = 1, 2  # algorithms: the first is offered as one whose results vary
 
 
@@ -42,7 +44,9 @@ class Cudnn:
         return 0
 
     def cudnnSetConvolution2dDescriptor(self, descriptor: Any, *sizes: int) -> int:
-        self.made[descriptor.value] = {"pad": sizes[:2], "stride": sizes[2:4], "dilation": sizes[4:6]}
+        self.made[descriptor.value] = {
+            "pad": sizes[:2], "stride": sizes[2:4], "dilation": sizes[4:6], "compute": TYPES[sizes[7]],
+        }  # fmt: skip
         return 0
 
     def cudnnSetConvolutionGroupCount(self, descriptor: Any, groups: int) -> int:
@@ -88,19 +92,24 @@ class Cudnn:
     def _product(self, wanted: str, x: Any, w: Any, y: Any, rest: Any) -> int:
         conv, algorithm, _, _, beta, target, out = rest
         if algorithm != EXACT:
-            return 9
+            return NOT_SUPPORTED
         settings = self.made[conv.value]
         arrays = {k: self._array(p) for k, p in (("x", x), ("w", w), ("y", y)) if p is not None}
         result = arrays[wanted] = self._array((target, out))
+        if len({array.dtype for array in arrays.values()}) > 1:
+            return BAD_PARAM
+        if settings["compute"] != (np.float64 if result.dtype == np.float64 else np.float32):
+            return NOT_SUPPORTED
         real = ctypes.c_double if result.dtype == np.float64 else ctypes.c_float
         keep = ctypes.cast(beta, ctypes.POINTER(real)).contents.value
         standin.counts["cudnn"] += 1
 
         def action() -> None:
-            before = result * keep if keep else 0
-            result[...] = 0
-            _convolve(wanted, arrays, settings)
-            result[...] += before
+            values = {name: wide(array, settings["compute"]) for name, array in arrays.items()}
+            before = values[wanted] * keep if keep else 0
+            values[wanted] = np.zeros_like(values[wanted])
+            _convolve(wanted, values, settings)
+            put(result, values[wanted] + before)
 
         standin.run(action)
         return 0

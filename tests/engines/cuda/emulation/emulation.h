@@ -350,6 +350,41 @@ extern "C" EMULATOR_C void __ubsan_handle_divrem_overflow(Place* place, void*, v
 static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
     return (unsigned long long)((unsigned __int128)a * b >> 64);
 }
+
+// -- 16-bit numbers, as common.cuh names them ------------------------------------------------------------------
+EMULATOR unsigned bits_of_float(float x) {
+    unsigned bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+EMULATOR float float_of_bits(unsigned bits) {
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+EMULATOR float float_of_half(unsigned short bits) {
+    int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    float size = exponent == 31  ? (fraction ? NAN : INFINITY)
+                 : exponent == 0 ? std::ldexp((float)fraction, -24)
+                                 : std::ldexp((float)(1024 + fraction), exponent - 25);
+    return bits >> 15 ? -size : size;
+}
+
+EMULATOR unsigned short half_of_float(float x) {
+    unsigned sign = bits_of_float(x) >> 31 << 15;
+    float size = std::fabs(x);
+    if (x != x) return 0x7fff;
+    if (size >= 65520) return sign | 0x7c00;
+    int exponent;
+    std::frexp(size, &exponent);  // size = f * 2^exponent with f in [0.5, 1)
+    int step = exponent - 11 < -24 ? -24 : exponent - 11;  // of the last place
+    unsigned places = (unsigned)std::nearbyint(std::ldexp(size, -step));  // ties to even, up to 2048
+    if (step == -24) return sign | places;                               // subnormal, or the least normal
+    return sign | (((unsigned)(step + 24) << 10) + places);
+}
+
 static inline int min(int a, int b) { return a < b ? a : b; }
 static inline int max(int a, int b) { return a > b ? a : b; }
 using std::exp;

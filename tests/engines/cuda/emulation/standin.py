@@ -336,6 +336,8 @@ def allocate(shape: Any, dtype: Any = np.float64) -> ndarray:
     array = np.empty(shape, dtype)
     if array.dtype.kind == "f":
         array.fill(np.nan)  # nobody may rely on what new memory holds
+    elif array.dtype == np.uint16:
+        array.fill(0x7FC0)  # the same of bfloat16
     return ndarray(array)
 
 
@@ -373,7 +375,8 @@ class RawKernel:
         for i, (parameter, arg) in enumerate(zip(self.parameters, args, strict=True)):
             values.append(self._value(parameter, arg, i, ranges))
         keep = list(args)
-        if any(p.type not in POINTED and p.is_pointer and p.type != "real*" for p in self.parameters):
+        known = {*POINTED, *self.library.dtypes}
+        if any(p.is_pointer and p.type not in known for p in self.parameters):
             ranges += [(start, stop, -1) for start, stop, ref in exposed if ref() is not None]
 
         def action() -> None:
@@ -390,8 +393,7 @@ class RawKernel:
                 return bytes(8)
             if not isinstance(arg, ndarray):
                 raise TypeError(f"{what} needs an array of the device, got {arg!r}")
-            wanted = {"float": "float32", "double": "float64"}[self.library.real]
-            wanted = wanted if parameter.type == "real*" else POINTED.get(parameter.type, "")
+            wanted = self.library.dtypes.get(parameter.type) or POINTED.get(parameter.type, "")
             if wanted and arg.dtype != wanted:
                 raise TypeError(f"{what} needs {wanted}, got {arg.dtype}")
             if not arg.flags.c_contiguous:
@@ -407,8 +409,8 @@ class RawKernel:
 
 class RawModule:
     def __init__(self, *, code: str, options: tuple[str, ...] = (), backend: str = "nvrtc") -> None:
-        reals = [o.removeprefix("-DREAL=") for o in options if o.startswith("-DREAL=")]
-        self._library = build(code, reals[0])
+        given = dict(o.removeprefix("-D").split("=") for o in options if o.startswith("-D"))
+        self._library = build(code, given["REAL"], given.get("STORED", ""))
 
     def get_function(self, name: str) -> RawKernel:
         return RawKernel(self._library, name)

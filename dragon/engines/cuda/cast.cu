@@ -1,0 +1,38 @@
+// Between the two types of a net: 16-bit activations and float. `factor` (1) multiplies, null: 1; see the loss scale.
+#include "common.cuh"
+
+KERNEL narrow(const real* x, stored* y, Index count, int vectors, const real* factor) {
+    real by = factor ? *factor : 1;
+    if (vectors) {
+        GRID_LOOP(i, count / LANES) {
+            Reals in = load_reals(x + (size_t)i * LANES);
+            Vector out;
+#pragma unroll
+            for (int k = 0; k < LANES; ++k) out.v[k] = in.v[k] * by;
+            store(y + (size_t)i * LANES, out);
+        }
+    } else {
+        GRID_LOOP(i, count) y[i] = x[i] * by;
+    }
+}
+
+KERNEL widen(const stored* x, real* y, Index count, int vectors, const real* factor) {
+    real by = factor ? *factor : 1;
+    if (vectors) {
+        GRID_LOOP(i, count / LANES) {
+            Vector in = load(x + (size_t)i * LANES);
+            Reals out;
+#pragma unroll
+            for (int k = 0; k < LANES; ++k) out.v[k] = in.v[k] * by;
+            store_reals(y + (size_t)i * LANES, out);
+        }
+    } else {
+        GRID_LOOP(i, count) y[i] = x[i] * by;
+    }
+}
+
+// y += x
+KERNEL accumulate(const stored* x, real* y, Index count, const real* factor) {
+    real by = factor ? *factor : 1;
+    GRID_LOOP(i, count) y[i] += x[i] * by;
+}
