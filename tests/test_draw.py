@@ -41,6 +41,37 @@ def test_phases() -> None:
     assert "Pooling" in caffe.draw.get_pydot_graph(NET, "LR", phase=caffe.TEST).to_string()
 
 
+def test_layers_of_two_phases_with_one_name_are_two_boxes() -> None:
+    net = parse_text(
+        """
+layer { name: "d" type: "Data" top: "data" include { phase: TRAIN } data_param { source: "a" batch_size: 64 } }
+layer { name: "d" type: "Data" top: "data" include { phase: TEST } data_param { source: "b" batch_size: 100 } }
+layer { name: "s" type: "Silence" bottom: "data" exclude { phase: TEST } }
+""",
+        pb.NetParameter(),
+    )
+    text = caffe.draw.draw_net(net, "TB", "dot").decode()
+    assert '"d_Data" -> "data_blob" [label="Batch 64"]' in text
+    assert '"d_Data_1" -> "data_blob" [label="Batch 100"]' in text
+    for label in (r"d (Data)\nTRAIN only", r"d (Data)\nTEST only", r"s (Silence)\nTRAIN only"):
+        assert f'label="{label}"' in text
+    assert "only" not in caffe.draw.draw_net(net, "TB", "dot", phase=caffe.TRAIN).decode()
+
+
+def test_an_in_place_layer_stands_beside_its_blob() -> None:
+    assert '{rank=same; "c_blob"; "r_ReLU"}' in caffe.draw.draw_net(NET, "TB", "dot").decode()
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="graphviz is not installed")
+def test_a_bitmap_of_a_deep_net_can_be_opened(tmp_path: Path) -> None:
+    deep = pb.NetParameter(name="deep")
+    for i in range(300):
+        deep.layer.add(name=f"p{i}", type="Power", bottom=[f"b{i}"], top=[f"b{i + 1}"])
+    caffe.draw.draw_net_to_file(deep, tmp_path / "n.png", "LR")
+    width = int.from_bytes((tmp_path / "n.png").read_bytes()[16:20], "big")
+    assert 11_000 < width <= 12_000
+
+
 @pytest.mark.skipif(shutil.which("dot") is None, reason="graphviz is not installed")
 @pytest.mark.parametrize(("name", "start"), [("n.svg", b"<?xml"), ("n.png", b"\x89PNG")])
 def test_pictures(tmp_path: Path, name: str, start: bytes) -> None:
@@ -51,8 +82,12 @@ def test_pictures(tmp_path: Path, name: str, start: bytes) -> None:
 def test_faults_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="rankdir must be LR, TB, RL or BT"):
         caffe.draw.draw_net(NET, "XX")
-    with pytest.raises(UsageError, match="must end in"):
+    with pytest.raises(UsageError, match=r"must end in \.svg, \.png, \.pdf or \.dot$"):
         caffe.draw.draw_net_to_file(NET, tmp_path / "picture")
+    with pytest.raises(UsageError, match=r"must end in \.svg, \.png, \.pdf or \.dot, not \.bmpp$"):
+        caffe.draw.draw_net_to_file(NET, tmp_path / "n.bmpp")
+    with pytest.raises(UsageError, match='"bmpp" is no picture format; svg, png, pdf and dot are'):
+        caffe.draw.draw_net(NET, "LR", "bmpp")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EngineError, match="graphviz's program dot is missing"):
         caffe.draw.draw_net_to_file(NET, tmp_path / "n.png")

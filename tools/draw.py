@@ -14,17 +14,23 @@ __all__ = ["command"]
 @click.command("draw")
 @click.argument("net", type=click.Path(dir_okay=False))
 @click.argument("out", type=click.Path(dir_okay=False))
-@click.option("--rankdir", type=click.Choice(["LR", "TB", "RL", "BT"]), default="LR", help="Where the layers run to.")
 @click.option(
-    "--phase", type=click.Choice(["TRAIN", "TEST", "ALL"], case_sensitive=False), default="ALL", show_default=True
-)
+    "--rankdir", type=click.Choice(["LR", "TB", "RL", "BT"], case_sensitive=False), default="TB", show_default=True,
+    help="Where the layers run to: TB from top to bottom, LR from left to right.",
+)  # fmt: skip
+@click.option(
+    "--phase", type=click.Choice(["TRAIN", "TEST", "ALL"], case_sensitive=False), default="ALL", show_default=True,
+    help="Draw the layers of this phase only.",
+)  # fmt: skip
 @click.option("--display-lrm", is_flag=True, help="Show the multipliers of the learning rate.")
 def command(net: str, out: str, rankdir: str, phase: str, display_lrm: bool) -> None:
     """Draw the prototxt NET as OUT: .svg, .png, .pdf (graphviz makes them) or .dot.
 
+    Deep nets are best drawn as .svg or .pdf: a .png is scaled to 12,000 pixels a side at most.
+
     \b
-    Example: dragon draw train_val.prototxt net.svg --phase TRAIN --rankdir TB
+    Example: dragon draw models/lenet/train_val.prototxt lenet.svg --phase TRAIN
     """
-    chosen = None if phase == "ALL" else int(pb.Phase.Value(phase))
-    draw_net_to_file(read_net(net), out, rankdir, chosen, display_lrm)
+    chosen = None if phase.upper() == "ALL" else int(pb.Phase.Value(phase.upper()))
+    draw_net_to_file(read_net(net), out, rankdir.upper(), chosen, display_lrm)
     click.echo(out)
