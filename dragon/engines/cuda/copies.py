@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from dragon.engines.cuda.device import Device
@@ -18,10 +19,14 @@ class DeviceCopy:
     def __init__(self, device: Any, array: Any) -> None:
         self.device = device
         self.array = array
+        self.shares = False  # the array lies in an arena, where others may overwrite it
+        self.restore: Callable[[], None] | None = None  # before somebody reads what may have been overwritten
         self._feed: Any = None
         self._uploads = 0
 
     def to_host(self, host: Array) -> None:
+        if self.restore is not None:
+            self.restore()
         with self.device.active():
             self.array.get(stream=self.device.stream, out=host[: self.array.size])
 
@@ -36,6 +41,10 @@ class DeviceCopy:
             else:
                 self.device.upload(self.array, values)
 
+    def drop_feed(self) -> None:
+        """The array is going to be another one."""
+        self._feed, self._uploads = None, 0
+
 
 def device_array(device: Device, storage: Storage) -> Any:
     """The flat array of a storage at `device`, made when there is none yet; it holds the newest value."""
@@ -47,6 +56,9 @@ def device_array(device: Device, storage: Storage) -> Any:
         storage.attach(device.place, copy)
         if fresh:
             storage.wrote(device.place)
+    assert isinstance(copy, DeviceCopy)
     if not storage.is_fresh(device.place):
         storage.sync(device.place)
-    return copy.array  # type: ignore[attr-defined]
+    elif copy.restore is not None:
+        copy.restore()
+    return copy.array

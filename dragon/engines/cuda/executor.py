@@ -13,6 +13,7 @@ from dragon.engines.cuda.iteration import Iteration
 from dragon.engines.cuda.plan import Group, Plan
 from dragon.engines.cuda.report import Faults, Report
 from dragon.engines.cuda.running import GroupRunner
+from dragon.engines.cuda.sharing import Sharing
 from dragon.engines.cuda.solver import DeviceUpdate
 from dragon.errors import DragonError, EngineError
 
@@ -34,6 +35,7 @@ class CudaExecutor(Executor):
         self.arrays = Arrays(self.gpu)
         self.division = Division(net)
         self.runner = GroupRunner(self)
+        self.sharing = Sharing(self)
         self._plan: Plan | None = None
         self._version = -1
         self._segments: dict[tuple[str, int, int], list[Segment]] = {}
@@ -52,14 +54,19 @@ class CudaExecutor(Executor):
     @property
     def plan(self) -> Plan:
         if self._plan is None or self.is_outdated:
+            self.sharing.changed()
             self._plan = Plan(self.net, self.gpu, self.options.fuse, self._plan)
             self._version = self.net.context.where.version
-            self._segments.clear()
-            self._iteration = None
+            self.forget_graphs()
             self.arrays.forget()
         return self._plan
 
-    def _settle(self, start: int, end: int) -> None:
+    def forget_graphs(self) -> None:
+        """Arrays moved, or others are needed."""
+        self._segments.clear()
+        self._iteration = None
+
+    def settle(self, start: int, end: int) -> None:
         """Give all tops their shapes before the plan is made."""
         for i in range(start, end + 1):
             layer = self.net.layers[i]
@@ -89,7 +96,8 @@ class CudaExecutor(Executor):
     def forward(self, start: int, end: int) -> float:
         with self.gpu.active():
             self._begin()
-            self.run_range("forward", start, end)
+            with self.sharing.forward(start, end):
+                self.run_range("forward", start, end)
             loss = Report(self, start, end).loss()
             self.arrays.end()
         return loss
@@ -97,6 +105,7 @@ class CudaExecutor(Executor):
     def backward(self, start: int, end: int) -> None:
         with self.gpu.active():
             self._begin()
+            self.sharing.leave()
             self.run_range("backward", end, start)
             self.arrays.end()
             if self._clocked:
@@ -109,6 +118,7 @@ class CudaExecutor(Executor):
             return super().forward_backward()
         with self.gpu.active():
             self._begin()
+            self.sharing.leave()
             self.run_range("forward", 0, last)
             report = Report(self, 0, last)
             self.run_range("backward", 0, last)
@@ -123,7 +133,7 @@ class CudaExecutor(Executor):
     def run_range(self, way: str, start: int, end: int) -> None:
         """Run layers start..end, start being the lower one, in the order of `way`. The GPU must be active."""
         if way == "forward" and self.is_outdated and not self.division.is_watched():
-            self._settle(start, end)
+            self.settle(start, end)
         for group in self.division.take_apart(self.plan, start, end, way):
             self.runner.take_apart(group)
         if self.division.is_watched():
@@ -218,6 +228,7 @@ class CudaExecutor(Executor):
         ]
         if self._iteration is not None:
             parts.append(f"whole iteration: {self._iteration.state.replace('eager:', 'in parts:', 1)}")
+        parts += self.sharing.remarks()
         return [*parts, f"Peak memory of the GPU: {self._peak_bytes() / 2**20:,.0f} MiB"]
 
     def segments(self, way: str) -> list[Segment]:

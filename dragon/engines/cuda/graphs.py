@@ -119,6 +119,8 @@ class Captured(ABC):
         arrays, gpu = self._executor.arrays, self._executor.gpu
         for storage in self._touched.values():
             arrays.of(storage)
+        for storage in self._written.values():
+            storage.tell()
         self._graph.launch(gpu.stream)
         for storage in self._written.values():
             storage.wrote(gpu.place)

@@ -59,7 +59,7 @@ class GroupRunner:
             self._to_host(group, error)
             layer.forward(bottoms, tops)
         except MemoryError as error:
-            raise self._out_of_memory(layer.where, error) from None
+            raise self.out_of_memory(layer.where, error) from None
         finally:
             where.view = None
         for i in range(first, last + 1):
@@ -90,7 +90,7 @@ class GroupRunner:
         except DragonError as error:
             raise renamed(error, layer.where) from error
         except MemoryError as error:
-            raise self._out_of_memory(layer.where, error) from None
+            raise self.out_of_memory(layer.where, error) from None
         finally:
             where.view = None
 
@@ -131,7 +131,8 @@ class GroupRunner:
         group.note = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:80]
         log.info("%s runs on the host: %s", self._net.layers[group.first].where, group.note)
 
-    def _out_of_memory(self, where: str, error: MemoryError) -> EngineError:
+    def out_of_memory(self, where: str, error: MemoryError) -> EngineError:
+        """One line that names the layer and the bytes."""
         asked = re.search(r"allocating ([\d,]+) bytes", str(error))
         bytes_ = asked.group(1) if asked else "an unknown number of"
         return EngineError(

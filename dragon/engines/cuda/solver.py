@@ -132,6 +132,8 @@ class DeviceUpdate:
         if not self._params:
             return
         self.refresh(executor)
+        for _, found in self._params:
+            found.blob.data_storage.tell()
         p, q = self._decays()
         corrected = rate
         if self.updater.rule.name in ("Adam", "AdamW"):
