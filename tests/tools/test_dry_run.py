@@ -32,6 +32,13 @@ def test_launches_and_bytes_are_told(tmp_path: Path) -> None:
     assert rows["conv"][0] == "kernels"
     assert int(rows["iteration"][0]) == sum(int(rows[name][1]) for name in ("conv", "ip", "loss", "update"))
     assert "floor on an H200" in done.output
+    sizes = [8 * 3 * 8 * 8, 8, 8 * 4 * 6 * 6, 8 * 4, 1]
+    bus = next(line for line in done.output.splitlines() if line.startswith("over the bus"))
+    assert float(bus.split()[3]) == pytest.approx(4 * (sizes[0] + sizes[1]) / 1e6, abs=5e-4)
+    memory = next(line for line in done.output.splitlines() if line.startswith("memory of blobs"))
+    apart, shared = float(memory.split()[3]), float(memory.split(" needs ")[1].split()[0])
+    assert apart == pytest.approx(sum(-(-4 * size // 256) * 256 for size in sizes) / 1e6, abs=5e-4)
+    assert shared <= apart
 
 
 def test_it_counts_for_the_cuda_engine_only(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dragon.engines.cuda.device import CountingDevice, Shaped
+from dragon.engines.cuda.lifetimes import planned_bytes
 from dragon.engines.cuda.plan import Group, Plan
 from dragon.storage import Storage
 
@@ -38,6 +39,8 @@ class PlanFigures:
     layers: list[LayerFigures] = field(default_factory=list)
     update_launches: int = 0
     update_bytes: int = 0
+    blob_bytes: tuple[int, int, int] = (0, 0, 0)  # data apart; where those share that can; in use at a time
+    bus_bytes: int = 0  # from the host to the GPU, each iteration
 
     @property
     def launches(self) -> int:
@@ -62,6 +65,12 @@ class PlanFigures:
             rows.append(f"{f.name[:28]:28} {f.kind[:12]:12} {f.launches:8d} {f.bytes / 1e6:10.3f} {macs:10.1f}{mark}")
         rows.append(f"{'update':28} {'kernels':12} {self.update_launches:8d} {self.update_bytes / 1e6:10.3f} {'':>10}")
         rows.append(f"{'iteration':28} {'':12} {self.launches:8d} {self.bytes / 1e6:10.3f}")
+        apart, shared, least = (size / 1e6 for size in self.blob_bytes)
+        rows.append(
+            f"memory of blobs: {apart:.3f} MB apart; a forward in TEST needs {shared:.3f} MB, since those that are "
+            f"never alive together share it ({least:.3f} MB are in use at a time)"
+        )
+        rows.append(f"over the bus: {self.bus_bytes / 1e6:.3f} MB per iteration")
         by_bytes, by_nodes = self.bytes / COPY_BANDWIDTH, self.launches * NODE_SECONDS
         rows.append(
             f"floor on an H200: {self.floor_seconds * 1e6:.0f} us per iteration ({by_bytes * 1e6:.0f} us for the bytes "
@@ -87,7 +96,16 @@ def plan_figures(net: Net, backward: bool = True, fuse: bool = True) -> PlanFigu
         learned = sum(p.blob.count * p.blob.dtype.itemsize for p in net.learnable)
         figures.update_launches = 3  # gradients cleared, loss judged, blobs updated
         figures.update_bytes = learned * UPDATE_PASSES
+    figures.blob_bytes = planned_bytes(net, plan.groups)
+    figures.bus_bytes = sum(_fed(net, group) for group in plan.groups)
     return figures
+
+
+def _fed(net: Net, group: Group) -> int:
+    """Bytes that a source sends."""
+    if not net.layers[group.first].is_source:
+        return 0
+    return sum(top.count * top.dtype.itemsize for top in net.tops[group.first])
 
 
 def _view(storage: Storage, shape: tuple[int, ...]) -> Any:
