@@ -21,10 +21,11 @@ from dragon.engines.onednn.constants import DataType
 from dragon.engines.onednn.memory import Device
 from dragon.engines.onednn.plan import Plan
 from dragon.engines.onednn.planned import Planned
-from dragon.engines.onednn.reference import ShapesChangedError, overwritten_inputs
+from dragon.engines.onednn.reference import ShapesChangedError
+from dragon.engines.onednn.replay import Replay, parameters_of_now
 from dragon.engines.onednn.threads import default_threads, set_threads
 from dragon.engines.onednn.values import LazyCopy
-from dragon.errors import EngineError
+from dragon.errors import DragonError, EngineError
 from dragon.storage import Array, Storage
 
 if TYPE_CHECKING:
@@ -55,33 +56,43 @@ class OneDNNExecutor(Executor):
         self._version = -1
         self._key: tuple[Any, ...] = ()
         self._ran: list[Plan | None] = [None] * len(net.layers)  # the plan that ran each layer's forward last
-        self._draws: list[int] = [0] * len(net.layers)
         self._last = len(net.layers) - 1
-        self._overwrite: dict[tuple[int, int], list[tuple[int, list[Storage]]]] = {}  # by range of layers: which, what
-        self._inputs: dict[
-            int, list[tuple[Storage, Array]]
-        ] = {}  # what layers in place have overwritten, outside training
+        self._fitting = self._last  # the last layer that takes the present shapes
+        self._replay = Replay(net)
         self._ground = Ground()
 
     # -- plans ----------------------------------------------------------------------------------------------
-    def _refresh(self, first: int = 0) -> None:
-        """Propagate shapes from layer `first` on, and note for which shapes plans are wanted now."""
+    def _refresh(self, first: int = 0, end: int | None = None) -> None:
+        """Propagate shapes from layer `first` on, and note for which shapes plans are wanted now.
+
+        The layers behind `end` are not run: where they cannot take the new shapes, plans end before them.
+        """
         net = self.net
         where = net.context.where
-        if where.version == self._version:
+        end = self._last if end is None else end
+        if where.version == self._version and end <= self._fitting:
             return
         for i in range(first, len(net.layers)):
             layer = net.layers[i]
-            layer.reshape(net.bottoms[i], net.tops[i])
+            try:
+                layer.reshape(net.bottoms[i], net.tops[i])
+            except DragonError:
+                if i <= end:
+                    raise
+                self._fitting = i - 1
+                break
             net.fill_loss_weights(i, net.tops[i])
+        else:
+            self._fitting = self._last
         self._key = (
+            self._fitting,
             self._shapes(),
             tuple(layer.phase for layer in net.layers),
             tuple(id(blob.data_storage) for layer in net.layers for blob in layer.blobs),
         )
         self._version = where.version
         self._current.clear()
-        self._overwrite.clear()
+        self._replay.forget_storages()
 
     def _shapes(self) -> tuple[tuple[int, ...], ...]:
         return tuple(blob.shape for tops in self.net.tops for blob in tops)
@@ -108,6 +119,7 @@ class OneDNNExecutor(Executor):
                 verbose=self.options.verbose,
                 materialize=self._materialize,
                 ground=self._ground,
+                last=self._fitting,
             )
             self._plans[key] = plan
             while len(self._plans) > 2 * _KEPT_SHAPES:
@@ -128,7 +140,7 @@ class OneDNNExecutor(Executor):
     # -- running --------------------------------------------------------------------------------------------
     def forward(self, start: int, end: int) -> float:
         set_threads(self.threads)
-        self._refresh(start)
+        self._refresh(start, end)
         if is_watched(self.net):
             return sum(self._watched_forward(i) for i in range(start, end + 1))
         whole = start == 0 and end == self._last
@@ -137,36 +149,17 @@ class OneDNNExecutor(Executor):
         return self._loss(start, end)
 
     def _forward(self, plan: Plan, start: int, end: int) -> None:
-        if self.training:
-            for i in range(start, end + 1):
-                self._draws[i] = self.net.layers[i].rng.draws
-        elif plan.arena is None:
+        if not self.training and plan.arena is None:
             self._tell(start, end)
         self._ran[start : end + 1] = [plan] * (end + 1 - start)
         try:
             if not self.training:
-                start = self._keep_inputs(plan, start, end)
+                start = self._replay.keep(plan, start, end)
             plan.forward(start, end)
         except ShapesChangedError as change:
-            self._refresh(change.layer + 1)
+            self._refresh(change.layer + 1, end)
             if change.layer < end:
                 self._forward(self._plan(False), change.layer + 1, end)
-
-    def _keep_inputs(self, plan: Plan, start: int, end: int) -> int:
-        """Run up to the last layer that works in place on what a replay cannot make again, and keep that.
-
-        Outside training nothing is kept for backward, which a script may ask for all the same. Returns where to go on.
-        """
-        if (start, end) not in self._overwrite:
-            self._overwrite[start, end] = list(overwritten_inputs(self.net, start, end))
-        for i in [i for i in self._inputs if start <= i <= end]:
-            del self._inputs[i]
-        for i, storages in self._overwrite[start, end]:
-            if i > start:
-                plan.forward(start, i - 1)
-                start = i
-            self._inputs[i] = [(storage, storage.read().copy()) for storage in storages]
-        return start
 
     def _watched_forward(self, i: int) -> float:
         with watched(self.net, "Forward", i):
@@ -186,11 +179,16 @@ class OneDNNExecutor(Executor):
     def backward(self, start: int, end: int) -> None:
         set_threads(self.threads)
         if not self.training:
-            self._refresh()
+            self._refresh(end=self._fitting)
             self.training = True
-            self._replay()
+            single = self._plan(False)
+            self._replay.run(single)
+            self._ran = [single if i <= self._fitting else None for i in range(len(self.net.layers))]
             self._forget_test()
-        with self._parameters_of_now():
+        if self.net.context.where.version == self._version:
+            self._backward_layers(start, end)
+            return
+        with parameters_of_now(self._plans_that_ran()):
             self._backward_layers(start, end)
 
     def _backward_layers(self, start: int, end: int) -> None:
@@ -226,49 +224,6 @@ class OneDNNExecutor(Executor):
     def _plans_that_ran(self) -> list[Plan]:
         return list({id(plan): plan for plan in self._ran if plan is not None}.values())
 
-    @contextmanager
-    def _parameters_of_now(self) -> Iterator[None]:
-        """Where parameters were exchanged since forward, lend the new ones' values to the memory that plans know."""
-        lent: dict[int, tuple[Storage, Array]] = {}
-        if self.net.context.where.version != self._version:
-            for plan in self._plans_that_ran():
-                for blob, storage in plan.parameters:
-                    if blob.data_storage is not storage and id(storage) not in lent:
-                        lent[id(storage)] = storage, storage.read().copy()
-                        storage.overwrite()[: blob.count] = blob.data_storage.read()[: blob.count]
-        try:
-            yield
-        finally:
-            for storage, value in lent.values():
-                storage.overwrite()[...] = value
-
-    def _replay(self) -> None:
-        """Run forward again after TEST, one by one and without leaving traces: backward needs what it keeps."""
-        single = self._plan(False)
-        layers = range(len(self.net.layers))
-        storages = {id(blob.data_storage): blob.data_storage for i in layers for blob in self.net.tops[i]}
-        before = [(storage, storage.read().copy()) for storage in storages.values()]
-        for i in layers:
-            layer = self.net.layers[i]
-            self._ran[i] = single
-            if layer.is_source:
-                continue
-            draws, layer.rng.draws = layer.rng.draws, self._draws[i] if self.training else layer.rng.draws
-            kept = [
-                (blob.data_storage, blob.data_storage.read().copy())
-                for j, blob in enumerate(layer.blobs)
-                if j in layer.buffers
-            ]
-            for storage, value in self._inputs.get(i, ()):
-                storage.overwrite()[...] = value
-            single.forward(i, i)
-            layer.rng.draws = draws
-            for storage, value in kept:
-                storage.overwrite()[...] = value
-        for storage, value in before:  # differs where a script changed what the layers read
-            if not np.array_equal(storage.read(), value, equal_nan=True):
-                storage.overwrite()[...] = value
-
     def _tell(self, start: int, end: int) -> None:
         """Layers start..end are going to write their tops, of which other blobs may yet have to be made."""
         for tops in self.net.tops[start : end + 1]:
@@ -281,7 +236,7 @@ class OneDNNExecutor(Executor):
         then: what they read, with its value in the run. All but `wanted` is as before afterwards. Nothing happens
         when shapes have changed since: there is no more value that would be right.
         """
-        if self._shapes() != self._key[0]:
+        if self._shapes() != self._key[1]:
             return
         self._refresh()
         before: list[tuple[Storage, Array]] = []

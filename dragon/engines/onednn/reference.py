@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dragon.engines.base import renamed
@@ -14,9 +14,8 @@ from dragon.storage import Array, Storage
 if TYPE_CHECKING:
     from dragon.blob import Blob
     from dragon.layer import Layer
-    from dragon.net import Net
 
-__all__ = ["ShapesChangedError", "add_backward", "add_forward", "is_free", "overwritten_inputs"]
+__all__ = ["ShapesChangedError", "add_backward", "add_forward", "is_free"]
 
 FREE = ("Split", "Flatten", "Reshape", "Silence", "Input", "Squeeze")  # forward only passes memory on
 
@@ -32,21 +31,6 @@ class ShapesChangedError(Exception):
 def is_free(layer: Layer, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> bool:
     """Whether the layer's forward has nothing to compute because its tops are its bottom's memory."""
     return layer.type in FREE and all(top.data_storage is bottoms[0].data_storage for top in tops if bottoms)
-
-
-def overwritten_inputs(net: Net, start: int, end: int) -> Iterator[tuple[int, list[Storage]]]:
-    """Layers of start..end that work in place on what no computing layer of that range has made, and on what."""
-    made: set[int] = set()
-    for i in range(start, end + 1):
-        layer, bottoms, tops = net.layers[i], net.bottoms[i], net.tops[i]
-        if layer.is_source or is_free(layer, bottoms, tops):
-            continue
-        written = {id(top.data_storage): top.data_storage for top in tops}
-        read = {id(bottom.data_storage) for bottom in bottoms}
-        lost = [storage for key, storage in written.items() if key in read - made]
-        if lost:
-            yield i, lost
-        made |= written.keys()
 
 
 def _reading(storage: Storage, shape: tuple[int, ...]) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -86,27 +86,32 @@ def clear(nets: tuple[dragon.Net, ...]) -> None:
         net.clear_param_diffs()
 
 
+LEAST = 1e-2  # of smaller values the difference itself counts
+
+
 def compare(
-    reference: dragon.Net, other: dragon.Net, tolerance: float, diffs: bool = True, but: Collection[str] = ()
+    reference: dragon.Net, other: dragon.Net, tolerance: float, diffs: bool = True, least_diff: float = LEAST
 ) -> None:
-    """All blobs and parameters, with their diffs (not of blobs in `but`), in relation to the largest value of each."""
+    """All blobs and parameters, with their diffs, in relation to the largest value of each."""
     for name, blob in reference.blobs.items():
         close(other.blobs[name].peek(), blob.peek(), tolerance, f"data of {name}")
-        if diffs and name not in but:
-            close(other.blobs[name].peek_diff(), blob.peek_diff(), tolerance, f"diff of {name}")
+        if diffs:
+            close(other.blobs[name].peek_diff(), blob.peek_diff(), tolerance, f"diff of {name}", least_diff)
     for name, blobs in reference.params.items():
         for i, blob in enumerate(blobs):
-            close(other.params[name][i].peek(), blob.peek(), tolerance, f"blob {i} of {name}")
+            what = f"blob {i} of {name}"
+            close(other.params[name][i].peek(), blob.peek(), tolerance, what)
             if diffs:
-                close(other.params[name][i].peek_diff(), blob.peek_diff(), tolerance, f"diff of blob {i} of {name}")
+                mine = other.params[name][i].peek_diff()
+                close(mine, blob.peek_diff(), tolerance, f"diff of {what}", least_diff)
 
 
-def close(actual: Array, expected: Array, tolerance: float, what: str) -> None:
+def close(actual: Array, expected: Array, tolerance: float, what: str, least: float = LEAST) -> None:
     assert actual.shape == expected.shape, f"{what}: {actual.shape}, expected {expected.shape}"
     if not expected.size:
         return
     assert np.isfinite(actual).all(), f"{what}: not finite"
-    error = np.abs(actual - expected).max() / max(1e-2, float(np.abs(expected).max()))
+    error = np.abs(actual - expected).max() / max(least, float(np.abs(expected).max()))
     assert error <= tolerance, f"{what}: off by {error:g}"
 
 
