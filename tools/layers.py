@@ -14,9 +14,21 @@ from google.protobuf.descriptor import FieldDescriptor
 from dragon.errors import UsageError, nearest
 from dragon.layer import Layer, find_class, layer_types
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.comments import message_comments
 from dragon.tools.tables import table
 
-__all__ = ["command", "parameter_fields"]
+__all__ = ["command", "default", "parameter_fields"]
+
+# Where layers that share a message differ, or the code decides and not the schema.
+_EFFECTIVE = {
+    ("BatchNorm", "use_global_stats"): "by phase",
+    ("BN", "use_global_stats"): "by phase",
+    ("BatchRenorm", "use_global_stats"): "by phase",
+    ("BatchNorm", "decay"): "unset",
+    ("BatchNorm", "average"): "CAFFE",
+    ("BN", "moving_average_fraction"): "unset",
+    ("BN", "average"): "EMA",
+}
 
 _KINDS = {
     FieldDescriptor.TYPE_BOOL: "bool",
@@ -34,7 +46,11 @@ _KINDS = {
 @click.command("layers")
 @click.argument("name", required=False)
 def command(name: str | None) -> None:
-    """List all layer types, or say what can be set in the type NAME."""
+    """List all layer types, or say what can be set in the type NAME.
+
+    \b
+    Example: dragon layers BatchNorm
+    """
     if name is None:
         rows = [[kind, ", ".join(parameter_fields(_class(kind))), _purpose(_class(kind))] for kind in layer_types()]
         click.echo(table(["type", "parameters", "what it does"], rows, left=(0, 1, 2)))
@@ -49,9 +65,10 @@ def command(name: str | None) -> None:
         click.echo(f"\n{text}")
     for field in parameter_fields(cls):
         message: Any = pb.LayerParameter.DESCRIPTOR.fields_by_name[field].message_type
-        rows = [[f.name, _kind(f), _default(f)] for f in message.fields]
-        click.echo(f"\n{field} ({message.name})")
-        click.echo(table(["field", "type", "default"], rows, left=(0, 1, 2)))
+        comments = message_comments(message.name)
+        rows = [[f.name, _kind(f), default(cls.type, f), comments.fields.get(f.name, "")] for f in message.fields]
+        click.echo(f"\n{field} ({message.name})" + (f": {comments.text}" if comments.text else ""))
+        click.echo(table(["field", "type", "default", "meaning"], rows, left=(0, 1, 2, 3)))
 
 
 def _class(name: str) -> type[Layer]:
@@ -62,7 +79,7 @@ def _class(name: str) -> type[Layer]:
 
 
 def parameter_fields(cls: type[Layer]) -> list[str]:
-    """The parameter messages that a layer's source reads, so that the list cannot fall behind the code."""
+    """The parameter messages that a layer's source reads, so that it cannot fall behind the code; Caffe's first."""
     known = pb.LayerParameter.DESCRIPTOR.fields_by_name
     found: dict[str, None] = {}
     for base in cls.__mro__:
@@ -73,7 +90,7 @@ def parameter_fields(cls: type[Layer]) -> list[str]:
                 found[field] = None
     if cls.is_loss:
         found["loss_param"] = None
-    return list(found)
+    return sorted(found, key=lambda field: known[field].number)
 
 
 def _purpose(cls: type[Layer]) -> str:
@@ -103,8 +120,11 @@ def _names(field: Any) -> Iterator[str]:
         yield value.name
 
 
-def _default(field: Any) -> str:
-    if field.is_repeated or field.message_type is not None:
+def default(layer: str, field: Any) -> str:
+    """What a layer type does with an unset field; empty where the schema states no value."""
+    if (layer, field.name) in _EFFECTIVE:
+        return _EFFECTIVE[layer, field.name]
+    if not field.has_default_value:
         return ""
     value = field.default_value
     if field.enum_type is not None:

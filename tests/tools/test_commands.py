@@ -123,12 +123,12 @@ def test_layers(dragon: Dragon) -> None:
     for name in layer_types():
         assert re.search(rf"^{name} ", listed, re.MULTILINE), name
     convolution = dragon("layers", "Convolution").out
-    assert re.search(r"^num_output +uint32 +0$", convolution, re.MULTILINE)
-    assert re.search(r"^bias_term +bool +true$", convolution, re.MULTILINE)
+    assert re.search(r"^num_output +uint32 +channels of the top$", convolution, re.MULTILINE)
+    assert re.search(r"^bias_term +bool +true +add a bias for each channel$", convolution, re.MULTILINE)
     assert re.search(r"^kernel_size +repeated uint32", convolution, re.MULTILINE)
     batch_norm = dragon("layers", "BatchNorm").out
-    assert re.search(r"^moving_average_fraction +float +0\.999$", batch_norm, re.MULTILINE)
-    assert re.search(r"^average +CAFFE \| EMA \| CUMULATIVE \| LATEST +CAFFE$", batch_norm, re.MULTILINE)
+    assert re.search(r"^moving_average_fraction +float +0\.999 ", batch_norm, re.MULTILINE)
+    assert re.search(r"^average +CAFFE \| EMA \| CUMULATIVE \| LATEST +CAFFE ", batch_norm, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

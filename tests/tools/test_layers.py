@@ -1,0 +1,37 @@
+"""The defaults that `dragon layers` states are those that a layer without settings uses."""
+
+from __future__ import annotations
+
+import pytest
+
+from dragon.layer import TEST, TRAIN, create
+from dragon.layers._batch_statistics import BatchStatistics
+from dragon.proto import dragon_pb2 as pb
+from dragon.tools.layers import default
+from tests.tools.conftest import Dragon
+
+FIELDS = pb.BatchNormParameter.DESCRIPTOR.fields_by_name
+
+
+@pytest.mark.parametrize(("name", "weight"), [("BatchNorm", "moving_average_fraction"), ("BN", "decay")])
+def test_batch_normalisation_states_what_it_does(name: str, weight: str) -> None:
+    stated = {field: default(name, FIELDS[field]) for field in FIELDS}
+    layer = create(pb.LayerParameter(name="bn", type=name))
+    assert isinstance(layer, BatchStatistics)
+    assert stated["average"] == pb.AverageRule.Name(layer.rule)
+    assert float(stated["eps"]) == pytest.approx(layer.eps)
+    assert float(stated[weight]) == pytest.approx(layer.keep)
+    other = "decay" if weight != "decay" else "moving_average_fraction"
+    assert stated[other] == "unset"
+    assert stated["use_global_stats"] == "by phase"
+    for phase in (TRAIN, TEST):
+        layer.phase = phase
+        assert layer.use_global == (phase == TEST)
+
+
+def test_an_unset_number_is_no_zero(dragon: Dragon) -> None:
+    lines = {line.split()[0]: line for line in dragon("layers", "Convolution").out.splitlines() if line.strip()}
+    assert lines["num_output"].split() == ["num_output", "uint32", "channels", "of", "the", "top"]
+    assert lines["group"].split()[:3] == ["group", "uint32", "1"]
+    text = dragon("layers", "BN").out
+    assert text.index("batch_norm_param (") < text.index("bn_param (BNParameter)"), "the usual form first"
