@@ -1,0 +1,32 @@
+// Rows picked by whole numbers that arrive in a blob of the net's type.
+#include "common.cuh"
+
+static __device__ __forceinline__ bool is_index(real value, Index size) { return value >= 0 && value < (real)size; }
+
+// fault (1) becomes 2^31 - 1 - i for the first i whose value is no index below `size`: the maximum is the same in every
+// run, in whatever order threads come.
+KERNEL check_indices(const real* values, int* fault, Index count, Index size) {
+    GRID_LOOP(i, count) {
+        if (!is_index(values[i], size)) atomicMax(fault, 0x7fffffff - (int)i);
+    }
+}
+
+// y (picks, row) = rows of x (size, row), plus bias (row) unless that is null. count: elements of y.
+KERNEL pick_rows(const real* x, const real* picks, const real* bias, real* y, Index count, Index row, Index size) {
+    GRID_LOOP(i, count) {
+        Index c = i % row;
+        real pick = picks[i / row], value = is_index(pick, size) ? x[(size_t)(Index)pick * row + c] : 0;
+        y[i] = bias ? value + bias[c] : value;
+    }
+}
+
+// The transpose: each row of dx adds up, in their order, the rows of dy that were picked from it. add: to what dx has.
+// count: elements of dx.
+KERNEL sum_picked(const real* dy, const real* picks, real* dx, Index count, Index row, Index n_picks, int add) {
+    GRID_LOOP(i, count) {
+        real own = (real)(i / row), sum = add ? dx[i] : 0;
+        for (Index k = 0; k < n_picks; ++k)
+            if ((real)(Index)picks[k] == own) sum += dy[(size_t)k * row + i % row];
+        dx[i] = sum;
+    }
+}
