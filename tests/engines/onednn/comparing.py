@@ -90,9 +90,17 @@ LEAST = 1e-2  # of smaller values the difference itself counts
 
 
 def compare(
-    reference: dragon.Net, other: dragon.Net, tolerance: float, diffs: bool = True, least_diff: float = LEAST
+    reference: dragon.Net,
+    other: dragon.Net,
+    tolerance: float,
+    diffs: bool = True,
+    least_diff: float = LEAST,
+    least_sum: float = LEAST,
 ) -> None:
-    """All blobs and parameters, with their diffs, in relation to the largest value of each."""
+    """All blobs and parameters, with their diffs, in relation to the largest value of each.
+
+    least_diff, least_sum: smaller diffs of blobs, and of parameters, which are sums, count by themselves.
+    """
     for name, blob in reference.blobs.items():
         close(other.blobs[name].peek(), blob.peek(), tolerance, f"data of {name}")
         if diffs:
@@ -103,7 +111,7 @@ def compare(
             close(other.params[name][i].peek(), blob.peek(), tolerance, what)
             if diffs:
                 mine = other.params[name][i].peek_diff()
-                close(mine, blob.peek_diff(), tolerance, f"diff of {what}", least_diff)
+                close(mine, blob.peek_diff(), tolerance, f"diff of {what}", least_sum)
 
 
 def close(actual: Array, expected: Array, tolerance: float, what: str, least: float = LEAST) -> None:

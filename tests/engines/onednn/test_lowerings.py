@@ -80,6 +80,7 @@ UNARY: dict[str, tuple[str, tuple[int, ...]]] = {
     "pool ave pad": ('type: "Pooling" pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 }', IMAGE),
     "ip": ('type: "InnerProduct" inner_product_param { num_output: 7 }', IMAGE),
     "ip axis 2": ('type: "InnerProduct" inner_product_param { num_output: 7 axis: 2 }', IMAGE),
+    "ip one row": ('type: "InnerProduct" inner_product_param { num_output: 7 axis: 2 }', (2, 1, 6)),
     "ip axis -1": ('type: "InnerProduct" inner_product_param { num_output: 7 axis: -1 transpose: true }', IMAGE),
     "ip axis 0": ('type: "InnerProduct" inner_product_param { num_output: 7 axis: 0 bias_term: false }', IMAGE),
     "batch norm": ('type: "BatchNorm"', IMAGE),

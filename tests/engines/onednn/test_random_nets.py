@@ -81,11 +81,11 @@ def check(seed: int) -> bool:
         run((single,))
         tolerance = TOLERANCE + amplified / 3 + 3 * distance(everything(nets[0]), everything(single))
         # gradients that cancel one another leave the roundings of the largest
-        largest = max(float(np.abs(a).max()) for a in everything(nets[0])[1::2] if a.size)
-        compare(*nets, tolerance, least_diff=LEAST * max(1, largest))
+        least = LEAST * max(1.0, *(float(np.abs(a).max()) for a in everything(nets[0])[1::2] if a.size))
+        compare(*nets, tolerance, least_diff=least, least_sum=10 * least)
         fill(nets, attempt, values)  # once more, with all that is kept from before
         run(nets)
-        compare(*nets, tolerance, least_diff=LEAST * max(1, largest))
+        compare(*nets, tolerance, least_diff=least, least_sum=10 * least)
         return True
     return False
 

@@ -29,7 +29,8 @@ def multiply(b: Builder, index: int, behind: Behind) -> Backward:
     top, parameters = behind.top, behind.parameters_of(b, layer)
     bottom = b.net.bottoms[index][0]
     outputs = top.shape[-1]
-    whole = layer.rows == bottom.shape[0] and 2 <= bottom.ndim <= 5  # else rows are made of several axes
+    # else rows are made of several axes
+    whole = layer.rows == bottom.shape[0] and 2 <= bottom.ndim <= 5 and top.ndim == 2
     if not whole and bottom.ndim > 6:
         raise NotLoweredError("more axes than oneDNN knows here")
     src = bottom.shape if whole else (layer.rows, layer.inputs)
