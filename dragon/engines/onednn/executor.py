@@ -58,32 +58,32 @@ class OneDNNExecutor(Executor):
         self._ran: list[Plan | None] = [None] * len(net.layers)  # the plan that ran each layer's forward last
         self._last = len(net.layers) - 1
         self._fitting = self._last  # the last layer that takes the present shapes
+        self._misfit: DragonError | None = None  # what the next one says
         self._replay = Replay(net)
         self._ground = Ground()
 
     # -- plans ----------------------------------------------------------------------------------------------
-    def _refresh(self, first: int = 0, end: int | None = None) -> None:
+    def _refresh(self, first: int = 0) -> None:
         """Propagate shapes from layer `first` on, and note for which shapes plans are wanted now.
 
-        The layers behind `end` are not run: where they cannot take the new shapes, plans end before them.
+        Where a layer cannot take the new shapes, plans end before it: perhaps it is not to run, or a layer below it
+        that is the user's gives its tops their shapes only when it runs.
         """
         net = self.net
         where = net.context.where
-        end = self._last if end is None else end
-        if where.version == self._version and end <= self._fitting:
+        if where.version == self._version:
             return
+        self._misfit = None
+        self._fitting = self._last
         for i in range(first, len(net.layers)):
             layer = net.layers[i]
             try:
                 layer.reshape(net.bottoms[i], net.tops[i])
-            except DragonError:
-                if i <= end:
-                    raise
+            except DragonError as error:
+                self._misfit = error
                 self._fitting = i - 1
                 break
             net.fill_loss_weights(i, net.tops[i])
-        else:
-            self._fitting = self._last
         self._key = (
             self._fitting,
             self._shapes(),
@@ -93,6 +93,12 @@ class OneDNNExecutor(Executor):
         self._version = where.version
         self._current.clear()
         self._replay.forget_storages()
+
+    def _settle(self) -> None:
+        """As _refresh; the error of a layer that cannot take the new shapes is raised."""
+        self._refresh()
+        if self._misfit is not None:
+            raise self._misfit
 
     def _shapes(self) -> tuple[tuple[int, ...], ...]:
         return tuple(blob.shape for tops in self.net.tops for blob in tops)
@@ -140,26 +146,34 @@ class OneDNNExecutor(Executor):
     # -- running --------------------------------------------------------------------------------------------
     def forward(self, start: int, end: int) -> float:
         set_threads(self.threads)
-        self._refresh(start, end)
+        self._refresh(start)
         if is_watched(self.net):
             return sum(self._watched_forward(i) for i in range(start, end + 1))
-        whole = start == 0 and end == self._last
+        whole = start == 0 and end == self._last == self._fitting
         self._forward(self._plan(whole), start, end)
         self._download()
         return self._loss(start, end)
 
     def _forward(self, plan: Plan, start: int, end: int) -> None:
+        fitting = min(end, self._fitting)
+        if start <= fitting:
+            try:
+                self._run(plan, start, fitting)
+            except ShapesChangedError as change:
+                self._refresh(change.layer + 1)
+                if change.layer < end:
+                    self._forward(self._plan(False), change.layer + 1, end)
+                return
+        if fitting < end and self._misfit is not None:
+            raise self._misfit
+
+    def _run(self, plan: Plan, start: int, end: int) -> None:
         if not self.training and plan.arena is None:
             self._tell(start, end)
         self._ran[start : end + 1] = [plan] * (end + 1 - start)
-        try:
-            if not self.training:
-                start = self._replay.keep(plan, start, end)
-            plan.forward(start, end)
-        except ShapesChangedError as change:
-            self._refresh(change.layer + 1, end)
-            if change.layer < end:
-                self._forward(self._plan(False), change.layer + 1, end)
+        if not self.training:
+            start = self._replay.keep(plan, start, end)
+        plan.forward(start, end)
 
     def _watched_forward(self, i: int) -> float:
         with watched(self.net, "Forward", i):
@@ -179,7 +193,7 @@ class OneDNNExecutor(Executor):
     def backward(self, start: int, end: int) -> None:
         set_threads(self.threads)
         if not self.training:
-            self._refresh(end=self._fitting)
+            self._refresh()
             self.training = True
             single = self._plan(False)
             self._replay.run(single)
@@ -238,7 +252,7 @@ class OneDNNExecutor(Executor):
         """
         if self._shapes() != self._key[1]:
             return
-        self._refresh()
+        self._settle()
         before: list[tuple[Storage, Array]] = []
         for storage, value in then.items():
             now = storage.read()
@@ -263,7 +277,7 @@ class OneDNNExecutor(Executor):
 
     # -- looking in -----------------------------------------------------------------------------------------
     def describe(self) -> list[str]:
-        self._refresh()
+        self._settle()
         plan = self._plan(True)
         notes: list[str] = []
         for group in plan.groups:
@@ -272,13 +286,13 @@ class OneDNNExecutor(Executor):
         return notes
 
     def remarks(self) -> list[str]:
-        self._refresh()
+        self._settle()
         return [Planned.of(self._plan(True)).line()]
 
     def profile(self, iterations: int, backward: bool = True) -> list[LayerTime]:
         """As the base class, by groups of the plan that really runs; a fused group's time stands at its first layer."""
         set_threads(self.threads)
-        self._refresh()
+        self._settle()
         if backward and not self.training:
             self.training = True
         plan = self._plan(True)

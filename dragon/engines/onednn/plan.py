@@ -29,7 +29,7 @@ class Plan:
     """Groups of layers with their steps.
 
     fuse: whether several layers may become one group, and conversions of one group serve another. Without it any
-    range of layers can be run by itself.
+    range of layers can be run by itself. last: the last layer it holds; all of them by default.
     """
 
     def __init__(
@@ -44,14 +44,16 @@ class Plan:
         verbose: bool = False,
         materialize: Materialize,
         ground: Ground,
+        last: int | None = None,
     ) -> None:
         self.net = net
+        self.last = len(net.layers) - 1 if last is None else last
         self.training = training
         self.whole = whole
         self._notice = log.info if verbose and whole else log.debug
         self.builder = Builder(net, device, dtype, training, whole, materialize)
         self.groups: list[Group] = []
-        for first, last, fused in find_groups(net, training) if fuse else _single(net):
+        for first, last, fused in find_groups(net, training) if fuse else _single(self.last):
             self.groups += self._forward(first, last, fused)
         self._intact = {
             group.first: [self.builder.left(blob) for blob in group.watched] for group in self.groups if training
@@ -270,6 +272,6 @@ def _lazy_mark(storage: Storage, place: str) -> Callable[[], None]:
     return lambda: storage.wrote(place)
 
 
-def _single(net: Net) -> Iterator[tuple[int, int, None]]:
-    for i in range(len(net.layers)):
+def _single(last: int) -> Iterator[tuple[int, int, None]]:
+    for i in range(last + 1):
         yield i, i, None
