@@ -27,7 +27,7 @@ class Room:
 
     @property
     def lifetime(self) -> Lifetime:
-        return Lifetime(self.writers[0], max(*self.writers, *self.readers), self.origin.desc.size)
+        return Lifetime(self.writers[0], max([*self.writers, *self.readers]), self.origin.desc.size)
 
     @property
     def begins(self) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import dragon
+from dragon.engines.onednn.lowerings import find
+from dragon.layer import layer_types
 from tests.engines.onednn.comparing import agree, inputs, notes
 
 pytestmark = pytest.mark.usefixtures("device")
@@ -148,6 +151,12 @@ def test_frozen_scale_and_shift(case: str, frozen: int, image: bool) -> None:
     settings, shape = UNARY[case]
     specs = " ".join(f"param {{ lr_mult: {0 if frozen >> i & 1 else 1} }}" for i in range(2))
     check_lowered(agree(inputs(shape, force=image) + layer(f"{settings} {specs}", "x0"), passes=2))
+
+
+def test_the_documentation_lists_what_is_lowered() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    listed = text.split("These have lowerings: ")[1].split(".")[0]
+    assert {name for name in layer_types() if find(name)} == set(listed.replace("\n", " ").split(", "))
 
 
 def test_log() -> None:
