@@ -22,7 +22,7 @@ MOST = 2**31 - 1  # elements of an array: kernels count with 32 bits
 # the files with lowerings
 FILES = (
     "batch_norm", "convolution", "dropout", "elementwise", "eltwise", "indices", "inner_product", "losses", "lrn",
-    "pooling", "resampling", "scale", "softmax", "strided",
+    "pooling", "resampling", "rows", "scale", "softmax", "strided", "transform",
 )  # fmt: skip
 
 
@@ -42,6 +42,7 @@ class Lowering:
 
     fault: Any = None  # one int32 on the device, set by the executor: 1 + position of a label that is no class
     learns: bool = True  # whether backward may follow
+    tops: Sequence[Blob] = ()  # for `prepare`
 
     def __init__(self, device: Device, layer: Layer) -> None:
         self.device = device

@@ -1,0 +1,155 @@
+// Rows of values that are normalised together, a block for each: LayerNorm, GroupNorm, InstanceNorm, MVN, Normalize.
+// Normalize over the channels of each position, and sums of rows, too.
+#include "common.cuh"
+
+#define BY_DEVIATION 0  // (x - mean) / sqrt(var + eps)
+#define BY_SUM 1        // (x - mean) / (sqrt(var) + eps)
+#define BY_MEAN 2       // x - mean
+#define BY_LENGTH 3     // x / sqrt(sum x^2 + eps)
+
+// What backward needs of a row: dx = (d - level sum(d) - along sum(d normal) normal) inv.
+struct Row {
+    real inv, level, along;
+};
+
+// normal = the normalised row, y = normal gamma + beta; each of gamma and beta may be null, and element i of all has
+// number i / inner % channels of them. kept (rows, 3): see Row. y may be x, and normal may be null where y is the same.
+KERNEL rows_forward(const stored* x, const real* gamma, const real* beta, stored* y, stored* normal, real* kept,
+                    Index rows, Index length, Index inner, Index channels, int mode, real eps) {
+    __shared__ real room[THREADS / WARP];
+    for (Index row = blockIdx.x; row < rows; row += gridDim.x) {
+        size_t start = (size_t)row * length;
+        real sum = 0, squares = 0, mean = 0;
+        if (mode != BY_LENGTH) {
+            for (Index k = threadIdx.x; k < length; k += THREADS) sum += x[start + k];
+            mean = block_sum(sum, room) / length;
+        }
+        for (Index k = threadIdx.x; k < length; k += THREADS) {
+            real d = x[start + k] - mean;
+            squares += d * d;
+        }
+        squares = block_sum(squares, room);
+        Row r = {1, (real)1 / length, (real)1 / length};
+        if (mode == BY_DEVIATION) r.inv = 1 / sqrt(squares / length + eps);
+        if (mode == BY_SUM) {
+            real deviation = sqrt(squares / length), divisor = deviation + eps;
+            r.inv = 1 / divisor;
+            r.along *= divisor / (deviation > 0 ? deviation : 1);
+        }
+        if (mode == BY_MEAN) r.along = 0;
+        if (mode == BY_LENGTH) {
+            r.inv = 1 / sqrt(squares + eps);
+            r.level = 0;
+            r.along = 1;
+        }
+        if (threadIdx.x == 0) {
+            kept[3 * (size_t)row] = r.inv;
+            kept[3 * (size_t)row + 1] = r.level;
+            kept[3 * (size_t)row + 2] = r.along;
+        }
+        for (Index k = threadIdx.x; k < length; k += THREADS) {
+            size_t i = start + k;
+            Index c = i / inner % channels;
+            real value = (x[i] - mean) * r.inv;
+            if (normal) normal[i] = value;
+            y[i] = (gamma ? value * gamma[c] : value) + (beta ? beta[c] : 0);
+        }
+    }
+}
+
+// dx may be dy.
+KERNEL rows_backward(const stored* dy, const stored* normal, const real* gamma, const real* kept, stored* dx, Index rows,
+                     Index length, Index inner, Index channels) {
+    __shared__ real room[THREADS / WARP];
+    for (Index row = blockIdx.x; row < rows; row += gridDim.x) {
+        size_t start = (size_t)row * length;
+        const real* r = kept + 3 * (size_t)row;
+        real sum = 0, dots = 0;
+        for (Index k = threadIdx.x; k < length; k += THREADS) {
+            size_t i = start + k;
+            real d = gamma ? dy[i] * gamma[i / inner % channels] : (real)dy[i];
+            sum += d;
+            dots += d * normal[i];
+        }
+        sum = block_sum(sum, room) * r[1];
+        dots = block_sum(dots, room) * r[2];
+        for (Index k = threadIdx.x; k < length; k += THREADS) {
+            size_t i = start + k;
+            real d = gamma ? dy[i] * gamma[i / inner % channels] : (real)dy[i];
+            dx[i] = (d - sum - dots * normal[i]) * r[0];
+        }
+    }
+}
+
+// x (N, channels, inner) over its length along the channels at each position, times gamma (channels, or one for all).
+// inv: 1 / length of each position.
+KERNEL columns_forward(const stored* x, const real* gamma, stored* y, stored* normal, real* inv, Index positions,
+                       Index channels, Index inner, int shared, real eps) {
+    GRID_LOOP(i, positions) {
+        size_t start = (size_t)(i / inner) * channels * inner + i % inner;
+        real squares = 0;
+        for (Index c = 0; c < channels; ++c) {
+            real value = x[start + (size_t)c * inner];
+            squares += value * value;
+        }
+        real by = 1 / sqrt(squares + eps);
+        inv[i] = by;
+        for (Index c = 0; c < channels; ++c) {
+            size_t at = start + (size_t)c * inner;
+            real value = x[at] * by;
+            normal[at] = value;
+            y[at] = value * gamma[shared ? 0 : c];
+        }
+    }
+}
+
+// dx may be dy.
+KERNEL columns_backward(const stored* dy, const stored* normal, const real* gamma, const real* inv, stored* dx,
+                        Index positions, Index channels, Index inner, int shared) {
+    GRID_LOOP(i, positions) {
+        size_t start = (size_t)(i / inner) * channels * inner + i % inner;
+        real dots = 0;
+        for (Index c = 0; c < channels; ++c) {
+            size_t at = start + (size_t)c * inner;
+            dots += dy[at] * gamma[shared ? 0 : c] * normal[at];
+        }
+        for (Index c = 0; c < channels; ++c) {
+            size_t at = start + (size_t)c * inner;
+            dx[at] = (dy[at] * gamma[shared ? 0 : c] - normal[at] * dots) * inv[i];
+        }
+    }
+}
+
+// -- sums of rows --------------------------------------------------------------------------------------------------
+#define SUM 0
+#define ASUM 1
+#define SUMSQ 2
+
+// y (rows) = coeff times the sum of each row's values, absolute values or squares.
+KERNEL reduce_rows(const stored* x, stored* y, Index rows, Index length, int operation, real coeff) {
+    __shared__ real room[THREADS / WARP];
+    for (Index row = blockIdx.x; row < rows; row += gridDim.x) {
+        real sum = 0;
+        for (Index k = threadIdx.x; k < length; k += THREADS) {
+            real value = x[(size_t)row * length + k];
+            sum += operation == SUMSQ ? value * value : (operation == ASUM && value < 0 ? -value : value);
+        }
+        sum = block_sum(sum, room);
+        if (threadIdx.x == 0) y[row] = sum * coeff;
+    }
+}
+
+KERNEL reduce_backward(const stored* x, const stored* dy, stored* dx, Index count, Index length, int operation,
+                       real coeff) {
+    GRID_LOOP(i, count) {
+        real value = operation == SUM ? 0 : (real)x[i], factor = 1;
+        if (operation == ASUM) factor = value > 0 ? 1 : (value < 0 ? -1 : 0);
+        if (operation == SUMSQ) factor = 2 * value;
+        dx[i] = dy[i / length] * coeff * factor;
+    }
+}
+
+// -- a x + b with one a for each row (Axpy) ------------------------------------------------------------------------
+KERNEL axpy_rows(const real* a, const stored* x, const stored* b, stored* y, Index count, Index length) {
+    GRID_LOOP(i, count) y[i] = a[i / length] * x[i] + b[i];
+}
