@@ -8,7 +8,7 @@ GET = [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y
 # one thread in each of the test processes that run side by side
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test lint proto clean setup gpu-check
+.PHONY: demo test lint proto clean setup gpu-check fuzz
 
 setup: $(VENV)/ready
 
@@ -32,6 +32,10 @@ lint: setup
 
 demo: setup
 	$(BIN)/dragon demo --dir $(DEMO_DIR)
+
+# Damaged files for MINUTES of each kind (KINDS: all when empty); what goes wrong is kept in fuzz/.
+fuzz: setup
+	$(ONE_THREAD) $(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10) $(KINDS)
 
 # On a machine with a GPU, from the checkout and with the packages that are there: tests on the card, then figures.
 gpu-check:

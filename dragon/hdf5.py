@@ -16,7 +16,9 @@ __all__ = ["atomic_h5", "open_h5", "read_array"]
 
 # what h5py raises for files that contradict themselves
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, UnicodeError, SystemError)
-_LARGEST_RATIO = 1000  # of a dataset to its file: beyond it a damaged shape is likelier than a good compression
+# Of a dataset to its file: no compression reaches it, so that a larger one is a damaged shape.
+_LARGEST_RATIO = 1100
+_ALWAYS_FINE = 1 << 26  # bytes: parts that were never written take no room in a file
 
 
 def _h5py() -> Any:
@@ -54,7 +56,7 @@ def atomic_h5(path: str | Path) -> Iterator[Any]:
 
 def read_array(dataset: Any) -> Array:
     """All of a dataset. ValueError when it claims more than its file can hold, before memory is asked for."""
-    if dataset.nbytes > _LARGEST_RATIO * max(1, os.path.getsize(dataset.file.filename)):
+    if dataset.nbytes > max(_ALWAYS_FINE, _LARGEST_RATIO * os.path.getsize(dataset.file.filename)):
         raise ValueError(f"dataset {dataset.name} of shape {dataset.shape} in a small file")
     array: Array = dataset[()]
     return array

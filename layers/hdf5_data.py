@@ -13,7 +13,7 @@ import numpy as np
 
 from dragon.blob import Blob
 from dragon.errors import DataError, WeightsError
-from dragon.hdf5 import open_h5
+from dragon.hdf5 import open_h5, read_array
 from dragon.layer import register
 from dragon.layers._source import Source, host_array
 from dragon.storage import Array
@@ -57,7 +57,7 @@ class HDF5Data(Source):
                 missing = [name for name in names if name not in file]
                 if missing:
                     raise DataError(f'{self.where}: {path} has no dataset "{missing[0]}", it has {sorted(file)}')
-                found = [np.asarray(file[name][()], self.dtype) for name in names]
+                found = [np.asarray(read_array(file[name]), self.dtype) for name in names]
         except WeightsError as error:
             raise DataError(f"{self.where}: {error}") from None
         rows = {name: value.shape[0] if value.ndim else 0 for name, value in zip(names, found, strict=True)}

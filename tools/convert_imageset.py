@@ -1,4 +1,4 @@
-"""`dragon convert-imageset`: image files and labels to an LMDB of Datums, as Caffe's data layers read it."""
+"""`dragon convert-imageset`: image files and labels to an LMDB or LevelDB of Datums, as Caffe's data layers read it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.data import Color, decode_image, encode_datum, write_lmdb
+from dragon.data import Color, decode_image, encode_datum, write_leveldb, write_lmdb
 from dragon.data.progress import Progress
 from dragon.errors import DataError
 from dragon.io import resize_image
@@ -46,7 +46,7 @@ class Conversion:
 @click.option("--encode-type", default="", help="Format of stored files: png or jpg; as they are if that is possible.")
 @click.option("--check-size", is_flag=True, help="Refuse images of another size than the first.")
 @click.option("--skip-unreadable", is_flag=True, help="Warn and go on when an image cannot be read.")
-@click.option("--backend", type=click.Choice(["lmdb"]), default="lmdb", help="Kind of data base.")
+@click.option("--backend", type=click.Choice(["lmdb", "leveldb"]), default="lmdb", help="Kind of database.")
 def command(
     root: str,
     listfile: str,
@@ -62,7 +62,7 @@ def command(
     skip_unreadable: bool,
     backend: str,
 ) -> None:
-    """Write the images of LISTFILE, lines "path label" below ROOT, to the LMDB folder DB, blue channel first.
+    """Write the images of LISTFILE, lines "path label" below ROOT, to the database folder DB, blue channel first.
 
     \b
     Example: dragon convert-imageset images/ train.txt train_lmdb
@@ -80,7 +80,8 @@ def command(
         check_size, skip_unreadable,
     )  # fmt: skip
     with progress_bar() as tell:
-        count = write_lmdb(db, _records(Path(root), listfile, entries, how, tell))
+        write = write_leveldb if backend == "leveldb" else write_lmdb
+        count = write(db, _records(Path(root), listfile, entries, how, tell))
     click.echo(f"{db}: {count} images" + (f", {len(entries) - count} skipped" if count < len(entries) else ""))
 
 

@@ -34,7 +34,7 @@ COMMANDS = {
     "run": "Run a Python script written for pycaffe.",
     "classify": "Classify image files.",
     "detect": "Score windows of image files.",
-    "convert-imageset": "Write image files and labels to an LMDB.",
+    "convert-imageset": "Write image files and labels to an LMDB or LevelDB.",
     "compute-image-mean": "Compute the mean image of an LMDB.",
     "extract-features": "Save what a net computes: HDF5, NumPy or LMDB.",
     "upgrade": "Bring nets, solvers and weights of older forms to the present one.",

@@ -26,7 +26,7 @@ from dragon.data.batches import Batch, BatchReader
 from dragon.data.dataset import Dataset, dataset_label, read_split
 from dragon.data.datum import Color, decode_batch, decode_image, encode_datum
 from dragon.data.fetch import fetch_cifar10, fetch_mnist
-from dragon.data.leveldb_io import LevelDbReader
+from dragon.data.leveldb_io import LevelDbReader, write_leveldb
 from dragon.data.lmdb_io import LmdbReader, write_lmdb
 from dragon.data.mean import mean_of_images, mean_of_source, read_mean, write_mean
 from dragon.data.prefetch import Prefetcher, Producer
@@ -61,6 +61,7 @@ __all__ = [
     "open_source",
     "read_mean",
     "read_split",
+    "write_leveldb",
     "write_lmdb",
     "write_mean",
     "write_synthetic",

@@ -23,6 +23,10 @@ __all__ = ["Color", "decode_batch", "decode_image", "encode_datum"]
 
 Image = NDArray[Any]  # (C, H, W), uint8 or float32
 
+# A damaged header may claim any size. No picture that says anything has more pixels to a byte of its file.
+_MOST_PER_BYTE = 10_000
+_ALWAYS_FINE = 1 << 22
+
 
 class Color(enum.Enum):
     """Channels wanted from encoded images; raw Datums always keep theirs."""
@@ -54,6 +58,8 @@ def decode_image(content: bytes, color: Color = Color.AS_STORED) -> NDArray[np.u
 
     try:
         with PIL.Image.open(io.BytesIO(content)) as image:
+            if image.width * image.height > max(_ALWAYS_FINE, _MOST_PER_BYTE * len(content)):
+                raise ValueError(f"{image.width} x {image.height} pixels from {len(content)} bytes")
             pixels = np.asarray(image.convert(_wanted_mode(image.mode, color)))
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
         raise DataError(f"the encoded image cannot be read: {error}") from None

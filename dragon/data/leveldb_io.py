@@ -1,14 +1,19 @@
-"""Reading LevelDB folders, the other database that Caffe writes; through the package plyvel-ci (extra `leveldb`)."""
+"""Reading and writing LevelDB folders, Caffe's other database; through the package plyvel-ci (extra `leveldb`)."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
+from dragon.data.new_folder import new_folder
 from dragon.errors import DataError
 
-__all__ = ["LevelDbReader"]
+__all__ = ["LevelDbReader", "write_leveldb"]
+
+_WRITTEN_AT_ONCE = 100  # records
 
 
 class LevelDbReader:
@@ -22,7 +27,9 @@ class LevelDbReader:
         self.path = os.fspath(path)
         self._db = _open(self.path)
         try:
-            self._entries = sum(1 for _ in self._db.iterator(include_value=False))
+            with self._readable():
+                self._db.raw_iterator(verify_checksums=True).seek_to_first()  # the other kind says nothing there
+                self._entries = sum(1 for _ in self._db.iterator(include_value=False, verify_checksums=True))
             if self._entries == 0:
                 raise DataError(f'LevelDB "{self.path}" is empty: it holds no record')
         except BaseException:
@@ -38,34 +45,49 @@ class LevelDbReader:
     def read(self, count: int) -> list[bytes]:
         """The next `count` records; `position` moves on by `count`, modulo the number of records."""
         records: list[bytes] = []
-        while len(records) < count:
-            value = next(self._records, None)
-            if value is None:
-                self._records = self._from(0)
-                continue
-            records.append(value)
+        rewound = False
+        with self._readable():
+            while len(records) < count:
+                found = list(islice(self._records, count - len(records)))
+                if not found and rewound:
+                    raise DataError(f'LevelDB "{self.path}" is damaged: its records are not there any more')
+                records += found
+                if len(records) < count:
+                    self._records, rewound = self._from(0), True
         self.position = (self.position + count) % self._entries
         return records
 
     def seek(self, position: int) -> None:
         """Move to record `position`, taken modulo the number of records."""
         self.position = position % self._entries
-        self._records = self._from(self.position)
+        with self._readable():
+            self._records = self._from(self.position)
 
     def keys(self) -> list[bytes]:
         """The keys of all records in their order."""
-        return list(self._db.iterator(include_value=False))
+        with self._readable():
+            return list(self._db.iterator(include_value=False, verify_checksums=True))
 
     def get(self, key: bytes) -> bytes:
         """The record of a key."""
-        value: bytes = self._db.get(key)
+        with self._readable():
+            value: bytes | None = self._db.get(key, verify_checksums=True)
+        if value is None:
+            raise DataError(f'LevelDB "{self.path}" has no record {key!r}')
         return value
 
     def _from(self, position: int) -> Iterator[bytes]:
-        records = self._db.iterator(include_key=False)
-        for _ in range(position):
-            next(records)
-        return iter(records)
+        return islice(self._db.iterator(include_key=False, verify_checksums=True), position, None)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Damage comes out as the library's own errors, of which each is a plain exception."""
+        try:
+            yield
+        except DataError:
+            raise
+        except Exception as error:
+            raise DataError(f'LevelDB "{self.path}" cannot be read: {_first_line(error)}') from None
 
     def close(self) -> None:
         """Release the folder; may be called twice."""
@@ -73,14 +95,52 @@ class LevelDbReader:
         self._db.close()
 
 
-def _open(path: str) -> Any:
+def write_leveldb(path: str | os.PathLike[str], records: Iterable[tuple[bytes, bytes]]) -> int:
+    """Write (key, value) records as a new LevelDB folder; returns how many.
+
+    The folder appears under its name only when it is complete. Raises DataError if `path` exists or the disk fails.
+    """
+    plyvel = _plyvel(path)
+    count = 0
+    rest = iter(records)
+    with new_folder(path, "LevelDB") as temporary:
+        db = _opened(plyvel, str(temporary), create_if_missing=True)
+        try:
+            while chunk := list(islice(rest, _WRITTEN_AT_ONCE)):
+                with db.write_batch(sync=True) as batch:
+                    for key, value in chunk:
+                        batch.put(key, value)
+                count += len(chunk)
+        except plyvel.Error as error:
+            raise DataError(f'LevelDB "{path}" cannot be written: {_first_line(error)}') from None
+        finally:
+            db.close()
+    return count
+
+
+def _plyvel(path: str | os.PathLike[str]) -> Any:
     try:
         import plyvel
     except ImportError:
-        raise DataError(f'"{path}": reading a LevelDB needs a package: pip install "dragon-caffe[leveldb]"') from None
+        raise DataError(f'"{path}": a LevelDB needs a package: pip install "dragon-caffe[leveldb]"') from None
+    return plyvel
+
+
+def _open(path: str) -> Any:
+    plyvel = _plyvel(path)
     if not os.path.isfile(os.path.join(path, "CURRENT")):
         raise DataError(f'"{path}" is not a LevelDB folder: it holds no file CURRENT')
+    return _opened(plyvel, path, create_if_missing=False)
+
+
+def _opened(plyvel: Any, path: str, create_if_missing: bool) -> Any:
     try:
-        return plyvel.DB(path, create_if_missing=False)
+        # else a damaged table is passed over in silence
+        return plyvel.DB(path, create_if_missing=create_if_missing, paranoid_checks=True)
     except Exception as error:  # plyvel raises IOError and its own, none of them with a common base
-        raise DataError(f'LevelDB "{path}" cannot be opened: {str(error).splitlines()[0]}') from None
+        raise DataError(f'LevelDB "{path}" cannot be opened: {_first_line(error)}') from None
+
+
+def _first_line(error: Exception) -> str:
+    text = error.args[0].decode(errors="replace") if error.args and isinstance(error.args[0], bytes) else str(error)
+    return (text.splitlines() or [type(error).__name__])[0]

@@ -3,105 +3,75 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from dragon.atomic import sync_folder
 from dragon.data.hints import missing_hint
+from dragon.data.lmdb_pages import LmdbPages
+from dragon.data.new_folder import new_folder
 from dragon.errors import DataError
 
 __all__ = ["LmdbReader", "write_lmdb"]
 
 _COMMIT_EVERY = 1000  # records in one transaction
-_shared: weakref.WeakValueDictionary[tuple[str, int, int], _Shared] = weakref.WeakValueDictionary()
-_shared_lock = threading.Lock()
-
-
-class _Shared:
-    """LMDB allows one environment per folder and process, so readers share it; it closes with the last of them."""
-
-    def __init__(self, environment: Any) -> None:
-        self.environment = environment
-
-    def __del__(self) -> None:
-        self.environment.close()
 
 
 class LmdbReader:
     """A cursor over the records of an LMDB that wraps around; its whole state is the integer `position`.
 
-    Opens read-only and without the lock file, so a read-only folder and many processes are fine. One thread
-    at a time may use a reader; several readers of one folder may be open. Raises DataError if the folder is
-    missing, is no LMDB, is cut short or holds no record.
+    Only reads, and without a lock file, so a read-only folder and many processes are fine. One thread at a time may
+    use a reader; several readers of one folder may be open. Raises DataError if the folder is missing, is no LMDB, is
+    cut short, damaged or holds no record; damage shows where the damaged page is read.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
-        shared = _share(self.path)
-        self._entries = _entries(shared.environment, self.path)
-        self._shared: _Shared | None = shared
-        self._transaction = shared.environment.begin()
-        self._cursor = self._transaction.cursor()
-        self._cursor.first()
+        if not os.path.exists(self.path):
+            raise DataError(f'LMDB "{self.path}" does not exist{missing_hint(self.path)}')
+        if not os.path.isfile(os.path.join(self.path, "data.mdb")):
+            raise DataError(f'"{self.path}" is not an LMDB folder: it holds no data.mdb')
+        self._pages = LmdbPages(self.path)
+        if not len(self._pages):
+            self._pages.close()
+            raise DataError(f'LMDB "{self.path}" is empty: it holds no record')
+        self._records = self._pages.records()
         self.position = 0
 
     def __len__(self) -> int:
-        return self._entries
+        return len(self._pages)
 
     def read(self, count: int) -> list[bytes]:
         """The next `count` records; `position` moves on by `count`, modulo the number of records."""
-        import lmdb
-
-        cursor = self._cursor
-        records: list[bytes] = []
-        try:
-            for _ in range(count):
-                records.append(cursor.value())
-                if not cursor.next():
-                    cursor.first()
-        except lmdb.Error as error:
-            raise DataError(f'LMDB "{self.path}": record {self.position + len(records)}: {error}') from None
-        self.position = (self.position + count) % self._entries
-        return records
+        found = list(islice(self._records, count))
+        while len(found) < count:
+            self._records = self._pages.records()
+            found += islice(self._records, count - len(found))
+        self.position = (self.position + count) % len(self)
+        return found
 
     def seek(self, position: int) -> None:
         """Move to record `position`, taken modulo the number of records."""
-        target = position % self._entries
-        if target < self.position:
-            self._cursor.first()
-            self.position = 0
-        for _ in range(target - self.position):
-            self._cursor.next()
-        self.position = target
+        self.position = position % len(self)
+        self._records = self._pages.records(self.position)
 
     def keys(self) -> list[bytes]:
         """The keys of all records in their order."""
-        with self._transaction.cursor() as cursor:
-            return list(cursor.iternext(keys=True, values=False))
+        return list(self._pages.records(keys=True))
 
     def get(self, key: bytes) -> bytes:
-        """The record of a key. Raises DataError where the database is damaged."""
-        import lmdb
-
-        try:
-            value: bytes = self._transaction.get(key)
-        except lmdb.Error as error:
-            raise DataError(f'LMDB "{self.path}": record {key!r}: {error}') from None
+        """The record of a key. Raises DataError where there is none."""
+        value = self._pages.find(key)
+        if value is None:
+            raise DataError(f'LMDB "{self.path}" has no record {key!r}')
         return value
 
     def close(self) -> None:
         """Release the folder; may be called twice."""
-        if self._shared is not None:
-            self._cursor.close()
-            self._transaction.abort()
-            self._shared = None
+        self._records = iter(())
+        self._pages.close()
 
     def __enter__(self) -> Self:
         return self
@@ -110,43 +80,6 @@ class LmdbReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _share(path: str) -> _Shared:
-    import lmdb
-
-    file = os.path.join(path, "data.mdb")
-    if not os.path.exists(path):
-        raise DataError(f'LMDB "{path}" does not exist{missing_hint(path)}')
-    if not os.path.isfile(file):
-        raise DataError(f'"{path}" is not an LMDB folder: it holds no data.mdb')
-    try:
-        stat = os.stat(file)
-        key = os.path.realpath(path), stat.st_dev, stat.st_ino  # a folder written anew is another one
-        with _shared_lock:
-            shared = _shared.get(key)
-            if shared is None:
-                shared = _Shared(lmdb.open(key[0], readonly=True, lock=False, create=False, max_dbs=0))
-                _shared[key] = shared
-    except (lmdb.Error, OSError) as error:
-        raise DataError(f'LMDB "{path}" cannot be opened: {_reason(error)}') from None
-    return shared
-
-
-def _entries(environment: Any, path: str) -> int:
-    """Number of records, after checks that keep the process from touching pages that are not there."""
-    stat = environment.stat()
-    needed = (environment.info()["last_pgno"] + 1) * stat["psize"]
-    size = os.path.getsize(os.path.join(path, "data.mdb"))
-    if size < needed:
-        raise DataError(f'LMDB "{path}" is cut short: data.mdb has {size} bytes, its header says {needed}')
-    if stat["entries"] == 0:
-        raise DataError(f'LMDB "{path}" is empty: it holds no record')
-    return int(stat["entries"])
-
-
-def _reason(error: Exception) -> str:
-    return str(error).rsplit(": ", 1)[-1]
 
 
 def write_lmdb(
@@ -160,24 +93,10 @@ def write_lmdb(
     given the folder under its temporary name and raises if not). Raises DataError if `path` exists, a key
     does not ascend or the disk fails.
     """
-    target = Path(path)
-    if target.exists():
-        raise DataError(f'"{target}" exists already: remove it or choose another folder')
-    try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    except OSError as error:
-        raise DataError(f'LMDB "{target}" cannot be written: {error.strerror}') from None
-    try:
+    with new_folder(path, "LMDB") as temporary:
         count = _fill(temporary, iter(records))
         if check:
             check(temporary)
-        temporary.chmod(0o755)
-        os.rename(temporary, target)
-        sync_folder(target.parent)
-    except OSError as error:
-        raise DataError(f'LMDB "{target}" cannot be written: {error}') from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return count
 
 
@@ -193,7 +112,7 @@ def _fill(folder: Path, records: Iterator[tuple[bytes, bytes]]) -> int:
             count += len(chunk)
         environment.sync(True)
     except lmdb.Error as error:
-        raise DataError(f"LMDB cannot be written: {_reason(error)}") from None
+        raise DataError(f"LMDB cannot be written: {str(error).rsplit(': ', 1)[-1]}") from None
     finally:
         environment.close()
     return count

@@ -133,3 +133,15 @@ def test_cut_image_file_is_an_error() -> None:
 def test_encode_refuses(image: NDArray[Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         encode_datum(image, 0)
+
+
+def test_a_header_that_claims_a_huge_picture_is_refused_before_memory_is_asked_for() -> None:
+    file = io.BytesIO()
+    PIL.Image.new("RGB", (6, 5)).save(file, "JPEG")
+    content = bytearray(file.getvalue())
+    at = content.index(b"\xff\xc0")  # start of frame: length, precision, height, width
+    content[at + 5 : at + 9] = (9000).to_bytes(2, "big") * 2
+    with pytest.raises(DataError, match=r"cannot be read: 9000 x 9000 pixels from \d+ bytes"):
+        decode_image(bytes(content))
+    PIL.Image.new("L", (3000, 1300)).save(file := io.BytesIO(), "PNG")
+    assert decode_image(file.getvalue()).shape == (1, 1300, 3000), "one colour, yet a picture"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from dragon.data import LevelDbReader, open_source
+from dragon.data import LevelDbReader, open_source, write_leveldb
 from dragon.errors import DataError
 from dragon.proto import dragon_pb2 as pb
 
@@ -55,5 +56,42 @@ def test_missing_empty_and_damaged_folders(tmp_path: Path, folder: Path) -> None
         LevelDbReader(tmp_path / "empty")
     (folder / "CURRENT").write_text("nonsense")
     with pytest.raises(DataError, match="cannot be opened") as caught:
+        LevelDbReader(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    many = [(f"{i:05d}".encode(), bytes([i % 256]) * 2000) for i in range(950)]
+    assert write_leveldb(tmp_path / "new", iter(many)) == 950
+    reader = LevelDbReader(tmp_path / "new")
+    assert reader.read(950) == [value for _, value in many]
+    assert reader.read(3) == [value for _, value in many[:3]]
+    with pytest.raises(DataError, match="has no record b'x'"):
+        reader.get(b"x")
+    reader.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+    with pytest.raises(DataError, match="exists already"):
+        write_leveldb(tmp_path / "new", many)
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
+    def broken() -> Iterator[tuple[bytes, bytes]]:
+        yield from RECORDS
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_leveldb(tmp_path / "a", broken())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damage_behind_the_front_page_is_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    with plyvel.DB(str(folder), create_if_missing=True) as db:
+        for key, value in RECORDS:
+            db.put(key, value)
+        db.compact_range()
+    table = next(folder.glob("*.ldb"))
+    table.write_bytes(b"x" * table.stat().st_size)
+    with pytest.raises(DataError, match=r'^LevelDB ".*" cannot be (read|opened): Corruption') as caught:
         LevelDbReader(folder)
     assert "\n" not in str(caught.value)

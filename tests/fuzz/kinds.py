@@ -145,8 +145,8 @@ def solver(folder: Path) -> tuple[Example, Callable[[bytes], None]]:
 
 def _snapshots(folder: Path) -> dict[str, bytes]:
     """Snapshots in both formats, by name."""
-    for settings in ({}, {"snapshot_format": 0}):
-        made = toy_solver(folder, **settings)
+    for form in (pb.SolverParameter.BINARYPROTO, pb.SolverParameter.HDF5):
+        made = toy_solver(folder, snapshot_format=form)
         made.step(2)
         made.snapshot()
         made.close()

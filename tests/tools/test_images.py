@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from dragon.data import LmdbReader, decode_batch, read_mean
+from dragon.data import LevelDbReader, LmdbReader, decode_batch, read_mean
 from dragon.layer import TEST
 from dragon.net import Net
 from dragon.proto import dragon_pb2 as pb
@@ -84,6 +84,16 @@ def test_encoded_files_are_kept_as_they_are_or_made_anew(folder: Path, dragon: D
     assert datum.data[:2] == b"\xff\xd8"
     image = decode_batch(records("jpg"))[0][0]
     np.testing.assert_allclose(image[:, 2, 2], [5, 5, 250], atol=12)
+
+
+def test_a_leveldb_holds_the_same_records(folder: Path, dragon: Dragon) -> None:
+    pytest.importorskip("plyvel", reason="plyvel-ci is not installed")
+    dragon("convert-imageset", "im", "list.txt", "lmdb")
+    assert dragon("convert-imageset", "im", "list.txt", "level", "--backend", "leveldb").out == "level: 3 images\n"
+    reader = LevelDbReader("level")
+    assert reader.read(3) == records("lmdb")
+    reader.close()
+    assert dragon("compute-image-mean", "level", "mean.binaryproto", "--backend", "leveldb").code == 0
 
 
 def test_faults_of_lists_name_the_line(folder: Path, dragon: Dragon) -> None:

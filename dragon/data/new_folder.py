@@ -1,0 +1,39 @@
+"""Folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dragon.atomic import sync_folder
+from dragon.errors import DataError
+
+__all__ = ["new_folder"]
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
+    """A temporary folder beside `path`, which takes its name only when the block ends without an error.
+
+    Raises DataError, that names `what` it is, if `path` exists or the disk fails.
+    """
+    target = Path(path)
+    if target.exists():
+        raise DataError(f'"{target}" exists already: remove it or choose another folder')
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise DataError(f'{what} "{target}" cannot be written: {error.strerror}') from None
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        os.rename(temporary, target)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise DataError(f'{what} "{target}" cannot be written: {error}') from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

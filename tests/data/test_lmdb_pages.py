@@ -1,0 +1,86 @@
+"""The reader of pages against the library: the same records, by number and by key, in files of several shapes."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import lmdb
+import pytest
+
+from dragon.data import LmdbReader, write_lmdb
+from dragon.data.lmdb_pages import LmdbPages
+from dragon.errors import DataError
+
+Records = list[tuple[bytes, bytes]]
+
+
+def made(count: int, least: int, most: int) -> Records:
+    chance = random.Random(count)
+    keys = sorted({chance.randbytes(chance.randrange(1, 40)) for _ in range(count)})
+    return [(key, chance.randbytes(chance.randrange(least, most))) for key in keys]
+
+
+@pytest.mark.parametrize(
+    ("count", "least", "most"),
+    [(1, 0, 1), (3, 0, 9), (1500, 0, 30), (700, 900, 2500), (60, 3000, 90000), (20000, 0, 4)],
+    ids=["one", "one leaf", "small", "some on pages of their own", "large", "three levels"],
+)
+def test_the_same_as_the_library(tmp_path: Path, count: int, least: int, most: int) -> None:
+    records = made(count, least, most)
+    write_lmdb(tmp_path / "a", records)
+    pages = LmdbPages(str(tmp_path / "a"))
+    assert len(pages) == len(records)
+    assert list(pages.records(keys=True)) == [key for key, _ in records]
+    assert list(pages.records()) == [value for _, value in records]
+    for start in (1, len(records) // 2, len(records) - 1):
+        assert list(pages.records(start)) == [value for _, value in records[start:]]
+    for key, value in records[:: max(1, len(records) // 300)]:
+        assert pages.find(key) == value
+        assert pages.find(key + b"\0") is None
+    assert pages.find(b"") is None
+    pages.close()
+
+
+def test_a_file_that_was_changed_after_it_was_written(tmp_path: Path) -> None:
+    records = dict(made(2000, 0, 3000))
+    write_lmdb(tmp_path / "a", sorted(records.items()))
+    chance = random.Random(1)
+    for _ in range(5):
+        with (
+            lmdb.open(str(tmp_path / "a"), map_size=1 << 28, lock=False) as environment,
+            environment.begin(write=True) as t,
+        ):
+            for key in chance.sample(sorted(records), 200):
+                if chance.random() < 0.5:
+                    t.delete(key)
+                    del records[key]
+                else:
+                    records[key] = chance.randbytes(chance.randrange(5000))
+                    t.put(key, records[key])
+    with LmdbReader(tmp_path / "a") as reader:
+        assert reader.keys() == sorted(records)
+        assert reader.read(len(reader)) == [value for _, value in sorted(records.items())]
+
+
+def test_what_caffe_does_not_write_is_refused(tmp_path: Path) -> None:
+    with lmdb.open(str(tmp_path / "a"), max_dbs=2, lock=False) as environment:
+        inner = environment.open_db(b"inner")
+        with environment.begin(write=True) as transaction:
+            transaction.put(b"k", b"v", db=inner)
+    with pytest.raises(DataError, match="holds a database of its own"):
+        LmdbReader(tmp_path / "a").read(1)
+
+
+def test_circles_and_wild_pages_are_damage(tmp_path: Path) -> None:
+    write_lmdb(tmp_path / "a", made(5000, 0, 30))
+    path = tmp_path / "a" / "data.mdb"
+    content = bytearray(path.read_bytes())
+    pages = LmdbPages(str(tmp_path / "a"))
+    root, size = pages._root, pages._page
+    first = int.from_bytes(content[root * size + 16 : root * size + 18], "little") + root * size
+    for page, message in ((root, "has kind"), (1 << 20, "is outside of the file"), (0, "is outside")):
+        content[first : first + 4] = page.to_bytes(4, "little")
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            LmdbReader(tmp_path / "a").read(5000)

@@ -1,0 +1,57 @@
+"""A few seconds of what `make fuzz` does for minutes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.kinds import KINDS, survives
+
+SECONDS = 3
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damage_of(kind: str, tmp_path: Path) -> None:
+    if kind == "leveldb":
+        pytest.importorskip("plyvel", reason="plyvel-ci is not installed")
+    command = [sys.executable, "-m", "tests.fuzz", kind, "--minutes", str(SECONDS / 60), "--out", str(tmp_path)]
+    run = subprocess.run([*command, "--seed", "1"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    tried = int(run.stdout.split(" examples")[0].split()[-1])
+    assert tried >= 20
+
+
+def test_a_fault_is_kept_and_can_be_read_again(tmp_path: Path) -> None:
+    """With a kind that fails on purpose."""
+    code = (
+        "import sys\n"
+        "from tests.fuzz import __main__ as program, kinds\n"
+        "def fails(folder):\n"
+        "    def read(content):\n"
+        "        if content == b'7': raise KeyError('planted')\n"
+        "    return (lambda chance: str(chance.randrange(10)).encode()), read\n"
+        "kinds.KINDS['planted'] = fails\n"
+        "sys.exit(program.child('planted', 0.01, 1, program.Path(sys.argv[1])))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    kept = list(tmp_path.glob("planted-*"))
+    assert [path.read_bytes() for path in kept] == [b"7"]
+    assert "KeyError" in run.stdout
+    assert run.stdout.count("planted:") == 1, "one example of each fault is enough"
+
+
+def test_an_error_of_several_lines_is_a_fault() -> None:
+    class Rogue(Exception):
+        pass
+
+    def action() -> None:
+        raise Rogue("not ours")
+
+    with pytest.raises(Rogue):
+        survives(action)
