@@ -25,6 +25,7 @@ from dragon.modes import set_device, set_engine, set_mode_cpu, set_mode_gpu, set
 from dragon.net import Net
 from dragon.proto import caffe_pb2 as caffe_pb2  # scripts reach it as caffe.proto.caffe_pb2
 from dragon.pycaffe import (
+    NCCL,
     Timer,
     has_nccl,
     init_log,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from dragon.net_spec import NetSpec, to_proto
 
 __all__ = [
+    "NCCL",
     "TEST",
     "TRAIN",
     "AdaDeltaSolver",

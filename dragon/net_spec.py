@@ -87,6 +87,9 @@ def assign(message: Message, name: str, value: Any, where: str = "") -> None:
         raise PrototxtError(f"{where}{name}: {value!r} does not fit ({error})") from None
 
 
+assign_proto = assign  # as scripts call it
+
+
 def _plain(value: Any) -> Any:
     """NumPy's numbers as Python's, which messages accept."""
     return value.item() if hasattr(value, "item") and not isinstance(value, Message) else value

@@ -23,6 +23,7 @@ from dragon.solvers.types import (
 )
 
 __all__ = [
+    "NCCL",
     "AdaDeltaSolver",
     "AdaGradSolver",
     "AdamSolver",
@@ -60,12 +61,12 @@ def init_log(level: int = 0, stderr: bool = True) -> None:
     if level not in range(len(_LEVELS)):
         raise UsageError(f"log level must be 0, 1, 2 or 3, got {level}")
     _log.setLevel(_LEVELS[level])
-    for handler in [h for h in _log.handlers if getattr(h, "of_init_log", False)]:
+    for handler in [h for h in _log.handlers if getattr(h, "gives_way", False)]:
         _log.removeHandler(handler)
     if stderr:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(levelname).1s%(asctime)s %(message)s", "%m%d %H:%M:%S"))
-        handler.of_init_log = True  # type: ignore[attr-defined]
+        handler.gives_way = True  # type: ignore[attr-defined]
         _log.addHandler(handler)
 
 
@@ -102,14 +103,30 @@ def set_solver_rank(rank: int) -> None:
 
 
 def set_multiprocess(multiprocess: bool) -> None:
-    """Accepts False. UsageError for True."""
-    if multiprocess:
-        raise UsageError("set_multiprocess(True): one process trains with one solver")
+    """Nothing changes: one process trains, whether or not it is told that it is one of several."""
 
 
 def has_nccl() -> bool:
     """Whether solvers can train together over NCCL: no."""
     return False
+
+
+class NCCL:
+    """What solvers exchange gradients by. One process trains, so there is nothing to send; scripts go on unchanged."""
+
+    def __init__(self, solver: Solver, uid: str) -> None:
+        self.solver = solver
+
+    @staticmethod
+    def new_uid() -> str:
+        """A name for the group of solvers."""
+        return "one process"
+
+    def bcast(self) -> None:
+        """Send the weights of the first solver to the others: there are none."""
+
+    def __call__(self, layer: int = 0) -> None:
+        """As a callback of the solver or a hook of its net: the gradients are complete already."""
 
 
 class Timer:

@@ -140,6 +140,13 @@ class PyNet:
         """Positions of the outputs among the blobs."""
         return [self._blob_names.index(name) for name in self.outputs]
 
+    def _forward(self: Any, start: int, end: int) -> float:
+        loss: float = self.run_forward(start, end)
+        return loss
+
+    def _backward(self: Any, start: int, end: int) -> None:
+        self.run_backward(start, end)
+
     def _bottom_ids(self: Any, layer: int) -> list[int]:
         return [self._blob_names.index(name) for name in self.bottom_names_of(layer)]
 
@@ -155,6 +162,10 @@ class PyNet:
     def top_names(self: Any) -> OrderedDict[str, list[str]]:
         """Names of each layer's tops, by layer."""
         return OrderedDict((name, self.top_names_of(i)) for i, name in enumerate(self.layer_names))
+
+    @property
+    def _blob_loss_weights(self: Any) -> list[float]:
+        return list(self.blob_loss_weights.values())
 
     @property
     def blob_loss_weights(self: Any) -> OrderedDict[str, float]:

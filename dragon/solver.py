@@ -10,7 +10,7 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -223,9 +223,14 @@ class Solver:
 
     # -- for scripts ----------------------------------------------------------------------------------------
     def add_callback(
-        self, on_start: Callable[[], Any] | None = None, on_gradients_ready: Callable[[], Any] | None = None
+        self,
+        on_start: Callable[[], Any] | Literal[""] | None = None,
+        on_gradients_ready: Callable[[], Any] | None = None,
     ) -> None:
-        """Call one function before each iteration, the other between its gradients and its update."""
+        """Call one function before each iteration, the other between its gradients and its update.
+
+        Scripts write "" for a function that is not wanted.
+        """
 
         def nothing() -> None:
             pass

@@ -43,8 +43,8 @@ class RegionPooling(Layer):
         return items[:, None, None, None], rois
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if propagate_down[1]:
-            self.bad_param("regions have no gradient; set bottom 1's propagate_down to false")
+        if propagate_down[1]:  # regions that a layer with weights below it proposed: as usual in Faster R-CNN
+            bottom[1].diff[...] = 0
         if propagate_down[0]:
             self.spread(top[0].diff, bottom[0])
 

@@ -46,6 +46,11 @@ class Python(Layer):
 class _OnHost(Layer):
     """Goes before a user's class: its code sees NumPy arrays, wherever the net computes."""
 
+    @property
+    def param_str_(self) -> str:
+        """As Fast R-CNN's layers spell `param_str`."""
+        return self.param_str
+
     @contextmanager
     def _host_arrays(self) -> Iterator[None]:
         where = self.context.where

@@ -20,6 +20,8 @@ log = logging.getLogger("dragon")
 class StreamHandler(logging.Handler):
     """Writes to the standard stream of the moment, not of the time of import."""
 
+    gives_way = True  # to a script's init_log
+
     def __init__(self, err: bool = True) -> None:
         super().__init__()
         self.err = err

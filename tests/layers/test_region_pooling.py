@@ -87,7 +87,13 @@ def test_messages() -> None:
     ps = 'type: "PSROIPooling" psroi_pooling_param { spatial_scale: 1 output_dim: 3 group_size: 2 }'
     with pytest.raises(ShapeError, match="= 12 channels"):
         One(ps, X, ROIS)
-    one = One(text, X, ROIS)
+
+
+def test_regions_get_a_gradient_of_zero() -> None:
+    """They come from layers with weights in Faster R-CNN, whose nets do not say propagate_down."""
+    one = One('type: "ROIPooling" roi_pooling_param { pooled_h: 2 pooled_w: 2 }', X, ROIS)
     one.forward()
-    with pytest.raises(PrototxtError, match="regions have no gradient"):
-        one.backward(np.zeros((5, 3, 2, 2)), propagate_down=[True, True])
+    one.bottom[1].diff[...] = 7
+    one.backward(np.ones((len(ROIS), 3, 2, 2)), propagate_down=[True, True])
+    assert (one.bottom[1].diff == 0).all()
+    assert (one.bottom[0].diff != 0).any()
