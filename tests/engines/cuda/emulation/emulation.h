@@ -305,6 +305,13 @@ EMULATOR T add_atomically(T* at, T value) {
     return before;
 }
 
+EMULATOR int raise_atomically(int* at, int value) {
+    access(at, sizeof(int), false);
+    int before = *at;
+    if (value > before) *at = value;
+    return before;
+}
+
 }  // namespace emu
 
 // -- what the compiler's checks call --------------------------------------------------------------------------
@@ -346,6 +353,7 @@ extern "C" EMULATOR_C void __ubsan_handle_divrem_overflow(Place* place, void*, v
 #define __shfl_xor_sync(mask, value, bits) emu::exchange_value(mask, value, emu::lane() ^ (bits))
 #define __shfl_down_sync(mask, value, step) emu::exchange_value(mask, value, emu::lane() + (step))
 #define atomicAdd(at, value) emu::add_atomically(at, value)
+#define atomicMax(at, value) emu::raise_atomically(at, value)
 
 static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
     return (unsigned long long)((unsigned __int128)a * b >> 64);
