@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["read_snapshot", "snapshot_names", "write_snapshot"]
 
+ENGINE = "(engine)"  # among the states of layers, which are named train/LAYER
+
 
 def snapshot_names(solver: Solver) -> tuple[str, str]:
     """Paths of the model and of the state for the present iteration."""
@@ -116,6 +118,12 @@ def _nets(solver: Solver) -> list[tuple[str, Net]]:
 
 
 def _layer_states(solver: Solver) -> Iterator[pb.LayerState]:
+    engine = solver.net.executor.state()
+    if engine:
+        state = pb.LayerState(name=ENGINE)
+        for key, value in engine.items():
+            state.entry.add(key=key, float_value=value)
+        yield state
     for which, net in _nets(solver):
         for layer in net.layers:
             values: dict[str, Any] = {"draws": layer.rng.draws, **layer.state()}
@@ -136,6 +144,8 @@ def _layer_states(solver: Solver) -> Iterator[pb.LayerState]:
 
 def _restore_layers(path: str, solver: Solver, state: pb.SolverState) -> None:
     by_name = {s.name: s for s in state.layer_state}
+    if ENGINE in by_name:
+        solver.net.executor.load_state({entry.key: entry.float_value for entry in by_name[ENGINE].entry})
     for which, net in _nets(solver):
         net.seed = net.context.seed = state.random_seed
         for layer in net.layers:

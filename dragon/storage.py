@@ -133,6 +133,10 @@ class Storage:
         """The copy at `place` has just been computed: it alone is newest."""
         self._fresh = {place}
 
+    def also(self, place: str) -> None:
+        """The copy at `place` has just been made from another one that is up to date."""
+        self._fresh.add(place)
+
     def watch(self, watcher: weakref.ref[Any]) -> None:
         """Let the Watcher know before the value changes the next time. Nothing tells when a held view is written."""
         if self._watchers is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -87,6 +87,13 @@ class Executor(ABC):
         """Gradients cleared, forward, backward and update in one go; the loss, after one that is not finite with the
         weights as they were. None if this engine does not do that here: then nothing has happened."""
         return None
+
+    def state(self) -> dict[str, float]:
+        """What the engine itself adds to a snapshot of a run."""
+        return {}
+
+    def load_state(self, values: Mapping[str, float]) -> None:
+        """Go on from such values; those that this engine does not know are left aside."""
 
     def profile(self, iterations: int, backward: bool = True) -> list[LayerTime]:
         """Mean time of each layer over `iterations` runs after one that is not counted."""

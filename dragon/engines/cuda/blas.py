@@ -77,7 +77,8 @@ class Blas:
             return address, ctypes.c_int(TYPES[dtype.name]), ctypes.c_int(matrix.ld), ctypes.c_longlong(matrix.stride)
 
         one, old = scalar(1), scalar(1 if add else 0)
-        alpha, beta = ctypes.byref(one), ctypes.byref(old)
+        alpha: Any = ctypes.byref(one)
+        beta: Any = ctypes.byref(old)
         if factor is not None:
             alpha = ctypes.c_void_p(factor.data.ptr)
             beta = ctypes.c_void_p(self._constants.data.ptr + self._constants.itemsize * add)

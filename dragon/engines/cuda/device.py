@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike
 
 from dragon.engines.cuda.blas import Blas
 from dragon.engines.cuda.cudnn import Cudnn, open_cudnn
-from dragon.engines.cuda.precision import arithmetic, defines
+from dragon.engines.cuda.precision import arithmetic, defines, is_narrow
 from dragon.engines.cuda.sources import OPTIONS, source
 from dragon.errors import EngineError
 
@@ -211,9 +211,9 @@ class Gpu(Device):
     def upload(self, array: Any, values: np.ndarray[Any, Any]) -> None:
         array.set(values, stream=self.stream)
 
-    def feed(self, array: Any) -> Feed:
-        """A way into `array` for values that come again and again."""
-        return Feed(self, array)
+    def feed(self, array: Any, factor: Any = None) -> Feed:
+        """A way into `array` for values that come again and again; into one of 16 bits times `factor`."""
+        return Feed(self, array, factor)
 
     def gemm(
         self, m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, batch: int = 1, add: bool = False,
@@ -228,15 +228,18 @@ class Feed:
     """Copies host values into an array while the GPU still computes with the last ones.
 
     Through pinned memory, on the stream for copies, into one of two buffers; the stream that computes then moves the
-    buffer into the array.
+    buffer into the array, where they may get 16 bits.
     """
 
-    def __init__(self, gpu: Gpu, array: Any) -> None:
+    def __init__(self, gpu: Gpu, array: Any, factor: Any = None) -> None:
         self._gpu = gpu
         self._array = array
+        self._factor = factor
+        dtype = arithmetic(array.dtype)
         cuda = gpu.cupy.cuda
-        self._host = [np.frombuffer(cuda.alloc_pinned_memory(array.nbytes), array.dtype, array.size) for _ in range(2)]
-        self._buffers = [gpu.empty(array.size, array.dtype) for _ in range(2)]
+        size = array.size * dtype.itemsize
+        self._host = [np.frombuffer(cuda.alloc_pinned_memory(size), dtype, array.size) for _ in range(2)]
+        self._buffers = [gpu.empty(array.size, dtype) for _ in range(2)]
         self._arrived = [cuda.Event(disable_timing=True) for _ in range(2)]
         self._taken = [cuda.Event(disable_timing=True) for _ in range(2)]
         self._next = 0
@@ -252,7 +255,10 @@ class Feed:
         buffer.data.copy_from_host_async(host.ctypes.data, buffer.nbytes, gpu.copy_stream)
         self._arrived[k].record(gpu.copy_stream)
         gpu.stream.wait_event(self._arrived[k])
-        self._array[...] = buffer
+        if is_narrow(self._array.dtype):
+            gpu.narrow(buffer, self._array, self._factor)
+        else:
+            self._array[...] = buffer
         self._taken[k].record(gpu.stream)
 
 

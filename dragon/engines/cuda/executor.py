@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from dragon.engines.base import Executor, LayerTime, Options, measure_layers, renamed, watched
 from dragon.engines.cuda.arrays import Arrays
@@ -10,12 +13,15 @@ from dragon.engines.cuda.device import Gpu, open_gpu
 from dragon.engines.cuda.division import Division
 from dragon.engines.cuda.graphs import Segment
 from dragon.engines.cuda.iteration import Iteration
+from dragon.engines.cuda.loss_scale import LossScale
 from dragon.engines.cuda.plan import Group, Plan
+from dragon.engines.cuda.precision import FLOAT16, PRECISIONS, Narrowing
 from dragon.engines.cuda.report import Faults, Report
 from dragon.engines.cuda.running import GroupRunner
 from dragon.engines.cuda.sharing import Sharing
 from dragon.engines.cuda.solver import DeviceUpdate
-from dragon.errors import DragonError, EngineError
+from dragon.engines.cuda.types import Types
+from dragon.errors import DragonError
 
 if TYPE_CHECKING:
     from dragon.net import Net
@@ -29,10 +35,12 @@ class CudaExecutor(Executor):
 
     def __init__(self, net: Net, options: Options) -> None:
         super().__init__(net, options)
-        if options.precision != "fp32":
-            raise EngineError(f"the cuda engine computes in fp32 only, precision {options.precision} was asked for")
         self.gpu: Gpu = open_gpu(Options.default_device if options.device is None else options.device)
-        self.arrays = Arrays(self.gpu)
+        narrow = PRECISIONS[options.precision] if net.context.dtype == np.float32 else None
+        with self.gpu.active():
+            self.loss_scale = LossScale(self.gpu) if narrow == FLOAT16 else None
+        self.arrays = Arrays(self.gpu, Types(net, narrow), self.loss_scale)
+        self._narrowing = self._narrow(narrow)
         self.division = Division(net)
         self.runner = GroupRunner(self)
         self.sharing = Sharing(self)
@@ -55,11 +63,19 @@ class CudaExecutor(Executor):
     def plan(self) -> Plan:
         if self._plan is None or self.is_outdated:
             self.sharing.changed()
-            self._plan = Plan(self.net, self.gpu, self.options.fuse, self._plan)
+            self._plan = Plan(self.net, self.gpu, self.options.fuse, self._plan, self._narrowing)
+            self.arrays.types = self._plan.types
             self._version = self.net.context.where.version
             self.forget_graphs()
             self.arrays.forget()
         return self._plan
+
+    def _narrow(self, dtype: np.dtype[Any] | None) -> Narrowing | None:
+        if dtype is None:
+            return None
+        scale = self.loss_scale
+        factors = (None, None) if scale is None else (scale.scale, scale.inverse)
+        return Narrowing(dtype, self.arrays.working, *factors)
 
     def forget_graphs(self) -> None:
         """Arrays moved, or others are needed."""
@@ -169,6 +185,8 @@ class CudaExecutor(Executor):
                 for storage in [p.blob.diff_storage for p in self.net.learnable if p.blob.count]:
                     self.arrays.of(storage)[...] = 0
                     storage.wrote(self.gpu.place)
+                if self.loss_scale is not None:
+                    self.loss_scale.adopt()
             self.arrays.end()
 
     def update(self, updater: Updater, rate: float, iteration: int) -> None:
@@ -201,6 +219,14 @@ class CudaExecutor(Executor):
             self.arrays.end()
         return loss
 
+    # -- snapshots ----------------------------------------------------------------------------------------------
+    def state(self) -> dict[str, float]:
+        return {} if self.loss_scale is None else self.loss_scale.state()
+
+    def load_state(self, values: Mapping[str, float]) -> None:
+        if self.loss_scale is not None:
+            self.loss_scale.load_state(values)
+
     # -- telling ------------------------------------------------------------------------------------------------
     def profile(self, iterations: int, backward: bool = True) -> list[LayerTime]:
         self._clocked = True
@@ -229,6 +255,8 @@ class CudaExecutor(Executor):
         if self._iteration is not None:
             parts.append(f"whole iteration: {self._iteration.state.replace('eager:', 'in parts:', 1)}")
         parts += self.sharing.remarks()
+        if self.loss_scale is not None:
+            parts.append(self.loss_scale.remark())
         return [*parts, f"Peak memory of the GPU: {self._peak_bytes() / 2**20:,.0f} MiB"]
 
     def segments(self, way: str) -> list[Segment]:

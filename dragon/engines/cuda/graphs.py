@@ -40,6 +40,7 @@ class Captured(ABC):
         self._kept: list[Any] = []  # what the graph's kernels point to
         self._touched: dict[int, Storage] = {}
         self._written: dict[int, Storage] = {}
+        self._working: dict[int, Storage] = {}
 
     @abstractmethod
     def _eager(self) -> int | None:
@@ -84,7 +85,7 @@ class Captured(ABC):
         executor, gpu = self._executor, self._executor.gpu
         cuda = gpu.cupy.cuda
         self._pool = cuda.MemoryPool()
-        with executor.arrays.noted(self._touched, self._written):
+        with executor.arrays.noted(self._touched, self._written, self._working):
             try:
                 with cuda.using_allocator(self._pool.malloc):
                     rest = self._eager()
@@ -99,6 +100,7 @@ class Captured(ABC):
                 self.state = GRAPH
         if self._graph is not None:
             self._kept = [executor.arrays.of(s) for s in self._touched.values()]
+            self._kept += [executor.arrays.working(s) for s in self._working.values()]
             self._kept.append(gpu.workspace(1, "float32"))
         return None
 
@@ -119,6 +121,8 @@ class Captured(ABC):
         arrays, gpu = self._executor.arrays, self._executor.gpu
         for storage in self._touched.values():
             arrays.of(storage)
+        for storage in self._working.values():
+            arrays.working(storage)
         for storage in self._written.values():
             storage.tell()
         self._graph.launch(gpu.stream)

@@ -31,6 +31,8 @@ class Verdict:
         self._sums = executor.gpu.zeros(4, np.float64)  # number of the step, loss, any fault, number again
         self._host = pinned(executor.gpu, self._sums)
         self._host[...] = -1
+        self._loss_scale = executor.loss_scale
+        self._scale = None if self._loss_scale is None else pinned(executor.gpu, self._loss_scale.array)
 
     def launch(self) -> None:
         """After the forward, now or into the graph that is being captured."""
@@ -43,6 +45,9 @@ class Verdict:
                 FILE, "judge", array.dtype, 1, array, faults, self._sums, self._update.step, top.count, faults.size,
                 np.float64(weight), k == 0, k == len(losses) - 1,
             )  # fmt: skip
+        if self._loss_scale is not None and self._scale is not None:  # before the sums, whose coming is waited for
+            array = self._loss_scale.array
+            array.data.copy_to_host_async(self._scale.ctypes.data, array.nbytes, gpu.stream)
         self._sums.data.copy_to_host_async(self._host.ctypes.data, self._sums.nbytes, gpu.stream)
 
     def loss(self) -> float:
@@ -56,6 +61,8 @@ class Verdict:
             raise EngineError("the GPU ended an iteration without a loss")
         if self._host[2]:
             self._executor.faults.raise_for(self._executor.faults.array.get())
+        if self._loss_scale is not None and self._scale is not None:
+            self._loss_scale.heard(self._scale)
         return float(self._host[1])
 
     def _has_come(self) -> bool:

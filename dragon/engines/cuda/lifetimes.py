@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dragon.engines.arena import Lifetime, place, together
 from dragon.engines.cuda.plan import Group
+from dragon.engines.cuda.types import Types
 from dragon.storage import Storage
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ class _Use:
 class Traffic:
     """What the groups of a forward read and write. Steps are numbers of groups."""
 
-    def __init__(self, net: Net, groups: Sequence[Group]) -> None:
+    def __init__(self, net: Net, groups: Sequence[Group], types: Types | None = None) -> None:
         self._net = net
+        self._types = types or Types(net, None)
         self.groups = list(groups)
         self._uses: dict[Storage, _Use] = {}
         self.reads: list[set[Storage]] = []  # by step
@@ -48,7 +50,7 @@ class Traffic:
             read |= {b.data_storage for b in net.bottoms[i]} - written
             for top in net.tops[i]:
                 storage = top.data_storage
-                use = self._uses.setdefault(storage, _Use(bytes=storage.count * storage.dtype.itemsize))
+                use = self._uses.setdefault(storage, _Use(bytes=storage.count * self._types.of(storage).itemsize))
                 if not use.writes and not use.reads:
                     use.begins = storage not in read
                 written.add(storage)
@@ -64,7 +66,7 @@ class Traffic:
         what is computed from a value that another one replaces later in the run could not be computed again."""
         outside = {s for s, use in self._uses.items() if not use.begins or not use.bytes}
         for step, group in enumerate(self.groups):
-            if group.on_host:
+            if group.on_host or self._net.layers[group.first].is_source:
                 outside |= self.reads[step] | self.writes[step]
         while True:
             lost = {
@@ -104,7 +106,7 @@ class Traffic:
         """What the groups on the GPU read that is not among `shared`: layers' blobs, the host's values."""
         found: set[Storage] = set()
         for group, read in zip(self.groups, self.reads, strict=True):
-            if not group.on_host:
+            if not group.on_host and not self._net.layers[group.first].is_source:
                 found |= read
                 for i in range(group.first, group.last + 1):
                     found |= {blob.data_storage for blob in self._net.layers[i].blobs}
@@ -132,9 +134,9 @@ class Traffic:
         )
 
 
-def planned_bytes(net: Net, groups: Sequence[Group]) -> tuple[int, int, int]:
+def planned_bytes(net: Net, groups: Sequence[Group], types: Types | None = None) -> tuple[int, int, int]:
     """Bytes of all tops with memory of their own; the same where those share that can; the least that could do."""
-    traffic = Traffic(net, groups)
+    traffic = Traffic(net, groups, types)
     apart = sum(traffic.lifetime(s).padded for s, use in traffic._uses.items() if use.writes)
     lifetimes = list(traffic.in_arena().values())
     others = apart - sum(one.padded for one in lifetimes)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from dragon.engines.cuda.batch_norm import BatchNormLowering
 from dragon.engines.cuda.device import Device
 from dragon.engines.cuda.lowering import Lowering, find
+from dragon.engines.cuda.precision import Narrowing
+from dragon.engines.cuda.types import Types
 
 if TYPE_CHECKING:
     from dragon.net import Net
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["CAPTURABLE", "Group", "Plan"]
 
 HOST_TYPES = ("Python", "HDF5Output", "Filter")
+BYTE_TYPES = ("Data", "ImageData")  # sources whose batches are transformed on the GPU
 # array code without host values: what a captured graph may repeat
 CAPTURABLE = ("Concat", "Slice", "Flatten", "Reshape", "Silence", "Tile", "Crop", "Parameter")
 
@@ -31,6 +34,11 @@ class Group:
     note: str = ""
 
     @property
+    def in_float(self) -> bool:
+        """Whether it takes its blobs in the type of the masters."""
+        return self.lowering is None or self.lowering.stored == self.lowering.dtype
+
+    @property
     def kind(self) -> str:
         if self.on_host:
             return "host" + (f" ({self.note})" if self.note else "")
@@ -40,8 +48,12 @@ class Group:
 class Plan:
     """The groups of a net in its present shapes. A layer's own lowering is made when it is first needed."""
 
-    def __init__(self, net: Net, device: Device, fuse: bool, previous: Plan | None = None) -> None:
+    def __init__(
+        self, net: Net, device: Device, fuse: bool, previous: Plan | None = None, narrowing: Narrowing | None = None
+    ) -> None:
         self._previous = previous  # its lowerings hold what backward needs
+        self._narrowing = narrowing
+        self.types = Types(net, None if narrowing is None else narrowing.dtype)
         self.net = net
         self.device = device
         self._singles: list[Group | None] = [None] * len(net.layers)
@@ -59,19 +71,20 @@ class Plan:
     def _make(self, index: int) -> Group:
         net = self.net
         layer = net.layers[index]
-        if layer.is_source or layer.type in HOST_TYPES:
+        if layer.type in HOST_TYPES or (layer.is_source and layer.type not in BYTE_TYPES):
             return Group(index, index, None, on_host=True)
         old = self._previous._singles[index] if self._previous is not None else None
         if old is not None and old.on_host:
             return old
         cls = find(layer, net.bottoms[index], net.tops[index])
         if cls is None:
-            return Group(index, index, None)
+            return Group(index, index, None, on_host=layer.is_source)
         kept = old is not None and type(old.lowering) is cls
         return Group(index, index, self._ready(old.lowering if kept else cls(self.device, layer), index, index))  # type: ignore[union-attr, arg-type]
 
     def _ready(self, lowering: Lowering, first: int, last: int) -> Lowering:
         lowering.learns = any(self.net.layer_need_backward[first : last + 1])
+        lowering.use(self._narrowing if all(map(self.types.runs_narrow, range(first, last + 1))) else None)
         return lowering
 
     def _group(self, fuse: bool) -> Iterator[Group]:

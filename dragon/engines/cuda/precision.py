@@ -13,12 +13,12 @@ from dragon.storage import Storage
 
 __all__ = ["BFLOAT16", "FLOAT16", "PRECISIONS", "Narrowing", "arithmetic", "defines", "is_narrow"]
 
-FLOAT16 = np.dtype(np.float16)
-BFLOAT16 = np.dtype(np.uint16)  # NumPy has no such type: arrays on the GPU hold its bits
+FLOAT16: np.dtype[Any] = np.dtype(np.float16)
+BFLOAT16: np.dtype[Any] = np.dtype(np.uint16)  # NumPy has no such type: arrays on the GPU hold its bits
 # a net's precision: the type of its activations, None for that of its masters
 PRECISIONS: dict[str, np.dtype[Any] | None] = {"fp32": None, "bf16": BFLOAT16, "fp16": FLOAT16}
 _REAL = {"float32": "float", "float64": "double"}
-_STORED = {FLOAT16: "float16", BFLOAT16: "bfloat16"}
+_STORED: dict[np.dtype[Any], str] = {FLOAT16: "float16", BFLOAT16: "bfloat16"}
 
 
 def is_narrow(dtype: DTypeLike) -> bool:

@@ -76,6 +76,8 @@ class Report:
                 array = executor.arrays.of(top.data_storage)
                 self._parts.append((array, self._fetch(array), weight, top.count))
         faults = executor.faults
+        self._loss_scale = executor.loss_scale
+        self._scale = None if self._loss_scale is None else self._fetch(self._loss_scale.array)
         self._faults = self._fetch(faults.array) if faults.may_come(start, end) else None
         self._event = self._gpu.cupy.cuda.Event(disable_timing=True)
         self._event.record(self._gpu.stream)
@@ -91,6 +93,8 @@ class Report:
         self._event.synchronize()
         if self._faults is not None and self._faults.any():
             self._raise(self._faults)
+        if self._loss_scale is not None and self._scale is not None:
+            self._loss_scale.heard(self._scale)
         return self._host_loss + sum(
             weight * float(host[:count].sum(dtype=np.float64)) for _, host, weight, count in self._parts
         )

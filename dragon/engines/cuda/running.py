@@ -44,12 +44,10 @@ class GroupRunner:
             else:
                 self._arrays.readonly = _forward_readonly(net, first, last)
                 where.view = self._arrays.view
-                if group.lowering is None:
-                    layer.forward(bottoms, tops)
-                else:
-                    if prepare:
-                        self.prepare(group)
-                    group.lowering.forward(bottoms, tops)
+                if prepare:
+                    self.prepare(group)
+                with self._arrays.in_float(group.in_float):
+                    (group.lowering or layer).forward(bottoms, tops)
         except DragonError as error:
             raise renamed(error, layer.where) from error
         except (TypeError, NotImplementedError, AttributeError) as error:
@@ -73,6 +71,7 @@ class GroupRunner:
             return
         if lowering.fault is None and type(lowering).describe_fault is not _NO_FAULT:
             lowering.fault = self._executor.faults.of(group.first)
+        lowering.tops = self._net.tops[group.last]
         lowering.prepare()
 
     def backward(self, group: Group) -> None:
@@ -86,7 +85,8 @@ class GroupRunner:
                 return
             self._arrays.readonly = _backward_readonly(net, first, last)
             where.view = self._arrays.view
-            (group.lowering or layer).backward(tops, flags, bottoms)
+            with self._arrays.in_float(group.in_float):
+                (group.lowering or layer).backward(tops, flags, bottoms)
         except DragonError as error:
             raise renamed(error, layer.where) from error
         except MemoryError as error:
@@ -108,7 +108,11 @@ class GroupRunner:
         before = [self._arrays.of(storage).copy() for storage in seen]
         if top is net.bottoms[group.first][0]:
             array = self._arrays.of(top.data_storage)
-            array[: top.count] = lowering.room("x", top.count)
+            kept = lowering.room("x", top.count, lowering.stored)
+            if kept.dtype == array.dtype:
+                array[: top.count] = kept
+            else:
+                self._gpu.narrow(kept, array[: top.count])
             top.data_storage.wrote(self._gpu.place)
         for i in range(group.first, group.last + 1):
             self.forward(self._executor.plan.single(i), reshape=False)

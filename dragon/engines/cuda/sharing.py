@@ -84,7 +84,7 @@ class Sharing:
         key = (*((g.first, g.last, g.on_host) for g in groups), executor.net.context.where.version, len(self._apart))
         if self._key == key and self._traffic is not None:
             return
-        traffic = Traffic(executor.net, groups)
+        traffic = Traffic(executor.net, groups, executor.arrays.types)
         self._apart = {s for s in traffic.shared if s in self._apart or s.held}
         spans = traffic.in_arena(self._apart)
         offsets, self.size = place(list(spans.values()))
@@ -95,11 +95,12 @@ class Sharing:
         executor.forget_graphs()
         arena = self._allocate(traffic, spans)
         for storage, offset in zip(spans, offsets, strict=True):
-            size = storage.count * storage.dtype.itemsize
-            copies[storage].array = arena[offset : offset + size].view(storage.dtype)
+            dtype = executor.arrays.types.of(storage)
+            size = storage.count * dtype.itemsize
+            copies[storage].array = arena[offset : offset + size].view(dtype)
         for storage in traffic.shared - set(spans):
             if copies[storage].array is None or copies[storage].shares:
-                copies[storage].array = executor.gpu.empty(storage.count, storage.dtype)
+                copies[storage].array = executor.gpu.empty(storage.count, executor.arrays.types.of(storage))
         for storage, copy in copies.items():
             copy.shares = storage in spans
         ends = list(zip(spans.items(), offsets, strict=True))
@@ -188,7 +189,7 @@ class Sharing:
         with executor.gpu.active():
             copy = self._copy(storage)
             if storage not in self._apart:
-                copy.array, copy.shares = executor.gpu.empty(storage.count, storage.dtype), False
+                copy.array, copy.shares = executor.gpu.empty(storage.count, executor.arrays.types.of(storage)), False
                 self._apart.add(storage)
             self._again(traffic.leading_to(storage))
         self._present = frozenset(self._apart | traffic.outputs) & (self._present | {storage})

@@ -36,26 +36,30 @@ KERNEL softmax_columns(const stored* x, real* y, Index positions, Index classes,
     }
 }
 
-// dx = y (dy - sum(dy y)); dx may be dy.
-KERNEL softmax_backward_rows(const real* y, const real* dy, stored* dx, Index rows, Index classes) {
+// dx = y (dy - sum(dy y)) times the loss scale (null: 1); dx may be dy.
+KERNEL softmax_backward_rows(const real* y, const real* dy, const real* scale, stored* dx, Index rows,
+                             Index classes) {
+    real by = scale ? *scale : 1;
     Index lane = threadIdx.x % WARP;
     for (Index row = global_thread() / WARP; row < rows; row += all_threads() / WARP) {
         size_t start = (size_t)row * classes;
         real sum = 0;
         for (Index c = lane; c < classes; c += WARP) sum += y[start + c] * dy[start + c];
         sum = warp_sum(sum);
-        for (Index c = lane; c < classes; c += WARP) dx[start + c] = y[start + c] * (dy[start + c] - sum);
+        for (Index c = lane; c < classes; c += WARP) dx[start + c] = y[start + c] * (dy[start + c] - sum) * by;
     }
 }
 
-KERNEL softmax_backward_columns(const real* y, const real* dy, stored* dx, Index positions, Index classes, Index inner) {
+KERNEL softmax_backward_columns(const real* y, const real* dy, const real* scale, stored* dx, Index positions,
+                                Index classes, Index inner) {
+    real by = scale ? *scale : 1;
     GRID_LOOP(i, positions) {
         size_t start = (size_t)(i / inner) * classes * inner + i % inner;
         real sum = 0;
         for (Index c = 0; c < classes; ++c) sum += y[start + (size_t)c * inner] * dy[start + (size_t)c * inner];
         for (Index c = 0; c < classes; ++c) {
             size_t at = start + (size_t)c * inner;
-            dx[at] = y[at] * (dy[at] - sum);
+            dx[at] = y[at] * (dy[at] - sum) * by;
         }
     }
 }
@@ -136,11 +140,11 @@ KERNEL sum_terms(const real* terms, real* out, real* kept_divisor, int* fault, I
     }
 }
 
-// dx = (prob - onehot(label)) * top_diff / divisor, 0 where the label is ignored.
+// dx = (prob - onehot(label)) * top_diff / divisor times the loss scale (null: 1), 0 where the label is ignored.
 KERNEL softmax_loss_backward(const real* prob, const real* label, const real* weights, const real* top_diff,
-                             const real* divisor, stored* dx, Index count, Index classes, Index inner, int has_ignore,
-                             int ignore) {
-    real factor = *top_diff / *divisor;
+                             const real* divisor, const real* scale, stored* dx, Index count, Index classes,
+                             Index inner, int has_ignore, int ignore) {
+    real factor = *top_diff / *divisor * (scale ? *scale : 1);
     GRID_LOOP(i, count) {
         Index c = i / inner % classes;
         int k = class_of(label[i / inner / classes * inner + i % inner], classes, has_ignore, ignore);

@@ -31,6 +31,9 @@ def softmax(lowering: Lowering, x: Any, y: Any, spans: tuple[int, int, int]) -> 
 
 @lowers("Softmax")
 class SoftmaxLowering(Lowering):
+    half = True
+    wide_tops = (0,)
+
     @classmethod
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
         return bottom[0].count > 0
@@ -48,13 +51,20 @@ class SoftmaxLowering(Lowering):
         outer, classes, inner = self._spans(bottom[0].shape)
         y, dy, dx = top[0].data, top[0].diff, bottom[0].diff
         if inner == 1:
-            self.spread(FILE, "softmax_backward_rows", outer * WARP, y, dy, dx, outer, classes)
+            self.spread(FILE, "softmax_backward_rows", outer * WARP, y, dy, self.scale, dx, outer, classes)
         else:
-            self.spread(FILE, "softmax_backward_columns", outer * inner, y, dy, dx, outer * inner, classes, inner)
+            positions = outer * inner
+            self.spread(
+                FILE, "softmax_backward_columns", positions, y, dy, self.scale, dx, positions, classes, inner
+            )  # fmt: skip
 
 
 @lowers("SoftmaxWithLoss")
 class SoftmaxLossLowering(Labelled):
+    half = True
+    wide_bottoms = (1,)
+    wide_tops = (0, 1)
+
     def _weights(self) -> Any:
         """Of the classes, if they have any."""
         return self.constant("weights", self.layer.weights) if self.layer.weights else None
@@ -81,12 +91,16 @@ class SoftmaxLossLowering(Labelled):
         dx = bottom[0].diff
         self.spread(
             FILE, "softmax_loss_backward", dx.size, layer.prob.data, bottom[1].data, self._weights(), top[0].diff,
-            self.room("divisor", 1), dx, dx.size, classes, inner, *self.ignored(),
+            self.room("divisor", 1), self.scale, dx, dx.size, classes, inner, *self.ignored(),
         )  # fmt: skip
 
 
 @lowers("Accuracy")
 class AccuracyLowering(Labelled):
+    half = True
+    wide_bottoms = (1,)
+    wide_tops = (0, 1)
+
     @property
     def ignore(self) -> int | None:
         ignore: int | None = self.layer.ignore

@@ -9,7 +9,7 @@ struct Entry {  // as the launcher packs it: eight 8-byte words
     real* h2;
     unsigned long long count;
     double lr_mult, decay;
-    double unused;
+    stored* working;  // null, or the weights in the type of the activations
 };
 
 struct Chunk {
@@ -63,8 +63,39 @@ KERNEL gradient_squares(const Entry* entries, const Chunk* chunks, double* squar
     if (threadIdx.x == 0) squares[blockIdx.x] = room[0];
 }
 
-// One block: step[2] = limit / norm where the norm exceeds the limit, else 1.
-KERNEL clip_factor(const double* squares, double* step, Index chunks, double limit) {
+// The loss scale, as loss_scale.py names it.
+#define SCALE 0
+#define INVERSE 1
+#define NEXT 2
+#define GOOD 3
+#define SKIPPED 4
+#define INTERVAL 2000
+#define LEAST_SCALE 1.0f
+#define MOST_SCALE 16777216.0f
+
+// After a pass: a gradient that is no number skips the step and halves the scale, many good steps double it.
+static __device__ __forceinline__ void judge_scale(float* scale, double* step, bool finite) {
+    if (step[3] == 0) return;  // the pass does not count
+    if (!finite) {
+        step[3] = 0;
+        scale[NEXT] = scale[SCALE] / 2 > LEAST_SCALE ? scale[SCALE] / 2 : LEAST_SCALE;
+        scale[GOOD] = 0;
+        scale[SKIPPED] += 1;
+    } else if ((scale[GOOD] += 1) >= INTERVAL) {
+        scale[NEXT] = scale[SCALE] * 2 < MOST_SCALE ? scale[SCALE] * 2 : MOST_SCALE;
+        scale[GOOD] = 0;
+    }
+}
+
+KERNEL adopt_scale(float* scale) {
+    if (threadIdx.x != 0) return;
+    scale[SCALE] = scale[NEXT];
+    scale[INVERSE] = 1 / scale[NEXT];
+}
+
+// One block: step[2] = limit / norm where the norm exceeds the limit (below 0: none), else 1. scale: null, or the loss
+// scale, which is judged.
+KERNEL clip_factor(const double* squares, double* step, Index chunks, double limit, float* scale) {
     __shared__ double room[THREADS];
     double sum = 0;
     for (Index i = threadIdx.x; i < chunks; i += THREADS) sum += squares[i];
@@ -76,7 +107,8 @@ KERNEL clip_factor(const double* squares, double* step, Index chunks, double lim
     }
     if (threadIdx.x == 0) {
         double norm = sqrt(room[0]);
-        step[2] = norm > limit ? limit / norm : 1;
+        step[2] = limit >= 0 && norm > limit ? limit / norm : 1;
+        if (scale) judge_scale(scale, step, norm - norm == 0);
     }
 }
 
@@ -111,7 +143,8 @@ KERNEL clear_gradients(const Entry* entries, const Chunk* chunks) {
             e.g[i] = g;                                                                                          \
             e.h1[i] = h1;                                                                                        \
             if (e.h2) e.h2[i] = h2;                                                                              \
-            e.w[i] = w - g;                                                                                      \
+            e.w[i] = w -= g;                                                                                     \
+            if (e.working) e.working[i] = w;                                                                     \
         }                                                                                                        \
     }
 

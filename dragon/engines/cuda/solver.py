@@ -22,7 +22,7 @@ KERNELS = {
 }  # fmt: skip
 ENTRY = np.dtype(
     [("w", "u8"), ("g", "u8"), ("h1", "u8"), ("h2", "u8"), ("count", "u8"), ("lr_mult", "f8"), ("decay", "f8"),
-     ("unused", "f8")]
+     ("working", "u8")]
 )  # fmt: skip
 STEP = 5  # rate, rate with Adam's bias correction, factor of clip_gradients, whether to go on, number of the step
 
@@ -78,12 +78,15 @@ class DeviceUpdate:
         place = executor.gpu.place
         state = (
             executor.net.context.where.version, place, self.updater.param.weight_decay,
-            *((p.lr_mult, p.decay_mult, p.blob.data_storage, p.blob.diff_storage) for _, p in self._params),
+            *((p.lr_mult, p.decay_mult, p.blob.data_storage, p.blob.diff_storage,
+               p.blob.data_storage.copy_at(executor.arrays.working_place)) for _, p in self._params),
         )  # fmt: skip
         same = self._state == state
         self._state = state
+        working = executor.arrays.working_place
         return same and all(
             p.blob.data_storage.is_fresh(place)
+            and (p.blob.data_storage.copy_at(working) is None or p.blob.data_storage.is_fresh(working))
             and p.blob.diff_storage.is_fresh(place)
             and all(slot[k].data_storage.is_fresh(place) for slot in self.updater.history)
             for k, p in self._params
@@ -97,8 +100,10 @@ class DeviceUpdate:
         arrays = self._arrays(executor)
         for i, ((_, p), found) in enumerate(zip(self._params, arrays, strict=True)):
             pointers = [array.data.ptr for array in found]
-            decay = self.updater.decay_of(p)
-            table[i] = (*[*pointers, 0, 0][:4], p.blob.count, p.lr_mult, decay, 0)
+            decay, working = self.updater.decay_of(p), 0
+            if p.blob.data_storage.copy_at(executor.arrays.working_place) is not None:
+                working = executor.arrays.working(p.blob.data_storage).data.ptr
+            table[i] = (*[*pointers, 0, 0][:4], p.blob.count, p.lr_mult, decay, working)
         known = table.tobytes()
         if known == self._known:
             return
@@ -118,7 +123,9 @@ class DeviceUpdate:
         self._known = known
 
     def clear(self, executor: CudaExecutor) -> None:
-        """Set all gradients to zero. The tables must be there."""
+        """Set all gradients to zero, and begin a pass. The tables must be there."""
+        if executor.loss_scale is not None:
+            executor.loss_scale.adopt()
         executor.gpu.launch(FILE, "clear_gradients", self._dtype, self._count, self._entries, self._chunks)
         for _, p in self._params:
             p.blob.diff_storage.wrote(executor.gpu.place)
@@ -147,13 +154,15 @@ class DeviceUpdate:
         if not self._params:
             return
         param, rule, gpu, dtype = self.updater.param, self.updater.rule, executor.gpu, self._dtype
+        stored = executor.arrays.types.narrow or dtype
         p, q = self._decays()
-        if param.clip_gradients >= 0:
+        scale = None if executor.loss_scale is None else executor.loss_scale.array
+        if param.clip_gradients >= 0 or scale is not None:
             gpu.launch(FILE, "gradient_squares", dtype, self._count, self._entries, self._chunks, self._squares)
             limit = np.float64(param.clip_gradients)
-            gpu.launch(FILE, "clip_factor", dtype, 1, self._squares, self.step, self._count, limit)
+            gpu.launch(FILE, "clip_factor", dtype, 1, self._squares, self.step, self._count, limit, scale)
         gpu.launch(
-            FILE, f"{KERNELS[rule.name]}_update", dtype, self._count, self._entries, self._chunks, self.step,
+            FILE, f"{KERNELS[rule.name]}_update", stored, self._count, self._entries, self._chunks, self.step,
             np.float64(1.0 / param.iter_size), int(param.regularization_type == "L1"), rule.decoupled_decay,
             np.float64(p), np.float64(q), np.float64(param.delta),
         )  # fmt: skip
@@ -163,7 +172,7 @@ class DeviceUpdate:
         place = executor.gpu.place
         for _, found in self._params:
             if found.lr_mult:
-                found.blob.data_storage.wrote(place)
+                executor.arrays.wrote_master(found.blob.data_storage)
             found.blob.diff_storage.wrote(place)
         for slot in self.updater.history:
             for k, _ in self._params:

@@ -118,7 +118,8 @@ REDUCTIONS = {
         (1,), (256,), (room(), room(1), room(1), standin.zeros(1, np.int32), np.int32(32), np.float32(1))
     ),
     ("solver", "clip_factor"): lambda k: k(
-        (1,), (256,), (standin.zeros(300, np.float64), standin.zeros(3, np.float64), np.int32(300), np.float64(1))
+        (1,), (256,), (standin.zeros(300, np.float64), standin.zeros(3, np.float64), np.int32(300), np.float64(1),
+                       np.uint64(0))
     ),
 }  # fmt: skip
 
