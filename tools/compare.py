@@ -23,6 +23,9 @@ def command(
 
     An interrupted comparison goes on where it stopped when the same command is given again; only runs whose
     definition changed are run anew.
+
+    \b
+    Example: dragon compare models/compare_cifar10_quick.yaml --output results
     """
     from dragon.compare import compare
 

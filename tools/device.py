@@ -24,14 +24,27 @@ _FLAGS = (
 
 @click.command("device")
 def command() -> None:
-    """Show the engines (NumPy, oneDNN, CUDA) with their versions, and the processors found."""
+    """Show the engines (NumPy, oneDNN, CUDA) with their versions, which is used by default, and the processors found.
+
+    \b
+    Example: dragon device
+    """
     rows = [["numpy", "yes", _numpy()], ["onednn", *_onednn()], ["cuda", *_cuda()]]
     click.echo(f"processor         {_processor()}")
     click.echo(f"cores             {_cores()} usable of {os.cpu_count()}")
     click.echo(f"instruction sets  {', '.join(instruction_sets()) or 'unknown'}")
-    click.echo(f"default engine    {default_engine()}")
+    click.echo(f"default engine    {_default()}")
     click.echo("")
     click.echo(table(["engine", "runs", "details"], rows, left=(0, 1, 2)))
+
+
+def _default() -> str:
+    """The engine of commands without --engine; what auto comes to here."""
+    name = default_engine()
+    chosen = " by DRAGON_ENGINE" if os.environ.get("DRAGON_ENGINE") else ""
+    if name != "auto":
+        return f"{name}{chosen}"
+    return f"auto{chosen}: {'onednn' if _onednn()[0] == 'yes' else 'numpy'} here; cuda runs when asked for (--gpu 0)"
 
 
 def _cpuinfo(key: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from dragon.proto.text import read_net_with_source
@@ -13,17 +15,17 @@ __all__ = ["command"]
 @click.command("lint")
 @click.argument("nets", type=click.Path(dir_okay=False), nargs=-1, required=True)
 def command(nets: tuple[str, ...]) -> int:
-    """Look for mistakes in prototxt NETS: around batch normalisation, names that do not fit; status 1 if there are any.
+    """Look for mistakes in prototxt NETS: batch normalisation, names, missing files; status 1 if there are any.
 
     A Scale forgotten after BatchNorm, a bias in front of it, use_global_stats against the phase, learning rates of
-    statistics, odd eps and fractions, tiny batches, unknown types and bottoms.
+    statistics, odd eps and fractions, tiny batches, unknown types and bottoms, data and mean files that are not there.
 
     \b
-    Example: dragon lint train_val.prototxt
+    Example: dragon lint models/lenet/train_val.prototxt
     """
     count = 0
     for path in nets:
-        found = lint(*read_net_with_source(path))
+        found = lint(*read_net_with_source(path), folder=Path(path).parent)
         count += len(found)
         for finding in found:
             click.echo(str(finding))

@@ -15,9 +15,11 @@ from dragon.net import Net
 
 __all__ = [
     "accuracy_names",
+    "added_splits",
     "batch_norms",
     "batch_size",
     "data_labels",
+    "figure",
     "loss_weight",
     "needs_data",
     "output_elements",
@@ -46,8 +48,8 @@ def parameter_count(net: Net) -> int:
 
 
 def batch_norms(net: Net) -> list[BatchStatistics]:
-    """The layers that normalise by the batch."""
-    return [layer for layer in net.layers if isinstance(layer, BatchStatistics)]
+    """The layers that normalise by the batch and keep an average."""
+    return [layer for layer in net.layers if isinstance(layer, BatchStatistics) and layer.averages]
 
 
 def data_labels(net: Net) -> list[str]:
@@ -56,7 +58,7 @@ def data_labels(net: Net) -> list[str]:
     for layer in net.layers:
         source = layer.param.data_param.source
         if source:
-            labels[dataset_label(layer.context.find(source))] = None
+            labels[dataset_label(layer.find(source))] = None
     return list(labels)
 
 
@@ -65,10 +67,17 @@ def synthetic(net: Net) -> bool:
     return any("synthetic" in label.lower() for label in data_labels(net))
 
 
+def added_splits(net: Net) -> list[int]:
+    """Indices of the Split layers that stand in no prototxt: the net adds them where a blob has several readers."""
+    return [i for i, layer in enumerate(net.layers) if layer.type == "Split" and layer.name.endswith("_split")]
+
+
 def summary(net: Net) -> str:
     """The net in one line."""
+    splits = len(added_splits(net))
+    added = f" and {splits} added Split{'' if splits == 1 else 's'}" if splits else ""
     return (
-        f'net "{net.name}": {len(net.layers)} layers, {parameter_count(net):,} parameters, '
+        f'net "{net.name}": {len(net.layers) - splits} layers{added}, {parameter_count(net):,} parameters, '
         f"batches of {batch_size(net)}, on {', '.join(data_labels(net)) or 'no database'}"
     )
 
@@ -102,10 +111,15 @@ def output_elements(net: Net, values: Mapping[str, NDArray[Any]]) -> Iterator[tu
             yield name, float(element), weight
 
 
+def figure(value: float) -> str:
+    """Six digits, as Caffe prints a value; zero without a sign: a loss of -0 is -log(1)."""
+    return f"{value + 0.0:g}"
+
+
 def output_line(name: str, value: float, weight: float) -> str:
     """`loss = 1.2 (* 1 = 1.2 loss)`, the form in which Caffe prints an output."""
-    tail = f" (* {weight:g} = {weight * value:g} loss)" if weight else ""
-    return f"{name} = {value:g}{tail}"
+    tail = f" (* {weight:g} = {figure(weight * value)} loss)" if weight else ""
+    return f"{name} = {figure(value)}{tail}"
 
 
 def needs_data(net: Net, model: str) -> None:

@@ -18,6 +18,7 @@ from dragon.net import Net
 from dragon.tools.engine_options import EngineChoice, engine_options
 from dragon.tools.net_facts import (
     SYNTHETIC,
+    figure,
     loss_weight,
     needs_data,
     output_elements,
@@ -42,12 +43,16 @@ Scores = dict[str, NDArray[Any]]
 def command(which: NetChoice, weights: str, iterations: int, choice: EngineChoice) -> None:
     """Print the mean of every output of a net in phase TEST.
 
-    A net with batch normalisation is scored twice on the same batches: as its prototxt says, normally with the running
-    (global) statistics, and with the other kind, each batch's own.
+    A net with batch normalisation is scored twice on the same batches: as its prototxt says, normally by the global
+    statistics (the running averages of training), and by the other kind, each batch's own. Where they differ
+    much, `dragon recalibrate` gives averages that fit the weights.
+
+    \b
+    Example: dragon test --model models/lenet/train_val.prototxt --weights runs/lenet/lenet_iter_10000.caffemodel
     """
     engine, options = choice.resolve()
     nets = [which.open(TEST, engine, options, weights)]
-    names = ["mean"]
+    names: list[str] = []
     try:
         needs_data(nets[0], which.model)
         own = statistics_of(nets[0])
@@ -91,12 +96,16 @@ def _counted(iterations: int) -> Iterator[int]:
 
 
 def _print(net: Net, means: Sequence[Scores], names: Sequence[str]) -> None:
+    """What the net scores as its prototxt says, in Caffe's form, then what it scores by the other statistics.
+
+    names: the kinds of statistics, where there are any.
+    """
+    if names:
+        click.echo(f"\nby {names[0]}, as the net says:")
     loss = sum(loss_weight(net, name) * float(np.sum(value)) for name, value in means[0].items())
-    click.echo(f"Loss: {loss:g}")
+    click.echo(f"Loss: {figure(loss)}")
     for element in output_elements(net, means[0]):
         click.echo(output_line(*element))
-    columns = [[value for _, value, _ in output_elements(net, mean)] for mean in means]
-    outputs = [name for name, _, _ in output_elements(net, means[0])]
-    rows = [[name, *(f"{value:.6g}" for value in row)] for name, *row in zip(outputs, *columns, strict=True)]
-    click.echo("")
-    click.echo(table(["output", *names], rows))
+    for name, mean in zip(names[1:], means[1:], strict=True):
+        click.echo(f"\nby {name} instead:")
+        click.echo(table(["output", "mean"], [[k, figure(value)] for k, value, _ in output_elements(net, mean)]))

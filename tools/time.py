@@ -30,7 +30,9 @@ __all__ = ["command", "mean_ms", "peak_memory_mib"]
 @click.option("--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TRAIN", show_default=True)
 @click.option("--iterations", type=click.IntRange(1), default=50, show_default=True)
 @click.option("--no-backward", is_flag=True, help="Time forward only.")
-@click.option("--dry-run", is_flag=True, help="Count what --engine cuda would launch and move; needs no GPU.")
+@click.option(
+    "--dry-run", is_flag=True, help="Count what --engine cuda would launch and move, without a GPU. Needs --model."
+)
 @engine_options
 def command(
     which: NetChoice | None,
@@ -42,14 +44,20 @@ def command(
     dry_run: bool,
     choice: EngineChoice,
 ) -> None:
-    """Time a net: every layer by itself, then whole passes, which the engine may fuse. Times are means in ms."""
+    """Time a net: every layer by itself, then whole passes, which the engine may fuse. Times are means in ms.
+
+    \b
+    Example: dragon time --model models/lenet/train_val.prototxt
+    """
     if (which is None) == (solver_path is None):
         raise UsageError("give either --model or --solver")
     solver: Solver | None = None
     if dry_run:
-        if which is None or choice.engine != "cuda":
-            raise UsageError("--dry-run counts for --engine cuda and needs --model")
-        _count(which, pb.Phase.Value(phase.upper()), not no_backward)
+        if choice.engine not in (None, "cuda"):
+            raise UsageError(f"--dry-run counts what --engine cuda would do: it goes with no --engine {choice.engine}")
+        if which is None:
+            raise UsageError("--dry-run counts for a net: give --model in place of --solver")
+        _count(which, pb.Phase.Value(phase.upper()), not no_backward, choice)
         return
     if which is not None:
         engine, options = choice.resolve()
@@ -67,13 +75,13 @@ def command(
         (solver or net).close()
 
 
-def _count(which: NetChoice, phase: int, backward: bool) -> None:
+def _count(which: NetChoice, phase: int, backward: bool, choice: EngineChoice) -> None:
     from dragon.engines.cuda import plan_figures
 
     net = which.open(phase, "numpy", Options(), None)
     try:
         click.echo(summary(net))
-        for line in plan_figures(net, backward).lines():
+        for line in plan_figures(net, backward, choice.fuse, choice.precision or "fp32").lines():
             click.echo(line)
     finally:
         net.close()

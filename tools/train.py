@@ -17,10 +17,10 @@ from dragon.proto.text import read_solver
 from dragon.solver import Observer, Solver
 from dragon.solvers.types import get_solver
 from dragon.tools.engine_options import EngineChoice, engine_options
-from dragon.tools.logs import GlogFormatter, StreamHandler, log, log_handler
+from dragon.tools.logs import log, log_handler
 from dragon.tools.net_facts import SYNTHETIC, batch_norms, batch_size, summary, synthetic
 from dragon.tools.observers.curves import CurvesObserver
-from dragon.tools.observers.glog import GlogObserver, write_header
+from dragon.tools.observers.glog import GlogHandler, GlogObserver
 from dragon.tools.observers.meter import Meter
 from dragon.tools.observers.metrics import MetricsObserver
 from dragon.tools.observers.progress import ConsoleHandler, ProgressObserver
@@ -61,7 +61,10 @@ def command(
     """Train the net of a solver prototxt.
 
     SIGINT (Ctrl-C) and SIGTERM write a snapshot and stop, SIGHUP writes one and goes on. On a terminal a progress bar
-    is shown, elsewhere a log in the form of Caffe's.
+    is shown, elsewhere a log in the form of Caffe's. Nets and data are looked for from here, then beside the prototxt.
+
+    \b
+    Example: dragon train --solver models/lenet/solver.prototxt --iterations 500
     """
     if weights and snapshot:
         raise UsageError("give --snapshot to go on with a run or --weights to start from a trained net, not both")
@@ -143,9 +146,5 @@ def _showing() -> Iterator[Console | None]:
             yield console
         return
     # With stderr alone on a terminal, stdout is the log: `dragon train ... | tee log`.
-    err = not sys.stderr.isatty()
-    handler = StreamHandler(err)
-    handler.setFormatter(GlogFormatter())
-    write_header(err)
-    with log_handler(handler, logging.INFO):
+    with log_handler(GlogHandler(err=not sys.stderr.isatty()), logging.INFO):
         yield None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from dragon.errors import nearest
-from dragon.layer import layer_types
+from dragon.layer import Context, layer_types
+from dragon.paths import find, missing_hint
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import SourceMap
 from dragon.surgery.model import Normalisation, find_normalisations, maker, only_reader
@@ -31,8 +33,11 @@ class Finding:
 _Remark = tuple[int, str, str]  # layer, rule, message
 
 
-def lint(net: pb.NetParameter, source: SourceMap) -> list[Finding]:
-    """All remarks about a net in the present form, in the order of its layers."""
+def lint(net: pb.NetParameter, source: SourceMap, folder: Path | None = None) -> list[Finding]:
+    """All remarks about a net in the present form, in the order of its layers.
+
+    folder: that of its prototxt; with it, the files that the net reads must be there.
+    """
     found: list[_Remark] = []
     norms = find_normalisations(net)
     for norm in norms:
@@ -40,6 +45,8 @@ def lint(net: pb.NetParameter, source: SourceMap) -> list[Finding]:
             found += rule(norm)
     for i in range(len(net.layer)):
         found += _names(net, i)
+        if folder is not None:
+            found += _files(net, i, Context(folder=folder))
     found += _tiny_batches(net, norms)
     found.sort(key=lambda remark: remark[0])
     return [Finding(source.where(i), net.layer[i].name, net.layer[i].type, rule, message) for i, rule, message in found]
@@ -160,6 +167,22 @@ def _names(net: pb.NetParameter, index: int) -> Iterator[_Remark]:
             later = any(bottom in other.top for other in net.layer[index:])
             why = "is made only later" if later else f"is not made by any layer{nearest(bottom, before)}"
             yield index, "unknown-bottom", f'bottom "{bottom}" {why}'
+
+
+_READERS = ("data_param", "image_data_param", "hdf5_data_param", "window_data_param", "infogain_loss_param")
+_WITH_MEAN = ("transform_param", *_READERS[:2], "window_data_param")
+
+
+def _files(net: pb.NetParameter, index: int, context: Context) -> Iterator[_Remark]:
+    """What a layer reads and is not there."""
+    layer = net.layer[index]
+    named = [(name, "source") for name in _READERS] + [(name, "mean_file") for name in _WITH_MEAN]
+    for message, entry in named:
+        path = getattr(getattr(layer, message), entry)
+        if path and find(path, context.folder) is None:
+            yield index, "missing-file", f'{entry} "{path}" does not exist{missing_hint(path, context.folder)}'
+        elif message == "data_param" and layer.type == "Data" and entry == "source" and not path:
+            yield index, "missing-file", "data_param names no source"
 
 
 def _tiny_batches(net: pb.NetParameter, norms: list[Normalisation]) -> Iterator[_Remark]:

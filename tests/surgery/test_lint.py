@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dragon.proto import dragon_pb2 as pb
@@ -70,3 +72,25 @@ def test_a_scale_after_the_relu_is_mentioned() -> None:
 def test_the_nearest_name_is_told() -> None:
     net = parse_text(GOOD.replace('bottom: "label"', 'bottom: "lable"'), pb.NetParameter())
     assert 'did you mean "label"?' in str(lint(net, SourceMap("n", (1,) * 9))[0])
+
+
+def test_files_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets" / "mean.binaryproto").touch()
+    text = """
+layer { name: "a" type: "Data" top: "a" data_param { source: "data/mnist/mnist_train_lmdb" }
+  transform_param { mean_file: "mean.binaryproto" } }
+layer { name: "b" type: "ImageData" top: "b" image_data_param { source: "list.txt" mean_file: "m" } }
+layer { name: "c" type: "Data" top: "c" }
+"""
+    net, lines = parse_text(text, pb.NetParameter()), SourceMap("n", (2, 4, 5))
+    where = f"{tmp_path}, from {tmp_path / 'nets'} and from the folders above that"
+    assert lint(net, lines) == [], "without a folder it is the text alone that counts"
+    assert [f"{f.layer}: {f.message}" for f in lint(net, lines, folder=tmp_path / "nets")] == [
+        f'a: source "data/mnist/mnist_train_lmdb" does not exist (looked for from {where}; '
+        "`dragon data mnist` fetches it)",
+        f'b: source "list.txt" does not exist (looked for from {where})',
+        f'b: mean_file "m" does not exist (looked for from {where})',
+        "c: data_param names no source",
+    ]

@@ -28,10 +28,12 @@ def trained(work: Path, dragon: Dragon) -> str:
     return "out/x_iter_20.caffemodel"
 
 
-def both_columns(out: str, name: str) -> list[str]:
-    match = re.search(rf"^{name} +([\d.e+-]+) +([\d.e+-]+)$", out, re.MULTILINE)
-    assert match, out
-    return list(match.groups())
+def both_scores(out: str, name: str) -> list[str]:
+    """As the net says, in Caffe's form, and by the other statistics; each stands there once."""
+    own = re.findall(rf"^{name} = ([\d.e+-]+)", out, re.MULTILINE)
+    other = re.findall(rf"^{name} +([\d.e+-]+)$", out, re.MULTILINE)
+    assert (len(own), len(other)) == (1, 1), out
+    return [*own, *other]
 
 
 @pytest.mark.parametrize("engine", ["numpy", "onednn"])
@@ -39,7 +41,8 @@ def test_scores_with_both_kinds_of_statistics(dragon: Dragon, trained: str, engi
     result = dragon("test", "-model", "net.prototxt", "-weights", trained, "-iterations", "3", "--engine", engine)
     assert result.code == 0
     assert "SYNTHETIC" in result.out
-    assert "output  global statistics  batch statistics" in result.out
+    assert "by global statistics, as the net says:\nLoss: " in result.out
+    assert "by batch statistics instead:\noutput " in result.out
     # the same by hand: three batches, all but the BN layer in TEST
     for column, phase in enumerate((TEST, TRAIN)):
         net = Net("net.prototxt", trained, phase=TEST, engine="numpy")
@@ -49,9 +52,9 @@ def test_scores_with_both_kinds_of_statistics(dragon: Dragon, trained: str, engi
             losses.append(net.run_forward())
             scores.append(float(net.blobs["acc"].data))
         net.close()
-        assert float(both_columns(result.out, "loss")[column]) == pytest.approx(np.mean(losses), rel=1e-4)
-        assert float(both_columns(result.out, "acc")[column]) == pytest.approx(np.mean(scores), rel=1e-4)
-    assert both_columns(result.out, "loss")[0] != both_columns(result.out, "loss")[1]
+        assert float(both_scores(result.out, "loss")[column]) == pytest.approx(np.mean(losses), rel=1e-4)
+        assert float(both_scores(result.out, "acc")[column]) == pytest.approx(np.mean(scores), rel=1e-4)
+    assert both_scores(result.out, "loss")[0] != both_scores(result.out, "loss")[1]
 
 
 def test_columns_are_named_after_what_the_net_says(work: Path, dragon: Dragon, trained: str) -> None:
@@ -61,8 +64,8 @@ def test_columns_are_named_after_what_the_net_says(work: Path, dragon: Dragon, t
         'type: "BN" batch_norm_param { use_global_stats: false }',
     )  # fmt: skip
     after = dragon("test", "--model", "net.prototxt", "--weights", trained, "--iterations", "2", "--engine", "numpy")
-    assert "output  batch statistics  global statistics" in after.out
-    assert both_columns(after.out, "loss") == both_columns(before.out, "loss")[::-1]
+    assert "by batch statistics, as the net says:\nLoss: " in after.out
+    assert both_scores(after.out, "loss") == both_scores(before.out, "loss")[::-1]
 
 
 def test_running_statistics_are_left_alone(trained: str) -> None:
@@ -79,14 +82,16 @@ def test_running_statistics_are_left_alone(trained: str) -> None:
         n.close()
 
 
-def test_a_net_without_batch_normalisation_has_one_column(work: Path, dragon: Dragon) -> None:
+def test_a_net_without_batch_normalisation_has_one_score(work: Path, dragon: Dragon) -> None:
     edit(work / "net.prototxt", 'layer { name: "bn" type: "BN" bottom: "conv" top: "conv" }', "")
     dragon("train", "--solver", "solver.prototxt", "--engine", "numpy", "--iterations", "0")
     result = dragon(
         "test", "--model", "net.prototxt", "--weights", "out/x_iter_0.caffemodel", "--engine", "numpy"
     )  # fmt: skip
     assert result.code == 0
-    assert re.search(r"^output +mean$", result.out, re.MULTILINE)
+    assert "statistics" not in result.out
+    assert "output" not in result.out
+    assert len(re.findall(r"^acc\b", result.out, re.MULTILINE)) == 1
 
 
 def test_time(work: Path, dragon: Dragon) -> None:
@@ -154,6 +159,9 @@ def test_device(dragon: Dragon, monkeypatch: pytest.MonkeyPatch) -> None:
     assert re.search(rf"^numpy +yes +NumPy {re.escape(np.__version__)}", out, re.MULTILINE)
     assert re.search(r"^onednn +(yes +oneDNN 3\.|no +)", out, re.MULTILINE)
     assert dragon("device_query").out == out
+    assert re.search(r"^default engine +auto: (onednn|numpy) here; ", out, re.MULTILINE)
+    monkeypatch.setenv("DRAGON_ENGINE", "numpy")
+    assert re.search(r"^default engine +numpy by DRAGON_ENGINE$", dragon("device").out, re.MULTILINE)
     monkeypatch.setattr("dragon.tools.device.cuda_problem", lambda: "no driver")
     assert re.search(r"^cuda +no +no driver$", dragon("device").out, re.MULTILINE)
 
@@ -181,7 +189,12 @@ def test_summarize(work: Path, dragon: Dragon) -> None:
     macs = 8 * (4 * 5 * 5 * 75 + 1000)
     assert f"{macs:,} forward, {macs // 8:,} for one of 8" in out
     assert re.search(r"^bn +BN +8x4x5x5 +8 \+ 9 ", out, re.MULTILINE)
-    assert "1,318 learned" in out
+    assert "1,318 learned, 5.15 KiB; running statistics another 0.04 KiB" in out
+    assert 'net "small": 8 layers and 2 added Splits, 1,318 parameters, batches of 8, on synthetic, phase TEST' in out
+    assert re.search(r"^ip_ip_0_split +Split \(added\) ", out, re.MULTILINE)
+    train = dragon("summarize", "--model", "net.prototxt", "--phase", "train").out
+    assert 'net "small": 7 layers, 1,318 parameters, batches of 8, on synthetic, phase TRAIN' in train
+    assert "added" not in train
 
 
 def test_table() -> None:

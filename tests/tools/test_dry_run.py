@@ -42,5 +42,10 @@ def test_launches_and_bytes_are_told(tmp_path: Path) -> None:
 
 
 def test_it_counts_for_the_cuda_engine_only(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--dry-run counts for --engine cuda"):
-        CliRunner().invoke(command, ["--dry-run", "--model", str(tmp_path)], catch_exceptions=False)
+    for args, message in (
+        (["--model", str(tmp_path), "--engine", "numpy"], "--dry-run counts what --engine cuda would do"),
+        (["--solver", str(tmp_path)], "--dry-run counts for a net: give --model in place of --solver"),
+        ([], "give either --model or --solver"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            CliRunner().invoke(command, ["--dry-run", *args], catch_exceptions=False)

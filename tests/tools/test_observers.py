@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from dragon.solver import Solver
 from dragon.tools.observers import curves
 from dragon.tools.observers.curves import CurvesObserver, draw_curves
+from dragon.tools.observers.glog import GlogObserver
 from dragon.tools.observers.meter import Lap, Meter
 from dragon.tools.observers.metrics import MetricsObserver, read_records
 from dragon.tools.observers.progress import ProgressObserver
@@ -70,8 +72,8 @@ def test_progress_shows_loss_accuracy_speed_and_time_left(solver: Solver, monkey
     solver.observers += [meter, ProgressObserver(meter, console)]
     solver.solve()
     text = screen.getvalue()
-    assert re.search(r"12/20, loss \d\.\d+, accuracy \d+\.\d\d%, [\d,]+ images/s, 0:00:0\d left", text)
-    assert re.search(r"iteration 10: acc \S+, loss \S+ \(SYNTHETIC data\)", text)
+    assert re.search(r"12/20, loss \d\.\d+, test accuracy \d+\.\d\d%, [\d,]+ images/s, 0:00:0\d left", text)
+    assert re.search(r"iteration 10, test: acc \S+, loss \S+ \(SYNTHETIC data\)", text)
     assert "iteration 15: snapshot out/x_iter_15.solverstate" in text
     assert re.search(r"trained .*100% 20/20", text)
 
@@ -93,6 +95,22 @@ def test_damaged_metrics_are_read_as_far_as_they_go(tmp_path: Path) -> None:
     assert read_records(path) == []
     path.write_bytes(b'{"event": "test", "iteration": 1}\n\xff\xfe\n[1]\n{"event": "display"}\n{"event": "te')
     assert read_records(path) == [{"event": "test", "iteration": 1}]
+
+
+def test_a_loss_of_minus_zero_is_zero(
+    solver: Solver, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(solver.net, "output_values", lambda: {"loss": np.array(-0.0)})
+    metrics = MetricsObserver(tmp_path / "metrics.jsonl", Meter())
+    metrics.on_start(solver)
+    with caplog.at_level(logging.INFO, "dragon"):
+        for observer in (GlogObserver(Meter()), metrics):
+            observer.on_display(solver, -0.0, 0.1)
+    metrics.on_end(solver)
+    assert "loss = 0\n" in caplog.text
+    assert "Train net output #0: loss = 0 (* 1 = 0 loss)" in caplog.text
+    assert "-0" not in "".join(record.getMessage() for record in caplog.records)
+    assert '"loss": 0.0, ' in (tmp_path / "metrics.jsonl").read_text()
 
 
 def test_curves_are_drawn_seldom(solver: Solver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

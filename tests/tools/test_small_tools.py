@@ -178,13 +178,16 @@ def test_lint(work: Path, dragon: Dragon) -> None:
     result = dragon("lint", "net.prototxt")
     assert result.code == 1
     assert result.out.startswith('net.prototxt:13: layer "conv" (Convolution): "bn" subtracts the mean')
+    edit(work / "net.prototxt", "data/synthetic_test_lmdb", "data/none")
+    assert 'source "data/none" does not exist' in dragon("lint", "net.prototxt").out
 
 
 @pytest.mark.parametrize(
     "name",
     [
         "run", "classify", "detect", "convert-imageset", "compute-image-mean", "extract-features", "upgrade", "draw",
-        "parse-log", "plot", "lint", "merge", "split", "fold", "recalibrate",
+        "parse-log", "plot", "lint", "merge", "split", "fold", "recalibrate", "train", "test", "time", "summarize",
+        "compare", "data", "layers", "device", "demo",
     ],
 )  # fmt: skip
 def test_every_help_has_an_example(dragon: Dragon, name: str) -> None:

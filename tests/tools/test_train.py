@@ -22,6 +22,14 @@ def records(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+def test_an_error_before_training_stands_alone(work: Path, dragon: Dragon) -> None:
+    edit(work / "net.prototxt", "data/synthetic_train_lmdb", "data/none")
+    for args in (("--solver", "none"), ("--solver", "solver.prototxt"), ("--solver", "solver.prototxt", "--gpu", "x")):
+        result = dragon("train", *args)
+        assert (result.code, result.out, len(result.err.splitlines())) == (2, "", 1), result.err
+        assert result.error
+
+
 def test_log_lines_are_those_that_caffes_parsers_read(work: Path, dragon: Dragon) -> None:
     result = dragon("train", "-solver", "solver.prototxt", "-sigint_effect", "stop", "--engine", "numpy")
     assert result.code == 0

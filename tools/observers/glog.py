@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from datetime import datetime
 from typing import Any
@@ -10,16 +11,29 @@ import click
 
 from dragon.proto import dragon_pb2 as pb
 from dragon.solver import Observer, Solver
-from dragon.tools.logs import log
-from dragon.tools.net_facts import output_elements, output_line
+from dragon.tools.logs import GlogFormatter, StreamHandler, log
+from dragon.tools.net_facts import figure, output_elements, output_line
 from dragon.tools.observers.meter import Lap, Meter
 
-__all__ = ["GlogObserver", "write_header"]
+__all__ = ["GlogHandler", "GlogObserver"]
 
 
-def write_header(err: bool) -> None:
-    """The line that tells readers the year, which the lines that follow do not."""
-    click.echo(f"Log file created at: {datetime.now():%Y/%m/%d %H:%M:%S}", err=err)
+class GlogHandler(StreamHandler):
+    """Lines in glog's form, and before the first one the line that tells readers the year, which the lines do not.
+
+    An error before the first line stands alone.
+    """
+
+    def __init__(self, err: bool) -> None:
+        super().__init__(err)
+        self.setFormatter(GlogFormatter())
+        self._begun = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self._begun:
+            self._begun = True
+            click.echo(f"Log file created at: {datetime.now():%Y/%m/%d %H:%M:%S}", err=self.err)
+        super().emit(record)
 
 
 class GlogObserver(Observer):
@@ -35,7 +49,7 @@ class GlogObserver(Observer):
     def on_display(self, solver: Solver, loss: float, rate: float) -> None:
         done, seconds = self._lap.take()
         speed = done / seconds if seconds else 0.0
-        log.info("Iteration %d (%g iter/s, %gs/%d iters), loss = %g", solver.iter, speed, seconds, done, loss)
+        log.info("Iteration %d (%g iter/s, %gs/%d iters), loss = %s", solver.iter, speed, seconds, done, figure(loss))
         for k, element in enumerate(output_elements(solver.net, solver.net.output_values())):
             log.info("    Train net output #%d: %s", k, output_line(*element))
         log.info("Iteration %d, lr = %g", solver.iter, rate)
@@ -45,7 +59,7 @@ class GlogObserver(Observer):
 
     def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Any]) -> None:
         if "(loss)" in scores:
-            log.info("Test loss: %g", scores["(loss)"])
+            log.info("Test loss: %s", figure(scores["(loss)"]))
         outputs = {name: value for name, value in scores.items() if name != "(loss)"}
         for k, element in enumerate(output_elements(solver.test_nets[index], outputs)):
             log.info("    Test net output #%d: %s", k, output_line(*element))

@@ -112,7 +112,7 @@ def _line(record: Record) -> str:
 
 
 def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    return float(value) + 0.0 if math.isfinite(value) else None  # never -0
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,13 +61,13 @@ class ProgressObserver(Observer):
     def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Any]) -> None:
         names = accuracy_names(solver.test_nets[index])
         if names:
-            self._accuracy = f"accuracy {float(np.ravel(scores[names[0]])[0]):.2%}"
+            self._accuracy = f"test accuracy {float(np.ravel(scores[names[0]])[0]):.2%}"
         found = ", ".join(
-            f"{name} {float(value):.4g}" if value.size == 1 else f"{name} of {value.size} values"
+            f"{name} {float(value) + 0.0:.4g}" if value.size == 1 else f"{name} of {value.size} values"
             for name, value in scores.items()
         )
-        which = f" test net {index}" if len(solver.test_nets) > 1 else ""
-        self._say(f"iteration {solver.iter}{which}: {found}{self._note}")
+        which = f" net {index}" if len(solver.test_nets) > 1 else ""
+        self._say(f"iteration {solver.iter}, test{which}: {found}{self._note}")
 
     def on_snapshot(self, solver: Solver, model: str, state: str) -> None:
         self._say(f"iteration {solver.iter}: snapshot {state}")
@@ -83,7 +83,7 @@ class ProgressObserver(Observer):
     def _draw(self, solver: Solver, what: str, loss: float) -> None:
         facts = [f"{solver.iter}/{solver.param.max_iter}"]
         if solver.losses:
-            facts.append(f"loss {loss:.4g}")
+            facts.append(f"loss {loss + 0.0:.4g}")
         if self._accuracy:
             facts.append(self._accuracy)
         if self._meter.iterations:
