@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dragon.blob import Blob
 from dragon.data import Prefetcher
+from dragon.data.batches import Batch, BatchMaker
 from dragon.errors import DataError
 from dragon.layer import Layer
 from dragon.proto import dragon_pb2 as pb
@@ -51,7 +52,7 @@ class Source(Layer):
         param = pb.TransformationParameter()
         param.CopyFrom(self.param.transform_param)
         if param.mean_file:
-            param.mean_file = self.context.find(param.mean_file)
+            param.mean_file = self.find(param.mean_file)
         return param
 
     @contextmanager
@@ -65,17 +66,40 @@ class Source(Layer):
 
 
 class Prefetched(Source):
-    """A source whose batches a thread reads ahead. `setup` makes `stream`, for the transformer alone, and `batches`."""
+    """A source whose batches a thread reads ahead. `setup` makes `stream`, for the transformer alone, and the rest."""
 
     tops = (1, 2)
     stream: Stream  # the thread draws ahead of what was handed out, hence a stream that nobody else uses
     batches: Prefetcher | None = None
+    maker: BatchMaker  # of the reader behind `batches`
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.deliver(self.take(), top)
+
+    def deliver(self, batch: Batch, top: Sequence[Blob]) -> None:
+        """Put a batch into the host copies of the tops."""
+        if batch.bytes is not None:
+            self.maker.transformer.apply_at(batch.bytes.images, batch.bytes.places, host_array(top[0]))
+        else:
+            host_array(top[0])[...] = batch.data
+        self.deliver_labels(batch, top)
+
+    def deliver_labels(self, batch: Batch, top: Sequence[Blob]) -> None:
+        """The second top alone."""
+        if len(top) > 1:
+            host_array(top[1])[...] = batch.label
+
+    def take(self) -> Batch:
+        """The next batch; its arrays are valid until the one after it is taken."""
         with self.named():
-            batch = self._reading().get()
-        for blob, values in zip(top, (batch.data, batch.label), strict=False):
-            host_array(blob)[...] = values
+            return self._reading().get()
+
+    def hand_out_bytes(self) -> None:
+        """From the next batch on, images of 8 bits come as they are, for somebody who transforms them elsewhere."""
+        if not self.maker.as_bytes:
+            reading = self._reading()
+            reading.seek(*reading.state)  # what was read ahead is read again
+            self.maker.as_bytes = True
 
     def state(self) -> dict[str, int | float | bytes]:
         """Position of the next record and the transformer's stream, right after the last batch handed out."""

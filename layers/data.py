@@ -28,7 +28,7 @@ class Data(Prefetched):
         with self.named():
             self.stream = self.rng.child("transform")
             transformer = Transformer(self.transform_param(), self.phase, self.stream)
-            database = open_source(self.context.find(p.source), p.backend)
+            database = open_source(self.find(p.source), p.backend)
             source: RecordReader = ShuffledReader(database, self.order) if p.shuffle else database
             try:
                 color = Color.COLOR if p.force_encoded_color else None
@@ -38,7 +38,7 @@ class Data(Prefetched):
             except BaseException:
                 source.close()
                 raise
-            self.batches = Prefetcher(reader, p.prefetch)
+            self.batches, self.maker = Prefetcher(reader, p.prefetch), reader.maker
         top[0].reshape(p.batch_size, *reader.shape)
         if len(top) > 1:
             top[1].reshape(p.batch_size)

@@ -31,11 +31,11 @@ class ImageData(Prefetched):
         if (p.new_height > 0) != (p.new_width > 0):
             self.bad_param(f"new_height and new_width must be set together, got {p.new_height} and {p.new_width}")
         with self.named():
-            entries = read_image_list(self.context.find(p.source))
+            entries = read_image_list(self.find(p.source))
             self.stream = self.rng.child("transform")
             reader = ImageReader(
                 entries,
-                p.root_folder,
+                f"{self.find(p.root_folder)}/" if p.root_folder.endswith("/") else p.root_folder,
                 Transformer(self.transform_param(), self.phase, self.stream),
                 p.batch_size,
                 Color.COLOR if p.is_color else Color.GRAY,
@@ -44,7 +44,7 @@ class ImageData(Prefetched):
             )
             if p.rand_skip:
                 reader.seek(int(self.rng.raw(1)[0] % p.rand_skip) % len(entries), 0)
-            self.batches = Prefetcher(reader, _AHEAD)
+            self.batches, self.maker = Prefetcher(reader, _AHEAD), reader.maker
         top[0].reshape(p.batch_size, *reader.shape)
         if len(top) > 1:
             top[1].reshape(p.batch_size)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +14,60 @@ from dragon.data.source import RecordReader
 from dragon.data.transform import Transformer
 from dragon.errors import DataError
 
-__all__ = ["Batch", "BatchReader"]
+__all__ = ["Batch", "BatchMaker", "BatchReader", "Bytes"]
+
+
+@dataclass
+class Bytes:
+    """Images before the transform, and what was drawn for them."""
+
+    images: NDArray[np.uint8]  # (N, C, H, W)
+    places: NDArray[np.int32]  # (N, 3) of Transformer.draw
 
 
 @dataclass
 class Batch:
     """One batch, and the state right after it: seek to (position, draws) to get the next one again."""
 
-    data: NDArray[np.float32]  # (N, C, h, w)
+    data: NDArray[np.float32]  # (N, C, h, w); nothing where `bytes` is given instead
     label: NDArray[np.float32]  # (N,)
     position: int  # index of the record after this batch
     draws: int  # draws taken from the random stream up to and including this batch
+    bytes: Bytes | None = None
+
+
+class BatchMaker:
+    """Turns decoded images into batches, all of the shape that the first image decides.
+
+    With `as_bytes`, images of 8 bits that are as large as the first come as they are, with the same draws, for somebody
+    who transforms them elsewhere. All others are transformed here.
+    """
+
+    def __init__(self, transformer: Transformer, batch_size: int, first: NDArray[Any]) -> None:
+        self.transformer = transformer
+        self.shape = transformer.output_shape(first.shape)
+        self.byte_shape = first.shape if first.dtype == np.uint8 else None  # of one image, if bytes can be had
+        self.as_bytes = False
+        self._batch_size = batch_size
+
+    def make(
+        self, images: NDArray[Any] | Sequence[NDArray[Any]], used: Batch | None
+    ) -> tuple[NDArray[np.float32], Bytes | None]:
+        """Data and bytes of a batch; the arrays of `used` may be taken. Raises DataError."""
+        places = self.transformer.draw(images)
+        if self.as_bytes:
+            same = images if isinstance(images, np.ndarray) else _stacked(images)
+            if same is not None and same.dtype == np.uint8 and same.shape[1:] == self.byte_shape:
+                return np.empty(0, np.float32), Bytes(same, places)
+        shape = (self._batch_size, *self.shape)
+        data = used.data if used is not None and used.data.shape == shape else np.empty(shape, np.float32)
+        self.transformer.apply_at(images, places, data)
+        return data, None
+
+
+def _stacked(images: Sequence[NDArray[Any]]) -> NDArray[Any] | None:
+    """Images of one shape and type as one array."""
+    return np.stack(images) if len({(image.shape, image.dtype) for image in images}) == 1 else None
 
 
 class BatchReader:
@@ -39,33 +84,33 @@ class BatchReader:
         if batch_size < 1:
             raise DataError(f"batch_size must be at least 1, got {batch_size}")
         self._source = source
-        self._transformer = transformer
+        self._rng = transformer.rng
         self._batch_size = batch_size
         self._color = color or transformer.color
         start = source.position
         images, _ = decode_batch(source.read(1), self._color, self._name)
         source.seek(start)
-        self.shape = transformer.output_shape(images[0].shape)
+        self.maker = BatchMaker(transformer, batch_size, images[0])
+        self.shape = self.maker.shape
 
     def state(self) -> tuple[int, int]:
         """(position, draws) from which the next batch is read."""
-        return self._source.position, self._transformer.rng.draws
+        return self._source.position, self._rng.draws
 
     def seek(self, position: int, draws: int) -> None:
         """Go on exactly as after the batch that carried these two numbers."""
         self._source.seek(position)
-        self._transformer.rng.draws = draws
+        self._rng.draws = draws
 
     def fill(self, batch: Batch | None = None) -> Batch:
         """The next batch, into the arrays of `batch` where one is given. Raises DataError."""
         first = self._source.position
         images, labels = decode_batch(self._source.read(self._batch_size), self._color, lambda i: self._name(first + i))
-        data = np.empty((self._batch_size, *self.shape), np.float32) if batch is None else batch.data
         try:
-            self._transformer.apply(images, data)
+            data, as_bytes = self.maker.make(images, batch)
         except DataError as error:
             raise DataError(f"{self._name(first)} and following: {error}") from None
-        return Batch(data, labels, *self.state())
+        return Batch(data, labels, *self.state(), as_bytes)
 
     def close(self) -> None:
         """Release the source."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.data.batches import Batch
+from dragon.data.batches import Batch, BatchMaker
 from dragon.data.datum import Color, decode_image
 from dragon.data.resize import resize_bilinear
 from dragon.data.transform import Transformer
@@ -71,21 +71,22 @@ class ImageReader:
     ) -> None:
         self._entries = entries
         self._root = root
-        self._transformer = transformer
+        self._rng = transformer.rng
         self._batch_size = batch_size
         self._color = color
         self._size = size
         self._order = order
         self._position = 0
         self._epoch: tuple[int, Sequence[int] | NDArray[np.intp]] | None = None
-        self.shape = transformer.output_shape(self._image(self._entry(0)[0]).shape)
+        self.maker = BatchMaker(transformer, batch_size, self._image(self._entry(0)[0]))
+        self.shape = self.maker.shape
 
     def state(self) -> tuple[int, int]:
-        return self._position, self._transformer.rng.draws
+        return self._position, self._rng.draws
 
     def seek(self, position: int, draws: int) -> None:
         self._position = position
-        self._transformer.rng.draws = draws
+        self._rng.draws = draws
         self._epoch = None
 
     def fill(self, batch: Batch | None = None) -> Batch:
@@ -93,12 +94,11 @@ class ImageReader:
         chosen = [self._entry(self._position + i) for i in range(self._batch_size)]
         self._position += self._batch_size
         images = [self._image(name) for name, _ in chosen]
-        data = np.empty((self._batch_size, *self.shape), np.float32) if batch is None else batch.data
         try:
-            self._transformer.apply(images, data)
+            data, as_bytes = self.maker.make(images, batch)
         except DataError as error:
             raise DataError(f'image "{chosen[0][0]}" and following: {error}') from None
-        return Batch(data, np.array([label for _, label in chosen], np.float32), *self.state())
+        return Batch(data, np.array([label for _, label in chosen], np.float32), *self.state(), as_bytes)
 
     def close(self) -> None:
         """Nothing stays open."""

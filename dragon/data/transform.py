@@ -60,6 +60,15 @@ class Transformer:
         """Whether batches take draws from the stream."""
         return self._mirror or self._random_crop
 
+    @property
+    def scale(self) -> float:
+        return self._scale
+
+    @property
+    def mean(self) -> NDArray[np.float32] | None:
+        """(1 or C, 1, 1), or (C, H, W) of a mean file; None without any."""
+        return self._mean
+
     def output_shape(self, shape: Shape) -> Shape:
         """Shape (C, h, w) of a transformed (C, H, W) image. Raises DataError if it does not fit."""
         channels, height, width = shape
@@ -71,31 +80,35 @@ class Transformer:
 
     def apply(self, images: NDArray[Any] | Sequence[NDArray[Any]], out: NDArray[Any]) -> NDArray[Any]:
         """Transform (N, C, H, W) images, or N of different sizes (C, H, W), into `out` (N, C, h, w)."""
-        flips, rows, columns = self._draw(images)
+        return self.apply_at(images, self.draw(images), out)
+
+    def apply_at(
+        self, images: NDArray[Any] | Sequence[NDArray[Any]], places: NDArray[np.int32], out: NDArray[Any]
+    ) -> NDArray[Any]:
+        """`apply`, with what `draw` gave for these images."""
+        flips, rows, columns = places[:, 0] == 1, places[:, 1], places[:, 2]
         if isinstance(images, np.ndarray) and not self._random_crop:
             self._window(images, rows[0], columns[0], out)
         else:
             for i, image in enumerate(images):
                 self._window(image[np.newaxis], rows[i], columns[i], out[i : i + 1])
-        if self._mirror:
+        if flips.any():
             out[flips] = out[flips][..., ::-1]
         return out
 
-    def _draw(
-        self, images: NDArray[Any] | Sequence[NDArray[Any]]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.intp], NDArray[np.intp]]:
-        """Per image: whether it is mirrored, first row and first column of its window."""
+    def draw(self, images: NDArray[Any] | Sequence[NDArray[Any]]) -> NDArray[np.int32]:
+        """(N, 3), for each image: whether it is mirrored (0 or 1), first row and first column of its window."""
         n = len(images)
         room = np.zeros((n, 2), np.int64)
         if self._crop:
             sizes = [images.shape[2:]] * n if isinstance(images, np.ndarray) else [i.shape[1:] for i in images]
             room = np.maximum(np.array(sizes, np.int64) - self._crop, 0)  # _window words what is too small
         words = self.rng.raw(_WORDS * n).reshape(n, _WORDS) if self.random else np.zeros((n, _WORDS), np.uint64)
-        flips = words[:, 0] % 2 == 1
+        flips = (words[:, 0] % 2 == 1) & self._mirror
         offsets = words[:, 1:] % (room + 1).astype(np.uint64) if self._random_crop else room // 2
-        return flips, offsets[:, 0].astype(np.intp), offsets[:, 1].astype(np.intp)
+        return np.column_stack([flips, offsets[:, 0], offsets[:, 1]]).astype(np.int32)
 
-    def _window(self, images: NDArray[Any], row: int, column: int, out: NDArray[Any]) -> None:
+    def _window(self, images: NDArray[Any], row: np.int32, column: np.int32, out: NDArray[Any]) -> None:
         channels, height, width = self.output_shape(images.shape[1:])
         if out.shape != (len(images), channels, height, width):
             raise DataError(

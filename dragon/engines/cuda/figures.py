@@ -6,9 +6,14 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dragon.engines.cuda.device import CountingDevice, Shaped
 from dragon.engines.cuda.lifetimes import planned_bytes
 from dragon.engines.cuda.plan import Group, Plan
+from dragon.engines.cuda.transform import byte_count
+from dragon.engines.cuda.precision import FLOAT16, PRECISIONS, Narrowing
+from dragon.engines.cuda.types import Types
 from dragon.storage import Storage
 
 if TYPE_CHECKING:
@@ -80,23 +85,28 @@ class PlanFigures:
         return rows
 
 
-def plan_figures(net: Net, backward: bool = True, fuse: bool = True) -> PlanFigures:
+def plan_figures(net: Net, backward: bool = True, fuse: bool = True, precision: str = "fp32") -> PlanFigures:
     """The figures of one iteration of `net`, in its present shapes. Needs neither CuPy nor a GPU."""
     device = CountingDevice()
     figures = PlanFigures()
     where = net.context.where
-    plan = Plan(net, device, fuse)
+    masters: set[Storage] = set()
+    plan = Plan(net, device, fuse, narrowing=_narrowing(net, device, precision, masters))
+    view = _View(device, plan.types)
     for group in plan.groups:
-        where.view = _view
+        where.view = view.float_view if group.in_float else view.view
         try:
-            figures.layers.append(_of_group(net, device, group, backward))
+            figures.layers.append(_of_group(net, device, plan.types, group, backward))
         finally:
             where.view = None
     if backward and any(net.layer_need_backward):
         learned = sum(p.blob.count * p.blob.dtype.itemsize for p in net.learnable)
         figures.update_launches = 3  # gradients cleared, loss judged, blobs updated
-        figures.update_bytes = learned * UPDATE_PASSES
-    figures.blob_bytes = planned_bytes(net, plan.groups)
+        figures.update_bytes = learned * UPDATE_PASSES + sum(2 * s.count for s in masters)
+        if plan.types.narrow == FLOAT16:
+            figures.update_launches += 3  # a new loss scale, squares of the gradients, their sum
+            figures.update_bytes += learned
+    figures.blob_bytes = planned_bytes(net, plan.groups, plan.types)
     figures.bus_bytes = sum(_fed(net, group) for group in plan.groups)
     return figures
 
@@ -105,14 +115,43 @@ def _fed(net: Net, group: Group) -> int:
     """Bytes that a source sends."""
     if not net.layers[group.first].is_source:
         return 0
-    return sum(top.count * top.dtype.itemsize for top in net.tops[group.first])
+    labels = net.tops[group.first][1:] if group.lowering is not None else net.tops[group.first]
+    images = byte_count(net.layers[group.first], net.tops[group.first]) if group.lowering is not None else 0
+    return images + sum(top.count * top.dtype.itemsize for top in labels)
 
 
-def _view(storage: Storage, shape: tuple[int, ...]) -> Any:
-    return Shaped(shape, storage.dtype)
+def _narrowing(net: Net, device: CountingDevice, precision: str, masters: set[Storage]) -> Narrowing | None:
+    """masters: gets the parameters of which there is a 16-bit copy."""
+    dtype = PRECISIONS[precision] if net.context.dtype == np.float32 else None
+    if dtype is None:
+        return None
+
+    def working(storage: Storage) -> Any:
+        masters.add(storage)
+        return Shaped(storage.count, dtype)
+
+    factor = device.empty(1, np.float32) if dtype == FLOAT16 else None
+    return Narrowing(dtype, working, factor, factor)
 
 
-def _of_group(net: Net, device: CountingDevice, group: Group, backward: bool) -> LayerFigures:
+class _View:
+    """What blobs hand out while launches are counted."""
+
+    def __init__(self, device: CountingDevice, types: Types) -> None:
+        self._device, self._types = device, types
+
+    def view(self, storage: Storage, shape: tuple[int, ...]) -> Any:
+        return Shaped(shape, self._types.of(storage))
+
+    def float_view(self, storage: Storage, shape: tuple[int, ...]) -> Any:
+        """For layers that take float32: a 16-bit blob is converted."""
+        array = Shaped(shape, storage.dtype)
+        if self._types.is_narrow(storage):
+            self._device.widen(self.view(storage, shape), array)
+        return array
+
+
+def _of_group(net: Net, device: CountingDevice, types: Types, group: Group, backward: bool) -> LayerFigures:
     first, last = group.first, group.last
     bottoms, tops = net.bottoms[first], net.tops[last]
     flags = net.bottom_need_backward[first]
@@ -123,12 +162,13 @@ def _of_group(net: Net, device: CountingDevice, group: Group, backward: bool) ->
     if group.lowering is None:
         found.counted = False
         blobs = {id(b.data_storage): b for b in [*bottoms, *tops]}.values()
-        size = sum(math.prod(b.shape) * b.dtype.itemsize for b in blobs)
+        size = sum(math.prod(b.shape) * types.of(b.data_storage).itemsize for b in blobs)
         shares = group.on_host or all(any(t.data_storage is b.data_storage for b in bottoms) for t in tops)
         found.bytes = 0 if shares else size * (2 if needs else 1)
         return found
     draws = [layer.rng.draws for layer in net.layers[first : last + 1]]
-    group.lowering.prepare()
+    if not net.layers[first].is_source:
+        group.lowering.prepare()
     group.lowering.forward(bottoms, tops)
     if needs:
         group.lowering.backward(tops, flags, bottoms)

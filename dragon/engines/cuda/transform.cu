@@ -2,13 +2,15 @@
 #include "common.cuh"
 
 // x (N, C, H, W) bytes, y (N, C, out_h, out_w). places (N, 3): mirror, first row and first column of each window.
+// An image whose mirror is -1 is in y already.
 // mean_kind 0: none; 1: `mean` has means for each channel, or one for all (mean_channels); 2: an image (C, H, W).
-KERNEL transform(const unsigned char* x, const int* places, const real* mean, real* y, Index count, int channels,
+KERNEL transform(const unsigned char* x, const int* places, const real* mean, stored* y, Index count, int channels,
                  int height, int width, int out_h, int out_w, int mean_kind, int mean_channels, real scale) {
     GRID_LOOP(i, count) {
         int column = i % out_w, row = i / out_w % out_h, c = i / out_w / out_h % channels;
         Index n = i / out_w / out_h / channels;
         const int* place = places + n * 3;
+        if (place[0] < 0) continue;
         int h = place[1] + row, w = place[2] + (place[0] ? out_w - 1 - column : column);
         size_t at = ((size_t)c * height + h) * width + w;
         real value = x[(size_t)n * channels * height * width + at];

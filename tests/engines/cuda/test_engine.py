@@ -14,7 +14,7 @@ import dragon
 from dragon.engines import Options, cuda_problem
 from dragon.engines.cuda import plan_figures
 from dragon.engines.cuda.device import open_gpu
-from dragon.engines.cuda.transform import places_of, transform
+from dragon.engines.cuda.transform import transform
 from dragon.errors import DataError, EngineError
 from dragon.layer import TEST, TRAIN
 from dragon.net import Net
@@ -292,12 +292,6 @@ def test_a_gpu_that_is_not_there() -> None:
 
 
 @needs_gpu
-def test_precisions_that_are_missing_are_refused() -> None:
-    with pytest.raises(EngineError, match="fp32 only, precision bf16"):
-        Net(parse(TEXT), TRAIN, engine="cuda", options=Options(precision="bf16"))
-
-
-@needs_gpu
 @pytest.mark.parametrize("settings", ["mirror: true crop_size: 4 scale: 0.5 mean_value: 7", "mean_value: [1, 2, 3]"])
 def test_images_are_transformed_as_on_the_host(settings: str) -> None:
     from google.protobuf import text_format
@@ -311,11 +305,11 @@ def test_images_are_transformed_as_on_the_host(settings: str) -> None:
     host = Transformer(param, TRAIN, Stream(1, "images"))
     expected = np.empty((5, *host.output_shape((3, 6, 7))), np.float32)
     host.apply(images, expected)
-    drawn = Transformer(param, TRAIN, Stream(1, "images"))._draw(images)
+    drawn = Transformer(param, TRAIN, Stream(1, "images")).draw(images)
     gpu = open_gpu(0)
     with gpu.active():
         out, mean = gpu.empty(expected.shape, np.float32), np.array(param.mean_value, np.float32)
-        places = gpu.cupy.asarray(places_of(*drawn))
+        places = gpu.cupy.asarray(drawn)
         transform(gpu, gpu.cupy.asarray(images), places, gpu.cupy.asarray(mean), param.scale, out)
         close("images", out.get(), expected, 1e-6)
     for mean_image in (None, RANDOM.standard_normal((3, 6, 7)).astype(np.float32)):
