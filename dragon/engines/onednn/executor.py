@@ -92,7 +92,7 @@ class OneDNNExecutor(Executor):
         )
         self._version = where.version
         self._current.clear()
-        self._replay.forget_storages()
+        self._replay.look_again()
 
     def _settle(self) -> None:
         """As _refresh; the error of a layer that cannot take the new shapes is raised."""
@@ -199,10 +199,8 @@ class OneDNNExecutor(Executor):
             self._replay.run(single)
             self._ran = [single if i <= self._fitting else None for i in range(len(self.net.layers))]
             self._forget_test()
-        if self.net.context.where.version == self._version:
-            self._backward_layers(start, end)
-            return
-        with parameters_of_now(self._plans_that_ran()):
+        current = self._current.values() if self.net.context.where.version == self._version else ()
+        with parameters_of_now([plan for plan in self._plans_that_ran() if plan not in current]):
             self._backward_layers(start, end)
 
     def _backward_layers(self, start: int, end: int) -> None:

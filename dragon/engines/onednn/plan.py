@@ -56,7 +56,9 @@ class Plan:
         for first, last, fused in find_groups(net, training) if fuse else _single(self.last):
             self.groups += self._forward(first, last, fused)
         self._intact = {
-            group.first: [self.builder.left(blob) for blob in group.watched] for group in self.groups if training
+            group.first: [self.builder.left(blob) for blob in group.watched]
+            for group in self.groups
+            if training and group.watched
         }
         if training:
             for group in reversed(self.groups):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dragon.engines.onednn.reference import is_free
+from dragon.layer import TRAIN
 from dragon.storage import Array, Storage
 
 if TYPE_CHECKING:
@@ -23,12 +24,13 @@ class Replay:
 
     def __init__(self, net: Net) -> None:
         self.net = net
-        self._found: dict[tuple[int, int], list[tuple[int, list[Storage]]]] = {}
+        # by range of layers: those that overwrite an input, and what; those that may draw
+        self._found: dict[tuple[int, int], tuple[list[tuple[int, list[Storage]]], list[int]]] = {}
         self._inputs: dict[int, list[tuple[Storage, Array]]] = {}  # what layers in place have overwritten
         self._draws = [0] * len(net.layers)
 
-    def forget_storages(self) -> None:
-        """Storages may be others from now on."""
+    def look_again(self) -> None:
+        """Storages or phases may be others from now on."""
         self._found.clear()
 
     def keep(self, plan: Plan, start: int, end: int) -> int:
@@ -36,12 +38,16 @@ class Replay:
 
         `plan` runs up to the last layer that works in place on such a thing. Returns where to go on.
         """
-        for i in range(start, end + 1):
+        found = self._found.get((start, end))
+        if found is None:
+            drawing = [i for i in range(start, end + 1) if self.net.layers[i].phase == TRAIN]
+            found = self._found[start, end] = list(_overwritten(self.net, start, end)), drawing
+        overwriting, drawing = found
+        for i in drawing:
             self._draws[i] = self.net.layers[i].rng.draws
-            self._inputs.pop(i, None)
-        if (start, end) not in self._found:
-            self._found[start, end] = list(_overwritten(self.net, start, end))
-        for i, storages in self._found[start, end]:
+        for i in [i for i in self._inputs if start <= i <= end]:
+            del self._inputs[i]
+        for i, storages in overwriting:
             if i > start:
                 plan.forward(start, i - 1)
                 start = i
@@ -58,7 +64,9 @@ class Replay:
                 continue
             for storage, value in self._inputs.get(i, ()):
                 storage.overwrite()[...] = value
-            draws, layer.rng.draws = layer.rng.draws, self._draws[i]
+            draws = layer.rng.draws
+            if layer.phase == TRAIN:
+                layer.rng.draws = self._draws[i]
             buffers = [layer.blobs[j].data_storage for j in layer.buffers]
             kept = [(storage, storage.read().copy()) for storage in buffers]
             single.forward(i, i)
