@@ -54,14 +54,13 @@ class BatchRenorm(Layer):
         p = self.param.batch_renorm_param
         return p.use_global_stats if p.HasField("use_global_stats") else self.phase == TEST
 
-    def limits(self, iteration: float) -> tuple[float, float]:
-        """R and D at an iteration."""
+    def limits(self, iteration: Array) -> tuple[Array, Array]:
+        """R and D at an iteration; each is one element."""
         p = self.param.batch_renorm_param
 
-        def risen(until: int) -> float:
-            if iteration < p.step_to_init:
-                return 0.0
-            return min(1.0, (iteration - p.step_to_init) / max(1, until - p.step_to_init))
+        def risen(until: int) -> Array:
+            part: Array = xp_of(iteration).clip((iteration - p.step_to_init) / max(1, until - p.step_to_init), 0, 1)
+            return part
 
         return 1 + (p.r_max - 1) * risen(p.step_to_r_max), p.d_max * risen(p.step_to_d_max)
 
@@ -78,11 +77,11 @@ class BatchRenorm(Layer):
         xp = xp_of(mean)
         weight = self.blobs[2].data
         old_mean, old_var = read_running(pb.CAFFE, (self.blobs[0].data, self.blobs[1].data), weight)
-        r_max, d_max = self.limits(float(self.blobs[3].data[0]))
-        if not float(weight[0]):
-            return xp.ones_like(mean), xp.zeros_like(mean)
+        r_max, d_max = self.limits(self.blobs[3].data)
         old_inv = inverse_std(old_var, eps)
-        return xp.clip(old_inv / inv, 1 / r_max, r_max), xp.clip((mean - old_mean) * old_inv, -d_max, d_max)
+        r, d = xp.clip(old_inv / inv, 1 / r_max, r_max), xp.clip((mean - old_mean) * old_inv, -d_max, d_max)
+        known = weight != 0
+        return xp.where(known, r, 1).astype(mean.dtype), xp.where(known, d, 0).astype(mean.dtype)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.batch_renorm_param

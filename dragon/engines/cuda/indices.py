@@ -15,17 +15,19 @@ FILE = "indices"
 
 class Indexed(Lowering):
     what = "index"  # an error's word for them
+    each = 1  # elements from one to the next
 
     def check(self, values: Blob, size: int) -> None:
         """Look for one outside 0 .. size - 1, which is a fault of the data."""
         self._checked = values, size
         fault = self.room("fault", 1, "int32") if self.fault is None else self.fault  # a dry run has none
-        self.spread(FILE, "check_indices", values.count, values.data, fault, values.count, size)
+        count = values.count // self.each
+        self.spread(FILE, "check_indices", count, values.data, fault, count, self.each, size)
 
     def describe_fault(self, bottom: Sequence[Blob], position: int) -> str:
         values, size = self._checked
         at = MOST - 1 - position  # check_indices counts from the other end
-        value = float(values.peek().ravel()[at])
+        value = float(values.peek().ravel()[at * self.each])
         return f"{self.layer.where}: {self.what} {value:g} at position {at}: expected 0 to {size - 1}"
 
 

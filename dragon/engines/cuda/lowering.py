@@ -21,8 +21,8 @@ __all__ = ["MOST", "Lowering", "aligned", "find", "lowers"]
 MOST = 2**31 - 1  # elements of an array: kernels count with 32 bits
 # the files with lowerings
 FILES = (
-    "batch_norm", "convolution", "dropout", "elementwise", "eltwise", "indices", "inner_product", "losses", "lrn",
-    "pooling", "resampling", "rows", "scale", "softmax", "strided", "transform",
+    "batch_norm", "broadcast", "convolution", "dropout", "elementwise", "eltwise", "indices", "inner_product", "losses",
+    "lrn", "pooling", "regions", "resampling", "rows", "scale", "softmax", "spatial_pyramid", "strided", "transform",
 )  # fmt: skip
 
 

@@ -29,7 +29,12 @@ class PoolingLowering(Drawing):
 
     @property
     def draws(self) -> bool:
-        return bool(self.layer.method == pb.PoolingParameter.STOCHASTIC and self.layer.phase == TRAIN)
+        return self.draws_in(self.layer)
+
+    @staticmethod
+    def draws_in(layer: Any) -> bool:
+        """Whether this Pooling layer draws in its present phase."""
+        return bool(layer.method == pb.PoolingParameter.STOCHASTIC and layer.phase == TRAIN)
 
     def _window(self, x: Any, y: Any) -> tuple[int, ...]:
         w = widened(self.layer.window)

@@ -11,7 +11,7 @@ from dragon.blob import Blob
 from dragon.engines.cuda.lowering import Lowering, lowers
 from dragon.layer import Layer
 
-__all__ = ["AXES", "Strided", "copy", "fill", "strides_of"]
+__all__ = ["AXES", "Strided", "copy", "fill", "pieces", "strides_of"]
 
 FILE = "strided"
 AXES = 6  # of copy_strided
@@ -100,7 +100,7 @@ class SilenceLowering(SharedLowering):
                 fill(self, blob.diff)
 
 
-def _pieces(whole: tuple[int, ...], parts: Iterable[tuple[int, ...]], along: int) -> list[Strided]:
+def pieces(whole: tuple[int, ...], parts: Iterable[tuple[int, ...]], along: int) -> list[Strided]:
     """From arrays of the shapes `parts`, which lie one after another along an axis of `whole`, to their places."""
     inner, found, start = math.prod(whole[along + 1 :]), [], 0
     for shape in parts:
@@ -118,13 +118,13 @@ class ConcatLowering(Lowering):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if len(bottom) > 1:
             y = top[0].data
-            for blob, plan in zip(bottom, _pieces(y.shape, (b.shape for b in bottom), self.layer.along), strict=True):
+            for blob, plan in zip(bottom, pieces(y.shape, (b.shape for b in bottom), self.layer.along), strict=True):
                 copy(self, plan, blob.data, y)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if len(bottom) > 1:
             dy = top[0].diff
-            plans = _pieces(dy.shape, (b.shape for b in bottom), self.layer.along)
+            plans = pieces(dy.shape, (b.shape for b in bottom), self.layer.along)
             for blob, plan, wanted in zip(bottom, plans, propagate_down, strict=True):
                 if wanted:
                     copy(self, plan.reverse, dy, blob.diff)
@@ -138,13 +138,13 @@ class SliceLowering(Lowering):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if len(top) > 1:
             x = bottom[0].data
-            for blob, plan in zip(top, _pieces(x.shape, (t.shape for t in top), self.layer.along), strict=True):
+            for blob, plan in zip(top, pieces(x.shape, (t.shape for t in top), self.layer.along), strict=True):
                 copy(self, plan.reverse, x, blob.data)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if len(top) > 1 and propagate_down[0]:
             dx = bottom[0].diff
-            for blob, plan in zip(top, _pieces(dx.shape, (t.shape for t in top), self.layer.along), strict=True):
+            for blob, plan in zip(top, pieces(dx.shape, (t.shape for t in top), self.layer.along), strict=True):
                 copy(self, plan, blob.diff, dx)
 
 

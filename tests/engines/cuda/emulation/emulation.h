@@ -384,6 +384,7 @@ EMULATOR unsigned short half_of_float(float x) {
     unsigned sign = bits_of_float(x) >> 31 << 15;
     float size = std::fabs(x);
     if (x != x) return 0x7fff;
+    if (size == 0) return sign;
     if (size >= 65520) return sign | 0x7c00;
     int exponent;
     std::frexp(size, &exponent);  // size = f * 2^exponent with f in [0.5, 1)
@@ -393,6 +394,8 @@ EMULATOR unsigned short half_of_float(float x) {
     return sign | (((unsigned)(step + 24) << 10) + places);
 }
 
+static inline double __dmul_rn(double a, double b) { return a * b; }
+static inline double __dadd_rn(double a, double b) { return a + b; }
 static inline int min(int a, int b) { return a < b ? a : b; }
 static inline int max(int a, int b) { return a > b ? a : b; }
 using std::exp;

@@ -1,0 +1,132 @@
+// Pooling of regions of interest, rows (R, 5) of item, x1, y1, x2, y2 in the image's pixels, from x (N, C, H, W).
+// Backward gathers: each input element asks the regions over it, in their order.
+#include "common.cuh"
+
+// First and one past the last place of a bin along one axis, inside 0 .. size.
+struct Bin {
+    int first, last;
+
+    __device__ __forceinline__ void cut(int size) {
+        first = min(max(first, 0), size);
+        last = min(max(last, 0), size);
+    }
+};
+
+// a b + c rounded twice, as the host does: an edge must not come to lie on the other side of a whole number.
+static __device__ __forceinline__ double scaled_sum(double a, double b, double c) {
+    return __dadd_rn(__dmul_rn(a, b), c);
+}
+
+static __device__ __forceinline__ int rounded(real edge, double scale) {
+    return (int)floor(scaled_sum((double)edge, scale, 0.5));
+}
+
+// Bins of whole numbers, which overlap where the extent does not divide (Girshick 2015).
+static __device__ __forceinline__ Bin whole_bin(int step, real low, real high, int bins, int size, double scale) {
+    int from = rounded(low, scale), extent = max(rounded(high, scale) - from + 1, 1);
+    Bin bin = {step * extent / bins + from, ((step + 1) * extent + bins - 1) / bins + from};
+    bin.cut(size);
+    return bin;
+}
+
+// Bins of fractions, enlarged to whole places (Dai et al. 2016).
+static __device__ __forceinline__ Bin fraction_bin(int step, real low, real high, int bins, int size, double scale) {
+    double from = floor((double)low + 0.5) * scale;
+    double extent = scaled_sum(floor((double)high + 0.5) + 1, scale, -from);
+    extent = (extent < 0.1 ? 0.1 : extent) / bins;
+    Bin bin = {(int)floor(scaled_sum(step, extent, from)), (int)ceil(scaled_sum(step + 1, extent, from))};
+    bin.cut(size);
+    return bin;
+}
+
+// The item of a region, -1 where it is none.
+static __device__ __forceinline__ int item_of(const real* roi, int items) {
+    return roi[0] >= 0 && roi[0] < (real)items ? (int)roi[0] : -1;
+}
+
+#define REGIONS int items, int channels, int height, int width, int bins_h, int bins_w, double scale
+
+// winner: the index in x of each output's maximum, -1 for an empty bin.
+KERNEL roi_forward(const stored* x, const real* rois, stored* y, int* winner, Index count, REGIONS) {
+    GRID_LOOP(i, count) {
+        int j = i % bins_w, k = i / bins_w % bins_h, c = i / bins_w / bins_h % channels;
+        const real* roi = rois + (size_t)(i / bins_w / bins_h / channels) * 5;
+        int item = item_of(roi, items), best = -1;
+        real value = 0;
+        if (item >= 0) {
+            Bin rows = whole_bin(k, roi[2], roi[4], bins_h, height, scale);
+            Bin columns = whole_bin(j, roi[1], roi[3], bins_w, width, scale);
+            int plane = (item * channels + c) * height * width;
+            for (int h = rows.first; h < rows.last; ++h)
+                for (int w = columns.first; w < columns.last; ++w) {
+                    real here = x[plane + h * width + w];
+                    if (here > value || (best < 0 && here == here)) {
+                        value = here;
+                        best = plane + h * width + w;
+                    }
+                }
+        }
+        winner[i] = best;
+        y[i] = best < 0 ? 0 : value;
+    }
+}
+
+KERNEL roi_backward(const stored* dy, const real* rois, const int* winner, stored* dx, Index count, int regions,
+                    REGIONS) {
+    GRID_LOOP(i, count) {
+        int h = i / width % height, c = i / width / height % channels, n = i / width / height / channels;
+        real sum = 0;
+        for (int r = 0; r < regions; ++r) {
+            const real* roi = rois + (size_t)r * 5;
+            if (item_of(roi, items) != n) continue;
+            Index outputs = ((Index)r * channels + c) * bins_h * bins_w;
+            for (int k = 0; k < bins_h; ++k) {
+                Bin rows = whole_bin(k, roi[2], roi[4], bins_h, height, scale);
+                if (h < rows.first || h >= rows.last) continue;
+                for (int j = 0; j < bins_w; ++j)
+                    if (winner[outputs + k * bins_w + j] == (int)i) sum += dy[outputs + k * bins_w + j];
+            }
+        }
+        dx[i] = sum;
+    }
+}
+
+// Bin (k, j) of output c is the mean of channel (c * bins_h + k) * bins_w + j. outputs: how many c there are.
+KERNEL psroi_forward(const stored* x, const real* rois, stored* y, Index count, int outputs, REGIONS) {
+    GRID_LOOP(i, count) {
+        int j = i % bins_w, k = i / bins_w % bins_h, c = i / bins_w / bins_h % outputs;
+        const real* roi = rois + (size_t)(i / bins_w / bins_h / outputs) * 5;
+        int item = item_of(roi, items), area = 0;
+        double sum = 0;
+        if (item >= 0) {
+            Bin rows = fraction_bin(k, roi[2], roi[4], bins_h, height, scale);
+            Bin columns = fraction_bin(j, roi[1], roi[3], bins_w, width, scale);
+            const stored* plane = x + ((size_t)item * channels + (c * bins_h + k) * bins_w + j) * height * width;
+            for (int h = rows.first; h < rows.last; ++h)
+                for (int w = columns.first; w < columns.last; ++w) {
+                    sum += plane[h * width + w];
+                    ++area;
+                }
+        }
+        y[i] = area ? (real)(sum / area) : 0;
+    }
+}
+
+KERNEL psroi_backward(const stored* dy, const real* rois, stored* dx, Index count, int regions, int outputs, REGIONS) {
+    GRID_LOOP(i, count) {
+        int w = i % width, h = i / width % height, channel = i / width / height % channels;
+        int n = i / width / height / channels, j = channel % bins_w, k = channel / bins_w % bins_h;
+        int c = channel / bins_w / bins_h;
+        real sum = 0;
+        for (int r = 0; r < regions; ++r) {
+            const real* roi = rois + (size_t)r * 5;
+            if (item_of(roi, items) != n) continue;
+            Bin rows = fraction_bin(k, roi[2], roi[4], bins_h, height, scale);
+            Bin columns = fraction_bin(j, roi[1], roi[3], bins_w, width, scale);
+            if (h < rows.first || h >= rows.last || w < columns.first || w >= columns.last) continue;
+            size_t at = (((size_t)r * outputs + c) * bins_h + k) * bins_w + j;
+            sum += dy[at] / ((rows.last - rows.first) * (columns.last - columns.first));
+        }
+        dx[i] = sum;
+    }
+}
