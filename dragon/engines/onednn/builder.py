@@ -88,6 +88,7 @@ class Builder:
         self._now: dict[int, Value | HostValue] = {}  # storage id -> version current at this point
         self._pad = aligned_buffer(0)
         self._padded: list[Call] = []
+        self._staged: list[Memory] = []
         self._keep: list[Storage] = []  # ids of storages must stay theirs
         self._derived: list[tuple[Value | HostValue, MemoryDesc]] = []
         self.parts: dict[int, Backward] = {}  # what builds backward of one layer of a fused group by itself
@@ -396,6 +397,15 @@ class Builder:
         """Let all calls use the largest scratchpad; called once when the plan is complete."""
         for call in self._padded:
             call.memories[Arg.SCRATCHPAD].rebind(self._pad)
+        stage = aligned_buffer(max((memory.desc.size for memory in self._staged), default=0))
+        for memory in self._staged:
+            memory.rebind(stage)
+
+    def staging(self, desc: MemoryDesc) -> Memory:
+        """Memory whose content matters within one step only: all of these are one buffer."""
+        memory = Memory(self.device, desc)
+        self._staged.append(memory)
+        return memory
 
     def run(self, step: Step) -> None:
         """Run Python code at this point of the plan."""

@@ -269,6 +269,30 @@ def test_interleavings_without_backward(name: str, tmp_path: Path) -> None:
             raise
 
 
+def test_an_input_that_a_layer_overwrites() -> None:
+    """What was made of it before cannot be made again, and must not be overwritten."""
+    text = inputs((2, 3, 6, 6)) + "".join(
+        f'layer {{ name: "{name}" bottom: "{bottom}" top: "{top}" {settings} }}\n'
+        for name, bottom, top, settings in (
+            ("c1", "x0", "c1", CONV),
+            ("flat", "x0", "flat", 'type: "Flatten"'),
+            ("r", "flat", "flat", RELU),  # in the same memory
+            ("c2", "c1", "c2", CONV),
+            ("c3", "c2", "c3", CONV),
+            ("c4", "c3", "c4", CONV),
+            ("f", "c4", "f", FULL),
+            ("f2", "flat", "f2", FULL),
+        )
+    )
+    nets = make_net(text, "numpy", dragon.TEST), make_net(text, "onednn", dragon.TEST)
+    for attempt in range(2):
+        fill(nets, attempt)
+        for net in nets:
+            net.run_forward()
+        for name in nets[0].blobs:  # x0 comes to the host first
+            close(nets[1].blobs[name].peek(), nets[0].blobs[name].peek(), 1e-4, name)
+
+
 # -- beside other uses --------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("read", [False, True])
 def test_backward_of_a_test_net(pair: tuple[dragon.Net, dragon.Net], read: bool) -> None:

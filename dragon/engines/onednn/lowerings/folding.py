@@ -92,18 +92,18 @@ class _Fold:
     chain: WeightChain
     layer: ConvolutionBase | InnerProduct
     has_bias: bool = True
-    weight: Array = field(init=False)
+    staged: Memory = field(init=False)  # the folded weights, row-major, on their way into the primitive's layout
     shift: Array = field(init=False)
 
     def __post_init__(self) -> None:
         # outputs are the last axis of a transposed inner product
         self.axis = 1 if self.layer.type == "InnerProduct" and cast("InnerProduct", self.layer).transposed else 0
-        self.weight = np.zeros(self.layer.weight.shape, np.float32)
-        self.shift = np.zeros(self.weight.shape[self.axis], np.float32)
+        self.shift = np.zeros(self.layer.weight.shape[self.axis], np.float32)
 
     def weights(self, desc: MemoryDesc, host: MemoryDesc) -> Memory:
         memory = Memory(self.b.device, desc)
-        convert = reorder(self.b.device, Memory.wrap(self.b.device, self.weight).view(host), memory)
+        self.staged = self.b.staging(host)
+        convert = reorder(self.b.device, self.staged, memory)
 
         def refresh() -> None:
             self.compute()
@@ -139,5 +139,7 @@ class _Fold:
         source = self.layer.weight.peek()
         laid = [1] * source.ndim
         laid[self.axis] = -1
-        self.weight[...] = source * scale.reshape(laid)
+        np.multiply(
+            source, scale.reshape(laid), out=self.staged.buffer.view(np.float32)[: source.size].reshape(source.shape)
+        )
         self.shift[...] = shift
