@@ -11,8 +11,8 @@ import numpy as np
 from dragon.engines.cuda.device import CountingDevice, Shaped
 from dragon.engines.cuda.lifetimes import planned_bytes
 from dragon.engines.cuda.plan import Group, Plan
-from dragon.engines.cuda.transform import byte_count
 from dragon.engines.cuda.precision import FLOAT16, PRECISIONS, Narrowing
+from dragon.engines.cuda.transform import byte_count
 from dragon.engines.cuda.types import Types
 from dragon.storage import Storage
 
