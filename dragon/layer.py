@@ -15,13 +15,14 @@ import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
+from dragon import paths
 from dragon.blob import Blob, BlobList
-from dragon.errors import PrototxtError, ShapeError, nearest
+from dragon.errors import DataError, PrototxtError, ShapeError, nearest
 from dragon.fillers import fill
 from dragon.proto import dragon_pb2 as pb
 from dragon.rng import Stream
@@ -40,17 +41,12 @@ class Context:
     dtype: DTypeLike = np.float32
     seed: int = 0
     where: Where = field(default_factory=Where)
-    folder: Path | None = None  # of the prototxt: files are looked for in the working directory, then here
+    folder: Path | None = None  # of the prototxt
     allow_python: bool = True
     states: dict[str, Any] = field(default_factory=dict)  # shared by the layers of one net, by name
 
-    def find(self, path: str) -> str:
-        """`path` itself if it exists or nothing better is known, else the same beside the prototxt."""
-        if self.folder is not None and not Path(path).exists():
-            beside = self.folder / path
-            if beside.exists():
-                return str(beside)
-        return path
+
+LayerClass: TypeAlias = "type[Layer]"  # under a name, since `type` means something else inside of the class
 
 
 class Layer:
@@ -64,7 +60,7 @@ class Layer:
     auto_tops: ClassVar[bool] = False
     is_source: ClassVar[bool] = False  # makes data: no bottom, nothing to propagate
     # indices of blobs that are running statistics: saved with the net, never seen by the solver
-    buffers: ClassVar[frozenset[int]] = frozenset()
+    buffers: frozenset[int] = frozenset()
 
     def __init__(self, param: pb.LayerParameter, phase: int = TRAIN, context: Context | None = None) -> None:
         self.context = context or Context()
@@ -77,6 +73,11 @@ class Layer:
         self.param_propagate_down: list[bool] = []
         self.loss_weights: list[float] = []
         self.param_str: str = param.python_param.param_str
+
+    @classmethod
+    def form(cls, param: pb.LayerParameter) -> LayerClass:
+        """The class to make: another one where settings turn a type into a different layer."""
+        return cls
 
     # -- to be written by a layer ---------------------------------------------------------------------------
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -128,6 +129,15 @@ class Layer:
 
     def bad_param(self, message: str) -> NoReturn:
         raise PrototxtError(f"{self.where}: {message}")
+
+    def find(self, path: str, what: str) -> str:
+        """Where the file is that the prototxt names, by the rule of dragon.paths. DataError where there is none."""
+        found = paths.find(path, self.context.folder)
+        if found is None:
+            raise DataError(
+                f'{self.where}: {what} "{path}" does not exist{paths.missing_hint(path, self.context.folder)}'
+            )
+        return str(found)
 
     def add_blob(self, shape: Sequence[int], filler: pb.FillerParameter, what: str = "weight") -> Blob:
         """Append a learned blob filled as `filler` says, unless the net already gave this layer its blobs.
@@ -209,4 +219,4 @@ def create(param: pb.LayerParameter, phase: int = TRAIN, context: Context | None
         raise PrototxtError(
             f'layer "{param.name}": unknown layer type "{param.type}"{nearest(param.type, layer_types())}'
         )
-    return cls(param, phase, context)
+    return cls.form(param)(param, phase, context)

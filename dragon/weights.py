@@ -19,6 +19,7 @@ from dragon.errors import WeightsError, nearest
 from dragon.storage import Array
 
 if TYPE_CHECKING:
+    from dragon.layer import Layer
     from dragon.net import Net
 
 __all__ = ["load_weights", "note_missing", "read_weights", "save_weights", "write_h5"]
@@ -88,7 +89,7 @@ def _copy_layer(net: Net, path: str | Path, name: str, blobs: Sequence[Blob], ar
     if len(arrays) != len(blobs):
         raise WeightsError(
             f"{path}: {layer.where} has {len(blobs)} parameter blobs, the file has {len(arrays)}"
-            f" of shapes {', '.join(str(a.shape) for a in arrays)}"
+            f" of shapes {', '.join(str(a.shape) for a in arrays)}" + _known_form(layer, len(arrays))
         )
     for i, (blob, array) in enumerate(zip(blobs, arrays, strict=True)):
         if not _compatible(blob.shape, array.shape):
@@ -96,6 +97,15 @@ def _copy_layer(net: Net, path: str | Path, name: str, blobs: Sequence[Blob], ar
                 f"{path}: {layer.where} parameter blob {i}: expected shape {blob.shape}, the file has {array.shape}"
             )
         blob.data_storage.overwrite()[: blob.count] = np.asarray(array).reshape(-1)
+
+
+def _known_form(layer: Layer, count: int) -> str:
+    """What a file's number of blobs says about the form of the layer that wrote it."""
+    if layer.type == "BN" and count == 2:
+        return "; SegNet's BN has two: bn_param { bn_mode: INFERENCE }, or LEARN"
+    if layer.type == "BN" and count == 4:
+        return "; a BN with bn_param has four: bn_param { }, or profile neopenx"
+    return ""
 
 
 def _compatible(mine: Sequence[int], theirs: Sequence[int]) -> bool:

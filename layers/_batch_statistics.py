@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import ClassVar
 
 from dragon.blob import Blob
 from dragon.layer import TEST, Context, Layer
@@ -36,6 +37,8 @@ class BatchStatistics(Layer):
     bottom, top: (N, C, ...) or (N,), in place or not. A subclass's `setup` makes the blobs and says which
     is which.
     """
+
+    averages: ClassVar[bool] = True  # whether it keeps running statistics
 
     def __init__(self, param: pb.LayerParameter, phase: int, context: Context | None = None) -> None:
         super().__init__(param, phase, context)

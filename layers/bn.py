@@ -5,7 +5,7 @@ EMA with `decay` unless `average` names another rule.
 
 With `bn_param` it is the layer of that name in the forks for temporal segment and pyramid scene parsing
 networks: blobs slope, bias, mean, variance of shape (1, C, 1, 1), an average with `momentum`, and `frozen`
-to train by the stored statistics, which learns nothing here.
+to train by the stored statistics, which learns nothing here. With SegNet's settings in it, see `segnet_bn`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dragon.blob import Blob
-from dragon.layer import TEST, register
+from dragon.layer import TEST, LayerClass, register
 from dragon.layers._batch_statistics import BatchStatistics
+from dragon.layers.segnet_bn import SegNetBN
 from dragon.normalization import channel_count
 from dragon.proto import dragon_pb2 as pb
 
@@ -25,6 +26,12 @@ __all__ = ["BN"]
 class BN(BatchStatistics):
     type = "BN"
     buffers = frozenset({2, 3, 4})
+
+    @classmethod
+    def form(cls, param: pb.LayerParameter) -> LayerClass:
+        p = param.bn_param
+        segnet = any(p.HasField(name) for name in ("scale_filler", "shift_filler", "bn_mode"))
+        return SegNetBN if segnet else cls
 
     @property
     def _is_fork(self) -> bool:
@@ -61,11 +68,7 @@ class BN(BatchStatistics):
         self.mean_index, self.variance_index = 2, 3
         if self._is_fork:
             f = self.param.bn_param
-            if any(f.HasField(name) for name in ("scale_filler", "shift_filler", "bn_mode")):
-                self.bad_param(
-                    "bn_param's scale_filler, shift_filler and bn_mode belong to a BN without an average, "
-                    "which is not supported; this one has slope_filler and bias_filler"
-                )
+            self.buffers = frozenset({2, 3})
             shape: tuple[int, ...] = (1, channels, 1, 1)
             self.add_blob(shape, f.slope_filler if f.HasField("slope_filler") else one, "slope")
             self.add_blob(shape, f.bias_filler, "bias")

@@ -58,7 +58,7 @@ def data_labels(net: Net) -> list[str]:
     for layer in net.layers:
         source = layer.param.data_param.source
         if source:
-            labels[dataset_label(layer.find(source))] = None
+            labels[dataset_label(layer.find(source, "data"))] = None
     return list(labels)
 
 

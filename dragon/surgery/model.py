@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dragon.atomic import write_atomically
 from dragon.errors import WeightsError, nearest
+from dragon.layers.bn import BN
 from dragon.normalization import read_running
 from dragon.proto import dragon_pb2 as pb
 
@@ -165,7 +166,7 @@ def find_normalisations(net: pb.NetParameter) -> list[Normalisation]:
     """Every batch normalisation of the net; a Scale belongs to a BatchNorm if it alone reads its top."""
     found = []
     for i, layer in enumerate(net.layer):
-        if layer.type == "BN":
+        if layer.type == "BN" and BN.form(layer) is BN:
             found.append(Normalisation(net, i, None))
         elif layer.type == "BatchNorm":
             alone = Normalisation(net, i, None)

@@ -66,9 +66,9 @@ def recalibrate(net: Net, batches: int, progress: Progress = silent) -> list[Cha
     Activations are normalised by their own batch on the way, as in training. UsageError for a net without batch
     normalisation, NumericError when an activation is not finite.
     """
-    layers = {i: layer for i, layer in enumerate(net.layers) if isinstance(layer, BatchStatistics)}
+    layers = {i: layer for i, layer in enumerate(net.layers) if isinstance(layer, BatchStatistics) and layer.averages}
     if not layers:
-        raise UsageError(f'net "{net.name}" has no batch normalisation')
+        raise UsageError(f'net "{net.name}" has no batch normalisation with running statistics')
     pools = {i: Pool() for i in layers}
     old = {i: tuple(np.array(v, np.float64) for v in layer.running()) for i, layer in layers.items()}
     for layer in layers.values():

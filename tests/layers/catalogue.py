@@ -139,7 +139,10 @@ _TABLE: dict[str, list[tuple[Any, ...]]] = {
         ("", ((2, 3, 4, 2, 3),)),
     ],
     "BatchReindex": [("", ((3, 2, 2), "indices"))],
-    "BatchRenorm": [(), ("batch_renorm_param { r_max: 2 d_max: 3 step_to_init: 1 step_to_r_max: 2 step_to_d_max: 2 }",)],
+    "BatchRenorm": [
+        (),
+        ("batch_renorm_param { r_max: 2 d_max: 3 step_to_init: 1 step_to_r_max: 2 step_to_d_max: 2 }",),
+    ],
     "Bias": [
         ("bias_param { filler { value: 2 } }",),
         ("bias_param { axis: 2 num_axes: 2 }",),
@@ -160,8 +163,14 @@ _TABLE: dict[str, list[tuple[Any, ...]]] = {
     ],
     "Convolution": [
         (f"convolution_param {{ {W} kernel_size: 3 pad: 1 stride: 2 }}",),
-        (f"convolution_param {{ {W} kernel_h: 3 kernel_w: 1 pad_h: 1 pad_w: 0 stride_h: 2 stride_w: 1 bias_term: false }}",),
-        (f"convolution_param {{ {W} kernel_size: 2 kernel_size: 3 dilation: 2 pad: 2 pad: 3 group: 2 engine: CUDNN }}",),
+        (
+            f"convolution_param {{ {W} kernel_h: 3 kernel_w: 1 pad_h: 1 pad_w: 0 stride_h: 2 stride_w: "
+            f"1 bias_term: false }}",
+        ),
+        (
+            f"convolution_param {{ {W} kernel_size: 2 kernel_size: 3 dilation: 2 pad: 2 pad: 3 group: 2 "
+            f"engine: CUDNN }}",
+        ),
         (f"convolution_param {{ {W} kernel_size: 3 pad_l: 1 pad_t: 2 pad_r: 0 pad_b: 1 }}",),
         (f"convolution_param {{ {W} kernel_size: 2 }}", ((2, 3, 4, 3, 3),)),
         (f"convolution_param {{ {W} kernel_size: 2 }}", ((2, 3, 7),)),
@@ -177,7 +186,10 @@ _TABLE: dict[str, list[tuple[Any, ...]]] = {
     ],
     "Deconvolution": [
         (f"convolution_param {{ {W} kernel_size: 4 stride: 2 pad: 1 }}",),
-        ('convolution_param { num_output: 6 group: 6 kernel_size: 4 stride: 2 pad: 1 bias_term: false weight_filler { type: "bilinear" } }',),
+        (
+            "convolution_param { num_output: 6 group: 6 kernel_size: 4 stride: 2 pad: 1 bias_term: "
+            'false weight_filler { type: "bilinear" } }',
+        ),
         (f"convolution_param {{ {W} kernel_size: 2 dilation: 2 }}",),
     ],
     "DepthwiseConvolution": [
@@ -185,12 +197,26 @@ _TABLE: dict[str, list[tuple[Any, ...]]] = {
         (f"convolution_param {{ num_output: 6 {FILLER} kernel_size: 3 pad: 1 bias_term: false }}",),
     ],
     "DetectionOutput": [
-        ("detection_output_param { num_classes: 3 share_location: true background_label_id: 0 nms_param { nms_threshold: 0.45 top_k: 400 } code_type: CENTER_SIZE keep_top_k: 200 confidence_threshold: 0.01 }", ("offsets", "confidence", "prior")),
-        ("detection_output_param { num_classes: 3 variance_encoded_in_target: true confidence_threshold: 0.5 nms_param { eta: 0.9 } }", ("offsets", "confidence", "prior")),
+        (
+            "detection_output_param { num_classes: 3 share_location: true background_label_id: 0 "
+            "nms_param { nms_threshold: 0.45 top_k: 400 } code_type: CENTER_SIZE keep_top_k: 200 "
+            "confidence_threshold: 0.01 }",
+            ("offsets", "confidence", "prior"),
+        ),
+        (
+            "detection_output_param { num_classes: 3 variance_encoded_in_target: true "
+            "confidence_threshold: 0.5 nms_param { eta: 0.9 } }",
+            ("offsets", "confidence", "prior"),
+        ),
     ],
     "Dropout": [(), ("dropout_param { dropout_ratio: 0.2 }",)],
     "DummyData": [
-        ('dummy_data_param { shape { dim: 2 dim: 3 } shape { dim: 2 } data_filler { type: "uniform" min: -1 max: 1 } data_filler { value: 1 } }', (), 2),
+        (
+            'dummy_data_param { shape { dim: 2 dim: 3 } shape { dim: 2 } data_filler { type: "uniform" '
+            "min: -1 max: 1 } data_filler { value: 1 } }",
+            (),
+            2,
+        ),
         ("dummy_data_param { num: 2 channels: 3 height: 4 width: 5 }", ()),
     ],
     "ELU": [(), ("elu_param { alpha: 0.5 }",)],
@@ -201,16 +227,25 @@ _TABLE: dict[str, list[tuple[Any, ...]]] = {
         ("eltwise_param { operation: PROD stable_prod_grad: false }", (IMAGE, IMAGE)),
         ("eltwise_param { operation: MAX }", (IMAGE, IMAGE, IMAGE)),
     ],
-    "Embed": [(f"embed_param {{ num_output: 3 input_dim: 5 {FILLER} bias_term: true }}", ("labels",)), ("embed_param { num_output: 3 input_dim: 5 bias_term: false }", ("labels",))],
+    "Embed": [
+        (f"embed_param {{ num_output: 3 input_dim: 5 {FILLER} bias_term: true }}", ("labels",)),
+        ("embed_param { num_output: 3 input_dim: 5 bias_term: false }", ("labels",)),
+    ],
     "EuclideanLoss": [("", (FLAT, FLAT)), ("loss_weight: 0.25", (FLAT, FLAT))],
     "Exp": [(), ("exp_param { base: 2 scale: 0.5 shift: 0.1 }",)],
     "Filter": [("", ((3, 2), (3, 4), "selector"), 2)],
     "Flatten": [(), ("flatten_param { axis: 0 }",), ("flatten_param { axis: 1 end_axis: -2 }",)],
-    "GroupNorm": [("group_norm_param { num_groups: 3 }",), ("group_norm_param { num_groups: 2 eps: 1e-3 scale_bias: false }",)],
+    "GroupNorm": [
+        ("group_norm_param { num_groups: 3 }",),
+        ("group_norm_param { num_groups: 2 eps: 1e-3 scale_bias: false }",),
+    ],
     "HardSigmoid": [()],
     "HardSwish": [()],
     "HingeLoss": [("", (FLAT, "labels")), ("hinge_loss_param { norm: L2 }", (FLAT, "labels"))],
-    "Im2col": [("convolution_param { kernel_size: 3 pad: 1 stride: 2 }",), ("convolution_param { kernel_h: 2 kernel_w: 3 dilation: 1 }",)],
+    "Im2col": [
+        ("convolution_param { kernel_size: 3 pad: 1 stride: 2 }",),
+        ("convolution_param { kernel_h: 2 kernel_w: 3 dilation: 1 }",),
+    ],
     "InfogainLoss": [("", ("unit", "labels", "infogain"))],
     "InnerProduct": [
         (f"inner_product_param {{ {W} }}",),
@@ -242,7 +277,7 @@ _TABLE: dict[str, list[tuple[Any, ...]]] = {
     "MultinomialLogisticLoss": [("", ("unit", "labels"))],
     "Normalize": [
         (),
-        ("norm_param { across_spatial: false scale_filler { type: \"constant\" value: 20 } channel_shared: false }",),
+        ('norm_param { across_spatial: false scale_filler { type: "constant" value: 20 } channel_shared: false }',),
         ("norm_param { across_spatial: true channel_shared: true eps: 1e-3 }",),
     ],
     "PReLU": [(), ("prelu_param { channel_shared: true filler { value: 0.1 } }",), ("", (FLAT,))],
@@ -268,10 +303,23 @@ _TABLE: dict[str, list[tuple[Any, ...]]] = {
         ("pooling_param { kernel_size: 2 stride: 2 }", (IMAGE,), 2),
         ("pooling_param { pool: STOCHASTIC kernel_size: 2 stride: 2 }", ("positive",)),
     ],
-    "Power": [(), ("power_param { power: 2 scale: 0.5 shift: 1 }",), ("power_param { scale: -1 }",), ("power_param { power: 0 }",), ("power_param { power: -0.5 }", ("positive",))],
+    "Power": [
+        (),
+        ("power_param { power: 2 scale: 0.5 shift: 1 }",),
+        ("power_param { scale: -1 }",),
+        ("power_param { power: 0 }",),
+        ("power_param { power: -0.5 }", ("positive",)),
+    ],
     "PriorBox": [
-        ("prior_box_param { min_size: 2 max_size: 4 aspect_ratio: 2 flip: true clip: false variance: 0.1 variance: 0.1 variance: 0.2 variance: 0.2 }", (IMAGE, (2, 3, 20, 16))),
-        ("prior_box_param { min_size: 2 min_size: 3 clip: true step: 4 offset: 0.5 img_size: 20 }", (IMAGE, (2, 3, 20, 16))),
+        (
+            "prior_box_param { min_size: 2 max_size: 4 aspect_ratio: 2 flip: true clip: false "
+            "variance: 0.1 variance: 0.1 variance: 0.2 variance: 0.2 }",
+            (IMAGE, (2, 3, 20, 16)),
+        ),
+        (
+            "prior_box_param { min_size: 2 min_size: 3 clip: true step: 4 offset: 0.5 img_size: 20 }",
+            (IMAGE, (2, 3, 20, 16)),
+        ),
     ],
     "RNN": [
         (f"recurrent_param {{ {W} }}", ((3, 2, 5), "cont")),
@@ -279,7 +327,12 @@ _TABLE: dict[str, list[tuple[Any, ...]]] = {
         (f"recurrent_param {{ {W} }}", ((3, 2, 5), "cont", (2, 3))),
     ],
     "ROIPooling": [("roi_pooling_param { pooled_h: 2 pooled_w: 2 spatial_scale: 1 }", (IMAGE, "rois"))],
-    "ReLU": [(), ("relu_param { negative_slope: 0.1 }",), ("relu_param { relu6: true }",), ("relu_param { engine: CAFFE }",)],
+    "ReLU": [
+        (),
+        ("relu_param { negative_slope: 0.1 }",),
+        ("relu_param { relu6: true }",),
+        ("relu_param { engine: CAFFE }",),
+    ],
     "ReLU6": [()],
     "Reduction": [
         (),
@@ -342,7 +395,7 @@ _TABLE: dict[str, list[tuple[Any, ...]]] = {
         ("upsample_param { scale_h: 2 scale_w: 3 }",),
         ("upsample_param { scale: 2 upsample_h: 4 upsample_w: 4 }", ((1, 2, 2, 2), "mask")),
     ],
-}  # fmt: skip
+}
 
 
 def cases() -> Iterator[tuple[str, Case]]:

@@ -242,5 +242,5 @@ def test_bad_input() -> None:
         One(f"{SPLIT} batch_norm_param {{ eps: -1 }}", np.ones((2, 2)))
     with pytest.raises(PrototxtError, match="between 0 and 1, got 2"):
         One(f"{SPLIT} batch_norm_param {{ moving_average_fraction: 2 }}", np.ones((2, 2)))
-    with pytest.raises(PrototxtError, match="scale_filler, shift_filler and bn_mode"):
-        One('type: "BN" bn_param { bn_mode: INFERENCE }', np.ones((2, 2)))
+    with pytest.raises(PrototxtError, match="bn_param has momentum, of a BN that keeps an average"):
+        One('type: "BN" bn_param { bn_mode: INFERENCE momentum: 0.9 }', np.ones((2, 2)))

@@ -1,0 +1,16 @@
+"""SegNet's BN: by the batch, or as a fixed scale and shift, with the same primitive as any other BN."""
+
+from __future__ import annotations
+
+from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings.normalization import normalize
+
+__all__ = ["segnet_bn"]
+
+
+@lowers("SegNetBN")
+def segnet_bn(b: Builder, index: int) -> Backward | None:
+    if len(b.net.tops[index]) > 1:
+        raise NotLoweredError("tops for the batch's statistics")
+    return normalize(b, index)

@@ -1,0 +1,82 @@
+"""SegNet's BN: `bn_param` with scale_filler, shift_filler or bn_mode. Blobs: scale and shift, each (1, C, 1, 1).
+
+bn_mode LEARN normalises by the batch in both phases and keeps no average; further tops are the batch's mean and
+variance, each (1, C, 1, 1). INFERENCE is y = scale * x + shift: the statistics were worked into the two blobs before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dragon.blob import Blob
+from dragon.layer import Context
+from dragon.layers._batch_statistics import BatchStatistics
+from dragon.normalization import by_channel, centre, channel_count
+from dragon.proto import dragon_pb2 as pb
+from dragon.storage import Array
+
+__all__ = ["SegNetBN"]
+
+_EPS = 1e-9
+
+
+class SegNetBN(BatchStatistics):
+    """What `type: "BN"` is made as when its settings say so; not registered under a name of its own."""
+
+    type = "SegNetBN"
+    tops = (1, 3)
+    averages = False
+
+    def __init__(self, param: pb.LayerParameter, phase: int, context: Context | None = None) -> None:
+        super().__init__(param, phase, context)
+        self.inference = param.bn_param.bn_mode == pb.BNParameter.INFERENCE
+
+    @property
+    def eps(self) -> float:
+        return 0.0 if self.inference else _EPS
+
+    @property
+    def use_global(self) -> bool:
+        return self.inference
+
+    def running(self) -> tuple[Array, Array]:
+        return self.peek_running()
+
+    def peek_running(self) -> tuple[Array, Array]:
+        """Mean 0 and variance 1: real ones are in scale and shift."""
+        count = self.blobs[0].count
+        return np.zeros(count, self.dtype), np.ones(count, self.dtype)
+
+    def update_running(self, mean: Array, variance: Array, count: int) -> None:
+        """There is no average."""
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.bn_param
+        others = [name for name in ("slope_filler", "bias_filler", "momentum", "eps", "frozen") if p.HasField(name)]
+        if others:
+            self.bad_param(
+                f"bn_param has {others[0]}, of a BN that keeps an average, beside SegNet's scale_filler, shift_filler "
+                "or bn_mode"
+            )
+        if self.inference and len(top) > 1:
+            self.bad_param(f"takes exactly 1 top blob with bn_mode INFERENCE, got {len(top)}")
+        shape = (1, channel_count(bottom[0].shape), 1, 1)
+        self.affine_index = 0, 1
+        self.add_blob(shape, p.scale_filler if p.HasField("scale_filler") else pb.FillerParameter(value=1), "scale")
+        self.add_blob(shape, p.shift_filler, "shift")
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        super().reshape(bottom, top)
+        for blob in top[1:]:
+            blob.reshape(1, self.blobs[0].count, 1, 1)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        statistics: tuple[Array, ...] = ()
+        if len(top) > 1:  # before top 0, which may be the bottom
+            x = by_channel(bottom[0].data)
+            statistics = centre(x, self._scratch.get("d", x.shape, x))
+        super().forward(bottom, top)
+        for blob, value in zip(top[1:], statistics, strict=False):
+            blob.data[...] = value.reshape(blob.shape)

@@ -1,0 +1,13 @@
+"""The catalogue, which the tests of engines go through, names every layer type."""
+
+from __future__ import annotations
+
+from dragon.layer import layer_types
+from tests.layers.catalogue import CASES
+
+# read files or run code that is given to them; they are tested where they stand
+FROM_OUTSIDE = {"Data", "HDF5Data", "HDF5Output", "ImageData", "Input", "MemoryData", "Python", "WindowData"}
+
+
+def test_no_type_is_missing() -> None:
+    assert {case.kind for case in CASES.values()} == set(layer_types()) - FROM_OUTSIDE
