@@ -185,8 +185,6 @@ class CudaExecutor(Executor):
                 for storage in [p.blob.diff_storage for p in self.net.learnable if p.blob.count]:
                     self.arrays.of(storage)[...] = 0
                     storage.wrote(self.gpu.place)
-                if self.loss_scale is not None:
-                    self.loss_scale.adopt()
             self.arrays.end()
 
     def update(self, updater: Updater, rate: float, iteration: int) -> None:

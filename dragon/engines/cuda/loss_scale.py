@@ -2,7 +2,8 @@
 
 All of it lies on the GPU, where the update decides: gradients that are no numbers halve the scale and skip the step,
 many good steps in a row double it (Micikevicius et al. 2018). So a captured iteration stays right. A new scale is taken
-into use when gradients are cleared, hence those of the last step can still be read.
+into use when an update's gradients are cleared, hence those of the last step can still be read. A net that nobody
+updates has a scale of 1.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ class LossScale:
         self._gpu = gpu
         self.array = gpu.empty(STATE, np.float32)
         self._seen = 0  # steps skipped, as far as the host knows
-        self._put(INITIAL, 0, 0)
+        self._put(1.0, INITIAL, 0, 0)
 
-    def _put(self, scale: float, good: float, skipped: float) -> None:
+    def _put(self, scale: float, following: float, good: float, skipped: float) -> None:
         self._seen = int(skipped)
-        self._gpu.upload(self.array, np.array([scale, 1 / scale, scale, good, skipped], np.float32))
+        self._gpu.upload(self.array, np.array([scale, 1 / scale, following, good, skipped], np.float32))
 
     @property
     def scale(self) -> Any:
@@ -92,4 +93,4 @@ class LossScale:
         scale = float(values.get("loss_scale", INITIAL))
         if math.isfinite(scale) and scale >= LEAST:
             with self._gpu.active():
-                self._put(scale, float(values.get("good_steps", 0)), float(values.get("skipped_steps", 0)))
+                self._put(scale, scale, float(values.get("good_steps", 0)), float(values.get("skipped_steps", 0)))

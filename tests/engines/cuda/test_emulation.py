@@ -11,6 +11,7 @@ import pytest
 from dragon.engines.cuda import sources
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.compiler import LaunchError, build, find_compiler
+from tests.engines.cuda.emulation.sixteen import narrow, wide
 
 pytestmark = pytest.mark.skipif(find_compiler() is None, reason="g++ is not installed: kernels cannot be emulated")
 
@@ -203,3 +204,22 @@ def test_a_capture_refuses_what_cupy_refuses() -> None:
         with pytest.raises(NotImplementedError, match="cuBLAS"):
             _ = x @ x
         stream.end_capture()
+
+
+@pytest.mark.parametrize(("stored", "dtype"), [("float16", np.float16), ("bfloat16", np.uint16)])
+def test_16_bit_numbers_are_rounded_as_numpy_rounds(stored: str, dtype: Any) -> None:
+    """Each number of the type, and what lies on and beside the middle between two of them."""
+    bits = np.arange(65536, dtype=np.uint32)
+    exact = wide(bits.astype(np.uint16).view(dtype))
+    exact = np.sort(exact[np.isfinite(exact)])
+    exact = exact[np.abs(exact) < 3e38]
+    middle = ((exact[1:].astype(np.float64) + exact[:-1]) / 2).astype(np.float32)
+    values = np.concatenate([exact, middle, np.nextafter(middle, np.float32(np.inf)), [np.inf, -np.inf, 7e4, -7e4, 0]])
+    values = values[: len(values) // 8 * 8].astype(np.float32)
+    library = build(sources.source("cast"), "float", stored)
+    x, y = standin.asarray(values), standin.allocate(values.size, dtype)
+    none = np.uint64(0)
+    standin.RawKernel(library, "narrow")((4,), (256,), (x, y, np.int32(values.size), np.int32(1), none))
+    np.testing.assert_array_equal(wide(y.get()), wide(narrow(values, dtype)))
+    standin.RawKernel(library, "widen")((4,), (256,), (y, x, np.int32(values.size), np.int32(0), none))
+    np.testing.assert_array_equal(x.get(), wide(narrow(values, dtype)))

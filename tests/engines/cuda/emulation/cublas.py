@@ -56,10 +56,11 @@ class Cublas:
 
         def action() -> None:
             one, zero = (factor() for factor in factors)
-            for i in range(batch.value):
-                first, second = wide(x[i], real), wide(y[i], real)
-                product = (first.T if ta.value else first) @ (second.T if tb.value else second)
-                put(out[i], one * product + (zero * wide(out[i], real) if zero else 0))
+            with np.errstate(all="ignore"):
+                for i in range(batch.value):
+                    first, second = wide(x[i], real), wide(y[i], real)
+                    product = (first.T if ta.value else first) @ (second.T if tb.value else second)
+                    put(out[i], one * product + (zero * wide(out[i], real) if zero else 0))
 
         standin.run(action)
         return 0

@@ -1,0 +1,333 @@
+"""Nets in 16 bits: types of blobs, the loss scale, what scripts see, and losses beside float32's."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from google.protobuf import text_format
+
+from dragon.engines import Options
+from dragon.engines.cuda import plan_figures
+from dragon.engines.cuda.loss_scale import INITIAL, INTERVAL
+from dragon.engines.cuda.precision import BFLOAT16, PRECISIONS
+from dragon.errors import NumericError
+from dragon.layer import TEST, TRAIN
+from dragon.net import Net
+from dragon.proto import dragon_pb2 as pb
+from dragon.solver import Solver
+from tests.engines.cuda.emulation import standin
+from tests.engines.cuda.emulation.sixteen import EPS
+from tests.engines.cuda.running import close, fill, inputs, layer, make, parse
+from tests.engines.cuda.test_engine import TEXT, VALUES
+
+needs_gpu = pytest.mark.usefixtures("cuda")
+looks_inside = pytest.mark.usefixtures("emulated")
+both = pytest.mark.parametrize("precision", ["bf16", "fp16"])
+CAPTURED = 3  # steps after which an iteration is a graph
+RANDOM = np.random.default_rng(17)
+
+
+def eps(precision: str) -> float:
+    dtype = PRECISIONS[precision]
+    assert dtype is not None
+    return EPS[dtype]
+
+
+def net_of(text: str, precision: str, phase: int = TRAIN, seed: int = 5) -> Net:
+    return Net(parse(text), phase, engine="cuda", seed=seed, options=Options(precision=precision))
+
+
+def solver_of(
+    precision: str, settings: str = "momentum: 0.9", text: str = TEXT, values: Mapping[str, Any] = VALUES
+) -> Solver:
+    param = pb.SolverParameter(net_param=parse(text))
+    text_format.Merge(f'base_lr: 0.05 lr_policy: "fixed" {settings}', param)
+    solver = Solver(param, engine="cuda", seed=4, options=Options(precision=precision))
+    fill(solver.net, values)
+    return solver
+
+
+def executor_of(owner: Any) -> Any:
+    return getattr(owner, "net", owner).executor
+
+
+def dtype_of(net: Net, name: str, diff: bool = False) -> np.dtype[Any]:
+    blob = net.blobs[name]
+    storage = blob.diff_storage if diff else blob.data_storage
+    found: np.dtype[Any] = executor_of(net).arrays.of(storage).dtype
+    return found
+
+
+def scale_of(solver: Solver) -> dict[str, float]:
+    found: dict[str, float] = solver.net.executor.state()
+    return found
+
+
+def weights(solver: Solver) -> list[np.ndarray]:
+    return [p.blob.peek().copy() for p in solver.net.learnable]
+
+
+# -- types ---------------------------------------------------------------------------------------------------------
+@needs_gpu
+@both
+def test_what_has_16_bits(precision: str) -> None:
+    net = net_of(TEXT, precision)
+    fill(net, VALUES)
+    net.forward_backward()
+    narrow = PRECISIONS[precision]
+    for name in ("data", "conv", "pool", "norm", "drop", "ip"):
+        assert dtype_of(net, name) == narrow
+    assert dtype_of(net, "ip", diff=True) == narrow
+    for name in ("label", "loss", "accuracy"):
+        assert dtype_of(net, name) == np.float32
+    for params in net.params.values():
+        for blob in params:
+            assert executor_of(net).arrays.of(blob.data_storage).dtype == np.float32
+            assert executor_of(net).arrays.of(blob.diff_storage).dtype == np.float32
+    notes = net.executor.describe()
+    assert all(note.startswith(("kernels", "in ", "host")) for note in notes)
+
+
+@needs_gpu
+def test_labels_that_are_cut_out_of_a_blob_stay_float32() -> None:
+    """300 is no number of bfloat16."""
+    text = inputs({"both": (4, 2), "x": (4, 400)})
+    text += 'layer { name: "cut" type: "Slice" bottom: "both" top: "label" top: "rest" slice_param { axis: 1 } }'
+    text += 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "label" top: "loss" }'
+    text += 'layer { name: "end" type: "Silence" bottom: "rest" }'
+    labels = np.array([[301, 5], [257, 7], [399, 1], [299, 0]], np.float32)
+    x = RANDOM.standard_normal((4, 400)).astype(np.float32)
+    net = net_of(text, "bf16")
+    fill(net, {"both": labels, "x": x})
+    loss = net.run_forward()
+    assert dtype_of(net, "x") == BFLOAT16
+    assert dtype_of(net, "both") == np.float32
+    np.testing.assert_array_equal(net.blobs["label"].peek()[:, 0], labels[:, 0])
+    expected = make(text, "numpy")
+    fill(expected, {"both": labels, "x": x})
+    assert abs(loss - expected.run_forward()) < 0.02
+
+
+@needs_gpu
+@both
+def test_scripts_see_float32(precision: str) -> None:
+    net = net_of(TEXT, precision, TEST)
+    values = RANDOM.standard_normal(VALUES["data"].shape).astype(np.float32)
+    fill(net, {**VALUES, "data": values})
+    net.run_forward()
+    kept = net.blobs["ip"].data
+    assert kept.dtype == np.float32
+    first = kept.copy()
+    assert first.any()
+    net.blobs["data"].data[...] = 2 * values
+    net.run_forward()
+    assert (kept != first).any()
+    net.params["ip"][0].data[...] = 0
+    net.params["ip"][1].data[...] = 3
+    net.run_forward()
+    np.testing.assert_array_equal(net.blobs["ip"].peek(), np.full((4, 4), 3, np.float32))
+
+
+@needs_gpu
+def test_a_net_of_doubles_computes_in_doubles() -> None:
+    net = Net(parse(TEXT), TRAIN, engine="cuda", dtype=np.float64, options=Options(precision="fp16"))
+    fill(net, VALUES)
+    net.forward_backward()
+    assert dtype_of(net, "conv") == np.float64
+
+
+@needs_gpu
+@both
+def test_layers_without_such_kernels_compute_in_float32(precision: str) -> None:
+    """`between` is array code, between two layers with kernels of 16 bits."""
+    text = "force_backward: true\n" + inputs({"x": (4, 6, 1, 1)}) + layer("TanH", top="a", name="a")
+    text += layer("Normalize", "norm_param { scale_filler { value: 2 } }", "a", "b", "between")
+    text += layer("Sigmoid", bottom="b", top="y", name="y")
+    x = RANDOM.standard_normal((4, 6, 1, 1)).astype(np.float32)
+    dy = RANDOM.standard_normal((4, 6, 1, 1)).astype(np.float32)
+    nets = [make(text, "numpy"), net_of(text, precision)]
+    for _ in range(3):
+        for net in nets:
+            fill(net, {"x": x})
+            net.run_forward()
+            net.blobs["y"].diff[...] = dy
+            net.run_backward()
+    assert dtype_of(nets[1], "b") == PRECISIONS[precision]
+    for name in ("a", "b", "y"):
+        close(name, nets[1].blobs[name].peek(), nets[0].blobs[name].peek(), 8 * eps(precision))
+    close("dx", nets[1].blobs["x"].peek_diff(), nets[0].blobs["x"].peek_diff(), 30 * eps(precision))
+
+
+# -- training ------------------------------------------------------------------------------------------------------
+@needs_gpu
+@both
+@pytest.mark.parametrize("rule", ['type: "SGD" momentum: 0.9 weight_decay: 0.01 clip_gradients: 5', 'type: "Adam"'])
+def test_losses_follow_those_of_float32(precision: str, rule: str) -> None:
+    solvers = [solver_of(p, rule) for p in ("fp32", precision)]
+    for _ in range(8):
+        losses = [solver.step(1) for solver in solvers]
+        assert abs(losses[0] - losses[1]) < 40 * eps(precision)
+    assert losses[1] < 1.0
+    assert any(line == "whole iteration: graph" for line in solvers[1].net.executor.remarks())
+    for ours, expected in zip(weights(solvers[1]), weights(solvers[0]), strict=True):
+        close("weights", ours, expected, 60 * eps(precision))
+
+
+@needs_gpu
+def test_gradients_of_parameters_are_true_ones() -> None:
+    """Whatever the loss scale: scripts read and clip them, and iter_size adds them up."""
+    solvers = [solver_of(precision, "iter_size: 2 momentum: 0") for precision in ("fp32", "fp16")]
+    for solver in solvers:
+        solver.step(3)
+    assert scale_of(solvers[1])["loss_scale"] == INITIAL
+    for ours, expected in zip(solvers[1].net.learnable, solvers[0].net.learnable, strict=True):
+        close("gradient", ours.blob.peek_diff(), expected.blob.peek_diff(), 60 * eps("fp16"))
+    ip = [solver.net.blobs["ip"].peek_diff() for solver in solvers]
+    close("gradient of ip", ip[1], ip[0], 60 * eps("fp16"))
+
+
+@needs_gpu
+@both
+def test_a_step_keeps_small_changes_in_the_masters(precision: str) -> None:
+    """A change far below what the 16 bits of a weight can show adds up."""
+    solver = solver_of(precision, "momentum: 0")
+    solver.param.base_lr = 1e-6
+    before = weights(solver)
+    solver.step(5)
+    changed = [(a != b).mean() for a, b in zip(before, weights(solver), strict=True)]
+    assert min(changed) > 0.2
+
+
+# -- the loss scale --------------------------------------------------------------------------------------------------
+def graphs(solver: Solver) -> bool:
+    return any(line == "whole iteration: graph" for line in solver.net.executor.remarks())
+
+
+def overflow(solver: Solver) -> None:
+    """Make the next gradients overflow in 16 bits, while the loss stays finite."""
+    solver.net.blobs["loss"].diff[...] = 1e6
+
+
+@needs_gpu
+@pytest.mark.parametrize("settings", ["momentum: 0.9", 'type: "Adam" momentum: 0.9', "momentum: 0.9 clip_gradients: 3"])
+def test_an_overflow_skips_the_step_and_halves_the_scale(settings: str, caplog: pytest.LogCaptureFixture) -> None:
+    solver = solver_of("fp16", settings)
+    solver.step(CAPTURED + 1)
+    assert graphs(solver)
+    assert scale_of(solver) == {"loss_scale": INITIAL, "good_steps": CAPTURED + 1, "skipped_steps": 0}
+    before = weights(solver)
+    history = [blob.peek().copy() for slot in solver.updater.history for blob in slot]
+    overflow(solver)
+    with caplog.at_level(logging.INFO, logger="dragon"):
+        solver.step(1)
+        assert scale_of(solver) == {"loss_scale": INITIAL / 2, "good_steps": 0, "skipped_steps": 1}
+        for a, b in zip(before, weights(solver), strict=True):
+            np.testing.assert_array_equal(a, b)
+        after = [blob.peek() for slot in solver.updater.history for blob in slot]
+        for a, b in zip(history, after, strict=True):
+            np.testing.assert_array_equal(a, b)
+        solver.net.blobs["loss"].diff[...] = 1
+        solver.step(1)
+    assert "a step was skipped (1 in all); the loss scale is now 32768" in caplog.text
+    assert graphs(solver)
+    assert all((a != b).any() for a, b in zip(before, weights(solver), strict=True))
+    assert scale_of(solver) == {"loss_scale": INITIAL / 2, "good_steps": 1, "skipped_steps": 1}
+    assert any("Loss scale: 32768 after 1 good steps in a row; 1 steps skipped" in line
+               for line in solver.net.executor.remarks())  # fmt: skip
+
+
+@needs_gpu
+def test_parts_of_an_iteration_skip_as_well() -> None:
+    solver = solver_of("fp16", "momentum: 0.9 iter_size: 2")
+    solver.step(4)
+    assert not graphs(solver)
+    before = weights(solver)
+    overflow(solver)
+    solver.step(1)
+    assert all((a == b).all() for a, b in zip(before, weights(solver), strict=True))
+    assert scale_of(solver)["skipped_steps"] == 1
+
+
+@needs_gpu
+def test_many_good_steps_double_the_scale() -> None:
+    solver = solver_of("fp16")
+    solver.step(CAPTURED + 1)
+    solver.net.executor.load_state({"loss_scale": 1024, "good_steps": INTERVAL - 2, "skipped_steps": 3})
+    solver.step(2)
+    assert scale_of(solver) == {"loss_scale": 2048, "good_steps": 0, "skipped_steps": 3}
+    assert graphs(solver)
+
+
+@needs_gpu
+def test_gradients_that_no_scale_can_help_end_the_run() -> None:
+    solver = solver_of("fp16")
+    solver.step(CAPTURED + 1)
+    solver.net.executor.load_state({"loss_scale": 1})
+    solver.net.blobs["loss"].diff[...] = 1e9
+    with pytest.raises(NumericError, match="gradients are not finite in fp16"):
+        solver.step(3)
+
+
+@needs_gpu
+@pytest.mark.parametrize("format", ["BINARYPROTO", "HDF5"])
+def test_snapshots_keep_the_scale(tmp_path: Path, format: str) -> None:
+    settings = f'momentum: 0.9 snapshot_prefix: "{tmp_path}/s" snapshot_format: {format}'
+    solver = solver_of("fp16", settings)
+    solver.step(4)
+    overflow(solver)
+    solver.step(1)
+    solver.net.blobs["loss"].diff[...] = 1
+    solver.step(2)
+    path = solver.snapshot()
+    other = solver_of("fp16", settings)
+    other.restore(path)
+    fill(other.net, VALUES)
+    assert scale_of(other) == scale_of(solver) == {"loss_scale": 32768, "good_steps": 2, "skipped_steps": 1}
+    for one in (solver, other):
+        one.step(4)
+    for a, b in zip(weights(other), weights(solver), strict=True):
+        np.testing.assert_array_equal(a, b)
+    plain = solver_of("fp32", settings)  # which knows no scale
+    plain.restore(path)
+    for a, b in zip(weights(plain)[:1], weights(solver)[:1], strict=True):
+        assert a.dtype == b.dtype == np.float32
+
+
+@looks_inside
+@both
+def test_a_training_step_launches_nothing_but_its_graph(precision: str) -> None:
+    solver = solver_of(precision)
+    solver.step(CAPTURED)
+    before = standin.counts.copy()
+    solver.step(2)
+    made = standin.counts - before
+    assert made["graph launches"] == 2
+    assert made["launches"] == made["to host"] == made["to host, asynchronous"] == 0
+
+
+# -- figures ---------------------------------------------------------------------------------------------------------
+def test_figures_count_16_bits() -> None:
+    net = Net(parse(TEXT), TRAIN, engine="numpy")
+    full, half, scaled = (plan_figures(net, precision=precision) for precision in PRECISIONS)
+    by_name = [{f.name: f for f in figures.layers} for figures in (full, half)]
+    assert by_name[1]["bn .. relu"].bytes < 0.6 * by_name[0]["bn .. relu"].bytes
+    assert half.bytes < 0.75 * full.bytes
+    assert half.launches == full.launches
+    assert scaled.launches == full.launches + 3
+
+
+@looks_inside
+@both
+def test_figures_count_what_is_launched(precision: str) -> None:
+    net = net_of(TEXT, precision)
+    fill(net, VALUES)
+    before = standin.counts.copy()
+    net.forward_backward()
+    made = standin.counts - before
+    made["launches"] -= made["launches of narrow"]  # of the data, and of weights that nobody has updated yet
+    assert made["launches"] + made["gemm"] + 1 == sum(f.launches for f in plan_figures(net, precision=precision).layers)
