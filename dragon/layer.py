@@ -24,6 +24,7 @@ from dragon import paths
 from dragon.blob import Blob, BlobList
 from dragon.errors import DataError, PrototxtError, ShapeError, nearest
 from dragon.fillers import fill
+from dragon.foreign_layers import about
 from dragon.proto import dragon_pb2 as pb
 from dragon.rng import Stream
 from dragon.storage import Where
@@ -216,7 +217,7 @@ def create(param: pb.LayerParameter, phase: int = TRAIN, context: Context | None
     """The layer that `param.type` names. PrototxtError, with the nearest known type, when there is none."""
     cls = find_class(param.type)
     if cls is None:
-        raise PrototxtError(
-            f'layer "{param.name}": unknown layer type "{param.type}"{nearest(param.type, layer_types())}'
-        )
+        foreign = about(param.type)
+        hint = f": {foreign}" if foreign else nearest(param.type, layer_types())
+        raise PrototxtError(f'layer "{param.name}": unknown layer type "{param.type}"{hint}')
     return cls.form(param)(param, phase, context)

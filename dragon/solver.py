@@ -17,6 +17,7 @@ import numpy as np
 from dragon.engines import Options
 from dragon.errors import NumericError, PrototxtError
 from dragon.net import Net
+from dragon.paths import find
 from dragon.proto import dragon_pb2 as pb
 from dragon.rng import fresh_seed
 from dragon.solvers.definition import NetChoice, check, find_model, test_choices, train_choice
@@ -114,8 +115,9 @@ class Solver:
             net.share_with(self.net)
             self.test_nets.append(net)
         self.updater = Updater(self.net, self.param)
+        folder = Path(self.path).parent if self.path is not None else None
         for weights in self.param.weights:
-            self.net.copy_from(weights)
+            self.net.copy_from(",".join(str(find(name, folder) or name) for name in weights.split(",")))
 
     # -- set-up ---------------------------------------------------------------------------------------------
     def _options(self) -> Options:
@@ -124,10 +126,7 @@ class Solver:
     def _net(self, choice: NetChoice) -> Net:
         model, phase, state = choice
         if isinstance(model, str):
-            found = find_model(model, self.path)
-            if not found.is_file():
-                raise PrototxtError(f"{self.path or 'the solver'}: its net {model} does not exist")
-            model = str(found)
+            model = str(find_model(model, self.path))
         level, stages = (state.level, list(state.stage)) if state else (0, [])
         return Net(model, phase=phase, level=level, stages=stages, **self._make)
 

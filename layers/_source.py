@@ -52,7 +52,7 @@ class Source(Layer):
         param = pb.TransformationParameter()
         param.CopyFrom(self.param.transform_param)
         if param.mean_file:
-            param.mean_file = self.find(param.mean_file)
+            param.mean_file = self.find(param.mean_file, "mean file")
         return param
 
     @contextmanager

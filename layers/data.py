@@ -11,6 +11,7 @@ from dragon.blob import Blob
 from dragon.data import BatchReader, Color, Prefetcher, RecordReader, ShuffledReader, Transformer, open_source
 from dragon.layer import register
 from dragon.layers._source import Prefetched
+from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["Data"]
 
@@ -28,7 +29,7 @@ class Data(Prefetched):
         with self.named():
             self.stream = self.rng.child("transform")
             transformer = Transformer(self.transform_param(), self.phase, self.stream)
-            database = open_source(self.find(p.source), p.backend)
+            database = open_source(self.find(p.source, pb.DataParameter.DB.Name(p.backend)), p.backend)
             source: RecordReader = ShuffledReader(database, self.order) if p.shuffle else database
             try:
                 color = Color.COLOR if p.force_encoded_color else None

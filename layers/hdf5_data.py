@@ -34,7 +34,7 @@ class HDF5Data(Source):
             self.bad_param("hdf5_data_param needs a source")
         if p.batch_size < 1:
             self.bad_param("hdf5_data_param needs a batch_size of at least 1")
-        self.files = self._listed(self.context.find(p.source))
+        self.files = self._listed(self.find(p.source, "list of HDF5 files"))
         self.position = (0, 0, 0)  # epoch, file within the epoch, row within the file
         self.loaded: tuple[str, list[Array]] | None = None
         for blob, rows in zip(top, self._file()[0], strict=True):
@@ -47,7 +47,7 @@ class HDF5Data(Source):
             raise DataError(f'{self.where}: list of HDF5 files "{source}" cannot be read: {error}') from None
         if not lines:
             raise DataError(f'{self.where}: list of HDF5 files "{source}" is empty')
-        return [self.context.find(line) for line in lines]
+        return [self.find(line, "HDF5 file") for line in lines]
 
     def _read(self, path: str) -> list[Array]:
         """The datasets of all tops, as many rows each."""

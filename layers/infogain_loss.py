@@ -38,7 +38,7 @@ class InfogainLoss(Loss):
         if not source:
             self.bad_param("needs the matrix H: a third bottom, or infogain_loss_param { source: FILE }")
         try:
-            values = read_blobproto(self.context.find(source))
+            values = read_blobproto(self.find(source, "infogain matrix"))
         except WeightsError as error:
             raise DataError(f"{self.where}: infogain matrix {error}") from None
         self.matrix = Blob(values.shape, self.dtype, self.context.where)

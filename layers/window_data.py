@@ -43,7 +43,7 @@ class WindowData(Source):
         if not 0 <= p.fg_fraction <= 1:
             self.bad_param(f"fg_fraction must lie in [0, 1], got {p.fg_fraction:g}")
         with self.named():
-            windows = read_windows(self.context.find(p.source))
+            windows = read_windows(self.find(p.source, "list of windows"))
             self.mean: Array | None = None
             if transform.mean_file:
                 self.mean = read_mean(transform.mean_file)

@@ -57,7 +57,7 @@ def _one_pass(net: Net, model: str) -> int:
     for layer in net.layers:
         if layer.param.data_param.source:
             p = layer.param.data_param
-            reader = open_source(layer.context.find(p.source), p.backend)
+            reader = open_source(layer.find(p.source, "data"), p.backend)
             try:
                 return max(1, len(reader) // p.batch_size)
             finally:

@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from dragon.data.hints import missing_hint
 from dragon.data.lmdb_pages import LmdbPages
 from dragon.data.new_folder import new_folder
 from dragon.errors import DataError
+from dragon.paths import missing_hint
 
 __all__ = ["LmdbReader", "write_lmdb"]
 

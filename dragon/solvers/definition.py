@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dragon.errors import PrototxtError
 from dragon.layer import TEST, TRAIN
+from dragon.paths import find, missing_hint
 from dragon.proto import dragon_pb2 as pb
 from dragon.solvers.rate import check_policy
 
@@ -59,9 +60,14 @@ def test_choices(p: pb.SolverParameter) -> list[NetChoice]:
 
 
 def find_model(path: str, solver: str | None) -> Path:
-    """A net's path: as given, else relative to the solver's file, else its name beside that file."""
-    direct = Path(path)
-    if direct.exists() or solver is None:
-        return direct
-    folder = Path(solver).parent
-    return next((p for p in (folder / path, folder / direct.name) if p.exists()), direct)
+    """A net's path by the rule of dragon.paths; at last its bare name beside the solver's file.
+
+    PrototxtError where there is none.
+    """
+    folder = Path(solver).parent if solver is not None else None
+    found = find(path, folder)
+    if found is None and folder is not None and (folder / Path(path).name).is_file():
+        return folder / Path(path).name
+    if found is None or not found.is_file():
+        raise PrototxtError(f"{solver or 'the solver'}: its net {path} does not exist{missing_hint(path, folder)}")
+    return found

@@ -73,7 +73,7 @@ def test_batch_larger_than_the_data(listing: Path) -> None:
     [
         (None, "data lable", "", r"0\.h5 has no dataset \"lable\", it has \['data', 'label'\]"),
         ("", "data", "", "list of HDF5 files .* is empty"),
-        ("nowhere.h5", "data", "", r"nowhere\.h5: no such file"),
+        ("nowhere.h5", "data", "", r'HDF5 file "nowhere\.h5" does not exist'),
         ("LIST", "data", "", r"list\.txt: not an HDF5 file"),
         (None, "data", "batch_size: 0", "needs a batch_size of at least 1"),
     ],

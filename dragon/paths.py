@@ -1,0 +1,40 @@
+"""Where the files that a prototxt names are looked for: one rule for nets, data, mean files, lists and weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+
+__all__ = ["find", "missing_hint"]
+
+_FETCHED = ("cifar10", "mnist", "synthetic")
+
+
+def find(path: str, folder: Path | None) -> Path | None:
+    """`path` from the working directory, else from `folder`, that of the prototxt, and from the folders above it.
+
+    None where nothing is found.
+    """
+    return next((place for place in _places(path, folder) if place.exists()), None)
+
+
+def _places(path: str, folder: Path | None) -> Iterator[Path]:
+    yield Path(path)
+    if folder is not None and not os.path.isabs(path):
+        folder = folder.resolve()
+        yield from (above / path for above in (folder, *folder.parents))
+
+
+def missing_hint(path: str | os.PathLike[str], folder: Path | None = None) -> str:
+    """`` (...)`` for a path that does not exist: where it was looked for and, for a known data set, how to get it."""
+    parts = PurePath(path).parts
+    where = ""
+    if not os.path.isabs(path):
+        where = f"looked for from {os.getcwd()}"
+        if folder is not None and folder.resolve() != Path.cwd():
+            where += f", from {folder.resolve()} and from the folders above that"
+    known = next((name for name in _FETCHED if name in parts[:-1]), None)
+    fetch = f"`dragon data {known}` fetches it" if known else ""
+    both = "; ".join(part for part in (where, fetch) if part)
+    return f" ({both})" if both else ""
