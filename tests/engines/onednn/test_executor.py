@@ -19,7 +19,7 @@ from dragon.engines import Options
 from dragon.engines.onednn.executor import OneDNNExecutor
 from dragon.engines.onednn.memory import Device, Memory
 from dragon.engines.onednn.primitive import Call, Primitive
-from tests.engines.onednn.comparing import agree, close, fill, inputs, make_net
+from tests.engines.onednn.comparing import agree, close, compare, fill, inputs, make_net
 from tests.engines.onednn.test_interleaving import AVE, BN, CONV, DROP, FULL, MAX, NORM, RELU, SCALE, chain
 from tests.helpers import solver_param
 
@@ -152,8 +152,15 @@ def test_options_without_a_primitive_are_told(caplog: pytest.LogCaptureFixture) 
 
 
 def test_blobs_without_elements() -> None:
-    text = inputs((0, 3, 4, 4)) + 'layer { name: "r" type: "Scale" bottom: "x0" top: "y" }'
-    agree(text)
+    """A script may ask for a batch of none."""
+    text = inputs((2, 3, 4, 4)) + 'layer { name: "r" type: "Scale" bottom: "x0" top: "y" }'
+    nets = make_net(text, "numpy"), make_net(text, "onednn")
+    for net in nets:
+        net.blobs["x0"].reshape(0, 3, 4, 4)
+        net.run_forward()
+        net.run_backward()
+        assert net.blobs["y"].peek().shape == (0, 3, 4, 4)
+    compare(*nets, 0)
 
 
 SCRIPT = """
