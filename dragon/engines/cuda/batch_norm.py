@@ -18,7 +18,7 @@ FILE = "batch_norm"
 RULES = {pb.CAFFE: 0, pb.EMA: 1, pb.CUMULATIVE: 2, pb.LATEST: 3}
 
 
-@lowers("BatchNorm", "BN")
+@lowers("BatchNorm", "BN", "SegNetBN")
 class BatchNormLowering(Lowering):
     """scale: a Scale layer whose blobs are gamma and beta. slope: of a ReLU that ends it all, or None."""
 
@@ -35,6 +35,20 @@ class BatchNormLowering(Lowering):
         affine: tuple[Blob, Blob] | None = self.layer.affine
         return affine
 
+    @classmethod
+    def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        return len(top) == 1  # further ones of SegNet's are the batch's mean and variance
+
+    def _running(self, channels: int) -> tuple[Any, Any, Any]:
+        """Mean, variance and their weight, None for what there is not."""
+        layer = self.layer
+        if layer.averages:
+            weight = None if layer.weight_index is None else layer.blobs[layer.weight_index].data
+            return layer.blobs[layer.mean_index].data, layer.blobs[layer.variance_index].data, weight
+        if layer.use_global:  # real statistics are in gamma and beta
+            return self.constant("mean", [0.0] * channels), self.constant("variance", [1.0] * channels), None
+        return None, None, None
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         layer = self.layer
         n, c, s = by_channel(bottom[0].shape)
@@ -50,8 +64,7 @@ class BatchNormLowering(Lowering):
         vectors = at.vectors(self.device, x, y, copy)
         rectify, slope = self._slope is not None, float(self._slope or 0)
         self._by_running = layer.use_global
-        mean, var = layer.blobs[layer.mean_index].data, layer.blobs[layer.variance_index].data
-        weight = None if layer.weight_index is None else layer.blobs[layer.weight_index].data
+        mean, var, weight = self._running(c)
         if self._by_running:
             if layer.rule == pb.CUMULATIVE:
                 weight = None
@@ -96,6 +109,6 @@ class BatchNormLowering(Lowering):
             return
         grid = fine.grid if dx is not None else (fine.grid[0], 1)
         self.launch(
-            FILE, "bn_backward", grid, dy, x, mean_inv, gamma, sums, self.unscale, y, dx, dgamma, dbeta, n, c, s, fine.width,
-            at.slices, fine.slices, fine.vectors(self.device, dy, x, y, dx), not self._by_running, slope,
+            FILE, "bn_backward", grid, dy, x, mean_inv, gamma, sums, self.unscale, y, dx, dgamma, dbeta, n, c, s,
+            fine.width, at.slices, fine.slices, fine.vectors(self.device, dy, x, y, dx), not self._by_running, slope,
         )  # fmt: skip

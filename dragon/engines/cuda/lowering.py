@@ -22,7 +22,8 @@ MOST = 2**31 - 1  # elements of an array: kernels count with 32 bits
 # the files with lowerings
 FILES = (
     "batch_norm", "broadcast", "convolution", "dropout", "elementwise", "eltwise", "indices", "inner_product", "losses",
-    "lrn", "pooling", "regions", "resampling", "rows", "scale", "softmax", "spatial_pyramid", "strided", "transform",
+    "lrn", "pooling", "prior_box", "regions", "resampling", "rows", "scale", "softmax", "spatial_pyramid", "strided",
+    "transform",
 )  # fmt: skip
 
 

@@ -17,10 +17,16 @@ if TYPE_CHECKING:
 
 __all__ = ["CAPTURABLE", "Group", "Plan"]
 
-HOST_TYPES = ("Python", "HDF5Output", "Filter")
+# layers that run on the host, and why
+HOST_TYPES = {
+    "DetectionOutput": "sorts boxes and drops those that overlap, one after another",
+    "Filter": "the size of its tops depends on values",
+    "HDF5Output": "writes a file",
+    "Python": "is written for NumPy",
+}
 BYTE_TYPES = ("Data", "ImageData")  # sources whose batches are transformed on the GPU
-# array code without host values: what a captured graph may repeat
-CAPTURABLE = ("Concat", "Slice", "Flatten", "Reshape", "Silence", "Tile", "Crop", "Parameter")
+# array code without host values, and without arrays kept from forward to backward: what a captured graph may repeat
+CAPTURABLE = ("Add", "Crop", "Mul", "Permute", "Reverse", "Tile")
 
 
 @dataclass

@@ -483,6 +483,8 @@ def make(devices: int = 1) -> dict[str, types.ModuleType]:
         def call(*args: Any, **kwargs: Any) -> Any:
             return apply(value, *args, **kwargs)
 
+        if isinstance(value, np.ufunc):
+            call.at = lambda *args: apply(value.at, *args)  # type: ignore[attr-defined]
         return call
 
     cupy.__getattr__ = from_numpy  # type: ignore[method-assign]
