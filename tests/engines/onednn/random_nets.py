@@ -31,7 +31,7 @@ class RandomNet:
         self.rng = np.random.default_rng(self.seed)
         n = self.pick(1, 2, 3)
         channels = self.pick(3, 5, 16, 17, 32)
-        image = (n, channels, self.pick(4, 5, 7), self.pick(4, 6, 7))
+        image: Shape = (n, channels, self.pick(4, 5, 7), self.pick(4, 6, 7))
         if self.chance(0.1):
             image = (n, self.pick(3, 8, 16), self.pick(3, 4), self.pick(3, 4), self.pick(3, 5))
         elif self.chance(0.05):
