@@ -7,12 +7,12 @@ Named as in layers/_convolution.py: a convolution maps `wide` images to `narrow`
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 from dragon.blob import Blob
 from dragon.engines.cuda.channels import Channels, by_channel, channel_sums, totals
-from dragon.engines.cuda.cudnn import Cudnn, Geometry
+from dragon.engines.cuda.cudnn import Convolver, Geometry
 from dragon.engines.cuda.device import Matrix, Shaped
 from dragon.engines.cuda.lowering import Lowering, aligned, lowers
 from dragon.engines.cuda.windows import MOST_AXES, axes_of, spread_out, widened
@@ -80,22 +80,38 @@ class _Windowed(Lowering):
         window = self._window(wide, narrow)
         self.spread(*self._fold_by("col2im"), wide.size, columns, bias, wide, wide.size, c, n, *window)
 
-    def _by_cudnn(self, wide: Any, weight: Any, narrow: Any) -> tuple[Cudnn, Geometry] | None:
-        cudnn, w = self.device.cudnn, widened(self.layer.window)
-        if cudnn is None or w.is_pointwise or w.before != w.after or len(w.kernel) != 2:
-            return None
+    def _by_cudnn(
+        self, product: str, wide: Any, weight: Any, narrow: Any, run: Callable[[Convolver, Geometry], bool]
+    ) -> bool:
+        """Let the first of cuDNN's interfaces that can compute a product do so; False: none can."""
+        convolvers, w = self.device.convolvers, widened(self.layer.window)
+        if not convolvers or w.is_pointwise or w.before != w.after or len(w.kernel) != 2:
+            return False
         before, stride, dilation = (cast("tuple[int, int]", each) for each in (w.before, w.stride, w.dilation))
         g = Geometry(
             wide.shape, (*weight.shape[:2], *w.kernel), narrow.shape, before, stride, dilation, self.layer.group,
             wide.dtype.name, self.device.tf32,
         )  # fmt: skip
-        return (cudnn, g) if cudnn.serves(g) else None
+        return any(one.serves(product, g) and run(one, g) for one in convolvers)
 
-    def narrow_from_wide(self, wide: Any, weight: Any, narrow: Any) -> None:
-        """narrow = W columns(wide), for every group."""
-        known = self._by_cudnn(wide, weight, narrow)
-        if known is not None:
-            known[0].narrow_from_wide(known[1], wide, weight, narrow)
+    def narrow_from_wide(self, wide: Any, weight: Any, narrow: Any, bias: Any = None) -> None:
+        """narrow = W columns(wide) + bias, for every group."""
+        if bias is not None:
+
+            def with_bias(one: Convolver, g: Geometry) -> bool:
+                return one.narrow_from_wide(g, wide, weight, narrow, bias)
+
+            if self._by_cudnn("forward_bias", wide, weight, narrow, with_bias):
+                return
+        self._multiply(wide, weight, narrow)
+        if bias is not None:
+            add_bias(self, narrow, bias)
+
+    def _multiply(self, wide: Any, weight: Any, narrow: Any) -> None:
+        def product(one: Convolver, g: Geometry) -> bool:
+            return one.narrow_from_wide(g, wide, weight, narrow)
+
+        if self._by_cudnn("forward", wide, weight, narrow, product):
             return
         for part in self._chunks(wide, narrow):
             x, y = wide[part], narrow[part]
@@ -118,9 +134,11 @@ class _Windowed(Lowering):
 
     def wide_from_narrow(self, narrow: Any, weight: Any, wide: Any, bias: Any = None) -> None:
         """wide = fold(W^T narrow) + bias, for every group."""
-        known = self._by_cudnn(wide, weight, narrow)
-        if known is not None:
-            known[0].wide_from_narrow(known[1], narrow, weight, wide)
+
+        def product(one: Convolver, g: Geometry) -> bool:
+            return one.wide_from_narrow(g, narrow, weight, wide)
+
+        if self._by_cudnn("data", wide, weight, narrow, product):
             if bias is not None:
                 add_bias(self, wide, bias)
             return
@@ -149,14 +167,17 @@ class _Windowed(Lowering):
 
     def weight_gradient(self, wide: Any, narrow: Any, diff: Any) -> None:
         """diff += the sum over images of narrow columns(wide)^T, one product for a group."""
-        known = self._by_cudnn(wide, diff, narrow)
-        if known is not None:
-            if wide.dtype == diff.dtype:
-                known[0].weight_gradient(known[1], wide, narrow, diff, add=True)
-                return
+
+        def product(one: Convolver, g: Geometry) -> bool:
+            if one.accumulates and wide.dtype == diff.dtype:
+                return one.weight_gradient(g, wide, narrow, diff, add=True)
             found = self.room("gradient", diff.shape, wide.dtype)  # cuDNN has one type for all three
-            known[0].weight_gradient(known[1], wide, narrow, found, add=False)
+            if not one.weight_gradient(g, wide, narrow, found, add=False):
+                return False
             self.spread("cast", "accumulate", diff.size, found, diff, diff.size, self.unscale)
+            return True
+
+        if self._by_cudnn("weight", wide, diff, narrow, product):
             return
         for part in self._chunks(wide, narrow):
             x, y = wide[part], narrow[part]
@@ -215,9 +236,7 @@ class ConvolutionLowering(_Windowed):
                     FILE, "depthwise_forward", y.size, x, weight, bias, y, y.size, x.shape[1], *self._window(x, y)
                 )
                 continue
-            self.narrow_from_wide(x, weight, y)
-            if bias is not None:
-                add_bias(self, y, bias)
+            self.narrow_from_wide(x, weight, y, bias)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         layer = self.layer

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from dragon.errors import EngineError
 if TYPE_CHECKING:
     from dragon.engines.cuda.device import Gpu
 
-__all__ = ["Cudnn", "Geometry", "load_library", "open_cudnn"]
+__all__ = ["MOST_WORKSPACE", "Convolver", "Cudnn", "Geometry", "load_library", "open_cudnn"]
 
 log = logging.getLogger("dragon")
 
@@ -58,6 +58,21 @@ class Geometry:
     tf32: bool
 
 
+class Convolver(Protocol):
+    """One of cuDNN's interfaces. Its products tell whether they ran; False: nothing happened."""
+
+    accumulates: bool  # whether a weight's gradient can be added
+
+    def serves(self, product: str, g: Geometry) -> bool:
+        """Whether it can compute a product: forward, forward_bias, data or weight."""
+
+    def narrow_from_wide(self, g: Geometry, wide: Any, weight: Any, narrow: Any, bias: Any = None) -> bool: ...
+
+    def wide_from_narrow(self, g: Geometry, narrow: Any, weight: Any, wide: Any) -> bool: ...
+
+    def weight_gradient(self, g: Geometry, wide: Any, narrow: Any, diff: Any, add: bool) -> bool: ...
+
+
 def _candidates() -> Iterator[str]:
     yield "libcudnn.so.9"
     spec = importlib.util.find_spec("nvidia")
@@ -89,8 +104,13 @@ def open_cudnn(gpu: Gpu) -> Cudnn | None:
         return None
 
 
+PRODUCTS = {"forward": "Forward", "data": "BackwardData", "weight": "BackwardFilter"}
+
+
 class Cudnn:
     """Descriptors and algorithms by geometry; the arguments of the three products."""
+
+    accumulates = True
 
     def __init__(self, gpu: Gpu, lib: Any) -> None:
         self._lib, self._gpu = lib, gpu
@@ -145,15 +165,15 @@ class Cudnn:
             self._algorithms[key] = fit[0] if status == 0 and fit else None
         return self._algorithms[key]
 
-    def serves(self, g: Geometry) -> bool:
-        """Whether there are algorithms for all three products."""
+    def serves(self, product: str, g: Geometry) -> bool:
+        """Whether there is an algorithm for a product: forward, data or weight."""
         try:
-            return all(self._algorithm(p, g) is not None for p in ("Forward", "BackwardFilter", "BackwardData"))
+            return product in PRODUCTS and self._algorithm(PRODUCTS[product], g) is not None
         except EngineError as error:
             log.debug("cuDNN does not take %s: %s", g, error)
             return False
 
-    def _run(self, product: str, g: Geometry, operands: tuple[tuple[Any, Any], ...], out: Any, add: bool) -> None:
+    def _run(self, product: str, g: Geometry, operands: tuple[tuple[Any, Any], ...], out: Any, add: bool) -> bool:
         found = self._algorithm(product, g)
         if found is None:
             raise EngineError(f"cuDNN has no algorithm for {g}")
@@ -171,18 +191,20 @@ class Cudnn:
             ),
             f"compute Convolution{product}",
         )  # fmt: skip
+        return True
 
-    def narrow_from_wide(self, g: Geometry, wide: Any, weight: Any, narrow: Any) -> None:
+    def narrow_from_wide(self, g: Geometry, wide: Any, weight: Any, narrow: Any, bias: Any = None) -> bool:
         """narrow = the convolution of wide."""
+        assert bias is None
         descriptors = self._make(g)
-        self._run("Forward", g, ((descriptors[0], wide), (descriptors[1], weight)), narrow, False)
+        return self._run("Forward", g, ((descriptors[0], wide), (descriptors[1], weight)), narrow, False)
 
-    def wide_from_narrow(self, g: Geometry, narrow: Any, weight: Any, wide: Any) -> None:
+    def wide_from_narrow(self, g: Geometry, narrow: Any, weight: Any, wide: Any) -> bool:
         """wide = the transposed convolution of narrow."""
         descriptors = self._make(g)
-        self._run("BackwardData", g, ((descriptors[1], weight), (descriptors[2], narrow)), wide, False)
+        return self._run("BackwardData", g, ((descriptors[1], weight), (descriptors[2], narrow)), wide, False)
 
-    def weight_gradient(self, g: Geometry, wide: Any, narrow: Any, diff: Any, add: bool) -> None:
+    def weight_gradient(self, g: Geometry, wide: Any, narrow: Any, diff: Any, add: bool) -> bool:
         """diff = or += the weight's gradient."""
         descriptors = self._make(g)
-        self._run("BackwardFilter", g, ((descriptors[0], wide), (descriptors[2], narrow)), diff, add)
+        return self._run("BackwardFilter", g, ((descriptors[0], wide), (descriptors[2], narrow)), diff, add)

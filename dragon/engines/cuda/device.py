@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from dragon.engines.cuda.blas import Blas
-from dragon.engines.cuda.cudnn import Cudnn, open_cudnn
+from dragon.engines.cuda.cudnn import Convolver, open_cudnn
+from dragon.engines.cuda.frontend import open_frontend
 from dragon.engines.cuda.precision import arithmetic, defines, is_narrow
 from dragon.engines.cuda.sources import OPTIONS, source
 from dragon.errors import EngineError
@@ -48,9 +49,9 @@ class Device(ABC):
     tf32: bool = False
 
     @property
-    def cudnn(self) -> Cudnn | None:
-        """cuDNN, where it is installed."""
-        return None
+    def convolvers(self) -> Sequence[Convolver]:
+        """cuDNN's interfaces, as far as they are installed, the best first."""
+        return ()
 
     @abstractmethod
     def empty(self, shape: Sequence[int] | int, dtype: DTypeLike) -> Any:
@@ -153,19 +154,18 @@ class Gpu(Device):
         self._modules: dict[tuple[str, str], Any] = {}
         self._kernels: dict[tuple[str, str, str], Any] = {}
         self._blas: Blas | None = None
-        self._cudnn: Cudnn | None = None
-        self._asked_for_cudnn = False
+        self._convolvers: list[Convolver] | None = None
         with cupy.cuda.Device(number):
             self.multiprocessors = int(cupy.cuda.runtime.getDeviceProperties(number)["multiProcessorCount"])
             self.stream = cupy.cuda.Stream(non_blocking=True)
             self.copy_stream = cupy.cuda.Stream(non_blocking=True)
 
     @property
-    def cudnn(self) -> Cudnn | None:
-        if not self._asked_for_cudnn:
-            self._asked_for_cudnn = True
-            self._cudnn = open_cudnn(self)
-        return self._cudnn
+    def convolvers(self) -> Sequence[Convolver]:
+        if self._convolvers is None:
+            found: list[Convolver | None] = [open_frontend(self), open_cudnn(self)]
+            self._convolvers = [one for one in found if one is not None]
+        return self._convolvers
 
     @contextmanager
     def active(self) -> Iterator[None]:

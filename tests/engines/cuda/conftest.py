@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dragon.engines.cuda import blas, cudnn, device
+from dragon.engines.cuda import blas, cudnn, device, frontend
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.compiler import find_compiler
 from tests.engines.cuda.emulation.cublas import Cublas
@@ -35,6 +35,7 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(blas, "load_library", lambda cupy: Cublas())
     monkeypatch.setattr(cudnn, "load_library", lambda: None)
+    monkeypatch.setattr(frontend, "load_package", lambda: None)
     device._gpus.clear()
     standin.counts.clear()
     standin.exposed.clear()

@@ -1,0 +1,179 @@
+"""The calls of nvidia-cudnn-frontend that the engine makes, on NumPy: same names, same keywords."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import types
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tests.engines.cuda.emulation import standin
+from tests.engines.cuda.emulation.cudnn import _convolve
+from tests.engines.cuda.emulation.sixteen import put, wide
+
+DTYPES: dict[str, Any] = {"FLOAT": np.float32, "DOUBLE": np.float64, "HALF": np.float16, "BFLOAT16": np.uint16}
+NOTES = ("NONDETERMINISTIC", "REDUCED_PRECISION_REDUCTION", "DOWN_CONVERT_INPUTS", "TENSOR_CORE")
+WORKSPACE = 4096
+
+
+class GraphNotSupportedError(RuntimeError):
+    """As the package's own."""
+
+
+class Tensor:
+    def __init__(self, name: str, dim: Sequence[int] | None, stride: Sequence[int] | None, data_type: Any) -> None:
+        self.name, self.dim, self.stride, self.data_type = name, dim, stride, data_type
+        self.is_output = False
+
+    def set_output(self, value: bool) -> Tensor:
+        self.is_output = value
+        return self
+
+    def set_data_type(self, dtype: Any) -> Tensor:
+        self.data_type = dtype
+        return self
+
+    def set_dim(self, dim: list[int]) -> Tensor:
+        self.dim = dim
+        return self
+
+    def set_stride(self, stride: list[int]) -> Tensor:
+        self.stride = stride
+        return self
+
+
+class Graph:
+    def __init__(self, package: Package, *, name: str, io_data_type: str, intermediate_data_type: str,
+                 compute_data_type: str, handle: Any) -> None:  # fmt: skip
+        assert handle is package.handle
+        self.package, self.compute = package, compute_data_type
+        self.nodes: list[tuple[str, dict[str, Any], Tensor, dict[str, Any]]] = []
+        self.stage = ""
+        self.barred: list[str] = []
+
+    def tensor(self, *, dim: list[int], stride: list[int], data_type: str, name: str) -> Tensor:
+        return Tensor(name, dim, stride, data_type)
+
+    def _node(self, kind: str, inputs: dict[str, Any], settings: dict[str, Any]) -> Tensor:
+        out = Tensor(kind, None, None, None)
+        self.nodes.append((kind, inputs, out, settings))
+        return out
+
+    def conv_fprop(self, *, image: Tensor, weight: Tensor, **settings: Any) -> Tensor:
+        return self._node("fprop", {"x": image, "w": weight}, settings)
+
+    def conv_dgrad(self, *, loss: Tensor, filter: Tensor, **settings: Any) -> Tensor:
+        return self._node("dgrad", {"y": loss, "w": filter}, settings)
+
+    def conv_wgrad(self, *, image: Tensor, loss: Tensor, **settings: Any) -> Tensor:
+        return self._node("wgrad", {"x": image, "y": loss}, settings)
+
+    def bias(self, *, input: Tensor, bias: Tensor, name: str) -> Tensor:
+        return self._node("bias", {"input": input, "bias": bias}, {})
+
+    def _pass(self, stage: str, after: str) -> None:
+        assert self.stage == after, f"{stage} follows {after}, not {self.stage}"
+        self.stage = stage
+
+    def validate(self) -> None:
+        self._pass("valid", "")
+        for kind, inputs, out, settings in self.nodes:
+            if kind == "bias":
+                continue
+            assert set(settings) == {
+                "pre_padding", "post_padding", "stride", "dilation", "compute_data_type", "name"
+            }  # fmt: skip
+            assert settings["pre_padding"] == settings["post_padding"]
+            for tensor in (*inputs.values(), *([out] if out.is_output else [])):
+                assert tensor.stride == [math.prod(tensor.dim[i + 1 :]) for i in range(len(tensor.dim))]
+
+    def build_operation_graph(self) -> None:
+        self._pass("lowered", "valid")
+
+    def create_execution_plans(self, heuristics: list[str]) -> None:
+        self._pass("planned", "lowered")
+        assert heuristics == ["A", "FALLBACK"]
+
+    def deselect_numeric_notes(self, notes: list[str]) -> None:
+        assert self.stage == "planned"
+        self.barred += notes
+
+    def deselect_workspace_greater_than(self, limit: int) -> None:
+        assert self.stage == "planned"
+
+    def check_support(self) -> None:
+        self._pass("supported", "planned")
+        kinds = {kind for kind, *_ in self.nodes}
+        if kinds & self.package.refused:
+            raise GraphNotSupportedError(f"no engine takes {kinds & self.package.refused}\nmore about it")
+
+    def build_plans(self) -> None:
+        self._pass("built", "supported")
+        self.package.built.append(self)
+
+    def get_workspace_size(self) -> int:
+        return WORKSPACE
+
+    def execute(self, pack: dict[Tensor, int], workspace: int, handle: Any) -> None:
+        assert self.stage == "built"
+        assert handle is self.package.handle
+        if self.package.fails:
+            raise RuntimeError("cudnnBackendExecute failed")
+        _memory(workspace, WORKSPACE)
+        arrays = {tensor: _array(tensor, address) for tensor, address in pack.items()}
+        standin.counts["frontend"] += 1
+        standin.run(lambda: self._compute(arrays))
+
+    def _compute(self, arrays: dict[Tensor, Any]) -> None:
+        real = DTYPES[self.compute]
+        values = {tensor: wide(array, real) for tensor, array in arrays.items()}
+        (kind, inputs, out, settings), *rest = self.nodes
+        wanted = {"fprop": "y", "dgrad": "x", "wgrad": "w"}[kind]
+        final = rest[0][2] if rest else out
+        operands = {name: values[tensor] for name, tensor in inputs.items()}
+        operands[wanted] = np.zeros(final.dim or (), real)
+        groups = operands["x"].shape[1] // operands["w"].shape[1]
+        _convolve(wanted, operands, {"pad": settings["pre_padding"], **settings, "groups": groups})
+        result = operands[wanted]
+        if rest:
+            result = result + values[rest[0][1]["bias"]]
+        put(arrays[final], result)
+
+
+def _array(tensor: Tensor, address: int) -> Any:
+    dtype = np.dtype(DTYPES[tensor.data_type])
+    assert tensor.dim is not None
+    size = math.prod(tensor.dim) * dtype.itemsize
+    return np.frombuffer(_memory(address, size), dtype).reshape(tensor.dim)
+
+
+def _memory(start: int, size: int) -> Any:
+    if not any(a <= start and start + size <= b and ref() is not None for a, b, ref in standin.exposed):
+        raise MemoryError("cuDNN: not inside an array")
+    return (ctypes.c_char * size).from_address(start)
+
+
+class Package(types.SimpleNamespace):
+    """What `import cudnn` gives. refused: kinds of nodes without a plan; fails: nothing that was planned runs."""
+
+    def __init__(self, refused: Sequence[str] = (), fails: bool = False) -> None:
+        super().__init__()
+        self.refused, self.fails = set(refused), fails
+        self.built: list[Graph] = []
+        self.handle = object()
+        self.data_type = types.SimpleNamespace(**{name: name for name in DTYPES})
+        self.heur_mode = types.SimpleNamespace(A="A", FALLBACK="FALLBACK")
+        self.numerical_note = types.SimpleNamespace(**{name: name for name in NOTES})
+
+    def create_handle(self) -> Any:
+        return self.handle
+
+    def set_stream(self, *, handle: Any, stream: int) -> None:
+        assert handle is self.handle
+        assert stream
+
+    def pygraph(self, **settings: Any) -> Graph:
+        return Graph(self, **settings)
