@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -18,6 +19,9 @@ from dragon.rng import Stream
 from dragon.storage import Array
 
 __all__ = ["Prefetched", "Source", "host_array"]
+
+
+_log = logging.getLogger("dragon")
 
 
 def host_array(top: Blob) -> Array:
@@ -48,12 +52,25 @@ class Source(Layer):
         return stream.generator().permutation(count)
 
     def transform_param(self) -> pb.TransformationParameter:
-        """A copy of the settings with the mean file's path found."""
+        """A copy of the settings with the mean file's path found. Those of SSD's are told, or refused in TRAIN."""
+        self._check_forks()
         param = pb.TransformationParameter()
         param.CopyFrom(self.param.transform_param)
         if param.mean_file:
             param.mean_file = self.find(param.mean_file, "mean file")
         return param
+
+    def _check_forks(self) -> None:
+        p = self.param.transform_param
+        shapes = [name for name in ("resize_param", "crop_h", "crop_w") if getattr(p, name)]
+        random = [n for n in ("noise_param", "emit_constraint", "distort_param", "expand_param") if p.HasField(n)]
+        for name in shapes + (random if self.phase == pb.TRAIN else []):
+            self.bad_param(
+                f"transform_param has {name}, of SSD's data layers, which is not offered: leave it out, or prepare "
+                "the images beforehand (dragon convert-imageset --resize-height H --resize-width W)"
+            )
+        for name in random:
+            _log.warning("%s: transform_param has %s, of SSD's data layers: ignored in TEST", self.where, name)
 
     @contextmanager
     def named(self) -> Iterator[None]:

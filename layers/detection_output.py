@@ -2,7 +2,8 @@
 
 Bottoms: offsets (N, P * 4), or (N, P * classes * 4) without `share_location`; scores (N, P * classes); the PriorBox top
 (1, 2, P * 4). Top: (1, 1, K, 7) with item, label, score, xmin, ymin, xmax, ymax for each kept box, by item, label and
-falling score. Without any, one row for each item that holds its number and six times -1.
+falling score. Without any, one row for each item that holds its number and six times -1. With `save_output_param` the
+boxes go to files as well (`dragon.detection_files`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import numpy as np
 
 from dragon.blob import Blob
 from dragon.boxes import decode_boxes, suppress
+from dragon.detection_files import DetectionFiles
+from dragon.errors import DataError, PrototxtError
 from dragon.layer import register
 from dragon.layers._no_gradient import NoGradient
 from dragon.storage import Array
@@ -40,8 +43,29 @@ class DetectionOutput(NoGradient):
         self.classes: int = p.num_classes
         self.locations = 1 if p.share_location else self.classes
         self.least: float | None = p.confidence_threshold if p.HasField("confidence_threshold") else None
-        if p.HasField("save_output_param") or p.visualize or p.save_file:
-            log.warning("%s: writes no files and shows no pictures; its top holds the boxes", self.where)
+        if p.visualize or p.save_file:
+            log.warning("%s: shows no pictures; its top holds the boxes", self.where)
+        self.files = self._files()
+
+    def _files(self) -> DetectionFiles | None:
+        """What writes the boxes to files, where the settings ask for it and name all that it takes."""
+        p = self.param.detection_output_param
+        save = p.save_output_param
+        if not save.output_directory:
+            return None
+        for name in ("label_map_file", "name_size_file"):
+            if not getattr(save, name):
+                log.warning("%s: writes no files, since save_output_param has no %s", self.where, name)
+                return None
+        try:
+            return DetectionFiles(save, p.background_label_id, lambda path: self.find(path, "file"))
+        except (DataError, PrototxtError) as error:
+            text = str(error)
+            raise type(error)(text if text.startswith(self.where) else f"{self.where}: {text}") from None
+
+    def close(self) -> None:
+        if self.files is not None and self.files.pending:
+            log.warning("%s: wrote no files: only %s were seen", self.where, self.files.pending)
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         prior = bottom[2].shape
@@ -63,7 +87,11 @@ class DetectionOutput(NoGradient):
         offsets = bottom[0].peek().reshape(self.n, self.priors, self.locations, 4).swapaxes(1, 2)
         scores = bottom[1].peek().reshape(self.n, self.priors, self.classes).swapaxes(1, 2)
         boxes = decode_boxes(prior, None if p.variance_encoded_in_target else variance, offsets, p.code_type)
-        rows = [row for i in range(self.n) for row in self._item(i, boxes[i], scores[i])]
+        items = [self._item(i, boxes[i], scores[i]) for i in range(self.n)]
+        if self.files is not None:
+            for found in items:
+                self.files.add(found)
+        rows = [row for found in items for row in found]
         if not rows:
             rows = [np.array([i] + [-1] * 6) for i in range(self.n)]
         top[0].reshape(1, 1, len(rows), 7)

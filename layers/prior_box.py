@@ -52,7 +52,7 @@ class PriorBox(NoGradient):
             self.bad_param("needs at least one positive min_size")
         if p.max_size and len(p.max_size) != len(p.min_size):
             self.bad_param(f"expected a max_size for each of {len(p.min_size)} min_size, got {len(p.max_size)}")
-        if any(big <= small for small, big in zip(p.min_size, p.max_size, strict=False)):
+        if any(not small < big < 1 << 31 for small, big in zip(p.min_size, p.max_size, strict=False)):
             self.bad_param("each max_size must exceed its min_size")
         ratios: list[float] = []
         for given in p.aspect_ratio:
@@ -63,6 +63,8 @@ class PriorBox(NoGradient):
                     ratios.append(ratio)
         found: list[tuple[float, float]] = []
         for i, exact in enumerate(p.min_size):
+            if not exact < 1 << 31:
+                self.bad_param(f"min_size is no size: {exact:g}")
             small = int(exact)  # trained nets count on whole pixels
             found.append((small, small))
             if p.max_size:

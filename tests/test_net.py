@@ -184,6 +184,10 @@ def relu(type: str = "ReLU", bottom: str = "data", top: str = "a", more: str = "
     ("text", "message"),
     [
         (relu(type="ReLu"), r'layer "a": unknown layer type "ReLu".*"ReLU"'),
+        (
+            relu(type="MultiBoxLoss"),
+            r'layer "a": unknown layer type "MultiBoxLoss": SSD.s loss for training.*DetectionOutput',
+        ),
         (relu(bottom="dta"), r'layer "a" \(ReLU\): unknown bottom "dta".*"data"'),
         (relu(more='top: "b"'), r'layer "a" \(ReLU\): takes exactly 1 top blob, got 2'),
         (relu(more="loss_weight: [1, 2]"), r'layer "a" \(ReLU\): loss_weight is given 2 times for 1 tops'),

@@ -1,8 +1,8 @@
 """Damaged files for minutes: `python -m tests.fuzz --minutes 10 caffemodel` (all kinds when none is named).
 
-Each kind runs in a process of its own, which may hold 1.5 GiB more than at its start and use 10 seconds for one
-example. What raises anything but an error of ours, hangs, grows or crashes is kept in the folder of --out, under the
-name of its kind and a number; `--again FILE...` reads such a file once more, here, with a traceback.
+Each kind runs in a process of its own, which may hold 1.5 GiB more than at its start and compute 10 seconds for
+one example. What raises anything but an error of ours, hangs, grows or crashes is kept in the folder of --out, under
+the name of its kind and a number; `--again FILE...` reads such a file once more, here, with a traceback.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import faulthandler
 import hashlib
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -98,6 +99,8 @@ def child(name: str, minutes: float, seed: int, out: Path) -> int:
     """Examples in this process; each is on the disk before it is tried."""
     warnings.simplefilter("ignore")
     now = os.open(out / f".{name}.now", os.O_RDWR | os.O_CREAT)
+    # seconds of computing, since the machine may have more to do; a process that sleeps is given longer
+    faulthandler.register(signal.SIGPROF, chain=True)
     tried = wrong = 0
     kinds_seen: set[str] = set()
     end = time.monotonic() + minutes * 60
@@ -109,7 +112,8 @@ def child(name: str, minutes: float, seed: int, out: Path) -> int:
                 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
             os.ftruncate(now, 0)
             os.pwrite(now, content, 0)
-            faulthandler.dump_traceback_later(SECONDS, exit=True)
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
+            faulthandler.dump_traceback_later(6 * SECONDS, exit=True)
             try:
                 read(content)
             except Exception as error:
@@ -125,6 +129,7 @@ def child(name: str, minutes: float, seed: int, out: Path) -> int:
                 (out / f".{name}.counts").write_text(f"{tried} {wrong} {peak}")
             if time.monotonic() > end:
                 break
+        signal.setitimer(signal.ITIMER_PROF, 0)
         faulthandler.cancel_dump_traceback_later()
     return 0
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from dragon.boxes import decode_boxes, overlaps, suppress
-from dragon.errors import PrototxtError, ShapeError
+from dragon.detection_files import original_boxes
+from dragon.errors import DataError, PrototxtError, ShapeError
 from dragon.proto import dragon_pb2 as pb
 from tests.layers.helpers import One
 
@@ -119,8 +122,8 @@ def test_nothing_found() -> None:
 
 
 def test_outputs_to_files_are_not_silently_dropped(caplog: pytest.LogCaptureFixture) -> None:
-    make('save_output_param { output_directory: "x" }')
-    assert "writes no files and shows no pictures" in caplog.text
+    make("visualize: true")
+    assert "shows no pictures; its top holds the boxes" in caplog.text
 
 
 def test_messages() -> None:
@@ -137,3 +140,68 @@ def test_messages() -> None:
         )  # fmt: skip
     with pytest.raises(ShapeError, match="must be a PriorBox top"):
         One('type: "DetectionOutput" detection_output_param { num_classes: 3 }', [[0]], [[0]], [[0]])
+
+
+LABELS = """item { name: "none" label: 0 display_name: "nothing" }
+item { name: "1" label: 1 } item { name: "cat" label: 2 }"""
+
+
+def saving(folder: Path, form: str, more: str = "", sizes: str = "a 100 200\n000012 50 50\n") -> One:
+    (folder / "labels.prototxt").write_text(LABELS)
+    (folder / "sizes.txt").write_text(sizes)
+    text = f"""type: "DetectionOutput" detection_output_param {{ num_classes: 3 confidence_threshold: 0.5
+      save_output_param {{ output_directory: "{folder}/out" output_name_prefix: "p_" output_format: "{form}"
+        label_map_file: "{folder}/labels.prototxt" name_size_file: "{folder}/sizes.txt" {more} }} }}"""
+    prior = np.array([[[0.1, 0.2, 0.5, 0.8], [0.0, 0.0, 1.2, 0.25]], [[1.0] * 4] * 2])
+    scores = np.array([[[0, 0.9, 0], [0, 0, 0.625]], [[0, 0, 0], [0, 0.75, 0]]])
+    return One(text, np.zeros((2, 8)), scores.reshape(2, 6), prior.reshape(1, 2, 8), phase=1)
+
+
+def test_files_for_voc(tmp_path: Path) -> None:
+    one = saving(tmp_path, "VOC")
+    for _ in range(2):  # the second pass over all images writes the files anew
+        one.forward()
+        assert {path.name for path in (tmp_path / "out").iterdir()} == {"p_1.txt", "p_cat.txt"}
+        assert (tmp_path / "out" / "p_1.txt").read_text() == "a 0.9 20 20 100 80\n000012 0.75 0 0 50 12\n"
+        assert (tmp_path / "out" / "p_cat.txt").read_text() == "a 0.625 0 0 200 25\n"
+    assert one.top[0].shape == (1, 1, 3, 7)
+
+
+def test_files_for_coco_and_ilsvrc(tmp_path: Path) -> None:
+    saving(tmp_path, "COCO").forward()
+    found = json.loads((tmp_path / "out" / "p_.json").read_text())
+    assert [f["image_id"] for f in found] == ["a", "a", "000012"]
+    assert [f["category_id"] for f in found] == [1, "cat", 1]
+    assert [f["bbox"] for f in found] == [[20, 20, 80, 60], [0, 0, 200, 25], [0, 0, 50, 12.5]]
+    saving(tmp_path, "ILSVRC").forward()
+    lines = (tmp_path / "out" / "p_.txt").read_text().splitlines()
+    assert lines == ["a 1 0.9 20 20 100 80", "a 2 0.625 0 0 200 25", "000012 1 0.75 0 0 50 12"]
+
+
+def test_boxes_of_images_that_were_fitted_and_padded() -> None:
+    resize = pb.ResizeParameter(resize_mode="FIT_LARGE_SIZE_AND_PAD", height=300, width=300)
+    # 100 x 200 fills 150 x 300, with 75 rows above and below
+    box = original_boxes(np.array([0.5, 0.25, 1.0, 0.75]), (100, 200), resize)
+    np.testing.assert_allclose(box, [100, 0, 200, 100])
+    box = original_boxes(np.array([0.0, 0.0, 0.5, 0.5]), (100, 200), resize)
+    np.testing.assert_allclose(box, [0, 0, 100, 50])
+    warp = pb.ResizeParameter(resize_mode="WARP", height=300, width=300)
+    np.testing.assert_allclose(original_boxes(np.array([-1, 0.5, 0.5, 2]), (100, 200), warp), [0, 50, 100, 100])
+
+
+def test_files_that_cannot_be_written_say_why(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(PrototxtError, match=r'\(DetectionOutput\): output_format is one of .*"VOCC" \(did you mean'):
+        saving(tmp_path, "VOCC")
+    with pytest.raises(DataError, match=r'sizes.txt:2: expected "name height width", got "b"'):
+        saving(tmp_path, "VOC", sizes="a 1 1\nb\n")
+    with pytest.raises(DataError, match="names 2 images, num_test_image is 3"):
+        saving(tmp_path, "VOC", "num_test_image: 3")
+    one = saving(tmp_path, "VOC", sizes="a 9 9\nb 9 9\nc 9 9\n")
+    one.forward()
+    one.layer.close()
+    assert "wrote no files: only 2 of 3 images were seen" in caplog.text
+    One(
+        'type: "DetectionOutput" detection_output_param { num_classes: 3 save_output_param { output_directory: "x" } }',
+        np.zeros((2, 8)), np.zeros((2, 6)), np.zeros((1, 2, 8)), phase=1,
+    )  # fmt: skip
+    assert "writes no files, since save_output_param has no label_map_file" in caplog.text

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dragon.errors import DataError, PrototxtError
+from dragon.layer import TEST, TRAIN
 from dragon.layers.memory_data import MemoryData
 from tests.layers.helpers import One
 
@@ -53,3 +54,27 @@ def test_messages() -> None:
         layer.set_arrays(X[:3], np.arange(3))
     with pytest.raises(PrototxtError, match="each at least 1"):
         One('type: "MemoryData" memory_data_param { batch_size: 2 channels: 1 height: 2 }', n_top=2)
+
+
+def transformed(setting: str, phase: int) -> None:
+    size = "batch_size: 2 channels: 1 height: 4 width: 4"
+    text = f'type: "MemoryData" memory_data_param {{ {size} }} transform_param {{ {setting} }}'
+    layer = One(text, phase=phase, n_top=2).layer
+    assert isinstance(layer, MemoryData)
+    layer.add_images(np.zeros((2, 1, 4, 4), np.uint8), [0, 1])
+
+
+@pytest.mark.parametrize("setting", ["resize_param { height: 3 width: 3 }", "crop_h: 2"])
+def test_settings_of_ssd_that_change_shapes_are_refused(setting: str) -> None:
+    for phase in (TRAIN, TEST):
+        with pytest.raises(PrototxtError, match=rf"\(MemoryData\): transform_param has {setting[:6]}.*, of SSD's"):
+            transformed(setting, phase)
+
+
+@pytest.mark.parametrize("name", ["noise_param", "emit_constraint", "distort_param", "expand_param"])
+def test_augmentation_of_ssd_is_refused_in_train_and_told_in_test(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(PrototxtError, match=f"transform_param has {name}, of SSD's"):
+        transformed(name + " { }", TRAIN)
+    transformed(name + " { }", TEST)
+    message = f'layer "one" (MemoryData): transform_param has {name}, of SSD\'s data layers: ignored in TEST'
+    assert caplog.messages == [message]

@@ -1,0 +1,36 @@
+"""Layer types of public forks that are not here: an error about one of them says what it is, and what is."""
+
+from __future__ import annotations
+
+__all__ = ["about"]
+
+_DETECTION = "detection runs in phase TEST with PriorBox and DetectionOutput; remove the layer, or use the deploy net"
+_CRF = "the part of the net before it runs without it"
+_TYPES = {
+    "AnnotatedData": ("SSD's source of images with boxes, for training and evaluation", _DETECTION),
+    "MultiBoxLoss": ("SSD's loss for training", _DETECTION),
+    "DetectionEvaluate": (
+        "SSD's evaluation",
+        "DetectionOutput writes files for VOC, COCO and ILSVRC: save_output_param",
+    ),
+    "VideoData": ("SSD's source of video frames", "MemoryData or Input take frames from a script"),
+    "YoloDetectionOutput": ("MobileNet-YOLO's reading of boxes", "a Python layer can do it"),
+    "Yolov3DetectionOutput": ("MobileNet-YOLO's reading of boxes", "a Python layer can do it"),
+    "Yolov3": ("MobileNet-YOLO's loss for training", "the net runs without it in phase TEST"),
+    "RegionLoss": ("MobileNet-YOLO's loss for training", "the net runs without it in phase TEST"),
+    "Proposal": ("Faster R-CNN's choice of regions", "as a Python layer, type Python, it runs with ROIPooling"),
+    "MultiStageMeanfield": ("CRF-RNN's recurrent layer", _CRF),
+    "DenseCRF": ("DeepLab's random field", _CRF),
+    "DenseImageData": ("SegNet's source of images with label maps", "HDF5Data or Python layers can read them"),
+    "ImageSegData": ("DeepLab's source of images with label maps", "HDF5Data or Python layers can read them"),
+    "Correlation": ("FlowNet's comparison of feature maps", "a Python layer can do it"),
+    "FlowWarp": ("FlowNet's warping", "a Python layer can do it"),
+}
+
+
+def about(kind: str) -> str:
+    """What a type is that another fork has, and what there is instead; an empty string for one not known."""
+    if kind not in _TYPES:
+        return ""
+    what, instead = _TYPES[kind]
+    return f"{what}, which is not offered; {instead}"
