@@ -17,8 +17,9 @@ from dragon.engines.onednn import batch_norm, combine
 from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError, Step
 from dragon.engines.onednn.constants import Arg, DataType
 from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings._mask import Mask
 from dragon.engines.onednn.lowerings.neurons import from_result
-from dragon.engines.onednn.memory import Memory, MemoryDesc, aligned_buffer
+from dragon.engines.onednn.memory import Memory, MemoryDesc
 from dragon.engines.onednn.primitive import Call, Primitive
 from dragon.engines.onednn.values import reorder
 from dragon.storage import Array, Storage
@@ -278,9 +279,9 @@ class _Norm:
 
     def _keep_mask(self) -> None:
         """Where the ReLU let something through, as long as somebody may ask for the diff of a skipped blob."""
-        self.mask: _Mask | None = None
+        self.mask: Mask | None = None
         if self.b.training and Arg.WORKSPACE in self.arguments and self._skipped():
-            self.mask = _Mask(self.b, self.arguments[Arg.WORKSPACE], self.primitive, self.layer.name)
+            self.mask = Mask(self.b, self.arguments[Arg.WORKSPACE], self.primitive, self.layer.name)
             self.b.run(self.mask.spare)
 
     def _normalized(self, scaled: bool) -> Array:
@@ -308,47 +309,6 @@ class _Norm:
     def _write_diff(self, dy: Memory, position: int, host: Array) -> None:
         value = self._gradient(dy, position)
         host[: value.size] = value.reshape(-1)
-
-
-class _Mask:
-    """The workspace of a fused ReLU in two buffers, so that the next forward leaves alone what backward last used."""
-
-    def __init__(self, b: Builder, workspace: Memory, primitive: Primitive, name: str) -> None:
-        self.workspace = workspace
-        self.buffers = [workspace.buffer, aligned_buffer(workspace.desc.size)]
-        self.used = False  # whether backward has run since forward
-        # by mean 0 and variance 1 a normalisation does nothing but the ReLU
-        spec = batch_norm.NormSpec(1e-12, global_stats=True, relu=True)
-        src = primitive[Arg.SRC]
-        hint = batch_norm.forward(b.device, spec, src, layer=name)
-        self.down = batch_norm.backward(b.device, spec, hint, layer=name)
-        if self.down.inputs.get(Arg.WORKSPACE) != workspace.desc or hint.implementation != primitive.implementation:
-            raise NotLoweredError("a ReLU whose mask cannot be read")
-        self.kept = workspace.view(workspace.desc)
-
-    def spare(self) -> None:
-        """Before forward."""
-        if self.used:
-            self.used = False
-            self.buffers.reverse()
-            self.workspace.rebind(self.buffers[0])
-
-    def taken(self) -> None:
-        """In backward."""
-        if not self.used:
-            self.used = True
-            self.kept.rebind(self.buffers[0])
-
-    def through(self, dy: Memory) -> Memory:
-        """What passed of `dy` in the last backward."""
-        device = dy.device
-        memories = {arg: Memory(device, desc) for arg, desc in (self.down.inputs | self.down.outputs).items()}
-        memories[Arg.VARIANCE].numpy()[...] = 1
-        source = Memory(device, self.down[Arg.DIFF_DST])
-        reorder(device, dy, source)()
-        memories |= {Arg.DIFF_DST: source, Arg.WORKSPACE: self.kept}
-        Call(self.down, memories)()
-        return memories[Arg.DIFF_SRC]
 
 
 def _array(b: Builder, memory: Memory) -> Array:
