@@ -48,9 +48,7 @@ class Types:
         return self._layers[index]
 
     def _decide(self, net: Net) -> None:
-        lowerings = [
-            None if layer.is_source else find(layer, net.bottoms[i], net.tops[i]) for i, layer in enumerate(net.layers)
-        ]
+        lowerings = [find(layer, net.bottoms[i], net.tops[i]) for i, layer in enumerate(net.layers)]
         classes = _Classes()
         wanted: set[Storage] = set()
         wide: set[Storage] = set()
@@ -72,7 +70,7 @@ class Types:
             for blob, is_wide in _places(net, i, lowering):
                 if is_wide:
                     wide |= set(_storages(blob))
-                elif not lowering.shares:
+                elif not lowering.shares and not layer.is_source:
                     wanted |= set(_storages(blob))
         outside = {classes.of(storage) for storage in wide}
         inside = {classes.of(storage) for storage in wanted} - outside
