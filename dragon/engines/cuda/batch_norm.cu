@@ -102,6 +102,33 @@ KERNEL bn_statistics(const stored* x, real* moments, real* weight, real* before,
     }
 }
 
+// y = (x - mean) scale + shift over a block's part of a channel, then perhaps a ReLU; copy, unless null, gets x.
+static __device__ __forceinline__ void scale_channel(const Channel& at, const stored* x, stored* y, stored* copy,
+                                                     real mean, real scale, real shift, int vectors, int rectify,
+                                                     real slope) {
+    if (vectors) {
+        for (Index j = at.start + at.worker * LANES; j < at.stop; j += at.workers * LANES) {
+            size_t i = at.at(j);
+            Vector value = load(x + i);
+            if (copy) store(copy + i, value);
+#pragma unroll
+            for (int k = 0; k < LANES; ++k) {
+                real r = (value.v[k] - mean) * scale + shift;
+                value.v[k] = rectify && r < 0 ? r * slope : r;
+            }
+            store(y + i, value);
+        }
+    } else {
+        for (Index j = at.start + at.worker; j < at.stop; j += at.workers) {
+            size_t i = at.at(j);
+            real value = x[i];
+            if (copy) copy[i] = value;
+            real r = (value - mean) * scale + shift;
+            y[i] = rectify && r < 0 ? r * slope : r;
+        }
+    }
+}
+
 // y = gamma (x - mean) / sqrt(var + eps) + beta, then perhaps a ReLU. mean_inv (2, C) keeps the batch's mean and
 // 1 / sqrt(var + eps) for backward; copy, unless null, keeps x. Blocks with blockIdx.y == 0 move the running average.
 KERNEL bn_normalize(const stored* x, const real* moments, const real* gamma, const real* beta, stored* y, stored* copy,
@@ -153,27 +180,7 @@ KERNEL bn_normalize(const stored* x, const real* moments, const real* gamma, con
     if (!at.valid) return;
     real scale = scales[threadIdx.x % width], mean = shifts[threadIdx.x % width];
     real shift = beta ? beta[at.channel] : 0;
-    if (vectors) {
-        for (Index j = at.start + at.worker * LANES; j < at.stop; j += at.workers * LANES) {
-            size_t i = at.at(j);
-            Vector value = load(x + i);
-            if (copy) store(copy + i, value);
-#pragma unroll
-            for (int k = 0; k < LANES; ++k) {
-                real r = (value.v[k] - mean) * scale + shift;
-                value.v[k] = rectify && r < 0 ? r * slope : r;
-            }
-            store(y + i, value);
-        }
-    } else {
-        for (Index j = at.start + at.worker; j < at.stop; j += at.workers) {
-            size_t i = at.at(j);
-            real value = x[i];
-            if (copy) copy[i] = value;
-            real r = (value - mean) * scale + shift;
-            y[i] = rectify && r < 0 ? r * slope : r;
-        }
-    }
+    scale_channel(at, x, y, copy, mean, scale, shift, vectors, rectify, slope);
 }
 
 // By running statistics: fills mean_inv (2, C), which bn_affine and the backward kernels read. weight: see
@@ -198,27 +205,7 @@ KERNEL bn_affine(const stored* x, const real* mean_inv, const real* gamma, const
         mean = mean_inv[at.channel];
         scale *= mean_inv[c + at.channel];
     }
-    if (vectors) {
-        for (Index j = at.start + at.worker * LANES; j < at.stop; j += at.workers * LANES) {
-            size_t i = at.at(j);
-            Vector value = load(x + i);
-            if (copy) store(copy + i, value);
-#pragma unroll
-            for (int k = 0; k < LANES; ++k) {
-                real r = (value.v[k] - mean) * scale + shift;
-                value.v[k] = rectify && r < 0 ? r * slope : r;
-            }
-            store(y + i, value);
-        }
-    } else {
-        for (Index j = at.start + at.worker; j < at.stop; j += at.workers) {
-            size_t i = at.at(j);
-            real value = x[i];
-            if (copy) copy[i] = value;
-            real r = (value - mean) * scale + shift;
-            y[i] = rectify && r < 0 ? r * slope : r;
-        }
-    }
+    scale_channel(at, x, y, copy, mean, scale, shift, vectors, rectify, slope);
 }
 
 static __device__ __forceinline__ real through_relu(real dy, const stored* y, size_t i, real slope) {

@@ -121,7 +121,8 @@ static __device__ __forceinline__ Index all_threads() { return gridDim.x * block
 // Loop over i < count, shared by all threads of the grid. Counts stay below 2^31, so i + step cannot overflow.
 #define GRID_LOOP(i, count) for (Index i = global_thread(); i < (count); i += all_threads())
 
-static __device__ __forceinline__ real warp_sum(real value) {
+template <typename T>
+static __device__ __forceinline__ T warp_sum(T value) {
     for (int step = WARP / 2; step > 0; step /= 2) value += __shfl_xor_sync(FULL_WARP, value, step);
     return value;
 }
@@ -134,12 +135,13 @@ static __device__ __forceinline__ real warp_max(real value) {
 }
 
 // Sum over a block of THREADS threads, the same in every thread and in every run. `room` has THREADS / WARP elements.
-static __device__ __forceinline__ real block_sum(real value, real* room) {
+template <typename T>
+static __device__ __forceinline__ T block_sum(T value, T* room) {
     value = warp_sum(value);
     __syncthreads();  // an earlier sum may still be read
     if (threadIdx.x % WARP == 0) room[threadIdx.x / WARP] = value;
     __syncthreads();
-    real total = 0;
+    T total = 0;
     for (int w = 0; w < THREADS / WARP; ++w) total += room[w];
     return total;
 }

@@ -1,6 +1,6 @@
 // What surrounds the matrix products of a convolution over two spatial axes, and depthwise convolution whole.
 #include "common.cuh"
-
+#include "window.cuh"
 
 #define WINDOW                                                                                                  \
     int height, int width, int out_h, int out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, \
@@ -26,13 +26,13 @@ KERNEL col2im(const stored* columns, const real* bias, stored* x, Index count, i
         Index n = i / width / height / channels;
         real sum = bias ? bias[c] : 0;
         for (int kh = 0; kh < kernel_h; ++kh) {
-            int above = h + pad_h - kh * dilation_h;
-            if (above < 0 || above % stride_h || above / stride_h >= out_h) continue;
+            int oh = reader(h, kh, stride_h, pad_h, dilation_h, out_h);
+            if (oh < 0) continue;
             for (int kw = 0; kw < kernel_w; ++kw) {
-                int left = w + pad_w - kw * dilation_w;
-                if (left < 0 || left % stride_w || left / stride_w >= out_w) continue;
+                int ow = reader(w, kw, stride_w, pad_w, dilation_w, out_w);
+                if (ow < 0) continue;
                 size_t row = ((size_t)c * kernel_h + kh) * kernel_w + kw;
-                sum += columns[((row * images + n) * out_h + above / stride_h) * out_w + left / stride_w];
+                sum += columns[((row * images + n) * out_h + oh) * out_w + ow];
             }
         }
         x[i] = sum;
@@ -93,12 +93,12 @@ KERNEL depthwise_backward_data(const stored* dy, const real* weight, stored* dx,
         const real* kernel = weight + (int)(plane % channels) * kernel_h * kernel_w;
         real sum = 0;
         for (int kh = 0; kh < kernel_h; ++kh) {
-            int above = h + pad_h - kh * dilation_h;
-            if (above < 0 || above % stride_h || above / stride_h >= out_h) continue;
+            int oh = reader(h, kh, stride_h, pad_h, dilation_h, out_h);
+            if (oh < 0) continue;
             for (int kw = 0; kw < kernel_w; ++kw) {
-                int left = w + pad_w - kw * dilation_w;
-                if (left < 0 || left % stride_w || left / stride_w >= out_w) continue;
-                sum += image[above / stride_h * out_w + left / stride_w] * kernel[kh * kernel_w + kw];
+                int ow = reader(w, kw, stride_w, pad_w, dilation_w, out_w);
+                if (ow < 0) continue;
+                sum += image[oh * out_w + ow] * kernel[kh * kernel_w + kw];
             }
         }
         dx[i] = sum;

@@ -2,44 +2,28 @@
 // A "near" sum runs over `reach` channels to both sides, or over the square of `reach` pixels to all sides.
 #include "common.cuh"
 
-// The base (what is raised to -beta) for one element; across 0: within the channel.
-static __device__ __forceinline__ real near_squares(const stored* x, Index i, int across, int channels, int height,
-                                                    int width, int reach) {
+// The sum of what is near one element, or of its squares; across 0: within the channel.
+template <bool SQUARED, typename T>
+static __device__ __forceinline__ real near_sum(const T* x, Index i, int across, int channels, int height, int width,
+                                                int reach) {
     real sum = 0;
     if (across) {
         Index spatial = (Index)height * width;
         int c = i / spatial % channels, first = max(c - reach, 0), last = min(c + reach, channels - 1);
-        const stored* column = x + (size_t)(i / spatial / channels) * channels * spatial + i % spatial;
+        const T* column = x + (size_t)(i / spatial / channels) * channels * spatial + i % spatial;
         for (int k = first; k <= last; ++k) {
             real value = column[(size_t)k * spatial];
-            sum += value * value;
+            sum += SQUARED ? value * value : value;
         }
         return sum;
     }
     int w = i % width, h = i / width % height;
-    const stored* plane = x + (i - h * width - w);
+    const T* plane = x + (i - h * width - w);
     for (int a = max(h - reach, 0); a <= min(h + reach, height - 1); ++a)
         for (int b = max(w - reach, 0); b <= min(w + reach, width - 1); ++b) {
             real value = plane[a * width + b];
-            sum += value * value;
+            sum += SQUARED ? value * value : value;
         }
-    return sum;
-}
-
-static __device__ __forceinline__ real near_sum(const real* x, Index i, int across, int channels, int height,
-                                                int width, int reach) {
-    real sum = 0;
-    if (across) {
-        Index spatial = (Index)height * width;
-        int c = i / spatial % channels, first = max(c - reach, 0), last = min(c + reach, channels - 1);
-        const real* column = x + (size_t)(i / spatial / channels) * channels * spatial + i % spatial;
-        for (int k = first; k <= last; ++k) sum += column[(size_t)k * spatial];
-        return sum;
-    }
-    int w = i % width, h = i / width % height;
-    const real* plane = x + (i - h * width - w);
-    for (int a = max(h - reach, 0); a <= min(h + reach, height - 1); ++a)
-        for (int b = max(w - reach, 0); b <= min(w + reach, width - 1); ++b) sum += plane[a * width + b];
     return sum;
 }
 
@@ -47,7 +31,7 @@ static __device__ __forceinline__ real near_sum(const real* x, Index i, int acro
 KERNEL lrn_forward(const stored* x, stored* y, real* base, Index count, int across, int channels, int height, int width,
                    int reach, real k, real scale, real beta) {
     GRID_LOOP(i, count) {
-        real b = k + scale * near_squares(x, i, across, channels, height, width, reach);
+        real b = k + scale * near_sum<true>(x, i, across, channels, height, width, reach);
         base[i] = b;
         y[i] = x[i] * pow(b, -beta);
     }
@@ -61,7 +45,7 @@ KERNEL lrn_ratio(const stored* x, const stored* dy, const real* base, real* rati
 KERNEL lrn_backward(const stored* x, const stored* dy, const real* base, const real* ratio, stored* dx, Index count,
                     int across, int channels, int height, int width, int reach, real scale, real beta) {
     GRID_LOOP(i, count) {
-        real sum = near_sum(ratio, i, across, channels, height, width, reach);
+        real sum = near_sum<false>(ratio, i, across, channels, height, width, reach);
         dx[i] = dy[i] * pow(base[i], -beta) - 2 * beta * scale * x[i] * sum;
     }
 }

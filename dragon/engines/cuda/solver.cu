@@ -26,17 +26,12 @@ struct Chunk {
 // sums[0] = sums[3] = number of the step: who sees both knows that all four have come. step[3] is 0 after a loss that is not finite and after a fault.
 KERNEL judge(const real* loss, const int* faults, double* sums, double* step, Index count, int layers, double weight,
              int first, int last) {
-    __shared__ double room[THREADS];
+    __shared__ double room[THREADS / WARP];
     double sum = 0;
     for (Index i = threadIdx.x; i < count; i += THREADS) sum += loss[i];
-    room[threadIdx.x] = sum;
-    __syncthreads();
-    for (int half = THREADS / 2; half > 0; half /= 2) {
-        if (threadIdx.x < half) room[threadIdx.x] += room[threadIdx.x + half];
-        __syncthreads();
-    }
+    sum = block_sum(sum, room);
     if (threadIdx.x != 0) return;
-    double total = (first ? 0 : sums[1]) + weight * room[0];
+    double total = (first ? 0 : sums[1]) + weight * sum;
     sums[1] = total;
     if (!last) return;
     int found = 0;
@@ -48,19 +43,14 @@ KERNEL judge(const real* loss, const int* faults, double* sums, double* step, In
 
 // squares[block] = sum of g^2 over a chunk.
 KERNEL gradient_squares(const Entry* entries, const Chunk* chunks, double* squares) {
-    __shared__ double room[THREADS];
+    __shared__ double room[THREADS / WARP];
     Chunk chunk = chunks[blockIdx.x];
     const Entry e = entries[chunk.entry];
     Index stop = e.count < chunk.start + CHUNK ? (Index)e.count : chunk.start + CHUNK;
     double sum = 0;
     for (Index i = chunk.start + threadIdx.x; i < stop; i += THREADS) sum += (double)e.g[i] * e.g[i];
-    room[threadIdx.x] = sum;
-    __syncthreads();
-    for (int half = THREADS / 2; half > 0; half /= 2) {
-        if (threadIdx.x < half) room[threadIdx.x] += room[threadIdx.x + half];
-        __syncthreads();
-    }
-    if (threadIdx.x == 0) squares[blockIdx.x] = room[0];
+    sum = block_sum(sum, room);
+    if (threadIdx.x == 0) squares[blockIdx.x] = sum;
 }
 
 // The loss scale, as loss_scale.py names it.
@@ -96,17 +86,12 @@ KERNEL adopt_scale(float* scale) {
 // One block: step[2] = limit / norm where the norm exceeds the limit (below 0: none), else 1. scale: null, or the loss
 // scale, which is judged.
 KERNEL clip_factor(const double* squares, double* step, Index chunks, double limit, float* scale) {
-    __shared__ double room[THREADS];
+    __shared__ double room[THREADS / WARP];
     double sum = 0;
     for (Index i = threadIdx.x; i < chunks; i += THREADS) sum += squares[i];
-    room[threadIdx.x] = sum;
-    __syncthreads();
-    for (int half = THREADS / 2; half > 0; half /= 2) {
-        if (threadIdx.x < half) room[threadIdx.x] += room[threadIdx.x + half];
-        __syncthreads();
-    }
+    sum = block_sum(sum, room);
     if (threadIdx.x == 0) {
-        double norm = sqrt(room[0]);
+        double norm = sqrt(sum);
         step[2] = limit >= 0 && norm > limit ? limit / norm : 1;
         if (scale) judge_scale(scale, step, norm - norm == 0);
     }

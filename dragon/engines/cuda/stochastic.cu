@@ -2,6 +2,7 @@
 // in proportion to its value; or the mean under those probabilities.
 #include "common.cuh"
 #include "random.cuh"
+#include "window.cuh"
 
 #define WINDOW                                                                                                  \
     int height, int width, int out_h, int out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, \
@@ -85,12 +86,12 @@ KERNEL stochastic_mean_backward(const stored* x, const stored* dy, const real* s
         size_t plane = (size_t)(i / width / height) * out_h * out_w;
         real sum = 0;
         for (int kh = 0; kh < kernel_h; ++kh) {
-            int above = h + pad_h - kh;
-            if (above < 0 || above % stride_h || above / stride_h >= out_h) continue;
+            int oh = reader(h, kh, stride_h, pad_h, 1, out_h);
+            if (oh < 0) continue;
             for (int kw = 0; kw < kernel_w; ++kw) {
-                int left = w + pad_w - kw;
-                if (left < 0 || left % stride_w || left / stride_w >= out_w) continue;
-                size_t o = plane + above / stride_h * out_w + left / stride_w;
+                int ow = reader(w, kw, stride_w, pad_w, 1, out_w);
+                if (ow < 0) continue;
+                size_t o = plane + oh * out_w + ow;
                 sum += (2 * x[i] - sums[outputs + o]) / sums[o] * dy[o];
             }
         }

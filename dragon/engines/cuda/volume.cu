@@ -1,5 +1,6 @@
 // Windows over three spatial axes: unfolding and folding as in convolution.cu.
 #include "common.cuh"
+#include "window.cuh"
 
 #define WINDOW                                                                                                     \
     int depth, int height, int width, int out_d, int out_h, int out_w, int kernel_d, int kernel_h, int kernel_w,   \
@@ -18,12 +19,6 @@ KERNEL im2col_3d(const stored* x, stored* columns, Index count, int channels, In
         bool inside = d >= 0 && d < depth && h >= 0 && h < height && w >= 0 && w < width;
         columns[i] = inside ? x[((((size_t)n * channels + c) * depth + d) * height + h) * width + w] : (stored)(real)0;
     }
-}
-
-// The output position from which tap `tap` reads input position `at`, or -1.
-static __device__ __forceinline__ int reader(int at, int tap, int stride, int pad, int dilation, int out) {
-    int before = at + pad - tap * dilation;
-    return before < 0 || before % stride || before / stride >= out ? -1 : before / stride;
 }
 
 // The transpose. count: elements of x. bias (channels) or null.

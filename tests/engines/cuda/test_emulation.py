@@ -129,13 +129,16 @@ BARRIER = "__syncthreads();"
 
 
 def barriers(source: str, name: str) -> list[int]:
-    """Where the barriers of a kernel stand, and those of the block's sum if it takes one."""
+    """Where the barriers of a kernel stand, and those of the block's sum if it takes one. The first of these keeps two
+    sums apart: it is needed where there are two.
+    """
     start = source.index(f"KERNEL {name}(")
     stop = source.find("\nKERNEL", start)
     kernel_only = source[start : stop if stop > 0 else len(source)]
     found = [start + m.start() for m in re.finditer(re.escape(BARRIER), kernel_only)]
     if "block_sum(" in kernel_only:
-        found += [m.start() for m in re.finditer(re.escape(BARRIER), source[: source.index("struct Channel")])]
+        of_sum = [m.start() for m in re.finditer(re.escape(BARRIER), source[: source.index("struct Channel")])]
+        found += of_sum if kernel_only.count("block_sum(") > 1 else of_sum[1:]
     return found
 
 
@@ -144,7 +147,7 @@ def test_a_reduction_that_lost_a_barrier_is_found(file: str, name: str) -> None:
     source = sources.source(file)
     REDUCTIONS[file, name](kernel(name, source))
     places = barriers(source, name)
-    assert len(places) >= 2
+    assert places
     for at in places:
         without = source[:at] + source[at + len(BARRIER) :]
         with pytest.raises(LaunchError, match="race in shared memory"):
