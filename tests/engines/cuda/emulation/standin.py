@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import ctypes
+import time
 import types
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -98,13 +99,20 @@ Stream.current = Stream(null=True)
 
 class Event:
     def __init__(self, block: bool = False, disable_timing: bool = False, interprocess: bool = False) -> None:
-        pass
+        self.at: float | None = None
 
     def record(self, stream: Stream | None = None) -> None:
-        pass
+        self.at = time.perf_counter()
 
     def synchronize(self) -> None:
         refuse_in_capture("event synchronize")
+
+
+def get_elapsed_time(begin: Event, end: Event) -> float:
+    """Milliseconds."""
+    if begin.at is None or end.at is None:
+        raise CUDARuntimeError("cudaErrorInvalidResourceHandle: invalid resource handle")
+    return (end.at - begin.at) * 1e3
 
 
 def capturing() -> list[Callable[[], None]] | None:
@@ -491,12 +499,13 @@ def make(devices: int = 1) -> dict[str, types.ModuleType]:
     for name, value in {
         "Device": Device, "Stream": Stream, "Event": Event, "Graph": Graph, "MemoryPool": MemoryPool,
         "using_allocator": using_allocator, "alloc_pinned_memory": alloc_pinned_memory, "runtime": runtime,
+        "get_elapsed_time": get_elapsed_time, "get_current_stream": lambda: Stream.current,
         "memory": types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
     }.items():  # fmt: skip
         setattr(cuda, name, value)
     for name, value in {
         "getDeviceCount": lambda: devices, "CUDARuntimeError": CUDARuntimeError, "streamCaptureModeThreadLocal": 1,
-        "streamQuery": lambda _: 0,
+        "streamQuery": lambda _: 0, "deviceSynchronize": lambda: refuse_in_capture("synchronize"),
         "getDeviceProperties": lambda _: {"multiProcessorCount": MULTIPROCESSORS, "name": b"emulated"},
     }.items():  # fmt: skip
         setattr(runtime, name, value)
