@@ -17,6 +17,7 @@ import numpy as np
 from dragon.errors import DragonError, nearest, one_line
 from dragon.tools.arguments import normalise
 from dragon.tools.logs import plain_logging
+from dragon.tools.slips import meant
 
 __all__ = ["cli", "main"]
 
@@ -29,7 +30,7 @@ COMMANDS = {
     "compare": "Compare variants of a net, for example plain, split and merged batch normalisation.",
     "data": "Fetch CIFAR-10 or MNIST, or draw a synthetic set, as LMDBs.",
     "layers": "List the layer types, or one type's settings with their defaults.",
-    "device": "Show the engines and processors found.",
+    "device": "Show the engines, which is used by default, and the processors.",
     "demo": "Fetch data, compare three forms of CIFAR-10 quick, write a report.",
     "run": "Run a Python script written for pycaffe.",
     "classify": "Classify image files.",
@@ -39,8 +40,8 @@ COMMANDS = {
     "extract-features": "Save what a net computes: HDF5, NumPy or LMDB.",
     "upgrade": "Bring nets, solvers and weights of older forms to the present one.",
     "draw": "Draw a net as SVG, PNG or PDF.",
-    "parse-log": "Write the figures of a training log as CSV.",
-    "plot": "Plot training logs.",
+    "parse-log": "Write the figures of a training run as CSV.",
+    "plot": "Plot losses and accuracies of training runs.",
     "lint": "Look for mistakes around batch normalisation.",
     "merge": "Turn BatchNorm + Scale into BN, net and weights.",
     "split": "Turn BN into BatchNorm + Scale, net and weights.",
@@ -114,16 +115,18 @@ def run(args: Sequence[str], debug: bool = False) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        status, message = _told(error)
+        status, message = _told(error, args)
         click.echo(f"dragon: error: {one_line(message)}", err=True)
         return status
     return status if isinstance(status, int) else 0
 
 
-def _told(error: Exception) -> tuple[int, str]:
+def _told(error: Exception, args: Sequence[str]) -> tuple[int, str]:
     """The exit status and the line for an exception."""
     if isinstance(error, click.ClickException):
-        return 2, " ".join(error.format_message().split())
+        hint = meant(error, args)
+        message = " ".join(error.format_message().split())
+        return 2, message.partition(". Did you mean")[0].removesuffix(".") + hint if hint else message
     if isinstance(error, DragonError):
         return 2, str(error)
     if isinstance(error, OSError) and error.filename is not None:

@@ -53,7 +53,7 @@ def command(runs: tuple[str, ...], out: str, axis: str, only: tuple[str, ...], l
 
     \b
     Example: dragon plot runs/lenet --out curves.png
-    Example: dragon plot plain.log bn.log --only accuracy
+    Example: dragon plot runs/lenet runs/cifar10_quick --only accuracy
     """
     kind = picture_format(out, ("png", "svg", "pdf"), ("jpg", "jpeg", "eps", "ps"))
     read = [_Run(label, read_run(path)) for path, label in zip(runs, _labels(runs), strict=True)]

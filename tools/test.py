@@ -48,7 +48,7 @@ def command(which: NetChoice, weights: str, iterations: int, choice: EngineChoic
     much, `dragon recalibrate` gives averages that fit the weights.
 
     \b
-    Example: dragon test --model models/lenet/train_val.prototxt --weights runs/lenet/lenet_iter_10000.caffemodel
+    Example: dragon test --model models/lenet/train_val.prototxt --weights runs/lenet/lenet_iter_500.caffemodel
     """
     engine, options = choice.resolve()
     nets = [which.open(TEST, engine, options, weights)]
