@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.engines.arena import Lifetime, place, together
-from dragon.engines.onednn.builder import Group
 from dragon.engines.onednn.memory import Memory, aligned_buffer
 from dragon.engines.onednn.rooms import Room, Trace
 from dragon.engines.onednn.sources import Sources
+from dragon.engines.onednn.steps import Group
 from dragon.engines.onednn.values import HostValue, LazyCopy, Value
 from dragon.errors import EngineError
 from dragon.storage import Storage

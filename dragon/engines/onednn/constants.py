@@ -76,6 +76,7 @@ class Alg(IntEnum):
     eltwise_sqrt = 37
     eltwise_linear = 38
     eltwise_soft_relu = 39
+    eltwise_hardsigmoid = 40
     eltwise_logistic = 41
     eltwise_exp = 42
     eltwise_swish = 44
@@ -105,6 +106,7 @@ class Alg(IntEnum):
     binary_gt = 131063
     reduction_sum = 196596
     reduction_mean = 196598
+    resampling_nearest = 196592
     softmax_accurate = 196608
     softmax_log = 196609
 

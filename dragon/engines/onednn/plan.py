@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from dragon.engines.onednn import lowerings, reference
 from dragon.engines.onednn.arena import Arena, Ground
 from dragon.engines.onednn.binding import UnimplementedError
-from dragon.engines.onednn.builder import Backward, Builder, Group, Materialize, NotLoweredError, Steps
+from dragon.engines.onednn.builder import Builder, Materialize
 from dragon.engines.onednn.constants import DataType
 from dragon.engines.onednn.fusion import find_groups
 from dragon.engines.onednn.memory import Device
+from dragon.engines.onednn.steps import Backward, Group, NotLoweredError, Steps
 from dragon.engines.onednn.values import Value
 from dragon.storage import Storage
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dragon.engines.arena import Lifetime
-from dragon.engines.onednn.builder import Group
 from dragon.engines.onednn.memory import Memory
 from dragon.engines.onednn.primitive import Call
+from dragon.engines.onednn.steps import Group
 from dragon.engines.onednn.values import HostValue, Value
 from dragon.storage import Storage
 

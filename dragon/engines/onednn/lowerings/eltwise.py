@@ -15,7 +15,7 @@ from dragon.layers.eltwise import PROD, SUM
 if TYPE_CHECKING:
     from dragon.layers.eltwise import Eltwise
 
-__all__ = ["eltwise_layer", "preferred"]
+__all__ = ["eltwise_layer", "preferred", "product", "weighted_total"]
 
 
 def preferred(descs: Sequence[MemoryDesc]) -> MemoryDesc:
@@ -29,15 +29,17 @@ def eltwise_layer(b: Builder, index: int) -> Backward | None:
     if b.net.bottoms[index][0].ndim > 6:
         raise NotLoweredError("more axes than oneDNN knows here")
     if layer.operation == SUM:
-        return _sum(b, index, layer)
-    return (_product if layer.operation == PROD else _maximum)(b, index, layer)
+        return weighted_total(b, index, layer.coeff)
+    return product(b, index, layer.stable) if layer.operation == PROD else _maximum(b, index, layer)
 
 
-def _product(b: Builder, index: int, layer: Eltwise) -> Backward:
+def product(b: Builder, index: int, stable: bool) -> Backward:
+    """The product of bottoms of one shape. stable: gradients as products, not as quotients."""
+    name = b.net.layer_names[index]
     bottoms, top = b.net.bottoms[index], b.net.tops[index][0]
     desc = preferred([b.desc(bottom) for bottom in bottoms])
     sources = [b.data(bottom, desc) for bottom in bottoms]
-    times = combine.binary(b.device, Alg.binary_mul, desc, desc, layer=layer.name)
+    times = combine.binary(b.device, Alg.binary_mul, desc, desc, layer=name)
 
     def multiply(factors: Sequence[Memory], out: Memory) -> None:
         for i, factor in enumerate(factors[1:]):
@@ -51,11 +53,11 @@ def _product(b: Builder, index: int, layer: Eltwise) -> Backward:
         for i in reversed(range(len(bottoms))):
             if not b.net.bottom_need_backward[index][i]:
                 continue
-            if layer.stable:
+            if stable:
                 others = [b.data(other, desc) for j, other in enumerate(bottoms) if j != i]
                 multiply([dy, *others], b.make_diff(bottoms[i], desc))
                 continue
-            divide = combine.binary(b.device, Alg.binary_div, desc, desc, layer=layer.name)
+            divide = combine.binary(b.device, Alg.binary_div, desc, desc, layer=name)
             y, x, dx = b.data(top, desc), b.data(bottoms[i], desc), b.make_diff(bottoms[i], desc)
             b.call(divide, {Arg.SRC: y, Arg.SRC_1: x, Arg.DST: dx})
             multiply([dx, dy], dx)
@@ -103,23 +105,25 @@ def _maximum(b: Builder, index: int, layer: Eltwise) -> Backward:
     return backward
 
 
-def _sum(b: Builder, index: int, layer: Eltwise) -> Backward | None:
+def weighted_total(b: Builder, index: int, coeff: Sequence[float]) -> Backward:
+    """The sum of bottoms of one shape, each times a coefficient."""
+    name = b.net.layer_names[index]
     bottoms, top = b.net.bottoms[index], b.net.tops[index][0]
     desc = preferred([b.desc(bottom) for bottom in bottoms])
     sources = [b.data(bottom, desc) for bottom in bottoms]
-    primitive, arguments = combine.sum_of(b.device, [desc] * len(sources), layer.coeff, dst=desc, layer=layer.name)
+    primitive, arguments = combine.sum_of(b.device, [desc] * len(sources), coeff, dst=desc, layer=name)
     b.call(primitive, dict(zip(arguments, sources, strict=True)) | {Arg.DST: b.make(top, desc)})
 
     def backward() -> None:
         for i in reversed(range(len(bottoms))):
             if not b.net.bottom_need_backward[index][i]:
                 continue
-            if layer.coeff[i] == 1:
+            if coeff[i] == 1:
                 if bottoms[i] is not top:
                     b.copy_diff(top, bottoms[i])
                 continue
             dy = b.diff(top)
-            scaled(b, layer.name, dy, layer.coeff[i], b.make_diff(bottoms[i], dy.desc))
+            scaled(b, name, dy, coeff[i], b.make_diff(bottoms[i], dy.desc))
 
     return backward
 

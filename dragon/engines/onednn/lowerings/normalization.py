@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from dragon.engines.onednn import batch_norm, combine
-from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError, Step
+from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.constants import Arg, DataType
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings._mask import Mask
 from dragon.engines.onednn.lowerings.neurons import from_result
 from dragon.engines.onednn.memory import Memory, MemoryDesc
 from dragon.engines.onednn.primitive import Call, Primitive
+from dragon.engines.onednn.steps import Step
 from dragon.engines.onednn.values import reorder
 from dragon.storage import Array, Storage
 
