@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from dragon.engines.cuda import sources
 from dragon.engines.cuda.precision import BFLOAT16, FLOAT16, defines
+from tests.engines.cuda.emulation.compiler import HEADER, find_compiler
 from tests.engines.cuda.nvrtc import Nvrtc, find
 
 ELF = b"\x7fELF"
@@ -39,3 +43,22 @@ def test_the_log_shows_warnings(nvrtc: Nvrtc) -> None:
 def test_an_error_is_reported_with_its_line(nvrtc: Nvrtc) -> None:
     with pytest.raises(RuntimeError, match=r"k\.cu\(2\)"):
         nvrtc.compile("\n__global__ void k() { missing(); }", "k.cu", ["-arch=sm_90"])
+
+
+def test_no_16_bit_number_becomes_an_integer_by_itself(tmp_path: Path) -> None:
+    """`c ? x[i] : 0` would."""
+    compiler = find_compiler()
+    if compiler is None:
+        pytest.skip("g++ is not installed")
+
+    def warnings(text: str) -> str:
+        (tmp_path / "k.cpp").write_text(f'#include "{HEADER}"\n{text}')
+        command = [compiler, "-std=c++17", "-fsyntax-only", "-Wfloat-conversion", *defines(FLOAT16), "k.cpp"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert not done.returncode, done.stderr
+        return done.stderr
+
+    planted = "KERNEL planted(const stored* x, stored* y, int c) { y[0] = c ? x[0] : 0; }\n"
+    assert "may change value" in warnings(sources.source("cast") + planted)
+    for name in sources.names():
+        assert not warnings(sources.source(name)), name

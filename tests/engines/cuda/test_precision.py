@@ -21,6 +21,7 @@ from dragon.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.solver import Solver
 from tests.engines.cuda.emulation import standin
+from tests.engines.cuda.emulation.cudnn import Cudnn
 from tests.engines.cuda.emulation.sixteen import EPS
 from tests.engines.cuda.running import close, fill, inputs, layer, make, parse
 from tests.engines.cuda.test_engine import TEXT, VALUES
@@ -331,3 +332,41 @@ def test_figures_count_what_is_launched(precision: str) -> None:
     made = standin.counts - before
     made["launches"] -= made["launches of narrow"]  # of the data, and of weights that nobody has updated yet
     assert made["launches"] + made["gemm"] + 1 == sum(f.launches for f in plan_figures(net, precision=precision).layers)
+
+
+# -- the nets of CIFAR-10 ----------------------------------------------------------------------------------------------
+MODELS = Path(__file__).parents[3] / "models"
+
+
+def cifar10_quick(form: str, batch: int) -> str:
+    """The net for training, on blobs instead of a database."""
+    whole = pb.NetParameter()
+    text_format.Parse((MODELS / f"cifar10_quick{form}" / "train_val.prototxt").read_text(), whole)
+    kept = [one for one in whole.layer if one.type not in ("Data", "Accuracy")]
+    param = pb.NetParameter(layer=kept)
+    return inputs({"data": (batch, 3, 32, 32), "label": (batch,)}) + text_format.MessageToString(param)
+
+
+@looks_inside
+@pytest.mark.parametrize("form", ["", "_bn_split", "_bn_merged"])
+def test_cifar10_quick_follows_float32(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dragon.engines.cuda.cudnn.load_library", Cudnn)
+    random = np.random.default_rng(0)
+    data = (random.standard_normal((2, 3, 32, 32)) * 50).astype(np.float32)
+    values = {"data": data, "label": np.array([3, 8], np.float32)}
+    text = cifar10_quick(form, 2)
+    settings = "momentum: 0.9 weight_decay: 0.004"
+    solvers = {p: solver_of(p, settings, text, values) for p in PRECISIONS}
+    for solver in solvers.values():
+        solver.param.base_lr = 0.001
+    solvers["fp16"].net.executor.load_state(
+        {"loss_scale": 16}
+    )  # behind normalisation, with two images, gradients are large
+    found = {p: [solver.step(1) for _ in range(5)] for p, solver in solvers.items()}
+    assert found["fp32"][-1] < found["fp32"][0] - 0.01
+    fallen = found["fp32"][0] - found["fp32"][-1]
+    for precision in ("bf16", "fp16"):
+        gap = max(abs(a - b) for a, b in zip(found[precision], found["fp32"], strict=True))
+        assert gap < max(12 * eps(precision), 0.1 * fallen), (precision, found)
+        assert graphs(solvers[precision])
+    assert scale_of(solvers["fp16"])["skipped_steps"] == 0
