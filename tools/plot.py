@@ -144,4 +144,6 @@ def _panel(panel: Any, name: str, runs: Sequence[_Run], axis: str) -> list[list[
     panel.grid(alpha=0.3)
     if drawn:
         panel.legend(fontsize="small")
+    if not any(math.isfinite(y) for ys in drawn for y in ys):
+        panel.annotate("NaN or infinite throughout", (0.5, 0.5), xycoords="axes fraction", ha="center", color="red")
     return drawn

@@ -91,3 +91,13 @@ def test_many_outputs(here: Path, dragon: Dragon) -> None:
     assert result.out.endswith("per_class_10 (the first 12 of 21; --only picks others)\n")
     assert "per_class_10" in texts(here / "a.svg")
     assert "per_class_11" not in texts(here / "a.svg")
+
+
+def test_a_diverged_run_says_so(here: Path, dragon: Dragon) -> None:
+    (here / "x.log").write_text(
+        "Iteration 0, loss = 2\nTrain net output #0: loss = nan\nIteration 9, loss = nan\nTrain net output #0: loss = inf\n"
+    )
+    assert dragon("plot", "x.log", "--out", "a.svg").code == 0
+    assert "NaN or infinite throughout" in texts(here / "a.svg")
+    dragon("plot", "x.log", "--out", "b.svg", "--only", "smoothed_loss")
+    assert "NaN or infinite throughout" not in texts(here / "b.svg")
