@@ -95,7 +95,8 @@ def test_many_outputs(here: Path, dragon: Dragon) -> None:
 
 def test_a_diverged_run_says_so(here: Path, dragon: Dragon) -> None:
     (here / "x.log").write_text(
-        "Iteration 0, loss = 2\nTrain net output #0: loss = nan\nIteration 9, loss = nan\nTrain net output #0: loss = inf\n"
+        "Iteration 0, loss = 2\nTrain net output #0: loss = nan\n"
+        "Iteration 9, loss = nan\nTrain net output #0: loss = inf\n"
     )
     assert dragon("plot", "x.log", "--out", "a.svg").code == 0
     assert "NaN or infinite throughout" in texts(here / "a.svg")
