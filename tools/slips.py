@@ -1,0 +1,51 @@
+"""What a wrong command line was meant to be: a file given bare where a flag names it, or the other way round."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+__all__ = ["meant"]
+
+_FLAGS = {".prototxt": ("--solver", "--model"), ".caffemodel": ("--weights",), ".h5": ("--weights",)}
+_FLAGS |= {".solverstate": ("--snapshot",), ".pt": _FLAGS[".prototxt"], ".hdf5": _FLAGS[".h5"]}
+
+
+def meant(error: click.ClickException, args: Sequence[str]) -> str:
+    """A hint to follow the message, "" where there is none."""
+    context = getattr(error, "ctx", None)
+    if context is None or context.command is None or isinstance(context.command, click.Group):
+        return ""
+    if isinstance(error, click.NoSuchOption):
+        return _bare(context.command, error.option_name, args)
+    return _flagged(context.command, args)
+
+
+def _bare(command: click.Command, flag: str, args: Sequence[str]) -> str:
+    """For a flag that does not exist and has a file for its value."""
+    value = next((b for a, b in zip(args, args[1:], strict=False) if a == flag), "")
+    arguments = [p for p in command.params if isinstance(p, click.Argument)]
+    if not value or not (Path(value).suffix in _FLAGS or Path(value).exists()) or not arguments:
+        return ""
+    return f": {command.name} takes its files without a flag: dragon {command.name} {value}"
+
+
+def _flagged(command: click.Command, args: Sequence[str]) -> str:
+    """For files that stand alone though flags of the command name them."""
+    known = {name: p for p in command.params if isinstance(p, click.Option) for name in p.opts}
+    takes_files = any(isinstance(p, click.Argument) and p.nargs == -1 for p in command.params)
+    words = []
+    before = ""
+    for arg in args[1:]:
+        option = known.get(before.partition("=")[0])
+        is_value = option is not None and not option.is_flag and "=" not in before
+        suffix = Path(arg).suffix
+        if not arg.startswith("-") and not is_value and suffix in _FLAGS:
+            flags = [name for name in _FLAGS[suffix] if name in known]
+            flag = next((name for name in flags if name[2:] in Path(arg).name), flags[-1] if flags else None)
+            if flag is not None and not (takes_files and flag in args):
+                words.append(f"{flag} {arg}")
+        before = arg
+    return f": did you mean {' '.join(words)}?" if words else ""
