@@ -16,6 +16,7 @@ import numpy as np
 
 from dragon.blob import Blob
 from dragon.errors import WeightsError, nearest
+from dragon.kinds import kind_of
 from dragon.storage import Array
 
 if TYPE_CHECKING:
@@ -75,13 +76,29 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
 def read_weights(
     path: str | Path, profile: str | None = None, hdf5: bool | None = None
 ) -> Iterator[tuple[str, Sequence[Array]]]:
-    """Name and arrays of each layer of a .caffemodel or HDF5 file; whether it is HDF5 is seen from its name.
+    """Name and arrays of each layer of a .caffemodel or HDF5 file.
 
     WeightsError for a missing or damaged file.
     """
     if not Path(path).is_file():
-        raise WeightsError(f"{path}: no such weights file")
-    return _read_h5(path) if (is_hdf5(path) if hdf5 is None else hdf5) else _read_binary(path, profile)
+        kind = kind_of(path)
+        raise WeightsError(f"{path}: expected weights, this is {kind}" if kind else f"{path}: no such weights file")
+    if hdf5 is None:
+        hdf5 = is_hdf5(path) or kind_of(path) == "an HDF5 file"
+    return _of_weights(path, _read_h5(path) if hdf5 else _read_binary(path, profile))
+
+
+def _of_weights(
+    path: str | Path, stored: Iterator[tuple[str, Sequence[Array]]]
+) -> Iterator[tuple[str, Sequence[Array]]]:
+    """The same; an error about a file of another kind says which kind that is."""
+    try:
+        yield from stored
+    except WeightsError:
+        kind = kind_of(path)
+        if kind is None or kind == "an HDF5 file":
+            raise
+        raise WeightsError(f"{path}: expected weights (.caffemodel or HDF5), this is {kind}") from None
 
 
 def _copy_layer(net: Net, path: str | Path, name: str, blobs: Sequence[Blob], arrays: Sequence[Array]) -> None:

@@ -122,7 +122,7 @@ def iter_layers(path: _Path, profile: str | None = None, diffs: bool = False) ->
                 continue
             index += 1
             wire.context = f"layer {index}"
-            end = wire.length(wire.size) + wire.at
+            end = wire.varint(wire.size) + wire.at  # perhaps behind the file's: what is missing is found out inside
             layer = _read_layer(wire, end, "layer" if number == _NET_LAYER else "layers", diffs)
             order = fork.blob_order(layer.type, [blob.array.size for blob in layer.blobs])
             if order is not None:

@@ -57,16 +57,16 @@ class WireReader:
     def length(self, end: int) -> int:
         """Length of a value that lies inside end."""
         length = self.varint(end)
-        left = end - self.at
+        left = min(end, self.size) - self.at
         if length > left:
-            cut = "truncated" if end == self.size else "damaged"
+            cut = "truncated" if end >= self.size else "damaged"
             self.fail(f"the file is {cut}: {length} bytes announced, {left} left")
         return length
 
     def read(self, count: int, end: int) -> bytes:
         """Exactly count bytes."""
-        if count > end - self.at:
-            self.fail(f"the file is truncated or damaged: {count} bytes expected, {end - self.at} left")
+        if count > min(end, self.size) - self.at:
+            self.fail(f"the file is truncated or damaged: {count} bytes expected, {min(end, self.size) - self.at} left")
         content = self._file.read(count)
         if len(content) != count:
             self.fail("the file is truncated")
@@ -95,8 +95,8 @@ class WireReader:
             self.varint(end)
             return
         count = _FIXED.get(kind) or self.length(end)
-        if count > end - self.at:
-            self.fail(f"the file is truncated or damaged: {count} bytes expected, {end - self.at} left")
+        if count > min(end, self.size) - self.at:
+            self.fail(f"the file is truncated or damaged: {count} bytes expected, {min(end, self.size) - self.at} left")
         self.seek(self.at + count)
 
     def raw(self, number: int, kind: int, end: int) -> bytes:

@@ -68,8 +68,8 @@ def test_errors_say_where_was_looked(project: Path) -> None:
     with pytest.raises(DataError) as caught:
         dragon.Net(str(small / "net.prototxt"), dragon.TRAIN)
     assert str(caught.value) == (
-        f'{small}/net.prototxt:2: layer "data" (Data): LMDB "data/mnist/set" does not exist (looked for from {Path.cwd()}, '
-        f"from {small} and from the folders above that; `dragon data mnist` fetches it)"
+        f'{small}/net.prototxt:2: layer "data" (Data): LMDB "data/mnist/set" does not exist '
+        f"(looked for from {Path.cwd()}, from {small} and from the folders above that; `dragon data mnist` fetches it)"
     )
     (small / "solver.prototxt").write_text('net: "gone.prototxt" base_lr: 0.1 lr_policy: "fixed"')
     with pytest.raises(PrototxtError, match=r"its net gone.prototxt does not exist .looked for from .*folders above"):

@@ -40,8 +40,10 @@ def command(
     """Classify image FILES by a net and print the likeliest classes of each.
 
     \b
-    Example: dragon classify --model deploy.prototxt --weights net.caffemodel
-      --labels words.txt --mean 104,117,123 cat.jpg
+    Example:
+    dragon classify --model models/cifar10_quick/deploy.prototxt \\
+      --weights runs/cifar10_quick/cifar10_quick_iter_5000.caffemodel \\
+      --mean data/cifar10/mean.binaryproto cat.jpg
     """
     names = read_labels(labels)
     engine, options = choice.resolve()

@@ -13,8 +13,12 @@ __all__ = ["command"]
 def command(shell: str) -> None:
     """Print the completion script of SHELL.
 
-    bash: eval "$(dragon completion bash)" in ~/.bashrc; zsh the same in ~/.zshrc; fish: dragon completion fish |
-    source in ~/.config/fish/config.fish.
+    Put its line into ~/.bashrc, into ~/.zshrc behind compinit, or into ~/.config/fish/config.fish.
+
+    \b
+    bash:  eval "$(dragon completion bash)"
+    zsh:   eval "$(dragon completion zsh)"
+    fish:  dragon completion fish | source
     """
     from dragon.tools.main import cli
 

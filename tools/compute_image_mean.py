@@ -19,7 +19,7 @@ def command(db: str, out: str | None, backend: str) -> None:
     """Compute the mean image of DB, print the mean of each channel, and write OUT (.binaryproto or .npy) if given.
 
     \b
-    Example: dragon compute-image-mean train_lmdb mean.binaryproto
+    Example: dragon compute-image-mean data/cifar10/cifar10_train_lmdb mean.binaryproto
     """
     reader = open_source(db, pb.DataParameter.LMDB if backend == "lmdb" else pb.DataParameter.LEVELDB)
     try:

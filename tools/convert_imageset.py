@@ -65,7 +65,8 @@ def command(
     """Write the images of LISTFILE, lines "path label" below ROOT, to the database folder DB, blue channel first.
 
     \b
-    Example: dragon convert-imageset images/ train.txt train_lmdb
+    Example:
+    dragon convert-imageset images/ train.txt train_lmdb \\
       --resize-height 256 --resize-width 256 --shuffle
     """
     if bool(resize_height) != bool(resize_width):

@@ -39,8 +39,10 @@ def command(
     """Score WINDOWS, a CSV file with the columns filename,ymin,xmin,ymax,xmax, by a net; print the best class of each.
 
     \b
-    Example: dragon detect windows.csv --model deploy.prototxt --weights
-      net.caffemodel --labels words.txt --context-pad 16 --out scores.csv
+    Example:
+    dragon detect windows.csv --model models/cifar10_quick/deploy.prototxt \\
+      --weights runs/cifar10_quick/cifar10_quick_iter_5000.caffemodel \\
+      --mean data/cifar10/mean.binaryproto --context-pad 4 --out scores.csv
     """
     names = read_labels(labels)
     listed = read_windows(windows)

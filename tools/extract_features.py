@@ -44,8 +44,10 @@ def command(
     With several blobs an LMDB is made for each, as OUT/BLOB.
 
     \b
-    Example: dragon extract-features --model train_val.prototxt --weights
-      net.caffemodel --blob fc7 --batches 10 --out fc7.h5
+    Example:
+    dragon extract-features --model models/cifar10_quick/train_val.prototxt \\
+      --weights runs/cifar10_quick/cifar10_quick_iter_5000.caffemodel \\
+      --blob ip1 --batches 10 --out ip1.h5
     """
     suffix = Path(out).suffix.lower()
     if suffix == ".npy" and len(blobs) > 1:

@@ -20,7 +20,9 @@ def command(files: SurgeryChoice) -> None:
     The result computes what the net computes in TEST, which is proved by running both, and cannot be trained on.
 
     \b
-    Example: dragon fold --model deploy.prototxt --weights net.caffemodel
+    Example:
+    dragon fold --model models/cifar10_quick_bn_merged/deploy.prototxt \\
+      --weights runs/cifar10_quick_bn_merged/cifar10_quick_bn_merged_iter_5000.caffemodel \\
       --out-model folded.prototxt --out-weights folded.caffemodel
     """
     old = files.read()

@@ -13,8 +13,9 @@ __all__ = ["command"]
 
 
 @click.command("lint")
-@click.argument("nets", type=click.Path(dir_okay=False), nargs=-1, required=True)
-def command(nets: tuple[str, ...]) -> int:
+@click.argument("nets", type=click.Path(dir_okay=False), nargs=-1)
+@click.option("--model", "models", multiple=True, metavar="FILE", help="As one of NETS.")
+def command(nets: tuple[str, ...], models: tuple[str, ...]) -> int:
     """Look for mistakes in prototxt NETS: batch normalisation, names, missing files; status 1 if there are any.
 
     A Scale forgotten after BatchNorm, a bias in front of it, use_global_stats against the phase, learning rates of
@@ -23,8 +24,10 @@ def command(nets: tuple[str, ...]) -> int:
     \b
     Example: dragon lint models/lenet/train_val.prototxt
     """
+    if not nets and not models:
+        raise click.UsageError("which net? dragon lint net.prototxt")
     count = 0
-    for path in nets:
+    for path in (*nets, *models):
         found = lint(*read_net_with_source(path), folder=Path(path).parent)
         count += len(found)
         for finding in found:

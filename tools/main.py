@@ -64,6 +64,12 @@ class Commands(click.Group):
         if name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"dragon.tools.{name.replace('-', '_')}").command
+        for param in command.params:
+            if param.metavar and isinstance(param.type, click.types.StringParamType):
+                if param.metavar.startswith("FILE"):  # so that shells complete it
+                    param.type = click.Path()
+                elif param.metavar.startswith("DIR"):
+                    param.type = click.Path(file_okay=False)
         return command
 
     def resolve_command(

@@ -17,7 +17,9 @@ def command(files: SurgeryChoice) -> None:
     """Turn every BatchNorm with its Scale into one BN, in the net and its weights; both nets are run to prove it.
 
     \b
-    Example: dragon merge --model net.prototxt --weights net.caffemodel
+    Example:
+    dragon merge --model models/cifar10_quick_bn_split/train_val.prototxt \\
+      --weights runs/cifar10_quick_bn_split/cifar10_quick_bn_split_iter_5000.caffemodel \\
       --out-model merged.prototxt --out-weights merged.caffemodel
     """
     old = files.read()

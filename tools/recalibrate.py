@@ -11,6 +11,7 @@ from dragon.net import Net
 from dragon.surgery.recalibrate import recalibrate
 from dragon.tools.engine_options import EngineChoice, engine_options
 from dragon.tools.net_facts import batch_size, data_labels, needs_data
+from dragon.tools.outputs import spare_inputs
 from dragon.tools.progress import progress_bar
 from dragon.tools.tables import table
 
@@ -20,24 +21,32 @@ __all__ = ["command"]
 @click.command("recalibrate")
 @click.option("--model", required=True, metavar="FILE", help="The training prototxt; its TRAIN data is used.")
 @click.option("--weights", required=True, metavar="FILE", help="The trained net.")
-@click.option("--out", required=True, metavar="FILE", help="Write the weights with the new statistics here.")
-@click.option("--batches", type=click.IntRange(1), help="How many batches; one pass over the data by default.")
+@click.option("--out-weights", "--out", "out", required=True, metavar="FILE", help="Write the new .caffemodel here.")
+@click.option("--batches", type=click.IntRange(1), help="How many batches; all whole ones of the data by default.")
 @click.option("--allow-python", is_flag=True, help="Let the net run Python layers, which are programs.")
 @engine_options
 def command(model: str, weights: str, out: str, batches: int | None, allow_python: bool, choice: EngineChoice) -> None:
     """Replace the running averages of batch normalisation by the mean and variance over the training set.
 
-    The batches' statistics are pooled exactly, so that the variance between them counts.
+    The batches' statistics are pooled exactly, so that the variance between them counts. One pass serves all layers:
+    each sees what training gave it, values that the layers below have normalised by their batch. Images that do not
+    fill a last batch are left out, and counted.
 
     \b
-    Example: dragon recalibrate --model train_val.prototxt --weights
-      net.caffemodel --out exact.caffemodel
+    Example:
+    dragon recalibrate --model models/cifar10_quick_bn_merged/train_val.prototxt \\
+      --weights runs/cifar10_quick_bn_merged/cifar10_quick_bn_merged_iter_5000.caffemodel \\
+      --out-weights exact.caffemodel
     """
+    spare_inputs([model, *weights.split(",")], {"--out-weights": out})
     engine, options = choice.resolve()
     net = Net(model, weights, TRAIN, engine=engine, options=options, seed=1, allow_python=allow_python)
     try:
         needs_data(net, model)
-        count = batches or _one_pass(net, model)
+        total, size = _records(net), batch_size(net)
+        if batches is None and not total:
+            raise UsageError(f"{model}: has no database in phase TRAIN: say how many --batches to take")
+        count = batches or max(1, total // size)
         with progress_bar() as tell:
             changes = recalibrate(net, count, tell)
         net.save(out)
@@ -46,20 +55,20 @@ def command(model: str, weights: str, out: str, batches: int | None, allow_pytho
             for c in changes
         ]
         click.echo(table(("layer", "channels", "mean moved by, in std", "new variance / old"), rows))
-        size = batch_size(net)
-        click.echo(f"{out}: statistics of {count} batches of {size}, {', '.join(data_labels(net)) or 'no database'}")
+        used = f"{count} batches of {size}" + (f", {min(count * size, total):,} of {total:,} images" if total else "")
+        click.echo(f"{out}: statistics of {used}, {', '.join(data_labels(net)) or 'no database'}")
     finally:
         net.close()
 
 
-def _one_pass(net: Net, model: str) -> int:
-    """Batches that make one pass over the net's database. UsageError where the net has none."""
+def _records(net: Net) -> int:
+    """How many records the net's database has, 0 where it has none."""
     for layer in net.layers:
         if layer.param.data_param.source:
             p = layer.param.data_param
             reader = open_source(layer.find(p.source, "data"), p.backend)
             try:
-                return max(1, len(reader) // p.batch_size)
+                return len(reader)
             finally:
                 reader.close()
-    raise UsageError(f"{model}: has no database in phase TRAIN: say how many --batches to take")
+    return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import click
@@ -25,7 +26,7 @@ def meant(error: click.ClickException, args: Sequence[str]) -> str:
 
 def _bare(command: click.Command, flag: str, args: Sequence[str]) -> str:
     """For a flag that does not exist and has a file for its value."""
-    value = next((b for a, b in zip(args, args[1:], strict=False) if a == flag), "")
+    value = next((b for a, b in pairwise(args) if a == flag), "")
     arguments = [p for p in command.params if isinstance(p, click.Argument)]
     if not value or not (Path(value).suffix in _FLAGS or Path(value).exists()) or not arguments:
         return ""

@@ -18,8 +18,10 @@ def command(files: SurgeryChoice, caffe: bool) -> None:
     """Turn every BN into a BatchNorm and a Scale, in the net and its weights; both nets are run to prove it.
 
     \b
-    Example: dragon split --caffe --model merged.prototxt --weights
-      merged.caffemodel --out-model net.prototxt --out-weights net.caffemodel
+    Example:
+    dragon split --caffe --model models/cifar10_quick_bn_merged/train_val.prototxt \\
+      --weights runs/cifar10_quick_bn_merged/cifar10_quick_bn_merged_iter_5000.caffemodel \\
+      --out-model split.prototxt --out-weights split.caffemodel
     """
     old = files.read()
     new, names = split(old, caffe)

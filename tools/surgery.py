@@ -14,6 +14,8 @@ from dragon.errors import UsageError
 from dragon.layer import TEST, TRAIN
 from dragon.surgery.model import Model, read_model, write_model
 from dragon.surgery.prove import prove
+from dragon.tools.outputs import spare_inputs
+from dragon.tools.progress import progress_bar
 
 __all__ = ["SurgeryChoice", "surgery_options"]
 
@@ -36,7 +38,9 @@ class SurgeryChoice:
     def finish(self, old: Model, new: Model, phases: tuple[int, ...]) -> None:
         """Prove the models equal, then write the new one."""
         if old.arrays:
-            found = prove(old, new, phases, self.batches, self.shape, folder=Path(self.model).resolve().parent)
+            folder = Path(self.model).resolve().parent
+            with progress_bar() as tell:
+                found = prove(old, new, phases, self.batches, self.shape, folder=folder, progress=tell)
             worst = max(found, key=lambda d: d.relative)
             names = {d.blob for d in found}
             what = " and ".join({TEST: "TEST", TRAIN: "TRAIN"}[p] for p in phases)
@@ -81,6 +85,8 @@ def surgery_options(needs_weights: bool) -> Callable[[Callable[..., Any]], Calla
                 raise UsageError("nothing to write: give --out-model, --out-weights or both")
             if out_weights and out_weights.endswith((".h5", ".hdf5")):
                 raise UsageError(f"{out_weights}: weights are written as .caffemodel")
+            inputs = [model, *(weights or "").split(",")]
+            spare_inputs(inputs, {"--out-model": out_model, "--out-weights": out_weights})
             files = SurgeryChoice(model, weights, out_model, out_weights, _shape(shape), batches, profile)
             return function(*args, files=files, **more)
 

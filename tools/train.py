@@ -61,7 +61,8 @@ def command(
     """Train the net of a solver prototxt.
 
     SIGINT (Ctrl-C) and SIGTERM write a snapshot and stop, SIGHUP writes one and goes on. On a terminal a progress bar
-    is shown, elsewhere a log in the form of Caffe's. Nets and data are looked for from here, then beside the prototxt.
+    is shown, elsewhere a log in the form of Caffe's. Files that a
+    prototxt names are looked for from here, then from its folder and from those above.
 
     \b
     Example: dragon train --solver models/lenet/solver.prototxt --iterations 500

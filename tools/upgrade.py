@@ -8,6 +8,7 @@ import click
 
 from dragon.atomic import write_atomically
 from dragon.errors import PrototxtError, UsageError
+from dragon.kinds import kind_of
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import format_text, read_net, read_solver
 
@@ -51,6 +52,9 @@ def _kind(source: str) -> str:
             head = file.read(1 << 16)
     except OSError as error:
         raise PrototxtError(f"{source}: cannot be read: {error.strerror}") from None
+    kind = kind_of(source)
+    if kind is not None and "prototxt" not in kind and kind != "a text file":
+        raise UsageError(f"{source} is {kind}: nets, solvers and .caffemodel files are upgraded")
     if b"\0" in head or Path(source).suffix == ".caffemodel":
         return "weights"
     try:
@@ -70,8 +74,8 @@ def _upgrade_weights(source: str, out: str, profile: str | None) -> int:
     from dragon.proto.binary import iter_layers, write_caffemodel
     from dragon.proto.binary_net import read_binary_net
 
-    net = read_binary_net(source, profile)
     arrays = {layer.name: [blob.array for blob in layer.blobs] for layer in iter_layers(source, profile)}
+    net = read_binary_net(source, profile)
     names = {layer.name for layer in net.layer}
     kept = {name: blobs for name, blobs in arrays.items() if name in names and blobs}
     write_caffemodel(out, net, kept)

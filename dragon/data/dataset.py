@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -152,10 +152,9 @@ def _missing(paths: tuple[Path, Path, Path], kind: Kind) -> tuple[str, ...]:
         except ValueError:
             raise DataError(f'"{description}" is damaged: remove the folder and run again') from None
         if found != kind.description():
-            wanted = json.dumps(kind.description())
             raise DataError(
-                f'"{paths[0].parent}" holds another dataset, {json.dumps(found)}, expected {wanted}: '
-                "choose another folder"
+                f'"{paths[0].parent}" holds another dataset: {_difference(found, kind.description())}; '
+                "choose another folder with --dir, or remove it"
             )
     for path, count in zip(paths[:2], (kind.train, kind.test), strict=True):
         if path.exists():
@@ -165,6 +164,19 @@ def _missing(paths: tuple[Path, Path, Path], kind: Kind) -> tuple[str, ...]:
     if paths[2].exists() and read_mean(paths[2]).shape != kind.shape:
         raise DataError(f'"{paths[2]}" has shape {read_mean(paths[2]).shape}, expected {kind.shape}: remove it')
     return tuple(path.name for path in paths if not path.exists())
+
+
+def _difference(found: Any, wanted: Mapping[str, Any]) -> str:
+    """What of a description is not as wanted, in words."""
+    if not isinstance(found, dict):
+        return "its description cannot be read"
+    words = []
+    for name in dict.fromkeys((*wanted, *found)):
+        there, asked = found.get(name, "none"), wanted.get(name, "none")
+        if there != asked:
+            short = not isinstance(there, (list, dict)) and not isinstance(asked, (list, dict))
+            words.append(f"{name} {there} there, {asked} wanted" if short else f"other {name}")
+    return ", ".join(words)
 
 
 def _write_split(path: Path, split: Split, kind: Kind, progress: Progress) -> None:

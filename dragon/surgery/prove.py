@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dragon.data.progress import Progress, silent
 from dragon.errors import DragonError, NumericError, UsageError
 from dragon.layer import TEST, TRAIN, find_class
 from dragon.net import Net
@@ -42,6 +43,7 @@ def prove(
     shape: tuple[int, ...] | None = None,
     tolerance: float = 1e-4,
     folder: Path | None = None,
+    progress: Progress = silent,
 ) -> list[Difference]:
     """Differences of all blobs that both nets have, in every phase; the largest is less than `tolerance`, relative.
 
@@ -53,12 +55,12 @@ def prove(
     for phase in phases:
         nets = [_net(model, phase, shape, folder) for model in (old, new)]
         try:
-            found += _compare(nets[0], nets[1], "TEST" if phase == TEST else "TRAIN", batches)
+            found += _compare(nets[0], nets[1], "TEST" if phase == TEST else "TRAIN", batches, progress)
             if phase == TRAIN:
                 for net in nets:
                     for layer in net.layers:
                         layer.phase = TEST
-                found += _compare(nets[0], nets[1], "TEST after TRAIN", 1)
+                found += _compare(nets[0], nets[1], "TEST after TRAIN", 1, progress)
         finally:
             for net in nets:
                 net.close()
@@ -100,12 +102,14 @@ def _with_inputs(net: pb.NetParameter, shape: tuple[int, ...]) -> pb.NetParamete
     return new
 
 
-def _compare(old: Net, new: Net, phase: str, batches: int) -> list[Difference]:
+def _compare(old: Net, new: Net, phase: str, batches: int, progress: Progress) -> list[Difference]:
+    stage = f"batches in {phase}"
     rng = np.random.default_rng(_SEED)
     shared = [name for name in old.blobs if name in new.blobs and not _SPLIT.search(name)]
     largest = dict.fromkeys(shared, 0.0)
     difference = dict.fromkeys(shared, 0.0)
-    for _ in range(batches):
+    for i in range(batches):
+        progress(stage, i, batches)
         for name in old.inputs:
             blob = old.blobs[name]
             # labels: zeros are valid ones
@@ -121,4 +125,5 @@ def _compare(old: Net, new: Net, phase: str, batches: int) -> list[Difference]:
             if a.size:
                 largest[name] = max(largest[name], float(np.abs(a).max()))
                 difference[name] = max(difference[name], float(np.abs(a - b).max()))
+    progress(stage, batches, batches)
     return [Difference(name, phase, difference[name], largest[name]) for name in shared]

@@ -85,7 +85,7 @@ def test_a_failed_load_leaves_the_folder_free(tmp_path: Path) -> None:
 def test_another_dataset_is_not_mixed_in(tmp_path: Path) -> None:
     written(tmp_path)
     other = replace(KIND, label="Other things", prefix="other")
-    with pytest.raises(DataError, match=r'holds another dataset, \{"label": "Small things"'):
+    with pytest.raises(DataError, match=r"holds another dataset: label Small things there"):
         write_dataset(tmp_path, other, never)
 
 

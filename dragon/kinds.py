@@ -1,0 +1,68 @@
+"""What a file is that was given in place of another, told from its first bytes."""
+
+from __future__ import annotations
+
+import os
+import re
+
+__all__ = ["kind_of"]
+
+_MAGIC = {
+    b"\x89PNG\r\n\x1a\n": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"GIF8": "a GIF image",
+    b"BM": "a BMP image",
+    b"II*\0": "a TIFF image",
+    b"MM\0*": "a TIFF image",
+    b"\x93NUMPY": "a NumPy array",
+    b"PK\x03\x04": "a ZIP archive, as .npz and .pth files are",
+    b"\x1f\x8b": "a file packed by gzip",
+    b"\x89HDF\r\n\x1a\n": "an HDF5 file",
+    b"\x80\x02": "a Python pickle",
+    b"\x80\x04": "a Python pickle",
+}
+_LMDB = b"\xde\xc0\xef\xbe"  # at byte 16, behind the header of the first page
+_SOLVER, _NET = re.compile(rb"\b(base_lr|lr_policy)\s*:"), re.compile(rb"\b(layers?|input)\s*[:{]")
+_BLOB_FIELDS = b"\x10\x2a\x3a"  # channels, data, shape: what may follow in a BlobProto
+
+
+def kind_of(path: str | os.PathLike[str]) -> str | None:
+    """A few words for the kind of the file at `path`; None for one that is none of those known, or cannot be read."""
+    if os.path.isdir(path):
+        return "a folder with an LMDB" if os.path.exists(os.path.join(path, "data.mdb")) else "a folder"
+    try:
+        with open(path, "rb") as file:
+            head = file.read(1 << 14)
+    except OSError:
+        return None
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            return kind
+    if head[16:20] == _LMDB:
+        return "the file of an LMDB"
+    return _message_kind(head) or _text_kind(head)
+
+
+def _message_kind(head: bytes) -> str | None:
+    """Messages that start with field 1 as a number, with values or with a shape."""
+    if head[:1] == b"\x08":
+        rest = head[1:].lstrip(bytes(range(0x80, 0x100)))[1:]  # a number's last byte is the first below 0x80
+        if rest[:1] == b"\x12" or rest[:1] == b"\x1a":
+            return "a .solverstate, which belongs to --snapshot"
+        if rest[:1] and rest[:1] in _BLOB_FIELDS:
+            return "a mean file or other single blob (.binaryproto)"
+    if head[:1] in (b"\x2a", b"\x3a"):
+        return "a mean file or other single blob (.binaryproto)"
+    return None
+
+
+def _text_kind(head: bytes) -> str | None:
+    try:
+        text = head.decode("utf-8", "strict" if len(head) < 1 << 14 else "ignore")
+    except UnicodeDecodeError:
+        return None
+    if not text or any(c < " " and c not in "\t\n\r\f" for c in text):
+        return None
+    if _SOLVER.search(head):
+        return "the prototxt of a solver"
+    return "the prototxt of a net" if _NET.search(head) else "a text file"

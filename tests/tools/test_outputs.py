@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import dragon as package
+from dragon.errors import UsageError
+from dragon.tools.outputs import spare_inputs
+from tests.tools.conftest import Dragon
+
+NET = """
+layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 4 dim: 4 } } }
+layer { name: "conv" type: "Convolution" bottom: "x" top: "conv" convolution_param { num_output: 2 kernel_size: 3 } }
+layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "bn" }
+layer { name: "scale" type: "Scale" bottom: "bn" top: "bn" scale_param { bias_term: true } }
+"""
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    Path("net.prototxt").write_text(NET)
+    package.Net("net.prototxt", package.TEST, engine="numpy").save("w.caffemodel")
+    Path("link.caffemodel").symlink_to("w.caffemodel")
+    return ["--model", "net.prototxt", "--weights", "w.caffemodel"]
+
+
+@pytest.mark.parametrize("command", ["merge", "fold"])
+@pytest.mark.parametrize(
+    "out",
+    [
+        ["--out-model", "net.prototxt"],
+        ["--out-weights", "./w.caffemodel"],
+        ["--out-weights", "link.caffemodel"],
+        ["--out-model", "same", "--out-weights", "same"],
+    ],
+)
+def test_inputs_are_never_overwritten(dragon: Dragon, files: list[str], command: str, out: list[str]) -> None:
+    before = Path("w.caffemodel").read_bytes()
+    result = dragon(command, *files, *out)
+    assert result.code == 2
+    assert "would be overwritten: choose another name" in result.error
+    assert (Path("net.prototxt").read_text(), Path("w.caffemodel").read_bytes()) == (NET, before)
+    assert not Path("same").exists()
+
+
+@pytest.mark.parametrize("flag", ["--out-weights", "--out"])
+def test_recalibrate_names_its_output_as_the_others_do(dragon: Dragon, files: list[str], flag: str) -> None:
+    result = dragon("recalibrate", *files, flag, "w.caffemodel", "--batches", "1")
+    assert result.code == 2
+    assert "--out-weights w.caffemodel: w.caffemodel is an input" in result.error
+
+
+def test_other_names_are_fine() -> None:
+    spare_inputs(["a", None, ""], {"--x": "b", "--y": None, "--z": "c"})
+    with pytest.raises(UsageError, match="--y b: --x names it too"):
+        spare_inputs(["a"], {"--x": "b", "--y": "b"})

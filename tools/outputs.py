@@ -1,0 +1,22 @@
+"""A command's outputs are not its inputs: what is read stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from dragon.errors import UsageError
+
+__all__ = ["spare_inputs"]
+
+
+def spare_inputs(inputs: Iterable[str | None], outputs: Mapping[str, str | None]) -> None:
+    """UsageError when an output, by its flag, is a file that the command reads, or that another flag names too."""
+    taken = {Path(path).resolve(): f"{path} is an input" for path in inputs if path}
+    for flag, path in outputs.items():
+        if not path:
+            continue
+        place = Path(path).resolve()
+        if place in taken:
+            raise UsageError(f"{flag} {path}: {taken[place]}, and would be overwritten: choose another name")
+        taken[place] = f"{flag} names it too"
