@@ -141,8 +141,8 @@ def test_the_rate_and_the_draws_change_in_a_replayed_graph() -> None:
 @looks_inside
 def test_every_layer_without_kernels_runs_there_too() -> None:
     text = inputs({"data": (4, 3, 6, 6)})
-    text += 'layer { name: "m" type: "MVN" bottom: "data" top: "m" }\n'
-    text += 'layer { name: "r" type: "Reduction" bottom: "m" top: "r" reduction_param { axis: 1 } }\n'
+    text += 'layer { name: "m" type: "BatchRenorm" bottom: "data" top: "m" }\n'
+    text += 'layer { name: "r" type: "BatchRenorm" bottom: "m" top: "r" }\n'
     net = same(text, {"data": VALUES["data"]}, tolerance=1e-4)
     before = standin.counts.copy()
     net.forward_backward()

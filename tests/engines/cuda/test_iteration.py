@@ -122,11 +122,11 @@ def test_dragon_time_tells_how_iterations_run(capsys: pytest.CaptureFixture[str]
     printed = capsys.readouterr().out
     assert "Average iteration in one go: " in printed
     assert "whole iteration: graph\n" in printed
-    solver = solver_of("cuda", "momentum: 0.9", TEXT + 'layer { name: "mvn" type: "MVN" bottom: "ip" top: "mvn" }')
+    solver = solver_of("cuda", "momentum: 0.9", TEXT + 'layer { name: "best" type: "ArgMax" bottom: "ip" top: "best" }')
     report(solver.net, solver, 1, backward=True)
     printed = capsys.readouterr().out
     assert "in one go" not in printed
-    assert "whole iteration: in parts: mvn runs by array code\n" in printed
+    assert "whole iteration: in parts: best runs by array code\n" in printed
 
 
 LAYERS = """

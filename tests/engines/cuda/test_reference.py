@@ -12,10 +12,6 @@ from tests.reference import test_layers, test_solvers
 
 pytestmark = pytest.mark.usefixtures("cuda")
 
-# array code that asks, once in a pass, whether all labels or indices are in range
-ASKS = {"batch_reindex": (1, 0), "embed": (1, 0), "hinge_l1": (1, 0), "infogain": (1, 1), "multinomial": (1, 0)}
-
-
 @pytest.mark.parametrize("name", test_layers.CASES)
 def test_layer(name: str, tmp_path: Path) -> None:
     net = test_layers.check_case(name, "cuda", tmp_path)
@@ -29,7 +25,7 @@ def test_layer(name: str, tmp_path: Path) -> None:
         standin.counts.clear()
         run()
         fetched.append(standin.counts["to host"])
-    assert tuple(fetched) == ASKS.get(name, (0, 0))
+    assert fetched == [0, 0]
 
 
 @pytest.mark.parametrize("name", test_solvers.CASES)
