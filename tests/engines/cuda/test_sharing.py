@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dragon.engines import Options
 from dragon.engines.cuda.copies import DeviceCopy
 from dragon.engines.cuda.executor import CudaExecutor
 from dragon.engines.cuda.lifetimes import Traffic, planned_bytes
@@ -21,7 +22,7 @@ from dragon.errors import EngineError
 from dragon.layer import TEST, TRAIN
 from dragon.net import Net
 from tests.engines.cuda.emulation import standin
-from tests.engines.cuda.running import close, compare, fill, inputs, make
+from tests.engines.cuda.running import close, compare, fill, inputs, make, parse
 from tests.engines.cuda.test_engine import solver_of
 
 needs_gpu = pytest.mark.usefixtures("cuda")
@@ -383,3 +384,19 @@ def test_nets_that_train_do_not_share() -> None:
     net = make(BRANCHES, "cuda", TRAIN)
     run([net])
     assert not arena(net)
+
+
+@needs_gpu
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_blobs_of_16_bits_share_and_come_back_to_the_same_bits(precision: str) -> None:
+    given = {"x": RANDOM.standard_normal((3, 3, 6, 6)).astype(np.float32)}
+    shared, apart = (
+        Net(parse(CHAIN), TEST, engine="cuda", seed=5, options=Options(precision=precision)) for _ in range(2)
+    )
+    executor_of(apart).sharing.given_up = True
+    for net in (shared, apart):
+        fill(net, given)
+        net.run_forward()
+    assert executor_of(shared).sharing.size
+    for name in ("c2", "t2", "c1", "f", "prob"):
+        np.testing.assert_array_equal(shared.blobs[name].peek(), apart.blobs[name].peek(), name)

@@ -18,6 +18,7 @@ from dragon.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.solver import Solver
 from tests.engines.cuda.emulation import standin
+from tests.engines.cuda.emulation.sixteen import narrow, wide
 from tests.engines.cuda.running import compare, parse
 
 needs_gpu = pytest.mark.usefixtures("cuda")
@@ -201,3 +202,21 @@ def test_a_dry_run_counts_a_quarter_over_the_bus(tmp_path: Path, opened: list[Ne
         assert figures.bus_bytes == 4 * 3 * 9 * 8 * each + labels + places
         assert net.layers[0].state() == before
         assert figures.layers[0].launches == (each == 1)
+
+
+@needs_gpu
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_blobs_of_16_bits_are_the_rounded_ones(precision: str, tmp_path: Path, opened: list[Net | Solver]) -> None:
+    text = text_of(database(tmp_path, list(IMAGES)), "crop_size: 5 mirror: true mean_value: 100 scale: 0.01")
+    nets = [
+        Net(parse(text), TRAIN, engine=engine, seed=3, options=Options(precision=chosen))
+        for engine, chosen in (("numpy", "fp32"), ("cuda", precision))
+    ]
+    opened += nets
+    kinds = {"bf16": np.dtype(np.uint16), "fp16": np.dtype(np.float16)}
+    for _ in range(4):
+        for net in nets:
+            net.run_forward()
+        expected = narrow(nets[0].blobs["data"].peek(), kinds[precision])
+        np.testing.assert_array_equal(nets[1].blobs["data"].peek(), wide(expected))
+        np.testing.assert_array_equal(nets[1].blobs["label"].peek(), nets[0].blobs["label"].peek())
