@@ -79,7 +79,9 @@ def _class(name: str) -> type[Layer]:
 
 
 def parameter_fields(cls: type[Layer]) -> list[str]:
-    """The parameter messages that a layer's source reads, so that it cannot fall behind the code; Caffe's first."""
+    """The parameter messages that a layer's source reads, so that it cannot fall behind the code.
+
+    Caffe's before those of forks, those of several types last."""
     known = pb.LayerParameter.DESCRIPTOR.fields_by_name
     found: dict[str, None] = {}
     for base in cls.__mro__:
@@ -90,12 +92,14 @@ def parameter_fields(cls: type[Layer]) -> list[str]:
                 found[field] = None
     if cls.is_loss:
         found["loss_param"] = None
-    return sorted(found, key=lambda field: known[field].number)
+    return sorted(found, key=lambda field: (field in ("loss_param", "transform_param"), known[field].number))
 
 
 def _purpose(cls: type[Layer]) -> str:
+    """The first line of a layer's module, without the type names it may begin with."""
     first = (inspect.getdoc(sys.modules[cls.__module__]) or "").partition("\n")[0]
-    return first.removeprefix(f"{cls.type}: ")
+    names, _, rest = first.partition(": ")
+    return rest if rest and set(names.split(", ")) <= set(layer_types()) else first
 
 
 def _range(counts: tuple[int, int | None]) -> str:

@@ -34,4 +34,12 @@ def test_an_unset_number_is_no_zero(dragon: Dragon) -> None:
     assert lines["num_output"].split() == ["num_output", "uint32", "channels", "of", "the", "top"]
     assert lines["group"].split()[:3] == ["group", "uint32", "1"]
     text = dragon("layers", "BN").out
+    data = dragon("layers", "Data").out
+    assert data.index("data_param (") < data.index("transform_param ("), "its own first"
     assert text.index("batch_norm_param (") < text.index("bn_param (BNParameter)"), "the usual form first"
+
+
+def test_no_purpose_begins_with_the_type(dragon: Dragon) -> None:
+    listed = dragon("layers").out
+    assert "DepthwiseConvolution, ConvolutionDepthwise:" not in listed
+    assert "a convolution with a group for each channel" in listed
