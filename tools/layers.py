@@ -81,7 +81,8 @@ def _class(name: str) -> type[Layer]:
 def parameter_fields(cls: type[Layer]) -> list[str]:
     """The parameter messages that a layer's source reads, so that it cannot fall behind the code.
 
-    Caffe's before those of forks, those of several types last."""
+    Caffe's before those of forks, those of several types last.
+    """
     known = pb.LayerParameter.DESCRIPTOR.fields_by_name
     found: dict[str, None] = {}
     for base in cls.__mro__:
