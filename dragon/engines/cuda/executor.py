@@ -182,8 +182,10 @@ class CudaExecutor(Executor):
                 self._update.refresh(self)
                 self._update.clear(self)
             else:
-                for storage in [p.blob.diff_storage for p in self.net.learnable if p.blob.count]:
-                    self.arrays.of(storage)[...] = 0
+                for param in [p for p in self.net.learnable if p.blob.count]:
+                    storage = param.blob.diff_storage
+                    with self.runner.memory_for(param):
+                        self.arrays.of(storage)[...] = 0
                     storage.wrote(self.gpu.place)
             self.arrays.end()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dragon.engines.base import renamed
@@ -14,6 +16,7 @@ from dragon.errors import DragonError, EngineError
 if TYPE_CHECKING:
     from dragon.engines.cuda.executor import CudaExecutor
     from dragon.net import Net
+    from dragon.param_table import Param
 
 __all__ = ["GroupRunner"]
 
@@ -134,6 +137,15 @@ class GroupRunner:
         group.on_host = True
         group.note = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:80]
         log.info("%s runs on the host: %s", self._net.layers[group.first].where, group.note)
+
+    @contextmanager
+    def memory_for(self, param: Param) -> Iterator[None]:
+        """While memory for a learned blob is asked for: running out of it names its layer."""
+        try:
+            yield
+        except MemoryError as error:
+            where = self._net.layers[self._net.layer_index(param.layer)].where
+            raise self.out_of_memory(where, error) from None
 
     def out_of_memory(self, where: str, error: MemoryError) -> EngineError:
         """One line that names the layer and the bytes."""

@@ -66,12 +66,12 @@ class DeviceUpdate:
 
     def _arrays(self, executor: CudaExecutor) -> list[list[Any]]:
         """For each parameter: weight, gradient, history, each up to date on the GPU."""
-        history = self.updater.history
-        return [
-            [executor.arrays.of(s) for s in (p.blob.data_storage, p.blob.diff_storage,
-                                            *(slot[k].data_storage for slot in history))]
-            for k, p in self._params
-        ]  # fmt: skip
+        found = []
+        for k, p in self._params:
+            history = (slot[k].data_storage for slot in self.updater.history)
+            with executor.runner.memory_for(p):
+                found.append([executor.arrays.of(s) for s in (p.blob.data_storage, p.blob.diff_storage, *history)])
+        return found
 
     def _is_current(self, executor: CudaExecutor) -> bool:
         """Whether no array moved or was written elsewhere, and no multiplier changed, since the tables were made."""

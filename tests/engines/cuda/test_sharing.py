@@ -277,6 +277,19 @@ def test_out_of_memory_names_the_layer_that_needs_most(monkeypatch: pytest.Monke
     assert np.isfinite(net.blobs["prob"].peek()).all()
 
 
+@looks_inside
+def test_out_of_memory_for_gradients_names_their_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = make(CHAIN, "cuda", TRAIN)
+    fill(net, values(net))
+    net.run_forward()
+    monkeypatch.setattr(standin.Memory, "limit", 500)
+    with pytest.raises(EngineError, match=r'layer "c2" \(Convolution\): out of memory on GPU 0: asked for 576 bytes'):
+        net.clear_param_diffs()
+    solver = solver_of("cuda", "momentum: 0.9")
+    with pytest.raises(EngineError, match=r'layer "conv" \(Convolution\): out of memory on GPU 0: asked for 540 bytes'):
+        solver.net.executor.update(solver.updater, 0.1, 0)
+
+
 def test_planned_bytes_need_no_gpu() -> None:
     from dragon.engines.cuda.device import CountingDevice
     from dragon.engines.cuda.plan import Plan
