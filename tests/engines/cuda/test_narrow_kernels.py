@@ -14,13 +14,15 @@ from dragon.net import Net
 from tests.engines.cuda.emulation.cudnn import Cudnn
 from tests.engines.cuda.emulation.sixteen import EPS, narrow, wide
 from tests.engines.cuda.running import close, fill, inputs, layer, parse
+from tests.engines.cuda.test_catalogue import behind_the_gpu
 from tests.engines.cuda.test_layers import BATCH_NORMS, CONVOLUTIONS, FAMILIES
+from tests.layers import catalogue
 
 pytestmark = pytest.mark.usefixtures("cuda")
 both = pytest.mark.parametrize("precision", ["bf16", "fp16"])
 SHAPES = {"images": (3, 4, 6, 5), "even": (2, 8, 4, 4), "rows": (7, 40)}
 FILL = 'weight_filler { type: "gaussian" std: 0.5 } bias_filler { value: 0.3 }'
-SCALE = 64.0  # of losses in fp16, so that it has to be taken out again
+SCALE = 8.0  # of losses in fp16, so that it has to be taken out again
 
 CASES: dict[str, tuple[str, str]] = {
     **{f"{kind} {shape}": (layer(kind, settings), shape) for kind, settings in FAMILIES.items()
@@ -62,7 +64,7 @@ LOOSE = {"Power": 8, "Exp": 8, "LRN": 8, "batch norm in place": 8}  # compute on
 
 def pair(text: str, precision: str, phase: int) -> list[Net]:
     """The net in float64 on the host, and in 16 bits, with equal weights, all of them numbers of the 16-bit type."""
-    definition = parse("force_backward: true\n" + text)
+    definition = parse("force_backward: true\n" + text.removeprefix("force_backward: true\n"))
     exact = Net(definition, phase, engine="numpy", dtype=np.float64, seed=3)
     ours = Net(definition, phase, engine="cuda", seed=3, options=Options(precision=precision))
     for source, target in zip(exact.layers, ours.layers, strict=True):
@@ -87,15 +89,16 @@ def check(text: str, values: dict[str, Any], precision: str, factor: float, phas
     nets = pair(text, precision, phase)
     dtype = PRECISIONS[precision]
     assert dtype is not None
-    random = np.random.default_rng(4)
-    tops = {name: rounded(random.standard_normal(nets[0].blobs[name].shape), precision) for name in nets[0].outputs}
     for net in nets:
         fill(net, values)
         net.clear_param_diffs()
-        loss = net.run_forward()
-        for name, value in tops.items():
-            if not loss:
-                net.blobs[name].diff[...] = value
+        net.run_forward()
+        random = np.random.default_rng(400)
+        for i, layer in enumerate(net.layers):
+            for name, weight in zip(net.top_names_of(i), layer.loss_weights, strict=True):
+                if name in net.outputs and not weight:
+                    blob = net.blobs[name]
+                    blob.diff[...] = rounded(random.standard_normal(blob.shape), precision)
         net.run_backward()
     exact, ours = nets
     tolerance = factor * EPS[dtype]
@@ -133,6 +136,15 @@ def test_kernels(name: str, precision: str) -> None:
     nets = check(inputs({"x": x.shape}) + text, {"x": x}, precision, factor)
     assert in_16_bits(nets[1], "x")
     assert in_16_bits(nets[1], "y") == (not name.startswith("Softmax"))
+
+
+@both
+@pytest.mark.parametrize("name", catalogue.CASES)
+def test_every_layer(name: str, precision: str) -> None:
+    """By kernels for 16 bits or not, behind a layer that has them."""
+    case = catalogue.CASES[name]
+    values = {name.replace("x", "h"): value for name, value in case.values().items()}
+    check(behind_the_gpu(case), values, precision, 16)
 
 
 @both
