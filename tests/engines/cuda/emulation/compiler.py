@@ -55,6 +55,12 @@ class Range(ctypes.Structure):
     _fields_ = (("start", ctypes.c_size_t), ("stop", ctypes.c_size_t), ("argument", ctypes.c_int))
 
 
+class Order:
+    """In which order blocks, and the threads of a block, come to run."""
+
+    backwards = False
+
+
 class Library:
     """One built file: its kernels with their parameters."""
 
@@ -75,6 +81,7 @@ class Library:
         pointers = (ctypes.c_void_p * len(room))(*[ctypes.addressof(r) for r in room])
         sizes = (ctypes.c_uint * 6)(*[*grid, 1, 1][:3], *[*block, 1, 1][:3])
         table = (Range * max(1, len(ranges)))(*[Range(*r) for r in ranges])
+        ctypes.c_int.in_dll(self._lib, "emulation_backwards").value = Order.backwards
         function = self._lib[f"launch_{name}"]
         function.restype = ctypes.c_char_p
         problem = function(sizes, pointers, table, len(ranges))

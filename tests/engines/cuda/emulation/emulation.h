@@ -30,6 +30,8 @@ struct uint3 {
     unsigned x, y, z;
 };
 
+extern "C" __attribute__((visibility("default"))) int emulation_backwards = 0;  // blocks and threads in another order
+
 namespace emu {
 
 const int MOST_THREADS = 1024;
@@ -219,7 +221,7 @@ EMULATOR void run_block() {
     block_epoch = 1;
     memset(__start_cuda_shared, 0xff, shared_size());
     memset(shadow, 0xff, shared_size() * sizeof(Cell));
-    for (bool backwards = false;; backwards = !backwards) {
+    for (bool backwards = emulation_backwards;; backwards = !backwards) {
         bool progress = false;
         for (int i = 0; i < threads; ++i) {
             int t = backwards ? threads - 1 - i : i;
@@ -274,9 +276,12 @@ EMULATOR const char* launch(Kernel called, const char* const* argument_names, co
         current = -1;
         return message;
     }
-    for (block_index.z = 0; block_index.z < grid.z; ++block_index.z)
-        for (block_index.y = 0; block_index.y < grid.y; ++block_index.y)
-            for (block_index.x = 0; block_index.x < grid.x; ++block_index.x) run_block();
+    size_t blocks = (size_t)grid.x * grid.y * grid.z;
+    for (size_t i = 0; i < blocks; ++i) {
+        size_t k = emulation_backwards ? blocks - 1 - i : i;
+        block_index = {(unsigned)(k % grid.x), (unsigned)(k / grid.x % grid.y), (unsigned)(k / grid.x / grid.y)};
+        run_block();
+    }
     current = -1;
     return nullptr;
 }
