@@ -28,6 +28,7 @@ class Wiring:
         self.context = context
         self.phase: int = state.phase
         self._positions = _positions(definition, state, source)
+        self._file = f"{source.filename}: " if source else ""
         self.param: pb.NetParameter = self._wired(definition, state)
         self.name: str = self.param.name
         self.layers: list[Layer] = []
@@ -87,7 +88,7 @@ class Wiring:
                 raise self.placed(error, param) from error
         self._prune_backward()
         if not self.layers:
-            raise PrototxtError(f'net "{self.name}" has no layer in phase {pb.Phase.Name(self.phase)}')
+            raise PrototxtError(f'{self._file}net "{self.name}" has no layer in phase {pb.Phase.Name(self.phase)}')
 
     def placed(self, error: BaseException, param: pb.LayerParameter) -> BaseException:
         """The error with the layer's name, and the file and line it stands on, in front."""

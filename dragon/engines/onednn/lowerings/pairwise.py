@@ -1,0 +1,107 @@
+"""Add, Mul and Axpy: element-wise over several bottoms, of which some may be repeated along axes of extent 1."""
+
+from __future__ import annotations
+
+import math
+
+from dragon.engines.onednn import combine, eltwise, pooling
+from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.constants import Alg, Arg
+from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings.eltwise import preferred, product, weighted_total
+from dragon.engines.onednn.memory import Memory, MemoryDesc
+
+__all__ = ["add", "axpy", "mul"]
+
+
+@lowers("Add")
+def add(b: Builder, index: int) -> Backward | None:
+    if not _alike(b, index):
+        _repeated(b, index, Alg.binary_add)
+        return None
+    return weighted_total(b, index, [1.0] * len(b.net.bottoms[index]))
+
+
+@lowers("Mul")
+def mul(b: Builder, index: int) -> Backward | None:
+    if not _alike(b, index):
+        _repeated(b, index, Alg.binary_mul)
+        return None
+    return product(b, index, stable=True)
+
+
+def _alike(b: Builder, index: int) -> bool:
+    first, *others = (blob.shape for blob in b.net.bottoms[index])
+    if not 0 < len(first) <= 6:
+        raise NotLoweredError("more axes than oneDNN knows here")
+    return all(shape == first for shape in others)
+
+
+def _repeated(b: Builder, index: int, alg: Alg) -> None:
+    """Forward alone: gradients would have to be summed along the repeated axes."""
+    bottoms, top = b.net.bottoms[index], b.net.tops[index][0]
+    if b.training and b.net.layer_need_backward[index]:
+        raise NotLoweredError("gradients of repeated bottoms")
+    # row-major, since the library is slow at repeating what does not lie as the other source does
+    x = b.data(bottoms[0], MemoryDesc.plain(top.shape, b.desc(bottoms[0]).dtype))
+    y = b.make(top, x.desc)
+    for i, bottom in enumerate(bottoms[1:]):
+        dims = (1,) * (top.ndim - bottom.ndim) + bottom.shape
+        if bottom.shape == top.shape:
+            other = b.data(bottom, x.desc)
+        else:
+            plain = MemoryDesc.plain(bottom.shape, b.desc(bottom).dtype) if bottom.shape else None
+            if plain is None:
+                raise NotLoweredError("a bottom without axes")
+            other = b.data(bottom, plain).view(MemoryDesc.plain(dims, plain.dtype))
+        step = combine.binary(b.device, alg, x.desc, other.desc, layer=b.net.layer_names[index])
+        b.call(step, {Arg.SRC: x if i == 0 else y, Arg.SRC_1: other, Arg.DST: y})
+
+
+@lowers("Axpy")
+def axpy(b: Builder, index: int) -> Backward:
+    """top = a x + y; backward dx = a dy, da = sum of x dy over each channel."""
+    factor, x, y = b.net.bottoms[index]
+    top, name = b.net.tops[index][0], b.net.layer_names[index]
+    if not 3 <= x.ndim <= 5:
+        raise NotLoweredError("axes other than (N, C, 1 to 3 spatial)")
+    desc = preferred([b.desc(x), b.desc(y)])
+    small = MemoryDesc.plain(factor.shape, desc.dtype)
+    over = x.shape[2:]
+    once, none = (1,) * len(over), (0,) * len(over)
+    wide = MemoryDesc.plain((*x.shape[:2], *once), desc.dtype)
+    # Of the library's pooling, since its reduction is many times slower; its result has the layout in which it knows
+    # how to repeat one value over a map.
+    spec = pooling.PoolSpec(x.shape, wide.dims, over, once, none, Alg.pooling_avg_include_padding, desc.dtype)
+    mean = pooling.forward(b.device, spec, src=desc, training=False, layer=name)
+    repeated = mean[Arg.DST]
+    a = Memory(b.device, repeated)
+    spread = combine.reorder(b.device, wide, repeated, layer=name)
+    times = combine.binary(b.device, Alg.binary_mul, desc, repeated, layer=name)
+    plus = combine.binary(b.device, Alg.binary_add, desc, desc, layer=name)
+    sources = b.data(factor, small).view(wide), b.data(x, desc), b.data(y, desc)
+    out = b.make(top, desc)
+    b.call(spread, {Arg.SRC: sources[0], Arg.DST: a})
+    b.call(times, {Arg.SRC: sources[1], Arg.SRC_1: a, Arg.DST: out})
+    b.call(plus, {Arg.SRC: out, Arg.SRC_1: sources[2], Arg.DST: out})
+
+    def backward() -> None:
+        wanted = b.net.bottom_need_backward[index]
+        dy = b.diff(top, desc)
+        if wanted[0]:
+            both, average = Memory(b.device, desc), Memory(b.device, repeated)
+            product_of = combine.binary(b.device, Alg.binary_mul, desc, desc, layer=name)
+            b.call(product_of, {Arg.SRC: dy, Arg.SRC_1: b.data(x, desc), Arg.DST: both})
+            b.call(mean, {Arg.SRC: both, Arg.DST: average})
+            da = b.make_diff(factor, small).view(wide)
+            b.call(combine.reorder(b.device, repeated, wide, layer=name), {Arg.SRC: average, Arg.DST: da})
+            count = eltwise.forward(b.device, Alg.eltwise_linear, wide, float(math.prod(over)), layer=name)
+            b.call(count, {Arg.SRC: da, Arg.DST: da})
+        if wanted[1]:
+            then = Memory(b.device, repeated)
+            b.call(spread, {Arg.SRC: b.data(factor, small).view(wide), Arg.DST: then})
+            b.call(times, {Arg.SRC: dy, Arg.SRC_1: then, Arg.DST: b.make_diff(x, desc)})
+        if wanted[2] and y is not top:
+            b.copy_diff(top, y)
+
+    return backward
