@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from dragon.engines import ENGINES
+from dragon.tools.engine_options import PRECISIONS
 
 __all__ = ["command"]
 
@@ -14,7 +15,7 @@ __all__ = ["command"]
 @click.option("--output", type=click.Path(file_okay=False), help="Folder of results; compare_NAME by default.")
 @click.option("--jobs", type=click.IntRange(1), help="Runs side by side; as many as cores by default.")
 @click.option("--engine", type=click.Choice(ENGINES), help="How nets are run; auto takes the fastest on the CPU.")
-@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+@click.option("--precision", type=click.Choice(list(PRECISIONS)), default="fp32", show_default=True)
 @click.option("--dataset", type=click.Path(file_okay=False), help="A folder of `dragon data`, in place of the file's.")
 def command(
     file: str, output: str | None, jobs: int | None, engine: str | None, precision: str, dataset: str | None

@@ -94,8 +94,8 @@ def check(text: str, values: dict[str, Any], precision: str, factor: float, phas
         net.clear_param_diffs()
         net.run_forward()
         random = np.random.default_rng(400)
-        for i, layer in enumerate(net.layers):
-            for name, weight in zip(net.top_names_of(i), layer.loss_weights, strict=True):
+        for i, made in enumerate(net.layers):
+            for name, weight in zip(net.top_names_of(i), made.loss_weights, strict=True):
                 if name in net.outputs and not weight:
                     blob = net.blobs[name]
                     blob.diff[...] = rounded(random.standard_normal(blob.shape), precision)
