@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from dragon.blob import Blob
 from dragon.engines.cuda.labels import Labelled
@@ -85,44 +85,46 @@ class _Rows(Labelled):
     def classes(self, bottom: Sequence[Blob]) -> int:
         return bottom[0].count // bottom[0].shape[0]
 
-    def sum_rows(self, terms: Any, top: Blob, rows: int) -> None:
-        self.sum_terms(terms, top.data, rows, float(max(1, rows)))
 
+class _RowLoss(_Rows):
+    """A term for each row. name: of the kernels; a row takes `width` threads."""
 
-@lowers("HingeLoss")
-class HingeLowering(_Rows):
+    name: ClassVar[str]
+    width: ClassVar[int]
+
+    setting: Any  # the kernels' last argument
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         rows, classes = bottom[0].shape[0], self.classes(bottom)
         x, label, terms = bottom[0].data, bottom[1].data, self.device.workspace(2 * rows, self.dtype)
-        self.spread(FILE, "hinge_terms", rows * WARP, x, label, terms, rows, classes, self.layer.squared)
-        self.sum_rows(terms, top[0], rows)
+        self.spread(FILE, f"{self.name}_terms", rows * self.width, x, label, terms, rows, classes, self.setting)
+        self.sum_terms(terms, top[0].data, rows, float(rows))
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.layer.check_propagation(propagate_down)
         if propagate_down[0]:
             dx = bottom[0].diff
             self.spread(
-                FILE, "hinge_backward", dx.size, bottom[0].data, bottom[1].data, top[0].diff, self.room("divisor", 1),
-                dx, dx.size, self.classes(bottom), self.layer.squared,
+                FILE, f"{self.name}_backward", dx.size, bottom[0].data, bottom[1].data, top[0].diff,
+                self.room("divisor", 1), dx, dx.size, self.classes(bottom), self.setting,
             )  # fmt: skip
+
+
+@lowers("HingeLoss")
+class HingeLowering(_RowLoss):
+    name = "hinge"
+    width = WARP
+
+    @property
+    def setting(self) -> bool:
+        return bool(self.layer.squared)
 
 
 @lowers("MultinomialLogisticLoss")
-class MultinomialLowering(_Rows):
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        rows, classes = bottom[0].shape[0], self.classes(bottom)
-        prob, label, terms = bottom[0].data, bottom[1].data, self.device.workspace(2 * rows, self.dtype)
-        self.spread(FILE, "multinomial_terms", rows, prob, label, terms, rows, classes, LEAST)
-        self.sum_rows(terms, top[0], rows)
-
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        self.layer.check_propagation(propagate_down)
-        if propagate_down[0]:
-            dx = bottom[0].diff
-            self.spread(
-                FILE, "multinomial_backward", dx.size, bottom[0].data, bottom[1].data, top[0].diff,
-                self.room("divisor", 1), dx, dx.size, self.classes(bottom), LEAST,
-            )  # fmt: skip
+class MultinomialLowering(_RowLoss):
+    name = "multinomial"
+    width = 1
+    setting = LEAST
 
 
 @lowers("InfogainLoss")
