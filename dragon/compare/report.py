@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from dragon.compare.plot import COLOURS, Point, Series, chart
+from dragon.compare.results import LAST
 from dragon.compare.stats import smooth
 from dragon.compare.summary import Score, headline, is_percent, pair_lines, score_name, score_of
 
@@ -106,9 +107,11 @@ def _headline(results: Record) -> str:
                 "–" if r.memory_mib is None else f"{r.memory_mib:.0f}",
             ]
         )
+    longest = max(g["iterations"] for g in results["groups"])
+    last = f"last {LAST}" if longest > LAST else "all iterations"
     head = [
         "Variant", "Learning rate", f"Test {escape(name)}<br>running statistics",
-        f"Test {escape(name)}<br>batch statistics", "Training loss,<br>last 100", "ms per<br>iteration",
+        f"Test {escape(name)}<br>batch statistics", f"Training loss,<br>{last}", "ms per<br>iteration",
         "images<br>per second", "memory,<br>MiB",
     ]  # fmt: skip
     return _table(head, body, "headline") + f'<p class="soft">{_legend_of_intervals(results)}</p>'
@@ -309,6 +312,10 @@ def _definitions(results: Record) -> str:
     return "<h2>What was compared</h2>" + _table(["Variant", "Definition"], rows, "texts")
 
 
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def _how(results: Record) -> str:
     about = results["about"]
     facts = {
@@ -317,7 +324,7 @@ def _how(results: Record) -> str:
         "Engine": f"{results['engine']}, {results['precision']}",
         "Machine": about["machine"],
         "Software": about["software"],
-        "Side by side": f"{about['jobs']} runs, {about['threads']} thread{'s' if about['threads'] > 1 else ''} each",
+        "Side by side": f"{_count(about['jobs'], 'run')}, {_count(about['threads'], 'thread')} each",
         "Budget": about["budget"],
         "Finished": about["finished"],
     }

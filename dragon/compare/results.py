@@ -9,9 +9,11 @@ from typing import Any
 from dragon.compare.plan import Plan, Run
 from dragon.compare.stats import TOLERANCES, coincide, interval
 
-__all__ = ["assemble"]
+__all__ = ["LAST", "assemble"]
 
 Record = dict[str, Any]
+
+LAST = 100  # iterations whose mean is the training loss of a run
 
 
 def assemble(plan: Plan, records: dict[str, Record], pairs: list[Record], memory: dict[str, Record]) -> Record:
@@ -58,7 +60,7 @@ def _group(runs: list[Run], records: list[Record]) -> Record:
         group["images_per_s"] = 1e3 * records[0]["batch_size"] / group["ms_per_iteration"]
     if not whole:
         return group
-    tail = [r["losses"][-min(100, len(r["losses"])) :] for r in whole]
+    tail = [r["losses"][-LAST:] for r in whole]
     group["final_loss"] = asdict(interval([math.fsum(t) / len(t) for t in tail]))
     for statistics in (key for key in whole[0]["tests"][-1] if key != "iter"):
         for name in whole[0]["tests"][-1].get(statistics, {}):

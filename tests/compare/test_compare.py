@@ -62,6 +62,9 @@ def test_whole_comparison_then_only_what_changed(comparison: Path, tmp_path: Pat
     page = report.read_text()
     assert page.count("<svg") == 2
     assert "SYNTHETIC DATA" in page
+    assert "Training loss,<br>all iterations" in page, "there are but 10"
+    jobs = results["about"]["jobs"]
+    assert f">{jobs} run{'s' if jobs > 1 else ''}, " in page
     assert 'src="' not in page
     assert "http" not in page.replace("http://www.w3.org", "")
     table = next(line for line in display.lines if "ms/iteration" in line)
