@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from dragon.data import encode_datum, write_lmdb, write_mean
 from dragon.engines import Options
@@ -34,6 +33,7 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "
 
 
 def database(folder: Path, images: list[np.ndarray]) -> Path:
+    pytest.importorskip("lmdb")
     path = folder / f"lmdb{len(list(folder.iterdir()))}"
     write_lmdb(path, ((f"{i:03d}".encode(), encode_datum(image, i % 4)) for i, image in enumerate(images)))
     return path
@@ -91,8 +91,9 @@ def test_the_same_bits_as_on_the_host(settings: str, phase: int, tmp_path: Path,
 @needs_gpu
 @pytest.mark.parametrize("settings", ["", "new_height: 7 new_width: 7 shuffle: true"])
 def test_image_files(settings: str, tmp_path: Path, opened: list[Net | Solver]) -> None:
+    image_files = pytest.importorskip("PIL.Image")
     for i, image in enumerate(IMAGES[:5]):
-        Image.fromarray(image.transpose(1, 2, 0)).save(tmp_path / f"{i}.png")
+        image_files.fromarray(image.transpose(1, 2, 0)).save(tmp_path / f"{i}.png")
     (tmp_path / "list.txt").write_text("".join(f"{i}.png {i % 4}\n" for i in range(5)))
     text = (
         'layer { name: "data" type: "ImageData" top: "data" top: "label" transform_param { mirror: true crop_size: 5 } '
@@ -181,6 +182,7 @@ def test_bytes_come_from_pinned_memory(tmp_path: Path, opened: list[Net | Solver
 
 @needs_gpu
 def test_a_record_that_is_damaged_names_itself(tmp_path: Path, opened: list[Net | Solver]) -> None:
+    pytest.importorskip("lmdb")
     path = tmp_path / "damaged"
     records = [encode_datum(image, 0) for image in IMAGES[:8]] + [b"\xff\xff\xff"] * 8
     write_lmdb(path, ((f"{i:03d}".encode(), record) for i, record in enumerate(records)))
