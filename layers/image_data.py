@@ -35,7 +35,7 @@ class ImageData(Prefetched):
             self.stream = self.rng.child("transform")
             reader = ImageReader(
                 entries,
-                self.find(p.root_folder, 'root_folder') + "/" if p.root_folder.endswith("/") else p.root_folder,
+                self.find(p.root_folder, "root_folder") + "/" if p.root_folder.endswith("/") else p.root_folder,
                 Transformer(self.transform_param(), self.phase, self.stream),
                 p.batch_size,
                 Color.COLOR if p.is_color else Color.GRAY,

@@ -70,7 +70,11 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorator: add the flags and hand them to the command as `choice`, an EngineChoice."""
 
     @click.option("--engine", type=click.Choice(ENGINES), help="How nets are run; auto takes the fastest on the CPU.")
-    @click.option("--precision", type=click.Choice(list(PRECISIONS)), help="Of activations and products; fp32 by default. fp16 needs a GPU.")
+    @click.option(
+        "--precision",
+        type=click.Choice(list(PRECISIONS)),
+        help="Of activations and products; fp32 by default. fp16 needs a GPU.",
+    )
     @click.option("--no-fuse", is_flag=True, help="Run every layer by itself.")
     @click.option("--threads", type=click.IntRange(1), help="At most this many; all cores by default.")
     @click.option("--tf32", is_flag=True, help="On a GPU, multiply matrices in TF32: faster, with 10 bits of mantissa.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.solver import Solver
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.cudnn import Cudnn
-from tests.engines.cuda.emulation.sixteen import EPS
+from tests.engines.cuda.emulation.sixteen import EPS, narrow, wide
 from tests.engines.cuda.running import close, fill, inputs, layer, make, parse
 from tests.engines.cuda.test_engine import TEXT, VALUES
 
@@ -370,3 +371,56 @@ def test_cifar10_quick_follows_float32(form: str, monkeypatch: pytest.MonkeyPatc
         assert gap < max(12 * eps(precision), 0.1 * fallen), (precision, found)
         assert graphs(solvers[precision])
     assert scale_of(solvers["fp16"])["skipped_steps"] == 0
+
+
+# -- working copies of weights -----------------------------------------------------------------------------------------
+@needs_gpu
+@both
+def test_a_test_net_sees_each_update(precision: str) -> None:
+    text = TEXT + 'layer { name: "out" type: "Softmax" bottom: "ip" top: "prob" include { phase: TEST } }'
+    results = []
+    for each in ("fp32", precision):
+        solver = solver_of(each, "momentum: 0.9 test_iter: 1 test_interval: 1000 test_state { }", text)
+        fill(solver.test_nets[0], VALUES)
+        found = []
+        for _ in range(5):
+            solver.step(1)
+            fill(solver.test_nets[0], VALUES)
+            found.append(solver.test(0)["prob"])
+        results.append(found)
+    for number, (ours, expected) in enumerate(zip(results[1], results[0], strict=True)):
+        close(f"step {number}", ours, expected, 40 * eps(precision))
+    assert all(np.abs(a - b).max() > 1e-3 for a, b in pairwise(results[1]))
+
+
+@needs_gpu
+@both
+def test_what_a_script_writes_into_weights_is_used(precision: str) -> None:
+    solver = solver_of(precision, "momentum: 0")
+    solver.step(CAPTURED + 1)
+    weight, bias = solver.net.params["ip"]
+    for run in (solver.net.run_forward, solver.apply_update, lambda: solver.step(1)):
+        weight.data[...] = 0
+        bias.data[...] = 7
+        if run == solver.apply_update:
+            solver.net.clear_param_diffs()
+        run()
+        if run == solver.apply_update:
+            assert not weight.peek().any()
+            solver.net.run_forward()
+        np.testing.assert_array_equal(solver.net.blobs["ip"].peek(), np.full((4, 4), 7, np.float32))
+
+
+@needs_gpu
+@both
+def test_snapshots_hold_the_masters(precision: str, tmp_path: Path) -> None:
+    solver = solver_of(precision, f'momentum: 0.9 snapshot_prefix: "{tmp_path}/s"')
+    solver.step(4)
+    path = solver.snapshot()
+    other = make(TEXT, "numpy")
+    other.copy_from(path.replace(".solverstate", ".caffemodel"))
+    ours = solver.net.params["ip"][0].peek()
+    np.testing.assert_array_equal(other.params["ip"][0].peek(), ours)
+    dtype = PRECISIONS[precision]
+    assert dtype is not None
+    assert (wide(narrow(ours, dtype)) != ours).any()
