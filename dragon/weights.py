@@ -41,14 +41,13 @@ def load_weights(net: Net, path: str | Path, profile: str | None = None, hdf5: b
     loaded: list[str] = []
     seen: list[str] = []
     for name, arrays in stored:
-        if not arrays:
-            continue
-        seen.append(name)
-        blobs = net.params.get(name)
-        if blobs is None:
-            continue
-        _copy_layer(net, path, name, blobs, arrays)
-        loaded.append(name)
+        if arrays:
+            seen.append(name)
+            blobs = net.params.get(name)
+            if blobs is not None:
+                _copy_layer(net, path, name, blobs, arrays)
+                loaded.append(name)
+        del arrays  # before the next layer is read: in memory is one at a time
     if not loaded and net.params:
         wanted = next(iter(net.params))
         raise WeightsError(
@@ -135,7 +134,10 @@ def _read_binary(path: str | Path, profile: str | None) -> Iterator[tuple[str, S
     from dragon.proto.binary import iter_layers
 
     for layer in iter_layers(path, profile=profile):
-        yield layer.name, [blob.array for blob in layer.blobs]
+        found = layer.name, [blob.array for blob in layer.blobs]
+        del layer
+        yield found
+        del found
 
 
 def _read_h5(path: str | Path) -> Iterator[tuple[str, Sequence[Array]]]:

@@ -128,6 +128,7 @@ def iter_layers(path: _Path, profile: str | None = None, diffs: bool = False) ->
             if order is not None:
                 layer.blobs[:] = [_moved(layer.blobs, i) for i in order]
             yield layer
+            del layer  # nobody needs it here while the next one is read
 
 
 def _moved(blobs: Sequence[BlobArray], index: int) -> BlobArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -214,3 +215,23 @@ def test_first_nonfinite_names_the_layer() -> None:
     with pytest.raises(dragon.NumericError, match=r'iteration 7: loss is (nan|inf); first in layer "a"'):
         net.check_finite(net.run_forward(), 7)
     assert net.first_nonfinite() is not None
+
+
+def test_loading_keeps_one_layer_of_the_file_in_memory(tmp_path: Path) -> None:
+    wide = 512  # 1 MiB for each of 6 layers
+    text = (
+        f'layer {{ name: "d" type: "Input" top: "x0" input_param {{ shape {{ dim: 1 dim: {wide} }} }} }}\n'
+        + "".join(
+            f'layer {{ name: "ip{i}" type: "InnerProduct" bottom: "x{i}" top: "x{i + 1}" '
+            f"inner_product_param {{ num_output: {wide} bias_term: false }} }}\n"
+            for i in range(6)
+        )
+    )
+    net = dragon.Net(parse_text(text, pb.NetParameter()), dragon.TEST, engine="numpy")
+    net.save(tmp_path / "w.caffemodel")
+    net.copy_from(tmp_path / "w.caffemodel")  # everything is imported
+    tracemalloc.start()
+    net.copy_from(tmp_path / "w.caffemodel")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * (1 << 20)
