@@ -13,13 +13,19 @@ from typing import Any, cast
 from dragon.blob import Blob
 from dragon.engines.cuda.channels import Channels, by_channel, channel_sums, totals
 from dragon.engines.cuda.cudnn import Convolver, Geometry
-from dragon.engines.cuda.device import Matrix, Shaped
+from dragon.engines.cuda.device import Device, Matrix, Shaped
+from dragon.engines.cuda.elementwise import each_of
+from dragon.engines.cuda.frontend import forward_product
 from dragon.engines.cuda.lowering import Lowering, aligned, lowers
 from dragon.engines.cuda.windows import MOST_AXES, axes_of, spread_out, widened
 
-__all__ = ["ConvolutionLowering", "DeconvolutionLowering", "Im2colLowering", "add_bias", "learn_bias"]
+__all__ = [
+    "ConvolutionLowering", "CutConvolutionLowering", "DeconvolutionLowering", "Im2colLowering", "add_bias",
+    "learn_bias",
+]  # fmt: skip
 
 FILE = "convolution"
+NO_SLOPE = (0.0, 0.0, 0.0)  # settings of the kernel family ReLU
 COLUMN_BYTES = 1 << 29  # images are unfolded so many at a time that their columns fit in here
 
 
@@ -94,15 +100,19 @@ class _Windowed(Lowering):
         )  # fmt: skip
         return any(one.serves(product, g) and run(one, g) for one in convolvers)
 
-    def narrow_from_wide(self, wide: Any, weight: Any, narrow: Any, bias: Any = None) -> None:
-        """narrow = W columns(wide) + bias, for every group."""
-        if bias is not None:
+    def narrow_from_wide(self, wide: Any, weight: Any, narrow: Any, bias: Any = None, relu: bool = False) -> None:
+        """narrow = W columns(wide) + bias, for every group; with `relu` not below 0."""
+        if bias is not None or relu:
 
-            def with_bias(one: Convolver, g: Geometry) -> bool:
-                return one.narrow_from_wide(g, wide, weight, narrow, bias)
+            def all_at_once(one: Convolver, g: Geometry) -> bool:
+                return one.narrow_from_wide(g, wide, weight, narrow, bias, relu)
 
-            if self._by_cudnn("forward_bias", wide, weight, narrow, with_bias):
+            if self._by_cudnn(forward_product(bias is not None, relu), wide, weight, narrow, all_at_once):
                 return
+        if relu:
+            self.narrow_from_wide(wide, weight, narrow, bias)
+            each_of(self, "relu_forward", (narrow, narrow), NO_SLOPE)
+            return
         self._multiply(wide, weight, narrow)
         if bias is not None:
             add_bias(self, narrow, bias)
@@ -218,6 +228,8 @@ class _Windowed(Lowering):
 
 @lowers("Convolution", "DepthwiseConvolution")
 class ConvolutionLowering(_Windowed):
+    cuts = False  # whether a ReLU in place follows in the same group
+
     @property
     def _is_depthwise(self) -> bool:
         layer = self.layer
@@ -236,10 +248,13 @@ class ConvolutionLowering(_Windowed):
                     FILE, "depthwise_forward", y.size, x, weight, bias, y, y.size, x.shape[1], *self._window(x, y)
                 )
                 continue
-            self.narrow_from_wide(x, weight, y, bias)
+            self.narrow_from_wide(x, weight, y, bias, self.cuts)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         layer = self.layer
+        if self.cuts:
+            y, dy = top[0].data, top[0].diff
+            each_of(self, "relu_backward", (y, y, dy, dy), NO_SLOPE)
         weight = layer.weight.data if self._is_depthwise else self.working(layer.weight)
         for b, t, down in zip(bottom, top, propagate_down, strict=True):
             x, dy = self._images(b.data, t.diff)
@@ -258,6 +273,23 @@ class ConvolutionLowering(_Windowed):
         )
         if dx is not None:
             self.spread(FILE, "depthwise_backward_data", dx.size, dy, weight, dx, dx.size, dx.shape[1], *window)
+
+
+class CutConvolutionLowering(ConvolutionLowering):
+    """A convolution and the ReLU that works in place on its top."""
+
+    cuts = True
+    overwrites_top_diff = True
+
+    @classmethod
+    def fits_before_relu(cls, lowering: Lowering | None, device: Device) -> bool:
+        """Whether a layer's own lowering may be replaced by this one."""
+        return (
+            type(lowering) is ConvolutionLowering
+            and not lowering._is_depthwise
+            and not widened(lowering.layer.window).is_pointwise
+            and any(one.fuses for one in device.convolvers)
+        )
 
 
 @lowers("Deconvolution")

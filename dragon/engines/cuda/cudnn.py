@@ -62,11 +62,15 @@ class Convolver(Protocol):
     """One of cuDNN's interfaces. Its products tell whether they ran; False: nothing happened."""
 
     accumulates: bool  # whether a weight's gradient can be added
+    fuses: bool  # whether it may compute more than one layer
 
     def serves(self, product: str, g: Geometry) -> bool:
-        """Whether it can compute a product: forward, forward_bias, data or weight."""
+        """Whether it can compute a product: forward, with what follows (forward_bias, forward_relu,
+        forward_bias_relu), data or weight."""
 
-    def narrow_from_wide(self, g: Geometry, wide: Any, weight: Any, narrow: Any, bias: Any = None) -> bool: ...
+    def narrow_from_wide(
+        self, g: Geometry, wide: Any, weight: Any, narrow: Any, bias: Any = None, relu: bool = False
+    ) -> bool: ...
 
     def wide_from_narrow(self, g: Geometry, narrow: Any, weight: Any, wide: Any) -> bool: ...
 
@@ -111,6 +115,7 @@ class Cudnn:
     """Descriptors and algorithms by geometry; the arguments of the three products."""
 
     accumulates = True
+    fuses = False
 
     def __init__(self, gpu: Gpu, lib: Any) -> None:
         self._lib, self._gpu = lib, gpu
@@ -193,9 +198,12 @@ class Cudnn:
         )  # fmt: skip
         return True
 
-    def narrow_from_wide(self, g: Geometry, wide: Any, weight: Any, narrow: Any, bias: Any = None) -> bool:
+    def narrow_from_wide(
+        self, g: Geometry, wide: Any, weight: Any, narrow: Any, bias: Any = None, relu: bool = False
+    ) -> bool:
         """narrow = the convolution of wide."""
         assert bias is None
+        assert not relu
         descriptors = self._make(g)
         return self._run("Forward", g, ((descriptors[0], wide), (descriptors[1], weight)), narrow, False)
 

@@ -21,7 +21,7 @@ from dragon.engines.cuda.precision import BFLOAT16, FLOAT16, is_narrow
 if TYPE_CHECKING:
     from dragon.engines.cuda.device import Gpu
 
-__all__ = ["Frontend", "load_package", "open_frontend"]
+__all__ = ["Frontend", "forward_product", "load_package", "open_frontend"]
 
 log = logging.getLogger("dragon")
 TYPES = {"float32": "FLOAT", "float64": "DOUBLE", FLOAT16.name: "HALF", BFLOAT16.name: "BFLOAT16"}
@@ -58,10 +58,16 @@ def open_frontend(gpu: Gpu) -> Frontend | None:
         return None
 
 
+def forward_product(bias: bool, relu: bool) -> str:
+    """The name of forward with what follows it."""
+    return "forward" + "_bias" * bias + "_relu" * relu
+
+
 class Frontend:
-    """The three products of a convolution, and the forward one with its bias."""
+    """The three products of a convolution, and the forward one with its bias and a ReLU."""
 
     accumulates = False  # a gradient is written, not added
+    fuses = True
 
     def __init__(self, gpu: Gpu, package: Any) -> None:
         self._gpu, self._cudnn = gpu, package
@@ -70,7 +76,7 @@ class Frontend:
         self._products: dict[tuple[str, Geometry], Product | None] = {}
 
     def serves(self, product: str, g: Geometry) -> bool:
-        """Whether there is a plan for a product: forward, forward_bias, data or weight."""
+        """Whether there is a plan for a product: forward (with _bias, with _relu), data or weight."""
         key = product, g
         if key not in self._products:
             try:
@@ -121,9 +127,11 @@ class Frontend:
             shape = g.narrow
             inputs = [tensor("wide", g.wide), tensor("weight", g.weight)]
             out = graph.conv_fprop(image=inputs[0], weight=inputs[1], name=product, **settings)
-            if product == "forward_bias":
+            if "bias" in product:
                 inputs.append(tensor("bias", (1, g.narrow[1], 1, 1), computed))  # parameters are never narrow
                 out = graph.bias(name="bias_added", input=out, bias=inputs[2])
+            if "relu" in product:
+                out = graph.relu(name="cut", input=out)
         out.set_output(True).set_data_type(kind).set_dim(list(shape)).set_stride(_strides(shape))
         return graph, [*inputs, out]
 
@@ -156,11 +164,12 @@ class Frontend:
         found.proven = True
         return True
 
-    def narrow_from_wide(self, g: Geometry, wide: Any, weight: Any, narrow: Any, bias: Any = None) -> bool:
-        """narrow = the convolution of wide, plus `bias` for each channel. False: nothing happened."""
-        if bias is not None:
-            return self._run("forward_bias", g, (wide, weight, bias, narrow))
-        return self._run("forward", g, (wide, weight, narrow))
+    def narrow_from_wide(
+        self, g: Geometry, wide: Any, weight: Any, narrow: Any, bias: Any = None, relu: bool = False
+    ) -> bool:
+        """narrow = the convolution of wide, plus `bias` for each channel, not below 0. False: nothing happened."""
+        product = forward_product(bias is not None, relu)
+        return self._run(product, g, (wide, weight, narrow) if bias is None else (wide, weight, bias, narrow))
 
     def wide_from_narrow(self, g: Geometry, narrow: Any, weight: Any, wide: Any) -> bool:
         """wide = the transposed convolution of narrow. False: nothing happened."""

@@ -42,6 +42,7 @@ class Lowering:
     shares: ClassVar[bool] = False  # tops are the bottoms' memory, of whatever type
 
     fault: Any = None  # one int32 on the device, set by the executor: 1 + position of a label that is no class
+    overwrites_top_diff: ClassVar[bool] = False  # as layers in place do
     learns: bool = True  # whether backward may follow
     tops: Sequence[Blob] = ()  # for `prepare`
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dragon.engines.cuda.batch_norm import BatchNormLowering
+from dragon.engines.cuda.convolution import CutConvolutionLowering
 from dragon.engines.cuda.device import Device
 from dragon.engines.cuda.lowering import Lowering, find
 from dragon.engines.cuda.precision import Narrowing
@@ -101,11 +102,13 @@ class Plan:
             index = (group.last if group else index) + 1
 
     def _fused(self, index: int) -> Group | None:
-        """BatchNorm or BN with the Scale and the ReLU that work in place on its top."""
+        """BatchNorm or BN with the Scale and the ReLU that work in place on its top; a convolution with its ReLU where
+        one of cuDNN's interfaces may compute both."""
         net = self.net
         layer: Any = net.layers[index]
         single = self.single(index)
-        if type(single.lowering) is not BatchNormLowering:
+        cut = CutConvolutionLowering.fits_before_relu(single.lowering, self.device) and len(net.tops[index]) == 1
+        if type(single.lowering) is not BatchNormLowering and not cut:
             return None
         top = net.tops[index][0]
 
@@ -121,14 +124,14 @@ class Plan:
             )
 
         last, scale, slope = index, None, None
-        if layer.affine is None and follows(last + 1, "Scale"):
+        if not cut and layer.affine is None and follows(last + 1, "Scale"):
             candidate: Any = net.layers[last + 1]
             shape = top.shape
             if candidate.spans[:2] == (shape[0], shape[1] if len(shape) > 1 else 1):
                 last, scale = last + 1, candidate
         if follows(last + 1, "ReLU"):
             relu: Any = net.layers[last + 1]
-            if relu.slope >= 0 and relu.cut is None:
+            if relu.cut is None and (relu.slope == 0 if cut else relu.slope >= 0):
                 last, slope = last + 1, float(relu.slope)
         needs = net.layer_need_backward[index : last + 1]
         if last == index or len(set(needs)) > 1:
@@ -136,4 +139,7 @@ class Plan:
         old = self._previous.whole.get(index) if self._previous is not None else None
         if old is not None and old.last == last and old.lowering is not None:
             return Group(index, last, self._ready(old.lowering, index, last))
-        return Group(index, last, self._ready(BatchNormLowering(self.device, layer, scale, slope), index, last))
+        made = (
+            CutConvolutionLowering(self.device, layer) if cut else BatchNormLowering(self.device, layer, scale, slope)
+        )
+        return Group(index, last, self._ready(made, index, last))

@@ -86,7 +86,7 @@ class GroupRunner:
             if group.on_host:
                 layer.backward(tops, flags, bottoms)
                 return
-            self._arrays.readonly = _backward_readonly(net, first, last)
+            self._arrays.readonly = _backward_readonly(net, group)
             where.view = self._arrays.view
             with self._arrays.in_float(group.in_float):
                 (group.lowering or layer).backward(tops, flags, bottoms)
@@ -164,9 +164,12 @@ def _forward_readonly(net: Net, first: int, last: int) -> frozenset[int]:
     return frozenset(id(s) for s in read if id(s) not in written)
 
 
-def _backward_readonly(net: Net, first: int, last: int) -> frozenset[int]:
+def _backward_readonly(net: Net, group: Group) -> frozenset[int]:
+    first, last = group.first, group.last
     bottoms = net.bottoms[first]
     written = {id(b.diff_storage) for b in bottoms}
+    if group.lowering is not None and group.lowering.overwrites_top_diff:
+        written |= {id(top.diff_storage) for top in net.tops[last]}
     read = [blob.data_storage for blob in [*bottoms, *net.tops[last]]]
     read += [top.diff_storage for top in net.tops[last]]
     for layer in net.layers[first : last + 1]:

@@ -18,7 +18,7 @@ from dragon.net import Net
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.cudnn import Cudnn
 from tests.engines.cuda.emulation.frontend import NOTES, Package
-from tests.engines.cuda.running import close, fill, inputs, layer, parse, same
+from tests.engines.cuda.running import close, compare, fill, inputs, layer, parse, same
 from tests.engines.cuda.test_layers import CONVOLUTIONS, IMAGES
 
 looks_inside = pytest.mark.usefixtures("emulated")
@@ -54,6 +54,43 @@ def test_convolution(kind: str, settings: str, package: Package) -> None:
     assert kinds == ["dgrad", forward, "wgrad"]
     assert standin.counts["launches of add_bias"] == 0 or kind == "Deconvolution"
     assert all(set(graph.barred) == set(NOTES) for graph in package.built)
+
+
+CUT = layer("ReLU", "", "y", "y", "relu")
+
+
+@pytest.mark.parametrize("settings", [CONVOLUTIONS[0], "num_output: 6 kernel_size: 3 stride: 2 bias_term: false"])
+@pytest.mark.parametrize("refused", [(), ("relu",), ("fprop",)])
+def test_a_relu_in_place_is_part_of_the_graph(settings: str, refused: tuple[str, ...], package: Package) -> None:
+    package.refused = set(refused)
+    net = same(net_of("Convolution", settings) + CUT, {"x": IMAGES})
+    assert net.executor.describe()[1:] == ["kernels, with relu", "in one"]
+    forward = [[kind for kind, *_ in graph.nodes] for graph in package.built if graph.nodes[0][0] == "fprop"]
+    bias = [] if "bias_term" in settings else ["bias"]
+    assert forward == {(): [["fprop", *bias, "relu"]], ("relu",): [["fprop", *bias]], ("fprop",): []}[refused]
+
+
+@pytest.mark.parametrize("top", ["y", "z"])
+def test_a_relu_that_leaks_or_goes_elsewhere_is_not(top: str, package: Package) -> None:
+    relu = layer("ReLU", "relu_param { negative_slope: 0.1 }" if top == "y" else "", "y", top, "relu")
+    net = same(net_of("Convolution", CONVOLUTIONS[0]) + relu, {"x": IMAGES})
+    assert net.executor.describe()[1:] == ["kernels", "kernels"]
+
+
+def test_parts_of_a_convolution_with_its_relu(package: Package) -> None:
+    nets = [
+        Net(parse("force_backward: true\n" + net_of("Convolution", CONVOLUTIONS[0]) + CUT), TRAIN, engine=e, seed=5)
+        for e in ("numpy", "cuda")
+    ]
+    for net in nets:
+        fill(net, {"x": IMAGES})
+        for _ in range(3):
+            net.run_forward()
+        net.clear_param_diffs()
+        net.blobs["y"].diff[...] = np.linspace(-1, 1, net.blobs["y"].count).reshape(net.blobs["y"].shape)
+        net.run_backward(2, 2)
+        net.run_backward(1, 1)
+    compare(nets[1], nets[0], "after", 1e-4)
 
 
 def test_tf32_may_use_tensor_cores(package: Package) -> None:
@@ -135,7 +172,7 @@ def test_the_real_package_has_what_is_called() -> None:
     ours._cudnn, ours._handle = package, None
     for dtype in ("float32", "float16", "uint16"):
         geometry = Geometry(**{**GEOMETRY.__dict__, "dtype": dtype})
-        for product in ("forward", "forward_bias", "data", "weight"):
+        for product in ("forward", "forward_bias", "forward_bias_relu", "data", "weight"):
             graph, tensors = ours.describe(product, geometry)
             assert [list(tensor.get_dim()) for tensor in (tensors[0], tensors[-1])] == {
                 "data": [[3, 6, 3, 3], [3, 4, 6, 5]], "weight": [[3, 4, 6, 5], [6, 2, 3, 3]],

@@ -74,6 +74,9 @@ class Graph:
     def bias(self, *, input: Tensor, bias: Tensor, name: str) -> Tensor:
         return self._node("bias", {"input": input, "bias": bias}, {})
 
+    def relu(self, *, input: Tensor, name: str) -> Tensor:
+        return self._node("relu", {"input": input}, {})
+
     def _pass(self, stage: str, after: str) -> None:
         assert self.stage == after, f"{stage} follows {after}, not {self.stage}"
         self.stage = stage
@@ -81,7 +84,7 @@ class Graph:
     def validate(self) -> None:
         self._pass("valid", "")
         for kind, inputs, out, settings in self.nodes:
-            if kind == "bias":
+            if kind in ("bias", "relu"):
                 continue
             assert set(settings) == {
                 "pre_padding", "post_padding", "stride", "dilation", "compute_data_type", "name"
@@ -132,14 +135,14 @@ class Graph:
         values = {tensor: wide(array, real) for tensor, array in arrays.items()}
         (kind, inputs, out, settings), *rest = self.nodes
         wanted = {"fprop": "y", "dgrad": "x", "wgrad": "w"}[kind]
-        final = rest[0][2] if rest else out
+        final = rest[-1][2] if rest else out
         operands = {name: values[tensor] for name, tensor in inputs.items()}
         operands[wanted] = np.zeros(final.dim or (), real)
         groups = operands["x"].shape[1] // operands["w"].shape[1]
         _convolve(wanted, operands, {"pad": settings["pre_padding"], **settings, "groups": groups})
         result = operands[wanted]
-        if rest:
-            result = result + values[rest[0][1]["bias"]]
+        for kind, others, _, _ in rest:
+            result = result + values[others["bias"]] if kind == "bias" else np.maximum(result, 0)
         put(arrays[final], result)
 
 
