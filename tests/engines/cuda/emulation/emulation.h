@@ -30,7 +30,9 @@ struct uint3 {
     unsigned x, y, z;
 };
 
-extern "C" __attribute__((visibility("default"))) int emulation_backwards = 0;  // blocks and threads in another order
+extern "C" {
+__attribute__((visibility("default"))) int emulation_backwards = 0;  // blocks and threads in another order
+}
 
 namespace emu {
 
