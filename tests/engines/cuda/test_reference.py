@@ -12,6 +12,7 @@ from tests.reference import test_layers, test_solvers
 
 pytestmark = pytest.mark.usefixtures("cuda")
 
+
 @pytest.mark.parametrize("name", test_layers.CASES)
 def test_layer(name: str, tmp_path: Path) -> None:
     net = test_layers.check_case(name, "cuda", tmp_path)
