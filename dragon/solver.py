@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -88,10 +89,8 @@ class Solver:
         self.param.CopyFrom(param)
         if self.rule_name:
             self.param.type = self.rule_name
-        try:
+        with self._named():
             check(self.param)
-        except PrototxtError as error:
-            raise PrototxtError(f"{self.path}: {error}" if self.path else str(error)) from None
         if seed is None:
             seed = self.param.random_seed if self.param.random_seed >= 0 else fresh_seed()
         self.seed = seed
@@ -114,12 +113,21 @@ class Solver:
             net = self._net(choice)
             net.share_with(self.net)
             self.test_nets.append(net)
-        self.updater = Updater(self.net, self.param)
+        with self._named():
+            self.updater = Updater(self.net, self.param)
         folder = Path(self.path).parent if self.path is not None else None
         for weights in self.param.weights:
             self.net.copy_from(",".join(str(find(name, folder) or name) for name in weights.split(",")))
 
     # -- set-up ---------------------------------------------------------------------------------------------
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Errors about the definition begin with its file."""
+        try:
+            yield
+        except PrototxtError as error:
+            raise PrototxtError(f"{self.path}: {error}" if self.path else str(error)) from None
+
     def _options(self) -> Options:
         return Options(precision=pb.SolverParameter.Precision.Name(self.param.precision).lower())
 

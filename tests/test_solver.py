@@ -189,3 +189,12 @@ def test_solver_classes_choose_the_rule() -> None:
     solver = dragon.AdamSolver(solver_param(), engine="numpy")
     assert solver.updater.rule.name == "Adam"
     assert isinstance(dragon.get_solver(solver_param(type="Nesterov"), engine="numpy"), dragon.NesterovSolver)
+
+
+@pytest.mark.parametrize("wrong", ['type: "Adm"', 'regularization_type: "L3"', 'lr_policy: "stp"'])
+def test_errors_about_a_definition_begin_with_its_file(wrong: str, tmp_path: Path) -> None:
+    path = tmp_path / "solver.prototxt"
+    policy = "" if "lr_policy" in wrong else 'lr_policy: "fixed" '
+    path.write_text(f"base_lr: 0.1 {policy}max_iter: 1 {wrong} net_param {{ {TRAINABLE} }}")
+    with pytest.raises(dragon.PrototxtError, match=rf"^{path}: unknown"):
+        dragon.get_solver(str(path))
