@@ -31,14 +31,14 @@ _NOWHERE = Where()
 
 def checked_count(shape: Sequence[int], what: str = "blob") -> int:
     """Number of elements of `shape`; ShapeError for negative axes or more than MAX_COUNT elements."""
-    count = 1
+    extent = 1  # an axis of 0 does not excuse the others: no array library takes them
     for dim in shape:
         if dim < 0:
             raise ShapeError(f"{what}: negative axis in shape {tuple(shape)}")
-        count *= int(dim)
-    if count > MAX_COUNT:
-        raise ShapeError(f"{what}: shape {tuple(shape)} has {count} elements, memory ends at {MAX_COUNT}")
-    return count
+        extent *= max(1, int(dim))
+    if extent > MAX_COUNT:
+        raise ShapeError(f"{what}: shape {tuple(shape)} has {extent} elements, memory ends at {MAX_COUNT}")
+    return extent if all(shape) else 0
 
 
 class Blob:

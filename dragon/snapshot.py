@@ -222,7 +222,7 @@ def _write_h5(solver: Solver, model: str, path: str) -> None:
     del extra.history[:]
     with atomic_h5(path) as file:
         file.create_dataset("iter", data=np.int32(solver.iter))
-        file.create_dataset("learned_net", data=model)
+        file.create_dataset("learned_net", data=np.bytes_(model.encode()))  # of fixed length, as BVLC Caffe reads it
         file.create_dataset("current_step", data=np.int32(solver.current_step))
         group = file.create_group("history")
         for k, array in enumerate(_history_arrays(solver)):
@@ -239,8 +239,11 @@ def _read_h5(path: str) -> pb.SolverState:
         if "dragon" in file:
             _parse(path, state, read_array(file["dragon"]).tobytes())
         state.iter = int(file["iter"][()])
-        learned = file["learned_net"][()]
-        state.learned_net = learned.decode() if isinstance(learned, bytes) else str(learned)
+        learned = file["learned_net"]
+        if learned.dtype.kind == "S":
+            state.learned_net = learned[()].decode()
+        elif not state.learned_net:  # else it is known; the library may never return from a damaged heap of strings
+            raise WeightsError(f"{path}: expected learned_net to be a string of fixed length, got {learned.dtype}")
         state.current_step = int(file["current_step"][()])
         history = file["history"]
         state.history.extend(array_to_blobproto(read_array(history[str(k)])) for k in range(len(history)))

@@ -19,6 +19,9 @@ __all__ = ["Wiring"]
 log = logging.getLogger("dragon")
 
 
+_NOT_IN_PLACE = "changes the shape, so it cannot work in place: give its top another name"
+
+
 class Wiring:
     """The layers of one run with their blobs. Raises PrototxtError and ShapeError that say where the layer stands."""
 
@@ -107,9 +110,15 @@ class Wiring:
         need = any(self._blob_need_backward[n] for n in bottom_names)
         tops, top_names = self._wire_tops(layer, param)
         layer.check_counts(len(bottoms), len(tops))
+        in_place = [(blob, blob.shape) for blob in tops if any(blob is bottom for bottom in bottoms)]
+        if in_place and layer.is_loss:
+            raise ShapeError(_NOT_IN_PLACE)
         layer.setup(bottoms, tops)
         layer.reshape(bottoms, tops)
-        if layer.type != "Python" and all(blob.count for blob in bottoms):
+        free = layer.type == "Python"
+        if not free and any(blob.shape != shape for blob, shape in in_place):
+            raise ShapeError(_NOT_IN_PLACE)
+        if not free and all(blob.count for blob in bottoms):
             self._check_full(tops, top_names)
         self.layers.append(layer)
         self._set_loss_weights(layer, param, tops)

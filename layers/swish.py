@@ -21,7 +21,7 @@ class Swish(Neuron):
         return self.param.swish_param.beta
 
     def _gate(self, x: Array) -> Array:
-        gate: Array = x * x.dtype.type(self.beta)
+        gate: Array = xp_of(x).asarray(x * x.dtype.type(self.beta))  # of a scalar the product is no array
         sigmoid(gate, gate)
         return gate
 

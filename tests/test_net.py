@@ -235,3 +235,16 @@ def test_loading_keeps_one_layer_of_the_file_in_memory(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1.5 * (1 << 20)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'layer { name: "e" type: "Embed" bottom: "data" top: "data" embed_param { num_output: 3 input_dim: 2 } }',
+        'layer { name: "ip" type: "InnerProduct" bottom: "data" top: "data" inner_product_param { num_output: 5 } }',
+        TARGET + 'layer { name: "l" type: "EuclideanLoss" bottom: "data" bottom: "target" top: "data" }',
+    ],
+)
+def test_a_layer_that_changes_shapes_cannot_work_in_place(text: str) -> None:
+    with pytest.raises(dragon.DragonError, match="work in place"):
+        dragon.Net(parse_text(INPUT + text, pb.NetParameter()), dragon.TEST, engine="numpy")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 import dragon
+from dragon.errors import WeightsError
 from dragon.proto import dragon_pb2 as pb
 from tests.helpers import solver_param, toy_solver, weights_of
 
@@ -156,3 +158,21 @@ def test_net_weights_round_trip_in_both_formats(tmp_path: Path) -> None:
         fresh.net.copy_from(tmp_path / name)
         a, b = weights_of(solver.net), weights_of(fresh.net)
         assert all(np.array_equal(a[k], b[k]) for k in a)
+
+
+def test_the_model_of_an_hdf5_state_is_a_string_of_fixed_length(tmp_path: Path) -> None:
+    """As BVLC Caffe writes it. States with h5py's own strings, as they once were, are read by what stands beside."""
+    solver = toy_solver(tmp_path, snapshot_format=pb.SolverParameter.HDF5)
+    solver.step(1)
+    state = tmp_path / Path(solver.snapshot()).name.replace("caffemodel", "solverstate")
+    with h5py.File(state, "r+") as file:
+        assert file["learned_net"].dtype.kind == "S"
+        del file["learned_net"]
+        file["learned_net"] = "not looked at"
+    solver.step(1)
+    solver.restore(state)
+    assert solver.iter == 1
+    with h5py.File(state, "r+") as file:
+        del file["dragon"]
+    with pytest.raises(WeightsError, match="expected learned_net to be a string of fixed length, got object"):
+        solver.restore(state)
