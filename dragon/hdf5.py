@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from struct import Struct
 from typing import Any
 
 from dragon.atomic import atomic_path
@@ -18,6 +20,15 @@ __all__ = ["atomic_h5", "open_h5", "read_array"]
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, UnicodeError, SystemError)
 # Of a dataset to its file: no compression reaches it, so that a larger one is a damaged shape.
 _LARGEST_RATIO = 1100
+# how a heap of names, and one of strings, begins: signature, version, three zeros; then comes its size
+_NAMES, _STRINGS = b"HEAP\0\0\0\0", b"GCOL\1\0\0\0"
+_HEAPS = (_NAMES, _STRINGS)
+_NAMES_HEAP = Struct("<QQQ")  # size, offset of the first gap, address of the content
+_GAP = Struct("<QQ")  # offset of the next gap, size
+_NO_GAP = 1
+_LENGTH = Struct("<Q")
+_SIZE_OF_LENGTHS = 14  # where the file says how many bytes a length has
+_SUPERBLOCK = 96
 _ALWAYS_FINE = 1 << 26  # bytes: parts that were never written take no room in a file
 
 
@@ -35,6 +46,7 @@ def open_h5(path: str | Path) -> Iterator[Any]:
     h5py = _h5py()
     if not Path(path).is_file():
         raise WeightsError(f"{path}: no such file")
+    _check_heaps(path)
     try:
         file = h5py.File(path, "r")
     except OSError:
@@ -44,6 +56,42 @@ def open_h5(path: str | Path) -> Iterator[Any]:
             yield file
         except _DAMAGE as error:
             raise WeightsError(f"{path}: damaged, or not what was expected: {one_line(str(error))}") from None
+
+
+def _check_heaps(path: str | Path) -> None:
+    """WeightsError for a heap larger than its file, or with a circle of gaps: either takes the library all memory."""
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size < _SUPERBLOCK:
+                return
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                if content[_SIZE_OF_LENGTHS] != _LENGTH.size:
+                    return
+                for head in _HEAPS:
+                    at = content.find(head)
+                    while 0 <= at <= size - len(head) - _LENGTH.size:
+                        if _LENGTH.unpack_from(content, at + len(head))[0] > size:
+                            raise WeightsError(f"{path}: damaged: a heap at byte {at} is larger than the file")
+                        if head is _NAMES and _goes_round(content, at + len(head)):
+                            raise WeightsError(f"{path}: damaged: the gaps of a heap at byte {at} form a circle")
+                        at = content.find(head, at + 1)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _goes_round(content: mmap.mmap, at: int) -> bool:
+    """Whether the list of a heap's gaps has more entries than the heap has room for."""
+    if at + _NAMES_HEAP.size > len(content):
+        return False
+    size, gap, start = _NAMES_HEAP.unpack_from(content, at)
+    left = size // _GAP.size + 1
+    while gap != _NO_GAP and gap + _GAP.size <= size and start + gap + _GAP.size <= len(content):
+        left -= 1
+        if left < 0:
+            return True
+        gap = _GAP.unpack_from(content, start + gap)[0]
+    return False
 
 
 @contextmanager

@@ -238,13 +238,13 @@ def _read_h5(path: str) -> pb.SolverState:
     with open_h5(path) as file:
         if "dragon" in file:
             _parse(path, state, read_array(file["dragon"]).tobytes())
-        state.iter = int(file["iter"][()])
+        state.iter = int(read_array(file["iter"]))
         learned = file["learned_net"]
         if learned.dtype.kind == "S":
             state.learned_net = learned[()].decode()
         elif not state.learned_net:  # else it is known; the library may never return from a damaged heap of strings
             raise WeightsError(f"{path}: expected learned_net to be a string of fixed length, got {learned.dtype}")
-        state.current_step = int(file["current_step"][()])
+        state.current_step = int(read_array(file["current_step"]))
         history = file["history"]
         state.history.extend(array_to_blobproto(read_array(history[str(k)])) for k in range(len(history)))
     return state
