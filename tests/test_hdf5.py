@@ -43,7 +43,7 @@ def test_a_circle_of_gaps(tmp_path: Path, content: bytearray) -> None:
     at = content.index(b"HEAP")
     gap, start = (int.from_bytes(content[at + i : at + i + 8], "little") for i in (16, 24))
     content[start + gap : start + gap + 8] = gap.to_bytes(8, "little")  # the next one is itself
-    with pytest.raises(WeightsError, match="damaged: the gaps of a heap at byte .* form a circle"):
+    with pytest.raises(WeightsError, match=r"damaged: the gaps of a heap at byte .* form a circle"):
         opened(tmp_path / "a.h5", content)
 
 
