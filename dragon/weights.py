@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from dragon.storage import Array
 if TYPE_CHECKING:
     from dragon.layer import Layer
     from dragon.net import Net
+    from dragon.proto.binary import Into
 
 __all__ = ["load_weights", "note_missing", "read_weights", "save_weights", "write_h5"]
 
@@ -37,7 +39,7 @@ def load_weights(net: Net, path: str | Path, profile: str | None = None, hdf5: b
 
     WeightsError for a missing or damaged file, for a shape that does not fit, and when no layer is shared.
     """
-    stored = read_weights(path, profile, hdf5)
+    stored = read_weights(path, profile, hdf5, partial(_room, net))
     loaded: list[str] = []
     seen: list[str] = []
     for name, arrays in stored:
@@ -60,6 +62,14 @@ def load_weights(net: Net, path: str | Path, profile: str | None = None, hdf5: b
     return loaded
 
 
+def _room(net: Net, name: str, index: int, count: int) -> Array | None:
+    """The net's own memory for a blob of a file, where the counts agree."""
+    blobs = net.params.get(name, ())
+    if index >= len(blobs) or blobs[index].count != count:
+        return None
+    return blobs[index].data_storage.overwrite()[:count]
+
+
 def note_missing(net: Net, path: str | Path, loaded: Collection[str]) -> None:
     """One line about the layers that no weights came for: right when fine-tuning, a slip otherwise."""
     missing = [name for name in net.params if name not in loaded]
@@ -73,18 +83,18 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
 
 
 def read_weights(
-    path: str | Path, profile: str | None = None, hdf5: bool | None = None
+    path: str | Path, profile: str | None = None, hdf5: bool | None = None, into: Into | None = None
 ) -> Iterator[tuple[str, Sequence[Array]]]:
     """Name and arrays of each layer of a .caffemodel or HDF5 file.
 
-    WeightsError for a missing or damaged file.
+    `into` is that of `dragon.proto.binary.iter_layers`. WeightsError for a missing or damaged file.
     """
     if not Path(path).is_file():
         kind = kind_of(path)
         raise WeightsError(f"{path}: expected weights, this is {kind}" if kind else f"{path}: no such weights file")
     if hdf5 is None:
         hdf5 = is_hdf5(path) or kind_of(path) == "an HDF5 file"
-    return _of_weights(path, _read_h5(path) if hdf5 else _read_binary(path, profile))
+    return _of_weights(path, _read_h5(path) if hdf5 else _read_binary(path, profile, into))
 
 
 def _of_weights(
@@ -112,7 +122,9 @@ def _copy_layer(net: Net, path: str | Path, name: str, blobs: Sequence[Blob], ar
             raise WeightsError(
                 f"{path}: {layer.where} parameter blob {i}: expected shape {blob.shape}, the file has {array.shape}"
             )
-        blob.data_storage.overwrite()[: blob.count] = np.asarray(array).reshape(-1)
+        values, own = np.asarray(array).reshape(-1), blob.data_storage.overwrite()[: blob.count]
+        if not np.may_share_memory(values, own):  # large ones were read into place
+            own[:] = values
 
 
 def _known_form(layer: Layer, count: int) -> str:
@@ -130,10 +142,10 @@ def _compatible(mine: Sequence[int], theirs: Sequence[int]) -> bool:
     return int(np.prod(mine)) == int(np.prod(theirs)) and [d for d in mine if d != 1] == [d for d in theirs if d != 1]
 
 
-def _read_binary(path: str | Path, profile: str | None) -> Iterator[tuple[str, Sequence[Array]]]:
+def _read_binary(path: str | Path, profile: str | None, into: Into | None) -> Iterator[tuple[str, Sequence[Array]]]:
     from dragon.proto.binary import iter_layers
 
-    for layer in iter_layers(path, profile=profile):
+    for layer in iter_layers(path, profile=profile, into=into):
         found = layer.name, [blob.array for blob in layer.blobs]
         del layer
         yield found

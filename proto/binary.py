@@ -7,9 +7,10 @@ may be larger than protobuf's 2 GiB, and values go straight between file and arr
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,21 @@ from dragon.proto.upgrade import V1_TYPES
 from dragon.proto.upgrade_v0 import v0_type
 from dragon.proto.wire import BYTES, FIXED32, FIXED64, VARINT, WireReader, encode_key, encode_varint
 
-__all__ = ["BlobArray", "LayerWeights", "iter_layers", "net_fields", "open_weights", "write_caffemodel"]
+__all__ = [
+    "LARGE",
+    "BlobArray",
+    "Into",
+    "LayerWeights",
+    "iter_layers",
+    "net_fields",
+    "open_weights",
+    "write_caffemodel",
+]
 
 _Path = str | os.PathLike[str]
 _Arrays = Sequence[NDArray[Any]]
+Into = Callable[[str, int, int], NDArray[Any] | None]
+_Target = Callable[[int], NDArray[Any] | None] | None
 
 # Where name, type and blobs stand in the three generations of layers; V0 is nested in field 1 of V1.
 _NET_LAYER, _NET_LAYERS = 100, 2
@@ -39,6 +51,7 @@ _SHAPE, _DATA, _DOUBLE_DATA, _DIFF, _DOUBLE_DIFF = 7, 5, 8, 6, 9
 _RAW_TYPE, _RAW_DIFF_TYPE, _RAW_DATA, _RAW_DIFF = 10, 11, 12, 13
 _VALUES = {False: (_DATA, _DOUBLE_DATA, _RAW_DATA), True: (_DIFF, _DOUBLE_DIFF, _RAW_DIFF)}
 _SINGLE, _DOUBLE = np.dtype("<f4"), np.dtype("<f8")
+LARGE = 1 << 18  # values; the blobs that a fork keeps in another order are far smaller
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,12 +119,16 @@ def _wire_type(cpp_type: int) -> int:
     return BYTES if cpp_type in (9, 10) else VARINT  # a NetParameter holds strings, messages and whole numbers
 
 
-def iter_layers(path: _Path, profile: str | None = None, diffs: bool = False) -> Iterator[LayerWeights]:
+def iter_layers(
+    path: _Path, profile: str | None = None, diffs: bool = False, into: Into | None = None
+) -> Iterator[LayerWeights]:
     """The layers of a weights file in order, present, V1 and V0 form, with data or (diffs) gradients.
 
     float_data becomes float32, double_data float64, half precision float32. A profile (dragon.proto.profiles) names
-    the fork that made the file, where the fork keeps blobs in another order. Raises WeightsError with one line that
-    says what was found in a truncated, damaged or foreign file, and for an unknown profile.
+    the fork that made the file, where the fork keeps blobs in another order. `into(layer, blob, count)` may give the
+    flat array of so many values that a large blob (`LARGE` values or more) shall be read into: then nothing is held
+    twice. Raises WeightsError with one line that says what was found in a truncated, damaged or foreign file, and
+    for an unknown profile.
     """
     fork = find_profile(profile)
     with open_weights(path) as wire:
@@ -123,7 +140,7 @@ def iter_layers(path: _Path, profile: str | None = None, diffs: bool = False) ->
             index += 1
             wire.context = f"layer {index}"
             end = wire.varint(wire.size) + wire.at  # perhaps behind the file's: what is missing is found out inside
-            layer = _read_layer(wire, end, "layer" if number == _NET_LAYER else "layers", diffs)
+            layer = _read_layer(wire, end, "layer" if number == _NET_LAYER else "layers", diffs, into)
             order = fork.blob_order(layer.type, [blob.array.size for blob in layer.blobs])
             if order is not None:
                 layer.blobs[:] = [_moved(layer.blobs, i) for i in order]
@@ -136,7 +153,7 @@ def _moved(blobs: Sequence[BlobArray], index: int) -> BlobArray:
     return BlobArray(np.ones(1, np.float32) if index == ONE else blobs[index].array.reshape(-1))
 
 
-def _read_layer(wire: WireReader, end: int, form: str, diffs: bool) -> LayerWeights:
+def _read_layer(wire: WireReader, end: int, form: str, diffs: bool, into: Into | None) -> LayerWeights:
     name_at, type_at, blobs_at = _PLACES[form]
     name, kind_name = "", ""
     blobs: list[BlobArray] = []
@@ -153,11 +170,12 @@ def _read_layer(wire: WireReader, end: int, form: str, diffs: bool) -> LayerWeig
             outer = wire.context
             wire.context = f"{outer} blob {len(blobs)}"
             stop = wire.length(end) + wire.at
-            blobs.append(_read_blob(wire, stop, diffs))
+            target = partial(into, name, len(blobs)) if into is not None else None
+            blobs.append(_read_blob(wire, stop, diffs, target))
             wire.context = outer
         elif number == _V1_NESTED and kind == BYTES and form == "layers":
             stop = wire.length(end) + wire.at
-            inner = _read_layer(wire, stop, "v0", diffs)
+            inner = _read_layer(wire, stop, "v0", diffs, into)
             name, blobs = inner.name, blobs + inner.blobs
             old = v0_type(inner.type)
             kind_name = V1_TYPES[old] if old is not None else ""
@@ -174,7 +192,7 @@ def _text(wire: WireReader, end: int) -> str:
         wire.fail(f"the file is damaged: a name is {content[:20]!r}")
 
 
-def _read_blob(wire: WireReader, end: int, diffs: bool) -> BlobArray:
+def _read_blob(wire: WireReader, end: int, diffs: bool, target: _Target) -> BlobArray:
     single, double, raw = _VALUES[diffs]
     rest = bytearray()  # everything but the values: shape and types
     parts: list[NDArray[Any]] = []
@@ -182,7 +200,8 @@ def _read_blob(wire: WireReader, end: int, diffs: bool) -> BlobArray:
     while wire.at < end:
         number, kind = wire.key(end)
         if number in (single, double):
-            parts.append(_read_values(wire, number, kind, _SINGLE if number == single else _DOUBLE, end))
+            dtype = _SINGLE if number == single else _DOUBLE
+            parts.append(_read_values(wire, number, kind, dtype, end, None if parts else target))
         elif number == raw and kind == BYTES:
             length = wire.length(end)
             raw_at = (wire.at, length)
@@ -212,12 +231,14 @@ def _shaped(wire: WireReader, blob: pb.BlobProto, parts: list[NDArray[Any]]) -> 
     return BlobArray(array, legacy=not blob.HasField("shape"))
 
 
-def _read_values(wire: WireReader, number: int, kind: int, dtype: np.dtype[Any], end: int) -> NDArray[Any]:
+def _read_values(
+    wire: WireReader, number: int, kind: int, dtype: np.dtype[Any], end: int, target: _Target
+) -> NDArray[Any]:
     if kind == (FIXED32 if dtype.itemsize == 4 else FIXED64):
         return wire.unpacked_run(number, dtype, end).astype(dtype.newbyteorder("="), copy=False)
     if kind != BYTES:
         wire.fail(f"the file is damaged: values of wire type {kind}")
-    return _read_array(wire, wire.length(end), dtype)
+    return _read_array(wire, wire.length(end), dtype, target)
 
 
 def _read_raw(wire: WireReader, start: int, length: int, kind: int) -> NDArray[Any]:
@@ -230,10 +251,12 @@ def _read_raw(wire: WireReader, start: int, length: int, kind: int) -> NDArray[A
     return values.astype(np.float32) if dtype.itemsize == 2 else values
 
 
-def _read_array(wire: WireReader, length: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _read_array(wire: WireReader, length: int, dtype: np.dtype[Any], target: _Target = None) -> NDArray[Any]:
     if length % dtype.itemsize:
         wire.fail(f"the file is damaged: {length} bytes are no whole number of {dtype.name} values")
-    values = np.empty(length // dtype.itemsize, dtype)
+    count = length // dtype.itemsize
+    found = target(count) if target is not None and count >= LARGE else None
+    values = np.empty(count, dtype) if found is None or found.dtype != dtype else found
     if length:
         wire.read_into(values)
     return values.astype(dtype.newbyteorder("="), copy=False)
