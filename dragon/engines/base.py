@@ -145,15 +145,11 @@ def renamed(error: DragonError | MemoryError, where: str) -> DragonError:
     return error if where.split(" (")[0] in str(error) else type(error)(f"{where}: {error}")
 
 
-def is_watched(net: Net) -> bool:
-    """Whether somebody wants to see the layers one by one."""
-    return bool(
-        net.debug_info
-        or net.before_forward_hooks
-        or net.after_forward_hooks
-        or net.before_backward_hooks
-        or net.after_backward_hooks
-    )
+def is_watched(net: Net, way: str = "both") -> bool:
+    """Whether somebody wants to see the layers one by one, in `way`: forward, backward or both."""
+    forward = bool(net.before_forward_hooks or net.after_forward_hooks)
+    backward = bool(net.before_backward_hooks or net.after_backward_hooks)
+    return net.debug_info or {"forward": forward, "backward": backward, "both": forward or backward}[way]
 
 
 @contextmanager

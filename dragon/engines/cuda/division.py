@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dragon.engines.base import is_watched
 from dragon.engines.cuda.plan import Group, Plan
 
 if TYPE_CHECKING:
@@ -19,18 +20,11 @@ class Division:
         self._net = net
         self._fused: set[int] = set()  # first layers of groups whose last forward ran as one
 
-    def is_watched(self, way: str = "both") -> bool:
-        """Whether somebody wants to see the layers one by one."""
-        net = self._net
-        forward = bool(net.before_forward_hooks or net.after_forward_hooks)
-        backward = bool(net.before_backward_hooks or net.after_backward_hooks)
-        return net.debug_info or {"forward": forward, "backward": backward, "both": forward or backward}[way]
-
     def take_apart(self, plan: Plan, start: int, end: int, way: str) -> list[Group]:
         """Groups whose last forward ran as one and whose layers must now run one by one: a part of them lies in
         start..end, or somebody looks at the layers of a backward. They count as separate from now on.
         """
-        looked_at = way == "backward" and self.is_watched(way)
+        looked_at = way == "backward" and is_watched(self._net, way)
         found = []
         for first in sorted(self._fused):
             group = plan.whole.get(first)
@@ -43,7 +37,7 @@ class Division:
 
     def groups(self, plan: Plan, start: int, end: int, way: str) -> list[Group]:
         """The groups of layers start..end: as one only where all of a group lies inside and nobody looks in."""
-        watched, groups, index = self.is_watched(way), [], start
+        watched, groups, index = is_watched(self._net, way), [], start
         while index <= end:
             whole = plan.whole.get(index)
             group = plan.single(index)

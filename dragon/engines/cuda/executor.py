@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dragon.engines.base import Executor, LayerTime, Options, measure_layers, renamed, watched
+from dragon.engines.base import Executor, LayerTime, Options, is_watched, measure_layers, renamed, watched
 from dragon.engines.cuda.arrays import Arrays
 from dragon.engines.cuda.device import Gpu, open_gpu
 from dragon.engines.cuda.division import Division
@@ -130,7 +130,7 @@ class CudaExecutor(Executor):
     def forward_backward(self) -> float:
         """One pass each way. Backward is under way on the GPU before the loss has come from it."""
         last = len(self.net.layers) - 1
-        if self.division.is_watched():
+        if is_watched(self.net):
             return super().forward_backward()
         with self.gpu.active():
             self._begin()
@@ -148,11 +148,11 @@ class CudaExecutor(Executor):
 
     def run_range(self, way: str, start: int, end: int) -> None:
         """Run layers start..end, start being the lower one, in the order of `way`. The GPU must be active."""
-        if way == "forward" and self.is_outdated and not self.division.is_watched():
+        if way == "forward" and self.is_outdated and not is_watched(self.net):
             self.settle(start, end)
         for group in self.division.take_apart(self.plan, start, end, way):
             self.runner.take_apart(group)
-        if self.division.is_watched():
+        if is_watched(self.net):
             groups = self.division.groups(self.plan, start, end, way)
             for group in groups if way == "forward" else reversed(groups):
                 self._watched(way, group)
@@ -205,7 +205,7 @@ class CudaExecutor(Executor):
 
     def whole_step(self, updater: Updater, rate: float, iteration: int) -> float | None:
         """One graph for all of it, once shapes are settled; None where there can be none, which `remarks` explains."""
-        if self.division.is_watched() or self._plan is None or self.is_outdated:
+        if is_watched(self.net) or self._plan is None or self.is_outdated:
             return None
         with self.gpu.active():
             update = self._update_of(updater)

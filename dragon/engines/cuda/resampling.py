@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,47 +20,57 @@ __all__ = ["InterpLowering", "PadLowering", "UpsampleLowering"]
 FILE = "resampling"
 
 
-@lowers("Interp")
-class InterpLowering(Lowering):
+class Resampled(Lowering):
+    """Each value of the top comes from a place of the bottom; `kernels` are NAME_forward and NAME_backward."""
+
     half = True
+    kernels: ClassVar[str]
+
+    @abstractmethod
+    def sizes(self, bottom: Blob, top: Blob) -> tuple[Any, ...]:
+        """What both kernels take of the geometry."""
+
+    def fill(self) -> tuple[float, ...]:
+        """What forward takes besides."""
+        return ()
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x, y = bottom[0].data, top[0].data
+        sizes = self.sizes(bottom[0], top[0])
+        self.spread(FILE, f"{self.kernels}_forward", y.size, x, y, y.size, *sizes, *self.fill())
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            dy, dx = top[0].diff, bottom[0].diff
+            sizes = self.sizes(bottom[0], top[0])
+            self.spread(FILE, f"{self.kernels}_backward", dx.size, dy, dx, dx.size, *sizes)
+
+
+@lowers("Interp")
+class InterpLowering(Resampled):
+    kernels = "interp"
 
     @classmethod
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
         return bottom[0].count > 0 and top[0].count > 0
 
-    def _sizes(self, bottom: Blob, top: Blob) -> tuple[Any, ...]:
+    def sizes(self, bottom: Blob, top: Blob) -> tuple[Any, ...]:
         used, size = self.layer.built
         steps = (np.float64((u - 1) / (s - 1) if s > 1 else 0.0) for u, s in zip(used, size, strict=True))
         starts = (part.start for part in self.layer.window[2:])
         return (*bottom.shape[2:], *used, *starts, *top.shape[2:], *steps)
 
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        x, y = bottom[0].data, top[0].data
-        self.spread(FILE, "interp_forward", y.size, x, y, y.size, *self._sizes(bottom[0], top[0]))
-
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if propagate_down[0]:
-            dy, dx = top[0].diff, bottom[0].diff
-            self.spread(FILE, "interp_backward", dx.size, dy, dx, dx.size, *self._sizes(bottom[0], top[0]))
-
 
 @lowers("Pad")
-class PadLowering(Lowering):
-    half = True
+class PadLowering(Resampled):
+    kernels = "pad"
 
-    def _sizes(self, bottom: Blob, top: Blob) -> tuple[int, ...]:
+    def sizes(self, bottom: Blob, top: Blob) -> tuple[int, ...]:
         before = (pads[0] for pads in self.layer.pads)
         return (*bottom.shape[-2:], *top.shape[-2:], *before, self.layer.mode)
 
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        x, y = bottom[0].data, top[0].data
-        value = float(self.layer.param.pad_param.value)
-        self.spread(FILE, "pad_forward", y.size, x, y, y.size, *self._sizes(bottom[0], top[0]), value)
-
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if propagate_down[0]:
-            dy, dx = top[0].diff, bottom[0].diff
-            self.spread(FILE, "pad_backward", dx.size, dy, dx, dx.size, *self._sizes(bottom[0], top[0]))
+    def fill(self) -> tuple[float, ...]:
+        return (float(self.layer.param.pad_param.value),)
 
 
 @lowers("Upsample")

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dragon.engines.arena import place
+from dragon.engines.base import is_watched
 from dragon.engines.cuda.copies import DeviceCopy
 from dragon.engines.cuda.lifetimes import Traffic
 from dragon.errors import EngineError
@@ -66,7 +67,7 @@ class Sharing:
     def _serves(self, start: int, end: int) -> bool:
         executor = self._executor
         net = executor.net
-        if self.given_up or net.phase != TEST or executor.division.is_watched():
+        if self.given_up or net.phase != TEST or is_watched(net):
             return False
         if start != 0 or end != len(net.layers) - 1:
             return False
