@@ -26,6 +26,7 @@ class EngineChoice:
     engine: str | None = None
     precision: str | None = None
     fuse: bool = True
+    winograd: bool = True
     threads: int | None = None
     gpu: str | None = None
     tf32: bool = False
@@ -35,7 +36,13 @@ class EngineChoice:
 
         Raises EngineError for --gpu without a GPU.
         """
-        options = Options(precision=self.precision or "fp32", fuse=self.fuse, threads=self.threads, tf32=self.tf32)
+        options = Options(
+            precision=self.precision or "fp32",
+            fuse=self.fuse,
+            winograd=self.winograd,
+            threads=self.threads,
+            tf32=self.tf32,
+        )
         if solver is not None and self.precision is None:
             options.precision = pb.SolverParameter.Precision.Name(solver.precision).lower()
         if self.gpu is not None:
@@ -76,6 +83,9 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
         help="Of activations and products; fp32 by default. fp16 needs a GPU.",
     )
     @click.option("--no-fuse", is_flag=True, help="Run every layer by itself.")
+    @click.option(
+        "--no-winograd", is_flag=True, help="Convolve by the direct sum only: slower on a CPU, a little more exact."
+    )
     @click.option("--threads", type=click.IntRange(1), help="At most this many; all cores by default.")
     @click.option("--tf32", is_flag=True, help="On a GPU, multiply matrices in TF32: faster, with 10 bits of mantissa.")
     @click.option("--gpu", metavar="N", help="Run on GPU N; an error where there is none.")
@@ -85,12 +95,13 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
         engine: str | None,
         precision: str | None,
         no_fuse: bool,
+        no_winograd: bool,
         threads: int | None,
         gpu: str | None,
         tf32: bool,
         **kwargs: Any,
     ) -> Any:
-        choice = EngineChoice(engine, precision, not no_fuse, threads, gpu, tf32)
+        choice = EngineChoice(engine, precision, not no_fuse, not no_winograd, threads, gpu, tf32)
         return function(*args, choice=choice, **kwargs)
 
     return wrapper

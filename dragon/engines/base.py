@@ -31,6 +31,7 @@ class Options:
 
     precision: str = "fp32"  # fp32 | bf16 | fp16
     fuse: bool = True
+    winograd: bool = True  # convolve with fewer products where that is faster
     threads: int | None = None  # None: as many as the process may use
     device: int | None = None  # None: the one that set_device named, or the first
     tf32: bool = False

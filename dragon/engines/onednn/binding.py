@@ -108,6 +108,7 @@ _FUNCTIONS: dict[str, list[Any]] = {
     "inner_product_forward_primitive_desc_create": [_OUT, _P, c_int, _P, _P, _P, _P, _P],
     "inner_product_backward_data_primitive_desc_create": [_OUT, _P, _P, _P, _P, _P, _P],
     "inner_product_backward_weights_primitive_desc_create": [_OUT, _P, _P, _P, _P, _P, _P, _P],
+    "matmul_primitive_desc_create": [_OUT, *[_P] * 6],
     "reduction_primitive_desc_create": [_OUT, _P, c_int, _P, _P, c_float, c_float, _P],
     "resampling_forward_primitive_desc_create": [_OUT, _P, c_int, c_int, POINTER(c_float), _P, _P, _P],
     "resampling_backward_primitive_desc_create": [_OUT, _P, c_int, POINTER(c_float), _P, _P, _P, _P],

@@ -39,25 +39,33 @@ class Builder(Versions):
         dtype: DataType,
         training: bool,
         cache: bool,
+        winograd: bool,
         materialize: Materialize,
     ) -> None:
         super().__init__(device, training, cache)
         self.net = net
         self.dtype = dtype
+        self.winograd = winograd
+        self.remark = ""  # of a lowering on how it does a layer
         self.sources = Sources()
         self.parts: dict[int, Backward] = {}  # what builds backward of one layer of a fused group by itself
         self._materialize = materialize
         self._pad = aligned_buffer(0)
         self._padded: list[Call] = []
-        self._staged: list[Memory] = []
+        self._staged: dict[int, list[Memory]] = {}  # by slot
 
     def checkpoint(self) -> Any:
-        return super().checkpoint(), len(self._padded)
+        staged = {slot: len(memories) for slot, memories in self._staged.items()}
+        return super().checkpoint(), len(self._padded), staged
 
     def rollback(self, mark: Any) -> None:
-        versions, padded = mark
+        versions, padded, staged = mark
         super().rollback(versions)
         del self._padded[padded:]
+        for slot in list(self._staged):
+            del self._staged[slot][staged.get(slot, 0) :]
+            if not self._staged[slot]:
+                del self._staged[slot]
 
     # -- what the host has ----------------------------------------------------------------------------------
     def make_lazy(self, storage: Storage, compute: Callable[[Array], None], *sources: Memory) -> None:
@@ -169,7 +177,11 @@ class Builder(Versions):
 
     # -- calls ----------------------------------------------------------------------------------------------
     def call(self, primitive: Primitive, memories: Mapping[int, Memory]) -> None:
-        """Run a primitive at this point of the plan; scratchpads are one shared buffer."""
+        """Run a primitive at this point of the plan."""
+        self.steps.calls.append(self.prepared(primitive, memories))
+
+    def prepared(self, primitive: Primitive, memories: Mapping[int, Memory]) -> Call:
+        """A call for some point of the plan; scratchpads are one shared buffer."""
         pad = None
         if primitive.scratchpad_desc is not None:
             if primitive.scratchpad > self._pad.nbytes:
@@ -178,7 +190,7 @@ class Builder(Versions):
         call = Call(primitive, memories, pad)
         if pad is not None:
             self._padded.append(call)
-        self.steps.calls.append(call)
+        return call
 
     @property
     def scratchpad(self) -> int:
@@ -189,15 +201,24 @@ class Builder(Versions):
         """Let all calls use the largest scratchpad; called once when the plan is complete."""
         for call in self._padded:
             call.memories[Arg.SCRATCHPAD].rebind(self._pad)
-        stage = aligned_buffer(max((memory.desc.size for memory in self._staged), default=0))
-        for memory in self._staged:
-            memory.rebind(stage)
+        for memories in self._staged.values():
+            stage = aligned_buffer(max(memory.start + memory.desc.size for memory in memories))
+            for memory in memories:
+                memory.rebind(stage)
 
-    def staging(self, desc: MemoryDesc) -> Memory:
-        """Memory whose content matters within one step only: all of these are one buffer."""
+    def staging(self, desc: MemoryDesc, slot: int = 0) -> Memory:
+        """Memory whose content matters within one layer's steps only: all of one slot are one buffer."""
         memory = Memory(self.device, desc)
-        self._staged.append(memory)
+        self._staged.setdefault(slot, []).append(memory)
         return memory
+
+    def part(self, memory: Memory, desc: MemoryDesc, start: int = 0) -> Memory:
+        """The bytes of a memory from `start` on under another descriptor; it moves where the memory moves."""
+        view = memory.view(desc, start)
+        for memories in self._staged.values():
+            if any(staged is memory for staged in memories):
+                memories.append(view)
+        return view
 
     def run(self, step: Step) -> None:
         """Run Python code at this point of the plan."""

@@ -48,12 +48,25 @@ class FormatKind(IntEnum):
 
 
 class Tag(IntEnum):
-    """The only layouts Dragon names: "you choose", and the common channel blocks (for trials and tests)."""
+    """The only layouts Dragon names: "you choose", common channel blocks, and blocked weights and stacks of them."""
 
     any = 1
     aBc16b = 56
+    ABcd16a16b = 75
     aBcd16b = 78
+    ABcd16b16a = 79
+    ABcd8a16b2a = 98
+    ABcd8a8b = 100
+    aBcd8b = 102
+    ABcd8b16a2b = 104
+    ABcd8b8a = 107
     aBcde16b = 121
+    aBCde16b16c = 123
+    aBCde16c16b = 124
+    aBCde8b16c2b = 144
+    aBCde8b8c = 149
+    aBCde8c16b2c = 161
+    aBCde8c8b = 162
 
 
 class Prop(IntEnum):

@@ -121,6 +121,7 @@ class OneDNNExecutor(Executor):
                 self.dtype,
                 training=self.training,
                 fuse=fuse,
+                winograd=self.options.winograd,
                 whole=whole,
                 verbose=self.options.verbose,
                 materialize=self._materialize,

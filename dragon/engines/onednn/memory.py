@@ -200,7 +200,8 @@ class Memory:
     """A descriptor and the bytes it describes; ``buffer`` (uint8, at least ``desc.size``) is kept alive.
 
     Several memories may share one buffer: an arena, or views of one tensor. A view's `origin` is the memory that it
-    is a view of. `exposed` says of an origin that an array shows its bytes, so that they must stay where they are.
+    is a view of, and its bytes begin `start` bytes behind the origin's. `exposed` says of an origin that an array
+    shows its bytes, so that they must stay where they are.
     """
 
     def __init__(
@@ -209,18 +210,17 @@ class Memory:
         desc: MemoryDesc,
         buffer: NDArray[np.uint8] | None = None,
         origin: Memory | None = None,
+        start: int = 0,
     ) -> None:
         if buffer is None:
             buffer = aligned_buffer(desc.size)
-        elif buffer.nbytes < desc.size:
-            raise ValueError(f"a buffer of {buffer.nbytes} bytes for {desc}, which needs {desc.size}")
-        self.device, self.desc, self.buffer = device, desc, buffer
+        self.device, self.desc, self.start = device, desc, start
         self._origin = origin
         self.exposed = False
         self._as_parameter_ = c_void_p()
         create = library().memory_create
         handle = self._as_parameter_
-        check(create(byref(handle), desc, device.engine, buffer.ctypes.data), f"memory {desc}")
+        check(create(byref(handle), desc, device.engine, self._hold(buffer)), f"memory {desc}")
         weakref.finalize(self, library().memory_destroy, handle).atexit = False
 
     @staticmethod
@@ -233,14 +233,18 @@ class Memory:
 
     def rebind(self, buffer: NDArray[np.uint8]) -> None:
         """Point at other bytes; prepared calls follow, because they hold the memory and not its address."""
-        if buffer.nbytes < self.desc.size:
-            raise ValueError(f"a buffer of {buffer.nbytes} bytes for {self.desc}")
-        check(library().memory_set_data_handle(self, buffer.ctypes.data), "memory_set_data_handle")
-        self.buffer = buffer
+        check(library().memory_set_data_handle(self, self._hold(buffer)), "memory_set_data_handle")
 
-    def view(self, desc: MemoryDesc) -> Memory:
-        """The same bytes under another descriptor."""
-        return Memory(self.device, desc, self.buffer, self.origin)
+    def _hold(self, buffer: NDArray[np.uint8]) -> int:
+        """Keep the buffer alive; the address in it."""
+        if buffer.nbytes < self.start + self.desc.size:
+            raise ValueError(f"a buffer of {buffer.nbytes} bytes for {self.desc} from byte {self.start}")
+        self.buffer = buffer
+        return int(buffer.ctypes.data) + self.start
+
+    def view(self, desc: MemoryDesc, start: int = 0) -> Memory:
+        """The bytes from `start` on under another descriptor."""
+        return Memory(self.device, desc, self.buffer, self.origin, self.start + start)
 
     @property
     def origin(self) -> Memory:
@@ -253,7 +257,7 @@ class Memory:
             raise ValueError(f"{self.desc} cannot be seen as an array")
         dtype: np.dtype[Any] = np.dtype(NUMPY_TYPES[self.desc.dtype])
         strides = tuple(stride * dtype.itemsize for stride in self.desc.strides)
-        offset = self.desc.offset * dtype.itemsize
+        offset = self.start + self.desc.offset * dtype.itemsize
         return np.ndarray(self.desc.dims, dtype, self.buffer.data, offset, strides)
 
 

@@ -30,7 +30,8 @@ class Plan:
     """Groups of layers with their steps.
 
     fuse: whether several layers may become one group, and conversions of one group serve another. Without it any
-    range of layers can be run by itself. last: the last layer it holds; all of them by default.
+    range of layers can be run by itself. winograd: whether convolutions may take fewer products. last: the last layer
+    it holds; all of them by default.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Plan:
         *,
         training: bool,
         fuse: bool,
+        winograd: bool,
         whole: bool,
         verbose: bool = False,
         materialize: Materialize,
@@ -52,7 +54,7 @@ class Plan:
         self.training = training
         self.whole = whole
         self._notice = log.info if verbose and whole else log.debug
-        self.builder = Builder(net, device, dtype, training, whole, materialize)
+        self.builder = Builder(net, device, dtype, training, whole, winograd, materialize)
         self.groups: list[Group] = []
         for first, last, fused in find_groups(net, training) if fuse else _single(self.last):
             self.groups += self._forward(first, last, fused)
@@ -86,7 +88,7 @@ class Plan:
             return [group]
         if lowering is not None and self._has_primitives(layer, first):
             mark = builder.checkpoint()
-            builder.steps = group.forward
+            builder.steps, builder.remark = group.forward, ""
             try:
                 group.build_backward = lowering(builder, first)
             except (NotLoweredError, UnimplementedError) as error:
@@ -98,7 +100,8 @@ class Plan:
             else:
                 names = net.layer_names[first + 1 : last + 1]
                 group.watched += [top for tops in net.tops[first : last + 1] for top in tops if names]
-                group.note = f"onednn, with {', '.join(names)}" if names else "onednn"
+                together = [f"with {', '.join(names)}"] if names else []
+                group.note = ", ".join(["onednn", *together, *filter(None, [builder.remark])])
                 return [group]
         if lowering is not None and layer.dtype.itemsize != 4:
             self._notice("%s runs its reference: %s", layer.where, layer.dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dragon.engines.onednn.binding import library
+from dragon.engines.onednn.lowerings import winograd
 from dragon.engines.onednn.memory import Device
 from dragon.engines.onednn.threads import set_threads
 from dragon.errors import EngineError
@@ -18,3 +19,12 @@ def device() -> Device:
         pytest.skip(str(error))
     set_threads(1)
     return Device()
+
+
+@pytest.fixture
+def winograd_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convolve with fewer products wherever that is possible, were it slower."""
+    monkeypatch.setattr(winograd, "FEWEST", 1)
+    monkeypatch.setattr(winograd, "NARROWEST", 1)
+    monkeypatch.setattr(winograd, "CACHED", 4096)  # several rounds
+    monkeypatch.setattr(winograd, "WORTH", float("inf"))

@@ -25,6 +25,11 @@ class Parameters(Protocol):
     @property
     def has_bias(self) -> bool: ...
 
+    @property
+    def blobs(self) -> Sequence[Blob]:
+        """Those that the weights are made of."""
+        ...
+
     def weights(self, desc: MemoryDesc, host: MemoryDesc) -> Memory:
         """The weights in the layout `desc`; `host` describes the row-major blob."""
         ...
@@ -43,6 +48,10 @@ class Learned:
     @property
     def has_bias(self) -> bool:
         return self._bias is not None
+
+    @property
+    def blobs(self) -> Sequence[Blob]:
+        return [self._weight]
 
     def weights(self, desc: MemoryDesc, host: MemoryDesc) -> Memory:
         return self._b.weights(self._weight, desc, host)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from dragon.engines.onednn import conv
 from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.constants import Arg
-from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings import lowers, winograd
 from dragon.engines.onednn.lowerings._parameters import Behind, add_gradients, forward_arguments
 from dragon.engines.onednn.memory import MemoryDesc
 
@@ -62,6 +62,9 @@ def convolve(b: Builder, index: int, which: int, behind: Behind) -> Backward:
     bottom = b.net.bottoms[index][which]
     top, parameters = behind.top, behind.parameters_of(b, layer)
     spec = replace(spec_of(b, layer, bottom, b.net.tops[index][which]), bias=parameters.has_bias)
+    fast = winograd.filtering(b, spec, behind.post_ops, layer.name)
+    if fast is not None:
+        return winograd.convolve(b, index, which, behind, fast)
     image, dst = _layouts(b, spec, bottom)
     primitive = conv.forward(
         b.device, spec, src=image, dst=dst, training=b.training, post_ops=behind.post_ops, layer=layer.name

@@ -100,6 +100,10 @@ class _Fold:
         self.axis = 1 if self.layer.type == "InnerProduct" and cast("InnerProduct", self.layer).transposed else 0
         self.shift = np.zeros(self.layer.weight.shape[self.axis], np.float32)
 
+    @property
+    def blobs(self) -> list[Blob]:
+        return [blob for i in self.chain.layers for blob in self.b.net.layers[i].blobs]
+
     def weights(self, desc: MemoryDesc, host: MemoryDesc) -> Memory:
         memory = Memory(self.b.device, desc)
         self.staged = self.b.staging(host)
@@ -109,7 +113,7 @@ class _Fold:
             self.compute()
             convert()
 
-        self.b.when_changed([blob for i in self.chain.layers for blob in self.b.net.layers[i].blobs], refresh)
+        self.b.when_changed(self.blobs, refresh)
         return memory
 
     def bias(self) -> Memory:
