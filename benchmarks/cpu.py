@@ -15,7 +15,7 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)  # `benchmarks` is found from there
 
 from benchmarks._harness import BenchmarkError, machine
-from benchmarks.cpu_compare import NETS, Bench, Result, batch_norm, inference, step, threads
+from benchmarks.cpu_compare import NETS, Bench, Result, batch_norm, inference, step, threads, winograd
 from benchmarks.cpu_program import profile, program, start
 from benchmarks.cpu_report import report, verdicts
 from dragon.atomic import write_atomically
@@ -25,7 +25,7 @@ __all__ = ["main"]
 
 SECTIONS: dict[str, Callable[[Bench], Iterator[Result]]] = {
     "step": step, "program": program, "inference": inference, "start": start, "bn": batch_norm, "threads": threads,
-    "profile": profile,
+    "profile": profile, "winograd": winograd,
 }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from benchmarks._harness import BenchmarkError, Candidate, Series, Worker, interleave, ratio
 from benchmarks.cpu_nets import SOLVER
 
-__all__ = ["NETS", "Bench", "Result", "batch_norm", "inference", "step", "threads"]
+__all__ = ["NETS", "Bench", "Result", "batch_norm", "inference", "step", "threads", "winograd"]
 
 NETS = (
     "cifar10_quick", "cifar10_quick_bn_split", "cifar10_quick_bn_merged", "cifar10_full", "lenet",
@@ -256,3 +256,22 @@ def threads(bench: Bench) -> Iterator[Result]:
             median, least = ratio(series[f"{name}: 1"], series[f"{name}: 2"])
             result["ratios"][name] = {"median": round(median, 3), "min": round(least, 3)}
         yield result
+
+
+def winograd(bench: Bench) -> Iterator[Result]:
+    """Convolutions with fewer products against direct sums, in training and inference."""
+    with bench.workers() as workers:
+        for net in bench.nets:
+            for batch in bench.batches_or((100, 16)):
+                with Field(bench, {"dragon": workers["dragon"]}) as field:
+                    for mode in ("train", "infer"):
+                        for name, form in bench.ours().items():
+                            for how in (True, False):
+                                label = f"{name} {mode}" + ("" if how else ", direct")
+                                field.ours(label, mode, net, batch, winograd=how, **form)
+                    series = field.run()
+                    result = _facts(series, field.notes) | {"net": net, "batch": batch}
+                for name in [name for name in series if not name.endswith(", direct")]:
+                    median, least = ratio(series[f"{name}, direct"], series[name])
+                    result["ratios"][name] = {"median": round(median, 3), "min": round(least, 3)}
+                yield result

@@ -23,8 +23,8 @@ from dragon.version import __version__
 __all__ = ["answer", "export", "facts", "make", "peak_rate", "profile"]
 
 
-def _options(precision: str, fuse: bool, threads: int | None) -> Options:
-    return Options(precision=precision, fuse=fuse, threads=threads)
+def _options(precision: str, fuse: bool, threads: int | None, winograd: bool = True) -> Options:
+    return Options(precision=precision, fuse=fuse, threads=threads, winograd=winograd)
 
 
 def _solver(net: str, batch: int, options: Options, engine: str) -> Any:
@@ -63,9 +63,10 @@ def make(
     threads: int | None = None,
     engine: str = "onednn",
     weights: str | None = None,
+    winograd: bool = True,
 ) -> Step:
     """A step of `mode` train (forward, backward, SGD) or infer (images in the blob to scores on the host)."""
-    options = _options(precision, fuse, threads)
+    options = _options(precision, fuse, threads, winograd)
     if mode == "infer":
         deployed = _deployed(net, batch, options, engine, weights)
         images = deployed.blobs["data"].data_storage

@@ -76,6 +76,18 @@ def _threads(results: Sequence[Result]) -> str:
     return table(["net", "form", "1 thread ms", "2 threads ms", "speed-up"], rows)
 
 
+def _winograd(results: Sequence[Result]) -> str:
+    rows = [
+        [
+            r["net"], r["batch"], name, r["candidates"][f"{name}, direct"]["median_ms"],
+            r["candidates"][name]["median_ms"], _pair(r["ratios"][name]),
+        ]
+        for r in results
+        for name in r["ratios"]
+    ]  # fmt: skip
+    return table(["net", "batch", "form", "direct ms", "Winograd ms", "gain"], rows)
+
+
 def _norms(results: Sequence[Result]) -> str:
     rows = [
         [*name.split(": "), facts["median_ms"], facts["min_ms"], f"{100 * r['ratios'][name]['share']:.0f} %"]
@@ -125,4 +137,5 @@ def _profile(results: Sequence[Result]) -> str:
 
 _REPORTS: dict[str, Callable[[Sequence[Result]], str]] = {
     "threads": _threads, "bn": _norms, "program": _program, "start": _start, "profile": _profile,
+    "winograd": _winograd,
 }  # fmt: skip

@@ -17,7 +17,7 @@ from dragon.data.synthetic import write_synthetic
 TINY = ["--no-peer", "--no-bf16", "--engine", "numpy", "--rounds", "1", "--batch", "2", "--block-ms", "1"]
 
 
-@pytest.mark.parametrize("sections", [["step", "inference", "profile"], ["start", "threads"], ["bn"]])
+@pytest.mark.parametrize("sections", [["step", "inference", "profile"], ["start", "threads"], ["bn", "winograd"]])
 def test_sections_print_tables_and_write_json(
     sections: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

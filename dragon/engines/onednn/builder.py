@@ -53,6 +53,7 @@ class Builder(Versions):
         self._pad = aligned_buffer(0)
         self._padded: list[Call] = []
         self._staged: dict[int, list[Memory]] = {}  # by slot
+        self._slots: dict[int, int] = {}  # id of a staged memory -> slot
 
     def checkpoint(self) -> Any:
         staged = {slot: len(memories) for slot, memories in self._staged.items()}
@@ -63,6 +64,8 @@ class Builder(Versions):
         super().rollback(versions)
         del self._padded[padded:]
         for slot in list(self._staged):
+            for memory in self._staged[slot][staged.get(slot, 0) :]:
+                del self._slots[id(memory)]
             del self._staged[slot][staged.get(slot, 0) :]
             if not self._staged[slot]:
                 del self._staged[slot]
@@ -208,17 +211,18 @@ class Builder(Versions):
 
     def staging(self, desc: MemoryDesc, slot: int = 0) -> Memory:
         """Memory whose content matters within one layer's steps only: all of one slot are one buffer."""
-        memory = Memory(self.device, desc)
-        self._staged.setdefault(slot, []).append(memory)
-        return memory
+        return self._stage(Memory(self.device, desc), slot)
 
     def part(self, memory: Memory, desc: MemoryDesc, start: int = 0) -> Memory:
         """The bytes of a memory from `start` on under another descriptor; it moves where the memory moves."""
         view = memory.view(desc, start)
-        for memories in self._staged.values():
-            if any(staged is memory for staged in memories):
-                memories.append(view)
-        return view
+        slot = self._slots.get(id(memory))
+        return view if slot is None else self._stage(view, slot)
+
+    def _stage(self, memory: Memory, slot: int) -> Memory:
+        self._staged.setdefault(slot, []).append(memory)
+        self._slots[id(memory)] = slot
+        return memory
 
     def run(self, step: Step) -> None:
         """Run Python code at this point of the plan."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dragon.engines.onednn.binding import library
-from dragon.engines.onednn.lowerings import winograd
+from dragon.engines.onednn.lowerings import _filtering
 from dragon.engines.onednn.memory import Device
 from dragon.engines.onednn.threads import set_threads
 from dragon.errors import EngineError
@@ -24,7 +24,7 @@ def device() -> Device:
 @pytest.fixture
 def winograd_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Convolve with fewer products wherever that is possible, were it slower."""
-    monkeypatch.setattr(winograd, "FEWEST", 1)
-    monkeypatch.setattr(winograd, "NARROWEST", 1)
-    monkeypatch.setattr(winograd, "CACHED", 4096)  # several rounds
-    monkeypatch.setattr(winograd, "WORTH", float("inf"))
+    monkeypatch.setattr(_filtering, "FEWEST", 1)
+    monkeypatch.setattr(_filtering, "NARROWEST", 1)
+    monkeypatch.setattr(_filtering, "CACHED", 4096)  # several rounds
+    monkeypatch.setattr(_filtering, "WORTH", float("inf"))
