@@ -100,6 +100,11 @@ class BatchStatistics(Layer):
         """Let a batch of `count` values per channel, with its biased variance, move the running average."""
         accumulate(self.rule, self._running(), self._weight(), (mean, variance), count, self.keep)
 
+    @property
+    def is_weighted_sum(self) -> bool:
+        """Whether the running average is old * average + new * batch with factors that do not change."""
+        return type(self).update_running is BatchStatistics.update_running and self.rule != pb.CUMULATIVE
+
     def set_running(self, mean: Array, variance: Array) -> None:
         """Replace the running average by known statistics."""
         for old, new in zip(self._running(), (mean, variance), strict=True):

@@ -35,7 +35,7 @@ FEWEST = 16  # images in the batch
 WORTH = 0.95  # of the direct sum's time
 NARROWEST = 8  # images at a time
 TALLEST = 40  # the transforms are full matrices
-CACHED = 1_400_000  # bytes of the largest of the intermediate data
+CACHED = 2_000_000  # bytes of the largest of the intermediate data
 
 
 class Slot(IntEnum):

@@ -18,6 +18,7 @@ from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.constants import Arg, DataType
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings._mask import Mask
+from dragon.engines.onednn.lowerings._running import moving
 from dragon.engines.onednn.lowerings.neurons import from_result
 from dragon.engines.onednn.memory import Memory, MemoryDesc
 from dragon.engines.onednn.primitive import Call, Primitive
@@ -123,7 +124,7 @@ class _Norm:
         if not self.by_running:
             mean, variance = self.mean.numpy(), self.variance.numpy()
             layer.check_count(self.count)
-            b.run(lambda: layer.update_running(mean, variance, self.count))
+            b.run(moving(layer, mean, variance, self.count))
         self._skipped_data()
         if b.training:
             self._parts()
