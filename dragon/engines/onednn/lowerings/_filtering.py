@@ -189,11 +189,15 @@ class Filtering:
 
     def transform(self, chunk: Memory, matrix: NDArray[np.float64], shape: Shape, slot: int) -> Memory:
         """A chunk's heights multiplied by `matrix`."""
-        carried, rows = self.by_rows(shape)
-        self.b.run(self.carry(chunk, carried))
         target = self.b.staging(self.matrix(self.rows, shape), slot)
-        self.b.run(self.product(matrix, rows, target))
+        for call in self.transforming(chunk, matrix, shape, target):
+            self.b.run(call)
         return target
+
+    def transforming(self, chunk: Memory, matrix: NDArray[np.float64], shape: Shape, target: Memory) -> list[Call]:
+        """The steps of that."""
+        carried, rows = self.by_rows(shape)
+        return [self.carry(chunk, carried), self.product(matrix, rows, target)]
 
     def transform_back(
         self, source: Memory, matrix: NDArray[np.float64], chunk: Memory, shape: Shape, *post: PostOp

@@ -22,6 +22,7 @@ from dragon.engines.onednn.primitive import PostOp, Primitive, SumPost
 from dragon.engines.onednn.winograd import ONE
 
 if TYPE_CHECKING:
+    from dragon.blob import Blob
     from dragon.layers._convolution import ConvolutionBase
 
 __all__ = ["convolve", "filtering"]
@@ -37,9 +38,10 @@ def convolve(b: Builder, index: int, which: int, behind: Behind, f: Filtering) -
     bias = {Arg.BIAS: parameters.bias()} if parameters.has_bias else {}
     weights = f.weights(parameters, plain[Arg.WEIGHTS])
     source = b.data(bottom, f.blocked(f.spec.src))
+    bottoms = _Bottoms(b, f, bottom, any(layer.param_propagate_down))
     result = b.make(top, f.blocked(f.spec.dst))
     for chunk, made in zip(f.chunks(source, f.src), f.chunks(result, f.dst), strict=True):
-        scattered = f.transform(chunk, f.tiling.scatter(), f.src, Slot.scattered)
+        scattered = bottoms.forward(chunk)
         products = b.staging(f.matrix(f.rows, f.dst), Slot.products)
         for point, primitive in enumerate(primitives):
             arguments = {
@@ -58,16 +60,44 @@ def convolve(b: Builder, index: int, which: int, behind: Behind, f: Filtering) -
         diff = b.diff(top, f.blocked(f.spec.dst))
         again = f.chunks(b.data(bottom, f.blocked(f.spec.src)), f.src) if learn else None
         below = f.chunks(b.make_diff(bottom, f.blocked(f.spec.src)), f.src) if down else None
-        for chunk in f.chunks(diff, f.dst):
+        for i, chunk in enumerate(f.chunks(diff, f.dst)):
             diffs = f.transform(chunk, f.tiling.gather().T, f.dst, Slot.products)
             if learn and again is not None:
-                learn.add(f.transform(next(again), f.tiling.scatter(), f.src, Slot.scattered), diffs)
+                learn.add(bottoms.again(i, next(again)), diffs)
             if down and below is not None:
                 down.make(diffs, next(below))
         if learn:
             learn.finish()
 
     return backward
+
+
+class _Bottoms:
+    """The transformed bottom, chunk by chunk; the gradient of the weights wants it again."""
+
+    def __init__(self, b: Builder, f: Filtering, bottom: Blob, learns: bool) -> None:
+        self.b, self.f, self.bottom = b, f, bottom
+        self.value = b.value_of(bottom)
+        self.keeps = b.training and b.cache and learns
+        self.kept: list[Memory] = []
+
+    def forward(self, chunk: Memory) -> Memory:
+        if not self.keeps:
+            return self._transform(chunk)
+        self.kept.append(Memory(self.b.device, self.f.matrix(self.f.rows, self.f.src)))
+        calls = self.f.transforming(chunk, self.f.tiling.scatter(), self.f.src, self.kept[-1])
+        self.b.steps.calls += calls
+        self.value.refresh += calls  # for data that somebody changes before backward
+        return self.kept[-1]
+
+    def again(self, i: int, chunk: Memory) -> Memory:
+        """What forward has kept, unless the bottom is another by now or a layer goes back apart from the plan."""
+        if self.kept and self.b.cache and self.b.value_of(self.bottom) is self.value:
+            return self.kept[i]
+        return self._transform(chunk)
+
+    def _transform(self, chunk: Memory) -> Memory:
+        return self.f.transform(chunk, self.f.tiling.scatter(), self.f.src, Slot.scattered)
 
 
 class _Gradients:
