@@ -1,4 +1,8 @@
-"""InnerProduct: a blocked image is taken as it is, the weights follow its layout."""
+"""InnerProduct: a blocked image is taken as it is, the weights follow its layout.
+
+In training, where weights change in every step, the smaller of the two is converted: with fewer images than outputs the
+weights stay as they are and the image becomes rows.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +33,9 @@ def multiply(b: Builder, index: int, behind: Behind) -> Backward:
     top, parameters = behind.top, behind.parameters_of(b, layer)
     bottom = b.net.bottoms[index][0]
     outputs = top.shape[-1]
-    # else rows are made of several axes
-    whole = layer.rows == bottom.shape[0] and 2 <= bottom.ndim <= 5 and top.ndim == 2
+    plain = b.training and layer.rows < outputs
+    # else rows are made of several axes, or there are fewer data than weights to convert in every step
+    whole = layer.rows == bottom.shape[0] and 2 <= bottom.ndim <= 5 and top.ndim == 2 and not plain
     if not whole and bottom.ndim > 6:
         raise NotLoweredError("more axes than oneDNN knows here")
     src = bottom.shape if whole else (layer.rows, layer.inputs)
@@ -47,11 +52,13 @@ def multiply(b: Builder, index: int, behind: Behind) -> Backward:
             return b.diff(top, desc)
         return b.diff(top, MemoryDesc.plain(logical(top.shape), b.dtype)).view(desc)
 
+    master = spec.host_weights(b.dtype) if plain else None
     present = b.desc(bottom) if whole else MemoryDesc.plain(src, b.dtype)
     primitive = ip.forward(
         b.device,
         spec,
         src=present if present.dtype == spec.dtype else None,
+        weights=master,
         dst=None if whole else rows,
         training=b.training,
         post_ops=behind.post_ops,
@@ -66,15 +73,27 @@ def multiply(b: Builder, index: int, behind: Behind) -> Backward:
     b.call(primitive, arguments)
 
     def backward() -> None:
-        plain = None if whole else rows
+        dst = None if whole else rows
         if any(layer.param_propagate_down):
             grad = ip.backward_weights(
-                b.device, spec, primitive, src=None if whole else present, diff_dst=plain, layer=layer.name
+                b.device,
+                spec,
+                primitive,
+                src=None if whole else present,
+                diff_dst=dst,
+                diff_weights=host if plain else None,
+                layer=layer.name,
             )
             add_gradients(b, layer, grad, host, source, diff_of_top)
         if b.net.bottom_need_backward[index][0]:
             down = ip.backward_data(
-                b.device, spec, primitive, diff_dst=plain, diff_src=None if whole else present, layer=layer.name
+                b.device,
+                spec,
+                primitive,
+                diff_dst=dst,
+                weights=master,
+                diff_src=None if whole else present,
+                layer=layer.name,
             )
             weights = b.weights(layer.weight, down[Arg.WEIGHTS], host)
             dy = diff_of_top(down[Arg.DIFF_DST])
