@@ -112,6 +112,22 @@ def test_clip_gradients_limits_the_norm_of_all_gradients() -> None:
     assert norm == pytest.approx(0.01, rel=1e-4)
 
 
+def test_frozen_parameters_do_not_count_for_the_clipping() -> None:
+    """Caffe computes no gradients for them."""
+    steps = []
+    for huge in (0.0, 1e6):
+        solver = toy_solver(clip_gradients=0.01, momentum=0.0, base_lr=1.0)
+        solver.updater.params[0].lr_mult = 0
+        solver.net.clear_param_diffs()
+        solver.net.forward_backward()
+        solver.updater.params[0].blob.diff[...] += huge
+        before = solver.net.params["ip"][0].peek().copy()
+        solver.updater.apply(1.0, 0)
+        steps.append(before - solver.net.params["ip"][0].peek())
+    assert np.abs(steps[0]).max() > 1e-5
+    np.testing.assert_array_equal(steps[0], steps[1])
+
+
 @pytest.mark.parametrize(("kind", "expected"), [("L2", lambda w: 0.5 * w), ("L1", lambda w: 0.5 * np.sign(w))])
 def test_regularisation_adds_to_the_gradient(kind: str, expected: Any) -> None:
     steps = []

@@ -48,7 +48,7 @@ class Updater:
         return self.param.weight_decay * p.decay_mult
 
     def clip_scale(self, sum_of_squares: float) -> float:
-        """The factor that clip_gradients asks for, given the squared L2 norm of all gradients."""
+        """The factor that clip_gradients asks for, given the squared L2 norm of all gradients that are learned by."""
         limit = self.param.clip_gradients
         if limit < 0:
             return 1.0
@@ -59,7 +59,8 @@ class Updater:
         """Update all learned blobs through their arrays, wherever these are at the moment."""
         scale = 1.0
         if self.param.clip_gradients >= 0:
-            scale = self.clip_scale(float(sum(_squares(p.blob.diff) for p in self.params)))
+            # frozen parameters have no gradients in Caffe
+            scale = self.clip_scale(float(sum(_squares(p.blob.diff) for p in self.params if p.lr_mult)))
         for k, p in enumerate(self.params):
             if p.lr_mult == 0 and p.blob.count:
                 continue

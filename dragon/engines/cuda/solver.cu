@@ -48,7 +48,8 @@ KERNEL gradient_squares(const Entry* entries, const Chunk* chunks, double* squar
     const Entry e = entries[chunk.entry];
     Index stop = e.count < chunk.start + CHUNK ? (Index)e.count : chunk.start + CHUNK;
     double sum = 0;
-    for (Index i = chunk.start + threadIdx.x; i < stop; i += THREADS) sum += (double)e.g[i] * e.g[i];
+    if (e.lr_mult != 0)
+        for (Index i = chunk.start + threadIdx.x; i < stop; i += THREADS) sum += (double)e.g[i] * e.g[i];
     sum = block_sum(sum, room);
     if (threadIdx.x == 0) squares[blockIdx.x] = sum;
 }

@@ -24,12 +24,14 @@ from dragon.engines.onednn.planned import Planned
 from dragon.engines.onednn.reference import ShapesChangedError
 from dragon.engines.onednn.replay import Replay, parameters_of_now
 from dragon.engines.onednn.threads import default_threads, set_threads
+from dragon.engines.onednn.updating import Descent
 from dragon.engines.onednn.values import LazyCopy
 from dragon.errors import DragonError, EngineError
 from dragon.storage import Array, Storage
 
 if TYPE_CHECKING:
     from dragon.net import Net
+    from dragon.solvers.update import Updater
 
 __all__ = ["OneDNNExecutor"]
 
@@ -61,6 +63,7 @@ class OneDNNExecutor(Executor):
         self._misfit: DragonError | None = None  # what the next one says
         self._replay = Replay(net)
         self._ground = Ground()
+        self._descent: Descent | None = None
 
     # -- plans ----------------------------------------------------------------------------------------------
     def _refresh(self, first: int = 0) -> None:
@@ -203,6 +206,15 @@ class OneDNNExecutor(Executor):
         current = self._current.values() if self.net.context.where.version == self._version else ()
         with parameters_of_now([plan for plan in self._plans_that_ran() if plan not in current]):
             self._backward_layers(start, end)
+
+    def update(self, updater: Updater, rate: float, iteration: int) -> None:
+        if not Descent.knows(updater):
+            super().update(updater, rate, iteration)
+            return
+        set_threads(self.threads)
+        if self._descent is None or self._descent.updater is not updater:
+            self._descent = Descent(self.device, updater)
+        self._descent(rate)
 
     def _backward_layers(self, start: int, end: int) -> None:
         if not is_watched(self.net):

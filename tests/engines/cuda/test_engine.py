@@ -115,6 +115,16 @@ def test_a_blob_that_does_not_learn_stays() -> None:
     assert (before[1] != after[1]).any()
 
 
+@needs_gpu
+def test_a_frozen_parameter_does_not_count_for_the_clipping() -> None:
+    text = TEXT.replace('top: "ip"\n', 'top: "ip" param { lr_mult: 0 } param { lr_mult: 2 }\n')
+    solvers = [solver_of(engine, "momentum: 0.9 clip_gradients: 0.05", text) for engine in ("numpy", "cuda")]
+    for _ in range(3):
+        for solver in solvers:
+            solver.step(1)
+    compare(solvers[1].net, solvers[0].net, "clipped", 2e-3, diffs=False)
+
+
 @looks_inside
 def test_a_training_step_copies_nothing_but_the_loss() -> None:
     solver = solver_of("cuda", "momentum: 0.9")

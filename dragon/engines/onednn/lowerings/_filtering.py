@@ -75,7 +75,10 @@ def _tiling(spec: conv.ConvSpec, training: bool) -> Tiling | None:
         products = 1.15 * inputs * outputs * wide * across * rows
         moved = (inputs + outputs) * width * (80 * height + 40 * rows + rows * height / 2)
         called = 250_000 * (tiling.points + 4) / _images(spec, tiling)
-        return 3 * (products + called) + 2 * moved if training else products + moved + called
+        if not training:
+            return products + moved + called
+        weights = 30 * (3 * taps + 6 * tiling.points) * inputs * outputs * across / spec.src[0]  # anew in every step
+        return 3 * (products + called) + 2 * moved + weights
 
     best = min(tilings, key=cost, default=None)
     direct = inputs * outputs * wide * across * high * taps * (3 if training else 1)
