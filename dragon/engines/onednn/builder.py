@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dragon.blob import Blob
 from dragon.engines.onednn.constants import Arg, DataType
@@ -53,6 +54,7 @@ class Builder(Versions):
         self._pad = aligned_buffer(0)
         self._padded: list[Call] = []
         self._staged: dict[int, list[Memory]] = {}  # by slot
+        self._stages: dict[int, NDArray[np.uint8]] = {}  # the largest so far of each slot
         self._slots: dict[int, int] = {}  # id of a staged memory -> slot
 
     def checkpoint(self) -> Any:
@@ -204,14 +206,16 @@ class Builder(Versions):
         """Let all calls use the largest scratchpad; called once when the plan is complete."""
         for call in self._padded:
             call.memories[Arg.SCRATCHPAD].rebind(self._pad)
-        for memories in self._staged.values():
-            stage = aligned_buffer(max(memory.start + memory.desc.size for memory in memories))
+        for slot, memories in self._staged.items():
             for memory in memories:
-                memory.rebind(stage)
+                memory.rebind(self._stages[slot])
 
     def staging(self, desc: MemoryDesc, slot: int = 0) -> Memory:
         """Memory whose content matters within one layer's steps only: all of one slot are one buffer."""
-        return self._stage(Memory(self.device, desc), slot)
+        buffer = self._stages.get(slot)
+        if buffer is None or buffer.nbytes < desc.size:
+            buffer = self._stages[slot] = aligned_buffer(desc.size)
+        return self._stage(Memory(self.device, desc, buffer), slot)
 
     def part(self, memory: Memory, desc: MemoryDesc, start: int = 0) -> Memory:
         """The bytes of a memory from `start` on under another descriptor; it moves where the memory moves."""

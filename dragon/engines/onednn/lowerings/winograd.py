@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["convolve", "filtering"]
 
 
+KEEPING = 64  # outputs: with more of them, transforming again takes little beside the products, and much less memory
+
+
 def convolve(b: Builder, index: int, which: int, behind: Behind, f: Filtering) -> Backward:
     """Convolve bottom `which`; as `convolution.convolve`."""
     layer = cast("ConvolutionBase", b.net.layers[index])
@@ -78,7 +81,7 @@ class _Bottoms:
     def __init__(self, b: Builder, f: Filtering, bottom: Blob, learns: bool) -> None:
         self.b, self.f, self.bottom = b, f, bottom
         self.value = b.value_of(bottom)
-        self.keeps = b.training and b.cache and learns
+        self.keeps = b.training and b.cache and learns and f.spec.dst[1] <= KEEPING
         self.kept: list[Memory] = []
 
     def forward(self, chunk: Memory) -> Memory:
