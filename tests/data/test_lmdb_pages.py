@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import islice
 from pathlib import Path
 
 import lmdb
@@ -84,3 +85,19 @@ def test_circles_and_wild_pages_are_damage(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(DataError, match=message):
             LmdbReader(tmp_path / "a").read(5000)
+
+
+def test_what_is_remembered_of_one_pass_is_right_in_the_next(tmp_path: Path) -> None:
+    records = made(700, 900, 2500)
+    write_lmdb(tmp_path / "a", records)
+    values = [value for _, value in records]
+    pages = LmdbPages(str(tmp_path / "a"))
+    assert list(islice(pages.records(650), 10)) == values[650:660]  # before anything is known of the first ones
+    for stop in (0, 1, 300, 299):  # a pass that ends early, one that goes on from there, one within what is known
+        assert list(islice(pages.records(), stop)) == values[:stop]
+    assert list(islice(pages.records(200), 300)) == values[200:500]
+    assert list(pages.records(450)) == values[450:]
+    for start in (0, 10, 699, 700, 800):
+        assert list(pages.records(start)) == values[start:]
+    assert list(pages.records(keys=True)) == [key for key, _ in records]
+    pages.close()
