@@ -63,6 +63,25 @@ def test_part_is_viewed_at_its_offset(device: Device) -> None:
     np.testing.assert_array_equal(part.numpy(), whole.numpy()[:, 2:])
 
 
+def test_views_begin_at_a_byte_and_keep_their_place_in_another_buffer(device: Device) -> None:
+    whole = Memory(device, MemoryDesc.plain((6, 4)))
+    whole.numpy()[...] = np.arange(24).reshape(6, 4)
+    rows = whole.view(MemoryDesc.plain((3, 4)), 2 * 16)
+    row = rows.view(MemoryDesc.plain((4,)), 16)
+    np.testing.assert_array_equal(rows.numpy(), np.arange(8, 20).reshape(3, 4))
+    np.testing.assert_array_equal(row.numpy(), [12, 13, 14, 15])
+    assert row.origin is whole
+    target = Memory(device, row.desc)
+    call = Call(reorder(device, row.desc, row.desc), {Arg.SRC: row, Arg.DST: target})
+    other = aligned_buffer(96)
+    other.view(np.float32)[:] = -np.arange(24)
+    row.rebind(other)
+    call()
+    np.testing.assert_array_equal(target.numpy(), [-12, -13, -14, -15])
+    with pytest.raises(ValueError, match="of 32 bytes"):
+        whole.view(MemoryDesc.plain((3, 4)), 16).rebind(aligned_buffer(32))
+
+
 def test_small_buffer_is_refused(device: Device) -> None:
     with pytest.raises(ValueError, match="479 bytes"):
         Memory(device, MemoryDesc.plain(SHAPE), aligned_buffer(479))
