@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dragon.engines.base import renamed
 from dragon.engines.onednn.builder import Builder
+from dragon.engines.onednn.feed import Feed
 from dragon.errors import DragonError
+from dragon.layers._source import Prefetched
 from dragon.storage import Array, Storage
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ShapesChangedError", "add_backward", "add_forward", "is_free"]
 
+FEW = 1 << 20  # elements of a batch: transforming more of them takes long enough to be left to the reading thread
 FREE = ("Split", "Flatten", "Reshape", "Silence", "Input", "Squeeze")  # forward only passes memory on
 
 
@@ -46,6 +50,10 @@ def add_forward(builder: Builder, index: int) -> None:
     layer, bottoms, tops = net.layers[index], net.bottoms[index], net.tops[index]
     for bottom in bottoms:
         builder.read_on_host(bottom.data_storage)
+    forward = partial(layer.forward, bottoms, tops)
+    if isinstance(layer, Prefetched) and tops[0].count <= FEW:
+        layer.hand_out_bytes()  # a quarter of the memory traffic of images that the reading thread has transformed
+        forward = partial(_feed, Feed(builder.device, layer), layer, tops)
     where = net.context.where
     # a layer of the user's may write anything: its bottoms are brought again
     watched = [builder.value_of(bottom) for bottom in bottoms] if layer.type == "Python" else []
@@ -56,7 +64,7 @@ def add_forward(builder: Builder, index: int) -> None:
         where.view = _reading
         try:
             layer.reshape(bottoms, tops)
-            layer.forward(bottoms, tops)
+            forward()
         except DragonError as error:
             raise renamed(error, layer.where) from error
         finally:
@@ -71,6 +79,10 @@ def add_forward(builder: Builder, index: int) -> None:
             seen.bring()
 
     builder.run(step)
+
+
+def _feed(feed: Feed, layer: Prefetched, tops: list[Blob]) -> None:
+    feed.deliver(layer.take(), tops)
 
 
 def add_backward(builder: Builder, index: int) -> None:
