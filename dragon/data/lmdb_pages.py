@@ -65,11 +65,12 @@ class LmdbPages:
         Where values lie is remembered, so that going over them again costs less.
         """
         data, spans = self._map, self._spans
+        known = len(spans) // 2  # another pass may get to know more meanwhile
         if not keys:
-            for at in range(2 * start, len(spans), 2):
-                yield data[spans[at] : spans[at + 1]]
-            start = max(start, len(spans) // 2)
-            if start == self._entries == len(spans) // 2:
+            for i in range(start, known):
+                yield data[spans[2 * i] : spans[2 * i + 1]]
+            start = max(start, known)
+            if start == self._entries == known:
                 return
         left, number = self._entries, start
         for page in self._leaves():

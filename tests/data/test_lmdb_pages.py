@@ -101,3 +101,16 @@ def test_what_is_remembered_of_one_pass_is_right_in_the_next(tmp_path: Path) -> 
         assert list(pages.records(start)) == values[start:]
     assert list(pages.records(keys=True)) == [key for key, _ in records]
     pages.close()
+
+
+def test_passes_that_take_turns_miss_nothing(tmp_path: Path) -> None:
+    records = made(300, 900, 2500)
+    write_lmdb(tmp_path / "a", records)
+    values = [value for _, value in records]
+    pages = LmdbPages(str(tmp_path / "a"))
+    assert list(islice(pages.records(), 50)) == values[:50]
+    slow = pages.records()
+    assert next(slow) == values[0]
+    assert list(islice(pages.records(), 200)) == values[:200]
+    assert list(slow) == values[1:]
+    pages.close()
