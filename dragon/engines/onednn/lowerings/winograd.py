@@ -16,7 +16,7 @@ from dragon.engines.onednn import combine, conv
 from dragon.engines.onednn.builder import Backward, Builder
 from dragon.engines.onednn.constants import Arg, DataType
 from dragon.engines.onednn.lowerings._filtering import Filtering, Slot, filtering
-from dragon.engines.onednn.lowerings._parameters import Behind
+from dragon.engines.onednn.lowerings._parameters import Behind, Learned
 from dragon.engines.onednn.memory import Memory, MemoryDesc
 from dragon.engines.onednn.primitive import PostOp, Primitive, SumPost
 from dragon.engines.onednn.winograd import ONE
@@ -37,7 +37,9 @@ def convolve(b: Builder, index: int, which: int, behind: Behind, f: Filtering) -
     bottom, top, parameters = b.net.bottoms[index][which], behind.top, behind.parameters_of(b, layer)
     b.remark = f"Winograd F({f.tiling.tile}, {f.tiling.taps})"
     plain = f.forward(False)
-    primitives = [f.forward(parameters.has_bias and point == ONE) for point in range(f.tiling.points)]
+    primitives = [plain] * f.tiling.points
+    if parameters.has_bias:
+        primitives[ONE] = f.forward(True)
     bias = {Arg.BIAS: parameters.bias()} if parameters.has_bias else {}
     weights = f.weights(parameters, plain[Arg.WEIGHTS])
     source = b.data(bottom, f.blocked(f.spec.src))
@@ -109,25 +111,27 @@ class _Gradients:
     def __init__(self, b: Builder, layer: ConvolutionBase, f: Filtering, hint: Primitive) -> None:
         self.b, self.f = b, f
         self.learns = layer.param_propagate_down
-        desc = MemoryDesc.tagged(f.along.weights, DataType.f32, f.base)
         biased = layer.bias is not None and self.learns[1]
-        self.primitives = [
-            conv.backward_weights(
-                b.device,
-                replace(f.along, bias=biased and point == ONE),
-                f.forward(True) if biased and point == ONE else hint,
-                src=hint[Arg.SRC],
-                diff_dst=hint[Arg.DST],
-                diff_weights=desc,
-                layer=layer.name,
-            )
-            for point in range(f.tiling.points)
-        ]
+        self.primitives = [self._primitive(hint, False)] * f.tiling.points
+        if biased:
+            self.primitives[ONE] = self._primitive(f.forward(True), True)
         self.made = b.staging(f.stack(f.tiling.points, f.base), Slot.gradients)
         self.total, self.add_weights = b.weight_diff(layer.weight, f.stack(f.spec.kernel[0], f.base), f.host)
         self.bias: list[Memory] = []  # of each chunk
         self.layer_bias = layer.bias if biased else None
         self.later: Sequence[PostOp] = ()
+
+    def _primitive(self, hint: Primitive, bias: bool) -> Primitive:
+        f = self.f
+        return conv.backward_weights(
+            self.b.device,
+            replace(f.along, bias=bias),
+            hint,
+            src=hint[Arg.SRC],
+            diff_dst=hint[Arg.DST],
+            diff_weights=MemoryDesc.tagged(f.along.weights, DataType.f32, f.base),
+            layer=f.name,
+        )
 
     def add(self, scattered: Memory, diffs: Memory) -> None:
         b, f = self.b, self.f
@@ -165,18 +169,15 @@ class _Down:
         self.primitive = conv.backward_data(
             b.device, f.along, hint, diff_dst=hint[Arg.DST], diff_src=hint[Arg.SRC], layer=layer.name
         )
-        self.parameters = Behind(layer.weight).parameters_of(b, layer)
-        self._weights: Memory | None = None
+        self.weights = f.weights(Learned(b, layer.weight, layer.bias), self.primitive[Arg.WEIGHTS])
 
     def make(self, diffs: Memory, chunk: Memory) -> None:
         b, f, primitive = self.b, self.f, self.primitive
-        if self._weights is None:
-            self._weights = f.weights(self.parameters, primitive[Arg.WEIGHTS])
         scattered = b.staging(f.matrix(f.rows, f.src), Slot.scattered)
         for point in range(f.tiling.points):
             arguments = {
                 Arg.DIFF_DST: f.point(diffs, primitive[Arg.DIFF_DST], point),
-                Arg.WEIGHTS: f.point(self._weights, primitive[Arg.WEIGHTS], point),
+                Arg.WEIGHTS: f.point(self.weights, primitive[Arg.WEIGHTS], point),
                 Arg.DIFF_SRC: f.point(scattered, primitive[Arg.DIFF_SRC], point),
             }
             b.call(primitive, arguments)
