@@ -18,8 +18,8 @@ from benchmarks._harness import BenchmarkError, machine
 from benchmarks.cpu_compare import NETS, Bench, Result, batch_norm, inference, step, threads, winograd
 from benchmarks.cpu_program import profile, program, start
 from benchmarks.cpu_report import report, verdicts
-from dragon.atomic import write_atomically
 from dragon.errors import DragonError
+from dragon.files.atomic import write_atomically
 
 __all__ = ["main"]
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks._harness import ROOT, BenchmarkError
-from dragon.graph import filter_net, run_state
-from dragon.net import Net
+from dragon.graph.definition import filter_net, run_state
+from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_net
 

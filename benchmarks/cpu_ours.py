@@ -12,12 +12,12 @@ from unittest import mock
 
 from benchmarks._harness import Step, serve
 from benchmarks.cpu_nets import SOLVER, describe, export_arrays, inputs, multiply_adds, net_for
+from dragon.bases.layer import TEST, TRAIN
 from dragon.engines import Options
 from dragon.errors import EngineError
-from dragon.layer import TEST, TRAIN
-from dragon.net import Net
+from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
-from dragon.solvers.types import get_solver
+from dragon.solver.types import get_solver
 from dragon.version import __version__
 
 __all__ = ["answer", "export", "facts", "make", "peak_rate", "profile"]
@@ -170,8 +170,8 @@ def facts() -> dict[str, Any]:
     """Versions and the number of threads."""
     import numpy as np
 
-    from dragon.engines.onednn.binding import library
-    from dragon.engines.onednn.threads import usable_cores
+    from dragon.engines.onednn.library.binding import library
+    from dragon.engines.onednn.library.threads import usable_cores
 
     try:
         onednn = ".".join(map(str, library().version))

@@ -64,7 +64,7 @@ class Report:
 
     def write(self, folder: str) -> None:
         """gpu.md and gpu.json, atomically."""
-        from dragon.atomic import write_atomically
+        from dragon.files.atomic import write_atomically
 
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
@@ -170,10 +170,10 @@ def _normalization(plan: Plan, report: Report, bandwidth: float) -> None:
 def dry_run(plan: Plan, report: Report) -> None:
     """Launches, bytes and floors of the same nets, from their plans."""
     from benchmarks.cpu_nets import SOLVER, net_for
+    from dragon.bases.layer import TRAIN
     from dragon.engines.cuda import plan_figures
-    from dragon.engines.cuda.figures import COPY_BANDWIDTH, NODE_SECONDS
-    from dragon.layer import TRAIN
-    from dragon.net import Net
+    from dragon.engines.cuda.plan.figures import COPY_BANDWIDTH, NODE_SECONDS
+    from dragon.graph.net import Net
 
     rows, found = [], report.facts.setdefault("planned", [])
     for net, batch in plan.cases():

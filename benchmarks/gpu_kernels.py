@@ -44,9 +44,9 @@ def copy_bandwidth(megabytes: int = 2048, repeats: int = 20) -> float:
 def _net(shape: Sequence[int], merged: bool, precision: str) -> Any:
     from google.protobuf import text_format
 
+    from dragon.bases.layer import TRAIN
     from dragon.engines import Options
-    from dragon.layer import TRAIN
-    from dragon.net import Net
+    from dragon.graph.net import Net
     from dragon.proto import dragon_pb2 as pb
 
     dims = " ".join(f"dim: {d}" for d in shape)

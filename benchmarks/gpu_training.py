@@ -49,10 +49,10 @@ class Case:
 
 def ours(case: Case, precision: str, tf32: bool) -> Any:
     """A solver on the GPU with the model's images and labels in its net."""
+    from dragon.bases.layer import TRAIN
     from dragon.engines import Options
-    from dragon.layer import TRAIN
     from dragon.proto import dragon_pb2 as pb
-    from dragon.solvers.types import get_solver
+    from dragon.solver.types import get_solver
 
     param = pb.SolverParameter(net_param=net_for(case.net, case.batch, TRAIN, case.size), **SOLVER)
     solver = get_solver(param, engine="cuda", options=Options(tf32=tf32, precision=precision), seed=1)
@@ -65,7 +65,7 @@ def ours(case: Case, precision: str, tf32: bool) -> Any:
 def _torchs(case: Case, solver: Any, form: Form) -> Step:
     torch = importlib.import_module("torch")
     from benchmarks import cpu_torch
-    from dragon.layer import TRAIN
+    from dragon.bases.layer import TRAIN
 
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "arrays.npz")

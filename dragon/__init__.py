@@ -10,6 +10,7 @@ _os.environ["OPENBLAS_THREAD_TIMEOUT"] = _os.environ.get("OPENBLAS_THREAD_TIMEOU
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dragon.bases.layer import TEST, TRAIN, Layer
 from dragon.errors import (
     DataError,
     DragonError,
@@ -20,11 +21,11 @@ from dragon.errors import (
     UsageError,
     WeightsError,
 )
-from dragon.layer import TEST, TRAIN, Layer
+from dragon.graph.net import Net
 from dragon.modes import set_device, set_engine, set_mode_cpu, set_mode_gpu, set_random_seed
-from dragon.net import Net
 from dragon.proto import caffe_pb2 as caffe_pb2  # scripts reach it as caffe.proto.caffe_pb2
-from dragon.pycaffe import (
+from dragon.pycaffe import alias as _alias
+from dragon.pycaffe.runtime import (
     NCCL,
     Timer,
     has_nccl,
@@ -38,8 +39,8 @@ from dragon.pycaffe import (
     solver_count,
     solver_rank,
 )
-from dragon.solver import Observer, Solver
-from dragon.solvers.types import (
+from dragon.solver.solver import Observer, Solver
+from dragon.solver.types import (
     AdaDeltaSolver,
     AdaGradSolver,
     AdamSolver,
@@ -52,10 +53,11 @@ from dragon.solvers.types import (
 from dragon.version import __version__
 
 if TYPE_CHECKING:
-    from dragon import classifier, coord_map, detector, draw, io, layers, net_spec, params, proto
-    from dragon.classifier import Classifier
-    from dragon.detector import Detector
-    from dragon.net_spec import NetSpec, to_proto
+    from dragon import layers, proto
+    from dragon.pycaffe import classifier, coord_map, detector, draw, io, net_spec, params
+    from dragon.pycaffe.classifier import Classifier
+    from dragon.pycaffe.detector import Detector
+    from dragon.pycaffe.net_spec import NetSpec, to_proto
 
 __all__ = [
     "NCCL",
@@ -113,8 +115,15 @@ __all__ = [
     "to_proto",
 ]
 
+_alias.install_modules()
+
 # What scripts reach as attributes of the package, loaded when they do.
-_SUBMODULES = ("classifier", "coord_map", "detector", "draw", "io", "layers", "net_spec", "params", "proto")
+_PYCAFFE = [name for name in _alias.MODULES if not name.startswith("_")]
+_SUBMODULES = {
+    **{name: f"dragon.pycaffe.{name}" for name in _PYCAFFE},
+    "layers": "dragon.layers",
+    "proto": "dragon.proto",
+}
 _ELSEWHERE = {
     "Classifier": "classifier",
     "Detector": "detector",
@@ -126,7 +135,7 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
         if name in _SUBMODULES:
-            return import_module(f"dragon.{name}")
+            return import_module(_SUBMODULES[name])
         if name in _ELSEWHERE:
-            return getattr(import_module(f"dragon.{_ELSEWHERE[name]}"), name)
+            return getattr(import_module(f"dragon.pycaffe.{_ELSEWHERE[name]}"), name)
         raise AttributeError(f"module 'dragon' has no attribute {name!r}")

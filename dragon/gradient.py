@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dragon.blob import Blob
+from dragon.bases.layer import TRAIN, Context, Layer, create
 from dragon.errors import DragonError
-from dragon.layer import TRAIN, Context, Layer, create
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.rng import Stream
-from dragon.storage import Array
 
 __all__ = ["GradientError", "check_gradient"]
 

@@ -1,7 +1,7 @@
 """The layers, one file for each type.
 
 `from dragon import layers as L; L.Convolution(bottom, num_output=8)` makes layers of a net that is written in Python,
-see dragon.net_spec.
+see dragon.pycaffe.net_spec.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 def __getattr__(name: str) -> Any:
     if name[:1].isupper():
-        from dragon.net_spec import layer_function
+        from dragon.pycaffe.net_spec import layer_function
 
         return layer_function(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

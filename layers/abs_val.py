@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dragon.layer import register
-from dragon.neuron import Neuron
-from dragon.storage import Array
-from dragon.xp import xp_of
+from dragon.bases.layer import register
+from dragon.bases.neuron import Neuron
+from dragon.memory.storage import Array
+from dragon.memory.xp import xp_of
 
 __all__ = ["AbsVal"]
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import Layer, register
-from dragon.loss import class_labels, label_spans
-from dragon.xp import xp_of
+from dragon.bases.layer import Layer, register
+from dragon.bases.loss import class_labels, label_spans
+from dragon.memory.blob import Blob
+from dragon.memory.xp import xp_of
 
 __all__ = ["Accuracy"]
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import register
-from dragon.layers._no_gradient import NoGradient
-from dragon.xp import xp_of
+from dragon.bases.layer import register
+from dragon.bases.no_gradient import NoGradient
+from dragon.memory.blob import Blob
+from dragon.memory.xp import xp_of
 
 __all__ = ["ArgMax"]
 

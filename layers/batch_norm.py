@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import register
-from dragon.layers._batch_statistics import BatchStatistics
-from dragon.normalization import channel_count
+from dragon.bases.batch_statistics import BatchStatistics
+from dragon.bases.layer import register
+from dragon.bases.normalization import channel_count
+from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["BatchNorm"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import Layer, register
-from dragon.layers._indices import checked_indices
-from dragon.xp import xp_of
+from dragon.bases.indices import checked_indices
+from dragon.bases.layer import Layer, register
+from dragon.memory.blob import Blob
+from dragon.memory.xp import xp_of
 
 __all__ = ["BatchReindex"]
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import TEST, Layer, register
-from dragon.normalization import (
+from dragon.bases.layer import TEST, Layer, register
+from dragon.bases.normalization import (
     accumulate,
     backward_batch,
     backward_global,
@@ -25,9 +24,10 @@ from dragon.normalization import (
     scale_shift,
     subtract_mean,
 )
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
+from dragon.memory.xp import xp_of
 from dragon.proto import dragon_pb2 as pb
-from dragon.storage import Array
-from dragon.xp import xp_of
 
 __all__ = ["BatchRenorm"]
 

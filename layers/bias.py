@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import Layer, register
-from dragon.layers._broadcast import operand_shape, over, span
-from dragon.normalization import channel_sum
-from dragon.xp import xp_of
+from dragon.bases.broadcast import operand_shape, over, span
+from dragon.bases.layer import Layer, register
+from dragon.bases.normalization import channel_sum
+from dragon.memory.blob import Blob
+from dragon.memory.xp import xp_of
 
 __all__ = ["Bias"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dragon.blob import Blob
-from dragon.layer import Layer, register
+from dragon.bases.layer import Layer, register
+from dragon.memory.blob import Blob
 
 __all__ = ["Concat", "pieces"]
 

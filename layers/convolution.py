@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import register
-from dragon.layers._convolution import ConvolutionBase
+from dragon.bases.convolution import ConvolutionBase
+from dragon.bases.layer import register
+from dragon.memory.blob import Blob
 
 __all__ = ["Convolution"]
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
+from dragon.bases.layer import register
+from dragon.bases.source import Prefetched
 from dragon.data import BatchReader, Color, Prefetcher, RecordReader, ShuffledReader, Transformer, open_source
-from dragon.layer import register
-from dragon.layers._source import Prefetched
+from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["Data"]

@@ -3,7 +3,7 @@
 Bottoms: offsets (N, P * 4), or (N, P * classes * 4) without `share_location`; scores (N, P * classes); the PriorBox top
 (1, 2, P * 4). Top: (1, 1, K, 7) with item, label, score, xmin, ymin, xmax, ymax for each kept box, by item, label and
 falling score. Without any, one row for each item that holds its number and six times -1. With `save_output_param` the
-boxes go to files as well (`dragon.detection_files`).
+boxes go to files as well (`dragon.files.detection_files`).
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dragon.blob import Blob
-from dragon.boxes import decode_boxes, suppress
-from dragon.detection_files import DetectionFiles
+from dragon.bases.boxes import decode_boxes, suppress
+from dragon.bases.layer import register
+from dragon.bases.no_gradient import NoGradient
 from dragon.errors import DataError, PrototxtError
-from dragon.layer import register
-from dragon.layers._no_gradient import NoGradient
-from dragon.storage import Array
-from dragon.xp import xp_of
+from dragon.files.detection_files import DetectionFiles
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
+from dragon.memory.xp import xp_of
 
 __all__ = ["DetectionOutput"]
 

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dragon.blob import Blob
-from dragon.layer import Layer, register
+from dragon.bases.layer import Layer, register
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
+from dragon.memory.xp import xp_of
 from dragon.proto import dragon_pb2 as pb
-from dragon.storage import Array
-from dragon.xp import xp_of
 
 __all__ = ["Eltwise"]
 

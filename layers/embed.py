@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import register
-from dragon.layers._indices import checked_indices
-from dragon.layers._no_gradient import NoGradient
-from dragon.xp import xp_of
+from dragon.bases.indices import checked_indices
+from dragon.bases.layer import register
+from dragon.bases.no_gradient import NoGradient
+from dragon.memory.blob import Blob
+from dragon.memory.xp import xp_of
 
 __all__ = ["Embed"]
 

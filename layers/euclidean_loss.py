@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import register
-from dragon.loss import Loss
+from dragon.bases.layer import register
+from dragon.bases.loss import Loss
+from dragon.memory.blob import Blob
 
 __all__ = ["EuclideanLoss"]
 

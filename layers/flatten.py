@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dragon.layer import register
-from dragon.layers._view import View
+from dragon.bases.layer import register
+from dragon.bases.view import View
 
 __all__ = ["Flatten"]
 

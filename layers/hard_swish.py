@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dragon.layer import register
+from dragon.bases.layer import register
+from dragon.bases.neuron import Neuron
 from dragon.layers.hard_sigmoid import hard_sigmoid
-from dragon.neuron import Neuron
-from dragon.storage import Array
-from dragon.xp import xp_of
+from dragon.memory.storage import Array
+from dragon.memory.xp import xp_of
 
 __all__ = ["HardSwish"]
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dragon.blob import Blob
+from dragon.bases.layer import register
+from dragon.bases.source import Source, host_array
 from dragon.errors import DataError, WeightsError
-from dragon.hdf5 import open_h5, read_array
-from dragon.layer import register
-from dragon.layers._source import Source, host_array
-from dragon.storage import Array
+from dragon.files.hdf5 import open_h5, read_array
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
 
 __all__ = ["HDF5Data"]
 

@@ -11,11 +11,11 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
-from dragon.blob import Blob
+from dragon.bases.layer import register
+from dragon.bases.no_gradient import NoGradient
 from dragon.errors import DataError
-from dragon.hdf5 import atomic_h5
-from dragon.layer import register
-from dragon.layers._no_gradient import NoGradient
+from dragon.files.hdf5 import atomic_h5
+from dragon.memory.blob import Blob
 
 __all__ = ["HDF5Output"]
 

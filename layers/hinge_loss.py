@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import register
-from dragon.loss import Loss, class_labels
+from dragon.bases.layer import register
+from dragon.bases.loss import Loss, class_labels
+from dragon.memory.blob import Blob
+from dragon.memory.xp import xp_of
 from dragon.proto import dragon_pb2 as pb
-from dragon.xp import xp_of
 
 __all__ = ["HingeLoss"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.geometry import fold, read_window, unfold
-from dragon.layer import Layer, register
-from dragon.scratch import Scratch
+from dragon.bases.geometry import fold, read_window, unfold
+from dragon.bases.layer import Layer, register
+from dragon.memory.blob import Blob
+from dragon.memory.scratch import Scratch
 
 __all__ = ["Im2col"]
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
+from dragon.bases.layer import register
+from dragon.bases.source import Prefetched
 from dragon.data import Color, Prefetcher, Transformer
 from dragon.data.images import ImageReader, read_image_list
-from dragon.layer import register
-from dragon.layers._source import Prefetched
+from dragon.memory.blob import Blob
 
 __all__ = ["ImageData"]
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
+from dragon.bases.layer import register
+from dragon.bases.loss import Loss, class_labels, label_spans
 from dragon.errors import DataError, WeightsError
-from dragon.layer import register
 from dragon.layers.softmax import softmax
-from dragon.loss import Loss, class_labels, label_spans
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
+from dragon.memory.xp import xp_of
 from dragon.proto.blobs import read_blobproto
-from dragon.storage import Array
-from dragon.xp import xp_of
 
 __all__ = ["InfogainLoss"]
 

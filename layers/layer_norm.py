@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import register
-from dragon.layers._row_norm import RowNorm
+from dragon.bases.layer import register
+from dragon.bases.row_norm import RowNorm
+from dragon.memory.blob import Blob
 
 __all__ = ["LayerNorm"]
 

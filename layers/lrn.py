@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.geometry import Window
-from dragon.layer import Layer, register
-from dragon.layers._pool import average
+from dragon.bases.geometry import Window
+from dragon.bases.layer import Layer, register
+from dragon.bases.pooling import average
+from dragon.memory.blob import Blob
+from dragon.memory.scratch import Scratch, parts
+from dragon.memory.storage import Array
+from dragon.memory.xp import xp_of
 from dragon.proto import dragon_pb2 as pb
-from dragon.scratch import Scratch, parts
-from dragon.storage import Array
-from dragon.xp import xp_of
 
 __all__ = ["LRN"]
 

@@ -1,18 +1,18 @@
 """LSTM: long short-term memory over sequences (Hochreiter & Schmidhuber 1997, with forget gates).
 
 Blobs: W_xc (4 D, inputs), b_c (4 D), [W_xc_static (4 D, static inputs)], W_hc (4 D, D); gates in the order i, f, o, g.
-States: h, c. Bottoms and tops: see `dragon.layers._recurrent`.
+States: h, c. Bottoms and tops: see `dragon.bases.recurrent`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import register
-from dragon.layers._recurrent import Recurrent
+from dragon.bases.layer import register
+from dragon.bases.recurrent import Recurrent
 from dragon.layers.lstm_unit import lstm_step, lstm_step_backward
-from dragon.xp import xp_of
+from dragon.memory.blob import Blob
+from dragon.memory.xp import xp_of
 
 __all__ = ["LSTM"]
 

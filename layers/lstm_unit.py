@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import Layer, register
+from dragon.bases.layer import Layer, register
 from dragon.layers.sigmoid import sigmoid
-from dragon.storage import Array
-from dragon.xp import xp_of
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
+from dragon.memory.xp import xp_of
 
 __all__ = ["LSTMUnit", "lstm_step", "lstm_step_backward"]
 

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from dragon.blob import Blob
+from dragon.bases.layer import register
+from dragon.bases.source import Source, host_array
 from dragon.data import Transformer
 from dragon.errors import DataError
-from dragon.layer import register
-from dragon.layers._source import Source, host_array
-from dragon.storage import Array
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
 
 __all__ = ["MemoryData"]
 

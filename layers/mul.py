@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import register
-from dragon.layers._pairwise import Pairwise, sum_to
+from dragon.bases.layer import register
+from dragon.bases.pairwise import Pairwise, sum_to
+from dragon.memory.blob import Blob
 
 __all__ = ["Mul"]
 

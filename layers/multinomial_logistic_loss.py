@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import register
-from dragon.loss import Loss, class_labels
-from dragon.xp import xp_of
+from dragon.bases.layer import register
+from dragon.bases.loss import Loss, class_labels
+from dragon.memory.blob import Blob
+from dragon.memory.xp import xp_of
 
 __all__ = ["MultinomialLogisticLoss"]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import Layer, register
-from dragon.xp import xp_of
+from dragon.bases.layer import Layer, register
+from dragon.memory.blob import Blob
+from dragon.memory.xp import xp_of
 
 __all__ = ["MVN"]
 

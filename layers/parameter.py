@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import Layer, register
+from dragon.bases.layer import Layer, register
+from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["Parameter"]

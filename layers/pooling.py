@@ -16,14 +16,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dragon.blob import Blob
-from dragon.geometry import Window, fold, unfold
-from dragon.layer import TRAIN, Layer, register
-from dragon.layers._pool import average, average_backward, divisors, maximum, maximum_backward, maximum_index
+from dragon.bases.geometry import Window, fold, unfold
+from dragon.bases.layer import TRAIN, Layer, register
+from dragon.bases.pooling import average, average_backward, divisors, maximum, maximum_backward, maximum_index
+from dragon.memory.blob import Blob
+from dragon.memory.scratch import Scratch, parts
+from dragon.memory.storage import Array
+from dragon.memory.xp import xp_of
 from dragon.proto import dragon_pb2 as pb
-from dragon.scratch import Scratch, parts
-from dragon.storage import Array
-from dragon.xp import xp_of
 
 __all__ = ["Pooling"]
 

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dragon.blob import Blob
-from dragon.layer import register
-from dragon.layers._no_gradient import NoGradient
-from dragon.xp import xp_of
+from dragon.bases.layer import register
+from dragon.bases.no_gradient import NoGradient
+from dragon.memory.blob import Blob
+from dragon.memory.xp import xp_of
 
 __all__ = ["PriorBox"]
 

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dragon import alias
-from dragon.blob import Blob
+from dragon.bases.layer import TRAIN, Context, Layer, register
 from dragon.errors import DragonError, EngineError, PrototxtError, nearest
-from dragon.layer import TRAIN, Context, Layer, register
+from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
+from dragon.pycaffe import alias
 
 __all__ = ["Python"]
 

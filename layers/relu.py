@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import register
-from dragon.neuron import Neuron
-from dragon.storage import Array
-from dragon.xp import xp_of
+from dragon.bases.layer import register
+from dragon.bases.neuron import Neuron
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
+from dragon.memory.xp import xp_of
 
 __all__ = ["ReLU", "relu", "relu_backward"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dragon.layer import register
+from dragon.bases.layer import register
 from dragon.layers.relu import ReLU
 
 __all__ = ["ReLU6"]

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import register
-from dragon.layers._view import View
+from dragon.bases.layer import register
+from dragon.bases.view import View
+from dragon.memory.blob import Blob
 
 __all__ = ["Reshape"]
 

@@ -1,16 +1,16 @@
 """RNN: h_t = tanh(W_hh cont h_{t-1} + W_xh x_t + b_h), y_t = tanh(W_ho h_t + b_o).
 
-Blobs: W_xh, b_h, [W_xh_static], W_hh, W_ho, b_o. State: h. Bottoms and tops: see `dragon.layers._recurrent`.
+Blobs: W_xh, b_h, [W_xh_static], W_hh, W_ho, b_o. State: h. Bottoms and tops: see `dragon.bases.recurrent`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import register
-from dragon.layers._recurrent import Recurrent
-from dragon.xp import xp_of
+from dragon.bases.layer import register
+from dragon.bases.recurrent import Recurrent
+from dragon.memory.blob import Blob
+from dragon.memory.xp import xp_of
 
 __all__ = ["RNN"]
 

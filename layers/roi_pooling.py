@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import register
-from dragon.layers._regions import RegionPooling
-from dragon.storage import Array
-from dragon.xp import xp_of
+from dragon.bases.layer import register
+from dragon.bases.regions import RegionPooling
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
+from dragon.memory.xp import xp_of
 
 __all__ = ["ROIPooling"]
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import Layer, register
-from dragon.layers._broadcast import operand_shape, over, span
-from dragon.normalization import channel_dot, channel_sum, scale_shift
+from dragon.bases.broadcast import operand_shape, over, span
+from dragon.bases.layer import Layer, register
+from dragon.bases.normalization import channel_dot, channel_sum, scale_shift
+from dragon.memory.blob import Blob
+from dragon.memory.scratch import Scratch
+from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
-from dragon.scratch import Scratch
-from dragon.storage import Array
 
 __all__ = ["Scale"]
 

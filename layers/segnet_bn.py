@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dragon.blob import Blob
-from dragon.layer import Context
-from dragon.layers._batch_statistics import BatchStatistics
-from dragon.normalization import by_channel, centre, channel_count
+from dragon.bases.batch_statistics import BatchStatistics
+from dragon.bases.layer import Context
+from dragon.bases.normalization import by_channel, centre, channel_count
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
-from dragon.storage import Array
 
 __all__ = ["SegNetBN"]
 

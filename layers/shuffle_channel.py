@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import Layer, register
-from dragon.storage import Array
+from dragon.bases.layer import Layer, register
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
 
 __all__ = ["ShuffleChannel"]
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import register
+from dragon.bases.layer import register
+from dragon.bases.loss import Loss
 from dragon.layers.sigmoid import sigmoid
-from dragon.loss import Loss
+from dragon.memory.blob import Blob
+from dragon.memory.xp import xp_of
 from dragon.proto import dragon_pb2 as pb
-from dragon.xp import xp_of
 
 __all__ = ["SigmoidCrossEntropyLoss"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from dragon.blob import Blob
-from dragon.layer import Layer, register
+from dragon.bases.layer import Layer, register
 from dragon.layers.concat import pieces
+from dragon.memory.blob import Blob
 
 __all__ = ["Slice"]
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import register
-from dragon.loss import Loss
-from dragon.xp import xp_of
+from dragon.bases.layer import register
+from dragon.bases.loss import Loss
+from dragon.memory.blob import Blob
+from dragon.memory.xp import xp_of
 
 __all__ = ["SmoothL1Loss"]
 

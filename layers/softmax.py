@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import Layer, register
-from dragon.storage import Array
-from dragon.xp import xp_of
+from dragon.bases.layer import Layer, register
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
+from dragon.memory.xp import xp_of
 
 __all__ = ["Softmax", "softmax", "softmax_backward"]
 

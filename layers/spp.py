@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import Layer, create, register
+from dragon.bases.layer import Layer, create, register
 from dragon.layers.concat import pieces
+from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["SPP"]

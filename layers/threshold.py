@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.blob import Blob
-from dragon.layer import register
-from dragon.layers._no_gradient import NoGradient
+from dragon.bases.layer import register
+from dragon.bases.no_gradient import NoGradient
+from dragon.memory.blob import Blob
 
 __all__ = ["Threshold"]
 

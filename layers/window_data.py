@@ -12,14 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dragon.blob import Blob
+from dragon.bases.layer import register
+from dragon.bases.source import Source, host_array
 from dragon.data import Color, read_mean
 from dragon.data.images import read_image
 from dragon.data.windows import Window, cut, read_windows
 from dragon.errors import DataError
-from dragon.layer import register
-from dragon.layers._source import Source, host_array
-from dragon.storage import Array
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
 
 __all__ = ["WindowData"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dragon.atomic import write_atomically
+from dragon.files.atomic import write_atomically
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import format_text
 

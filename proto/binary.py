@@ -17,8 +17,8 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from dragon.atomic import atomic_write
 from dragon.errors import WeightsError
+from dragon.files.atomic import atomic_write
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.blobs import raw_dtype, shaped
 from dragon.proto.profiles import ONE, find_profile

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dragon.errors import PrototxtError, nearest
-from dragon.paths import missing_hint
+from dragon.files.paths import missing_hint
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 from tests.helpers import toy_solver

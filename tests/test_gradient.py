@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from dragon.blob import Blob
+from dragon.bases.layer import Context, Layer
 from dragon.gradient import GradientError, check_gradient
-from dragon.layer import Context, Layer
+from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 
 

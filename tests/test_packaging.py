@@ -78,5 +78,10 @@ def test_wheel_holds_every_file(tmp_path: Path, links: bool) -> None:
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert held == expected
-    for sample in ("layers/relu.py", "proto/dragon.proto", "models/lenet/solver.prototxt", "engines/cuda/pooling.cu"):
+    for sample in (
+        "layers/relu.py",
+        "proto/dragon.proto",
+        "models/lenet/solver.prototxt",
+        "engines/cuda/kernels/pooling.cu",
+    ):
         assert f"dragon/{sample}" in held

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 import numpy as np
 
-from dragon.classifier import Classifier
 from dragon.errors import UsageError
-from dragon.io import load_image
-from dragon.tools.engine_options import EngineChoice, engine_options
-from dragon.tools.images import ImageChoice, image_options, read_labels
+from dragon.pycaffe.classifier import Classifier
+from dragon.pycaffe.io import load_image
+from dragon.tools.common.engine_options import EngineChoice, engine_options
+from dragon.tools.common.images import ImageChoice, image_options, read_labels
 
 __all__ = ["command"]
 
@@ -59,7 +59,7 @@ def command(
     if names and len(names) != len(scores[0]):
         click.echo(f"dragon: warning: {labels} has {len(names)} lines, the net {len(scores[0])} classes", err=True)
     if out:
-        from dragon.atomic import atomic_write
+        from dragon.files.atomic import atomic_write
 
         with atomic_write(out) as stream:
             np.save(stream, np.stack(scores))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dragon.engines import ENGINES
-from dragon.tools.engine_options import PRECISIONS
+from dragon.tools.common.engine_options import PRECISIONS
 
 __all__ = ["command"]
 

@@ -6,7 +6,7 @@ import click
 
 from dragon.data import mean_of_source, open_source, write_mean
 from dragon.proto import dragon_pb2 as pb
-from dragon.tools.progress import progress_bar
+from dragon.tools.common.progress import progress_bar
 
 __all__ = ["command"]
 
@@ -32,7 +32,7 @@ def command(db: str, out: str | None, backend: str) -> None:
         if out.endswith(".npy"):
             import numpy as np
 
-            from dragon.atomic import atomic_write
+            from dragon.files.atomic import atomic_write
 
             with atomic_write(out) as file:
                 np.save(file, mean)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from dragon.data import Color, decode_image, encode_datum, write_leveldb, write_lmdb
 from dragon.data.progress import Progress
 from dragon.errors import DataError
-from dragon.io import resize_image
 from dragon.proto import dragon_pb2 as pb
-from dragon.tools.logs import log
-from dragon.tools.progress import progress_bar
+from dragon.pycaffe.io import resize_image
+from dragon.tools.common.logs import log
+from dragon.tools.common.progress import progress_bar
 
 __all__ = ["command", "read_list"]
 

@@ -6,7 +6,7 @@ import click
 
 from dragon.data import Dataset, fetch_cifar10, fetch_mnist, write_synthetic
 from dragon.errors import UsageError
-from dragon.tools.progress import progress_bar
+from dragon.tools.common.progress import progress_bar
 
 __all__ = ["command", "make_dataset", "print_dataset"]
 

@@ -10,8 +10,8 @@ from dragon import models
 from dragon.data import Dataset
 from dragon.engines import ENGINES
 from dragon.errors import DataError
+from dragon.tools.common.net_facts import SYNTHETIC
 from dragon.tools.data import make_dataset, print_dataset
-from dragon.tools.net_facts import SYNTHETIC
 
 __all__ = ["command"]
 

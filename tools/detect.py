@@ -8,11 +8,11 @@ import io
 import click
 import numpy as np
 
-from dragon.atomic import write_atomically
-from dragon.detector import Detector, read_windows
-from dragon.tools.engine_options import EngineChoice, engine_options
-from dragon.tools.images import ImageChoice, image_options, read_labels
-from dragon.tools.progress import progress_bar
+from dragon.files.atomic import write_atomically
+from dragon.pycaffe.detector import Detector, read_windows
+from dragon.tools.common.engine_options import EngineChoice, engine_options
+from dragon.tools.common.images import ImageChoice, image_options, read_labels
+from dragon.tools.common.progress import progress_bar
 
 __all__ = ["command"]
 

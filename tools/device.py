@@ -12,7 +12,7 @@ import numpy as np
 
 from dragon.engines import cuda_problem, default_engine
 from dragon.errors import EngineError
-from dragon.tools.tables import table
+from dragon.tools.common.tables import table
 
 __all__ = ["command", "instruction_sets"]
 
@@ -67,7 +67,7 @@ def instruction_sets() -> list[str]:
 
 
 def _cores() -> int:
-    from dragon.engines.onednn.threads import usable_cores
+    from dragon.engines.onednn.library.threads import usable_cores
 
     try:
         return usable_cores()
@@ -83,8 +83,8 @@ def _numpy() -> str:
 
 def _onednn() -> tuple[str, str]:
     try:
-        from dragon.engines.onednn.binding import library
-        from dragon.engines.onednn.memory import Device
+        from dragon.engines.onednn.library.binding import library
+        from dragon.engines.onednn.library.memory import Device
 
         found = library()
         bf16 = "bf16 in hardware" if Device().native_bf16 else "no bf16 in hardware"

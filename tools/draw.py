@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from dragon.draw import draw_net_to_file
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_net
+from dragon.pycaffe.draw import draw_net_to_file
 
 __all__ = ["command"]
 

@@ -10,14 +10,14 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.bases.layer import TEST
 from dragon.data import write_lmdb
 from dragon.errors import UsageError, nearest
-from dragon.hdf5 import atomic_h5
-from dragon.io import array_to_datum
-from dragon.layer import TEST
-from dragon.net import Net
-from dragon.tools.engine_options import EngineChoice, engine_options
-from dragon.tools.progress import progress_bar
+from dragon.files.hdf5 import atomic_h5
+from dragon.graph.net import Net
+from dragon.pycaffe.io import array_to_datum
+from dragon.tools.common.engine_options import EngineChoice, engine_options
+from dragon.tools.common.progress import progress_bar
 
 __all__ = ["command"]
 
@@ -90,7 +90,7 @@ def _save(features: dict[str, NDArray[Any]], out: str, suffix: str) -> None:
             for name, rows in features.items():
                 file.create_dataset(name, data=rows)
     elif suffix in (".npz", ".npy"):
-        from dragon.atomic import atomic_write
+        from dragon.files.atomic import atomic_write
 
         with atomic_write(out) as file:
             if suffix == ".npy":

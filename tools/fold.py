@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
+from dragon.bases.layer import TEST
 from dragon.errors import UsageError
-from dragon.layer import TEST
 from dragon.surgery.fold import fold
-from dragon.tools.surgery import SurgeryChoice, surgery_options
+from dragon.tools.common.surgery import SurgeryChoice, surgery_options
 
 __all__ = ["command"]
 

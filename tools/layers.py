@@ -11,11 +11,11 @@ from typing import Any
 import click
 from google.protobuf.descriptor import FieldDescriptor
 
+from dragon.bases.layer import Layer, find_class, layer_types
 from dragon.errors import UsageError, nearest
-from dragon.layer import Layer, find_class, layer_types
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.comments import message_comments
-from dragon.tools.tables import table
+from dragon.tools.common.tables import table
 
 __all__ = ["command", "default", "parameter_fields"]
 

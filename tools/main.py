@@ -15,9 +15,9 @@ import click
 import numpy as np
 
 from dragon.errors import DragonError, nearest, one_line
-from dragon.tools.arguments import normalise
-from dragon.tools.logs import plain_logging
-from dragon.tools.slips import meant
+from dragon.tools.common.arguments import normalise
+from dragon.tools.common.logs import plain_logging
+from dragon.tools.common.slips import meant
 
 __all__ = ["cli", "main"]
 

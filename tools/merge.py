@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from dragon.layer import TEST, TRAIN
+from dragon.bases.layer import TEST, TRAIN
 from dragon.surgery.merge import merge
-from dragon.tools.surgery import SurgeryChoice, surgery_options
+from dragon.tools.common.surgery import SurgeryChoice, surgery_options
 
 __all__ = ["command"]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from dragon.caffe_log import write_tables
-from dragon.tools.run_log import read_run, run_name
+from dragon.files.caffe_log import write_tables
+from dragon.tools.common.run_log import read_run, run_name
 
 __all__ = ["command"]
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 
-from dragon.atomic import atomic_write
-from dragon.caffe_log import SMOOTHED_LOSS, Log, Row
 from dragon.errors import UsageError, nearest
-from dragon.pictures import picture_format
-from dragon.tools.curves import cut_high_start, whole_iterations
-from dragon.tools.run_log import read_run, run_name
+from dragon.files.atomic import atomic_write
+from dragon.files.caffe_log import SMOOTHED_LOSS, Log, Row
+from dragon.files.pictures import picture_format
+from dragon.tools.common.curves import cut_high_start, whole_iterations
+from dragon.tools.common.run_log import read_run, run_name
 
 __all__ = ["command"]
 

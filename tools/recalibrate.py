@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import click
 
+from dragon.bases.layer import TRAIN
 from dragon.data import open_source
 from dragon.errors import UsageError
-from dragon.layer import TRAIN
-from dragon.net import Net
+from dragon.graph.net import Net
 from dragon.surgery.recalibrate import recalibrate
-from dragon.tools.engine_options import EngineChoice, engine_options
-from dragon.tools.net_facts import batch_size, data_labels, needs_data
-from dragon.tools.outputs import spare_inputs
-from dragon.tools.progress import progress_bar
-from dragon.tools.tables import table
+from dragon.tools.common.engine_options import EngineChoice, engine_options
+from dragon.tools.common.net_facts import batch_size, data_labels, needs_data
+from dragon.tools.common.outputs import spare_inputs
+from dragon.tools.common.progress import progress_bar
+from dragon.tools.common.tables import table
 
 __all__ = ["command"]
 

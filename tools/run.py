@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from dragon import alias
 from dragon.errors import DragonError, UsageError
+from dragon.pycaffe import alias
 
 __all__ = ["command"]
 

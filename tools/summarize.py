@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from dragon.blob import Blob
-from dragon.net import Net
+from dragon.graph.net import Net
+from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
-from dragon.tools.engine_options import EngineChoice
-from dragon.tools.net_facts import added_splits, batch_size, parameter_count, summary
-from dragon.tools.net_options import NetChoice, net_options
-from dragon.tools.tables import table
+from dragon.tools.common.engine_options import EngineChoice
+from dragon.tools.common.net_facts import added_splits, batch_size, parameter_count, summary
+from dragon.tools.common.net_options import NetChoice, net_options
+from dragon.tools.common.tables import table
 
 __all__ = ["command", "multiply_adds"]
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from dragon.bases.layer import TEST
 from dragon.errors import NumericError
-from dragon.layer import TEST
-from dragon.net import Net
-from dragon.tools.engine_options import EngineChoice, engine_options
-from dragon.tools.net_facts import (
+from dragon.graph.net import Net
+from dragon.tools.common.engine_options import EngineChoice, engine_options
+from dragon.tools.common.net_facts import (
     SYNTHETIC,
     figure,
     loss_weight,
@@ -26,9 +26,9 @@ from dragon.tools.net_facts import (
     summary,
     synthetic,
 )
-from dragon.tools.net_options import NetChoice, net_options
-from dragon.tools.statistics import BATCH, GLOBAL, statistics_of, use_statistics
-from dragon.tools.tables import table
+from dragon.tools.common.net_options import NetChoice, net_options
+from dragon.tools.common.statistics import BATCH, GLOBAL, statistics_of, use_statistics
+from dragon.tools.common.tables import table
 
 __all__ = ["command", "score"]
 

@@ -10,15 +10,15 @@ import click
 
 from dragon.engines.base import LayerTime, Options
 from dragon.errors import UsageError
-from dragon.net import Net
+from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_solver
-from dragon.solver import Solver
-from dragon.solvers.types import get_solver
-from dragon.tools.engine_options import EngineChoice, engine_options
-from dragon.tools.net_facts import batch_size, summary
-from dragon.tools.net_options import NetChoice, net_options
-from dragon.tools.tables import table
+from dragon.solver.solver import Solver
+from dragon.solver.types import get_solver
+from dragon.tools.common.engine_options import EngineChoice, engine_options
+from dragon.tools.common.net_facts import batch_size, summary
+from dragon.tools.common.net_options import NetChoice, net_options
+from dragon.tools.common.tables import table
 
 __all__ = ["command", "mean_ms", "peak_memory_mib"]
 

@@ -14,17 +14,17 @@ from rich.console import Console
 from dragon.errors import UsageError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_solver
-from dragon.solver import Observer, Solver
-from dragon.solvers.types import get_solver
-from dragon.tools.engine_options import EngineChoice, engine_options
-from dragon.tools.logs import log, log_handler
-from dragon.tools.net_facts import SYNTHETIC, batch_norms, batch_size, summary, synthetic
+from dragon.solver.solver import Observer, Solver
+from dragon.solver.types import get_solver
+from dragon.tools.common.engine_options import EngineChoice, engine_options
+from dragon.tools.common.logs import log, log_handler
+from dragon.tools.common.net_facts import SYNTHETIC, batch_norms, batch_size, summary, synthetic
+from dragon.tools.common.signals import EFFECTS, solver_signals
 from dragon.tools.observers.curves import CurvesObserver
 from dragon.tools.observers.glog import GlogHandler, GlogObserver
 from dragon.tools.observers.meter import Meter
 from dragon.tools.observers.metrics import MetricsObserver
 from dragon.tools.observers.progress import ConsoleHandler, ProgressObserver
-from dragon.tools.signals import EFFECTS, solver_signals
 
 __all__ = ["command", "output_folder"]
 

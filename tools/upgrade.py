@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from dragon.atomic import write_atomically
 from dragon.errors import PrototxtError, UsageError
-from dragon.kinds import kind_of
+from dragon.files.atomic import write_atomically
+from dragon.files.kinds import kind_of
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import format_text, read_net, read_solver
 

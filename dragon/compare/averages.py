@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from dragon.bases.layer import create
+from dragon.bases.normalization import accumulate, channel_count, read_running
 from dragon.compare.nets import NORMALISATIONS
 from dragon.errors import PrototxtError
-from dragon.layer import create
-from dragon.net import Net
-from dragon.normalization import accumulate, channel_count, read_running
+from dragon.graph.net import Net
+from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
-from dragon.storage import Array
 
 __all__ = ["KEEPS", "Averages", "Rule", "follow", "own_rule"]
 

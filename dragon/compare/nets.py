@@ -9,11 +9,11 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from dragon.blob import Blob
+from dragon.bases.layer import find_class
 from dragon.compare.yaml_tree import Section, plain
 from dragon.errors import DataError, UsageError, nearest, one_line
-from dragon.layer import find_class
-from dragon.net import Net
+from dragon.graph.net import Net
+from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = [

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from dragon.blob import Blob
+from dragon.bases.layer import TRAIN, find_class
 from dragon.compare.nets import as_inputs, copy_parameters, parameters
 from dragon.compare.stats import median_ratio
 from dragon.engines import Options
-from dragon.layer import TRAIN, find_class
-from dragon.net import Net
+from dragon.graph.net import Net
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
-from dragon.storage import Array
 
 __all__ = ["compare_pair", "peak_memory"]
 

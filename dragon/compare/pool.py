@@ -35,7 +35,7 @@ class Job:
 def usable_cores() -> int:
     """Cores that this process may use."""
     try:
-        from dragon.engines.onednn.threads import usable_cores as count
+        from dragon.engines.onednn.library.threads import usable_cores as count
 
         return count()
     except (ImportError, AttributeError, OSError, DragonError):

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from dragon.atomic import write_atomically
 from dragon.compare.config import Comparison, Variant, read_comparison
 from dragon.compare.plan import Plan, Run, make_plan
 from dragon.compare.pool import Job, Pool
@@ -25,7 +24,8 @@ from dragon.compare.results import assemble
 from dragon.compare.summary import pair_lines, text_table
 from dragon.engines import Options
 from dragon.errors import DataError
-from dragon.net import Net
+from dragon.files.atomic import write_atomically
+from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import format_text
 from dragon.version import __version__

@@ -15,17 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from dragon.atomic import write_atomically
-from dragon.blob import Blob
+from dragon.bases.layer import TRAIN
 from dragon.compare.averages import Averages, Rule
 from dragon.compare.nets import NORMALISATIONS, as_inputs, copy_parameters
 from dragon.engines import Options
 from dragon.errors import NumericError
-from dragon.layer import TRAIN
-from dragon.net import Net
+from dragon.files.atomic import write_atomically
+from dragon.graph.net import Net
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
-from dragon.solver import Observer, Solver
-from dragon.storage import Array
+from dragon.solver.solver import Observer, Solver
 
 __all__ = ["Report", "make_solver", "train"]
 

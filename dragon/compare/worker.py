@@ -14,12 +14,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dragon.atomic import write_atomically
 from dragon.engines import Options
 from dragon.errors import DragonError
+from dragon.files.atomic import write_atomically
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
-from dragon.solver import Solver
+from dragon.solver.solver import Solver
 
 __all__ = ["main"]
 

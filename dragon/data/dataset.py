@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.atomic import write_atomically
 from dragon.data.datum import decode_batch, encode_datum
 from dragon.data.lmdb_io import LmdbReader, write_lmdb
 from dragon.data.mean import mean_of_images, read_mean, write_mean
 from dragon.data.progress import Progress, silent
 from dragon.errors import DataError
+from dragon.files.atomic import write_atomically
 
 __all__ = ["Dataset", "Kind", "Split", "dataset_label", "open_dataset", "read_split", "write_dataset"]
 

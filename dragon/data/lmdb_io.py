@@ -12,7 +12,7 @@ from typing import Any, Self
 from dragon.data.lmdb_pages import LmdbPages
 from dragon.data.new_folder import new_folder
 from dragon.errors import DataError
-from dragon.paths import missing_hint
+from dragon.files.paths import missing_hint
 
 __all__ = ["LmdbReader", "write_lmdb"]
 

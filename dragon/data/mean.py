@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.atomic import write_atomically
 from dragon.data.datum import decode_batch
 from dragon.data.progress import Progress, silent
 from dragon.data.source import RecordReader
 from dragon.errors import DataError, WeightsError
-from dragon.paths import missing_hint
+from dragon.files.atomic import write_atomically
+from dragon.files.paths import missing_hint
 from dragon.proto import dragon_pb2
 from dragon.proto.blobs import read_blobproto
 

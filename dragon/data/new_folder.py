@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dragon.atomic import sync_folder
 from dragon.errors import DataError
+from dragon.files.atomic import sync_folder
 
 __all__ = ["new_folder"]
 

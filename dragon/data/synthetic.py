@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.atomic import write_atomically
 from dragon.data.dataset import Dataset, Kind, Split, write_dataset
 from dragon.data.progress import Progress, silent
 from dragon.errors import DataError
+from dragon.files.atomic import write_atomically
 
 __all__ = ["CLASSES", "draw_split", "write_synthetic"]
 

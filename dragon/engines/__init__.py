@@ -11,7 +11,7 @@ from dragon.engines.base import Executor, Options
 from dragon.errors import EngineError, nearest
 
 if TYPE_CHECKING:
-    from dragon.net import Net
+    from dragon.graph.net import Net
 
 __all__ = [
     "ENGINES",

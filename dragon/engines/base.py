@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from dragon.errors import DragonError, EngineError
-from dragon.storage import Array
+from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
-    from dragon.blob import Blob
-    from dragon.net import Net
-    from dragon.solvers.update import Updater
+    from dragon.graph.net import Net
+    from dragon.memory.blob import Blob
+    from dragon.solver.update import Updater
 
 __all__ = ["Executor", "LayerTime", "Options", "debug_blobs", "is_watched", "renamed", "watched", "weighted_loss"]
 

@@ -9,7 +9,7 @@ from dragon.engines.blas import set_blas_threads
 from dragon.errors import DragonError, EngineError
 
 if TYPE_CHECKING:
-    from dragon.net import Net
+    from dragon.graph.net import Net
 
 __all__ = ["NumpyExecutor"]
 

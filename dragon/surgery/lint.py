@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from dragon.bases.layer import Context, layer_types
 from dragon.errors import nearest
-from dragon.layer import Context, layer_types
-from dragon.paths import find, missing_hint
+from dragon.files.paths import find, missing_hint
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import SourceMap
 from dragon.surgery.model import Normalisation, find_normalisations, maker, only_reader

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.atomic import write_atomically
+from dragon.bases.normalization import read_running
 from dragon.errors import WeightsError, nearest
+from dragon.files.atomic import write_atomically
 from dragon.layers.bn import BN
-from dragon.normalization import read_running
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["Model", "Normalisation", "find_normalisations", "maker", "only_reader", "read_model", "write_model"]
@@ -36,8 +36,8 @@ class Model:
 
 def read_model(prototxt: str | Path, weights: str | Path | None = None, profile: str | None = None) -> Model:
     """Definition and weights; layers that only the file has are left out. Raises PrototxtError or WeightsError."""
+    from dragon.files.weights import read_weights
     from dragon.proto.text import read_net
-    from dragon.weights import read_weights
 
     net = read_net(prototxt)
     if weights is None:

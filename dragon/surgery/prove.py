@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from dragon.bases.layer import TEST, TRAIN, find_class
 from dragon.data.progress import Progress, silent
 from dragon.errors import DragonError, NumericError, UsageError
-from dragon.layer import TEST, TRAIN, find_class
-from dragon.net import Net
+from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.model import Model
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.bases.batch_statistics import BatchStatistics
+from dragon.bases.layer import TRAIN
+from dragon.bases.normalization import by_channel
 from dragon.data.progress import Progress, silent
 from dragon.errors import NumericError, UsageError
-from dragon.layer import TRAIN
-from dragon.layers._batch_statistics import BatchStatistics
-from dragon.net import Net
-from dragon.normalization import by_channel
+from dragon.graph.net import Net
 
 __all__ = ["Change", "Pool", "recalibrate"]
 

@@ -10,8 +10,8 @@ import pytest
 from benchmarks._harness import BenchmarkError
 from benchmarks.cpu_compare import NETS
 from benchmarks.cpu_nets import describe, export_arrays, inputs, multiply_adds, net_for
-from dragon.layer import TEST, TRAIN
-from dragon.net import Net
+from dragon.bases.layer import TEST, TRAIN
+from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 
 

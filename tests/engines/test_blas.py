@@ -7,7 +7,7 @@ import pytest
 
 from dragon.engines import Options
 from dragon.engines.blas import blas_threads, set_blas_threads
-from dragon.net import Net
+from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from google.protobuf import text_format
 from numpy.typing import ArrayLike, DTypeLike
 
-from dragon.blob import Blob
-from dragon.layer import TRAIN, Context, Layer, create
+from dragon.bases.layer import TRAIN, Context, Layer, create
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
-from dragon.storage import Array
 
 
 class One:

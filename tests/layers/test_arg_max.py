@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dragon.bases.layer import Layer
 from dragon.errors import PrototxtError, ShapeError
-from dragon.layer import Layer
 from tests.layers.helpers import One
 
 X = np.random.default_rng(8).integers(0, 5, (3, 4, 2)).astype(float)  # with many ties

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 
+from dragon.bases.batch_statistics import BatchStatistics
+from dragon.bases.layer import TEST, TRAIN, Context, create
 from dragon.errors import PrototxtError, ShapeError
 from dragon.gradient import check_gradient
-from dragon.layer import TEST, TRAIN, Context, create
-from dragon.layers._batch_statistics import BatchStatistics
+from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
-from dragon.storage import Array
 from tests.layers.helpers import One
 
 SHAPES = [(6,), (5, 3), (4, 3, 5), (3, 2, 4, 3), (2, 2, 2, 3, 2)]

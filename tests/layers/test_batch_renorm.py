@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from dragon.bases.layer import TEST
 from dragon.errors import PrototxtError, ShapeError
 from dragon.gradient import check_gradient
-from dragon.layer import TEST
 from dragon.layers.batch_renorm import BatchRenorm
 from tests.layers.helpers import One
 

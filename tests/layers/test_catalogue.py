@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dragon.layer import layer_types
+from dragon.bases.layer import layer_types
 from tests.layers.catalogue import CASES
 
 # read files or run code that is given to them; they are tested where they stand

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dragon.bases.geometry import Window, fold, unfold
 from dragon.errors import PrototxtError, ShapeError
-from dragon.geometry import Window, fold, unfold
 from dragon.gradient import check_gradient
-from dragon.scratch import Scratch
-from dragon.storage import Array
+from dragon.memory.scratch import Scratch
+from dragon.memory.storage import Array
 from tests.layers.helpers import One
 
 FILLERS = 'weight_filler { type: "gaussian" } bias_filler { type: "uniform" }'

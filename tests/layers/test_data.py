@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dragon.bases.layer import TEST, TRAIN, Context
 from dragon.data import encode_datum, write_lmdb, write_mean
 from dragon.errors import DataError, PrototxtError
-from dragon.layer import TEST, TRAIN, Context
 from tests.layers.helpers import One
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (7, 3, 6, 8), dtype=np.uint8)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dragon.boxes import decode_boxes, overlaps, suppress
-from dragon.detection_files import original_boxes
+from dragon.bases.boxes import decode_boxes, overlaps, suppress
 from dragon.errors import DataError, PrototxtError, ShapeError
+from dragon.files.detection_files import original_boxes
 from dragon.proto import dragon_pb2 as pb
 from tests.layers.helpers import One
 

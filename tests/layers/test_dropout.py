@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dragon.bases.layer import TEST
 from dragon.errors import PrototxtError
 from dragon.gradient import check_gradient
-from dragon.layer import TEST
 from dragon.rng import Stream
 from tests.layers.helpers import One
 

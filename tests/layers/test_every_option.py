@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-import dragon.layer
+import dragon
 import dragon.layers
-from dragon.layer import layer_types
+from dragon.bases.layer import layer_types
 from dragon.proto import dragon_pb2 as pb
 
 LAYERS = Path(dragon.layers.__path__[0])
-PACKAGE = Path(dragon.layer.__file__).parent
+PACKAGE = Path(dragon.__file__).parent
 
 _MOVED = "old place of a setting of transform_param: reading a net moves it there"
 # (message's field, option): why no layer reads it. An `engine` is nowhere read: engines are chosen for whole nets.
@@ -44,8 +44,8 @@ MEANINGLESS = {
 NO_LAYER = {"annotated_data_param", "multibox_loss_param", "detection_evaluate_param"}
 # what reads a message that layers hand over whole
 HANDED_OVER = {"transform_param": "data/transform.py"}
-# files outside of the layers' folder that read settings for them
-HELPERS = {"geometry", "layer", "loss"}
+# files of dragon/bases that read no settings of layers, though layers import them
+NO_SETTINGS = {"boxes", "fillers", "foreign_layers", "normalization"}
 
 
 @cache
@@ -69,8 +69,8 @@ def imported(path: Path) -> list[Path]:
             parts = node.module.split(".")[1:]
             if parts[0] == "layers":
                 files.append(LAYERS / f"{parts[1]}.py")
-            elif parts[0] in HELPERS:
-                files.append(PACKAGE / f"{parts[0]}.py")
+            elif parts[0] == "bases" and parts[1] not in NO_SETTINGS:
+                files.append(PACKAGE / "bases" / f"{parts[1]}.py")
     return files
 
 

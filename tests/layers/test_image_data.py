@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dragon.bases.layer import TEST, TRAIN
 from dragon.errors import DataError, DragonError
-from dragon.layer import TEST, TRAIN
 from tests.layers.helpers import One
 
 RNG = np.random.default_rng(1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dragon.net import Net
+from dragon.graph.net import Net
 
 HEAD = (
     'force_backward: true layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 4 dim: 3 dim: 2 } } }\n'

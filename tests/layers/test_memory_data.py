@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dragon.bases.layer import TEST, TRAIN
 from dragon.errors import DataError, PrototxtError
-from dragon.layer import TEST, TRAIN
 from dragon.layers.memory_data import MemoryData
 from tests.layers.helpers import One
 

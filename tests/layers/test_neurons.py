@@ -10,7 +10,7 @@ import pytest
 
 from dragon.errors import PrototxtError
 from dragon.gradient import check_gradient
-from dragon.storage import Array
+from dragon.memory.storage import Array
 from tests.layers.helpers import One
 
 X = np.random.default_rng(5).standard_normal((2, 3, 4)) * 2

@@ -7,11 +7,11 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from dragon.bases.layer import TEST
 from dragon.errors import PrototxtError, ShapeError
 from dragon.gradient import check_gradient
-from dragon.layer import TEST
 from dragon.layers.pooling import Pooling
-from dragon.storage import Array
+from dragon.memory.storage import Array
 from tests.layers.helpers import One
 
 RNG = np.random.default_rng(0)

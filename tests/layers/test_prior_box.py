@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dragon.errors import PrototxtError
-from dragon.storage import Array
+from dragon.memory.storage import Array
 from tests.layers.helpers import One
 
 MAP, IMAGE = np.zeros((1, 2, 2, 3)), np.zeros((1, 3, 40, 60))

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dragon.bases.layer import Context
 from dragon.errors import DragonError, EngineError, PrototxtError
-from dragon.layer import Context
 from tests.layers.helpers import One
 
 MODULE = """
 import dragon
 
-class Twice(dragon.layer.Layer):
+class Twice(dragon.bases.layer.Layer):
     def setup(self, bottom, top):
         self.factor = float(self.param_str or 2)
         self.blobs.add_blob(3)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import dragon
+from dragon.bases.layer import TEST, TRAIN
 from dragon.errors import PrototxtError, WeightsError
 from dragon.gradient import check_gradient
-from dragon.layer import TEST, TRAIN
+from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.blobs import array_to_blobproto
-from dragon.storage import Array
 from tests.engines.onednn.comparing import make_net
 from tests.layers.helpers import One
 

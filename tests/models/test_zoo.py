@@ -13,7 +13,7 @@ from dragon import TEST, TRAIN, Net
 from dragon.models.generate import MODELS
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_net, read_solver
-from dragon.solvers.rate import check_policy
+from dragon.solver.rate import check_policy
 
 ROOT = Path(__file__).parents[2] / "models"
 FIELDS = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dragon.layer import TRAIN
-from dragon.net import Net
+from dragon.bases.layer import TRAIN
+from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 from dragon.surgery.model import Model

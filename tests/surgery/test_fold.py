@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dragon.bases.layer import TEST
 from dragon.errors import UsageError
-from dragon.layer import TEST
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 from dragon.surgery.fold import fold

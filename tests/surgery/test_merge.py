@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dragon.bases.layer import TEST, TRAIN
 from dragon.errors import NumericError, UsageError, WeightsError
-from dragon.layer import TEST, TRAIN
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.merge import merge, split
 from dragon.surgery.model import Model, read_model, write_model

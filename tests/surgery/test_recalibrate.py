@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dragon.bases.layer import TEST, TRAIN
 from dragon.errors import UsageError
-from dragon.layer import TEST, TRAIN
-from dragon.net import Net
+from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 from dragon.surgery.recalibrate import Pool, recalibrate

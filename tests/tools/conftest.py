@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dragon.data import write_synthetic
-from dragon.tools.arguments import normalise
+from dragon.tools.common.arguments import normalise
 from dragon.tools.main import run
 
 NET = """

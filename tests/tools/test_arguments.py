@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dragon.tools.arguments import normalise
+from dragon.tools.common.arguments import normalise
 
 
 @pytest.mark.parametrize(

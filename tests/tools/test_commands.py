@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from dragon import models
+from dragon.bases.layer import TEST, TRAIN, layer_types
 from dragon.errors import DataError
-from dragon.layer import TEST, TRAIN, layer_types
-from dragon.net import Net
+from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.tools import data
+from dragon.tools.common.statistics import BATCH, GLOBAL, statistics_of, use_statistics
+from dragon.tools.common.tables import table
 from dragon.tools.layers import parameter_fields
-from dragon.tools.statistics import BATCH, GLOBAL, statistics_of, use_statistics
 from dragon.tools.summarize import multiply_adds
-from dragon.tools.tables import table
 from dragon.tools.test import score
 from tests.tools.conftest import Dragon, edit
 
@@ -147,7 +147,7 @@ def test_layers(dragon: Dragon) -> None:
     ],
 )
 def test_parameter_fields(name: str, fields: set[str]) -> None:
-    from dragon.layer import find_class
+    from dragon.bases.layer import find_class
 
     cls = find_class(name)
     assert cls is not None

@@ -4,7 +4,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dragon.tools.curves import cut_high_start, reasonable_top, whole_iterations
+from dragon.tools.common.curves import cut_high_start, reasonable_top, whole_iterations
 
 
 def test_an_untrained_first_value_does_not_flatten_the_rest() -> None:

@@ -8,9 +8,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from dragon.bases.layer import TEST
 from dragon.data import LevelDbReader, LmdbReader, decode_batch, read_mean
-from dragon.layer import TEST
-from dragon.net import Net
+from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from tests.tools.conftest import Dragon
 

@@ -14,7 +14,7 @@ from tests.tools.conftest import Dragon, Start, edit
 # The process kills itself, so that it always happens at the same place.
 IN_TRAINING = """
 import os, signal
-from dragon.solver import Solver
+from dragon.solver.solver import Solver
 original = Solver._forward_backward
 def forward_backward(self, **settings):
     loss = original(self, **settings)
@@ -26,7 +26,7 @@ Solver._forward_backward = forward_backward
 # A snapshot calls fsync on the weights, their folder, the state, its folder. At the chosen call the file is halved.
 IN_SNAPSHOT = """
 import os, signal, stat
-import dragon.snapshot as snapshot
+import dragon.solver.snapshot as snapshot
 original, fsync, calls = snapshot.write_snapshot, os.fsync, [0]
 def deadly(handle):
     calls[0] += 1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dragon.layer import TEST, TRAIN, create
-from dragon.layers._batch_statistics import BatchStatistics
+from dragon.bases.batch_statistics import BatchStatistics
+from dragon.bases.layer import TEST, TRAIN, create
 from dragon.proto import dragon_pb2 as pb
 from dragon.tools.layers import default
 from tests.tools.conftest import Dragon

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from dragon.solver import Solver
+from dragon.solver.solver import Solver
 from dragon.tools.observers import curves
 from dragon.tools.observers.curves import CurvesObserver, draw_curves
 from dragon.tools.observers.glog import GlogObserver

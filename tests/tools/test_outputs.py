@@ -6,7 +6,7 @@ import pytest
 
 import dragon as package
 from dragon.errors import UsageError
-from dragon.tools.outputs import spare_inputs
+from dragon.tools.common.outputs import spare_inputs
 from tests.tools.conftest import Dragon
 
 NET = """

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dragon.caffe_log import read_log
 from dragon.errors import DataError
-from dragon.tools.run_log import read_run, run_name
+from dragon.files.caffe_log import read_log
+from dragon.tools.common.run_log import read_run, run_name
 from tests.tools.conftest import Dragon, edit
 
 

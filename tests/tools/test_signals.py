@@ -11,7 +11,7 @@ from tests.tools.conftest import Dragon, Start, edit
 
 SLOW = """
 import sys, time
-from dragon.solver import Solver
+from dragon.solver.solver import Solver
 original = Solver._forward_backward
 def forward_backward(self, **settings):
     print("in an iteration", file=sys.stderr, flush=True)

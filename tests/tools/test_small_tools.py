@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
+from dragon.bases.layer import TEST, TRAIN
 from dragon.data import LmdbReader, decode_batch
-from dragon.layer import TEST, TRAIN
-from dragon.net import Net
+from dragon.graph.net import Net
 from dragon.proto.text import read_net, read_solver
 from tests.tools.conftest import Dragon, edit
 

@@ -85,7 +85,7 @@ def test_opening_lines(work: Path, dragon: Dragon) -> None:
 
 
 def test_gpu(work: Path, dragon: Dragon, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dragon.tools.engine_options.cuda_problem", lambda: "there is no GPU")
+    monkeypatch.setattr("dragon.tools.common.engine_options.cuda_problem", lambda: "there is no GPU")
     edit(work / "solver.prototxt", "solver_mode: CPU", "solver_mode: GPU")
     wished = dragon("train", "--solver", "solver.prototxt", "--iterations", "1")
     assert wished.code == 0

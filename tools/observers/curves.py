@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dragon.atomic import atomic_write
-from dragon.solver import Observer, Solver
-from dragon.tools.curves import cut_high_start, whole_iterations
-from dragon.tools.net_facts import accuracy_names, loss_weight, synthetic
+from dragon.files.atomic import atomic_write
+from dragon.solver.solver import Observer, Solver
+from dragon.tools.common.curves import cut_high_start, whole_iterations
+from dragon.tools.common.net_facts import accuracy_names, loss_weight, synthetic
 from dragon.tools.observers.meter import Meter
 from dragon.tools.observers.metrics import MetricsObserver, Record
 

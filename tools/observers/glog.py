@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from dragon.proto import dragon_pb2 as pb
-from dragon.solver import Observer, Solver
-from dragon.tools.logs import GlogFormatter, StreamHandler, log
-from dragon.tools.net_facts import figure, output_elements, output_line
+from dragon.solver.solver import Observer, Solver
+from dragon.tools.common.logs import GlogFormatter, StreamHandler, log
+from dragon.tools.common.net_facts import figure, output_elements, output_line
 from dragon.tools.observers.meter import Lap, Meter
 
 __all__ = ["GlogHandler", "GlogObserver"]

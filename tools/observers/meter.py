@@ -7,8 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from dragon.solver import Observer, Solver
-from dragon.tools.net_facts import batch_size
+from dragon.solver.solver import Observer, Solver
+from dragon.tools.common.net_facts import batch_size
 
 __all__ = ["Lap", "Meter"]
 

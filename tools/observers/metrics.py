@@ -17,9 +17,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from dragon.atomic import write_atomically
-from dragon.solver import Observer, Solver
-from dragon.tools.net_facts import data_labels, parameter_count
+from dragon.files.atomic import write_atomically
+from dragon.solver.solver import Observer, Solver
+from dragon.tools.common.net_facts import data_labels, parameter_count
 from dragon.tools.observers.meter import Lap, Meter
 
 __all__ = ["MetricsObserver", "Record", "read_records"]

@@ -12,8 +12,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from dragon.solver import Observer, Solver
-from dragon.tools.net_facts import accuracy_names, synthetic
+from dragon.solver.solver import Observer, Solver
+from dragon.tools.common.net_facts import accuracy_names, synthetic
 from dragon.tools.observers.meter import Meter
 
 __all__ = ["ConsoleHandler", "ProgressObserver"]

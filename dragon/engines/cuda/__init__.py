@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dragon.engines.cuda.device import problem
+from dragon.engines.cuda.device.device import problem
 from dragon.engines.cuda.executor import CudaExecutor
-from dragon.engines.cuda.figures import PlanFigures, plan_figures
+from dragon.engines.cuda.plan.figures import PlanFigures, plan_figures
 
 __all__ = ["CudaExecutor", "PlanFigures", "plan_figures", "problem"]

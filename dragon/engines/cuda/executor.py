@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dragon.engines.base import Executor, LayerTime, Options, is_watched, measure_layers, renamed, watched
-from dragon.engines.cuda.arrays import Arrays
-from dragon.engines.cuda.device import Gpu, open_gpu
-from dragon.engines.cuda.division import Division
-from dragon.engines.cuda.graphs import Segment
-from dragon.engines.cuda.iteration import Iteration
-from dragon.engines.cuda.loss_scale import LossScale
-from dragon.engines.cuda.plan import Group, Plan
-from dragon.engines.cuda.precision import FLOAT16, PRECISIONS, Narrowing
-from dragon.engines.cuda.report import Faults, Report
-from dragon.engines.cuda.running import GroupRunner
-from dragon.engines.cuda.sharing import Sharing
-from dragon.engines.cuda.solver import DeviceUpdate
-from dragon.engines.cuda.types import Types
+from dragon.engines.cuda.device.arrays import Arrays
+from dragon.engines.cuda.device.device import Gpu, open_gpu
+from dragon.engines.cuda.device.graphs import Segment
+from dragon.engines.cuda.device.precision import FLOAT16, PRECISIONS, Narrowing
+from dragon.engines.cuda.plan.division import Division
+from dragon.engines.cuda.plan.iteration import Iteration
+from dragon.engines.cuda.plan.loss_scale import LossScale
+from dragon.engines.cuda.plan.plan import Group, Plan
+from dragon.engines.cuda.plan.report import Faults, Report
+from dragon.engines.cuda.plan.running import GroupRunner
+from dragon.engines.cuda.plan.sharing import Sharing
+from dragon.engines.cuda.plan.types import Types
+from dragon.engines.cuda.updating import DeviceUpdate
 from dragon.errors import DragonError
 
 if TYPE_CHECKING:
-    from dragon.net import Net
-    from dragon.solvers.update import Updater
+    from dragon.graph.net import Net
+    from dragon.solver.update import Updater
 
 __all__ = ["CudaExecutor"]
 

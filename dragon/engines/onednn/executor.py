@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dragon.engines.base import Executor, LayerTime, Options, is_watched, watched, weighted_loss
-from dragon.engines.onednn.arena import Ground
-from dragon.engines.onednn.constants import DataType
-from dragon.engines.onednn.memory import Device
-from dragon.engines.onednn.plan import Plan
-from dragon.engines.onednn.planned import Planned
-from dragon.engines.onednn.reference import ShapesChangedError
-from dragon.engines.onednn.replay import Replay, parameters_of_now
-from dragon.engines.onednn.threads import default_threads, set_threads
+from dragon.engines.onednn.library.constants import DataType
+from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.threads import default_threads, set_threads
+from dragon.engines.onednn.plan.arena import Ground
+from dragon.engines.onednn.plan.plan import Plan
+from dragon.engines.onednn.plan.planned import Planned
+from dragon.engines.onednn.plan.reference import ShapesChangedError
+from dragon.engines.onednn.plan.replay import Replay, parameters_of_now
+from dragon.engines.onednn.plan.values import LazyCopy
 from dragon.engines.onednn.updating import Descent
-from dragon.engines.onednn.values import LazyCopy
 from dragon.errors import DragonError, EngineError
-from dragon.storage import Array, Storage
+from dragon.memory.storage import Array, Storage
 
 if TYPE_CHECKING:
-    from dragon.net import Net
-    from dragon.solvers.update import Updater
+    from dragon.graph.net import Net
+    from dragon.solver.update import Updater
 
 __all__ = ["OneDNNExecutor"]
 

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dragon.blob import Blob
-from dragon.engines.onednn import combine
-from dragon.engines.onednn.constants import Alg, Arg
-from dragon.engines.onednn.memory import Device, Memory, MemoryDesc
-from dragon.engines.onednn.primitive import Call
-from dragon.engines.onednn.values import borrowed, reorder
-from dragon.solvers.rules import SGD
-from dragon.storage import Array
+from dragon.engines.onednn.kernels import combine
+from dragon.engines.onednn.library.constants import Alg, Arg
+from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
+from dragon.engines.onednn.library.primitive import Call
+from dragon.engines.onednn.plan.values import borrowed, reorder
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
+from dragon.solver.rules import SGD
 
 if TYPE_CHECKING:
-    from dragon.solvers.update import Updater
+    from dragon.solver.update import Updater
 
 __all__ = ["Descent"]
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from dragon.engines.cuda import blas, cudnn, device, frontend
+from dragon.engines.cuda.device import blas, cudnn, device
+from dragon.engines.cuda.device import cudnn_frontend as frontend
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.compiler import find_compiler
 from tests.engines.cuda.emulation.cublas import Cublas

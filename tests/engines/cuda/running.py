@@ -9,9 +9,9 @@ import numpy as np
 from google.protobuf import text_format
 from numpy.typing import DTypeLike
 
+from dragon.bases.layer import TRAIN
 from dragon.engines import Options
-from dragon.layer import TRAIN
-from dragon.net import Net
+from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]

@@ -8,9 +8,9 @@ import re
 import numpy as np
 import pytest
 
-from dragon.engines.cuda.plan import HOST_TYPES
-from dragon.layer import layer_types
-from dragon.net import Net
+from dragon.bases.layer import layer_types
+from dragon.engines.cuda.plan.plan import HOST_TYPES
+from dragon.graph.net import Net
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.running import compare, fill, make
 from tests.layers.catalogue import CASES, Case

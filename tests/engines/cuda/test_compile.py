@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dragon.engines.cuda import sources
-from dragon.engines.cuda.precision import BFLOAT16, FLOAT16, defines
+from dragon.engines.cuda.device.precision import BFLOAT16, FLOAT16, defines
+from dragon.engines.cuda.kernels import sources
 from tests.engines.cuda.emulation.compiler import HEADER, find_compiler
 from tests.engines.cuda.nvrtc import Nvrtc, find
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from dragon.net import Net
+from dragon.graph.net import Net
 from tests.engines.cuda.running import close, compare, fill, inputs, layer, make
 
 pytestmark = pytest.mark.usefixtures("cuda")

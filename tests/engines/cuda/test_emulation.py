@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dragon.engines.cuda import sources
+from dragon.engines.cuda.kernels import sources
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.compiler import LaunchError, build, find_compiler
 from tests.engines.cuda.emulation.sixteen import narrow, wide

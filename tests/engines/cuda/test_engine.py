@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 import dragon
+from dragon.bases.layer import TEST, TRAIN
 from dragon.engines import Options, cuda_problem
 from dragon.engines.cuda import plan_figures
-from dragon.engines.cuda.device import open_gpu
-from dragon.engines.cuda.transform import transform
+from dragon.engines.cuda.device.device import open_gpu
+from dragon.engines.cuda.lowerings.transform import transform
 from dragon.errors import DataError, EngineError
-from dragon.layer import TEST, TRAIN
-from dragon.net import Net
+from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
-from dragon.solver import Solver
+from dragon.solver.solver import Solver
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.running import close, compare, fill, inputs, make, parse, same
 

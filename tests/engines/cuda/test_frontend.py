@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dragon.bases.layer import TEST, TRAIN
 from dragon.engines import Options
-from dragon.engines.cuda.cudnn import Geometry
-from dragon.engines.cuda.frontend import Frontend
-from dragon.layer import TEST, TRAIN
-from dragon.net import Net
+from dragon.engines.cuda.device.cudnn import Geometry
+from dragon.engines.cuda.device.cudnn_frontend import Frontend
+from dragon.graph.net import Net
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.cudnn import Cudnn
 from tests.engines.cuda.emulation.frontend import NOTES, Package
@@ -33,7 +33,7 @@ def net_of(kind: str, settings: str) -> str:
 @pytest.fixture
 def package(emulated: None, monkeypatch: pytest.MonkeyPatch) -> Package:
     made = Package()
-    monkeypatch.setattr("dragon.engines.cuda.frontend.load_package", lambda: made)
+    monkeypatch.setattr("dragon.engines.cuda.device.cudnn_frontend.load_package", lambda: made)
     return made
 
 
@@ -107,7 +107,7 @@ def test_without_a_plan_for_the_bias_it_is_added_after(package: Package) -> None
 
 
 def test_products_without_a_plan_go_to_the_c_interface(package: Package, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dragon.engines.cuda.cudnn.load_library", Cudnn)
+    monkeypatch.setattr("dragon.engines.cuda.device.cudnn.load_library", Cudnn)
     package.refused = {"wgrad"}
     same(net_of("Convolution", CONVOLUTIONS[0]), {"x": IMAGES})
     assert standin.counts["cudnn"]
@@ -130,7 +130,7 @@ def test_a_package_that_does_not_start_is_told_and_left(
         def create_handle(self) -> Any:
             raise RuntimeError("Unable to find symbol cudnnCreate\nand more")
 
-    monkeypatch.setattr("dragon.engines.cuda.frontend.load_package", Broken)
+    monkeypatch.setattr("dragon.engines.cuda.device.cudnn_frontend.load_package", Broken)
     with caplog.at_level(logging.WARNING, logger="dragon"):
         same(net_of("Convolution", CONVOLUTIONS[0]), {"x": IMAGES}, passes=1)
     assert "cuDNN's frontend is not used: Unable to find symbol cudnnCreate" in caplog.messages

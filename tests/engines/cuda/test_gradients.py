@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dragon.net import Net
+from dragon.graph.net import Net
 from tests.engines.cuda.running import inputs, make
 
 pytestmark = pytest.mark.usefixtures("cuda")

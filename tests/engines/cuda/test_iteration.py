@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dragon.engines.cuda.device import open_gpu
+from dragon.engines.cuda.device.device import open_gpu
 from dragon.errors import DataError, NumericError
-from dragon.solver import Solver
+from dragon.solver.solver import Solver
 from dragon.tools.time import _report as report
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.running import compare

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dragon.layer import TEST, TRAIN
+from dragon.bases.layer import TEST, TRAIN
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.cudnn import Cudnn
 from tests.engines.cuda.running import by_kernels, inputs, layer, same
@@ -228,7 +228,7 @@ def test_convolution(kind: str, settings: str) -> None:
 @pytest.mark.parametrize("kind", ["Convolution", "Deconvolution"])
 @pytest.mark.parametrize("settings", CONVOLUTIONS)
 def test_convolution_by_cudnn(kind: str, settings: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dragon.engines.cuda.cudnn.load_library", Cudnn)
+    monkeypatch.setattr("dragon.engines.cuda.device.cudnn.load_library", Cudnn)
     filler = 'weight_filler { type: "gaussian" std: 0.5 } bias_filler { value: 0.3 }'
     text = inputs({"x": IMAGES.shape}) + layer(kind, f"convolution_param {{ {settings} {filler} }}")
     same(text, {"x": IMAGES})
@@ -238,7 +238,7 @@ def test_convolution_by_cudnn(kind: str, settings: str, monkeypatch: pytest.Monk
 
 
 def test_convolution_a_few_images_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dragon.engines.cuda.convolution.COLUMN_BYTES", 8000)
+    monkeypatch.setattr("dragon.engines.cuda.lowerings.convolution.COLUMN_BYTES", 8000)
     text = inputs({"x": IMAGES.shape})
     text += layer("Convolution", 'convolution_param { num_output: 6 kernel_size: 3 weight_filler { type: "xavier" } }')
     same(text, {"x": IMAGES})

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dragon.bases.layer import TEST, TRAIN
 from dragon.engines import Options
-from dragon.engines.cuda.precision import PRECISIONS
-from dragon.layer import TEST, TRAIN
-from dragon.net import Net
+from dragon.engines.cuda.device.precision import PRECISIONS
+from dragon.graph.net import Net
 from tests.engines.cuda.emulation.cudnn import Cudnn
 from tests.engines.cuda.emulation.sixteen import EPS, narrow, wide
 from tests.engines.cuda.running import close, fill, inputs, layer, parse
@@ -172,7 +172,7 @@ def test_softmax_loss_and_accuracy(shape: str, precision: str) -> None:
 @pytest.mark.parametrize("kind", ["Convolution", "Deconvolution"])
 @pytest.mark.parametrize("settings", CONVOLUTIONS[:3])
 def test_convolution_by_cudnn(kind: str, settings: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dragon.engines.cuda.cudnn.load_library", Cudnn)
+    monkeypatch.setattr("dragon.engines.cuda.device.cudnn.load_library", Cudnn)
     x = data_of("", "images", precision)
     text = inputs({"x": x.shape}) + layer(kind, f"convolution_param {{ {settings} {FILL} }}")
     check(text, {"x": x}, precision, 4)

@@ -9,7 +9,7 @@ import pytest
 
 import dragon
 from dragon.errors import ShapeError
-from tests.test_script_habits import CLASSES
+from tests.pycaffe.test_script_habits import CLASSES
 
 pytestmark = pytest.mark.usefixtures("cuda")
 

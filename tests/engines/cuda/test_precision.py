@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 
+from dragon.bases.layer import TEST, TRAIN
 from dragon.engines import Options
 from dragon.engines.cuda import plan_figures
-from dragon.engines.cuda.loss_scale import INITIAL, INTERVAL
-from dragon.engines.cuda.precision import BFLOAT16, PRECISIONS
+from dragon.engines.cuda.device.precision import BFLOAT16, PRECISIONS
+from dragon.engines.cuda.plan.loss_scale import INITIAL, INTERVAL
 from dragon.errors import NumericError
-from dragon.layer import TEST, TRAIN
-from dragon.net import Net
+from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
-from dragon.solver import Solver
+from dragon.solver.solver import Solver
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.cudnn import Cudnn
 from tests.engines.cuda.emulation.sixteen import EPS, narrow, wide
@@ -351,7 +351,7 @@ def cifar10_quick(form: str, batch: int) -> str:
 @looks_inside
 @pytest.mark.parametrize("form", ["", "_bn_split", "_bn_merged"])
 def test_cifar10_quick_follows_float32(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dragon.engines.cuda.cudnn.load_library", Cudnn)
+    monkeypatch.setattr("dragon.engines.cuda.device.cudnn.load_library", Cudnn)
     random = np.random.default_rng(0)
     data = (random.standard_normal((2, 3, 32, 32)) * 50).astype(np.float32)
     values = {"data": data, "label": np.array([3, 8], np.float32)}

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dragon.bases.layer import TEST, TRAIN
 from dragon.engines import Options
-from dragon.engines.cuda.copies import DeviceCopy
+from dragon.engines.cuda.device.copies import DeviceCopy
 from dragon.engines.cuda.executor import CudaExecutor
-from dragon.engines.cuda.lifetimes import Traffic, planned_bytes
+from dragon.engines.cuda.plan.lifetimes import Traffic, planned_bytes
 from dragon.errors import EngineError
-from dragon.layer import TEST, TRAIN
-from dragon.net import Net
+from dragon.graph.net import Net
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.running import close, compare, fill, inputs, make, parse
 from tests.engines.cuda.test_engine import solver_of
@@ -291,8 +291,8 @@ def test_out_of_memory_for_gradients_names_their_layer(monkeypatch: pytest.Monke
 
 
 def test_planned_bytes_need_no_gpu() -> None:
-    from dragon.engines.cuda.device import CountingDevice
-    from dragon.engines.cuda.plan import Plan
+    from dragon.engines.cuda.device.device import CountingDevice
+    from dragon.engines.cuda.plan.plan import Plan
 
     net = make(CHAIN, "numpy", TEST)
     apart, shared, least = planned_bytes(net, Plan(net, CountingDevice(), True).groups)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dragon.engines.cuda.strided import Strided, strides_of
+from dragon.engines.cuda.lowerings.rearranging import Strided, strides_of
 from tests.engines.cuda.running import by_kernels, inputs, layer, same
 
 pytestmark = pytest.mark.usefixtures("cuda")

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dragon.bases.layer import TEST, TRAIN
 from dragon.data import encode_datum, write_lmdb, write_mean
 from dragon.engines import Options
 from dragon.engines.cuda import plan_figures
 from dragon.errors import DataError
-from dragon.layer import TEST, TRAIN
-from dragon.net import Net
+from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
-from dragon.solver import Solver
+from dragon.solver.solver import Solver
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.sixteen import narrow, wide
 from tests.engines.cuda.running import compare, parse

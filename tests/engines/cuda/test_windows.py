@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dragon.layer import TEST, TRAIN
+from dragon.bases.layer import TEST, TRAIN
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.cudnn import Cudnn
 from tests.engines.cuda.running import by_kernels, inputs, layer, same
@@ -51,7 +51,7 @@ def test_images_in_two_axes_and_several_bottoms() -> None:
 @pytest.mark.usefixtures("emulated")
 @pytest.mark.parametrize("kind", ["Convolution", "Deconvolution"])
 def test_cudnn_takes_lines_as_images_of_one_row(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dragon.engines.cuda.cudnn.load_library", Cudnn)
+    monkeypatch.setattr("dragon.engines.cuda.device.cudnn.load_library", Cudnn)
     for x, is_known in ((LINES, True), (VOLUMES, False)):
         standin.counts.clear()
         settings = f"convolution_param {{ num_output: 4 kernel_size: 3 pad: 1 group: 2 {FILLER} }}"

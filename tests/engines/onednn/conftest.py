@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from dragon.engines.onednn.binding import library
-from dragon.engines.onednn.lowerings import _filtering
-from dragon.engines.onednn.memory import Device
-from dragon.engines.onednn.threads import set_threads
+from dragon.engines.onednn.library.binding import library
+from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.library.threads import set_threads
+from dragon.engines.onednn.lowerings import filtering as _filtering
 from dragon.errors import EngineError
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.engines.onednn.constants import Alg
-from dragon.engines.onednn.conv import ConvSpec
-from dragon.engines.onednn.pooling import PoolSpec
+from dragon.engines.onednn.kernels.convolution import ConvSpec
+from dragon.engines.onednn.kernels.pooling import PoolSpec
+from dragon.engines.onednn.library.constants import Alg
 
 Array = NDArray[np.float64]
 ALL = slice(None)

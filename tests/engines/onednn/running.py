@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.engines.onednn.combine import reorder
-from dragon.engines.onednn.constants import Arg, DataType
-from dragon.engines.onednn.memory import Device, Memory, MemoryDesc, from_bf16, to_bf16
-from dragon.engines.onednn.primitive import Call, Primitive
+from dragon.engines.onednn.kernels.combine import reorder
+from dragon.engines.onednn.library.constants import Arg, DataType
+from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, from_bf16, to_bf16
+from dragon.engines.onednn.library.primitive import Call, Primitive
 
 Array = NDArray[np.float64]
 

@@ -17,8 +17,8 @@ import pytest
 import dragon
 from dragon.engines import Options
 from dragon.engines.onednn.executor import OneDNNExecutor
-from dragon.engines.onednn.memory import Device, Memory
-from dragon.engines.onednn.primitive import Call, Primitive
+from dragon.engines.onednn.library.memory import Device, Memory
+from dragon.engines.onednn.library.primitive import Call, Primitive
 from tests.engines.onednn.comparing import agree, close, compare, fill, inputs, make_net
 from tests.engines.onednn.test_interleaving import AVE, BN, CONV, DROP, FULL, MAX, NORM, RELU, SCALE, chain
 from tests.helpers import solver_param

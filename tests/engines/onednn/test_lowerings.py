@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import dragon
+from dragon.bases.layer import layer_types
 from dragon.engines.onednn.lowerings import find
-from dragon.layer import layer_types
 from tests.engines.onednn.comparing import agree, inputs, notes
 
 pytestmark = pytest.mark.usefixtures("device")

@@ -10,7 +10,7 @@ import pytest
 from dragon.engines.onednn.updating import LARGE, PIECE, Descent
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
-from dragon.solvers.types import get_solver
+from dragon.solver.types import get_solver
 
 pytestmark = pytest.mark.usefixtures("device")
 

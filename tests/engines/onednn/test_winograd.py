@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import dragon
-from dragon.engines.onednn.memory import Device
-from dragon.engines.onednn.winograd import ONE, POINTS, Tiling, toom_cook
+from dragon.engines.onednn.kernels.winograd import ONE, POINTS, Tiling, toom_cook
+from dragon.engines.onednn.library.memory import Device
 from tests.engines.onednn.comparing import agree, fill, inputs, make_net, notes, set_output_diffs
 
 CASES = [(m, k) for m, k in itertools.product(range(1, 8), range(1, 8)) if 3 <= m + k - 1 <= len(POINTS) + 1]

@@ -11,7 +11,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 
-from dragon.engines.onednn.builder import Backward, Builder
+from dragon.engines.onednn.plan.builder import Backward, Builder
 
 __all__ = ["Lowering", "find", "lowers"]
 

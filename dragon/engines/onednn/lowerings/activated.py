@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from dragon.engines.onednn import eltwise
-from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
-from dragon.engines.onednn.lowerings._parameters import Behind
+from dragon.engines.onednn.kernels import eltwise
+from dragon.engines.onednn.library.primitive import EltwisePost
 from dragon.engines.onednn.lowerings.convolution import convolve
 from dragon.engines.onednn.lowerings.inner_product import multiply
 from dragon.engines.onednn.lowerings.neurons import from_result, function_of
-from dragon.engines.onednn.primitive import EltwisePost
+from dragon.engines.onednn.lowerings.parameters import Behind
+from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 
 __all__ = ["activated"]
 

@@ -6,18 +6,18 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, cast
 
-from dragon.engines.onednn import combine
-from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
-from dragon.engines.onednn.constants import Arg
+from dragon.engines.onednn.kernels import combine
+from dragon.engines.onednn.library.constants import Arg
+from dragon.engines.onednn.library.memory import Memory, MemoryDesc, Shape, like
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.memory import Memory, MemoryDesc, Shape, like
-from dragon.engines.onednn.values import reorder
+from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.plan.values import reorder
 from dragon.errors import EngineError
 
 if TYPE_CHECKING:
-    from dragon.blob import Blob
     from dragon.layers.concat import Concat
     from dragon.layers.slice import Slice
+    from dragon.memory.blob import Blob
 
 __all__ = ["concat", "slice_layer"]
 

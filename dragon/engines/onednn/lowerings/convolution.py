@@ -6,16 +6,16 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from dragon.engines.onednn import conv
-from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
-from dragon.engines.onednn.constants import Arg
+from dragon.engines.onednn.kernels import convolution as conv
+from dragon.engines.onednn.library.constants import Arg
+from dragon.engines.onednn.library.memory import MemoryDesc
 from dragon.engines.onednn.lowerings import lowers, winograd
-from dragon.engines.onednn.lowerings._parameters import Behind, add_gradients, forward_arguments
-from dragon.engines.onednn.memory import MemoryDesc
+from dragon.engines.onednn.lowerings.parameters import Behind, add_gradients, forward_arguments
+from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 
 if TYPE_CHECKING:
-    from dragon.blob import Blob
-    from dragon.layers._convolution import ConvolutionBase
+    from dragon.bases.convolution import ConvolutionBase
+    from dragon.memory.blob import Blob
 
 __all__ = ["convolution", "convolve", "spec_of"]
 

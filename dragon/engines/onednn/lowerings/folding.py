@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
-from dragon.engines.onednn.constants import Alg
-from dragon.engines.onednn.lowerings._parameters import Behind
+from dragon.engines.onednn.library.constants import Alg
+from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.primitive import BinaryPost, EltwisePost, PostOp
 from dragon.engines.onednn.lowerings.convolution import convolve
 from dragon.engines.onednn.lowerings.inner_product import multiply
 from dragon.engines.onednn.lowerings.neurons import function_of
-from dragon.engines.onednn.memory import Memory, MemoryDesc
-from dragon.engines.onednn.primitive import BinaryPost, EltwisePost, PostOp
-from dragon.engines.onednn.values import reorder
-from dragon.storage import Array
+from dragon.engines.onednn.lowerings.parameters import Behind
+from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.plan.values import reorder
+from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
-    from dragon.blob import Blob
-    from dragon.layers._batch_statistics import BatchStatistics
-    from dragon.layers._convolution import ConvolutionBase
+    from dragon.bases.batch_statistics import BatchStatistics
+    from dragon.bases.convolution import ConvolutionBase
     from dragon.layers.inner_product import InnerProduct
+    from dragon.memory.blob import Blob
 
 __all__ = ["WeightChain", "fold_weights"]
 

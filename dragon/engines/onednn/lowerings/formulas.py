@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dragon.engines.onednn import eltwise
-from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
-from dragon.engines.onednn.constants import Alg, Arg
+from dragon.engines.onednn.kernels import eltwise
+from dragon.engines.onednn.library.constants import Alg, Arg
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.memory import Memory
+from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 
 __all__ = ["formula"]
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from dragon.engines.onednn import inner_product as ip
-from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
-from dragon.engines.onednn.constants import Arg
+from dragon.engines.onednn.kernels import inner_product as ip
+from dragon.engines.onednn.library.constants import Arg
+from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.lowerings._parameters import Behind, add_gradients, forward_arguments
-from dragon.engines.onednn.memory import Memory, MemoryDesc
-from dragon.engines.onednn.values import logical
+from dragon.engines.onednn.lowerings.parameters import Behind, add_gradients, forward_arguments
+from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.plan.values import logical
 
 if TYPE_CHECKING:
     from dragon.layers.inner_product import InnerProduct

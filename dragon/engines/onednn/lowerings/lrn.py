@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from dragon.engines.onednn import lrn
-from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
-from dragon.engines.onednn.constants import Alg, Arg
+from dragon.engines.onednn.kernels import lrn
+from dragon.engines.onednn.library.constants import Alg, Arg
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.memory import Memory
+from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 
 if TYPE_CHECKING:
     from dragon.layers.lrn import LRN

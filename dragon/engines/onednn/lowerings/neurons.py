@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dragon.engines.onednn import eltwise
-from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
-from dragon.engines.onednn.constants import Alg, Arg
+from dragon.engines.onednn.kernels import eltwise
+from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 
 if TYPE_CHECKING:
-    from dragon.layer import Layer
+    from dragon.bases.layer import Layer
 
 __all__ = ["from_result", "function_of", "neuron"]
 

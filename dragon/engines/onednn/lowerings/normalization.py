@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from dragon.engines.onednn import batch_norm, combine
-from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
-from dragon.engines.onednn.constants import Arg, DataType
+from dragon.engines.onednn.kernels import batch_norm, combine
+from dragon.engines.onednn.library.constants import Arg, DataType
+from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.primitive import Call, Primitive
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.lowerings._mask import Mask
-from dragon.engines.onednn.lowerings._running import moving
 from dragon.engines.onednn.lowerings.neurons import from_result
-from dragon.engines.onednn.memory import Memory, MemoryDesc
-from dragon.engines.onednn.primitive import Call, Primitive
-from dragon.engines.onednn.steps import Step
-from dragon.engines.onednn.values import reorder
-from dragon.storage import Array, Storage
+from dragon.engines.onednn.lowerings.relu_mask import Mask
+from dragon.engines.onednn.lowerings.running_average import moving
+from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.plan.steps import Step
+from dragon.engines.onednn.plan.values import reorder
+from dragon.memory.storage import Array, Storage
 
 if TYPE_CHECKING:
-    from dragon.blob import Blob
-    from dragon.layers._batch_statistics import BatchStatistics
+    from dragon.bases.batch_statistics import BatchStatistics
+    from dragon.memory.blob import Blob
 
 __all__ = ["Chain", "normalize", "normalize_chain"]
 

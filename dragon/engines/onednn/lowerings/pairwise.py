@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from dragon.engines.onednn import combine, eltwise, pooling
-from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
-from dragon.engines.onednn.constants import Alg, Arg
+from dragon.engines.onednn.kernels import combine, eltwise, pooling
+from dragon.engines.onednn.library.constants import Alg, Arg
+from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.eltwise import preferred, product, weighted_total
-from dragon.engines.onednn.memory import Memory, MemoryDesc
+from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 
 __all__ = ["add", "axpy", "mul"]
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from dragon.engines.onednn import combine, pooling
-from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
-from dragon.engines.onednn.constants import Alg, Arg, DataType
+from dragon.engines.onednn.kernels import combine, pooling
+from dragon.engines.onednn.library.constants import Alg, Arg, DataType
+from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.memory import Memory, MemoryDesc
+from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.proto import dragon_pb2 as pb
 
 if TYPE_CHECKING:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dragon.engines.onednn import eltwise
-from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
-from dragon.engines.onednn.constants import Arg
+from dragon.engines.onednn.kernels import eltwise
+from dragon.engines.onednn.library.constants import Arg
+from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.memory import Memory, MemoryDesc
+from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 
 __all__ = ["prelu"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from dragon.engines.onednn import combine
-from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
-from dragon.engines.onednn.constants import Arg
+from dragon.engines.onednn.kernels import combine
+from dragon.engines.onednn.library.constants import Arg
+from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.memory import Memory, MemoryDesc
+from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 
 if TYPE_CHECKING:
     from dragon.layers.permute import Permute

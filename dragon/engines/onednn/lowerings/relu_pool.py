@@ -6,14 +6,14 @@ from functools import partial
 
 import numpy as np
 
-from dragon.engines.onednn import eltwise
-from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
-from dragon.engines.onednn.constants import Alg, Arg
+from dragon.engines.onednn.kernels import eltwise
+from dragon.engines.onednn.library.constants import Alg, Arg
+from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings.neurons import from_result
 from dragon.engines.onednn.lowerings.pooling import pool
-from dragon.engines.onednn.memory import Memory, MemoryDesc
-from dragon.engines.onednn.values import Value
-from dragon.storage import Array
+from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.plan.values import Value
+from dragon.memory.storage import Array
 
 __all__ = ["relu_pool"]
 

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from dragon.engines.onednn import combine, layer_norm
-from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
-from dragon.engines.onednn.constants import Alg, Arg
+from dragon.engines.onednn.kernels import combine, layer_norm
+from dragon.engines.onednn.library.constants import Alg, Arg
+from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.scale import kept_row_major, learn
-from dragon.engines.onednn.memory import Memory, MemoryDesc
-from dragon.engines.onednn.values import logical
+from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.plan.values import logical
 
 if TYPE_CHECKING:
-    from dragon.layers._row_norm import RowNorm
+    from dragon.bases.row_norm import RowNorm
 
 __all__ = ["row_norm"]
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, cast
 
-from dragon.engines.onednn import batch_norm, combine
-from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
-from dragon.engines.onednn.constants import Alg, Arg
+from dragon.engines.onednn.kernels import batch_norm, combine
+from dragon.engines.onednn.library.constants import Alg, Arg
+from dragon.engines.onednn.library.memory import Memory, MemoryDesc, Shape, like
+from dragon.engines.onednn.library.primitive import BinaryPost
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.memory import Memory, MemoryDesc, Shape, like
-from dragon.engines.onednn.primitive import BinaryPost
-from dragon.engines.onednn.values import logical, reorder
+from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.plan.values import logical, reorder
 
 if TYPE_CHECKING:
-    from dragon.blob import Blob
     from dragon.layers.bias import Bias
     from dragon.layers.scale import Scale
+    from dragon.memory.blob import Blob
 
 __all__ = ["bias_layer", "kept_row_major", "learn", "scale_layer"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.normalization import normalize
+from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 
 __all__ = ["segnet_bn"]
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from dragon.engines.onednn import softmax
-from dragon.engines.onednn.builder import Backward, Builder, NotLoweredError
-from dragon.engines.onednn.constants import Arg
+from dragon.bases.loss import class_labels
+from dragon.engines.onednn.kernels import softmax
+from dragon.engines.onednn.library.constants import Arg
+from dragon.engines.onednn.library.memory import MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.memory import MemoryDesc
-from dragon.engines.onednn.values import logical
-from dragon.loss import class_labels
+from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.plan.values import logical
 
 if TYPE_CHECKING:
     from dragon.layers.softmax import Softmax

@@ -12,18 +12,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
-from dragon.engines.onednn import combine, conv
-from dragon.engines.onednn.builder import Backward, Builder
-from dragon.engines.onednn.constants import Arg, DataType
-from dragon.engines.onednn.lowerings._filtering import Filtering, Slot, filtering
-from dragon.engines.onednn.lowerings._parameters import Behind, Learned
-from dragon.engines.onednn.memory import Memory, MemoryDesc
-from dragon.engines.onednn.primitive import PostOp, Primitive, SumPost
-from dragon.engines.onednn.winograd import ONE
+from dragon.engines.onednn.kernels import combine
+from dragon.engines.onednn.kernels import convolution as conv
+from dragon.engines.onednn.kernels.winograd import ONE
+from dragon.engines.onednn.library.constants import Arg, DataType
+from dragon.engines.onednn.library.memory import Memory, MemoryDesc
+from dragon.engines.onednn.library.primitive import PostOp, Primitive, SumPost
+from dragon.engines.onednn.lowerings.filtering import Filtering, Slot, filtering
+from dragon.engines.onednn.lowerings.parameters import Behind, Learned
+from dragon.engines.onednn.plan.builder import Backward, Builder
 
 if TYPE_CHECKING:
-    from dragon.blob import Blob
-    from dragon.layers._convolution import ConvolutionBase
+    from dragon.bases.convolution import ConvolutionBase
+    from dragon.memory.blob import Blob
 
 __all__ = ["convolve", "filtering"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dragon.engines.cuda.cudnn import Performance
+from dragon.engines.cuda.device.cudnn import Performance
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.sixteen import put, wide
 

@@ -1,0 +1,1 @@
+"""What layers are built on: the contract of a layer, its registry, and bases for families of layers."""

@@ -1,0 +1,74 @@
+"""Boxes as rows xmin, ymin, xmax, ymax: decoding against default boxes, overlap, and dropping what overlaps.
+
+All on the host: the number of results depends on the values.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dragon.memory.storage import Array
+from dragon.proto import dragon_pb2 as pb
+
+__all__ = ["areas", "decode_boxes", "overlaps", "suppress"]
+
+
+def decode_boxes(prior: Array, variance: Array | None, offset: Array, code: int) -> Array:
+    """Boxes (..., P, 4) that `offset` encodes relative to `prior` (P, 4).
+
+    variance: (P, 4), what the offsets are multiplied by; None where that has been done. code: a CodeType.
+    """
+    d = offset if variance is None else offset * variance
+    if code == pb.PriorBoxParameter.CORNER:
+        corners: Array = prior + d
+        return corners
+    size = prior[:, 2:] - prior[:, :2]
+    if code == pb.PriorBoxParameter.CORNER_SIZE:
+        scaled: Array = prior + d * np.concatenate([size, size], axis=1)
+        return scaled
+    center = (prior[:, :2] + prior[:, 2:]) / 2 + d[..., :2] * size
+    half = np.exp(d[..., 2:]) * size / 2
+    return np.concatenate([center - half, center + half], axis=-1)
+
+
+def areas(boxes: Array) -> Array:
+    """Area of each box (N, 4); 0 for a box turned inside out."""
+    size = boxes[:, 2:] - boxes[:, :2]
+    result: Array = np.where((size < 0).any(axis=1), 0, size.prod(axis=1))
+    return result
+
+
+def overlaps(box: Array, boxes: Array) -> Array:
+    """Intersection over union of `box` (4) with each of `boxes` (N, 4)."""
+    shared = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
+    both = np.maximum(shared, 0).prod(axis=1)
+    union = areas(box[None])[0] + areas(boxes) - both
+    result: Array = np.where(both > 0, both / np.where(union > 0, union, 1), 0)
+    return result
+
+
+def suppress(
+    boxes: Array, scores: Array, threshold: float, top_k: int = -1, eta: float = 1.0, least: float | None = None
+) -> list[int]:
+    """Indices of the boxes kept, best score first: each overlaps no better kept one by more than `threshold`.
+
+    least: scores must exceed it. top_k: only that many of the best are looked at (-1: all). eta: after a box is kept, a
+    threshold above 0.5 shrinks by this factor.
+    """
+    candidates = np.arange(len(scores)) if least is None else np.flatnonzero(scores > least)
+    candidates = candidates[np.argsort(-scores[candidates], kind="stable")]
+    if top_k > -1:
+        candidates = candidates[:top_k]
+    kept: list[int] = []
+    if eta >= 1:
+        while candidates.size:
+            best, rest = candidates[0], candidates[1:]
+            kept.append(int(best))
+            candidates = rest[overlaps(boxes[best], boxes[rest]) <= threshold]
+        return kept
+    for index in candidates:
+        if not kept or overlaps(boxes[index], boxes[kept]).max() <= threshold:
+            kept.append(int(index))
+            if threshold > 0.5:
+                threshold *= eta
+    return kept

@@ -1,0 +1,99 @@
+"""Weight fillers: constant, uniform, gaussian (also sparse), positive_unitball, xavier, msra, bilinear.
+
+Formulas: xavier is Glorot & Bengio 2010 (uniform in +-sqrt(3/n)), msra is He et al. 2015 (normal, sqrt(2/n)), where n
+is fan_in = count/shape[0], fan_out = count/shape[1] or their mean; bilinear is the interpolation kernel for
+deconvolution.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from dragon.errors import PrototxtError, ShapeError, nearest
+from dragon.memory.storage import Array
+from dragon.proto import dragon_pb2 as pb
+from dragon.rng import Stream
+
+__all__ = ["FILLERS", "fill"]
+
+
+def _constant(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
+    out[...] = p.value
+
+
+def _uniform(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
+    out[...] = rng.generator().uniform(p.min, p.max, out.shape)
+
+
+def _gaussian(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
+    generator = rng.generator()
+    out[...] = generator.normal(p.mean, p.std, out.shape)
+    if p.sparse >= 0:
+        # `sparse` is the expected number of non-zero inputs of each output
+        if out.ndim < 1 or out.shape[0] == 0:
+            raise ShapeError(f"a sparse gaussian filler needs at least one output, the shape is {out.shape}")
+        keep = min(1.0, p.sparse / out.shape[0])
+        out *= generator.random(out.shape) < keep
+
+
+def _positive_unitball(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
+    out[...] = rng.generator().random(out.shape)
+    rows = out.reshape(out.shape[0], -1)
+    rows /= rows.sum(axis=1, keepdims=True)
+
+
+def _fan(out: Array, p: pb.FillerParameter) -> float:
+    fan_in = out.size / out.shape[0] if out.ndim > 0 else 1.0
+    fan_out = out.size / out.shape[1] if out.ndim > 1 else float(out.size)
+    if p.variance_norm == pb.FillerParameter.AVERAGE:
+        return (fan_in + fan_out) / 2
+    return fan_out if p.variance_norm == pb.FillerParameter.FAN_OUT else fan_in
+
+
+def _xavier(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
+    limit = math.sqrt(3.0 / _fan(out, p))
+    out[...] = rng.generator().uniform(-limit, limit, out.shape)
+
+
+def _msra(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
+    out[...] = rng.generator().normal(0.0, math.sqrt(2.0 / _fan(out, p)), out.shape)
+
+
+def _bilinear(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
+    if out.ndim != 4 or out.shape[2] != out.shape[3]:
+        raise ShapeError(f"a bilinear filler needs 4 axes with a square kernel, the shape is {out.shape}")
+    size = out.shape[3]
+    f = math.ceil(size / 2.0)
+    c = (size - 1) / (2.0 * f)
+    ramp = 1 - np.abs(np.arange(size) / f - c)
+    out[...] = ramp[:, None] * ramp[None, :]
+
+
+FILLERS: dict[str, Callable[[Array, pb.FillerParameter, Stream], None]] = {
+    "constant": _constant,
+    "uniform": _uniform,
+    "gaussian": _gaussian,
+    "positive_unitball": _positive_unitball,
+    "xavier": _xavier,
+    "msra": _msra,
+    "bilinear": _bilinear,
+}
+
+
+def fill(out: Array, param: pb.FillerParameter, rng: Stream, who: str) -> None:
+    """Fill `out` in place as `param` says. PrototxtError for an unknown type, ShapeError where it cannot apply."""
+    try:
+        filler = FILLERS[param.type]
+    except KeyError:
+        raise PrototxtError(f'{who}: unknown filler type "{param.type}"{nearest(param.type, FILLERS)}') from None
+    if param.sparse >= 0 and param.type != "gaussian":
+        raise PrototxtError(f"{who}: sparse is for the gaussian filler, not for {param.type}")
+    try:
+        filler(out, param, rng)
+    except ShapeError as error:
+        raise ShapeError(f"{who}: {error}") from None
+    except (ValueError, OverflowError, ZeroDivisionError) as error:  # a negative std, a range beyond all numbers
+        raise PrototxtError(f"{who}: cannot be filled by {param.type}: {error}") from None

@@ -1,0 +1,166 @@
+"""Windows that slide over the spatial axes: their settings, output sizes, unfolding and folding.
+
+Unfolding ("im2col") copies every window's content into a column; folding ("col2im") adds columns back and is its
+transpose. Both go axis by axis: the first steps move little, the last moves long runs of memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dragon.bases.layer import Layer
+from dragon.memory.scratch import Scratch
+from dragon.memory.storage import Array
+from dragon.memory.xp import xp_of
+from dragon.proto import dragon_pb2 as pb
+
+__all__ = ["Window", "fold", "read_window", "unfold"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """One entry per spatial axis. `after` is the padding behind the last element, usually that before the first."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    dilation: tuple[int, ...]
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """Elements from a window's first to its last."""
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    def padded(self, size: Sequence[int]) -> tuple[int, ...]:
+        return tuple(n + b + a for n, b, a in zip(size, self.before, self.after, strict=True))
+
+    def positions(self, size: Sequence[int]) -> tuple[int, ...]:
+        """Positions of the window on an input of `size`; 0 or less where it does not fit."""
+        each = zip(self.padded(size), self.extent, self.stride, strict=True)
+        return tuple((n - e) // s + 1 for n, e, s in each)
+
+    def covered(self, positions: Sequence[int]) -> tuple[int, ...]:
+        """Size, without the padding, of what `positions` windows cover: the output of a deconvolution."""
+        each = zip(positions, self.stride, self.extent, self.before, self.after, strict=True)
+        return tuple(s * (n - 1) + e - b - a for n, s, e, b, a in each)
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether every window is one element, all in order: nothing to unfold."""
+        return (
+            all(k == 1 for k in self.kernel)
+            and all(s == 1 for s in self.stride)
+            and not any(self.before)
+            and not any(self.after)
+        )
+
+
+def read_window(layer: Layer, p: pb.ConvolutionParameter, n_spatial: int) -> Window:
+    """The window that a ConvolutionParameter describes for `n_spatial` axes. PrototxtError where it is not clear."""
+
+    def each(name: str, default: int | None, least: int) -> tuple[int, ...]:
+        short = name.removesuffix("_size")
+        given = list(getattr(p, name))
+        by_name = [] if name == "dilation" else [f"{short}_h", f"{short}_w"]
+        if any(p.HasField(side) for side in by_name):
+            if given:
+                layer.bad_param(f"give {name} or {short}_h and {short}_w, not both")
+            if n_spatial != 2:
+                layer.bad_param(f"{short}_h and {short}_w need 2 spatial axes, the bottom has {n_spatial}")
+            for side in by_name:
+                if p.HasField(side):
+                    given.append(getattr(p, side))
+                elif default is None:
+                    layer.bad_param(f"{side} is missing")
+                else:
+                    given.append(default)
+        if not given:
+            if default is None and n_spatial:
+                layer.bad_param(f"{name} is missing")
+            given = [default or 0]
+        if len(given) not in (1, n_spatial) and n_spatial:
+            layer.bad_param(f"{name} is given {len(given)} times for {n_spatial} spatial axes")
+        if n_spatial and min(given) < least:
+            layer.bad_param(f"{name} must be at least {least}, got {min(given)}")
+        return tuple(given * n_spatial if len(given) == 1 else given[:n_spatial])
+
+    kernel = each("kernel_size", None, 1)
+    stride = each("stride", 1, 1)
+    dilation = each("dilation", 1, 1)
+    pad = each("pad", 0, 0)
+    before, after = list(pad), list(pad)
+    if p.pad_t or p.pad_b or p.pad_l or p.pad_r:
+        if n_spatial != 2:
+            layer.bad_param(f"pad_t, pad_b, pad_l and pad_r need 2 spatial axes, the bottom has {n_spatial}")
+        before = [before[0] + p.pad_t, before[1] + p.pad_l]
+        after = [after[0] + p.pad_b, after[1] + p.pad_r]
+    return Window(kernel, stride, tuple(before), tuple(after), dilation)
+
+
+def unfold(x: Array, window: Window, out: Array, scratch: Scratch) -> None:
+    """Copy the windows of x (N, C, *size) into `out` (N, C, *kernel, *positions)."""
+    if window.is_pointwise:
+        out[...] = x.reshape(out.shape)
+        return
+    n_spatial = len(window.kernel)
+    if any(window.before) or any(window.after):
+        x = _pad(x, window, scratch)
+    strided = xp_of(x).lib.stride_tricks.as_strided
+    positions = out.shape[2 + n_spatial :]
+    for axis in reversed(range(n_spatial)):
+        k, s, d, n = window.kernel[axis], window.stride[axis], window.dilation[axis], positions[axis]
+        if k == 1 and s == 1 and axis:
+            x = x[:, :, None]
+            continue
+        at = x.ndim - n_spatial + axis
+        view = strided(
+            x,
+            (*x.shape[:2], k, *x.shape[2:at], n, *x.shape[at + 1 :]),
+            (*x.strides[:2], d * x.strides[at], *x.strides[2:at], s * x.strides[at], *x.strides[at + 1 :]),
+        )
+        x = out if axis == 0 else scratch.get(f"unfold{axis}", view.shape, x)
+        x[...] = view
+
+
+def fold(columns: Array, window: Window, out: Array, scratch: Scratch) -> None:
+    """Add columns (N, C, *kernel, *positions) into their places in `out` (N, C, *size), which is overwritten."""
+    if window.is_pointwise:
+        out[...] = columns.reshape(out.shape)
+        return
+    n_spatial = len(window.kernel)
+    padded = window.padded(out.shape[2:])
+    has_padding = padded != tuple(out.shape[2:])
+    x = columns
+    for axis in range(n_spatial):
+        k, s, d, n = (
+            window.kernel[axis],
+            window.stride[axis],
+            window.dilation[axis],
+            columns.shape[2 + n_spatial + axis],
+        )
+        at = x.ndim - n_spatial + axis - 1
+        shape = (*x.shape[:2], *x.shape[3 : at + 1], padded[axis], *x.shape[at + 2 :])
+        last = axis == n_spatial - 1 and not has_padding
+        target = out if last else scratch.get(f"fold{axis}", shape, out)
+        target[...] = 0
+        ahead = (slice(None),) * at
+        for i in range(k):
+            place = target[(*ahead, slice(i * d, i * d + s * (n - 1) + 1, s))]
+            place += x[:, :, i]
+        x = target
+    if has_padding:
+        out[...] = x[_inside(window, out.shape[2:])]
+
+
+def _inside(window: Window, size: Sequence[int]) -> tuple[slice, ...]:
+    each = zip(window.before, size, strict=True)
+    return (slice(None), slice(None), *(slice(b, b + n) for b, n in each))
+
+
+def _pad(x: Array, window: Window, scratch: Scratch) -> Array:
+    padded = scratch.get("padded", (*x.shape[:2], *window.padded(x.shape[2:])), x)
+    padded[...] = 0
+    padded[_inside(window, x.shape[2:])] = x
+    return padded

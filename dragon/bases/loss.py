@@ -1,0 +1,116 @@
+"""What loss layers have in common: the normaliser, the checks of class labels, no gradient for labels.
+
+A loss is sum / normaliser, a scalar; in backward its gradient is multiplied by top 0's diff, where the net puts the
+loss weight.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from dragon.bases.layer import Layer
+from dragon.errors import DataError
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
+from dragon.memory.xp import xp_of
+from dragon.proto import dragon_pb2 as pb
+
+__all__ = ["Loss", "class_labels", "label_spans"]
+
+
+class Loss(Layer):
+    """Base of loss layers: bottom 0 predicts what bottom 1, the label, says."""
+
+    bottoms = (2, 2)
+    tops = (1, 1)
+    is_loss = True
+    auto_tops = True
+    default_normalization = pb.LossParameter.VALID
+    labels: frozenset[int] = frozenset({1})  # bottoms without a gradient
+
+    def can_propagate(self, index: int) -> bool:
+        return index not in self.labels
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        first = bottom[0].shape[:1]
+        if not first or bottom[1].shape[:1] != first:
+            self.bad_shape(
+                f"bottom 1 must have as many items as bottom 0: expected {first}, got {bottom[1].shape[:1]} "
+                f"(shapes {bottom[0].shape} and {bottom[1].shape})"
+            )
+        top[0].reshape(())
+
+    def one_label_each(self, bottom: Sequence[Blob]) -> None:
+        """ShapeError unless there is exactly one label for each item."""
+        if bottom[1].count != bottom[0].shape[0]:
+            self.bad_shape(f"expected {bottom[0].shape[0]} labels, got shape {bottom[1].shape}")
+
+    def check_propagation(self, propagate_down: Sequence[bool]) -> None:
+        """PrototxtError when a gradient is asked for where there is none."""
+        for index in sorted(self.labels):
+            if index < len(propagate_down) and propagate_down[index]:
+                self.bad_param(f"bottom {index} is a label and has no gradient; set its propagate_down to false")
+
+    @property
+    def ignore_label(self) -> int | None:
+        p = self.param.loss_param
+        return p.ignore_label if p.HasField("ignore_label") else None
+
+    @property
+    def normalization(self) -> int:
+        """The mode in force; `normalize` is the older way to choose between two of them."""
+        p = self.param.loss_param
+        if p.HasField("normalization"):
+            return p.normalization
+        if p.HasField("normalize"):
+            return pb.LossParameter.VALID if p.normalize else pb.LossParameter.BATCH_SIZE
+        return self.default_normalization
+
+    def normalizer(self, outer: int, inner: int, valid: int) -> float:
+        """What the sum is divided by, at least 1: `outer` is the batch, `valid` counts labels not ignored."""
+        mode = self.normalization
+        if mode == pb.LossParameter.FULL:
+            count = outer * inner
+        elif mode == pb.LossParameter.VALID:
+            count = valid
+        else:
+            count = outer if mode == pb.LossParameter.BATCH_SIZE else 1
+        return float(max(1, count))
+
+
+def label_spans(layer: Layer, shape: tuple[int, ...], labels: tuple[int, ...], axis: int) -> tuple[int, int, int]:
+    """(outer, classes, inner) of predictions with classes at `axis`; ShapeError unless there is a label for each."""
+    axis = layer.axis(axis, len(shape))
+    outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+    if math.prod(labels) != outer * inner:
+        layer.bad_shape(
+            f"expected {outer * inner} labels for predictions of shape {shape} with classes at axis {axis}, "
+            f"got {math.prod(labels)} (shape {labels})"
+        )
+    return outer, shape[axis], inner
+
+
+def class_labels(layer: Layer, labels: Array, classes: int, ignore: int | None) -> tuple[Array, Array | None]:
+    """The labels as class indices (int64, ignored ones 0), and which are not ignored (None: all of them).
+
+    Raises DataError for the first label outside 0 .. classes - 1.
+    """
+    xp = xp_of(labels)
+    valid: Array | None = None
+    fits = (labels >= 0) & (labels < classes)
+    if ignore is not None:
+        valid = labels != ignore
+        fits = fits | ~valid
+    if not bool(fits.all()):
+        flat = int((~fits).ravel().argmax())
+        position = tuple(int(i) for i in np.unravel_index(flat, labels.shape))
+        raise DataError(
+            f"{layer.where}: label {float(labels[position]):g} at position {position} is out of range: "
+            f"expected 0 to {classes - 1} for {classes} classes"
+            + (f", or {ignore} to be ignored" if ignore is not None else "")
+        )
+    indices = (labels if valid is None else xp.where(valid, labels, 0)).astype("int64")
+    return indices, valid

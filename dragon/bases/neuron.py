@@ -1,0 +1,45 @@
+"""Base of element-wise layers: one bottom, one top of the same shape, in place or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.bases.layer import Layer
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
+
+__all__ = ["Neuron"]
+
+
+class Neuron(Layer):
+    """A subclass gives the function and its derivative.
+
+    In place, `x` is `y` by the time of `gradient`; where the input itself is needed, `needs_input` keeps a copy. Out of
+    place a gradient from `x` is the right one even if later layers work in place on `y`.
+    """
+
+    needs_input: bool = False
+    kept: Array | None = None
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if top[0] is not bottom[0]:
+            top[0].reshape(bottom[0].shape)
+
+    def activate(self, x: Array, out: Array) -> None:
+        """Write y = f(x) into `out`, which may be `x`."""
+        raise NotImplementedError
+
+    def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
+        """Write dx into `out`, which may be `dy`."""
+        raise NotImplementedError
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x = bottom[0].data
+        self.kept = x.copy() if self.needs_input and top[0] is bottom[0] else None
+        self.activate(x, top[0].data)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            y = top[0].data
+            x = self.kept if self.kept is not None else y if top[0] is bottom[0] else bottom[0].data
+            self.gradient(x, y, top[0].diff, bottom[0].diff)

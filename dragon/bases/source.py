@@ -1,0 +1,144 @@
+"""What layers that read data from files share: no bottoms, nothing to propagate, an order drawn for every epoch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragon.bases.layer import Layer
+from dragon.data import Prefetcher
+from dragon.data.batches import Batch, BatchMaker
+from dragon.errors import DataError
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
+from dragon.proto import dragon_pb2 as pb
+from dragon.rng import Stream
+
+__all__ = ["Prefetched", "Source", "host_array"]
+
+
+_log = logging.getLogger("dragon")
+
+
+def host_array(top: Blob) -> Array:
+    """The host copy of a top, to be filled as a whole, wherever the net computes."""
+    return top.data_storage.overwrite()[: top.count].reshape(top.shape)
+
+
+class Source(Layer):
+    """Base of data layers. What is drawn depends on the layer's stream and the epoch alone, so a resume is exact."""
+
+    bottoms = (0, 0)
+    is_source = True
+    shapes: tuple[tuple[int, ...], ...] = ()
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Tops have the shapes that `setup` gave them from the data, whatever a script has made of them since."""
+        self.shapes = self.shapes or tuple(blob.shape for blob in top)
+        for blob, shape in zip(top, self.shapes, strict=True):
+            blob.reshape(shape)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """Data has no gradient."""
+
+    def order(self, epoch: int, count: int, what: str = "order") -> NDArray[np.intp]:
+        """The order in which `epoch` takes `count` things."""
+        stream = self.rng.child(what)
+        stream.draws = epoch
+        return stream.generator().permutation(count)
+
+    def transform_param(self) -> pb.TransformationParameter:
+        """A copy of the settings with the mean file's path found. Those of SSD's are told, or refused in TRAIN."""
+        self._check_forks()
+        param = pb.TransformationParameter()
+        param.CopyFrom(self.param.transform_param)
+        if param.mean_file:
+            param.mean_file = self.find(param.mean_file, "mean file")
+        return param
+
+    def _check_forks(self) -> None:
+        p = self.param.transform_param
+        shapes = [name for name in ("resize_param", "crop_h", "crop_w") if getattr(p, name)]
+        random = [n for n in ("noise_param", "emit_constraint", "distort_param", "expand_param") if p.HasField(n)]
+        for name in shapes + (random if self.phase == pb.TRAIN else []):
+            self.bad_param(
+                f"transform_param has {name}, of SSD's data layers, which is not offered: leave it out, or prepare "
+                "the images beforehand (dragon convert-imageset --resize-height H --resize-width W)"
+            )
+        for name in random:
+            _log.warning("%s: transform_param has %s, of SSD's data layers: ignored in TEST", self.where, name)
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Put the layer's name in front of a DataError."""
+        try:
+            yield
+        except DataError as error:
+            text = str(error)
+            raise DataError(text if text.startswith(self.where) else f"{self.where}: {text}") from None
+
+
+class Prefetched(Source):
+    """A source whose batches a thread reads ahead. `setup` makes `stream`, for the transformer alone, and the rest."""
+
+    tops = (1, 2)
+    stream: Stream  # the thread draws ahead of what was handed out, hence a stream that nobody else uses
+    batches: Prefetcher | None = None
+    maker: BatchMaker  # of the reader behind `batches`
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.deliver(self.take(), top)
+
+    def deliver(self, batch: Batch, top: Sequence[Blob]) -> None:
+        """Put a batch into the host copies of the tops."""
+        if batch.bytes is not None:
+            self.maker.transformer.apply_at(batch.bytes.images, batch.bytes.places, host_array(top[0]))
+        else:
+            host_array(top[0])[...] = batch.data
+        self.deliver_labels(batch, top)
+
+    def deliver_labels(self, batch: Batch, top: Sequence[Blob]) -> None:
+        """The second top alone."""
+        if len(top) > 1:
+            host_array(top[1])[...] = batch.label
+
+    def take(self) -> Batch:
+        """The next batch; its arrays are valid until the one after it is taken."""
+        with self.named():
+            return self._reading().get()
+
+    def hand_out_bytes(self) -> None:
+        """From the next batch on, images of 8 bits come as they are, for somebody who transforms them elsewhere."""
+        if not self.maker.as_bytes:
+            reading = self._reading()
+            reading.seek(*reading.state)  # what was read ahead is read again
+            self.maker.as_bytes = True
+
+    def state(self) -> dict[str, int | float | bytes]:
+        """Position of the next record and the transformer's stream, right after the last batch handed out."""
+        position, draws = self._reading().state
+        return {"position": position, "transform_draws": draws, "transform_key": self.stream.key.tobytes()}
+
+    def load_state(self, state: dict[str, int | float | bytes]) -> None:
+        try:
+            position, draws = int(state["position"]), int(state["transform_draws"])
+            key = state["transform_key"]
+        except KeyError as error:
+            raise DataError(f"{self.where}: the snapshot holds no {error.args[0]}") from None
+        if not isinstance(key, bytes) or len(key) != self.stream.key.nbytes:
+            raise DataError(f"{self.where}: the snapshot's transform_key is damaged")
+        self._reading().seek(position, draws)  # the thread stands still until the next batch is asked for
+        self.stream.key = np.frombuffer(key, np.uint64)
+
+    def close(self) -> None:
+        if self.batches is not None:
+            self.batches.close()
+
+    def _reading(self) -> Prefetcher:
+        if self.batches is None:
+            raise DataError(f"{self.where}: is not set up")
+        return self.batches

@@ -1,0 +1,126 @@
+"""A net's arrays on one GPU: handed to layers while they run, and what a run reads and writes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dragon.engines.cuda.device.copies import Factors, device_array, working_array, working_place
+from dragon.engines.cuda.device.device import Gpu
+from dragon.engines.cuda.plan.loss_scale import LossScale
+from dragon.engines.cuda.plan.types import Types
+from dragon.memory.storage import Storage
+
+__all__ = ["Arrays"]
+
+
+class Arrays:
+    """types: which storages have 16 bits, of `narrow` (the net's masters' type has more, or it is None)."""
+
+    def __init__(self, gpu: Gpu, types: Types, loss_scale: LossScale | None = None) -> None:
+        self.gpu = gpu
+        self.types = types
+        self.working_place = working_place(gpu, types.narrow) if types.narrow is not None else ""
+        self._factors = (None, None) if loss_scale is None else (loss_scale.scale, loss_scale.inverse)
+        self._widened: dict[Storage, Any] | None = None  # copies in float32, while the running layer takes those
+        self._changed: set[Storage] = set()  # of them, those that the layer has written
+        self.readonly: frozenset[int] = frozenset()  # storages that the running layer only reads
+        self._storages: dict[int, Storage] = {}  # all that have a copy here
+        self._touched: dict[int, Storage] | None = None  # while somebody wants to know
+        self._written: dict[int, Storage] | None = None
+        self._working: dict[int, Storage] | None = None
+
+    def view(self, storage: Storage, shape: tuple[int, ...]) -> Any:
+        """What a blob hands out while layers run here."""
+        array = self.of(storage)
+        if id(storage) not in self.readonly:
+            storage.tell()
+            storage.wrote(self.gpu.place)
+            if self._written is not None:
+                self._written[id(storage)] = storage
+        if self._widened is not None and self.types.is_narrow(storage):
+            array = self._wide(storage, array)
+        count = math.prod(shape)
+        return (array if array.size == count else array[:count]).reshape(shape)
+
+    def of(self, storage: Storage) -> Any:
+        """A storage's flat array on the GPU, up to date."""
+        self._storages[id(storage)] = storage
+        if self._touched is not None:
+            self._touched[id(storage)] = storage
+        return device_array(self.gpu, storage, self.types.of(storage), self._factors_of(storage))
+
+    def _factors_of(self, storage: Storage) -> Factors:
+        return self._factors if self.types.is_narrow(storage) and self.types.is_diff(storage) else (None, None)
+
+    # -- layers that take float32 in a net of 16 bits -------------------------------------------------------------
+    @contextmanager
+    def in_float(self, wanted: bool) -> Iterator[None]:
+        """Hand out 16-bit storages as float32, if so wanted; what was written into those goes back in the end."""
+        if not wanted or self.types.narrow is None:
+            yield
+            return
+        self._widened, self._changed = {}, set()
+        try:
+            yield
+            for storage in self._changed:
+                array = self._widened[storage]
+                self.gpu.narrow(array, self.of(storage), self._factors_of(storage)[0])
+        finally:
+            self._widened = None
+
+    def _wide(self, storage: Storage, array: Any) -> Any:
+        assert self._widened is not None
+        if id(storage) not in self.readonly:
+            self._changed.add(storage)
+        found = self._widened.get(storage)
+        if found is None:
+            found = self._widened[storage] = self.gpu.empty(array.size, storage.dtype)
+            self.gpu.widen(array, found, self._factors_of(storage)[1])
+        return found
+
+    # -- parameters in 16 bits --------------------------------------------------------------------------------------
+    def working(self, storage: Storage) -> Any:
+        """A parameter's flat array in the type of 16-bit activations, up to date."""
+        assert self.types.narrow is not None
+        self.of(storage)
+        if self._working is not None:
+            self._working[id(storage)] = storage
+        return working_array(self.gpu, storage, self.types.narrow)
+
+    def wrote_master(self, storage: Storage) -> None:
+        """A parameter has been updated, in 16 bits as well where it has such a copy."""
+        storage.wrote(self.gpu.place)
+        if storage.copy_at(self.working_place) is not None:
+            storage.also(self.working_place)
+
+    # -- runs ---------------------------------------------------------------------------------------------------------
+    @contextmanager
+    def noted(
+        self, touched: dict[int, Storage], written: dict[int, Storage], working: dict[int, Storage]
+    ) -> Iterator[None]:
+        """Enter into these what is read and written, and which parameters are read in 16 bits."""
+        self._touched, self._written, self._working = touched, written, working
+        try:
+            yield
+        finally:
+            self._touched = self._written = self._working = None
+
+    def begin(self) -> None:
+        """Whoever holds a view of a host copy may have written it."""
+        for storage in self._storages.values():
+            if storage.held:
+                storage.write()
+
+    def end(self) -> None:
+        """Whoever holds a view of a host copy wants to see what was computed."""
+        for storage in self._storages.values():
+            if storage.held:
+                storage.read()
+
+    def forget(self) -> None:
+        """Storages without a copy here are no concern of ours any more."""
+        place = self.gpu.place
+        self._storages = {k: s for k, s in self._storages.items() if s.copy_at(place) is not None}

@@ -1,0 +1,125 @@
+"""A Storage's copy on a GPU."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from dragon.engines.cuda.device.device import Device
+from dragon.engines.cuda.device.precision import is_narrow
+from dragon.memory.storage import Array, Storage
+
+__all__ = ["DeviceCopy", "Factors", "device_array", "working_array", "working_place"]
+
+Factors = tuple[Any, Any]
+
+FEED_BYTES = 1 << 16  # smaller copies return at once even from ordinary memory
+
+
+class DeviceCopy:
+    """`array` (count) holds the value of a storage, perhaps in 16 bits. To be used while its GPU is active.
+
+    factors: what 16-bit gradients have been multiplied with, and its inverse, numbers on the device; None: 1.
+    """
+
+    def __init__(self, device: Any, array: Any, factors: Factors = (None, None)) -> None:
+        self.device = device
+        self.array = array
+        self.factors = factors
+        self.shares = False  # the array lies in an arena, where others may overwrite it
+        self.restore: Callable[[], None] | None = None  # before somebody reads what may have been overwritten
+        self._feed: Any = None
+        self._uploads = 0
+
+    def to_host(self, host: Array) -> None:
+        if self.restore is not None:
+            self.restore()
+        with self.device.active():
+            array = self.array
+            if is_narrow(array.dtype):
+                array = self.device.empty(array.size, host.dtype)
+                self.device.widen(self.array, array, self.factors[1])
+            array.get(stream=self.device.stream, out=host[: array.size])
+
+    def from_host(self, host: Array) -> None:
+        with self.device.active():
+            values = host[: self.array.size]
+            self._uploads += 1
+            if self._feed is None and self._uploads > 1 and self.array.nbytes >= FEED_BYTES:
+                self._feed = self.device.feed(self.array, self.factors[0])
+            if self._feed is not None:
+                self._feed.send(values)
+            elif is_narrow(self.array.dtype):
+                array = self.device.empty(values.size, values.dtype)
+                self.device.upload(array, values)
+                self.device.narrow(array, self.array, self.factors[0])
+            else:
+                self.device.upload(self.array, values)
+
+    def drop_feed(self) -> None:
+        """The array is going to be another one."""
+        self._feed, self._uploads = None, 0
+
+
+class WorkingCopy:
+    """A parameter's values in 16 bits, beside the master at the device: never the only ones that are fresh."""
+
+    def __init__(self, device: Device, storage: Storage, array: Any) -> None:
+        self.array = array
+        self._place = device.place
+        self._storage = weakref.ref(storage)
+
+    def to_host(self, host: Array) -> None:
+        """The master's value."""
+        storage = self._storage()
+        master = None if storage is None else storage.copy_at(self._place)
+        assert master is not None
+        master.to_host(host)
+
+    def from_host(self, host: Array) -> None:
+        raise NotImplementedError  # they come from the master, by working_array
+
+
+def working_place(device: Device, dtype: DTypeLike) -> str:
+    """Where a storage's WorkingCopy is."""
+    return f"{device.place} {np.dtype(dtype).name}"
+
+
+def working_array(device: Device, storage: Storage, dtype: DTypeLike) -> Any:
+    """The flat array of a parameter in 16 bits."""
+    place = working_place(device, dtype)
+    master = device_array(device, storage, storage.dtype)
+    copy = storage.copy_at(place)
+    if copy is None:
+        copy = WorkingCopy(device, storage, device.empty(storage.count, dtype))
+        storage.attach(place, copy)
+    assert isinstance(copy, WorkingCopy)
+    if not storage.is_fresh(place):
+        device.narrow(master, copy.array)
+        storage.also(place)
+    return copy.array
+
+
+def device_array(device: Device, storage: Storage, dtype: DTypeLike, factors: Factors = (None, None)) -> Any:
+    """The flat array of a storage at `device`, made when there is none yet; it holds the newest value."""
+    copy = storage.copy_at(device.place)
+    if isinstance(copy, DeviceCopy) and copy.array.dtype != dtype:
+        storage.detach(device.place)
+        copy = None
+    if copy is None:
+        fresh = not storage.allocated and storage.is_fresh("host")  # zero, and nobody has seen it
+        make = device.zeros if fresh else device.empty
+        copy = DeviceCopy(device, make(storage.count, dtype), factors)
+        storage.attach(device.place, copy)
+        if fresh:
+            storage.wrote(device.place)
+    assert isinstance(copy, DeviceCopy)
+    if not storage.is_fresh(device.place):
+        storage.sync(device.place)
+    elif copy.restore is not None:
+        copy.restore()
+    return copy.array

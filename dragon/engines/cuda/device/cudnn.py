@@ -1,0 +1,218 @@
+"""Convolutions by cuDNN 9 through its C interface, where one of NVIDIA's packages brings it (extra `cudnn`).
+
+Only algorithms that give the same bits every time are used.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from dragon.engines.cuda.device.precision import arithmetic, is_narrow
+from dragon.errors import EngineError
+
+if TYPE_CHECKING:
+    from dragon.engines.cuda.device.device import Gpu
+
+__all__ = ["MOST_WORKSPACE", "Convolver", "Cudnn", "Geometry", "load_library", "open_cudnn"]
+
+log = logging.getLogger("dragon")
+
+NCHW = 0  # cudnnTensorFormat_t
+TYPES = {"float32": 0, "float64": 1, "float16": 2, "uint16": 9}  # cudnnDataType_t; uint16 has bfloat16's bits
+CROSS_CORRELATION = 1  # cudnnConvolutionMode_t
+DEFAULT_MATH, TENSOR_CORES, FMA_MATH = 0, 1, 3  # cudnnMathType_t: the default may use TF32
+DETERMINISTIC = 1
+MOST_WORKSPACE = 1 << 30  # bytes
+REQUESTED = 8  # algorithms to choose from
+
+
+class Performance(ctypes.Structure):
+    """cudnnConvolution{Fwd,BwdData,BwdFilter}AlgoPerf_t, which have the same fields."""
+
+    _fields_ = (
+        ("algo", ctypes.c_int), ("status", ctypes.c_int), ("time", ctypes.c_float), ("memory", ctypes.c_size_t),
+        ("determinism", ctypes.c_int), ("math_type", ctypes.c_int), ("reserved", ctypes.c_int * 3),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """One convolution: wide (N, C, H, W) by weight (K, C / groups, KH, KW) gives narrow (N, K, OH, OW)."""
+
+    wide: tuple[int, ...]
+    weight: tuple[int, ...]
+    narrow: tuple[int, ...]
+    pad: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+    dtype: str
+    tf32: bool
+
+
+class Convolver(Protocol):
+    """One of cuDNN's interfaces. Its products tell whether they ran; False: nothing happened."""
+
+    accumulates: bool  # whether a weight's gradient can be added
+    fuses: bool  # whether it may compute more than one layer
+
+    def serves(self, product: str, g: Geometry) -> bool:
+        """Whether it can compute a product: forward, with what follows (forward_bias, forward_relu,
+        forward_bias_relu), data or weight."""
+
+    def narrow_from_wide(
+        self, g: Geometry, wide: Any, weight: Any, narrow: Any, bias: Any = None, relu: bool = False
+    ) -> bool: ...
+
+    def wide_from_narrow(self, g: Geometry, narrow: Any, weight: Any, wide: Any) -> bool: ...
+
+    def weight_gradient(self, g: Geometry, wide: Any, narrow: Any, diff: Any, add: bool) -> bool: ...
+
+
+def _candidates() -> Iterator[str]:
+    yield "libcudnn.so.9"
+    spec = importlib.util.find_spec("nvidia")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        for path in sorted(Path(folder).glob("*/lib/libcudnn.so.9")):
+            yield str(path)
+    yield "cudnn64_9.dll"
+
+
+def load_library() -> Any:
+    """cuDNN 9, or None when it is not installed."""
+    for name in _candidates():
+        try:
+            return ctypes.CDLL(name)
+        except OSError:
+            continue
+    return None
+
+
+def open_cudnn(gpu: Gpu) -> Cudnn | None:
+    """cuDNN on one GPU, None when it is not installed or does not start: then im2col and cuBLAS serve."""
+    lib = load_library()
+    if lib is None:
+        return None
+    try:
+        return Cudnn(gpu, lib)
+    except (EngineError, AttributeError) as error:
+        log.warning("cuDNN is not used: %s", error)
+        return None
+
+
+PRODUCTS = {"forward": "Forward", "data": "BackwardData", "weight": "BackwardFilter"}
+
+
+class Cudnn:
+    """Descriptors and algorithms by geometry; the arguments of the three products."""
+
+    accumulates = True
+    fuses = False
+
+    def __init__(self, gpu: Gpu, lib: Any) -> None:
+        self._lib, self._gpu = lib, gpu
+        self._handle = ctypes.c_void_p()
+        self._check(lib.cudnnCreate(ctypes.byref(self._handle)), "start")
+        self._check(lib.cudnnSetStream(self._handle, ctypes.c_void_p(gpu.stream.ptr)), "take a stream")
+        self._descriptors: dict[Geometry, tuple[Any, Any, Any, Any]] = {}
+        self._algorithms: dict[tuple[str, Geometry], tuple[int, int] | None] = {}
+
+    def _check(self, status: int, what: str) -> None:
+        if status:
+            raise EngineError(f"cuDNN cannot {what}: status {status}")
+
+    def _make(self, g: Geometry) -> tuple[Any, Any, Any, Any]:
+        found = self._descriptors.get(g)
+        if found is not None:
+            return found
+        lib, kind = self._lib, TYPES[g.dtype]
+        wide, weight, narrow, conv = (ctypes.c_void_p() for _ in range(4))
+        for descriptor, shape in ((wide, g.wide), (narrow, g.narrow)):
+            self._check(lib.cudnnCreateTensorDescriptor(ctypes.byref(descriptor)), "describe an array")
+            self._check(lib.cudnnSetTensor4dDescriptor(descriptor, NCHW, kind, *shape), "describe an array")
+        self._check(lib.cudnnCreateFilterDescriptor(ctypes.byref(weight)), "describe weights")
+        self._check(lib.cudnnSetFilter4dDescriptor(weight, kind, NCHW, *g.weight), "describe weights")
+        self._check(lib.cudnnCreateConvolutionDescriptor(ctypes.byref(conv)), "describe a convolution")
+        sizes = (*g.pad, *g.stride, *g.dilation)
+        computed = TYPES[arithmetic(g.dtype).name]
+        self._check(lib.cudnnSetConvolution2dDescriptor(conv, *sizes, CROSS_CORRELATION, computed), "describe it")
+        self._check(lib.cudnnSetConvolutionGroupCount(conv, g.groups), "use groups")
+        math = TENSOR_CORES if is_narrow(g.dtype) else DEFAULT_MATH if g.tf32 else FMA_MATH
+        self._check(lib.cudnnSetConvolutionMathType(conv, math), "choose its arithmetic")
+        self._descriptors[g] = wide, weight, narrow, conv
+        return self._descriptors[g]
+
+    def _algorithm(self, product: str, g: Geometry) -> tuple[int, int] | None:
+        """(algorithm, bytes of work memory), the one that cuDNN expects to be the fastest; None without any."""
+        key = product, g
+        if key not in self._algorithms:
+            wide, weight, narrow, conv = self._make(g)
+            order = {
+                "Forward": (wide, weight, conv, narrow),
+                "BackwardFilter": (wide, narrow, conv, weight),
+                "BackwardData": (weight, narrow, conv, wide),
+            }[product]
+            results, count = (Performance * REQUESTED)(), ctypes.c_int()
+            ask = getattr(self._lib, f"cudnnGetConvolution{product}Algorithm_v7")
+            status = ask(self._handle, *order, REQUESTED, ctypes.byref(count), results)
+            fit = [
+                (r.algo, r.memory) for r in results[: count.value]
+                if r.status == 0 and r.determinism == DETERMINISTIC and r.memory <= MOST_WORKSPACE
+            ]  # fmt: skip
+            self._algorithms[key] = fit[0] if status == 0 and fit else None
+        return self._algorithms[key]
+
+    def serves(self, product: str, g: Geometry) -> bool:
+        """Whether there is an algorithm for a product: forward, data or weight."""
+        try:
+            return product in PRODUCTS and self._algorithm(PRODUCTS[product], g) is not None
+        except EngineError as error:
+            log.debug("cuDNN does not take %s: %s", g, error)
+            return False
+
+    def _run(self, product: str, g: Geometry, operands: tuple[tuple[Any, Any], ...], out: Any, add: bool) -> bool:
+        found = self._algorithm(product, g)
+        if found is None:
+            raise EngineError(f"cuDNN has no algorithm for {g}")
+        algorithm, size = found
+        wide, weight, narrow, conv = self._make(g)
+        target = {"Forward": narrow, "BackwardFilter": weight, "BackwardData": wide}[product]
+        room = self._gpu.workspace(max(1, -(-size // 8)), np.float64)
+        scalar: Any = ctypes.c_double if g.dtype == "float64" else ctypes.c_float
+        one, factor = scalar(1), scalar(1 if add else 0)
+        pairs = [x for descriptor, array in operands for x in (descriptor, ctypes.c_void_p(array.data.ptr))]
+        self._check(
+            getattr(self._lib, f"cudnnConvolution{product}")(
+                self._handle, ctypes.byref(one), *pairs, conv, algorithm, ctypes.c_void_p(room.data.ptr),
+                ctypes.c_size_t(size), ctypes.byref(factor), target, ctypes.c_void_p(out.data.ptr),
+            ),
+            f"compute Convolution{product}",
+        )  # fmt: skip
+        return True
+
+    def narrow_from_wide(
+        self, g: Geometry, wide: Any, weight: Any, narrow: Any, bias: Any = None, relu: bool = False
+    ) -> bool:
+        """narrow = the convolution of wide."""
+        assert bias is None
+        assert not relu
+        descriptors = self._make(g)
+        return self._run("Forward", g, ((descriptors[0], wide), (descriptors[1], weight)), narrow, False)
+
+    def wide_from_narrow(self, g: Geometry, narrow: Any, weight: Any, wide: Any) -> bool:
+        """wide = the transposed convolution of narrow."""
+        descriptors = self._make(g)
+        return self._run("BackwardData", g, ((descriptors[1], weight), (descriptors[2], narrow)), wide, False)
+
+    def weight_gradient(self, g: Geometry, wide: Any, narrow: Any, diff: Any, add: bool) -> bool:
+        """diff = or += the weight's gradient."""
+        descriptors = self._make(g)
+        return self._run("BackwardFilter", g, ((descriptors[0], wide), (descriptors[2], narrow)), diff, add)

@@ -1,0 +1,190 @@
+"""Convolutions by NVIDIA's `nvidia-cudnn-frontend` (imported as `cudnn`), where it is installed (extra `cudnn`).
+
+A product is a graph of cuDNN's: described, planned and built when its geometry is first seen, then executed on the
+engine's stream with plain addresses. Only plans that give the same bits every time are used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dragon.engines.cuda.device.cudnn import MOST_WORKSPACE, Geometry
+from dragon.engines.cuda.device.precision import BFLOAT16, FLOAT16, is_narrow
+
+if TYPE_CHECKING:
+    from dragon.engines.cuda.device.device import Gpu
+
+__all__ = ["Frontend", "forward_product", "load_package", "open_frontend"]
+
+log = logging.getLogger("dragon")
+TYPES = {"float32": "FLOAT", "float64": "DOUBLE", FLOAT16.name: "HALF", BFLOAT16.name: "BFLOAT16"}
+
+
+@dataclass
+class Product:
+    """A built graph; `tensors` in the order in which addresses are given, the result last."""
+
+    graph: Any
+    tensors: list[Any]
+    workspace: int
+    proven: bool = False  # whether it has run
+
+
+def load_package() -> Any:
+    """The package, or None when it is not installed or does not load."""
+    try:
+        return importlib.import_module("cudnn")
+    except (ImportError, OSError) as error:
+        log.debug("cuDNN's frontend is not used: %s", error)
+        return None
+
+
+def open_frontend(gpu: Gpu) -> Frontend | None:
+    """The frontend on one GPU; None where it is not installed or finds no cuDNN."""
+    package = load_package()
+    if package is None:
+        return None
+    try:
+        return Frontend(gpu, package)
+    except Exception as error:  # of whatever kind the package raises
+        log.warning("cuDNN's frontend is not used: %s", _first_line(error))
+        return None
+
+
+def forward_product(bias: bool, relu: bool) -> str:
+    """The name of forward with what follows it."""
+    return "forward" + "_bias" * bias + "_relu" * relu
+
+
+class Frontend:
+    """The three products of a convolution, and the forward one with its bias and a ReLU."""
+
+    accumulates = False  # a gradient is written, not added
+    fuses = True
+
+    def __init__(self, gpu: Gpu, package: Any) -> None:
+        self._gpu, self._cudnn = gpu, package
+        self._handle = package.create_handle()
+        package.set_stream(handle=self._handle, stream=gpu.stream.ptr)
+        self._products: dict[tuple[str, Geometry], Product | None] = {}
+
+    def serves(self, product: str, g: Geometry) -> bool:
+        """Whether there is a plan for a product: forward (with _bias, with _relu), data or weight."""
+        key = product, g
+        if key not in self._products:
+            try:
+                self._products[key] = self._build(product, g)
+            except Exception as error:  # each release of the package has its own kinds
+                log.debug("cuDNN's frontend does not take %s of %s: %s", product, g, _first_line(error))
+                self._products[key] = None
+        return self._products[key] is not None
+
+    # -- graphs -------------------------------------------------------------------------------------------------
+    def _build(self, product: str, g: Geometry) -> Product:
+        graph, tensors = self.describe(product, g)
+        graph.validate()
+        graph.build_operation_graph()
+        graph.create_execution_plans([self._cudnn.heur_mode.A, self._cudnn.heur_mode.FALLBACK])
+        graph.deselect_numeric_notes(self._barred(g))
+        graph.deselect_workspace_greater_than(MOST_WORKSPACE)
+        graph.check_support()
+        graph.build_plans()
+        return Product(graph, tensors, int(graph.get_workspace_size()))
+
+    def describe(self, product: str, g: Geometry) -> tuple[Any, list[Any]]:
+        """The graph of a product, and its tensors, the result last."""
+        cudnn = self._cudnn
+        kind = getattr(cudnn.data_type, TYPES[g.dtype])
+        computed = cudnn.data_type.DOUBLE if g.dtype == "float64" else cudnn.data_type.FLOAT
+        graph = cudnn.pygraph(
+            name=product, io_data_type=kind, intermediate_data_type=computed, compute_data_type=computed,
+            handle=self._handle,
+        )  # fmt: skip
+        settings = {
+            "pre_padding": list(g.pad), "post_padding": list(g.pad), "stride": list(g.stride),
+            "dilation": list(g.dilation), "compute_data_type": computed,
+        }  # fmt: skip
+
+        def tensor(name: str, shape: Sequence[int], of: Any = kind) -> Any:
+            return graph.tensor(name=name, dim=list(shape), stride=_strides(shape), data_type=of)
+
+        if product == "weight":
+            shape = g.weight
+            inputs = [tensor("wide", g.wide), tensor("narrow", g.narrow)]
+            out = graph.conv_wgrad(image=inputs[0], loss=inputs[1], name=product, **settings)
+        elif product == "data":
+            shape = g.wide
+            inputs = [tensor("narrow", g.narrow), tensor("weight", g.weight)]
+            out = graph.conv_dgrad(loss=inputs[0], filter=inputs[1], name=product, **settings)
+        else:
+            shape = g.narrow
+            inputs = [tensor("wide", g.wide), tensor("weight", g.weight)]
+            out = graph.conv_fprop(image=inputs[0], weight=inputs[1], name=product, **settings)
+            if "bias" in product:
+                inputs.append(tensor("bias", (1, g.narrow[1], 1, 1), computed))  # parameters are never narrow
+                out = graph.bias(name="bias_added", input=out, bias=inputs[2])
+            if "relu" in product:
+                out = graph.relu(name="cut", input=out)
+        out.set_output(True).set_data_type(kind).set_dim(list(shape)).set_stride(_strides(shape))
+        return graph, [*inputs, out]
+
+    def _barred(self, g: Geometry) -> list[Any]:
+        """What a plan must not do: vary from run to run, or round more than was asked for."""
+        note = self._cudnn.numerical_note
+        barred = [note.NONDETERMINISTIC, note.REDUCED_PRECISION_REDUCTION]
+        if not is_narrow(np.dtype(g.dtype)):
+            barred.append(note.DOWN_CONVERT_INPUTS)
+            if not g.tf32:
+                barred.append(note.TENSOR_CORE)  # which takes float32 as TF32
+        return barred
+
+    # -- products -----------------------------------------------------------------------------------------------
+    def _run(self, product: str, g: Geometry, arrays: Sequence[Any]) -> bool:
+        found = self._products.get((product, g))
+        if found is None:
+            return False
+        room = self._gpu.workspace(max(1, -(-found.workspace // 8)), np.float64)
+        pack = {tensor: int(array.data.ptr) for tensor, array in zip(found.tensors, arrays, strict=True)}
+        if found.proven:
+            found.graph.execute(pack, int(room.data.ptr), handle=self._handle)
+            return True
+        try:
+            found.graph.execute(pack, int(room.data.ptr), handle=self._handle)
+        except Exception as error:
+            log.warning("cuDNN's frontend cannot run what it planned, and is not used for it: %s", _first_line(error))
+            self._products[product, g] = None
+            return False
+        found.proven = True
+        return True
+
+    def narrow_from_wide(
+        self, g: Geometry, wide: Any, weight: Any, narrow: Any, bias: Any = None, relu: bool = False
+    ) -> bool:
+        """narrow = the convolution of wide, plus `bias` for each channel, not below 0. False: nothing happened."""
+        product = forward_product(bias is not None, relu)
+        return self._run(product, g, (wide, weight, narrow) if bias is None else (wide, weight, bias, narrow))
+
+    def wide_from_narrow(self, g: Geometry, narrow: Any, weight: Any, wide: Any) -> bool:
+        """wide = the transposed convolution of narrow. False: nothing happened."""
+        return self._run("data", g, (narrow, weight, wide))
+
+    def weight_gradient(self, g: Geometry, wide: Any, narrow: Any, diff: Any, add: bool) -> bool:
+        """diff = the weight's gradient. False: nothing happened."""
+        assert not add
+        return self._run("weight", g, (wide, narrow, diff))
+
+
+def _strides(shape: Sequence[int]) -> list[int]:
+    """Of a dense array, in elements."""
+    return [math.prod(shape[i + 1 :]) for i in range(len(shape))]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,318 @@
+"""A GPU as the engine sees it: one stream, compiled kernels, work memory. And one that only counts, for `--dry-run`."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from dragon.engines.cuda.device.blas import Blas
+from dragon.engines.cuda.device.cudnn import Convolver, open_cudnn
+from dragon.engines.cuda.device.cudnn_frontend import open_frontend
+from dragon.engines.cuda.device.precision import arithmetic, defines, is_narrow
+from dragon.engines.cuda.kernels.sources import OPTIONS, source
+from dragon.errors import EngineError
+
+__all__ = ["NULL", "THREADS", "CountingDevice", "Device", "Gpu", "Matrix", "Shaped", "open_gpu", "problem"]
+
+THREADS = 256  # of each block, as in common.cuh
+LANES = 8  # 16-bit numbers of a 16-byte access
+NULL = np.uint64(0)  # a null pointer among a kernel's arguments
+INSTALL = "pip install 'dragon-caffe[cuda13]' (or [cuda12], for a driver of CUDA 12)"
+NOT_READY = 600  # cudaErrorNotReady
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A row-major operand of a product: rows are `ld` elements apart, matrices of a batch `stride`."""
+
+    array: Any
+    ld: int
+    stride: int = 0
+    offset: int = 0
+    transposed: bool = False
+
+
+class Device(ABC):
+    """What launchers need. `place` names it in a Storage."""
+
+    place: str
+    multiprocessors: int
+    tf32: bool = False
+
+    @property
+    def convolvers(self) -> Sequence[Convolver]:
+        """cuDNN's interfaces, as far as they are installed, the best first."""
+        return ()
+
+    @abstractmethod
+    def empty(self, shape: Sequence[int] | int, dtype: DTypeLike) -> Any:
+        """An array whose content is unknown."""
+
+    @abstractmethod
+    def zeros(self, shape: Sequence[int] | int, dtype: DTypeLike) -> Any: ...
+
+    @abstractmethod
+    def launch(self, file: str, kernel: str, dtype: DTypeLike, grid: int | tuple[int, ...], *args: Any) -> None:
+        """Run a kernel, compiled for activations of `dtype`. Arguments: arrays, None (a null pointer), int (32 bits),
+        float (the kernel's `real`), scalars of NumPy (as they are)."""
+
+    @abstractmethod
+    def upload(self, array: Any, values: np.ndarray[Any, Any]) -> None:
+        """Copy host values into an array, in the order of the stream; they may be changed as soon as it returns."""
+
+    @abstractmethod
+    def gemm(
+        self, m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, batch: int = 1, add: bool = False,
+        unscale: Any = None,
+    ) -> None:  # fmt: skip
+        """c (m, n) = a (m, k) b (k, n), or added to c, for each matrix of a batch. a and b have one type; c has it as
+        well or, where they have 16 bits, float32. unscale: one float32 on the device that the product is multiplied
+        with, for float32 sums."""
+
+    def __init__(self) -> None:
+        self._workspace: Any = None
+
+    def workspace(self, count: int, dtype: DTypeLike) -> Any:
+        """Memory for the next few launches: whoever asks next gets the same."""
+        size = count * np.dtype(dtype).itemsize
+        if self._workspace is None or self._workspace.nbytes < size:
+            self._workspace = self.empty(-(-size // 8), np.float64)
+        return self._workspace.view(dtype)[:count]
+
+    def narrow(self, x: Any, y: Any, factor: Any = None) -> None:
+        """y, of 16 bits, = x (float32) times `factor`, one number on the device."""
+        self._cast("narrow", y.dtype, x, y, factor)
+
+    def widen(self, x: Any, y: Any, factor: Any = None) -> None:
+        """y, float32, = x (16 bits) times `factor`, one number on the device."""
+        self._cast("widen", x.dtype, x, y, factor)
+
+    def _cast(self, kernel: str, dtype: DTypeLike, x: Any, y: Any, factor: Any) -> None:
+        vectors = all(a.data.ptr % 16 == 0 for a in (x, y)) and x.size % LANES == 0
+        if x.size:
+            grid = self.grid(-(-x.size // (LANES if vectors else 1)))
+            self.launch("cast", kernel, dtype, grid, x, y, x.size, vectors, factor)
+
+    def grid(self, work: int) -> int:
+        """Blocks for `work` threads: enough to fill the GPU several times over, not more than there is work."""
+        return max(1, min(-(-work // THREADS), 16 * self.multiprocessors))
+
+
+# -- a real one --------------------------------------------------------------------------------------------------
+_gpus: weakref.WeakValueDictionary[int, Gpu] = weakref.WeakValueDictionary()
+
+
+def open_gpu(number: int) -> Gpu:
+    """GPU `number`; nets on the same one share its stream. EngineError says what is missing."""
+    gpu = _gpus.get(number)
+    if gpu is None:
+        gpu = _gpus[number] = Gpu(number)
+    return gpu
+
+
+def problem() -> str | None:
+    """What is missing for a GPU, and how to install it; None where nothing is."""
+    try:
+        cupy = importlib.import_module("cupy")
+        importlib.import_module("cupy.cuda")
+    except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == "cupy"
+        return f"CuPy {'is not installed' if missing else f'cannot be loaded ({_first_line(error)})'}: {INSTALL}"
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:
+        return f"there is no GPU: CuPy is installed, but finds none ({_first_line(error)}): install NVIDIA's driver"
+    return None if count else "there is no GPU: CuPy is installed, but finds none"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+class Gpu(Device):
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        missing = problem()
+        if missing:
+            raise EngineError(f"the CUDA engine cannot run: {missing}")
+        cupy = self.cupy = importlib.import_module("cupy")
+        count = cupy.cuda.runtime.getDeviceCount()
+        if not 0 <= number < count:
+            known = "0" if count == 1 else f"0 to {count - 1}"
+            raise EngineError(f"the CUDA engine cannot run: there is no GPU {number}, only {known}")
+        self.number = number
+        self.place = f"cuda:{number}"
+        self._modules: dict[tuple[str, str], Any] = {}
+        self._kernels: dict[tuple[str, str, str], Any] = {}
+        self._blas: Blas | None = None
+        self._convolvers: list[Convolver] | None = None
+        with cupy.cuda.Device(number):
+            self.multiprocessors = int(cupy.cuda.runtime.getDeviceProperties(number)["multiProcessorCount"])
+            self.stream = cupy.cuda.Stream(non_blocking=True)
+            self.copy_stream = cupy.cuda.Stream(non_blocking=True)
+
+    @property
+    def convolvers(self) -> Sequence[Convolver]:
+        if self._convolvers is None:
+            found: list[Convolver | None] = [open_frontend(self), open_cudnn(self)]
+            self._convolvers = [one for one in found if one is not None]
+        return self._convolvers
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Work on this GPU and its stream."""
+        with self.cupy.cuda.Device(self.number), self.stream:
+            yield
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether work is under way. False as well after a fault, which the stream's `synchronize` raises."""
+        return int(self.cupy.cuda.runtime.streamQuery(self.stream.ptr)) == NOT_READY
+
+    def empty(self, shape: Sequence[int] | int, dtype: DTypeLike) -> Any:
+        return self.cupy.empty(shape, dtype)
+
+    def zeros(self, shape: Sequence[int] | int, dtype: DTypeLike) -> Any:
+        return self.cupy.zeros(shape, dtype)
+
+    def _kernel(self, file: str, name: str, dtype: DTypeLike) -> Any:
+        kind = np.dtype(dtype).name
+        found = self._kernels.get((file, name, kind))
+        if found is None:
+            module = self._modules.get((file, kind))
+            if module is None:
+                module = self._modules[file, kind] = self.cupy.RawModule(
+                    code=source(file), options=(*OPTIONS, *defines(dtype)), backend="nvrtc"
+                )
+            found = self._kernels[file, name, kind] = module.get_function(name)
+        return found
+
+    def launch(self, file: str, kernel: str, dtype: DTypeLike, grid: int | tuple[int, ...], *args: Any) -> None:
+        real: Any = arithmetic(dtype).type
+        exact = tuple(
+            NULL if a is None
+            else np.int32(a) if isinstance(a, int)  # bool as well
+            else real(a) if isinstance(a, float) and not isinstance(a, np.generic)
+            else a
+            for a in args
+        )  # fmt: skip
+        shape = (grid,) if isinstance(grid, int) else grid
+        self._kernel(file, kernel, dtype)(shape, (THREADS,), exact)
+
+    def upload(self, array: Any, values: np.ndarray[Any, Any]) -> None:
+        array.set(values, stream=self.stream)
+
+    def feed(self, array: Any, factor: Any = None) -> Feed:
+        """A way into `array` for values that come again and again; into one of 16 bits times `factor`."""
+        return Feed(self, array, factor)
+
+    def gemm(
+        self, m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, batch: int = 1, add: bool = False,
+        unscale: Any = None,
+    ) -> None:  # fmt: skip
+        if self._blas is None:
+            self._blas = Blas(self)
+        self._blas.gemm(m, n, k, a, b, c, batch, add, unscale)
+
+
+class Feed:
+    """Copies host values into an array while the GPU still computes with the last ones.
+
+    Through pinned memory, on the stream for copies, into one of two buffers; the stream that computes then moves the
+    buffer into the array, where they may get 16 bits.
+    """
+
+    def __init__(self, gpu: Gpu, array: Any, factor: Any = None) -> None:
+        self._gpu = gpu
+        self._array = array
+        self._factor = factor
+        dtype = arithmetic(array.dtype)
+        cuda = gpu.cupy.cuda
+        size = array.size * dtype.itemsize
+        self._host = [np.frombuffer(cuda.alloc_pinned_memory(size), dtype, array.size) for _ in range(2)]
+        self._buffers = [gpu.empty(array.size, dtype) for _ in range(2)]
+        self._arrived = [cuda.Event(disable_timing=True) for _ in range(2)]
+        self._taken = [cuda.Event(disable_timing=True) for _ in range(2)]
+        self._next = 0
+
+    def send(self, values: np.ndarray[Any, Any]) -> None:
+        """Copy `values` into the array; they may be changed as soon as this returns."""
+        gpu, k = self._gpu, self._next
+        self._next = 1 - k
+        host, buffer = self._host[k], self._buffers[k]
+        self._arrived[k].synchronize()  # long ago: two rounds
+        np.copyto(host, values)
+        gpu.copy_stream.wait_event(self._taken[k])
+        buffer.data.copy_from_host_async(host.ctypes.data, buffer.nbytes, gpu.copy_stream)
+        self._arrived[k].record(gpu.copy_stream)
+        gpu.stream.wait_event(self._arrived[k])
+        if is_narrow(self._array.dtype):
+            gpu.narrow(buffer, self._array, self._factor)
+        else:
+            self._array[...] = buffer
+        self._taken[k].record(gpu.stream)
+
+
+# -- one that only counts ----------------------------------------------------------------------------------------
+class Shaped:
+    """An array without memory: what launchers ask an array for."""
+
+    def __init__(self, shape: Sequence[int] | int, dtype: DTypeLike) -> None:
+        self.shape: tuple[int, ...] = (shape,) if isinstance(shape, int) else tuple(shape)
+        self.dtype = np.dtype(dtype)
+        self.size = math.prod(self.shape)
+        self.nbytes = self.size * self.dtype.itemsize
+        self.ndim = len(self.shape)
+        self.data = self
+        self.ptr = 0
+
+    def reshape(self, *shape: Any) -> Shaped:
+        dims = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
+        known = math.prod(d for d in dims if d >= 0)
+        return Shaped([d if d >= 0 else self.size // max(1, known) for d in dims], self.dtype)
+
+    def view(self, dtype: DTypeLike) -> Shaped:
+        return Shaped(self.nbytes // np.dtype(dtype).itemsize, dtype)
+
+    def __getitem__(self, key: slice) -> Shaped:
+        return Shaped((len(range(*key.indices(self.shape[0]))), *self.shape[1:]), self.dtype)
+
+
+@dataclass
+class CountingDevice(Device):
+    """Records each launch instead of running it: its name and the bytes of the arrays it was given."""
+
+    multiprocessors: int = 132
+    place: str = "counting"
+    launches: list[tuple[str, int, int]] = field(default_factory=list)  # name, bytes, multiply-adds
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def empty(self, shape: Sequence[int] | int, dtype: DTypeLike) -> Any:
+        return Shaped(shape, dtype)
+
+    zeros = empty
+
+    def launch(self, file: str, kernel: str, dtype: DTypeLike, grid: int | tuple[int, ...], *args: Any) -> None:
+        self.launches.append((kernel, sum(a.nbytes for a in args if isinstance(a, Shaped)), 0))
+
+    def upload(self, array: Any, values: np.ndarray[Any, Any]) -> None:
+        self.launches.append(("upload", values.nbytes, 0))
+
+    def gemm(
+        self, m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, batch: int = 1, add: bool = False,
+        unscale: Any = None,
+    ) -> None:  # fmt: skip
+        sizes = ((a, m * k), (b, k * n), (c, m * n), *([(c, m * n)] if add else []))
+        moved = sum(size * (batch if one.stride else 1) * one.array.dtype.itemsize for one, size in sizes)
+        self.launches.append(("gemm", moved, m * n * k * batch))

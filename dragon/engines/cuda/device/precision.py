@@ -1,0 +1,48 @@
+"""16-bit types: how arrays of them look to NumPy and CuPy, and what kernels of them are compiled with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from dragon.memory.storage import Storage
+
+__all__ = ["BFLOAT16", "FLOAT16", "PRECISIONS", "Narrowing", "arithmetic", "defines", "is_narrow"]
+
+FLOAT16: np.dtype[Any] = np.dtype(np.float16)
+BFLOAT16: np.dtype[Any] = np.dtype(np.uint16)  # NumPy has no such type: arrays on the GPU hold its bits
+# a net's precision: the type of its activations, None for that of its masters
+PRECISIONS: dict[str, np.dtype[Any] | None] = {"fp32": None, "bf16": BFLOAT16, "fp16": FLOAT16}
+_REAL = {"float32": "float", "float64": "double"}
+_STORED: dict[np.dtype[Any], str] = {FLOAT16: "float16", BFLOAT16: "bfloat16"}
+
+
+def is_narrow(dtype: DTypeLike) -> bool:
+    """Whether arrays of this type hold 16-bit values."""
+    return np.dtype(dtype) in _STORED
+
+
+def arithmetic(dtype: DTypeLike) -> np.dtype[Any]:
+    """The type that kernels for arrays of `dtype` compute in."""
+    return np.dtype(np.float32) if is_narrow(dtype) else np.dtype(dtype)
+
+
+def defines(dtype: DTypeLike) -> tuple[str, ...]:
+    """Options of the compiler that make common.cuh's `real` and `stored` those of arrays of `dtype`."""
+    dtype = np.dtype(dtype)
+    real = f"-DREAL={_REAL[arithmetic(dtype).name]}"
+    return (real, f"-DSTORED={_STORED[dtype]}") if is_narrow(dtype) else (real,)
+
+
+@dataclass
+class Narrowing:
+    """What a lowering needs for 16-bit activations: their type, the parameters in it, and the loss scale."""
+
+    dtype: np.dtype[Any]
+    working: Callable[[Storage], Any]
+    scale: Any = None  # one float32 on the device; None: 1
+    unscale: Any = None

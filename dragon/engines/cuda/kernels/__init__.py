@@ -1,0 +1,1 @@
+"""CUDA kernels: .cu files and the headers they share."""

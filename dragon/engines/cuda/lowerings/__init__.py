@@ -1,0 +1,1 @@
+"""Lowerings: how layers are computed by kernels, one file for each family."""

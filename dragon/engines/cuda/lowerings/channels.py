@@ -1,0 +1,80 @@
+"""How kernels walk over (N, C, S) by channels: what the launchers of batch norm, scale and biases share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from dragon.engines.cuda.device.device import THREADS, Device
+from dragon.engines.cuda.device.precision import arithmetic
+from dragon.engines.cuda.lowerings.lowering import aligned
+
+__all__ = ["Channels", "by_channel", "channel_sums", "totals"]
+
+WARP = 32
+MOST_SLICES = 32
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The launch geometry of common.cuh's Channel for an array of n * c * s elements."""
+
+    n: int
+    c: int
+    s: int
+    width: int
+    slices: int
+
+    @classmethod
+    def of(cls, device: Device, n: int, c: int, s: int) -> Channels:
+        width = WARP if s == 1 else 1
+        columns = -(-c // width)
+        per_block = THREADS // width * 4  # elements of a channel that a block should at least have
+        wanted = -(-8 * device.multiprocessors // columns)  # 8 blocks fill a multiprocessor
+        return cls(n, c, s, width, max(1, min(wanted, -(-n * s // per_block), MOST_SLICES)))
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        return -(-self.c // self.width), self.slices
+
+    def vectors(self, device: Device, *arrays: Any) -> bool:
+        """Whether the kernels may use 16-byte accesses on these arrays."""
+        lanes = 16 // arrays[0].dtype.itemsize
+        return self.width == 1 and self.s % lanes == 0 and aligned(*arrays)
+
+    def finer(self, device: Device) -> Channels:
+        """For kernels that only go over the elements: more, smaller parts of a channel."""
+        per_block = THREADS // self.width * 8
+        columns = -(-self.c // self.width)
+        most = max(1, -(-16 * device.multiprocessors // columns))
+        return Channels(self.n, self.c, self.s, self.width, max(1, min(-(-self.n * self.s // per_block), most, 65535)))
+
+
+def by_channel(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """(N, C, S) of a blob's shape; a blob of one axis has one channel."""
+    return shape[0], shape[1] if len(shape) > 1 else 1, math.prod(shape[2:])
+
+
+def channel_sums(
+    device: Device, at: Channels, dy: Any, x: Any = None, *, mean: Any = None, y: Any = None, slope: float = 0.0
+) -> Any:
+    """Partial sums (slices, C, 2) of dy and dy * (x - mean), in the work memory; see channel_sums in batch_norm.cu."""
+    sums = device.workspace(at.slices * at.c * 2, arithmetic(dy.dtype))
+    device.launch(
+        "batch_norm", "channel_sums", dy.dtype, at.grid, dy, x, mean, y, sums, at.n, at.c, at.s, at.width, at.slices,
+        at.vectors(device, dy, x, y), slope,
+    )  # fmt: skip
+    return sums
+
+
+def totals(
+    device: Device, at: Channels, sums: Any, out_a: Any, out_b: Any, *, inv: Any = None, unscale: Any = None,
+    add: bool = True,
+) -> None:  # fmt: skip
+    """Add the partial sums up, in order, into out_a and out_b (C), either of which may be None. unscale: see
+    Lowering.unscale."""
+    like = sums.dtype
+    device.launch(
+        "batch_norm", "channel_totals", like, device.grid(at.c), sums, inv, unscale, out_a, out_b, at.c, at.slices, add
+    )

@@ -1,0 +1,332 @@
+"""Convolution and deconvolution over up to three spatial axes: over one or two by cuDNN where it is installed, else as
+products by cuBLAS of what convolution.cu and volume.cu unfold; pointwise ones are plain products. Im2col only unfolds.
+
+Named as in layers/_convolution.py: a convolution maps `wide` images to `narrow` ones, a deconvolution the other way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
+
+from dragon.engines.cuda.device.cudnn import Convolver, Geometry
+from dragon.engines.cuda.device.cudnn_frontend import forward_product
+from dragon.engines.cuda.device.device import Device, Matrix, Shaped
+from dragon.engines.cuda.lowerings.channels import Channels, by_channel, channel_sums, totals
+from dragon.engines.cuda.lowerings.lowering import Lowering, aligned, lowers
+from dragon.engines.cuda.lowerings.neurons import each_of
+from dragon.engines.cuda.lowerings.windows import MOST_AXES, axes_of, spread_out, widened
+from dragon.memory.blob import Blob
+
+__all__ = [
+    "ConvolutionLowering", "CutConvolutionLowering", "DeconvolutionLowering", "Im2colLowering", "add_bias",
+    "learn_bias",
+]  # fmt: skip
+
+FILE = "convolution"
+NO_SLOPE = (0.0, 0.0, 0.0)  # settings of the kernel family ReLU
+COLUMN_BYTES = 1 << 29  # images are unfolded so many at a time that their columns fit in here
+
+
+def add_bias(lowering: Lowering, y: Any, bias: Any) -> None:
+    """y (N, C, ...) += bias (C)."""
+    lanes = 16 // y.dtype.itemsize
+    _, c, s = by_channel(y.shape)
+    vectors = s % lanes == 0 and aligned(y)
+    lowering.spread(FILE, "add_bias", y.size, y, bias, y.size, c, s, vectors, each=lanes if vectors else 1)
+
+
+def learn_bias(lowering: Lowering, dy: Any, diff: Any) -> None:
+    """diff (C) += the sums of dy (N, C, ...)."""
+    at = Channels.of(lowering.device, *by_channel(dy.shape))
+    totals(lowering.device, at, channel_sums(lowering.device, at, dy), diff, None, unscale=lowering.unscale)
+
+
+class _Windowed(Lowering):
+    half = True
+
+    @classmethod
+    def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        return len(layer.window.kernel) <= MOST_AXES and bottom[0].count > 0 and top[0].count > 0
+
+    def _window(self, wide: Any, narrow: Any) -> tuple[int, ...]:
+        """The kernels' arguments for images with at least two spatial axes."""
+        w = widened(self.layer.window)
+        return (*wide.shape[2:], *narrow.shape[2:], *w.kernel, *w.stride, *w.before, *w.dilation)
+
+    def _fold_by(self, way: str) -> tuple[str, str]:
+        """The file and the name of the kernel that unfolds (im2col) or folds (col2im)."""
+        return (FILE, way) if axes_of(self.layer.window) == 2 else ("volume", f"{way}_3d")
+
+    def _chunks(self, wide: Any, narrow: Any) -> Iterator[slice]:
+        images = wide.shape[0]
+        each = wide.shape[1] * math.prod(self.layer.window.kernel) * math.prod(narrow.shape[2:])
+        limit = min(COLUMN_BYTES // wide.dtype.itemsize, 2**31 - 1)
+        step = max(1, min(images, limit // max(1, each)))
+        for start in range(0, images, step):
+            yield slice(start, min(start + step, images))
+
+    def _columns(self, wide: Any, narrow: Any, more: int = 0) -> tuple[Any, Any]:
+        """Room for the columns of some images, (wide channels * kernel, n, positions), and for `more` elements."""
+        count = wide.shape[1] * math.prod(self.layer.window.kernel) * wide.shape[0] * math.prod(narrow.shape[2:])
+        count = -(-count // 8) * 8
+        room = self.device.workspace(count + more, wide.dtype)
+        return room[:count], room[count:]
+
+    def _unfold(self, wide: Any, narrow: Any, columns: Any) -> None:
+        """The columns of wide images."""
+        n, c = wide.shape[:2]
+        count = c * math.prod(self.layer.window.kernel) * n * math.prod(narrow.shape[2:])
+        self.spread(*self._fold_by("im2col"), count, wide, columns, count, c, n, *self._window(wide, narrow))
+
+    def _fold(self, columns: Any, bias: Any, wide: Any, narrow: Any) -> None:
+        """Wide images, bias included, from their columns."""
+        n, c = wide.shape[:2]
+        window = self._window(wide, narrow)
+        self.spread(*self._fold_by("col2im"), wide.size, columns, bias, wide, wide.size, c, n, *window)
+
+    def _by_cudnn(
+        self, product: str, wide: Any, weight: Any, narrow: Any, run: Callable[[Convolver, Geometry], bool]
+    ) -> bool:
+        """Let the first of cuDNN's interfaces that can compute a product do so; False: none can."""
+        convolvers, w = self.device.convolvers, widened(self.layer.window)
+        if not convolvers or w.is_pointwise or w.before != w.after or len(w.kernel) != 2:
+            return False
+        before, stride, dilation = (cast("tuple[int, int]", each) for each in (w.before, w.stride, w.dilation))
+        g = Geometry(
+            wide.shape, (*weight.shape[:2], *w.kernel), narrow.shape, before, stride, dilation, self.layer.group,
+            wide.dtype.name, self.device.tf32,
+        )  # fmt: skip
+        return any(one.serves(product, g) and run(one, g) for one in convolvers)
+
+    def narrow_from_wide(self, wide: Any, weight: Any, narrow: Any, bias: Any = None, relu: bool = False) -> None:
+        """narrow = W columns(wide) + bias, for every group; with `relu` not below 0."""
+        if bias is not None or relu:
+
+            def all_at_once(one: Convolver, g: Geometry) -> bool:
+                return one.narrow_from_wide(g, wide, weight, narrow, bias, relu)
+
+            if self._by_cudnn(forward_product(bias is not None, relu), wide, weight, narrow, all_at_once):
+                return
+        if relu:
+            self.narrow_from_wide(wide, weight, narrow, bias)
+            each_of(self, "relu_forward", (narrow, narrow), NO_SLOPE)
+            return
+        self._multiply(wide, weight, narrow)
+        if bias is not None:
+            add_bias(self, narrow, bias)
+
+    def _multiply(self, wide: Any, weight: Any, narrow: Any) -> None:
+        def product(one: Convolver, g: Geometry) -> bool:
+            return one.narrow_from_wide(g, wide, weight, narrow)
+
+        if self._by_cudnn("forward", wide, weight, narrow, product):
+            return
+        for part in self._chunks(wide, narrow):
+            x, y = wide[part], narrow[part]
+            n, p = x.shape[0], math.prod(y.shape[2:])
+            g, rows, inner = self._sizes(x, y)
+            if self.layer.window.is_pointwise:
+                columns, ld, step, of_group = x, p, inner * g * p, inner * p
+            else:
+                columns, _ = self._columns(x, y)
+                self._unfold(x, y, columns)
+                ld, step, of_group = n * p, p, inner * n * p
+            for i in range(g):
+                self.device.gemm(
+                    rows, p, inner,
+                    Matrix(weight, inner, 0, i * rows * inner),
+                    Matrix(columns, ld, step, i * of_group),
+                    Matrix(y, p, rows * g * p, i * rows * p),
+                    batch=n,
+                )  # fmt: skip
+
+    def wide_from_narrow(self, narrow: Any, weight: Any, wide: Any, bias: Any = None) -> None:
+        """wide = fold(W^T narrow) + bias, for every group."""
+
+        def product(one: Convolver, g: Geometry) -> bool:
+            return one.wide_from_narrow(g, narrow, weight, wide)
+
+        if self._by_cudnn("data", wide, weight, narrow, product):
+            if bias is not None:
+                add_bias(self, wide, bias)
+            return
+        for part in self._chunks(wide, narrow):
+            x, y = wide[part], narrow[part]
+            n, p = x.shape[0], math.prod(y.shape[2:])
+            g, rows, inner = self._sizes(x, y)
+            direct = self.layer.window.is_pointwise
+            if direct:
+                columns, ld, step, of_group = x, p, inner * g * p, inner * p
+            else:
+                columns, _ = self._columns(x, y)
+                ld, step, of_group = n * p, p, inner * n * p
+            for i in range(g):
+                self.device.gemm(
+                    inner, p, rows,
+                    Matrix(weight, inner, 0, i * rows * inner, transposed=True),
+                    Matrix(y, p, rows * g * p, i * rows * p),
+                    Matrix(columns, ld, step, i * of_group),
+                    batch=n,
+                )  # fmt: skip
+            if not direct:
+                self._fold(columns, bias, x, y)
+        if bias is not None and self.layer.window.is_pointwise:
+            add_bias(self, wide, bias)
+
+    def weight_gradient(self, wide: Any, narrow: Any, diff: Any) -> None:
+        """diff += the sum over images of narrow columns(wide)^T, one product for a group."""
+
+        def product(one: Convolver, g: Geometry) -> bool:
+            if one.accumulates and wide.dtype == diff.dtype:
+                return one.weight_gradient(g, wide, narrow, diff, add=True)
+            found = self.room("gradient", diff.shape, wide.dtype)  # cuDNN has one type for all three
+            if not one.weight_gradient(g, wide, narrow, found, add=False):
+                return False
+            self.spread("cast", "accumulate", diff.size, found, diff, diff.size, self.unscale)
+            return True
+
+        if self._by_cudnn("weight", wide, diff, narrow, product):
+            return
+        for part in self._chunks(wide, narrow):
+            x, y = wide[part], narrow[part]
+            n, p = x.shape[0], math.prod(y.shape[2:])
+            g, rows, inner = self._sizes(x, y)
+            columns, turned = self._columns(x, y, y.size)
+            if self.layer.window.is_pointwise:
+                self._turn(x, columns)
+            else:
+                self._unfold(x, y, columns)
+            self._turn(y, turned)
+            for i in range(g):
+                self.device.gemm(
+                    rows, inner, n * p,
+                    Matrix(turned, n * p, 0, i * rows * n * p),
+                    Matrix(columns, n * p, 0, i * inner * n * p, transposed=True),
+                    Matrix(diff, inner, 0, i * rows * inner),
+                    add=True, unscale=self.unscale,
+                )  # fmt: skip
+
+    def _turn(self, x: Any, out: Any) -> None:
+        n, c, s = by_channel(x.shape)
+        self.spread(FILE, "channels_first", x.size, x, out, x.size, n, c, s)
+
+    def _sizes(self, wide: Any, narrow: Any) -> tuple[int, int, int]:
+        """(groups, narrow channels of a group, wide channels of a group times the kernel's size)."""
+        g = self.layer.group
+        return g, narrow.shape[1] // g, wide.shape[1] // g * math.prod(self.layer.window.kernel)
+
+    def _images(self, bottom: Any, top: Any) -> tuple[Any, Any]:
+        """Arrays of a bottom and a top, with at least two spatial axes."""
+        return spread_out(bottom, self.layer.bottom_view), spread_out(top, self.layer.top_view)
+
+    def _learn_bias(self, dy: Any) -> None:
+        if self.layer.bias is not None:
+            learn_bias(self, dy, self.layer.bias.diff)
+
+
+@lowers("Convolution", "DepthwiseConvolution")
+class ConvolutionLowering(_Windowed):
+    cuts = False  # whether a ReLU in place follows in the same group
+
+    @property
+    def _is_depthwise(self) -> bool:
+        layer = self.layer
+        if axes_of(layer.window) > 2:
+            return False
+        return bool(layer.group > 1 and layer.group == layer.num_output == layer.bottom_view[1])
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        layer = self.layer
+        bias = None if layer.bias is None else layer.bias.data
+        weight = layer.weight.data if self._is_depthwise else self.working(layer.weight)
+        for b, t in zip(bottom, top, strict=True):
+            x, y = self._images(b.data, t.data)
+            if self._is_depthwise:
+                self.spread(
+                    FILE, "depthwise_forward", y.size, x, weight, bias, y, y.size, x.shape[1], *self._window(x, y)
+                )
+                continue
+            self.narrow_from_wide(x, weight, y, bias, self.cuts)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        layer = self.layer
+        if self.cuts:
+            y, dy = top[0].data, top[0].diff
+            each_of(self, "relu_backward", (y, y, dy, dy), NO_SLOPE)
+        weight = layer.weight.data if self._is_depthwise else self.working(layer.weight)
+        for b, t, down in zip(bottom, top, propagate_down, strict=True):
+            x, dy = self._images(b.data, t.diff)
+            self._learn_bias(dy)
+            if self._is_depthwise:
+                self._depthwise_backward(x, dy, weight, spread_out(b.diff, layer.bottom_view) if down else None)
+                continue
+            self.weight_gradient(x, dy, layer.weight.diff)
+            if down:
+                self.wide_from_narrow(dy, weight, spread_out(b.diff, layer.bottom_view))
+
+    def _depthwise_backward(self, x: Any, dy: Any, weight: Any, dx: Any) -> None:
+        window, diff = self._window(x, dy), self.layer.weight.diff
+        self.launch(
+            FILE, "depthwise_backward_weight", diff.size, x, dy, diff, self.unscale, x.shape[0], x.shape[1], *window
+        )
+        if dx is not None:
+            self.spread(FILE, "depthwise_backward_data", dx.size, dy, weight, dx, dx.size, dx.shape[1], *window)
+
+
+class CutConvolutionLowering(ConvolutionLowering):
+    """A convolution and the ReLU that works in place on its top."""
+
+    cuts = True
+    overwrites_top_diff = True
+
+    @classmethod
+    def fits_before_relu(cls, lowering: Lowering | None, device: Device) -> bool:
+        """Whether a layer's own lowering may be replaced by this one."""
+        return (
+            type(lowering) is ConvolutionLowering
+            and not lowering._is_depthwise
+            and not widened(lowering.layer.window).is_pointwise
+            and any(one.fuses for one in device.convolvers)
+        )
+
+
+@lowers("Deconvolution")
+class DeconvolutionLowering(_Windowed):
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        layer = self.layer
+        bias = None if layer.bias is None else layer.bias.data
+        for b, t in zip(bottom, top, strict=True):
+            x, y = self._images(b.data, t.data)
+            self.wide_from_narrow(x, self.working(layer.weight), y, bias)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        layer = self.layer
+        for b, t, down in zip(bottom, top, propagate_down, strict=True):
+            x, dy = self._images(b.data, t.diff)
+            self._learn_bias(dy)
+            self.weight_gradient(dy, x, layer.weight.diff)
+            if down:
+                self.narrow_from_wide(dy, self.working(layer.weight), spread_out(b.diff, layer.bottom_view))
+
+
+@lowers("Im2col")
+class Im2colLowering(_Windowed):
+    """All channels of all images as those of one image: then the columns lie as the top's."""
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x, narrow = self._as_one(bottom[0].data, top[0])
+        self._unfold(x, narrow, top[0].data)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            dx, narrow = self._as_one(bottom[0].diff, top[0])
+            self._fold(top[0].diff, None, dx, narrow)
+
+    def _as_one(self, wide: Any, top: Blob) -> tuple[Any, Any]:
+        """(1, channels of all images, *size), and the shape of what its windows lie on."""
+        n = len(self.layer.window.kernel)
+        size = wide.shape[wide.ndim - n :]
+        one = spread_out(wide, (1, math.prod(wide.shape[: wide.ndim - n]), *size))
+        return one, Shaped((1, 1, *[1] * (axes_of(self.layer.window) - n), *top.shape[top.ndim - n :]), self.dtype)

@@ -1,0 +1,67 @@
+"""Launches indices.cu: layers whose bottom has whole numbers, to pick rows by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.engines.cuda.lowerings.channels import Channels, channel_sums, totals
+from dragon.engines.cuda.lowerings.lowering import MOST, Lowering, lowers
+from dragon.memory.blob import Blob
+
+__all__ = ["BatchReindexLowering", "EmbedLowering", "Indexed"]
+
+FILE = "indices"
+
+
+class Indexed(Lowering):
+    what = "index"  # an error's word for them
+    each = 1  # elements from one to the next
+
+    def check(self, values: Blob, size: int) -> None:
+        """Look for one outside 0 .. size - 1, which is a fault of the data."""
+        self._checked = values, size
+        fault = self.room("fault", 1, "int32") if self.fault is None else self.fault  # a dry run has none
+        count = values.count // self.each
+        self.spread(FILE, "check_indices", count, values.data, fault, count, self.each, size)
+
+    def describe_fault(self, bottom: Sequence[Blob], position: int) -> str:
+        values, size = self._checked
+        at = MOST - 1 - position  # check_indices counts from the other end
+        value = float(values.peek().ravel()[at * self.each])
+        return f"{self.layer.where}: {self.what} {value:g} at position {at}: expected 0 to {size - 1}"
+
+
+@lowers("Embed")
+class EmbedLowering(Indexed):
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        weight, y = self.layer.blobs[0].data, top[0].data
+        size, row = weight.shape
+        bias = self.layer.blobs[1].data if len(self.layer.blobs) > 1 else None
+        self.check(bottom[0], size)
+        self.spread(FILE, "pick_rows", y.size, weight, bottom[0].data, bias, y, y.size, row, size)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        dy, blobs = top[0].diff, self.layer.blobs
+        dw, picks = blobs[0].diff, bottom[0].data
+        row = dw.shape[1]
+        self.spread(FILE, "sum_picked", dw.size, dy, picks, dw, dw.size, row, picks.size, True)
+        if len(blobs) > 1 and picks.size:
+            at = Channels.of(self.device, picks.size, row, 1)
+            totals(self.device, at, channel_sums(self.device, at, dy), blobs[1].diff, None)
+
+
+@lowers("BatchReindex")
+class BatchReindexLowering(Indexed):
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        x, y = bottom[0].data, top[0].data
+        items = x.shape[0]
+        self.check(bottom[1], items)
+        self.spread(FILE, "pick_rows", y.size, x, bottom[1].data, None, y, y.size, x.size // max(1, items), items)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[1]:
+            self.layer.bad_param("bottom 1 lists indices and has no gradient; set its propagate_down to false")
+        if propagate_down[0]:
+            dx, picks = bottom[0].diff, bottom[1].data
+            row = dx.size // max(1, dx.shape[0])
+            self.spread(FILE, "sum_picked", dx.size, top[0].diff, picks, dx, dx.size, row, picks.size, False)

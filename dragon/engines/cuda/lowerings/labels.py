@@ -1,0 +1,62 @@
+"""What lowerings with labels share: the sum of their terms, and the fault that a label which is no class is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dragon.bases.layer import Layer
+from dragon.engines.cuda.device.device import NULL
+from dragon.engines.cuda.lowerings.lowering import Lowering
+from dragon.memory.blob import Blob
+from dragon.proto import dragon_pb2 as pb
+
+__all__ = ["Labelled"]
+
+FILE = "softmax"
+
+
+class Labelled(Lowering):
+    """bottom 1 has labels, numbers of classes."""
+
+    @classmethod
+    def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        return bottom[0].count > 0
+
+    @property
+    def ignore(self) -> int | None:
+        """The label that does not count, if there is one."""
+        ignore: int | None = self.layer.ignore_label
+        return ignore
+
+    def classes(self, bottom: Sequence[Blob]) -> int:
+        """How many there are."""
+        return int(self.layer.spans[1])
+
+    def ignored(self) -> tuple[int, int]:
+        """has_ignore, ignore."""
+        return int(self.ignore is not None), self.ignore or 0
+
+    def divisor(self, outer: int, inner: int) -> float:
+        """What a loss's sum is divided by; 0: the number of labels that count."""
+        layer = self.layer
+        by_valid = layer.normalization == pb.LossParameter.VALID and self.ignore is not None
+        return 0.0 if by_valid else float(layer.normalizer(outer, inner, outer * inner))
+
+    def describe_fault(self, bottom: Sequence[Blob], position: int) -> str:
+        labels, classes, ignore = bottom[1].peek(), self.classes(bottom), self.ignore
+        at = tuple(int(i) for i in np.unravel_index(position, labels.shape))
+        return (
+            f"{self.layer.where}: label {float(labels[at]):g} at position {at} is out of range: "
+            f"expected 0 to {classes - 1} for {classes} classes"
+            + (f", or {ignore} to be ignored" if ignore is not None else "")
+        )
+
+    def sum_terms(self, terms: Any, out: Any, positions: int, divisor: float) -> Any:
+        """The terms' sum over `divisor` (0: over those that count) into `out`; the divisor, on the device."""
+        kept = self.room("divisor", 1)
+        fault = NULL if self.fault is None else self.fault
+        self.launch(FILE, "sum_terms", 1, terms, out, kept, fault, positions, divisor)
+        return kept

@@ -1,0 +1,114 @@
+"""Launches batch_norm.cu for BatchNorm and BN, alone or together with the Scale and ReLU that follow in place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dragon.bases.layer import Layer
+from dragon.engines.cuda.device.device import Device
+from dragon.engines.cuda.lowerings.channels import Channels, by_channel, channel_sums
+from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
+from dragon.memory.blob import Blob
+from dragon.proto import dragon_pb2 as pb
+
+__all__ = ["BatchNormLowering"]
+
+FILE = "batch_norm"
+RULES = {pb.CAFFE: 0, pb.EMA: 1, pb.CUMULATIVE: 2, pb.LATEST: 3}
+
+
+@lowers("BatchNorm", "BN", "SegNetBN")
+class BatchNormLowering(Lowering):
+    """scale: a Scale layer whose blobs are gamma and beta. slope: of a ReLU that ends it all, or None."""
+
+    half = True
+
+    def __init__(self, device: Device, layer: Layer, scale: Any = None, slope: float | None = None) -> None:
+        super().__init__(device, layer)
+        self._scale = scale
+        self._slope = slope
+
+    def _affine(self) -> tuple[Blob, Blob | None] | None:
+        if self._scale is not None:
+            return self._scale.blobs[0], self._scale.bias_blob
+        affine: tuple[Blob, Blob] | None = self.layer.affine
+        return affine
+
+    @classmethod
+    def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        return len(top) == 1  # further ones of SegNet's are the batch's mean and variance
+
+    def _running(self, channels: int) -> tuple[Any, Any, Any]:
+        """Mean, variance and their weight, None for what there is not."""
+        layer = self.layer
+        if layer.averages:
+            weight = None if layer.weight_index is None else layer.blobs[layer.weight_index].data
+            return layer.blobs[layer.mean_index].data, layer.blobs[layer.variance_index].data, weight
+        if layer.use_global:  # real statistics are in gamma and beta
+            return self.constant("mean", [0.0] * channels), self.constant("variance", [1.0] * channels), None
+        return None, None, None
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        layer = self.layer
+        n, c, s = by_channel(bottom[0].shape)
+        at = Channels.of(self.device, n, c, s)
+        fine = at.finer(self.device)
+        x, y = bottom[0].data, top[0].data
+        affine = self._affine()
+        gamma = None if affine is None else affine[0].data
+        beta = None if affine is None or affine[1] is None else affine[1].data
+        # backward needs x; in place it is gone by then
+        copy = self.room("x", x.shape, self.stored) if top[0] is bottom[0] and self.learns else None
+        mean_inv = self.room("mean_inv", 2 * c)
+        vectors = at.vectors(self.device, x, y, copy)
+        rectify, slope = self._slope is not None, float(self._slope or 0)
+        self._by_running = layer.use_global
+        mean, var, weight = self._running(c)
+        if self._by_running:
+            if layer.rule == pb.CUMULATIVE:
+                weight = None
+            zero = 0.0 if layer.rule == pb.CAFFE else 1.0
+            self.spread(FILE, "bn_running", c, mean, var, weight, mean_inv, c, float(layer.eps), zero)
+            self.launch(
+                FILE, "bn_affine", fine.grid, x, mean_inv, gamma, beta, y, copy, n, c, s, fine.width, fine.slices,
+                vectors, rectify, slope,
+            )  # fmt: skip
+            return
+        layer.check_count(n * s)
+        moments = self.device.workspace(at.slices * c * 3, self.dtype)
+        before = self.room("before", 1)
+        rule, keep = RULES[layer.rule], float(layer.keep)
+        self.launch(
+            FILE, "bn_statistics", at.grid, x, moments, weight, before, mean, var, n, c, s, at.width, at.slices,
+            at.vectors(self.device, x), rule, keep,
+        )  # fmt: skip
+        self.launch(
+            FILE, "bn_normalize", fine.grid, x, moments, gamma, beta, y, copy, mean_inv, mean, var, before, n, c, s,
+            fine.width, at.slices, fine.slices, vectors, rule, keep, float(layer.eps), rectify, slope,
+        )  # fmt: skip
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        n, c, s = by_channel(bottom[0].shape)
+        at = Channels.of(self.device, n, c, s)
+        fine = at.finer(self.device)
+        dy = top[0].diff
+        dx = bottom[0].diff if propagate_down[0] else None
+        x = self.room("x", dy.shape, self.stored) if top[0] is bottom[0] else bottom[0].data
+        y = top[0].data if self._slope is not None else None
+        slope = float(self._slope or 0)
+        affine = self._affine()
+        gamma = None if affine is None else affine[0].data
+        mean_inv = self.room("mean_inv", 2 * c)
+        sums = None
+        if affine is not None or not self._by_running:
+            sums = channel_sums(self.device, at, dy, x, mean=mean_inv[:c], y=y, slope=slope)
+        dgamma = None if affine is None else affine[0].diff
+        dbeta = None if affine is None or affine[1] is None else affine[1].diff
+        if dx is None and dgamma is None:
+            return
+        grid = fine.grid if dx is not None else (fine.grid[0], 1)
+        self.launch(
+            FILE, "bn_backward", grid, dy, x, mean_inv, gamma, sums, self.unscale, y, dx, dgamma, dbeta, n, c, s,
+            fine.width, at.slices, fine.slices, fine.vectors(self.device, dy, x, y, dx), not self._by_running, slope,
+        )  # fmt: skip

@@ -1,0 +1,90 @@
+"""Launches broadcast.cu: Add and Mul, whose further bottoms may be repeated along axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from dragon.bases.layer import Layer
+from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
+from dragon.engines.cuda.lowerings.neurons import each_of
+from dragon.engines.cuda.lowerings.rearranging import AXES, Strided, copy, strides_of
+from dragon.memory.blob import Blob
+
+__all__ = ["PairwiseLowering"]
+
+FILE = "broadcast"
+KEPT, REPEATED = 4, 3  # axes that sum_repeats knows
+
+
+def laid_over(whole: tuple[int, ...], part: tuple[int, ...]) -> Strided:
+    """From a contiguous array of shape `part` to one of shape `whole`, extents of 1 being repeated."""
+    full = (1,) * (len(whole) - len(part)) + part
+    strides = tuple(0 if n == 1 else stride for n, stride in zip(full, strides_of(full), strict=True))
+    return Strided(whole, strides, strides_of(whole)).merged
+
+
+def _split(plan: Strided) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """The axes along which the part has its elements, and those along which it is repeated: sizes, strides in whole."""
+    axes = list(zip(plan.shape, plan.x, plan.y, strict=True))
+    return [(n, y) for n, x, y in axes if x], [(n, y) for n, x, y in axes if not x]
+
+
+@lowers("Add", "Mul")
+class PairwiseLowering(Lowering):
+    half = True
+
+    @classmethod
+    def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        plans = [laid_over(top[0].shape, blob.shape) for blob in bottom[1:]]
+        axes = [_split(plan) for plan in plans]
+        fits = all(len(kept) <= KEPT and len(repeated) <= REPEATED for kept, repeated in axes)
+        return fits and all(len(plan.shape) <= AXES for plan in plans)
+
+    @property
+    def _is_product(self) -> bool:
+        return bool(self.layer.type == "Mul")
+
+    def _combine(self, a: Any, b: Blob, y: Any, product: bool) -> None:
+        plan = laid_over(y.shape, b.shape)
+        lead = AXES - len(plan.shape)
+        shape = (1,) * lead + plan.shape
+        self.spread(FILE, "combine", y.size, a, b.data, y, y.size, product, *shape[1:], *(0,) * lead, *plan.x)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        so_far, y = bottom[0].data, top[0].data
+        for blob in bottom[1:]:
+            self._combine(so_far, blob, y, self._is_product)
+            so_far = y
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        dy = top[0].diff
+        for i, blob in enumerate(bottom):
+            if not propagate_down[i]:
+                continue
+            whole = blob.shape == dy.shape
+            product = dy
+            if self._is_product:
+                product = blob.diff if whole else self.room("product", dy.shape, self.stored)
+                for number, other in enumerate(b for j, b in enumerate(bottom) if j != i):
+                    self._combine(product if number else dy, other, product, product=True)
+            if not whole:
+                self._sum(product, blob)
+            elif product is dy:
+                each_of(self, "weighted_sum", (dy, dy, blob.diff), (1.0, 0.0))
+
+    def _sum(self, dy: Any, blob: Blob) -> None:
+        """A part's gradient from the whole's."""
+        kept, repeated = _split(laid_over(dy.shape, blob.shape))
+        if not repeated:
+            copy(self, Strided(blob.shape, strides_of(blob.shape), strides_of(blob.shape)), dy, blob.diff)
+            return
+        kept = [(1, 0)] * (KEPT - len(kept)) + kept
+        repeats = math.prod(n for n, _ in repeated)
+        repeated = [(1, 0)] * (REPEATED - len(repeated)) + repeated
+        self.launch(
+            FILE, "sum_repeats", max(1, min(blob.count, 16 * self.device.multiprocessors)), dy, blob.diff, blob.count,
+            repeats, *[n for n, _ in kept[1:]], *[s for _, s in kept], *[n for n, _ in repeated[1:]],
+            *[s for _, s in repeated],
+        )  # fmt: skip

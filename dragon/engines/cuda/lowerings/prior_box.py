@@ -1,0 +1,32 @@
+"""PriorBox: boxes that depend on sizes alone go to the GPU once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
+from dragon.engines.cuda.lowerings.neurons import each_of
+from dragon.memory.blob import Blob
+
+__all__ = ["PriorBoxLowering"]
+
+
+@lowers("PriorBox")
+class PriorBoxLowering(Lowering):
+    _made = None  # the layer's boxes that are on the device
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        layer, y = self.layer, top[0].data
+        whole = self.room("boxes", y.shape)
+        if self._made is not layer.boxes:
+            self._made = layer.boxes
+            values = np.empty((2, layer.boxes.size), self.dtype)
+            values[0] = layer.boxes.reshape(-1)
+            values[1].reshape(-1, 4)[...] = layer.variance
+            self.device.upload(whole, values.reshape(y.shape))
+        each_of(self, "weighted_sum", (whole, whole, y), (1.0, 0.0))
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        self.layer.backward(top, propagate_down, bottom)  # which refuses a gradient

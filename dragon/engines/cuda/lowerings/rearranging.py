@@ -1,0 +1,228 @@
+"""Launches strided.cu: layers that only move values, and layers that do not even do that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dragon.bases.layer import Layer
+from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
+from dragon.memory.blob import Blob
+
+__all__ = ["AXES", "Strided", "copy", "fill", "pieces", "strides_of"]
+
+FILE = "strided"
+AXES = 6  # of copy_strided
+
+
+def strides_of(shape: Sequence[int]) -> tuple[int, ...]:
+    """Of a contiguous array, in elements."""
+    return tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
+
+
+@dataclass(frozen=True)
+class Strided:
+    """A copy over `shape` from elements x_start + index * x to y_start + index * y."""
+
+    shape: tuple[int, ...]
+    x: tuple[int, ...]
+    y: tuple[int, ...]
+    x_start: int = 0
+    y_start: int = 0
+
+    @property
+    def reverse(self) -> Strided:
+        """The same from y to x."""
+        return Strided(self.shape, self.y, self.x, self.y_start, self.x_start)
+
+    @property
+    def merged(self) -> Strided:
+        """The same copy over as few axes as can be."""
+        axes: list[tuple[int, int, int]] = []
+        for n, x, y in zip(self.shape, self.x, self.y, strict=True):
+            if n == 1:
+                continue
+            if axes and axes[-1][1:] == (x * n, y * n):
+                axes[-1] = (axes[-1][0] * n, x, y)
+            else:
+                axes.append((n, x, y))
+        shape, xs, ys = (tuple(part) for part in zip(*axes, strict=True)) if axes else ((), (), ())
+        return Strided(shape, xs, ys, self.x_start, self.y_start)
+
+
+def copy(lowering: Lowering, plan: Strided, x: Any, y: Any) -> None:
+    """Copy as `plan` says; its axes, merged, must not be more than AXES."""
+    plan = plan.merged
+    count = math.prod(plan.shape)
+    if not plan.shape or (len(plan.shape) <= 2 and plan.x[-1] == plan.y[-1] == 1):
+        row = plan.shape[-1] if plan.shape else 1
+        outer = (plan.x[0], plan.y[0]) if len(plan.shape) == 2 else (0, 0)
+        lanes = 16 // x.dtype.itemsize
+        sizes = (row, *outer, plan.x_start, plan.y_start)
+        vectors = all(size % lanes == 0 for size in sizes) and x.data.ptr % 16 == 0 and y.data.ptr % 16 == 0
+        lowering.spread(FILE, "copy_rows", count, x, y, count, vectors, *sizes, each=lanes if vectors else 1)
+        return
+    lead = AXES - len(plan.shape)
+    shape = (1,) * lead + plan.shape
+    zeros = (0,) * lead
+    lowering.spread(
+        FILE, "copy_strided", count, x, y, count, *shape[1:], *zeros, *plan.x, *zeros, *plan.y, plan.x_start,
+        plan.y_start,
+    )  # fmt: skip
+
+
+def fill(lowering: Lowering, y: Any, value: float = 0.0) -> None:
+    """Every element of y becomes `value`."""
+    lowering.spread(FILE, "fill", y.size, y, y.size, value)
+
+
+@lowers("Flatten", "Reshape", "Squeeze", "Parameter")
+class SharedLowering(Lowering):
+    """Tops that are the bottom's memory, or that of a blob."""
+
+    half = True
+    shares = True
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Nothing moves."""
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """Nothing moves."""
+
+
+@lowers("Silence")
+class SilenceLowering(SharedLowering):
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        for blob, wanted in zip(bottom, propagate_down, strict=True):
+            if wanted:
+                fill(self, blob.diff)
+
+
+def pieces(whole: tuple[int, ...], parts: Iterable[tuple[int, ...]], along: int) -> list[Strided]:
+    """From arrays of the shapes `parts`, which lie one after another along an axis of `whole`, to their places."""
+    inner, found, start = math.prod(whole[along + 1 :]), [], 0
+    for shape in parts:
+        row = shape[along] * inner
+        found.append(Strided((math.prod(shape[:along]), row), (row, 1), (whole[along] * inner, 1), 0, start))
+        start += row
+    return found
+
+
+@lowers("Concat")
+class ConcatLowering(Lowering):
+    half = True
+    one_type = True
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if len(bottom) > 1:
+            y = top[0].data
+            for blob, plan in zip(bottom, pieces(y.shape, (b.shape for b in bottom), self.layer.along), strict=True):
+                copy(self, plan, blob.data, y)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if len(bottom) > 1:
+            dy = top[0].diff
+            plans = pieces(dy.shape, (b.shape for b in bottom), self.layer.along)
+            for blob, plan, wanted in zip(bottom, plans, propagate_down, strict=True):
+                if wanted:
+                    copy(self, plan.reverse, dy, blob.diff)
+
+
+@lowers("Slice")
+class SliceLowering(Lowering):
+    half = True
+    one_type = True
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if len(top) > 1:
+            x = bottom[0].data
+            for blob, plan in zip(top, pieces(x.shape, (t.shape for t in top), self.layer.along), strict=True):
+                copy(self, plan.reverse, x, blob.data)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if len(top) > 1 and propagate_down[0]:
+            dx = bottom[0].diff
+            for blob, plan in zip(top, pieces(dx.shape, (t.shape for t in top), self.layer.along), strict=True):
+                copy(self, plan, blob.diff, dx)
+
+
+class _Moved(Lowering):
+    """A top that has each value of the bottom once, elsewhere."""
+
+    half = True
+    one_type = True
+
+    @classmethod
+    def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        return len(cls.plan(layer, bottom[0].shape, top[0].shape).merged.shape) <= AXES
+
+    @staticmethod
+    def plan(layer: Any, x: tuple[int, ...], y: tuple[int, ...]) -> Strided:
+        """From the bottom to the top, of these shapes."""
+        raise NotImplementedError
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        copy(self, self.plan(self.layer, bottom[0].shape, top[0].shape), bottom[0].data, top[0].data)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            plan = self.plan(self.layer, bottom[0].shape, top[0].shape)
+            copy(self, plan.reverse, top[0].diff, bottom[0].diff)
+
+
+@lowers("Permute")
+class PermuteLowering(_Moved):
+    @staticmethod
+    def plan(layer: Any, x: tuple[int, ...], y: tuple[int, ...]) -> Strided:
+        strides = strides_of(x)
+        return Strided(y, tuple(strides[axis] for axis in layer.order), strides_of(y))
+
+
+@lowers("ShuffleChannel")
+class ShuffleChannelLowering(_Moved):
+    @staticmethod
+    def plan(layer: Any, x: tuple[int, ...], y: tuple[int, ...]) -> Strided:
+        _, group, each, inner = layer.view
+        channels = group * each * inner
+        return Strided(layer.view, strides_of(layer.view), (channels, inner, group * inner, 1))
+
+
+@lowers("Reverse")
+class ReverseLowering(_Moved):
+    @staticmethod
+    def plan(layer: Any, x: tuple[int, ...], y: tuple[int, ...]) -> Strided:
+        strides = strides_of(x)
+        start = sum((x[axis] - 1) * strides[axis] for axis in layer.axes)
+        turned = tuple(-stride if axis in layer.axes else stride for axis, stride in enumerate(strides))
+        return Strided(x, turned, strides, start)
+
+
+@lowers("Crop")
+class CropLowering(_Moved):
+    @staticmethod
+    def plan(layer: Any, x: tuple[int, ...], y: tuple[int, ...]) -> Strided:
+        strides = strides_of(x)
+        start = sum((part.start or 0) * stride for part, stride in zip(layer.window, strides, strict=True))
+        return Strided(y, strides, strides_of(y), start)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            fill(self, bottom[0].diff)
+        super().backward(top, propagate_down, bottom)
+        if propagate_down[1]:
+            fill(self, bottom[1].diff)  # only its size counts
+
+
+@lowers("Tile")
+class TileLowering(_Moved):
+    @staticmethod
+    def plan(layer: Any, x: tuple[int, ...], y: tuple[int, ...]) -> Strided:
+        shape = (layer.outer, layer.tiles, layer.inner)
+        return Strided(shape, (layer.inner, 0, 1), strides_of(shape))
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            dx = bottom[0].diff
+            self.spread(FILE, "sum_tiles", dx.size, top[0].diff, dx, dx.size, self.layer.tiles, self.layer.inner)

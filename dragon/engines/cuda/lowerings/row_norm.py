@@ -1,0 +1,185 @@
+"""Launches rows.cu: normalisers whose statistics belong to one item, sums of rows, Axpy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from dragon.bases.layer import Layer
+from dragon.engines.cuda.lowerings.channels import Channels, channel_sums, totals
+from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
+from dragon.engines.cuda.lowerings.neurons import each_of
+from dragon.engines.cuda.lowerings.scale import affine
+from dragon.memory.blob import Blob
+from dragon.proto import dragon_pb2 as pb
+
+__all__ = ["AxpyLowering", "MVNLowering", "NormalizeLowering", "ReductionLowering", "RowNormLowering"]
+
+FILE = "rows"
+BY_DEVIATION, BY_SUM, BY_MEAN, BY_LENGTH = range(4)
+
+
+class _Rows(Lowering):
+    half = True
+
+    @classmethod
+    def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        return bottom[0].count > 0
+
+    def blocks(self, rows: int) -> int:
+        """One for each row, as many as keep the GPU busy."""
+        return max(1, min(rows, 16 * self.device.multiprocessors))
+
+    def normal(self, shape: tuple[int, ...]) -> Any:
+        """The normalised bottom."""
+        return self.room("normal", shape, self.stored)
+
+    def rows_forward(
+        self, bottom: Blob, top: Blob, view: tuple[int, int], mode: int, eps: float, gamma: Any, beta: Any,
+        spans: tuple[int, int],
+    ) -> None:  # fmt: skip
+        """view: (rows, values in each). spans: (inner, channels) of gamma and beta."""
+        x, rows = bottom.data, view[0]
+        self.launch(
+            FILE, "rows_forward", self.blocks(rows), x, gamma, beta, top.data, self.normal(x.shape),
+            self.room("kept", 3 * rows), *view, *spans, mode, eps,
+        )  # fmt: skip
+
+    def rows_backward(
+        self, bottom: Blob, top: Blob, view: tuple[int, int], gamma: Any, spans: tuple[int, int]
+    ) -> None:  # fmt: skip
+        dy, rows = top.diff, view[0]
+        self.launch(
+            FILE, "rows_backward", self.blocks(rows), dy, self.normal(dy.shape), gamma, self.room("kept", 3 * rows),
+            bottom.diff, *view, *spans,
+        )  # fmt: skip
+
+    def learn(self, dy: Any, at: Channels, dgamma: Any, dbeta: Any = None) -> None:
+        """Add the gradients of gamma and beta."""
+        sums = channel_sums(self.device, at, dy, self.normal(dy.shape))
+        totals(self.device, at, sums, dbeta, dgamma, unscale=self.unscale)
+
+
+@lowers("GroupNorm", "InstanceNorm", "LayerNorm")
+class RowNormLowering(_Rows):
+    def _spans(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """(outer, gammas, inner) of a bottom."""
+        laid = self.layer.laid
+        first = min((i for i, n in enumerate(laid) if n > 1), default=len(shape))
+        gammas = math.prod(laid)
+        inner = math.prod(shape[max((i for i, n in enumerate(laid) if n > 1), default=-1) + 1 :])
+        return (math.prod(shape[:first]), gammas, inner) if gammas > 1 else (1, 1, math.prod(shape))
+
+    def _gammas(self) -> tuple[Any, Any]:
+        blobs = self.layer.blobs
+        return (blobs[0].data, blobs[1].data) if self.layer.learns else (None, None)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        layer = self.layer
+        spans = self._spans(bottom[0].shape)[:0:-1] if layer.learns else (1, 1)
+        self.rows_forward(bottom[0], top[0], layer.view, BY_DEVIATION, float(layer.eps), *self._gammas(), spans)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        layer, dy, spans = self.layer, top[0].diff, (1, 1)
+        if layer.learns:
+            whole = self._spans(bottom[0].shape)
+            spans = whole[:0:-1]
+            self.learn(dy, Channels.of(self.device, *whole), layer.blobs[0].diff, layer.blobs[1].diff)
+        if propagate_down[0]:
+            self.rows_backward(bottom[0], top[0], layer.view, self._gammas()[0], spans)
+
+
+@lowers("MVN")
+class MVNLowering(_Rows):
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        layer = self.layer
+        mode = BY_SUM if layer.scaled else BY_MEAN
+        self.rows_forward(bottom[0], top[0], layer.rows, mode, float(layer.eps), None, None, (1, 1))
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            self.rows_backward(bottom[0], top[0], self.layer.rows, None, (1, 1))
+
+
+@lowers("Normalize")
+class NormalizeLowering(_Rows):
+    def _sizes(self) -> tuple[bool, bool, tuple[int, int, int]]:
+        """Whether the length is the whole item's, whether channels share one factor, and the bottom's view."""
+        layer = self.layer
+        return len(layer.over) > 1, not layer.blobs[0].shape, layer.view
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        across, shared, (n, c, s) = self._sizes()
+        gamma, eps = self.layer.blobs[0].data, float(self.layer.param.norm_param.eps)
+        if across:
+            spans = (s, 1 if shared else c)
+            self.rows_forward(bottom[0], top[0], (n, c * s), BY_LENGTH, eps, gamma, None, spans)
+            return
+        x = bottom[0].data
+        self.spread(
+            FILE, "columns_forward", n * s, x, gamma, top[0].data, self.normal(x.shape), self.room("inv", n * s),
+            n * s, c, s, shared, eps,
+        )  # fmt: skip
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        across, shared, (n, c, s) = self._sizes()
+        scale, dy = self.layer.blobs[0], top[0].diff
+        at = Channels.of(self.device, *((1, 1, n * c * s) if shared else (n, c, s)))
+        self.learn(dy, at, scale.diff)
+        if not propagate_down[0]:
+            return
+        if across:
+            self.rows_backward(bottom[0], top[0], (n, c * s), scale.data, (s, 1 if shared else c))
+            return
+        self.spread(
+            FILE, "columns_backward", n * s, dy, self.normal(dy.shape), scale.data, self.room("inv", n * s),
+            bottom[0].diff, n * s, c, s, shared,
+        )  # fmt: skip
+
+
+@lowers("Reduction")
+class ReductionLowering(_Rows):
+    @property
+    def _operation(self) -> int:
+        kinds = (pb.ReductionParameter.ASUM, pb.ReductionParameter.SUMSQ)
+        return 1 + kinds.index(self.layer.operation) if self.layer.operation in kinds else 0
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        rows, length = self.layer.rows
+        self.launch(
+            FILE, "reduce_rows", self.blocks(rows), bottom[0].data, top[0].data, rows, length, self._operation,
+            float(self.layer.coeff),
+        )  # fmt: skip
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if propagate_down[0]:
+            dx = bottom[0].diff
+            self.spread(
+                FILE, "reduce_backward", dx.size, bottom[0].data, top[0].diff, dx, dx.size, self.layer.rows[1],
+                self._operation, float(self.layer.coeff),
+            )  # fmt: skip
+
+
+@lowers("Axpy")
+class AxpyLowering(_Rows):
+    wide_bottoms = (0,)  # one number for each channel of each item
+
+    @classmethod
+    def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        return bottom[1].count > 0
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        a, x, b = (blob.data for blob in bottom)
+        self.spread(FILE, "axpy_rows", x.size, a, x, b, top[0].data, x.size, self.layer.rows[1])
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        dy, (rows, length) = top[0].diff, self.layer.rows
+        at = Channels.of(self.device, 1, rows, length)
+        if propagate_down[0]:
+            sums = channel_sums(self.device, at, dy, bottom[1].data)
+            totals(self.device, at, sums, None, bottom[0].diff, unscale=self.unscale, add=False)
+        if propagate_down[1]:
+            affine(self, at, dy, bottom[0].data, None, bottom[1].diff)
+        if propagate_down[2] and top[0] is not bottom[2]:
+            each_of(self, "weighted_sum", (dy, dy, bottom[2].diff), (1.0, 0.0))

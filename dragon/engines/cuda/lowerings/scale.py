@@ -1,0 +1,79 @@
+"""Scale and Bias by channel, through batch_norm.cu."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dragon.engines.cuda.lowerings.channels import Channels, channel_sums, totals
+from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
+from dragon.memory.blob import Blob
+
+__all__ = ["BiasLowering", "ScaleLowering", "affine"]
+
+FILE = "batch_norm"
+
+
+def affine(lowering: Lowering, at: Channels, x: Any, gamma: Any, beta: Any, y: Any, copy: Any = None) -> None:
+    """y = x * gamma + beta, and x to `copy`; each of gamma, beta and copy may be None."""
+    fine = at.finer(lowering.device)
+    lowering.launch(
+        FILE, "bn_affine", fine.grid, x, None, gamma, beta, y, copy, fine.n, fine.c, fine.s, fine.width, fine.slices,
+        fine.vectors(lowering.device, x, y, copy), False, 0.0,
+    )  # fmt: skip
+
+
+class _Affine(Lowering):
+    """A second bottom may be what otherwise is learned."""
+
+    half = True
+    wide_bottoms = (1,)
+
+    @classmethod
+    def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        return bottom[0].count > 0
+
+    def affine(self, x: Any, gamma: Any, beta: Any, y: Any, copy: Any = None) -> None:
+        affine(self, self._channels(), x, gamma, beta, y, copy)
+
+    def _channels(self) -> Channels:
+        return Channels.of(self.device, *self.layer.spans)
+
+
+@lowers("Scale")
+class ScaleLowering(_Affine):
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        layer, x = self.layer, bottom[0].data
+        bias, scale = layer.bias_blob, layer.scale_blob(bottom)
+        copy = self.room("x", x.shape, self.stored) if top[0] is bottom[0] and self.learns else None
+        self.affine(x, scale.data, None if bias is None else bias.data, top[0].data, copy)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        layer, dy = self.layer, top[0].diff
+        at, bias, scale = self._channels(), layer.bias_blob, layer.scale_blob(bottom)
+        learns = len(bottom) == 1 or propagate_down[1]
+        if learns or bias is not None:
+            x = self.room("x", dy.shape, self.stored) if top[0] is bottom[0] else bottom[0].data
+            sums = channel_sums(self.device, at, dy, x)
+            dbias, dscale = None if bias is None else bias.diff, scale.diff if learns else None
+            if len(bottom) == 1:
+                totals(self.device, at, sums, dbias, dscale, unscale=self.unscale)
+            else:  # the bias is learned, the scale's gradient is a bottom's
+                totals(self.device, at, sums, dbias, None, unscale=self.unscale)
+                totals(self.device, at, sums, None, dscale, unscale=self.unscale, add=False)
+        if propagate_down[0]:
+            self.affine(dy, scale.data, None, bottom[0].diff)
+
+
+@lowers("Bias")
+class BiasLowering(_Affine):
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self.affine(bottom[0].data, None, self.layer.bias_blob(bottom).data, top[0].data)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        dy, at = top[0].diff, self._channels()
+        if len(bottom) == 1 or propagate_down[1]:
+            sums, diff = channel_sums(self.device, at, dy), self.layer.bias_blob(bottom).diff
+            totals(self.device, at, sums, diff, None, unscale=self.unscale, add=len(bottom) == 1)
+        if propagate_down[0] and top[0] is not bottom[0]:
+            self.affine(dy, None, None, bottom[0].diff)

@@ -1,0 +1,113 @@
+"""Data and ImageData: batches come as bytes, one ahead, and transform.cu makes blobs of them.
+
+The host reads, decodes and draws windows and mirrors as it always does; a batch that does not come as bytes of one
+shape (floats, images of several sizes) it transforms as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dragon.engines.cuda.device.copies import FEED_BYTES
+from dragon.engines.cuda.device.device import Device
+from dragon.engines.cuda.lowerings.lowering import MOST, Lowering, lowers
+from dragon.memory.blob import Blob
+
+__all__ = ["TransformLowering", "byte_count", "transform"]
+
+FILE = "transform"
+NO_MEAN, BY_CHANNEL, BY_PIXEL = 0, 1, 2
+ON_HOST = -1  # instead of a mirror flag: the image is in the blob already
+
+
+def transform(device: Device, images: Any, places: Any, mean: Any, scale: float, out: Any, stored: Any = None) -> None:
+    """out (N, C, h, w) = (images - mean) * scale, from a window of each image.
+
+    images (N, C, H, W) of uint8; places (N, 3) of int32: mirror (0 or 1) or ON_HOST, first row and first column of each
+    window. mean: None, (1,) or (C,) for channels, or (C, H, W). All on the device; the windows must lie inside the
+    images. stored: out's type, if it is not its own.
+    """
+    _, c, height, width = images.shape
+    kind = NO_MEAN if mean is None else BY_CHANNEL if mean.ndim == 1 else BY_PIXEL
+    device.launch(
+        FILE, "transform", stored or out.dtype, device.grid(out.size), images, places, mean, out, out.size, c, height,
+        width, out.shape[2], out.shape[3], kind, mean.size if kind == BY_CHANNEL else 1, float(scale),
+    )  # fmt: skip
+
+
+def byte_count(layer: Any, tops: Sequence[Blob]) -> int:
+    """Bytes that a batch sends to the GPU, without the labels."""
+    batch = tops[0].shape[0]
+    return int(batch * (np.prod(layer.maker.byte_shape) + 3 * 4))
+
+
+@lowers("Data", "ImageData")
+class TransformLowering(Lowering):
+    half = True
+    wide_tops = (1,)
+
+    @classmethod
+    def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        """Float32 only: the host's means are float32, too, so that both give the same bits."""
+        shape = layer.maker.byte_shape
+        images = top[0].shape[0] * int(np.prod(shape)) if shape is not None else MOST + 1
+        return layer.dtype == np.float32 and images <= MOST
+
+    def __init__(self, device: Device, layer: Any) -> None:
+        super().__init__(device, layer)
+        self._feed: Any = None
+        self._fed: Any = None
+        self._mean_sent = False
+
+    def _images(self, batch: int) -> Any:
+        return self.room("images", (batch, *self.layer.maker.byte_shape), np.uint8)
+
+    def _places(self, batch: int) -> Any:
+        return self.room("places", (batch, 3), np.int32)
+
+    def _mean(self) -> Any:
+        """The mean on the device; `prepare` sends it there."""
+        mean = self.layer.maker.transformer.mean
+        if mean is None:
+            return None
+        return self.room("mean", mean.shape if mean.shape[1:] != (1, 1) else mean.size, np.float32)
+
+    def prepare(self) -> None:
+        """Take a batch and send it off."""
+        layer = self.layer
+        layer.hand_out_bytes()
+        batch = layer.take()
+        if not self._mean_sent and self._mean() is not None:
+            mean = self._mean()
+            self.device.upload(mean, np.ascontiguousarray(layer.maker.transformer.mean).reshape(mean.shape))
+            self._mean_sent = True
+        count = len(batch.label)
+        if batch.bytes is None:
+            layer.deliver(batch, self.tops)
+            self.device.upload(self._places(count), np.full((count, 3), ON_HOST, np.int32))
+        else:
+            layer.deliver_labels(batch, self.tops)
+            self._send(batch.bytes.images)
+            self.device.upload(self._places(count), batch.bytes.places)
+
+    def _send(self, images: Any) -> None:
+        target = self._images(len(images)).reshape(-1)
+        if target.nbytes < FEED_BYTES:
+            self.device.upload(target, np.ascontiguousarray(images).reshape(-1))
+            return
+        if self._feed is None or self._fed != (target.data.ptr, target.nbytes):
+            gpu: Any = self.device
+            self._feed, self._fed = gpu.feed(target), (target.data.ptr, target.nbytes)
+        self._feed.send(images.reshape(-1))
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        y = top[0].data
+        images, places = self._images(y.shape[0]), self._places(y.shape[0])
+        scale = self.layer.maker.transformer.scale
+        transform(self.device, images, places, self._mean(), scale, y, self.stored)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """Data has no gradient."""

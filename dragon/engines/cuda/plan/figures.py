@@ -1,0 +1,180 @@
+"""What a training iteration costs on a GPU, counted without one: launches, bytes, the least time they take."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dragon.engines.cuda.device.device import CountingDevice, Shaped
+from dragon.engines.cuda.device.precision import FLOAT16, PRECISIONS, Narrowing
+from dragon.engines.cuda.lowerings.transform import byte_count
+from dragon.engines.cuda.plan.lifetimes import planned_bytes
+from dragon.engines.cuda.plan.plan import Group, Plan
+from dragon.engines.cuda.plan.types import Types
+from dragon.memory.storage import Storage
+
+if TYPE_CHECKING:
+    from dragon.graph.net import Net
+
+__all__ = ["COPY_BANDWIDTH", "NODE_SECONDS", "LayerFigures", "PlanFigures", "plan_figures"]
+
+COPY_BANDWIDTH = 4.3e12  # bytes per second that a copy on an H200 was measured to move
+NODE_SECONDS = 2e-6  # between two nodes of a CUDA graph
+UPDATE_PASSES = 7  # over the weights' bytes: gradients cleared; weight, gradient and history read and written
+
+
+@dataclass
+class LayerFigures:
+    """One group of layers, both ways. counted False: array code, of which only the blobs' bytes are known."""
+
+    name: str
+    type: str
+    kind: str
+    launches: int = 0
+    bytes: int = 0
+    multiply_adds: int = 0
+    counted: bool = True
+
+
+@dataclass
+class PlanFigures:
+    layers: list[LayerFigures] = field(default_factory=list)
+    update_launches: int = 0
+    update_bytes: int = 0
+    blob_bytes: tuple[int, int, int] = (0, 0, 0)  # data apart; where those share that can; in use at a time
+    bus_bytes: int = 0  # from the host to the GPU, each iteration
+
+    @property
+    def launches(self) -> int:
+        return self.update_launches + sum(layer.launches for layer in self.layers)
+
+    @property
+    def bytes(self) -> int:
+        """Read and written in the GPU's memory, each array of a launch once."""
+        return self.update_bytes + sum(layer.bytes for layer in self.layers)
+
+    @property
+    def floor_seconds(self) -> float:
+        """No iteration can take less: bytes over the copy bandwidth of an H200, or its graph's nodes in a row."""
+        return max(self.bytes / COPY_BANDWIDTH, self.launches * NODE_SECONDS)
+
+    def lines(self) -> list[str]:
+        """A table, one line each."""
+        rows = [f"{'layer':28} {'by':12} {'launches':>8} {'MB':>10} {'MMAC':>10}"]
+        for f in self.layers:
+            mark = "" if f.counted else "  (blobs only)"
+            macs = f.multiply_adds / 1e6
+            rows.append(f"{f.name[:28]:28} {f.kind[:12]:12} {f.launches:8d} {f.bytes / 1e6:10.3f} {macs:10.1f}{mark}")
+        rows.append(f"{'update':28} {'kernels':12} {self.update_launches:8d} {self.update_bytes / 1e6:10.3f} {'':>10}")
+        rows.append(f"{'iteration':28} {'':12} {self.launches:8d} {self.bytes / 1e6:10.3f}")
+        apart, shared, least = (size / 1e6 for size in self.blob_bytes)
+        rows.append(
+            f"memory of blobs: {apart:.3f} MB apart; a forward in TEST needs {shared:.3f} MB, since those that are "
+            f"never alive together share it ({least:.3f} MB are in use at a time)"
+        )
+        rows.append(f"over the bus: {self.bus_bytes / 1e6:.3f} MB per iteration")
+        by_bytes, by_nodes = self.bytes / COPY_BANDWIDTH, self.launches * NODE_SECONDS
+        rows.append(
+            f"floor on an H200: {self.floor_seconds * 1e6:.0f} us per iteration ({by_bytes * 1e6:.0f} us for the bytes "
+            f"at {COPY_BANDWIDTH / 1e12:.1f} TB/s, {by_nodes * 1e6:.0f} us for the launches at "
+            f"{NODE_SECONDS * 1e6:.0f} us each). Counted from the plan: nothing ran on a GPU."
+        )
+        return rows
+
+
+def plan_figures(net: Net, backward: bool = True, fuse: bool = True, precision: str = "fp32") -> PlanFigures:
+    """The figures of one iteration of `net`, in its present shapes. Needs neither CuPy nor a GPU."""
+    device = CountingDevice()
+    figures = PlanFigures()
+    where = net.context.where
+    masters: set[Storage] = set()
+    plan = Plan(net, device, fuse, narrowing=_narrowing(net, device, precision, masters))
+    view = _View(device, plan.types)
+    for group in plan.groups:
+        where.view = view.float_view if group.in_float else view.view
+        try:
+            figures.layers.append(_of_group(net, device, plan.types, group, backward))
+        finally:
+            where.view = None
+    if backward and any(net.layer_need_backward):
+        learned = sum(p.blob.count * p.blob.dtype.itemsize for p in net.learnable)
+        figures.update_launches = 3  # gradients cleared, loss judged, blobs updated
+        figures.update_bytes = learned * UPDATE_PASSES + sum(2 * s.count for s in masters)
+        if plan.types.narrow == FLOAT16:
+            figures.update_launches += 3  # a new loss scale, squares of the gradients, their sum
+            figures.update_bytes += learned
+    figures.blob_bytes = planned_bytes(net, plan.groups, plan.types)
+    figures.bus_bytes = sum(_fed(net, group) for group in plan.groups)
+    return figures
+
+
+def _fed(net: Net, group: Group) -> int:
+    """Bytes that a source sends."""
+    if not net.layers[group.first].is_source:
+        return 0
+    labels = net.tops[group.first][1:] if group.lowering is not None else net.tops[group.first]
+    images = byte_count(net.layers[group.first], net.tops[group.first]) if group.lowering is not None else 0
+    return images + sum(top.count * top.dtype.itemsize for top in labels)
+
+
+def _narrowing(net: Net, device: CountingDevice, precision: str, masters: set[Storage]) -> Narrowing | None:
+    """masters: gets the parameters of which there is a 16-bit copy."""
+    dtype = PRECISIONS[precision] if net.context.dtype == np.float32 else None
+    if dtype is None:
+        return None
+
+    def working(storage: Storage) -> Any:
+        masters.add(storage)
+        return Shaped(storage.count, dtype)
+
+    factor = device.empty(1, np.float32) if dtype == FLOAT16 else None
+    return Narrowing(dtype, working, factor, factor)
+
+
+class _View:
+    """What blobs hand out while launches are counted."""
+
+    def __init__(self, device: CountingDevice, types: Types) -> None:
+        self._device, self._types = device, types
+
+    def view(self, storage: Storage, shape: tuple[int, ...]) -> Any:
+        return Shaped(shape, self._types.of(storage))
+
+    def float_view(self, storage: Storage, shape: tuple[int, ...]) -> Any:
+        """For layers that take float32: a 16-bit blob is converted."""
+        array = Shaped(shape, storage.dtype)
+        if self._types.is_narrow(storage):
+            self._device.widen(self.view(storage, shape), array)
+        return array
+
+
+def _of_group(net: Net, device: CountingDevice, types: Types, group: Group, backward: bool) -> LayerFigures:
+    first, last = group.first, group.last
+    bottoms, tops = net.bottoms[first], net.tops[last]
+    flags = net.bottom_need_backward[first]
+    needs = backward and net.layer_need_backward[first]
+    name = net.layer_names[first] + (f" .. {net.layer_names[last]}" if last > first else "")
+    found = LayerFigures(name, net.layers[first].type, group.kind)
+    device.launches.clear()
+    if group.lowering is None:
+        found.counted = False
+        blobs = {id(b.data_storage): b for b in [*bottoms, *tops]}.values()
+        size = sum(math.prod(b.shape) * types.of(b.data_storage).itemsize for b in blobs)
+        shares = group.on_host or all(any(t.data_storage is b.data_storage for b in bottoms) for t in tops)
+        found.bytes = 0 if shares else size * (2 if needs else 1)
+        return found
+    draws = [layer.rng.draws for layer in net.layers[first : last + 1]]
+    if not net.layers[first].is_source:
+        group.lowering.prepare()
+    group.lowering.forward(bottoms, tops)
+    if needs:
+        group.lowering.backward(tops, flags, bottoms)
+    for layer, before in zip(net.layers[first : last + 1], draws, strict=True):
+        layer.rng.draws = before
+    found.launches = len(device.launches)
+    found.bytes = sum(size for _, size, _ in device.launches)
+    found.multiply_adds = sum(macs for _, _, macs in device.launches)
+    return found

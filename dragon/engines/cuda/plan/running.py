@@ -1,0 +1,177 @@
+"""Forward and backward of one group of layers: by kernels, by array code on the GPU, or on the host."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dragon.engines.base import renamed
+from dragon.engines.cuda.lowerings.lowering import Lowering
+from dragon.engines.cuda.plan.plan import Group
+from dragon.errors import DragonError, EngineError
+
+if TYPE_CHECKING:
+    from dragon.engines.cuda.executor import CudaExecutor
+    from dragon.graph.net import Net
+    from dragon.graph.parameters import Param
+
+__all__ = ["GroupRunner"]
+
+log = logging.getLogger("dragon")
+_NO_FAULT = Lowering.describe_fault
+
+
+class GroupRunner:
+    def __init__(self, executor: CudaExecutor) -> None:
+        self._executor = executor
+        self._net = executor.net
+        self._gpu = executor.gpu
+        self._arrays = executor.arrays
+
+    def forward(self, group: Group, *, prepare: bool = True, reshape: bool = True) -> None:
+        """Forward of a group, now or into the graph that is being captured."""
+        net, first, last = self._net, group.first, group.last
+        layer, bottoms, tops = net.layers[first], net.bottoms[first], net.tops[last]
+        where = net.context.where
+        try:
+            if reshape:
+                for i in range(first, last + 1):
+                    net.layers[i].reshape(net.bottoms[i], net.tops[i])
+                if self._executor.is_outdated and not group.on_host:
+                    group = self._again(group)
+            if group.on_host:
+                layer.forward(bottoms, tops)
+            else:
+                self._arrays.readonly = _forward_readonly(net, first, last)
+                where.view = self._arrays.view
+                if prepare:
+                    self.prepare(group)
+                with self._arrays.in_float(group.in_float):
+                    (group.lowering or layer).forward(bottoms, tops)
+        except DragonError as error:
+            raise renamed(error, layer.where) from error
+        except (TypeError, NotImplementedError, AttributeError) as error:
+            if group.lowering is not None or group.on_host or self._gpu.stream.is_capturing():
+                raise
+            where.view = None
+            self._to_host(group, error)
+            layer.forward(bottoms, tops)
+        except MemoryError as error:
+            raise self.out_of_memory(layer.where, error) from None
+        finally:
+            where.view = None
+        for i in range(first, last + 1):
+            if any(net.layers[i].loss_weights):
+                net.fill_loss_weights(i, net.tops[i])
+
+    def prepare(self, group: Group) -> None:
+        """The host's part of a group's forward."""
+        lowering = group.lowering
+        if lowering is None:
+            return
+        if lowering.fault is None and type(lowering).describe_fault is not _NO_FAULT:
+            lowering.fault = self._executor.faults.of(group.first)
+        lowering.tops = self._net.tops[group.last]
+        lowering.prepare()
+
+    def backward(self, group: Group) -> None:
+        """Backward of a group, now or into the graph that is being captured."""
+        net, first, last = self._net, group.first, group.last
+        layer, bottoms, tops = net.layers[first], net.bottoms[first], net.tops[last]
+        where, flags = net.context.where, net.bottom_need_backward[first]
+        try:
+            if group.on_host:
+                layer.backward(tops, flags, bottoms)
+                return
+            self._arrays.readonly = _backward_readonly(net, group)
+            where.view = self._arrays.view
+            with self._arrays.in_float(group.in_float):
+                (group.lowering or layer).backward(tops, flags, bottoms)
+        except DragonError as error:
+            raise renamed(error, layer.where) from error
+        except MemoryError as error:
+            raise self.out_of_memory(layer.where, error) from None
+        finally:
+            where.view = None
+
+    def take_apart(self, group: Group) -> None:
+        """The layers of a group forward once more, one by one, for a backward over a part of them. Nobody sees it: the
+        top and the running statistics stay as they are.
+        """
+        net, lowering = self._net, group.lowering
+        top = net.tops[group.last][0]
+        if lowering is None or not lowering.learns or not lowering.fits(top.shape):
+            return
+        seen = [top.data_storage]
+        for layer in net.layers[group.first : group.last + 1]:
+            seen += [layer.blobs[j].data_storage for j in layer.buffers]
+        before = [self._arrays.of(storage).copy() for storage in seen]
+        if top is net.bottoms[group.first][0]:
+            array = self._arrays.of(top.data_storage)
+            kept = lowering.room("x", top.count, lowering.stored)
+            if kept.dtype == array.dtype:
+                array[: top.count] = kept
+            else:
+                self._gpu.narrow(kept, array[: top.count])
+            top.data_storage.wrote(self._gpu.place)
+        for i in range(group.first, group.last + 1):
+            self.forward(self._executor.plan.single(i), reshape=False)
+        for storage, value in zip(seen, before, strict=True):
+            self._arrays.of(storage)[...] = value
+            storage.wrote(self._gpu.place)
+
+    def _again(self, group: Group) -> Group:
+        """Shapes changed: the group's layers keep their lowering if it still takes them."""
+        plan = self._executor.plan
+        whole = plan.whole.get(group.first)
+        if group.last > group.first and whole is not None and whole.last == group.last:
+            return whole
+        if group.last > group.first:
+            raise EngineError("shapes changed so that layers cannot run as one any more: run the net again")
+        return plan.single(group.first)
+
+    def _to_host(self, group: Group, error: Exception) -> None:
+        group.on_host = True
+        group.note = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:80]
+        log.info("%s runs on the host: %s", self._net.layers[group.first].where, group.note)
+
+    @contextmanager
+    def memory_for(self, param: Param) -> Iterator[None]:
+        """While memory for a learned blob is asked for: running out of it names its layer."""
+        try:
+            yield
+        except MemoryError as error:
+            where = self._net.layers[self._net.layer_index(param.layer)].where
+            raise self.out_of_memory(where, error) from None
+
+    def out_of_memory(self, where: str, error: MemoryError) -> EngineError:
+        """One line that names the layer and the bytes."""
+        asked = re.search(r"allocating ([\d,]+) bytes", str(error))
+        bytes_ = asked.group(1) if asked else "an unknown number of"
+        return EngineError(
+            f"{where}: out of memory on GPU {self._gpu.number}: asked for {bytes_} bytes; use a smaller batch"
+        )
+
+
+def _forward_readonly(net: Net, first: int, last: int) -> frozenset[int]:
+    written = {id(t.data_storage) for t in net.tops[last]}
+    read = [b.data_storage for b in net.bottoms[first]]
+    for layer in net.layers[first : last + 1]:
+        read += [blob.data_storage for j, blob in enumerate(layer.blobs) if j not in layer.buffers]
+    return frozenset(id(s) for s in read if id(s) not in written)
+
+
+def _backward_readonly(net: Net, group: Group) -> frozenset[int]:
+    first, last = group.first, group.last
+    bottoms = net.bottoms[first]
+    written = {id(b.diff_storage) for b in bottoms}
+    if group.lowering is not None and group.lowering.overwrites_top_diff:
+        written |= {id(top.diff_storage) for top in net.tops[last]}
+    read = [blob.data_storage for blob in [*bottoms, *net.tops[last]]]
+    read += [top.diff_storage for top in net.tops[last]]
+    for layer in net.layers[first : last + 1]:
+        read += [blob.data_storage for blob in layer.blobs]
+    return frozenset(id(s) for s in read if id(s) not in written)

@@ -1,0 +1,116 @@
+"""Which of a net's blobs have 16 bits on the GPU, and which layers compute on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dragon.engines.cuda.lowerings.lowering import Lowering, find
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Storage
+
+if TYPE_CHECKING:
+    from dragon.graph.net import Net
+
+__all__ = ["Types"]
+
+
+class Types:
+    """A blob has 16 bits if a layer with kernels for that touches it, and no layer needs it in float32.
+
+    Float32 stay: what layers have learned, losses, labels, probabilities; what is copied as it is (sliced, say) into or
+    out of these; blobs that only layers without such kernels touch. Layers whose blobs do not fit run in float32, on
+    copies of their 16-bit blobs.
+    """
+
+    def __init__(self, net: Net, narrow: np.dtype[Any] | None) -> None:
+        self.narrow = narrow
+        self._kinds: dict[Storage, bool] = {}  # those of 16 bits; whether it is a diff
+        self._layers = [False] * len(net.layers)
+        if narrow is not None:
+            self._decide(net)
+
+    def of(self, storage: Storage) -> np.dtype[Any]:
+        """The type of a storage on the GPU."""
+        return storage.dtype if self.narrow is None or storage not in self._kinds else self.narrow
+
+    def is_narrow(self, storage: Storage) -> bool:
+        return storage in self._kinds
+
+    def is_diff(self, storage: Storage) -> bool:
+        """Whether a 16-bit storage holds gradients, which the loss scale multiplies."""
+        return self._kinds[storage]
+
+    def runs_narrow(self, index: int) -> bool:
+        """Whether layer `index` takes its blobs as they are; else in float32."""
+        return self._layers[index]
+
+    def _decide(self, net: Net) -> None:
+        lowerings = [find(layer, net.bottoms[i], net.tops[i]) for i, layer in enumerate(net.layers)]
+        classes = _Classes()
+        wanted: set[Storage] = set()
+        wide: set[Storage] = set()
+        for i, (layer, lowering) in enumerate(zip(net.layers, lowerings, strict=True)):
+            blobs = [*net.bottoms[i], *net.tops[i]]
+            for blob in blobs:
+                classes.join(_storages(blob))
+                if blob.dtype != np.float32:
+                    wide |= set(_storages(blob))
+            for blob in layer.blobs:
+                wide |= set(_storages(blob))
+            for top, weight in zip(net.tops[i], layer.loss_weights, strict=False):
+                if weight:
+                    wide |= set(_storages(top))
+            if lowering is None or not lowering.half:
+                continue
+            if lowering.one_type:
+                classes.join(storage for blob in blobs for storage in _storages(blob))
+            for blob, is_wide in _places(net, i, lowering):
+                if is_wide:
+                    wide |= set(_storages(blob))
+                elif not lowering.shares and not layer.is_source:
+                    wanted |= set(_storages(blob))
+        outside = {classes.of(storage) for storage in wide}
+        inside = {classes.of(storage) for storage in wanted} - outside
+        for blob in [blob for blobs in (*net.bottoms, *net.tops) for blob in blobs]:
+            if classes.of(blob.data_storage) in inside:
+                self._kinds[blob.data_storage], self._kinds[blob.diff_storage] = False, True
+        for i, lowering in enumerate(lowerings):
+            if lowering is not None and lowering.half:
+                self._layers[i] = any(not is_wide for _, is_wide in _places(net, i, lowering)) and all(
+                    (blob.data_storage in self._kinds) != is_wide for blob, is_wide in _places(net, i, lowering)
+                )
+
+
+def _storages(blob: Blob) -> tuple[Storage, Storage]:
+    return blob.data_storage, blob.diff_storage
+
+
+def _places(net: Net, index: int, lowering: type[Lowering]) -> Iterator[tuple[Blob, bool]]:
+    """A layer's bottoms and tops, and whether its kernels have them in float32 always."""
+    for blobs, wide in ((net.bottoms[index], lowering.wide_bottoms), (net.tops[index], lowering.wide_tops)):
+        for j, blob in enumerate(blobs):
+            yield blob, j in wide
+
+
+class _Classes:
+    """Storages that have the same type whichever it is."""
+
+    def __init__(self) -> None:
+        self._parent: dict[Storage, Storage] = {}
+
+    def of(self, storage: Storage) -> Storage:
+        """The one that stands for its class."""
+        while (parent := self._parent.setdefault(storage, storage)) is not storage:
+            storage = parent
+        return storage
+
+    def join(self, storages: Iterable[Storage]) -> None:
+        first: Storage | None = None
+        for storage in storages:
+            if first is None:
+                first = self.of(storage)
+            else:
+                self._parent[self.of(storage)] = first

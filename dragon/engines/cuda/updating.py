@@ -1,0 +1,184 @@
+"""Launches solver.cu: one kernel updates all learned blobs, whatever the rule."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dragon.solver.update import Updater
+
+if TYPE_CHECKING:
+    from dragon.engines.cuda.executor import CudaExecutor
+
+__all__ = ["CHUNK", "DeviceUpdate"]
+
+FILE = "solver"
+CHUNK = 4096  # elements of a block, as in solver.cu
+KERNELS = {
+    "SGD": "sgd", "Nesterov": "nesterov", "AdaGrad": "adagrad", "RMSProp": "rmsprop", "AdaDelta": "adadelta",
+    "Adam": "adam", "AdamW": "adam",
+}  # fmt: skip
+ENTRY = np.dtype(
+    [("w", "u8"), ("g", "u8"), ("h1", "u8"), ("h2", "u8"), ("count", "u8"), ("lr_mult", "f8"), ("decay", "f8"),
+     ("working", "u8")]
+)  # fmt: skip
+STEP = 5  # rate, rate with Adam's bias correction, factor of clip_gradients, whether to go on, number of the step
+
+
+class DeviceUpdate:
+    """The tables of pointers for one Updater, filled again when memory or a multiplier changed.
+
+    `prepare` is the host's part of a step, `launch` the GPU's: it can be captured, since what changes from step to step
+    lies in `step` and the tables, which stay where they are.
+    """
+
+    def __init__(self, updater: Updater) -> None:
+        self.updater = updater
+        self.number = 0.0  # of the step
+        self.step: Any = None
+        self.asked: tuple[float, int] = (0.0, 0)  # rate and iteration
+        self._params = [(k, p) for k, p in enumerate(updater.params) if p.blob.count]
+        self._known: bytes = b""
+        self._state: tuple[Any, ...] = ()
+        self._entries: Any = None
+        self._chunks: Any = None
+        self._pairs: list[tuple[int, int]] = []
+        self._count = 0  # of blocks
+        self._squares: Any = None
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._params)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there are tables."""
+        return self._entries is not None
+
+    def settings(self) -> tuple[Any, ...]:
+        """What a captured graph keeps of the solver's settings."""
+        p = self.updater.param
+        return (
+            p.momentum, p.momentum2, p.rms_decay, p.delta, p.regularization_type, p.clip_gradients, p.iter_size
+        )  # fmt: skip
+
+    def _arrays(self, executor: CudaExecutor) -> list[list[Any]]:
+        """For each parameter: weight, gradient, history, each up to date on the GPU."""
+        found = []
+        for k, p in self._params:
+            history = (slot[k].data_storage for slot in self.updater.history)
+            with executor.runner.memory_for(p):
+                found.append([executor.arrays.of(s) for s in (p.blob.data_storage, p.blob.diff_storage, *history)])
+        return found
+
+    def _is_current(self, executor: CudaExecutor) -> bool:
+        """Whether no array moved or was written elsewhere, and no multiplier changed, since the tables were made."""
+        place = executor.gpu.place
+        state = (
+            executor.net.context.where.version, place, self.updater.param.weight_decay,
+            *((p.lr_mult, p.decay_mult, p.blob.data_storage, p.blob.diff_storage,
+               p.blob.data_storage.copy_at(executor.arrays.working_place)) for _, p in self._params),
+        )  # fmt: skip
+        same = self._state == state
+        self._state = state
+        working = executor.arrays.working_place
+        return same and all(
+            p.blob.data_storage.is_fresh(place)
+            and (p.blob.data_storage.copy_at(working) is None or p.blob.data_storage.is_fresh(working))
+            and p.blob.diff_storage.is_fresh(place)
+            and all(slot[k].data_storage.is_fresh(place) for slot in self.updater.history)
+            for k, p in self._params
+        )
+
+    def refresh(self, executor: CudaExecutor) -> None:
+        """Bring the tables up to date."""
+        if self._is_current(executor):
+            return
+        table = np.zeros(len(self._params), ENTRY)
+        arrays = self._arrays(executor)
+        for i, ((_, p), found) in enumerate(zip(self._params, arrays, strict=True)):
+            pointers = [array.data.ptr for array in found]
+            decay, working = self.updater.decay_of(p), 0
+            if p.blob.data_storage.copy_at(executor.arrays.working_place) is not None:
+                working = executor.arrays.working(p.blob.data_storage).data.ptr
+            table[i] = (*[*pointers, 0, 0][:4], p.blob.count, p.lr_mult, decay, working)
+        known = table.tobytes()
+        if known == self._known:
+            return
+        gpu = executor.gpu
+        pairs = [
+            (i, start) for i, (_, p) in enumerate(self._params) for start in range(0, p.blob.count, CHUNK)
+        ]  # fmt: skip
+        if self._pairs != pairs:
+            chunks = np.array(pairs, np.uint32).reshape(-1, 2)
+            self._pairs, self._count = pairs, len(pairs)
+            self._entries = gpu.empty(table.nbytes // 8, np.uint64)
+            self._chunks = gpu.empty(chunks.shape, np.uint32)
+            gpu.upload(self._chunks, chunks)
+            self.step = gpu.empty(STEP, np.float64)
+            self._squares = gpu.empty(self._count, np.float64)
+        gpu.upload(self._entries, table.view(np.uint64))
+        self._known = known
+
+    def clear(self, executor: CudaExecutor) -> None:
+        """Set all gradients to zero, and begin a pass. The tables must be there."""
+        if executor.loss_scale is not None:
+            executor.loss_scale.adopt()
+        executor.gpu.launch(FILE, "clear_gradients", self._dtype, self._count, self._entries, self._chunks)
+        for _, p in self._params:
+            p.blob.diff_storage.wrote(executor.gpu.place)
+
+    @property
+    def _dtype(self) -> Any:
+        return self._params[0][1].blob.dtype
+
+    def prepare(self, executor: CudaExecutor, rate: float, iteration: int) -> None:
+        """Before `launch`: what it needs, at this rate."""
+        if not self._params:
+            return
+        self.refresh(executor)
+        for _, found in self._params:
+            found.blob.data_storage.tell()
+        p, q = self._decays()
+        corrected = rate
+        if self.updater.rule.name in ("Adam", "AdamW"):
+            corrected = rate * math.sqrt(1 - q ** (iteration + 1)) / (1 - p ** (iteration + 1))
+        self.asked = rate, iteration
+        self.number += 1
+        executor.gpu.upload(self.step, np.array([rate, corrected, 1.0, 1.0, self.number]))
+
+    def launch(self, executor: CudaExecutor) -> None:
+        """One step; what Updater.apply computes."""
+        if not self._params:
+            return
+        param, rule, gpu, dtype = self.updater.param, self.updater.rule, executor.gpu, self._dtype
+        stored = executor.arrays.types.narrow or dtype
+        p, q = self._decays()
+        scale = None if executor.loss_scale is None else executor.loss_scale.array
+        if param.clip_gradients >= 0 or scale is not None:
+            gpu.launch(FILE, "gradient_squares", dtype, self._count, self._entries, self._chunks, self._squares)
+            limit = np.float64(param.clip_gradients)
+            gpu.launch(FILE, "clip_factor", dtype, 1, self._squares, self.step, self._count, limit, scale)
+        gpu.launch(
+            FILE, f"{KERNELS[rule.name]}_update", stored, self._count, self._entries, self._chunks, self.step,
+            np.float64(1.0 / param.iter_size), int(param.regularization_type == "L1"), rule.decoupled_decay,
+            np.float64(p), np.float64(q), np.float64(param.delta),
+        )  # fmt: skip
+
+    def mark(self, executor: CudaExecutor) -> None:
+        """After `launch`: where the newest values are."""
+        place = executor.gpu.place
+        for _, found in self._params:
+            if found.lr_mult:
+                executor.arrays.wrote_master(found.blob.data_storage)
+            found.blob.diff_storage.wrote(place)
+        for slot in self.updater.history:
+            for k, _ in self._params:
+                slot[k].data_storage.wrote(place)
+
+    def _decays(self) -> tuple[float, float]:
+        param = self.updater.param
+        first = param.rms_decay if self.updater.rule.name == "RMSProp" else param.momentum
+        return first, param.momentum2

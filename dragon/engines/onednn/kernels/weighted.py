@@ -1,0 +1,136 @@
+"""What convolution, deconvolution and inner product share: a source, weights and a bias make a destination."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from dragon.engines.onednn.library.constants import Arg, DataType, Prop
+from dragon.engines.onednn.library.memory import Device, MemoryDesc, Shape
+from dragon.engines.onednn.library.primitive import Attributes, PostOp, Primitive, binary_operands
+
+__all__ = ["WeightedSpec", "backward_data", "backward_weights", "forward"]
+
+
+class WeightedSpec(Protocol):
+    """One such operation. ``dtype`` is that of src, weights and dst; diff_weights and biases are float32."""
+
+    @property
+    def src(self) -> Shape: ...
+    @property
+    def dst(self) -> Shape: ...
+    @property
+    def weights(self) -> Shape:
+        """In oneDNN's logical order."""
+        ...
+
+    @property
+    def bias(self) -> bool: ...
+    @property
+    def dtype(self) -> DataType: ...
+    @property
+    def family(self) -> str:
+        """How the names of its C functions begin."""
+        ...
+
+    @property
+    def algorithm(self) -> list[Any]:
+        """The arguments in front of the descriptors of all three functions."""
+        ...
+
+    @property
+    def window(self) -> list[Any]:
+        """Those behind them."""
+        ...
+
+
+def _bias(spec: WeightedSpec) -> MemoryDesc | None:
+    return MemoryDesc.plain(spec.dst[1:2]) if spec.bias else None
+
+
+def forward(
+    device: Device,
+    spec: WeightedSpec,
+    *,
+    src: MemoryDesc | None = None,
+    weights: MemoryDesc | None = None,
+    dst: MemoryDesc | None = None,
+    training: bool = True,
+    post_ops: Sequence[PostOp] = (),
+    layer: str = "",
+) -> Primitive:
+    """SRC, WEIGHTS, (BIAS) -> DST; a layout not given is the library's choice."""
+    return Primitive(
+        device,
+        f"{spec.family}_forward_primitive_desc_create",
+        [
+            Prop.forward_training if training else Prop.forward_inference,
+            *spec.algorithm,
+            src or MemoryDesc.any(spec.src, spec.dtype),
+            weights or MemoryDesc.any(spec.weights, spec.dtype),
+            _bias(spec),
+            dst or MemoryDesc.any(spec.dst, spec.dtype),
+            *spec.window,
+        ],
+        [Arg.SRC, Arg.WEIGHTS, *([Arg.BIAS] if spec.bias else []), *binary_operands(post_ops)],
+        [Arg.DST],
+        attributes=Attributes(post_ops),
+        layer=layer,
+    )
+
+
+def backward_data(
+    device: Device,
+    spec: WeightedSpec,
+    hint: Primitive,
+    *,
+    diff_dst: MemoryDesc | None = None,
+    weights: MemoryDesc | None = None,
+    diff_src: MemoryDesc | None = None,
+    layer: str = "",
+) -> Primitive:
+    """DIFF_DST, WEIGHTS -> DIFF_SRC; ``hint`` is the forward primitive."""
+    return Primitive(
+        device,
+        f"{spec.family}_backward_data_primitive_desc_create",
+        [
+            *spec.algorithm,
+            diff_src or MemoryDesc.any(spec.src, spec.dtype),
+            weights or MemoryDesc.any(spec.weights, spec.dtype),
+            diff_dst or MemoryDesc.any(spec.dst, spec.dtype),
+            *spec.window,
+            hint.desc,
+        ],
+        [Arg.DIFF_DST, Arg.WEIGHTS],
+        [Arg.DIFF_SRC],
+        layer=layer,
+    )
+
+
+def backward_weights(
+    device: Device,
+    spec: WeightedSpec,
+    hint: Primitive,
+    *,
+    src: MemoryDesc | None = None,
+    diff_dst: MemoryDesc | None = None,
+    diff_weights: MemoryDesc | None = None,
+    layer: str = "",
+) -> Primitive:
+    """SRC, DIFF_DST -> DIFF_WEIGHTS, (DIFF_BIAS), both float32."""
+    return Primitive(
+        device,
+        f"{spec.family}_backward_weights_primitive_desc_create",
+        [
+            *spec.algorithm,
+            src or MemoryDesc.any(spec.src, spec.dtype),
+            diff_weights or MemoryDesc.any(spec.weights),
+            _bias(spec),
+            diff_dst or MemoryDesc.any(spec.dst, spec.dtype),
+            *spec.window,
+            hint.desc,
+        ],
+        [Arg.SRC, Arg.DIFF_DST],
+        [Arg.DIFF_WEIGHTS, *([Arg.DIFF_BIAS] if spec.bias else [])],
+        layer=layer,
+    )

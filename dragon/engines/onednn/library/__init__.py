@@ -1,0 +1,1 @@
+"""oneDNN's C interface: signatures, constants, memory, primitives, threads."""

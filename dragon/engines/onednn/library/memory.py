@@ -1,0 +1,273 @@
+"""Engine and stream, memory descriptors (shape, type, layout), and memories (a descriptor and its bytes)."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from ctypes import byref, c_int, c_int64, c_void_p
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragon.engines.onednn.library.binding import check, dims, library
+from dragon.engines.onednn.library.constants import DataType, FormatKind, Query, Tag
+
+__all__ = ["Device", "Memory", "MemoryDesc", "Shape", "aligned_buffer", "from_bf16", "like", "to_bf16"]
+
+Shape = tuple[int, ...]
+ALIGNMENT = 64  # bytes: a cache line and the widest vector
+
+NUMPY_TYPES: dict[DataType, Any] = {
+    DataType.f32: np.float32,
+    DataType.bf16: np.uint16,
+    DataType.f16: np.float16,
+    DataType.s32: np.int32,
+    DataType.s8: np.int8,
+    DataType.u8: np.uint8,
+}
+
+
+class Device:
+    """The CPU engine with one in-order stream; primitives finish before their call returns."""
+
+    def __init__(self) -> None:
+        lib = library()
+        self.engine, self.stream = c_void_p(), c_void_p()
+        check(lib.engine_create(byref(self.engine), 1, 0), "engine_create")
+        check(lib.stream_create(byref(self.stream), self.engine, 1), "stream_create")
+        weakref.finalize(self, lib.engine_destroy, self.engine).atexit = False
+        weakref.finalize(self, lib.stream_destroy, self.stream).atexit = False
+
+    @property
+    def native_bf16(self) -> bool:
+        """Whether the CPU multiplies bf16 itself (AVX-512 BF16 or newer) instead of emulating it slowly."""
+        avx512_core_bf16 = 0xE7
+        isa = int(library().get_effective_cpu_isa())
+        return isa & avx512_core_bf16 == avx512_core_bf16
+
+
+class MemoryDesc:
+    """Shape, element type and layout of a tensor; immutable.
+
+    ``any`` leaves the layout to the primitive; ``plain`` is row-major or the strides given (in elements).
+    """
+
+    def __init__(self, handle: c_void_p) -> None:
+        self._as_parameter_ = handle
+        weakref.finalize(self, library().memory_desc_destroy, handle).atexit = False
+        self.dims: Shape = self._list(Query.dims, self._int(Query.ndims_s32))
+        self.dtype = DataType(self._int(Query.data_type))
+        self.size = int(library().memory_desc_get_size(handle)) if self.dims else 0  # bytes
+
+    @staticmethod
+    def plain(shape: Shape, dtype: DataType = DataType.f32, strides: Shape | None = None) -> MemoryDesc:
+        if strides is None:
+            strides = tuple(prod(shape[i + 1 :]) for i in range(len(shape)))
+        handle = c_void_p()
+        create = library().memory_desc_create_with_strides
+        status = create(byref(handle), len(shape), dims(shape), dtype, dims(strides))
+        check(status, f"memory descriptor {shape} with strides {strides}")
+        return MemoryDesc(handle)
+
+    @staticmethod
+    def tagged(shape: Shape, dtype: DataType, tag: Tag) -> MemoryDesc:
+        handle = c_void_p()
+        create = library().memory_desc_create_with_tag
+        check(
+            create(byref(handle), len(shape), dims(shape), dtype, tag),
+            f"memory descriptor {shape} {tag.name}",
+        )
+        return MemoryDesc(handle)
+
+    @staticmethod
+    def any(shape: Shape, dtype: DataType = DataType.f32) -> MemoryDesc:
+        return MemoryDesc.tagged(shape, dtype, Tag.any)
+
+    @staticmethod
+    def channels_last(shape: Shape, dtype: DataType = DataType.f32) -> MemoryDesc:
+        """(N, C, spatial...) with the channel as the fastest index."""
+        _, c, *space = shape
+        inner = tuple(prod(space[i + 1 :]) * c for i in range(len(space)))
+        return MemoryDesc.plain(shape, dtype, (prod(space) * c, 1, *inner))
+
+    @staticmethod
+    def clone(handle: int | None) -> MemoryDesc | None:
+        """A copy of a descriptor that the library owns; None if it is null or describes nothing."""
+        if not handle:
+            return None
+        copy = c_void_p()
+        check(library().memory_desc_clone(byref(copy), handle), "memory_desc_clone")
+        desc = MemoryDesc(copy)
+        return desc if desc.dims else None
+
+    def submemory(self, shape: Shape, offsets: Shape) -> MemoryDesc:
+        """A block of this tensor seen in place (EngineError where the layout cannot express it)."""
+        handle = c_void_p()
+        status = library().memory_desc_create_submemory(byref(handle), self, dims(shape), dims(offsets))
+        check(status, f"part {shape} at {offsets} of {self}")
+        return MemoryDesc(handle)
+
+    def reshape(self, shape: Shape) -> MemoryDesc:
+        """The same bytes under another shape (EngineError where the layout does not allow it)."""
+        handle = c_void_p()
+        status = library().memory_desc_reshape(byref(handle), self, len(shape), dims(shape))
+        check(status, f"reshape of {self} to {shape}")
+        return MemoryDesc(handle)
+
+    @property
+    def is_any(self) -> bool:
+        return self._int(Query.format_kind) == FormatKind.any
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether strides alone say where an element lies."""
+        return self._int(Query.format_kind) == FormatKind.blocked and self._int(Query.inner_nblks_s32) == 0
+
+    @property
+    def is_row_major(self) -> bool:
+        """Whether the bytes are those of a C-contiguous array."""
+        return self.is_plain and self == MemoryDesc.plain(self.dims, self.dtype)
+
+    @property
+    def strides(self) -> Shape:
+        """In elements, of the outer blocks where the layout is blocked."""
+        return self._list(Query.strides, len(self.dims))
+
+    @property
+    def offset(self) -> int:
+        """Elements before the first one, for a part of a larger tensor."""
+        value = c_int64()
+        check(library().memory_desc_query(self, Query.submemory_offset_s64, byref(value)), "query")
+        return value.value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MemoryDesc) and bool(library().memory_desc_equal(self, other))
+
+    def __hash__(self) -> int:
+        return hash((self.dims, self.dtype))
+
+    def __repr__(self) -> str:
+        """As oneDNN writes layouts: axes by stride, upper case where blocked, then the blocks: aBcd16b."""
+        shape = "x".join(map(str, self.dims))
+        if self.is_any:
+            return f"{shape} {self.dtype.name} any"
+        if self._int(Query.format_kind) != FormatKind.blocked:
+            return f"{shape} {self.dtype.name} opaque"
+        count = self._int(Query.inner_nblks_s32)
+        sizes, axes = self._list(Query.inner_blks, count), self._list(Query.inner_idxs, count)
+        order = sorted(range(len(self.dims)), key=lambda i: (-self.strides[i], i))
+        outer = "".join(chr((65 if i in axes else 97) + i) for i in order)
+        inner = "".join(f"{size}{chr(97 + axis)}" for size, axis in zip(sizes, axes, strict=True))
+        return f"{shape} {self.dtype.name} {outer}{inner}"
+
+    def _int(self, what: Query) -> int:
+        value = c_int()
+        check(library().memory_desc_query(self, what, byref(value)), f"query {what.name}")
+        return value.value
+
+    def _list(self, what: Query, count: int) -> Shape:
+        if count == 0:
+            return ()
+        pointer = ctypes.POINTER(c_int64)()
+        check(library().memory_desc_query(self, what, byref(pointer)), f"query {what.name}")
+        return tuple(pointer[:count])
+
+
+_BLOCKS = {3: Tag.aBc16b, 4: Tag.aBcd16b, 5: Tag.aBcde16b}
+
+
+def like(desc: MemoryDesc, shape: Shape, dtype: DataType | None = None) -> MemoryDesc:
+    """The layout of `desc` for another shape, if it is a common one; row-major otherwise."""
+    dtype = desc.dtype if dtype is None else dtype
+    tag = _BLOCKS.get(len(shape))
+    if tag is not None and desc == MemoryDesc.tagged(desc.dims, desc.dtype, tag):
+        return MemoryDesc.tagged(shape, dtype, tag)
+    if len(shape) > 2 and desc == MemoryDesc.channels_last(desc.dims, desc.dtype):
+        return MemoryDesc.channels_last(shape, dtype)
+    return MemoryDesc.plain(shape, dtype)
+
+
+def aligned_buffer(size: int) -> NDArray[np.uint8]:
+    """``size`` zero bytes that start on a 64-byte boundary."""
+    raw = np.zeros(size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size]
+
+
+class Memory:
+    """A descriptor and the bytes it describes; ``buffer`` (uint8, at least ``desc.size``) is kept alive.
+
+    Several memories may share one buffer: an arena, or views of one tensor. A view's `origin` is the memory that it
+    is a view of, and its bytes begin `start` bytes behind the origin's. `exposed` says of an origin that an array
+    shows its bytes, so that they must stay where they are.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        desc: MemoryDesc,
+        buffer: NDArray[np.uint8] | None = None,
+        origin: Memory | None = None,
+        start: int = 0,
+    ) -> None:
+        if buffer is None:
+            buffer = aligned_buffer(desc.size)
+        self.device, self.desc, self.start = device, desc, start
+        self._origin = origin
+        self.exposed = False
+        self._as_parameter_ = c_void_p()
+        create = library().memory_create
+        handle = self._as_parameter_
+        check(create(byref(handle), desc, device.engine, self._hold(buffer)), f"memory {desc}")
+        weakref.finalize(self, library().memory_destroy, handle).atexit = False
+
+    @staticmethod
+    def wrap(device: Device, array: NDArray[Any], dtype: DataType = DataType.f32) -> Memory:
+        """Memory over a C-contiguous array, without a copy."""
+        if not array.flags.c_contiguous or array.itemsize != np.dtype(NUMPY_TYPES[dtype]).itemsize:
+            raise ValueError(f"expected a contiguous {dtype.name} array, got {array.dtype} {array.strides}")
+        desc = MemoryDesc.plain(array.shape or (1,), dtype)
+        return Memory(device, desc, array.reshape(-1).view(np.uint8))
+
+    def rebind(self, buffer: NDArray[np.uint8]) -> None:
+        """Point at other bytes; prepared calls follow, because they hold the memory and not its address."""
+        check(library().memory_set_data_handle(self, self._hold(buffer)), "memory_set_data_handle")
+
+    def _hold(self, buffer: NDArray[np.uint8]) -> int:
+        """Keep the buffer alive; the address in it."""
+        if buffer.nbytes < self.start + self.desc.size:
+            raise ValueError(f"a buffer of {buffer.nbytes} bytes for {self.desc} from byte {self.start}")
+        self.buffer = buffer
+        return int(buffer.ctypes.data) + self.start
+
+    def view(self, desc: MemoryDesc, start: int = 0) -> Memory:
+        """The bytes from `start` on under another descriptor."""
+        return Memory(self.device, desc, self.buffer, self.origin, self.start + start)
+
+    @property
+    def origin(self) -> Memory:
+        return self if self._origin is None else self._origin
+
+    def numpy(self) -> NDArray[Any]:
+        """A view with the logical shape, where the layout is plain (bf16 as uint16); ValueError otherwise."""
+        self.origin.exposed = True
+        if not self.desc.is_plain:
+            raise ValueError(f"{self.desc} cannot be seen as an array")
+        dtype: np.dtype[Any] = np.dtype(NUMPY_TYPES[self.desc.dtype])
+        strides = tuple(stride * dtype.itemsize for stride in self.desc.strides)
+        offset = self.start + self.desc.offset * dtype.itemsize
+        return np.ndarray(self.desc.dims, dtype, self.buffer.data, offset, strides)
+
+
+def to_bf16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """The nearest bf16 bit patterns (ties to even); NaN stays NaN."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    rounded = ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype(np.uint16)
+    return np.where(np.isnan(values), np.uint16(0x7FC0), rounded)
+
+
+def from_bf16(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """The float32 values of bf16 bit patterns."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)

@@ -1,0 +1,211 @@
+"""Prepared operations: attributes and post-ops, a primitive with its layouts, and a call ready to run."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from ctypes import byref, c_char_p, c_int, c_void_p
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from dragon.engines.onednn.library.binding import ExecArg, check, library
+from dragon.engines.onednn.library.constants import Alg, Arg, DataType, Query
+from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
+from dragon.errors import EngineError
+
+__all__ = [
+    "Attributes",
+    "BinaryPost",
+    "Call",
+    "EltwisePost",
+    "PostOp",
+    "Primitive",
+    "SumPost",
+    "binary_operands",
+    "handles",
+]
+
+USER_SCRATCHPAD = 1
+
+
+@dataclass(frozen=True)
+class EltwisePost:
+    """Apply an element-wise function to the result: ``EltwisePost(Alg.eltwise_relu)``."""
+
+    alg: Alg
+    alpha: float = 0.0
+    beta: float = 0.0
+
+
+@dataclass(frozen=True)
+class SumPost:
+    """Add ``scale`` times what the destination held before (a residual sum in place)."""
+
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class BinaryPost:
+    """Combine the result with a tensor, broadcast along dimensions of 1; argument ``Arg.post_op(i)``."""
+
+    alg: Alg
+    operand: MemoryDesc
+
+
+PostOp = EltwisePost | SumPost | BinaryPost
+
+
+class Attributes:
+    """Attributes of one primitive: scratchpad from the user, post-ops, arguments scaled when it runs."""
+
+    def __init__(self, post_ops: Sequence[PostOp] = (), runtime_scales: Iterable[int] = ()) -> None:
+        lib = library()
+        self._as_parameter_ = c_void_p()
+        check(lib.primitive_attr_create(byref(self._as_parameter_)), "attributes")
+        weakref.finalize(self, lib.primitive_attr_destroy, self._as_parameter_).atexit = False
+        check(lib.primitive_attr_set_scratchpad_mode(self, USER_SCRATCHPAD), "scratchpad mode")
+        for arg in runtime_scales:
+            check(lib.primitive_attr_set_scales_mask(self, arg, 0), "runtime scale")
+        if not post_ops:
+            return
+        chain = c_void_p()
+        check(lib.post_ops_create(byref(chain)), "post-ops")
+        try:
+            for post in post_ops:
+                check(self._append(chain, post), f"post-op {post}")
+            check(lib.primitive_attr_set_post_ops(self, chain), "post-ops")
+        finally:
+            lib.post_ops_destroy(chain)
+
+    @staticmethod
+    def _append(chain: c_void_p, post: PostOp) -> int:
+        lib = library()
+        match post:
+            case EltwisePost(alg, alpha, beta):
+                return int(lib.post_ops_append_eltwise(chain, alg, alpha, beta))
+            case SumPost(scale):
+                return int(lib.post_ops_append_sum(chain, scale, 0, DataType.undef))
+            case BinaryPost(alg, operand):
+                return int(lib.post_ops_append_binary(chain, alg, operand))
+
+
+class Primitive:
+    """One operation compiled for fixed shapes and layouts.
+
+    ``inputs`` and ``outputs`` give the descriptor that each execution argument must have, so a planner only
+    connects memories; a workspace appears under Arg.WORKSPACE on the side that writes or reads it.
+    ``scratchpad`` is the number of bytes it needs while it runs.
+
+    ``create`` names the descriptor function without prefix; ``arguments`` are those between the engine and
+    the attributes. Raises UnimplementedError where the library has nothing for the case.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        create: str,
+        arguments: Sequence[Any],
+        inputs: Iterable[int],
+        outputs: Iterable[int],
+        *,
+        attributes: Attributes | None = None,
+        prefix: Sequence[Any] | None = None,
+        layer: str = "",
+    ) -> None:
+        lib = library()
+        self.device, self.layer = device, layer
+        self.operation = create.removesuffix("_primitive_desc_create").replace("_", " ")
+        attributes = attributes or Attributes()
+        self.desc, self._as_parameter_ = c_void_p(), c_void_p()
+        head = [device.engine] if prefix is None else prefix
+        status = getattr(lib, create)(byref(self.desc), *head, *arguments, attributes)
+        check(status, self.operation, layer)
+        weakref.finalize(self, lib.primitive_desc_destroy, self.desc).atexit = False
+        check(lib.primitive_create(byref(self._as_parameter_), self.desc), self.operation, layer)
+        weakref.finalize(self, lib.primitive_destroy, self._as_parameter_).atexit = False
+        self.inputs = self._descs(inputs)
+        self.outputs = self._descs(outputs)
+        scratchpad = self._desc(Query.scratchpad_md)
+        self.scratchpad_desc = scratchpad
+        self.scratchpad = scratchpad.size if scratchpad else 0
+
+    def __getitem__(self, arg: int) -> MemoryDesc:
+        """The descriptor of an execution argument."""
+        return self.inputs[arg] if arg in self.inputs else self.outputs[arg]
+
+    @property
+    def implementation(self) -> str:
+        """The library's name of the kernel chosen, such as ``jit:avx512_core``."""
+        text = c_char_p()
+        check(library().primitive_desc_query(self.desc, Query.impl_info_str, 0, byref(text)), "query")
+        return (text.value or b"").decode()
+
+    def _descs(self, args: Iterable[int]) -> dict[int, MemoryDesc]:
+        found = {}
+        for arg in args:
+            what, index = (Query.workspace_md, 0) if arg == Arg.WORKSPACE else (Query.exec_arg_md, arg)
+            desc = self._desc(what, index)
+            if desc is None and arg != Arg.WORKSPACE:  # a workspace is taken only where the kernel wants one
+                raise EngineError(f"oneDNN {self.operation} knows no argument {arg}")
+            if desc is not None:
+                found[arg] = desc
+        return found
+
+    def _desc(self, what: Query, index: int = 0) -> MemoryDesc | None:
+        return MemoryDesc.clone(library().primitive_desc_query_md(self.desc, what, index))
+
+
+class Call:
+    """A primitive with its memories, prepared: calling it runs the operation and allocates nothing.
+
+    ``memories`` must name every input and output (EngineError otherwise, or when a layout differs) and the
+    runtime scales; others are left aside, so the memories of a layer's forward can be given to its backward.
+    Calls that never overlap may share a ``scratchpad``.
+    """
+
+    __slots__ = ("_arguments", "_run", "memories", "primitive")
+
+    def __init__(self, primitive: Primitive, memories: Mapping[int, Memory], scratchpad: Memory | None = None) -> None:
+        where = f"layer {primitive.layer}: " if primitive.layer else ""
+        wanted = primitive.inputs | primitive.outputs
+        for arg, desc in wanted.items():
+            if arg not in memories:
+                raise EngineError(f"{where}oneDNN {primitive.operation}: no memory for argument {arg}")
+            if memories[arg].desc != desc:
+                message = f"argument {arg} expects {desc}, got {memories[arg].desc}"
+                raise EngineError(f"{where}oneDNN {primitive.operation}: {message}")
+        self.memories = {arg: memory for arg, memory in memories.items() if arg in wanted or arg & Arg.ATTR_SCALES}
+        if primitive.scratchpad_desc is not None:
+            if scratchpad is None:
+                pad = Memory(primitive.device, primitive.scratchpad_desc)
+            else:
+                pad = scratchpad.view(primitive.scratchpad_desc)
+            self.memories[Arg.SCRATCHPAD] = pad
+        self.primitive = primitive
+        self._arguments = (ExecArg * len(self.memories))(
+            *(ExecArg(arg, memory._as_parameter_) for arg, memory in self.memories.items())
+        )
+        self._run = partial(
+            library().primitive_execute,
+            primitive._as_parameter_,
+            primitive.device.stream,
+            c_int(len(self.memories)),
+            ctypes.cast(self._arguments, ctypes.POINTER(ExecArg)),
+        )
+
+    def __call__(self) -> None:
+        status = self._run()
+        if status:
+            check(status, self.primitive.operation, self.primitive.layer)
+
+
+def handles(descs: Sequence[MemoryDesc]) -> Any:
+    """A C array of descriptors, for operations with any number of sources."""
+    return (c_void_p * len(descs))(*(desc._as_parameter_ for desc in descs))
+
+
+def binary_operands(post_ops: Sequence[PostOp]) -> list[int]:
+    """The execution arguments that the binary post-ops of a chain add."""
+    return [Arg.post_op(i) for i, post in enumerate(post_ops) if isinstance(post, BinaryPost)]

@@ -1,0 +1,69 @@
+"""How many cores the process may use, and telling the library's OpenMP runtime."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from dragon.engines.onednn.library.binding import library
+
+__all__ = ["default_threads", "set_threads", "usable_cores"]
+
+CGROUP_ROOT = Path("/sys/fs/cgroup")
+CGROUP_OF_PROCESS = Path("/proc/self/cgroup")
+
+
+def usable_cores(root: Path = CGROUP_ROOT, own: Path = CGROUP_OF_PROCESS) -> int:
+    """Cores left by the affinity mask and by every CPU quota above the process, at least 1.
+
+    A fraction of a core is dropped: threads beyond the quota are stopped in turn, which costs more than
+    they bring.
+    """
+    cores = len(os.sched_getaffinity(0))
+    quotas = [int(quota) for quota in _quotas(root, own)]
+    return max(1, min([cores, *quotas]))
+
+
+def default_threads() -> int:
+    """What OMP_NUM_THREADS asks for, else every usable core."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return max(1, int(asked)) if asked.isdecimal() else usable_cores()
+
+
+def set_threads(count: int) -> None:
+    """Use ``count`` threads in parallel regions of the calling thread (OpenMP keeps it for each thread)."""
+    # Looked up through oneDNN itself, which finds the OpenMP runtime it was linked with.
+    function = getattr(library().cdll, "omp_set_num_threads", None)
+    if function is not None:
+        function(max(1, count))
+
+
+def _quotas(root: Path, own: Path) -> Iterator[float]:
+    """CPU quotas in cores, of the process's groups and their parents (both versions of cgroups)."""
+    for line in _read(own).splitlines():
+        _, controllers, path = line.split(":", 2)
+        for folder in _upwards(path):
+            if not controllers:
+                words = _read(root / folder / "cpu.max").split()
+                if len(words) == 2 and words[0] != "max":
+                    yield int(words[0]) / int(words[1])
+            elif "cpu" in controllers.split(","):
+                base = root / controllers if (root / controllers).is_dir() else root / "cpu"
+                quota = _read(base / folder / "cpu.cfs_quota_us").strip()
+                period = _read(base / folder / "cpu.cfs_period_us").strip()
+                if quota and period and int(quota) > 0:
+                    yield int(quota) / int(period)
+
+
+def _upwards(path: str) -> Iterator[str]:
+    parts = [part for part in path.split("/") if part and part != ".."]
+    for length in range(len(parts), -1, -1):
+        yield "/".join(parts[:length])
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

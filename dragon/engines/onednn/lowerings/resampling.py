@@ -1,0 +1,32 @@
+"""Upsample by repetition, as oneDNN's resampling to the nearest."""
+
+from __future__ import annotations
+
+from dragon.engines.onednn.kernels import resampling
+from dragon.engines.onednn.library.constants import Arg
+from dragon.engines.onednn.library.memory import MemoryDesc
+from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+
+__all__ = ["upsample"]
+
+
+@lowers("Upsample")
+def upsample(b: Builder, index: int) -> Backward | None:
+    bottoms, top, name = b.net.bottoms[index], b.net.tops[index][0], b.net.layer_names[index]
+    if len(bottoms) > 1:
+        raise NotLoweredError("places of a pooling")
+    bottom = bottoms[0]
+    x = b.data(bottom)
+    primitive = resampling.forward(
+        b.device, x.desc, MemoryDesc.any(top.shape, x.desc.dtype), training=b.training, layer=name
+    )
+    b.call(primitive, {Arg.SRC: x, Arg.DST: b.make(top, primitive[Arg.DST])})
+
+    def backward() -> None:
+        if b.net.bottom_need_backward[index][0]:
+            down = resampling.backward(b.device, primitive, primitive[Arg.DST], x.desc, layer=name)
+            dy = b.diff(top, down[Arg.DIFF_DST])
+            b.call(down, {Arg.DIFF_DST: dy, Arg.DIFF_SRC: b.make_diff(bottom, down[Arg.DIFF_SRC])})
+
+    return backward

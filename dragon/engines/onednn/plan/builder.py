@@ -1,0 +1,246 @@
+"""Builder: what a lowering uses to turn a layer into steps of a plan.
+
+Forward is built layer by layer in order, backward in reverse. A lowering asks for its bottoms in the layout that its
+primitive prefers (conversions become steps of the plan), makes its tops, and prepares calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragon.engines.onednn.library.constants import Arg, DataType
+from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, aligned_buffer
+from dragon.engines.onednn.library.primitive import Attributes, Call, Primitive, SumPost
+from dragon.engines.onednn.plan.sources import Sources
+from dragon.engines.onednn.plan.steps import Backward, NotLoweredError, Step
+from dragon.engines.onednn.plan.values import HostValue, LazyCopy, Value, reorder
+from dragon.engines.onednn.plan.versions import Versions
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array, Storage
+
+if TYPE_CHECKING:
+    from dragon.graph.net import Net
+
+__all__ = ["Backward", "Builder", "Materialize", "NotLoweredError"]
+
+Materialize = Callable[[int, int, Storage, Mapping[Storage, Array]], None]
+
+
+class Builder(Versions):
+    """State of a compilation."""
+
+    def __init__(
+        self,
+        net: Net,
+        device: Device,
+        dtype: DataType,
+        training: bool,
+        cache: bool,
+        winograd: bool,
+        materialize: Materialize,
+    ) -> None:
+        super().__init__(device, training, cache)
+        self.net = net
+        self.dtype = dtype
+        self.winograd = winograd
+        self.remark = ""  # of a lowering on how it does a layer
+        self.sources = Sources()
+        self.parts: dict[int, Backward] = {}  # what builds backward of one layer of a fused group by itself
+        self._materialize = materialize
+        self._pad = aligned_buffer(0)
+        self._padded: list[Call] = []
+        self._staged: dict[int, list[Memory]] = {}  # by slot
+        self._stages: dict[int, NDArray[np.uint8]] = {}  # the largest so far of each slot
+        self._slots: dict[int, int] = {}  # id of a staged memory -> slot
+
+    def checkpoint(self) -> Any:
+        staged = {slot: len(memories) for slot, memories in self._staged.items()}
+        return super().checkpoint(), len(self._padded), staged
+
+    def rollback(self, mark: Any) -> None:
+        versions, padded, staged = mark
+        super().rollback(versions)
+        del self._padded[padded:]
+        for slot in list(self._staged):
+            for memory in self._staged[slot][staged.get(slot, 0) :]:
+                del self._slots[id(memory)]
+            del self._staged[slot][staged.get(slot, 0) :]
+            if not self._staged[slot]:
+                del self._staged[slot]
+
+    # -- what the host has ----------------------------------------------------------------------------------
+    def make_lazy(self, storage: Storage, compute: Callable[[Array], None], *sources: Memory) -> None:
+        """The storage's content is not computed in the run; `compute(flat host array)` does it when it is read.
+
+        sources: the memories that `compute` reads.
+        """
+        place = f"{self.name}.lazy{len(self.lazies)}"
+        storage.attach(place, LazyCopy(compute, sources))
+        self.lazies.append((storage, place))
+        self._keep.append(storage)
+        self.steps.lazy.append((storage, place))
+        self._now.pop(id(storage), None)  # who wants it in this plan after all gets it on the host
+
+    def make_lazy_by_layers(self, storage: Storage, first: int, last: int) -> None:
+        """As `make_lazy`, for what `storage` would hold had layers first..last run one by one.
+
+        To be called when the group of these layers is complete: it has noted what they read.
+        """
+        read = list(self.steps.needs.values())
+        blobs = [(blob, blob.data_storage) for layer in self.net.layers[first : last + 1] for blob in layer.blobs]
+        self.sources.add(storage for _, storage in blobs)
+        self.sources.add(value.storage for value in read if isinstance(value, HostValue))
+
+        def compute(host: Array) -> None:
+            then = {}
+            for value in read:
+                if isinstance(value, Value):
+                    then[value.storage] = np.empty(value.copy.count, value.storage.dtype)
+                    value.copy.to_host(then[value.storage])
+                else:
+                    then[value.storage] = self.sources.then(value.storage)
+            for blob, storage_then in blobs:  # which may have been exchanged since
+                then[blob.data_storage] = self.sources.then(storage_then)
+            self._materialize(first, last, storage, then)
+            newest = storage.newest_copy()
+            if newest is not None and not isinstance(newest, LazyCopy):
+                newest.to_host(host)
+
+        self.make_lazy(storage, compute)
+
+    def make_on_host(self, storage: Storage, shape: tuple[int, ...]) -> HostValue:
+        """Reference code writes the storage's host copy."""
+        value = self._host_value(storage, shape)
+        self.steps.makes[id(value)] = value
+        return value
+
+    def read_on_host(self, storage: Storage) -> None:
+        """Reference code reads the storage: its newest version must be whole, wherever it is."""
+        value = self._now.get(id(storage))
+        if value is not None:
+            self._need(value)
+        if isinstance(value, Value):
+            self.steps.host_reads.append(value)
+
+    # -- parameters -----------------------------------------------------------------------------------------
+    def weights(self, blob: Blob, desc: MemoryDesc, host: MemoryDesc) -> Memory:
+        """A learned blob in the layout `desc`; `host` describes its row-major master in the primitive's axes."""
+        storage = blob.data_storage
+        value = self._now.get(id(storage))
+        if not isinstance(value, HostValue):
+            value = self._host_value(storage, (blob.count,))
+        self._need(value)
+        if desc == host:
+            return value.memory.view(host)
+        if self.cache and desc in value.derived:
+            return value.derived[desc]
+        target = Memory(self.device, desc)
+        call = reorder(self.device, value.memory.view(host), target)
+        self.steps.calls.append(_when_changed([storage], call))
+        if self.cache:
+            value.derived[desc] = target
+            value.refresh.append(call)
+            self._derived.append((value, desc))
+        return target
+
+    def when_changed(self, blobs: Sequence[Blob], step: Step) -> None:
+        """Run `step` at this point whenever somebody may have written the host data of one of `blobs`."""
+        self._keep += [blob.data_storage for blob in blobs]
+        self.steps.calls.append(_when_changed([blob.data_storage for blob in blobs], step))
+
+    def host_vector(self, blob: Blob) -> Memory:
+        """A learned vector (bias, scale, shift) where it is, as float32 of shape (count,)."""
+        return self.weights(blob, MemoryDesc.plain((blob.count,)), MemoryDesc.plain((blob.count,)))
+
+    def weight_diff(self, blob: Blob, desc: MemoryDesc, host: MemoryDesc) -> tuple[Memory, Callable[[], None]]:
+        """Memory for a parameter's gradient, and what to call after the primitive: it adds it to the blob's diff."""
+        fresh = Memory(self.device, desc)
+        storage = blob.diff_storage
+        value = HostValue(self.device, storage, (blob.count,))
+        self.values.append(value)
+        self._keep.append(storage)
+
+        def accumulate() -> None:
+            self._need(value)
+            primitive = Primitive(
+                self.device,
+                "reorder_primitive_desc_create",
+                [desc, self.device.engine, host, self.device.engine],
+                [Arg.SRC],
+                [Arg.DST],
+                prefix=[],
+                attributes=Attributes([SumPost()]),
+            )
+            self.call(primitive, {Arg.SRC: fresh, Arg.DST: value.memory.view(host)})
+            self.steps.makes[id(value)] = value
+
+        return fresh, accumulate
+
+    # -- calls ----------------------------------------------------------------------------------------------
+    def call(self, primitive: Primitive, memories: Mapping[int, Memory]) -> None:
+        """Run a primitive at this point of the plan."""
+        self.steps.calls.append(self.prepared(primitive, memories))
+
+    def prepared(self, primitive: Primitive, memories: Mapping[int, Memory]) -> Call:
+        """A call for some point of the plan; scratchpads are one shared buffer."""
+        pad = None
+        if primitive.scratchpad_desc is not None:
+            if primitive.scratchpad > self._pad.nbytes:
+                self._pad = aligned_buffer(primitive.scratchpad)
+            pad = Memory(self.device, primitive.scratchpad_desc, self._pad)
+        call = Call(primitive, memories, pad)
+        if pad is not None:
+            self._padded.append(call)
+        return call
+
+    @property
+    def scratchpad(self) -> int:
+        """Bytes of the largest scratchpad."""
+        return self._pad.nbytes
+
+    def share_scratchpad(self) -> None:
+        """Let all calls use the largest scratchpad; called once when the plan is complete."""
+        for call in self._padded:
+            call.memories[Arg.SCRATCHPAD].rebind(self._pad)
+        for slot, memories in self._staged.items():
+            for memory in memories:
+                memory.rebind(self._stages[slot])
+
+    def staging(self, desc: MemoryDesc, slot: int = 0) -> Memory:
+        """Memory whose content matters within one layer's steps only: all of one slot are one buffer."""
+        buffer = self._stages.get(slot)
+        if buffer is None or buffer.nbytes < desc.size:
+            buffer = self._stages[slot] = aligned_buffer(desc.size)
+        return self._stage(Memory(self.device, desc, buffer), slot)
+
+    def part(self, memory: Memory, desc: MemoryDesc, start: int = 0) -> Memory:
+        """The bytes of a memory from `start` on under another descriptor; it moves where the memory moves."""
+        view = memory.view(desc, start)
+        slot = self._slots.get(id(memory))
+        return view if slot is None else self._stage(view, slot)
+
+    def _stage(self, memory: Memory, slot: int) -> Memory:
+        self._staged.setdefault(slot, []).append(memory)
+        self._slots[id(memory)] = slot
+        return memory
+
+    def run(self, step: Step) -> None:
+        """Run Python code at this point of the plan."""
+        self.steps.calls.append(step)
+
+
+def _when_changed(storages: Sequence[Storage], step: Step) -> Step:
+    """A step that runs `step` unless all storages are as they were when it last did."""
+    last: list[int] = []
+
+    def check() -> None:
+        now = [storage.epoch for storage in storages]
+        if now != last or any(storage.held for storage in storages):
+            last[:] = now
+            step()
+
+    return check

@@ -1,0 +1,284 @@
+"""Plan: a net compiled for its present shapes and phases into lists of prepared steps."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from dragon.engines.onednn import lowerings
+from dragon.engines.onednn.library.binding import UnimplementedError
+from dragon.engines.onednn.library.constants import DataType
+from dragon.engines.onednn.library.memory import Device
+from dragon.engines.onednn.plan import reference
+from dragon.engines.onednn.plan.arena import Arena, Ground
+from dragon.engines.onednn.plan.builder import Builder, Materialize
+from dragon.engines.onednn.plan.fusion import find_groups
+from dragon.engines.onednn.plan.steps import Backward, Group, NotLoweredError, Steps
+from dragon.engines.onednn.plan.values import Value
+from dragon.memory.storage import Storage
+
+if TYPE_CHECKING:
+    from dragon.bases.layer import Layer
+    from dragon.graph.net import Net
+
+__all__ = ["Plan"]
+
+log = logging.getLogger("dragon")
+
+
+class Plan:
+    """Groups of layers with their steps.
+
+    fuse: whether several layers may become one group, and conversions of one group serve another. Without it any
+    range of layers can be run by itself. winograd: whether convolutions may take fewer products. last: the last layer
+    it holds; all of them by default.
+    """
+
+    def __init__(
+        self,
+        net: Net,
+        device: Device,
+        dtype: DataType,
+        *,
+        training: bool,
+        fuse: bool,
+        winograd: bool,
+        whole: bool,
+        verbose: bool = False,
+        materialize: Materialize,
+        ground: Ground,
+        last: int | None = None,
+    ) -> None:
+        self.net = net
+        self.last = len(net.layers) - 1 if last is None else last
+        self.training = training
+        self.whole = whole
+        self._notice = log.info if verbose and whole else log.debug
+        self.builder = Builder(net, device, dtype, training, whole, winograd, materialize)
+        self.groups: list[Group] = []
+        for first, last, fused in find_groups(net, training) if fuse else _single(self.last):
+            self.groups += self._forward(first, last, fused)
+        self._intact = {
+            group.first: [self.builder.left(blob) for blob in group.watched]
+            for group in self.groups
+            if training and group.watched
+        }
+        if training:
+            for group in reversed(self.groups):
+                self._backward(group)
+        self.builder.share_scratchpad()
+        self.arena = self._arena(ground)
+        self._alone: dict[int, Program] = {}
+        self._changed: set[int] = set()  # first layers of groups
+        self.parameters = [(blob, blob.data_storage) for layer in net.layers for blob in layer.blobs]
+        self._programs: dict[tuple[int, ...], Program] = {}
+        self._group_of = [g for g in self.groups for _ in range(g.first, g.last + 1)]
+        self.loss_tops = [i for i, layer in enumerate(net.layers) if any(layer.loss_weights)]
+
+    # -- compiling ------------------------------------------------------------------------------------------
+    def _forward(self, first: int, last: int, fused: lowerings.Lowering | None) -> list[Group]:
+        net, builder = self.net, self.builder
+        group = Group(first, last)
+        layer = net.layers[first]
+        builder.watched = group.watched
+        lowering = fused or lowerings.find(layer.type)
+        if fused is None and reference.is_free(layer, net.bottoms[first], net.tops[first]):
+            group.note = "passes memory on"
+            group.build_backward = self._free_backward(first, lowering)
+            return [group]
+        if lowering is not None and self._has_primitives(layer, first):
+            mark = builder.checkpoint()
+            builder.steps, builder.remark = group.forward, ""
+            try:
+                group.build_backward = lowering(builder, first)
+            except (NotLoweredError, UnimplementedError) as error:
+                self._notice("%s: not as one primitive: %s", layer.where, error)
+                builder.rollback(mark)
+                if first != last:
+                    return [g for i in range(first, last + 1) for g in self._forward(i, i, None)]
+                group = Group(first, last)
+            else:
+                names = net.layer_names[first + 1 : last + 1]
+                group.watched += [top for tops in net.tops[first : last + 1] for top in tops if names]
+                together = [f"with {', '.join(names)}"] if names else []
+                group.note = ", ".join(["onednn", *together, *filter(None, [builder.remark])])
+                return [group]
+        if lowering is not None and layer.dtype.itemsize != 4:
+            self._notice("%s runs its reference: %s", layer.where, layer.dtype)
+        group.note = "reference"
+        builder.steps = group.forward
+        reference.add_forward(builder, first)
+        group.build_backward = lambda: reference.add_backward(builder, first)
+        return [group]
+
+    def _has_primitives(self, layer: Layer, index: int) -> bool:
+        """float64 is the reference's, and so are blobs without elements."""
+        blobs = (*self.net.bottoms[index], *self.net.tops[index])
+        return layer.dtype.itemsize == 4 and all(blob.count for blob in blobs)
+
+    def _free_backward(self, index: int, lowering: lowerings.Lowering | None) -> Backward | None:
+        """Backward of a layer that shares memory: nothing where the diff is shared too, else its own."""
+        net, builder = self.net, self.builder
+        bottoms, tops = net.bottoms[index], net.tops[index]
+        if not bottoms or not tops or all(top.diff_storage is bottoms[0].diff_storage for top in tops):
+            return None
+        if lowering is not None and self._has_primitives(net.layers[index], index):
+            return lowering(builder, index)
+        return lambda: reference.add_backward(builder, index)
+
+    def _backward(self, group: Group) -> None:
+        if any(self.net.layer_need_backward[group.first : group.last + 1]) and group.build_backward is not None:
+            group.backward = self._steps(group.build_backward, group.first if group.first == group.last else None)
+
+    def _steps(self, build: Backward, alone: int | None) -> Steps:
+        """What `build` makes, or the reference backward of the layer `alone` where that turns out to be impossible."""
+        builder = self.builder
+        mark = builder.checkpoint()
+        builder.steps = Steps()
+        try:
+            build()
+        except (NotLoweredError, UnimplementedError) as error:
+            if alone is None:
+                raise
+            self._notice("%s runs its reference backward: %s", self.net.layers[alone].where, error)
+            builder.rollback(mark)
+            builder.steps = Steps()
+            reference.add_backward(builder, alone)
+        return builder.steps
+
+    def _arena(self, ground: Ground) -> Arena | None:
+        """Only where nobody looks in while the plan runs: layers in Python may read any blob of the net."""
+        net, builder = self.net, self.builder
+        if self.training or not self.whole or any(layer.type == "Python" for layer in net.layers):
+            return None
+        for value in builder.values:
+            value.refresh.clear()  # all steps run in every pass; in between their memory is another's
+        outputs = [net.blobs[name].data_storage for name in net.outputs]
+        return Arena(ground, self.groups, builder.values, builder.lazies, outputs, builder.sources)
+
+    # -- running --------------------------------------------------------------------------------------------
+    @property
+    def valid(self) -> bool:
+        """Whether all storages still have the memory that this plan was made with."""
+        return all(value.valid for value in self.builder.values) and all(
+            storage.copy_at(place) is not None for storage, place in self.builder.lazies
+        )
+
+    def forward(self, start: int, end: int) -> None:
+        self._changed = {first for first in self._changed if not start <= first <= end}
+        if self.arena is None:
+            self._run((start, end), lambda: [g.forward for g in self._range(start, end)])
+            return
+        program = self._programs.get((start, end)) or self._part(start, end)
+        if start == 0:
+            self.arena.begin()
+        try:
+            program.run()
+        except BaseException:
+            self.arena.end(complete=False)
+            raise
+        if end == len(self._group_of) - 1:
+            self.arena.end(complete=True)
+
+    def _part(self, start: int, end: int) -> Program:
+        """A part of the pass of a plan with an arena, to be run after the parts before it."""
+        before = Program([g.forward for g in self._range(0, start - 1)])
+        program = Program([g.forward for g in self._range(start, end)], before)
+        self._programs[start, end] = program
+        return program
+
+    def backward(self, start: int, end: int) -> None:
+        self._run((start, end, -1), lambda: [g.backward for g in reversed(list(self._range(end, start)))])
+
+    def backward_alone(self, layer: int, whole: bool) -> None:
+        """Run backward of one layer, or of its `whole` group, in steps that rest on nothing of other groups."""
+        group = self._group_of[layer]
+        key = group.first - len(self.net.layers) if whole else layer
+        program = self._alone.get(key)
+        if program is None:
+            program = self._alone[key] = Program([self._steps_alone(layer, group, whole)])
+        program.run()
+
+    def _steps_alone(self, layer: int, group: Group, whole: bool) -> Steps:
+        whole = whole or group.first == group.last
+        members = range(group.first, group.last + 1) if whole else [layer]
+        build = group.build_backward if whole else self.builder.parts[layer]
+        if build is None or not any(self.net.layer_need_backward[i] for i in members):
+            return Steps()
+        with self.builder.apart():
+            return self._steps(build, layer if group.first == group.last else None)
+
+    def note_changes(self) -> None:
+        """Remember fused groups one of whose blobs somebody has changed since forward made it."""
+        for first, checks in self._intact.items():
+            if first not in self._changed and not all(check() for check in checks):
+                self._changed.add(first)
+
+    @property
+    def changed(self) -> bool:
+        """Whether the backward of a fused group would not see what somebody wrote."""
+        return bool(self._changed)
+
+    def is_changed(self, group: Group) -> bool:
+        return group.first in self._changed
+
+    def group_of(self, layer: int) -> Group:
+        """The group that a layer belongs to."""
+        return self._group_of[layer]
+
+    def _range(self, first: int, last: int) -> Iterator[Group]:
+        return (g for g in self.groups if first <= g.first and g.last <= last)
+
+    def _run(self, key: tuple[int, ...], parts: Callable[[], Sequence[Steps]]) -> None:
+        program = self._programs.get(key)
+        if program is None:
+            program = self._programs[key] = Program(parts())
+        program.run()
+
+    def detach(self) -> None:
+        """Save what only this plan's memories hold and let go of the storages."""
+        for value in self.builder.values:
+            if isinstance(value, Value):
+                value.storage.detach(value.place)
+        for storage, place in self.builder.lazies:
+            storage.detach(place)
+
+
+class Program:
+    """The steps of consecutive groups as one list, and what they need from before.
+
+    before: the program that has run when this one does; what it has made or brought is there.
+    """
+
+    def __init__(self, parts: Sequence[Steps], before: Program | None = None) -> None:
+        self.needs: list[Callable[[], object]] = []
+        self.calls: list[Callable[[], object]] = []
+        self.made: set[int] = set(before.made) if before is not None else set()
+        self.brought: set[int] = set(before.brought) if before is not None else set()
+        for steps in parts:
+            for key, value in steps.needs.items():
+                if key not in self.made and key not in self.brought:
+                    self.brought.add(key)
+                    self.needs.append(value.bring)
+            self.made.update(steps.makes)
+            self.calls += steps.calls
+            for value in steps.makes.values():
+                if isinstance(value, Value):
+                    self.calls.append(value.mark)
+            self.calls += [_lazy_mark(storage, place) for storage, place in steps.lazy]
+
+    def run(self) -> None:
+        for bring in self.needs:
+            bring()
+        for call in self.calls:
+            call()
+
+
+def _lazy_mark(storage: Storage, place: str) -> Callable[[], None]:
+    return lambda: storage.wrote(place)
+
+
+def _single(last: int) -> Iterator[tuple[int, int, None]]:
+    for i in range(last + 1):
+        yield i, i, None

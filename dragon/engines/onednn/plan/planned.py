@@ -1,0 +1,51 @@
+"""What a plan takes of memory, as `dragon time` tells it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dragon.engines.onednn.library.memory import Memory
+from dragon.engines.onednn.plan.plan import Plan
+from dragon.engines.onednn.plan.values import Value
+
+__all__ = ["Planned"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Bytes: of the learned blobs and statistics; of all values between layers, gradients included; of the scratchpad.
+
+    `unshared` is what the values would take had each bytes of its own.
+    """
+
+    parameters: int
+    activations: int
+    unshared: int
+    scratchpad: int
+
+    @staticmethod
+    def of(plan: Plan) -> Planned:
+        storages = {id(storage): storage for _, storage in plan.parameters}
+        arena = plan.arena
+        inside = {id(room.origin) for room in arena.rooms} if arena is not None else set()
+        outside: dict[int, Memory] = {}
+        for value in plan.builder.values:
+            if isinstance(value, Value):
+                for memory in (value.memory, *value.derived.values()):
+                    if id(memory.origin) not in inside:
+                        outside[id(memory.origin)] = memory.origin
+        alone = sum(memory.desc.size for memory in outside.values())
+        return Planned(
+            sum(storage.count * storage.dtype.itemsize for storage in storages.values()),
+            alone + (arena.taken if arena is not None else 0),
+            alone + (arena.total if arena is not None else 0),
+            plan.builder.scratchpad,
+        )
+
+    def line(self) -> str:
+        sizes = (self.parameters, self.activations, self.unshared, self.scratchpad)
+        parameters, activations, unshared, scratchpad = (f"{size / 2**20:,.1f} MiB" for size in sizes)
+        return (
+            f"Planned memory: parameters {parameters}, activations {activations} "
+            f"({unshared} without sharing), scratchpad {scratchpad}"
+        )

@@ -1,0 +1,115 @@
+"""Layers without a lowering inside a plan: their own array code on host copies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dragon.bases.source import Prefetched
+from dragon.engines.base import renamed
+from dragon.engines.onednn.plan.builder import Builder
+from dragon.engines.onednn.plan.feed import Feed
+from dragon.errors import DragonError
+from dragon.memory.storage import Array, Storage
+
+if TYPE_CHECKING:
+    from dragon.bases.layer import Layer
+    from dragon.memory.blob import Blob
+
+__all__ = ["ShapesChangedError", "add_backward", "add_forward", "is_free"]
+
+FEW = 1 << 20  # elements of a batch: transforming more of them takes long enough to be left to the reading thread
+FREE = ("Split", "Flatten", "Reshape", "Silence", "Input", "Squeeze")  # forward only passes memory on
+
+
+class ShapesChangedError(Exception):
+    """A layer gave its tops other shapes than the plan was made for; it has run."""
+
+    def __init__(self, layer: int) -> None:
+        super().__init__(layer)
+        self.layer = layer
+
+
+def is_free(layer: Layer, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> bool:
+    """Whether the layer's forward has nothing to compute because its tops are its bottom's memory."""
+    return layer.type in FREE and all(top.data_storage is bottoms[0].data_storage for top in tops if bottoms)
+
+
+def _reading(storage: Storage, shape: tuple[int, ...]) -> Array:
+    """A view of the host copy that does not count as written: the plan knows what reference code writes."""
+    flat = storage.read()
+    count = math.prod(shape)
+    return (flat if flat.size == count else flat[:count]).reshape(shape)
+
+
+def add_forward(builder: Builder, index: int) -> None:
+    """Append a step that runs the layer's forward."""
+    net = builder.net
+    layer, bottoms, tops = net.layers[index], net.bottoms[index], net.tops[index]
+    for bottom in bottoms:
+        builder.read_on_host(bottom.data_storage)
+    forward = partial(layer.forward, bottoms, tops)
+    if isinstance(layer, Prefetched) and tops[0].count <= FEW:
+        layer.hand_out_bytes()  # a quarter of the memory traffic of images that the reading thread has transformed
+        forward = partial(_feed, Feed(builder.device, layer), layer, tops)
+    where = net.context.where
+    # a layer of the user's may write anything: its bottoms are brought again
+    watched = [builder.value_of(bottom) for bottom in bottoms] if layer.type == "Python" else []
+    made = [builder.make_on_host(top.data_storage, top.shape) for top in tops]
+
+    def step() -> None:
+        version = where.version
+        where.view = _reading
+        try:
+            layer.reshape(bottoms, tops)
+            forward()
+        except DragonError as error:
+            raise renamed(error, layer.where) from error
+        finally:
+            where.view = None
+        if where.version != version:
+            for top in tops:
+                top.data_storage.wrote("host")
+            raise ShapesChangedError(index)
+        for value in made:
+            value.mark()
+        for seen in watched:
+            seen.bring()
+
+    builder.run(step)
+
+
+def _feed(feed: Feed, layer: Prefetched, tops: list[Blob]) -> None:
+    feed.deliver(layer.take(), tops)
+
+
+def add_backward(builder: Builder, index: int) -> None:
+    """Append a step that runs the layer's backward."""
+    net = builder.net
+    layer, bottoms, tops = net.layers[index], net.bottoms[index], net.tops[index]
+    flags = net.bottom_need_backward[index]
+    for blob in [*bottoms, *tops]:
+        builder.read_on_host(blob.data_storage)
+    for top in tops:
+        builder.read_on_host(top.diff_storage)
+    where = net.context.where
+    made = [
+        builder.make_on_host(bottom.diff_storage, bottom.shape)
+        for bottom, flag in zip(bottoms, flags, strict=True)
+        if flag
+    ]
+
+    def step() -> None:
+        where.view = _reading
+        try:
+            layer.backward(tops, flags, bottoms)
+        except DragonError as error:
+            raise renamed(error, layer.where) from error
+        finally:
+            where.view = None
+        for value in made:
+            value.mark()
+
+    builder.run(step)

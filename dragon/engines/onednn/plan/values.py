@@ -1,0 +1,179 @@
+"""Values of a plan: one version of a storage's content in oneDNN memory or in host memory.
+
+A storage that is overwritten in place has several versions in one run. Each version in oneDNN memory is a copy of
+its storage in a place of its own, so that the storage knows at any time which version is its content.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from dragon.engines.onednn.kernels import combine
+from dragon.engines.onednn.library.constants import Arg
+from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Shape
+from dragon.engines.onednn.library.primitive import Call
+from dragon.memory.storage import HOST, Array, Storage
+
+__all__ = ["HostValue", "LazyCopy", "MemoryCopy", "Value", "as_made", "logical", "reorder"]
+
+
+def logical(shape: tuple[int, ...]) -> Shape:
+    """The shape for oneDNN, which knows no scalars."""
+    return shape or (1,)
+
+
+def borrowed(device: Device, host: Array, shape: Shape) -> Memory:
+    """oneDNN's view of a host array that keeps no reference to it: a storage must be able to tell who holds it.
+
+    Whoever keeps the result keeps the storage, and checks that its memory is still where it was.
+    """
+    raw = (ctypes.c_uint8 * (math.prod(shape) * host.itemsize)).from_address(host.ctypes.data)
+    return Memory(device, MemoryDesc.plain(shape), np.frombuffer(memoryview(raw).cast("B"), np.uint8))
+
+
+def reorder(device: Device, source: Memory, target: Memory) -> Call:
+    """A prepared conversion between two memories of one shape."""
+    return Call(combine.reorder(device, source.desc, target.desc), {Arg.SRC: source, Arg.DST: target})
+
+
+class MemoryCopy:
+    """The copy of a storage in one oneDNN memory; conversions are prepared at their first use."""
+
+    def __init__(self, device: Device, memory: Memory) -> None:
+        self.device = device
+        self.memory = memory
+        self.count = math.prod(memory.desc.dims)
+        self.restore: Callable[[], None] | None = None  # brings back what another value has overwritten
+        self._host_at = 0
+        self._down: Call | None = None
+        self._up: Call | None = None
+
+    def _host(self, host: Array) -> Memory:
+        if host.ctypes.data != self._host_at:
+            self._host_at, self._down, self._up = host.ctypes.data, None, None
+        return borrowed(self.device, host, self.memory.desc.dims)
+
+    def to_host(self, host: Array) -> None:
+        if self.restore is not None:
+            self.restore()
+        if self._down is None or host.ctypes.data != self._host_at:
+            self._down = reorder(self.device, self.memory, self._host(host))
+        self._down()
+
+    def from_host(self, host: Array) -> None:
+        if self._up is None or host.ctypes.data != self._host_at:
+            self._up = reorder(self.device, self._host(host), self.memory)
+        self._up()
+
+
+class LazyCopy:
+    """The content of a blob that a fusion skipped: computed when somebody reads it."""
+
+    def __init__(self, compute: Callable[[Array], None], sources: Sequence[Memory] = ()) -> None:
+        self._compute = compute
+        self.sources = sources
+        self.restores: list[Callable[[], None]] = []  # bring back sources that other values have overwritten
+
+    def to_host(self, host: Array) -> None:
+        for restore in self.restores:
+            restore()
+        self._compute(host)
+
+    def from_host(self, host: Array) -> None:
+        """Nothing reads this copy but the host."""
+
+
+def as_made(storage: Storage, place: str) -> bool:
+    """Whether the copy at `place` still is the storage's content; handed out and not changed counts as such."""
+    if storage.is_fresh(place) and not storage.held:
+        return True
+    copy, now = storage.copy_at(place), storage.read()
+    if copy is None:
+        return False
+    made = now.copy()
+    copy.to_host(made)
+    if not np.array_equal(made, now, equal_nan=True):
+        return False
+    storage.sync(place)
+    return True
+
+
+class Value:
+    """A version of a storage in oneDNN memory."""
+
+    def __init__(self, device: Device, storage: Storage, memory: Memory, place: str) -> None:
+        self.device = device
+        self.storage = storage
+        self.memory = memory
+        self.place = place
+        self.copy = MemoryCopy(device, memory)
+        self.derived: dict[MemoryDesc, Memory] = {}
+        self.refresh: list[Call] = []  # the conversions that made `derived`
+        storage.attach(place, self.copy)
+
+    @property
+    def shape(self) -> Shape:
+        return self.memory.desc.dims
+
+    def mark(self) -> None:
+        """This version is now the storage's content."""
+        self.storage.wrote(self.place)
+
+    def bring(self) -> None:
+        """Make the memory hold the storage's newest content, whoever wrote it."""
+        storage = self.storage
+        if storage.held:
+            storage.write()
+        if not storage.is_fresh(self.place):
+            storage.sync(self.place)
+            for call in self.refresh:
+                call()
+
+    @property
+    def valid(self) -> bool:
+        return self.storage.copy_at(self.place) is self.copy
+
+
+class HostValue:
+    """A version of a storage in plain host memory, seen by oneDNN without a copy."""
+
+    def __init__(self, device: Device, storage: Storage, shape: Shape) -> None:
+        self.device = device
+        self.storage = storage
+        host = storage.read()
+        self._address = host.ctypes.data
+        self.memory = borrowed(device, host, shape)
+        self.derived: dict[MemoryDesc, Memory] = {}
+        self.refresh: list[Call] = []
+        self._epoch = storage.epoch
+
+    @property
+    def shape(self) -> Shape:
+        return self.memory.desc.dims
+
+    def mark(self) -> None:
+        """The host copy has just been computed without having been handed out."""
+        self.storage.wrote(HOST)
+        self._epoch = self.storage.epoch
+
+    def bring(self) -> None:
+        """Make the host copy newest, and what was derived from it."""
+        storage = self.storage
+        storage.read()
+        if self.refresh and (storage.epoch != self._epoch or storage.held):
+            for call in self.refresh:
+                call()
+        self._epoch = storage.epoch
+
+    @property
+    def current(self) -> bool:
+        """Whether nobody can have written the host copy since it was marked or brought."""
+        return self.storage.epoch == self._epoch and not self.storage.held
+
+    @property
+    def valid(self) -> bool:
+        return self.storage.address == self._address

@@ -1,0 +1,215 @@
+"""Versions: which content of each storage is current while a plan is built, read and made in any layout.
+
+Layers that work in place overwrite a storage, so it has several versions in one run.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Shape
+from dragon.engines.onednn.plan.steps import Steps
+from dragon.engines.onednn.plan.values import HostValue, Value, as_made, logical, reorder
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Storage
+
+__all__ = ["Versions"]
+
+_numbers = itertools.count()
+
+
+class Versions:
+    """`steps` is where conversions go: those of the group and direction being built.
+
+    cache: whether conversions made for one group may serve another.
+    """
+
+    def __init__(self, device: Device, training: bool, cache: bool) -> None:
+        self.device = device
+        self.training = training
+        self.cache = cache
+        self.name = f"onednn{next(_numbers)}"
+        self.steps = Steps()
+        self.values: list[Value | HostValue] = []
+        self.lazies: list[tuple[Storage, str]] = []
+        self.watched: list[Blob] = []  # whose forward data a backward uses without asking for them
+        self._now: dict[int, Value | HostValue] = {}  # storage id -> version current at this point
+        self._keep: list[Storage] = []  # ids of storages must stay theirs
+        self._kept: set[int] = set()  # ids of memories
+        self._derived: list[tuple[Value | HostValue, MemoryDesc]] = []
+
+    def _current(self, storage: Storage, shape: tuple[int, ...]) -> Value | HostValue:
+        value = self._now.get(id(storage))
+        if value is None:
+            value = self._host_value(storage, shape)
+        return value
+
+    def _host_value(self, storage: Storage, shape: tuple[int, ...]) -> HostValue:
+        value = HostValue(self.device, storage, logical(shape))
+        self._set(storage, value)
+        return value
+
+    def _set(self, storage: Storage, value: Value | HostValue) -> None:
+        self._now[id(storage)] = value
+        self._keep.append(storage)
+        self.values.append(value)
+
+    def value_of(self, blob: Blob) -> Value | HostValue:
+        """The version of the blob's data at this point."""
+        return self._current(blob.data_storage, blob.shape)
+
+    def _need(self, value: Value | HostValue) -> None:
+        if id(value) not in self.steps.makes:
+            self.steps.needs[id(value)] = value
+
+    def left(self, blob: Blob) -> Callable[[], bool]:
+        """Whether the blob's data are still those that the steps so far leave in it; to be called between runs."""
+        storage = blob.data_storage
+        value = self._now.get(id(storage))
+        if isinstance(value, HostValue):
+            return lambda: value.current
+        places = [place for lazy, place in self.lazies if lazy is storage]
+        return partial(as_made, storage, value.place if value is not None else places[-1])
+
+    def watch(self, blob: Blob) -> None:
+        """Backward of the layer will use the blob's data of forward as they lie in memory of the plan."""
+        if self.owns(blob):
+            self.watched.append(blob)
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """What is built meanwhile takes all it reads from the storages and leaves the plan's other memories alone."""
+        before = self._now, self.cache
+        self._now, self.cache = {}, False
+        try:
+            yield
+        finally:
+            self._now, self.cache = before
+
+    def checkpoint(self) -> Any:
+        """What `rollback` needs to forget a lowering that gave up half-way."""
+        return dict(self._now), len(self.values), len(self._derived)
+
+    def rollback(self, mark: Any) -> None:
+        now, values, derived = mark
+        for value, desc in self._derived[derived:]:
+            del value.derived[desc]
+        for value in self.values[values:]:
+            if isinstance(value, Value):
+                value.storage.detach(value.place)
+        self._now = now
+        del self.values[values:], self._derived[derived:]
+
+    # -- reading --------------------------------------------------------------------------------------------
+    def desc(self, blob: Blob) -> MemoryDesc:
+        """The layout that a blob's data has now, if its value has the blob's shape; row-major otherwise."""
+        value = self._current(blob.data_storage, blob.shape)
+        if value.shape == logical(blob.shape):
+            return value.memory.desc
+        return MemoryDesc.plain(logical(blob.shape), value.memory.desc.dtype)
+
+    def diff_desc(self, blob: Blob) -> MemoryDesc:
+        """The same of a blob's diff."""
+        value = self._current(blob.diff_storage, blob.shape)
+        if value.shape == logical(blob.shape):
+            return value.memory.desc
+        return MemoryDesc.plain(logical(blob.shape), value.memory.desc.dtype)
+
+    def data(self, blob: Blob, desc: MemoryDesc | None = None) -> Memory:
+        """The blob's data in the layout `desc` (as it is if None)."""
+        return self._as(self._current(blob.data_storage, blob.shape), logical(blob.shape), desc)
+
+    def diff(self, blob: Blob, desc: MemoryDesc | None = None) -> Memory:
+        """The blob's diff in the layout `desc` (as it is if None)."""
+        return self._as(self._current(blob.diff_storage, blob.shape), logical(blob.shape), desc)
+
+    def _as(self, value: Value | HostValue, shape: Shape, desc: MemoryDesc | None) -> Memory:
+        self._need(value)
+        memory = value.memory
+        if value.shape != shape:
+            memory = self._converted(value, MemoryDesc.plain(value.shape, memory.desc.dtype))
+            memory = memory.view(MemoryDesc.plain(shape, memory.desc.dtype))
+            if desc is None or desc == memory.desc:
+                return memory
+            target = Memory(self.device, desc)
+            call = reorder(self.device, memory, target)
+            self.steps.calls.append(call)
+            value.refresh.append(call)
+            return target
+        return memory if desc is None else self._converted(value, desc)
+
+    def _converted(self, value: Value | HostValue, desc: MemoryDesc) -> Memory:
+        if desc == value.memory.desc:
+            return value.memory
+        if self.cache and desc in value.derived:
+            return value.derived[desc]
+        target = Memory(self.device, desc)
+        call = reorder(self.device, value.memory, target)
+        self.steps.calls.append(call)
+        if self.cache:
+            value.derived[desc] = target
+            value.refresh.append(call)
+            self._derived.append((value, desc))
+        return target
+
+    def kept_source(self, bottom: Blob, *tops: Blob) -> Memory:
+        """The bottom's data as it is, in memory that still holds it for backward if a top takes its storage over."""
+        memory = self.data(bottom)
+        in_place = any(top.data_storage is bottom.data_storage for top in tops)
+        if not in_place or not self.training or memory is self._owned(bottom.data_storage, bottom):
+            return memory
+        kept = Memory(self.device, memory.desc)
+        self.steps.calls.append(reorder(self.device, memory, kept))
+        return kept
+
+    def source_again(self, bottom: Blob, source: Memory, *tops: Blob) -> Memory:
+        """What `kept_source` gave, for backward: what was kept, or the bottom's data as they are by then."""
+        in_place = any(top.data_storage is bottom.data_storage for top in tops)
+        return source if in_place else self.data(bottom, source.desc)
+
+    def owns(self, blob: Blob) -> bool:
+        """Whether the blob's data lies in memory of the plan with the blob's shape, free to be overwritten in place."""
+        memory = self._owned(blob.data_storage, blob)
+        return memory is not None and id(memory) not in self._kept
+
+    def keep(self, memory: Memory) -> None:
+        """Nobody shall overwrite this memory of the plan in place: backward rests on it."""
+        self._kept.add(id(memory))
+
+    def owns_diff(self, blob: Blob) -> bool:
+        """The same for its diff."""
+        return self._owned(blob.diff_storage, blob) is not None
+
+    def _owned(self, storage: Storage, blob: Blob) -> Memory | None:
+        value = self._now.get(id(storage))
+        return value.memory if isinstance(value, Value) and value.shape == logical(blob.shape) else None
+
+    # -- writing --------------------------------------------------------------------------------------------
+    def make(self, blob: Blob, desc: MemoryDesc, memory: Memory | None = None) -> Memory:
+        """A new version of the blob's data, in new memory or in `memory` (for in-place work)."""
+        return self._make(blob.data_storage, desc, memory)
+
+    def make_diff(self, blob: Blob, desc: MemoryDesc, memory: Memory | None = None) -> Memory:
+        """A new version of the blob's diff."""
+        return self._make(blob.diff_storage, desc, memory)
+
+    def _make(self, storage: Storage, desc: MemoryDesc, memory: Memory | None) -> Memory:
+        memory = memory or Memory(self.device, desc)
+        value = Value(self.device, storage, memory, f"{self.name}.{len(self.values)}")
+        self._set(storage, value)
+        self.steps.makes[id(value)] = value
+        return memory
+
+    def copy_data(self, source: Blob, target: Blob) -> None:
+        """The target's data becomes the source's."""
+        memory = self.data(source)
+        self.steps.calls.append(reorder(self.device, memory, self.make(target, memory.desc)))
+
+    def copy_diff(self, source: Blob, target: Blob) -> None:
+        """The target's diff becomes the source's."""
+        memory = self.diff(source)
+        self.steps.calls.append(reorder(self.device, memory, self.make_diff(target, memory.desc)))

@@ -1,0 +1,148 @@
+"""Files of found boxes, as SSD's DetectionOutput writes them for the evaluation programs of VOC, COCO and ILSVRC."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dragon.errors import DataError, PrototxtError, nearest
+from dragon.files.atomic import write_atomically
+from dragon.memory.storage import Array
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import read_message
+
+__all__ = ["DetectionFiles", "original_boxes"]
+
+FORMATS = ("VOC", "COCO", "ILSVRC")
+
+
+class DetectionFiles:
+    """Collects the boxes of `num_test_image` images, then writes them and starts again.
+
+    VOC: a file PREFIX + class + .txt for each class, lines "image score xmin ymin xmax ymax". ILSVRC: one file
+    PREFIX.txt, lines "image label score xmin ymin xmax ymax". COCO: one file PREFIX.json, a list of objects with
+    image_id, category_id, bbox (x, y, width, height) and score. Coordinates are pixels of the original images, whose
+    names and sizes are the lines "name height width" of name_size_file. Raises PrototxtError for settings, DataError
+    for files.
+    """
+
+    def __init__(self, param: pb.SaveOutputParameter, background: int, find: Callable[[str], str]) -> None:
+        if param.output_format not in FORMATS:
+            raise PrototxtError(
+                f'output_format is one of {", ".join(FORMATS)}, got "{param.output_format}"'
+                + nearest(param.output_format, FORMATS)
+            )
+        self._param = param
+        labels = read_message(find(param.label_map_file), pb.LabelMap())
+        self._labels = {item.label: item.name for item in labels.item}
+        self._classes = [name for label, name in self._labels.items() if label != background]
+        self._images = _names_and_sizes(find(param.name_size_file))
+        self._total: int = param.num_test_image or len(self._images)
+        if self._total > len(self._images):
+            raise DataError(f"{param.name_size_file} names {len(self._images)} images, num_test_image is {self._total}")
+        self._seen = 0
+        self._found: list[tuple[str, int, float, list[float]]] = []
+        try:
+            os.makedirs(param.output_directory, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{param.output_directory}: cannot be made: {error.strerror}") from None
+
+    @property
+    def pending(self) -> str:
+        """What was collected and not written, or an empty string."""
+        return f"{self._seen} of {self._total} images" if self._seen else ""
+
+    def add(self, rows: Sequence[Array]) -> None:
+        """The boxes of the next image: rows item, label, score, xmin, ymin, xmax, ymax, in fractions of its size."""
+        name, size = self._images[self._seen]
+        for row in rows:
+            label = int(row[1])
+            if label not in self._labels:
+                raise DataError(f"{self._param.label_map_file} has no label {label}")
+            resize = self._param.resize_param if self._param.HasField("resize_param") else None
+            xmin, ymin, xmax, ymax = original_boxes(np.asarray(row[3:7], np.float64), size, resize)
+            box = [round(float(v), 2) for v in (xmin, ymin, xmax - xmin, ymax - ymin)]
+            self._found.append((name, label, float(np.float32(row[2])), box))
+        self._seen += 1
+        if self._seen == self._total:
+            self._write()
+            self._found.clear()
+            self._seen = 0
+
+    def _write(self) -> None:
+        start = str(Path(self._param.output_directory) / "_")[:-1] + self._param.output_name_prefix
+        if self._param.output_format == "COCO":
+            objects = [
+                {"image_id": _number(name), "category_id": _number(self._labels[label]), "bbox": box, "score": score}
+                for name, label, score, box in self._found
+            ]
+            self._put(f"{start}.json", "[\n" + ",\n".join(json.dumps(o) for o in objects) + "\n]\n")
+        elif self._param.output_format == "ILSVRC":
+            lines = [f"{name} {label} {score:g} {_corners(box)}\n" for name, label, score, box in self._found]
+            self._put(f"{start}.txt", "".join(lines))
+        else:
+            by_class: dict[str, list[str]] = {name: [] for name in self._classes}
+            for name, label, score, box in self._found:
+                by_class.setdefault(self._labels[label], []).append(f"{name} {score:g} {_corners(box)}\n")
+            for kind, lines in by_class.items():
+                self._put(f"{start}{kind}.txt", "".join(lines))
+
+    def _put(self, path: str, text: str) -> None:
+        try:
+            write_atomically(path, text.encode())
+        except OSError as error:
+            raise DataError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def original_boxes(box: Array, size: tuple[int, int], resize: pb.ResizeParameter | None) -> Array:
+    """(xmin, ymin, xmax, ymax) in pixels of an image of `size` (height, width), clipped to it.
+
+    box: fractions of what the net saw. resize: how the image was brought there; with FIT_LARGE_SIZE_AND_PAD it was
+    scaled to fit and lies in the middle, otherwise it fills all.
+    """
+    height, width = size
+    scale = np.array([width, height, width, height], np.float64)
+    if resize is None or resize.resize_mode != pb.ResizeParameter.FIT_LARGE_SIZE_AND_PAD:
+        clipped: Array = box.clip(0, 1) * scale
+        return clipped
+    seen = np.array([resize.width, resize.height], np.float64)
+    if not seen.all():
+        raise PrototxtError("save_output_param's resize_param needs height and width")
+    ratio = (seen / [width, height]).min()
+    margin = (seen - ratio * np.array([width, height])) / 2
+    found: Array = ((box * np.tile(seen, 2) - np.tile(margin, 2)) / ratio).clip(0, scale)
+    return found
+
+
+def _names_and_sizes(path: str) -> list[tuple[str, tuple[int, int]]]:
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f'name_size_file "{path}" cannot be read: {error}') from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            name, height, width = line.split()
+            found.append((name, (int(height), int(width))))
+        except ValueError:
+            raise DataError(f'{path}:{number}: expected "name height width", got "{line.strip()[:60]}"') from None
+    if not found:
+        raise DataError(f"{path}: holds no line")
+    return found
+
+
+def _corners(box: list[float]) -> str:
+    """Whole pixels, as the programs that read these lines expect them."""
+    x, y, width, height = (int(v) for v in box)
+    return f"{x} {y} {x + width} {y + height}"
+
+
+def _number(text: str) -> int | str:
+    """COCO's names of images and classes are numbers."""
+    return int(text) if text.isdecimal() and str(int(text)) == text else text

@@ -1,0 +1,187 @@
+"""Net: a wired graph with an engine that runs it, its weights in and out.
+
+The net decides what is computed (wiring, sharing, who needs a gradient); an executor decides how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from dragon.bases.layer import Context
+from dragon.errors import DragonError, NumericError, PrototxtError, ShapeError, UsageError, nearest
+from dragon.graph.definition import run_state
+from dragon.graph.wiring import Wiring
+from dragon.memory.storage import Array
+from dragon.proto import dragon_pb2 as pb
+from dragon.pycaffe.net import PyNet
+from dragon.rng import fresh_seed
+
+if TYPE_CHECKING:
+    from dragon.proto.text import SourceMap
+
+__all__ = ["Net"]
+
+
+class Net(PyNet, Wiring):
+    """A net ready to run.
+
+    Net(model, phase), Net(model, weights, phase), Net(model, phase, level, stages, weights) or by keyword, where
+    `model` is the path of a prototxt or a NetParameter. `weights` is a path or comma-separated paths.
+
+    dtype: float32, or float64 for gradient checks. engine: auto, numpy, onednn or cuda. seed: of fillers and dropout;
+    None takes a new one. folder: where the files that a NetParameter names are looked for. Raises PrototxtError for
+    the definition, ShapeError for shapes, WeightsError for weights.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | pb.NetParameter | None = None,
+        *args: Any,
+        network_file: str | Path | None = None,
+        phase: int | None = None,
+        level: int = 0,
+        stages: str | Sequence[str] | None = None,
+        weights: str | Path | None = None,
+        dtype: DTypeLike = np.float32,
+        engine: str | None = None,
+        seed: int | None = None,
+        allow_python: bool = True,
+        allow_unknown: bool = False,
+        options: Any = None,
+        folder: Path | None = None,
+    ) -> None:
+        model = network_file if model is None else model
+        if model is None:
+            raise PrototxtError("Net needs the path of a prototxt or a NetParameter")
+        if args:
+            phase, level, stages, weights = _positional(args, phase, level, stages, weights)
+        definition, source = _definition(model, allow_unknown)
+        folder = Path(source.filename).resolve().parent if source else folder
+        state = run_state(definition.state, phase, level, stages or [])
+        self.seed = fresh_seed() if seed is None else seed
+        context = Context(np.dtype(dtype), self.seed, folder=folder, allow_python=allow_python)
+        Wiring.__init__(self, definition, state, context, source)
+        self.learnable = self.table.learnable
+        self.owned = self.table.owned
+        self.debug_info = self.param.debug_info
+        self.before_forward_hooks: list[Callable[[int], None]] = []
+        self.after_forward_hooks: list[Callable[[int], None]] = []
+        self.before_backward_hooks: list[Callable[[int], None]] = []
+        self.after_backward_hooks: list[Callable[[int], None]] = []
+        from dragon.engines import make_executor
+
+        self.executor = make_executor(engine, self, options)
+        if weights is not None:
+            self.copy_from(weights)
+
+    # -- running --------------------------------------------------------------------------------------------
+    def run_forward(self, start: int = 0, end: int | None = None) -> float:
+        """Run layers start..end (inclusive) and return the weighted sum of their losses."""
+        return self.executor.forward(start, len(self.layers) - 1 if end is None else end)
+
+    def run_backward(self, start: int | None = None, end: int = 0) -> None:
+        """Run backward from layer `start` (the last) down to `end` (inclusive)."""
+        self.executor.backward(len(self.layers) - 1 if start is None else start, end)
+
+    def forward_backward(self) -> float:
+        """One forward and one backward pass; the loss."""
+        return self.executor.forward_backward()
+
+    def reshape(self) -> None:
+        """Propagate changed input shapes through all layers."""
+        for layer, bottoms, tops in zip(self.layers, self.bottoms, self.tops, strict=True):
+            try:
+                layer.reshape(bottoms, tops)
+            except DragonError as error:
+                raise self.placed(error, layer.param) from error
+
+    def clear_param_diffs(self) -> None:
+        """Set the gradients of all learned blobs to zero."""
+        self.executor.clear_param_diffs()
+
+    # -- looking in -----------------------------------------------------------------------------------------
+    def layer_index(self, name: str) -> int:
+        """Position of a layer by name; PrototxtError with the nearest name when there is none."""
+        try:
+            return self.layer_names.index(name)
+        except ValueError:
+            raise PrototxtError(f'no layer "{name}"{nearest(name, self.layer_names)}') from None
+
+    def output_values(self) -> dict[str, Array]:
+        """The outputs' newest values, read-only."""
+        return {name: self.blobs[name].peek() for name in self.outputs}
+
+    def first_nonfinite(self) -> str | None:
+        """Name the first layer that holds or made a NaN or an infinity, or None."""
+        for i, layer in enumerate(self.layers):
+            for j, blob in enumerate(layer.blobs):
+                if not np.isfinite(blob.peek()).all():
+                    return f"{layer.where}: its parameter blob {j} is not finite"
+            for name, top in zip(self._top_names[i], self.tops[i], strict=True):
+                if not np.isfinite(top.peek()).all():
+                    return f'{layer.where}: its top "{name}" is not finite'
+        return None
+
+    def check_finite(self, loss: float, iteration: int) -> None:
+        """NumericError naming the first non-finite layer when the loss is NaN or infinite."""
+        if not np.isfinite(loss):
+            culprit = self.first_nonfinite() or "no blob is non-finite any more"
+            raise NumericError(f"iteration {iteration}: loss is {loss:g}; first in {culprit}")
+
+    # -- weights --------------------------------------------------------------------------------------------
+    def copy_from(self, weights: str | Path) -> None:
+        """Load weights by layer name from .caffemodel or HDF5 files (several, separated by commas)."""
+        from dragon.files.weights import load_weights, note_missing
+
+        loaded = {name for path in str(weights).split(",") for name in load_weights(self, path)}
+        note_missing(self, weights, loaded)
+
+    def save(self, path: str | Path, write_diff: bool = False) -> None:
+        """Write the weights as .caffemodel (HDF5 when the name ends in .h5), atomically."""
+        from dragon.files.weights import save_weights
+
+        save_weights(self, path, write_diff)
+
+    def share_with(self, other: Net) -> None:
+        """Use the other net's parameter memory for layers of the same name."""
+        for name, blobs in self.params.items():
+            source = other.params.get(name)
+            if source is None:
+                continue
+            if len(source) != len(blobs):
+                raise ShapeError(f'layer "{name}": {len(blobs)} parameter blobs here, {len(source)} there')
+            for i, (mine, theirs) in enumerate(zip(blobs, source, strict=True)):
+                if mine.shape != theirs.shape:
+                    raise ShapeError(f'layer "{name}" blob {i}: shape {mine.shape} here, {theirs.shape} there')
+                mine.share_data(theirs)
+
+
+def _positional(
+    args: tuple[Any, ...],
+    phase: int | None,
+    level: int,
+    stages: str | Sequence[str] | None,
+    weights: str | Path | None,
+) -> tuple[int | None, int, str | Sequence[str] | None, str | Path | None]:
+    """phase, level, stages, weights of a call that gives them by position, in either order scripts use."""
+    if len(args) > 4:
+        raise UsageError(f"Net takes a model and at most 4 further arguments by position, got {len(args)}")
+    if isinstance(args[0], (str, Path)):  # model, weights, phase
+        args = (*args[1:2], level, stages, args[0]) if len(args) > 1 else (phase, level, stages, args[0])
+    given = (*args, *(phase, level, stages, weights)[len(args) :])
+    return given[0], given[1], given[2], given[3]
+
+
+def _definition(model: str | Path | pb.NetParameter, allow_unknown: bool) -> tuple[pb.NetParameter, SourceMap | None]:
+    if isinstance(model, pb.NetParameter):
+        from dragon.proto.upgrade import upgrade_net
+
+        return upgrade_net(model), None
+    from dragon.proto.text import read_net_with_source
+
+    return read_net_with_source(model, allow_unknown)

@@ -1,0 +1,1 @@
+"""Blobs and the memory behind them: one value, with copies in the places where engines compute."""

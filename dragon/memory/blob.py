@@ -1,0 +1,185 @@
+"""Blob: the value and the gradient that flow between layers, and what layers learn."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from dragon.errors import ShapeError
+from dragon.memory.storage import Array, Storage, Where
+
+__all__ = ["MAX_COUNT", "Blob", "BlobList", "checked_count"]
+
+
+def _most() -> int:
+    """Elements of 4 bytes that the machine's memory holds; 2^40 where that is not known."""
+    try:
+        pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 2**40
+    return min(2**40, pages * size // 4) if pages > 0 < size else 2**40
+
+
+MAX_COUNT = _most()  # a shape beyond this is a damaged file or a typing error, not a net
+
+_NOWHERE = Where()
+
+
+def checked_count(shape: Sequence[int], what: str = "blob") -> int:
+    """Number of elements of `shape`; ShapeError for negative axes or more than MAX_COUNT elements."""
+    extent = 1  # an axis of 0 does not excuse the others: no array library takes them
+    for dim in shape:
+        if dim < 0:
+            raise ShapeError(f"{what}: negative axis in shape {tuple(shape)}")
+        extent *= max(1, int(dim))
+    if extent > MAX_COUNT:
+        raise ShapeError(f"{what}: shape {tuple(shape)} has {extent} elements, memory ends at {MAX_COUNT}")
+    return extent if all(shape) else 0
+
+
+class Blob:
+    """`data` and `diff`, two arrays of one shape.
+
+    `blob.data` hands out a mutable array that counts as newly written. `peek()` is for printing and saving: it
+    leaves an engine's copies valid.
+    """
+
+    __slots__ = ("_data", "_diff", "_shape", "_where")
+
+    def __init__(self, shape: Sequence[int] = (), dtype: DTypeLike = np.float32, where: Where | None = None) -> None:
+        self._shape = tuple(int(d) for d in shape)
+        count = checked_count(self._shape)
+        self._data = Storage(count, dtype)
+        self._diff = Storage(count, dtype)
+        self._where = where or _NOWHERE
+
+    # -- arrays ---------------------------------------------------------------------------------------------
+    @property
+    def data(self) -> Array:
+        if self._where.view is not None:
+            array: Array = self._where.view(self._data, self._shape)
+            return array
+        return self._shaped(self._data.write())
+
+    @property
+    def diff(self) -> Array:
+        if self._where.view is not None:
+            array: Array = self._where.view(self._diff, self._shape)
+            return array
+        return self._shaped(self._diff.write())
+
+    def peek(self) -> Array:
+        """The newest data as a read-only host array."""
+        return self._peek(self._data)
+
+    def peek_diff(self) -> Array:
+        """The newest diff as a read-only host array."""
+        return self._peek(self._diff)
+
+    def _peek(self, storage: Storage) -> Array:
+        view = self._shaped(storage.read())
+        view.flags.writeable = False
+        return view
+
+    def _shaped(self, flat: Array) -> Array:
+        count = self.count
+        return (flat if flat.size == count else flat[:count]).reshape(self._shape)
+
+    @property
+    def data_storage(self) -> Storage:
+        return self._data
+
+    @property
+    def diff_storage(self) -> Storage:
+        return self._diff
+
+    # -- shape ----------------------------------------------------------------------------------------------
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._shape
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self._shape)
+
+    @property
+    def count(self) -> int:
+        return math.prod(self._shape)
+
+    def reshape(self, *shape: int | Sequence[int]) -> None:
+        """Give the blob another shape. Memory grows when it must and is never given back."""
+        dims = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
+        wanted = tuple(int(d) for d in dims)  # type: ignore[arg-type]
+        if wanted == self._shape:
+            return
+        count = checked_count(wanted)
+        self._shape = wanted
+        self._where.version += 1
+        self._data.resize(count)
+        self._diff.resize(count)
+
+    def _legacy(self, axis: int) -> int:
+        if self.ndim > 4:
+            raise ShapeError(f"num, channels, height and width need at most 4 axes, the shape is {self._shape}")
+        return self._shape[axis] if axis < self.ndim else 1
+
+    @property
+    def num(self) -> int:
+        return self._legacy(0)
+
+    @property
+    def channels(self) -> int:
+        return self._legacy(1)
+
+    @property
+    def height(self) -> int:
+        return self._legacy(2)
+
+    @property
+    def width(self) -> int:
+        return self._legacy(3)
+
+    # -- sharing --------------------------------------------------------------------------------------------
+    def share_data(self, other: Blob) -> None:
+        """Use the other blob's data; the counts must agree, the shapes need not."""
+        self._check_same_count(other)
+        if self._data is not other._data:
+            self._data = other._data
+            self._where.version += 1
+
+    def share_diff(self, other: Blob) -> None:
+        """Use the other blob's diff; the counts must agree, the shapes need not."""
+        self._check_same_count(other)
+        if self._diff is not other._diff:
+            self._diff = other._diff
+            self._where.version += 1
+
+    def _check_same_count(self, other: Blob) -> None:
+        if self.count != other.count:
+            raise ShapeError(f"cannot share between blobs of shape {self._shape} and {other._shape}")
+
+    def __repr__(self) -> str:
+        return f"Blob(shape={self._shape}, dtype={self.dtype})"
+
+
+class BlobList(list[Blob]):
+    """A layer's blobs; `add_blob(*shape)` appends one, as layers written in Python expect."""
+
+    def __init__(self, dtype: DTypeLike = np.float32, where: Where | None = None) -> None:
+        super().__init__()
+        self._dtype = dtype
+        self._where = where
+
+    def add_blob(self, *shape: int | Sequence[int]) -> Blob:
+        dims = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
+        blob = Blob(dims, self._dtype, self._where)  # type: ignore[arg-type]
+        self.append(blob)
+        return blob

@@ -1,0 +1,18 @@
+"""pycaffe's interface: nets and solvers as scripts use them, NetSpec, io, Classifier, Detector, drawing.
+
+The names of pycaffe's own module `caffe.pycaffe` are loaded when a script asks for them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+__all__: list[str] = []
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_") or find_spec(f"{__name__}.{name}") is not None:  # a module: imported by whoever asks for it
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("dragon.pycaffe.runtime"), name)

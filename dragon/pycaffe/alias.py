@@ -1,0 +1,72 @@
+"""Old import names: `import caffe` for this package, and `dragon.io` and its like for modules of `dragon.pycaffe`.
+
+A name that is looked up here gives the module itself, not a second copy: `caffe.io`, `dragon.io` and
+`dragon.pycaffe.io` are one object.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+__all__ = ["MODULES", "install", "install_modules"]
+
+# modules that pycaffe has directly under `caffe`
+MODULES = ("_caffe", "classifier", "coord_map", "detector", "draw", "io", "net_spec", "params")
+_CAFFE, _OWN = "caffe", "dragon"
+
+
+class _Alias(MetaPathFinder, Loader):
+    """Finds names under one root: `caffe` or `dragon`."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        own = self._own(fullname)
+        found = importlib.util.find_spec(own) if own not in (None, fullname) else None
+        if found is None:
+            return None
+        return ModuleSpec(fullname, self, is_package=found.submodule_search_locations is not None)
+
+    def _own(self, fullname: str) -> str | None:
+        """The real name of a module that is asked for under an old one; None for a name that is not ours."""
+        root, _, rest = fullname.partition(".")
+        if root != self.root:
+            return None
+        first = rest.partition(".")[0]
+        return ".".join(filter(None, (_OWN, "pycaffe" if first in MODULES else "", rest)))
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        module = importlib.import_module(self._own(spec.name) or spec.name)
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        # the import system has put the alias's spec in; the module keeps its own
+        alias = module.__spec__
+        if alias is not None and alias.loader is self:
+            module.__spec__ = alias.loader_state
+
+
+def _installed(root: str) -> bool:
+    return any(isinstance(finder, _Alias) and finder.root == root for finder in sys.meta_path)
+
+
+def install_modules() -> None:
+    """Let `import dragon.io` and its like give the modules of `dragon.pycaffe`."""
+    if not _installed(_OWN):
+        sys.meta_path.append(_Alias(_OWN))  # last: only for names that no file of the package has
+
+
+def install() -> None:
+    """Let `caffe` be this package for the rest of the process, unless another `caffe` is in use already."""
+    if sys.modules.get(_CAFFE) is None and not _installed(_CAFFE):
+        sys.meta_path.insert(0, _Alias(_CAFFE))

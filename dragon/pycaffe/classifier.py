@@ -1,0 +1,86 @@
+"""Classifier: class scores of images by a net with one input and a softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragon.bases.layer import TEST
+from dragon.errors import UsageError
+from dragon.graph.net import Net
+from dragon.pycaffe.io import Transformer, oversample, resize_image
+
+__all__ = ["Classifier", "image_transformer"]
+
+
+def image_transformer(
+    net: Net,
+    mean: NDArray[Any] | None = None,
+    input_scale: float | None = None,
+    raw_scale: float | None = None,
+    channel_swap: Sequence[int] | None = None,
+) -> Transformer:
+    """The transformer from (H, W, K) images to the net's first input, with the settings that are given."""
+    if not net.inputs:
+        raise UsageError(f'net "{net.name}" has no input for images: it is no deploy net')
+    name = net.inputs[0]
+    if net.blobs[name].ndim != 4:
+        raise UsageError(f'input "{name}" has shape {net.blobs[name].shape}, images need (N, K, H, W)')
+    transformer = Transformer({name: net.blobs[name].shape})
+    transformer.set_transpose(name, (2, 0, 1))
+    if mean is not None:
+        transformer.set_mean(name, mean)
+    if input_scale is not None:
+        transformer.set_input_scale(name, input_scale)
+    if raw_scale is not None:
+        transformer.set_raw_scale(name, raw_scale)
+    if channel_swap is not None:
+        transformer.set_channel_swap(name, channel_swap)
+    return transformer
+
+
+class Classifier(Net):
+    """A net in the TEST phase that classifies images.
+
+    image_dims: size (H, W) that images are resized to before cropping, by default the input's. mean, input_scale,
+    raw_scale, channel_swap: as for dragon.pycaffe.io.Transformer.
+    """
+
+    def __init__(
+        self,
+        model_file: str | Path,
+        pretrained_file: str | Path | None = None,
+        image_dims: Sequence[int] | None = None,
+        mean: NDArray[Any] | None = None,
+        input_scale: float | None = None,
+        raw_scale: float | None = None,
+        channel_swap: Sequence[int] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(model_file, phase=TEST, weights=pretrained_file, **options)
+        self.transformer = image_transformer(self, mean, input_scale, raw_scale, channel_swap)
+        self.crop_dims = np.array(self.blobs[self.inputs[0]].shape[2:])
+        self.image_dims = np.array(image_dims) if image_dims is not None else self.crop_dims
+
+    def predict(self, inputs: Iterable[NDArray[Any]], oversample: bool = True) -> NDArray[Any]:
+        """Scores (N, classes) of (H, W, K) images: of the centre, or the mean over ten crops (oversample)."""
+        resized = [resize_image(np.asarray(image), list(self.image_dims)) for image in inputs]
+        crops = _ten_crops(resized, list(self.crop_dims)) if oversample else [self._centre(image) for image in resized]
+        name = self.inputs[0]
+        batch = np.stack([self.transformer.preprocess(name, crop) for crop in crops])
+        scores: NDArray[Any] = self.forward_all(None, **{name: batch})[self.outputs[0]]
+        if oversample:
+            scores = scores.reshape(len(scores) // 10, 10, -1).mean(1)
+        return scores
+
+    def _centre(self, image: NDArray[Any]) -> NDArray[Any]:
+        (height, width), (h, w) = image.shape[:2], self.crop_dims
+        top, left = int(height / 2 - h / 2), int(width / 2 - w / 2)
+        return image[top : top + h, left : left + w]
+
+
+_ten_crops = oversample  # predict has an argument of that name

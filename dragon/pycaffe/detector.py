@@ -1,0 +1,147 @@
+"""Detector: scores of windows cut from images, as in R-CNN (Girshick et al. 2014), with context around them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragon.bases.layer import TEST
+from dragon.errors import DataError, UsageError
+from dragon.graph.net import Net
+from dragon.pycaffe.classifier import image_transformer
+from dragon.pycaffe.io import load_image, resize_image
+
+__all__ = ["Detector", "read_windows"]
+
+Window = Sequence[float]  # ymin, xmin, ymax, xmax
+
+
+def read_windows(path: str | Path) -> list[tuple[str, list[list[float]]]]:
+    """Windows by image from a CSV file with the columns filename, ymin, xmin, ymax, xmax (in any order).
+
+    DataError naming the line for a missing column or a value that is no number.
+    """
+    import csv
+
+    names = ("ymin", "xmin", "ymax", "xmax")
+    windows: dict[str, list[list[float]]] = {}
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            missing = [n for n in ("filename", *names) if n not in (rows.fieldnames or [])]
+            if missing:
+                raise DataError(f"{path}:1: no column {', '.join(missing)}; expected filename,ymin,xmin,ymax,xmax")
+            for row in rows:
+                try:
+                    windows.setdefault(row["filename"], []).append([float(row[n]) for n in names])
+                except (TypeError, ValueError):
+                    raise DataError(f"{path}:{rows.line_num}: ymin,xmin,ymax,xmax must be four numbers") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not a text file") from None
+    return list(windows.items())
+
+
+class Detector(Net):
+    """A net in the TEST phase that scores windows of images; windows are (ymin, xmin, ymax, xmax) in pixels.
+
+    context_pad: pixels of the net's input that show the window's surroundings, filled with the mean where the image
+    ends. The other arguments are those of Classifier.
+    """
+
+    def __init__(
+        self,
+        model_file: str | Path,
+        pretrained_file: str | Path | None = None,
+        mean: NDArray[Any] | None = None,
+        input_scale: float | None = None,
+        raw_scale: float | None = None,
+        channel_swap: Sequence[int] | None = None,
+        context_pad: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(model_file, phase=TEST, weights=pretrained_file, **options)
+        self.transformer = image_transformer(self, mean, input_scale, raw_scale, channel_swap)
+        self.configure_crop(context_pad)
+
+    def configure_crop(self, context_pad: int | None) -> None:
+        """Set the width of the context and the colour that stands for what lies outside the image."""
+        name = self.inputs[0]
+        _, channels, height, width = self.blobs[name].shape
+        if context_pad and 2 * context_pad >= min(height, width):
+            raise UsageError(f"context_pad {context_pad} leaves nothing of an input of {height} x {width}")
+        self.context_pad = context_pad or 0
+        mean = self.transformer.mean.get(name, np.zeros((channels, 1, 1), np.float32))
+        plain = np.broadcast_to(mean, (channels, height, width))
+        # as an image: the transformer, run forwards, turns it into zeros
+        scale = self.transformer.input_scale.pop(name, None)
+        offset = self.transformer.mean.pop(name, None)
+        self.crop_mean = self.transformer.deprocess(name, plain)
+        if scale is not None:
+            self.transformer.input_scale[name] = scale
+        if offset is not None:
+            self.transformer.mean[name] = offset
+        if self.crop_mean.ndim == 2:
+            self.crop_mean = self.crop_mean[..., None]
+
+    def crop(self, im: NDArray[Any], window: Window) -> NDArray[Any]:
+        """The window of an (H, W, K) image, with context a picture of the input's size."""
+        top, left, bottom, right = window
+        if not self.context_pad:
+            return self._part_of(im, round(top), round(left), round(bottom), round(right))
+        height, width = self.crop_mean.shape[:2]
+        pad = self.context_pad
+        # the window grows so that it fills what the context leaves of the input
+        grow_y, grow_x = height / (height - 2 * pad), width / (width - 2 * pad)
+        middle_y, middle_x = (top + bottom) / 2, (left + right) / 2
+        half_y, half_x = (bottom - top) / 2 * grow_y, (right - left) / 2 * grow_x
+        top, bottom, left, right = middle_y - half_y, middle_y + half_y, middle_x - half_x, middle_x + half_x
+        inside = (max(0, round(top)), max(0, round(left)), min(len(im), round(bottom)), min(im.shape[1], round(right)))
+        part = self._part_of(im, *inside)
+        scale_y, scale_x = height / max(bottom - top, 1), width / max(right - left, 1)
+        y = min(max(0, round((inside[0] - top) * scale_y)), height - 1)
+        x = min(max(0, round((inside[1] - left) * scale_x)), width - 1)
+        rows = min(max(1, round(len(part) * scale_y)), height - y)
+        columns = min(max(1, round(part.shape[1] * scale_x)), width - x)
+        out = self.crop_mean.copy()
+        out[y : y + rows, x : x + columns] = resize_image(part, (rows, columns))
+        return out
+
+    @staticmethod
+    def _part_of(im: NDArray[Any], top: int, left: int, bottom: int, right: int) -> NDArray[Any]:
+        part = im[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
+        if not part.size:
+            raise DataError(
+                f"window {(top, left, bottom, right)} holds nothing of an image of {im.shape[0]} x {im.shape[1]}"
+            )
+        return part
+
+    def detect_windows(self, images_windows: Iterable[tuple[str, Iterable[Window]]]) -> list[dict[str, Any]]:
+        """Scores of every window: dicts of filename, window and prediction, in the order given."""
+        name = self.inputs[0]
+        color = self.blobs[name].shape[1] != 1
+        found: list[dict[str, Any]] = []
+        inputs = []
+        for filename, windows in images_windows:
+            image = load_image(filename, color)
+            for window in windows:
+                try:
+                    inputs.append(self.transformer.preprocess(name, self.crop(image, window)))
+                except DataError as error:
+                    raise DataError(f"{filename}: {error}") from None
+                found.append({"window": window, "filename": filename})
+        if not found:
+            return []
+        scores = self.forward_all(None, **{name: np.stack(inputs)})[self.outputs[0]]
+        for entry, score in zip(found, scores, strict=True):
+            entry["prediction"] = score.reshape(-1)
+        return found
+
+    def detect_selective_search(self, image_fnames: Iterable[str]) -> list[dict[str, Any]]:
+        """Not here: it needs a program for selective search. Give its windows to detect_windows."""
+        raise UsageError("selective search is a program of its own: pass its windows to detect_windows")

@@ -1,0 +1,214 @@
+"""Pictures of nets: a graph in graphviz's language, and its `dot` program to make SVG, PNG, PDF of it.
+
+Blobs are octagons, layers boxes; an in-place layer stands beside its blob, with an edge there and one back.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from dragon.errors import EngineError, UsageError
+from dragon.files.atomic import write_atomically
+from dragon.files.pictures import picture_format
+from dragon.graph.definition import filter_net
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.upgrade import upgrade_net
+
+__all__ = ["FORMATS", "Graph", "draw_net", "draw_net_to_file", "get_edge_label", "get_layer_label", "get_pydot_graph"]
+
+FORMATS = ("svg", "png", "pdf", "dot")
+_BITMAPS = ("png", "jpg", "jpeg", "gif")
+_MORE = (*_BITMAPS, "gv", "ps", "eps")
+_LARGEST = 12_000  # pixels of a bitmap's side; beyond some 30,000 graphviz and viewers give up
+_DPI = 96
+_LAYER = {"shape": "box", "style": "filled"}
+_BLOB = {"shape": "octagon", "fillcolor": "#E0E0E0", "style": "filled"}
+_COLORS = {
+    "Convolution": "#FF5050",
+    "Deconvolution": "#FF5050",
+    "Pooling": "#FF9900",
+    "InnerProduct": "#CC33FF",
+    "BatchNorm": "#66CCFF",
+    "BN": "#66CCFF",
+    "Scale": "#99DDFF",
+}
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+class Graph:
+    """A directed graph as dot text."""
+
+    def __init__(self, name: str, rankdir: str = "LR") -> None:
+        self.name = name
+        self.rankdir = rankdir
+        self.nodes: dict[str, dict[str, str]] = {}
+        self.edges: list[tuple[str, str, str]] = []
+        self.beside: dict[str, list[str]] = {}
+
+    def node(self, name: str, attributes: dict[str, str]) -> None:
+        self.nodes.setdefault(name, attributes)
+
+    def edge(self, source: str, target: str, label: str = "") -> None:
+        self.edges.append((source, target, label))
+
+    def put_beside(self, name: str, other: str) -> None:
+        """Draw the node `other` at the height of `name`, so that it does not push the main line aside."""
+        self.beside.setdefault(name, []).append(other)
+
+    def to_string(self, largest: float | None = None) -> str:
+        """The graph in dot's language; largest: shrink it to so many inches a side."""
+        lines = [f"digraph {_quoted(self.name)} {{", f"  rankdir={self.rankdir}; ranksep=0.3;"]
+        if largest is not None:
+            lines.append(f'  dpi={_DPI}; size="{largest:g},{largest:g}";')
+        for name, attributes in self.nodes.items():
+            inside = ", ".join(f"{k}={_quoted(v)}" for k, v in attributes.items())
+            lines.append(f"  {_quoted(name)} [{inside}];")
+        for source, target, label in self.edges:
+            shown = f" [label={_quoted(label)}]" if label else ""
+            lines.append(f"  {_quoted(source)} -> {_quoted(target)}{shown};")
+        for name, others in self.beside.items():
+            lines.append(f"  {{rank=same; {'; '.join(map(_quoted, [name, *others]))}}}")
+        return "\n".join([*lines, "}\n"])
+
+    def create(self, format: str = "png", program: str = "dot") -> bytes:
+        """The picture. UsageError for an unknown format, EngineError when graphviz is missing or fails."""
+        if format in ("dot", "gv"):
+            return self.to_string().encode()
+        if format not in (*FORMATS, *_MORE):
+            raise UsageError(f'"{format}" is no picture format; {", ".join(FORMATS[:-1])} and {FORMATS[-1]} are')
+        found = shutil.which(program)
+        if found is None:
+            raise EngineError(f"graphviz's program {program} is missing: install graphviz, or write a .dot file")
+        text = self.to_string(_LARGEST / _DPI if format in _BITMAPS else None)
+        try:
+            made = subprocess.run(
+                [found, f"-T{format}"], input=text.encode(), capture_output=True, check=True, timeout=300
+            )
+        except subprocess.CalledProcessError as error:
+            reason = error.stderr.decode(errors="replace").strip().splitlines()[:1]
+            raise EngineError(f"{program} -T{format} failed: {reason[0] if reason else error.returncode}") from None
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise EngineError(f"{program} cannot be run: {error}") from None
+        return made.stdout
+
+
+def _window(values: list[int], height: int, width: int, default: int) -> str:
+    if height or width:
+        return f"{height}x{width}"
+    return "x".join(str(v) for v in values) if values else str(default)
+
+
+def get_layer_label(layer: pb.LayerParameter, rankdir: str = "LR", display_lrm: bool = False) -> str:
+    """What a layer's box says: name, type, kernel, and (display_lrm) its multipliers of the learning rate."""
+    separator = " " if rankdir in ("TB", "BT") else "\n"
+    lines = [layer.name, f"({layer.type})"]
+    if layer.type in ("Convolution", "Deconvolution"):
+        p = layer.convolution_param
+        lines.append(f"kernel size: {_window(list(p.kernel_size), p.kernel_h, p.kernel_w, 1)}")
+        lines.append(f"stride: {_window(list(p.stride), p.stride_h, p.stride_w, 1)}")
+        lines.append(f"pad: {_window(list(p.pad), p.pad_h, p.pad_w, 0)}")
+    elif layer.type == "Pooling":
+        q = layer.pooling_param
+        name = pb.PoolingParameter.PoolMethod.Name(q.pool)
+        lines[1] = f"({name} Pooling)"
+        if q.global_pooling:
+            lines.append("global")
+        else:
+            lines.append(f"kernel size: {_window([q.kernel_size], q.kernel_h, q.kernel_w, 0)}")
+            lines.append(f"stride: {_window([q.stride], q.stride_h, q.stride_w, 1)}")
+            lines.append(f"pad: {_window([q.pad], q.pad_h, q.pad_w, 0)}")
+    if display_lrm and layer.type in ("Convolution", "Deconvolution", "InnerProduct"):
+        lines.append("lr mult: " + ", ".join(f"{p.lr_mult:g}" for p in layer.param or [pb.ParamSpec()]))
+    return separator.join(lines)
+
+
+def _only_in(layer: pb.LayerParameter) -> str:
+    """``TRAIN only`` for a layer whose rules name a single phase."""
+    included = {r.phase for r in layer.include if r.HasField("phase")}
+    excluded = {r.phase for r in layer.exclude if r.HasField("phase")}
+    phases = included or ({pb.TRAIN, pb.TEST} - excluded if excluded else set())
+    return f"{pb.Phase.Name(phases.pop())} only" if len(phases) == 1 else ""
+
+
+def get_edge_label(layer: pb.LayerParameter) -> str:
+    """What stands on the way out of a layer: its number of outputs."""
+    if layer.type == "Data":
+        return f"Batch {layer.data_param.batch_size}"
+    if layer.type in ("Convolution", "Deconvolution"):
+        return str(layer.convolution_param.num_output)
+    if layer.type == "InnerProduct":
+        return str(layer.inner_product_param.num_output)
+    return ""
+
+
+def get_pydot_graph(
+    caffe_net: pb.NetParameter,
+    rankdir: str,
+    label_edges: bool = True,
+    phase: int | None = None,
+    display_lrm: bool = False,
+) -> Graph:
+    """The graph of a net, of one phase or of all layers, which then say when they are there. rankdir: LR, TB, RL or BT.
+
+    Raises UsageError.
+    """
+    if rankdir not in ("LR", "TB", "RL", "BT"):
+        raise UsageError(f'rankdir must be LR, TB, RL or BT, got "{rankdir}"')
+    net = upgrade_net(caffe_net)
+    if phase is not None:
+        state = pb.NetState()
+        state.CopyFrom(net.state)
+        state.MergeFrom(pb.NetState(phase=pb.TRAIN if phase == pb.TRAIN else pb.TEST))
+        net = filter_net(net, state)
+    graph = Graph(net.name or "Net", rankdir)
+    for layer in net.layer:
+        node = f"{layer.name}_{layer.type}"
+        if node in graph.nodes:  # one for each phase
+            node += f"_{sum(other.startswith(node) for other in graph.nodes)}"
+        in_place = len(layer.bottom) == 1 == len(layer.top) and layer.bottom[0] == layer.top[0]
+        color = _COLORS.get(layer.type, "#90EE90" if in_place else "#6495ED")
+        label = get_layer_label(layer, rankdir, display_lrm)
+        if phase is None and _only_in(layer):
+            label += f"\n{_only_in(layer)}"
+        graph.node(node, {**_LAYER, "fillcolor": color, "label": label})
+        for bottom in layer.bottom:
+            graph.node(f"{bottom}_blob", {**_BLOB, "label": bottom})
+            graph.edge(f"{bottom}_blob", node)
+        if in_place:
+            graph.put_beside(f"{layer.bottom[0]}_blob", node)
+        for top in layer.top:
+            graph.node(f"{top}_blob", {**_BLOB, "label": top})
+            graph.edge(node, f"{top}_blob", get_edge_label(layer) if label_edges else "")
+    return graph
+
+
+def draw_net(
+    caffe_net: pb.NetParameter,
+    rankdir: str,
+    ext: str = "png",
+    phase: int | None = None,
+    display_lrm: bool = False,
+) -> bytes:
+    """The picture of a net in the format that `ext` names."""
+    return get_pydot_graph(caffe_net, rankdir, phase=phase, display_lrm=display_lrm).create(ext)
+
+
+def draw_net_to_file(
+    caffe_net: pb.NetParameter,
+    filename: str | Path,
+    rankdir: str = "LR",
+    phase: int | None = None,
+    display_lrm: bool = False,
+) -> None:
+    """Write the picture of a net; the name's ending says the format (svg, png, pdf, dot)."""
+    ext = picture_format(filename, FORMATS, _MORE)
+    picture = draw_net(caffe_net, rankdir, ext, phase, display_lrm)
+    try:
+        write_atomically(filename, picture)
+    except OSError as error:
+        raise UsageError(f"{filename}: cannot be written: {error.strerror}") from None

@@ -1,0 +1,246 @@
+"""The part of Net that scripts written for pycaffe call: forward and backward with names, whole data sets, hooks.
+
+Kept apart from the graph in net.py: nothing here is needed to run a net.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dragon.errors import DataError, ShapeError, UsageError, nearest
+from dragon.memory.storage import Array
+
+if TYPE_CHECKING:
+    from dragon.bases.layer import Layer
+    from dragon.memory.blob import Blob
+
+__all__ = ["PyNet"]
+
+_NONE: dict[str, Array] = {}
+
+
+class PyNet:
+    """Mixin of Net; see the functions for shapes."""
+
+    def forward(
+        self: Any,
+        blobs: Sequence[str] | None = None,
+        start: str | int | None = None,
+        end: str | int | None = None,
+        **inputs: Array,
+    ) -> dict[str, Array]:
+        """Run the net from layer `start` to layer `end` (names, inclusive) and return outputs by name.
+
+        blobs: names to return besides the outputs. inputs: arrays for input blobs, of the blob's shape in axis 0.
+        With `end` the tops of that layer are returned instead of the net's outputs.
+        """
+        first = self._layer_at(start, 0)
+        last = self._layer_at(end, len(self.layers) - 1)
+        names = list(self.outputs if end is None else self.top_names_of(last)) + list(blobs or [])
+        if inputs:
+            if set(inputs) != set(self.inputs):
+                unknown = next((k for k in inputs if k not in self.inputs), None)
+                hint = nearest(unknown, self.inputs) if unknown else ""
+                raise UsageError(
+                    f"Input blob arguments do not match net inputs: got {sorted(inputs)}, expected {self.inputs}{hint}"
+                )
+            for name, array in inputs.items():
+                self._set_input(name, array)
+        self.run_forward(first, last)
+        return {name: self._blob(name).data for name in names}
+
+    def backward(
+        self: Any,
+        diffs: Sequence[str] | None = None,
+        start: str | int | None = None,
+        end: str | int | None = None,
+        **outputs: Array,
+    ) -> dict[str, Array]:
+        """Run backward from layer `start` down to layer `end` (names, inclusive) and return input diffs by name.
+
+        diffs: names of further diffs to return. outputs: arrays for the diffs of the net's output blobs.
+        """
+        first = self._layer_at(start, len(self.layers) - 1)
+        last = self._layer_at(end, 0)
+        names = list(self.inputs if end is None else self.bottom_names_of(last)) + list(diffs or [])
+        if outputs:
+            if set(outputs) != set(self.outputs):
+                raise UsageError(
+                    f"Top diff arguments do not match net outputs: got {sorted(outputs)}, expected {self.outputs}"
+                )
+            for name, diff in outputs.items():
+                blob = self._blob(name)
+                if np.shape(diff)[:1] != blob.shape[:1]:
+                    raise ShapeError(f'diff "{name}" is not batch sized: {np.shape(diff)}, expected {blob.shape}')
+                blob.diff[...] = diff
+        self.run_backward(first, last)
+        return {name: self._blob(name).diff for name in names}
+
+    def forward_all(self: Any, blobs: Sequence[str] | None = None, **inputs: Array) -> dict[str, Array]:
+        """Run all of the given examples, in batches of the net's size (the last one padded); outputs by name."""
+        collected: dict[str, list[Array]] = {}
+        for batch in self._batches(inputs):
+            for name, value in self.forward(blobs=blobs, **batch).items():
+                collected.setdefault(name, []).extend(value.copy())
+        result: dict[str, Array] = self._cut(collected, inputs)
+        return result
+
+    def forward_backward_all(
+        self: Any, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **arrays: Array
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Forward and backward over all examples in batches; outputs and input diffs by name."""
+        inputs = {k: v for k, v in arrays.items() if k in self.inputs}
+        out_diffs = {k: v for k, v in arrays.items() if k in self.outputs}
+        all_outs: dict[str, list[Array]] = {}
+        all_diffs: dict[str, list[Array]] = {}
+        for batch, out_diff in zip_longest(self._batches(inputs), self._batches(out_diffs), fillvalue=_NONE):
+            for name, value in self.forward(blobs=blobs, **batch).items():
+                all_outs.setdefault(name, []).extend(value.copy())
+            for name, value in self.backward(diffs=diffs, **out_diff).items():
+                all_diffs.setdefault(name, []).extend(value.copy())
+        return self._cut(all_outs, arrays), self._cut(all_diffs, arrays)
+
+    def set_input_arrays(self: Any, data: Array, labels: Array) -> None:
+        """Give the net's MemoryData layer its float32 data (N,C,H,W) and labels (N,1,1,1) or (N,)."""
+        for layer in self.layers:
+            if layer.type == "MemoryData":
+                layer.set_arrays(data, labels)
+                return
+        raise DataError("set_input_arrays needs a MemoryData layer, the net has none")
+
+    @property
+    def layer_dict(self: Any) -> OrderedDict[str, Layer]:
+        """Layers by name."""
+        return OrderedDict(zip(self.layer_names, self.layers, strict=True))
+
+    @property
+    def _layer_names(self: Any) -> list[str]:
+        return list(self.layer_names)
+
+    @property
+    def _blob_names(self: Any) -> list[str]:
+        return list(self.blobs)
+
+    @property
+    def _blobs(self: Any) -> list[Blob]:
+        return list(self.blobs.values())
+
+    @property
+    def _inputs(self: Any) -> list[int]:
+        """Positions of the inputs among the blobs."""
+        return [self._blob_names.index(name) for name in self.inputs]
+
+    @property
+    def _outputs(self: Any) -> list[int]:
+        """Positions of the outputs among the blobs."""
+        return [self._blob_names.index(name) for name in self.outputs]
+
+    def _forward(self: Any, start: int, end: int) -> float:
+        loss: float = self.run_forward(start, end)
+        return loss
+
+    def _backward(self: Any, start: int, end: int) -> None:
+        self.run_backward(start, end)
+
+    def _bottom_ids(self: Any, layer: int) -> list[int]:
+        return [self._blob_names.index(name) for name in self.bottom_names_of(layer)]
+
+    def _top_ids(self: Any, layer: int) -> list[int]:
+        return [self._blob_names.index(name) for name in self.top_names_of(layer)]
+
+    @property
+    def bottom_names(self: Any) -> OrderedDict[str, list[str]]:
+        """Names of each layer's bottoms, by layer."""
+        return OrderedDict((name, self.bottom_names_of(i)) for i, name in enumerate(self.layer_names))
+
+    @property
+    def top_names(self: Any) -> OrderedDict[str, list[str]]:
+        """Names of each layer's tops, by layer."""
+        return OrderedDict((name, self.top_names_of(i)) for i, name in enumerate(self.layer_names))
+
+    @property
+    def _blob_loss_weights(self: Any) -> list[float]:
+        return list(self.blob_loss_weights.values())
+
+    @property
+    def blob_loss_weights(self: Any) -> OrderedDict[str, float]:
+        """Loss weight of every blob."""
+        weights = OrderedDict((name, 0.0) for name in self.blobs)
+        for i, layer in enumerate(self.layers):
+            weights.update(zip(self.top_names_of(i), layer.loss_weights, strict=True))
+        return weights
+
+    def before_forward(self: Any, hook: Callable[[int], Any]) -> None:
+        """Call `hook(layer index)` before each layer's forward."""
+        self.before_forward_hooks.append(hook)
+
+    def after_forward(self: Any, hook: Callable[[int], Any]) -> None:
+        """Call `hook(layer index)` after each layer's forward."""
+        self.after_forward_hooks.append(hook)
+
+    def before_backward(self: Any, hook: Callable[[int], Any]) -> None:
+        """Call `hook(layer index)` before each layer's backward."""
+        self.before_backward_hooks.append(hook)
+
+    def after_backward(self: Any, hook: Callable[[int], Any]) -> None:
+        """Call `hook(layer index)` after each layer's backward."""
+        self.after_backward_hooks.append(hook)
+
+    def save_hdf5(self: Any, path: str, write_diff: bool = False) -> None:
+        """Write the weights as HDF5 whatever the name."""
+        from dragon.files.weights import write_h5
+
+        write_h5(self, path, write_diff)
+
+    def load_hdf5(self: Any, path: str) -> None:
+        """Load weights from an HDF5 file whatever its name."""
+        from dragon.files.weights import load_weights
+
+        load_weights(self, path, hdf5=True)
+
+    # -- helpers --------------------------------------------------------------------------------------------
+    def _layer_at(self: Any, which: str | int | None, default: int) -> int:
+        if which is None:
+            return default
+        index: int = which if isinstance(which, int) else self.layer_index(which)
+        return index
+
+    def _blob(self: Any, name: str) -> Blob:
+        try:
+            blob: Blob = self.blobs[name]
+        except KeyError:
+            raise UsageError(f'no blob "{name}"{nearest(name, self.blobs)}') from None
+        return blob
+
+    def _set_input(self: Any, name: str, array: Array) -> None:
+        blob = self._blob(name)
+        if np.shape(array)[:1] != blob.shape[:1]:
+            raise ShapeError(f'Input "{name}" is not batch sized: {np.shape(array)}, expected {blob.shape}')
+        try:
+            blob.data[...] = array
+        except ValueError:
+            raise ShapeError(f'input "{name}": got shape {np.shape(array)}, expected {blob.shape}') from None
+
+    def _batches(self: Any, arrays: dict[str, Array]) -> Iterator[dict[str, Array]]:
+        """The arrays cut into batches of the net's size, the last one padded with zeros."""
+        if not arrays:
+            return
+        total = len(next(iter(arrays.values())))
+        size = self._blob(next(iter(arrays))).shape[0]
+        for begin in range(0, total, size):
+            batch = {name: np.asarray(array[begin : begin + size]) for name, array in arrays.items()}
+            short = size - min(size, total - begin)
+            if short:
+                batch = {n: np.concatenate([a, np.zeros((short, *a.shape[1:]), a.dtype)]) for n, a in batch.items()}
+            yield batch
+
+    @staticmethod
+    def _cut(collected: dict[str, list[Array]], arrays: dict[str, Array]) -> dict[str, Array]:
+        """Stacked values without the padding of the last batch."""
+        total = len(next(iter(arrays.values()))) if arrays else None
+        return {name: np.asarray(values)[:total] for name, values in collected.items()}

@@ -1,0 +1,155 @@
+"""What pycaffe has besides nets, solvers and layers: logging and the functions that several processes need.
+
+One process trains here, so counts and ranks can be asked and set but must be those of one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from dragon.bases.layer import Layer, layer_types
+from dragon.errors import UsageError
+from dragon.graph.net import Net
+from dragon.solver.solver import Solver
+from dragon.solver.types import (
+    AdaDeltaSolver,
+    AdaGradSolver,
+    AdamSolver,
+    NesterovSolver,
+    RMSPropSolver,
+    SGDSolver,
+    get_solver,
+)
+
+__all__ = [
+    "NCCL",
+    "AdaDeltaSolver",
+    "AdaGradSolver",
+    "AdamSolver",
+    "Layer",
+    "NesterovSolver",
+    "Net",
+    "RMSPropSolver",
+    "SGDSolver",
+    "Solver",
+    "Timer",
+    "get_solver",
+    "has_nccl",
+    "init_log",
+    "layer_type_list",
+    "log",
+    "set_logging",
+    "set_multiprocess",
+    "set_solver_count",
+    "set_solver_rank",
+    "solver_count",
+    "solver_rank",
+]
+
+_log = logging.getLogger("dragon")
+_LEVELS = (logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)  # glog's 0 to 3
+
+
+def layer_type_list() -> list[str]:
+    """The names of all known layer types."""
+    return layer_types()
+
+
+def init_log(level: int = 0, stderr: bool = True) -> None:
+    """Show messages from `level` on: 0 information, 1 warnings, 2 errors, 3 fatal; on stderr or nowhere."""
+    if level not in range(len(_LEVELS)):
+        raise UsageError(f"log level must be 0, 1, 2 or 3, got {level}")
+    _log.setLevel(_LEVELS[level])
+    for handler in [h for h in _log.handlers if getattr(h, "gives_way", False)]:
+        _log.removeHandler(handler)
+    if stderr:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(levelname).1s%(asctime)s %(message)s", "%m%d %H:%M:%S"))
+        handler.gives_way = True  # type: ignore[attr-defined]
+        _log.addHandler(handler)
+
+
+def set_logging(level: int = 0) -> None:
+    """As init_log on standard error."""
+    init_log(level)
+
+
+def log(message: str) -> None:
+    """Log a line of information."""
+    _log.info("%s", message)
+
+
+def solver_count() -> int:
+    """Solvers that train together: 1."""
+    return 1
+
+
+def solver_rank() -> int:
+    """Which of them this one is: 0."""
+    return 0
+
+
+def set_solver_count(count: int) -> None:
+    """Accepts 1. UsageError for more."""
+    if count != 1:
+        raise UsageError(f"set_solver_count({count}): one process trains with one solver")
+
+
+def set_solver_rank(rank: int) -> None:
+    """Accepts 0. UsageError for others."""
+    if rank != 0:
+        raise UsageError(f"set_solver_rank({rank}): one process trains with one solver, of rank 0")
+
+
+def set_multiprocess(multiprocess: bool) -> None:
+    """Nothing changes: one process trains, whether or not it is told that it is one of several."""
+
+
+def has_nccl() -> bool:
+    """Whether solvers can train together over NCCL: no."""
+    return False
+
+
+class NCCL:
+    """What solvers exchange gradients by. One process trains, so there is nothing to send; scripts go on unchanged."""
+
+    def __init__(self, solver: Solver, uid: str) -> None:
+        self.solver = solver
+
+    @staticmethod
+    def new_uid() -> str:
+        """A name for the group of solvers."""
+        return "one process"
+
+    def bcast(self) -> None:
+        """Send the weights of the first solver to the others: there are none."""
+
+    def __call__(self, layer: int = 0) -> None:
+        """As a callback of the solver or a hook of its net: the gradients are complete already."""
+
+
+class Timer:
+    """A stopwatch; times are read in milliseconds (ms), microseconds (us) or seconds (s)."""
+
+    def __init__(self) -> None:
+        self._start = self._end = 0.0
+        self._running = False
+
+    def start(self) -> None:
+        self._start, self._running = time.perf_counter(), True
+
+    def stop(self) -> None:
+        self._end, self._running = time.perf_counter(), False
+
+    @property
+    def s(self) -> float:
+        return (time.perf_counter() if self._running else self._end) - self._start
+
+    @property
+    def ms(self) -> float:
+        return self.s * 1e3
+
+    @property
+    def us(self) -> float:
+        return self.s * 1e6

@@ -1,0 +1,1 @@
+"""Training: the solver's loop, update rules, learning rates and snapshots."""

@@ -1,0 +1,73 @@
+"""What a SolverParameter must say, and which nets it means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dragon.bases.layer import TEST, TRAIN
+from dragon.errors import PrototxtError
+from dragon.files.paths import find, missing_hint
+from dragon.proto import dragon_pb2 as pb
+from dragon.solver.rate import check_policy
+
+__all__ = ["NetChoice", "check", "find_model", "test_choices", "train_choice"]
+
+NetChoice = tuple[str | pb.NetParameter, int, pb.NetState | None]
+"""Model (a path or the net itself), phase, and the rest of the state if the solver sets one."""
+
+
+def check(p: pb.SolverParameter) -> None:
+    """PrototxtError for settings that are missing or contradict each other."""
+    if not p.HasField("lr_policy"):
+        raise PrototxtError("the solver does not set lr_policy")
+    check_policy(p)
+    if not p.HasField("base_lr"):
+        raise PrototxtError("the solver does not set base_lr")
+    for field in ("iter_size", "average_loss"):
+        if getattr(p, field) < 1:
+            raise PrototxtError(f"{field} must be at least 1, got {getattr(p, field)}")
+    for field in ("display", "test_interval", "snapshot"):
+        if getattr(p, field) < 0:
+            raise PrototxtError(f"{field} must not be negative, got {getattr(p, field)}")
+    train_choice(p)
+    tests = len(test_choices(p))
+    if len(p.test_state) not in (0, tests):
+        raise PrototxtError(f"{len(p.test_state)} test_state for {tests} test nets")
+    if tests and len(p.test_iter) not in (0, tests):
+        raise PrototxtError(f"test_iter is given {len(p.test_iter)} times for {tests} test nets")
+    if tests and p.test_interval and not p.test_iter:
+        raise PrototxtError("test_interval is set but test_iter is not")
+
+
+def train_choice(p: pb.SolverParameter) -> NetChoice:
+    """The net to train. PrototxtError unless exactly one is given."""
+    given = [f for f in ("net", "net_param", "train_net", "train_net_param") if p.HasField(f)]
+    if len(given) != 1:
+        got = ", ".join(given) or "none"
+        raise PrototxtError(f"give exactly one of net, net_param, train_net, train_net_param; got {got}")
+    return getattr(p, given[0]), TRAIN, p.train_state if p.HasField("train_state") else None
+
+
+def test_choices(p: pb.SolverParameter) -> list[NetChoice]:
+    """The nets to test in Caffe's order: test_net_param, test_net, the common net for each test_iter left over."""
+    models: list[str | pb.NetParameter] = [*p.test_net_param, *p.test_net]
+    if p.HasField("net") or p.HasField("net_param"):
+        common = p.net if p.HasField("net") else p.net_param
+        wanted = max(len(p.test_iter), 1 if p.test_interval else 0)
+        models += [common] * (wanted - len(models))
+    states = [p.test_state[i] if i < len(p.test_state) else None for i in range(len(models))]
+    return [(model, TEST, state) for model, state in zip(models, states, strict=True)]
+
+
+def find_model(path: str, solver: str | None) -> Path:
+    """A net's path by the rule of dragon.files.paths; at last its bare name beside the solver's file.
+
+    PrototxtError where there is none.
+    """
+    folder = Path(solver).parent if solver is not None else None
+    found = find(path, folder)
+    if found is None and folder is not None and (folder / Path(path).name).is_file():
+        return folder / Path(path).name
+    if found is None or not found.is_file():
+        raise PrototxtError(f"{solver or 'the solver'}: its net {path} does not exist{missing_hint(path, folder)}")
+    return found

@@ -1,0 +1,250 @@
+"""Snapshots: PREFIX_iter_N.caffemodel and PREFIX_iter_N.solverstate (or .h5 of both), complete or not there at all.
+
+The state file is written after the model and names it, so a state that exists always has its model. It holds what
+BVLC Caffe keeps (iteration, history, current step) in the same fields, and, in fields that BVLC skips: the seed, the
+draws of every random stream, every layer's own state (data position) and the smoothing window of the loss. A run that
+goes on from it computes the same bits as one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dragon.errors import WeightsError, one_line
+from dragon.files.atomic import write_atomically
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
+from dragon.proto import dragon_pb2 as pb
+from dragon.rng import Stream
+
+if TYPE_CHECKING:
+    from dragon.graph.net import Net
+    from dragon.solver.solver import Solver
+
+__all__ = ["read_snapshot", "snapshot_names", "write_snapshot"]
+
+ENGINE = "(engine)"  # among the states of layers, which are named train/LAYER
+
+
+def snapshot_names(solver: Solver) -> tuple[str, str]:
+    """Paths of the model and of the state for the present iteration."""
+    p = solver.param
+    prefix = p.snapshot_prefix or (str(Path(solver.path).with_suffix("")) if solver.path else "snapshot")
+    if p.snapshot_prefix and Path(prefix).is_dir():
+        prefix = str(Path(prefix) / (Path(solver.path).stem if solver.path else "snapshot"))
+    ending = ".h5" if p.snapshot_format == pb.SolverParameter.HDF5 else ""
+    base = f"{prefix}_iter_{solver.iter}"
+    return f"{base}.caffemodel{ending}", f"{base}.solverstate{ending}"
+
+
+def write_snapshot(solver: Solver) -> tuple[str, str]:
+    """Write both files; their paths. WeightsError when they cannot be written."""
+    model, state = snapshot_names(solver)
+    try:
+        Path(model).parent.mkdir(parents=True, exist_ok=True)
+        solver.net.save(model, solver.param.snapshot_diff)
+        if state.endswith(".h5"):
+            _write_h5(solver, model, state)
+        else:
+            write_atomically(state, _to_proto(solver, model).SerializeToString())
+    except OSError as error:
+        raise WeightsError(f"cannot write the snapshot {error.filename or model}: {error.strerror}") from None
+    return model, state
+
+
+def read_snapshot(solver: Solver, path: str) -> None:
+    """Bring `solver` to the state of a .solverstate file and the model that it names.
+
+    WeightsError for a missing, damaged or foreign file.
+    """
+    if not Path(path).is_file():
+        raise WeightsError(f"{path}: no such snapshot")
+    state = _read_h5(path) if path.endswith(".h5") else _read_proto(path)
+    history = _history_slots(solver)
+    if len(state.history) != len(history):
+        raise WeightsError(
+            f"{path}: {len(state.history)} history blobs, solver type {solver.param.type} needs {len(history)}"
+        )
+    values = []
+    for (blob, what), stored in zip(history, state.history, strict=True):
+        value = _array(stored, f"{path}: history of {what}")
+        if blob is not None and value.size != blob.count:
+            raise WeightsError(f"{path}: history of {what} has {value.size} elements, expected {blob.count}")
+        values.append(value)
+    solver.net.copy_from(_model_of(path, state.learned_net))
+    for (blob, _), value in zip(history, values, strict=True):
+        if blob is not None:
+            blob.data_storage.overwrite()[...] = value.reshape(-1)
+    solver.iter = state.iter
+    if state.HasField("random_seed"):
+        solver.set_losses(list(state.losses))
+        _restore_layers(path, solver, state)
+
+
+def _model_of(path: str, learned_net: str) -> str:
+    """The model that a state names: as named, else beside the state."""
+    if not learned_net or not isinstance(learned_net, str):  # protobuf gives bytes for text that is none
+        raise WeightsError(f"{path}: names no learned net")
+    beside = Path(path).parent / Path(learned_net).name
+    for candidate in (beside, Path(learned_net)):
+        if candidate.is_file():
+            return str(candidate)
+    raise WeightsError(f"{path}: its learned net {learned_net} is missing")
+
+
+def _history_slots(solver: Solver) -> list[tuple[Blob | None, str]]:
+    """History blobs in Caffe's order: all of slot 0, then all of slot 1; None where Caffe keeps one for a statistic."""
+    position = {id(p): k for k, p in enumerate(solver.updater.params)}
+    return [
+        (slot[position[id(param)]] if param is not None else None, param.name if param else "a running statistic")
+        for slot in solver.updater.history
+        for _, param in solver.net.owned
+    ]
+
+
+def _history_arrays(solver: Solver) -> Iterator[Array]:
+    owned = [blob for blob, _ in solver.net.owned] * solver.updater.rule.slots
+    for (blob, _), like in zip(_history_slots(solver), owned, strict=True):
+        yield blob.peek() if blob is not None else np.zeros(like.shape, like.dtype)
+
+
+# -- the part that BVLC does not keep ------------------------------------------------------------------------
+def _nets(solver: Solver) -> list[tuple[str, Net]]:
+    return [("train", solver.net)] + [(f"test{i}", net) for i, net in enumerate(solver.test_nets)]
+
+
+def _layer_states(solver: Solver) -> Iterator[pb.LayerState]:
+    engine = solver.net.executor.state()
+    if engine:
+        state = pb.LayerState(name=ENGINE)
+        for key, value in engine.items():
+            state.entry.add(key=key, float_value=value)
+        yield state
+    for which, net in _nets(solver):
+        for layer in net.layers:
+            values: dict[str, Any] = {"draws": layer.rng.draws, **layer.state()}
+            if len(values) == 1 and not values["draws"]:
+                continue
+            state = pb.LayerState(name=f"{which}/{layer.name}")
+            for key, value in values.items():
+                field = (
+                    "bytes_value"
+                    if isinstance(value, bytes)
+                    else "float_value"
+                    if isinstance(value, float)
+                    else "int_value"
+                )
+                state.entry.add(key=key, **{field: value})
+            yield state
+
+
+def _restore_layers(path: str, solver: Solver, state: pb.SolverState) -> None:
+    by_name = {s.name: s for s in state.layer_state}
+    if ENGINE in by_name:
+        solver.net.executor.load_state({entry.key: entry.float_value for entry in by_name[ENGINE].entry})
+    for which, net in _nets(solver):
+        net.seed = net.context.seed = state.random_seed
+        for layer in net.layers:
+            layer.rng = Stream(state.random_seed, layer.name)
+            stored = by_name.get(f"{which}/{layer.name}")
+            if stored is None:
+                continue
+            values: dict[str, int | float | bytes] = {}
+            for entry in stored.entry:
+                for field in ("int_value", "float_value", "bytes_value"):
+                    if entry.HasField(field):
+                        values[entry.key] = getattr(entry, field)
+            draws = values.pop("draws", 0)
+            if not isinstance(draws, int):
+                raise WeightsError(f"{path}: {layer.where}: its random state is damaged")
+            layer.rng.draws = draws
+            if values:
+                layer.load_state(values)
+    solver.seed = state.random_seed
+
+
+# -- binary protobuf -----------------------------------------------------------------------------------------
+def _to_proto(solver: Solver, model: str) -> pb.SolverState:
+    from dragon.proto.blobs import array_to_blobproto
+    from dragon.version import __version__
+
+    return pb.SolverState(
+        iter=solver.iter,
+        learned_net=model,
+        current_step=solver.current_step,
+        history=[array_to_blobproto(a) for a in _history_arrays(solver)],
+        random_seed=solver.seed,
+        layer_state=list(_layer_states(solver)),
+        losses=list(solver.losses),
+        version=__version__,
+    )
+
+
+def _read_proto(path: str) -> pb.SolverState:
+    state = pb.SolverState()
+    try:
+        _parse(path, state, Path(path).read_bytes())
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
+    if not state.HasField("iter"):
+        raise WeightsError(f"{path}: not a solver state (it has no iteration)")
+    return state
+
+
+def _parse(path: str, state: pb.SolverState, content: bytes) -> None:
+    from google.protobuf.message import DecodeError
+
+    try:
+        state.ParseFromString(content)
+    except DecodeError as error:
+        raise WeightsError(f"{path}: not a solver state, or damaged: {one_line(str(error))}") from None
+
+
+def _array(blob: pb.BlobProto, what: str) -> Array:
+    from dragon.proto.blobs import blobproto_to_array
+
+    try:
+        array: Array = blobproto_to_array(blob)
+        return array
+    except WeightsError as error:
+        raise WeightsError(f"{what} is damaged: {error}") from None
+
+
+# -- HDF5, Caffe's datasets plus the attribute "dragon" ------------------------------------------------------
+def _write_h5(solver: Solver, model: str, path: str) -> None:
+    from dragon.files.hdf5 import atomic_h5
+
+    extra = _to_proto(solver, model)
+    del extra.history[:]
+    with atomic_h5(path) as file:
+        file.create_dataset("iter", data=np.int32(solver.iter))
+        file.create_dataset("learned_net", data=np.bytes_(model.encode()))  # of fixed length, as BVLC Caffe reads it
+        file.create_dataset("current_step", data=np.int32(solver.current_step))
+        group = file.create_group("history")
+        for k, array in enumerate(_history_arrays(solver)):
+            group.create_dataset(str(k), data=array)
+        file.create_dataset("dragon", data=np.frombuffer(extra.SerializeToString(), np.uint8))
+
+
+def _read_h5(path: str) -> pb.SolverState:
+    from dragon.files.hdf5 import open_h5, read_array
+    from dragon.proto.blobs import array_to_blobproto
+
+    state = pb.SolverState()
+    with open_h5(path) as file:
+        if "dragon" in file:
+            _parse(path, state, read_array(file["dragon"]).tobytes())
+        state.iter = int(read_array(file["iter"]))
+        learned = file["learned_net"]
+        if learned.dtype.kind == "S":
+            state.learned_net = learned[()].decode()
+        elif not state.learned_net:  # else it is known; the library may never return from a damaged heap of strings
+            raise WeightsError(f"{path}: expected learned_net to be a string of fixed length, got {learned.dtype}")
+        state.current_step = int(read_array(file["current_step"]))
+        history = file["history"]
+        state.history.extend(array_to_blobproto(read_array(history[str(k)])) for k in range(len(history)))
+    return state

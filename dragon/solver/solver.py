@@ -1,0 +1,339 @@
+"""Solver: the training loop of a SolverParameter over a train net and any number of test nets.
+
+What changes the weights (update rules, learning-rate policies) and how nets run (engines) are parts of their own;
+whoever wants to see what happens (log, progress bar, metrics) is an Observer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from dragon.engines import Options
+from dragon.errors import NumericError, PrototxtError
+from dragon.files.paths import find
+from dragon.graph.net import Net
+from dragon.proto import dragon_pb2 as pb
+from dragon.rng import fresh_seed
+from dragon.solver.definition import NetChoice, check, find_model, test_choices, train_choice
+from dragon.solver.rate import current_step, learning_rate
+from dragon.solver.update import Updater
+
+__all__ = ["Observer", "Solver"]
+
+log = logging.getLogger("dragon")
+
+
+class Observer:
+    """Hears what a solver does. Every method may be left as it is."""
+
+    def on_start(self, solver: Solver) -> None:
+        """Training begins or goes on at solver.iter."""
+
+    def on_iteration(self, solver: Solver, loss: float, rate: float) -> None:
+        """Iteration solver.iter has been computed and applied at learning rate `rate`; loss is the smoothed one."""
+
+    def on_display(self, solver: Solver, loss: float, rate: float) -> None:
+        """As on_iteration, every `display` iterations, before the update, with the net's outputs current."""
+
+    def on_test_start(self, solver: Solver, index: int) -> None:
+        """Test net `index` is about to run."""
+
+    def on_test_batch(self, solver: Solver, index: int, done: int, total: int) -> None:
+        """`done` of `total` test batches have run."""
+
+    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, np.ndarray[Any, Any]]) -> None:
+        """Mean value of every output of test net `index`."""
+
+    def on_snapshot(self, solver: Solver, model: str, state: str) -> None:
+        """A snapshot has been written."""
+
+    def on_end(self, solver: Solver) -> None:
+        """Training ended or was stopped."""
+
+
+class Solver:
+    """Trains the net of a solver prototxt.
+
+    param: a path or a SolverParameter; of the latter, `path` says which file it was read from. engine, options: for
+    the train net and the test nets. seed overrides random_seed. Raises PrototxtError for a definition that cannot work.
+    """
+
+    rule_name: ClassVar[str | None] = None  # a subclass for one update rule names it here
+
+    def __init__(
+        self,
+        param: str | Path | pb.SolverParameter,
+        *,
+        path: str | Path | None = None,
+        engine: str | None = None,
+        options: Options | None = None,
+        seed: int | None = None,
+        allow_python: bool = True,
+        allow_unknown: bool = False,
+        dtype: Any = np.float32,
+    ) -> None:
+        self.path: str | None = None if path is None else str(path)
+        if not isinstance(param, pb.SolverParameter):
+            from dragon.proto.text import read_solver
+
+            self.path = str(param)
+            param = read_solver(param, allow_unknown=allow_unknown)
+        self.param = pb.SolverParameter()
+        self.param.CopyFrom(param)
+        if self.rule_name:
+            self.param.type = self.rule_name
+        with self._named():
+            check(self.param)
+        if seed is None:
+            seed = self.param.random_seed if self.param.random_seed >= 0 else fresh_seed()
+        self.seed = seed
+        self.iter = 0
+        self.observers: list[Observer] = []
+        self.callbacks: list[tuple[Callable[[], Any], Callable[[], Any]]] = []
+        self._losses: deque[float] = deque(maxlen=max(1, self.param.average_loss))
+        self._requests: set[str] = set()
+        self._make: dict[str, Any] = {
+            "engine": engine or self.param.engine or None,
+            "options": options or self._options(),
+            "seed": seed,
+            "allow_python": allow_python,
+            "allow_unknown": allow_unknown,
+            "dtype": dtype,
+        }
+        self.net = self._net(train_choice(self.param))
+        self.test_nets: list[Net] = []
+        for choice in test_choices(self.param):
+            net = self._net(choice)
+            net.share_with(self.net)
+            self.test_nets.append(net)
+        with self._named():
+            self.updater = Updater(self.net, self.param)
+        folder = Path(self.path).parent if self.path is not None else None
+        for weights in self.param.weights:
+            self.net.copy_from(",".join(str(find(name, folder) or name) for name in weights.split(",")))
+
+    # -- set-up ---------------------------------------------------------------------------------------------
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Errors about the definition begin with its file."""
+        try:
+            yield
+        except PrototxtError as error:
+            raise PrototxtError(f"{self.path}: {error}" if self.path else str(error)) from None
+
+    def _options(self) -> Options:
+        return Options(precision=pb.SolverParameter.Precision.Name(self.param.precision).lower())
+
+    def _net(self, choice: NetChoice) -> Net:
+        model, phase, state = choice
+        if isinstance(model, str):
+            model = str(find_model(model, self.path))
+        level, stages = (state.level, list(state.stage)) if state else (0, [])
+        return Net(model, phase=phase, level=level, stages=stages, **self._make)
+
+    # -- training -------------------------------------------------------------------------------------------
+    def step(self, iterations: int) -> float:
+        """Train for `iterations` iterations, or until a stop is requested; the smoothed loss."""
+        p = self.param
+        until = self.iter + iterations
+        loss = self.smoothed_loss()
+        while self.iter < until:
+            show = bool(p.display) and self.iter % p.display == 0
+            apart = show or bool(self.callbacks) or p.iter_size > 1  # somebody looks at the gradients before the update
+            if apart:
+                self.net.clear_param_diffs()
+            if p.test_interval and self.iter % p.test_interval == 0 and (self.iter > 0 or p.test_initialization):
+                self.test_all()
+                if self._stop_requested():
+                    break
+            for on_start, _ in self.callbacks:
+                on_start()
+            self.net.debug_info = self.net.param.debug_info or (p.debug_info and show)
+            rate = self.learning_rate()
+            whole = None if apart else self.net.executor.whole_step(self.updater, rate, self.iter)
+            loss = self._note(self._forward_backward(clear=not apart) if whole is None else whole)
+            if show:
+                for observer in self.observers:
+                    observer.on_display(self, loss, rate)
+            for _, on_gradients_ready in self.callbacks:
+                on_gradients_ready()
+            if whole is None:
+                self.net.executor.update(self.updater, rate, self.iter)
+            self.iter += 1
+            for observer in self.observers:
+                observer.on_iteration(self, loss, rate)
+            snapshot = "snapshot" in self._requests or (p.snapshot and self.iter % p.snapshot == 0)
+            self._requests.discard("snapshot")
+            if snapshot:
+                self.snapshot()
+            if self._stop_requested():
+                break
+        return loss
+
+    def _forward_backward(self, clear: bool) -> float:
+        if clear:
+            self.net.clear_param_diffs()
+        return sum(self.net.forward_backward() for _ in range(self.param.iter_size)) / self.param.iter_size
+
+    def _note(self, loss: float) -> float:
+        """The smoothed loss with this one. NumericError if it is not finite."""
+        self.net.check_finite(loss, self.iter)
+        self._losses.append(loss)
+        return self.smoothed_loss()
+
+    def smoothed_loss(self) -> float:
+        """Mean loss over the last `average_loss` iterations, 0 before the first."""
+        return sum(self._losses) / len(self._losses) if self._losses else 0.0
+
+    def learning_rate(self) -> float:
+        """The learning rate of the coming update."""
+        return learning_rate(self.param, self.iter)
+
+    def solve(self, resume: str | Path | None = None) -> None:
+        """Train up to max_iter with the snapshots and tests that the definition asks for."""
+        p = self.param
+        if resume:
+            self.restore(resume)
+        for observer in self.observers:
+            observer.on_start(self)
+        before = self.iter
+        try:
+            if self.iter < p.max_iter:
+                self.step(p.max_iter - self.iter)
+            stopped = self._stop_requested()
+            done = self.iter
+            if (p.snapshot_after_train or stopped) and not (p.snapshot and done % p.snapshot == 0 and done > before):
+                self.snapshot()
+            if not stopped:
+                self._closing_looks()
+        finally:
+            for observer in self.observers:
+                observer.on_end(self)
+
+    def _closing_looks(self) -> None:
+        """One more display and test at max_iter, if they fall on it."""
+        p = self.param
+        if p.display and self.iter % p.display == 0:
+            loss = self.net.run_forward()
+            self._losses.append(loss)
+            for observer in self.observers:
+                observer.on_display(self, self.smoothed_loss(), self.learning_rate())
+        if p.test_interval and self.iter % p.test_interval == 0:
+            self.test_all()
+
+    # -- for scripts ----------------------------------------------------------------------------------------
+    def add_callback(
+        self,
+        on_start: Callable[[], Any] | Literal[""] | None = None,
+        on_gradients_ready: Callable[[], Any] | None = None,
+    ) -> None:
+        """Call one function before each iteration, the other between its gradients and its update.
+
+        Scripts write "" for a function that is not wanted.
+        """
+
+        def nothing() -> None:
+            pass
+
+        self.callbacks.append((on_start or nothing, on_gradients_ready or nothing))
+
+    def share_weights(self, net: Net) -> None:
+        """Let `net` use the parameter memory of the train net."""
+        net.share_with(self.net)
+
+    def apply_update(self) -> None:
+        """Update the weights with the gradients as they are; `iter` stays, as with Caffe."""
+        self.net.executor.update(self.updater, self.learning_rate(), self.iter)
+
+    # -- requests from outside ------------------------------------------------------------------------------
+    def request(self, what: str) -> None:
+        """Ask for a "snapshot" or a "stop" at the end of the iteration; safe from a signal handler."""
+        self._requests.add(what)
+
+    def _stop_requested(self) -> bool:
+        return "stop" in self._requests
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop was requested."""
+        return self._stop_requested()
+
+    # -- testing --------------------------------------------------------------------------------------------
+    def test_all(self) -> list[OrderedDict[str, Any]]:
+        """Run every test net; the mean outputs of each."""
+        results = []
+        for i in range(len(self.test_nets)):
+            results.append(self.test(i))
+            if self._stop_requested():
+                break
+        return results
+
+    def test(self, index: int = 0) -> OrderedDict[str, Any]:
+        """Run test net `index` for its test_iter batches; the mean of each output."""
+        net = self.test_nets[index]
+        net.share_with(self.net)
+        total = self.param.test_iter[index] if index < len(self.param.test_iter) else 1
+        for observer in self.observers:
+            observer.on_test_start(self, index)
+        sums: OrderedDict[str, Any] = OrderedDict()
+        done = 0
+        for done in range(1, total + 1):
+            loss = net.run_forward()
+            for name, value in net.output_values().items():
+                sums[name] = sums[name] + value if name in sums else np.array(value, np.float64)
+            if self.param.test_compute_loss:
+                sums["(loss)"] = sums.get("(loss)", 0.0) + loss
+            for observer in self.observers:
+                observer.on_test_batch(self, index, done, total)
+            if self._stop_requested():
+                break
+        means = OrderedDict((name, np.asarray(value / done)) for name, value in sums.items())
+        for name, value in means.items():
+            if not np.isfinite(value).all():
+                culprit = net.first_nonfinite() or "no blob of the last batch"
+                raise NumericError(f'iteration {self.iter}: test output "{name}" is not finite; first in {culprit}')
+        if not self._stop_requested():
+            for observer in self.observers:
+                observer.on_test(self, index, means)
+        return means
+
+    # -- snapshots ------------------------------------------------------------------------------------------
+    def snapshot(self) -> str:
+        """Write the weights and the solver state; the path of the state file."""
+        from dragon.solver.snapshot import write_snapshot
+
+        model, state = write_snapshot(self)
+        for observer in self.observers:
+            observer.on_snapshot(self, model, state)
+        return state
+
+    def restore(self, path: str | Path) -> None:
+        """Go on from a .solverstate (or .solverstate.h5): weights, history, iteration, random state, data position."""
+        from dragon.solver.snapshot import read_snapshot
+
+        read_snapshot(self, str(path))
+
+    @property
+    def current_step(self) -> int:
+        return current_step(self.param, self.iter)
+
+    @property
+    def losses(self) -> Sequence[float]:
+        """The losses that the smoothed one is taken over."""
+        return tuple(self._losses)
+
+    def set_losses(self, losses: Sequence[float]) -> None:
+        self._losses.clear()
+        self._losses.extend(losses)
+
+    def close(self) -> None:
+        """Release the nets' threads and files."""
+        for net in [self.net, *self.test_nets]:
+            net.close()

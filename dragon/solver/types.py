@@ -1,0 +1,71 @@
+"""Solver classes by name, as scripts know them: an SGDSolver runs its definition with SGD whatever `type` says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dragon.proto import dragon_pb2 as pb
+from dragon.solver.solver import Solver
+
+__all__ = [
+    "AdaDeltaSolver",
+    "AdaGradSolver",
+    "AdamSolver",
+    "AdamWSolver",
+    "NesterovSolver",
+    "RMSPropSolver",
+    "SGDSolver",
+    "get_solver",
+]
+
+
+class SGDSolver(Solver):
+    """Stochastic gradient descent with momentum."""
+
+    rule_name = "SGD"
+
+
+class NesterovSolver(Solver):
+    """Nesterov's accelerated gradient."""
+
+    rule_name = "Nesterov"
+
+
+class AdaGradSolver(Solver):
+    """AdaGrad."""
+
+    rule_name = "AdaGrad"
+
+
+class RMSPropSolver(Solver):
+    """RMSProp."""
+
+    rule_name = "RMSProp"
+
+
+class AdaDeltaSolver(Solver):
+    """AdaDelta."""
+
+    rule_name = "AdaDelta"
+
+
+class AdamSolver(Solver):
+    """Adam."""
+
+    rule_name = "Adam"
+
+
+class AdamWSolver(Solver):
+    """Adam with decoupled weight decay."""
+
+    rule_name = "AdamW"
+
+
+def get_solver(param: str | Path | pb.SolverParameter, **kwargs: Any) -> Solver:
+    """The solver of a definition, of the class that its `type` names."""
+    solver = Solver(param, **kwargs)
+    for cls in Solver.__subclasses__():
+        if cls.rule_name == solver.param.type:
+            solver.__class__ = cls
+    return solver

@@ -1,0 +1,89 @@
+"""One solver step over all learned blobs: clip, normalise, regularise, apply the rule, subtract.
+
+The order and its rounding are Caffe's. An engine may replace `apply` by a faster equivalent of its own; it finds here
+the rule, the history and the settings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dragon.errors import PrototxtError, nearest
+from dragon.memory.blob import Blob
+from dragon.memory.scratch import parts
+from dragon.memory.xp import xp_of
+from dragon.proto import dragon_pb2 as pb
+from dragon.solver.rules import Rule, make_rule
+
+if TYPE_CHECKING:
+    from dragon.graph.net import Net
+    from dragon.graph.parameters import Param
+
+__all__ = ["Updater"]
+
+REGULARIZERS = ("L2", "L1")
+
+
+class Updater:
+    """The update rule of a solver with its history: `history[slot][k]` belongs to the net's learned blob k."""
+
+    def __init__(self, net: Net, param: pb.SolverParameter) -> None:
+        if param.regularization_type not in REGULARIZERS:
+            raise PrototxtError(
+                f'unknown regularization_type "{param.regularization_type}"'
+                f"{nearest(param.regularization_type, REGULARIZERS)}"
+            )
+        self.net = net
+        self.param = param
+        self.rule: Rule = make_rule(param)
+        self.params: list[Param] = net.learnable
+        self.history: list[list[Blob]] = [
+            [Blob(p.blob.shape, p.blob.dtype, net.context.where) for p in self.params] for _ in range(self.rule.slots)
+        ]
+
+    def decay_of(self, p: Param) -> float:
+        """Weight decay of one parameter."""
+        return self.param.weight_decay * p.decay_mult
+
+    def clip_scale(self, sum_of_squares: float) -> float:
+        """The factor that clip_gradients asks for, given the squared L2 norm of all gradients that are learned by."""
+        limit = self.param.clip_gradients
+        if limit < 0:
+            return 1.0
+        norm = math.sqrt(sum_of_squares)
+        return limit / norm if norm > limit else 1.0
+
+    def apply(self, rate: float, iteration: int) -> None:
+        """Update all learned blobs through their arrays, wherever these are at the moment."""
+        scale = 1.0
+        if self.param.clip_gradients >= 0:
+            # frozen parameters have no gradients in Caffe
+            scale = self.clip_scale(float(sum(_squares(p.blob.diff) for p in self.params if p.lr_mult)))
+        for k, p in enumerate(self.params):
+            if p.lr_mult == 0 and p.blob.count:
+                continue
+            g, w = p.blob.diff.reshape(-1), p.blob.data.reshape(-1)
+            history = [slot[k].data.reshape(-1) for slot in self.history]
+            for part in parts(g):  # rules are element-wise: all passes over a part happen in the cache
+                if scale != 1.0:
+                    g[part] *= scale
+                self.step(g[part], w[part], [h[part] for h in history], p, rate, iteration)
+                w[part] -= g[part]
+
+    def step(self, g: Any, w: Any, history: Sequence[Any], p: Param, rate: float, iteration: int) -> None:
+        """Turn the gradient `g` of `p` into its step. Arrays may be in any layout as long as all agree."""
+        xp = xp_of(g)
+        if self.param.iter_size > 1:
+            g *= 1.0 / self.param.iter_size
+        decay = self.decay_of(p)
+        if decay and not self.rule.decoupled_decay:
+            g += decay * (xp.sign(w) if self.param.regularization_type == "L1" else w)
+        self.rule.step(xp, g, w, history, rate * p.lr_mult, decay, iteration)
+
+
+def _squares(array: Any) -> float:
+    """The sum of squares. Not by BLAS, whose waiting threads would take the cores from the next step."""
+    flat = array.reshape(-1)
+    return sum(float((flat[part] * flat[part]).sum()) for part in parts(flat))

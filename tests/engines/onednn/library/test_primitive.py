@@ -1,0 +1,61 @@
+"""Prepared calls: what they demand, what they keep, and that running allocates nothing."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from dragon.engines.onednn.kernels import convolution as conv
+from dragon.engines.onednn.kernels import eltwise
+from dragon.engines.onednn.kernels.convolution import ConvSpec
+from dragon.engines.onednn.library.constants import Alg, Arg, DataType, Tag
+from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
+from dragon.engines.onednn.library.primitive import Call
+from dragon.errors import EngineError
+
+SHAPE = (1, 16, 2, 2)
+
+
+def test_missing_and_unlike_memories_are_named(device: Device) -> None:
+    desc = MemoryDesc.plain(SHAPE)
+    relu = eltwise.forward(device, Alg.eltwise_relu, desc, layer="relu1")
+    with pytest.raises(EngineError, match="layer relu1: oneDNN eltwise forward: no memory for argument 17"):
+        Call(relu, {Arg.SRC: Memory(device, desc)})
+    other = Memory(device, MemoryDesc.tagged(SHAPE, DataType.f32, Tag.aBcd16b))
+    with pytest.raises(EngineError, match="argument 17 expects 1x16x2x2 f32 abcd, got 1x16x2x2 f32 aBcd16b"):
+        Call(relu, {Arg.SRC: Memory(device, desc), Arg.DST: other})
+
+
+def test_implementation_is_named(device: Device) -> None:
+    relu = eltwise.forward(device, Alg.eltwise_relu, MemoryDesc.plain(SHAPE))
+    assert relu.implementation
+    assert relu[Arg.SRC] == relu.inputs[Arg.SRC]
+
+
+def test_calls_share_one_scratchpad(device: Device) -> None:
+    spec = ConvSpec((2, 3, 8, 8), (2, 8, 8, 8), (3, 3), (1, 1), (1, 1), (1, 1))
+    forward = conv.forward(device, spec)
+    learn = conv.backward_weights(device, spec, forward)
+    assert learn.scratchpad > 0
+    pad = Memory(device, MemoryDesc.plain((learn.scratchpad,), DataType.u8))
+    memories = {a: Memory(device, d) for a, d in (learn.inputs | learn.outputs).items()}
+    call = Call(learn, memories, pad)
+    assert call.memories[Arg.SCRATCHPAD].buffer is pad.buffer
+    with pytest.raises(ValueError, match="bytes"):
+        Call(learn, memories, Memory(device, MemoryDesc.plain((8,), DataType.u8)))
+
+
+def test_running_allocates_nothing(device: Device) -> None:
+    memory = Memory.wrap(device, np.zeros(SHAPE, np.float32))
+    relu = eltwise.forward(device, Alg.eltwise_relu, memory.desc)
+    call = Call(relu, {Arg.SRC: memory, Arg.DST: memory})
+    call()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(1000):
+        call()
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 1000

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import PIL.Image
+import pytest
+
+import dragon
+from dragon.data import write_lmdb
+from dragon.errors import WeightsError
+from dragon.files.kinds import kind_of
+from dragon.pycaffe.io import array_to_blobproto
+
+NET = """
+layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 } } }
+layer { name: "first" type: "InnerProduct" bottom: "x" top: "first" inner_product_param { num_output: 3 } }
+layer { name: "ip" type: "InnerProduct" bottom: "first" top: "ip" inner_product_param { num_output: 300 } }
+layer { name: "loss" type: "EuclideanLoss" bottom: "ip" bottom: "ip" top: "loss" }
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One file of each kind that may be mistaken for weights."""
+    monkeypatch.chdir(tmp_path)
+    Path("net.prototxt").write_text(NET)
+    Path("solver.prototxt").write_text('net: "net.prototxt" base_lr: 0.1 lr_policy: "fixed" snapshot_prefix: "s"')
+    for ending in ("png", "jpg"):
+        PIL.Image.new("RGB", (3, 3)).save(f"image.{ending}")
+    np.save("array.npy", np.zeros(3))
+    np.savez("arrays.npz", a=np.zeros(3))
+    write_lmdb("db", iter([(b"0", b"1")]))
+    mean = array_to_blobproto(np.zeros((3, 4, 4)))
+    Path("mean.binaryproto").write_bytes(mean.SerializeToString())
+    mean.ClearField("shape")
+    mean.num, mean.channels, mean.height, mean.width = 1, 3, 4, 4
+    Path("old.binaryproto").write_bytes(mean.SerializeToString())
+    Path("words.txt").write_text("cat\ndog\n")
+    Path("random").write_bytes(bytes(range(255, 100, -1)))
+    solver = dragon.get_solver("solver.prototxt")
+    solver.step(1)
+    solver.snapshot()
+    return tmp_path
+
+
+KINDS = {
+    "net.prototxt": "the prototxt of a net",
+    "solver.prototxt": "the prototxt of a solver",
+    "s_iter_1.solverstate": "a .solverstate",
+    "mean.binaryproto": "a mean file",
+    "old.binaryproto": "a mean file",
+    "image.png": "a PNG image",
+    "image.jpg": "a JPEG image",
+    "array.npy": "a NumPy array",
+    "arrays.npz": "a ZIP archive",
+    "db": "a folder with an LMDB",
+    "db/data.mdb": "the file of an LMDB",
+    "words.txt": "a text file",
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_was_given_instead_of_weights_is_named(folder: Path, name: str) -> None:
+    with pytest.raises(WeightsError, match=f"{name}: expected weights.*, this is {KINDS[name]}"):
+        dragon.Net("net.prototxt", name, dragon.TEST)
+
+
+def test_weights_and_unknown_files_are_no_known_kind(folder: Path) -> None:
+    assert kind_of("s_iter_1.caffemodel") is None
+    assert kind_of("random") is None
+    assert kind_of("nowhere") is None
+    with pytest.raises(WeightsError, match="random: the file is damaged"):
+        dragon.Net("net.prototxt", "random", dragon.TEST)
+    with pytest.raises(WeightsError, match="nowhere: no such weights file"):
+        dragon.Net("net.prototxt", "nowhere", dragon.TEST)
+
+
+def test_hdf5_is_read_whatever_its_name(folder: Path) -> None:
+    net = dragon.Net("net.prototxt", dragon.TEST)
+    net.save_hdf5("weights.caffemodel")
+    assert h5py.is_hdf5("weights.caffemodel")
+    again = dragon.Net("net.prototxt", "weights.caffemodel", dragon.TEST)
+    np.testing.assert_array_equal(again.params["ip"][0].data, net.params["ip"][0].data)
+
+
+@pytest.mark.parametrize("blob", [0, 1])
+def test_a_truncated_file_names_layer_and_blob(folder: Path, blob: int) -> None:
+    whole = Path("s_iter_1.caffemodel").read_bytes()
+    bias = whole.rindex(b"\x2a\xb0\x09")  # 1,200 bytes of data
+    Path("cut.caffemodel").write_bytes(whole[: bias - 2000 if blob == 0 else bias + 100])
+    with pytest.raises(WeightsError, match=f'cut.caffemodel: layer "ip" blob {blob}: the file is truncated'):
+        dragon.Net("net.prototxt", "cut.caffemodel", dragon.TEST)

@@ -1,0 +1,93 @@
+"""Storage: which copy is newest, and when values move."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dragon.memory.storage import Array, Storage
+
+
+class Doubled:
+    """A copy that keeps twice the value, and counts its conversions."""
+
+    def __init__(self, count: int) -> None:
+        self.value = np.zeros(count, np.float32)
+        self.reads = self.writes = 0
+
+    def to_host(self, host: Array) -> None:
+        self.reads += 1
+        host[...] = self.value / 2
+
+    def from_host(self, host: Array) -> None:
+        self.writes += 1
+        self.value[...] = host * 2
+
+
+def storage_with_copy() -> tuple[Storage, Doubled]:
+    storage, copy = Storage(3), Doubled(3)
+    storage.attach("there", copy)
+    return storage, copy
+
+
+def test_a_new_storage_is_zero() -> None:
+    assert Storage(4).read().tolist() == [0, 0, 0, 0]
+
+
+def test_sync_converts_once_until_somebody_writes() -> None:
+    storage, copy = storage_with_copy()
+    storage.write()[...] = [1, 2, 3]
+    storage.sync("there")
+    storage.sync("there")
+    assert copy.writes == 1
+    assert copy.value.tolist() == [2, 4, 6]
+    storage.read()
+    storage.sync("there")
+    assert copy.writes == 1, "reading must not make the copy stale"
+    storage.write()
+    storage.sync("there")
+    assert copy.writes == 2
+
+
+def test_reading_after_the_engine_wrote_fetches_once() -> None:
+    storage, copy = storage_with_copy()
+    copy.value[...] = [8, 8, 8]
+    storage.wrote("there")
+    assert storage.read().tolist() == [4, 4, 4]
+    storage.read()
+    assert copy.reads == 1
+
+
+def test_overwrite_does_not_fetch() -> None:
+    storage, copy = storage_with_copy()
+    storage.wrote("there")
+    storage.overwrite()[...] = 1
+    assert copy.reads == 0
+    assert not storage.is_fresh("there")
+
+
+def test_detach_saves_the_only_newest_value() -> None:
+    storage, copy = storage_with_copy()
+    copy.value[...] = 2
+    storage.wrote("there")
+    storage.detach("there")
+    assert storage.read().tolist() == [1, 1, 1]
+
+
+def test_held_tells_whether_a_view_is_alive() -> None:
+    storage = Storage(3)
+    assert not storage.held
+    view = storage.write().reshape(3, 1)
+    assert storage.held
+    part = view[1:]
+    del view
+    assert storage.held
+    del part
+    assert not storage.held
+
+
+def test_growing_keeps_the_front() -> None:
+    storage, copy = storage_with_copy()
+    copy.value[...] = [2, 4, 6]
+    storage.wrote("there")
+    storage.resize(5)
+    assert storage.read().tolist() == [1, 2, 3, 0, 0]

@@ -1,0 +1,69 @@
+"""Learning-rate policies against their formulas, written out."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from dragon.errors import PrototxtError
+from dragon.proto import dragon_pb2 as pb
+from dragon.solver.rate import POLICIES, check_policy, current_step, learning_rate
+
+
+def param(**settings: object) -> pb.SolverParameter:
+    base: dict[str, object] = {"base_lr": 0.5, "gamma": 0.1, "power": 0.75, "stepsize": 10, "max_iter": 100}
+    return pb.SolverParameter(**{**base, **settings})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("policy", "iteration", "expected"),
+    [
+        ("fixed", 77, 0.5),
+        ("step", 9, 0.5),
+        ("step", 10, 0.05),
+        ("step", 29, 0.005),
+        ("exp", 3, 0.5 * 0.1**3),
+        ("inv", 20, 0.5 * 3**-0.75),
+        ("poly", 25, 0.5 * 0.75**0.75),
+        ("poly", 100, 0.0),
+        ("sigmoid", 10, 0.25),
+        ("sigmoid", 30, 0.5 / (1 + math.exp(-0.1 * 20))),
+        ("cosine", 0, 0.5),
+        ("cosine", 50, 0.25),
+        ("cosine", 100, 0.0),
+    ],
+)
+def test_policy(policy: str, iteration: int, expected: float) -> None:
+    assert learning_rate(param(lr_policy=policy), iteration) == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+def test_multistep_changes_at_each_value() -> None:
+    p = param(lr_policy="multistep", stepvalue=[5, 8])
+    steps = [current_step(p, i) for i in range(10)]
+    assert steps == [0, 0, 0, 0, 0, 1, 1, 1, 2, 2]
+    assert learning_rate(p, 8) == pytest.approx(0.005)
+
+
+def test_warm_up_rises_in_a_line_to_the_policy() -> None:
+    p = param(lr_policy="fixed", warmup_iter=10, warmup_start=0.2)
+    assert [learning_rate(p, i) for i in (0, 5, 10)] == pytest.approx([0.1, 0.3, 0.5])
+
+
+def test_every_policy_is_finite_over_a_whole_run() -> None:
+    for policy in POLICIES:
+        p = param(lr_policy=policy, stepvalue=[50])
+        assert all(0 <= learning_rate(p, i) <= 0.5 + 1e-9 for i in range(101))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lr_policy": "stepp"}, '"step"'),
+        ({"lr_policy": "step", "stepsize": 0}, "positive stepsize"),
+        ({"lr_policy": "poly", "max_iter": 0}, "positive max_iter"),
+    ],
+)
+def test_wrong_settings(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(PrototxtError, match=message):
+        check_policy(param(**settings))

@@ -1,0 +1,107 @@
+"""The flags that say how a net is run, shared by the commands that run one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from dragon.engines import ENGINES, Options, cuda_problem, default_engine
+from dragon.errors import EngineError
+from dragon.proto import dragon_pb2 as pb
+from dragon.tools.common.logs import log
+
+__all__ = ["EngineChoice", "engine_options"]
+
+PRECISIONS = {"fp32": pb.SolverParameter.FP32, "bf16": pb.SolverParameter.BF16, "fp16": pb.SolverParameter.FP16}
+
+
+@dataclass
+class EngineChoice:
+    """What the flags say; `resolve` gives what a net takes."""
+
+    engine: str | None = None
+    precision: str | None = None
+    fuse: bool = True
+    winograd: bool = True
+    threads: int | None = None
+    gpu: str | None = None
+    tf32: bool = False
+
+    def resolve(self, solver: pb.SolverParameter | None = None) -> tuple[str | None, Options]:
+        """The engine's name, None for the default one, and its options; a solver's settings yield to the flags.
+
+        Raises EngineError for --gpu without a GPU.
+        """
+        options = Options(
+            precision=self.precision or "fp32",
+            fuse=self.fuse,
+            winograd=self.winograd,
+            threads=self.threads,
+            tf32=self.tf32,
+        )
+        if solver is not None and self.precision is None:
+            options.precision = pb.SolverParameter.Precision.Name(solver.precision).lower()
+        if self.gpu is not None:
+            options.device = _device(self.gpu)
+            if self.engine not in (None, "auto", "cuda"):
+                raise click.UsageError(f"--gpu {self.gpu} and --engine {self.engine} contradict each other")
+            problem = cuda_problem()
+            if problem:
+                raise EngineError(f"--gpu {self.gpu}: {problem}")
+            return "cuda", options
+        if self.engine is not None:
+            return self.engine, options
+        if solver is None or solver.engine:
+            return (solver.engine if solver is not None else None), options
+        if solver.solver_mode == pb.SolverParameter.GPU and default_engine() == "auto":
+            problem = cuda_problem()
+            if problem is None:
+                options.device = solver.device_id
+                return "cuda", options
+            log.warning("solver_mode is GPU, but %s: the CPU is used", problem)
+        return None, options
+
+
+def _device(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise click.UsageError(f'--gpu takes the number of one GPU, got "{text}"') from None
+
+
+def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: add the flags and hand them to the command as `choice`, an EngineChoice."""
+
+    @click.option("--engine", type=click.Choice(ENGINES), help="How nets are run; auto takes the fastest on the CPU.")
+    @click.option(
+        "--precision",
+        type=click.Choice(list(PRECISIONS)),
+        help="Of activations and products; fp32 by default. fp16 needs a GPU.",
+    )
+    @click.option("--no-fuse", is_flag=True, help="Run every layer by itself.")
+    @click.option(
+        "--no-winograd", is_flag=True, help="Convolve by the direct sum only: slower on a CPU, a little more exact."
+    )
+    @click.option("--threads", type=click.IntRange(1), help="At most this many; all cores by default.")
+    @click.option("--tf32", is_flag=True, help="On a GPU, multiply matrices in TF32: faster, with 10 bits of mantissa.")
+    @click.option("--gpu", metavar="N", help="Run on GPU N; an error where there is none.")
+    @functools.wraps(function)
+    def wrapper(
+        *args: Any,
+        engine: str | None,
+        precision: str | None,
+        no_fuse: bool,
+        no_winograd: bool,
+        threads: int | None,
+        gpu: str | None,
+        tf32: bool,
+        **kwargs: Any,
+    ) -> Any:
+        choice = EngineChoice(engine, precision, not no_fuse, not no_winograd, threads, gpu, tf32)
+        return function(*args, choice=choice, **kwargs)
+
+    return wrapper

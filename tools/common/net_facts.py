@@ -1,0 +1,131 @@
+"""What commands say about a net: sizes, loss weights of its outputs, where its data comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragon.bases.batch_statistics import BatchStatistics
+from dragon.data import dataset_label
+from dragon.errors import UsageError
+from dragon.graph.net import Net
+
+__all__ = [
+    "accuracy_names",
+    "added_splits",
+    "batch_norms",
+    "batch_size",
+    "data_labels",
+    "figure",
+    "loss_weight",
+    "needs_data",
+    "output_elements",
+    "output_line",
+    "parameter_count",
+    "summary",
+    "synthetic",
+]
+
+SYNTHETIC = "SYNTHETIC data (drawn by a program): the figures say nothing about real images"
+
+
+def batch_size(net: Net) -> int:
+    """Examples in one pass: the first axis of what the first layer that brings data makes, else of the first top."""
+    for layer, tops in zip(net.layers, net.tops, strict=True):
+        if layer.is_source or layer.type == "Input":
+            for top in tops:
+                if top.shape:
+                    return int(top.shape[0])
+    return 1
+
+
+def parameter_count(net: Net) -> int:
+    """Learned numbers, shared ones once; running statistics are not learned."""
+    return sum(param.blob.count for param in net.learnable)
+
+
+def batch_norms(net: Net) -> list[BatchStatistics]:
+    """The layers that normalise by the batch and keep an average."""
+    return [layer for layer in net.layers if isinstance(layer, BatchStatistics) and layer.averages]
+
+
+def data_labels(net: Net) -> list[str]:
+    """What the net's databases hold, each once."""
+    labels: dict[str, None] = {}
+    for layer in net.layers:
+        source = layer.param.data_param.source
+        if source:
+            labels[dataset_label(layer.find(source, "data"))] = None
+    return list(labels)
+
+
+def synthetic(net: Net) -> bool:
+    """Whether any of the data was drawn by a program."""
+    return any("synthetic" in label.lower() for label in data_labels(net))
+
+
+def added_splits(net: Net) -> list[int]:
+    """Indices of the Split layers that stand in no prototxt: the net adds them where a blob has several readers."""
+    return [i for i, layer in enumerate(net.layers) if layer.type == "Split" and layer.name.endswith("_split")]
+
+
+def summary(net: Net) -> str:
+    """The net in one line."""
+    splits = len(added_splits(net))
+    added = f" and {splits} added Split{'' if splits == 1 else 's'}" if splits else ""
+    return (
+        f'net "{net.name}": {len(net.layers) - splits} layers{added}, {parameter_count(net):,} parameters, '
+        f"batches of {batch_size(net)}, on {', '.join(data_labels(net)) or 'no database'}"
+    )
+
+
+def loss_weight(net: Net, name: str) -> float:
+    """The weight with which a blob counts in the loss, 0 if it does not."""
+    weight = 0.0
+    for i, layer in enumerate(net.layers):
+        for top, w in zip(net.top_names_of(i), layer.loss_weights, strict=True):
+            if top == name:
+                weight = w
+    return weight
+
+
+def accuracy_names(net: Net) -> list[str]:
+    """Outputs made by Accuracy layers."""
+    return [
+        name
+        for i, layer in enumerate(net.layers)
+        if layer.type == "Accuracy"
+        for name in net.top_names_of(i)
+        if name in net.outputs
+    ]
+
+
+def output_elements(net: Net, values: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, float, float]]:
+    """Name, value and loss weight of every element of the outputs, in the order Caffe numbers them."""
+    for name, value in values.items():
+        weight = loss_weight(net, name)
+        for element in np.ravel(value):
+            yield name, float(element), weight
+
+
+def figure(value: float) -> str:
+    """Six digits, as Caffe prints a value; zero without a sign: a loss of -0 is -log(1)."""
+    return f"{value + 0.0:g}"
+
+
+def output_line(name: str, value: float, weight: float) -> str:
+    """`loss = 1.2 (* 1 = 1.2 loss)`, the form in which Caffe prints an output."""
+    tail = f" (* {weight:g} = {figure(weight * value)} loss)" if weight else ""
+    return f"{name} = {figure(value)}{tail}"
+
+
+def needs_data(net: Net, model: str) -> None:
+    """UsageError for a net whose inputs nobody fills: it would be run on zeros."""
+    if net.inputs:
+        names = ", ".join(f'"{name}"' for name in net.inputs)
+        raise UsageError(
+            f"{model}: its input {names} is filled by no data layer: give a net with one (train_val.prototxt)"
+        )

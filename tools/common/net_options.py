@@ -1,0 +1,69 @@
+"""The flags that say which net is meant, shared by test, time and summarize."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from dragon.engines import Options
+from dragon.graph.net import Net
+
+__all__ = ["NetChoice", "net_options"]
+
+
+@dataclass
+class NetChoice:
+    """What the flags say; `open` makes the net."""
+
+    model: str
+    level: int = 0
+    stages: list[str] = field(default_factory=list)
+    allow_unknown: bool = False
+    allow_python: bool = False
+
+    def open(self, phase: int, engine: str | None, options: Options, weights: str | None, seed: int = 1) -> Net:
+        """The net, in this phase. Raises DragonError."""
+        return Net(
+            self.model,
+            phase=phase,
+            level=self.level,
+            stages=self.stages,
+            weights=weights,
+            engine=engine,
+            options=options,
+            seed=seed,
+            allow_python=self.allow_python,
+            allow_unknown=self.allow_unknown,
+        )
+
+
+def net_options(required: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: add the flags and hand them to the command as `which`: a NetChoice, or None without --model."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @click.option("--model", required=required, metavar="FILE", help="The net's prototxt.")
+        @click.option("--level", type=int, default=0, help="The net state's level.")
+        @click.option("--stage", metavar="NAME,...", help="The net state's stages.")
+        @click.option("--allow-unknown", is_flag=True, help="Skip unknown fields, with a warning each.")
+        @click.option("--allow-python", is_flag=True, help="Let the net run Python layers, which are programs.")
+        @functools.wraps(function)
+        def wrapper(
+            *args: Any,
+            model: str | None,
+            level: int,
+            stage: str | None,
+            allow_unknown: bool,
+            allow_python: bool,
+            **kwargs: Any,
+        ) -> Any:
+            stages = stage.split(",") if stage else []
+            which = None if model is None else NetChoice(model, level, stages, allow_unknown, allow_python)
+            return function(*args, which=which, **kwargs)
+
+        return wrapper
+
+    return decorate

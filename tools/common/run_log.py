@@ -1,0 +1,87 @@
+"""The figures of a training run, from its log, its metrics.jsonl, or the folder that holds one."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from dragon.errors import DataError
+from dragon.files.caffe_log import SMOOTHED_LOSS, Log, Row, read_log
+from dragon.tools.observers.metrics import Record, read_records
+
+__all__ = ["read_run", "run_name"]
+
+_METRICS = "metrics.jsonl"
+
+
+def read_run(path: str | Path) -> Log:
+    """The rows of a log of Dragon's or Caffe's, of a metrics.jsonl, or of a folder with one. Raises DataError."""
+    file = _within(Path(path))
+    try:
+        with file.open("rb") as stream:
+            metrics = stream.read(1) == b"{"
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from None
+    if not metrics:
+        return read_log(file)
+    log = _from_records(read_records(file))
+    if not any(log.tables()):
+        raise DataError(f"{file}: no losses or tests are recorded in it")
+    return log
+
+
+def run_name(path: str | Path) -> str:
+    """What a run is called: the folder of a metrics.jsonl, else the file."""
+    file = Path(path)
+    folder = file if file.is_dir() else file.parent if file.name == _METRICS else None
+    return folder.resolve().name if folder is not None else file.name
+
+
+def _within(path: Path) -> Path:
+    """The file to read: of a folder its metrics.jsonl, else its only log."""
+    if not path.is_dir():
+        return path
+    if (path / _METRICS).is_file():
+        return path / _METRICS
+    logs = sorted(path.glob("*.log"))
+    if len(logs) == 1:
+        return logs[0]
+    below = sorted(str(found.parent) for found in path.glob(f"*/{_METRICS}"))
+    if below:
+        raise DataError(f"{path}: no {_METRICS} in it, but in {', '.join(below[:5])}{', ..' * (len(below) > 5)}")
+    raise DataError(f"{path}: no {_METRICS} in it" + (f", and {len(logs)} logs: name one" if logs else " and no .log"))
+
+
+def _from_records(records: list[Record]) -> Log:
+    log = Log()
+    began = math.nan
+    for record in records:
+        event, iteration = record["event"], record["iteration"]
+        now = _number(record.get("time"))
+        if event == "start":
+            began = now - log.seconds_at(iteration)  # a run that goes on: the time between does not count
+            log.net = str(record.get("net", ""))
+            log.synthetic = any("synthetic" in str(label).lower() for label in record.get("data") or ())
+        elif event == "display":
+            row = log.add(None, iteration, now - began, _number(record.get("lr")))
+            row[SMOOTHED_LOSS] = _number(record.get("loss"))
+            _outputs(row, record.get("outputs"))
+        elif event == "test":
+            net = record.get("net", 0)
+            _outputs(log.add(net if isinstance(net, int) else 0, iteration, now - began), record.get("outputs"))
+    log.fill_rates()
+    return log
+
+
+def _outputs(row: Row, outputs: Any) -> None:
+    """Add outputs under the names that a log gives them: a list's later elements with their number."""
+    number = 0
+    for name, values in outputs.items() if isinstance(outputs, dict) else ():
+        for value in values if isinstance(values, list) else [values]:
+            row[name if name not in row else f"{name}_{number}"] = _number(value)
+            number += 1
+
+
+def _number(value: Any) -> float:
+    return float(value) + 0.0 if isinstance(value, (int, float)) else math.nan

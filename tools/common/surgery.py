@@ -1,0 +1,107 @@
+"""Flags and reports shared by merge, split and fold: which files, and the proof that the nets compute the same."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dragon.bases.layer import TEST, TRAIN
+from dragon.errors import UsageError
+from dragon.surgery.model import Model, read_model, write_model
+from dragon.surgery.prove import prove
+from dragon.tools.common.outputs import spare_inputs
+from dragon.tools.common.progress import progress_bar
+
+__all__ = ["SurgeryChoice", "surgery_options"]
+
+
+@dataclass
+class SurgeryChoice:
+    """What the flags say."""
+
+    model: str
+    weights: str | None
+    out_model: str | None
+    out_weights: str | None
+    shape: tuple[int, ...] | None
+    batches: int
+    profile: str | None
+
+    def read(self) -> Model:
+        return read_model(self.model, self.weights, self.profile)
+
+    def finish(self, old: Model, new: Model, phases: tuple[int, ...]) -> None:
+        """Prove the models equal, then write the new one."""
+        if old.arrays:
+            folder = Path(self.model).resolve().parent
+            with progress_bar() as tell:
+                found = prove(old, new, phases, self.batches, self.shape, folder=folder, progress=tell)
+            worst = max(found, key=lambda d: d.relative)
+            names = {d.blob for d in found}
+            what = " and ".join({TEST: "TEST", TRAIN: "TRAIN"}[p] for p in phases)
+            click.echo(
+                f"proved: {len(names)} blobs agree in {what}; the largest difference is {worst.difference:.2g}"
+                f' of {worst.largest:.3g}, in "{worst.blob}"'
+            )
+        else:
+            click.echo("not proved: without weights there is nothing to run")
+        write_model(new, self.out_model, self.out_weights)
+        for path in (self.out_model, self.out_weights):
+            if path:
+                click.echo(f"written: {path}")
+
+
+def surgery_options(needs_weights: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: add the flags and hand them to the command as `files`, a SurgeryChoice."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @click.option("--model", required=True, metavar="FILE", help="The net's prototxt.")
+        @click.option("--weights", required=needs_weights, metavar="FILE", help="Its .caffemodel or HDF5 file.")
+        @click.option("--out-model", metavar="FILE", help="Write the new prototxt here.")
+        @click.option("--out-weights", metavar="FILE", help="Write the new .caffemodel here.")
+        @click.option("--shape", metavar="N,C,H,W", help="Prove on noise of this shape instead of the net's own data.")
+        @click.option("--batches", type=click.IntRange(1), default=2, show_default=True, help="Batches of the proof.")
+        @click.option("--profile", help="The fork that wrote the weights, where the file does not tell.")
+        @functools.wraps(function)
+        def wrapper(
+            *args: Any,
+            model: str,
+            weights: str | None,
+            out_model: str | None,
+            out_weights: str | None,
+            shape: str | None,
+            batches: int,
+            profile: str | None,
+            **more: Any,
+        ) -> Any:
+            if out_weights and not weights:
+                raise UsageError("--out-weights needs --weights")
+            if not (out_model or out_weights):
+                raise UsageError("nothing to write: give --out-model, --out-weights or both")
+            if out_weights and out_weights.endswith((".h5", ".hdf5")):
+                raise UsageError(f"{out_weights}: weights are written as .caffemodel")
+            inputs = [model, *(weights or "").split(",")]
+            spare_inputs(inputs, {"--out-model": out_model, "--out-weights": out_weights})
+            files = SurgeryChoice(model, weights, out_model, out_weights, _shape(shape), batches, profile)
+            return function(*args, files=files, **more)
+
+        return wrapper
+
+    return decorate
+
+
+def _shape(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        shape = tuple(int(v) for v in text.split(","))
+    except ValueError:
+        shape = ()
+    if len(shape) < 2 or min(shape) < 1:
+        raise UsageError(f'--shape takes numbers like 10,3,32,32, got "{text}"')
+    return shape
