@@ -362,7 +362,7 @@ class Twice(Layer):
 def test_a_net_with_python_layers_has_no_arena() -> None:
     text = inputs((2, 3)) + (
         'layer { name: "p" type: "Python" bottom: "x0" top: "p" python_param '
-        '{ module: "tests.engines.onednn.test_arena" layer: "Twice" } }'
+        '{ module: "tests.engines.onednn.plan.test_arena" layer: "Twice" } }'
     )
     net = make_net(text, "onednn", dragon.TEST)
     net.run_forward()
