@@ -8,7 +8,7 @@ GET = [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y
 # one thread in each of the test processes that run side by side
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test lint proto clean setup gpu-check fuzz
+.PHONY: demo test coverage lint proto clean setup gpu-check fuzz
 
 setup: $(VENV)/ready
 
@@ -24,6 +24,10 @@ $(VENV)/ready: pyproject.toml
 
 test: setup lint
 	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -q
+
+# the same tests, and which share of the lines they run
+coverage: setup
+	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -q --cov --cov-report=term:skip-covered
 
 lint: setup
 	$(BIN)/ruff check .
@@ -52,4 +56,4 @@ proto: .venv-proto/ready
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-proto build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .coverage .venv-proto build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
