@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from dragon.errors import nearest
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.hints import ENGINES, hint
 from dragon.proto.lexer import END, NAME, NUMBER, STRING, SYMBOL, Tokens
 from dragon.proto.values import Field, ValueReader
 
@@ -18,6 +19,7 @@ __all__ = ["Parser"]
 
 MAX_DEPTH = 100
 _CLOSE = {"{": "}", "<": ">"}
+_LISTS = {("SolverParameter", "device_id")}  # single numbers that forks write as lists
 
 
 @cache
@@ -41,6 +43,7 @@ class Parser(ValueReader):
         self._allow_unknown = allow_unknown
         self._warn = warn
         self.entries: dict[str, list[int]] = {}
+        self._hinted: set[tuple[str, str]] = set()  # (message, field) of hints that were reported
 
     def parse(self, message: Message) -> None:
         """Read all tokens into message. Raises PrototxtError."""
@@ -63,6 +66,9 @@ class Parser(ValueReader):
                     self._unknown_field(descriptor, fields)
                     continue
                 if not field.repeated and seen.setdefault(value, at) != at:
+                    if (descriptor.name, value) in _LISTS:
+                        self._more_devices(at, value)
+                        continue
                     first = self._tokens.line(self._starts[seen[value]])
                     self._fail(at, f'"{value}" is given twice; it was given on line {first} already')
                 self._at = at + 1
@@ -140,27 +146,53 @@ class Parser(ValueReader):
             else:
                 items.append(self._scalar(field))
             return
-        if (
-            field.name == "engine"
-            and self._allow_unknown
-            and field.enum is not None
-            and self._kinds[self._at] == NAME
-            and self._values[self._at] not in field.enum.values_by_name
-        ):  # a fork's engine name changes speed, not results
-            self._warn(str(self._error(self._at, f"engine {self._values[self._at]} is unknown; skipped")))
-            self._at += 1
+        if field.name == "engine" and self._is_engine_of_fork(field):
+            name = self._values[self._at]
+            self._report_hint(
+                self._at, str(message.DESCRIPTOR.name), name, f"engine {name} chooses a library of a fork"
+            )
+            self._skip_value(field.name)
+            return
+        if (message.DESCRIPTOR.name, field.name) in _LISTS and self._values[self._at] == "[":
+            self._more_devices(self._at, field.name)
             return
         setattr(message, field.name, self._scalar(field))
 
-    # -- unknown fields
+    def _is_engine_of_fork(self, field: Field) -> bool:
+        """Whether the next value is an engine that only forks have (or any unknown one, where unknown fields may pass)."""
+        value = self._values[self._at]
+        if field.enum is None or self._kinds[self._at] != NAME or value in field.enum.values_by_name:
+            return False
+        return self._allow_unknown or value in ENGINES
+
+    # -- fields and values of forks, and unknown fields
+
+    def _report_hint(self, at: int, message: str, name: str, what: str) -> None:
+        """Warn of a hint at its first place in the text."""
+        if (message, name) not in self._hinted:
+            self._hinted.add((message, name))
+            self._warn(str(self._error(at, f"{what}; it changes no result and is skipped")))
+
+    def _more_devices(self, at: int, name: str) -> None:
+        """Step over a list where the schema has one number: one process computes on one device."""
+        self._report_hint(at, "", name, f'"{name}" is a list, which divides the work over devices')
+        if self._values[self._at] == name:
+            self._at += 1
+            if self._values[self._at] == ":":
+                self._at += 1
+        self._skip_value(name)
 
     def _unknown_field(self, descriptor: Descriptor, fields: dict[str, Field]) -> None:
         at = self._at
         name = self._values[at]
-        what = f'{descriptor.name} has no field "{name}"{_other_kind(descriptor, name) or nearest(name, fields)}'
-        if not self._allow_unknown:
-            self._fail(at, what)
-        self._warn(str(self._error(at, what + "; skipped")))
+        meaning = hint(str(descriptor.name), name)
+        if meaning is not None:
+            self._report_hint(at, str(descriptor.name), name, f'"{name}" {meaning}')
+        else:
+            what = f'{descriptor.name} has no field "{name}"{_other_kind(descriptor, name) or nearest(name, fields)}'
+            if not self._allow_unknown:
+                self._fail(at, what)
+            self._warn(str(self._error(at, what + "; skipped")))
         self._at = at + 1
         if self._values[self._at] == ":" and self._kinds[self._at] == SYMBOL:
             self._at += 1

@@ -155,7 +155,7 @@ def test_unknown_fields_are_skipped_with_one_warning_each(caplog: pytest.LogCapt
 
 def test_wrong_engine_stops_by_default() -> None:
     with pytest.raises(PrototxtError, match="DEFAULT, CAFFE, CUDNN"):
-        parse("layer { relu_param { engine: MKLDNN } }")
+        parse("layer { relu_param { engine: CUDNNN } }")
 
 
 @pytest.mark.parametrize("text", ["layer {" * 50_000, "odd {" * 50_000, "odd: [" * 50_000])
