@@ -70,7 +70,7 @@ class Executor(ABC):
 
     def forward_backward(self) -> float:
         """One forward and one backward pass over the whole net; the loss."""
-        last = len(self.net.layers) - 1
+        last = len(self.net.nodes) - 1
         loss = self.forward(0, last)
         self.backward(last, 0)
         return loss
@@ -112,7 +112,7 @@ class Executor(ABC):
 def measure_layers(executor: Executor, iterations: int, backward: bool) -> list[LayerTime]:
     """Time each layer by itself, as `caffe time` does."""
     net = executor.net
-    last = len(net.layers) - 1
+    last = len(net.nodes) - 1
     forward = [0.0] * (last + 1)
     back = [0.0] * (last + 1)
 
@@ -129,8 +129,8 @@ def measure_layers(executor: Executor, iterations: int, backward: bool) -> list[
                 back[i] += clocked(executor.backward, i) * (n > 0)
     notes = executor.describe() or [""] * (last + 1)
     return [
-        LayerTime(net.layer_names[i], layer.type, forward[i] / iterations, back[i] / iterations, notes[i])
-        for i, layer in enumerate(net.layers)
+        LayerTime(node.name, node.layer.type, forward[i] / iterations, back[i] / iterations, notes[i])
+        for i, node in enumerate(net.nodes)
     ]
 
 
@@ -160,7 +160,7 @@ def watched(net: Net, way: str, i: int) -> Iterator[None]:
     for hook in net.before_forward_hooks if forward else net.before_backward_hooks:
         hook(i)
     yield
-    if net.debug_info and (forward or net.layer_need_backward[i]):
+    if net.debug_info and (forward or net.nodes[i].need_backward):
         debug_blobs(net, way, i)
     for hook in net.after_forward_hooks if forward else net.after_backward_hooks:
         hook(i)
@@ -168,20 +168,19 @@ def watched(net: Net, way: str, i: int) -> Iterator[None]:
 
 def debug_blobs(net: Net, way: str, i: int) -> None:
     """Log mean absolute values of a layer's blobs, one line each, in the wording that log readers know."""
-    layer = net.layers[i]
-    name = net.layer_names[i]
+    node = net.nodes[i]
+    name = node.name
     if way == "Forward":
-        for blob_name, blob in zip(net.top_names_of(i), net.tops[i], strict=True):
+        for blob_name, blob in zip(node.top_names, node.tops, strict=True):
             log.info("    [Forward] Layer %s, top blob %s data: %g", name, blob_name, _mean(blob.peek()))
-        for j, blob in enumerate(layer.blobs):
+        for j, blob in enumerate(node.layer.blobs):
             log.info("    [Forward] Layer %s, param blob %d data: %g", name, j, _mean(blob.peek()))
         return
-    for j, blob in enumerate(net.bottoms[i]):
-        if net.bottom_need_backward[i][j]:
-            bottom = net.bottom_names_of(i)[j]
+    for bottom, blob, wanted in zip(node.bottom_names, node.bottoms, node.propagate_down, strict=True):
+        if wanted:
             log.info("    [Backward] Layer %s, bottom blob %s diff: %g", name, bottom, _mean(blob.peek_diff()))
-    for j, blob in enumerate(layer.blobs):
-        if layer.param_propagate_down[j]:
+    for j, blob in enumerate(node.layer.blobs):
+        if node.layer.param_propagate_down[j]:
             log.info("    [Backward] Layer %s, param blob %d diff: %g", name, j, _mean(blob.peek_diff()))
 
 

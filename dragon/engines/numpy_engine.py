@@ -32,24 +32,25 @@ class NumpyExecutor(Executor):
         return total
 
     def _forward_layer(self, i: int) -> float:
-        layer, bottoms, tops = self.net.layers[i], self.net.bottoms[i], self.net.tops[i]
+        node = self.net.nodes[i]
+        layer = node.layer
         try:
-            layer.reshape(bottoms, tops)
-            layer.forward(bottoms, tops)
+            layer.reshape(node.bottoms, node.tops)
+            layer.forward(node.bottoms, node.tops)
         except (DragonError, MemoryError) as error:
             raise renamed(error, layer.where) from error
-        if not any(layer.loss_weights):
+        if not node.makes_loss:
             return 0.0
-        self.net.fill_loss_weights(i, tops)
-        return weighted_loss(tops, layer.loss_weights)
+        node.fill_loss_weights()
+        return weighted_loss(node.tops, node.loss_weights)
 
     def backward(self, start: int, end: int) -> None:
         net = self.net
         for i in range(start, end - 1, -1):
             with watched(net, "Backward", i):
-                if net.layer_need_backward[i]:
-                    layer = net.layers[i]
+                node = net.nodes[i]
+                if node.need_backward:
                     try:
-                        layer.backward(net.tops[i], net.bottom_need_backward[i], net.bottoms[i])
+                        node.layer.backward(node.tops, node.propagate_down, node.bottoms)
                     except (DragonError, MemoryError) as error:
-                        raise renamed(error, layer.where) from error
+                        raise renamed(error, node.layer.where) from error

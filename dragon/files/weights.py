@@ -22,7 +22,7 @@ from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
     from dragon.bases.layer import Layer
-    from dragon.graph.net import Net
+    from dragon.graph.wiring import Wiring
     from dragon.proto.binary import Into
 
 __all__ = ["load_weights", "note_missing", "read_weights", "save_weights", "write_h5"]
@@ -34,7 +34,7 @@ def is_hdf5(path: str | Path) -> bool:
     return str(path).endswith((".h5", ".hdf5"))
 
 
-def load_weights(net: Net, path: str | Path, profile: str | None = None, hdf5: bool | None = None) -> list[str]:
+def load_weights(net: Wiring, path: str | Path, profile: str | None = None, hdf5: bool | None = None) -> list[str]:
     """Copy the blobs of all layers that `net` and the file share; their names.
 
     WeightsError for a missing or damaged file, for a shape that does not fit, and when no layer is shared.
@@ -62,7 +62,7 @@ def load_weights(net: Net, path: str | Path, profile: str | None = None, hdf5: b
     return loaded
 
 
-def _room(net: Net, name: str, index: int, count: int) -> Array | None:
+def _room(net: Wiring, name: str, index: int, count: int) -> Array | None:
     """The net's own memory for a blob of a file, where the counts agree."""
     blobs = net.params.get(name, ())
     if index >= len(blobs) or blobs[index].count != count:
@@ -70,7 +70,7 @@ def _room(net: Net, name: str, index: int, count: int) -> Array | None:
     return blobs[index].data_storage.overwrite()[:count]
 
 
-def note_missing(net: Net, path: str | Path, loaded: Collection[str]) -> None:
+def note_missing(net: Wiring, path: str | Path, loaded: Collection[str]) -> None:
     """One line about the layers that no weights came for: right when fine-tuning, a slip otherwise."""
     missing = [name for name in net.params if name not in loaded]
     if missing:
@@ -110,8 +110,8 @@ def _of_weights(
         raise WeightsError(f"{path}: expected weights (.caffemodel or HDF5), this is {kind}") from None
 
 
-def _copy_layer(net: Net, path: str | Path, name: str, blobs: Sequence[Blob], arrays: Sequence[Array]) -> None:
-    layer = net.layers[net.layer_names.index(name)]
+def _copy_layer(net: Wiring, path: str | Path, name: str, blobs: Sequence[Blob], arrays: Sequence[Array]) -> None:
+    layer = next(node.layer for node in net.nodes if node.name == name)
     if len(arrays) != len(blobs):
         raise WeightsError(
             f"{path}: {layer.where} has {len(blobs)} parameter blobs, the file has {len(arrays)}"
@@ -162,7 +162,7 @@ def _read_h5(path: str | Path) -> Iterator[tuple[str, Sequence[Array]]]:
             yield name, [read_array(group[str(k)]) for k in range(len(group))]
 
 
-def save_weights(net: Net, path: str | Path, write_diff: bool = False) -> None:
+def save_weights(net: Wiring, path: str | Path, write_diff: bool = False) -> None:
     """Write the net with its blobs, atomically; HDF5 when the name ends in .h5. Raises OSError."""
     if is_hdf5(path):
         write_h5(net, path, write_diff)
@@ -173,14 +173,15 @@ def save_weights(net: Net, path: str | Path, write_diff: bool = False) -> None:
     write_caffemodel(path, net.param, {name: [b.peek() for b in blobs] for name, blobs in net.params.items()}, diffs)
 
 
-def write_h5(net: Net, path: str | Path, write_diff: bool = False) -> None:
+def write_h5(net: Wiring, path: str | Path, write_diff: bool = False) -> None:
     """Write the net's blobs in Caffe's HDF5 layout, shared ones as links to their owner's."""
     from dragon.files.hdf5 import atomic_h5
 
     with atomic_h5(path) as file:
         data, diff = file.create_group("data"), file.create_group("diff") if write_diff else None
         owners: dict[int, str] = {}
-        for name, layer in zip(net.layer_names, net.layers, strict=True):
+        for node in net.nodes:
+            name, layer = node.name, node.layer
             if not layer.blobs:
                 continue
             group = data.create_group(name)

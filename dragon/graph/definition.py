@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dragon.errors import PrototxtError, nearest
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["admits", "filter_net", "insert_splits", "rule_matches", "run_state"]
+__all__ = ["admits", "filter_net", "insert_splits", "insert_splits_tracked", "rule_matches", "run_state"]
 
 _PHASES = {int(phase): phase for phase in (pb.TRAIN, pb.TEST)}
 
@@ -49,7 +49,13 @@ def insert_splits(net: pb.NetParameter) -> pb.NetParameter:
 
     A value is (layer index, top index): an in-place layer makes a new value of the same name. A loss weight counts as
     a reader and moves to the first output of the split. Names are Caffe's, as weight files contain them.
+    PrototxtError for a bottom that no earlier layer makes.
     """
+    return insert_splits_tracked(net)[0]
+
+
+def insert_splits_tracked(net: pb.NetParameter) -> tuple[pb.NetParameter, list[int]]:
+    """As insert_splits, with the index in `net` of each layer of the copy, -1 for a split."""
     newest: dict[str, tuple[int, int]] = {}
     source: dict[tuple[int, int], tuple[int, int]] = {}
     readers: Counter[tuple[int, int]] = Counter()
@@ -71,8 +77,10 @@ def insert_splits(net: pb.NetParameter) -> pb.NetParameter:
     out = pb.NetParameter()
     out.CopyFrom(net)
     del out.layer[:]
+    origin: list[int] = []
     taken: Counter[tuple[int, int]] = Counter()
     for i, layer in enumerate(net.layer):
+        origin.append(i)
         copy = out.layer.add()
         copy.CopyFrom(layer)
         for j, bottom in enumerate(layer.bottom):
@@ -85,8 +93,9 @@ def insert_splits(net: pb.NetParameter) -> pb.NetParameter:
                 if (i, j) in weight:
                     copy.loss_weight[j] = 0
                     taken[i, j] = 1  # output 0 carries the loss
+                origin.append(-1)
                 _add_split(out, layer.name, top, j, readers[i, j], weight.get((i, j)))
-    return out
+    return out, origin
 
 
 def _split_name(layer: str, blob: str, index: int) -> str:

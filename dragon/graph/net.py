@@ -5,7 +5,7 @@ The net decides what is computed (wiring, sharing, who needs a gradient); an exe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from dragon.bases.layer import Context
-from dragon.errors import DragonError, NumericError, PrototxtError, ShapeError, UsageError, nearest
+from dragon.errors import DragonError, NumericError, PrototxtError, ShapeError, UsageError
 from dragon.graph.definition import run_state
-from dragon.graph.wiring import Wiring
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.pycaffe.net import PyNet
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Net"]
 
 
-class Net(PyNet, Wiring):
+class Net(PyNet):
     """A net ready to run.
 
     Net(model, phase), Net(model, weights, phase), Net(model, phase, level, stages, weights) or by keyword, where
@@ -65,14 +64,10 @@ class Net(PyNet, Wiring):
         state = run_state(definition.state, phase, level, stages or [])
         self.seed = fresh_seed() if seed is None else seed
         context = Context(np.dtype(dtype), self.seed, folder=folder, allow_python=allow_python)
-        Wiring.__init__(self, definition, state, context, source)
+        super().__init__(definition, state, context, source)
         self.learnable = self.table.learnable
         self.owned = self.table.owned
         self.debug_info = self.param.debug_info
-        self.before_forward_hooks: list[Callable[[int], None]] = []
-        self.after_forward_hooks: list[Callable[[int], None]] = []
-        self.before_backward_hooks: list[Callable[[int], None]] = []
-        self.after_backward_hooks: list[Callable[[int], None]] = []
         from dragon.engines import make_executor
 
         self.executor = make_executor(engine, self, options)
@@ -82,11 +77,11 @@ class Net(PyNet, Wiring):
     # -- running --------------------------------------------------------------------------------------------
     def run_forward(self, start: int = 0, end: int | None = None) -> float:
         """Run layers start..end (inclusive) and return the weighted sum of their losses."""
-        return self.executor.forward(start, len(self.layers) - 1 if end is None else end)
+        return self.executor.forward(start, len(self.nodes) - 1 if end is None else end)
 
     def run_backward(self, start: int | None = None, end: int = 0) -> None:
         """Run backward from layer `start` (the last) down to `end` (inclusive)."""
-        self.executor.backward(len(self.layers) - 1 if start is None else start, end)
+        self.executor.backward(len(self.nodes) - 1 if start is None else start, end)
 
     def forward_backward(self) -> float:
         """One forward and one backward pass; the loss."""
@@ -94,37 +89,30 @@ class Net(PyNet, Wiring):
 
     def reshape(self) -> None:
         """Propagate changed input shapes through all layers."""
-        for layer, bottoms, tops in zip(self.layers, self.bottoms, self.tops, strict=True):
+        for node in self.nodes:
             try:
-                layer.reshape(bottoms, tops)
+                node.layer.reshape(node.bottoms, node.tops)
             except DragonError as error:
-                raise self.placed(error, layer.param) from error
+                raise self.placed(error, node) from error
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all learned blobs to zero."""
         self.executor.clear_param_diffs()
 
     # -- looking in -----------------------------------------------------------------------------------------
-    def layer_index(self, name: str) -> int:
-        """Position of a layer by name; PrototxtError with the nearest name when there is none."""
-        try:
-            return self.layer_names.index(name)
-        except ValueError:
-            raise PrototxtError(f'no layer "{name}"{nearest(name, self.layer_names)}') from None
-
     def output_values(self) -> dict[str, Array]:
         """The outputs' newest values, read-only."""
         return {name: self.blobs[name].peek() for name in self.outputs}
 
     def first_nonfinite(self) -> str | None:
         """Name the first layer that holds or made a NaN or an infinity, or None."""
-        for i, layer in enumerate(self.layers):
-            for j, blob in enumerate(layer.blobs):
+        for node in self.nodes:
+            for j, blob in enumerate(node.layer.blobs):
                 if not np.isfinite(blob.peek()).all():
-                    return f"{layer.where}: its parameter blob {j} is not finite"
-            for name, top in zip(self._top_names[i], self.tops[i], strict=True):
+                    return f"{node.layer.where}: its parameter blob {j} is not finite"
+            for name, top in zip(node.top_names, node.tops, strict=True):
                 if not np.isfinite(top.peek()).all():
-                    return f'{layer.where}: its top "{name}" is not finite'
+                    return f'{node.layer.where}: its top "{name}" is not finite'
         return None
 
     def check_finite(self, loss: float, iteration: int) -> None:

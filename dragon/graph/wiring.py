@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from dragon.bases.layer import Context, Layer, create
 from dragon.errors import DragonError, PrototxtError, ShapeError, nearest
-from dragon.graph.definition import admits, filter_net, insert_splits
+from dragon.graph.definition import admits, filter_net, insert_splits_tracked
+from dragon.graph.node import Node
 from dragon.graph.parameters import ParamTable
 from dragon.memory.blob import Blob, BlobList
 from dragon.proto import dragon_pb2 as pb
@@ -23,34 +24,25 @@ _NOT_IN_PLACE = "changes the shape, so it cannot work in place: give its top ano
 
 
 class Wiring:
-    """The layers of one run with their blobs. Raises PrototxtError and ShapeError that say where the layer stands."""
+    """The nodes of one run with their blobs. Raises PrototxtError and ShapeError that say where the layer stands."""
 
     def __init__(
         self, definition: pb.NetParameter, state: pb.NetState, context: Context, source: SourceMap | None
     ) -> None:
         self.context = context
         self.phase: int = state.phase
-        self._positions = _positions(definition, state, source)
         self._file = f"{source.filename}: " if source else ""
-        self.param: pb.NetParameter = self._wired(definition, state)
+        self.param, positions = _to_run(definition, state, source)
         self.name: str = self.param.name
-        self.layers: list[Layer] = []
-        self.layer_names: list[str] = []
-        self.bottoms: list[list[Blob]] = []
-        self.tops: list[list[Blob]] = []
-        self._bottom_names: list[list[str]] = []
-        self._top_names: list[list[str]] = []
-        self.bottom_need_backward: list[list[bool]] = []
-        self.layer_need_backward: list[bool] = []
+        self.nodes: list[Node] = []
         self.blobs: OrderedDict[str, Blob] = OrderedDict()
         self.params: OrderedDict[str, BlobList] = OrderedDict()
         self.table = ParamTable()
         self.inputs: list[str] = []
-        self._weighted_shapes: list[list[tuple[int, ...] | None]] = []
         self._blob_need_backward: dict[str, bool] = {}
         self._available: dict[str, None] = {}  # tops nobody has read yet, in order
         try:
-            self._build()
+            self._build(positions)
         except BaseException:
             self.close()
             raise
@@ -58,48 +50,29 @@ class Wiring:
 
     def close(self) -> None:
         """Stop reading threads and close files."""
-        for layer in self.layers:
-            layer.close()
-
-    def bottom_names_of(self, index: int) -> list[str]:
-        return self._bottom_names[index]
-
-    def top_names_of(self, index: int) -> list[str]:
-        return self._top_names[index]
-
-    def _wired(self, definition: pb.NetParameter, state: pb.NetState) -> pb.NetParameter:
-        """The layers of this run with their splits; errors say where the layer stands."""
-        try:
-            return insert_splits(filter_net(definition, state))
-        except PrototxtError as error:
-            text = str(error)
-            for name, position in self._positions.items():
-                if text.startswith(f'layer "{name}"'):
-                    raise PrototxtError(f"{position}: {text}") from None
-            raise
+        for node in self.nodes:
+            node.layer.close()
 
     # -- building -------------------------------------------------------------------------------------------
-    def _build(self) -> None:
+    def _build(self, positions: Sequence[str | None]) -> None:
         names: set[str] = set()
-        for index, param in enumerate(self.param.layer):
+        for param, position in zip(self.param.layer, positions, strict=True):
             if param.name in names:
                 log.info('layer name "%s" is used more than once', param.name)
             names.add(param.name)
             try:
-                self._add_layer(index, param)
+                self._add_layer(param, position)
             except (DragonError, MemoryError) as error:
-                raise self.placed(error, param) from error
+                raise _placed(error, param, position) from error
         self._prune_backward()
-        if not self.layers:
+        if not self.nodes:
             raise PrototxtError(f'{self._file}net "{self.name}" has no layer in phase {pb.Phase.Name(self.phase)}')
 
-    def placed(self, error: BaseException, param: pb.LayerParameter) -> BaseException:
+    def placed(self, error: BaseException, node: Node) -> BaseException:
         """The error with the layer's name, and the file and line it stands on, in front."""
-        named = _named(error, param)
-        position = self._positions.get(param.name)
-        return type(named)(f"{position}: {named}") if position and isinstance(named, DragonError) else named
+        return _placed(error, node.definition, node.position)
 
-    def _add_layer(self, index: int, param: pb.LayerParameter) -> None:
+    def _add_layer(self, param: pb.LayerParameter, position: str | None) -> None:
         phase: int = param.phase if param.HasField("phase") else self.phase
         if param.propagate_down and len(param.propagate_down) != len(param.bottom):
             raise PrototxtError(
@@ -120,26 +93,18 @@ class Wiring:
             raise ShapeError(_NOT_IN_PLACE)
         if not free and all(blob.count for blob in bottoms):
             self._check_full(tops, top_names)
-        self.layers.append(layer)
-        self._set_loss_weights(layer, param, tops)
+        node = Node(len(self.nodes), param, layer, bottoms, bottom_names, tops, top_names, position)
+        self.nodes.append(node)
+        layer.loss_weights = _loss_weights(layer, param, len(tops))
+        node.fill_loss_weights()
         if layer.type == "Input":
             self.inputs += top_names
-        self.layer_names.append(param.name)
-        self.bottoms.append(bottoms)
-        self.tops.append(tops)
-        self._bottom_names.append(bottom_names)
-        self._top_names.append(top_names)
-        flags = []
-        for i, name in enumerate(bottom_names):
-            flag = self._blob_need_backward[name]
-            if param.propagate_down:
-                flag = param.propagate_down[i]
-            flags.append(flag)
+        flags = [self._blob_need_backward[name] for name in bottom_names]
+        node.propagate_down = list(param.propagate_down) or flags
         if layer.blobs:
             self.params[param.name] = layer.blobs
             need |= self.table.add(layer)
-        self.layer_need_backward.append(need)
-        self.bottom_need_backward.append(flags)
+        node.need_backward = need
         for name in top_names:
             self._blob_need_backward[name] = need and not layer.is_source
 
@@ -173,47 +138,40 @@ class Wiring:
             self._available[name] = None
         return tops, names
 
-    def _set_loss_weights(self, layer: Layer, param: pb.LayerParameter, tops: Sequence[Blob]) -> None:
-        given = list(param.loss_weight)
-        if given and len(given) != len(tops):
-            raise PrototxtError(f"loss_weight is given {len(given)} times for {len(tops)} tops")
-        weights = given or ([1.0] + [0.0] * (len(tops) - 1) if layer.is_loss else [0.0] * len(tops))
-        layer.loss_weights = weights
-        self._weighted_shapes.append([None] * len(tops))
-        self.fill_loss_weights(len(self._weighted_shapes) - 1, tops)
-
-    def fill_loss_weights(self, index: int, tops: Sequence[Blob]) -> None:
-        """Put the loss weights into the diffs of a layer's tops that do not hold them yet in their present shape.
-
-        Only then: a script may have put another value there.
-        """
-        shapes, weights = self._weighted_shapes[index], self.layers[index].loss_weights
-        for j, (top, weight) in enumerate(zip(tops, weights, strict=True)):
-            if weight and shapes[j] != top.shape:
-                top.diff_storage.overwrite()[: top.count] = weight
-                shapes[j] = top.shape
-
     def _prune_backward(self) -> None:
         """Keep backward only for layers on a way from something learned to a loss; all of them when forced."""
         under_loss: set[str] = set()
         skip: set[str] = set()
-        for i in reversed(range(len(self.layers))):
-            layer, names = self.layers[i], self._top_names[i]
-            contributes = any(w or n in under_loss for n, w in zip(names, layer.loss_weights, strict=True))
+        for node in reversed(self.nodes):
+            names = node.top_names
+            contributes = any(w or n in under_loss for n, w in zip(names, node.loss_weights, strict=True))
             if not contributes or all(n in skip for n in names):
-                self.layer_need_backward[i] = False
-                self.bottom_need_backward[i] = [False] * len(self.bottoms[i])
-            for name, wanted in zip(self._bottom_names[i], self.bottom_need_backward[i], strict=True):
+                node.need_backward = False
+                node.propagate_down = [False] * len(node.bottoms)
+            for name, wanted in zip(node.bottom_names, node.propagate_down, strict=True):
                 if contributes:
                     under_loss.add(name)
                 if not wanted:
                     skip.add(name)
         if self.param.force_backward:
-            for i, layer in enumerate(self.layers):
-                flags = self.bottom_need_backward[i]
-                self.bottom_need_backward[i] = [f or layer.can_propagate(j) for j, f in enumerate(flags)]
-                self.layer_need_backward[i] = not layer.is_source
+            for node in self.nodes:
+                layer = node.layer
+                node.propagate_down = [f or layer.can_propagate(j) for j, f in enumerate(node.propagate_down)]
+                node.need_backward = not layer.is_source
                 layer.param_propagate_down = [j not in layer.buffers for j in range(len(layer.blobs))]
+
+
+def _loss_weights(layer: Layer, param: pb.LayerParameter, tops: int) -> list[float]:
+    """What each top counts in the loss: as given, else 1 for the first top of a loss layer."""
+    given = list(param.loss_weight)
+    if given and len(given) != tops:
+        raise PrototxtError(f"loss_weight is given {len(given)} times for {tops} tops")
+    return given or ([1.0] + [0.0] * (tops - 1) if layer.is_loss else [0.0] * tops)
+
+
+def _placed(error: BaseException, param: pb.LayerParameter, position: str | None) -> BaseException:
+    named = _named(error, param)
+    return type(named)(f"{position}: {named}") if position and isinstance(named, DragonError) else named
 
 
 def _named(error: BaseException, param: pb.LayerParameter) -> BaseException:
@@ -226,12 +184,25 @@ def _named(error: BaseException, param: pb.LayerParameter) -> BaseException:
     return type(error)(f'layer "{param.name}" ({param.type}): {text}')
 
 
-def _positions(net: pb.NetParameter, state: pb.NetState, source: SourceMap | None) -> dict[str, str]:
-    """file:line of each layer of this run by name."""
-    if source is None:
-        return {}
-    return {
-        layer.name: source.where(k)
-        for k, layer in enumerate(net.layer)
-        if (layer.include and layer.exclude) or admits(layer, state)
-    }
+def _to_run(
+    definition: pb.NetParameter, state: pb.NetState, source: SourceMap | None
+) -> tuple[pb.NetParameter, list[str | None]]:
+    """The net of this run with its splits, and file:line of each layer; errors say where the layer stands."""
+    kept: list[int] = []
+    for k, layer in enumerate(definition.layer):
+        try:
+            if admits(layer, state):
+                kept.append(k)
+        except PrototxtError as error:
+            raise PrototxtError(f"{source.where(k)}: {error}" if source else str(error)) from None
+    net = filter_net(definition, state)
+    places: list[str | None] = [source.where(k) if source else None for k in kept]
+    try:
+        net, origin = insert_splits_tracked(net)
+    except PrototxtError as error:
+        text = str(error)
+        for layer, place in zip(net.layer, places, strict=True):
+            if place and text.startswith(f'layer "{layer.name}"'):
+                raise PrototxtError(f"{place}: {text}") from None
+        raise
+    return net, [places[k] if k >= 0 else None for k in origin]

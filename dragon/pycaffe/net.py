@@ -1,34 +1,60 @@
 """The part of Net that scripts written for pycaffe call: forward and backward with names, whole data sets, hooks.
 
-Kept apart from the graph in net.py: nothing here is needed to run a net.
+Most properties are views of the net's nodes, made once: a net gets all of its nodes when it is made.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from dragon.errors import DataError, ShapeError, UsageError, nearest
+from dragon.bases.layer import Context, Layer
+from dragon.errors import DataError, PrototxtError, ShapeError, UsageError, nearest
+from dragon.graph.wiring import Wiring
+from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import SourceMap
 
 if TYPE_CHECKING:
-    from dragon.bases.layer import Layer
-    from dragon.memory.blob import Blob
+    from dragon.layers.memory_data import MemoryData
 
 __all__ = ["PyNet"]
 
 _NONE: dict[str, Array] = {}
+_Hook = Callable[[int], object]
 
 
-class PyNet:
-    """Mixin of Net; see the functions for shapes."""
+class PyNet(Wiring):
+    """A wired graph as scripts see it; see the functions for shapes."""
+
+    def __init__(
+        self, definition: pb.NetParameter, state: pb.NetState, context: Context, source: SourceMap | None
+    ) -> None:
+        super().__init__(definition, state, context, source)
+        self.before_forward_hooks: list[_Hook] = []
+        self.after_forward_hooks: list[_Hook] = []
+        self.before_backward_hooks: list[_Hook] = []
+        self.after_backward_hooks: list[_Hook] = []
+
+    @abstractmethod
+    def run_forward(self, start: int = 0, end: int | None = None) -> float:
+        """Run layers start..end (inclusive) and return the weighted sum of their losses."""
+
+    @abstractmethod
+    def run_backward(self, start: int | None = None, end: int = 0) -> None:
+        """Run backward from layer `start` (the last) down to `end` (inclusive)."""
+
+    # -- running --------------------------------------------------------------------------------------------
 
     def forward(
-        self: Any,
+        self,
         blobs: Sequence[str] | None = None,
         start: str | int | None = None,
         end: str | int | None = None,
@@ -40,7 +66,7 @@ class PyNet:
         With `end` the tops of that layer are returned instead of the net's outputs.
         """
         first = self._layer_at(start, 0)
-        last = self._layer_at(end, len(self.layers) - 1)
+        last = self._layer_at(end, len(self.nodes) - 1)
         names = list(self.outputs if end is None else self.top_names_of(last)) + list(blobs or [])
         if inputs:
             if set(inputs) != set(self.inputs):
@@ -55,7 +81,7 @@ class PyNet:
         return {name: self._blob(name).data for name in names}
 
     def backward(
-        self: Any,
+        self,
         diffs: Sequence[str] | None = None,
         start: str | int | None = None,
         end: str | int | None = None,
@@ -65,7 +91,7 @@ class PyNet:
 
         diffs: names of further diffs to return. outputs: arrays for the diffs of the net's output blobs.
         """
-        first = self._layer_at(start, len(self.layers) - 1)
+        first = self._layer_at(start, len(self.nodes) - 1)
         last = self._layer_at(end, 0)
         names = list(self.inputs if end is None else self.bottom_names_of(last)) + list(diffs or [])
         if outputs:
@@ -81,17 +107,16 @@ class PyNet:
         self.run_backward(first, last)
         return {name: self._blob(name).diff for name in names}
 
-    def forward_all(self: Any, blobs: Sequence[str] | None = None, **inputs: Array) -> dict[str, Array]:
+    def forward_all(self, blobs: Sequence[str] | None = None, **inputs: Array) -> dict[str, Array]:
         """Run all of the given examples, in batches of the net's size (the last one padded); outputs by name."""
         collected: dict[str, list[Array]] = {}
         for batch in self._batches(inputs):
-            for name, value in self.forward(blobs=blobs, **batch).items():
+            for name, value in self.forward(blobs, None, None, **batch).items():
                 collected.setdefault(name, []).extend(value.copy())
-        result: dict[str, Array] = self._cut(collected, inputs)
-        return result
+        return self._cut(collected, inputs)
 
     def forward_backward_all(
-        self: Any, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **arrays: Array
+        self, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **arrays: Array
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         """Forward and backward over all examples in batches; outputs and input diffs by name."""
         inputs = {k: v for k, v in arrays.items() if k in self.inputs}
@@ -99,125 +124,168 @@ class PyNet:
         all_outs: dict[str, list[Array]] = {}
         all_diffs: dict[str, list[Array]] = {}
         for batch, out_diff in zip_longest(self._batches(inputs), self._batches(out_diffs), fillvalue=_NONE):
-            for name, value in self.forward(blobs=blobs, **batch).items():
+            for name, value in self.forward(blobs, None, None, **batch).items():
                 all_outs.setdefault(name, []).extend(value.copy())
-            for name, value in self.backward(diffs=diffs, **out_diff).items():
+            for name, value in self.backward(diffs, None, None, **out_diff).items():
                 all_diffs.setdefault(name, []).extend(value.copy())
         return self._cut(all_outs, arrays), self._cut(all_diffs, arrays)
 
-    def set_input_arrays(self: Any, data: Array, labels: Array) -> None:
+    def set_input_arrays(self, data: Array, labels: Array) -> None:
         """Give the net's MemoryData layer its float32 data (N,C,H,W) and labels (N,1,1,1) or (N,)."""
         for layer in self.layers:
             if layer.type == "MemoryData":
-                layer.set_arrays(data, labels)
+                cast("MemoryData", layer).set_arrays(data, labels)
                 return
         raise DataError("set_input_arrays needs a MemoryData layer, the net has none")
 
-    @property
-    def layer_dict(self: Any) -> OrderedDict[str, Layer]:
-        """Layers by name."""
-        return OrderedDict(zip(self.layer_names, self.layers, strict=True))
+    # -- views of the nodes ---------------------------------------------------------------------------------
+    @cached_property
+    def layers(self) -> list[Layer]:
+        """The layers in order."""
+        return [node.layer for node in self.nodes]
+
+    @cached_property
+    def layer_names(self) -> list[str]:
+        """The names of the layers in order."""
+        return [node.name for node in self.nodes]
+
+    @cached_property
+    def bottoms(self) -> list[list[Blob]]:
+        """Each layer's bottoms."""
+        return [node.bottoms for node in self.nodes]
+
+    @cached_property
+    def tops(self) -> list[list[Blob]]:
+        """Each layer's tops."""
+        return [node.tops for node in self.nodes]
+
+    @cached_property
+    def bottom_need_backward(self) -> list[list[bool]]:
+        """Of each layer's bottoms, which get a gradient."""
+        return [node.propagate_down for node in self.nodes]
+
+    @cached_property
+    def layer_need_backward(self) -> list[bool]:
+        """Which layers run backward."""
+        return [node.need_backward for node in self.nodes]
+
+    def bottom_names_of(self, index: int) -> list[str]:
+        """The names of a layer's bottoms."""
+        return self.nodes[index].bottom_names
+
+    def top_names_of(self, index: int) -> list[str]:
+        """The names of a layer's tops."""
+        return self.nodes[index].top_names
+
+    def layer_index(self, name: str) -> int:
+        """Position of a layer by name; PrototxtError with the nearest name when there is none."""
+        try:
+            return self.layer_names.index(name)
+        except ValueError:
+            raise PrototxtError(f'no layer "{name}"{nearest(name, self.layer_names)}') from None
 
     @property
-    def _layer_names(self: Any) -> list[str]:
+    def layer_dict(self) -> OrderedDict[str, Layer]:
+        """Layers by name."""
+        return OrderedDict((node.name, node.layer) for node in self.nodes)
+
+    @property
+    def _layer_names(self) -> list[str]:
         return list(self.layer_names)
 
     @property
-    def _blob_names(self: Any) -> list[str]:
+    def _blob_names(self) -> list[str]:
         return list(self.blobs)
 
     @property
-    def _blobs(self: Any) -> list[Blob]:
+    def _blobs(self) -> list[Blob]:
         return list(self.blobs.values())
 
     @property
-    def _inputs(self: Any) -> list[int]:
+    def _inputs(self) -> list[int]:
         """Positions of the inputs among the blobs."""
         return [self._blob_names.index(name) for name in self.inputs]
 
     @property
-    def _outputs(self: Any) -> list[int]:
+    def _outputs(self) -> list[int]:
         """Positions of the outputs among the blobs."""
         return [self._blob_names.index(name) for name in self.outputs]
 
-    def _forward(self: Any, start: int, end: int) -> float:
-        loss: float = self.run_forward(start, end)
-        return loss
+    def _forward(self, start: int, end: int) -> float:
+        return self.run_forward(start, end)
 
-    def _backward(self: Any, start: int, end: int) -> None:
+    def _backward(self, start: int, end: int) -> None:
         self.run_backward(start, end)
 
-    def _bottom_ids(self: Any, layer: int) -> list[int]:
+    def _bottom_ids(self, layer: int) -> list[int]:
         return [self._blob_names.index(name) for name in self.bottom_names_of(layer)]
 
-    def _top_ids(self: Any, layer: int) -> list[int]:
+    def _top_ids(self, layer: int) -> list[int]:
         return [self._blob_names.index(name) for name in self.top_names_of(layer)]
 
     @property
-    def bottom_names(self: Any) -> OrderedDict[str, list[str]]:
+    def bottom_names(self) -> OrderedDict[str, list[str]]:
         """Names of each layer's bottoms, by layer."""
-        return OrderedDict((name, self.bottom_names_of(i)) for i, name in enumerate(self.layer_names))
+        return OrderedDict((node.name, node.bottom_names) for node in self.nodes)
 
     @property
-    def top_names(self: Any) -> OrderedDict[str, list[str]]:
+    def top_names(self) -> OrderedDict[str, list[str]]:
         """Names of each layer's tops, by layer."""
-        return OrderedDict((name, self.top_names_of(i)) for i, name in enumerate(self.layer_names))
+        return OrderedDict((node.name, node.top_names) for node in self.nodes)
 
     @property
-    def _blob_loss_weights(self: Any) -> list[float]:
+    def _blob_loss_weights(self) -> list[float]:
         return list(self.blob_loss_weights.values())
 
     @property
-    def blob_loss_weights(self: Any) -> OrderedDict[str, float]:
+    def blob_loss_weights(self) -> OrderedDict[str, float]:
         """Loss weight of every blob."""
         weights = OrderedDict((name, 0.0) for name in self.blobs)
-        for i, layer in enumerate(self.layers):
-            weights.update(zip(self.top_names_of(i), layer.loss_weights, strict=True))
+        for node in self.nodes:
+            weights.update(zip(node.top_names, node.loss_weights, strict=True))
         return weights
 
-    def before_forward(self: Any, hook: Callable[[int], Any]) -> None:
+    def before_forward(self, hook: _Hook) -> None:
         """Call `hook(layer index)` before each layer's forward."""
         self.before_forward_hooks.append(hook)
 
-    def after_forward(self: Any, hook: Callable[[int], Any]) -> None:
+    def after_forward(self, hook: _Hook) -> None:
         """Call `hook(layer index)` after each layer's forward."""
         self.after_forward_hooks.append(hook)
 
-    def before_backward(self: Any, hook: Callable[[int], Any]) -> None:
+    def before_backward(self, hook: _Hook) -> None:
         """Call `hook(layer index)` before each layer's backward."""
         self.before_backward_hooks.append(hook)
 
-    def after_backward(self: Any, hook: Callable[[int], Any]) -> None:
+    def after_backward(self, hook: _Hook) -> None:
         """Call `hook(layer index)` after each layer's backward."""
         self.after_backward_hooks.append(hook)
 
-    def save_hdf5(self: Any, path: str, write_diff: bool = False) -> None:
+    def save_hdf5(self, path: str, write_diff: bool = False) -> None:
         """Write the weights as HDF5 whatever the name."""
         from dragon.files.weights import write_h5
 
         write_h5(self, path, write_diff)
 
-    def load_hdf5(self: Any, path: str) -> None:
+    def load_hdf5(self, path: str) -> None:
         """Load weights from an HDF5 file whatever its name."""
         from dragon.files.weights import load_weights
 
         load_weights(self, path, hdf5=True)
 
     # -- helpers --------------------------------------------------------------------------------------------
-    def _layer_at(self: Any, which: str | int | None, default: int) -> int:
+    def _layer_at(self, which: str | int | None, default: int) -> int:
         if which is None:
             return default
-        index: int = which if isinstance(which, int) else self.layer_index(which)
-        return index
+        return which if isinstance(which, int) else self.layer_index(which)
 
-    def _blob(self: Any, name: str) -> Blob:
+    def _blob(self, name: str) -> Blob:
         try:
-            blob: Blob = self.blobs[name]
+            return self.blobs[name]
         except KeyError:
             raise UsageError(f'no blob "{name}"{nearest(name, self.blobs)}') from None
-        return blob
 
-    def _set_input(self: Any, name: str, array: Array) -> None:
+    def _set_input(self, name: str, array: Array) -> None:
         blob = self._blob(name)
         if np.shape(array)[:1] != blob.shape[:1]:
             raise ShapeError(f'Input "{name}" is not batch sized: {np.shape(array)}, expected {blob.shape}')
@@ -226,7 +294,7 @@ class PyNet:
         except ValueError:
             raise ShapeError(f'input "{name}": got shape {np.shape(array)}, expected {blob.shape}') from None
 
-    def _batches(self: Any, arrays: dict[str, Array]) -> Iterator[dict[str, Array]]:
+    def _batches(self, arrays: dict[str, Array]) -> Iterator[dict[str, Array]]:
         """The arrays cut into batches of the net's size, the last one padded with zeros."""
         if not arrays:
             return

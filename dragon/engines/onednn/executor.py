@@ -86,7 +86,7 @@ class OneDNNExecutor(Executor):
                 self._misfit = error
                 self._fitting = i - 1
                 break
-            net.fill_loss_weights(i, net.tops[i])
+            net.nodes[i].fill_loss_weights()
         self._key = (
             self._fitting,
             self._shapes(),

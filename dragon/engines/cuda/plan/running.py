@@ -65,7 +65,7 @@ class GroupRunner:
             where.view = None
         for i in range(first, last + 1):
             if any(net.layers[i].loss_weights):
-                net.fill_loss_weights(i, net.tops[i])
+                net.nodes[i].fill_loss_weights()
 
     def prepare(self, group: Group) -> None:
         """The host's part of a group's forward."""

@@ -1,0 +1,54 @@
+"""Node: one layer of a net with the blobs it reads and makes, and what the net decided about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dragon.bases.layer import Layer
+from dragon.memory.blob import Blob
+from dragon.proto import dragon_pb2 as pb
+
+__all__ = ["Node"]
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """A layer in its place. Lists with an entry for each bottom or top are in the order of the definition."""
+
+    index: int  # among the net's nodes
+    definition: pb.LayerParameter  # after splits were inserted
+    layer: Layer
+    bottoms: list[Blob]
+    bottom_names: list[str]
+    tops: list[Blob]
+    top_names: list[str]  # with the names of tops that the net added
+    position: str | None = None  # file:line of the definition; None: not from a file, or a Split that the net added
+    propagate_down: list[bool] = field(default_factory=list)  # for each bottom: whether backward computes its gradient
+    need_backward: bool = False  # whether backward runs here at all
+    _filled: list[tuple[int, ...] | None] = field(default_factory=list)  # shapes that got their loss weight
+
+    @property
+    def name(self) -> str:
+        """The layer's name in the definition."""
+        return self.layer.name
+
+    @property
+    def loss_weights(self) -> list[float]:
+        """What the elements of each top count in the loss; 0 for tops that are no loss."""
+        return self.layer.loss_weights
+
+    @property
+    def makes_loss(self) -> bool:
+        """Whether a top counts in the loss."""
+        return any(self.layer.loss_weights)
+
+    def fill_loss_weights(self) -> None:
+        """Put the loss weights into the diffs of the tops that do not hold them yet in their present shape.
+
+        Only then: a script may have put another value there.
+        """
+        self._filled = self._filled or [None] * len(self.tops)
+        for j, (top, weight) in enumerate(zip(self.tops, self.layer.loss_weights, strict=True)):
+            if weight and self._filled[j] != top.shape:
+                top.diff_storage.overwrite()[: top.count] = weight
+                self._filled[j] = top.shape
