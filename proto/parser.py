@@ -159,7 +159,7 @@ class Parser(ValueReader):
         setattr(message, field.name, self._scalar(field))
 
     def _is_engine_of_fork(self, field: Field) -> bool:
-        """Whether the next value is an engine that only forks have (or any unknown one, where unknown fields may pass)."""
+        """Whether the next value is an engine that only forks have; any unknown one, where unknown fields may pass."""
         value = self._values[self._at]
         if field.enum is None or self._kinds[self._at] != NAME or value in field.enum.values_by_name:
             return False
