@@ -18,6 +18,7 @@ __all__ = ["Accuracy"]
 @register()
 class Accuracy(Layer):
     type = "Accuracy"
+    settings = ("accuracy_param",)
     bottoms = (2, 2)
     tops = (1, 2)
 

@@ -20,6 +20,7 @@ __all__ = ["ArgMax"]
 @register()
 class ArgMax(NoGradient):
     type = "ArgMax"
+    settings = ("argmax_param",)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.argmax_param

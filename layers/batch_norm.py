@@ -7,7 +7,8 @@ names another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from dragon.bases.batch_statistics import BatchStatistics
 from dragon.bases.layer import register
@@ -21,6 +22,7 @@ __all__ = ["BatchNorm"]
 @register()
 class BatchNorm(BatchStatistics):
     type = "BatchNorm"
+    defaults: ClassVar[Mapping[str, str]] = {**BatchStatistics.defaults, "decay": "unset", "average": "CAFFE"}
     buffers = frozenset({0, 1, 2})
 
     @property

@@ -9,7 +9,8 @@ first three as BatchNorm has them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from dragon.bases.layer import TEST, Layer, register
 from dragon.bases.normalization import (
@@ -35,6 +36,12 @@ __all__ = ["BatchRenorm"]
 @register()
 class BatchRenorm(Layer):
     type = "BatchRenorm"
+    settings = ("batch_renorm_param",)
+    defaults: ClassVar[Mapping[str, str]] = {"use_global_stats": "by phase"}
+    pointwise = True
+    normalises = "batch"
+    keeps_statistics = True
+    family = "normalisation"
     buffers = frozenset({0, 1, 2, 3})
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -19,6 +19,8 @@ __all__ = ["Bias"]
 @register()
 class Bias(Layer):
     type = "Bias"
+    settings = ("bias_param",)
+    pointwise = True
     bottoms = (1, 2)
 
     def bias_blob(self, bottom: Sequence[Blob]) -> Blob:

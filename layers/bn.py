@@ -1,4 +1,4 @@
-"""BN: the merged form of batch normalisation, statistics, scale and shift in one layer.
+"""BN, SyncBN: the merged form of batch normalisation, statistics, scale and shift in one layer.
 
 Blobs: gamma (C), beta (C), mean (C), variance (C), weight of the average (1). The average follows the rule
 EMA with `decay` unless `average` names another rule.
@@ -6,11 +6,14 @@ EMA with `decay` unless `average` names another rule.
 With `bn_param` it is the layer of that name in the forks for temporal segment and pyramid scene parsing
 networks: blobs slope, bias, mean, variance of shape (1, C, 1, 1), an average with `momentum`, and `frozen`
 to train by the stored statistics, which learns nothing here. With SegNet's settings in it, see `segnet_bn`.
+
+SyncBN is what forks for several devices call it; with one device there is nothing to synchronise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from dragon.bases.batch_statistics import BatchStatistics
 from dragon.bases.layer import TEST, LayerClass, register
@@ -22,9 +25,14 @@ from dragon.proto import dragon_pb2 as pb
 __all__ = ["BN"]
 
 
-@register()
+@register("SyncBN")
 class BN(BatchStatistics):
     type = "BN"
+    settings = ("batch_norm_param", "bn_param")
+    one_of_settings = True
+    defaults: ClassVar[Mapping[str, str]] = {
+        **BatchStatistics.defaults, "moving_average_fraction": "unset", "average": "EMA",
+    }  # fmt: skip
     buffers = frozenset({2, 3, 4})
 
     @classmethod

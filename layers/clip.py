@@ -16,6 +16,7 @@ __all__ = ["Clip"]
 @register()
 class Clip(Neuron):
     type = "Clip"
+    settings = ("clip_param",)
     needs_input = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

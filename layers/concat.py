@@ -22,6 +22,8 @@ def pieces(along: int, blobs: Sequence[Blob]) -> Iterator[tuple[slice | int, ...
 @register()
 class Concat(Layer):
     type = "Concat"
+    settings = ("concat_param",)
+    pointwise = True
     bottoms = (1, None)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -21,6 +21,7 @@ _LEAST = 1e-4  # added to a distance before dividing by it
 @register()
 class ContrastiveLoss(Loss):
     type = "ContrastiveLoss"
+    settings = ("contrastive_loss_param",)
     bottoms = (3, 3)
     labels = frozenset({2})
 

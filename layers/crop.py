@@ -13,6 +13,8 @@ __all__ = ["Crop"]
 @register()
 class Crop(Layer):
     type = "Crop"
+    settings = ("crop_param",)
+    capturable = True
     bottoms = (2, 2)
 
     def can_propagate(self, index: int) -> bool:

@@ -19,6 +19,7 @@ __all__ = ["Data"]
 @register()
 class Data(Prefetched):
     type = "Data"
+    settings = ("data_param", "transform_param")
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.data_param

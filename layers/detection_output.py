@@ -30,6 +30,8 @@ log = logging.getLogger("dragon")
 @register()
 class DetectionOutput(NoGradient):
     type = "DetectionOutput"
+    settings = ("detection_output_param",)
+    host_only = "sorts boxes and drops those that overlap, one after another"
     bottoms = (3, 3)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

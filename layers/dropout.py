@@ -20,6 +20,8 @@ __all__ = ["Dropout"]
 @register()
 class Dropout(Neuron):
     type = "Dropout"
+    settings = ("dropout_param",)
+    keeps_signs = True
 
     @property
     def ratio(self) -> float:

@@ -16,6 +16,7 @@ __all__ = ["DummyData"]
 @register()
 class DummyData(Layer):
     type = "DummyData"
+    settings = ("dummy_data_param",)
     bottoms = (0, 0)
     tops = (1, None)
     is_source = True

@@ -24,6 +24,8 @@ PROD, SUM = pb.EltwiseParameter.PROD, pb.EltwiseParameter.SUM
 @register()
 class Eltwise(Layer):
     type = "Eltwise"
+    settings = ("eltwise_param",)
+    pointwise = True
     bottoms = (2, None)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -16,6 +16,8 @@ __all__ = ["ELU"]
 @register()
 class ELU(Neuron):
     type = "ELU"
+    settings = ("elu_param",)
+    from_result = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.alpha: float = self.param.elu_param.alpha

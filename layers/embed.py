@@ -19,6 +19,7 @@ __all__ = ["Embed"]
 @register()
 class Embed(NoGradient):
     type = "Embed"
+    settings = ("embed_param",)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.embed_param

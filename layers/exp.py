@@ -17,6 +17,7 @@ __all__ = ["Exp"]
 @register()
 class Exp(Neuron):
     type = "Exp"
+    settings = ("exp_param",)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.exp_param

@@ -16,6 +16,7 @@ __all__ = ["Filter"]
 @register()
 class Filter(Layer):
     type = "Filter"
+    host_only = "the size of its tops depends on values"
     bottoms = (2, None)
     tops = (1, None)
 

@@ -14,6 +14,7 @@ __all__ = ["Flatten"]
 @register()
 class Flatten(View):
     type = "Flatten"
+    settings = ("flatten_param",)
 
     def new_shape(self, shape: tuple[int, ...]) -> Sequence[int]:
         p = self.param.flatten_param

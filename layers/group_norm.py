@@ -18,6 +18,7 @@ __all__ = ["GroupNorm"]
 @register()
 class GroupNorm(RowNorm):
     type = "GroupNorm"
+    settings = ("group_norm_param",)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.group_norm_param

@@ -24,6 +24,7 @@ __all__ = ["HDF5Data"]
 @register()
 class HDF5Data(Source):
     type = "HDF5Data"
+    settings = ("hdf5_data_param",)
     tops = (1, None)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

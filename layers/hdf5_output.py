@@ -25,6 +25,8 @@ _NAMES = ("data", "label")
 @register()
 class HDF5Output(NoGradient):
     type = "HDF5Output"
+    settings = ("hdf5_output_param",)
+    host_only = "writes a file"
     bottoms = (2, 2)
     tops = (0, 0)
 

@@ -19,6 +19,7 @@ __all__ = ["HingeLoss"]
 @register()
 class HingeLoss(Loss):
     type = "HingeLoss"
+    settings = ("hinge_loss_param",)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.squared: bool = self.param.hinge_loss_param.norm == pb.HingeLossParameter.L2

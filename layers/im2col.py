@@ -16,6 +16,7 @@ __all__ = ["Im2col"]
 @register()
 class Im2col(Layer):
     type = "Im2col"
+    settings = ("convolution_param",)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.convolution_param

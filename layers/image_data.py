@@ -21,6 +21,7 @@ _AHEAD = 4  # batches kept ready
 @register()
 class ImageData(Prefetched):
     type = "ImageData"
+    settings = ("image_data_param", "transform_param")
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.image_data_param

@@ -25,6 +25,7 @@ _LEAST = 1e-20  # a smaller probability counts as this
 @register()
 class InfogainLoss(Loss):
     type = "InfogainLoss"
+    settings = ("infogain_loss_param", "loss_param")
     bottoms = (2, 3)
     tops = (1, 2)
     labels = frozenset({1, 2})

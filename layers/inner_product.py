@@ -18,6 +18,8 @@ __all__ = ["InnerProduct"]
 @register()
 class InnerProduct(Layer):
     type = "InnerProduct"
+    settings = ("inner_product_param",)
+    family = "inner product"
 
     @property
     def transposed(self) -> bool:

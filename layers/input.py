@@ -13,6 +13,8 @@ __all__ = ["Input"]
 @register()
 class Input(Layer):
     type = "Input"
+    settings = ("input_param",)
+    is_input = True
     bottoms = (0, 0)
     tops = (1, None)
     is_source = True

@@ -18,6 +18,7 @@ __all__ = ["InstanceNorm"]
 @register()
 class InstanceNorm(RowNorm):
     type = "InstanceNorm"
+    settings = ("instance_norm_param",)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.instance_norm_param

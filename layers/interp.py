@@ -33,6 +33,7 @@ def weights(old: int, new: int) -> Array:
 @register()
 class Interp(Layer):
     type = "Interp"
+    settings = ("interp_param",)
     bottoms = (1, 2)
 
     def can_propagate(self, index: int) -> bool:

@@ -18,6 +18,7 @@ __all__ = ["LayerNorm"]
 @register()
 class LayerNorm(RowNorm):
     type = "LayerNorm"
+    settings = ("layer_norm_param",)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.layer_norm_param

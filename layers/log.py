@@ -19,6 +19,7 @@ __all__ = ["Log"]
 @register()
 class Log(Neuron):
     type = "Log"
+    settings = ("log_param",)
     needs_input = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -25,6 +25,8 @@ __all__ = ["LRN"]
 @register()
 class LRN(Layer):
     type = "LRN"
+    settings = ("lrn_param",)
+    pointwise = True
 
     @property
     def across(self) -> bool:

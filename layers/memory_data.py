@@ -23,6 +23,7 @@ __all__ = ["MemoryData"]
 @register()
 class MemoryData(Source):
     type = "MemoryData"
+    settings = ("memory_data_param", "transform_param")
     tops = (2, 2)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -18,6 +18,9 @@ __all__ = ["MVN"]
 @register()
 class MVN(Layer):
     type = "MVN"
+    settings = ("mvn_param",)
+    pointwise = True
+    normalises = "sample"
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.mvn_param

@@ -20,6 +20,9 @@ __all__ = ["Normalize"]
 @register()
 class Normalize(Layer):
     type = "Normalize"
+    settings = ("norm_param",)
+    pointwise = True
+    normalises = "sample"
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.norm_param

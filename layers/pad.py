@@ -22,6 +22,7 @@ __all__ = ["Pad"]
 @register()
 class Pad(Layer):
     type = "Pad"
+    settings = ("pad_param",)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.pad_param

@@ -18,6 +18,7 @@ __all__ = ["Parameter"]
 @register()
 class Parameter(Layer):
     type = "Parameter"
+    settings = ("parameter_param",)
     bottoms = (0, 0)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

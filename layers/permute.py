@@ -13,6 +13,8 @@ __all__ = ["Permute"]
 @register()
 class Permute(Layer):
     type = "Permute"
+    settings = ("permute_param",)
+    capturable = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         named = list(self.param.permute_param.order)

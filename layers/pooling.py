@@ -31,6 +31,8 @@ __all__ = ["Pooling"]
 @register()
 class Pooling(Layer):
     type = "Pooling"
+    settings = ("pooling_param",)
+    family = "pooling"
     tops = (1, 2)
     window: Window  # of the present shapes: its padding behind reaches to the end of the last window
 

@@ -18,6 +18,7 @@ __all__ = ["Power"]
 @register()
 class Power(Neuron):
     type = "Power"
+    settings = ("power_param",)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.power_param

@@ -20,6 +20,8 @@ __all__ = ["PReLU"]
 @register()
 class PReLU(Layer):
     type = "PReLU"
+    settings = ("prelu_param",)
+    pointwise = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.prelu_param

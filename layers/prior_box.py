@@ -25,6 +25,7 @@ _SAME = 1e-6  # aspect ratios closer than this are one
 @register()
 class PriorBox(NoGradient):
     type = "PriorBox"
+    settings = ("prior_box_param",)
     bottoms = (2, 2)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -23,6 +23,7 @@ _LEAST = 0.1  # a region's extent is at least this
 @register()
 class PSROIPooling(RegionPooling):
     type = "PSROIPooling"
+    settings = ("psroi_pooling_param",)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.psroi_pooling_param

@@ -23,28 +23,12 @@ from dragon.pycaffe import alias
 __all__ = ["Python"]
 
 
-@register()
-class Python(Layer):
-    """Never made itself: creating one gives an instance of the user's class."""
-
-    type = "Python"
-
-    def __new__(cls, param: pb.LayerParameter, phase: int = TRAIN, context: Context | None = None) -> Any:
-        context = context or Context()
-        who = f'layer "{param.name}" (Python)'
-        if not context.allow_python:
-            raise EngineError(
-                f"{who}: would run the Python code of module {param.python_param.module}; "
-                "pass --allow-python if you trust it"
-            )
-        user = _user_class(param.python_param, context, who)
-        free = {"bottoms": (0, None), "tops": (0, None), "type": "Python"}  # unless the class says so itself
-        own = {name: value for name, value in free.items() if getattr(user, name) == getattr(Layer, name)}
-        return type(user.__name__, (_OnHost, user), {**own, "__module__": user.__module__})(param, phase, context)
-
-
 class _OnHost(Layer):
     """Goes before a user's class: its code sees NumPy arrays, wherever the net computes."""
+
+    settings = ("python_param",)
+    runs_user_code = True
+    host_only = "is written for NumPy"
 
     @property
     def param_str_(self) -> str:
@@ -67,6 +51,26 @@ class _OnHost(Layer):
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         with self._host_arrays():
             super().backward(top, propagate_down, bottom)
+
+
+@register()
+class Python(_OnHost):
+    """Never made itself: creating one gives an instance of the user's class."""
+
+    type = "Python"
+
+    def __new__(cls, param: pb.LayerParameter, phase: int = TRAIN, context: Context | None = None) -> Any:
+        context = context or Context()
+        who = f'layer "{param.name}" (Python)'
+        if not context.allow_python:
+            raise EngineError(
+                f"{who}: would run the Python code of module {param.python_param.module}; "
+                "pass --allow-python if you trust it"
+            )
+        user = _user_class(param.python_param, context, who)
+        free = {"bottoms": (0, None), "tops": (0, None), "type": "Python"}  # unless the class says so itself
+        own = {name: value for name, value in free.items() if getattr(user, name) == getattr(Layer, name)}
+        return type(user.__name__, (_OnHost, user), {**own, "__module__": user.__module__})(param, phase, context)
 
 
 def _user_class(p: pb.PythonParameter, context: Context, who: str) -> type[Layer]:

@@ -18,6 +18,7 @@ ASUM, SUMSQ, MEAN = pb.ReductionParameter.ASUM, pb.ReductionParameter.SUMSQ, pb.
 @register()
 class Reduction(Layer):
     type = "Reduction"
+    settings = ("reduction_param",)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.operation: int = self.param.reduction_param.operation

@@ -37,6 +37,9 @@ def relu_backward(y: Array, dy: Array, slope: float, out: Array) -> None:
 @register()
 class ReLU(Neuron):
     type = "ReLU"
+    settings = ("relu_param",)
+    keeps_signs = True
+    from_result = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.needs_input = self.slope < 0  # else the output has the sign of the input

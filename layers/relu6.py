@@ -11,6 +11,7 @@ __all__ = ["ReLU6"]
 @register()
 class ReLU6(ReLU):
     type = "ReLU6"
+    settings = ("relu6_param",)
 
     @property
     def slope(self) -> float:

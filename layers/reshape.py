@@ -19,6 +19,7 @@ __all__ = ["Reshape"]
 @register()
 class Reshape(View):
     type = "Reshape"
+    settings = ("reshape_param",)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         super().setup(bottom, top)

@@ -14,6 +14,8 @@ __all__ = ["Reverse"]
 @register()
 class Reverse(Layer):
     type = "Reverse"
+    settings = ("reverse_param",)
+    capturable = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if top[0] is bottom[0]:

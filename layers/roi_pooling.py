@@ -20,6 +20,7 @@ __all__ = ["ROIPooling"]
 @register()
 class ROIPooling(RegionPooling):
     type = "ROIPooling"
+    settings = ("roi_pooling_param",)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.roi_pooling_param

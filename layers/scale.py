@@ -21,6 +21,9 @@ __all__ = ["Scale"]
 @register()
 class Scale(Layer):
     type = "Scale"
+    settings = ("scale_param",)
+    pointwise = True
+    family = "scale"
     bottoms = (1, 2)
 
     @property

@@ -26,8 +26,9 @@ class SegNetBN(BatchStatistics):
     """What `type: "BN"` is made as when its settings say so; not registered under a name of its own."""
 
     type = "SegNetBN"
+    settings = ("bn_param",)
     tops = (1, 3)
-    averages = False
+    keeps_statistics = False
 
     def __init__(self, param: pb.LayerParameter, phase: int, context: Context | None = None) -> None:
         super().__init__(param, phase, context)

@@ -15,6 +15,8 @@ __all__ = ["ShuffleChannel"]
 @register()
 class ShuffleChannel(Layer):
     type = "ShuffleChannel"
+    settings = ("shuffle_channel_param",)
+    pointwise = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.group: int = self.param.shuffle_channel_param.group

@@ -22,6 +22,8 @@ def sigmoid(x: Array, out: Array) -> None:
 @register()
 class Sigmoid(Neuron):
     type = "Sigmoid"
+    settings = ("sigmoid_param",)
+    from_result = True
 
     def activate(self, x: Array, out: Array) -> None:
         sigmoid(x, out)

@@ -20,6 +20,7 @@ __all__ = ["SigmoidCrossEntropyLoss"]
 @register()
 class SigmoidCrossEntropyLoss(Loss):
     type = "SigmoidCrossEntropyLoss"
+    settings = ("loss_param",)
     default_normalization = pb.LossParameter.BATCH_SIZE
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

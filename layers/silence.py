@@ -13,6 +13,7 @@ __all__ = ["Silence"]
 @register()
 class Silence(Layer):
     type = "Silence"
+    passes_memory = True
     bottoms = (1, None)
     tops = (0, 0)
 

@@ -15,6 +15,7 @@ __all__ = ["Slice"]
 @register()
 class Slice(Layer):
     type = "Slice"
+    settings = ("slice_param",)
     tops = (1, None)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

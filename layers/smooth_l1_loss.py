@@ -19,6 +19,7 @@ __all__ = ["SmoothL1Loss"]
 @register()
 class SmoothL1Loss(Loss):
     type = "SmoothL1Loss"
+    settings = ("smooth_l1_loss_param",)
     bottoms = (2, 4)
     labels = frozenset({2, 3})
 

@@ -30,6 +30,8 @@ def softmax_backward(y: Array, dy: Array, axis: int, out: Array) -> None:
 @register()
 class Softmax(Layer):
     type = "Softmax"
+    settings = ("softmax_param",)
+    pointwise = True
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.along = self.axis(self.param.softmax_param.axis, bottom[0].ndim)

@@ -32,6 +32,8 @@ def cross_entropy(prob: Array, label: Array) -> Array:
 @register("SoftmaxLoss")
 class SoftmaxWithLoss(Loss):
     type = "SoftmaxWithLoss"
+    settings = ("softmax_param", "loss_param")
+    pointwise = True
     tops = (1, 2)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -14,6 +14,8 @@ __all__ = ["Split"]
 @register()
 class Split(Layer):
     type = "Split"
+    passes_memory = True
+    pointwise = True
     tops = (1, None)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -18,6 +18,7 @@ __all__ = ["SPP"]
 @register()
 class SPP(Layer):
     type = "SPP"
+    settings = ("spp_param",)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.height: int = self.param.spp_param.pyramid_height

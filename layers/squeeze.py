@@ -13,6 +13,7 @@ __all__ = ["Squeeze"]
 @register()
 class Squeeze(View):
     type = "Squeeze"
+    settings = ("squeeze_param",)
 
     def new_shape(self, shape: tuple[int, ...]) -> Sequence[int]:
         named = {self.axis(axis, len(shape)) for axis in self.param.squeeze_param.axis}

@@ -14,6 +14,7 @@ __all__ = ["Swish"]
 @register()
 class Swish(Neuron):
     type = "Swish"
+    settings = ("swish_param",)
     needs_input = True
 
     @property

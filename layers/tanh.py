@@ -13,6 +13,8 @@ __all__ = ["TanH"]
 @register()
 class TanH(Neuron):
     type = "TanH"
+    settings = ("tanh_param",)
+    from_result = True
 
     def activate(self, x: Array, out: Array) -> None:
         xp_of(x).tanh(x, out=out)

@@ -14,6 +14,8 @@ __all__ = ["Threshold"]
 @register()
 class Threshold(NoGradient):
     type = "Threshold"
+    settings = ("threshold_param",)
+    pointwise = True
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if top[0] is not bottom[0]:

@@ -14,6 +14,8 @@ __all__ = ["Tile"]
 @register()
 class Tile(Layer):
     type = "Tile"
+    settings = ("tile_param",)
+    capturable = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.tiles: int = self.param.tile_param.tiles

@@ -21,6 +21,7 @@ __all__ = ["Upsample"]
 @register()
 class Upsample(Layer):
     type = "Upsample"
+    settings = ("upsample_param",)
     bottoms = (1, 2)
 
     def can_propagate(self, index: int) -> bool:

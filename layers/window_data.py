@@ -27,6 +27,7 @@ __all__ = ["WindowData"]
 @register()
 class WindowData(Source):
     type = "WindowData"
+    settings = ("window_data_param", "transform_param")
     tops = (2, 2)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -18,17 +17,6 @@ from dragon.proto.comments import message_comments
 from dragon.tools.common.tables import table
 
 __all__ = ["command", "default", "parameter_fields"]
-
-# Where layers that share a message differ, or the code decides and not the schema.
-_EFFECTIVE = {
-    ("BatchNorm", "use_global_stats"): "by phase",
-    ("BN", "use_global_stats"): "by phase",
-    ("BatchRenorm", "use_global_stats"): "by phase",
-    ("BatchNorm", "decay"): "unset",
-    ("BatchNorm", "average"): "CAFFE",
-    ("BN", "moving_average_fraction"): "unset",
-    ("BN", "average"): "EMA",
-}
 
 _KINDS = {
     FieldDescriptor.TYPE_BOOL: "bool",
@@ -64,9 +52,9 @@ def command(name: str | None) -> None:
     if text:
         click.echo(f"\n{text}")
     for field in parameter_fields(cls):
-        message: Any = pb.LayerParameter.DESCRIPTOR.fields_by_name[field].message_type
+        message = _message(field)
         comments = message_comments(message.name)
-        rows = [[f.name, _kind(f), default(cls.type, f), comments.fields.get(f.name, "")] for f in message.fields]
+        rows = [[f.name, _kind(f), default(name, f), comments.fields.get(f.name, "")] for f in message.fields]
         click.echo(f"\n{field} ({message.name})" + (f": {comments.text}" if comments.text else ""))
         click.echo(table(["field", "type", "default", "meaning"], rows, left=(0, 1, 2, 3)))
 
@@ -79,21 +67,12 @@ def _class(name: str) -> type[Layer]:
 
 
 def parameter_fields(cls: type[Layer]) -> list[str]:
-    """The parameter messages that a layer's source reads, so that it cannot fall behind the code.
+    """The parameter messages to show for a type, without those that hold nothing but Caffe's choice of an engine."""
+    return [name for name in cls.settings if [field.name for field in _message(name).fields] != ["engine"]]
 
-    Caffe's before those of forks, those of several types last.
-    """
-    known = pb.LayerParameter.DESCRIPTOR.fields_by_name
-    found: dict[str, None] = {}
-    for base in cls.__mro__:
-        if base in (Layer, object) or not issubclass(base, Layer):
-            continue
-        for field in re.findall(r"\b\w+_param\b", inspect.getsource(base)):
-            if field in known and known[field].message_type is not None:
-                found[field] = None
-    if cls.is_loss:
-        found["loss_param"] = None
-    return sorted(found, key=lambda field: (field in ("loss_param", "transform_param"), known[field].number))
+
+def _message(field: str) -> Any:
+    return pb.LayerParameter.DESCRIPTOR.fields_by_name[field].message_type
 
 
 def _purpose(cls: type[Layer]) -> str:
@@ -127,8 +106,9 @@ def _names(field: Any) -> Iterator[str]:
 
 def default(layer: str, field: Any) -> str:
     """What a layer type does with an unset field; empty where the schema states no value."""
-    if (layer, field.name) in _EFFECTIVE:
-        return _EFFECTIVE[layer, field.name]
+    stated = _class(layer).defaults.get(field.name)
+    if stated is not None:
+        return stated
     if not field.has_default_value:
         return ""
     value = field.default_value

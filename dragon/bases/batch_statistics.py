@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from dragon.bases.layer import TEST, Context, Layer
@@ -38,7 +38,12 @@ class BatchStatistics(Layer):
     is which.
     """
 
-    averages: ClassVar[bool] = True  # whether it keeps running statistics
+    settings: ClassVar[tuple[str, ...]] = ("batch_norm_param",)
+    defaults: ClassVar[Mapping[str, str]] = {"use_global_stats": "by phase"}
+    pointwise = True
+    normalises = "batch"
+    keeps_statistics = True
+    family = "normalisation"
 
     def __init__(self, param: pb.LayerParameter, phase: int, context: Context | None = None) -> None:
         super().__init__(param, phase, context)

@@ -29,6 +29,8 @@ _COLUMN_BYTES = 1 << 20  # images are unfolded a few at a time, so that their co
 class ConvolutionBase(Layer):
     """bottoms: any number of (..., C, *size), tops (..., num_output, *size'), `axis` counts the channels' place."""
 
+    settings = ("convolution_param",)
+    family = "convolution"
     bottoms = (1, None)
     tops = (1, None)
     equal_bottom_top = True

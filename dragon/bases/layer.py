@@ -1,4 +1,4 @@
-"""Layer: the one contract of every layer, and the registry that finds it by its prototxt type.
+"""Layer: the one contract of every layer.
 
 Order of calls: `check_counts`, `setup` once, `reshape` (before every run, so inputs may change size), then `forward`
 and `backward`. Settings are validated in `setup`; shapes are checked in `reshape` and nowhere else.
@@ -10,26 +10,24 @@ own blobs, which the solver clears.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, TypeAlias, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from dragon.bases.fillers import fill
-from dragon.bases.foreign_layers import about
-from dragon.errors import DataError, PrototxtError, ShapeError, nearest
+from dragon.bases.registry import create, find_class, layer_types, register
+from dragon.errors import DataError, PrototxtError, ShapeError
 from dragon.files import paths
 from dragon.memory.blob import Blob, BlobList
 from dragon.memory.storage import Where
 from dragon.proto import dragon_pb2 as pb
 from dragon.rng import Stream
 
-__all__ = ["TEST", "TRAIN", "Context", "Layer", "create", "layer_types", "register"]
+__all__ = ["TEST", "TRAIN", "Context", "Layer", "create", "find_class", "layer_types", "register"]
 
 TRAIN: int = pb.TRAIN
 TEST: int = pb.TEST
@@ -51,17 +49,45 @@ LayerClass: TypeAlias = "type[Layer]"  # under a name, since `type` means someth
 
 
 class Layer:
-    """Base of all layers. Subclasses say what they compute; engines say how to do it faster."""
+    """Base of all layers. Subclasses say what they compute; engines say how to do it faster.
 
-    type: ClassVar[str] = ""
+    The class attributes are what is known about a type. Tools and engines read them and never compare names, so an
+    alias, or a new layer, is treated as what it is. The bases in this package set most of them.
+    """
+
+    # -- the type and its settings --------------------------------------------------------------------------
+    type: ClassVar[str] = ""  # its name in a prototxt
+    aliases: ClassVar[tuple[str, ...]] = ()  # further names, which `register` sets
+    settings: ClassVar[tuple[str, ...]] = ()  # fields of LayerParameter that it reads, the usual one first
+    one_of_settings: ClassVar[bool] = False  # it reads one of `settings` at a time, not all together
+    defaults: ClassVar[Mapping[str, str]] = {}  # what an unset field means, where the schema's default does not tell
+
+    # -- bottoms, tops and blobs ----------------------------------------------------------------------------
     bottoms: ClassVar[tuple[int, int | None]] = (1, 1)  # least and most; None: no limit
     tops: ClassVar[tuple[int, int | None]] = (1, 1)
     equal_bottom_top: ClassVar[bool] = False
-    is_loss: ClassVar[bool] = False  # the first top weighs 1 by default, missing tops are made by the net
-    auto_tops: ClassVar[bool] = False
-    is_source: ClassVar[bool] = False  # makes data: no bottom, nothing to propagate
+    auto_tops: ClassVar[bool] = False  # the net makes tops that are missing
     # indices of blobs that are running statistics: saved with the net, never seen by the solver
     buffers: frozenset[int] = frozenset()
+
+    # -- what it does ---------------------------------------------------------------------------------------
+    is_loss: ClassVar[bool] = False  # the first top weighs 1 by default, missing tops are made by the net
+    is_source: ClassVar[bool] = False  # makes data: no bottom, nothing to propagate
+    reads_data: ClassVar[bool] = False  # a source whose data come from files or from the program
+    is_input: ClassVar[bool] = False  # a source whose tops the caller fills
+    runs_user_code: ClassVar[bool] = False  # may do anything: change shapes in place, write into its bottoms
+    passes_memory: ClassVar[bool] = False  # forward computes nothing: the tops, if any, are bottom 0's memory
+    keeps_signs: ClassVar[bool] = False  # in place, nothing that backward of a ReLU below asks for is lost
+    from_result: ClassVar[bool] = False  # in place, backward needs only the top, if no setting says otherwise
+    pointwise: ClassVar[bool] = False  # a place in the top comes from the same place in the bottoms
+    normalises: ClassVar[str] = ""  # "batch": by statistics of each channel over the batch; "sample": of each sample
+    keeps_statistics: ClassVar[bool] = False  # a running average of the batches' statistics, for TEST
+    family: ClassVar[str] = ""  # what a picture of a net shows it as, see dragon.pycaffe.draw
+
+    # -- where it can run -----------------------------------------------------------------------------------
+    host_only: ClassVar[str] = ""  # why no engine runs it anywhere but on the host; empty: nothing prevents it
+    gives_bytes: ClassVar[bool] = False  # a source that can hand out its images as uint8, for an engine to transform
+    capturable: ClassVar[bool] = False  # the array code reads no value on the host and keeps no array for backward
 
     def __init__(self, param: pb.LayerParameter, phase: int = TRAIN, context: Context | None = None) -> None:
         self.context = context or Context()
@@ -171,53 +197,3 @@ class Layer:
                 self.bad_param(f"takes {expected} {what} blob{'' if expected == 'exactly 1' else 's'}, got {n}")
         if self.equal_bottom_top and n_bottom != n_top:
             self.bad_param(f"takes as many tops as bottoms, got {n_bottom} bottoms and {n_top} tops")
-
-
-_REGISTRY: dict[str, type[Layer]] = {}
-_loaded = False
-
-L = TypeVar("L", bound=type[Layer])
-
-
-def register(*aliases: str) -> Callable[[L], L]:
-    """Class decorator: make a layer known under its `type`, and under further names that forks use for it."""
-
-    def add(cls: L) -> L:
-        _REGISTRY[cls.type] = cls
-        for alias in aliases:
-            _REGISTRY[alias] = cls
-        return cls
-
-    return add
-
-
-def _load_all() -> None:
-    global _loaded
-    if not _loaded:
-        import dragon.layers as package
-
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"dragon.layers.{module.name}")
-        _loaded = True
-
-
-def layer_types() -> list[str]:
-    """The prototxt names of all known layers, sorted."""
-    _load_all()
-    return sorted(_REGISTRY)
-
-
-def find_class(type_name: str) -> type[Layer] | None:
-    """The layer class of a prototxt type, or None."""
-    _load_all()
-    return _REGISTRY.get(type_name)
-
-
-def create(param: pb.LayerParameter, phase: int = TRAIN, context: Context | None = None) -> Layer:
-    """The layer that `param.type` names. PrototxtError, with the nearest known type, when there is none."""
-    cls = find_class(param.type)
-    if cls is None:
-        foreign = about(param.type)
-        hint = f": {foreign}" if foreign else nearest(param.type, layer_types())
-        raise PrototxtError(f'layer "{param.name}": unknown layer type "{param.type}"{hint}')
-    return cls.form(param)(param, phase, context)

@@ -24,6 +24,8 @@ class Pairwise(Layer):
     """Shapes are matched from the end, as NumPy does."""
 
     bottoms = (2, None)
+    pointwise = True
+    capturable = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if any(blob is top[0] for blob in bottom):

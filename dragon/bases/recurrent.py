@@ -27,6 +27,7 @@ log = logging.getLogger("dragon")
 class Recurrent(Layer):
     """A subclass gives the step. Its first blobs are W_x (gates * num_output, inputs), b, [W_static]."""
 
+    settings = ("recurrent_param",)
     bottoms = (2, None)
     tops = (1, None)
     gates = 1

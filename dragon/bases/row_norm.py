@@ -19,6 +19,10 @@ __all__ = ["RowNorm"]
 class RowNorm(Layer):
     """Blobs, where the layer learns: gamma, beta."""
 
+    pointwise = True
+    normalises = "sample"
+    family = "normalisation"
+
     def rows(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """(rows, values in each) of a bottom of `shape`; raises ShapeError."""
         raise NotImplementedError

@@ -34,6 +34,7 @@ class Source(Layer):
 
     bottoms = (0, 0)
     is_source = True
+    reads_data = True
     shapes: tuple[tuple[int, ...], ...] = ()
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -86,6 +87,7 @@ class Prefetched(Source):
     """A source whose batches a thread reads ahead. `setup` makes `stream`, for the transformer alone, and the rest."""
 
     tops = (1, 2)
+    gives_bytes = True
     stream: Stream  # the thread draws ahead of what was handed out, hence a stream that nobody else uses
     batches: Prefetcher | None = None
     maker: BatchMaker  # of the reader behind `batches`

@@ -13,6 +13,8 @@ __all__ = ["View"]
 class View(Layer):
     """A subclass gives `new_shape`."""
 
+    passes_memory = True
+
     def new_shape(self, shape: tuple[int, ...]) -> Sequence[int]:
         """The top's shape for a bottom of `shape`; raises ShapeError."""
         raise NotImplementedError

@@ -13,6 +13,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from dragon.bases.registry import find_class
 from dragon.errors import PrototxtError, nearest
 from dragon.proto import dragon_pb2 as pb
 
@@ -21,29 +22,23 @@ __all__ = ["Function", "Layers", "NetSpec", "Parameters", "Top", "layer_function
 _Layers = OrderedDict["Function", pb.LayerParameter]
 _Names = dict[Any, str]
 
-# Types whose settings stand in a message of another name; the first that knows all the settings given is taken.
-_SETTINGS = {
-    "Deconvolution": ["convolution_param"],
-    "Im2col": ["convolution_param"],
-    "BN": ["batch_norm_param", "bn_param"],
-    "RNN": ["recurrent_param"],
-    "LSTM": ["recurrent_param"],
-    "SoftmaxWithLoss": ["softmax_param", "loss_param"],
-    "SigmoidCrossEntropyLoss": ["loss_param"],
-}
-
 
 @cache
 def _settings_of(type_name: str) -> tuple[str, ...]:
-    """Names of the LayerParameter fields that may hold the settings of a layer type."""
-    own = [
+    """Names of the LayerParameter fields that may hold the settings of a layer type.
+
+    Of a type without a layer here, those whose message is called after it.
+    """
+    cls = find_class(type_name)
+    if cls is not None:
+        return cls.settings
+    return tuple(
         field.name
         for field in pb.LayerParameter.DESCRIPTOR.fields
         if field.name.endswith("_param")
         and field.message_type is not None
         and field.message_type.name == f"{type_name}Parameter"
-    ]
-    return tuple(_SETTINGS.get(type_name, own))
+    )
 
 
 def _known(field: str) -> Mapping[str, Any]:
@@ -192,19 +187,18 @@ class Function:
         where = f'layer "{layer.name}" ({self.type_name}): '
         fields = pb.LayerParameter.DESCRIPTOR.fields_by_name
         own = {k: v for k, v in self.params.items() if not (k.endswith("param") and k in fields)}
-        candidates = _settings_of(self.type_name)
-
-        best = max(candidates, key=lambda c: sum(k in _known(c) for k in own), default=None)
-        known_here = _known(best) if best is not None else {}
+        messages = _settings_of(self.type_name)
+        cls = find_class(self.type_name)
+        if len(messages) > 1 and cls is not None and cls.one_of_settings:
+            messages = (max(messages, key=lambda message: sum(key in _known(message) for key in own)),)
+        place = {key: message for message in reversed(messages) for key in _known(message)}
         for key, value in self.params.items():
-            if key not in own:
-                assign(layer, key, value, where)
-            elif best is not None and key in known_here:
-                assign(getattr(layer, best), key, value, where)
+            if key in own and key in place:
+                assign(getattr(layer, place[key]), key, value, where)
             elif key in fields:
                 assign(layer, key, value, where)
             else:
-                raise PrototxtError(f'{where}unknown setting "{key}"{nearest(key, [*known_here, *fields])}')
+                raise PrototxtError(f'{where}unknown setting "{key}"{nearest(key, [*place, *fields])}')
 
 
 class NetSpec:

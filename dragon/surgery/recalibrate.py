@@ -66,7 +66,9 @@ def recalibrate(net: Net, batches: int, progress: Progress = silent) -> list[Cha
     Activations are normalised by their own batch on the way, as in training. UsageError for a net without batch
     normalisation, NumericError when an activation is not finite.
     """
-    layers = {i: layer for i, layer in enumerate(net.layers) if isinstance(layer, BatchStatistics) and layer.averages}
+    layers = {
+        i: layer for i, layer in enumerate(net.layers) if isinstance(layer, BatchStatistics) and layer.keeps_statistics
+    }
     if not layers:
         raise UsageError(f'net "{net.name}" has no batch normalisation with running statistics')
     pools = {i: Pool() for i in layers}

@@ -49,7 +49,7 @@ def parameter_count(net: Net) -> int:
 
 def batch_norms(net: Net) -> list[BatchStatistics]:
     """The layers that normalise by the batch and keep an average."""
-    return [layer for layer in net.layers if isinstance(layer, BatchStatistics) and layer.averages]
+    return [layer for layer in net.layers if isinstance(layer, BatchStatistics) and layer.keeps_statistics]
 
 
 def data_labels(net: Net) -> list[str]:

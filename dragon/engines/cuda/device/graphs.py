@@ -6,7 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from dragon.engines.cuda.plan.plan import CAPTURABLE, Group
+from dragon.engines.cuda.plan.plan import Group
 from dragon.memory.storage import Storage
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def is_capturable(executor: CudaExecutor, group: Group) -> bool:
     """Whether a graph may repeat this group: no host code, no values that the host decides by."""
     if group.on_host:
         return False
-    return group.lowering is not None or executor.net.layers[group.first].type in CAPTURABLE
+    return group.lowering is not None or executor.net.layers[group.first].capturable
 
 
 class Captured(ABC):

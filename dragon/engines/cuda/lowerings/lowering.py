@@ -126,7 +126,7 @@ L = TypeVar("L", bound=type[Lowering])
 
 
 def lowers(*types: str) -> Callable[[L], L]:
-    """Class decorator: this lowering is for layers of these types."""
+    """Class decorator: this lowering is for layers of these types (main names, not aliases)."""
 
     def add(cls: L) -> L:
         for name in types:

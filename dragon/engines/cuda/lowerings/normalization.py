@@ -42,7 +42,7 @@ class BatchNormLowering(Lowering):
     def _running(self, channels: int) -> tuple[Any, Any, Any]:
         """Mean, variance and their weight, None for what there is not."""
         layer = self.layer
-        if layer.averages:
+        if layer.keeps_statistics:
             weight = None if layer.weight_index is None else layer.blobs[layer.weight_index].data
             return layer.blobs[layer.mean_index].data, layer.blobs[layer.variance_index].data, weight
         if layer.use_global:  # real statistics are in gamma and beta

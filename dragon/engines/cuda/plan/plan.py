@@ -16,18 +16,7 @@ from dragon.engines.cuda.plan.types import Types
 if TYPE_CHECKING:
     from dragon.graph.net import Net
 
-__all__ = ["CAPTURABLE", "Group", "Plan"]
-
-# layers that run on the host, and why
-HOST_TYPES = {
-    "DetectionOutput": "sorts boxes and drops those that overlap, one after another",
-    "Filter": "the size of its tops depends on values",
-    "HDF5Output": "writes a file",
-    "Python": "is written for NumPy",
-}
-BYTE_TYPES = ("Data", "ImageData")  # sources whose batches are transformed on the GPU
-# array code without host values, and without arrays kept from forward to backward: what a captured graph may repeat
-CAPTURABLE = ("Add", "Crop", "Mul", "Permute", "Reverse", "Tile")
+__all__ = ["Group", "Plan"]
 
 
 @dataclass
@@ -78,7 +67,7 @@ class Plan:
     def _make(self, index: int) -> Group:
         net = self.net
         layer = net.layers[index]
-        if layer.type in HOST_TYPES or (layer.is_source and layer.type not in BYTE_TYPES):
+        if layer.host_only or (layer.is_source and not layer.gives_bytes):
             return Group(index, index, None, on_host=True)
         old = self._previous._singles[index] if self._previous is not None else None
         if old is not None and old.on_host:

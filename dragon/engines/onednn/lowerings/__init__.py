@@ -11,6 +11,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 
+from dragon.bases.registry import canonical
 from dragon.engines.onednn.plan.builder import Backward, Builder
 
 __all__ = ["Lowering", "find", "lowers"]
@@ -22,7 +23,7 @@ _loaded = False
 
 
 def lowers(*types: str) -> Callable[[Lowering], Lowering]:
-    """Decorator: this function lowers layers of these types."""
+    """Decorator: this function lowers layers of these types (main names, not aliases)."""
 
     def add(function: Lowering) -> Lowering:
         for name in types:
@@ -33,10 +34,10 @@ def lowers(*types: str) -> Callable[[Lowering], Lowering]:
 
 
 def find(type_name: str) -> Lowering | None:
-    """The lowering of a layer type, or None."""
+    """The lowering of a layer type or alias, or None."""
     global _loaded
     if not _loaded:
         for module in pkgutil.iter_modules(__path__):
             importlib.import_module(f"{__name__}.{module.name}")
         _loaded = True
-    return _TABLE.get(type_name)
+    return _TABLE.get(canonical(type_name))

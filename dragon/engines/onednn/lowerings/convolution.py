@@ -43,7 +43,7 @@ FEW = 4  # channels of an image
 BLOCK = 16
 
 
-@lowers("Convolution", "Deconvolution", "DepthwiseConvolution", "ConvolutionDepthwise")
+@lowers("Convolution", "Deconvolution", "DepthwiseConvolution")
 def convolution(b: Builder, index: int) -> Backward | None:
     """Each bottom with its top; they share the weights."""
     bottoms, tops = b.net.bottoms[index], b.net.tops[index]

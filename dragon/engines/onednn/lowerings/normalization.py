@@ -46,7 +46,7 @@ class Chain:
         return [i for i in (self.norm, self.scale, self.relu) if i is not None]
 
 
-@lowers("BatchNorm", "BN", "SyncBN")
+@lowers("BatchNorm", "BN")
 def normalize(b: Builder, index: int) -> Backward | None:
     return normalize_chain(b, Chain(index))
 

@@ -44,7 +44,7 @@ def softmax_layer(b: Builder, index: int) -> Backward | None:
     return backward
 
 
-@lowers("SoftmaxWithLoss", "SoftmaxLoss")
+@lowers("SoftmaxWithLoss")
 def softmax_loss(b: Builder, index: int) -> Backward | None:
     """What touches every element are one primitive forward, one copy and one multiplication backward."""
     layer = cast("SoftmaxWithLoss", b.net.layers[index])
