@@ -8,13 +8,13 @@ drawn from the windows with an overlap of at least `fg_threshold`, the others, w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from dragon.bases.layer import register
 from dragon.bases.source import Source, host_array
 from dragon.data import Color, read_mean
+from dragon.data.image_file import image_content
 from dragon.data.images import read_image
 from dragon.data.windows import Window, cut, read_windows
 from dragon.errors import DataError
@@ -99,7 +99,7 @@ class WindowData(Source):
             return None
         if path not in self.cached:
             try:
-                self.cached[path] = Path(path).read_bytes()
+                self.cached[path] = image_content(path)
             except OSError as error:
                 raise DataError(f'image "{path}" cannot be read: {error.strerror or error}') from None
         return self.cached[path]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import dragon
 from dragon.data import LmdbReader, decode_batch, encode_datum, read_mean, write_mean
-from dragon.data.datum import Color
+from dragon.data.image_file import Color
 from tests.helpers import toy_solver
 
 QUICK = settings(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.data import Color, decode_image, encode_datum, write_leveldb, write_lmdb
+from dragon.data.image_file import image_content
 from dragon.data.progress import Progress
 from dragon.errors import DataError
 from dragon.proto import dragon_pb2 as pb
@@ -132,7 +133,7 @@ def _records(
 
 def _record(path: Path, label: int, how: Conversion) -> tuple[bytes, tuple[int, ...]]:
     try:
-        content = path.read_bytes()
+        content = image_content(path)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}") from None
     pixels = decode_image(content, Color.GRAY if how.gray else Color.COLOR)

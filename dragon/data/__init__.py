@@ -24,8 +24,9 @@ progress=callback) -> Dataset; `dataset_label(source)` to print beside results; 
 
 from dragon.data.batches import Batch, BatchReader
 from dragon.data.dataset import Dataset, dataset_label, read_split
-from dragon.data.datum import Color, decode_batch, decode_image, encode_datum
+from dragon.data.datum import decode_batch, encode_datum
 from dragon.data.fetch import fetch_cifar10, fetch_mnist
+from dragon.data.image_file import Color, decode_image
 from dragon.data.leveldb_io import LevelDbReader, write_leveldb
 from dragon.data.lmdb_io import LmdbReader, write_lmdb
 from dragon.data.mean import mean_of_images, mean_of_source, read_mean, write_mean

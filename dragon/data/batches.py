@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.data.datum import Color, decode_batch
+from dragon.data.datum import decode_batch
+from dragon.data.image_file import Color
 from dragon.data.source import RecordReader
 from dragon.data.transform import Transformer
 from dragon.errors import DataError

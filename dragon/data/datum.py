@@ -7,8 +7,6 @@ trained that way.
 
 from __future__ import annotations
 
-import enum
-import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,24 +14,13 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+from dragon.data.image_file import Color, decode_image
 from dragon.errors import DataError
 from dragon.proto import dragon_pb2
 
-__all__ = ["Color", "decode_batch", "decode_image", "encode_datum"]
+__all__ = ["decode_batch", "encode_datum"]
 
 Image = NDArray[Any]  # (C, H, W), uint8 or float32
-
-# A damaged header may claim any size. No picture that says anything has more pixels to a byte of its file.
-_MOST_PER_BYTE = 10_000
-_ALWAYS_FINE = 1 << 22
-
-
-class Color(enum.Enum):
-    """Channels wanted from encoded images; raw Datums always keep theirs."""
-
-    AS_STORED = "as stored"
-    COLOR = "color"
-    GRAY = "gray"
 
 
 def encode_datum(image: Image, label: int) -> bytes:
@@ -50,33 +37,6 @@ def encode_datum(image: Image, label: int) -> bytes:
         raise DataError(f"a Datum holds uint8 or float values, got {image.dtype}")
     serialised: bytes = datum.SerializeToString(deterministic=True)
     return serialised
-
-
-def decode_image(content: bytes, color: Color = Color.AS_STORED) -> NDArray[np.uint8]:
-    """Decode a JPEG, PNG, ... file to (C, H, W) uint8: gray, BGR, or BGRA with alpha. Raises DataError."""
-    import PIL.Image
-
-    try:
-        with PIL.Image.open(io.BytesIO(content)) as image:
-            if image.width * image.height > max(_ALWAYS_FINE, _MOST_PER_BYTE * len(content)):
-                raise ValueError(f"{image.width} x {image.height} pixels from {len(content)} bytes")
-            pixels = np.asarray(image.convert(_wanted_mode(image.mode, color)))
-    except Exception as error:  # the decoders raise whatever comes: of struct, of tuples, of arithmetic
-        raise DataError(f"the encoded image cannot be read: {error}") from None
-    if pixels.ndim == 2:
-        return pixels[np.newaxis]
-    blue_first = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
-    return np.ascontiguousarray(blue_first.transpose(2, 0, 1))
-
-
-def _wanted_mode(stored: str, color: Color) -> str:
-    if color is Color.GRAY:
-        return "L"
-    if color is Color.COLOR:
-        return "RGB"
-    if stored in ("1", "L"):
-        return "L"
-    return "RGBA" if stored in ("RGBA", "LA", "PA") else "RGB"
 
 
 def decode_batch(

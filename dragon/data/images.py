@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.data.batches import Batch, BatchMaker
-from dragon.data.datum import Color, decode_image
+from dragon.data.image_file import Color, decode_image, image_content
 from dragon.data.resize import resize_bilinear
 from dragon.data.transform import Transformer
 from dragon.errors import DataError
@@ -45,7 +45,7 @@ def read_image_list(path: str) -> list[tuple[str, float]]:
 def read_image(path: str, color: Color, content: bytes | None = None) -> NDArray[np.uint8]:
     """An image file as (C, H, W), blue first. Raises DataError naming the file."""
     try:
-        return decode_image(Path(path).read_bytes() if content is None else content, color)
+        return decode_image(image_content(path) if content is None else content, color)
     except OSError as error:
         raise DataError(f'image "{path}" cannot be read: {error.strerror or error}') from None
     except DataError as error:

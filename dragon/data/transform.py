@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.data.datum import Color
+from dragon.data.image_file import Color
 from dragon.data.mean import read_mean
 from dragon.errors import DataError
 from dragon.proto import dragon_pb2

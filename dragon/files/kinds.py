@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import re
 
-__all__ = ["kind_of"]
+__all__ = ["HEAD", "kind_of", "kind_of_content"]
+
+HEAD = 1 << 14  # bytes at the start of a file that are looked at
 
 _MAGIC = {
     b"\x89PNG\r\n\x1a\n": "a PNG image",
     b"\xff\xd8\xff": "a JPEG image",
     b"GIF8": "a GIF image",
     b"BM": "a BMP image",
+    b"%!PS": "a PostScript program",
+    b"\xc5\xd0\xd3\xc6": "a PostScript program",
+    b"%PDF": "a PDF document",
     b"II*\0": "a TIFF image",
     b"MM\0*": "a TIFF image",
     b"\x93NUMPY": "a NumPy array",
@@ -32,9 +37,14 @@ def kind_of(path: str | os.PathLike[str]) -> str | None:
         return "a folder with an LMDB" if os.path.exists(os.path.join(path, "data.mdb")) else "a folder"
     try:
         with open(path, "rb") as file:
-            head = file.read(1 << 14)
+            head = file.read(HEAD)
     except OSError:
         return None
+    return kind_of_content(head)
+
+
+def kind_of_content(head: bytes) -> str | None:
+    """As `kind_of`, from the first HEAD bytes of a file."""
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
             return kind
@@ -58,7 +68,7 @@ def _message_kind(head: bytes) -> str | None:
 
 def _text_kind(head: bytes) -> str | None:
     try:
-        text = head.decode("utf-8", "strict" if len(head) < 1 << 14 else "ignore")
+        text = head.decode("utf-8", "strict" if len(head) < HEAD else "ignore")
     except UnicodeDecodeError:
         return None
     if not text or any(c < " " and c not in "\t\n\r\f" for c in text):

@@ -88,17 +88,19 @@ def datum_to_array(datum: pb.Datum) -> NDArray[Any]:
 
 def load_image(filename: str | Path, color: bool = True) -> Image:
     """An image file as (H, W, 3) RGB, or (H, W, 1) with color=False; alpha is dropped. DataError if unreadable."""
-    import PIL.Image
+    from dragon.data.image_file import image_content, open_image
 
     try:
-        with PIL.Image.open(filename) as image:
+        with open_image(image_content(filename)) as image:
             deep = image.mode.startswith("I") or image.mode == "F"
             if deep:  # 16 bits a pixel
                 gray = np.asarray(image, np.float32) / (65535 if image.mode.startswith("I") else 1)
                 pixels = np.repeat(gray[..., None], 3, axis=2) if color else gray[..., None]
             else:
+                if image.mode == "P" and "transparency" in image.info:
+                    image = image.convert("RGBA")
                 pixels = np.asarray(image.convert("RGB" if color else "L"), np.float32) / 255
-    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's decoders raise errors of any type
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"image {filename} cannot be read: {reason}") from None
     return pixels.astype(np.float32) if pixels.ndim == 3 else pixels[..., None].astype(np.float32)

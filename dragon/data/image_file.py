@@ -1,0 +1,141 @@
+"""Image files to arrays: the one place where the project opens pictures.
+
+Values come out as OpenCV's imread gives them to Caffe: of 16 bits the high byte, colours blue first. Files of 12 or 32
+bits and of floats are refused, as OpenCV refuses them.
+"""
+
+from __future__ import annotations
+
+import enum
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragon.errors import DataError, one_line
+from dragon.files.kinds import HEAD, kind_of_content
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Color", "decode_image", "image_content", "open_image"]
+
+# Formats that Pillow decodes by itself. Others run programs (EPS starts Ghostscript) or are no pictures.
+_FORMATS = ("JPEG", "PNG", "BMP", "PPM", "GIF", "TIFF", "WEBP", "JPEG2000", "DIB", "TGA", "SGI", "SUN", "PCX", "ICO")
+
+# A header may claim any size. Deflate packs at most 1,032 bytes into one; small pictures of one colour stay allowed.
+_MOST_PER_BYTE = 1_100
+_ALWAYS_FINE = 1 << 24  # pixels: about 180 MB while they are decoded
+
+_BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF
+_WHITE_IS_ZERO = 0
+
+
+class Color(enum.Enum):
+    """Channels wanted from encoded images; raw Datums always keep theirs."""
+
+    AS_STORED = "as stored"
+    COLOR = "color"
+    GRAY = "gray"
+
+
+def image_content(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of an image file. OSError when it is no regular file or cannot be read."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(None, "not a regular file")
+        return file.read()
+
+
+@contextmanager
+def open_image(content: bytes) -> Iterator[Image]:
+    """An image file as a Pillow image. ValueError for other files and for more pixels than the bytes can hold; inside
+    the block Pillow's decoders raise errors of any type.
+    """
+    import PIL
+    import PIL.Image
+
+    try:
+        image = PIL.Image.open(io.BytesIO(content), formats=_FORMATS)
+    except PIL.UnidentifiedImageError:
+        kind = kind_of_content(content[:HEAD])
+        if kind is not None and kind.endswith("image"):
+            raise ValueError(f"it is {kind}, in a form that is not known") from None
+        raise ValueError(f"it is {kind or 'no known image'}, expected one of {', '.join(_FORMATS)}") from None
+    with image:
+        if image.width * image.height > max(_ALWAYS_FINE, _MOST_PER_BYTE * len(content)):
+            raise ValueError(f"{image.width} x {image.height} pixels from {len(content)} bytes")
+        yield image
+
+
+def decode_image(content: bytes, color: Color = Color.AS_STORED) -> NDArray[np.uint8]:
+    """Decode a JPEG, PNG, ... file to (C, H, W) uint8: gray, BGR, or BGRA with alpha. Raises DataError."""
+    try:
+        with open_image(content) as image:
+            pixels = np.asarray(_eight_bits(image, color))
+    except Exception as error:  # the decoders raise whatever comes: of struct, of tuples, of arithmetic
+        raise DataError(f"the encoded image cannot be read: {one_line(str(error))}") from None
+    if pixels.ndim == 2:
+        return pixels[np.newaxis]
+    blue_first = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
+    return np.ascontiguousarray(blue_first.transpose(2, 0, 1))
+
+
+def _eight_bits(image: Image, color: Color) -> Image:
+    """The image in mode L, RGB or RGBA."""
+    import PIL.Image
+
+    has_alpha = image.mode in ("RGBA", "LA", "PA")
+    highest = _highest_value(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        image = PIL.Image.fromarray(_high_bytes(image, highest))
+    elif highest < 255:
+        flat = image.convert("L" if image.mode == "L" else "RGB")
+        image = PIL.Image.fromarray(_rounded(np.asarray(flat) * (highest / 255)))
+    elif image.mode == "RGBA" and image.format == "TIFF":  # libtiff multiplies the colours by alpha
+        image = PIL.Image.merge("RGBA", image.convert("RGBa").split())
+    elif image.mode in ("P", "RGB") and "transparency" in image.info:
+        has_alpha = image.format == "PNG"
+        image = image.convert("RGBA")
+    stored = "L" if image.mode in ("1", "L") else "RGBA" if has_alpha else "RGB"
+    return image.convert({Color.GRAY: "L", Color.COLOR: "RGB", Color.AS_STORED: stored}[color])
+
+
+def _high_bytes(image: Image, highest: int) -> NDArray[np.uint8]:
+    """The high bytes (H, W) of an image of one channel with more than 8 bits."""
+    tags = getattr(image, "tag_v2", {})
+    bits = max(tags.get(_BITS, (16,)))
+    if bits != 16 or (image.mode == "F" and image.format != "PPM"):
+        kind = "float" if image.mode == "F" else f"{bits}-bit"
+        raise ValueError(f"it has {kind} values; expected 8 or 16 bits, as OpenCV does")
+    values = np.asarray(image)
+    if image.mode == "F":
+        return _rounded(values)
+    if highest < 65535:
+        values = np.rint(values * (highest / 65535))
+    whole = values.astype(np.int64) & 0xFFFF
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        whole = 0xFFFF - whole
+    return (whole >> 8).astype(np.uint8)
+
+
+def _highest_value(image: Image) -> int:
+    """The highest value that a PGM or PPM file names, which Pillow stretches to the full range and OpenCV does not.
+
+    65535 where nothing is stretched.
+    """
+    tiles = getattr(image, "tile", ())
+    arguments = tiles[0][3] if tiles and image.format == "PPM" else None
+    if isinstance(arguments, tuple) and len(arguments) == 2:
+        return int(arguments[1])
+    return 65535
+
+
+def _rounded(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    rounded: NDArray[np.uint8] = np.clip(np.rint(np.nan_to_num(values)), 0, 255).astype(np.uint8)
+    return rounded

@@ -1,0 +1,196 @@
+"""Pictures of every depth give the bytes that OpenCV 4.10's imread gave for the same files."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import subprocess
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+from numpy.typing import NDArray
+
+from dragon.data.image_file import Color, decode_image, image_content
+from dragon.errors import DataError
+from dragon.pycaffe.io import load_image
+
+VALUES = np.array([0, 1, 127, 128, 255, 256, 257, 383, 12800, 32767, 32768, 65407, 65408, 65535, 4660], np.uint16)
+HIGH = [0, 0, 0, 0, 0, 1, 1, 1, 50, 127, 128, 255, 255, 255, 18]
+FLOATS = np.array([-5, -0.5, 0, 0.5, 0.6, 1.5, 2.5, 3.5, 100.4, 100.5, 101.5, 254.5, 255.5, 300, 1e9], np.float32)
+ROUNDED = [0, 0, 0, 0, 1, 2, 2, 4, 100, 100, 102, 254, 255, 255, 255]
+WIDTH, HEIGHT = 5, 3
+
+
+def png(samples: NDArray[Any], kind: int, more: bytes = b"") -> bytes:
+    """A PNG of (pixels, channels) values; kind: PNG's colour type."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    bits = 8 * samples.dtype.itemsize
+    rows = samples.astype(samples.dtype.newbyteorder(">")).reshape(HEIGHT, -1)
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", WIDTH, HEIGHT, bits, kind, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows)))
+    extra = chunk(more[:4], more[4:]) if more else b""
+    return b"\x89PNG\r\n\x1a\n" + head + extra + pixels + chunk(b"IEND", b"")
+
+
+def tiff(samples: NDArray[Any], bits: int, photometric: int = 1, sample_format: int = 1) -> bytes:
+    """A TIFF of one channel, one strip, little-endian."""
+    content = samples.tobytes()
+    fields = {256: WIDTH, 257: HEIGHT, 258: bits, 259: 1, 262: photometric, 273: 0, 277: 1, 278: HEIGHT, 339: 0}
+    fields |= {273: 8 + 2 + 12 * (len(fields) + 1) + 4, 279: len(content), 339: sample_format}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(fields.items()))
+    return b"II*\0" + struct.pack("<IH", 8, len(fields)) + entries + struct.pack("<I", 0) + content
+
+
+def saved(image: PIL.Image.Image, kind: str) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind)
+    return file.getvalue()
+
+
+def pgm(highest: int) -> bytes:
+    kind = ">u2" if highest > 255 else "u1"
+    return f"P5\n{WIDTH} {HEIGHT}\n{highest}\n".encode() + (VALUES.astype(int) % (highest + 1)).astype(kind).tobytes()
+
+
+GREY = {
+    "png": (png(VALUES, 0), HIGH),
+    "png, a transparent value": (png(VALUES, 0, b"tRNS" + struct.pack(">H", 12800)), HIGH),
+    "tiff": (tiff(VALUES, 16), HIGH),
+    "tiff, signed": (tiff(VALUES, 16, sample_format=2), HIGH),
+    "tiff, white is zero": (tiff(VALUES, 16, photometric=0), [255 - v for v in HIGH]),
+    "pgm": (pgm(65535), HIGH),
+    "pgm up to 1000": (pgm(1000), [int(v % 1001) >> 8 for v in VALUES]),
+    "pgm up to 100": (pgm(100), [int(v % 101) for v in VALUES]),
+    "pfm": (f"Pf\n{WIDTH} {HEIGHT}\n-1\n".encode() + FLOATS.reshape(HEIGHT, WIDTH)[::-1].tobytes(), ROUNDED),
+}
+
+
+@pytest.mark.parametrize("case", GREY)
+def test_grey_of_other_depths(case: str) -> None:
+    content, expected = GREY[case]
+    assert decode_image(content, Color.GRAY).ravel().tolist() == expected
+    assert decode_image(content).ravel().tolist() == expected
+    assert decode_image(content, Color.COLOR).tolist() == [np.reshape(expected, (HEIGHT, WIDTH)).tolist()] * 3
+
+
+@pytest.mark.parametrize(("kind", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_colours_and_alpha_of_16_bits(kind: int, channels: int) -> None:
+    samples = np.stack([np.roll(VALUES, i) for i in range(channels)], 1)
+    high = (samples >> 8).astype(np.uint8).T.reshape(channels, HEIGHT, WIDTH)
+    colours = high[:3][::-1] if channels > 2 else high[[0, 0, 0]]
+    content = png(samples, kind)
+    np.testing.assert_array_equal(decode_image(content, Color.COLOR), colours)
+    stored = decode_image(content)
+    np.testing.assert_array_equal(stored[:3], colours)
+    if channels != 3:
+        np.testing.assert_array_equal(stored[3], high[-1])
+
+
+def test_a_palette_with_alpha() -> None:
+    palette = np.random.default_rng(0).integers(0, 256, (16, 3), np.uint8)
+    image = PIL.Image.fromarray((VALUES % 16).astype(np.uint8).reshape(HEIGHT, WIDTH))
+    image.putpalette(palette.tobytes())
+    image.info["transparency"] = bytes(range(0, 160, 10))
+    content = saved(image, "PNG")
+    blue_first = palette[VALUES % 16][:, ::-1].T.reshape(3, HEIGHT, WIDTH)
+    np.testing.assert_array_equal(decode_image(content, Color.COLOR), blue_first)
+    stored = decode_image(content)
+    assert stored.shape == (4, HEIGHT, WIDTH)
+    assert stored[3].ravel().tolist() == [min(10 * (int(v) % 16), 255) for v in VALUES]
+    assert decode_image(content, Color.GRAY).shape == (1, HEIGHT, WIDTH)
+
+
+def test_a_tiff_with_alpha_has_colours_times_alpha() -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (HEIGHT, WIDTH, 4), np.uint8)
+    found = decode_image(saved(PIL.Image.fromarray(pixels), "TIFF"), Color.COLOR)
+    expected = pixels[..., 2::-1].astype(float) * pixels[..., 3:] / 255
+    np.testing.assert_allclose(found.transpose(1, 2, 0), expected, atol=0.51)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_cmyk_becomes_blue_first(kind: str) -> None:
+    flat = PIL.Image.new("CMYK", (8, 8), (0, 255, 128, 0))
+    blue, green, red = decode_image(saved(flat, kind))[:, 4, 4].tolist()
+    assert (red, green, blue) == pytest.approx((255, 0, 127), abs=3)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (tiff(VALUES.astype(np.uint32), 32), "it has 32-bit values; expected 8 or 16 bits"),
+        (tiff(VALUES.astype(np.int32), 32, sample_format=2), "it has 32-bit values"),
+        (tiff(FLOATS, 32, sample_format=3), "it has float values"),
+        (tiff(FLOATS.astype(np.float64), 64, sample_format=3), "a TIFF image, in a form that is not known"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(500), "it is an HDF5 file, expected one of JPEG, PNG"),
+        (b"path/a.png 3\n", "it is a text file, expected one of JPEG, PNG"),
+        (bytes(100), "it is no known image, expected one of JPEG"),
+    ],
+    ids=["32 bits", "32 bits signed", "float", "double", "HDF5", "text", "zeros"],
+)
+@pytest.mark.parametrize("color", Color)
+def test_what_is_refused(content: bytes, message: str, color: Color) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        decode_image(content, color)
+    assert "\n" not in str(caught.value)
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+def test_postscript_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(EPS)
+
+    def refuse(*args: object, **more: object) -> None:
+        raise AssertionError("a program was started")
+
+    for name in ("Popen", "check_call", "call", "run"):
+        monkeypatch.setattr(subprocess, name, refuse)
+    with pytest.raises(DataError, match="it is a PostScript program, expected one of JPEG"):
+        decode_image(EPS)
+    with pytest.raises(DataError, match=r"a\.jpg cannot be read: it is a PostScript program"):
+        load_image(path)
+
+
+def test_every_image_is_opened_in_one_place() -> None:
+    root = Path(__file__).parents[2]
+    opened = [
+        str(path.relative_to(root))
+        for folder in ("dragon", "layers", "tools")
+        for path in (root / folder).rglob("*.py")
+        if "Image.open(" in path.read_text("utf-8")
+    ]
+    assert opened == ["dragon/data/image_file.py"]
+
+
+def test_a_small_file_with_many_pixels_is_refused(tmp_path: Path) -> None:
+    side = 9_000
+    head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes((side // 8 + 1) * side), 9)
+    parts = [(b"IHDR", head), (b"IDAT", rows), (b"IEND", b"")]
+    content = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
+    )
+    assert len(content) < 22_000
+    with pytest.raises(DataError, match=r"9000 x 9000 pixels from \d+ bytes"):
+        decode_image(content)
+    (tmp_path / "bomb.png").write_bytes(content)
+    with pytest.raises(DataError, match="9000 x 9000 pixels"):
+        load_image(tmp_path / "bomb.png")
+
+
+def test_special_files_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", Path("/dev/zero")):
+        with pytest.raises(OSError, match="not a regular file"):
+            image_content(path)
+        with pytest.raises(DataError, match="not a regular file"):
+            load_image(path)
