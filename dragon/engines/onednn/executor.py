@@ -19,7 +19,7 @@ from dragon.engines.base import Executor, LayerTime, Options, is_watched, watche
 from dragon.engines.onednn.library.constants import DataType
 from dragon.engines.onednn.library.memory import Device
 from dragon.engines.onednn.library.threads import default_threads, set_threads
-from dragon.engines.onednn.plan.arena import Ground
+from dragon.engines.onednn.plan.arena import ArenaMemory
 from dragon.engines.onednn.plan.plan import Plan
 from dragon.engines.onednn.plan.planned import Planned
 from dragon.engines.onednn.plan.reference import ShapesChangedError
@@ -62,7 +62,7 @@ class OneDNNExecutor(Executor):
         self._fitting = self._last  # the last layer that takes the present shapes
         self._misfit: DragonError | None = None  # what the next one says
         self._replay = Replay(net)
-        self._ground = Ground()
+        self._arena_memory = ArenaMemory()
         self._descent: Descent | None = None
 
     # -- plans ----------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ class OneDNNExecutor(Executor):
                 whole=whole,
                 verbose=self.options.verbose,
                 materialize=self._materialize,
-                ground=self._ground,
+                arena_memory=self._arena_memory,
                 last=self._fitting,
             )
             self._plans[key] = plan
@@ -145,7 +145,7 @@ class OneDNNExecutor(Executor):
                 plan.detach()
                 del self._plans[key]
         self._current.clear()
-        self._ground = Ground()
+        self._arena_memory = ArenaMemory()
 
     # -- running --------------------------------------------------------------------------------------------
     def forward(self, start: int, end: int) -> float:

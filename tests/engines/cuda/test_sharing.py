@@ -18,7 +18,7 @@ from dragon.bases.layer import TEST, TRAIN
 from dragon.engines import Options
 from dragon.engines.cuda.device.copies import DeviceCopy
 from dragon.engines.cuda.executor import CudaExecutor
-from dragon.engines.cuda.plan.lifetimes import Traffic, planned_bytes
+from dragon.engines.cuda.plan.lifetimes import BlobLifetimes, planned_bytes
 from dragon.errors import EngineError
 from dragon.graph.net import Net
 from tests.engines.cuda.emulation import standin
@@ -118,15 +118,14 @@ def test_what_shares_lies_apart_while_it_is_in_use() -> None:
     net = make(CHAIN, "cuda", TEST)
     run([net])
     executor = executor_of(net)
-    traffic = Traffic(net, executor.plan.groups)
-    spans = traffic.in_arena()
+    spans = BlobLifetimes(net, executor.plan.groups).in_arena()
     assert set(spans) == {net.blobs[name].data_storage for name in ("c1", "c2", "t2", "c3", "p3", "f")}
     place = {s: (s.copy_at("cuda:0").array.data.ptr, s.count * 4) for s in spans}  # type: ignore[union-attr]
     overlapping = 0
     for a, b in combinations(spans, 2):
         (x, m), (y, n) = place[a], place[b]
         apart = x + m <= y or y + n <= x
-        assert apart or not spans[a].meets(spans[b])
+        assert apart or not spans[a].overlaps(spans[b])
         overlapping += not apart
     assert overlapping
     assert executor.sharing.size < executor.sharing.apart_size
@@ -299,6 +298,28 @@ def test_planned_bytes_need_no_gpu() -> None:
     assert least <= shared < apart
     sizes = {blob.data_storage: -(-blob.data_storage.count * 4 // 256) * 256 for blob in net.blobs.values()}
     assert apart == sum(sizes.values())
+
+
+@needs_gpu
+def test_a_learned_blob_that_is_a_top_keeps_its_memory() -> None:
+    shape = "parameter_param { shape { dim: 3 dim: 4 dim: 6 dim: 6 } }"
+    nets = pair(
+        CHAIN.replace(
+            'layer { name: "c3" bottom: "t2"',
+            f'layer {{ name: "w" top: "w" type: "Parameter" {shape} }}\n'
+            'layer { name: "sum" bottom: "t2" bottom: "w" top: "sum" type: "Eltwise" }\n'
+            'layer { name: "c3" bottom: "sum"',
+        )
+    )
+    for net in nets:
+        net.params["w"][0].data[...] = np.linspace(-1, 1, 432).reshape(3, 4, 6, 6)
+    for _ in range(3):
+        run(nets)
+        assert "w" not in arena(nets[1])
+        close("prob", nets[1].blobs["prob"].peek(), nets[0].blobs["prob"].peek(), 1e-4)
+    for net in nets:
+        net.params["w"][0].data[...] = 3
+    compare(nets[1], nets[0], "after", 1e-4, diffs=False)
 
 
 class Script:

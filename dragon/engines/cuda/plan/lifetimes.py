@@ -2,127 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from dragon.engines.arena import Lifetime, place, together
 from dragon.engines.cuda.plan.plan import Group
 from dragon.engines.cuda.plan.types import Types
+from dragon.engines.lifetimes.placing import Lifetime, Placement
+from dragon.engines.lifetimes.steps import Step, StepGraph
 from dragon.memory.storage import Storage
 
 if TYPE_CHECKING:
     from dragon.graph.net import Net
 
-__all__ = ["BLOCK", "Traffic", "planned_bytes"]
+__all__ = ["BLOCK", "BlobLifetimes", "planned_bytes"]
 
 BLOCK = 256  # bytes: where arrays begin in CuPy's memory as well
 
 
-@dataclass
-class _Use:
-    writes: list[int] = field(default_factory=list)
-    reads: list[int] = field(default_factory=list)
-    begins: bool = False  # nothing from before the run is in it
-    bytes: int = 0
+class BlobLifetimes(StepGraph[Storage]):
+    """The groups of a forward pass as steps, and the storages that they read and write as buffers.
 
-
-class Traffic:
-    """What the groups of a forward read and write. Steps are numbers of groups."""
+    outputs: recomputable storages that somebody reads after each run: net outputs and losses.
+    """
 
     def __init__(self, net: Net, groups: Sequence[Group], types: Types | None = None) -> None:
-        self._net = net
-        self._types = types or Types(net, None)
+        types = types or Types(net, None)
         self.groups = list(groups)
-        self._uses: dict[Storage, _Use] = {}
-        self.reads: list[set[Storage]] = []  # by step
-        self.writes: list[set[Storage]] = []
-        for step, group in enumerate(self.groups):
-            self._note(step, group)
-        self.shared = self._repeatable()  # those that the groups can compute again, from what is not among them
-        self.outputs = self._looked_at()  # of them, those that somebody reads after each run
-
-    def _note(self, step: int, group: Group) -> None:
-        net = self._net
-        read: set[Storage] = set()
-        written: set[Storage] = set()
-        for i in range(group.first, group.last + 1):
-            read |= {b.data_storage for b in net.bottoms[i]} - written
-            for top in net.tops[i]:
-                storage = top.data_storage
-                use = self._uses.setdefault(storage, _Use(bytes=storage.count * self._types.of(storage).itemsize))
-                if not use.writes and not use.reads:
-                    use.begins = storage not in read
-                written.add(storage)
-        for storage in read:
-            self._uses.setdefault(storage, _Use()).reads.append(step)
-        for storage in written:
-            self._uses[storage].writes.append(step)
-        self.reads.append(read)
-        self.writes.append(written)
-
-    def _repeatable(self) -> frozenset[Storage]:
-        """Storages that groups on the GPU compute from scratch. Others, such as what the host reads, stay as they are;
-        what is computed from a value that another one replaces later in the run could not be computed again."""
-        outside = {s for s, use in self._uses.items() if not use.begins or not use.bytes}
-        for step, group in enumerate(self.groups):
-            if group.on_host or self._net.layers[group.first].is_source:
-                outside |= self.reads[step] | self.writes[step]
-        while True:
-            lost = {
-                written
-                for step in range(len(self.groups))
-                if self.writes[step] & outside
-                or any(s in outside and max(self._uses[s].writes, default=-1) >= step for s in self.reads[step])
-                for written in self.writes[step]
-            }
-            if lost <= outside:
-                return frozenset(self._uses) - outside
-            outside |= lost
-
-    def _looked_at(self) -> frozenset[Storage]:
-        net = self._net
-        found = {net.blobs[name].data_storage for name in net.outputs}
+        steps = [_step(net, group) for group in self.groups]
+        self._sizes = {s: s.count * types.of(s).itemsize for step in steps for s in step.writes}
+        pinned = {storage for storage, size in self._sizes.items() if not size}
+        for group, step in zip(self.groups, steps, strict=True):
+            if group.on_host or net.layers[group.first].is_source:
+                pinned.update(step.reads, step.writes)
+        super().__init__(steps, pinned)
+        read_later = {net.blobs[name].data_storage for name in net.outputs}
         for tops, layer in zip(net.tops, net.layers, strict=True):
-            found |= {t.data_storage for t, weight in zip(tops, layer.loss_weights, strict=False) if weight}
-        return frozenset(found & self.shared)
+            read_later |= {t.data_storage for t, weight in zip(tops, layer.loss_weights, strict=False) if weight}
+        self.outputs = self.recomputable & read_later
 
-    def lifetime(self, storage: Storage) -> Lifetime:
-        """From the first group that writes it to the last one that looks at it."""
-        use = self._uses[storage]
-        size = -(-use.bytes // BLOCK) * BLOCK
-        return Lifetime(use.writes[0], max(*use.writes, *use.reads, use.writes[0]), size)
+    def padded_lifetime(self, storage: Storage) -> Lifetime:
+        """From the first group that writes a storage to the last one that uses it, in whole blocks."""
+        return self.lifetime(storage, -(-self._sizes[storage] // BLOCK) * BLOCK)
 
-    def in_arena(self, own: Iterable[Storage] = ()) -> dict[Storage, Lifetime]:
-        """Those that share one arena, all but the outputs and `own`."""
-        return {s: self.lifetime(s) for s in self._uses if s in self.shared - self.outputs - set(own)}
-
-    @property
-    def repeatable(self) -> list[int]:
-        """The steps that compute what is among `shared`."""
-        return [step for step, written in enumerate(self.writes) if written and written <= self.shared]
-
-    def sources(self) -> set[Storage]:
-        """What the groups on the GPU read that is not among `shared`: layers' blobs, the host's values."""
-        found: set[Storage] = set()
-        for group, read in zip(self.groups, self.reads, strict=True):
-            if not group.on_host and not self._net.layers[group.first].is_source:
-                found |= read
-                for i in range(group.first, group.last + 1):
-                    found |= {blob.data_storage for blob in self._net.layers[i].blobs}
-        return found - self.shared
-
-    def leading_to(self, storage: Storage) -> list[int]:
-        """The steps that compute the last value of a storage among `shared`."""
-        steps: set[int] = set()
-        todo = [(storage, len(self.groups))]
-        while todo:
-            wanted, before = todo.pop()
-            for step in self._uses[wanted].writes:
-                if step < before and step not in steps:
-                    steps.add(step)
-                    todo += [(s, step) for s in self.reads[step] if s in self.shared]
-        return sorted(steps)
+    def in_arena(self, own: Collection[Storage] = ()) -> dict[Storage, Lifetime]:
+        """The storages that share one arena: the recomputable ones but for the outputs and `own`."""
+        return {
+            storage: self.padded_lifetime(storage)
+            for storage in self.written
+            if storage in self.recomputable and storage not in self.outputs and storage not in own
+        }
 
     def most_at(self, lifetimes: Iterable[Lifetime]) -> int:
         """The step at which most bytes are in use."""
@@ -134,10 +62,21 @@ class Traffic:
         )
 
 
+def _step(net: Net, group: Group) -> Step[Storage]:
+    """What a group reads, learned blobs included, and what it writes."""
+    reads: dict[Storage, None] = {}
+    writes: dict[Storage, None] = {}
+    for i in range(group.first, group.last + 1):
+        bottoms = (blob.data_storage for blob in (*net.bottoms[i], *net.layers[i].blobs))
+        reads.update(dict.fromkeys(storage for storage in bottoms if storage not in writes))
+        writes.update(dict.fromkeys(top.data_storage for top in net.tops[i]))
+    return Step(reads.keys(), writes.keys())
+
+
 def planned_bytes(net: Net, groups: Sequence[Group], types: Types | None = None) -> tuple[int, int, int]:
     """Bytes of all tops with memory of their own; the same where those share that can; the least that could do."""
-    traffic = Traffic(net, groups, types)
-    apart = sum(traffic.lifetime(s).padded for s, use in traffic._uses.items() if use.writes)
-    lifetimes = list(traffic.in_arena().values())
-    others = apart - sum(one.padded for one in lifetimes)
-    return apart, others + place(lifetimes)[1], others + together(lifetimes)
+    blobs = BlobLifetimes(net, groups, types)
+    apart = sum(blobs.padded_lifetime(storage).padded for storage in blobs.written)
+    placement = Placement(blobs.in_arena())
+    others = apart - placement.unshared
+    return apart, others + placement.size, others + placement.peak

@@ -1,8 +1,8 @@
-"""Blobs that are never alive together share memory in TEST.
+"""Blobs that are never in use at the same time share memory in TEST.
 
-What layers make lies in one arena while the whole net runs forward. A blob that was overwritten is computed again when
-somebody reads it, from what the run was made of, and has memory of its own from then on. A run of a part of the net,
-a look between layers or a backward ends the sharing: each blob gets its value and its own memory, for good.
+What layers make lies in one arena while the whole net runs forward. A blob that was overwritten is recomputed when
+somebody reads it, from the values that the run read, and has memory of its own from then on. A run of a part of the
+net, a hook between layers or a backward ends the sharing: each blob gets its value and its own memory, for good.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dragon.bases.layer import TEST
-from dragon.engines.arena import place
 from dragon.engines.base import is_watched
 from dragon.engines.cuda.device.copies import DeviceCopy
-from dragon.engines.cuda.plan.lifetimes import Traffic
+from dragon.engines.cuda.plan.lifetimes import BlobLifetimes
+from dragon.engines.lifetimes.placing import Placement
+from dragon.engines.lifetimes.sources import Sources
 from dragon.errors import EngineError
 from dragon.memory.storage import HOST, Storage
 
@@ -32,15 +33,14 @@ class Sharing:
         self._executor = executor
         self._me: weakref.ref[Sharing] = weakref.ref(self)
         self._key: tuple[Any, ...] = ()
-        self._traffic: Traffic | None = None  # while blobs share
+        self._lifetimes: BlobLifetimes | None = None  # while blobs share
         self._apart: set[Storage] = set()  # read by somebody, hence with memory of their own
         self._present: frozenset[Storage] = frozenset()  # hold their value
         self._survivors: frozenset[Storage] = frozenset()
-        self._sources: set[Storage] = set()
-        self._then: dict[Storage, Any] = {}  # arrays of sources that have changed since the run
+        self._sources: Sources[Any] = Sources(self._copy_of_value, reuse=False)
         self._shapes: list[tuple[int, ...]] = []
         self._draws: list[int] = []  # of each layer, before the run
-        self._running = self._ran = False
+        self._running = False
         self._settled = -1  # version of the net after the last whole run
         self.given_up = False
         self.size = 0  # bytes of the arena
@@ -83,56 +83,52 @@ class Sharing:
         executor = self._executor
         groups = executor.division.groups(executor.plan, 0, len(executor.net.layers) - 1, "forward")
         key = (*((g.first, g.last, g.on_host) for g in groups), executor.net.context.where.version, len(self._apart))
-        if self._key == key and self._traffic is not None:
+        if self._key == key and self._lifetimes is not None:
             return
-        traffic = Traffic(executor.net, groups, executor.arrays.types)
-        self._apart = {s for s in traffic.shared if s in self._apart or s.held}
-        spans = traffic.in_arena(self._apart)
-        offsets, self.size = place(list(spans.values()))
-        self.apart_size = sum(one.padded for one in spans.values())
-        copies = {s: self._copy(s) for s in traffic.shared}
-        for storage in spans:
+        lifetimes = BlobLifetimes(executor.net, groups, executor.arrays.types)
+        shared = lifetimes.recomputable
+        self._apart = {s for s in shared if s in self._apart or s.held}
+        placement = Placement(lifetimes.in_arena(self._apart))
+        self.size, self.apart_size = placement.size, placement.unshared
+        copies = {s: self._copy(s) for s in shared}
+        for storage in placement.offsets:
             copies[storage].array = None
         executor.forget_graphs()
-        arena = self._allocate(traffic, spans)
-        for storage, offset in zip(spans, offsets, strict=True):
+        arena = self._allocate(lifetimes, placement)
+        for storage, offset in placement.offsets.items():
             dtype = executor.arrays.types.of(storage)
             size = storage.count * dtype.itemsize
             copies[storage].array = arena[offset : offset + size].view(dtype)
-        for storage in traffic.shared - set(spans):
+        for storage in shared - placement.offsets.keys():
             if copies[storage].array is None or copies[storage].shares:
                 copies[storage].array = executor.gpu.empty(storage.count, executor.arrays.types.of(storage))
         for storage, copy in copies.items():
-            copy.shares = storage in spans
-        ends = list(zip(spans.items(), offsets, strict=True))
-        covered = {
-            s
-            for (s, one), a in ends
-            if any(other.start > one.end and a < b + other.padded and b < a + one.padded for (_, other), b in ends)
-        }
-        self._survivors = traffic.shared - covered
-        self._traffic, self._key, self._sources = traffic, key, traffic.sources()
+            copy.shares = storage in placement.offsets
+        self._survivors = placement.survivors | (shared - placement.offsets.keys())
+        self._lifetimes, self._key = lifetimes, key
+        self._sources.clear()
+        self._sources.add(lifetimes.sources)
         self._keep_for_backward(False)
 
     def _keep_for_backward(self, keep: bool) -> None:
         """Whether lowerings keep in forward what only backward needs; those that cannot run again always do."""
-        assert self._traffic is not None
+        assert self._lifetimes is not None
         needs = self._executor.net.layer_need_backward
-        for group in [self._traffic.groups[step] for step in self._traffic.repeatable]:
+        for group in [self._lifetimes.groups[step] for step in self._lifetimes.repeatable]:
             if group.lowering is not None:
                 group.lowering.learns = keep and any(needs[group.first : group.last + 1])
 
-    def _allocate(self, traffic: Traffic, spans: dict[Storage, Any]) -> Any:
+    def _allocate(self, lifetimes: BlobLifetimes, placement: Placement[Storage]) -> Any:
         gpu = self._executor.gpu
         gpu.cupy.get_default_memory_pool().free_all_blocks()  # what it keeps for later
         try:
             return gpu.empty(self.size, "uint8")
         except MemoryError as error:
-            self._traffic, self._key = None, ()
-            for storage in spans:
+            self._lifetimes, self._key = None, ()
+            for storage in placement.offsets:
                 storage.wrote(HOST)
                 storage.detach(gpu.place)
-            first = traffic.groups[traffic.most_at(spans.values())].first
+            first = lifetimes.groups[lifetimes.most_at(placement.lifetimes.values())].first
             raise self._executor.runner.out_of_memory(self._executor.net.layers[first].where, error) from None
 
     def _copy(self, storage: Storage) -> DeviceCopy:
@@ -147,38 +143,32 @@ class Sharing:
         return copy
 
     def _begin(self) -> None:
-        assert self._traffic is not None
-        self._running, self._ran = True, False
-        self._then.clear()
+        assert self._lifetimes is not None
+        self._running = True
+        self._sources.begin()
         self._shapes = _shapes(self._executor.net)
         self._draws = [layer.rng.draws for layer in self._executor.net.layers]
-        for storage in self._traffic.shared:
+        for storage in self._lifetimes.recomputable:
             storage.tell()
             storage.wrote(self._executor.gpu.place)  # will be, before anybody reads it
 
     def _end(self, complete: bool) -> None:
         self._running = False
-        if self._traffic is None:
+        if self._lifetimes is None:
             return
-        self._ran = True
         self._present = self._survivors if complete else frozenset()
-        for storage in self._sources:
-            if storage.held:
-                self.about_to_change(storage)
-            else:
-                storage.watch(self._me)
+        self._sources.end()
 
-    def about_to_change(self, storage: Storage) -> None:
-        """A source still has the value of the run: keep it."""
-        if self._ran and storage in self._sources and storage not in self._then and not self.given_up:
-            with self._executor.gpu.active():
-                self._then[storage] = self._executor.arrays.of(storage).copy()
+    def _copy_of_value(self, storage: Storage, _: Any) -> Any:
+        """The array of a source, copied on the GPU."""
+        with self._executor.gpu.active():
+            return self._executor.arrays.of(storage).copy()
 
     # -- values that were overwritten -------------------------------------------------------------------------
     def restore(self, storage: Storage) -> None:
         """Make a storage that is read hold the value that the run gave it."""
-        executor, traffic = self._executor, self._traffic
-        if self._running or not self._ran or traffic is None or storage in self._present:
+        executor, lifetimes = self._executor, self._lifetimes
+        if self._running or not self._sources.ended or lifetimes is None or storage in self._present:
             return
         if executor.is_outdated:
             if self._shapes != _shapes(executor.net):
@@ -192,24 +182,24 @@ class Sharing:
             if storage not in self._apart:
                 copy.array, copy.shares = executor.gpu.empty(storage.count, executor.arrays.types.of(storage)), False
                 self._apart.add(storage)
-            self._again(traffic.leading_to(storage))
-        self._present = frozenset(self._apart | traffic.outputs) & (self._present | {storage})
+            self._again(lifetimes.steps_to(storage))
+        self._present = frozenset(self._apart | lifetimes.outputs) & (self._present | {storage})
 
     def _again(self, steps: Sequence[int]) -> None:
         """Run groups once more on what they read in the run; all values that are elsewhere stay as they are."""
-        executor, traffic = self._executor, self._traffic
-        assert traffic is not None
+        executor, lifetimes = self._executor, self._lifetimes
+        assert lifetimes is not None
         net, gpu = executor.net, executor.gpu
-        groups = [traffic.groups[step] for step in steps]
+        groups = [lifetimes.groups[step] for step in steps]
         layers = [net.layers[i] for g in groups for i in range(g.first, g.last + 1)]
         statistics = {layer.blobs[j].data_storage for layer in layers for j in layer.buffers if j < len(layer.blobs)}
         kept = [(s, executor.arrays.of(s).copy(), s.is_fresh(HOST)) for s in statistics]
         draws = [layer.rng.draws for layer in net.layers]
-        on_host = [s for s in traffic.shared if s.is_fresh(HOST)]
+        on_host = [s for s in lifetimes.recomputable if s.is_fresh(HOST)]
         self._running = True
         try:
-            with self._sources_of_then():
-                for storage in traffic.shared:
+            with self._sources_of_run():
+                for storage in lifetimes.recomputable:
                     storage.wrote(gpu.place)
                 for layer, number in zip(net.layers, self._draws, strict=True):
                     layer.rng.draws = number
@@ -226,10 +216,11 @@ class Sharing:
                 storage.wrote(HOST if was_host else gpu.place)
 
     @contextmanager
-    def _sources_of_then(self) -> Iterator[None]:
+    def _sources_of_run(self) -> Iterator[None]:
+        """Meanwhile the sources that have changed since the run have the values that they had in it."""
         gpu = self._executor.gpu
         lent: list[tuple[Storage, DeviceCopy, Any, bool]] = []
-        for storage, array in self._then.items():
+        for storage, array in self._sources.changed.items():
             copy = storage.copy_at(gpu.place)
             if isinstance(copy, DeviceCopy) and copy.array.size == array.size:
                 lent.append((storage, copy, copy.array, storage.is_fresh(HOST)))
@@ -245,24 +236,24 @@ class Sharing:
     # -- the end ------------------------------------------------------------------------------------------------
     def leave(self) -> None:
         """Give each blob memory of its own and the value that the run gave it, and lowerings what backward needs."""
-        executor, traffic = self._executor, self._traffic
-        if traffic is None:
+        executor, lifetimes = self._executor, self._lifetimes
+        if lifetimes is None:
             return
-        self._separate(traffic.shared)
+        self._separate(lifetimes.recomputable)
         self._keep_for_backward(True)
-        if self._ran and not executor.is_outdated:
-            self._again(traffic.repeatable)
+        if self._sources.ended and not executor.is_outdated:
+            self._again(lifetimes.repeatable)
         self._forget()
 
     def changed(self) -> None:
         """The net has other shapes. In the middle of a run, what is in use goes on in memory of its own."""
-        if self._running and self._traffic is not None:
-            self._separate(self._traffic.shared)
+        if self._running and self._lifetimes is not None:
+            self._separate(self._lifetimes.recomputable)
             self._forget()
 
     def remarks(self) -> list[str]:
         """What sharing saves."""
-        if self._traffic is None:
+        if self._lifetimes is None:
             return []
         return [
             f"Blobs that share memory take {self.size / 2**20:,.1f} MiB of the GPU, "
@@ -278,13 +269,12 @@ class Sharing:
                 copy.array, copy.shares = copy.array.copy(), False
 
     def _forget(self) -> None:
-        if self._traffic is not None:
-            for storage in self._traffic.shared:
+        if self._lifetimes is not None:
+            for storage in self._lifetimes.recomputable:
                 copy = storage.copy_at(self._executor.gpu.place)
                 if isinstance(copy, DeviceCopy):
                     copy.restore = None
-        self._traffic, self._key, self.given_up = None, (), True
-        self._then.clear()
+        self._lifetimes, self._key, self.given_up = None, (), True
         self._sources.clear()
         self.size = self.apart_size = 0
 

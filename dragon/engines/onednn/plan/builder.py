@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.engines.lifetimes.sources import Sources
 from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, aligned_buffer
 from dragon.engines.onednn.library.primitive import Attributes, Call, Primitive, SumPost
-from dragon.engines.onednn.plan.sources import Sources
 from dragon.engines.onednn.plan.steps import Backward, NotLoweredError, Step
 from dragon.engines.onednn.plan.values import HostValue, LazyCopy, Value, reorder
 from dragon.engines.onednn.plan.versions import Versions
@@ -48,7 +48,7 @@ class Builder(Versions):
         self.dtype = dtype
         self.winograd = winograd
         self.remark = ""  # of a lowering on how it does a layer
-        self.sources = Sources()
+        self.sources: Sources[Array] = Sources(_copied, reuse=True)  # host values that the plan reads
         self.parts: dict[int, Backward] = {}  # what builds backward of one layer of a fused group by itself
         self._materialize = materialize
         self._pad = aligned_buffer(0)
@@ -102,15 +102,20 @@ class Builder(Versions):
                     then[value.storage] = np.empty(value.copy.count, value.storage.dtype)
                     value.copy.to_host(then[value.storage])
                 else:
-                    then[value.storage] = self.sources.then(value.storage)
+                    then[value.storage] = self._value_in_run(value.storage)
             for blob, storage_then in blobs:  # which may have been exchanged since
-                then[blob.data_storage] = self.sources.then(storage_then)
+                then[blob.data_storage] = self._value_in_run(storage_then)
             self._materialize(first, last, storage, then)
             newest = storage.newest_copy()
             if newest is not None and not isinstance(newest, LazyCopy):
                 newest.to_host(host)
 
         self.make_lazy(storage, compute)
+
+    def _value_in_run(self, storage: Storage) -> Array:
+        """The flat host value that the last run read."""
+        saved = self.sources.changed.get(storage)
+        return storage.read() if saved is None else saved
 
     def make_on_host(self, storage: Storage, shape: tuple[int, ...]) -> HostValue:
         """Reference code writes the storage's host copy."""
@@ -231,6 +236,14 @@ class Builder(Versions):
     def run(self, step: Step) -> None:
         """Run Python code at this point of the plan."""
         self.steps.calls.append(step)
+
+
+def _copied(storage: Storage, old: Array | None) -> Array:
+    """A copy of the flat host value, in the memory of `old` where that fits."""
+    value = storage.read()
+    copy = old if old is not None and old.size == value.size else np.empty_like(value)
+    copy[...] = value
+    return copy
 
 
 def _when_changed(storages: Sequence[Storage], step: Step) -> Step:

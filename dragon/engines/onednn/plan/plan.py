@@ -11,7 +11,7 @@ from dragon.engines.onednn.library.binding import UnimplementedError
 from dragon.engines.onednn.library.constants import DataType
 from dragon.engines.onednn.library.memory import Device
 from dragon.engines.onednn.plan import reference
-from dragon.engines.onednn.plan.arena import Arena, Ground
+from dragon.engines.onednn.plan.arena import Arena, ArenaMemory
 from dragon.engines.onednn.plan.builder import Builder, Materialize
 from dragon.engines.onednn.plan.fusion import find_groups
 from dragon.engines.onednn.plan.steps import Backward, Group, NotLoweredError, Steps
@@ -47,7 +47,7 @@ class Plan:
         whole: bool,
         verbose: bool = False,
         materialize: Materialize,
-        ground: Ground,
+        arena_memory: ArenaMemory,
         last: int | None = None,
     ) -> None:
         self.net = net
@@ -68,7 +68,7 @@ class Plan:
             for group in reversed(self.groups):
                 self._backward(group)
         self.builder.share_scratchpad()
-        self.arena = self._arena(ground)
+        self.arena = self._arena(arena_memory)
         self._alone: dict[int, Program] = {}
         self._changed: set[int] = set()  # first layers of groups
         self.parameters = [(blob, blob.data_storage) for layer in net.layers for blob in layer.blobs]
@@ -147,7 +147,7 @@ class Plan:
             reference.add_backward(builder, alone)
         return builder.steps
 
-    def _arena(self, ground: Ground) -> Arena | None:
+    def _arena(self, memory: ArenaMemory) -> Arena | None:
         """Only where nobody looks in while the plan runs: layers in Python may read any blob of the net."""
         net, builder = self.net, self.builder
         if self.training or not self.whole or any(layer.type == "Python" for layer in net.layers):
@@ -155,7 +155,7 @@ class Plan:
         for value in builder.values:
             value.refresh.clear()  # all steps run in every pass; in between their memory is another's
         outputs = [net.blobs[name].data_storage for name in net.outputs]
-        return Arena(ground, self.groups, builder.values, builder.lazies, outputs, builder.sources)
+        return Arena(memory, self.groups, builder.values, builder.lazies, outputs, builder.sources)
 
     # -- running --------------------------------------------------------------------------------------------
     @property

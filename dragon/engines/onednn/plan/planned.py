@@ -27,7 +27,7 @@ class Planned:
     def of(plan: Plan) -> Planned:
         storages = {id(storage): storage for _, storage in plan.parameters}
         arena = plan.arena
-        inside = {id(room.origin) for room in arena.rooms} if arena is not None else set()
+        inside = {id(buffer.origin) for buffer in arena.buffers} if arena is not None else set()
         outside: dict[int, Memory] = {}
         for value in plan.builder.values:
             if isinstance(value, Value):

@@ -18,10 +18,10 @@ import dragon
 from dragon.bases.layer import Layer
 from dragon.engines import Options
 from dragon.engines.onednn.executor import OneDNNExecutor
-from dragon.engines.onednn.plan.arena import Arena, Ground
+from dragon.engines.onednn.plan.arena import Arena, ArenaMemory
+from dragon.engines.onednn.plan.buffers import Buffer
 from dragon.engines.onednn.plan.plan import Plan
 from dragon.engines.onednn.plan.planned import Planned
-from dragon.engines.onednn.plan.rooms import Room
 from dragon.memory.blob import Blob
 from tests.engines.onednn.comparing import Array, close, compare, fill, inputs, make_net, set_output_diffs
 from tests.engines.onednn.random_nets import RandomNet
@@ -74,7 +74,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def begin_with_nan(self: Arena) -> None:
         begin(self)
-        whole = self._ground.buffer
+        whole = self._memory.bytes
         whole[: whole.nbytes // 4 * 4].view(np.float32)[...] = np.nan
 
     monkeypatch.setattr(Arena, "begin", begin_with_nan)
@@ -89,7 +89,7 @@ def test_zoo_nets_need_what_is_alive_at_once(name: str) -> None:
     arena = arena_of(net)
     assert arena.peak <= arena.size < 0.8 * arena.total
     assert arena.size <= 1.1 * arena.peak
-    assert executor_of(net)._ground.buffer.nbytes == arena.size
+    assert executor_of(net)._arena_memory.bytes.nbytes == arena.size
 
 
 def test_planned_memory() -> None:
@@ -224,14 +224,14 @@ def test_arrays_that_a_script_holds(pair: tuple[dragon.Net, dragon.Net]) -> None
 
 def test_what_is_read_often_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     net = make_net(NETS["residual"], "onednn", dragon.TEST)
-    again: list[Room] = []
-    leading_to = Arena._leading_to
+    again: list[Buffer] = []
+    steps_to = Arena._steps_to
 
-    def counted(self: Arena, room: Room) -> list[int]:
-        again.append(room)
-        return leading_to(self, room)
+    def counted(self: Arena, buffer: Buffer) -> list[int]:
+        again.append(buffer)
+        return steps_to(self, buffer)
 
-    monkeypatch.setattr(Arena, "_leading_to", counted)
+    monkeypatch.setattr(Arena, "_steps_to", counted)
     for _ in range(3):
         net.run_forward()
         net.blobs["c1"].peek()
@@ -343,12 +343,12 @@ def test_plans_share_one_buffer() -> None:
         net.run_forward()
     arenas = [plan.arena for plan in plans_of(net)]
     assert len(arenas) == 3
-    whole = executor_of(net)._ground.buffer
+    whole = executor_of(net)._arena_memory.bytes
     assert whole.nbytes == max(arena.size for arena in arenas if arena)
     for arena in arenas:
         assert arena
-        for room in arena.rooms:
-            assert np.shares_memory(room.origin.buffer, whole)
+        for buffer in arena.buffers:
+            assert np.shares_memory(buffer.origin.buffer, whole)
 
 
 class Twice(Layer):
@@ -388,12 +388,12 @@ def test_a_plan_that_breaks_off() -> None:
 def test_arenas_go_with_their_plans() -> None:
     net = make_net(NETS["plain"], "onednn", dragon.TEST)
     net.run_forward()
-    ground = executor_of(net)._ground
-    assert list(ground._arenas)
+    memory = executor_of(net)._arena_memory
+    assert list(memory._arenas)
     net.run_backward()
     gc.collect()
-    assert isinstance(ground, Ground)
-    assert not list(ground._arenas)
+    assert isinstance(memory, ArenaMemory)
+    assert not list(memory._arenas)
 
 
 def _values(net: dragon.Net) -> Iterator[Array]:

@@ -1,4 +1,4 @@
-"""Offsets in an arena: nothing overlaps while in use, and little room is lost."""
+"""Offsets in an arena: nothing overlaps while in use, and few bytes are lost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from dragon.engines.arena import ALIGNMENT, Lifetime, place, together
+from dragon.engines.lifetimes.placing import ALIGNMENT, Lifetime, Placement, peak_bytes, place
 
 
 def check(lifetimes: list[Lifetime]) -> int:
@@ -20,14 +20,14 @@ def check(lifetimes: list[Lifetime]) -> int:
     for (a, one), (b, other) in combinations(zip(offsets, lifetimes, strict=True), 2):
         if one.start <= other.end and other.start <= one.end:
             assert a + one.size <= b or b + other.size <= a
-    assert together(lifetimes) <= size <= sum(one.padded for one in lifetimes)
+    assert peak_bytes(lifetimes) <= size <= sum(one.padded for one in lifetimes)
     return size
 
 
 def test_a_chain_needs_its_two_largest_neighbours() -> None:
     sizes = [640, 128, 1280, 256, 64]
     chain = [Lifetime(i, i + 1, size) for i, size in enumerate(sizes)]
-    assert check(chain) == together(chain) == 1280 + 256
+    assert check(chain) == peak_bytes(chain) == 1280 + 256
 
 
 def test_what_is_never_used_together_has_the_same_bytes() -> None:
@@ -44,13 +44,13 @@ def test_sizes_are_rounded_up() -> None:
 
 def test_nothing_needs_nothing() -> None:
     assert place([]) == ([], 0)
-    assert together([]) == 0
+    assert peak_bytes([]) == 0
     assert place([Lifetime(3, 5, 0)]) == ([0], 0)
 
 
 def test_a_narrow_gap_is_taken_before_a_wide_one() -> None:
     held = [Lifetime(0, 9, 64 * 20), Lifetime(0, 2, 64 * 8), Lifetime(0, 9, 64 * 6), Lifetime(3, 9, 64 * 8)]
-    assert check(held) == together(held)
+    assert check(held) == peak_bytes(held)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -61,4 +61,11 @@ def test_random_lifetimes(seed: int) -> None:
         Lifetime(int(s), int(s + random.integers(0, 6)), int(random.integers(0, 5000)))
         for s in starts
     ]  # fmt: skip
-    assert check(found) <= 1.35 * together(found)
+    assert check(found) <= 1.35 * peak_bytes(found)
+
+
+def test_a_placement_knows_what_is_left_at_the_end() -> None:
+    placement = Placement({"a": Lifetime(0, 1, 64), "b": Lifetime(1, 2, 64), "c": Lifetime(2, 3, 64)})
+    assert placement.offsets["a"] == placement.offsets["c"]
+    assert placement.survivors == {"b", "c"}
+    assert (placement.size, placement.unshared, placement.peak) == (128, 192, 128)

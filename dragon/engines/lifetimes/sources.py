@@ -1,0 +1,65 @@
+"""The values that recomputing starts from, as they were in the last forward pass."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+from dragon.memory.storage import Storage
+
+__all__ = ["Sources"]
+
+A = TypeVar("A")  # an array of the engine
+
+
+class Sources(Generic[A]):
+    """Storages that a pass reads. One that changes after the pass has its old value copied first.
+
+    copy: makes a copy of a storage's value; its second argument is an older copy whose memory it may take, or None.
+    reuse: whether the memory of copies is kept from one pass to the next.
+    """
+
+    def __init__(self, copy: Callable[[Storage, A | None], A], reuse: bool) -> None:
+        self._copy, self._reuse = copy, reuse
+        self._storages: set[Storage] = set()
+        self._saved: dict[Storage, A] = {}
+        self._spare: dict[Storage, A] = {}  # copies of earlier passes
+        self.ended = False  # whether a pass has ended and none has begun since
+        self._me = weakref.ref(self)
+
+    def add(self, storages: Iterable[Storage]) -> None:
+        """Watch these storages from the next pass on."""
+        self._storages.update(storages)
+
+    def clear(self) -> None:
+        """Watch nothing any more."""
+        self._storages.clear()
+        self._saved.clear()
+        self._spare.clear()
+
+    def begin(self) -> None:
+        """A pass begins: the values that the one before it read are not needed any more."""
+        self.ended = False
+        if self._reuse:
+            self._spare.update(self._saved)
+        self._saved.clear()
+
+    def end(self) -> None:
+        """A pass is over. A storage of which somebody holds a view may change without notice: it is copied now."""
+        self.ended = True
+        for storage in self._storages:
+            if storage.held:
+                self.about_to_change(storage)
+            else:
+                storage.watch(self._me)
+
+    def about_to_change(self, storage: Storage) -> None:
+        """Copy the value of the pass, which the storage still has. (`Watcher`)"""
+        if self.ended and storage in self._storages and storage not in self._saved:
+            self._saved[storage] = self._copy(storage, self._spare.pop(storage, None))
+
+    @property
+    def changed(self) -> dict[Storage, A]:
+        """The value that the pass read, of each storage that may have another one by now."""
+        return self._saved
