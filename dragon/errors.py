@@ -1,7 +1,7 @@
 """Dragon's exceptions.
 
 DragonError
-├── PrototxtError   a text or binary definition cannot be parsed, upgraded or built (file:line:column in the message)
+├── PrototxtError   a text or binary definition cannot be parsed, upgraded or built
 ├── ShapeError      blob shapes do not fit the layer that receives them
 ├── WeightsError    weights or a snapshot are damaged or belong to another net
 ├── DataError       a data source is missing, empty, damaged or of another shape
@@ -14,12 +14,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
 
 __all__ = [
     "DataError",
     "DragonError",
     "EngineError",
+    "LayerName",
     "NumericError",
+    "Position",
     "PrototxtError",
     "ShapeError",
     "UsageError",
@@ -29,11 +33,68 @@ __all__ = [
 ]
 
 
-class DragonError(Exception):
-    """Base of every error that a user's input can cause; its message is one line, whatever a file's names hold."""
+@dataclass(frozen=True)
+class LayerName:
+    """A layer as messages name it: `layer "conv1" (Convolution)`, without brackets where the type is not known."""
+
+    name: str
+    type: str | None = None
 
     def __str__(self) -> str:
-        return one_line(super().__str__())
+        return f'layer "{self.name}"' + ("" if self.type is None else f" ({self.type})")
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in a file: `file:line:column`. Lines and columns count from 1; 0 where they are not known."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+
+
+class DragonError(Exception):
+    """Base of every error that a user's input can cause: what is wrong, and where, as far as that is known.
+
+    layer: the layer it is about. position: where in a definition, or in the file that could not be used. task: what
+    could not be done because of it. hint: what may help. Code on the error's way up adds what it knows by `at`.
+    `str()` is one line, whatever the names in files hold: `task: file:line: layer "x" (Type): message; hint`, or
+    `file:line:column: message, in layer "x"` for a mistake within a layer's text.
+    """
+
+    layer: LayerName | None = None
+    position: Position | None = None
+    task: str = ""
+    hint: str = ""
+
+    def __init__(self, *args: object, layer: LayerName | None = None, position: Position | None = None) -> None:
+        super().__init__(*args)
+        self.at(layer, position)
+
+    def at(self, layer: LayerName | None = None, position: Position | None = None) -> Self:
+        """Note where the error happened, unless that is known already; the same error."""
+        self.layer = self.layer or layer
+        self.position = self.position or position
+        return self
+
+    @property
+    def message(self) -> str:
+        """What is wrong, without the place."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        text, layer, position = self.message, self.layer, self.position
+        if layer is not None:
+            within = position is not None and position.column
+            text = f'{text}, in layer "{layer.name}"' if within else f"{layer}: {text}"
+        if position is not None:
+            text = f"{position}: {text}"
+        if self.task:
+            text = f"{self.task}: {text}"
+        return one_line(f"{text}; {self.hint}" if self.hint else text)
 
 
 class PrototxtError(DragonError):
@@ -41,7 +102,7 @@ class PrototxtError(DragonError):
 
 
 class ShapeError(DragonError):
-    """Shapes do not fit; the message names the layer and its type."""
+    """Shapes do not fit."""
 
 
 class WeightsError(DragonError):

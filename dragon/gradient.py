@@ -109,7 +109,7 @@ class _Check:
                     analytic = self._analytic()
                 else:
                     where = tuple(int(i) for i in np.unravel_index(element, values.shape))
-                    raise GradientError(f"{layer.where}: {name}[{where}]: no point with a derivative found")
+                    raise GradientError(f"{name}[{where}]: no point with a derivative found", layer=layer.where)
                 checked += 1
         return checked
 
@@ -176,6 +176,7 @@ class _Check:
     def _fail(self, name: str, shape: tuple[int, ...], element: int, numeric: float, analytic: Array) -> None:
         where = tuple(int(i) for i in np.unravel_index(element, shape))
         raise GradientError(
-            f"{self.layer.where}: {name}{list(where)} of shape {shape}: "
-            f"numeric {numeric:.9g}, analytic {float(analytic.flat[element]):.9g}"
+            f"{name}{list(where)} of shape {shape}: "
+            f"numeric {numeric:.9g}, analytic {float(analytic.flat[element]):.9g}",
+            layer=self.layer.where,
         )

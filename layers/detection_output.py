@@ -62,8 +62,8 @@ class DetectionOutput(NoGradient):
         try:
             return DetectionFiles(save, p.background_label_id, lambda path: self.find(path, "file"))
         except (DataError, PrototxtError) as error:
-            text = str(error)
-            raise type(error)(text if text.startswith(self.where) else f"{self.where}: {text}") from None
+            error.at(self.where)
+            raise
 
     def close(self) -> None:
         if self.files is not None and self.files.pending:

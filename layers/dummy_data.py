@@ -52,7 +52,7 @@ class DummyData(Layer):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         for blob, filler in zip(top, self._fillers, strict=True):
             out = blob.data_storage.overwrite()[: blob.count].reshape(blob.shape)
-            fill(out, filler, self.rng, f"{self.where}: top of shape {blob.shape}")
+            fill(out, filler, self.rng, f"top of shape {blob.shape}")
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         pass

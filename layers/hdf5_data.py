@@ -45,9 +45,9 @@ class HDF5Data(Source):
         try:
             lines = Path(source).read_text(encoding="utf-8").split()
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f'{self.where}: list of HDF5 files "{source}" cannot be read: {error}') from None
+            raise DataError(f'list of HDF5 files "{source}" cannot be read: {error}', layer=self.where) from None
         if not lines:
-            raise DataError(f'{self.where}: list of HDF5 files "{source}" is empty')
+            raise DataError(f'list of HDF5 files "{source}" is empty', layer=self.where)
         return [self.find(line, "HDF5 file") for line in lines]
 
     def _read(self, path: str) -> list[Array]:
@@ -57,13 +57,15 @@ class HDF5Data(Source):
             with open_h5(path) as file:
                 missing = [name for name in names if name not in file]
                 if missing:
-                    raise DataError(f'{self.where}: {path} has no dataset "{missing[0]}", it has {sorted(file)}')
+                    raise DataError(f'{path} has no dataset "{missing[0]}", it has {sorted(file)}', layer=self.where)
                 found = [np.asarray(read_array(file[name]), self.dtype) for name in names]
         except WeightsError as error:
-            raise DataError(f"{self.where}: {error}") from None
+            raise DataError(f"{error}", layer=self.where) from None
         rows = {name: value.shape[0] if value.ndim else 0 for name, value in zip(names, found, strict=True)}
         if len(set(rows.values())) > 1 or not min(rows.values()):
-            raise DataError(f"{self.where}: {path}: datasets need the same number of rows, at least one, got {rows}")
+            raise DataError(
+                f"{path}: datasets need the same number of rows, at least one, got {rows}", layer=self.where
+            )
         return found
 
     def _file(self) -> tuple[list[Array], Array | None]:
@@ -87,7 +89,9 @@ class HDF5Data(Source):
             for y, values in zip(tops, data, strict=True):
                 if values.shape[1:] != y.shape[1:]:
                     path = self.loaded[0] if self.loaded else ""
-                    raise DataError(f"{self.where}: {path}: rows of shape {values.shape[1:]}, expected {y.shape[1:]}")
+                    raise DataError(
+                        f"{path}: rows of shape {values.shape[1:]}, expected {y.shape[1:]}", layer=self.where
+                    )
                 y[done : done + n] = values[rows]
             done, row = done + n, row + n
             if row == len(data[0]):

@@ -47,7 +47,7 @@ class HDF5Output(NoGradient):
         try:
             self.file = stack.enter_context(atomic_h5(path))
         except OSError as error:
-            raise DataError(f"{self.where}: {path} cannot be written: {error.strerror or error}") from None
+            raise DataError(f"{path} cannot be written: {error.strerror or error}", layer=self.where) from None
         self.finish = weakref.finalize(self, stack.close)
         return self.file
 

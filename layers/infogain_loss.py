@@ -41,7 +41,7 @@ class InfogainLoss(Loss):
         try:
             values = read_blobproto(self.find(source, "infogain matrix"))
         except WeightsError as error:
-            raise DataError(f"{self.where}: infogain matrix {error}") from None
+            raise DataError(f"infogain matrix {error}", layer=self.where) from None
         self.matrix = Blob(values.shape, self.dtype, self.context.where)
         self.matrix.data[...] = values
 

@@ -42,12 +42,13 @@ class MemoryData(Source):
         values, numbers = np.asarray(data, self.dtype), np.asarray(labels, self.dtype)
         if values.ndim != 4 or values.shape[1:] != self.item:
             raise DataError(
-                f"{self.where}: data of shape {values.shape}, expected (N, {', '.join(map(str, self.item))})"
+                f"data of shape {values.shape}, expected (N, {', '.join(map(str, self.item))})",
+                layer=self.where,
             )
         if numbers.size != len(values):
-            raise DataError(f"{self.where}: {numbers.size} labels for {len(values)} items")
+            raise DataError(f"{numbers.size} labels for {len(values)} items", layer=self.where)
         if not len(values) or len(values) % self.batch:
-            raise DataError(f"{self.where}: {len(values)} items are no multiple of batch_size {self.batch}")
+            raise DataError(f"{len(values)} items are no multiple of batch_size {self.batch}", layer=self.where)
         self.arrays = values, numbers.reshape(-1)
         self.position = 0
 
@@ -60,7 +61,7 @@ class MemoryData(Source):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if self.arrays is None:
-            raise DataError(f"{self.where}: has no data yet; call net.set_input_arrays(data, labels) first")
+            raise DataError("has no data yet; call net.set_input_arrays(data, labels) first", layer=self.where)
         rows = slice(self.position, self.position + self.batch)
         for blob, values in zip(top, self.arrays, strict=True):
             host_array(blob)[...] = values[rows]
@@ -72,5 +73,5 @@ class MemoryData(Source):
     def load_state(self, state: dict[str, int | float | bytes]) -> None:
         position = int(state["position"])
         if self.arrays is not None and position >= len(self.arrays[0]):
-            raise DataError(f"{self.where}: the snapshot is at item {position}, there are {len(self.arrays[0])}")
+            raise DataError(f"the snapshot is at item {position}, there are {len(self.arrays[0])}", layer=self.where)
         self.position = position

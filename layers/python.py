@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dragon.bases.layer import TRAIN, Context, Layer, register
-from dragon.errors import DragonError, EngineError, PrototxtError, nearest
+from dragon.errors import DragonError, EngineError, LayerName, PrototxtError, nearest
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 from dragon.pycaffe import alias
@@ -61,11 +61,11 @@ class Python(_OnHost):
 
     def __new__(cls, param: pb.LayerParameter, phase: int = TRAIN, context: Context | None = None) -> Any:
         context = context or Context()
-        who = f'layer "{param.name}" (Python)'
+        who = LayerName(param.name, "Python")
         if not context.allow_python:
             raise EngineError(
-                f"{who}: would run the Python code of module {param.python_param.module}; "
-                "pass --allow-python if you trust it"
+                f"would run the Python code of module {param.python_param.module}; pass --allow-python if you trust it",
+                layer=who,
             )
         user = _user_class(param.python_param, context, who)
         free = {"bottoms": (0, None), "tops": (0, None), "type": "Python"}  # unless the class says so itself
@@ -73,20 +73,20 @@ class Python(_OnHost):
         return type(user.__name__, (_OnHost, user), {**own, "__module__": user.__module__})(param, phase, context)
 
 
-def _user_class(p: pb.PythonParameter, context: Context, who: str) -> type[Layer]:
+def _user_class(p: pb.PythonParameter, context: Context, who: LayerName) -> type[Layer]:
     if not p.module or not p.layer:
-        raise PrototxtError(f"{who}: needs python_param {{ module: ... layer: ... }}")
+        raise PrototxtError("needs python_param { module: ... layer: ... }", layer=who)
     module = _load(p.module, context, who)
     found = getattr(module, p.layer, None)
     classes = [name for name, value in vars(module).items() if isinstance(value, type) and issubclass(value, Layer)]
     if found is None:
-        raise PrototxtError(f"{who}: module {p.module} has no class {p.layer}{nearest(p.layer, classes)}")
+        raise PrototxtError(f"module {p.module} has no class {p.layer}{nearest(p.layer, classes)}", layer=who)
     if not (isinstance(found, type) and issubclass(found, Layer)):
-        raise PrototxtError(f"{who}: {p.module}.{p.layer} is not a class that derives from dragon.Layer")
+        raise PrototxtError(f"{p.module}.{p.layer} is not a class that derives from dragon.Layer", layer=who)
     return found
 
 
-def _load(name: str, context: Context, who: str) -> Any:
+def _load(name: str, context: Context, who: LayerName) -> Any:
     folders = [str(Path.cwd()), *([str(context.folder)] if context.folder else [])]
     added = [folder for folder in folders if folder not in sys.path]
     sys.path.extend(added)
@@ -96,12 +96,13 @@ def _load(name: str, context: Context, who: str) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise PrototxtError(
-            f"{who}: cannot import module {name}: {error} (looked on PYTHONPATH and in {folders})"
+            f"cannot import module {name}: {error} (looked on PYTHONPATH and in {folders})",
+            layer=who,
         ) from error
     except DragonError:
         raise
     except Exception as error:
-        raise PrototxtError(f"{who}: importing module {name} failed: {type(error).__name__}: {error}") from error
+        raise PrototxtError(f"importing module {name} failed: {type(error).__name__}: {error}", layer=who) from error
     finally:
         for folder in added:
             sys.path.remove(folder)

@@ -55,8 +55,9 @@ class WindowData(Source):
         self.wanted = int(p.batch_size * p.fg_fraction)
         if (self.wanted and not self.foreground) or (self.wanted < p.batch_size and not self.background):
             raise DataError(
-                f"{self.where}: {p.source} has {len(self.foreground)} foreground and {len(self.background)} "
-                "background windows, batches need both"
+                f"{p.source} has {len(self.foreground)} foreground and {len(self.background)} "
+                "background windows, batches need both",
+                layer=self.where,
             )
         self.scale: float = transform.scale
         self.mirror: bool = transform.mirror

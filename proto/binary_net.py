@@ -9,7 +9,7 @@ import os
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError
 
-from dragon.errors import PrototxtError, WeightsError
+from dragon.errors import Position, PrototxtError, WeightsError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.binary import net_fields, open_weights
 from dragon.proto.profiles import NATIVE, PROFILES, Profile, find_profile
@@ -74,7 +74,7 @@ def read_binary_net(path: _Path, profile: str | None = None) -> pb.NetParameter:
     except DecodeError:
         raise WeightsError(f"{path}: the net inside is damaged, or of a fork that needs a profile") from None
     except PrototxtError as error:
-        raise WeightsError(f"{path}: {error}") from None
+        raise WeightsError(error.message, layer=error.layer, position=Position(str(path))) from None
 
 
 def detect_profile(path: _Path) -> Profile:

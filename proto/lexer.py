@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 
-from dragon.errors import PrototxtError, one_line
+from dragon.errors import LayerName, Position, PrototxtError
 
 __all__ = ["END", "NAME", "NUMBER", "STRING", "SYMBOL", "Tokens", "unescape"]
 
@@ -65,10 +65,9 @@ class Tokens:
         """Line of a character offset, from 1."""
         return self._place(offset)[0]
 
-    def error(self, offset: int, message: str) -> PrototxtError:
-        """The exception for something wrong at a character offset."""
-        line, column = self._place(offset)
-        return PrototxtError(one_line(f"{self.filename}:{line}:{column}: {message}"))
+    def error(self, offset: int, message: str, layer: LayerName | None = None) -> PrototxtError:
+        """The exception for something wrong at a character offset, in the text of `layer`."""
+        return PrototxtError(message, layer=layer, position=Position(self.filename, *self._place(offset)))
 
     def _place(self, offset: int) -> tuple[int, int]:
         if self._lines is None:

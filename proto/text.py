@@ -15,7 +15,7 @@ from typing import TypeVar
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
-from dragon.errors import PrototxtError
+from dragon.errors import Position, PrototxtError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.lexer import Tokens
 from dragon.proto.parser import Parser
@@ -43,10 +43,13 @@ class SourceMap:
     filename: str
     lines: tuple[int, ...]
 
+    def position(self, layer: int) -> Position:
+        """File and line of a layer, or only the file when the layer was made from the net's inputs."""
+        return Position(self.filename, self.lines[layer] if 0 <= layer < len(self.lines) else 0)
+
     def where(self, layer: int) -> str:
-        """``file:line`` of a layer, or only the file when the layer was made from the net's inputs."""
-        line = self.lines[layer] if 0 <= layer < len(self.lines) else 0
-        return f"{self.filename}:{line}" if line else self.filename
+        """The same as text, ``file:line``."""
+        return str(self.position(layer))
 
 
 def parse_text(
@@ -89,7 +92,8 @@ def read_net_with_source(path: _Path, allow_unknown: bool = False) -> tuple[pb.N
     try:
         net, origin = upgrade_net_tracked(net)
     except PrototxtError as error:
-        raise PrototxtError(f"{path}: {error}") from None
+        error.at(position=Position(str(path)))
+        raise
     return net, SourceMap(str(path), tuple(lines[i] if i >= 0 else 0 for i in origin))
 
 
@@ -99,14 +103,15 @@ def read_solver(path: _Path, allow_unknown: bool = False) -> pb.SolverParameter:
     try:
         return upgrade_solver(solver)
     except PrototxtError as error:
-        raise PrototxtError(f"{path}: {error}") from None
+        error.at(position=Position(str(path)))
+        raise
 
 
 def _read(path: _Path) -> str:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise PrototxtError(f"{path}: cannot be read: {error.strerror}") from None
+        raise PrototxtError(f"cannot be read: {error.strerror}", position=Position(str(path))) from None
     except ValueError:  # a NUL in the name
         raise PrototxtError(f"{path!r}: not a file name") from None
     return content.decode("utf-8", "surrogateescape")  # comments may be in any encoding; names are checked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dragon.errors import PrototxtError, nearest
+from dragon.errors import LayerName, PrototxtError, nearest
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["upgrade_v0", "v0_type"]
@@ -66,7 +66,7 @@ def upgrade_v0(layers: list[pb.V1LayerParameter]) -> tuple[list[pb.V1LayerParame
         old = layer.layer
         if old.type == "padding":
             if len(layer.bottom) != 1 or len(layer.top) != 1:
-                raise PrototxtError(f'layer "{old.name}" (padding): expected one bottom and one top')
+                raise PrototxtError("expected one bottom and one top", layer=LayerName(old.name, "padding"))
             padding[layer.top[0]] = (layer.bottom[0], old.pad)
             continue
         new = _upgrade_layer(layer) if layer.HasField("layer") else layer
@@ -94,17 +94,17 @@ def _take_padding(layer: pb.V1LayerParameter, padding: dict[str, tuple[str, int]
             layer.pooling_param.pad = pad
         else:
             raise PrototxtError(
-                f'layer "{layer.name}": only convolution and pooling can read the padding layer\'s "{bottom}"'
+                f'only convolution and pooling can read the padding layer\'s "{bottom}"', layer=LayerName(layer.name)
             )
         layer.bottom[i] = source
 
 
 def _upgrade_layer(layer: pb.V1LayerParameter) -> pb.V1LayerParameter:
     old = layer.layer
-    where = f'layer "{old.name}"'
+    where = LayerName(old.name)
     if old.type not in _TYPES:
         known = [*_TYPES, "padding"]
-        raise PrototxtError(f'{where}: unknown V0 layer type "{old.type}"{nearest(old.type, known)}')
+        raise PrototxtError(f'unknown V0 layer type "{old.type}"{nearest(old.type, known)}', layer=where)
     kind, param_name = _TYPES[old.type]
     new = pb.V1LayerParameter(name=old.name, type=kind, bottom=layer.bottom, top=layer.top)
     new.blobs.extend(old.blobs)
@@ -122,7 +122,7 @@ def _upgrade_layer(layer: pb.V1LayerParameter) -> pb.V1LayerParameter:
         elif param is not None and _RENAMED.get(name, name) in param.DESCRIPTOR.fields_by_name:
             _put(param, _RENAMED.get(name, name), value)
         else:
-            raise PrototxtError(f'{where}: a V0 layer of type "{old.type}" has no setting "{name}"')
+            raise PrototxtError(f'a V0 layer of type "{old.type}" has no setting "{name}"', layer=where)
     return new
 
 

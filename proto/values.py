@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 
-from dragon.errors import PrototxtError, nearest
+from dragon.errors import LayerName, PrototxtError, nearest
 from dragon.proto.lexer import END, NAME, NUMBER, STRING, SYMBOL, Tokens, unescape
 
 __all__ = ["Field", "ValueReader"]
@@ -162,7 +162,7 @@ class ValueReader:
 
     def _error(self, at: int, message: str) -> PrototxtError:
         name = self._layer_name()
-        return self._tokens.error(self._starts[at], f'{message}, in layer "{name}"' if name else message)
+        return self._tokens.error(self._starts[at], message, LayerName(name) if name else None)
 
     def _fail(self, at: int, message: str) -> NoReturn:
         raise self._error(at, message)

@@ -84,7 +84,10 @@ FILLERS: dict[str, Callable[[Array, pb.FillerParameter, Stream], None]] = {
 
 
 def fill(out: Array, param: pb.FillerParameter, rng: Stream, who: str) -> None:
-    """Fill `out` in place as `param` says. PrototxtError for an unknown type, ShapeError where it cannot apply."""
+    """Fill `out` in place as `param` says. PrototxtError for an unknown type, ShapeError where it cannot apply.
+
+    who: what is filled, in front of the message.
+    """
     try:
         filler = FILLERS[param.type]
     except KeyError:

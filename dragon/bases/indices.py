@@ -15,6 +15,6 @@ def checked_indices(layer: Layer, values: Array, size: int, what: str) -> Array:
     bad = ~((flat >= 0) & (flat < size))
     if bool(bad.any()):
         at = int(bad.argmax())
-        raise DataError(f"{layer.where}: {what} {float(flat[at]):g} at position {at}: expected 0 to {size - 1}")
+        raise DataError(f"{what} {float(flat[at]):g} at position {at}: expected 0 to {size - 1}", layer=layer.where)
     indices: Array = flat.astype("int64")
     return indices

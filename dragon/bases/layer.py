@@ -20,7 +20,7 @@ from numpy.typing import DTypeLike
 
 from dragon.bases.fillers import fill
 from dragon.bases.registry import create, find_class, layer_types, register
-from dragon.errors import DataError, PrototxtError, ShapeError
+from dragon.errors import DataError, DragonError, LayerName, PrototxtError, ShapeError
 from dragon.files import paths
 from dragon.memory.blob import Blob, BlobList
 from dragon.memory.storage import Where
@@ -147,23 +147,22 @@ class Layer:
 
     # -- helpers --------------------------------------------------------------------------------------------
     @property
-    def where(self) -> str:
-        """How messages name this layer."""
-        return f'layer "{self.name}" ({self.param.type or self.type})'
+    def where(self) -> LayerName:
+        """How messages and errors name this layer."""
+        return LayerName(self.name, self.param.type or self.type)
 
     def bad_shape(self, message: str) -> NoReturn:
-        raise ShapeError(f"{self.where}: {message}")
+        raise ShapeError(message, layer=self.where)
 
     def bad_param(self, message: str) -> NoReturn:
-        raise PrototxtError(f"{self.where}: {message}")
+        raise PrototxtError(message, layer=self.where)
 
     def find(self, path: str, what: str) -> str:
         """Path of a file that the prototxt names (see dragon.files.paths). DataError when it does not exist."""
         found = paths.find(path, self.context.folder)
         if found is None:
-            raise DataError(
-                f'{self.where}: {what} "{path}" does not exist{paths.missing_hint(path, self.context.folder)}'
-            )
+            hint = paths.missing_hint(path, self.context.folder)
+            raise DataError(f'{what} "{path}" does not exist{hint}', layer=self.where)
         return str(found)
 
     def add_blob(self, shape: Sequence[int], filler: pb.FillerParameter, what: str = "weight") -> Blob:
@@ -174,7 +173,11 @@ class Layer:
         """
         blob = Blob(shape, self.dtype, self.context.where)
         stream = Stream(self.context.seed, f"{self.name}/blob{len(self.blobs)}")
-        fill(blob.data, filler, stream, f"{self.where}: {what} of shape {tuple(shape)}")
+        try:
+            fill(blob.data, filler, stream, f"{what} of shape {tuple(shape)}")
+        except DragonError as error:
+            error.at(self.where)
+            raise
         self.blobs.append(blob)
         return blob
 

@@ -108,9 +108,10 @@ def class_labels(layer: Layer, labels: Array, classes: int, ignore: int | None) 
         flat = int((~fits).ravel().argmax())
         position = tuple(int(i) for i in np.unravel_index(flat, labels.shape))
         raise DataError(
-            f"{layer.where}: label {float(labels[position]):g} at position {position} is out of range: "
+            f"label {float(labels[position]):g} at position {position} is out of range: "
             f"expected 0 to {classes - 1} for {classes} classes"
-            + (f", or {ignore} to be ignored" if ignore is not None else "")
+            + (f", or {ignore} to be ignored" if ignore is not None else ""),
+            layer=layer.where,
         )
     indices = (labels if valid is None else xp.where(valid, labels, 0)).astype("int64")
     return indices, valid

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from dragon.bases.foreign_layers import about
-from dragon.errors import PrototxtError, nearest
+from dragon.errors import LayerName, PrototxtError, nearest
 from dragon.proto import dragon_pb2 as pb
 
 if TYPE_CHECKING:
@@ -79,5 +79,5 @@ def create(param: pb.LayerParameter, phase: int = pb.TRAIN, context: Context | N
     if find_class(param.type) is None:
         foreign = about(param.type)
         hint = f": {foreign}" if foreign else nearest(param.type, layer_types())
-        raise PrototxtError(f'layer "{param.name}": unknown layer type "{param.type}"{hint}')
+        raise PrototxtError(f'unknown layer type "{param.type}"{hint}', layer=LayerName(param.name))
     return class_of(param)(param, phase, context)

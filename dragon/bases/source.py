@@ -75,12 +75,12 @@ class Source(Layer):
 
     @contextmanager
     def named(self) -> Iterator[None]:
-        """Put the layer's name in front of a DataError."""
+        """A DataError names the layer."""
         try:
             yield
         except DataError as error:
-            text = str(error)
-            raise DataError(text if text.startswith(self.where) else f"{self.where}: {text}") from None
+            error.at(self.where)
+            raise
 
 
 class Prefetched(Source):
@@ -130,9 +130,9 @@ class Prefetched(Source):
             position, draws = int(state["position"]), int(state["transform_draws"])
             key = state["transform_key"]
         except KeyError as error:
-            raise DataError(f"{self.where}: the snapshot holds no {error.args[0]}") from None
+            raise DataError(f"the snapshot holds no {error.args[0]}", layer=self.where) from None
         if not isinstance(key, bytes) or len(key) != self.stream.key.nbytes:
-            raise DataError(f"{self.where}: the snapshot's transform_key is damaged")
+            raise DataError("the snapshot's transform_key is damaged", layer=self.where)
         self._reading().seek(position, draws)  # the thread stands still until the next batch is asked for
         self.stream.key = np.frombuffer(key, np.uint64)
 
@@ -142,5 +142,5 @@ class Prefetched(Source):
 
     def _reading(self) -> Prefetcher:
         if self.batches is None:
-            raise DataError(f"{self.where}: is not set up")
+            raise DataError("is not set up", layer=self.where)
         return self.batches

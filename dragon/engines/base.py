@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from dragon.errors import DragonError, EngineError
+from dragon.errors import EngineError, LayerName
 from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dragon.memory.blob import Blob
     from dragon.solver.update import Updater
 
-__all__ = ["Executor", "LayerTime", "Options", "debug_blobs", "is_watched", "renamed", "watched", "weighted_loss"]
+__all__ = ["Executor", "LayerTime", "Options", "debug_blobs", "is_watched", "out_of_memory", "watched", "weighted_loss"]
 
 log = logging.getLogger("dragon")
 
@@ -139,11 +139,9 @@ def weighted_loss(tops: Sequence[Blob], weights: Sequence[float]) -> float:
     return sum(w * float(top.peek().sum(dtype=np.float64)) for top, w in zip(tops, weights, strict=True) if w)
 
 
-def renamed(error: DragonError | MemoryError, where: str) -> DragonError:
-    """The error, naming the layer if it does not yet."""
-    if isinstance(error, MemoryError):
-        return EngineError(f"{where}: out of memory ({error})")
-    return error if where.split(" (")[0] in str(error) else type(error)(f"{where}: {error}")
+def out_of_memory(error: MemoryError, layer: LayerName) -> EngineError:
+    """What is raised where the memory for a layer's run is not there."""
+    return EngineError(f"out of memory ({error})", layer=layer)
 
 
 def is_watched(net: Net, way: str = "both") -> bool:

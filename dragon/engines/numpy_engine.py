@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dragon.engines.base import Executor, Options, renamed, watched, weighted_loss
+from dragon.engines.base import Executor, Options, out_of_memory, watched, weighted_loss
 from dragon.engines.blas import set_blas_threads
 from dragon.errors import DragonError, EngineError
 
@@ -37,8 +37,11 @@ class NumpyExecutor(Executor):
         try:
             layer.reshape(node.bottoms, node.tops)
             layer.forward(node.bottoms, node.tops)
-        except (DragonError, MemoryError) as error:
-            raise renamed(error, layer.where) from error
+        except DragonError as error:
+            error.at(layer.where)
+            raise
+        except MemoryError as error:
+            raise out_of_memory(error, layer.where) from error
         if not node.makes_loss:
             return 0.0
         node.fill_loss_weights()
@@ -52,5 +55,8 @@ class NumpyExecutor(Executor):
                 if node.need_backward:
                     try:
                         node.layer.backward(node.tops, node.propagate_down, node.bottoms)
-                    except (DragonError, MemoryError) as error:
-                        raise renamed(error, node.layer.where) from error
+                    except DragonError as error:
+                        error.at(node.layer.where)
+                        raise
+                    except MemoryError as error:
+                        raise out_of_memory(error, node.layer.where) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from dragon.errors import PrototxtError, nearest
+from dragon.errors import LayerName, Position, PrototxtError, nearest
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["admits", "filter_net", "insert_splits", "insert_splits_tracked", "rule_matches", "run_state"]
@@ -28,7 +28,7 @@ def rule_matches(rule: pb.NetStateRule, state: pb.NetState) -> bool:
 def admits(layer: pb.LayerParameter, state: pb.NetState) -> bool:
     """Whether a layer's include and exclude rules admit `state`."""
     if layer.include and layer.exclude:
-        raise PrototxtError(f'layer "{layer.name}" ({layer.type}): give include rules or exclude rules, not both')
+        raise PrototxtError("give include rules or exclude rules, not both", layer=LayerName(layer.name, layer.type))
     if layer.include:
         return any(rule_matches(rule, state) for rule in layer.include)
     return not any(rule_matches(rule, state) for rule in layer.exclude)
@@ -54,8 +54,11 @@ def insert_splits(net: pb.NetParameter) -> pb.NetParameter:
     return insert_splits_tracked(net)[0]
 
 
-def insert_splits_tracked(net: pb.NetParameter) -> tuple[pb.NetParameter, list[int]]:
-    """As insert_splits, with the index in `net` of each layer of the copy, -1 for a split."""
+def insert_splits_tracked(
+    net: pb.NetParameter, positions: Sequence[Position | None] | None = None
+) -> tuple[pb.NetParameter, list[Position | None]]:
+    """As insert_splits, with the position in its file of each layer of the copy; a split has none."""
+    places = positions or [None] * len(net.layer)
     newest: dict[str, tuple[int, int]] = {}
     source: dict[tuple[int, int], tuple[int, int]] = {}
     readers: Counter[tuple[int, int]] = Counter()
@@ -64,7 +67,9 @@ def insert_splits_tracked(net: pb.NetParameter) -> tuple[pb.NetParameter, list[i
         for j, bottom in enumerate(layer.bottom):
             if bottom not in newest:
                 raise PrototxtError(
-                    f'layer "{layer.name}" ({layer.type}): unknown bottom "{bottom}"{nearest(bottom, newest)}'
+                    f'unknown bottom "{bottom}"{nearest(bottom, newest)}',
+                    layer=LayerName(layer.name, layer.type),
+                    position=places[i],
                 )
             value = newest[bottom]
             source[i, j] = value
@@ -77,10 +82,10 @@ def insert_splits_tracked(net: pb.NetParameter) -> tuple[pb.NetParameter, list[i
     out = pb.NetParameter()
     out.CopyFrom(net)
     del out.layer[:]
-    origin: list[int] = []
+    copied: list[Position | None] = []
     taken: Counter[tuple[int, int]] = Counter()
     for i, layer in enumerate(net.layer):
-        origin.append(i)
+        copied.append(places[i])
         copy = out.layer.add()
         copy.CopyFrom(layer)
         for j, bottom in enumerate(layer.bottom):
@@ -93,9 +98,9 @@ def insert_splits_tracked(net: pb.NetParameter) -> tuple[pb.NetParameter, list[i
                 if (i, j) in weight:
                     copy.loss_weight[j] = 0
                     taken[i, j] = 1  # output 0 carries the loss
-                origin.append(-1)
+                copied.append(None)
                 _add_split(out, layer.name, top, j, readers[i, j], weight.get((i, j)))
-    return out, origin
+    return out, copied
 
 
 def _split_name(layer: str, blob: str, index: int) -> str:

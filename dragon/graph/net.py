@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from dragon.bases.layer import Context
-from dragon.errors import DragonError, NumericError, PrototxtError, ShapeError, UsageError
+from dragon.errors import DragonError, LayerName, NumericError, PrototxtError, ShapeError, UsageError
 from dragon.graph.definition import run_state
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
@@ -93,7 +93,8 @@ class Net(PyNet):
             try:
                 node.layer.reshape(node.bottoms, node.tops)
             except DragonError as error:
-                raise self.placed(error, node) from error
+                error.at(node.layer.where, node.position)
+                raise
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all learned blobs to zero."""
@@ -142,7 +143,7 @@ class Net(PyNet):
             if source is None:
                 continue
             if len(source) != len(blobs):
-                raise ShapeError(f'layer "{name}": {len(blobs)} parameter blobs here, {len(source)} there')
+                raise ShapeError(f"{len(blobs)} parameter blobs here, {len(source)} there", layer=LayerName(name))
             for i, (mine, theirs) in enumerate(zip(blobs, source, strict=True)):
                 if mine.shape != theirs.shape:
                     raise ShapeError(f'layer "{name}" blob {i}: shape {mine.shape} here, {theirs.shape} there')

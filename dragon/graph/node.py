@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dragon.bases.layer import Layer
+from dragon.errors import Position
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 
@@ -22,7 +23,7 @@ class Node:
     bottom_names: list[str]
     tops: list[Blob]
     top_names: list[str]  # with the names of tops that the net added
-    position: str | None = None  # file:line of the definition; None: not from a file, or a Split that the net added
+    position: Position | None = None  # of the definition; None: not from a file, or a Split that the net added
     propagate_down: list[bool] = field(default_factory=list)  # for each bottom: whether backward computes its gradient
     need_backward: bool = False  # whether backward runs here at all
     _filled: list[tuple[int, ...] | None] = field(default_factory=list)  # shapes that got their loss weight

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from dragon.bases.layer import Context, Layer, create
-from dragon.errors import DragonError, PrototxtError, ShapeError, nearest
+from dragon.errors import DragonError, LayerName, Position, PrototxtError, ShapeError, nearest
 from dragon.graph.definition import admits, filter_net, insert_splits_tracked
 from dragon.graph.node import Node
 from dragon.graph.parameters import ParamTable
@@ -31,7 +31,7 @@ class Wiring:
     ) -> None:
         self.context = context
         self.phase: int = state.phase
-        self._file = f"{source.filename}: " if source else ""
+        self._file = Position(source.filename) if source else None
         self.param, positions = _to_run(definition, state, source)
         self.name: str = self.param.name
         self.nodes: list[Node] = []
@@ -54,7 +54,7 @@ class Wiring:
             node.layer.close()
 
     # -- building -------------------------------------------------------------------------------------------
-    def _build(self, positions: Sequence[str | None]) -> None:
+    def _build(self, positions: Sequence[Position | None]) -> None:
         names: set[str] = set()
         for param, position in zip(self.param.layer, positions, strict=True):
             if param.name in names:
@@ -62,17 +62,18 @@ class Wiring:
             names.add(param.name)
             try:
                 self._add_layer(param, position)
-            except (DragonError, MemoryError) as error:
-                raise _placed(error, param, position) from error
+            except DragonError as error:
+                error.at(LayerName(param.name, param.type), position)
+                raise
+            except MemoryError as error:
+                layer = LayerName(param.name, param.type)
+                raise ShapeError(f"out of memory ({error})", layer=layer, position=position) from error
         self._prune_backward()
         if not self.nodes:
-            raise PrototxtError(f'{self._file}net "{self.name}" has no layer in phase {pb.Phase.Name(self.phase)}')
+            phase = pb.Phase.Name(self.phase)
+            raise PrototxtError(f'net "{self.name}" has no layer in phase {phase}', position=self._file)
 
-    def placed(self, error: BaseException, node: Node) -> BaseException:
-        """The error with the layer's name, and the file and line it stands on, in front."""
-        return _placed(error, node.definition, node.position)
-
-    def _add_layer(self, param: pb.LayerParameter, position: str | None) -> None:
+    def _add_layer(self, param: pb.LayerParameter, position: Position | None) -> None:
         phase: int = param.phase if param.HasField("phase") else self.phase
         if param.propagate_down and len(param.propagate_down) != len(param.bottom):
             raise PrototxtError(
@@ -169,40 +170,17 @@ def _loss_weights(layer: Layer, param: pb.LayerParameter, tops: int) -> list[flo
     return given or ([1.0] + [0.0] * (tops - 1) if layer.is_loss else [0.0] * tops)
 
 
-def _placed(error: BaseException, param: pb.LayerParameter, position: str | None) -> BaseException:
-    named = _named(error, param)
-    return type(named)(f"{position}: {named}") if position and isinstance(named, DragonError) else named
-
-
-def _named(error: BaseException, param: pb.LayerParameter) -> BaseException:
-    """The error with the layer's name in front, unless it is there already."""
-    text = str(error)
-    if f'layer "{param.name}"' in text:
-        return error
-    if isinstance(error, MemoryError):
-        return ShapeError(f'layer "{param.name}" ({param.type}): out of memory ({text})')
-    return type(error)(f'layer "{param.name}" ({param.type}): {text}')
-
-
 def _to_run(
     definition: pb.NetParameter, state: pb.NetState, source: SourceMap | None
-) -> tuple[pb.NetParameter, list[str | None]]:
-    """The net of this run with its splits, and file:line of each layer; errors say where the layer stands."""
-    kept: list[int] = []
+) -> tuple[pb.NetParameter, list[Position | None]]:
+    """The net of this run with its splits, and where each layer stands in its file."""
+    positions: list[Position | None] = []
     for k, layer in enumerate(definition.layer):
+        position = source.position(k) if source else None
         try:
             if admits(layer, state):
-                kept.append(k)
+                positions.append(position)
         except PrototxtError as error:
-            raise PrototxtError(f"{source.where(k)}: {error}" if source else str(error)) from None
-    net = filter_net(definition, state)
-    places: list[str | None] = [source.where(k) if source else None for k in kept]
-    try:
-        net, origin = insert_splits_tracked(net)
-    except PrototxtError as error:
-        text = str(error)
-        for layer, place in zip(net.layer, places, strict=True):
-            if place and text.startswith(f'layer "{layer.name}"'):
-                raise PrototxtError(f"{place}: {text}") from None
-        raise
-    return net, [places[k] if k >= 0 else None for k in origin]
+            error.at(position=position)
+            raise
+    return insert_splits_tracked(filter_net(definition, state), positions)

@@ -14,7 +14,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from dragon.bases.registry import find_class
-from dragon.errors import PrototxtError, nearest
+from dragon.errors import LayerName, PrototxtError, nearest
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["Function", "Layers", "NetSpec", "Parameters", "Top", "layer_function", "layers", "params", "to_proto"]
@@ -47,14 +47,14 @@ def _known(field: str) -> Mapping[str, Any]:
     return inner.fields_by_name if inner is not None else {}
 
 
-def assign(message: Message, name: str, value: Any, where: str = "") -> None:
+def assign(message: Message, name: str, value: Any) -> None:
     """Set a field from Python values: a dict for a message, a list (or one value) for a repeated field.
 
     PrototxtError for an unknown field or a value of the wrong kind.
     """
     fields = message.DESCRIPTOR.fields_by_name
     if name not in fields:
-        raise PrototxtError(f'{where}{message.DESCRIPTOR.name} has no field "{name}"{nearest(name, fields)}')
+        raise PrototxtError(f'{message.DESCRIPTOR.name} has no field "{name}"{nearest(name, fields)}')
     field = fields[name]
     try:
         if field.is_repeated:
@@ -66,20 +66,20 @@ def assign(message: Message, name: str, value: Any, where: str = "") -> None:
                 if isinstance(item, dict):
                     element = target.add()
                     for key, inner in item.items():
-                        assign(element, key, inner, where)
+                        assign(element, key, inner)
                 else:
                     target.append(_plain(item))
         elif isinstance(value, dict):
             target = getattr(message, name)
             target.SetInParent()
             for key, inner in value.items():
-                assign(target, key, inner, where)
+                assign(target, key, inner)
         elif isinstance(value, Message):
             getattr(message, name).CopyFrom(value)
         else:
             setattr(message, name, _plain(value))
     except (TypeError, ValueError, AttributeError) as error:
-        raise PrototxtError(f"{where}{name}: {value!r} does not fit ({error})") from None
+        raise PrototxtError(f"{name}: {value!r} does not fit ({error})") from None
 
 
 assign_proto = assign  # as scripts call it
@@ -180,11 +180,14 @@ class Function:
         else:
             layer.top.extend(self._top_name(top, names, autonames) for top in self.tops)
         layer.name = self._name(names, autonames)
-        self._assign_settings(layer)
+        try:
+            self._assign_settings(layer)
+        except PrototxtError as error:
+            error.at(LayerName(layer.name, self.type_name))
+            raise
         return layer
 
     def _assign_settings(self, layer: pb.LayerParameter) -> None:
-        where = f'layer "{layer.name}" ({self.type_name}): '
         fields = pb.LayerParameter.DESCRIPTOR.fields_by_name
         own = {k: v for k, v in self.params.items() if not (k.endswith("param") and k in fields)}
         messages = _settings_of(self.type_name)
@@ -194,11 +197,11 @@ class Function:
         place = {key: message for message in reversed(messages) for key in _known(message)}
         for key, value in self.params.items():
             if key in own and key in place:
-                assign(getattr(layer, place[key]), key, value, where)
+                assign(getattr(layer, place[key]), key, value)
             elif key in fields:
-                assign(layer, key, value, where)
+                assign(layer, key, value)
             else:
-                raise PrototxtError(f'{where}unknown setting "{key}"{nearest(key, [*place, *fields])}')
+                raise PrototxtError(f'unknown setting "{key}"{nearest(key, [*place, *fields])}')
 
 
 class NetSpec:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dragon.errors import WeightsError, one_line
+from dragon.errors import Position, WeightsError, one_line
 from dragon.files.atomic import write_atomically
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -160,7 +160,7 @@ def _restore_layers(path: str, solver: Solver, state: pb.SolverState) -> None:
                         values[entry.key] = getattr(entry, field)
             draws = values.pop("draws", 0)
             if not isinstance(draws, int):
-                raise WeightsError(f"{path}: {layer.where}: its random state is damaged")
+                raise WeightsError("its random state is damaged", layer=layer.where, position=Position(path))
             layer.rng.draws = draws
             if values:
                 layer.load_state(values)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from dragon.engines import Options
-from dragon.errors import NumericError, PrototxtError
+from dragon.errors import NumericError, Position, PrototxtError
 from dragon.files.paths import find
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
@@ -122,11 +122,12 @@ class Solver:
     # -- set-up ---------------------------------------------------------------------------------------------
     @contextmanager
     def _named(self) -> Iterator[None]:
-        """Errors about the definition begin with its file."""
+        """Errors about the definition name its file."""
         try:
             yield
         except PrototxtError as error:
-            raise PrototxtError(f"{self.path}: {error}" if self.path else str(error)) from None
+            error.at(position=Position(self.path) if self.path else None)
+            raise
 
     def _options(self) -> Options:
         return Options(precision=pb.SolverParameter.Precision.Name(self.param.precision).lower())

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.errors import UsageError
+from dragon.errors import LayerName, UsageError
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.model import Model, Normalisation, find_normalisations
 
@@ -157,7 +157,9 @@ def _split_settings(norm: Normalisation, name: str, caffe: bool) -> pb.LayerPara
         p.MergeFrom(pb.BatchNormParameter(average=pb.AverageRule.Name(rule)))
     if caffe:
         if rule == pb.CUMULATIVE:
-            raise UsageError(f'layer "{layer.name}": Caffe cannot read a cumulative average; split without --caffe')
+            raise UsageError(
+                "Caffe cannot read a cumulative average; split without --caffe", layer=LayerName(layer.name)
+            )
         if p.HasField("decay"):
             p.moving_average_fraction = p.decay
         p.ClearField("decay")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.normalization import read_running
-from dragon.errors import WeightsError, nearest
+from dragon.errors import LayerName, WeightsError, nearest
 from dragon.files.atomic import write_atomically
 from dragon.layers.bn import BN
 from dragon.proto import dragon_pb2 as pb
@@ -151,8 +151,9 @@ class Normalisation:
                 affine = [affine[0], np.zeros_like(affine[0])]
         if not fine:
             raise WeightsError(
-                f'layer "{self.layer.name}" ({self.layer.type}): its weights have {len(own)} blobs'
-                + (f', those of "{self.last.name}" {len(affine)}' if self.scale is not None else "")
+                f"its weights have {len(own)} blobs"
+                + (f', those of "{self.last.name}" {len(affine)}' if self.scale is not None else ""),
+                layer=LayerName(self.layer.name, self.layer.type),
             )
         return statistics, affine
 

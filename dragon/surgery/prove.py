@@ -79,7 +79,8 @@ def _net(model: Model, phase: int, shape: tuple[int, ...] | None, folder: Path |
     try:
         net = Net(definition, phase, dtype=np.float64, engine="numpy", seed=_SEED, folder=folder)
     except DragonError as error:
-        raise type(error)(f"cannot run the net to prove it: {error}; perhaps --shape N,C,H,W helps") from None
+        error.task, error.hint = "cannot run the net to prove it", "perhaps --shape N,C,H,W helps"
+        raise
     for name, arrays in model.arrays.items():
         for blob, array in zip(net.params.get(name, []), arrays, strict=False):
             blob.data.reshape(-1)[...] = array.reshape(-1)

@@ -93,7 +93,7 @@ def recalibrate(net: Net, batches: int, progress: Progress = silent) -> list[Cha
 def _set(layer: BatchStatistics, pool: Pool, old: tuple[NDArray[Any], ...]) -> Change:
     variance = pool.variance
     if not (np.isfinite(pool.mean).all() and np.isfinite(variance).all()):
-        raise NumericError(f"{layer.where}: its input is not finite")
+        raise NumericError("its input is not finite", layer=layer.where)
     layer.set_running(pool.mean, variance)
     deviation = np.sqrt(variance + layer.eps)
     ratio = (variance + layer.eps) / (old[1] + layer.eps)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dragon.engines.base import Executor, LayerTime, Options, is_watched, measure_layers, renamed, watched
+from dragon.engines.base import Executor, LayerTime, Options, is_watched, measure_layers, watched
 from dragon.engines.cuda.device.arrays import Arrays
 from dragon.engines.cuda.device.device import Gpu, open_gpu
 from dragon.engines.cuda.device.graphs import Segment
@@ -89,7 +89,8 @@ class CudaExecutor(Executor):
             try:
                 layer.reshape(self.net.bottoms[i], self.net.tops[i])
             except DragonError as error:
-                raise renamed(error, layer.where) from error
+                error.at(layer.where)
+                raise
 
     def _divide(self, way: str, start: int, end: int) -> list[Segment]:
         """Consecutive groups that may become one graph, and the others one by one."""

@@ -28,7 +28,7 @@ class Indexed(Lowering):
         values, size = self._checked
         at = MOST - 1 - position  # check_indices counts from the other end
         value = float(values.peek().ravel()[at * self.each])
-        return f"{self.layer.where}: {self.what} {value:g} at position {at}: expected 0 to {size - 1}"
+        return f"{self.what} {value:g} at position {at}: expected 0 to {size - 1}"
 
 
 @lowers("Embed")

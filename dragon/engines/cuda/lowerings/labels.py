@@ -49,7 +49,7 @@ class Labelled(Lowering):
         labels, classes, ignore = bottom[1].peek(), self.classes(bottom), self.ignore
         at = tuple(int(i) for i in np.unravel_index(position, labels.shape))
         return (
-            f"{self.layer.where}: label {float(labels[at]):g} at position {at} is out of range: "
+            f"label {float(labels[at]):g} at position {at} is out of range: "
             f"expected 0 to {classes - 1} for {classes} classes"
             + (f", or {ignore} to be ignored" if ignore is not None else "")
         )

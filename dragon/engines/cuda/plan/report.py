@@ -58,7 +58,8 @@ class Faults:
             if group.lowering is not None and found[group.first]:
                 self.array[...] = 0
                 bottoms = self._executor.net.bottoms[group.first]
-                raise DataError(group.lowering.describe_fault(bottoms, int(found[group.first]) - 1))
+                message = group.lowering.describe_fault(bottoms, int(found[group.first]) - 1)
+                raise DataError(message, layer=self._executor.net.layers[group.first].where)
 
 
 class Report:

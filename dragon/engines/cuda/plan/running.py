@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dragon.engines.base import renamed
 from dragon.engines.cuda.lowerings.lowering import Lowering
 from dragon.engines.cuda.plan.plan import Group
-from dragon.errors import DragonError, EngineError
+from dragon.errors import DragonError, EngineError, LayerName
 
 if TYPE_CHECKING:
     from dragon.engines.cuda.executor import CudaExecutor
@@ -52,7 +51,8 @@ class GroupRunner:
                 with self._arrays.in_float(group.in_float):
                     (group.lowering or layer).forward(bottoms, tops)
         except DragonError as error:
-            raise renamed(error, layer.where) from error
+            error.at(layer.where)
+            raise
         except (TypeError, NotImplementedError, AttributeError) as error:
             if group.lowering is not None or group.on_host or self._gpu.stream.is_capturing():
                 raise
@@ -91,7 +91,8 @@ class GroupRunner:
             with self._arrays.in_float(group.in_float):
                 (group.lowering or layer).backward(tops, flags, bottoms)
         except DragonError as error:
-            raise renamed(error, layer.where) from error
+            error.at(layer.where)
+            raise
         except MemoryError as error:
             raise self.out_of_memory(layer.where, error) from None
         finally:
@@ -147,12 +148,12 @@ class GroupRunner:
             where = self._net.layers[self._net.layer_index(param.layer)].where
             raise self.out_of_memory(where, error) from None
 
-    def out_of_memory(self, where: str, error: MemoryError) -> EngineError:
+    def out_of_memory(self, where: LayerName, error: MemoryError) -> EngineError:
         """One line that names the layer and the bytes."""
         asked = re.search(r"allocating ([\d,]+) bytes", str(error))
         bytes_ = asked.group(1) if asked else "an unknown number of"
         return EngineError(
-            f"{where}: out of memory on GPU {self._gpu.number}: asked for {bytes_} bytes; use a smaller batch"
+            f"out of memory on GPU {self._gpu.number}: asked for {bytes_} bytes; use a smaller batch", layer=where
         )
 
 

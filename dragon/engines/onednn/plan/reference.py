@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dragon.bases.source import Prefetched
-from dragon.engines.base import renamed
 from dragon.engines.onednn.plan.builder import Builder
 from dragon.engines.onednn.plan.feed import Feed
 from dragon.errors import DragonError
@@ -66,7 +65,8 @@ def add_forward(builder: Builder, index: int) -> None:
             layer.reshape(bottoms, tops)
             forward()
         except DragonError as error:
-            raise renamed(error, layer.where) from error
+            error.at(layer.where)
+            raise
         finally:
             where.view = None
         if where.version != version:
@@ -106,7 +106,8 @@ def add_backward(builder: Builder, index: int) -> None:
         try:
             layer.backward(tops, flags, bottoms)
         except DragonError as error:
-            raise renamed(error, layer.where) from error
+            error.at(layer.where)
+            raise
         finally:
             where.view = None
         for value in made:
