@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dragon.bases.convolution import ConvolutionBase
+from dragon.bases.coordinates import Coordinates, of_positions
 from dragon.bases.layer import register
 from dragon.memory.blob import Blob
+from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["Convolution"]
 
@@ -17,6 +19,10 @@ __all__ = ["Convolution"]
 @register()
 class Convolution(ConvolutionBase):
     type = "Convolution"
+
+    @classmethod
+    def coordinates(cls, param: pb.LayerParameter) -> Coordinates:
+        return of_positions(param.convolution_param, param.convolution_param.axis)
 
     def weight_shape(self, channels: int) -> tuple[int, ...]:
         return (self.num_output, channels // self.group, *self.window.kernel)

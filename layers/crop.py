@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from dragon.bases.coordinates import Coordinates
 from dragon.bases.layer import Layer, register
 from dragon.memory.blob import Blob
+from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["Crop"]
 
@@ -15,7 +19,13 @@ class Crop(Layer):
     type = "Crop"
     settings = ("crop_param",)
     capturable = True
+    size_bottoms = frozenset({1})
     bottoms = (2, 2)
+
+    @classmethod
+    def coordinates(cls, param: pb.LayerParameter) -> Coordinates:
+        p = param.crop_param
+        return p.axis - 1, 1, -np.array(list(p.offset) or [0])
 
     def can_propagate(self, index: int) -> bool:
         return index == 0

@@ -6,10 +6,15 @@ Blobs: weight (C, num_output / group, *kernel), bias (num_output).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
 
 from dragon.bases.convolution import ConvolutionBase
+from dragon.bases.coordinates import Coordinates, of_covered
 from dragon.bases.layer import register
 from dragon.memory.blob import Blob
+from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["Deconvolution"]
 
@@ -17,6 +22,22 @@ __all__ = ["Deconvolution"]
 @register()
 class Deconvolution(ConvolutionBase):
     type = "Deconvolution"
+
+    @classmethod
+    def coordinates(cls, param: pb.LayerParameter) -> Coordinates:
+        return of_covered(param.convolution_param, param.convolution_param.axis)
+
+    @classmethod
+    def scale_outputs(cls, param: pb.LayerParameter, weight: NDArray[Any], factors: NDArray[Any]) -> NDArray[Any]:
+        """(inputs, outputs / group, *kernel), the inputs group by group."""
+        group = param.convolution_param.group
+        grouped = weight.reshape(group, -1, len(factors) // group, *weight.shape[2:])
+        scaled: NDArray[Any] = grouped * factors.reshape(group, 1, -1, *[1] * (weight.ndim - 2))
+        return scaled.reshape(weight.shape)
+
+    def multiply_adds(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """Every input takes as many as its row of the weight has entries."""
+        return sum(blob.count for blob in bottom) * (self.weight.count // self.weight.shape[0])
 
     def weight_shape(self, channels: int) -> tuple[int, ...]:
         return (channels, self.num_output // self.group, *self.window.kernel)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from dragon.bases.coordinates import Coordinates, of_positions
 from dragon.bases.geometry import fold, read_window, unfold
 from dragon.bases.layer import Layer, register
 from dragon.memory.blob import Blob
 from dragon.memory.scratch import Scratch
+from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["Im2col"]
 
@@ -17,6 +19,10 @@ __all__ = ["Im2col"]
 class Im2col(Layer):
     type = "Im2col"
     settings = ("convolution_param",)
+
+    @classmethod
+    def coordinates(cls, param: pb.LayerParameter) -> Coordinates:
+        return of_positions(param.convolution_param, param.convolution_param.axis)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.convolution_param

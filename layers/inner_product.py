@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
-from dragon.bases.layer import Layer, register
+from numpy.typing import NDArray
+
+from dragon.bases.layer import register
+from dragon.bases.weighted import Weighted
 from dragon.memory.blob import Blob
 from dragon.memory.xp import xp_of
+from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["InnerProduct"]
 
 
 @register()
-class InnerProduct(Layer):
+class InnerProduct(Weighted):
     type = "InnerProduct"
     settings = ("inner_product_param",)
     family = "inner product"
@@ -25,13 +30,12 @@ class InnerProduct(Layer):
     def transposed(self) -> bool:
         return self.param.inner_product_param.transpose
 
-    @property
-    def weight(self) -> Blob:
-        return self.blobs[0]
-
-    @property
-    def bias(self) -> Blob | None:
-        return self.blobs[1] if self.param.inner_product_param.bias_term else None
+    @classmethod
+    def scale_outputs(cls, param: pb.LayerParameter, weight: NDArray[Any], factors: NDArray[Any]) -> NDArray[Any]:
+        if not param.inner_product_param.transpose:
+            return super().scale_outputs(param, weight, factors)
+        scaled: NDArray[Any] = weight.reshape(-1, len(factors)) * factors
+        return scaled.reshape(weight.shape)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.inner_product_param

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dragon.bases.coordinates import Coordinates, of_positions
 from dragon.bases.geometry import Window, fold, unfold
 from dragon.bases.layer import TRAIN, Layer, register
 from dragon.bases.pooling import average, average_backward, divisors, maximum, maximum_backward, maximum_index
@@ -35,6 +36,12 @@ class Pooling(Layer):
     family = "pooling"
     tops = (1, 2)
     window: Window  # of the present shapes: its padding behind reaches to the end of the last window
+
+    @classmethod
+    def coordinates(cls, param: pb.LayerParameter) -> Coordinates | None:
+        """None where one window covers the whole image."""
+        p = param.pooling_param
+        return None if p.global_pooling else of_positions(p, 1)
 
     @property
     def method(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from dragon.bases.weighted import Weighted
 from dragon.graph.net import Net
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
@@ -85,17 +86,6 @@ def _bytes(blob: Blob) -> int:
 
 
 def multiply_adds(net: Net, index: int) -> int:
-    """Multiply-adds of one forward pass in layers that multiply by a weight matrix; 0 in others.
-
-    Every output of a convolution or inner product takes as many as its row of the weights has entries; in a
-    deconvolution that holds for every input.
-    """
+    """Multiply-adds of one forward pass in layers that multiply by a weight; 0 in others."""
     layer = net.layers[index]
-    if layer.type not in ("Convolution", "ConvolutionDepthwise", "Deconvolution", "InnerProduct"):
-        return 0
-    weight = layer.blobs[0]
-    if layer.type == "InnerProduct":
-        outputs = layer.param.inner_product_param.num_output
-        return sum(top.count // outputs for top in net.tops[index]) * weight.count
-    blobs = net.bottoms[index] if layer.type == "Deconvolution" else net.tops[index]
-    return sum(blob.count for blob in blobs) * (weight.count // weight.shape[0])
+    return layer.multiply_adds(net.bottoms[index], net.tops[index]) if isinstance(layer, Weighted) else 0

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from dragon.bases.geometry import Window, fold, read_window, unfold
-from dragon.bases.layer import Layer
 from dragon.bases.normalization import channel_sum
+from dragon.bases.weighted import Weighted
 from dragon.memory.blob import Blob
 from dragon.memory.scratch import Scratch
 from dragon.memory.storage import Array
@@ -26,7 +26,7 @@ __all__ = ["ConvolutionBase"]
 _COLUMN_BYTES = 1 << 20  # images are unfolded a few at a time, so that their columns stay in the cache
 
 
-class ConvolutionBase(Layer):
+class ConvolutionBase(Weighted):
     """bottoms: any number of (..., C, *size), tops (..., num_output, *size'), `axis` counts the channels' place."""
 
     settings = ("convolution_param",)
@@ -38,20 +38,8 @@ class ConvolutionBase(Layer):
 
     # -- settings ---------------------------------------------------------------------------------------------
     @property
-    def num_output(self) -> int:
-        return self.param.convolution_param.num_output
-
-    @property
     def group(self) -> int:
         return self.param.convolution_param.group
-
-    @property
-    def weight(self) -> Blob:
-        return self.blobs[0]
-
-    @property
-    def bias(self) -> Blob | None:
-        return self.blobs[1] if self.param.convolution_param.bias_term else None
 
     def weight_shape(self, channels: int) -> tuple[int, ...]:
         raise NotImplementedError

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, NoReturn, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
+from dragon.bases.coordinates import IDENTITY, Coordinates
 from dragon.bases.fillers import fill
 from dragon.bases.registry import create, find_class, layer_types, register
 from dragon.errors import DataError, DragonError, LayerName, PrototxtError, ShapeError
@@ -80,6 +81,7 @@ class Layer:
     keeps_signs: ClassVar[bool] = False  # in place, nothing that backward of a ReLU below asks for is lost
     from_result: ClassVar[bool] = False  # in place, backward needs only the top, if no setting says otherwise
     pointwise: ClassVar[bool] = False  # a place in the top comes from the same place in the bottoms
+    size_bottoms: ClassVar[frozenset[int]] = frozenset()  # bottoms of which only the shape counts
     normalises: ClassVar[str] = ""  # "batch": by statistics of each channel over the batch; "sample": of each sample
     keeps_statistics: ClassVar[bool] = False  # a running average of the batches' statistics, for TEST
     family: ClassVar[str] = ""  # what a picture of a net shows it as, see dragon.pycaffe.draw
@@ -105,6 +107,16 @@ class Layer:
     def form(cls, param: pb.LayerParameter) -> LayerClass:
         """The class to make: another one where settings turn a type into a different layer."""
         return cls
+
+    @classmethod
+    def coordinates(cls, param: pb.LayerParameter) -> Coordinates | None:
+        """How coordinates of the bottoms become those of the tops (dragon.bases.coordinates); None: no map is known."""
+        return IDENTITY if cls.pointwise else None
+
+    @classmethod
+    def explain_blobs(cls, count: int) -> str:
+        """A hint for a weights file with `count` blobs for this layer, when that is not the layer's number."""
+        return ""
 
     # -- to be written by a layer ---------------------------------------------------------------------------
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -1,7 +1,6 @@
 """How coordinates of one top of a NetSpec map to those of another, and crops that align the two.
 
-A map (axis, a, b) says: coordinate x of the first becomes a * x + b, on the axes behind `axis`. Windows are mapped
-centre to centre: a convolution of kernel k, stride s and padding p has a = 1 / s and b = (p - (k - 1) / 2) / s.
+What a map is, and those of single layers: see dragon.bases.coordinates.
 """
 
 from __future__ import annotations
@@ -9,21 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dragon.bases.coordinates import IDENTITY, Coordinates
+from dragon.bases.registry import class_of
 from dragon.pycaffe.net_spec import Function, Top, layers
 
 __all__ = ["AxisMismatchException", "UndefinedMapException", "compose", "coord_map", "coord_map_from_to", "crop"]
 __all__ += ["inverse"]
 
-Map = tuple[int | None, Any, Any]
-
-_IDENTITY: Map = (None, 1, 0)
-_POINTWISE = {
-    *("PReLU", "ReLU", "ReLU6", "ELU", "Clip", "Swish", "LRN", "MVN", "BatchNorm", "BN", "Scale", "Bias", "Dropout"),
-    *("Eltwise", "Concat", "Softmax", "Sigmoid", "TanH", "AbsVal", "BNLL", "Power", "Exp", "Log", "Split"),
-    *("Threshold", "SoftmaxWithLoss"),
-}
+Map = Coordinates
 
 
 class UndefinedMapException(Exception):
@@ -34,39 +27,13 @@ class AxisMismatchException(Exception):
     """Two maps act on different axes."""
 
 
-def _window(fn: Function) -> tuple[int, NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Axis, stride, extent of the kernel and padding, one value or one for each spatial axis."""
-    settings: dict[str, Any] = {}
-    for value in (fn.params.get("convolution_param"), fn.params.get("pooling_param"), fn.params):
-        settings.update(value or {})
-
-    def each(name: str, short: str, default: int) -> NDArray[Any]:
-        if f"{short}_h" in settings or f"{short}_w" in settings:
-            pair = [settings.get(f"{short}_h", default), settings.get(f"{short}_w", default)]
-            return np.array(pair, ndmin=1)
-        return np.array(settings.get(name, default), ndmin=1)
-
-    if settings.get("global_pooling"):
-        raise UndefinedMapException(f"{fn.type_name}: global_pooling has no map of coordinates")
-    kernel = each("kernel_size", "kernel", 1)
-    extent = (kernel - 1) * each("dilation", "dilation", 1) + 1
-    return settings.get("axis", 1), each("stride", "stride", 1), extent, each("pad", "pad", 0)
-
-
 def coord_map(fn: Function) -> Map:
-    """The map from a layer's (first) bottom to its tops. UndefinedMapException for types without one."""
-    if fn.type_name in ("Convolution", "Pooling", "Im2col", "DepthwiseConvolution", "ConvolutionDepthwise"):
-        axis, stride, extent, pad = _window(fn)
-        return axis, 1 / stride, (pad - (extent - 1) / 2) / stride
-    if fn.type_name == "Deconvolution":
-        axis, stride, extent, pad = _window(fn)
-        return axis, stride, (extent - 1) / 2 - pad
-    if fn.type_name in _POINTWISE:
-        return _IDENTITY
-    if fn.type_name == "Crop":
-        settings = {**fn.params, **fn.params.get("crop_param", {})}
-        return settings.get("axis", 2) - 1, 1, -np.array(settings.get("offset", 0), ndmin=1)
-    raise UndefinedMapException(f"{fn.type_name}: no map of coordinates is known")
+    """The map from a layer's (first) bottom to its tops. UndefinedMapException for layers without one."""
+    layer = fn.settings_proto()
+    found = class_of(layer).coordinates(layer)
+    if found is None:
+        raise UndefinedMapException(f"{fn.type_name}: no map of coordinates is known for these settings")
+    return found
 
 
 def compose(outer: Map, inner: Map) -> Map:
@@ -88,19 +55,19 @@ def inverse(coordinates: Map) -> Map:
 def _below(top: Top) -> list[tuple[Top, Map]]:
     """Each bottom that has the top's geometry, with its map to the top."""
     fn = top.fn
-    bottoms = fn.inputs[:1] if fn.type_name == "Crop" else fn.inputs
-    if not bottoms:
+    if not fn.inputs:
         return []
     try:
         through = coord_map(fn)
     except UndefinedMapException:
         return []
-    return [(bottom, through) for bottom in bottoms]
+    sizes = class_of(fn.settings_proto()).size_bottoms
+    return [(bottom, through) for i, bottom in enumerate(fn.inputs) if i not in sizes]
 
 
 def _ancestors(top: Top) -> dict[Top, Map | None]:
     """Every top below, nearest first, with its map to `top`; None where axes disagree on the way."""
-    maps: dict[Top, Map | None] = {top: _IDENTITY}
+    maps: dict[Top, Map | None] = {top: IDENTITY}
     queue = [top]
     for upper in queue:
         so_far = maps[upper]

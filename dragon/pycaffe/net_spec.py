@@ -187,6 +187,12 @@ class Function:
             raise
         return layer
 
+    def settings_proto(self) -> pb.LayerParameter:
+        """The layer's type and settings alone. Raises PrototxtError."""
+        layer = pb.LayerParameter(type=self.type_name, name=self.given_name or "")
+        self._assign_settings(layer)
+        return layer
+
     def _assign_settings(self, layer: pb.LayerParameter) -> None:
         fields = pb.LayerParameter.DESCRIPTOR.fields_by_name
         own = {k: v for k, v in self.params.items() if not (k.endswith("param") and k in fields)}

@@ -6,19 +6,15 @@ s along the outputs.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from dragon.bases.registry import class_of
+from dragon.bases.weighted import Weighted
 from dragon.errors import UsageError
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.model import Model, Normalisation, find_normalisations, maker, only_reader, same_rules
 
 __all__ = ["fold"]
-
-_CONVOLUTIONS = ("Convolution", "DepthwiseConvolution", "ConvolutionDepthwise")
-_FOLDABLE = (*_CONVOLUTIONS, "Deconvolution", "InnerProduct")
 
 
 def fold(model: Model) -> tuple[Model, list[tuple[str, str]], list[tuple[str, str]]]:
@@ -54,14 +50,14 @@ def _obstacle(model: Model, norm: Normalisation, index: int | None) -> str:
     if index is None:
         return "it reads an input of the net"
     layer = model.net.layer[index]
-    if layer.type not in _FOLDABLE:
+    kind = class_of(layer)
+    if not issubclass(kind, Weighted):
         return f'it follows "{layer.name}" ({layer.type}), which has no weights to fold into'
     if only_reader(model.net, index) != norm.index:
         return f'"{layer.name}" is read by other layers as well'
     if len(layer.bottom) != 1 or len(layer.top) != 1 or not same_rules(layer, norm.layer):
         return f'"{layer.name}" has several bottoms or is present in other phases'
-    axis = layer.inner_product_param.axis if layer.type == "InnerProduct" else layer.convolution_param.axis
-    if axis != 1:
+    if kind.product_param(layer).axis != 1:
         return f'the outputs of "{layer.name}" are not on axis 1'
     if any(spec.name for spec in layer.param):
         return f'the weights of "{layer.name}" are shared with other layers'
@@ -79,27 +75,12 @@ def _fold_into(model: Model, norm: Normalisation, layer: pb.LayerParameter) -> N
     s = gamma / np.sqrt(variance + norm.eps)
     weight, *bias = arrays[layer.name]
     old = bias[0].astype(np.float64).reshape(-1) if bias else np.zeros_like(mean)
-    folded = _scaled(layer, weight.astype(np.float64), s)
+    kind = class_of(layer)
+    assert issubclass(kind, Weighted)  # else _obstacle would have said so
+    folded = kind.scale_outputs(layer, weight.astype(np.float64), s)
     arrays[layer.name] = [folded.astype(weight.dtype), (s * (old - mean) + beta).astype(weight.dtype)]
-    settings = layer.inner_product_param if layer.type == "InnerProduct" else layer.convolution_param
-    settings.ClearField("bias_term")  # true is the default
+    kind.product_param(layer).ClearField("bias_term")  # true is the default
     layer.top[0] = norm.last.top[0]
     for gone in sorted({norm.index, norm.index if norm.scale is None else norm.scale}, reverse=True):
         arrays.pop(model.net.layer[gone].name, None)
         del model.net.layer[gone]
-
-
-def _scaled(layer: pb.LayerParameter, weight: NDArray[Any], s: NDArray[Any]) -> NDArray[Any]:
-    """The weight with each output times its s."""
-    out: NDArray[Any]
-    if layer.type in _CONVOLUTIONS:
-        out = weight * s.reshape(-1, *[1] * (weight.ndim - 1))
-    elif layer.type == "Deconvolution":  # (inputs, outputs / group, kernel..), inputs by group
-        group = layer.convolution_param.group
-        grouped = weight.reshape(group, -1, len(s) // group, *weight.shape[2:])
-        out = grouped * s.reshape(group, 1, -1, *[1] * (weight.ndim - 2))
-    elif layer.inner_product_param.transpose:
-        out = weight.reshape(-1, len(s)) * s
-    else:
-        out = weight.reshape(len(s), -1) * s[:, None]
-    return out.reshape(weight.shape)

@@ -6,9 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dragon.bases.layer import Context, layer_types
+from dragon.bases.layer import Context
+from dragon.bases.registry import class_of, find_class, layer_types
+from dragon.bases.weighted import Weighted
 from dragon.errors import nearest
 from dragon.files.paths import find, missing_hint
+from dragon.layers.dropout import Dropout
+from dragon.layers.scale import Scale
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import SourceMap
 from dragon.surgery.model import Normalisation, find_normalisations, maker, only_reader
@@ -58,7 +62,7 @@ def _no_scale(norm: Normalisation) -> Iterator[_Remark]:
         return
     j = only_reader(norm.net, norm.index)
     reader = norm.net.layer[j] if j is not None else None
-    if reader is not None and reader.type == "Scale":
+    if reader is not None and issubclass(class_of(reader), Scale):
         yield norm.index, "scale-elsewhere", f'the Scale "{reader.name}" does not cover exactly the channels, axis 1'
         return
     after = f'; a Scale comes only after "{reader.name}" ({reader.type})' if _scale_later(norm, j) and reader else ""
@@ -72,7 +76,7 @@ def _scale_later(norm: Normalisation, reader: int | None) -> bool:
     if reader is None or not norm.net.layer[reader].top:
         return False
     later = only_reader(norm.net, reader)
-    return later is not None and norm.net.layer[later].type == "Scale"
+    return later is not None and issubclass(class_of(norm.net.layer[later]), Scale)
 
 
 def _scale_without_shift(norm: Normalisation) -> Iterator[_Remark]:
@@ -85,15 +89,10 @@ def _useless_bias(norm: Normalisation) -> Iterator[_Remark]:
     if j is None or only_reader(norm.net, j) != norm.index:
         return
     layer = norm.net.layer[j]
-    if layer.type in ("Convolution", "Deconvolution", "DepthwiseConvolution", "ConvolutionDepthwise"):
-        bias = layer.convolution_param.bias_term
-    elif layer.type == "InnerProduct":
-        bias = layer.inner_product_param.bias_term
-    else:
-        bias = False
-    if bias:
+    kind = class_of(layer)
+    if issubclass(kind, Weighted) and kind.product_param(layer).bias_term:
         yield j, "bias-before-bn", f'"{norm.layer.name}" subtracts the mean and the bias with it: bias_term: false'
-    if layer.type == "Dropout":
+    if issubclass(kind, Dropout):
         yield j, "dropout-before-bn", f'"{norm.layer.name}" takes statistics of values that TEST does not drop'
 
 
@@ -119,7 +118,7 @@ def _global_statistics(norm: Normalisation) -> Iterator[_Remark]:
     phases = _phases(norm.layer)
     advice = "leave it unset and the phase decides"
     if p.use_global_stats and pb.TRAIN in phases:
-        trained = any(layer.type.endswith("Loss") for layer in norm.net.layer)
+        trained = any(class_of(layer).is_loss for layer in norm.net.layer)
         if trained:
             yield norm.index, "global-stats", f"use_global_stats: true in TRAIN normalises by frozen averages; {advice}"
     if not p.use_global_stats and pb.TEST in phases:
@@ -159,7 +158,7 @@ _NORM_RULES: tuple[Callable[[Normalisation], Iterator[_Remark]], ...] = (
 # -- any net -------------------------------------------------------------------------------------------------
 def _names(net: pb.NetParameter, index: int) -> Iterator[_Remark]:
     layer = net.layer[index]
-    if layer.type not in layer_types():
+    if find_class(layer.type) is None:
         yield index, "unknown-type", f"unknown type{nearest(layer.type, layer_types())}"
     before = {top for other in net.layer[:index] for top in other.top}
     for bottom in layer.bottom:
@@ -181,7 +180,7 @@ def _files(net: pb.NetParameter, index: int, context: Context) -> Iterator[_Rema
         path = getattr(getattr(layer, message), entry)
         if path and find(path, context.folder) is None:
             yield index, "missing-file", f'{entry} "{path}" does not exist{missing_hint(path, context.folder)}'
-        elif message == "data_param" and layer.type == "Data" and entry == "source" and not path:
+        elif message == "data_param" and message in class_of(layer).settings and entry == "source" and not path:
             yield index, "missing-file", "data_param names no source"
 
 

@@ -11,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.normalization import read_running
+from dragon.bases.registry import class_of
 from dragon.errors import LayerName, WeightsError, nearest
 from dragon.files.atomic import write_atomically
+from dragon.layers.batch_norm import BatchNorm
 from dragon.layers.bn import BN
+from dragon.layers.scale import Scale
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["Model", "Normalisation", "find_normalisations", "maker", "only_reader", "read_model", "write_model"]
@@ -106,7 +109,7 @@ class Normalisation:
 
     @property
     def merged(self) -> bool:
-        return self.layer.type == "BN"
+        return class_of(self.layer) is BN
 
     @property
     def of_fork(self) -> bool:
@@ -167,9 +170,9 @@ def find_normalisations(net: pb.NetParameter) -> list[Normalisation]:
     """Every batch normalisation of the net; a Scale belongs to a BatchNorm if it alone reads its top."""
     found = []
     for i, layer in enumerate(net.layer):
-        if layer.type == "BN" and BN.form(layer) is BN:
+        if class_of(layer) is BN:
             found.append(Normalisation(net, i, None))
-        elif layer.type == "BatchNorm":
+        elif class_of(layer) is BatchNorm:
             alone = Normalisation(net, i, None)
             j = None if alone.affine else only_reader(net, i)
             if j is not None and not (_is_channel_scale(net.layer[j]) and same_rules(layer, net.layer[j])):
@@ -180,4 +183,4 @@ def find_normalisations(net: pb.NetParameter) -> list[Normalisation]:
 
 def _is_channel_scale(layer: pb.LayerParameter) -> bool:
     p = layer.scale_param
-    return layer.type == "Scale" and len(layer.bottom) == 1 and p.axis == 1 and p.num_axes == 1
+    return issubclass(class_of(layer), Scale) and len(layer.bottom) == 1 and p.axis == 1 and p.num_axes == 1

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dragon.bases.layer import TEST, TRAIN, find_class
+from dragon.bases.layer import TEST, TRAIN
+from dragon.bases.registry import class_of
 from dragon.data.progress import Progress, silent
 from dragon.errors import DragonError, NumericError, UsageError
 from dragon.graph.net import Net
@@ -92,8 +93,7 @@ def _with_inputs(net: pb.NetParameter, shape: tuple[int, ...]) -> pb.NetParamete
     new = pb.NetParameter()
     new.CopyFrom(net)
     for layer in new.layer:
-        cls = find_class(layer.type)
-        if cls is None or not (cls.is_source or layer.type == "Input") or layer.bottom:
+        if not class_of(layer).is_source or layer.bottom:
             continue
         plain = pb.LayerParameter(name=layer.name, type="Input", top=layer.top, include=layer.include)
         plain.exclude.extend(layer.exclude)

@@ -6,8 +6,22 @@ import numpy as np
 import pytest
 
 from dragon import layers as L
-from dragon.pycaffe.coord_map import AxisMismatchException, compose, coord_map_from_to, crop, inverse
+from dragon.bases.layer import TEST
+from dragon.bases.registry import find_class
+from dragon.graph.net import Net
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import parse_text
+from dragon.pycaffe.coord_map import (
+    AxisMismatchException,
+    UndefinedMapException,
+    compose,
+    coord_map,
+    coord_map_from_to,
+    crop,
+    inverse,
+)
 from dragon.pycaffe.net_spec import Top
+from tests.layers.catalogue import CASES
 
 
 def data() -> Top:
@@ -63,3 +77,39 @@ def test_maps_that_do_not_fit_are_refused() -> None:
 
 def test_inverse_undoes() -> None:
     assert compose(inverse((1, 4.0, 3.0)), (1, 4.0, 3.0)) == (1, 1.0, 0.0)
+
+
+def test_layers_of_one_kind_have_one_map() -> None:
+    """Under every alias, and for every layer that keeps places."""
+    x = data()
+    top = L.ConvolutionDepthwise(x, kernel_size=3, stride=2)
+    for kind in ("SyncBN", "BatchRenorm", "GroupNorm", "HardSwish", "ReLU6", "Dropout", "ShuffleChannel", "Normalize"):
+        top = getattr(L, kind)(top)
+    axis, a, b = coord_map_from_to(x, L.Add(top, top))
+    assert (axis, *a, *b) == coord_map_from_to(x, L.DepthwiseConvolution(x, kernel_size=3, stride=2))
+    assert (axis, a, b) == (1, 0.5, -0.5)
+
+
+def test_settings_without_a_map() -> None:
+    x = data()
+    for fn in (L.Pooling(x, global_pooling=True).fn, L.InnerProduct(x, num_output=2).fn, L.Permute(x).fn):
+        with pytest.raises(UndefinedMapException, match=f"{fn.type_name}: no map of coordinates"):
+            coord_map(fn)
+
+
+def test_the_second_bottom_of_a_crop_gives_only_its_size() -> None:
+    x, y = data(), data()
+    with pytest.raises(RuntimeError, match="Could not compute map"):
+        coord_map_from_to(L.Crop(x, y), y)
+
+
+POINTWISE = [name for name, case in CASES.items() if (cls := find_class(case.kind)) is not None and cls.pointwise]
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_a_pointwise_layer_keeps_the_size(name: str) -> None:
+    if name == "Concat 3":  # along an axis of places
+        return
+    net = Net(parse_text(CASES[name].text(), pb.NetParameter()), TEST, engine="numpy")
+    bottom, top = net.blobs["x0"].shape, net.blobs["y0"].shape
+    assert not top or bottom[2:] == top[2:], "a scalar is a loss"

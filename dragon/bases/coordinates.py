@@ -1,0 +1,49 @@
+"""Maps of coordinates: which place of a bottom a place of the top comes from.
+
+A map (axis, a, b) says: coordinate x of the bottom becomes a * x + b in the top, on the axes behind `axis`; None for an
+axis: on all of them alike. Windows are mapped centre to centre: a convolution of kernel k, stride s and padding p has
+a = 1 / s and b = (p - (k - 1) / 2) / s.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["IDENTITY", "Coordinates", "of_covered", "of_positions"]
+
+Coordinates = tuple[int | None, Any, Any]
+
+IDENTITY: Coordinates = (None, 1, 0)
+
+
+def _each(p: Any, name: str, short: str, default: int) -> NDArray[Any]:
+    """A setting of a window: one value, or one for each spatial axis."""
+    sides = [side for side in (f"{short}_h", f"{short}_w") if side in p.DESCRIPTOR.fields_by_name]
+    if any(p.HasField(side) for side in sides):
+        return np.array([getattr(p, side) if p.HasField(side) else default for side in sides])
+    if name not in p.DESCRIPTOR.fields_by_name:
+        return np.array([default])
+    if p.DESCRIPTOR.fields_by_name[name].is_repeated:
+        return np.array(list(getattr(p, name)) or [default])
+    return np.array([getattr(p, name) if p.HasField(name) else default])
+
+
+def _window(p: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Stride, extent and padding."""
+    extent = (_each(p, "kernel_size", "kernel", 1) - 1) * _each(p, "dilation", "dilation", 1) + 1
+    return _each(p, "stride", "stride", 1), extent, _each(p, "pad", "pad", 0)
+
+
+def of_positions(p: Any, axis: int) -> Coordinates:
+    """From what windows slide over to their positions. p: a ConvolutionParameter or PoolingParameter."""
+    stride, extent, pad = _window(p)
+    return axis, 1 / stride, (pad - (extent - 1) / 2) / stride
+
+
+def of_covered(p: Any, axis: int) -> Coordinates:
+    """From positions to what the windows cover, as in a deconvolution."""
+    stride, extent, pad = _window(p)
+    return axis, stride, (extent - 1) / 2 - pad
