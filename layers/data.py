@@ -1,6 +1,7 @@
 """Data: images and labels from a database, transformed, read ahead by a thread.
 
-Tops: data (batch_size, C, H, W) and, if wanted, label (batch_size). The first record decides the shape.
+Tops: data (batch_size, C, H, W) and, if wanted, label (batch_size). Without a crop_size the first record of each batch
+decides the batch's height and width.
 """
 
 from __future__ import annotations

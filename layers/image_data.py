@@ -1,6 +1,7 @@
 """ImageData: image files listed in `source` ("FILE LABEL" lines), resized, transformed, read ahead by a thread.
 
-Tops: data (batch_size, C, h, w), blue first, and label (batch_size). With `shuffle` every epoch has its own order.
+Tops: data (batch_size, C, h, w), blue first, and label (batch_size). Where images are neither resized nor cropped, the
+first image of each batch decides h and w. With `shuffle` every epoch has its own order.
 """
 
 from __future__ import annotations

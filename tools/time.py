@@ -119,7 +119,7 @@ def _whole_iteration(net: Net, solver: Solver, iterations: int) -> float | None:
     rate = solver.learning_rate()
 
     def step() -> float | None:
-        return net.executor.whole_step(solver.updater, rate, 0)
+        return net.whole_step(solver.updater, rate, 0)
 
     if any(step() is None for _ in range(3)):  # until it is captured
         return None

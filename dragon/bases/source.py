@@ -95,8 +95,19 @@ class Prefetched(Source):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.deliver(self.take(), top)
 
+    def look_ahead(self, top: Sequence[Blob]) -> None:
+        """Give the data top the shape of the next batch, which may differ from the last one's; waits for the batch."""
+        if self.maker.varies:
+            with self.named():
+                self._fit(self._reading().next_shape(), top)
+
+    def _fit(self, shape: tuple[int, ...], top: Sequence[Blob]) -> None:
+        self.shapes = (shape, *self.shapes[1:])
+        top[0].reshape(shape)
+
     def deliver(self, batch: Batch, top: Sequence[Blob]) -> None:
         """Put a batch into the host copies of the tops."""
+        self._fit(batch.shape, top)
         if batch.bytes is not None:
             self.maker.transformer.apply_at(batch.bytes.images, batch.bytes.places, host_array(top[0]))
         else:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,35 +35,58 @@ class Batch:
     position: int  # index of the record after this batch
     draws: int  # draws taken from the random stream up to and including this batch
     bytes: Bytes | None = None
+    shape: tuple[int, ...] = ()  # (N, C, h, w), also where the data comes as bytes
+
+
+Made: TypeAlias = tuple[NDArray[np.float32], Bytes | None, tuple[int, ...]]
 
 
 class BatchMaker:
-    """Turns decoded images into batches, all of the shape that the first image decides.
+    """Turns decoded images into batches. The first image of each batch decides the batch's height and width.
 
-    With `as_bytes`, images of 8 bits that are as large as the first come as they are, with the same draws, for somebody
+    first: an image of the source; all have as many channels. resized: all images have been given one size.
+
+    With `as_bytes`, images of 8 bits that are as large as `first` come as they are, with the same draws, for somebody
     who transforms them elsewhere. All others are transformed here.
     """
 
-    def __init__(self, transformer: Transformer, batch_size: int, first: NDArray[Any]) -> None:
+    def __init__(
+        self, transformer: Transformer, batch_size: int, first: NDArray[Any], *, resized: bool = False
+    ) -> None:
         self.transformer = transformer
         self.shape = transformer.output_shape(first.shape)
+        self.varies = not (resized or transformer.crops)  # whether batches may have another shape than this
         self.byte_shape = first.shape if first.dtype == np.uint8 else None  # of one image, if bytes can be had
         self.as_bytes = False
         self._batch_size = batch_size
 
     def make(
-        self, images: NDArray[Any] | Sequence[NDArray[Any]], used: Batch | None
-    ) -> tuple[NDArray[np.float32], Bytes | None]:
-        """Data and bytes of a batch; the arrays of `used` may be taken. Raises DataError."""
+        self, images: NDArray[Any] | Sequence[NDArray[Any]], used: Batch | None, name: Callable[[int], str]
+    ) -> Made:
+        """Data, bytes and shape of a batch; the arrays of `used` may be taken. DataError names image i by `name(i)`."""
+        shape = (self._batch_size, *self._shape(images, name))
         places = self.transformer.draw(images)
         if self.as_bytes:
             same = images if isinstance(images, np.ndarray) else _stacked(images)
             if same is not None and same.dtype == np.uint8 and same.shape[1:] == self.byte_shape:
-                return np.empty(0, np.float32), Bytes(same, places)
-        shape = (self._batch_size, *self.shape)
+                return np.empty(0, np.float32), Bytes(same, places), shape
         data = used.data if used is not None and used.data.shape == shape else np.empty(shape, np.float32)
         self.transformer.apply_at(images, places, data)
-        return data, None
+        return data, None, shape
+
+    def _shape(self, images: NDArray[Any] | Sequence[NDArray[Any]], name: Callable[[int], str]) -> tuple[int, int, int]:
+        """What all images become, after a check of each of them."""
+        shapes = [images.shape[1:]] if isinstance(images, np.ndarray) else [image.shape for image in images]
+        made = self.transformer.checked_shape(shapes[0], name(0))
+        for i, shape in enumerate(shapes):
+            if shape[0] != self.shape[0]:
+                raise DataError(f"{name(i)} has {shape[0]} channels, the first of the source {self.shape[0]}")
+            if shape != shapes[0] and self.transformer.checked_shape(shape, name(i)) != made:
+                raise DataError(
+                    f"{name(i)} has shape {shape}, the first image of its batch {shapes[0]}; "
+                    "images of different sizes need a crop_size, or batch_size 1"
+                )
+        return made
 
 
 def _stacked(images: Sequence[NDArray[Any]]) -> NDArray[Any] | None:
@@ -108,10 +131,10 @@ class BatchReader:
         first = self._source.position
         images, labels = decode_batch(self._source.read(self._batch_size), self._color, lambda i: self._name(first + i))
         try:
-            data, as_bytes = self.maker.make(images, batch)
+            data, as_bytes, shape = self.maker.make(images, batch, lambda i: self._key(first + i))
         except DataError as error:
             raise DataError(f"{self._name(first)} and following: {error}") from None
-        return Batch(data, labels, *self.state(), as_bytes)
+        return Batch(data, labels, *self.state(), as_bytes, shape)
 
     def close(self) -> None:
         """Release the source."""
@@ -119,3 +142,6 @@ class BatchReader:
 
     def _name(self, index: int) -> str:
         return f'"{self._source.path}": record {index % len(self._source)}'
+
+    def _key(self, index: int) -> str:
+        return f'record {index % len(self._source)} (key "{self._source.key(index).decode(errors="backslashreplace")}")'

@@ -78,7 +78,7 @@ class ImageReader:
         self._order = order
         self._position = 0
         self._epoch: tuple[int, Sequence[int] | NDArray[np.intp]] | None = None
-        self.maker = BatchMaker(transformer, batch_size, self._image(self._entry(0)[0]))
+        self.maker = BatchMaker(transformer, batch_size, self._image(self._entry(0)[0]), resized=size is not None)
         self.shape = self.maker.shape
 
     def state(self) -> tuple[int, int]:
@@ -94,11 +94,8 @@ class ImageReader:
         chosen = [self._entry(self._position + i) for i in range(self._batch_size)]
         self._position += self._batch_size
         images = [self._image(name) for name, _ in chosen]
-        try:
-            data, as_bytes = self.maker.make(images, batch)
-        except DataError as error:
-            raise DataError(f'image "{chosen[0][0]}" and following: {error}') from None
-        return Batch(data, np.array([label for _, label in chosen], np.float32), *self.state(), as_bytes)
+        data, as_bytes, shape = self.maker.make(images, batch, lambda i: f'image "{self._root}{chosen[i][0]}"')
+        return Batch(data, np.array([label for _, label in chosen], np.float32), *self.state(), as_bytes, shape)
 
     def close(self) -> None:
         """Nothing stays open."""

@@ -68,6 +68,12 @@ class LevelDbReader:
         with self._readable():
             return list(self._db.iterator(include_value=False, verify_checksums=True))
 
+    def key(self, position: int) -> bytes:
+        """The key of record `position`, taken modulo the number of records."""
+        with self._readable():
+            keys = self._db.iterator(include_value=False, verify_checksums=True)
+            return next(islice(keys, position % self._entries, None), b"")
+
     def get(self, key: bytes) -> bytes:
         """The record of a key."""
         with self._readable():

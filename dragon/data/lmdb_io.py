@@ -61,6 +61,10 @@ class LmdbReader:
         """The keys of all records in their order."""
         return list(self._pages.records(keys=True))
 
+    def key(self, position: int) -> bytes:
+        """The key of record `position`, taken modulo the number of records."""
+        return next(self._pages.records(position % len(self), keys=True), b"")
+
     def get(self, key: bytes) -> bytes:
         """The record of a key. Raises DataError where there is none."""
         value = self._pages.find(key)

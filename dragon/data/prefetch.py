@@ -44,6 +44,13 @@ class _Queue:
         self.stopping = False
         self.pid = os.getpid()
 
+    def wait(self) -> Batch:
+        """The next batch, which stays in the queue. Raises the error of the thread. `changed` must be held."""
+        self.changed.wait_for(lambda: self.ready or self.error)
+        if self.error and not self.ready:
+            raise self.error
+        return self.ready[0]
+
 
 class Prefetcher:
     """Keeps up to `depth` batches of `producer` ready; the thread starts with the first `get`.
@@ -66,18 +73,18 @@ class Prefetcher:
         """(position, draws) right after the last batch handed out: what a snapshot stores."""
         return self._state
 
+    def next_shape(self) -> tuple[int, ...]:
+        """The shape of the batch that `get` will give; waits for it. Raises what reading it raised."""
+        queue = self._running()
+        with queue.changed:
+            return queue.wait().shape
+
     def get(self) -> Batch:
         """The next batch; waits for it. Raises what reading it raised, every time."""
-        if self._closed:
-            raise DataError("the data source is closed")
-        queue = self._queue or self._start()
-        if queue.pid != os.getpid():
-            raise DataError("a data layer was carried across a fork: build the net in the child process")
+        queue = self._running()
         with queue.changed:
-            queue.changed.wait_for(lambda: queue.ready or queue.error)
-            if queue.error and not queue.ready:
-                raise queue.error
-            batch = queue.ready.popleft()
+            batch = queue.wait()
+            queue.ready.popleft()
             if self._current is not None:
                 queue.used.append(self._current)
             queue.changed.notify()
@@ -97,6 +104,14 @@ class Prefetcher:
             self._closed = True
             self._halt()
             self._producer.close()
+
+    def _running(self) -> _Queue:
+        if self._closed:
+            raise DataError("the data source is closed")
+        queue = self._queue or self._start()
+        if queue.pid != os.getpid():
+            raise DataError("a data layer was carried across a fork: build the net in the child process")
+        return queue
 
     def _start(self) -> _Queue:
         self._queue = queue = _Queue(self._depth)

@@ -45,14 +45,16 @@ class ShuffledReader:
 
     def read(self, count: int) -> list[bytes]:
         """The next `count` records."""
-        records = []
-        for position in range(self.position, self.position + count):
-            epoch, index = divmod(position, len(self._keys))
-            if epoch != self._epoch:
-                self._epoch, self._permutation = epoch, self._order(epoch, len(self._keys))
-            records.append(self._source.get(self._keys[self._permutation[index]]))
+        records = [self._source.get(self.key(self.position + i)) for i in range(count)]
         self.position += count
         return records
+
+    def key(self, position: int) -> bytes:
+        """The key of record `position`, counted over all epochs."""
+        epoch, index = divmod(position, len(self._keys))
+        if epoch != self._epoch:
+            self._epoch, self._permutation = epoch, self._order(epoch, len(self._keys))
+        return self._keys[int(self._permutation[index])]
 
     def seek(self, position: int) -> None:
         """Move to record `position`, counted over all epochs."""

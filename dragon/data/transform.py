@@ -56,6 +56,11 @@ class Transformer:
         self.color = forced if param.force_color or param.force_gray else Color.AS_STORED
 
     @property
+    def crops(self) -> bool:
+        """Whether all images become equally large."""
+        return self._crop > 0
+
+    @property
     def random(self) -> bool:
         """Whether batches take draws from the stream."""
         return self._mirror or self._random_crop
@@ -78,6 +83,13 @@ class Transformer:
             self._check_mean(self._mean, shape)
         return (channels, self._crop, self._crop) if self._crop else shape
 
+    def checked_shape(self, shape: Shape, name: str) -> Shape:
+        """`output_shape` of the image `name`, which the DataError names."""
+        try:
+            return self.output_shape(shape)
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from None
+
     def apply(self, images: NDArray[Any] | Sequence[NDArray[Any]], out: NDArray[Any]) -> NDArray[Any]:
         """Transform (N, C, H, W) images, or N of different sizes (C, H, W), into `out` (N, C, h, w)."""
         return self.apply_at(images, self.draw(images), out)
@@ -91,7 +103,10 @@ class Transformer:
             self._window(images, rows[0], columns[0], out)
         else:
             for i, image in enumerate(images):
-                self._window(image[np.newaxis], rows[i], columns[i], out[i : i + 1])
+                try:
+                    self._window(image[np.newaxis], rows[i], columns[i], out[i : i + 1])
+                except DataError as error:
+                    raise DataError(f"image {i}: {error}") from None
         if flips.any():
             out[flips] = out[flips][..., ::-1]
         return out

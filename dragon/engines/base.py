@@ -122,6 +122,7 @@ def measure_layers(executor: Executor, iterations: int, backward: bool) -> list[
         return (time.perf_counter() - begin) * 1e3
 
     for n in range(iterations + 1):
+        net.look_ahead()
         for i in range(last + 1):
             forward[i] += clocked(executor.forward, i) * (n > 0)
         if backward:

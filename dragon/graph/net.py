@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from dragon.bases.layer import Context
+from dragon.bases.source import Prefetched
 from dragon.errors import DragonError, LayerName, NumericError, PrototxtError, ShapeError, UsageError
 from dragon.graph.definition import run_state
 from dragon.memory.storage import Array
@@ -22,6 +23,7 @@ from dragon.rng import fresh_seed
 
 if TYPE_CHECKING:
     from dragon.proto.text import SourceMap
+    from dragon.solver.update import Updater
 
 __all__ = ["Net"]
 
@@ -68,6 +70,7 @@ class Net(PyNet):
         self.learnable = self.table.learnable
         self.owned = self.table.owned
         self.debug_info = self.param.debug_info
+        self._readers = [(i, n.layer, n.tops) for i, n in enumerate(self.nodes) if isinstance(n.layer, Prefetched)]
         from dragon.engines import make_executor
 
         self.executor = make_executor(engine, self, options)
@@ -77,7 +80,9 @@ class Net(PyNet):
     # -- running --------------------------------------------------------------------------------------------
     def run_forward(self, start: int = 0, end: int | None = None) -> float:
         """Run layers start..end (inclusive) and return the weighted sum of their losses."""
-        return self.executor.forward(start, len(self.nodes) - 1 if end is None else end)
+        end = len(self.nodes) - 1 if end is None else end
+        self.look_ahead(start, end)
+        return self.executor.forward(start, end)
 
     def run_backward(self, start: int | None = None, end: int = 0) -> None:
         """Run backward from layer `start` (the last) down to `end` (inclusive)."""
@@ -85,7 +90,19 @@ class Net(PyNet):
 
     def forward_backward(self) -> float:
         """One forward and one backward pass; the loss."""
+        self.look_ahead()
         return self.executor.forward_backward()
+
+    def whole_step(self, updater: Updater, rate: float, iteration: int) -> float | None:
+        """A training iteration in one go, where the engine offers that (see Executor.whole_step)."""
+        self.look_ahead()
+        return self.executor.whole_step(updater, rate, iteration)
+
+    def look_ahead(self, start: int = 0, end: int | None = None) -> None:
+        """Let layers start..end (inclusive) that read images take the shapes of the batches they are about to give."""
+        for i, layer, tops in self._readers:
+            if start <= i and (end is None or i <= end):
+                layer.look_ahead(tops)
 
     def reshape(self) -> None:
         """Propagate changed input shapes through all layers."""

@@ -158,7 +158,7 @@ class Solver:
                 on_start()
             self.net.debug_info = self.net.param.debug_info or (p.debug_info and show)
             rate = self.learning_rate()
-            whole = None if apart else self.net.executor.whole_step(self.updater, rate, self.iter)
+            whole = None if apart else self.net.whole_step(self.updater, rate, self.iter)
             loss = self._note(self._forward_backward(clear=not apart) if whole is None else whole)
             if show:
                 for observer in self.observers:

@@ -306,10 +306,12 @@ class OneDNNExecutor(Executor):
         self._settle()
         if backward and not self.training:
             self.training = True
-        plan = self._plan(True)
         count = len(self.net.layers)
         forward, back = np.zeros(count), np.zeros(count)
         for n in range(iterations + 1):
+            self.net.look_ahead()
+            self._settle()
+            plan = self._plan(True)
             for group in plan.groups:
                 with _clocked(forward, group.first, n > 0):
                     plan.forward(group.first, group.last)

@@ -133,6 +133,31 @@ def test_batches_that_are_not_like_the_first_go_by_the_host(tmp_path: Path, open
     assert kind(nets[1]) == "kernels"
 
 
+FULLY_CONVOLUTIONAL = """
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+        convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool" pooling_param { pool: AVE global_pooling: true } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "pool" bottom: "label" top: "loss" }
+"""
+
+
+@needs_gpu
+@pytest.mark.parametrize("mean", ["", "mean_value: 9 mirror: true"])
+def test_batches_of_other_sizes(mean: str, tmp_path: Path, opened: list[Net | Solver]) -> None:
+    larger = RANDOM.integers(0, 256, (4, 3, 10, 12), dtype=np.uint8)
+    images = [*IMAGES[:4], *larger, IMAGES[4], larger[0], *IMAGES[5:7]]
+    text = text_of(database(tmp_path, images), mean, batch=1).replace(REST, FULLY_CONVOLUTIONAL)
+    solvers = [solver_of(engine, text) for engine in ("numpy", "cuda")]
+    opened += solvers
+    for image in images * 2:
+        losses = [solver.step(1) for solver in solvers]
+        assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+        found, expected = (solver.net.blobs["data"].peek() for solver in solvers)
+        assert found.shape == (1, *image.shape)
+        np.testing.assert_array_equal(found, expected)
+    assert len(solvers[1].net.executor.profile(12)) == len(solvers[1].net.layers)
+
+
 def solver_of(engine: str, text: str) -> Solver:
     from google.protobuf import text_format
 
