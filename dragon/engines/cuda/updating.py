@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dragon.engines.cuda.kernels import solver as kernels
 from dragon.solver.update import Updater
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CHUNK", "DeviceUpdate"]
 
-FILE = "solver"
 CHUNK = 4096  # elements of a block, as in solver.cu
 KERNELS = {
     "SGD": "sgd", "Nesterov": "nesterov", "AdaGrad": "adagrad", "RMSProp": "rmsprop", "AdaDelta": "adadelta",
@@ -126,7 +126,8 @@ class DeviceUpdate:
         """Set all gradients to zero, and begin a pass. The tables must be there."""
         if executor.loss_scale is not None:
             executor.loss_scale.adopt()
-        executor.gpu.launch(FILE, "clear_gradients", self._dtype, self._count, self._entries, self._chunks)
+        gpu, entries = executor.gpu, self._entries
+        kernels.clear_gradients(gpu, self._dtype, grid=self._count, entries=entries, chunks=self._chunks)
         for _, p in self._params:
             p.blob.diff_storage.wrote(executor.gpu.place)
 
@@ -158,13 +159,18 @@ class DeviceUpdate:
         p, q = self._decays()
         scale = None if executor.loss_scale is None else executor.loss_scale.array
         if param.clip_gradients >= 0 or scale is not None:
-            gpu.launch(FILE, "gradient_squares", dtype, self._count, self._entries, self._chunks, self._squares)
-            limit = np.float64(param.clip_gradients)
-            gpu.launch(FILE, "clip_factor", dtype, 1, self._squares, self.step, self._count, limit, scale)
-        gpu.launch(
-            FILE, f"{KERNELS[rule.name]}_update", stored, self._count, self._entries, self._chunks, self.step,
-            np.float64(1.0 / param.iter_size), int(param.regularization_type == "L1"), rule.decoupled_decay,
-            np.float64(p), np.float64(q), np.float64(param.delta),
+            squares = self._squares
+            kernels.gradient_squares(
+                gpu, dtype, grid=self._count, entries=self._entries, chunks=self._chunks, squares=squares
+            )  # fmt: skip
+            kernels.clip_factor(
+                gpu, dtype, squares=squares, step=self.step, chunks=self._count, limit=float(param.clip_gradients),
+                scale=scale,
+            )  # fmt: skip
+        kernels.updates[KERNELS[rule.name]](
+            gpu, stored, grid=self._count, entries=self._entries, chunks=self._chunks, step=self.step,
+            grad_scale=1.0 / param.iter_size, regularization=param.regularization_type == "L1",
+            decoupled=rule.decoupled_decay, p=float(p), q=float(q), delta=float(param.delta),
         )  # fmt: skip
 
     def mark(self, executor: CudaExecutor) -> None:

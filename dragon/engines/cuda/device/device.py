@@ -18,14 +18,14 @@ from dragon.engines.cuda.device.blas import Blas
 from dragon.engines.cuda.device.cudnn import Convolver, open_cudnn
 from dragon.engines.cuda.device.cudnn_frontend import open_frontend
 from dragon.engines.cuda.device.precision import arithmetic, defines, is_narrow
+from dragon.engines.cuda.kernels import cast
+from dragon.engines.cuda.kernels.kernel import THREADS, Kernel
 from dragon.engines.cuda.kernels.sources import OPTIONS, source
 from dragon.errors import EngineError
 
-__all__ = ["NULL", "THREADS", "CountingDevice", "Device", "Gpu", "Matrix", "Shaped", "open_gpu", "problem"]
+__all__ = ["CountingDevice", "Device", "Gpu", "Matrix", "Shaped", "open_gpu", "problem"]
 
-THREADS = 256  # of each block, as in common.cuh
 LANES = 8  # 16-bit numbers of a 16-byte access
-NULL = np.uint64(0)  # a null pointer among a kernel's arguments
 INSTALL = "pip install 'dragon-caffe[cuda13]' (or [cuda12], for a driver of CUDA 12)"
 NOT_READY = 600  # cudaErrorNotReady
 
@@ -61,9 +61,9 @@ class Device(ABC):
     def zeros(self, shape: Sequence[int] | int, dtype: DTypeLike) -> Any: ...
 
     @abstractmethod
-    def launch(self, file: str, kernel: str, dtype: DTypeLike, grid: int | tuple[int, ...], *args: Any) -> None:
-        """Run a kernel, compiled for activations of `dtype`. Arguments: arrays, None (a null pointer), int (32 bits),
-        float (the kernel's `real`), scalars of NumPy (as they are)."""
+    def launch(self, kernel: Kernel, dtype: DTypeLike, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+        """Run a kernel, compiled for activations of `dtype`, on so many blocks. For Kernel.__call__, which makes the
+        arguments what the compiled kernel takes."""
 
     @abstractmethod
     def upload(self, array: Any, values: np.ndarray[Any, Any]) -> None:
@@ -90,17 +90,15 @@ class Device(ABC):
 
     def narrow(self, x: Any, y: Any, factor: Any = None) -> None:
         """y, of 16 bits, = x (float32) times `factor`, one number on the device."""
-        self._cast("narrow", y.dtype, x, y, factor)
+        self._cast(cast.narrow, y.dtype, x, y, factor)
 
     def widen(self, x: Any, y: Any, factor: Any = None) -> None:
         """y, float32, = x (16 bits) times `factor`, one number on the device."""
-        self._cast("widen", x.dtype, x, y, factor)
+        self._cast(cast.widen, x.dtype, x, y, factor)
 
-    def _cast(self, kernel: str, dtype: DTypeLike, x: Any, y: Any, factor: Any) -> None:
+    def _cast(self, kernel: Kernel, dtype: DTypeLike, x: Any, y: Any, factor: Any) -> None:
         vectors = all(a.data.ptr % 16 == 0 for a in (x, y)) and x.size % LANES == 0
-        if x.size:
-            grid = self.grid(-(-x.size // (LANES if vectors else 1)))
-            self.launch("cast", kernel, dtype, grid, x, y, x.size, vectors, factor)
+        kernel(self, dtype, x=x, y=y, count=x.size, vectors=vectors, factor=factor)
 
     def grid(self, work: int) -> int:
         """Blocks for `work` threads: enough to fill the GPU several times over, not more than there is work."""
@@ -152,7 +150,7 @@ class Gpu(Device):
         self.number = number
         self.place = f"cuda:{number}"
         self._modules: dict[tuple[str, str], Any] = {}
-        self._kernels: dict[tuple[str, str, str], Any] = {}
+        self._kernels: dict[tuple[Kernel, str], Any] = {}  # by kernel and type of activations
         self._blas: Blas | None = None
         self._convolvers: list[Convolver] | None = None
         with cupy.cuda.Device(number):
@@ -184,29 +182,20 @@ class Gpu(Device):
     def zeros(self, shape: Sequence[int] | int, dtype: DTypeLike) -> Any:
         return self.cupy.zeros(shape, dtype)
 
-    def _kernel(self, file: str, name: str, dtype: DTypeLike) -> Any:
+    def _compiled(self, kernel: Kernel, dtype: DTypeLike) -> Any:
         kind = np.dtype(dtype).name
-        found = self._kernels.get((file, name, kind))
+        found = self._kernels.get((kernel, kind))
         if found is None:
-            module = self._modules.get((file, kind))
+            module = self._modules.get((kernel.file, kind))
             if module is None:
-                module = self._modules[file, kind] = self.cupy.RawModule(
-                    code=source(file), options=(*OPTIONS, *defines(dtype)), backend="nvrtc"
+                module = self._modules[kernel.file, kind] = self.cupy.RawModule(
+                    code=source(kernel.file), options=(*OPTIONS, *defines(dtype)), backend="nvrtc"
                 )
-            found = self._kernels[file, name, kind] = module.get_function(name)
+            found = self._kernels[kernel, kind] = module.get_function(kernel.name)
         return found
 
-    def launch(self, file: str, kernel: str, dtype: DTypeLike, grid: int | tuple[int, ...], *args: Any) -> None:
-        real: Any = arithmetic(dtype).type
-        exact = tuple(
-            NULL if a is None
-            else np.int32(a) if isinstance(a, int)  # bool as well
-            else real(a) if isinstance(a, float) and not isinstance(a, np.generic)
-            else a
-            for a in args
-        )  # fmt: skip
-        shape = (grid,) if isinstance(grid, int) else grid
-        self._kernel(file, kernel, dtype)(shape, (THREADS,), exact)
+    def launch(self, kernel: Kernel, dtype: DTypeLike, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+        self._compiled(kernel, dtype)(grid, (kernel.threads,), arguments)
 
     def upload(self, array: Any, values: np.ndarray[Any, Any]) -> None:
         array.set(values, stream=self.stream)
@@ -303,8 +292,8 @@ class CountingDevice(Device):
 
     zeros = empty
 
-    def launch(self, file: str, kernel: str, dtype: DTypeLike, grid: int | tuple[int, ...], *args: Any) -> None:
-        self.launches.append((kernel, sum(a.nbytes for a in args if isinstance(a, Shaped)), 0))
+    def launch(self, kernel: Kernel, dtype: DTypeLike, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+        self.launches.append((kernel.name, sum(a.nbytes for a in arguments if isinstance(a, Shaped)), 0))
 
     def upload(self, array: Any, values: np.ndarray[Any, Any]) -> None:
         self.launches.append(("upload", values.nbytes, 0))

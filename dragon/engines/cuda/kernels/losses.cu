@@ -81,20 +81,20 @@ KERNEL hinge_backward(const real* x, const real* label, const real* top_diff, co
 
 static __device__ __forceinline__ real at_least(real x, real least) { return x < least ? least : x; }
 
-KERNEL multinomial_terms(const real* prob, const real* label, real* terms, Index rows, Index classes, real least) {
+KERNEL multinomial_terms(const real* x, const real* label, real* terms, Index rows, Index classes, real least) {
     GRID_LOOP(row, rows) {
         int k = class_of(label[row], classes, 0, 0);
-        terms[2 * (size_t)row] = k < 0 ? 0 : -log(at_least(prob[(size_t)row * classes + k], least));
+        terms[2 * (size_t)row] = k < 0 ? 0 : -log(at_least(x[(size_t)row * classes + k], least));
         terms[2 * (size_t)row + 1] = counts_as(k);
     }
 }
 
-KERNEL multinomial_backward(const real* prob, const real* label, const real* top_diff, const real* divisor, real* dx,
+KERNEL multinomial_backward(const real* x, const real* label, const real* top_diff, const real* divisor, real* dx,
                             Index count, Index classes, real least) {
     real factor = *top_diff / *divisor;
     GRID_LOOP(i, count) {
         bool own = class_of(label[i / classes], classes, 0, 0) == (int)(i % classes);
-        dx[i] = own ? -factor / at_least(prob[i], least) : 0;
+        dx[i] = own ? -factor / at_least(x[i], least) : 0;
     }
 }
 

@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from dragon.engines.cuda.device.device import THREADS, Device
+from dragon.engines.cuda.device.device import Device
 from dragon.engines.cuda.device.precision import arithmetic
+from dragon.engines.cuda.kernels import batch_norm
+from dragon.engines.cuda.kernels.kernel import THREADS, WARP
 from dragon.engines.cuda.lowerings.lowering import aligned
 
 __all__ = ["Channels", "by_channel", "channel_sums", "totals"]
 
-WARP = 32
 MOST_SLICES = 32
 
 
@@ -38,6 +39,11 @@ class Channels:
     def grid(self) -> tuple[int, int]:
         return -(-self.c // self.width), self.slices
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The kernels' arguments."""
+        return {"n": self.n, "c": self.c, "s": self.s, "width": self.width, "slices": self.slices}
+
     def vectors(self, device: Device, *arrays: Any) -> bool:
         """Whether the kernels may use 16-byte accesses on these arrays."""
         lanes = 16 // arrays[0].dtype.itemsize
@@ -61,9 +67,9 @@ def channel_sums(
 ) -> Any:
     """Partial sums (slices, C, 2) of dy and dy * (x - mean), in the work memory; see channel_sums in batch_norm.cu."""
     sums = device.workspace(at.slices * at.c * 2, arithmetic(dy.dtype))
-    device.launch(
-        "batch_norm", "channel_sums", dy.dtype, at.grid, dy, x, mean, y, sums, at.n, at.c, at.s, at.width, at.slices,
-        at.vectors(device, dy, x, y), slope,
+    batch_norm.channel_sums(
+        device, dy.dtype, grid=at.grid, dy=dy, x=x, mean=mean, y=y, sums=sums, **at.sizes,
+        vectors=at.vectors(device, dy, x, y), slope=slope,
     )  # fmt: skip
     return sums
 
@@ -74,7 +80,7 @@ def totals(
 ) -> None:  # fmt: skip
     """Add the partial sums up, in order, into out_a and out_b (C), either of which may be None. unscale: see
     Lowering.unscale."""
-    like = sums.dtype
-    device.launch(
-        "batch_norm", "channel_totals", like, device.grid(at.c), sums, inv, unscale, out_a, out_b, at.c, at.slices, add
-    )
+    batch_norm.channel_totals(
+        device, sums.dtype, sums=sums, inv=inv, unscale=unscale, out_a=out_a, out_b=out_b, c=at.c, slices=at.slices,
+        add=add,
+    )  # fmt: skip

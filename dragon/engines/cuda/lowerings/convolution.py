@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
+from typing import cast as typed
 
 from dragon.engines.cuda.device.cudnn import Convolver, Geometry
 from dragon.engines.cuda.device.cudnn_frontend import forward_product
 from dragon.engines.cuda.device.device import Device, Matrix, Shaped
+from dragon.engines.cuda.kernels import cast, elementwise, volume
+from dragon.engines.cuda.kernels import convolution as kernels
 from dragon.engines.cuda.lowerings.channels import Channels, by_channel, channel_sums, totals
 from dragon.engines.cuda.lowerings.lowering import Lowering, aligned, lowers
-from dragon.engines.cuda.lowerings.neurons import each_of
-from dragon.engines.cuda.lowerings.windows import MOST_AXES, axes_of, spread_out, widened
+from dragon.engines.cuda.lowerings.neurons import element_wise
+from dragon.engines.cuda.lowerings.windows import MOST_AXES, axes_of, named, spread_out, widened, window_sizes
 from dragon.memory.blob import Blob
 
 __all__ = [
@@ -24,17 +27,15 @@ __all__ = [
     "learn_bias",
 ]  # fmt: skip
 
-FILE = "convolution"
-NO_SLOPE = (0.0, 0.0, 0.0)  # settings of the kernel family ReLU
+NO_SLOPE = {"a": 0.0, "b": 0.0, "c": 0.0}  # settings of the kernels of ReLU
 COLUMN_BYTES = 1 << 29  # images are unfolded so many at a time that their columns fit in here
 
 
 def add_bias(lowering: Lowering, y: Any, bias: Any) -> None:
     """y (N, C, ...) += bias (C)."""
-    lanes = 16 // y.dtype.itemsize
     _, c, s = by_channel(y.shape)
-    vectors = s % lanes == 0 and aligned(y)
-    lowering.spread(FILE, "add_bias", y.size, y, bias, y.size, c, s, vectors, each=lanes if vectors else 1)
+    vectors = s % (16 // y.dtype.itemsize) == 0 and aligned(y)
+    lowering.launch(kernels.add_bias, y=y, bias=bias, count=y.size, channels=c, spatial=s, vectors=vectors)
 
 
 def learn_bias(lowering: Lowering, dy: Any, diff: Any) -> None:
@@ -50,14 +51,10 @@ class _Windowed(Lowering):
     def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
         return len(layer.window.kernel) <= MOST_AXES and bottom[0].count > 0 and top[0].count > 0
 
-    def _window(self, wide: Any, narrow: Any) -> tuple[int, ...]:
+    def _window(self, wide: Any, narrow: Any) -> dict[str, int]:
         """The kernels' arguments for images with at least two spatial axes."""
-        w = widened(self.layer.window)
-        return (*wide.shape[2:], *narrow.shape[2:], *w.kernel, *w.stride, *w.before, *w.dilation)
-
-    def _fold_by(self, way: str) -> tuple[str, str]:
-        """The file and the name of the kernel that unfolds (im2col) or folds (col2im)."""
-        return (FILE, way) if axes_of(self.layer.window) == 2 else ("volume", f"{way}_3d")
+        window = widened(self.layer.window)
+        return {**window_sizes(window, wide, narrow), **named("dilation_", window.dilation)}
 
     def _chunks(self, wide: Any, narrow: Any) -> Iterator[slice]:
         images = wide.shape[0]
@@ -78,13 +75,18 @@ class _Windowed(Lowering):
         """The columns of wide images."""
         n, c = wide.shape[:2]
         count = c * math.prod(self.layer.window.kernel) * n * math.prod(narrow.shape[2:])
-        self.spread(*self._fold_by("im2col"), count, wide, columns, count, c, n, *self._window(wide, narrow))
+        self.launch(
+            kernels.im2col if axes_of(self.layer.window) == 2 else volume.im2col_3d,
+            x=wide, columns=columns, count=count, channels=c, images=n, **self._window(wide, narrow),
+        )  # fmt: skip
 
     def _fold(self, columns: Any, bias: Any, wide: Any, narrow: Any) -> None:
         """Wide images, bias included, from their columns."""
         n, c = wide.shape[:2]
-        window = self._window(wide, narrow)
-        self.spread(*self._fold_by("col2im"), wide.size, columns, bias, wide, wide.size, c, n, *window)
+        self.launch(
+            kernels.col2im if axes_of(self.layer.window) == 2 else volume.col2im_3d,
+            columns=columns, bias=bias, x=wide, count=wide.size, channels=c, images=n, **self._window(wide, narrow),
+        )  # fmt: skip
 
     def _by_cudnn(
         self, product: str, wide: Any, weight: Any, narrow: Any, run: Callable[[Convolver, Geometry], bool]
@@ -93,7 +95,7 @@ class _Windowed(Lowering):
         convolvers, w = self.device.convolvers, widened(self.layer.window)
         if not convolvers or w.is_pointwise or w.before != w.after or len(w.kernel) != 2:
             return False
-        before, stride, dilation = (cast("tuple[int, int]", each) for each in (w.before, w.stride, w.dilation))
+        before, stride, dilation = (typed("tuple[int, int]", each) for each in (w.before, w.stride, w.dilation))
         g = Geometry(
             wide.shape, (*weight.shape[:2], *w.kernel), narrow.shape, before, stride, dilation, self.layer.group,
             wide.dtype.name, self.device.tf32,
@@ -111,7 +113,7 @@ class _Windowed(Lowering):
                 return
         if relu:
             self.narrow_from_wide(wide, weight, narrow, bias)
-            each_of(self, "relu_forward", (narrow, narrow), NO_SLOPE)
+            element_wise(self, elementwise.relu.forward, {"x": narrow, "out": narrow}, NO_SLOPE)
             return
         self._multiply(wide, weight, narrow)
         if bias is not None:
@@ -184,7 +186,7 @@ class _Windowed(Lowering):
             found = self.room("gradient", diff.shape, wide.dtype)  # cuDNN has one type for all three
             if not one.weight_gradient(g, wide, narrow, found, add=False):
                 return False
-            self.spread("cast", "accumulate", diff.size, found, diff, diff.size, self.unscale)
+            self.launch(cast.accumulate, x=found, y=diff, count=diff.size, factor=self.unscale)
             return True
 
         if self._by_cudnn("weight", wide, diff, narrow, product):
@@ -210,7 +212,7 @@ class _Windowed(Lowering):
 
     def _turn(self, x: Any, out: Any) -> None:
         n, c, s = by_channel(x.shape)
-        self.spread(FILE, "channels_first", x.size, x, out, x.size, n, c, s)
+        self.launch(kernels.channels_first, x=x, out=out, count=x.size, images=n, channels=c, spatial=s)
 
     def _sizes(self, wide: Any, narrow: Any) -> tuple[int, int, int]:
         """(groups, narrow channels of a group, wide channels of a group times the kernel's size)."""
@@ -244,9 +246,10 @@ class ConvolutionLowering(_Windowed):
         for b, t in zip(bottom, top, strict=True):
             x, y = self._images(b.data, t.data)
             if self._is_depthwise:
-                self.spread(
-                    FILE, "depthwise_forward", y.size, x, weight, bias, y, y.size, x.shape[1], *self._window(x, y)
-                )
+                self.launch(
+                    kernels.depthwise_forward, x=x, weight=weight, bias=bias, y=y, count=y.size, channels=x.shape[1],
+                    **self._window(x, y),
+                )  # fmt: skip
                 continue
             self.narrow_from_wide(x, weight, y, bias, self.cuts)
 
@@ -254,7 +257,7 @@ class ConvolutionLowering(_Windowed):
         layer = self.layer
         if self.cuts:
             y, dy = top[0].data, top[0].diff
-            each_of(self, "relu_backward", (y, y, dy, dy), NO_SLOPE)
+            element_wise(self, elementwise.relu.backward, {"x": y, "y": y, "dy": dy, "out": dy}, NO_SLOPE)
         weight = layer.weight.data if self._is_depthwise else self.working(layer.weight)
         for b, t, down in zip(bottom, top, propagate_down, strict=True):
             x, dy = self._images(b.data, t.diff)
@@ -269,10 +272,14 @@ class ConvolutionLowering(_Windowed):
     def _depthwise_backward(self, x: Any, dy: Any, weight: Any, dx: Any) -> None:
         window, diff = self._window(x, dy), self.layer.weight.diff
         self.launch(
-            FILE, "depthwise_backward_weight", diff.size, x, dy, diff, self.unscale, x.shape[0], x.shape[1], *window
-        )
+            kernels.depthwise_backward_weight, grid=diff.size, x=x, dy=dy, dweight=diff, unscale=self.unscale,
+            n=x.shape[0], channels=x.shape[1], **window,
+        )  # fmt: skip
         if dx is not None:
-            self.spread(FILE, "depthwise_backward_data", dx.size, dy, weight, dx, dx.size, dx.shape[1], *window)
+            self.launch(
+                kernels.depthwise_backward_data, dy=dy, weight=weight, dx=dx, count=dx.size, channels=dx.shape[1],
+                **window,
+            )  # fmt: skip
 
 
 class CutConvolutionLowering(ConvolutionLowering):

@@ -8,9 +8,7 @@ import numpy as np
 
 from dragon.engines.cuda.lowerings.lowering import Lowering
 
-__all__ = ["EACH", "Drawing"]
-
-EACH = 8  # words of a block of random.cuh, which one thread makes
+__all__ = ["Drawing"]
 
 
 class Drawing(Lowering):

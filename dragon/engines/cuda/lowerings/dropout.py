@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 
 from dragon.bases.layer import TRAIN
-from dragon.engines.cuda.lowerings.draws import EACH, Drawing
+from dragon.engines.cuda.kernels.dropout import dropout_backward, dropout_forward
+from dragon.engines.cuda.lowerings.draws import Drawing
 from dragon.engines.cuda.lowerings.lowering import lowers
 from dragon.memory.blob import Blob
 
 __all__ = ["DropoutLowering"]
-
-FILE = "dropout"
 
 
 @lowers("Dropout")
@@ -30,10 +29,10 @@ class DropoutLowering(Drawing):
         layer, x, y = self.layer, bottom[0].data, top[0].data
         self._active = self.draws
         if self._active:
-            threshold, keep = np.uint64(layer.threshold), self._keep(x.size)
-            self.spread(
-                FILE, "dropout_forward", x.size, x, y, keep, self.stream, x.size, threshold, layer.scale, each=EACH
-            )
+            self.launch(
+                dropout_forward, x=x, y=y, keep=self._keep(x.size), stream=self.stream, count=x.size,
+                threshold=layer.threshold, scale=layer.scale,
+            )  # fmt: skip
         elif top[0] is not bottom[0]:
             y[...] = x
 
@@ -42,7 +41,8 @@ class DropoutLowering(Drawing):
             return
         dy, dx = top[0].diff, bottom[0].diff
         if self._active:
-            self.spread(FILE, "dropout_backward", dy.size, dy, self._keep(dy.size), dx, dy.size, self.layer.scale)
+            keep = self._keep(dy.size)
+            self.launch(dropout_backward, dy=dy, keep=keep, dx=dx, count=dy.size, scale=self.layer.scale)
         elif top[0] is not bottom[0]:
             dx[...] = dy
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from dragon.engines.cuda.kernels import eltwise as kernels
+from dragon.engines.cuda.kernels.elementwise import scaled
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
-from dragon.engines.cuda.lowerings.neurons import each_of
+from dragon.engines.cuda.lowerings.neurons import element_wise, weighted_sum
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["EltwiseLowering"]
 
-FILE = "eltwise"
 PROD, SUM = pb.EltwiseParameter.PROD, pb.EltwiseParameter.SUM
 
 
@@ -27,18 +28,18 @@ class EltwiseLowering(Lowering):
         first, second, y = bottom[0].data, bottom[1].data, top[0].data
         if self.layer.operation == SUM:
             coeff = [float(c) for c in self.layer.coeff]
-            each_of(self, "weighted_sum", (first, second, y), (coeff[0], coeff[1]))
+            weighted_sum(self, first, second, y, coeff[0], coeff[1])
             for blob, c in zip(bottom[2:], coeff[2:], strict=True):
-                each_of(self, "weighted_sum", (y, blob.data, y), (1.0, c))
+                weighted_sum(self, y, blob.data, y, 1.0, c)
         elif self.layer.operation == PROD:
-            each_of(self, "product", (first, second, y), (), FILE)
+            self._multiply(first, second, y)
             for blob in bottom[2:]:
-                each_of(self, "product", (y, blob.data, y), (), FILE)
+                self._multiply(y, blob.data, y)
         else:
             winner = self._winner(y)
-            self.spread(FILE, "first_maximum", y.size, first, second, y, winner, y.size)
+            self.launch(kernels.first_maximum, a=first, b=second, y=y, winner=winner, count=y.size)
             for number, blob in enumerate(bottom[2:], 2):
-                self.spread(FILE, "next_maximum", y.size, blob.data, y, winner, y.size, number)
+                self.launch(kernels.next_maximum, x=blob.data, y=y, winner=winner, count=y.size, number=number)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         layer, dy = self.layer, top[0].diff
@@ -47,16 +48,21 @@ class EltwiseLowering(Lowering):
                 continue
             dx = bottom[i].diff
             if layer.operation == SUM:
-                each_of(self, "scaled_backward", (dy, dy, dy, dx), (float(layer.coeff[i]), 0.0, 0.0))
+                settings = {"a": float(layer.coeff[i]), "b": 0.0, "c": 0.0}
+                element_wise(self, scaled.backward, {"x": dy, "y": dy, "dy": dy, "out": dx}, settings)
             elif layer.operation != PROD:
-                self.spread(FILE, "maximum_backward", dx.size, dy, self._winner(dy), dx, dx.size, i)
+                winner = self._winner(dy)
+                self.launch(kernels.maximum_backward, dy=dy, winner=winner, dx=dx, count=dx.size, number=i)
             elif layer.stable:
                 others = [blob.data for j, blob in enumerate(bottom) if j != i]
                 for factor, so_far in zip(others, [dy] + [dx] * (len(others) - 1), strict=True):
-                    each_of(self, "product", (so_far, factor, dx), (), FILE)
+                    self._multiply(so_far, factor, dx)
             else:
                 x, y = bottom[i].data, top[0].data
-                self.spread(FILE, "product_backward", dx.size, x, y, dy, dx, dx.size)
+                self.launch(kernels.product_backward, x=x, y=y, dy=dy, dx=dx, count=dx.size)
+
+    def _multiply(self, a: Any, b: Any, y: Any) -> None:
+        element_wise(self, kernels.product, {"a": a, "b": b, "y": y}, {})
 
     def _winner(self, like: Any) -> Any:
         """For each element the number of the bottom that has the maximum."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dragon.engines.cuda.kernels import indices as kernels
+from dragon.engines.cuda.kernels.kernel import MOST
 from dragon.engines.cuda.lowerings.channels import Channels, channel_sums, totals
-from dragon.engines.cuda.lowerings.lowering import MOST, Lowering, lowers
+from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.memory.blob import Blob
 
 __all__ = ["BatchReindexLowering", "EmbedLowering", "Indexed"]
-
-FILE = "indices"
 
 
 class Indexed(Lowering):
@@ -22,7 +22,7 @@ class Indexed(Lowering):
         self._checked = values, size
         fault = self.room("fault", 1, "int32") if self.fault is None else self.fault  # a dry run has none
         count = values.count // self.each
-        self.spread(FILE, "check_indices", count, values.data, fault, count, self.each, size)
+        self.launch(kernels.check_indices, values=values.data, fault=fault, count=count, each=self.each, size=size)
 
     def describe_fault(self, bottom: Sequence[Blob], position: int) -> str:
         values, size = self._checked
@@ -38,13 +38,14 @@ class EmbedLowering(Indexed):
         size, row = weight.shape
         bias = self.layer.blobs[1].data if len(self.layer.blobs) > 1 else None
         self.check(bottom[0], size)
-        self.spread(FILE, "pick_rows", y.size, weight, bottom[0].data, bias, y, y.size, row, size)
+        picks = bottom[0].data
+        self.launch(kernels.pick_rows, x=weight, picks=picks, bias=bias, y=y, count=y.size, row=row, size=size)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         dy, blobs = top[0].diff, self.layer.blobs
         dw, picks = blobs[0].diff, bottom[0].data
         row = dw.shape[1]
-        self.spread(FILE, "sum_picked", dw.size, dy, picks, dw, dw.size, row, picks.size, True)
+        self.launch(kernels.sum_picked, dy=dy, picks=picks, dx=dw, count=dw.size, row=row, n_picks=picks.size, add=True)
         if len(blobs) > 1 and picks.size:
             at = Channels.of(self.device, picks.size, row, 1)
             totals(self.device, at, channel_sums(self.device, at, dy), blobs[1].diff, None)
@@ -56,7 +57,8 @@ class BatchReindexLowering(Indexed):
         x, y = bottom[0].data, top[0].data
         items = x.shape[0]
         self.check(bottom[1], items)
-        self.spread(FILE, "pick_rows", y.size, x, bottom[1].data, None, y, y.size, x.size // max(1, items), items)
+        row, picks = x.size // max(1, items), bottom[1].data
+        self.launch(kernels.pick_rows, x=x, picks=picks, bias=None, y=y, count=y.size, row=row, size=items)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[1]:
@@ -64,4 +66,7 @@ class BatchReindexLowering(Indexed):
         if propagate_down[0]:
             dx, picks = bottom[0].diff, bottom[1].data
             row = dx.size // max(1, dx.shape[0])
-            self.spread(FILE, "sum_picked", dx.size, top[0].diff, picks, dx, dx.size, row, picks.size, False)
+            self.launch(
+                kernels.sum_picked, dy=top[0].diff, picks=picks, dx=dx, count=dx.size, row=row, n_picks=picks.size,
+                add=False,
+            )  # fmt: skip

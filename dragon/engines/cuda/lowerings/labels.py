@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 
 from dragon.bases.layer import Layer
-from dragon.engines.cuda.device.device import NULL
+from dragon.engines.cuda.kernels.softmax import sum_terms
 from dragon.engines.cuda.lowerings.lowering import Lowering
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["Labelled"]
-
-FILE = "softmax"
 
 
 class Labelled(Lowering):
@@ -35,9 +33,9 @@ class Labelled(Lowering):
         """How many there are."""
         return int(self.layer.spans[1])
 
-    def ignored(self) -> tuple[int, int]:
-        """has_ignore, ignore."""
-        return int(self.ignore is not None), self.ignore or 0
+    def ignored(self) -> dict[str, int]:
+        """The kernels' arguments has_ignore and ignore."""
+        return {"has_ignore": self.ignore is not None, "ignore": self.ignore or 0}
 
     def divisor(self, outer: int, inner: int) -> float:
         """What a loss's sum is divided by; 0: the number of labels that count."""
@@ -57,6 +55,7 @@ class Labelled(Lowering):
     def sum_terms(self, terms: Any, out: Any, positions: int, divisor: float) -> Any:
         """The terms' sum over `divisor` (0: over those that count) into `out`; the divisor, on the device."""
         kept = self.room("divisor", 1)
-        fault = NULL if self.fault is None else self.fault
-        self.launch(FILE, "sum_terms", 1, terms, out, kept, fault, positions, divisor)
+        self.launch(
+            sum_terms, terms=terms, out=out, kept_divisor=kept, fault=self.fault, positions=positions, divisor=divisor
+        )
         return kept

@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from dragon.engines.cuda.kernels import losses as kernels
+from dragon.engines.cuda.kernels.kernel import Kernel
 from dragon.engines.cuda.lowerings.labels import Labelled
 from dragon.engines.cuda.lowerings.lowering import lowers
-from dragon.engines.cuda.lowerings.softmax import WARP, softmax
+from dragon.engines.cuda.lowerings.softmax import softmax
 from dragon.memory.blob import Blob
 
 __all__ = ["ContrastiveLowering", "ElementLossLowering", "HingeLowering", "InfogainLowering", "MultinomialLowering"]
 
-FILE = "losses"
 MOST_BLOCKS = 256  # whose sums one block then adds up
 LEAST = 1e-20  # a smaller probability counts as this
 LEAST_DISTANCE = 1e-4  # added to one before dividing by it
@@ -21,19 +22,19 @@ LEAST_DISTANCE = 1e-4  # added to one before dividing by it
 
 @dataclass(frozen=True)
 class _Family:
-    """name: of the kernels. setting: theirs. per_item: whether the sum is divided by the batch, whatever loss_param
-    says; signs: of the slope by each bottom."""
+    """setting: the kernels'. per_item: whether the sum is divided by the batch, whatever loss_param says. signs: of the
+    gradient by each bottom."""
 
-    name: str
+    kernels: kernels.ElementLoss
     setting: Callable[[Any], float]
     per_item: bool
     signs: tuple[float, ...]
 
 
 FAMILIES = {
-    "EuclideanLoss": _Family("euclidean", lambda layer: 0.5, True, (1.0, -1.0)),
-    "SmoothL1Loss": _Family("smooth_l1", lambda layer: layer.sharpness, True, (1.0, -1.0)),
-    "SigmoidCrossEntropyLoss": _Family("sigmoid_cross_entropy", lambda layer: 1.0, False, (1.0,)),
+    "EuclideanLoss": _Family(kernels.euclidean, lambda layer: 0.5, True, (1.0, -1.0)),
+    "SmoothL1Loss": _Family(kernels.smooth_l1, lambda layer: layer.sharpness, True, (1.0, -1.0)),
+    "SigmoidCrossEntropyLoss": _Family(kernels.sigmoid_cross_entropy, lambda layer: 1.0, False, (1.0,)),
 }
 
 
@@ -47,19 +48,21 @@ class ElementLossLowering(Labelled):
     def _family(self) -> _Family:
         return FAMILIES[self.layer.type]
 
-    def _operands(self, bottom: Sequence[Blob]) -> tuple[Any, ...]:
-        """Both sides, then the weights of their difference and of the term, which may be None."""
+    def _operands(self, bottom: Sequence[Blob]) -> dict[str, Any]:
+        """Arguments of both kernels: both sides, then the weights of their difference and of the term, which may be
+        None; what is ignored, and the setting."""
         arrays = [blob.data for blob in bottom]
-        return *arrays, *[None] * (4 - len(arrays))
+        names = ("first", "second", "insides", "outsides")
+        return {
+            **dict(zip(names, [*arrays, *[None] * (4 - len(arrays))], strict=True)), **self.ignored(),
+            "setting": float(self._family.setting(self.layer)),
+        }  # fmt: skip
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         family, count, items = self._family, bottom[0].count, bottom[0].shape[0]
         blocks = min(self.device.grid(count), MOST_BLOCKS)
         terms = self.device.workspace(2 * blocks, self.dtype)
-        self.launch(
-            FILE, f"{family.name}_terms", blocks, *self._operands(bottom), terms, count, *self.ignored(),
-            float(family.setting(self.layer)),
-        )  # fmt: skip
+        self.launch(family.kernels.terms, grid=blocks, terms=terms, count=count, **self._operands(bottom))
         divisor = float(max(1, items)) if family.per_item else self.divisor(items, count // max(1, items))
         self.sum_terms(terms, top[0].data, blocks, divisor)
 
@@ -69,9 +72,9 @@ class ElementLossLowering(Labelled):
         for blob, wanted, sign in zip(bottom, propagate_down, family.signs, strict=False):
             if wanted:
                 dx = blob.diff
-                self.spread(
-                    FILE, f"{family.name}_backward", dx.size, *self._operands(bottom), top[0].diff,
-                    self.room("divisor", 1), dx, dx.size, *self.ignored(), float(family.setting(self.layer)), sign,
+                self.launch(
+                    family.kernels.backward, top_diff=top[0].diff, divisor=self.room("divisor", 1), dx=dx,
+                    count=dx.size, sign=sign, **self._operands(bottom),
                 )  # fmt: skip
 
 
@@ -87,44 +90,48 @@ class _Rows(Labelled):
 
 
 class _RowLoss(_Rows):
-    """A term for each row. name: of the kernels; a row takes `width` threads."""
+    """A term for each row."""
 
-    name: ClassVar[str]
-    width: ClassVar[int]
+    terms: ClassVar[Kernel]
+    slope: ClassVar[Kernel]
 
-    setting: Any  # the kernels' last argument
+    @property
+    def setting(self) -> dict[str, Any]:
+        """The kernels' last argument."""
+        raise NotImplementedError
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         rows, classes = bottom[0].shape[0], self.classes(bottom)
         x, label, terms = bottom[0].data, bottom[1].data, self.device.workspace(2 * rows, self.dtype)
-        self.spread(FILE, f"{self.name}_terms", rows * self.width, x, label, terms, rows, classes, self.setting)
+        self.launch(self.terms, x=x, label=label, terms=terms, rows=rows, classes=classes, **self.setting)
         self.sum_terms(terms, top[0].data, rows, float(rows))
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.layer.check_propagation(propagate_down)
         if propagate_down[0]:
             dx = bottom[0].diff
-            self.spread(
-                FILE, f"{self.name}_backward", dx.size, bottom[0].data, bottom[1].data, top[0].diff,
-                self.room("divisor", 1), dx, dx.size, self.classes(bottom), self.setting,
+            self.launch(
+                self.slope, x=bottom[0].data, label=bottom[1].data, top_diff=top[0].diff,
+                divisor=self.room("divisor", 1), dx=dx, count=dx.size, classes=self.classes(bottom), **self.setting,
             )  # fmt: skip
 
 
 @lowers("HingeLoss")
 class HingeLowering(_RowLoss):
-    name = "hinge"
-    width = WARP
+    terms, slope = kernels.hinge_terms, kernels.hinge_backward
 
     @property
-    def setting(self) -> bool:
-        return bool(self.layer.squared)
+    def setting(self) -> dict[str, Any]:
+        return {"square": bool(self.layer.squared)}
 
 
 @lowers("MultinomialLogisticLoss")
 class MultinomialLowering(_RowLoss):
-    name = "multinomial"
-    width = 1
-    setting = LEAST
+    terms, slope = kernels.multinomial_terms, kernels.multinomial_backward
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        return {"least": LEAST}
 
 
 @lowers("InfogainLoss")
@@ -138,9 +145,10 @@ class InfogainLowering(Labelled):
         positions = outer * inner
         softmax(self, bottom[0].data, prob, layer.spans)
         terms = self.device.workspace(2 * positions, self.dtype)
-        self.spread(
-            FILE, "infogain_terms", positions, prob, bottom[1].data, self._gains(bottom), terms,
-            self.room("totals", positions), positions, classes, inner, *self.ignored(), LEAST,
+        self.launch(
+            kernels.infogain_terms, prob=prob, label=bottom[1].data, gains=self._gains(bottom), terms=terms,
+            totals=self.room("totals", positions), positions=positions, classes=classes, inner=inner,
+            **self.ignored(), least=LEAST,
         )  # fmt: skip
         self.sum_terms(terms, top[0].data, positions, self.divisor(outer, inner))
 
@@ -150,34 +158,38 @@ class InfogainLowering(Labelled):
         if propagate_down[0]:
             outer, classes, inner = layer.spans
             dx = bottom[0].diff
-            self.spread(
-                FILE, "infogain_backward", dx.size, layer.prob.data, bottom[1].data, self._gains(bottom),
-                self.room("totals", outer * inner), top[0].diff, self.room("divisor", 1), dx, dx.size, classes, inner,
-                *self.ignored(),
+            self.launch(
+                kernels.infogain_backward, prob=layer.prob.data, label=bottom[1].data, gains=self._gains(bottom),
+                totals=self.room("totals", outer * inner), top_diff=top[0].diff, divisor=self.room("divisor", 1),
+                dx=dx, count=dx.size, classes=classes, inner=inner, **self.ignored(),
             )  # fmt: skip
 
 
 @lowers("ContrastiveLoss")
 class ContrastiveLowering(_Rows):
-    """bottom 2 says which pairs are similar: any number will do, so there is no fault."""
+    """bottom 2 says which pairs are similar: any number will do, so none is out of range."""
+
+    def _operands(self, bottom: Sequence[Blob]) -> dict[str, Any]:
+        """Arguments of both kernels."""
+        layer = self.layer
+        arrays = dict(zip(("a", "b", "similar"), [blob.data for blob in bottom], strict=True))
+        return {
+            **arrays, "squares": self.room("squares", bottom[0].shape[0]), "length": self.classes(bottom),
+            "legacy": layer.legacy, "margin": float(layer.margin),
+        }  # fmt: skip
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        layer, rows = self.layer, bottom[0].shape[0]
-        terms, squares = self.device.workspace(2 * rows, self.dtype), self.room("squares", rows)
-        self.spread(
-            FILE, "contrastive_terms", rows * WARP, *[blob.data for blob in bottom], terms, squares, rows,
-            self.classes(bottom), layer.legacy, float(layer.margin),
-        )  # fmt: skip
+        rows = bottom[0].shape[0]
+        terms = self.device.workspace(2 * rows, self.dtype)
+        self.launch(kernels.contrastive_terms, terms=terms, rows=rows, **self._operands(bottom))
         self.sum_terms(terms, top[0].data, rows, float(2 * max(1, rows)))
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        layer = self.layer
-        layer.check_propagation(propagate_down)
+        self.layer.check_propagation(propagate_down)
         for blob, wanted, sign in zip(bottom[:2], propagate_down, (1.0, -1.0), strict=False):
             if wanted:
                 dx = blob.diff
-                self.spread(
-                    FILE, "contrastive_backward", dx.size, *[each.data for each in bottom],
-                    self.room("squares", bottom[0].shape[0]), top[0].diff, self.room("divisor", 1), dx, dx.size,
-                    self.classes(bottom), layer.legacy, float(layer.margin), LEAST_DISTANCE, sign,
+                self.launch(
+                    kernels.contrastive_backward, top_diff=top[0].diff, divisor=self.room("divisor", 1), dx=dx,
+                    count=dx.size, least=LEAST_DISTANCE, sign=sign, **self._operands(bottom),
                 )  # fmt: skip

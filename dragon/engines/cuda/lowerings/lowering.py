@@ -15,11 +15,10 @@ from numpy.typing import DTypeLike
 from dragon.bases.layer import Layer
 from dragon.engines.cuda.device.device import Device
 from dragon.engines.cuda.device.precision import Narrowing
+from dragon.engines.cuda.kernels.kernel import MOST, Kernel
 from dragon.memory.blob import Blob
 
-__all__ = ["MOST", "Lowering", "aligned", "find", "lowers"]
-
-MOST = 2**31 - 1  # elements of an array: kernels count with 32 bits
+__all__ = ["Lowering", "aligned", "find", "lowers"]
 
 
 def aligned(*arrays: Any) -> bool:
@@ -112,13 +111,9 @@ class Lowering:
         held = self._rooms.get("x")
         return held is None or bool(held.size == math.prod(shape))
 
-    def launch(self, file: str, kernel: str, grid: int | tuple[int, ...], *args: Any) -> None:
-        self.device.launch(file, kernel, self.stored, grid, *args)
-
-    def spread(self, file: str, kernel: str, count: int, *args: Any, each: int = 1) -> None:
-        """Launch a kernel with a loop over the grid: `each` elements for a thread."""
-        if count:
-            self.launch(file, kernel, self.device.grid(-(-count // each)), *args)
+    def launch(self, kernel: Kernel, **arguments: Any) -> None:
+        """Launch a kernel compiled for the lowering's activations; see Kernel."""
+        kernel(self.device, self.stored, **arguments)
 
 
 _LOWERINGS: dict[str, type[Lowering]] = {}

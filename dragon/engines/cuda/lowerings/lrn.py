@@ -5,23 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from dragon.engines.cuda.kernels.elementwise import weighted_sum
+from dragon.engines.cuda.kernels.lrn import lrn_backward, lrn_forward, lrn_ratio
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.memory.blob import Blob
 
 __all__ = ["LRNLowering"]
-
-FILE = "lrn"
 
 
 @lowers("LRN")
 class LRNLowering(Lowering):
     half = True
 
-    def _region(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """across, channels, height, width, reach: the kernels' arguments."""
+    def _region(self, shape: tuple[int, ...]) -> dict[str, int]:
+        """The kernels' arguments for a bottom of this shape."""
         across = self.layer.across
-        spatial = (math.prod(shape[2:]), 1) if across else shape[2:]
-        return (int(across), shape[1], *spatial, self.layer.local_size // 2)
+        height, width = (math.prod(shape[2:]), 1) if across else shape[2:]
+        reach = self.layer.local_size // 2
+        return {"across": across, "channels": shape[1], "height": height, "width": width, "reach": reach}
 
     @property
     def _scale(self) -> float:
@@ -32,11 +33,11 @@ class LRNLowering(Lowering):
         layer, x, y = self.layer, bottom[0].data, top[0].data
         if top[0] is bottom[0]:  # neighbours read x while y is written, and so does backward
             kept = self.room("x", x.shape, self.stored)
-            self.spread("elementwise", "weighted_sum", x.size, x, x, kept, x.size, False, 1.0, 0.0)
+            self.launch(weighted_sum, x=x, y=x, out=kept, count=x.size, vectors=False, a=1.0, b=0.0)
             x = kept
-        self.spread(
-            FILE, "lrn_forward", x.size, x, y, self.room("base", x.shape), x.size, *self._region(x.shape),
-            float(layer.k), self._scale, float(layer.beta),
+        self.launch(
+            lrn_forward, x=x, y=y, base=self.room("base", x.shape), count=x.size, **self._region(x.shape),
+            k=float(layer.k), scale=self._scale, beta=float(layer.beta),
         )  # fmt: skip
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -47,7 +48,8 @@ class LRNLowering(Lowering):
         base = self.room("base", x.shape)
         ratio = self.device.workspace(x.size, self.dtype)
         beta = float(self.layer.beta)
-        self.spread(FILE, "lrn_ratio", x.size, x, dy, base, ratio, x.size, beta)
-        self.spread(
-            FILE, "lrn_backward", x.size, x, dy, base, ratio, dx, x.size, *self._region(x.shape), self._scale, beta
-        )
+        self.launch(lrn_ratio, x=x, dy=dy, base=base, ratio=ratio, count=x.size, beta=beta)
+        self.launch(
+            lrn_backward, x=x, dy=dy, base=base, ratio=ratio, dx=dx, count=x.size, **self._region(x.shape),
+            scale=self._scale, beta=beta,
+        )  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any
 
 from dragon.bases.layer import Layer
 from dragon.engines.cuda.device.device import Device
+from dragon.engines.cuda.kernels import batch_norm as kernels
 from dragon.engines.cuda.lowerings.channels import Channels, by_channel, channel_sums
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.memory.blob import Blob
@@ -14,7 +15,6 @@ from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["BatchNormLowering"]
 
-FILE = "batch_norm"
 RULES = {pb.CAFFE: 0, pb.EMA: 1, pb.CUMULATIVE: 2, pb.LATEST: 3}
 
 
@@ -69,10 +69,13 @@ class BatchNormLowering(Lowering):
             if layer.rule == pb.CUMULATIVE:
                 weight = None
             zero = 0.0 if layer.rule == pb.CAFFE else 1.0
-            self.spread(FILE, "bn_running", c, mean, var, weight, mean_inv, c, float(layer.eps), zero)
             self.launch(
-                FILE, "bn_affine", fine.grid, x, mean_inv, gamma, beta, y, copy, n, c, s, fine.width, fine.slices,
-                vectors, rectify, slope,
+                kernels.bn_running, running_mean=mean, running_var=var, weight=weight, mean_inv=mean_inv, c=c,
+                eps=float(layer.eps), zero=zero,
+            )  # fmt: skip
+            self.launch(
+                kernels.bn_affine, grid=fine.grid, x=x, mean_inv=mean_inv, gamma=gamma, beta=beta, y=y, copy=copy,
+                **fine.sizes, vectors=vectors, rectify=rectify, slope=slope,
             )  # fmt: skip
             return
         layer.check_count(n * s)
@@ -80,12 +83,13 @@ class BatchNormLowering(Lowering):
         before = self.room("before", 1)
         rule, keep = RULES[layer.rule], float(layer.keep)
         self.launch(
-            FILE, "bn_statistics", at.grid, x, moments, weight, before, mean, var, n, c, s, at.width, at.slices,
-            at.vectors(self.device, x), rule, keep,
+            kernels.bn_statistics, grid=at.grid, x=x, moments=moments, weight=weight, before=before,
+            running_mean=mean, running_var=var, **at.sizes, vectors=at.vectors(self.device, x), rule=rule, keep=keep,
         )  # fmt: skip
         self.launch(
-            FILE, "bn_normalize", fine.grid, x, moments, gamma, beta, y, copy, mean_inv, mean, var, before, n, c, s,
-            fine.width, at.slices, fine.slices, vectors, rule, keep, float(layer.eps), rectify, slope,
+            kernels.bn_normalize, grid=fine.grid, x=x, moments=moments, gamma=gamma, beta=beta, y=y, copy=copy,
+            mean_inv=mean_inv, running_mean=mean, running_var=var, before=before, moment_slices=at.slices,
+            **fine.sizes, vectors=vectors, rule=rule, keep=keep, eps=float(layer.eps), rectify=rectify, slope=slope,
         )  # fmt: skip
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -109,6 +113,7 @@ class BatchNormLowering(Lowering):
             return
         grid = fine.grid if dx is not None else (fine.grid[0], 1)
         self.launch(
-            FILE, "bn_backward", grid, dy, x, mean_inv, gamma, sums, self.unscale, y, dx, dgamma, dbeta, n, c, s,
-            fine.width, at.slices, fine.slices, fine.vectors(self.device, dy, x, y, dx), not self._by_running, slope,
+            kernels.bn_backward, grid=grid, dy=dy, x=x, mean_inv=mean_inv, gamma=gamma, sums=sums,
+            unscale=self.unscale, y=y, dx=dx, dgamma=dgamma, dbeta=dbeta, sum_slices=at.slices, **fine.sizes,
+            vectors=fine.vectors(self.device, dy, x, y, dx), batch=not self._by_running, slope=slope,
         )  # fmt: skip

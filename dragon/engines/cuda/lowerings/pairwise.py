@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from dragon.bases.layer import Layer
+from dragon.engines.cuda.kernels import broadcast as kernels
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
-from dragon.engines.cuda.lowerings.neurons import each_of
-from dragon.engines.cuda.lowerings.rearranging import AXES, Strided, copy, strides_of
+from dragon.engines.cuda.lowerings.neurons import weighted_sum
+from dragon.engines.cuda.lowerings.rearranging import AXES, Strided, copy, numbered, strides_of
 from dragon.memory.blob import Blob
 
 __all__ = ["PairwiseLowering"]
 
-FILE = "broadcast"
 KEPT, REPEATED = 4, 3  # axes that sum_repeats knows
 
 
@@ -50,7 +50,10 @@ class PairwiseLowering(Lowering):
         plan = laid_over(y.shape, b.shape)
         lead = AXES - len(plan.shape)
         shape = (1,) * lead + plan.shape
-        self.spread(FILE, "combine", y.size, a, b.data, y, y.size, product, *shape[1:], *(0,) * lead, *plan.x)
+        self.launch(
+            kernels.combine, a=a, b=b.data, y=y, count=y.size, product=product, **numbered("n", shape[1:], 1),
+            **numbered("b", (0,) * lead + plan.x),
+        )  # fmt: skip
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         so_far, y = bottom[0].data, top[0].data
@@ -72,7 +75,7 @@ class PairwiseLowering(Lowering):
             if not whole:
                 self._sum(product, blob)
             elif product is dy:
-                each_of(self, "weighted_sum", (dy, dy, blob.diff), (1.0, 0.0))
+                weighted_sum(self, dy, dy, blob.diff)
 
     def _sum(self, dy: Any, blob: Blob) -> None:
         """A part's gradient from the whole's."""
@@ -84,7 +87,7 @@ class PairwiseLowering(Lowering):
         repeats = math.prod(n for n, _ in repeated)
         repeated = [(1, 0)] * (REPEATED - len(repeated)) + repeated
         self.launch(
-            FILE, "sum_repeats", max(1, min(blob.count, 16 * self.device.multiprocessors)), dy, blob.diff, blob.count,
-            repeats, *[n for n, _ in kept[1:]], *[s for _, s in kept], *[n for n, _ in repeated[1:]],
-            *[s for _, s in repeated],
+            kernels.sum_repeats, dy=dy, db=blob.diff, count=blob.count, repeats=repeats,
+            **numbered("k", [n for n, _ in kept[1:]], 1), **numbered("s", [s for _, s in kept]),
+            **numbered("r", [n for n, _ in repeated[1:]], 1), **numbered("t", [s for _, s in repeated]),
         )  # fmt: skip

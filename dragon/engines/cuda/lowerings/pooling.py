@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from dragon.bases.layer import TRAIN
-from dragon.engines.cuda.lowerings.draws import EACH, Drawing
+from dragon.engines.cuda.kernels import pooling as kernels
+from dragon.engines.cuda.kernels import stochastic
+from dragon.engines.cuda.lowerings.draws import Drawing
 from dragon.engines.cuda.lowerings.lowering import lowers
-from dragon.engines.cuda.lowerings.windows import spread_out, widened
+from dragon.engines.cuda.lowerings.windows import spread_out, widened, window_sizes
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["PoolingLowering"]
-
-FILE = "pooling"
-STOCHASTIC = "stochastic"
 
 
 @lowers("Pooling")
@@ -36,10 +35,10 @@ class PoolingLowering(Drawing):
         """Whether this Pooling layer draws in its present phase."""
         return bool(layer.method == pb.PoolingParameter.STOCHASTIC and layer.phase == TRAIN)
 
-    def _window(self, x: Any, y: Any) -> tuple[int, ...]:
-        w = widened(self.layer.window)
-        sizes = (spread_out(array, array.shape).shape[2:] for array in (x, y))
-        return (*next(sizes), *next(sizes), *w.kernel, *w.stride, *w.before)
+    def _window(self, x: Any, y: Any) -> dict[str, int]:
+        """The kernels' arguments."""
+        inside, outside = (spread_out(array, array.shape) for array in (x, y))
+        return window_sizes(widened(self.layer.window), inside, outside)
 
     def _index(self, shape: tuple[int, ...]) -> Any:
         """For each output the index in its plane of the element that it shows."""
@@ -54,16 +53,17 @@ class PoolingLowering(Drawing):
         self._drew = self.draws
         if method == pb.PoolingParameter.MAX:
             shown = top[1].data if len(top) > 1 else None
-            self.spread(FILE, "max_forward", y.size, x, y, self._index(y.shape), shown, y.size, *window)
+            mask = self._index(y.shape)
+            self.launch(kernels.max_forward, x=x, y=y, mask=mask, top_mask=shown, count=y.size, **window)
         elif method == pb.PoolingParameter.AVE:
-            self.spread(FILE, "average_forward", y.size, x, y, y.size, *window)
+            self.launch(kernels.average_forward, x=x, y=y, count=y.size, **window)
         elif self._drew:
-            index = self._index(y.shape)
-            self.spread(
-                STOCHASTIC, "stochastic_forward", y.size, x, y, index, self.stream, y.size, *window, each=EACH
+            chosen, stream = self._index(y.shape), self.stream
+            self.launch(
+                stochastic.stochastic_forward, x=x, y=y, chosen=chosen, stream=stream, count=y.size, **window
             )  # fmt: skip
         else:
-            self.spread(STOCHASTIC, "stochastic_mean", y.size, x, y, self._sums(y.size), y.size, *window)
+            self.launch(stochastic.stochastic_mean, x=x, y=y, sums=self._sums(y.size), count=y.size, **window)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:
@@ -71,11 +71,12 @@ class PoolingLowering(Drawing):
         dy, dx = top[0].diff, bottom[0].diff
         window, method = self._window(dx, dy), self.layer.method
         if method == pb.PoolingParameter.AVE:
-            self.spread(FILE, "average_backward", dx.size, dy, dx, dx.size, *window)
+            self.launch(kernels.average_backward, dy=dy, dx=dx, count=dx.size, **window)
         elif method == pb.PoolingParameter.MAX or self._drew:
-            self.spread(FILE, "max_backward", dx.size, dy, self._index(dy.shape), dx, dx.size, *window)
+            self.launch(kernels.max_backward, dy=dy, mask=self._index(dy.shape), dx=dx, count=dx.size, **window)
         else:
             x, sums = bottom[0].data, self._sums(dy.size)
-            self.spread(
-                STOCHASTIC, "stochastic_mean_backward", dx.size, x, dy, sums, dx, dx.size, dy.size, *window
+            self.launch(
+                stochastic.stochastic_mean_backward, x=x, dy=dy, sums=sums, dx=dx, count=dx.size, outputs=dy.size,
+                **window,
             )  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
-from dragon.engines.cuda.lowerings.neurons import each_of
+from dragon.engines.cuda.lowerings.neurons import weighted_sum
 from dragon.memory.blob import Blob
 
 __all__ = ["PriorBoxLowering"]
@@ -26,7 +26,7 @@ class PriorBoxLowering(Lowering):
             values[0] = layer.boxes.reshape(-1)
             values[1].reshape(-1, 4)[...] = layer.variance
             self.device.upload(whole, values.reshape(y.shape))
-        each_of(self, "weighted_sum", (whole, whole, y), (1.0, 0.0))
+        weighted_sum(self, whole, whole, y)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.layer.backward(top, propagate_down, bottom)  # which refuses a gradient

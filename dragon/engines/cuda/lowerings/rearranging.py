@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from dragon.bases.layer import Layer
+from dragon.engines.cuda.kernels import strided as kernels
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.memory.blob import Blob
 
-__all__ = ["AXES", "Strided", "copy", "fill", "pieces", "strides_of"]
+__all__ = ["AXES", "Strided", "copy", "fill", "numbered", "pieces", "strides_of"]
 
-FILE = "strided"
 AXES = 6  # of copy_strided
 
 
@@ -60,22 +60,27 @@ def copy(lowering: Lowering, plan: Strided, x: Any, y: Any) -> None:
         row = plan.shape[-1] if plan.shape else 1
         outer = (plan.x[0], plan.y[0]) if len(plan.shape) == 2 else (0, 0)
         lanes = 16 // x.dtype.itemsize
-        sizes = (row, *outer, plan.x_start, plan.y_start)
-        vectors = all(size % lanes == 0 for size in sizes) and x.data.ptr % 16 == 0 and y.data.ptr % 16 == 0
-        lowering.spread(FILE, "copy_rows", count, x, y, count, vectors, *sizes, each=lanes if vectors else 1)
+        sizes = {"row": row, "x_row": outer[0], "y_row": outer[1], "x_start": plan.x_start, "y_start": plan.y_start}
+        vectors = all(size % lanes == 0 for size in sizes.values()) and x.data.ptr % 16 == 0 and y.data.ptr % 16 == 0
+        lowering.launch(kernels.copy_rows, x=x, y=y, count=count, vectors=vectors, **sizes)
         return
     lead = AXES - len(plan.shape)
     shape = (1,) * lead + plan.shape
     zeros = (0,) * lead
-    lowering.spread(
-        FILE, "copy_strided", count, x, y, count, *shape[1:], *zeros, *plan.x, *zeros, *plan.y, plan.x_start,
-        plan.y_start,
+    lowering.launch(
+        kernels.copy_strided, x=x, y=y, count=count, **numbered("n", shape[1:], 1), **numbered("x", zeros + plan.x),
+        **numbered("y", zeros + plan.y), x_start=plan.x_start, y_start=plan.y_start,
     )  # fmt: skip
+
+
+def numbered(prefix: str, values: Sequence[int], first: int = 0) -> dict[str, int]:
+    """Values as a kernel's arguments prefix0, prefix1 and so on, counted from `first`."""
+    return {f"{prefix}{i}": value for i, value in enumerate(values, first)}
 
 
 def fill(lowering: Lowering, y: Any, value: float = 0.0) -> None:
     """Every element of y becomes `value`."""
-    lowering.spread(FILE, "fill", y.size, y, y.size, value)
+    lowering.launch(kernels.fill, y=y, count=y.size, value=value)
 
 
 @lowers("Flatten", "Reshape", "Squeeze", "Parameter")
@@ -225,4 +230,5 @@ class TileLowering(_Moved):
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
             dx = bottom[0].diff
-            self.spread(FILE, "sum_tiles", dx.size, top[0].diff, dx, dx.size, self.layer.tiles, self.layer.inner)
+            tiles, inner = self.layer.tiles, self.layer.inner
+            self.launch(kernels.sum_tiles, dy=top[0].diff, dx=dx, count=dx.size, tiles=tiles, inner=inner)

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from dragon.bases.layer import Layer
+from dragon.engines.cuda.kernels import regions as kernels
 from dragon.engines.cuda.lowerings.indices import Indexed
 from dragon.engines.cuda.lowerings.lowering import lowers
 from dragon.engines.cuda.lowerings.rearranging import fill
 from dragon.memory.blob import Blob
 
 __all__ = ["PSROIPoolingLowering", "ROIPoolingLowering"]
-
-FILE = "regions"
 
 
 class _Regions(Indexed):
@@ -28,9 +25,11 @@ class _Regions(Indexed):
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
         return bottom[0].count > 0 and top[0].count > 0
 
-    def sizes(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> tuple[Any, ...]:
+    def sizes(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> dict[str, Any]:
         """The kernels' last arguments."""
-        return (*bottom[0].shape, *top[0].shape[2:], np.float64(self.layer.scale))
+        names = ("items", "channels", "height", "width", "bins_h", "bins_w")
+        shapes = dict(zip(names, (*bottom[0].shape, *top[0].shape[2:]), strict=True))
+        return {**shapes, "scale": float(self.layer.scale)}
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.check(bottom[1], bottom[0].shape[0])
@@ -40,23 +39,27 @@ class _Regions(Indexed):
         if propagate_down[1]:
             fill(self, bottom[1].diff)
         if propagate_down[0]:
-            self.spread_out(top[0].diff, bottom[1].data, bottom[0].diff, self.sizes(bottom, top))
+            self.hand_back(top[0].diff, bottom[1].data, bottom[0].diff, self.sizes(bottom, top))
 
-    def pool(self, x: Any, rois: Any, y: Any, sizes: tuple[Any, ...]) -> None:
+    def pool(self, x: Any, rois: Any, y: Any, sizes: dict[str, Any]) -> None:
         raise NotImplementedError
 
-    def spread_out(self, dy: Any, rois: Any, dx: Any, sizes: tuple[Any, ...]) -> None:
+    def hand_back(self, dy: Any, rois: Any, dx: Any, sizes: dict[str, Any]) -> None:
         raise NotImplementedError
 
 
 @lowers("ROIPooling")
 class ROIPoolingLowering(_Regions):
-    def pool(self, x: Any, rois: Any, y: Any, sizes: tuple[Any, ...]) -> None:
-        self.spread(FILE, "roi_forward", y.size, x, rois, y, self._winner(y.shape), y.size, *sizes)
+    def pool(self, x: Any, rois: Any, y: Any, sizes: dict[str, Any]) -> None:
+        self.launch(
+            kernels.roi_forward, x=x, rois=rois, y=y, winner=self._winner(y.shape), count=y.size, **sizes
+        )  # fmt: skip
 
-    def spread_out(self, dy: Any, rois: Any, dx: Any, sizes: tuple[Any, ...]) -> None:
+    def hand_back(self, dy: Any, rois: Any, dx: Any, sizes: dict[str, Any]) -> None:
         winner, regions = self._winner(dy.shape), dy.shape[0]
-        self.spread(FILE, "roi_backward", dx.size, dy, rois, winner, dx, dx.size, regions, *sizes)
+        self.launch(
+            kernels.roi_backward, dy=dy, rois=rois, winner=winner, dx=dx, count=dx.size, regions=regions, **sizes
+        )  # fmt: skip
 
     def _winner(self, shape: tuple[int, ...]) -> Any:
         return self.room("winner", shape, "int32")
@@ -64,9 +67,12 @@ class ROIPoolingLowering(_Regions):
 
 @lowers("PSROIPooling")
 class PSROIPoolingLowering(_Regions):
-    def pool(self, x: Any, rois: Any, y: Any, sizes: tuple[Any, ...]) -> None:
-        self.spread(FILE, "psroi_forward", y.size, x, rois, y, y.size, self.layer.outputs, *sizes)
+    def pool(self, x: Any, rois: Any, y: Any, sizes: dict[str, Any]) -> None:
+        outputs = self.layer.outputs
+        self.launch(kernels.psroi_forward, x=x, rois=rois, y=y, count=y.size, outputs=outputs, **sizes)
 
-    def spread_out(self, dy: Any, rois: Any, dx: Any, sizes: tuple[Any, ...]) -> None:
-        regions = dy.shape[0]
-        self.spread(FILE, "psroi_backward", dx.size, dy, rois, dx, dx.size, regions, self.layer.outputs, *sizes)
+    def hand_back(self, dy: Any, rois: Any, dx: Any, sizes: dict[str, Any]) -> None:
+        self.launch(
+            kernels.psroi_backward, dy=dy, rois=rois, dx=dx, count=dx.size, regions=dy.shape[0],
+            outputs=self.layer.outputs, **sizes,
+        )  # fmt: skip

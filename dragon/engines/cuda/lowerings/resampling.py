@@ -7,9 +7,9 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import numpy as np
-
 from dragon.bases.layer import Layer
+from dragon.engines.cuda.kernels import resampling as kernels
+from dragon.engines.cuda.kernels.kernel import Kernel
 from dragon.engines.cuda.lowerings.indices import Indexed
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.engines.cuda.lowerings.rearranging import Strided, copy, strides_of
@@ -17,60 +17,65 @@ from dragon.memory.blob import Blob
 
 __all__ = ["InterpLowering", "PadLowering", "UpsampleLowering"]
 
-FILE = "resampling"
-
 
 class Resampled(Lowering):
-    """Each value of the top comes from a place of the bottom; `kernels` are NAME_forward and NAME_backward."""
+    """Each value of the top comes from a place of the bottom."""
 
     half = True
-    kernels: ClassVar[str]
+    moves: ClassVar[tuple[Kernel, Kernel]]  # forward, backward
 
     @abstractmethod
-    def sizes(self, bottom: Blob, top: Blob) -> tuple[Any, ...]:
+    def sizes(self, bottom: Blob, top: Blob) -> dict[str, Any]:
         """What both kernels take of the geometry."""
 
-    def fill(self) -> tuple[float, ...]:
+    def fill(self) -> dict[str, float]:
         """What forward takes besides."""
-        return ()
+        return {}
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, y = bottom[0].data, top[0].data
         sizes = self.sizes(bottom[0], top[0])
-        self.spread(FILE, f"{self.kernels}_forward", y.size, x, y, y.size, *sizes, *self.fill())
+        self.launch(self.moves[0], x=x, y=y, count=y.size, **sizes, **self.fill())
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
             dy, dx = top[0].diff, bottom[0].diff
             sizes = self.sizes(bottom[0], top[0])
-            self.spread(FILE, f"{self.kernels}_backward", dx.size, dy, dx, dx.size, *sizes)
+            self.launch(self.moves[1], dy=dy, dx=dx, count=dx.size, **sizes)
 
 
 @lowers("Interp")
 class InterpLowering(Resampled):
-    kernels = "interp"
+    moves = kernels.interp_forward, kernels.interp_backward
 
     @classmethod
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
         return bottom[0].count > 0 and top[0].count > 0
 
-    def sizes(self, bottom: Blob, top: Blob) -> tuple[Any, ...]:
+    def sizes(self, bottom: Blob, top: Blob) -> dict[str, Any]:
         used, size = self.layer.built
-        steps = (np.float64((u - 1) / (s - 1) if s > 1 else 0.0) for u, s in zip(used, size, strict=True))
-        starts = (part.start for part in self.layer.window[2:])
-        return (*bottom.shape[2:], *used, *starts, *top.shape[2:], *steps)
+        steps = [(u - 1) / (s - 1) if s > 1 else 0.0 for u, s in zip(used, size, strict=True)]
+        rows, columns = self.layer.window[2:]
+        return {
+            "height": bottom.shape[2], "width": bottom.shape[3], "used_h": used[0], "used_w": used[1],
+            "top": rows.start, "left": columns.start, "out_h": top.shape[2], "out_w": top.shape[3],
+            "step_h": steps[0], "step_w": steps[1],
+        }  # fmt: skip
 
 
 @lowers("Pad")
 class PadLowering(Resampled):
-    kernels = "pad"
+    moves = kernels.pad_forward, kernels.pad_backward
 
-    def sizes(self, bottom: Blob, top: Blob) -> tuple[int, ...]:
-        before = (pads[0] for pads in self.layer.pads)
-        return (*bottom.shape[-2:], *top.shape[-2:], *before, self.layer.mode)
+    def sizes(self, bottom: Blob, top: Blob) -> dict[str, Any]:
+        above, left = (pads[0] for pads in self.layer.pads)
+        return {
+            "height": bottom.shape[-2], "width": bottom.shape[-1], "out_h": top.shape[-2], "out_w": top.shape[-1],
+            "top": above, "left": left, "mode": self.layer.mode,
+        }  # fmt: skip
 
-    def fill(self) -> tuple[float, ...]:
-        return (float(self.layer.param.pad_param.value),)
+    def fill(self) -> dict[str, float]:
+        return {"value": float(self.layer.param.pad_param.value)}
 
 
 @lowers("Upsample")
@@ -91,19 +96,27 @@ class UpsampleLowering(Indexed):
             return
         last = self.room("last", y.size, "int32")
         self.check(bottom[1], self._size(y))
-        self.spread(FILE, "unpool_clear", y.size, last, y.size)
-        self.spread(FILE, "unpool_mark", x.size, bottom[1].data, last, x.size, self._size(x), self._size(y))
-        self.spread(FILE, "unpool_forward", y.size, x, last, y, y.size)
+        self.launch(kernels.unpool_clear, last=last, count=y.size)
+        self.launch(
+            kernels.unpool_mark, mask=bottom[1].data, last=last, count=x.size, size=self._size(x),
+            out_size=self._size(y),
+        )  # fmt: skip
+        self.launch(kernels.unpool_forward, x=x, last=last, y=y, count=y.size)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:
             return
         dy, dx = top[0].diff, bottom[0].diff
         if len(bottom) == 1:
-            self.spread(FILE, "sum_blocks", dx.size, dy, dx, dx.size, dx.shape[3], *self.layer.scale)
+            down, across = self.layer.scale
+            self.launch(
+                kernels.sum_blocks, dy=dy, dx=dx, count=dx.size, width=dx.shape[3], scale_h=down, scale_w=across
+            )  # fmt: skip
         else:
-            mask = bottom[1].data
-            self.spread(FILE, "unpool_backward", dx.size, dy, mask, dx, dx.size, self._size(dx), self._size(dy))
+            self.launch(
+                kernels.unpool_backward, dy=dy, mask=bottom[1].data, dx=dx, count=dx.size, size=self._size(dx),
+                out_size=self._size(dy),
+            )  # fmt: skip
 
     def _size(self, images: Any) -> int:
         """Elements of a channel's image."""

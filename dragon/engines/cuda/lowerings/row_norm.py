@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from dragon.bases.layer import Layer
+from dragon.engines.cuda.kernels import rows as kernels
 from dragon.engines.cuda.lowerings.channels import Channels, channel_sums, totals
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
-from dragon.engines.cuda.lowerings.neurons import each_of
+from dragon.engines.cuda.lowerings.neurons import weighted_sum
 from dragon.engines.cuda.lowerings.scale import affine
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["AxpyLowering", "MVNLowering", "NormalizeLowering", "ReductionLowering", "RowNormLowering"]
 
-FILE = "rows"
 BY_DEVIATION, BY_SUM, BY_MEAN, BY_LENGTH = range(4)
 
 
@@ -27,10 +27,6 @@ class _Rows(Lowering):
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
         return bottom[0].count > 0
 
-    def blocks(self, rows: int) -> int:
-        """One for each row, as many as keep the GPU busy."""
-        return max(1, min(rows, 16 * self.device.multiprocessors))
-
     def normal(self, shape: tuple[int, ...]) -> Any:
         """The normalised bottom."""
         return self.room("normal", shape, self.stored)
@@ -40,19 +36,21 @@ class _Rows(Lowering):
         spans: tuple[int, int],
     ) -> None:  # fmt: skip
         """view: (rows, values in each). spans: (inner, channels) of gamma and beta."""
-        x, rows = bottom.data, view[0]
+        x, (rows, length), (inner, channels) = bottom.data, view, spans
         self.launch(
-            FILE, "rows_forward", self.blocks(rows), x, gamma, beta, top.data, self.normal(x.shape),
-            self.room("kept", 3 * rows), *view, *spans, mode, eps,
+            kernels.rows_forward, x=x, gamma=gamma, beta=beta, y=top.data, normal=self.normal(x.shape),
+            kept=self.room("kept", 3 * rows), rows=rows, length=length, inner=inner, channels=channels, mode=mode,
+            eps=eps,
         )  # fmt: skip
 
     def rows_backward(
         self, bottom: Blob, top: Blob, view: tuple[int, int], gamma: Any, spans: tuple[int, int]
     ) -> None:  # fmt: skip
-        dy, rows = top.diff, view[0]
+        dy, (rows, length), (inner, channels) = top.diff, view, spans
         self.launch(
-            FILE, "rows_backward", self.blocks(rows), dy, self.normal(dy.shape), gamma, self.room("kept", 3 * rows),
-            bottom.diff, *view, *spans,
+            kernels.rows_backward, dy=dy, normal=self.normal(dy.shape), gamma=gamma,
+            kept=self.room("kept", 3 * rows), dx=bottom.diff, rows=rows, length=length, inner=inner,
+            channels=channels,
         )  # fmt: skip
 
     def learn(self, dy: Any, at: Channels, dgamma: Any, dbeta: Any = None) -> None:
@@ -117,9 +115,9 @@ class NormalizeLowering(_Rows):
             self.rows_forward(bottom[0], top[0], (n, c * s), BY_LENGTH, eps, gamma, None, spans)
             return
         x = bottom[0].data
-        self.spread(
-            FILE, "columns_forward", n * s, x, gamma, top[0].data, self.normal(x.shape), self.room("inv", n * s),
-            n * s, c, s, shared, eps,
+        self.launch(
+            kernels.columns_forward, x=x, gamma=gamma, y=top[0].data, normal=self.normal(x.shape),
+            inv=self.room("inv", n * s), positions=n * s, channels=c, inner=s, shared=shared, eps=eps,
         )  # fmt: skip
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -132,9 +130,9 @@ class NormalizeLowering(_Rows):
         if across:
             self.rows_backward(bottom[0], top[0], (n, c * s), scale.data, (s, 1 if shared else c))
             return
-        self.spread(
-            FILE, "columns_backward", n * s, dy, self.normal(dy.shape), scale.data, self.room("inv", n * s),
-            bottom[0].diff, n * s, c, s, shared,
+        self.launch(
+            kernels.columns_backward, dy=dy, normal=self.normal(dy.shape), gamma=scale.data,
+            inv=self.room("inv", n * s), dx=bottom[0].diff, positions=n * s, channels=c, inner=s, shared=shared,
         )  # fmt: skip
 
 
@@ -148,16 +146,16 @@ class ReductionLowering(_Rows):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         rows, length = self.layer.rows
         self.launch(
-            FILE, "reduce_rows", self.blocks(rows), bottom[0].data, top[0].data, rows, length, self._operation,
-            float(self.layer.coeff),
+            kernels.reduce_rows, x=bottom[0].data, y=top[0].data, rows=rows, length=length,
+            operation=self._operation, coeff=float(self.layer.coeff),
         )  # fmt: skip
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
             dx = bottom[0].diff
-            self.spread(
-                FILE, "reduce_backward", dx.size, bottom[0].data, top[0].diff, dx, dx.size, self.layer.rows[1],
-                self._operation, float(self.layer.coeff),
+            self.launch(
+                kernels.reduce_backward, x=bottom[0].data, dy=top[0].diff, dx=dx, count=dx.size,
+                length=self.layer.rows[1], operation=self._operation, coeff=float(self.layer.coeff),
             )  # fmt: skip
 
 
@@ -171,7 +169,7 @@ class AxpyLowering(_Rows):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         a, x, b = (blob.data for blob in bottom)
-        self.spread(FILE, "axpy_rows", x.size, a, x, b, top[0].data, x.size, self.layer.rows[1])
+        self.launch(kernels.axpy_rows, a=a, x=x, b=b, y=top[0].data, count=x.size, length=self.layer.rows[1])
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         dy, (rows, length) = top[0].diff, self.layer.rows
@@ -182,4 +180,4 @@ class AxpyLowering(_Rows):
         if propagate_down[1]:
             affine(self, at, dy, bottom[0].data, None, bottom[1].diff)
         if propagate_down[2] and top[0] is not bottom[2]:
-            each_of(self, "weighted_sum", (dy, dy, bottom[2].diff), (1.0, 0.0))
+            weighted_sum(self, dy, dy, bottom[2].diff)

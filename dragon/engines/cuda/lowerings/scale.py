@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from dragon.engines.cuda.kernels.batch_norm import bn_affine
 from dragon.engines.cuda.lowerings.channels import Channels, channel_sums, totals
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.memory.blob import Blob
 
 __all__ = ["BiasLowering", "ScaleLowering", "affine"]
 
-FILE = "batch_norm"
-
 
 def affine(lowering: Lowering, at: Channels, x: Any, gamma: Any, beta: Any, y: Any, copy: Any = None) -> None:
     """y = x * gamma + beta, and x to `copy`; each of gamma, beta and copy may be None."""
     fine = at.finer(lowering.device)
     lowering.launch(
-        FILE, "bn_affine", fine.grid, x, None, gamma, beta, y, copy, fine.n, fine.c, fine.s, fine.width, fine.slices,
-        fine.vectors(lowering.device, x, y, copy), False, 0.0,
+        bn_affine, grid=fine.grid, x=x, mean_inv=None, gamma=gamma, beta=beta, y=y, copy=copy, **fine.sizes,
+        vectors=fine.vectors(lowering.device, x, y, copy), rectify=False, slope=0.0,
     )  # fmt: skip
 
 

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 from dragon.bases.layer import Layer
+from dragon.engines.cuda.kernels import softmax as kernels
 from dragon.engines.cuda.lowerings.labels import Labelled
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.memory.blob import Blob
 
 __all__ = ["AccuracyLowering", "SoftmaxLossLowering", "SoftmaxLowering"]
 
-FILE = "softmax"
-WARP = 32
 LEAST = float(np.finfo(np.float32).tiny)  # a probability of 0 counts as this much
 
 
@@ -24,9 +23,9 @@ def softmax(lowering: Lowering, x: Any, y: Any, spans: tuple[int, int, int]) -> 
     """y = softmax of x (outer, classes, inner) along classes."""
     outer, classes, inner = spans
     if inner == 1:
-        lowering.spread(FILE, "softmax_rows", outer * WARP, x, y, outer, classes)
+        lowering.launch(kernels.softmax_rows, x=x, y=y, rows=outer, classes=classes)
     else:
-        lowering.spread(FILE, "softmax_columns", outer * inner, x, y, outer * inner, classes, inner)
+        lowering.launch(kernels.softmax_columns, x=x, y=y, positions=outer * inner, classes=classes, inner=inner)
 
 
 @lowers("Softmax")
@@ -49,13 +48,13 @@ class SoftmaxLowering(Lowering):
         if not propagate_down[0]:
             return
         outer, classes, inner = self._spans(bottom[0].shape)
-        y, dy, dx = top[0].data, top[0].diff, bottom[0].diff
+        arrays = {"y": top[0].data, "dy": top[0].diff, "scale": self.scale, "dx": bottom[0].diff}
         if inner == 1:
-            self.spread(FILE, "softmax_backward_rows", outer * WARP, y, dy, self.scale, dx, outer, classes)
+            self.launch(kernels.softmax_backward_rows, **arrays, rows=outer, classes=classes)
         else:
             positions = outer * inner
-            self.spread(
-                FILE, "softmax_backward_columns", positions, y, dy, self.scale, dx, positions, classes, inner
+            self.launch(
+                kernels.softmax_backward_columns, **arrays, positions=positions, classes=classes, inner=inner
             )  # fmt: skip
 
 
@@ -76,9 +75,9 @@ class SoftmaxLossLowering(Labelled):
         prob = layer.prob.data
         softmax(self, bottom[0].data, prob, layer.spans)
         terms = self.device.workspace(2 * positions, self.dtype)
-        self.spread(
-            FILE, "cross_entropy", positions, prob, bottom[1].data, self._weights(), terms, positions, classes, inner,
-            *self.ignored(), LEAST,
+        self.launch(
+            kernels.cross_entropy, prob=prob, label=bottom[1].data, weights=self._weights(), terms=terms,
+            positions=positions, classes=classes, inner=inner, **self.ignored(), least=LEAST,
         )  # fmt: skip
         self.sum_terms(terms, top[0].data, positions, self.divisor(outer, inner))
 
@@ -89,9 +88,10 @@ class SoftmaxLossLowering(Labelled):
             return
         _, classes, inner = layer.spans
         dx = bottom[0].diff
-        self.spread(
-            FILE, "softmax_loss_backward", dx.size, layer.prob.data, bottom[1].data, self._weights(), top[0].diff,
-            self.room("divisor", 1), self.scale, dx, dx.size, classes, inner, *self.ignored(),
+        self.launch(
+            kernels.softmax_loss_backward, prob=layer.prob.data, label=bottom[1].data, weights=self._weights(),
+            top_diff=top[0].diff, divisor=self.room("divisor", 1), scale=self.scale, dx=dx, count=dx.size,
+            classes=classes, inner=inner, **self.ignored(),
         )  # fmt: skip
 
 
@@ -110,13 +110,16 @@ class AccuracyLowering(Labelled):
         outer, classes, inner = self.layer.spans
         positions = outer * inner
         terms = self.device.workspace(2 * positions, self.dtype)
-        self.spread(
-            FILE, "accuracy_terms", positions, bottom[0].data, bottom[1].data, terms, positions, classes, inner,
-            self.layer.top_k, *self.ignored(),
+        self.launch(
+            kernels.accuracy_terms, score=bottom[0].data, label=bottom[1].data, terms=terms, positions=positions,
+            classes=classes, inner=inner, top_k=self.layer.top_k, **self.ignored(),
         )  # fmt: skip
         self.sum_terms(terms, top[0].data, positions, 0.0)
         if len(top) > 1:
-            self.launch(FILE, "class_accuracy", classes, terms, bottom[1].data, top[1].data, positions)
+            self.launch(
+                kernels.class_accuracy, grid=classes, terms=terms, label=bottom[1].data, out=top[1].data,
+                positions=positions,
+            )  # fmt: skip
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """A count has no gradient."""

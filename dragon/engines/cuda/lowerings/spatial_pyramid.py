@@ -7,7 +7,7 @@ from typing import Any
 
 from dragon.bases.layer import Layer
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
-from dragon.engines.cuda.lowerings.neurons import each_of
+from dragon.engines.cuda.lowerings.neurons import weighted_sum
 from dragon.engines.cuda.lowerings.pooling import PoolingLowering
 from dragon.engines.cuda.lowerings.rearranging import copy, pieces
 from dragon.memory.blob import Blob
@@ -48,5 +48,5 @@ class SPPLowering(Lowering):
         for number, ((lowering, pooled), plan) in enumerate(zip(self._levels(), self._places(top[0]), strict=True)):
             copy(self, plan.reverse, dy, pooled.diff)
             lowering.backward([pooled], [True], bottom)
-            each_of(self, "weighted_sum", (dx, sums if number else dx, sums), (1.0, float(number > 0)))
-        each_of(self, "weighted_sum", (sums, sums, dx), (1.0, 0.0))
+            weighted_sum(self, dx, sums if number else dx, sums, 1.0, float(number > 0))
+        weighted_sum(self, sums, sums, dx)

@@ -13,12 +13,13 @@ import numpy as np
 
 from dragon.engines.cuda.device.copies import FEED_BYTES
 from dragon.engines.cuda.device.device import Device
-from dragon.engines.cuda.lowerings.lowering import MOST, Lowering, lowers
+from dragon.engines.cuda.kernels import transform as kernels
+from dragon.engines.cuda.kernels.kernel import MOST
+from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.memory.blob import Blob
 
 __all__ = ["TransformLowering", "byte_count", "transform"]
 
-FILE = "transform"
 NO_MEAN, BY_CHANNEL, BY_PIXEL = 0, 1, 2
 ON_HOST = -1  # instead of a mirror flag: the image is in the blob already
 
@@ -32,9 +33,10 @@ def transform(device: Device, images: Any, places: Any, mean: Any, scale: float,
     """
     _, c, height, width = images.shape
     kind = NO_MEAN if mean is None else BY_CHANNEL if mean.ndim == 1 else BY_PIXEL
-    device.launch(
-        FILE, "transform", stored or out.dtype, device.grid(out.size), images, places, mean, out, out.size, c, height,
-        width, out.shape[2], out.shape[3], kind, mean.size if kind == BY_CHANNEL else 1, float(scale),
+    kernels.transform(
+        device, stored or out.dtype, x=images, places=places, mean=mean, y=out, count=out.size, channels=c,
+        height=height, width=width, out_h=out.shape[2], out_w=out.shape[3], mean_kind=kind,
+        mean_channels=mean.size if kind == BY_CHANNEL else 1, scale=float(scale),
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from dragon.bases.geometry import Window
 
-__all__ = ["MOST_AXES", "axes_of", "spread_out", "widened"]
+__all__ = ["MOST_AXES", "axes_of", "named", "spread_out", "widened", "window_sizes"]
 
 MOST_AXES = 3
 
@@ -28,6 +28,21 @@ def widened(window: Window) -> Window:
     return Window(
         ones + window.kernel, ones + window.stride, zeros + window.before, zeros + window.after, ones + window.dilation
     )
+
+
+def named(prefix: str, values: Sequence[int], axes: str = "dhw") -> dict[str, int]:
+    """Numbers of the last axes as a kernel's arguments: prefix_h, prefix_w and so on."""
+    return {prefix + axis: value for axis, value in zip(axes[-len(values) :], values, strict=True)}
+
+
+def window_sizes(window: Window, inside: Any, outside: Any) -> dict[str, int]:
+    """The kernels' arguments for a window of at least two axes, which moves over `inside` (N, C, *size) and makes the
+    images `outside`."""
+    sizes = zip(("depth", "height", "width")[-len(window.kernel) :], inside.shape[2:], strict=True)
+    return {
+        **dict(sizes), **named("out_", outside.shape[2:]), **named("kernel_", window.kernel),
+        **named("stride_", window.stride), **named("pad_", window.before),
+    }  # fmt: skip
 
 
 def spread_out(array: Any, shape: Sequence[int]) -> Any:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dragon.engines.cuda.device.graphs import Captured, is_capturable
+from dragon.engines.cuda.kernels.solver import judge
 from dragon.engines.cuda.plan.report import Report, losses_of, pinned
-from dragon.engines.cuda.updating import FILE, DeviceUpdate
+from dragon.engines.cuda.updating import DeviceUpdate
 from dragon.errors import EngineError
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ class Verdict:
         faults = executor.faults.array
         for k, (top, weight) in enumerate(losses):
             array = executor.arrays.of(top.data_storage)
-            gpu.launch(
-                FILE, "judge", array.dtype, 1, array, faults, self._sums, self._update.step, top.count, faults.size,
-                np.float64(weight), k == 0, k == len(losses) - 1,
+            judge(
+                gpu, array.dtype, loss=array, faults=faults, sums=self._sums, step=self._update.step,
+                count=top.count, layers=faults.size, weight=float(weight), first=k == 0, last=k == len(losses) - 1,
             )  # fmt: skip
         if self._loss_scale is not None and self._scale is not None:  # before the sums, whose coming is waited for
             array = self._loss_scale.array

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from dragon.engines.cuda.device.device import Gpu
+from dragon.engines.cuda.kernels.solver import adopt_scale
 from dragon.errors import NumericError
 from dragon.memory.storage import Array
 
 __all__ = ["INITIAL", "INTERVAL", "LossScale"]
 
 log = logging.getLogger("dragon")
-FILE = "solver"
 INITIAL = 65536.0
 INTERVAL = 2000  # good steps until it is doubled, as in solver.cu
 STATE = 5  # scale, its inverse, the next scale, good steps in a row, steps skipped in all; float32 each
@@ -53,7 +53,7 @@ class LossScale:
 
     def adopt(self) -> None:
         """Use the scale that the last update chose; before a pass, now or into the graph that is being captured."""
-        self._gpu.launch(FILE, "adopt_scale", np.float32, 1, self.array)
+        adopt_scale(self._gpu, np.float32, scale=self.array)
 
     def heard(self, found: Array) -> None:
         """The host has got these values: what happened is logged. NumericError when a smaller scale cannot help."""

@@ -31,6 +31,7 @@ class LaunchError(RuntimeError):
 class Parameter:
     type: str
     name: str
+    constant: bool = False  # a pointer to const
 
     @property
     def is_pointer(self) -> bool:
@@ -132,9 +133,9 @@ def _kernels(text: str) -> dict[str, tuple[Parameter, ...]]:
 
 
 def _parameter(text: str) -> Parameter:
-    words = " ".join(text.replace("*", " * ").split()).removeprefix("const ")
-    kind, _, name = words.rpartition(" ")
-    return Parameter(kind.replace(" *", "*"), name)
+    words = " ".join(text.replace("*", " * ").split())
+    kind, _, name = words.removeprefix("const ").rpartition(" ")
+    return Parameter(kind.replace(" *", "*"), name, words.startswith("const "))
 
 
 def _trampolines(kernels: dict[str, tuple[Parameter, ...]]) -> str:

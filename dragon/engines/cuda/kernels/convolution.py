@@ -1,0 +1,43 @@
+"""Kernels of convolution.cu: unfolding and folding of windows over two axes, biases, depthwise convolution."""
+
+from __future__ import annotations
+
+from dragon.engines.cuda.kernels.kernel import Elements, Kernel
+
+__all__ = [
+    "add_bias",
+    "channels_first",
+    "col2im",
+    "depthwise_backward_data",
+    "depthwise_backward_weight",
+    "depthwise_forward",
+    "im2col",
+]
+
+FILE = "convolution"
+WINDOW = """
+    int height, int width, int out_h, int out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h,
+    int pad_w, int dilation_h, int dilation_w
+"""
+
+im2col = Kernel(FILE, "im2col", f"""
+    const stored* x, stored* columns, Index count, int channels, Index images, {WINDOW}
+""", Elements())  # fmt: skip
+col2im = Kernel(FILE, "col2im", f"""
+    const stored* columns, const real* bias, stored* x, Index count, int channels, Index images, {WINDOW}
+""", Elements())  # fmt: skip
+channels_first = Kernel(FILE, "channels_first", """
+    const stored* x, stored* out, Index count, Index images, Index channels, Index spatial
+""", Elements())  # fmt: skip
+add_bias = Kernel(FILE, "add_bias", """
+    stored* y, const real* bias, Index count, Index channels, Index spatial, int vectors
+""", Elements())  # fmt: skip
+depthwise_forward = Kernel(FILE, "depthwise_forward", f"""
+    const stored* x, const real* weight, const real* bias, stored* y, Index count, int channels, {WINDOW}
+""", Elements())  # fmt: skip
+depthwise_backward_data = Kernel(FILE, "depthwise_backward_data", f"""
+    const stored* dy, const real* weight, stored* dx, Index count, int channels, {WINDOW}
+""", Elements())  # fmt: skip
+depthwise_backward_weight = Kernel(FILE, "depthwise_backward_weight", f"""
+    const stored* x, const stored* dy, real* dweight, const real* unscale, Index n, int channels, {WINDOW}
+""")  # fmt: skip

@@ -1,0 +1,19 @@
+"""Kernels of indices.cu: rows picked by indices."""
+
+from __future__ import annotations
+
+from dragon.engines.cuda.kernels.kernel import Elements, Kernel
+
+__all__ = ["check_indices", "pick_rows", "sum_picked"]
+
+FILE = "indices"
+
+check_indices = Kernel(FILE, "check_indices", """
+    const real* values, int* fault, Index count, Index each, Index size
+""", Elements())  # fmt: skip
+pick_rows = Kernel(FILE, "pick_rows", """
+    const real* x, const real* picks, const real* bias, real* y, Index count, Index row, Index size
+""", Elements())  # fmt: skip
+sum_picked = Kernel(FILE, "sum_picked", """
+    const real* dy, const real* picks, real* dx, Index count, Index row, Index n_picks, int add
+""", Elements())  # fmt: skip

@@ -1,0 +1,180 @@
+"""Kernel: a function of a .cu file, with the names and C types of its parameters. Called by keyword, it is launched.
+
+Each NAME.cu has its kernels declared in the NAME.py beside it. A declaration is the parameter list of the source, to
+the letter; tests/engines/cuda/test_kernels.py compares the two. A call with a wrong name or type is a TypeError before
+anything is launched. A graph that is replayed calls no kernel again, so it pays nothing for the checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from dragon.engines.cuda.device.precision import arithmetic
+from dragon.errors import nearest
+
+__all__ = [
+    "DRAWS", "MOST", "THREADS", "WARP", "Blocks", "Elements", "Kernel", "Launcher", "Parameter", "declared",
+]  # fmt: skip
+
+THREADS = 256  # of each block, as in common.cuh
+WARP = 32
+DRAWS = 8  # 32-bit numbers that one thread makes, as in random.cuh
+MOST = 2**31 - 1  # elements of an array: kernels count with 32 bits
+VECTOR_BYTES = 16  # of one access where the argument `vectors` is set
+
+# what an array has to be, by the pointer's type; that of `real*` and `stored*` depends on what a kernel is compiled for
+_POINTED = {
+    "int*": "int32", "unsigned char*": "uint8", "float*": "float32", "double*": "float64", "word*": "uint64",
+    "Entry*": "uint64", "Chunk*": "uint32",
+}  # fmt: skip
+_INTEGERS = {
+    "int": (np.int32, -(2**31), MOST), "Index": (np.uint32, 0, MOST), "word": (np.uint64, 0, 2**64 - 1),
+}  # fmt: skip
+_FLOATS = {"float": np.float32, "double": np.float64}
+_NULL = np.uint64(0)
+
+
+class Launcher(Protocol):
+    """What a kernel needs of a device."""
+
+    multiprocessors: int
+
+    def grid(self, work: int) -> int: ...
+
+    def launch(self, kernel: Kernel, dtype: DTypeLike, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """name, and C type without `const`; constant: a pointer to what the kernel only reads."""
+
+    name: str
+    type: str
+    constant: bool = False
+
+    @property
+    def is_pointer(self) -> bool:
+        return self.type.endswith("*")
+
+    def __str__(self) -> str:
+        return f"{'const ' if self.constant else ''}{self.type} {self.name}"
+
+
+class Rule(Protocol):
+    """How many blocks a launch has; 0: there is nothing to do."""
+
+    def blocks(self, device: Launcher, arguments: Mapping[str, Any], dtype: DTypeLike) -> int: ...
+
+
+@dataclass(frozen=True)
+class Elements:
+    """Threads loop over the grid (GRID_LOOP in common.cuh) until argument `of` is reached.
+
+    each: elements that a thread takes at a time, times those of a 16-byte access if the argument `vectors` is set.
+    together: threads that work on one element.
+    """
+
+    of: str = "count"
+    each: int = 1
+    together: int = 1
+
+    def blocks(self, device: Launcher, arguments: Mapping[str, Any], dtype: DTypeLike) -> int:
+        work = arguments[self.of] * self.together
+        lanes = VECTOR_BYTES // np.dtype(dtype).itemsize if arguments.get("vectors") else 1
+        return device.grid(-(-work // (self.each * lanes))) if work else 0
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A block for each of argument `of`, but no more than keep the GPU busy: they loop over the rest. Or `number`."""
+
+    of: str = ""
+    number: int = 1
+
+    def blocks(self, device: Launcher, arguments: Mapping[str, Any], dtype: DTypeLike) -> int:
+        return max(1, min(arguments[self.of], 16 * device.multiprocessors)) if self.of else self.number
+
+
+_declared: dict[tuple[str, str], Kernel] = {}
+
+
+def declared() -> Iterable[Kernel]:
+    """All kernels of the modules that were imported."""
+    return _declared.values()
+
+
+class Kernel:
+    """A kernel of FILE.cu.
+
+    signature: its parameters as the source lists them. rule: how many blocks a launch has; None: each call says it
+    (`grid`), with one number or two.
+    """
+
+    def __init__(self, file: str, name: str, signature: str, rule: Rule | None = None) -> None:
+        self.file = file
+        self.name = name
+        self.parameters = tuple(_parameter(part) for part in signature.split(","))
+        self.threads = THREADS
+        self._rule = rule
+        self._names = [parameter.name for parameter in self.parameters]
+        if _declared.setdefault((file, name), self) is not self:
+            raise ValueError(f"{file}.cu: kernel {name} is declared twice")
+
+    def __repr__(self) -> str:
+        return f"{self.file}.cu: {self.name}({', '.join(map(str, self.parameters))})"
+
+    def __call__(
+        self, device: Launcher, dtype: DTypeLike, /, *, grid: int | tuple[int, ...] | None = None, **arguments: Any
+    ) -> None:
+        """Launch it, compiled for activations of `dtype`.
+
+        A pointer takes an array of its type, or None for a null pointer; `int`, `Index` and `word` take an int or a
+        bool in their range; `real`, `float` and `double` take a float. TypeError for anything else, and for a
+        parameter that is missing or unknown.
+        """
+        if arguments.keys() != set(self._names):
+            raise TypeError(self._wrong_names(arguments))
+        if (grid is None) == (self._rule is None):
+            raise TypeError(f"{self.name}: its launch rule says the grid" if grid else f"{self.name}: grid is missing")
+        exact = tuple(self._exact(parameter, arguments[parameter.name], dtype) for parameter in self.parameters)
+        if self._rule is not None:
+            grid = self._rule.blocks(device, arguments, dtype)
+        blocks = (grid,) if isinstance(grid, int) else grid
+        if blocks and all(blocks):
+            device.launch(self, dtype, blocks, exact)
+
+    def _wrong_names(self, given: Mapping[str, Any]) -> str:
+        for name in given:
+            if name not in self._names:
+                return f"{self.name} has no parameter {name!r}{nearest(name, self._names)}"
+        return f"{self.name}: arguments missing: {', '.join(name for name in self._names if name not in given)}"
+
+    def _exact(self, parameter: Parameter, value: Any, dtype: DTypeLike) -> Any:
+        """The argument as the compiled kernel takes it."""
+        kind = parameter.type
+        if parameter.is_pointer:
+            wanted = _POINTED.get(kind) or (np.dtype(dtype) if kind == "stored*" else arithmetic(dtype))
+            if value is None:
+                return _NULL
+            if getattr(value, "dtype", None) == wanted:
+                return value
+        elif kind in _INTEGERS:
+            exact, least, most = _INTEGERS[kind]
+            if isinstance(value, (int, np.integer)) and least <= value <= most:
+                return exact(value)
+        elif isinstance(value, (float, np.floating)):
+            return (_FLOATS.get(kind) or arithmetic(dtype).type)(value)
+        shown = f"an array of {value.dtype}" if hasattr(value, "shape") and parameter.is_pointer else repr(value)
+        known = f", {np.dtype(wanted).name}" if parameter.is_pointer else ""
+        raise TypeError(f"{self.name}: parameter {parameter}{known}: got {shown}")
+
+
+def _parameter(text: str) -> Parameter:
+    words = text.split()
+    constant = words[0] == "const"
+    return Parameter(words[-1], " ".join(words[constant:-1]), constant)

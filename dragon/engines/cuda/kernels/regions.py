@@ -1,0 +1,25 @@
+"""Kernels of regions.cu: pooling of regions."""
+
+from __future__ import annotations
+
+from dragon.engines.cuda.kernels.kernel import Elements, Kernel
+
+__all__ = ["psroi_backward", "psroi_forward", "roi_backward", "roi_forward"]
+
+FILE = "regions"
+REGIONS = """
+    int items, int channels, int height, int width, int bins_h, int bins_w, double scale
+"""
+
+roi_forward = Kernel(FILE, "roi_forward", f"""
+    const stored* x, const real* rois, stored* y, int* winner, Index count, {REGIONS}
+""", Elements())  # fmt: skip
+roi_backward = Kernel(FILE, "roi_backward", f"""
+    const stored* dy, const real* rois, const int* winner, stored* dx, Index count, int regions, {REGIONS}
+""", Elements())  # fmt: skip
+psroi_forward = Kernel(FILE, "psroi_forward", f"""
+    const stored* x, const real* rois, stored* y, Index count, int outputs, {REGIONS}
+""", Elements())  # fmt: skip
+psroi_backward = Kernel(FILE, "psroi_backward", f"""
+    const stored* dy, const real* rois, stored* dx, Index count, int regions, int outputs, {REGIONS}
+""", Elements())  # fmt: skip

@@ -1,0 +1,54 @@
+"""Kernels of resampling.cu: Interp, Pad and Upsample."""
+
+from __future__ import annotations
+
+from dragon.engines.cuda.kernels.kernel import Elements, Kernel
+
+__all__ = [
+    "interp_backward",
+    "interp_forward",
+    "pad_backward",
+    "pad_forward",
+    "sum_blocks",
+    "unpool_backward",
+    "unpool_clear",
+    "unpool_forward",
+    "unpool_mark",
+]
+
+FILE = "resampling"
+INTERP = """
+    int height, int width, int used_h, int used_w, int top, int left, int out_h, int out_w, double step_h,
+    double step_w
+"""
+PAD = """
+    int height, int width, int out_h, int out_w, int top, int left, int mode
+"""
+
+interp_forward = Kernel(FILE, "interp_forward", f"""
+    const stored* x, stored* y, Index count, {INTERP}
+""", Elements())  # fmt: skip
+interp_backward = Kernel(FILE, "interp_backward", f"""
+    const stored* dy, stored* dx, Index count, {INTERP}
+""", Elements())  # fmt: skip
+pad_forward = Kernel(FILE, "pad_forward", f"""
+    const stored* x, stored* y, Index count, {PAD}, real value
+""", Elements())  # fmt: skip
+pad_backward = Kernel(FILE, "pad_backward", f"""
+    const stored* dy, stored* dx, Index count, {PAD}
+""", Elements())  # fmt: skip
+sum_blocks = Kernel(FILE, "sum_blocks", """
+    const stored* dy, stored* dx, Index count, Index width, Index scale_h, Index scale_w
+""", Elements())  # fmt: skip
+unpool_clear = Kernel(FILE, "unpool_clear", """
+    int* last, Index count
+""", Elements())  # fmt: skip
+unpool_mark = Kernel(FILE, "unpool_mark", """
+    const real* mask, int* last, Index count, Index size, Index out_size
+""", Elements())  # fmt: skip
+unpool_forward = Kernel(FILE, "unpool_forward", """
+    const stored* x, const int* last, stored* y, Index count
+""", Elements())  # fmt: skip
+unpool_backward = Kernel(FILE, "unpool_backward", """
+    const stored* dy, const real* mask, stored* dx, Index count, Index size, Index out_size
+""", Elements())  # fmt: skip
