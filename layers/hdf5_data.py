@@ -7,7 +7,6 @@ Tops: (batch_size, *a row's shape), named as the datasets. Batches run on across
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +14,9 @@ from dragon.bases.layer import register
 from dragon.bases.source import Source, host_array
 from dragon.errors import DataError, WeightsError
 from dragon.files.hdf5 import open_h5, read_array
+from dragon.files.hdf5_checks import check_sizes
+from dragon.files.names import find_item
+from dragon.files.reading import read_text
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 
@@ -43,7 +45,7 @@ class HDF5Data(Source):
 
     def _listed(self, source: str) -> list[str]:
         try:
-            lines = Path(source).read_text(encoding="utf-8").split()
+            lines = read_text(source).split()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f'list of HDF5 files "{source}" cannot be read: {error}', layer=self.where) from None
         if not lines:
@@ -55,10 +57,12 @@ class HDF5Data(Source):
         names = list(self.param.top)
         try:
             with open_h5(path) as file:
-                missing = [name for name in names if name not in file]
+                stored = {name: find_item(file, name) for name in names}
+                missing = [name for name, item in stored.items() if item is None]
                 if missing:
                     raise DataError(f'{path} has no dataset "{missing[0]}", it has {sorted(file)}', layer=self.where)
-                found = [np.asarray(read_array(file[name]), self.dtype) for name in names]
+                check_sizes(stored.values())
+                found = [np.asarray(read_array(stored[name]), self.dtype) for name in names]
         except WeightsError as error:
             raise DataError(f"{error}", layer=self.where) from None
         rows = {name: value.shape[0] if value.ndim else 0 for name, value in zip(names, found, strict=True)}

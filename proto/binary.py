@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dragon.errors import WeightsError
 from dragon.files.atomic import atomic_write
+from dragon.files.reading import open_regular
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.blobs import raw_dtype, shaped
 from dragon.proto.profiles import ONE, find_profile
@@ -84,7 +85,7 @@ def open_weights(path: _Path) -> Iterator[WireReader]:
     if "\0" in os.fspath(path):
         raise WeightsError(f"{path!r}: not a file name")
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             head = file.read(8)
             file.seek(0)
@@ -120,15 +121,20 @@ def _wire_type(cpp_type: int) -> int:
 
 
 def iter_layers(
-    path: _Path, profile: str | None = None, diffs: bool = False, into: Into | None = None
+    path: _Path,
+    profile: str | None = None,
+    diffs: bool = False,
+    into: Into | None = None,
+    skip: Callable[[str], bool] | None = None,
 ) -> Iterator[LayerWeights]:
     """The layers of a weights file in order, present, V1 and V0 form, with data or (diffs) gradients.
 
     float_data becomes float32, double_data float64, half precision float32. A profile (dragon.proto.profiles) names
     the fork that made the file, where the fork keeps blobs in another order. `into(layer, blob, count)` may give the
     flat array of so many values that a large blob (`LARGE` values or more) shall be read into: then nothing is held
-    twice. Raises WeightsError with one line that says what was found in a truncated, damaged or foreign file, and
-    for an unknown profile.
+    twice. The values of layers for whose name `skip` is true are not read: their arrays have the right shapes, hold
+    zeros and take no memory. Raises WeightsError with one line that says what was found in a truncated, damaged or
+    foreign file, and for an unknown profile.
     """
     fork = find_profile(profile)
     with open_weights(path) as wire:
@@ -140,7 +146,7 @@ def iter_layers(
             index += 1
             wire.context = f"layer {index}"
             end = wire.varint(wire.size) + wire.at  # perhaps behind the file's: what is missing is found out inside
-            layer = _read_layer(wire, end, "layer" if number == _NET_LAYER else "layers", diffs, into)
+            layer = _read_layer(wire, end, "layer" if number == _NET_LAYER else "layers", diffs, into, skip)
             order = fork.blob_order(layer.type, [blob.array.size for blob in layer.blobs])
             if order is not None:
                 layer.blobs[:] = [_moved(layer.blobs, i) for i in order]
@@ -153,15 +159,39 @@ def _moved(blobs: Sequence[BlobArray], index: int) -> BlobArray:
     return BlobArray(np.ones(1, np.float32) if index == ONE else blobs[index].array.reshape(-1))
 
 
-def _read_layer(wire: WireReader, end: int, form: str, diffs: bool, into: Into | None) -> LayerWeights:
+def _read_name(wire: WireReader, end: int, form: str) -> str:
+    """The layer's name, wherever it stands before `end`; the position stays."""
+    start, name = wire.at, ""
+    try:
+        while wire.at < end:
+            number, kind = wire.key(end)
+            if number == _PLACES[form][0] and kind == BYTES:
+                name = _text(wire, end)
+            elif number == _V1_NESTED and kind == BYTES and form == "layers":
+                stop = wire.length(end) + wire.at
+                name = _read_name(wire, stop, "v0")
+                wire.seek(stop)
+            else:
+                wire.skip(kind, end)
+    except WeightsError:
+        pass  # it comes again, with the blob that it is about
+    wire.seek(start)
+    return name
+
+
+def _read_layer(
+    wire: WireReader, end: int, form: str, diffs: bool, into: Into | None, skip: Callable[[str], bool] | None
+) -> LayerWeights:
     name_at, type_at, blobs_at = _PLACES[form]
-    name, kind_name = "", ""
+    name, kind_name = _read_name(wire, end, form), ""  # it may stand behind the blobs
+    if name:
+        wire.context = f'layer "{name}"'
+    skipped = skip is not None and skip(name)
     blobs: list[BlobArray] = []
     while wire.at < end:
         number, kind = wire.key(end)
         if number == name_at and kind == BYTES:
-            name = _text(wire, end)
-            wire.context = f'layer "{name}"'
+            _text(wire, end)
         elif number == type_at and kind == BYTES:
             kind_name = _text(wire, end)
         elif number == type_at and kind == VARINT and form == "layers":
@@ -171,12 +201,12 @@ def _read_layer(wire: WireReader, end: int, form: str, diffs: bool, into: Into |
             wire.context = f"{outer} blob {len(blobs)}"
             stop = wire.length(end) + wire.at
             target = partial(into, name, len(blobs)) if into is not None else None
-            blobs.append(_read_blob(wire, stop, diffs, target))
+            blobs.append(_read_blob(wire, stop, diffs, target, skipped))
             wire.context = outer
         elif number == _V1_NESTED and kind == BYTES and form == "layers":
             stop = wire.length(end) + wire.at
-            inner = _read_layer(wire, stop, "v0", diffs, into)
-            name, blobs = inner.name, blobs + inner.blobs
+            inner = _read_layer(wire, stop, "v0", diffs, into, skip)
+            blobs = blobs + inner.blobs
             old = v0_type(inner.type)
             kind_name = V1_TYPES[old] if old is not None else ""
         else:
@@ -192,7 +222,7 @@ def _text(wire: WireReader, end: int) -> str:
         wire.fail(f"the file is damaged: a name is {content[:20]!r}")
 
 
-def _read_blob(wire: WireReader, end: int, diffs: bool, target: _Target) -> BlobArray:
+def _read_blob(wire: WireReader, end: int, diffs: bool, target: _Target, skip: bool) -> BlobArray:
     single, double, raw = _VALUES[diffs]
     rest = bytearray()  # everything but the values: shape and types
     parts: list[NDArray[Any]] = []
@@ -201,7 +231,7 @@ def _read_blob(wire: WireReader, end: int, diffs: bool, target: _Target) -> Blob
         number, kind = wire.key(end)
         if number in (single, double):
             dtype = _SINGLE if number == single else _DOUBLE
-            parts.append(_read_values(wire, number, kind, dtype, end, None if parts else target))
+            parts.append(_read_values(wire, number, kind, dtype, end, None if parts else target, skip))
         elif number == raw and kind == BYTES:
             length = wire.length(end)
             raw_at = (wire.at, length)
@@ -217,7 +247,7 @@ def _read_blob(wire: WireReader, end: int, diffs: bool, target: _Target) -> Blob
     if raw_at is not None and not parts:
         if not blob.HasField("raw_diff_type" if diffs else "raw_data_type"):
             wire.fail("raw data of an unknown number type")
-        parts.append(_read_raw(wire, *raw_at, blob.raw_diff_type if diffs else blob.raw_data_type))
+        parts.append(_read_raw(wire, *raw_at, blob.raw_diff_type if diffs else blob.raw_data_type, skip))
         wire.seek(end)
     return _shaped(wire, blob, parts)
 
@@ -232,29 +262,34 @@ def _shaped(wire: WireReader, blob: pb.BlobProto, parts: list[NDArray[Any]]) -> 
 
 
 def _read_values(
-    wire: WireReader, number: int, kind: int, dtype: np.dtype[Any], end: int, target: _Target
+    wire: WireReader, number: int, kind: int, dtype: np.dtype[Any], end: int, target: _Target, skip: bool
 ) -> NDArray[Any]:
     if kind == (FIXED32 if dtype.itemsize == 4 else FIXED64):
         return wire.unpacked_run(number, dtype, end).astype(dtype.newbyteorder("="), copy=False)
     if kind != BYTES:
         wire.fail(f"the file is damaged: values of wire type {kind}")
-    return _read_array(wire, wire.length(end), dtype, target)
+    return _read_array(wire, wire.length(end), dtype, target, skip)
 
 
-def _read_raw(wire: WireReader, start: int, length: int, kind: int) -> NDArray[Any]:
+def _read_raw(wire: WireReader, start: int, length: int, kind: int, skip: bool) -> NDArray[Any]:
     try:
         dtype = raw_dtype(kind)
     except WeightsError as error:
         wire.fail(str(error))
     wire.seek(start)
-    values = _read_array(wire, length, dtype)
-    return values.astype(np.float32) if dtype.itemsize == 2 else values
+    values = _read_array(wire, length, dtype, skip=skip)
+    return values.astype(np.float32) if dtype.itemsize == 2 and not skip else values
 
 
-def _read_array(wire: WireReader, length: int, dtype: np.dtype[Any], target: _Target = None) -> NDArray[Any]:
+def _read_array(
+    wire: WireReader, length: int, dtype: np.dtype[Any], target: _Target = None, skip: bool = False
+) -> NDArray[Any]:
     if length % dtype.itemsize:
         wire.fail(f"the file is damaged: {length} bytes are no whole number of {dtype.name} values")
     count = length // dtype.itemsize
+    if skip:
+        wire.seek(wire.at + length)
+        return np.broadcast_to(np.zeros((), dtype.newbyteorder("=")), count)
     found = target(count) if target is not None and count >= LARGE else None
     values = np.empty(count, dtype) if found is None or found.dtype != dtype else found
     if length:

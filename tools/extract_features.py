@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 import numpy as np
@@ -14,12 +15,15 @@ from dragon.bases.layer import TEST
 from dragon.data import write_lmdb
 from dragon.errors import UsageError, nearest
 from dragon.files.hdf5 import atomic_h5
+from dragon.files.names import file_names, links, mark
 from dragon.graph.net import Net
 from dragon.pycaffe.io import array_to_datum
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.progress import progress_bar
 
 __all__ = ["command"]
+
+_LONGEST_ZIP_NAME = 0xFFFF - len(".npy")  # bytes
 
 
 @click.command("extract-features")
@@ -41,7 +45,8 @@ def command(
 ) -> None:
     """Run a net over its data and save blobs, one row for each example: as HDF5, NumPy or LMDB of float Datums.
 
-    With several blobs an LMDB is made for each, as OUT/BLOB.
+    With several blobs an LMDB is made for each, as OUT/BLOB, where "/" in a name becomes "_". In HDF5 blob a/b is
+    dataset b of group a; beside a blob a, and where a name is no path, it is escaped as in a URL ("a%2Fb").
 
     \b
     Example:
@@ -52,6 +57,8 @@ def command(
     suffix = Path(out).suffix.lower()
     if suffix == ".npy" and len(blobs) > 1:
         raise UsageError(f"{out}: a .npy file holds one blob; .npz, .h5 or an LMDB hold several")
+    if suffix == ".npz":
+        _check_npz(out, blobs)
     if suffix not in (".h5", ".hdf5", ".npz", ".npy") and Path(out).exists():
         raise UsageError(f"{out} exists already: remove it or choose another folder")
     engine, options = choice.resolve()
@@ -86,9 +93,10 @@ def _collect(net: Net, blobs: tuple[str, ...], batches: int) -> dict[str, NDArra
 
 def _save(features: dict[str, NDArray[Any]], out: str, suffix: str) -> None:
     if suffix in (".h5", ".hdf5"):
+        link_of = links(features)
         with atomic_h5(out) as file:
             for name, rows in features.items():
-                file.create_dataset(name, data=rows)
+                mark(file.create_dataset(link_of[name], data=rows), name, link_of[name])
     elif suffix in (".npz", ".npy"):
         from dragon.files.atomic import atomic_write
 
@@ -96,13 +104,32 @@ def _save(features: dict[str, NDArray[Any]], out: str, suffix: str) -> None:
             if suffix == ".npy":
                 np.save(file, next(iter(features.values())))
             else:
-                np.savez(file, **features)  # type: ignore[arg-type]
+                _save_npz(file, features)
     elif len(features) == 1:
         write_lmdb(out, _records(next(iter(features.values()))))
     else:
         Path(out).mkdir(parents=True)
+        folder_of = file_names(features)
         for name, rows in features.items():
-            write_lmdb(Path(out) / name.replace("/", "_"), _records(rows))
+            write_lmdb(Path(out) / folder_of[name], _records(rows))
+
+
+def _check_npz(out: str, blobs: Iterable[str]) -> None:
+    """UsageError for names that NumPy does not tell apart in a .npz, or that ZIP cannot hold."""
+    for name in blobs:
+        if name.endswith(".npy") and name.removesuffix(".npy") in blobs:
+            other = name.removesuffix(".npy")
+            raise UsageError(f'{out}: NumPy does not tell "{name}" from "{other}" in a .npz: choose .h5')
+        if "\0" in name or len(name.encode()) > _LONGEST_ZIP_NAME:
+            raise UsageError(f'{out}: "{name[:40]}" cannot be a name in a .npz: choose .h5')
+
+
+def _save_npz(file: IO[bytes], features: dict[str, NDArray[Any]]) -> None:
+    """What np.savez writes; it takes names as keywords, of which `file` is its own."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, rows in features.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, rows, allow_pickle=False)
 
 
 def _records(rows: NDArray[Any]) -> Iterator[tuple[bytes, bytes]]:

@@ -11,6 +11,8 @@ import numpy as np
 
 from dragon.errors import DataError, PrototxtError, nearest
 from dragon.files.atomic import write_atomically
+from dragon.files.names import file_names
+from dragon.files.reading import read_text
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_message
@@ -88,8 +90,9 @@ class DetectionFiles:
             by_class: dict[str, list[str]] = {name: [] for name in self._classes}
             for name, label, score, box in self._found:
                 by_class.setdefault(self._labels[label], []).append(f"{name} {score:g} {_corners(box)}\n")
+            name_of = file_names(by_class)
             for kind, lines in by_class.items():
-                self._put(f"{start}{kind}.txt", "".join(lines))
+                self._put(f"{start}{name_of[kind]}.txt", "".join(lines))
 
     def _put(self, path: str, text: str) -> None:
         try:
@@ -120,7 +123,7 @@ def original_boxes(box: Array, size: tuple[int, int], resize: pb.ResizeParameter
 
 def _names_and_sizes(path: str) -> list[tuple[str, tuple[int, int]]]:
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f'name_size_file "{path}" cannot be read: {error}') from None
     found = []

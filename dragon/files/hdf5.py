@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from struct import Struct
 from typing import Any
+
+import numpy as np
 
 from dragon.errors import WeightsError, one_line
 from dragon.files.atomic import atomic_path
+from dragon.files.hdf5_checks import check_contents, check_heaps, check_sizes
 from dragon.memory.storage import Array
 
-__all__ = ["atomic_h5", "open_h5", "read_array"]
+__all__ = ["atomic_h5", "open_h5", "read_array", "read_number", "read_text", "require_numbers", "write_text"]
 
 # what h5py raises for files that contradict themselves
-_DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, UnicodeError, SystemError)
-# Of a dataset to its file: no compression reaches it, so that a larger one is a damaged shape.
-_LARGEST_RATIO = 1100
-# how a heap of names, and one of strings, begins: signature, version, three zeros; then comes its size
-_NAMES, _STRINGS = b"HEAP\0\0\0\0", b"GCOL\1\0\0\0"
-_HEAPS = (_NAMES, _STRINGS)
-_NAMES_HEAP = Struct("<QQQ")  # size, offset of the first gap, address of the content
-_GAP = Struct("<QQ")  # offset of the next gap, size
-_NO_GAP = 1
-_LENGTH = Struct("<Q")
-_SIZE_OF_LENGTHS = 14  # where the file says how many bytes a length has
-_SUPERBLOCK = 96
-_ALWAYS_FINE = 1 << 26  # bytes: parts that were never written take no room in a file
+_DAMAGE = (
+    OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, UnicodeError, SystemError, OverflowError,
+)  # fmt: skip
+_LONGEST_TEXT = 1 << 16
 
 
 def _h5py() -> Any:
@@ -42,56 +34,24 @@ def _h5py() -> Any:
 
 @contextmanager
 def open_h5(path: str | Path) -> Iterator[Any]:
-    """An HDF5 file open for reading. WeightsError when it is missing, not HDF5, or damaged where the block reads."""
+    """An HDF5 file open for reading; all of it lies in this file (see dragon.files.hdf5_checks).
+
+    WeightsError when it is missing, not HDF5, refers to other files, or is damaged where the block reads.
+    """
     h5py = _h5py()
-    if not Path(path).is_file():
+    if not os.path.exists(path):
         raise WeightsError(f"{path}: no such file")
-    _check_heaps(path)
+    check_heaps(path)
     try:
         file = h5py.File(path, "r")
     except OSError:
         raise WeightsError(f"{path}: not an HDF5 file, or damaged") from None
     with file:
         try:
+            check_contents(path, file)
             yield file
         except _DAMAGE as error:
             raise WeightsError(f"{path}: damaged, or not what was expected: {one_line(str(error))}") from None
-
-
-def _check_heaps(path: str | Path) -> None:
-    """WeightsError for a heap larger than its file, or with a circle of gaps: either takes the library all memory."""
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size < _SUPERBLOCK:
-                return
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                if content[_SIZE_OF_LENGTHS] != _LENGTH.size:
-                    return
-                for head in _HEAPS:
-                    at = content.find(head)
-                    while 0 <= at <= size - len(head) - _LENGTH.size:
-                        if _LENGTH.unpack_from(content, at + len(head))[0] > size:
-                            raise WeightsError(f"{path}: damaged: a heap at byte {at} is larger than the file")
-                        if head is _NAMES and _goes_round(content, at + len(head)):
-                            raise WeightsError(f"{path}: damaged: the gaps of a heap at byte {at} form a circle")
-                        at = content.find(head, at + 1)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _goes_round(content: mmap.mmap, at: int) -> bool:
-    """Whether the list of a heap's gaps has more entries than the heap has room for."""
-    if at + _NAMES_HEAP.size > len(content):
-        return False
-    size, gap, start = _NAMES_HEAP.unpack_from(content, at)
-    left = size // _GAP.size + 1
-    while gap != _NO_GAP and gap + _GAP.size <= size and start + gap + _GAP.size <= len(content):
-        left -= 1
-        if left < 0:
-            return True
-        gap = _GAP.unpack_from(content, start + gap)[0]
-    return False
 
 
 @contextmanager
@@ -102,9 +62,49 @@ def atomic_h5(path: str | Path) -> Iterator[Any]:
         yield file
 
 
+def require_numbers(item: Any) -> None:
+    """ValueError unless `item` is a dataset of real numbers whose size its file can hold."""
+    if not isinstance(item, _h5py().Dataset) or item.shape is None:
+        raise ValueError(f"{item.name} holds no values")
+    if item.dtype.kind not in "fiub":
+        kind = {"c": "complex numbers", "V": "records", "S": "text", "O": "text or references"}.get(item.dtype.kind)
+        raise ValueError(f"{item.name} holds {kind or item.dtype}, expected real numbers")
+    check_sizes([item])
+
+
 def read_array(dataset: Any) -> Array:
-    """All of a dataset. ValueError when it claims more than its file can hold, before memory is asked for."""
-    if dataset.nbytes > max(_ALWAYS_FINE, _LARGEST_RATIO * os.path.getsize(dataset.file.filename)):
-        raise ValueError(f"dataset {dataset.name} of shape {dataset.shape} in a small file")
+    """All of a dataset of real numbers. ValueError for other content, and for a size that its file cannot hold."""
+    require_numbers(dataset)
     array: Array = dataset[()]
     return array
+
+
+def read_number(dataset: Any) -> int:
+    """The one whole number of a dataset, of shape () or, as BVLC Caffe writes it, (1,). ValueError for others."""
+    require_numbers(dataset)
+    if dataset.size != 1:
+        raise ValueError(f"{dataset.name} has shape {dataset.shape}, expected one number")
+    value = dataset[()].reshape(())
+    if dataset.dtype.kind not in "iu" and value != int(value):  # int() raises for NaN and infinity
+        raise ValueError(f"{dataset.name} is {value}, expected a whole number")
+    return int(value)
+
+
+def read_text(dataset: Any) -> str:
+    """The one string of fixed length of a dataset, up to its NUL. ValueError for anything else."""
+    if not isinstance(dataset, _h5py().Dataset) or dataset.dtype.kind != "S" or dataset.size != 1:
+        raise ValueError(f"{dataset.name} is not one string of fixed length")
+    if dataset.dtype.itemsize > _LONGEST_TEXT:
+        raise ValueError(f"{dataset.name} is text of {dataset.dtype.itemsize} bytes")
+    content = bytes(dataset[()].reshape(()).item() if dataset.shape else dataset[()])
+    return content.partition(b"\0")[0].decode()
+
+
+def write_text(group: Any, name: str, text: str) -> None:
+    """A scalar string that ends in NUL, as BVLC Caffe writes and reads it."""
+    h5py = _h5py()
+    content = text.encode() + b"\0"
+    kind, space = h5py.h5t.C_S1.copy(), h5py.h5s.create(h5py.h5s.SCALAR)
+    kind.set_size(len(content))
+    dataset = h5py.h5d.create(group.id, name.encode(), kind, space)
+    dataset.write(space, space, np.array(content, f"S{len(content)}"), kind)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 
+from dragon.files.reading import SpecialFileError, open_regular
+
 __all__ = ["HEAD", "kind_of", "kind_of_content"]
 
 HEAD = 1 << 14  # bytes at the start of a file that are looked at
@@ -36,8 +38,10 @@ def kind_of(path: str | os.PathLike[str]) -> str | None:
     if os.path.isdir(path):
         return "a folder with an LMDB" if os.path.exists(os.path.join(path, "data.mdb")) else "a folder"
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             head = file.read(HEAD)
+    except SpecialFileError as error:
+        return error.kind
     except OSError:
         return None
     return kind_of_content(head)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
-__all__ = ["find", "missing_hint"]
+__all__ = ["find", "missing_hint", "split_paths"]
 
 _FETCHED = ("cifar10", "mnist", "synthetic")
 
@@ -16,7 +16,21 @@ def find(path: str, folder: Path | None) -> Path | None:
 
     None where nothing is found.
     """
-    return next((place for place in _places(path, folder) if place.exists()), None)
+    return next((place for place in _places(path, folder) if os.path.exists(place)), None)
+
+
+def split_paths(text: str, folder: Path | None = None) -> list[str]:
+    """The paths of a list with commas, each as `find` finds it; a path that exists may have commas itself."""
+    parts, paths = text.split(","), []
+    while parts:
+        for count in range(len(parts), 0, -1):
+            path = ",".join(parts[:count])
+            found = find(path, folder)
+            if found is not None or count == 1:
+                paths.append(str(found or path))
+                del parts[:count]
+                break
+    return paths
 
 
 def _places(path: str, folder: Path | None) -> Iterator[Path]:

@@ -8,48 +8,84 @@ blob with four axes).
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dragon.errors import WeightsError, nearest
-from dragon.files.kinds import kind_of
+from dragon.files.stored_weights import is_hdf5, stored_layers, write_h5
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
     from dragon.bases.layer import Layer
     from dragon.graph.wiring import Wiring
-    from dragon.proto.binary import Into
 
-__all__ = ["load_weights", "note_missing", "read_weights", "save_weights", "write_h5"]
+__all__ = ["load_weights", "note_missing", "save_weights"]
 
 log = logging.getLogger("dragon")
 
 
-def is_hdf5(path: str | Path) -> bool:
-    return str(path).endswith((".h5", ".hdf5"))
+@dataclass
+class _Target:
+    """Where the weights of one name go: the blobs of a net's layer, and of layers of that name with other memory."""
+
+    net: Wiring
+    blobs: Sequence[Blob]
+    further: list[Sequence[Blob]] = field(default_factory=list)
 
 
-def load_weights(net: Wiring, path: str | Path, profile: str | None = None, hdf5: bool | None = None) -> list[str]:
-    """Copy the blobs of all layers that `net` and the file share; their names.
+def load_weights(
+    net: Wiring,
+    paths: Sequence[str | Path],
+    profile: str | None = None,
+    hdf5: bool | None = None,
+    also: Sequence[Wiring] = (),
+) -> list[str]:
+    """Copy the blobs of all layers that the files, one after the other, share with the net; the layers' names.
 
-    WeightsError for a missing or damaged file, for a shape that does not fit, and when no layer is shared.
+    also: nets whose layers count as well where they do not use the memory of `net`, such as a solver's test nets.
+    WeightsError for a missing or damaged file, for a shape that does not fit, and for a file that shares no layer:
+    all files are checked before the first value is copied.
     """
-    stored = read_weights(path, profile, hdf5, partial(_room, net))
+    targets = _targets(net, also)
+    loaded = [name for path in paths for name in _checked(targets, net, path, profile, hdf5)]
+    for path in paths:
+        stored = stored_layers(path, profile, hdf5, lambda name: name not in targets, partial(_own_memory, targets))
+        for name, arrays in stored:
+            if arrays and name in targets:
+                _copy_layer(targets[name], arrays)
+            del arrays  # before the next layer is read: in memory is one at a time
+    return loaded
+
+
+def _targets(net: Wiring, also: Sequence[Wiring]) -> dict[str, _Target]:
+    targets = {name: _Target(net, blobs) for name, blobs in net.params.items()}
+    for other in also:
+        for name, blobs in other.params.items():
+            known = targets.setdefault(name, _Target(other, blobs))
+            if all(mine.data_storage is not its.data_storage for mine in blobs for its in known.blobs):
+                known.further.append(blobs)
+    return targets
+
+
+def _checked(
+    targets: dict[str, _Target], net: Wiring, path: str | Path, profile: str | None, hdf5: bool | None
+) -> list[str]:
+    """Names of the layers that a file has for the targets. WeightsError unless all of them can be copied."""
     loaded: list[str] = []
     seen: list[str] = []
-    for name, arrays in stored:
+    for name, arrays in stored_layers(path, profile, hdf5, lambda _: True, wanted=targets):
         if arrays:
             seen.append(name)
-            blobs = net.params.get(name)
-            if blobs is not None:
-                _copy_layer(net, path, name, blobs, arrays)
+            if name in targets:
+                _check_layer(targets[name], path, name, arrays)
                 loaded.append(name)
-        del arrays  # before the next layer is read: in memory is one at a time
     if not loaded and net.params:
         wanted = next(iter(net.params))
         raise WeightsError(
@@ -62,9 +98,9 @@ def load_weights(net: Wiring, path: str | Path, profile: str | None = None, hdf5
     return loaded
 
 
-def _room(net: Wiring, name: str, index: int, count: int) -> Array | None:
+def _own_memory(targets: dict[str, _Target], name: str, index: int, count: int) -> Array | None:
     """The net's own memory for a blob of a file, where the counts agree."""
-    blobs = net.params.get(name, ())
+    blobs = targets[name].blobs if name in targets else ()
     if index >= len(blobs) or blobs[index].count != count:
         return None
     return blobs[index].data_storage.overwrite()[:count]
@@ -82,49 +118,32 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
-def read_weights(
-    path: str | Path, profile: str | None = None, hdf5: bool | None = None, into: Into | None = None
-) -> Iterator[tuple[str, Sequence[Array]]]:
-    """Name and arrays of each layer of a .caffemodel or HDF5 file.
-
-    `into` is that of `dragon.proto.binary.iter_layers`. WeightsError for a missing or damaged file.
-    """
-    if not Path(path).is_file():
-        kind = kind_of(path)
-        raise WeightsError(f"{path}: expected weights, this is {kind}" if kind else f"{path}: no such weights file")
-    if hdf5 is None:
-        hdf5 = is_hdf5(path) or kind_of(path) == "an HDF5 file"
-    return _of_weights(path, _read_h5(path) if hdf5 else _read_binary(path, profile, into))
-
-
-def _of_weights(
-    path: str | Path, stored: Iterator[tuple[str, Sequence[Array]]]
-) -> Iterator[tuple[str, Sequence[Array]]]:
-    """The same; an error about a file of another kind says which kind that is."""
-    try:
-        yield from stored
-    except WeightsError:
-        kind = kind_of(path)
-        if kind is None or kind == "an HDF5 file":
-            raise
-        raise WeightsError(f"{path}: expected weights (.caffemodel or HDF5), this is {kind}") from None
-
-
-def _copy_layer(net: Wiring, path: str | Path, name: str, blobs: Sequence[Blob], arrays: Sequence[Array]) -> None:
-    layer = next(node.layer for node in net.nodes if node.name == name)
-    if len(arrays) != len(blobs):
-        raise WeightsError(
-            f"{path}: {layer.where} has {len(blobs)} parameter blobs, the file has {len(arrays)}"
-            f" of shapes {', '.join(str(a.shape) for a in arrays)}" + _known_form(layer, len(arrays))
-        )
-    for i, (blob, array) in enumerate(zip(blobs, arrays, strict=True)):
-        if not _compatible(blob.shape, array.shape):
+def _check_layer(target: _Target, path: str | Path, name: str, arrays: Sequence[Array | None]) -> None:
+    layer = next(node.layer for node in target.net.nodes if node.name == name)
+    owned = {id(blob) for blob, _ in target.net.table.owned}
+    for blobs in (target.blobs, *target.further):
+        # a file of BVLC Caffe's in HDF5 has no blob that belongs to another layer
+        missing = [blob for blob, array in zip_longest(blobs, arrays) if array is None]
+        if len(arrays) > len(blobs) or any(id(blob) in owned for blob in missing):
+            shapes = [str(array.shape) for array in arrays if array is not None]
             raise WeightsError(
-                f"{path}: {layer.where} parameter blob {i}: expected shape {blob.shape}, the file has {array.shape}"
+                f"{path}: {layer.where} has {len(blobs)} parameter blobs, the file has {len(shapes)}"
+                f" of shapes {', '.join(shapes)}" + _known_form(layer, len(shapes))
             )
-        values, own = np.asarray(array).reshape(-1), blob.data_storage.overwrite()[: blob.count]
-        if not np.may_share_memory(values, own):  # large ones were read into place
-            own[:] = values
+        for i, (blob, array) in enumerate(zip(blobs, arrays, strict=False)):
+            if array is not None and not _compatible(blob.shape, array.shape):
+                raise WeightsError(
+                    f"{path}: {layer.where} parameter blob {i}: expected shape {blob.shape}, the file has {array.shape}"
+                )
+
+
+def _copy_layer(target: _Target, arrays: Sequence[Array | None]) -> None:
+    for blobs in (target.blobs, *target.further):
+        for blob, array in zip(blobs, arrays, strict=False):
+            if array is not None:
+                values, own = np.asarray(array).reshape(-1), blob.data_storage.overwrite()[: blob.count]
+                if not np.may_share_memory(values, own):  # large ones were read into place
+                    own[:] = values
 
 
 def _known_form(layer: Layer, count: int) -> str:
@@ -142,26 +161,6 @@ def _compatible(mine: Sequence[int], theirs: Sequence[int]) -> bool:
     return int(np.prod(mine)) == int(np.prod(theirs)) and [d for d in mine if d != 1] == [d for d in theirs if d != 1]
 
 
-def _read_binary(path: str | Path, profile: str | None, into: Into | None) -> Iterator[tuple[str, Sequence[Array]]]:
-    from dragon.proto.binary import iter_layers
-
-    for layer in iter_layers(path, profile=profile, into=into):
-        found = layer.name, [blob.array for blob in layer.blobs]
-        del layer
-        yield found
-        del found
-
-
-def _read_h5(path: str | Path) -> Iterator[tuple[str, Sequence[Array]]]:
-    from dragon.files.hdf5 import open_h5, read_array
-
-    with open_h5(path) as file:
-        if "data" not in file:
-            raise WeightsError(f'{path}: not a weights file (it has no group "data")')
-        for name, group in file["data"].items():
-            yield name, [read_array(group[str(k)]) for k in range(len(group))]
-
-
 def save_weights(net: Wiring, path: str | Path, write_diff: bool = False) -> None:
     """Write the net with its blobs, atomically; HDF5 when the name ends in .h5. Raises OSError."""
     if is_hdf5(path):
@@ -171,26 +170,3 @@ def save_weights(net: Wiring, path: str | Path, write_diff: bool = False) -> Non
 
     diffs = {name: [b.peek_diff() for b in blobs] for name, blobs in net.params.items()} if write_diff else None
     write_caffemodel(path, net.param, {name: [b.peek() for b in blobs] for name, blobs in net.params.items()}, diffs)
-
-
-def write_h5(net: Wiring, path: str | Path, write_diff: bool = False) -> None:
-    """Write the net's blobs in Caffe's HDF5 layout, shared ones as links to their owner's."""
-    from dragon.files.hdf5 import atomic_h5
-
-    with atomic_h5(path) as file:
-        data, diff = file.create_group("data"), file.create_group("diff") if write_diff else None
-        owners: dict[int, str] = {}
-        for node in net.nodes:
-            name, layer = node.name, node.layer
-            if not layer.blobs:
-                continue
-            group = data.create_group(name)
-            for k, blob in enumerate(layer.blobs):
-                key = id(blob.data_storage)
-                if key in owners:  # shared parameters are links to their owner's
-                    group[str(k)] = file[owners[key]]
-                    continue
-                owners[key] = f"data/{name}/{k}"
-                group.create_dataset(str(k), data=blob.peek())
-                if diff is not None:
-                    diff.create_dataset(f"{name}/{k}", data=blob.peek_diff())

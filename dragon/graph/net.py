@@ -15,6 +15,7 @@ from numpy.typing import DTypeLike
 from dragon.bases.layer import Context
 from dragon.bases.source import Prefetched
 from dragon.errors import DragonError, LayerName, NumericError, PrototxtError, ShapeError, UsageError
+from dragon.files.paths import split_paths
 from dragon.graph.definition import run_state
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
@@ -140,12 +141,16 @@ class Net(PyNet):
             raise NumericError(f"iteration {iteration}: loss is {loss:g}; first in {culprit}")
 
     # -- weights --------------------------------------------------------------------------------------------
-    def copy_from(self, weights: str | Path) -> None:
-        """Load weights by layer name from .caffemodel or HDF5 files (several, separated by commas)."""
+    def copy_from(self, weights: str | Path | Sequence[str | Path], also: Sequence[Net] = ()) -> None:
+        """Load weights by layer name from .caffemodel or HDF5 files (several, in a list or separated by commas).
+
+        also: nets that share the parameters of this one, such as test nets: their own layers get weights too.
+        WeightsError when a file cannot be used; then nothing has changed.
+        """
         from dragon.files.weights import load_weights, note_missing
 
-        loaded = {name for path in str(weights).split(",") for name in load_weights(self, path)}
-        note_missing(self, weights, loaded)
+        paths = split_paths(str(weights)) if isinstance(weights, (str, Path)) else list(weights)
+        note_missing(self, ",".join(map(str, paths)), load_weights(self, paths, also=also))
 
     def save(self, path: str | Path, write_diff: bool = False) -> None:
         """Write the weights as .caffemodel (HDF5 when the name ends in .h5), atomically."""

@@ -263,7 +263,7 @@ class PyNet(Wiring):
 
     def save_hdf5(self, path: str, write_diff: bool = False) -> None:
         """Write the weights as HDF5 whatever the name."""
-        from dragon.files.weights import write_h5
+        from dragon.files.stored_weights import write_h5
 
         write_h5(self, path, write_diff)
 
@@ -271,7 +271,7 @@ class PyNet(Wiring):
         """Load weights from an HDF5 file whatever its name."""
         from dragon.files.weights import load_weights
 
-        load_weights(self, path, hdf5=True)
+        load_weights(self, [path], hdf5=True)
 
     # -- helpers --------------------------------------------------------------------------------------------
     def _layer_at(self, which: str | int | None, default: int) -> int:

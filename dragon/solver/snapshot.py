@@ -216,14 +216,14 @@ def _array(blob: pb.BlobProto, what: str) -> Array:
 
 # -- HDF5, Caffe's datasets plus the attribute "dragon" ------------------------------------------------------
 def _write_h5(solver: Solver, model: str, path: str) -> None:
-    from dragon.files.hdf5 import atomic_h5
+    from dragon.files.hdf5 import atomic_h5, write_text
 
     extra = _to_proto(solver, model)
     del extra.history[:]
     with atomic_h5(path) as file:
-        file.create_dataset("iter", data=np.int32(solver.iter))
-        file.create_dataset("learned_net", data=np.bytes_(model.encode()))  # of fixed length, as BVLC Caffe reads it
-        file.create_dataset("current_step", data=np.int32(solver.current_step))
+        file.create_dataset("iter", data=np.array([solver.iter], np.int32))
+        write_text(file, "learned_net", model)
+        file.create_dataset("current_step", data=np.array([solver.current_step], np.int32))
         group = file.create_group("history")
         for k, array in enumerate(_history_arrays(solver)):
             group.create_dataset(str(k), data=array)
@@ -231,20 +231,22 @@ def _write_h5(solver: Solver, model: str, path: str) -> None:
 
 
 def _read_h5(path: str) -> pb.SolverState:
-    from dragon.files.hdf5 import open_h5, read_array
+    from dragon.files.hdf5 import open_h5, read_array, read_number, read_text
+    from dragon.files.hdf5_checks import check_sizes
     from dragon.proto.blobs import array_to_blobproto
 
     state = pb.SolverState()
     with open_h5(path) as file:
         if "dragon" in file:
             _parse(path, state, read_array(file["dragon"]).tobytes())
-        state.iter = int(read_array(file["iter"]))
+        state.iter = read_number(file["iter"])
         learned = file["learned_net"]
         if learned.dtype.kind == "S":
-            state.learned_net = learned[()].decode()
+            state.learned_net = read_text(learned)
         elif not state.learned_net:  # else it is known; the library may never return from a damaged heap of strings
             raise WeightsError(f"{path}: expected learned_net to be a string of fixed length, got {learned.dtype}")
-        state.current_step = int(read_array(file["current_step"]))
-        history = file["history"]
-        state.history.extend(array_to_blobproto(read_array(history[str(k)])) for k in range(len(history)))
+        state.current_step = read_number(file["current_step"])
+        history = [file["history"][str(k)] for k in range(len(file["history"]))]
+        check_sizes(history)
+        state.history.extend(array_to_blobproto(read_array(dataset)) for dataset in history)
     return state

@@ -17,7 +17,7 @@ import numpy as np
 
 from dragon.engines import Options
 from dragon.errors import NumericError, Position, PrototxtError
-from dragon.files.paths import find
+from dragon.files.paths import split_paths
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.rng import fresh_seed
@@ -116,8 +116,9 @@ class Solver:
         with self._named():
             self.updater = Updater(self.net, self.param)
         folder = Path(self.path).parent if self.path is not None else None
-        for weights in self.param.weights:
-            self.net.copy_from(",".join(str(find(name, folder) or name) for name in weights.split(",")))
+        paths = [path for weights in self.param.weights for path in split_paths(weights, folder)]
+        if paths:
+            self.net.copy_from(paths, also=self.test_nets)
 
     # -- set-up ---------------------------------------------------------------------------------------------
     @contextmanager

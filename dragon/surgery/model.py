@@ -39,7 +39,7 @@ class Model:
 
 def read_model(prototxt: str | Path, weights: str | Path | None = None, profile: str | None = None) -> Model:
     """Definition and weights; layers that only the file has are left out. Raises PrototxtError or WeightsError."""
-    from dragon.files.weights import read_weights
+    from dragon.files.stored_weights import read_weights
     from dragon.proto.text import read_net
 
     net = read_net(prototxt)

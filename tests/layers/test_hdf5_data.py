@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dragon.errors import DragonError
+from dragon.files.names import links, mark
 from tests.layers.helpers import One
 
 SIZES = [5, 3]
@@ -96,3 +97,46 @@ def test_rows_that_do_not_match(listing: Path) -> None:
         file["label"] = np.arange(4)
     with pytest.raises(DragonError, match=r"same number of rows, at least one, got \{'data': 5, 'label': 4\}"):
         make(listing)
+
+
+@pytest.mark.parametrize("name", ["inc/a", "inc", "a//b", ".", "%"])
+def test_tops_of_any_name(name: str, listing: Path) -> None:
+    for i in range(len(SIZES)):
+        with h5py.File(listing.parent / f"{i}.h5", "a") as file:
+            link_of = links({"inc", name} if name == "inc/a" else [name])
+            mark(file.create_dataset(link_of[name], data=file["label"][()]), name, link_of[name])
+    found = make(listing, tops=name).forward()
+    np.testing.assert_array_equal(found, [0, 1, 2])
+
+
+@pytest.mark.parametrize("how", ["external", "link", "virtual"])
+def test_values_of_other_files_are_not_read(how: str, listing: Path) -> None:
+    secret = listing.parent / "secret"
+    secret.write_bytes(b"1234" * 8)
+    with h5py.File(listing.parent / "0.h5", "a") as file:
+        del file["data"]
+        if how == "external":
+            file.create_dataset("data", (5,), "f4", external=[(str(secret), 0, 20)])
+        elif how == "link":
+            file["data"] = h5py.ExternalLink(str(listing.parent / "1.h5"), "/data")
+        else:
+            layout = h5py.VirtualLayout((5,), "f4")
+            layout[:3] = h5py.VirtualSource(str(listing.parent / "1.h5"), "label", (3,))
+            file.create_virtual_dataset("data", layout)
+    with pytest.raises(DragonError, match=r"0\.h5: .*data.* (lie in another file|another file|virtual dataset)"):
+        make(listing)
+
+
+def test_several_datasets_that_unpack_to_too_much(listing: Path) -> None:
+    with h5py.File(listing.parent / "0.h5", "a") as file:
+        for i in range(40):
+            file.create_dataset(f"bomb{i}", (5, 1 << 20), "f4", chunks=(5, 1 << 16), compression="gzip")
+    with pytest.raises(DragonError, match="in a small file"):
+        make(listing, tops=" ".join(f"bomb{i}" for i in range(40)))
+
+
+def test_complex_numbers_are_refused(listing: Path) -> None:
+    with h5py.File(listing.parent / "0.h5", "a") as file:
+        file["z"] = np.ones(5, np.complex64)
+    with pytest.raises(DragonError, match="/z holds complex numbers, expected real numbers"):
+        make(listing, tops="z")

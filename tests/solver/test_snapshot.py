@@ -176,3 +176,69 @@ def test_the_model_of_an_hdf5_state_is_a_string_of_fixed_length(tmp_path: Path) 
         del file["dragon"]
     with pytest.raises(WeightsError, match="expected learned_net to be a string of fixed length, got object"):
         solver.restore(state)
+
+
+def test_an_hdf5_state_as_bvlc_caffe_writes_and_reads_it(tmp_path: Path) -> None:
+    """iter and current_step have shape (1,), learned_net is a scalar string that ends in NUL."""
+    solver = toy_solver(
+        tmp_path, snapshot_format=pb.SolverParameter.HDF5, lr_policy="step", stepsize=2, gamma=0.5, type="Adam"
+    )
+    solver.step(3)
+    state = Path(solver.snapshot())
+    with h5py.File(state) as file:
+        assert {name: (file[name].shape, file[name].dtype.str) for name in ("iter", "current_step")} == {
+            "iter": ((1,), "<i4"),
+            "current_step": ((1,), "<i4"),
+        }
+        assert (file["iter"][0], file["current_step"][0]) == (3, 1)
+        learned = file["learned_net"].id
+        model = str(tmp_path / "toy_iter_3.caffemodel.h5")
+        assert learned.shape == ()
+        assert learned.get_type().get_size() == len(model) + 1
+        assert learned.get_type().get_strpad() == h5py.h5t.STR_NULLTERM
+        assert file["learned_net"][()] == model.encode()
+    for scalar in (False, True):  # as ours once were
+        with h5py.File(state, "r+") as file:
+            for name in ("dragon", "iter", "current_step", "learned_net"):
+                if name in file:
+                    del file[name]
+            file["iter"], file["current_step"] = (np.int32(3), np.int32(1)) if scalar else ([3], [1])
+            file["learned_net"] = np.bytes_(model.encode())
+        again = toy_solver(tmp_path, type="Adam")
+        again.restore(state)
+        assert again.iter == 3
+        for a, b in zip(solver.updater.history, again.updater.history, strict=True):
+            assert all((x.peek() == y.peek()).all() for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("iter", [1, 2], r"/iter has shape \(2,\), expected one number"),
+        ("iter", np.inf, "cannot convert float infinity"),
+        ("iter", 1.5, r"/iter is 1\.5, expected a whole number"),
+        ("iter", np.bytes_(b"7"), "/iter holds text, expected real numbers"),
+        ("iter", 2**40, "."),
+        ("current_step", np.nan, "cannot convert float NaN"),
+        ("learned_net", np.full(3, b"x"), "is not one string"),
+        ("learned_net", np.bytes_(b"\xff\xfe"), "can't decode byte 0xff"),
+        ("history/0", np.bytes_(b"7"), "/history/0 holds text"),
+        ("history/0", 7j, "/history/0 holds complex numbers"),
+        ("history/0", np.zeros((1,) * 32), "."),
+    ],
+)
+def test_damaged_fields_of_an_hdf5_state(field: str, value: object, message: str, tmp_path: Path) -> None:
+    solver = toy_solver(tmp_path, snapshot_format=pb.SolverParameter.HDF5)
+    solver.step(1)
+    state = solver.snapshot()
+    with h5py.File(state, "r+") as file:
+        del file[field]
+        file[field] = value
+    solver.step(1)
+    before = weights_of(solver.net)
+    with pytest.raises(WeightsError, match=message) as caught:
+        solver.restore(state)
+    assert "\n" not in str(caught.value)
+    assert solver.iter == 2
+    after = weights_of(solver.net)
+    assert all((before[name] == after[name]).all() for name in before)

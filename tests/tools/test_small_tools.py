@@ -10,6 +10,7 @@ import pytest
 
 from dragon.bases.layer import TEST, TRAIN
 from dragon.data import LmdbReader, decode_batch
+from dragon.files.names import find_item
 from dragon.graph.net import Net
 from dragon.proto.text import read_net, read_solver
 from tests.tools.conftest import Dragon, edit
@@ -194,3 +195,35 @@ def test_every_help_has_an_example(dragon: Dragon, name: str) -> None:
     result = dragon(name, "--help")
     assert result.code == 0
     assert f"Example: dragon {name} " in " ".join(result.out.split())
+
+
+def test_extract_features_of_any_names(work: Path, dragon: Dragon) -> None:
+    """A blob's name is no path: inc/a beside inc, what looks like a folder, what is a keyword of np.savez."""
+    names = ["inc", "inc/a", "inc_a", "..", "/", "file"]
+    layers = ['layer { name: "d" type: "DummyData" top: "inc" dummy_data_param { shape { dim: 2 dim: 3 } } }']
+    layers += [
+        f'layer {{ name: "l{i}" type: "Power" bottom: "inc" top: "{name}" power_param {{ shift: {i} }} }}'
+        for i, name in enumerate(names)
+        if i
+    ]
+    layers.append(
+        'layer { name: "p" type: "InnerProduct" bottom: "inc" top: "p" inner_product_param { num_output: 1 } }'
+    )
+    (work / "n.prototxt").write_text("\n".join(layers))
+    Net("n.prototxt", TEST).save("n.caffemodel")
+    args = ["extract-features", "--model", "n.prototxt", "--weights", "n.caffemodel", "--batches", "1"]
+    for name in names:
+        args += ["--blob", name]
+    for out in ("f.h5", "f.npz", "db"):
+        assert dragon(*args, "--out", out).code == 0
+    with h5py.File("f.h5") as file, np.load("f.npz") as archive:
+        for i, name in enumerate(names):
+            np.testing.assert_array_equal(find_item(file, name)[()], np.full((2, 3), i))
+            np.testing.assert_array_equal(archive[name], np.full((2, 3), i))
+    found = {}
+    for path in Path("db").iterdir():
+        with LmdbReader(path) as reader:
+            found[path.name] = float(np.asarray(decode_batch(reader.read(2))[0]).mean())
+    assert found == {"inc": 0, "inc%2Fa": 1, "inc_a": 2, "%2E%2E": 3, "_": 4, "file": 5}
+    result = dragon(*args, "--blob", "file.npy", "--out", "g.npz")
+    assert result.error == 'g.npz: NumPy does not tell "file.npy" from "file" in a .npz: choose .h5'

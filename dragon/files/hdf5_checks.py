@@ -1,0 +1,128 @@
+"""What an HDF5 file may not hold, found before the library reads any of it: the file may come from anybody.
+
+Damaged heaps take the library all memory. External links, external storage and virtual datasets read other files.
+Filters that unpack what another one has unpacked make gigabytes out of kilobytes.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from struct import Struct
+from typing import Any
+
+from dragon.errors import WeightsError, one_line
+from dragon.files.reading import open_regular
+
+__all__ = ["check_contents", "check_heaps", "check_sizes"]
+
+# how a heap of names, and one of strings, begins: signature, version, three zeros; then comes its size
+_NAMES, _STRINGS = b"HEAP\0\0\0\0", b"GCOL\1\0\0\0"
+_HEAPS = (_NAMES, _STRINGS)
+_NAMES_HEAP = Struct("<QQQ")  # size, offset of the first gap, address of the content
+_GAP = Struct("<QQ")  # offset of the next gap, size
+_NO_GAP = 1
+_LENGTH = Struct("<Q")
+_SIZE_OF_LENGTHS = 14  # where the file says how many bytes a length has
+_SUPERBLOCK = 96
+# Of a dataset to its file: one filter does not reach it, so that a larger one is a damaged shape.
+_LARGEST_RATIO = 1100
+_ALWAYS_FINE = 1 << 26  # bytes: parts that were never written take no room in a file
+
+
+def check_heaps(path: str | Path) -> None:
+    """WeightsError for a heap larger than its file, or with a circle of gaps: either takes the library all memory."""
+    try:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size < _SUPERBLOCK:
+                return
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                if content[_SIZE_OF_LENGTHS] != _LENGTH.size:
+                    return
+                for head in _HEAPS:
+                    at = content.find(head)
+                    while 0 <= at <= size - len(head) - _LENGTH.size:
+                        if _LENGTH.unpack_from(content, at + len(head))[0] > size:
+                            raise WeightsError(f"{path}: damaged: a heap at byte {at} is larger than the file")
+                        if head is _NAMES and _goes_round(content, at + len(head)):
+                            raise WeightsError(f"{path}: damaged: the gaps of a heap at byte {at} form a circle")
+                        at = content.find(head, at + 1)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _goes_round(content: mmap.mmap, at: int) -> bool:
+    """Whether the list of a heap's gaps has more entries than the heap has room for."""
+    if at + _NAMES_HEAP.size > len(content):
+        return False
+    size, gap, start = _NAMES_HEAP.unpack_from(content, at)
+    left = size // _GAP.size + 1
+    while gap != _NO_GAP and gap + _GAP.size <= size and start + gap + _GAP.size <= len(content):
+        left -= 1
+        if left < 0:
+            return True
+        gap = _GAP.unpack_from(content, start + gap)[0]
+    return False
+
+
+def check_contents(path: str | Path, file: Any) -> None:
+    """WeightsError for links out of the file, and for datasets that are stored elsewhere or packed twice.
+
+    Every object that hard links reach is looked at. A soft link then ends inside of the file as well.
+    """
+    import h5py
+
+    seen: set[int] = set()
+    pending = [h5py.h5g.open(file.id, b"/")]
+    while pending:
+        group = pending.pop()
+        for name in group:
+            link = group.links.get_info(name)
+            if link.type == h5py.h5l.TYPE_SOFT:
+                continue
+            if link.type != h5py.h5l.TYPE_HARD:
+                raise WeightsError(f"{path}: {_shown(name)} is a link to another file: these are not followed")
+            if link.u in seen:
+                continue
+            seen.add(link.u)
+            try:
+                item = h5py.h5o.open(group, name)
+            except (KeyError, RuntimeError, ValueError, OSError):
+                continue  # damaged; whoever needs it fails to open it as well
+            if isinstance(item, h5py.h5g.GroupID):
+                pending.append(item)
+            elif isinstance(item, h5py.h5d.DatasetID):
+                _check_storage(path, name, item.get_create_plist())
+
+
+def _check_storage(path: str | Path, name: bytes, plist: Any) -> None:
+    import h5py
+
+    if plist.get_external_count():
+        raise WeightsError(f"{path}: the values of {_shown(name)} lie in another file: these are not read")
+    if plist.get_layout() == h5py.h5d.VIRTUAL:
+        raise WeightsError(f"{path}: {_shown(name)} is a virtual dataset, which takes its values from other files")
+    harmless = {h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
+    packed = [code for code in (plist.get_filter(i)[0] for i in range(plist.get_nfilters())) if code not in harmless]
+    if len(packed) > 1:
+        raise WeightsError(f"{path}: {_shown(name)} is packed by {len(packed)} filters, at most one is read")
+
+
+def _shown(name: bytes) -> str:
+    return one_line(f'"{name.decode("utf-8", "backslashreplace")}"')
+
+
+def check_sizes(datasets: Iterable[Any]) -> None:
+    """ValueError when datasets together claim more than their file can hold, before memory is asked for."""
+    total = 0
+    for dataset in datasets:
+        chunks = dataset.chunks or ()
+        piece = dataset.dtype.itemsize
+        for extent in chunks:
+            piece *= int(extent)
+        total += max(dataset.nbytes, piece if chunks else 0)
+        if total > max(_ALWAYS_FINE, _LARGEST_RATIO * os.path.getsize(dataset.file.filename)):
+            raise ValueError(f"dataset {dataset.name} of shape {dataset.shape} in a small file")

@@ -1,0 +1,154 @@
+"""The layers of weights files, .caffemodel and HDF5: names and arrays, without a net to put them into."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Container, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dragon.errors import WeightsError
+from dragon.files.kinds import kind_of
+from dragon.files.names import links, mark, named_groups
+from dragon.memory.storage import Array
+
+if TYPE_CHECKING:
+    from dragon.graph.wiring import Wiring
+    from dragon.proto.binary import Into
+
+__all__ = ["is_hdf5", "read_weights", "stored_layers", "write_h5"]
+
+_PIECE = 1 << 22  # values read at a time where they are only looked at
+
+
+def is_hdf5(path: str | Path) -> bool:
+    return str(path).endswith((".h5", ".hdf5"))
+
+
+def read_weights(path: str | Path, profile: str | None = None) -> Iterator[tuple[str, Sequence[Array]]]:
+    """Name and arrays of each layer of a .caffemodel or HDF5 file. WeightsError for a missing or damaged file."""
+    for name, arrays in stored_layers(path, profile):
+        whole = [array for array in arrays if array is not None]
+        if len(whole) < len(arrays):
+            raise WeightsError(f'{path}: layer "{name}" lacks a blob, which it shares with another layer')
+        yield name, whole
+
+
+def stored_layers(
+    path: str | Path,
+    profile: str | None = None,
+    hdf5: bool | None = None,
+    skip: Callable[[str], bool] | None = None,
+    into: Into | None = None,
+    wanted: Container[str] = (),
+) -> Iterator[tuple[str, Sequence[Array | None]]]:
+    """Name and arrays of each layer; in HDF5 None for a blob that belongs to another layer.
+
+    skip, into: as for `dragon.proto.binary.iter_layers`. wanted: layers of which the next layer is only given when
+    their values, though skipped, can be read. hdf5: None finds out. WeightsError for a missing or damaged file.
+    """
+    if not os.path.isfile(path):
+        kind = kind_of(path)
+        raise WeightsError(f"{path}: expected weights, this is {kind}" if kind else f"{path}: no such weights file")
+    if hdf5 is None:
+        hdf5 = is_hdf5(path) or kind_of(path) == "an HDF5 file"
+    stored = _stored_h5(path, skip, into, wanted) if hdf5 else _stored_binary(path, profile, skip, into)
+    try:
+        yield from stored
+    except WeightsError:
+        kind = kind_of(path)
+        if kind is None or kind == "an HDF5 file":
+            raise
+        raise WeightsError(f"{path}: expected weights (.caffemodel or HDF5), this is {kind}") from None
+
+
+def _stored_binary(
+    path: str | Path, profile: str | None, skip: Callable[[str], bool] | None, into: Into | None
+) -> Iterator[tuple[str, Sequence[Array]]]:
+    from dragon.proto.binary import iter_layers
+
+    for layer in iter_layers(path, profile=profile, into=into, skip=skip):
+        found = layer.name, [blob.array for blob in layer.blobs]
+        del layer
+        yield found
+        del found
+
+
+def _stored_h5(
+    path: str | Path, skip: Callable[[str], bool] | None, into: Into | None, wanted: Container[str]
+) -> Iterator[tuple[str, Sequence[Array | None]]]:
+    from dragon.files.hdf5 import open_h5
+    from dragon.files.hdf5_checks import check_sizes
+
+    with open_h5(path) as file:
+        if "data" not in file:
+            raise WeightsError(f'{path}: not a weights file (it has no group "data")')
+        read: list[Any] = []
+        for name, group in named_groups(file["data"]):
+            datasets = _datasets(group)
+            if skip is None or not skip(name):
+                read += [dataset for dataset in datasets if dataset is not None]
+                check_sizes(read)
+                yield name, [_values(dataset, name, i, into) for i, dataset in enumerate(datasets)]
+                continue
+            yield name, [None if d is None else np.broadcast_to(np.zeros((), d.dtype), d.shape) for d in datasets]
+            if name in wanted:
+                for dataset in datasets:
+                    _try_reading(dataset)
+
+
+def _datasets(group: Any) -> list[Any]:
+    """The datasets "0", "1", ... of a group; None for those that are not there. ValueError for others."""
+    from dragon.files.hdf5 import require_numbers
+
+    found = {link: item for link, item in group.items() if not hasattr(item, "items")}
+    for link, item in found.items():
+        if not link.isdecimal() or len(link) > 3 or link != str(int(link)):
+            raise ValueError(f'{group.name} holds "{link}", expected blobs named 0, 1, ...')
+        require_numbers(item)
+    return [found.get(str(i)) for i in range(max((int(link) for link in found), default=-1) + 1)]
+
+
+def _values(dataset: Any, name: str, index: int, into: Into | None) -> Array | None:
+    if dataset is None:
+        return None
+    own = into(name, index, dataset.size) if into is not None and dataset.ndim and dataset.size else None
+    if own is None or dataset.dtype.kind == "b":
+        array: Array = dataset[()]
+        return array
+    own = own.reshape(dataset.shape)
+    dataset.read_direct(own)
+    return own
+
+
+def _try_reading(dataset: Any) -> None:
+    """Read a dataset in pieces that are thrown away: packed ones can turn out damaged."""
+    if dataset is not None and dataset.chunks and dataset.size:
+        rows = max(1, _PIECE * dataset.shape[0] // dataset.size)
+        for first in range(0, dataset.shape[0], rows):
+            dataset[first : first + rows]
+
+
+def write_h5(net: Wiring, path: str | Path, write_diff: bool = False) -> None:
+    """Write the net's blobs in Caffe's HDF5 layout, shared ones as links to their owner's."""
+    from dragon.files.hdf5 import atomic_h5
+
+    link_of = links(name for name, blobs in net.params.items() if blobs)
+    with atomic_h5(path) as file:
+        data, diff = file.create_group("data"), file.create_group("diff") if write_diff else None
+        owners: dict[int, str] = {}
+        for name, blobs in net.params.items():
+            groups = [outer.create_group(link_of[name]) for outer in (data, diff) if outer is not None]
+            for group in groups:
+                mark(group, name, link_of[name])
+            for k, blob in enumerate(blobs):
+                key = id(blob.data_storage)
+                if key in owners:  # shared parameters are links to their owner's
+                    groups[0][str(k)] = file[owners[key]]
+                else:
+                    groups[0].create_dataset(str(k), data=blob.peek())
+                    owners[key] = f"{groups[0].name}/{k}"
+                if diff is not None:
+                    groups[1].create_dataset(str(k), data=blob.peek_diff())
