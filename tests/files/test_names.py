@@ -6,7 +6,7 @@ from pathlib import Path
 
 import h5py
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dragon.files.names import file_names, find_item, links, mark, named_groups
@@ -44,6 +44,7 @@ def test_groups_of_any_names_are_found_again(wanted: list[str], tmp_path: Path) 
         assert find_item(file, "not there") is None
 
 
+@settings(deadline=None, max_examples=60)
 @given(wanted=names)
 def test_links_are_distinct_and_lead_back(wanted: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("links")
