@@ -164,8 +164,15 @@ class Storage:
 
     @property
     def held(self) -> bool:
-        """Whether somebody keeps a view of the host copy and may write or read it without asking."""
-        return self._host is not None and sys.getrefcount(self._host.base) > _UNHELD
+        """Whether somebody keeps a view of the host copy and may write or read it without asking.
+
+        Each view has the owner of the memory as its `base`, so the answer is how many references that owner has. This
+        assumes CPython with its global lock, where the count is exact at any time. Where it cannot be relied on
+        (another interpreter, a free-threaded build, on neither of which it has been tested), every storage with host
+        memory counts as held: engines then copy more than they need to, and results stay right.
+        Not noticed anywhere: a bare address, and the array itself that `read` or `write` returns; make a view of it.
+        """
+        return self._host is not None and (_UNHELD is None or sys.getrefcount(self._host.base) > _UNHELD)
 
     def resize(self, count: int) -> None:
         """Hold at least `count` elements. Growing keeps the old elements in front, as Caffe's users rely on."""
@@ -189,9 +196,17 @@ def _aligned_zeros(count: int, dtype: np.dtype[Any]) -> Array:
     return raw[start : start + size].view(dtype)
 
 
-def _unheld() -> int:
+def _unheld() -> int | None:
+    """References to the owner of a host copy of which nobody keeps a view; None where counts cannot be relied on."""
+    if not hasattr(sys, "getrefcount") or "t" in getattr(sys, "abiflags", ""):  # t: free-threaded
+        return None
     probe = Storage(1)
-    return sys.getrefcount(probe._ensure_host().base)
+    counts = [sys.getrefcount(probe._ensure_host().base)]
+    view = probe._ensure_host()[:]
+    counts.append(sys.getrefcount(probe._ensure_host().base))
+    del view
+    counts.append(sys.getrefcount(probe._ensure_host().base))
+    return counts[0] if counts == [counts[0], counts[0] + 1, counts[0]] else None
 
 
 _UNHELD = _unheld()

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
+import sys
+from collections.abc import Callable
+from typing import Any
 
-from dragon.memory.storage import Array, Storage
+import numpy as np
+import pytest
+
+from dragon.memory import storage as storage_module
+from dragon.memory.storage import Array, Storage, _unheld
 
 
 class Doubled:
@@ -83,6 +89,42 @@ def test_held_tells_whether_a_view_is_alive() -> None:
     assert storage.held
     del part
     assert not storage.held
+
+
+class Marked(np.ndarray[Any, Any]):
+    """An array of a user's class."""
+
+
+@pytest.mark.parametrize(
+    "keep", [memoryview, np.transpose, lambda a: a.view(Marked), lambda a: a[1:].view(np.int32), lambda a: [a]]
+)
+def test_whatever_keeps_a_view_holds_the_storage(keep: Callable[[Array], object]) -> None:
+    storage = Storage(4)
+    kept = keep(storage.write().reshape(2, 2))
+    assert storage.held
+    del kept
+    assert not storage.held
+
+
+def test_where_references_cannot_be_counted_every_allocated_storage_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_module, "_UNHELD", None)
+    storage = Storage(3)
+    assert not storage.held, "it has no host memory that somebody could hold"
+    storage.read()
+    assert storage.held
+
+
+def test_which_interpreters_count_references(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _unheld() is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "abiflags", "t")
+        assert _unheld() is None, "a free-threaded build"
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "getrefcount", lambda owner: 1 << 30)
+        assert _unheld() is None, "a view makes no difference"
+    with monkeypatch.context() as patch:
+        patch.delattr(sys, "getrefcount")
+        assert _unheld() is None, "another interpreter"
 
 
 def test_growing_keeps_the_front() -> None:

@@ -54,6 +54,24 @@ def test_nothing_is_prepared_in_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made == []
 
 
+@pytest.mark.parametrize("phase", [dragon.TRAIN, dragon.TEST])
+def test_an_interpreter_that_does_not_count_references(phase: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every storage counts as held there: slower, and right also for arrays that a script does hold."""
+    nets = make_net(NET, "numpy", phase), make_net(NET, "onednn", phase)
+    monkeypatch.setattr("dragon.memory.storage._UNHELD", None)
+    held = [net.blobs["x0"].data for net in nets]
+    for attempt in range(3):
+        fill(nets, attempt, {"x1": np.array([0, 1, 2], np.float32)})
+        for array, net in zip(held, nets, strict=True):
+            array[...] = np.linspace(-1, attempt, array.size).reshape(array.shape)
+            net.clear_param_diffs()
+            net.run_forward()
+            array[...] = 0
+            if phase == dragon.TRAIN:
+                net.run_backward()
+        compare(*nets, 1e-3, diffs=phase == dragon.TRAIN)
+
+
 def test_nothing_stays_allocated() -> None:
     trained = solver()
     trained.step(20)
