@@ -41,6 +41,13 @@ class BN(BatchStatistics):
         segnet = any(p.HasField(name) for name in ("scale_filler", "shift_filler", "bn_mode"))
         return SegNetBN if segnet else cls
 
+    @classmethod
+    def explain_blobs(cls, count: int) -> str:
+        return {
+            2: "SegNet's BN has two: bn_param { bn_mode: INFERENCE }, or LEARN",
+            4: "a BN with bn_param has four: bn_param { }, or profile neopenx",
+        }.get(count, "")
+
     @property
     def _is_fork(self) -> bool:
         return self.param.HasField("bn_param")

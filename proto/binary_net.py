@@ -26,19 +26,6 @@ _BLOBS = {_LAYER: 7, _LAYERS: 6}
 _BATCH_NORM = 139
 _LAYER_MESSAGE = pb.DESCRIPTOR.message_types_by_name["LayerParameter"]
 
-# The settings a layer type reads: a fork's number for them betrays the fork.
-_SETTINGS = {
-    "BN": "bn_param",
-    "Interp": "interp_param",
-    "Normalize": "norm_param",
-    "PSROIPooling": "psroi_pooling_param",
-    "Permute": "permute_param",
-    "PriorBox": "prior_box_param",
-    "ROIPooling": "roi_pooling_param",
-    "ReLU6": "relu6_param",
-    "SmoothL1Loss": "smooth_l1_loss_param",
-    "Upsample": "upsample_param",
-}
 # Wire types that BVLC's fields of the same number do not have; first of the layer, then of batch_norm_param.
 _LAYER_MARKS = {(n, VARINT): {"nvcaffe"} for n in (145, 146, 147, 148)}
 _BATCH_NORM_MARKS = {
@@ -190,9 +177,18 @@ def _evidence(content: bytes, path: str) -> list[set[str]]:
             wire.skip(kind, wire.size)
             if (number, kind) in _LAYER_MARKS:
                 marks.append(_LAYER_MARKS[number, kind])
-    setting = _SETTINGS.get(kind_name)
+    telling = _telling_settings(kind_name)
     for number in numbers:
-        forks = {p.name for p in PROFILES.values() if setting and p.meaning("LayerParameter", number) == setting}
+        forks = {p.name for p in PROFILES.values() if p.meaning("LayerParameter", number) in telling}
         if forks:
             marks.append(forks)
     return marks
+
+
+def _telling_settings(kind: str) -> set[str]:
+    """The settings of a layer type for which some fork has a number of its own: their number betrays the fork."""
+    from dragon.bases.registry import find_class  # layers import the schema, so not at the head of the file
+
+    cls = find_class(kind)
+    moved = {name for profile in PROFILES.values() for name in profile.numbers.get("LayerParameter", {}).values()}
+    return set() if cls is None else {name for name in cls.settings if name in moved}

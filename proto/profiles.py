@@ -30,7 +30,11 @@ class Profile:
         """Where each blob of ours stands among the file's for a layer of this type; None when as in ours."""
         if self is NATIVE and kind == "BatchNorm" and len(sizes) == 5 and sizes[4] == 1 < sizes[2]:
             return _NVCAFFE_015  # the one value is not where everybody else keeps the factor
-        return self.blobs.get((kind, len(sizes)))
+        if not self.blobs:
+            return None
+        from dragon.bases.registry import canonical  # layers import the schema, so not at the head of the file
+
+        return self.blobs.get((canonical(kind), len(sizes)))
 
     def meaning(self, message: str, number: int) -> str | None:
         """The name in our schema of a field number of the fork's; None where there is none."""

@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from dragon.bases.layer import find_class
+from dragon.bases.registry import canonical, class_of
 from dragon.compare.yaml_tree import Section, plain
 from dragon.errors import DataError, UsageError, nearest, one_line
 from dragon.graph.net import Net
@@ -57,7 +57,7 @@ def override(message: Message, changes: Section) -> None:
 def override_layers(net: pb.NetParameter, changes: Section) -> None:
     """Apply mappings of LayerParameter's fields to the layers of a type or a name. UsageError if none is meant."""
     for key, fields in changes.values.items():
-        meant = [layer for layer in net.layer if key in (layer.name, layer.type)]
+        meant = [layer for layer in net.layer if key == layer.name or canonical(key) == canonical(layer.type)]
         if not meant:
             known = {layer.name for layer in net.layer} | {layer.type for layer in net.layer}
             changes.fail(f'"{changes.name(key)}": the net has no layer of this name or type{nearest(key, known)}', key)
@@ -70,7 +70,7 @@ def override_layers(net: pb.NetParameter, changes: Section) -> None:
 # -- data ----------------------------------------------------------------------------------------------------
 def reads_data(net: pb.NetParameter) -> list[pb.LayerParameter]:
     """The layers that read a database."""
-    return [layer for layer in net.layer if layer.type == "Data"]
+    return [layer for layer in net.layer if "data_param" in class_of(layer).settings]
 
 
 def with_paths(net: pb.NetParameter, folder: Path) -> None:
@@ -105,8 +105,7 @@ def as_inputs(net: pb.NetParameter, shapes: Mapping[str, tuple[int, ...]], phase
     for layer in net.layer:
         if layer.include and not any(rule.phase == phase for rule in layer.include):
             continue
-        cls = find_class(layer.type)
-        if cls is None or not cls.is_source or layer.type in ("Input", "DummyData"):
+        if not class_of(layer).reads_data:
             result.layer.add().CopyFrom(layer)
             continue
         source = result.layer.add(name=layer.name, type="Input", top=layer.top)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dragon.bases.layer import TRAIN, find_class
+from dragon.bases.layer import TRAIN
 from dragon.compare.nets import as_inputs, copy_parameters, parameters
 from dragon.compare.stats import median_ratio
 from dragon.engines import Options
@@ -59,8 +59,7 @@ def _first_batch(definition: pb.NetParameter, seed: int) -> tuple[Batch, dict[st
     try:
         batch: Batch = {}
         for i, layer in enumerate(net.layers):
-            cls = find_class(layer.type)
-            if cls is not None and cls.is_source:
+            if layer.is_source:
                 net.run_forward(i, i)
                 batch |= {name: net.blobs[name].peek().copy() for name in net.top_names_of(i)}
         return batch, {name: blob.shape for name, blob in net.blobs.items()}

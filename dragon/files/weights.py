@@ -23,7 +23,6 @@ from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
-    from dragon.bases.layer import Layer
     from dragon.graph.wiring import Wiring
 
 __all__ = ["load_weights", "note_missing", "save_weights"]
@@ -126,9 +125,10 @@ def _check_layer(target: _Target, path: str | Path, name: str, arrays: Sequence[
         missing = [blob for blob, array in zip_longest(blobs, arrays) if array is None]
         if len(arrays) > len(blobs) or any(id(blob) in owned for blob in missing):
             shapes = [str(array.shape) for array in arrays if array is not None]
+            hint = layer.explain_blobs(len(shapes))
             raise WeightsError(
                 f"{path}: {layer.where} has {len(blobs)} parameter blobs, the file has {len(shapes)}"
-                f" of shapes {', '.join(shapes)}" + _known_form(layer, len(shapes))
+                f" of shapes {', '.join(shapes)}" + (f"; {hint}" if hint else "")
             )
         for i, (blob, array) in enumerate(zip(blobs, arrays, strict=False)):
             if array is not None and not _compatible(blob.shape, array.shape):
@@ -144,15 +144,6 @@ def _copy_layer(target: _Target, arrays: Sequence[Array | None]) -> None:
                 values, own = np.asarray(array).reshape(-1), blob.data_storage.overwrite()[: blob.count]
                 if not np.may_share_memory(values, own):  # large ones were read into place
                     own[:] = values
-
-
-def _known_form(layer: Layer, count: int) -> str:
-    """What a file's number of blobs says about the form of the layer that wrote it."""
-    if layer.type == "BN" and count == 2:
-        return "; SegNet's BN has two: bn_param { bn_mode: INFERENCE }, or LEARN"
-    if layer.type == "BN" and count == 4:
-        return "; a BN with bn_param has four: bn_param { }, or profile neopenx"
-    return ""
 
 
 def _compatible(mine: Sequence[int], theirs: Sequence[int]) -> bool:

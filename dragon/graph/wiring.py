@@ -89,7 +89,7 @@ class Wiring:
             raise ShapeError(_NOT_IN_PLACE)
         layer.setup(bottoms, tops)
         layer.reshape(bottoms, tops)
-        free = layer.type == "Python"
+        free = layer.runs_user_code
         if not free and any(blob.shape != shape for blob, shape in in_place):
             raise ShapeError(_NOT_IN_PLACE)
         if not free and all(blob.count for blob in bottoms):
@@ -98,7 +98,7 @@ class Wiring:
         self.nodes.append(node)
         layer.loss_weights = _loss_weights(layer, param, len(tops))
         node.fill_loss_weights()
-        if layer.type == "Input":
+        if layer.is_input:
             self.inputs += top_names
         flags = [self._blob_need_backward[name] for name in bottom_names]
         node.propagate_down = list(param.propagate_down) or flags

@@ -9,10 +9,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from dragon.bases.convolution import ConvolutionBase
+from dragon.bases.registry import class_of
+from dragon.bases.weighted import Weighted
 from dragon.errors import EngineError, UsageError
 from dragon.files.atomic import write_atomically
 from dragon.files.pictures import picture_format
 from dragon.graph.definition import filter_net
+from dragon.layers.pooling import Pooling
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.upgrade import upgrade_net
 
@@ -25,14 +29,12 @@ _LARGEST = 12_000  # pixels of a bitmap's side; beyond some 30,000 graphviz and 
 _DPI = 96
 _LAYER = {"shape": "box", "style": "filled"}
 _BLOB = {"shape": "octagon", "fillcolor": "#E0E0E0", "style": "filled"}
-_COLORS = {
-    "Convolution": "#FF5050",
-    "Deconvolution": "#FF5050",
-    "Pooling": "#FF9900",
-    "InnerProduct": "#CC33FF",
-    "BatchNorm": "#66CCFF",
-    "BN": "#66CCFF",
-    "Scale": "#99DDFF",
+_COLORS = {  # by the layers' `family`
+    "convolution": "#FF5050",
+    "pooling": "#FF9900",
+    "inner product": "#CC33FF",
+    "normalisation": "#66CCFF",
+    "scale": "#99DDFF",
 }
 
 
@@ -107,12 +109,13 @@ def get_layer_label(layer: pb.LayerParameter, rankdir: str = "LR", display_lrm: 
     """What a layer's box says: name, type, kernel, and (display_lrm) its multipliers of the learning rate."""
     separator = " " if rankdir in ("TB", "BT") else "\n"
     lines = [layer.name, f"({layer.type})"]
-    if layer.type in ("Convolution", "Deconvolution"):
+    kind = class_of(layer)
+    if issubclass(kind, ConvolutionBase):
         p = layer.convolution_param
         lines.append(f"kernel size: {_window(list(p.kernel_size), p.kernel_h, p.kernel_w, 1)}")
         lines.append(f"stride: {_window(list(p.stride), p.stride_h, p.stride_w, 1)}")
         lines.append(f"pad: {_window(list(p.pad), p.pad_h, p.pad_w, 0)}")
-    elif layer.type == "Pooling":
+    elif issubclass(kind, Pooling):
         q = layer.pooling_param
         name = pb.PoolingParameter.PoolMethod.Name(q.pool)
         lines[1] = f"({name} Pooling)"
@@ -122,7 +125,7 @@ def get_layer_label(layer: pb.LayerParameter, rankdir: str = "LR", display_lrm: 
             lines.append(f"kernel size: {_window([q.kernel_size], q.kernel_h, q.kernel_w, 0)}")
             lines.append(f"stride: {_window([q.stride], q.stride_h, q.stride_w, 1)}")
             lines.append(f"pad: {_window([q.pad], q.pad_h, q.pad_w, 0)}")
-    if display_lrm and layer.type in ("Convolution", "Deconvolution", "InnerProduct"):
+    if display_lrm and issubclass(kind, Weighted):
         lines.append("lr mult: " + ", ".join(f"{p.lr_mult:g}" for p in layer.param or [pb.ParamSpec()]))
     return separator.join(lines)
 
@@ -137,13 +140,10 @@ def _only_in(layer: pb.LayerParameter) -> str:
 
 def get_edge_label(layer: pb.LayerParameter) -> str:
     """What stands on the way out of a layer: its number of outputs."""
-    if layer.type == "Data":
+    kind = class_of(layer)
+    if "data_param" in kind.settings:
         return f"Batch {layer.data_param.batch_size}"
-    if layer.type in ("Convolution", "Deconvolution"):
-        return str(layer.convolution_param.num_output)
-    if layer.type == "InnerProduct":
-        return str(layer.inner_product_param.num_output)
-    return ""
+    return str(kind.product_param(layer).num_output) if issubclass(kind, Weighted) else ""
 
 
 def get_pydot_graph(
@@ -171,7 +171,7 @@ def get_pydot_graph(
         if node in graph.nodes:  # one for each phase
             node += f"_{sum(other.startswith(node) for other in graph.nodes)}"
         in_place = len(layer.bottom) == 1 == len(layer.top) and layer.bottom[0] == layer.top[0]
-        color = _COLORS.get(layer.type, "#90EE90" if in_place else "#6495ED")
+        color = _COLORS.get(class_of(layer).family, "#90EE90" if in_place else "#6495ED")
         label = get_layer_label(layer, rankdir, display_lrm)
         if phase is None and _only_in(layer):
             label += f"\n{_only_in(layer)}"

@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import zip_longest
-from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -21,9 +20,6 @@ from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import SourceMap
-
-if TYPE_CHECKING:
-    from dragon.layers.memory_data import MemoryData
 
 __all__ = ["PyNet"]
 
@@ -132,9 +128,11 @@ class PyNet(Wiring):
 
     def set_input_arrays(self, data: Array, labels: Array) -> None:
         """Give the net's MemoryData layer its float32 data (N,C,H,W) and labels (N,1,1,1) or (N,)."""
+        from dragon.layers.memory_data import MemoryData
+
         for layer in self.layers:
-            if layer.type == "MemoryData":
-                cast("MemoryData", layer).set_arrays(data, labels)
+            if isinstance(layer, MemoryData):
+                layer.set_arrays(data, labels)
                 return
         raise DataError("set_input_arrays needs a MemoryData layer, the net has none")
 

@@ -64,6 +64,15 @@ def test_schedule_in_proportion(comparison: Path) -> None:
     assert list(plan_of(comparison).with_iterations(50).runs[0].solver.stepvalue) == [40]
 
 
+def test_a_type_is_overridden_under_every_name(comparison: Path) -> None:
+    replaced(
+        comparison, "net: merged.prototxt", "net: merged.prototxt\n    layers: {SyncBN: {batch_norm_param: {eps: 0.5}}}"
+    )
+    merged = next(run for run in plan_of(comparison).runs if run.variant == "merged")
+    bn = next(layer for layer in merged.solver.train_net_param.layer if layer.type == "BN")
+    assert bn.batch_norm_param.eps == 0.5
+
+
 def test_only_changed_definitions_get_new_ids(comparison: Path) -> None:
     before = {r.variant: r.id for r in plan_of(comparison).runs}
     replaced(

@@ -49,6 +49,9 @@ FILLER_TEXT = 'scale_filler { type: "constant" value: 0.5 }'
         ("BN", field(137, BN), "yjxiong", BN_TEXT),
         ("BN", field(152, BN), "pspnet", BN_TEXT),
         ("BN", field(200, BN), "happynear", BN_TEXT),
+        ("SyncBN", field(137, BN), "yjxiong", BN_TEXT),
+        ("Scale", field(160, field(1, 2)), "yjxiong", "scale_param { axis: 2 }"),
+        ("LSTM", field(151, field(1, 2)), "nvcaffe", "recurrent_param { num_output: 2 }"),
         ("BN", field(45, field(1, FILLER) + field(3, 1)), "segnet", f"bn_param {{ {FILLER_TEXT} bn_mode: INFERENCE }}"),
         ("Interp", field(143, field(3, 8)), "pspnet", "interp_param { zoom_factor: 8 }"),
         ("Interp", field(153, field(3, 8)), "deeplab", "interp_param { zoom_factor: 8 }"),
@@ -136,8 +139,9 @@ def test_batch_norm_of_old_nvcaffe_is_recognised(tmp_path: Path) -> None:
     assert read_binary_net(path).layer[0].batch_norm_param.scale_bias
 
 
-def test_bn_with_statistics_first(tmp_path: Path) -> None:
-    path = blobs_file(tmp_path / "w", "BN", [5.0, 6.0], [7.0, 8.0], [1.0, 2.0], [3.0, 4.0])
+@pytest.mark.parametrize("kind", ["BN", "SyncBN"])
+def test_bn_with_statistics_first(tmp_path: Path, kind: str) -> None:
+    path = blobs_file(tmp_path / "w", kind, [5.0, 6.0], [7.0, 8.0], [1.0, 2.0], [3.0, 4.0])
     assert read_values(path, "neopenx") == [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0], [1.0]]
     (layer,) = iter_layers(path, "neopenx")
     assert [b.shape for b in layer.blobs] == [(2,)] * 4 + [(1,)]

@@ -93,3 +93,20 @@ def test_faults_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         caffe.draw.draw_net_to_file(NET, tmp_path / "n.png")
     caffe.draw.draw_net_to_file(NET, tmp_path / "n.dot")
     assert list(tmp_path.iterdir()) == [tmp_path / "n.dot"]
+
+
+def test_a_layer_looks_the_same_under_every_name() -> None:
+    kinds = ("Convolution", "DepthwiseConvolution", "ConvolutionDepthwise", "BN", "SyncBN", "Other")
+    settings = "convolution_param { num_output: 7 kernel_size: 3 }"
+    text = "".join(
+        f'layer {{ name: "l{i}" type: "{kind}" bottom: "x" top: "y{i}" {settings} }}\n' for i, kind in enumerate(kinds)
+    )
+    graph = caffe.draw.get_pydot_graph(parse_text(text, pb.NetParameter()), "TB", display_lrm=True)
+    boxes = [box for name, box in graph.nodes.items() if not name.endswith("_blob")]
+    colors = [box["fillcolor"] for box in boxes]
+    assert colors[0] == colors[1] == colors[2]
+    assert colors[3] == colors[4]
+    assert len({colors[0], colors[3], colors[5]}) == 3
+    full = ["kernel size: 3" in box["label"] and "lr mult: 1" in box["label"] for box in boxes]
+    assert full == [True, True, True, False, False, False]
+    assert [label for _, target, label in graph.edges if target.startswith("y")] == ["7", "7", "7", "", "", ""]

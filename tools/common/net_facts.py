@@ -12,6 +12,8 @@ from dragon.bases.batch_statistics import BatchStatistics
 from dragon.data import dataset_label
 from dragon.errors import UsageError
 from dragon.graph.net import Net
+from dragon.layers.accuracy import Accuracy
+from dragon.layers.split import Split
 
 __all__ = [
     "accuracy_names",
@@ -35,7 +37,7 @@ SYNTHETIC = "SYNTHETIC data (drawn by a program): the figures say nothing about 
 def batch_size(net: Net) -> int:
     """Examples in one pass: the first axis of what the first layer that brings data makes, else of the first top."""
     for layer, tops in zip(net.layers, net.tops, strict=True):
-        if layer.is_source or layer.type == "Input":
+        if layer.is_source:
             for top in tops:
                 if top.shape:
                     return int(top.shape[0])
@@ -69,7 +71,7 @@ def synthetic(net: Net) -> bool:
 
 def added_splits(net: Net) -> list[int]:
     """Indices of the Split layers that stand in no prototxt: the net adds them where a blob has several readers."""
-    return [i for i, layer in enumerate(net.layers) if layer.type == "Split" and layer.name.endswith("_split")]
+    return [i for i, layer in enumerate(net.layers) if isinstance(layer, Split) and layer.name.endswith("_split")]
 
 
 def summary(net: Net) -> str:
@@ -97,7 +99,7 @@ def accuracy_names(net: Net) -> list[str]:
     return [
         name
         for i, layer in enumerate(net.layers)
-        if layer.type == "Accuracy"
+        if isinstance(layer, Accuracy)
         for name in net.top_names_of(i)
         if name in net.outputs
     ]

@@ -11,6 +11,8 @@ from dragon.engines.onednn.kernels import eltwise
 from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.layers.elu import ELU
+from dragon.layers.relu import ReLU
 
 if TYPE_CHECKING:
     from dragon.bases.layer import Layer
@@ -73,7 +75,7 @@ def neuron(b: Builder, index: int) -> Backward | None:
     alg, alpha, beta = function_of(layer)
     in_place = top.data_storage is bottom.data_storage
     # the references of these look at the signs of their bottom, which is the result if they work in place
-    by_signs = layer.type in ("ReLU", "ReLU6", "ELU")
+    by_signs = isinstance(layer, (ReLU, ELU))
     by_result = alg in eltwise.USES_DST and alpha >= 0 and (in_place or not by_signs)
     if bottom.ndim > 6:
         raise NotLoweredError("more axes than oneDNN knows here")

@@ -11,6 +11,8 @@ from dragon.engines.onednn.lowerings.activated import activated
 from dragon.engines.onednn.lowerings.folding import WeightChain, fold_weights
 from dragon.engines.onednn.lowerings.normalization import Chain, normalize_chain
 from dragon.engines.onednn.lowerings.relu_pool import relu_pool
+from dragon.layers.convolution import Convolution
+from dragon.layers.inner_product import InnerProduct
 from dragon.proto import dragon_pb2 as pb
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ def _overwritten(net: Net, index: int) -> bool:
     """Whether later layers work in place on a ReLU's top and change signs, which its own backward would see."""
     storage = net.tops[index][0].data_storage
     return any(
-        top.data_storage is storage and layer.type not in ("ReLU", "Dropout", "Split", "Flatten", "Reshape")
+        top.data_storage is storage and not (layer.keeps_signs or layer.passes_memory)
         for layer, tops in zip(net.layers[index + 1 :], net.tops[index + 1 :], strict=True)
         for top in tops
     )
@@ -92,13 +94,13 @@ def _normalization(net: Net, i: int, training: bool) -> tuple[int, Lowering] | N
 
 def _weighted(net: Net, i: int, training: bool) -> tuple[int, Lowering] | None:
     """A convolution or inner product: in training with a neuron in place, in TEST with all that follows it."""
-    if net.layers[i].type not in _WEIGHTED or len(net.bottoms[i]) != 1:
+    if not isinstance(net.layers[i], (Convolution, InnerProduct)) or len(net.bottoms[i]) != 1:
         return None
     if training:
         neuron = i + 1
         if not _follows(net, neuron) or net.tops[neuron][0] is not net.tops[i][0] or _relu_pool(net, neuron):
             return None
-        if net.layers[neuron].type not in _BY_RESULT:
+        if not net.layers[neuron].from_result:
             return None
         return neuron, lambda b, index: activated(b, index, neuron)
     last, norm, scale, total, relu = i, None, None, None, None
@@ -129,7 +131,3 @@ def _is_sum(net: Net, index: int) -> bool:
         and len(made) == 1
         and names.count(made[0]) == 1
     )
-
-
-_WEIGHTED = ("Convolution", "DepthwiseConvolution", "ConvolutionDepthwise", "InnerProduct")
-_BY_RESULT = ("ReLU", "Sigmoid", "TanH", "ELU")  # their backward needs only the result

@@ -150,7 +150,7 @@ class Plan:
     def _arena(self, memory: ArenaMemory) -> Arena | None:
         """Only where nobody looks in while the plan runs: layers in Python may read any blob of the net."""
         net, builder = self.net, self.builder
-        if self.training or not self.whole or any(layer.type == "Python" for layer in net.layers):
+        if self.training or not self.whole or any(layer.runs_user_code for layer in net.layers):
             return None
         for value in builder.values:
             value.refresh.clear()  # all steps run in every pass; in between their memory is another's

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["ShapesChangedError", "add_backward", "add_forward", "is_free"]
 
 FEW = 1 << 20  # elements of a batch: transforming more of them takes long enough to be left to the reading thread
-FREE = ("Split", "Flatten", "Reshape", "Silence", "Input", "Squeeze")  # forward only passes memory on
 
 
 class ShapesChangedError(Exception):
@@ -32,8 +31,9 @@ class ShapesChangedError(Exception):
 
 
 def is_free(layer: Layer, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> bool:
-    """Whether the layer's forward has nothing to compute because its tops are its bottom's memory."""
-    return layer.type in FREE and all(top.data_storage is bottoms[0].data_storage for top in tops if bottoms)
+    """Whether the layer's forward has nothing to compute: its tops are its bottom's memory, or filled by the caller."""
+    shared = all(top.data_storage is bottoms[0].data_storage for top in tops if bottoms)
+    return layer.is_input or (layer.passes_memory and shared)
 
 
 def _reading(storage: Storage, shape: tuple[int, ...]) -> Array:
@@ -55,7 +55,7 @@ def add_forward(builder: Builder, index: int) -> None:
         forward = partial(_feed, Feed(builder.device, layer), layer, tops)
     where = net.context.where
     # a layer of the user's may write anything: its bottoms are brought again
-    watched = [builder.value_of(bottom) for bottom in bottoms] if layer.type == "Python" else []
+    watched = [builder.value_of(bottom) for bottom in bottoms] if layer.runs_user_code else []
     made = [builder.make_on_host(top.data_storage, top.shape) for top in tops]
 
     def step() -> None:

@@ -1,0 +1,45 @@
+"""What is fused depends on what a layer is, not on the name that the prototxt gives it."""
+
+from __future__ import annotations
+
+import pytest
+
+import dragon
+from dragon.bases.registry import find_class, layer_types
+from dragon.engines.onednn.lowerings import find
+from tests.engines.onednn.comparing import agree, inputs, notes
+
+pytestmark = pytest.mark.usefixtures("device")
+
+CONV = """layer { name: "c" type: "TYPE" bottom: "x0" top: "c"
+  convolution_param { num_output: 32 kernel_size: 3 pad: 1 bias_term: false } }
+"""
+NORM = 'layer { name: "n" type: "BatchNorm" bottom: "c" top: "c" }\n'
+NEURON = 'layer { name: "r" type: "TYPE" bottom: "c" top: "c" }\n'
+SHAPE = (2, 32, 6, 6)
+
+
+@pytest.mark.parametrize("alias", [name for name in layer_types() if name in getattr(find_class(name), "aliases", ())])
+def test_a_lowering_serves_every_name_of_a_type(alias: str) -> None:
+    cls = find_class(alias)
+    assert cls is not None
+    assert find(alias) is find(cls.type) is not None
+
+
+@pytest.mark.parametrize("kind", ["ReLU", "ReLU6", "Sigmoid", "TanH", "ELU"])
+def test_neurons_whose_backward_needs_the_result_join_a_convolution(kind: str) -> None:
+    net = agree(inputs(SHAPE) + CONV.replace("TYPE", "Convolution") + NEURON.replace("TYPE", kind), passes=2)
+    assert notes(net)["r"] == "in c", notes(net)
+
+
+@pytest.mark.parametrize("kind", ["Convolution", "DepthwiseConvolution", "ConvolutionDepthwise"])
+def test_batch_normalisation_folds_into_every_convolution(kind: str) -> None:
+    net = agree(inputs(SHAPE, force=False) + CONV.replace("TYPE", kind) + NORM, phase=dragon.TEST, backward=False)
+    assert notes(net)["n"] == "in c", notes(net)
+
+
+@pytest.mark.parametrize("view", ["Flatten", "Squeeze"])
+def test_a_view_of_its_top_does_not_keep_a_relu_out(view: str) -> None:
+    text = inputs(SHAPE) + CONV.replace("TYPE", "Convolution") + NORM + NEURON.replace("TYPE", "ReLU")
+    net = agree(text + f'layer {{ name: "v" type: "{view}" bottom: "c" top: "v" }}\n', passes=2)
+    assert notes(net)["r"] == "in n", notes(net)
