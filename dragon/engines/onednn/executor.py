@@ -52,13 +52,13 @@ class OneDNNExecutor(Executor):
             raise EngineError("precision bf16 needs a CPU with AVX-512 BF16 or AMX, which this one has not")
         self.dtype = _DTYPES[options.precision]
         self.threads = options.threads or default_threads()
-        self.training = net.phase == 0 and any(net.layer_need_backward)
+        self.training = net.phase == 0 and any(node.need_backward for node in net.nodes)
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
         self._current: dict[tuple[Any, ...], Plan] = {}  # plans known to be valid for the present version
         self._version = -1
         self._key: tuple[Any, ...] = ()
-        self._ran: list[Plan | None] = [None] * len(net.layers)  # the plan that ran each layer's forward last
-        self._last = len(net.layers) - 1
+        self._ran: list[Plan | None] = [None] * len(net.nodes)  # the plan that ran each layer's forward last
+        self._last = len(net.nodes) - 1
         self._fitting = self._last  # the last layer that takes the present shapes
         self._misfit: DragonError | None = None  # what the next one says
         self._replay = Replay(net)
@@ -78,20 +78,19 @@ class OneDNNExecutor(Executor):
             return
         self._misfit = None
         self._fitting = self._last
-        for i in range(first, len(net.layers)):
-            layer = net.layers[i]
+        for node in net.nodes[first:]:
             try:
-                layer.reshape(net.bottoms[i], net.tops[i])
+                node.layer.reshape(node.bottoms, node.tops)
             except DragonError as error:
                 self._misfit = error
-                self._fitting = i - 1
+                self._fitting = node.index - 1
                 break
-            net.nodes[i].fill_loss_weights()
+            node.fill_loss_weights()
         self._key = (
             self._fitting,
             self._shapes(),
-            tuple(layer.phase for layer in net.layers),
-            tuple(id(blob.data_storage) for layer in net.layers for blob in layer.blobs),
+            tuple(node.layer.phase for node in net.nodes),
+            tuple(id(blob.data_storage) for node in net.nodes for blob in node.layer.blobs),
         )
         self._version = where.version
         self._current.clear()
@@ -104,7 +103,7 @@ class OneDNNExecutor(Executor):
             raise self._misfit
 
     def _shapes(self) -> tuple[tuple[int, ...], ...]:
-        return tuple(blob.shape for tops in self.net.tops for blob in tops)
+        return tuple(blob.shape for node in self.net.nodes for blob in node.tops)
 
     def _plan(self, whole: bool) -> Plan:
         key = (whole, self.training, self._key)
@@ -186,12 +185,11 @@ class OneDNNExecutor(Executor):
         return self._loss(i, i)
 
     def _loss(self, start: int, end: int) -> float:
-        net = self.net
         plan = self._ran[end]
         loss = 0.0
-        for i in plan.loss_tops if plan else ():
-            if start <= i <= end:
-                loss += weighted_loss(net.tops[i], net.layers[i].loss_weights)
+        for node in plan.losses if plan else ():
+            if start <= node.index <= end:
+                loss += weighted_loss(node.tops, node.loss_weights)
         return loss
 
     def backward(self, start: int, end: int) -> None:
@@ -201,7 +199,7 @@ class OneDNNExecutor(Executor):
             self.training = True
             single = self._plan(False)
             self._replay.run(single)
-            self._ran = [single if i <= self._fitting else None for i in range(len(self.net.layers))]
+            self._ran = [single if i <= self._fitting else None for i in range(len(self.net.nodes))]
             self._forget_test()
         current = self._current.values() if self.net.context.where.version == self._version else ()
         with parameters_of_now([plan for plan in self._plans_that_ran() if plan not in current]):
@@ -251,8 +249,8 @@ class OneDNNExecutor(Executor):
 
     def _tell(self, start: int, end: int) -> None:
         """Layers start..end are going to write their tops, of which other blobs may yet have to be made."""
-        for tops in self.net.tops[start : end + 1]:
-            for top in tops:
+        for node in self.net.nodes[start : end + 1]:
+            for top in node.tops:
                 top.data_storage.tell()
 
     def _materialize(self, first: int, last: int, wanted: Storage, then: Mapping[Storage, Array]) -> None:
@@ -270,7 +268,7 @@ class OneDNNExecutor(Executor):
             if not np.array_equal(now[: value.size], value, equal_nan=True):
                 before.append((storage, now.copy()))
                 storage.overwrite()[: value.size] = value
-        others = {top.data_storage for tops in self.net.tops[first : last + 1] for top in tops} - {wanted}
+        others = {top.data_storage for node in self.net.nodes[first : last + 1] for top in node.tops} - {wanted}
         known = [storage for storage in others if not isinstance(storage.newest_copy(), LazyCopy)]
         before += [(storage, storage.read().copy()) for storage in known]
         self._tell(first, last)
@@ -293,7 +291,7 @@ class OneDNNExecutor(Executor):
         notes: list[str] = []
         for group in plan.groups:
             notes.append(group.note)
-            notes += [f"in {self.net.layer_names[group.first]}"] * (group.last - group.first)
+            notes += [f"in {self.net.nodes[group.first].name}"] * (group.last - group.first)
         return notes
 
     def remarks(self) -> list[str]:
@@ -306,7 +304,7 @@ class OneDNNExecutor(Executor):
         self._settle()
         if backward and not self.training:
             self.training = True
-        count = len(self.net.layers)
+        count = len(self.net.nodes)
         forward, back = np.zeros(count), np.zeros(count)
         for n in range(iterations + 1):
             self.net.look_ahead()
@@ -321,8 +319,8 @@ class OneDNNExecutor(Executor):
         self._ran = [plan] * count
         notes = self.describe()
         return [
-            LayerTime(self.net.layer_names[i], layer.type, forward[i] / iterations, back[i] / iterations, notes[i])
-            for i, layer in enumerate(self.net.layers)
+            LayerTime(node.name, node.layer.type, forward[i] / iterations, back[i] / iterations, notes[i])
+            for i, node in enumerate(self.net.nodes)
         ]
 
 

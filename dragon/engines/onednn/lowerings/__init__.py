@@ -1,6 +1,6 @@
 """Lowerings: how layers become oneDNN primitives, by prototxt type. One file for each family.
 
-A lowering is called with the builder and the index of its layer when forward is built. It returns the function that
+A lowering is called with the builder and the node of its layer when forward is built. It returns the function that
 builds the layer's backward (called in reverse order when training), or None where there is none. It raises
 NotLoweredError, before or after it has begun, when the layer with its settings shall run its reference code.
 """
@@ -13,10 +13,11 @@ from collections.abc import Callable
 
 from dragon.bases.registry import canonical
 from dragon.engines.onednn.plan.builder import Backward, Builder
+from dragon.graph.node import Node
 
 __all__ = ["Lowering", "find", "lowers"]
 
-Lowering = Callable[[Builder, int], Backward | None]
+Lowering = Callable[[Builder, Node], Backward | None]
 
 _TABLE: dict[str, Lowering] = {}
 _loaded = False

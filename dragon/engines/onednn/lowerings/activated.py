@@ -14,20 +14,20 @@ from dragon.engines.onednn.lowerings.inner_product import multiply
 from dragon.engines.onednn.lowerings.neurons import from_result, function_of
 from dragon.engines.onednn.lowerings.parameters import Behind
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.graph.node import Node
 
 __all__ = ["activated"]
 
 
-def activated(b: Builder, index: int, neuron: int) -> Backward | None:
-    net = b.net
-    layer, top = net.layers[index], net.tops[index][0]
-    alg, alpha, beta = function_of(net.layers[neuron])
+def activated(b: Builder, node: Node, neuron: Node) -> Backward | None:
+    layer, top = node.layer, node.tops[0]
+    alg, alpha, beta = function_of(neuron.layer)
     if alg not in eltwise.USES_DST or alpha < 0:
         raise NotLoweredError("a backward that needs the input")
     behind = Behind(top, [EltwisePost(alg, alpha, beta)])
-    learn = multiply(b, index, behind) if layer.type == "InnerProduct" else convolve(b, index, 0, behind)
-    b.parts[neuron] = partial(from_result, b, neuron)
-    b.parts[index] = learn
+    learn = multiply(b, node, behind) if layer.type == "InnerProduct" else convolve(b, node, 0, behind)
+    b.parts[neuron.index] = partial(from_result, b, neuron)
+    b.parts[node.index] = learn
 
     def backward() -> None:
         from_result(b, neuron)

@@ -13,6 +13,7 @@ from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import reorder
 from dragon.errors import EngineError
+from dragon.graph.node import Node
 
 if TYPE_CHECKING:
     from dragon.layers.concat import Concat
@@ -26,13 +27,13 @@ Make = Callable[[MemoryDesc], Memory]
 
 
 @lowers("Concat")
-def concat(b: Builder, index: int) -> Backward | None:
-    layer = cast("Concat", b.net.layers[index])
-    bottoms, top = b.net.bottoms[index], b.net.tops[index][0]
+def concat(b: Builder, node: Node) -> Backward | None:
+    layer = cast("Concat", node.layer)
+    bottoms, top = node.bottoms, node.tops[0]
     _join(b, layer.name, layer.along, bottoms, b.data, b.desc, lambda desc: b.make(top, desc))
 
     def backward() -> None:
-        wanted = b.net.bottom_need_backward[index]
+        wanted = node.propagate_down
         targets = [
             (lambda desc, blob=blob: b.make_diff(blob, desc)) if want else None
             for blob, want in zip(bottoms, wanted, strict=True)
@@ -44,16 +45,16 @@ def concat(b: Builder, index: int) -> Backward | None:
 
 
 @lowers("Slice")
-def slice_layer(b: Builder, index: int) -> Backward | None:
-    layer = cast("Slice", b.net.layers[index])
-    bottom, tops = b.net.bottoms[index][0], b.net.tops[index]
+def slice_layer(b: Builder, node: Node) -> Backward | None:
+    layer = cast("Slice", node.layer)
+    bottom, tops = node.bottoms[0], node.tops
     if bottom.ndim > 5:
         raise NotLoweredError("more axes than oneDNN knows here")
     makers = [lambda desc, top=top: b.make(top, desc) for top in tops]
     _cut(b, layer.along, [top.shape for top in tops], lambda desc: b.data(bottom, desc), makers)
 
     def backward() -> None:
-        if b.net.bottom_need_backward[index][0]:
+        if node.propagate_down[0]:
             _join(b, layer.name, layer.along, tops, b.diff, b.diff_desc, lambda desc: b.make_diff(bottom, desc))
 
     return backward

@@ -12,6 +12,7 @@ from dragon.engines.onednn.library.memory import MemoryDesc
 from dragon.engines.onednn.lowerings import lowers, winograd
 from dragon.engines.onednn.lowerings.parameters import Behind, add_gradients, forward_arguments
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.graph.node import Node
 
 if TYPE_CHECKING:
     from dragon.bases.convolution import ConvolutionBase
@@ -44,10 +45,10 @@ BLOCK = 16
 
 
 @lowers("Convolution", "Deconvolution", "DepthwiseConvolution")
-def convolution(b: Builder, index: int) -> Backward | None:
+def convolution(b: Builder, node: Node) -> Backward | None:
     """Each bottom with its top; they share the weights."""
-    bottoms, tops = b.net.bottoms[index], b.net.tops[index]
-    backwards = [convolve(b, index, i, Behind(tops[i])) for i in range(len(bottoms))]
+    bottoms, tops = node.bottoms, node.tops
+    backwards = [convolve(b, node, i, Behind(tops[i])) for i in range(len(bottoms))]
 
     def backward() -> None:
         for build in reversed(backwards):
@@ -56,15 +57,15 @@ def convolution(b: Builder, index: int) -> Backward | None:
     return backward
 
 
-def convolve(b: Builder, index: int, which: int, behind: Behind) -> Backward:
+def convolve(b: Builder, node: Node, which: int, behind: Behind) -> Backward:
     """Convolve bottom `which`."""
-    layer = cast("ConvolutionBase", b.net.layers[index])
-    bottom = b.net.bottoms[index][which]
+    layer = cast("ConvolutionBase", node.layer)
+    bottom = node.bottoms[which]
     top, parameters = behind.top, behind.parameters_of(b, layer)
-    spec = replace(spec_of(b, layer, bottom, b.net.tops[index][which]), bias=parameters.has_bias)
+    spec = replace(spec_of(b, layer, bottom, node.tops[which]), bias=parameters.has_bias)
     fast = winograd.filtering(b, spec, behind.post_ops, layer.name)
     if fast is not None:
-        return winograd.convolve(b, index, which, behind, fast)
+        return winograd.convolve(b, node, which, behind, fast)
     image, dst = _layouts(b, spec, bottom)
     primitive = conv.forward(
         b.device, spec, src=image, dst=dst, training=b.training, post_ops=behind.post_ops, layer=layer.name
@@ -78,7 +79,7 @@ def convolve(b: Builder, index: int, which: int, behind: Behind) -> Backward:
         if any(layer.param_propagate_down):
             grad = conv.backward_weights(b.device, spec, primitive, src=image, diff_dst=dst, layer=layer.name)
             add_gradients(b, layer, grad, host, partial(b.data, bottom), partial(b.diff, top))
-        if b.net.bottom_need_backward[index][which]:
+        if node.propagate_down[which]:
             down = conv.backward_data(b.device, spec, primitive, diff_dst=dst, layer=layer.name)
             down_arguments = {
                 Arg.DIFF_DST: b.diff(top, down[Arg.DIFF_DST]),

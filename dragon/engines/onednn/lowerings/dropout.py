@@ -13,6 +13,7 @@ from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import logical, reorder
+from dragon.graph.node import Node
 
 if TYPE_CHECKING:
     from dragon.layers.dropout import Dropout
@@ -21,14 +22,14 @@ __all__ = ["dropout"]
 
 
 @lowers("Dropout")
-def dropout(b: Builder, index: int) -> Backward | None:
-    layer = cast("Dropout", b.net.layers[index])
-    bottom, top = b.net.bottoms[index][0], b.net.tops[index][0]
+def dropout(b: Builder, node: Node) -> Backward | None:
+    layer = cast("Dropout", node.layer)
+    bottom, top = node.bottoms[0], node.tops[0]
     in_place = top is bottom
     if layer.phase != TRAIN or layer.ratio == 0:
         if not in_place:
             b.copy_data(bottom, top)
-        if in_place or not b.net.bottom_need_backward[index][0]:
+        if in_place or not node.propagate_down[0]:
             return None
         return lambda: b.copy_diff(top, bottom)
     x = b.data(bottom)
@@ -51,7 +52,7 @@ def dropout(b: Builder, index: int) -> Backward | None:
     b.call(primitive, {Arg.SRC: x, Arg.SRC_1: mask, Arg.DST: y})
 
     def backward() -> None:
-        if not b.net.bottom_need_backward[index][0]:
+        if not node.propagate_down[0]:
             return
         dy = b.diff(top, x.desc)
         dx = b.make_diff(bottom, x.desc, dy if in_place and b.owns_diff(top) else None)

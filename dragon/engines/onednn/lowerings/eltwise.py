@@ -10,6 +10,7 @@ from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.graph.node import Node
 from dragon.layers.eltwise import PROD, SUM
 
 if TYPE_CHECKING:
@@ -24,19 +25,19 @@ def preferred(descs: Sequence[MemoryDesc]) -> MemoryDesc:
 
 
 @lowers("Eltwise")
-def eltwise_layer(b: Builder, index: int) -> Backward | None:
-    layer = cast("Eltwise", b.net.layers[index])
-    if b.net.bottoms[index][0].ndim > 6:
+def eltwise_layer(b: Builder, node: Node) -> Backward | None:
+    layer = cast("Eltwise", node.layer)
+    if node.bottoms[0].ndim > 6:
         raise NotLoweredError("more axes than oneDNN knows here")
     if layer.operation == SUM:
-        return weighted_total(b, index, layer.coeff)
-    return product(b, index, layer.stable) if layer.operation == PROD else _maximum(b, index, layer)
+        return weighted_total(b, node, layer.coeff)
+    return product(b, node, layer.stable) if layer.operation == PROD else _maximum(b, node, layer)
 
 
-def product(b: Builder, index: int, stable: bool) -> Backward:
+def product(b: Builder, node: Node, stable: bool) -> Backward:
     """The product of bottoms of one shape. stable: gradients as products, not as quotients."""
-    name = b.net.layer_names[index]
-    bottoms, top = b.net.bottoms[index], b.net.tops[index][0]
+    name = node.name
+    bottoms, top = node.bottoms, node.tops[0]
     desc = preferred([b.desc(bottom) for bottom in bottoms])
     sources = [b.data(bottom, desc) for bottom in bottoms]
     times = combine.binary(b.device, Alg.binary_mul, desc, desc, layer=name)
@@ -51,7 +52,7 @@ def product(b: Builder, index: int, stable: bool) -> Backward:
         """The other factors times dy; as a quotient y / x_i * dy, the reference gives 0 / 0 where a factor is 0."""
         dy = b.diff(top, desc)
         for i in reversed(range(len(bottoms))):
-            if not b.net.bottom_need_backward[index][i]:
+            if not node.propagate_down[i]:
                 continue
             if stable:
                 others = [b.data(other, desc) for j, other in enumerate(bottoms) if j != i]
@@ -65,12 +66,12 @@ def product(b: Builder, index: int, stable: bool) -> Backward:
     return backward
 
 
-def _maximum(b: Builder, index: int, layer: Eltwise) -> Backward:
+def _maximum(b: Builder, node: Node, layer: Eltwise) -> Backward:
     """Where a bottom was greater than those before it is kept as a tensor of 1 and 0.
 
     Of equal values the second of the first two bottoms wins, then the earlier one, as in the reference.
     """
-    bottoms, top = b.net.bottoms[index], b.net.tops[index][0]
+    bottoms, top = node.bottoms, node.tops[0]
     desc = preferred([b.desc(bottom) for bottom in bottoms])
     sources = [b.data(bottom, desc) for bottom in bottoms]
     y = b.make(top, desc)
@@ -79,7 +80,7 @@ def _maximum(b: Builder, index: int, layer: Eltwise) -> Backward:
     won: dict[int, Memory] = {}  # by bottom; the second has what the others leave
     for i, source in enumerate(sources[1:], 1):
         before = sources[0] if i == 1 else y
-        if b.training and b.net.layer_need_backward[index]:
+        if b.training and node.need_backward:
             winner = 0 if i == 1 else i
             won[winner] = Memory(b.device, desc)
             first, second = (before, source) if i == 1 else (source, before)
@@ -91,12 +92,12 @@ def _maximum(b: Builder, index: int, layer: Eltwise) -> Backward:
         minus = combine.binary(b.device, Alg.binary_sub, desc, desc, layer=layer.name)
         rest = b.diff(top, desc)
         for i in (*reversed(range(2, len(bottoms))), 0):
-            wanted = b.net.bottom_need_backward[index][i]
+            wanted = node.propagate_down[i]
             dx = b.make_diff(bottoms[i], desc) if wanted else Memory(b.device, desc)
             b.call(times, {Arg.SRC: rest, Arg.SRC_1: won[i], Arg.DST: dx})
             left = Memory(b.device, desc)
             if i == 0:
-                if not b.net.bottom_need_backward[index][1]:
+                if not node.propagate_down[1]:
                     return
                 left = b.make_diff(bottoms[1], desc)
             b.call(minus, {Arg.SRC: rest, Arg.SRC_1: dx, Arg.DST: left})
@@ -105,10 +106,10 @@ def _maximum(b: Builder, index: int, layer: Eltwise) -> Backward:
     return backward
 
 
-def weighted_total(b: Builder, index: int, coeff: Sequence[float]) -> Backward:
+def weighted_total(b: Builder, node: Node, coeff: Sequence[float]) -> Backward:
     """The sum of bottoms of one shape, each times a coefficient."""
-    name = b.net.layer_names[index]
-    bottoms, top = b.net.bottoms[index], b.net.tops[index][0]
+    name = node.name
+    bottoms, top = node.bottoms, node.tops[0]
     desc = preferred([b.desc(bottom) for bottom in bottoms])
     sources = [b.data(bottom, desc) for bottom in bottoms]
     primitive, arguments = combine.sum_of(b.device, [desc] * len(sources), coeff, dst=desc, layer=name)
@@ -116,7 +117,7 @@ def weighted_total(b: Builder, index: int, coeff: Sequence[float]) -> Backward:
 
     def backward() -> None:
         for i in reversed(range(len(bottoms))):
-            if not b.net.bottom_need_backward[index][i]:
+            if not node.propagate_down[i]:
                 continue
             if coeff[i] == 1:
                 if bottoms[i] is not top:

@@ -66,9 +66,9 @@ def fold_weights(b: Builder, chain: WeightChain) -> Backward | None:
     if layer.type == "InnerProduct":
         if top.ndim != 2:
             raise NotLoweredError("rows of several axes")
-        multiply(b, chain.first, behind)
+        multiply(b, net.nodes[chain.first], behind)
     else:
-        convolve(b, chain.first, 0, behind)
+        convolve(b, net.nodes[chain.first], 0, behind)
     _skipped(b, chain)
     return None
 

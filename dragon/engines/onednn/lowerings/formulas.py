@@ -10,6 +10,7 @@ from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.graph.node import Node
 
 __all__ = ["formula"]
 
@@ -40,10 +41,10 @@ _FORMULAS: dict[str, Callable[[Any], list[Function]]] = {
 
 
 @lowers(*_FORMULAS)
-def formula(b: Builder, index: int) -> Backward | None:
+def formula(b: Builder, node: Node) -> Backward | None:
     """What is between the functions stays in memory for backward."""
-    layer = b.net.layers[index]
-    bottom, top = b.net.bottoms[index][0], b.net.tops[index][0]
+    layer = node.layer
+    bottom, top = node.bottoms[0], node.tops[0]
     if bottom.ndim > 6:
         raise NotLoweredError("more axes than oneDNN knows here")
     functions = _FORMULAS[layer.type](layer)
@@ -58,7 +59,7 @@ def formula(b: Builder, index: int) -> Backward | None:
         values.append(y)
 
     def backward() -> None:
-        if not b.net.bottom_need_backward[index][0]:
+        if not node.propagate_down[0]:
             return
         desc = values[0].desc
         values[0], values[-1] = b.source_again(bottom, values[0], top), b.data(top, desc)

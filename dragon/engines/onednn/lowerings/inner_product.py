@@ -15,6 +15,7 @@ from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.parameters import Behind, add_gradients, forward_arguments
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import logical
+from dragon.graph.node import Node
 
 if TYPE_CHECKING:
     from dragon.layers.inner_product import InnerProduct
@@ -23,15 +24,15 @@ __all__ = ["inner_product", "multiply"]
 
 
 @lowers("InnerProduct")
-def inner_product(b: Builder, index: int) -> Backward | None:
-    return multiply(b, index, Behind(b.net.tops[index][0]))
+def inner_product(b: Builder, node: Node) -> Backward | None:
+    return multiply(b, node, Behind(node.tops[0]))
 
 
-def multiply(b: Builder, index: int, behind: Behind) -> Backward:
+def multiply(b: Builder, node: Node, behind: Behind) -> Backward:
     """Multiply the bottom."""
-    layer = cast("InnerProduct", b.net.layers[index])
+    layer = cast("InnerProduct", node.layer)
     top, parameters = behind.top, behind.parameters_of(b, layer)
-    bottom = b.net.bottoms[index][0]
+    bottom = node.bottoms[0]
     outputs = top.shape[-1]
     plain = b.training and layer.rows < outputs
     # else rows are made of several axes, or there are fewer data than weights to convert in every step
@@ -85,7 +86,7 @@ def multiply(b: Builder, index: int, behind: Behind) -> Backward:
                 layer=layer.name,
             )
             add_gradients(b, layer, grad, host, source, diff_of_top)
-        if b.net.bottom_need_backward[index][0]:
+        if node.propagate_down[0]:
             down = ip.backward_data(
                 b.device,
                 spec,

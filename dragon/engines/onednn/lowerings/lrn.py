@@ -9,6 +9,7 @@ from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.graph.node import Node
 
 if TYPE_CHECKING:
     from dragon.layers.lrn import LRN
@@ -17,9 +18,9 @@ __all__ = ["local_response"]
 
 
 @lowers("LRN")
-def local_response(b: Builder, index: int) -> Backward | None:
-    layer = cast("LRN", b.net.layers[index])
-    bottom, top = b.net.bottoms[index][0], b.net.tops[index][0]
+def local_response(b: Builder, node: Node) -> Backward | None:
+    layer = cast("LRN", node.layer)
+    bottom, top = node.bottoms[0], node.tops[0]
     if not 3 <= bottom.ndim <= 5:
         raise NotLoweredError("axes other than (N, C, 1 to 3 spatial)")
     alg = Alg.lrn_across_channels if layer.across else Alg.lrn_within_channel
@@ -29,7 +30,7 @@ def local_response(b: Builder, index: int) -> Backward | None:
     workspace = primitive.outputs.get(Arg.WORKSPACE)
     memories = {Arg.WORKSPACE: Memory(b.device, workspace)} if workspace else {}
     b.call(primitive, memories | {Arg.SRC: x, Arg.DST: b.make(top, primitive[Arg.DST])})
-    if not (b.training and b.net.bottom_need_backward[index][0]):
+    if not (b.training and node.propagate_down[0]):
         return None
     down = lrn.backward(b.device, spec, primitive, x.desc, layer=layer.name)
 

@@ -11,6 +11,7 @@ from dragon.engines.onednn.kernels import eltwise
 from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.graph.node import Node
 from dragon.layers.elu import ELU
 from dragon.layers.relu import ReLU
 
@@ -52,13 +53,13 @@ def function_of(layer: Layer) -> Function:
     return _FUNCTIONS[layer.type](layer)
 
 
-def from_result(b: Builder, index: int) -> None:
+def from_result(b: Builder, node: Node) -> None:
     """Build the backward of a neuron that needs only its result: in place, or a ReLU, whose bottom has its signs."""
-    bottom, top = b.net.bottoms[index][0], b.net.tops[index][0]
-    if not b.net.bottom_need_backward[index][0]:
+    bottom, top = node.bottoms[0], node.tops[0]
+    if not node.propagate_down[0]:
         return
-    name = b.net.layer_names[index]
-    alg, alpha, beta = function_of(b.net.layers[index])
+    name = node.name
+    alg, alpha, beta = function_of(node.layer)
     known = b.data(bottom)
     hint = eltwise.forward(b.device, alg, known.desc, alpha, beta, layer=name)
     down = eltwise.backward(b.device, eltwise.USES_DST[alg], hint, known.desc, alpha, beta, layer=name)
@@ -68,10 +69,10 @@ def from_result(b: Builder, index: int) -> None:
 
 
 @lowers(*_FUNCTIONS)
-def neuron(b: Builder, index: int) -> Backward | None:
+def neuron(b: Builder, node: Node) -> Backward | None:
     """In place the same memory is used; then backward must need only the result."""
-    layer = b.net.layers[index]
-    bottom, top = b.net.bottoms[index][0], b.net.tops[index][0]
+    layer = node.layer
+    bottom, top = node.bottoms[0], node.tops[0]
     alg, alpha, beta = function_of(layer)
     in_place = top.data_storage is bottom.data_storage
     # the references of these look at the signs of their bottom, which is the result if they work in place
@@ -86,7 +87,7 @@ def neuron(b: Builder, index: int) -> Backward | None:
     b.call(primitive, {Arg.SRC: x, Arg.DST: y})
 
     def backward() -> None:
-        if not b.net.bottom_need_backward[index][0]:
+        if not node.propagate_down[0]:
             return
         back = eltwise.USES_DST[alg] if by_result else alg
         known = {Arg.DST: b.data(top, y.desc)} if by_result else {Arg.SRC: b.source_again(bottom, x, top)}

@@ -24,6 +24,7 @@ from dragon.engines.onednn.lowerings.running_average import moving
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.steps import Step
 from dragon.engines.onednn.plan.values import reorder
+from dragon.graph.node import Node
 from dragon.memory.storage import Array, Storage
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class Chain:
 
 
 @lowers("BatchNorm", "BN")
-def normalize(b: Builder, index: int) -> Backward | None:
-    return normalize_chain(b, Chain(index))
+def normalize(b: Builder, node: Node) -> Backward | None:
+    return normalize_chain(b, Chain(node.index))
 
 
 def normalize_chain(b: Builder, chain: Chain) -> Backward | None:
@@ -200,7 +201,7 @@ class _Norm:
         if chain.scale is not None:
             self.b.parts[chain.scale] = partial(self._scale_alone, chain.scale)
         if chain.relu is not None:
-            self.b.parts[chain.relu] = partial(from_result, self.b, chain.relu)
+            self.b.parts[chain.relu] = partial(from_result, self.b, self.b.net.nodes[chain.relu])
 
     def _norm_alone(self) -> None:
         own = self.chain.scale is None  # scale and shift are the layer's

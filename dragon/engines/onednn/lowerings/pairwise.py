@@ -10,37 +10,38 @@ from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.eltwise import preferred, product, weighted_total
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.graph.node import Node
 
 __all__ = ["add", "axpy", "mul"]
 
 
 @lowers("Add")
-def add(b: Builder, index: int) -> Backward | None:
-    if not _alike(b, index):
-        _repeated(b, index, Alg.binary_add)
+def add(b: Builder, node: Node) -> Backward | None:
+    if not _alike(b, node):
+        _repeated(b, node, Alg.binary_add)
         return None
-    return weighted_total(b, index, [1.0] * len(b.net.bottoms[index]))
+    return weighted_total(b, node, [1.0] * len(node.bottoms))
 
 
 @lowers("Mul")
-def mul(b: Builder, index: int) -> Backward | None:
-    if not _alike(b, index):
-        _repeated(b, index, Alg.binary_mul)
+def mul(b: Builder, node: Node) -> Backward | None:
+    if not _alike(b, node):
+        _repeated(b, node, Alg.binary_mul)
         return None
-    return product(b, index, stable=True)
+    return product(b, node, stable=True)
 
 
-def _alike(b: Builder, index: int) -> bool:
-    first, *others = (blob.shape for blob in b.net.bottoms[index])
+def _alike(b: Builder, node: Node) -> bool:
+    first, *others = (blob.shape for blob in node.bottoms)
     if not 0 < len(first) <= 6:
         raise NotLoweredError("more axes than oneDNN knows here")
     return all(shape == first for shape in others)
 
 
-def _repeated(b: Builder, index: int, alg: Alg) -> None:
+def _repeated(b: Builder, node: Node, alg: Alg) -> None:
     """Forward alone: gradients would have to be summed along the repeated axes."""
-    bottoms, top = b.net.bottoms[index], b.net.tops[index][0]
-    if b.training and b.net.layer_need_backward[index]:
+    bottoms, top = node.bottoms, node.tops[0]
+    if b.training and node.need_backward:
         raise NotLoweredError("gradients of repeated bottoms")
     # row-major, since the library is slow at repeating what does not lie as the other source does
     x = b.data(bottoms[0], MemoryDesc.plain(top.shape, b.desc(bottoms[0]).dtype))
@@ -54,15 +55,15 @@ def _repeated(b: Builder, index: int, alg: Alg) -> None:
             if plain is None:
                 raise NotLoweredError("a bottom without axes")
             other = b.data(bottom, plain).view(MemoryDesc.plain(dims, plain.dtype))
-        step = combine.binary(b.device, alg, x.desc, other.desc, layer=b.net.layer_names[index])
+        step = combine.binary(b.device, alg, x.desc, other.desc, layer=node.name)
         b.call(step, {Arg.SRC: x if i == 0 else y, Arg.SRC_1: other, Arg.DST: y})
 
 
 @lowers("Axpy")
-def axpy(b: Builder, index: int) -> Backward:
+def axpy(b: Builder, node: Node) -> Backward:
     """top = a x + y; backward dx = a dy, da = sum of x dy over each channel."""
-    factor, x, y = b.net.bottoms[index]
-    top, name = b.net.tops[index][0], b.net.layer_names[index]
+    factor, x, y = node.bottoms
+    top, name = node.tops[0], node.name
     if not 3 <= x.ndim <= 5:
         raise NotLoweredError("axes other than (N, C, 1 to 3 spatial)")
     desc = preferred([b.desc(x), b.desc(y)])
@@ -86,7 +87,7 @@ def axpy(b: Builder, index: int) -> Backward:
     b.call(plus, {Arg.SRC: out, Arg.SRC_1: sources[2], Arg.DST: out})
 
     def backward() -> None:
-        wanted = b.net.bottom_need_backward[index]
+        wanted = node.propagate_down
         dy = b.diff(top, desc)
         if wanted[0]:
             both, average = Memory(b.device, desc), Memory(b.device, repeated)

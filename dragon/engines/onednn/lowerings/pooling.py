@@ -13,6 +13,7 @@ from dragon.engines.onednn.library.constants import Alg, Arg, DataType
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.graph.node import Node
 from dragon.proto import dragon_pb2 as pb
 
 if TYPE_CHECKING:
@@ -22,13 +23,13 @@ __all__ = ["pool", "pooling_layer"]
 
 
 @lowers("Pooling")
-def pooling_layer(b: Builder, index: int) -> Backward | None:
-    return pool(b, index)
+def pooling_layer(b: Builder, node: Node) -> Backward | None:
+    return pool(b, node)
 
 
 def pool(
     b: Builder,
-    index: int,
+    node: Node,
     top_diff: Callable[[MemoryDesc], Memory] | None = None,
     source: Memory | None = None,
 ) -> Backward | None:
@@ -37,8 +38,8 @@ def pool(
     top_diff: gives the gradient to start from in a wanted layout, if it is not the top's. source: what to pool in the
     place of the bottom, for the sake of backward alone: the top stays as it is.
     """
-    layer = cast("Pooling", b.net.layers[index])
-    bottom, tops = b.net.bottoms[index][0], b.net.tops[index]
+    layer = cast("Pooling", node.layer)
+    bottom, tops = node.bottoms[0], node.tops
     if len(tops) > 1 or layer.method == pb.PoolingParameter.STOCHASTIC or bottom.ndim > 5:
         raise NotLoweredError("a mask, or pooling by chance")
     window, top = layer.window, tops[0]
@@ -66,7 +67,7 @@ def pool(
         b.call(scale, {Arg.SRC: arguments[Arg.DST], Arg.SRC_1: factor, Arg.DST: arguments[Arg.DST]})
 
     def backward() -> None:
-        if not b.net.bottom_need_backward[index][0]:
+        if not node.propagate_down[0]:
             return
         # left to itself the library may choose a layout for which it has only its slow reference kernel
         down = pooling.backward(b.device, spec, primitive, diff_src=primitive[Arg.SRC], layer=layer.name)

@@ -7,14 +7,15 @@ from dragon.engines.onednn.library.constants import Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.graph.node import Node
 
 __all__ = ["prelu"]
 
 
 @lowers("PReLU")
-def prelu(b: Builder, index: int) -> Backward | None:
-    layer = b.net.layers[index]
-    bottom, top = b.net.bottoms[index][0], b.net.tops[index][0]
+def prelu(b: Builder, node: Node) -> Backward | None:
+    layer = node.layer
+    bottom, top = node.bottoms[0], node.tops[0]
     slope = layer.blobs[0]
     if bottom.ndim > 5:
         raise NotLoweredError("more axes than oneDNN knows here")
@@ -25,7 +26,7 @@ def prelu(b: Builder, index: int) -> Backward | None:
     primitive = eltwise.prelu_forward(b.device, x.desc, wanted, training=b.training, layer=layer.name)
     weights = b.weights(slope, primitive[Arg.WEIGHTS], host)
     b.call(primitive, {Arg.SRC: x, Arg.WEIGHTS: weights, Arg.DST: b.make(top, primitive[Arg.DST])})
-    if not (b.training and b.net.layer_need_backward[index]):
+    if not (b.training and node.need_backward):
         return None
     down = eltwise.prelu_backward(b.device, primitive, x.desc, wanted, layer=layer.name)
 
@@ -33,7 +34,7 @@ def prelu(b: Builder, index: int) -> Backward | None:
         diff, add = b.weight_diff(slope, down[Arg.DIFF_WEIGHTS], host)
         dy = b.diff(top, down[Arg.DIFF_DST])
         source = {Arg.SRC: b.source_again(bottom, x, top), Arg.WEIGHTS: b.weights(slope, down[Arg.WEIGHTS], host)}
-        wanted = b.net.bottom_need_backward[index][0]
+        wanted = node.propagate_down[0]
         dx = b.make_diff(bottom, down[Arg.DIFF_SRC]) if wanted else Memory(b.device, down[Arg.DIFF_SRC])
         b.call(down, source | {Arg.DIFF_DST: dy, Arg.DIFF_SRC: dx, Arg.DIFF_WEIGHTS: diff})
         if layer.param_propagate_down[0]:

@@ -10,6 +10,7 @@ from dragon.engines.onednn.library.constants import Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.graph.node import Node
 
 if TYPE_CHECKING:
     from dragon.layers.permute import Permute
@@ -21,23 +22,23 @@ _MOST_AXES = 6
 
 
 @lowers("Permute")
-def permute(b: Builder, index: int) -> Backward | None:
-    layer = cast("Permute", b.net.layers[index])
-    return _rearranged(b, index, b.net.bottoms[index][0].shape, layer.order)
+def permute(b: Builder, node: Node) -> Backward | None:
+    layer = cast("Permute", node.layer)
+    return _rearranged(b, node, node.bottoms[0].shape, layer.order)
 
 
 @lowers("ShuffleChannel")
-def shuffle_channel(b: Builder, index: int) -> Backward | None:
-    layer = cast("ShuffleChannel", b.net.layers[index])
-    return _rearranged(b, index, layer.view, [0, 2, 1, 3])
+def shuffle_channel(b: Builder, node: Node) -> Backward | None:
+    layer = cast("ShuffleChannel", node.layer)
+    return _rearranged(b, node, layer.view, [0, 2, 1, 3])
 
 
-def _rearranged(b: Builder, index: int, view: Sequence[int], order: Sequence[int]) -> Backward:
+def _rearranged(b: Builder, node: Node, view: Sequence[int], order: Sequence[int]) -> Backward:
     """The bottom, seen row-major as `view`, with its axes in another order, is the top."""
-    bottom, top = b.net.bottoms[index][0], b.net.tops[index][0]
+    bottom, top = node.bottoms[0], node.tops[0]
     if not 0 < len(view) <= _MOST_AXES or max(bottom.ndim, top.ndim) > _MOST_AXES:
         raise NotLoweredError("more axes than oneDNN knows here")
-    name = b.net.layer_names[index]
+    name = node.name
     inverse = sorted(range(len(order)), key=order.__getitem__)
     moved = [view[axis] for axis in order]
 
@@ -56,7 +57,7 @@ def _rearranged(b: Builder, index: int, view: Sequence[int], order: Sequence[int
     move(x, view, order, b.make(top, MemoryDesc.plain(top.shape, x.desc.dtype)))
 
     def backward() -> None:
-        if b.net.bottom_need_backward[index][0]:
+        if node.propagate_down[0]:
             dy = b.diff(top, MemoryDesc.plain(top.shape, x.desc.dtype))
             move(dy, moved, inverse, b.make_diff(bottom, MemoryDesc.plain(bottom.shape, x.desc.dtype)))
 

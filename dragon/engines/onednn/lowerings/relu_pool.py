@@ -13,20 +13,20 @@ from dragon.engines.onednn.lowerings.neurons import from_result
 from dragon.engines.onednn.lowerings.pooling import pool
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import Value
+from dragon.graph.node import Node
 from dragon.memory.storage import Array
 
 __all__ = ["relu_pool"]
 
 
-def relu_pool(b: Builder, relu: int, pooling: int) -> Backward | None:
+def relu_pool(b: Builder, relu: Node, pooling: Node) -> Backward | None:
     """The ReLU is in place: its blob holds relu(x) when it is read, and its diff ends as the diff of x."""
-    net = b.net
-    blob, top = net.bottoms[relu][0], net.tops[pooling][0]
+    blob, top = relu.bottoms[0], pooling.tops[0]
     if not b.owns(blob):
         raise NotLoweredError("a source on the host")
     source = b.value_of(blob)
     assert isinstance(source, Value)
-    name = net.layer_names[relu]
+    name = relu.name
 
     def masked(desc: MemoryDesc) -> Memory:
         """The pooled gradient where the ReLU let something through; the top's own diff stays as it is."""
@@ -61,6 +61,6 @@ def relu_pool(b: Builder, relu: int, pooling: int) -> Backward | None:
         assert build is not None
         build()
 
-    b.parts[pooling] = pool_alone
-    b.parts[relu] = partial(from_result, b, relu)
+    b.parts[pooling.index] = pool_alone
+    b.parts[relu.index] = partial(from_result, b, relu)
     return backward

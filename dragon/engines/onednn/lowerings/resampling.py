@@ -7,13 +7,14 @@ from dragon.engines.onednn.library.constants import Arg
 from dragon.engines.onednn.library.memory import MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.graph.node import Node
 
 __all__ = ["upsample"]
 
 
 @lowers("Upsample")
-def upsample(b: Builder, index: int) -> Backward | None:
-    bottoms, top, name = b.net.bottoms[index], b.net.tops[index][0], b.net.layer_names[index]
+def upsample(b: Builder, node: Node) -> Backward | None:
+    bottoms, top, name = node.bottoms, node.tops[0], node.name
     if len(bottoms) > 1:
         raise NotLoweredError("places of a pooling")
     bottom = bottoms[0]
@@ -24,7 +25,7 @@ def upsample(b: Builder, index: int) -> Backward | None:
     b.call(primitive, {Arg.SRC: x, Arg.DST: b.make(top, primitive[Arg.DST])})
 
     def backward() -> None:
-        if b.net.bottom_need_backward[index][0]:
+        if node.propagate_down[0]:
             down = resampling.backward(b.device, primitive, primitive[Arg.DST], x.desc, layer=name)
             dy = b.diff(top, down[Arg.DIFF_DST])
             b.call(down, {Arg.DIFF_DST: dy, Arg.DIFF_SRC: b.make_diff(bottom, down[Arg.DIFF_SRC])})

@@ -14,6 +14,7 @@ from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.scale import kept_row_major, learn
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import logical
+from dragon.graph.node import Node
 
 if TYPE_CHECKING:
     from dragon.bases.row_norm import RowNorm
@@ -22,19 +23,19 @@ __all__ = ["row_norm"]
 
 
 @lowers("LayerNorm", "GroupNorm", "InstanceNorm")
-def row_norm(b: Builder, index: int) -> Backward | None:
-    return _RowNorm(b, index).forward()
+def row_norm(b: Builder, node: Node) -> Backward | None:
+    return _RowNorm(b, node).forward()
 
 
 class _RowNorm:
     """One layer: its memories, and its steps."""
 
-    def __init__(self, b: Builder, index: int) -> None:
+    def __init__(self, b: Builder, node: Node) -> None:
         self.b = b
-        self.layer = cast("RowNorm", b.net.layers[index])
+        self.layer = cast("RowNorm", node.layer)
         self.name = self.layer.name
-        self.bottom, self.top = b.net.bottoms[index][0], b.net.tops[index][0]
-        self.wanted = b.net.bottom_need_backward[index][0]
+        self.bottom, self.top = node.bottoms[0], node.tops[0]
+        self.wanted = node.propagate_down[0]
         if self.bottom.ndim > 5:
             raise NotLoweredError("more axes than oneDNN knows here")
         self.plain = MemoryDesc.plain(logical(self.bottom.shape), b.desc(self.bottom).dtype)

@@ -12,6 +12,7 @@ from dragon.engines.onednn.library.primitive import BinaryPost
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import logical, reorder
+from dragon.graph.node import Node
 
 if TYPE_CHECKING:
     from dragon.layers.bias import Bias
@@ -38,13 +39,13 @@ def kept_row_major(b: Builder, bottom: Blob, top: Blob) -> Memory:
 
 
 @lowers("Scale")
-def scale_layer(b: Builder, index: int) -> Backward | None:
-    layer = cast("Scale", b.net.layers[index])
-    bottoms, top = b.net.bottoms[index], b.net.tops[index][0]
+def scale_layer(b: Builder, node: Node) -> Backward | None:
+    layer = cast("Scale", node.layer)
+    bottoms, top = node.bottoms, node.tops[0]
     bottom, scale, bias = bottoms[0], layer.scale_blob(bottoms), layer.bias_blob
     by_channel = layer.param.scale_param.axis in (1, 1 - bottom.ndim) and scale.shape == bottom.shape[1:2]
     if by_channel and len(bottoms) == 1 and 2 <= bottom.ndim <= 5 and bottom.count:
-        return _channel_scale(b, index, layer, bottom, top)
+        return _channel_scale(b, node, layer, bottom, top)
     over = MemoryDesc.plain(laid(bottom, scale, layer.param.scale_param.axis))
     x = kept_row_major(b, bottom, top)
     # oneDNN 3.2 takes wrong elements of a post-op's operand where all spatial extents are 1
@@ -66,12 +67,12 @@ def scale_layer(b: Builder, index: int) -> Backward | None:
         if bias is not None and layer.param_propagate_down[-1]:
             learn(b, layer.name, dy, bias, over)
         two = len(bottoms) > 1
-        if b.net.bottom_need_backward[index][1] if two else layer.param_propagate_down[0]:
+        if node.propagate_down[1] if two else layer.param_propagate_down[0]:
             product = Memory(b.device, x.desc)
             times = combine.binary(b.device, Alg.binary_mul, x.desc, x.desc, layer=layer.name)
             b.call(times, {Arg.SRC: dy, Arg.SRC_1: b.source_again(bottom, x, top), Arg.DST: product})
             learn(b, layer.name, product, scale, over, two)
-        if b.net.bottom_need_backward[index][0]:
+        if node.propagate_down[0]:
             down = combine.binary(b.device, Alg.binary_mul, x.desc, over, layer=layer.name)
             operand = _operand(b, bottoms, scale, over)
             b.call(down, {Arg.SRC: dy, Arg.SRC_1: operand, Arg.DST: b.make_diff(bottom, x.desc)})
@@ -79,7 +80,7 @@ def scale_layer(b: Builder, index: int) -> Backward | None:
     return backward
 
 
-def _channel_scale(b: Builder, index: int, layer: Scale, bottom: Blob, top: Blob) -> Backward:
+def _channel_scale(b: Builder, node: Node, layer: Scale, bottom: Blob, top: Blob) -> Backward:
     """One factor for each channel, as a normalisation by mean 0 and variance 1: those kernels know every layout.
 
     oneDNN 3.2 multiplies a blocked tensor by a row-major operand one element at a time, 30 times slower.
@@ -98,7 +99,7 @@ def _channel_scale(b: Builder, index: int, layer: Scale, bottom: Blob, top: Blob
     b.call(primitive, arguments | {Arg.DST: b.make(top, primitive[Arg.DST])})
 
     def backward() -> None:
-        wanted, learns = b.net.bottom_need_backward[index][0], layer.param_propagate_down
+        wanted, learns = node.propagate_down[0], layer.param_propagate_down
         if not wanted and not any(learns):
             return
         down = batch_norm.backward(b.device, spec, primitive, parameters=any(learns), layer=layer.name)
@@ -124,9 +125,9 @@ def _channel_scale(b: Builder, index: int, layer: Scale, bottom: Blob, top: Blob
 
 
 @lowers("Bias")
-def bias_layer(b: Builder, index: int) -> Backward | None:
-    layer = cast("Bias", b.net.layers[index])
-    bottoms, top = b.net.bottoms[index], b.net.tops[index][0]
+def bias_layer(b: Builder, node: Node) -> Backward | None:
+    layer = cast("Bias", node.layer)
+    bottoms, top = node.bottoms, node.tops[0]
     bottom, bias = bottoms[0], layer.bias_blob(bottoms)
     over = MemoryDesc.plain(laid(bottom, bias, layer.param.bias_param.axis))
     by_channel = len(bottoms) == 1 and over.dims == (1, *bottom.shape[1:2], *(1,) * (bottom.ndim - 2))
@@ -143,9 +144,9 @@ def bias_layer(b: Builder, index: int) -> Backward | None:
 
     def backward() -> None:
         two = len(bottoms) > 1
-        if b.net.bottom_need_backward[index][1] if two else layer.param_propagate_down[0]:
+        if node.propagate_down[1] if two else layer.param_propagate_down[0]:
             learn(b, layer.name, b.diff(top), bias, over, two)
-        if b.net.bottom_need_backward[index][0] and top is not bottom:
+        if node.propagate_down[0] and top is not bottom:
             b.copy_diff(top, bottom)
 
     return backward

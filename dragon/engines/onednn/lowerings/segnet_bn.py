@@ -5,12 +5,13 @@ from __future__ import annotations
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.normalization import normalize
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.graph.node import Node
 
 __all__ = ["segnet_bn"]
 
 
 @lowers("SegNetBN")
-def segnet_bn(b: Builder, index: int) -> Backward | None:
-    if len(b.net.tops[index]) > 1:
+def segnet_bn(b: Builder, node: Node) -> Backward | None:
+    if len(node.tops) > 1:
         raise NotLoweredError("tops for the batch's statistics")
-    return normalize(b, index)
+    return normalize(b, node)

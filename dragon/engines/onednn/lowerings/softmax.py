@@ -13,6 +13,7 @@ from dragon.engines.onednn.library.memory import MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import logical
+from dragon.graph.node import Node
 
 if TYPE_CHECKING:
     from dragon.layers.softmax import Softmax
@@ -24,9 +25,9 @@ TINY = float(np.finfo(np.float32).tiny)
 
 
 @lowers("Softmax")
-def softmax_layer(b: Builder, index: int) -> Backward | None:
-    layer = cast("Softmax", b.net.layers[index])
-    bottom, top = b.net.bottoms[index][0], b.net.tops[index][0]
+def softmax_layer(b: Builder, node: Node) -> Backward | None:
+    layer = cast("Softmax", node.layer)
+    bottom, top = node.bottoms[0], node.tops[0]
     if bottom.ndim > 6:
         raise NotLoweredError("more axes than oneDNN knows here")
     x = b.data(bottom)
@@ -35,7 +36,7 @@ def softmax_layer(b: Builder, index: int) -> Backward | None:
     b.call(primitive, {Arg.SRC: x, Arg.DST: y})
 
     def backward() -> None:
-        if b.net.bottom_need_backward[index][0]:
+        if node.propagate_down[0]:
             down = softmax.backward(b.device, primitive, layer.along, layer=layer.name)
             dy = b.diff(top, down[Arg.DIFF_DST])
             dx = b.make_diff(bottom, down[Arg.DIFF_SRC])
@@ -45,12 +46,12 @@ def softmax_layer(b: Builder, index: int) -> Backward | None:
 
 
 @lowers("SoftmaxWithLoss")
-def softmax_loss(b: Builder, index: int) -> Backward | None:
+def softmax_loss(b: Builder, node: Node) -> Backward | None:
     """What touches every element are one primitive forward, one copy and one multiplication backward."""
-    layer = cast("SoftmaxWithLoss", b.net.layers[index])
+    layer = cast("SoftmaxWithLoss", node.layer)
     if layer.weights:
         raise NotLoweredError("classes have weights")
-    (bottom, label), top = b.net.bottoms[index], b.net.tops[index][0]
+    (bottom, label), top = node.bottoms, node.tops[0]
     outer, classes, inner = layer.spans
     spans = MemoryDesc.plain((outer, classes, inner))
     x = b.data(bottom, MemoryDesc.plain(logical(bottom.shape), b.desc(bottom).dtype))
@@ -77,8 +78,8 @@ def softmax_loss(b: Builder, index: int) -> Backward | None:
     b.run(forward)
 
     def backward() -> None:
-        layer.check_propagation(b.net.bottom_need_backward[index])
-        if not b.net.bottom_need_backward[index][0]:
+        layer.check_propagation(node.propagate_down)
+        if not node.propagate_down[0]:
             return
         plain = MemoryDesc.plain(logical(bottom.shape))
         prob = b.data(layer.prob, plain).numpy().reshape(spans.dims)

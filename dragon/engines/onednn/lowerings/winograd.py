@@ -21,6 +21,7 @@ from dragon.engines.onednn.library.primitive import PostOp, Primitive, SumPost
 from dragon.engines.onednn.lowerings.filtering import Filtering, Slot, filtering
 from dragon.engines.onednn.lowerings.parameters import Behind, Learned
 from dragon.engines.onednn.plan.builder import Backward, Builder
+from dragon.graph.node import Node
 
 if TYPE_CHECKING:
     from dragon.bases.convolution import ConvolutionBase
@@ -32,10 +33,10 @@ __all__ = ["convolve", "filtering"]
 KEEPING = 64  # outputs: with more of them, transforming again takes little beside the products, and much less memory
 
 
-def convolve(b: Builder, index: int, which: int, behind: Behind, f: Filtering) -> Backward:
+def convolve(b: Builder, node: Node, which: int, behind: Behind, f: Filtering) -> Backward:
     """Convolve bottom `which`; as `convolution.convolve`."""
-    layer = cast("ConvolutionBase", b.net.layers[index])
-    bottom, top, parameters = b.net.bottoms[index][which], behind.top, behind.parameters_of(b, layer)
+    layer = cast("ConvolutionBase", node.layer)
+    bottom, top, parameters = node.bottoms[which], behind.top, behind.parameters_of(b, layer)
     b.remark = f"Winograd F({f.tiling.tile}, {f.tiling.taps})"
     plain = f.forward(False)
     primitives = [plain] * f.tiling.points
@@ -60,7 +61,7 @@ def convolve(b: Builder, index: int, which: int, behind: Behind, f: Filtering) -
 
     def backward() -> None:
         learn = any(layer.param_propagate_down) and _Gradients(b, layer, f, plain)
-        down = b.net.bottom_need_backward[index][which] and _Down(b, layer, f, plain)
+        down = node.propagate_down[which] and _Down(b, layer, f, plain)
         if not learn and not down:
             return
         diff = b.diff(top, f.blocked(f.spec.dst))

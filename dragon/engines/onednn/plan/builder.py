@@ -91,7 +91,7 @@ class Builder(Versions):
         To be called when the group of these layers is complete: it has noted what they read.
         """
         read = list(self.steps.needs.values())
-        blobs = [(blob, blob.data_storage) for layer in self.net.layers[first : last + 1] for blob in layer.blobs]
+        blobs = [(blob, blob.data_storage) for node in self.net.nodes[first : last + 1] for blob in node.layer.blobs]
         self.sources.add(storage for _, storage in blobs)
         self.sources.add(value.storage for value in read if isinstance(value, HostValue))
 

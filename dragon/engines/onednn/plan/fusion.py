@@ -73,7 +73,7 @@ def _relu_pool(net: Net, i: int) -> tuple[int, Lowering] | None:
     pool: Any = net.layers[i + 1]
     if pool.type != "Pooling" or pool.method != pb.PoolingParameter.MAX:
         return None
-    return i + 1, lambda b, index: relu_pool(b, index, index + 1)
+    return i + 1, lambda b, node: relu_pool(b, node, net.nodes[i + 1])
 
 
 def _normalization(net: Net, i: int, training: bool) -> tuple[int, Lowering] | None:
@@ -89,7 +89,7 @@ def _normalization(net: Net, i: int, training: bool) -> tuple[int, Lowering] | N
     if last == i:
         return None
     chain = Chain(i, scale, relu)
-    return last, lambda b, index: normalize_chain(b, chain)
+    return last, lambda b, node: normalize_chain(b, chain)
 
 
 def _weighted(net: Net, i: int, training: bool) -> tuple[int, Lowering] | None:
@@ -102,7 +102,7 @@ def _weighted(net: Net, i: int, training: bool) -> tuple[int, Lowering] | None:
             return None
         if not net.layers[neuron].from_result:
             return None
-        return neuron, lambda b, index: activated(b, index, neuron)
+        return neuron, lambda b, node: activated(b, node, net.nodes[neuron])
     last, norm, scale, total, relu = i, None, None, None, None
     follower = net.layers[i + 1] if _follows(net, i + 1) else None
     if isinstance(follower, BatchStatistics) and follower.use_global:
@@ -116,7 +116,7 @@ def _weighted(net: Net, i: int, training: bool) -> tuple[int, Lowering] | None:
     if last == i:
         return None
     chain = WeightChain(i, norm, scale, total, relu)
-    return last, lambda b, index: fold_weights(b, chain)
+    return last, lambda b, node: fold_weights(b, chain)
 
 
 def _is_sum(net: Net, index: int) -> bool:

@@ -19,8 +19,8 @@ from dragon.engines.onednn.plan.values import Value
 from dragon.memory.storage import Storage
 
 if TYPE_CHECKING:
-    from dragon.bases.layer import Layer
     from dragon.graph.net import Net
+    from dragon.graph.node import Node
 
 __all__ = ["Plan"]
 
@@ -51,7 +51,7 @@ class Plan:
         last: int | None = None,
     ) -> None:
         self.net = net
-        self.last = len(net.layers) - 1 if last is None else last
+        self.last = len(net.nodes) - 1 if last is None else last
         self.training = training
         self.whole = whole
         self._notice = log.info if verbose and whole else log.debug
@@ -71,27 +71,28 @@ class Plan:
         self.arena = self._arena(arena_memory)
         self._alone: dict[int, Program] = {}
         self._changed: set[int] = set()  # first layers of groups
-        self.parameters = [(blob, blob.data_storage) for layer in net.layers for blob in layer.blobs]
+        self.parameters = [(blob, blob.data_storage) for node in net.nodes for blob in node.layer.blobs]
         self._programs: dict[tuple[int, ...], Program] = {}
         self._group_of = [g for g in self.groups for _ in range(g.first, g.last + 1)]
-        self.loss_tops = [i for i, layer in enumerate(net.layers) if any(layer.loss_weights)]
+        self.losses = [node for node in net.nodes if node.makes_loss]
 
     # -- compiling ------------------------------------------------------------------------------------------
     def _forward(self, first: int, last: int, fused: lowerings.Lowering | None) -> list[Group]:
-        net, builder = self.net, self.builder
+        builder = self.builder
         group = Group(first, last)
-        layer = net.layers[first]
+        node, *others = self.net.nodes[first : last + 1]
+        layer = node.layer
         builder.watched = group.watched
         lowering = fused or lowerings.find(layer.type)
-        if fused is None and reference.is_free(layer, net.bottoms[first], net.tops[first]):
+        if fused is None and reference.is_free(node):
             group.note = "passes memory on"
-            group.build_backward = self._free_backward(first, lowering)
+            group.build_backward = self._free_backward(node, lowering)
             return [group]
-        if lowering is not None and self._has_primitives(layer, first):
+        if lowering is not None and _has_primitives(node):
             mark = builder.checkpoint()
             builder.steps, builder.remark = group.forward, ""
             try:
-                group.build_backward = lowering(builder, first)
+                group.build_backward = lowering(builder, node)
             except (NotLoweredError, UnimplementedError) as error:
                 self._notice("%s: not as one primitive: %s", layer.where, error)
                 builder.rollback(mark)
@@ -99,39 +100,34 @@ class Plan:
                     return [g for i in range(first, last + 1) for g in self._forward(i, i, None)]
                 group = Group(first, last)
             else:
-                names = net.layer_names[first + 1 : last + 1]
-                group.watched += [top for tops in net.tops[first : last + 1] for top in tops if names]
-                together = [f"with {', '.join(names)}"] if names else []
+                if others:
+                    group.watched += [top for each in (node, *others) for top in each.tops]
+                together = [f"with {', '.join(each.name for each in others)}"] if others else []
                 group.note = ", ".join(["onednn", *together, *filter(None, [builder.remark])])
                 return [group]
         if lowering is not None and layer.dtype.itemsize != 4:
             self._notice("%s runs its reference: %s", layer.where, layer.dtype)
         group.note = "reference"
         builder.steps = group.forward
-        reference.add_forward(builder, first)
-        group.build_backward = lambda: reference.add_backward(builder, first)
+        reference.add_forward(builder, node)
+        group.build_backward = lambda: reference.add_backward(builder, node)
         return [group]
 
-    def _has_primitives(self, layer: Layer, index: int) -> bool:
-        """float64 is the reference's, and so are blobs without elements."""
-        blobs = (*self.net.bottoms[index], *self.net.tops[index])
-        return layer.dtype.itemsize == 4 and all(blob.count for blob in blobs)
-
-    def _free_backward(self, index: int, lowering: lowerings.Lowering | None) -> Backward | None:
+    def _free_backward(self, node: Node, lowering: lowerings.Lowering | None) -> Backward | None:
         """Backward of a layer that shares memory: nothing where the diff is shared too, else its own."""
-        net, builder = self.net, self.builder
-        bottoms, tops = net.bottoms[index], net.tops[index]
+        builder, bottoms, tops = self.builder, node.bottoms, node.tops
         if not bottoms or not tops or all(top.diff_storage is bottoms[0].diff_storage for top in tops):
             return None
-        if lowering is not None and self._has_primitives(net.layers[index], index):
-            return lowering(builder, index)
-        return lambda: reference.add_backward(builder, index)
+        if lowering is not None and _has_primitives(node):
+            return lowering(builder, node)
+        return lambda: reference.add_backward(builder, node)
 
     def _backward(self, group: Group) -> None:
-        if any(self.net.layer_need_backward[group.first : group.last + 1]) and group.build_backward is not None:
-            group.backward = self._steps(group.build_backward, group.first if group.first == group.last else None)
+        nodes = self.net.nodes[group.first : group.last + 1]
+        if any(node.need_backward for node in nodes) and group.build_backward is not None:
+            group.backward = self._steps(group.build_backward, nodes[0] if len(nodes) == 1 else None)
 
-    def _steps(self, build: Backward, alone: int | None) -> Steps:
+    def _steps(self, build: Backward, alone: Node | None) -> Steps:
         """What `build` makes, or the reference backward of the layer `alone` where that turns out to be impossible."""
         builder = self.builder
         mark = builder.checkpoint()
@@ -141,7 +137,7 @@ class Plan:
         except (NotLoweredError, UnimplementedError) as error:
             if alone is None:
                 raise
-            self._notice("%s runs its reference backward: %s", self.net.layers[alone].where, error)
+            self._notice("%s runs its reference backward: %s", alone.layer.where, error)
             builder.rollback(mark)
             builder.steps = Steps()
             reference.add_backward(builder, alone)
@@ -150,7 +146,7 @@ class Plan:
     def _arena(self, memory: ArenaMemory) -> Arena | None:
         """Only where nobody looks in while the plan runs: layers in Python may read any blob of the net."""
         net, builder = self.net, self.builder
-        if self.training or not self.whole or any(layer.runs_user_code for layer in net.layers):
+        if self.training or not self.whole or any(node.layer.runs_user_code for node in net.nodes):
             return None
         for value in builder.values:
             value.refresh.clear()  # all steps run in every pass; in between their memory is another's
@@ -194,7 +190,7 @@ class Plan:
     def backward_alone(self, layer: int, whole: bool) -> None:
         """Run backward of one layer, or of its `whole` group, in steps that rest on nothing of other groups."""
         group = self._group_of[layer]
-        key = group.first - len(self.net.layers) if whole else layer
+        key = group.first - len(self.net.nodes) if whole else layer
         program = self._alone.get(key)
         if program is None:
             program = self._alone[key] = Program([self._steps_alone(layer, group, whole)])
@@ -202,12 +198,12 @@ class Plan:
 
     def _steps_alone(self, layer: int, group: Group, whole: bool) -> Steps:
         whole = whole or group.first == group.last
-        members = range(group.first, group.last + 1) if whole else [layer]
+        members = self.net.nodes[group.first : group.last + 1] if whole else [self.net.nodes[layer]]
         build = group.build_backward if whole else self.builder.parts[layer]
-        if build is None or not any(self.net.layer_need_backward[i] for i in members):
+        if build is None or not any(node.need_backward for node in members):
             return Steps()
         with self.builder.apart():
-            return self._steps(build, layer if group.first == group.last else None)
+            return self._steps(build, members[0] if group.first == group.last else None)
 
     def note_changes(self) -> None:
         """Remember fused groups one of whose blobs somebody has changed since forward made it."""
@@ -282,3 +278,8 @@ def _lazy_mark(storage: Storage, place: str) -> Callable[[], None]:
 def _single(last: int) -> Iterator[tuple[int, int, None]]:
     for i in range(last + 1):
         yield i, i, None
+
+
+def _has_primitives(node: Node) -> bool:
+    """float64 is the reference's, and so are blobs without elements."""
+    return node.layer.dtype.itemsize == 4 and all(blob.count for blob in (*node.bottoms, *node.tops))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from dragon.errors import DragonError
 from dragon.memory.storage import Array, Storage
 
 if TYPE_CHECKING:
-    from dragon.bases.layer import Layer
+    from dragon.graph.node import Node
     from dragon.memory.blob import Blob
 
 __all__ = ["ShapesChangedError", "add_backward", "add_forward", "is_free"]
@@ -30,9 +29,10 @@ class ShapesChangedError(Exception):
         self.layer = layer
 
 
-def is_free(layer: Layer, bottoms: Sequence[Blob], tops: Sequence[Blob]) -> bool:
+def is_free(node: Node) -> bool:
     """Whether the layer's forward has nothing to compute: its tops are its bottom's memory, or filled by the caller."""
-    shared = all(top.data_storage is bottoms[0].data_storage for top in tops if bottoms)
+    layer, bottoms = node.layer, node.bottoms
+    shared = all(top.data_storage is bottoms[0].data_storage for top in node.tops if bottoms)
     return layer.is_input or (layer.passes_memory and shared)
 
 
@@ -43,17 +43,16 @@ def _reading(storage: Storage, shape: tuple[int, ...]) -> Array:
     return (flat if flat.size == count else flat[:count]).reshape(shape)
 
 
-def add_forward(builder: Builder, index: int) -> None:
+def add_forward(builder: Builder, node: Node) -> None:
     """Append a step that runs the layer's forward."""
-    net = builder.net
-    layer, bottoms, tops = net.layers[index], net.bottoms[index], net.tops[index]
+    layer, bottoms, tops = node.layer, node.bottoms, node.tops
     for bottom in bottoms:
         builder.read_on_host(bottom.data_storage)
     forward = partial(layer.forward, bottoms, tops)
     if isinstance(layer, Prefetched) and tops[0].count <= FEW:
         layer.hand_out_bytes()  # a quarter of the memory traffic of images that the reading thread has transformed
         forward = partial(_feed, Feed(builder.device, layer), layer, tops)
-    where = net.context.where
+    where = layer.context.where
     # a layer of the user's may write anything: its bottoms are brought again
     watched = [builder.value_of(bottom) for bottom in bottoms] if layer.runs_user_code else []
     made = [builder.make_on_host(top.data_storage, top.shape) for top in tops]
@@ -72,7 +71,7 @@ def add_forward(builder: Builder, index: int) -> None:
         if where.version != version:
             for top in tops:
                 top.data_storage.wrote("host")
-            raise ShapesChangedError(index)
+            raise ShapesChangedError(node.index)
         for value in made:
             value.mark()
         for seen in watched:
@@ -85,16 +84,14 @@ def _feed(feed: Feed, layer: Prefetched, tops: list[Blob]) -> None:
     feed.deliver(layer.take(), tops)
 
 
-def add_backward(builder: Builder, index: int) -> None:
+def add_backward(builder: Builder, node: Node) -> None:
     """Append a step that runs the layer's backward."""
-    net = builder.net
-    layer, bottoms, tops = net.layers[index], net.bottoms[index], net.tops[index]
-    flags = net.bottom_need_backward[index]
+    layer, bottoms, tops, flags = node.layer, node.bottoms, node.tops, node.propagate_down
     for blob in [*bottoms, *tops]:
         builder.read_on_host(blob.data_storage)
     for top in tops:
         builder.read_on_host(top.diff_storage)
-    where = net.context.where
+    where = layer.context.where
     made = [
         builder.make_on_host(bottom.diff_storage, bottom.shape)
         for bottom, flag in zip(bottoms, flags, strict=True)

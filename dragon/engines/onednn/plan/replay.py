@@ -15,6 +15,7 @@ from dragon.memory.storage import Array, Storage
 if TYPE_CHECKING:
     from dragon.engines.onednn.plan.plan import Plan
     from dragon.graph.net import Net
+    from dragon.graph.node import Node
 
 __all__ = ["Replay", "parameters_of_now"]
 
@@ -25,9 +26,9 @@ class Replay:
     def __init__(self, net: Net) -> None:
         self.net = net
         # by range of layers: those that overwrite an input, and what; those that may draw
-        self._found: dict[tuple[int, int], tuple[list[tuple[int, list[Storage]]], list[int]]] = {}
+        self._found: dict[tuple[int, int], tuple[list[tuple[int, list[Storage]]], list[Node]]] = {}
         self._inputs: dict[int, list[tuple[Storage, Array]]] = {}  # what layers in place have overwritten
-        self._draws = [0] * len(net.layers)
+        self._draws = [0] * len(net.nodes)
 
     def look_again(self) -> None:
         """Storages or phases may be others from now on."""
@@ -40,11 +41,11 @@ class Replay:
         """
         found = self._found.get((start, end))
         if found is None:
-            drawing = [i for i in range(start, end + 1) if self.net.layers[i].phase == TRAIN]
+            drawing = [node for node in self.net.nodes[start : end + 1] if node.layer.phase == TRAIN]
             found = self._found[start, end] = list(_overwritten(self.net, start, end)), drawing
         overwriting, drawing = found
-        for i in drawing:
-            self._draws[i] = self.net.layers[i].rng.draws
+        for node in drawing:
+            self._draws[node.index] = node.layer.rng.draws
         for i in [i for i in self._inputs if start <= i <= end]:
             del self._inputs[i]
         for i, storages in overwriting:
@@ -57,9 +58,10 @@ class Replay:
     def run(self, single: Plan) -> None:
         """Run all layers but sources one by one with `single`, without leaving traces in blobs, buffers or draws."""
         net = self.net
-        storages = {id(blob.data_storage): blob.data_storage for tops in net.tops for blob in tops}
+        storages = {id(blob.data_storage): blob.data_storage for node in net.nodes for blob in node.tops}
         before = [(storage, storage.read().copy()) for storage in storages.values()]
-        for i, layer in enumerate(net.layers[: single.last + 1]):
+        for i, node in enumerate(net.nodes[: single.last + 1]):
+            layer = node.layer
             if layer.is_source:
                 continue
             for storage, value in self._inputs.get(i, ()):
@@ -81,15 +83,14 @@ class Replay:
 def _overwritten(net: Net, start: int, end: int) -> Iterator[tuple[int, list[Storage]]]:
     """Layers of start..end that work in place on what no computing layer of that range has made, and on what."""
     made: set[int] = set()
-    for i in range(start, end + 1):
-        layer, bottoms, tops = net.layers[i], net.bottoms[i], net.tops[i]
-        if layer.is_source or is_free(layer, bottoms, tops):
+    for node in net.nodes[start : end + 1]:
+        if node.layer.is_source or is_free(node):
             continue
-        written = {id(top.data_storage): top.data_storage for top in tops}
-        read = {id(bottom.data_storage) for bottom in bottoms}
+        written = {id(top.data_storage): top.data_storage for top in node.tops}
+        read = {id(bottom.data_storage) for bottom in node.bottoms}
         lost = [storage for key, storage in written.items() if key in read - made]
         if lost:
-            yield i, lost
+            yield node.index, lost
         made |= written.keys()
 
 
