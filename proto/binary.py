@@ -22,6 +22,7 @@ from dragon.files.atomic import atomic_write
 from dragon.files.reading import open_regular
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.blobs import raw_dtype, shaped
+from dragon.proto.checksum import SummedFile, check
 from dragon.proto.profiles import ONE, find_profile
 from dragon.proto.upgrade import V1_TYPES
 from dragon.proto.upgrade_v0 import v0_type
@@ -93,6 +94,7 @@ def open_weights(path: _Path) -> Iterator[WireReader]:
                 raise WeightsError(f"{path}: the file is empty")
             if head == b"\x89HDF\r\n\x1a\n":
                 raise WeightsError(f"{path}: this is an HDF5 file, not a .caffemodel")
+            check(file, size, str(path))
             yield WireReader(file, size, str(path))
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
@@ -327,10 +329,12 @@ def write_caffemodel(
             setattr(head, field.name, value)
     try:
         with atomic_write(path) as file:
-            file.write(head.SerializeToString(deterministic=True))
+            summed = SummedFile(file)
+            summed.write(head.SerializeToString(deterministic=True))
             for layer in net.layer:
                 for piece in _layer_pieces(layer, weights.get(layer.name, ()), (diffs or {}).get(layer.name)):
-                    file.write(piece)
+                    summed.write(piece)
+            summed.finish(pb.NetParameter.NAME_FIELD_NUMBER, net.name)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be written: {error.strerror}") from None
 

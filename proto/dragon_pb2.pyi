@@ -306,7 +306,7 @@ class LayerState(_message.Message):
     def __init__(self, name: _Optional[str] = ..., entry: _Optional[_Iterable[_Union[LayerState.Entry, _Mapping]]] = ...) -> None: ...
 
 class SolverState(_message.Message):
-    __slots__ = ("iter", "learned_net", "history", "current_step", "random_seed", "layer_state", "losses", "version")
+    __slots__ = ("iter", "learned_net", "history", "current_step", "random_seed", "layer_state", "losses", "version", "learned_net_checksum")
     ITER_FIELD_NUMBER: _ClassVar[int]
     LEARNED_NET_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
@@ -315,6 +315,7 @@ class SolverState(_message.Message):
     LAYER_STATE_FIELD_NUMBER: _ClassVar[int]
     LOSSES_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    LEARNED_NET_CHECKSUM_FIELD_NUMBER: _ClassVar[int]
     iter: int
     learned_net: str
     history: _containers.RepeatedCompositeFieldContainer[BlobProto]
@@ -323,7 +324,8 @@ class SolverState(_message.Message):
     layer_state: _containers.RepeatedCompositeFieldContainer[LayerState]
     losses: _containers.RepeatedScalarFieldContainer[float]
     version: str
-    def __init__(self, iter: _Optional[int] = ..., learned_net: _Optional[str] = ..., history: _Optional[_Iterable[_Union[BlobProto, _Mapping]]] = ..., current_step: _Optional[int] = ..., random_seed: _Optional[int] = ..., layer_state: _Optional[_Iterable[_Union[LayerState, _Mapping]]] = ..., losses: _Optional[_Iterable[float]] = ..., version: _Optional[str] = ...) -> None: ...
+    learned_net_checksum: int
+    def __init__(self, iter: _Optional[int] = ..., learned_net: _Optional[str] = ..., history: _Optional[_Iterable[_Union[BlobProto, _Mapping]]] = ..., current_step: _Optional[int] = ..., random_seed: _Optional[int] = ..., layer_state: _Optional[_Iterable[_Union[LayerState, _Mapping]]] = ..., losses: _Optional[_Iterable[float]] = ..., version: _Optional[str] = ..., learned_net_checksum: _Optional[int] = ...) -> None: ...
 
 class NetState(_message.Message):
     __slots__ = ("phase", "level", "stage")

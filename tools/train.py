@@ -14,6 +14,7 @@ from rich.console import Console
 from dragon.errors import UsageError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_solver
+from dragon.solver.definition import doubts
 from dragon.solver.solver import Observer, Solver
 from dragon.solver.types import get_solver
 from dragon.tools.common.engine_options import EngineChoice, engine_options
@@ -21,6 +22,7 @@ from dragon.tools.common.logs import log, log_handler
 from dragon.tools.common.net_facts import SYNTHETIC, batch_norms, batch_size, summary, synthetic
 from dragon.tools.common.signals import EFFECTS, solver_signals
 from dragon.tools.observers.curves import CurvesObserver
+from dragon.tools.observers.forgiving import Forgiving
 from dragon.tools.observers.glog import GlogHandler, GlogObserver
 from dragon.tools.observers.meter import Meter
 from dragon.tools.observers.metrics import MetricsObserver
@@ -102,9 +104,13 @@ def _train(solver: Solver, show: Console | None, folder: Path, sigint: str, sigh
     meter = Meter()
     metrics = MetricsObserver(folder / "metrics.jsonl", meter)
     shown: Observer = GlogObserver(meter) if show is None else ProgressObserver(meter, show)
-    solver.observers += [meter, shown, metrics, CurvesObserver(folder / "curves.png", metrics, meter)]
+    curves = CurvesObserver(folder / "curves.png", metrics, meter)
+    written = [(shown, "the log"), (metrics, "metrics.jsonl"), (curves, "curves.png")]
+    solver.observers += [meter, *(Forgiving(observer, what) for observer, what in written)]
     for line in _opening(solver):
         log.info(line)
+    for line in doubts(solver.param):
+        log.warning("%s: %s", solver.path, line)
     log.info("Metrics and curves go to %s", folder)
     with solver_signals(solver, sigint, sighup):
         solver.solve()

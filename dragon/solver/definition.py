@@ -10,7 +10,7 @@ from dragon.files.paths import find, missing_hint
 from dragon.proto import dragon_pb2 as pb
 from dragon.solver.rate import check_policy
 
-__all__ = ["NetChoice", "check", "find_model", "test_choices", "train_choice"]
+__all__ = ["NetChoice", "check", "doubts", "find_model", "test_choices", "train_choice"]
 
 NetChoice = tuple[str | pb.NetParameter, int, pb.NetState | None]
 """Model (a path or the net itself), phase, and the rest of the state if the solver sets one."""
@@ -37,6 +37,16 @@ def check(p: pb.SolverParameter) -> None:
         raise PrototxtError(f"test_iter is given {len(p.test_iter)} times for {tests} test nets")
     if tests and p.test_interval and not p.test_iter:
         raise PrototxtError("test_interval is set but test_iter is not")
+
+
+def doubts(p: pb.SolverParameter) -> list[str]:
+    """What a solver leaves out although it looks as if it was wanted: a line each."""
+    found = []
+    if not p.max_iter:
+        found.append("max_iter is not set: nothing is trained" if not p.HasField("max_iter") else "max_iter is 0")
+    if p.test_iter and not p.test_interval:
+        found.append("test_iter is set but test_interval is not: the net is never tested")
+    return found
 
 
 def train_choice(p: pb.SolverParameter) -> NetChoice:

@@ -1,6 +1,7 @@
 """Snapshots: PREFIX_iter_N.caffemodel and PREFIX_iter_N.solverstate (or .h5 of both), complete or not there at all.
 
-The state file is written after the model and names it, so a state that exists always has its model. It holds what
+The state file is written after the model and names it, so a state that exists always has its model; it also keeps the
+model's checksum, so that the model of another run under the same name is found out. It holds what
 BVLC Caffe keeps (iteration, history, current step) in the same fields, and, in fields that BVLC skips: the seed, the
 draws of every random stream, every layer's own state (data position) and the smoothing window of the loss. A run that
 goes on from it computes the same bits as one that was never interrupted.
@@ -8,6 +9,7 @@ goes on from it computes the same bits as one that was never interrupted.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,25 +21,31 @@ from dragon.files.atomic import write_atomically
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.checksum import check, stored_checksum, with_checksum
 from dragon.rng import Stream
 
 if TYPE_CHECKING:
     from dragon.graph.net import Net
     from dragon.solver.solver import Solver
 
-__all__ = ["read_snapshot", "snapshot_names", "write_snapshot"]
+__all__ = ["read_snapshot", "snapshot_base", "snapshot_names", "write_snapshot"]
 
 ENGINE = "(engine)"  # among the states of layers, which are named train/LAYER
 
 
-def snapshot_names(solver: Solver) -> tuple[str, str]:
-    """Paths of the model and of the state for the present iteration."""
+def snapshot_base(solver: Solver) -> str:
+    """What the paths of all snapshots of a run begin with."""
     p = solver.param
     prefix = p.snapshot_prefix or (str(Path(solver.path).with_suffix("")) if solver.path else "snapshot")
     if p.snapshot_prefix and Path(prefix).is_dir():
         prefix = str(Path(prefix) / (Path(solver.path).stem if solver.path else "snapshot"))
-    ending = ".h5" if p.snapshot_format == pb.SolverParameter.HDF5 else ""
-    base = f"{prefix}_iter_{solver.iter}"
+    return f"{prefix}_iter_"
+
+
+def snapshot_names(solver: Solver) -> tuple[str, str]:
+    """Paths of the model and of the state for the present iteration."""
+    ending = ".h5" if solver.param.snapshot_format == pb.SolverParameter.HDF5 else ""
+    base = f"{snapshot_base(solver)}{solver.iter}"
     return f"{base}.caffemodel{ending}", f"{base}.solverstate{ending}"
 
 
@@ -50,7 +58,8 @@ def write_snapshot(solver: Solver) -> tuple[str, str]:
         if state.endswith(".h5"):
             _write_h5(solver, model, state)
         else:
-            write_atomically(state, _to_proto(solver, model).SerializeToString())
+            content = _to_proto(solver, model).SerializeToString()
+            write_atomically(state, with_checksum(content, pb.SolverState.LEARNED_NET_FIELD_NUMBER, model))
     except OSError as error:
         raise WeightsError(f"cannot write the snapshot {error.filename or model}: {error.strerror}") from None
     return model, state
@@ -75,7 +84,7 @@ def read_snapshot(solver: Solver, path: str) -> None:
         if blob is not None and value.size != blob.count:
             raise WeightsError(f"{path}: history of {what} has {value.size} elements, expected {blob.count}")
         values.append(value)
-    solver.net.copy_from(_model_of(path, state.learned_net))
+    solver.net.copy_from(_model_of(path, state))
     for (blob, _), value in zip(history, values, strict=True):
         if blob is not None:
             blob.data_storage.overwrite()[...] = value.reshape(-1)
@@ -85,13 +94,16 @@ def read_snapshot(solver: Solver, path: str) -> None:
         _restore_layers(path, solver, state)
 
 
-def _model_of(path: str, learned_net: str) -> str:
-    """The model that a state names: as named, else beside the state."""
+def _model_of(path: str, state: pb.SolverState) -> str:
+    """The model that a state names: beside the state, else as named. WeightsError unless it is that very model."""
+    learned_net = state.learned_net
     if not learned_net or not isinstance(learned_net, str):  # protobuf gives bytes for text that is none
         raise WeightsError(f"{path}: names no learned net")
     beside = Path(path).parent / Path(learned_net).name
     for candidate in (beside, Path(learned_net)):
         if candidate.is_file():
+            if state.HasField("learned_net_checksum") and checksum_of(candidate) != state.learned_net_checksum:
+                raise WeightsError(f"{path}: {candidate} is not the model that this state was written with")
             return str(candidate)
     raise WeightsError(f"{path}: its learned net {learned_net} is missing")
 
@@ -167,6 +179,11 @@ def _restore_layers(path: str, solver: Solver, state: pb.SolverState) -> None:
     solver.seed = state.random_seed
 
 
+def checksum_of(model: Path) -> int | None:
+    """The checksum that a weights file was written with; None for a file of another program. Raises OSError."""
+    return None if model.suffix == ".h5" else stored_checksum(model)
+
+
 # -- binary protobuf -----------------------------------------------------------------------------------------
 def _to_proto(solver: Solver, model: str) -> pb.SolverState:
     from dragon.proto.blobs import array_to_blobproto
@@ -175,6 +192,7 @@ def _to_proto(solver: Solver, model: str) -> pb.SolverState:
     return pb.SolverState(
         iter=solver.iter,
         learned_net=model,
+        learned_net_checksum=checksum_of(Path(model)),
         current_step=solver.current_step,
         history=[array_to_blobproto(a) for a in _history_arrays(solver)],
         random_seed=solver.seed,
@@ -187,7 +205,9 @@ def _to_proto(solver: Solver, model: str) -> pb.SolverState:
 def _read_proto(path: str) -> pb.SolverState:
     state = pb.SolverState()
     try:
-        _parse(path, state, Path(path).read_bytes())
+        with open(path, "rb") as file:
+            check(file, os.fstat(file.fileno()).st_size, path)
+            _parse(path, state, file.read())
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
     if not state.HasField("iter"):

@@ -21,7 +21,9 @@ from dragon.files.paths import split_paths
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.rng import fresh_seed
+from dragon.solver import snapshot as snapshots
 from dragon.solver.definition import NetChoice, check, find_model, test_choices, train_choice
+from dragon.solver.place import snapshot_place
 from dragon.solver.rate import current_step, learning_rate
 from dragon.solver.update import Updater
 
@@ -55,7 +57,7 @@ class Observer:
         """A snapshot has been written."""
 
     def on_end(self, solver: Solver) -> None:
-        """Training ended or was stopped."""
+        """Training ended, was stopped, or failed: then solver.failure is the reason."""
 
 
 class Solver:
@@ -99,6 +101,9 @@ class Solver:
         self.callbacks: list[tuple[Callable[[], Any], Callable[[], Any]]] = []
         self._losses: deque[float] = deque(maxlen=max(1, self.param.average_loss))
         self._requests: set[str] = set()
+        self.failure: BaseException | None = None  # what ended the training before its time
+        self._last_snapshot = ""
+        self._warned_outputs: set[tuple[int, str]] = set()  # (test net, output) that were not finite
         self._make: dict[str, Any] = {
             "engine": engine or self.param.engine or None,
             "options": options or self._options(),
@@ -186,7 +191,12 @@ class Solver:
 
     def _note(self, loss: float) -> float:
         """The smoothed loss with this one. NumericError if it is not finite."""
-        self.net.check_finite(loss, self.iter)
+        try:
+            self.net.check_finite(loss, self.iter)
+        except NumericError as error:
+            advice = f"if its inputs are right, a lower base_lr than {self.param.base_lr:g} or clip_gradients may help"
+            last = f"; the last snapshot is {self._last_snapshot}" if self._last_snapshot else ""
+            raise NumericError(f"{error}; {advice}{last}") from None
         self._losses.append(loss)
         return self.smoothed_loss()
 
@@ -199,25 +209,36 @@ class Solver:
         return learning_rate(self.param, self.iter)
 
     def solve(self, resume: str | Path | None = None) -> None:
-        """Train up to max_iter with the snapshots and tests that the definition asks for."""
-        p = self.param
+        """Train up to max_iter with the snapshots and tests that the definition asks for.
+
+        WeightsError, before anything is trained, where snapshots cannot be written; UsageError where another run
+        writes snapshots of the same names.
+        """
         if resume:
             self.restore(resume)
-        for observer in self.observers:
-            observer.on_start(self)
-        before = self.iter
-        try:
-            if self.iter < p.max_iter:
-                self.step(p.max_iter - self.iter)
-            stopped = self._stop_requested()
-            done = self.iter
-            if (p.snapshot_after_train or stopped) and not (p.snapshot and done % p.snapshot == 0 and done > before):
-                self.snapshot()
-            if not stopped:
-                self._closing_looks()
-        finally:
-            for observer in self.observers:
-                observer.on_end(self)
+        with snapshot_place(self):
+            self.failure = None
+            try:
+                for observer in self.observers:
+                    observer.on_start(self)
+                self._solve()
+            except BaseException as error:
+                self.failure = error
+                raise
+            finally:
+                for observer in self.observers:
+                    observer.on_end(self)
+
+    def _solve(self) -> None:
+        p, before = self.param, self.iter
+        if self.iter < p.max_iter:
+            self.step(p.max_iter - self.iter)
+        stopped = self._stop_requested()
+        done = self.iter
+        if (p.snapshot_after_train or stopped) and not (p.snapshot and done % p.snapshot == 0 and done > before):
+            self.snapshot()
+        if not stopped:
+            self._closing_looks()
 
     def _closing_looks(self) -> None:
         """One more display and test at max_iter, if they fall on it."""
@@ -278,8 +299,13 @@ class Solver:
         return results
 
     def test(self, index: int = 0) -> OrderedDict[str, Any]:
-        """Run test net `index` for its test_iter batches; the mean of each output."""
+        """Run test net `index` for its test_iter batches; the mean of each output.
+
+        When a stop is requested meanwhile, the net goes back to the batches it had before: a run that goes on from the
+        snapshot tests the same ones.
+        """
         net = self.test_nets[index]
+        before = [(layer, layer.rng.draws, layer.state()) for layer in net.layers]
         net.share_with(self.net)
         total = self.param.test_iter[index] if index < len(self.param.test_iter) else 1
         for observer in self.observers:
@@ -297,30 +323,37 @@ class Solver:
             if self._stop_requested():
                 break
         means = OrderedDict((name, np.asarray(value / done)) for name, value in sums.items())
-        for name, value in means.items():
-            if not np.isfinite(value).all():
-                culprit = net.first_nonfinite() or "no blob of the last batch"
-                raise NumericError(f'iteration {self.iter}: test output "{name}" is not finite; first in {culprit}')
-        if not self._stop_requested():
-            for observer in self.observers:
-                observer.on_test(self, index, means)
+        if self._stop_requested():
+            for layer, draws, state in before:
+                layer.rng.draws = draws
+                if state:
+                    layer.load_state(state)
+            return means
+        self._warn_nonfinite(index, means)
+        for observer in self.observers:
+            observer.on_test(self, index, means)
         return means
+
+    def _warn_nonfinite(self, index: int, means: OrderedDict[str, Any]) -> None:
+        """Warn once of each test output that is not finite: it may be a mean over a class without examples."""
+        for name, value in means.items():
+            if not np.isfinite(value).all() and (index, name) not in self._warned_outputs:
+                self._warned_outputs.add((index, name))
+                culprit = self.test_nets[index].first_nonfinite() or "no blob of the last batch"
+                log.warning('iteration %d: test output "%s" is not finite; first in %s', self.iter, name, culprit)
 
     # -- snapshots ------------------------------------------------------------------------------------------
     def snapshot(self) -> str:
         """Write the weights and the solver state; the path of the state file."""
-        from dragon.solver.snapshot import write_snapshot
-
-        model, state = write_snapshot(self)
+        model, state = snapshots.write_snapshot(self)
+        self._last_snapshot = state
         for observer in self.observers:
             observer.on_snapshot(self, model, state)
         return state
 
     def restore(self, path: str | Path) -> None:
         """Go on from a .solverstate (or .solverstate.h5): weights, history, iteration, random state, data position."""
-        from dragon.solver.snapshot import read_snapshot
-
-        read_snapshot(self, str(path))
+        snapshots.read_snapshot(self, str(path))
 
     @property
     def current_step(self) -> int:

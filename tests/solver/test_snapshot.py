@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -242,3 +243,62 @@ def test_damaged_fields_of_an_hdf5_state(field: str, value: object, message: str
     assert solver.iter == 2
     after = weights_of(solver.net)
     assert all((before[name] == after[name]).all() for name in before)
+
+
+@pytest.mark.parametrize("ending", ["caffemodel", "solverstate"])
+def test_no_changed_byte_of_a_snapshot_is_accepted(tmp_path: Path, ending: str) -> None:
+    solver = toy_solver(tmp_path)
+    solver.step(2)
+    state = Path(solver.snapshot())
+    file = state.with_suffix(f".{ending}")
+    content = file.read_bytes()
+    expected = weights_of(solver.net)
+    steps = len(content) // 150
+    for at in range(0, len(content), steps):
+        damaged = bytearray(content)
+        damaged[at] ^= 0x10
+        file.write_bytes(damaged)
+        other = toy_solver(tmp_path, random_seed=3)
+        try:
+            other.restore(state)
+        except WeightsError:
+            continue
+        assert at > len(content) - 200, at  # the checksum itself is not there any more
+        assert all((value == expected[name]).all() for name, value in weights_of(other.net).items())
+
+
+def test_a_state_knows_its_model(tmp_path: Path) -> None:
+    """Two runs in one folder, of which one was killed between the model and the state."""
+    first = toy_solver(tmp_path)
+    first.step(2)
+    state = Path(first.snapshot())
+    other = toy_solver(tmp_path, random_seed=7)
+    other.step(2)
+    other.net.save(state.with_suffix(".caffemodel"))
+    with pytest.raises(WeightsError, match="is not the model that this state was written with"):
+        toy_solver(tmp_path).restore(state)
+
+
+def test_a_stop_during_a_test_leaves_the_test_position(tmp_path: Path) -> None:
+    """The resumed run tests the batches that the whole one would have tested."""
+    from dragon.solver.solver import Observer, Solver
+
+    settings: dict[str, Any] = {"test_interval": 2, "test_iter": [3], "test_initialization": False}
+    draws: list[list[int]] = []
+    for stop in (False, True):
+        solver = toy_solver(tmp_path, **settings)
+
+        class Stop(Observer):
+            def on_test_batch(self, solver: Solver, index: int, done: int, total: int) -> None:
+                if done == 2:
+                    solver.request("stop")
+
+        if stop:
+            solver.observers.append(Stop())
+        solver.step(3)
+        net = solver.test_nets[0]
+        draws.append([layer.rng.draws for layer in net.layers])
+        if stop:
+            assert solver.stopped
+            assert draws[1] == [0] * len(draws[1])
+    assert any(draws[0]), "the test net draws nothing, so this test shows nothing"

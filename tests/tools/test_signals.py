@@ -88,10 +88,32 @@ def test_effects_can_be_chosen(work: Path, start: Start) -> None:
 def test_a_second_interrupt_ends_the_run_at_once(work: Path, start: Start) -> None:
     process = started(start, seconds=60)
     process.send_signal(signal.SIGINT)
-    time.sleep(0.5)
+    time.sleep(1.2)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, log = process.communicate(timeout=20)
     assert process.returncode == 130
     assert log.splitlines()[-1] == "dragon: interrupted"
     assert "Traceback" not in log
+
+
+def test_what_an_interrupt_will_do_is_said_at_once(work: Path, start: Start) -> None:
+    process = started(start, seconds=60)
+    assert process.stderr is not None
+    process.send_signal(signal.SIGINT)
+    said = next(line for line in process.stderr if line.startswith("dragon: "))
+    assert said == (
+        "dragon: stopping after this iteration, with a snapshot; Ctrl-C once more ends at once, without one\n"
+    )
+    process.kill()
+    process.communicate(timeout=20)
+
+
+def test_a_second_interrupt_within_a_second_loses_no_snapshot(work: Path, start: Start) -> None:
+    process = started(start, seconds=0.8)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 0, log
+    assert list((work / "out").glob("x_iter_*.solverstate"))

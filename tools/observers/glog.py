@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -30,10 +31,11 @@ class GlogHandler(StreamHandler):
         self._begun = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        if not self._begun:
-            self._begun = True
-            click.echo(f"Log file created at: {datetime.now():%Y/%m/%d %H:%M:%S}", err=self.err)
-        super().emit(record)
+        with suppress(OSError):  # a full disk or a reader that has gone must not end the training
+            if not self._begun:
+                self._begun = True
+                click.echo(f"Log file created at: {datetime.now():%Y/%m/%d %H:%M:%S}", err=self.err)
+            super().emit(record)
 
 
 class GlogObserver(Observer):

@@ -2,18 +2,21 @@
 
 {"event": "start" | "display" | "test" | "snapshot" | "end", "iteration": N, "time": seconds since 1970, ...}
 display: loss, lr, outputs, images_per_second. test: net, outputs, seconds. snapshot: model, state. start: net, engine,
-seed, parameters, data.
+seed, parameters, data. end: status (finished, stopped, interrupted, failed), error of a failed run.
 """
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import math
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -53,13 +56,14 @@ class MetricsObserver(Observer):
         self.records: list[Record] = []
         self._meter = meter
         self._lap = Lap(meter)
-        self._file: IO[str] | None = None
+        self._file: io.FileIO | None = None  # without a buffer: what could not be written is not tried again later
+        self._torn = False  # the last line may stand there in part
 
     def on_start(self, solver: Solver) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.records = [r for r in read_records(self.path) if _before(r, solver.iter)]
         write_atomically(self.path, "".join(map(_line, self.records)).encode())
-        self._file = self.path.open("a", encoding="utf-8")
+        self._file = io.FileIO(self.path, "a")
         self._write(
             solver,
             "start",
@@ -89,16 +93,34 @@ class MetricsObserver(Observer):
 
     def on_end(self, solver: Solver) -> None:
         if self._file is not None:
-            self._write(solver, "end", stopped=solver.stopped, seconds=self._meter.seconds)
-            self._file.close()
-            self._file = None
+            try:
+                status, error = _status(solver)
+                self._write(solver, "end", stopped=solver.stopped, status=status, seconds=self._meter.seconds, **error)
+            finally:
+                self._file.close()
+                self._file = None
 
     def _write(self, solver: Solver, event: str, **values: Any) -> None:
         record = {"event": event, "iteration": solver.iter, "time": round(time.time(), 3), **values}
         self.records.append(record)
         if self._file is not None:
-            self._file.write(_line(record))
-            self._file.flush()
+            line = (("\n" if self._torn else "") + _line(record)).encode()
+            self._torn = True
+            try:
+                if self._file.write(line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(self.path)) from None
+            self._torn = False
+
+
+def _status(solver: Solver) -> tuple[str, dict[str, str]]:
+    """How a run ended, and the reason for one that failed."""
+    if solver.failure is None:
+        return "stopped" if solver.stopped else "finished", {}
+    if isinstance(solver.failure, KeyboardInterrupt):
+        return "interrupted", {}
+    return "failed", {"error": str(solver.failure)}
 
 
 def _before(record: Record, iteration: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -74,7 +75,8 @@ class ProgressObserver(Observer):
 
     def on_end(self, solver: Solver) -> None:
         if self._meter.iterations:
-            self._draw(solver, "stopped" if solver.stopped else "trained", solver.smoothed_loss())
+            how = "failed" if solver.failure is not None else "stopped" if solver.stopped else "trained"
+            self._draw(solver, how, solver.smoothed_loss())
         self._bar.stop()
 
     def _say(self, text: str) -> None:
@@ -103,4 +105,5 @@ class ConsoleHandler(logging.Handler):
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._console.print(self.format(record), markup=False, highlight=False, soft_wrap=True)
+        with suppress(OSError):  # the terminal was closed: the run goes on without
+            self._console.print(self.format(record), markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,62 @@
+"""The place where a run's snapshots go: looked at before training, and kept from other runs while it lasts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dragon.errors import UsageError, WeightsError
+from dragon.files.lock import LockedError, locked
+from dragon.solver.snapshot import snapshot_base
+
+if TYPE_CHECKING:
+    from dragon.solver.solver import Solver
+
+__all__ = ["snapshot_place"]
+
+_log = logging.getLogger("dragon")
+
+
+@contextmanager
+def snapshot_place(solver: Solver) -> Iterator[None]:
+    """While a solver trains: nobody else writes snapshots of its name.
+
+    What killed runs of that name left half-written is removed first. WeightsError when the place cannot be written to,
+    UsageError when another run has it. A solver that will write no snapshot by itself needs no place.
+    """
+    p = solver.param
+    if not (p.snapshot or p.snapshot_after_train):
+        yield
+        return
+    base = Path(snapshot_base(solver))
+    try:
+        base.parent.mkdir(parents=True, exist_ok=True)
+        handle, probe = tempfile.mkstemp(prefix=f".{base.name}", suffix=".probe", dir=base.parent)
+        os.close(handle)
+        os.unlink(probe)
+    except OSError as error:
+        raise WeightsError(f"snapshots cannot be written to {base.parent}: {error.strerror}") from None
+    try:
+        with locked(base.parent / f".{base.name}lock"):
+            _remove_leftovers(base)
+            yield
+    except LockedError as error:
+        by = f" by process {error.owner}" if error.owner else ""
+        raise UsageError(
+            f"snapshots {base}* are being written{by}: wait for its end or choose another snapshot_prefix"
+        ) from None
+
+
+def _remove_leftovers(base: Path) -> None:
+    """Remove the temporary files of snapshots that were never finished."""
+    name = re.compile(rf"\.{re.escape(base.name)}\d+\.(caffemodel|solverstate)(\.h5)?\.\w{{8}}")
+    for path in base.parent.iterdir():
+        if name.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+            _log.warning("removed %s, which a killed run left half-written", path)

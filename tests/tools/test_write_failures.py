@@ -1,0 +1,110 @@
+"""Writes that fail, each in turn: training goes on without its log, or ends in one line; no file is half there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.binary import iter_layers
+from tests.tools.conftest import Dragon, Start, edit
+
+TRAIN = ("train", "--solver", "solver.prototxt", "--engine", "numpy")
+# the k-th write of the process fails as on a full disk, and so do all later ones
+FULL = """
+import errno, io, os
+left = [{left}]
+def failing(write):
+    def wrapper(self, data):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(self, data)
+    return wrapper
+class Raw(io.FileIO):
+    write = failing(io.FileIO.write)
+original = io.open
+def opening(file, mode="r", *args, **kwargs):
+    if isinstance(file, int) or not set(mode) & set("wa") or "b" not in mode:
+        return original(file, mode, *args, **kwargs)
+    return io.BufferedWriter(Raw(file, mode.replace("b", "")), 64)
+io.open = opening
+io.FileIO = Raw
+"""
+
+
+def whole(folder: Path) -> None:
+    """Whatever snapshot is there can be read to its end, and nothing temporary is left."""
+    for path in folder.rglob("*"):
+        if path.name.endswith(".caffemodel"):
+            assert list(iter_layers(path)), path
+        elif path.name.endswith(".solverstate"):
+            assert pb.SolverState.FromString(path.read_bytes()).HasField("iter"), path
+        elif path.suffix == ".jsonl":
+            for line in path.read_text().splitlines()[:-1]:
+                assert not line or json.loads(line), path
+        assert not path.name.startswith("."), path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("left", [0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 25, 40, 80, 160])
+def test_a_full_disk_at_each_write(work: Path, start: Start, left: int) -> None:
+    process = start(*TRAIN, before=FULL.format(left=left))
+    _, log = process.communicate(timeout=120)
+    assert process.returncode in (0, 2), log
+    assert "Traceback" not in log
+    assert "fault in Dragon" not in log
+    if process.returncode:
+        assert "No space left on device" in log.splitlines()[-1], log
+    whole(work)
+
+
+def test_metrics_that_cannot_be_written_do_not_end_the_training(work: Path, dragon: Dragon) -> None:
+    (work / "m").mkdir()
+    (work / "m" / "metrics.jsonl").symlink_to("/dev/full")
+    edit(work / "solver.prototxt", "max_iter: 20", "max_iter: 6")
+    result = dragon(*TRAIN, "--output", "m")
+    assert result.code in (0, 2), result.err  # the start may refuse a place that cannot be written to
+    assert "fault in Dragon" not in result.err
+
+
+def test_a_log_that_cannot_be_written_does_not_end_the_training(work: Path) -> None:
+    edit(work / "solver.prototxt", "max_iter: 20", "max_iter: 6")
+    root = str(Path(__file__).resolve().parents[2])
+    code = f"import sys; sys.path.insert(0, {root!r}); from dragon.tools.main import main; main(sys.argv[1:])"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", code, *TRAIN], stdout=full, stderr=full, cwd=work, timeout=120)
+    assert list((work / "out").glob("x_iter_6.solverstate")), done.returncode
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_metrics_say_how_a_run_ended(work: Path, dragon: Dragon, fails: bool) -> None:
+    edit(work / "solver.prototxt", "max_iter: 20", "max_iter: 6")
+    if fails:
+        edit(work / "solver.prototxt", "base_lr: ", "base_lr: 1e30 # ")
+    result = dragon(*TRAIN, "--output", "m")
+    assert result.code == (2 if fails else 0)
+    end = json.loads((work / "m" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert end["event"] == "end"
+    assert end["status"] == ("failed" if fails else "finished")
+    assert ("a lower base_lr than 1e+30" in end.get("error", "")) == fails
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("max_iter: 20", "", "max_iter is not set: nothing is trained"),
+        ("test_interval: 10", "", "test_iter is set but test_interval is not: the net is never tested"),
+    ],
+)
+def test_what_a_solver_leaves_out_is_a_warning(work: Path, dragon: Dragon, old: str, new: str, said: str) -> None:
+    edit(work / "solver.prototxt", old, new)
+    if "max_iter" not in old:
+        edit(work / "solver.prototxt", "max_iter: 20", "max_iter: 1")
+    result = dragon(*TRAIN)
+    assert result.code == 0, result.err
+    assert f"solver.prototxt: {said}" in result.err

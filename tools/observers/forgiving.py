@@ -1,0 +1,57 @@
+"""An observer whose failed writes do not end the training: a full disk or a closed terminal is reported once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from dragon.solver.solver import Observer, Solver
+from dragon.tools.common.logs import log
+
+__all__ = ["Forgiving"]
+
+
+class Forgiving(Observer):
+    """Passes on what it hears to another observer. An OSError there becomes a warning, except at the start: before
+    anything is trained, a place that cannot be written to is an error.
+
+    what: how the warning names the other observer's work, such as `metrics.jsonl`.
+    """
+
+    def __init__(self, inner: Observer, what: str) -> None:
+        self.inner = inner
+        self._what = what
+        self._warned = False
+
+    def _try(self, call: Callable[..., None], *values: Any) -> None:
+        try:
+            call(*values)
+        except OSError as error:
+            if not self._warned:
+                self._warned = True
+                log.warning("%s cannot be written (%s); training goes on", self._what, error.strerror or error)
+
+    def on_start(self, solver: Solver) -> None:
+        self.inner.on_start(solver)
+
+    def on_iteration(self, solver: Solver, loss: float, rate: float) -> None:
+        self._try(self.inner.on_iteration, solver, loss, rate)
+
+    def on_display(self, solver: Solver, loss: float, rate: float) -> None:
+        self._try(self.inner.on_display, solver, loss, rate)
+
+    def on_test_start(self, solver: Solver, index: int) -> None:
+        self._try(self.inner.on_test_start, solver, index)
+
+    def on_test_batch(self, solver: Solver, index: int, done: int, total: int) -> None:
+        self._try(self.inner.on_test_batch, solver, index, done, total)
+
+    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Any]) -> None:
+        self._try(self.inner.on_test, solver, index, scores)
+
+    def on_snapshot(self, solver: Solver, model: str, state: str) -> None:
+        self._try(self.inner.on_snapshot, solver, model, state)
+
+    def on_end(self, solver: Solver) -> None:
+        self._try(self.inner.on_end, solver)
