@@ -22,7 +22,7 @@ __all__ = ["SummedFile", "check", "stored_checksum", "with_checksum"]
 _MARK = b"dragon crc32 "
 _LONGEST = 1 << 15  # bytes of the field's own value; a longer one goes without a checksum
 _TAIL = re.compile(re.escape(_MARK) + rb"([0-9a-f]{8})(?s:(.*))")
-_PIECE = 1 << 20
+_PIECE = 1 << 16
 
 
 def _text_field(number: int, content: bytes) -> bytes:
