@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from dragon.bases.broadcast import operand_shape, over, span
 from dragon.bases.layer import Layer, register
-from dragon.bases.normalization import channel_sum
 from dragon.memory.blob import Blob
 from dragon.memory.xp import xp_of
+from dragon.normalization.arithmetic import channel_sum
 
 __all__ = ["Bias"]
 

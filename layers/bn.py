@@ -16,10 +16,11 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from dragon.bases.batch_statistics import BatchStatistics
-from dragon.bases.layer import TEST, LayerClass, register
-from dragon.bases.normalization import channel_count
+from dragon.bases.layer import LayerClass, register
 from dragon.layers.segnet_bn import SegNetBN
 from dragon.memory.blob import Blob
+from dragon.normalization.arithmetic import channel_count
+from dragon.normalization.settings import Form, Normalization, bn_param, merged
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["BN"]
@@ -33,7 +34,7 @@ class BN(BatchStatistics):
     defaults: ClassVar[Mapping[str, str]] = {
         **BatchStatistics.defaults, "moving_average_fraction": "unset", "average": "EMA",
     }  # fmt: skip
-    buffers = frozenset({2, 3, 4})
+    buffers = Form.MERGED.value.buffers  # those of other forms are set when the layer is made
 
     @classmethod
     def form(cls, param: pb.LayerParameter) -> LayerClass:
@@ -48,42 +49,16 @@ class BN(BatchStatistics):
             4: "a BN with bn_param has four: bn_param { }, or profile neopenx",
         }.get(count, "")
 
-    @property
-    def _is_fork(self) -> bool:
-        return self.param.HasField("bn_param")
-
-    @property
-    def eps(self) -> float:
-        return self.param.bn_param.eps if self._is_fork else self.param.batch_norm_param.eps
-
-    @property
-    def keep(self) -> float:
-        if self._is_fork:
-            return self.param.bn_param.momentum
-        p = self.param.batch_norm_param
-        caffes = p.HasField("moving_average_fraction") and not p.HasField("decay")
-        return p.moving_average_fraction if caffes else p.decay
-
-    @property
-    def rule(self) -> int:
-        p = self.param.batch_norm_param
-        return p.average if not self._is_fork and p.HasField("average") else pb.EMA
-
-    @property
-    def use_global(self) -> bool:
-        if self._is_fork:
-            return self.param.bn_param.frozen or self.phase == TEST
-        return super().use_global
+    @classmethod
+    def read_settings(cls, param: pb.LayerParameter) -> Normalization:
+        return bn_param(param) if param.HasField("bn_param") else merged(param)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.check_settings()
         zero, one = pb.FillerParameter(), pb.FillerParameter(value=1)
         channels = channel_count(bottom[0].shape)
-        self.affine_index = 0, 1
-        self.mean_index, self.variance_index = 2, 3
-        if self._is_fork:
+        if self.normalization.form is Form.BN_PARAM:
             f = self.param.bn_param
-            self.buffers = frozenset({2, 3})
             shape: tuple[int, ...] = (1, channels, 1, 1)
             self.add_blob(shape, f.slope_filler if f.HasField("slope_filler") else one, "slope")
             self.add_blob(shape, f.bias_filler, "bias")
@@ -99,7 +74,6 @@ class BN(BatchStatistics):
         self.add_blob(shape, zero, "mean")
         self.add_blob(shape, zero, "variance")
         self.add_blob((1,), zero, "weight of the average")
-        self.weight_index = 4
 
     def _freeze(self) -> None:
         specs = self.param.param

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from dragon.bases.broadcast import operand_shape, over, span
 from dragon.bases.layer import Layer, register
-from dragon.bases.normalization import channel_dot, channel_sum, scale_shift
 from dragon.memory.blob import Blob
 from dragon.memory.scratch import Scratch
 from dragon.memory.storage import Array
+from dragon.normalization.arithmetic import channel_dot, channel_sum, scale_shift
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["Scale"]

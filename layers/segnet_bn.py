@@ -11,15 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from dragon.bases.batch_statistics import BatchStatistics
-from dragon.bases.layer import Context
-from dragon.bases.normalization import by_channel, centre, channel_count
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
+from dragon.normalization.arithmetic import by_channel, centre, channel_count
+from dragon.normalization.settings import Normalization, segnet
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["SegNetBN"]
-
-_EPS = 1e-9
 
 
 class SegNetBN(BatchStatistics):
@@ -30,17 +28,9 @@ class SegNetBN(BatchStatistics):
     tops = (1, 3)
     keeps_statistics = False
 
-    def __init__(self, param: pb.LayerParameter, phase: int, context: Context | None = None) -> None:
-        super().__init__(param, phase, context)
-        self.inference = param.bn_param.bn_mode == pb.BNParameter.INFERENCE
-
-    @property
-    def eps(self) -> float:
-        return 0.0 if self.inference else _EPS
-
-    @property
-    def use_global(self) -> bool:
-        return self.inference
+    @classmethod
+    def read_settings(cls, param: pb.LayerParameter) -> Normalization:
+        return segnet(param)
 
     def running(self) -> tuple[Array, Array]:
         return self.peek_running()
@@ -61,10 +51,9 @@ class SegNetBN(BatchStatistics):
                 f"bn_param has {others[0]}, of a BN that keeps an average, beside SegNet's scale_filler, shift_filler "
                 "or bn_mode"
             )
-        if self.inference and len(top) > 1:
+        if self.normalization.running and len(top) > 1:
             self.bad_param(f"takes exactly 1 top blob with bn_mode INFERENCE, got {len(top)}")
         shape = (1, channel_count(bottom[0].shape), 1, 1)
-        self.affine_index = 0, 1
         self.add_blob(shape, p.scale_filler if p.HasField("scale_filler") else pb.FillerParameter(value=1), "scale")
         self.add_blob(shape, p.shift_filler, "shift")
 

@@ -1,14 +1,17 @@
-"""What the split layer (BatchNorm) and the merged layer (BN) have in common."""
+"""What the layers that normalise by statistics of the batch have in common: BatchNorm, BN, BatchRenorm."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, TypeGuard
 
 from dragon.bases.layer import TEST, Context, Layer
-from dragon.bases.normalization import (
-    accumulate,
+from dragon.bases.registry import class_of
+from dragon.memory.blob import Blob
+from dragon.memory.scratch import Scratch
+from dragon.memory.storage import Array
+from dragon.normalization.arithmetic import (
     backward_batch,
     backward_global,
     by_channel,
@@ -17,16 +20,13 @@ from dragon.bases.normalization import (
     channel_dot,
     channel_sum,
     inverse_std,
-    read_running,
     scale_shift,
     subtract_mean,
 )
-from dragon.memory.blob import Blob
-from dragon.memory.scratch import Scratch
-from dragon.memory.storage import Array
+from dragon.normalization.settings import Normalization
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["BatchStatistics"]
+__all__ = ["BatchStatistics", "averages", "normalization_of"]
 
 _log = logging.getLogger("dragon")
 
@@ -34,8 +34,7 @@ _log = logging.getLogger("dragon")
 class BatchStatistics(Layer):
     """Normalise each channel over the batch (or by running statistics), then perhaps scale and shift.
 
-    bottom, top: (N, C, ...) or (N,), in place or not. A subclass's `setup` makes the blobs and says which
-    is which.
+    bottom, top: (N, C, ...) or (N,), in place or not. A subclass reads its settings, and makes the blobs in `setup`.
     """
 
     settings: ClassVar[tuple[str, ...]] = ("batch_norm_param",)
@@ -47,74 +46,77 @@ class BatchStatistics(Layer):
 
     def __init__(self, param: pb.LayerParameter, phase: int, context: Context | None = None) -> None:
         super().__init__(param, phase, context)
-        self.mean_index = self.variance_index = 0
-        self.weight_index: int | None = None
-        self.affine_index: tuple[int, int] | None = None
+        self.normalization = self.read_settings(param)
+        self.buffers = self.normalization.blobs.buffers
         self._scratch = Scratch()
         self._warned: set[str] = set()
 
-    # -- settings: for this layer, and for engines that compute it their own way ------------------------------
-    @property
-    def eps(self) -> float:
-        return self.param.batch_norm_param.eps
+    @classmethod
+    def read_settings(cls, param: pb.LayerParameter) -> Normalization:
+        """What the settings of such a layer mean: one of the readers in `dragon.normalization.settings`."""
+        raise NotImplementedError
 
-    @property
-    def keep(self) -> float:
-        """Weight of the history in the running average."""
-        return self.param.batch_norm_param.moving_average_fraction
+    def check_settings(self) -> None:
+        """PrototxtError for values outside their range."""
+        n = self.normalization
+        if not n.eps >= 0:
+            self.bad_param(f"eps must not be negative, got {n.eps:g}")
+        if not 0 <= n.fraction <= 1:
+            self.bad_param(f"{n.fraction_field} must be between 0 and 1, got {n.fraction:g}")
 
-    @property
-    def rule(self) -> int:
-        """An AverageRule."""
-        return self.param.batch_norm_param.average
-
+    # -- for this layer, and for engines that compute it their own way ----------------------------------------
     @property
     def use_global(self) -> bool:
         """Whether to normalise by running statistics now. The phase may change between two runs."""
-        p = self.param.batch_norm_param
-        by_phase = self.phase == TEST
-        if not p.HasField("use_global_stats"):
-            return by_phase
-        if p.use_global_stats != by_phase:
+        said, by_phase = self.normalization.use_global_stats, self.phase == TEST
+        if said is not None and said != by_phase:
             self._warn(
-                f"use_global_stats: {str(p.use_global_stats).lower()} in phase {pb.Phase.Name(self.phase)}; "
+                f"use_global_stats: {str(said).lower()} in phase {pb.Phase.Name(self.phase)}; "
                 "leave it unset to let the phase decide"
             )
-        return p.use_global_stats
+        return self.normalization.by_running(self.phase)
+
+    def let_phase_decide(self) -> None:
+        """From now on the phase alone decides which statistics are used, whatever the prototxt says."""
+        self.normalization = self.normalization.by_phase()
+        self.context.where.version += 1
 
     @property
     def affine(self) -> tuple[Blob, Blob] | None:
         """The learned scale (gamma) and shift (beta), if the layer has them."""
-        if self.affine_index is None:
+        at = self.normalization.blobs
+        if at.gamma is None or at.beta is None:
             return None
-        gamma, beta = self.affine_index
-        return self.blobs[gamma], self.blobs[beta]
+        return self.blobs[at.gamma], self.blobs[at.beta]
+
+    @property
+    def statistics(self) -> tuple[Blob, Blob, Blob | None]:
+        """The blobs of the running mean, variance and their weight (None: a form without). For layers that average."""
+        at = self.normalization.blobs
+        assert at.mean is not None, "a form without running statistics"
+        assert at.variance is not None
+        return self.blobs[at.mean], self.blobs[at.variance], None if at.weight is None else self.blobs[at.weight]
 
     def running(self) -> tuple[Array, Array]:
         """The mean and variance (C,) that TEST normalises with."""
-        return read_running(self.rule, self._running(), self._weight())
+        return self.normalization.averaging.read(*self._running())
 
     def peek_running(self) -> tuple[Array, Array]:
         """The same from the host's newest values, without counting as a write."""
-        blobs = [self.blobs[i] for i in (self.mean_index, self.variance_index)]
-        mean, variance = (blob.peek().reshape(-1) for blob in blobs)
-        weight = None if self.weight_index is None else self.blobs[self.weight_index].peek()
-        return read_running(self.rule, (mean, variance), weight)
+        mean, variance, weight = self.statistics
+        running = mean.peek().reshape(-1), variance.peek().reshape(-1)
+        return self.normalization.averaging.read(running, None if weight is None else weight.peek())
 
     def update_running(self, mean: Array, variance: Array, count: int) -> None:
         """Let a batch of `count` values per channel, with its biased variance, move the running average."""
-        accumulate(self.rule, self._running(), self._weight(), (mean, variance), count, self.keep)
-
-    @property
-    def is_weighted_sum(self) -> bool:
-        """Whether the running average is old * average + new * batch with factors that do not change."""
-        return type(self).update_running is BatchStatistics.update_running and self.rule != pb.CUMULATIVE
+        running, weight = self._running()
+        self.normalization.averaging.accumulate(running, weight, (mean, variance), count)
 
     def set_running(self, mean: Array, variance: Array) -> None:
         """Replace the running average by known statistics."""
-        for old, new in zip(self._running(), (mean, variance), strict=True):
+        running, weight = self._running()
+        for old, new in zip(running, (mean, variance), strict=True):
             old[...] = new
-        weight = self._weight()
         if weight is not None:
             weight[...] = 1
 
@@ -123,31 +125,21 @@ class BatchStatistics(Layer):
         if count == 1:
             self._warn("one value per channel: the variance of the batch is 0")
 
-    def _running(self) -> tuple[Array, Array]:
-        mean, variance = self.blobs[self.mean_index], self.blobs[self.variance_index]
-        return mean.data.reshape(-1), variance.data.reshape(-1)
-
-    def _weight(self) -> Array | None:
-        return None if self.weight_index is None else self.blobs[self.weight_index].data
+    def _running(self) -> tuple[tuple[Array, Array], Array | None]:
+        mean, variance, weight = self.statistics
+        return (mean.data.reshape(-1), variance.data.reshape(-1)), None if weight is None else weight.data
 
     def _warn(self, message: str) -> None:
         if message not in self._warned:
             self._warned.add(message)
             _log.warning("%s: %s", self.where, message)
 
-    def check_settings(self) -> None:
-        """PrototxtError for values outside their range."""
-        if not self.eps >= 0:
-            self.bad_param(f"eps must not be negative, got {self.eps:g}")
-        if not 0 <= self.keep <= 1:
-            self.bad_param(f"the history's weight must be between 0 and 1, got {self.keep:g}")
-
     # -- shapes and computation -------------------------------------------------------------------------------
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shape = bottom[0].shape
         if not shape:
             self.bad_shape("needs a bottom with at least 1 axis, got a scalar")
-        expected = self.blobs[self.mean_index].count
+        expected = self.blobs[0].count
         if channel_count(shape) != expected:
             self.bad_shape(f"has statistics of {expected} channels, got a bottom of shape {shape}")
         if bottom[0].count == 0:
@@ -160,8 +152,8 @@ class BatchStatistics(Layer):
         self._by_running = self.use_global
         gamma, beta = self._affine_data()
         # backward needs x - mean; in place it is gone by then, and the batch's is at hand
-        keep = not self._by_running or (top[0] is bottom[0] and gamma is not None)
-        d = self._scratch.get("d", x.shape, x) if keep else y
+        needed = not self._by_running or (top[0] is bottom[0] and gamma is not None)
+        d = self._scratch.get("d", x.shape, x) if needed else y
         if self._by_running:
             self._mean, var = self.running()
             subtract_mean(x, self._mean, d)
@@ -170,7 +162,7 @@ class BatchStatistics(Layer):
             count = x.shape[0] * x.shape[2]
             self.check_count(count)
             self.update_running(self._mean, var, count)
-        self._inv = inverse_std(var, self.eps)
+        self._inv = inverse_std(var, self.normalization.eps)
         scale_shift(d, self._inv if gamma is None else self._inv * gamma, beta, y)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -199,3 +191,14 @@ class BatchStatistics(Layer):
         if self.affine is not None:
             for blob, diff in zip(self.affine, (dgamma, dbeta), strict=True):
                 blob.diff[...] += diff.reshape(blob.shape)
+
+
+def normalization_of(param: pb.LayerParameter) -> Normalization | None:
+    """The settings of a layer that normalises by the batch, whatever its type is called; None for other layers."""
+    cls = class_of(param)
+    return cls.read_settings(param) if issubclass(cls, BatchStatistics) else None
+
+
+def averages(layer: Layer) -> TypeGuard[BatchStatistics]:
+    """Whether a layer normalises by the batch and keeps running statistics."""
+    return isinstance(layer, BatchStatistics) and layer.keeps_statistics

@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from dragon.bases.geometry import Window, fold, read_window, unfold
-from dragon.bases.normalization import channel_sum
 from dragon.bases.weighted import Weighted
 from dragon.memory.blob import Blob
 from dragon.memory.scratch import Scratch
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
+from dragon.normalization.arithmetic import channel_sum
 
 __all__ = ["ConvolutionBase"]
 

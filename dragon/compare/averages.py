@@ -1,7 +1,7 @@
 """Several running averages of one training run.
 
 The rule of the average changes what a net is tested with, never how it trains; so one run serves all rules. Its
-layers keep the latest batch alone (LATEST with decay 1), from which each rule's average is followed here.
+layers store the latest batch alone (LATEST with decay 1), from which each rule's average is followed here.
 """
 
 from __future__ import annotations
@@ -10,33 +10,41 @@ from typing import Any
 
 import numpy as np
 
-from dragon.bases.layer import create
-from dragon.bases.normalization import accumulate, channel_count, read_running
-from dragon.compare.nets import NORMALISATIONS
+from dragon.bases.batch_statistics import BatchStatistics, normalization_of
 from dragon.errors import PrototxtError
 from dragon.graph.net import Net
 from dragon.memory.storage import Array
+from dragon.normalization.arithmetic import channel_count
+from dragon.normalization.rules import Averaging, averaging
+from dragon.normalization.settings import Form, Normalization
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["KEEPS", "Averages", "Rule", "follow", "own_rule"]
+__all__ = ["FRACTIONS", "Averages", "Rule", "follow", "own_rule"]
 
-# Weight of the history by rule, where a comparison names the rule alone.
-KEEPS = {"CAFFE": 0.999, "EMA": 0.95, "CUMULATIVE": 0.0, "LATEST": 0.95}
+# Where a comparison names a rule alone: the weight of the history, or of the newest batch by LATEST.
+FRACTIONS = {"CAFFE": 0.999, "EMA": 0.95, "CUMULATIVE": 0.0, "LATEST": 0.95}
 
-Rule = dict[str, Any]  # {"rule": number of the AverageRule, "keep": weight of the history}
+Rule = dict[str, Any]  # {"rule": number of the AverageRule, "fraction": its number}; it travels as JSON
 Running = tuple[tuple[Array, Array], Array]  # (mean, variance), weight
 
 
-def _layers(net: pb.NetParameter) -> list[pb.LayerParameter]:
-    return [layer for layer in net.layer if layer.type in NORMALISATIONS]
+def _moves(settings: Normalization) -> bool:
+    """Whether training moves the layer's running statistics."""
+    return settings.averages and not settings.by_running(pb.TRAIN)
+
+
+def _moving(net: pb.NetParameter) -> list[tuple[pb.LayerParameter, Normalization]]:
+    read = [(layer, normalization_of(layer)) for layer in net.layer]
+    return [(layer, settings) for layer, settings in read if settings is not None and _moves(settings)]
 
 
 def own_rule(net: pb.NetParameter) -> Rule:
-    """The rule of a net's normalisation layers. PrototxtError when it has none or several."""
+    """The rule of a net's normalisation layers. PrototxtError when it has none or several, or trains by its average."""
     rules = []
-    for param in _layers(net):
-        layer: Any = create(param)
-        rule = {"rule": int(layer.rule), "keep": float(layer.keep)}
+    for layer, settings in _moving(net):
+        if settings.form is Form.RENORM:
+            raise PrototxtError(f'layer "{layer.name}" ({layer.type}) trains by its average: no other can be followed')
+        rule = {"rule": int(settings.rule), "fraction": float(settings.fraction)}
         if rule not in rules:
             rules.append(rule)
     if len(rules) != 1:
@@ -45,43 +53,55 @@ def own_rule(net: pb.NetParameter) -> Rule:
 
 
 def follow(net: pb.NetParameter) -> None:
-    """Let the normalisation layers of a definition keep the latest batch alone."""
-    for layer in _layers(net):
+    """Let the normalisation layers of a definition store the statistics of the latest batch alone."""
+    for layer, settings in _moving(net):
+        if settings.form is Form.BN_PARAM:
+            layer.bn_param.momentum = 0
+            continue
         layer.batch_norm_param.average = pb.LATEST
         layer.batch_norm_param.decay = 1
         layer.batch_norm_param.ClearField("moving_average_fraction")
 
 
 class Averages:
-    """The averages of a train net under some rules: `update` after each iteration, `show` before a test."""
+    """The averages of a train net under some rules: `update` after each iteration, `show` before a test.
+
+    The first rule is the net's own: a layer that has no blob for the weight of its average reads it without one.
+    """
 
     def __init__(self, net: Net, rules: list[Rule]) -> None:
-        self.rules = rules
-        self.layers: list[Any] = [layer for layer in net.layers if layer.type in NORMALISATIONS]
-        self.counts = [
-            top[0].count // channel_count(top[0].shape)
-            for layer, top in zip(net.layers, net.tops, strict=True)
-            if layer.type in NORMALISATIONS
-        ]
+        self.rules: list[Averaging] = [averaging(rule["rule"], rule["fraction"]) for rule in rules]
+        self.layers: list[BatchStatistics] = []
+        self.counts: list[int] = []
+        for layer, top in zip(net.layers, net.tops, strict=True):
+            if isinstance(layer, BatchStatistics) and _moves(layer.normalization):
+                self.layers.append(layer)
+                self.counts.append(top[0].count // channel_count(top[0].shape))
         self.running: list[list[Running]] = [[self._zero(layer) for layer in self.layers] for _ in rules]
 
     @staticmethod
-    def _zero(layer: Any) -> Running:
-        channels = layer.blobs[layer.mean_index].count
+    def _zero(layer: BatchStatistics) -> Running:
+        channels = layer.statistics[0].count
         return (np.zeros(channels, np.float32), np.zeros(channels, np.float32)), np.zeros(1, np.float32)
+
+    def _averages(self, index: int) -> list[tuple[tuple[Array, Array], Array | None]]:
+        """For each layer the mean and variance under rule `index`, and their weight where the layer would have one."""
+        pairs = zip(self.layers, self.running[index], strict=True)
+        return [(values, None if index == 0 and layer.statistics[2] is None else w) for layer, (values, w) in pairs]
 
     def update(self) -> None:
         """Take in the batch that the layers hold."""
-        for k, layer in enumerate(self.layers):
-            batch = tuple(layer.blobs[i].peek().reshape(-1) for i in (layer.mean_index, layer.variance_index))
-            for rule, running in zip(self.rules, self.running, strict=True):
-                values, weight = running[k]
-                accumulate(rule["rule"], values, weight, (batch[0], batch[1]), self.counts[k], rule["keep"])
+        batches = [tuple(blob.peek().reshape(-1) for blob in layer.statistics[:2]) for layer in self.layers]
+        for index, rule in enumerate(self.rules):
+            for (values, weight), (mean, variance), count in zip(
+                self._averages(index), batches, self.counts, strict=True
+            ):
+                rule.accumulate(values, weight, (mean, variance), count)
 
     def show(self, index: int) -> None:
         """Put the averages under rule `index` into the layers; the next training batch replaces them."""
-        for layer, (values, weight) in zip(self.layers, self.running[index], strict=True):
-            layer.set_running(*read_running(self.rules[index]["rule"], values, weight))
+        for layer, (values, weight) in zip(self.layers, self._averages(index), strict=True):
+            layer.set_running(*self.rules[index].read(values, weight))
 
     def state(self) -> list[Any]:
         """All averages as JSON can hold them, exactly."""

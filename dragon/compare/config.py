@@ -25,7 +25,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from dragon.compare.averages import KEEPS
+from dragon.compare.averages import FRACTIONS
 from dragon.compare.yaml_tree import Section, read_yaml
 from dragon.errors import nearest
 
@@ -122,10 +122,10 @@ def _averages(section: Section) -> list[str]:
     given = section.values.get("averages", [])
     names = given if isinstance(given, list) else [given]
     for name in names:
-        if name not in KEEPS:
-            hint = nearest(str(name), KEEPS)
+        if name not in FRACTIONS:
+            hint = nearest(str(name), FRACTIONS)
             section.fail(
-                f'"{section.name("averages")}": unknown rule "{name}"{hint}; known: {", ".join(KEEPS)}', "averages"
+                f'"{section.name("averages")}": unknown rule "{name}"{hint}; known: {", ".join(FRACTIONS)}', "averages"
             )
     return [str(name) for name in names]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from dragon.bases.batch_statistics import BatchStatistics, normalization_of
 from dragon.bases.registry import canonical, class_of
 from dragon.compare.yaml_tree import Section, plain
 from dragon.errors import DataError, UsageError, nearest, one_line
@@ -27,8 +27,6 @@ __all__ = [
     "use_dataset",
     "with_paths",
 ]
-
-NORMALISATIONS = ("BatchNorm", "BN")
 
 
 # -- overrides -----------------------------------------------------------------------------------------------
@@ -116,8 +114,8 @@ def as_inputs(net: pb.NetParameter, shapes: Mapping[str, tuple[int, ...]], phase
 
 # -- parameters ----------------------------------------------------------------------------------------------
 def normalised(net: pb.NetParameter) -> bool:
-    """Whether a net has batch normalisation."""
-    return any(layer.type in NORMALISATIONS for layer in net.layer)
+    """Whether a net has batch normalisation with running statistics."""
+    return any(settings is not None and settings.averages for settings in map(normalization_of, net.layer))
 
 
 def parameters(net: Net) -> dict[str, Blob]:
@@ -131,12 +129,11 @@ def parameters(net: Net) -> dict[str, Blob]:
         normaliser = owner_of.get(bottoms[0]) if bottoms and layer.type == "Scale" else None
         for top in net.top_names_of(i):
             owner_of.pop(top, None)
-        affine: Any = getattr(layer, "affine", None)
-        if layer.type in NORMALISATIONS:
-            if affine is None:
+        if isinstance(layer, BatchStatistics):
+            if layer.affine is None:
                 owner_of[net.top_names_of(i)[0]] = layer.name
             else:
-                found[f"{layer.name}/gamma"], found[f"{layer.name}/beta"] = affine
+                found[f"{layer.name}/gamma"], found[f"{layer.name}/beta"] = layer.affine
             continue
         names = ("gamma", "beta") if normaliser else tuple(str(k) for k in range(len(layer.blobs)))
         for name, (k, blob) in zip(names, enumerate(layer.blobs), strict=False):

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dragon.compare.averages import KEEPS, Rule, follow, own_rule
+from dragon.compare.averages import FRACTIONS, Rule, follow, own_rule
 from dragon.compare.config import Comparison, Variant
 from dragon.compare.nets import normalised, override, override_layers, reads_data, use_dataset, with_paths
 from dragon.data import dataset_label, open_source
@@ -149,7 +149,7 @@ def _rules(net: pb.NetParameter, variant: Variant) -> dict[str, Rule]:
     if not variant.averages:
         return {}
     named: dict[str, Rule] = {
-        name: {"rule": pb.AverageRule.Value(name), "keep": KEEPS[name]} for name in variant.averages
+        name: {"rule": pb.AverageRule.Value(name), "fraction": FRACTIONS[name]} for name in variant.averages
     }
     return {"global": own_rule(net), **named}
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from dragon.bases.batch_statistics import BatchStatistics
 from dragon.bases.layer import TRAIN
 from dragon.compare.averages import Averages, Rule
-from dragon.compare.nets import NORMALISATIONS, as_inputs, copy_parameters
+from dragon.compare.nets import as_inputs, copy_parameters
 from dragon.engines import Options
 from dragon.errors import NumericError
 from dragon.files.atomic import write_atomically
@@ -42,7 +43,7 @@ def make_solver(
     solver = Solver(definition, engine=engine, options=options)
     for net in solver.test_nets[BATCH : BATCH + 1]:
         for layer in net.layers:
-            if layer.type in NORMALISATIONS:
+            if isinstance(layer, BatchStatistics):
                 layer.phase = TRAIN
     if start_from is not None:
         shapes = {name: blob.shape for name, blob in solver.net.blobs.items()}

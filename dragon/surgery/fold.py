@@ -72,7 +72,7 @@ def _fold_into(model: Model, norm: Normalisation, layer: pb.LayerParameter) -> N
     mean, variance = norm.statistics(arrays)
     affine = [a.astype(np.float64) for a in norm.parts(arrays)[1]]
     gamma, beta = affine or (np.ones_like(mean), np.zeros_like(mean))
-    s = gamma / np.sqrt(variance + norm.eps)
+    s = gamma / np.sqrt(variance + norm.settings.eps)
     weight, *bias = arrays[layer.name]
     old = bias[0].astype(np.float64).reshape(-1) if bias else np.zeros_like(mean)
     kind = class_of(layer)

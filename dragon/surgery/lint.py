@@ -112,36 +112,33 @@ def _phases(layer: pb.LayerParameter) -> set[int]:
 
 
 def _global_statistics(norm: Normalisation) -> Iterator[_Remark]:
-    p = norm.layer.batch_norm_param
-    if norm.of_fork or not p.HasField("use_global_stats"):
-        return
-    phases = _phases(norm.layer)
+    said, phases = norm.settings.use_global_stats, _phases(norm.layer)
     advice = "leave it unset and the phase decides"
-    if p.use_global_stats and pb.TRAIN in phases:
+    if said and pb.TRAIN in phases:
         trained = any(class_of(layer).is_loss for layer in norm.net.layer)
         if trained:
             yield norm.index, "global-stats", f"use_global_stats: true in TRAIN normalises by frozen averages; {advice}"
-    if not p.use_global_stats and pb.TEST in phases:
+    if said is False and pb.TEST in phases:
         yield norm.index, "global-stats", f"use_global_stats: false in TEST makes results depend on the batch; {advice}"
 
 
 def _statistics_settings(norm: Normalisation) -> Iterator[_Remark]:
-    statistics = norm.layer.param[2:] if norm.merged else norm.layer.param[:3]
+    buffers = norm.settings.blobs.buffers
+    statistics = (spec for i, spec in enumerate(norm.layer.param) if i in buffers)
     if any(spec.HasField("lr_mult") or spec.HasField("decay_mult") for spec in statistics):
         yield norm.index, "lr-of-statistics", "lr_mult and decay_mult of running statistics mean nothing: remove them"
 
 
 def _numbers(norm: Normalisation) -> Iterator[_Remark]:
-    p = norm.layer.batch_norm_param
-    if norm.eps < 1e-8:
-        yield norm.index, "eps", f"eps {norm.eps:g} is lost in float32 beside a small variance; 1e-5 is usual"
-    elif norm.eps > 0.01:
-        yield norm.index, "eps", f"eps {norm.eps:g} is large beside the variance of most channels; 1e-5 is usual"
-    fraction = p.moving_average_fraction
-    if not norm.of_fork and p.HasField("moving_average_fraction") and fraction < 0.5:
+    s = norm.settings
+    if s.eps < 1e-8:
+        yield norm.index, "eps", f"eps {s.eps:g} is lost in float32 beside a small variance; 1e-5 is usual"
+    elif s.eps > 0.01:
+        yield norm.index, "eps", f"eps {s.eps:g} is large beside the variance of most channels; 1e-5 is usual"
+    if s.averaging.momentum == s.fraction < 0.5:
         yield (
             norm.index, "fraction",
-            f"moving_average_fraction {fraction:g} is the weight of the past: {1 - fraction:g} may be meant",
+            f"{s.fraction_field} {s.fraction:g} is the weight of the history: {1 - s.fraction:g} may be meant",
         )  # fmt: skip
 
 

@@ -9,10 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.errors import LayerName, UsageError
+from dragon.normalization.settings import Form, Normalization
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.model import Model, Normalisation, find_normalisations
 
 __all__ = ["merge", "split"]
+
+_SPLIT = (Form.SPLIT, Form.SPLIT_AFFINE)
+_FIELDS = {"momentum": "decay"}
 
 
 def merge(model: Model) -> tuple[Model, list[str]]:
@@ -21,7 +25,7 @@ def merge(model: Model) -> tuple[Model, list[str]]:
     The running average keeps its rule. UsageError when there is nothing to merge.
     """
     new = model.copy()
-    found = [n for n in find_normalisations(new.net) if not n.merged and n.affine]
+    found = [n for n in find_normalisations(new.net) if n.settings.form in _SPLIT and n.affine]
     if not found:
         raise UsageError(f'net "{model.net.name}" has no BatchNorm that a Scale follows: nothing to merge')
     names = [n.layer.name for n in found]
@@ -43,7 +47,7 @@ def merge(model: Model) -> tuple[Model, list[str]]:
 
 def _merge_settings(norm: Normalisation) -> None:
     layer, p = norm.layer, norm.layer.batch_norm_param
-    rule = norm.rule
+    settings = norm.settings
     statistics = list(layer.param)[:3]
     affine = list(layer.param)[3:]
     if norm.scale is not None:
@@ -56,14 +60,18 @@ def _merge_settings(norm: Normalisation) -> None:
         if not scale.bias_term:  # there was no shift to learn
             affine = [*(affine or [pb.ParamSpec()]), pb.ParamSpec(lr_mult=0, decay_mult=0)]
         layer.top[0] = norm.last.top[0]
-    if p.HasField("moving_average_fraction") or not p.HasField("decay"):
-        # BN would take its own default otherwise
-        p.moving_average_fraction = p.moving_average_fraction
-        p.ClearField("decay")
-    p.MergeFrom(pb.BatchNormParameter(average=pb.AverageRule.Name(rule)))
+    _set_average(p, settings)  # BN would take its own defaults otherwise
     p.ClearField("scale_bias")
     layer.type = "BN"
     _set_specs(layer, affine, 2, statistics)
+
+
+def _set_average(p: pb.BatchNormParameter, settings: Normalization) -> None:
+    """Let the average be what it was, under the name of the field it stood in (bn_param's is decay)."""
+    p.ClearField("moving_average_fraction")
+    p.ClearField("decay")
+    setattr(p, _FIELDS.get(settings.fraction_field, settings.fraction_field), settings.fraction)
+    p.MergeFrom(pb.BatchNormParameter(average=pb.AverageRule.Name(settings.rule)))
 
 
 def _set_specs(layer: pb.LayerParameter, first: list[Any], count: int, second: list[Any]) -> None:
@@ -116,10 +124,11 @@ def _copy(layer: pb.LayerParameter) -> pb.LayerParameter:
 def _with_weight(norm: Normalisation, statistics: list[NDArray[Any]]) -> list[NDArray[Any]]:
     """Mean, variance and a weight that BatchNorm, of the same rule or of CAFFE, reads as the same statistics."""
     mean, variance, *weight = statistics
-    if norm.rule == pb.CUMULATIVE and weight:  # it counts batches, the sums are not multiplied by it
+    averaging = norm.settings.averaging
+    if averaging.divided and weight:
         return [mean, variance, weight[0]]
     factor = weight[0] if weight else np.zeros(1, mean.dtype)
-    if not factor.any() and norm.rule != pb.CAFFE and (mean.any() or variance.any()):
+    if not factor.any() and averaging.full and (mean.any() or variance.any()):
         factor = np.ones(1, mean.dtype)
     return [mean, variance, factor]
 
@@ -127,41 +136,32 @@ def _with_weight(norm: Normalisation, statistics: list[NDArray[Any]]) -> list[ND
 def _split_settings(norm: Normalisation, name: str, caffe: bool) -> pb.LayerParameter:
     """Make the layer a BatchNorm; the Scale that has to follow it."""
     layer = norm.layer
-    specs, fork, rule = list(layer.param), norm.of_fork, norm.rule
-    affine = specs[:2] if norm.merged else specs[3:]
-    statistics = specs[2:] if norm.merged else specs[:3]
+    settings, specs = norm.settings, list(layer.param)
+    fork, first = settings.form is Form.BN_PARAM, settings.blobs.gamma == 0
+    affine = specs[:2] if first else specs[3:]
+    statistics = specs[2:] if first else specs[:3]
+    if fork and layer.bn_param.frozen:
+        affine = [pb.ParamSpec(lr_mult=0, decay_mult=0) for _ in range(2)]
     old = pb.BatchNormParameter()
     old.CopyFrom(layer.batch_norm_param)
-    p = pb.BatchNormParameter(eps=norm.eps)
-    if old.HasField("use_global_stats"):
-        p.use_global_stats = old.use_global_stats
+    p = pb.BatchNormParameter(eps=settings.eps)
+    if settings.running is not None:
+        p.use_global_stats = settings.running
     scale = pb.LayerParameter(name=name, type="Scale", bottom=[layer.top[0]], top=[layer.top[0]])
     scale.scale_param.bias_term = True
     fillers = (layer.bn_param, "slope_filler", "bias_filler") if fork else (old, "scale_filler", "bias_filler")
     for source_name, target in zip(fillers[1:], ("filler", "bias_filler"), strict=True):
         if fillers[0].HasField(source_name):
             getattr(scale.scale_param, target).CopyFrom(getattr(fillers[0], source_name))
-    if fork:
-        p.decay = layer.bn_param.momentum
-        if layer.bn_param.frozen:
-            p.use_global_stats = True
-    else:
-        by_decay = old.HasField("decay") or not old.HasField("moving_average_fraction")
-        if not norm.merged:
-            by_decay = old.HasField("decay") and not old.HasField("moving_average_fraction")
-        if by_decay:
-            p.decay = old.decay
-        else:
-            p.moving_average_fraction = old.moving_average_fraction
-    if rule != pb.CAFFE:
-        p.MergeFrom(pb.BatchNormParameter(average=pb.AverageRule.Name(rule)))
+    _set_average(p, settings)
+    if settings.rule == pb.CAFFE:
+        p.ClearField("average")  # BatchNorm's own
     if caffe:
-        if rule == pb.CUMULATIVE:
+        if settings.averaging.divided:
             raise UsageError(
                 "Caffe cannot read a cumulative average; split without --caffe", layer=LayerName(layer.name)
             )
-        if p.HasField("decay"):
-            p.moving_average_fraction = p.decay
+        p.moving_average_fraction = settings.fraction
         p.ClearField("decay")
         p.ClearField("average")
     layer.type = "BatchNorm"

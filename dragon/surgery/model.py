@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.bases.normalization import read_running
+from dragon.bases.batch_statistics import normalization_of
 from dragon.bases.registry import class_of
 from dragon.errors import LayerName, WeightsError, nearest
 from dragon.files.atomic import write_atomically
-from dragon.layers.batch_norm import BatchNorm
-from dragon.layers.bn import BN
 from dragon.layers.scale import Scale
+from dragon.normalization.settings import Normalization
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["Model", "Normalisation", "find_normalisations", "maker", "only_reader", "read_model", "write_model"]
@@ -92,11 +91,11 @@ def same_rules(a: pb.LayerParameter, b: pb.LayerParameter) -> bool:
 
 @dataclass
 class Normalisation:
-    """One batch normalisation: a BatchNorm with its Scale or without, or a BN."""
+    """One batch normalisation with running statistics, and the Scale that belongs to it."""
 
     net: pb.NetParameter
     index: int
-    scale: int | None  # position of the Scale that belongs to a BatchNorm
+    scale: int | None  # position of the Scale of a layer without gamma
 
     @property
     def layer(self) -> pb.LayerParameter:
@@ -108,31 +107,16 @@ class Normalisation:
         return self.net.layer[self.index if self.scale is None else self.scale]
 
     @property
-    def merged(self) -> bool:
-        return class_of(self.layer) is BN
-
-    @property
-    def of_fork(self) -> bool:
-        """With bn_param: slope, bias, mean, variance."""
-        return self.merged and self.layer.HasField("bn_param")
+    def settings(self) -> Normalization:
+        """What the layer's settings mean."""
+        settings = normalization_of(self.layer)
+        assert settings is not None
+        return settings
 
     @property
     def affine(self) -> bool:
-        p = self.layer.batch_norm_param
-        own = p.scale_bias or p.HasField("scale_filler") or p.HasField("bias_filler")
-        return self.merged or self.scale is not None or own
-
-    @property
-    def eps(self) -> float:
-        eps: float = self.layer.bn_param.eps if self.of_fork else self.layer.batch_norm_param.eps
-        return eps
-
-    @property
-    def rule(self) -> int:
-        p = self.layer.batch_norm_param
-        if self.of_fork or (self.merged and not p.HasField("average")):
-            return pb.EMA
-        return p.average
+        """Whether scale and shift are learned, in the layer or in its Scale."""
+        return self.scale is not None or self.settings.affine
 
     def parts(self, arrays: Mapping[str, Arrays]) -> tuple[Arrays, Arrays]:
         """Statistics (mean, variance and perhaps their weight) and affine part (gamma, beta; may be empty), flat.
@@ -140,12 +124,12 @@ class Normalisation:
         WeightsError when the weights have another number of blobs than the layers.
         """
         own = [a.reshape(-1) for a in arrays.get(self.layer.name, [])]
-        if self.merged:
-            statistics, affine = own[2:], own[:2]
-            fine = len(own) == (4 if self.of_fork else 5)
-        else:
-            statistics, affine = own[:3], own[3:]
-            fine = len(own) in (3, 5)
+        at = self.settings.blobs
+        fine = len(own) == at.count
+        statistics, affine = (
+            [own[i] for i in indices if i is not None and i < len(own)]
+            for indices in ((at.mean, at.variance, at.weight), (at.gamma, at.beta))
+        )
         if self.scale is not None:
             affine = [a.reshape(-1) for a in arrays.get(self.last.name, [])]
             bias = self.last.scale_param.bias_term
@@ -163,21 +147,23 @@ class Normalisation:
     def statistics(self, arrays: Mapping[str, Arrays]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Mean and variance that TEST normalises with, float64."""
         mean, variance, *weight = (a.astype(np.float64) for a in self.parts(arrays)[0])
-        return read_running(self.rule, (mean, variance), weight[0] if weight else None)
+        return self.settings.averaging.read((mean, variance), weight[0] if weight else None)
 
 
 def find_normalisations(net: pb.NetParameter) -> list[Normalisation]:
-    """Every batch normalisation of the net; a Scale belongs to a BatchNorm if it alone reads its top."""
+    """Every batch normalisation with running statistics.
+
+    A Scale belongs to one without gamma if it alone reads its top.
+    """
     found = []
     for i, layer in enumerate(net.layer):
-        if class_of(layer) is BN:
-            found.append(Normalisation(net, i, None))
-        elif class_of(layer) is BatchNorm:
-            alone = Normalisation(net, i, None)
-            j = None if alone.affine else only_reader(net, i)
-            if j is not None and not (_is_channel_scale(net.layer[j]) and same_rules(layer, net.layer[j])):
-                j = None
-            found.append(Normalisation(net, i, j))
+        settings = normalization_of(layer)
+        if settings is None or not settings.averages:
+            continue
+        j = None if settings.affine else only_reader(net, i)
+        if j is not None and not (_is_channel_scale(net.layer[j]) and same_rules(layer, net.layer[j])):
+            j = None
+        found.append(Normalisation(net, i, j))
     return found
 
 

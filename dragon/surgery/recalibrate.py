@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.bases.batch_statistics import BatchStatistics
+from dragon.bases.batch_statistics import BatchStatistics, averages
 from dragon.bases.layer import TRAIN
-from dragon.bases.normalization import by_channel
 from dragon.data.progress import Progress, silent
 from dragon.errors import NumericError, UsageError
 from dragon.graph.net import Net
+from dragon.normalization.arithmetic import by_channel
 
 __all__ = ["Change", "Pool", "recalibrate"]
 
@@ -66,15 +66,17 @@ def recalibrate(net: Net, batches: int, progress: Progress = silent) -> list[Cha
     Activations are normalised by their own batch on the way, as in training. UsageError for a net without batch
     normalisation, NumericError when an activation is not finite.
     """
-    layers = {
-        i: layer for i, layer in enumerate(net.layers) if isinstance(layer, BatchStatistics) and layer.keeps_statistics
-    }
+    layers = {i: layer for i, layer in enumerate(net.layers) if averages(layer)}
     if not layers:
         raise UsageError(f'net "{net.name}" has no batch normalisation with running statistics')
     pools = {i: Pool() for i in layers}
     old = {i: tuple(np.array(v, np.float64) for v in layer.running()) for i, layer in layers.items()}
+    counters = [
+        layer.blobs[at] for layer in layers.values() if (at := layer.normalization.blobs.iterations) is not None
+    ]
+    counted = [blob.peek().copy() for blob in counters]  # these batches are not trained on
     for layer in layers.values():
-        layer.param.batch_norm_param.ClearField("use_global_stats")
+        layer.let_phase_decide()
         layer.phase = TRAIN
     last = max(layers)
     for batch in range(batches):
@@ -87,6 +89,8 @@ def recalibrate(net: Net, batches: int, progress: Progress = silent) -> list[Cha
         if begin < last:
             net.run_forward(begin, last)
         progress("batches", batch + 1, batches)
+    for blob, iterations in zip(counters, counted, strict=True):
+        blob.data[...] = iterations
     return [_set(layer, pools[i], old[i]) for i, layer in layers.items()]
 
 
@@ -95,8 +99,9 @@ def _set(layer: BatchStatistics, pool: Pool, old: tuple[NDArray[Any], ...]) -> C
     if not (np.isfinite(pool.mean).all() and np.isfinite(variance).all()):
         raise NumericError("its input is not finite", layer=layer.where)
     layer.set_running(pool.mean, variance)
-    deviation = np.sqrt(variance + layer.eps)
-    ratio = (variance + layer.eps) / (old[1] + layer.eps)
+    eps = layer.normalization.eps
+    deviation = np.sqrt(variance + eps)
+    ratio = (variance + eps) / (old[1] + eps)
     return Change(
         layer.name,
         len(variance),

@@ -23,7 +23,7 @@ from dragon.compare.plan import make_plan
 from dragon.compare.progress import PlainDisplay
 from dragon.compare.training import train
 from dragon.engines import Options
-from dragon.errors import UsageError
+from dragon.errors import DataError, UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +143,44 @@ def test_averages_are_those_of_nets_that_keep_them(comparison: Path, tmp_path: P
         assert [t[together] for t in results["all"]["tests"]] == [t["global"] for t in results[name]["tests"]], name
     assert results["all"]["losses"] == results["EMA"]["losses"]
     assert len({t["global"]["loss"] for result in results.values() for t in result["tests"][-1:]}) == 4
+
+
+MERGED = 'type: "BN" bottom: "conv" top: "bn"'
+FORMS = {
+    "SyncBN": MERGED.replace("BN", "SyncBN", 1),
+    "bn_param": MERGED + " bn_param { momentum: 0.6 }",
+    "beside a frozen one": MERGED
+    + """ }
+        layer { name: "frozen" type: "BN" bottom: "bn" top: "bn" bn_param { frozen: true }""",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_following_another_average_leaves_the_own_one(form: str, comparison: Path, tmp_path: Path) -> None:
+    """Whatever the type is called and wherever the number of its rule stands."""
+    text = (tmp_path / "merged.prototxt").read_text()
+    assert MERGED in text
+    (tmp_path / "merged.prototxt").write_text(text.replace(MERGED, FORMS[form]))
+    head = comparison.read_text()
+    tests: list[Any] = []
+    for line in ("", "    averages: LATEST\n"):
+        comparison.write_text(head + line)
+        run = make_plan(read_comparison(comparison), "numpy", "fp32").first("merged")
+        assert run.batch_statistics
+        folder = tmp_path / f"run{len(tests)}"
+        result = train(run.solver, None, "numpy", Options(), folder, lambda message: None, averages=run.averages)
+        assert result is not None
+        tests.append(result["tests"])
+    assert [t["global"] for t in tests[0]] == [t["global"] for t in tests[1]]
+    assert [t["global"] for t in tests[1]] != [t["LATEST"] for t in tests[1]]
+
+
+def test_a_net_that_trains_by_its_average_cannot_follow_others(comparison: Path, tmp_path: Path) -> None:
+    path = tmp_path / "merged.prototxt"
+    path.write_text(path.read_text().replace('"BN"', '"BatchRenorm"'))
+    comparison.write_text(comparison.read_text() + "    averages: LATEST\n")
+    with pytest.raises(DataError, match=r'layer "bn" \(BatchRenorm\) trains by its average'):
+        make_plan(read_comparison(comparison), "numpy", "fp32")
 
 
 def test_divergence_is_a_result(comparison: Path, tmp_path: Path) -> None:

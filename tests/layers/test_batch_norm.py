@@ -60,7 +60,7 @@ def test_gradient(name: str, shape: tuple[int, ...], in_place: bool, phase: int)
 
     def with_statistics(bottom: Any, top: Any) -> None:
         setup(bottom, top)
-        mean, variance = (blob.reshape(-1) for blob in layer._running())
+        mean, variance = (blob.data.reshape(-1) for blob in layer.statistics[:2])
         mean[:] = np.linspace(-1, 1, channels)
         variance[:] = np.linspace(0.5, 2, channels)
 
@@ -93,15 +93,15 @@ def statistics(x: Array) -> tuple[Array, Array]:
     return x.mean((0, 2, 3)), x.var((0, 2, 3))
 
 
-def running_by_the_book(rule: str, keep: float, n: int) -> tuple[Array, Array]:
+def running_by_the_book(rule: str, fraction: float, n: int) -> tuple[Array, Array]:
     """What TEST should normalise with after `n` batches, as a weighted mean of the batches' statistics."""
     means, variances = (np.array(s) for s in zip(*map(statistics, batches(n)), strict=True))
     age = np.arange(n)[::-1]
     weights = {
-        "CAFFE": keep**age,
-        "EMA": (1 - keep) * keep**age,
+        "CAFFE": fraction**age,
+        "EMA": (1 - fraction) * fraction**age,
         "CUMULATIVE": np.ones(n),
-        "LATEST": keep * (1 - keep) ** age,
+        "LATEST": fraction * (1 - fraction) ** age,
     }[rule]
     if rule == "CAFFE":
         variances = variances * 16 / 15
@@ -150,10 +150,10 @@ def test_defaults() -> None:
     assert [b.shape for b in split.layer.blobs] == [(3,), (3,), (1,)]
     assert [b.shape for b in merged.layer.blobs] == [(3,), (3,), (3,), (3,), (1,)]
     assert [b.shape for b in fork.layer.blobs] == [(1, 3, 1, 1)] * 4
-    assert [batch_norm(one).rule for one in (split, merged)] == [pb.CAFFE, pb.EMA]
-    keep = [batch_norm(one).keep for one in (split, merged, fork)]
-    np.testing.assert_allclose(keep, [0.999, 0.95, 0.9], rtol=1e-6)
-    np.testing.assert_allclose(batch_norm(fork).eps, 1e-5, rtol=1e-6)
+    assert [batch_norm(one).normalization.rule for one in (split, merged)] == [pb.CAFFE, pb.EMA]
+    fractions = [batch_norm(one).normalization.fraction for one in (split, merged, fork)]
+    np.testing.assert_allclose(fractions, [0.999, 0.95, 0.9], rtol=1e-6)
+    np.testing.assert_allclose(batch_norm(fork).normalization.eps, 1e-5, rtol=1e-6)
     np.testing.assert_array_equal(merged.blobs[0], 1)
     np.testing.assert_array_equal(merged.blobs[1], 0)
     assert split.layer.buffers == {0, 1, 2}

@@ -41,8 +41,11 @@ FORMS = {
                    'bias_filler { type: "uniform" } } }', "s1"),
     "merged": ('layer { name: "bn1" type: "BN" bottom: "conv1" top: "s1" batch_norm_param { '
                'scale_filler { type: "uniform" min: 0.5 max: 2 } bias_filler { type: "uniform" } } }', "s1"),
+    "merged, SyncBN": ('layer { name: "bn1" type: "SyncBN" bottom: "conv1" top: "s1" batch_norm_param { decay: 0.6 '
+                       'scale_filler { type: "uniform" min: 0.5 max: 2 } bias_filler { type: "uniform" } } }', "s1"),
     "merged, latest": ('layer { name: "bn1" type: "BN" bottom: "conv1" top: "s1" '
                        'batch_norm_param { average: LATEST } }', "s1"),
+    "renorm": (SPLIT.replace("BatchNorm", "BatchRenorm").replace("batch_norm_param", "batch_renorm_param"), "s1"),
     "merged, fork": ('layer { name: "bn1" type: "BN" bottom: "conv1" top: "s1" bn_param { eps: 0.001 momentum: 0.8 '
                      'slope_filler { type: "uniform" min: 0.5 max: 2 } bias_filler { type: "uniform" } } }', "s1"),
 }  # fmt: skip

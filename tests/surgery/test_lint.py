@@ -61,6 +61,41 @@ def test_a_phase_of_its_own_makes_global_statistics_right() -> None:
     assert ("bn", "global-stats") not in rules(text)
 
 
+MERGED = GOOD.replace(SCALE + "\n", "").replace('"BatchNorm"', '"BN"')
+
+
+def test_a_good_merged_net() -> None:
+    assert rules(MERGED) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("bias_term: false", "", ("conv", "bias-before-bn")),
+        ("eps: 1e-4", "use_global_stats: false", ("bn", "global-stats")),
+        ("eps: 1e-4", "decay: 0.05", ("bn", "fraction")),
+        ("eps: 1e-4", "eps: 1", ("bn", "eps")),
+        (" bottom", " param { } param { } param { lr_mult: 1 } bottom", ("bn", "lr-of-statistics")),
+    ],
+)
+@pytest.mark.parametrize("kind", ["BN", "SyncBN"])
+def test_each_rule_under_each_name_of_a_type(kind: str, old: str, new: str, expected: tuple[str, str]) -> None:
+    bn = next(line for line in MERGED.splitlines() if '"BN"' in line)
+    line = bn if old in bn else next(line for line in MERGED.splitlines() if old in line)
+    assert rules(MERGED.replace(line, line.replace(old, new, 1)).replace('"BN"', f'"{kind}"')) == [expected]
+
+
+def test_the_weight_of_the_history_under_each_name() -> None:
+    """LATEST gives the number to the newest batch: a small one is as meant."""
+    assert rules(MERGED.replace("eps: 1e-4", "decay: 0.05 average: LATEST")) == []
+    fork = MERGED.replace("batch_norm_param { eps: 1e-4 }", "bn_param { momentum: 0.1 }")
+    assert rules(fork) == [("bn", "fraction")]
+    renorm = GOOD.replace("batch_norm_param { eps: 1e-4", "batch_renorm_param { eps: 1").replace(
+        "BatchNorm", "BatchRenorm"
+    )
+    assert rules(renorm) == [("bn", "eps")]
+
+
 def test_a_scale_after_the_relu_is_mentioned() -> None:
     relu = next(line for line in GOOD.splitlines() if '"ReLU"' in line)
     text = GOOD.replace(SCALE + "\n" + relu, relu + "\n" + SCALE)

@@ -15,7 +15,7 @@ from dragon.surgery.model import Model, read_model, write_model
 from dragon.surgery.prove import prove
 from tests.surgery.helpers import CONV, FORMS, HEAD, SPLIT, TAIL, definition, largest, trained
 
-TO_MERGE = [form for form in FORMS if not form.startswith("merged")]
+TO_MERGE = [form for form in FORMS if not form.startswith(("merged", "renorm"))]
 TO_SPLIT = [form for form in FORMS if form.startswith("merged") or form == "scale_bias"]
 
 
@@ -47,6 +47,20 @@ def test_there_and_back(form: str) -> None:
     for name, arrays in old.arrays.items():
         for a, b in zip(arrays, back.arrays[name], strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_batch_renorm_stays() -> None:
+    for change in (merge, split):
+        with pytest.raises(UsageError, match="nothing to"):
+            change(trained(definition("renorm")))
+
+
+def test_what_a_frozen_layer_splits_into_learns_nothing() -> None:
+    net = definition("merged, fork")
+    net.layer[2].bn_param.frozen = True
+    new, _ = split(trained(net))
+    assert new.net.layer[2].batch_norm_param.use_global_stats
+    assert [(p.lr_mult, p.decay_mult) for p in new.net.layer[3].param] == [(0, 0), (0, 0)]
 
 
 def test_split_for_caffe_uses_its_fields_only_and_keeps_test() -> None:

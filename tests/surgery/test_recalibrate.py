@@ -43,6 +43,14 @@ def test_test_then_normalises_by_the_training_set(form: str) -> None:
     np.testing.assert_allclose(variance, everything.var((0, 2, 3), ddof=1), rtol=1e-4)
 
 
+def test_iterations_of_batch_renorm_are_those_of_training() -> None:
+    net = Net(definition("renorm"), TRAIN, engine="numpy", seed=1)
+    for _ in range(3):
+        net.run_forward()
+    recalibrate(net, 2)
+    np.testing.assert_array_equal(net.params["bn1"][3].peek(), 3)
+
+
 def test_nets_without_batch_normalisation() -> None:
     net = Net(parse_text(HEAD, pb.NetParameter()), TRAIN, engine="numpy")
     with pytest.raises(UsageError, match="has no batch normalisation"):

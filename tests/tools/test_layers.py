@@ -18,9 +18,9 @@ def test_batch_normalisation_states_what_it_does(name: str, weight: str) -> None
     stated = {field: default(name, FIELDS[field]) for field in FIELDS}
     layer = create(pb.LayerParameter(name="bn", type=name))
     assert isinstance(layer, BatchStatistics)
-    assert stated["average"] == pb.AverageRule.Name(layer.rule)
-    assert float(stated["eps"]) == pytest.approx(layer.eps)
-    assert float(stated[weight]) == pytest.approx(layer.keep)
+    assert stated["average"] == pb.AverageRule.Name(layer.normalization.rule)
+    assert float(stated["eps"]) == pytest.approx(layer.normalization.eps)
+    assert float(stated[weight]) == pytest.approx(layer.normalization.fraction)
     other = "decay" if weight != "decay" else "moving_average_fraction"
     assert stated[other] == "unset"
     assert stated["use_global_stats"] == "by phase"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.bases.batch_statistics import BatchStatistics
+from dragon.bases.batch_statistics import BatchStatistics, averages
 from dragon.data import dataset_label
 from dragon.errors import UsageError
 from dragon.graph.net import Net
@@ -51,7 +51,7 @@ def parameter_count(net: Net) -> int:
 
 def batch_norms(net: Net) -> list[BatchStatistics]:
     """The layers that normalise by the batch and keep an average."""
-    return [layer for layer in net.layers if isinstance(layer, BatchStatistics) and layer.keeps_statistics]
+    return [layer for layer in net.layers if averages(layer)]
 
 
 def data_labels(net: Net) -> list[str]:

@@ -22,5 +22,5 @@ def statistics_of(net: Net) -> str | None:
 def use_statistics(net: Net, which: str) -> None:
     """Let all of them use BATCH or GLOBAL, whatever the prototxt and the phase say. Nothing else changes its phase."""
     for layer in batch_norms(net):
-        layer.param.batch_norm_param.ClearField("use_global_stats")
+        layer.let_phase_decide()
         layer.phase = TEST if which == GLOBAL else TRAIN

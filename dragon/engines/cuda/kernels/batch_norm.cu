@@ -45,17 +45,15 @@ struct Shifted {
     }
 };
 
-// Average rules, numbered as AverageRule is in the schema's order that the launcher passes on.
-#define RULE_CAFFE 0
-#define RULE_EMA 1
-#define RULE_CUMULATIVE 2
-#define RULE_LATEST 3
+// The running average is moved by the numbers of a line of the table in dragon/normalization/rules.py: the weights of the
+// old sum (momentum) and of the batch (fresh), whether the variance enters unbiased, whether the blobs hold the sum
+// divided by its weight, whether statistics of weight 0 are a full average.
 
 // moments: (slices, C, 3). weight (1) of the running average moves on here, since every block of the next kernel
 // reads it: `before` (1) is its old value. No weight, no running average in this call: pass null.
 KERNEL bn_statistics(const stored* x, real* moments, real* weight, real* before, const real* running_mean,
                      const real* running_var, Index n, Index c, Index s, int width, Index slices, int vectors,
-                     int rule, real keep) {
+                     real momentum, real fresh, int full) {
     __shared__ Moments room[THREADS];
     Channel at(n, c, s, width, slices);
     Shifted sums;
@@ -86,19 +84,11 @@ KERNEL bn_statistics(const stored* x, real* moments, real* weight, real* before,
     if (weight && blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.x == 0) {
         real w = weight[0];
         *before = w;
-        real old = keep, fresh = 1 - keep;
-        if (rule == RULE_CAFFE) fresh = 1;
-        if (rule == RULE_CUMULATIVE) old = fresh = 1;
-        if (rule == RULE_LATEST) {
-            old = 1 - keep;
-            fresh = keep;
-        }
-        if (w == 0 && (rule == RULE_EMA || rule == RULE_LATEST)) {
-            // statistics that came without a weight are a full average
+        if (w == 0 && full) {
             for (Index i = 0; i < c && w == 0; ++i)
                 if (running_mean[i] != 0 || running_var[i] != 0) w = 1;
         }
-        weight[0] = w * old + fresh;
+        weight[0] = w * momentum + fresh;
     }
 }
 
@@ -133,8 +123,8 @@ static __device__ __forceinline__ void scale_channel(const Channel& at, const st
 // 1 / sqrt(var + eps) for backward; copy, unless null, keeps x. Blocks with blockIdx.y == 0 move the running average.
 KERNEL bn_normalize(const stored* x, const real* moments, const real* gamma, const real* beta, stored* y, stored* copy,
                     real* mean_inv, real* running_mean, real* running_var, const real* before, Index n, Index c,
-                    Index s, int width, Index moment_slices, Index slices, int vectors, int rule, real keep, real eps,
-                    int rectify, real slope) {
+                    Index s, int width, Index moment_slices, Index slices, int vectors, real momentum, real fresh,
+                    int unbiased, int divided, real eps, int rectify, real slope) {
     __shared__ real scales[THREADS];
     __shared__ real shifts[THREADS];
     Channel at(n, c, s, width, slices);
@@ -155,22 +145,14 @@ KERNEL bn_normalize(const stored* x, const real* moments, const real* gamma, con
                 mean_inv[c + at.channel] = inv;
                 if (running_mean) {
                     real mean_before = running_mean[at.channel], var_before = running_var[at.channel];
-                    if (rule == RULE_CUMULATIVE) {
-                        real step = 1 / (*before + 1);
+                    if (unbiased && m.count > 1) var = m.m2 / (m.count - 1);
+                    if (divided) {
+                        real step = fresh / (*before * momentum + fresh);
                         running_mean[at.channel] = mean_before + (m.mean - mean_before) * step;
                         running_var[at.channel] = var_before + (var - var_before) * step;
                     } else {
-                        real old = keep, fresh = 1 - keep;
-                        if (rule == RULE_CAFFE) {
-                            fresh = 1;
-                            if (m.count > 1) var = m.m2 / (m.count - 1);
-                        }
-                        if (rule == RULE_LATEST) {
-                            old = 1 - keep;
-                            fresh = keep;
-                        }
-                        running_mean[at.channel] = mean_before * old + m.mean * fresh;
-                        running_var[at.channel] = var_before * old + var * fresh;
+                        running_mean[at.channel] = mean_before * momentum + m.mean * fresh;
+                        running_var[at.channel] = var_before * momentum + var * fresh;
                     }
                 }
             }
@@ -183,8 +165,8 @@ KERNEL bn_normalize(const stored* x, const real* moments, const real* gamma, con
     scale_channel(at, x, y, copy, mean, scale, shift, vectors, rectify, slope);
 }
 
-// By running statistics: fills mean_inv (2, C), which bn_affine and the backward kernels read. weight: see
-// read_running; `zero` is the factor where it is 0.
+// By running statistics: fills mean_inv (2, C), which bn_affine and the backward kernels read. The statistics are divided
+// by their weight (null: as they are); `zero` is the factor where it is 0.
 KERNEL bn_running(const real* running_mean, const real* running_var, const real* weight, real* mean_inv, Index c,
                   real eps, real zero) {
     real factor = 1;

@@ -10,12 +10,13 @@ FILE = "batch_norm"
 
 bn_statistics = Kernel(FILE, "bn_statistics", """
     const stored* x, real* moments, real* weight, real* before, const real* running_mean, const real* running_var,
-    Index n, Index c, Index s, int width, Index slices, int vectors, int rule, real keep
+    Index n, Index c, Index s, int width, Index slices, int vectors, real momentum, real fresh, int full
 """)  # fmt: skip
 bn_normalize = Kernel(FILE, "bn_normalize", """
     const stored* x, const real* moments, const real* gamma, const real* beta, stored* y, stored* copy,
     real* mean_inv, real* running_mean, real* running_var, const real* before, Index n, Index c, Index s, int width,
-    Index moment_slices, Index slices, int vectors, int rule, real keep, real eps, int rectify, real slope
+    Index moment_slices, Index slices, int vectors, real momentum, real fresh, int unbiased,
+    int divided, real eps, int rectify, real slope
 """)  # fmt: skip
 bn_running = Kernel(FILE, "bn_running", """
     const real* running_mean, const real* running_var, const real* weight, real* mean_inv, Index c, real eps,

@@ -11,11 +11,8 @@ from dragon.engines.cuda.kernels import batch_norm as kernels
 from dragon.engines.cuda.lowerings.channels import Channels, by_channel, channel_sums
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.memory.blob import Blob
-from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["BatchNormLowering"]
-
-RULES = {pb.CAFFE: 0, pb.EMA: 1, pb.CUMULATIVE: 2, pb.LATEST: 3}
 
 
 @lowers("BatchNorm", "BN", "SegNetBN")
@@ -43,8 +40,8 @@ class BatchNormLowering(Lowering):
         """Mean, variance and their weight, None for what there is not."""
         layer = self.layer
         if layer.keeps_statistics:
-            weight = None if layer.weight_index is None else layer.blobs[layer.weight_index].data
-            return layer.blobs[layer.mean_index].data, layer.blobs[layer.variance_index].data, weight
+            mean, variance, weight = layer.statistics
+            return mean.data, variance.data, None if weight is None else weight.data
         if layer.use_global:  # real statistics are in gamma and beta
             return self.constant("mean", [0.0] * channels), self.constant("variance", [1.0] * channels), None
         return None, None, None
@@ -65,13 +62,14 @@ class BatchNormLowering(Lowering):
         rectify, slope = self._slope is not None, float(self._slope or 0)
         self._by_running = layer.use_global
         mean, var, weight = self._running(c)
+        eps, average = layer.normalization.eps, layer.normalization.averaging
         if self._by_running:
-            if layer.rule == pb.CUMULATIVE:
+            if average.divided:
                 weight = None
-            zero = 0.0 if layer.rule == pb.CAFFE else 1.0
+            zero = float(average.full)
             self.launch(
                 kernels.bn_running, running_mean=mean, running_var=var, weight=weight, mean_inv=mean_inv, c=c,
-                eps=float(layer.eps), zero=zero,
+                eps=eps, zero=zero,
             )  # fmt: skip
             self.launch(
                 kernels.bn_affine, grid=fine.grid, x=x, mean_inv=mean_inv, gamma=gamma, beta=beta, y=y, copy=copy,
@@ -81,15 +79,16 @@ class BatchNormLowering(Lowering):
         layer.check_count(n * s)
         moments = self.device.workspace(at.slices * c * 3, self.dtype)
         before = self.room("before", 1)
-        rule, keep = RULES[layer.rule], float(layer.keep)
         self.launch(
             kernels.bn_statistics, grid=at.grid, x=x, moments=moments, weight=weight, before=before,
-            running_mean=mean, running_var=var, **at.sizes, vectors=at.vectors(self.device, x), rule=rule, keep=keep,
+            running_mean=mean, running_var=var, **at.sizes, vectors=at.vectors(self.device, x),
+            momentum=average.momentum, fresh=average.new, full=average.full,
         )  # fmt: skip
         self.launch(
             kernels.bn_normalize, grid=fine.grid, x=x, moments=moments, gamma=gamma, beta=beta, y=y, copy=copy,
             mean_inv=mean_inv, running_mean=mean, running_var=var, before=before, moment_slices=at.slices,
-            **fine.sizes, vectors=vectors, rule=rule, keep=keep, eps=float(layer.eps), rectify=rectify, slope=slope,
+            **fine.sizes, vectors=vectors, momentum=average.momentum, fresh=average.new, unbiased=average.unbiased,
+            divided=average.divided, eps=eps, rectify=rectify, slope=slope,
         )  # fmt: skip
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:

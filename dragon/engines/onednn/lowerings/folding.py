@@ -129,7 +129,7 @@ class _Fold:
         if self.chain.norm is not None:
             norm = cast("BatchStatistics", net.layers[self.chain.norm])
             mean, variance = norm.peek_running()
-            inverse = 1 / np.sqrt(variance.astype(np.float64) + norm.eps)
+            inverse = 1 / np.sqrt(variance.astype(np.float64) + norm.normalization.eps)
             scale, shift = scale * inverse, (shift - mean) * inverse
             if norm.affine is not None:
                 gamma, beta = (blob.peek().reshape(-1) for blob in norm.affine)

@@ -94,7 +94,7 @@ class _Norm:
             raise NotLoweredError("a source of another type")
         has_shift = self.affine is not None and self.affine[1] is not None
         self.spec = batch_norm.NormSpec(
-            layer.eps,
+            layer.normalization.eps,
             global_stats=self.by_running,
             scale=self.affine is not None,
             shift=has_shift,
@@ -170,18 +170,19 @@ class _Norm:
         wanted = net.bottom_need_backward[self.chain.norm][0]
         if not wanted and not any(learns):
             return None
-        down = batch_norm.backward(b.device, spec, hint, parameters=any(learns), layer=self.layer.name)
+        parameters = spec.scale or spec.shift  # also of frozen ones: see batch_norm.backward
+        down = batch_norm.backward(b.device, spec, hint, parameters=parameters, layer=self.layer.name)
         dy = b.diff(top, down[Arg.DIFF_DST])
         arguments = {**self.arguments, Arg.DIFF_DST: dy}
         if affine is not None:  # the scale may have been changed since forward
             b.run(self._take_affine(self.gamma_then, self.beta_then))
             arguments |= {Arg.SCALE: self.gamma_then, Arg.SHIFT: self.beta_then}
         adds = []
-        if any(learns) and affine is not None:
+        if parameters and affine is not None:
+            vector = MemoryDesc.plain((self.channels,))
             for arg, blob, learned in zip((Arg.DIFF_SCALE, Arg.DIFF_SHIFT), affine, learns, strict=True):
                 if blob is None:
                     continue
-                vector = MemoryDesc.plain((self.channels,))
                 arguments[arg], add = b.weight_diff(blob, vector, vector)
                 if learned:
                     adds.append(add)
@@ -240,8 +241,8 @@ class _Norm:
         if self.affine is None:
             return [False, False]
         if self.chain.scale is None:
-            assert self.layer.affine_index is not None
-            return [self.layer.param_propagate_down[i] for i in self.layer.affine_index]
+            at = self.layer.normalization.blobs
+            return [self.layer.param_propagate_down[i] for i in (at.gamma, at.beta) if i is not None]
         flags = self.b.net.layers[self.chain.scale].param_propagate_down
         return [flags[0], len(flags) > 1 and flags[1]]
 
@@ -291,7 +292,7 @@ class _Norm:
         x = _array(self.b, self.src)  # of the shape that the plan was made for
         shape = (1, -1) + (1,) * (x.ndim - 2)
         y: Array = (x - self.mean.numpy().reshape(shape)) / np.sqrt(
-            self.variance.numpy().reshape(shape) + self.layer.eps
+            self.variance.numpy().reshape(shape) + self.layer.normalization.eps
         )
         if scaled and self.affine is not None:
             y *= self.gamma.numpy().reshape(shape)

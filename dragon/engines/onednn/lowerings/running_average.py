@@ -8,7 +8,6 @@ import numpy as np
 
 from dragon.engines.onednn.plan.steps import Step
 from dragon.memory.storage import Array
-from dragon.proto import dragon_pb2 as pb
 
 if TYPE_CHECKING:
     from dragon.bases.batch_statistics import BatchStatistics
@@ -17,28 +16,30 @@ __all__ = ["moving"]
 
 
 def moving(layer: BatchStatistics, mean: Array, variance: Array, count: int) -> Step:
-    """Let the batch's statistics, in these arrays when the step runs, move the layer's: the same as `accumulate`."""
+    """Let the batch's statistics, in these arrays when the step runs, move the layer's: as `Averaging.accumulate`."""
 
     def general() -> None:
         layer.update_running(mean, variance, count)
 
-    if not layer.is_weighted_sum or layer.weight_index is None:
+    if not layer.normalization.averages:
         return general
-    keep, caffe = layer.keep, layer.rule == pb.CAFFE
-    old, new = (keep, 1.0) if caffe else (1 - keep, keep) if layer.rule == pb.LATEST else (keep, 1 - keep)
-    unbiased = count / (count - 1) if caffe and count > 1 else 1.0
-    weight = layer.blobs[layer.weight_index]
+    average = layer.normalization.averaging
+    running_mean, running_variance, weight = layer.statistics
+    if average.divided or weight is None:
+        return general
+    old, new, full = average.momentum, average.new, average.full
     pairs = [
-        (layer.blobs[layer.mean_index], mean, np.float32(new)),
-        (layer.blobs[layer.variance_index], variance, np.float32(np.float32(unbiased) * np.float32(new))),
+        (running_mean, mean, np.float32(new)),
+        (running_variance, variance, np.float32(np.float32(average.correction(count)) * np.float32(new))),
     ]
     share = np.empty_like(mean)
+    stored = weight.data_storage
 
     def step() -> None:
-        if not caffe and not weight.data_storage.read()[0]:
+        if full and not stored.read()[0]:
             general()  # statistics may have come without a weight
             return
-        total = weight.data_storage.write()
+        total = stored.write()
         total[0] = total[0] * old + new
         for blob, batch, factor in pairs:
             running = blob.data_storage.write()[: blob.count]

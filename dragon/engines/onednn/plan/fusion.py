@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from dragon.bases.batch_statistics import BatchStatistics
 from dragon.engines.onednn.lowerings import Lowering
@@ -13,9 +13,11 @@ from dragon.engines.onednn.lowerings.normalization import Chain, normalize_chain
 from dragon.engines.onednn.lowerings.relu_pool import relu_pool
 from dragon.layers.convolution import Convolution
 from dragon.layers.inner_product import InnerProduct
+from dragon.normalization.settings import Form
 from dragon.proto import dragon_pb2 as pb
 
 if TYPE_CHECKING:
+    from dragon.bases.layer import Layer
     from dragon.graph.net import Net
 
 __all__ = ["find_groups"]
@@ -66,6 +68,11 @@ def _overwritten(net: Net, index: int) -> bool:
     )
 
 
+def _is_normalization(layer: Layer | None) -> TypeGuard[BatchStatistics]:
+    """A layer that one normalisation primitive computes."""
+    return isinstance(layer, BatchStatistics) and layer.normalization.form is not Form.RENORM
+
+
 def _relu_pool(net: Net, i: int) -> tuple[int, Lowering] | None:
     """A ReLU in place before a maximum pooling."""
     if i == 0 or not _is_relu(net, i) or net.tops[i][0] is not net.bottoms[i][0] or not _follows(net, i + 1):
@@ -79,7 +86,7 @@ def _relu_pool(net: Net, i: int) -> tuple[int, Lowering] | None:
 def _normalization(net: Net, i: int, training: bool) -> tuple[int, Lowering] | None:
     """A normalisation with the Scale and the ReLU behind it."""
     layer = net.layers[i]
-    if not isinstance(layer, BatchStatistics):
+    if not _is_normalization(layer):
         return None
     last, scale, relu = i, None, None
     if layer.affine is None and _is_scale(net, last + 1):
@@ -105,7 +112,7 @@ def _weighted(net: Net, i: int, training: bool) -> tuple[int, Lowering] | None:
         return neuron, lambda b, node: activated(b, node, net.nodes[neuron])
     last, norm, scale, total, relu = i, None, None, None, None
     follower = net.layers[i + 1] if _follows(net, i + 1) else None
-    if isinstance(follower, BatchStatistics) and follower.use_global:
+    if _is_normalization(follower) and follower.use_global:
         norm = last = last + 1
     if _is_scale(net, last + 1):
         scale = last = last + 1

@@ -17,10 +17,8 @@ import math
 from dragon.memory.scratch import parts
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
-from dragon.proto import dragon_pb2 as pb
 
 __all__ = [
-    "accumulate",
     "backward_batch",
     "backward_global",
     "by_channel",
@@ -29,7 +27,6 @@ __all__ = [
     "channel_dot",
     "channel_sum",
     "inverse_std",
-    "read_running",
     "scale_shift",
     "subtract_mean",
 ]
@@ -116,67 +113,3 @@ def backward_batch(dy: Array, d: Array, inv: Array, gamma: Array | None, out: Ar
 def backward_global(dy: Array, inv: Array, gamma: Array | None, out: Array) -> None:
     """Backward through fixed statistics, dx = gamma * inv * dy; `out` may be `dy`."""
     scale_shift(dy, inv if gamma is None else inv * gamma, None, out)
-
-
-# -- running statistics ---------------------------------------------------------------------------------------
-
-
-def accumulate(
-    rule: int,
-    running: tuple[Array, Array],
-    weight: Array | None,
-    batch: tuple[Array, Array],
-    count: int,
-    keep: float,
-) -> None:
-    """Add a batch's (mean, biased variance) over `count` values per channel to the running ones, in place.
-
-    weight: one element, what the batches so far weigh together. `keep` is moving_average_fraction or decay:
-      CAFFE       r <- keep * r + batch, w <- keep * w + 1; the variance enters times count / (count - 1)
-      EMA         r <- keep * r + (1 - keep) * batch, w likewise
-      CUMULATIVE  r <- (r * w + batch) / (w + 1), w <- w + 1
-      LATEST      r <- (1 - keep) * r + keep * batch, w likewise
-    Without a weight (layouts of forks that have no blob for it) a CAFFE or CUMULATIVE average cannot be kept.
-    """
-    mean, var = batch
-    if weight is None and rule == pb.CAFFE:
-        raise ValueError("Caffe's average needs a weight")
-    if rule == pb.CAFFE:
-        if count > 1:
-            var = var * var.dtype.type(count / (count - 1))
-        old, new = keep, 1.0
-    elif rule == pb.EMA:
-        old, new = keep, 1 - keep
-    elif rule == pb.LATEST:
-        old, new = 1 - keep, keep
-    elif weight is None:
-        raise ValueError("a cumulative average needs a weight")
-    else:
-        for r, b in zip(running, (mean, var), strict=True):
-            r += (b - r) / (weight + 1)
-        weight += 1
-        return
-    if weight is not None:
-        if rule != pb.CAFFE:
-            # statistics that came without a weight, say from a fork's file, are a full average
-            given = (running[0] != 0).any() | (running[1] != 0).any()
-            weight[...] = xp_of(weight).where((weight == 0) & given, 1, weight)
-        weight *= old
-        weight += new
-    for r, b in zip(running, (mean, var), strict=True):
-        r *= old
-        r += b * b.dtype.type(new)
-
-
-def read_running(rule: int, running: tuple[Array, Array], weight: Array | None) -> tuple[Array, Array]:
-    """Mean and variance to normalise with: the sums divided by their weight, which corrects the start from 0.
-
-    CAFFE reads a weight of 0 as statistics of 0; EMA and LATEST take such blobs as they are.
-    """
-    mean, var = running
-    if weight is None or rule == pb.CUMULATIVE:
-        return mean, var
-    xp = xp_of(weight)
-    safe = xp.where(weight == 0, 1, weight)
-    factor = (xp.where(weight == 0, 0 if rule == pb.CAFFE else 1, 1) / safe).astype(mean.dtype)
-    return mean * factor, var * factor

@@ -1,0 +1,93 @@
+"""The four rules of the running average as numbers. NumPy, the oneDNN engine and the CUDA kernels take them from here.
+
+A running average is a sum r of the batches' statistics and the sum w of their weights:
+
+    after each training batch    r <- momentum r + new batch    w <- momentum w + new
+    TEST reads                   r / w
+
+f is what the prototxt gives (`moving_average_fraction`, `decay` or `momentum`), m the values per channel of a batch.
+
+    rule        momentum   new     the variance enters times   the blobs hold   a weight of 0 is read as
+    CAFFE       f          1       m / (m - 1)                 r and w          statistics of 0
+    EMA         f          1 - f   1                           r and w          a full average: w = 1
+    CUMULATIVE  1          1       1                           r / w and w      statistics as they are stored
+    LATEST      1 - f      f       1                           r and w          a full average: w = 1
+
+So f is the weight of the history, except by LATEST, which gives it to the newest batch. CUMULATIVE has no use for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dragon.memory.storage import Array
+from dragon.memory.xp import xp_of
+from dragon.proto import dragon_pb2 as pb
+
+__all__ = ["Averaging", "averaging"]
+
+
+@dataclass(frozen=True)
+class Averaging:
+    """One rule with its numbers: a line of the table above."""
+
+    momentum: float  # weight of the old sum
+    new: float  # weight of the batch
+    unbiased: bool = False  # the variance enters times m / (m - 1)
+    divided: bool = False  # the blobs hold r / w in place of r
+    full: bool = False  # statistics that are stored with a weight of 0 are a full average, of weight 1
+
+    def correction(self, count: int) -> float:
+        """The factor with which the biased variance of `count` values enters the average; 1 for a single value."""
+        return count / (count - 1) if self.unbiased and count > 1 else 1.0
+
+    def accumulate(
+        self, running: tuple[Array, Array], weight: Array | None, batch: tuple[Array, Array], count: int
+    ) -> None:
+        """Add a batch's (mean, biased variance), (C) each, over `count` values per channel to `running`, in place.
+
+        weight: one element, the sum of the weights; None in the layouts of forks that have no blob for it.
+        ValueError without a weight for a rule that needs one.
+        """
+        if weight is None and not self.full:
+            raise ValueError("an average by CAFFE or CUMULATIVE needs a weight")
+        mean, variance = batch
+        correction = self.correction(count)
+        if correction != 1:
+            variance = variance * variance.dtype.type(correction)
+        if weight is not None:
+            if self.full:
+                given = (running[0] != 0).any() | (running[1] != 0).any()
+                weight[...] = xp_of(weight).where((weight == 0) & given, 1, weight)
+            weight *= self.momentum
+            weight += self.new
+        for r, b in zip(running, (mean, variance), strict=True):
+            if self.divided and weight is not None:
+                r += (b - r) / (weight / self.new)
+            else:
+                r *= self.momentum
+                r += b * b.dtype.type(self.new)
+
+    def read(self, running: tuple[Array, Array], weight: Array | None) -> tuple[Array, Array]:
+        """Mean and variance to normalise with: the sums divided by their weight, which corrects the start from 0."""
+        mean, variance = running
+        if weight is None or self.divided:
+            return mean, variance
+        xp = xp_of(weight)
+        safe = xp.where(weight == 0, 1, weight)
+        factor = (xp.where(weight == 0, int(self.full), 1) / safe).astype(mean.dtype)
+        return mean * factor, variance * factor
+
+
+def averaging(rule: int, fraction: float) -> Averaging:
+    """The numbers of an AverageRule for the f of the prototxt."""
+    match rule:
+        case pb.CAFFE:
+            return Averaging(momentum=fraction, new=1.0, unbiased=True)
+        case pb.EMA:
+            return Averaging(momentum=fraction, new=1 - fraction, full=True)
+        case pb.CUMULATIVE:
+            return Averaging(momentum=1.0, new=1.0, divided=True)
+        case pb.LATEST:
+            return Averaging(momentum=1 - fraction, new=fraction, full=True)
+    raise ValueError(f"there is no averaging rule {rule}")
