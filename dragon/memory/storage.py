@@ -31,7 +31,7 @@ class Copy(Protocol):
 
 
 class Watcher(Protocol):
-    """Somebody who may need a storage's old value."""
+    """An object that may need a storage's old value."""
 
     def about_to_change(self, storage: Storage) -> None:
         """Called before the host copy is handed out to be written, once for each `Storage.watch`."""
@@ -82,7 +82,7 @@ class Storage:
     def write(self) -> Array:
         """The host copy with the newest value, which from now on is the only newest one."""
         if self._watchers is not None:
-            self.tell()
+            self.notify_watchers()
         host = self.read()
         if len(self._fresh) > 1:
             self._fresh = {HOST}
@@ -92,7 +92,7 @@ class Storage:
     def overwrite(self) -> Array:
         """The host copy for a caller that replaces all of it: the old value is not fetched."""
         if self._watchers is not None:
-            self.tell()
+            self.notify_watchers()
         self._fresh = {HOST}
         self.epoch += 1
         return self._ensure_host()
@@ -138,14 +138,14 @@ class Storage:
         self._fresh.add(place)
 
     def watch(self, watcher: weakref.ref[Any]) -> None:
-        """Let the Watcher know before the value changes the next time. Nothing tells when a held view is written."""
+        """Notify the Watcher before the value changes the next time. A write through a held view goes unnoticed."""
         if self._watchers is None:
             self._watchers = [watcher]
         elif watcher not in self._watchers:
             self._watchers.append(watcher)
 
-    def tell(self) -> None:
-        """Let the watchers know that the value is about to change, for who changes it in ways not seen here."""
+    def notify_watchers(self) -> None:
+        """Call the watchers: the value is about to change. For those who change it other than by this class."""
         watchers, self._watchers = self._watchers or (), None
         for reference in watchers:
             watcher: Watcher | None = reference()
@@ -178,7 +178,7 @@ class Storage:
         """Hold at least `count` elements. Growing keeps the old elements in front, as Caffe's users rely on."""
         if count <= self.count:
             return
-        self.tell()
+        self.notify_watchers()
         old = self.read() if self._host is not None or self._copies else None
         self._copies.clear()
         self._fresh = {HOST}

@@ -141,7 +141,7 @@ class DeviceUpdate:
             return
         self.refresh(executor)
         for _, found in self._params:
-            found.blob.data_storage.tell()
+            found.blob.data_storage.notify_watchers()
         p, q = self._decays()
         corrected = rate
         if self.updater.rule.name in ("Adam", "AdamW"):

@@ -1,7 +1,7 @@
-"""The update of stochastic gradient descent, on all threads.
+"""The update of stochastic gradient descent with momentum, on all threads.
 
-Large parameters go through the library piece by piece, so that all passes over a piece happen in the caches; small ones
-through a few NumPy operations. The order of operations is that of `Updater.apply`, which does all other rules.
+Large parameters are updated by oneDNN piece by piece, so that all passes over a piece happen in the caches; small ones
+by a few NumPy operations. The order of operations is that of `Updater.apply`, which computes all other rules.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from dragon.solver.rules import SGD
 if TYPE_CHECKING:
     from dragon.solver.update import Updater
 
-__all__ = ["Descent"]
+__all__ = ["SGDUpdate"]
 
 LARGE = 1 << 14  # elements
 PIECE = 1 << 16  # elements, of which three arrays are worked on
 
 
-class Descent:
+class SGDUpdate:
     """w <- w - h with h <- momentum h + rate (g + decay w), and g <- h, for all learned blobs of an updater."""
 
     def __init__(self, device: Device, updater: Updater) -> None:
@@ -42,14 +42,15 @@ class Descent:
         ]
 
     @staticmethod
-    def knows(updater: Updater) -> bool:
-        """Whether this is the update that the updater would do."""
+    def supports(updater: Updater) -> bool:
+        """Whether this computes what `updater.apply` would: plain SGD with L2 decay, without clipping or iter_size."""
         param = updater.param
         plain = type(updater.rule) is SGD and param.regularization_type == "L2"
         alone = param.clip_gradients < 0 and param.iter_size == 1
         return plain and alone and all(p.blob.dtype == np.float32 for p in updater.params)
 
     def __call__(self, rate: float) -> None:
+        """Update all learned blobs with the learning rate `rate`."""
         momentum = self.updater.param.momentum
         for parameter in self._parameters:
             parameter.update(rate, momentum)
@@ -106,7 +107,7 @@ class _Parameter:
 
 
 def _binary(device: Device, alg: Alg, target: Memory, other: Memory, *, scales: dict[int, Memory]) -> Call:
-    """target = target (operation) other, each times its scale."""
+    """target = target (operation) other, each multiplied by its scale where it has one."""
     primitive = combine.binary(device, alg, target.desc, other.desc, runtime_scales=scales)
     scaled = {Arg.runtime_scale(arg): memory for arg, memory in scales.items()}
     return Call(primitive, {Arg.SRC: target, Arg.SRC_1: other, Arg.DST: target, **scaled})

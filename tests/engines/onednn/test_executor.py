@@ -115,7 +115,7 @@ def test_a_smaller_last_batch_finds_its_plan_again() -> None:
             net.blobs["x1"].reshape(count)
             net.run_forward()
             net.run_backward()
-        plans.append({id(plan) for plan in executor._plans.values()})
+        plans.append({id(plan) for plan in executor.plans})
     assert plans[0] == plans[1] == plans[2]
     assert len(plans[0]) == 2
 

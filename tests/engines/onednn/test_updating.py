@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dragon.engines.onednn.updating import LARGE, PIECE, Descent
+from dragon.engines.onednn.updating import LARGE, PIECE, SGDUpdate
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 from dragon.solver.types import get_solver
@@ -46,7 +46,7 @@ def solver(engine: str = "onednn", **settings: Any) -> Any:
 def test_as_the_solver_would_do_it() -> None:
     mine, other = solver(), solver("numpy")
     rng = np.random.default_rng(0)
-    assert Descent.knows(mine.updater)
+    assert SGDUpdate.supports(mine.updater)
     assert mine.net.params["large"][0].count > 2 * PIECE > LARGE > mine.net.params["large"][1].count
     for iteration in range(5):
         for a, b in zip(mine.net.learnable, other.net.learnable, strict=True):
@@ -80,7 +80,7 @@ def test_parameters_that_were_exchanged_or_grew_are_found_again() -> None:
 )
 def test_the_rest_is_the_solvers(settings: dict[str, Any]) -> None:
     mine, other = solver(**settings), solver("numpy", **settings)
-    assert not Descent.knows(mine.updater)
+    assert not SGDUpdate.supports(mine.updater)
     for one in (mine, other):
         one.step(3)
     for a, b in zip(mine.net.learnable, other.net.learnable, strict=True):

@@ -36,7 +36,7 @@ class Arrays:
         """What a blob hands out while layers run here."""
         array = self.of(storage)
         if id(storage) not in self.readonly:
-            storage.tell()
+            storage.notify_watchers()
             storage.wrote(self.gpu.place)
             if self._written is not None:
                 self._written[id(storage)] = storage

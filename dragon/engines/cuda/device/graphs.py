@@ -124,7 +124,7 @@ class Captured(ABC):
         for storage in self._working.values():
             arrays.working(storage)
         for storage in self._written.values():
-            storage.tell()
+            storage.notify_watchers()
         self._graph.launch(gpu.stream)
         for storage in self._written.values():
             storage.wrote(gpu.place)

@@ -149,7 +149,7 @@ class Sharing:
         self._shapes = _shapes(self._executor.net)
         self._draws = [layer.rng.draws for layer in self._executor.net.layers]
         for storage in self._lifetimes.recomputable:
-            storage.tell()
+            storage.notify_watchers()
             storage.wrote(self._executor.gpu.place)  # will be, before anybody reads it
 
     def _end(self, complete: bool) -> None:

@@ -58,7 +58,7 @@ def executor_of(net: dragon.Net) -> OneDNNExecutor:
 
 
 def plans_of(net: dragon.Net) -> list[Plan]:
-    return [plan for plan in executor_of(net)._plans.values() if plan.whole]
+    return [plan for plan in executor_of(net).plans if plan.whole]
 
 
 def arena_of(net: dragon.Net) -> Arena:
@@ -89,7 +89,7 @@ def test_zoo_nets_need_what_is_alive_at_once(name: str) -> None:
     arena = arena_of(net)
     assert arena.peak <= arena.size < 0.8 * arena.total
     assert arena.size <= 1.1 * arena.peak
-    assert executor_of(net)._arena_memory.bytes.nbytes == arena.size
+    assert executor_of(net).plans.arena_memory.bytes.nbytes == arena.size
 
 
 def test_planned_memory() -> None:
@@ -343,7 +343,7 @@ def test_plans_share_one_buffer() -> None:
         net.run_forward()
     arenas = [plan.arena for plan in plans_of(net)]
     assert len(arenas) == 3
-    whole = executor_of(net)._arena_memory.bytes
+    whole = executor_of(net).plans.arena_memory.bytes
     assert whole.nbytes == max(arena.size for arena in arenas if arena)
     for arena in arenas:
         assert arena
@@ -388,7 +388,7 @@ def test_a_plan_that_breaks_off() -> None:
 def test_arenas_go_with_their_plans() -> None:
     net = make_net(NETS["plain"], "onednn", dragon.TEST)
     net.run_forward()
-    memory = executor_of(net)._arena_memory
+    memory = executor_of(net).plans.arena_memory
     assert list(memory._arenas)
     net.run_backward()
     gc.collect()
