@@ -11,11 +11,20 @@ from typing import Any
 import numpy as np
 
 from dragon.errors import WeightsError, one_line
-from dragon.files.atomic import atomic_path
+from dragon.files.atomic import atomic_write
 from dragon.files.hdf5_checks import check_contents, check_heaps, check_sizes
 from dragon.memory.storage import Array
 
-__all__ = ["atomic_h5", "open_h5", "read_array", "read_number", "read_text", "require_numbers", "write_text"]
+__all__ = [
+    "atomic_h5",
+    "open_h5",
+    "read_array",
+    "read_number",
+    "read_text",
+    "require_numbers",
+    "write_text",
+    "write_values",
+]
 
 # what h5py raises for files that contradict themselves
 _DAMAGE = (
@@ -56,10 +65,21 @@ def open_h5(path: str | Path) -> Iterator[Any]:
 
 @contextmanager
 def atomic_h5(path: str | Path) -> Iterator[Any]:
-    """An HDF5 file to write; it takes the name `path` only when the block ends without an error."""
+    """An HDF5 file to write, in memory; it is written to `path` when the block ends without an error. Raises OSError.
+
+    The library itself writes nothing: on a full disk it ends the process by a signal.
+    """
     h5py = _h5py()
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_write(path) as target, h5py.File("memory", "w", driver="core", backing_store=False) as file:
         yield file
+        file.flush()
+        target.write(file.id.get_file_image())
+
+
+def write_values(group: Any, name: str, values: Array) -> None:
+    """A dataset of numbers that HDF5's own checksum (fletcher32) goes with, so that a changed byte is found."""
+    checked = {"fletcher32": True, "chunks": True} if values.ndim and values.size else {}
+    group.create_dataset(name, data=values, **checked)
 
 
 def require_numbers(item: Any) -> None:

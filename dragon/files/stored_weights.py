@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from dragon.graph.wiring import Wiring
     from dragon.proto.binary import Into
 
-__all__ = ["is_hdf5", "read_weights", "stored_layers", "write_h5"]
+__all__ = ["h5_checksum", "is_hdf5", "read_weights", "stored_layers", "write_h5"]
 
+CHECKSUM = "dragon_crc32"  # an attribute of the file: what a solver's state knows its model by
 _PIECE = 1 << 22  # values read at a time where they are only looked at
 
 
@@ -133,22 +135,37 @@ def _try_reading(dataset: Any) -> None:
 
 def write_h5(net: Wiring, path: str | Path, write_diff: bool = False) -> None:
     """Write the net's blobs in Caffe's HDF5 layout, shared ones as links to their owner's."""
-    from dragon.files.hdf5 import atomic_h5
+    from dragon.files.hdf5 import atomic_h5, write_values
 
     link_of = links(name for name, blobs in net.params.items() if blobs)
     with atomic_h5(path) as file:
         data, diff = file.create_group("data"), file.create_group("diff") if write_diff else None
         owners: dict[int, str] = {}
+        checksum = 0
         for name, blobs in net.params.items():
             groups = [outer.create_group(link_of[name]) for outer in (data, diff) if outer is not None]
             for group in groups:
                 mark(group, name, link_of[name])
             for k, blob in enumerate(blobs):
                 key = id(blob.data_storage)
+                checksum = zlib.crc32(blob.peek().reshape(-1).view(np.uint8).data, checksum)
                 if key in owners:  # shared parameters are links to their owner's
                     groups[0][str(k)] = file[owners[key]]
                 else:
-                    groups[0].create_dataset(str(k), data=blob.peek())
+                    write_values(groups[0], str(k), blob.peek())
                     owners[key] = f"{groups[0].name}/{k}"
                 if diff is not None:
-                    groups[1].create_dataset(str(k), data=blob.peek_diff())
+                    write_values(groups[1], str(k), blob.peek_diff())
+        file.attrs[CHECKSUM] = np.uint32(checksum)
+
+
+def h5_checksum(path: str | Path) -> int | None:
+    """The checksum (CRC-32) of the values that an HDF5 file was written with; None for a file of another program.
+
+    WeightsError when it cannot be read.
+    """
+    from dragon.files.hdf5 import open_h5
+
+    with open_h5(path) as file:
+        value = file.attrs.get(CHECKSUM)
+        return None if value is None else int(value)

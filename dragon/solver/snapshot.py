@@ -18,6 +18,7 @@ import numpy as np
 
 from dragon.errors import Position, WeightsError, one_line
 from dragon.files.atomic import write_atomically
+from dragon.files.stored_weights import h5_checksum
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
@@ -181,7 +182,7 @@ def _restore_layers(path: str, solver: Solver, state: pb.SolverState) -> None:
 
 def checksum_of(model: Path) -> int | None:
     """The checksum that a weights file was written with; None for a file of another program. Raises OSError."""
-    return None if model.suffix == ".h5" else stored_checksum(model)
+    return h5_checksum(model) if model.suffix == ".h5" else stored_checksum(model)
 
 
 # -- binary protobuf -----------------------------------------------------------------------------------------
@@ -236,7 +237,7 @@ def _array(blob: pb.BlobProto, what: str) -> Array:
 
 # -- HDF5, Caffe's datasets plus the attribute "dragon" ------------------------------------------------------
 def _write_h5(solver: Solver, model: str, path: str) -> None:
-    from dragon.files.hdf5 import atomic_h5, write_text
+    from dragon.files.hdf5 import atomic_h5, write_text, write_values
 
     extra = _to_proto(solver, model)
     del extra.history[:]
@@ -246,8 +247,8 @@ def _write_h5(solver: Solver, model: str, path: str) -> None:
         file.create_dataset("current_step", data=np.array([solver.current_step], np.int32))
         group = file.create_group("history")
         for k, array in enumerate(_history_arrays(solver)):
-            group.create_dataset(str(k), data=array)
-        file.create_dataset("dragon", data=np.frombuffer(extra.SerializeToString(), np.uint8))
+            write_values(group, str(k), array)
+        write_values(file, "dragon", np.frombuffer(extra.SerializeToString(), np.uint8))
 
 
 def _read_h5(path: str) -> pb.SolverState:

@@ -245,6 +245,21 @@ def test_damaged_fields_of_an_hdf5_state(field: str, value: object, message: str
     assert all((before[name] == after[name]).all() for name in before)
 
 
+@pytest.mark.parametrize("name", ["conv/0", "bn/2", "ip/1"])
+def test_a_changed_value_in_an_hdf5_model_is_found(tmp_path: Path, name: str) -> None:
+    solver = toy_solver(tmp_path, snapshot_format=pb.SolverParameter.HDF5)
+    solver.step(2)
+    state = Path(solver.snapshot())
+    model = Path(str(state).replace("solverstate", "caffemodel"))
+    with h5py.File(model) as file:
+        value = file[f"data/{name}"][()].tobytes()
+    content = bytearray(model.read_bytes())
+    content[content.index(value) + 1] ^= 0x40
+    model.write_bytes(content)
+    with pytest.raises(WeightsError, match="damaged"):
+        toy_solver(tmp_path).restore(state)
+
+
 @pytest.mark.parametrize("ending", ["caffemodel", "solverstate"])
 def test_no_changed_byte_of_a_snapshot_is_accepted(tmp_path: Path, ending: str) -> None:
     solver = toy_solver(tmp_path)
@@ -267,14 +282,16 @@ def test_no_changed_byte_of_a_snapshot_is_accepted(tmp_path: Path, ending: str) 
         assert all((value == expected[name]).all() for name, value in weights_of(other.net).items())
 
 
-def test_a_state_knows_its_model(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_state_knows_its_model(tmp_path: Path, kind: int) -> None:
     """Two runs in one folder, of which one was killed between the model and the state."""
-    first = toy_solver(tmp_path)
+    first = toy_solver(tmp_path, snapshot_format=kind)
     first.step(2)
     state = Path(first.snapshot())
+    toy_solver(tmp_path).restore(state)
     other = toy_solver(tmp_path, random_seed=7)
     other.step(2)
-    other.net.save(state.with_suffix(".caffemodel"))
+    other.net.save(str(state).replace("solverstate", "caffemodel"))
     with pytest.raises(WeightsError, match="is not the model that this state was written with"):
         toy_solver(tmp_path).restore(state)
 
