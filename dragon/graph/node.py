@@ -28,6 +28,11 @@ class Node:
     need_backward: bool = False  # whether backward runs here at all
     _filled: list[tuple[int, ...] | None] = field(default_factory=list)  # shapes that got their loss weight
 
+    @classmethod
+    def outside(cls, layer: Layer) -> Node:
+        """A node for a layer that is part of another one and in no net."""
+        return cls(0, layer.param, layer, [], [], [], [])
+
     @property
     def name(self) -> str:
         """The layer's name in the definition."""

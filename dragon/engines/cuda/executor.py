@@ -85,11 +85,11 @@ class CudaExecutor(Executor):
     def settle(self, start: int, end: int) -> None:
         """Give all tops their shapes before the plan is made."""
         for i in range(start, end + 1):
-            layer = self.net.layers[i]
+            node = self.net.nodes[i]
             try:
-                layer.reshape(self.net.bottoms[i], self.net.tops[i])
+                node.layer.reshape(node.bottoms, node.tops)
             except DragonError as error:
-                error.at(layer.where)
+                error.at(node.layer.where)
                 raise
 
     def _divide(self, way: str, start: int, end: int) -> list[Segment]:
@@ -130,7 +130,7 @@ class CudaExecutor(Executor):
 
     def forward_backward(self) -> float:
         """One pass each way. Backward is under way on the GPU before the loss has come from it."""
-        last = len(self.net.layers) - 1
+        last = len(self.net.nodes) - 1
         if is_watched(self.net):
             return super().forward_backward()
         with self.gpu.active():
@@ -171,7 +171,7 @@ class CudaExecutor(Executor):
             self._begin()
             if way == "forward":
                 self.runner.forward(group)
-            elif net.layer_need_backward[i]:
+            elif net.nodes[i].need_backward:
                 self.runner.backward(group)
             self.arrays.end()
 
@@ -215,7 +215,7 @@ class CudaExecutor(Executor):
             if self._iteration.is_eager:
                 return None
             self._begin()
-            self.division.groups(self._plan, 0, len(self.net.layers) - 1, "forward")
+            self.division.groups(self._plan, 0, len(self.net.nodes) - 1, "forward")
             loss = self._iteration.step(rate, iteration)
             self.arrays.end()
         return loss
@@ -237,19 +237,18 @@ class CudaExecutor(Executor):
             self._clocked = False
 
     def describe(self) -> list[str]:
-        notes = [""] * len(self.net.layers)
+        notes = [""] * len(self.net.nodes)
         for group in self.plan.groups:
-            joined = "" if group.last == group.first else f", with {self.net.layer_names[group.first + 1]}"
+            joined = "" if group.last == group.first else f", with {group.nodes[1].name}"
             notes[group.first] = group.kind + joined
             for i in range(group.first + 1, group.last + 1):
-                notes[i] = f"in {self.net.layer_names[group.first]}"
+                notes[i] = f"in {group.nodes[0].name}"
         return notes
 
     def remarks(self) -> list[str]:
         """How the parts of the last runs are repeated, one line each; then the memory."""
-        names = self.net.layer_names
         parts = [
-            f"{way} {names[s.groups[0].first]} .. {names[s.groups[-1].last]}: {s.state}"
+            f"{way} {s.groups[0].nodes[0].name} .. {s.groups[-1].nodes[-1].name}: {s.state}"
             for (way, _, _), segments in self._segments.items()
             for s in segments
         ]
@@ -262,7 +261,7 @@ class CudaExecutor(Executor):
 
     def segments(self, way: str) -> list[Segment]:
         """The parts of the last run over the whole net."""
-        return self._segments.get((way, 0, len(self.net.layers) - 1), [])
+        return self._segments.get((way, 0, len(self.net.nodes) - 1), [])
 
     def _peak_bytes(self) -> int:
         """Device memory of this process's pool and of this net's graphs, the most they ever needed."""

@@ -23,7 +23,7 @@ def is_capturable(executor: CudaExecutor, group: Group) -> bool:
     """Whether a graph may repeat this group: no host code, no values that the host decides by."""
     if group.on_host:
         return False
-    return group.lowering is not None or executor.net.layers[group.first].capturable
+    return group.lowering is not None or group.layer.capturable
 
 
 class Captured(ABC):

@@ -16,6 +16,7 @@ from dragon.bases.layer import Layer
 from dragon.engines.cuda.device.device import Device
 from dragon.engines.cuda.device.precision import Narrowing
 from dragon.engines.cuda.kernels.kernel import MOST, Kernel
+from dragon.graph.node import Node
 from dragon.memory.blob import Blob
 
 __all__ = ["Lowering", "aligned", "find", "lowers"]
@@ -38,12 +39,12 @@ class Lowering:
     fault: Any = None  # one int32 on the device, set by the executor: 1 + position of a label that is no class
     overwrites_top_diff: ClassVar[bool] = False  # as layers in place do
     learns: bool = True  # whether backward may follow
-    tops: Sequence[Blob] = ()  # for `prepare`
 
-    def __init__(self, device: Device, layer: Layer) -> None:
+    def __init__(self, device: Device, node: Node) -> None:
         self.device = device
-        self.layer: Any = layer
-        self.dtype = layer.dtype  # of what is computed, and of parameters
+        self.node = node
+        self.layer: Any = node.layer
+        self.dtype = node.layer.dtype  # of what is computed, and of parameters
         self.stored = self.dtype  # of activations in memory
         self._narrowing: Narrowing | None = None
         self._rooms: dict[str, Any] = {}
@@ -139,9 +140,10 @@ def _load_all() -> None:
         importlib.import_module(f"{package.__name__}.{module.name}")
 
 
-def find(layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> type[Lowering] | None:
+def find(node: Node) -> type[Lowering] | None:
     """The lowering of a layer in its present shapes, or None: then its array code runs."""
     _load_all()
+    layer, bottom, top = node.layer, node.bottoms, node.tops
     cls = _LOWERINGS.get(layer.type)
     if cls is None or layer.dtype.name not in ("float32", "float64"):
         return None

@@ -10,6 +10,7 @@ from dragon.engines.cuda.device.device import Device
 from dragon.engines.cuda.kernels import batch_norm as kernels
 from dragon.engines.cuda.lowerings.channels import Channels, by_channel, channel_sums
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
+from dragon.graph.node import Node
 from dragon.memory.blob import Blob
 
 __all__ = ["BatchNormLowering"]
@@ -21,8 +22,8 @@ class BatchNormLowering(Lowering):
 
     half = True
 
-    def __init__(self, device: Device, layer: Layer, scale: Any = None, slope: float | None = None) -> None:
-        super().__init__(device, layer)
+    def __init__(self, device: Device, node: Node, scale: Any = None, slope: float | None = None) -> None:
+        super().__init__(device, node)
         self._scale = scale
         self._slope = slope
 

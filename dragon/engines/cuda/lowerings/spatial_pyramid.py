@@ -10,6 +10,7 @@ from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.engines.cuda.lowerings.neurons import weighted_sum
 from dragon.engines.cuda.lowerings.pooling import PoolingLowering
 from dragon.engines.cuda.lowerings.rearranging import copy, pieces
+from dragon.graph.node import Node
 from dragon.memory.blob import Blob
 
 __all__ = ["SPPLowering"]
@@ -29,7 +30,7 @@ class SPPLowering(Lowering):
         layers: list[Layer] = self.layer.levels
         if getattr(self, "_made_for", None) is not layers:
             self._made_for = layers
-            self._lowerings = [PoolingLowering(self.device, level) for level in layers]
+            self._lowerings = [PoolingLowering(self.device, Node.outside(level)) for level in layers]
         return list(zip(self._lowerings, self.layer.pooled, strict=True))
 
     def _places(self, top: Blob) -> list[Any]:

@@ -16,6 +16,7 @@ from dragon.engines.cuda.device.device import Device
 from dragon.engines.cuda.kernels import transform as kernels
 from dragon.engines.cuda.kernels.kernel import MOST
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
+from dragon.graph.node import Node
 from dragon.memory.blob import Blob
 
 __all__ = ["TransformLowering", "byte_count", "transform"]
@@ -58,8 +59,8 @@ class TransformLowering(Lowering):
         images = top[0].shape[0] * int(np.prod(shape)) if shape is not None else MOST + 1
         return layer.dtype == np.float32 and images <= MOST
 
-    def __init__(self, device: Device, layer: Any) -> None:
-        super().__init__(device, layer)
+    def __init__(self, device: Device, node: Node) -> None:
+        super().__init__(device, node)
         self._feed: Any = None
         self._fed: Any = None
         self._mean_sent = False
@@ -88,10 +89,10 @@ class TransformLowering(Lowering):
             self._mean_sent = True
         count = len(batch.label)
         if batch.bytes is None:
-            layer.deliver(batch, self.tops)
+            layer.deliver(batch, self.node.tops)
             self.device.upload(self._places(count), np.full((count, 3), ON_HOST, np.int32))
         else:
-            layer.deliver_labels(batch, self.tops)
+            layer.deliver_labels(batch, self.node.tops)
             self._send(batch.bytes.images)
             self.device.upload(self._places(count), batch.bytes.places)
 

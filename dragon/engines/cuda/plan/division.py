@@ -53,5 +53,4 @@ class Division:
 
     def backward_groups(self, plan: Plan, start: int, end: int) -> list[Group]:
         """The groups of layers start..end that have something to do backward, the last one first."""
-        needs = self._net.layer_need_backward
-        return [g for g in reversed(self.groups(plan, start, end, "backward")) if any(needs[g.first : g.last + 1])]
+        return [group for group in reversed(self.groups(plan, start, end, "backward")) if group.need_backward]

@@ -96,10 +96,10 @@ def plan_figures(net: Net, backward: bool = True, fuse: bool = True, precision: 
     for group in plan.groups:
         where.view = view.float_view if group.in_float else view.view
         try:
-            figures.layers.append(_of_group(net, device, plan.types, group, backward))
+            figures.layers.append(_of_group(device, plan.types, group, backward))
         finally:
             where.view = None
-    if backward and any(net.layer_need_backward):
+    if backward and any(node.need_backward for node in net.nodes):
         learned = sum(p.blob.count * p.blob.dtype.itemsize for p in net.learnable)
         figures.update_launches = 3  # gradients cleared, loss judged, blobs updated
         figures.update_bytes = learned * UPDATE_PASSES + sum(2 * s.count for s in masters)
@@ -107,16 +107,16 @@ def plan_figures(net: Net, backward: bool = True, fuse: bool = True, precision: 
             figures.update_launches += 3  # a new loss scale, squares of the gradients, their sum
             figures.update_bytes += learned
     figures.blob_bytes = planned_bytes(net, plan.groups, plan.types)
-    figures.bus_bytes = sum(_fed(net, group) for group in plan.groups)
+    figures.bus_bytes = sum(_fed(group) for group in plan.groups)
     return figures
 
 
-def _fed(net: Net, group: Group) -> int:
+def _fed(group: Group) -> int:
     """Bytes that a source sends."""
-    if not net.layers[group.first].is_source:
+    if not group.layer.is_source:
         return 0
-    labels = net.tops[group.first][1:] if group.lowering is not None else net.tops[group.first]
-    images = byte_count(net.layers[group.first], net.tops[group.first]) if group.lowering is not None else 0
+    labels = group.tops[1:] if group.lowering is not None else group.tops
+    images = byte_count(group.layer, group.tops) if group.lowering is not None else 0
     return images + sum(top.count * top.dtype.itemsize for top in labels)
 
 
@@ -151,13 +151,11 @@ class _View:
         return array
 
 
-def _of_group(net: Net, device: CountingDevice, types: Types, group: Group, backward: bool) -> LayerFigures:
-    first, last = group.first, group.last
-    bottoms, tops = net.bottoms[first], net.tops[last]
-    flags = net.bottom_need_backward[first]
-    needs = backward and net.layer_need_backward[first]
-    name = net.layer_names[first] + (f" .. {net.layer_names[last]}" if last > first else "")
-    found = LayerFigures(name, net.layers[first].type, group.kind)
+def _of_group(device: CountingDevice, types: Types, group: Group, backward: bool) -> LayerFigures:
+    nodes, bottoms, tops = group.nodes, group.bottoms, group.tops
+    needs = backward and nodes[0].need_backward
+    name = nodes[0].name + (f" .. {nodes[-1].name}" if len(nodes) > 1 else "")
+    found = LayerFigures(name, group.layer.type, group.kind)
     device.launches.clear()
     if group.lowering is None:
         found.counted = False
@@ -166,14 +164,14 @@ def _of_group(net: Net, device: CountingDevice, types: Types, group: Group, back
         shares = group.on_host or all(any(t.data_storage is b.data_storage for b in bottoms) for t in tops)
         found.bytes = 0 if shares else size * (2 if needs else 1)
         return found
-    draws = [layer.rng.draws for layer in net.layers[first : last + 1]]
-    if not net.layers[first].is_source:
+    draws = [node.layer.rng.draws for node in nodes]
+    if not group.layer.is_source:
         group.lowering.prepare()
     group.lowering.forward(bottoms, tops)
     if needs:
-        group.lowering.backward(tops, flags, bottoms)
-    for layer, before in zip(net.layers[first : last + 1], draws, strict=True):
-        layer.rng.draws = before
+        group.lowering.backward(tops, nodes[0].propagate_down, bottoms)
+    for node, before in zip(nodes, draws, strict=True):
+        node.layer.rng.draws = before
     found.launches = len(device.launches)
     found.bytes = sum(size for _, size, _ in device.launches)
     found.multiply_adds = sum(macs for _, _, macs in device.launches)

@@ -38,7 +38,7 @@ class Verdict:
     def launch(self) -> None:
         """After the forward, now or into the graph that is being captured."""
         executor, gpu = self._executor, self._executor.gpu
-        losses = losses_of(executor.net, 0, len(executor.net.layers) - 1)
+        losses = losses_of(executor.net, 0, len(executor.net.nodes) - 1)
         faults = executor.faults.array
         for k, (top, weight) in enumerate(losses):
             array = executor.arrays.of(top.data_storage)
@@ -76,7 +76,7 @@ class Iteration(Captured):
     def __init__(self, executor: CudaExecutor, update: DeviceUpdate) -> None:
         super().__init__(executor)
         self.update = update
-        last = len(executor.net.layers) - 1
+        last = len(executor.net.nodes) - 1
         forward = executor.division.groups(executor.plan, 0, last, "forward")
         self._backward = executor.division.backward_groups(executor.plan, 0, last)
         start = next((i for i, g in enumerate(forward) if is_capturable(executor, g)), len(forward))
@@ -92,8 +92,8 @@ class Iteration(Captured):
         net = self._executor.net
         for group in [*self._forward, *self._backward]:
             if not is_capturable(self._executor, group):
-                return f"{net.layer_names[group.first]} runs by {group.kind}"
-        sources, last = len(self._sources), len(net.layers) - 1
+                return f"{group.nodes[0].name} runs by {group.kind}"
+        sources, last = len(self._sources), len(net.nodes) - 1
         if losses_of(net, 0, sources - 1) or not losses_of(net, sources, last):
             return "there is no loss on the GPU"
         return None if self.update.has_work else "nothing is learned"
@@ -115,7 +115,7 @@ class Iteration(Captured):
 
     def _apart(self, start: int) -> float:
         """Shapes changed on the way, before layer `start`: the rest goes as any other run."""
-        executor, last = self._executor, len(self._executor.net.layers) - 1
+        executor, last = self._executor, len(self._executor.net.nodes) - 1
         self.update.clear(executor)
         executor.run_range("forward", start, last)
         report = Report(executor, 0, last)

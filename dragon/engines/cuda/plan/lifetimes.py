@@ -28,16 +28,16 @@ class BlobLifetimes(StepGraph[Storage]):
     def __init__(self, net: Net, groups: Sequence[Group], types: Types | None = None) -> None:
         types = types or Types(net, None)
         self.groups = list(groups)
-        steps = [_step(net, group) for group in self.groups]
+        steps = [_step(group) for group in self.groups]
         self._sizes = {s: s.count * types.of(s).itemsize for step in steps for s in step.writes}
         pinned = {storage for storage, size in self._sizes.items() if not size}
         for group, step in zip(self.groups, steps, strict=True):
-            if group.on_host or net.layers[group.first].is_source:
+            if group.on_host or group.layer.is_source:
                 pinned.update(step.reads, step.writes)
         super().__init__(steps, pinned)
         read_later = {net.blobs[name].data_storage for name in net.outputs}
-        for tops, layer in zip(net.tops, net.layers, strict=True):
-            read_later |= {t.data_storage for t, weight in zip(tops, layer.loss_weights, strict=False) if weight}
+        for node in net.nodes:
+            read_later |= {t.data_storage for t, weight in zip(node.tops, node.loss_weights, strict=False) if weight}
         self.outputs = self.recomputable & read_later
 
     def padded_lifetime(self, storage: Storage) -> Lifetime:
@@ -62,14 +62,14 @@ class BlobLifetimes(StepGraph[Storage]):
         )
 
 
-def _step(net: Net, group: Group) -> Step[Storage]:
+def _step(group: Group) -> Step[Storage]:
     """What a group reads, learned blobs included, and what it writes."""
     reads: dict[Storage, None] = {}
     writes: dict[Storage, None] = {}
-    for i in range(group.first, group.last + 1):
-        bottoms = (blob.data_storage for blob in (*net.bottoms[i], *net.layers[i].blobs))
+    for node in group.nodes:
+        bottoms = (blob.data_storage for blob in (*node.bottoms, *node.layer.blobs))
         reads.update(dict.fromkeys(storage for storage in bottoms if storage not in writes))
-        writes.update(dict.fromkeys(top.data_storage for top in net.tops[i]))
+        writes.update(dict.fromkeys(top.data_storage for top in node.tops))
     return Step(reads.keys(), writes.keys())
 
 

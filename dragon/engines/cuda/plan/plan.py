@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dragon.engines.cuda.device.device import Device
@@ -14,20 +14,44 @@ from dragon.engines.cuda.lowerings.normalization import BatchNormLowering
 from dragon.engines.cuda.plan.types import Types
 
 if TYPE_CHECKING:
+    from dragon.bases.layer import Layer
     from dragon.graph.net import Net
+    from dragon.graph.node import Node
+    from dragon.memory.blob import Blob
 
 __all__ = ["Group", "Plan"]
 
 
 @dataclass
 class Group:
-    """Layers first..last, run together. lowering None: array code, or the host's if `on_host`."""
+    """Layers that run together. lowering None: array code, or the host's if `on_host`."""
 
-    first: int
-    last: int
+    nodes: Sequence[Node]
     lowering: Lowering | None
     on_host: bool = False
     note: str = ""
+    first: int = field(init=False)  # index of its first layer
+    last: int = field(init=False)
+    need_backward: bool = field(init=False)  # whether any of its layers runs backward
+
+    def __post_init__(self) -> None:
+        self.first, self.last = self.nodes[0].index, self.nodes[-1].index
+        self.need_backward = any(node.need_backward for node in self.nodes)
+
+    @property
+    def layer(self) -> Layer:
+        """The first layer, which the group is named after."""
+        return self.nodes[0].layer
+
+    @property
+    def bottoms(self) -> Sequence[Blob]:
+        """What the group reads."""
+        return self.nodes[0].bottoms
+
+    @property
+    def tops(self) -> Sequence[Blob]:
+        """What the group makes."""
+        return self.nodes[-1].tops
 
     @property
     def in_float(self) -> bool:
@@ -52,7 +76,7 @@ class Plan:
         self.types = Types(net, None if narrowing is None else narrowing.dtype)
         self.net = net
         self.device = device
-        self._singles: list[Group | None] = [None] * len(net.layers)
+        self._singles: list[Group | None] = [None] * len(net.nodes)
         self.groups = list(self._group(fuse))
         self.whole = {group.first: group for group in self.groups}
         self._previous = None
@@ -65,27 +89,28 @@ class Plan:
         return group
 
     def _make(self, index: int) -> Group:
-        net = self.net
-        layer = net.layers[index]
+        nodes = self.net.nodes[index : index + 1]
+        layer = nodes[0].layer
         if layer.host_only or (layer.is_source and not layer.gives_bytes):
-            return Group(index, index, None, on_host=True)
+            return Group(nodes, None, on_host=True)
         old = self._previous._singles[index] if self._previous is not None else None
         if old is not None and old.on_host:
             return old
-        cls = find(layer, net.bottoms[index], net.tops[index])
+        cls = find(nodes[0])
         if cls is None:
-            return Group(index, index, None, on_host=layer.is_source)
-        kept = old is not None and type(old.lowering) is cls
-        return Group(index, index, self._ready(old.lowering if kept else cls(self.device, layer), index, index))  # type: ignore[union-attr, arg-type]
+            return Group(nodes, None, on_host=layer.is_source)
+        kept = old.lowering if old is not None and type(old.lowering) is cls else None
+        return self._ready(nodes, kept or cls(self.device, nodes[0]))
 
-    def _ready(self, lowering: Lowering, first: int, last: int) -> Lowering:
-        lowering.learns = any(self.net.layer_need_backward[first : last + 1])
-        lowering.use(self._narrowing if all(map(self.types.runs_narrow, range(first, last + 1))) else None)
-        return lowering
+    def _ready(self, nodes: Sequence[Node], lowering: Lowering) -> Group:
+        group = Group(nodes, lowering)
+        lowering.learns = group.need_backward
+        lowering.use(self._narrowing if all(self.types.runs_narrow(node.index) for node in nodes) else None)
+        return group
 
     def _group(self, fuse: bool) -> Iterator[Group]:
         index = 0
-        while index < len(self.net.layers):
+        while index < len(self.net.nodes):
             group = self._fused(index) if fuse else None
             yield group or self.single(index)
             index = (group.last if group else index) + 1
@@ -93,42 +118,41 @@ class Plan:
     def _fused(self, index: int) -> Group | None:
         """BatchNorm or BN with the Scale and the ReLU that work in place on its top; a convolution with its ReLU where
         one of cuDNN's interfaces may compute both."""
-        net = self.net
-        layer: Any = net.layers[index]
+        nodes = self.net.nodes
+        node = nodes[index]
+        layer: Any = node.layer
         single = self.single(index)
-        cut = CutConvolutionLowering.fits_before_relu(single.lowering, self.device) and len(net.tops[index]) == 1
+        cut = CutConvolutionLowering.fits_before_relu(single.lowering, self.device) and len(node.tops) == 1
         if type(single.lowering) is not BatchNormLowering and not cut:
             return None
-        top = net.tops[index][0]
+        top = node.tops[0]
 
         def follows(i: int, kind: str) -> bool:
             return (
-                i < len(net.layers)
-                and net.layers[i].type == kind
-                and len(net.bottoms[i]) == 1
-                and net.bottoms[i][0] is top
-                and net.tops[i][0] is top
-                and net.layers[i].phase == layer.phase
-                and not any(net.layers[i].loss_weights)
+                i < len(nodes)
+                and nodes[i].layer.type == kind
+                and len(nodes[i].bottoms) == 1
+                and nodes[i].bottoms[0] is top
+                and nodes[i].tops[0] is top
+                and nodes[i].layer.phase == layer.phase
+                and not nodes[i].makes_loss
             )
 
         last, scale, slope = index, None, None
         if not cut and layer.affine is None and follows(last + 1, "Scale"):
-            candidate: Any = net.layers[last + 1]
+            candidate: Any = nodes[last + 1].layer
             shape = top.shape
             if candidate.spans[:2] == (shape[0], shape[1] if len(shape) > 1 else 1):
                 last, scale = last + 1, candidate
         if follows(last + 1, "ReLU"):
-            relu: Any = net.layers[last + 1]
+            relu: Any = nodes[last + 1].layer
             if relu.cut is None and (relu.slope == 0 if cut else relu.slope >= 0):
                 last, slope = last + 1, float(relu.slope)
-        needs = net.layer_need_backward[index : last + 1]
-        if last == index or len(set(needs)) > 1:
+        together = nodes[index : last + 1]
+        if last == index or len({each.need_backward for each in together}) > 1:
             return None
         old = self._previous.whole.get(index) if self._previous is not None else None
         if old is not None and old.last == last and old.lowering is not None:
-            return Group(index, last, self._ready(old.lowering, index, last))
-        made = (
-            CutConvolutionLowering(self.device, layer) if cut else BatchNormLowering(self.device, layer, scale, slope)
-        )
-        return Group(index, last, self._ready(made, index, last))
+            return self._ready(together, old.lowering)
+        made = CutConvolutionLowering(self.device, node) if cut else BatchNormLowering(self.device, node, scale, slope)
+        return self._ready(together, made)

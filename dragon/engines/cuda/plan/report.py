@@ -29,8 +29,8 @@ def losses_of(net: Net, start: int, end: int) -> list[tuple[Blob, float]]:
     """The tops of layers start..end that are losses, with their weights."""
     return [
         (top, weight)
-        for i in range(start, end + 1)
-        for top, weight in zip(net.tops[i], net.layers[i].loss_weights, strict=True)
+        for node in net.nodes[start : end + 1]
+        for top, weight in zip(node.tops, node.loss_weights, strict=True)
         if weight
     ]
 
@@ -40,7 +40,7 @@ class Faults:
 
     def __init__(self, executor: CudaExecutor) -> None:
         self._executor = executor
-        self.array = executor.gpu.zeros(len(executor.net.layers), np.int32)
+        self.array = executor.gpu.zeros(len(executor.net.nodes), np.int32)
 
     def of(self, layer: int) -> Any:
         return self.array[layer : layer + 1]
@@ -57,9 +57,8 @@ class Faults:
         for group in self._executor.plan.groups:
             if group.lowering is not None and found[group.first]:
                 self.array[...] = 0
-                bottoms = self._executor.net.bottoms[group.first]
-                message = group.lowering.describe_fault(bottoms, int(found[group.first]) - 1)
-                raise DataError(message, layer=self._executor.net.layers[group.first].where)
+                message = group.lowering.describe_fault(group.bottoms, int(found[group.first]) - 1)
+                raise DataError(message, layer=group.layer.where)
 
 
 class Report:

@@ -14,7 +14,6 @@ from dragon.errors import DragonError, EngineError, LayerName
 
 if TYPE_CHECKING:
     from dragon.engines.cuda.executor import CudaExecutor
-    from dragon.graph.net import Net
     from dragon.graph.parameters import Param
 
 __all__ = ["GroupRunner"]
@@ -32,19 +31,18 @@ class GroupRunner:
 
     def forward(self, group: Group, *, prepare: bool = True, reshape: bool = True) -> None:
         """Forward of a group, now or into the graph that is being captured."""
-        net, first, last = self._net, group.first, group.last
-        layer, bottoms, tops = net.layers[first], net.bottoms[first], net.tops[last]
-        where = net.context.where
+        layer, bottoms, tops = group.layer, group.bottoms, group.tops
+        where = self._net.context.where
         try:
             if reshape:
-                for i in range(first, last + 1):
-                    net.layers[i].reshape(net.bottoms[i], net.tops[i])
+                for node in group.nodes:
+                    node.layer.reshape(node.bottoms, node.tops)
                 if self._executor.is_outdated and not group.on_host:
                     group = self._again(group)
             if group.on_host:
                 layer.forward(bottoms, tops)
             else:
-                self._arrays.readonly = _forward_readonly(net, first, last)
+                self._arrays.readonly = _forward_readonly(group)
                 where.view = self._arrays.view
                 if prepare:
                     self.prepare(group)
@@ -63,9 +61,9 @@ class GroupRunner:
             raise self.out_of_memory(layer.where, error) from None
         finally:
             where.view = None
-        for i in range(first, last + 1):
-            if any(net.layers[i].loss_weights):
-                net.nodes[i].fill_loss_weights()
+        for node in group.nodes:
+            if node.makes_loss:
+                node.fill_loss_weights()
 
     def prepare(self, group: Group) -> None:
         """The host's part of a group's forward."""
@@ -74,19 +72,17 @@ class GroupRunner:
             return
         if lowering.fault is None and type(lowering).describe_fault is not _NO_FAULT:
             lowering.fault = self._executor.faults.of(group.first)
-        lowering.tops = self._net.tops[group.last]
         lowering.prepare()
 
     def backward(self, group: Group) -> None:
         """Backward of a group, now or into the graph that is being captured."""
-        net, first, last = self._net, group.first, group.last
-        layer, bottoms, tops = net.layers[first], net.bottoms[first], net.tops[last]
-        where, flags = net.context.where, net.bottom_need_backward[first]
+        layer, bottoms, tops = group.layer, group.bottoms, group.tops
+        where, flags = self._net.context.where, group.nodes[0].propagate_down
         try:
             if group.on_host:
                 layer.backward(tops, flags, bottoms)
                 return
-            self._arrays.readonly = _backward_readonly(net, group)
+            self._arrays.readonly = _backward_readonly(group)
             where.view = self._arrays.view
             with self._arrays.in_float(group.in_float):
                 (group.lowering or layer).backward(tops, flags, bottoms)
@@ -102,15 +98,14 @@ class GroupRunner:
         """The layers of a group forward once more, one by one, for a backward over a part of them. Nobody sees it: the
         top and the running statistics stay as they are.
         """
-        net, lowering = self._net, group.lowering
-        top = net.tops[group.last][0]
+        lowering, top = group.lowering, group.tops[0]
         if lowering is None or not lowering.learns or not lowering.fits(top.shape):
             return
         seen = [top.data_storage]
-        for layer in net.layers[group.first : group.last + 1]:
-            seen += [layer.blobs[j].data_storage for j in layer.buffers]
+        for node in group.nodes:
+            seen += [node.layer.blobs[j].data_storage for j in node.layer.buffers]
         before = [self._arrays.of(storage).copy() for storage in seen]
-        if top is net.bottoms[group.first][0]:
+        if top is group.bottoms[0]:
             array = self._arrays.of(top.data_storage)
             kept = lowering.room("x", top.count, lowering.stored)
             if kept.dtype == array.dtype:
@@ -118,8 +113,8 @@ class GroupRunner:
             else:
                 self._gpu.narrow(kept, array[: top.count])
             top.data_storage.wrote(self._gpu.place)
-        for i in range(group.first, group.last + 1):
-            self.forward(self._executor.plan.single(i), reshape=False)
+        for node in group.nodes:
+            self.forward(self._executor.plan.single(node.index), reshape=False)
         for storage, value in zip(seen, before, strict=True):
             self._arrays.of(storage)[...] = value
             storage.wrote(self._gpu.place)
@@ -137,7 +132,7 @@ class GroupRunner:
     def _to_host(self, group: Group, error: Exception) -> None:
         group.on_host = True
         group.note = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:80]
-        log.info("%s runs on the host: %s", self._net.layers[group.first].where, group.note)
+        log.info("%s runs on the host: %s", group.layer.where, group.note)
 
     @contextmanager
     def memory_for(self, param: Param) -> Iterator[None]:
@@ -145,7 +140,7 @@ class GroupRunner:
         try:
             yield
         except MemoryError as error:
-            where = self._net.layers[self._net.layer_index(param.layer)].where
+            where = self._net.nodes[self._net.layer_index(param.layer)].layer.where
             raise self.out_of_memory(where, error) from None
 
     def out_of_memory(self, where: LayerName, error: MemoryError) -> EngineError:
@@ -157,22 +152,20 @@ class GroupRunner:
         )
 
 
-def _forward_readonly(net: Net, first: int, last: int) -> frozenset[int]:
-    written = {id(t.data_storage) for t in net.tops[last]}
-    read = [b.data_storage for b in net.bottoms[first]]
-    for layer in net.layers[first : last + 1]:
+def _forward_readonly(group: Group) -> frozenset[int]:
+    written = {id(t.data_storage) for t in group.tops}
+    read = [b.data_storage for b in group.bottoms]
+    for layer in (node.layer for node in group.nodes):
         read += [blob.data_storage for j, blob in enumerate(layer.blobs) if j not in layer.buffers]
     return frozenset(id(s) for s in read if id(s) not in written)
 
 
-def _backward_readonly(net: Net, group: Group) -> frozenset[int]:
-    first, last = group.first, group.last
-    bottoms = net.bottoms[first]
-    written = {id(b.diff_storage) for b in bottoms}
+def _backward_readonly(group: Group) -> frozenset[int]:
+    written = {id(b.diff_storage) for b in group.bottoms}
     if group.lowering is not None and group.lowering.overwrites_top_diff:
-        written |= {id(top.diff_storage) for top in net.tops[last]}
-    read = [blob.data_storage for blob in [*bottoms, *net.tops[last]]]
-    read += [top.diff_storage for top in net.tops[last]]
-    for layer in net.layers[first : last + 1]:
-        read += [blob.data_storage for blob in layer.blobs]
+        written |= {id(top.diff_storage) for top in group.tops}
+    read = [blob.data_storage for blob in [*group.bottoms, *group.tops]]
+    read += [top.diff_storage for top in group.tops]
+    for node in group.nodes:
+        read += [blob.data_storage for blob in node.layer.blobs]
     return frozenset(id(s) for s in read if id(s) not in written)

@@ -69,19 +69,19 @@ class Sharing:
         net = executor.net
         if self.given_up or net.phase != TEST or is_watched(net):
             return False
-        if start != 0 or end != len(net.layers) - 1:
+        if start != 0 or end != len(net.nodes) - 1:
             return False
         if executor.is_outdated:
             executor.settle(start, end)
         # layers on the host may give their tops other shapes each time, in the middle of a run
-        steady = all(g.lowering is not None or not g.on_host or net.layers[g.first].is_source
+        steady = all(g.lowering is not None or not g.on_host or g.layer.is_source
                      for g in executor.plan.groups)  # fmt: skip
         return steady or self._settled == net.context.where.version
 
     def _enter(self) -> None:
         """Give the blobs their place in the arena, if it is not the one they have."""
         executor = self._executor
-        groups = executor.division.groups(executor.plan, 0, len(executor.net.layers) - 1, "forward")
+        groups = executor.division.groups(executor.plan, 0, len(executor.net.nodes) - 1, "forward")
         key = (*((g.first, g.last, g.on_host) for g in groups), executor.net.context.where.version, len(self._apart))
         if self._key == key and self._lifetimes is not None:
             return
@@ -113,10 +113,9 @@ class Sharing:
     def _keep_for_backward(self, keep: bool) -> None:
         """Whether lowerings keep in forward what only backward needs; those that cannot run again always do."""
         assert self._lifetimes is not None
-        needs = self._executor.net.layer_need_backward
         for group in [self._lifetimes.groups[step] for step in self._lifetimes.repeatable]:
             if group.lowering is not None:
-                group.lowering.learns = keep and any(needs[group.first : group.last + 1])
+                group.lowering.learns = keep and group.need_backward
 
     def _allocate(self, lifetimes: BlobLifetimes, placement: Placement[Storage]) -> Any:
         gpu = self._executor.gpu
@@ -129,7 +128,7 @@ class Sharing:
                 storage.wrote(HOST)
                 storage.detach(gpu.place)
             first = lifetimes.groups[lifetimes.most_at(placement.lifetimes.values())].first
-            raise self._executor.runner.out_of_memory(self._executor.net.layers[first].where, error) from None
+            raise self._executor.runner.out_of_memory(self._executor.net.nodes[first].layer.where, error) from None
 
     def _copy(self, storage: Storage) -> DeviceCopy:
         """The copy of a storage whose value nobody needs any more."""
@@ -147,7 +146,7 @@ class Sharing:
         self._running = True
         self._sources.begin()
         self._shapes = _shapes(self._executor.net)
-        self._draws = [layer.rng.draws for layer in self._executor.net.layers]
+        self._draws = [node.layer.rng.draws for node in self._executor.net.nodes]
         for storage in self._lifetimes.recomputable:
             storage.notify_watchers()
             storage.wrote(self._executor.gpu.place)  # will be, before anybody reads it
@@ -191,24 +190,24 @@ class Sharing:
         assert lifetimes is not None
         net, gpu = executor.net, executor.gpu
         groups = [lifetimes.groups[step] for step in steps]
-        layers = [net.layers[i] for g in groups for i in range(g.first, g.last + 1)]
+        layers = [node.layer for group in groups for node in group.nodes]
         statistics = {layer.blobs[j].data_storage for layer in layers for j in layer.buffers if j < len(layer.blobs)}
         kept = [(s, executor.arrays.of(s).copy(), s.is_fresh(HOST)) for s in statistics]
-        draws = [layer.rng.draws for layer in net.layers]
+        draws = [node.layer.rng.draws for node in net.nodes]
         on_host = [s for s in lifetimes.recomputable if s.is_fresh(HOST)]
         self._running = True
         try:
             with self._sources_of_run():
                 for storage in lifetimes.recomputable:
                     storage.wrote(gpu.place)
-                for layer, number in zip(net.layers, self._draws, strict=True):
-                    layer.rng.draws = number
+                for node, number in zip(net.nodes, self._draws, strict=True):
+                    node.layer.rng.draws = number
                 for group in groups:
                     executor.runner.forward(group, reshape=False)
         finally:
             self._running = False
-            for layer, number in zip(net.layers, draws, strict=True):
-                layer.rng.draws = number
+            for node, number in zip(net.nodes, draws, strict=True):
+                node.layer.rng.draws = number
             for storage in on_host:
                 storage.wrote(HOST)
             for storage, array, was_host in kept:

@@ -13,6 +13,7 @@ from dragon.memory.storage import Storage
 
 if TYPE_CHECKING:
     from dragon.graph.net import Net
+    from dragon.graph.node import Node
 
 __all__ = ["Types"]
 
@@ -28,7 +29,7 @@ class Types:
     def __init__(self, net: Net, narrow: np.dtype[Any] | None) -> None:
         self.narrow = narrow
         self._kinds: dict[Storage, bool] = {}  # those of 16 bits; whether it is a diff
-        self._layers = [False] * len(net.layers)
+        self._layers = [False] * len(net.nodes)
         if narrow is not None:
             self._decide(net)
 
@@ -48,39 +49,39 @@ class Types:
         return self._layers[index]
 
     def _decide(self, net: Net) -> None:
-        lowerings = [find(layer, net.bottoms[i], net.tops[i]) for i, layer in enumerate(net.layers)]
+        lowerings = [find(node) for node in net.nodes]
         classes = _Classes()
         wanted: set[Storage] = set()
         wide: set[Storage] = set()
-        for i, (layer, lowering) in enumerate(zip(net.layers, lowerings, strict=True)):
-            blobs = [*net.bottoms[i], *net.tops[i]]
+        for node, lowering in zip(net.nodes, lowerings, strict=True):
+            layer, blobs = node.layer, [*node.bottoms, *node.tops]
             for blob in blobs:
                 classes.join(_storages(blob))
                 if blob.dtype != np.float32:
                     wide |= set(_storages(blob))
             for blob in layer.blobs:
                 wide |= set(_storages(blob))
-            for top, weight in zip(net.tops[i], layer.loss_weights, strict=False):
+            for top, weight in zip(node.tops, node.loss_weights, strict=False):
                 if weight:
                     wide |= set(_storages(top))
             if lowering is None or not lowering.half:
                 continue
             if lowering.one_type:
                 classes.join(storage for blob in blobs for storage in _storages(blob))
-            for blob, is_wide in _places(net, i, lowering):
+            for blob, is_wide in _places(node, lowering):
                 if is_wide:
                     wide |= set(_storages(blob))
                 elif not lowering.shares and not layer.is_source:
                     wanted |= set(_storages(blob))
         outside = {classes.of(storage) for storage in wide}
         inside = {classes.of(storage) for storage in wanted} - outside
-        for blob in [blob for blobs in (*net.bottoms, *net.tops) for blob in blobs]:
+        for blob in [blob for node in net.nodes for blob in (*node.bottoms, *node.tops)]:
             if classes.of(blob.data_storage) in inside:
                 self._kinds[blob.data_storage], self._kinds[blob.diff_storage] = False, True
-        for i, lowering in enumerate(lowerings):
+        for node, lowering in zip(net.nodes, lowerings, strict=True):
             if lowering is not None and lowering.half:
-                self._layers[i] = any(not is_wide for _, is_wide in _places(net, i, lowering)) and all(
-                    (blob.data_storage in self._kinds) != is_wide for blob, is_wide in _places(net, i, lowering)
+                self._layers[node.index] = any(not is_wide for _, is_wide in _places(node, lowering)) and all(
+                    (blob.data_storage in self._kinds) != is_wide for blob, is_wide in _places(node, lowering)
                 )
 
 
@@ -88,9 +89,9 @@ def _storages(blob: Blob) -> tuple[Storage, Storage]:
     return blob.data_storage, blob.diff_storage
 
 
-def _places(net: Net, index: int, lowering: type[Lowering]) -> Iterator[tuple[Blob, bool]]:
+def _places(node: Node, lowering: type[Lowering]) -> Iterator[tuple[Blob, bool]]:
     """A layer's bottoms and tops, and whether its kernels have them in float32 always."""
-    for blobs, wide in ((net.bottoms[index], lowering.wide_bottoms), (net.tops[index], lowering.wide_tops)):
+    for blobs, wide in ((node.bottoms, lowering.wide_bottoms), (node.tops, lowering.wide_tops)):
         for j, blob in enumerate(blobs):
             yield blob, j in wide
 
