@@ -13,6 +13,7 @@ from dragon.bases.registry import canonical, class_of
 from dragon.compare.yaml_tree import Section, plain
 from dragon.errors import DataError, UsageError, nearest, one_line
 from dragon.graph.net import Net
+from dragon.layers.scale import Scale
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 
@@ -126,7 +127,7 @@ def parameters(net: Net) -> dict[str, Blob]:
     owner_of: dict[str, str] = {}  # the blob whose last writer is a normalisation without gamma -> that layer
     for i, layer in enumerate(net.layers):
         bottoms = net.bottom_names_of(i)
-        normaliser = owner_of.get(bottoms[0]) if bottoms and layer.type == "Scale" else None
+        normaliser = owner_of.get(bottoms[0]) if bottoms and isinstance(layer, Scale) else None
         for top in net.top_names_of(i):
             owner_of.pop(top, None)
         if isinstance(layer, BatchStatistics):

@@ -58,10 +58,12 @@ def value_of(field: Any) -> Any:
 
 
 def test_an_alias_means_its_type() -> None:
-    assert {name: canonical(name) for name in layer_types() if canonical(name) != name} == ALIASES
-    for alias, name in ALIASES.items():
+    found = {name: canonical(name) for name in layer_types() if canonical(name) != name}
+    assert found.items() >= ALIASES.items()
+    for alias, name in found.items():
         assert find_class(alias) is find_class(name)
         assert alias in cls_of(name).aliases
+        assert canonical(name) == name
     assert canonical("NoSuchLayer") == "NoSuchLayer"
 
 

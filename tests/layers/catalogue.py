@@ -1,15 +1,27 @@
-"""Every layer type with its options in the form public nets write them, as small nets that any engine can run."""
+"""Every layer type with its options in the form public nets write them, as small nets that any engine can run.
+
+Rows of a further type may stand in the test of its layer, `tests/layers/test_NAME.py`:
+
+    CATALOGUE = {"NAME": [(), ("NAME_param { option: 1 }",)]}  # each (settings, inputs, tops, tolerance), as in Case
+    ARRAY_CODE = {"NAME": "why no CUDA kernels"}  # unless it has some
+"""
 
 from __future__ import annotations
 
+import importlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CASES", "Case", "cases"]
+from dragon.bases.layer import find_class
+from dragon.bases.no_gradient import NoGradient
+
+__all__ = ["ARRAY_CODE", "CASES", "Case", "cases"]
 
 Shape = tuple[int, ...]
 IMAGE = (2, 6, 5, 4)
@@ -93,14 +105,16 @@ def _special(name: str) -> NDArray[Any]:
 
 
 # bottoms through which these pass no gradient, besides the special values
-_NONE = {"Accuracy", "ArgMax", "DetectionOutput", "HDF5Output", "PriorBox", "Threshold", "Silence"}
+_NONE = {"Accuracy", "Silence"}  # besides those that derive from NoGradient
 
 
 def _no_gradient(kind: str, given: Shape | str) -> set[int]:
     everything = set(range(9))
     label = kind in ("SigmoidCrossEntropyLoss", "SmoothL1Loss")
     passes = isinstance(given, tuple) or given == "positive" or (given == "unit" and not label)
-    return everything if kind in _NONE or not passes else set()
+    cls = find_class(kind)
+    none = kind in _NONE or (cls is not None and issubclass(cls, NoGradient))
+    return everything if none or not passes else set()
 
 
 FILLER = 'weight_filler { type: "gaussian" std: 0.3 }'
@@ -398,11 +412,21 @@ _TABLE: dict[str, list[tuple[Any, ...]]] = {
 }
 
 
+def _given_by_tests(name: str) -> dict[str, Any]:
+    """What the tests of layers put into a dictionary of this name, together."""
+    found: dict[str, Any] = {}
+    for path in sorted(Path(__file__).parent.glob("test_*.py")):
+        if re.search(rf"^{name}\b.*=", path.read_text(encoding="utf-8"), re.MULTILINE):
+            found |= getattr(importlib.import_module(f"{__package__}.{path.stem}"), name)
+    return found
+
+
 def cases() -> Iterator[tuple[str, Case]]:
     """(name, case): the type, and the number of its case."""
-    for kind, rows in _TABLE.items():
+    for kind, rows in (_TABLE | _given_by_tests("CATALOGUE")).items():
         for i, row in enumerate(rows):
             yield f"{kind} {i}", Case(kind, *row)
 
 
 CASES: dict[str, Case] = dict(cases())
+ARRAY_CODE: dict[str, str] = _given_by_tests("ARRAY_CODE")

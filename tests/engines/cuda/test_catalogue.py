@@ -12,6 +12,7 @@ from dragon.bases.layer import find_class, layer_types
 from dragon.graph.net import Net
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.running import compare, fill, make
+from tests.layers import catalogue
 from tests.layers.catalogue import CASES, Case
 
 pytestmark = pytest.mark.usefixtures("cuda")
@@ -23,6 +24,7 @@ ARRAY_CODE = {
     "LSTM": "a product of matrices for each step of time",
     "LSTMUnit": "one step of an LSTM",
     "RNN": "a product of matrices for each step of time",
+    **catalogue.ARRAY_CODE,
 }
 # what reads or writes data: the host's part of a training step
 SOURCES = {"Data", "DummyData", "HDF5Data", "ImageData", "Input", "MemoryData", "WindowData"}
