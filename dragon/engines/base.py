@@ -17,8 +17,8 @@ from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
     from dragon.graph.net import Net
+    from dragon.graph.update import Update
     from dragon.memory.blob import Blob
-    from dragon.solver.update import Updater
 
 __all__ = ["Executor", "LayerTime", "Options", "debug_blobs", "is_watched", "out_of_memory", "watched", "weighted_loss"]
 
@@ -80,11 +80,11 @@ class Executor(ABC):
         for param in self.net.learnable:
             param.blob.diff_storage.overwrite()[...] = 0
 
-    def update(self, updater: Updater, rate: float, iteration: int) -> None:
+    def update(self, updater: Update, rate: float, iteration: int) -> None:
         """Apply one solver step to the learned blobs."""
         updater.apply(rate, iteration)
 
-    def whole_step(self, updater: Updater, rate: float, iteration: int) -> float | None:
+    def whole_step(self, updater: Update, rate: float, iteration: int) -> float | None:
         """Gradients cleared, forward, backward and update in one go; the loss, after one that is not finite with the
         weights as they were. None if this engine does not do that here: then nothing has happened."""
         return None

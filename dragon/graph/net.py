@@ -23,8 +23,8 @@ from dragon.pycaffe.net import PyNet
 from dragon.rng import fresh_seed
 
 if TYPE_CHECKING:
+    from dragon.graph.update import Update
     from dragon.proto.text import SourceMap
-    from dragon.solver.update import Updater
 
 __all__ = ["Net"]
 
@@ -94,7 +94,7 @@ class Net(PyNet):
         self.look_ahead()
         return self.executor.forward_backward()
 
-    def whole_step(self, updater: Updater, rate: float, iteration: int) -> float | None:
+    def whole_step(self, updater: Update, rate: float, iteration: int) -> float | None:
         """A training iteration in one go, where the engine offers that (see Executor.whole_step)."""
         self.look_ahead()
         return self.executor.whole_step(updater, rate, iteration)

@@ -10,20 +10,17 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from dragon.errors import PrototxtError, nearest
+from dragon.graph.update import UpdateRule
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["RULES", "Rule", "make_rule"]
 
 
-class Rule(ABC):
+class Rule(UpdateRule, ABC):
     """An update rule for one solver definition."""
-
-    name: ClassVar[str]
-    slots: ClassVar[int] = 1  # history arrays per parameter
-    decoupled_decay: ClassVar[bool] = False  # the rule applies weight decay itself, not through the gradient
 
     def __init__(self, param: pb.SolverParameter) -> None:
         self.param = param
@@ -31,6 +28,15 @@ class Rule(ABC):
 
     def validate(self) -> None:
         """Raise PrototxtError for settings this rule cannot take."""
+
+    @property
+    def is_standard(self) -> bool:
+        return RULES.get(self.name) is type(self)
+
+    @property
+    def decays(self) -> tuple[float, float]:
+        """Of the averages in the history: the first one's, and the second one's where there is one."""
+        return self.param.momentum, self.param.momentum2
 
     def no_momentum(self) -> None:
         if self.param.momentum != 0:
@@ -86,6 +92,10 @@ class RMSProp(Rule):
         if not 0 <= self.param.rms_decay < 1:
             raise PrototxtError(f"rms_decay must lie in [0, 1), got {self.param.rms_decay:g}")
 
+    @property
+    def decays(self) -> tuple[float, float]:
+        return self.param.rms_decay, 0.0
+
     def step(self, xp: Any, g: Any, w: Any, history: Sequence[Any], rate: float, decay: float, t: int) -> None:
         (h,) = history
         h *= self.param.rms_decay
@@ -112,6 +122,7 @@ class AdaDelta(Rule):
 class Adam(Rule):
     name = "Adam"
     slots = 2
+    bias_correction = True
 
     def step(self, xp: Any, g: Any, w: Any, history: Sequence[Any], rate: float, decay: float, t: int) -> None:
         first, second = history

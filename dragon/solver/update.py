@@ -1,7 +1,7 @@
 """One solver step over all learned blobs: clip, normalise, regularise, apply the rule, subtract.
 
-The order and its rounding are Caffe's. An engine may replace `apply` by a faster equivalent of its own; it finds here
-the rule, the history and the settings.
+The order and its rounding are Caffe's. An engine may replace `apply` by a faster equivalent of its own; see
+dragon/graph/update.py for what it knows.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dragon.errors import PrototxtError, nearest
+from dragon.graph.update import Coefficients, Update
 from dragon.memory.blob import Blob
 from dragon.memory.scratch import parts
 from dragon.memory.xp import xp_of
@@ -26,8 +27,10 @@ __all__ = ["Updater"]
 REGULARIZERS = ("L2", "L1")
 
 
-class Updater:
-    """The update rule of a solver with its history: `history[slot][k]` belongs to the net's learned blob k."""
+class Updater(Update):
+    """The update of a solver, as its definition says."""
+
+    rule: Rule
 
     def __init__(self, net: Net, param: pb.SolverParameter) -> None:
         if param.regularization_type not in REGULARIZERS:
@@ -37,14 +40,20 @@ class Updater:
             )
         self.net = net
         self.param = param
-        self.rule: Rule = make_rule(param)
-        self.params: list[Param] = net.learnable
-        self.history: list[list[Blob]] = [
+        self.rule = make_rule(param)
+        self.params = net.learnable
+        self.history = [
             [Blob(p.blob.shape, p.blob.dtype, net.context.where) for p in self.params] for _ in range(self.rule.slots)
         ]
 
+    @property
+    def coefficients(self) -> Coefficients:
+        p = self.param
+        return Coefficients(
+            *self.rule.decays, p.delta, p.weight_decay, p.regularization_type == "L1", p.clip_gradients, p.iter_size
+        )
+
     def decay_of(self, p: Param) -> float:
-        """Weight decay of one parameter."""
         return self.param.weight_decay * p.decay_mult
 
     def clip_scale(self, sum_of_squares: float) -> float:
@@ -56,7 +65,6 @@ class Updater:
         return limit / norm if norm > limit else 1.0
 
     def apply(self, rate: float, iteration: int) -> None:
-        """Update all learned blobs through their arrays, wherever these are at the moment."""
         scale = 1.0
         if self.param.clip_gradients >= 0:
             # frozen parameters have no gradients in Caffe

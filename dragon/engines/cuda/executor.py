@@ -25,7 +25,7 @@ from dragon.errors import DragonError
 
 if TYPE_CHECKING:
     from dragon.graph.net import Net
-    from dragon.solver.update import Updater
+    from dragon.graph.update import Update
 
 __all__ = ["CudaExecutor"]
 
@@ -190,7 +190,10 @@ class CudaExecutor(Executor):
                     storage.wrote(self.gpu.place)
             self.arrays.end()
 
-    def update(self, updater: Updater, rate: float, iteration: int) -> None:
+    def update(self, updater: Update, rate: float, iteration: int) -> None:
+        if not DeviceUpdate.supports(updater):
+            super().update(updater, rate, iteration)
+            return
         with self.gpu.active():
             self._begin()
             update = self._update_of(updater)
@@ -199,14 +202,14 @@ class CudaExecutor(Executor):
             update.mark(self)
             self.arrays.end()
 
-    def _update_of(self, updater: Updater) -> DeviceUpdate:
+    def _update_of(self, updater: Update) -> DeviceUpdate:
         if self._update is None or self._update.updater is not updater:
             self._update = DeviceUpdate(updater)
         return self._update
 
-    def whole_step(self, updater: Updater, rate: float, iteration: int) -> float | None:
+    def whole_step(self, updater: Update, rate: float, iteration: int) -> float | None:
         """One graph for all of it, once shapes are settled; None where there can be none, which `remarks` explains."""
-        if is_watched(self.net) or self._plan is None or self.is_outdated:
+        if is_watched(self.net) or self._plan is None or self.is_outdated or not DeviceUpdate.supports(updater):
             return None
         with self.gpu.active():
             update = self._update_of(updater)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dragon.engines.cuda.kernels import solver as kernels
-from dragon.solver.update import Updater
+from dragon.graph.update import Coefficients, Update
 
 if TYPE_CHECKING:
     from dragon.engines.cuda.executor import CudaExecutor
@@ -34,7 +35,7 @@ class DeviceUpdate:
     lies in `step` and the tables, which stay where they are.
     """
 
-    def __init__(self, updater: Updater) -> None:
+    def __init__(self, updater: Update) -> None:
         self.updater = updater
         self.number = 0.0  # of the step
         self.step: Any = None
@@ -57,12 +58,14 @@ class DeviceUpdate:
         """Whether there are tables."""
         return self._entries is not None
 
-    def settings(self) -> tuple[Any, ...]:
-        """What a captured graph keeps of the solver's settings."""
-        p = self.updater.param
-        return (
-            p.momentum, p.momentum2, p.rms_decay, p.delta, p.regularization_type, p.clip_gradients, p.iter_size
-        )  # fmt: skip
+    @staticmethod
+    def supports(updater: Update) -> bool:
+        """Whether there is a kernel for its rule."""
+        return updater.rule.is_standard and updater.rule.name in KERNELS
+
+    def settings(self) -> Coefficients:
+        """What a captured graph keeps of the solver's settings: all but the weight decay, which is in the table."""
+        return replace(self.updater.coefficients, weight_decay=0.0)
 
     def _arrays(self, executor: CudaExecutor) -> list[list[Any]]:
         """For each parameter: weight, gradient, history, each up to date on the GPU."""
@@ -77,7 +80,7 @@ class DeviceUpdate:
         """Whether no array moved or was written elsewhere, and no multiplier changed, since the tables were made."""
         place = executor.gpu.place
         state = (
-            executor.net.context.where.version, place, self.updater.param.weight_decay,
+            executor.net.context.where.version, place, self.updater.coefficients.weight_decay,
             *((p.lr_mult, p.decay_mult, p.blob.data_storage, p.blob.diff_storage,
                p.blob.data_storage.copy_at(executor.arrays.working_place)) for _, p in self._params),
         )  # fmt: skip
@@ -142,9 +145,9 @@ class DeviceUpdate:
         self.refresh(executor)
         for _, found in self._params:
             found.blob.data_storage.notify_watchers()
-        p, q = self._decays()
-        corrected = rate
-        if self.updater.rule.name in ("Adam", "AdamW"):
+        corrected, numbers = rate, self.updater.coefficients
+        if self.updater.rule.bias_correction:
+            p, q = numbers.decay1, numbers.decay2
             corrected = rate * math.sqrt(1 - q ** (iteration + 1)) / (1 - p ** (iteration + 1))
         self.asked = rate, iteration
         self.number += 1
@@ -154,23 +157,22 @@ class DeviceUpdate:
         """One step; what Updater.apply computes."""
         if not self._params:
             return
-        param, rule, gpu, dtype = self.updater.param, self.updater.rule, executor.gpu, self._dtype
+        numbers, rule, gpu, dtype = self.updater.coefficients, self.updater.rule, executor.gpu, self._dtype
         stored = executor.arrays.types.narrow or dtype
-        p, q = self._decays()
         scale = None if executor.loss_scale is None else executor.loss_scale.array
-        if param.clip_gradients >= 0 or scale is not None:
+        if numbers.clip_gradients >= 0 or scale is not None:
             squares = self._squares
             kernels.gradient_squares(
                 gpu, dtype, grid=self._count, entries=self._entries, chunks=self._chunks, squares=squares
             )  # fmt: skip
             kernels.clip_factor(
-                gpu, dtype, squares=squares, step=self.step, chunks=self._count, limit=float(param.clip_gradients),
+                gpu, dtype, squares=squares, step=self.step, chunks=self._count, limit=float(numbers.clip_gradients),
                 scale=scale,
             )  # fmt: skip
         kernels.updates[KERNELS[rule.name]](
             gpu, stored, grid=self._count, entries=self._entries, chunks=self._chunks, step=self.step,
-            grad_scale=1.0 / param.iter_size, regularization=param.regularization_type == "L1",
-            decoupled=rule.decoupled_decay, p=float(p), q=float(q), delta=float(param.delta),
+            grad_scale=1.0 / numbers.iter_size, regularization=numbers.l1,
+            decoupled=rule.decoupled_decay, p=numbers.decay1, q=numbers.decay2, delta=numbers.delta,
         )  # fmt: skip
 
     def mark(self, executor: CudaExecutor) -> None:
@@ -183,8 +185,3 @@ class DeviceUpdate:
         for slot in self.updater.history:
             for k, _ in self._params:
                 slot[k].data_storage.wrote(place)
-
-    def _decays(self) -> tuple[float, float]:
-        param = self.updater.param
-        first = param.rms_decay if self.updater.rule.name == "RMSProp" else param.momentum
-        return first, param.momentum2

@@ -30,7 +30,7 @@ from dragon.memory.storage import Array, Storage
 
 if TYPE_CHECKING:
     from dragon.graph.net import Net
-    from dragon.solver.update import Updater
+    from dragon.graph.update import Update
 
 __all__ = ["OneDNNExecutor"]
 
@@ -128,7 +128,7 @@ class OneDNNExecutor(Executor):
         with parameters_of_now(outdated):
             self._backward_layers(start, end)
 
-    def update(self, updater: Updater, rate: float, iteration: int) -> None:
+    def update(self, updater: Update, rate: float, iteration: int) -> None:
         if not SGDUpdate.supports(updater):
             super().update(updater, rate, iteration)
             return

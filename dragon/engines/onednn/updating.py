@@ -1,7 +1,7 @@
 """The update of stochastic gradient descent with momentum, on all threads.
 
 Large parameters are updated by oneDNN piece by piece, so that all passes over a piece happen in the caches; small ones
-by a few NumPy operations. The order of operations is that of `Updater.apply`, which computes all other rules.
+by a few NumPy operations. The order of operations is that of `Update.apply`, which computes all other rules.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from dragon.engines.onednn.library.primitive import Call
 from dragon.engines.onednn.plan.values import borrowed, reorder
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
-from dragon.solver.rules import SGD
 
 if TYPE_CHECKING:
-    from dragon.solver.update import Updater
+    from dragon.graph.update import Update
 
 __all__ = ["SGDUpdate"]
 
@@ -33,7 +32,7 @@ PIECE = 1 << 16  # elements, of which three arrays are worked on
 class SGDUpdate:
     """w <- w - h with h <- momentum h + rate (g + decay w), and g <- h, for all learned blobs of an updater."""
 
-    def __init__(self, device: Device, updater: Updater) -> None:
+    def __init__(self, device: Device, updater: Update) -> None:
         self.updater = updater
         self._parameters = [
             _Parameter(device, p.blob, history, p.lr_mult, updater.decay_of(p))
@@ -42,16 +41,16 @@ class SGDUpdate:
         ]
 
     @staticmethod
-    def supports(updater: Updater) -> bool:
+    def supports(updater: Update) -> bool:
         """Whether this computes what `updater.apply` would: plain SGD with L2 decay, without clipping or iter_size."""
-        param = updater.param
-        plain = type(updater.rule) is SGD and param.regularization_type == "L2"
-        alone = param.clip_gradients < 0 and param.iter_size == 1
+        rule, numbers = updater.rule, updater.coefficients
+        plain = rule.is_standard and rule.name == "SGD" and not numbers.l1
+        alone = numbers.clip_gradients < 0 and numbers.iter_size == 1
         return plain and alone and all(p.blob.dtype == np.float32 for p in updater.params)
 
     def __call__(self, rate: float) -> None:
         """Update all learned blobs with the learning rate `rate`."""
-        momentum = self.updater.param.momentum
+        momentum = self.updater.coefficients.decay1
         for parameter in self._parameters:
             parameter.update(rate, momentum)
 

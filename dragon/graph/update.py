@@ -1,0 +1,70 @@
+"""The update of a net's learned blobs as data: what an engine has to know of it to compute it by means of its own.
+
+The solver's Updater (dragon/solver/update.py) is one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from dragon.graph.parameters import Param
+from dragon.memory.blob import Blob
+
+__all__ = ["Coefficients", "Update", "UpdateRule"]
+
+
+class UpdateRule:
+    """What turns a gradient and its history into the step that is subtracted from the weights.
+
+    An engine that computes a rule knows it by its name, so it takes only those of which `is_standard` is true.
+    """
+
+    name: ClassVar[str]
+    slots: ClassVar[int] = 1  # history arrays per parameter
+    decoupled_decay: ClassVar[bool] = False  # the rule applies weight decay itself, not through the gradient
+    bias_correction: ClassVar[bool] = False  # the rate is corrected as Adam's
+
+    @property
+    def is_standard(self) -> bool:
+        """Whether it is the rule that a solver definition means by its name, not one derived from that."""
+        return False
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """The numbers of an update.
+
+    decay1, decay2: of the history's averages (momentum and momentum2, or rms_decay). clip_gradients: the limit of the
+    gradients' L2 norm, below 0 none. iter_size: passes whose gradients were added up.
+    """
+
+    decay1: float
+    decay2: float
+    delta: float
+    weight_decay: float
+    l1: bool
+    clip_gradients: float
+    iter_size: int
+
+
+class Update(ABC):
+    """A rule with its history: `history[slot][k]` belongs to `params[k]`, a learned blob of the net."""
+
+    rule: UpdateRule
+    params: list[Param]
+    history: list[list[Blob]]
+
+    @property
+    @abstractmethod
+    def coefficients(self) -> Coefficients:
+        """As they are now: a script may change the solver's between two steps."""
+
+    @abstractmethod
+    def apply(self, rate: float, iteration: int) -> None:
+        """Update all learned blobs through their arrays, wherever these are at the moment."""
+
+    @abstractmethod
+    def decay_of(self, p: Param) -> float:
+        """Weight decay of one parameter."""
