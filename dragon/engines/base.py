@@ -1,4 +1,4 @@
-"""What every engine offers to a net and a solver."""
+"""The interface of every engine to a net and a solver, and what engines share."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger("dragon")
 
 @dataclass
 class Options:
-    """What can be chosen about a run besides the engine."""
+    """Options of a run besides the engine."""
 
     precision: str = "fp32"  # fp32 | bf16 | fp16
     fuse: bool = True
@@ -42,7 +42,7 @@ class Options:
 
 @dataclass
 class LayerTime:
-    """Mean times of one layer in milliseconds, and in `note` where it ran (reference, fused into what)."""
+    """Mean times of one layer in milliseconds; `note` says where it ran: on the reference, fused into another."""
 
     name: str
     type: str
@@ -52,7 +52,7 @@ class LayerTime:
 
 
 class Executor(ABC):
-    """Runs one net. Values and gradients end up in the net's blobs, whatever happened in between."""
+    """Runs one net. After a run the net's blobs have the values and gradients that the reference computes."""
 
     name: str = ""
 
@@ -85,27 +85,30 @@ class Executor(ABC):
         updater.apply(rate, iteration)
 
     def whole_step(self, updater: Update, rate: float, iteration: int) -> float | None:
-        """Gradients cleared, forward, backward and update in one go; the loss, after one that is not finite with the
-        weights as they were. None if this engine does not do that here: then nothing has happened."""
+        """Clear gradients, run forward and backward, and update, as one unit; returns the loss.
+
+        Where the loss is not finite the weights stay as they were. Returns None, having done nothing, if the engine
+        does not offer this for the net.
+        """
         return None
 
     def state(self) -> dict[str, float]:
-        """What the engine itself adds to a snapshot of a run."""
+        """Values that the engine adds to a snapshot of a run."""
         return {}
 
     def load_state(self, values: Mapping[str, float]) -> None:
-        """Go on from such values; those that this engine does not know are left aside."""
+        """Take over the values of `state` from a snapshot; those that this engine does not know are ignored."""
 
     def profile(self, iterations: int, backward: bool = True) -> list[LayerTime]:
-        """Mean time of each layer over `iterations` runs after one that is not counted."""
+        """Mean time of each layer over `iterations` runs, after one run that is not counted."""
         return measure_layers(self, iterations, backward)
 
     def describe(self) -> list[str]:
-        """One line for each layer: how it runs. Empty when there is nothing to say."""
+        """One line for each layer that says how it runs, or an empty list."""
         return []
 
     def remarks(self) -> list[str]:
-        """Lines about the runs so far: what was repeated how, and what memory it took."""
+        """Lines about the runs so far: what is replayed as a graph, and the memory taken."""
         return []
 
 
@@ -136,7 +139,7 @@ def measure_layers(executor: Executor, iterations: int, backward: bool) -> list[
 
 
 def weighted_loss(tops: Sequence[Blob], weights: Sequence[float]) -> float:
-    """What the tops of one layer add to the loss: the sum of their elements times their weights."""
+    """The contribution of one layer's tops to the loss: the sum of their elements, each times its top's weight."""
     return sum(w * float(top.peek().sum(dtype=np.float64)) for top, w in zip(tops, weights, strict=True) if w)
 
 
@@ -146,7 +149,7 @@ def out_of_memory(error: MemoryError, layer: LayerName) -> EngineError:
 
 
 def is_watched(net: Net, way: str = "both") -> bool:
-    """Whether somebody wants to see the layers one by one, in `way`: forward, backward or both."""
+    """Whether hooks or debug_info need the layers to run one by one, in `way`: forward, backward or both."""
     forward = bool(net.before_forward_hooks or net.after_forward_hooks)
     backward = bool(net.before_backward_hooks or net.after_backward_hooks)
     return net.debug_info or {"forward": forward, "backward": backward, "both": forward or backward}[way]
@@ -154,7 +157,7 @@ def is_watched(net: Net, way: str = "both") -> bool:
 
 @contextmanager
 def watched(net: Net, way: str, i: int) -> Iterator[None]:
-    """Around the run of one layer (`way`: Forward or Backward): the net's hooks, and its blobs in the log."""
+    """Call the net's hooks before and after one layer runs, and log its blobs. way: Forward or Backward."""
     forward = way == "Forward"
     for hook in net.before_forward_hooks if forward else net.before_backward_hooks:
         hook(i)
@@ -166,7 +169,7 @@ def watched(net: Net, way: str, i: int) -> Iterator[None]:
 
 
 def debug_blobs(net: Net, way: str, i: int) -> None:
-    """Log mean absolute values of a layer's blobs, one line each, in the wording that log readers know."""
+    """Log the mean absolute values of a layer's blobs, one line each, worded as Caffe does for log parsers."""
     node = net.nodes[i]
     name = node.name
     if way == "Forward":

@@ -22,7 +22,7 @@ from dragon.engines.onednn.plan.cache import PlanCache
 from dragon.engines.onednn.plan.plan import Plan
 from dragon.engines.onednn.plan.planned import Planned
 from dragon.engines.onednn.plan.reference import ShapesChangedError
-from dragon.engines.onednn.plan.replay import Replay, parameters_of_now
+from dragon.engines.onednn.plan.replay import Replay, lend_present_parameters
 from dragon.engines.onednn.plan.values import LazyCopy
 from dragon.engines.onednn.updating import SGDUpdate
 from dragon.errors import EngineError
@@ -61,7 +61,7 @@ class OneDNNExecutor(Executor):
     def _refresh(self, first: int = 0) -> None:
         """Propagate shapes from layer `first` on."""
         if self.plans.refresh(first):
-            self._replay.look_again()
+            self._replay.forget_ranges()
 
     def _settle(self) -> None:
         """As `_refresh`; raises the error of a layer that cannot take the new shapes."""
@@ -98,7 +98,7 @@ class OneDNNExecutor(Executor):
             self._notify_watchers(start, end)
         self._ran[start : end + 1] = [plan] * (end + 1 - start)
         if not self.plans.training:
-            start = self._replay.keep(plan, start, end)
+            start = self._replay.save(plan, start, end)
         plan.forward(start, end)
 
     def _watched_forward(self, i: int) -> float:
@@ -125,7 +125,7 @@ class OneDNNExecutor(Executor):
             self._ran = [single if i <= self.plans.fitting else None for i in range(len(self.net.nodes))]
             self.plans.forget_test()
         outdated = [plan for plan in self._plans_that_ran() if plan not in self.plans.current]
-        with parameters_of_now(outdated):
+        with lend_present_parameters(outdated):
             self._backward_layers(start, end)
 
     def update(self, updater: Update, rate: float, iteration: int) -> None:

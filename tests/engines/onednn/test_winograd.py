@@ -204,7 +204,7 @@ def test_memory_is_shared_between_layers(device: Device) -> None:
         net = make_net(text + layer.format(1, "c0") * (count - 1), "onednn")
         fill((net,), 0)
         net.run_forward()
-        staged = net.executor.plans.plan(True).builder._staged  # type: ignore[attr-defined]
+        staged = net.executor.plans.plan(True).builder._scratch  # type: ignore[attr-defined]
         assert staged
         sizes.append(sum(len({memory.buffer.ctypes.data for memory in slot}) for slot in staged.values()))
     assert sizes[0] == sizes[1]

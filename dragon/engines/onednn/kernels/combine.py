@@ -1,4 +1,4 @@
-"""Several tensors into one, or one into another layout: binary, sum, concatenation, reduction, reorder."""
+"""Primitives that combine or copy tensors: binary, sum, concatenation, reduction, reorder."""
 
 from __future__ import annotations
 

@@ -63,12 +63,12 @@ class ConvSpec:
 
     @property
     def window(self) -> list[Any]:
-        """Strides, dilations (0 is none), left and right padding; the right one is what the sizes leave."""
+        """Strides, dilations (0 is none), left padding, and the right padding that follows from the sizes."""
         wide, narrow = (self.dst, self.src) if self.transposed else (self.src, self.dst)
         right = []
         for axis, kernel in enumerate(self.kernel):
             covered = (narrow[axis + 2] - 1) * self.stride[axis] + (kernel - 1) * self.dilation[axis] + 1
             right.append(covered - wide[axis + 2] - self.pad[axis])
-        # A last column that no window reaches shows as a negative number; the floor rule drops it anyway.
+        # Where no window reaches the last column, the padding comes out negative; the floor rule drops that column.
         last = tuple(rest if self.transposed else max(rest, 0) for rest in right)
         return [dims(v) for v in (self.stride, tuple(d - 1 for d in self.dilation), self.pad, last)]

@@ -18,7 +18,7 @@ __all__ = ["PoolSpec", "average_alg", "average_correction", "backward", "forward
 
 @dataclass(frozen=True)
 class PoolSpec:
-    """``src`` and ``dst`` are (N, C, spatial...); dst's size is the layer's business (ceil or floor)."""
+    """``src`` and ``dst`` are (N, C, spatial...); the layer computes dst's size (ceil or floor)."""
 
     src: Shape
     dst: Shape
@@ -30,7 +30,7 @@ class PoolSpec:
 
     @property
     def right(self) -> Shape:
-        """Right padding that makes the floor rule give ``dst``: how far the last window passes the edge."""
+        """Right padding with which the floor rule gives ``dst``: how far the last window reaches past the edge."""
         reach = [
             (out - 1) * stride + kernel - size - pad
             for size, out, kernel, stride, pad in zip(
@@ -78,7 +78,7 @@ def forward(
     training: bool = True,
     layer: str = "",
 ) -> Primitive:
-    """SRC -> DST, (WORKSPACE: where the maxima were, for max pooling in training)."""
+    """SRC -> DST, (WORKSPACE: positions of the maxima, for max pooling in training)."""
     return Primitive(
         device,
         "pooling_forward_primitive_desc_create",

@@ -1,4 +1,4 @@
-"""Another size by the nearest element: each is repeated where the new size is a multiple of the old one."""
+"""Nearest-neighbour resampling: elements are repeated where the new size is a multiple of the old one."""
 
 from __future__ import annotations
 

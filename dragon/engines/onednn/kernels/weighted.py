@@ -1,4 +1,4 @@
-"""What convolution, deconvolution and inner product share: a source, weights and a bias make a destination."""
+"""The part that convolution, deconvolution and inner product share: source, weights and bias to destination."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ class WeightedSpec(Protocol):
     def dtype(self) -> DataType: ...
     @property
     def family(self) -> str:
-        """How the names of its C functions begin."""
+        """The prefix of the names of its C functions."""
         ...
 
     @property
     def algorithm(self) -> list[Any]:
-        """The arguments in front of the descriptors of all three functions."""
+        """The arguments before the descriptors, in all three functions."""
         ...
 
     @property
     def window(self) -> list[Any]:
-        """Those behind them."""
+        """The arguments after the descriptors."""
         ...
 
 

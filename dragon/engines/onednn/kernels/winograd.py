@@ -1,4 +1,4 @@
-"""Winograd's minimal filtering along one axis: k taps make m outputs with m + k - 1 products instead of m k.
+"""Winograd's minimal filtering along one axis: m outputs of k taps take m + k - 1 products instead of m k.
 
     y = A^T ((G w) * (B^T x))        x: m + k - 1 inputs, w: k taps, y: m outputs, * element by element
 
@@ -20,7 +20,7 @@ __all__ = ["ONE", "POINTS", "Tiling", "toom_cook"]
 
 Matrix = NDArray[np.float64]
 
-# With these seven, float32 results are off by about five times as much as those of the direct sum; with eleven, forty.
+# With these seven the float32 error is about 5 times that of the direct sum; with eleven, 40 times.
 POINTS = [Fraction(p) for p in ("0", "1", "-1", "2", "-1/2", "-2", "1/2")]
 ONE = 1  # index of the point 1: adding b to its product adds b to every output
 
@@ -37,7 +37,7 @@ def toom_cook(outputs: int, taps: int) -> tuple[Matrix, Matrix, Matrix]:
         return [[p**j for j in range(count)] for p in points] + [[Fraction(int(j == count - 1)) for j in range(count)]]
 
     inverse = _inverse(powers(n))
-    # Rows of B^T become integers; what they are multiplied by, G is divided by.
+    # Rows of B^T are multiplied by factors that make them integers, and rows of G divided by the same.
     rows = [[inverse[j][i] for j in range(n)] for i in range(n)]
     factors = [lcm(*(value.denominator for value in row)) for row in rows]
     bt = [[value * factor for value in row] for row, factor in zip(rows, factors, strict=True)]
@@ -47,9 +47,10 @@ def toom_cook(outputs: int, taps: int) -> tuple[Matrix, Matrix, Matrix]:
 
 @dataclass(frozen=True)
 class Tiling:
-    """An axis of `size` inputs, padded by `pad` zeros in front and as many as it takes behind, cut for `outputs` sums.
+    """The tiles of an axis: `size` inputs, `pad` zeros before them and as many after them as `outputs` sums need.
 
-    The matrices are those of the whole axis; the rows of the middle are ordered (point, tile).
+    taps: of the filter. tile: outputs of one tile. The matrices are for the whole axis; the rows in the transformed
+    domain are ordered (point, tile).
     """
 
     size: int

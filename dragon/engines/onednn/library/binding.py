@@ -1,6 +1,6 @@
-"""The C interface of oneDNN 3.x: find the library, declare every function used, turn statuses into errors.
+"""The C interface of oneDNN 3.x: finds the library, declares every function used, turns statuses into errors.
 
-No other file of Dragon knows a C signature of oneDNN, so another build or release is exchanged here.
+No other file of Dragon has a C signature of oneDNN, so moving to another release changes this file only.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def dims(values: tuple[int, ...]) -> Any:
 
 class _Candidate(NamedTuple):
     path: str
-    required: bool  # named by the user: a failure is reported, not passed over
+    required: bool  # named by the user, so that a failure is reported
 
 
 def _candidates() -> Iterator[_Candidate]:
@@ -200,7 +200,7 @@ def _candidates() -> Iterator[_Candidate]:
 def library() -> Library:
     """The process's oneDNN: ONEDNN_LIBRARY, else the wheel's file, else the system's.
 
-    Raises EngineError with one line that says why none can be used.
+    Raises EngineError, with one line that says why, if none can be used.
     """
     reason = ""
     for path, required in _candidates():

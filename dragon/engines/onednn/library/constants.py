@@ -1,7 +1,7 @@
 """Numbers of oneDNN's C interface (3.x), under the names of its headers without the ``dnnl_`` prefix.
 
-A test asks the loaded library for the name of each number where the library can tell (algorithms,
-propagation kinds, data types, format tags, statuses), so a slip cannot go unseen.
+A test compares each number with the name that the loaded library has for it, where the library has one (algorithms,
+propagation kinds, data types, format tags, statuses).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ MAX_NDIMS = 12
 
 
 class Status(IntEnum):
-    """What every call returns."""
+    """The status that every call returns."""
 
     success = 0
     out_of_memory = 1

@@ -30,7 +30,7 @@ NUMPY_TYPES: dict[DataType, Any] = {
 
 
 class Device:
-    """The CPU engine with one in-order stream; primitives finish before their call returns."""
+    """The CPU engine with one in-order stream: a primitive has finished when its call returns."""
 
     def __init__(self) -> None:
         lib = library()
@@ -199,9 +199,9 @@ def aligned_buffer(size: int) -> NDArray[np.uint8]:
 class Memory:
     """A descriptor and the bytes it describes; ``buffer`` (uint8, at least ``desc.size``) is kept alive.
 
-    Several memories may share one buffer: an arena, or views of one tensor. A view's `origin` is the memory that it
-    is a view of, and its bytes begin `start` bytes behind the origin's. `exposed` says of an origin that an array
-    shows its bytes, so that they must stay where they are.
+    Several memories may share one buffer: those of an arena, or views of one tensor. A view's `origin` is the memory
+    that it is a view of, and its bytes begin `start` bytes after the origin's. `exposed` is set on an origin when an
+    array refers to its bytes, so that they must stay where they are.
     """
 
     def __init__(
@@ -232,7 +232,7 @@ class Memory:
         return Memory(device, desc, array.reshape(-1).view(np.uint8))
 
     def rebind(self, buffer: NDArray[np.uint8]) -> None:
-        """Point at other bytes; prepared calls follow, because they hold the memory and not its address."""
+        """Use other bytes. Prepared calls use them as well, since they refer to the memory and not to its address."""
         check(library().memory_set_data_handle(self, self._hold(buffer)), "memory_set_data_handle")
 
     def _hold(self, buffer: NDArray[np.uint8]) -> int:

@@ -94,12 +94,12 @@ class Attributes:
 class Primitive:
     """One operation compiled for fixed shapes and layouts.
 
-    ``inputs`` and ``outputs`` give the descriptor that each execution argument must have, so a planner only
-    connects memories; a workspace appears under Arg.WORKSPACE on the side that writes or reads it.
+    ``inputs`` and ``outputs`` have the descriptor of each execution argument. A workspace appears under Arg.WORKSPACE,
+    among the outputs of forward and the inputs of backward.
     ``scratchpad`` is the number of bytes it needs while it runs.
 
     ``create`` names the descriptor function without prefix; ``arguments`` are those between the engine and
-    the attributes. Raises UnimplementedError where the library has nothing for the case.
+    the attributes. Raises UnimplementedError where the library has no implementation.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class Primitive:
             what, index = (Query.workspace_md, 0) if arg == Arg.WORKSPACE else (Query.exec_arg_md, arg)
             desc = self._desc(what, index)
             if desc is None and arg != Arg.WORKSPACE:  # a workspace is taken only where the kernel wants one
-                raise EngineError(f"oneDNN {self.operation} knows no argument {arg}")
+                raise EngineError(f"oneDNN {self.operation} has no argument {arg}")
             if desc is not None:
                 found[arg] = desc
         return found
@@ -161,8 +161,8 @@ class Call:
     """A primitive with its memories, prepared: calling it runs the operation and allocates nothing.
 
     ``memories`` must name every input and output (EngineError otherwise, or when a layout differs) and the
-    runtime scales; others are left aside, so the memories of a layer's forward can be given to its backward.
-    Calls that never overlap may share a ``scratchpad``.
+    runtime scales; others are ignored, so the memories of a layer's forward can be given to its backward.
+    Calls that never run at the same time may share a ``scratchpad``.
     """
 
     __slots__ = ("_arguments", "_run", "memories", "primitive")

@@ -1,4 +1,4 @@
-"""How many cores the process may use, and telling the library's OpenMP runtime."""
+"""The number of cores that the process may use, and of threads that the library's OpenMP runtime uses."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ CGROUP_OF_PROCESS = Path("/proc/self/cgroup")
 
 
 def usable_cores(root: Path = CGROUP_ROOT, own: Path = CGROUP_OF_PROCESS) -> int:
-    """Cores left by the affinity mask and by every CPU quota above the process, at least 1.
+    """Cores left by the affinity mask and by the CPU quota of each cgroup of the process, at least 1.
 
-    A fraction of a core is dropped: threads beyond the quota are stopped in turn, which costs more than
-    they bring.
+    A fraction of a core is dropped: threads beyond the quota are suspended in turn, which costs more than they gain.
     """
     cores = len(os.sched_getaffinity(0))
     quotas = [int(quota) for quota in _quotas(root, own)]
@@ -26,7 +25,7 @@ def usable_cores(root: Path = CGROUP_ROOT, own: Path = CGROUP_OF_PROCESS) -> int
 
 
 def default_threads() -> int:
-    """What OMP_NUM_THREADS asks for, else every usable core."""
+    """The number that OMP_NUM_THREADS names, else all usable cores."""
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     return max(1, int(asked)) if asked.isdecimal() else usable_cores()
 

@@ -188,12 +188,12 @@ class Filtering:
         n, c, h, w = shape
         block = self.block
         strides = (block, w * n * block, c * w * n, n * block, 1)
-        rows = self.b.staging(MemoryDesc.plain((n, c // block, h, w, block), self.spec.dtype, strides), Slot.rows)
+        rows = self.b.scratch(MemoryDesc.plain((n, c // block, h, w, block), self.spec.dtype, strides), Slot.rows)
         return rows, self.b.part(rows, self.matrix(h, shape))
 
     def transform(self, chunk: Memory, matrix: NDArray[np.float64], shape: Shape, slot: int) -> Memory:
         """A chunk's heights multiplied by `matrix`."""
-        target = self.b.staging(self.matrix(self.rows, shape), slot)
+        target = self.b.scratch(self.matrix(self.rows, shape), slot)
         for call in self.transforming(chunk, matrix, shape, target):
             self.b.run(call)
         return target
@@ -247,11 +247,11 @@ class Filtering:
             raise NotLoweredError(f"weights of an unknown layout {wanted}")
         final = self.stack(self.tiling.points, tag, wanted.dtype)
         kept = not b.training  # they seldom change then
-        points = Memory(b.device, desc) if kept and final == desc else b.staging(desc, Slot.weights)
+        points = Memory(b.device, desc) if kept and final == desc else b.scratch(desc, Slot.weights)
         steps = [self.product(self.tiling.weights(), self.flat(taps), self.flat(points))]
         turned = points
         if final != desc:
-            turned = Memory(b.device, final) if kept else b.staging(final, Slot.turned)
+            turned = Memory(b.device, final) if kept else b.scratch(final, Slot.turned)
             steps.append(self.carry(points, turned))
         for step in steps:
             if kept:

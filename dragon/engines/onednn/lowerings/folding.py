@@ -106,7 +106,7 @@ class _Fold:
 
     def weights(self, desc: MemoryDesc, host: MemoryDesc) -> Memory:
         memory = Memory(self.b.device, desc)
-        self.staged = self.b.staging(host)
+        self.staged = self.b.scratch(host)
         convert = reorder(self.b.device, self.staged, memory)
 
         def refresh() -> None:

@@ -49,7 +49,7 @@ def convolve(b: Builder, node: Node, which: int, behind: Behind, f: Filtering) -
     result = b.make(top, f.blocked(f.spec.dst))
     for chunk, made in zip(f.chunks(source, f.src), f.chunks(result, f.dst), strict=True):
         scattered = bottoms.forward(chunk)
-        products = b.staging(f.matrix(f.rows, f.dst), Slot.products)
+        products = b.scratch(f.matrix(f.rows, f.dst), Slot.products)
         for point, primitive in enumerate(primitives):
             arguments = {
                 Arg.SRC: f.point(scattered, primitive[Arg.SRC], point),
@@ -117,7 +117,7 @@ class _Gradients:
         self.primitives = [self._primitive(hint, False)] * f.tiling.points
         if biased:
             self.primitives[ONE] = self._primitive(f.forward(True), True)
-        self.made = b.staging(f.stack(f.tiling.points, f.base), Slot.gradients)
+        self.made = b.scratch(f.stack(f.tiling.points, f.base), Slot.gradients)
         self.total, self.add_weights = b.weight_diff(layer.weight, f.stack(f.spec.kernel[0], f.base), f.host)
         self.bias: list[Memory] = []  # of each chunk
         self.layer_bias = layer.bias if biased else None
@@ -175,7 +175,7 @@ class _Down:
 
     def make(self, diffs: Memory, chunk: Memory) -> None:
         b, f, primitive = self.b, self.f, self.primitive
-        scattered = b.staging(f.matrix(f.rows, f.src), Slot.scattered)
+        scattered = b.scratch(f.matrix(f.rows, f.src), Slot.scattered)
         for point in range(f.tiling.points):
             arguments = {
                 Arg.DIFF_DST: f.point(diffs, primitive[Arg.DIFF_DST], point),

@@ -1,7 +1,7 @@
-"""Builder: what a lowering uses to turn a layer into steps of a plan.
+"""Builder: what a lowering calls to turn a layer into steps of a plan.
 
-Forward is built layer by layer in order, backward in reverse. A lowering asks for its bottoms in the layout that its
-primitive prefers (conversions become steps of the plan), makes its tops, and prepares calls.
+Forward is built layer by layer in order, backward in reverse order. A lowering asks for its bottoms in the layout that
+its primitive prefers (conversions become steps of the plan), makes its tops, and prepares calls.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ Materialize = Callable[[int, int, Storage, Mapping[Storage, Array]], None]
 
 
 class Builder(Versions):
-    """State of a compilation."""
+    """The plan that is being built.
+
+    dtype: the element type of activations. remark: set by a lowering to say how it computes a layer. parts: by index, a
+    function that builds backward of one layer of a fused group by itself.
+    """
 
     def __init__(
         self,
@@ -47,34 +51,34 @@ class Builder(Versions):
         self.net = net
         self.dtype = dtype
         self.winograd = winograd
-        self.remark = ""  # of a lowering on how it does a layer
+        self.remark = ""
         self.sources: Sources[Array] = Sources(_copied, reuse=True)  # host values that the plan reads
-        self.parts: dict[int, Backward] = {}  # what builds backward of one layer of a fused group by itself
+        self.parts: dict[int, Backward] = {}
         self._materialize = materialize
-        self._pad = aligned_buffer(0)
-        self._padded: list[Call] = []
-        self._staged: dict[int, list[Memory]] = {}  # by slot
-        self._stages: dict[int, NDArray[np.uint8]] = {}  # the largest so far of each slot
-        self._slots: dict[int, int] = {}  # id of a staged memory -> slot
+        self._scratchpad = aligned_buffer(0)
+        self._scratchpad_calls: list[Call] = []
+        self._scratch: dict[int, list[Memory]] = {}  # by slot
+        self._scratch_bytes: dict[int, NDArray[np.uint8]] = {}  # by slot, as large as the largest so far
+        self._slots: dict[int, int] = {}  # id of a scratch memory -> slot
 
     def checkpoint(self) -> Any:
-        staged = {slot: len(memories) for slot, memories in self._staged.items()}
-        return super().checkpoint(), len(self._padded), staged
+        scratch = {slot: len(memories) for slot, memories in self._scratch.items()}
+        return super().checkpoint(), len(self._scratchpad_calls), scratch
 
     def rollback(self, mark: Any) -> None:
-        versions, padded, staged = mark
+        versions, calls, scratch = mark
         super().rollback(versions)
-        del self._padded[padded:]
-        for slot in list(self._staged):
-            for memory in self._staged[slot][staged.get(slot, 0) :]:
+        del self._scratchpad_calls[calls:]
+        for slot in list(self._scratch):
+            for memory in self._scratch[slot][scratch.get(slot, 0) :]:
                 del self._slots[id(memory)]
-            del self._staged[slot][staged.get(slot, 0) :]
-            if not self._staged[slot]:
-                del self._staged[slot]
+            del self._scratch[slot][scratch.get(slot, 0) :]
+            if not self._scratch[slot]:
+                del self._scratch[slot]
 
-    # -- what the host has ----------------------------------------------------------------------------------
+    # -- values on the host ---------------------------------------------------------------------------------
     def make_lazy(self, storage: Storage, compute: Callable[[Array], None], *sources: Memory) -> None:
-        """The storage's content is not computed in the run; `compute(flat host array)` does it when it is read.
+        """Leave the storage's content to be computed when it is read, by `compute(flat host array)`.
 
         sources: the memories that `compute` reads.
         """
@@ -83,12 +87,12 @@ class Builder(Versions):
         self.lazies.append((storage, place))
         self._keep.append(storage)
         self.steps.lazy.append((storage, place))
-        self._now.pop(id(storage), None)  # who wants it in this plan after all gets it on the host
+        self._now.pop(id(storage), None)  # a later layer of this plan that reads it gets it on the host
 
     def make_lazy_by_layers(self, storage: Storage, first: int, last: int) -> None:
-        """As `make_lazy`, for what `storage` would hold had layers first..last run one by one.
+        """As `make_lazy`, for the content that `storage` has after layers first..last have run one by one.
 
-        To be called when the group of these layers is complete: it has noted what they read.
+        To be called when the group of these layers is built: by then it has recorded what they read.
         """
         read = list(self.steps.needs.values())
         blobs = [(blob, blob.data_storage) for node in self.net.nodes[first : last + 1] for blob in node.layer.blobs]
@@ -96,16 +100,16 @@ class Builder(Versions):
         self.sources.add(value.storage for value in read if isinstance(value, HostValue))
 
         def compute(host: Array) -> None:
-            then = {}
+            values = {}  # of the run
             for value in read:
                 if isinstance(value, Value):
-                    then[value.storage] = np.empty(value.copy.count, value.storage.dtype)
-                    value.copy.to_host(then[value.storage])
+                    values[value.storage] = np.empty(value.copy.count, value.storage.dtype)
+                    value.copy.to_host(values[value.storage])
                 else:
-                    then[value.storage] = self._value_in_run(value.storage)
-            for blob, storage_then in blobs:  # which may have been exchanged since
-                then[blob.data_storage] = self._value_in_run(storage_then)
-            self._materialize(first, last, storage, then)
+                    values[value.storage] = self._value_in_run(value.storage)
+            for blob, storage_in_run in blobs:  # the blob may have another storage by now
+                values[blob.data_storage] = self._value_in_run(storage_in_run)
+            self._materialize(first, last, storage, values)
             newest = storage.newest_copy()
             if newest is not None and not isinstance(newest, LazyCopy):
                 newest.to_host(host)
@@ -118,13 +122,13 @@ class Builder(Versions):
         return storage.read() if saved is None else saved
 
     def make_on_host(self, storage: Storage, shape: tuple[int, ...]) -> HostValue:
-        """Reference code writes the storage's host copy."""
+        """A new version of the storage's data in its host copy, which reference code writes."""
         value = self._host_value(storage, shape)
         self.steps.makes[id(value)] = value
         return value
 
     def read_on_host(self, storage: Storage) -> None:
-        """Reference code reads the storage: its newest version must be whole, wherever it is."""
+        """Reference code reads the storage: its newest version must be complete, wherever it is."""
         value = self._now.get(id(storage))
         if value is not None:
             self._need(value)
@@ -133,7 +137,10 @@ class Builder(Versions):
 
     # -- parameters -----------------------------------------------------------------------------------------
     def weights(self, blob: Blob, desc: MemoryDesc, host: MemoryDesc) -> Memory:
-        """A learned blob in the layout `desc`; `host` describes its row-major master in the primitive's axes."""
+        """A learned blob in the layout `desc`.
+
+        host: describes the row-major float32 master under the primitive's axes.
+        """
         storage = blob.data_storage
         value = self._now.get(id(storage))
         if not isinstance(value, HostValue):
@@ -153,16 +160,18 @@ class Builder(Versions):
         return target
 
     def when_changed(self, blobs: Sequence[Blob], step: Step) -> None:
-        """Run `step` at this point whenever somebody may have written the host data of one of `blobs`."""
+        """Run `step` at this point of each pass before which the host data of one of `blobs` may have changed."""
         self._keep += [blob.data_storage for blob in blobs]
         self.steps.calls.append(_when_changed([blob.data_storage for blob in blobs], step))
 
     def host_vector(self, blob: Blob) -> Memory:
-        """A learned vector (bias, scale, shift) where it is, as float32 of shape (count,)."""
+        """A learned vector (bias, scale, shift) in its host memory, as float32 of shape (count,)."""
         return self.weights(blob, MemoryDesc.plain((blob.count,)), MemoryDesc.plain((blob.count,)))
 
     def weight_diff(self, blob: Blob, desc: MemoryDesc, host: MemoryDesc) -> tuple[Memory, Callable[[], None]]:
-        """Memory for a parameter's gradient, and what to call after the primitive: it adds it to the blob's diff."""
+        """Memory for a parameter's gradient, and a function to call after the primitive: it adds the gradient to the
+        blob's diff.
+        """
         fresh = Memory(self.device, desc)
         storage = blob.diff_storage
         value = HostValue(self.device, storage, (blob.count,))
@@ -191,45 +200,48 @@ class Builder(Versions):
         self.steps.calls.append(self.prepared(primitive, memories))
 
     def prepared(self, primitive: Primitive, memories: Mapping[int, Memory]) -> Call:
-        """A call for some point of the plan; scratchpads are one shared buffer."""
-        pad = None
+        """A call that the lowering places in the plan itself. All scratchpads share one buffer."""
+        scratchpad = None
         if primitive.scratchpad_desc is not None:
-            if primitive.scratchpad > self._pad.nbytes:
-                self._pad = aligned_buffer(primitive.scratchpad)
-            pad = Memory(self.device, primitive.scratchpad_desc, self._pad)
-        call = Call(primitive, memories, pad)
-        if pad is not None:
-            self._padded.append(call)
+            if primitive.scratchpad > self._scratchpad.nbytes:
+                self._scratchpad = aligned_buffer(primitive.scratchpad)
+            scratchpad = Memory(self.device, primitive.scratchpad_desc, self._scratchpad)
+        call = Call(primitive, memories, scratchpad)
+        if scratchpad is not None:
+            self._scratchpad_calls.append(call)
         return call
 
     @property
     def scratchpad(self) -> int:
         """Bytes of the largest scratchpad."""
-        return self._pad.nbytes
+        return self._scratchpad.nbytes
 
     def share_scratchpad(self) -> None:
-        """Let all calls use the largest scratchpad; called once when the plan is complete."""
-        for call in self._padded:
-            call.memories[Arg.SCRATCHPAD].rebind(self._pad)
-        for slot, memories in self._staged.items():
-            for memory in memories:
-                memory.rebind(self._stages[slot])
+        """Let all calls use the largest scratchpad, and all scratch memories of a slot the largest of these.
 
-    def staging(self, desc: MemoryDesc, slot: int = 0) -> Memory:
-        """Memory whose content matters within one layer's steps only: all of one slot are one buffer."""
-        buffer = self._stages.get(slot)
+        To be called once, when the plan is complete.
+        """
+        for call in self._scratchpad_calls:
+            call.memories[Arg.SCRATCHPAD].rebind(self._scratchpad)
+        for slot, memories in self._scratch.items():
+            for memory in memories:
+                memory.rebind(self._scratch_bytes[slot])
+
+    def scratch(self, desc: MemoryDesc, slot: int = 0) -> Memory:
+        """Memory whose content matters within one layer's steps only: all of one slot share one buffer."""
+        buffer = self._scratch_bytes.get(slot)
         if buffer is None or buffer.nbytes < desc.size:
-            buffer = self._stages[slot] = aligned_buffer(desc.size)
-        return self._stage(Memory(self.device, desc, buffer), slot)
+            buffer = self._scratch_bytes[slot] = aligned_buffer(desc.size)
+        return self._in_slot(Memory(self.device, desc, buffer), slot)
 
     def part(self, memory: Memory, desc: MemoryDesc, start: int = 0) -> Memory:
         """The bytes of a memory from `start` on under another descriptor; it moves where the memory moves."""
         view = memory.view(desc, start)
         slot = self._slots.get(id(memory))
-        return view if slot is None else self._stage(view, slot)
+        return view if slot is None else self._in_slot(view, slot)
 
-    def _stage(self, memory: Memory, slot: int) -> Memory:
-        self._staged.setdefault(slot, []).append(memory)
+    def _in_slot(self, memory: Memory, slot: int) -> Memory:
+        self._scratch.setdefault(slot, []).append(memory)
         self._slots[id(memory)] = slot
         return memory
 
@@ -247,7 +259,7 @@ def _copied(storage: Storage, old: Array | None) -> Array:
 
 
 def _when_changed(storages: Sequence[Storage], step: Step) -> Step:
-    """A step that runs `step` unless all storages are as they were when it last did."""
+    """A step that runs `step`, unless no storage can have changed since it last did."""
     last: list[int] = []
 
     def check() -> None:

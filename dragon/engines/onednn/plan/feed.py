@@ -1,4 +1,4 @@
-"""Images of 8 bits into a data layer's top, on all threads: what a reading thread has made is in nobody's cache."""
+"""Copies a batch of 8-bit images into a data layer's top as float32, minus the mean, on all threads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NOTHING = np.empty(0, np.uint8)
 
 
 class Feed:
-    """Delivers batches of one layer; those that want more than a mean subtracted are left to the layer."""
+    """Delivers batches of one layer. Batches that need more than a mean subtracted are left to the layer."""
 
     def __init__(self, device: Device, layer: Prefetched) -> None:
         self._device, self._layer = device, layer

@@ -1,4 +1,4 @@
-"""Plan: a net compiled for its present shapes and phases into lists of prepared steps."""
+"""Plan: a net compiled, for its present shapes and phases, into lists of prepared steps."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ log = logging.getLogger("dragon")
 class Plan:
     """Groups of layers with their steps.
 
-    fuse: whether several layers may become one group, and conversions of one group serve another. Without it any
-    range of layers can be run by itself. winograd: whether convolutions may take fewer products. last: the last layer
-    it holds; all of them by default.
+    fuse: whether several layers may become one group. whole: whether the plan is for full passes, so that conversions
+    made for one group may serve another; otherwise any range of layers can be run by itself. winograd: whether
+    convolutions may take fewer products. last: the last layer of the plan; all layers by default.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Plan:
         for first, last, fused in find_groups(net, training) if fuse else _single(self.last):
             self.groups += self._forward(first, last, fused)
         self._intact = {
-            group.first: [self.builder.left(blob) for blob in group.watched]
+            group.first: [self.builder.unchanged_check(blob) for blob in group.watched]
             for group in self.groups
             if training and group.watched
         }
@@ -114,7 +114,7 @@ class Plan:
         return [group]
 
     def _free_backward(self, node: Node, lowering: lowerings.Lowering | None) -> Backward | None:
-        """Backward of a layer that shares memory: nothing where the diff is shared too, else its own."""
+        """Backward of a layer whose top is its bottom's memory: none where the diff is shared as well."""
         builder, bottoms, tops = self.builder, node.bottoms, node.tops
         if not bottoms or not tops or all(top.diff_storage is bottoms[0].diff_storage for top in tops):
             return None
@@ -128,7 +128,7 @@ class Plan:
             group.backward = self._steps(group.build_backward, nodes[0] if len(nodes) == 1 else None)
 
     def _steps(self, build: Backward, alone: Node | None) -> Steps:
-        """What `build` makes, or the reference backward of the layer `alone` where that turns out to be impossible."""
+        """The steps that `build` makes, or the reference backward of layer `alone` where oneDNN cannot do it."""
         builder = self.builder
         mark = builder.checkpoint()
         builder.steps = Steps()
@@ -144,12 +144,12 @@ class Plan:
         return builder.steps
 
     def _arena(self, memory: ArenaMemory) -> Arena | None:
-        """Only where nobody looks in while the plan runs: layers in Python may read any blob of the net."""
+        """The arena of a whole TEST plan. A net with Python layers has none: they may read any blob while it runs."""
         net, builder = self.net, self.builder
         if self.training or not self.whole or any(node.layer.runs_user_code for node in net.nodes):
             return None
         for value in builder.values:
-            value.refresh.clear()  # all steps run in every pass; in between their memory is another's
+            value.refresh.clear()  # all steps run in each pass; in between another value may have their memory
         outputs = [net.blobs[name].data_storage for name in net.outputs]
         return Arena(memory, self.groups, builder.values, builder.lazies, outputs, builder.sources)
 
@@ -178,7 +178,7 @@ class Plan:
             self.arena.end(complete=True)
 
     def _part(self, start: int, end: int) -> Program:
-        """A part of the pass of a plan with an arena, to be run after the parts before it."""
+        """A part of a pass that uses the arena; the parts before it have run."""
         before = Program([g.forward for g in self._range(0, start - 1)])
         program = Program([g.forward for g in self._range(start, end)], before)
         self._programs[start, end] = program
@@ -188,7 +188,7 @@ class Plan:
         self._run((start, end, -1), lambda: [g.backward for g in reversed(list(self._range(end, start)))])
 
     def backward_alone(self, layer: int, whole: bool) -> None:
-        """Run backward of one layer, or of its `whole` group, in steps that rest on nothing of other groups."""
+        """Run backward of one layer, or of its `whole` group, in steps that use no memory of other groups."""
         group = self._group_of[layer]
         key = group.first - len(self.net.nodes) if whole else layer
         program = self._alone.get(key)
@@ -206,14 +206,14 @@ class Plan:
             return self._steps(build, members[0] if group.first == group.last else None)
 
     def note_changes(self) -> None:
-        """Remember fused groups one of whose blobs somebody has changed since forward made it."""
+        """Note the fused groups that have a blob which somebody has changed since forward."""
         for first, checks in self._intact.items():
             if first not in self._changed and not all(check() for check in checks):
                 self._changed.add(first)
 
     @property
     def changed(self) -> bool:
-        """Whether the backward of a fused group would not see what somebody wrote."""
+        """Whether a fused group's blobs were changed since forward, which its backward would not see."""
         return bool(self._changed)
 
     def is_changed(self, group: Group) -> bool:
@@ -233,7 +233,7 @@ class Plan:
         program.run()
 
     def detach(self) -> None:
-        """Save what only this plan's memories hold and let go of the storages."""
+        """Save the values that only this plan's memories have, and remove its copies from the storages."""
         for value in self.builder.values:
             if isinstance(value, Value):
                 value.storage.detach(value.place)
@@ -242,21 +242,21 @@ class Plan:
 
 
 class Program:
-    """The steps of consecutive groups as one list, and what they need from before.
+    """The steps of consecutive groups as one list, and the values to fetch before they run.
 
-    before: the program that has run when this one does; what it has made or brought is there.
+    before: a program that runs before this one; the values that it makes or fetches need not be fetched again.
     """
 
     def __init__(self, parts: Sequence[Steps], before: Program | None = None) -> None:
         self.needs: list[Callable[[], object]] = []
         self.calls: list[Callable[[], object]] = []
         self.made: set[int] = set(before.made) if before is not None else set()
-        self.brought: set[int] = set(before.brought) if before is not None else set()
+        self.fetched: set[int] = set(before.fetched) if before is not None else set()
         for steps in parts:
             for key, value in steps.needs.items():
-                if key not in self.made and key not in self.brought:
-                    self.brought.add(key)
-                    self.needs.append(value.bring)
+                if key not in self.made and key not in self.fetched:
+                    self.fetched.add(key)
+                    self.needs.append(value.fetch)
             self.made.update(steps.makes)
             self.calls += steps.calls
             for value in steps.makes.values():
@@ -265,8 +265,8 @@ class Program:
             self.calls += [_lazy_mark(storage, place) for storage, place in steps.lazy]
 
     def run(self) -> None:
-        for bring in self.needs:
-            bring()
+        for fetch in self.needs:
+            fetch()
         for call in self.calls:
             call()
 
@@ -281,5 +281,5 @@ def _single(last: int) -> Iterator[tuple[int, int, None]]:
 
 
 def _has_primitives(node: Node) -> bool:
-    """float64 is the reference's, and so are blobs without elements."""
+    """Whether oneDNN may compute the layer: float64, and blobs without elements, are left to the reference."""
     return node.layer.dtype.itemsize == 4 and all(blob.count for blob in (*node.bottoms, *node.tops))

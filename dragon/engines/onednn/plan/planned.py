@@ -1,4 +1,4 @@
-"""What a plan takes of memory, as `dragon time` tells it."""
+"""The memory that a plan takes, as `dragon time` prints it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ __all__ = ["Planned"]
 
 @dataclass(frozen=True)
 class Planned:
-    """Bytes: of the learned blobs and statistics; of all values between layers, gradients included; of the scratchpad.
+    """Sizes in bytes.
 
-    `unshared` is what the values would take had each bytes of its own.
+    parameters: learned blobs and statistics. activations: all values between layers, gradients included; unshared: the
+    same if each value had memory of its own. scratchpad: temporary memory of primitives.
     """
 
     parameters: int

@@ -1,4 +1,4 @@
-"""Layers without a lowering inside a plan: their own array code on host copies."""
+"""Layers without a lowering in a plan: they run their own array code on host copies."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ShapesChangedError", "add_backward", "add_forward", "is_free"]
 
-FEW = 1 << 20  # elements of a batch: transforming more of them takes long enough to be left to the reading thread
+FEW = 1 << 20  # elements of a batch; with more of them the transformation is better left to the reading thread
 
 
 class ShapesChangedError(Exception):
-    """A layer gave its tops other shapes than the plan was made for; it has run."""
+    """A layer gave its tops other shapes than the plan was made for. It has run; the layers after it have not."""
 
     def __init__(self, layer: int) -> None:
         super().__init__(layer)
@@ -53,7 +53,7 @@ def add_forward(builder: Builder, node: Node) -> None:
         layer.hand_out_bytes()  # a quarter of the memory traffic of images that the reading thread has transformed
         forward = partial(_feed, Feed(builder.device, layer), layer, tops)
     where = layer.context.where
-    # a layer of the user's may write anything: its bottoms are brought again
+    # a layer written by the user may write anything: its bottoms are fetched again
     watched = [builder.value_of(bottom) for bottom in bottoms] if layer.runs_user_code else []
     made = [builder.make_on_host(top.data_storage, top.shape) for top in tops]
 
@@ -75,7 +75,7 @@ def add_forward(builder: Builder, node: Node) -> None:
         for value in made:
             value.mark()
         for seen in watched:
-            seen.bring()
+            seen.fetch()
 
     builder.run(step)
 

@@ -1,4 +1,4 @@
-"""Running forward again for a backward that nobody had planned for: in TEST nothing is kept for one."""
+"""Repeats forward, layer by layer, when a script asks for a backward in TEST, where nothing is kept for one."""
 
 from __future__ import annotations
 
@@ -17,27 +17,30 @@ if TYPE_CHECKING:
     from dragon.graph.net import Net
     from dragon.graph.node import Node
 
-__all__ = ["Replay", "parameters_of_now"]
+__all__ = ["Replay", "lend_present_parameters"]
 
 
 class Replay:
-    """What a net's forward passes outside training leave behind so that they can be repeated layer by layer."""
+    """Saves, in forward passes outside training, what repeating them layer by layer needs."""
 
     def __init__(self, net: Net) -> None:
         self.net = net
-        # by range of layers: those that overwrite an input, and what; those that may draw
+        # by range of layers: the layers that overwrite an input, with its storages; the layers that may draw numbers
         self._found: dict[tuple[int, int], tuple[list[tuple[int, list[Storage]]], list[Node]]] = {}
-        self._inputs: dict[int, list[tuple[Storage, Array]]] = {}  # what layers in place have overwritten
+        self._inputs: dict[
+            int, list[tuple[Storage, Array]]
+        ] = {}  # values that layers in place have overwritten, by layer
         self._draws = [0] * len(net.nodes)
 
-    def look_again(self) -> None:
-        """Storages or phases may be others from now on."""
+    def forget_ranges(self) -> None:
+        """Look at the layers again from now on: storages or phases may have changed."""
         self._found.clear()
 
-    def keep(self, plan: Plan, start: int, end: int) -> int:
-        """Keep what a replay of layers start..end could not make again; before they run.
+    def save(self, plan: Plan, start: int, end: int) -> int:
+        """Save what a replay of layers start..end could not compute again; to be called before they run.
 
-        `plan` runs up to the last layer that works in place on such a thing. Returns where to go on.
+        Where a layer works in place on an input, `plan` first runs the layers before it. Returns the layer to go on
+        with.
         """
         found = self._found.get((start, end))
         if found is None:
@@ -56,7 +59,7 @@ class Replay:
         return start
 
     def run(self, single: Plan) -> None:
-        """Run all layers but sources one by one with `single`, without leaving traces in blobs, buffers or draws."""
+        """Run all layers but sources one by one with `single`; blobs, statistics and random streams are put back."""
         net = self.net
         storages = {id(blob.data_storage): blob.data_storage for node in net.nodes for blob in node.tops}
         before = [(storage, storage.read().copy()) for storage in storages.values()]
@@ -95,8 +98,8 @@ def _overwritten(net: Net, start: int, end: int) -> Iterator[tuple[int, list[Sto
 
 
 @contextmanager
-def parameters_of_now(plans: list[Plan]) -> Iterator[None]:
-    """Where parameters were exchanged since forward, lend the new ones' values to the memory that `plans` know."""
+def lend_present_parameters(plans: list[Plan]) -> Iterator[None]:
+    """Where parameters were exchanged since forward, put the new ones' values into the memory that `plans` use."""
     lent: dict[int, tuple[Storage, Array]] = {}
     for plan in plans:
         for blob, storage in plan.parameters:

@@ -1,4 +1,4 @@
-"""Steps: what a plan runs for a group of layers, and what must be newest before."""
+"""Steps: the calls that a plan runs for a group of layers, and the values that they read and make."""
 
 from __future__ import annotations
 
@@ -16,17 +16,21 @@ Backward = Callable[[], None]
 
 
 class NotLoweredError(Exception):
-    """This layer, with these settings, runs its reference code."""
+    """The layer cannot be lowered with these settings: it runs its reference code."""
 
 
 @dataclass
 class Steps:
-    """The steps of one group of layers in one direction, and what must be newest before they run."""
+    """The steps of one group of layers in one direction.
+
+    needs: values that must be up to date before the steps run; makes: those that they compute; both by id. lazy:
+    storages whose content is computed when they are read, with the place of the LazyCopy.
+    """
 
     calls: list[Step] = field(default_factory=list)
     needs: dict[int, Value | HostValue] = field(default_factory=dict)
     makes: dict[int, Value | HostValue] = field(default_factory=dict)
-    host_reads: list[Value] = field(default_factory=list)  # what reference code takes to the host
+    host_reads: list[Value] = field(default_factory=list)  # values that reference code reads on the host
     lazy: list[tuple[Storage, str]] = field(default_factory=list)
 
 
@@ -40,4 +44,4 @@ class Group:
     forward: Steps = field(default_factory=Steps)
     backward: Steps = field(default_factory=Steps)
     build_backward: Backward | None = None
-    watched: list[Blob] = field(default_factory=list)  # whose data must be those of forward for `backward` to be right
+    watched: list[Blob] = field(default_factory=list)  # `backward` uses their data of forward

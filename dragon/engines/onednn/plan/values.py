@@ -1,7 +1,7 @@
-"""Values of a plan: one version of a storage's content in oneDNN memory or in host memory.
+"""Values of a plan: each is one version of a storage's content, in oneDNN memory or in host memory.
 
 A storage that is overwritten in place has several versions in one run. Each version in oneDNN memory is a copy of
-its storage in a place of its own, so that the storage knows at any time which version is its content.
+its storage at a place of its own, so that the storage knows at any time which version is its content.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Sha
 from dragon.engines.onednn.library.primitive import Call
 from dragon.memory.storage import HOST, Array, Storage
 
-__all__ = ["HostValue", "LazyCopy", "MemoryCopy", "Value", "as_made", "logical", "reorder"]
+__all__ = ["HostValue", "LazyCopy", "MemoryCopy", "Value", "is_unchanged", "logical", "reorder"]
 
 
 def logical(shape: tuple[int, ...]) -> Shape:
-    """The shape for oneDNN, which knows no scalars."""
+    """The shape for oneDNN, which has no scalars."""
     return shape or (1,)
 
 
 def borrowed(device: Device, host: Array, shape: Shape) -> Memory:
-    """oneDNN's view of a host array that keeps no reference to it: a storage must be able to tell who holds it.
+    """oneDNN's view of a host array, without a reference to it: references mean that a script holds it (`held`).
 
-    Whoever keeps the result keeps the storage, and checks that its memory is still where it was.
+    The caller keeps the storage alive, and checks that its memory is still where it was.
     """
     raw = (ctypes.c_uint8 * (math.prod(shape) * host.itemsize)).from_address(host.ctypes.data)
     return Memory(device, MemoryDesc.plain(shape), np.frombuffer(memoryview(raw).cast("B"), np.uint8))
@@ -47,7 +47,7 @@ class MemoryCopy:
         self.device = device
         self.memory = memory
         self.count = math.prod(memory.desc.dims)
-        self.restore: Callable[[], None] | None = None  # brings back what another value has overwritten
+        self.restore: Callable[[], None] | None = None  # recomputes the content where another value has overwritten it
         self._host_at = 0
         self._down: Call | None = None
         self._up: Call | None = None
@@ -71,12 +71,12 @@ class MemoryCopy:
 
 
 class LazyCopy:
-    """The content of a blob that a fusion skipped: computed when somebody reads it."""
+    """The content of a blob that a fused group skipped: it is computed when somebody reads it."""
 
     def __init__(self, compute: Callable[[Array], None], sources: Sequence[Memory] = ()) -> None:
         self._compute = compute
         self.sources = sources
-        self.restores: list[Callable[[], None]] = []  # bring back sources that other values have overwritten
+        self.restores: list[Callable[[], None]] = []  # recompute sources that other values have overwritten
 
     def to_host(self, host: Array) -> None:
         for restore in self.restores:
@@ -84,11 +84,11 @@ class LazyCopy:
         self._compute(host)
 
     def from_host(self, host: Array) -> None:
-        """Nothing reads this copy but the host."""
+        """Do nothing: only the host reads this copy."""
 
 
-def as_made(storage: Storage, place: str) -> bool:
-    """Whether the copy at `place` still is the storage's content; handed out and not changed counts as such."""
+def is_unchanged(storage: Storage, place: str) -> bool:
+    """Whether the copy at `place` still is the storage's content, even if the host copy was handed out since."""
     if storage.is_fresh(place) and not storage.held:
         return True
     copy, now = storage.copy_at(place), storage.read()
@@ -123,8 +123,8 @@ class Value:
         """This version is now the storage's content."""
         self.storage.wrote(self.place)
 
-    def bring(self) -> None:
-        """Make the memory hold the storage's newest content, whoever wrote it."""
+    def fetch(self) -> None:
+        """Make the memory hold the storage's newest content."""
         storage = self.storage
         if storage.held:
             storage.write()
@@ -160,8 +160,8 @@ class HostValue:
         self.storage.wrote(HOST)
         self._epoch = self.storage.epoch
 
-    def bring(self) -> None:
-        """Make the host copy newest, and what was derived from it."""
+    def fetch(self) -> None:
+        """Bring the host copy up to date, and the memories derived from it."""
         storage = self.storage
         storage.read()
         if self.refresh and (storage.epoch != self._epoch or storage.held):
@@ -171,7 +171,7 @@ class HostValue:
 
     @property
     def current(self) -> bool:
-        """Whether nobody can have written the host copy since it was marked or brought."""
+        """Whether nobody can have written the host copy since it was marked or fetched."""
         return self.storage.epoch == self._epoch and not self.storage.held
 
     @property

@@ -1,6 +1,6 @@
-"""Versions: which content of each storage is current while a plan is built, read and made in any layout.
+"""Versions: which value of each storage is current while a plan is built, and its conversion into other layouts.
 
-Layers that work in place overwrite a storage, so it has several versions in one run.
+A layer that works in place overwrites a storage, so a storage has several versions in one run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Shape
 from dragon.engines.onednn.plan.steps import Steps
-from dragon.engines.onednn.plan.values import HostValue, Value, as_made, logical, reorder
+from dragon.engines.onednn.plan.values import HostValue, Value, is_unchanged, logical, reorder
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Storage
 
@@ -23,9 +23,11 @@ _numbers = itertools.count()
 
 
 class Versions:
-    """`steps` is where conversions go: those of the group and direction being built.
+    """The versions at the point of the plan that is being built.
 
-    cache: whether conversions made for one group may serve another.
+    steps: those of the present group and direction, to which conversions are appended. cache: whether conversions made
+    for one group may serve another. lazies: storages that the plan does not compute, with the place of their LazyCopy.
+    watched: blobs whose forward data the backward of the present group uses without reading them from their storage.
     """
 
     def __init__(self, device: Device, training: bool, cache: bool) -> None:
@@ -36,9 +38,9 @@ class Versions:
         self.steps = Steps()
         self.values: list[Value | HostValue] = []
         self.lazies: list[tuple[Storage, str]] = []
-        self.watched: list[Blob] = []  # whose forward data a backward uses without asking for them
+        self.watched: list[Blob] = []
         self._now: dict[int, Value | HostValue] = {}  # storage id -> version current at this point
-        self._keep: list[Storage] = []  # ids of storages must stay theirs
+        self._keep: list[Storage] = []  # alive, so that no other storage gets their id
         self._kept: set[int] = set()  # ids of memories
         self._derived: list[tuple[Value | HostValue, MemoryDesc]] = []
 
@@ -66,23 +68,23 @@ class Versions:
         if id(value) not in self.steps.makes:
             self.steps.needs[id(value)] = value
 
-    def left(self, blob: Blob) -> Callable[[], bool]:
-        """Whether the blob's data are still those that the steps so far leave in it; to be called between runs."""
+    def unchanged_check(self, blob: Blob) -> Callable[[], bool]:
+        """A function that says between runs whether the blob still has the data that the steps so far give it."""
         storage = blob.data_storage
         value = self._now.get(id(storage))
         if isinstance(value, HostValue):
             return lambda: value.current
         places = [place for lazy, place in self.lazies if lazy is storage]
-        return partial(as_made, storage, value.place if value is not None else places[-1])
+        return partial(is_unchanged, storage, value.place if value is not None else places[-1])
 
     def watch(self, blob: Blob) -> None:
-        """Backward of the layer will use the blob's data of forward as they lie in memory of the plan."""
+        """Note that backward of the layer uses the blob's forward data in the plan's memory."""
         if self.owns(blob):
             self.watched.append(blob)
 
     @contextmanager
     def apart(self) -> Iterator[None]:
-        """What is built meanwhile takes all it reads from the storages and leaves the plan's other memories alone."""
+        """Meanwhile, build steps that read everything from the storages and write no other memory of the plan."""
         before = self._now, self.cache
         self._now, self.cache = {}, False
         try:
@@ -91,7 +93,7 @@ class Versions:
             self._now, self.cache = before
 
     def checkpoint(self) -> Any:
-        """What `rollback` needs to forget a lowering that gave up half-way."""
+        """The state that `rollback` returns to when a lowering gives up half-way."""
         return dict(self._now), len(self.values), len(self._derived)
 
     def rollback(self, mark: Any) -> None:
@@ -106,14 +108,14 @@ class Versions:
 
     # -- reading --------------------------------------------------------------------------------------------
     def desc(self, blob: Blob) -> MemoryDesc:
-        """The layout that a blob's data has now, if its value has the blob's shape; row-major otherwise."""
+        """The present layout of a blob's data if its value has the blob's shape; row-major otherwise."""
         value = self._current(blob.data_storage, blob.shape)
         if value.shape == logical(blob.shape):
             return value.memory.desc
         return MemoryDesc.plain(logical(blob.shape), value.memory.desc.dtype)
 
     def diff_desc(self, blob: Blob) -> MemoryDesc:
-        """The same of a blob's diff."""
+        """The same for a blob's diff."""
         value = self._current(blob.diff_storage, blob.shape)
         if value.shape == logical(blob.shape):
             return value.memory.desc
@@ -157,7 +159,7 @@ class Versions:
         return target
 
     def kept_source(self, bottom: Blob, *tops: Blob) -> Memory:
-        """The bottom's data as it is, in memory that still holds it for backward if a top takes its storage over."""
+        """The bottom's data in memory that keeps it for backward, even if a top overwrites the storage."""
         memory = self.data(bottom)
         in_place = any(top.data_storage is bottom.data_storage for top in tops)
         if not in_place or not self.training or memory is self._owned(bottom.data_storage, bottom):
@@ -167,7 +169,7 @@ class Versions:
         return kept
 
     def source_again(self, bottom: Blob, source: Memory, *tops: Blob) -> Memory:
-        """What `kept_source` gave, for backward: what was kept, or the bottom's data as they are by then."""
+        """For backward: the memory of `kept_source` if a top has the same storage, else the bottom's present data."""
         in_place = any(top.data_storage is bottom.data_storage for top in tops)
         return source if in_place else self.data(bottom, source.desc)
 
@@ -177,7 +179,7 @@ class Versions:
         return memory is not None and id(memory) not in self._kept
 
     def keep(self, memory: Memory) -> None:
-        """Nobody shall overwrite this memory of the plan in place: backward rests on it."""
+        """Let no layer overwrite this memory in place: backward reads it."""
         self._kept.add(id(memory))
 
     def owns_diff(self, blob: Blob) -> bool:
@@ -205,11 +207,11 @@ class Versions:
         return memory
 
     def copy_data(self, source: Blob, target: Blob) -> None:
-        """The target's data becomes the source's."""
+        """Copy the source's data into the target."""
         memory = self.data(source)
         self.steps.calls.append(reorder(self.device, memory, self.make(target, memory.desc)))
 
     def copy_diff(self, source: Blob, target: Blob) -> None:
-        """The target's diff becomes the source's."""
+        """Copy the source's diff into the target."""
         memory = self.diff(source)
         self.steps.calls.append(reorder(self.device, memory, self.make_diff(target, memory.desc)))
