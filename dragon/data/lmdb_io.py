@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from dragon.data.lmdb_pages import LmdbPages
 from dragon.data.new_folder import new_folder
@@ -16,15 +16,20 @@ from dragon.files.paths import missing_hint
 
 __all__ = ["LmdbReader", "write_lmdb"]
 
+T = TypeVar("T")
+
+_TRIES = 100
 _COMMIT_EVERY = 1000  # records in one transaction
 
 
 class LmdbReader:
     """A cursor over the records of an LMDB that wraps around; its whole state is the integer `position`.
 
-    Only reads, and without a lock file, so a read-only folder and many processes are fine. One thread at a time may
-    use a reader; several readers of one folder may be open. Raises DataError if the folder is missing, is no LMDB, is
-    cut short, damaged or holds no record; damage shows where the damaged page is read.
+    Only reads, so a read-only folder and many processes are fine. One thread at a time may use a reader; several
+    readers of one folder may be open. Another process may write meanwhile: each record is one that was committed, and
+    once the writer is noticed, the reader stays with the records of that time (see `dragon.data.lmdb_file`). Raises
+    DataError if the folder is missing, is no LMDB, is cut short, damaged or holds no record; damage shows where the
+    damaged page is read.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -45,12 +50,40 @@ class LmdbReader:
 
     def read(self, count: int) -> list[bytes]:
         """The next `count` records; `position` moves on by `count`, modulo the number of records."""
+        found: list[bytes] = []
+        while len(found) < count:
+            part = self._steady(self._next, count - len(found))
+            found += part
+            self.position = (self.position + len(part)) % len(self)
+        return found
+
+    def _next(self, count: int) -> list[bytes]:
         found = list(islice(self._records, count))
         while len(found) < count:
             self._records = self._pages.records()
             found += islice(self._records, count - len(found))
-        self.position = (self.position + count) % len(self)
         return found
+
+    def _steady(self, read: Callable[[int], T], count: int = 1) -> T:
+        """What `read` gives for at most `count` records of one transaction; read anew when a writer came between."""
+        for _ in range(_TRIES):
+            try:
+                found = read(count)
+            except DataError:
+                if self._pages.is_unchanged():
+                    self._records = self._pages.records(self.position)
+                    raise
+            else:
+                if self._pages.is_unchanged():
+                    return found
+            self._pages.follow()
+            if not len(self):
+                raise DataError(f'LMDB "{self.path}" is empty: its records were deleted while it was read')
+            self.seek(self.position)
+            count = max(1, count // 2)
+        raise DataError(
+            f'LMDB "{self.path}" cannot be read: it is written to all the time, and its lock.mdb cannot be used'
+        )
 
     def seek(self, position: int) -> None:
         """Move to record `position`, taken modulo the number of records."""
@@ -59,15 +92,15 @@ class LmdbReader:
 
     def keys(self) -> list[bytes]:
         """The keys of all records in their order."""
-        return list(self._pages.records(keys=True))
+        return self._steady(lambda _: list(self._pages.records(keys=True)))
 
     def key(self, position: int) -> bytes:
         """The key of record `position`, taken modulo the number of records."""
-        return next(self._pages.records(position % len(self), keys=True), b"")
+        return self._steady(lambda _: next(self._pages.records(position % len(self), keys=True), b""))
 
     def get(self, key: bytes) -> bytes:
         """The record of a key. Raises DataError where there is none."""
-        value = self._pages.find(key)
+        value = self._steady(lambda _: self._pages.find(key))
         if value is None:
             raise DataError(f'LMDB "{self.path}" has no record {key!r}')
         return value

@@ -6,213 +6,205 @@ newer of which counts; a tree of branch and leaf pages under the root; large val
 
 from __future__ import annotations
 
-import mmap
-import os
 from array import array
 from collections.abc import Iterator
-from struct import Struct
+from struct import Struct, unpack_from
+from typing import NamedTuple, NoReturn
 
+from dragon.data.lmdb_file import PAGE_HEADER, LmdbFile
 from dragon.errors import DataError
 
 __all__ = ["LmdbPages"]
 
 _PAGE = Struct("<QHHHH")  # number, -, flags, end of the nodes' offsets, start of the nodes
-_META = Struct("<IIQQ")  # magic, version, address, map size
-_DATABASE = Struct("<IHHQQQQQ")  # page size, flags, depth, branches, leaves, overflow pages, records, root
-_LAST = Struct("<QQ")  # last page, number of the transaction
 _NODE = Struct("<HHHH")  # size (low, high), or a child's number with the flags as third part; flags; size of the key
 _NUMBER = Struct("<Q")
-_OFFSET = Struct("<H")
-_MAGIC = 0xBEEFC0DE
 _BRANCH, _LEAF, _OVERFLOW = 1, 2, 4
 _KINDS = 0x6F  # branch, leaf, overflow, meta, and the kinds that databases with several values to a key have
+_TOGETHER, _BLOCK = 16, 1 << 17  # values read at once, and the bytes that they may take
+_MOST_BRANCHES = 1000  # pages kept in memory
 _BIG, _SPECIAL = 1, 6  # flags of a node: the value has its own pages; a database, several values
-_HEADER = 16
-_LEAST_RECORD = 10  # bytes: offset and head of a node
-_DEEPEST = 32
-_Span = tuple[int, int]
+
+
+class _Page(NamedTuple):
+    """A page, and where its nodes begin in it."""
+
+    number: int
+    content: bytes
+    nodes: tuple[int, ...]
 
 
 class LmdbPages:
-    """The main database of `data.mdb`: records in the order of their keys. Raises DataError for damage of any kind."""
+    """The main database of `data.mdb`: records in the order of their keys. Raises DataError for damage of any kind.
+
+    While another process writes, what was read counts only if `is_unchanged` says so afterwards; then `follow` is to be
+    called, and reading begun anew.
+    """
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
+        self._file = LmdbFile(folder)
+        self._begin()
+
+    def _begin(self) -> None:
+        header = self._file.header
+        self._page, self._last, self._root = header.page, header.last, header.root
+        self._depth, self._entries = header.depth, header.entries
+        self._branches: dict[int, _Page] = {}
         self._spans = array("q")  # of the first values, as far as somebody has come: first and last byte of each
-        try:
-            with open(os.path.join(folder, "data.mdb"), "rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
-        except OSError as error:
-            raise DataError(f'LMDB "{folder}" cannot be opened: {error.strerror}') from None
-        try:
-            self._read_header(size)
-        except BaseException:
-            self.close()
-            raise
 
     def __len__(self) -> int:
         return self._entries
 
     def close(self) -> None:
         """Release the file; may be called twice."""
-        if isinstance(self._map, mmap.mmap):
-            self._map.close()
+        self._file.close()
+
+    def is_unchanged(self) -> bool:
+        """Whether no writer has touched what was read so far."""
+        return self._file.is_unchanged()
+
+    def follow(self) -> None:
+        """Go on with what has been written meanwhile."""
+        self._file.follow()
+        self._begin()
 
     def records(self, start: int = 0, keys: bool = False) -> Iterator[bytes]:
         """Values, or keys, of the records from number `start` on.
 
         Where values lie is remembered, so that going over them again costs less.
         """
-        data, spans = self._map, self._spans
+        read, spans = self._file.read, self._spans
         known = len(spans) // 2  # another pass may get to know more meanwhile
         if not keys:
-            for i in range(start, known):
-                yield data[spans[2 * i] : spans[2 * i + 1]]
+            begin, block = 0, b""
+            for i in range(2 * start, 2 * known, 2):
+                low, high = spans[i], spans[i + 1]
+                if not begin <= low <= high <= begin + len(block):
+                    begin, block = low, read(low, self._end_of_block(i, 2 * known))
+                yield block[low - begin : high - begin]
             start = max(start, known)
             if start == self._entries == known:
                 return
         left, number = self._entries, start
         for page in self._leaves():
-            nodes = self._nodes(page, _LEAF)
-            left -= len(nodes)
+            left -= len(page.nodes)
             if left < 0:
-                self._damaged(page, "there are more records than its header says")
-            skipped, start = min(start, len(nodes)), max(0, start - len(nodes))
-            for node in nodes[skipped:]:
-                low, high = self._key(node) if keys else self._value(node)
-                if not keys and 2 * number == len(spans):
+                self._damaged(page.number, "there are more records than its header says")
+            skipped, start = min(start, len(page.nodes)), max(0, start - len(page.nodes))
+            for node in page.nodes[skipped:]:
+                if keys:
+                    yield self._key(page, node)
+                    continue
+                low, high = self._value(page, node)
+                if 2 * number == len(spans):
                     spans.extend((low, high))
                 number += 1
-                yield data[low:high]
+                first = page.number * self._page
+                inside = first <= low <= high <= first + self._page
+                yield page.content[low - first : high - first] if inside else read(low, high)
         if left:
             raise DataError(f'LMDB "{self._folder}" is damaged: {left} of its records are not there')
 
+    def _end_of_block(self, i: int, known: int) -> int:
+        """Up to where to read when the value of span `i` is wanted: several that follow, where they lie close by."""
+        end: int = self._spans[i + 1]
+        last = min(i + 2 * _TOGETHER + 1, known - 1)
+        return self._spans[last] if end < self._spans[last] < self._spans[i] + _BLOCK else end
+
     def find(self, key: bytes) -> bytes | None:
         """The value of a key, or None."""
-        data, page = self._map, self._root
+        number = self._root
         for depth in range(self._depth):
             leaf = depth == self._depth - 1
-            count = self._count(page, _LEAF if leaf else _BRANCH)
-            low, high = (0, count) if leaf else (1, count)  # the first child has no key: it takes the rest
+            page = self._load(number, _LEAF) if leaf else self._branch(number)
+            low, high = (0, len(page.nodes)) if leaf else (1, len(page.nodes))  # the first child has no key: the rest
             while low < high:
                 middle = (low + high) // 2
-                node = self._node(page, middle)
-                start, end = self._key(node)
-                found = data[start:end]
+                found = self._key(page, page.nodes[middle])
                 if leaf and found == key:
-                    start, end = self._value(node)
-                    return data[start:end]
+                    return self._file.read(*self._value(page, page.nodes[middle]))
                 low, high = (middle + 1, high) if found <= key else (low, middle)
             if not leaf:
-                page = self._child(self._node(page, low - 1))
+                number = self._child(page, page.nodes[low - 1])
         return None
 
     # -- checked steps --------------------------------------------------------------------------------------
-    def _read_header(self, size: int) -> None:
-        first = self._meta(0, size)
-        self._page = first[2][0]
-        if self._page not in (1 << n for n in range(9, 17)):
-            raise DataError(f'LMDB "{self._folder}" is damaged: pages of {self._page} bytes')
-        second = self._meta(self._page, size)
-        _, _, database, self._last = max(first, second)
-        _, flags, self._depth, _, _, _, self._entries, self._root = database
-        needed = (self._last + 1) * self._page
-        if size < needed:
-            raise DataError(f'LMDB "{self._folder}" is cut short: data.mdb has {size} bytes, its header says {needed}')
-        if flags:
-            raise DataError(f'LMDB "{self._folder}" has several values to a key, or keys of another kind: not Caffe\'s')
-        if self._entries and not (self._entries <= size // _LEAST_RECORD and 0 < self._depth <= _DEEPEST):
-            raise DataError(f'LMDB "{self._folder}" is damaged: {self._entries} records in {size} bytes')
-
-    def _meta(self, start: int, size: int) -> tuple[int, int, tuple[int, ...], int]:
-        """(transaction, -, main database with the page size in front, last page) of a header page."""
-        at = start + _HEADER
-        if at + _META.size + 2 * _DATABASE.size + _LAST.size > size:
-            raise DataError(f'LMDB "{self._folder}" cannot be opened: data.mdb is not an LMDB file, or cut short')
-        magic, version, _, _ = _META.unpack_from(self._map, at)
-        if magic != _MAGIC:
-            raise DataError(f'LMDB "{self._folder}" cannot be opened: data.mdb is not an LMDB file')
-        if version != 1:
-            raise DataError(f'LMDB "{self._folder}" has format {version}; known is 1, of LMDB 0.9')
-        at += _META.size
-        page = _DATABASE.unpack_from(self._map, at)[0]
-        main = _DATABASE.unpack_from(self._map, at + _DATABASE.size)
-        last, transaction = _LAST.unpack_from(self._map, at + 2 * _DATABASE.size)
-        return transaction, start, (page, *main[1:]), last
-
-    def _damaged(self, page: int, what: str) -> None:
+    def _damaged(self, page: int, what: str) -> NoReturn:
         raise DataError(f'LMDB "{self._folder}" is damaged: page {page}: {what}')
 
-    def _leaves(self) -> Iterator[int]:
-        """Numbers of the leaf pages in order."""
+    def _leaves(self) -> Iterator[_Page]:
+        """The leaf pages in order."""
         if not self._entries:
             return
-        level, steps = 1, 0
+        steps = 0
         waiting = [[self._root]]
         while waiting:
             if not waiting[-1]:
                 waiting.pop()
                 continue
-            page = waiting[-1].pop()
+            number = waiting[-1].pop()
             steps += 1
             if steps > self._last:
-                self._damaged(page, "the tree of pages leads in circles")
-            level = len(waiting)
-            if level == self._depth:
-                yield page
+                self._damaged(number, "the tree of pages leads in circles")
+            if len(waiting) == self._depth:
+                yield self._load(number, _LEAF)
             else:
-                waiting.append([self._child(node) for node in reversed(self._nodes(page, _BRANCH))])
+                page = self._branch(number)
+                waiting.append([self._child(page, node) for node in reversed(page.nodes)])
 
-    def _count(self, page: int, kind: int) -> int:
-        """How many nodes a page has."""
-        if not 2 <= page <= self._last:
-            self._damaged(page, "is outside of the file")
-        _, _, flags, lower, upper = _PAGE.unpack_from(self._map, page * self._page)
+    def _branch(self, number: int) -> _Page:
+        page = self._branches.get(number)
+        if page is None:
+            page = self._load(number, _BRANCH)
+            if len(self._branches) < _MOST_BRANCHES:
+                self._branches[number] = page
+        return page
+
+    def _load(self, number: int, kind: int) -> _Page:
+        """A page of the tree. `kind` is what it has to be."""
+        if not 2 <= number <= self._last:
+            self._damaged(number, "is outside of the file")
+        content = self._file.read(number * self._page, (number + 1) * self._page)
+        _, _, flags, lower, upper = _PAGE.unpack_from(content)
         if flags & _KINDS != kind:
-            self._damaged(page, f"has kind {flags:#x} in place of {kind:#x}")
-        if not _HEADER < lower <= upper <= self._page or lower % 2:
-            self._damaged(page, f"its nodes lie between {lower} and {upper}")
-        return int(lower - _HEADER) // 2
+            self._damaged(number, f"has kind {flags:#x} in place of {kind:#x}")
+        if not PAGE_HEADER < lower <= upper <= self._page or lower % 2:
+            self._damaged(number, f"its nodes lie between {lower} and {upper}")
+        nodes = unpack_from(f"<{(lower - PAGE_HEADER) // 2}H", content, PAGE_HEADER)
+        if not PAGE_HEADER < min(nodes) <= max(nodes) <= self._page - _NODE.size:
+            self._damaged(number, "a node lies outside of it")
+        return _Page(number, content, nodes)
 
-    def _node(self, page: int, index: int) -> int:
-        """Where a node of a page begins in the file."""
-        start = page * self._page
-        offset = _OFFSET.unpack_from(self._map, start + _HEADER + 2 * index)[0]
-        if not _HEADER < offset <= self._page - _NODE.size:
-            self._damaged(page, "a node lies outside of it")
-        return int(start + offset)
+    def _inside(self, page: _Page, end: int) -> None:
+        if end > self._page:
+            self._damaged(page.number, "a node is larger than it")
 
-    def _nodes(self, page: int, kind: int) -> list[int]:
-        return [self._node(page, i) for i in range(self._count(page, kind))]
-
-    def _inside(self, node: int, end: int) -> None:
-        if end > (node // self._page + 1) * self._page:
-            self._damaged(node // self._page, "a node is larger than it")
-
-    def _key(self, node: int) -> _Span:
+    def _key(self, page: _Page, node: int) -> bytes:
         start = node + _NODE.size
-        end = start + _NODE.unpack_from(self._map, node)[3]
-        self._inside(node, end)
-        return start, end
+        end = start + _NODE.unpack_from(page.content, node)[3]
+        self._inside(page, end)
+        return page.content[start:end]
 
-    def _child(self, node: int) -> int:
-        low, middle, high, _ = _NODE.unpack_from(self._map, node)
+    def _child(self, page: _Page, node: int) -> int:
+        low, middle, high, _ = _NODE.unpack_from(page.content, node)
         return int(low | middle << 16 | high << 32)
 
-    def _value(self, node: int) -> _Span:
-        low, high, flags, key = _NODE.unpack_from(self._map, node)
+    def _value(self, page: _Page, node: int) -> tuple[int, int]:
+        """First byte of a value in the file, and the one behind it."""
+        low, high, flags, key = _NODE.unpack_from(page.content, node)
         start, size = node + _NODE.size + key, low | high << 16
+        first = page.number * self._page
         if flags & _SPECIAL:
-            self._damaged(node // self._page, "holds a database of its own, or several values to a key")
+            self._damaged(page.number, "holds a database of its own, or several values to a key")
         if not flags & _BIG:
-            self._inside(node, start + size)
-            return start, start + size
-        self._inside(node, start + _NUMBER.size)
-        page = _NUMBER.unpack_from(self._map, start)[0]
-        start = page * self._page + _HEADER
-        if not 2 <= page <= self._last or start + size > (self._last + 1) * self._page:
-            self._damaged(page, "a value lies outside of the file")
-        if _PAGE.unpack_from(self._map, page * self._page)[2] & _KINDS != _OVERFLOW:
-            self._damaged(page, "is not the value that a record says it is")
+            self._inside(page, start + size)
+            return first + start, first + start + size
+        self._inside(page, start + _NUMBER.size)
+        number = _NUMBER.unpack_from(page.content, start)[0]
+        start = number * self._page + PAGE_HEADER
+        if not 2 <= number <= self._last or start + size > (self._last + 1) * self._page:
+            self._damaged(number, "a value lies outside of the file")
+        if _PAGE.unpack(self._file.read(start - PAGE_HEADER, start))[2] & _KINDS != _OVERFLOW:
+            self._damaged(number, "is not the value that a record says it is")
         return start, start + size
