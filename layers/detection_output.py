@@ -18,6 +18,7 @@ from dragon.bases.layer import register
 from dragon.bases.no_gradient import NoGradient
 from dragon.errors import DataError, PrototxtError
 from dragon.files.detection_files import DetectionFiles
+from dragon.files.layer_files import may_write
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
@@ -59,6 +60,8 @@ class DetectionOutput(NoGradient):
             if not getattr(save, name):
                 log.warning("%s: writes no files, since save_output_param has no %s", self.where, name)
                 return None
+        if not may_write(save.output_directory, self.where):
+            return None
         try:
             return DetectionFiles(save, p.background_label_id, lambda path: self.find(path, "file"))
         except (DataError, PrototxtError) as error:

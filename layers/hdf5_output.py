@@ -1,7 +1,8 @@
 """HDF5Output: writes its two bottoms as datasets `data` and `label` of an HDF5 file, run after run along axis 0.
 
 The file takes its name when the layer is closed (with its net, or at the end of the process): before that it is a
-temporary one beside it, so that nobody reads half a file.
+temporary one beside it, so that nobody reads half a file. Commands that only look at a net do not let it write (see
+dragon.files.layer_files).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dragon.bases.layer import register
 from dragon.bases.no_gradient import NoGradient
 from dragon.errors import DataError
 from dragon.files.hdf5 import atomic_h5
+from dragon.files.layer_files import may_write, spare
 from dragon.memory.blob import Blob
 
 __all__ = ["HDF5Output"]
@@ -33,6 +35,7 @@ class HDF5Output(NoGradient):
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if not self.param.hdf5_output_param.file_name:
             self.bad_param("hdf5_output_param needs a file_name")
+        self.writes = may_write(self.param.hdf5_output_param.file_name, self.where)
         self.file: Any = None
         self.finish: weakref.finalize[[], HDF5Output] | None = None
 
@@ -44,14 +47,18 @@ class HDF5Output(NoGradient):
     def _open(self) -> Any:
         stack = contextlib.ExitStack()
         path = self.param.hdf5_output_param.file_name
+        spare(path, self.where)
         try:
             self.file = stack.enter_context(atomic_h5(path))
+            stack.callback(spare, path, self.where)  # before the file takes its name
         except OSError as error:
             raise DataError(f"{path} cannot be written: {error.strerror or error}", layer=self.where) from None
         self.finish = weakref.finalize(self, stack.close)
         return self.file
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if not self.writes:
+            return
         file = self.file or self._open()
         for name, blob in zip(_NAMES, bottom, strict=True):
             values = blob.peek()

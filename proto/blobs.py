@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from dragon.errors import WeightsError
+from dragon.files.reading import read_bytes
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["array_to_blobproto", "blobproto_to_array", "raw_dtype", "read_blobproto", "shaped"]
@@ -90,7 +90,7 @@ def array_to_blobproto(array: NDArray[Any], diff: NDArray[Any] | None = None) ->
 def read_blobproto(path: str | os.PathLike[str]) -> NDArray[Any]:
     """The array of a .binaryproto file, such as a mean image. Raises WeightsError."""
     try:
-        blob = pb.BlobProto.FromString(Path(path).read_bytes())
+        blob = pb.BlobProto.FromString(read_bytes(path))
         return blobproto_to_array(blob)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None

@@ -9,13 +9,13 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from dragon.errors import Position, PrototxtError
+from dragon.files.reading import read_bytes
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.lexer import Tokens
 from dragon.proto.parser import Parser
@@ -109,7 +109,7 @@ def read_solver(path: _Path, allow_unknown: bool = False) -> pb.SolverParameter:
 
 def _read(path: _Path) -> str:
     try:
-        content = Path(path).read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise PrototxtError(f"cannot be read: {error.strerror}", position=Position(str(path))) from None
     except ValueError:  # a NUL in the name

@@ -15,6 +15,7 @@ from dragon.data import Color, decode_image, encode_datum, write_leveldb, write_
 from dragon.data.image_file import image_content
 from dragon.data.progress import Progress
 from dragon.errors import DataError
+from dragon.files.reading import read_text
 from dragon.proto import dragon_pb2 as pb
 from dragon.pycaffe.io import resize_image
 from dragon.tools.common.logs import log
@@ -90,7 +91,7 @@ def command(
 def read_list(path: str) -> list[tuple[int, str, int]]:
     """(line number, file name, label) of each line "path label"; names may hold blanks. DataError names the line."""
     try:
-        text = Path(path).read_text("utf-8")
+        text = read_text(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -15,6 +15,8 @@ import click
 import numpy as np
 
 from dragon.errors import DragonError, nearest, one_line
+from dragon.files.layer_files import layer_files
+from dragon.files.reading import remember_reads
 from dragon.tools.common.arguments import normalise
 from dragon.tools.common.logs import plain_logging
 from dragon.tools.common.slips import meant
@@ -105,7 +107,8 @@ def run(args: Sequence[str], debug: bool = False) -> int:
     """Run one command line, already normalised; its exit status."""
     try:
         # A value that overflows is reported by layer and blob when it reaches a loss; NumPy's remark would come twice.
-        with plain_logging(debug), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+        with plain_logging(debug), quiet, remember_reads(), layer_files(False):
             status = cli.main(list(args), prog_name="dragon", standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:

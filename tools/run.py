@@ -11,6 +11,8 @@ from pathlib import Path
 import click
 
 from dragon.errors import DragonError, UsageError
+from dragon.files.layer_files import layer_files
+from dragon.files.reading import read_bytes, remember_reads
 from dragon.pycaffe import alias
 
 __all__ = ["command"]
@@ -33,7 +35,8 @@ def command(script: str, args: tuple[str, ...]) -> int:
     sys.path.insert(0, folder)
     try:
         compile(source, script, "exec")
-        runpy.run_path(script, run_name="__main__")
+        with layer_files(True), remember_reads(False):  # a script may write what it has read
+            runpy.run_path(script, run_name="__main__")
     except SyntaxError as error:
         raise UsageError(_explained(error)) from None
     except SystemExit as end:
@@ -50,7 +53,7 @@ def command(script: str, args: tuple[str, ...]) -> int:
 
 def _source(script: str) -> bytes:
     try:
-        return Path(script).read_bytes()
+        return read_bytes(script)
     except OSError as error:
         raise UsageError(f"{script}: cannot be read: {error.strerror}") from None
 

@@ -14,6 +14,7 @@ from rich.progress import track
 
 from dragon.bases.layer import TEST
 from dragon.errors import NumericError
+from dragon.files.layer_files import layer_files
 from dragon.graph.net import Net
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.net_facts import (
@@ -39,8 +40,9 @@ Scores = dict[str, NDArray[Any]]
 @net_options()
 @click.option("--weights", required=True, metavar="FILE,...", help=".caffemodel or HDF5 files.")
 @click.option("--iterations", type=click.IntRange(1), default=50, show_default=True, help="Batches to run.")
+@click.option("--write-files", is_flag=True, help="Let layers (HDF5Output, DetectionOutput) write their files.")
 @engine_options
-def command(which: NetChoice, weights: str, iterations: int, choice: EngineChoice) -> None:
+def command(which: NetChoice, weights: str, iterations: int, write_files: bool, choice: EngineChoice) -> None:
     """Print the mean of every output of a net in phase TEST.
 
     A net with batch normalisation is scored twice on the same batches: as its prototxt says, normally by the global
@@ -51,7 +53,8 @@ def command(which: NetChoice, weights: str, iterations: int, choice: EngineChoic
     Example: dragon test --model models/lenet/train_val.prototxt --weights runs/lenet/lenet_iter_500.caffemodel
     """
     engine, options = choice.resolve()
-    nets = [which.open(TEST, engine, options, weights)]
+    with layer_files(write_files):
+        nets = [which.open(TEST, engine, options, weights)]
     names: list[str] = []
     try:
         needs_data(nets[0], which.model)

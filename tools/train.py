@@ -12,9 +12,11 @@ import click
 from rich.console import Console
 
 from dragon.errors import UsageError
+from dragon.files.layer_files import layer_files
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_solver
 from dragon.solver.definition import doubts
+from dragon.solver.snapshot import check_snapshots
 from dragon.solver.solver import Observer, Solver
 from dragon.solver.types import get_solver
 from dragon.tools.common.engine_options import EngineChoice, engine_options
@@ -71,7 +73,7 @@ def command(
     """
     if weights and snapshot:
         raise UsageError("give --snapshot to go on with a run or --weights to start from a trained net, not both")
-    with _showing() as show:
+    with _showing() as show, layer_files(True):
         param = read_solver(path, allow_unknown=allow_unknown)
         if iterations is not None:
             param.max_iter = iterations
@@ -95,6 +97,7 @@ def command(
         try:
             if snapshot:
                 solver.restore(snapshot)
+            check_snapshots(solver)
             _train(solver, show, Path(output) if output else output_folder(param, path), sigint_effect, sighup_effect)
         finally:
             solver.close()

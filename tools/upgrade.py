@@ -9,6 +9,7 @@ import click
 from dragon.errors import PrototxtError, UsageError
 from dragon.files.atomic import write_atomically
 from dragon.files.kinds import kind_of
+from dragon.files.reading import open_regular
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import format_text, read_net, read_solver
 
@@ -48,7 +49,7 @@ def command(source: str, out: str, kind: str | None, profile: str | None) -> Non
 
 def _kind(source: str) -> str:
     try:
-        with open(source, "rb") as file:
+        with open_regular(source) as file:
             head = file.read(1 << 16)
     except OSError as error:
         raise PrototxtError(f"{source}: cannot be read: {error.strerror}") from None

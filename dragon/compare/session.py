@@ -25,6 +25,7 @@ from dragon.compare.summary import pair_lines, text_table
 from dragon.engines import Options
 from dragon.errors import DataError
 from dragon.files.atomic import write_atomically
+from dragon.files.reading import read_text
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import format_text
@@ -222,7 +223,7 @@ class _Session:
 def _read(path: Path) -> Record | None:
     """A finished result, None when there is none (or what is there is damaged)."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None

@@ -22,6 +22,7 @@ from dragon.compare.nets import as_inputs, copy_parameters
 from dragon.engines import Options
 from dragon.errors import NumericError
 from dragon.files.atomic import write_atomically
+from dragon.files.reading import read_text
 from dragon.graph.net import Net
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -132,7 +133,7 @@ class Recorder(Observer):
     def resume(self) -> str | None:
         """Take back the curves up to the last snapshot; the path of its state, if there is one."""
         try:
-            kept = json.loads((self.folder / "partial.json").read_text(encoding="utf-8"))
+            kept = json.loads(read_text(self.folder / "partial.json"))
             state = self.folder / kept["state"]
             if not state.is_file():
                 return None

@@ -17,6 +17,7 @@ from typing import Any
 from dragon.engines import Options
 from dragon.errors import DragonError
 from dragon.files.atomic import write_atomically
+from dragon.files.layer_files import layer_files
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 from dragon.solver.solver import Solver
@@ -117,7 +118,8 @@ def main() -> int:
             signal.signal(getattr(signal, name), _request_stop)
     job: dict[str, Any] = json.loads(sys.stdin.readline())
     try:
-        result = {"train": _train, "pair": _pair, "memory": _memory, "speed": _speed}[job["kind"]](job)
+        with layer_files(False):  # runs side by side would write the same files
+            result = {"train": _train, "pair": _pair, "memory": _memory, "speed": _speed}[job["kind"]](job)
         if result is None:
             _send({"stopped": True})
             return 0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
 from dragon.errors import UsageError, nearest, one_line
+from dragon.files.reading import read_text
 
 __all__ = ["Section", "plain", "read_yaml"]
 
@@ -117,7 +117,7 @@ def read_yaml(path: str | os.PathLike[str]) -> tuple[Section, str]:
     """The file's mapping and its text. UsageError when it cannot be read or is no YAML mapping."""
     file = os.fspath(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_text(path)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         tree = _convert(file, "", root) if root is not None else None
     except (OSError, UnicodeDecodeError) as error:

@@ -22,6 +22,7 @@ from dragon.data.mean import mean_of_images, read_mean, write_mean
 from dragon.data.progress import Progress, silent
 from dragon.errors import DataError
 from dragon.files.atomic import write_atomically
+from dragon.files.reading import read_text
 
 __all__ = ["Dataset", "Kind", "Split", "dataset_label", "open_dataset", "read_split", "write_dataset"]
 
@@ -128,7 +129,7 @@ def dataset_label(source: str | os.PathLike[str]) -> str:
     path = Path(source)
     for folder in (path, path.parent):
         try:
-            label = json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))["label"]
+            label = json.loads(read_text(folder / _DESCRIPTION))["label"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
         return str(label)
@@ -148,7 +149,7 @@ def _missing(paths: tuple[Path, Path, Path], kind: Kind) -> tuple[str, ...]:
     description = paths[0].parent / _DESCRIPTION
     if description.exists():
         try:
-            found = json.loads(description.read_text(encoding="utf-8"))
+            found = json.loads(read_text(description))
         except ValueError:
             raise DataError(f'"{description}" is damaged: remove the folder and run again') from None
         if found != kind.description():

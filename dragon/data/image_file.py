@@ -9,7 +9,6 @@ from __future__ import annotations
 import enum
 import io
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from dragon.errors import DataError, one_line
 from dragon.files.kinds import HEAD, kind_of_content
+from dragon.files.reading import read_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,10 +46,7 @@ class Color(enum.Enum):
 
 def image_content(path: str | os.PathLike[str]) -> bytes:
     """The bytes of an image file. OSError when it is no regular file or cannot be read."""
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(None, "not a regular file")
-        return file.read()
+    return read_bytes(path)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from dragon.data.image_file import Color, decode_image, image_content
 from dragon.data.resize import resize_bilinear
 from dragon.data.transform import Transformer
 from dragon.errors import DataError
+from dragon.files.reading import read_text
 
 __all__ = ["ImageReader", "read_image", "read_image_list"]
 
@@ -23,7 +23,7 @@ Order = Callable[[int], Sequence[int] | NDArray[np.intp]]
 def read_image_list(path: str) -> list[tuple[str, float]]:
     """(file, label) of each line; the last space divides them. Raises DataError with the line."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f'image list "{path}" cannot be read: {error}') from None
     found = []

@@ -16,6 +16,7 @@ from struct import Struct
 from typing import Any, ClassVar, NamedTuple
 
 from dragon.errors import DataError
+from dragon.files.reading import require_regular
 
 __all__ = ["PAGE_HEADER", "Header", "LmdbFile"]
 
@@ -48,7 +49,9 @@ class LmdbFile:
     def __init__(self, folder: str) -> None:
         self.folder = folder
         try:
-            self._file = os.open(os.path.join(folder, "data.mdb"), os.O_RDONLY | os.O_CLOEXEC)
+            path = os.path.join(folder, "data.mdb")
+            require_regular(path)
+            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise DataError(f'LMDB "{folder}" cannot be opened: {error.strerror}') from None
         self._close = weakref.finalize(self, os.close, self._file)

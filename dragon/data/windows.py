@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from dragon.data.resize import resize_bilinear
 from dragon.errors import DataError
+from dragon.files.reading import read_text
 
 __all__ = ["Window", "cut", "read_windows"]
 
@@ -33,7 +33,7 @@ class Window:
 def read_windows(path: str) -> list[Window]:
     """All windows of a window file. Raises DataError with the line."""
     try:
-        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in read_text(path).splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f'window file "{path}" cannot be read: {error}') from None
     found: list[Window] = []

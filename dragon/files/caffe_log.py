@@ -21,6 +21,7 @@ from pathlib import Path
 
 from dragon.errors import DataError
 from dragon.files.atomic import write_atomically
+from dragon.files.reading import read_text
 
 __all__ = ["SMOOTHED_LOSS", "Log", "Row", "read_log", "write_tables"]
 
@@ -117,7 +118,7 @@ class _Clock:
 def read_log(path: str | Path) -> Log:
     """The rows of a log. DataError when it cannot be read or tells of no iteration."""
     try:
-        lines = Path(path).read_text("utf-8", errors="replace").splitlines()
+        lines = read_text(path, errors="replace").splitlines()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     reader = _Reader()

@@ -12,7 +12,7 @@ import numpy as np
 from dragon.errors import DataError, PrototxtError, nearest
 from dragon.files.atomic import write_atomically
 from dragon.files.names import file_names
-from dragon.files.reading import read_text
+from dragon.files.reading import read_text, was_read
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_message
@@ -95,6 +95,8 @@ class DetectionFiles:
                 self._put(f"{start}{name_of[kind]}.txt", "".join(lines))
 
     def _put(self, path: str, text: str) -> None:
+        if was_read(path):
+            raise DataError(f"{path} is a file that is read as well, and would be overwritten")
         try:
             write_atomically(path, text.encode())
         except OSError as error:

@@ -84,10 +84,10 @@ def _check(status: os.stat_result, path: _Path) -> None:
 
 
 @contextmanager
-def remember_reads() -> Iterator[None]:
-    """Within the block, `was_read` knows the files that have been opened."""
+def remember_reads(wanted: bool = True) -> Iterator[None]:
+    """Within the block, `was_read` knows the files that have been opened in it; none where this is not wanted."""
     global _seen
-    before, _seen = _seen, set()
+    before, _seen = _seen, set() if wanted else None
     try:
         yield
     finally:

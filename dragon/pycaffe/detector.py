@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dragon.bases.layer import TEST
 from dragon.errors import DataError, UsageError
+from dragon.files.reading import open_regular
 from dragon.graph.net import Net
 from dragon.pycaffe.classifier import image_transformer
 from dragon.pycaffe.io import load_image, resize_image
@@ -26,11 +27,12 @@ def read_windows(path: str | Path) -> list[tuple[str, list[list[float]]]]:
     DataError naming the line for a missing column or a value that is no number.
     """
     import csv
+    import io
 
     names = ("ymin", "xmin", "ymax", "xmax")
     windows: dict[str, list[list[float]]] = {}
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with io.TextIOWrapper(open_regular(path), "utf-8", newline="") as file:
             rows = csv.DictReader(file)
             missing = [n for n in ("filename", *names) if n not in (rows.fieldnames or [])]
             if missing:

@@ -78,6 +78,6 @@ def find_model(path: str, solver: str | None) -> Path:
     found = find(path, folder)
     if found is None and folder is not None and (folder / Path(path).name).is_file():
         return folder / Path(path).name
-    if found is None or not found.is_file():
+    if found is None:
         raise PrototxtError(f"{solver or 'the solver'}: its net {path} does not exist{missing_hint(path, folder)}")
     return found

@@ -9,6 +9,7 @@ goes on from it computes the same bits as one that was never interrupted.
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 
 from dragon.errors import Position, WeightsError, one_line
 from dragon.files.atomic import write_atomically
+from dragon.files.reading import open_regular, was_read
 from dragon.files.stored_weights import h5_checksum
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from dragon.graph.net import Net
     from dragon.solver.solver import Solver
 
-__all__ = ["read_snapshot", "snapshot_base", "snapshot_names", "write_snapshot"]
+__all__ = ["check_snapshots", "read_snapshot", "snapshot_base", "snapshot_names", "write_snapshot"]
 
 ENGINE = "(engine)"  # among the states of layers, which are named train/LAYER
 
@@ -48,6 +50,27 @@ def snapshot_names(solver: Solver) -> tuple[str, str]:
     ending = ".h5" if solver.param.snapshot_format == pb.SolverParameter.HDF5 else ""
     base = f"{snapshot_base(solver)}{solver.iter}"
     return f"{base}.caffemodel{ending}", f"{base}.solverstate{ending}"
+
+
+def check_snapshots(solver: Solver) -> None:
+    """WeightsError when a snapshot of the coming run would overwrite a file that this command has read."""
+    p = solver.param
+    model, state = snapshot_names(solver)
+    for name in (model, state):
+        before, _, ending = name.rpartition(f"_iter_{solver.iter}")
+        for path in glob.glob(f"{glob.escape(before)}_iter_*{ending}"):
+            iteration = path.removeprefix(f"{before}_iter_").removesuffix(ending)
+            if iteration.isdecimal() and was_read(path) and _is_due(p, solver.iter, int(iteration)):
+                raise WeightsError(
+                    f"{path} is read, and the snapshot at iteration {iteration} would overwrite it: "
+                    "choose another snapshot_prefix"
+                )
+
+
+def _is_due(p: pb.SolverParameter, now: int, iteration: int) -> bool:
+    """Whether the run from iteration `now` to its end makes a snapshot at `iteration`."""
+    last = p.snapshot_after_train and iteration == p.max_iter
+    return now < iteration <= p.max_iter and (last or bool(p.snapshot and iteration % p.snapshot == 0))
 
 
 def write_snapshot(solver: Solver) -> tuple[str, str]:
@@ -71,7 +94,7 @@ def read_snapshot(solver: Solver, path: str) -> None:
 
     WeightsError for a missing, damaged or foreign file.
     """
-    if not Path(path).is_file():
+    if not os.path.exists(path):
         raise WeightsError(f"{path}: no such snapshot")
     state = _read_h5(path) if path.endswith(".h5") else _read_proto(path)
     history = _history_slots(solver)
@@ -206,7 +229,7 @@ def _to_proto(solver: Solver, model: str) -> pb.SolverState:
 def _read_proto(path: str) -> pb.SolverState:
     state = pb.SolverState()
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             check(file, os.fstat(file.fileno()).st_size, path)
             _parse(path, state, file.read())
     except OSError as error:

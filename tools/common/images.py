@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.data import read_mean
-from dragon.errors import DataError, UsageError
+from dragon.errors import DataError, UsageError, one_line
+from dragon.files.reading import read_bytes, read_text
 from dragon.pycaffe.classifier import Classifier
 from dragon.pycaffe.detector import Detector
 
@@ -81,16 +83,24 @@ def _numbers(flag: str, text: str) -> list[float]:
 
 
 def _mean(text: str) -> NDArray[Any]:
-    if not Path(text).is_file():
+    if not os.path.exists(text):
         if text.replace(",", "").replace(".", "").replace("-", "").strip().isdigit():
             return np.array(_numbers("--mean", text))
         raise DataError(f"mean file {text} does not exist")
     if text.endswith(".npy"):
-        try:
-            return np.asarray(np.load(text), np.float32)
-        except (OSError, ValueError) as error:
-            raise DataError(f"mean file {text}: {error}") from None
+        return _array(text)
     return read_mean(text)
+
+
+def _array(path: str) -> NDArray[Any]:
+    """The array of a .npy file. DataError for other files."""
+    try:
+        array = np.load(io.BytesIO(read_bytes(path)), allow_pickle=False)
+        if isinstance(array, np.ndarray) and array.dtype.kind in "fiub":
+            return np.asarray(array, np.float32)
+    except (OSError, EOFError, ValueError, MemoryError, SyntaxError, TypeError, OverflowError) as error:
+        raise DataError(f"mean file {path}: {one_line(str(error))}") from None
+    raise DataError(f"mean file {path}: holds no array of real numbers")
 
 
 def read_labels(path: str | None) -> list[str]:
@@ -98,6 +108,6 @@ def read_labels(path: str | None) -> list[str]:
     if path is None:
         return []
     try:
-        return Path(path).read_text("utf-8", errors="replace").splitlines()
+        return read_text(path, errors="replace").splitlines()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None

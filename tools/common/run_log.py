@@ -8,6 +8,7 @@ from typing import Any
 
 from dragon.errors import DataError
 from dragon.files.caffe_log import SMOOTHED_LOSS, Log, Row, read_log
+from dragon.files.reading import open_regular
 from dragon.tools.observers.metrics import Record, read_records
 
 __all__ = ["read_run", "run_name"]
@@ -19,7 +20,7 @@ def read_run(path: str | Path) -> Log:
     """The rows of a log of Dragon's or Caffe's, of a metrics.jsonl, or of a folder with one. Raises DataError."""
     file = _within(Path(path))
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             metrics = stream.read(1) == b"{"
     except OSError as error:
         raise DataError(f"{file}: cannot be read: {error.strerror}") from None

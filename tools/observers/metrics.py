@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from dragon.files.atomic import write_atomically
+from dragon.files.reading import read_text
 from dragon.solver.solver import Observer, Solver
 from dragon.tools.common.net_facts import data_labels, parameter_count
 from dragon.tools.observers.meter import Lap, Meter
@@ -35,7 +36,7 @@ def read_records(path: Path) -> list[Record]:
     """The records of a file; a line that a killed process left half is not one. Empty where there is no file."""
     records = []
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_text(path, errors="replace").splitlines()
     except FileNotFoundError:
         return []
     for line in lines:
