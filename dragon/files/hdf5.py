@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ _DAMAGE = (
     OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, UnicodeError, SystemError, OverflowError,
 )  # fmt: skip
 _LONGEST_TEXT = 1 << 16
+_numbers = itertools.count()
 
 
 def _h5py() -> Any:
@@ -70,7 +72,8 @@ def atomic_h5(path: str | Path) -> Iterator[Any]:
     The library itself writes nothing: on a full disk it ends the process by a signal.
     """
     h5py = _h5py()
-    with atomic_write(path) as target, h5py.File("memory", "w", driver="core", backing_store=False) as file:
+    name = f"memory {next(_numbers)}"  # the library takes files of one name for one file
+    with atomic_write(path) as target, h5py.File(name, "w", driver="core", backing_store=False) as file:
         yield file
         file.flush()
         target.write(file.id.get_file_image())

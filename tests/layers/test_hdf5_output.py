@@ -63,3 +63,14 @@ def test_messages(tmp_path: Path) -> None:
     with pytest.raises(ShapeError, match=r"data had items of shape \(3,\), got \(4,\)"):
         run(one)
     one.layer.close()
+
+
+def test_two_layers_write_at_once(tmp_path: Path) -> None:
+    ones = [make(tmp_path / f"{name}.h5") for name in "ab"]
+    for one in ones:
+        run(one)
+    for one in ones:
+        one.layer.close()
+    for name in "ab":
+        with h5py.File(tmp_path / f"{name}.h5") as file:
+            np.testing.assert_array_equal(file["data"][()], X)
