@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,7 @@ from dragon.files.reading import open_regular
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.blobs import raw_dtype, shaped
 from dragon.proto.checksum import SummedFile, check
+from dragon.proto.layer_names import Unnamed
 from dragon.proto.profiles import ONE, find_profile
 from dragon.proto.upgrade import V1_TYPES
 from dragon.proto.upgrade_v0 import v0_type
@@ -140,7 +141,7 @@ def iter_layers(
     """
     fork = find_profile(profile)
     with open_weights(path) as wire:
-        index = -1
+        index, unnamed = -1, Unnamed()
         for number, kind in net_fields(wire):
             if number not in (_NET_LAYER, _NET_LAYERS):
                 wire.skip(kind, wire.size)
@@ -149,6 +150,8 @@ def iter_layers(
             wire.context = f"layer {index}"
             end = wire.varint(wire.size) + wire.at  # perhaps behind the file's: what is missing is found out inside
             layer = _read_layer(wire, end, "layer" if number == _NET_LAYER else "layers", diffs, into, skip)
+            if not layer.name:
+                layer = replace(layer, name=unnamed.name(layer.type))
             order = fork.blob_order(layer.type, [blob.array.size for blob in layer.blobs])
             if order is not None:
                 layer.blobs[:] = [_moved(layer.blobs, i) for i in order]
@@ -188,7 +191,7 @@ def _read_layer(
     name, kind_name = _read_name(wire, end, form), ""  # it may stand behind the blobs
     if name:
         wire.context = f'layer "{name}"'
-    skipped = skip is not None and skip(name)
+    skipped = skip is not None and name != "" and skip(name)  # an unnamed one gets its name from the caller
     blobs: list[BlobArray] = []
     while wire.at < end:
         number, kind = wire.key(end)

@@ -213,6 +213,10 @@ def _upgrade_normalize(layer: pb.LayerParameter) -> bool:
 
 def _upgrade_input(net: pb.NetParameter, origin: list[int]) -> list[int]:
     count = len(net.input)
+    if not net.input_shape and not net.input_dim:  # BVLC Caffe drops such a leftover too
+        _log.warning("net input%s %s without a shape: dropped", "s" if count > 1 else "", ", ".join(net.input))
+        net.ClearField("input")
+        return origin
     if net.input_shape and net.input_dim:
         raise PrototxtError("net gives both input_shape and input_dim; keep input_shape")
     if net.input_shape and len(net.input_shape) != count:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 from dragon.errors import LayerName, PrototxtError, nearest
 from dragon.proto import dragon_pb2 as pb
+
+_log = logging.getLogger("dragon")
 
 __all__ = ["upgrade_v0", "v0_type"]
 
@@ -122,7 +126,7 @@ def _upgrade_layer(layer: pb.V1LayerParameter) -> pb.V1LayerParameter:
         elif param is not None and _RENAMED.get(name, name) in param.DESCRIPTOR.fields_by_name:
             _put(param, _RENAMED.get(name, name), value)
         else:
-            raise PrototxtError(f'a V0 layer of type "{old.type}" has no setting "{name}"', layer=where)
+            _log.warning('layer "%s": a V0 layer of type "%s" has no setting "%s"; skipped', old.name, old.type, name)
     return new
 
 

@@ -98,10 +98,18 @@ class Layer:
         self._phase = phase
         self.dtype = np.dtype(self.context.dtype)
         self.blobs = BlobList(self.dtype, self.context.where)
-        self.rng = Stream(self.context.seed, self.name)
+        self.set_identity(self.name)
         self.param_propagate_down: list[bool] = []
         self.loss_weights: list[float] = []
         self.param_str: str = param.python_param.param_str
+
+    def set_identity(self, identity: str) -> None:
+        """Say what the layer's random stream and its state in snapshots are known by; before it draws.
+
+        It is the name, unless layers without parameters share one.
+        """
+        self.identity = identity
+        self.rng = Stream(self.context.seed, identity)
 
     @classmethod
     def form(cls, param: pb.LayerParameter) -> LayerClass:

@@ -13,6 +13,7 @@ from dragon.graph.node import Node
 from dragon.graph.parameters import ParamTable
 from dragon.memory.blob import Blob, BlobList
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.layer_names import name_layers
 from dragon.proto.text import SourceMap
 
 __all__ = ["Wiring"]
@@ -55,11 +56,7 @@ class Wiring:
 
     # -- building -------------------------------------------------------------------------------------------
     def _build(self, positions: Sequence[Position | None]) -> None:
-        names: set[str] = set()
         for param, position in zip(self.param.layer, positions, strict=True):
-            if param.name in names:
-                log.info('layer name "%s" is used more than once', param.name)
-            names.add(param.name)
             try:
                 self._add_layer(param, position)
             except DragonError as error:
@@ -80,6 +77,7 @@ class Wiring:
                 f"propagate_down is given {len(param.propagate_down)} times for {len(param.bottom)} bottoms"
             )
         layer = create(param, phase, self.context)
+        layer.set_identity(self._identity(param.name))
         bottoms, bottom_names = self._wire_bottoms(param)
         need = any(self._blob_need_backward[n] for n in bottom_names)
         tops, top_names = self._wire_tops(layer, param)
@@ -103,11 +101,28 @@ class Wiring:
         flags = [self._blob_need_backward[name] for name in bottom_names]
         node.propagate_down = list(param.propagate_down) or flags
         if layer.blobs:
+            self._check_name(param.name)
             self.params[param.name] = layer.blobs
             need |= self.table.add(layer)
         node.need_backward = need
         for name in top_names:
             self._blob_need_backward[name] = need and not layer.is_source
+
+    def _identity(self, name: str) -> str:
+        """What random streams and states know a layer by: its name, numbered where layers before it have it too."""
+        before = sum(node.name == name for node in self.nodes)
+        if before:
+            log.info('layer name "%s" is used more than once', name)
+        return f"{name} ({before + 1})" if before else name
+
+    def _check_name(self, name: str) -> None:
+        """PrototxtError if a layer with parameters has this name already: files could not tell the two apart."""
+        if name in self.params:
+            first = next(node for node in self.nodes if node.name == name and node.layer.blobs)
+            on = f" ({first.position})" if first.position else ""
+            raise PrototxtError(
+                f"another layer with parameters has this name{on}; weights are found by name, so each needs its own"
+            )
 
     def _check_full(self, tops: list[Blob], names: list[str]) -> None:
         """Refuse blobs without elements: later reshapes may empty them, a definition that starts so is a mistake."""
@@ -146,6 +161,12 @@ class Wiring:
         for node in reversed(self.nodes):
             names = node.top_names
             contributes = any(w or n in under_loss for n, w in zip(names, node.loss_weights, strict=True))
+            if node.need_backward and node.makes_loss and all(n in skip for n in names):
+                log.warning(
+                    "%s: another layer reads its loss, so it gives no gradient, as in Caffe; "
+                    "loss_weight: 1, written out, makes it count",
+                    node.layer.where,
+                )
             if not contributes or all(n in skip for n in names):
                 node.need_backward = False
                 node.propagate_down = [False] * len(node.bottoms)
@@ -174,6 +195,7 @@ def _to_run(
     definition: pb.NetParameter, state: pb.NetState, source: SourceMap | None
 ) -> tuple[pb.NetParameter, list[Position | None]]:
     """The net of this run with its splits, and where each layer stands in its file."""
+    definition = name_layers(definition)
     positions: list[Position | None] = []
     for k, layer in enumerate(definition.layer):
         position = source.position(k) if source else None

@@ -165,7 +165,7 @@ def _layer_states(solver: Solver) -> Iterator[pb.LayerState]:
             values: dict[str, Any] = {"draws": layer.rng.draws, **layer.state()}
             if len(values) == 1 and not values["draws"]:
                 continue
-            state = pb.LayerState(name=f"{which}/{layer.name}")
+            state = pb.LayerState(name=f"{which}/{layer.identity}")
             for key, value in values.items():
                 field = (
                     "bytes_value"
@@ -185,8 +185,8 @@ def _restore_layers(path: str, solver: Solver, state: pb.SolverState) -> None:
     for which, net in _nets(solver):
         net.seed = net.context.seed = state.random_seed
         for layer in net.layers:
-            layer.rng = Stream(state.random_seed, layer.name)
-            stored = by_name.get(f"{which}/{layer.name}")
+            layer.rng = Stream(state.random_seed, layer.identity)
+            stored = by_name.get(f"{which}/{layer.identity}")
             if stored is None:
                 continue
             values: dict[str, int | float | bytes] = {}

@@ -39,9 +39,10 @@ class Model:
 def read_model(prototxt: str | Path, weights: str | Path | None = None, profile: str | None = None) -> Model:
     """Definition and weights; layers that only the file has are left out. Raises PrototxtError or WeightsError."""
     from dragon.files.stored_weights import read_weights
+    from dragon.proto.layer_names import name_layers
     from dragon.proto.text import read_net
 
-    net = read_net(prototxt)
+    net = name_layers(read_net(prototxt))
     if weights is None:
         return Model(net)
     names = {layer.name for layer in net.layer}

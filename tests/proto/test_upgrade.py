@@ -70,7 +70,6 @@ def test_v0() -> None:
     ("text", "message"),
     [
         ('layers { layer { name: "a" type: "covn" } }', 'layer "a": unknown V0 layer type "covn".*"conv"'),
-        ('layers { layer { name: "a" type: "relu" kernelsize: 3 } }', '"relu" has no setting "kernelsize"'),
         (
             'layers { layer { type: "padding" pad: 1 } bottom: "a" top: "b" }'
             'layers { layer { name: "r" type: "relu" } bottom: "b" top: "c" }',
@@ -79,7 +78,6 @@ def test_v0() -> None:
         ('layers { layer { type: "padding" } top: "b" }', "expected one bottom"),
         ('layers { name: "a" }', 'layer "a" has no type'),
         ('layers { name: "a" type: RELU } layer { name: "b" }', 'mixes "layer" and the older "layers"'),
-        ('input: "a"', "1 input_shape or 4 input_dim, got 0"),
         ('input: "a" input: "b" input_shape { dim: 1 }', "2 input names, but 1 input_shape"),
         ('input: "a" input_dim: 1 input_shape { dim: 1 }', "both"),
     ],
@@ -87,6 +85,28 @@ def test_v0() -> None:
 def test_inconsistent_old_nets(text: str, message: str) -> None:
     with pytest.raises(PrototxtError, match=message):
         upgrade_net(parse_text(text, pb.NetParameter()))
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "types"),
+    [
+        (
+            'layers { layer { name: "a" type: "relu" kernelsize: 3 } }',
+            'layer "a": a V0 layer of type "relu" has no setting "kernelsize"; skipped',
+            ["ReLU"],
+        ),
+        ('input: "a" layer { type: "Input" top: "b" }', "net input a without a shape: dropped", ["Input"]),
+        ('input: "a" input: "b" layer { type: "ReLU" }', "net inputs a, b without a shape: dropped", ["ReLU"]),
+    ],
+)
+def test_leftovers_that_caffe_drops_are_warnings(
+    text: str, said: str, types: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "dragon"):
+        net = upgrade_net(parse_text(text, pb.NetParameter()))
+    assert caplog.messages == [said]
+    assert [layer.type for layer in net.layer] == types
+    assert not net.input
 
 
 def test_v1() -> None:
