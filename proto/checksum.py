@@ -76,7 +76,8 @@ def _stored(file: IO[bytes], size: int) -> tuple[int, int] | None:
         return None
     key, again = tail[at - 2 : at - 1], found[2]  # the field's key; the field once more, with its own value
     for digits in (1, 2, 3):
-        if again[:1] == key and again[1 : 1 + digits] == encode_varint(len(again) - 1 - digits):
+        length = len(again) - 1 - digits  # below 0 where the file ends too early
+        if length >= 0 and again[:1] == key and again[1 : 1 + digits] == encode_varint(length):
             return int(found[1], 16), begin + at - 2
     return None
 
