@@ -32,7 +32,7 @@ class Data(Prefetched):
             self.stream = self.rng.child("transform")
             transformer = Transformer(self.transform_param(), self.phase, self.stream)
             database = open_source(self.find(p.source, pb.DataParameter.DB.Name(p.backend)), p.backend)
-            source: RecordReader = ShuffledReader(database, self.order) if p.shuffle else database
+            source: RecordReader = ShuffledReader(database, self.order_for_reader()) if p.shuffle else database
             try:
                 color = Color.COLOR if p.force_encoded_color else None
                 reader = BatchReader(source, transformer, p.batch_size, color)

@@ -34,6 +34,7 @@ class ImageData(Prefetched):
             self.bad_param(f"new_height and new_width must be set together, got {p.new_height} and {p.new_width}")
         with self.named():
             entries = read_image_list(self.find(p.source, "image list"))
+            count, shuffled = len(entries), self.order_for_reader()
             self.stream = self.rng.child("transform")
             reader = ImageReader(
                 entries,
@@ -42,7 +43,7 @@ class ImageData(Prefetched):
                 p.batch_size,
                 Color.COLOR if p.is_color else Color.GRAY,
                 (p.new_height, p.new_width) if p.new_height else None,
-                lambda epoch: self.order(epoch, len(entries)) if p.shuffle else range(len(entries)),
+                (lambda epoch: shuffled(epoch, count)) if p.shuffle else lambda epoch: range(count),
             )
             if p.rand_skip:
                 reader.seek(int(self.rng.raw(1)[0] % p.rand_skip) % len(entries), 0)

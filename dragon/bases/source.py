@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -51,6 +52,18 @@ class Source(Layer):
         stream = self.rng.child(what)
         stream.draws = epoch
         return stream.generator().permutation(count)
+
+    def order_for_reader(self) -> Callable[[int, int], NDArray[np.intp]]:
+        """`order` for a thread that reads: it keeps no reference to the layer, so that a dropped net goes away."""
+        layer = weakref.ref(self)
+
+        def order(epoch: int, count: int) -> NDArray[np.intp]:
+            alive = layer()
+            if alive is None:
+                raise DataError("the layer that this is read for is gone")
+            return alive.order(epoch, count)
+
+        return order
 
     def transform_param(self) -> pb.TransformationParameter:
         """A copy of the settings with the mean file's path found. Those of SSD's are told, or refused in TRAIN."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from dragon.errors import EngineError, LayerName
+from dragon.errors import EngineError, LayerName, UsageError
 from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
@@ -20,9 +21,20 @@ if TYPE_CHECKING:
     from dragon.graph.update import Update
     from dragon.memory.blob import Blob
 
-__all__ = ["Executor", "LayerTime", "Options", "debug_blobs", "is_watched", "out_of_memory", "watched", "weighted_loss"]
+__all__ = [
+    "MOST_THREADS",
+    "Executor",
+    "LayerTime",
+    "Options",
+    "debug_blobs",
+    "is_watched",
+    "out_of_memory",
+    "watched",
+    "weighted_loss",
+]
 
 log = logging.getLogger("dragon")
+MOST_THREADS = max(256, 4 * (os.cpu_count() or 1))  # OpenMP ends the process when it cannot start them
 
 
 @dataclass
@@ -38,6 +50,10 @@ class Options:
     verbose: bool = False
 
     default_device: ClassVar[int] = 0
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise UsageError(f"threads must lie between 1 and {MOST_THREADS} on this machine, got {self.threads}")
 
 
 @dataclass

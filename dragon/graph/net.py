@@ -17,6 +17,7 @@ from dragon.bases.source import Prefetched
 from dragon.errors import DragonError, LayerName, NumericError, PrototxtError, ShapeError, UsageError
 from dragon.files.paths import split_paths
 from dragon.graph.definition import run_state
+from dragon.graph.turn import alone
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.pycaffe.net import PyNet
@@ -36,8 +37,12 @@ class Net(PyNet):
     `model` is the path of a prototxt or a NetParameter. `weights` is a path or comma-separated paths.
 
     dtype: float32, or float64 for gradient checks. engine: auto, numpy, onednn or cuda. seed: of fillers and dropout;
-    None takes a new one. folder: where the files that a NetParameter names are looked for. Raises PrototxtError for
-    the definition, ShapeError for shapes, WeightsError for weights.
+    None takes a new one. folder: where the files that a NetParameter names are looked for.
+
+    One thread at a time may run a net; a second one gets a UsageError. `close`, the end of a `with` block, or the net
+    going away stop the threads that read data and close their files.
+
+    Raises PrototxtError for the definition, ShapeError for shapes, WeightsError for weights.
     """
 
     def __init__(
@@ -79,21 +84,25 @@ class Net(PyNet):
             self.copy_from(weights)
 
     # -- running --------------------------------------------------------------------------------------------
+    @alone
     def run_forward(self, start: int = 0, end: int | None = None) -> float:
         """Run layers start..end (inclusive) and return the weighted sum of their losses."""
         end = len(self.nodes) - 1 if end is None else end
         self.look_ahead(start, end)
         return self.executor.forward(start, end)
 
+    @alone
     def run_backward(self, start: int | None = None, end: int = 0) -> None:
         """Run backward from layer `start` (the last) down to `end` (inclusive)."""
         self.executor.backward(len(self.nodes) - 1 if start is None else start, end)
 
+    @alone
     def forward_backward(self) -> float:
         """One forward and one backward pass; the loss."""
         self.look_ahead()
         return self.executor.forward_backward()
 
+    @alone
     def whole_step(self, updater: Update, rate: float, iteration: int) -> float | None:
         """A training iteration in one go, where the engine offers that (see Executor.whole_step)."""
         self.look_ahead()
@@ -105,6 +114,7 @@ class Net(PyNet):
             if start <= i and (end is None or i <= end):
                 layer.look_ahead(tops)
 
+    @alone
     def reshape(self) -> None:
         """Propagate changed input shapes through all layers."""
         for node in self.nodes:

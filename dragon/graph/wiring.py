@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Self
 
 from dragon.bases.layer import Context, Layer, create
 from dragon.errors import DragonError, LayerName, Position, PrototxtError, ShapeError, nearest
@@ -50,9 +51,15 @@ class Wiring:
         self.outputs = list(self._available)
 
     def close(self) -> None:
-        """Stop reading threads and close files."""
+        """Stop the threads that read data, and close their files; may be called twice. Blobs keep their values."""
         for node in self.nodes:
             node.layer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     # -- building -------------------------------------------------------------------------------------------
     def _build(self, positions: Sequence[Position | None]) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from dragon.bases.layer import Context, Layer
 from dragon.errors import DataError, PrototxtError, ShapeError, UsageError, nearest
+from dragon.graph.turn import Turn, alone
 from dragon.graph.wiring import Wiring
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -34,6 +35,7 @@ class PyNet(Wiring):
         self, definition: pb.NetParameter, state: pb.NetState, context: Context, source: SourceMap | None
     ) -> None:
         super().__init__(definition, state, context, source)
+        self.turn = Turn(self.name)
         self.before_forward_hooks: list[_Hook] = []
         self.after_forward_hooks: list[_Hook] = []
         self.before_backward_hooks: list[_Hook] = []
@@ -48,7 +50,7 @@ class PyNet(Wiring):
         """Run backward from layer `start` (the last) down to `end` (inclusive)."""
 
     # -- running --------------------------------------------------------------------------------------------
-
+    @alone
     def forward(
         self,
         blobs: Sequence[str] | None = None,
@@ -76,6 +78,7 @@ class PyNet(Wiring):
         self.run_forward(first, last)
         return {name: self._blob(name).data for name in names}
 
+    @alone
     def backward(
         self,
         diffs: Sequence[str] | None = None,

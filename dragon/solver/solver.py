@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from dragon.engines import Options
 from dragon.errors import NumericError, Position, PrototxtError
 from dragon.files.paths import split_paths
 from dragon.graph.net import Net
+from dragon.graph.turn import Turn, alone
 from dragon.proto import dragon_pb2 as pb
 from dragon.rng import fresh_seed
 from dragon.solver import snapshot as snapshots
@@ -145,7 +146,12 @@ class Solver:
         level, stages = (state.level, list(state.stage)) if state else (0, [])
         return Net(model, phase=phase, level=level, stages=stages, **self._make)
 
+    @property
+    def turn(self) -> Turn:
+        return self.net.turn
+
     # -- training -------------------------------------------------------------------------------------------
+    @alone
     def step(self, iterations: int) -> float:
         """Train for `iterations` iterations, or until a stop is requested; the smoothed loss."""
         p = self.param
@@ -298,6 +304,7 @@ class Solver:
                 break
         return results
 
+    @alone
     def test(self, index: int = 0) -> OrderedDict[str, Any]:
         """Run test net `index` for its test_iter batches; the mean of each output.
 
@@ -369,6 +376,12 @@ class Solver:
         self._losses.extend(losses)
 
     def close(self) -> None:
-        """Release the nets' threads and files."""
+        """Stop the threads that read data, and close their files; may be called twice."""
         for net in [self.net, *self.test_nets]:
             net.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from dragon.engines.base import MOST_THREADS
 from dragon.engines.onednn.library.binding import library
 
 __all__ = ["default_threads", "set_threads", "usable_cores"]
@@ -25,9 +26,9 @@ def usable_cores(root: Path = CGROUP_ROOT, own: Path = CGROUP_OF_PROCESS) -> int
 
 
 def default_threads() -> int:
-    """The number that OMP_NUM_THREADS names, else all usable cores."""
+    """The number that OMP_NUM_THREADS names, up to MOST_THREADS, else all usable cores."""
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    return max(1, int(asked)) if asked.isdecimal() else usable_cores()
+    return min(max(1, int(asked)), MOST_THREADS) if asked.isdecimal() else usable_cores()
 
 
 def set_threads(count: int) -> None:
