@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from dragon.bases.batch_statistics import BatchStatistics
+from dragon.bases.batch_statistics import averages
 from dragon.bases.layer import TRAIN
 from dragon.compare.averages import Averages, Rule
 from dragon.compare.nets import as_inputs, copy_parameters
@@ -44,7 +44,8 @@ def make_solver(
     solver = Solver(definition, engine=engine, options=options)
     for net in solver.test_nets[BATCH : BATCH + 1]:
         for layer in net.layers:
-            if isinstance(layer, BatchStatistics):
+            if averages(layer):
+                layer.let_phase_decide()
                 layer.phase = TRAIN
     if start_from is not None:
         shapes = {name: blob.shape for name, blob in solver.net.blobs.items()}

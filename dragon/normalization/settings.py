@@ -105,8 +105,8 @@ class Normalization:
         return None if self.form in (Form.BN_PARAM, Form.SEGNET) else self.running
 
     def by_phase(self) -> Normalization:
-        """The same with the choice of statistics left to the phase."""
-        return replace(self, running=None)
+        """The same with the choice of statistics left to the phase, where there are running ones."""
+        return replace(self, running=None) if self.averages else self
 
 
 # -- one reader for each layer class --------------------------------------------------------------------------

@@ -11,8 +11,10 @@ import numpy as np
 from dragon.bases.registry import class_of
 from dragon.bases.weighted import Weighted
 from dragon.errors import UsageError
+from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
-from dragon.surgery.model import Model, Normalisation, find_normalisations, maker, only_reader, same_rules
+from dragon.surgery.model import Model
+from dragon.surgery.normalisations import Definition, Normalisation, by_name, find_normalisations, same_conditions
 
 __all__ = ["fold"]
 
@@ -29,34 +31,53 @@ def fold(model: Model) -> tuple[Model, list[tuple[str, str]], list[tuple[str, st
     if not find_normalisations(new.net):
         raise UsageError(f'net "{model.net.name}" has no batch normalisation: nothing to fold')
     done: list[tuple[str, str]] = []
-    left: list[tuple[str, str]] = []
+    left: dict[str, str] = {}
     while True:
-        names = {name for name, _ in left}
-        norm = next((n for n in find_normalisations(new.net) if n.layer.name not in names), None)
-        if norm is None:
-            return new, done, left
-        index = maker(new.net, norm.index)
-        why = _obstacle(new, norm, index)
-        if why or index is None:
-            left.append((norm.layer.name, why))
+        definition = Definition(new.net)
+        groups = by_name(definition.normalisations())
+        norms = next((norms for norms in groups.values() if norms[0].layer.name not in left), None)
+        if norms is None:
+            return new, done, list(left.items())
+        name, makers = norms[0].layer.name, {graph.maker(n.index) for n in norms for graph in definition.of(n.index)}
+        why = _obstacle(new, definition, norms, makers)
+        if why:
+            left[name] = why
             continue
-        target = new.net.layer[index]
-        done.append((norm.layer.name, target.name))
-        _fold_into(new, norm, target)
+        target = new.net.layer[next(index for index in makers if index is not None)]
+        done.append((name, target.name))
+        _fold_into(new, norms, target)
 
 
-def _obstacle(model: Model, norm: Normalisation, index: int | None) -> str:
-    """Why a normalisation cannot be folded, or an empty string."""
-    if index is None:
+def _deployed(norms: list[Normalisation]) -> Normalisation:
+    """Of layers of one name the one that TEST runs."""
+    return next((norm for norm in norms if pb.TEST in phases(norm.layer)), norms[0])
+
+
+def _obstacle(model: Model, definition: Definition, norms: list[Normalisation], makers: set[int | None]) -> str:
+    """Why layers of one name, each present in other phases, cannot be folded; or an empty string.
+
+    makers: the layers that make what they read.
+    """
+    norm = _deployed(norms)
+    if None in makers:
         return "it reads an input of the net"
+    if len(makers) > 1:
+        return "it follows different layers in TRAIN and in TEST"
+    index = next(index for index in makers if index is not None)
     layer = model.net.layer[index]
     kind = class_of(layer)
     if not issubclass(kind, Weighted):
         return f'it follows "{layer.name}" ({layer.type}), which has no weights to fold into'
-    if only_reader(model.net, index) != norm.index:
-        return f'"{layer.name}" is read by other layers as well'
-    if len(layer.bottom) != 1 or len(layer.top) != 1 or not same_rules(layer, norm.layer):
+    present = frozenset[int]().union(*(phases(n.layer) for n in norms))
+    alike = present == phases(layer) and all(same_conditions(n.layer, layer) for n in norms)
+    if len(layer.bottom) != 1 or len(layer.top) != 1 or not alike:
         return f'"{layer.name}" has several bottoms or is present in other phases'
+    if not norm.settings.by_running(pb.TEST):
+        return "it normalises by the batch in TEST too"
+    if not {graph.reader(index) for graph in definition.of(index)} <= {n.index for n in norms}:
+        return f'"{layer.name}" is read by other layers as well'
+    if len({n.last.top[0] for n in norms}) > 1:
+        return "its tops have different names in TRAIN and in TEST"
     if kind.product_param(layer).axis != 1:
         return f'the outputs of "{layer.name}" are not on axis 1'
     if any(spec.name for spec in layer.param):
@@ -67,8 +88,8 @@ def _obstacle(model: Model, norm: Normalisation, index: int | None) -> str:
     return ""
 
 
-def _fold_into(model: Model, norm: Normalisation, layer: pb.LayerParameter) -> None:
-    arrays = model.arrays
+def _fold_into(model: Model, norms: list[Normalisation], layer: pb.LayerParameter) -> None:
+    arrays, norm = model.arrays, _deployed(norms)
     mean, variance = norm.statistics(arrays)
     affine = [a.astype(np.float64) for a in norm.parts(arrays)[1]]
     gamma, beta = affine or (np.ones_like(mean), np.zeros_like(mean))
@@ -81,6 +102,6 @@ def _fold_into(model: Model, norm: Normalisation, layer: pb.LayerParameter) -> N
     arrays[layer.name] = [folded.astype(weight.dtype), (s * (old - mean) + beta).astype(weight.dtype)]
     kind.product_param(layer).ClearField("bias_term")  # true is the default
     layer.top[0] = norm.last.top[0]
-    for gone in sorted({norm.index, norm.index if norm.scale is None else norm.scale}, reverse=True):
+    for gone in sorted({at for n in norms for at in (n.index, *n.scales)}, reverse=True):
         arrays.pop(model.net.layer[gone].name, None)
         del model.net.layer[gone]

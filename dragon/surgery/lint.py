@@ -11,11 +11,12 @@ from dragon.bases.registry import class_of, find_class, layer_types
 from dragon.bases.weighted import Weighted
 from dragon.errors import nearest
 from dragon.files.paths import find, missing_hint
+from dragon.graph.chains import phases
 from dragon.layers.dropout import Dropout
 from dragon.layers.scale import Scale
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import SourceMap
-from dragon.surgery.model import Normalisation, find_normalisations, maker, only_reader
+from dragon.surgery.normalisations import Normalisation, find_normalisations
 
 __all__ = ["Finding", "lint"]
 
@@ -52,7 +53,7 @@ def lint(net: pb.NetParameter, source: SourceMap, folder: Path | None = None) ->
         if folder is not None:
             found += _files(net, i, Context(folder=folder))
     found += _tiny_batches(net, norms)
-    found.sort(key=lambda remark: remark[0])
+    found = sorted(dict.fromkeys(found), key=lambda remark: remark[0])  # layers of one name may say the same of a third
     return [Finding(source.where(i), net.layer[i].name, net.layer[i].type, rule, message) for i, rule, message in found]
 
 
@@ -60,7 +61,7 @@ def lint(net: pb.NetParameter, source: SourceMap, folder: Path | None = None) ->
 def _no_scale(norm: Normalisation) -> Iterator[_Remark]:
     if norm.affine:
         return
-    j = only_reader(norm.net, norm.index)
+    j = norm.definition.only_reader(norm.index)
     reader = norm.net.layer[j] if j is not None else None
     if reader is not None and issubclass(class_of(reader), Scale):
         yield norm.index, "scale-elsewhere", f'the Scale "{reader.name}" does not cover exactly the channels, axis 1'
@@ -75,7 +76,7 @@ def _no_scale(norm: Normalisation) -> Iterator[_Remark]:
 def _scale_later(norm: Normalisation, reader: int | None) -> bool:
     if reader is None or not norm.net.layer[reader].top:
         return False
-    later = only_reader(norm.net, reader)
+    later = norm.definition.only_reader(reader)
     return later is not None and issubclass(class_of(norm.net.layer[later]), Scale)
 
 
@@ -85,8 +86,9 @@ def _scale_without_shift(norm: Normalisation) -> Iterator[_Remark]:
 
 
 def _useless_bias(norm: Normalisation) -> Iterator[_Remark]:
-    j = maker(norm.net, norm.index)
-    if j is None or only_reader(norm.net, j) != norm.index:
+    j = norm.definition.maker(norm.index)
+    reader = None if j is None else norm.definition.only_reader(j)
+    if j is None or reader is None or norm.net.layer[reader].name != norm.layer.name:
         return
     layer = norm.net.layer[j]
     kind = class_of(layer)
@@ -96,29 +98,14 @@ def _useless_bias(norm: Normalisation) -> Iterator[_Remark]:
         yield j, "dropout-before-bn", f'"{norm.layer.name}" takes statistics of values that TEST does not drop'
 
 
-def _phases(layer: pb.LayerParameter) -> set[int]:
-    """Phases a layer is present in, as far as its rules name them."""
-    both = {int(pb.TRAIN), int(pb.TEST)}
-    if layer.HasField("phase"):
-        return {int(layer.phase)}
-    if layer.include:
-        return {int(r.phase) for r in layer.include if r.HasField("phase")} or both
-    gone = {
-        int(r.phase)
-        for r in layer.exclude
-        if r.HasField("phase") and not (r.stage or r.not_stage or r.HasField("min_level") or r.HasField("max_level"))
-    }
-    return both - gone
-
-
 def _global_statistics(norm: Normalisation) -> Iterator[_Remark]:
-    said, phases = norm.settings.use_global_stats, _phases(norm.layer)
+    said, present = norm.settings.use_global_stats, phases(norm.layer)
     advice = "leave it unset and the phase decides"
-    if said and pb.TRAIN in phases:
+    if said and pb.TRAIN in present:
         trained = any(class_of(layer).is_loss for layer in norm.net.layer)
         if trained:
             yield norm.index, "global-stats", f"use_global_stats: true in TRAIN normalises by frozen averages; {advice}"
-    if said is False and pb.TEST in phases:
+    if said is False and pb.TEST in present:
         yield norm.index, "global-stats", f"use_global_stats: false in TEST makes results depend on the batch; {advice}"
 
 
@@ -187,5 +174,5 @@ def _tiny_batches(net: pb.NetParameter, norms: list[Normalisation]) -> Iterator[
     for i, layer in enumerate(net.layer):
         for name in ("data_param", "image_data_param", "hdf5_data_param", "memory_data_param"):
             size = getattr(layer, name).batch_size if layer.HasField(name) else 0
-            if pb.TRAIN in _phases(layer) and 0 < size < 4:
+            if pb.TRAIN in phases(layer) and 0 < size < 4:
                 yield i, "small-batch", f"statistics of batches of {size} are noisy: 16 or more is usual in TRAIN"

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from dragon.errors import LayerName, UsageError
 from dragon.normalization.settings import Form, Normalization
 from dragon.proto import dragon_pb2 as pb
-from dragon.surgery.model import Model, Normalisation, find_normalisations
+from dragon.surgery.model import Model
+from dragon.surgery.normalisations import Normalisation, by_name, find_normalisations
 
 __all__ = ["merge", "split"]
 
@@ -25,21 +26,25 @@ def merge(model: Model) -> tuple[Model, list[str]]:
     The running average keeps its rule. UsageError when there is nothing to merge.
     """
     new = model.copy()
-    found = [n for n in find_normalisations(new.net) if n.settings.form in _SPLIT and n.affine]
-    if not found:
+    groups = [
+        norms
+        for norms in by_name(find_normalisations(new.net)).values()
+        if all(n.settings.form in _SPLIT and n.affine for n in norms)
+    ]
+    if not groups:
         raise UsageError(f'net "{model.net.name}" has no BatchNorm that a Scale follows: nothing to merge')
-    names = [n.layer.name for n in found]
-    gone = []
-    for norm in found:
-        layer = norm.layer
-        if layer.name in new.arrays:
-            statistics, affine = norm.parts(new.arrays)
-            new.arrays[layer.name] = affine + statistics
-            if norm.scale is not None:
-                del new.arrays[norm.last.name]
-        _merge_settings(norm)
-        if norm.scale is not None:
-            gone.append(norm.scale)
+    gone: set[int] = set()
+    for norms in groups:  # layers of one name in several phases share their weights
+        first = norms[0]
+        if first.layer.name in new.arrays:
+            statistics, affine = first.parts(new.arrays)
+            if first.scale is not None:
+                del new.arrays[first.last.name]
+            new.arrays[first.layer.name] = affine + statistics
+        for norm in norms:
+            _merge_settings(norm)
+            gone.update(norm.scales)
+    names = [norms[0].layer.name for norms in groups]
     for index in sorted(gone, reverse=True):
         del new.net.layer[index]
     return new, names
@@ -91,24 +96,27 @@ def split(model: Model, caffe: bool = False) -> tuple[Model, list[str]]:
     read the net; then the average moves differently if training goes on. UsageError when there is nothing to split.
     """
     new = model.copy()
-    names = [n.layer.name for n in find_normalisations(new.net) if n.scale is None and n.affine]
-    if not names:
+    found = {n.index: n for n in find_normalisations(new.net) if n.settings.affine}
+    if not found:
         raise UsageError(f'net "{model.net.name}" has no BN: nothing to split')
+    names = list(dict.fromkeys(n.layer.name for n in found.values()))
     layers: list[pb.LayerParameter] = []
-    found = {n.index: n for n in find_normalisations(new.net) if n.layer.name in names}
+    scales: dict[str | int, str] = {}  # names of the Scales: one for all layers of one name, whose weights are shared
     taken = {layer.name for layer in new.net.layer}
     for i, layer in enumerate(list(new.net.layer)):
         layers.append(layer)
         norm = found.get(i)
         if norm is None:
             continue
-        name = _scale_name(layer.name, taken)
-        taken.add(name)
-        if layer.name in new.arrays:
-            statistics, affine = norm.parts(new.arrays)
-            new.arrays[layer.name] = _with_weight(norm, statistics)
-            new.arrays[name] = affine
-        layers.append(_split_settings(norm, name, caffe))
+        known = layer.name or i
+        if known not in scales:
+            name = scales[known] = _scale_name(layer.name, taken)
+            taken.add(name)
+            if layer.name in new.arrays:
+                statistics, affine = norm.parts(new.arrays)
+                new.arrays[layer.name] = _with_weight(norm, statistics)
+                new.arrays[name] = affine
+        layers.append(_split_settings(norm, scales[known], caffe))
     copies = [_copy(layer) for layer in layers]
     del new.net.layer[:]
     new.net.layer.extend(copies)

@@ -10,7 +10,8 @@ from dragon.proto.text import SourceMap, parse_text
 from dragon.surgery.fold import fold
 from dragon.surgery.lint import lint
 from dragon.surgery.merge import merge, split
-from dragon.surgery.model import Model, find_normalisations
+from dragon.surgery.model import Model
+from dragon.surgery.normalisations import find_normalisations
 from tests.surgery.helpers import CONV, FORMS, definition, largest, trained
 
 MERGED = [form for form in FORMS if form.startswith("merged")]
