@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dragon.engines.cuda.device.device import Gpu
 from dragon.engines.cuda.kernels import solver as kernels
+from dragon.engines.cuda.plan.arrays import Arrays
+from dragon.engines.cuda.plan.loss_scale import LossScale
+from dragon.engines.cuda.plan.memory import memory_for
 from dragon.graph.update import Coefficients, Update
 
 if TYPE_CHECKING:
-    from dragon.engines.cuda.executor import CudaExecutor
+    from dragon.graph.net import Net
 
 __all__ = ["CHUNK", "DeviceUpdate"]
 
@@ -35,8 +39,14 @@ class DeviceUpdate:
     lies in `step` and the tables, which stay where they are.
     """
 
-    def __init__(self, updater: Update) -> None:
+    def __init__(
+        self, updater: Update, net: Net, gpu: Gpu, arrays: Arrays, loss_scale: LossScale | None
+    ) -> None:  # fmt: skip
         self.updater = updater
+        self._net = net
+        self._gpu = gpu
+        self._arrays = arrays
+        self._loss_scale = loss_scale
         self.number = 0.0  # of the step
         self.step: Any = None
         self.asked: tuple[float, int] = (0.0, 0)  # rate and iteration
@@ -67,26 +77,26 @@ class DeviceUpdate:
         """What a captured graph keeps of the solver's settings: all but the weight decay, which is in the table."""
         return replace(self.updater.coefficients, weight_decay=0.0)
 
-    def _arrays(self, executor: CudaExecutor) -> list[list[Any]]:
+    def _up_to_date(self) -> list[list[Any]]:
         """For each parameter: weight, gradient, history, each up to date on the GPU."""
         found = []
         for k, p in self._params:
             history = (slot[k].data_storage for slot in self.updater.history)
-            with executor.runner.memory_for(p):
-                found.append([executor.arrays.of(s) for s in (p.blob.data_storage, p.blob.diff_storage, *history)])
+            with memory_for(self._net, self._gpu, p):
+                found.append([self._arrays.of(s) for s in (p.blob.data_storage, p.blob.diff_storage, *history)])
         return found
 
-    def _is_current(self, executor: CudaExecutor) -> bool:
+    def _is_current(self) -> bool:
         """Whether no array moved or was written elsewhere, and no multiplier changed, since the tables were made."""
-        place = executor.gpu.place
+        place = self._gpu.place
         state = (
-            executor.net.context.where.version, place, self.updater.coefficients.weight_decay,
+            self._net.context.where.version, place, self.updater.coefficients.weight_decay,
             *((p.lr_mult, p.decay_mult, p.blob.data_storage, p.blob.diff_storage,
-               p.blob.data_storage.copy_at(executor.arrays.working_place)) for _, p in self._params),
+               p.blob.data_storage.copy_at(self._arrays.working_place)) for _, p in self._params),
         )  # fmt: skip
         same = self._state == state
         self._state = state
-        working = executor.arrays.working_place
+        working = self._arrays.working_place
         return same and all(
             p.blob.data_storage.is_fresh(place)
             and (p.blob.data_storage.copy_at(working) is None or p.blob.data_storage.is_fresh(working))
@@ -95,22 +105,22 @@ class DeviceUpdate:
             for k, p in self._params
         )
 
-    def refresh(self, executor: CudaExecutor) -> None:
+    def refresh(self) -> None:
         """Bring the tables up to date."""
-        if self._is_current(executor):
+        if self._is_current():
             return
         table = np.zeros(len(self._params), ENTRY)
-        arrays = self._arrays(executor)
+        arrays = self._up_to_date()
         for i, ((_, p), found) in enumerate(zip(self._params, arrays, strict=True)):
             pointers = [array.data.ptr for array in found]
             decay, working = self.updater.decay_of(p), 0
-            if p.blob.data_storage.copy_at(executor.arrays.working_place) is not None:
-                working = executor.arrays.working(p.blob.data_storage).data.ptr
+            if p.blob.data_storage.copy_at(self._arrays.working_place) is not None:
+                working = self._arrays.working(p.blob.data_storage).data.ptr
             table[i] = (*[*pointers, 0, 0][:4], p.blob.count, p.lr_mult, decay, working)
         known = table.tobytes()
         if known == self._known:
             return
-        gpu = executor.gpu
+        gpu = self._gpu
         pairs = [
             (i, start) for i, (_, p) in enumerate(self._params) for start in range(0, p.blob.count, CHUNK)
         ]  # fmt: skip
@@ -125,24 +135,24 @@ class DeviceUpdate:
         gpu.upload(self._entries, table.view(np.uint64))
         self._known = known
 
-    def clear(self, executor: CudaExecutor) -> None:
+    def clear(self) -> None:
         """Set all gradients to zero, and begin a pass. The tables must be there."""
-        if executor.loss_scale is not None:
-            executor.loss_scale.adopt()
-        gpu, entries = executor.gpu, self._entries
+        if self._loss_scale is not None:
+            self._loss_scale.adopt()
+        gpu, entries = self._gpu, self._entries
         kernels.clear_gradients(gpu, self._dtype, grid=self._count, entries=entries, chunks=self._chunks)
         for _, p in self._params:
-            p.blob.diff_storage.wrote(executor.gpu.place)
+            p.blob.diff_storage.wrote(self._gpu.place)
 
     @property
     def _dtype(self) -> Any:
         return self._params[0][1].blob.dtype
 
-    def prepare(self, executor: CudaExecutor, rate: float, iteration: int) -> None:
+    def prepare(self, rate: float, iteration: int) -> None:
         """Before `launch`: what it needs, at this rate."""
         if not self._params:
             return
-        self.refresh(executor)
+        self.refresh()
         for _, found in self._params:
             found.blob.data_storage.notify_watchers()
         corrected, numbers = rate, self.updater.coefficients
@@ -151,15 +161,15 @@ class DeviceUpdate:
             corrected = rate * math.sqrt(1 - q ** (iteration + 1)) / (1 - p ** (iteration + 1))
         self.asked = rate, iteration
         self.number += 1
-        executor.gpu.upload(self.step, np.array([rate, corrected, 1.0, 1.0, self.number]))
+        self._gpu.upload(self.step, np.array([rate, corrected, 1.0, 1.0, self.number]))
 
-    def launch(self, executor: CudaExecutor) -> None:
+    def launch(self) -> None:
         """One step; what Updater.apply computes."""
         if not self._params:
             return
-        numbers, rule, gpu, dtype = self.updater.coefficients, self.updater.rule, executor.gpu, self._dtype
-        stored = executor.arrays.types.narrow or dtype
-        scale = None if executor.loss_scale is None else executor.loss_scale.array
+        numbers, rule, gpu, dtype = self.updater.coefficients, self.updater.rule, self._gpu, self._dtype
+        stored = self._arrays.types.narrow or dtype
+        scale = None if self._loss_scale is None else self._loss_scale.array
         if numbers.clip_gradients >= 0 or scale is not None:
             squares = self._squares
             kernels.gradient_squares(
@@ -175,12 +185,12 @@ class DeviceUpdate:
             decoupled=rule.decoupled_decay, p=numbers.decay1, q=numbers.decay2, delta=numbers.delta,
         )  # fmt: skip
 
-    def mark(self, executor: CudaExecutor) -> None:
+    def mark(self) -> None:
         """After `launch`: where the newest values are."""
-        place = executor.gpu.place
+        place = self._gpu.place
         for _, found in self._params:
             if found.lr_mult:
-                executor.arrays.wrote_master(found.blob.data_storage)
+                self._arrays.wrote_master(found.blob.data_storage)
             found.blob.diff_storage.wrote(place)
         for slot in self.updater.history:
             for k, _ in self._params:

@@ -1,29 +1,32 @@
-"""Work that is captured once as a CUDA graph and then replayed; segments, parts of a net in one direction, are such."""
+"""Work that is captured once as a CUDA graph and then replayed."""
 
 from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
-from dragon.engines.cuda.plan.plan import Group
+from dragon.engines.cuda.device.device import Gpu
 from dragon.memory.storage import Storage
 
-if TYPE_CHECKING:
-    from dragon.engines.cuda.executor import CudaExecutor
-
-__all__ = ["Captured", "Segment", "is_capturable"]
+__all__ = ["WAITING", "Captured", "StorageArrays"]
 
 log = logging.getLogger("dragon")
 EAGER_RUNS = 1  # before the run whose memory the graph will use
 WAITING, GRAPH = "not captured yet", "graph"
 
 
-def is_capturable(executor: CudaExecutor, group: Group) -> bool:
-    """Whether a graph may repeat this group: no host code, no values that the host decides by."""
-    if group.on_host:
-        return False
-    return group.lowering is not None or group.layer.capturable
+class StorageArrays(Protocol):
+    """The arrays of a net's storages on the GPU; see plan/arrays.py."""
+
+    def of(self, storage: Storage) -> Any: ...
+
+    def working(self, storage: Storage) -> Any: ...
+
+    def noted(
+        self, touched: dict[int, Storage], written: dict[int, Storage], working: dict[int, Storage]
+    ) -> AbstractContextManager[None]: ...
 
 
 class Captured(ABC):
@@ -31,8 +34,9 @@ class Captured(ABC):
     graph is captured after it. What cannot be captured runs eagerly for good, and `state` says why.
     """
 
-    def __init__(self, executor: CudaExecutor, state: str = WAITING) -> None:
-        self._executor = executor
+    def __init__(self, gpu: Gpu, arrays: StorageArrays, state: str = WAITING) -> None:
+        self._gpu = gpu
+        self._arrays = arrays
         self.state = state
         self._runs = 0
         self._graph: Any = None
@@ -68,7 +72,7 @@ class Captured(ABC):
         """The graph alone, as it lies there, for who times it; False if there is none."""
         if self._graph is None:
             return False
-        self._graph.launch(self._executor.gpu.stream)
+        self._graph.launch(self._gpu.stream)
         return True
 
     def run(self) -> int | None:
@@ -82,10 +86,10 @@ class Captured(ABC):
         return self._capture()
 
     def _capture(self) -> int | None:
-        executor, gpu = self._executor, self._executor.gpu
+        arrays, gpu = self._arrays, self._gpu
         cuda = gpu.cupy.cuda
         self._pool = cuda.MemoryPool()
-        with executor.arrays.noted(self._touched, self._written, self._working):
+        with arrays.noted(self._touched, self._written, self._working):
             try:
                 with cuda.using_allocator(self._pool.malloc):
                     rest = self._eager()
@@ -99,8 +103,8 @@ class Captured(ABC):
             else:
                 self.state = GRAPH
         if self._graph is not None:
-            self._kept = [executor.arrays.of(s) for s in self._touched.values()]
-            self._kept += [executor.arrays.working(s) for s in self._working.values()]
+            self._kept = [arrays.of(s) for s in self._touched.values()]
+            self._kept += [arrays.working(s) for s in self._working.values()]
             self._kept.append(gpu.workspace(1, "float32"))
         return None
 
@@ -118,7 +122,7 @@ class Captured(ABC):
 
     def _replay(self) -> None:
         self._prepare()
-        arrays, gpu = self._executor.arrays, self._executor.gpu
+        arrays, gpu = self._arrays, self._gpu
         for storage in self._touched.values():
             arrays.of(storage)
         for storage in self._working.values():
@@ -128,41 +132,3 @@ class Captured(ABC):
         self._graph.launch(gpu.stream)
         for storage in self._written.values():
             storage.wrote(gpu.place)
-
-
-class Segment(Captured):
-    """Consecutive groups in one direction."""
-
-    def __init__(self, executor: CudaExecutor, way: str, group: Group) -> None:
-        capturable = is_capturable(executor, group)
-        super().__init__(executor, WAITING if capturable else f"eager: {group.kind}")
-        self._way = way
-        self.groups = [group]
-
-    def takes(self, group: Group) -> bool:
-        """Whether `group` may join this segment."""
-        return not self.is_eager and is_capturable(self._executor, group)
-
-    def _eager(self) -> int | None:
-        executor = self._executor
-        for group in self.groups:
-            version = executor.net.context.where.version
-            if self._way == "forward":
-                executor.runner.forward(group)
-            else:
-                executor.runner.backward(group)
-            if executor.net.context.where.version != version:
-                return group.last + 1
-        return None
-
-    def _record(self) -> None:
-        for group in self.groups:
-            if self._way == "forward":
-                self._executor.runner.forward(group, prepare=False, reshape=False)
-            else:
-                self._executor.runner.backward(group)
-
-    def _prepare(self) -> None:
-        if self._way == "forward":
-            for group in self.groups:
-                self._executor.runner.prepare(group)

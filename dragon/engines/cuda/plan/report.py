@@ -8,12 +8,14 @@ import numpy as np
 
 from dragon.engines.base import weighted_loss
 from dragon.engines.cuda.device.device import Gpu
+from dragon.engines.cuda.plan.arrays import Arrays
+from dragon.engines.cuda.plan.loss_scale import LossScale
+from dragon.engines.cuda.plan.plans import Plans
 from dragon.errors import DataError
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
-    from dragon.engines.cuda.executor import CudaExecutor
     from dragon.graph.net import Net
 
 __all__ = ["Faults", "Report", "losses_of", "pinned"]
@@ -38,9 +40,10 @@ def losses_of(net: Net, start: int, end: int) -> list[tuple[Blob, float]]:
 class Faults:
     """One int32 for each layer on the GPU: 0, or 1 + the position of a label that is no class."""
 
-    def __init__(self, executor: CudaExecutor) -> None:
-        self._executor = executor
-        self.array = executor.gpu.zeros(len(executor.net.nodes), np.int32)
+    def __init__(self, net: Net, gpu: Gpu, plans: Plans) -> None:
+        self._plans = plans
+        with gpu.active():
+            self.array = gpu.zeros(len(net.nodes), np.int32)
 
     def of(self, layer: int) -> Any:
         return self.array[layer : layer + 1]
@@ -49,12 +52,12 @@ class Faults:
         """Whether a layer of start..end looks at labels."""
         return any(
             start <= g.first and g.last <= end and g.lowering is not None and g.lowering.fault is not None
-            for g in self._executor.plan.groups
+            for g in self._plans.current.groups
         )
 
     def raise_for(self, found: Array) -> None:
         """DataError for the first layer that found one."""
-        for group in self._executor.plan.groups:
+        for group in self._plans.current.groups:
             if group.lowering is not None and found[group.first]:
                 self.array[...] = 0
                 message = group.lowering.describe_fault(group.bottoms, int(found[group.first]) - 1)
@@ -62,21 +65,22 @@ class Faults:
 
 
 class Report:
-    """The losses and faults of one forward on their way to the host."""
+    """The losses and faults of one forward over layers start..end on their way to the host."""
 
-    def __init__(self, executor: CudaExecutor, start: int, end: int) -> None:
-        self._gpu = executor.gpu
-        self._raise = executor.faults.raise_for
+    def __init__(
+        self, net: Net, gpu: Gpu, arrays: Arrays, faults: Faults, loss_scale: LossScale | None, start: int, end: int
+    ) -> None:
+        self._gpu = gpu
+        self._raise = faults.raise_for
         self._parts: list[tuple[Any, Array, float, int]] = []  # the array stays alive until it was copied
         self._host_loss = 0.0
-        for top, weight in losses_of(executor.net, start, end):
+        for top, weight in losses_of(net, start, end):
             if top.data_storage.is_fresh("host"):
                 self._host_loss += weighted_loss([top], [weight])
             else:
-                array = executor.arrays.of(top.data_storage)
+                array = arrays.of(top.data_storage)
                 self._parts.append((array, self._fetch(array), weight, top.count))
-        faults = executor.faults
-        self._loss_scale = executor.loss_scale
+        self._loss_scale = loss_scale
         self._scale = None if self._loss_scale is None else self._fetch(self._loss_scale.array)
         self._faults = self._fetch(faults.array) if faults.may_come(start, end) else None
         self._event = self._gpu.cupy.cuda.Event(disable_timing=True)

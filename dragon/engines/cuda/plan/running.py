@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from dragon.engines.cuda.device.device import Gpu
 from dragon.engines.cuda.lowerings.lowering import Lowering
+from dragon.engines.cuda.plan.arrays import Arrays
+from dragon.engines.cuda.plan.memory import out_of_memory
 from dragon.engines.cuda.plan.plan import Group
-from dragon.errors import DragonError, EngineError, LayerName
+from dragon.engines.cuda.plan.plans import Plans
+from dragon.engines.cuda.plan.report import Faults
+from dragon.errors import DragonError, EngineError
 
 if TYPE_CHECKING:
-    from dragon.engines.cuda.executor import CudaExecutor
-    from dragon.graph.parameters import Param
+    from dragon.graph.net import Net
 
 __all__ = ["GroupRunner"]
 
@@ -23,11 +24,14 @@ _NO_FAULT = Lowering.describe_fault
 
 
 class GroupRunner:
-    def __init__(self, executor: CudaExecutor) -> None:
-        self._executor = executor
-        self._net = executor.net
-        self._gpu = executor.gpu
-        self._arrays = executor.arrays
+    """Runs groups, each by what its plan has for it."""
+
+    def __init__(self, net: Net, gpu: Gpu, arrays: Arrays, plans: Plans, faults: Faults) -> None:
+        self._net = net
+        self._gpu = gpu
+        self._arrays = arrays
+        self._plans = plans
+        self._faults = faults
 
     def forward(self, group: Group, *, prepare: bool = True, reshape: bool = True) -> None:
         """Forward of a group, now or into the graph that is being captured."""
@@ -37,7 +41,7 @@ class GroupRunner:
             if reshape:
                 for node in group.nodes:
                     node.layer.reshape(node.bottoms, node.tops)
-                if self._executor.is_outdated and not group.on_host:
+                if self._plans.is_outdated and not group.on_host:
                     group = self._again(group)
             if group.on_host:
                 layer.forward(bottoms, tops)
@@ -58,7 +62,7 @@ class GroupRunner:
             self._to_host(group, error)
             layer.forward(bottoms, tops)
         except MemoryError as error:
-            raise self.out_of_memory(layer.where, error) from None
+            raise out_of_memory(self._gpu, layer.where, error) from None
         finally:
             where.view = None
         for node in group.nodes:
@@ -71,7 +75,7 @@ class GroupRunner:
         if lowering is None:
             return
         if lowering.fault is None and type(lowering).describe_fault is not _NO_FAULT:
-            lowering.fault = self._executor.faults.of(group.first)
+            lowering.fault = self._faults.of(group.first)
         lowering.prepare()
 
     def backward(self, group: Group) -> None:
@@ -90,7 +94,7 @@ class GroupRunner:
             error.at(layer.where)
             raise
         except MemoryError as error:
-            raise self.out_of_memory(layer.where, error) from None
+            raise out_of_memory(self._gpu, layer.where, error) from None
         finally:
             where.view = None
 
@@ -114,14 +118,14 @@ class GroupRunner:
                 self._gpu.narrow(kept, array[: top.count])
             top.data_storage.wrote(self._gpu.place)
         for node in group.nodes:
-            self.forward(self._executor.plan.single(node.index), reshape=False)
+            self.forward(self._plans.current.single(node.index), reshape=False)
         for storage, value in zip(seen, before, strict=True):
             self._arrays.of(storage)[...] = value
             storage.wrote(self._gpu.place)
 
     def _again(self, group: Group) -> Group:
         """Shapes changed: the group's layers keep their lowering if it still takes them."""
-        plan = self._executor.plan
+        plan = self._plans.current
         whole = plan.whole.get(group.first)
         if group.last > group.first and whole is not None and whole.last == group.last:
             return whole
@@ -133,23 +137,6 @@ class GroupRunner:
         group.on_host = True
         group.note = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:80]
         log.info("%s runs on the host: %s", group.layer.where, group.note)
-
-    @contextmanager
-    def memory_for(self, param: Param) -> Iterator[None]:
-        """While memory for a learned blob is asked for: running out of it names its layer."""
-        try:
-            yield
-        except MemoryError as error:
-            where = self._net.nodes[self._net.layer_index(param.layer)].layer.where
-            raise self.out_of_memory(where, error) from None
-
-    def out_of_memory(self, where: LayerName, error: MemoryError) -> EngineError:
-        """One line that names the layer and the bytes."""
-        asked = re.search(r"allocating ([\d,]+) bytes", str(error))
-        bytes_ = asked.group(1) if asked else "an unknown number of"
-        return EngineError(
-            f"out of memory on GPU {self._gpu.number}: asked for {bytes_} bytes; use a smaller batch", layer=where
-        )
 
 
 def _forward_readonly(group: Group) -> frozenset[int]:

@@ -8,29 +8,45 @@ net, a hook between layers or a backward ends the sharing: each blob gets its va
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dragon.bases.layer import TEST
 from dragon.engines.base import is_watched
 from dragon.engines.cuda.device.copies import DeviceCopy
+from dragon.engines.cuda.device.device import Gpu
+from dragon.engines.cuda.plan.arrays import Arrays
+from dragon.engines.cuda.plan.division import Division
 from dragon.engines.cuda.plan.lifetimes import BlobLifetimes
+from dragon.engines.cuda.plan.memory import out_of_memory
+from dragon.engines.cuda.plan.plans import Plans
+from dragon.engines.cuda.plan.running import GroupRunner
 from dragon.engines.lifetimes.placing import Placement
 from dragon.engines.lifetimes.sources import Sources
 from dragon.errors import EngineError
 from dragon.memory.storage import HOST, Storage
 
 if TYPE_CHECKING:
-    from dragon.engines.cuda.executor import CudaExecutor
     from dragon.graph.net import Net
 
 __all__ = ["Sharing"]
 
 
 class Sharing:
-    def __init__(self, executor: CudaExecutor) -> None:
-        self._executor = executor
+    """The arena of a net's blobs in TEST, and how they leave it. forget_graphs: called when arrays have moved."""
+
+    def __init__(
+        self, net: Net, gpu: Gpu, arrays: Arrays, plans: Plans, division: Division, runner: GroupRunner,
+        forget_graphs: Callable[[], None],
+    ) -> None:  # fmt: skip
+        self._net = net
+        self._gpu = gpu
+        self._arrays = arrays
+        self._plans = plans
+        self._division = division
+        self._runner = runner
+        self._forget_graphs = forget_graphs
         self._me: weakref.ref[Sharing] = weakref.ref(self)
         self._key: tuple[Any, ...] = ()
         self._lifetimes: BlobLifetimes | None = None  # while blobs share
@@ -53,7 +69,7 @@ class Sharing:
         if not self._serves(start, end):
             self.leave()
             yield
-            self._settled = self._executor.net.context.where.version
+            self._settled = self._net.context.where.version
             return
         self._enter()
         self._begin()
@@ -65,27 +81,25 @@ class Sharing:
             self._end(complete)
 
     def _serves(self, start: int, end: int) -> bool:
-        executor = self._executor
-        net = executor.net
+        net = self._net
         if self.given_up or net.phase != TEST or is_watched(net):
             return False
         if start != 0 or end != len(net.nodes) - 1:
             return False
-        if executor.is_outdated:
-            executor.settle(start, end)
+        if self._plans.is_outdated:
+            self._plans.settle(start, end)
         # layers on the host may give their tops other shapes each time, in the middle of a run
         steady = all(g.lowering is not None or not g.on_host or g.layer.is_source
-                     for g in executor.plan.groups)  # fmt: skip
+                     for g in self._plans.current.groups)  # fmt: skip
         return steady or self._settled == net.context.where.version
 
     def _enter(self) -> None:
         """Give the blobs their place in the arena, if it is not the one they have."""
-        executor = self._executor
-        groups = executor.division.groups(executor.plan, 0, len(executor.net.nodes) - 1, "forward")
-        key = (*((g.first, g.last, g.on_host) for g in groups), executor.net.context.where.version, len(self._apart))
+        groups = self._division.groups(self._plans.current, 0, len(self._net.nodes) - 1, "forward")
+        key = (*((g.first, g.last, g.on_host) for g in groups), self._net.context.where.version, len(self._apart))
         if self._key == key and self._lifetimes is not None:
             return
-        lifetimes = BlobLifetimes(executor.net, groups, executor.arrays.types)
+        lifetimes = BlobLifetimes(self._net, groups, self._arrays.types)
         shared = lifetimes.recomputable
         self._apart = {s for s in shared if s in self._apart or s.held}
         placement = Placement(lifetimes.in_arena(self._apart))
@@ -93,15 +107,15 @@ class Sharing:
         copies = {s: self._copy(s) for s in shared}
         for storage in placement.offsets:
             copies[storage].array = None
-        executor.forget_graphs()
+        self._forget_graphs()
         arena = self._allocate(lifetimes, placement)
         for storage, offset in placement.offsets.items():
-            dtype = executor.arrays.types.of(storage)
+            dtype = self._arrays.types.of(storage)
             size = storage.count * dtype.itemsize
             copies[storage].array = arena[offset : offset + size].view(dtype)
         for storage in shared - placement.offsets.keys():
             if copies[storage].array is None or copies[storage].shares:
-                copies[storage].array = executor.gpu.empty(storage.count, executor.arrays.types.of(storage))
+                copies[storage].array = self._gpu.empty(storage.count, self._arrays.types.of(storage))
         for storage, copy in copies.items():
             copy.shares = storage in placement.offsets
         self._survivors = placement.survivors | (shared - placement.offsets.keys())
@@ -118,7 +132,7 @@ class Sharing:
                 group.lowering.learns = keep and group.need_backward
 
     def _allocate(self, lifetimes: BlobLifetimes, placement: Placement[Storage]) -> Any:
-        gpu = self._executor.gpu
+        gpu = self._gpu
         gpu.cupy.get_default_memory_pool().free_all_blocks()  # what it keeps for later
         try:
             return gpu.empty(self.size, "uint8")
@@ -128,11 +142,11 @@ class Sharing:
                 storage.wrote(HOST)
                 storage.detach(gpu.place)
             first = lifetimes.groups[lifetimes.most_at(placement.lifetimes.values())].first
-            raise self._executor.runner.out_of_memory(self._executor.net.nodes[first].layer.where, error) from None
+            raise out_of_memory(gpu, self._net.nodes[first].layer.where, error) from None
 
     def _copy(self, storage: Storage) -> DeviceCopy:
         """The copy of a storage whose value nobody needs any more."""
-        gpu = self._executor.gpu
+        gpu = self._gpu
         copy = storage.copy_at(gpu.place)
         if not isinstance(copy, DeviceCopy):
             copy = DeviceCopy(gpu, None)
@@ -145,11 +159,11 @@ class Sharing:
         assert self._lifetimes is not None
         self._running = True
         self._sources.begin()
-        self._shapes = _shapes(self._executor.net)
-        self._draws = [node.layer.rng.draws for node in self._executor.net.nodes]
+        self._shapes = _shapes(self._net)
+        self._draws = [node.layer.rng.draws for node in self._net.nodes]
         for storage in self._lifetimes.recomputable:
             storage.notify_watchers()
-            storage.wrote(self._executor.gpu.place)  # will be, before anybody reads it
+            storage.wrote(self._gpu.place)  # will be, before anybody reads it
 
     def _end(self, complete: bool) -> None:
         self._running = False
@@ -160,39 +174,39 @@ class Sharing:
 
     def _copy_of_value(self, storage: Storage, _: Any) -> Any:
         """The array of a source, copied on the GPU."""
-        with self._executor.gpu.active():
-            return self._executor.arrays.of(storage).copy()
+        with self._gpu.active():
+            return self._arrays.of(storage).copy()
 
     # -- values that were overwritten -------------------------------------------------------------------------
     def restore(self, storage: Storage) -> None:
         """Make a storage that is read hold the value that the run gave it."""
-        executor, lifetimes = self._executor, self._lifetimes
+        lifetimes = self._lifetimes
         if self._running or not self._sources.ended or lifetimes is None or storage in self._present:
             return
-        if executor.is_outdated:
-            if self._shapes != _shapes(executor.net):
+        if self._plans.is_outdated:
+            if self._shapes != _shapes(self._net):
                 return  # memory is about to grow: there is no more value that would be right
             raise EngineError(
                 "a blob was read that shared its memory, after parameters were exchanged: run the net again, or "
                 "read it before"
             )
-        with executor.gpu.active():
+        with self._gpu.active():
             copy = self._copy(storage)
             if storage not in self._apart:
-                copy.array, copy.shares = executor.gpu.empty(storage.count, executor.arrays.types.of(storage)), False
+                copy.array, copy.shares = self._gpu.empty(storage.count, self._arrays.types.of(storage)), False
                 self._apart.add(storage)
             self._again(lifetimes.steps_to(storage))
         self._present = frozenset(self._apart | lifetimes.outputs) & (self._present | {storage})
 
     def _again(self, steps: Sequence[int]) -> None:
         """Run groups once more on what they read in the run; all values that are elsewhere stay as they are."""
-        executor, lifetimes = self._executor, self._lifetimes
+        lifetimes = self._lifetimes
         assert lifetimes is not None
-        net, gpu = executor.net, executor.gpu
+        net, gpu = self._net, self._gpu
         groups = [lifetimes.groups[step] for step in steps]
         layers = [node.layer for group in groups for node in group.nodes]
         statistics = {layer.blobs[j].data_storage for layer in layers for j in layer.buffers if j < len(layer.blobs)}
-        kept = [(s, executor.arrays.of(s).copy(), s.is_fresh(HOST)) for s in statistics]
+        kept = [(s, self._arrays.of(s).copy(), s.is_fresh(HOST)) for s in statistics]
         draws = [node.layer.rng.draws for node in net.nodes]
         on_host = [s for s in lifetimes.recomputable if s.is_fresh(HOST)]
         self._running = True
@@ -203,7 +217,7 @@ class Sharing:
                 for node, number in zip(net.nodes, self._draws, strict=True):
                     node.layer.rng.draws = number
                 for group in groups:
-                    executor.runner.forward(group, reshape=False)
+                    self._runner.forward(group, reshape=False)
         finally:
             self._running = False
             for node, number in zip(net.nodes, draws, strict=True):
@@ -211,13 +225,13 @@ class Sharing:
             for storage in on_host:
                 storage.wrote(HOST)
             for storage, array, was_host in kept:
-                executor.arrays.of(storage)[...] = array
+                self._arrays.of(storage)[...] = array
                 storage.wrote(HOST if was_host else gpu.place)
 
     @contextmanager
     def _sources_of_run(self) -> Iterator[None]:
         """Meanwhile the sources that have changed since the run have the values that they had in it."""
-        gpu = self._executor.gpu
+        gpu = self._gpu
         lent: list[tuple[Storage, DeviceCopy, Any, bool]] = []
         for storage, array in self._sources.changed.items():
             copy = storage.copy_at(gpu.place)
@@ -235,12 +249,12 @@ class Sharing:
     # -- the end ------------------------------------------------------------------------------------------------
     def leave(self) -> None:
         """Give each blob memory of its own and the value that the run gave it, and lowerings what backward needs."""
-        executor, lifetimes = self._executor, self._lifetimes
+        lifetimes = self._lifetimes
         if lifetimes is None:
             return
         self._separate(lifetimes.recomputable)
         self._keep_for_backward(True)
-        if self._sources.ended and not executor.is_outdated:
+        if self._sources.ended and not self._plans.is_outdated:
             self._again(lifetimes.repeatable)
         self._forget()
 
@@ -260,8 +274,8 @@ class Sharing:
         ]
 
     def _separate(self, storages: Iterable[Storage]) -> None:
-        gpu = self._executor.gpu
-        self._executor.forget_graphs()
+        gpu = self._gpu
+        self._forget_graphs()
         for storage in storages:
             copy = storage.copy_at(gpu.place)
             if isinstance(copy, DeviceCopy) and copy.shares:
@@ -270,7 +284,7 @@ class Sharing:
     def _forget(self) -> None:
         if self._lifetimes is not None:
             for storage in self._lifetimes.recomputable:
-                copy = storage.copy_at(self._executor.gpu.place)
+                copy = storage.copy_at(self._gpu.place)
                 if isinstance(copy, DeviceCopy):
                     copy.restore = None
         self._lifetimes, self._key, self.given_up = None, (), True

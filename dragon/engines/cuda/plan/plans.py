@@ -1,0 +1,59 @@
+"""The current plan of a net: made when it is asked for, and anew when shapes, memory or phases changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from dragon.engines.cuda.device.device import Gpu
+from dragon.engines.cuda.device.precision import Narrowing
+from dragon.engines.cuda.plan.arrays import Arrays
+from dragon.engines.cuda.plan.plan import Plan
+from dragon.errors import DragonError
+
+if TYPE_CHECKING:
+    from dragon.graph.net import Net
+
+__all__ = ["Plans"]
+
+
+class Plans:
+    """before_change, after_change: called when a plan is about to be replaced, and when the new one is there."""
+
+    def __init__(self, net: Net, gpu: Gpu, arrays: Arrays, fuse: bool, narrowing: Narrowing | None) -> None:
+        self._net = net
+        self._gpu = gpu
+        self._arrays = arrays
+        self._fuse = fuse
+        self._narrowing = narrowing
+        self._plan: Plan | None = None
+        self._version = -1  # of the net's shapes and memory
+        self.before_change: list[Callable[[], None]] = []
+        self.after_change: list[Callable[[], None]] = []
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether shapes, memory or phases changed since the plan was made; also where there is none yet."""
+        return self._version != self._net.context.where.version
+
+    @property
+    def current(self) -> Plan:
+        if self._plan is None or self.is_outdated:
+            for call in self.before_change:
+                call()
+            self._plan = Plan(self._net, self._gpu, self._fuse, self._plan, self._narrowing)
+            self._arrays.types = self._plan.types
+            self._version = self._net.context.where.version
+            for call in self.after_change:
+                call()
+            self._arrays.forget()
+        return self._plan
+
+    def settle(self, start: int, end: int) -> None:
+        """Give the tops of layers start..end their shapes before the plan is made."""
+        for node in self._net.nodes[start : end + 1]:
+            try:
+                node.layer.reshape(node.bottoms, node.tops)
+            except DragonError as error:
+                error.at(node.layer.where)
+                raise

@@ -1,0 +1,110 @@
+"""Runs ranges of layers, group by group, by graphs where these can be; and keeps the graphs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dragon.engines.base import is_watched, watched
+from dragon.engines.cuda.device.device import Gpu
+from dragon.engines.cuda.plan.arrays import Arrays
+from dragon.engines.cuda.plan.division import Division
+from dragon.engines.cuda.plan.plan import Group
+from dragon.engines.cuda.plan.plans import Plans
+from dragon.engines.cuda.plan.running import GroupRunner
+from dragon.engines.cuda.plan.segments import Segment
+
+if TYPE_CHECKING:
+    from dragon.engines.cuda.plan.iteration import Iteration
+    from dragon.graph.net import Net
+
+__all__ = ["Graphs", "RangeRunner"]
+
+
+class Graphs:
+    """The graphs of a net: `segments` by direction and range, and that of a whole iteration."""
+
+    def __init__(self) -> None:
+        self.segments: dict[tuple[str, int, int], list[Segment]] = {}
+        self.iteration: Iteration | None = None
+
+    def forget(self) -> None:
+        """Arrays moved, or others are needed."""
+        self.segments.clear()
+        self.iteration = None
+
+    @property
+    def pool_bytes(self) -> int:
+        """Device memory that only these graphs use."""
+        found = sum(s.pool_bytes for segments in self.segments.values() for s in segments)
+        return found + (0 if self.iteration is None else self.iteration.pool_bytes)
+
+    def remarks(self) -> list[str]:
+        """How the parts of the last runs are repeated, one line each."""
+        parts = [
+            f"{way} {s.groups[0].nodes[0].name} .. {s.groups[-1].nodes[-1].name}: {s.state}"
+            for (way, _, _), segments in self.segments.items()
+            for s in segments
+        ]
+        if self.iteration is not None:
+            parts.append(f"whole iteration: {self.iteration.state.replace('eager:', 'in parts:', 1)}")
+        return parts
+
+
+class RangeRunner:
+    """Runs layers in one direction, whichever range of them is asked for."""
+
+    def __init__(
+        self, net: Net, gpu: Gpu, arrays: Arrays, plans: Plans, division: Division, runner: GroupRunner, graphs: Graphs
+    ) -> None:
+        self._net = net
+        self._gpu = gpu
+        self._arrays = arrays
+        self._plans = plans
+        self._division = division
+        self._runner = runner
+        self._graphs = graphs
+
+    def run(self, way: str, start: int, end: int) -> None:
+        """Run layers start..end, start being the lower one, in the order of `way`. The GPU must be active."""
+        if way == "forward" and self._plans.is_outdated and not is_watched(self._net):
+            self._plans.settle(start, end)
+        for group in self._division.take_apart(self._plans.current, start, end, way):
+            self._runner.take_apart(group)
+        if is_watched(self._net):
+            groups = self._division.groups(self._plans.current, start, end, way)
+            for group in groups if way == "forward" else reversed(groups):
+                self._watched(way, group)
+            return
+        for segment in self._divide(way, start, end):
+            rest = segment.run()
+            if rest is not None and way == "forward":
+                if rest <= end:
+                    self.run(way, rest, end)
+                break
+
+    def _watched(self, way: str, group: Group) -> None:
+        with watched(self._net, way.capitalize(), group.first):
+            self._arrays.begin()
+            if way == "forward":
+                self._runner.forward(group)
+            elif group.nodes[0].need_backward:
+                self._runner.backward(group)
+            self._arrays.end()
+
+    def _divide(self, way: str, start: int, end: int) -> list[Segment]:
+        """Consecutive groups that may become one graph, and the others one by one."""
+        plan = self._plans.current
+        if way == "forward":
+            groups = self._division.groups(plan, start, end, way)
+        else:
+            groups = self._division.backward_groups(plan, start, end)
+        known = self._graphs.segments.get((way, start, end))
+        if known is not None and [g for s in known for g in s.groups] == groups:
+            return known
+        segments = self._graphs.segments[way, start, end] = []
+        for group in groups:
+            if segments and segments[-1].takes(group):
+                segments[-1].groups.append(group)
+            else:
+                segments.append(Segment(self._net, self._gpu, self._arrays, self._runner, way, group))
+        return segments
