@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from google.protobuf import text_format
@@ -17,39 +17,24 @@ from google.protobuf.message import Message
 from dragon.errors import Position, PrototxtError
 from dragon.files.reading import read_bytes
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 from dragon.proto.lexer import Tokens
 from dragon.proto.parser import Parser
 from dragon.proto.upgrade import upgrade_net_tracked, upgrade_solver
 
 __all__ = [
-    "SourceMap",
     "format_text",
     "parse_text",
     "read_message",
     "read_net",
-    "read_net_with_source",
+    "read_net_definition",
     "read_solver",
+    "read_solver_definition",
 ]
 
 _M = TypeVar("_M", bound=Message)
 _Path = str | os.PathLike[str]
 _log = logging.getLogger("dragon")
-
-
-@dataclass(frozen=True)
-class SourceMap:
-    """Where the layers of a net stand in its file: ``lines[k]`` is layer k's line, 0 for a made-up one."""
-
-    filename: str
-    lines: tuple[int, ...]
-
-    def position(self, layer: int) -> Position:
-        """File and line of a layer, or only the file when the layer was made from the net's inputs."""
-        return Position(self.filename, self.lines[layer] if 0 <= layer < len(self.lines) else 0)
-
-    def where(self, layer: int) -> str:
-        """The same as text, ``file:line``."""
-        return str(self.position(layer))
 
 
 def parse_text(
@@ -80,11 +65,11 @@ def read_message(path: _Path, message: _M, allow_unknown: bool = False) -> _M:
 
 def read_net(path: _Path, allow_unknown: bool = False) -> pb.NetParameter:
     """A net from a prototxt file, upgraded to the present form. Raises PrototxtError."""
-    return read_net_with_source(path, allow_unknown)[0]
+    return read_net_definition(path, allow_unknown).message
 
 
-def read_net_with_source(path: _Path, allow_unknown: bool = False) -> tuple[pb.NetParameter, SourceMap]:
-    """As read_net, with the lines the layers stand on."""
+def read_net_definition(path: _Path, allow_unknown: bool = False) -> Definition[pb.NetParameter]:
+    """As read_net, with the file, the lines the layers stand on, and the folder."""
     net = pb.NetParameter()
     parser = Parser(Tokens(_read(path), str(path)), allow_unknown, _log.warning)
     parser.parse(net)
@@ -94,14 +79,19 @@ def read_net_with_source(path: _Path, allow_unknown: bool = False) -> tuple[pb.N
     except PrototxtError as error:
         error.at(position=Position(str(path)))
         raise
-    return net, SourceMap(str(path), tuple(lines[i] if i >= 0 else 0 for i in origin))
+    return Definition(net, str(path), tuple(lines[i] if i >= 0 else 0 for i in origin), Path(path).parent)
 
 
 def read_solver(path: _Path, allow_unknown: bool = False) -> pb.SolverParameter:
     """A solver from a prototxt file, upgraded to the present form. Raises PrototxtError."""
+    return read_solver_definition(path, allow_unknown).message
+
+
+def read_solver_definition(path: _Path, allow_unknown: bool = False) -> Definition[pb.SolverParameter]:
+    """As read_solver, with the file and its folder."""
     solver = read_message(path, pb.SolverParameter(), allow_unknown)
     try:
-        return upgrade_solver(solver)
+        return Definition(upgrade_solver(solver), str(path), folder=Path(path).parent)
     except PrototxtError as error:
         error.at(position=Position(str(path)))
         raise

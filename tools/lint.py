@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from dragon.proto.text import read_net_with_source
+from dragon.proto.text import read_net_definition
 from dragon.surgery.lint import lint
 
 __all__ = ["command"]
@@ -28,7 +26,7 @@ def command(nets: tuple[str, ...], models: tuple[str, ...]) -> int:
         raise click.UsageError("which net? dragon lint net.prototxt")
     count = 0
     for path in (*nets, *models):
-        found = lint(*read_net_with_source(path), folder=Path(path).parent)
+        found = lint(read_net_definition(path))
         count += len(found)
         for finding in found:
             click.echo(str(finding))

@@ -12,7 +12,7 @@ from dragon.engines.base import LayerTime, Options
 from dragon.errors import UsageError
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.text import read_solver
+from dragon.proto.text import read_solver_definition
 from dragon.solver.solver import Solver
 from dragon.solver.types import get_solver
 from dragon.tools.common.engine_options import EngineChoice, engine_options
@@ -63,11 +63,12 @@ def command(
         engine, options = choice.resolve()
         net = which.open(pb.Phase.Value(phase.upper()), engine, options, weights)
     else:
-        param = read_solver(str(solver_path))
+        definition = read_solver_definition(str(solver_path))
+        param = definition.message
         engine, options = choice.resolve(param)
         if weights:
             param.weights[:] = [weights]
-        solver = get_solver(param, path=solver_path, engine=engine, options=options, seed=1)
+        solver = get_solver(definition, engine=engine, options=options, seed=1)
         net = solver.net
     try:
         _report(net, solver, iterations, not no_backward)

@@ -14,7 +14,7 @@ from rich.console import Console
 from dragon.errors import UsageError
 from dragon.files.layer_files import layer_files
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.text import read_solver
+from dragon.proto.text import read_solver_definition
 from dragon.solver.definition import doubts
 from dragon.solver.snapshot import check_snapshots
 from dragon.solver.solver import Observer, Solver
@@ -74,7 +74,8 @@ def command(
     if weights and snapshot:
         raise UsageError("give --snapshot to go on with a run or --weights to start from a trained net, not both")
     with _showing() as show, layer_files(True):
-        param = read_solver(path, allow_unknown=allow_unknown)
+        definition = read_solver_definition(path, allow_unknown=allow_unknown)
+        param = definition.message
         if iterations is not None:
             param.max_iter = iterations
         if level is not None:
@@ -86,8 +87,7 @@ def command(
             param.weights.append(weights)
         engine, options = choice.resolve(param)
         solver = get_solver(
-            param,
-            path=path,
+            definition,
             engine=engine,
             options=options,
             seed=seed,

@@ -16,17 +16,18 @@ from dragon.graph.net import Net
 from dragon.layers.scale import Scale
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 
 __all__ = [
     "as_inputs",
     "copy_parameters",
+    "fix_paths",
     "normalised",
     "override",
     "override_layers",
     "parameters",
     "reads_data",
     "use_dataset",
-    "with_paths",
 ]
 
 
@@ -72,9 +73,10 @@ def reads_data(net: pb.NetParameter) -> list[pb.LayerParameter]:
     return [layer for layer in net.layer if "data_param" in class_of(layer).settings]
 
 
-def with_paths(net: pb.NetParameter, folder: Path) -> None:
-    """Make the data paths of a net that stands in `folder` good for a net without a file."""
-    for layer in reads_data(net):
+def fix_paths(definition: Definition[pb.NetParameter]) -> None:
+    """Make the data paths of a net that was read from a file good for a net without one."""
+    folder = (definition.folder or Path()).resolve()
+    for layer in reads_data(definition.message):
         for message, key in ((layer.data_param, "source"), (layer.transform_param, "mean_file")):
             path = getattr(message, key)
             if path and not Path(path).exists() and (folder / path).exists():

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from dragon.compare.averages import FRACTIONS, Rule, follow, own_rule
 from dragon.compare.config import Comparison, Variant
-from dragon.compare.nets import normalised, override, override_layers, reads_data, use_dataset, with_paths
+from dragon.compare.nets import fix_paths, normalised, override, override_layers, reads_data, use_dataset
 from dragon.data import dataset_label, open_source
 from dragon.errors import DataError, DragonError, UsageError
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.text import format_text, read_net, read_solver
+from dragon.proto.text import format_text, read_net_definition, read_solver
 from dragon.version import __version__
 
 __all__ = ["Plan", "Run", "make_plan"]
@@ -102,14 +102,14 @@ def make_plan(comparison: Comparison, engine: str, precision: str, dataset: str 
 def _solver(c: Comparison, variant: Variant, dataset: str | None) -> tuple[pb.SolverParameter, dict[str, Rule]]:
     """A variant's solver with its nets inside, all overrides applied; the running averages that it is tested with."""
     solver = read_solver(variant.solver)
-    net_path = variant.net or _net_of(solver, variant)
-    net = read_net(net_path)
+    definition = read_net_definition(variant.net or _net_of(solver, variant))
+    net = definition.message
     if variant.set:
         override(solver, variant.set)
     if variant.layers:
         override_layers(net, variant.layers)
     try:
-        use_dataset(net, dataset) if dataset else with_paths(net, net_path.resolve().parent)
+        use_dataset(net, dataset) if dataset else fix_paths(definition)
         counts = [_records(layer) for layer in reads_data(net)]
         averages = _rules(net, variant)
     except DragonError as error:

@@ -6,6 +6,7 @@ The net decides what is computed (wiring, sharing, who needs a gradient); an exe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +21,12 @@ from dragon.graph.definition import run_state
 from dragon.graph.turn import alone
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 from dragon.pycaffe.net import PyNet
 from dragon.rng import fresh_seed
 
 if TYPE_CHECKING:
     from dragon.graph.update import Update
-    from dragon.proto.text import SourceMap
 
 __all__ = ["Net"]
 
@@ -34,10 +35,11 @@ class Net(PyNet):
     """A net ready to run.
 
     Net(model, phase), Net(model, weights, phase), Net(model, phase, level, stages, weights) or by keyword, where
-    `model` is the path of a prototxt or a NetParameter. `weights` is a path or comma-separated paths.
+    `model` is the path of a prototxt, a NetParameter, or a Definition: one with its file or folder. `weights` is a path
+    or comma-separated paths.
 
     dtype: float32, or float64 for gradient checks. engine: auto, numpy, onednn or cuda. seed: of fillers and dropout;
-    None takes a new one. folder: where the files that a NetParameter names are looked for.
+    None takes a new one.
 
     One thread at a time may run a net; a second one gets a UsageError. `close`, the end of a `with` block, or the net
     going away stop the threads that read data and close their files.
@@ -47,7 +49,7 @@ class Net(PyNet):
 
     def __init__(
         self,
-        model: str | Path | pb.NetParameter | None = None,
+        model: str | Path | pb.NetParameter | Definition[pb.NetParameter] | None = None,
         *args: Any,
         network_file: str | Path | None = None,
         phase: int | None = None,
@@ -60,19 +62,18 @@ class Net(PyNet):
         allow_python: bool = True,
         allow_unknown: bool = False,
         options: Any = None,
-        folder: Path | None = None,
     ) -> None:
         model = network_file if model is None else model
         if model is None:
             raise PrototxtError("Net needs the path of a prototxt or a NetParameter")
         if args:
             phase, level, stages, weights = _positional(args, phase, level, stages, weights)
-        definition, source = _definition(model, allow_unknown)
-        folder = Path(source.filename).resolve().parent if source else folder
-        state = run_state(definition.state, phase, level, stages or [])
+        definition = _definition(model, allow_unknown)
+        folder = None if definition.folder is None else definition.folder.resolve()
+        state = run_state(definition.message.state, phase, level, stages or [])
         self.seed = fresh_seed() if seed is None else seed
         context = Context(np.dtype(dtype), self.seed, folder=folder, allow_python=allow_python)
-        super().__init__(definition, state, context, source)
+        super().__init__(definition, state, context)
         self.learnable = self.table.learnable
         self.owned = self.table.owned
         self.debug_info = self.param.debug_info
@@ -198,11 +199,16 @@ def _positional(
     return given[0], given[1], given[2], given[3]
 
 
-def _definition(model: str | Path | pb.NetParameter, allow_unknown: bool) -> tuple[pb.NetParameter, SourceMap | None]:
+def _definition(
+    model: str | Path | pb.NetParameter | Definition[pb.NetParameter], allow_unknown: bool
+) -> Definition[pb.NetParameter]:
     if isinstance(model, pb.NetParameter):
+        model = Definition(model)
+    if isinstance(model, Definition):
         from dragon.proto.upgrade import upgrade_net
 
-        return upgrade_net(model), None
-    from dragon.proto.text import read_net_with_source
+        net = upgrade_net(model.message)  # the same one unless it is of an older form
+        return model if net is model.message else replace(model, message=net, lines=())
+    from dragon.proto.text import read_net_definition
 
-    return read_net_with_source(model, allow_unknown)
+    return read_net_definition(model, allow_unknown)

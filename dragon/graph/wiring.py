@@ -14,8 +14,8 @@ from dragon.graph.node import Node
 from dragon.graph.parameters import ParamTable
 from dragon.memory.blob import Blob, BlobList
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 from dragon.proto.layer_names import name_layers
-from dragon.proto.text import SourceMap
 
 __all__ = ["Wiring"]
 
@@ -28,13 +28,11 @@ _NOT_IN_PLACE = "changes the shape, so it cannot work in place: give its top ano
 class Wiring:
     """The nodes of one run with their blobs. Raises PrototxtError and ShapeError that say where the layer stands."""
 
-    def __init__(
-        self, definition: pb.NetParameter, state: pb.NetState, context: Context, source: SourceMap | None
-    ) -> None:
+    def __init__(self, definition: Definition[pb.NetParameter], state: pb.NetState, context: Context) -> None:
         self.context = context
         self.phase: int = state.phase
-        self._file = Position(source.filename) if source else None
-        self.param, positions = _to_run(definition, state, source)
+        self._start = definition.start
+        self.param, positions = _to_run(definition, state)
         self.name: str = self.param.name
         self.nodes: list[Node] = []
         self.blobs: OrderedDict[str, Blob] = OrderedDict()
@@ -75,7 +73,7 @@ class Wiring:
         self._prune_backward()
         if not self.nodes:
             phase = pb.Phase.Name(self.phase)
-            raise PrototxtError(f'net "{self.name}" has no layer in phase {phase}', position=self._file)
+            raise PrototxtError(f'net "{self.name}" has no layer in phase {phase}', position=self._start)
 
     def _add_layer(self, param: pb.LayerParameter, position: Position | None) -> None:
         phase: int = param.phase if param.HasField("phase") else self.phase
@@ -199,17 +197,17 @@ def _loss_weights(layer: Layer, param: pb.LayerParameter, tops: int) -> list[flo
 
 
 def _to_run(
-    definition: pb.NetParameter, state: pb.NetState, source: SourceMap | None
+    definition: Definition[pb.NetParameter], state: pb.NetState
 ) -> tuple[pb.NetParameter, list[Position | None]]:
     """The net of this run with its splits, and where each layer stands in its file."""
-    definition = name_layers(definition)
+    net = name_layers(definition.message)
     positions: list[Position | None] = []
-    for k, layer in enumerate(definition.layer):
-        position = source.position(k) if source else None
+    for k, layer in enumerate(net.layer):
+        position = definition.position(k)
         try:
             if admits(layer, state):
                 positions.append(position)
         except PrototxtError as error:
             error.at(position=position)
             raise
-    return insert_splits_tracked(filter_net(definition, state), positions)
+    return insert_splits_tracked(filter_net(net, state), positions)

@@ -20,7 +20,7 @@ from dragon.graph.wiring import Wiring
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.text import SourceMap
+from dragon.proto.definition import Definition
 
 __all__ = ["PyNet"]
 
@@ -31,10 +31,8 @@ _Hook = Callable[[int], object]
 class PyNet(Wiring):
     """A wired graph as scripts see it; see the functions for shapes."""
 
-    def __init__(
-        self, definition: pb.NetParameter, state: pb.NetState, context: Context, source: SourceMap | None
-    ) -> None:
-        super().__init__(definition, state, context, source)
+    def __init__(self, definition: Definition[pb.NetParameter], state: pb.NetState, context: Context) -> None:
+        super().__init__(definition, state, context)
         self.turn = Turn(self.name)
         self.before_forward_hooks: list[_Hook] = []
         self.after_forward_hooks: list[_Hook] = []

@@ -8,6 +8,7 @@ from dragon.bases.layer import TEST, TRAIN
 from dragon.errors import PrototxtError
 from dragon.files.paths import find, missing_hint
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 from dragon.solver.rate import check_policy
 
 __all__ = ["NetChoice", "check", "doubts", "find_model", "test_choices", "train_choice"]
@@ -69,15 +70,15 @@ def test_choices(p: pb.SolverParameter) -> list[NetChoice]:
     return [(model, TEST, state) for model, state in zip(models, states, strict=True)]
 
 
-def find_model(path: str, solver: str | None) -> Path:
+def find_model(path: str, solver: Definition[pb.SolverParameter]) -> Path:
     """A net's path by the rule of dragon.files.paths; at last its bare name beside the solver's file.
 
     PrototxtError where there is none.
     """
-    folder = Path(solver).parent if solver is not None else None
+    folder = solver.folder
     found = find(path, folder)
     if found is None and folder is not None and (folder / Path(path).name).is_file():
         return folder / Path(path).name
     if found is None:
-        raise PrototxtError(f"{solver or 'the solver'}: its net {path} does not exist{missing_hint(path, folder)}")
+        raise PrototxtError(f"{solver.file or 'the solver'}: its net {path} does not exist{missing_hint(path, folder)}")
     return found

@@ -10,17 +10,19 @@ import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from dragon.engines import Options
-from dragon.errors import NumericError, Position, PrototxtError
+from dragon.errors import NumericError, PrototxtError
 from dragon.files.paths import split_paths
 from dragon.graph.net import Net
 from dragon.graph.turn import Turn, alone
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 from dragon.rng import fresh_seed
 from dragon.solver import snapshot as snapshots
 from dragon.solver.definition import NetChoice, check, find_model, test_choices, train_choice
@@ -64,17 +66,16 @@ class Observer:
 class Solver:
     """Trains the net of a solver prototxt.
 
-    param: a path or a SolverParameter; of the latter, `path` says which file it was read from. engine, options: for
-    the train net and the test nets. seed overrides random_seed. Raises PrototxtError for a definition that cannot work.
+    param: a path, a SolverParameter, or one with the file it was read from. engine, options: for the train net and the
+    test nets. seed overrides random_seed. Raises PrototxtError for a definition that cannot work.
     """
 
     rule_name: ClassVar[str | None] = None  # a subclass for one update rule names it here
 
     def __init__(
         self,
-        param: str | Path | pb.SolverParameter,
+        param: str | Path | pb.SolverParameter | Definition[pb.SolverParameter],
         *,
-        path: str | Path | None = None,
         engine: str | None = None,
         options: Options | None = None,
         seed: int | None = None,
@@ -82,14 +83,15 @@ class Solver:
         allow_unknown: bool = False,
         dtype: Any = np.float32,
     ) -> None:
-        self.path: str | None = None if path is None else str(path)
-        if not isinstance(param, pb.SolverParameter):
-            from dragon.proto.text import read_solver
+        if isinstance(param, pb.SolverParameter):
+            param = Definition(param)
+        elif not isinstance(param, Definition):
+            from dragon.proto.text import read_solver_definition
 
-            self.path = str(param)
-            param = read_solver(param, allow_unknown=allow_unknown)
-        self.param = pb.SolverParameter()
-        self.param.CopyFrom(param)
+            param = read_solver_definition(param, allow_unknown=allow_unknown)
+        self.definition = replace(param, message=pb.SolverParameter())
+        self.param: pb.SolverParameter = self.definition.message
+        self.param.CopyFrom(param.message)
         if self.rule_name:
             self.param.type = self.rule_name
         with self._named():
@@ -121,10 +123,15 @@ class Solver:
             self.test_nets.append(net)
         with self._named():
             self.updater = Updater(self.net, self.param)
-        folder = Path(self.path).parent if self.path is not None else None
+        folder = self.definition.folder
         paths = [path for weights in self.param.weights for path in split_paths(weights, folder)]
         if paths:
             self.net.copy_from(paths, also=self.test_nets)
+
+    @property
+    def path(self) -> str | None:
+        """The file that the definition was read from."""
+        return self.definition.file
 
     # -- set-up ---------------------------------------------------------------------------------------------
     @contextmanager
@@ -133,7 +140,7 @@ class Solver:
         try:
             yield
         except PrototxtError as error:
-            error.at(position=Position(self.path) if self.path else None)
+            error.at(position=self.definition.start)
             raise
 
     def _options(self) -> Options:
@@ -142,7 +149,7 @@ class Solver:
     def _net(self, choice: NetChoice) -> Net:
         model, phase, state = choice
         if isinstance(model, str):
-            model = str(find_model(model, self.path))
+            model = str(find_model(model, self.definition))
         level, stages = (state.level, list(state.stage)) if state else (0, [])
         return Net(model, phase=phase, level=level, stages=stages, **self._make)
 

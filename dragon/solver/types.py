@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 from dragon.solver.solver import Solver
 
 __all__ = [
@@ -62,7 +63,7 @@ class AdamWSolver(Solver):
     rule_name = "AdamW"
 
 
-def get_solver(param: str | Path | pb.SolverParameter, **kwargs: Any) -> Solver:
+def get_solver(param: str | Path | pb.SolverParameter | Definition[pb.SolverParameter], **kwargs: Any) -> Solver:
     """The solver of a definition, of the class that its `type` names."""
     solver = Solver(param, **kwargs)
     for cls in Solver.__subclasses__():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from dragon.bases.layer import Context
 from dragon.bases.registry import class_of, find_class, layer_types
@@ -15,7 +14,7 @@ from dragon.graph.chains import phases
 from dragon.layers.dropout import Dropout
 from dragon.layers.scale import Scale
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.text import SourceMap
+from dragon.proto.definition import Definition
 from dragon.surgery.normalisations import Normalisation, find_normalisations
 
 __all__ = ["Finding", "lint"]
@@ -38,11 +37,12 @@ class Finding:
 _Remark = tuple[int, str, str]  # layer, rule, message
 
 
-def lint(net: pb.NetParameter, source: SourceMap, folder: Path | None = None) -> list[Finding]:
+def lint(definition: Definition[pb.NetParameter]) -> list[Finding]:
     """All remarks about a net in the present form, in the order of its layers.
 
-    folder: that of its prototxt; with it, the files that the net reads must be there.
+    Where the definition has a folder, the files that the net reads must be there.
     """
+    net, folder = definition.message, definition.folder
     found: list[_Remark] = []
     norms = find_normalisations(net)
     for norm in norms:
@@ -54,7 +54,10 @@ def lint(net: pb.NetParameter, source: SourceMap, folder: Path | None = None) ->
             found += _files(net, i, Context(folder=folder))
     found += _tiny_batches(net, norms)
     found = sorted(dict.fromkeys(found), key=lambda remark: remark[0])  # layers of one name may say the same of a third
-    return [Finding(source.where(i), net.layer[i].name, net.layer[i].type, rule, message) for i, rule, message in found]
+    return [
+        Finding(str(definition.position(i)), net.layer[i].name, net.layer[i].type, rule, message)
+        for i, rule, message in found
+    ]
 
 
 # -- batch normalisation -------------------------------------------------------------------------------------

@@ -24,29 +24,31 @@ class Model:
 
     net: pb.NetParameter
     arrays: dict[str, Arrays] = field(default_factory=dict)
+    folder: Path | None = None  # where files that the net names are looked for
 
     def copy(self) -> Model:
         net = pb.NetParameter()
         net.CopyFrom(self.net)
-        return Model(net, {name: list(arrays) for name, arrays in self.arrays.items()})
+        return Model(net, {name: list(arrays) for name, arrays in self.arrays.items()}, self.folder)
 
 
 def read_model(prototxt: str | Path, weights: str | Path | None = None, profile: str | None = None) -> Model:
     """Definition and weights; layers that only the file has are left out. Raises PrototxtError or WeightsError."""
     from dragon.files.stored_weights import read_weights
     from dragon.proto.layer_names import name_layers
-    from dragon.proto.text import read_net
+    from dragon.proto.text import read_net_definition
 
-    net = name_layers(read_net(prototxt))
+    definition = read_net_definition(prototxt)
+    net, folder = name_layers(definition.message), definition.folder
     if weights is None:
-        return Model(net)
+        return Model(net, folder=folder)
     names = {layer.name for layer in net.layer}
     stored = {name: [np.asarray(a) for a in arrays] for name, arrays in read_weights(weights, profile) if arrays}
     known = {name: arrays for name, arrays in stored.items() if name in names}
     if not known:
         wanted = next(iter(stored), "")
         raise WeightsError(f"{weights}: weights of another net than {prototxt}{nearest(wanted, names)}")
-    return Model(net, known)
+    return Model(net, known, folder)
 
 
 def write_model(model: Model, prototxt: str | Path | None, weights: str | Path | None) -> None:

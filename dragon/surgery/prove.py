@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from dragon.data.progress import Progress, silent
 from dragon.errors import DragonError, NumericError, UsageError
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 from dragon.surgery.model import Model
 
 __all__ = ["Difference", "prove"]
@@ -43,7 +43,6 @@ def prove(
     batches: int = 2,
     shape: tuple[int, ...] | None = None,
     tolerance: float = 1e-4,
-    folder: Path | None = None,
     progress: Progress = silent,
 ) -> list[Difference]:
     """Differences of all blobs that both nets have, in every phase; the largest is less than `tolerance`, relative.
@@ -54,7 +53,7 @@ def prove(
     """
     found: list[Difference] = []
     for phase in phases:
-        nets = [_net(model, phase, shape, folder) for model in (old, new)]
+        nets = [_net(model, phase, shape) for model in (old, new)]
         try:
             found += _compare(nets[0], nets[1], "TEST" if phase == TEST else "TRAIN", batches, progress)
             if phase == TRAIN:
@@ -75,10 +74,10 @@ def prove(
     return found
 
 
-def _net(model: Model, phase: int, shape: tuple[int, ...] | None, folder: Path | None) -> Net:
+def _net(model: Model, phase: int, shape: tuple[int, ...] | None) -> Net:
     definition = _with_inputs(model.net, shape) if shape else model.net
     try:
-        net = Net(definition, phase, dtype=np.float64, engine="numpy", seed=_SEED, folder=folder)
+        net = Net(Definition(definition, folder=model.folder), phase, dtype=np.float64, engine="numpy", seed=_SEED)
     except DragonError as error:
         error.task, error.hint = "cannot run the net to prove it", "perhaps --shape N,C,H,W helps"
         raise

@@ -15,7 +15,7 @@ from dragon.proto.text import (
     format_text,
     parse_text,
     read_net,
-    read_net_with_source,
+    read_net_definition,
     read_solver,
 )
 
@@ -190,10 +190,10 @@ def test_source_map_survives_upgrading(tmp_path: Path) -> None:
         "\n"
         'layers {\n layer { name: "c" type: "conv" num_output: 2 kernelsize: 3 } bottom: "p" top: "c" }\n'
     )
-    net, source = read_net_with_source(path)
-    assert [x.name for x in net.layer] == ["input", "c"]
-    assert source.where(0) == str(path)
-    assert source.where(1) == f"{path}:4"
+    definition = read_net_definition(path)
+    assert [x.name for x in definition.message.layer] == ["input", "c"]
+    assert str(definition.position(0)) == str(path)
+    assert str(definition.position(1)) == f"{path}:4"
 
 
 def test_solver_with_a_net_inside(tmp_path: Path) -> None:

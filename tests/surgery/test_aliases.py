@@ -6,7 +6,8 @@ import pytest
 
 from dragon.bases.layer import TEST, TRAIN
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.text import SourceMap, parse_text
+from dragon.proto.definition import Definition
+from dragon.proto.text import parse_text
 from dragon.surgery.fold import fold
 from dragon.surgery.lint import lint
 from dragon.surgery.merge import merge, split
@@ -64,7 +65,7 @@ def test_into_a_depthwise_convolution(kind: str) -> None:
 
 def remarks(text: str) -> list[tuple[str, str]]:
     net = parse_text(text, pb.NetParameter())
-    found = lint(net, SourceMap("n.prototxt", tuple(range(1, 1 + len(net.layer)))))
+    found = lint(Definition(net, "n.prototxt", tuple(range(1, 1 + len(net.layer)))))
     return [(f.layer, f.rule) for f in found]
 
 

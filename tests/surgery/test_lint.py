@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.text import SourceMap, parse_text
+from dragon.proto.definition import Definition
+from dragon.proto.text import parse_text
 from dragon.surgery.lint import lint
 
 GOOD = """
@@ -24,7 +26,7 @@ SCALE = next(line for line in GOOD.splitlines() if "scale_param" in line)
 
 def rules(text: str) -> list[tuple[str, str]]:
     net = parse_text(text, pb.NetParameter())
-    found = lint(net, SourceMap("n.prototxt", tuple(range(10, 10 + len(net.layer)))))
+    found = lint(Definition(net, "n.prototxt", tuple(range(10, 10 + len(net.layer)))))
     return [(f.layer, f.rule) for f in found]
 
 
@@ -99,14 +101,14 @@ def test_the_weight_of_the_history_under_each_name() -> None:
 def test_a_scale_after_the_relu_is_mentioned() -> None:
     relu = next(line for line in GOOD.splitlines() if '"ReLU"' in line)
     text = GOOD.replace(SCALE + "\n" + relu, relu + "\n" + SCALE)
-    found = lint(parse_text(text, pb.NetParameter()), SourceMap("n.prototxt", tuple(range(1, 9))))
+    found = lint(Definition(parse_text(text, pb.NetParameter()), "n.prototxt", tuple(range(1, 9))))
     assert 'a Scale comes only after "relu" (ReLU)' in str(found[0])
     assert str(found[0]).startswith('n.prototxt:3: layer "bn" (BatchNorm): ')
 
 
 def test_the_nearest_name_is_told() -> None:
     net = parse_text(GOOD.replace('bottom: "label"', 'bottom: "lable"'), pb.NetParameter())
-    assert 'did you mean "label"?' in str(lint(net, SourceMap("n", (1,) * 9))[0])
+    assert 'did you mean "label"?' in str(lint(Definition(net, "n", (1,) * 9))[0])
 
 
 def test_files_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,10 +121,10 @@ layer { name: "a" type: "Data" top: "a" data_param { source: "data/mnist/mnist_t
 layer { name: "b" type: "ImageData" top: "b" image_data_param { source: "list.txt" mean_file: "m" } }
 layer { name: "c" type: "Data" top: "c" }
 """
-    net, lines = parse_text(text, pb.NetParameter()), SourceMap("n", (2, 4, 5))
+    definition = Definition(parse_text(text, pb.NetParameter()), "n", (2, 4, 5))
     where = f"{tmp_path}, from {tmp_path / 'nets'} and from the folders above that"
-    assert lint(net, lines) == [], "without a folder it is the text alone that counts"
-    assert [f"{f.layer}: {f.message}" for f in lint(net, lines, folder=tmp_path / "nets")] == [
+    assert lint(definition) == [], "without a folder it is the text alone that counts"
+    assert [f"{f.layer}: {f.message}" for f in lint(replace(definition, folder=tmp_path / "nets"))] == [
         f'a: source "data/mnist/mnist_train_lmdb" does not exist (looked for from {where}; '
         "`dragon data mnist` fetches it)",
         f'b: source "list.txt" does not exist (looked for from {where})',

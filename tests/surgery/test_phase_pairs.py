@@ -11,7 +11,8 @@ from dragon.bases.layer import TEST, TRAIN
 from dragon.errors import UsageError
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.text import SourceMap, parse_text
+from dragon.proto.definition import Definition
+from dragon.proto.text import parse_text
 from dragon.surgery.fold import fold
 from dragon.surgery.lint import lint
 from dragon.surgery.merge import merge, split
@@ -106,15 +107,15 @@ def test_fold(form: str) -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_lint_is_content(form: str) -> None:
     net = definition(form, BARE)
-    assert [str(f) for f in lint(net, SourceMap("n", tuple(range(len(net.layer)))))] == []
+    assert [str(f) for f in lint(Definition(net, "n", tuple(range(len(net.layer)))))] == []
 
 
 def test_lint_says_once_what_is_wrong_with_a_pair() -> None:
     net = definition("one Scale")
-    found = [(f.layer, f.rule) for f in lint(net, SourceMap("n", tuple(range(len(net.layer)))))]
+    found = [(f.layer, f.rule) for f in lint(Definition(net, "n", tuple(range(len(net.layer)))))]
     assert found == [("conv1", "bias-before-bn")]
     alone = parse_text(HEAD + BARE + NORM.replace("TOP", "s1") + TAIL.replace("NAME", "s1"), pb.NetParameter())
-    found = [(f.layer, f.rule) for f in lint(alone, SourceMap("n", tuple(range(len(alone.layer)))))]
+    found = [(f.layer, f.rule) for f in lint(Definition(alone, "n", tuple(range(len(alone.layer)))))]
     assert found == [("bn1", "scale-missing")] * 2, "one for each layer"
 
 

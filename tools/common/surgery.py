@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
@@ -38,9 +37,8 @@ class SurgeryChoice:
     def finish(self, old: Model, new: Model, phases: tuple[int, ...]) -> None:
         """Prove the models equal, then write the new one."""
         if old.arrays:
-            folder = Path(self.model).resolve().parent
             with progress_bar() as tell:
-                found = prove(old, new, phases, self.batches, self.shape, folder=folder, progress=tell)
+                found = prove(old, new, phases, self.batches, self.shape, progress=tell)
             worst = max(found, key=lambda d: d.relative)
             names = {d.blob for d in found}
             what = " and ".join({TEST: "TEST", TRAIN: "TRAIN"}[p] for p in phases)

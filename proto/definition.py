@@ -1,0 +1,41 @@
+"""Definition: a net or solver together with where it was read from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from dragon.errors import Position
+
+__all__ = ["Definition"]
+
+_M = TypeVar("_M", bound=Message)
+
+
+@dataclass(frozen=True)
+class Definition(Generic[_M]):
+    """A message in the present form and its place.
+
+    file: the path it was read from, as it was given. lines: of a net, the line on which each layer begins, 0 for one
+    that was made from the net's inputs. folder: where files that the message names are looked for after the working
+    directory (see dragon.files.paths). A message that was made in memory has none of these.
+    """
+
+    message: _M
+    file: str | None = None
+    lines: tuple[int, ...] = ()
+    folder: Path | None = None
+
+    @property
+    def start(self) -> Position | None:
+        """The file as a position; None without one."""
+        return None if self.file is None else Position(self.file)
+
+    def position(self, layer: int) -> Position | None:
+        """File and line of a layer, or only the file when its line is not known; None without a file."""
+        if self.file is None:
+            return None
+        return Position(self.file, self.lines[layer] if 0 <= layer < len(self.lines) else 0)
