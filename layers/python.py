@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dragon.bases.layer import TRAIN, Context, Layer, register
+from dragon.bases.user_code import blamed, user_code_allowed
 from dragon.errors import DragonError, EngineError, LayerName, PrototxtError, nearest
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
@@ -36,20 +38,33 @@ class _OnHost(Layer):
         return self.param_str
 
     @contextmanager
-    def _host_arrays(self) -> Iterator[None]:
+    def _user_code(self) -> Iterator[None]:
+        """While the user's code runs: it sees host arrays, and an exception of its own is noted as such."""
         where = self.context.where
         view, where.view = where.view, None
         try:
-            yield
+            with blamed(LayerName(self.name, "Python")):
+                yield
         finally:
             where.view = view
 
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        with self._user_code():
+            super().setup(bottom, top)
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        with self._user_code():
+            super().reshape(bottom, top)
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        with self._host_arrays():
+        with self._user_code():
             super().forward(bottom, top)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        with self._host_arrays():
+        p = self.param.python_param
+        if _lacks(type(self), "backward"):
+            self.bad_param(f"class {p.layer} of module {p.module} has no method backward")
+        with self._user_code():
             super().backward(top, propagate_down, bottom)
 
 
@@ -62,7 +77,7 @@ class Python(_OnHost):
     def __new__(cls, param: pb.LayerParameter, phase: int = TRAIN, context: Context | None = None) -> Any:
         context = context or Context()
         who = LayerName(param.name, "Python")
-        if not context.allow_python:
+        if not (user_code_allowed() if context.allow_python is None else context.allow_python):
             raise EngineError(
                 f"would run the Python code of module {param.python_param.module}; pass --allow-python if you trust it",
                 layer=who,
@@ -83,7 +98,16 @@ def _user_class(p: pb.PythonParameter, context: Context, who: LayerName) -> type
         raise PrototxtError(f"module {p.module} has no class {p.layer}{nearest(p.layer, classes)}", layer=who)
     if not (isinstance(found, type) and issubclass(found, Layer)):
         raise PrototxtError(f"{p.module}.{p.layer} is not a class that derives from dragon.Layer", layer=who)
+    for method in ("reshape", "forward"):
+        if _lacks(found, method):
+            raise PrototxtError(f"class {p.layer} of module {p.module} has no method {method}", layer=who)
     return found
+
+
+def _lacks(cls: type[Layer], method: str) -> bool:
+    """Whether a class leaves a method as the base of all layers has it, where it only raises an error."""
+    owners = [base for base in cls.__mro__ if method in vars(base) and base is not _OnHost]
+    return owners[0] is Layer
 
 
 def _load(name: str, context: Context, who: LayerName) -> Any:
@@ -102,7 +126,11 @@ def _load(name: str, context: Context, who: LayerName) -> Any:
     except DragonError:
         raise
     except Exception as error:
-        raise PrototxtError(f"importing module {name} failed: {type(error).__name__}: {error}", layer=who) from error
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise PrototxtError(
+            f"importing module {name} failed: {type(error).__name__}: {error} ({last.filename}, line {last.lineno})",
+            layer=who,
+        ) from error
     finally:
         for folder in added:
             sys.path.remove(folder)

@@ -47,7 +47,7 @@ def command(
     """
     names = read_labels(labels)
     engine, options = choice.resolve()
-    net = Classifier(model, weights, _size(resize), engine=engine, options=options, allow_python=False)
+    net = Classifier(model, weights, _size(resize), engine=engine, options=options)
     color = images.apply(net, model)
     scores = []
     for file in files:

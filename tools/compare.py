@@ -6,6 +6,7 @@ import click
 
 from dragon.engines import ENGINES
 from dragon.tools.common.engine_options import PRECISIONS
+from dragon.tools.common.python_layers import allow_python
 
 __all__ = ["command"]
 
@@ -17,6 +18,7 @@ __all__ = ["command"]
 @click.option("--engine", type=click.Choice(ENGINES), help="How nets are run; auto takes the fastest on the CPU.")
 @click.option("--precision", type=click.Choice(list(PRECISIONS)), default="fp32", show_default=True)
 @click.option("--dataset", type=click.Path(file_okay=False), help="A folder of `dragon data`, in place of the file's.")
+@allow_python
 def command(
     file: str, output: str | None, jobs: int | None, engine: str | None, precision: str, dataset: str | None
 ) -> None:

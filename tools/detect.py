@@ -47,7 +47,7 @@ def command(
     names = read_labels(labels)
     listed = read_windows(windows)
     engine, options = choice.resolve()
-    net = Detector(model, weights, engine=engine, options=options, allow_python=False)
+    net = Detector(model, weights, engine=engine, options=options)
     images.apply(net, model)
     net.configure_crop(context_pad)
     found = []

@@ -20,6 +20,7 @@ from dragon.graph.net import Net
 from dragon.pycaffe.io import array_to_datum
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.progress import progress_bar
+from dragon.tools.common.python_layers import allow_python
 
 __all__ = ["command"]
 
@@ -32,7 +33,7 @@ _LONGEST_ZIP_NAME = 0xFFFF - len(".npy")  # bytes
 @click.option("--blob", "blobs", multiple=True, required=True, metavar="NAME", help="What to save; may be repeated.")
 @click.option("--batches", type=click.IntRange(1), required=True, help="How many batches of the data layer.")
 @click.option("--out", required=True, type=click.Path(), help="NAME.h5, NAME.npz, NAME.npy or a folder for an LMDB.")
-@click.option("--allow-python", is_flag=True, help="Let the net run Python layers, which are programs.")
+@allow_python
 @engine_options
 def command(
     model: str,
@@ -40,7 +41,6 @@ def command(
     blobs: tuple[str, ...],
     batches: int,
     out: str,
-    allow_python: bool,
     choice: EngineChoice,
 ) -> None:
     """Run a net over its data and save blobs, one row for each example: as HDF5, NumPy or LMDB of float Datums.
@@ -62,7 +62,7 @@ def command(
     if suffix not in (".h5", ".hdf5", ".npz", ".npy") and Path(out).exists():
         raise UsageError(f"{out} exists already: remove it or choose another folder")
     engine, options = choice.resolve()
-    net = Net(model, weights, TEST, engine=engine, options=options, allow_python=allow_python)
+    net = Net(model, weights, TEST, engine=engine, options=options)
     try:
         features = _collect(net, blobs, batches)
     finally:

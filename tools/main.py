@@ -14,11 +14,13 @@ from collections.abc import Sequence
 import click
 import numpy as np
 
+from dragon.bases.user_code import user_code
 from dragon.errors import DragonError, nearest, one_line
 from dragon.files.layer_files import layer_files
 from dragon.files.reading import remember_reads
 from dragon.tools.common.arguments import normalise
 from dragon.tools.common.logs import plain_logging
+from dragon.tools.common.python_layers import explained
 from dragon.tools.common.slips import meant
 
 __all__ = ["cli", "main"]
@@ -108,7 +110,7 @@ def run(args: Sequence[str], debug: bool = False) -> int:
     try:
         # A value that overflows is reported by layer and blob when it reaches a loss; NumPy's remark would come twice.
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-        with plain_logging(debug), quiet, remember_reads(), layer_files(False):
+        with plain_logging(debug), quiet, remember_reads(), layer_files(False), user_code(False):
             status = cli.main(list(args), prog_name="dragon", standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
@@ -124,7 +126,10 @@ def run(args: Sequence[str], debug: bool = False) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        status, message = _told(error, args)
+        of_layer = explained(error)
+        if of_layer is not None:
+            click.echo(of_layer[0], err=True, nl=False)
+        status, message = (2, of_layer[1]) if of_layer is not None else _told(error, args)
         click.echo(f"dragon: error: {one_line(message)}", err=True)
         return status
     return status if isinstance(status, int) else 0

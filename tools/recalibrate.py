@@ -13,6 +13,7 @@ from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.net_facts import batch_size, data_labels, needs_data
 from dragon.tools.common.outputs import spare_inputs
 from dragon.tools.common.progress import progress_bar
+from dragon.tools.common.python_layers import allow_python
 from dragon.tools.common.tables import table
 
 __all__ = ["command"]
@@ -23,9 +24,9 @@ __all__ = ["command"]
 @click.option("--weights", required=True, metavar="FILE", help="The trained net.")
 @click.option("--out-weights", "--out", "out", required=True, metavar="FILE", help="Write the new .caffemodel here.")
 @click.option("--batches", type=click.IntRange(1), help="How many batches; all whole ones of the data by default.")
-@click.option("--allow-python", is_flag=True, help="Let the net run Python layers, which are programs.")
+@allow_python
 @engine_options
-def command(model: str, weights: str, out: str, batches: int | None, allow_python: bool, choice: EngineChoice) -> None:
+def command(model: str, weights: str, out: str, batches: int | None, choice: EngineChoice) -> None:
     """Replace the running averages of batch normalisation by the mean and variance over the training set.
 
     The batches' statistics are pooled exactly, so that the variance between them counts. One pass serves all layers:
@@ -40,7 +41,7 @@ def command(model: str, weights: str, out: str, batches: int | None, allow_pytho
     """
     spare_inputs([model, *weights.split(",")], {"--out-weights": out})
     engine, options = choice.resolve()
-    net = Net(model, weights, TRAIN, engine=engine, options=options, seed=1, allow_python=allow_python)
+    net = Net(model, weights, TRAIN, engine=engine, options=options, seed=1)
     try:
         needs_data(net, model)
         total, size = _records(net), batch_size(net)

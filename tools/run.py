@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from dragon.bases.user_code import user_code
 from dragon.errors import DragonError, UsageError
 from dragon.files.layer_files import layer_files
 from dragon.files.reading import read_bytes, remember_reads
@@ -35,7 +36,7 @@ def command(script: str, args: tuple[str, ...]) -> int:
     sys.path.insert(0, folder)
     try:
         compile(source, script, "exec")
-        with layer_files(True), remember_reads(False):  # a script may write what it has read
+        with layer_files(True), remember_reads(False), user_code(True):  # a script may write what it has read
             runpy.run_path(script, run_name="__main__")
     except SyntaxError as error:
         raise UsageError(_explained(error)) from None

@@ -22,6 +22,7 @@ from dragon.solver.types import get_solver
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.logs import log, log_handler
 from dragon.tools.common.net_facts import SYNTHETIC, batch_norms, batch_size, summary, synthetic
+from dragon.tools.common.python_layers import allow_python
 from dragon.tools.common.signals import EFFECTS, solver_signals
 from dragon.tools.observers.curves import CurvesObserver
 from dragon.tools.observers.forgiving import Forgiving
@@ -45,7 +46,7 @@ __all__ = ["command", "output_folder"]
 @click.option("--sigint-effect", type=click.Choice(EFFECTS), default="stop", show_default=True)
 @click.option("--sighup-effect", type=click.Choice(EFFECTS), default="snapshot", show_default=True)
 @click.option("--allow-unknown", is_flag=True, help="Skip fields that the schema does not have, with a warning each.")
-@click.option("--allow-python", is_flag=True, help="Let the net run Python layers, which are programs.")
+@allow_python
 @engine_options
 def command(
     path: str,
@@ -59,7 +60,6 @@ def command(
     sigint_effect: str,
     sighup_effect: str,
     allow_unknown: bool,
-    allow_python: bool,
     choice: EngineChoice,
 ) -> None:
     """Train the net of a solver prototxt.
@@ -91,7 +91,6 @@ def command(
             engine=engine,
             options=options,
             seed=seed,
-            allow_python=allow_python,
             allow_unknown=allow_unknown,
         )
         try:

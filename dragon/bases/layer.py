@@ -42,7 +42,7 @@ class Context:
     seed: int = 0
     where: Where = field(default_factory=Where)
     folder: Path | None = None  # of the prototxt
-    allow_python: bool = True
+    allow_python: bool | None = None  # None: as dragon.bases.user_code says
     states: dict[str, Any] = field(default_factory=dict)  # shared by the layers of one net, by name
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import dragon.errors
+from dragon.bases.user_code import user_code_allowed
 from dragon.errors import DragonError, UsageError, one_line
 
 __all__ = ["Job", "Pool", "usable_cores"]
@@ -97,7 +98,8 @@ class _Worker:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
         self.complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "dragon.compare.worker"],
+            # -P: no module is taken from the working directory, where anything may lie
+            [sys.executable, "-P", "-m", "dragon.compare.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.complaints,
@@ -105,7 +107,7 @@ class _Worker:
             start_new_session=True,  # Ctrl-C reaches this process alone, which then asks the workers to stop
         )
         assert self.process.stdin is not None
-        content = {**job.content, "result": str(job.result), "threads": threads}
+        content = {**job.content, "result": str(job.result), "threads": threads, "allow_python": user_code_allowed()}
         with self.process.stdin as stdin:
             stdin.write(json.dumps(content).encode() + b"\n")
         self.reader = threading.Thread(target=self._read, args=(messages,), daemon=True)

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from dragon.bases.user_code import user_code
 from dragon.engines import Options
 from dragon.errors import DragonError
 from dragon.files.atomic import write_atomically
@@ -118,7 +119,10 @@ def main() -> int:
             signal.signal(getattr(signal, name), _request_stop)
     job: dict[str, Any] = json.loads(sys.stdin.readline())
     try:
-        with layer_files(False):  # runs side by side would write the same files
+        with (
+            user_code(bool(job.get("allow_python"))),
+            layer_files(False),
+        ):  # runs side by side would write the same files
             result = {"train": _train, "pair": _pair, "memory": _memory, "speed": _speed}[job["kind"]](job)
         if result is None:
             _send({"stopped": True})

@@ -59,7 +59,7 @@ class Net(PyNet):
         dtype: DTypeLike = np.float32,
         engine: str | None = None,
         seed: int | None = None,
-        allow_python: bool = True,
+        allow_python: bool | None = None,
         allow_unknown: bool = False,
         options: Any = None,
     ) -> None:

@@ -79,7 +79,7 @@ class Solver:
         engine: str | None = None,
         options: Options | None = None,
         seed: int | None = None,
-        allow_python: bool = True,
+        allow_python: bool | None = None,
         allow_unknown: bool = False,
         dtype: Any = np.float32,
     ) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dragon.bases.layer import Context
+from dragon.bases.user_code import culprit, user_code
 from dragon.errors import DragonError, EngineError, PrototxtError
 from tests.layers.helpers import One
 
@@ -34,6 +35,22 @@ class Twice(dragon.bases.layer.Layer):
 
 class Single(Twice):
     bottoms = (1, 2)
+
+class Lazy(dragon.bases.layer.Layer):
+    def reshape(self, bottom, top):
+        top[0].reshape(*bottom[0].shape)
+
+class Shapeless(dragon.bases.layer.Layer):
+    def forward(self, bottom, top):
+        pass
+
+class Forwards(Lazy):
+    def forward(self, bottom, top):
+        top[0].data[...] = bottom[0].data
+
+class Wrong(Twice):
+    def forward(self, bottom, top):
+        raise KeyError("mine")
 
 class Other:
     pass
@@ -104,8 +121,14 @@ def test_not_allowed(folder: Path) -> None:
     [
         ("nowhere", "Twice", "cannot import module nowhere: No module named 'nowhere'"),
         ("needy", "Twice", "cannot import module needy: No module named 'there_is_no_such_module'"),
-        ("broken", "Twice", "importing module broken failed: ZeroDivisionError: division by zero"),
+        (
+            "broken",
+            "Twice",
+            r"importing module broken failed: ZeroDivisionError: .* \(.*broken\.py, line 1\)",
+        ),
         ("my_layers", "Twise", r'module my_layers has no class Twise \(did you mean "Twice"\?\)'),
+        ("my_layers", "Lazy", "class Lazy of module my_layers has no method forward"),
+        ("my_layers", "Shapeless", "class Shapeless of module my_layers has no method reshape"),
         ("my_layers", "Other", "my_layers.Other is not a class that derives from dragon.Layer"),
         ("", "Twice", "needs python_param"),
     ],
@@ -113,3 +136,24 @@ def test_not_allowed(folder: Path) -> None:
 def test_messages(folder: Path, module: str, layer: str, message: str) -> None:
     with pytest.raises(DragonError, match=rf'layer "one" \(Python\): {message}'):
         One(text(module, layer), np.ones(2), context=Context(folder=folder))
+
+
+def test_a_missing_backward_is_named_when_it_is_wanted(folder: Path) -> None:
+    one = One(text(layer="Forwards"), [1.0], context=Context(folder=folder))
+    assert one.forward().tolist() == [1]
+    with pytest.raises(PrototxtError, match=r"class Forwards of module my_layers has no method backward"):
+        one.layer.backward(one.top, [True], one.bottom)
+
+
+def test_an_exception_of_the_users_stays_what_it_is(folder: Path) -> None:
+    """Scripts catch their own exceptions; what raised it is noted on it."""
+    one = One(text(layer="Wrong"), [1.0], context=Context(folder=folder))
+    with pytest.raises(KeyError, match="mine") as caught:
+        one.forward()
+    assert str(culprit(caught.value)) == 'layer "one" (Python)'
+
+
+def test_the_library_can_be_told_to_run_none(folder: Path) -> None:
+    with user_code(False), pytest.raises(EngineError, match=r"my_layers; pass --allow-python"):
+        One(text(), [1.0], context=Context(folder=folder))
+    assert One(text(), [1.0], context=Context(folder=folder)).forward().tolist() == [2]

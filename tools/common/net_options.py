@@ -11,6 +11,7 @@ import click
 
 from dragon.engines import Options
 from dragon.graph.net import Net
+from dragon.tools.common.python_layers import allow_python
 
 __all__ = ["NetChoice", "net_options"]
 
@@ -23,7 +24,6 @@ class NetChoice:
     level: int = 0
     stages: list[str] = field(default_factory=list)
     allow_unknown: bool = False
-    allow_python: bool = False
 
     def open(self, phase: int, engine: str | None, options: Options, weights: str | None, seed: int = 1) -> Net:
         """The net, in this phase. Raises DragonError."""
@@ -36,7 +36,6 @@ class NetChoice:
             engine=engine,
             options=options,
             seed=seed,
-            allow_python=self.allow_python,
             allow_unknown=self.allow_unknown,
         )
 
@@ -49,7 +48,7 @@ def net_options(required: bool = True) -> Callable[[Callable[..., Any]], Callabl
         @click.option("--level", type=int, default=0, help="The net state's level.")
         @click.option("--stage", metavar="NAME,...", help="The net state's stages.")
         @click.option("--allow-unknown", is_flag=True, help="Skip unknown fields, with a warning each.")
-        @click.option("--allow-python", is_flag=True, help="Let the net run Python layers, which are programs.")
+        @allow_python
         @functools.wraps(function)
         def wrapper(
             *args: Any,
@@ -57,11 +56,10 @@ def net_options(required: bool = True) -> Callable[[Callable[..., Any]], Callabl
             level: int,
             stage: str | None,
             allow_unknown: bool,
-            allow_python: bool,
             **kwargs: Any,
         ) -> Any:
             stages = stage.split(",") if stage else []
-            which = None if model is None else NetChoice(model, level, stages, allow_unknown, allow_python)
+            which = None if model is None else NetChoice(model, level, stages, allow_unknown)
             return function(*args, which=which, **kwargs)
 
         return wrapper

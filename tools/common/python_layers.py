@@ -1,0 +1,56 @@
+"""The flag that lets nets run Python layers, and what is shown of an exception in one."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+import dragon
+from dragon.bases.user_code import culprit, user_code
+
+__all__ = ["allow_python", "explained"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def allow_python(function: _F) -> _F:
+    """Decorator: add `--allow-python`; with it the nets of the command may bring Python layers."""
+
+    def grant(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        if value:
+            ctx.with_resource(user_code(True))
+
+    return click.option(
+        "--allow-python",
+        is_flag=True,
+        expose_value=False,
+        callback=grant,
+        help="Let the net run Python layers, which are programs.",
+    )(function)
+
+
+def explained(error: Exception) -> tuple[str, str] | None:
+    """For an exception in a user's layer: the traceback from its own lines on, and a line that says where it is."""
+    layer = culprit(error)
+    if layer is None:
+        return None
+    package = str(Path(dragon.__file__).resolve().parent)
+    frames = traceback.extract_tb(error.__traceback__)
+    first = next((i for i, frame in enumerate(frames) if not _within(frame.filename, package)), len(frames) - 1)
+    shown = "Traceback (most recent call last), in the layer's own code:\n" + "".join(
+        traceback.format_list(frames[first:])
+    )
+    last = frames[-1]
+    text = f": {error}" if str(error) else ""
+    return shown, f"{layer}: {type(error).__name__}{text} ({last.filename}, line {last.lineno})"
+
+
+def _within(path: str, folder: str) -> bool:
+    """Whether a file belongs to the package, wherever its folders really stand."""
+    real = Path(path).resolve()
+    tops = [Path(folder), *(Path(folder, name).resolve() for name in ("layers", "proto", "tools", "models"))]
+    return any(real.is_relative_to(top) for top in tops)
