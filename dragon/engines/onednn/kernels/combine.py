@@ -70,7 +70,7 @@ def sum_of(
 ) -> tuple[Primitive, list[int]]:
     """The fastest primitive for a weighted sum, and the arguments that its sources are, in their order.
 
-    The library's sum takes twice as long as its binary addition, which knows two sources of one layout.
+    Two sources of one layout are added by a binary operation: quirk "sum".
     """
     alike = all(source == (dst or sources[0]) for source in sources)
     if len(sources) == 2 and alike and all(weight == 1 for weight in weights or ()):

@@ -35,7 +35,7 @@ def forward(
 def backward(device: Device, hint: Primitive, epsilon: float, affine: bool, *, layer: str = "") -> Primitive:
     """SRC, MEAN, VARIANCE, DIFF_DST, (SCALE, SHIFT) -> DIFF_SRC, (DIFF_SCALE, DIFF_SHIFT).
 
-    oneDNN 3.2 cannot leave out the gradients of scale and shift.
+    With scale and shift their gradients are always computed: quirk "gradients of scale and shift".
     """
     src = hint[Arg.SRC]
     return Primitive(

@@ -1,4 +1,4 @@
-"""Concat and Slice: the parts of one memory, copied to and from where they belong."""
+"""Concat and Slice: copies into and out of parts of one memory (quirk "parts of a tensor")."""
 
 from __future__ import annotations
 

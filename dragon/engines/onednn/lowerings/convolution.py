@@ -94,8 +94,8 @@ def convolve(b: Builder, node: Node, which: int, behind: Behind) -> Backward:
 def _layouts(b: Builder, spec: conv.ConvSpec, bottom: Blob) -> tuple[MemoryDesc | None, MemoryDesc | None]:
     """Layouts of source and destination where the library's own choice was measured to be slower; None: its choice.
 
-    It fills channels up to blocks of 16, so 20 channels cost as much as 32; then channels-last is faster. A source of
-    few channels is best read as the plain image that it is.
+    It fills channels up to blocks of 16, so 20 channels cost as much as 32; then channels-last is faster (quirk
+    "channels fill blocks"). A source of few channels is fastest as the plain image that it is.
     """
     last = spec.groups == 1 and not spec.transposed and max(_padded(c) for c in (spec.dst[1], spec.src[1])) > 1.2
     dst = MemoryDesc.channels_last(spec.dst, spec.dtype) if last else None

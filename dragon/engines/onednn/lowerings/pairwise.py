@@ -43,7 +43,7 @@ def _repeated(b: Builder, node: Node, alg: Alg) -> None:
     bottoms, top = node.bottoms, node.tops[0]
     if b.training and node.need_backward:
         raise NotLoweredError("gradients of repeated bottoms")
-    # row-major, since the library is slow at repeating what does not lie as the other source does
+    # row-major as the repeated operand is: quirk "operand of a blocked tensor"
     x = b.data(bottoms[0], MemoryDesc.plain(top.shape, b.desc(bottoms[0]).dtype))
     y = b.make(top, x.desc)
     for i, bottom in enumerate(bottoms[1:]):
@@ -71,8 +71,8 @@ def axpy(b: Builder, node: Node) -> Backward:
     over = x.shape[2:]
     once, none = (1,) * len(over), (0,) * len(over)
     wide = MemoryDesc.plain((*x.shape[:2], *once), desc.dtype)
-    # Of the library's pooling, since its reduction is many times slower; its result has the layout in which it knows
-    # how to repeat one value over a map.
+    # Sums come from the library's pooling (quirk "reduction"), whose result has the layout in which one value for
+    # each map is broadcast fast (quirk "operand of a blocked tensor").
     spec = pooling.PoolSpec(x.shape, wide.dims, over, once, none, Alg.pooling_avg_include_padding, desc.dtype)
     mean = pooling.forward(b.device, spec, src=desc, training=False, layer=name)
     repeated = mean[Arg.DST]

@@ -69,7 +69,7 @@ def pool(
     def backward() -> None:
         if not node.propagate_down[0]:
             return
-        # left to itself the library may choose a layout for which it has only its slow reference kernel
+        # in the layout of the bottom: quirk "layout of a pooling's gradient"
         down = pooling.backward(b.device, spec, primitive, diff_src=primitive[Arg.SRC], layer=layer.name)
         diff = (top_diff or (lambda desc: b.diff(top, desc)))(down[Arg.DIFF_DST])
         if factor is not None:

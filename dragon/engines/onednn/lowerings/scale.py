@@ -48,7 +48,7 @@ def scale_layer(b: Builder, node: Node) -> Backward | None:
         return _channel_scale(b, node, layer, bottom, top)
     over = MemoryDesc.plain(laid(bottom, scale, layer.param.scale_param.axis))
     x = kept_row_major(b, bottom, top)
-    # oneDNN 3.2 takes wrong elements of a post-op's operand where all spatial extents are 1
+    # where all spatial extents are 1 the sum is a call of its own: quirk "operand of a post-op"
     fused = bias is not None and math.prod(bottom.shape[2:]) > 1
     post = [BinaryPost(Alg.binary_add, over)] if fused else []
     primitive = combine.binary(b.device, Alg.binary_mul, x.desc, over, post_ops=post, layer=layer.name)
@@ -81,9 +81,9 @@ def scale_layer(b: Builder, node: Node) -> Backward | None:
 
 
 def _channel_scale(b: Builder, node: Node, layer: Scale, bottom: Blob, top: Blob) -> Backward:
-    """One factor for each channel, as a normalisation by mean 0 and variance 1: those kernels know every layout.
+    """One factor for each channel, as a normalisation by mean 0 and variance 1, whose kernels are fast in any layout.
 
-    oneDNN 3.2 multiplies a blocked tensor by a row-major operand one element at a time, 30 times slower.
+    A product would be slow: quirk "operand of a blocked tensor".
     """
     scale, bias = layer.blobs[0], layer.bias_blob
     x = b.kept_source(bottom, top)
@@ -131,7 +131,7 @@ def bias_layer(b: Builder, node: Node) -> Backward | None:
     bottom, bias = bottoms[0], layer.bias_blob(bottoms)
     over = MemoryDesc.plain(laid(bottom, bias, layer.param.bias_param.axis))
     by_channel = len(bottoms) == 1 and over.dims == (1, *bottom.shape[1:2], *(1,) * (bottom.ndim - 2))
-    if by_channel:  # oneDNN 3.2 adds a row-major operand to a blocked tensor one element at a time, 700 times slower
+    if by_channel:  # in the layout of the bottom: quirk "operand of a blocked tensor"
         x = b.data(bottom)
         operand = b.weights(bias, like(x.desc, over.dims, over.dtype), over)
     else:
@@ -171,10 +171,7 @@ def learn(b: Builder, name: str, values: Memory, operand: Blob, over: MemoryDesc
 
 
 def _sum(b: Builder, name: str, values: Memory, over: MemoryDesc, out: Memory) -> None:
-    """Sum over the axes where `over` has 1: first those behind its own, then those in front.
-
-    oneDNN 3.2 has a fast kernel for the innermost axes of a row-major tensor alone; others are 100 times slower.
-    """
+    """Sum over the axes where `over` has 1: first those after its own axes, then those before (quirk "reduction")."""
     dims = values.desc.dims
     if not values.desc.is_row_major:
         row_major = Memory(b.device, MemoryDesc.plain(dims, values.desc.dtype))

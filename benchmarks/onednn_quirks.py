@@ -1,0 +1,209 @@
+"""Quirks of oneDNN that the engine works around, and a check of each: `python -m benchmarks.onednn_quirks`.
+
+Run it when the version of oneDNN in pyproject.toml changes, and set WHEEL to that version. Where a quirk is gone, the
+work-around that `where` names can go. Comments there call a quirk by its name. Times depend on the CPU: what was seen
+once was seen with one thread of an AVX-512 CPU (Zen 4).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from dragon.engines.onednn.kernels import batch_norm, combine, convolution, pooling
+from dragon.engines.onednn.library.binding import library
+from dragon.engines.onednn.library.constants import Alg, Arg, Norm, Prop, Tag
+from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
+from dragon.engines.onednn.library.primitive import BinaryPost, Call, Primitive
+from dragon.engines.onednn.library.threads import set_threads
+from dragon.errors import EngineError
+
+__all__ = ["QUIRKS", "VERSION", "WHEEL", "Quirk", "main"]
+
+WHEEL = "2023.2.0"  # of onednn-cpu-gomp, for which the list was checked last
+VERSION = (3, 2)  # of oneDNN in that wheel
+
+
+@dataclass(frozen=True)
+class Quirk:
+    """A deviation of oneDNN from what one would expect.
+
+    name: as comments in the code call it. where: the files with a work-around, under dragon/engines/onednn. check:
+    tries it, and returns whether it is there and what was seen.
+    """
+
+    name: str
+    what: str
+    where: tuple[str, ...]
+    check: Callable[[Device], tuple[bool, str]]
+
+
+def seconds(call: Callable[[], object], least: float = 0.02) -> float:
+    """The shortest time of a call among those of about `least` seconds."""
+    call()
+    best, end = float("inf"), time.perf_counter() + least
+    while True:
+        begin = time.perf_counter()
+        call()
+        now = time.perf_counter()
+        best = min(best, now - begin)
+        if now > end:
+            return best
+
+
+def _slower(plain: Callable[[], object], around: Callable[[], object], times: float = 3) -> tuple[bool, str]:
+    """Whether the plain way takes more than `times` as long as the work-around."""
+    first, second = seconds(plain), seconds(around)
+    return first > times * second, f"{first * 1e6:,.0f} us against {second * 1e6:,.0f} us"
+
+
+def _call(primitive: Primitive) -> Call:
+    device = primitive.device
+    return Call(primitive, {arg: Memory(device, desc) for arg, desc in (primitive.inputs | primitive.outputs).items()})
+
+
+def _operand_of_blocked(device: Device) -> tuple[bool, str]:
+    shape, operand = (8, 64, 28, 28), (1, 64, 1, 1)
+    dtype = MemoryDesc.plain(shape).dtype
+    x = MemoryDesc.tagged(shape, dtype, Tag.aBcd16b)
+    plain = combine.binary(device, Alg.binary_mul, x, MemoryDesc.plain(operand))
+    spec = batch_norm.NormSpec(1e-12, global_stats=True, scale=True)
+    return _slower(_call(plain), _call(batch_norm.forward(device, spec, x)))
+
+
+def _operand_of_post_op(device: Device) -> tuple[bool, str]:
+    shape = (2, 3, 1, 1)
+    random = np.random.default_rng(0)
+    x, factor = random.random(shape, np.float32), random.random((1, 3, 1, 1), np.float32)
+    shift = random.random((1, 3, 1, 1), np.float32)
+    over = MemoryDesc.plain(factor.shape)
+    desc = MemoryDesc.plain(shape)
+    primitive = combine.binary(device, Alg.binary_mul, desc, over, post_ops=[BinaryPost(Alg.binary_add, over)])
+    y = np.zeros_like(x)
+    memories = {Arg.SRC: x, Arg.SRC_1: factor, Arg.post_op(0): shift, Arg.DST: y}
+    Call(primitive, {arg: Memory.wrap(device, array) for arg, array in memories.items()})()
+    error = float(np.abs(y - (x * factor + shift)).max())
+    return error > 1e-5, f"off by {error:.2g}"
+
+
+def _reduction(device: Device) -> tuple[bool, str]:
+    outer, inner = (combine.reduction(device, Alg.reduction_sum, MemoryDesc.plain(a), MemoryDesc.plain(b))
+                    for a, b in (((512, 512), (1, 512)), ((512, 512), (512, 1))))  # fmt: skip
+    return _slower(_call(outer), _call(inner))
+
+
+def _layer_norm(device: Device) -> tuple[bool, str]:
+    src, rows = MemoryDesc.plain((8, 16)), MemoryDesc.plain((8,))
+    flags = Norm.use_scale | Norm.use_shift
+    create = "layer_normalization_{}_primitive_desc_create"
+    forward = Primitive(
+        device, create.format("forward"), [Prop.forward_training, src, src, rows, 1e-5, flags], [Arg.SRC], [Arg.DST]
+    )
+    arguments = [Prop.backward_data, src, src, src, rows, 1e-5, flags, forward.desc]
+    try:
+        found = Primitive(device, create.format("backward"), arguments, [Arg.SRC], [Arg.DIFF_SRC])
+    except EngineError as error:
+        return True, str(error)
+    return False, found.implementation
+
+
+def _pooling_layout(device: Device) -> tuple[bool, str]:
+    spec = pooling.PoolSpec((4, 3, 24, 24), (4, 3, 1, 1), (24, 24), (1, 1), (0, 0), Alg.pooling_max)
+    forward = pooling.forward(device, spec, src=MemoryDesc.channels_last(spec.src))
+    free = pooling.backward(device, spec, forward).implementation
+    same = pooling.backward(device, spec, forward, diff_src=forward[Arg.SRC]).implementation
+    return free.startswith("ref") and not same.startswith("ref"), f"{free} against {same}"
+
+
+def _blocks(device: Device) -> tuple[bool, str]:
+    spec = convolution.ConvSpec((16, 20, 24, 24), (16, 20, 20, 20), (5, 5), (1, 1), (0, 0), (1, 1))
+    src, dst = MemoryDesc.channels_last(spec.src), MemoryDesc.channels_last(spec.dst)
+    own, last = convolution.forward(device, spec), convolution.forward(device, spec, src=src, dst=dst)
+    return _slower(_call(own), _call(last), 1.1)
+
+
+def _parts(device: Device) -> tuple[bool, str]:
+    spec = convolution.ConvSpec((1, 64, 28, 28), (1, 32, 28, 28), (3, 3), (1, 1), (1, 1), (1, 1))
+    whole = MemoryDesc.channels_last((1, 64, 28, 28))
+    part = whole.submemory(spec.dst, (0, 32, 0, 0))
+    src = MemoryDesc.channels_last(spec.src)
+    try:
+        found = convolution.forward(device, spec, src=src, dst=part, training=False)
+    except EngineError as error:
+        return True, str(error)
+    return found.implementation.startswith("ref"), found.implementation
+
+
+def _sum(device: Device) -> tuple[bool, str]:
+    x = MemoryDesc.plain((8, 64, 28, 28))
+    total, added = combine.weighted_sum(device, [x, x]), combine.binary(device, Alg.binary_add, x, x)
+    return _slower(_call(total), _call(added), 1.3)
+
+
+QUIRKS = (
+    Quirk(
+        "operand of a blocked tensor",
+        "A binary operation of a blocked tensor and a row-major operand that is broadcast runs one element at a time.",
+        ("lowerings/scale.py", "lowerings/pairwise.py"),
+        _operand_of_blocked,
+    ),
+    Quirk(
+        "operand of a post-op",
+        "A binary post-op takes wrong elements of its operand where all spatial extents are 1.",
+        ("lowerings/scale.py",),
+        _operand_of_post_op,
+    ),
+    Quirk(
+        "reduction",
+        "A reduction has a fast kernel for the innermost axes of a row-major tensor only.",
+        ("lowerings/scale.py", "lowerings/pairwise.py"),
+        _reduction,
+    ),
+    Quirk(
+        "gradients of scale and shift",
+        "Backward of a layer normalisation with scale and shift cannot leave out their gradients.",
+        ("kernels/layer_norm.py",),
+        _layer_norm,
+    ),
+    Quirk(
+        "layout of a pooling's gradient",
+        "Backward of a pooling over the whole map chooses a layout by itself that only the reference kernel has.",
+        ("lowerings/pooling.py",),
+        _pooling_layout,
+    ),
+    Quirk(
+        "channels fill blocks",
+        "A convolution fills channels up to blocks of 16 by itself, even where channels-last is faster.",
+        ("lowerings/convolution.py",),
+        _blocks,
+    ),
+    Quirk(
+        "parts of a tensor",
+        "A convolution whose source or destination is a part of a larger tensor has the reference kernel only.",
+        ("lowerings/concat.py",),
+        _parts,
+    ),
+    Quirk(
+        "sum",
+        "The sum of two tensors takes twice as long as their binary addition.",
+        ("kernels/combine.py",),
+        _sum,
+    ),
+)
+
+
+def main() -> None:
+    """Try each quirk with one thread, and print whether it is there."""
+    set_threads(1)
+    device = Device()
+    print(f"oneDNN {'.'.join(map(str, library().version))}; checked last for {'.'.join(map(str, VERSION))}")
+    for quirk in QUIRKS:
+        there, seen = quirk.check(device)
+        print(f"{'there' if there else 'GONE '}  {quirk.name}: {quirk.what} ({seen}; {', '.join(quirk.where)})")
+
+
+if __name__ == "__main__":
+    main()
