@@ -66,6 +66,17 @@ def test_a_whole_net_both_ways() -> None:
     assert set(notes[2:]) == {"kernels", "kernels, with scale", "in bn"}
 
 
+@looks_inside
+def test_a_forked_process_is_told_to_spawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = make(TEXT, "cuda")
+    fill(net, VALUES)
+    net.forward()
+    monkeypatch.setattr(net.executor.gpu, "_pid", -1)  # type: ignore[attr-defined]
+    for run in (net.run_forward, net.forward_backward, lambda: Net(parse(TEXT), TRAIN, engine="cuda")):
+        with pytest.raises(EngineError, match=r'forked.*get_context\("spawn"\)'):
+            run()
+
+
 RELU6 = 'layer { name: "relu" type: "ReLU" bottom: "x" top: "x" relu_param { relu6: true } }'
 SCALED = 'layer { name: "bn" type: "BN" bottom: "x" top: "x" batch_norm_param { scale_filler { value: 9 } } }'
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -147,6 +148,7 @@ class Gpu(Device):
         if not 0 <= number < count:
             known = "0" if count == 1 else f"0 to {count - 1}"
             raise EngineError(f"the CUDA engine cannot run: there is no GPU {number}, only {known}")
+        self._pid = os.getpid()
         self.number = number
         self.place = f"cuda:{number}"
         self._modules: dict[tuple[str, str], Any] = {}
@@ -167,7 +169,12 @@ class Gpu(Device):
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Work on this GPU and its stream."""
+        """Work on this GPU and its stream. EngineError in a forked process, which cannot use its parent's GPU."""
+        if self._pid != os.getpid():
+            raise EngineError(
+                "this process was forked from one that uses the GPU: build nets in a process started by "
+                'multiprocessing.get_context("spawn")'
+            )
         with self.cupy.cuda.Device(self.number), self.stream:
             yield
 

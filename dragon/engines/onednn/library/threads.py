@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from dragon.engines.base import MOST_THREADS
 from dragon.engines.onednn.library.binding import library
+from dragon.errors import EngineError
 
 __all__ = ["default_threads", "set_threads", "usable_cores"]
 
+_SOFT = 1  # omp_pause_soft
+_owner: int | None = None  # the process that may have workers of OpenMP
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 CGROUP_OF_PROCESS = Path("/proc/self/cgroup")
 
@@ -32,11 +36,45 @@ def default_threads() -> int:
 
 
 def set_threads(count: int) -> None:
-    """Use ``count`` threads in parallel regions of the calling thread (OpenMP keeps it for each thread)."""
+    """Use ``count`` threads in parallel regions of the calling thread (OpenMP keeps it for each thread).
+
+    EngineError in a forked process that has inherited OpenMP's workers without their threads.
+    """
+    global _owner
+    if _owner != (pid := os.getpid()):
+        _own(pid)
     # Looked up through oneDNN itself, which finds the OpenMP runtime it was linked with.
     function = getattr(library().cdll, "omp_set_num_threads", None)
     if function is not None:
         function(max(1, count))
+
+
+def _own(pid: int) -> None:
+    global _owner
+    if _owner is not None:
+        raise EngineError(
+            "this process was forked from one that had run nets, whose threads it has not: build and run nets in the "
+            'child only, or start it by multiprocessing.get_context("spawn")'
+        )
+    _register()
+    _owner = pid
+
+
+@cache
+def _register() -> None:
+    os.register_at_fork(before=_end_workers)
+
+
+def _end_workers() -> None:
+    """End the calling thread's workers before a fork; both processes start new ones when they need them.
+
+    GNU's runtime keeps workers waiting. A forked child has its notes about them but not the threads, and would wait
+    for them without end. Runtimes that cannot end them are found out by `set_threads`.
+    """
+    global _owner
+    pause = getattr(library().cdll, "omp_pause_resource_all", None)
+    if _owner == os.getpid() and pause is not None and pause(_SOFT) == 0:
+        _owner = None
 
 
 def _quotas(root: Path, own: Path) -> Iterator[float]:
