@@ -104,7 +104,7 @@ class Recorder(Observer):
         if index == BATCH:
             self._kept = [(blob, blob.peek().copy()) for blob, param in solver.net.owned if param is None]
 
-    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, np.ndarray[Any, Any]]) -> None:
+    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
         if index == BATCH:
             for blob, statistics in self._kept:
                 blob.data[...] = statistics

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -26,9 +26,23 @@ from dragon.pycaffe.net import PyNet
 from dragon.rng import fresh_seed
 
 if TYPE_CHECKING:
+    from dragon.engines.base import Options
     from dragon.graph.update import Update
 
-__all__ = ["Net"]
+__all__ = ["Net", "NetSettings"]
+
+
+class NetSettings(TypedDict, total=False):
+    """What a subclass of Net with a constructor of its own hands on."""
+
+    level: int
+    stages: str | Sequence[str] | None
+    dtype: DTypeLike
+    engine: str | None
+    seed: int | None
+    allow_python: bool
+    allow_unknown: bool
+    options: Options | None
 
 
 class Net(PyNet):
@@ -50,7 +64,7 @@ class Net(PyNet):
     def __init__(
         self,
         model: str | Path | pb.NetParameter | Definition[pb.NetParameter] | None = None,
-        *args: Any,
+        *args: int | str | Path | Sequence[str] | None,
         network_file: str | Path | None = None,
         phase: int | None = None,
         level: int = 0,
@@ -61,7 +75,7 @@ class Net(PyNet):
         seed: int | None = None,
         allow_python: bool | None = None,
         allow_unknown: bool = False,
-        options: Any = None,
+        options: Options | None = None,
     ) -> None:
         model = network_file if model is None else model
         if model is None:
@@ -183,20 +197,22 @@ class Net(PyNet):
                 mine.share_data(theirs)
 
 
+_Positional = tuple[int | None, int, str | Sequence[str] | None, str | Path | None]
+
+
 def _positional(
-    args: tuple[Any, ...],
+    args: Sequence[int | str | Path | Sequence[str] | None],
     phase: int | None,
     level: int,
     stages: str | Sequence[str] | None,
     weights: str | Path | None,
-) -> tuple[int | None, int, str | Sequence[str] | None, str | Path | None]:
+) -> _Positional:
     """phase, level, stages, weights of a call that gives them by position, in either order scripts use."""
     if len(args) > 4:
         raise UsageError(f"Net takes a model and at most 4 further arguments by position, got {len(args)}")
     if isinstance(args[0], (str, Path)):  # model, weights, phase
         args = (*args[1:2], level, stages, args[0]) if len(args) > 1 else (phase, level, stages, args[0])
-    given = (*args, *(phase, level, stages, weights)[len(args) :])
-    return given[0], given[1], given[2], given[3]
+    return cast(_Positional, (*args, *(phase, level, stages, weights)[len(args) :]))
 
 
 def _definition(

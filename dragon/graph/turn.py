@@ -6,13 +6,13 @@ import functools
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 from dragon.errors import UsageError
 
 __all__ = ["Turn", "alone"]
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 
 
 class Turn:
@@ -38,11 +38,16 @@ class Turn:
         self._lock.release()
 
 
+class _HasTurn(Protocol):
+    @property
+    def turn(self) -> Turn: ...
+
+
 def alone(method: F) -> F:
     """Decorator for methods that run a net: they hold its `turn`."""
 
     @functools.wraps(method)
-    def run(self: Any, /, *args: Any, **more: Any) -> Any:
+    def run(self: _HasTurn, /, *args: object, **more: object) -> object:
         with self.turn:
             return method(self, *args, **more)
 

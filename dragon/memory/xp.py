@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 
 __all__ = ["xp_of"]
 
 
-def xp_of(array: Any) -> Any:
+def xp_of(array: object) -> ModuleType:
     """`numpy` or `cupy`, whichever `array` belongs to. Never imports CuPy: an array of its shows it is there."""
     if isinstance(array, np.ndarray):
         return np

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.layer import TEST
 from dragon.errors import UsageError
-from dragon.graph.net import Net
+from dragon.graph.net import Net, NetSettings
 from dragon.pycaffe.io import Transformer, oversample, resize_image
 
 __all__ = ["Classifier", "image_transformer"]
@@ -59,9 +59,9 @@ class Classifier(Net):
         input_scale: float | None = None,
         raw_scale: float | None = None,
         channel_swap: Sequence[int] | None = None,
-        **options: Any,
+        **settings: Unpack[NetSettings],
     ) -> None:
-        super().__init__(model_file, phase=TEST, weights=pretrained_file, **options)
+        super().__init__(model_file, phase=TEST, weights=pretrained_file, **settings)
         self.transformer = image_transformer(self, mean, input_scale, raw_scale, channel_swap)
         self.crop_dims = np.array(self.blobs[self.inputs[0]].shape[2:])
         self.image_dims = np.array(image_dims) if image_dims is not None else self.crop_dims

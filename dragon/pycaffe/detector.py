@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +12,21 @@ from numpy.typing import NDArray
 from dragon.bases.layer import TEST
 from dragon.errors import DataError, UsageError
 from dragon.files.reading import open_regular
-from dragon.graph.net import Net
+from dragon.graph.net import Net, NetSettings
 from dragon.pycaffe.classifier import image_transformer
 from dragon.pycaffe.io import load_image, resize_image
 
-__all__ = ["Detector", "read_windows"]
+__all__ = ["Detection", "Detector", "read_windows"]
 
 Window = Sequence[float]  # ymin, xmin, ymax, xmax
+
+
+class Detection(TypedDict):
+    """A window of an image with its scores (classes,)."""
+
+    window: Window
+    filename: str
+    prediction: NDArray[Any]
 
 
 def read_windows(path: str | Path) -> list[tuple[str, list[list[float]]]]:
@@ -65,9 +73,9 @@ class Detector(Net):
         raw_scale: float | None = None,
         channel_swap: Sequence[int] | None = None,
         context_pad: int | None = None,
-        **options: Any,
+        **settings: Unpack[NetSettings],
     ) -> None:
-        super().__init__(model_file, phase=TEST, weights=pretrained_file, **options)
+        super().__init__(model_file, phase=TEST, weights=pretrained_file, **settings)
         self.transformer = image_transformer(self, mean, input_scale, raw_scale, channel_swap)
         self.configure_crop(context_pad)
 
@@ -123,11 +131,11 @@ class Detector(Net):
             )
         return part
 
-    def detect_windows(self, images_windows: Iterable[tuple[str, Iterable[Window]]]) -> list[dict[str, Any]]:
+    def detect_windows(self, images_windows: Iterable[tuple[str, Iterable[Window]]]) -> list[Detection]:
         """Scores of every window: dicts of filename, window and prediction, in the order given."""
         name = self.inputs[0]
         color = self.blobs[name].shape[1] != 1
-        found: list[dict[str, Any]] = []
+        found: list[tuple[Window, str]] = []
         inputs = []
         for filename, windows in images_windows:
             image = load_image(filename, color)
@@ -136,14 +144,15 @@ class Detector(Net):
                     inputs.append(self.transformer.preprocess(name, self.crop(image, window)))
                 except DataError as error:
                     raise DataError(f"{filename}: {error}") from None
-                found.append({"window": window, "filename": filename})
+                found.append((window, filename))
         if not found:
             return []
         scores = self.forward_all(None, **{name: np.stack(inputs)})[self.outputs[0]]
-        for entry, score in zip(found, scores, strict=True):
-            entry["prediction"] = score.reshape(-1)
-        return found
+        return [
+            {"window": window, "filename": filename, "prediction": score.reshape(-1)}
+            for (window, filename), score in zip(found, scores, strict=True)
+        ]
 
-    def detect_selective_search(self, image_fnames: Iterable[str]) -> list[dict[str, Any]]:
+    def detect_selective_search(self, image_fnames: Iterable[str]) -> list[Detection]:
         """Not here: it needs a program for selective search. Give its windows to detect_windows."""
         raise UsageError("selective search is a program of its own: pass its windows to detect_windows")

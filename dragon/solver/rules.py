@@ -10,13 +10,17 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from types import ModuleType
 
 from dragon.errors import PrototxtError, nearest
 from dragon.graph.update import UpdateRule
+from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["RULES", "Rule", "make_rule"]
+
+
+Arrays = Sequence[Array]
 
 
 class Rule(UpdateRule, ABC):
@@ -43,14 +47,14 @@ class Rule(UpdateRule, ABC):
             raise PrototxtError(f"momentum cannot be used with the {self.name} solver")
 
     @abstractmethod
-    def step(self, xp: Any, g: Any, w: Any, history: Sequence[Any], rate: float, decay: float, t: int) -> None:
+    def step(self, xp: ModuleType, g: Array, w: Array, history: Arrays, rate: float, decay: float, t: int) -> None:
         """Turn gradient `g` into the step. rate: of this parameter; decay: weight decay; t: iterations done before."""
 
 
 class SGD(Rule):
     name = "SGD"
 
-    def step(self, xp: Any, g: Any, w: Any, history: Sequence[Any], rate: float, decay: float, t: int) -> None:
+    def step(self, xp: ModuleType, g: Array, w: Array, history: Arrays, rate: float, decay: float, t: int) -> None:
         (h,) = history
         h *= self.param.momentum
         g *= rate
@@ -61,7 +65,7 @@ class SGD(Rule):
 class Nesterov(Rule):
     name = "Nesterov"
 
-    def step(self, xp: Any, g: Any, w: Any, history: Sequence[Any], rate: float, decay: float, t: int) -> None:
+    def step(self, xp: ModuleType, g: Array, w: Array, history: Arrays, rate: float, decay: float, t: int) -> None:
         (h,) = history
         momentum = self.param.momentum
         previous = h * momentum
@@ -77,7 +81,7 @@ class AdaGrad(Rule):
     def validate(self) -> None:
         self.no_momentum()
 
-    def step(self, xp: Any, g: Any, w: Any, history: Sequence[Any], rate: float, decay: float, t: int) -> None:
+    def step(self, xp: ModuleType, g: Array, w: Array, history: Arrays, rate: float, decay: float, t: int) -> None:
         (h,) = history
         h += g * g
         g /= xp.sqrt(h) + self.param.delta
@@ -96,7 +100,7 @@ class RMSProp(Rule):
     def decays(self) -> tuple[float, float]:
         return self.param.rms_decay, 0.0
 
-    def step(self, xp: Any, g: Any, w: Any, history: Sequence[Any], rate: float, decay: float, t: int) -> None:
+    def step(self, xp: ModuleType, g: Array, w: Array, history: Arrays, rate: float, decay: float, t: int) -> None:
         (h,) = history
         h *= self.param.rms_decay
         h += (1 - self.param.rms_decay) * (g * g)
@@ -108,7 +112,7 @@ class AdaDelta(Rule):
     name = "AdaDelta"
     slots = 2
 
-    def step(self, xp: Any, g: Any, w: Any, history: Sequence[Any], rate: float, decay: float, t: int) -> None:
+    def step(self, xp: ModuleType, g: Array, w: Array, history: Arrays, rate: float, decay: float, t: int) -> None:
         gradients, steps = history
         momentum, delta = self.param.momentum, self.param.delta
         gradients *= momentum
@@ -124,7 +128,7 @@ class Adam(Rule):
     slots = 2
     bias_correction = True
 
-    def step(self, xp: Any, g: Any, w: Any, history: Sequence[Any], rate: float, decay: float, t: int) -> None:
+    def step(self, xp: ModuleType, g: Array, w: Array, history: Arrays, rate: float, decay: float, t: int) -> None:
         first, second = history
         beta1, beta2 = self.param.momentum, self.param.momentum2
         first *= beta1
@@ -140,7 +144,7 @@ class AdamW(Adam):
     name = "AdamW"
     decoupled_decay = True
 
-    def step(self, xp: Any, g: Any, w: Any, history: Sequence[Any], rate: float, decay: float, t: int) -> None:
+    def step(self, xp: ModuleType, g: Array, w: Array, history: Arrays, rate: float, decay: float, t: int) -> None:
         super().step(xp, g, w, history, rate, decay, t)
         if decay:
             g += rate * decay * w

@@ -11,16 +11,19 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from dragon.engines import Options
 from dragon.errors import NumericError, PrototxtError
 from dragon.files.paths import split_paths
 from dragon.graph.net import Net
 from dragon.graph.turn import Turn, alone
+from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.rng import fresh_seed
@@ -53,7 +56,7 @@ class Observer:
     def on_test_batch(self, solver: Solver, index: int, done: int, total: int) -> None:
         """`done` of `total` test batches have run."""
 
-    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, np.ndarray[Any, Any]]) -> None:
+    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
         """Mean value of every output of test net `index`."""
 
     def on_snapshot(self, solver: Solver, model: str, state: str) -> None:
@@ -81,7 +84,7 @@ class Solver:
         seed: int | None = None,
         allow_python: bool | None = None,
         allow_unknown: bool = False,
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
     ) -> None:
         if isinstance(param, pb.SolverParameter):
             param = Definition(param)
@@ -101,20 +104,21 @@ class Solver:
         self.seed = seed
         self.iter = 0
         self.observers: list[Observer] = []
-        self.callbacks: list[tuple[Callable[[], Any], Callable[[], Any]]] = []
+        self.callbacks: list[tuple[Callable[[], object], Callable[[], object]]] = []
         self._losses: deque[float] = deque(maxlen=max(1, self.param.average_loss))
         self._requests: set[str] = set()
         self.failure: BaseException | None = None  # what ended the training before its time
         self._last_snapshot = ""
         self._warned_outputs: set[tuple[int, str]] = set()  # (test net, output) that were not finite
-        self._make: dict[str, Any] = {
-            "engine": engine or self.param.engine or None,
-            "options": options or self._options(),
-            "seed": seed,
-            "allow_python": allow_python,
-            "allow_unknown": allow_unknown,
-            "dtype": dtype,
-        }
+        self._make = partial(
+            Net,
+            engine=engine or self.param.engine or None,
+            options=options or self._options(),
+            seed=seed,
+            allow_python=allow_python,
+            allow_unknown=allow_unknown,
+            dtype=dtype,
+        )
         self.net = self._net(train_choice(self.param))
         self.test_nets: list[Net] = []
         for choice in test_choices(self.param):
@@ -151,7 +155,7 @@ class Solver:
         if isinstance(model, str):
             model = str(find_model(model, self.definition))
         level, stages = (state.level, list(state.stage)) if state else (0, [])
-        return Net(model, phase=phase, level=level, stages=stages, **self._make)
+        return self._make(model, phase=phase, level=level, stages=stages)
 
     @property
     def turn(self) -> Turn:
@@ -267,8 +271,8 @@ class Solver:
     # -- for scripts ----------------------------------------------------------------------------------------
     def add_callback(
         self,
-        on_start: Callable[[], Any] | Literal[""] | None = None,
-        on_gradients_ready: Callable[[], Any] | None = None,
+        on_start: Callable[[], object] | Literal[""] | None = None,
+        on_gradients_ready: Callable[[], object] | None = None,
     ) -> None:
         """Call one function before each iteration, the other between its gradients and its update.
 
@@ -302,7 +306,7 @@ class Solver:
         return self._stop_requested()
 
     # -- testing --------------------------------------------------------------------------------------------
-    def test_all(self) -> list[OrderedDict[str, Any]]:
+    def test_all(self) -> list[OrderedDict[str, Array]]:
         """Run every test net; the mean outputs of each."""
         results = []
         for i in range(len(self.test_nets)):
@@ -312,7 +316,7 @@ class Solver:
         return results
 
     @alone
-    def test(self, index: int = 0) -> OrderedDict[str, Any]:
+    def test(self, index: int = 0) -> OrderedDict[str, Array]:
         """Run test net `index` for its test_iter batches; the mean of each output.
 
         When a stop is requested meanwhile, the net goes back to the batches it had before: a run that goes on from the
@@ -324,14 +328,14 @@ class Solver:
         total = self.param.test_iter[index] if index < len(self.param.test_iter) else 1
         for observer in self.observers:
             observer.on_test_start(self, index)
-        sums: OrderedDict[str, Any] = OrderedDict()
+        sums: OrderedDict[str, Array] = OrderedDict()
         done = 0
         for done in range(1, total + 1):
             loss = net.run_forward()
             for name, value in net.output_values().items():
                 sums[name] = sums[name] + value if name in sums else np.array(value, np.float64)
             if self.param.test_compute_loss:
-                sums["(loss)"] = sums.get("(loss)", 0.0) + loss
+                sums["(loss)"] = np.asarray(sums.get("(loss)", 0.0) + loss)
             for observer in self.observers:
                 observer.on_test_batch(self, index, done, total)
             if self._stop_requested():
@@ -348,7 +352,7 @@ class Solver:
             observer.on_test(self, index, means)
         return means
 
-    def _warn_nonfinite(self, index: int, means: OrderedDict[str, Any]) -> None:
+    def _warn_nonfinite(self, index: int, means: OrderedDict[str, Array]) -> None:
         """Warn once of each test output that is not finite: it may be a mean over a class without examples."""
         for name, value in means.items():
             if not np.isfinite(value).all() and (index, name) not in self._warned_outputs:

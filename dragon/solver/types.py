@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, Unpack
 
+from numpy.typing import DTypeLike
+
+from dragon.engines import Options
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.solver.solver import Solver
@@ -17,6 +20,7 @@ __all__ = [
     "NesterovSolver",
     "RMSPropSolver",
     "SGDSolver",
+    "SolverSettings",
     "get_solver",
 ]
 
@@ -63,9 +67,22 @@ class AdamWSolver(Solver):
     rule_name = "AdamW"
 
 
-def get_solver(param: str | Path | pb.SolverParameter | Definition[pb.SolverParameter], **kwargs: Any) -> Solver:
+class SolverSettings(TypedDict, total=False):
+    """The settings of `Solver` besides its definition."""
+
+    engine: str | None
+    options: Options | None
+    seed: int | None
+    allow_python: bool
+    allow_unknown: bool
+    dtype: DTypeLike
+
+
+def get_solver(
+    param: str | Path | pb.SolverParameter | Definition[pb.SolverParameter], **settings: Unpack[SolverSettings]
+) -> Solver:
     """The solver of a definition, of the class that its `type` names."""
-    solver = Solver(param, **kwargs)
+    solver = Solver(param, **settings)
     for cls in Solver.__subclasses__():
         if cls.rule_name == solver.param.type:
             solver.__class__ = cls

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dragon.errors import PrototxtError, nearest
 from dragon.graph.update import Coefficients, Update
 from dragon.memory.blob import Blob
 from dragon.memory.scratch import parts
+from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
 from dragon.proto import dragon_pb2 as pb
 from dragon.solver.rules import Rule, make_rule
@@ -80,7 +81,7 @@ class Updater(Update):
                 self.step(g[part], w[part], [h[part] for h in history], p, rate, iteration)
                 w[part] -= g[part]
 
-    def step(self, g: Any, w: Any, history: Sequence[Any], p: Param, rate: float, iteration: int) -> None:
+    def step(self, g: Array, w: Array, history: Sequence[Array], p: Param, rate: float, iteration: int) -> None:
         """Turn the gradient `g` of `p` into its step. Arrays may be in any layout as long as all agree."""
         xp = xp_of(g)
         if self.param.iter_size > 1:
@@ -91,7 +92,7 @@ class Updater(Update):
         self.rule.step(xp, g, w, history, rate * p.lr_mult, decay, iteration)
 
 
-def _squares(array: Any) -> float:
+def _squares(array: Array) -> float:
     """The sum of squares. Not by BLAS, whose waiting threads would take the cores from the next step."""
     flat = array.reshape(-1)
     return sum(float((flat[part] * flat[part]).sum()) for part in parts(flat))

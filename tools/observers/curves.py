@@ -6,9 +6,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from dragon.files.atomic import atomic_write
+from dragon.memory.storage import Array
 from dragon.solver.solver import Observer, Solver
 from dragon.tools.common.curves import cut_high_start, whole_iterations
 from dragon.tools.common.net_facts import accuracy_names, loss_weight, synthetic
@@ -32,7 +32,7 @@ class CurvesObserver(Observer):
         self._meter = meter
         self._next = time.perf_counter() + _LEAST
 
-    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Any]) -> None:
+    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
         if time.perf_counter() >= self._next:
             self._draw(solver)
             self._meter.skip()

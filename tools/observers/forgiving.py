@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from dragon.memory.storage import Array
 from dragon.solver.solver import Observer, Solver
 from dragon.tools.common.logs import log
 
@@ -47,7 +48,7 @@ class Forgiving(Observer):
     def on_test_batch(self, solver: Solver, index: int, done: int, total: int) -> None:
         self._try(self.inner.on_test_batch, solver, index, done, total)
 
-    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Any]) -> None:
+    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
         self._try(self.inner.on_test, solver, index, scores)
 
     def on_snapshot(self, solver: Solver, model: str, state: str) -> None:

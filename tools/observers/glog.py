@@ -6,10 +6,10 @@ import logging
 from collections import OrderedDict
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
 
 import click
 
+from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.solver.solver import Observer, Solver
 from dragon.tools.common.logs import GlogFormatter, StreamHandler, log
@@ -59,9 +59,9 @@ class GlogObserver(Observer):
     def on_test_start(self, solver: Solver, index: int) -> None:
         log.info("Iteration %d, Testing net (#%d)", solver.iter, index)
 
-    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Any]) -> None:
+    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
         if "(loss)" in scores:
-            log.info("Test loss: %s", figure(scores["(loss)"]))
+            log.info("Test loss: %s", figure(float(scores["(loss)"])))
         outputs = {name: value for name, value in scores.items() if name != "(loss)"}
         for k, element in enumerate(output_elements(solver.test_nets[index], outputs)):
             log.info("    Test net output #%d: %s", k, output_line(*element))

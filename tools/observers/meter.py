@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
 
+from dragon.memory.storage import Array
 from dragon.solver.solver import Observer, Solver
 from dragon.tools.common.net_facts import batch_size
 
@@ -43,7 +43,7 @@ class Meter(Observer):
     def on_test_start(self, solver: Solver, index: int) -> None:
         self._test_began = self._clock()
 
-    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Any]) -> None:
+    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
         self._mark = self._clock()
         self.test_seconds = self._mark - self._test_began
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from dragon.files.atomic import write_atomically
 from dragon.files.reading import read_text
+from dragon.memory.storage import Array
 from dragon.solver.solver import Observer, Solver
 from dragon.tools.common.net_facts import data_labels, parameter_count
 from dragon.tools.observers.meter import Lap, Meter
@@ -86,7 +87,7 @@ class MetricsObserver(Observer):
             solver, "display", loss=_number(loss), lr=float(f"{rate:.7g}"), outputs=outputs, images_per_second=speed
         )
 
-    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Any]) -> None:
+    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
         self._write(solver, "test", net=index, outputs=_plain(scores), seconds=self._meter.test_seconds)
 
     def on_snapshot(self, solver: Solver, model: str, state: str) -> None:

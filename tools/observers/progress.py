@@ -7,12 +7,12 @@ import time
 from collections import OrderedDict
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from dragon.memory.storage import Array
 from dragon.solver.solver import Observer, Solver
 from dragon.tools.common.net_facts import accuracy_names, synthetic
 from dragon.tools.observers.meter import Meter
@@ -59,7 +59,7 @@ class ProgressObserver(Observer):
             self._drawn = now
             self._draw(solver, f"test {done}/{total}", solver.smoothed_loss())
 
-    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Any]) -> None:
+    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
         names = accuracy_names(solver.test_nets[index])
         if names:
             self._accuracy = f"test accuracy {float(np.ravel(scores[names[0]])[0]):.2%}"
