@@ -12,7 +12,7 @@ from dragon.engines.onednn.library.primitive import EltwisePost
 from dragon.engines.onednn.lowerings.convolution import convolve
 from dragon.engines.onednn.lowerings.inner_product import multiply
 from dragon.engines.onednn.lowerings.neurons import from_result, function_of
-from dragon.engines.onednn.lowerings.parameters import Behind
+from dragon.engines.onednn.lowerings.parameters import Epilogue
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.graph.node import Node
 
@@ -24,8 +24,8 @@ def activated(b: Builder, node: Node, neuron: Node) -> Backward | None:
     alg, alpha, beta = function_of(neuron.layer)
     if alg not in eltwise.USES_DST or alpha < 0:
         raise NotLoweredError("a backward that needs the input")
-    behind = Behind(top, [EltwisePost(alg, alpha, beta)])
-    learn = multiply(b, node, behind) if layer.type == "InnerProduct" else convolve(b, node, 0, behind)
+    epilogue = Epilogue(top, [EltwisePost(alg, alpha, beta)])
+    learn = multiply(b, node, epilogue) if layer.type == "InnerProduct" else convolve(b, node, 0, epilogue)
     b.parts[neuron.index] = partial(from_result, b, neuron)
     b.parts[node.index] = learn
 

@@ -10,7 +10,7 @@ from dragon.engines.onednn.kernels import convolution as conv
 from dragon.engines.onednn.library.constants import Arg
 from dragon.engines.onednn.library.memory import MemoryDesc
 from dragon.engines.onednn.lowerings import lowers, winograd
-from dragon.engines.onednn.lowerings.parameters import Behind, add_gradients, forward_arguments
+from dragon.engines.onednn.lowerings.parameters import Epilogue, add_gradients, forward_arguments
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.graph.node import Node
 
@@ -48,7 +48,7 @@ BLOCK = 16
 def convolution(b: Builder, node: Node) -> Backward | None:
     """Each bottom with its top; they share the weights."""
     bottoms, tops = node.bottoms, node.tops
-    backwards = [convolve(b, node, i, Behind(tops[i])) for i in range(len(bottoms))]
+    backwards = [convolve(b, node, i, Epilogue(tops[i])) for i in range(len(bottoms))]
 
     def backward() -> None:
         for build in reversed(backwards):
@@ -57,22 +57,22 @@ def convolution(b: Builder, node: Node) -> Backward | None:
     return backward
 
 
-def convolve(b: Builder, node: Node, which: int, behind: Behind) -> Backward:
+def convolve(b: Builder, node: Node, which: int, epilogue: Epilogue) -> Backward:
     """Convolve bottom `which`."""
     layer = cast("ConvolutionBase", node.layer)
     bottom = node.bottoms[which]
-    top, parameters = behind.top, behind.parameters_of(b, layer)
+    top, parameters = epilogue.top, epilogue.parameters_of(b, layer)
     spec = replace(spec_of(b, layer, bottom, node.tops[which]), bias=parameters.has_bias)
-    fast = winograd.filtering(b, spec, behind.post_ops, layer.name)
+    fast = winograd.filtering(b, spec, epilogue.post_ops, layer.name)
     if fast is not None:
-        return winograd.convolve(b, node, which, behind, fast)
+        return winograd.convolve(b, node, which, epilogue, fast)
     image, dst = _layouts(b, spec, bottom)
     primitive = conv.forward(
-        b.device, spec, src=image, dst=dst, training=b.training, post_ops=behind.post_ops, layer=layer.name
+        b.device, spec, src=image, dst=dst, training=b.training, post_ops=epilogue.post_ops, layer=layer.name
     )
     src = b.data(bottom, primitive[Arg.SRC])
     host = spec.host_weights()
-    arguments = forward_arguments(b, primitive, src, parameters, host, behind)
+    arguments = forward_arguments(b, primitive, src, parameters, host, epilogue)
     b.call(primitive, arguments | {Arg.DST: b.make(top, primitive[Arg.DST])})
 
     def backward() -> None:

@@ -1,4 +1,4 @@
-"""In TEST: a convolution or inner product with the normalisation, scale, sum and ReLU behind it as one primitive.
+"""In TEST: a convolution or inner product with the normalisation, scale, sum and ReLU after it as one primitive.
 
 s = gamma / sqrt(variance + eps), W' = s W, b' = s (b - mean) + beta; computed again whenever a parameter may have
 changed. Blobs between the layers are computed by running these layers by themselves when somebody reads one.
@@ -17,7 +17,7 @@ from dragon.engines.onednn.library.primitive import BinaryPost, EltwisePost, Pos
 from dragon.engines.onednn.lowerings.convolution import convolve
 from dragon.engines.onednn.lowerings.inner_product import multiply
 from dragon.engines.onednn.lowerings.neurons import function_of
-from dragon.engines.onednn.lowerings.parameters import Behind
+from dragon.engines.onednn.lowerings.parameters import Epilogue
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import reorder
 from dragon.memory.storage import Array
@@ -62,13 +62,13 @@ def fold_weights(b: Builder, chain: WeightChain) -> Backward | None:
         post.append(EltwisePost(Alg(alg), alpha, beta))
     folds = chain.norm is not None or chain.scale is not None
     parameters = _Fold(b, chain, cast("ConvolutionBase | InnerProduct", layer)) if folds else None
-    behind = Behind(top, post, operands, parameters)
+    epilogue = Epilogue(top, post, operands, parameters)
     if layer.type == "InnerProduct":
         if top.ndim != 2:
             raise NotLoweredError("rows of several axes")
-        multiply(b, net.nodes[chain.first], behind)
+        multiply(b, net.nodes[chain.first], epilogue)
     else:
-        convolve(b, net.nodes[chain.first], 0, behind)
+        convolve(b, net.nodes[chain.first], 0, epilogue)
     _skipped(b, chain)
     return None
 

@@ -12,7 +12,7 @@ from dragon.engines.onednn.kernels import inner_product as ip
 from dragon.engines.onednn.library.constants import Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.lowerings.parameters import Behind, add_gradients, forward_arguments
+from dragon.engines.onednn.lowerings.parameters import Epilogue, add_gradients, forward_arguments
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import logical
 from dragon.graph.node import Node
@@ -25,13 +25,13 @@ __all__ = ["inner_product", "multiply"]
 
 @lowers("InnerProduct")
 def inner_product(b: Builder, node: Node) -> Backward | None:
-    return multiply(b, node, Behind(node.tops[0]))
+    return multiply(b, node, Epilogue(node.tops[0]))
 
 
-def multiply(b: Builder, node: Node, behind: Behind) -> Backward:
+def multiply(b: Builder, node: Node, epilogue: Epilogue) -> Backward:
     """Multiply the bottom."""
     layer = cast("InnerProduct", node.layer)
-    top, parameters = behind.top, behind.parameters_of(b, layer)
+    top, parameters = epilogue.top, epilogue.parameters_of(b, layer)
     bottom = node.bottoms[0]
     outputs = top.shape[-1]
     plain = b.training and layer.rows < outputs
@@ -62,11 +62,11 @@ def multiply(b: Builder, node: Node, behind: Behind) -> Backward:
         weights=master,
         dst=None if whole else rows,
         training=b.training,
-        post_ops=behind.post_ops,
+        post_ops=epilogue.post_ops,
         layer=layer.name,
     )
     host = spec.host_weights()
-    arguments = forward_arguments(b, primitive, source(primitive[Arg.SRC]), parameters, host, behind)
+    arguments = forward_arguments(b, primitive, source(primitive[Arg.SRC]), parameters, host, epilogue)
     if whole:
         arguments[Arg.DST] = b.make(top, primitive[Arg.DST])
     else:

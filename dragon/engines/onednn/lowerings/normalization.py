@@ -1,8 +1,4 @@
-"""BatchNorm and BN, alone or with the Scale and the ReLU behind them, as one primitive.
-
-In training a fused chain leaves the blobs between its layers uncomputed; what a reader would have found there follows
-from the kept source, the batch's statistics and the scale and shift of that run.
-"""
+"""BatchNorm and BN, alone or with the Scale and the ReLU after them, as one primitive."""
 
 from __future__ import annotations
 
@@ -13,25 +9,23 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from dragon.engines.onednn.kernels import batch_norm, combine
+from dragon.engines.onednn.kernels import batch_norm
 from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
-from dragon.engines.onednn.library.primitive import Call, Primitive
+from dragon.engines.onednn.library.primitive import Primitive
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.neurons import from_result
-from dragon.engines.onednn.lowerings.relu_mask import Mask
 from dragon.engines.onednn.lowerings.running_average import moving
+from dragon.engines.onednn.lowerings.skipped_blobs import SkippedBlobs
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.steps import Step
-from dragon.engines.onednn.plan.values import reorder
 from dragon.graph.node import Node
-from dragon.memory.storage import Array, Storage
 
 if TYPE_CHECKING:
     from dragon.bases.batch_statistics import BatchStatistics
     from dragon.memory.blob import Blob
 
-__all__ = ["Chain", "normalize", "normalize_chain"]
+__all__ = ["Chain", "Normalization", "normalize", "normalize_chain"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +38,7 @@ class Chain:
 
     @property
     def layers(self) -> list[int]:
+        """The indices in order."""
         return [i for i in (self.norm, self.scale, self.relu) if i is not None]
 
 
@@ -53,11 +48,16 @@ def normalize(b: Builder, node: Node) -> Backward | None:
 
 
 def normalize_chain(b: Builder, chain: Chain) -> Backward | None:
-    return _Norm(b, chain).build()
+    """Build the layers of a chain as one primitive."""
+    return Normalization(b, chain).build()
 
 
-class _Norm:
-    """One normalisation: its memories, its steps, and what its skipped blobs would hold."""
+class Normalization:
+    """One normalisation primitive with its memories and steps.
+
+    tops: of the layers of the chain; top: of the last one. affine: scale and shift blobs, if there are any. gamma,
+    beta: their values in forward; gamma_in_backward, beta_in_backward: in backward.
+    """
 
     def __init__(self, b: Builder, chain: Chain) -> None:
         net = b.net
@@ -76,10 +76,11 @@ class _Norm:
         vector = MemoryDesc.plain((self.channels,))
         self.mean, self.variance = Memory(b.device, vector), Memory(b.device, vector)
         self.gamma, self.beta = Memory(b.device, vector), Memory(b.device, vector)
-        self.gamma_then, self.beta_then = Memory(b.device, vector), Memory(b.device, vector)  # in backward
+        self.gamma_in_backward, self.beta_in_backward = Memory(b.device, vector), Memory(b.device, vector)
+        self.skipped = SkippedBlobs(self)
 
     def _affine(self) -> list[Blob | None] | None:
-        """Scale and shift blobs (the shift may be missing), of the layer or of the Scale behind it."""
+        """Scale and shift blobs (the shift may be missing), of the layer or of the Scale after it."""
         if self.chain.scale is None:
             return list(self.layer.affine) if self.layer.affine is not None else None
         blobs = self.b.net.layers[self.chain.scale].blobs
@@ -120,13 +121,13 @@ class _Norm:
         else:
             self.dst = b.make(self.top, self.primitive[Arg.DST], self.src)
         arguments[Arg.DST] = self.dst
-        self._keep_mask()
+        self.skipped.save_mask()
         b.call(self.primitive, arguments)
         if not self.by_running:
             mean, variance = self.mean.numpy(), self.variance.numpy()
             layer.check_count(self.count)
             b.run(moving(layer, mean, variance, self.count))
-        self._skipped_data()
+        self.skipped.make_data()
         if b.training:
             self._parts()
         return self.backward if b.training else None
@@ -155,7 +156,7 @@ class _Norm:
         """All layers of the chain at once."""
         dy = self._backward(self.spec, self.primitive, self.top, self.affine, self._learns())
         if dy is not None:
-            self._skipped_diffs(dy)
+            self.skipped.make_diffs(dy)
 
     def _backward(
         self,
@@ -174,9 +175,9 @@ class _Norm:
         down = batch_norm.backward(b.device, spec, hint, parameters=parameters, layer=self.layer.name)
         dy = b.diff(top, down[Arg.DIFF_DST])
         arguments = {**self.arguments, Arg.DIFF_DST: dy}
-        if affine is not None:  # the scale may have been changed since forward
-            b.run(self._take_affine(self.gamma_then, self.beta_then))
-            arguments |= {Arg.SCALE: self.gamma_then, Arg.SHIFT: self.beta_then}
+        if affine is not None:  # which may have changed since forward
+            b.run(self._take_affine(self.gamma_in_backward, self.beta_in_backward))
+            arguments |= {Arg.SCALE: self.gamma_in_backward, Arg.SHIFT: self.beta_in_backward}
         adds = []
         if parameters and affine is not None:
             vector = MemoryDesc.plain((self.channels,))
@@ -196,7 +197,7 @@ class _Norm:
         return dy
 
     def _parts(self) -> None:
-        """How each layer of the chain goes back by itself, from what forward kept."""
+        """Note how backward of each layer of the chain is built by itself, from what forward kept."""
         chain = self.chain
         self.b.parts[chain.norm] = self._norm_alone
         if chain.scale is not None:
@@ -212,7 +213,7 @@ class _Norm:
         self._backward(spec, hint, self.tops[0], affine, self._learns() if own else [False, False])
 
     def _scale_alone(self, index: int) -> None:
-        """In array code, for it is seldom wanted; the bottom is the normalised x, kept where it is overwritten."""
+        """Backward of the Scale, in array code since it is rarely needed. Its bottom is the normalised x."""
         b, net = self.b, self.b.net
         bottom, top = net.bottoms[index][0], net.tops[index][0]
         plain = MemoryDesc.plain(bottom.shape)
@@ -225,7 +226,7 @@ class _Norm:
         gamma = net.layers[index].blobs[0].data_storage
 
         def step() -> None:
-            values = (dy * (self._normalized(False) if x is None else x), dy)
+            values = (dy * (self.skipped.normalized(False) if x is None else x), dy)
             for (memory, _), value in zip(learned, values, strict=False):
                 value.sum(others, out=memory.numpy())
             if dx is not None:
@@ -245,79 +246,3 @@ class _Norm:
             return [self.layer.param_propagate_down[i] for i in (at.gamma, at.beta) if i is not None]
         flags = self.b.net.layers[self.chain.scale].param_propagate_down
         return [flags[0], len(flags) > 1 and flags[1]]
-
-    # -- what nobody computed -------------------------------------------------------------------------------
-    def _skipped_data(self) -> None:
-        """Blobs of the chain that hold neither the source nor the result: the last value written to each."""
-        last: dict[int, tuple[Storage, int]] = {}
-        for position, top in enumerate(self.tops):
-            last[id(top.data_storage)] = top.data_storage, position
-        for storage, position in last.values():
-            if storage is not self.top.data_storage:
-                scaled = position > 0 or self.chain.scale is None
-                self.b.make_lazy(storage, partial(self._write_data, scaled), self.src)
-
-    def _skipped(self) -> list[tuple[Storage, int]]:
-        """The same for diffs, where the first blob that uses a memory is the last to write it."""
-        first: dict[int, tuple[Storage, int]] = {}
-        for position, reader in enumerate(self.chain.layers[1:]):
-            top = self.tops[position]
-            if self.b.net.bottom_need_backward[reader][0]:
-                first.setdefault(id(top.diff_storage), (top.diff_storage, position))
-        own = self.b.net.bottom_need_backward[self.chain.norm][0]
-        return [(storage, at) for storage, at in first.values() if not (own and storage is self.bottom.diff_storage)]
-
-    def _skipped_diffs(self, dy: Memory) -> None:
-        skipped = self._skipped()
-        if not skipped:
-            return
-        b = self.b
-        if not b.owns_diff(self.top):  # on the host, where anybody may write
-            kept = Memory(b.device, dy.desc)
-            b.run(reorder(b.device, dy, kept))
-            dy = kept
-        if self.mask is not None:
-            b.run(self.mask.taken)
-        for storage, position in skipped:
-            b.make_lazy(storage, partial(self._write_diff, dy, position))
-
-    def _keep_mask(self) -> None:
-        """Where the ReLU let something through, as long as somebody may ask for the diff of a skipped blob."""
-        self.mask: Mask | None = None
-        if self.b.training and Arg.WORKSPACE in self.arguments and self._skipped():
-            self.mask = Mask(self.b, self.arguments[Arg.WORKSPACE], self.primitive, self.layer.name)
-            self.b.run(self.mask.spare)
-
-    def _normalized(self, scaled: bool) -> Array:
-        x = _array(self.b, self.src)  # of the shape that the plan was made for
-        shape = (1, -1) + (1,) * (x.ndim - 2)
-        y: Array = (x - self.mean.numpy().reshape(shape)) / np.sqrt(
-            self.variance.numpy().reshape(shape) + self.layer.normalization.eps
-        )
-        if scaled and self.affine is not None:
-            y *= self.gamma.numpy().reshape(shape)
-            if self.affine[1] is not None:
-                y += self.beta.numpy().reshape(shape)
-        return y
-
-    def _gradient(self, memory: Memory, position: int) -> Array:
-        dy = _array(self.b, memory if self.mask is None else self.mask.through(memory))
-        if self.chain.scale is not None and position == 0:
-            dy = dy * self.gamma_then.numpy().reshape((1, -1) + (1,) * (dy.ndim - 2))
-        return dy
-
-    def _write_data(self, scaled: bool, host: Array) -> None:
-        value = self._normalized(scaled)
-        host[: value.size] = value.reshape(-1)
-
-    def _write_diff(self, dy: Memory, position: int, host: Array) -> None:
-        value = self._gradient(dy, position)
-        host[: value.size] = value.reshape(-1)
-
-
-def _array(b: Builder, memory: Memory) -> Array:
-    """The memory's content as a row-major float32 array."""
-    plain = Memory(b.device, MemoryDesc.plain(memory.desc.dims))
-    Call(combine.reorder(b.device, memory.desc, plain.desc), {Arg.SRC: memory, Arg.DST: plain})()
-    array: Array = plain.numpy()
-    return array

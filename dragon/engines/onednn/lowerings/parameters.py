@@ -1,4 +1,4 @@
-"""Where a convolution or an inner product gets its weights and bias from, and where their gradients go."""
+"""Weights, bias and their gradients of a convolution or an inner product, and the post-ops that follow it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from dragon.layers.inner_product import InnerProduct
     from dragon.memory.blob import Blob
 
-__all__ = ["Behind", "Learned", "Parameters", "add_gradients", "forward_arguments"]
+__all__ = ["Epilogue", "Learned", "Parameters", "add_gradients", "forward_arguments"]
 
 
 class Parameters(Protocol):
-    """The layer's own blobs, or others that were made of them."""
+    """Weights and bias: the layer's own blobs, or others that were computed from them."""
 
     @property
     def has_bias(self) -> bool: ...
 
     @property
     def blobs(self) -> Sequence[Blob]:
-        """Those that the weights are made of."""
+        """The blobs that the weights are computed from."""
         ...
 
     def weights(self, desc: MemoryDesc, host: MemoryDesc) -> Memory:
@@ -38,7 +38,7 @@ class Parameters(Protocol):
 
 
 class Learned:
-    """The layer's blobs as they are."""
+    """The layer's own weights and bias."""
 
     def __init__(self, b: Builder, weight: Blob, bias: Blob | None) -> None:
         self._b = b
@@ -62,11 +62,11 @@ class Learned:
 
 
 @dataclass(frozen=True)
-class Behind:
-    """Where a convolution or inner product leads, and what its primitive does on the way.
+class Epilogue:
+    """The layers after a convolution or inner product that its primitive computes as well.
 
-    top: of the layer, or of one whose work `post_ops` do. operands: the blobs that binary post-ops, which come first,
-    combine with. parameters: None for the layer's own.
+    top: of the last of them, or of the layer itself. post_ops: their operations. operands: the second operands of the
+    binary post-ops, which come first. parameters: the weights and bias to use; None for the layer's own.
     """
 
     top: Blob
@@ -79,13 +79,13 @@ class Behind:
 
 
 def forward_arguments(
-    b: Builder, primitive: Primitive, source: Memory, parameters: Parameters, host: MemoryDesc, behind: Behind
+    b: Builder, primitive: Primitive, source: Memory, parameters: Parameters, host: MemoryDesc, epilogue: Epilogue
 ) -> dict[int, Memory]:
-    """All that the primitive reads; `host` describes the row-major weights."""
+    """The memories that the primitive reads. host: describes the row-major weights."""
     arguments = {Arg.SRC: source, Arg.WEIGHTS: parameters.weights(primitive[Arg.WEIGHTS], host)}
     if parameters.has_bias:
         arguments[Arg.BIAS] = parameters.bias()
-    for i, operand in enumerate(behind.operands):
+    for i, operand in enumerate(epilogue.operands):
         arguments[Arg.post_op(i)] = b.data(operand, primitive[Arg.post_op(i)])
     return arguments
 
@@ -98,7 +98,7 @@ def add_gradients(
     source: Callable[[MemoryDesc], Memory],
     diff_of_top: Callable[[MemoryDesc], Memory],
 ) -> None:
-    """Run the primitive of the gradients of weights and bias, and add those that are learned to the blobs' diffs."""
+    """Run the primitive for the gradients of weights and bias, and add the learned ones to the blobs' diffs."""
     learns = layer.param_propagate_down
     weights, add_weights = b.weight_diff(layer.weight, primitive[Arg.DIFF_WEIGHTS], host)
     made = {Arg.DIFF_WEIGHTS: weights}

@@ -1,4 +1,4 @@
-"""ReLU moved behind a maximum pooling: max(relu(x)) = relu(max(x)), on a quarter of the elements or less."""
+"""ReLU moved after a maximum pooling: max(relu(x)) = relu(max(x)), on a quarter of the elements or less."""
 
 from __future__ import annotations
 

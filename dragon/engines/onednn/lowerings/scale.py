@@ -179,10 +179,10 @@ def _sum(b: Builder, name: str, values: Memory, over: MemoryDesc, out: Memory) -
         values = row_major
     own = [i for i, extent in enumerate(over.dims) if extent > 1]
     last = own[-1] if own else -1
-    behind = MemoryDesc.plain((*dims[: last + 1], *over.dims[last + 1 :]))
-    if own and behind.dims not in (dims, over.dims):
-        partial = Memory(b.device, behind)
-        inner = combine.reduction(b.device, Alg.reduction_sum, values.desc, behind, layer=name)
+    inner_sum = MemoryDesc.plain((*dims[: last + 1], *over.dims[last + 1 :]))
+    if own and inner_sum.dims not in (dims, over.dims):
+        partial = Memory(b.device, inner_sum)
+        inner = combine.reduction(b.device, Alg.reduction_sum, values.desc, inner_sum, layer=name)
         b.call(inner, {Arg.SRC: values, Arg.DST: partial})
         values = partial
     if values.desc.dims == over.dims:

@@ -19,7 +19,7 @@ from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.library.primitive import PostOp, Primitive, SumPost
 from dragon.engines.onednn.lowerings.filtering import Filtering, Slot, filtering
-from dragon.engines.onednn.lowerings.parameters import Behind, Learned
+from dragon.engines.onednn.lowerings.parameters import Epilogue, Learned
 from dragon.engines.onednn.plan.builder import Backward, Builder
 from dragon.graph.node import Node
 
@@ -33,10 +33,10 @@ __all__ = ["convolve", "filtering"]
 KEEPING = 64  # outputs: with more of them, transforming again takes little beside the products, and much less memory
 
 
-def convolve(b: Builder, node: Node, which: int, behind: Behind, f: Filtering) -> Backward:
+def convolve(b: Builder, node: Node, which: int, epilogue: Epilogue, f: Filtering) -> Backward:
     """Convolve bottom `which`; as `convolution.convolve`."""
     layer = cast("ConvolutionBase", node.layer)
-    bottom, top, parameters = node.bottoms[which], behind.top, behind.parameters_of(b, layer)
+    bottom, top, parameters = node.bottoms[which], epilogue.top, epilogue.parameters_of(b, layer)
     b.remark = f"Winograd F({f.tiling.tile}, {f.tiling.taps})"
     plain = f.forward(False)
     primitives = [plain] * f.tiling.points
@@ -57,7 +57,7 @@ def convolve(b: Builder, node: Node, which: int, behind: Behind, f: Filtering) -
                 Arg.DST: f.point(products, primitive[Arg.DST], point),
             }
             b.call(primitive, arguments | bias)
-        f.transform_back(products, f.tiling.gather(), made, f.dst, *behind.post_ops)
+        f.transform_back(products, f.tiling.gather(), made, f.dst, *epilogue.post_ops)
 
     def backward() -> None:
         learn = any(layer.param_propagate_down) and _Gradients(b, layer, f, plain)
