@@ -27,6 +27,7 @@ class SegNetBN(BatchStatistics):
     settings = ("bn_param",)
     tops = (1, 3)
     keeps_statistics = False
+    by_formula = True  # its forward only adds further tops
 
     @classmethod
     def read_settings(cls, param: pb.LayerParameter) -> Normalization:

@@ -42,7 +42,13 @@ class BatchStatistics(Layer):
     pointwise = True
     normalises = "batch"
     keeps_statistics = True
+    by_formula: ClassVar[bool] = True  # engines may compute it their way; false with a forward of its own
     family = "normalisation"
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "forward" in vars(cls) and "by_formula" not in vars(cls):
+            cls.by_formula = False
 
     def __init__(self, param: pb.LayerParameter, phase: int, context: Context | None = None) -> None:
         super().__init__(param, phase, context)

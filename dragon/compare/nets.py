@@ -12,8 +12,8 @@ from dragon.bases.batch_statistics import BatchStatistics, normalization_of
 from dragon.bases.registry import canonical, class_of
 from dragon.compare.yaml_tree import Section, plain
 from dragon.errors import DataError, UsageError, nearest, one_line
+from dragon.graph.chains import Graph, Link
 from dragon.graph.net import Net
-from dragon.layers.scale import Scale
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
@@ -126,22 +126,19 @@ def parameters(net: Net) -> dict[str, Blob]:
     are LAYER/gamma and LAYER/beta, whether they are its own or those of the Scale that reads its top.
     """
     found: dict[str, Blob] = {}
-    owner_of: dict[str, str] = {}  # the blob whose last writer is a normalisation without gamma -> that layer
+    graph = Graph(net.nodes)
+    normaliser: dict[int, str] = {}  # of a Scale: the layer that it scales
     for i, layer in enumerate(net.layers):
-        bottoms = net.bottom_names_of(i)
-        normaliser = owner_of.get(bottoms[0]) if bottoms and isinstance(layer, Scale) else None
-        for top in net.top_names_of(i):
-            owner_of.pop(top, None)
         if isinstance(layer, BatchStatistics):
-            if layer.affine is None:
-                owner_of[net.top_names_of(i)[0]] = layer.name
-            else:
+            if layer.affine is not None:
                 found[f"{layer.name}/gamma"], found[f"{layer.name}/beta"] = layer.affine
+            elif (scale := graph.chain(i, (Link.NORM, Link.SCALE)).get(Link.SCALE)) is not None:
+                normaliser[scale] = layer.name
             continue
-        names = ("gamma", "beta") if normaliser else tuple(str(k) for k in range(len(layer.blobs)))
+        names = ("gamma", "beta") if i in normaliser else tuple(str(k) for k in range(len(layer.blobs)))
         for name, (k, blob) in zip(names, enumerate(layer.blobs), strict=False):
             if k not in layer.buffers:
-                found[f"{normaliser or layer.name}/{name}"] = blob
+                found[f"{normaliser.get(i, layer.name)}/{name}"] = blob
     return found
 
 

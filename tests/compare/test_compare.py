@@ -124,6 +124,26 @@ def test_batch_statistics_leave_the_running_ones_alone(comparison: Path, tmp_pat
     assert results[0]["tests"][0]["batch"] != results[0]["tests"][0]["global"]
 
 
+def test_batch_statistics_are_used_whatever_the_net_says(comparison: Path, tmp_path: Path) -> None:
+    """The layers of a pair name their statistics; a test by batch statistics goes by the batch all the same."""
+    path = tmp_path / "split.prototxt"
+    norm = 'layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "bn" }'
+    assert norm in path.read_text()
+    pair = "".join(
+        norm[:-1] + f"include {{ phase: {phase} }} batch_norm_param {{ use_global_stats: {said} }} }}\n"
+        for phase, said in (("TRAIN", "false"), ("TEST", "true"))
+    )
+    results = []
+    for k, text in enumerate((path.read_text(), path.read_text().replace(norm, pair))):
+        path.write_text(text)
+        run = make_plan(read_comparison(comparison), "numpy", "fp32").first("split")
+        results.append(train(run.solver, None, "numpy", Options(), tmp_path / f"f{k}", lambda message: None))
+    assert results[0] is not None
+    assert results[1] is not None
+    assert results[0]["tests"] == results[1]["tests"]
+    assert results[0]["losses"] == results[1]["losses"]
+
+
 def test_averages_are_those_of_nets_that_keep_them(comparison: Path, tmp_path: Path) -> None:
     head, text = comparison.read_text().split("    net: merged.prototxt")
     assert not text.strip()

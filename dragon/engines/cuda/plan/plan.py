@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dragon.engines.cuda.device.device import Device
 from dragon.engines.cuda.device.precision import Narrowing
@@ -12,6 +12,7 @@ from dragon.engines.cuda.lowerings.convolution import CutConvolutionLowering
 from dragon.engines.cuda.lowerings.lowering import Lowering, find
 from dragon.engines.cuda.lowerings.normalization import BatchNormLowering
 from dragon.engines.cuda.plan.types import Types
+from dragon.graph.chains import Graph, Link
 
 if TYPE_CHECKING:
     from dragon.bases.layer import Layer
@@ -77,6 +78,7 @@ class Plan:
         self.net = net
         self.device = device
         self._singles: list[Group | None] = [None] * len(net.nodes)
+        self._graph = Graph(net.nodes)
         self.groups = list(self._group(fuse))
         self.whole = {group.first: group for group in self.groups}
         self._previous = None
@@ -122,32 +124,27 @@ class Plan:
         node = nodes[index]
         layer: Any = node.layer
         single = self.single(index)
-        cut = CutConvolutionLowering.fits_before_relu(single.lowering, self.device) and len(node.tops) == 1
+        cut = CutConvolutionLowering.fits_before_relu(single.lowering, self.device)
         if type(single.lowering) is not BatchNormLowering and not cut:
             return None
         top = node.tops[0]
 
-        def follows(i: int, kind: str) -> bool:
-            return (
-                i < len(nodes)
-                and nodes[i].layer.type == kind
-                and len(nodes[i].bottoms) == 1
-                and nodes[i].bottoms[0] is top
-                and nodes[i].tops[0] is top
-                and nodes[i].layer.phase == layer.phase
-                and not nodes[i].makes_loss
-            )
+        def takes(link: Link, i: int) -> bool:
+            other, its = nodes[i], cast("Any", nodes[i].layer)
+            if i == index:
+                return True
+            if other.bottoms[0] is not top or other.tops[0] is not top or its.phase != layer.phase or other.makes_loss:
+                return False
+            if link is Link.SCALE:
+                channels = top.shape[1] if top.ndim > 1 else 1
+                return layer.affine is None and bool(its.spans[:2] == (top.shape[0], channels))
+            return its.cut is None and bool(its.slope == 0 if cut else its.slope >= 0)
 
-        last, scale, slope = index, None, None
-        if not cut and layer.affine is None and follows(last + 1, "Scale"):
-            candidate: Any = nodes[last + 1].layer
-            shape = top.shape
-            if candidate.spans[:2] == (shape[0], shape[1] if len(shape) > 1 else 1):
-                last, scale = last + 1, candidate
-        if follows(last + 1, "ReLU"):
-            relu: Any = nodes[last + 1].layer
-            if relu.cut is None and (relu.slope == 0 if cut else relu.slope >= 0):
-                last, slope = last + 1, float(relu.slope)
+        links = (Link.WEIGHTED, Link.RELU) if cut else (Link.NORM, Link.SCALE, Link.RELU)
+        chain = self._graph.chain(index, links, takes, adjacent=True)
+        last = max(chain.values(), default=index)
+        scale: Any = nodes[chain[Link.SCALE]].layer if Link.SCALE in chain else None
+        slope = float(cast("Any", nodes[last].layer).slope) if Link.RELU in chain else None
         together = nodes[index : last + 1]
         if last == index or len({each.need_backward for each in together}) > 1:
             return None

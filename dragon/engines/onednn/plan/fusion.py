@@ -1,9 +1,9 @@
-"""Which layers run together: chains in which each layer reads what the one before it made, and nobody else does."""
+"""Which layers run together: the chains that this engine takes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 from dragon.bases.batch_statistics import BatchStatistics
 from dragon.engines.onednn.lowerings import Lowering
@@ -11,10 +11,9 @@ from dragon.engines.onednn.lowerings.activated import activated
 from dragon.engines.onednn.lowerings.folding import WeightChain, fold_weights
 from dragon.engines.onednn.lowerings.normalization import Chain, normalize_chain
 from dragon.engines.onednn.lowerings.relu_pool import relu_pool
+from dragon.graph.chains import Graph, Link
 from dragon.layers.convolution import Convolution
 from dragon.layers.inner_product import InnerProduct
-from dragon.normalization.settings import Form
-from dragon.proto import dragon_pb2 as pb
 
 if TYPE_CHECKING:
     from dragon.bases.layer import Layer
@@ -25,116 +24,108 @@ __all__ = ["find_groups"]
 
 def find_groups(net: Net, training: bool) -> Iterator[tuple[int, int, Lowering | None]]:
     """First and last layer of each group in order, with the lowering of a fused one."""
+    finder = _Finder(net, training)
     i = 0
-    while i < len(net.layers):
-        last, lowering = (
-            _relu_pool(net, i) or _normalization(net, i, training) or _weighted(net, i, training) or (i, None)
-        )
+    while i < len(net.nodes):
+        last, lowering = finder.relu_pool(i) or finder.normalization(i) or finder.weighted(i) or (i, None)
         yield i, last, lowering
         i = last + 1
 
 
-def _follows(net: Net, index: int) -> bool:
-    """Whether layer `index` reads, alone, the only top of the layer before it, which adds nothing to the loss."""
-    if index >= len(net.layers) or len(net.tops[index - 1]) != 1 or any(net.layers[index - 1].loss_weights):
-        return False
-    names = net.bottom_names_of(index)
-    return names == net.top_names_of(index - 1) and len(net.tops[index]) == 1
+class _Finder:
+    """The chains of `dragon.graph.chains` that a primitive computes; all of neighbours."""
 
+    def __init__(self, net: Net, training: bool) -> None:
+        self.net = net
+        self.training = training
+        self.graph = Graph(net.nodes)
 
-def _is_scale(net: Net, index: int) -> bool:
-    """A learned scale of each channel."""
-    if not _follows(net, index) or net.layers[index].type != "Scale":
-        return False
-    channels = net.bottoms[index][0].shape[1:2]
-    p = net.layers[index].param.scale_param
-    return net.layers[index].blobs[0].shape == channels and p.axis in (1, 1 - net.bottoms[index][0].ndim)
+    def relu_pool(self, i: int) -> tuple[int, Lowering] | None:
+        """A ReLU in place before a maximum pooling."""
+        nodes = self.net.nodes
+        alone = i > 0 and self.graph.reader(i - 1) == i and nodes[i].tops[0] is nodes[i].bottoms[0]
 
+        def takes(link: Link, j: int) -> bool:
+            return link is Link.POOL or (alone and self._is_relu(j))
 
-def _is_relu(net: Net, index: int, leaky: bool = False) -> bool:
-    if not _follows(net, index) or net.layers[index].type != "ReLU":
-        return False
-    p = net.layers[index].param.relu_param
-    return not p.relu6 and (p.negative_slope == 0 or leaky) and not _overwritten(net, index)
-
-
-def _overwritten(net: Net, index: int) -> bool:
-    """Whether later layers work in place on a ReLU's top and change signs, which its own backward would see."""
-    storage = net.tops[index][0].data_storage
-    return any(
-        top.data_storage is storage and not (layer.keeps_signs or layer.passes_memory)
-        for layer, tops in zip(net.layers[index + 1 :], net.tops[index + 1 :], strict=True)
-        for top in tops
-    )
-
-
-def _is_normalization(layer: Layer | None) -> TypeGuard[BatchStatistics]:
-    """A layer that one normalisation primitive computes."""
-    return isinstance(layer, BatchStatistics) and layer.normalization.form is not Form.RENORM
-
-
-def _relu_pool(net: Net, i: int) -> tuple[int, Lowering] | None:
-    """A ReLU in place before a maximum pooling."""
-    if i == 0 or not _is_relu(net, i) or net.tops[i][0] is not net.bottoms[i][0] or not _follows(net, i + 1):
-        return None
-    pool: Any = net.layers[i + 1]
-    if pool.type != "Pooling" or pool.method != pb.PoolingParameter.MAX:
-        return None
-    return i + 1, lambda b, node: relu_pool(b, node, net.nodes[i + 1])
-
-
-def _normalization(net: Net, i: int, training: bool) -> tuple[int, Lowering] | None:
-    """A normalisation with the Scale and the ReLU behind it."""
-    layer = net.layers[i]
-    if not _is_normalization(layer):
-        return None
-    last, scale, relu = i, None, None
-    if layer.affine is None and _is_scale(net, last + 1):
-        scale = last = last + 1
-    if _is_relu(net, last + 1) and _relu_pool(net, last + 1) is None:
-        relu = last = last + 1
-    if last == i:
-        return None
-    chain = Chain(i, scale, relu)
-    return last, lambda b, node: normalize_chain(b, chain)
-
-
-def _weighted(net: Net, i: int, training: bool) -> tuple[int, Lowering] | None:
-    """A convolution or inner product: in training with a neuron in place, in TEST with all that follows it."""
-    if not isinstance(net.layers[i], (Convolution, InnerProduct)) or len(net.bottoms[i]) != 1:
-        return None
-    if training:
-        neuron = i + 1
-        if not _follows(net, neuron) or net.tops[neuron][0] is not net.tops[i][0] or _relu_pool(net, neuron):
+        chain = self.graph.chain(i, (Link.RELU, Link.POOL), takes, adjacent=True)
+        if Link.POOL not in chain:
             return None
-        if not net.layers[neuron].from_result:
+        return i + 1, lambda b, node: relu_pool(b, node, nodes[i + 1])
+
+    def normalization(self, i: int) -> tuple[int, Lowering] | None:
+        """A normalisation with the Scale and the ReLU behind it."""
+        layer = self.net.layers[i]
+        if not _is_normalization(layer):
             return None
-        return neuron, lambda b, node: activated(b, node, net.nodes[neuron])
-    last, norm, scale, total, relu = i, None, None, None, None
-    follower = net.layers[i + 1] if _follows(net, i + 1) else None
-    if _is_normalization(follower) and follower.use_global:
-        norm = last = last + 1
-    if _is_scale(net, last + 1):
-        scale = last = last + 1
-    if _is_sum(net, last + 1):
-        total = last = last + 1
-    if _is_relu(net, last + 1, leaky=True):
-        relu = last = last + 1
-    if last == i:
-        return None
-    chain = WeightChain(i, norm, scale, total, relu)
-    return last, lambda b, node: fold_weights(b, chain)
+
+        def takes(link: Link, j: int) -> bool:
+            if link is Link.SCALE:
+                return layer.affine is None and self._is_scale(j)
+            return link is Link.NORM or (self._is_relu(j) and self.relu_pool(j) is None)
+
+        found = self.graph.chain(i, (Link.NORM, Link.SCALE, Link.RELU), takes, adjacent=True)
+        if len(found) < 2:
+            return None
+        chain = Chain(i, found.get(Link.SCALE), found.get(Link.RELU))
+        return chain.layers[-1], lambda b, node: normalize_chain(b, chain)
+
+    def weighted(self, i: int) -> tuple[int, Lowering] | None:
+        """A convolution or inner product: in training with a neuron in place, in TEST with all that follows it."""
+        nodes = self.net.nodes
+        if not isinstance(nodes[i].layer, (Convolution, InnerProduct)):
+            return None
+        if self.training:
+            return self._with_neuron(i)
+
+        def takes(link: Link, j: int) -> bool:
+            match link:
+                case Link.NORM:
+                    norm = nodes[j].layer
+                    return _is_normalization(norm) and norm.use_global
+                case Link.SCALE:
+                    return self._is_scale(j)
+                case Link.RELU:
+                    return self._is_relu(j, leaky=True)
+            return True
+
+        links = (Link.WEIGHTED, Link.NORM, Link.SCALE, Link.SUM, Link.RELU)
+        found = self.graph.chain(i, links, takes, adjacent=True)
+        if len(found) < 2:
+            return None
+        chain = WeightChain(i, *(found.get(link) for link in links[1:]))
+        return chain.layers[-1], lambda b, node: fold_weights(b, chain)
+
+    def _with_neuron(self, i: int) -> tuple[int, Lowering] | None:
+        nodes = self.net.nodes
+
+        def takes(link: Link, j: int) -> bool:
+            return link is Link.WEIGHTED or (nodes[j].tops[0] is nodes[i].tops[0] and self.relu_pool(j) is None)
+
+        neuron = self.graph.chain(i, (Link.WEIGHTED, Link.NEURON), takes, adjacent=True).get(Link.NEURON)
+        return None if neuron is None else (neuron, lambda b, node: activated(b, node, nodes[neuron]))
+
+    def _is_scale(self, index: int) -> bool:
+        """A learned scale of each channel."""
+        node = self.net.nodes[index]
+        bottom, axis = node.bottoms[0], node.layer.param.scale_param.axis
+        return node.layer.blobs[0].shape == bottom.shape[1:2] and axis in (1, 1 - bottom.ndim)
+
+    def _is_relu(self, index: int, leaky: bool = False) -> bool:
+        """A ReLU whose sign nobody changes later, with a slope only if `leaky`."""
+        slope = self.net.layers[index].param.relu_param.negative_slope
+        return (slope == 0 or leaky) and not self._overwritten(index)
+
+    def _overwritten(self, index: int) -> bool:
+        """Whether later layers work in place on a ReLU's top and change signs, which its own backward would see."""
+        storage = self.net.nodes[index].tops[0].data_storage
+        return any(
+            top.data_storage is storage and not (node.layer.keeps_signs or node.layer.passes_memory)
+            for node in self.net.nodes[index + 1 :]
+            for top in node.tops
+        )
 
 
-def _is_sum(net: Net, index: int) -> bool:
-    """The plain sum of what the layer before made, which nobody else reads, and something older."""
-    if index >= len(net.layers) or net.layers[index].type != "Eltwise" or any(net.layers[index - 1].loss_weights):
-        return False
-    layer: Any = net.layers[index]
-    names, made = net.bottom_names_of(index), net.top_names_of(index - 1)
-    return bool(
-        layer.operation == pb.EltwiseParameter.SUM
-        and layer.coeff == [1, 1]
-        and len(made) == 1
-        and names.count(made[0]) == 1
-    )
+def _is_normalization(layer: Layer) -> TypeGuard[BatchStatistics]:
+    """A layer that a normalisation primitive computes."""
+    return isinstance(layer, BatchStatistics) and layer.by_formula

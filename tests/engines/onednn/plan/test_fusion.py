@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 import dragon
+from dragon.bases import registry
 from dragon.bases.registry import find_class, layer_types
 from dragon.engines.onednn.lowerings import find
+from dragon.layers.bn import BN
+from dragon.memory.blob import Blob
 from tests.engines.onednn.comparing import agree, inputs, notes
 
 pytestmark = pytest.mark.usefixtures("device")
@@ -43,3 +48,25 @@ def test_a_view_of_its_top_does_not_keep_a_relu_out(view: str) -> None:
     text = inputs(SHAPE) + CONV.replace("TYPE", "Convolution") + NORM + NEURON.replace("TYPE", "ReLU")
     net = agree(text + f'layer {{ name: "v" type: "{view}" bottom: "c" top: "v" }}\n', passes=2)
     assert notes(net)["r"] == "in n", notes(net)
+
+
+class Doubled(BN):
+    """A normalisation with a forward of its own."""
+
+    type = "Doubled"
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        super().forward(bottom, top)
+        top[0].data[...] *= 2
+
+
+@pytest.mark.parametrize("kind", ["BatchRenorm", "Doubled"])
+@pytest.mark.parametrize("phase", [dragon.TRAIN, dragon.TEST])
+def test_a_normalisation_of_another_kind_is_not_fused(kind: str, phase: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither with the ReLU behind it nor into the convolution before it."""
+    monkeypatch.setitem(registry._REGISTRY, "Doubled", Doubled)
+    text = inputs(SHAPE, force=False) + CONV.replace("TYPE", "Convolution")
+    text += NORM.replace("BatchNorm", kind) + NEURON.replace("TYPE", "ReLU")
+    net = agree(text, phase=phase, backward=False)
+    assert "in " not in notes(net)["n"], notes(net)
+    assert notes(net)["r"] != "in n", notes(net)
