@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-import dragon
+from dragon import errors
 from dragon.bases.user_code import culprit, user_code
 
 __all__ = ["allow_python", "explained"]
@@ -38,7 +38,7 @@ def explained(error: Exception) -> tuple[str, str] | None:
     layer = culprit(error)
     if layer is None:
         return None
-    package = str(Path(dragon.__file__).resolve().parent)
+    package = str(Path(errors.__file__).resolve().parent)
     frames = traceback.extract_tb(error.__traceback__)
     first = next((i for i, frame in enumerate(frames) if not _within(frame.filename, package)), len(frames) - 1)
     shown = "Traceback (most recent call last), in the layer's own code:\n" + "".join(
