@@ -110,6 +110,17 @@ def _layer_norm(device: Device) -> tuple[bool, str]:
     return False, found.implementation
 
 
+def _frozen_scale(device: Device) -> tuple[bool, str]:
+    spec, src = batch_norm.NormSpec(1e-5, scale=True, shift=True), MemoryDesc.plain((4, 16, 5, 5))
+    down = batch_norm.backward(device, spec, batch_norm.forward(device, spec, src), parameters=False)
+    call = Call(down, {arg: Memory(device, desc) for arg, desc in {**down.inputs, **down.outputs}.items()})
+    try:
+        call()
+    except EngineError as error:
+        return True, str(error)
+    return False, down.implementation
+
+
 def _pooling_layout(device: Device) -> tuple[bool, str]:
     spec = pooling.PoolSpec((4, 3, 24, 24), (4, 3, 1, 1), (24, 24), (1, 1), (0, 0), Alg.pooling_max)
     forward = pooling.forward(device, spec, src=MemoryDesc.channels_last(spec.src))
@@ -167,6 +178,12 @@ QUIRKS = (
         "Backward of a layer normalisation with scale and shift cannot leave out their gradients.",
         ("kernels/layer_norm.py",),
         _layer_norm,
+    ),
+    Quirk(
+        "frozen scale and shift",
+        "Backward of a batch normalisation with scale and shift is made without their gradients, and does not run.",
+        ("kernels/batch_norm.py", "lowerings/normalization.py"),
+        _frozen_scale,
     ),
     Quirk(
         "layout of a pooling's gradient",

@@ -90,8 +90,8 @@ def backward(
 ) -> Primitive:
     """SRC, MEAN, VARIANCE, DIFF_DST, (SCALE), (WORKSPACE) -> DIFF_SRC, (DIFF_SCALE), (DIFF_SHIFT).
 
-    ``parameters`` False leaves out the gradients of scale and shift. With a scale or shift oneDNN 3.2 then makes the
-    primitive and refuses to run it.
+    ``parameters`` False leaves out the gradients of scale and shift; with one of them it does not run:
+    quirk "frozen scale and shift".
     """
     learned = parameters and (spec.scale or spec.shift)
     diff = diff_dst or hint[Arg.DST]

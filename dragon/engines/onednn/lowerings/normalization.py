@@ -171,7 +171,7 @@ class Normalization:
         wanted = net.bottom_need_backward[self.chain.norm][0]
         if not wanted and not any(learns):
             return None
-        parameters = spec.scale or spec.shift  # also of frozen ones: see batch_norm.backward
+        parameters = spec.scale or spec.shift  # also of frozen ones: quirk "frozen scale and shift"
         down = batch_norm.backward(b.device, spec, hint, parameters=parameters, layer=self.layer.name)
         dy = b.diff(top, down[Arg.DIFF_DST])
         arguments = {**self.arguments, Arg.DIFF_DST: dy}
