@@ -79,7 +79,7 @@ def _collect(net: Net, blobs: tuple[str, ...], batches: int) -> dict[str, NDArra
     if net.inputs:
         raise UsageError(f'the net waits for "{net.inputs[0]}": features are taken from a net with a data layer')
     # One run up to the last layer that makes a wanted blob: labels need not fit what comes after.
-    last = max(i for i in range(len(net.layers)) if set(net.top_names_of(i)) & set(blobs))
+    last = max(node.index for node in net.nodes if set(node.top_names) & set(blobs))
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in blobs}
     with progress_bar() as tell:
         for i in range(batches):

@@ -6,6 +6,7 @@ import click
 
 from dragon.bases.weighted import Weighted
 from dragon.graph.net import Net
+from dragon.graph.node import Node
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 from dragon.tools.common.engine_options import EngineChoice
@@ -40,9 +41,9 @@ def _report(net: Net) -> None:
     total_macs, activations = 0, 0
     seen: set[int] = set()
     added = set(added_splits(net))
-    for i, layer in enumerate(net.layers):
-        macs = multiply_adds(net, i)
-        own = [blob for blob in net.tops[i] if id(blob) not in seen]  # in place: counted once
+    for node in net.nodes:
+        layer, macs = node.layer, multiply_adds(node)
+        own = [blob for blob in node.tops if id(blob) not in seen]  # in place: counted once
         seen |= {id(blob) for blob in own}
         memory = sum(_bytes(blob) for blob in own)
         total_macs += macs
@@ -50,11 +51,11 @@ def _report(net: Net) -> None:
         learned = sum(blob.count for k, blob in enumerate(layer.blobs) if k not in layer.buffers)
         statistics = sum(blob.count for k, blob in enumerate(layer.blobs) if k in layer.buffers)
         count = f"{learned:,}" + (f" + {statistics:,}" if statistics else "")
-        shapes = ", ".join("x".join(map(str, blob.shape)) or "1" for blob in net.tops[i])
+        shapes = ", ".join("x".join(map(str, blob.shape)) or "1" for blob in node.tops)
         rows.append(
             [
-                net.layer_names[i],
-                layer.type + " (added)" * (i in added),
+                node.name,
+                layer.type + " (added)" * (node.index in added),
                 shapes,
                 count,
                 f"{macs:,}",
@@ -85,7 +86,7 @@ def _bytes(blob: Blob) -> int:
     return blob.count * blob.dtype.itemsize
 
 
-def multiply_adds(net: Net, index: int) -> int:
+def multiply_adds(node: Node) -> int:
     """Multiply-adds of one forward pass in layers that multiply by a weight; 0 in others."""
-    layer = net.layers[index]
-    return layer.multiply_adds(net.bottoms[index], net.tops[index]) if isinstance(layer, Weighted) else 0
+    layer = node.layer
+    return layer.multiply_adds(node.bottoms, node.tops) if isinstance(layer, Weighted) else 0

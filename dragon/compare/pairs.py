@@ -58,10 +58,10 @@ def _first_batch(definition: pb.NetParameter, seed: int) -> tuple[Batch, dict[st
     net = Net(definition, phase=TRAIN, engine="numpy", seed=seed)
     try:
         batch: Batch = {}
-        for i, layer in enumerate(net.layers):
-            if layer.is_source:
-                net.run_forward(i, i)
-                batch |= {name: net.blobs[name].peek().copy() for name in net.top_names_of(i)}
+        for node in net.nodes:
+            if node.layer.is_source:
+                net.run_forward(node.index, node.index)
+                batch |= {name: top.peek().copy() for name, top in zip(node.top_names, node.tops, strict=True)}
         return batch, {name: blob.shape for name, blob in net.blobs.items()}
     finally:
         net.close()
@@ -110,9 +110,9 @@ def _differences(a: Net, b: Net, batch: Batch) -> dict[str, Any]:
 def _outputs(net: Net) -> list[str]:
     """Blobs that a loss reads, and the losses."""
     names: dict[str, None] = {}
-    for i, layer in enumerate(net.layers):
-        if layer.is_loss:
-            names |= dict.fromkeys([net.bottom_names_of(i)[0], *net.top_names_of(i)])
+    for node in net.nodes:
+        if node.layer.is_loss:
+            names |= dict.fromkeys([node.bottom_names[0], *node.top_names])
     return list(names) or net.outputs
 
 

@@ -192,4 +192,4 @@ def train(
 
 def _batch_size(net: Net) -> int:
     """Images in a training batch: the first axis of the first blob that data comes in by."""
-    return next((tops[0].shape[0] for tops in net.tops if tops and tops[0].shape), 1)
+    return next((node.tops[0].shape[0] for node in net.nodes if node.tops and node.tops[0].shape), 1)

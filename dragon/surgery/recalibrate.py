@@ -84,7 +84,7 @@ def recalibrate(net: Net, batches: int, progress: Progress = silent) -> list[Cha
         for i in layers:
             if i > begin:
                 net.run_forward(begin, i - 1)
-            pools[i].add(net.bottoms[i][0].peek())
+            pools[i].add(net.nodes[i].bottoms[0].peek())
             begin = i
         if begin < last:
             net.run_forward(begin, last)

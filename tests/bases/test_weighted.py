@@ -63,4 +63,4 @@ def test_multiply_adds_are_counted_under_every_name(kind: str, settings: str) ->
         blob.data[...] = 1
     if layer.bias is not None:
         layer.bias.data[...] = 0
-    assert multiply_adds(net, 1) == net.forward()["y"].sum()
+    assert multiply_adds(net.nodes[1]) == net.forward()["y"].sum()

@@ -181,7 +181,7 @@ def test_summarize_counts_multiply_adds(dragon: Dragon) -> None:
     conv_macs = 2 * (6 * 7 * 7) * (2 * 3 * 3)  # every output: 2 channels of its group, 3 x 3
     up_macs = 2 * (6 * 7 * 7) * (5 * 2 * 2)  # every input goes into 5 channels of 2 x 2
     ip_macs = 2 * 3 * (5 * 14 * 14)
-    assert [multiply_adds(made, i) for i in range(4)] == [0, conv_macs, up_macs, ip_macs]
+    assert [multiply_adds(node) for node in made.nodes[:4]] == [0, conv_macs, up_macs, ip_macs]
 
 
 def test_summarize(work: Path, dragon: Dragon) -> None:

@@ -36,9 +36,9 @@ SYNTHETIC = "SYNTHETIC data (drawn by a program): the figures say nothing about 
 
 def batch_size(net: Net) -> int:
     """Examples in one pass: the first axis of what the first layer that brings data makes, else of the first top."""
-    for layer, tops in zip(net.layers, net.tops, strict=True):
-        if layer.is_source:
-            for top in tops:
+    for node in net.nodes:
+        if node.layer.is_source:
+            for top in node.tops:
                 if top.shape:
                     return int(top.shape[0])
     return 1
@@ -71,7 +71,7 @@ def synthetic(net: Net) -> bool:
 
 def added_splits(net: Net) -> list[int]:
     """Indices of the Split layers that stand in no prototxt: the net adds them where a blob has several readers."""
-    return [i for i, layer in enumerate(net.layers) if isinstance(layer, Split) and layer.name.endswith("_split")]
+    return [node.index for node in net.nodes if isinstance(node.layer, Split) and node.name.endswith("_split")]
 
 
 def summary(net: Net) -> str:
@@ -79,7 +79,7 @@ def summary(net: Net) -> str:
     splits = len(added_splits(net))
     added = f" and {splits} added Split{'' if splits == 1 else 's'}" if splits else ""
     return (
-        f'net "{net.name}": {len(net.layers) - splits} layers{added}, {parameter_count(net):,} parameters, '
+        f'net "{net.name}": {len(net.nodes) - splits} layers{added}, {parameter_count(net):,} parameters, '
         f"batches of {batch_size(net)}, on {', '.join(data_labels(net)) or 'no database'}"
     )
 
@@ -87,8 +87,8 @@ def summary(net: Net) -> str:
 def loss_weight(net: Net, name: str) -> float:
     """The weight with which a blob counts in the loss, 0 if it does not."""
     weight = 0.0
-    for i, layer in enumerate(net.layers):
-        for top, w in zip(net.top_names_of(i), layer.loss_weights, strict=True):
+    for node in net.nodes:
+        for top, w in zip(node.top_names, node.loss_weights, strict=True):
             if top == name:
                 weight = w
     return weight
@@ -97,11 +97,7 @@ def loss_weight(net: Net, name: str) -> float:
 def accuracy_names(net: Net) -> list[str]:
     """Outputs made by Accuracy layers."""
     return [
-        name
-        for i, layer in enumerate(net.layers)
-        if isinstance(layer, Accuracy)
-        for name in net.top_names_of(i)
-        if name in net.outputs
+        name for node in net.nodes if isinstance(node.layer, Accuracy) for name in node.top_names if name in net.outputs
     ]
 
 
