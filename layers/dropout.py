@@ -1,13 +1,15 @@
 """Dropout: in TRAIN each element is dropped with probability `dropout_ratio`, the others grow by 1 / (1 - ratio).
 
-An element is kept where its random 32-bit word is at least ratio * 2^32; TEST copies. In place or not.
+An element is kept where its random 32-bit word is at least ratio * 2^32; TEST copies. With `scale_train: false`, as in
+forks, TRAIN leaves the others as they are and TEST multiplies all by 1 - ratio. In place or not.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
-from dragon.bases.layer import TRAIN, register
+from dragon.bases.layer import TEST, TRAIN, register
 from dragon.bases.neuron import Neuron
 from dragon.memory.blob import Blob
 from dragon.memory.scratch import Scratch
@@ -15,6 +17,8 @@ from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
 
 __all__ = ["Dropout"]
+
+_log = logging.getLogger("dragon")
 
 
 @register()
@@ -34,10 +38,25 @@ class Dropout(Neuron):
 
     @property
     def scale(self) -> float:
-        return 1 / (1 - self.ratio)
+        """What an element that is kept is multiplied by in TRAIN."""
+        if self.ratio == 1:
+            self.bad_param("dropout_ratio is 1, which can be tested but not trained")
+        return 1 / (1 - self.ratio) if self.scales_train else 1.0
+
+    @property
+    def scales_train(self) -> bool:
+        """Whether TRAIN makes up for what is dropped; else TEST does."""
+        return self.param.dropout_param.scale_train
+
+    @property
+    def test_scale(self) -> float:
+        """What every element is multiplied by in TEST."""
+        return 1.0 if self.scales_train else 1 - self.ratio
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        if not 0 <= self.ratio < 1:
+        if self.ratio == 1 and self.phase == TEST:  # such files run in Caffe
+            _log.warning("%s: dropout_ratio is 1, which can be tested but not trained", self.where)
+        elif not 0 <= self.ratio < 1:
             self.bad_param(f"dropout_ratio must be at least 0 and less than 1, got {self.ratio:g}")
         self._scratch = Scratch()
         self._active = False
@@ -49,14 +68,18 @@ class Dropout(Neuron):
             mask = self._mask(x)
             xp_of(x).multiply(words >= self.threshold, x.dtype.type(self.scale), out=mask)
             xp_of(x).multiply(x, mask, out=out)
-        else:
+        elif self.phase == TRAIN or self.scales_train:
             out[...] = x
+        else:
+            xp_of(x).multiply(x, x.dtype.type(self.test_scale), out=out)
 
     def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
         if self._active:
             xp_of(dy).multiply(dy, self._mask(dy), out=out)
-        else:
+        elif self.phase == TRAIN or self.scales_train:
             out[...] = dy
+        else:
+            xp_of(dy).multiply(dy, dy.dtype.type(self.test_scale), out=out)
 
     def _mask(self, like: Array) -> Array:
         return self._scratch.get("mask", like.shape, like)

@@ -76,6 +76,8 @@ class Loss(Layer):
             count = outer * inner
         elif mode == pb.LossParameter.VALID:
             count = valid
+        elif mode == pb.LossParameter.PRE_FIXED:
+            return float(max(1.0, self.param.loss_param.pre_fixed_normalizer))
         else:
             count = outer if mode == pb.LossParameter.BATCH_SIZE else 1
         return float(max(1, count))

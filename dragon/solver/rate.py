@@ -1,8 +1,10 @@
-"""Learning-rate policies: fixed, step, exp, inv, multistep, poly, sigmoid, cosine; linear warm-up before any of them.
+"""Learning-rate policies: fixed, step, exp, inv, multistep, poly, sigmoid, cosine, multifixed; linear warm-up before
+any of them.
 
 fixed: base_lr; step: base_lr * gamma^floor(iter/stepsize); exp: base_lr * gamma^iter; inv: base_lr * (1 + gamma *
 iter)^-power; multistep: base_lr * gamma^(step values passed); poly: base_lr * (1 - iter/max_iter)^power; sigmoid:
-base_lr / (1 + exp(-gamma * (iter - stepsize))); cosine: Loshchilov & Hutter 2017, from base_lr to min_lr at max_iter.
+base_lr / (1 + exp(-gamma * (iter - stepsize))); cosine: Loshchilov & Hutter 2017, from base_lr to min_lr at max_iter;
+multifixed, of forks: the first of stagelr whose stageiter is not passed, else the last.
 """
 
 from __future__ import annotations
@@ -39,6 +41,11 @@ def _sigmoid(p: pb.SolverParameter, i: int) -> float:
     return p.base_lr / (1 + math.exp(x)) if x < 700 else 0.0
 
 
+def _staged(p: pb.SolverParameter, i: int) -> float:
+    passed = sum(i > last for last in p.stageiter)
+    return p.stagelr[min(passed, len(p.stagelr) - 1)]
+
+
 POLICIES: dict[str, Callable[[pb.SolverParameter, int], float]] = {
     "fixed": lambda p, i: p.base_lr,
     "step": _stepped,
@@ -48,6 +55,7 @@ POLICIES: dict[str, Callable[[pb.SolverParameter, int], float]] = {
     "poly": lambda p, i: p.base_lr * max(0.0, 1 - i / p.max_iter) ** p.power,
     "sigmoid": _sigmoid,
     "cosine": _cosine,
+    "multifixed": _staged,
 }
 
 
@@ -59,10 +67,21 @@ def check_policy(p: pb.SolverParameter) -> None:
         raise PrototxtError(f"lr_policy step needs a positive stepsize, got {p.stepsize}")
     if p.lr_policy in ("poly", "cosine") and p.max_iter <= 0:
         raise PrototxtError(f"lr_policy {p.lr_policy} needs a positive max_iter, got {p.max_iter}")
+    if p.lr_policy == "multifixed":
+        if not p.stagelr or len(p.stagelr) != len(p.stageiter):
+            raise PrototxtError(
+                f"lr_policy multifixed needs as many stagelr as stageiter, got {len(p.stagelr)} and {len(p.stageiter)}"
+            )
+        if list(p.stageiter) != sorted(p.stageiter):
+            raise PrototxtError(f"stageiter must not fall, got {', '.join(map(str, p.stageiter))}")
+    if p.HasField("warmup_start") and p.HasField("warmup_start_lr"):
+        raise PrototxtError("give warmup_start, a fraction of the rate, or warmup_start_lr, the rate itself, not both")
 
 
 def learning_rate(p: pb.SolverParameter, iteration: int) -> float:
     """The rate for update number `iteration` (from 0)."""
+    if iteration < p.warmup_iter and p.HasField("warmup_start_lr"):
+        return p.warmup_start_lr + (p.base_lr - p.warmup_start_lr) * iteration / p.warmup_iter
     rate = POLICIES[p.lr_policy](p, iteration)
     if iteration < p.warmup_iter:
         rate *= p.warmup_start + (1 - p.warmup_start) * iteration / p.warmup_iter

@@ -223,7 +223,11 @@ _TABLE: dict[str, list[tuple[Any, ...]]] = {
             ("offsets", "confidence", "prior"),
         ),
     ],
-    "Dropout": [(), ("dropout_param { dropout_ratio: 0.2 }",)],
+    "Dropout": [
+        (),
+        ("dropout_param { dropout_ratio: 0.2 }",),
+        ("dropout_param { dropout_ratio: 0.2 scale_train: false }",),
+    ],
     "DummyData": [
         (
             'dummy_data_param { shape { dim: 2 dim: 3 } shape { dim: 2 } data_filler { type: "uniform" '
@@ -394,6 +398,7 @@ _TABLE: dict[str, list[tuple[Any, ...]]] = {
         ("loss_param { ignore_label: 1 normalization: FULL }", (IMAGE, "map labels")),
         ("loss_param { normalize: false } softmax_param { axis: 1 } loss_weight: 1", (IMAGE, "map labels"), 1),
         ("loss_param { normalization: NONE } loss_weight: 1 loss_weight: 0", (FLAT, "labels"), 2),
+        ("loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 2.5 }", (FLAT, "labels")),
         ("loss_param { normalization: BATCH_SIZE }", (FLAT, "labels")),
     ],
     "Split": [("", (IMAGE,), 2)],

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 
@@ -48,3 +50,28 @@ def test_copies_in_test() -> None:
 def test_ratio_out_of_range(ratio: float) -> None:
     with pytest.raises(PrototxtError, match="dropout_ratio must be at least 0 and less than 1"):
         One(f"{HALF} dropout_param {{ dropout_ratio: {ratio} }}", X)
+
+
+@pytest.mark.parametrize("phase", [0, TEST])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_gradient_where_test_scales(phase: int, in_place: bool) -> None:
+    text = f"{HALF} dropout_param {{ dropout_ratio: 0.3 scale_train: false }}"
+    check_gradient(text, [X[:4, :5]], phase=phase, in_place=in_place)
+
+
+def test_test_scales_where_train_does_not() -> None:
+    text = f"{HALF} dropout_param {{ dropout_ratio: 0.25 scale_train: false }}"
+    trained = One(text, X).forward()
+    kept = trained != 0
+    np.testing.assert_array_equal(trained[kept], X.astype(np.float32)[kept])
+    assert 0.2 < 1 - kept.mean() < 0.3
+    np.testing.assert_allclose(One(text, X, phase=TEST).forward(), X * 0.75, rtol=1e-6)
+
+
+def test_a_ratio_of_one_can_be_tested(caplog: pytest.LogCaptureFixture) -> None:
+    text = f"{HALF} dropout_param {{ dropout_ratio: 1 }}"
+    with caplog.at_level(logging.WARNING, "dragon"):
+        np.testing.assert_allclose(One(text, X, phase=TEST).forward(), X, rtol=1e-6)
+    assert caplog.messages == ['layer "drop" (Dropout): dropout_ratio is 1, which can be tested but not trained']
+    with pytest.raises(PrototxtError, match="less than 1, got 1"):
+        One(text, X)

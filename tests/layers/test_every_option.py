@@ -71,6 +71,8 @@ def imported(path: Path) -> list[Path]:
                 files.append(LAYERS / f"{parts[1]}.py")
             elif parts[0] == "bases" and parts[1] not in NO_SETTINGS:
                 files.append(PACKAGE / "bases" / f"{parts[1]}.py")
+            elif parts[0] == "normalization":
+                files.append(PACKAGE / "normalization" / f"{parts[1]}.py")
     return files
 
 

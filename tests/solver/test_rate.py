@@ -13,6 +13,7 @@ from dragon.solver.rate import POLICIES, check_policy, current_step, learning_ra
 
 def param(**settings: object) -> pb.SolverParameter:
     base: dict[str, object] = {"base_lr": 0.5, "gamma": 0.1, "power": 0.75, "stepsize": 10, "max_iter": 100}
+    base |= {"stagelr": [0.25, 0.125, 0.0625], "stageiter": [10, 20, 30]}
     return pb.SolverParameter(**{**base, **settings})  # type: ignore[arg-type]
 
 
@@ -32,6 +33,12 @@ def param(**settings: object) -> pb.SolverParameter:
         ("cosine", 0, 0.5),
         ("cosine", 50, 0.25),
         ("cosine", 100, 0.0),
+        ("multifixed", 0, 0.25),
+        ("multifixed", 10, 0.25),
+        ("multifixed", 11, 0.125),
+        ("multifixed", 20, 0.125),
+        ("multifixed", 21, 0.0625),
+        ("multifixed", 99, 0.0625),
     ],
 )
 def test_policy(policy: str, iteration: int, expected: float) -> None:
@@ -50,6 +57,12 @@ def test_warm_up_rises_in_a_line_to_the_policy() -> None:
     assert [learning_rate(p, i) for i in (0, 5, 10)] == pytest.approx([0.1, 0.3, 0.5])
 
 
+def test_warm_up_from_a_rate_rises_to_base_lr_whatever_the_policy() -> None:
+    p = param(lr_policy="exp", warmup_iter=10, warmup_start_lr=0.1)
+    assert [learning_rate(p, i) for i in (0, 5)] == pytest.approx([0.1, 0.3])
+    assert learning_rate(p, 10) == pytest.approx(0.5 * 0.1**10)
+
+
 def test_every_policy_is_finite_over_a_whole_run() -> None:
     for policy in POLICIES:
         p = param(lr_policy=policy, stepvalue=[50])
@@ -62,6 +75,9 @@ def test_every_policy_is_finite_over_a_whole_run() -> None:
         ({"lr_policy": "stepp"}, '"step"'),
         ({"lr_policy": "step", "stepsize": 0}, "positive stepsize"),
         ({"lr_policy": "poly", "max_iter": 0}, "positive max_iter"),
+        ({"lr_policy": "multifixed", "stagelr": [1]}, "as many stagelr as stageiter, got 1 and 3"),
+        ({"lr_policy": "multifixed", "stageiter": [5, 3, 9]}, "stageiter must not fall, got 5, 3, 9"),
+        ({"lr_policy": "fixed", "warmup_start": 0.1, "warmup_start_lr": 0.1}, "not both"),
     ],
 )
 def test_wrong_settings(settings: dict[str, object], message: str) -> None:

@@ -21,6 +21,11 @@ class DropoutLowering(Drawing):
     half = True
     _active = False
 
+    @classmethod
+    def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        """All but a scale in TEST, which array code applies."""
+        return bool(layer.phase == TRAIN or layer.scales_train)
+
     @property
     def draws(self) -> bool:
         return bool(self.layer.phase == TRAIN and self.layer.ratio > 0)

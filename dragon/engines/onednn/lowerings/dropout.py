@@ -26,6 +26,8 @@ def dropout(b: Builder, node: Node) -> Backward | None:
     layer = cast("Dropout", node.layer)
     bottom, top = node.bottoms[0], node.tops[0]
     in_place = top is bottom
+    if layer.phase != TRAIN and not layer.scales_train:
+        raise NotLoweredError("a scale in TEST")
     if layer.phase != TRAIN or layer.ratio == 0:
         if not in_place:
             b.copy_data(bottom, top)
