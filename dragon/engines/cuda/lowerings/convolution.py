@@ -17,8 +17,8 @@ from dragon.engines.cuda.device.device import Device, Matrix, Shaped
 from dragon.engines.cuda.kernels import cast, elementwise, volume
 from dragon.engines.cuda.kernels import convolution as kernels
 from dragon.engines.cuda.lowerings.channels import Channels, by_channel, channel_sums, totals
+from dragon.engines.cuda.lowerings.elementwise import element_wise
 from dragon.engines.cuda.lowerings.lowering import Lowering, aligned, lowers
-from dragon.engines.cuda.lowerings.neurons import element_wise
 from dragon.engines.cuda.lowerings.windows import MOST_AXES, axes_of, named, spread_out, widened, window_sizes
 from dragon.memory.blob import Blob
 

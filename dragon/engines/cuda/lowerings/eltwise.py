@@ -7,8 +7,8 @@ from typing import Any
 
 from dragon.engines.cuda.kernels import eltwise as kernels
 from dragon.engines.cuda.kernels.elementwise import scaled
+from dragon.engines.cuda.lowerings.elementwise import element_wise, weighted_sum
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
-from dragon.engines.cuda.lowerings.neurons import element_wise, weighted_sum
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 

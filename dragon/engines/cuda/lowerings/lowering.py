@@ -19,7 +19,7 @@ from dragon.engines.cuda.kernels.kernel import MOST, Kernel
 from dragon.graph.node import Node
 from dragon.memory.blob import Blob
 
-__all__ = ["Lowering", "aligned", "find", "lowers"]
+__all__ = ["Lowering", "aligned", "find", "lowered", "lowers"]
 
 
 def aligned(*arrays: Any) -> bool:
@@ -138,6 +138,12 @@ def _load_all() -> None:
 
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
+
+
+def lowered() -> dict[str, str]:
+    """The layer types with a lowering, and the module of each."""
+    _load_all()
+    return {name: cls.__module__ for name, cls in _LOWERINGS.items()}
 
 
 def find(node: Node) -> type[Lowering] | None:

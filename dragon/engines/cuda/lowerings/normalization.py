@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dragon.bases.layer import Layer
 from dragon.engines.cuda.device.device import Device
 from dragon.engines.cuda.kernels import batch_norm as kernels
 from dragon.engines.cuda.lowerings.channels import Channels, by_channel, channel_sums
@@ -16,7 +15,7 @@ from dragon.memory.blob import Blob
 __all__ = ["BatchNormLowering"]
 
 
-@lowers("BatchNorm", "BN", "SegNetBN")
+@lowers("BatchNorm", "BN")
 class BatchNormLowering(Lowering):
     """scale: a Scale layer whose blobs are gamma and beta. slope: of a ReLU that ends it all, or None."""
 
@@ -32,10 +31,6 @@ class BatchNormLowering(Lowering):
             return self._scale.blobs[0], self._scale.bias_blob
         affine: tuple[Blob, Blob] | None = self.layer.affine
         return affine
-
-    @classmethod
-    def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
-        return len(top) == 1  # further ones of SegNet's are the batch's mean and variance
 
     def _running(self, channels: int) -> tuple[Any, Any, Any]:
         """Mean, variance and their weight, None for what there is not."""

@@ -1,4 +1,4 @@
-"""Launches broadcast.cu: Add and Mul, whose further bottoms may be repeated along axes."""
+"""Add and Mul, whose further bottoms may be repeated along axes, by broadcast.cu; Axpy, by rows.cu."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Any
 
 from dragon.bases.layer import Layer
 from dragon.engines.cuda.kernels import broadcast as kernels
+from dragon.engines.cuda.kernels.rows import axpy_rows
+from dragon.engines.cuda.lowerings.channels import Channels, channel_sums, totals
+from dragon.engines.cuda.lowerings.elementwise import weighted_sum
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
-from dragon.engines.cuda.lowerings.neurons import weighted_sum
 from dragon.engines.cuda.lowerings.rearranging import AXES, Strided, copy, numbered, strides_of
+from dragon.engines.cuda.lowerings.scale import affine
 from dragon.memory.blob import Blob
 
-__all__ = ["PairwiseLowering"]
+__all__ = ["AxpyLowering", "PairwiseLowering"]
 
 KEPT, REPEATED = 4, 3  # axes that sum_repeats knows
 
@@ -91,3 +94,28 @@ class PairwiseLowering(Lowering):
             **numbered("k", [n for n, _ in kept[1:]], 1), **numbered("s", [s for _, s in kept]),
             **numbered("r", [n for n, _ in repeated[1:]], 1), **numbered("t", [s for _, s in repeated]),
         )  # fmt: skip
+
+
+@lowers("Axpy")
+class AxpyLowering(Lowering):
+    half = True
+    wide_bottoms = (0,)  # one number for each channel of each item
+
+    @classmethod
+    def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        return bottom[1].count > 0
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        a, x, b = (blob.data for blob in bottom)
+        self.launch(axpy_rows, a=a, x=x, b=b, y=top[0].data, count=x.size, length=self.layer.rows[1])
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        dy, (rows, length) = top[0].diff, self.layer.rows
+        at = Channels.of(self.device, 1, rows, length)
+        if propagate_down[0]:
+            sums = channel_sums(self.device, at, dy, bottom[1].data)
+            totals(self.device, at, sums, None, bottom[0].diff, unscale=self.unscale, add=False)
+        if propagate_down[1]:
+            affine(self, at, dy, bottom[0].data, None, bottom[1].diff)
+        if propagate_down[2] and top[0] is not bottom[2]:
+            weighted_sum(self, dy, dy, bottom[2].diff)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dragon.engines.cuda.lowerings.elementwise import weighted_sum
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
-from dragon.engines.cuda.lowerings.neurons import weighted_sum
 from dragon.memory.blob import Blob
 
 __all__ = ["PriorBoxLowering"]

@@ -1,9 +1,9 @@
-"""Launches strided.cu: layers that only move values, and layers that do not even do that."""
+"""Layers that only move values, by strided.cu, and layers whose tops are the memory of their bottoms."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from dragon.engines.cuda.kernels import strided as kernels
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.memory.blob import Blob
 
-__all__ = ["AXES", "Strided", "copy", "fill", "numbered", "pieces", "strides_of"]
+__all__ = ["AXES", "Strided", "copy", "fill", "numbered", "strides_of"]
 
 AXES = 6  # of copy_strided
 
@@ -103,54 +103,6 @@ class SilenceLowering(SharedLowering):
         for blob, wanted in zip(bottom, propagate_down, strict=True):
             if wanted:
                 fill(self, blob.diff)
-
-
-def pieces(whole: tuple[int, ...], parts: Iterable[tuple[int, ...]], along: int) -> list[Strided]:
-    """From arrays of the shapes `parts`, which lie one after another along an axis of `whole`, to their places."""
-    inner, found, start = math.prod(whole[along + 1 :]), [], 0
-    for shape in parts:
-        row = shape[along] * inner
-        found.append(Strided((math.prod(shape[:along]), row), (row, 1), (whole[along] * inner, 1), 0, start))
-        start += row
-    return found
-
-
-@lowers("Concat")
-class ConcatLowering(Lowering):
-    half = True
-    one_type = True
-
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        if len(bottom) > 1:
-            y = top[0].data
-            for blob, plan in zip(bottom, pieces(y.shape, (b.shape for b in bottom), self.layer.along), strict=True):
-                copy(self, plan, blob.data, y)
-
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if len(bottom) > 1:
-            dy = top[0].diff
-            plans = pieces(dy.shape, (b.shape for b in bottom), self.layer.along)
-            for blob, plan, wanted in zip(bottom, plans, propagate_down, strict=True):
-                if wanted:
-                    copy(self, plan.reverse, dy, blob.diff)
-
-
-@lowers("Slice")
-class SliceLowering(Lowering):
-    half = True
-    one_type = True
-
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        if len(top) > 1:
-            x = bottom[0].data
-            for blob, plan in zip(top, pieces(x.shape, (t.shape for t in top), self.layer.along), strict=True):
-                copy(self, plan.reverse, x, blob.data)
-
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if len(top) > 1 and propagate_down[0]:
-            dx = bottom[0].diff
-            for blob, plan in zip(top, pieces(dx.shape, (t.shape for t in top), self.layer.along), strict=True):
-                copy(self, plan, blob.diff, dx)
 
 
 class _Moved(Lowering):

@@ -1,4 +1,4 @@
-"""Launches rows.cu: normalisers whose statistics belong to one item, sums of rows, Axpy."""
+"""Normalisers whose statistics belong to one item, by rows.cu."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from dragon.bases.layer import Layer
 from dragon.engines.cuda.kernels import rows as kernels
 from dragon.engines.cuda.lowerings.channels import Channels, channel_sums, totals
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
-from dragon.engines.cuda.lowerings.neurons import weighted_sum
-from dragon.engines.cuda.lowerings.scale import affine
 from dragon.memory.blob import Blob
-from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["AxpyLowering", "MVNLowering", "NormalizeLowering", "ReductionLowering", "RowNormLowering"]
+__all__ = ["MVNLowering", "NormalizeLowering", "RowNormLowering"]
 
 BY_DEVIATION, BY_SUM, BY_MEAN, BY_LENGTH = range(4)
 
@@ -134,50 +131,3 @@ class NormalizeLowering(_Rows):
             kernels.columns_backward, dy=dy, normal=self.normal(dy.shape), gamma=scale.data,
             inv=self.room("inv", n * s), dx=bottom[0].diff, positions=n * s, channels=c, inner=s, shared=shared,
         )  # fmt: skip
-
-
-@lowers("Reduction")
-class ReductionLowering(_Rows):
-    @property
-    def _operation(self) -> int:
-        kinds = (pb.ReductionParameter.ASUM, pb.ReductionParameter.SUMSQ)
-        return 1 + kinds.index(self.layer.operation) if self.layer.operation in kinds else 0
-
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        rows, length = self.layer.rows
-        self.launch(
-            kernels.reduce_rows, x=bottom[0].data, y=top[0].data, rows=rows, length=length,
-            operation=self._operation, coeff=float(self.layer.coeff),
-        )  # fmt: skip
-
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if propagate_down[0]:
-            dx = bottom[0].diff
-            self.launch(
-                kernels.reduce_backward, x=bottom[0].data, dy=top[0].diff, dx=dx, count=dx.size,
-                length=self.layer.rows[1], operation=self._operation, coeff=float(self.layer.coeff),
-            )  # fmt: skip
-
-
-@lowers("Axpy")
-class AxpyLowering(_Rows):
-    wide_bottoms = (0,)  # one number for each channel of each item
-
-    @classmethod
-    def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
-        return bottom[1].count > 0
-
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        a, x, b = (blob.data for blob in bottom)
-        self.launch(kernels.axpy_rows, a=a, x=x, b=b, y=top[0].data, count=x.size, length=self.layer.rows[1])
-
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        dy, (rows, length) = top[0].diff, self.layer.rows
-        at = Channels.of(self.device, 1, rows, length)
-        if propagate_down[0]:
-            sums = channel_sums(self.device, at, dy, bottom[1].data)
-            totals(self.device, at, sums, None, bottom[0].diff, unscale=self.unscale, add=False)
-        if propagate_down[1]:
-            affine(self, at, dy, bottom[0].data, None, bottom[1].diff)
-        if propagate_down[2] and top[0] is not bottom[2]:
-            weighted_sum(self, dy, dy, bottom[2].diff)

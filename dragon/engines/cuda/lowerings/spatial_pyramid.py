@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from dragon.bases.layer import Layer
+from dragon.engines.cuda.lowerings.concat import pieces
+from dragon.engines.cuda.lowerings.elementwise import weighted_sum
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
-from dragon.engines.cuda.lowerings.neurons import weighted_sum
 from dragon.engines.cuda.lowerings.pooling import PoolingLowering
-from dragon.engines.cuda.lowerings.rearranging import copy, pieces
+from dragon.engines.cuda.lowerings.rearranging import copy
 from dragon.graph.node import Node
 from dragon.memory.blob import Blob
 

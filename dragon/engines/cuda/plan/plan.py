@@ -125,7 +125,7 @@ class Plan:
         layer: Any = node.layer
         single = self.single(index)
         cut = CutConvolutionLowering.fits_before_relu(single.lowering, self.device)
-        if type(single.lowering) is not BatchNormLowering and not cut:
+        if not isinstance(single.lowering, BatchNormLowering) and not cut:
             return None
         top = node.tops[0]
 

@@ -15,7 +15,7 @@ from dragon.bases.registry import canonical
 from dragon.engines.onednn.plan.builder import Backward, Builder
 from dragon.graph.node import Node
 
-__all__ = ["Lowering", "find", "lowers"]
+__all__ = ["Lowering", "find", "lowered", "lowers"]
 
 Lowering = Callable[[Builder, Node], Backward | None]
 
@@ -34,11 +34,21 @@ def lowers(*types: str) -> Callable[[Lowering], Lowering]:
     return add
 
 
+def lowered() -> dict[str, str]:
+    """The layer types with a lowering, and the module of each."""
+    _load_all()
+    return {name: function.__module__ for name, function in _TABLE.items()}
+
+
 def find(type_name: str) -> Lowering | None:
     """The lowering of a layer type or alias, or None."""
+    _load_all()
+    return _TABLE.get(canonical(type_name))
+
+
+def _load_all() -> None:
     global _loaded
     if not _loaded:
         for module in pkgutil.iter_modules(__path__):
             importlib.import_module(f"{__name__}.{module.name}")
         _loaded = True
-    return _TABLE.get(canonical(type_name))

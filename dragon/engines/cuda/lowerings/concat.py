@@ -1,0 +1,60 @@
+"""Concat and Slice, by strided.cu."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
+from dragon.engines.cuda.lowerings.rearranging import Strided, copy
+from dragon.memory.blob import Blob
+
+__all__ = ["ConcatLowering", "SliceLowering", "pieces"]
+
+
+def pieces(whole: tuple[int, ...], parts: Iterable[tuple[int, ...]], along: int) -> list[Strided]:
+    """From arrays of the shapes `parts`, which lie one after another along an axis of `whole`, to their places."""
+    inner, found, start = math.prod(whole[along + 1 :]), [], 0
+    for shape in parts:
+        row = shape[along] * inner
+        found.append(Strided((math.prod(shape[:along]), row), (row, 1), (whole[along] * inner, 1), 0, start))
+        start += row
+    return found
+
+
+@lowers("Concat")
+class ConcatLowering(Lowering):
+    half = True
+    one_type = True
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if len(bottom) > 1:
+            y = top[0].data
+            for blob, plan in zip(bottom, pieces(y.shape, (b.shape for b in bottom), self.layer.along), strict=True):
+                copy(self, plan, blob.data, y)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if len(bottom) > 1:
+            dy = top[0].diff
+            plans = pieces(dy.shape, (b.shape for b in bottom), self.layer.along)
+            for blob, plan, wanted in zip(bottom, plans, propagate_down, strict=True):
+                if wanted:
+                    copy(self, plan.reverse, dy, blob.diff)
+
+
+@lowers("Slice")
+class SliceLowering(Lowering):
+    half = True
+    one_type = True
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        if len(top) > 1:
+            x = bottom[0].data
+            for blob, plan in zip(top, pieces(x.shape, (t.shape for t in top), self.layer.along), strict=True):
+                copy(self, plan.reverse, x, blob.data)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        if len(top) > 1 and propagate_down[0]:
+            dx = bottom[0].diff
+            for blob, plan in zip(top, pieces(dx.shape, (t.shape for t in top), self.layer.along), strict=True):
+                copy(self, plan, blob.diff, dx)

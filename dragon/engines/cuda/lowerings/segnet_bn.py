@@ -1,0 +1,19 @@
+"""SegNet's BN: by the batch, or as a fixed scale and shift, with the kernels of any other BN."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dragon.bases.layer import Layer
+from dragon.engines.cuda.lowerings.lowering import lowers
+from dragon.engines.cuda.lowerings.normalization import BatchNormLowering
+from dragon.memory.blob import Blob
+
+__all__ = ["SegNetBNLowering"]
+
+
+@lowers("SegNetBN")
+class SegNetBNLowering(BatchNormLowering):
+    @classmethod
+    def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        return len(top) == 1  # further ones of SegNet's are the batch's mean and variance
