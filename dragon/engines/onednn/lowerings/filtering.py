@@ -91,9 +91,9 @@ def _images(spec: conv.ConvSpec, tiling: Tiling) -> int:
     n = spec.src[0]
     row = max(prod(shape[1:]) // shape[2] for shape in (spec.src, spec.dst))
     each = row * tiling.points * tiling.tiles * (2 if spec.dtype == DataType.bf16 else 4)
-    room = max(CACHED, prod(spec.weights) // tiling.taps * tiling.points * 4)
+    budget = max(CACHED, prod(spec.weights) // tiling.taps * tiling.points * 4)
     counts = [count for count in range(min(NARROWEST, n), n + 1) if n % count == 0]
-    return max([count for count in counts if count * each <= room], default=counts[0])
+    return max([count for count in counts if count * each <= budget], default=counts[0])
 
 
 @dataclass(frozen=True)
