@@ -14,7 +14,7 @@ from dragon.errors import UsageError
 from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.model import Model
-from dragon.surgery.normalisations import Definition, Normalisation, by_name, find_normalisations, same_conditions
+from dragon.surgery.normalisations import Normalisation, PhaseGraphs, by_name, find_normalisations, same_conditions
 
 __all__ = ["fold"]
 
@@ -33,13 +33,13 @@ def fold(model: Model) -> tuple[Model, list[tuple[str, str]], list[tuple[str, st
     done: list[tuple[str, str]] = []
     left: dict[str, str] = {}
     while True:
-        definition = Definition(new.net)
-        groups = by_name(definition.normalisations())
+        graphs = PhaseGraphs(new.net)
+        groups = by_name(graphs.normalisations())
         norms = next((norms for norms in groups.values() if norms[0].layer.name not in left), None)
         if norms is None:
             return new, done, list(left.items())
-        name, makers = norms[0].layer.name, {graph.maker(n.index) for n in norms for graph in definition.of(n.index)}
-        why = _obstacle(new, definition, norms, makers)
+        name, makers = norms[0].layer.name, {graph.maker(n.index) for n in norms for graph in graphs.of(n.index)}
+        why = _obstacle(new, graphs, norms, makers)
         if why:
             left[name] = why
             continue
@@ -53,7 +53,7 @@ def _deployed(norms: list[Normalisation]) -> Normalisation:
     return next((norm for norm in norms if pb.TEST in phases(norm.layer)), norms[0])
 
 
-def _obstacle(model: Model, definition: Definition, norms: list[Normalisation], makers: set[int | None]) -> str:
+def _obstacle(model: Model, graphs: PhaseGraphs, norms: list[Normalisation], makers: set[int | None]) -> str:
     """Why layers of one name, each present in other phases, cannot be folded; or an empty string.
 
     makers: the layers that make what they read.
@@ -74,7 +74,7 @@ def _obstacle(model: Model, definition: Definition, norms: list[Normalisation], 
         return f'"{layer.name}" has several bottoms or is present in other phases'
     if not norm.settings.by_running(pb.TEST):
         return "it normalises by the batch in TEST too"
-    if not {graph.reader(index) for graph in definition.of(index)} <= {n.index for n in norms}:
+    if not {graph.reader(index) for graph in graphs.of(index)} <= {n.index for n in norms}:
         return f'"{layer.name}" is read by other layers as well'
     if len({n.last.top[0] for n in norms}) > 1:
         return "its tops have different names in TRAIN and in TEST"

@@ -64,7 +64,7 @@ def lint(definition: Definition[pb.NetParameter]) -> list[Finding]:
 def _no_scale(norm: Normalisation) -> Iterator[_Remark]:
     if norm.affine:
         return
-    j = norm.definition.only_reader(norm.index)
+    j = norm.graphs.only_reader(norm.index)
     reader = norm.net.layer[j] if j is not None else None
     if reader is not None and issubclass(class_of(reader), Scale):
         yield norm.index, "scale-elsewhere", f'the Scale "{reader.name}" does not cover exactly the channels, axis 1'
@@ -79,7 +79,7 @@ def _no_scale(norm: Normalisation) -> Iterator[_Remark]:
 def _scale_later(norm: Normalisation, reader: int | None) -> bool:
     if reader is None or not norm.net.layer[reader].top:
         return False
-    later = norm.definition.only_reader(reader)
+    later = norm.graphs.only_reader(reader)
     return later is not None and issubclass(class_of(norm.net.layer[later]), Scale)
 
 
@@ -89,8 +89,8 @@ def _scale_without_shift(norm: Normalisation) -> Iterator[_Remark]:
 
 
 def _useless_bias(norm: Normalisation) -> Iterator[_Remark]:
-    j = norm.definition.maker(norm.index)
-    reader = None if j is None else norm.definition.only_reader(j)
+    j = norm.graphs.maker(norm.index)
+    reader = None if j is None else norm.graphs.only_reader(j)
     if j is None or reader is None or norm.net.layer[reader].name != norm.layer.name:
         return
     layer = norm.net.layer[j]

@@ -16,20 +16,20 @@ from dragon.normalization.settings import Normalization
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.model import Arrays
 
-__all__ = ["Definition", "Normalisation", "by_name", "find_normalisations", "same_conditions"]
+__all__ = ["Normalisation", "PhaseGraphs", "by_name", "find_normalisations", "same_conditions"]
 
 
 @dataclass
 class Normalisation:
     """One layer of batch normalisation with running statistics, and the Scale that belongs to it."""
 
-    definition: Definition
+    graphs: PhaseGraphs
     index: int
     scales: tuple[int, ...] = ()  # positions of the Scale of a layer without gamma; one for each phase if they differ
 
     @property
     def net(self) -> pb.NetParameter:
-        return self.definition.net
+        return self.graphs.net
 
     @property
     def scale(self) -> int | None:
@@ -89,7 +89,7 @@ class Normalisation:
         return self.settings.averaging.read((mean, variance), weight[0] if weight else None)
 
 
-class Definition:
+class PhaseGraphs:
     """Who reads and makes what in a definition, over all phases."""
 
     def __init__(self, net: pb.NetParameter) -> None:
@@ -186,5 +186,5 @@ def by_name(norms: Iterable[Normalisation]) -> dict[str | int, list[Normalisatio
 
 
 def find_normalisations(net: pb.NetParameter) -> list[Normalisation]:
-    """Every batch normalisation with running statistics: see `Definition.normalisations`."""
-    return Definition(net).normalisations()
+    """Every batch normalisation with running statistics: see `PhaseGraphs.normalisations`."""
+    return PhaseGraphs(net).normalisations()

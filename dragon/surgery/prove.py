@@ -12,6 +12,7 @@ from dragon.bases.registry import class_of
 from dragon.data.progress import Progress, silent
 from dragon.errors import DragonError, NumericError, UsageError
 from dragon.graph.net import Net
+from dragon.graph.node import Node
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.surgery.model import Model
@@ -106,6 +107,7 @@ def _compare(old: Net, new: Net, phase: str, batches: int, progress: Progress) -
     stage = f"batches in {phase}"
     rng = np.random.default_rng(_SEED)
     shared = [name for name in old.blobs if name in new.blobs and not _SPLIT.search(name)]
+    shared = [name for name in shared if not (_is_gone(old, name, new) or _is_gone(new, name, old))]
     largest = dict.fromkeys(shared, 0.0)
     difference = dict.fromkeys(shared, 0.0)
     for i in range(batches):
@@ -127,3 +129,16 @@ def _compare(old: Net, new: Net, phase: str, batches: int, progress: Progress) -
                 difference[name] = max(difference[name], float(np.abs(a - b).max()))
     progress(stage, batches, batches)
     return [Difference(name, phase, difference[name], largest[name]) for name in shared]
+
+
+def _is_gone(net: Net, blob: str, other: Net) -> bool:
+    """Whether only layers that the other net does not have read the last value of a blob: it has no such value.
+
+    So what a BatchNorm in place gives to its Scale is no more once the two are merged.
+    """
+    readers: list[Node] = []
+    for node in net.nodes:
+        readers += [node] if blob in node.bottom_names else []
+        if blob in node.top_names:
+            readers = []
+    return bool(readers) and not any(node.layer.type == "Split" or node.name in other.layer_dict for node in readers)

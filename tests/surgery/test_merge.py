@@ -10,6 +10,7 @@ import pytest
 from dragon.bases.layer import TEST, TRAIN
 from dragon.errors import NumericError, UsageError, WeightsError
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import parse_text
 from dragon.surgery.merge import merge, split
 from dragon.surgery.model import Model, read_model, write_model
 from dragon.surgery.prove import prove
@@ -98,6 +99,15 @@ def test_nothing_to_do_and_weights_that_do_not_fit() -> None:
     model.arrays["bn1"].pop()
     with pytest.raises(WeightsError, match=r'layer "bn1" .BatchNorm.: its weights have 2 blobs'):
         merge(model)
+
+
+def test_what_a_batch_norm_in_place_gives_to_its_scale_is_not_compared() -> None:
+    text = SPLIT.replace('top: "bn1"', 'top: "conv1"').replace('bottom: "bn1"', 'bottom: "conv1"')
+    old = trained(parse_text(HEAD + CONV + text + TAIL.replace("NAME", "s1"), pb.NetParameter()))
+    new, _ = merge(old)
+    compared = {d.blob for d in prove(old, new, (TEST, TRAIN))}
+    assert compared == {"data", "s1", "ip"}
+    assert largest(new, split(new)[0], (TEST, TRAIN)) < 1e-6
 
 
 def test_the_proof_notices_a_difference() -> None:
