@@ -108,4 +108,11 @@ class HDF5Data(Source):
         return dict(zip(("epoch", "file", "row"), self.position, strict=True))
 
     def load_state(self, state: dict[str, int | float | bytes]) -> None:
-        self.position = int(state["epoch"]), int(state["file"]), int(state["row"])
+        epoch, number, row = (int(state[name]) for name in ("epoch", "file", "row"))
+        if number >= len(self.files):
+            raise DataError(f"the snapshot is at file {number}, there are {len(self.files)}", layer=self.where)
+        self.position = (epoch, number, 0)
+        rows = len(self._file()[0][0])
+        if row >= rows:
+            raise DataError(f"the snapshot is at row {row} of file {number}, which has {rows}", layer=self.where)
+        self.position = (epoch, number, row)

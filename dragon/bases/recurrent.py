@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dragon.bases.layer import Layer
+from dragon.errors import WeightsError
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
@@ -163,6 +164,8 @@ class Recurrent(Layer):
 
     def load_state(self, state: dict[str, int | float | bytes]) -> None:
         values = [state[name] for name in self.states if name in state]
+        if not all(isinstance(value, bytes) and len(value) % (8 * self.size) == 0 for value in values):
+            raise WeightsError(f"its states in the snapshot are not rows of {self.size} values", layer=self.where)
         self.kept = [
             np.frombuffer(v, "<f8").astype(self.dtype).reshape(-1, self.size) for v in values if isinstance(v, bytes)
         ]

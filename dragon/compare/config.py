@@ -21,6 +21,7 @@ variants:
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ _TOP = (
     "test_interval", "test_batches", "dataset", "equal", "variants",
 )  # fmt: skip
 _VARIANT = ("name", "solver", "net", "set", "layers", "averages", "learning_rates", "description")
+_LONGEST_S = 1e9
 _UNITS = {"s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
 
 
@@ -122,7 +124,7 @@ def _averages(section: Section) -> list[str]:
     given = section.values.get("averages", [])
     names = given if isinstance(given, list) else [given]
     for name in names:
-        if name not in FRACTIONS:
+        if not isinstance(name, str) or name not in FRACTIONS:
             hint = nearest(str(name), FRACTIONS)
             section.fail(
                 f'"{section.name("averages")}": unknown rule "{name}"{hint}; known: {", ".join(FRACTIONS)}', "averages"
@@ -134,7 +136,7 @@ def _path(section: Section, key: str, folder: Path) -> Path | None:
     given = section.text(key)
     if given is None:
         return None
-    found = next((p for p in (Path(given), folder / given) if p.is_file()), None)
+    found = next((p for p in (Path(given), folder / given) if os.path.isfile(p)), None)
     if found is None:
         section.fail(f'"{section.name(key)}": no such file: {given}', key)
     return found
@@ -146,7 +148,7 @@ def _budget(top: Section) -> float | None:
         return None
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*?)s?\s*", str(value))
     unit = _UNITS.get(match[2] or "s") if match else None
-    if match is None or unit is None or float(match[1]) <= 0:
+    if match is None or unit is None or not 0 < float(match[1]) < _LONGEST_S:
         top.fail(f'"budget" must be a time such as 90 s, 8 min or 2 h, got {value!r}', "budget")
     return float(match[1]) * unit
 

@@ -13,6 +13,10 @@ from dragon.files.reading import read_text
 
 __all__ = ["Section", "plain", "read_yaml"]
 
+_MOST = 10_000
+_DEEPEST = 50
+_LARGEST = 2**31 - 1
+
 
 @dataclass(frozen=True)
 class Section:
@@ -54,9 +58,12 @@ class Section:
         return value
 
     def integer(self, key: str, least: int = 1) -> int | None:
+        """A whole number that fits 32 bits."""
         value = self.values.get(key)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
             self._wanted(key, f"a whole number of at least {least}", value)
+        if value is not None and value > _LARGEST:
+            self._wanted(key, f"a whole number of at most {_LARGEST}", value)
         return value
 
     def integers(self, key: str, default: list[int], least: int = 0) -> list[int]:
@@ -64,6 +71,8 @@ class Section:
         for value in values:
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 self._wanted(key, f"whole numbers of at least {least}", value)
+            if value > _LARGEST:
+                self._wanted(key, f"whole numbers of at most {_LARGEST}", value)
         self._distinct(key, values)
         return values
 
@@ -73,7 +82,7 @@ class Section:
         for value in self._listed(key, []):
             try:
                 number = float(value)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 self._wanted(key, "positive numbers", value)
             if isinstance(value, bool) or not 0 < number < float("inf"):
                 self._wanted(key, "positive numbers", value)
@@ -109,7 +118,7 @@ class Section:
             self.fail(f'"{self.name(key)}" names a value twice', key)
 
     def _wanted(self, key: str, expected: str, value: Any) -> NoReturn:
-        got = "a mapping" if isinstance(value, Section) else repr(value)
+        got = "a mapping" if isinstance(value, Section) else _shown(value)
         self.fail(f'"{self.name(key)}" must be {expected}, got {got}', key)
 
 
@@ -119,7 +128,9 @@ def read_yaml(path: str | os.PathLike[str]) -> tuple[Section, str]:
     try:
         text = read_text(path)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        tree = _convert(file, "", root) if root is not None else None
+        tree = _Tree(file).convert("", root) if root is not None else None
+    except RecursionError:
+        raise UsageError(f"{file}: nested too deeply") from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UsageError(f"{file}: cannot be read: {reason}") from None
@@ -132,21 +143,44 @@ def read_yaml(path: str | os.PathLike[str]) -> tuple[Section, str]:
     return tree, text
 
 
-def _convert(file: str, path: str, node: yaml.Node) -> Any:
-    line = node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
+class _Tree:
+    """The nodes of a file as sections, lists and values. An alias stands for a whole copy, hence the limits."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.count = 0
+
+    def convert(self, path: str, node: yaml.Node, depth: int = 0) -> Any:
+        """UsageError for more than _MOST values or _DEEPEST levels, as of an alias that stands within itself."""
+        line = node.start_mark.line + 1
+        self.count += 1
+        if self.count > _MOST or depth > _DEEPEST:
+            what = f"more than {_MOST:,} values" if self.count > _MOST else f"more than {_DEEPEST} levels"
+            raise UsageError(f"{self.file}:{line}: {what}, aliases written out")
+        if isinstance(node, yaml.MappingNode):
+            return self._section(path, node, depth)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.convert(f"{path}[{i}]", item, depth + 1) for i, item in enumerate(node.value)]
+        try:
+            return _scalar(node)
+        except yaml.YAMLError:
+            raise
+        except Exception:  # what the constructors of tags raise: of conversions, of regular expressions
+            raise UsageError(f"{self.file}:{line}: {one_line(repr(node.value[:40]))} is no {node.tag[-20:]}") from None
+
+    def _section(self, path: str, node: yaml.MappingNode, depth: int) -> Section:
         values: dict[str, Any] = {}
         lines: dict[str, int] = {}
         for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise UsageError(f"{self.file}:{line}: a key must be a text")
             key = str(key_node.value)
-            lines[key] = key_node.start_mark.line + 1
+            lines[key] = line
             if key in values:
-                raise UsageError(f'{file}:{lines[key]}: key "{key}" is given twice')
-            values[key] = _convert(file, f"{path}.{key}" if path else key, value_node)
-        return Section(file, path, line, values, lines)
-    if isinstance(node, yaml.SequenceNode):
-        return [_convert(file, f"{path}[{i}]", item) for i, item in enumerate(node.value)]
-    return _scalar(node)
+                raise UsageError(f'{self.file}:{line}: key "{one_line(key)}" is given twice')
+            values[key] = self.convert(f"{path}.{key}" if path else key, value_node, depth + 1)
+        return Section(self.file, path, node.start_mark.line + 1, values, lines)
 
 
 def _scalar(node: yaml.Node) -> Any:
@@ -155,6 +189,14 @@ def _scalar(node: yaml.Node) -> Any:
         return loader.construct_object(node, deep=True)
     finally:
         loader.dispose()
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return f"a list of {len(value)} values" if len(value) != 1 else "a list of 1 value"
+    if isinstance(value, int) and abs(value) > 10**40:
+        return "a number of very many digits"
+    return repr(value)[:80]
 
 
 def plain(value: Any) -> Any:

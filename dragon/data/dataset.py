@@ -20,7 +20,7 @@ from dragon.data.datum import decode_batch, encode_datum
 from dragon.data.lmdb_io import LmdbReader, write_lmdb
 from dragon.data.mean import mean_of_images, read_mean, write_mean
 from dragon.data.progress import Progress, silent
-from dragon.errors import DataError
+from dragon.errors import DataError, one_line
 from dragon.files.atomic import write_atomically
 from dragon.files.reading import read_text
 
@@ -28,6 +28,7 @@ __all__ = ["Dataset", "Kind", "Split", "dataset_label", "open_dataset", "read_sp
 
 _DESCRIPTION = "dataset.json"
 _UNKNOWN = "unlabelled data"
+_LONGEST_LABEL = 100
 _CHUNK = 1000
 
 
@@ -130,9 +131,9 @@ def dataset_label(source: str | os.PathLike[str]) -> str:
     for folder in (path, path.parent):
         try:
             label = json.loads(read_text(folder / _DESCRIPTION))["label"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
-        return str(label)
+        return one_line(str(label))[:_LONGEST_LABEL]
     return "synthetic" if path.name.startswith("synthetic_") else _UNKNOWN
 
 
@@ -150,7 +151,7 @@ def _missing(paths: tuple[Path, Path, Path], kind: Kind) -> tuple[str, ...]:
     if description.exists():
         try:
             found = json.loads(read_text(description))
-        except ValueError:
+        except (OSError, ValueError, RecursionError):
             raise DataError(f'"{description}" is damaged: remove the folder and run again') from None
         if found != kind.description():
             raise DataError(

@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 from dragon.errors import ShapeError
 from dragon.memory.storage import Array, Storage, Where
 
-__all__ = ["MAX_COUNT", "Blob", "BlobList", "checked_count"]
+__all__ = ["MAX_AXES", "MAX_COUNT", "Blob", "BlobList", "checked_count"]
 
 
 def _most() -> int:
@@ -26,11 +26,15 @@ def _most() -> int:
 
 MAX_COUNT = _most()  # a shape beyond this is a damaged file or a typing error, not a net
 
+MAX_AXES = 32  # as in BVLC Caffe
+
 _NOWHERE = Where()
 
 
 def checked_count(shape: Sequence[int], what: str = "blob") -> int:
-    """Number of elements of `shape`; ShapeError for negative axes or more than MAX_COUNT elements."""
+    """Number of elements of `shape`; ShapeError for negative axes, more than MAX_COUNT elements or MAX_AXES axes."""
+    if len(shape) > MAX_AXES:
+        raise ShapeError(f"{what}: a shape of {len(shape)} axes, at most {MAX_AXES} are possible")
     extent = 1  # an axis of 0 does not excuse the others: no array library takes them
     for dim in shape:
         if dim < 0:

@@ -128,6 +128,14 @@ class Adam(Rule):
     slots = 2
     bias_correction = True
 
+    def validate(self) -> None:
+        """The bias correction divides by 1 - momentum^t and takes the root of 1 - momentum2^t."""
+        beta1, beta2 = self.param.momentum, self.param.momentum2
+        if not -1 < beta1 < 1:
+            raise PrototxtError(f"momentum of the {self.name} solver must be above -1 and below 1, got {beta1:g}")
+        if not -1 <= beta2 <= 1:
+            raise PrototxtError(f"momentum2 of the {self.name} solver must lie within -1 and 1, got {beta2:g}")
+
     def step(self, xp: ModuleType, g: Array, w: Array, history: Arrays, rate: float, decay: float, t: int) -> None:
         first, second = history
         beta1, beta2 = self.param.momentum, self.param.momentum2

@@ -12,6 +12,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_snapshots", "read_snapshot", "snapshot_base", "snapshot_names", "write_snapshot"]
 
+_LARGEST = 2**53  # counts of draws and positions; beyond that a number is damaged
 ENGINE = "(engine)"  # among the states of layers, which are named train/LAYER
 
 
@@ -108,14 +110,19 @@ def read_snapshot(solver: Solver, path: str) -> None:
         if blob is not None and value.size != blob.count:
             raise WeightsError(f"{path}: history of {what} has {value.size} elements, expected {blob.count}")
         values.append(value)
-    solver.net.copy_from(_model_of(path, state))
+    if state.iter < 0:
+        raise WeightsError(f"{path}: damaged: iteration {state.iter}")
+    model = _model_of(path, state)
+    with _unchanged_on_error(solver):
+        if state.HasField("random_seed"):
+            _restore_layers(path, solver, state)
+        solver.net.copy_from(model)
     for (blob, _), value in zip(history, values, strict=True):
         if blob is not None:
             blob.data_storage.overwrite()[...] = value.reshape(-1)
     solver.iter = state.iter
     if state.HasField("random_seed"):
         solver.set_losses(list(state.losses))
-        _restore_layers(path, solver, state)
 
 
 def _model_of(path: str, state: pb.SolverState) -> str:
@@ -178,6 +185,25 @@ def _layer_states(solver: Solver) -> Iterator[pb.LayerState]:
             yield state
 
 
+@contextmanager
+def _unchanged_on_error(solver: Solver) -> Iterator[None]:
+    """Give seeds, streams and layers back what they had, when a state turns out damaged half-way."""
+    seed, engine = solver.seed, solver.net.executor.state()
+    nets = [(net, net.seed, [(layer, layer.rng, layer.state()) for layer in net.layers]) for _, net in _nets(solver)]
+    try:
+        yield
+    except BaseException:
+        solver.seed = seed
+        solver.net.executor.load_state(engine)
+        for net, of_net, layers in nets:
+            net.seed = net.context.seed = of_net
+            for layer, stream, values in layers:
+                layer.rng = stream
+                if values:
+                    layer.load_state(values)
+        raise
+
+
 def _restore_layers(path: str, solver: Solver, state: pb.SolverState) -> None:
     by_name = {s.name: s for s in state.layer_state}
     if ENGINE in by_name:
@@ -194,12 +220,17 @@ def _restore_layers(path: str, solver: Solver, state: pb.SolverState) -> None:
                 for field in ("int_value", "float_value", "bytes_value"):
                     if entry.HasField(field):
                         values[entry.key] = getattr(entry, field)
+            if any(isinstance(value, int) and not 0 <= value <= _LARGEST for value in values.values()):
+                raise WeightsError("its state is damaged", layer=layer.where, position=Position(path))
             draws = values.pop("draws", 0)
             if not isinstance(draws, int):
                 raise WeightsError("its random state is damaged", layer=layer.where, position=Position(path))
             layer.rng.draws = draws
             if values:
-                layer.load_state(values)
+                try:
+                    layer.load_state(values)
+                except (KeyError, ValueError, TypeError, OverflowError):
+                    raise WeightsError("its state is damaged", layer=layer.where, position=Position(path)) from None
     solver.seed = state.random_seed
 
 

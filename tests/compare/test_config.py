@@ -9,7 +9,7 @@ import pytest
 
 from dragon.compare.config import read_comparison
 from dragon.compare.plan import Plan, make_plan
-from dragon.errors import DragonError
+from dragon.errors import DragonError, UsageError
 from dragon.proto import dragon_pb2 as pb
 
 
@@ -130,3 +130,43 @@ def test_mistakes_are_one_line(what: str, comparison: Path) -> None:
     with pytest.raises(DragonError, match=expected) as caught:
         plan_of(comparison)
     assert "\n" not in str(caught.value)
+
+
+# nine aliases of nine aliases of ...: 9^9 values
+LAUGHS = "\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}' if i else 'x'] * 9)}]" for i in range(9))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("iterations: !!int abc", "'abc' is no"),
+        ("budget: !!timestamp x", "'x' is no"),
+        ("name: !!binary ä", "no|binary|ascii"),
+        ("iterations: " + "9" * 5000, "is no"),
+        ("iterations: 99999999999", "must be a whole number of at most 2147483647"),
+        ("seeds: [1, 99999999999]", "must be whole numbers of at most 2147483647"),
+        ("learning_rates: [" + "9" * 400 + "]", "must be positive numbers, got a number of very many digits"),
+        ("budget: " + "9" * 400 + " h", "must be a time"),
+        ("set: &a [*a]", "levels, aliases written out"),
+        ("set: &a {b: *a}", "levels, aliases written out"),
+        (LAUGHS, "values, aliases written out"),
+        ("a: " + "[" * 2000, "nested too deeply|levels"),
+        ("? [a, b]\n: c", "a key must be a text"),
+        ("solver: " + "x" * 5000, "no such file"),
+        ("equal: {a: b}", '"equal" must be a pair'),
+        ("averages: [[1]]", "unknown rule"),
+    ],
+)
+def test_yaml_that_takes_too_much_or_converts_to_nothing(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    for name in ("s.prototxt", "n.prototxt"):
+        (tmp_path / name).write_text("")
+    head, variant = "solver: s.prototxt\n", "variants:\n  - name: a\n    net: n.prototxt\n"
+    if text.startswith("averages"):
+        path.write_text(f"{head}{variant}    {text}\n")
+    else:
+        path.write_text(f"{'' if text.startswith('solver') else head}{text}\n{variant}")
+    with pytest.raises(UsageError, match=message) as caught:
+        read_comparison(path)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 6000

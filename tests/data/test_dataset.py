@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dragon.data import dataset_label, read_mean, read_split
+from dragon.data import dataset_label, read_mean, read_split, write_synthetic
 from dragon.data.dataset import Dataset, Kind, Split, open_dataset, write_dataset
 from dragon.errors import DataError
 from tests.data.conftest import small_images
@@ -132,3 +132,19 @@ def test_the_digest_is_that_of_label_and_pixels() -> None:
     split = load()[1]
     joined = b"".join(bytes([i]) + image.tobytes() for i, image in enumerate(split.images))
     assert split.digest() == hashlib.sha256(joined).hexdigest()
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff", b"5", b"null", b'{"label": ' + b"9" * 5000 + b"}"])
+def test_an_odd_description(content: bytes, tmp_path: Path) -> None:
+    write_synthetic(tmp_path, train=4, test=4)
+    (tmp_path / "dataset.json").write_bytes(content)
+    assert dataset_label(tmp_path / "synthetic_train_lmdb") == "synthetic"
+    with pytest.raises(DataError, match=r"is damaged|its description cannot be read"):
+        write_synthetic(tmp_path, train=4, test=4)
+
+
+def test_a_label_is_one_short_line(tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text('{"label": "a\\nb' + "c" * 1000 + '"}')
+    label = dataset_label(tmp_path / "train_lmdb")
+    assert label.startswith("a\\nbccc")
+    assert len(label) == 100

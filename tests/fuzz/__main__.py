@@ -21,6 +21,7 @@ import traceback
 import warnings
 from pathlib import Path
 
+from tests.fuzz import texts  # noqa: F401 - its kinds
 from tests.fuzz.kinds import KINDS, examples
 
 SECONDS = 10

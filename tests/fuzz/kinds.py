@@ -32,6 +32,7 @@ from dragon.proto.binary import iter_layers
 from dragon.proto.binary_net import read_binary_net
 from dragon.proto.profiles import PROFILES
 from dragon.proto.text import format_text, parse_text, read_net, read_solver
+from tests.fuzz.messages import damage_h5, damage_message, without_checksum
 from tests.fuzz.mutate import damage, damage_text
 from tests.helpers import TRAINABLE, toy_solver
 from tests.layers.catalogue import CASES
@@ -166,7 +167,7 @@ def _wire_examples(folder: Path) -> list[bytes]:
     old = net.layers.add(name="v1", type=pb.V1LayerParameter.INNER_PRODUCT, blobs=[weights])
     old.layer.name = "v0"
     small: bytes = net.SerializeToString()
-    return [small, _snapshots(folder)["toy_iter_2.caffemodel"]]
+    return [small, without_checksum(_snapshots(folder)["toy_iter_2.caffemodel"], pb.NetParameter)]
 
 
 @kind
@@ -185,7 +186,12 @@ def caffemodel(folder: Path) -> tuple[Example, Callable[[bytes], None]]:
         profile = names[sum(content[:64]) % len(names)]
         survives(lambda: read_binary_net(path, profile))
 
-    return lambda chance: damage(chance.choice(sound), chance, chance.choice(sound)), read
+    def example(chance: random.Random) -> bytes:
+        if chance.random() < 0.5:
+            return damage_message(chance.choice(sound), pb.NetParameter, chance, chance.choice(sound))
+        return damage(chance.choice(sound), chance, chance.choice(sound))
+
+    return example, read
 
 
 @kind
@@ -194,14 +200,31 @@ def solverstate(folder: Path) -> tuple[Example, Callable[[bytes], None]]:
     quiet()
     files = _snapshots(folder)
     solver = toy_solver()
-    plain, hdf5 = files["toy_iter_2.solverstate"], files["toy_iter_2.solverstate.h5"]
+    summed, hdf5 = files["toy_iter_2.solverstate"], files["toy_iter_2.solverstate.h5"]
+    plain = without_checksum(summed, pb.SolverState)
 
     def read(content: bytes) -> None:
         path = folder / ("x.solverstate.h5" if content[:4] == hdf5[:4] else "x.solverstate")
         path.write_bytes(content)
         survives(lambda: solver.restore(path))
+        survives(lambda: solver.step(1))
 
-    return lambda chance: damage(chance.choice((plain, plain, plain, hdf5)), chance, plain), read
+    def example(chance: random.Random) -> bytes:
+        form = chance.choice(("bytes", "message", "hdf5", "both"))
+        if form == "bytes":
+            return damage(chance.choice((plain, summed, hdf5)), chance, plain)
+        if form == "hdf5":
+            return damage_h5(hdf5, chance, hdf5)
+        message = damage_message(plain, pb.SolverState, chance)
+        if form == "message":
+            return message
+        file = io.BytesIO(hdf5)
+        with h5py.File(file, "r+") as target:  # the fields that only Dragon knows
+            del target["dragon"]
+            target["dragon"] = np.frombuffer(message, np.uint8)
+        return file.getvalue()
+
+    return example, read
 
 
 def _pixels() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -229,7 +252,12 @@ def datum(folder: Path) -> tuple[Example, Callable[[bytes], None]]:
         for color in (Color.AS_STORED, Color.COLOR):
             survives(lambda color=color: decode_batch([content], color, lambda i: f"record {i}"))  # type: ignore[misc]
 
-    return lambda chance: damage(chance.choice(sound), chance, chance.choice(sound)), read
+    def example(chance: random.Random) -> bytes:
+        if chance.random() < 0.5:
+            return damage_message(chance.choice(sound), pb.Datum, chance, chance.choice(sound))
+        return damage(chance.choice(sound), chance, chance.choice(sound))
+
+    return example, read
 
 
 @kind
@@ -330,7 +358,8 @@ def hdf5(folder: Path) -> tuple[Example, Callable[[bytes], None]]:
         survives(use if content[0] == ord("d") else lambda: target.copy_from(path))
 
     def example(chance: random.Random) -> bytes:
-        return chance.choice((b"d" + damage(data, chance, weights), b"w" + damage(weights, chance, data)))
+        harm = chance.choice((damage, damage_h5))
+        return chance.choice((b"d" + harm(data, chance, weights), b"w" + harm(weights, chance, data)))
 
     return example, read
 
@@ -347,7 +376,12 @@ def mean(folder: Path) -> tuple[Example, Callable[[bytes], None]]:
         path.write_bytes(content)
         survives(lambda: read_mean(path))
 
-    return lambda chance: damage(chance.choice((sound, old)), chance, sound), read
+    def example(chance: random.Random) -> bytes:
+        if chance.random() < 0.5:
+            return damage_message(chance.choice((sound, old)), pb.BlobProto, chance, sound)
+        return damage(chance.choice((sound, old)), chance, sound)
+
+    return example, read
 
 
 @kind

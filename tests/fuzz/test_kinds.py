@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fuzz import texts  # noqa: F401 - its kinds
 from tests.fuzz.kinds import KINDS, survives
 
 SECONDS = 3

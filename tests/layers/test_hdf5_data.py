@@ -140,3 +140,16 @@ def test_complex_numbers_are_refused(listing: Path) -> None:
         file["z"] = np.ones(5, np.complex64)
     with pytest.raises(DragonError, match="/z holds complex numbers, expected real numbers"):
         make(listing, tops="z")
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({"epoch": 0, "file": 2, "row": 0}, "the snapshot is at file 2, there are 2"),
+        ({"epoch": 0, "file": 1, "row": 3}, "the snapshot is at row 3 of file 1, which has 3"),
+    ],
+)
+def test_a_position_that_is_not_there(state: dict[str, int | float | bytes], message: str, listing: Path) -> None:
+    one = make(listing)
+    with pytest.raises(DragonError, match=message):
+        one.layer.load_state(state)

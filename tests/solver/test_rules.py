@@ -88,3 +88,15 @@ def test_unknown_type_and_settings_a_rule_cannot_take() -> None:
         make_rule(pb.SolverParameter(type="AdaGrad", momentum=0.9))
     with pytest.raises(PrototxtError, match="rms_decay"):
         make_rule(pb.SolverParameter(type="RMSProp", rms_decay=1.5))
+
+
+@pytest.mark.parametrize("rule", ["Adam", "AdamW"])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("momentum", 1), ("momentum", -1), ("momentum", math.nan), ("momentum2", 1.5), ("momentum2", -2)],
+)
+def test_momentum_that_the_bias_correction_cannot_take(rule: str, field: str, value: float) -> None:
+    param = pb.SolverParameter(type=rule)
+    setattr(param, field, value)
+    with pytest.raises(PrototxtError, match=f"{field} of the {rule} solver must"):
+        make_rule(param)

@@ -319,3 +319,39 @@ def test_a_stop_during_a_test_leaves_the_test_position(tmp_path: Path) -> None:
             assert solver.stopped
             assert draws[1] == [0] * len(draws[1])
     assert any(draws[0]), "the test net draws nothing, so this test shows nothing"
+
+
+@pytest.mark.parametrize("damage", ["draws", "negative", "bytes", "model", "iteration"])
+def test_a_state_that_is_refused_half_way_leaves_the_solver_as_it_was(damage: str, tmp_path: Path) -> None:
+    """Layers are restored one by one; the last one, or the model, may turn out damaged."""
+    solver = toy_solver(tmp_path)
+    solver.step(2)
+    path = Path(solver.snapshot())
+    state = pb.SolverState.FromString(path.read_bytes())
+    state.ClearField("learned_net_checksum")
+    last = state.layer_state[-1].entry[0]
+    match damage:
+        case "draws":
+            last.int_value = 2**63 - 1
+        case "negative":
+            last.int_value = -1
+        case "bytes":
+            last.ClearField("int_value")
+            last.bytes_value = b"x"
+        case "model":
+            model = pb.NetParameter.FromString(Path(state.learned_net).read_bytes())
+            model.layer[-2].blobs[-1].shape.dim[0] = 77
+            Path(state.learned_net).write_bytes(model.SerializeToString())
+        case "iteration":
+            state.iter = -3
+    state.random_seed = 1234
+    path.write_bytes(state.SerializeToString())
+    whole, again = toy_solver(), toy_solver()
+    whole.step(1)
+    again.step(1)
+    with pytest.raises(WeightsError, match=r"damaged|expected shape|does not fit"):
+        again.restore(path)
+    assert (again.iter, again.seed, again.net.seed) == (1, 5, 5)
+    assert again.step(1) == whole.step(1), "dropout and data go on as if nothing had been"
+    for name, value in weights_of(whole.net).items():
+        assert (weights_of(again.net)[name] == value).all(), name

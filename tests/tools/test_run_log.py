@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from dragon.errors import DataError
-from dragon.files.caffe_log import read_log
+from dragon.files.caffe_log import read_log, write_tables
 from dragon.tools.common.run_log import read_run, run_name
+from dragon.tools.observers.metrics import read_records
 from tests.tools.conftest import Dragon, edit
 
 
@@ -77,3 +78,34 @@ def test_parse_log_of_a_folder(work: Path, dragon: Dragon) -> None:
     result = dragon("parse-log", "run", "tables")
     assert result.out.splitlines() == ["tables/run.train: 5 rows", "tables/run.test: 3 rows"]
     assert (work / "tables/run.test").read_text().startswith("NumIters,Seconds,LearningRate,acc,loss\n0,")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '{"event": "display", "iteration": 1e999, "loss": 1}',
+        '{"event": "display", "iteration": true, "loss": 1}',
+        '{"event": "display", "iteration": -5, "loss": 1}',
+        '{"event": "display", "iteration": ' + "9" * 400 + "}",
+        '{"event": "display", "iteration": ' + "9" * 5000 + "}",
+        '{"event": ["display"], "iteration": 1}',
+        '{"event": "display", "iteration": 1, "x": ' + "[" * 100_000 + "}",
+    ],
+)
+def test_odd_records_are_passed_over(odd: str, tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text(f'{{"event": "display", "iteration": 1, "loss": 2.5}}\n{odd}\n')
+    (row,) = read_run(tmp_path).train
+    assert row["smoothed_loss"] == 2.5
+
+
+@pytest.mark.parametrize("value", ["9" * 400, "1e999", "NaN", "[]", "{}", "5", "true", "null", '"x"', "[[1], {}]"])
+def test_odd_values_of_a_record_are_not_numbers(value: str, tmp_path: Path) -> None:
+    """And a run that goes on writes the records again."""
+    line = f'{{"event": "start", "iteration": 0, "time": {value}, "net": {value}, "data": {value}}}\n'
+    line += f'{{"event": "display", "iteration": 0, "lr": {value}, "loss": 2.5, "outputs": {{"a": {value}}}}}\n'
+    line += f'{{"event": "test", "iteration": 0, "net": {value}, "outputs": {value}}}\n'
+    (tmp_path / "metrics.jsonl").write_text(line)
+    log = read_run(tmp_path)
+    assert log.train[0]["smoothed_loss"] == 2.5
+    write_tables(log, tmp_path, "t")
+    assert len(json.dumps(read_records(tmp_path / "metrics.jsonl"), allow_nan=False)) > 100

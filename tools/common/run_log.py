@@ -63,7 +63,8 @@ def _from_records(records: list[Record]) -> Log:
         if event == "start":
             began = now - log.seconds_at(iteration)  # a run that goes on: the time between does not count
             log.net = str(record.get("net", ""))
-            log.synthetic = any("synthetic" in str(label).lower() for label in record.get("data") or ())
+            labels = record.get("data")
+            log.synthetic = isinstance(labels, list) and any("synthetic" in str(label).lower() for label in labels)
         elif event == "display":
             row = log.add(None, iteration, now - began, _number(record.get("lr")))
             row[SMOOTHED_LOSS] = _number(record.get("loss"))

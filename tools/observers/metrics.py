@@ -30,6 +30,7 @@ from dragon.tools.observers.meter import Lap, Meter
 __all__ = ["MetricsObserver", "Record", "read_records"]
 
 Record = dict[str, Any]
+_LARGEST = 2**63
 _MOST = 100  # values of one output; larger ones are left out
 
 
@@ -42,12 +43,27 @@ def read_records(path: Path) -> list[Record]:
         return []
     for line in lines:
         try:
-            record = json.loads(line)
-        except ValueError:
+            record = json.loads(line, parse_float=_finite, parse_int=_whole, parse_constant=lambda _: None)
+        except (ValueError, RecursionError):
             continue
-        if isinstance(record, dict) and isinstance(record.get("iteration"), int) and "event" in record:
+        if isinstance(record, dict) and _is_count(record.get("iteration")) and isinstance(record.get("event"), str):
             records.append(record)
     return records
+
+
+def _finite(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def _whole(text: str) -> int | None:
+    """A whole number of 64 bits; None for larger ones."""
+    value = int(text) if len(text) < 20 else _LARGEST
+    return value if -_LARGEST < value < _LARGEST else None
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 class MetricsObserver(Observer):

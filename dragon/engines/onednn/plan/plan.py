@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dragon.engines.onednn import lowerings
 from dragon.engines.onednn.library.binding import UnimplementedError
-from dragon.engines.onednn.library.constants import DataType
+from dragon.engines.onednn.library.constants import MAX_NDIMS, DataType
 from dragon.engines.onednn.library.memory import Device
 from dragon.engines.onednn.plan import reference
 from dragon.engines.onednn.plan.arena import Arena, ArenaMemory
@@ -281,5 +281,6 @@ def _single(last: int) -> Iterator[tuple[int, int, None]]:
 
 
 def _has_primitives(node: Node) -> bool:
-    """Whether oneDNN may compute the layer: float64, and blobs without elements, are left to the reference."""
-    return node.layer.dtype.itemsize == 4 and all(blob.count for blob in (*node.bottoms, *node.tops))
+    """Whether oneDNN may compute the layer: the reference has float64, blobs without elements or with many axes."""
+    blobs = (*node.bottoms, *node.tops, *node.layer.blobs)
+    return node.layer.dtype.itemsize == 4 and all(blob.count and blob.ndim <= MAX_NDIMS for blob in blobs)

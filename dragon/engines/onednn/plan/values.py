@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dragon.engines.onednn.kernels import combine
-from dragon.engines.onednn.library.constants import Arg
+from dragon.engines.onednn.library.constants import MAX_NDIMS, Arg
 from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Shape
 from dragon.engines.onednn.library.primitive import Call
 from dragon.memory.storage import HOST, Array, Storage
@@ -22,8 +22,8 @@ __all__ = ["HostValue", "LazyCopy", "MemoryCopy", "Value", "is_unchanged", "logi
 
 
 def logical(shape: tuple[int, ...]) -> Shape:
-    """The shape for oneDNN, which has no scalars."""
-    return shape or (1,)
+    """The shape for oneDNN, which has no scalars; with more axes than it knows, the values in a row."""
+    return (shape or (1,)) if len(shape) <= MAX_NDIMS else (math.prod(shape),)
 
 
 def borrowed(device: Device, host: Array, shape: Shape) -> Memory:
