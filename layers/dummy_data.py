@@ -1,11 +1,15 @@
-"""DummyData: tops of given shapes, filled anew by their fillers in every forward."""
+"""DummyData: tops of given shapes. Random fillers fill their tops in every forward.
+
+A constant one fills its top when the layer is made, and again only when the top has grown and nobody has written into
+it since. So a script may use such a top as an input, as in Caffe.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from dragon.bases.fillers import FILLERS, fill
-from dragon.bases.layer import Layer, register
+from dragon.bases.layer import Layer, LayerClass, register
 from dragon.errors import nearest
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
@@ -20,6 +24,11 @@ class DummyData(Layer):
     bottoms = (0, 0)
     tops = (1, None)
     is_source = True
+
+    @classmethod
+    def form(cls, param: pb.LayerParameter) -> LayerClass:
+        constant = all(_is_constant(filler) for filler in param.dummy_data_param.data_filler)
+        return ConstantDummyData if constant else cls
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.dummy_data_param
@@ -45,14 +54,35 @@ class DummyData(Layer):
             if filler.type not in FILLERS:
                 self.bad_param(f'unknown filler type "{filler.type}"{nearest(filler.type, FILLERS)}')
         self._fillers = [fillers[i % len(fillers)] for i in range(len(top))]
+        for blob, filler in zip(top, self._fillers, strict=True):
+            if _is_constant(filler):
+                self._fill(blob, filler)
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        pass
+        for blob, filler in zip(top, self._fillers, strict=True):
+            if _is_constant(filler) and blob.data_storage.is_new:
+                self._fill(blob, filler)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         for blob, filler in zip(top, self._fillers, strict=True):
-            out = blob.data_storage.overwrite()[: blob.count].reshape(blob.shape)
-            fill(out, filler, self.rng, f"top of shape {blob.shape}")
+            if _is_constant(filler):
+                blob.peek()  # an engine goes on with the host's copy, so it has to be the newest
+            else:
+                self._fill(blob, filler)
+
+    def _fill(self, blob: Blob, filler: pb.FillerParameter) -> None:
+        out = blob.data_storage.overwrite()[: blob.count].reshape(blob.shape)
+        fill(out, filler, self.rng, f"top of shape {blob.shape}")
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         pass
+
+
+class ConstantDummyData(DummyData):
+    """The form in which all fillers are constant: a run has nothing to do."""
+
+    passes_memory = True
+
+
+def _is_constant(filler: pb.FillerParameter) -> bool:
+    return filler.type == "constant"

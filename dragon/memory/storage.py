@@ -55,7 +55,7 @@ class Where:
 class Storage:
     """A flat array of `count` elements of `dtype`; memory is asked for at the first use and is zero."""
 
-    __slots__ = ("__weakref__", "_copies", "_fresh", "_host", "_watchers", "count", "dtype", "epoch")
+    __slots__ = ("__weakref__", "_copies", "_fresh", "_grown", "_host", "_watchers", "count", "dtype", "epoch")
 
     def __init__(self, count: int = 0, dtype: DTypeLike = np.float32) -> None:
         self.count = count
@@ -64,6 +64,7 @@ class Storage:
         self._copies: dict[str, Copy] = {}
         self._fresh: set[str] = {HOST}
         self._watchers: list[weakref.ref[Any]] | None = None
+        self._grown = 0  # the epoch in which the memory last grew
         self.epoch = 0  # counts how often the host copy was handed out to be written
 
     def _ensure_host(self) -> Array:
@@ -153,6 +154,11 @@ class Storage:
                 watcher.about_to_change(self)
 
     @property
+    def is_new(self) -> bool:
+        """Whether the host copy was not handed out to be written since the memory last grew."""
+        return self._grown == self.epoch
+
+    @property
     def allocated(self) -> bool:
         """Whether the host copy has memory."""
         return self._host is not None
@@ -184,6 +190,7 @@ class Storage:
         self._fresh = {HOST}
         self._host = None
         self.count = count
+        self._grown = self.epoch
         if old is not None:
             self._ensure_host()[: old.size] = old
 

@@ -77,6 +77,26 @@ def test_a_forked_process_is_told_to_spawn(monkeypatch: pytest.MonkeyPatch) -> N
             run()
 
 
+@needs_gpu
+@pytest.mark.parametrize("random", ["", 'data_filler { type: "gaussian" }'])
+@pytest.mark.parametrize("phase", [TRAIN, TEST])
+def test_a_script_writes_into_constant_dummy_data(random: str, phase: int) -> None:
+    text = f"""
+    layer {{ name: "x" type: "DummyData" top: "x" top: "z"
+             dummy_data_param {{ data_filler {{ value: 2 }} {random} shape {{ dim: [2, 3] }} }} }}
+    layer {{ name: "y" type: "Power" bottom: "x" top: "y" power_param {{ scale: 2 }} }}
+    layer {{ name: "quiet" type: "Silence" bottom: "z" }}
+    """
+    net = make(text, "cuda", phase)
+    for value in (2, 7, 8):
+        if value > 2:
+            net.blobs["x"].data[...] = value
+        for _ in range(4):
+            np.testing.assert_array_equal(net.forward()["y"], np.full((2, 3), 2 * value))
+    net.blobs["x"].reshape(5, 4)
+    np.testing.assert_array_equal(net.forward()["y"], np.full((5, 4), 4))
+
+
 RELU6 = 'layer { name: "relu" type: "ReLU" bottom: "x" top: "x" relu_param { relu6: true } }'
 SCALED = 'layer { name: "bn" type: "BN" bottom: "x" top: "x" batch_norm_param { scale_filler { value: 9 } } }'
 
