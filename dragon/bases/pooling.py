@@ -7,6 +7,7 @@ where it lies on the image, and the elements it meets there.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -72,8 +73,12 @@ def maximum(x: Array, window: Window, out: Array, stages: Sequence[Array]) -> No
 def maximum_backward(
     x: Array, stages: Sequence[Array], best: Array, dy: Array, window: Window, out: Array, scratch: Scratch
 ) -> None:
-    """dx: all of a window's gradient goes to the first element, in the order of memory, that is its maximum."""
+    """dx: all of a window's gradient goes to the first element, in the order of memory, that is its maximum.
+
+    A NaN is greater than everything else.
+    """
     xp = xp_of(x)
+    plain = math.isfinite(float(best.sum()) + float(dy.sum()))  # else a product with 0 is no way to leave something out
     sources = [*reversed(stages), x]
     for axis, source in enumerate(sources, start=2):
         target = out if source is x else scratch.get(f"dmax{axis}", source.shape, dy)
@@ -82,11 +87,19 @@ def maximum_backward(
         rest[...] = dy
         for there, here in _taps(window, axis - 2, source.shape[axis], best.shape[axis]):
             left = rest[_at(axis, there)]
-            hit = source[_at(axis, here)] == best[_at(axis, there)]
-            share = xp.multiply(left, hit, out=scratch.get("share", left.shape, dy))
+            mine, most = source[_at(axis, here)], best[_at(axis, there)]
+            hit = mine == most
+            share = scratch.get("share", left.shape, dy)
             place = target[_at(axis, here)]
+            if plain:
+                xp.multiply(left, hit, out=share)
+                place += share
+                left -= share
+                continue
+            hit |= xp.isnan(mine) & xp.isnan(most)
+            share[...] = xp.where(hit, left, 0)
             place += share
-            left -= share
+            left[...] = xp.where(hit, 0, left)
         dy, best = target, source
 
 

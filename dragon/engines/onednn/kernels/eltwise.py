@@ -11,7 +11,7 @@ from dragon.engines.onednn.library.constants import Alg, Arg, Prop
 from dragon.engines.onednn.library.memory import Device, MemoryDesc
 from dragon.engines.onednn.library.primitive import Primitive
 
-__all__ = ["USES_DST", "backward", "forward", "prelu_backward", "prelu_forward"]
+__all__ = ["LIMITS", "USES_DST", "backward", "forward", "keeping_nan", "prelu_backward", "prelu_forward"]
 
 # The backward algorithms that need only the result, so the layer may run in place (relu and elu: alpha >= 0).
 USES_DST = {
@@ -23,6 +23,18 @@ USES_DST = {
     Alg.eltwise_exp: Alg.eltwise_exp_use_dst_for_bwd,
     Alg.eltwise_clip_v2: Alg.eltwise_clip_v2_use_dst_for_bwd,
 }
+
+
+LIMITS = (Alg.eltwise_clip, Alg.eltwise_clip_v2)  # into [alpha, beta], which NaN is put into as well
+
+
+def keeping_nan(alg: Alg, alpha: float) -> Alg:
+    """An algorithm with the results of `alg` that leaves NaN as it is, for forward and post-ops.
+
+    oneDNN's relu without a slope is max(x, 0), which is 0 for NaN. Its elu with alpha 0 is x above 0 and
+    0 (e^x - 1) below: the same numbers, and NaN for NaN.
+    """
+    return Alg.eltwise_elu if alg == Alg.eltwise_relu and alpha == 0 else alg
 
 
 def forward(

@@ -240,6 +240,7 @@ class Memory:
         if buffer.nbytes < self.start + self.desc.size:
             raise ValueError(f"a buffer of {buffer.nbytes} bytes for {self.desc} from byte {self.start}")
         self.buffer = buffer
+        self._elements: NDArray[Any] | None = None
         return int(buffer.ctypes.data) + self.start
 
     def view(self, desc: MemoryDesc, start: int = 0) -> Memory:
@@ -249,6 +250,13 @@ class Memory:
     @property
     def origin(self) -> Memory:
         return self if self._origin is None else self._origin
+
+    def elements(self) -> NDArray[Any]:
+        """All elements in the order of memory, with the zeros that fill up blocks (bf16 as uint16); not to be kept."""
+        if self._elements is None:
+            dtype: np.dtype[Any] = np.dtype(NUMPY_TYPES[self.desc.dtype])
+            self._elements = self.buffer[self.start : self.start + self.desc.size].view(dtype)
+        return self._elements
 
     def numpy(self) -> NDArray[Any]:
         """A view with the logical shape, where the layout is plain (bf16 as uint16); ValueError otherwise."""

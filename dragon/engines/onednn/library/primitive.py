@@ -62,6 +62,7 @@ class Attributes:
 
     def __init__(self, post_ops: Sequence[PostOp] = (), runtime_scales: Iterable[int] = ()) -> None:
         lib = library()
+        self.post_ops = tuple(post_ops)
         self._as_parameter_ = c_void_p()
         check(lib.primitive_attr_create(byref(self._as_parameter_)), "attributes")
         weakref.finalize(self, lib.primitive_attr_destroy, self._as_parameter_).atexit = False
@@ -118,6 +119,8 @@ class Primitive:
         self.device, self.layer = device, layer
         self.operation = create.removesuffix("_primitive_desc_create").replace("_", " ")
         attributes = attributes or Attributes()
+        self.post_ops = attributes.post_ops
+        self._made_of = create, arguments, tuple(inputs), tuple(outputs), prefix
         self.desc, self._as_parameter_ = c_void_p(), c_void_p()
         head = [device.engine] if prefix is None else prefix
         status = getattr(lib, create)(byref(self.desc), *head, *arguments, attributes)
@@ -134,6 +137,14 @@ class Primitive:
     def __getitem__(self, arg: int) -> MemoryDesc:
         """The descriptor of an execution argument."""
         return self.inputs[arg] if arg in self.inputs else self.outputs[arg]
+
+    def with_post_ops(self, post_ops: Sequence[PostOp]) -> Primitive:
+        """The same operation with other post-ops; of what attributes can say besides it has nothing."""
+        create, arguments, inputs, outputs, prefix = self._made_of
+        attributes = Attributes(post_ops)
+        return Primitive(
+            self.device, create, arguments, inputs, outputs, attributes=attributes, prefix=prefix, layer=self.layer
+        )
 
     @property
     def implementation(self) -> str:

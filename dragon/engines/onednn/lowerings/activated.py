@@ -5,10 +5,13 @@ The neuron is a post-op of forward; its backward, which needs only the result, s
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from dragon.engines.onednn.kernels import eltwise
 from dragon.engines.onednn.library.primitive import EltwisePost
+from dragon.engines.onednn.lowerings.bounds import of_product
 from dragon.engines.onednn.lowerings.convolution import convolve
 from dragon.engines.onednn.lowerings.inner_product import multiply
 from dragon.engines.onednn.lowerings.neurons import from_result, function_of
@@ -16,15 +19,34 @@ from dragon.engines.onednn.lowerings.parameters import Epilogue
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.graph.node import Node
 
-__all__ = ["activated"]
+__all__ = ["activated", "with_neuron"]
+
+
+def with_neuron(b: Builder, node: Node, neuron: Node, epilogue: Epilogue) -> Epilogue:
+    """The function of layer `neuron` as the last post-op of layer `node`.
+
+    oneDNN's ReLU is the fastest, and is 0 for NaN: it is taken in those runs in which a bound tells that there is none.
+    A limit such as that of ReLU6 always needs a bound.
+    """
+    layer: Any = node.layer
+    alg, alpha, beta = function_of(neuron.layer)
+    limits = alg in eltwise.LIMITS
+    bound = None
+    if limits or eltwise.keeping_nan(alg, alpha) != alg:
+        bound = of_product(b, node.bottoms[0], epilogue, epilogue.parameters_of(b, layer), always=limits)
+    if bound is None:
+        if limits:
+            raise NotLoweredError("as a post-op it would make a number of NaN")
+        alg = eltwise.keeping_nan(alg, alpha)
+    return replace(epilogue, post_ops=[*epilogue.post_ops, EltwisePost(alg, alpha, beta)], bound=bound)
 
 
 def activated(b: Builder, node: Node, neuron: Node) -> Backward | None:
     layer, top = node.layer, node.tops[0]
-    alg, alpha, beta = function_of(neuron.layer)
+    alg, alpha, _ = function_of(neuron.layer)
     if alg not in eltwise.USES_DST or alpha < 0:
         raise NotLoweredError("a backward that needs the input")
-    epilogue = Epilogue(top, [EltwisePost(alg, alpha, beta)])
+    epilogue = with_neuron(b, node, neuron, Epilogue(top))
     learn = multiply(b, node, epilogue) if layer.type == "InnerProduct" else convolve(b, node, 0, epilogue)
     b.parts[neuron.index] = partial(from_result, b, neuron)
     b.parts[node.index] = learn

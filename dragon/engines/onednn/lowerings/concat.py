@@ -10,6 +10,7 @@ from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.library.constants import Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc, Shape, like
 from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings.bounds import pass_on
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import reorder
 from dragon.errors import EngineError
@@ -30,7 +31,9 @@ Make = Callable[[MemoryDesc], Memory]
 def concat(b: Builder, node: Node) -> Backward | None:
     layer = cast("Concat", node.layer)
     bottoms, top = node.bottoms, node.tops[0]
+    bounds = [b.value_of(bottom).bound for bottom in bottoms]
     _join(b, layer.name, layer.along, bottoms, b.data, b.desc, lambda desc: b.make(top, desc))
+    pass_on(b, bounds, top)
 
     def backward() -> None:
         wanted = node.propagate_down

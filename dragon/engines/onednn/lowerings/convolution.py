@@ -10,9 +10,11 @@ from dragon.engines.onednn.kernels import convolution as conv
 from dragon.engines.onednn.library.constants import Arg
 from dragon.engines.onednn.library.memory import MemoryDesc
 from dragon.engines.onednn.lowerings import lowers, winograd
-from dragon.engines.onednn.lowerings.parameters import Epilogue, add_gradients, forward_arguments
+from dragon.engines.onednn.lowerings.bounds import of_product
+from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters, add_gradients, forward_arguments
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.graph.node import Node
+from dragon.layers.pooling import Pooling
 
 if TYPE_CHECKING:
     from dragon.bases.convolution import ConvolutionBase
@@ -63,6 +65,25 @@ def convolve(b: Builder, node: Node, which: int, epilogue: Epilogue) -> Backward
     bottom = node.bottoms[which]
     top, parameters = epilogue.top, epilogue.parameters_of(b, layer)
     spec = replace(spec_of(b, layer, bottom, node.tops[which]), bias=parameters.has_bias)
+    epilogue = _bounded(b, node, which, epilogue, parameters)
+    with b.guarded_by(epilogue.bound):
+        backward = _convolve(b, node, which, epilogue, spec)
+    b.value_of(top).bound = epilogue.bound
+    return backward
+
+
+def _bounded(b: Builder, node: Node, which: int, epilogue: Epilogue, parameters: Parameters) -> Epilogue:
+    """With the bound of the top, where a maximum pooling reads it."""
+    top = epilogue.top
+    if epilogue.bound is not None or epilogue.post_ops or node.layer.type == "Deconvolution":
+        return epilogue
+    pooled = any(isinstance(n.layer, Pooling) and top in n.bottoms for n in b.net.nodes)
+    return replace(epilogue, bound=of_product(b, node.bottoms[which], epilogue, parameters)) if pooled else epilogue
+
+
+def _convolve(b: Builder, node: Node, which: int, epilogue: Epilogue, spec: conv.ConvSpec) -> Backward:
+    layer = cast("ConvolutionBase", node.layer)
+    bottom, top, parameters = node.bottoms[which], epilogue.top, epilogue.parameters_of(b, layer)
     fast = winograd.filtering(b, spec, epilogue.post_ops, layer.name)
     if fast is not None:
         return winograd.convolve(b, node, which, epilogue, fast)

@@ -11,6 +11,7 @@ from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings.bounds import pass_on
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import logical, reorder
 from dragon.graph.node import Node
@@ -50,8 +51,10 @@ def dropout(b: Builder, node: Node) -> Backward | None:
         mask = Memory(b.device, x.desc)
         b.run(reorder(b.device, drawn, mask))
     primitive = combine.binary(b.device, Alg.binary_mul, x.desc, mask.desc, layer=layer.name)
+    bound = b.value_of(bottom).bound
     y = b.make(top, x.desc, x if in_place and b.owns(bottom) else None)
     b.call(primitive, {Arg.SRC: x, Arg.SRC_1: mask, Arg.DST: y})
+    pass_on(b, [bound], top, float(scale))
 
     def backward() -> None:
         if not node.propagate_down[0]:

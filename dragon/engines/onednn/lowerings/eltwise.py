@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+
 from dragon.engines.onednn.kernels import combine, eltwise
 from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
@@ -85,7 +87,8 @@ def _maximum(b: Builder, node: Node, layer: Eltwise) -> Backward:
             won[winner] = Memory(b.device, desc)
             first, second = (before, source) if i == 1 else (source, before)
             b.call(greater, {Arg.SRC: first, Arg.SRC_1: second, Arg.DST: won[winner]})
-        b.call(largest, {Arg.SRC: before, Arg.SRC_1: source, Arg.DST: y})
+        both = [Arg.SRC, Arg.SRC_1]
+        b.call_guarded(largest, {Arg.SRC: before, Arg.SRC_1: source, Arg.DST: y}, np.maximum, looks=both)
 
     def backward() -> None:
         times = combine.binary(b.device, Alg.binary_mul, desc, desc, layer=layer.name)

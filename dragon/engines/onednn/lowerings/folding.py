@@ -6,6 +6,7 @@ changed. Blobs between the layers are computed by running these layers by themse
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
@@ -13,11 +14,11 @@ import numpy as np
 
 from dragon.engines.onednn.library.constants import Alg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
-from dragon.engines.onednn.library.primitive import BinaryPost, EltwisePost, PostOp
+from dragon.engines.onednn.library.primitive import BinaryPost, PostOp
+from dragon.engines.onednn.lowerings.activated import with_neuron
 from dragon.engines.onednn.lowerings.convolution import convolve
 from dragon.engines.onednn.lowerings.inner_product import multiply
-from dragon.engines.onednn.lowerings.neurons import function_of
-from dragon.engines.onednn.lowerings.parameters import Epilogue
+from dragon.engines.onednn.lowerings.parameters import Epilogue, output_norms
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import reorder
 from dragon.memory.storage import Array
@@ -57,12 +58,11 @@ def fold_weights(b: Builder, chain: WeightChain) -> Backward | None:
         own = net.tops[max(i for i in (chain.first, chain.norm, chain.scale) if i is not None)][0]
         operands = [blob for blob in net.bottoms[chain.sum] if blob is not own]
         post.append(BinaryPost(Alg.binary_add, MemoryDesc.any(top.shape, b.dtype)))
-    if chain.relu is not None:
-        alg, alpha, beta = function_of(net.layers[chain.relu])
-        post.append(EltwisePost(Alg(alg), alpha, beta))
     folds = chain.norm is not None or chain.scale is not None
     parameters = _Fold(b, chain, cast("ConvolutionBase | InnerProduct", layer)) if folds else None
     epilogue = Epilogue(top, post, operands, parameters)
+    if chain.relu is not None:
+        epilogue = with_neuron(b, net.nodes[chain.first], net.nodes[chain.relu], epilogue)
     if layer.type == "InnerProduct":
         if top.ndim != 2:
             raise NotLoweredError("rows of several axes")
@@ -119,8 +119,39 @@ class _Fold:
     def bias(self) -> Memory:
         return Memory.wrap(self.b.device, self.shift)
 
+    @property
+    def size(self) -> int:
+        return self.layer.weight.count
+
+    @property
+    def fan_in(self) -> int:
+        return self.size // self.shift.size
+
+    @property
+    def all_blobs(self) -> list[Blob]:
+        return self.blobs
+
+    def norms(self, out: list[float]) -> Callable[[], None]:
+        def measure() -> None:
+            scale, shift = self._affine()
+            rows = output_norms(self.layer.weight.peek(), self.axis)
+            out[:] = float((rows * np.abs(scale)).max()), float(np.abs(shift).max())
+
+        return measure
+
     def compute(self) -> None:
         """W' and b' from the present parameters, in float64."""
+        scale, shift = self._affine()
+        source = self.layer.weight.peek()
+        laid = [1] * source.ndim
+        laid[self.axis] = -1
+        np.multiply(
+            source, scale.reshape(laid), out=self.staged.buffer.view(np.float32)[: source.size].reshape(source.shape)
+        )
+        self.shift[...] = shift
+
+    def _affine(self) -> tuple[Array, Array]:
+        """The factor and the shift of each output."""
         scale = np.ones(self.shift.size)
         shift = np.zeros(self.shift.size)
         if self.layer.bias is not None:
@@ -140,10 +171,4 @@ class _Fold:
             scale, shift = scale * gamma, shift * gamma
             if len(blobs) > 1:
                 shift = shift + blobs[1].peek()
-        source = self.layer.weight.peek()
-        laid = [1] * source.ndim
-        laid[self.axis] = -1
-        np.multiply(
-            source, scale.reshape(laid), out=self.staged.buffer.view(np.float32)[: source.size].reshape(source.shape)
-        )
-        self.shift[...] = shift
+        return scale, shift

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from dragon.engines.onednn.kernels import eltwise
 from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Memory
@@ -54,7 +56,11 @@ def formula(b: Builder, node: Node) -> Backward | None:
         desc = values[-1].desc
         primitive = eltwise.forward(b.device, alg, desc, alpha, beta, training=b.training, layer=layer.name)
         y = b.make(top, desc) if i == len(functions) - 1 else Memory(b.device, desc)
-        b.call(primitive, {Arg.SRC: values[-1], Arg.DST: y})
+        memories = {Arg.SRC: values[-1], Arg.DST: y}
+        if alg == Alg.eltwise_exp:  # infinite for NaN
+            b.call_guarded(primitive, memories, np.exp)
+        else:
+            b.call(primitive, memories)
         primitives.append(primitive)
         values.append(y)
 

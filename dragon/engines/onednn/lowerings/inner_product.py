@@ -71,7 +71,9 @@ def multiply(b: Builder, node: Node, epilogue: Epilogue) -> Backward:
         arguments[Arg.DST] = b.make(top, primitive[Arg.DST])
     else:
         arguments[Arg.DST] = b.make(top, MemoryDesc.plain(logical(top.shape), b.dtype)).view(rows)
-    b.call(primitive, arguments)
+    with b.guarded_by(epilogue.bound):
+        b.call(primitive, arguments)
+    b.value_of(top).bound = epilogue.bound
 
     def backward() -> None:
         dst = None if whole else rows

@@ -8,6 +8,7 @@ from dragon.engines.onednn.kernels import lrn
 from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings.bounds import pass_on
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.graph.node import Node
 
@@ -29,7 +30,10 @@ def local_response(b: Builder, node: Node) -> Backward | None:
     primitive = lrn.forward(b.device, spec, x.desc, training=b.training, layer=layer.name)
     workspace = primitive.outputs.get(Arg.WORKSPACE)
     memories = {Arg.WORKSPACE: Memory(b.device, workspace)} if workspace else {}
+    bound = b.value_of(bottom).bound
     b.call(primitive, memories | {Arg.SRC: x, Arg.DST: b.make(top, primitive[Arg.DST])})
+    if layer.k >= 1 and layer.alpha >= 0 and layer.beta >= 0:  # then it divides by 1 or more
+        pass_on(b, [bound], top)
     if not (b.training and node.propagate_down[0]):
         return None
     down = lrn.backward(b.device, spec, primitive, x.desc, layer=layer.name)

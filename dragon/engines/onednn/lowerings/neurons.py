@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dragon.engines.onednn.kernels import eltwise
 from dragon.engines.onednn.library.constants import Alg, Arg
+from dragon.engines.onednn.library.memory import Memory
+from dragon.engines.onednn.library.primitive import Primitive
 from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings.bounds import pass_on
+from dragon.engines.onednn.plan.bound import Bound
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.plan.guarded import Chosen
 from dragon.graph.node import Node
 from dragon.layers.elu import ELU
 from dragon.layers.relu import ReLU
+from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
     from dragon.bases.layer import Layer
 
-__all__ = ["from_result", "function_of", "neuron"]
+__all__ = ["call_relu", "from_result", "function_of", "neuron"]
+
+# algorithms whose result, or whose gradient, can be a number where the source is NaN or infinite
+_SWALLOWS = (*eltwise.LIMITS, Alg.eltwise_hardsigmoid)
+_SWALLOWS_BACKWARD = (Alg.eltwise_abs, Alg.eltwise_elu, Alg.eltwise_hardswish)
 
 Function = tuple[Alg, float, float]
 
@@ -65,7 +76,54 @@ def from_result(b: Builder, node: Node) -> None:
     down = eltwise.backward(b.device, eltwise.USES_DST[alg], hint, known.desc, alpha, beta, layer=name)
     dy = b.diff(top, down[Arg.DIFF_DST])
     dx = b.make_diff(bottom, down[Arg.DIFF_SRC], dy if top is bottom and b.owns_diff(top) else None)
-    b.call(down, {Arg.DST: known, Arg.DIFF_DST: dy, Arg.DIFF_SRC: dx})
+    _call_backward(b, node.layer, down, {Arg.DST: known, Arg.DIFF_DST: dy, Arg.DIFF_SRC: dx})
+
+
+def _call_forward(
+    b: Builder, layer: Any, alg: Alg, primitive: Primitive, memories: dict[int, Memory], bound: Bound | None
+) -> None:
+    if alg == Alg.eltwise_relu and layer.slope == 0:
+        call_relu(b, primitive, memories, bound)
+        return
+    plain_logistic = alg == Alg.eltwise_logistic and not primitive.implementation.startswith("jit")  # 0 for NaN
+    if alg not in _SWALLOWS and not plain_logistic:
+        b.call(primitive, memories)
+        return
+
+    def exact(x: Array) -> Array:
+        y = np.empty_like(x)
+        layer.activate(x, y)
+        return y
+
+    b.call_guarded(primitive, memories, exact, bound=bound)
+
+
+def call_relu(b: Builder, primitive: Primitive, memories: dict[int, Memory], bound: Bound | None) -> None:
+    """The ReLU that keeps NaN, or the faster one while the bound holds."""
+    desc, alg = memories[Arg.SRC].desc, eltwise.keeping_nan(Alg.eltwise_relu, 0)
+    keeping = partial(eltwise.forward, b.device, alg, desc, training=b.training, layer=primitive.layer)
+    if bound is None:
+        b.call(keeping(), memories)
+    else:
+        b.run(Chosen(primitive, memories, None, bound, keeping))
+
+
+def _call_backward(b: Builder, layer: Any, down: Primitive, memories: dict[int, Memory]) -> None:
+    if function_of(layer)[0] not in _SWALLOWS_BACKWARD:
+        b.call(down, memories)
+        return
+
+    known = Arg.DST if Arg.DST in memories else Arg.SRC
+
+    def exact(x: Array, dy: Array) -> Array:
+        y, dx = x, np.empty_like(dy)
+        if known == Arg.SRC:
+            y = np.empty_like(x)
+            layer.activate(x, y)
+        layer.gradient(x, y, dy, dx)
+        return dx
+
+    b.call_guarded(down, memories, exact, looks=[known], reads=[known, Arg.DIFF_DST], result=Arg.DIFF_SRC)
 
 
 @lowers(*_FUNCTIONS)
@@ -82,9 +140,12 @@ def neuron(b: Builder, node: Node) -> Backward | None:
         raise NotLoweredError("more axes than oneDNN knows here")
     x = b.data(bottom) if by_result else b.kept_source(bottom, top)
     primitive = eltwise.forward(b.device, alg, x.desc, alpha, beta, training=b.training, layer=layer.name)
+    bound = b.value_of(bottom).bound
     reuse = in_place and (by_result or not b.training) and b.owns(bottom)
     y = b.make(top, x.desc, x if reuse else None)
-    b.call(primitive, {Arg.SRC: x, Arg.DST: y})
+    _call_forward(b, layer, alg, primitive, {Arg.SRC: x, Arg.DST: y}, bound)
+    if isinstance(layer, ReLU) and abs(alpha) <= 1:
+        pass_on(b, [bound], top)
 
     def backward() -> None:
         if not node.propagate_down[0]:
@@ -96,6 +157,6 @@ def neuron(b: Builder, node: Node) -> Backward | None:
         down = eltwise.backward(b.device, back, primitive, x.desc, least, beta, layer=layer.name)
         dy = b.diff(top, down[Arg.DIFF_DST])
         dx = b.make_diff(bottom, down[Arg.DIFF_SRC], dy if in_place and b.owns_diff(top) else None)
-        b.call(down, known | {Arg.DIFF_DST: dy, Arg.DIFF_SRC: dx})
+        _call_backward(b, node.layer, down, known | {Arg.DIFF_DST: dy, Arg.DIFF_SRC: dx})
 
     return backward

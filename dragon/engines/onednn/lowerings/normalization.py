@@ -15,11 +15,13 @@ from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.library.primitive import Primitive
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.neurons import from_result
+from dragon.engines.onednn.lowerings.relu_mask import nan_restored
 from dragon.engines.onednn.lowerings.running_average import moving
 from dragon.engines.onednn.lowerings.skipped_blobs import SkippedBlobs
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.steps import Step
 from dragon.graph.node import Node
+from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
     from dragon.bases.batch_statistics import BatchStatistics
@@ -122,7 +124,7 @@ class Normalization:
             self.dst = b.make(self.top, self.primitive[Arg.DST], self.src)
         arguments[Arg.DST] = self.dst
         self.skipped.save_mask()
-        b.call(self.primitive, arguments)
+        self._call_forward()
         if not self.by_running:
             mean, variance = self.mean.numpy(), self.variance.numpy()
             layer.check_count(self.count)
@@ -131,6 +133,21 @@ class Normalization:
         if b.training:
             self._parts()
         return self.backward if b.training else None
+
+    def _call_forward(self) -> None:
+        """The primitive's ReLU makes 0 of NaN."""
+        b = self.b
+        if self.chain.relu is None:
+            b.call(self.primitive, self.arguments)
+        elif self.by_running:
+            b.call_guarded(self.primitive, self.arguments, self._rectified)
+        else:
+            b.call(self.primitive, self.arguments)
+            b.run(nan_restored(self.mean, self.dst))
+
+    def _rectified(self, x: Array) -> Array:
+        y = self.skipped.normalized_of(x, True)
+        return np.maximum(y, 0, out=y)
 
     def _take_affine(self, gamma: Memory, beta: Memory) -> Step:
         assert self.affine is not None

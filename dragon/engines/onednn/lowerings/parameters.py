@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
+
+import numpy as np
 
 from dragon.engines.onednn.library.constants import Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.library.primitive import PostOp, Primitive
+from dragon.engines.onednn.plan.bound import Bound
+from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
     from dragon.bases.convolution import ConvolutionBase
@@ -36,14 +40,41 @@ class Parameters(Protocol):
 
     def bias(self) -> Memory: ...
 
+    @property
+    def size(self) -> int:
+        """The number of weights."""
+        ...
+
+    @property
+    def fan_in(self) -> int:
+        """How many products are added up for one output."""
+        ...
+
+    @property
+    def all_blobs(self) -> Sequence[Blob]:
+        """Those that weights and bias are made of."""
+        ...
+
+    def norms(self, out: list[float]) -> Callable[[], None]:
+        """What measures the largest Euclidean norm of one output's weights, and the largest magnitude of a bias."""
+        ...
+
+
+def output_norms(weight: Array, axis: int) -> Array:
+    """The Euclidean norm of each output's weights, outputs along `axis` (0 or 1 of a matrix)."""
+    rows = weight.reshape(weight.shape[0], -1) if axis == 0 else weight
+    squares: Array = np.einsum("ij,ij->i" if axis == 0 else "ij,ij->j", rows, rows)
+    return np.sqrt(squares)
+
 
 class Learned:
     """The layer's own weights and bias."""
 
-    def __init__(self, b: Builder, weight: Blob, bias: Blob | None) -> None:
+    def __init__(self, b: Builder, weight: Blob, bias: Blob | None, axis: int = 0) -> None:
         self._b = b
         self._weight = weight
         self._bias = bias
+        self._axis = axis  # of the outputs
 
     @property
     def has_bias(self) -> bool:
@@ -60,22 +91,49 @@ class Learned:
         assert self._bias is not None
         return self._b.host_vector(self._bias)
 
+    @property
+    def size(self) -> int:
+        return self._weight.count
+
+    @property
+    def fan_in(self) -> int:
+        return self._weight.count // self._weight.shape[self._axis]
+
+    @property
+    def all_blobs(self) -> Sequence[Blob]:
+        return [self._weight] if self._bias is None else [self._weight, self._bias]
+
+    def norms(self, out: list[float]) -> Callable[[], None]:
+        shape = self._weight.shape if self._axis else (self._weight.shape[0], self.fan_in)
+        desc = MemoryDesc.plain(shape)
+        weights = self._b.weights(self._weight, desc, desc).numpy()
+        bias = None if self._bias is None else self._b.host_vector(self._bias).numpy()
+
+        def measure() -> None:
+            out[0] = float(output_norms(weights, self._axis).max())
+            out[1] = 0.0 if bias is None else float(np.abs(bias).max())
+
+        return measure
+
 
 @dataclass(frozen=True)
 class Epilogue:
     """The layers after a convolution or inner product that its primitive computes as well.
 
     top: of the last of them, or of the layer itself. post_ops: their operations. operands: the second operands of the
-    binary post-ops, which come first. parameters: the weights and bias to use; None for the layer's own.
+    binary post-ops, which come first. parameters: the weights and bias to use; None for the layer's own. bound: of the
+    top; a ReLU among `post_ops` needs one.
     """
 
     top: Blob
     post_ops: Sequence[PostOp] = ()
     operands: Sequence[Blob] = ()
     parameters: Parameters | None = None
+    bound: Bound | None = None
 
     def parameters_of(self, b: Builder, layer: ConvolutionBase | InnerProduct) -> Parameters:
-        return self.parameters or Learned(b, layer.weight, layer.bias)
+        axis = 1 if layer.type == "InnerProduct" and cast("InnerProduct", layer).transposed else 0
+        return self.parameters or Learned(b, layer.weight, layer.bias, axis)
 
 
 def forward_arguments(

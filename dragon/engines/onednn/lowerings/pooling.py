@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from dragon.bases.geometry import Window
+from dragon.bases.pooling import maximum, maximum_backward
 from dragon.engines.onednn.kernels import combine, pooling
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings.bounds import pass_on
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.plan.guarded import fetch
 from dragon.graph.node import Node
+from dragon.memory.scratch import Scratch
+from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 
 if TYPE_CHECKING:
@@ -59,8 +66,16 @@ def pool(
     if workspace is not None:
         arguments[Arg.WORKSPACE] = Memory(b.device, workspace)
     out = primitive[Arg.DST]
+    bound = b.value_of(bottom).bound if source is None else None
     arguments[Arg.DST] = b.make(top, out) if source is None else Memory(b.device, out)
-    b.call(primitive, arguments)
+    guarded = None
+    if spec.alg == Alg.pooling_max:
+        exact = partial(_maximum, window, top.shape)
+        guarded = b.call_guarded(primitive, arguments, exact, bound=bound)
+    else:
+        b.call(primitive, arguments)
+    if source is None:
+        pass_on(b, [bound], top)
     factor = _factor(b, spec) if correct else None
     if factor is not None:
         scale = combine.binary(b.device, Alg.binary_mul, out, factor.desc, layer=layer.name)
@@ -80,9 +95,31 @@ def pool(
         down_arguments = {Arg.DIFF_DST: diff, Arg.DIFF_SRC: b.make_diff(bottom, down[Arg.DIFF_SRC])}
         if Arg.WORKSPACE in arguments:
             down_arguments[Arg.WORKSPACE] = arguments[Arg.WORKSPACE]
-        b.call(down, down_arguments)
+        if guarded is None:
+            b.call(down, down_arguments)
+            return
+        x = b.data(bottom, primitive[Arg.SRC]) if source is None else source
+        b.call_guarded_as(guarded, down, down_arguments, lambda dy: _maximum_backward(window, fetch(x), dy))
 
     return backward
+
+
+def _maximum(window: Window, shape: tuple[int, ...], x: Array) -> Array:
+    y = np.empty(shape, x.dtype)
+    maximum(x, window, y, _stages(x, shape))
+    return y
+
+
+def _maximum_backward(window: Window, x: Array, dy: Array) -> Array:
+    dx, stages = np.empty_like(x), _stages(x, dy.shape)
+    best = np.empty_like(dy)
+    maximum(x, window, best, stages)
+    maximum_backward(x, stages, best, dy, window, dx, Scratch())
+    return dx
+
+
+def _stages(x: Array, shape: tuple[int, ...]) -> list[Array]:
+    return [np.empty((*x.shape[:axis], *shape[axis:]), x.dtype) for axis in range(len(shape) - 1, 2, -1)]
 
 
 def _factor(b: Builder, spec: pooling.PoolSpec) -> Memory:

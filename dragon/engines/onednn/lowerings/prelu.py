@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from dragon.engines.onednn.kernels import eltwise
 from dragon.engines.onednn.library.constants import Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.graph.node import Node
+from dragon.memory.storage import Array
 
 __all__ = ["prelu"]
+
+
+def _slope_diff(shape: tuple[int, ...], x: Array, dy: Array) -> Array:
+    """The gradient of slopes of this shape, as the reference computes it: oneDNN leaves out what is not finite."""
+    along = dy * (x <= 0) * x
+    others = tuple(i for i, extent in enumerate(shape) if extent == 1)
+    total: Array = along.sum(axis=others, keepdims=True)
+    return total
 
 
 @lowers("PReLU")
@@ -36,7 +47,9 @@ def prelu(b: Builder, node: Node) -> Backward | None:
         source = {Arg.SRC: b.source_again(bottom, x, top), Arg.WEIGHTS: b.weights(slope, down[Arg.WEIGHTS], host)}
         wanted = node.propagate_down[0]
         dx = b.make_diff(bottom, down[Arg.DIFF_SRC]) if wanted else Memory(b.device, down[Arg.DIFF_SRC])
-        b.call(down, source | {Arg.DIFF_DST: dy, Arg.DIFF_SRC: dx, Arg.DIFF_WEIGHTS: diff})
+        memories = source | {Arg.DIFF_DST: dy, Arg.DIFF_SRC: dx, Arg.DIFF_WEIGHTS: diff}
+        reads = [Arg.SRC, Arg.DIFF_DST]
+        b.call_guarded(down, memories, partial(_slope_diff, shape), [Arg.SRC], reads, Arg.DIFF_WEIGHTS)
         if layer.param_propagate_down[0]:
             add()
 

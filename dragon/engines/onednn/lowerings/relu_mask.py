@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
+import numpy as np
+
 from dragon.engines.onednn.kernels import batch_norm
 from dragon.engines.onednn.library.constants import Arg
 from dragon.engines.onednn.library.memory import Memory, aligned_buffer
 from dragon.engines.onednn.library.primitive import Call, Primitive
 from dragon.engines.onednn.plan.builder import Builder, NotLoweredError
+from dragon.engines.onednn.plan.guarded import fetch, store
 from dragon.engines.onednn.plan.values import reorder
 
-__all__ = ["Mask"]
+__all__ = ["Mask", "nan_restored"]
 
 
 class Mask:
@@ -51,3 +57,20 @@ class Mask:
         memories |= {Arg.DIFF_DST: source, Arg.WORKSPACE: self.kept}
         Call(self.down, memories)()
         return memories[Arg.DIFF_SRC]
+
+
+def nan_restored(mean: Memory, dst: Memory) -> Callable[[], None]:
+    """A step behind a normalisation with a fused ReLU, which is 0 for NaN.
+
+    A channel with a NaN or an infinity has no finite mean, and is NaN throughout.
+    """
+    means = mean.numpy()
+
+    def step() -> None:
+        if math.isfinite(means.sum()):
+            return
+        y = fetch(dst)
+        y[:, ~np.isfinite(means)] = np.nan
+        store(y, dst)
+
+    return step

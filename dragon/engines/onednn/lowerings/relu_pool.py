@@ -9,7 +9,8 @@ import numpy as np
 from dragon.engines.onednn.kernels import eltwise
 from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
-from dragon.engines.onednn.lowerings.neurons import from_result
+from dragon.engines.onednn.lowerings.bounds import pass_on
+from dragon.engines.onednn.lowerings.neurons import call_relu, from_result
 from dragon.engines.onednn.lowerings.pooling import pool
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import Value
@@ -39,7 +40,9 @@ def relu_pool(b: Builder, relu: Node, pooling: Node) -> Backward | None:
     backward = pool(b, pooling, masked)
     y = b.data(top)
     primitive = eltwise.forward(b.device, Alg.eltwise_relu, y.desc, training=b.training, layer=name)
-    b.call(primitive, {Arg.SRC: y, Arg.DST: b.make(top, y.desc, y)})
+    bound = source.bound
+    call_relu(b, primitive, {Arg.SRC: y, Arg.DST: b.make(top, y.desc, y)}, bound)
+    pass_on(b, [bound], top)
     if b.training:
         b.keep(y)
 
@@ -54,7 +57,8 @@ def relu_pool(b: Builder, relu: Node, pooling: Node) -> Backward | None:
 
     def pool_alone() -> None:
         """Pool what the ReLU made: where nothing passed it, the winner may be another one."""
-        forward = eltwise.forward(b.device, Alg.eltwise_relu, source.memory.desc, layer=name)
+        alg = eltwise.keeping_nan(Alg.eltwise_relu, 0)
+        forward = eltwise.forward(b.device, alg, source.memory.desc, layer=name)
         again = Memory(b.device, source.memory.desc)
         b.call(forward, {Arg.SRC: source.memory, Arg.DST: again})
         build = pool(b, pooling, source=again)

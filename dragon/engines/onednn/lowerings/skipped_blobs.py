@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.library.constants import Arg
-from dragon.engines.onednn.library.memory import Memory, MemoryDesc
-from dragon.engines.onednn.library.primitive import Call
+from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.lowerings.relu_mask import Mask
+from dragon.engines.onednn.plan.guarded import fetch
 from dragon.engines.onednn.plan.values import reorder
 from dragon.memory.storage import Array, Storage
 
 if TYPE_CHECKING:
     from dragon.engines.onednn.lowerings.normalization import Normalization
-    from dragon.engines.onednn.plan.builder import Builder
 
 __all__ = ["SkippedBlobs"]
 
@@ -78,8 +76,11 @@ class SkippedBlobs:
 
     def normalized(self, scaled: bool) -> Array:
         """The normalised source of the last forward, as float32; with scale and shift if `scaled`."""
+        return self.normalized_of(fetch(self._norm.src), scaled)  # of the shape that the plan was made for
+
+    def normalized_of(self, x: Array, scaled: bool) -> Array:
+        """The same of another source, with the statistics of the last forward."""
         n = self._norm
-        x = _array(n.b, n.src)  # of the shape that the plan was made for
         shape = (1, -1) + (1,) * (x.ndim - 2)
         y: Array = (x - n.mean.numpy().reshape(shape)) / np.sqrt(
             n.variance.numpy().reshape(shape) + n.layer.normalization.eps
@@ -92,7 +93,7 @@ class SkippedBlobs:
 
     def _gradient(self, memory: Memory, position: int) -> Array:
         n = self._norm
-        dy = _array(n.b, memory if self._mask is None else self._mask.through(memory))
+        dy = fetch(memory if self._mask is None else self._mask.through(memory))
         if n.chain.scale is not None and position == 0:
             dy = dy * n.gamma_in_backward.numpy().reshape((1, -1) + (1,) * (dy.ndim - 2))
         return dy
@@ -104,11 +105,3 @@ class SkippedBlobs:
     def _write_diff(self, dy: Memory, position: int, host: Array) -> None:
         value = self._gradient(dy, position)
         host[: value.size] = value.reshape(-1)
-
-
-def _array(b: Builder, memory: Memory) -> Array:
-    """The memory's content as a row-major float32 array."""
-    plain = Memory(b.device, MemoryDesc.plain(memory.desc.dims))
-    Call(combine.reorder(b.device, memory.desc, plain.desc), {Arg.SRC: memory, Arg.DST: plain})()
-    array: Array = plain.numpy()
-    return array

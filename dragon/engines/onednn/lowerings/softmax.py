@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -14,6 +15,8 @@ from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import logical
 from dragon.graph.node import Node
+from dragon.layers.softmax import softmax as reference
+from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
     from dragon.layers.softmax import Softmax
@@ -22,6 +25,12 @@ if TYPE_CHECKING:
 __all__ = ["softmax_layer", "softmax_loss"]
 
 TINY = float(np.finfo(np.float32).tiny)
+
+
+def _softmax(axis: int, x: Array) -> Array:
+    y = np.empty_like(x)
+    reference(x, axis, y)
+    return y
 
 
 @lowers("Softmax")
@@ -33,7 +42,7 @@ def softmax_layer(b: Builder, node: Node) -> Backward | None:
     x = b.data(bottom)
     primitive = softmax.forward(b.device, x.desc, layer.along, training=b.training, layer=layer.name)
     y = b.make(top, primitive[Arg.DST])
-    b.call(primitive, {Arg.SRC: x, Arg.DST: y})
+    b.call_guarded(primitive, {Arg.SRC: x, Arg.DST: y}, partial(_softmax, layer.along))
 
     def backward() -> None:
         if node.propagate_down[0]:
@@ -58,7 +67,7 @@ def softmax_loss(b: Builder, node: Node) -> Backward | None:
     flat = MemoryDesc.plain(spans.dims, x.desc.dtype)
     primitive = softmax.forward(b.device, flat, 1, dst=spans, training=b.training, layer=layer.name)
     prob = b.make(layer.prob, MemoryDesc.plain(logical(bottom.shape))).view(spans)
-    b.call(primitive, {Arg.SRC: x.view(flat), Arg.DST: prob})
+    b.call_guarded(primitive, {Arg.SRC: x.view(flat), Arg.DST: prob}, partial(_softmax, 1))
     labels = b.data(label, MemoryDesc.plain(logical(label.shape))).numpy()
     loss = b.make(top, MemoryDesc.plain((1,))).numpy()
     values = prob.numpy()

@@ -6,8 +6,9 @@ its primitive prefers (conversions become steps of the plan), makes its tops, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from dragon.engines.lifetimes.sources import Sources
 from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, aligned_buffer
 from dragon.engines.onednn.library.primitive import Attributes, Call, Primitive, SumPost
+from dragon.engines.onednn.plan.bound import Bound
+from dragon.engines.onednn.plan.guarded import Guarded, chosen
 from dragon.engines.onednn.plan.steps import Backward, NotLoweredError, Step
 from dragon.engines.onednn.plan.values import HostValue, LazyCopy, Value, reorder
 from dragon.engines.onednn.plan.versions import Versions
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Backward", "Builder", "Materialize", "NotLoweredError"]
 
+C = TypeVar("C", bound=Call)
 Materialize = Callable[[int, int, Storage, Mapping[Storage, Array]], None]
 
 
@@ -53,6 +57,7 @@ class Builder(Versions):
         self.winograd = winograd
         self.remark = ""
         self.sources: Sources[Array] = Sources(_copied, reuse=True)  # host values that the plan reads
+        self._bound: Bound | None = None  # of what is being built
         self.parts: dict[int, Backward] = {}
         self._materialize = materialize
         self._scratchpad = aligned_buffer(0)
@@ -199,14 +204,55 @@ class Builder(Versions):
         """Run a primitive at this point of the plan."""
         self.steps.calls.append(self.prepared(primitive, memories))
 
+    def call_guarded(
+        self,
+        primitive: Primitive,
+        memories: Mapping[int, Memory],
+        exact: Callable[..., Array],
+        looks: Sequence[int] = (Arg.SRC,),
+        reads: Sequence[int] | None = None,
+        result: int = Arg.DST,
+        bound: Bound | None = None,
+    ) -> Guarded:
+        """As `call`, for a primitive that can turn NaN and infinities into numbers: see `Guarded`."""
+        reads = looks if reads is None else reads
+        call = self._scratched(
+            primitive, lambda pad: Guarded(primitive, memories, pad, exact, looks, reads, result, bound)
+        )
+        self.steps.calls.append(call)
+        return call
+
+    def call_guarded_as(
+        self, forward: Guarded, down: Primitive, memories: Mapping[int, Memory], exact: Callable[[Array], Array]
+    ) -> None:
+        """As `call`; but DIFF_SRC is what `exact` makes of DIFF_DST where forward found something not finite."""
+        diff, result = [Arg.DIFF_DST], Arg.DIFF_SRC
+        call = self._scratched(down, lambda pad: Guarded(down, memories, pad, exact, (), diff, result, forward=forward))
+        self.steps.calls.append(call)
+
+    @contextmanager
+    def guarded_by(self, bound: Bound | None) -> Iterator[None]:
+        """Primitives that are called meanwhile and make numbers of NaN run only while the bound holds."""
+        self._bound = bound
+        try:
+            yield
+        finally:
+            self._bound = None
+
     def prepared(self, primitive: Primitive, memories: Mapping[int, Memory]) -> Call:
         """A call that the lowering places in the plan itself. All scratchpads share one buffer."""
+        bound = self._bound
+        if bound is not None:
+            return self._scratched(primitive, lambda pad: chosen(primitive, memories, pad, bound))
+        return self._scratched(primitive, lambda pad: Call(primitive, memories, pad))
+
+    def _scratched(self, primitive: Primitive, make: Callable[[Memory | None], C]) -> C:
         scratchpad = None
         if primitive.scratchpad_desc is not None:
             if primitive.scratchpad > self._scratchpad.nbytes:
                 self._scratchpad = aligned_buffer(primitive.scratchpad)
             scratchpad = Memory(self.device, primitive.scratchpad_desc, self._scratchpad)
-        call = Call(primitive, memories, scratchpad)
+        call = make(scratchpad)
         if scratchpad is not None:
             self._scratchpad_calls.append(call)
         return call

@@ -16,6 +16,7 @@ from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.library.constants import MAX_NDIMS, Arg
 from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Shape
 from dragon.engines.onednn.library.primitive import Call
+from dragon.engines.onednn.plan.bound import Bound
 from dragon.memory.storage import HOST, Array, Storage
 
 __all__ = ["HostValue", "LazyCopy", "MemoryCopy", "Value", "is_unchanged", "logical", "reorder"]
@@ -105,6 +106,8 @@ def is_unchanged(storage: Storage, place: str) -> bool:
 class Value:
     """A version of a storage in oneDNN memory."""
 
+    bound: Bound | None = None  # tells that all elements are finite
+
     def __init__(self, device: Device, storage: Storage, memory: Memory, place: str) -> None:
         self.device = device
         self.storage = storage
@@ -140,6 +143,8 @@ class Value:
 
 class HostValue:
     """A version of a storage in plain host memory, seen by oneDNN without a copy."""
+
+    bound: Bound | None = None
 
     def __init__(self, device: Device, storage: Storage, shape: Shape) -> None:
         self.device = device

@@ -1,0 +1,79 @@
+"""How bounds (`plan/bound.py`) pass from layer to layer: |y| <= ||x|| ||w|| + |b| (Cauchy and Schwarz)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dragon.engines.onednn.library.constants import DataType
+from dragon.engines.onednn.library.memory import Memory
+from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters
+from dragon.engines.onednn.plan.bound import Bound
+from dragon.engines.onednn.plan.builder import Builder
+from dragon.engines.onednn.plan.guarded import squares
+from dragon.engines.onednn.plan.values import Value
+
+if TYPE_CHECKING:
+    from dragon.memory.blob import Blob
+
+__all__ = ["of_product", "pass_on"]
+
+
+def of_product(
+    b: Builder, bottom: Blob, epilogue: Epilogue, parameters: Parameters, always: bool = False
+) -> Bound | None:
+    """The bound of a convolution's or inner product's top, measured at this point of the plan.
+
+    None where it cannot be known, or would cost more than it saves unless that is to be ignored (`always`).
+    """
+    top, weights = epilogue.top, parameters.size
+    # in training the weights are read anew in every step
+    dear = b.training and weights > top.count // 2 and not always
+    if not b.cache or dear or any(n.layer.type == "Python" for n in b.net.nodes):
+        return None
+    others = [b.value_of(operand).bound for operand in epilogue.operands]
+    known = [other for other in others if other is not None]
+    source = b.value_of(bottom).bound
+    norm = None if source is not None else _norm(b, bottom, top, always)
+    if len(known) < len(others) or (source is None and norm is None):
+        return None
+    bound = Bound()
+    gains = [math.inf, math.inf]
+    b.when_changed(parameters.all_blobs, parameters.norms(gains))
+
+    def step() -> None:
+        if source is not None:
+            length = source.largest * math.sqrt(parameters.fan_in)
+        else:
+            assert norm is not None
+            length = math.sqrt(squares(norm))
+        bound.largest = length * gains[0] + gains[1] + sum(other.largest for other in known)
+
+    b.run(step)
+    return bound
+
+
+def _norm(b: Builder, bottom: Blob, top: Blob, always: bool) -> Memory | None:
+    """Where to measure the bottom, if that is cheap against a look at the top, or `always`."""
+    value = b.value_of(bottom)
+    gone = not b.training and isinstance(value, Value)  # other values may lie in its memory by now
+    memory = b.data(bottom)
+    dear = 2 * bottom.count > top.count and not always
+    return None if gone or dear or memory.desc.dtype != DataType.f32 else memory
+
+
+def pass_on(b: Builder, bottoms: Sequence[Bound | None], top: Blob, factor: float = 1.0) -> None:
+    """The top has no element larger than `factor` times the sum of the bottoms' largest ones."""
+    known = [bound for bound in bottoms if bound is not None]
+    if len(known) < len(bottoms) or not known:
+        return
+    if len(known) == 1 and factor == 1:
+        b.value_of(top).bound = known[0]
+        return
+    bound = b.value_of(top).bound = Bound()
+
+    def step() -> None:
+        bound.largest = sum(each.largest for each in known) * factor
+
+    b.run(step)

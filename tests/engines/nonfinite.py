@@ -1,0 +1,144 @@
+"""Where NaN and infinities come out of a layer on an engine, and where on the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import dragon
+from dragon.errors import DragonError
+from tests.layers.catalogue import Case
+
+__all__ = ["Chain", "faults", "places"]
+
+Array = NDArray[Any]
+MakeNet = Callable[[str, str], dragon.Net]  # text, engine
+
+VALUES = [float("nan"), float("inf"), float("-inf")]
+PROBES = [1e4, -1e4]  # finite values that show what depends on an element
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Layers behind an input x0 of Gaussian values, to be used as a case of the catalogue is."""
+
+    layers: str
+    shape: tuple[int, ...] = (2, 3, 8, 8)
+    inputs: tuple[str, ...] = ("x0",)
+
+    def text(self) -> str:
+        dims = " ".join(f"dim: {dim}" for dim in self.shape)
+        head = f'layer {{ name: "x0" type: "Input" top: "x0" input_param {{ shape {{ {dims} }} }} }}\n'
+        return "force_backward: true\n" + head + self.layers
+
+    def values(self) -> dict[str, Array]:
+        return {"x0": (np.round(np.random.default_rng(3).standard_normal(self.shape) * 256) + 0.5) / 256}
+
+
+def places(case: Case | Chain) -> list[str]:
+    """Where to plant: a bottom's name, or "top" for the diffs of the outputs."""
+    return [*(f"x{i}" for i in range(len(case.inputs))), "top"]
+
+
+def faults(case: Case | Chain, make: MakeNet, engine: str, place: str, spreads: bool = False) -> list[str]:
+    """What differs between the engine and the reference when the middle element of `place` is not finite.
+
+    An engine need not have a non-finite number where the reference multiplies it by 0: where a result does not depend
+    on the element at all. It must not have one where the reference has none, unless it `spreads`: then gradients that
+    a NaN of a bottom reaches are not compared. Forward it must be NaN where the reference has NaN.
+    """
+    probes = [_results(case, make, "numpy", place, probe) for probe in (None, *PROBES)]
+    differing = []
+    for value in VALUES:
+        expected, found = _results(case, make, "numpy", place, value), _results(case, make, engine, place, value)
+        if isinstance(expected, str) or isinstance(found, str):
+            differing += [] if expected == found else [f"{value}: {expected} on the reference, {found} here"]
+            continue
+        for name, theirs in expected.items():
+            if spreads and place != "top" and name.startswith("diff"):
+                continue
+            if theirs.shape != found[name].shape:
+                differing.append(f"{value}: {name}: {found[name].shape}, expected {theirs.shape}")
+                continue
+            depends = _depends(probes, name, theirs)
+            differing += [
+                f"{value}: {name}: {fault}" for fault in _compare(theirs, found[name], depends, name, spreads)
+            ]
+    return differing
+
+
+def _compare(theirs: Array, ours: Array, depends: Array, name: str, spreads: bool) -> Iterator[str]:
+    wanted = ~np.isfinite(theirs)
+    swallowed = wanted & depends & np.isfinite(ours)
+    if swallowed.any():
+        yield f"{swallowed.sum()} of {wanted.sum()} are finite"
+    made = ~wanted & ~np.isfinite(ours)
+    if made.any() and not spreads:
+        yield f"{made.sum()} are not finite"
+    if name.startswith("data of y") and (np.isnan(theirs) & np.isinf(ours)).any():
+        yield "infinite, expected NaN"
+
+
+def _depends(probes: list[dict[str, Array] | str], name: str, like: Array) -> Array:
+    """Which elements of a result change with the element at the place; all where that cannot be told."""
+    known = [probe[name] for probe in probes if not isinstance(probe, str)]
+    if len(known) < 2 or any(result.shape != like.shape for result in known):
+        return np.ones(like.shape, bool)
+    changes = np.zeros(like.shape, bool)
+    for other in known[1:]:
+        changes |= ~np.isclose(other, known[0], rtol=1e-9, atol=1e-12, equal_nan=True)
+    return changes
+
+
+def _results(case: Case | Chain, make: MakeNet, engine: str, place: str, value: float | None) -> dict[str, Array] | str:
+    """All data and diffs after forward and backward by name, or the type of the error."""
+    net = make(case.text(), engine)
+    _set_parameters(net)
+    for name, given in case.values().items():
+        given = given.copy()
+        if name == place and value is not None:
+            given.reshape(-1)[given.size // 2] = value
+        net.blobs[name].data[...] = given
+    try:
+        with np.errstate(all="ignore"):
+            net.run_forward()
+            found = {f"data of {name}": blob.peek().copy() for name, blob in net.blobs.items()}
+            _set_diffs(net, value if place == "top" else None)
+            net.clear_param_diffs()
+            net.run_backward()
+            found |= dict(_diffs(net))
+    except DragonError as error:
+        return type(error).__name__
+    finally:
+        net.close()
+    return found
+
+
+def _set_parameters(net: dragon.Net) -> None:
+    """Values that do not depend on the engine's rounding of fillers."""
+    rng = np.random.default_rng(7)
+    for layer in net.layers:
+        for i, blob in enumerate(layer.blobs):
+            if i not in layer.buffers:
+                blob.data[...] = np.round(rng.standard_normal(blob.shape) * 64 + 0.5) / 128
+
+
+def _set_diffs(net: dragon.Net, value: float | None) -> None:
+    rng = np.random.default_rng(8)
+    for name in net.outputs:
+        diff = net.blobs[name].diff
+        diff[...] = np.round(rng.standard_normal(diff.shape) * 64) / 64
+        if value is not None and diff.size:
+            diff.reshape(-1)[diff.size // 2] = value
+
+
+def _diffs(net: dragon.Net) -> Iterator[tuple[str, Array]]:
+    for name, blob in net.blobs.items():
+        yield f"diff of {name}", blob.peek_diff().copy()
+    for name, blobs in net.params.items():
+        for i, blob in enumerate(blobs):
+            yield f"diff of blob {i} of {name}", blob.peek_diff().copy()
