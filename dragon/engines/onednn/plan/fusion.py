@@ -43,7 +43,8 @@ class _Finder:
     def relu_pool(self, i: int) -> tuple[int, Lowering] | None:
         """A ReLU in place before a maximum pooling."""
         nodes = self.net.nodes
-        alone = i > 0 and self.graph.reader(i - 1) == i and nodes[i].tops[0] is nodes[i].bottoms[0]
+        in_place = bool(nodes[i].tops and nodes[i].bottoms) and nodes[i].tops[0] is nodes[i].bottoms[0]
+        alone = i > 0 and self.graph.reader(i - 1) == i and in_place
 
         def takes(link: Link, j: int) -> bool:
             return link is Link.POOL or (alone and self._is_relu(j))
