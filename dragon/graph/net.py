@@ -165,6 +165,16 @@ class Net(PyNet):
             culprit = self.first_nonfinite() or "no blob is non-finite any more"
             raise NumericError(f"iteration {iteration}: loss is {loss:g}; first in {culprit}")
 
+    def check_parameters(self, iteration: int) -> None:
+        """NumericError naming the first layer one of whose parameter blobs has a NaN or an infinity."""
+        for node in self.nodes:
+            for j, blob in enumerate(node.layer.blobs):
+                if not np.isfinite(blob.peek()).all():
+                    raise NumericError(
+                        f"iteration {iteration}: {node.layer.where}: its parameter blob {j} is not finite, "
+                        "so there is nothing to save"
+                    )
+
     # -- weights --------------------------------------------------------------------------------------------
     def copy_from(self, weights: str | Path | Sequence[str | Path], also: Sequence[Net] = ()) -> None:
         """Load weights by layer name from .caffemodel or HDF5 files (several, in a list or separated by commas).

@@ -250,6 +250,7 @@ class Solver:
         p, before = self.param, self.iter
         if self.iter < p.max_iter:
             self.step(p.max_iter - self.iter)
+            self.net.check_parameters(self.iter)
         stopped = self._stop_requested()
         done = self.iter
         if (p.snapshot_after_train or stopped) and not (p.snapshot and done % p.snapshot == 0 and done > before):
@@ -362,7 +363,11 @@ class Solver:
 
     # -- snapshots ------------------------------------------------------------------------------------------
     def snapshot(self) -> str:
-        """Write the weights and the solver state; the path of the state file."""
+        """Write the weights and the solver state; the path of the state file.
+
+        NumericError, and no file, where a parameter is not finite.
+        """
+        self.net.check_parameters(self.iter)
         model, state = snapshots.write_snapshot(self)
         self._last_snapshot = state
         for observer in self.observers:
