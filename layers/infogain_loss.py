@@ -31,7 +31,7 @@ class InfogainLoss(Loss):
     labels = frozenset({1, 2})
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.prob = Blob((), self.dtype, self.context.where)
+        self.prob = Blob((), self.dtype, self.context.space)
         self.matrix: Blob | None = None
         source = self.param.infogain_loss_param.source
         if len(bottom) > 2:
@@ -42,7 +42,7 @@ class InfogainLoss(Loss):
             values = read_blobproto(self.find(source, "infogain matrix"))
         except WeightsError as error:
             raise DataError(f"infogain matrix {error}", layer=self.where) from None
-        self.matrix = Blob(values.shape, self.dtype, self.context.where)
+        self.matrix = Blob(values.shape, self.dtype, self.context.space)
         self.matrix.data[...] = values
 
     def _gain(self, bottom: Sequence[Blob]) -> Blob:

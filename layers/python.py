@@ -40,13 +40,13 @@ class _OnHost(Layer):
     @contextmanager
     def _user_code(self) -> Iterator[None]:
         """While the user's code runs: it sees host arrays, and an exception of its own is noted as such."""
-        where = self.context.where
-        view, where.view = where.view, None
+        space = self.context.space
+        view, space.view = space.view, None
         try:
             with blamed(LayerName(self.name, "Python")):
                 yield
         finally:
-            where.view = view
+            space.view = view
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         with self._user_code():

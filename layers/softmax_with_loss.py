@@ -37,7 +37,7 @@ class SoftmaxWithLoss(Loss):
     tops = (1, 2)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.prob = Blob((), self.dtype, self.context.where)
+        self.prob = Blob((), self.dtype, self.context.space)
         p = self.param.loss_param
         self.weights: list[float] = list(p.class_weighting)
         if p.weight_by_label_freqs != bool(self.weights):

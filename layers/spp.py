@@ -48,7 +48,7 @@ class SPP(Layer):
             p.stride_h, p.stride_w = kernel
             p.pad_h, p.pad_w = pad
             layer = create(param, self.phase, self.context)
-            pooled, flat = (Blob((), self.dtype, self.context.where) for _ in range(2))
+            pooled, flat = (Blob((), self.dtype, self.context.space) for _ in range(2))
             layer.setup(bottom, [pooled])
             self.levels.append(layer)
             self.pooled.append(pooled)

@@ -85,7 +85,7 @@ class BatchStatistics(Layer):
     def let_phase_decide(self) -> None:
         """From now on the phase alone decides which statistics are used, whatever the prototxt says."""
         self.normalization = self.normalization.by_phase()
-        self.context.where.version += 1
+        self.context.space.version += 1
 
     @property
     def affine(self) -> tuple[Blob, Blob] | None:

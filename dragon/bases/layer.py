@@ -24,7 +24,7 @@ from dragon.bases.registry import create, find_class, layer_types, register
 from dragon.errors import DataError, DragonError, LayerName, PrototxtError, ShapeError
 from dragon.files import paths
 from dragon.memory.blob import Blob, BlobList
-from dragon.memory.storage import Where
+from dragon.memory.storage import ArraySpace
 from dragon.proto import dragon_pb2 as pb
 from dragon.rng import Stream
 
@@ -40,7 +40,7 @@ class Context:
 
     dtype: DTypeLike = np.float32
     seed: int = 0
-    where: Where = field(default_factory=Where)
+    space: ArraySpace = field(default_factory=ArraySpace)
     folder: Path | None = None  # of the prototxt
     allow_python: bool | None = None  # None: as dragon.bases.user_code says
     states: dict[str, Any] = field(default_factory=dict)  # shared by the layers of one net, by name
@@ -97,7 +97,7 @@ class Layer:
         self.name: str = param.name
         self._phase = phase
         self.dtype = np.dtype(self.context.dtype)
-        self.blobs = BlobList(self.dtype, self.context.where)
+        self.blobs = BlobList(self.dtype, self.context.space)
         self.set_identity(self.name)
         self.param_propagate_down: list[bool] = []
         self.loss_weights: list[float] = []
@@ -163,7 +163,7 @@ class Layer:
     def phase(self, phase: int) -> None:
         if phase != self._phase:
             self._phase = phase
-            self.context.where.version += 1
+            self.context.space.version += 1
 
     # -- helpers --------------------------------------------------------------------------------------------
     @property
@@ -191,7 +191,7 @@ class Layer:
         The draw depends on the seed, the layer's name and the blob's index alone: two nets that differ elsewhere
         start from the same weights.
         """
-        blob = Blob(shape, self.dtype, self.context.where)
+        blob = Blob(shape, self.dtype, self.context.space)
         stream = Stream(self.context.seed, f"{self.name}/blob{len(self.blobs)}")
         try:
             fill(blob.data, filler, stream, f"{what} of shape {tuple(shape)}")

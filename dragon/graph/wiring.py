@@ -154,7 +154,7 @@ class Wiring:
             if not in_place and name in self.blobs:
                 raise PrototxtError(f'top "{name}" is made by another layer already')
             if not in_place:
-                self.blobs[name] = Blob((), self.context.dtype, self.context.where)
+                self.blobs[name] = Blob((), self.context.dtype, self.context.space)
             tops.append(self.blobs[name])
             self._available[name] = None
         return tops, names

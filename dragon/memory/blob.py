@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from dragon.errors import ShapeError
-from dragon.memory.storage import Array, Storage, Where
+from dragon.memory.storage import Array, ArraySpace, Storage
 
 __all__ = ["MAX_AXES", "MAX_COUNT", "Blob", "BlobList", "checked_count"]
 
@@ -28,7 +28,7 @@ MAX_COUNT = _most()  # a shape beyond this is a damaged file or a typing error, 
 
 MAX_AXES = 32  # as in BVLC Caffe
 
-_NOWHERE = Where()
+_OUTSIDE = ArraySpace()  # of blobs that belong to no net
 
 
 def checked_count(shape: Sequence[int], what: str = "blob") -> int:
@@ -52,27 +52,29 @@ class Blob:
     leaves an engine's copies valid.
     """
 
-    __slots__ = ("_data", "_diff", "_shape", "_where")
+    __slots__ = ("_data", "_diff", "_shape", "_space")
 
-    def __init__(self, shape: Sequence[int] = (), dtype: DTypeLike = np.float32, where: Where | None = None) -> None:
+    def __init__(
+        self, shape: Sequence[int] = (), dtype: DTypeLike = np.float32, space: ArraySpace | None = None
+    ) -> None:
         self._shape = tuple(int(d) for d in shape)
         count = checked_count(self._shape)
         self._data = Storage(count, dtype)
         self._diff = Storage(count, dtype)
-        self._where = where or _NOWHERE
+        self._space = space or _OUTSIDE
 
     # -- arrays ---------------------------------------------------------------------------------------------
     @property
     def data(self) -> Array:
-        if self._where.view is not None:
-            array: Array = self._where.view(self._data, self._shape)
+        if self._space.view is not None:
+            array: Array = self._space.view(self._data, self._shape)
             return array
         return self._shaped(self._data.write())
 
     @property
     def diff(self) -> Array:
-        if self._where.view is not None:
-            array: Array = self._where.view(self._diff, self._shape)
+        if self._space.view is not None:
+            array: Array = self._space.view(self._diff, self._shape)
             return array
         return self._shaped(self._diff.write())
 
@@ -126,7 +128,7 @@ class Blob:
             return
         count = checked_count(wanted)
         self._shape = wanted
-        self._where.version += 1
+        self._space.version += 1
         self._data.resize(count)
         self._diff.resize(count)
 
@@ -157,14 +159,14 @@ class Blob:
         self._check_same_count(other)
         if self._data is not other._data:
             self._data = other._data
-            self._where.version += 1
+            self._space.version += 1
 
     def share_diff(self, other: Blob) -> None:
         """Use the other blob's diff; the counts must agree, the shapes need not."""
         self._check_same_count(other)
         if self._diff is not other._diff:
             self._diff = other._diff
-            self._where.version += 1
+            self._space.version += 1
 
     def _check_same_count(self, other: Blob) -> None:
         if self.count != other.count:
@@ -177,13 +179,13 @@ class Blob:
 class BlobList(list[Blob]):
     """A layer's blobs; `add_blob(*shape)` appends one, as layers written in Python expect."""
 
-    def __init__(self, dtype: DTypeLike = np.float32, where: Where | None = None) -> None:
+    def __init__(self, dtype: DTypeLike = np.float32, space: ArraySpace | None = None) -> None:
         super().__init__()
         self._dtype = dtype
-        self._where = where
+        self._space = space
 
     def add_blob(self, *shape: int | Sequence[int]) -> Blob:
         dims = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
-        blob = Blob(dims, self._dtype, self._where)  # type: ignore[arg-type]
+        blob = Blob(dims, self._dtype, self._space)  # type: ignore[arg-type]
         self.append(blob)
         return blob

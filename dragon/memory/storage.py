@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["HOST", "Array", "Copy", "Storage", "Watcher", "Where"]
+__all__ = ["HOST", "Array", "ArraySpace", "Copy", "Storage", "Watcher"]
 
 Array = NDArray[Any]
 HOST = "host"
@@ -37,12 +37,12 @@ class Watcher(Protocol):
         """Called before the host copy is handed out to be written, once for each `Storage.watch`."""
 
 
-class Where:
-    """Where the net that a blob belongs to computes at this moment.
+class ArraySpace:
+    """Which arrays the blobs of one net hand out: host arrays, or those of an engine. All its blobs share one.
 
-    `view` is None while arrays are to be host arrays. An engine with arrays of its own sets it for the duration of
-    a run, so that the same layer code sees that engine's arrays. `version` counts what makes a prepared plan useless:
-    changed shapes, exchanged storages, changed phases.
+    view: None for host arrays; else a function of a Storage and a shape that returns the engine's array. An engine
+    sets it for the duration of a run, so that layers written for NumPy compute on the engine's arrays.
+    version: increases with each change that invalidates a prepared plan (a shape, an exchanged Storage, a phase).
     """
 
     __slots__ = ("version", "view")

@@ -44,7 +44,7 @@ class Updater(Update):
         self.rule = make_rule(param)
         self.params = net.learnable
         self.history = [
-            [Blob(p.blob.shape, p.blob.dtype, net.context.where) for p in self.params] for _ in range(self.rule.slots)
+            [Blob(p.blob.shape, p.blob.dtype, net.context.space) for p in self.params] for _ in range(self.rule.slots)
         ]
 
     @property

@@ -88,15 +88,15 @@ def test_user_code_sees_host_arrays(folder: Path) -> None:
     context = Context(folder=folder)
     one = One(text(), [1.0], context=context)
     for blob in [*one.bottom, *one.top]:
-        blob._where = context.where
+        blob._space = context.space
 
     def engine_view(storage: object, shape: object) -> None:
         raise AssertionError("the engine's array was handed out")
 
-    context.where.view = engine_view
+    context.space.view = engine_view
     one.layer.forward(one.bottom, one.top)
     one.layer.backward(one.top, [True], one.bottom)
-    assert context.where.view is engine_view
+    assert context.space.view is engine_view
     assert one.top[0].peek().tolist() == [2]
 
 

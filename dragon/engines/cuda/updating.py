@@ -90,7 +90,7 @@ class DeviceUpdate:
         """Whether no array moved or was written elsewhere, and no multiplier changed, since the tables were made."""
         place = self._gpu.place
         state = (
-            self._net.context.where.version, place, self.updater.coefficients.weight_decay,
+            self._net.context.space.version, place, self.updater.coefficients.weight_decay,
             *((p.lr_mult, p.decay_mult, p.blob.data_storage, p.blob.diff_storage,
                p.blob.data_storage.copy_at(self._arrays.working_place)) for _, p in self._params),
         )  # fmt: skip

@@ -89,16 +89,16 @@ def plan_figures(net: Net, backward: bool = True, fuse: bool = True, precision: 
     """The figures of one iteration of `net`, in its present shapes. Needs neither CuPy nor a GPU."""
     device = CountingDevice()
     figures = PlanFigures()
-    where = net.context.where
+    space = net.context.space
     masters: set[Storage] = set()
     plan = Plan(net, device, fuse, narrowing=_narrowing(net, device, precision, masters))
     view = _View(device, plan.types)
     for group in plan.groups:
-        where.view = view.float_view if group.in_float else view.view
+        space.view = view.float_view if group.in_float else view.view
         try:
             figures.layers.append(_of_group(device, plan.types, group, backward))
         finally:
-            where.view = None
+            space.view = None
     if backward and any(node.need_backward for node in net.nodes):
         learned = sum(p.blob.count * p.blob.dtype.itemsize for p in net.learnable)
         figures.update_launches = 3  # gradients cleared, loss judged, blobs updated

@@ -34,7 +34,7 @@ class Plans:
     @property
     def is_outdated(self) -> bool:
         """Whether shapes, memory or phases changed since the plan was made; also where there is none yet."""
-        return self._version != self._net.context.where.version
+        return self._version != self._net.context.space.version
 
     @property
     def current(self) -> Plan:
@@ -43,7 +43,7 @@ class Plans:
                 call()
             self._plan = Plan(self._net, self._gpu, self._fuse, self._plan, self._narrowing)
             self._arrays.types = self._plan.types
-            self._version = self._net.context.where.version
+            self._version = self._net.context.space.version
             for call in self.after_change:
                 call()
             self._arrays.forget()

@@ -36,7 +36,7 @@ class GroupRunner:
     def forward(self, group: Group, *, prepare: bool = True, reshape: bool = True) -> None:
         """Forward of a group, now or into the graph that is being captured."""
         layer, bottoms, tops = group.layer, group.bottoms, group.tops
-        where = self._net.context.where
+        space = self._net.context.space
         try:
             if reshape:
                 for node in group.nodes:
@@ -47,7 +47,7 @@ class GroupRunner:
                 layer.forward(bottoms, tops)
             else:
                 self._arrays.readonly = _forward_readonly(group)
-                where.view = self._arrays.view
+                space.view = self._arrays.view
                 if prepare:
                     self.prepare(group)
                 with self._arrays.in_float(group.in_float):
@@ -58,13 +58,13 @@ class GroupRunner:
         except (TypeError, NotImplementedError, AttributeError) as error:
             if group.lowering is not None or group.on_host or self._gpu.stream.is_capturing():
                 raise
-            where.view = None
+            space.view = None
             self._to_host(group, error)
             layer.forward(bottoms, tops)
         except MemoryError as error:
             raise out_of_memory(self._gpu, layer.where, error) from None
         finally:
-            where.view = None
+            space.view = None
         for node in group.nodes:
             if node.makes_loss:
                 node.fill_loss_weights()
@@ -81,13 +81,13 @@ class GroupRunner:
     def backward(self, group: Group) -> None:
         """Backward of a group, now or into the graph that is being captured."""
         layer, bottoms, tops = group.layer, group.bottoms, group.tops
-        where, flags = self._net.context.where, group.nodes[0].propagate_down
+        space, flags = self._net.context.space, group.nodes[0].propagate_down
         try:
             if group.on_host:
                 layer.backward(tops, flags, bottoms)
                 return
             self._arrays.readonly = _backward_readonly(group)
-            where.view = self._arrays.view
+            space.view = self._arrays.view
             with self._arrays.in_float(group.in_float):
                 (group.lowering or layer).backward(tops, flags, bottoms)
         except DragonError as error:
@@ -96,7 +96,7 @@ class GroupRunner:
         except MemoryError as error:
             raise out_of_memory(self._gpu, layer.where, error) from None
         finally:
-            where.view = None
+            space.view = None
 
     def take_apart(self, group: Group) -> None:
         """The layers of a group forward once more, one by one, for a backward over a part of them. Nobody sees it: the

@@ -40,12 +40,12 @@ class Segment(Captured):
 
     def _eager(self) -> int | None:
         for group in self.groups:
-            version = self._net.context.where.version
+            version = self._net.context.space.version
             if self._way == "forward":
                 self._runner.forward(group)
             else:
                 self._runner.backward(group)
-            if self._net.context.where.version != version:
+            if self._net.context.space.version != version:
                 return group.last + 1
         return None
 

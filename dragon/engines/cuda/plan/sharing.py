@@ -69,7 +69,7 @@ class Sharing:
         if not self._serves(start, end):
             self.leave()
             yield
-            self._settled = self._net.context.where.version
+            self._settled = self._net.context.space.version
             return
         self._enter()
         self._begin()
@@ -91,12 +91,12 @@ class Sharing:
         # layers on the host may give their tops other shapes each time, in the middle of a run
         steady = all(g.lowering is not None or not g.on_host or g.layer.is_source
                      for g in self._plans.current.groups)  # fmt: skip
-        return steady or self._settled == net.context.where.version
+        return steady or self._settled == net.context.space.version
 
     def _enter(self) -> None:
         """Give the blobs their place in the arena, if it is not the one they have."""
         groups = self._division.groups(self._plans.current, 0, len(self._net.nodes) - 1, "forward")
-        key = (*((g.first, g.last, g.on_host) for g in groups), self._net.context.where.version, len(self._apart))
+        key = (*((g.first, g.last, g.on_host) for g in groups), self._net.context.space.version, len(self._apart))
         if self._key == key and self._lifetimes is not None:
             return
         lifetimes = BlobLifetimes(self._net, groups, self._arrays.types)

@@ -54,8 +54,8 @@ class PlanCache:
         by the user may give its tops other shapes when it runs. Returns whether anything may have changed.
         """
         net = self.net
-        where = net.context.where
-        if where.version == self._version:
+        space = net.context.space
+        if space.version == self._version:
             return False
         self.misfit = None
         self.fitting = len(net.nodes) - 1
@@ -74,7 +74,7 @@ class PlanCache:
             tuple(node.layer.phase for node in net.nodes),
             tuple(id(blob.data_storage) for node in net.nodes for blob in node.layer.blobs),
         )
-        self._version = where.version
+        self._version = space.version
         self._current.clear()
         return True
 
@@ -123,7 +123,7 @@ class PlanCache:
     @property
     def current(self) -> Collection[Plan]:
         """The plans that are valid for the net as it is at this moment."""
-        return self._current.values() if self.net.context.where.version == self._version else ()
+        return self._current.values() if self.net.context.space.version == self._version else ()
 
     def forget_test(self) -> None:
         """Give up the plans that cannot run backward, and their memory."""

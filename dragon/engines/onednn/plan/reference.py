@@ -52,14 +52,14 @@ def add_forward(builder: Builder, node: Node) -> None:
     if isinstance(layer, Prefetched) and tops[0].count <= FEW:
         layer.hand_out_bytes()  # a quarter of the memory traffic of images that the reading thread has transformed
         forward = partial(_feed, Feed(builder.device, layer), layer, tops)
-    where = layer.context.where
+    space = layer.context.space
     # a layer written by the user may write anything: its bottoms are fetched again
     watched = [builder.value_of(bottom) for bottom in bottoms] if layer.runs_user_code else []
     made = [builder.make_on_host(top.data_storage, top.shape) for top in tops]
 
     def step() -> None:
-        version = where.version
-        where.view = _reading
+        version = space.version
+        space.view = _reading
         try:
             layer.reshape(bottoms, tops)
             forward()
@@ -67,8 +67,8 @@ def add_forward(builder: Builder, node: Node) -> None:
             error.at(layer.where)
             raise
         finally:
-            where.view = None
-        if where.version != version:
+            space.view = None
+        if space.version != version:
             for top in tops:
                 top.data_storage.wrote("host")
             raise ShapesChangedError(node.index)
@@ -91,7 +91,7 @@ def add_backward(builder: Builder, node: Node) -> None:
         builder.read_on_host(blob.data_storage)
     for top in tops:
         builder.read_on_host(top.diff_storage)
-    where = layer.context.where
+    space = layer.context.space
     made = [
         builder.make_on_host(bottom.diff_storage, bottom.shape)
         for bottom, flag in zip(bottoms, flags, strict=True)
@@ -99,14 +99,14 @@ def add_backward(builder: Builder, node: Node) -> None:
     ]
 
     def step() -> None:
-        where.view = _reading
+        space.view = _reading
         try:
             layer.backward(tops, flags, bottoms)
         except DragonError as error:
             error.at(layer.where)
             raise
         finally:
-            where.view = None
+            space.view = None
         for value in made:
             value.mark()
 
