@@ -9,7 +9,7 @@ import numpy as np
 
 from dragon.engines.base import Executor, LayerTime, Options, is_watched, measure_layers
 from dragon.engines.cuda.device.device import open_gpu
-from dragon.engines.cuda.device.precision import FLOAT16, PRECISIONS, Narrowing
+from dragon.engines.cuda.device.precision import FLOAT16, PRECISIONS, HalfPrecision
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.division import Division
 from dragon.engines.cuda.plan.iteration import Iteration, IterationLoss
@@ -18,7 +18,7 @@ from dragon.engines.cuda.plan.memory import memory_for
 from dragon.engines.cuda.plan.plan import Plan
 from dragon.engines.cuda.plan.plans import Plans
 from dragon.engines.cuda.plan.ranges import Graphs, RangeRunner
-from dragon.engines.cuda.plan.report import Faults, Report
+from dragon.engines.cuda.plan.report import RangeErrors, Report
 from dragon.engines.cuda.plan.running import GroupRunner
 from dragon.engines.cuda.plan.segments import Segment
 from dragon.engines.cuda.plan.sharing import Sharing
@@ -36,7 +36,7 @@ class CudaExecutor(Executor):
     """Runs a net on one GPU.
 
     Its parts: `arrays` of the net's storages, `plans`, `division` into groups, `runner` of groups, `ranges` of layers,
-    `graphs` that were captured, `sharing` of memory in TEST, `faults` that kernels find, and fp16's `loss_scale`.
+    `graphs` that were captured, `sharing` of memory in TEST, `range_errors` that kernels find, and fp16's `loss_scale`.
     """
 
     name = "cuda"
@@ -44,15 +44,15 @@ class CudaExecutor(Executor):
     def __init__(self, net: Net, options: Options) -> None:
         super().__init__(net, options)
         gpu = self.gpu = open_gpu(Options.default_device if options.device is None else options.device)
-        narrow = PRECISIONS[options.precision] if net.context.dtype == np.float32 else None
+        half = PRECISIONS[options.precision] if net.context.dtype == np.float32 else None
         with gpu.active():
-            self.loss_scale = LossScale(gpu) if narrow == FLOAT16 else None
-        arrays = self.arrays = Arrays(gpu, Types(net, narrow), self.loss_scale)
+            self.loss_scale = LossScale(gpu) if half == FLOAT16 else None
+        arrays = self.arrays = Arrays(gpu, Types(net, half), self.loss_scale)
         self.graphs = Graphs()
-        self.plans = Plans(net, gpu, arrays, options.fuse, _narrowing(narrow, arrays, self.loss_scale))
+        self.plans = Plans(net, gpu, arrays, options.fuse, _half_precision(half, arrays, self.loss_scale))
         self.division = Division(net)
-        self.faults = Faults(net, gpu, self.plans)
-        self.runner = GroupRunner(net, gpu, arrays, self.plans, self.faults)
+        self.range_errors = RangeErrors(net, gpu, self.plans)
+        self.runner = GroupRunner(net, gpu, arrays, self.plans, self.range_errors)
         self.ranges = RangeRunner(net, gpu, arrays, self.plans, self.division, self.runner, self.graphs)
         self.sharing = Sharing(net, gpu, arrays, self.plans, self.division, self.runner, self.graphs.forget)
         self.plans.before_change.append(self.sharing.changed)
@@ -65,7 +65,7 @@ class CudaExecutor(Executor):
         return self.plans.current
 
     def _report(self, start: int, end: int) -> Report:
-        return Report(self.net, self.gpu, self.arrays, self.faults, self.loss_scale, start, end)
+        return Report(self.net, self.gpu, self.arrays, self.range_errors, self.loss_scale, start, end)
 
     # -- running --------------------------------------------------------------------------------------------
     def forward(self, start: int, end: int) -> float:
@@ -165,7 +165,7 @@ class CudaExecutor(Executor):
 
         return Iteration(
             net, gpu, arrays, self.plans, self.division, self.runner, update=update, run_from=run_from,
-            new_loss=lambda: IterationLoss(net, gpu, arrays, self.faults, self.loss_scale, update),
+            new_loss=lambda: IterationLoss(net, gpu, arrays, self.range_errors, self.loss_scale, update),
         )  # fmt: skip
 
     # -- snapshots ----------------------------------------------------------------------------------------------
@@ -210,8 +210,8 @@ class CudaExecutor(Executor):
             return int(self.gpu.cupy.get_default_memory_pool().total_bytes()) + self.graphs.pool_bytes
 
 
-def _narrowing(dtype: np.dtype[Any] | None, arrays: Arrays, loss_scale: LossScale | None) -> Narrowing | None:
+def _half_precision(dtype: np.dtype[Any] | None, arrays: Arrays, loss_scale: LossScale | None) -> HalfPrecision | None:
     if dtype is None:
         return None
     factors = (None, None) if loss_scale is None else (loss_scale.scale, loss_scale.inverse)
-    return Narrowing(dtype, arrays.working, *factors)
+    return HalfPrecision(dtype, arrays.working, *factors)

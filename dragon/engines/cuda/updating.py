@@ -168,7 +168,7 @@ class DeviceUpdate:
         if not self._params:
             return
         numbers, rule, gpu, dtype = self.updater.coefficients, self.updater.rule, self._gpu, self._dtype
-        stored = self._arrays.types.narrow or dtype
+        stored = self._arrays.types.half or dtype
         scale = None if self._loss_scale is None else self._loss_scale.array
         if numbers.clip_gradients >= 0 or scale is not None:
             squares = self._squares

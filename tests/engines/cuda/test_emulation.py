@@ -109,8 +109,8 @@ def test_shared_memory_starts_as_nan() -> None:
 
 REDUCTIONS = {
     ("batch_norm", "bn_statistics"): lambda k: k(
-        (1, 1), (256,), (room(), room(3), *[np.uint64(0)] * 4, *np.array([4, 1, 16, 1, 1, 0, 0], np.int32),
-                         np.float32(0.9))
+        (1, 1), (256,), (room(), room(3), *[np.uint64(0)] * 4, *np.array([4, 1, 16, 1, 1, 0], np.int32),
+                         *np.array([0.9, 0.1], np.float32), np.int32(0))
     ),
     ("batch_norm", "channel_sums"): lambda k: k(
         (1, 1), (256,), (room(), *[np.uint64(0)] * 3, room(2), *np.array([4, 1, 16, 1, 1, 0], np.int32), np.float32(0))
@@ -222,7 +222,7 @@ def test_16_bit_numbers_are_rounded_as_numpy_rounds(stored: str, dtype: Any) -> 
     library = build(sources.source("cast"), "float", stored)
     x, y = standin.asarray(values), standin.allocate(values.size, dtype)
     none = np.uint64(0)
-    standin.RawKernel(library, "narrow")((4,), (256,), (x, y, np.int32(values.size), np.int32(1), none))
+    standin.RawKernel(library, "to_16_bit")((4,), (256,), (x, y, np.int32(values.size), np.int32(1), none))
     np.testing.assert_array_equal(wide(y.get()), wide(narrow(values, dtype)))
-    standin.RawKernel(library, "widen")((4,), (256,), (y, x, np.int32(values.size), np.int32(0), none))
+    standin.RawKernel(library, "to_float32")((4,), (256,), (y, x, np.int32(values.size), np.int32(0), none))
     np.testing.assert_array_equal(x.get(), wide(narrow(values, dtype)))

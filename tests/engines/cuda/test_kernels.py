@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dragon.engines.cuda.device.device import CountingDevice, Shaped
+from dragon.engines.cuda.device.counting import CountingDevice, Shaped
 from dragon.engines.cuda.device.precision import BFLOAT16, FLOAT16
 from dragon.engines.cuda.kernels import kernel, sources
 from dragon.engines.cuda.kernels.elementwise import weighted_sum
@@ -115,7 +115,7 @@ def test_nothing_is_launched_where_there_is_nothing_to_do() -> None:
 
 def test_a_null_pointer_is_none() -> None:
     device = CountingDevice()
-    judge(device, np.float32, loss=Shaped(1, np.float32), faults=None, sums=None, step=None, count=1, layers=0,
+    judge(device, np.float32, loss=Shaped(1, np.float32), out_of_range=None, sums=None, step=None, count=1, layers=0,
           weight=1.0, first=True, last=True)  # fmt: skip
     assert device.launches == [("judge", 4, 0)]
 

@@ -238,7 +238,7 @@ def test_convolution_by_cudnn(kind: str, settings: str, monkeypatch: pytest.Monk
 
 
 def test_convolution_a_few_images_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dragon.engines.cuda.lowerings.convolution.COLUMN_BYTES", 8000)
+    monkeypatch.setattr("dragon.engines.cuda.lowerings.filtering.COLUMN_BYTES", 8000)
     text = inputs({"x": IMAGES.shape})
     text += layer("Convolution", 'convolution_param { num_output: 6 kernel_size: 3 weight_filler { type: "xavier" } }')
     same(text, {"x": IMAGES})

@@ -331,7 +331,7 @@ def test_figures_count_what_is_launched(precision: str) -> None:
     before = standin.counts.copy()
     net.forward_backward()
     made = standin.counts - before
-    made["launches"] -= made["launches of narrow"]  # of the data, and of weights that nobody has updated yet
+    made["launches"] -= made["launches of to_16_bit"]  # of the data, and of weights that nobody has updated yet
     assert made["launches"] + made["gemm"] + 1 == sum(f.launches for f in plan_figures(net, precision=precision).layers)
 
 

@@ -290,7 +290,7 @@ def test_out_of_memory_for_gradients_names_their_layer(monkeypatch: pytest.Monke
 
 
 def test_planned_bytes_need_no_gpu() -> None:
-    from dragon.engines.cuda.device.device import CountingDevice
+    from dragon.engines.cuda.device.counting import CountingDevice
     from dragon.engines.cuda.plan.plan import Plan
 
     net = make(CHAIN, "numpy", TEST)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dragon.engines.cuda.device.precision import arithmetic, is_narrow
+from dragon.engines.cuda.device.precision import arithmetic, is_16_bit
 from dragon.errors import EngineError
 
 if TYPE_CHECKING:
@@ -53,10 +53,10 @@ class Blas:
         self._constants = gpu.empty(2, np.float32)
         gpu.upload(self._constants, np.array([0, 1], np.float32))
         self._check(self._lib.cublasSetStream_v2(self._handle, ctypes.c_void_p(gpu.stream.ptr)))
-        self._room = gpu.empty(WORKSPACE // 8, np.float64)
+        self._workspace = gpu.empty(WORKSPACE // 8, np.float64)
         self._check(
             self._lib.cublasSetWorkspace_v2(
-                self._handle, ctypes.c_void_p(self._room.data.ptr), ctypes.c_size_t(WORKSPACE)
+                self._handle, ctypes.c_void_p(self._workspace.data.ptr), ctypes.c_size_t(WORKSPACE)
             )
         )
 
@@ -68,7 +68,7 @@ class Blas:
         """See Device.gemm. cuBLAS counts by columns: it is asked for c^T = b^T a^T."""
         name = arithmetic(c.array.dtype).name
         scalar: Any = ctypes.c_double if name == "float64" else ctypes.c_float
-        narrow = is_narrow(a.array.dtype)
+        narrow = is_16_bit(a.array.dtype)
         compute = COMPUTE_TF32 if self._gpu.tf32 and name == "float32" and not narrow else COMPUTE[name]
 
         def operand(matrix: Matrix) -> tuple[Any, ...]:

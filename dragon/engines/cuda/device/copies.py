@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from dragon.engines.cuda.device.device import Device
-from dragon.engines.cuda.device.precision import is_narrow
+from dragon.engines.cuda.device.precision import is_16_bit
 from dragon.memory.storage import Array, Storage
 
 __all__ = ["DeviceCopy", "Factors", "device_array", "working_array", "working_place"]
@@ -40,9 +40,9 @@ class DeviceCopy:
             self.restore()
         with self.device.active():
             array = self.array
-            if is_narrow(array.dtype):
+            if is_16_bit(array.dtype):
                 array = self.device.empty(array.size, host.dtype)
-                self.device.widen(self.array, array, self.factors[1])
+                self.device.to_float32(self.array, array, self.factors[1])
             array.get(stream=self.device.stream, out=host[: array.size])
 
     def from_host(self, host: Array) -> None:
@@ -53,10 +53,10 @@ class DeviceCopy:
                 self._feed = self.device.feed(self.array, self.factors[0])
             if self._feed is not None:
                 self._feed.send(values)
-            elif is_narrow(self.array.dtype):
+            elif is_16_bit(self.array.dtype):
                 array = self.device.empty(values.size, values.dtype)
                 self.device.upload(array, values)
-                self.device.narrow(array, self.array, self.factors[0])
+                self.device.to_16_bit(array, self.array, self.factors[0])
             else:
                 self.device.upload(self.array, values)
 
@@ -99,7 +99,7 @@ def working_array(device: Device, storage: Storage, dtype: DTypeLike) -> Any:
         storage.attach(place, copy)
     assert isinstance(copy, WorkingCopy)
     if not storage.is_fresh(place):
-        device.narrow(master, copy.array)
+        device.to_16_bit(master, copy.array)
         storage.also(place)
     return copy.array
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from dragon.engines.cuda.device.precision import arithmetic, is_narrow
+from dragon.engines.cuda.device.precision import arithmetic, is_16_bit
 from dragon.errors import EngineError
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Cudnn:
         computed = TYPES[arithmetic(g.dtype).name]
         self._check(lib.cudnnSetConvolution2dDescriptor(conv, *sizes, CROSS_CORRELATION, computed), "describe it")
         self._check(lib.cudnnSetConvolutionGroupCount(conv, g.groups), "use groups")
-        math = TENSOR_CORES if is_narrow(g.dtype) else DEFAULT_MATH if g.tf32 else FMA_MATH
+        math = TENSOR_CORES if is_16_bit(g.dtype) else DEFAULT_MATH if g.tf32 else FMA_MATH
         self._check(lib.cudnnSetConvolutionMathType(conv, math), "choose its arithmetic")
         self._descriptors[g] = wide, weight, narrow, conv
         return self._descriptors[g]
@@ -185,13 +185,13 @@ class Cudnn:
         algorithm, size = found
         wide, weight, narrow, conv = self._make(g)
         target = {"Forward": narrow, "BackwardFilter": weight, "BackwardData": wide}[product]
-        room = self._gpu.workspace(max(1, -(-size // 8)), np.float64)
+        workspace = self._gpu.workspace(max(1, -(-size // 8)), np.float64)
         scalar: Any = ctypes.c_double if g.dtype == "float64" else ctypes.c_float
         one, factor = scalar(1), scalar(1 if add else 0)
         pairs = [x for descriptor, array in operands for x in (descriptor, ctypes.c_void_p(array.data.ptr))]
         self._check(
             getattr(self._lib, f"cudnnConvolution{product}")(
-                self._handle, ctypes.byref(one), *pairs, conv, algorithm, ctypes.c_void_p(room.data.ptr),
+                self._handle, ctypes.byref(one), *pairs, conv, algorithm, ctypes.c_void_p(workspace.data.ptr),
                 ctypes.c_size_t(size), ctypes.byref(factor), target, ctypes.c_void_p(out.data.ptr),
             ),
             f"compute Convolution{product}",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dragon.engines.cuda.device.cudnn import MOST_WORKSPACE, Geometry
-from dragon.engines.cuda.device.precision import BFLOAT16, FLOAT16, is_narrow
+from dragon.engines.cuda.device.precision import BFLOAT16, FLOAT16, is_16_bit
 
 if TYPE_CHECKING:
     from dragon.engines.cuda.device.device import Gpu
@@ -139,7 +139,7 @@ class Frontend:
         """What a plan must not do: vary from run to run, or round more than was asked for."""
         note = self._cudnn.numerical_note
         barred = [note.NONDETERMINISTIC, note.REDUCED_PRECISION_REDUCTION]
-        if not is_narrow(np.dtype(g.dtype)):
+        if not is_16_bit(np.dtype(g.dtype)):
             barred.append(note.DOWN_CONVERT_INPUTS)
             if not g.tf32:
                 barred.append(note.TENSOR_CORE)  # which takes float32 as TF32
@@ -150,13 +150,13 @@ class Frontend:
         found = self._products.get((product, g))
         if found is None:
             return False
-        room = self._gpu.workspace(max(1, -(-found.workspace // 8)), np.float64)
+        workspace = self._gpu.workspace(max(1, -(-found.workspace // 8)), np.float64)
         pack = {tensor: int(array.data.ptr) for tensor, array in zip(found.tensors, arrays, strict=True)}
         if found.proven:
-            found.graph.execute(pack, int(room.data.ptr), handle=self._handle)
+            found.graph.execute(pack, int(workspace.data.ptr), handle=self._handle)
             return True
         try:
-            found.graph.execute(pack, int(room.data.ptr), handle=self._handle)
+            found.graph.execute(pack, int(workspace.data.ptr), handle=self._handle)
         except Exception as error:
             log.warning("cuDNN's frontend cannot run what it planned, and is not used for it: %s", _first_line(error))
             self._products[product, g] = None

@@ -1,15 +1,14 @@
-"""A GPU as the engine sees it: one stream, compiled kernels, work memory. And one that only counts, for `--dry-run`."""
+"""One GPU: its stream, the kernels that were compiled for it, its workspace."""
 
 from __future__ import annotations
 
 import importlib
-import math
 import os
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,13 +17,14 @@ from numpy.typing import DTypeLike
 from dragon.engines.cuda.device.blas import Blas
 from dragon.engines.cuda.device.cudnn import Convolver, open_cudnn
 from dragon.engines.cuda.device.cudnn_frontend import open_frontend
-from dragon.engines.cuda.device.precision import arithmetic, defines, is_narrow
+from dragon.engines.cuda.device.feed import Feed
+from dragon.engines.cuda.device.precision import defines
 from dragon.engines.cuda.kernels import cast
 from dragon.engines.cuda.kernels.kernel import THREADS, Kernel
 from dragon.engines.cuda.kernels.sources import OPTIONS, source
 from dragon.errors import EngineError
 
-__all__ = ["CountingDevice", "Device", "Gpu", "Matrix", "Shaped", "open_gpu", "problem"]
+__all__ = ["Device", "Gpu", "Matrix", "open_gpu", "problem"]
 
 LANES = 8  # 16-bit numbers of a 16-byte access
 INSTALL = "pip install 'dragon-caffe[cuda13]' (or [cuda12], for a driver of CUDA 12)"
@@ -89,13 +89,13 @@ class Device(ABC):
             self._workspace = self.empty(-(-size // 8), np.float64)
         return self._workspace.view(dtype)[:count]
 
-    def narrow(self, x: Any, y: Any, factor: Any = None) -> None:
+    def to_16_bit(self, x: Any, y: Any, factor: Any = None) -> None:
         """y, of 16 bits, = x (float32) times `factor`, one number on the device."""
-        self._cast(cast.narrow, y.dtype, x, y, factor)
+        self._cast(cast.to_16_bit, y.dtype, x, y, factor)
 
-    def widen(self, x: Any, y: Any, factor: Any = None) -> None:
+    def to_float32(self, x: Any, y: Any, factor: Any = None) -> None:
         """y, float32, = x (16 bits) times `factor`, one number on the device."""
-        self._cast(cast.widen, x.dtype, x, y, factor)
+        self._cast(cast.to_float32, x.dtype, x, y, factor)
 
     def _cast(self, kernel: Kernel, dtype: DTypeLike, x: Any, y: Any, factor: Any) -> None:
         vectors = all(a.data.ptr % 16 == 0 for a in (x, y)) and x.size % LANES == 0
@@ -218,97 +218,3 @@ class Gpu(Device):
         if self._blas is None:
             self._blas = Blas(self)
         self._blas.gemm(m, n, k, a, b, c, batch, add, unscale)
-
-
-class Feed:
-    """Copies host values into an array while the GPU still computes with the last ones.
-
-    Through pinned memory, on the stream for copies, into one of two buffers; the stream that computes then moves the
-    buffer into the array, where they may get 16 bits.
-    """
-
-    def __init__(self, gpu: Gpu, array: Any, factor: Any = None) -> None:
-        self._gpu = gpu
-        self._array = array
-        self._factor = factor
-        dtype = arithmetic(array.dtype)
-        cuda = gpu.cupy.cuda
-        size = array.size * dtype.itemsize
-        self._host = [np.frombuffer(cuda.alloc_pinned_memory(size), dtype, array.size) for _ in range(2)]
-        self._buffers = [gpu.empty(array.size, dtype) for _ in range(2)]
-        self._arrived = [cuda.Event(disable_timing=True) for _ in range(2)]
-        self._taken = [cuda.Event(disable_timing=True) for _ in range(2)]
-        self._next = 0
-
-    def send(self, values: np.ndarray[Any, Any]) -> None:
-        """Copy `values` into the array; they may be changed as soon as this returns."""
-        gpu, k = self._gpu, self._next
-        self._next = 1 - k
-        host, buffer = self._host[k], self._buffers[k]
-        self._arrived[k].synchronize()  # long ago: two rounds
-        np.copyto(host, values)
-        gpu.copy_stream.wait_event(self._taken[k])
-        buffer.data.copy_from_host_async(host.ctypes.data, buffer.nbytes, gpu.copy_stream)
-        self._arrived[k].record(gpu.copy_stream)
-        gpu.stream.wait_event(self._arrived[k])
-        if is_narrow(self._array.dtype):
-            gpu.narrow(buffer, self._array, self._factor)
-        else:
-            self._array[...] = buffer
-        self._taken[k].record(gpu.stream)
-
-
-# -- one that only counts ----------------------------------------------------------------------------------------
-class Shaped:
-    """An array without memory: what launchers ask an array for."""
-
-    def __init__(self, shape: Sequence[int] | int, dtype: DTypeLike) -> None:
-        self.shape: tuple[int, ...] = (shape,) if isinstance(shape, int) else tuple(shape)
-        self.dtype = np.dtype(dtype)
-        self.size = math.prod(self.shape)
-        self.nbytes = self.size * self.dtype.itemsize
-        self.ndim = len(self.shape)
-        self.data = self
-        self.ptr = 0
-
-    def reshape(self, *shape: Any) -> Shaped:
-        dims = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
-        known = math.prod(d for d in dims if d >= 0)
-        return Shaped([d if d >= 0 else self.size // max(1, known) for d in dims], self.dtype)
-
-    def view(self, dtype: DTypeLike) -> Shaped:
-        return Shaped(self.nbytes // np.dtype(dtype).itemsize, dtype)
-
-    def __getitem__(self, key: slice) -> Shaped:
-        return Shaped((len(range(*key.indices(self.shape[0]))), *self.shape[1:]), self.dtype)
-
-
-@dataclass
-class CountingDevice(Device):
-    """Records each launch instead of running it: its name and the bytes of the arrays it was given."""
-
-    multiprocessors: int = 132
-    place: str = "counting"
-    launches: list[tuple[str, int, int]] = field(default_factory=list)  # name, bytes, multiply-adds
-
-    def __post_init__(self) -> None:
-        super().__init__()
-
-    def empty(self, shape: Sequence[int] | int, dtype: DTypeLike) -> Any:
-        return Shaped(shape, dtype)
-
-    zeros = empty
-
-    def launch(self, kernel: Kernel, dtype: DTypeLike, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
-        self.launches.append((kernel.name, sum(a.nbytes for a in arguments if isinstance(a, Shaped)), 0))
-
-    def upload(self, array: Any, values: np.ndarray[Any, Any]) -> None:
-        self.launches.append(("upload", values.nbytes, 0))
-
-    def gemm(
-        self, m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, batch: int = 1, add: bool = False,
-        unscale: Any = None,
-    ) -> None:  # fmt: skip
-        sizes = ((a, m * k), (b, k * n), (c, m * n), *([(c, m * n)] if add else []))
-        moved = sum(size * (batch if one.stride else 1) * one.array.dtype.itemsize for one, size in sizes)
-        self.launches.append(("gemm", moved, m * n * k * batch))

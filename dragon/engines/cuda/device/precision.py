@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 
 from dragon.memory.storage import Storage
 
-__all__ = ["BFLOAT16", "FLOAT16", "PRECISIONS", "Narrowing", "arithmetic", "defines", "is_narrow"]
+__all__ = ["BFLOAT16", "FLOAT16", "PRECISIONS", "HalfPrecision", "arithmetic", "defines", "is_16_bit"]
 
 FLOAT16: np.dtype[Any] = np.dtype(np.float16)
 BFLOAT16: np.dtype[Any] = np.dtype(np.uint16)  # NumPy has no such type: arrays on the GPU hold its bits
@@ -21,25 +21,25 @@ _REAL = {"float32": "float", "float64": "double"}
 _STORED: dict[np.dtype[Any], str] = {FLOAT16: "float16", BFLOAT16: "bfloat16"}
 
 
-def is_narrow(dtype: DTypeLike) -> bool:
+def is_16_bit(dtype: DTypeLike) -> bool:
     """Whether arrays of this type hold 16-bit values."""
     return np.dtype(dtype) in _STORED
 
 
 def arithmetic(dtype: DTypeLike) -> np.dtype[Any]:
     """The type that kernels for arrays of `dtype` compute in."""
-    return np.dtype(np.float32) if is_narrow(dtype) else np.dtype(dtype)
+    return np.dtype(np.float32) if is_16_bit(dtype) else np.dtype(dtype)
 
 
 def defines(dtype: DTypeLike) -> tuple[str, ...]:
     """Options of the compiler that make common.cuh's `real` and `stored` those of arrays of `dtype`."""
     dtype = np.dtype(dtype)
     real = f"-DREAL={_REAL[arithmetic(dtype).name]}"
-    return (real, f"-DSTORED={_STORED[dtype]}") if is_narrow(dtype) else (real,)
+    return (real, f"-DSTORED={_STORED[dtype]}") if is_16_bit(dtype) else (real,)
 
 
 @dataclass
-class Narrowing:
+class HalfPrecision:
     """What a lowering needs for 16-bit activations: their type, the parameters in it, and the loss scale."""
 
     dtype: np.dtype[Any]

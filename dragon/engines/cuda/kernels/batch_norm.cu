@@ -54,7 +54,7 @@ struct Shifted {
 KERNEL bn_statistics(const stored* x, real* moments, real* weight, real* before, const real* running_mean,
                      const real* running_var, Index n, Index c, Index s, int width, Index slices, int vectors,
                      real momentum, real fresh, int full) {
-    __shared__ Moments room[THREADS];
+    __shared__ Moments partials[THREADS];
     Channel at(n, c, s, width, slices);
     Shifted sums;
     if (at.valid) {
@@ -68,14 +68,14 @@ KERNEL bn_statistics(const stored* x, real* moments, real* weight, real* before,
             for (Index j = at.start + at.worker; j < at.stop; j += at.workers) sums.add(x[at.at(j)]);
         }
     }
-    room[threadIdx.x] = sums.moments();
+    partials[threadIdx.x] = sums.moments();
     __syncthreads();
     for (Index half = at.workers / 2; half > 0; half /= 2) {
-        if (at.worker < half) room[threadIdx.x] = together(room[threadIdx.x], room[threadIdx.x + half * width]);
+        if (at.worker < half) partials[threadIdx.x] = together(partials[threadIdx.x], partials[threadIdx.x + half * width]);
         __syncthreads();
     }
     if (at.worker == 0 && at.valid) {
-        Moments m = room[threadIdx.x];
+        Moments m = partials[threadIdx.x];
         real* out = moments + ((size_t)blockIdx.y * c + at.channel) * 3;
         out[0] = m.count;
         out[1] = m.mean;

@@ -24,7 +24,7 @@ KERNEL combine(const stored* a, const stored* b, stored* y, Index count, int pro
 // element's first one lies along four others, k0 .. k3.
 KERNEL sum_repeats(const stored* dy, stored* db, Index count, Index repeats, int k1, int k2, int k3, int s0, int s1,
                    int s2, int s3, int r1, int r2, int t0, int t1, int t2) {
-    __shared__ real room[THREADS / WARP];
+    __shared__ real partials[THREADS / WARP];
     for (Index i = blockIdx.x; i < count; i += gridDim.x) {
         int rest = (int)i, start = rest % k3 * s3;
         rest /= k3;
@@ -38,7 +38,7 @@ KERNEL sum_repeats(const stored* dy, stored* db, Index count, Index repeats, int
             at += left % r1 * t1 + left / r1 * t0;
             sum += dy[at];
         }
-        sum = block_sum(sum, room);
+        sum = block_sum(sum, partials);
         if (threadIdx.x == 0) db[i] = sum;
     }
 }

@@ -1,7 +1,7 @@
 // Between the two types of a net: 16-bit activations and float. `factor` (1) multiplies, null: 1; see the loss scale.
 #include "common.cuh"
 
-KERNEL narrow(const real* x, stored* y, Index count, int vectors, const real* factor) {
+KERNEL to_16_bit(const real* x, stored* y, Index count, int vectors, const real* factor) {
     real by = factor ? *factor : 1;
     if (vectors) {
         GRID_LOOP(i, count / LANES) {
@@ -16,7 +16,7 @@ KERNEL narrow(const real* x, stored* y, Index count, int vectors, const real* fa
     }
 }
 
-KERNEL widen(const stored* x, real* y, Index count, int vectors, const real* factor) {
+KERNEL to_float32(const stored* x, real* y, Index count, int vectors, const real* factor) {
     real by = factor ? *factor : 1;
     if (vectors) {
         GRID_LOOP(i, count / LANES) {

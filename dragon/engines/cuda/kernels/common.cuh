@@ -134,15 +134,15 @@ static __device__ __forceinline__ real warp_max(real value) {
     return value;
 }
 
-// Sum over a block of THREADS threads, the same in every thread and in every run. `room` has THREADS / WARP elements.
+// Sum over a block of THREADS threads, the same in every thread and in every run. `partials` has THREADS / WARP elements.
 template <typename T>
-static __device__ __forceinline__ T block_sum(T value, T* room) {
+static __device__ __forceinline__ T block_sum(T value, T* partials) {
     value = warp_sum(value);
     __syncthreads();  // an earlier sum may still be read
-    if (threadIdx.x % WARP == 0) room[threadIdx.x / WARP] = value;
+    if (threadIdx.x % WARP == 0) partials[threadIdx.x / WARP] = value;
     __syncthreads();
     T total = 0;
-    for (int w = 0; w < THREADS / WARP; ++w) total += room[w];
+    for (int w = 0; w < THREADS / WARP; ++w) total += partials[w];
     return total;
 }
 

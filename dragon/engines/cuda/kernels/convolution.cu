@@ -108,7 +108,7 @@ KERNEL depthwise_backward_data(const stored* dy, const real* weight, stored* dx,
 // A block for each weight: dweight (C, KH, KW) += sum over images and positions.
 KERNEL depthwise_backward_weight(const stored* x, const stored* dy, real* dweight, const real* unscale,
                                  Index n, int channels, WINDOW) {
-    __shared__ real room[THREADS / WARP];
+    __shared__ real partials[THREADS / WARP];
     int kw = blockIdx.x % kernel_w, kh = blockIdx.x / kernel_w % kernel_h;
     int c = blockIdx.x / kernel_w / kernel_h;
     Index positions = (Index)out_h * out_w;
@@ -120,6 +120,6 @@ KERNEL depthwise_backward_weight(const stored* x, const stored* dy, real* dweigh
         if (h >= 0 && h < height && w >= 0 && w < width)
             sum += x[((size_t)image * height + h) * width + w] * dy[(size_t)image * positions + i % positions];
     }
-    sum = block_sum(sum, room);
+    sum = block_sum(sum, partials);
     if (threadIdx.x == 0) dweight[blockIdx.x] += unscale ? sum * *unscale : sum;
 }

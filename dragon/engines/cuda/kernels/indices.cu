@@ -3,11 +3,11 @@
 
 static __device__ __forceinline__ bool is_index(real value, Index size) { return value >= 0 && value < (real)size; }
 
-// fault (1) becomes 2^31 - 1 - i for the first i whose value is no index below `size`: the maximum is the same in every
+// out_of_range (1) becomes 2^31 - 1 - i for the first i whose value is no index below `size`: the maximum is the same in every
 // run, in whatever order threads come. The values are `each` elements apart.
-KERNEL check_indices(const real* values, int* fault, Index count, Index each, Index size) {
+KERNEL check_indices(const real* values, int* out_of_range, Index count, Index each, Index size) {
     GRID_LOOP(i, count) {
-        if (!is_index(values[(size_t)i * each], size)) atomicMax(fault, 0x7fffffff - (int)i);
+        if (!is_index(values[(size_t)i * each], size)) atomicMax(out_of_range, 0x7fffffff - (int)i);
     }
 }
 

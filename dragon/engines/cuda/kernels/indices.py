@@ -9,7 +9,7 @@ __all__ = ["check_indices", "pick_rows", "sum_picked"]
 FILE = "indices"
 
 check_indices = Kernel(FILE, "check_indices", """
-    const real* values, int* fault, Index count, Index each, Index size
+    const real* values, int* out_of_range, Index count, Index each, Index size
 """, Elements())  # fmt: skip
 pick_rows = Kernel(FILE, "pick_rows", """
     const real* x, const real* picks, const real* bias, real* y, Index count, Index row, Index size

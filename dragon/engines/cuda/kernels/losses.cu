@@ -8,7 +8,7 @@
 #define LOSS(name, TERM, SLOPE)                                                                                  \
     KERNEL name##_terms(const real* first, const real* second, const real* insides, const real* outsides,        \
                         real* terms, Index count, int has_ignore, int ignore, real setting) {                    \
-        __shared__ real room[THREADS / WARP];                                                                    \
+        __shared__ real partials[THREADS / WARP];                                                                    \
         real sum = 0, valid = 0;                                                                                 \
         GRID_LOOP(i, count) {                                                                                    \
             real a = first[i], b = second[i], inside = insides ? insides[i] : 1, outside = outsides ? outsides[i] : 1; \
@@ -16,8 +16,8 @@
             sum += TERM;                                                                                         \
             valid += 1;                                                                                          \
         }                                                                                                        \
-        sum = block_sum(sum, room);                                                                              \
-        valid = block_sum(valid, room);                                                                          \
+        sum = block_sum(sum, partials);                                                                              \
+        valid = block_sum(valid, partials);                                                                          \
         if (threadIdx.x == 0) {                                                                                  \
             terms[2 * blockIdx.x] = sum;                                                                         \
             terms[2 * blockIdx.x + 1] = valid;                                                                   \

@@ -16,19 +16,19 @@ struct Row {
 // number i / inner % channels of them. kept (rows, 3): see Row. y may be x, and normal may be null where y is the same.
 KERNEL rows_forward(const stored* x, const real* gamma, const real* beta, stored* y, stored* normal, real* kept,
                     Index rows, Index length, Index inner, Index channels, int mode, real eps) {
-    __shared__ real room[THREADS / WARP];
+    __shared__ real partials[THREADS / WARP];
     for (Index row = blockIdx.x; row < rows; row += gridDim.x) {
         size_t start = (size_t)row * length;
         real sum = 0, squares = 0, mean = 0;
         if (mode != BY_LENGTH) {
             for (Index k = threadIdx.x; k < length; k += THREADS) sum += x[start + k];
-            mean = block_sum(sum, room) / length;
+            mean = block_sum(sum, partials) / length;
         }
         for (Index k = threadIdx.x; k < length; k += THREADS) {
             real d = x[start + k] - mean;
             squares += d * d;
         }
-        squares = block_sum(squares, room);
+        squares = block_sum(squares, partials);
         Row r = {1, (real)1 / length, (real)1 / length};
         if (mode == BY_DEVIATION) r.inv = 1 / sqrt(squares / length + eps);
         if (mode == BY_SUM) {
@@ -60,7 +60,7 @@ KERNEL rows_forward(const stored* x, const real* gamma, const real* beta, stored
 // dx may be dy.
 KERNEL rows_backward(const stored* dy, const stored* normal, const real* gamma, const real* kept, stored* dx, Index rows,
                      Index length, Index inner, Index channels) {
-    __shared__ real room[THREADS / WARP];
+    __shared__ real partials[THREADS / WARP];
     for (Index row = blockIdx.x; row < rows; row += gridDim.x) {
         size_t start = (size_t)row * length;
         const real* r = kept + 3 * (size_t)row;
@@ -71,8 +71,8 @@ KERNEL rows_backward(const stored* dy, const stored* normal, const real* gamma, 
             sum += d;
             dots += d * normal[i];
         }
-        sum = block_sum(sum, room) * r[1];
-        dots = block_sum(dots, room) * r[2];
+        sum = block_sum(sum, partials) * r[1];
+        dots = block_sum(dots, partials) * r[2];
         for (Index k = threadIdx.x; k < length; k += THREADS) {
             size_t i = start + k;
             real d = gamma ? dy[i] * gamma[i / inner % channels] : (real)dy[i];
@@ -127,14 +127,14 @@ KERNEL columns_backward(const stored* dy, const stored* normal, const real* gamm
 
 // y (rows) = coeff times the sum of each row's values, absolute values or squares.
 KERNEL reduce_rows(const stored* x, stored* y, Index rows, Index length, int operation, real coeff) {
-    __shared__ real room[THREADS / WARP];
+    __shared__ real partials[THREADS / WARP];
     for (Index row = blockIdx.x; row < rows; row += gridDim.x) {
         real sum = 0;
         for (Index k = threadIdx.x; k < length; k += THREADS) {
             real value = x[(size_t)row * length + k];
             sum += operation == SUMSQ ? value * value : (operation == ASUM && value < 0 ? -value : value);
         }
-        sum = block_sum(sum, room);
+        sum = block_sum(sum, partials);
         if (threadIdx.x == 0) y[row] = sum * coeff;
     }
 }

@@ -99,22 +99,22 @@ KERNEL accuracy_terms(const stored* score, const real* label, real* terms, Index
 
 // A block for each class: the share of hits among its labels that count, by the terms of accuracy_terms.
 KERNEL class_accuracy(const real* terms, const real* label, real* out, Index positions) {
-    __shared__ real room[THREADS / WARP];
+    __shared__ real partials[THREADS / WARP];
     real hits = 0, all = 0;
     for (Index i = threadIdx.x; i < positions; i += THREADS)
         if (terms[2 * (size_t)i + 1] > 0 && (Index)label[i] == blockIdx.x) {
             hits += terms[2 * (size_t)i];
             all += 1;
         }
-    hits = block_sum(hits, room);
-    all = block_sum(all, room);
+    hits = block_sum(hits, partials);
+    all = block_sum(all, partials);
     if (threadIdx.x == 0) out[blockIdx.x] = hits / larger(all, 1);
 }
 
 // One block: out (1) = sum of the terms / divisor (1), which is `divisor` if that is above 0, else the number that
-// count, and at least 1. fault (1) becomes 1 + the first position with a faulty label, if there is one.
-KERNEL sum_terms(const real* terms, real* out, real* kept_divisor, int* fault, Index positions, real divisor) {
-    __shared__ real room[THREADS / WARP];
+// count, and at least 1. out_of_range (1) becomes 1 + the first position whose label is, if there is one.
+KERNEL sum_terms(const real* terms, real* out, real* kept_divisor, int* out_of_range, Index positions, real divisor) {
+    __shared__ real partials[THREADS / WARP];
     __shared__ Index firsts[THREADS];
     real sum = 0, valid = 0;
     Index first = positions;
@@ -128,12 +128,12 @@ KERNEL sum_terms(const real* terms, real* out, real* kept_divisor, int* fault, I
         }
     }
     firsts[threadIdx.x] = first;
-    sum = block_sum(sum, room);
-    valid = block_sum(valid, room);
+    sum = block_sum(sum, partials);
+    valid = block_sum(valid, partials);
     if (threadIdx.x == 0) {
         for (int t = 0; t < THREADS; ++t)
             if (firsts[t] < first) first = firsts[t];
-        if (first < positions) *fault = (int)first + 1;
+        if (first < positions) *out_of_range = (int)first + 1;
         real by = divisor > 0 ? divisor : larger(valid, 1);
         out[0] = sum / by;
         kept_divisor[0] = by;

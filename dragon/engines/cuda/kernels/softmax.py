@@ -42,7 +42,7 @@ class_accuracy = Kernel(FILE, "class_accuracy", """
     const real* terms, const real* label, real* out, Index positions
 """)  # fmt: skip
 sum_terms = Kernel(FILE, "sum_terms", """
-    const real* terms, real* out, real* kept_divisor, int* fault, Index positions, real divisor
+    const real* terms, real* out, real* kept_divisor, int* out_of_range, Index positions, real divisor
 """, Blocks(number=1))  # fmt: skip
 softmax_loss_backward = Kernel(FILE, "softmax_loss_backward", """
     const real* prob, const real* label, const real* weights, const real* top_diff, const real* divisor,

@@ -22,20 +22,20 @@ struct Chunk {
 // whether weights may change, written by judge; step[4]: number of the step.
 #define L1 1
 
-// One block, a launch for each loss of a net: sums[1] = the weighted sum of all, sums[2] = whether a label was no class,
-// sums[0] = sums[3] = number of the step: who sees both knows that all four have come. step[3] is 0 after a loss that is not finite and after a fault.
-KERNEL judge(const real* loss, const int* faults, double* sums, double* step, Index count, int layers, double weight,
+// One block, a launch for each loss of a net: sums[1] = the weighted sum of all, sums[2] = whether a label was out of range,
+// sums[0] = sums[3] = number of the step: who sees both knows that all four have come. step[3] is 0 after a loss that is not finite or a label out of range.
+KERNEL judge(const real* loss, const int* out_of_range, double* sums, double* step, Index count, int layers, double weight,
              int first, int last) {
-    __shared__ double room[THREADS / WARP];
+    __shared__ double partials[THREADS / WARP];
     double sum = 0;
     for (Index i = threadIdx.x; i < count; i += THREADS) sum += loss[i];
-    sum = block_sum(sum, room);
+    sum = block_sum(sum, partials);
     if (threadIdx.x != 0) return;
     double total = (first ? 0 : sums[1]) + weight * sum;
     sums[1] = total;
     if (!last) return;
     int found = 0;
-    for (int i = 0; i < layers; i++) found |= faults[i];
+    for (int i = 0; i < layers; i++) found |= out_of_range[i];
     sums[2] = found != 0;
     sums[0] = sums[3] = step[4];
     step[3] = total - total == 0 && found == 0;
@@ -43,14 +43,14 @@ KERNEL judge(const real* loss, const int* faults, double* sums, double* step, In
 
 // squares[block] = sum of g^2 over a chunk.
 KERNEL gradient_squares(const Entry* entries, const Chunk* chunks, double* squares) {
-    __shared__ double room[THREADS / WARP];
+    __shared__ double partials[THREADS / WARP];
     Chunk chunk = chunks[blockIdx.x];
     const Entry e = entries[chunk.entry];
     Index stop = e.count < chunk.start + CHUNK ? (Index)e.count : chunk.start + CHUNK;
     double sum = 0;
     if (e.lr_mult != 0)
         for (Index i = chunk.start + threadIdx.x; i < stop; i += THREADS) sum += (double)e.g[i] * e.g[i];
-    sum = block_sum(sum, room);
+    sum = block_sum(sum, partials);
     if (threadIdx.x == 0) squares[blockIdx.x] = sum;
 }
 
@@ -87,10 +87,10 @@ KERNEL adopt_scale(float* scale) {
 // One block: step[2] = limit / norm where the norm exceeds the limit (below 0: none), else 1. scale: null, or the loss
 // scale, which is judged.
 KERNEL clip_factor(const double* squares, double* step, Index chunks, double limit, float* scale) {
-    __shared__ double room[THREADS / WARP];
+    __shared__ double partials[THREADS / WARP];
     double sum = 0;
     for (Index i = threadIdx.x; i < chunks; i += THREADS) sum += squares[i];
-    sum = block_sum(sum, room);
+    sum = block_sum(sum, partials);
     if (threadIdx.x == 0) {
         double norm = sqrt(sum);
         step[2] = limit >= 0 && norm > limit ? limit / norm : 1;

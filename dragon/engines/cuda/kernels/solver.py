@@ -9,7 +9,7 @@ __all__ = ["adopt_scale", "clear_gradients", "clip_factor", "gradient_squares", 
 FILE = "solver"
 
 judge = Kernel(FILE, "judge", """
-    const real* loss, const int* faults, double* sums, double* step, Index count, int layers, double weight,
+    const real* loss, const int* out_of_range, double* sums, double* step, Index count, int layers, double weight,
     int first, int last
 """, Blocks(number=1))  # fmt: skip
 gradient_squares = Kernel(FILE, "gradient_squares", """

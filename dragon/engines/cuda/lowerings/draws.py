@@ -20,7 +20,7 @@ class Drawing(Lowering):
     @property
     def stream(self) -> Any:
         """What random.cuh takes: the key and the number of the draw."""
-        return self.room("stream", 3, np.uint64)
+        return self.buffer("stream", 3, np.uint64)
 
     def prepare(self) -> None:
         """The draw's key and number go to the device before each run, so a replayed graph draws anew."""

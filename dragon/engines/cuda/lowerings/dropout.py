@@ -52,4 +52,4 @@ class DropoutLowering(Drawing):
             dx[...] = dy
 
     def _keep(self, count: int) -> Any:
-        return self.room("keep", count, np.uint8)
+        return self.buffer("keep", count, np.uint8)

@@ -66,4 +66,4 @@ class EltwiseLowering(Lowering):
 
     def _winner(self, like: Any) -> Any:
         """For each element the number of the bottom that has the maximum."""
-        return self.room("winner", like.shape, "int32")
+        return self.buffer("winner", like.shape, "int32")

@@ -18,13 +18,17 @@ class Indexed(Lowering):
     each = 1  # elements from one to the next
 
     def check(self, values: Blob, size: int) -> None:
-        """Look for one outside 0 .. size - 1, which is a fault of the data."""
+        """Look for one outside 0 .. size - 1, which is an error of the data."""
         self._checked = values, size
-        fault = self.room("fault", 1, "int32") if self.fault is None else self.fault  # a dry run has none
+        found = self.out_of_range
+        if found is None:  # in a dry run
+            found = self.buffer("out_of_range", 1, "int32")
         count = values.count // self.each
-        self.launch(kernels.check_indices, values=values.data, fault=fault, count=count, each=self.each, size=size)
+        self.launch(
+            kernels.check_indices, values=values.data, out_of_range=found, count=count, each=self.each, size=size
+        )
 
-    def describe_fault(self, bottom: Sequence[Blob], position: int) -> str:
+    def describe_out_of_range(self, bottom: Sequence[Blob], position: int) -> str:
         values, size = self._checked
         at = MOST - 1 - position  # check_indices counts from the other end
         value = float(values.peek().ravel()[at * self.each])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dragon.bases.layer import Layer
 from dragon.engines.cuda.device.device import Matrix
-from dragon.engines.cuda.lowerings.convolution import add_bias, learn_bias
+from dragon.engines.cuda.lowerings.filtering import add_bias, learn_bias
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.memory.blob import Blob
 

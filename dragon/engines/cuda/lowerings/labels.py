@@ -1,4 +1,4 @@
-"""What lowerings with labels share: the sum of their terms, and the fault that a label which is no class is."""
+"""What lowerings with labels share: the sum of their terms, and the message for a label that is out of range."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Labelled(Lowering):
         by_valid = layer.normalization == pb.LossParameter.VALID and self.ignore is not None
         return 0.0 if by_valid else float(layer.normalizer(outer, inner, outer * inner))
 
-    def describe_fault(self, bottom: Sequence[Blob], position: int) -> str:
+    def describe_out_of_range(self, bottom: Sequence[Blob], position: int) -> str:
         labels, classes, ignore = bottom[1].peek(), self.classes(bottom), self.ignore
         at = tuple(int(i) for i in np.unravel_index(position, labels.shape))
         return (
@@ -54,8 +54,14 @@ class Labelled(Lowering):
 
     def sum_terms(self, terms: Any, out: Any, positions: int, divisor: float) -> Any:
         """The terms' sum over `divisor` (0: over those that count) into `out`; the divisor, on the device."""
-        kept = self.room("divisor", 1)
+        kept = self.buffer("divisor", 1)
         self.launch(
-            sum_terms, terms=terms, out=out, kept_divisor=kept, fault=self.fault, positions=positions, divisor=divisor
+            sum_terms,
+            terms=terms,
+            out=out,
+            kept_divisor=kept,
+            out_of_range=self.out_of_range,
+            positions=positions,
+            divisor=divisor,
         )
         return kept

@@ -73,7 +73,7 @@ class ElementLossLowering(Labelled):
             if wanted:
                 dx = blob.diff
                 self.launch(
-                    family.kernels.backward, top_diff=top[0].diff, divisor=self.room("divisor", 1), dx=dx,
+                    family.kernels.backward, top_diff=top[0].diff, divisor=self.buffer("divisor", 1), dx=dx,
                     count=dx.size, sign=sign, **self._operands(bottom),
                 )  # fmt: skip
 
@@ -112,7 +112,7 @@ class _RowLoss(_Rows):
             dx = bottom[0].diff
             self.launch(
                 self.slope, x=bottom[0].data, label=bottom[1].data, top_diff=top[0].diff,
-                divisor=self.room("divisor", 1), dx=dx, count=dx.size, classes=self.classes(bottom), **self.setting,
+                divisor=self.buffer("divisor", 1), dx=dx, count=dx.size, classes=self.classes(bottom), **self.setting,
             )  # fmt: skip
 
 
@@ -147,7 +147,7 @@ class InfogainLowering(Labelled):
         terms = self.device.workspace(2 * positions, self.dtype)
         self.launch(
             kernels.infogain_terms, prob=prob, label=bottom[1].data, gains=self._gains(bottom), terms=terms,
-            totals=self.room("totals", positions), positions=positions, classes=classes, inner=inner,
+            totals=self.buffer("totals", positions), positions=positions, classes=classes, inner=inner,
             **self.ignored(), least=LEAST,
         )  # fmt: skip
         self.sum_terms(terms, top[0].data, positions, self.divisor(outer, inner))
@@ -160,7 +160,7 @@ class InfogainLowering(Labelled):
             dx = bottom[0].diff
             self.launch(
                 kernels.infogain_backward, prob=layer.prob.data, label=bottom[1].data, gains=self._gains(bottom),
-                totals=self.room("totals", outer * inner), top_diff=top[0].diff, divisor=self.room("divisor", 1),
+                totals=self.buffer("totals", outer * inner), top_diff=top[0].diff, divisor=self.buffer("divisor", 1),
                 dx=dx, count=dx.size, classes=classes, inner=inner, **self.ignored(),
             )  # fmt: skip
 
@@ -174,7 +174,7 @@ class ContrastiveLowering(_Rows):
         layer = self.layer
         arrays = dict(zip(("a", "b", "similar"), [blob.data for blob in bottom], strict=True))
         return {
-            **arrays, "squares": self.room("squares", bottom[0].shape[0]), "length": self.classes(bottom),
+            **arrays, "squares": self.buffer("squares", bottom[0].shape[0]), "length": self.classes(bottom),
             "legacy": layer.legacy, "margin": float(layer.margin),
         }  # fmt: skip
 
@@ -190,6 +190,6 @@ class ContrastiveLowering(_Rows):
             if wanted:
                 dx = blob.diff
                 self.launch(
-                    kernels.contrastive_backward, top_diff=top[0].diff, divisor=self.room("divisor", 1), dx=dx,
+                    kernels.contrastive_backward, top_diff=top[0].diff, divisor=self.buffer("divisor", 1), dx=dx,
                     count=dx.size, least=LEAST_DISTANCE, sign=sign, **self._operands(bottom),
                 )  # fmt: skip

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike
 
 from dragon.bases.layer import Layer
 from dragon.engines.cuda.device.device import Device
-from dragon.engines.cuda.device.precision import Narrowing
+from dragon.engines.cuda.device.precision import HalfPrecision
 from dragon.engines.cuda.kernels.kernel import MOST, Kernel
 from dragon.graph.node import Node
 from dragon.memory.blob import Blob
@@ -28,15 +28,15 @@ def aligned(*arrays: Any) -> bool:
 
 
 class Lowering:
-    """One layer's launcher. Arrays that must last from forward to backward are its own (`room`)."""
+    """One layer's launcher. Arrays that must last from forward to backward are its own (`buffer`)."""
 
     half: ClassVar[bool] = False  # whether the kernels take 16-bit activations (see common.cuh)
-    wide_bottoms: ClassVar[tuple[int, ...]] = ()  # bottoms that stay float32 nevertheless: labels
-    wide_tops: ClassVar[tuple[int, ...]] = ()
+    float32_bottoms: ClassVar[tuple[int, ...]] = ()  # bottoms that stay float32 nevertheless: labels
+    float32_tops: ClassVar[tuple[int, ...]] = ()
     one_type: ClassVar[bool] = False  # bottoms and tops have one type: values move as they are
     shares: ClassVar[bool] = False  # tops are the bottoms' memory, of whatever type
 
-    fault: Any = None  # one int32 on the device, set by the executor: 1 + position of a label that is no class
+    out_of_range: Any = None  # one int32 on the device, set by the executor: 1 + position of a label that is no class
     overwrites_top_diff: ClassVar[bool] = False  # as layers in place do
     learns: bool = True  # whether backward may follow
 
@@ -46,30 +46,30 @@ class Lowering:
         self.layer: Any = node.layer
         self.dtype = node.layer.dtype  # of what is computed, and of parameters
         self.stored = self.dtype  # of activations in memory
-        self._narrowing: Narrowing | None = None
-        self._rooms: dict[str, Any] = {}
+        self._half_precision: HalfPrecision | None = None
+        self._buffers: dict[str, Any] = {}
         self._constants: dict[str, tuple[float, ...]] = {}
 
-    def use(self, narrowing: Narrowing | None) -> None:
+    def use(self, half_precision: HalfPrecision | None) -> None:
         """Take 16-bit activations from now on, or, None, those of the layer's type."""
-        self._narrowing = narrowing
-        self.stored = self.dtype if narrowing is None else narrowing.dtype
+        self._half_precision = half_precision
+        self.stored = self.dtype if half_precision is None else half_precision.dtype
 
     def working(self, blob: Blob) -> Any:
         """A parameter in the type of the activations."""
-        if self._narrowing is None:
+        if self._half_precision is None:
             return blob.data
-        return self._narrowing.working(blob.data_storage).reshape(blob.shape)
+        return self._half_precision.working(blob.data_storage).reshape(blob.shape)
 
     @property
     def scale(self) -> Any:
         """One number on the device that gradients of 16-bit activations are to be multiplied with; None: 1."""
-        return None if self._narrowing is None else self._narrowing.scale
+        return None if self._half_precision is None else self._half_precision.scale
 
     @property
     def unscale(self) -> Any:
         """Its inverse."""
-        return None if self._narrowing is None else self._narrowing.unscale
+        return None if self._half_precision is None else self._half_precision.unscale
 
     @classmethod
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
@@ -85,23 +85,23 @@ class Lowering:
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         raise NotImplementedError
 
-    def describe_fault(self, bottom: Sequence[Blob], position: int) -> str:
+    def describe_out_of_range(self, bottom: Sequence[Blob], position: int) -> str:
         """What is wrong with label `position`."""
         raise NotImplementedError
 
-    def room(self, name: str, shape: Sequence[int] | int, dtype: DTypeLike | None = None) -> Any:
+    def buffer(self, name: str, shape: Sequence[int] | int, dtype: DTypeLike | None = None) -> Any:
         """An array that keeps its content until the shape changes."""
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         wanted = np.dtype(dtype if dtype is not None else self.dtype)
-        held = self._rooms.get(name)
+        held = self._buffers.get(name)
         if held is None or held.dtype != wanted or held.size != math.prod(shape):
-            held = self._rooms[name] = self.device.empty(math.prod(shape), wanted)
+            held = self._buffers[name] = self.device.empty(math.prod(shape), wanted)
         return held.reshape(shape)
 
     def constant(self, name: str, values: Sequence[float]) -> Any:
         """An array of these values, which go to the device when they are new."""
         wanted = tuple(values)
-        array = self.room(name, len(wanted))
+        array = self.buffer(name, len(wanted))
         if self._constants.get(name) != wanted:
             self._constants[name] = wanted
             self.device.upload(array, np.array(wanted, self.dtype))
@@ -109,7 +109,7 @@ class Lowering:
 
     def fits(self, shape: Sequence[int]) -> bool:
         """Whether what forward kept belongs to a top of this shape."""
-        held = self._rooms.get("x")
+        held = self._buffers.get("x")
         return held is None or bool(held.size == math.prod(shape))
 
     def launch(self, kernel: Kernel, **arguments: Any) -> None:

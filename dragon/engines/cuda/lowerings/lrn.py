@@ -32,11 +32,11 @@ class LRNLowering(Lowering):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         layer, x, y = self.layer, bottom[0].data, top[0].data
         if top[0] is bottom[0]:  # neighbours read x while y is written, and so does backward
-            kept = self.room("x", x.shape, self.stored)
+            kept = self.buffer("x", x.shape, self.stored)
             self.launch(weighted_sum, x=x, y=x, out=kept, count=x.size, vectors=False, a=1.0, b=0.0)
             x = kept
         self.launch(
-            lrn_forward, x=x, y=y, base=self.room("base", x.shape), count=x.size, **self._region(x.shape),
+            lrn_forward, x=x, y=y, base=self.buffer("base", x.shape), count=x.size, **self._region(x.shape),
             k=float(layer.k), scale=self._scale, beta=float(layer.beta),
         )  # fmt: skip
 
@@ -44,8 +44,8 @@ class LRNLowering(Lowering):
         if not propagate_down[0]:
             return
         dy, dx = top[0].diff, bottom[0].diff
-        x = self.room("x", dy.shape, self.stored) if top[0] is bottom[0] else bottom[0].data
-        base = self.room("base", x.shape)
+        x = self.buffer("x", dy.shape, self.stored) if top[0] is bottom[0] else bottom[0].data
+        base = self.buffer("base", x.shape)
         ratio = self.device.workspace(x.size, self.dtype)
         beta = float(self.layer.beta)
         self.launch(lrn_ratio, x=x, dy=dy, base=base, ratio=ratio, count=x.size, beta=beta)

@@ -49,7 +49,7 @@ class FamilyLowering(Lowering):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, y = bottom[0].data, top[0].data
         if top[0] is bottom[0] and self.learns and getattr(self.layer, "needs_input", False):
-            kept = self.room("x", x.shape, self.stored)
+            kept = self.buffer("x", x.shape, self.stored)
             weighted_sum(self, x, x, kept)
         family, settings = self._family()
         element_wise(self, family.forward, {"x": x, "out": y}, settings)
@@ -59,6 +59,6 @@ class FamilyLowering(Lowering):
             return
         y, dy = top[0].data, top[0].diff
         kept = top[0] is bottom[0] and getattr(self.layer, "needs_input", False)
-        x = self.room("x", y.shape, self.stored) if kept else bottom[0].data
+        x = self.buffer("x", y.shape, self.stored) if kept else bottom[0].data
         family, settings = self._family()
         element_wise(self, family.backward, {"x": x, "y": y, "dy": dy, "out": bottom[0].diff}, settings)

@@ -52,8 +52,8 @@ class BatchNormLowering(Lowering):
         gamma = None if affine is None else affine[0].data
         beta = None if affine is None or affine[1] is None else affine[1].data
         # backward needs x; in place it is gone by then
-        copy = self.room("x", x.shape, self.stored) if top[0] is bottom[0] and self.learns else None
-        mean_inv = self.room("mean_inv", 2 * c)
+        copy = self.buffer("x", x.shape, self.stored) if top[0] is bottom[0] and self.learns else None
+        mean_inv = self.buffer("mean_inv", 2 * c)
         vectors = at.vectors(self.device, x, y, copy)
         rectify, slope = self._slope is not None, float(self._slope or 0)
         self._by_running = layer.use_global
@@ -74,7 +74,7 @@ class BatchNormLowering(Lowering):
             return
         layer.check_count(n * s)
         moments = self.device.workspace(at.slices * c * 3, self.dtype)
-        before = self.room("before", 1)
+        before = self.buffer("before", 1)
         self.launch(
             kernels.bn_statistics, grid=at.grid, x=x, moments=moments, weight=weight, before=before,
             running_mean=mean, running_var=var, **at.sizes, vectors=at.vectors(self.device, x),
@@ -93,12 +93,12 @@ class BatchNormLowering(Lowering):
         fine = at.finer(self.device)
         dy = top[0].diff
         dx = bottom[0].diff if propagate_down[0] else None
-        x = self.room("x", dy.shape, self.stored) if top[0] is bottom[0] else bottom[0].data
+        x = self.buffer("x", dy.shape, self.stored) if top[0] is bottom[0] else bottom[0].data
         y = top[0].data if self._slope is not None else None
         slope = float(self._slope or 0)
         affine = self._affine()
         gamma = None if affine is None else affine[0].data
-        mean_inv = self.room("mean_inv", 2 * c)
+        mean_inv = self.buffer("mean_inv", 2 * c)
         sums = None
         if affine is not None or not self._by_running:
             sums = channel_sums(self.device, at, dy, x, mean=mean_inv[:c], y=y, slope=slope)

@@ -72,7 +72,7 @@ class PairwiseLowering(Lowering):
             whole = blob.shape == dy.shape
             product = dy
             if self._is_product:
-                product = blob.diff if whole else self.room("product", dy.shape, self.stored)
+                product = blob.diff if whole else self.buffer("product", dy.shape, self.stored)
                 for number, other in enumerate(b for j, b in enumerate(bottom) if j != i):
                     self._combine(product if number else dy, other, product, product=True)
             if not whole:
@@ -99,7 +99,7 @@ class PairwiseLowering(Lowering):
 @lowers("Axpy")
 class AxpyLowering(Lowering):
     half = True
-    wide_bottoms = (0,)  # one number for each channel of each item
+    float32_bottoms = (0,)  # one number for each channel of each item
 
     @classmethod
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:

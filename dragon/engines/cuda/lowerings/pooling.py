@@ -10,7 +10,7 @@ from dragon.engines.cuda.kernels import pooling as kernels
 from dragon.engines.cuda.kernels import stochastic
 from dragon.engines.cuda.lowerings.draws import Drawing
 from dragon.engines.cuda.lowerings.lowering import lowers
-from dragon.engines.cuda.lowerings.windows import spread_out, widened, window_sizes
+from dragon.engines.cuda.lowerings.windows import at_least_2d, spread_out, window_sizes
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 
@@ -20,7 +20,7 @@ __all__ = ["PoolingLowering"]
 @lowers("Pooling")
 class PoolingLowering(Drawing):
     half = True
-    wide_tops = (1,)  # the mask
+    float32_tops = (1,)  # the mask
 
     @classmethod
     def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
@@ -38,14 +38,14 @@ class PoolingLowering(Drawing):
     def _window(self, x: Any, y: Any) -> dict[str, int]:
         """The kernels' arguments."""
         inside, outside = (spread_out(array, array.shape) for array in (x, y))
-        return window_sizes(widened(self.layer.window), inside, outside)
+        return window_sizes(at_least_2d(self.layer.window), inside, outside)
 
     def _index(self, shape: tuple[int, ...]) -> Any:
         """For each output the index in its plane of the element that it shows."""
-        return self.room("mask", shape, "int32")
+        return self.buffer("mask", shape, "int32")
 
     def _sums(self, count: int) -> Any:
-        return self.room("sums", 2 * count)
+        return self.buffer("sums", 2 * count)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, y = bottom[0].data, top[0].data

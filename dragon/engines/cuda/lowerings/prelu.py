@@ -23,7 +23,7 @@ class PReLULowering(Lowering):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, slope = bottom[0].data, self.layer.blobs[0].data
-        copy = self.room("x", x.shape, self.stored) if top[0] is bottom[0] and self.learns else None
+        copy = self.buffer("x", x.shape, self.stored) if top[0] is bottom[0] and self.learns else None
         self.launch(
             prelu_forward, x=x, slope=slope, y=top[0].data, copy=copy, count=x.size, slopes=slope.size,
             spatial=self.layer.view[2],
@@ -32,9 +32,9 @@ class PReLULowering(Lowering):
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         n, c, s = self.layer.view
         dy, slope = top[0].diff, self.layer.blobs[0]
-        x = self.room("x", dy.shape, self.stored) if top[0] is bottom[0] else bottom[0].data
+        x = self.buffer("x", dy.shape, self.stored) if top[0] is bottom[0] else bottom[0].data
         dx = bottom[0].diff if propagate_down[0] else None
-        below = self.room("below", dy.shape)
+        below = self.buffer("below", dy.shape)
         self.launch(
             prelu_backward, x=x, dy=dy, slope=slope.data, dx=dx, below=below, count=x.size,
             slopes=slope.count, spatial=s,

@@ -17,7 +17,7 @@ __all__ = ["PSROIPoolingLowering", "ROIPoolingLowering"]
 
 class _Regions(Indexed):
     half = True
-    wide_bottoms = (1,)
+    float32_bottoms = (1,)
     what = "item of a region"
     each = 5
 
@@ -62,7 +62,7 @@ class ROIPoolingLowering(_Regions):
         )  # fmt: skip
 
     def _winner(self, shape: tuple[int, ...]) -> Any:
-        return self.room("winner", shape, "int32")
+        return self.buffer("winner", shape, "int32")
 
 
 @lowers("PSROIPooling")

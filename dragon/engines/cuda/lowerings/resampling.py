@@ -83,7 +83,7 @@ class UpsampleLowering(Indexed):
     """With a second bottom, the mask of a pooling, each value goes back to where that found it."""
 
     half = True
-    wide_bottoms = (1,)  # the mask
+    float32_bottoms = (1,)  # the mask
     what = "mask"
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -94,7 +94,7 @@ class UpsampleLowering(Indexed):
             shape = (rows, down, width, across)
             copy(self, Strided(shape, (width, 0, 1, 0), strides_of(shape)), x, y)
             return
-        last = self.room("last", y.size, "int32")
+        last = self.buffer("last", y.size, "int32")
         self.check(bottom[1], self._size(y))
         self.launch(kernels.unpool_clear, last=last, count=y.size)
         self.launch(

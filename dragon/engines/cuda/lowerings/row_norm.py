@@ -26,7 +26,7 @@ class _Rows(Lowering):
 
     def normal(self, shape: tuple[int, ...]) -> Any:
         """The normalised bottom."""
-        return self.room("normal", shape, self.stored)
+        return self.buffer("normal", shape, self.stored)
 
     def rows_forward(
         self, bottom: Blob, top: Blob, view: tuple[int, int], mode: int, eps: float, gamma: Any, beta: Any,
@@ -36,7 +36,7 @@ class _Rows(Lowering):
         x, (rows, length), (inner, channels) = bottom.data, view, spans
         self.launch(
             kernels.rows_forward, x=x, gamma=gamma, beta=beta, y=top.data, normal=self.normal(x.shape),
-            kept=self.room("kept", 3 * rows), rows=rows, length=length, inner=inner, channels=channels, mode=mode,
+            kept=self.buffer("kept", 3 * rows), rows=rows, length=length, inner=inner, channels=channels, mode=mode,
             eps=eps,
         )  # fmt: skip
 
@@ -46,7 +46,7 @@ class _Rows(Lowering):
         dy, (rows, length), (inner, channels) = top.diff, view, spans
         self.launch(
             kernels.rows_backward, dy=dy, normal=self.normal(dy.shape), gamma=gamma,
-            kept=self.room("kept", 3 * rows), dx=bottom.diff, rows=rows, length=length, inner=inner,
+            kept=self.buffer("kept", 3 * rows), dx=bottom.diff, rows=rows, length=length, inner=inner,
             channels=channels,
         )  # fmt: skip
 
@@ -114,7 +114,7 @@ class NormalizeLowering(_Rows):
         x = bottom[0].data
         self.launch(
             kernels.columns_forward, x=x, gamma=gamma, y=top[0].data, normal=self.normal(x.shape),
-            inv=self.room("inv", n * s), positions=n * s, channels=c, inner=s, shared=shared, eps=eps,
+            inv=self.buffer("inv", n * s), positions=n * s, channels=c, inner=s, shared=shared, eps=eps,
         )  # fmt: skip
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -129,5 +129,5 @@ class NormalizeLowering(_Rows):
             return
         self.launch(
             kernels.columns_backward, dy=dy, normal=self.normal(dy.shape), gamma=scale.data,
-            inv=self.room("inv", n * s), dx=bottom[0].diff, positions=n * s, channels=c, inner=s, shared=shared,
+            inv=self.buffer("inv", n * s), dx=bottom[0].diff, positions=n * s, channels=c, inner=s, shared=shared,
         )  # fmt: skip

@@ -26,7 +26,7 @@ class _Affine(Lowering):
     """A second bottom may be what otherwise is learned."""
 
     half = True
-    wide_bottoms = (1,)
+    float32_bottoms = (1,)
 
     @classmethod
     def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
@@ -44,7 +44,7 @@ class ScaleLowering(_Affine):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         layer, x = self.layer, bottom[0].data
         bias, scale = layer.bias_blob, layer.scale_blob(bottom)
-        copy = self.room("x", x.shape, self.stored) if top[0] is bottom[0] and self.learns else None
+        copy = self.buffer("x", x.shape, self.stored) if top[0] is bottom[0] and self.learns else None
         self.affine(x, scale.data, None if bias is None else bias.data, top[0].data, copy)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
@@ -52,7 +52,7 @@ class ScaleLowering(_Affine):
         at, bias, scale = self._channels(), layer.bias_blob, layer.scale_blob(bottom)
         learns = len(bottom) == 1 or propagate_down[1]
         if learns or bias is not None:
-            x = self.room("x", dy.shape, self.stored) if top[0] is bottom[0] else bottom[0].data
+            x = self.buffer("x", dy.shape, self.stored) if top[0] is bottom[0] else bottom[0].data
             sums = channel_sums(self.device, at, dy, x)
             dbias, dscale = None if bias is None else bias.diff, scale.diff if learns else None
             if len(bottom) == 1:

@@ -31,7 +31,7 @@ def softmax(lowering: Lowering, x: Any, y: Any, spans: tuple[int, int, int]) -> 
 @lowers("Softmax")
 class SoftmaxLowering(Lowering):
     half = True
-    wide_tops = (0,)
+    float32_tops = (0,)
 
     @classmethod
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
@@ -61,8 +61,8 @@ class SoftmaxLowering(Lowering):
 @lowers("SoftmaxWithLoss")
 class SoftmaxLossLowering(Labelled):
     half = True
-    wide_bottoms = (1,)
-    wide_tops = (0, 1)
+    float32_bottoms = (1,)
+    float32_tops = (0, 1)
 
     def _weights(self) -> Any:
         """Of the classes, if they have any."""
@@ -90,7 +90,7 @@ class SoftmaxLossLowering(Labelled):
         dx = bottom[0].diff
         self.launch(
             kernels.softmax_loss_backward, prob=layer.prob.data, label=bottom[1].data, weights=self._weights(),
-            top_diff=top[0].diff, divisor=self.room("divisor", 1), scale=self.scale, dx=dx, count=dx.size,
+            top_diff=top[0].diff, divisor=self.buffer("divisor", 1), scale=self.scale, dx=dx, count=dx.size,
             classes=classes, inner=inner, **self.ignored(),
         )  # fmt: skip
 
@@ -98,8 +98,8 @@ class SoftmaxLossLowering(Labelled):
 @lowers("Accuracy")
 class AccuracyLowering(Labelled):
     half = True
-    wide_bottoms = (1,)
-    wide_tops = (0, 1)
+    float32_bottoms = (1,)
+    float32_tops = (0, 1)
 
     @property
     def ignore(self) -> int | None:

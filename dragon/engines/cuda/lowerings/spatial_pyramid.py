@@ -46,7 +46,7 @@ class SPPLowering(Lowering):
         if not propagate_down[0]:
             return
         dy, dx = top[0].diff, bottom[0].diff
-        sums = self.room("sums", dx.shape)
+        sums = self.buffer("sums", dx.shape)
         for number, ((lowering, pooled), plan) in enumerate(zip(self._levels(), self._places(top[0]), strict=True)):
             copy(self, plan.reverse, dy, pooled.diff)
             lowering.backward([pooled], [True], bottom)

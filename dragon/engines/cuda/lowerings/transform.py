@@ -50,7 +50,7 @@ def byte_count(layer: Any, tops: Sequence[Blob]) -> int:
 @lowers("Data", "ImageData")
 class TransformLowering(Lowering):
     half = True
-    wide_tops = (1,)
+    float32_tops = (1,)
 
     @classmethod
     def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
@@ -66,17 +66,17 @@ class TransformLowering(Lowering):
         self._mean_sent = False
 
     def _images(self, batch: int) -> Any:
-        return self.room("images", (batch, *self.layer.maker.byte_shape), np.uint8)
+        return self.buffer("images", (batch, *self.layer.maker.byte_shape), np.uint8)
 
     def _places(self, batch: int) -> Any:
-        return self.room("places", (batch, 3), np.int32)
+        return self.buffer("places", (batch, 3), np.int32)
 
     def _mean(self) -> Any:
         """The mean on the device; `prepare` sends it there."""
         mean = self.layer.maker.transformer.mean
         if mean is None:
             return None
-        return self.room("mean", mean.shape if mean.shape[1:] != (1, 1) else mean.size, np.float32)
+        return self.buffer("mean", mean.shape if mean.shape[1:] != (1, 1) else mean.size, np.float32)
 
     def prepare(self) -> None:
         """Take a batch and send it off."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from dragon.bases.geometry import Window
 
-__all__ = ["MOST_AXES", "axes_of", "named", "spread_out", "widened", "window_sizes"]
+__all__ = ["MOST_AXES", "at_least_2d", "axes_of", "named", "spread_out", "window_sizes"]
 
 MOST_AXES = 3
 
@@ -21,7 +21,7 @@ def _lead(n_spatial: int, value: int) -> tuple[int, ...]:
     return (value,) * max(0, 2 - n_spatial)
 
 
-def widened(window: Window) -> Window:
+def at_least_2d(window: Window) -> Window:
     """The same window over at least two axes."""
     n = len(window.kernel)
     ones, zeros = _lead(n, 1), _lead(n, 0)

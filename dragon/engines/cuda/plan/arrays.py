@@ -17,14 +17,14 @@ __all__ = ["Arrays"]
 
 
 class Arrays:
-    """types: which storages have 16 bits, of `narrow` (the net's masters' type has more, or it is None)."""
+    """types: which storages have 16 bits, of `half` (the net's masters' type has more, or it is None)."""
 
     def __init__(self, gpu: Gpu, types: Types, loss_scale: LossScale | None = None) -> None:
         self.gpu = gpu
         self.types = types
-        self.working_place = working_place(gpu, types.narrow) if types.narrow is not None else ""
+        self.working_place = working_place(gpu, types.half) if types.half is not None else ""
         self._factors = (None, None) if loss_scale is None else (loss_scale.scale, loss_scale.inverse)
-        self._widened: dict[Storage, Any] | None = None  # copies in float32, while the running layer takes those
+        self._float32_copies: dict[Storage, Any] | None = None  # copies in float32, while the running layer takes those
         self._changed: set[Storage] = set()  # of them, those that the layer has written
         self.readonly: frozenset[int] = frozenset()  # storages that the running layer only reads
         self._storages: dict[int, Storage] = {}  # all that have a copy here
@@ -40,8 +40,8 @@ class Arrays:
             storage.wrote(self.gpu.place)
             if self._written is not None:
                 self._written[id(storage)] = storage
-        if self._widened is not None and self.types.is_narrow(storage):
-            array = self._wide(storage, array)
+        if self._float32_copies is not None and self.types.is_16_bit(storage):
+            array = self._float32_copy(storage, array)
         count = math.prod(shape)
         return (array if array.size == count else array[:count]).reshape(shape)
 
@@ -53,42 +53,42 @@ class Arrays:
         return device_array(self.gpu, storage, self.types.of(storage), self._factors_of(storage))
 
     def _factors_of(self, storage: Storage) -> Factors:
-        return self._factors if self.types.is_narrow(storage) and self.types.is_diff(storage) else (None, None)
+        return self._factors if self.types.is_16_bit(storage) and self.types.is_diff(storage) else (None, None)
 
     # -- layers that take float32 in a net of 16 bits -------------------------------------------------------------
     @contextmanager
     def in_float(self, wanted: bool) -> Iterator[None]:
         """Hand out 16-bit storages as float32, if so wanted; what was written into those goes back in the end."""
-        if not wanted or self.types.narrow is None:
+        if not wanted or self.types.half is None:
             yield
             return
-        self._widened, self._changed = {}, set()
+        self._float32_copies, self._changed = {}, set()
         try:
             yield
             for storage in self._changed:
-                array = self._widened[storage]
-                self.gpu.narrow(array, self.of(storage), self._factors_of(storage)[0])
+                array = self._float32_copies[storage]
+                self.gpu.to_16_bit(array, self.of(storage), self._factors_of(storage)[0])
         finally:
-            self._widened = None
+            self._float32_copies = None
 
-    def _wide(self, storage: Storage, array: Any) -> Any:
-        assert self._widened is not None
+    def _float32_copy(self, storage: Storage, array: Any) -> Any:
+        assert self._float32_copies is not None
         if id(storage) not in self.readonly:
             self._changed.add(storage)
-        found = self._widened.get(storage)
+        found = self._float32_copies.get(storage)
         if found is None:
-            found = self._widened[storage] = self.gpu.empty(array.size, storage.dtype)
-            self.gpu.widen(array, found, self._factors_of(storage)[1])
+            found = self._float32_copies[storage] = self.gpu.empty(array.size, storage.dtype)
+            self.gpu.to_float32(array, found, self._factors_of(storage)[1])
         return found
 
     # -- parameters in 16 bits --------------------------------------------------------------------------------------
     def working(self, storage: Storage) -> Any:
         """A parameter's flat array in the type of 16-bit activations, up to date."""
-        assert self.types.narrow is not None
+        assert self.types.half is not None
         self.of(storage)
         if self._working is not None:
             self._working[id(storage)] = storage
-        return working_array(self.gpu, storage, self.types.narrow)
+        return working_array(self.gpu, storage, self.types.half)
 
     def wrote_master(self, storage: Storage) -> None:
         """A parameter has been updated, in 16 bits as well where it has such a copy."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dragon.engines.cuda.device.device import CountingDevice, Shaped
-from dragon.engines.cuda.device.precision import FLOAT16, PRECISIONS, Narrowing
+from dragon.engines.cuda.device.counting import CountingDevice, Shaped
+from dragon.engines.cuda.device.precision import FLOAT16, PRECISIONS, HalfPrecision
 from dragon.engines.cuda.lowerings.transform import byte_count
 from dragon.engines.cuda.plan.lifetimes import planned_bytes
 from dragon.engines.cuda.plan.plan import Group, Plan
@@ -91,7 +91,7 @@ def plan_figures(net: Net, backward: bool = True, fuse: bool = True, precision: 
     figures = PlanFigures()
     space = net.context.space
     masters: set[Storage] = set()
-    plan = Plan(net, device, fuse, narrowing=_narrowing(net, device, precision, masters))
+    plan = Plan(net, device, fuse, half_precision=_half_precision(net, device, precision, masters))
     view = _View(device, plan.types)
     for group in plan.groups:
         space.view = view.float_view if group.in_float else view.view
@@ -103,7 +103,7 @@ def plan_figures(net: Net, backward: bool = True, fuse: bool = True, precision: 
         learned = sum(p.blob.count * p.blob.dtype.itemsize for p in net.learnable)
         figures.update_launches = 3  # gradients cleared, loss judged, blobs updated
         figures.update_bytes = learned * UPDATE_PASSES + sum(2 * s.count for s in masters)
-        if plan.types.narrow == FLOAT16:
+        if plan.types.half == FLOAT16:
             figures.update_launches += 3  # a new loss scale, squares of the gradients, their sum
             figures.update_bytes += learned
     figures.blob_bytes = planned_bytes(net, plan.groups, plan.types)
@@ -120,7 +120,7 @@ def _fed(group: Group) -> int:
     return images + sum(top.count * top.dtype.itemsize for top in labels)
 
 
-def _narrowing(net: Net, device: CountingDevice, precision: str, masters: set[Storage]) -> Narrowing | None:
+def _half_precision(net: Net, device: CountingDevice, precision: str, masters: set[Storage]) -> HalfPrecision | None:
     """masters: gets the parameters of which there is a 16-bit copy."""
     dtype = PRECISIONS[precision] if net.context.dtype == np.float32 else None
     if dtype is None:
@@ -131,7 +131,7 @@ def _narrowing(net: Net, device: CountingDevice, precision: str, masters: set[St
         return Shaped(storage.count, dtype)
 
     factor = device.empty(1, np.float32) if dtype == FLOAT16 else None
-    return Narrowing(dtype, working, factor, factor)
+    return HalfPrecision(dtype, working, factor, factor)
 
 
 class _View:
@@ -146,8 +146,8 @@ class _View:
     def float_view(self, storage: Storage, shape: tuple[int, ...]) -> Any:
         """For layers that take float32: a 16-bit blob is converted."""
         array = Shaped(shape, storage.dtype)
-        if self._types.is_narrow(storage):
-            self._device.widen(self.view(storage, shape), array)
+        if self._types.is_16_bit(storage):
+            self._device.to_float32(self.view(storage, shape), array)
         return array
 
 

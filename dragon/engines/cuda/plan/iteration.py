@@ -16,7 +16,7 @@ from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.division import Division
 from dragon.engines.cuda.plan.loss_scale import LossScale
 from dragon.engines.cuda.plan.plans import Plans
-from dragon.engines.cuda.plan.report import Faults, losses_of, pinned
+from dragon.engines.cuda.plan.report import RangeErrors, losses_of, pinned
 from dragon.engines.cuda.plan.running import GroupRunner
 from dragon.engines.cuda.plan.segments import is_capturable
 from dragon.engines.cuda.updating import DeviceUpdate
@@ -35,14 +35,20 @@ class IterationLoss:
     """
 
     def __init__(
-        self, net: Net, gpu: Gpu, arrays: Arrays, faults: Faults, loss_scale: LossScale | None, update: DeviceUpdate
+        self,
+        net: Net,
+        gpu: Gpu,
+        arrays: Arrays,
+        range_errors: RangeErrors,
+        loss_scale: LossScale | None,
+        update: DeviceUpdate,
     ) -> None:
         self._net = net
         self._gpu = gpu
         self._arrays = arrays
-        self._faults = faults
+        self._range_errors = range_errors
         self._update = update
-        self._sums = gpu.zeros(4, np.float64)  # number of the step, loss, any fault, number again
+        self._sums = gpu.zeros(4, np.float64)  # number of the step, loss, any label out of range, number again
         self._host = pinned(gpu, self._sums)
         self._host[...] = -1
         self._loss_scale = loss_scale
@@ -50,13 +56,14 @@ class IterationLoss:
 
     def launch(self) -> None:
         """After the forward, now or into the graph that is being captured."""
-        gpu, faults = self._gpu, self._faults.array
+        gpu, range_errors = self._gpu, self._range_errors.array
         losses = losses_of(self._net, 0, len(self._net.nodes) - 1)
         for k, (top, weight) in enumerate(losses):
             array = self._arrays.of(top.data_storage)
             judge(
-                gpu, array.dtype, loss=array, faults=faults, sums=self._sums, step=self._update.step,
-                count=top.count, layers=faults.size, weight=float(weight), first=k == 0, last=k == len(losses) - 1,
+                gpu, array.dtype, loss=array, out_of_range=range_errors, sums=self._sums, step=self._update.step,
+                count=top.count, layers=range_errors.size, weight=float(weight), first=k == 0,
+                last=k == len(losses) - 1,
             )  # fmt: skip
         if self._loss_scale is not None and self._scale is not None:  # before the sums, whose coming is waited for
             array = self._loss_scale.array
@@ -73,7 +80,7 @@ class IterationLoss:
         if not self._has_come():
             raise EngineError("the GPU ended an iteration without a loss")
         if self._host[2]:
-            self._faults.raise_for(self._faults.array.get())
+            self._range_errors.raise_for(self._range_errors.array.get())
         if self._loss_scale is not None and self._scale is not None:
             self._loss_scale.heard(self._scale)
         return float(self._host[1])

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from dragon.engines.cuda.device.device import Device
-from dragon.engines.cuda.device.precision import Narrowing
-from dragon.engines.cuda.lowerings.convolution import CutConvolutionLowering
+from dragon.engines.cuda.device.precision import HalfPrecision
+from dragon.engines.cuda.lowerings.convolution import ConvolutionReLULowering
 from dragon.engines.cuda.lowerings.lowering import Lowering, find
 from dragon.engines.cuda.lowerings.normalization import BatchNormLowering
 from dragon.engines.cuda.plan.types import Types
@@ -70,11 +70,16 @@ class Plan:
     """The groups of a net in its present shapes. A layer's own lowering is made when it is first needed."""
 
     def __init__(
-        self, net: Net, device: Device, fuse: bool, previous: Plan | None = None, narrowing: Narrowing | None = None
+        self,
+        net: Net,
+        device: Device,
+        fuse: bool,
+        previous: Plan | None = None,
+        half_precision: HalfPrecision | None = None,
     ) -> None:
         self._previous = previous  # its lowerings hold what backward needs
-        self._narrowing = narrowing
-        self.types = Types(net, None if narrowing is None else narrowing.dtype)
+        self._half_precision = half_precision
+        self.types = Types(net, None if half_precision is None else half_precision.dtype)
         self.net = net
         self.device = device
         self._singles: list[Group | None] = [None] * len(net.nodes)
@@ -107,7 +112,7 @@ class Plan:
     def _ready(self, nodes: Sequence[Node], lowering: Lowering) -> Group:
         group = Group(nodes, lowering)
         lowering.learns = group.need_backward
-        lowering.use(self._narrowing if all(self.types.runs_narrow(node.index) for node in nodes) else None)
+        lowering.use(self._half_precision if all(self.types.runs_in_16_bits(node.index) for node in nodes) else None)
         return group
 
     def _group(self, fuse: bool) -> Iterator[Group]:
@@ -124,7 +129,7 @@ class Plan:
         node = nodes[index]
         layer: Any = node.layer
         single = self.single(index)
-        cut = CutConvolutionLowering.fits_before_relu(single.lowering, self.device)
+        cut = ConvolutionReLULowering.fits_before_relu(single.lowering, self.device)
         if not isinstance(single.lowering, BatchNormLowering) and not cut:
             return None
         top = node.tops[0]
@@ -151,5 +156,5 @@ class Plan:
         old = self._previous.whole.get(index) if self._previous is not None else None
         if old is not None and old.last == last and old.lowering is not None:
             return self._ready(together, old.lowering)
-        made = CutConvolutionLowering(self.device, node) if cut else BatchNormLowering(self.device, node, scale, slope)
+        made = ConvolutionReLULowering(self.device, node) if cut else BatchNormLowering(self.device, node, scale, slope)
         return self._ready(together, made)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dragon.engines.cuda.device.device import Gpu
-from dragon.engines.cuda.device.precision import Narrowing
+from dragon.engines.cuda.device.precision import HalfPrecision
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.plan import Plan
 from dragon.errors import DragonError
@@ -20,12 +20,12 @@ __all__ = ["Plans"]
 class Plans:
     """before_change, after_change: called when a plan is about to be replaced, and when the new one is there."""
 
-    def __init__(self, net: Net, gpu: Gpu, arrays: Arrays, fuse: bool, narrowing: Narrowing | None) -> None:
+    def __init__(self, net: Net, gpu: Gpu, arrays: Arrays, fuse: bool, half_precision: HalfPrecision | None) -> None:
         self._net = net
         self._gpu = gpu
         self._arrays = arrays
         self._fuse = fuse
-        self._narrowing = narrowing
+        self._half_precision = half_precision
         self._plan: Plan | None = None
         self._version = -1  # of the net's shapes and memory
         self.before_change: list[Callable[[], None]] = []
@@ -41,7 +41,7 @@ class Plans:
         if self._plan is None or self.is_outdated:
             for call in self.before_change:
                 call()
-            self._plan = Plan(self._net, self._gpu, self._fuse, self._plan, self._narrowing)
+            self._plan = Plan(self._net, self._gpu, self._fuse, self._plan, self._half_precision)
             self._arrays.types = self._plan.types
             self._version = self._net.context.space.version
             for call in self.after_change:

@@ -1,4 +1,4 @@
-"""What a forward pass tells the host: its losses, and whether a label was no class."""
+"""What a forward pass tells the host: its losses, and whether a label was out of range."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dragon.memory.storage import Array
 if TYPE_CHECKING:
     from dragon.graph.net import Net
 
-__all__ = ["Faults", "Report", "losses_of", "pinned"]
+__all__ = ["RangeErrors", "Report", "losses_of", "pinned"]
 
 
 def pinned(gpu: Gpu, like: Any) -> Array:
@@ -37,8 +37,8 @@ def losses_of(net: Net, start: int, end: int) -> list[tuple[Blob, float]]:
     ]
 
 
-class Faults:
-    """One int32 for each layer on the GPU: 0, or 1 + the position of a label that is no class."""
+class RangeErrors:
+    """One int32 for each layer on the GPU: 0, or 1 + the position of a label that is out of range."""
 
     def __init__(self, net: Net, gpu: Gpu, plans: Plans) -> None:
         self._plans = plans
@@ -51,7 +51,7 @@ class Faults:
     def may_come(self, start: int, end: int) -> bool:
         """Whether a layer of start..end looks at labels."""
         return any(
-            start <= g.first and g.last <= end and g.lowering is not None and g.lowering.fault is not None
+            start <= g.first and g.last <= end and g.lowering is not None and g.lowering.out_of_range is not None
             for g in self._plans.current.groups
         )
 
@@ -60,18 +60,25 @@ class Faults:
         for group in self._plans.current.groups:
             if group.lowering is not None and found[group.first]:
                 self.array[...] = 0
-                message = group.lowering.describe_fault(group.bottoms, int(found[group.first]) - 1)
+                message = group.lowering.describe_out_of_range(group.bottoms, int(found[group.first]) - 1)
                 raise DataError(message, layer=group.layer.where)
 
 
 class Report:
-    """The losses and faults of one forward over layers start..end on their way to the host."""
+    """The losses and range errors of one forward over layers start..end on their way to the host."""
 
     def __init__(
-        self, net: Net, gpu: Gpu, arrays: Arrays, faults: Faults, loss_scale: LossScale | None, start: int, end: int
+        self,
+        net: Net,
+        gpu: Gpu,
+        arrays: Arrays,
+        range_errors: RangeErrors,
+        loss_scale: LossScale | None,
+        start: int,
+        end: int,
     ) -> None:
         self._gpu = gpu
-        self._raise = faults.raise_for
+        self._raise = range_errors.raise_for
         self._parts: list[tuple[Any, Array, float, int]] = []  # the array stays alive until it was copied
         self._host_loss = 0.0
         for top, weight in losses_of(net, start, end):
@@ -82,7 +89,7 @@ class Report:
                 self._parts.append((array, self._fetch(array), weight, top.count))
         self._loss_scale = loss_scale
         self._scale = None if self._loss_scale is None else self._fetch(self._loss_scale.array)
-        self._faults = self._fetch(faults.array) if faults.may_come(start, end) else None
+        self._range_errors = self._fetch(range_errors.array) if range_errors.may_come(start, end) else None
         self._event = self._gpu.cupy.cuda.Event(disable_timing=True)
         self._event.record(self._gpu.stream)
 
@@ -93,10 +100,10 @@ class Report:
         return host
 
     def loss(self) -> float:
-        """Wait for the forward alone; the weighted sum. DataError for a label that is no class."""
+        """Wait for the forward alone; the weighted sum. DataError for a label that is out of range."""
         self._event.synchronize()
-        if self._faults is not None and self._faults.any():
-            self._raise(self._faults)
+        if self._range_errors is not None and self._range_errors.any():
+            self._raise(self._range_errors)
         if self._loss_scale is not None and self._scale is not None:
             self._loss_scale.heard(self._scale)
         return self._host_loss + sum(

@@ -11,7 +11,7 @@ from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.memory import out_of_memory
 from dragon.engines.cuda.plan.plan import Group
 from dragon.engines.cuda.plan.plans import Plans
-from dragon.engines.cuda.plan.report import Faults
+from dragon.engines.cuda.plan.report import RangeErrors
 from dragon.errors import DragonError, EngineError
 
 if TYPE_CHECKING:
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 __all__ = ["GroupRunner"]
 
 log = logging.getLogger("dragon")
-_NO_FAULT = Lowering.describe_fault
+_NO_INDICES = Lowering.describe_out_of_range
 
 
 class GroupRunner:
     """Runs groups, each by what its plan has for it."""
 
-    def __init__(self, net: Net, gpu: Gpu, arrays: Arrays, plans: Plans, faults: Faults) -> None:
+    def __init__(self, net: Net, gpu: Gpu, arrays: Arrays, plans: Plans, range_errors: RangeErrors) -> None:
         self._net = net
         self._gpu = gpu
         self._arrays = arrays
         self._plans = plans
-        self._faults = faults
+        self._range_errors = range_errors
 
     def forward(self, group: Group, *, prepare: bool = True, reshape: bool = True) -> None:
         """Forward of a group, now or into the graph that is being captured."""
@@ -74,8 +74,8 @@ class GroupRunner:
         lowering = group.lowering
         if lowering is None:
             return
-        if lowering.fault is None and type(lowering).describe_fault is not _NO_FAULT:
-            lowering.fault = self._faults.of(group.first)
+        if lowering.out_of_range is None and type(lowering).describe_out_of_range is not _NO_INDICES:
+            lowering.out_of_range = self._range_errors.of(group.first)
         lowering.prepare()
 
     def backward(self, group: Group) -> None:
@@ -111,11 +111,11 @@ class GroupRunner:
         before = [self._arrays.of(storage).copy() for storage in seen]
         if top is group.bottoms[0]:
             array = self._arrays.of(top.data_storage)
-            kept = lowering.room("x", top.count, lowering.stored)
+            kept = lowering.buffer("x", top.count, lowering.stored)
             if kept.dtype == array.dtype:
                 array[: top.count] = kept
             else:
-                self._gpu.narrow(kept, array[: top.count])
+                self._gpu.to_16_bit(kept, array[: top.count])
             top.data_storage.wrote(self._gpu.place)
         for node in group.nodes:
             self.forward(self._plans.current.single(node.index), reshape=False)
