@@ -18,14 +18,25 @@ from dataclasses import dataclass
 from typing import Self
 
 __all__ = [
+    "ArrayShapeError",
+    "BlobCountError",
     "DataError",
     "DragonError",
     "EngineError",
+    "ImageFileError",
+    "InputArraysError",
     "LayerName",
+    "MissingImageError",
+    "MissingModelError",
+    "MissingWeightsError",
     "NumericError",
     "Position",
     "PrototxtError",
+    "SettingNameError",
+    "SettingValueError",
     "ShapeError",
+    "UnknownBlobError",
+    "UnknownLayerError",
     "UsageError",
     "WeightsError",
     "nearest",
@@ -83,7 +94,7 @@ class DragonError(Exception):
     @property
     def message(self) -> str:
         """What is wrong, without the place."""
-        return super().__str__()
+        return BaseException.__str__(self)  # KeyError and OSError have forms of their own
 
     def __str__(self) -> str:
         text, layer, position = self.message, self.layer, self.position
@@ -123,6 +134,53 @@ class NumericError(DragonError):
 
 class UsageError(DragonError):
     """An option or a configuration value is wrong."""
+
+
+# -- errors that are also of the type which pycaffe raises, so that a script's `except` catches them --------------
+
+
+class ArrayShapeError(ShapeError, ValueError):
+    """An array does not fit a blob."""
+
+
+class BlobCountError(WeightsError, ValueError):
+    """The values of a BlobProto do not fit its shape."""
+
+
+class ImageFileError(DataError, OSError):
+    """An image file cannot be read."""
+
+
+class InputArraysError(DataError, RuntimeError):
+    """The net has no MemoryData layer to take arrays."""
+
+
+class MissingImageError(DataError, FileNotFoundError):
+    """An image file is not there."""
+
+
+class MissingModelError(PrototxtError, RuntimeError):
+    """The file of a definition cannot be opened."""
+
+
+class MissingWeightsError(WeightsError, RuntimeError):
+    """A weights file is not there."""
+
+
+class SettingNameError(PrototxtError, AttributeError):
+    """A message has no field of that name."""
+
+
+class SettingValueError(PrototxtError, TypeError, ValueError):
+    """A value does not fit its field."""
+
+
+class UnknownBlobError(UsageError, KeyError):
+    """A net has no blob of that name."""
+
+
+class UnknownLayerError(PrototxtError, ValueError):
+    """A net has no layer of that name."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from dragon.errors import WeightsError
+from dragon.errors import BlobCountError, WeightsError
 from dragon.files.reading import read_bytes
 from dragon.proto import dragon_pb2 as pb
 
@@ -43,7 +43,7 @@ def shaped(blob: pb.BlobProto, values: NDArray[Any]) -> NDArray[Any]:
             return values.reshape(shape)
     except (ValueError, OverflowError):
         pass
-    raise WeightsError(f"shape {shape} does not fit {values.size} values")
+    raise BlobCountError(f"shape {shape} does not fit {values.size} values")
 
 
 def blobproto_to_array(blob: pb.BlobProto, diff: bool = False) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
-from dragon.errors import Position, PrototxtError
+from dragon.errors import MissingModelError, Position, PrototxtError
 from dragon.files.reading import read_bytes
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
@@ -101,7 +101,7 @@ def _read(path: _Path) -> str:
     try:
         content = read_bytes(path)
     except OSError as error:
-        raise PrototxtError(f"cannot be read: {error.strerror}", position=Position(str(path))) from None
+        raise MissingModelError(f"cannot be read: {error.strerror}", position=Position(str(path))) from None
     except ValueError:  # a NUL in the name
         raise PrototxtError(f"{path!r}: not a file name") from None
     return content.decode("utf-8", "surrogateescape")  # comments may be in any encoding; names are checked

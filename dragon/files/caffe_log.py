@@ -9,6 +9,7 @@ A run that goes on from a snapshot, in the same log, says some iterations again:
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import math
@@ -21,11 +22,12 @@ from pathlib import Path
 
 from dragon.errors import DataError
 from dragon.files.atomic import write_atomically
-from dragon.files.reading import read_text
+from dragon.files.reading import read_bytes
 
 __all__ = ["SMOOTHED_LOSS", "Log", "Row", "read_log", "write_tables"]
 
-_NUMBER = r"([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|nan|inf))"
+# "1.#QNAN", "-1.#IND" and "1.#INF" are what Microsoft's library once wrote
+_NUMBER = r"([-+]?(?:\d\.#[A-Z]+\d*|\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+|(?i:nan(?:\([a-z]+\))?|inf(?:inity)?)))"
 _STAMP = re.compile(r"^[IWEF](\d{2})(\d{2}) (\d{2}):(\d{2}):(\d{2})\.(\d{6})")  # month, day, time
 _STAMP_YEAR = re.compile(r"^[IWEF](\d{4})(\d{2})(\d{2}) (\d{2}):(\d{2}):(\d{2})\.(\d{6})")  # glog 0.5 and later
 _CREATED = re.compile(r"Log file created at: (\d{4})/")
@@ -33,12 +35,13 @@ _ITERATION = re.compile(r"Iteration (\d+)\b")
 _LOSS = re.compile(r"Iteration \d+.*, loss = " + _NUMBER)
 _RATE = re.compile(r"Iteration \d+, lr = " + _NUMBER)
 _TESTING = re.compile(r"Iteration \d+, Testing net(?: \(#(\d+)\))?")
-_OUTPUT = re.compile(r"(Train|Test) net output #(\d+): (\S+) = " + _NUMBER)
-_SCORE = re.compile(r"(Test) score #(\d+):(?: (\S+) =)? " + _NUMBER)
+_OUTPUT = re.compile(r"(Train|Test) net output #(\d+): (.+?) = " + _NUMBER + r"\s*(?:\(|$)")
+_SCORE = re.compile(r"(Test) score #(\d+):(?: (.+?) =)? " + _NUMBER + r"\s*(?:\(|$)")
 _SOLVING = re.compile(r"(?:^|\] )Solving ?(.*)")
 
 SMOOTHED_LOSS = "smoothed_loss"  # the mean over average_loss iterations that stands in the line of the iteration
 
+_LOOK = 4096  # bytes that tell UTF-16 without a mark
 Row = dict[str, float]
 
 
@@ -118,7 +121,7 @@ class _Clock:
 def read_log(path: str | Path) -> Log:
     """The rows of a log. DataError when it cannot be read or tells of no iteration."""
     try:
-        lines = read_text(path, errors="replace").splitlines()
+        lines = _decoded(read_bytes(path)).splitlines()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     reader = _Reader()
@@ -128,6 +131,17 @@ def read_log(path: str | Path) -> Log:
         raise DataError(f'{path}: no line of a solver in it, such as "Iteration 100, loss = 2.3"')
     reader.log.fill_rates()
     return reader.log
+
+
+def _decoded(content: bytes) -> str:
+    """The text of a log; what PowerShell's `>` writes is UTF-16."""
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return content.decode("utf-16", "replace")
+    half = content[: 2 * (len(content) // 2)][:_LOOK]
+    for encoding, high in (("utf-16-le", half[1::2]), ("utf-16-be", half[::2])):
+        if half and high.count(0) > len(high) // 2:
+            return content.decode(encoding, "replace")
+    return content.decode("utf-8-sig", "replace")
 
 
 class _Reader:
@@ -187,6 +201,8 @@ class _Reader:
 
 
 def _value(text: str) -> float:
+    if "#" in text or "(" in text:
+        return float("-inf" if text.startswith("-") else "inf") if "#INF" in text else math.nan
     return float(text) + 0.0  # never -0
 
 

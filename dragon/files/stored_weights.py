@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dragon.errors import WeightsError
+from dragon.errors import MissingWeightsError, WeightsError
 from dragon.files.kinds import kind_of
 from dragon.files.names import links, mark, named_groups
 from dragon.memory.storage import Array
@@ -53,7 +53,9 @@ def stored_layers(
     """
     if not os.path.isfile(path):
         kind = kind_of(path)
-        raise WeightsError(f"{path}: expected weights, this is {kind}" if kind else f"{path}: no such weights file")
+        if kind:
+            raise WeightsError(f"{path}: expected weights, this is {kind}")
+        raise MissingWeightsError(f"{path}: no such weights file")
     if hdf5 is None:
         hdf5 = is_hdf5(path) or kind_of(path) == "an HDF5 file"
     stored = _stored_h5(path, skip, into, wanted) if hdf5 else _stored_binary(path, profile, skip, into)

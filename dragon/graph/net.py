@@ -19,7 +19,8 @@ from dragon.errors import DragonError, LayerName, NumericError, PrototxtError, S
 from dragon.files.paths import split_paths
 from dragon.graph.definition import run_state
 from dragon.graph.turn import alone
-from dragon.memory.storage import Array
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array, Storage
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.pycaffe.net import PyNet
@@ -194,7 +195,8 @@ class Net(PyNet):
         save_weights(self, path, write_diff)
 
     def share_with(self, other: Net) -> None:
-        """Use the other net's parameter memory for layers of the same name."""
+        """Use the other net's parameter memory for layers of the same name, and for what shares its parameters here."""
+        tied: dict[Storage, Blob] = {}
         for name, blobs in self.params.items():
             source = other.params.get(name)
             if source is None:
@@ -204,7 +206,13 @@ class Net(PyNet):
             for i, (mine, theirs) in enumerate(zip(blobs, source, strict=True)):
                 if mine.shape != theirs.shape:
                     raise ShapeError(f'layer "{name}" blob {i}: shape {mine.shape} here, {theirs.shape} there')
+                tied.setdefault(mine.data_storage, theirs)
                 mine.share_data(theirs)
+        for name, blobs in self.params.items():
+            if name not in other.params:
+                for blob in blobs:
+                    if blob.data_storage in tied:
+                        blob.share_data(tied[blob.data_storage])
 
 
 _Positional = tuple[int | None, int, str | Sequence[str] | None, str | Path | None]

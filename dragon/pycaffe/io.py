@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.errors import DataError, UsageError
+from dragon.errors import ImageFileError, MissingImageError, UsageError
 from dragon.proto import blobs as _blobs
 from dragon.proto import caffe_pb2 as caffe_pb2  # scripts reach it as caffe.io.caffe_pb2
 from dragon.proto import dragon_pb2 as pb
@@ -47,7 +47,11 @@ def blobproto_to_array(blob: pb.BlobProto, return_diff: bool = False) -> NDArray
 
 def array_to_blobproto(arr: NDArray[Any], diff: NDArray[Any] | None = None) -> pb.BlobProto:
     """A BlobProto of the array's shape."""
-    return _blobs.array_to_blobproto(np.asarray(arr), None if diff is None else np.asarray(diff))
+    blob = _blobs.array_to_blobproto(np.asarray(arr), None if diff is None else np.asarray(diff))
+    for double, single in ((blob.double_data, blob.data), (blob.double_diff, blob.diff)):
+        if double:  # pycaffe fills these alone; the others keep all digits
+            single.extend(np.asarray(double, np.float32))
+    return blob
 
 
 def arraylist_to_blobprotovector_str(arraylist: Iterable[NDArray[Any]]) -> bytes:
@@ -102,7 +106,8 @@ def load_image(filename: str | Path, color: bool = True) -> Image:
                 pixels = np.asarray(image.convert("RGB" if color else "L"), np.float32) / 255
     except Exception as error:  # Pillow's decoders raise errors of any type
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"image {filename} cannot be read: {reason}") from None
+        kind = MissingImageError if isinstance(error, FileNotFoundError) else ImageFileError
+        raise kind(f"image {filename} cannot be read: {reason}") from None
     return pixels.astype(np.float32) if pixels.ndim == 3 else pixels[..., None].astype(np.float32)
 
 

@@ -14,7 +14,14 @@ from itertools import zip_longest
 import numpy as np
 
 from dragon.bases.layer import Context, Layer
-from dragon.errors import DataError, PrototxtError, ShapeError, UsageError, nearest
+from dragon.errors import (
+    ArrayShapeError,
+    InputArraysError,
+    UnknownBlobError,
+    UnknownLayerError,
+    UsageError,
+    nearest,
+)
 from dragon.graph.turn import Turn, alone
 from dragon.graph.wiring import Wiring
 from dragon.memory.blob import Blob
@@ -99,7 +106,7 @@ class PyNet(Wiring):
             for name, diff in outputs.items():
                 blob = self._blob(name)
                 if np.shape(diff)[:1] != blob.shape[:1]:
-                    raise ShapeError(f'diff "{name}" is not batch sized: {np.shape(diff)}, expected {blob.shape}')
+                    raise ArrayShapeError(f'diff "{name}" is not batch sized: {np.shape(diff)}, expected {blob.shape}')
                 blob.diff[...] = diff
         self.run_backward(first, last)
         return {name: self._blob(name).diff for name in names}
@@ -135,7 +142,7 @@ class PyNet(Wiring):
             if isinstance(layer, MemoryData):
                 layer.set_arrays(data, labels)
                 return
-        raise DataError("set_input_arrays needs a MemoryData layer, the net has none")
+        raise InputArraysError("set_input_arrays needs a MemoryData layer, the net has none")
 
     # -- views of the nodes ---------------------------------------------------------------------------------
     @cached_property
@@ -181,7 +188,7 @@ class PyNet(Wiring):
         try:
             return self.layer_names.index(name)
         except ValueError:
-            raise PrototxtError(f'no layer "{name}"{nearest(name, self.layer_names)}') from None
+            raise UnknownLayerError(f'no layer "{name}"{nearest(name, self.layer_names)}') from None
 
     @property
     def layer_dict(self) -> OrderedDict[str, Layer]:
@@ -282,16 +289,16 @@ class PyNet(Wiring):
         try:
             return self.blobs[name]
         except KeyError:
-            raise UsageError(f'no blob "{name}"{nearest(name, self.blobs)}') from None
+            raise UnknownBlobError(f'no blob "{name}"{nearest(name, self.blobs)}') from None
 
     def _set_input(self, name: str, array: Array) -> None:
         blob = self._blob(name)
         if np.shape(array)[:1] != blob.shape[:1]:
-            raise ShapeError(f'Input "{name}" is not batch sized: {np.shape(array)}, expected {blob.shape}')
+            raise ArrayShapeError(f'Input "{name}" is not batch sized: {np.shape(array)}, expected {blob.shape}')
         try:
             blob.data[...] = array
         except ValueError:
-            raise ShapeError(f'input "{name}": got shape {np.shape(array)}, expected {blob.shape}') from None
+            raise ArrayShapeError(f'input "{name}": got shape {np.shape(array)}, expected {blob.shape}') from None
 
     def _batches(self, arrays: dict[str, Array]) -> Iterator[dict[str, Array]]:
         """The arrays cut into batches of the net's size, the last one padded with zeros."""

@@ -14,7 +14,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from dragon.bases.registry import find_class
-from dragon.errors import LayerName, PrototxtError, nearest
+from dragon.errors import LayerName, PrototxtError, SettingNameError, SettingValueError, nearest
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["Function", "Layers", "NetSpec", "Parameters", "Top", "layer_function", "layers", "params", "to_proto"]
@@ -54,7 +54,7 @@ def assign(message: Message, name: str, value: Any) -> None:
     """
     fields = message.DESCRIPTOR.fields_by_name
     if name not in fields:
-        raise PrototxtError(f'{message.DESCRIPTOR.name} has no field "{name}"{nearest(name, fields)}')
+        raise SettingNameError(f'{message.DESCRIPTOR.name} has no field "{name}"{nearest(name, fields)}')
     field = fields[name]
     try:
         if field.is_repeated:
@@ -78,8 +78,10 @@ def assign(message: Message, name: str, value: Any) -> None:
             getattr(message, name).CopyFrom(value)
         else:
             setattr(message, name, _plain(value))
+    except PrototxtError:  # of a message inside, which is named there
+        raise
     except (TypeError, ValueError, AttributeError) as error:
-        raise PrototxtError(f"{name}: {value!r} does not fit ({error})") from None
+        raise SettingValueError(f"{name}: {value!r} does not fit ({error})") from None
 
 
 assign_proto = assign  # as scripts call it
@@ -207,7 +209,13 @@ class Function:
             elif key in fields:
                 assign(layer, key, value)
             else:
-                raise PrototxtError(f'unknown setting "{key}"{nearest(key, [*place, *fields])}')
+                raise SettingNameError(f'unknown setting "{key}"{nearest(key, [*place, *fields])}')
+
+
+class _NoTopError(AttributeError, KeyError):
+    """Attributes raise the one, pycaffe's NetSpec raises the other."""
+
+    __str__ = BaseException.__str__
 
 
 class NetSpec:
@@ -224,7 +232,7 @@ class NetSpec:
     def __getattr__(self, name: str) -> Any:
         tops = self.__dict__.get("tops", {})
         if name not in tops:
-            raise AttributeError(f'the NetSpec has no top "{name}"{nearest(name, tops)}')
+            raise _NoTopError(f'the NetSpec has no top "{name}"{nearest(name, tops)}')
         return tops[name]
 
     def __setitem__(self, key: str, value: Any) -> None:

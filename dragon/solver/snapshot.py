@@ -29,12 +29,14 @@ from dragon.proto.checksum import check, stored_checksum, with_checksum
 from dragon.rng import Stream
 
 if TYPE_CHECKING:
+    from dragon.bases.layer import Layer
     from dragon.graph.net import Net
     from dragon.solver.solver import Solver
 
 __all__ = ["check_snapshots", "read_snapshot", "snapshot_base", "snapshot_names", "write_snapshot"]
 
 _LARGEST = 2**53  # counts of draws and positions; beyond that a number is damaged
+_WEIGHTS = "(weights) "  # and a number, among the values of a layer
 ENGINE = "(engine)"  # among the states of layers, which are named train/LAYER
 
 
@@ -160,6 +162,23 @@ def _nets(solver: Solver) -> list[tuple[str, Net]]:
     return [("train", solver.net)] + [(f"test{i}", net) for i, net in enumerate(solver.test_nets)]
 
 
+def _own_weights(solver: Solver, layer: Layer) -> dict[str, bytes]:
+    """The blobs of a layer that only a test net has: no weights file holds them."""
+    if layer.name in solver.net.params:
+        return {}
+    return {f"{_WEIGHTS}{i}": blob.peek().astype("<f4").tobytes() for i, blob in enumerate(layer.blobs)}
+
+
+def _put_own_weights(layer: Layer, values: dict[str, int | float | bytes]) -> None:
+    """Take `_own_weights` out of the values of a layer. ValueError when they do not fit."""
+    for i, blob in enumerate(layer.blobs):
+        stored = values.pop(f"{_WEIGHTS}{i}", None)
+        if stored is not None:
+            if not isinstance(stored, bytes) or len(stored) != 4 * blob.count:
+                raise ValueError(f"blob {i}")
+            blob.data_storage.overwrite()[: blob.count] = np.frombuffer(stored, "<f4")
+
+
 def _layer_states(solver: Solver) -> Iterator[pb.LayerState]:
     engine = solver.net.executor.state()
     if engine:
@@ -169,7 +188,7 @@ def _layer_states(solver: Solver) -> Iterator[pb.LayerState]:
         yield state
     for which, net in _nets(solver):
         for layer in net.layers:
-            values: dict[str, Any] = {"draws": layer.rng.draws, **layer.state()}
+            values: dict[str, Any] = {"draws": layer.rng.draws, **layer.state(), **_own_weights(solver, layer)}
             if len(values) == 1 and not values["draws"]:
                 continue
             state = pb.LayerState(name=f"{which}/{layer.identity}")
@@ -189,7 +208,10 @@ def _layer_states(solver: Solver) -> Iterator[pb.LayerState]:
 def _unchanged_on_error(solver: Solver) -> Iterator[None]:
     """Give seeds, streams and layers back what they had, when a state turns out damaged half-way."""
     seed, engine = solver.seed, solver.net.executor.state()
-    nets = [(net, net.seed, [(layer, layer.rng, layer.state()) for layer in net.layers]) for _, net in _nets(solver)]
+    nets = [
+        (net, net.seed, [(layer, layer.rng, {**layer.state(), **_own_weights(solver, layer)}) for layer in net.layers])
+        for _, net in _nets(solver)
+    ]
     try:
         yield
     except BaseException:
@@ -199,6 +221,7 @@ def _unchanged_on_error(solver: Solver) -> Iterator[None]:
             net.seed = net.context.seed = of_net
             for layer, stream, values in layers:
                 layer.rng = stream
+                _put_own_weights(layer, values)
                 if values:
                     layer.load_state(values)
         raise
@@ -228,7 +251,9 @@ def _restore_layers(path: str, solver: Solver, state: pb.SolverState) -> None:
             layer.rng.draws = draws
             if values:
                 try:
-                    layer.load_state(values)
+                    _put_own_weights(layer, values)
+                    if values:
+                        layer.load_state(values)
                 except (KeyError, ValueError, TypeError, OverflowError):
                     raise WeightsError("its state is damaged", layer=layer.where, position=Position(path)) from None
     solver.seed = state.random_seed

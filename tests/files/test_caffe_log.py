@@ -117,3 +117,36 @@ def test_a_file_that_is_no_log(tmp_path: Path) -> None:
         read_log(tmp_path / "x")
     with pytest.raises(DataError, match="cannot be read"):
         read_log(tmp_path / "y")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *[(text, math.nan) for text in ("-1.#IND", "1.#QNAN", "1.#SNAN0", "-nan(ind)", "NaN", "-nan")],
+        *[("1.#INF", math.inf), ("-1.#INF00", -math.inf), ("Inf", math.inf), ("-inf", -math.inf), ("1e-5", 1e-5)],
+    ],
+)  # fmt: skip
+def test_numbers_that_are_not_finite(text: str, value: float, tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_text(
+        f"Iteration 5, loss = {text}\n    Train net output #0: loss = {text} (* 1 = {text} loss)\n"
+        f"Iteration 5, Testing net (#0)\n    Test net output #0: accuracy = {text}\n"
+    )
+    log = read_log(path)
+    for found in (log.train[0]["smoothed_loss"], log.train[0]["loss"], log.tests[0][0]["accuracy"]):
+        assert found == value or (math.isnan(found) and math.isnan(value))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+def test_logs_of_other_encodings(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_bytes("Iteration 5, loss = 2.5\r\nIteration 5, lr = 0.1\r\n".encode(encoding))
+    (row,) = read_log(path).train
+    assert (row["smoothed_loss"], row["LearningRate"]) == (2.5, 0.1)
+
+
+@pytest.mark.parametrize("name", ["my loss", "a = b", "loss (old)", "x = 3 y", " "])
+def test_tops_with_blanks(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_text(f"Iteration 5, loss = 2\n    Train net output #0: {name} = 2.5 (* 1 = 2.5 loss)\n")
+    assert read_log(path).train[0][name] == 2.5

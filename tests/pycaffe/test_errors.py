@@ -1,0 +1,79 @@
+"""What a script for pycaffe catches catches our errors too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dragon as caffe
+from dragon import layers as L
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import parse_text
+
+NET = """layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 2 } }"""
+
+
+def net() -> Any:
+    return caffe.Net(parse_text(NET, pb.NetParameter()), phase=caffe.TEST, engine="numpy")
+
+
+def wrong_count() -> pb.BlobProto:
+    return pb.BlobProto(num=1, channels=2, height=3, width=4, data=[1, 2])
+
+
+CASES: dict[str, tuple[type[Exception], Callable[[], Any]]] = {
+    "unknown blob": (KeyError, lambda: net().blobs["nope"]),
+    "unknown params": (KeyError, lambda: net().params["nope"]),
+    "unknown blob in forward": (KeyError, lambda: net().forward(blobs=["nope"])),
+    "unknown start": (ValueError, lambda: net().forward(start="nope")),
+    "unknown end": (ValueError, lambda: net().forward(end="nope")),
+    "unknown layer": (KeyError, lambda: net().layer_dict["nope"]),
+    "layer out of range": (IndexError, lambda: net().layers[99]),
+    "other inputs": (Exception, lambda: net().forward(image=np.zeros((2, 3)))),
+    "other batch": (Exception, lambda: net().forward(data=np.zeros((5, 3)))),
+    "other row": (ValueError, lambda: net().forward(data=np.zeros((2, 4)))),
+    "no MemoryData": (RuntimeError, lambda: net().set_input_arrays(np.zeros((2, 1, 1, 1)), np.zeros(2))),
+    "missing model": (RuntimeError, lambda: caffe.Net("nope.prototxt", caffe.TEST)),
+    "missing weights": (RuntimeError, lambda: net().copy_from("nope.caffemodel")),
+    "missing image": (FileNotFoundError, lambda: caffe.io.load_image("nope.png")),
+    "wrong count": (ValueError, lambda: caffe.io.blobproto_to_array(wrong_count())),
+    "unknown setting": (AttributeError, lambda: caffe.to_proto(L.ReLU(L.Input(), relu_param={"nope": 1}))),
+    "wrong setting": (TypeError, lambda: caffe.to_proto(L.InnerProduct(L.Input(), num_output="x"))),
+    "no top": (KeyError, lambda: caffe.NetSpec().nope),
+    "no top as attribute": (AttributeError, lambda: caffe.NetSpec().nope),
+    "no Top": (TypeError, lambda: L.ReLU(1)),
+}
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_the_same_except(what: str) -> None:
+    kind, action = CASES[what]
+    with pytest.raises(kind) as caught:
+        action()
+    if isinstance(caught.value, caffe.DragonError):
+        assert not str(caught.value).startswith(("'", '"')), "as KeyError would quote it"
+
+
+def test_messages_are_not_quoted() -> None:
+    with pytest.raises(caffe.DragonError, match=r'^no blob "ipp" \(did you mean "ip"\?\)$'):
+        net().forward(blobs=["ipp"])
+
+
+def test_an_unreadable_image_is_an_oserror(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_text("no picture")
+    with pytest.raises(OSError, match="cannot be read"):
+        caffe.io.load_image(str(tmp_path / "x.png"))
+
+
+def test_a_blobproto_of_float64_has_data_as_with_pycaffe() -> None:
+    values = np.arange(6.0).reshape(2, 3) / 7
+    blob = caffe.io.array_to_blobproto(values, -values)
+    np.testing.assert_array_equal(np.array(blob.data, np.float32), values.ravel().astype(np.float32))
+    np.testing.assert_array_equal(np.array(blob.diff, np.float32), -values.ravel().astype(np.float32))
+    np.testing.assert_array_equal(caffe.io.blobproto_to_array(blob), values)
+    np.testing.assert_array_equal(caffe.io.blobproto_to_array(blob, return_diff=True), -values)
