@@ -2,7 +2,10 @@
 
 Output size is (size + 2 pad - kernel) / stride + 1, rounded up (or down, as `round_mode` or forks'
 `ceil_mode` say), less a last window that would start behind the image. An average divides by the part of
-the window that lies on the image and its padding. Ties of a maximum go to the first element, row by row.
+the window that lies on the image and its padding; by the part on the image alone with `pool: AVE_EXC_PAD`
+(Synopsys Caffe, AVE_TF in its older files) and with `avg_include_pad: false` (Intel Caffe). pad_t, pad_b,
+pad_l and pad_r pad each side of an image by its own width and come in the place of pad, as in Synopsys Caffe.
+Ties of a maximum go to the first element, row by row.
 STOCHASTIC takes an element with a probability in proportion to its value, which must not be negative; in
 TEST it is the mean under those probabilities.
 
@@ -36,6 +39,7 @@ class Pooling(Layer):
     family = "pooling"
     tops = (1, 2)
     window: Window  # of the present shapes: its padding behind reaches to the end of the last window
+    behind: tuple[int, ...]  # the padding behind the image on each spatial axis, as the settings say
 
     @classmethod
     def coordinates(cls, param: pb.LayerParameter) -> Coordinates | None:
@@ -45,7 +49,15 @@ class Pooling(Layer):
 
     @property
     def method(self) -> int:
-        return self.param.pooling_param.pool
+        """MAX, AVE or STOCHASTIC; `counts_padding` says which of the two means AVE is."""
+        p = self.param.pooling_param
+        return pb.PoolingParameter.AVE if p.pool == pb.PoolingParameter.AVE_EXC_PAD else p.pool
+
+    @property
+    def counts_padding(self) -> bool:
+        """Whether an average counts the padding as zeros, rather than dividing by the elements of the image alone."""
+        p = self.param.pooling_param
+        return p.avg_include_pad and p.pool != pb.PoolingParameter.AVE_EXC_PAD
 
     @property
     def rounds_up(self) -> bool:
@@ -65,20 +77,35 @@ class Pooling(Layer):
         by_side = any(p.HasField(f"{name}_{side}") for name in ("kernel", "stride", "pad") for side in sides)
         if by_side and n_spatial != 2:
             self.bad_param(f"settings for h and w need 2 spatial axes, the bottom has {n_spatial}")
+        if p.pool == pb.PoolingParameter.AVE_EXC_PAD and p.HasField("avg_include_pad") and p.avg_include_pad:
+            self.bad_param("pool: AVE_EXC_PAD is a mean without the padding, avg_include_pad: true one with it")
         self._scratch = Scratch()
         self._stride = self._each("stride", "stride", n_spatial)
-        self._pad = self._each("pad", "pad", n_spatial)
+        self._before, self.behind = self._padding(n_spatial)
         if p.global_pooling:
             if p.HasField("kernel_size") or p.HasField("kernel_h") or p.HasField("kernel_w"):
                 self.bad_param("global_pooling takes the whole image: do not give a kernel")
-            if any(self._pad) or any(s != 1 for s in self._stride):
+            if any(self._before) or any(self.behind) or any(s != 1 for s in self._stride):
                 self.bad_param("global_pooling needs pad 0 and stride 1")
             return
         self._kernel = self._each("kernel", "kernel_size", n_spatial)
         if min(self._kernel) < 1 or min(self._stride) < 1:
             self.bad_param("kernel_size (or kernel_h and kernel_w) and stride must be at least 1")
-        if any(pad >= k for pad, k in zip(self._pad, self._kernel, strict=True)):
-            self.bad_param(f"pad {self._pad} must be smaller than the kernel {self._kernel}")
+        for padding in (self._before, self.behind):
+            if any(pad >= k for pad, k in zip(padding, self._kernel, strict=True)):
+                self.bad_param(f"pad {padding} must be smaller than the kernel {self._kernel}")
+
+    def _padding(self, n_spatial: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The padding before and behind the image on each spatial axis."""
+        p = self.param.pooling_param
+        if not (p.pad_t or p.pad_b or p.pad_l or p.pad_r):
+            pad = self._each("pad", "pad", n_spatial)
+            return pad, pad
+        if p.HasField("pad") or p.HasField("pad_h") or p.HasField("pad_w"):
+            self.bad_param("give pad (or pad_h and pad_w) or pad_t, pad_b, pad_l and pad_r, not both")
+        if n_spatial != 2:
+            self.bad_param(f"pad_t, pad_b, pad_l and pad_r need 2 spatial axes, the bottom has {n_spatial}")
+        return (p.pad_t, p.pad_l), (p.pad_b, p.pad_r)
 
     def _each(self, short: str, name: str, n_spatial: int) -> tuple[int, ...]:
         p = self.param.pooling_param
@@ -102,25 +129,32 @@ class Pooling(Layer):
             self.bad_param("cannot work in place")
         kernel = size if self.param.pooling_param.global_pooling else self._kernel
         positions, after = [], []
-        for n, k, s, pad in zip(size, kernel, self._stride, self._pad, strict=True):
-            room = n + 2 * pad - k
-            if room < 0 or n < 1:
+        for n, k, s, before, behind in zip(size, kernel, self._stride, self._before, self.behind, strict=True):
+            left = n + before + behind - k
+            if left < 0 or n < 1:
                 self.bad_shape(f"a kernel of {tuple(kernel)} does not fit into a bottom of shape {shape}")
-            count = (-(-room // s) if self.rounds_up else room // s) + 1
-            while (count - 1) * s >= n + pad:
+            count = (-(-left // s) if self.rounds_up else left // s) + 1
+            while (count - 1) * s >= n + before:
                 count -= 1
             positions.append(count)
-            after.append(max(0, (count - 1) * s + k - n - pad))
+            after.append(max(0, (count - 1) * s + k - n - before))
         self._size, self._positions = size, tuple(positions)
         ones = (1,) * len(size)
-        self.window = Window(tuple(kernel), self._stride, self._pad, tuple(after), ones)
+        self.window = Window(tuple(kernel), self._stride, self._before, tuple(after), ones)
         for blob in top:
             blob.reshape(*shape[:2], *positions)
 
     @property
+    def counted(self) -> list[tuple[int, int]]:
+        """For each axis the first place that an average counts and one past the last, places before the image < 0."""
+        if not self.counts_padding:
+            return [(0, n) for n in self._size]
+        return [(-before, n + behind) for before, n, behind in zip(self._before, self._size, self.behind, strict=True)]
+
+    @property
     def divisors(self) -> list[list[int]]:
         """What an average divides by, as a product over the axes: one list of a number per position for each axis."""
-        return divisors(self.window, self._pad, self._size, self._positions)
+        return divisors(self.window, self.counted, self._positions)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, y = bottom[0].data, top[0].data

@@ -32,9 +32,12 @@ def _each(p: Any, name: str, short: str, default: int) -> NDArray[Any]:
 
 
 def _window(p: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Stride, extent and padding."""
+    """Stride, extent and padding before the first element."""
     extent = (_each(p, "kernel_size", "kernel", 1) - 1) * _each(p, "dilation", "dilation", 1) + 1
-    return _each(p, "stride", "stride", 1), extent, _each(p, "pad", "pad", 0)
+    pad = _each(p, "pad", "pad", 0)
+    if p.pad_t or p.pad_l:
+        pad = pad + np.array([p.pad_t, p.pad_l])
+    return _each(p, "stride", "stride", 1), extent, pad
 
 
 def of_positions(p: Any, axis: int) -> Coordinates:

@@ -46,10 +46,13 @@ def _at(axis: int, where: slice) -> tuple[slice, ...]:
     return (slice(None),) * axis + (where,)
 
 
-def divisors(window: Window, pad: Sequence[int], size: Sequence[int], count: Sequence[int]) -> list[list[int]]:
-    """For each axis and position the length of the window that lies on the image and its padding."""
-    each = zip(window.kernel, window.stride, pad, size, count, strict=True)
-    return [[min(i * s - p + k, n + p) - (i * s - p) for i in range(c)] for k, s, p, n, c in each]
+def divisors(window: Window, counted: Sequence[tuple[int, int]], count: Sequence[int]) -> list[list[int]]:
+    """For each axis and position the length of the window within the counted places: first, and one past the last."""
+    each = zip(window.kernel, window.stride, window.before, counted, count, strict=True)
+    return [
+        [min(i * s - before + k, end) - max(i * s - before, first) for i in range(c)]
+        for k, s, before, (first, end), c in each
+    ]
 
 
 def maximum(x: Array, window: Window, out: Array, stages: Sequence[Array]) -> None:

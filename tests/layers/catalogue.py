@@ -320,6 +320,12 @@ _TABLE: dict[str, list[tuple[Any, ...]]] = {
         ("pooling_param { kernel_size: 2 stride: 2 ceil_mode: false }",),
         ("pooling_param { kernel_size: 2 stride: 2 }", (IMAGE,), 2),
         ("pooling_param { pool: STOCHASTIC kernel_size: 2 stride: 2 }", ("positive",)),
+        ("pooling_param { kernel_size: 3 stride: 2 pad_t: 1 pad_l: 2 }",),
+        ("pooling_param { pool: AVE kernel_size: 3 stride: 2 pad_b: 2 pad_r: 1 }",),
+        ("pooling_param { pool: AVE kernel_size: 4 stride: 3 pad_t: 2 pad_b: 1 }",),
+        ("pooling_param { pool: AVE_EXC_PAD kernel_size: 3 stride: 2 pad: 1 }",),
+        ("pooling_param { pool: AVE_TF kernel_size: 4 pad_l: 1 pad_r: 2 pad_b: 3 }",),
+        ("pooling_param { pool: AVE avg_include_pad: false kernel_size: 3 stride: 2 pad: 2 }",),
     ],
     "Power": [
         (),

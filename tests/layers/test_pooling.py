@@ -29,11 +29,13 @@ CASES: dict[str, tuple[Any, Any, Any, bool]] = {
 SIZES = [(8, 7), (5, 8), (6, 6)]
 
 
-def windows(x: Array, kernel: Any, stride: Any, pad: Any, up: bool) -> Any:
-    """Yields (position, rows, columns, divisor) of each window, by the rule in words."""
+def windows(x: Array, kernel: Any, stride: Any, pad: Any, up: bool, behind: Any = None) -> Any:
+    """Yields (position, rows, columns, divisor) of each window, by the rule in words. behind: padding behind the image,
+    `pad` unless given."""
     counts = []
-    for n, k, s, p in zip(x.shape[2:], kernel, stride, pad, strict=True):
-        exact = (n + 2 * p - k) / s
+    behind = behind or pad
+    for n, k, s, p, q in zip(x.shape[2:], kernel, stride, pad, behind, strict=True):
+        exact = (n + p + q - k) / s
         count = int(np.ceil(exact) if up else np.floor(exact)) + 1
         if (count - 1) * s >= n + p:
             count -= 1
@@ -41,9 +43,9 @@ def windows(x: Array, kernel: Any, stride: Any, pad: Any, up: bool) -> Any:
     for i in range(counts[0]):
         for j in range(counts[1]):
             parts, area = [], 1
-            for at, n, k, s, p in zip((i, j), x.shape[2:], kernel, stride, pad, strict=True):
+            for at, n, k, s, p, q in zip((i, j), x.shape[2:], kernel, stride, pad, behind, strict=True):
                 start = at * s - p
-                area *= min(start + k, n + p) - start
+                area *= min(start + k, n + q) - start
                 parts.append(slice(max(start, 0), min(start + k, n)))
             yield (i, j), parts[0], parts[1], area
 
@@ -64,6 +66,51 @@ def test_values_and_gradient(pool: str, text: str, size: tuple[int, int]) -> Non
         seen[at] = True
     assert seen.all()
     check_gradient(full, [x], most=60)
+
+
+# settings, and what they mean: kernel, stride, padding before, rounding up, padding behind
+SIDES: dict[str, tuple[Any, Any, Any, bool, Any]] = {
+    "kernel_size: 3 stride: 2 pad_t: 1 pad_l: 2": ((3, 3), (2, 2), (1, 2), True, (0, 0)),
+    "kernel_size: 3 stride: 2 pad_b: 2 pad_r: 1": ((3, 3), (2, 2), (0, 0), True, (2, 1)),
+    "kernel_size: 4 pad_t: 1 pad_b: 2 pad_l: 1 pad_r: 2": ((4, 4), (1, 1), (1, 1), True, (2, 2)),
+    "kernel_h: 3 kernel_w: 2 stride: 3 pad_b: 1 ceil_mode: false": ((3, 2), (3, 3), (0, 0), False, (1, 0)),
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("text", SIDES)
+@pytest.mark.parametrize("pool", ["MAX", "AVE"])
+def test_padding_of_each_side(pool: str, text: str, size: tuple[int, int]) -> None:
+    x = RNG.standard_normal((2, 3, *size))
+    full = f'type: "Pooling" pooling_param {{ pool: {pool} {text} }}'
+    one = One(full, x, dtype=np.float64)
+    y = one.forward()
+    found = list(windows(x, *SIDES[text]))
+    assert len(found) == y[0, 0].size
+    for at, rows, columns, area in found:
+        part = x[:, :, rows, columns]
+        expected = part.max((2, 3)) if pool == "MAX" else part.sum((2, 3)) / area
+        np.testing.assert_allclose(y[:, :, *at], expected)
+    check_gradient(full, [x], most=60)
+
+
+@pytest.mark.parametrize("text", [*CASES, *SIDES])
+@pytest.mark.parametrize("method", ["AVE_EXC_PAD", "AVE_TF", "AVE avg_include_pad: false"])
+def test_mean_without_the_padding(method: str, text: str) -> None:
+    x = RNG.standard_normal((2, 3, 5, 8))
+    full = f'type: "Pooling" pooling_param {{ pool: {method} {text} }}'
+    one = One(full, x, dtype=np.float64)
+    y = one.forward()
+    for at, rows, columns, _ in windows(x, *(CASES | SIDES)[text]):
+        np.testing.assert_allclose(y[:, :, *at], x[:, :, rows, columns].mean((2, 3)))
+    check_gradient(full, [x], most=60)
+
+
+def test_avg_include_pad_true_is_the_mean_with_the_padding() -> None:
+    x = RNG.standard_normal((2, 3, 5, 8))
+    text = "pool: AVE kernel_size: 3 stride: 2 pad: 1"
+    with_padding = One(f'type: "Pooling" pooling_param {{ {text} avg_include_pad: true }}', x).forward()
+    np.testing.assert_array_equal(with_padding, One(f'type: "Pooling" pooling_param {{ {text} }}', x).forward())
 
 
 @pytest.mark.parametrize("text", CASES)
@@ -158,6 +205,12 @@ def test_average_divisors_are_known_to_engines() -> None:
         ("kernel_h: 2", "kernel_w is missing"),
         ("kernel_size: 2 kernel_w: 2", "give kernel_size or kernel_h and kernel_w, not both"),
         ("kernel_size: 2 pad: 2", r"pad \(2, 2\) must be smaller than the kernel \(2, 2\)"),
+        ("kernel_size: 2 pad_t: 1 pad_b: 2", r"pad \(2, 0\) must be smaller than the kernel \(2, 2\)"),
+        ("kernel_size: 2 pad_l: 3", r"pad \(0, 3\) must be smaller than the kernel \(2, 2\)"),
+        ("kernel_size: 2 pad: 1 pad_l: 1", "give pad .* or pad_t, pad_b, pad_l and pad_r, not both"),
+        ("kernel_size: 2 pad_h: 0 pad_w: 0 pad_b: 1", "or pad_t, pad_b, pad_l and pad_r, not both"),
+        ("global_pooling: true pad_r: 1", "needs pad 0 and stride 1"),
+        ("kernel_size: 2 pool: AVE_EXC_PAD avg_include_pad: true", "AVE_EXC_PAD is a mean without the padding"),
         ("kernel_size: 2 global_pooling: true", "do not give a kernel"),
         ("global_pooling: true pad: 1", "needs pad 0 and stride 1"),
         ("kernel_size: 2 ceil_mode: true round_mode: CEIL", "round_mode or ceil_mode, not both"),
@@ -166,6 +219,11 @@ def test_average_divisors_are_known_to_engines() -> None:
 def test_bad_settings(text: str, message: str) -> None:
     with pytest.raises(PrototxtError, match=message):
         One(f'type: "Pooling" pooling_param {{ {text} }}', np.ones((1, 1, 5, 5)))
+
+
+def test_padding_of_each_side_needs_two_axes() -> None:
+    with pytest.raises(PrototxtError, match="pad_l and pad_r need 2 spatial axes, the bottom has 1"):
+        One('type: "Pooling" pooling_param { kernel_size: 2 pad_l: 1 }', np.ones((1, 1, 5)))
 
 
 def test_bad_shapes() -> None:

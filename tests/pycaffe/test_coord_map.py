@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,13 @@ def test_a_convolution_that_keeps_its_size_maps_to_itself() -> None:
     x = data()
     axis, a, b = coord_map_from_to(L.Convolution(x, kernel_size=5, pad=2), x)
     assert (axis, *a, *b) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("kind", [L.Convolution, L.Pooling])
+def test_padding_of_each_side_counts_where_it_stands_before_the_image(kind: Any) -> None:
+    x = data()
+    axis, a, b = coord_map_from_to(kind(x, kernel_size=3, pad_t=1, pad_l=2, pad_b=2, pad_r=1), x)
+    assert (axis, *a, *b) == (1, 1, 0, -1)  # the first window's centre lies at (0, -1) of the image
 
 
 def test_upsampled_features_of_fully_convolutional_nets() -> None:

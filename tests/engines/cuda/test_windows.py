@@ -83,7 +83,7 @@ PLANES = {"lines": LINES, "images": VOLUMES[:, :, 0], "long lines": RANDOM.stand
 
 
 @pytest.mark.parametrize("settings", POOLINGS)
-@pytest.mark.parametrize("method", ["MAX", "AVE"])
+@pytest.mark.parametrize("method", ["MAX", "AVE", "AVE_EXC_PAD"])
 def test_pooling_of_lines(method: str, settings: str) -> None:
     text = inputs({"x": LINES.shape}) + layer("Pooling", f"pooling_param {{ pool: {method} {settings} }}")
     by_kernels(same(text, {"x": LINES}), "one")

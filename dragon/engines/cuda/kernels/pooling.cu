@@ -51,14 +51,15 @@ KERNEL max_backward(const stored* dy, const int* mask, stored* dx, Index count, 
     }
 }
 
-// Elements of a window on the image and its padding: what an average divides by.
-static __device__ __forceinline__ int extent(int position, int kernel, int stride, int pad, int size) {
+// Elements of a window from place `first` up to `end`, which an average counts: the image, with its padding or without.
+static __device__ __forceinline__ int extent(int position, int kernel, int stride, int pad, int first, int end) {
     int start = position * stride - pad;
-    return min(start + kernel, size + pad) - start;
+    return min(start + kernel, end) - max(start, first);
 }
 
 KERNEL average_forward(const stored* x, stored* y, Index count, int height, int width, int out_h, int out_w, int kernel_h,
-                       int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w) {
+                       int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w, int first_h, int first_w,
+                       int end_h, int end_w) {
     GRID_LOOP(i, count) {
         int column = i % out_w, row = i / out_w % out_h;
         const stored* plane = x + (size_t)(i / out_w / out_h) * height * width;
@@ -67,12 +68,14 @@ KERNEL average_forward(const stored* x, stored* y, Index count, int height, int 
         real sum = 0;
         for (int h = max(top, 0); h < bottom; ++h)
             for (int w = max(left, 0); w < right; ++w) sum += plane[h * width + w];
-        y[i] = sum / (extent(row, kernel_h, stride_h, pad_h, height) * extent(column, kernel_w, stride_w, pad_w, width));
+        y[i] = sum / (extent(row, kernel_h, stride_h, pad_h, first_h, end_h) *
+                      extent(column, kernel_w, stride_w, pad_w, first_w, end_w));
     }
 }
 
 KERNEL average_backward(const stored* dy, stored* dx, Index count, int height, int width, int out_h, int out_w,
-                        int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w) {
+                        int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w, int first_h,
+                        int first_w, int end_h, int end_w) {
     GRID_LOOP(i, count) {
         int w = i % width, h = i / width % height;
         size_t plane = (size_t)(i / width / height) * out_h * out_w;
@@ -80,8 +83,8 @@ KERNEL average_backward(const stored* dy, stored* dx, Index count, int height, i
         real sum = 0;
         for (int oh = first_window(h, kernel_h, stride_h, pad_h); oh < h_end; ++oh)
             for (int ow = first_window(w, kernel_w, stride_w, pad_w); ow < w_end; ++ow)
-                sum += dy[plane + oh * out_w + ow] /
-                       (extent(oh, kernel_h, stride_h, pad_h, height) * extent(ow, kernel_w, stride_w, pad_w, width));
+                sum += dy[plane + oh * out_w + ow] / (extent(oh, kernel_h, stride_h, pad_h, first_h, end_h) *
+                                                      extent(ow, kernel_w, stride_w, pad_w, first_w, end_w));
         dx[i] = sum;
     }
 }

@@ -10,7 +10,7 @@ from dragon.engines.cuda.kernels import pooling as kernels
 from dragon.engines.cuda.kernels import stochastic
 from dragon.engines.cuda.lowerings.draws import Drawing
 from dragon.engines.cuda.lowerings.lowering import lowers
-from dragon.engines.cuda.lowerings.windows import at_least_2d, spread_out, window_sizes
+from dragon.engines.cuda.lowerings.windows import at_least_2d, named, spread_out, window_sizes
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 
@@ -40,6 +40,12 @@ class PoolingLowering(Drawing):
         inside, outside = (spread_out(array, array.shape) for array in (x, y))
         return window_sizes(at_least_2d(self.layer.window), inside, outside)
 
+    def _counted(self) -> dict[str, int]:
+        """The places that an average counts, as the kernels' arguments; a single axis is the second of two."""
+        counted = [(0, 1), *self.layer.counted][-2:]
+        first, end = zip(*counted, strict=True)
+        return {**named("first_", first), **named("end_", end)}
+
     def _index(self, shape: tuple[int, ...]) -> Any:
         """For each output the index in its plane of the element that it shows."""
         return self.buffer("mask", shape, "int32")
@@ -56,7 +62,7 @@ class PoolingLowering(Drawing):
             mask = self._index(y.shape)
             self.launch(kernels.max_forward, x=x, y=y, mask=mask, top_mask=shown, count=y.size, **window)
         elif method == pb.PoolingParameter.AVE:
-            self.launch(kernels.average_forward, x=x, y=y, count=y.size, **window)
+            self.launch(kernels.average_forward, x=x, y=y, count=y.size, **window, **self._counted())
         elif self._drew:
             chosen, stream = self._index(y.shape), self.stream
             self.launch(
@@ -71,7 +77,7 @@ class PoolingLowering(Drawing):
         dy, dx = top[0].diff, bottom[0].diff
         window, method = self._window(dx, dy), self.layer.method
         if method == pb.PoolingParameter.AVE:
-            self.launch(kernels.average_backward, dy=dy, dx=dx, count=dx.size, **window)
+            self.launch(kernels.average_backward, dy=dy, dx=dx, count=dx.size, **window, **self._counted())
         elif method == pb.PoolingParameter.MAX or self._drew:
             self.launch(kernels.max_backward, dy=dy, mask=self._index(dy.shape), dx=dx, count=dx.size, **window)
         else:

@@ -18,7 +18,10 @@ __all__ = ["PoolSpec", "average_alg", "average_correction", "backward", "forward
 
 @dataclass(frozen=True)
 class PoolSpec:
-    """``src`` and ``dst`` are (N, C, spatial...); the layer computes dst's size (ceil or floor)."""
+    """``src`` and ``dst`` are (N, C, spatial...); the layer computes dst's size (ceil or floor).
+
+    ``pad`` is the padding before the image; ``behind`` that behind it, None for the same.
+    """
 
     src: Shape
     dst: Shape
@@ -27,6 +30,12 @@ class PoolSpec:
     pad: Shape
     alg: Alg
     dtype: DataType = DataType.f32
+    behind: Shape | None = None
+
+    @property
+    def padding_behind(self) -> Shape:
+        """The padding behind the image that an average counts."""
+        return self.pad if self.behind is None else self.behind
 
     @property
     def right(self) -> Shape:
@@ -51,9 +60,10 @@ def average_alg(spec: PoolSpec) -> tuple[Alg, bool]:
     Caffe divides by the window clipped at the padded edge, size + pad: without padding that is the part in
     the image; with padding it is the whole window, unless the last one reaches beyond the right padding.
     """
-    if not any(spec.pad):
+    behind = spec.padding_behind
+    if not any(spec.pad) and not any(behind):
         return Alg.pooling_avg_exclude_padding, False
-    beyond = any(right > pad for right, pad in zip(spec.right, spec.pad, strict=True))
+    beyond = any(right > pad for right, pad in zip(spec.right, behind, strict=True))
     return Alg.pooling_avg_include_padding, beyond
 
 
@@ -62,7 +72,7 @@ def average_correction(spec: PoolSpec) -> NDArray[np.float32]:
     factor: NDArray[np.float32] = np.ones((1, 1, *spec.dst[2:]), np.float32)
     for axis, kernel in enumerate(spec.kernel):
         start = np.arange(spec.dst[axis + 2]) * spec.stride[axis] - spec.pad[axis]
-        end = np.minimum(start + kernel, spec.src[axis + 2] + spec.pad[axis])
+        end = np.minimum(start + kernel, spec.src[axis + 2] + spec.padding_behind[axis])
         shape = [1] * factor.ndim
         shape[axis + 2] = -1
         factor *= (kernel / (end - start)).astype(np.float32).reshape(shape)

@@ -55,7 +55,11 @@ def pool(
     )
     correct = False
     if layer.method == pb.PoolingParameter.AVE:
-        alg, correct = pooling.average_alg(spec)
+        if layer.counts_padding:
+            spec = replace(spec, behind=layer.behind)
+            alg, correct = pooling.average_alg(spec)
+        else:
+            alg = Alg.pooling_avg_exclude_padding
         spec = replace(spec, alg=alg)
     present = b.desc(bottom) if source is None else source.desc
     if present.dtype != spec.dtype:
