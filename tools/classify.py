@@ -10,6 +10,7 @@ from dragon.pycaffe.classifier import Classifier
 from dragon.pycaffe.io import load_image
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.images import ImageChoice, image_options, read_labels
+from dragon.tools.common.numbers import Count
 
 __all__ = ["command"]
 
@@ -19,7 +20,7 @@ __all__ = ["command"]
 @click.option("--model", required=True, metavar="FILE", help="The deploy prototxt: one input, class scores as output.")
 @click.option("--weights", required=True, metavar="FILE", help="The trained net.")
 @click.option("--labels", metavar="FILE", help="Names of the classes, one a line.")
-@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes to show.")
+@click.option("--top", type=Count(1), default=5, show_default=True, help="Classes to show.")
 @click.option("--resize", metavar="H,W", help="Resize images to this before cropping; the input's size by default.")
 @click.option("--oversample", is_flag=True, help="Average over ten crops: corners, centre and their mirror images.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Save all scores (images, classes) as .npy.")

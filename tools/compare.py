@@ -6,6 +6,7 @@ import click
 
 from dragon.engines import ENGINES
 from dragon.tools.common.engine_options import PRECISIONS
+from dragon.tools.common.numbers import Count
 from dragon.tools.common.python_layers import allow_python
 
 __all__ = ["command"]
@@ -14,7 +15,7 @@ __all__ = ["command"]
 @click.command("compare")
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.option("--output", type=click.Path(file_okay=False), help="Folder of results; compare_NAME by default.")
-@click.option("--jobs", type=click.IntRange(1), help="Runs side by side; as many as cores by default.")
+@click.option("--jobs", type=Count(1), help="Runs side by side; as many as cores by default.")
 @click.option("--engine", type=click.Choice(ENGINES), help="How nets are run; auto takes the fastest on the CPU.")
 @click.option("--precision", type=click.Choice(list(PRECISIONS)), default="fp32", show_default=True)
 @click.option("--dataset", type=click.Path(file_okay=False), help="A folder of `dragon data`, in place of the file's.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.data import Color, decode_image, encode_datum, write_leveldb, write_lmdb
+from dragon.data.datum import LABELS
 from dragon.data.image_file import image_content
 from dragon.data.progress import Progress
 from dragon.errors import DataError
@@ -19,6 +21,7 @@ from dragon.files.reading import read_text
 from dragon.proto import dragon_pb2 as pb
 from dragon.pycaffe.io import resize_image
 from dragon.tools.common.logs import log
+from dragon.tools.common.numbers import Count
 from dragon.tools.common.progress import progress_bar
 
 __all__ = ["command", "read_list"]
@@ -40,8 +43,8 @@ class Conversion:
 @click.argument("listfile", type=click.Path(dir_okay=False))
 @click.argument("db", type=click.Path())
 @click.option("--gray", is_flag=True, help="Store one channel.")
-@click.option("--resize-height", type=click.IntRange(0), default=0, help="Resize to this height.")
-@click.option("--resize-width", type=click.IntRange(0), default=0, help="Resize to this width.")
+@click.option("--resize-height", type=Count(0), default=0, help="Resize to this height.")
+@click.option("--resize-width", type=Count(0), default=0, help="Resize to this width.")
 @click.option("--shuffle", is_flag=True, help="Shuffle the list, by --seed.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of --shuffle.")
 @click.option("--encoded", is_flag=True, help="Store image files instead of pixels.")
@@ -84,7 +87,7 @@ def command(
     )  # fmt: skip
     with progress_bar() as tell:
         write = write_leveldb if backend == "leveldb" else write_lmdb
-        count = write(db, _records(Path(root), listfile, entries, how, tell))
+        count = write(db, _records(root, listfile, entries, how, tell))
     click.echo(f"{db}: {count} images" + (f", {len(entries) - count} skipped" if count < len(entries) else ""))
 
 
@@ -102,24 +105,27 @@ def read_list(path: str) -> list[tuple[int, str, int]]:
             continue
         name, _, label = line.strip().rpartition(" ")
         try:
-            entries.append((number, name.strip(), int(label)))
+            value = int(label)
         except ValueError:
-            name = ""
-        if not name:
+            name, value = "", 0
+        if not name.strip():
             raise DataError(f'{path}:{number}: expected "path label" with a whole number as label, got "{line[:60]}"')
+        if value not in LABELS:
+            raise DataError(f"{path}:{number}: label {value} is out of range, {LABELS[0]} to {LABELS[-1]}")
+        entries.append((number, name.strip(), value))
     if not entries:
         raise DataError(f"{path}: holds no line")
     return entries
 
 
 def _records(
-    root: Path, listfile: str, entries: list[tuple[int, str, int]], how: Conversion, tell: Progress
+    root: str, listfile: str, entries: list[tuple[int, str, int]], how: Conversion, tell: Progress
 ) -> Iterator[tuple[bytes, bytes]]:
     first: tuple[int, ...] | None = None
     for i, (number, name, label) in enumerate(entries):
         where = f"{listfile}:{number}: {name}"
         try:
-            record, shape = _record(root / name, label, how)
+            record, shape = _record(_image(root, name), label, how)
         except DataError as error:
             if not how.skip:
                 raise DataError(f"{where}: {error}") from None
@@ -130,6 +136,12 @@ def _records(
             raise DataError(f"{where}: has shape {shape}, the first image {first}")
         yield f"{i:08d}_{name}".encode()[:500], record  # LMDB takes keys of up to 511 bytes
         tell("images", i + 1, len(entries))
+
+
+def _image(root: str, name: str) -> Path:
+    """The file of an entry: root and name joined as text, as Caffe does it, else the name within the folder root."""
+    together = root + name
+    return Path(together) if os.path.isfile(together) else Path(root) / name
 
 
 def _record(path: Path, label: int, how: Conversion) -> tuple[bytes, tuple[int, ...]]:

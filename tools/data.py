@@ -6,6 +6,7 @@ import click
 
 from dragon.data import Dataset, fetch_cifar10, fetch_mnist, write_synthetic
 from dragon.errors import UsageError
+from dragon.tools.common.numbers import Count, Seed
 from dragon.tools.common.progress import progress_bar
 
 __all__ = ["command", "make_dataset", "print_dataset"]
@@ -16,9 +17,9 @@ FETCH = {"cifar10": fetch_cifar10, "mnist": fetch_mnist}
 @click.command("data")
 @click.argument("name", metavar="NAME", type=click.Choice([*FETCH, "synthetic"]))
 @click.option("--dir", "folder", metavar="DIR", help="Where to; data/NAME by default.")
-@click.option("--train", type=click.IntRange(1), help="synthetic only: training images, 5000 by default.")
-@click.option("--test", type=click.IntRange(1), help="synthetic only: test images, 1000 by default.")
-@click.option("--seed", type=click.IntRange(0), help="synthetic only: what is drawn, 1 by default.")
+@click.option("--train", type=Count(1), help="synthetic only: training images, 5000 by default.")
+@click.option("--test", type=Count(1), help="synthetic only: test images, 1000 by default.")
+@click.option("--seed", type=Seed(), help="synthetic only: what is drawn, 1 by default.")
 def command(name: str, folder: str | None, train: int | None, test: int | None, seed: int | None) -> None:
     """Fetch the dataset NAME (cifar10, mnist, synthetic): train and test LMDBs and the mean image.
 

@@ -12,6 +12,7 @@ from dragon.files.atomic import write_atomically
 from dragon.pycaffe.detector import Detector, read_windows
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.images import ImageChoice, image_options, read_labels
+from dragon.tools.common.numbers import Count
 from dragon.tools.common.progress import progress_bar
 
 __all__ = ["command"]
@@ -22,7 +23,7 @@ __all__ = ["command"]
 @click.option("--model", required=True, metavar="FILE", help="The deploy prototxt: one input, class scores as output.")
 @click.option("--weights", required=True, metavar="FILE", help="The trained net.")
 @click.option("--labels", metavar="FILE", help="Names of the classes, one a line.")
-@click.option("--context-pad", type=click.IntRange(0), default=0, help="Pixels of the input for the surroundings.")
+@click.option("--context-pad", type=Count(0), default=0, help="Pixels of the input for the surroundings.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Write every window with its scores as CSV.")
 @image_options
 @engine_options

@@ -12,6 +12,7 @@ import numpy as np
 
 from dragon.engines import cuda_problem, default_engine
 from dragon.errors import EngineError
+from dragon.tools.common.engine_options import gpu_numbers
 from dragon.tools.common.tables import table
 
 __all__ = ["command", "instruction_sets"]
@@ -23,12 +24,14 @@ _FLAGS = (
 
 
 @click.command("device")
-def command() -> None:
+@click.option("--gpu", metavar="N,...|all", help="Show these GPUs as well; an error where one is not there.")
+def command(gpu: str | None) -> None:
     """Show the engines (NumPy, oneDNN, CUDA) with their versions, which is used by default, and the processors found.
 
     \b
     Example: dragon device
     """
+    wanted = _wanted(gpu)
     rows = [["numpy", "yes", _numpy()], ["onednn", *_onednn()], ["cuda", *_cuda()]]
     click.echo(f"processor         {_processor()}")
     click.echo(f"cores             {_cores()} usable of {os.cpu_count()}")
@@ -36,6 +39,40 @@ def command() -> None:
     click.echo(f"default engine    {_default()}")
     click.echo("")
     click.echo(table(["engine", "runs", "details"], rows, left=(0, 1, 2)))
+    if gpu is not None:
+        click.echo("")
+        click.echo(table(["GPU", "name", "compute capability", "GiB"], map(_gpu, wanted)) if wanted else "no GPU")
+
+
+def _wanted(text: str | None) -> list[int]:
+    """The numbers of the GPUs to show. UsageError for other text, EngineError for a GPU that is not there."""
+    if text is None:
+        return []
+    problem = cuda_problem()
+    if text == "all":
+        return [] if problem else list(range(_gpu_count()))
+    numbers = gpu_numbers(text)
+    if problem:
+        raise EngineError(f"--gpu {text}: {problem}")
+    if max(numbers) >= _gpu_count():
+        raise EngineError(
+            f"--gpu {text}: there is no GPU {max(numbers)}, they are numbered from 0 to {_gpu_count() - 1}"
+        )
+    return numbers
+
+
+def _gpu_count() -> int:
+    import cupy
+
+    return int(cupy.cuda.runtime.getDeviceCount())
+
+
+def _gpu(number: int) -> list[object]:
+    import cupy
+
+    facts = cupy.cuda.runtime.getDeviceProperties(number)
+    memory = f"{facts['totalGlobalMem'] / 2**30:.1f}"
+    return [number, facts["name"].decode(), f"{facts['major']}.{facts['minor']}", memory]
 
 
 def _default() -> str:

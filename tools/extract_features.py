@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.layer import TEST
-from dragon.data import write_lmdb
+from dragon.data import write_leveldb, write_lmdb
 from dragon.errors import UsageError, nearest
 from dragon.files.hdf5 import atomic_h5
 from dragon.files.names import file_names, links, mark
 from dragon.graph.net import Net
 from dragon.pycaffe.io import array_to_datum
 from dragon.tools.common.engine_options import EngineChoice, engine_options
+from dragon.tools.common.numbers import Count
 from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.python_layers import allow_python
 
@@ -27,12 +28,41 @@ __all__ = ["command"]
 _LONGEST_ZIP_NAME = 0xFFFF - len(".npy")  # bytes
 
 
-@click.command("extract-features")
+class _Command(click.Command):
+    """The command, which takes the arguments of Caffe's program as well; see `flags_of_caffe`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, flags_of_caffe(args))
+
+
+def flags_of_caffe(args: list[str]) -> list[str]:
+    """Arguments in the order of Caffe's extract_features as flags; others as they are. UsageError for too many.
+
+    WEIGHTS NET BLOB,... OUT,... BATCHES lmdb|leveldb [CPU|GPU [DEVICE]]
+    """
+    if len(args) < 6 or any(arg.startswith("-") for arg in args):
+        return args
+    weights, model, blobs, outs, batches, backend, *device = args
+    flags = ["--weights", weights, "--model", model, "--batches", batches, "--backend", backend]
+    flags += [word for name in blobs.split(",") for word in ("--blob", name)]
+    flags += [word for name in outs.split(",") for word in ("--out", name)]
+    if len(device) > 2 or (device and device[0].upper() not in ("CPU", "GPU")):
+        raise click.UsageError(f"after the kind of database comes CPU or GPU and its number, got {' '.join(device)}")
+    if device and device[0].upper() == "GPU":
+        flags += ["--gpu", (device[1] if len(device) > 1 else "0").removeprefix("DEVICE_ID=")]
+    return flags
+
+
+@click.command("extract-features", cls=_Command)
 @click.option("--model", required=True, metavar="FILE", help="A prototxt with a data layer for the TEST phase.")
 @click.option("--weights", required=True, metavar="FILE", help="The trained net.")
 @click.option("--blob", "blobs", multiple=True, required=True, metavar="NAME", help="What to save; may be repeated.")
-@click.option("--batches", type=click.IntRange(1), required=True, help="How many batches of the data layer.")
-@click.option("--out", required=True, type=click.Path(), help="NAME.h5, NAME.npz, NAME.npy or a folder for an LMDB.")
+@click.option("--batches", type=Count(1), required=True, help="How many batches of the data layer.")
+@click.option(
+    "--out", "outs", required=True, multiple=True, type=click.Path(),
+    help="NAME.h5, NAME.npz, NAME.npy or a folder for a database; one for all blobs, or one for each.",
+)  # fmt: skip
+@click.option("--backend", type=click.Choice(["lmdb", "leveldb"]), default="lmdb", help="Kind of database.")
 @allow_python
 @engine_options
 def command(
@@ -40,12 +70,13 @@ def command(
     weights: str,
     blobs: tuple[str, ...],
     batches: int,
-    out: str,
+    outs: tuple[str, ...],
+    backend: str,
     choice: EngineChoice,
 ) -> None:
-    """Run a net over its data and save blobs, one row for each example: as HDF5, NumPy or LMDB of float Datums.
+    """Run a net over its data and save blobs, one row for each example: as HDF5, NumPy or a database of float Datums.
 
-    With several blobs an LMDB is made for each, as OUT/BLOB, where "/" in a name becomes "_". In HDF5 blob a/b is
+    With several blobs a database is made for each, as OUT/BLOB, where "/" in a name becomes "_". In HDF5 blob a/b is
     dataset b of group a; beside a blob a, and where a name is no path, it is escaped as in a URL ("a%2Fb").
 
     \b
@@ -54,6 +85,28 @@ def command(
       --weights runs/cifar10_quick/cifar10_quick_iter_5000.caffemodel \\
       --blob ip1 --batches 10 --out ip1.h5
     """
+    if len(outs) not in (1, len(blobs)):
+        raise UsageError(f"--out is given once, or once for each --blob: {len(blobs)} times, got {len(outs)}")
+    blobs_of = {outs[0]: blobs} if len(outs) == 1 else {out: (blob,) for out, blob in zip(outs, blobs, strict=True)}
+    if len(blobs_of) < len(outs):
+        raise UsageError(f"--out names {next(out for out in outs if outs.count(out) > 1)} twice")
+    for out, names in blobs_of.items():
+        _check_out(out, names)
+    engine, options = choice.resolve()
+    net = Net(model, weights, TEST, engine=engine, options=options)
+    try:
+        features = _collect(net, blobs, batches)
+    finally:
+        net.close()
+    for out, names in blobs_of.items():
+        _save({name: features[name] for name in names}, out, backend)
+        for name in dict.fromkeys(names):
+            count, *shape = features[name].shape
+            click.echo(f"{out}: {name}, {count} rows of {' x '.join(map(str, shape)) or '1'}")
+
+
+def _check_out(out: str, blobs: tuple[str, ...]) -> None:
+    """UsageError for an output that cannot hold these blobs, or is there already."""
     suffix = Path(out).suffix.lower()
     if suffix == ".npy" and len(blobs) > 1:
         raise UsageError(f"{out}: a .npy file holds one blob; .npz, .h5 or an LMDB hold several")
@@ -61,15 +114,6 @@ def command(
         _check_npz(out, blobs)
     if suffix not in (".h5", ".hdf5", ".npz", ".npy") and Path(out).exists():
         raise UsageError(f"{out} exists already: remove it or choose another folder")
-    engine, options = choice.resolve()
-    net = Net(model, weights, TEST, engine=engine, options=options)
-    try:
-        features = _collect(net, blobs, batches)
-    finally:
-        net.close()
-    _save(features, out, suffix)
-    for name, rows in features.items():
-        click.echo(f"{out}: {name}, {rows.shape[0]} rows of {' x '.join(str(d) for d in rows.shape[1:]) or '1'}")
 
 
 def _collect(net: Net, blobs: tuple[str, ...], batches: int) -> dict[str, NDArray[Any]]:
@@ -91,7 +135,9 @@ def _collect(net: Net, blobs: tuple[str, ...], batches: int) -> dict[str, NDArra
     return {name: np.concatenate(rows) for name, rows in parts.items()}
 
 
-def _save(features: dict[str, NDArray[Any]], out: str, suffix: str) -> None:
+def _save(features: dict[str, NDArray[Any]], out: str, backend: str) -> None:
+    suffix = Path(out).suffix.lower()
+    write = write_leveldb if backend == "leveldb" else write_lmdb
     if suffix in (".h5", ".hdf5"):
         link_of = links(features)
         with atomic_h5(out) as file:
@@ -106,12 +152,12 @@ def _save(features: dict[str, NDArray[Any]], out: str, suffix: str) -> None:
             else:
                 _save_npz(file, features)
     elif len(features) == 1:
-        write_lmdb(out, _records(next(iter(features.values()))))
+        write(out, _records(next(iter(features.values()))))
     else:
         Path(out).mkdir(parents=True)
         folder_of = file_names(features)
         for name, rows in features.items():
-            write_lmdb(Path(out) / folder_of[name], _records(rows))
+            write(Path(out) / folder_of[name], _records(rows))
 
 
 def _check_npz(out: str, blobs: Iterable[str]) -> None:

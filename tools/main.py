@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import TextIO
 
 import click
 import numpy as np
@@ -18,7 +20,8 @@ from dragon.bases.user_code import user_code
 from dragon.errors import DragonError, nearest, one_line
 from dragon.files.layer_files import layer_files
 from dragon.files.reading import remember_reads
-from dragon.tools.common.arguments import normalise
+from dragon.memory.shortage import shortage
+from dragon.tools.common.arguments import normalise, plain_booleans
 from dragon.tools.common.logs import plain_logging
 from dragon.tools.common.python_layers import explained
 from dragon.tools.common.slips import meant
@@ -53,7 +56,21 @@ COMMANDS = {
     "recalibrate": "Give batch normalisation exact statistics of the training set.",
     "completion": "Print the completion script of a shell.",
 }
-ALIASES = {"device-query": "device", "draw-net": "draw", "summary": "summarize"}
+# Names of Caffe's programs, and what they are here.
+ALIASES = {
+    "device-query": ("device",),
+    "draw-net": ("draw",),
+    "summary": ("summarize",),
+    "upgrade-net-proto-text": ("upgrade", "--kind", "net"),
+    "upgrade-net-proto-binary": ("upgrade", "--kind", "weights"),
+    "upgrade-solver-proto-text": ("upgrade", "--kind", "solver"),
+}
+
+
+def _own_name(name: str) -> tuple[str, ...]:
+    """The command that a name means, as Caffe's programs are called, too, and the flags that it stands for."""
+    name = name.replace("_", "-")
+    return ALIASES.get(name, (name,))
 
 
 class Commands(click.Group):
@@ -63,8 +80,7 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        name = name.replace("_", "-")  # as Caffe's programs are called
-        name = ALIASES.get(name, name)
+        name, *_ = _own_name(name)
         if name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"dragon.tools.{name.replace('-', '_')}").command
@@ -74,6 +90,8 @@ class Commands(click.Group):
                     param.type = click.Path()
                 elif param.metavar.startswith("DIR"):
                     param.type = click.Path(file_okay=False)
+            if isinstance(param.type, click.Choice):
+                param.type.case_sensitive = False  # Caffe's scripts write LMDB
         return command
 
     def resolve_command(
@@ -82,7 +100,10 @@ class Commands(click.Group):
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
             raise click.UsageError(f'unknown command "{name}"{nearest(name, COMMANDS)}')
-        return super().resolve_command(ctx, args)
+        found, command, rest = super().resolve_command(ctx, args)
+        if command is not None:
+            rest = [*_own_name(name)[1:], *plain_booleans(command, click.Context(command, ctx), rest)]
+        return found, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -110,6 +131,9 @@ def run(args: Sequence[str], debug: bool = False) -> int:
     try:
         # A value that overflows is reported by layer and blob when it reaches a loss; NumPy's remark would come twice.
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+        _any_name(sys.stdout)
+        if any("\0" in arg for arg in args):
+            raise click.UsageError("an argument holds a NUL")
         with plain_logging(debug), quiet, remember_reads(), layer_files(False), user_code(False):
             status = cli.main(list(args), prog_name="dragon", standalone_mode=False)
         sys.stdout.flush()
@@ -135,6 +159,12 @@ def run(args: Sequence[str], debug: bool = False) -> int:
     return status if isinstance(status, int) else 0
 
 
+def _any_name(stream: TextIO) -> None:
+    """Let a stream take names of files that are not text, and characters that its encoding lacks: escaped."""
+    if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        stream.reconfigure(errors="backslashreplace")
+
+
 def _told(error: Exception, args: Sequence[str]) -> tuple[int, str]:
     """The exit status and the line for an exception."""
     if isinstance(error, click.ClickException):
@@ -147,9 +177,19 @@ def _told(error: Exception, args: Sequence[str]) -> tuple[int, str]:
         return 2, f"{error.filename}: {error.strerror}"
     if isinstance(error, OSError) and error.strerror:
         return 1, error.strerror
+    if isinstance(error, UnicodeEncodeError) and not all(map(_is_utf8, args)):
+        return 2, f'"{error.object}" is not UTF-8'
     if isinstance(error, MemoryError):
-        return 1, f"out of memory: {error}"
+        return 2, shortage(error)
     return 1, f"{type(error).__name__}: {error}; this is a fault in Dragon, run again with --debug to see where"
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

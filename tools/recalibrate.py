@@ -11,6 +11,7 @@ from dragon.graph.net import Net
 from dragon.surgery.recalibrate import recalibrate
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.net_facts import batch_size, data_labels, needs_data
+from dragon.tools.common.numbers import Count
 from dragon.tools.common.outputs import spare_inputs
 from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.python_layers import allow_python
@@ -23,7 +24,7 @@ __all__ = ["command"]
 @click.option("--model", required=True, metavar="FILE", help="The training prototxt; its TRAIN data is used.")
 @click.option("--weights", required=True, metavar="FILE", help="The trained net.")
 @click.option("--out-weights", "--out", "out", required=True, metavar="FILE", help="Write the new .caffemodel here.")
-@click.option("--batches", type=click.IntRange(1), help="How many batches; all whole ones of the data by default.")
+@click.option("--batches", type=Count(1), help="How many batches; all whole ones of the data by default.")
 @allow_python
 @engine_options
 def command(model: str, weights: str, out: str, batches: int | None, choice: EngineChoice) -> None:

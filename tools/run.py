@@ -12,6 +12,7 @@ import click
 
 from dragon.bases.user_code import user_code
 from dragon.errors import DragonError, UsageError
+from dragon.files.kinds import kind_of
 from dragon.files.layer_files import layer_files
 from dragon.files.reading import read_bytes, remember_reads
 from dragon.pycaffe import alias
@@ -54,9 +55,12 @@ def command(script: str, args: tuple[str, ...]) -> int:
 
 def _source(script: str) -> bytes:
     try:
-        return read_bytes(script)
+        source = read_bytes(script)
     except OSError as error:
         raise UsageError(f"{script}: cannot be read: {error.strerror}") from None
+    if b"\0" in source:
+        raise UsageError(f"{script}: not a Python script, but {kind_of(script) or 'a binary file'}")
+    return source
 
 
 def _status(code: object) -> int:

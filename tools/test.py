@@ -28,6 +28,7 @@ from dragon.tools.common.net_facts import (
     synthetic,
 )
 from dragon.tools.common.net_options import NetChoice, net_options
+from dragon.tools.common.numbers import Count
 from dragon.tools.common.statistics import BATCH, GLOBAL, statistics_of, use_statistics
 from dragon.tools.common.tables import table
 
@@ -39,7 +40,7 @@ Scores = dict[str, NDArray[Any]]
 @click.command("test")
 @net_options()
 @click.option("--weights", required=True, metavar="FILE,...", help=".caffemodel or HDF5 files.")
-@click.option("--iterations", type=click.IntRange(1), default=50, show_default=True, help="Batches to run.")
+@click.option("--iterations", type=Count(1), default=50, show_default=True, help="Batches to run.")
 @click.option("--write-files", is_flag=True, help="Let layers (HDF5Output, DetectionOutput) write their files.")
 @engine_options
 def command(which: NetChoice, weights: str, iterations: int, write_files: bool, choice: EngineChoice) -> None:

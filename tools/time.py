@@ -18,6 +18,7 @@ from dragon.solver.types import get_solver
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.net_facts import batch_size, summary
 from dragon.tools.common.net_options import NetChoice, net_options
+from dragon.tools.common.numbers import Count
 from dragon.tools.common.tables import table
 
 __all__ = ["command", "mean_ms", "peak_memory_mib"]
@@ -28,7 +29,7 @@ __all__ = ["command", "mean_ms", "peak_memory_mib"]
 @click.option("--solver", "solver_path", metavar="FILE", help="A solver instead of a net: times its update as well.")
 @click.option("--weights", metavar="FILE,...", help=".caffemodel or HDF5 files.")
 @click.option("--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TRAIN", show_default=True)
-@click.option("--iterations", type=click.IntRange(1), default=50, show_default=True)
+@click.option("--iterations", type=Count(1), default=50, show_default=True)
 @click.option("--no-backward", is_flag=True, help="Time forward only.")
 @click.option(
     "--dry-run", is_flag=True, help="Count what --engine cuda would launch and move, without a GPU. Needs --model."

@@ -22,6 +22,7 @@ from dragon.solver.types import get_solver
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.logs import log, log_handler
 from dragon.tools.common.net_facts import SYNTHETIC, batch_norms, batch_size, summary, synthetic
+from dragon.tools.common.numbers import INT32, Count, Seed
 from dragon.tools.common.python_layers import allow_python
 from dragon.tools.common.signals import EFFECTS, solver_signals
 from dragon.tools.observers.curves import CurvesObserver
@@ -38,9 +39,9 @@ __all__ = ["command", "output_folder"]
 @click.option("--solver", "path", required=True, metavar="FILE", help="The solver prototxt.")
 @click.option("--weights", metavar="FILE,...", help="Start from these .caffemodel or HDF5 files.")
 @click.option("--snapshot", metavar="FILE", help="Go on from this .solverstate.")
-@click.option("--seed", type=click.IntRange(0), help="Of fillers, dropout and augmentation; instead of random_seed.")
-@click.option("--iterations", type=click.IntRange(0), help="Train to this iteration instead of max_iter.")
-@click.option("--level", type=int, help="The net state's level.")
+@click.option("--seed", type=Seed(), help="Of fillers, dropout and augmentation; instead of random_seed.")
+@click.option("--iterations", type=Count(0), help="Train to this iteration instead of max_iter.")
+@click.option("--level", type=INT32, help="The net state's level.")
 @click.option("--stage", metavar="NAME,...", help="The net state's stages.")
 @click.option("--output", metavar="DIR", help="For metrics.jsonl and curves.png; beside the snapshots by default.")
 @click.option("--sigint-effect", type=click.Choice(EFFECTS), default="stop", show_default=True)

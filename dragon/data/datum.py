@@ -18,7 +18,9 @@ from dragon.data.image_file import Color, decode_image
 from dragon.errors import DataError
 from dragon.proto import dragon_pb2
 
-__all__ = ["decode_batch", "encode_datum"]
+__all__ = ["LABELS", "decode_batch", "encode_datum"]
+
+LABELS = range(-(2**31), 2**31)  # what an int32 holds
 
 Image = NDArray[Any]  # (C, H, W), uint8 or float32
 
@@ -27,6 +29,8 @@ def encode_datum(image: Image, label: int) -> bytes:
     """Serialise a (C, H, W) image: uint8 as bytes, float32 and float64 as float_data. Raises DataError."""
     if image.ndim != 3:
         raise DataError(f"a Datum holds an image of shape (C, H, W), got {image.shape}")
+    if label not in LABELS:
+        raise DataError(f"a Datum's label lies between {LABELS[0]} and {LABELS[-1]}, got {label}")
     channels, height, width = image.shape
     datum = dragon_pb2.Datum(channels=channels, height=height, width=width, label=label)
     if image.dtype == np.uint8:

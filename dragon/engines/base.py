@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from dragon.errors import EngineError, LayerName, UsageError
+from dragon.memory.shortage import LESS, shortage
 from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = [
     "Options",
     "debug_blobs",
     "is_watched",
+    "memory_of",
     "out_of_memory",
     "watched",
     "weighted_loss",
@@ -161,7 +163,18 @@ def weighted_loss(tops: Sequence[Blob], weights: Sequence[float]) -> float:
 
 def out_of_memory(error: MemoryError, layer: LayerName) -> EngineError:
     """What is raised where the memory for a layer's run is not there."""
-    return EngineError(f"out of memory ({error})", layer=layer)
+    raised = EngineError(shortage(error), layer=layer)
+    raised.hint = LESS
+    return raised
+
+
+@contextmanager
+def memory_of(layer: LayerName) -> Iterator[None]:
+    """Within the block memory is asked for on behalf of a layer. EngineError, naming it, where there is none."""
+    try:
+        yield
+    except MemoryError as error:
+        raise out_of_memory(error, layer) from error
 
 
 def is_watched(net: Net, way: str = "both") -> bool:

@@ -13,6 +13,7 @@ from dragon.graph.definition import admits, filter_net, insert_splits_tracked
 from dragon.graph.node import Node
 from dragon.graph.parameters import ParamTable
 from dragon.memory.blob import Blob, BlobList
+from dragon.memory.shortage import LESS, shortage
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.layer_names import name_layers
@@ -68,8 +69,9 @@ class Wiring:
                 error.at(LayerName(param.name, param.type), position)
                 raise
             except MemoryError as error:
-                layer = LayerName(param.name, param.type)
-                raise ShapeError(f"out of memory ({error})", layer=layer, position=position) from error
+                raised = ShapeError(shortage(error), layer=LayerName(param.name, param.type), position=position)
+                raised.hint = LESS
+                raise raised from error
         self._prune_backward()
         if not self.nodes:
             phase = pb.Phase.Name(self.phase)

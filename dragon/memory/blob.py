@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from dragon.errors import ShapeError
+from dragon.memory.shortage import LESS
 from dragon.memory.storage import Array, ArraySpace, Storage
 
 __all__ = ["MAX_AXES", "MAX_COUNT", "Blob", "BlobList", "checked_count"]
@@ -41,7 +42,10 @@ def checked_count(shape: Sequence[int], what: str = "blob") -> int:
             raise ShapeError(f"{what}: negative axis in shape {tuple(shape)}")
         extent *= max(1, int(dim))
     if extent > MAX_COUNT:
-        raise ShapeError(f"{what}: shape {tuple(shape)} has {extent} elements, memory ends at {MAX_COUNT}")
+        wanted, there = (f"{count * 4 / 2**30:,.4g} GiB" for count in (extent, MAX_COUNT))
+        raised = ShapeError(f"{what}: shape {tuple(shape)} takes {wanted}, this machine has {there}")
+        raised.hint = LESS if what == "blob" else ""
+        raise raised
     return extent if all(shape) else 0
 
 

@@ -145,3 +145,9 @@ def test_a_header_that_claims_a_huge_picture_is_refused_before_memory_is_asked_f
         decode_image(bytes(content))
     PIL.Image.new("L", (3000, 1300)).save(file := io.BytesIO(), "PNG")
     assert decode_image(file.getvalue()).shape == (1, 1300, 3000), "one colour, yet a picture"
+
+
+@pytest.mark.parametrize("label", [2**31, -(2**31) - 1, 10**20])
+def test_a_label_that_a_record_cannot_hold(label: int) -> None:
+    with pytest.raises(DataError, match="label lies between -2147483648 and 2147483647"):
+        encode_datum(np.zeros((1, 2, 2), np.uint8), label)

@@ -21,7 +21,7 @@ import traceback
 import warnings
 from pathlib import Path
 
-from tests.fuzz import texts  # noqa: F401 - its kinds
+from tests.fuzz import commands, texts  # noqa: F401 - their kinds
 from tests.fuzz.kinds import KINDS, examples
 
 SECONDS = 10
@@ -121,8 +121,9 @@ def child(name: str, minutes: float, seed: int, out: Path) -> int:
                 wrong += 1
                 frame = traceback.extract_tb(error.__traceback__)[-1]
                 where = f"{type(error).__name__} {frame.filename}:{frame.lineno}"
-                if where not in kinds_seen:  # one example of each is enough
-                    kinds_seen.add(where)
+                key = where + (str(error)[:60] if isinstance(error, AssertionError) else "")
+                if key not in kinds_seen:  # one example of each is enough
+                    kinds_seen.add(key)
                     print(f"{name}: {_keep(out, name, content)}: {where}: {str(error)[:300]}", flush=True)
             tried += 1
             if tried % 20 == 0 or time.monotonic() > end:

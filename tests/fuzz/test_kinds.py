@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz import texts  # noqa: F401 - its kinds
+from tests.fuzz import commands, texts  # noqa: F401 - their kinds
 from tests.fuzz.kinds import KINDS, survives
 
 SECONDS = 3
+MORE = {"command": 10}  # its examples are slower, and so are its imports
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -19,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_damage_of(kind: str, tmp_path: Path) -> None:
     if kind == "leveldb":
         pytest.importorskip("plyvel", reason="plyvel-ci is not installed")
-    command = [sys.executable, "-m", "tests.fuzz", kind, "--minutes", str(SECONDS / 60), "--out", str(tmp_path)]
+    minutes = str(MORE.get(kind, SECONDS) / 60)
+    command = [sys.executable, "-m", "tests.fuzz", kind, "--minutes", minutes, "--out", str(tmp_path)]
     run = subprocess.run([*command, "--seed", "1"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     tried = int(run.stdout.split(" examples")[0].split()[-1])

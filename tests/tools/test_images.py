@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,41 @@ def test_faults_of_lists_name_the_line(folder: Path, dragon: Dragon) -> None:
     assert "bad.txt:2: small.png: has shape (3, 3, 3), the first image (3, 10, 20)" in result.error
     assert "exists already" in dragon("convert-imageset", "im", "list.txt", "db").error
     assert "both --resize-height" in dragon("convert-imageset", "im", "list.txt", "x", "--resize-height", "3").error
+
+
+@pytest.mark.parametrize(
+    ("root", "name"),
+    [
+        ("im", "/red one.png"),
+        ("im/", "/red one.png"),
+        ("im/", "red one.png"),
+        ("im", "red one.png"),
+        ("im/red", "one.png"),
+    ],
+)
+def test_root_and_name_are_joined_as_text(folder: Path, dragon: Dragon, root: str, name: str) -> None:
+    """As in Caffe, where "/a.png" below "im" is im/a.png; a root without its last slash is forgiven."""
+    shutil.copyfile(folder / "im" / "red one.png", folder / "im" / "redone.png")
+    (folder / "one.txt").write_text(f"{name} 7\n")
+    assert dragon("convert_imageset", root, "one.txt", "db").out == "db: 1 images\n"
+    assert decode_batch(records("db"))[1].tolist() == [7]
+
+
+@pytest.mark.parametrize("label", [2**31, -(2**31) - 1, 3_000_000_000, 10**30])
+def test_labels_out_of_range_name_the_line(folder: Path, dragon: Dragon, label: int) -> None:
+    (folder / "bad.txt").write_text(f"red one.png 0\nred one.png {label}\n")
+    result = dragon("convert-imageset", "im", "bad.txt", "db")
+    assert (result.code, result.error) == (
+        2, f"bad.txt:2: label {label} is out of range, -2147483648 to 2147483647",
+    )  # fmt: skip
+    assert not (folder / "db").exists()
+
+
+def test_flags_as_caffe_writes_them(folder: Path, dragon: Dragon) -> None:
+    line = ["convert_imageset", "--gray=true", "-shuffle=1", "-noshuffle", "--backend", "LMDB", "-check_size=no"]
+    assert dragon(*line, "im/", "list.txt", "db").code == 0
+    images, labels = decode_batch(records("db"))
+    assert (images[0].shape, labels.tolist()) == ((1, 10, 20), [0, 1, 2])
 
 
 def test_compute_image_mean(folder: Path, dragon: Dragon) -> None:

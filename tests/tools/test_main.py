@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import click
 import pytest
 
@@ -63,7 +66,7 @@ class Broken(click.Command):
         (RuntimeError("odd"), 1, "RuntimeError: odd; this is a fault in Dragon, run again with --debug"),
         (PermissionError(13, "Permission denied", "/nowhere/x"), 2, "/nowhere/x: Permission denied"),
         (OSError(28, "No space left on device"), 1, "No space left on device"),
-        (MemoryError("4 GiB"), 1, "out of memory"),
+        (MemoryError("4 GiB"), 2, "out of memory"),
     ],
 )
 def test_unexpected_errors(
@@ -99,3 +102,33 @@ def test_completion(dragon: Dragon, shell: str) -> None:
     result = dragon("completion", shell)
     assert result.code == 0
     assert "_DRAGON_COMPLETE" in result.out
+
+
+def test_bytes_that_are_no_text(dragon: Dragon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of files are printed escaped; what must be text is refused in one line."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "n.prototxt").write_text('layer { name: "d" type: "Input" top: "x" input_param { shape { dim: 1 } } }')
+    os.rename("n.prototxt", "\udcff.prototxt")
+    result = dragon("summarize", "--model", "\udcff.prototxt")
+    assert (result.code, result.err) == (0, "")
+    result = dragon("summarize", "--model", "\udcff.prototxt", "--stage", "\udcfe")
+    assert result.code == 2
+    assert '"\\udcfe" is not UTF-8' in result.error
+    assert dragon("upgrade", "\udcff.prototxt", "\udcfe.prototxt").code == 0
+
+
+def test_streams_take_any_name(start: Start) -> None:
+    process = start("lint", "\udcff", "caf\u00e9", before="sys.stdout.reconfigure(encoding='ascii', errors='strict')")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "Traceback" not in errors
+
+
+def test_an_argument_with_a_nul(dragon: Dragon) -> None:
+    result = dragon("upgrade", "a\0b", "c")
+    assert (result.code, result.error) == (2, "an argument holds a NUL")
+
+
+def test_a_value_longer_than_a_path_may_be(dragon: Dragon) -> None:
+    """Also where a hint is looked for."""
+    assert "No such option" in dragon("draw", "--model", "y/" * 3000).error

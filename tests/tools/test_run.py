@@ -79,3 +79,9 @@ def test_exit_codes_and_errors_of_the_script(folder: Path, dragon: Dragon) -> No
     result = dragon("run", "s.py")
     assert (result.code, result.error) == (2, "missing.prototxt: cannot be read: No such file or directory")
     assert "cannot be read" in dragon("run", "missing.py").error
+
+
+def test_what_is_no_script_is_named(folder: Path, dragon: Dragon) -> None:
+    (folder / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    result = dragon("run", "a.png")
+    assert (result.code, result.error) == (2, "a.png: not a Python script, but a PNG image")

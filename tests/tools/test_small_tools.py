@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dragon.bases.layer import TEST, TRAIN
-from dragon.data import LmdbReader, decode_batch
+from dragon.data import LevelDbReader, LmdbReader, decode_batch
 from dragon.files.names import find_item
 from dragon.graph.net import Net
 from dragon.proto.text import read_net, read_solver
@@ -227,3 +227,73 @@ def test_extract_features_of_any_names(work: Path, dragon: Dragon) -> None:
     assert found == {"inc": 0, "inc%2Fa": 1, "inc_a": 2, "%2E%2E": 3, "_": 4, "file": 5}
     result = dragon(*args, "--blob", "file.npy", "--out", "g.npz")
     assert result.error == 'g.npz: NumPy does not tell "file.npy" from "file" in a .npz: choose .h5'
+
+
+def test_extract_features_as_caffe_takes_its_arguments(trained: Path, dragon: Dragon) -> None:
+    line = ("extract_features", "net.caffemodel", "net.prototxt", "ip,label", "a,b", "2", "lmdb", "CPU")
+    result = dragon(*line)
+    assert (result.code, result.out) == (0, "a: ip, 16 rows of 10\nb: label, 16 rows of 1\n")
+    with LmdbReader("a") as reader:
+        assert len(reader) == 16
+    pytest.importorskip("plyvel", reason="plyvel-ci is not installed")
+    assert dragon(*line[:4], "c,d", "2", "LEVELDB").code == 0
+    level = LevelDbReader("d")
+    assert len(level) == 16
+    level.close()
+    assert "comes CPU or GPU and its number, got TPU" in dragon(*line[:7], "TPU").error
+    assert "--gpu 3" in dragon(*line[:4], "e,f", "2", "lmdb", "GPU", "DEVICE_ID=3").error
+    assert dragon(*line[:4], "e", "2", "lmdb").code == 0, "one output for all"
+    assert "2 times, got 3" in dragon(*line[:4], "g,h,i", "2", "lmdb").error
+    assert "names g twice" in dragon(*line[:4], "g,g", "2", "lmdb").error
+
+
+@pytest.mark.parametrize(
+    ("program", "source", "out"),
+    [
+        ("upgrade_net_proto_text", "old.prototxt", "n.prototxt"),
+        ("upgrade_net_proto_binary", "net.caffemodel", "n.caffemodel"),
+        ("upgrade_solver_proto_text", "solver.prototxt", "s.prototxt"),
+    ],
+)
+def test_upgrade_under_the_names_of_caffe(trained: Path, dragon: Dragon, program: str, source: str, out: str) -> None:
+    (trained / "old.prototxt").write_text(V1)
+    result = dragon(program, source, out)
+    assert result.code == 0, result.err
+    assert (trained / out).exists()
+
+
+@pytest.mark.parametrize(
+    ("gpu", "words"),
+    [
+        ("0", "--gpu 0: "),
+        ("0,1", "--gpu 0,1: "),
+        ("-1", 'takes the number of a GPU, got "-1"'),
+        ("0,", 'got "0,"'),
+        ("x", 'got "x"'),
+    ],
+)
+def test_device_query_of_gpus_that_are_not_there(
+    dragon: Dragon, monkeypatch: pytest.MonkeyPatch, gpu: str, words: str
+) -> None:
+    monkeypatch.setattr("dragon.tools.device.cuda_problem", lambda: "no card")
+    result = dragon("device_query", "-gpu", gpu)
+    assert result.code == 2
+    assert words in result.error
+
+
+def test_device_query_of_all_gpus(dragon: Dragon, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert dragon("device_query").code == 0
+    monkeypatch.setattr("dragon.tools.device.cuda_problem", lambda: "no card")
+    assert dragon("device_query", "-gpu", "all").out.endswith("\nno GPU\n")
+    monkeypatch.setattr("dragon.tools.device.cuda_problem", lambda: None)
+    monkeypatch.setattr("dragon.tools.device._gpu_count", lambda: 2)
+    monkeypatch.setattr("dragon.tools.device._gpu", lambda number: [number, f"Card {number}", "9.0", "80.0"])
+    for gpu, cards in (("all", "01"), ("0,1", "01"), ("1", "1")):
+        assert [line[0] for line in dragon("device_query", f"-gpu={gpu}").out.splitlines()[-len(cards) :]] == [*cards]
+    assert "there is no GPU 2, they are numbered from 0 to 1" in dragon("device_query", "-gpu", "0,2").error
+
+
+@pytest.mark.parametrize("gpu", ["all", "0,1"])
+def test_a_net_runs_on_one_gpu(work: Path, dragon: Dragon, gpu: str) -> None:
+    result = dragon("train", "-solver", "solver.prototxt", "-gpu", gpu)
+    assert (result.code, result.error) == (2, f"--gpu {gpu}: a net runs on one GPU, name it by its number")

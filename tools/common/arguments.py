@@ -1,16 +1,19 @@
-"""Caffe's way of writing flags, turned into click's: `-solver F`, `--sigint_effect=stop`, glog's own flags."""
+"""Caffe's way of writing flags, turned into click's: `-solver F`, `--sigint_effect=stop`, `-noshuffle`, glog's own."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-__all__ = ["normalise"]
+import click
+
+__all__ = ["normalise", "plain_booleans"]
 
 _FLAG = re.compile(r"--?([A-Za-z][\w-]*)(=.*)?", re.DOTALL)
 # Flags of the logging library that scripts written for Caffe pass along; they say nothing here.
 _GLOG = {"logtostderr", "alsologtostderr", "colorlogtostderr"}
 _GLOG_WITH_VALUE = _GLOG | {"log-dir", "minloglevel", "stderrthreshold", "v", "vmodule"}
+_TRUTH = dict.fromkeys(("1", "t", "true", "y", "yes"), True) | dict.fromkeys(("0", "f", "false", "n", "no"), False)
 
 
 def normalise(args: Iterable[str]) -> tuple[list[str], bool]:
@@ -30,8 +33,44 @@ def normalise(args: Iterable[str]) -> tuple[list[str], bool]:
         name, value = match[1].replace("_", "-"), match[2] or ""
         if name in _GLOG or (value and name in _GLOG_WITH_VALUE):
             continue
-        if name == "debug" and not value:
-            debug = True
+        if name in ("debug", "nodebug") and value[1:].lower() in ("", *_TRUTH):
+            debug = name == "debug" and _TRUTH.get(value[1:].lower(), True)
             continue
         result.append(arg if len(name) == 1 else f"--{name}{value}")
     return result, debug
+
+
+def plain_booleans(command: click.Command, context: click.Context, args: Iterable[str]) -> list[str]:
+    """The arguments of a command, already normalised, with the boolean flags that hold in front, as click writes them.
+
+    gflags writes them `--flag`, `--flag=true` and `--noflag`; the last one counts. Of `--no-fuse` the positive form
+    is `--fuse`, too. UsageError for a value that is neither true nor false.
+    """
+    options = [param for param in command.get_params(context) if isinstance(param, click.Option)]
+    names = {name for option in options for name in option.opts}
+    with_value = {name for option in options if not option.is_flag for name in option.opts}
+    forms: dict[str, tuple[str, bool]] = {}  # a spelling: the flag, and what it is set to
+    for flag in sorted(name for name in names - with_value if name.startswith("--")):
+        forms[flag] = flag, True
+        forms[f"--no{flag[2:]}"] = flag, False
+        if flag.startswith("--no-"):
+            forms[f"--no{flag[5:]}"], forms[f"--{flag[5:]}"] = (flag, True), (flag, False)
+    forms = {spelling: form for spelling, form in forms.items() if spelling not in with_value}
+    interspersed = command.context_settings.get("allow_interspersed_args", True)
+    holds: dict[str, bool] = {}
+    others: list[str] = []
+    rest = iter(args)
+    for arg in rest:
+        spelling, equals, text = arg.partition("=")
+        if arg == "--" or not (arg.startswith("-") or interspersed):
+            others += [arg, *rest]
+        elif spelling in forms:
+            flag, value = forms[spelling]
+            if equals and text.lower() not in _TRUTH:
+                raise click.UsageError(f'{spelling} is true or false, got "{text}"', ctx=context)
+            holds[flag] = value == _TRUTH.get(text.lower(), True)
+        else:
+            others.append(arg)
+            if arg in with_value:  # whatever comes next is its value
+                others += [value for value in [next(rest, None)] if value is not None]
+    return [*(flag for flag, value in holds.items() if value), *others]

@@ -13,8 +13,9 @@ from dragon.engines import ENGINES, Options, cuda_problem, default_engine
 from dragon.errors import EngineError
 from dragon.proto import dragon_pb2 as pb
 from dragon.tools.common.logs import log
+from dragon.tools.common.numbers import Count
 
-__all__ = ["EngineChoice", "engine_options"]
+__all__ = ["EngineChoice", "engine_options", "gpu_numbers"]
 
 PRECISIONS = {"fp32": pb.SolverParameter.FP32, "bf16": pb.SolverParameter.BF16, "fp16": pb.SolverParameter.FP16}
 
@@ -66,11 +67,20 @@ class EngineChoice:
         return None, options
 
 
+def gpu_numbers(text: str) -> list[int]:
+    """The GPUs that `--gpu 0` or `--gpu 0,1` names, as numbers. UsageError for other text."""
+    parts = text.split(",")
+    if not all(part.isascii() and part.isdecimal() and len(part) < 6 for part in parts):
+        raise click.UsageError(f'--gpu takes the number of a GPU, got "{text}"')
+    return [int(part) for part in parts]
+
+
 def _device(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise click.UsageError(f'--gpu takes the number of one GPU, got "{text}"') from None
+    """The one GPU of a run."""
+    numbers = [] if text == "all" else gpu_numbers(text)
+    if len(numbers) != 1:
+        raise click.UsageError(f"--gpu {text}: a net runs on one GPU, name it by its number")
+    return numbers[0]
 
 
 def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,7 +96,7 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--no-winograd", is_flag=True, help="Convolve by the direct sum only: slower on a CPU, a little more exact."
     )
-    @click.option("--threads", type=click.IntRange(1), help="At most this many; all cores by default.")
+    @click.option("--threads", type=Count(1), help="At most this many; all cores by default.")
     @click.option("--tf32", is_flag=True, help="On a GPU, multiply matrices in TF32: faster, with 10 bits of mantissa.")
     @click.option("--gpu", metavar="N", help="Run on GPU N; an error where there is none.")
     @functools.wraps(function)

@@ -11,6 +11,7 @@ import click
 
 from dragon.engines import Options
 from dragon.graph.net import Net
+from dragon.tools.common.numbers import INT32
 from dragon.tools.common.python_layers import allow_python
 
 __all__ = ["NetChoice", "net_options"]
@@ -45,7 +46,7 @@ def net_options(required: bool = True) -> Callable[[Callable[..., Any]], Callabl
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @click.option("--model", required=required, metavar="FILE", help="The net's prototxt.")
-        @click.option("--level", type=int, default=0, help="The net state's level.")
+        @click.option("--level", type=INT32, default=0, help="The net state's level.")
         @click.option("--stage", metavar="NAME,...", help="The net state's stages.")
         @click.option("--allow-unknown", is_flag=True, help="Skip unknown fields, with a warning each.")
         @allow_python

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +29,7 @@ def _bare(command: click.Command, flag: str, args: Sequence[str]) -> str:
     """For a flag that does not exist and has a file for its value."""
     value = next((b for a, b in pairwise(args) if a == flag), "")
     arguments = [p for p in command.params if isinstance(p, click.Argument)]
-    if not value or not (Path(value).suffix in _FLAGS or Path(value).exists()) or not arguments:
+    if not value or not (Path(value).suffix in _FLAGS or os.path.exists(value)) or not arguments:
         return ""
     return f": {command.name} takes its files without a flag: dragon {command.name} {value}"
 

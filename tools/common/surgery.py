@@ -13,6 +13,7 @@ from dragon.bases.layer import TEST, TRAIN
 from dragon.errors import UsageError
 from dragon.surgery.model import Model, read_model, write_model
 from dragon.surgery.prove import prove
+from dragon.tools.common.numbers import Count
 from dragon.tools.common.outputs import spare_inputs
 from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.python_layers import allow_python
@@ -64,7 +65,7 @@ def surgery_options(needs_weights: bool) -> Callable[[Callable[..., Any]], Calla
         @click.option("--out-model", metavar="FILE", help="Write the new prototxt here.")
         @click.option("--out-weights", metavar="FILE", help="Write the new .caffemodel here.")
         @click.option("--shape", metavar="N,C,H,W", help="Prove on noise of this shape instead of the net's own data.")
-        @click.option("--batches", type=click.IntRange(1), default=2, show_default=True, help="Batches of the proof.")
+        @click.option("--batches", type=Count(1), default=2, show_default=True, help="Batches of the proof.")
         @allow_python
         @click.option("--profile", help="The fork that wrote the weights, where the file does not tell.")
         @functools.wraps(function)

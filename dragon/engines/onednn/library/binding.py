@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from dragon.engines.onednn.library.constants import MAX_NDIMS, Status
 from dragon.errors import EngineError
+from dragon.memory.shortage import LESS
 
 __all__ = ["Dims", "ExecArg", "Library", "UnimplementedError", "check", "dims", "library"]
 
@@ -220,4 +221,6 @@ def check(status: int, operation: str, layer: str = "") -> None:
     name = Status(status).name if status in Status._value2member_map_ else f"status {status}"
     kind = UnimplementedError if status == Status.unimplemented else EngineError
     where = f"layer {layer}: " if layer else ""
+    if status == Status.out_of_memory:
+        raise EngineError(f"{where}oneDNN {operation}: out of memory; {LESS}")
     raise kind(f"{where}oneDNN {operation}: {name}")

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from dragon.engines.base import memory_of
 from dragon.engines.onednn import lowerings
 from dragon.engines.onednn.library.binding import UnimplementedError
 from dragon.engines.onednn.library.constants import MAX_NDIMS, DataType
@@ -58,7 +59,8 @@ class Plan:
         self.builder = Builder(net, device, dtype, training, whole, winograd, materialize)
         self.groups: list[Group] = []
         for first, last, fused in find_groups(net, training) if fuse else _single(self.last):
-            self.groups += self._forward(first, last, fused)
+            with memory_of(net.nodes[first].layer.where):
+                self.groups += self._forward(first, last, fused)
         self._intact = {
             group.first: [self.builder.unchanged_check(blob) for blob in group.watched]
             for group in self.groups
@@ -66,7 +68,8 @@ class Plan:
         }
         if training:
             for group in reversed(self.groups):
-                self._backward(group)
+                with memory_of(net.nodes[group.first].layer.where):
+                    self._backward(group)
         self.builder.share_scratchpad()
         self.arena = self._arena(arena_memory)
         self._alone: dict[int, Program] = {}

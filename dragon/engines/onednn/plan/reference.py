@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dragon.bases.source import Prefetched
+from dragon.engines.base import out_of_memory
 from dragon.engines.onednn.plan.builder import Builder
 from dragon.engines.onednn.plan.feed import Feed
 from dragon.errors import DragonError
@@ -66,6 +67,8 @@ def add_forward(builder: Builder, node: Node) -> None:
         except DragonError as error:
             error.at(layer.where)
             raise
+        except MemoryError as error:
+            raise out_of_memory(error, layer.where) from error
         finally:
             space.view = None
         if space.version != version:
@@ -105,6 +108,8 @@ def add_backward(builder: Builder, node: Node) -> None:
         except DragonError as error:
             error.at(layer.where)
             raise
+        except MemoryError as error:
+            raise out_of_memory(error, layer.where) from error
         finally:
             space.view = None
         for value in made:
