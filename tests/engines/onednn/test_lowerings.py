@@ -157,7 +157,7 @@ def test_frozen_scale_and_shift(case: str, frozen: int, image: bool) -> None:
 
 
 def test_the_documentation_lists_what_is_lowered() -> None:
-    text = (Path(__file__).parents[3] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "engine_onednn.md").read_text(encoding="utf-8")
     listed = text.split("These have lowerings: ")[1].split(".")[0]
     assert {name for name in layer_types() if find(name)} == set(listed.replace("\n", " ").split(", "))
 
