@@ -12,11 +12,12 @@ import numpy as np
 
 from dragon.bases.layer import register
 from dragon.bases.source import Source, host_array
+from dragon.data.lists import read_lines
 from dragon.errors import DataError, WeightsError
+from dragon.files import paths
 from dragon.files.hdf5 import open_h5, read_array
 from dragon.files.hdf5_checks import check_sizes
 from dragon.files.names import find_item
-from dragon.files.reading import read_text
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 
@@ -44,13 +45,10 @@ class HDF5Data(Source):
             blob.reshape(p.batch_size, *rows.shape[1:])
 
     def _listed(self, source: str) -> list[str]:
-        try:
-            lines = read_text(source).split()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f'list of HDF5 files "{source}" cannot be read: {error}', layer=self.where) from None
-        if not lines:
-            raise DataError(f'list of HDF5 files "{source}" is empty', layer=self.where)
-        return [self.find(line, "HDF5 file") for line in lines]
+        with self.named():
+            lines = read_lines(source, "list of HDF5 files", '"FILE.h5"')
+        names = [[line] if paths.find(line, self.context.folder) else line.split() for _, line in lines]
+        return [self.find(name, "HDF5 file") for line in names for name in line]
 
     def _read(self, path: str) -> list[Array]:
         """The datasets of all tops, as many rows each."""

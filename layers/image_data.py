@@ -33,12 +33,13 @@ class ImageData(Prefetched):
         if (p.new_height > 0) != (p.new_width > 0):
             self.bad_param(f"new_height and new_width must be set together, got {p.new_height} and {p.new_width}")
         with self.named():
-            entries = read_image_list(self.find(p.source, "image list"))
+            root = self.find(p.root_folder, "root_folder") + "/" if p.root_folder.endswith("/") else p.root_folder
+            entries = read_image_list(self.find(p.source, "image list"), root)
             count, shuffled = len(entries), self.order_for_reader()
             self.stream = self.rng.child("transform")
             reader = ImageReader(
                 entries,
-                self.find(p.root_folder, "root_folder") + "/" if p.root_folder.endswith("/") else p.root_folder,
+                root,
                 Transformer(self.transform_param(), self.phase, self.stream),
                 p.batch_size,
                 Color.COLOR if p.is_color else Color.GRAY,

@@ -5,6 +5,7 @@ Errors are PrototxtError, one line: ``file:line:column: what is wrong, in layer 
 
 from __future__ import annotations
 
+import codecs
 import logging
 import os
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 
 from dragon.errors import MissingModelError, Position, PrototxtError
+from dragon.files.kinds import HEAD, kind_of_content
 from dragon.files.reading import read_bytes
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
@@ -33,6 +35,8 @@ __all__ = [
 ]
 
 _M = TypeVar("_M", bound=Message)
+_CONTROL = frozenset(range(32)) - frozenset(b"\t\n\v\f\r")  # bytes that no text has
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _Path = str | os.PathLike[str]
 _log = logging.getLogger("dragon")
 
@@ -101,7 +105,17 @@ def _read(path: _Path) -> str:
     try:
         content = read_bytes(path)
     except OSError as error:
+        if "{" in (text := os.fspath(path)):
+            raise PrototxtError(
+                f'expected the path of a prototxt, got its text ("{text.strip()[:40]}..."): write it into a file, or '
+                "parse it and pass the message"
+            ) from None
         raise MissingModelError(f"cannot be read: {error.strerror}", position=Position(str(path))) from None
     except ValueError:  # a NUL in the name
         raise PrototxtError(f"{path!r}: not a file name") from None
+    if any(byte in _CONTROL for byte in content[:HEAD]):
+        kind = "text in UTF-16" if content.startswith(_UTF16) else kind_of_content(content[:HEAD])
+        if kind is None:
+            kind = "a binary file" + (", perhaps weights (.caffemodel)" if content.startswith(b"\n") else "")
+        raise PrototxtError(f"expected a prototxt, this is {kind}", position=Position(str(path)))
     return content.decode("utf-8", "surrogateescape")  # comments may be in any encoding; names are checked

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from dragon.data import Color, decode_image, encode_datum, write_leveldb, write_lmdb
 from dragon.data.datum import LABELS
 from dragon.data.image_file import image_content
+from dragon.data.lists import read_entries
 from dragon.data.progress import Progress
 from dragon.errors import DataError
-from dragon.files.reading import read_text
 from dragon.proto import dragon_pb2 as pb
 from dragon.pycaffe.io import resize_image
 from dragon.tools.common.logs import log
@@ -78,7 +78,7 @@ def command(
         raise click.UsageError("give both --resize-height and --resize-width, or neither")
     if encode_type and encode_type.lower() not in ("png", "jpg", "jpeg"):
         raise click.UsageError(f'--encode-type is png or jpg, got "{encode_type}"')
-    entries = read_list(listfile)
+    entries = read_list(listfile, os.path.join(root, ""))
     if shuffle:
         random.Random(seed).shuffle(entries)
     how = Conversion(
@@ -91,31 +91,16 @@ def command(
     click.echo(f"{db}: {count} images" + (f", {len(entries) - count} skipped" if count < len(entries) else ""))
 
 
-def read_list(path: str) -> list[tuple[int, str, int]]:
-    """(line number, file name, label) of each line "path label"; names may hold blanks. DataError names the line."""
-    try:
-        text = read_text(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not a text file") from None
-    entries = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        name, _, label = line.strip().rpartition(" ")
-        try:
-            value = int(label)
-        except ValueError:
-            name, value = "", 0
-        if not name.strip():
-            raise DataError(f'{path}:{number}: expected "path label" with a whole number as label, got "{line[:60]}"')
-        if value not in LABELS:
-            raise DataError(f"{path}:{number}: label {value} is out of range, {LABELS[0]} to {LABELS[-1]}")
-        entries.append((number, name.strip(), value))
-    if not entries:
-        raise DataError(f"{path}: holds no line")
-    return entries
+def read_list(path: str, root: str = "") -> list[tuple[int, str, int]]:
+    """(line number, file name, label) of each line "path label", see `dragon.data.lists`. DataError names the line."""
+    wanted = '"path label" with a whole number as label'
+    entries = read_entries(path, "image list", root, wanted)
+    for number, name, label in entries:
+        if label != int(label):
+            raise DataError(f'{path}:{number}: expected {wanted}, got "{name} {label:g}"')
+        if int(label) not in LABELS:
+            raise DataError(f"{path}:{number}: label {int(label)} is out of range, {LABELS[0]} to {LABELS[-1]}")
+    return [(number, name, int(label)) for number, name, label in entries]
 
 
 def _records(
@@ -134,7 +119,7 @@ def _records(
         first = first or shape
         if how.check_size and shape != first:
             raise DataError(f"{where}: has shape {shape}, the first image {first}")
-        yield f"{i:08d}_{name}".encode()[:500], record  # LMDB takes keys of up to 511 bytes
+        yield os.fsencode(f"{i:08d}_{name}")[:500], record  # LMDB takes keys of up to 511 bytes
         tell("images", i + 1, len(entries))
 
 

@@ -10,36 +10,19 @@ from numpy.typing import NDArray
 
 from dragon.data.batches import Batch, BatchMaker
 from dragon.data.image_file import Color, decode_image, image_content
+from dragon.data.lists import read_entries
 from dragon.data.resize import resize_bilinear
 from dragon.data.transform import Transformer
 from dragon.errors import DataError
-from dragon.files.reading import read_text
 
 __all__ = ["ImageReader", "read_image", "read_image_list"]
 
 Order = Callable[[int], Sequence[int] | NDArray[np.intp]]
 
 
-def read_image_list(path: str) -> list[tuple[str, float]]:
-    """(file, label) of each line; the last space divides them. Raises DataError with the line."""
-    try:
-        lines = read_text(path).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'image list "{path}" cannot be read: {error}') from None
-    found = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        name, _, label = line.strip().rpartition(" ")
-        try:
-            found.append((name.strip(), float(label)))
-        except ValueError:
-            raise DataError(f'{path}:{number}: expected "FILE LABEL", got "{line.strip()}"') from None
-        if not name:
-            raise DataError(f'{path}:{number}: expected "FILE LABEL", got "{line.strip()}"')
-    if not found:
-        raise DataError(f'image list "{path}" is empty')
-    return found
+def read_image_list(path: str, root: str = "") -> list[tuple[str, float]]:
+    """(file, label) of each line, see `dragon.data.lists`. root: what stands before the files' names."""
+    return [(name, label) for _, name, label in read_entries(path, "image list", root)]
 
 
 def read_image(path: str, color: Color, content: bytes | None = None) -> NDArray[np.uint8]:

@@ -12,9 +12,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from dragon.data.lists import read_lines
 from dragon.data.resize import resize_bilinear
 from dragon.errors import DataError
-from dragon.files.reading import read_text
 
 __all__ = ["Window", "cut", "read_windows"]
 
@@ -32,17 +32,12 @@ class Window:
 
 def read_windows(path: str) -> list[Window]:
     """All windows of a window file. Raises DataError with the line."""
-    try:
-        lines = [line.strip() for line in read_text(path).splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f'window file "{path}" cannot be read: {error}') from None
+    numbered = read_lines(path, "window file", 'that begin with "# INDEX"', "holds no windows")
+    lines = [line for _, line in numbered]
     found: list[Window] = []
     at = 0
     try:
         while at < len(lines):
-            if not lines[at]:
-                at += 1
-                continue
             if not lines[at].startswith("#"):
                 raise ValueError
             image, channels, count = lines[at + 1], int(lines[at + 2]), int(lines[at + 5])
@@ -54,7 +49,8 @@ def read_windows(path: str) -> list[Window]:
                 at += 1
     except (ValueError, IndexError):
         shown = f'"{lines[at]}"' if at < len(lines) else "the end of the file"
-        raise DataError(f"{path}:{at + 1}: not a window file: {shown} was not expected here") from None
+        number = numbered[at][0] if at < len(lines) else numbered[-1][0] + 1
+        raise DataError(f"{path}:{number}: not a window file: {shown} was not expected here") from None
     if not found:
         raise DataError(f'window file "{path}" holds no windows')
     return found

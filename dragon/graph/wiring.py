@@ -47,7 +47,7 @@ class Wiring:
         except BaseException:
             self.close()
             raise
-        self.outputs = list(self._available)
+        self.outputs = sorted(self._available)  # the order of "net output #K" in logs, as in Caffe
 
     def close(self) -> None:
         """Stop the threads that read data, and close their files; may be called twice. Blobs keep their values."""

@@ -1,0 +1,80 @@
+"""Text files that list something, one entry in a line: images with labels, HDF5 files, windows.
+
+Names are those of files, so their bytes are kept whatever their encoding (Latin-1, GBK); a UTF-8 or UTF-16 mark at the
+start of a file is left out.
+"""
+
+from __future__ import annotations
+
+import codecs
+import math
+import os
+
+from dragon.errors import DataError
+from dragon.files.kinds import kind_of
+from dragon.files.reading import read_bytes
+
+__all__ = ["read_entries", "read_lines"]
+
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_LISTS = ("a text file", None)  # kinds that a list may be taken for; names need not be in UTF-8
+
+
+def read_lines(path: str, what: str, wanted: str, empty: str = "is empty") -> list[tuple[int, str]]:
+    """(number, line) of all lines that are not blank, without blanks at their ends.
+
+    what: how messages name the file. wanted: what a line looks like. empty: what is said of a file without lines.
+    Raises DataError for a file that cannot be read, is of another kind, or has no lines.
+    """
+    try:
+        content = read_bytes(path)
+    except OSError as error:
+        raise DataError(f'{what} "{path}" cannot be read: {error}') from None
+    if content.startswith(_UTF16):
+        text = content.decode("utf-16", "replace")
+    else:
+        text = os.fsdecode(content.removeprefix(codecs.BOM_UTF8))
+        kind = kind_of(path)
+        if kind not in _LISTS or "\0" in text:
+            raise DataError(f'{what} "{path}" is {kind or "no text file"}, expected lines {wanted}')
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    found = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+    if not found:
+        raise DataError(f'{what} "{path}" {empty}')
+    return found
+
+
+def read_entries(
+    path: str, what: str, root: str = "", wanted: str = '"FILE LABEL"'
+) -> list[tuple[int, str, int | float]]:
+    """(line number, file name, label) of lines "FILE LABEL". The last blank or tab divides them, so names may hold
+    blanks; a name may stand in quotes. root: what stands before the names. Raises DataError with the line.
+    """
+    return [(number, *_entry(path, number, line, root, wanted)) for number, line in read_lines(path, what, wanted)]
+
+
+def _entry(path: str, number: int, line: str, root: str, wanted: str) -> tuple[str, int | float]:
+    words = line.rsplit(None, 1)
+    label = _number(words[-1])
+    if label is None or len(words) < 2:
+        raise DataError(f'{path}:{number}: expected {wanted}, got "{line[:60]}"')
+    name = words[0].strip()
+    if len(name) > 2 and name[0] == name[-1] and name[0] in "\"'" and not os.path.exists(root + name):
+        name = name[1:-1]
+    labels = 1
+    while len(more := name.rsplit(None, labels)) > labels and _number(more[1]) is not None:
+        labels += 1
+    if labels > 1 and not os.path.exists(root + name):
+        raise DataError(f'{path}:{number}: expected {wanted}, got {labels} labels in "{line[:60]}"')
+    return name, label
+
+
+def _number(text: str) -> int | float | None:
+    """The number, exact where it is a whole one; None for anything else."""
+    for kind in (int, float):
+        try:
+            value: int | float = kind(text)
+        except ValueError:
+            continue
+        return value if isinstance(value, int) or math.isfinite(value) else None
+    return None
