@@ -20,5 +20,6 @@ class HardSwish(Neuron):
         xp_of(x).multiply(x, hard_sigmoid(x), out=out)
 
     def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
+        xp = xp_of(dy)
         bent = (x > -3) & (x < 3)
-        xp_of(dy).multiply(dy, hard_sigmoid(x) + bent * (x * x.dtype.type(1 / 6)), out=out)
+        xp.multiply(dy, hard_sigmoid(x) + xp.where(bent, x * x.dtype.type(1 / 6), 0), out=out)

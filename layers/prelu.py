@@ -51,7 +51,7 @@ class PReLU(Layer):
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         dy, slope = top[0].diff.reshape(self.view), self.blobs[0]
         below = dy * (self.x <= 0)
-        along = (below * self.x).sum(axis=(0, 2))
+        along = xp_of(dy).where(self.x > 0, 0, dy * self.x).sum(axis=(0, 2))
         slope.diff[...] += along if slope.shape else along.sum()
         if propagate_down[0]:
             xp = xp_of(dy)

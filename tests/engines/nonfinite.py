@@ -13,13 +13,68 @@ import dragon
 from dragon.errors import DragonError
 from tests.layers.catalogue import Case
 
-__all__ = ["Chain", "faults", "places"]
+__all__ = ["CHAINS", "CONV", "POOL", "RELU", "Chain", "faults", "layer", "places"]
 
 Array = NDArray[Any]
 MakeNet = Callable[[str, str], dragon.Net]  # text, engine
 
 VALUES = [float("nan"), float("inf"), float("-inf")]
 PROBES = [1e4, -1e4]  # finite values that show what depends on an element
+
+
+CONVOLUTION = 'convolution_param { num_output: 4 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } }'
+RUNNING = "batch_norm_param { use_global_stats: true }"
+POOL = "pooling_param { kernel_size: 2 stride: 2 }"
+
+
+def layer(kind: str, bottom: str, top: str, settings: str = "") -> str:
+    return f'layer {{ name: "{kind} {top}" type: "{kind}" bottom: "{bottom}" top: "{top}" {settings} }}\n'
+
+
+CONV = layer("Convolution", "x0", "y", CONVOLUTION)
+RELU = layer("ReLU", "y", "y")
+INNER = layer("InnerProduct", "x0", "y", 'inner_product_param { num_output: 4 weight_filler { type: "xavier" } }')
+SCALE = layer("Scale", "y", "y", "scale_param { bias_term: true }")
+CHAINS = {
+    "convolution, ReLU": CONV + RELU,
+    "convolution, leaky ReLU": CONV + layer("ReLU", "y", "y", "relu_param { negative_slope: 0.1 }"),
+    "convolution, ReLU up to 6": CONV + layer("ReLU", "y", "y", "relu_param { relu6: true }"),
+    "convolution, Sigmoid": CONV + layer("Sigmoid", "y", "y"),
+    "convolution, TanH": CONV + layer("TanH", "y", "y"),
+    "convolution, ELU": CONV + layer("ELU", "y", "y"),
+    "convolution, PReLU": CONV + layer("PReLU", "y", "y"),
+    "convolution, ReLU, pooling": CONV + RELU + layer("Pooling", "y", "y1", POOL),
+    "convolution, pooling, ReLU": CONV + layer("Pooling", "y", "y1", POOL) + layer("ReLU", "y1", "y1"),
+    "convolution, pooling, convolution, ReLU": CONV.replace("pad: 1", "pad: 0")
+    + layer("Pooling", "y", "y1", POOL)
+    + layer("ReLU", "y1", "y1")
+    + layer("LRN", "y1", "y2")
+    + layer("Convolution", "y2", "y3", CONVOLUTION.replace("pad: 1", "pad: 0"))
+    + layer("ReLU", "y3", "y3"),
+    "ReLU, pooling": layer("Power", "x0", "y", "power_param { scale: 2 }") + RELU + layer("Pooling", "y", "y1", POOL),
+    "ReLU, dropout": layer("Power", "x0", "y", "power_param { scale: 2 }") + RELU + layer("Dropout", "y", "y"),
+    "BatchNorm, ReLU": layer("BatchNorm", "x0", "y") + RELU,
+    "BatchNorm, ReLU, another top": layer("BatchNorm", "x0", "y") + layer("ReLU", "y", "y1"),
+    "BatchNorm, Scale, ReLU": layer("BatchNorm", "x0", "y") + SCALE + RELU,
+    "BatchNorm on running statistics, ReLU": layer("BatchNorm", "x0", "y", RUNNING) + RELU,
+    "convolution, BatchNorm, ReLU": CONV + layer("BatchNorm", "y", "y") + RELU,
+    "convolution, BatchNorm, Scale, ReLU, pooling": CONV
+    + layer("BatchNorm", "y", "y")
+    + SCALE
+    + RELU
+    + layer("Pooling", "y", "y1", POOL),
+    "convolution, BN, ReLU": CONV + layer("BN", "y", "y") + RELU,
+    "convolution, sum, ReLU": layer("Convolution", "x0", "y", CONVOLUTION.replace("4", "3", 1))
+    + 'layer { name: "sum" type: "Eltwise" bottom: "y" bottom: "x0" top: "y1" }\n'
+    + layer("ReLU", "y1", "y1"),
+    "inner product, ReLU": INNER + RELU,
+    "inner product, ELU": INNER + layer("ELU", "y", "y"),
+    "inner product, Sigmoid": INNER + layer("Sigmoid", "y", "y"),
+    "concatenation, pooling": CONV
+    + layer("ReLU", "y", "y")
+    + 'layer { name: "both" type: "Concat" bottom: "y" bottom: "x0" top: "y1" }\n'
+    + layer("Pooling", "y1", "y2", POOL),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

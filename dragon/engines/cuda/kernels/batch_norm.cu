@@ -104,7 +104,7 @@ static __device__ __forceinline__ void scale_channel(const Channel& at, const st
 #pragma unroll
             for (int k = 0; k < LANES; ++k) {
                 real r = (value.v[k] - mean) * scale + shift;
-                value.v[k] = rectify && r < 0 ? r * slope : r;
+                value.v[k] = rectify && r < 0 ? (slope == 0 ? 0 : r * slope) : r;
             }
             store(y + i, value);
         }
@@ -114,7 +114,7 @@ static __device__ __forceinline__ void scale_channel(const Channel& at, const st
             real value = x[i];
             if (copy) copy[i] = value;
             real r = (value - mean) * scale + shift;
-            y[i] = rectify && r < 0 ? r * slope : r;
+            y[i] = rectify && r < 0 ? (slope == 0 ? 0 : r * slope) : r;
         }
     }
 }

@@ -34,16 +34,18 @@
 static __device__ __forceinline__ real logistic(real x) { return (real)0.5 * tanh((real)0.5 * x) + (real)0.5; }
 static __device__ __forceinline__ real swish_dx_of(real x, real gate, real beta) { return gate + beta * x * gate * (1 - gate); }
 static __device__ __forceinline__ real at_most(real x, real most) { return x > most ? most : x; }
+// 0 for minus infinity without a slope, and NaN for NaN
+static __device__ __forceinline__ real leaky(real x, real slope) { return x > 0 ? x : (x <= 0 && slope == 0 ? 0 : slope * x); }
 static __device__ __forceinline__ real bent(real x) { return x <= -3 ? 0 : (x >= 3 ? 1 : x / 6 + (real)0.5); }
 static __device__ __forceinline__ real power_of(real x, real power) { return power == 1 ? x : pow(x, power); }
 
-FAMILY(relu, x > 0 ? x : a * x, x > 0 ? dy : a * dy)
-FAMILY(relu6, at_most(x > 0 ? x : a * x, b), x >= b ? 0 : (x > 0 ? dy : a * dy))
+FAMILY(relu, leaky(x, a), x > 0 ? dy : a * dy)
+FAMILY(relu6, at_most(leaky(x, a), b), x >= b ? 0 : (x > 0 ? dy : a * dy))
 FAMILY(hard_sigmoid, bent(x), y > 0 && y < 1 ? dy / 6 : 0)
 FAMILY(hard_swish, x * bent(x), dy * (bent(x) + (x > -3 && x < 3 ? x / 6 : 0)))
 FAMILY(sigmoid, logistic(x), dy * y * (1 - y))
 FAMILY(tanh, tanh(x), dy * (1 - y * y))
-FAMILY(absval, x < 0 ? -x : x, x > 0 ? dy : (x < 0 ? -dy : 0))
+FAMILY(absval, x < 0 ? -x : x, x > 0 ? dy : (x < 0 ? -dy : dy * x))
 FAMILY(bnll, (x > 0 ? x : 0) + log1p(exp(x > 0 ? -x : x)), dy / (1 + exp(-x)))
 FAMILY(clip, x < a ? a : (x > b ? b : x), x >= a && x <= b ? dy : 0)
 FAMILY(elu, x > 0 ? x : a * expm1(x), x > 0 ? dy : dy * (x == y ? y + a : a * exp(x)))

@@ -75,7 +75,8 @@ KERNEL hinge_backward(const real* x, const real* label, const real* top_diff, co
     GRID_LOOP(i, count) {
         real sign = class_of(label[i / classes], classes, 0, 0) == (int)(i % classes) ? -1 : 1;
         real excess = 1 + sign * x[i];
-        dx[i] = excess > 0 ? sign * factor * (square ? 2 * excess : (real)1) : 0;
+        real slope = square ? (excess < 0 ? 0 : 2 * excess) : (real)(excess > 0);
+        dx[i] = sign * factor * slope;
     }
 }
 

@@ -76,7 +76,7 @@ KERNEL rows_backward(const stored* dy, const stored* normal, const real* gamma, 
         for (Index k = threadIdx.x; k < length; k += THREADS) {
             size_t i = start + k;
             real d = gamma ? dy[i] * gamma[i / inner % channels] : (real)dy[i];
-            dx[i] = (d - sum - dots * normal[i]) * r[0];
+            dx[i] = (d - sum - (r[2] == 0 ? 0 : dots * normal[i])) * r[0];  // the row itself may be NaN
         }
     }
 }
@@ -143,7 +143,7 @@ KERNEL reduce_backward(const stored* x, const stored* dy, stored* dx, Index coun
                        real coeff) {
     GRID_LOOP(i, count) {
         real value = operation == SUM ? 0 : (real)x[i], factor = 1;
-        if (operation == ASUM) factor = value > 0 ? 1 : (value < 0 ? -1 : 0);
+        if (operation == ASUM) factor = value > 0 ? 1 : (value < 0 ? -1 : value);  // 0, or NaN
         if (operation == SUMSQ) factor = 2 * value;
         dx[i] = dy[i / length] * coeff * factor;
     }

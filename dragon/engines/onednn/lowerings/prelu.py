@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
+
 from dragon.engines.onednn.kernels import eltwise
 from dragon.engines.onednn.library.constants import Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
@@ -17,7 +19,7 @@ __all__ = ["prelu"]
 
 def _slope_diff(shape: tuple[int, ...], x: Array, dy: Array) -> Array:
     """The gradient of slopes of this shape, as the reference computes it: oneDNN leaves out what is not finite."""
-    along = dy * (x <= 0) * x
+    along = np.where(x > 0, 0, dy * x)
     others = tuple(i for i, extent in enumerate(shape) if extent == 1)
     total: Array = along.sum(axis=others, keepdims=True)
     return total
