@@ -1,4 +1,4 @@
-// Labels are numbers of the net's type; one that is no class (and not the one to ignore) is a fault of the data.
+// Labels are numbers of the net's type; one that is out of range (and not the one to ignore) is an error of the data.
 #define IGNORED (-1)
 #define FAULTY (-2)
 

@@ -64,7 +64,7 @@ KERNEL gradient_squares(const Entry* entries, const Chunk* chunks, double* squar
 #define LEAST_SCALE 1.0f
 #define MOST_SCALE 16777216.0f
 
-// After a pass: a gradient that is no number skips the step and halves the scale, many good steps double it.
+// After a pass: a gradient that is not finite skips the step and halves the scale, many good steps double it.
 static __device__ __forceinline__ void judge_scale(float* scale, double* step, bool finite) {
     if (step[3] == 0) return;  // the pass does not count
     if (!finite) {

@@ -36,7 +36,7 @@ class Lowering:
     one_type: ClassVar[bool] = False  # bottoms and tops have one type: values move as they are
     shares: ClassVar[bool] = False  # tops are the bottoms' memory, of whatever type
 
-    out_of_range: Any = None  # one int32 on the device, set by the executor: 1 + position of a label that is no class
+    out_of_range: Any = None  # one int32 on the device, set by the executor: 1 + position of a bad label
     overwrites_top_diff: ClassVar[bool] = False  # as layers in place do
     learns: bool = True  # whether backward may follow
 
