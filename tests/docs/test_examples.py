@@ -81,6 +81,19 @@ def test_the_page_on_layers_has_examples() -> None:
     assert sum(e.output is not None for e in found) >= 4
 
 
+def test_lowerings_that_a_page_shows_are_those_of_the_engines() -> None:
+    """Definitions and calls, compared without white space and the formatter's marks."""
+    page = (ROOT / "docs/adding_an_engine.md").read_text(encoding="utf-8")
+    shown = [part for kind, body in _FENCE.findall(page) if kind == "python" for part in re.split(r"\n\n(?=\S)", body)]
+    assert len(shown) >= 4
+    code = [bare(path.read_text(encoding="utf-8")) for path in (ROOT / "dragon/engines").rglob("*.py")]
+    assert not [part for part in shown if not any(bare(part) in text for text in code)]
+
+
+def bare(code: str) -> str:
+    return re.sub(r"#fmt:skip$", "", re.sub(r"[ \t]", "", code), flags=re.MULTILINE).replace("\n", "")
+
+
 def test_a_wrong_example_is_seen(tmp_path: Path) -> None:
     (example,) = examples("text\n\n```python run\nprint(1)\n```\n\n```text output\n2\n```\n")
     assert (example.line, example.output) == (4, "2\n")
