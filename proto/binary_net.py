@@ -124,6 +124,13 @@ def _renumber(content: bytes, descriptor: Descriptor, fork: Profile, path: str) 
             inner = wire.read(wire.length(wire.size), wire.size)
             inner = _renumber(inner, field.message_type, fork, path)
             out += encode_key(field.number, kind) + encode_varint(len(inner)) + inner
+        elif field.enum_type is not None and kind == VARINT:
+            value = wire.varint(wire.size)
+            value = fork.values.get((descriptor.name, field.name), {}).get(value, value)
+            if value in field.enum_type.values_by_number:
+                out += encode_key(field.number, kind) + encode_varint(value)
+            elif field.name != "engine":  # which one computes is no part of the net
+                wire.fail(f"{fork.name}'s value {value} of {descriptor.name}.{field.name} is not offered")
         else:
             old_key = len(encode_key(number, kind))
             out += encode_key(field.number, kind) + wire.raw(number, kind, wire.size)[old_key:]

@@ -13,6 +13,7 @@ from dragon.errors import nearest
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.hints import ENGINES, hint
 from dragon.proto.lexer import END, NAME, NUMBER, STRING, SYMBOL, Tokens
+from dragon.proto.refused import about_field
 from dragon.proto.values import Field, ValueReader
 
 __all__ = ["Parser"]
@@ -189,7 +190,9 @@ class Parser(ValueReader):
         if meaning is not None:
             self._report_hint(at, str(descriptor.name), name, f'"{name}" {meaning}')
         else:
-            what = f'{descriptor.name} has no field "{name}"{_other_kind(descriptor, name) or nearest(name, fields)}'
+            fork = about_field(str(descriptor.name), name)
+            more = f":{fork}" if fork else _other_kind(descriptor, name) or nearest(name, fields)
+            what = f'{descriptor.name} has no field "{name}"{more}'
             if not self._allow_unknown:
                 self._fail(at, what)
             self._warn(str(self._error(at, what + "; skipped")))

@@ -1,7 +1,8 @@
 """Forks of Caffe whose binary files number fields differently, or keep blobs in another order.
 
 A profile lists, for each message, the numbers whose meaning in the fork is not ours: the name our schema has for
-that meaning, or None where it has none. Text is read by name and needs no profile.
+that meaning, or None where it has none; and for each enum the values that the fork numbers differently. Text is read
+by name and needs no profile.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ ONE = -1  # in a blob order: the fork has no such blob, it is an array of one 1
 
 @dataclass(frozen=True)
 class Profile:
-    """How one fork's files differ from ours: `numbers` by message, `blobs` by layer type and count of blobs."""
+    """How one fork's files differ from ours: `numbers` by message, `values` by message and name of an enum's field
+    (the fork's number to ours), `blobs` by layer type and count of blobs."""
 
     name: str
     numbers: Mapping[str, _Numbers] = field(default_factory=dict)
     blobs: Mapping[tuple[str, int], Sequence[int]] = field(default_factory=dict)
+    values: Mapping[tuple[str, str], Mapping[int, int]] = field(default_factory=dict)
 
     def blob_order(self, kind: str, sizes: Sequence[int]) -> Sequence[int] | None:
         """Where each blob of ours stands among the file's for a layer of this type; None when as in ours."""
@@ -106,11 +109,12 @@ PROFILES: Mapping[str, Profile] = {
                     10: None,
                 },
                 "TransformationParameter": dict.fromkeys(range(15, 20)),
-                "LossParameter": {4: None, 5: None},
+                "LossParameter": {4: "pre_fixed_normalizer", 5: None},
                 "ConvolutionParameter": dict.fromkeys((19, 20, 21, 23, 24)),
                 "DataParameter": {11: "shuffle", 12: None},
-                "PoolingParameter": dict.fromkeys(range(13, 18)),
+                "PoolingParameter": dict.fromkeys(range(14, 18)) | {13: "avg_include_pad"},
             },
+            values={("LossParameter", "normalization"): {3: pb.LossParameter.PRE_FIXED, 4: pb.LossParameter.NONE}},
         ),
         Profile(
             "yjxiong",
@@ -161,7 +165,7 @@ PROFILES: Mapping[str, Profile] = {
                 | {200: "bn_param", 204: "roi_pooling_param", 220: "psroi_pooling_param", 224: "permute_param"},
                 "BatchNormParameter": {4: None, 5: None, 7: "scale_filler", 8: "bias_filler"},
                 "TransformationParameter": _NO_TRANSFORM | {8: "crop_h", 9: "crop_w"},
-                "FillerParameter": {9: None},
+                "FillerParameter": {9: "alpha"},
                 "ConvolutionParameter": {19: None, 20: None},
                 "DropoutParameter": {2: None},
                 "InnerProductParameter": {7: None},

@@ -8,6 +8,7 @@ from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 
 from dragon.errors import LayerName, PrototxtError, nearest
 from dragon.proto.lexer import END, NAME, NUMBER, STRING, SYMBOL, Tokens, unescape
+from dragon.proto.refused import about_value
 
 __all__ = ["Field", "ValueReader"]
 
@@ -33,10 +34,12 @@ _BOOLS = {
 class Field:
     """What the parser asks of a field, looked up once."""
 
-    __slots__ = ("cpp_type", "enum", "is_message", "is_text", "name", "repeated")
+    __slots__ = ("cpp_type", "enum", "is_message", "is_text", "message", "name", "repeated")
 
     def __init__(self, field: FieldDescriptor) -> None:
         self.name = str(field.name)
+        assert field.containing_type is not None  # it is no extension
+        self.message = str(field.containing_type.name)
         self.repeated = bool(field.is_repeated)
         self.cpp_type = int(field.cpp_type)
         self.is_message = field.message_type is not None
@@ -122,10 +125,9 @@ class ValueReader:
             number = enum.values_by_name[text].number
         if number is None or negative or number not in enum.values_by_number:
             names = list(enum.values_by_name)
-            self._fail(
-                first,
-                f'"{field.name}" is one of {", ".join(names)}, got {self._got(at, negative)}{nearest(text, names)}',
-            )
+            fork = about_value(field.message, field.name, text)
+            more = f":{fork}" if fork else nearest(text, names)
+            self._fail(first, f'"{field.name}" is one of {", ".join(names)}, got {self._got(at, negative)}{more}')
         self._at = at + 1
         return number
 

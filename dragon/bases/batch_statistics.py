@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, TypeGuard
 
@@ -63,12 +64,15 @@ class BatchStatistics(Layer):
         raise NotImplementedError
 
     def check_settings(self) -> None:
-        """PrototxtError for values outside their range."""
+        """PrototxtError for values outside their range; a warning where public files with such a value run in Caffe."""
         n = self.normalization
         if not n.eps >= 0:
             self.bad_param(f"eps must not be negative, got {n.eps:g}")
         if not 0 <= n.fraction <= 1:
-            self.bad_param(f"{n.fraction_field} must be between 0 and 1, got {n.fraction:g}")
+            wrong = f"{n.fraction_field} must be between 0 and 1, got {n.fraction:g}"
+            if not (n.fraction_is_caffes and math.isfinite(n.fraction)):
+                self.bad_param(wrong)
+            self._warn(f"{wrong}; the running statistics follow the formula all the same")
 
     # -- for this layer, and for engines that compute it their own way ----------------------------------------
     @property

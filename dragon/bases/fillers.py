@@ -1,8 +1,8 @@
 """Weight fillers: constant, uniform, gaussian (also sparse), positive_unitball, xavier, msra, bilinear.
 
-Formulas: xavier is Glorot & Bengio 2010 (uniform in +-sqrt(3/n)), msra is He et al. 2015 (normal, sqrt(2/n)), where n
-is fan_in = count/shape[0], fan_out = count/shape[1] or their mean; bilinear is the interpolation kernel for
-deconvolution.
+Formulas: xavier is Glorot & Bengio 2010 (uniform in +-sqrt(3/n)), msra is He et al. 2015 (normal, sqrt(2/n) or,
+before a ReLU with a negative slope alpha, sqrt(2/n/(1 + alpha^2))), where n is fan_in = count/shape[0], fan_out =
+count/shape[1] or their mean; bilinear is the interpolation kernel for deconvolution.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _xavier(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
 
 
 def _msra(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
-    out[...] = rng.generator().normal(0.0, math.sqrt(2.0 / _fan(out, p)), out.shape)
+    out[...] = rng.generator().normal(0.0, math.sqrt(2.0 / _fan(out, p) / (1 + p.alpha**2)), out.shape)
 
 
 def _bilinear(out: Array, p: pb.FillerParameter, rng: Stream) -> None:

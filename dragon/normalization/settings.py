@@ -91,6 +91,11 @@ class Normalization:
         return self.blobs.gamma is not None
 
     @property
+    def fraction_is_caffes(self) -> bool:
+        """Whether the number of the average stands in a field of Caffe's or of a public fork's."""
+        return self.fraction_field != "decay" and self.form is not Form.RENORM
+
+    @property
     def averaging(self) -> Averaging:
         """The rule of the running average as numbers."""
         return averaging(self.rule, self.fraction)

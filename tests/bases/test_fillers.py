@@ -82,3 +82,8 @@ def test_errors_name_the_blob_and_the_nearest_filler() -> None:
     with pytest.raises(PrototxtError, match="sparse"):
         filled(type="uniform", sparse=2)
     assert len(FILLERS) == 7
+
+
+def test_alpha_of_msra_is_the_slope_of_the_relu() -> None:
+    plain, sloped = filled(type="msra"), filled(type="msra", alpha=0.75)
+    np.testing.assert_allclose(sloped, plain / 1.25, rtol=1e-5)  # sqrt(1 + 0.75^2) = 1.25

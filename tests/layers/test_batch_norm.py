@@ -231,6 +231,44 @@ def test_backward_twice_gives_the_same() -> None:
     np.testing.assert_array_equal(one.backward(dy), first)
 
 
+@pytest.mark.parametrize("fraction", [2.0, -0.5])
+@pytest.mark.parametrize(
+    ("text", "field", "stats"),
+    [
+        (SPLIT + " batch_norm_param {{ moving_average_fraction: {} }}", "moving_average_fraction", (0, 1)),
+        (
+            'type: "BN" batch_norm_param {{ average: CAFFE moving_average_fraction: {} }}',
+            "moving_average_fraction",
+            (2, 3),
+        ),
+        ('type: "BN" bn_param {{ momentum: {} }}', "momentum", (2, 3)),
+    ],
+)
+def test_a_fraction_outside_0_to_1_is_a_warning(
+    text: str, field: str, stats: tuple[int, int], fraction: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such files run in Caffe: a sum over batches, each time times the fraction."""
+    batches = [sample((8, 3), 1), sample((8, 3), 2)]
+    with caplog.at_level("WARNING", "dragon"):
+        one = One(text.format(fraction), batches[0], dtype=np.float64)
+    assert f"{field} must be between 0 and 1, got {fraction:g}" in caplog.text
+    new = 1 - fraction if field == "momentum" else 1
+    unbiased = 1 if field == "momentum" else 8 / 7
+    mean, variance = one.blobs[stats[0]].ravel().copy(), one.blobs[stats[1]].ravel().copy()
+    for batch in batches:
+        one.forward(batch)
+        mean = mean * fraction + new * batch.mean(0)
+        variance = variance * fraction + new * batch.var(0) * unbiased
+    np.testing.assert_allclose(one.blobs[stats[0]].ravel(), mean)
+    np.testing.assert_allclose(one.blobs[stats[1]].ravel(), variance)
+
+
+@pytest.mark.parametrize("setting", ["moving_average_fraction: nan", "moving_average_fraction: inf", "decay: 1.5"])
+def test_a_fraction_that_caffe_cannot_have_is_an_error(setting: str) -> None:
+    with pytest.raises(PrototxtError, match="between 0 and 1, got"):
+        One(f"{SPLIT} batch_norm_param {{ {setting} }}", np.ones((2, 2)))
+
+
 def test_bad_input() -> None:
     one = One(SPLIT, sample((4, 3)))
     message = r'layer "one" \(BatchNorm\): has statistics of 3 channels, got .* \(4, 5\)'
@@ -241,6 +279,6 @@ def test_bad_input() -> None:
     with pytest.raises(PrototxtError, match="eps must not be negative, got -1"):
         One(f"{SPLIT} batch_norm_param {{ eps: -1 }}", np.ones((2, 2)))
     with pytest.raises(PrototxtError, match="between 0 and 1, got 2"):
-        One(f"{SPLIT} batch_norm_param {{ moving_average_fraction: 2 }}", np.ones((2, 2)))
+        One(f"{SPLIT} batch_norm_param {{ decay: 2 }}", np.ones((2, 2)))
     with pytest.raises(PrototxtError, match="bn_param has momentum, of a BN that keeps an average"):
         One('type: "BN" bn_param { bn_mode: INFERENCE momentum: 0.9 }', np.ones((2, 2)))

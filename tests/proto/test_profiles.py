@@ -104,6 +104,51 @@ def test_numbers_are_moved_inside_messages_too(tmp_path: Path) -> None:
     assert layer.data_param == pb.DataParameter(shuffle=True)
 
 
+@pytest.mark.parametrize(
+    ("value", "ours", "intel"), [(1, "VALID", "VALID"), (3, "NONE", "PRE_FIXED"), (4, None, "NONE")]
+)
+def test_normalization_is_numbered_as_the_fork_numbers_it(
+    tmp_path: Path, value: int, ours: str | None, intel: str
+) -> None:
+    raw = field(101, field(3, value) + field(4, 8.0))
+    path = fork_file(tmp_path / "w", ("SoftmaxWithLoss", raw))
+    loss = read_binary_net(path, "intel").layer[0].loss_param
+    assert pb.LossParameter.NormalizationMode.Name(loss.normalization) == intel
+    assert loss.pre_fixed_normalizer == 8
+    if ours:
+        loss = read_binary_net(path, "dragon").layer[0].loss_param
+        assert pb.LossParameter.NormalizationMode.Name(loss.normalization) == ours
+
+
+def test_settings_of_intel_that_we_have(tmp_path: Path) -> None:
+    pool = field(121, field(1, 1) + field(2, 3) + field(13, 0) + field(11, 4))
+    layer = read_binary_net(fork_file(tmp_path / "w", ("Pooling", pool)), "intel").layer[0]
+    assert layer.pooling_param == pb.PoolingParameter(
+        pool=pb.PoolingParameter.AVE, kernel_size=3, avg_include_pad=False
+    )
+
+
+def test_alpha_of_a_filler(tmp_path: Path) -> None:
+    filler = field(1, b"msra") + field(9, 0.25)
+    path = fork_file(tmp_path / "w", ("InnerProduct", field(117, field(3, filler))))
+    p = read_binary_net(path, "happynear").layer[0].inner_product_param.weight_filler
+    assert p == pb.FillerParameter(type="msra", alpha=0.25)
+
+
+def test_a_value_that_only_the_fork_has_is_an_error(tmp_path: Path) -> None:
+    path = fork_file(tmp_path / "w", ("Pooling", field(121, field(1, 3) + field(2, 3))))
+    with pytest.raises(WeightsError, match=r"happynear's value 3 of PoolingParameter\.pool is not offered"):
+        read_binary_net(path, "happynear")
+
+
+def test_every_profile_names_values_we_have() -> None:
+    for profile in PROFILES.values():
+        for (message, name), values in profile.values.items():
+            enum = pb.DESCRIPTOR.message_types_by_name[message].fields_by_name[name].enum_type
+            assert enum is not None
+            assert set(values.values()) <= set(enum.values_by_number), (profile.name, message)
+
+
 def test_every_profile_names_fields_we_have() -> None:
     for profile in PROFILES.values():
         for message, numbers in profile.numbers.items():

@@ -26,6 +26,15 @@ def expect(text: str, wanted: str) -> None:
     assert upgraded(text) == parse_text(wanted, pb.NetParameter())
 
 
+def test_settings_of_forks_in_v1_layers() -> None:
+    pooling = "pooling_param { pool: AVE_TF kernel_size: 3 pad_l: 1 avg_include_pad: false }"
+    loss = "loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 3 }"
+    expect(
+        f'layers {{ name: "p" type: POOLING {pooling} }} layers {{ name: "l" type: SOFTMAX_LOSS {loss} }}',
+        f'layer {{ name: "p" type: "Pooling" {pooling} }} layer {{ name: "l" type: "SoftmaxWithLoss" {loss} }}',
+    )
+
+
 def test_present_nets_pass_unchanged() -> None:
     net = parse_text('layer { name: "a" type: "ReLU" loss_param { } batch_norm_param { } }', pb.NetParameter())
     assert not needs_upgrade(net)
