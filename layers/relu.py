@@ -49,17 +49,17 @@ class ReLU(Neuron):
         return self.param.relu_param.negative_slope
 
     @property
-    def cut(self) -> float | None:
-        """The largest value that passes, if there is one."""
+    def maximum(self) -> float | None:
+        """The largest value of the top (6 with `relu6`), or None."""
         return 6.0 if self.param.relu_param.relu6 else None
 
     def activate(self, x: Array, out: Array) -> None:
         relu(x, self.slope, out)
-        if self.cut is not None:
-            xp_of(out).minimum(out, self.cut, out=out)
+        if self.maximum is not None:
+            xp_of(out).minimum(out, self.maximum, out=out)
 
     def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
-        blocked = None if self.cut is None else x >= self.cut
+        blocked = None if self.maximum is None else x >= self.maximum
         relu_backward(x, dy, self.slope, out)
         if blocked is not None:
             out[blocked] = 0

@@ -1,4 +1,4 @@
-"""ReLU6: ReLU cut off at 6; `relu6_param { negative_slope }` for the side below 0."""
+"""ReLU6: y = min(max(x, 0) + negative_slope * min(x, 0), 6)."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ class ReLU6(ReLU):
         return self.param.relu6_param.negative_slope
 
     @property
-    def cut(self) -> float | None:
+    def maximum(self) -> float | None:
         return 6.0

@@ -27,7 +27,7 @@ MEANINGLESS = {
     ("python_param", "share_in_parallel"): "there is one process and one net",
     ("convolution_param", "force_nd_im2col"): "unfolding is the same for any number of axes",
     ("detection_output_param", "visualize_threshold"): "there is no display; `visualize` is answered by a warning",
-    ("relu6_param", "relu6"): "ReLU6 is cut at 6 anyway",
+    ("relu6_param", "relu6"): "the maximum of ReLU6 is 6 anyway",
     **{
         (f"{data}_param", option): _MOVED
         for data in ("data", "image_data", "window_data")

@@ -162,7 +162,7 @@ def test_options_without_a_primitive_are_told(caplog: pytest.LogCaptureFixture) 
     )
     with caplog.at_level(logging.INFO, "dragon"):
         agree(text, verbose=True)
-    assert 'layer "r" (ReLU): not as one primitive: cut at 6 with a negative slope' in caplog.text
+    assert 'layer "r" (ReLU): not as one primitive: a maximum of 6 with a negative slope' in caplog.text
     caplog.clear()
     with caplog.at_level(logging.INFO, "dragon"):
         agree(text)

@@ -131,7 +131,7 @@ class Frontend:
                 inputs.append(tensor("bias", (1, g.narrow[1], 1, 1), computed))  # parameters are never narrow
                 out = graph.bias(name="bias_added", input=out, bias=inputs[2])
             if "relu" in product:
-                out = graph.relu(name="cut", input=out)
+                out = graph.relu(name="rectified", input=out)
         out.set_output(True).set_data_type(kind).set_dim(list(shape)).set_stride(_strides(shape))
         return graph, [*inputs, out]
 

@@ -6,7 +6,7 @@
 struct Bin {
     int first, last;
 
-    __device__ __forceinline__ void cut(int size) {
+    __device__ __forceinline__ void clamp(int size) {
         first = min(max(first, 0), size);
         last = min(max(last, 0), size);
     }
@@ -25,7 +25,7 @@ static __device__ __forceinline__ int rounded(real edge, double scale) {
 static __device__ __forceinline__ Bin whole_bin(int step, real low, real high, int bins, int size, double scale) {
     int from = rounded(low, scale), extent = max(rounded(high, scale) - from + 1, 1);
     Bin bin = {step * extent / bins + from, ((step + 1) * extent + bins - 1) / bins + from};
-    bin.cut(size);
+    bin.clamp(size);
     return bin;
 }
 
@@ -35,7 +35,7 @@ static __device__ __forceinline__ Bin fraction_bin(int step, real low, real high
     double extent = scaled_sum(floor((double)high + 0.5) + 1, scale, -from);
     extent = (extent < 0.1 ? 0.1 : extent) / bins;
     Bin bin = {(int)floor(scaled_sum(step, extent, from)), (int)ceil(scaled_sum(step + 1, extent, from))};
-    bin.cut(size);
+    bin.clamp(size);
     return bin;
 }
 

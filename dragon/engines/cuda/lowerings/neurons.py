@@ -18,7 +18,7 @@ RELU6 = "ReLU6"  # and a ReLU with `relu6`
 Families = dict[str, tuple[kernels.Family, Callable[[Any], tuple[float, ...]]]]
 FAMILIES: Families = {
     "ReLU": (kernels.relu, lambda layer: (layer.slope,)),
-    RELU6: (kernels.relu6, lambda layer: (layer.slope, layer.cut)),
+    RELU6: (kernels.relu6, lambda layer: (layer.slope, layer.maximum)),
     "HardSigmoid": (kernels.hard_sigmoid, lambda layer: ()),
     "HardSwish": (kernels.hard_swish, lambda layer: ()),
     "Sigmoid": (kernels.sigmoid, lambda layer: ()),
@@ -42,7 +42,7 @@ class FamilyLowering(Lowering):
 
     def _family(self) -> tuple[kernels.Family, dict[str, float]]:
         """The kernels and their settings."""
-        family, settings = self.families[RELU6 if getattr(self.layer, "cut", None) is not None else self.layer.type]
+        family, settings = self.families[RELU6 if getattr(self.layer, "maximum", None) is not None else self.layer.type]
         given = [float(value) for value in settings(self.layer)]
         return family, dict(zip("abc", [*given, 0.0, 0.0, 0.0], strict=False))
 

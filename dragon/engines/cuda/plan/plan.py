@@ -129,8 +129,8 @@ class Plan:
         node = nodes[index]
         layer: Any = node.layer
         single = self.single(index)
-        cut = ConvolutionReLULowering.fits_before_relu(single.lowering, self.device)
-        if not isinstance(single.lowering, BatchNormLowering) and not cut:
+        with_relu = ConvolutionReLULowering.fits_before_relu(single.lowering, self.device)
+        if not isinstance(single.lowering, BatchNormLowering) and not with_relu:
             return None
         top = node.tops[0]
 
@@ -143,9 +143,9 @@ class Plan:
             if link is Link.SCALE:
                 channels = top.shape[1] if top.ndim > 1 else 1
                 return layer.affine is None and bool(its.spans[:2] == (top.shape[0], channels))
-            return its.cut is None and bool(its.slope == 0 if cut else its.slope >= 0)
+            return its.maximum is None and bool(its.slope == 0 if with_relu else its.slope >= 0)
 
-        links = (Link.WEIGHTED, Link.RELU) if cut else (Link.NORM, Link.SCALE, Link.RELU)
+        links = (Link.WEIGHTED, Link.RELU) if with_relu else (Link.NORM, Link.SCALE, Link.RELU)
         chain = self._graph.chain(index, links, takes, adjacent=True)
         last = max(chain.values(), default=index)
         scale: Any = nodes[chain[Link.SCALE]].layer if Link.SCALE in chain else None
@@ -156,5 +156,6 @@ class Plan:
         old = self._previous.whole.get(index) if self._previous is not None else None
         if old is not None and old.last == last and old.lowering is not None:
             return self._ready(together, old.lowering)
-        made = ConvolutionReLULowering(self.device, node) if cut else BatchNormLowering(self.device, node, scale, slope)
-        return self._ready(together, made)
+        if with_relu:
+            return self._ready(together, ConvolutionReLULowering(self.device, node))
+        return self._ready(together, BatchNormLowering(self.device, node, scale, slope))

@@ -42,7 +42,7 @@ def concat(b: Builder, node: Node) -> Backward | None:
             for blob, want in zip(bottoms, wanted, strict=True)
         ]
         shapes = [blob.shape for blob in bottoms]
-        _cut(b, layer.along, shapes, lambda desc: b.diff(top, desc), targets)
+        _split(b, layer.along, shapes, lambda desc: b.diff(top, desc), targets)
 
     return backward
 
@@ -54,7 +54,7 @@ def slice_layer(b: Builder, node: Node) -> Backward | None:
     if bottom.ndim > 5:
         raise NotLoweredError("more axes than oneDNN knows here")
     makers = [lambda desc, top=top: b.make(top, desc) for top in tops]
-    _cut(b, layer.along, [top.shape for top in tops], lambda desc: b.data(bottom, desc), makers)
+    _split(b, layer.along, [top.shape for top in tops], lambda desc: b.data(bottom, desc), makers)
 
     def backward() -> None:
         if node.propagate_down[0]:
@@ -82,7 +82,7 @@ def _join(
     b.call(whole, memories | {Arg.DST: make(whole[Arg.DST])})
 
 
-def _cut(b: Builder, axis: int, shapes: Sequence[Shape], get: Get, targets: Sequence[Make | None]) -> None:
+def _split(b: Builder, axis: int, shapes: Sequence[Shape], get: Get, targets: Sequence[Make | None]) -> None:
     """Append copies of the parts of a memory; a target of None is not wanted."""
     whole = get(None)
     starts = accumulate((shape[axis] for shape in shapes[:-1]), initial=0)

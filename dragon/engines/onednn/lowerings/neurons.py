@@ -35,10 +35,10 @@ Function = tuple[Alg, float, float]
 
 
 def _relu(layer: Any) -> Function:
-    if layer.cut is not None:
+    if layer.maximum is not None:
         if layer.slope != 0:
-            raise NotLoweredError("cut at 6 with a negative slope")
-        return Alg.eltwise_clip_v2, 0.0, layer.cut
+            raise NotLoweredError("a maximum of 6 with a negative slope")
+        return Alg.eltwise_clip_v2, 0.0, layer.maximum
     return Alg.eltwise_relu, layer.slope, 0.0
 
 
