@@ -132,8 +132,9 @@ _FIELDS: Mapping[str, _Known] = {
         **_all(
             "weight_decay_policy weight_decay_power max_weight_decay", _NVIDIA, "changes weight_decay during training"
         ),
-        **_all("larc larc_policy larc_eta larc_turbo", _NVIDIA, "sets each blob's rate by its norm and its gradient's"),
-        **_all("local_lr_auto local_gw_ratio", _INTEL, "sets each blob's rate by its norm and its gradient's"),
+        **_all("larc_turbo", _NVIDIA, "changes the rates of larc"),
+        **_all("local_lr_auto", _INTEL, "sets each blob's rate by its norm and its gradient's", "write larc: true"),
+        **_all("local_gw_ratio", _INTEL, "is the factor of local_lr_auto", "write larc_eta"),
         **_all("disabled_update", _INTEL, "leaves the weights as they are", "write lr_mult: 0"),
         **_all("test_offset", _INTEL, "moves the iterations at which nets are tested"),
         **_all("test_and_snapshot_last_epochs", _NVIDIA, "tests and saves more often at the end"),

@@ -2,9 +2,10 @@
 any of them.
 
 fixed: base_lr; step: base_lr * gamma^floor(iter/stepsize); exp: base_lr * gamma^iter; inv: base_lr * (1 + gamma *
-iter)^-power; multistep: base_lr * gamma^(step values passed); poly: base_lr * (1 - iter/max_iter)^power; sigmoid:
-base_lr / (1 + exp(-gamma * (iter - stepsize))); cosine: Loshchilov & Hutter 2017, from base_lr to min_lr at max_iter;
-multifixed, of forks: the first of stagelr whose stageiter is not passed, else the last.
+iter)^-power; multistep: base_lr * gamma^(step values passed); poly: min_lr + (base_lr - min_lr) * (1 -
+iter/max_iter)^power; sigmoid: base_lr / (1 + exp(-gamma * (iter - stepsize))); cosine: Loshchilov & Hutter 2017, from
+base_lr to min_lr at max_iter; multifixed, of forks: the first of stagelr whose stageiter is not passed, else the last.
+The other policies give at least min_lr, as in NVCaffe.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ POLICIES: dict[str, Callable[[pb.SolverParameter, int], float]] = {
     "exp": lambda p, i: p.base_lr * p.gamma**i,
     "inv": lambda p, i: p.base_lr * (1 + p.gamma * i) ** -p.power,
     "multistep": _stepped,
-    "poly": lambda p, i: p.base_lr * max(0.0, 1 - i / p.max_iter) ** p.power,
+    "poly": lambda p, i: p.min_lr + (p.base_lr - p.min_lr) * max(0.0, 1 - i / p.max_iter) ** p.power,
     "sigmoid": _sigmoid,
     "cosine": _cosine,
     "multifixed": _staged,
@@ -67,6 +68,8 @@ def check_policy(p: pb.SolverParameter) -> None:
         raise PrototxtError(f"lr_policy step needs a positive stepsize, got {p.stepsize}")
     if p.lr_policy in ("poly", "cosine") and p.max_iter <= 0:
         raise PrototxtError(f"lr_policy {p.lr_policy} needs a positive max_iter, got {p.max_iter}")
+    if p.lr_policy == "poly" and p.HasField("min_lr") and not 0 <= p.min_lr <= p.base_lr:
+        raise PrototxtError(f"min_lr must lie between 0 and base_lr {p.base_lr:g}, got {p.min_lr:g}")
     if p.lr_policy == "multifixed":
         if not p.stagelr or len(p.stagelr) != len(p.stageiter):
             raise PrototxtError(
@@ -83,6 +86,8 @@ def learning_rate(p: pb.SolverParameter, iteration: int) -> float:
     if iteration < p.warmup_iter and p.HasField("warmup_start_lr"):
         return p.warmup_start_lr + (p.base_lr - p.warmup_start_lr) * iteration / p.warmup_iter
     rate = POLICIES[p.lr_policy](p, iteration)
+    if p.HasField("min_lr") and p.lr_policy != "cosine":
+        rate = max(rate, p.min_lr)
     if iteration < p.warmup_iter:
         rate *= p.warmup_start + (1 - p.warmup_start) * iteration / p.warmup_iter
     return rate

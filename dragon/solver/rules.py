@@ -35,7 +35,7 @@ class Rule(UpdateRule, ABC):
 
     @property
     def is_standard(self) -> bool:
-        return RULES.get(self.name) is type(self)
+        return RULES.get(self.name) is type(self) and not self.param.larc  # engines know no rate of a single blob
 
     @property
     def decays(self) -> tuple[float, float]:

@@ -2,6 +2,14 @@
 
 The order and its rounding are Caffe's. An engine may replace `apply` by a faster equivalent of its own; see
 dragon/graph/update.py for what it knows.
+
+With `larc` each learned blob has a rate by its weights w and gradient g (You, Gitman & Ginsburg 2017):
+
+    local = larc_eta |w| / (|g| + decay |w|)    1 where w or g is 0
+    rate  = global rate * local                 larc_policy: scale
+            min(global rate, local)             larc_policy: clip
+
+with L2 norms, g after clipping and before weight decay. As in NVCaffe, lr_mult does not count, except that 0 freezes.
 """
 
 from __future__ import annotations
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Updater"]
 
 REGULARIZERS = ("L2", "L1")
+LARC_POLICIES = ("scale", "clip")
 
 
 class Updater(Update):
@@ -39,6 +48,13 @@ class Updater(Update):
                 f'unknown regularization_type "{param.regularization_type}"'
                 f"{nearest(param.regularization_type, REGULARIZERS)}"
             )
+        if param.larc and param.larc_policy not in LARC_POLICIES:
+            raise PrototxtError(
+                f'unknown larc_policy "{param.larc_policy}"{nearest(param.larc_policy, LARC_POLICIES)}; '
+                f"known are {', '.join(LARC_POLICIES)}"
+            )
+        if param.larc and not param.larc_eta > 0:
+            raise PrototxtError(f"larc_eta must be positive, got {param.larc_eta:g}")
         self.net = net
         self.param = param
         self.rule = make_rule(param)
@@ -75,21 +91,32 @@ class Updater(Update):
                 continue
             g, w = p.blob.diff.reshape(-1), p.blob.data.reshape(-1)
             history = [slot[k].data.reshape(-1) for slot in self.history]
+            own_rate = self._larc_rate(p, g, w, rate, scale) if self.param.larc else rate * p.lr_mult
             for part in parts(g):  # rules are element-wise: all passes over a part happen in the cache
                 if scale != 1.0:
                     g[part] *= scale
-                self.step(g[part], w[part], [h[part] for h in history], p, rate, iteration)
+                self.step(g[part], w[part], [h[part] for h in history], p, own_rate, iteration)
                 w[part] -= g[part]
 
+    def _larc_rate(self, p: Param, g: Array, w: Array, rate: float, scale: float) -> float:
+        """The rate of one learned blob, whose gradient is `scale` * g / iter_size; see the head of the file."""
+        gradient = math.sqrt(_squares(g)) * scale / self.param.iter_size
+        weights = math.sqrt(_squares(w))
+        local = 1.0
+        if gradient > 0 and weights > 0:
+            local = self.param.larc_eta * weights / (gradient + self.decay_of(p) * weights)
+        return min(rate, local) if self.param.larc_policy == "clip" else rate * local
+
     def step(self, g: Array, w: Array, history: Sequence[Array], p: Param, rate: float, iteration: int) -> None:
-        """Turn the gradient `g` of `p` into its step. Arrays may be in any layout as long as all agree."""
+        """Turn the gradient `g` of `p` into its step, at a rate of its own. Arrays may be in any layout as long as all
+        agree."""
         xp = xp_of(g)
         if self.param.iter_size > 1:
             g *= 1.0 / self.param.iter_size
         decay = self.decay_of(p)
         if decay and not self.rule.decoupled_decay:
             g += decay * (xp.sign(w) if self.param.regularization_type == "L1" else w)
-        self.rule.step(xp, g, w, history, rate * p.lr_mult, decay, iteration)
+        self.rule.step(xp, g, w, history, rate, decay, iteration)
 
 
 def _squares(array: Array) -> float:

@@ -63,6 +63,30 @@ def test_warm_up_from_a_rate_rises_to_base_lr_whatever_the_policy() -> None:
     assert learning_rate(p, 10) == pytest.approx(0.5 * 0.1**10)
 
 
+@pytest.mark.parametrize(
+    ("policy", "iteration", "expected"),
+    [
+        ("poly", 0, 0.5),
+        ("poly", 25, 0.1 + 0.4 * 0.75**0.75),
+        ("poly", 100, 0.1),
+        ("poly", 120, 0.1),
+        ("step", 9, 0.5),
+        ("step", 29, 0.1),
+        ("exp", 3, 0.1),
+        ("multifixed", 21, 0.1),
+        ("cosine", 100, 0.1),
+    ],
+)
+def test_min_lr(policy: str, iteration: int, expected: float) -> None:
+    p = param(lr_policy=policy, min_lr=0.1)
+    assert learning_rate(p, iteration) == pytest.approx(expected, rel=1e-6)
+
+
+def test_min_lr_leaves_the_warm_up_alone() -> None:
+    p = param(lr_policy="fixed", warmup_iter=10, min_lr=0.1)
+    assert [learning_rate(p, i) for i in (0, 1, 10)] == pytest.approx([0, 0.05, 0.5])
+
+
 def test_every_policy_is_finite_over_a_whole_run() -> None:
     for policy in POLICIES:
         p = param(lr_policy=policy, stepvalue=[50])
@@ -75,6 +99,8 @@ def test_every_policy_is_finite_over_a_whole_run() -> None:
         ({"lr_policy": "stepp"}, '"step"'),
         ({"lr_policy": "step", "stepsize": 0}, "positive stepsize"),
         ({"lr_policy": "poly", "max_iter": 0}, "positive max_iter"),
+        ({"lr_policy": "poly", "min_lr": 0.6}, "min_lr must lie between 0 and base_lr 0.5, got 0.6"),
+        ({"lr_policy": "poly", "min_lr": -1}, "min_lr must lie between 0 and base_lr 0.5, got -1"),
         ({"lr_policy": "multifixed", "stagelr": [1]}, "as many stagelr as stageiter, got 1 and 3"),
         ({"lr_policy": "multifixed", "stageiter": [5, 3, 9]}, "stageiter must not fall, got 5, 3, 9"),
         ({"lr_policy": "fixed", "warmup_start": 0.1, "warmup_start_lr": 0.1}, "not both"),

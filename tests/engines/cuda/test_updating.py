@@ -51,6 +51,16 @@ def test_each_rule_has_a_kernel(name: str) -> None:
         np.testing.assert_allclose(a.blob.data, b.blob.data, rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("policy", ["scale", "clip"])
+def test_layer_wise_rates_are_left_to_the_solver(policy: str) -> None:
+    mine, other = (solver(engine, larc=True, larc_eta=0.02, larc_policy=policy) for engine in ("cuda", "numpy"))
+    assert not DeviceUpdate.supports(mine.updater)
+    for one in (mine, other):
+        one.step(4)
+    for a, b in zip(mine.net.learnable, other.net.learnable, strict=True):
+        np.testing.assert_allclose(a.blob.data, b.blob.data, rtol=2e-5, atol=2e-6)
+
+
 @pytest.mark.parametrize("engine", ["cuda", "onednn"])
 def test_a_rule_derived_from_one_is_left_to_the_solver(engine: str) -> None:
     mine, other, plain = (solver(name) for name in (engine, "numpy", "numpy"))
