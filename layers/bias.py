@@ -19,6 +19,7 @@ __all__ = ["Bias"]
 @register()
 class Bias(Layer):
     type = "Bias"
+    works_in_place = True
     settings = ("bias_param",)
     pointwise = True
     bottoms = (1, 2)

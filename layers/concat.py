@@ -22,6 +22,7 @@ def pieces(along: int, blobs: Sequence[Blob]) -> Iterator[tuple[slice | int, ...
 @register()
 class Concat(Layer):
     type = "Concat"
+    works_in_place = True
     settings = ("concat_param",)
     pointwise = True
     bottoms = (1, None)

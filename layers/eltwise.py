@@ -24,6 +24,7 @@ PROD, SUM = pb.EltwiseParameter.PROD, pb.EltwiseParameter.SUM
 @register()
 class Eltwise(Layer):
     type = "Eltwise"
+    works_in_place = True
     settings = ("eltwise_param",)
     pointwise = True
     bottoms = (2, None)

@@ -25,6 +25,7 @@ __all__ = ["LRN"]
 @register()
 class LRN(Layer):
     type = "LRN"
+    works_in_place = True
     settings = ("lrn_param",)
     pointwise = True
 

@@ -18,6 +18,7 @@ __all__ = ["MVN"]
 @register()
 class MVN(Layer):
     type = "MVN"
+    works_in_place = True
     settings = ("mvn_param",)
     pointwise = True
     normalises = "sample"

@@ -20,6 +20,7 @@ __all__ = ["Normalize"]
 @register()
 class Normalize(Layer):
     type = "Normalize"
+    works_in_place = True
     settings = ("norm_param",)
     pointwise = True
     normalises = "sample"

@@ -20,6 +20,7 @@ __all__ = ["PReLU"]
 @register()
 class PReLU(Layer):
     type = "PReLU"
+    works_in_place = True
     settings = ("prelu_param",)
     pointwise = True
 

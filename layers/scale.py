@@ -21,6 +21,7 @@ __all__ = ["Scale"]
 @register()
 class Scale(Layer):
     type = "Scale"
+    works_in_place = True
     settings = ("scale_param",)
     pointwise = True
     family = "scale"

@@ -30,6 +30,7 @@ def softmax_backward(y: Array, dy: Array, axis: int, out: Array) -> None:
 @register()
 class Softmax(Layer):
     type = "Softmax"
+    works_in_place = True
     settings = ("softmax_param",)
     pointwise = True
 

@@ -14,6 +14,7 @@ __all__ = ["Threshold"]
 @register()
 class Threshold(NoGradient):
     type = "Threshold"
+    works_in_place = True
     settings = ("threshold_param",)
     pointwise = True
 

@@ -38,6 +38,7 @@ class BatchStatistics(Layer):
     bottom, top: (N, C, ...) or (N,), in place or not. A subclass reads its settings, and makes the blobs in `setup`.
     """
 
+    works_in_place = True
     settings: ClassVar[tuple[str, ...]] = ("batch_norm_param",)
     defaults: ClassVar[Mapping[str, str]] = {"use_global_stats": "by phase"}
     pointwise = True

@@ -78,6 +78,7 @@ class Layer:
     is_input: ClassVar[bool] = False  # a source whose tops the caller fills
     runs_user_code: ClassVar[bool] = False  # may do anything: change shapes in place, write into its bottoms
     passes_memory: ClassVar[bool] = False  # forward computes nothing: the tops, if any, are bottom 0's memory
+    works_in_place: ClassVar[bool] = False  # in place, no gradient needs what was overwritten, or it is kept
     keeps_signs: ClassVar[bool] = False  # in place, nothing that backward of a ReLU below asks for is lost
     from_result: ClassVar[bool] = False  # in place, backward needs only the top, if no setting says otherwise
     pointwise: ClassVar[bool] = False  # a place in the top comes from the same place in the bottoms

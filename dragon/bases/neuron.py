@@ -18,6 +18,7 @@ class Neuron(Layer):
     place a gradient from `x` is the right one even if later layers work in place on `y`.
     """
 
+    works_in_place = True
     pointwise = True
     needs_input: bool = False
     kept: Array | None = None

@@ -19,6 +19,7 @@ __all__ = ["RowNorm"]
 class RowNorm(Layer):
     """Blobs, where the layer learns: gamma, beta."""
 
+    works_in_place = True
     pointwise = True
     normalises = "sample"
     family = "normalisation"

@@ -24,6 +24,10 @@ log = logging.getLogger("dragon")
 
 
 _NOT_IN_PLACE = "changes the shape, so it cannot work in place: give its top another name"
+_OVERWRITES = (
+    "its gradient needs the bottom that it would overwrite, so it cannot work in place: give its top another name"
+)
+_STOPS = "passes no gradient on, so it cannot work in place above a layer that needs one: give its top another name"
 
 
 class Wiring:
@@ -97,6 +101,10 @@ class Wiring:
         free = layer.runs_user_code
         if not free and any(blob.shape != shape for blob, shape in in_place):
             raise ShapeError(_NOT_IN_PLACE)
+        if not free and in_place and not layer.works_in_place:
+            raise ShapeError(_OVERWRITES)
+        if in_place and (need or self.param.force_backward) and not layer.can_propagate(0):
+            raise ShapeError(_STOPS)
         if not free and all(blob.count for blob in bottoms):
             self._check_full(tops, top_names)
         node = Node(len(self.nodes), param, layer, bottoms, bottom_names, tops, top_names, position)

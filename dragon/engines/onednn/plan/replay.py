@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dragon.bases.layer import TRAIN
+from dragon.bases.layer import TRAIN, Layer
 from dragon.engines.onednn.plan.reference import is_free
 from dragon.memory.storage import Array, Storage
 
@@ -31,6 +31,9 @@ class Replay:
             int, list[tuple[Storage, Array]]
         ] = {}  # values that layers in place have overwritten, by layer
         self._draws = [0] * len(net.nodes)
+        # layers with a state of their own besides blobs, such as that of an LSTM from batch to batch; what it was
+        self._carrying = [n for n in net.nodes if type(n.layer).state is not Layer.state and not n.layer.is_source]
+        self._carried: dict[int, dict[str, int | float | bytes]] = {}
 
     def forget_ranges(self) -> None:
         """Look at the layers again from now on: storages or phases may have changed."""
@@ -49,6 +52,9 @@ class Replay:
         overwriting, drawing = found
         for node in drawing:
             self._draws[node.index] = node.layer.rng.draws
+        for node in self._carrying:
+            if start <= node.index <= end:
+                self._carried[node.index] = node.layer.state()
         for i in [i for i in self._inputs if start <= i <= end]:
             del self._inputs[i]
         for i, storages in overwriting:
@@ -72,10 +78,16 @@ class Replay:
             draws = layer.rng.draws
             if layer.phase == TRAIN:
                 layer.rng.draws = self._draws[i]
+            carried = self._carried.get(i)
+            now = layer.state() if carried is not None else {}
+            if carried is not None:
+                layer.load_state(carried)
             buffers = [layer.blobs[j].data_storage for j in layer.buffers]
             kept = [(storage, storage.read().copy()) for storage in buffers]
             single.forward(i, i)
             layer.rng.draws = draws
+            if carried is not None:
+                layer.load_state(now)
             for storage, value in kept:
                 storage.overwrite()[...] = value
         for storage, value in before:  # differs where a script changed what the layers read
