@@ -190,10 +190,11 @@ class Parser(ValueReader):
         if meaning is not None:
             self._report_hint(at, str(descriptor.name), name, f'"{name}" {meaning}')
         else:
-            fork = about_field(str(descriptor.name), name)
+            fork = about_field(str(descriptor.name), name) or _foreign(name)
             more = f":{fork}" if fork else _other_kind(descriptor, name) or nearest(name, fields)
             what = f'{descriptor.name} has no field "{name}"{more}'
             if not self._allow_unknown:
+                self._judge_type()
                 self._fail(at, what)
             self._warn(str(self._error(at, what + "; skipped")))
         self._at = at + 1
@@ -204,6 +205,14 @@ class Parser(ValueReader):
         self._skip_value(name)
         if self._kinds[self._at] == SYMBOL and self._values[self._at] in ",;":
             self._at += 1
+
+    def _judge_type(self) -> None:
+        """Fail on the type of the layer being read, if there is no such type: it explains the fields of its own."""
+        from dragon.bases.registry import find_class, unknown_type
+
+        at = self._in_layer("type")
+        if at is not None and find_class(self._values[at][1:-1]) is None:
+            self._fail(at, unknown_type(self._values[at][1:-1]))
 
     def _skip_value(self, name: str) -> None:
         """Step over a scalar, list or message of any depth."""
@@ -240,6 +249,14 @@ class Parser(ValueReader):
         else:
             what = "expected a field"
         self._fail(at, f"{what}, got {self._got(at)}")
+
+
+def _foreign(name: str) -> str:
+    """What is said of the settings of a layer type that other forks have."""
+    from dragon.bases.foreign_layers import about_settings
+
+    explained = about_settings(name)
+    return f" {explained}" if explained else ""
 
 
 def _other_kind(descriptor: Descriptor, name: str) -> str:

@@ -18,6 +18,7 @@ _INTEGERS = {
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
     FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
 }
+_FEW = 12  # names that a message lists
 _NOT_FINITE = {"inf": float("inf"), "infinity": float("inf"), "nan": float("nan")}
 _BOOLS = {
     "true": True,
@@ -127,7 +128,9 @@ class ValueReader:
             names = list(enum.values_by_name)
             fork = about_value(field.message, field.name, text)
             more = f":{fork}" if fork else nearest(text, names)
-            self._fail(first, f'"{field.name}" is one of {", ".join(names)}, got {self._got(at, negative)}{more}')
+            got, known = self._got(at, negative), ", ".join(names)
+            what = f"is one of {known}, got {got}" if len(names) <= _FEW else f"has no value {got}"
+            self._fail(first, f'"{field.name}" {what}{more}')
         self._at = at + 1
         return number
 
@@ -171,9 +174,14 @@ class ValueReader:
 
     def _layer_name(self) -> str:
         """Name of the layer being read, wherever in the layer it stands; empty outside layers."""
+        at = self._in_layer("name")
+        return "" if at is None else self._values[at][1:-1]
+
+    def _in_layer(self, field: str) -> int | None:
+        """Where in the layer being read the text of a field stands; None outside layers, or where it has none."""
         start = self._layer_at
         if start is None or self._values[start] not in ("layer", "layers"):
-            return ""
+            return None
         depth = 0
         for i in range(start + 1, len(self._kinds) - 2):
             kind, value = self._kinds[i], self._values[i]
@@ -181,9 +189,9 @@ class ValueReader:
                 depth += (value in "{<") - (value in "}>")
                 if depth == 0 and value in "}>":
                     break
-            elif kind == NAME and value == "name" and depth == self._name_depth(start) and self._kinds[i + 2] == STRING:
-                return self._values[i + 2][1:-1]
-        return ""
+            elif kind == NAME and value == field and depth == self._name_depth(start) and self._kinds[i + 2] == STRING:
+                return i + 2
+        return None
 
     def _name_depth(self, start: int) -> int:
         """The oldest nets write ``layers { layer { name: ...``."""

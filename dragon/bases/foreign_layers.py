@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["about"]
+__all__ = ["about", "about_settings"]
 
 _DETECTION = "detection runs in phase TEST with PriorBox and DetectionOutput; remove the layer, or use the deploy net"
 _CRF = "the part of the net before it runs without it"
@@ -34,3 +34,13 @@ def about(kind: str) -> str:
         return ""
     what, instead = _TYPES[kind]
     return f"{what}, which is not offered; {instead}"
+
+
+def about_settings(field: str) -> str:
+    """What the type is whose settings have this name in another fork; an empty string for other fields.
+
+    The name is that of the type in lower case, with underscores in places that differ: `multibox_loss_param`.
+    """
+    stem = field.removesuffix("_param").replace("_", "")
+    kind = next((kind for kind in _TYPES if kind.lower() == stem and field.endswith("_param")), None)
+    return f"it belongs to {kind}, {about(kind)}" if kind else ""

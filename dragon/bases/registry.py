@@ -18,7 +18,7 @@ from dragon.proto import dragon_pb2 as pb
 if TYPE_CHECKING:
     from dragon.bases.layer import Context, Layer
 
-__all__ = ["canonical", "class_of", "create", "find_class", "layer_types", "register"]
+__all__ = ["canonical", "class_of", "create", "find_class", "layer_types", "register", "unknown_type"]
 
 _REGISTRY: dict[str, type[Layer]] = {}
 _loaded = False
@@ -77,7 +77,12 @@ def class_of(param: pb.LayerParameter) -> type[Layer]:
 def create(param: pb.LayerParameter, phase: int = pb.TRAIN, context: Context | None = None) -> Layer:
     """The layer that `param.type` names. PrototxtError, with the nearest known type, when there is none."""
     if find_class(param.type) is None:
-        foreign = about(param.type)
-        hint = f": {foreign}" if foreign else nearest(param.type, layer_types())
-        raise PrototxtError(f'unknown layer type "{param.type}"{hint}', layer=LayerName(param.name))
+        raise PrototxtError(unknown_type(param.type), layer=LayerName(param.name))
     return class_of(param)(param, phase, context)
+
+
+def unknown_type(name: str) -> str:
+    """The message for a type that is not there: what another fork has under this name, or the nearest known one."""
+    foreign = about(name)
+    hint = f": {foreign}" if foreign else nearest(name, layer_types())
+    return f'unknown layer type "{name}"{hint}'

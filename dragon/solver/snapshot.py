@@ -27,6 +27,7 @@ from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.checksum import check, stored_checksum, with_checksum
 from dragon.rng import Stream
+from dragon.solver.mismatch import other_net
 
 if TYPE_CHECKING:
     from dragon.bases.layer import Layer
@@ -105,12 +106,14 @@ def read_snapshot(solver: Solver, path: str) -> None:
     if len(state.history) != len(history):
         raise WeightsError(
             f"{path}: {len(state.history)} history blobs, solver type {solver.param.type} needs {len(history)}"
+            + other_net(solver.net, _model_of(path, state))
         )
     values = []
     for (blob, what), stored in zip(history, state.history, strict=True):
         value = _array(stored, f"{path}: history of {what}")
         if blob is not None and value.size != blob.count:
-            raise WeightsError(f"{path}: history of {what} has {value.size} elements, expected {blob.count}")
+            other = other_net(solver.net, _model_of(path, state))
+            raise WeightsError(f"{path}: history of {what} has {value.size} elements, expected {blob.count}{other}")
         values.append(value)
     if state.iter < 0:
         raise WeightsError(f"{path}: damaged: iteration {state.iter}")
