@@ -9,7 +9,7 @@ from dragon.errors import UsageError
 from dragon.pycaffe.classifier import Classifier
 from dragon.pycaffe.io import load_image
 from dragon.tools.common.engine_options import EngineChoice, engine_options
-from dragon.tools.common.images import ImageChoice, image_options, read_labels
+from dragon.tools.common.images import ImageChoice, check_labels, image_options, read_labels
 from dragon.tools.common.numbers import Count
 
 __all__ = ["command"]
@@ -50,6 +50,7 @@ def command(
     engine, options = choice.resolve()
     net = Classifier(model, weights, _size(resize), engine=engine, options=options)
     color = images.apply(net, model)
+    check_labels(labels, names, net)
     scores = []
     for file in files:
         found = net.predict([load_image(file, color)], oversample)[0].reshape(-1)
@@ -57,8 +58,6 @@ def command(
         click.echo(file)
         for index in np.argsort(-found, kind="stable")[:top]:
             click.echo(f"  {found[index]:.4f}  {names[index] if index < len(names) else f'class {index}'}")
-    if names and len(names) != len(scores[0]):
-        click.echo(f"dragon: warning: {labels} has {len(names)} lines, the net {len(scores[0])} classes", err=True)
     if out:
         from dragon.files.atomic import atomic_write
 

@@ -11,7 +11,7 @@ import numpy as np
 from dragon.files.atomic import write_atomically
 from dragon.pycaffe.detector import Detector, read_windows
 from dragon.tools.common.engine_options import EngineChoice, engine_options
-from dragon.tools.common.images import ImageChoice, image_options, read_labels
+from dragon.tools.common.images import ImageChoice, check_labels, image_options, read_labels
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.progress import progress_bar
 
@@ -50,6 +50,7 @@ def command(
     engine, options = choice.resolve()
     net = Detector(model, weights, engine=engine, options=options)
     images.apply(net, model)
+    check_labels(labels, names, net)
     net.configure_crop(context_pad)
     found = []
     with progress_bar() as tell:

@@ -10,7 +10,7 @@ import numpy as np
 from dragon.bases.layer import TEST, TRAIN
 from dragon.bases.registry import class_of
 from dragon.data.progress import Progress, silent
-from dragon.errors import DragonError, NumericError, UsageError
+from dragon.errors import DragonError, NumericError, ShapeError, UsageError
 from dragon.graph.net import Net
 from dragon.graph.node import Node
 from dragon.proto import dragon_pb2 as pb
@@ -84,6 +84,12 @@ def _net(model: Model, phase: int, shape: tuple[int, ...] | None) -> Net:
         raise
     for name, arrays in model.arrays.items():
         for blob, array in zip(net.params.get(name, []), arrays, strict=False):
+            if blob.count != array.size:
+                net.close()
+                given = f"--shape {','.join(map(str, shape))}" if shape else "its data"
+                raise ShapeError(
+                    f'with {given} layer "{name}" has a blob of {blob.shape}, its weights are {array.shape}'
+                )
             blob.data.reshape(-1)[...] = array.reshape(-1)
     return net
 

@@ -176,6 +176,54 @@ def test_classify(folder: Path, dragon: Dragon) -> None:
     assert crops.out.splitlines()[1].split()[1] == "GREEN"
 
 
+@pytest.mark.parametrize("command", ["classify", "detect"])
+def test_labels_of_another_net(folder: Path, dragon: Dragon, command: str) -> None:
+    (folder / "w.csv").write_text("filename,ymin,xmin,ymax,xmax\nim/red one.png,0,0,8,8\n")
+    what = "im/red one.png" if command == "classify" else "w.csv"
+    args = (command, what, "--model", "deploy.prototxt", "--weights", "net.caffemodel", "--labels", "l.txt")
+    (folder / "l.txt").write_text("\n".join(map(str, range(40))))
+    result = dragon(*args)
+    assert (result.code, result.out) == (2, "")
+    assert result.error == "l.txt has 40 lines, the net 3 classes: the names are those of another net"
+    (folder / "l.txt").write_text("a\nb\n")
+    result = dragon(*args)
+    assert (result.code, result.err) == (0, "dragon: warning: l.txt has 2 lines, the net 3 classes\n")
+    (folder / "l.txt").write_text("BLUE\nGREEN\nRED\n\n\n")
+    assert dragon(*args).err == ""
+    (folder / "l.txt").write_text("\n")
+    assert dragon(*args).error == "l.txt: expected names of classes, one a line; it holds none"
+    (folder / "l.txt").write_bytes((folder / "im" / "red one.png").read_bytes())
+    assert dragon(*args).error == "l.txt: expected names of classes, one a line; this is a PNG image"
+    (folder / "l.txt").write_bytes("caf\xe9\nb\nc\n".encode("latin-1"))
+    assert dragon(*args).code == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--mean missing.binaryproto", "mean file missing.binaryproto does not exist"),
+        ("--mean 104,x,3", "mean file 104,x,3 does not exist, and is not a list of numbers such as 104,117,123"),
+        ("--mean deploy.prototxt", "mean file deploy.prototxt: not a .binaryproto file"),
+        (
+            "--channel-swap nan,nan",
+            '--channel-swap names each channel once, counted from 0, such as 2,1,0; got "nan,nan"',
+        ),
+        ("--channel-swap inf", 'got "inf"'),
+        ("--channel-swap 0,0,1", 'got "0,0,1"'),
+        ("--channel-swap 1.5,0", 'got "1.5,0"'),
+        ("--channel-swap 1,0", "--channel-swap names 2 channels, the net's input has 3"),
+        ("--mean 1,2,3,4", "--mean of shape (4,) for 3 channels: "),
+    ],
+)
+@pytest.mark.parametrize("command", ["classify", "detect"])
+def test_flags_of_images(folder: Path, dragon: Dragon, command: str, flags: str, words: str) -> None:
+    (folder / "w.csv").write_text("filename,ymin,xmin,ymax,xmax\nim/red one.png,0,0,8,8\n")
+    what = "im/red one.png" if command == "classify" else "w.csv"
+    result = dragon(command, what, "--model", "deploy.prototxt", "--weights", "net.caffemodel", *flags.split())
+    assert result.code == 2
+    assert words in result.error
+
+
 def test_classify_says_what_is_wrong(folder: Path, dragon: Dragon) -> None:
     args = ("--model", "deploy.prototxt", "--weights", "net.caffemodel")
     assert "nope.png cannot be read" in dragon("classify", *args, "nope.png").error

@@ -297,3 +297,14 @@ def test_device_query_of_all_gpus(dragon: Dragon, monkeypatch: pytest.MonkeyPatc
 def test_a_net_runs_on_one_gpu(work: Path, dragon: Dragon, gpu: str) -> None:
     result = dragon("train", "-solver", "solver.prototxt", "-gpu", gpu)
     assert (result.code, result.error) == (2, f"--gpu {gpu}: a net runs on one GPU, name it by its number")
+
+
+@pytest.mark.parametrize("shape", ["1,2,3", "104,117,123", "2,3", "1,3,9,9", "1,1,1,1,1,1,1,1,1,1,1,1"])
+@pytest.mark.parametrize("command", ["merge", "fold"])
+def test_a_shape_for_another_net(trained: Path, dragon: Dragon, command: str, shape: str) -> None:
+    common = ("--model", "net.prototxt", "--weights", "net.caffemodel", "--out-model", "m.prototxt")
+    result = dragon(command, *common, "--shape", shape)
+    assert result.code == 2
+    assert "layer" in result.error
+    assert "a fault in Dragon" not in result.error
+    assert not (trained / "m.prototxt").exists()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.data import read_mean
-from dragon.errors import DataError, UsageError, one_line
+from dragon.errors import DataError, DragonError, UsageError, one_line
+from dragon.files.kinds import kind_of
 from dragon.files.reading import read_bytes, read_text
 from dragon.pycaffe.classifier import Classifier
 from dragon.pycaffe.detector import Detector
+from dragon.tools.common.logs import log
 
-__all__ = ["ImageChoice", "image_options", "read_labels"]
+__all__ = ["ImageChoice", "check_labels", "image_options", "read_labels"]
 
 
 @dataclass
@@ -47,12 +50,18 @@ class ImageChoice:
         transformer, channels = net.transformer, shape[1]
         if self.mean is not None:
             mean = self.mean
-            transformer.set_mean(name, np.repeat(mean, channels) if mean.ndim == 1 and mean.size == 1 else mean)
+            try:
+                transformer.set_mean(name, np.repeat(mean, channels) if mean.ndim == 1 and mean.size == 1 else mean)
+            except DragonError as error:
+                error.task = f"--mean of shape {mean.shape} for {channels} channels"
+                raise
         transformer.set_raw_scale(name, self.raw_scale)
         if self.input_scale is not None:
             transformer.set_input_scale(name, self.input_scale)
         swap = self.channel_swap or ((2, 1, 0) if channels == 3 else None)
         if swap is not None:
+            if len(swap) != channels:
+                raise UsageError(f"--channel-swap names {len(swap)} channels, the net's input has {channels}")
             transformer.set_channel_swap(name, swap)
         return channels != 1
 
@@ -68,11 +77,19 @@ def image_options(function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(
         *args: Any, mean: str | None, raw_scale: float, input_scale: float | None, channel_swap: str | None, **more: Any
     ) -> Any:
-        swap = tuple(int(v) for v in _numbers("--channel-swap", channel_swap)) if channel_swap else None
+        swap = _order(channel_swap) if channel_swap else None
         images = ImageChoice(_mean(mean) if mean else None, raw_scale, input_scale, swap)
         return function(*args, images=images, **more)
 
     return wrapper
+
+
+def _order(text: str) -> tuple[int, ...]:
+    """Channels in the order of the net's. UsageError unless each of 0, 1, .. is named once."""
+    numbers = _numbers("--channel-swap", text)
+    if sorted(numbers) != list(range(len(numbers))):
+        raise UsageError(f'--channel-swap names each channel once, counted from 0, such as 2,1,0; got "{text}"')
+    return tuple(map(int, numbers))
 
 
 def _numbers(flag: str, text: str) -> list[float]:
@@ -86,7 +103,8 @@ def _mean(text: str) -> NDArray[Any]:
     if not os.path.exists(text):
         if text.replace(",", "").replace(".", "").replace("-", "").strip().isdigit():
             return np.array(_numbers("--mean", text))
-        raise DataError(f"mean file {text} does not exist")
+        neither = ", and is not a list of numbers such as 104,117,123" if "," in text else ""
+        raise DataError(f"mean file {text} does not exist{neither}")
     if text.endswith(".npy"):
         return _array(text)
     return read_mean(text)
@@ -104,10 +122,26 @@ def _array(path: str) -> NDArray[Any]:
 
 
 def read_labels(path: str | None) -> list[str]:
-    """Names of the classes, one a line. DataError when the file cannot be read."""
+    """Names of the classes, one a line; bytes that are not UTF-8 are replaced. DataError for other files than text."""
     if path is None:
         return []
     try:
-        return read_text(path, errors="replace").splitlines()
+        text = read_text(path, errors="replace")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    if "\0" in text:
+        raise DataError(f"{path}: expected names of classes, one a line; this is {kind_of(path) or 'a binary file'}")
+    names = text.rstrip().splitlines()
+    if not names:
+        raise DataError(f"{path}: expected names of classes, one a line; it holds none")
+    return names
+
+
+def check_labels(path: str | None, names: Sequence[str], net: Classifier | Detector) -> None:
+    """UsageError for more names than the net has classes; a warning for fewer, since a number stands for the others."""
+    classes = net.blobs[net.outputs[0]].shape[1:]
+    count = math.prod(classes)
+    if len(names) > count:
+        raise UsageError(f"{path} has {len(names)} lines, the net {count} classes: the names are those of another net")
+    if names and len(names) < count:
+        log.warning("%s has %d lines, the net %d classes", path, len(names), count)
