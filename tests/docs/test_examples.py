@@ -10,9 +10,12 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.imports import LINKED
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
@@ -113,3 +116,18 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
             headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
             known = {re.sub(r"[^\w\- ]", "", h).strip().lower().replace(" ", "-") for h in headings}
             assert anchor[1:] in known, f"{path.name}: {target}{anchor} is not there"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_files_that_a_document_names_exist(path: Path) -> None:
+    """By the end of their path: `plan/arena.py` is in some folder. NAME stands for a name."""
+    named = re.findall(r"`([\w./]+\.(?:py|cuh?|proto|yaml)|dragon/[\w/]+)`", path.read_text(encoding="utf-8"))
+    assert not [name for name in named if "NAME" not in name and f"/{name}".rstrip("/") not in tree()]
+
+
+@cache
+def tree() -> frozenset[str]:
+    """Files and folders of the checkout, from "/", and the ends of their paths."""
+    found = [p for top in ("dragon", *LINKED, "tests", "docs", "benchmarks") for p in (ROOT / top).rglob("*")]
+    parts = [p.relative_to(ROOT).parts for p in found]
+    return frozenset("/" + "/".join(names[i:]) for names in parts for i in range(len(names)))
