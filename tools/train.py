@@ -15,7 +15,7 @@ from dragon.errors import UsageError
 from dragon.files.layer_files import layer_files
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_solver_definition
-from dragon.solver.definition import doubts
+from dragon.solver.definition import warnings
 from dragon.solver.snapshot import check_snapshots
 from dragon.solver.solver import Observer, Solver
 from dragon.solver.types import get_solver
@@ -112,7 +112,7 @@ def _train(solver: Solver, show: Console | None, folder: Path, sigint: str, sigh
     solver.observers += [meter, *(Forgiving(observer, what) for observer, what in written)]
     for line in _opening(solver):
         log.info(line)
-    for line in doubts(solver.param):
+    for line in warnings(solver.param):
         log.warning("%s: %s", solver.path, line)
     log.info("Metrics and curves go to %s", folder)
     with solver_signals(solver, sigint, sighup):

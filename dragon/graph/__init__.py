@@ -1,1 +1,1 @@
-"""The graph: a definition becomes layers wired by blobs, and a net that an engine runs."""
+"""From a definition to a net: layers that are wired by blobs, and run by an engine."""

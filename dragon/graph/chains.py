@@ -1,7 +1,7 @@
-"""Chains: layers of which each reads, alone, what the one before it made; for all that treat several layers as one.
+"""Chains: layers of which each is the only reader of the one before it, so that they can be treated as one.
 
-A graph is made of the nodes of a net, or of the layers of a definition that are present in a phase. `Graph.chain` finds
-what stands behind a layer; who asks says which links it takes, and what else it wants of them.
+A Graph is built from the nodes of a net, or from the layers of a definition that are present in a phase. `Graph.chain`
+finds the layers that follow a given one; the caller says which kinds of layers it accepts, and on what conditions.
 
     NORM (SCALE) (RELU)                      one normalisation: engines, merge, split, lint, compare
     WEIGHTED (NORM) (SCALE) (SUM) (RELU)     folded into the weights: oneDNN in TEST, fold
@@ -20,7 +20,7 @@ from dragon.bases.registry import class_of
 from dragon.bases.weighted import Weighted
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["Chain", "Graph", "Link", "Place", "Written", "is_link", "phases", "written"]
+__all__ = ["Chain", "DefinedLayer", "Graph", "GraphLayer", "Link", "defined_layers", "is_link", "phases"]
 
 
 class Link(Enum):
@@ -31,67 +31,78 @@ class Link(Enum):
     SCALE = auto()  # a learned Scale
     SUM = auto()  # the plain sum with one other blob
     RELU = auto()  # also with a slope; not ReLU6
-    NEURON = auto()  # a neuron whose backward needs only its result
-    POOL = auto()  # a maximum pooling
+    NEURON = auto()  # an element-wise layer whose backward needs only its top
+    POOL = auto()  # max pooling
 
 
-Chain = dict[Link, int]  # the position of each link that was found, in their order
+Chain = dict[Link, int]  # the index of the layer found for each link, in the order of the links
 
 
-class Place(Protocol):
-    """A layer in its place, as `dragon.graph.node.Node` has it."""
+class GraphLayer(Protocol):
+    """A layer of a graph: a `dragon.graph.node.Node` of a net, or a DefinedLayer."""
 
     @property
-    def index(self) -> int: ...
+    def index(self) -> int:
+        """Position in the net or in the definition."""
+
     @property
-    def definition(self) -> pb.LayerParameter: ...
+    def definition(self) -> pb.LayerParameter:
+        """The layer's parameter."""
+
     @property
-    def bottom_names(self) -> Sequence[str]: ...
+    def bottom_names(self) -> Sequence[str]:
+        """Names of the bottoms, in order."""
+
     @property
-    def top_names(self) -> Sequence[str]: ...
+    def top_names(self) -> Sequence[str]:
+        """Names of the tops, in order."""
+
     @property
-    def makes_loss(self) -> bool: ...
+    def makes_loss(self) -> bool:
+        """Whether a top counts in the loss."""
 
 
 @dataclass(frozen=True)
-class Written:
-    """A layer of a definition."""
+class DefinedLayer:
+    """A layer of a definition that has not been made into a net."""
 
     index: int
     definition: pb.LayerParameter
 
     @property
     def bottom_names(self) -> Sequence[str]:
+        """Names of the bottoms, in order."""
         return self.definition.bottom
 
     @property
     def top_names(self) -> Sequence[str]:
+        """Names of the tops, in order."""
         return self.definition.top
 
     @property
     def makes_loss(self) -> bool:
-        """Whether a top counts in the loss by a weight that is written down."""
+        """Whether a top has a loss weight in the definition."""
         return any(self.definition.loss_weight)
 
 
 def phases(layer: pb.LayerParameter) -> frozenset[int]:
-    """Phases a layer is present in, as far as its rules name them."""
+    """Phases that a layer is present in, as far as its rules depend on the phase alone, not on stages or levels."""
     both = frozenset({int(pb.TRAIN), int(pb.TEST)})
     if layer.HasField("phase"):
         return frozenset({int(layer.phase)})
     if layer.include:
         return frozenset(int(r.phase) for r in layer.include if r.HasField("phase")) or both
-    gone = {
+    excluded = {
         int(r.phase)
         for r in layer.exclude
         if r.HasField("phase") and not (r.stage or r.not_stage or r.HasField("min_level") or r.HasField("max_level"))
     }
-    return both - gone
+    return both - excluded
 
 
-def written(net: pb.NetParameter, phase: int) -> list[Written]:
+def defined_layers(net: pb.NetParameter, phase: int) -> list[DefinedLayer]:
     """The layers of a definition in a phase; their indices are those in `net.layer`."""
-    return [Written(i, layer) for i, layer in enumerate(net.layer) if phase in phases(layer)]
+    return [DefinedLayer(i, layer) for i, layer in enumerate(net.layer) if phase in phases(layer)]
 
 
 def is_link(link: Link, layer: pb.LayerParameter) -> bool:
@@ -119,22 +130,22 @@ def is_link(link: Link, layer: pb.LayerParameter) -> bool:
 
 
 class Graph:
-    """Who makes and who reads the values of a net. A layer in place makes a new value of the old name."""
+    """Which layers make and which read each value of a net. An in-place layer makes a new value under the old name."""
 
-    def __init__(self, places: Iterable[Place]) -> None:
-        self._places = {place.index: place for place in places}
+    def __init__(self, layers: Iterable[GraphLayer]) -> None:
+        self._layers = {layer.index: layer for layer in layers}
         self._makers: dict[int, list[int | None]] = {}
         self._readers: dict[tuple[int, str], list[int]] = {}
         newest: dict[str, int] = {}
-        for i, place in self._places.items():
-            self._makers[i] = [newest.get(name) for name in place.bottom_names]
-            for name in place.bottom_names:
+        for i, layer in self._layers.items():
+            self._makers[i] = [newest.get(name) for name in layer.bottom_names]
+            for name in layer.bottom_names:
                 if name in newest:
                     self._readers.setdefault((newest[name], name), []).append(i)
-            newest.update(dict.fromkeys(place.top_names, i))
+            newest.update(dict.fromkeys(layer.top_names, i))
 
     def __contains__(self, index: int) -> bool:
-        return index in self._places
+        return index in self._layers
 
     def maker(self, index: int) -> int | None:
         """The layer that made the value which layer `index` reads as its first bottom."""
@@ -142,11 +153,14 @@ class Graph:
         return makers[0] if makers else None
 
     def reader(self, index: int) -> int | None:
-        """The one layer that reads, once, the only top of layer `index`; None also if that counts in the loss."""
-        place = self._places[index]
-        if len(place.top_names) != 1 or place.makes_loss:
+        """The only layer that reads, once, the single top of layer `index`.
+
+        None if there is no such layer, the layer has several tops, or its top counts in the loss.
+        """
+        layer = self._layers[index]
+        if len(layer.top_names) != 1 or layer.makes_loss:
             return None
-        readers = self._readers.get((index, place.top_names[0]), [])
+        readers = self._readers.get((index, layer.top_names[0]), [])
         return readers[0] if len(readers) == 1 else None
 
     def chain(
@@ -156,12 +170,12 @@ class Graph:
         takes: Callable[[Link, int], bool] = lambda link, index: True,
         adjacent: bool = False,
     ) -> Chain:
-        """Layer `first` as the first of `links`, then those of the others that follow, each behind the last one found.
+        """Layer `first` as the first of `links`, then layers for later links, each the reader of the one found before.
 
-        takes: whether who asks wants a layer as a link. adjacent: only layers that follow one another in the net.
-        Empty if the first link is not there.
+        A link that does not fit is passed over. takes: whether the caller accepts the layer of an index as a link.
+        adjacent: accept only layers with consecutive indices. Empty if layer `first` is not the first link.
         """
-        if not (is_link(links[0], self._places[first].definition) and takes(links[0], first)):
+        if not (is_link(links[0], self._layers[first].definition) and takes(links[0], first)):
             return {}
         found = {links[0]: first}
         last = first
@@ -169,6 +183,6 @@ class Graph:
             reader = self.reader(last)
             if reader is None or (adjacent and reader != last + 1):
                 break
-            if is_link(link, self._places[reader].definition) and takes(link, reader):
+            if is_link(link, self._layers[reader].definition) and takes(link, reader):
                 found[link] = last = reader
         return found

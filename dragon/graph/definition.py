@@ -1,4 +1,4 @@
-"""From the net as written to the net as run: layers of this phase only, a Split where a blob has many readers."""
+"""From the net as defined to the net as run: only the layers that a state admits, a Split for every shared blob."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def filter_net(net: pb.NetParameter, state: pb.NetState) -> pb.NetParameter:
 def insert_splits(net: pb.NetParameter) -> pb.NetParameter:
     """A copy of `net` in which every blob has at most one reader.
 
-    A value is (layer index, top index): an in-place layer makes a new value of the same name. A loss weight counts as
-    a reader and moves to the first output of the split. Names are Caffe's, as weight files contain them.
+    A loss weight counts as a reader and moves to the first output of the split. The names of splits are Caffe's, since
+    weights files contain them.
     PrototxtError for a bottom that no earlier layer makes.
     """
     return insert_splits_tracked(net)[0]
@@ -57,8 +57,9 @@ def insert_splits(net: pb.NetParameter) -> pb.NetParameter:
 def insert_splits_tracked(
     net: pb.NetParameter, positions: Sequence[Position | None] | None = None
 ) -> tuple[pb.NetParameter, list[Position | None]]:
-    """As insert_splits, with the position in its file of each layer of the copy; a split has none."""
+    """As insert_splits, and the position in its file of each layer of the copy; None for a split."""
     places = positions or [None] * len(net.layer)
+    # a value is (layer index, top index): an in-place layer makes a new one of the same name
     newest: dict[str, tuple[int, int]] = {}
     source: dict[tuple[int, int], tuple[int, int]] = {}
     readers: Counter[tuple[int, int]] = Counter()
@@ -122,7 +123,7 @@ def _add_split(
 
 
 def run_state(base: pb.NetState, phase: int | None, level: int, stages: str | Sequence[str]) -> pb.NetState:
-    """The state to run in: what the definition sets, overridden by arguments; stages as a list or comma-separated."""
+    """The state to run in: that of the definition, overridden by the arguments. stages: a list, or comma-separated."""
     state = pb.NetState()
     state.CopyFrom(base)
     if phase is not None:

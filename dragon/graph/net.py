@@ -1,6 +1,6 @@
 """Net: a wired graph with an engine that runs it, its weights in and out.
 
-The net decides what is computed (wiring, sharing, who needs a gradient); an executor decides how.
+The net decides what is computed (wiring, sharing, which blobs need a gradient); an executor decides how.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dragon.bases.source import Prefetched
 from dragon.errors import DragonError, LayerName, NumericError, PrototxtError, ShapeError, UsageError
 from dragon.files.paths import split_paths
 from dragon.graph.definition import run_state
-from dragon.graph.turn import alone
+from dragon.graph.run_lock import exclusive
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array, Storage
 from dragon.proto import dragon_pb2 as pb
@@ -34,7 +34,7 @@ __all__ = ["Net", "NetSettings"]
 
 
 class NetSettings(TypedDict, total=False):
-    """What a subclass of Net with a constructor of its own hands on."""
+    """Keyword arguments of Net that a subclass with a constructor of its own passes on."""
 
     level: int
     stages: str | Sequence[str] | None
@@ -54,10 +54,10 @@ class Net(PyNet):
     or comma-separated paths.
 
     dtype: float32, or float64 for gradient checks. engine: auto, numpy, onednn or cuda. seed: of fillers and dropout;
-    None takes a new one.
+    None: that of set_random_seed, else a random one.
 
-    One thread at a time may run a net; a second one gets a UsageError. `close`, the end of a `with` block, or the net
-    going away stop the threads that read data and close their files.
+    One thread at a time may run a net; a second one gets a UsageError. `close`, the end of a `with` block, and garbage
+    collection of the net stop the threads that read data and close their files.
 
     Raises PrototxtError for the definition, ShapeError for shapes, WeightsError for weights.
     """
@@ -100,39 +100,42 @@ class Net(PyNet):
             self.copy_from(weights)
 
     # -- running --------------------------------------------------------------------------------------------
-    @alone
+    @exclusive
     def run_forward(self, start: int = 0, end: int | None = None) -> float:
         """Run layers start..end (inclusive) and return the weighted sum of their losses."""
         end = len(self.nodes) - 1 if end is None else end
         self.look_ahead(start, end)
         return self.executor.forward(start, end)
 
-    @alone
+    @exclusive
     def run_backward(self, start: int | None = None, end: int = 0) -> None:
         """Run backward from layer `start` (the last) down to `end` (inclusive)."""
         self.executor.backward(len(self.nodes) - 1 if start is None else start, end)
 
-    @alone
+    @exclusive
     def forward_backward(self) -> float:
-        """One forward and one backward pass; the loss."""
+        """Run one forward and one backward pass and return the loss."""
         self.look_ahead()
         return self.executor.forward_backward()
 
-    @alone
+    @exclusive
     def whole_step(self, updater: Update, rate: float, iteration: int) -> float | None:
-        """A training iteration in one go, where the engine offers that (see Executor.whole_step)."""
+        """Run a whole training iteration and return its loss; None, with nothing done, if the engine cannot.
+
+        See Executor.whole_step.
+        """
         self.look_ahead()
         return self.executor.whole_step(updater, rate, iteration)
 
     def look_ahead(self, start: int = 0, end: int | None = None) -> None:
-        """Let layers start..end (inclusive) that read images take the shapes of the batches they are about to give."""
+        """Reshape the tops of layers start..end (inclusive) that prefetch data to the batches they will return next."""
         for i, layer, tops in self._readers:
             if start <= i and (end is None or i <= end):
                 layer.look_ahead(tops)
 
-    @alone
+    @exclusive
     def reshape(self) -> None:
-        """Propagate changed input shapes through all layers."""
+        """Propagate changed input shapes through all layers. Raises ShapeError where they do not fit."""
         for node in self.nodes:
             try:
                 node.layer.reshape(node.bottoms, node.tops)
@@ -146,11 +149,11 @@ class Net(PyNet):
 
     # -- looking in -----------------------------------------------------------------------------------------
     def output_values(self) -> dict[str, Array]:
-        """The outputs' newest values, read-only."""
+        """The newest values of the net's outputs by name, read-only."""
         return {name: self.blobs[name].peek() for name in self.outputs}
 
     def first_nonfinite(self) -> str | None:
-        """Name the first layer that holds or made a NaN or an infinity, or None."""
+        """The first layer with a parameter or a top that holds a NaN or an infinity, as text; None if there is none."""
         for node in self.nodes:
             for j, blob in enumerate(node.layer.blobs):
                 if not np.isfinite(blob.peek()).all():
@@ -161,7 +164,7 @@ class Net(PyNet):
         return None
 
     def check_finite(self, loss: float, iteration: int) -> None:
-        """NumericError naming the first non-finite layer when the loss is NaN or infinite."""
+        """Raise NumericError, naming the first layer with a non-finite value, when the loss is NaN or infinite."""
         if not np.isfinite(loss):
             culprit = self.first_nonfinite() or "no blob is non-finite any more"
             raise NumericError(f"iteration {iteration}: loss is {loss:g}; first in {culprit}")
@@ -195,7 +198,10 @@ class Net(PyNet):
         save_weights(self, path, write_diff)
 
     def share_with(self, other: Net) -> None:
-        """Use the other net's parameter memory for layers of the same name, and for what shares its parameters here."""
+        """Use the other net's parameter memory for layers of the same name, and for those that share their parameters.
+
+        Raises ShapeError where shapes differ.
+        """
         tied: dict[Storage, Blob] = {}
         for name, blobs in self.params.items():
             source = other.params.get(name)
@@ -225,7 +231,7 @@ def _positional(
     stages: str | Sequence[str] | None,
     weights: str | Path | None,
 ) -> _Positional:
-    """phase, level, stages, weights of a call that gives them by position, in either order scripts use."""
+    """phase, level, stages and weights of a call with positional arguments, in either order that scripts use."""
     if len(args) > 4:
         raise UsageError(f"Net takes a model and at most 4 further arguments by position, got {len(args)}")
     if isinstance(args[0], (str, Path)):  # model, weights, phase

@@ -14,7 +14,7 @@ __all__ = ["Node"]
 
 @dataclass(eq=False, slots=True)
 class Node:
-    """A layer in its place. Lists with an entry for each bottom or top are in the order of the definition."""
+    """A layer of a net. Lists with an entry for each bottom or top are in the order of the definition."""
 
     index: int  # among the net's nodes
     definition: pb.LayerParameter  # after splits were inserted
@@ -30,7 +30,7 @@ class Node:
 
     @classmethod
     def outside(cls, layer: Layer) -> Node:
-        """A node for a layer that is part of another one and in no net."""
+        """A node for a layer that is not in a net but a part of another layer."""
         return cls(0, layer.param, layer, [], [], [], [])
 
     @property
@@ -40,7 +40,7 @@ class Node:
 
     @property
     def loss_weights(self) -> list[float]:
-        """What the elements of each top count in the loss; 0 for tops that are no loss."""
+        """The weight of each top in the loss; 0 for a top that does not count in it."""
         return self.layer.loss_weights
 
     @property

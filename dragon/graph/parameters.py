@@ -27,10 +27,10 @@ class Param:
 
 
 class ParamTable:
-    """Every stored blob of a net once.
+    """The parameter blobs of a net, each shared one once.
 
-    `learnable` is what the solver sees. `owned` is what a snapshot keeps, in Caffe's order: a learned blob with its
-    Param, or a running statistic with None.
+    learnable: the blobs that the solver updates. owned: the blobs that a snapshot stores, in Caffe's order: a learned
+    one with its Param, or a running statistic with None.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,10 @@ class ParamTable:
         self._statistics: dict[str, Blob] = {}
 
     def add(self, layer: Layer) -> bool:
-        """Record the layer's learned blobs, tie shared ones to their owner; whether any is learned."""
+        """Record a layer's blobs and let shared ones use their owner's memory; return whether any is learned.
+
+        Raises PrototxtError or ShapeError for ParamSpecs that contradict the layer or the owner.
+        """
         param = layer.param
         if len(param.param) > len(layer.blobs):
             raise PrototxtError(f"{len(param.param)} param entries for a layer with {len(layer.blobs)} parameter blobs")
@@ -71,7 +74,7 @@ class ParamTable:
         return learns
 
     def _share_statistic(self, name: str, blob: Blob) -> bool:
-        """Tie a running statistic to the first one of that name; whether this is the first."""
+        """Let a running statistic use the memory of the first one of its name; return whether it is that one."""
         first = self._statistics.setdefault(name, blob)
         if first is not blob:
             blob.share_data(first)

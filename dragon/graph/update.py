@@ -1,4 +1,4 @@
-"""The update of a net's learned blobs as data: what an engine has to know of it to compute it by means of its own.
+"""The update of a net's learned blobs as data, from which an engine can compute it with kernels of its own.
 
 The solver's Updater (dragon/solver/update.py) is one.
 """
@@ -16,9 +16,9 @@ __all__ = ["Coefficients", "Update", "UpdateRule"]
 
 
 class UpdateRule:
-    """What turns a gradient and its history into the step that is subtracted from the weights.
+    """A rule that turns a gradient and its history into the step that is subtracted from the weights.
 
-    An engine that computes a rule knows it by its name, so it takes only those of which `is_standard` is true.
+    An engine recognises a rule by `name`, and therefore computes only rules whose `is_standard` is true.
     """
 
     name: ClassVar[str]
@@ -28,7 +28,7 @@ class UpdateRule:
 
     @property
     def is_standard(self) -> bool:
-        """Whether it is the rule that a solver definition means by its name, not one derived from that."""
+        """Whether a solver definition of type `name` means exactly this rule, not a class derived from it."""
         return False
 
 
@@ -36,8 +36,8 @@ class UpdateRule:
 class Coefficients:
     """The numbers of an update.
 
-    decay1, decay2: of the history's averages (momentum and momentum2, or rms_decay). clip_gradients: the limit of the
-    gradients' L2 norm, below 0 none. iter_size: passes whose gradients were added up.
+    decay1, decay2: decay rates of the averages in the history (momentum and momentum2, or rms_decay). clip_gradients:
+    limit of the gradients' L2 norm; below 0: none. iter_size: passes whose gradients were added up.
     """
 
     decay1: float
@@ -59,11 +59,11 @@ class Update(ABC):
     @property
     @abstractmethod
     def coefficients(self) -> Coefficients:
-        """As they are now: a script may change the solver's between two steps."""
+        """The present coefficients: a script may change those of the solver between two steps."""
 
     @abstractmethod
     def apply(self, rate: float, iteration: int) -> None:
-        """Update all learned blobs through their arrays, wherever these are at the moment."""
+        """Update all learned blobs in update number `iteration` (from 0), through the arrays that they hand out now."""
 
     @abstractmethod
     def decay_of(self, p: Param) -> float:

@@ -31,7 +31,7 @@ _STOPS = "passes no gradient on, so it cannot work in place above a layer that n
 
 
 class Wiring:
-    """The nodes of one run with their blobs. Raises PrototxtError and ShapeError that say where the layer stands."""
+    """The nodes of one run with their blobs. Raises PrototxtError and ShapeError with the layer's name and position."""
 
     def __init__(self, definition: Definition[pb.NetParameter], state: pb.NetState, context: Context) -> None:
         self.context = context
@@ -45,7 +45,7 @@ class Wiring:
         self.table = ParamTable()
         self.inputs: list[str] = []
         self._blob_need_backward: dict[str, bool] = {}
-        self._available: dict[str, None] = {}  # tops nobody has read yet, in order
+        self._available: dict[str, None] = {}  # tops that no layer has read yet, in order
         try:
             self._build(positions)
         except BaseException:
@@ -98,15 +98,15 @@ class Wiring:
             raise ShapeError(_NOT_IN_PLACE)
         layer.setup(bottoms, tops)
         layer.reshape(bottoms, tops)
-        free = layer.runs_user_code
-        if not free and any(blob.shape != shape for blob, shape in in_place):
+        user_code = layer.runs_user_code
+        if not user_code and any(blob.shape != shape for blob, shape in in_place):
             raise ShapeError(_NOT_IN_PLACE)
-        if not free and in_place and not layer.works_in_place:
+        if not user_code and in_place and not layer.works_in_place:
             raise ShapeError(_OVERWRITES)
         if in_place and (need or self.param.force_backward) and not layer.can_propagate(0):
             raise ShapeError(_STOPS)
-        if not free and all(blob.count for blob in bottoms):
-            self._check_full(tops, top_names)
+        if not user_code and all(blob.count for blob in bottoms):
+            self._check_not_empty(tops, top_names)
         node = Node(len(self.nodes), param, layer, bottoms, bottom_names, tops, top_names, position)
         self.nodes.append(node)
         layer.loss_weights = _loss_weights(layer, param, len(tops))
@@ -124,23 +124,23 @@ class Wiring:
             self._blob_need_backward[name] = need and not layer.is_source
 
     def _identity(self, name: str) -> str:
-        """What random streams and states know a layer by: its name, numbered where layers before it have it too."""
+        """The name of a layer in random streams and snapshots: its own, numbered if an earlier layer has it too."""
         before = sum(node.name == name for node in self.nodes)
         if before:
             log.info('layer name "%s" is used more than once', name)
         return f"{name} ({before + 1})" if before else name
 
     def _check_name(self, name: str) -> None:
-        """PrototxtError if a layer with parameters has this name already: files could not tell the two apart."""
+        """Raise PrototxtError if an earlier layer with parameters has this name: weights files find layers by name."""
         if name in self.params:
             first = next(node for node in self.nodes if node.name == name and node.layer.blobs)
-            on = f" ({first.position})" if first.position else ""
+            place = f" ({first.position})" if first.position else ""
             raise PrototxtError(
-                f"another layer with parameters has this name{on}; weights are found by name, so each needs its own"
+                f"another layer with parameters has this name{place}; weights are found by name, so each needs its own"
             )
 
-    def _check_full(self, tops: list[Blob], names: list[str]) -> None:
-        """Refuse blobs without elements: later reshapes may empty them, a definition that starts so is a mistake."""
+    def _check_not_empty(self, tops: list[Blob], names: list[str]) -> None:
+        """Raise ShapeError for a top without elements: reshapes may empty it later, the definition should not."""
         for blob, name in zip(tops, names, strict=True):
             if not blob.count:
                 raise ShapeError(f'top "{name}" of shape {blob.shape} has no element')
@@ -170,7 +170,7 @@ class Wiring:
         return tops, names
 
     def _prune_backward(self) -> None:
-        """Keep backward only for layers on a way from something learned to a loss; all of them when forced."""
+        """Let only layers on a path from a learned blob to a loss run backward; all of them with force_backward."""
         under_loss: set[str] = set()
         skip: set[str] = set()
         for node in reversed(self.nodes):
@@ -199,7 +199,7 @@ class Wiring:
 
 
 def _loss_weights(layer: Layer, param: pb.LayerParameter, tops: int) -> list[float]:
-    """What each top counts in the loss: as given, else 1 for the first top of a loss layer."""
+    """The weight of each top in the loss: as defined, else 1 for the first top of a loss layer."""
     given = list(param.loss_weight)
     if given and len(given) != tops:
         raise PrototxtError(f"loss_weight is given {len(given)} times for {tops} tops")
@@ -209,7 +209,7 @@ def _loss_weights(layer: Layer, param: pb.LayerParameter, tops: int) -> list[flo
 def _to_run(
     definition: Definition[pb.NetParameter], state: pb.NetState
 ) -> tuple[pb.NetParameter, list[Position | None]]:
-    """The net of this run with its splits, and where each layer stands in its file."""
+    """The net of this run with its splits, and the position of each layer in its file."""
     net = name_layers(definition.message)
     positions: list[Position | None] = []
     for k, layer in enumerate(net.layer):

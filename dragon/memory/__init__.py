@@ -1,1 +1,1 @@
-"""Blobs and the memory behind them: one value, with copies in the places where engines compute."""
+"""Blobs and their storage: one value in host memory, with copies wherever engines compute."""

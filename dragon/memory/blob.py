@@ -1,4 +1,4 @@
-"""Blob: the value and the gradient that flow between layers, and what layers learn."""
+"""Blob: an array of values with its gradient, which layers hand to one another or learn."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from dragon.memory.storage import Array, ArraySpace, Storage
 __all__ = ["MAX_AXES", "MAX_COUNT", "Blob", "BlobList", "checked_count"]
 
 
-def _most() -> int:
-    """Elements of 4 bytes that the machine's memory holds; 2^40 where that is not known."""
+def _max_elements() -> int:
+    """How many elements of 4 bytes the machine's memory holds, at most 2^40; 2^40 where its size is not known."""
     try:
         pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -25,7 +25,7 @@ def _most() -> int:
     return min(2**40, pages * size // 4) if pages > 0 < size else 2**40
 
 
-MAX_COUNT = _most()  # a shape beyond this is a damaged file or a typing error, not a net
+MAX_COUNT = _max_elements()  # a shape beyond this is a damaged file or a typing error, not a net
 
 MAX_AXES = 32  # as in BVLC Caffe
 
@@ -36,7 +36,7 @@ def checked_count(shape: Sequence[int], what: str = "blob") -> int:
     """Number of elements of `shape`; ShapeError for negative axes, more than MAX_COUNT elements or MAX_AXES axes."""
     if len(shape) > MAX_AXES:
         raise ShapeError(f"{what}: a shape of {len(shape)} axes, at most {MAX_AXES} are possible")
-    extent = 1  # an axis of 0 does not excuse the others: no array library takes them
+    extent = 1  # axes of 0 are left out: array libraries refuse the others even if there is no element
     for dim in shape:
         if dim < 0:
             raise ShapeError(f"{what}: negative axis in shape {tuple(shape)}")
@@ -50,10 +50,12 @@ def checked_count(shape: Sequence[int], what: str = "blob") -> int:
 
 
 class Blob:
-    """`data` and `diff`, two arrays of one shape.
+    """An array of values, `data`, and one of gradients, `diff`, of the same shape and dtype; both begin as zeros.
 
-    `blob.data` hands out a mutable array that counts as newly written. `peek()` is for printing and saving: it
-    leaves an engine's copies valid.
+    shape: extents of the axes, such as (N, C, H, W). space: decides which arrays are handed out; None: host arrays.
+
+    Reading `data` or `diff` counts as writing it, since the array is mutable: copies in engines become stale. `peek`
+    and `peek_diff` return read-only arrays and leave the copies valid. Raises ShapeError for an impossible shape.
     """
 
     __slots__ = ("_data", "_diff", "_shape", "_space")
@@ -70,6 +72,7 @@ class Blob:
     # -- arrays ---------------------------------------------------------------------------------------------
     @property
     def data(self) -> Array:
+        """The values, a mutable array of the blob's shape; counts as a write."""
         if self._space.view is not None:
             array: Array = self._space.view(self._data, self._shape)
             return array
@@ -77,17 +80,18 @@ class Blob:
 
     @property
     def diff(self) -> Array:
+        """The gradients, a mutable array of the blob's shape; counts as a write."""
         if self._space.view is not None:
             array: Array = self._space.view(self._diff, self._shape)
             return array
         return self._shaped(self._diff.write())
 
     def peek(self) -> Array:
-        """The newest data as a read-only host array."""
+        """The newest values, a read-only host array of the blob's shape."""
         return self._peek(self._data)
 
     def peek_diff(self) -> Array:
-        """The newest diff as a read-only host array."""
+        """The newest gradients, a read-only host array of the blob's shape."""
         return self._peek(self._diff)
 
     def _peek(self, storage: Storage) -> Array:
@@ -101,31 +105,40 @@ class Blob:
 
     @property
     def data_storage(self) -> Storage:
+        """The flat memory of `data`: at least `count` elements, perhaps shared with other blobs."""
         return self._data
 
     @property
     def diff_storage(self) -> Storage:
+        """The flat memory of `diff`: at least `count` elements, perhaps shared with other blobs."""
         return self._diff
 
     # -- shape ----------------------------------------------------------------------------------------------
     @property
     def shape(self) -> tuple[int, ...]:
+        """Extents of the axes, such as (N, C, H, W)."""
         return self._shape
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
+        """Type of the elements of data and diff."""
         return self._data.dtype
 
     @property
     def ndim(self) -> int:
+        """Number of axes."""
         return len(self._shape)
 
     @property
     def count(self) -> int:
+        """Number of elements."""
         return math.prod(self._shape)
 
     def reshape(self, *shape: int | Sequence[int]) -> None:
-        """Give the blob another shape. Memory grows when it must and is never given back."""
+        """Give the blob another shape. Memory grows when it must and is never given back.
+
+        Raises ShapeError for an impossible shape.
+        """
         dims = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
         wanted = tuple(int(d) for d in dims)  # type: ignore[arg-type]
         if wanted == self._shape:
@@ -136,37 +149,41 @@ class Blob:
         self._data.resize(count)
         self._diff.resize(count)
 
-    def _legacy(self, axis: int) -> int:
+    def _legacy_extent(self, axis: int) -> int:
         if self.ndim > 4:
             raise ShapeError(f"num, channels, height and width need at most 4 axes, the shape is {self._shape}")
         return self._shape[axis] if axis < self.ndim else 1
 
     @property
     def num(self) -> int:
-        return self._legacy(0)
+        """Extent of axis 0, 1 if there is none. ShapeError for a blob of more than 4 axes."""
+        return self._legacy_extent(0)
 
     @property
     def channels(self) -> int:
-        return self._legacy(1)
+        """Extent of axis 1, 1 if there is none. ShapeError for a blob of more than 4 axes."""
+        return self._legacy_extent(1)
 
     @property
     def height(self) -> int:
-        return self._legacy(2)
+        """Extent of axis 2, 1 if there is none. ShapeError for a blob of more than 4 axes."""
+        return self._legacy_extent(2)
 
     @property
     def width(self) -> int:
-        return self._legacy(3)
+        """Extent of axis 3, 1 if there is none. ShapeError for a blob of more than 4 axes."""
+        return self._legacy_extent(3)
 
     # -- sharing --------------------------------------------------------------------------------------------
     def share_data(self, other: Blob) -> None:
-        """Use the other blob's data; the counts must agree, the shapes need not."""
+        """Use the other blob's memory for data. Shapes may differ; ShapeError unless the counts agree."""
         self._check_same_count(other)
         if self._data is not other._data:
             self._data = other._data
             self._space.version += 1
 
     def share_diff(self, other: Blob) -> None:
-        """Use the other blob's diff; the counts must agree, the shapes need not."""
+        """Use the other blob's memory for diff. Shapes may differ; ShapeError unless the counts agree."""
         self._check_same_count(other)
         if self._diff is not other._diff:
             self._diff = other._diff
@@ -189,6 +206,7 @@ class BlobList(list[Blob]):
         self._space = space
 
     def add_blob(self, *shape: int | Sequence[int]) -> Blob:
+        """Append a new blob of zeros and return it; the shape as one sequence or as one argument for each axis."""
         dims = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
         blob = Blob(dims, self._dtype, self._space)  # type: ignore[arg-type]
         self.append(blob)

@@ -1,8 +1,8 @@
-"""One logical array, kept in several places at once.
+"""Storage: one logical array with copies in several places.
 
 A Storage is flat. Its plain copy is host memory; an engine may attach further copies (oneDNN memory in a blocked
 layout, a CuPy array). The storage records which copies are newest and converts on demand, so that a reader of the
-host copy never sees an old value and an engine never recomputes what nobody changed.
+host copy never sees an old value, and a copy is made anew only when the value has changed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Copy(Protocol):
         """Write the value into the flat host array."""
 
     def from_host(self, host: Array) -> None:
-        """Take the value from the flat host array."""
+        """Read the value from the flat host array."""
 
 
 class Watcher(Protocol):
@@ -53,7 +53,7 @@ class ArraySpace:
 
 
 class Storage:
-    """A flat array of `count` elements of `dtype`; memory is asked for at the first use and is zero."""
+    """A flat array of `count` elements of `dtype`; memory is allocated, as zeros, at the first use."""
 
     __slots__ = ("__weakref__", "_copies", "_fresh", "_grown", "_host", "_watchers", "count", "dtype", "epoch")
 
@@ -113,6 +113,7 @@ class Storage:
             del self._copies[place]
 
     def copy_at(self, place: str) -> Copy | None:
+        """The copy at `place`, up to date or not; None if there is none."""
         return self._copies.get(place)
 
     def newest_copy(self) -> Copy | None:
@@ -120,6 +121,7 @@ class Storage:
         return next((self._copies[place] for place in self._fresh if place != HOST), None)
 
     def is_fresh(self, place: str) -> bool:
+        """Whether the copy at `place` holds the newest value."""
         return place in self._fresh
 
     def sync(self, place: str) -> Copy:
@@ -131,11 +133,11 @@ class Storage:
         return copy
 
     def wrote(self, place: str) -> None:
-        """The copy at `place` has just been computed: it alone is newest."""
+        """Note that the copy at `place` has just been computed: it alone holds the newest value."""
         self._fresh = {place}
 
-    def also(self, place: str) -> None:
-        """The copy at `place` has just been made from another one that is up to date."""
+    def mark_fresh(self, place: str) -> None:
+        """Note that the copy at `place` has just been made from an up-to-date one: it is up to date too."""
         self._fresh.add(place)
 
     def watch(self, watcher: weakref.ref[Any]) -> None:
@@ -146,7 +148,7 @@ class Storage:
             self._watchers.append(watcher)
 
     def notify_watchers(self) -> None:
-        """Call the watchers: the value is about to change. For those who change it other than by this class."""
+        """Tell the watchers that the value is about to change; for code that does not change it through this class."""
         watchers, self._watchers = self._watchers or (), None
         for reference in watchers:
             watcher: Watcher | None = reference()
@@ -155,7 +157,7 @@ class Storage:
 
     @property
     def is_new(self) -> bool:
-        """Whether the host copy was not handed out to be written since the memory last grew."""
+        """Whether the host copy has not been handed out to be written since the memory last grew."""
         return self._grown == self.epoch
 
     @property
@@ -165,7 +167,7 @@ class Storage:
 
     @property
     def address(self) -> int:
-        """Where the host copy lies; 0 while it has no memory."""
+        """Memory address of the host copy; 0 while it has no memory."""
         return 0 if self._host is None else int(self._host.ctypes.data)
 
     @property
@@ -178,10 +180,12 @@ class Storage:
         memory counts as held: engines then copy more than they need to, and results stay right.
         Not noticed anywhere: a bare address, and the array itself that `read` or `write` returns; make a view of it.
         """
-        return self._host is not None and (_UNHELD is None or sys.getrefcount(self._host.base) > _UNHELD)
+        if self._host is None:
+            return False
+        return _BASE_REFERENCES is None or sys.getrefcount(self._host.base) > _BASE_REFERENCES
 
     def resize(self, count: int) -> None:
-        """Hold at least `count` elements. Growing keeps the old elements in front, as Caffe's users rely on."""
+        """Grow to at least `count` elements; the old ones stay in front, as Caffe's users rely on. Never shrinks."""
         if count <= self.count:
             return
         self.notify_watchers()
@@ -203,8 +207,8 @@ def _aligned_zeros(count: int, dtype: np.dtype[Any]) -> Array:
     return raw[start : start + size].view(dtype)
 
 
-def _unheld() -> int | None:
-    """References to the owner of a host copy of which nobody keeps a view; None where counts cannot be relied on."""
+def _base_references() -> int | None:
+    """How many references the owner of a host copy has without any view; None where counts cannot be relied on."""
     if not hasattr(sys, "getrefcount") or "t" in getattr(sys, "abiflags", ""):  # t: free-threaded
         return None
     probe = Storage(1)
@@ -216,4 +220,4 @@ def _unheld() -> int | None:
     return counts[0] if counts == [counts[0], counts[0] + 1, counts[0]] else None
 
 
-_UNHELD = _unheld()
+_BASE_REFERENCES = _base_references()

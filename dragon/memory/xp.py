@@ -11,7 +11,7 @@ __all__ = ["xp_of"]
 
 
 def xp_of(array: object) -> ModuleType:
-    """`numpy` or `cupy`, whichever `array` belongs to. Never imports CuPy: an array of its shows it is there."""
+    """`numpy` or `cupy`, whichever `array` belongs to. CuPy is not imported: its array proves that it is."""
     if isinstance(array, np.ndarray):
         return np
     return sys.modules.get("cupy", np)

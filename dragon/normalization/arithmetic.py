@@ -1,7 +1,7 @@
-"""Arithmetic of batch normalisation, once for every layer and tool that needs it.
+"""Arithmetic of batch normalisation for all layers and tools.
 
-Arrays of activations have the form (N, C, S) that `by_channel` gives; everything of one value per channel
-has the form (C,). Formulas: Ioffe & Szegedy 2015, section 3, with m = N * S values per channel.
+Arrays of activations have the shape (N, C, S) that `by_channel` gives; values per channel have the shape (C,).
+Formulas: Ioffe & Szegedy 2015, section 3, with m = N * S values per channel.
 
     forward   d = x - mean(x)    var = mean(d^2)    inv = 1 / sqrt(var + eps)    y = gamma * inv * d + beta
     backward  dbeta = sum(dy)    dgamma = inv * sum(dy * d)
@@ -56,7 +56,7 @@ def channel_dot(x: Array, y: Array) -> Array:
 
 
 def subtract_mean(x: Array, mean: Array, out: Array) -> None:
-    """out = x - mean; `out` may be `x`."""
+    """Subtract the means of the channels: out = x - mean; `out` may be `x`."""
     xp_of(x).subtract(x, mean[:, None], out=out)
 
 
@@ -80,7 +80,7 @@ def inverse_std(var: Array, eps: float) -> Array:
 
 
 def scale_shift(d: Array, scale: Array, shift: Array | None, out: Array) -> None:
-    """out = d * scale + shift, per channel; `out` may be `d`."""
+    """Scale and shift each channel: out = d * scale + shift; `out` may be `d`."""
     xp = xp_of(d)
     for part in parts(d):
         y = out[part]
@@ -90,9 +90,9 @@ def scale_shift(d: Array, scale: Array, shift: Array | None, out: Array) -> None
 
 
 def backward_batch(dy: Array, d: Array, inv: Array, gamma: Array | None, out: Array | None) -> tuple[Array, Array]:
-    """Backward through statistics of the batch: write dx into `out` (it may be `dy`; None: not wanted).
+    """Backward through statistics of the batch: write dx into `out`; return dgamma and dbeta.
 
-    Return dgamma and dbeta.
+    out: may be `dy`; None if dx is not wanted. gamma: None without a scale.
     """
     xp = xp_of(dy)
     dbeta = channel_sum(dy)

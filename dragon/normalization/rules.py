@@ -1,19 +1,20 @@
-"""The four rules of the running average as numbers. NumPy, the oneDNN engine and the CUDA kernels take them from here.
+"""The four rules of the running average as numbers, which the NumPy, oneDNN and CUDA code all takes from here.
 
 A running average is a sum r of the batches' statistics and the sum w of their weights:
 
     after each training batch    r <- momentum r + new batch    w <- momentum w + new
     TEST reads                   r / w
 
-f is what the prototxt gives (`moving_average_fraction`, `decay` or `momentum`), m the values per channel of a batch.
+f is set in the prototxt (`moving_average_fraction`, `decay` or `momentum`); m is the number of values per channel in a
+batch.
 
-    rule        momentum   new     the variance enters times   the blobs hold   a weight of 0 is read as
+    rule        momentum   new     factor of the variance      the blobs hold   a weight of 0 is read as
     CAFFE       f          1       m / (m - 1)                 r and w          statistics of 0
     EMA         f          1 - f   1                           r and w          a full average: w = 1
     CUMULATIVE  1          1       1                           r / w and w      statistics as they are stored
     LATEST      1 - f      f       1                           r and w          a full average: w = 1
 
-So f is the weight of the history, except by LATEST, which gives it to the newest batch. CUMULATIVE has no use for it.
+So f is the weight of the history, except for LATEST, where it is the weight of the newest batch. CUMULATIVE ignores f.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ __all__ = ["Averaging", "averaging"]
 
 @dataclass(frozen=True)
 class Averaging:
-    """One rule with its numbers: a line of the table above."""
+    """The numbers of one rule: a line of the table above."""
 
     momentum: float  # weight of the old sum
     new: float  # weight of the batch
-    unbiased: bool = False  # the variance enters times m / (m - 1)
+    unbiased: bool = False  # the variance is multiplied by m / (m - 1)
     divided: bool = False  # the blobs hold r / w in place of r
-    full: bool = False  # statistics that are stored with a weight of 0 are a full average, of weight 1
+    full: bool = False  # statistics stored with a weight of 0 are a full average, of weight 1
 
     def correction(self, count: int) -> float:
-        """The factor with which the biased variance of `count` values enters the average; 1 for a single value."""
+        """The factor by which the biased variance of `count` values is multiplied; 1 for a single value."""
         return count / (count - 1) if self.unbiased and count > 1 else 1.0
 
     def accumulate(
@@ -46,7 +47,7 @@ class Averaging:
     ) -> None:
         """Add a batch's (mean, biased variance), (C) each, over `count` values per channel to `running`, in place.
 
-        weight: one element, the sum of the weights; None in the layouts of forks that have no blob for it.
+        weight: the sum of the weights, one element; None in layouts of forks that have no blob for it. Raises
         ValueError without a weight for a rule that needs one.
         """
         if weight is None and not self.full:
@@ -69,7 +70,7 @@ class Averaging:
                 r += b * b.dtype.type(self.new)
 
     def read(self, running: tuple[Array, Array], weight: Array | None) -> tuple[Array, Array]:
-        """Mean and variance to normalise with: the sums divided by their weight, which corrects the start from 0."""
+        """Mean and variance to normalise with, (C,) each: the sums divided by their weight, so not biased to 0."""
         mean, variance = running
         if weight is None or self.divided:
             return mean, variance
@@ -80,7 +81,7 @@ class Averaging:
 
 
 def averaging(rule: int, fraction: float) -> Averaging:
-    """The numbers of an AverageRule for the f of the prototxt."""
+    """The numbers of an AverageRule; `fraction` is f. Raises ValueError for an unknown rule."""
     match rule:
         case pb.CAFFE:
             return Averaging(momentum=fraction, new=1.0, unbiased=True)

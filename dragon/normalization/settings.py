@@ -14,8 +14,8 @@ The number of the running average, f in `rules`, is written in one of three fiel
     decay                    batch_norm_param: 0.95 by default; BN's own; the same number under another name
     momentum                 bn_param: 0.9 by default
 
-With `average: LATEST` it is the weight of the newest batch. Where a layer sets both fields of batch_norm_param, its
-own counts.
+With `average: LATEST` it is the weight of the newest batch. If a layer sets both fields of batch_norm_param, the one
+that is its type's own counts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["BlobLayout", "Form", "Normalization", "batch_renorm", "bn_param", "m
 
 @dataclass(frozen=True)
 class BlobLayout:
-    """Which of a layer's blobs is what, by index; None for what the form does not have."""
+    """The index of each of a layer's blobs by its meaning; None for those that the form does not have."""
 
     mean: int | None = None
     variance: int | None = None
@@ -48,13 +48,13 @@ class BlobLayout:
 
     @property
     def buffers(self) -> frozenset[int]:
-        """The blobs that the solver does not learn."""
+        """The indices of the blobs that the solver does not learn."""
         found = (self.mean, self.variance, self.weight, self.iterations)
         return frozenset(index for index in found if index is not None)
 
 
 class Form(Enum):
-    """The ways in which a batch normalisation is written; the value is the layout of its blobs."""
+    """The forms in which a prototxt writes a batch normalisation; the value is the layout of the blobs."""
 
     SPLIT = BlobLayout(mean=0, variance=1, weight=2)
     SPLIT_AFFINE = BlobLayout(mean=0, variance=1, weight=2, gamma=3, beta=4)
@@ -72,12 +72,12 @@ class Normalization:
     eps: float  # added to the variance
     rule: int = pb.EMA  # an AverageRule
     fraction: float = 0.0  # the number of the rule, f in `rules`
-    fraction_field: str = ""  # the field it stands in
+    fraction_field: str = ""  # the field that holds it
     running: bool | None = None  # True: running statistics in both phases; False: the batch's; None: the phase decides
 
     @property
     def blobs(self) -> BlobLayout:
-        """Which blob of the layer is what."""
+        """The layout of the layer's blobs."""
         return self.form.value
 
     @property
@@ -106,11 +106,11 @@ class Normalization:
 
     @property
     def use_global_stats(self) -> bool | None:
-        """What the field of this name says; None where it is unset or the form has no such field."""
+        """The value of the field of this name; None if it is unset or the form has no such field."""
         return None if self.form in (Form.BN_PARAM, Form.SEGNET) else self.running
 
     def by_phase(self) -> Normalization:
-        """The same with the choice of statistics left to the phase, where there are running ones."""
+        """The same settings, but with the statistics chosen by the phase if the layer keeps running ones."""
         return replace(self, running=None) if self.averages else self
 
 
@@ -141,8 +141,11 @@ def bn_param(param: pb.LayerParameter) -> Normalization:
 
 
 def segnet(param: pb.LayerParameter) -> Normalization:
-    """SegNet's BN: INFERENCE is scale x + shift, as by running statistics of mean 0 and variance 1; LEARN normalises by
-    the batch in both phases, with an eps of 1e-9."""
+    """SegNet's BN, by its mode.
+
+    INFERENCE is scale x + shift, as with a running mean of 0 and variance of 1; LEARN normalises by the batch in both
+    phases, with an eps of 1e-9.
+    """
     inference = param.bn_param.bn_mode == pb.BNParameter.INFERENCE
     return Normalization(Form.SEGNET, 0.0 if inference else 1e-9, running=inference)
 

@@ -22,7 +22,7 @@ from dragon.errors import (
     UsageError,
     nearest,
 )
-from dragon.graph.turn import Turn, alone
+from dragon.graph.run_lock import RunLock, exclusive
 from dragon.graph.wiring import Wiring
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -40,7 +40,7 @@ class PyNet(Wiring):
 
     def __init__(self, definition: Definition[pb.NetParameter], state: pb.NetState, context: Context) -> None:
         super().__init__(definition, state, context)
-        self.turn = Turn(self.name)
+        self.run_lock = RunLock(self.name)
         self.before_forward_hooks: list[_Hook] = []
         self.after_forward_hooks: list[_Hook] = []
         self.before_backward_hooks: list[_Hook] = []
@@ -55,7 +55,7 @@ class PyNet(Wiring):
         """Run backward from layer `start` (the last) down to `end` (inclusive)."""
 
     # -- running --------------------------------------------------------------------------------------------
-    @alone
+    @exclusive
     def forward(
         self,
         blobs: Sequence[str] | None = None,
@@ -83,7 +83,7 @@ class PyNet(Wiring):
         self.run_forward(first, last)
         return {name: self._blob(name).data for name in names}
 
-    @alone
+    @exclusive
     def backward(
         self,
         diffs: Sequence[str] | None = None,

@@ -1,4 +1,4 @@
-"""What a SolverParameter must say, and which nets it means."""
+"""Checks of a SolverParameter, and the nets that it names."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.solver.rate import check_policy
 
-__all__ = ["NetChoice", "check", "doubts", "find_model", "test_choices", "train_choice"]
+__all__ = ["NetChoice", "check", "find_model", "test_choices", "train_choice", "warnings"]
 
 NetChoice = tuple[str | pb.NetParameter, int, pb.NetState | None]
-"""Model (a path or the net itself), phase, and the rest of the state if the solver sets one."""
+"""Model (a path or the net itself), phase, and the state that the solver sets for it, or None."""
 
 
 def check(p: pb.SolverParameter) -> None:
-    """PrototxtError for settings that are missing or contradict each other."""
+    """Raise PrototxtError for settings that are missing or contradict each other."""
     if not p.HasField("lr_policy"):
         raise PrototxtError("the solver does not set lr_policy")
     check_policy(p)
@@ -40,8 +40,8 @@ def check(p: pb.SolverParameter) -> None:
         raise PrototxtError("test_interval is set but test_iter is not")
 
 
-def doubts(p: pb.SolverParameter) -> list[str]:
-    """What a solver leaves out although it looks as if it was wanted: a line each."""
+def warnings(p: pb.SolverParameter) -> list[str]:
+    """One line for each missing setting without which the solver probably does not do what is wanted."""
     found = []
     if not p.max_iter:
         found.append("max_iter is not set: nothing is trained" if not p.HasField("max_iter") else "max_iter is 0")
@@ -71,9 +71,9 @@ def test_choices(p: pb.SolverParameter) -> list[NetChoice]:
 
 
 def find_model(path: str, solver: Definition[pb.SolverParameter]) -> Path:
-    """A net's path by the rule of dragon.files.paths; at last its bare name beside the solver's file.
+    """The path of a net that a solver names, by the rule of dragon.files.paths, else its bare name beside the solver.
 
-    PrototxtError where there is none.
+    Raises PrototxtError if there is no such file.
     """
     folder = solver.folder
     found = find(path, folder)

@@ -1,11 +1,10 @@
-"""Learning-rate policies: fixed, step, exp, inv, multistep, poly, sigmoid, cosine, multifixed; linear warm-up before
-any of them.
+"""Learning-rate policies, each with an optional linear warm-up.
 
 fixed: base_lr; step: base_lr * gamma^floor(iter/stepsize); exp: base_lr * gamma^iter; inv: base_lr * (1 + gamma *
 iter)^-power; multistep: base_lr * gamma^(step values passed); poly: min_lr + (base_lr - min_lr) * (1 -
 iter/max_iter)^power; sigmoid: base_lr / (1 + exp(-gamma * (iter - stepsize))); cosine: Loshchilov & Hutter 2017, from
-base_lr to min_lr at max_iter; multifixed, of forks: the first of stagelr whose stageiter is not passed, else the last.
-The other policies give at least min_lr, as in NVCaffe.
+base_lr to min_lr at max_iter; multifixed, of forks: the entry of stagelr that belongs to
+the first stageiter not yet passed, else the last. The other policies give at least min_lr, as in NVCaffe.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ POLICIES: dict[str, Callable[[pb.SolverParameter, int], float]] = {
 
 
 def check_policy(p: pb.SolverParameter) -> None:
-    """PrototxtError for an unknown policy or one whose settings are missing."""
+    """Raise PrototxtError for an unknown policy or one whose settings are missing."""
     if p.lr_policy not in POLICIES:
         raise PrototxtError(f'unknown lr_policy "{p.lr_policy}"{nearest(p.lr_policy, POLICIES)}')
     if p.lr_policy == "step" and p.stepsize <= 0:
@@ -82,7 +81,7 @@ def check_policy(p: pb.SolverParameter) -> None:
 
 
 def learning_rate(p: pb.SolverParameter, iteration: int) -> float:
-    """The rate for update number `iteration` (from 0)."""
+    """The learning rate of update number `iteration` (from 0)."""
     if iteration < p.warmup_iter and p.HasField("warmup_start_lr"):
         return p.warmup_start_lr + (p.base_lr - p.warmup_start_lr) * iteration / p.warmup_iter
     rate = POLICIES[p.lr_policy](p, iteration)

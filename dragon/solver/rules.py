@@ -1,6 +1,7 @@
-"""Update rules: what turns a gradient and its history into the step that is subtracted from the weights.
+"""Update rules: from a gradient and its history to the step that is subtracted from the weights.
 
-A rule works on whole arrays, in place: `g` is the regularised gradient when it comes and the step when it leaves.
+A rule works on whole arrays, in place: `g` is the regularised gradient on entry and the step on return. In the formulas
+below h is an array of the history; momentum, momentum2, delta and rms_decay are those of the solver.
 Formulas: Sutskever et al. 2013 (momentum, Nesterov), Duchi et al. 2011 (AdaGrad), Tieleman & Hinton 2012 (RMSProp),
 Zeiler 2012 (AdaDelta), Kingma & Ba 2015 (Adam), Loshchilov & Hutter 2019 (AdamW).
 """
@@ -24,7 +25,7 @@ Arrays = Sequence[Array]
 
 
 class Rule(UpdateRule, ABC):
-    """An update rule for one solver definition."""
+    """An update rule with the settings of one solver definition."""
 
     def __init__(self, param: pb.SolverParameter) -> None:
         self.param = param
@@ -39,19 +40,26 @@ class Rule(UpdateRule, ABC):
 
     @property
     def decays(self) -> tuple[float, float]:
-        """Of the averages in the history: the first one's, and the second one's where there is one."""
+        """Decay rates of the first and the second average in the history."""
         return self.param.momentum, self.param.momentum2
 
-    def no_momentum(self) -> None:
+    def refuse_momentum(self) -> None:
+        """Raise PrototxtError if the definition sets a momentum: this rule has none."""
         if self.param.momentum != 0:
             raise PrototxtError(f"momentum cannot be used with the {self.name} solver")
 
     @abstractmethod
     def step(self, xp: ModuleType, g: Array, w: Array, history: Arrays, rate: float, decay: float, t: int) -> None:
-        """Turn gradient `g` into the step. rate: of this parameter; decay: weight decay; t: iterations done before."""
+        """Replace the gradient `g` by the step, and update the history.
+
+        xp: the arrays' library. w: the weights. rate, decay: learning rate and weight decay of this parameter.
+        t: number of earlier updates.
+        """
 
 
 class SGD(Rule):
+    """Stochastic gradient descent with momentum: h <- momentum h + rate g; the step is h."""
+
     name = "SGD"
 
     def step(self, xp: ModuleType, g: Array, w: Array, history: Arrays, rate: float, decay: float, t: int) -> None:
@@ -63,6 +71,8 @@ class SGD(Rule):
 
 
 class Nesterov(Rule):
+    """Nesterov's momentum: h' = momentum h + rate g; the step is (1 + momentum) h' - momentum h."""
+
     name = "Nesterov"
 
     def step(self, xp: ModuleType, g: Array, w: Array, history: Arrays, rate: float, decay: float, t: int) -> None:
@@ -76,10 +86,12 @@ class Nesterov(Rule):
 
 
 class AdaGrad(Rule):
+    """AdaGrad: h <- h + g^2; the step is rate g / (sqrt(h) + delta)."""
+
     name = "AdaGrad"
 
     def validate(self) -> None:
-        self.no_momentum()
+        self.refuse_momentum()
 
     def step(self, xp: ModuleType, g: Array, w: Array, history: Arrays, rate: float, decay: float, t: int) -> None:
         (h,) = history
@@ -89,10 +101,12 @@ class AdaGrad(Rule):
 
 
 class RMSProp(Rule):
+    """RMSProp: h <- rms_decay h + (1 - rms_decay) g^2; the step is rate g / (sqrt(h) + delta)."""
+
     name = "RMSProp"
 
     def validate(self) -> None:
-        self.no_momentum()
+        self.refuse_momentum()
         if not 0 <= self.param.rms_decay < 1:
             raise PrototxtError(f"rms_decay must lie in [0, 1), got {self.param.rms_decay:g}")
 
@@ -109,6 +123,11 @@ class RMSProp(Rule):
 
 
 class AdaDelta(Rule):
+    """AdaDelta, with h1 an average of g^2 and h2 of s^2, s = g sqrt((h2 + delta) / (h1 + delta)); the step is rate s.
+
+    Both averages move by momentum: h <- momentum h + (1 - momentum) new; h1 before s is computed, h2 after.
+    """
+
     name = "AdaDelta"
     slots = 2
 
@@ -124,12 +143,17 @@ class AdaDelta(Rule):
 
 
 class Adam(Rule):
+    """Adam, with h1 an average of g (by momentum) and h2 of g^2 (by momentum2).
+
+    The step is rate c h1 / (sqrt(h2) + delta), c = sqrt(1 - momentum2^(t + 1)) / (1 - momentum^(t + 1)).
+    """
+
     name = "Adam"
     slots = 2
     bias_correction = True
 
     def validate(self) -> None:
-        """The bias correction divides by 1 - momentum^t and takes the root of 1 - momentum2^t."""
+        """Raise PrototxtError unless the bias correction exists: 1 - momentum^t not 0, 1 - momentum2^t not negative."""
         beta1, beta2 = self.param.momentum, self.param.momentum2
         if not -1 < beta1 < 1:
             raise PrototxtError(f"momentum of the {self.name} solver must be above -1 and below 1, got {beta1:g}")
@@ -149,6 +173,8 @@ class Adam(Rule):
 
 
 class AdamW(Adam):
+    """Adam with decoupled weight decay: the step is Adam's plus rate decay w."""
+
     name = "AdamW"
     decoupled_decay = True
 
@@ -162,7 +188,7 @@ RULES: dict[str, type[Rule]] = {r.name: r for r in (SGD, Nesterov, AdaGrad, RMSP
 
 
 def make_rule(param: pb.SolverParameter) -> Rule:
-    """The rule that `param.type` names. PrototxtError with the nearest name when there is none."""
+    """The rule that `param.type` names. Raises PrototxtError, with the nearest name, for an unknown one."""
     try:
         return RULES[param.type](param)
     except KeyError:

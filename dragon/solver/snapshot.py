@@ -1,8 +1,8 @@
-"""Snapshots: PREFIX_iter_N.caffemodel and PREFIX_iter_N.solverstate (or .h5 of both), complete or not there at all.
+"""Snapshots: PREFIX_iter_N.caffemodel and PREFIX_iter_N.solverstate (or .h5 of both), whole or not written at all.
 
-The state file is written after the model and names it, so a state that exists always has its model; it also keeps the
-model's checksum, so that the model of another run under the same name is found out. It holds what
-BVLC Caffe keeps (iteration, history, current step) in the same fields, and, in fields that BVLC skips: the seed, the
+The state file is written after the model and names it, so a state that exists always has its model; it also holds the
+model's checksum, by which the model of another run under the same name is recognised. It stores what
+BVLC Caffe stores (iteration, history, current step) in the same fields, and, in fields that BVLC skips: the seed, the
 draws of every random stream, every layer's own state (data position) and the smoothing window of the loss. A run that
 goes on from it computes the same bits as one that was never interrupted.
 """
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 
 __all__ = ["check_snapshots", "read_snapshot", "snapshot_base", "snapshot_names", "write_snapshot"]
 
-_LARGEST = 2**53  # counts of draws and positions; beyond that a number is damaged
-_WEIGHTS = "(weights) "  # and a number, among the values of a layer
+_MAX_INTEGER = 2**53  # of a stored integer (draws, positions); a larger one is damaged
+_WEIGHTS = "(weights) "  # followed by a number: a key among the values of a layer
 ENGINE = "(engine)"  # among the states of layers, which are named train/LAYER
 
 
 def snapshot_base(solver: Solver) -> str:
-    """What the paths of all snapshots of a run begin with."""
+    """The beginning that the paths of all snapshots of a run share, up to the iteration."""
     p = solver.param
     prefix = p.snapshot_prefix or (str(Path(solver.path).with_suffix("")) if solver.path else "snapshot")
     if p.snapshot_prefix and Path(prefix).is_dir():
@@ -58,7 +58,7 @@ def snapshot_names(solver: Solver) -> tuple[str, str]:
 
 
 def check_snapshots(solver: Solver) -> None:
-    """WeightsError when a snapshot of the coming run would overwrite a file that this command has read."""
+    """Raise WeightsError when a snapshot of the coming run would overwrite a file that this process has read."""
     p = solver.param
     model, state = snapshot_names(solver)
     for name in (model, state):
@@ -79,7 +79,7 @@ def _is_due(p: pb.SolverParameter, now: int, iteration: int) -> bool:
 
 
 def write_snapshot(solver: Solver) -> tuple[str, str]:
-    """Write both files; their paths. WeightsError when they cannot be written."""
+    """Write model and state; return their paths. Raises WeightsError when they cannot be written."""
     model, state = snapshot_names(solver)
     try:
         Path(model).parent.mkdir(parents=True, exist_ok=True)
@@ -95,9 +95,9 @@ def write_snapshot(solver: Solver) -> tuple[str, str]:
 
 
 def read_snapshot(solver: Solver, path: str) -> None:
-    """Bring `solver` to the state of a .solverstate file and the model that it names.
+    """Give `solver` the state of a .solverstate file and the weights of the model that it names.
 
-    WeightsError for a missing, damaged or foreign file.
+    Raises WeightsError for a missing or damaged file, or one of another net or rule.
     """
     if not os.path.exists(path):
         raise WeightsError(f"{path}: no such snapshot")
@@ -131,9 +131,9 @@ def read_snapshot(solver: Solver, path: str) -> None:
 
 
 def _model_of(path: str, state: pb.SolverState) -> str:
-    """The model that a state names: beside the state, else as named. WeightsError unless it is that very model."""
+    """The path of the model that a state names, first beside the state. WeightsError unless its checksum agrees."""
     learned_net = state.learned_net
-    if not learned_net or not isinstance(learned_net, str):  # protobuf gives bytes for text that is none
+    if not learned_net or not isinstance(learned_net, str):  # protobuf returns bytes for a string that is not UTF-8
         raise WeightsError(f"{path}: names no learned net")
     beside = Path(path).parent / Path(learned_net).name
     for candidate in (beside, Path(learned_net)):
@@ -145,7 +145,7 @@ def _model_of(path: str, state: pb.SolverState) -> str:
 
 
 def _history_slots(solver: Solver) -> list[tuple[Blob | None, str]]:
-    """History blobs in Caffe's order: all of slot 0, then all of slot 1; None where Caffe keeps one for a statistic."""
+    """History blobs in Caffe's order, slot by slot; None for those that Caffe has for running statistics."""
     position = {id(p): k for k, p in enumerate(solver.updater.params)}
     return [
         (slot[position[id(param)]] if param is not None else None, param.name if param else "a running statistic")
@@ -160,7 +160,7 @@ def _history_arrays(solver: Solver) -> Iterator[Array]:
         yield blob.peek() if blob is not None else np.zeros(like.shape, like.dtype)
 
 
-# -- the part that BVLC does not keep ------------------------------------------------------------------------
+# -- the part that BVLC does not store ------------------------------------------------------------------------
 def _nets(solver: Solver) -> list[tuple[str, Net]]:
     return [("train", solver.net)] + [(f"test{i}", net) for i, net in enumerate(solver.test_nets)]
 
@@ -209,7 +209,7 @@ def _layer_states(solver: Solver) -> Iterator[pb.LayerState]:
 
 @contextmanager
 def _unchanged_on_error(solver: Solver) -> Iterator[None]:
-    """Give seeds, streams and layers back what they had, when a state turns out damaged half-way."""
+    """Restore seeds, random streams and layers if reading a state fails half-way; a context manager."""
     seed, engine = solver.seed, solver.net.executor.state()
     nets = [
         (net, net.seed, [(layer, layer.rng, {**layer.state(), **_own_weights(solver, layer)}) for layer in net.layers])
@@ -220,8 +220,8 @@ def _unchanged_on_error(solver: Solver) -> Iterator[None]:
     except BaseException:
         solver.seed = seed
         solver.net.executor.load_state(engine)
-        for net, of_net, layers in nets:
-            net.seed = net.context.seed = of_net
+        for net, net_seed, layers in nets:
+            net.seed = net.context.seed = net_seed
             for layer, stream, values in layers:
                 layer.rng = stream
                 _put_own_weights(layer, values)
@@ -246,7 +246,7 @@ def _restore_layers(path: str, solver: Solver, state: pb.SolverState) -> None:
                 for field in ("int_value", "float_value", "bytes_value"):
                     if entry.HasField(field):
                         values[entry.key] = getattr(entry, field)
-            if any(isinstance(value, int) and not 0 <= value <= _LARGEST for value in values.values()):
+            if any(isinstance(value, int) and not 0 <= value <= _MAX_INTEGER for value in values.values()):
                 raise WeightsError("its state is damaged", layer=layer.where, position=Position(path))
             draws = values.pop("draws", 0)
             if not isinstance(draws, int):
@@ -263,7 +263,7 @@ def _restore_layers(path: str, solver: Solver, state: pb.SolverState) -> None:
 
 
 def checksum_of(model: Path) -> int | None:
-    """The checksum that a weights file was written with; None for a file of another program. Raises OSError."""
+    """The checksum that a weights file holds; None in files of other programs. Raises OSError."""
     return h5_checksum(model) if model.suffix == ".h5" else stored_checksum(model)
 
 
@@ -346,7 +346,7 @@ def _read_h5(path: str) -> pb.SolverState:
         learned = file["learned_net"]
         if learned.dtype.kind == "S":
             state.learned_net = read_text(learned)
-        elif not state.learned_net:  # else it is known; the library may never return from a damaged heap of strings
+        elif not state.learned_net:  # else it is known already; the library may hang on a damaged heap of strings
             raise WeightsError(f"{path}: expected learned_net to be a string of fixed length, got {learned.dtype}")
         state.current_step = read_number(file["current_step"])
         history = [file["history"][str(k)] for k in range(len(file["history"]))]

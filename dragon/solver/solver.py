@@ -1,7 +1,7 @@
 """Solver: the training loop of a SolverParameter over a train net and any number of test nets.
 
-What changes the weights (update rules, learning-rate policies) and how nets run (engines) are parts of their own;
-whoever wants to see what happens (log, progress bar, metrics) is an Observer.
+Update rules, learning-rate policies and engines are modules of their own. Logs, progress bars and metrics are
+Observers.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from dragon.engines import Options
 from dragon.errors import NumericError, PrototxtError
 from dragon.files.paths import split_paths
 from dragon.graph.net import Net
-from dragon.graph.turn import Turn, alone
+from dragon.graph.run_lock import RunLock, exclusive
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.rng import fresh_seed
 from dragon.solver import snapshot as snapshots
 from dragon.solver.definition import NetChoice, check, find_model, test_choices, train_choice
-from dragon.solver.place import snapshot_place
 from dragon.solver.rate import current_step, learning_rate
+from dragon.solver.snapshot_lock import snapshot_lock
 from dragon.solver.update import Updater
 
 __all__ = ["Observer", "Solver"]
@@ -39,16 +39,16 @@ log = logging.getLogger("dragon")
 
 
 class Observer:
-    """Hears what a solver does. Every method may be left as it is."""
+    """Base of objects that follow a training run: each method is called at an event and does nothing by default."""
 
     def on_start(self, solver: Solver) -> None:
-        """Training begins or goes on at solver.iter."""
+        """Training begins, or resumes, at solver.iter."""
 
     def on_iteration(self, solver: Solver, loss: float, rate: float) -> None:
-        """Iteration solver.iter has been computed and applied at learning rate `rate`; loss is the smoothed one."""
+        """An update with learning rate `rate` was applied, the solver.iter-th; `loss` is the smoothed loss."""
 
     def on_display(self, solver: Solver, loss: float, rate: float) -> None:
-        """As on_iteration, every `display` iterations, before the update, with the net's outputs current."""
+        """As on_iteration, but every `display` iterations and before the update, while the net holds its outputs."""
 
     def on_test_start(self, solver: Solver, index: int) -> None:
         """Test net `index` is about to run."""
@@ -57,7 +57,7 @@ class Observer:
         """`done` of `total` test batches have run."""
 
     def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
-        """Mean value of every output of test net `index`."""
+        """Test net `index` has run; `scores` are its outputs, averaged over the batches."""
 
     def on_snapshot(self, solver: Solver, model: str, state: str) -> None:
         """A snapshot has been written."""
@@ -69,8 +69,8 @@ class Observer:
 class Solver:
     """Trains the net of a solver prototxt.
 
-    param: a path, a SolverParameter, or one with the file it was read from. engine, options: for the train net and the
-    test nets. seed overrides random_seed. Raises PrototxtError for a definition that cannot work.
+    param: a path, a SolverParameter, or a Definition, which knows its file. engine, options, dtype: of the train net
+    and the test nets. seed overrides random_seed. Raises PrototxtError for a definition that cannot work.
     """
 
     rule_name: ClassVar[str | None] = None  # a subclass for one update rule names it here
@@ -97,7 +97,7 @@ class Solver:
         self.param.CopyFrom(param.message)
         if self.rule_name:
             self.param.type = self.rule_name
-        with self._named():
+        with self._with_file():
             check(self.param)
         if seed is None:
             seed = self.param.random_seed if self.param.random_seed >= 0 else fresh_seed()
@@ -107,7 +107,7 @@ class Solver:
         self.callbacks: list[tuple[Callable[[], object], Callable[[], object]]] = []
         self._losses: deque[float] = deque(maxlen=max(1, self.param.average_loss))
         self._requests: set[str] = set()
-        self.failure: BaseException | None = None  # what ended the training before its time
+        self.failure: BaseException | None = None  # the error that ended the training early
         self._last_snapshot = ""
         self._warned_outputs: set[tuple[int, str]] = set()  # (test net, output) that were not finite
         self._make = partial(
@@ -125,7 +125,7 @@ class Solver:
             net = self._net(choice)
             net.share_with(self.net)
             self.test_nets.append(net)
-        with self._named():
+        with self._with_file():
             self.updater = Updater(self.net, self.param)
         folder = self.definition.folder
         paths = [path for weights in self.param.weights for path in split_paths(weights, folder)]
@@ -139,8 +139,8 @@ class Solver:
 
     # -- set-up ---------------------------------------------------------------------------------------------
     @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Errors about the definition name its file."""
+    def _with_file(self) -> Iterator[None]:
+        """Add the definition's file to a PrototxtError; a context manager."""
         try:
             yield
         except PrototxtError as error:
@@ -158,20 +158,25 @@ class Solver:
         return self._make(model, phase=phase, level=level, stages=stages)
 
     @property
-    def turn(self) -> Turn:
-        return self.net.turn
+    def run_lock(self) -> RunLock:
+        """The lock of the train net, which a training step holds."""
+        return self.net.run_lock
 
     # -- training -------------------------------------------------------------------------------------------
-    @alone
+    @exclusive
     def step(self, iterations: int) -> float:
-        """Train for `iterations` iterations, or until a stop is requested; the smoothed loss."""
+        """Train for `iterations` iterations, or until a stop is requested; return the smoothed loss.
+
+        Raises NumericError when the loss becomes NaN or infinite.
+        """
         p = self.param
         until = self.iter + iterations
         loss = self.smoothed_loss()
         while self.iter < until:
             show = bool(p.display) and self.iter % p.display == 0
-            apart = show or bool(self.callbacks) or p.iter_size > 1  # somebody looks at the gradients before the update
-            if apart:
+            # not in one go where observers or callbacks may read the gradients before the update
+            separate = show or bool(self.callbacks) or p.iter_size > 1
+            if separate:
                 self.net.clear_param_diffs()
             if p.test_interval and self.iter % p.test_interval == 0 and (self.iter > 0 or p.test_initialization):
                 self.test_all()
@@ -181,8 +186,8 @@ class Solver:
                 on_start()
             self.net.debug_info = self.net.param.debug_info or (p.debug_info and show)
             rate = self.learning_rate()
-            whole = None if apart else self.net.whole_step(self.updater, rate, self.iter)
-            loss = self._note(self._forward_backward(clear=not apart) if whole is None else whole)
+            whole = None if separate else self.net.whole_step(self.updater, rate, self.iter)
+            loss = self._record_loss(self._forward_backward(clear=not separate) if whole is None else whole)
             if show:
                 for observer in self.observers:
                     observer.on_display(self, loss, rate)
@@ -206,8 +211,8 @@ class Solver:
             self.net.clear_param_diffs()
         return sum(self.net.forward_backward() for _ in range(self.param.iter_size)) / self.param.iter_size
 
-    def _note(self, loss: float) -> float:
-        """The smoothed loss with this one. NumericError if it is not finite."""
+    def _record_loss(self, loss: float) -> float:
+        """Record a loss and return the smoothed one. Raises NumericError if it is not finite."""
         try:
             self.net.check_finite(loss, self.iter)
         except NumericError as error:
@@ -218,22 +223,22 @@ class Solver:
         return self.smoothed_loss()
 
     def smoothed_loss(self) -> float:
-        """Mean loss over the last `average_loss` iterations, 0 before the first."""
+        """Mean loss over the last `average_loss` iterations; 0 before the first."""
         return sum(self._losses) / len(self._losses) if self._losses else 0.0
 
     def learning_rate(self) -> float:
-        """The learning rate of the coming update."""
+        """The learning rate of the next update."""
         return learning_rate(self.param, self.iter)
 
     def solve(self, resume: str | Path | None = None) -> None:
-        """Train up to max_iter with the snapshots and tests that the definition asks for.
+        """Train up to max_iter with the tests and snapshots of the definition, from the state file `resume` if given.
 
-        WeightsError, before anything is trained, where snapshots cannot be written; UsageError where another run
-        writes snapshots of the same names.
+        Raises WeightsError, before anything is trained, if snapshots cannot be written, and UsageError if another run
+        is writing snapshots of the same names.
         """
         if resume:
             self.restore(resume)
-        with snapshot_place(self):
+        with snapshot_lock(self):
             self.failure = None
             try:
                 for observer in self.observers:
@@ -256,10 +261,10 @@ class Solver:
         if (p.snapshot_after_train or stopped) and not (p.snapshot and done % p.snapshot == 0 and done > before):
             self.snapshot()
         if not stopped:
-            self._closing_looks()
+            self._final_display_and_test()
 
-    def _closing_looks(self) -> None:
-        """One more display and test at max_iter, if they fall on it."""
+    def _final_display_and_test(self) -> None:
+        """Display and test at max_iter, if it is a multiple of their intervals."""
         p = self.param
         if p.display and self.iter % p.display == 0:
             loss = self.net.run_forward()
@@ -275,9 +280,9 @@ class Solver:
         on_start: Callable[[], object] | Literal[""] | None = None,
         on_gradients_ready: Callable[[], object] | None = None,
     ) -> None:
-        """Call one function before each iteration, the other between its gradients and its update.
+        """Call `on_start` before each iteration, `on_gradients_ready` between its gradients and its update.
 
-        Scripts write "" for a function that is not wanted.
+        Scripts pass "" or None for a function that is not wanted.
         """
 
         def nothing() -> None:
@@ -290,12 +295,12 @@ class Solver:
         net.share_with(self.net)
 
     def apply_update(self) -> None:
-        """Update the weights with the gradients as they are; `iter` stays, as with Caffe."""
+        """Update the weights with the present gradients; `iter` does not change, as in Caffe."""
         self.net.executor.update(self.updater, self.learning_rate(), self.iter)
 
     # -- requests from outside ------------------------------------------------------------------------------
     def request(self, what: str) -> None:
-        """Ask for a "snapshot" or a "stop" at the end of the iteration; safe from a signal handler."""
+        """Ask for a "snapshot" or a "stop" at the end of the iteration; may be called in a signal handler."""
         self._requests.add(what)
 
     def _stop_requested(self) -> bool:
@@ -308,7 +313,7 @@ class Solver:
 
     # -- testing --------------------------------------------------------------------------------------------
     def test_all(self) -> list[OrderedDict[str, Array]]:
-        """Run every test net; the mean outputs of each."""
+        """Run every test net; return the mean outputs of each by name."""
         results = []
         for i in range(len(self.test_nets)):
             results.append(self.test(i))
@@ -316,12 +321,12 @@ class Solver:
                 break
         return results
 
-    @alone
+    @exclusive
     def test(self, index: int = 0) -> OrderedDict[str, Array]:
-        """Run test net `index` for its test_iter batches; the mean of each output.
+        """Run test net `index` for its test_iter batches; return the mean of each output by name.
 
-        When a stop is requested meanwhile, the net goes back to the batches it had before: a run that goes on from the
-        snapshot tests the same ones.
+        If a stop is requested meanwhile, its data layers go back to where they were, so that a run that resumes from
+        the snapshot tests the same batches.
         """
         net = self.test_nets[index]
         before = [(layer, layer.rng.draws, layer.state()) for layer in net.layers]
@@ -354,7 +359,7 @@ class Solver:
         return means
 
     def _warn_nonfinite(self, index: int, means: OrderedDict[str, Array]) -> None:
-        """Warn once of each test output that is not finite: it may be a mean over a class without examples."""
+        """Warn once of each test output that is not finite: it may be the mean over a class without examples."""
         for name, value in means.items():
             if not np.isfinite(value).all() and (index, name) not in self._warned_outputs:
                 self._warned_outputs.add((index, name))
@@ -375,19 +380,24 @@ class Solver:
         return state
 
     def restore(self, path: str | Path) -> None:
-        """Go on from a .solverstate (or .solverstate.h5): weights, history, iteration, random state, data position."""
+        """Resume from a .solverstate (or .solverstate.h5): weights, history, iteration, random streams, data positions.
+
+        Raises WeightsError.
+        """
         snapshots.read_snapshot(self, str(path))
 
     @property
     def current_step(self) -> int:
+        """How many steps the step and multistep policies have taken so far."""
         return current_step(self.param, self.iter)
 
     @property
     def losses(self) -> Sequence[float]:
-        """The losses that the smoothed one is taken over."""
+        """The losses that smoothed_loss averages, oldest first."""
         return tuple(self._losses)
 
     def set_losses(self, losses: Sequence[float]) -> None:
+        """Replace the losses that smoothed_loss averages."""
         self._losses.clear()
         self._losses.extend(losses)
 

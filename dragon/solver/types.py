@@ -1,4 +1,4 @@
-"""Solver classes by name, as scripts know them: an SGDSolver runs its definition with SGD whatever `type` says."""
+"""Solver classes by update rule, as scripts use them: an SGDSolver trains with SGD whatever `type` says."""
 
 from __future__ import annotations
 
@@ -26,49 +26,49 @@ __all__ = [
 
 
 class SGDSolver(Solver):
-    """Stochastic gradient descent with momentum."""
+    """A solver with stochastic gradient descent and momentum."""
 
     rule_name = "SGD"
 
 
 class NesterovSolver(Solver):
-    """Nesterov's accelerated gradient."""
+    """A solver with Nesterov's accelerated gradient."""
 
     rule_name = "Nesterov"
 
 
 class AdaGradSolver(Solver):
-    """AdaGrad."""
+    """A solver with AdaGrad."""
 
     rule_name = "AdaGrad"
 
 
 class RMSPropSolver(Solver):
-    """RMSProp."""
+    """A solver with RMSProp."""
 
     rule_name = "RMSProp"
 
 
 class AdaDeltaSolver(Solver):
-    """AdaDelta."""
+    """A solver with AdaDelta."""
 
     rule_name = "AdaDelta"
 
 
 class AdamSolver(Solver):
-    """Adam."""
+    """A solver with Adam."""
 
     rule_name = "Adam"
 
 
 class AdamWSolver(Solver):
-    """Adam with decoupled weight decay."""
+    """A solver with Adam and decoupled weight decay."""
 
     rule_name = "AdamW"
 
 
 class SolverSettings(TypedDict, total=False):
-    """The settings of `Solver` besides its definition."""
+    """Keyword arguments of `Solver`."""
 
     engine: str | None
     options: Options | None
@@ -81,7 +81,7 @@ class SolverSettings(TypedDict, total=False):
 def get_solver(
     param: str | Path | pb.SolverParameter | Definition[pb.SolverParameter], **settings: Unpack[SolverSettings]
 ) -> Solver:
-    """The solver of a definition, of the class that its `type` names."""
+    """The solver of a definition, of the class that belongs to its `type`. Raises PrototxtError."""
     solver = Solver(param, **settings)
     for cls in Solver.__subclasses__():
         if cls.rule_name == solver.param.type:

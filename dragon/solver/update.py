@@ -1,15 +1,15 @@
-"""One solver step over all learned blobs: clip, normalise, regularise, apply the rule, subtract.
+"""One update of all learned blobs: clip, normalise, regularise, apply the rule, subtract.
 
-The order and its rounding are Caffe's. An engine may replace `apply` by a faster equivalent of its own; see
-dragon/graph/update.py for what it knows.
+The order and its rounding are Caffe's. An engine may replace `apply` by a faster equivalent of its own, from the data
+that dragon/graph/update.py describes.
 
-With `larc` each learned blob has a rate by its weights w and gradient g (You, Gitman & Ginsburg 2017):
+With `larc` each learned blob gets its own rate from its weights w and gradient g (You, Gitman & Ginsburg 2017):
 
     local = larc_eta |w| / (|g| + decay |w|)    1 where w or g is 0
     rate  = global rate * local                 larc_policy: scale
             min(global rate, local)             larc_policy: clip
 
-with L2 norms, g after clipping and before weight decay. As in NVCaffe, lr_mult does not count, except that 0 freezes.
+with L2 norms, g after clipping and before weight decay. As in NVCaffe, lr_mult is ignored, except that 0 freezes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LARC_POLICIES = ("scale", "clip")
 
 
 class Updater(Update):
-    """The update of a solver, as its definition says."""
+    """The update that a solver definition describes. Raises PrototxtError for an unknown rule or regularisation."""
 
     rule: Rule
 
@@ -74,7 +74,10 @@ class Updater(Update):
         return self.param.weight_decay * p.decay_mult
 
     def clip_scale(self, sum_of_squares: float) -> float:
-        """The factor that clip_gradients asks for, given the squared L2 norm of all gradients that are learned by."""
+        """The factor by which clip_gradients shrinks the gradients.
+
+        sum_of_squares: squared L2 norm of the gradients of all parameters with a learning rate.
+        """
         limit = self.param.clip_gradients
         if limit < 0:
             return 1.0
@@ -108,8 +111,10 @@ class Updater(Update):
         return min(rate, local) if self.param.larc_policy == "clip" else rate * local
 
     def step(self, g: Array, w: Array, history: Sequence[Array], p: Param, rate: float, iteration: int) -> None:
-        """Turn the gradient `g` of `p` into its step, at a rate of its own. Arrays may be in any layout as long as all
-        agree."""
+        """Replace the gradient `g` of `p` by its step, at learning rate `rate`, in which lr_mult is included.
+
+        The arrays may have any layout as long as all have the same.
+        """
         xp = xp_of(g)
         if self.param.iter_size > 1:
             g *= 1.0 / self.param.iter_size

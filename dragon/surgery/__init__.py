@@ -1,1 +1,1 @@
-"""Changes to nets and their weights that keep what they compute: merging, splitting and folding batch normalisation."""
+"""Changes to batch normalisation that leave a net's results as they are (merge, split, fold), and checks of it."""

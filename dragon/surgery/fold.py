@@ -20,10 +20,10 @@ __all__ = ["fold"]
 
 
 def fold(model: Model) -> tuple[Model, list[tuple[str, str]], list[tuple[str, str]]]:
-    """The model without the normalisations that could be folded.
+    """Fold every normalisation that can be folded into the layer before it.
 
-    Also (normalisation, layer it went into) and (normalisation, why it stayed). UsageError for a net without any, or a
-    model without weights.
+    Returns the new model, the pairs (normalisation, layer it was folded into) and the pairs (normalisation, why it
+    cannot be folded). Raises UsageError for a net without normalisations or a model without weights.
     """
     new = model.copy()
     if not model.arrays:
@@ -31,17 +31,17 @@ def fold(model: Model) -> tuple[Model, list[tuple[str, str]], list[tuple[str, st
     if not find_normalisations(new.net):
         raise UsageError(f'net "{model.net.name}" has no batch normalisation: nothing to fold')
     done: list[tuple[str, str]] = []
-    left: dict[str, str] = {}
+    refused: dict[str, str] = {}
     while True:
         graphs = PhaseGraphs(new.net)
         groups = by_name(graphs.normalisations())
-        norms = next((norms for norms in groups.values() if norms[0].layer.name not in left), None)
+        norms = next((norms for norms in groups.values() if norms[0].layer.name not in refused), None)
         if norms is None:
-            return new, done, list(left.items())
+            return new, done, list(refused.items())
         name, makers = norms[0].layer.name, {graph.maker(n.index) for n in norms for graph in graphs.of(n.index)}
         why = _obstacle(new, graphs, norms, makers)
         if why:
-            left[name] = why
+            refused[name] = why
             continue
         target = new.net.layer[next(index for index in makers if index is not None)]
         done.append((name, target.name))
@@ -49,14 +49,14 @@ def fold(model: Model) -> tuple[Model, list[tuple[str, str]], list[tuple[str, st
 
 
 def _deployed(norms: list[Normalisation]) -> Normalisation:
-    """Of layers of one name the one that TEST runs."""
+    """The one of several layers of one name that TEST runs; the first if none does."""
     return next((norm for norm in norms if pb.TEST in phases(norm.layer)), norms[0])
 
 
 def _obstacle(model: Model, graphs: PhaseGraphs, norms: list[Normalisation], makers: set[int | None]) -> str:
-    """Why layers of one name, each present in other phases, cannot be folded; or an empty string.
+    """Why layers of one name, present in different phases, cannot be folded; an empty string if they can.
 
-    makers: the layers that make what they read.
+    makers: the layers that make their bottoms; None stands for an input of the net.
     """
     norm = _deployed(norms)
     if None in makers:
@@ -102,6 +102,6 @@ def _fold_into(model: Model, norms: list[Normalisation], layer: pb.LayerParamete
     arrays[layer.name] = [folded.astype(weight.dtype), (s * (old - mean) + beta).astype(weight.dtype)]
     kind.product_param(layer).ClearField("bias_term")  # true is the default
     layer.top[0] = norm.last.top[0]
-    for gone in sorted({at for n in norms for at in (n.index, *n.scales)}, reverse=True):
-        arrays.pop(model.net.layer[gone].name, None)
-        del model.net.layer[gone]
+    for index in sorted({index for n in norms for index in (n.index, *n.scales)}, reverse=True):
+        arrays.pop(model.net.layer[index].name, None)
+        del model.net.layer[index]

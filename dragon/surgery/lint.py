@@ -1,4 +1,4 @@
-"""What looks wrong in a net with batch normalisation, before it costs a training run."""
+"""Lint: what looks wrong in the definition of a net with batch normalisation, before it costs a training run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Finding", "lint"]
 
 @dataclass
 class Finding:
-    """One remark: `rule` is its short name, `where` file and line."""
+    """A remark about a layer. where: file and line. rule: the short name of the check that made it."""
 
     where: str
     layer: str
@@ -40,7 +40,7 @@ _Remark = tuple[int, str, str]  # layer, rule, message
 def lint(definition: Definition[pb.NetParameter]) -> list[Finding]:
     """All remarks about a net in the present form, in the order of its layers.
 
-    Where the definition has a folder, the files that the net reads must be there.
+    If the definition has a folder, files that the net names and that do not exist are reported too.
     """
     net, folder = definition.message, definition.folder
     found: list[_Remark] = []
@@ -102,13 +102,13 @@ def _useless_bias(norm: Normalisation) -> Iterator[_Remark]:
 
 
 def _global_statistics(norm: Normalisation) -> Iterator[_Remark]:
-    said, present = norm.settings.use_global_stats, phases(norm.layer)
+    setting, present = norm.settings.use_global_stats, phases(norm.layer)
     advice = "leave it unset and the phase decides"
-    if said and pb.TRAIN in present:
+    if setting and pb.TRAIN in present:
         trained = any(class_of(layer).is_loss for layer in norm.net.layer)
         if trained:
             yield norm.index, "global-stats", f"use_global_stats: true in TRAIN normalises by frozen averages; {advice}"
-    if said is False and pb.TEST in present:
+    if setting is False and pb.TEST in present:
         yield norm.index, "global-stats", f"use_global_stats: false in TEST makes results depend on the batch; {advice}"
 
 
@@ -160,7 +160,7 @@ _WITH_MEAN = ("transform_param", *_READERS[:2], "window_data_param")
 
 
 def _files(net: pb.NetParameter, index: int, context: Context) -> Iterator[_Remark]:
-    """What a layer reads and is not there."""
+    """Files that a layer names and that do not exist."""
     layer = net.layer[index]
     named = [(name, "source") for name in _READERS] + [(name, "mean_file") for name in _WITH_MEAN]
     for message, entry in named:

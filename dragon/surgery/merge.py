@@ -1,4 +1,4 @@
-"""BatchNorm + Scale to BN and back, definition and weights; what the nets compute stays, also in training."""
+"""BatchNorm + Scale to BN and back, definition and weights; the results stay the same, in training too."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _FIELDS = {"momentum": "decay"}
 
 
 def merge(model: Model) -> tuple[Model, list[str]]:
-    """Every BatchNorm with a scale as one BN of the BatchNorm's name; the merged names.
+    """Replace every BatchNorm with a scale by one BN of its name; the new model and the names of the merged layers.
 
-    The running average keeps its rule. UsageError when there is nothing to merge.
+    The running average keeps its rule. Raises UsageError when there is nothing to merge.
     """
     new = model.copy()
     groups = [
@@ -33,7 +33,7 @@ def merge(model: Model) -> tuple[Model, list[str]]:
     ]
     if not groups:
         raise UsageError(f'net "{model.net.name}" has no BatchNorm that a Scale follows: nothing to merge')
-    gone: set[int] = set()
+    removed: set[int] = set()
     for norms in groups:  # layers of one name in several phases share their weights
         first = norms[0]
         if first.layer.name in new.arrays:
@@ -43,9 +43,9 @@ def merge(model: Model) -> tuple[Model, list[str]]:
             new.arrays[first.layer.name] = affine + statistics
         for norm in norms:
             _merge_settings(norm)
-            gone.update(norm.scales)
+            removed.update(norm.scales)
     names = [norms[0].layer.name for norms in groups]
-    for index in sorted(gone, reverse=True):
+    for index in sorted(removed, reverse=True):
         del new.net.layer[index]
     return new, names
 
@@ -72,7 +72,7 @@ def _merge_settings(norm: Normalisation) -> None:
 
 
 def _set_average(p: pb.BatchNormParameter, settings: Normalization) -> None:
-    """Let the average be what it was, under the name of the field it stood in (bn_param's is decay)."""
+    """Write the averaging rule and its fraction, in the field that held it (`decay` for the momentum of bn_param)."""
     p.ClearField("moving_average_fraction")
     p.ClearField("decay")
     setattr(p, _FIELDS.get(settings.fraction_field, settings.fraction_field), settings.fraction)
@@ -80,7 +80,10 @@ def _set_average(p: pb.BatchNormParameter, settings: Normalization) -> None:
 
 
 def _set_specs(layer: pb.LayerParameter, first: list[Any], count: int, second: list[Any]) -> None:
-    """Specs of the first `count` blobs, then of the others; of statistics only the names they are shared by count."""
+    """Replace the layer's ParamSpecs: `first` for its first `count` blobs, then `second`.
+
+    The second ones are those of statistics, of which only the names for sharing matter.
+    """
     del layer.param[:]
     named = [pb.ParamSpec(name=s.name, share_mode=s.share_mode) if s.name else pb.ParamSpec() for s in second]
     rest = named if any(s.name for s in second) else []
@@ -90,10 +93,11 @@ def _set_specs(layer: pb.LayerParameter, first: list[Any], count: int, second: l
 
 
 def split(model: Model, caffe: bool = False) -> tuple[Model, list[str]]:
-    """Every BN, and every BatchNorm with a scale of its own, as BatchNorm and Scale; the names of the split layers.
+    """Replace every BN, and every BatchNorm with a scale of its own, by BatchNorm and Scale.
 
-    caffe: leave out of the definition what BVLC Caffe does not know, the rule of the running average, so that it can
-    read the net; then the average moves differently if training goes on. UsageError when there is nothing to split.
+    Returns the new model and the names of the split layers. caffe: leave out the rule of the running average, which
+    BVLC Caffe does not know, so that it can read the net; if training goes on there, the average moves by Caffe's rule.
+    Raises UsageError when there is nothing to split.
     """
     new = model.copy()
     found = {n.index: n for n in find_normalisations(new.net) if n.settings.affine}
@@ -108,15 +112,15 @@ def split(model: Model, caffe: bool = False) -> tuple[Model, list[str]]:
         norm = found.get(i)
         if norm is None:
             continue
-        known = layer.name or i
-        if known not in scales:
-            name = scales[known] = _scale_name(layer.name, taken)
+        key = layer.name or i
+        if key not in scales:
+            name = scales[key] = _scale_name(layer.name, taken)
             taken.add(name)
             if layer.name in new.arrays:
                 statistics, affine = norm.parts(new.arrays)
                 new.arrays[layer.name] = _with_weight(norm, statistics)
                 new.arrays[name] = affine
-        layers.append(_split_settings(norm, scales[known], caffe))
+        layers.append(_split_settings(norm, scales[key], caffe))
     copies = [_copy(layer) for layer in layers]
     del new.net.layer[:]
     new.net.layer.extend(copies)
@@ -130,7 +134,7 @@ def _copy(layer: pb.LayerParameter) -> pb.LayerParameter:
 
 
 def _with_weight(norm: Normalisation, statistics: list[NDArray[Any]]) -> list[NDArray[Any]]:
-    """Mean, variance and a weight that BatchNorm, of the same rule or of CAFFE, reads as the same statistics."""
+    """Mean, variance and weight, such that a BatchNorm with the same rule, or with CAFFE, reads the same statistics."""
     mean, variance, *weight = statistics
     averaging = norm.settings.averaging
     if averaging.divided and weight:
@@ -142,13 +146,13 @@ def _with_weight(norm: Normalisation, statistics: list[NDArray[Any]]) -> list[ND
 
 
 def _split_settings(norm: Normalisation, name: str, caffe: bool) -> pb.LayerParameter:
-    """Make the layer a BatchNorm; the Scale that has to follow it."""
+    """Make the layer a BatchNorm and return the Scale that has to follow it."""
     layer = norm.layer
     settings, specs = norm.settings, list(layer.param)
-    fork, first = settings.form is Form.BN_PARAM, settings.blobs.gamma == 0
-    affine = specs[:2] if first else specs[3:]
-    statistics = specs[2:] if first else specs[:3]
-    if fork and layer.bn_param.frozen:
+    bn_param, affine_first = settings.form is Form.BN_PARAM, settings.blobs.gamma == 0
+    affine = specs[:2] if affine_first else specs[3:]
+    statistics = specs[2:] if affine_first else specs[:3]
+    if bn_param and layer.bn_param.frozen:
         affine = [pb.ParamSpec(lr_mult=0, decay_mult=0) for _ in range(2)]
     old = pb.BatchNormParameter()
     old.CopyFrom(layer.batch_norm_param)
@@ -157,7 +161,7 @@ def _split_settings(norm: Normalisation, name: str, caffe: bool) -> pb.LayerPara
         p.use_global_stats = settings.running
     scale = pb.LayerParameter(name=name, type="Scale", bottom=[layer.top[0]], top=[layer.top[0]])
     scale.scale_param.bias_term = True
-    fillers = (layer.bn_param, "slope_filler", "bias_filler") if fork else (old, "scale_filler", "bias_filler")
+    fillers = (layer.bn_param, "slope_filler", "bias_filler") if bn_param else (old, "scale_filler", "bias_filler")
     for source_name, target in zip(fillers[1:], ("filler", "bias_filler"), strict=True):
         if fillers[0].HasField(source_name):
             getattr(scale.scale_param, target).CopyFrom(getattr(fillers[0], source_name))
@@ -183,7 +187,7 @@ def _split_settings(norm: Normalisation, name: str, caffe: bool) -> pb.LayerPara
 
 
 def _scale_name(name: str, taken: set[str]) -> str:
-    """bn1 -> scale1, conv1/bn -> conv1/scale, norm -> norm_scale; not one that is taken."""
+    """A name that is not taken: bn1 -> scale1, conv1/bn -> conv1/scale, norm -> norm_scale."""
     changed = re.sub(r"(?i)batch_?norm|bn", "scale", name)
     candidate = changed if changed != name else f"{name}_scale"
     while candidate in taken:

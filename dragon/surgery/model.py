@@ -24,9 +24,10 @@ class Model:
 
     net: pb.NetParameter
     arrays: dict[str, Arrays] = field(default_factory=dict)
-    folder: Path | None = None  # where files that the net names are looked for
+    folder: Path | None = None  # in which files that the net names are looked for
 
     def copy(self) -> Model:
+        """A copy with its own definition and lists of arrays. The arrays are shared: replace, do not change them."""
         net = pb.NetParameter()
         net.CopyFrom(self.net)
         return Model(net, {name: list(arrays) for name, arrays in self.arrays.items()}, self.folder)
@@ -52,7 +53,10 @@ def read_model(prototxt: str | Path, weights: str | Path | None = None, profile:
 
 
 def write_model(model: Model, prototxt: str | Path | None, weights: str | Path | None) -> None:
-    """Write what is wanted of a model; each file appears whole or not at all. Raises OSError or WeightsError."""
+    """Write a model to the paths that are given; each file appears whole or not at all.
+
+    Raises OSError or WeightsError.
+    """
     from dragon.proto.binary import write_caffemodel
     from dragon.proto.text import format_text
 

@@ -1,4 +1,4 @@
-"""The batch normalisations of a definition: each layer with the Scale that belongs to it, over all phases."""
+"""The batch normalisations of a definition over all phases: each layer with the Scale that belongs to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dragon.bases.batch_statistics import normalization_of
 from dragon.errors import LayerName, WeightsError
-from dragon.graph.chains import Graph, Link, written
+from dragon.graph.chains import Graph, Link, defined_layers
 from dragon.normalization.settings import Normalization
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.model import Arrays
@@ -25,29 +25,31 @@ class Normalisation:
 
     graphs: PhaseGraphs
     index: int
-    scales: tuple[int, ...] = ()  # positions of the Scale of a layer without gamma; one for each phase if they differ
+    scales: tuple[int, ...] = ()  # positions of its Scale; several if phases have different ones
 
     @property
     def net(self) -> pb.NetParameter:
+        """The definition that the layer is in."""
         return self.graphs.net
 
     @property
     def scale(self) -> int | None:
-        """The first of them."""
+        """The position of its Scale, the first of several; None without one."""
         return self.scales[0] if self.scales else None
 
     @property
     def layer(self) -> pb.LayerParameter:
+        """The normalising layer."""
         return self.net.layer[self.index]
 
     @property
     def last(self) -> pb.LayerParameter:
-        """The layer whose top is the result."""
+        """The layer whose top is the result: the Scale, or the normalising layer if it has none."""
         return self.net.layer[self.index if self.scale is None else self.scale]
 
     @property
     def settings(self) -> Normalization:
-        """What the layer's settings mean."""
+        """The settings of the normalising layer, in one form for all types."""
         settings = normalization_of(self.layer)
         assert settings is not None
         return settings
@@ -58,24 +60,24 @@ class Normalisation:
         return self.scale is not None or self.settings.affine
 
     def parts(self, arrays: Mapping[str, Arrays]) -> tuple[Arrays, Arrays]:
-        """Statistics (mean, variance and perhaps their weight) and affine part (gamma, beta; may be empty), flat.
+        """Statistics (mean, variance, and their weight if stored) and affine part (gamma and beta, or nothing), flat.
 
-        WeightsError when the weights have another number of blobs than the layers.
+        Raises WeightsError when the weights and the layers differ in their number of blobs.
         """
         own = [a.reshape(-1) for a in arrays.get(self.layer.name, [])]
-        at = self.settings.blobs
-        fine = len(own) == at.count
+        layout = self.settings.blobs
+        complete = len(own) == layout.count
         statistics, affine = (
             [own[i] for i in indices if i is not None and i < len(own)]
-            for indices in ((at.mean, at.variance, at.weight), (at.gamma, at.beta))
+            for indices in ((layout.mean, layout.variance, layout.weight), (layout.gamma, layout.beta))
         )
         if self.scale is not None:
             affine = [a.reshape(-1) for a in arrays.get(self.last.name, [])]
             bias = self.last.scale_param.bias_term
-            fine = fine and len(affine) == 1 + bias
-            if fine and not bias:
+            complete = complete and len(affine) == 1 + bias
+            if complete and not bias:
                 affine = [affine[0], np.zeros_like(affine[0])]
-        if not fine:
+        if not complete:
             raise WeightsError(
                 f"its weights have {len(own)} blobs"
                 + (f', those of "{self.last.name}" {len(affine)}' if self.scale is not None else ""),
@@ -84,31 +86,32 @@ class Normalisation:
         return statistics, affine
 
     def statistics(self, arrays: Mapping[str, Arrays]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Mean and variance that TEST normalises with, float64."""
+        """Mean and variance that TEST normalises with, (C,) each, float64."""
         mean, variance, *weight = (a.astype(np.float64) for a in self.parts(arrays)[0])
         return self.settings.averaging.read((mean, variance), weight[0] if weight else None)
 
 
 class PhaseGraphs:
-    """Who reads and makes what in a definition, over all phases."""
+    """The graph of a definition in each phase, and questions about all of them together."""
 
     def __init__(self, net: pb.NetParameter) -> None:
         self.net = net
-        self.graphs = {phase: Graph(written(net, phase)) for phase in (int(pb.TRAIN), int(pb.TEST))}
+        self.graphs = {phase: Graph(defined_layers(net, phase)) for phase in (int(pb.TRAIN), int(pb.TEST))}
 
     def of(self, index: int) -> list[Graph]:
         """The graphs of the phases in which a layer is present."""
         return [graph for graph in self.graphs.values() if index in graph]
 
     def only_reader(self, index: int) -> int | None:
-        """The one layer that reads the top of layer `index`; of layers of one name in different phases the first."""
-        return self._one({graph.reader(index) for graph in self.of(index)})
+        """The only layer that reads the top of layer `index`; the first of several of one name in other phases."""
+        return self._common({graph.reader(index) for graph in self.of(index)})
 
     def maker(self, index: int) -> int | None:
-        """The layer that made the value which layer `index` reads as its first bottom, in the same sense."""
-        return self._one({graph.maker(index) for graph in self.of(index)})
+        """The layer that makes the first bottom of layer `index`; the first of several of one name in other phases."""
+        return self._common({graph.maker(index) for graph in self.of(index)})
 
-    def _one(self, found: set[int | None]) -> int | None:
+    def _common(self, found: set[int | None]) -> int | None:
+        """The first of the layers found in the phases; None if one phase has none, or their names differ."""
         known = sorted(index for index in found if index is not None)
         if len(known) < len(found) or len({self.net.layer[i].name for i in known}) != 1:
             return None
@@ -117,8 +120,8 @@ class PhaseGraphs:
     def normalisations(self) -> list[Normalisation]:
         """Every batch normalisation with running statistics.
 
-        A Scale belongs to one without gamma if it alone reads its top, in every phase. Layers of one name, say one for
-        TRAIN and one for TEST, have their weights in common: so have their Scales, or none of them has one.
+        A Scale belongs to a layer without gamma if it alone reads the layer's top, in every phase. Layers of one name,
+        say one for TRAIN and one for TEST, share their weights, so their Scales must too, or none of them counts.
         """
         found = [
             Normalisation(self, i, self._scales(i, settings))
@@ -147,13 +150,13 @@ class PhaseGraphs:
     def _belong(self, norms: list[Normalisation]) -> bool:
         """Whether layers of one name all have a Scale, all alike, which reads them alone in each of its phases."""
         indices, scales = {norm.index for norm in norms}, {at for norm in norms for at in norm.scales}
-        if not all(norm.scales for norm in norms) or len({_essence(self.net.layer[at]) for at in scales}) != 1:
+        if not all(norm.scales for norm in norms) or len({_without_place(self.net.layer[at]) for at in scales}) != 1:
             return False
         return all(graph.maker(at) in indices for at in scales for graph in self.of(at))
 
 
-def _essence(layer: pb.LayerParameter) -> bytes:
-    """What two layers of one name must have in common to be one layer in two phases."""
+def _without_place(layer: pb.LayerParameter) -> bytes:
+    """The settings of a layer, serialised, which two layers of one name must share to be one layer in two phases."""
     copy = pb.LayerParameter()
     copy.CopyFrom(layer)
     for name in ("bottom", "include", "exclude", "phase", "blobs"):
@@ -178,7 +181,7 @@ def _conditions(layer: pb.LayerParameter) -> list[tuple[str, bytes]]:
 
 
 def by_name(norms: Iterable[Normalisation]) -> dict[str | int, list[Normalisation]]:
-    """Normalisations of one name together, in order; one without name stands alone, under its position."""
+    """Normalisations grouped by name, in order; one without a name is a group of its own, under its position."""
     found: dict[str | int, list[Normalisation]] = {}
     for norm in norms:
         found.setdefault(norm.layer.name or norm.index, []).append(norm)

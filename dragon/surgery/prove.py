@@ -1,4 +1,4 @@
-"""Whether two models compute the same: both are run on the same data in float64, and every blob they share compared."""
+"""Prove that two models compute the same: run both on the same data in float64 and compare all blobs they share."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class Difference:
 
     @property
     def relative(self) -> float:
+        """The difference divided by the largest value, or itself where that is 0."""
         return self.difference / self.largest if self.largest else self.difference
 
 
@@ -46,11 +47,12 @@ def prove(
     tolerance: float = 1e-4,
     progress: Progress = silent,
 ) -> list[Difference]:
-    """Differences of all blobs that both nets have, in every phase; the largest is less than `tolerance`, relative.
+    """Compare all blobs that both nets have, in every phase; the differences, none of which exceeds the tolerance.
 
     Data comes from the net's data layers; an Input gets Gaussian noise, and so does everything when `shape`
-    (N, C, H, W) is given. In TRAIN the running statistics move alike, which the second batch of TEST would show.
-    NumericError for blobs that differ.
+    (N, C, H, W) is given. After the batches in TRAIN, one in TEST shows whether the running statistics agree too.
+    tolerance: largest difference, relative to the blob's largest value. Raises NumericError for blobs that differ,
+    UsageError for nets without a common blob.
     """
     found: list[Difference] = []
     for phase in phases:
@@ -113,7 +115,7 @@ def _compare(old: Net, new: Net, phase: str, batches: int, progress: Progress) -
     stage = f"batches in {phase}"
     rng = np.random.default_rng(_SEED)
     shared = [name for name in old.blobs if name in new.blobs and not _SPLIT.search(name)]
-    shared = [name for name in shared if not (_is_gone(old, name, new) or _is_gone(new, name, old))]
+    shared = [name for name in shared if not (_is_lost(old, name, new) or _is_lost(new, name, old))]
     largest = dict.fromkeys(shared, 0.0)
     difference = dict.fromkeys(shared, 0.0)
     for i in range(batches):
@@ -137,10 +139,10 @@ def _compare(old: Net, new: Net, phase: str, batches: int, progress: Progress) -
     return [Difference(name, phase, difference[name], largest[name]) for name in shared]
 
 
-def _is_gone(net: Net, blob: str, other: Net) -> bool:
-    """Whether only layers that the other net does not have read the last value of a blob: it has no such value.
+def _is_lost(net: Net, blob: str, other: Net) -> bool:
+    """Whether the other net lacks the last value of a blob, because it lacks all layers that read this value.
 
-    So what a BatchNorm in place gives to its Scale is no more once the two are merged.
+    For instance, an in-place BatchNorm and its Scale, once merged, no longer have a value between them.
     """
     readers: list[Node] = []
     for node in net.nodes:

@@ -1,7 +1,7 @@
 """Exact running statistics: one pass over the training set instead of a moving average.
 
 Ioffe & Szegedy 2015, section 3.1. The batches' means and sums of squares are pooled as in Chan, Golub & LeVeque 1979,
-so that the variance between the batches' means counts:
+so that the variance includes that between the batches' means:
 
     n = na + nb    d = mean_b - mean_a    mean = mean_a + d nb / n    M2 = M2_a + M2_b + d^2 na nb / n
 """
@@ -25,7 +25,7 @@ __all__ = ["Change", "Pool", "recalibrate"]
 
 
 class Pool:
-    """Mean and variance per channel of everything added, in float64."""
+    """Mean and variance per channel, (C,) each and float64, of all batches added so far."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -46,7 +46,7 @@ class Pool:
 
     @property
     def variance(self) -> NDArray[Any]:
-        """Unbiased where more than one value was added."""
+        """The unbiased variance; 0 after a single value."""
         return self.squares / max(1, self.count - 1)
 
 
@@ -61,9 +61,9 @@ class Change:
 
 
 def recalibrate(net: Net, batches: int, progress: Progress = silent) -> list[Change]:
-    """Give every batch normalisation of a net in phase TRAIN the statistics of `batches` batches; what changed.
+    """Give every batch normalisation of a net in phase TRAIN the statistics of `batches` batches; return the changes.
 
-    Activations are normalised by their own batch on the way, as in training. UsageError for a net without batch
+    Meanwhile all layers normalise by the batch, as in training. Raises UsageError for a net without batch
     normalisation, NumericError when an activation is not finite.
     """
     layers = {i: layer for i, layer in enumerate(net.layers) if averages(layer)}
@@ -74,7 +74,7 @@ def recalibrate(net: Net, batches: int, progress: Progress = silent) -> list[Cha
     counters = [
         layer.blobs[at] for layer in layers.values() if (at := layer.normalization.blobs.iterations) is not None
     ]
-    counted = [blob.peek().copy() for blob in counters]  # these batches are not trained on
+    counted = [blob.peek().copy() for blob in counters]  # restored below: nothing is trained on these batches
     for layer in layers.values():
         layer.let_phase_decide()
         layer.phase = TRAIN

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import dragon
-from dragon.graph.chains import Graph, Link, written
+from dragon.graph.chains import Graph, Link, defined_layers
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 
@@ -30,10 +30,10 @@ def names(text: str, first: str, links: tuple[Link, ...], adjacent: bool = False
     definition = parse_text(HEAD + text, pb.NetParameter())
     net = dragon.Net(definition, phase=dragon.TRAIN, engine="numpy")
     found = []
-    for places in (written(definition, pb.TRAIN), net.nodes):
-        layers = {place.index: place.definition.name for place in places}
+    for graph_layers in (defined_layers(definition, pb.TRAIN), net.nodes):
+        layers = {layer.index: layer.definition.name for layer in graph_layers}
         index = next(i for i, name in layers.items() if name == first)
-        chain = Graph(places).chain(index, links, adjacent=adjacent)
+        chain = Graph(graph_layers).chain(index, links, adjacent=adjacent)
         found.append({link.name: layers[i] for link, i in chain.items()})
     assert found[0] == found[1]
     return found[0]
@@ -76,22 +76,22 @@ def test_layers_between() -> None:
     assert names(text, "c", links, adjacent=True) == {"WEIGHTED": "c"}
 
 
-def test_who_asks_decides() -> None:
+def test_the_caller_decides() -> None:
     definition = parse_text(HEAD + BLOCK, pb.NetParameter())
-    graph = Graph(written(definition, pb.TRAIN))
+    graph = Graph(defined_layers(definition, pb.TRAIN))
     found = graph.chain(1, ALL, lambda link, index: link is not Link.SCALE)
-    assert found == {Link.WEIGHTED: 1, Link.NORM: 2}, "what is not taken stands in the way of what follows"
+    assert found == {Link.WEIGHTED: 1, Link.NORM: 2}, "a layer that is not accepted ends the chain"
     assert graph.chain(1, ALL, lambda link, index: link is not Link.WEIGHTED) == {}
 
 
-def test_layers_of_other_phases_are_not_there() -> None:
+def test_layers_of_other_phases_are_left_out() -> None:
     text = CONV + "".join(
         f'layer {{ name: "n" type: "BN" bottom: "c" top: "c" include {{ phase: {phase} }} }}\n'
         for phase in ("TRAIN", "TEST")
     )
     definition = parse_text(HEAD + text, pb.NetParameter())
     for phase, position in ((pb.TRAIN, 2), (pb.TEST, 3)):
-        graph = Graph(written(definition, phase))
+        graph = Graph(defined_layers(definition, phase))
         assert graph.chain(1, ALL) == {Link.WEIGHTED: 1, Link.NORM: position}
         assert (graph.maker(position), graph.reader(1)) == (1, position)
-    assert Graph(written(definition, pb.TRAIN)).maker(0) is None
+    assert Graph(defined_layers(definition, pb.TRAIN)).maker(0) is None

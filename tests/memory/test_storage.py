@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dragon.memory import storage as storage_module
-from dragon.memory.storage import Array, Storage, _unheld
+from dragon.memory.storage import Array, Storage, _base_references
 
 
 class Doubled:
@@ -107,7 +107,7 @@ def test_whatever_keeps_a_view_holds_the_storage(keep: Callable[[Array], object]
 
 
 def test_where_references_cannot_be_counted_every_allocated_storage_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage_module, "_UNHELD", None)
+    monkeypatch.setattr(storage_module, "_BASE_REFERENCES", None)
     storage = Storage(3)
     assert not storage.held, "it has no host memory that somebody could hold"
     storage.read()
@@ -115,16 +115,16 @@ def test_where_references_cannot_be_counted_every_allocated_storage_is_held(monk
 
 
 def test_which_interpreters_count_references(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _unheld() is not None
+    assert _base_references() is not None
     with monkeypatch.context() as patch:
         patch.setattr(sys, "abiflags", "t")
-        assert _unheld() is None, "a free-threaded build"
+        assert _base_references() is None, "a free-threaded build"
     with monkeypatch.context() as patch:
         patch.setattr(sys, "getrefcount", lambda owner: 1 << 30)
-        assert _unheld() is None, "a view makes no difference"
+        assert _base_references() is None, "a view makes no difference"
     with monkeypatch.context() as patch:
         patch.delattr(sys, "getrefcount")
-        assert _unheld() is None, "another interpreter"
+        assert _base_references() is None, "another interpreter"
 
 
 def test_growing_keeps_the_front() -> None:

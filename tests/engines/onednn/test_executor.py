@@ -58,7 +58,7 @@ def test_nothing_is_prepared_in_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_interpreter_that_does_not_count_references(phase: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every storage counts as held there: slower, and right also for arrays that a script does hold."""
     nets = make_net(NET, "numpy", phase), make_net(NET, "onednn", phase)
-    monkeypatch.setattr("dragon.memory.storage._UNHELD", None)
+    monkeypatch.setattr("dragon.memory.storage._BASE_REFERENCES", None)
     held = [net.blobs["x0"].data for net in nets]
     for attempt in range(3):
         fill(nets, attempt, {"x1": np.array([0, 1, 2], np.float32)})

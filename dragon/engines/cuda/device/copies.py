@@ -100,7 +100,7 @@ def working_array(device: Device, storage: Storage, dtype: DTypeLike) -> Any:
     assert isinstance(copy, WorkingCopy)
     if not storage.is_fresh(place):
         device.to_16_bit(master, copy.array)
-        storage.also(place)
+        storage.mark_fresh(place)
     return copy.array
 
 

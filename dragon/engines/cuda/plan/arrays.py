@@ -94,7 +94,7 @@ class Arrays:
         """A parameter has been updated, in 16 bits as well where it has such a copy."""
         storage.wrote(self.gpu.place)
         if storage.copy_at(self.working_place) is not None:
-            storage.also(self.working_place)
+            storage.mark_fresh(self.working_place)
 
     # -- runs ---------------------------------------------------------------------------------------------------------
     @contextmanager

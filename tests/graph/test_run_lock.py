@@ -12,7 +12,7 @@ import pytest
 from dragon.bases.layer import TRAIN
 from dragon.errors import UsageError
 from dragon.graph.net import Net
-from dragon.graph.turn import Turn
+from dragon.graph.run_lock import RunLock
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 from dragon.solver.solver import Solver
@@ -115,12 +115,12 @@ def test_a_solver_steps_in_one_thread() -> None:
         assert solver.iter == 1
 
 
-def test_a_turn_that_a_thread_held_at_a_fork_is_free_in_the_child() -> None:
-    turn = Turn("x")
+def test_a_lock_that_a_thread_held_at_a_fork_is_free_in_the_child() -> None:
+    lock = RunLock("x")
     taken, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with turn:
+        with lock:
             taken.set()
             done.wait()
 
@@ -130,14 +130,14 @@ def test_a_turn_that_a_thread_held_at_a_fork_is_free_in_the_child() -> None:
     child = os.fork()
     if child == 0:
         try:
-            with turn, turn:
+            with lock, lock:
                 os._exit(7)
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     with pytest.raises(UsageError, match="running in another thread"):
-        turn.__enter__()
+        lock.__enter__()
     done.set()
     thread.join()
-    with turn:
+    with lock:
         pass

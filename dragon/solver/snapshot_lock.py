@@ -1,4 +1,4 @@
-"""The place where a run's snapshots go: looked at before training, and kept from other runs while it lasts."""
+"""A lock on the paths of a run's snapshots, so that no other run writes them, and a check that they can be written."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from dragon.solver.snapshot import snapshot_base
 if TYPE_CHECKING:
     from dragon.solver.solver import Solver
 
-__all__ = ["snapshot_place"]
+__all__ = ["snapshot_lock"]
 
 _log = logging.getLogger("dragon")
 
 
 @contextmanager
-def snapshot_place(solver: Solver) -> Iterator[None]:
-    """While a solver trains: nobody else writes snapshots of its name.
+def snapshot_lock(solver: Solver) -> Iterator[None]:
+    """Keep other runs from writing snapshots of the same names while a solver trains; a context manager.
 
-    What killed runs of that name left half-written is removed first. WeightsError when the place cannot be written to,
-    UsageError when another run has it. A solver that will write no snapshot by itself needs no place.
+    Removes half-written snapshots of these names that killed runs left. Raises WeightsError when the folder cannot be
+    written to, UsageError when another run holds the lock. Does nothing for a solver that writes no snapshots itself.
     """
     p = solver.param
     if not (p.snapshot or p.snapshot_after_train):

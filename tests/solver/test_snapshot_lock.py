@@ -1,4 +1,4 @@
-"""Where snapshots go is looked at before training, and one run at a time writes there."""
+"""Snapshots: their folder is checked before training, and one run at a time writes them."""
 
 from __future__ import annotations
 

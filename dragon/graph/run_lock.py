@@ -1,4 +1,4 @@
-"""One thread at a time in a net: a second one is an error, since both would write the same blobs."""
+"""RunLock: one thread at a time runs a net. A second one is an error, since both would write the same blobs."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Protocol, TypeVar, cast
 
 from dragon.errors import UsageError
 
-__all__ = ["Turn", "alone"]
+__all__ = ["RunLock", "exclusive"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
 
-class Turn:
-    """Held by the thread that runs a net, for the duration of a run. UsageError, at once, for any other thread."""
+class RunLock:
+    """A lock that a thread holds while it runs a net. Any other thread gets a UsageError at once, without waiting."""
 
     def __init__(self, net: str) -> None:
         self._net = net
@@ -31,24 +31,24 @@ class Turn:
                 f'net "{self._net}" is running in another thread: give each thread a net of its own '
                 "(net.share_with shares the weights), or hold a lock from setting inputs to reading outputs"
             )
-        self._pid, self._lock = os.getpid(), threading.RLock()  # held by a thread that did not come along in a fork
+        self._pid, self._lock = os.getpid(), threading.RLock()  # the thread that held it is not in this forked process
         self._lock.acquire()
 
     def __exit__(self, *error: object) -> None:
         self._lock.release()
 
 
-class _HasTurn(Protocol):
+class _HasRunLock(Protocol):
     @property
-    def turn(self) -> Turn: ...
+    def run_lock(self) -> RunLock: ...
 
 
-def alone(method: F) -> F:
-    """Decorator for methods that run a net: they hold its `turn`."""
+def exclusive(method: F) -> F:
+    """Let a method that runs a net hold its `run_lock` meanwhile; a decorator."""
 
     @functools.wraps(method)
-    def run(self: _HasTurn, /, *args: object, **more: object) -> object:
-        with self.turn:
+    def run(self: _HasRunLock, /, *args: object, **more: object) -> object:
+        with self.run_lock:
             return method(self, *args, **more)
 
     return cast(F, run)
