@@ -10,7 +10,6 @@ from collections.abc import Mapping
 __all__ = ["about_field", "about_value"]
 
 _NONE = "not offered"
-_RELU = "write a ReLU layer in place behind it"
 _SIDES = "write pad_l, pad_r, pad_t and pad_b"
 _3D = "give kernel_size, stride and pad, which hold for any number of axes"
 _OFFLINE = "prepare the images before training, or with a Python layer"
@@ -27,8 +26,6 @@ def _all(names: str, fork: str, what: str, instead: str = _NONE) -> _Known:
 
 _FIELDS: Mapping[str, _Known] = {
     "ConvolutionParameter": {
-        **_all("relu", _INTEL, "applies ReLU to the top", _RELU),
-        **_all("negative_slope", _INTEL, "is the slope of the ReLU that `relu` applies to the top", _RELU),
         **_all("fusion_type coeff", _INTEL, "adds another bottom to the top", "write an Eltwise layer behind it"),
         **_all("pad_type", _SYNOPSYS, "pads so that the output has ceil(size / stride) places", _SIDES),
         **_all("pad_ratio", "a fork", "changes the padding"),
@@ -36,8 +33,6 @@ _FIELDS: Mapping[str, _Known] = {
         **_all("shape_offset", _WINDOWS, "changes the size of the top"),
     },
     "InnerProductParameter": {
-        **_all("relu", _INTEL, "applies ReLU to the top", _RELU),
-        **_all("negative_slope", _INTEL, "is the slope of the ReLU that `relu` applies to the top", _RELU),
         **_all("normalize", _WINDOWS, "scales each output's weights to length 1"),
     },
     "PoolingParameter": {
@@ -62,7 +57,6 @@ _FIELDS: Mapping[str, _Known] = {
     "BatchNormParameter": {
         **_all("disable_mean", _WINDOWS, "leaves the mean in the values"),
         **_all("disable_variance", _WINDOWS, "leaves out the division by the standard deviation"),
-        **_all("relu", _INTEL, "applies ReLU to the top", _RELU),
         **_all("use_weight_bias", _INTEL, "learns scale and shift in the layer", "write scale_bias: true"),
         **_all("bias_term", _INTEL, "learns a shift beside the scale", "write scale_bias: true"),
         **_all("filler", _INTEL, "is the start of the scale", "write scale_filler"),

@@ -1,8 +1,8 @@
 """Older nets and solvers to the present form.
 
 V0 and V1 layers become `layer`, `input` an Input layer, transformation fields of data layers move to
-`transform_param`, `normalize` becomes a `normalization` mode, `solver_type` the string `type`. Each kind is
-told in one line (logger "dragon", level info).
+`transform_param`, `normalize` becomes a `normalization` mode, a ReLU inside another layer a layer of its own,
+`solver_type` the string `type`. Each kind is logged in one line (logger "dragon", level info).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from dragon.errors import PrototxtError
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.fused_relu import has_fused_relu, write_out
 from dragon.proto.upgrade_v0 import upgrade_v0
 
 __all__ = ["V1_TYPES", "needs_upgrade", "upgrade_net", "upgrade_net_tracked", "upgrade_solver"]
@@ -57,7 +58,7 @@ def needs_upgrade(net: pb.NetParameter) -> bool:
         or net.input
         or net.input_dim
         or net.input_shape
-        or any(_old_transform(x) or _old_batch_norm(x) or _old_normalize(x) for x in net.layer)
+        or any(_old_transform(x) or _old_batch_norm(x) or _old_normalize(x) or has_fused_relu(x) for x in net.layer)
     )
 
 
@@ -79,6 +80,10 @@ def upgrade_net_tracked(net: pb.NetParameter) -> tuple[pb.NetParameter, list[int
     _count("data layers: transformation moved to transform_param", map(_upgrade_transform, new.layer))
     _count("BatchNorm layers: lr_mult of the statistics removed", map(_upgrade_batch_norm, new.layer))
     _count("losses: normalize replaced by normalization", map(_upgrade_normalize, new.layer))
+    fused = sum(map(has_fused_relu, new.layer))
+    if fused:
+        origin = write_out(new, origin)
+        _log.info("upgraded %d layers: their relu is a ReLU layer", fused)
     if new.input or new.input_dim or new.input_shape:
         origin = _upgrade_input(new, origin)
     return new, origin

@@ -27,6 +27,12 @@ MEANINGLESS = {
     ("python_param", "share_in_parallel"): "there is one process and one net",
     ("convolution_param", "force_nd_im2col"): "unfolding is the same for any number of axes",
     ("detection_output_param", "visualize_threshold"): "there is no display; `visualize` is answered by a warning",
+    **{
+        (f"{name}_param", option): "a ReLU on the top: reading a net writes a ReLU layer in place behind the layer"
+        for name, options in {"convolution": ("relu", "negative_slope"), "inner_product": ("relu", "negative_slope"),
+                              "batch_norm": ("relu",)}.items()
+        for option in options
+    },
     ("relu6_param", "relu6"): "the maximum of ReLU6 is 6 anyway",
     **{
         (f"{data}_param", option): _MOVED

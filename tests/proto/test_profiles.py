@@ -128,6 +128,26 @@ def test_settings_of_intel_that_we_have(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("kind", "raw"),
+    [
+        ("Convolution", field(106, field(1, 2) + field(19, 1) + field(20, 0.25))),
+        ("InnerProduct", field(117, field(1, 2) + field(8, 1) + field(9, 0.25))),
+    ],
+)
+def test_relu_of_intel_is_a_layer(tmp_path: Path, kind: str, raw: bytes) -> None:
+    layers = read_binary_net(fork_file(tmp_path / "w", (kind, field(4, b"y") + raw)), "intel").layer
+    assert [layer.type for layer in layers] == [kind, "ReLU"]
+    assert layers[1].relu_param.negative_slope == 0.25
+
+
+def test_relu_of_intels_batch_norm_is_a_layer(tmp_path: Path) -> None:
+    layers = read_binary_net(
+        fork_file(tmp_path / "w", ("BatchNorm", field(4, b"y") + field(139, field(10, 1)))), "intel"
+    ).layer
+    assert [layer.type for layer in layers] == ["BatchNorm", "ReLU"]
+
+
 def test_alpha_of_a_filler(tmp_path: Path) -> None:
     filler = field(1, b"msra") + field(9, 0.25)
     path = fork_file(tmp_path / "w", ("InnerProduct", field(117, field(3, filler))))

@@ -45,12 +45,12 @@ def test_a_value_is_named_with_its_fork(message: str, field: str, value: str) ->
 
 def test_in_a_net_the_layer_is_named_too() -> None:
     text = """layer { name: "c" type: "Convolution"
-      convolution_param { num_output: 1 kernel_size: 1 relu: true } }"""
+      convolution_param { num_output: 1 kernel_size: 1 shape_offset: 1 } }"""
     with pytest.raises(PrototxtError) as raised:
         parse_text(text, pb.NetParameter(), "net.prototxt")
     assert str(raised.value) == (
-        'net.prototxt:2:56: ConvolutionParameter has no field "relu": in Intel Caffe it applies ReLU to the top; '
-        'write a ReLU layer in place behind it, in layer "c"'
+        'net.prototxt:2:56: ConvolutionParameter has no field "shape_offset": in caffe-windows it changes the size of '
+        'the top; not offered, in layer "c"'
     )
 
 
