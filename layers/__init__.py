@@ -1,6 +1,6 @@
-"""The layers, one file for each type.
+"""The layer types, one file for each.
 
-`from dragon import layers as L; L.Convolution(bottom, num_output=8)` makes layers of a net that is written in Python,
+`from dragon import layers as L; L.Convolution(bottom, num_output=8)` adds a layer to a net that is defined in Python,
 see dragon.pycaffe.net_spec.
 """
 

@@ -1,4 +1,4 @@
-"""AbsVal: y = |x|; the derivative at 0 is 0."""
+"""The layer type AbsVal."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ __all__ = ["AbsVal"]
 
 @register()
 class AbsVal(Neuron):
+    """y = |x|; the derivative at 0 is 0."""
+
     type = "AbsVal"
     needs_input = True
 

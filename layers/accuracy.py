@@ -1,7 +1,4 @@
-"""Accuracy: how often the label is among the `top_k` best classes along `axis`; the second top has it per class.
-
-A class as good as the label's counts as better than it, so a net that says the same for all classes scores 0.
-"""
+"""The layer type Accuracy."""
 
 from __future__ import annotations
 
@@ -17,6 +14,13 @@ __all__ = ["Accuracy"]
 
 @register()
 class Accuracy(Layer):
+    """The fraction of labels whose score is among the `top_k` highest along `axis`; a second top has it for each class.
+
+    Bottoms: scores (outer, classes, inner) and labels (outer, inner); a label equal to `ignore_label` does not count. A
+    class whose score equals that of the label counts as better, so a net with equal scores for all classes has accuracy
+    0. NaN is never correct.
+    """
+
     type = "Accuracy"
     settings = ("accuracy_param",)
     bottoms = (2, 2)
@@ -46,9 +50,9 @@ class Accuracy(Layer):
         xp = xp_of(scores)
         label, valid = class_labels(self, bottom[1].data, classes, self.ignore)
         label = label.reshape(outer, inner)
-        own = xp.take_along_axis(scores, label[:, None], axis=1)
-        # "not worse" rather than "at least as good": a NaN is no hit
-        hit = (~(scores < own)).sum(axis=1) <= self.top_k
+        label_score = xp.take_along_axis(scores, label[:, None], axis=1)
+        # not "scores >= own": a NaN must not count as a hit
+        hit = (~(scores < label_score)).sum(axis=1) <= self.top_k
         counted = xp.ones_like(hit) if valid is None else valid.reshape(outer, inner)
         hit &= counted
         top[0].data[...] = hit.sum() / max(1, int(counted.sum()))
@@ -57,4 +61,4 @@ class Accuracy(Layer):
             top[1].data[...] = hits / xp.maximum(xp.bincount(label[counted], minlength=classes), 1)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """A count has no gradient."""
+        """Do nothing: a count has no gradient."""

@@ -1,4 +1,4 @@
-"""Add: the sum of the bottoms; extents of 1 in all but the first are repeated."""
+"""The layer type Add."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ __all__ = ["Add"]
 
 @register()
 class Add(Pairwise):
+    """The sum of the bottoms; axes of extent 1 in all but the first bottom are broadcast."""
+
     type = "Add"
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

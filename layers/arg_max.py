@@ -1,8 +1,4 @@
-"""ArgMax: the `top_k` largest values, best first; among equal ones the higher index, as in Caffe.
-
-Without `axis` the bottom's items are flattened: tops (N, 1, top_k) with the indices, or (N, 2, top_k) with the values
-in the second row if `out_max_val`. With `axis`, that axis shrinks to top_k and holds indices or, instead, values.
-"""
+"""The layer type ArgMax."""
 
 from __future__ import annotations
 
@@ -19,6 +15,13 @@ __all__ = ["ArgMax"]
 
 @register()
 class ArgMax(NoGradient):
+    """The indices or values of the `top_k` largest elements, largest first; ties go to the higher index, as in Caffe.
+
+    Without `axis` each item is flattened: the top is (N, 1, top_k) with the indices or, with `out_max_val`, (N, 2,
+    top_k) with the values in the second row. With `axis`, that axis shrinks to top_k and holds the indices or, with
+    `out_max_val`, the values.
+    """
+
     type = "ArgMax"
     settings = ("argmax_param",)
 
@@ -50,7 +53,7 @@ class ArgMax(NoGradient):
         along = 1 if self.along is None else self.along
         if self.along is None:
             x = x.reshape(x.shape[0], -1)
-        backwards = xp.flip(x, along)  # so that the first of equal values is the one with the higher index
+        backwards = xp.flip(x, along)  # ties then go to the higher index
         if self.top_k == 1:
             order = xp.expand_dims(backwards.argmax(axis=along), along)
         else:

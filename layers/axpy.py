@@ -1,7 +1,4 @@
-"""Axpy: top = a x + y with one a for each channel of each item (squeeze and excitation, Hu et al. 2018).
-
-Bottoms: a (N, C) or (N, C, 1, 1), x and y (N, C, ...).
-"""
+"""The layer type Axpy."""
 
 from __future__ import annotations
 
@@ -17,6 +14,11 @@ __all__ = ["Axpy"]
 
 @register()
 class Axpy(Layer):
+    """top = a * x + y with one factor a for each channel of each item (squeeze and excitation, Hu et al. 2018).
+
+    Bottoms: a (N, C) or (N, C, 1, 1), x and y (N, C, ...).
+    """
+
     type = "Axpy"
     bottoms = (3, 3)
 

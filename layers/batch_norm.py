@@ -1,9 +1,4 @@
-"""BatchNorm: the split form of batch normalisation; a Scale layer with a bias usually follows.
-
-Blobs: mean (C), variance (C), factor (1), as BVLC Caffe keeps them; with `scale_bias` (or one of its
-fillers), as in NVCaffe, also gamma (C) and beta (C). The average follows the rule CAFFE unless `average`
-names another.
-"""
+"""The layer type BatchNorm."""
 
 from __future__ import annotations
 
@@ -22,6 +17,12 @@ __all__ = ["BatchNorm"]
 
 @register()
 class BatchNorm(BatchStatistics):
+    """Batch normalisation in the split form, without scale and shift; a Scale layer with a bias usually follows.
+
+    Blobs: mean (C), variance (C), factor (1), as in BVLC Caffe; with `scale_bias` (or one of its fillers) also gamma
+    (C) and beta (C), as in NVCaffe. The running average follows the rule CAFFE unless `average` names another.
+    """
+
     type = "BatchNorm"
     defaults: ClassVar[Mapping[str, str]] = {**BatchStatistics.defaults, "decay": "unset", "average": "CAFFE"}
     buffers = Form.SPLIT.value.buffers

@@ -1,4 +1,4 @@
-"""BatchReindex: top = bottom 0's items in the order that bottom 1 lists; items may repeat or be left out."""
+"""The layer type BatchReindex."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ __all__ = ["BatchReindex"]
 
 @register()
 class BatchReindex(Layer):
+    """The items of bottom 0 in the order that bottom 1 lists; items may repeat or be left out.
+
+    Bottoms: items (N, ...) and indices (M). Top: (M, ...). Forward raises DataError for an index that is out of range.
+    """
+
     type = "BatchReindex"
     bottoms = (2, 2)
 

@@ -1,11 +1,4 @@
-"""BatchRenorm: batch normalisation corrected towards the running statistics (Ioffe 2017).
-
-TRAIN: y = (x - mean_B) / std_B * r + d, with r = clip(std_B / std, 1 / R, R) and d = clip((mean_B - mean) / std, -D, D)
-taken as constants in backward. R and D grow linearly from 1 and 0 at iteration `step_to_init` to `r_max` and `d_max` at
-`step_to_r_max` and `step_to_d_max`; until `step_to_init`, and before there are running statistics, this is batch
-normalisation. TEST normalises by the running statistics. Blobs: mean (C), variance (C), factor (1), iterations (1); the
-first three as BatchNorm has them.
-"""
+"""The layer type BatchRenorm."""
 
 from __future__ import annotations
 
@@ -34,6 +27,16 @@ __all__ = ["BatchRenorm"]
 
 @register()
 class BatchRenorm(BatchStatistics):
+    """Batch normalisation corrected towards the running statistics (Ioffe 2017).
+
+    TRAIN: y = (x - mean_B) / std_B * r + d, with r = clip(std_B / std, 1 / R, R) and d = clip((mean_B - mean) / std,
+    -D, D) taken as constants in backward. R and D grow linearly from 1 and 0 at iteration `step_to_init` to `r_max` and
+    `d_max` at `step_to_r_max` and `step_to_d_max`. Until `step_to_init`, and before there are running statistics, this
+    is batch normalisation. TEST normalises by the running statistics.
+
+    Blobs: mean (C), variance (C), factor (1), as in BatchNorm, and iterations (1).
+    """
+
     type = "BatchRenorm"
     settings = ("batch_renorm_param",)
     buffers = Form.RENORM.value.buffers
@@ -52,17 +55,17 @@ class BatchRenorm(BatchStatistics):
             self.add_blob(shape, pb.FillerParameter(), what)
 
     def limits(self, iteration: Array) -> tuple[Array, Array]:
-        """R and D at an iteration; each is one element."""
+        """R and D at an iteration, each an array of one element, as `iteration`."""
         p = self.param.batch_renorm_param
 
-        def risen(until: int) -> Array:
-            part: Array = xp_of(iteration).clip((iteration - p.step_to_init) / max(1, until - p.step_to_init), 0, 1)
-            return part
+        def progress(until: int) -> Array:
+            fraction: Array = xp_of(iteration).clip((iteration - p.step_to_init) / max(1, until - p.step_to_init), 0, 1)
+            return fraction
 
-        return 1 + (p.r_max - 1) * risen(p.step_to_r_max), p.d_max * risen(p.step_to_d_max)
+        return 1 + (p.r_max - 1) * progress(p.step_to_r_max), p.d_max * progress(p.step_to_d_max)
 
     def _correction(self, mean: Array, inv: Array) -> tuple[Array, Array]:
-        """r and d for a batch of this mean and inverse deviation."""
+        """r and d, each (C,), for a batch with this mean and inverse standard deviation."""
         xp = xp_of(mean)
         old_mean, old_var = self.running()
         r_max, d_max = self.limits(self.blobs[3].data)

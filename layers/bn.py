@@ -1,14 +1,4 @@
-"""BN, SyncBN: the merged form of batch normalisation, statistics, scale and shift in one layer.
-
-Blobs: gamma (C), beta (C), mean (C), variance (C), weight of the average (1). The average follows the rule
-EMA with `decay` unless `average` names another rule.
-
-With `bn_param` it is the layer of that name in the forks for temporal segment and pyramid scene parsing
-networks: blobs slope, bias, mean, variance of shape (1, C, 1, 1), an average with `momentum`, and `frozen`
-to train by the stored statistics, which learns nothing here. With SegNet's settings in it, see `segnet_bn`.
-
-SyncBN is what forks for several devices call it; with one device there is nothing to synchronise.
-"""
+"""The layer type BN, with the alias SyncBN."""
 
 from __future__ import annotations
 
@@ -28,6 +18,19 @@ __all__ = ["BN"]
 
 @register("SyncBN")
 class BN(BatchStatistics):
+    """Batch normalisation in the merged form: statistics, scale and shift in one layer.
+
+    Blobs: gamma (C), beta (C), mean (C), variance (C), weight of the average (1). The running average follows the rule
+    EMA with `decay` unless `average` names another.
+
+    With `bn_param` it is the layer BN of the forks for temporal segment and pyramid scene parsing networks: blobs
+    slope, bias, mean, variance of shape (1, C, 1, 1), a running average with `momentum`, and `frozen` to normalise by
+    the stored statistics in TRAIN, where gamma and beta then stay as they are. With SegNet's settings in `bn_param` it
+    is `SegNetBN`.
+
+    Forks for several devices call the type SyncBN; with one device there is nothing to synchronise.
+    """
+
     type = "BN"
     settings = ("batch_norm_param", "bn_param")
     one_of_settings = True

@@ -1,4 +1,4 @@
-"""BNLL: y = log(1 + exp(x)), the smooth relative of ReLU."""
+"""The layer type BNLL."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ __all__ = ["BNLL"]
 
 @register()
 class BNLL(Neuron):
+    """y = log(1 + exp(x)), the softplus function."""
+
     type = "BNLL"
     needs_input = True
 
@@ -21,4 +23,4 @@ class BNLL(Neuron):
 
     def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
         xp = xp_of(dy)
-        xp.multiply(dy, xp.exp(-xp.logaddexp(-x, x.dtype.type(0))), out=out)  # the logistic function of x
+        xp.multiply(dy, xp.exp(-xp.logaddexp(-x, x.dtype.type(0))), out=out)  # the sigmoid of x

@@ -1,4 +1,4 @@
-"""Clip: y = x within [min, max], else the nearer bound; the gradient stops outside."""
+"""The layer type Clip."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ __all__ = ["Clip"]
 
 @register()
 class Clip(Neuron):
+    """y = min(max(x, `min`), `max`); the gradient is 0 outside of the range."""
+
     type = "Clip"
     settings = ("clip_param",)
     needs_input = True

@@ -1,4 +1,4 @@
-"""Concat: the bottoms one after another along `axis` (`concat_dim` in older files)."""
+"""The layer type Concat, and the slices of a blob that others make up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Concat", "pieces"]
 
 
 def pieces(along: int, blobs: Sequence[Blob]) -> Iterator[tuple[slice | int, ...]]:
-    """For each blob, its place in the whole that they make along axis `along`."""
+    """For each of `blobs`, its slice of their concatenation along axis `along`."""
     start = 0
     for blob in blobs:
         stop = start + blob.shape[along]
@@ -21,6 +21,8 @@ def pieces(along: int, blobs: Sequence[Blob]) -> Iterator[tuple[slice | int, ...
 
 @register()
 class Concat(Layer):
+    """The bottoms one after another along `axis` (`concat_dim` in older files)."""
+
     type = "Concat"
     works_in_place = True
     settings = ("concat_param",)

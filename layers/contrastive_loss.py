@@ -1,8 +1,4 @@
-"""ContrastiveLoss: draws similar pairs together and pushes others `margin` apart (Hadsell, Chopra & LeCun 2006).
-
-With d the distance of a pair: sum(s d^2 + (1 - s) max(margin - d, 0)^2) / (2 N), or max(margin - d^2, 0) in the second
-term with `legacy_version`. Bottoms: a, b (N, C) and s (N), 0 for pairs that are not similar.
-"""
+"""The layer type ContrastiveLoss."""
 
 from __future__ import annotations
 
@@ -15,11 +11,17 @@ from dragon.memory.xp import xp_of
 
 __all__ = ["ContrastiveLoss"]
 
-_LEAST = 1e-4  # added to a distance before dividing by it
+_DISTANCE_EPS = 1e-4  # added to a distance before dividing by it, as in Caffe
 
 
 @register()
 class ContrastiveLoss(Loss):
+    """Contrastive loss: draws similar pairs together and pushes others `margin` apart (Hadsell, Chopra & LeCun 2006).
+
+    With d the distance of a pair: sum(s d^2 + (1 - s) max(margin - d, 0)^2) / (2 N), or max(margin - d^2, 0) in the
+    second term with `legacy_version`. Bottoms: a, b (N, C) and s (N), 0 for pairs that are not similar.
+    """
+
     type = "ContrastiveLoss"
     settings = ("contrastive_loss_param",)
     bottoms = (3, 3)
@@ -57,7 +59,7 @@ class ContrastiveLoss(Loss):
             push = xp.where(self.margin - self.squared > 0, -1, 0)
         else:
             distance = xp.sqrt(self.squared)
-            push = -xp.maximum(self.margin - distance, 0) / (distance + _LEAST)
+            push = -xp.maximum(self.margin - distance, 0) / (distance + _DISTANCE_EPS)
         factor = xp.where(self.similar, 1, push) * (top[0].diff / max(1, len(self.squared)))
         gradient = self.difference * factor[:, None].astype(self.difference.dtype)
         for blob, wanted, sign in zip(bottom[:2], propagate_down, (1, -1), strict=False):

@@ -1,7 +1,4 @@
-"""Convolution over 1 to 3 (or any number of) spatial axes, with groups, strides, padding and dilation.
-
-Blobs: weight (num_output, C / group, *kernel), bias (num_output).
-"""
+"""The layer type Convolution."""
 
 from __future__ import annotations
 
@@ -18,6 +15,11 @@ __all__ = ["Convolution"]
 
 @register()
 class Convolution(ConvolutionBase):
+    """Convolution over any number of spatial axes, with groups, strides, padding and dilation.
+
+    Blobs: weight (num_output, C / group, *kernel), bias (num_output).
+    """
+
     type = "Convolution"
 
     @classmethod
@@ -34,12 +36,12 @@ class Convolution(ConvolutionBase):
         weight, bias = self.weight.data, None if self.bias is None else self.bias.data
         for b, t in zip(bottom, top, strict=True):
             x, y = b.data.reshape(self.bottom_view), t.data.reshape(self.top_view)
-            self.narrow_from_wide(x, weight, y, bias)
+            self.convolve(x, weight, y, bias)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         for b, t, down in zip(bottom, top, propagate_down, strict=True):
             dy = t.diff.reshape(self.top_view)
-            self.learn_bias(dy)
+            self.accumulate_bias_diff(dy)
             self.weight.diff[...] += self.weight_gradient(b.data.reshape(self.bottom_view), dy)
             if down:
-                self.wide_from_narrow(dy, self.weight.data, b.diff.reshape(self.bottom_view))
+                self.convolve_transposed(dy, self.weight.data, b.diff.reshape(self.bottom_view))

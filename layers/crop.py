@@ -1,4 +1,4 @@
-"""Crop: bottom 0 cut to bottom 1's size on the axes from `axis` on, `offset` (one, or one per axis) from the start."""
+"""The layer type Crop."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ __all__ = ["Crop"]
 
 @register()
 class Crop(Layer):
+    """Bottom 0 cropped to the size of bottom 1 on the axes from `axis` on.
+
+    `offset` is where the crop begins: one value, or one for each of these axes.
+    """
+
     type = "Crop"
     settings = ("crop_param",)
     capturable = True
@@ -41,8 +46,8 @@ class Crop(Layer):
         if len(offset) not in (1, cropped):
             self.bad_param(f"expected 1 offset or {cropped} of them, got {len(offset)}")
         offset = offset * cropped if len(offset) == 1 else offset
-        for i, (start, size, room) in enumerate(zip(offset, wanted[axis:], shape[axis:], strict=True), axis):
-            if start + size > room:
+        for i, (start, size, extent) in enumerate(zip(offset, wanted[axis:], shape[axis:], strict=True), axis):
+            if start + size > extent:
                 self.bad_shape(f"axis {i}: offset {start} and size {size} reach beyond a bottom of shape {shape}")
         self.window = (
             *([slice(None)] * axis),
@@ -59,4 +64,4 @@ class Crop(Layer):
             dx[...] = 0
             dx[self.window] = top[0].diff
         if propagate_down[1]:
-            bottom[1].diff[...] = 0  # only its size counts
+            bottom[1].diff[...] = 0  # only its shape is used

@@ -1,8 +1,4 @@
-"""Data: images and labels from a database, transformed, read ahead by a thread.
-
-Tops: data (batch_size, C, H, W) and, if wanted, label (batch_size). Without a crop_size the first record of each batch
-decides the batch's height and width.
-"""
+"""The layer type Data."""
 
 from __future__ import annotations
 
@@ -19,6 +15,12 @@ __all__ = ["Data"]
 
 @register()
 class Data(Prefetched):
+    """Images and labels from a database (`source`), transformed, and read ahead by a thread.
+
+    Tops: data (batch_size, C, H, W) and optionally label (batch_size). Without a crop_size the first record of each
+    batch decides the height and width of the batch.
+    """
+
     type = "Data"
     settings = ("data_param", "transform_param")
 
@@ -28,7 +30,7 @@ class Data(Prefetched):
             self.bad_param("data_param needs a source")
         if p.batch_size < 1:
             self.bad_param("data_param needs a batch_size of at least 1")
-        with self.named():
+        with self.naming_errors():
             self.stream = self.rng.child("transform")
             transformer = Transformer(self.transform_param(), self.phase, self.stream)
             database = open_source(self.find(p.source, pb.DataParameter.DB.Name(p.backend)), p.backend)

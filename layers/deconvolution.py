@@ -1,7 +1,4 @@
-"""Deconvolution: the transpose of a convolution, so its output is larger for strides above 1.
-
-Blobs: weight (C, num_output / group, *kernel), bias (num_output).
-"""
+"""The layer type Deconvolution."""
 
 from __future__ import annotations
 
@@ -21,6 +18,11 @@ __all__ = ["Deconvolution"]
 
 @register()
 class Deconvolution(ConvolutionBase):
+    """Transposed convolution, the gradient of a convolution as a layer: strides above 1 enlarge its output.
+
+    Blobs: weight (C, num_output / group, *kernel), bias (num_output).
+    """
+
     type = "Deconvolution"
 
     @classmethod
@@ -29,14 +31,14 @@ class Deconvolution(ConvolutionBase):
 
     @classmethod
     def scale_outputs(cls, param: pb.LayerParameter, weight: NDArray[Any], factors: NDArray[Any]) -> NDArray[Any]:
-        """(inputs, outputs / group, *kernel), the inputs group by group."""
+        """As in `Weighted`, for a weight (inputs, outputs / group, *kernel) with the inputs ordered by group."""
         group = param.convolution_param.group
         grouped = weight.reshape(group, -1, len(factors) // group, *weight.shape[2:])
         scaled: NDArray[Any] = grouped * factors.reshape(group, 1, -1, *[1] * (weight.ndim - 2))
         return scaled.reshape(weight.shape)
 
     def multiply_adds(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
-        """Every input takes as many as its row of the weight has entries."""
+        """Multiply-adds of one forward pass: for each element of a bottom, the elements of one row of the weight."""
         return sum(blob.count for blob in bottom) * (self.weight.count // self.weight.shape[0])
 
     def weight_shape(self, channels: int) -> tuple[int, ...]:
@@ -49,12 +51,12 @@ class Deconvolution(ConvolutionBase):
         weight, bias = self.weight.data, None if self.bias is None else self.bias.data
         for b, t in zip(bottom, top, strict=True):
             x, y = b.data.reshape(self.bottom_view), t.data.reshape(self.top_view)
-            self.wide_from_narrow(x, weight, y, bias)
+            self.convolve_transposed(x, weight, y, bias)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         for b, t, down in zip(bottom, top, propagate_down, strict=True):
             dy = t.diff.reshape(self.top_view)
-            self.learn_bias(dy)
+            self.accumulate_bias_diff(dy)
             self.weight.diff[...] += self.weight_gradient(dy, b.data.reshape(self.bottom_view))
             if down:
-                self.narrow_from_wide(dy, self.weight.data, b.diff.reshape(self.bottom_view))
+                self.convolve(dy, self.weight.data, b.diff.reshape(self.bottom_view))

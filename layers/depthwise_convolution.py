@@ -1,4 +1,4 @@
-"""DepthwiseConvolution, ConvolutionDepthwise: a convolution with a group for each channel unless `group` is given."""
+"""The layer type DepthwiseConvolution, with the alias ConvolutionDepthwise."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ __all__ = ["DepthwiseConvolution"]
 
 @register("ConvolutionDepthwise")
 class DepthwiseConvolution(Convolution):
+    """Depthwise convolution: a convolution with a group for each channel, unless `group` is set."""
+
     type = "DepthwiseConvolution"
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

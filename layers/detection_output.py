@@ -1,10 +1,4 @@
-"""DetectionOutput: from offsets and scores to the boxes worth keeping (SSD, Liu et al. 2016).
-
-Bottoms: offsets (N, P * 4), or (N, P * classes * 4) without `share_location`; scores (N, P * classes); the PriorBox top
-(1, 2, P * 4). Top: (1, 1, K, 7) with item, label, score, xmin, ymin, xmax, ymax for each kept box, by item, label and
-falling score. Without any, one row for each item that holds its number and six times -1. With `save_output_param` the
-boxes go to files as well (`dragon.files.detection_files`).
-"""
+"""The layer type DetectionOutput."""
 
 from __future__ import annotations
 
@@ -30,6 +24,14 @@ log = logging.getLogger("dragon")
 
 @register()
 class DetectionOutput(NoGradient):
+    """Boxes from offsets and scores, decoded and thinned out by non-maximum suppression (SSD, Liu et al. 2016).
+
+    Bottoms: offsets (N, P * 4), or (N, P * classes * 4) without `share_location`; scores (N, P * classes); the PriorBox
+    top (1, 2, P * 4). Top: (1, 1, K, 7) with item, label, score, xmin, ymin, xmax, ymax for each box, ordered by item,
+    label and falling score. If no box is found, there is one row for each item: its number and six times -1. With
+    `save_output_param` the boxes are also written to files (`dragon.files.detection_files`).
+    """
+
     type = "DetectionOutput"
     settings = ("detection_output_param",)
     host_only = "sorts boxes and drops those that overlap, one after another"
@@ -45,13 +47,13 @@ class DetectionOutput(NoGradient):
             self.bad_param(f"eta must lie in (0, 1], got {p.nms_param.eta:g}")
         self.classes: int = p.num_classes
         self.locations = 1 if p.share_location else self.classes
-        self.least: float | None = p.confidence_threshold if p.HasField("confidence_threshold") else None
+        self.min_score: float | None = p.confidence_threshold if p.HasField("confidence_threshold") else None
         if p.visualize or p.save_file:
             log.warning("%s: shows no pictures; its top holds the boxes", self.where)
         self.files = self._files()
 
     def _files(self) -> DetectionFiles | None:
-        """What writes the boxes to files, where the settings ask for it and name all that it takes."""
+        """The writer of the boxes to files; None unless the settings ask for one and are complete."""
         p = self.param.detection_output_param
         save = p.save_output_param
         if not save.output_directory:
@@ -84,7 +86,7 @@ class DetectionOutput(NoGradient):
                     f"got {bottom[i].shape}"
                 )
         if top[0].ndim != 4 or top[0].shape[3] != 7:
-            top[0].reshape(1, 1, 1, 7)  # how many there will be is known in forward
+            top[0].reshape(1, 1, 1, 7)  # the number of boxes is known only in forward
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.detection_output_param
@@ -105,7 +107,7 @@ class DetectionOutput(NoGradient):
             y[...] = xp_of(y).asarray(np.stack(rows))
 
     def _item(self, item: int, boxes: Array, scores: Array) -> list[Array]:
-        """Rows of the top for one item; boxes (locations, P, 4), scores (classes, P)."""
+        """Rows (7) of the top for one item; boxes (locations, P, 4), scores (classes, P)."""
         p = self.param.detection_output_param
         top_k = p.nms_param.top_k if p.nms_param.HasField("top_k") else -1
         found: list[tuple[float, int, int]] = []
@@ -118,7 +120,7 @@ class DetectionOutput(NoGradient):
                 p.nms_param.nms_threshold,
                 top_k,
                 p.nms_param.eta,
-                self.least,
+                self.min_score,
             )
             found += [(float(scores[label, i]), label, i) for i in kept]
         if -1 < p.keep_top_k < len(found):

@@ -1,8 +1,4 @@
-"""Dropout: in TRAIN each element is dropped with probability `dropout_ratio`, the others grow by 1 / (1 - ratio).
-
-An element is kept where its random 32-bit word is at least ratio * 2^32; TEST copies. With `scale_train: false`, as in
-forks, TRAIN leaves the others as they are and TEST multiplies all by 1 - ratio. In place or not.
-"""
+"""The layer type Dropout."""
 
 from __future__ import annotations
 
@@ -23,34 +19,41 @@ _log = logging.getLogger("dragon")
 
 @register()
 class Dropout(Neuron):
+    """In TRAIN each element is dropped with probability `dropout_ratio`, and the others are scaled by 1 / (1 - ratio).
+
+    An element is kept where its random 32-bit word is at least ratio * 2^32; TEST copies. With `scale_train: false`, as
+    in forks, TRAIN does not scale and TEST scales by 1 - ratio. In place or not.
+    """
+
     type = "Dropout"
     settings = ("dropout_param",)
     keeps_signs = True
 
     @property
     def ratio(self) -> float:
+        """Probability that an element is dropped."""
         return self.param.dropout_param.dropout_ratio
 
     @property
     def threshold(self) -> int:
-        """Random words from here on keep their element."""
+        """The smallest random 32-bit word that keeps its element."""
         return int(self.ratio * 2**32)
 
     @property
     def scale(self) -> float:
-        """What an element that is kept is multiplied by in TRAIN."""
+        """The factor of kept elements in TRAIN. Raises PrototxtError for a ratio of 1."""
         if self.ratio == 1:
             self.bad_param("dropout_ratio is 1, which can be tested but not trained")
         return 1 / (1 - self.ratio) if self.scales_train else 1.0
 
     @property
     def scales_train(self) -> bool:
-        """Whether TRAIN makes up for what is dropped; else TEST does."""
+        """Whether TRAIN scales the kept elements; otherwise TEST scales all of them."""
         return self.param.dropout_param.scale_train
 
     @property
     def test_scale(self) -> float:
-        """What every element is multiplied by in TEST."""
+        """The factor of all elements in TEST."""
         return 1.0 if self.scales_train else 1 - self.ratio
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -1,8 +1,4 @@
-"""DummyData: tops of given shapes. Random fillers fill their tops in every forward.
-
-A constant one fills its top when the layer is made, and again only when the top has grown and nobody has written into
-it since. So a script may use such a top as an input, as in Caffe.
-"""
+"""The layer type DummyData, and the form of it with constant fillers."""
 
 from __future__ import annotations
 
@@ -19,6 +15,12 @@ __all__ = ["DummyData"]
 
 @register()
 class DummyData(Layer):
+    """Tops of given shapes, filled by fillers: random ones in every forward pass, constant ones once.
+
+    A constant filler fills its top when the layer is set up, and again only if the top has grown and nothing has
+    written to it since; so a script may use such a top as an input, as in Caffe.
+    """
+
     type = "DummyData"
     settings = ("dummy_data_param",)
     bottoms = (0, 0)
@@ -66,7 +68,7 @@ class DummyData(Layer):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         for blob, filler in zip(top, self._fillers, strict=True):
             if _is_constant(filler):
-                blob.peek()  # an engine goes on with the host's copy, so it has to be the newest
+                blob.peek()  # makes the host copy, which engines read, the newest
             else:
                 self._fill(blob, filler)
 
@@ -79,7 +81,7 @@ class DummyData(Layer):
 
 
 class ConstantDummyData(DummyData):
-    """The form in which all fillers are constant: a run has nothing to do."""
+    """DummyData with constant fillers only: a forward pass has nothing to do."""
 
     passes_memory = True
 

@@ -1,8 +1,4 @@
-"""Eltwise: product, weighted sum or maximum of bottoms of one shape.
-
-`stable_prod_grad` multiplies the other factors instead of dividing the product by one that may be 0. Among equal
-maxima the gradient goes to the second of the first two bottoms, else to the earlier one, as in Caffe.
-"""
+"""The layer type Eltwise."""
 
 from __future__ import annotations
 
@@ -23,6 +19,13 @@ PROD, SUM = pb.EltwiseParameter.PROD, pb.EltwiseParameter.SUM
 
 @register()
 class Eltwise(Layer):
+    """Product, weighted sum or maximum of bottoms of one shape.
+
+    The gradient of a product is the product divided by the factor or, with `stable_prod_grad`, the product of the other
+    factors, which is right also where a factor is 0. Among equal maxima the gradient goes to the second of the first
+    two bottoms, else to the earlier one, as in Caffe.
+    """
+
     type = "Eltwise"
     works_in_place = True
     settings = ("eltwise_param",)
@@ -90,6 +93,6 @@ class Eltwise(Layer):
                     if j != i:
                         dx *= other.data
             else:
-                with np.errstate(divide="ignore", invalid="ignore"):  # no number where a factor is 0
+                with np.errstate(divide="ignore", invalid="ignore"):  # NaN where a factor is 0
                     xp.divide(top[0].data, bottom[i].data, out=dx)
                 dx *= dy

@@ -1,4 +1,4 @@
-"""ELU: y = x above 0, alpha * (exp(x) - 1) below."""
+"""The layer type ELU."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ __all__ = ["ELU"]
 
 @register()
 class ELU(Neuron):
+    """y = x for x > 0, else alpha * (exp(x) - 1) (Clevert et al. 2015)."""
+
     type = "ELU"
     settings = ("elu_param",)
-    from_result = True
+    backward_from_top = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.alpha: float = self.param.elu_param.alpha
-        self.needs_input = self.alpha < 0  # else the output has the sign of the input
+        self.needs_input = self.alpha < 0  # otherwise the output has the sign of the input
 
     def activate(self, x: Array, out: Array) -> None:
         xp = xp_of(x)

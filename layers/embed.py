@@ -1,7 +1,4 @@
-"""Embed: for each whole number in the bottom its row of a learned table, y = W[x] + b.
-
-Blobs: weight (input_dim, num_output), bias (num_output).
-"""
+"""The layer type Embed."""
 
 from __future__ import annotations
 
@@ -18,6 +15,12 @@ __all__ = ["Embed"]
 
 @register()
 class Embed(NoGradient):
+    """y = W[x] + b: for each index in the bottom, that row of a learned table.
+
+    Bottom: indices (...). Top: (..., num_output). Blobs: weight (input_dim, num_output), bias (num_output). Forward
+    raises DataError for an index that is out of range.
+    """
+
     type = "Embed"
     settings = ("embed_param",)
 

@@ -1,4 +1,4 @@
-"""EuclideanLoss: sum((a - b)^2) / (2 N); both bottoms can have a gradient."""
+"""The layer type EuclideanLoss."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ __all__ = ["EuclideanLoss"]
 
 @register()
 class EuclideanLoss(Loss):
+    """sum((a - b)^2) / (2 N); both bottoms can have a gradient."""
+
     type = "EuclideanLoss"
     labels = frozenset()
 

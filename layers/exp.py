@@ -1,4 +1,4 @@
-"""Exp: y = base^(scale * x + shift); a base of -1 stands for e."""
+"""The layer type Exp."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ __all__ = ["Exp"]
 
 @register()
 class Exp(Neuron):
+    """y = base^(scale * x + shift); a base of -1 stands for e."""
+
     type = "Exp"
     settings = ("exp_param",)
 

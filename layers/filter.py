@@ -1,7 +1,4 @@
-"""Filter: of every bottom but the last, the items for which the last one, the selector, is not 0.
-
-The number of items is known only when the selector is; tops then have that many, possibly none.
-"""
+"""The layer type Filter."""
 
 from __future__ import annotations
 
@@ -15,6 +12,11 @@ __all__ = ["Filter"]
 
 @register()
 class Filter(Layer):
+    """The items of every bottom but the last for which the last bottom, the selector (N), is not 0.
+
+    The number of items depends on the values of the selector: the tops are reshaped in forward, possibly to no items.
+    """
+
     type = "Filter"
     host_only = "the size of its tops depends on values"
     bottoms = (2, None)
@@ -37,7 +39,7 @@ class Filter(Layer):
         for i, blob in enumerate(bottom[:-1]):
             if blob.shape[:1] != (n,):
                 self.bad_shape(f"bottom {i} must have {n} items as the selector has, got shape {blob.shape}")
-        # before the first run the selector holds nothing yet: all items, so that later layers see a full batch
+        # before the first run the selector is not computed yet: take all items, so that later layers get a full batch
         chosen = int((selector.peek() != 0).sum()) if self.started else n
         for blob, out in zip(bottom, top, strict=False):
             out.reshape(chosen, *blob.shape[1:])

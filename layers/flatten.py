@@ -1,4 +1,4 @@
-"""Flatten: the axes from `axis` to `end_axis` become one; the memory is shared."""
+"""The layer type Flatten."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ __all__ = ["Flatten"]
 
 @register()
 class Flatten(View):
+    """The axes from `axis` to `end_axis` become one; the top shares the memory of the bottom."""
+
     type = "Flatten"
     settings = ("flatten_param",)
 

@@ -1,7 +1,4 @@
-"""GroupNorm: each of `num_groups` groups of channels of an item normalised (Wu & He 2018).
-
-Blobs with `scale_bias`: gamma (C) and beta (C).
-"""
+"""The layer type GroupNorm."""
 
 from __future__ import annotations
 
@@ -17,6 +14,11 @@ __all__ = ["GroupNorm"]
 
 @register()
 class GroupNorm(RowNorm):
+    """Normalises each of `num_groups` groups of channels of an item (Wu & He 2018).
+
+    Blobs with `scale_bias`: gamma (C) and beta (C).
+    """
+
     type = "GroupNorm"
     settings = ("group_norm_param",)
 
@@ -25,7 +27,9 @@ class GroupNorm(RowNorm):
         self.groups: int = p.num_groups
         if self.groups < 1:
             self.bad_param("num_groups must be at least 1")
-        self.start(bottom, p.eps, p.scale_bias, p.scale_filler if p.HasField("scale_filler") else None, p.bias_filler)
+        self.setup_norm(
+            bottom, p.eps, p.scale_bias, p.scale_filler if p.HasField("scale_filler") else None, p.bias_filler
+        )
 
     def rows(self, shape: tuple[int, ...]) -> tuple[int, int]:
         if len(shape) < 2 or shape[1] % self.groups:
@@ -35,5 +39,5 @@ class GroupNorm(RowNorm):
     def affine_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape[1:2]
 
-    def lay(self, affine: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    def broadcast_shape(self, affine: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
         return (1, *affine, *([1] * (len(shape) - 2)))

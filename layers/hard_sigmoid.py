@@ -1,4 +1,4 @@
-"""HardSigmoid: y = clip(x / 6 + 1/2, 0, 1), the straight-lined sigmoid of MobileNetV3 (Howard et al. 2019)."""
+"""The layer type HardSigmoid, and its function."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ __all__ = ["HardSigmoid", "hard_sigmoid"]
 
 
 def hard_sigmoid(x: Array) -> Array:
-    """clip(x / 6 + 1/2, 0, 1)."""
+    """A new array with clip(x / 6 + 1/2, 0, 1)."""
     value: Array = xp_of(x).clip(x * x.dtype.type(1 / 6) + x.dtype.type(0.5), 0, 1)
     return value
 
 
 @register()
 class HardSigmoid(Neuron):
+    """y = clip(x / 6 + 1/2, 0, 1), the piecewise linear sigmoid of MobileNetV3 (Howard et al. 2019)."""
+
     type = "HardSigmoid"
 
     def activate(self, x: Array, out: Array) -> None:

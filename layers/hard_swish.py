@@ -1,4 +1,4 @@
-"""HardSwish: y = x clip(x / 6 + 1/2, 0, 1) (MobileNetV3, Howard et al. 2019)."""
+"""The layer type HardSwish."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ __all__ = ["HardSwish"]
 
 @register()
 class HardSwish(Neuron):
+    """y = x * clip(x / 6 + 1/2, 0, 1) (MobileNetV3, Howard et al. 2019)."""
+
     type = "HardSwish"
     needs_input = True
 
@@ -21,5 +23,5 @@ class HardSwish(Neuron):
 
     def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
         xp = xp_of(dy)
-        bent = (x > -3) & (x < 3)
-        xp.multiply(dy, hard_sigmoid(x) + xp.where(bent, x * x.dtype.type(1 / 6), 0), out=out)
+        sloped = (x > -3) & (x < 3)
+        xp.multiply(dy, hard_sigmoid(x) + xp.where(sloped, x * x.dtype.type(1 / 6), 0), out=out)

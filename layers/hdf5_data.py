@@ -1,8 +1,4 @@
-"""HDF5Data: rows of the HDF5 files listed in `source`, one file name in each line, one dataset for each top.
-
-Tops: (batch_size, *a row's shape), named as the datasets. Batches run on across the ends of files and epochs. With
-`shuffle` every epoch has its own order of files, and every file its own order of rows.
-"""
+"""The layer type HDF5Data."""
 
 from __future__ import annotations
 
@@ -26,6 +22,12 @@ __all__ = ["HDF5Data"]
 
 @register()
 class HDF5Data(Source):
+    """Rows of the HDF5 files that `source` lists, one file name in each line; one dataset for each top.
+
+    Tops: (batch_size, *shape of a row), named like the datasets. A batch may go across the end of a file or an epoch.
+    With `shuffle` every epoch has its own order of files, and every file its own order of rows.
+    """
+
     type = "HDF5Data"
     settings = ("hdf5_data_param",)
     tops = (1, None)
@@ -45,13 +47,13 @@ class HDF5Data(Source):
             blob.reshape(p.batch_size, *rows.shape[1:])
 
     def _listed(self, source: str) -> list[str]:
-        with self.named():
+        with self.naming_errors():
             lines = read_lines(source, "list of HDF5 files", '"FILE.h5"')
         names = [[line] if paths.find(line, self.context.folder) else line.split() for _, line in lines]
         return [self.find(name, "HDF5 file") for line in names for name in line]
 
     def _read(self, path: str) -> list[Array]:
-        """The datasets of all tops, as many rows each."""
+        """The datasets of all tops, all with the same number of rows. Raises DataError."""
         names = list(self.param.top)
         try:
             with open_h5(path) as file:
@@ -71,7 +73,7 @@ class HDF5Data(Source):
         return found
 
     def _file(self) -> tuple[list[Array], Array | None]:
-        """The present file's datasets, and the order of its rows where they are shuffled."""
+        """The datasets of the current file, and the order of its rows if they are shuffled."""
         epoch, number, _ = self.position
         shuffle = self.param.hdf5_data_param.shuffle
         path = self.files[self.order(epoch, len(self.files), "files")[number] if shuffle else number]

@@ -1,9 +1,4 @@
-"""HDF5Output: writes its two bottoms as datasets `data` and `label` of an HDF5 file, run after run along axis 0.
-
-The file takes its name when the layer is closed (with its net, or at the end of the process): before that it is a
-temporary one beside it, so that nobody reads half a file. Commands that only look at a net do not let it write (see
-dragon.files.layer_files).
-"""
+"""The layer type HDF5Output."""
 
 from __future__ import annotations
 
@@ -16,7 +11,7 @@ from dragon.bases.layer import register
 from dragon.bases.no_gradient import NoGradient
 from dragon.errors import DataError
 from dragon.files.hdf5 import atomic_h5
-from dragon.files.layer_files import may_write, spare
+from dragon.files.layer_files import may_write, refuse_overwrite
 from dragon.memory.blob import Blob
 
 __all__ = ["HDF5Output"]
@@ -26,6 +21,13 @@ _NAMES = ("data", "label")
 
 @register()
 class HDF5Output(NoGradient):
+    """Writes its two bottoms to the datasets `data` and `label` of an HDF5 file, appending along axis 0 in every run.
+
+    The file gets its name when the layer is closed (with its net, or at the end of the process); until then it is a
+    temporary file in the same folder, so that nothing reads half a file. Commands that only look at a net do not let it
+    write (see dragon.files.layer_files).
+    """
+
     type = "HDF5Output"
     settings = ("hdf5_output_param",)
     host_only = "writes a file"
@@ -47,10 +49,10 @@ class HDF5Output(NoGradient):
     def _open(self) -> Any:
         stack = contextlib.ExitStack()
         path = self.param.hdf5_output_param.file_name
-        spare(path, self.where)
+        refuse_overwrite(path, self.where)
         try:
             self.file = stack.enter_context(atomic_h5(path))
-            stack.callback(spare, path, self.where)  # before the file takes its name
+            stack.callback(refuse_overwrite, path, self.where)  # checked again before the file gets its name
         except OSError as error:
             raise DataError(f"{path} cannot be written: {error.strerror or error}", layer=self.where) from None
         self.finish = weakref.finalize(self, stack.close)

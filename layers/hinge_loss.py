@@ -1,7 +1,4 @@
-"""HingeLoss: one against all others, sum(max(0, 1 - t x)^p) / N with t = 1 for the label's class and -1 for others.
-
-`norm` L1 is p = 1, L2 is p = 2.
-"""
+"""The layer type HingeLoss."""
 
 from __future__ import annotations
 
@@ -18,6 +15,12 @@ __all__ = ["HingeLoss"]
 
 @register()
 class HingeLoss(Loss):
+    """One-against-all hinge loss: sum(max(0, 1 - t x)^p) / N.
+
+    t is 1 for the class of the label and -1 for the others; p is 1 for `norm` L1 and 2 for L2. Bottoms: x (N, ...) with
+    a value for each class, labels (N).
+    """
+
     type = "HingeLoss"
     settings = ("hinge_loss_param",)
 
@@ -26,7 +29,7 @@ class HingeLoss(Loss):
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         super().reshape(bottom, top)
-        self.one_label_each(bottom)
+        self.check_one_label_per_item(bottom)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         n = bottom[0].shape[0]

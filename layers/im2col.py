@@ -1,4 +1,4 @@
-"""Im2col: every window of the bottom as a column of channels, (..., C * kernel, *positions)."""
+"""The layer type Im2col."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ __all__ = ["Im2col"]
 
 @register()
 class Im2col(Layer):
+    """Every window of the bottom (..., C, *size) as a column: (..., C * kernel, *positions)."""
+
     type = "Im2col"
     settings = ("convolution_param",)
 

@@ -1,8 +1,4 @@
-"""InfogainLoss: softmax, then -sum_k H[label, k] log(p_k), divided as `loss_param` says.
-
-H (classes x classes) is bottom 2, or read from the BlobProto file `source`; with the identity this is SoftmaxWithLoss.
-The second top gets the probabilities.
-"""
+"""The layer type InfogainLoss."""
 
 from __future__ import annotations
 
@@ -19,11 +15,17 @@ from dragon.proto.blobs import read_blobproto
 
 __all__ = ["InfogainLoss"]
 
-_LEAST = 1e-20  # a smaller probability counts as this
+_MIN_PROBABILITY = 1e-20  # smaller probabilities count as this, as in Caffe
 
 
 @register()
 class InfogainLoss(Loss):
+    """Softmax, then -sum_k H[label, k] log(p_k), divided as `loss_param` says.
+
+    H (classes x classes) is bottom 2, or is read from the BlobProto file `source`; with the identity this is
+    SoftmaxWithLoss. The second top holds the probabilities.
+    """
+
     type = "InfogainLoss"
     settings = ("infogain_loss_param", "loss_param")
     bottoms = (2, 3)
@@ -61,7 +63,7 @@ class InfogainLoss(Loss):
             top[1].share_data(self.prob)
 
     def _rows(self, bottom: Sequence[Blob]) -> tuple[Array, Array | None]:
-        """H's row for each label, (outer, classes, inner), zero where the label is ignored; which are not ignored."""
+        """The row of H for each label, (outer, classes, inner), 0 for ignored labels; mask of the others."""
         outer, classes, inner = self.spans
         label, valid = class_labels(self, bottom[1].data, classes, self.ignore_label)
         rows = self._gain(bottom).data.reshape(classes, classes)[label.reshape(outer, inner)].swapaxes(1, 2)
@@ -74,7 +76,7 @@ class InfogainLoss(Loss):
         rows, valid = self._rows(bottom)
         softmax(bottom[0].data.reshape(self.spans), 1, prob)
         self.divisor = self.normalizer(outer, inner, outer * inner if valid is None else int(valid.sum()))
-        top[0].data[...] = -(rows * xp.log(xp.maximum(prob, _LEAST))).sum() / self.divisor
+        top[0].data[...] = -(rows * xp.log(xp.maximum(prob, _MIN_PROBABILITY))).sum() / self.divisor
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.check_propagation(propagate_down)

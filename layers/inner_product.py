@@ -1,7 +1,4 @@
-"""InnerProduct: y = x W^T + b over the axes from `axis` on; with `transpose`, y = x W + b.
-
-Blobs: weight (num_output, K), or (K, num_output) with `transpose`; bias (num_output). K is the product of the axes.
-"""
+"""The layer type InnerProduct."""
 
 from __future__ import annotations
 
@@ -22,12 +19,19 @@ __all__ = ["InnerProduct"]
 
 @register()
 class InnerProduct(Weighted):
+    """y = x W^T + b over the axes from `axis` on; with `transpose`, y = x W + b.
+
+    Blobs: weight (num_output, K), or (K, num_output) with `transpose`; bias (num_output). K is the product of those
+    axes.
+    """
+
     type = "InnerProduct"
     settings = ("inner_product_param",)
     family = "inner product"
 
     @property
     def transposed(self) -> bool:
+        """Whether the weight is stored as (K, num_output)."""
         return self.param.inner_product_param.transpose
 
     @classmethod

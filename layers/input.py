@@ -1,4 +1,4 @@
-"""Input: tops of given shapes that the caller fills; their shapes may be changed before a run."""
+"""The layer type Input."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ __all__ = ["Input"]
 
 @register()
 class Input(Layer):
+    """Tops of given shapes that the caller fills; their shapes may be changed between runs."""
+
     type = "Input"
     settings = ("input_param",)
     is_input = True

@@ -1,7 +1,4 @@
-"""InstanceNorm: each channel of an item normalised by itself (Ulyanov, Vedaldi & Lempitsky 2016).
-
-Blobs with `scale_bias` (or one of its fillers): gamma (C) and beta (C).
-"""
+"""The layer type InstanceNorm."""
 
 from __future__ import annotations
 
@@ -17,13 +14,18 @@ __all__ = ["InstanceNorm"]
 
 @register()
 class InstanceNorm(RowNorm):
+    """Normalises each channel of an item by its own statistics (Ulyanov, Vedaldi & Lempitsky 2016).
+
+    Blobs with `scale_bias` (or one of its fillers): gamma (C) and beta (C).
+    """
+
     type = "InstanceNorm"
     settings = ("instance_norm_param",)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.instance_norm_param
         learns = p.scale_bias or p.HasField("scale_filler") or p.HasField("bias_filler")
-        self.start(bottom, p.eps, learns, p.scale_filler if p.HasField("scale_filler") else None, p.bias_filler)
+        self.setup_norm(bottom, p.eps, learns, p.scale_filler if p.HasField("scale_filler") else None, p.bias_filler)
 
     def rows(self, shape: tuple[int, ...]) -> tuple[int, int]:
         if len(shape) < 2:
@@ -33,5 +35,5 @@ class InstanceNorm(RowNorm):
     def affine_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape[1:2]
 
-    def lay(self, affine: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    def broadcast_shape(self, affine: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
         return (1, *affine, *([1] * (len(shape) - 2)))

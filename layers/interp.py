@@ -1,8 +1,4 @@
-"""Interp: bilinear resizing in which the corners stay where they are (DeepLab, PSPNet).
-
-The size is `height` and `width`, or that of a second bottom, or follows from `shrink_factor` and `zoom_factor`.
-pad_beg and pad_end, 0 or negative, cut the borders off first.
-"""
+"""The layer type Interp, and its interpolation matrices."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ __all__ = ["Interp"]
 
 
 def weights(old: int, new: int) -> Array:
-    """Row i: how much of each of `old` values makes value i of `new`."""
+    """The interpolation matrix (new, old): row i has the weights of the `old` values in value i of the `new` ones."""
     at = np.arange(new) * ((old - 1) / (new - 1) if new > 1 else 0.0)
     first = np.minimum(at.astype(np.intp), old - 1)
     second = np.minimum(first + 1, old - 1)
@@ -32,6 +28,12 @@ def weights(old: int, new: int) -> Array:
 
 @register()
 class Interp(Layer):
+    """Bilinear resizing with aligned corners (DeepLab, PSPNet).
+
+    The size is `height` and `width`, or that of a second bottom, or follows from `shrink_factor` and `zoom_factor`.
+    pad_beg and pad_end, which are 0 or negative, crop the borders first.
+    """
+
     type = "Interp"
     settings = ("interp_param",)
     bottoms = (1, 2)

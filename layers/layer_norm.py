@@ -1,7 +1,4 @@
-"""LayerNorm: each item normalised over all axes from `axis` on (Ba, Kiros & Hinton 2016).
-
-Blobs with `scale_bias`: gamma and beta, of the shape of those axes.
-"""
+"""The layer type LayerNorm."""
 
 from __future__ import annotations
 
@@ -17,13 +14,18 @@ __all__ = ["LayerNorm"]
 
 @register()
 class LayerNorm(RowNorm):
+    """Normalises each item over all axes from `axis` on (Ba, Kiros & Hinton 2016).
+
+    Blobs with `scale_bias`: gamma and beta, of the shape of those axes.
+    """
+
     type = "LayerNorm"
     settings = ("layer_norm_param",)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.layer_norm_param
         scale = p.scale_filler if p.HasField("scale_filler") else None
-        self.start(bottom, p.eps, p.scale_bias, scale, p.bias_filler)
+        self.setup_norm(bottom, p.eps, p.scale_bias, scale, p.bias_filler)
 
     def rows(self, shape: tuple[int, ...]) -> tuple[int, int]:
         axis = self.axis(self.param.layer_norm_param.axis, len(shape))
@@ -32,5 +34,5 @@ class LayerNorm(RowNorm):
     def affine_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return shape[self.axis(self.param.layer_norm_param.axis, len(shape)) :]
 
-    def lay(self, affine: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    def broadcast_shape(self, affine: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
         return (*([1] * (len(shape) - len(affine))), *affine)

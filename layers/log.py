@@ -1,4 +1,4 @@
-"""Log: y = log(scale * x + shift) to `base`; a base of -1 stands for e."""
+"""The layer type Log."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ __all__ = ["Log"]
 
 @register()
 class Log(Neuron):
+    """y = log(scale * x + shift) to `base`; a base of -1 stands for e."""
+
     type = "Log"
     settings = ("log_param",)
     needs_input = True
@@ -34,7 +36,7 @@ class Log(Neuron):
         return inner
 
     def activate(self, x: Array, out: Array) -> None:
-        with np.errstate(divide="ignore", invalid="ignore"):  # outside of its domain the log is not finite
+        with np.errstate(divide="ignore", invalid="ignore"):  # NaN or infinite outside of the domain
             xp_of(x).multiply(xp_of(x).log(self._inner(x)), x.dtype.type(self.outer), out=out)
 
     def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:

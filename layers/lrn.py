@@ -1,9 +1,4 @@
-"""LRN, local response normalisation (Krizhevsky et al. 2012): y = x / (k + alpha / n * sum of x^2 nearby) ^ beta.
-
-ACROSS_CHANNELS sums over `local_size` channels around each, and n is local_size. WITHIN_CHANNEL sums over a square
-of local_size by local_size pixels around each; there n is local_size^2, also at the border, and k is 1 whatever the
-setting says, as in Caffe.
-"""
+"""The layer type LRN."""
 
 from __future__ import annotations
 
@@ -24,6 +19,13 @@ __all__ = ["LRN"]
 
 @register()
 class LRN(Layer):
+    """Local response normalisation (Krizhevsky et al. 2012): y = x / (k + alpha / n * sum of x^2 nearby) ^ beta.
+
+    ACROSS_CHANNELS sums over `local_size` channels around each, and n is local_size. WITHIN_CHANNEL sums over a square
+    of local_size by local_size pixels around each; there n is local_size^2, also at the border, and k is 1 whatever the
+    setting says, as in Caffe.
+    """
+
     type = "LRN"
     works_in_place = True
     settings = ("lrn_param",)
@@ -31,22 +33,27 @@ class LRN(Layer):
 
     @property
     def across(self) -> bool:
+        """Whether the sum is over channels, not over pixels."""
         return self.param.lrn_param.norm_region == pb.LRNParameter.ACROSS_CHANNELS
 
     @property
     def local_size(self) -> int:
+        """Extent of the window."""
         return self.param.lrn_param.local_size
 
     @property
     def alpha(self) -> float:
+        """Factor of the mean of squares."""
         return self.param.lrn_param.alpha
 
     @property
     def beta(self) -> float:
+        """Exponent of the denominator."""
         return self.param.lrn_param.beta
 
     @property
     def k(self) -> float:
+        """What is added to the scaled sum."""
         return self.param.lrn_param.k if self.across else 1.0
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -70,10 +77,10 @@ class LRN(Layer):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, y = bottom[0].data.reshape(self._view), top[0].data.reshape(self._view)
-        xp, base = xp_of(x), self._room("base", x)
+        xp, base = xp_of(x), self._buffer("base", x)
         if top[0] is bottom[0]:
-            self._room("x", x)[...] = x  # backward needs it
-        square = self._room("square", x)
+            self._buffer("x", x)[...] = x  # backward needs it
+        square = self._buffer("square", x)
         for part in parts(x):
             xp.multiply(x[part], x[part], out=square[part])
             self._sum(square[part], base[part])
@@ -86,8 +93,8 @@ class LRN(Layer):
         if not propagate_down[0]:
             return
         dy, dx = top[0].diff.reshape(self._view), bottom[0].diff.reshape(self._view)
-        x = self._room("x", dy) if top[0] is bottom[0] else bottom[0].data.reshape(self._view)
-        xp, base, square = xp_of(x), self._room("base", x), self._room("square", x)
+        x = self._buffer("x", dy) if top[0] is bottom[0] else bottom[0].data.reshape(self._view)
+        xp, base, square = xp_of(x), self._buffer("base", x), self._buffer("square", x)
         for part in parts(x):
             direct = xp.power(base[part], x.dtype.type(-self.beta))
             direct *= dy[part]
@@ -99,10 +106,10 @@ class LRN(Layer):
             near *= x.dtype.type(-2 * self.beta)
             xp.add(direct, near, out=dx[part])
 
-    def _room(self, name: str, like: Array) -> Array:
+    def _buffer(self, name: str, like: Array) -> Array:
         return self._scratch.get(name, like.shape, like)
 
     def _sum(self, x: Array, out: Array) -> None:
-        """Write alpha / n times the sums of the windows of x into `out`."""
+        """Write alpha / n times the sum of each window of x to `out`."""
         n = math.prod(self._window.kernel)
         average(x, self._window, x.dtype.type(self.alpha / n), out, self._scratch)

@@ -1,8 +1,4 @@
-"""LSTMUnit: one step of an LSTM, from the gates' sums to the new cell and output (Hochreiter & Schmidhuber 1997).
-
-i, f, o = sigmoid, g = tanh of the four quarters of the gates; c = cont * f * c_prev + i * g; h = o * tanh(c).
-Bottoms: c_prev (1, N, D), gates (1, N, 4 D), cont (1, N). Tops: c and h, both (1, N, D).
-"""
+"""The layer type LSTMUnit, and the step of an LSTM that it and LSTM compute."""
 
 from __future__ import annotations
 
@@ -18,7 +14,10 @@ __all__ = ["LSTMUnit", "lstm_step", "lstm_step_backward"]
 
 
 def lstm_step(c_prev: Array, gates: Array, cont: Array) -> tuple[Array, Array]:
-    """New cell and output, (N, D). `gates` (N, 4 D) becomes what the gates let through; `cont` is (N, 1)."""
+    """New cell and output, each (N, D); `gates` (N, 4 D) is overwritten by its activations.
+
+    c_prev: (N, D). cont: (N, 1), 0 where a sequence begins.
+    """
     xp = xp_of(gates)
     size = c_prev.shape[1]
     sigmoid(gates[:, : 3 * size], gates[:, : 3 * size])
@@ -31,7 +30,10 @@ def lstm_step(c_prev: Array, gates: Array, cont: Array) -> tuple[Array, Array]:
 def lstm_step_backward(
     c_prev: Array, gates: Array, cont: Array, c: Array, dc: Array, dh: Array, dgates: Array
 ) -> Array:
-    """Write the gradient of the gates' sums into `dgates` and return that of c_prev. `gates` as lstm_step left them."""
+    """Write the gradient of the gates before activation to `dgates`; returns the gradient of c_prev.
+
+    gates: as lstm_step left them. dc, dh: gradients of the new cell `c` and of the output.
+    """
     size = c_prev.shape[1]
     i, f, o, g = (gates[:, k * size : (k + 1) * size] for k in range(4))
     tanh_c = xp_of(c).tanh(c)
@@ -46,6 +48,13 @@ def lstm_step_backward(
 
 @register()
 class LSTMUnit(Layer):
+    """One step of an LSTM, from the gates before their activation to the new cell and output.
+
+    Hochreiter & Schmidhuber 1997, with forget gates: i, f, o = sigmoid, g = tanh of the four quarters of the gates; c =
+    cont * f * c_prev + i * g; h = o * tanh(c). Bottoms: c_prev (1, N, D), gates (1, N, 4 D), cont (1, N). Tops: c and
+    h, both (1, N, D).
+    """
+
     type = "LSTMUnit"
     bottoms = (3, 3)
     tops = (2, 2)

@@ -1,7 +1,4 @@
-"""MemoryData: batches of arrays that the program hands over, round and round.
-
-Tops: data (batch_size, channels, height, width) and label (batch_size).
-"""
+"""The layer type MemoryData."""
 
 from __future__ import annotations
 
@@ -22,6 +19,12 @@ __all__ = ["MemoryData"]
 
 @register()
 class MemoryData(Source):
+    """Batches of arrays that the program sets, over and over again.
+
+    Tops: data (batch_size, channels, height, width) and label (batch_size). Forward raises DataError before arrays are
+    set.
+    """
+
     type = "MemoryData"
     settings = ("memory_data_param", "transform_param")
     tops = (2, 2)
@@ -38,7 +41,10 @@ class MemoryData(Source):
         top[1].reshape(self.batch)
 
     def set_arrays(self, data: ArrayLike, labels: ArrayLike) -> None:
-        """Use `data` (N, C, H, W) and `labels` (N values) as they are; N is a multiple of batch_size."""
+        """Set the arrays to read from: `data` (N, C, H, W) and `labels` (N values), not transformed.
+
+        Raises DataError for other shapes, and unless N is a multiple of batch_size.
+        """
         values, numbers = np.asarray(data, self.dtype), np.asarray(labels, self.dtype)
         if values.ndim != 4 or values.shape[1:] != self.item:
             raise DataError(
@@ -53,9 +59,12 @@ class MemoryData(Source):
         self.position = 0
 
     def add_images(self, images: Sequence[Array] | Array, labels: ArrayLike) -> None:
-        """Use images (N of (C, H, W)) after transform_param has been applied to them."""
+        """Set the arrays to read from: `images`, N of (C, H, W), which are transformed, and `labels` (N).
+
+        Raises DataError as `set_arrays`.
+        """
         data = np.empty((len(images), *self.item), np.float32)
-        with self.named():
+        with self.naming_errors():
             Transformer(self.transform_param(), self.phase, self.rng).apply(images, data)
         self.set_arrays(data, labels)
 

@@ -1,4 +1,4 @@
-"""Mul: the product of the bottoms; extents of 1 in all but the first are repeated."""
+"""The layer type Mul."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ __all__ = ["Mul"]
 
 @register()
 class Mul(Pairwise):
+    """The product of the bottoms; axes of extent 1 in all but the first bottom are broadcast."""
+
     type = "Mul"
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -1,4 +1,4 @@
-"""MultinomialLogisticLoss: -sum(log(p[label])) / N for probabilities p; SoftmaxWithLoss does both steps better."""
+"""The layer type MultinomialLogisticLoss."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ from dragon.memory.xp import xp_of
 
 __all__ = ["MultinomialLogisticLoss"]
 
-_LEAST = 1e-20  # a smaller probability counts as this
+_MIN_PROBABILITY = 1e-20  # smaller probabilities count as this, as in Caffe
 
 
 @register()
 class MultinomialLogisticLoss(Loss):
+    """-sum(log(p[label])) / N for probabilities p.
+
+    SoftmaxWithLoss, which takes scores, is numerically better than Softmax followed by this loss. Bottoms:
+    probabilities (N, ...) with a value for each class, labels (N).
+    """
+
     type = "MultinomialLogisticLoss"
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         super().reshape(bottom, top)
-        self.one_label_each(bottom)
+        self.check_one_label_per_item(bottom)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         n = bottom[0].shape[0]
@@ -28,7 +34,7 @@ class MultinomialLogisticLoss(Loss):
         xp = xp_of(prob)
         label, _ = class_labels(self, bottom[1].data, prob.shape[1], None)
         self.label = label.ravel()
-        self.picked = xp.maximum(prob[xp.arange(n), self.label], _LEAST)
+        self.picked = xp.maximum(prob[xp.arange(n), self.label], _MIN_PROBABILITY)
         top[0].data[...] = -xp.log(self.picked).sum() / max(1, n)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:

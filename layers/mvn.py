@@ -1,7 +1,4 @@
-"""MVN: each channel of each item (or each item, `across_channels`) shifted to mean 0 and, `normalize_variance`, scaled.
-
-y = (x - mean) / (std + eps).
-"""
+"""The layer type MVN."""
 
 from __future__ import annotations
 
@@ -17,6 +14,11 @@ __all__ = ["MVN"]
 
 @register()
 class MVN(Layer):
+    """y = (x - mean) / (std + eps) for each channel of each item, or with `across_channels` for each item.
+
+    Without `normalize_variance` only the mean is subtracted.
+    """
+
     type = "MVN"
     works_in_place = True
     settings = ("mvn_param",)
@@ -57,7 +59,7 @@ class MVN(Layer):
             return
         y = top[0].data.reshape(self.rows)
         divisor = self.std + y.dtype.type(self.eps)
-        # where the values are all the same, std has no derivative and y is 0
+        # where all values are equal, std has no derivative and y is 0
         ratio = divisor / xp.where(self.std > 0, self.std, 1)
         along = y * ((dy * y).mean(axis=1, keepdims=True) * ratio)
         xp.subtract(dy, dy.mean(axis=1, keepdims=True), out=dx)

@@ -1,8 +1,4 @@
-"""Normalize: items divided by their L2 norm, then scaled by a learned factor (SSD, ParseNet; Liu et al. 2015).
-
-The norm sqrt(sum x^2 + eps) is over the whole item with `across_spatial`, else over the channels of each position.
-Blob: scale (C), or () with `channel_shared`; 1 unless `scale_filler` says otherwise.
-"""
+"""The layer type Normalize."""
 
 from __future__ import annotations
 
@@ -19,6 +15,12 @@ __all__ = ["Normalize"]
 
 @register()
 class Normalize(Layer):
+    """Items divided by their L2 norm, then scaled by a learned factor (SSD, ParseNet; Liu et al. 2015).
+
+    The norm sqrt(sum x^2 + eps) is over the whole item with `across_spatial`, else over the channels of each position.
+    Blob: scale (C), or () with `channel_shared`; 1 unless `scale_filler` says otherwise.
+    """
+
     type = "Normalize"
     works_in_place = True
     settings = ("norm_param",)

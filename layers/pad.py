@@ -1,7 +1,4 @@
-"""Pad: the last two axes enlarged by pad_t, pad_b, pad_l and pad_r.
-
-`mode` CONSTANT fills with `value`, EDGE repeats the border, REFLECT mirrors at it without repeating it.
-"""
+"""The layer type Pad."""
 
 from __future__ import annotations
 
@@ -21,6 +18,11 @@ __all__ = ["Pad"]
 
 @register()
 class Pad(Layer):
+    """The last two axes enlarged by pad_t, pad_b, pad_l and pad_r.
+
+    `mode` CONSTANT fills with `value`, EDGE repeats the border, REFLECT mirrors at the border without repeating it.
+    """
+
     type = "Pad"
     settings = ("pad_param",)
 
@@ -47,15 +49,15 @@ class Pad(Layer):
         top[0].reshape(*shape[:-2], height, width)
         self.size = height, width
         if self.mode != pb.PadParameter.CONSTANT:
-            # for each place of the top the one of the bottom that it shows
-            shown = (self._shown(size, pads) for size, pads in zip(shape[-2:], self.pads, strict=True))
-            self.rows, self.columns = shown
+            # the index into the bottom for each index of the top
+            sources = (self._sources(size, pads) for size, pads in zip(shape[-2:], self.pads, strict=True))
+            self.rows, self.columns = sources
 
-    def _shown(self, size: int, pads: tuple[int, int]) -> Array:
-        places = np.arange(-pads[0], size + pads[1])
+    def _sources(self, size: int, pads: tuple[int, int]) -> Array:
+        indices = np.arange(-pads[0], size + pads[1])
         if self.mode == pb.PadParameter.REFLECT:
-            return np.where(places < size, np.abs(places), 2 * size - 2 - places)
-        return places.clip(0, size - 1)
+            return np.where(indices < size, np.abs(indices), 2 * size - 2 - indices)
+        return indices.clip(0, size - 1)
 
     @property
     def _inside(self) -> tuple[slice, slice, slice]:

@@ -1,8 +1,4 @@
-"""Parameter: a learned blob that is a top.
-
-As in Caffe the two share their arrays, so the gradient is what the top's readers wrote last: it does not add up over
-the passes of iter_size.
-"""
+"""The layer type Parameter."""
 
 from __future__ import annotations
 
@@ -17,6 +13,12 @@ __all__ = ["Parameter"]
 
 @register()
 class Parameter(Layer):
+    """A learned blob as a top.
+
+    As in Caffe the blob and the top share their arrays. So the gradient is what the readers of the top wrote last: it
+    is not accumulated over the passes of iter_size.
+    """
+
     type = "Parameter"
     settings = ("parameter_param",)
     bottoms = (0, 0)

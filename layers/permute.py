@@ -1,4 +1,4 @@
-"""Permute: the axes in another `order`; axes that are not named follow in theirs."""
+"""The layer type Permute."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ __all__ = ["Permute"]
 
 @register()
 class Permute(Layer):
+    """The axes in another `order`; axes that it does not name follow in their own order."""
+
     type = "Permute"
     settings = ("permute_param",)
     capturable = True

@@ -1,16 +1,4 @@
-"""Pooling: maximum, average or a random choice of each window.
-
-Output size is (size + 2 pad - kernel) / stride + 1, rounded up (or down, as `round_mode` or forks'
-`ceil_mode` say), less a last window that would start behind the image. An average divides by the part of
-the window that lies on the image and its padding; by the part on the image alone with `pool: AVE_EXC_PAD`
-(Synopsys Caffe, AVE_TF in its older files) and with `avg_include_pad: false` (Intel Caffe). pad_t, pad_b,
-pad_l and pad_r pad each side of an image by its own width and come in the place of pad, as in Synopsys Caffe.
-Ties of a maximum go to the first element, row by row.
-STOCHASTIC takes an element with a probability in proportion to its value, which must not be negative; in
-TEST it is the mean under those probabilities.
-
-A second top of MAX receives the index of each maximum within its channel's image.
-"""
+"""The layer type Pooling."""
 
 from __future__ import annotations
 
@@ -34,33 +22,47 @@ __all__ = ["Pooling"]
 
 @register()
 class Pooling(Layer):
+    """The maximum, the average or a random element of each window.
+
+    The output size is (size + 2 pad - kernel) / stride + 1, rounded up (or down, as `round_mode` or forks' `ceil_mode`
+    say), less a last window that would start beyond the image. An average divides by the part of the window that lies
+    on the image and its padding; by the part on the image alone with `pool: AVE_EXC_PAD` (Synopsys Caffe, AVE_TF in its
+    older files) and with `avg_include_pad: false` (Intel Caffe). pad_t, pad_b, pad_l and pad_r pad each side of an
+    image by its own width, in place of pad, as in Synopsys Caffe.
+
+    Ties of a maximum go to the first element, row by row. A second top of MAX holds the index of each maximum within
+    the image of its channel. STOCHASTIC takes an element with a probability in proportion to its value, which must not
+    be negative; in TEST it is the mean under those probabilities.
+    """
+
     type = "Pooling"
     settings = ("pooling_param",)
     family = "pooling"
     tops = (1, 2)
-    window: Window  # of the present shapes: its padding behind reaches to the end of the last window
-    behind: tuple[int, ...]  # the padding behind the image on each spatial axis, as the settings say
+    window: Window  # for the current shapes; its padding after the image reaches to the end of the last window
+    pad_after: tuple[int, ...]  # padding after the image on each spatial axis, as set
 
     @classmethod
     def coordinates(cls, param: pb.LayerParameter) -> Coordinates | None:
-        """None where one window covers the whole image."""
+        """The map of the windows; None with global_pooling, where one window covers the whole image."""
         p = param.pooling_param
         return None if p.global_pooling else of_positions(p, 1)
 
     @property
     def method(self) -> int:
-        """MAX, AVE or STOCHASTIC; `counts_padding` says which of the two means AVE is."""
+        """PoolMethod: MAX, AVE or STOCHASTIC; `counts_padding` tells the two averages apart."""
         p = self.param.pooling_param
         return pb.PoolingParameter.AVE if p.pool == pb.PoolingParameter.AVE_EXC_PAD else p.pool
 
     @property
     def counts_padding(self) -> bool:
-        """Whether an average counts the padding as zeros, rather than dividing by the elements of the image alone."""
+        """Whether an average counts the padding as zeros; otherwise it divides by the elements of the image alone."""
         p = self.param.pooling_param
         return p.avg_include_pad and p.pool != pb.PoolingParameter.AVE_EXC_PAD
 
     @property
     def rounds_up(self) -> bool:
+        """Whether the output size is rounded up."""
         p = self.param.pooling_param
         return p.ceil_mode if p.HasField("ceil_mode") else p.round_mode == pb.PoolingParameter.CEIL
 
@@ -81,22 +83,22 @@ class Pooling(Layer):
             self.bad_param("pool: AVE_EXC_PAD is a mean without the padding, avg_include_pad: true one with it")
         self._scratch = Scratch()
         self._stride = self._each("stride", "stride", n_spatial)
-        self._before, self.behind = self._padding(n_spatial)
+        self._pad_before, self.pad_after = self._padding(n_spatial)
         if p.global_pooling:
             if p.HasField("kernel_size") or p.HasField("kernel_h") or p.HasField("kernel_w"):
                 self.bad_param("global_pooling takes the whole image: do not give a kernel")
-            if any(self._before) or any(self.behind) or any(s != 1 for s in self._stride):
+            if any(self._pad_before) or any(self.pad_after) or any(s != 1 for s in self._stride):
                 self.bad_param("global_pooling needs pad 0 and stride 1")
             return
         self._kernel = self._each("kernel", "kernel_size", n_spatial)
         if min(self._kernel) < 1 or min(self._stride) < 1:
             self.bad_param("kernel_size (or kernel_h and kernel_w) and stride must be at least 1")
-        for padding in (self._before, self.behind):
+        for padding in (self._pad_before, self.pad_after):
             if any(pad >= k for pad, k in zip(padding, self._kernel, strict=True)):
                 self.bad_param(f"pad {padding} must be smaller than the kernel {self._kernel}")
 
     def _padding(self, n_spatial: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The padding before and behind the image on each spatial axis."""
+        """The padding before and after the image on each spatial axis."""
         p = self.param.pooling_param
         if not (p.pad_t or p.pad_b or p.pad_l or p.pad_r):
             pad = self._each("pad", "pad", n_spatial)
@@ -128,42 +130,43 @@ class Pooling(Layer):
         if bottom[0] is top[0]:
             self.bad_param("cannot work in place")
         kernel = size if self.param.pooling_param.global_pooling else self._kernel
-        positions, after = [], []
-        for n, k, s, before, behind in zip(size, kernel, self._stride, self._before, self.behind, strict=True):
-            left = n + before + behind - k
+        positions, window_after = [], []
+        for n, k, s, before, after in zip(size, kernel, self._stride, self._pad_before, self.pad_after, strict=True):
+            left = n + before + after - k
             if left < 0 or n < 1:
                 self.bad_shape(f"a kernel of {tuple(kernel)} does not fit into a bottom of shape {shape}")
             count = (-(-left // s) if self.rounds_up else left // s) + 1
             while (count - 1) * s >= n + before:
                 count -= 1
             positions.append(count)
-            after.append(max(0, (count - 1) * s + k - n - before))
+            window_after.append(max(0, (count - 1) * s + k - n - before))
         self._size, self._positions = size, tuple(positions)
         ones = (1,) * len(size)
-        self.window = Window(tuple(kernel), self._stride, self._before, tuple(after), ones)
+        self.window = Window(tuple(kernel), self._stride, self._pad_before, tuple(window_after), ones)
         for blob in top:
             blob.reshape(*shape[:2], *positions)
 
     @property
     def counted(self) -> list[tuple[int, int]]:
-        """For each axis the first place that an average counts and one past the last, places before the image < 0."""
+        """For each axis the first position that an average counts and one past the last; the image begins at 0."""
         if not self.counts_padding:
             return [(0, n) for n in self._size]
-        return [(-before, n + behind) for before, n, behind in zip(self._before, self._size, self.behind, strict=True)]
+        each = zip(self._pad_before, self._size, self.pad_after, strict=True)
+        return [(-before, n + after) for before, n, after in each]
 
     @property
     def divisors(self) -> list[list[int]]:
-        """What an average divides by, as a product over the axes: one list of a number per position for each axis."""
+        """What an average divides by, as a product over the axes: for each axis a number for each position."""
         return divisors(self.window, self.counted, self._positions)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, y = bottom[0].data, top[0].data
         if self.method == pb.PoolingParameter.MAX:
             # layers after this one may overwrite the top, and backward must know the maxima
-            best = self._scratch.get("best", y.shape, y)
+            maxima = self._scratch.get("maxima", y.shape, y)
             for part in parts(x):
-                maximum(x[part], self.window, best[part], self._stages(y.shape, x, part))
-            y[...] = best
+                maximum(x[part], self.window, maxima[part], self._stages(y.shape, x, part))
+            y[...] = maxima
             if len(top) > 1:
                 maximum_index(x, self.window, top[1].data)
         elif self.method == pb.PoolingParameter.AVE:
@@ -179,11 +182,10 @@ class Pooling(Layer):
         dy, dx = top[0].diff, bottom[0].diff
         if self.method == pb.PoolingParameter.MAX:
             x = bottom[0].data
-            best = self._scratch.get("best", dy.shape, dy)
+            maxima = self._scratch.get("maxima", dy.shape, dy)
             for part in parts(x):
                 stages = self._stages(dy.shape, x, part)
-                room = self._scratch
-                maximum_backward(x[part], stages, best[part], dy[part], self.window, dx[part], room)
+                maximum_backward(x[part], stages, maxima[part], dy[part], self.window, dx[part], self._scratch)
         elif self.method == pb.PoolingParameter.AVE:
             factor = self._factor(dy)
             for part in parts(dx):
@@ -192,7 +194,7 @@ class Pooling(Layer):
             self._stochastic_backward(bottom[0].data, dy, dx)
 
     def _stages(self, out: Sequence[int], x: Array, part: slice) -> list[Array]:
-        """Maxima over the last axis alone, over the last two, ..: kept from forward to backward."""
+        """Buffers for the maxima over the last axis, over the last two, ...; backward reads what forward wrote."""
         stages = []
         for axis in range(len(out) - 1, 2, -1):
             shape = (*x.shape[:axis], *out[axis:])
@@ -208,7 +210,7 @@ class Pooling(Layer):
 
     # -- stochastic -------------------------------------------------------------------------------------------
     def _columns(self, x: Array, y: Array) -> Array:
-        """(N, C, elements of the window, *positions)."""
+        """The unfolded windows, (N, C, elements of the window, *positions)."""
         columns = self._scratch.get("columns", (*x.shape[:2], *self.window.kernel, *y.shape[2:]), x)
         unfold(x, self.window, columns, self._scratch)
         return columns.reshape(*x.shape[:2], math.prod(self.window.kernel), *y.shape[2:])

@@ -1,4 +1,4 @@
-"""Power: y = (shift + scale * x)^power."""
+"""The layer type Power."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ __all__ = ["Power"]
 
 @register()
 class Power(Neuron):
+    """y = (shift + scale * x)^power."""
+
     type = "Power"
     settings = ("power_param",)
 
@@ -30,7 +32,7 @@ class Power(Neuron):
         return inner
 
     def activate(self, x: Array, out: Array) -> None:
-        with np.errstate(divide="ignore", invalid="ignore"):  # a root of a negative number is no number
+        with np.errstate(divide="ignore", invalid="ignore"):  # NaN for a root of a negative number
             inner = self._inner(x)
             out[...] = inner if self.power == 1 else inner ** x.dtype.type(self.power)
 

@@ -1,7 +1,4 @@
-"""PReLU: y = max(x, 0) + a min(x, 0) with learned a, one per channel or one in all (He et al. 2015).
-
-Blob: slope (C), or () with `channel_shared`; 0.25 unless `filler` says otherwise.
-"""
+"""The layer type PReLU."""
 
 from __future__ import annotations
 
@@ -19,6 +16,11 @@ __all__ = ["PReLU"]
 
 @register()
 class PReLU(Layer):
+    """y = max(x, 0) + a * min(x, 0) with a learned slope a, one per channel or a single one (He et al. 2015).
+
+    Blob: slope (C), or () with `channel_shared`; 0.25 unless `filler` says otherwise.
+    """
+
     type = "PReLU"
     works_in_place = True
     settings = ("prelu_param",)

@@ -1,9 +1,4 @@
-"""PriorBox: the default boxes of every position of a feature map (SSD, Liu et al. 2016).
-
-Bottoms: the feature map and the image, of which only the sizes count. Top: (1, 2, H * W * boxes * 4), in the first row
-xmin, ymin, xmax, ymax as fractions of the image, in the second their variances. Per position and min_size: the square
-of that size, the square of sqrt(min_size * max_size), then one box for each aspect ratio.
-"""
+"""The layer type PriorBox."""
 
 from __future__ import annotations
 
@@ -19,11 +14,18 @@ from dragon.memory.xp import xp_of
 
 __all__ = ["PriorBox"]
 
-_SAME = 1e-6  # aspect ratios closer than this are one
+_RATIO_TOLERANCE = 1e-6  # aspect ratios closer than this count as equal
 
 
 @register()
 class PriorBox(NoGradient):
+    """The default boxes of every position of a feature map (SSD, Liu et al. 2016).
+
+    Bottoms: the feature map and the image, of which only the sizes count. Top: (1, 2, H * W * boxes * 4), in the first
+    row xmin, ymin, xmax, ymax as fractions of the image, in the second their variances. For each position and min_size:
+    the square of that size, the square of sqrt(min_size * max_size), then one box for each aspect ratio.
+    """
+
     type = "PriorBox"
     settings = ("prior_box_param",)
     bottoms = (2, 2)
@@ -47,7 +49,7 @@ class PriorBox(NoGradient):
         self.built: tuple[int, ...] = ()
 
     def _sizes(self) -> list[tuple[float, float]]:
-        """(width, height) of every box of a position, in pixels."""
+        """(width, height) of each box of a position, in pixels. Raises PrototxtError."""
         p = self.param.prior_box_param
         if not p.min_size or min(p.min_size) <= 0:
             self.bad_param("needs at least one positive min_size")
@@ -60,13 +62,13 @@ class PriorBox(NoGradient):
             if not 0 < given < math.inf:
                 self.bad_param(f"aspect_ratio must be positive, got {given:g}")
             for ratio in (given, 1 / given) if p.flip else (given,):
-                if all(abs(ratio - known) >= _SAME for known in [1.0, *ratios]):
+                if all(abs(ratio - known) >= _RATIO_TOLERANCE for known in [1.0, *ratios]):
                     ratios.append(ratio)
         found: list[tuple[float, float]] = []
         for i, exact in enumerate(p.min_size):
             if not exact < 1 << 31:
-                self.bad_param(f"min_size is no size: {exact:g}")
-            small = int(exact)  # trained nets count on whole pixels
+                self.bad_param(f"min_size must be less than 2^31, got {exact:g}")
+            small = int(exact)  # truncated as in SSD, whose trained nets depend on it
             found.append((small, small))
             if p.max_size:
                 between = math.sqrt(small * int(p.max_size[i]))

@@ -1,9 +1,4 @@
-"""PSROIPooling: position-sensitive average pooling of regions (R-FCN, Dai et al. 2016).
-
-Bottoms: features (N, output_dim * group_size^2, H, W) and regions (R, 5) as in ROIPooling. Top: (R, output_dim,
-group_size, group_size); bin (i, j) of output c averages channel (c * group_size + i) * group_size + j.
-Sums over bins are differences of sums over everything up to their corners.
-"""
+"""The layer type PSROIPooling."""
 
 from __future__ import annotations
 
@@ -17,11 +12,18 @@ from dragon.memory.xp import xp_of
 
 __all__ = ["PSROIPooling"]
 
-_LEAST = 0.1  # a region's extent is at least this
+_MIN_EXTENT = 0.1  # of a region, in pixels of the features
 
 
 @register()
 class PSROIPooling(RegionPooling):
+    """Position-sensitive average pooling of regions of interest (R-FCN, Dai et al. 2016).
+
+    Bottoms: features (N, output_dim * group_size^2, H, W) and regions (R, 5) as in ROIPooling. Top: (R, output_dim,
+    group_size, group_size); bin (i, j) of output c averages channel (c * group_size + i) * group_size + j. The sum over
+    a bin is computed from a summed-area table in float64.
+    """
+
     type = "PSROIPooling"
     settings = ("psroi_pooling_param",)
 
@@ -30,7 +32,7 @@ class PSROIPooling(RegionPooling):
         self.outputs, self.group = p.output_dim, p.group_size
         if min(self.outputs, self.group) < 1:
             self.bad_param(f"output_dim and group_size must be at least 1, got {self.outputs} and {self.group}")
-        self.take_scale(p.spatial_scale)
+        self.set_spatial_scale(p.spatial_scale)
 
     def grid(self, features: tuple[int, ...]) -> tuple[int, int, int]:
         channels = self.outputs * self.group**2
@@ -39,18 +41,18 @@ class PSROIPooling(RegionPooling):
         return self.outputs, self.group, self.group
 
     def _edges(self, low: Array, high: Array, size: int) -> tuple[Array, Array]:
-        """First and last + 1 place of each bin along one axis, (R, group), inside 0 .. size."""
+        """The first position of each bin along one axis and one past the last, each (R, group), within 0 .. size."""
         xp = xp_of(low)
         start = xp.floor(low.astype("float64") + 0.5) * self.scale
         end = (xp.floor(high.astype("float64") + 0.5) + 1) * self.scale
-        extent = xp.maximum(end - start, _LEAST)[:, None] / self.group
+        extent = xp.maximum(end - start, _MIN_EXTENT)[:, None] / self.group
         steps = xp.arange(self.group)
         first = xp.floor(steps * extent + start[:, None])
         last = xp.ceil((steps + 1) * extent + start[:, None])
         return tuple(xp.clip(edge, 0, size).astype("int64") for edge in (first, last))
 
     def _place(self, bottom: Sequence[Blob]) -> None:
-        """Where the four corners of every bin lie in the table of sums, and what a bin's sum is divided by."""
+        """Set the flat indices of each bin's four corners in the summed-area table, and 1 / area of each bin."""
         _, channels, height, width = bottom[0].shape
         item, rois = self.regions(bottom)
         xp = xp_of(rois)
@@ -74,7 +76,7 @@ class PSROIPooling(RegionPooling):
         flat = sums.reshape(-1)
         top[0].data[...] = sum(sign * flat[at] for sign, at in self.corners) * self.factor
 
-    def spread(self, dy: Array, bottom: Blob) -> None:
+    def backward_features(self, dy: Array, bottom: Blob) -> None:
         n, channels, height, width = bottom.shape
         share = dy * self.factor
         xp = xp_of(share)

@@ -1,9 +1,4 @@
-"""Python: a layer that the user wrote, `python_param { module: "m" layer: "C" }`.
-
-The class derives from dragon.Layer and gives setup, reshape, forward and backward; `self.param_str` is its setting. The
-module is looked for as usual, then in the working directory, then beside the prototxt. It runs with the rights of the
-process, so a net has to be allowed to bring one.
-"""
+"""The layer type Python."""
 
 from __future__ import annotations
 
@@ -16,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dragon.bases.layer import TRAIN, Context, Layer, register
-from dragon.bases.user_code import blamed, user_code_allowed
+from dragon.bases.user_code import mark_errors, user_code_allowed
 from dragon.errors import DragonError, EngineError, LayerName, PrototxtError, nearest
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
@@ -26,7 +21,7 @@ __all__ = ["Python"]
 
 
 class _OnHost(Layer):
-    """Goes before a user's class: its code sees NumPy arrays, wherever the net computes."""
+    """Mixin before a class of the user: its code gets NumPy arrays on every engine."""
 
     settings = ("python_param",)
     runs_user_code = True
@@ -34,16 +29,16 @@ class _OnHost(Layer):
 
     @property
     def param_str_(self) -> str:
-        """As Fast R-CNN's layers spell `param_str`."""
+        """`param_str`, as layers of Fast R-CNN spell it."""
         return self.param_str
 
     @contextmanager
     def _user_code(self) -> Iterator[None]:
-        """While the user's code runs: it sees host arrays, and an exception of its own is noted as such."""
+        """In the block blobs give host arrays, and exceptions are marked as raised by user code."""
         space = self.context.space
         view, space.view = space.view, None
         try:
-            with blamed(LayerName(self.name, "Python")):
+            with mark_errors(LayerName(self.name, "Python")):
                 yield
         finally:
             space.view = view
@@ -70,7 +65,14 @@ class _OnHost(Layer):
 
 @register()
 class Python(_OnHost):
-    """Never made itself: creating one gives an instance of the user's class."""
+    """A layer that the user wrote, `python_param { module: "m" layer: "C" }`.
+
+    The class derives from dragon.Layer and has setup, reshape, forward and backward; `self.param_str` is its setting.
+    The module is looked for as usual, then in the working directory, then in the folder of the prototxt. It runs with
+    the rights of the process, so a net has to be allowed to use one. No object has this class: making one gives an
+    instance of the user's class. Raises EngineError where user code is not allowed, PrototxtError for a module or class
+    that cannot be used.
+    """
 
     type = "Python"
 
@@ -83,8 +85,8 @@ class Python(_OnHost):
                 layer=who,
             )
         user = _user_class(param.python_param, context, who)
-        free = {"bottoms": (0, None), "tops": (0, None), "type": "Python"}  # unless the class says so itself
-        own = {name: value for name, value in free.items() if getattr(user, name) == getattr(Layer, name)}
+        defaults = {"bottoms": (0, None), "tops": (0, None), "type": "Python"}  # unless the class says so itself
+        own = {name: value for name, value in defaults.items() if getattr(user, name) == getattr(Layer, name)}
         return type(user.__name__, (_OnHost, user), {**own, "__module__": user.__module__})(param, phase, context)
 
 
@@ -105,7 +107,7 @@ def _user_class(p: pb.PythonParameter, context: Context, who: LayerName) -> type
 
 
 def _lacks(cls: type[Layer], method: str) -> bool:
-    """Whether a class leaves a method as the base of all layers has it, where it only raises an error."""
+    """Whether a class inherits a method from Layer, where it only raises NotImplementedError."""
     owners = [base for base in cls.__mro__ if method in vars(base) and base is not _OnHost]
     return owners[0] is Layer
 

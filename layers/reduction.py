@@ -1,4 +1,4 @@
-"""Reduction: SUM, ASUM (of absolute values), SUMSQ or MEAN over all axes from `axis` on, times `coeff`."""
+"""The layer type Reduction."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ ASUM, SUMSQ, MEAN = pb.ReductionParameter.ASUM, pb.ReductionParameter.SUMSQ, pb.
 
 @register()
 class Reduction(Layer):
+    """SUM, ASUM (of absolute values), SUMSQ (of squares) or MEAN over all axes from `axis` on, times `coeff`."""
+
     type = "Reduction"
     settings = ("reduction_param",)
 

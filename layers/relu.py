@@ -1,4 +1,4 @@
-"""ReLU: y = max(x, 0) + negative_slope * min(x, 0); with `relu6` at most 6."""
+"""The layer type ReLU, and its function."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["ReLU", "relu", "relu_backward"]
 
 
 def relu(x: Array, slope: float, out: Array) -> None:
-    """Write the activation of `x` into `out`, which may be `x`."""
+    """Write max(x, 0) + slope * min(x, 0) to `out`, which may be `x`."""
     xp = xp_of(x)
     if slope == 0:
         xp.maximum(x, 0, out=out)
@@ -23,34 +23,37 @@ def relu(x: Array, slope: float, out: Array) -> None:
 
 
 def relu_backward(y: Array, dy: Array, slope: float, out: Array) -> None:
-    """Write dx into `out`. `y` may be the input or the output: their signs agree for slope >= 0."""
+    """Write dx to `out`, which may be `dy`. `y` is the input or, if slope >= 0, the output, of the same sign."""
     xp = xp_of(dy)
     passes = y > 0
     if slope == 0:
         xp.multiply(dy, passes, out=out)
         return
-    factor = xp.multiply(~passes, dy.dtype.type(slope))  # a choice element by element would take thrice the time
+    factor = xp.multiply(~passes, dy.dtype.type(slope))  # `where` would take three times as long
     factor += passes
     xp.multiply(dy, factor, out=out)
 
 
 @register()
 class ReLU(Neuron):
+    """y = max(x, 0) + negative_slope * min(x, 0); with `relu6` at most 6."""
+
     type = "ReLU"
     settings = ("relu_param",)
     keeps_signs = True
-    from_result = True
+    backward_from_top = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.needs_input = self.slope < 0  # else the output has the sign of the input
+        self.needs_input = self.slope < 0  # otherwise the output has the sign of the input
 
     @property
     def slope(self) -> float:
+        """Slope for negative x."""
         return self.param.relu_param.negative_slope
 
     @property
     def maximum(self) -> float | None:
-        """The largest value of the top (6 with `relu6`), or None."""
+        """The upper bound of y: 6 with `relu6`, otherwise None."""
         return 6.0 if self.param.relu_param.relu6 else None
 
     def activate(self, x: Array, out: Array) -> None:

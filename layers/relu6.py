@@ -1,4 +1,4 @@
-"""ReLU6: y = min(max(x, 0) + negative_slope * min(x, 0), 6)."""
+"""The layer type ReLU6."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ __all__ = ["ReLU6"]
 
 @register()
 class ReLU6(ReLU):
+    """ReLU with a maximum of 6; `relu6_param { negative_slope }` for the side below 0."""
+
     type = "ReLU6"
     settings = ("relu6_param",)
 

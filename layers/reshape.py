@@ -1,8 +1,4 @@
-"""Reshape: another shape for the same memory.
-
-`shape` replaces `num_axes` axes (-1: all) from `axis` on. A dim of 0 copies the bottom's, one of -1 is worked out.
-A negative `axis` names a place between axes: -1 is behind the last one.
-"""
+"""The layer type Reshape."""
 
 from __future__ import annotations
 
@@ -18,6 +14,12 @@ __all__ = ["Reshape"]
 
 @register()
 class Reshape(View):
+    """Another shape for the same memory.
+
+    `shape` replaces `num_axes` axes (-1: all) from `axis` on. A dim of 0 copies that of the bottom, one of -1 is
+    inferred from the count. A negative `axis` counts from the end: -1 is after the last axis.
+    """
+
     type = "Reshape"
     settings = ("reshape_param",)
 

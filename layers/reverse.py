@@ -1,4 +1,4 @@
-"""Reverse: the order along each named `axis` (axis 0 when none is named) flipped."""
+"""The layer type Reverse."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ __all__ = ["Reverse"]
 
 @register()
 class Reverse(Layer):
+    """The bottom flipped along each named `axis` (axis 0 when none is named)."""
+
     type = "Reverse"
     settings = ("reverse_param",)
     capturable = True

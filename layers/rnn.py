@@ -1,7 +1,4 @@
-"""RNN: h_t = tanh(W_hh cont h_{t-1} + W_xh x_t + b_h), y_t = tanh(W_ho h_t + b_o).
-
-Blobs: W_xh, b_h, [W_xh_static], W_hh, W_ho, b_o. State: h. Bottoms and tops: see `dragon.bases.recurrent`.
-"""
+"""The layer type RNN."""
 
 from __future__ import annotations
 
@@ -17,6 +14,11 @@ __all__ = ["RNN"]
 
 @register()
 class RNN(Recurrent):
+    """Recurrent layer h_t = tanh(W_hh cont h_{t-1} + W_xh x_t + b_h), y_t = tanh(W_ho h_t + b_o).
+
+    Blobs: W_xh, b_h, [W_xh_static], W_hh, W_ho, b_o. State: h. Bottoms and tops: see `dragon.bases.recurrent`.
+    """
+
     type = "RNN"
 
     def add_recurrent_blobs(self) -> None:
@@ -31,12 +33,12 @@ class RNN(Recurrent):
         w_hh, w_ho, b_o = (blob.data for blob in self._recurrent_blobs())
         xp = xp_of(sums)
         self.hidden = xp.empty((self.steps + 1, self.n, self.size), sums.dtype)
-        self.hidden[0] = self.first_states(bottom)[0]
+        self.hidden[0] = self.initial_states(bottom)[0]
         for t in range(self.steps):
             sums[t] += (self.hidden[t] * cont[t]) @ w_hh.T
             xp.tanh(sums[t], out=self.hidden[t + 1])
         y[...] = xp.tanh(self.hidden[1:] @ w_ho.T + b_o)
-        self.last_states([self.hidden[-1]], top)
+        self.store_final_states([self.hidden[-1]], top)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         y, dy, cont = top[0].data, top[0].diff, bottom[1].data[:, :, None]
@@ -49,10 +51,10 @@ class RNN(Recurrent):
         output_bias.diff[...] += flat.sum(axis=0)
         through = dsum @ w_ho
         dgates = xp_of(dy).empty_like(through)
-        dh = self.last_diffs(top, dy)[0]
+        dh = self.final_state_diffs(top, dy)[0]
         for t in reversed(range(self.steps)):
             dgates[t] = (dh + through[t]) * (1 - self.hidden[t + 1] ** 2)
             dh = (dgates[t] @ w_hh) * cont[t]
         recurrent.diff[...] += dgates.reshape(rows, -1).T @ (self.hidden[:-1] * cont).reshape(rows, -1)
         self.project_backward(dgates, propagate_down, bottom)
-        self.first_diffs([dh], propagate_down, bottom)
+        self.store_initial_diffs([dh], propagate_down, bottom)

@@ -1,8 +1,4 @@
-"""ROIPooling: each region of interest max-pooled into a pooled_h x pooled_w grid (Fast R-CNN, Girshick 2015).
-
-Bottoms: features (N, C, H, W) and regions (R, 5): item, x1, y1, x2, y2, inclusive, in the image's pixels, of which
-`spatial_scale` makes those of the features. Top: (R, C, pooled_h, pooled_w). Empty bins are 0.
-"""
+"""The layer type ROIPooling."""
 
 from __future__ import annotations
 
@@ -19,6 +15,12 @@ __all__ = ["ROIPooling"]
 
 @register()
 class ROIPooling(RegionPooling):
+    """Each region of interest max-pooled into a grid of pooled_h x pooled_w bins (Fast R-CNN, Girshick 2015).
+
+    Bottoms: features (N, C, H, W) and regions (R, 5): item, x1, y1, x2, y2, inclusive, in pixels of the image, which
+    `spatial_scale` converts to those of the features. Top: (R, C, pooled_h, pooled_w). Empty bins are 0.
+    """
+
     type = "ROIPooling"
     settings = ("roi_pooling_param",)
 
@@ -27,17 +29,17 @@ class ROIPooling(RegionPooling):
         self.bins = (p.pooled_h, p.pooled_w)
         if min(self.bins) < 1:
             self.bad_param(f"pooled_h and pooled_w must be at least 1, got {self.bins}")
-        self.take_scale(p.spatial_scale)
+        self.set_spatial_scale(p.spatial_scale)
 
     def grid(self, features: tuple[int, ...]) -> tuple[int, int, int]:
         return features[1], *self.bins
 
     def _edges(self, low: Array, high: Array, bins: int, size: int) -> tuple[Array, Array]:
-        """First and last + 1 place of each bin along one axis, (R, bins), inside 0 .. size."""
+        """The first position of each bin along one axis and one past the last, each (R, bins), within 0 .. size."""
         xp = xp_of(low)
         first, last = (xp.floor(edge.astype("float64") * self.scale + 0.5).astype("int64") for edge in (low, high))
         extent = xp.maximum(last - first + 1, 1)[:, None]
-        # whole numbers: a quotient that is rounded would now and then add a row
+        # integer arithmetic: a rounded quotient would sometimes add a row
         steps = xp.arange(bins)
         start = steps * extent // bins + first[:, None]
         end = -(-(steps + 1) * extent // bins) + first[:, None]
@@ -52,11 +54,11 @@ class ROIPooling(RegionPooling):
         left, right = self._edges(rois[:, 1], rois[:, 3], self.bins[1], width)
         plane = (item * channels + xp.arange(channels)[:, None, None]) * (height * width)
         flat = x.reshape(-1)
-        best = xp.full(y.shape, -xp.inf, x.dtype)
+        maxima = xp.full(y.shape, -xp.inf, x.dtype)
         self.winner = xp.full(y.shape, -1, "int64")
         rows = int((bottom_edge - top_edge).max()) if len(rois) else 0
         columns = int((right - left).max()) if len(rois) else 0
-        # one step for each place within a bin; smaller bins sit out
+        # one step for each position within a bin; smaller bins are masked out
         for i in range(rows):
             row = top_edge + i
             for j in range(columns):
@@ -65,12 +67,12 @@ class ROIPooling(RegionPooling):
                 at = plane + (row[:, :, None] * width + column[:, None, :])[:, None]
                 at = xp.where(inside, at, 0)
                 value = flat[at]
-                better = inside & (value > best)
-                best = xp.where(better, value, best)
+                better = inside & (value > maxima)
+                maxima = xp.where(better, value, maxima)
                 self.winner = xp.where(better, at, self.winner)
-        y[...] = xp.where(self.winner < 0, 0, best)
+        y[...] = xp.where(self.winner < 0, 0, maxima)
 
-    def spread(self, dy: Array, bottom: Blob) -> None:
+    def backward_features(self, dy: Array, bottom: Blob) -> None:
         dx = bottom.diff
         dx[...] = 0
         hit = self.winner >= 0

@@ -1,8 +1,4 @@
-"""SegNet's BN: `bn_param` with scale_filler, shift_filler or bn_mode. Blobs: scale and shift, each (1, C, 1, 1).
-
-bn_mode LEARN normalises by the batch in both phases and keeps no average; further tops are the batch's mean and
-variance, each (1, C, 1, 1). INFERENCE is y = scale * x + shift: the statistics were worked into the two blobs before.
-"""
+"""SegNet's batch normalisation, a form of the layer type BN."""
 
 from __future__ import annotations
 
@@ -21,13 +17,18 @@ __all__ = ["SegNetBN"]
 
 
 class SegNetBN(BatchStatistics):
-    """What `type: "BN"` is made as when its settings say so; not registered under a name of its own."""
+    """The form of `type: "BN"` with SegNet's settings: scale_filler, shift_filler or bn_mode in `bn_param`.
+
+    Blobs: scale and shift, each (1, C, 1, 1). bn_mode LEARN normalises by the batch in both phases and keeps no
+    average; further tops are the mean and variance of the batch, each (1, C, 1, 1). INFERENCE is y = scale * x + shift:
+    the statistics were folded into the two blobs before. It has no registered name of its own.
+    """
 
     type = "SegNetBN"
     settings = ("bn_param",)
     tops = (1, 3)
     keeps_statistics = False
-    by_formula = True  # its forward only adds further tops
+    by_formula = True  # its forward only adds tops
 
     @classmethod
     def read_settings(cls, param: pb.LayerParameter) -> Normalization:
@@ -37,12 +38,12 @@ class SegNetBN(BatchStatistics):
         return self.peek_running()
 
     def peek_running(self) -> tuple[Array, Array]:
-        """Mean 0 and variance 1: real ones are in scale and shift."""
+        """Mean 0 and variance 1, each (C,): the real ones are folded into scale and shift."""
         count = self.blobs[0].count
         return np.zeros(count, self.dtype), np.ones(count, self.dtype)
 
     def update_running(self, mean: Array, variance: Array, count: int) -> None:
-        """There is no average."""
+        """Do nothing: there are no running statistics."""
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.bn_param

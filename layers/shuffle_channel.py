@@ -1,4 +1,4 @@
-"""ShuffleChannel: transposes the channels between `group` groups (ShuffleNet, Zhang et al. 2018)."""
+"""The layer type ShuffleChannel."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ __all__ = ["ShuffleChannel"]
 
 @register()
 class ShuffleChannel(Layer):
+    """Transposes the channels between `group` groups (ShuffleNet, Zhang et al. 2018)."""
+
     type = "ShuffleChannel"
     settings = ("shuffle_channel_param",)
     pointwise = True

@@ -1,4 +1,4 @@
-"""Sigmoid: y = 1 / (1 + exp(-x))."""
+"""The layer type Sigmoid, and its function."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Sigmoid", "sigmoid"]
 
 
 def sigmoid(x: Array, out: Array) -> None:
-    """Write the logistic function of `x` into `out`, which may be `x`; as a tanh it cannot overflow."""
+    """Write 1 / (1 + exp(-x)) to `out`, which may be `x`; computed by tanh, which cannot overflow."""
     xp = xp_of(x)
     xp.multiply(x, x.dtype.type(0.5), out=out)
     xp.tanh(out, out=out)
@@ -21,9 +21,11 @@ def sigmoid(x: Array, out: Array) -> None:
 
 @register()
 class Sigmoid(Neuron):
+    """y = 1 / (1 + exp(-x))."""
+
     type = "Sigmoid"
     settings = ("sigmoid_param",)
-    from_result = True
+    backward_from_top = True
 
     def activate(self, x: Array, out: Array) -> None:
         sigmoid(x, out)

@@ -1,7 +1,4 @@
-"""SigmoidCrossEntropyLoss: -sum(t log(s) + (1 - t) log(1 - s)) with s = sigmoid(x), for targets t in [0, 1].
-
-Divided by the batch unless `loss_param` says otherwise; targets equal to `ignore_label` do not count.
-"""
+"""The layer type SigmoidCrossEntropyLoss."""
 
 from __future__ import annotations
 
@@ -19,6 +16,11 @@ __all__ = ["SigmoidCrossEntropyLoss"]
 
 @register()
 class SigmoidCrossEntropyLoss(Loss):
+    """-sum(t log(s) + (1 - t) log(1 - s)) with s = sigmoid(x), for targets t in [0, 1].
+
+    Divided by the batch size unless `loss_param` says otherwise; targets equal to `ignore_label` do not count.
+    """
+
     type = "SigmoidCrossEntropyLoss"
     settings = ("loss_param",)
     default_normalization = pb.LossParameter.BATCH_SIZE

@@ -1,4 +1,4 @@
-"""Silence: takes blobs that nobody else reads, so that they are no outputs of the net."""
+"""The layer type Silence."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ __all__ = ["Silence"]
 
 @register()
 class Silence(Layer):
+    """Consumes blobs that no other layer reads, so that they are no outputs of the net; makes no top."""
+
     type = "Silence"
     passes_memory = True
     bottoms = (1, None)
     tops = (0, 0)
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """No tops."""
+        """Do nothing: there are no tops."""
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Nothing is made."""
+        """Do nothing: there are no tops."""
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         for blob, wanted in zip(bottom, propagate_down, strict=True):

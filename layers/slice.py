@@ -1,4 +1,4 @@
-"""Slice: cut the bottom along `axis` (`slice_dim` in older files) at `slice_point`s, or into equal parts."""
+"""The layer type Slice."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ __all__ = ["Slice"]
 
 @register()
 class Slice(Layer):
+    """The bottom split along `axis` (`slice_dim` in older files) at `slice_point`s, or into equal parts."""
+
     type = "Slice"
     settings = ("slice_param",)
     tops = (1, None)

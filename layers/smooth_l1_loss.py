@@ -1,8 +1,4 @@
-"""SmoothL1Loss: quadratic for small differences, linear for large ones (Girshick 2015), divided by the batch.
-
-With d = w_in (a - b): 0.5 (sigma d)^2 where |d| < 1 / sigma^2, else |d| - 0.5 / sigma^2; times w_out. Bottoms: a, b
-and, if wanted, w_in and w_out, all of one size.
-"""
+"""The layer type SmoothL1Loss."""
 
 from __future__ import annotations
 
@@ -18,6 +14,12 @@ __all__ = ["SmoothL1Loss"]
 
 @register()
 class SmoothL1Loss(Loss):
+    """Quadratic for small differences, linear for large ones (Girshick 2015), summed and divided by the batch size.
+
+    With d = w_in (a - b): 0.5 (sigma d)^2 where |d| < 1 / sigma^2, else |d| - 0.5 / sigma^2; times w_out. Bottoms: a, b
+    and optionally w_in and w_out, all with as many values.
+    """
+
     type = "SmoothL1Loss"
     settings = ("smooth_l1_loss_param",)
     bottoms = (2, 4)

@@ -1,4 +1,4 @@
-"""Softmax: y = exp(x) / sum(exp(x)) along `axis`."""
+"""The layer type Softmax, and its function."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Softmax", "softmax", "softmax_backward"]
 
 
 def softmax(x: Array, axis: int, out: Array) -> None:
-    """Write the softmax of `x` along `axis` into `out`, which may be `x`. The largest value is taken off first."""
+    """Write the softmax of `x` along `axis` to `out`, which may be `x`; the maximum is subtracted first."""
     xp = xp_of(x)
     xp.subtract(x, x.max(axis=axis, keepdims=True), out=out)
     xp.exp(out, out=out)
@@ -21,7 +21,7 @@ def softmax(x: Array, axis: int, out: Array) -> None:
 
 
 def softmax_backward(y: Array, dy: Array, axis: int, out: Array) -> None:
-    """Write dx = y * (dy - sum(dy * y)) into `out`, which may be `dy`."""
+    """Write dx = y * (dy - sum(dy * y)) to `out`, which may be `dy`."""
     xp = xp_of(y)
     xp.subtract(dy, (dy * y).sum(axis=axis, keepdims=True), out=out)
     out *= y
@@ -29,6 +29,8 @@ def softmax_backward(y: Array, dy: Array, axis: int, out: Array) -> None:
 
 @register()
 class Softmax(Layer):
+    """y = exp(x) / sum(exp(x)) along `axis`."""
+
     type = "Softmax"
     works_in_place = True
     settings = ("softmax_param",)

@@ -1,8 +1,4 @@
-"""SoftmaxWithLoss: mean of -log(softmax(x)[label]) along `softmax_param.axis`; the second top gets the softmax.
-
-Loss: sum over labels that are not ignored, divided as `loss_param` says. Gradient: softmax(x) - onehot(label). With
-`weight_by_label_freqs` (SegNet) each term is multiplied by the `class_weighting` of its label.
-"""
+"""The layer type SoftmaxWithLoss, with the alias SoftmaxLoss, and its cross-entropy."""
 
 from __future__ import annotations
 
@@ -19,9 +15,9 @@ __all__ = ["SoftmaxWithLoss", "cross_entropy"]
 
 
 def cross_entropy(prob: Array, label: Array) -> Array:
-    """-log(prob[label]) for `prob` (outer, classes, inner) and `label` (outer, inner).
+    """-log(prob[label]), (outer, inner), for `prob` (outer, classes, inner) and `label` (outer, inner).
 
-    A probability of 0 counts as the least float32, so that the loss stays finite.
+    Probabilities below the smallest normal float32 count as that, so that the loss stays finite.
     """
     xp = xp_of(prob)
     picked = xp.take_along_axis(prob, label[:, None], axis=1)[:, 0]
@@ -31,6 +27,12 @@ def cross_entropy(prob: Array, label: Array) -> Array:
 
 @register("SoftmaxLoss")
 class SoftmaxWithLoss(Loss):
+    """Mean of -log(softmax(x)[label]) along `softmax_param.axis`; the second top holds the softmax.
+
+    Loss: sum over labels that are not ignored, divided as `loss_param` says. Gradient: softmax(x) - onehot(label). With
+    `weight_by_label_freqs` (SegNet) each term is multiplied by the `class_weighting` of its label.
+    """
+
     type = "SoftmaxWithLoss"
     settings = ("softmax_param", "loss_param")
     pointwise = True
@@ -55,7 +57,7 @@ class SoftmaxWithLoss(Loss):
             top[1].share_data(self.prob)
 
     def _weigh(self, values: Array, label: Array, valid: Array | None) -> None:
-        """Multiply by the weights of the labels, all (outer, inner); ignored ones weigh nothing."""
+        """Multiply `values` (outer, inner) in place by the weights of their labels, and by 0 for ignored ones."""
         if self.weights:
             values *= xp_of(values).asarray(self.weights, dtype=values.dtype)[label]
         if valid is not None:

@@ -1,4 +1,4 @@
-"""Split: the bottom under several names; the data is shared, the gradient is the sum. The net inserts these."""
+"""The layer type Split."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ __all__ = ["Split"]
 
 @register()
 class Split(Layer):
+    """The bottom under several names, for a blob with several readers; the gradient is the sum. Nets insert these."""
+
     type = "Split"
     passes_memory = True
     pointwise = True
@@ -28,7 +30,7 @@ class Split(Layer):
             blob.share_data(bottom[0])
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """The memory is shared."""
+        """Do nothing: the tops share the data of the bottom."""
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:

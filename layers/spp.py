@@ -1,7 +1,4 @@
-"""SPP: spatial pyramid pooling (He et al. 2014): level l pools into 2^l x 2^l bins; top (N, C * sum of 4^l).
-
-Each level is a Pooling layer whose windows do not overlap.
-"""
+"""The layer type SPP."""
 
 from __future__ import annotations
 
@@ -17,6 +14,11 @@ __all__ = ["SPP"]
 
 @register()
 class SPP(Layer):
+    """Spatial pyramid pooling (He et al. 2014): level l pools into 2^l x 2^l bins.
+
+    Bottom: (N, C, H, W). Top: (N, C * sum of 4^l). Each level is a Pooling layer whose windows do not overlap.
+    """
+
     type = "SPP"
     settings = ("spp_param",)
 
@@ -30,7 +32,7 @@ class SPP(Layer):
         self.built: tuple[int, ...] = ()
 
     def _build(self, bottom: Sequence[Blob]) -> None:
-        """New levels for another size: their windows depend on it."""
+        """Make the Pooling layers of the levels, whose windows depend on the size of the bottom. Raises ShapeError."""
         shape = bottom[0].shape
         method = pb.SPPParameter.PoolMethod.Name(self.param.spp_param.pool)
         self.levels, self.pooled, self.flat = [], [], []

@@ -1,4 +1,4 @@
-"""Squeeze: without the axes of extent 1 that `axis` names, or without all of them; the memory is shared."""
+"""The layer type Squeeze."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ __all__ = ["Squeeze"]
 
 @register()
 class Squeeze(View):
+    """The bottom without the axes of extent 1 that `axis` names, or without all of them; the memory is shared."""
+
     type = "Squeeze"
     settings = ("squeeze_param",)
 

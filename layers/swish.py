@@ -1,4 +1,4 @@
-"""Swish: y = x * sigmoid(beta * x)."""
+"""The layer type Swish."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ __all__ = ["Swish"]
 
 @register()
 class Swish(Neuron):
+    """y = x * sigmoid(beta * x) (Ramachandran et al. 2017)."""
+
     type = "Swish"
     settings = ("swish_param",)
     needs_input = True
 
     @property
     def beta(self) -> float:
+        """Factor of x in the sigmoid."""
         return self.param.swish_param.beta
 
     def _gate(self, x: Array) -> Array:
-        gate: Array = xp_of(x).asarray(x * x.dtype.type(self.beta))  # of a scalar the product is no array
+        gate: Array = xp_of(x).asarray(x * x.dtype.type(self.beta))  # the product of a 0-d array is a scalar
         sigmoid(gate, gate)
         return gate
 
@@ -31,5 +34,5 @@ class Swish(Neuron):
 
     def gradient(self, x: Array, y: Array, dy: Array, out: Array) -> None:
         gate = self._gate(x)
-        by = x * gate * dy.dtype.type(self.beta)
-        xp_of(dy).multiply(dy, by + gate * (1 - by), out=out)
+        scaled = x * gate * dy.dtype.type(self.beta)
+        xp_of(dy).multiply(dy, scaled + gate * (1 - scaled), out=out)

@@ -1,4 +1,4 @@
-"""TanH: y = tanh(x)."""
+"""The layer type TanH."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ __all__ = ["TanH"]
 
 @register()
 class TanH(Neuron):
+    """y = tanh(x)."""
+
     type = "TanH"
     settings = ("tanh_param",)
-    from_result = True
+    backward_from_top = True
 
     def activate(self, x: Array, out: Array) -> None:
         xp_of(x).tanh(x, out=out)

@@ -1,4 +1,4 @@
-"""Threshold: y = 1 where x > threshold, else 0."""
+"""The layer type Threshold."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ __all__ = ["Threshold"]
 
 @register()
 class Threshold(NoGradient):
+    """y = 1 where x > threshold, else 0."""
+
     type = "Threshold"
     works_in_place = True
     settings = ("threshold_param",)

@@ -1,4 +1,4 @@
-"""Tile: the bottom `tiles` times one after another along `axis`."""
+"""The layer type Tile."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ __all__ = ["Tile"]
 
 @register()
 class Tile(Layer):
+    """The bottom repeated `tiles` times along `axis`."""
+
     type = "Tile"
     settings = ("tile_param",)
     capturable = True

@@ -1,9 +1,4 @@
-"""Upsample: each value repeated `scale` times down and across, or put where a max pooling found it.
-
-One bottom: nearest neighbour, `scale` 1 unless given. Two bottoms (SegNet): the second is the mask of the pooling to be
-undone, the index of each maximum within its channel; `scale` is 2 unless given, pad_out_h and pad_out_w take one row or
-column off, upsample_h and upsample_w name the size itself. scale_h and scale_w replace `scale`.
-"""
+"""The layer type Upsample."""
 
 from __future__ import annotations
 
@@ -20,6 +15,14 @@ __all__ = ["Upsample"]
 
 @register()
 class Upsample(Layer):
+    """Each value repeated `scale` times down and across, or placed where a max pooling found it.
+
+    One bottom: nearest-neighbour, with a `scale` of 1 unless set. Two bottoms (SegNet): the second is the mask of the
+    pooling to undo, which holds the index of each maximum within its channel; `scale` is 2 unless set, pad_out_h and
+    pad_out_w remove one row or column, upsample_h and upsample_w set the size itself. scale_h and scale_w replace
+    `scale`.
+    """
+
     type = "Upsample"
     settings = ("upsample_param",)
     bottoms = (1, 2)
@@ -52,7 +55,7 @@ class Upsample(Layer):
         top[0].reshape(*shape[:2], *size)
 
     def _blocks(self, y: Array, shape: tuple[int, ...]) -> Array:
-        """The top as (N, C, H, scale, W, scale)."""
+        """A view of the top as (N, C, H, scale, W, scale)."""
         return y.reshape(*shape[:3], self.scale[0], shape[3], self.scale[1])
 
     def _plane(self, blob: Array) -> Array:

@@ -1,9 +1,4 @@
-"""WindowData: windows of images, listed in `source` (see `dragon.data.windows`), warped to crop_size x crop_size.
-
-Tops: data (batch_size, C, crop_size, crop_size), blue first, and label (batch_size). `fg_fraction` of each batch are
-drawn from the windows with an overlap of at least `fg_threshold`, the others, with label 0, from those below
-`bg_threshold`.
-"""
+"""The layer type WindowData."""
 
 from __future__ import annotations
 
@@ -16,7 +11,7 @@ from dragon.bases.source import Source, host_array
 from dragon.data import Color, read_mean
 from dragon.data.image_file import image_content
 from dragon.data.images import read_image
-from dragon.data.windows import Window, cut, read_windows
+from dragon.data.windows import Window, crop_window, read_windows
 from dragon.errors import DataError
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -26,6 +21,13 @@ __all__ = ["WindowData"]
 
 @register()
 class WindowData(Source):
+    """Windows of images, listed in `source` (see `dragon.data.windows`), warped to crop_size x crop_size.
+
+    Tops: data (batch_size, C, crop_size, crop_size), blue first, and label (batch_size). `fg_fraction` of each batch
+    are drawn from the windows with an overlap of at least `fg_threshold`, the others, with label 0, from those below
+    `bg_threshold`.
+    """
+
     type = "WindowData"
     settings = ("window_data_param", "transform_param")
     tops = (2, 2)
@@ -43,7 +45,7 @@ class WindowData(Source):
             self.bad_param(f"context_pad {p.context_pad} leaves nothing of crop_size {self.size}")
         if not 0 <= p.fg_fraction <= 1:
             self.bad_param(f"fg_fraction must lie in [0, 1], got {p.fg_fraction:g}")
-        with self.named():
+        with self.naming_errors():
             windows = read_windows(self.find(p.source, "list of windows"))
             self.mean: Array | None = None
             if transform.mean_file:
@@ -70,19 +72,19 @@ class WindowData(Source):
         data, label = host_array(top[0]), host_array(top[1])
         data[...] = 0
         words = self.rng.raw(2 * len(label)).reshape(-1, 2)
-        # background first
+        # background windows come first in a batch
         for i, (which, flip) in enumerate(words.tolist()):
             foreground = i >= len(label) - self.wanted
             windows = self.foreground if foreground else self.background
             window = windows[which % len(windows)]
             label[i] = window.label if foreground else 0
-            with self.named():
+            with self.naming_errors():
                 self._fill(window, self.mirror and flip % 2 == 1, data[i])
 
     def _fill(self, window: Window, mirror: bool, out: Array) -> None:
         p = self.param.window_data_param
         image = read_image(p.root_folder + window.path, self.color, self._content(p.root_folder + window.path))
-        part, row, column = cut(image, window.box, self.size, p.context_pad, p.crop_mode == "square", mirror)
+        part, row, column = crop_window(image, window.box, self.size, p.context_pad, p.crop_mode == "square", mirror)
         at = (slice(None), slice(row, row + part.shape[1]), slice(column, column + part.shape[2]))
         values = part.astype(np.float32)
         if self.mean is not None and self.mean.shape[1:] == (1, 1):
@@ -95,7 +97,7 @@ class WindowData(Source):
         out[at] = values * self.scale
 
     def _content(self, path: str) -> bytes | None:
-        """The image file's bytes where they are kept (`cache_images`), else None."""
+        """The bytes of an image file with `cache_images`, else None. Raises DataError."""
         if not self.param.window_data_param.cache_images:
             return None
         if path not in self.cached:

@@ -253,9 +253,9 @@ class Parser(ValueReader):
 
 def _foreign(name: str) -> str:
     """What is said of the settings of a layer type that other forks have."""
-    from dragon.bases.foreign_layers import about_settings
+    from dragon.bases.foreign_layers import describe_foreign_settings
 
-    explained = about_settings(name)
+    explained = describe_foreign_settings(name)
     return f" {explained}" if explained else ""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,7 +47,7 @@ def command(name: str | None) -> None:
         raise UsageError(f'unknown layer type "{name}"{nearest(name, layer_types())}')
     click.echo(f"{name}: {_purpose(cls)}")
     click.echo(f"bottoms: {_range(cls.bottoms)}, tops: {_range(cls.tops)}")
-    text = (inspect.getdoc(sys.modules[cls.__module__]) or "").partition("\n\n")[2]
+    text = _documentation(cls).partition("\n\n")[2]
     if text:
         click.echo(f"\n{text}")
     for field in parameter_fields(cls):
@@ -76,10 +75,13 @@ def _message(field: str) -> Any:
 
 
 def _purpose(cls: type[Layer]) -> str:
-    """The first line of a layer's module, without the type names it may begin with."""
-    first = (inspect.getdoc(sys.modules[cls.__module__]) or "").partition("\n")[0]
-    names, _, rest = first.partition(": ")
-    return rest if rest and set(names.split(", ")) <= set(layer_types()) else first
+    """The first line of a layer's docstring."""
+    return _documentation(cls).partition("\n")[0]
+
+
+def _documentation(cls: type[Layer]) -> str:
+    """The docstring of a layer; an empty string for one that only inherits that of its base."""
+    return inspect.cleandoc(cls.__doc__ or "")
 
 
 def _range(counts: tuple[int, int | None]) -> str:

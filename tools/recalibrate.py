@@ -12,7 +12,7 @@ from dragon.surgery.recalibrate import recalibrate
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.net_facts import batch_size, data_labels, needs_data
 from dragon.tools.common.numbers import Count
-from dragon.tools.common.outputs import spare_inputs
+from dragon.tools.common.outputs import check_outputs
 from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.python_layers import allow_python
 from dragon.tools.common.tables import table
@@ -40,7 +40,7 @@ def command(model: str, weights: str, out: str, batches: int | None, choice: Eng
       --weights runs/cifar10_quick_bn_merged/cifar10_quick_bn_merged_iter_5000.caffemodel \\
       --out-weights exact.caffemodel
     """
-    spare_inputs([model, *weights.split(",")], {"--out-weights": out})
+    check_outputs([model, *weights.split(",")], {"--out-weights": out})
     engine, options = choice.resolve()
     net = Net(model, weights, TRAIN, engine=engine, options=options, seed=1)
     try:

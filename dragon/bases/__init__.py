@@ -1,1 +1,1 @@
-"""What layers are built on: the contract of a layer, its registry, and bases for families of layers."""
+"""The base class of layers, the registry of layer types, and base classes and helpers for families of layers."""

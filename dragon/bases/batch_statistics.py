@@ -1,4 +1,4 @@
-"""What the layers that normalise by statistics of the batch have in common: BatchNorm, BN, BatchRenorm."""
+"""Base of the layers that normalise by statistics of the batch: BatchNorm, BN, BatchRenorm."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ _log = logging.getLogger("dragon")
 class BatchStatistics(Layer):
     """Normalise each channel over the batch (or by running statistics), then perhaps scale and shift.
 
-    bottom, top: (N, C, ...) or (N,), in place or not. A subclass reads its settings, and makes the blobs in `setup`.
+    bottom, top: (N, C, ...) or (N,), in place or not. A subclass gives `read_settings`, and makes the blobs in `setup`.
+    Raises PrototxtError for settings out of range, ShapeError for a bottom that is empty or has other channels.
     """
 
     works_in_place = True
@@ -44,7 +45,7 @@ class BatchStatistics(Layer):
     pointwise = True
     normalises = "batch"
     keeps_statistics = True
-    by_formula: ClassVar[bool] = True  # engines may compute it their way; false with a forward of its own
+    by_formula: ClassVar[bool] = True  # engines may use their own kernels; false for a class with its own forward
     family = "normalisation"
 
     def __init_subclass__(cls) -> None:
@@ -61,11 +62,11 @@ class BatchStatistics(Layer):
 
     @classmethod
     def read_settings(cls, param: pb.LayerParameter) -> Normalization:
-        """What the settings of such a layer mean: one of the readers in `dragon.normalization.settings`."""
+        """The settings of a layer of this class, by one of the readers in `dragon.normalization.settings`."""
         raise NotImplementedError
 
     def check_settings(self) -> None:
-        """PrototxtError for values outside their range; a warning where public files with such a value run in Caffe."""
+        """Raise PrototxtError for values out of range; warn where public files with such a value run in Caffe."""
         n = self.normalization
         if not n.eps >= 0:
             self.bad_param(f"eps must not be negative, got {n.eps:g}")
@@ -75,26 +76,26 @@ class BatchStatistics(Layer):
                 self.bad_param(wrong)
             self._warn(f"{wrong}; the running statistics follow the formula all the same")
 
-    # -- for this layer, and for engines that compute it their own way ----------------------------------------
+    # -- for this layer, and for engines with their own kernels ----------------------------------------
     @property
     def use_global(self) -> bool:
-        """Whether to normalise by running statistics now. The phase may change between two runs."""
-        said, by_phase = self.normalization.use_global_stats, self.phase == TEST
-        if said is not None and said != by_phase:
+        """Whether the next run normalises by running statistics. The phase may change between runs."""
+        setting, by_phase = self.normalization.use_global_stats, self.phase == TEST
+        if setting is not None and setting != by_phase:
             self._warn(
-                f"use_global_stats: {str(said).lower()} in phase {pb.Phase.Name(self.phase)}; "
+                f"use_global_stats: {str(setting).lower()} in phase {pb.Phase.Name(self.phase)}; "
                 "leave it unset to let the phase decide"
             )
         return self.normalization.by_running(self.phase)
 
     def let_phase_decide(self) -> None:
-        """From now on the phase alone decides which statistics are used, whatever the prototxt says."""
+        """Ignore use_global_stats from now on: the phase alone decides which statistics are used."""
         self.normalization = self.normalization.by_phase()
         self.context.space.version += 1
 
     @property
     def affine(self) -> tuple[Blob, Blob] | None:
-        """The learned scale (gamma) and shift (beta), if the layer has them."""
+        """The blobs of the learned scale (gamma) and shift (beta); None for a layer without them."""
         at = self.normalization.blobs
         if at.gamma is None or at.beta is None:
             return None
@@ -102,29 +103,35 @@ class BatchStatistics(Layer):
 
     @property
     def statistics(self) -> tuple[Blob, Blob, Blob | None]:
-        """The blobs of the running mean, variance and their weight (None: a form without). For layers that average."""
+        """The blobs of running mean, running variance and their weight (None in forms without one).
+
+        Only for layers that keep running statistics.
+        """
         at = self.normalization.blobs
         assert at.mean is not None, "a form without running statistics"
         assert at.variance is not None
         return self.blobs[at.mean], self.blobs[at.variance], None if at.weight is None else self.blobs[at.weight]
 
     def running(self) -> tuple[Array, Array]:
-        """The mean and variance (C,) that TEST normalises with."""
+        """The running mean and variance, each (C,), that TEST normalises with."""
         return self.normalization.averaging.read(*self._running())
 
     def peek_running(self) -> tuple[Array, Array]:
-        """The same from the host's newest values, without counting as a write."""
+        """As `running`, from the newest values on the host, without counting as a write."""
         mean, variance, weight = self.statistics
         running = mean.peek().reshape(-1), variance.peek().reshape(-1)
         return self.normalization.averaging.read(running, None if weight is None else weight.peek())
 
     def update_running(self, mean: Array, variance: Array, count: int) -> None:
-        """Let a batch of `count` values per channel, with its biased variance, move the running average."""
+        """Accumulate the statistics of a batch into the running ones.
+
+        mean, variance (biased): (C,). count: values per channel in the batch.
+        """
         running, weight = self._running()
         self.normalization.averaging.accumulate(running, weight, (mean, variance), count)
 
     def set_running(self, mean: Array, variance: Array) -> None:
-        """Replace the running average by known statistics."""
+        """Replace the running statistics by `mean` and `variance`, each (C,)."""
         running, weight = self._running()
         for old, new in zip(running, (mean, variance), strict=True):
             old[...] = new
@@ -132,7 +139,7 @@ class BatchStatistics(Layer):
             weight[...] = 1
 
     def check_count(self, count: int) -> None:
-        """Warn, once, when the batch has a single value per channel: its variance is 0 and all becomes beta."""
+        """Warn, once, about a batch of a single value per channel: its variance is 0, and every output is beta."""
         if count == 1:
             self._warn("one value per channel: the variance of the batch is 0")
 
@@ -162,7 +169,7 @@ class BatchStatistics(Layer):
         x, y = by_channel(bottom[0].data), by_channel(top[0].data)
         self._by_running = self.use_global
         gamma, beta = self._affine_data()
-        # backward needs x - mean; in place it is gone by then, and the batch's is at hand
+        # backward needs x - mean: in place x is overwritten by then; for batch statistics it has been computed anyway
         needed = not self._by_running or (top[0] is bottom[0] and gamma is not None)
         d = self._scratch.get("d", x.shape, x) if needed else y
         if self._by_running:
@@ -185,12 +192,12 @@ class BatchStatistics(Layer):
                 d = self._scratch.get("d", dy.shape, dy)
                 if top[0] is not bottom[0]:
                     subtract_mean(by_channel(bottom[0].data), self._mean, d)
-                self._learn(self._inv * channel_dot(dy, d), channel_sum(dy))
+                self._accumulate_affine_diffs(self._inv * channel_dot(dy, d), channel_sum(dy))
             if dx is not None:
                 backward_global(dy, self._inv, gamma, dx)
             return
         d = self._scratch.get("d", dy.shape, dy)
-        self._learn(*backward_batch(dy, d, self._inv, gamma, dx))
+        self._accumulate_affine_diffs(*backward_batch(dy, d, self._inv, gamma, dx))
 
     def _affine_data(self) -> tuple[Array | None, Array | None]:
         if self.affine is None:
@@ -198,14 +205,14 @@ class BatchStatistics(Layer):
         gamma, beta = self.affine
         return gamma.data.reshape(-1), beta.data.reshape(-1)
 
-    def _learn(self, dgamma: Array, dbeta: Array) -> None:
+    def _accumulate_affine_diffs(self, dgamma: Array, dbeta: Array) -> None:
         if self.affine is not None:
             for blob, diff in zip(self.affine, (dgamma, dbeta), strict=True):
                 blob.diff[...] += diff.reshape(blob.shape)
 
 
 def normalization_of(param: pb.LayerParameter) -> Normalization | None:
-    """The settings of a layer that normalises by the batch, whatever its type is called; None for other layers."""
+    """The settings of a layer that normalises by the batch, of whatever type; None for other layers."""
     cls = class_of(param)
     return cls.read_settings(param) if issubclass(cls, BatchStatistics) else None
 

@@ -1,6 +1,6 @@
-"""Boxes as rows xmin, ymin, xmax, ymax: decoding against default boxes, overlap, and dropping what overlaps.
+"""Boxes as rows xmin, ymin, xmax, ymax: decoding, intersection over union, and non-maximum suppression.
 
-All on the host: the number of results depends on the values.
+Everything runs on the host, since the number of results depends on the values.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ __all__ = ["areas", "decode_boxes", "overlaps", "suppress"]
 
 
 def decode_boxes(prior: Array, variance: Array | None, offset: Array, code: int) -> Array:
-    """Boxes (..., P, 4) that `offset` encodes relative to `prior` (P, 4).
+    """Boxes (..., P, 4) that `offset` (..., P, 4) encodes relative to the default boxes `prior` (P, 4).
 
-    variance: (P, 4), what the offsets are multiplied by; None where that has been done. code: a CodeType.
+    variance: (P, 4), factors of the offsets; None if they have been applied. code: a PriorBoxParameter.CodeType.
     """
     d = offset if variance is None else offset * variance
     if code == pb.PriorBoxParameter.CORNER:
@@ -32,14 +32,14 @@ def decode_boxes(prior: Array, variance: Array | None, offset: Array, code: int)
 
 
 def areas(boxes: Array) -> Array:
-    """Area of each box (N, 4); 0 for a box turned inside out."""
+    """Areas (N) of `boxes` (N, 4); 0 for a box whose maximum lies below its minimum."""
     size = boxes[:, 2:] - boxes[:, :2]
     result: Array = np.where((size < 0).any(axis=1), 0, size.prod(axis=1))
     return result
 
 
 def overlaps(box: Array, boxes: Array) -> Array:
-    """Intersection over union of `box` (4) with each of `boxes` (N, 4)."""
+    """Intersection over union (N) of `box` (4) with each of `boxes` (N, 4)."""
     shared = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
     both = np.maximum(shared, 0).prod(axis=1)
     union = areas(box[None])[0] + areas(boxes) - both
@@ -48,23 +48,24 @@ def overlaps(box: Array, boxes: Array) -> Array:
 
 
 def suppress(
-    boxes: Array, scores: Array, threshold: float, top_k: int = -1, eta: float = 1.0, least: float | None = None
+    boxes: Array, scores: Array, threshold: float, top_k: int = -1, eta: float = 1.0, min_score: float | None = None
 ) -> list[int]:
-    """Indices of the boxes kept, best score first: each overlaps no better kept one by more than `threshold`.
+    """Non-maximum suppression: indices of the boxes that are kept, highest score first.
 
-    least: scores must exceed it. top_k: only that many of the best are looked at (-1: all). eta: after a box is kept, a
-    threshold above 0.5 shrinks by this factor.
+    boxes (N, 4), scores (N). A box is dropped if its overlap with a kept box of a higher score exceeds `threshold`.
+    min_score: only boxes with a higher score are candidates. top_k: only that many candidates of the highest scores are
+    considered (-1: all). eta: after each kept box a threshold above 0.5 is multiplied by this factor.
     """
-    candidates = np.arange(len(scores)) if least is None else np.flatnonzero(scores > least)
+    candidates = np.arange(len(scores)) if min_score is None else np.flatnonzero(scores > min_score)
     candidates = candidates[np.argsort(-scores[candidates], kind="stable")]
     if top_k > -1:
         candidates = candidates[:top_k]
     kept: list[int] = []
     if eta >= 1:
         while candidates.size:
-            best, rest = candidates[0], candidates[1:]
-            kept.append(int(best))
-            candidates = rest[overlaps(boxes[best], boxes[rest]) <= threshold]
+            first, rest = candidates[0], candidates[1:]
+            kept.append(int(first))
+            candidates = rest[overlaps(boxes[first], boxes[rest]) <= threshold]
         return kept
     for index in candidates:
         if not kept or overlaps(boxes[index], boxes[kept]).max() <= threshold:

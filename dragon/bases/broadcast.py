@@ -1,4 +1,4 @@
-"""How Scale and Bias lay a smaller operand over some of the axes of their bottom."""
+"""How Scale and Bias broadcast an operand that has some of the axes of their bottom."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import math
 from dragon.bases.layer import Layer
 from dragon.memory.storage import Array
 
-__all__ = ["operand_shape", "over", "span"]
+__all__ = ["by_operand", "operand_shape", "operand_span"]
 
 
 def operand_shape(layer: Layer, shape: tuple[int, ...], axis: int, num_axes: int) -> tuple[int, ...]:
-    """Shape of a learned operand for a bottom of `shape`: `num_axes` axes from `axis` on, -1 for all of them."""
+    """Shape of a learned operand for a bottom of `shape`: `num_axes` axes from `axis` on, -1 for all of them.
+
+    Raises PrototxtError or ShapeError, naming `layer`, for axes that the bottom does not have.
+    """
     first = layer.axis(axis, len(shape)) if shape else 0
     if num_axes < -1:
         layer.bad_param(f"num_axes must be -1 or more, got {num_axes}")
@@ -22,14 +25,17 @@ def operand_shape(layer: Layer, shape: tuple[int, ...], axis: int, num_axes: int
     return shape[first : first + num_axes]
 
 
-def span(layer: Layer, shape: tuple[int, ...], operand: tuple[int, ...], axis: int) -> tuple[int, int, int]:
-    """(outer, operand's count, inner) of a bottom of `shape`; ShapeError unless the operand's axes fit at `axis`."""
+def operand_span(layer: Layer, shape: tuple[int, ...], operand: tuple[int, ...], axis: int) -> tuple[int, int, int]:
+    """Counts (outer, operand, inner) of a bottom of `shape`: before, in and after the axes of the operand.
+
+    Raises ShapeError unless the shape `operand` matches the bottom at `axis`.
+    """
     first = layer.axis(axis, len(shape)) if operand and shape else 0
     if shape[first : first + len(operand)] != operand:
         layer.bad_shape(f"an operand of shape {operand} does not fit at axis {axis} of a bottom of shape {shape}")
     return math.prod(shape[:first]), math.prod(operand), math.prod(shape[first + len(operand) :])
 
 
-def over(x: Array, spans: tuple[int, int, int]) -> Array:
-    """`x` as (outer, operand, inner) without copying."""
+def by_operand(x: Array, spans: tuple[int, int, int]) -> Array:
+    """A view of `x` as (outer, operand, inner)."""
     return x.reshape(spans)

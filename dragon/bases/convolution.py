@@ -1,9 +1,10 @@
-"""What Convolution and Deconvolution share: settings, blobs, and products with unfolded windows.
+"""Base of Convolution and Deconvolution: settings, blobs, and matrix products with unfolded windows.
 
-A convolution maps `wide` images (its bottom) to `narrow` ones (its top); a deconvolution is the same the other way
-round. With `columns` the unfolded wide image and W (groups, narrow channels, wide channels * kernel):
+`images` (n, C, *size) are what the windows slide over, `maps` (n, C', *positions) have a value for each position of a
+window. A convolution computes maps (its top) from images (its bottom), a deconvolution images from maps. With `columns`
+the unfolded images and W (groups, C' / groups, C / groups * kernel):
 
-    narrow = W columns        d wide = fold(W^T d narrow)        dW = d narrow columns^T
+    maps = W columns        d images = fold(W^T d maps)        dW = d maps columns^T
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ _COLUMN_BYTES = 1 << 20  # images are unfolded a few at a time, so that their co
 
 
 class ConvolutionBase(Weighted):
-    """bottoms: any number of (..., C, *size), tops (..., num_output, *size'), `axis` counts the channels' place."""
+    """Bottoms, any number: (..., C, *size); tops: (..., num_output, *size'). `axis` is the axis of the channels.
+
+    Raises PrototxtError for bad settings, ShapeError for bottoms that do not fit the weights or the kernel.
+    """
 
     settings = ("convolution_param",)
     family = "convolution"
@@ -39,12 +43,15 @@ class ConvolutionBase(Weighted):
     # -- settings ---------------------------------------------------------------------------------------------
     @property
     def group(self) -> int:
+        """Number of groups that the channels are split into."""
         return self.param.convolution_param.group
 
     def weight_shape(self, channels: int) -> tuple[int, ...]:
+        """Shape of the weight for a bottom with this many channels."""
         raise NotImplementedError
 
     def output_size(self, size: Sequence[int]) -> tuple[int, ...]:
+        """Spatial size of the top for a bottom of spatial size `size`."""
         raise NotImplementedError
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -83,69 +90,69 @@ class ConvolutionBase(Weighted):
         self.top_view = (lead, self.num_output, *size)
 
     # -- products ---------------------------------------------------------------------------------------------
-    def _matrix(self, weight: Array, narrow_channels: int) -> Array:
-        return weight.reshape(self.group, narrow_channels // self.group, -1)
+    def _matrix(self, weight: Array, map_channels: int) -> Array:
+        return weight.reshape(self.group, map_channels // self.group, -1)
 
-    def _chunks(self, wide: Array, narrow: Array) -> Iterator[tuple[slice, Array]]:
-        """Slices of the images with room for their columns, (n, group, wide channels * kernel, positions)."""
-        per_image = wide.shape[1] * math.prod(self.window.kernel) * math.prod(narrow.shape[2:])
-        step = wide.shape[0]
-        if isinstance(wide, np.ndarray):
-            step = max(1, _COLUMN_BYTES // max(1, per_image * wide.itemsize))
-        for start in range(0, wide.shape[0], step):
-            part = slice(start, min(start + step, wide.shape[0]))
+    def _chunks(self, images: Array, maps: Array) -> Iterator[tuple[slice, Array]]:
+        """Slices of the images, each with a buffer (n, C, *kernel, *positions) for its columns."""
+        per_image = images.shape[1] * math.prod(self.window.kernel) * math.prod(maps.shape[2:])
+        step = images.shape[0]
+        if isinstance(images, np.ndarray):
+            step = max(1, _COLUMN_BYTES // max(1, per_image * images.itemsize))
+        for start in range(0, images.shape[0], step):
+            part = slice(start, min(start + step, images.shape[0]))
             n = part.stop - part.start
-            shape = (n, wide.shape[1], *self.window.kernel, *narrow.shape[2:])
-            yield part, self.scratch.get("columns", shape, wide)
+            shape = (n, images.shape[1], *self.window.kernel, *maps.shape[2:])
+            yield part, self.scratch.get("columns", shape, images)
 
-    def _flat(self, columns: Array, narrow: Array) -> Array:
-        positions = math.prod(narrow.shape[2:])
+    def _flat(self, columns: Array, maps: Array) -> Array:
+        positions = math.prod(maps.shape[2:])
         rows = math.prod(columns.shape[1:]) // max(1, self.group * positions)  # no -1 in an empty batch
         return columns.reshape(columns.shape[0], self.group, rows, positions)
 
-    def _grouped(self, narrow: Array) -> Array:
-        """(n, group, channels of a group, positions)."""
-        n, channels = narrow.shape[:2]
-        return narrow.reshape(n, self.group, channels // self.group, math.prod(narrow.shape[2:]))
+    def _grouped(self, maps: Array) -> Array:
+        """`maps` as (n, group, channels of a group, positions)."""
+        n, channels = maps.shape[:2]
+        return maps.reshape(n, self.group, channels // self.group, math.prod(maps.shape[2:]))
 
-    def _unfolded(self, wide: Array, columns: Array) -> Array:
+    def _unfolded(self, images: Array, columns: Array) -> Array:
         if self.window.is_pointwise:
-            return wide
-        unfold(wide, self.window, columns, self.scratch)
+            return images
+        unfold(images, self.window, columns, self.scratch)
         return columns
 
-    def narrow_from_wide(self, wide: Array, weight: Array, narrow: Array, bias: Array | None = None) -> None:
-        """narrow = W unfold(wide) + bias."""
-        xp, matrix = xp_of(wide), self._matrix(weight, narrow.shape[1])
-        for part, room in self._chunks(wide, narrow):
-            out = self._grouped(narrow[part])
-            xp.matmul(matrix, self._flat(self._unfolded(wide[part], room), narrow), out=out)
+    def convolve(self, images: Array, weight: Array, maps: Array, bias: Array | None = None) -> None:
+        """Write maps = W unfold(images) + bias."""
+        xp, matrix = xp_of(images), self._matrix(weight, maps.shape[1])
+        for part, buffer in self._chunks(images, maps):
+            out = self._grouped(maps[part])
+            xp.matmul(matrix, self._flat(self._unfolded(images[part], buffer), maps), out=out)
             if bias is not None:
                 out += bias.reshape(self.group, -1, 1)
 
-    def wide_from_narrow(self, narrow: Array, weight: Array, wide: Array, bias: Array | None = None) -> None:
-        """wide = fold(W^T narrow) + bias."""
-        xp, matrix = xp_of(wide), self._matrix(weight, narrow.shape[1]).swapaxes(1, 2)
-        for part, room in self._chunks(wide, narrow):
-            columns = wide[part] if self.window.is_pointwise else room
-            xp.matmul(matrix, self._grouped(narrow[part]), out=self._flat(columns, narrow))
+    def convolve_transposed(self, maps: Array, weight: Array, images: Array, bias: Array | None = None) -> None:
+        """Write images = fold(W^T maps) + bias."""
+        xp, matrix = xp_of(images), self._matrix(weight, maps.shape[1]).swapaxes(1, 2)
+        for part, buffer in self._chunks(images, maps):
+            columns = images[part] if self.window.is_pointwise else buffer
+            xp.matmul(matrix, self._grouped(maps[part]), out=self._flat(columns, maps))
             if not self.window.is_pointwise:
-                fold(room, self.window, wide[part], self.scratch)
+                fold(buffer, self.window, images[part], self.scratch)
             if bias is not None:
-                images = wide[part].reshape(-1, wide.shape[1], math.prod(wide.shape[2:]))
-                images += bias[:, None]
+                flat = images[part].reshape(-1, images.shape[1], math.prod(images.shape[2:]))
+                flat += bias[:, None]
 
-    def weight_gradient(self, wide: Array, narrow_diff: Array) -> Array:
-        """Sum over the images of narrow_diff unfold(wide)^T, in the weight's shape."""
-        xp = xp_of(wide)
-        total: Array = xp.zeros(self.weight.shape, wide.dtype)
-        matrix = self._matrix(total, narrow_diff.shape[1])
-        for part, room in self._chunks(wide, narrow_diff):
-            columns = self._flat(self._unfolded(wide[part], room), narrow_diff)
-            matrix += xp.matmul(self._grouped(narrow_diff[part]), columns.swapaxes(2, 3)).sum(axis=0)
+    def weight_gradient(self, images: Array, maps_diff: Array) -> Array:
+        """The gradient of the weight, in its shape: the sum over the images of maps_diff unfold(images)^T."""
+        xp = xp_of(images)
+        total: Array = xp.zeros(self.weight.shape, images.dtype)
+        matrix = self._matrix(total, maps_diff.shape[1])
+        for part, buffer in self._chunks(images, maps_diff):
+            columns = self._flat(self._unfolded(images[part], buffer), maps_diff)
+            matrix += xp.matmul(self._grouped(maps_diff[part]), columns.swapaxes(2, 3)).sum(axis=0)
         return total
 
-    def learn_bias(self, top_diff: Array) -> None:
-        """Add the bias's gradient."""
+    def accumulate_bias_diff(self, top_diff: Array) -> None:
+        """Add the gradient of the bias, if there is one, to its diff."""
         if self.bias is not None:
             self.bias.diff[...] += channel_sum(top_diff.reshape(*top_diff.shape[:2], -1))

@@ -1,7 +1,7 @@
-"""Maps of coordinates: which place of a bottom a place of the top comes from.
+"""Coordinate maps: which position of a bottom a position of the top corresponds to.
 
-A map (axis, a, b) says: coordinate x of the bottom becomes a * x + b in the top, on the axes behind `axis`; None for an
-axis: on all of them alike. Windows are mapped centre to centre: a convolution of kernel k, stride s and padding p has
+A map (axis, a, b) says: coordinate x of the bottom becomes a * x + b in the top, on the axes after `axis` or, if that
+is None, on all axes. Windows are mapped centre to centre: a convolution of kernel k, stride s and padding p has
 a = 1 / s and b = (p - (k - 1) / 2) / s.
 """
 
@@ -41,12 +41,15 @@ def _window(p: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
 
 
 def of_positions(p: Any, axis: int) -> Coordinates:
-    """From what windows slide over to their positions. p: a ConvolutionParameter or PoolingParameter."""
+    """The map of a convolution or pooling, from what the windows slide over to their positions.
+
+    p: a ConvolutionParameter or PoolingParameter. axis: the axis before the spatial ones.
+    """
     stride, extent, pad = _window(p)
     return axis, 1 / stride, (pad - (extent - 1) / 2) / stride
 
 
 def of_covered(p: Any, axis: int) -> Coordinates:
-    """From positions to what the windows cover, as in a deconvolution."""
+    """The map of a deconvolution, from positions of windows to what the windows cover; p and axis as above."""
     stride, extent, pad = _window(p)
     return axis, stride, (extent - 1) / 2 - pad

@@ -1,8 +1,8 @@
 """Weight fillers: constant, uniform, gaussian (also sparse), positive_unitball, xavier, msra, bilinear.
 
-Formulas: xavier is Glorot & Bengio 2010 (uniform in +-sqrt(3/n)), msra is He et al. 2015 (normal, sqrt(2/n) or,
-before a ReLU with a negative slope alpha, sqrt(2/n/(1 + alpha^2))), where n is fan_in = count/shape[0], fan_out =
-count/shape[1] or their mean; bilinear is the interpolation kernel for deconvolution.
+xavier is uniform in +-sqrt(3/n) (Glorot & Bengio 2010), msra is normal with standard deviation sqrt(2/n) or, before a
+ReLU with a negative slope alpha, sqrt(2/n/(1 + alpha^2)) (He et al. 2015), where n is fan_in = count/shape[0], fan_out
+= count/shape[1] or their mean. bilinear is the interpolation kernel for a deconvolution.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def _gaussian(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
         # `sparse` is the expected number of non-zero inputs of each output
         if out.ndim < 1 or out.shape[0] == 0:
             raise ShapeError(f"a sparse gaussian filler needs at least one output, the shape is {out.shape}")
-        keep = min(1.0, p.sparse / out.shape[0])
-        out *= generator.random(out.shape) < keep
+        fraction = min(1.0, p.sparse / out.shape[0])
+        out *= generator.random(out.shape) < fraction
 
 
 def _positive_unitball(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
@@ -84,9 +84,10 @@ FILLERS: dict[str, Callable[[Array, pb.FillerParameter, Stream], None]] = {
 
 
 def fill(out: Array, param: pb.FillerParameter, rng: Stream, who: str) -> None:
-    """Fill `out` in place as `param` says. PrototxtError for an unknown type, ShapeError where it cannot apply.
+    """Fill `out` in place as `param` says.
 
-    who: what is filled, in front of the message.
+    who: what is filled, for messages. Raises PrototxtError for an unknown type or values that cannot be used,
+    ShapeError for a shape that the filler cannot fill.
     """
     try:
         filler = FILLERS[param.type]
@@ -98,5 +99,5 @@ def fill(out: Array, param: pb.FillerParameter, rng: Stream, who: str) -> None:
         filler(out, param, rng)
     except ShapeError as error:
         raise ShapeError(f"{who}: {error}") from None
-    except (ValueError, OverflowError, ZeroDivisionError) as error:  # a negative std, a range beyond all numbers
+    except (ValueError, OverflowError, ZeroDivisionError) as error:  # a negative std, a range that overflows
         raise PrototxtError(f"{who}: cannot be filled by {param.type}: {error}") from None

@@ -1,8 +1,8 @@
-"""Layer types of public forks that are not here: an error about one of them says what it is, and what is."""
+"""Layer types of public forks that Dragon does not have: what each one is, and what to use instead."""
 
 from __future__ import annotations
 
-__all__ = ["about", "about_settings"]
+__all__ = ["describe_foreign", "describe_foreign_settings"]
 
 _DETECTION = "detection runs in phase TEST with PriorBox and DetectionOutput; remove the layer, or use the deploy net"
 _CRF = "the part of the net before it runs without it"
@@ -28,19 +28,19 @@ _TYPES = {
 }
 
 
-def about(kind: str) -> str:
-    """What a type is that another fork has, and what there is instead; an empty string for one not known."""
+def describe_foreign(kind: str) -> str:
+    """What a layer type of a fork is, and what to use instead, for an error message; "" for a type not known."""
     if kind not in _TYPES:
         return ""
     what, instead = _TYPES[kind]
     return f"{what}, which is not offered; {instead}"
 
 
-def about_settings(field: str) -> str:
-    """What the type is whose settings have this name in another fork; an empty string for other fields.
+def describe_foreign_settings(field: str) -> str:
+    """What the layer type of a fork is that the settings `field` belong to; "" for other fields.
 
-    The name is that of the type in lower case, with underscores in places that differ: `multibox_loss_param`.
+    Fields are named like types, in lower case, with underscores in varying places: `multibox_loss_param`.
     """
     stem = field.removesuffix("_param").replace("_", "")
     kind = next((kind for kind in _TYPES if kind.lower() == stem and field.endswith("_param")), None)
-    return f"it belongs to {kind}, {about(kind)}" if kind else ""
+    return f"it belongs to {kind}, {describe_foreign(kind)}" if kind else ""

@@ -1,7 +1,7 @@
 """Windows that slide over the spatial axes: their settings, output sizes, unfolding and folding.
 
-Unfolding ("im2col") copies every window's content into a column; folding ("col2im") adds columns back and is its
-transpose. Both go axis by axis: the first steps move little, the last moves long runs of memory.
+Unfolding (im2col) copies the content of every window to a column; folding (col2im), its transpose, adds columns back.
+Both go axis by axis: the first steps move little data, the last one moves long contiguous runs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Window", "fold", "read_window", "unfold"]
 
 @dataclass(frozen=True)
 class Window:
-    """One entry per spatial axis. `after` is the padding behind the last element, usually that before the first."""
+    """A window: kernel, stride, padding before and after the image, and dilation; one entry per spatial axis."""
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
@@ -30,14 +30,15 @@ class Window:
 
     @property
     def extent(self) -> tuple[int, ...]:
-        """Elements from a window's first to its last."""
+        """Elements that a window spans: dilation * (kernel - 1) + 1."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
 
     def padded(self, size: Sequence[int]) -> tuple[int, ...]:
+        """`size` with the padding on both sides."""
         return tuple(n + b + a for n, b, a in zip(size, self.before, self.after, strict=True))
 
     def positions(self, size: Sequence[int]) -> tuple[int, ...]:
-        """Positions of the window on an input of `size`; 0 or less where it does not fit."""
+        """Number of positions of the window on an input of `size`; 0 or less where it does not fit."""
         each = zip(self.padded(size), self.extent, self.stride, strict=True)
         return tuple((n - e) // s + 1 for n, e, s in each)
 
@@ -48,7 +49,7 @@ class Window:
 
     @property
     def is_pointwise(self) -> bool:
-        """Whether every window is one element, all in order: nothing to unfold."""
+        """Whether the windows are the elements of the input, in order: there is nothing to unfold."""
         return (
             all(k == 1 for k in self.kernel)
             and all(s == 1 for s in self.stride)
@@ -58,7 +59,7 @@ class Window:
 
 
 def read_window(layer: Layer, p: pb.ConvolutionParameter, n_spatial: int) -> Window:
-    """The window that a ConvolutionParameter describes for `n_spatial` axes. PrototxtError where it is not clear."""
+    """The window of a ConvolutionParameter for `n_spatial` axes. Raises PrototxtError for bad or ambiguous settings."""
 
     def each(name: str, default: int | None, least: int) -> tuple[int, ...]:
         short = name.removesuffix("_size")
@@ -125,7 +126,7 @@ def unfold(x: Array, window: Window, out: Array, scratch: Scratch) -> None:
 
 
 def fold(columns: Array, window: Window, out: Array, scratch: Scratch) -> None:
-    """Add columns (N, C, *kernel, *positions) into their places in `out` (N, C, *size), which is overwritten."""
+    """Overwrite `out` (N, C, *size) with the sums of the columns (N, C, *kernel, *positions) at their positions."""
     if window.is_pointwise:
         out[...] = columns.reshape(out.shape)
         return

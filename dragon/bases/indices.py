@@ -1,4 +1,4 @@
-"""Whole numbers that arrive in a blob of floats: checked, then used as indices."""
+"""Indices that come as floats in a blob: checked and converted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["checked_indices"]
 
 
 def checked_indices(layer: Layer, values: Array, size: int, what: str) -> Array:
-    """`values`, flattened, as int64. DataError for the first one outside 0 .. size - 1."""
+    """`values`, flattened, as int64. Raises DataError, naming `what`, for the first one outside 0 .. size - 1."""
     flat = values.ravel()
     bad = ~((flat >= 0) & (flat < size))
     if bool(bad.any()):

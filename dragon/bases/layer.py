@@ -1,4 +1,4 @@
-"""Layer: the one contract of every layer.
+"""The base class of all layers.
 
 Order of calls: `check_counts`, `setup` once, `reshape` (before every run, so inputs may change size), then `forward`
 and `backward`. Settings are validated in `setup`; shapes are checked in `reshape` and nowhere else.
@@ -36,61 +36,61 @@ TEST: int = pb.TEST
 
 @dataclass
 class Context:
-    """What a layer is given by its net besides its parameters."""
+    """What a net gives its layers besides their definitions."""
 
     dtype: DTypeLike = np.float32
     seed: int = 0
     space: ArraySpace = field(default_factory=ArraySpace)
     folder: Path | None = None  # of the prototxt
-    allow_python: bool | None = None  # None: as dragon.bases.user_code says
+    allow_python: bool | None = None  # None: dragon.bases.user_code decides
     states: dict[str, Any] = field(default_factory=dict)  # shared by the layers of one net, by name
 
 
-LayerClass: TypeAlias = "type[Layer]"  # under a name, since `type` means something else inside of the class
+LayerClass: TypeAlias = "type[Layer]"  # an alias, since inside the class `type` is an attribute
 
 
 class Layer:
-    """Base of all layers. Subclasses say what they compute; engines say how to do it faster.
+    """Base of all layers. A subclass is the reference of its type; engines may have faster lowerings.
 
-    The class attributes are what is known about a type. Tools and engines read them and never compare names, so an
-    alias, or a new layer, is treated as what it is. The bases in this package set most of them.
+    The class attributes are what is known about a type. Tools and engines read them and never compare names, so that
+    aliases and new layers are treated alike. The base classes in this package set most of them.
     """
 
     # -- the type and its settings --------------------------------------------------------------------------
-    type: ClassVar[str] = ""  # its name in a prototxt
-    aliases: ClassVar[tuple[str, ...]] = ()  # further names, which `register` sets
-    settings: ClassVar[tuple[str, ...]] = ()  # fields of LayerParameter that it reads, the usual one first
-    one_of_settings: ClassVar[bool] = False  # it reads one of `settings` at a time, not all together
-    defaults: ClassVar[Mapping[str, str]] = {}  # what an unset field means, where the schema's default does not tell
+    type: ClassVar[str] = ""  # the main name in a prototxt
+    aliases: ClassVar[tuple[str, ...]] = ()  # further names, set by `register`
+    settings: ClassVar[tuple[str, ...]] = ()  # fields of LayerParameter that the layer reads, the usual one first
+    one_of_settings: ClassVar[bool] = False  # the layer reads one of `settings`, not all of them
+    defaults: ClassVar[Mapping[str, str]] = {}  # the meaning of unset fields whose default is not in the schema
 
     # -- bottoms, tops and blobs ----------------------------------------------------------------------------
-    bottoms: ClassVar[tuple[int, int | None]] = (1, 1)  # least and most; None: no limit
+    bottoms: ClassVar[tuple[int, int | None]] = (1, 1)  # minimum and maximum; None: no limit
     tops: ClassVar[tuple[int, int | None]] = (1, 1)
     equal_bottom_top: ClassVar[bool] = False
-    auto_tops: ClassVar[bool] = False  # the net makes tops that are missing
+    auto_tops: ClassVar[bool] = False  # the net adds missing tops
     # indices of blobs that are running statistics: saved with the net, never seen by the solver
     buffers: frozenset[int] = frozenset()
 
     # -- what it does ---------------------------------------------------------------------------------------
-    is_loss: ClassVar[bool] = False  # the first top weighs 1 by default, missing tops are made by the net
-    is_source: ClassVar[bool] = False  # makes data: no bottom, nothing to propagate
-    reads_data: ClassVar[bool] = False  # a source whose data come from files or from the program
+    is_loss: ClassVar[bool] = False  # the first top has loss weight 1 by default
+    is_source: ClassVar[bool] = False  # has no bottoms, and nothing to propagate to
+    reads_data: ClassVar[bool] = False  # a source whose data comes from files or from the program
     is_input: ClassVar[bool] = False  # a source whose tops the caller fills
-    runs_user_code: ClassVar[bool] = False  # may do anything: change shapes in place, write into its bottoms
-    passes_memory: ClassVar[bool] = False  # forward computes nothing: the tops, if any, are bottom 0's memory
-    works_in_place: ClassVar[bool] = False  # in place, no gradient needs what was overwritten, or it is kept
-    keeps_signs: ClassVar[bool] = False  # in place, nothing that backward of a ReLU below asks for is lost
-    from_result: ClassVar[bool] = False  # in place, backward needs only the top, if no setting says otherwise
-    pointwise: ClassVar[bool] = False  # a place in the top comes from the same place in the bottoms
-    size_bottoms: ClassVar[frozenset[int]] = frozenset()  # bottoms of which only the shape counts
-    normalises: ClassVar[str] = ""  # "batch": by statistics of each channel over the batch; "sample": of each sample
-    keeps_statistics: ClassVar[bool] = False  # a running average of the batches' statistics, for TEST
-    family: ClassVar[str] = ""  # what a picture of a net shows it as, see dragon.pycaffe.draw
+    runs_user_code: ClassVar[bool] = False  # its code may do anything, such as reshape or overwrite its bottoms
+    passes_memory: ClassVar[bool] = False  # forward computes nothing: the tops, if any, share the memory of bottom 0
+    works_in_place: ClassVar[bool] = False  # in place, gradients do not need what was overwritten, or it is saved
+    keeps_signs: ClassVar[bool] = False  # in place over a ReLU, it leaves the signs that the ReLU's backward needs
+    backward_from_top: ClassVar[bool] = False  # in place, backward needs only the top (unless `needs_input` is set)
+    pointwise: ClassVar[bool] = False  # a position of the top depends on the same position of the bottoms
+    size_bottoms: ClassVar[frozenset[int]] = frozenset()  # bottoms of which only the shape is used
+    normalises: ClassVar[str] = ""  # "batch" or "sample": what the statistics are taken over
+    keeps_statistics: ClassVar[bool] = False  # keeps running statistics for TEST
+    family: ClassVar[str] = ""  # how dragon.pycaffe.draw colours it
 
     # -- where it can run -----------------------------------------------------------------------------------
-    host_only: ClassVar[str] = ""  # why no engine runs it anywhere but on the host; empty: nothing prevents it
-    gives_bytes: ClassVar[bool] = False  # a source that can hand out its images as uint8, for an engine to transform
-    capturable: ClassVar[bool] = False  # the array code reads no value on the host and keeps no array for backward
+    host_only: ClassVar[str] = ""  # why the layer runs on the host on every engine; "" if it does not have to
+    gives_bytes: ClassVar[bool] = False  # a source that can give its images as uint8, for the engine to transform
+    capturable: ClassVar[bool] = False  # its array code reads no value on the host and keeps no array for backward
 
     def __init__(self, param: pb.LayerParameter, phase: int = TRAIN, context: Context | None = None) -> None:
         self.context = context or Context()
@@ -105,40 +105,46 @@ class Layer:
         self.param_str: str = param.python_param.param_str
 
     def set_identity(self, identity: str) -> None:
-        """Say what the layer's random stream and its state in snapshots are known by; before it draws.
+        """Set the name that the layer's random stream is seeded by and its state is stored under in snapshots.
 
-        It is the name, unless layers without parameters share one.
+        To be called before the layer draws. It is the name of the layer, unless layers without parameters share one.
         """
         self.identity = identity
         self.rng = Stream(self.context.seed, identity)
 
     @classmethod
     def form(cls, param: pb.LayerParameter) -> LayerClass:
-        """The class to make: another one where settings turn a type into a different layer."""
+        """The class to instantiate for a definition; another one where settings make a different layer of the type."""
         return cls
 
     @classmethod
     def coordinates(cls, param: pb.LayerParameter) -> Coordinates | None:
-        """How coordinates of the bottoms become those of the tops (dragon.bases.coordinates); None: no map is known."""
+        """The map from coordinates of bottoms to those of tops (see dragon.bases.coordinates), or None."""
         return IDENTITY if cls.pointwise else None
 
     @classmethod
     def explain_blobs(cls, count: int) -> str:
-        """A hint for a weights file with `count` blobs for this layer, when that is not the layer's number."""
+        """A hint for the error about a weights file that has `count` blobs for this layer, which has another number."""
         return ""
 
-    # -- to be written by a layer ---------------------------------------------------------------------------
+    # -- for a layer to override ---------------------------------------------------------------------------
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Validate the settings and make `self.blobs`."""
+        """Validate the settings and add the learned blobs; called once. Raises PrototxtError, ShapeError, DataError."""
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Check the bottoms' shapes and give the tops theirs."""
+        """Check the shapes of the bottoms and set those of the tops. Raises ShapeError."""
         raise NotImplementedError
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Compute the data of the tops from the data of the bottoms."""
         raise NotImplementedError
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """Compute gradients from the diffs of the tops.
+
+        Overwrites the diff of each bottom i with `propagate_down[i]`, and adds to the diffs of learned blobs. Raises
+        PrototxtError where a gradient is asked for that does not exist.
+        """
         raise NotImplementedError
 
     def can_propagate(self, index: int) -> bool:
@@ -146,14 +152,14 @@ class Layer:
         return True
 
     def state(self) -> dict[str, int | float | bytes]:
-        """What must be kept, besides blobs and the random stream, for a run to go on exactly (data position)."""
+        """What a snapshot stores besides blobs and random stream, to resume exactly; for example a data position."""
         return {}
 
     def load_state(self, state: dict[str, int | float | bytes]) -> None:
-        """Take back what `state` gave."""
+        """Restore what `state` returned. Raises DataError or WeightsError for a state that does not fit."""
 
     def close(self) -> None:
-        """Release threads and files."""
+        """Release threads and files; may be called twice."""
 
     @property
     def phase(self) -> int:
@@ -173,13 +179,18 @@ class Layer:
         return LayerName(self.name, self.param.type or self.type)
 
     def bad_shape(self, message: str) -> NoReturn:
+        """Raise ShapeError with the layer's name."""
         raise ShapeError(message, layer=self.where)
 
     def bad_param(self, message: str) -> NoReturn:
+        """Raise PrototxtError with the layer's name."""
         raise PrototxtError(message, layer=self.where)
 
     def find(self, path: str, what: str) -> str:
-        """Path of a file that the prototxt names (see dragon.files.paths). DataError when it does not exist."""
+        """Path of a file that the prototxt names (see dragon.files.paths). Raises DataError if it does not exist.
+
+        what: the kind of the file, for the message.
+        """
         found = paths.find(path, self.context.folder)
         if found is None:
             hint = paths.missing_hint(path, self.context.folder)
@@ -187,10 +198,10 @@ class Layer:
         return str(found)
 
     def add_blob(self, shape: Sequence[int], filler: pb.FillerParameter, what: str = "weight") -> Blob:
-        """Append a learned blob filled as `filler` says, unless the net already gave this layer its blobs.
+        """Append a learned blob, filled as `filler` says.
 
-        The draw depends on the seed, the layer's name and the blob's index alone: two nets that differ elsewhere
-        start from the same weights.
+        what: the blob's name for messages. The random values depend only on the seed, the name of the layer and the
+        index of the blob, so nets that differ elsewhere start from the same weights. Raises PrototxtError, ShapeError.
         """
         blob = Blob(shape, self.dtype, self.context.space)
         stream = Stream(self.context.seed, f"{self.name}/blob{len(self.blobs)}")
@@ -203,13 +214,13 @@ class Layer:
         return blob
 
     def axis(self, axis: int, ndim: int) -> int:
-        """`axis` counted from the front; negative ones count from the end. ShapeError when out of range."""
+        """`axis`, of which negative values count from the end, as an index. Raises ShapeError if it is out of range."""
         if not -ndim <= axis < ndim:
             self.bad_shape(f"axis {axis} is out of range for a bottom with {ndim} axes")
         return axis % ndim if ndim else 0
 
     def check_counts(self, n_bottom: int, n_top: int) -> None:
-        """PrototxtError unless the numbers of bottoms and tops are those the layer takes."""
+        """Raise PrototxtError unless the layer takes this many bottoms and tops."""
         for what, n, (least, most) in (("bottom", n_bottom, self.bottoms), ("top", n_top, self.tops)):
             if n < least or (most is not None and n > most):
                 if least == most:

@@ -1,7 +1,7 @@
-"""What loss layers have in common: the normaliser, the checks of class labels, no gradient for labels.
+"""Base of loss layers: normaliser, checks of class labels, no gradient for labels.
 
-A loss is sum / normaliser, a scalar; in backward its gradient is multiplied by top 0's diff, where the net puts the
-loss weight.
+A loss is the scalar sum / normaliser. In backward its gradient is multiplied by the diff of top 0, which the net sets
+to the loss weight.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Loss", "class_labels", "label_spans"]
 
 
 class Loss(Layer):
-    """Base of loss layers: bottom 0 predicts what bottom 1, the label, says."""
+    """Base of loss layers. Bottoms: predictions (N, ...) and labels (N, ...). Top: the loss, a scalar."""
 
     bottoms = (2, 2)
     tops = (1, 1)
@@ -43,25 +43,26 @@ class Loss(Layer):
             )
         top[0].reshape(())
 
-    def one_label_each(self, bottom: Sequence[Blob]) -> None:
-        """ShapeError unless there is exactly one label for each item."""
+    def check_one_label_per_item(self, bottom: Sequence[Blob]) -> None:
+        """Raise ShapeError unless there is exactly one label for each item."""
         if bottom[1].count != bottom[0].shape[0]:
             self.bad_shape(f"expected {bottom[0].shape[0]} labels, got shape {bottom[1].shape}")
 
     def check_propagation(self, propagate_down: Sequence[bool]) -> None:
-        """PrototxtError when a gradient is asked for where there is none."""
+        """Raise PrototxtError if a gradient of a label is asked for."""
         for index in sorted(self.labels):
             if index < len(propagate_down) and propagate_down[index]:
                 self.bad_param(f"bottom {index} is a label and has no gradient; set its propagate_down to false")
 
     @property
     def ignore_label(self) -> int | None:
+        """The label that does not count; None if all of them do."""
         p = self.param.loss_param
         return p.ignore_label if p.HasField("ignore_label") else None
 
     @property
     def normalization(self) -> int:
-        """The mode in force; `normalize` is the older way to choose between two of them."""
+        """The NormalizationMode in force; the older setting `normalize` chooses between VALID and BATCH_SIZE."""
         p = self.param.loss_param
         if p.HasField("normalization"):
             return p.normalization
@@ -70,7 +71,10 @@ class Loss(Layer):
         return self.default_normalization
 
     def normalizer(self, outer: int, inner: int, valid: int) -> float:
-        """What the sum is divided by, at least 1: `outer` is the batch, `valid` counts labels not ignored."""
+        """What the sum of the losses is divided by, at least 1.
+
+        outer: the batch size. inner: labels for each item. valid: labels that are not ignored.
+        """
         mode = self.normalization
         if mode == pb.LossParameter.FULL:
             count = outer * inner
@@ -84,7 +88,10 @@ class Loss(Layer):
 
 
 def label_spans(layer: Layer, shape: tuple[int, ...], labels: tuple[int, ...], axis: int) -> tuple[int, int, int]:
-    """(outer, classes, inner) of predictions with classes at `axis`; ShapeError unless there is a label for each."""
+    """Counts (outer, classes, inner) of predictions of `shape` with the classes at `axis`.
+
+    Raises ShapeError unless `labels`, the shape of the labels, has outer * inner values.
+    """
     axis = layer.axis(axis, len(shape))
     outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
     if math.prod(labels) != outer * inner:
@@ -96,7 +103,7 @@ def label_spans(layer: Layer, shape: tuple[int, ...], labels: tuple[int, ...], a
 
 
 def class_labels(layer: Layer, labels: Array, classes: int, ignore: int | None) -> tuple[Array, Array | None]:
-    """The labels as class indices (int64, ignored ones 0), and which are not ignored (None: all of them).
+    """The labels as class indices (int64, ignored ones 0), and a mask of those not ignored (None: none is ignored).
 
     Raises DataError for the first label outside 0 .. classes - 1.
     """

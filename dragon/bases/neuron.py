@@ -1,4 +1,4 @@
-"""Base of element-wise layers: one bottom, one top of the same shape, in place or not."""
+"""Base of activation functions: element-wise, one bottom, one top of the same shape, in place or not."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["Neuron"]
 
 
 class Neuron(Layer):
-    """A subclass gives the function and its derivative.
+    """Base of activation functions; a subclass gives `activate` and `gradient`.
 
-    In place, `x` is `y` by the time of `gradient`; where the input itself is needed, `needs_input` keeps a copy. Out of
-    place a gradient from `x` is the right one even if later layers work in place on `y`.
+    In place, `x` is `y` by the time of `gradient`; if the input is needed, `needs_input` saves a copy. Otherwise
+    `gradient` should compute from `x`, since later layers may overwrite `y` in place.
     """
 
     works_in_place = True
     pointwise = True
     needs_input: bool = False
-    kept: Array | None = None
+    saved_input: Array | None = None
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if top[0] is not bottom[0]:
@@ -37,11 +37,11 @@ class Neuron(Layer):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x = bottom[0].data
-        self.kept = x.copy() if self.needs_input and top[0] is bottom[0] else None
+        self.saved_input = x.copy() if self.needs_input and top[0] is bottom[0] else None
         self.activate(x, top[0].data)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
             y = top[0].data
-            x = self.kept if self.kept is not None else y if top[0] is bottom[0] else bottom[0].data
+            x = self.saved_input if self.saved_input is not None else y if top[0] is bottom[0] else bottom[0].data
             self.gradient(x, y, top[0].diff, bottom[0].diff)

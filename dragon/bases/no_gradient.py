@@ -11,7 +11,7 @@ __all__ = ["NoGradient"]
 
 
 class NoGradient(Layer):
-    """Training something below such a layer is refused: it would silently learn nothing."""
+    """A layer without gradients. Backward raises PrototxtError if one is asked for, since nothing below could learn."""
 
     def can_propagate(self, index: int) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""Base of Add and Mul: bottoms of one shape, except that extents of 1 in all but the first are repeated."""
+"""Base of Add and Mul: bottoms of one shape, or with extents of 1, which are broadcast."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Pairwise", "sum_to"]
 
 
 def sum_to(value: Array, shape: tuple[int, ...]) -> Array:
-    """`value` summed over the axes along which an array of `shape` was repeated."""
+    """`value` summed over the axes along which an array of `shape` was broadcast; the result has that shape."""
     lead = value.ndim - len(shape)
     axes = tuple(range(lead)) + tuple(
         i for i, (a, b) in enumerate(zip(value.shape[lead:], shape, strict=True), lead) if a != b
@@ -21,7 +21,7 @@ def sum_to(value: Array, shape: tuple[int, ...]) -> Array:
 
 
 class Pairwise(Layer):
-    """Shapes are matched from the end, as NumPy does."""
+    """Base of Add and Mul. Bottoms are broadcast to the shape of bottom 0 as in NumPy; raises ShapeError otherwise."""
 
     bottoms = (2, None)
     pointwise = True

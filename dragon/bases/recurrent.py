@@ -1,9 +1,9 @@
-"""What RNN and LSTM share: bottoms and tops, the state that lives from batch to batch, learned blobs, the loop in time.
+"""Base of RNN and LSTM: bottoms and tops, the state that is carried from batch to batch, learned blobs.
 
-Bottoms: x (T, N, ...); cont (T, N), 0 where a sequence begins; then, optionally, a static input (N, ...) that every
-step sees; then, with `expose_hidden`, the states to begin with. Top: y (T, N, num_output), then the last states.
-States have the shape (1, N, num_output). Without `expose_hidden` a batch begins with the states that the one before
-ended with; no gradient flows between batches.
+Bottoms: x (T, N, ...); cont (T, N), 0 where a sequence begins; optionally a static input (N, ...) that every step
+reads; with `expose_hidden` the initial states. Tops: y (T, N, num_output); with `expose_hidden` the final states.
+States have the shape (1, N, num_output). Without `expose_hidden` a batch begins with the final states of the batch
+before; no gradient flows between batches.
 """
 
 from __future__ import annotations
@@ -26,7 +26,11 @@ log = logging.getLogger("dragon")
 
 
 class Recurrent(Layer):
-    """A subclass gives the step. Its first blobs are W_x (gates * num_output, inputs), b, [W_static]."""
+    """Base of recurrent layers. The first blobs are W_x (gates * num_output, inputs), b, [W_static].
+
+    A subclass gives `add_recurrent_blobs`, forward and backward. Raises PrototxtError for a wrong number of bottoms or
+    tops, ShapeError for shapes that do not fit the weights.
+    """
 
     settings = ("recurrent_param",)
     bottoms = (2, None)
@@ -36,6 +40,7 @@ class Recurrent(Layer):
 
     @property
     def exposed(self) -> bool:
+        """Whether initial and final states are bottoms and tops."""
         return self.param.recurrent_param.expose_hidden
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -60,10 +65,10 @@ class Recurrent(Layer):
         if self.static:
             self.add_blob((rows, self.static_inputs), p.weight_filler, "static input weight")
         self.add_recurrent_blobs()
-        self.kept: list[Array] = []
+        self.carried: list[Array] = []
 
     def add_recurrent_blobs(self) -> None:
-        """Append the blobs that follow the input's."""
+        """Append the blobs that follow those of the input."""
         raise NotImplementedError
 
     def can_propagate(self, index: int) -> bool:
@@ -89,12 +94,12 @@ class Recurrent(Layer):
         self.steps, self.n = steps, n
         top[0].reshape(steps, n, self.size)
 
-    # -- what all steps share -------------------------------------------------------------------------------
+    # -- for forward and backward of subclasses -------------------------------------------------------------
     def _recurrent_blobs(self) -> list[Blob]:
         return list(self.blobs[3 if self.static else 2 :])
 
     def project(self, bottom: Sequence[Blob]) -> Array:
-        """The input's part of every step's gates, (T, N, gates * num_output)."""
+        """The contribution of the inputs to the gates of every step, (T, N, gates * num_output)."""
         xp = xp_of(bottom[0].data)
         x = bottom[0].data.reshape(self.steps * self.n, self.inputs)
         flat = xp.matmul(x, self.blobs[0].data.T)
@@ -105,7 +110,7 @@ class Recurrent(Layer):
         return gates
 
     def project_backward(self, dgates: Array, propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """From the gradient of `project`'s result to the bottoms and the input's blobs."""
+        """Backward of `project`: the diffs of bottoms and input blobs from `dgates`, the gradient of its result."""
         flat = dgates.reshape(self.steps * self.n, -1)
         x = bottom[0].data.reshape(self.steps * self.n, self.inputs)
         self.blobs[0].diff[...] += flat.T @ x
@@ -119,45 +124,47 @@ class Recurrent(Layer):
             if propagate_down[2]:
                 bottom[2].diff[...] = (total @ self.blobs[2].data).reshape(bottom[2].shape)
 
-    def first_states(self, bottom: Sequence[Blob]) -> list[Array]:
-        """The states to begin with, each (N, num_output)."""
+    def initial_states(self, bottom: Sequence[Blob]) -> list[Array]:
+        """The initial states, each (N, num_output)."""
         if self.exposed:
             return [blob.data.reshape(self.n, self.size) for blob in bottom[self.first_state :]]
         like = bottom[0].data
         xp = xp_of(like)
-        if len(self.kept) == len(self.states) and self.kept[0].shape == (self.n, self.size):
-            return [xp.asarray(state, dtype=like.dtype) for state in self.kept]
+        if len(self.carried) == len(self.states) and self.carried[0].shape == (self.n, self.size):
+            return [xp.asarray(state, dtype=like.dtype) for state in self.carried]
         return [xp.zeros((self.n, self.size), like.dtype) for _ in self.states]
 
-    def last_states(self, values: Sequence[Array], top: Sequence[Blob]) -> None:
-        """Hand out or keep the states after the last step."""
+    def store_final_states(self, values: Sequence[Array], top: Sequence[Blob]) -> None:
+        """Write the states after the last step to the tops, or keep them for the next batch."""
         if self.exposed:
             for blob, value in zip(top[1:], values, strict=True):
                 blob.data[...] = value
         else:
-            self.kept = [value.copy() for value in values]
+            self.carried = [value.copy() for value in values]
         if self.param.recurrent_param.debug_info:
             norms = ", ".join(f"{s} {float(abs(v).mean()):.4g}" for s, v in zip(self.states, values, strict=True))
             log.info("%s: mean absolute value of the last state: %s", self.where, norms)
 
-    def last_diffs(self, top: Sequence[Blob], like: Array) -> list[Array]:
-        """Gradients of the states after the last step."""
+    def final_state_diffs(self, top: Sequence[Blob], like: Array) -> list[Array]:
+        """Gradients of the states after the last step, each (N, num_output)."""
         xp = xp_of(like)
         if self.exposed:
             return [blob.diff.reshape(self.n, self.size).copy() for blob in top[1:]]
         return [xp.zeros((self.n, self.size), like.dtype) for _ in self.states]
 
-    def first_diffs(self, diffs: Sequence[Array], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """Hand down the gradients of the states to begin with."""
+    def store_initial_diffs(
+        self, diffs: Sequence[Array], propagate_down: Sequence[bool], bottom: Sequence[Blob]
+    ) -> None:
+        """Write the gradients of the initial states to the bottoms, if these are exposed."""
         if self.exposed:
             for i, diff in enumerate(diffs, self.first_state):
                 if propagate_down[i]:
                     bottom[i].diff[...] = diff.reshape(bottom[i].shape)
 
-    # -- what a snapshot needs ------------------------------------------------------------------------------
+    # -- for snapshots ------------------------------------------------------------------------------
     def state(self) -> dict[str, int | float | bytes]:
         found: dict[str, int | float | bytes] = {}
-        for name, value in zip(self.states, self.kept, strict=False):
+        for name, value in zip(self.states, self.carried, strict=False):
             host = value if isinstance(value, np.ndarray) else value.get()
             found[name] = host.astype("<f8").tobytes()
         return found
@@ -166,6 +173,6 @@ class Recurrent(Layer):
         values = [state[name] for name in self.states if name in state]
         if not all(isinstance(value, bytes) and len(value) % (8 * self.size) == 0 for value in values):
             raise WeightsError(f"its states in the snapshot are not rows of {self.size} values", layer=self.where)
-        self.kept = [
+        self.carried = [
             np.frombuffer(v, "<f8").astype(self.dtype).reshape(-1, self.size) for v in values if isinstance(v, bytes)
         ]

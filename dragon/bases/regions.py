@@ -1,4 +1,4 @@
-"""What layers over regions of interest share: (R, 5) rows of item, x1, y1, x2, y2, which have no gradient."""
+"""Base of layers that pool regions of interest: rows (item, x1, y1, x2, y2), which have no gradient."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ __all__ = ["RegionPooling"]
 
 
 class RegionPooling(Layer):
-    """Bottoms: features (N, C, H, W) and regions. A subclass's `setup` sets `scale` by `take_scale`."""
+    """Bottoms: features (N, C, H, W) and regions (R, 5). Top: (R, *grid).
+
+    A subclass gives `grid`, forward and `backward_features`, and calls `set_spatial_scale` in `setup`. Raises
+    ShapeError for bottoms of other shapes, DataError for an item that is out of range.
+    """
 
     bottoms = (2, 2)
 
     def can_propagate(self, index: int) -> bool:
         return index == 0
 
-    def take_scale(self, scale: float) -> None:
-        """`scale` makes the features' pixels of the image's."""
+    def set_spatial_scale(self, scale: float) -> None:
+        """Set the factor from pixels of the image to those of the features. Raises PrototxtError unless positive."""
         self.scale = scale
         if not scale > 0:
             self.bad_param(f"spatial_scale must be positive, got {scale:g}")
@@ -33,21 +37,21 @@ class RegionPooling(Layer):
         top[0].reshape(rois[0], *self.grid(x))
 
     def grid(self, features: tuple[int, ...]) -> tuple[int, int, int]:
-        """Channels, rows and columns of a pooled region."""
+        """Channels, rows and columns of a pooled region, for features of this shape."""
         raise NotImplementedError
 
     def regions(self, bottom: Sequence[Blob]) -> tuple[Array, Array]:
-        """The items (R, 1, 1, 1) and the rows (R, 5)."""
+        """The items that the regions lie in (R, 1, 1, 1), and the rows of bottom 1 (R, 5)."""
         rois = bottom[1].data.reshape(-1, 5)
         items = checked_indices(self, rois[:, 0], bottom[0].shape[0], "item of a region")
         return items[:, None, None, None], rois
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if propagate_down[1]:  # regions that a layer with weights below it proposed: as usual in Faster R-CNN
+        if propagate_down[1]:  # the regions come from layers with weights, as in Faster R-CNN
             bottom[1].diff[...] = 0
         if propagate_down[0]:
-            self.spread(top[0].diff, bottom[0])
+            self.backward_features(top[0].diff, bottom[0])
 
-    def spread(self, dy: Array, bottom: Blob) -> None:
-        """Write the features' gradient."""
+    def backward_features(self, dy: Array, bottom: Blob) -> None:
+        """Write the gradient of the features to the diff of `bottom`; dy: the diff of the top."""
         raise NotImplementedError

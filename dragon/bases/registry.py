@@ -1,6 +1,6 @@
-"""The registry: which class a prototxt type names. A file of `layers/` adds its class when it is imported.
+"""The registry of layer types: which class a `type` of a prototxt names. Files of `layers/` register their classes.
 
-What a type is stands in the class attributes of `dragon.bases.layer.Layer`. Tools that have a definition ask
+What is known about a type is in the class attributes of `dragon.bases.layer.Layer`. Tools that have a definition ask
 `class_of(param)`; engines and tools that have a net ask its layers.
 """
 
@@ -11,7 +11,7 @@ import pkgutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from dragon.bases.foreign_layers import about
+from dragon.bases.foreign_layers import describe_foreign
 from dragon.errors import LayerName, PrototxtError, nearest
 from dragon.proto import dragon_pb2 as pb
 
@@ -27,7 +27,7 @@ L = TypeVar("L", bound="type[Layer]")
 
 
 def register(*aliases: str) -> Callable[[L], L]:
-    """Class decorator: make a layer known under its `type`, and under further names that forks use for it."""
+    """Class decorator: register a layer under its `type`, and under further names that forks use for it."""
 
     def add(cls: L) -> L:
         cls.aliases = aliases
@@ -61,13 +61,13 @@ def find_class(type_name: str) -> type[Layer] | None:
 
 
 def canonical(type_name: str) -> str:
-    """The main name of a type: `SyncBN` gives `BN`. Names that are not registered stay as they are."""
+    """The main name of a type: "BN" for "SyncBN". Names that are not registered are returned as they are."""
     cls = find_class(type_name)
     return type_name if cls is None else cls.type
 
 
 def class_of(param: pb.LayerParameter) -> type[Layer]:
-    """The class that `create` would make of a definition; `Layer` itself, with its defaults, for an unknown type."""
+    """The class that `create` would instantiate for a definition; `Layer` itself for an unknown type."""
     from dragon.bases.layer import Layer
 
     cls = find_class(param.type)
@@ -75,14 +75,14 @@ def class_of(param: pb.LayerParameter) -> type[Layer]:
 
 
 def create(param: pb.LayerParameter, phase: int = pb.TRAIN, context: Context | None = None) -> Layer:
-    """The layer that `param.type` names. PrototxtError, with the nearest known type, when there is none."""
+    """A new layer of type `param.type`. Raises PrototxtError, with the nearest known type, for an unknown one."""
     if find_class(param.type) is None:
         raise PrototxtError(unknown_type(param.type), layer=LayerName(param.name))
     return class_of(param)(param, phase, context)
 
 
 def unknown_type(name: str) -> str:
-    """The message for a type that is not there: what another fork has under this name, or the nearest known one."""
-    foreign = about(name)
+    """The message for an unknown type: what it is in a fork, or the nearest known type."""
+    foreign = describe_foreign(name)
     hint = f": {foreign}" if foreign else nearest(name, layer_types())
     return f'unknown layer type "{name}"{hint}'

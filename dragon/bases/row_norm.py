@@ -1,7 +1,7 @@
-"""Base of normalisers whose statistics belong to one sample: GroupNorm, LayerNorm, InstanceNorm.
+"""Base of the layers that normalise each sample by itself: GroupNorm, LayerNorm, InstanceNorm.
 
-The bottom is seen as rows of values that are normalised together, y = gamma (x - mean) / sqrt(var + eps) + beta; gamma
-and beta are laid over the axes that the subclass names. TRAIN and TEST do the same.
+The bottom is viewed as rows of values that are normalised together: y = gamma (x - mean) / sqrt(var + eps) + beta.
+gamma and beta have some of the axes of the bottom. TRAIN and TEST do the same.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["RowNorm"]
 
 
 class RowNorm(Layer):
-    """Blobs, where the layer learns: gamma, beta."""
+    """Base of the layers that normalise each sample by itself. Blobs: gamma and beta, if `learns`."""
 
     works_in_place = True
     pointwise = True
@@ -25,18 +25,18 @@ class RowNorm(Layer):
     family = "normalisation"
 
     def rows(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """(rows, values in each) of a bottom of `shape`; raises ShapeError."""
+        """Number of rows of a bottom of `shape`, and of values in each. Raises ShapeError."""
         raise NotImplementedError
 
     def affine_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of gamma and beta for a bottom of `shape`."""
         raise NotImplementedError
 
-    def lay(self, affine: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape in which gamma and beta match a bottom of `shape`, extents of 1 being repeated."""
+    def broadcast_shape(self, affine: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape that gamma and beta, of shape `affine`, are viewed in to broadcast to a bottom of `shape`."""
         raise NotImplementedError
 
-    def start(
+    def setup_norm(
         self,
         bottom: Sequence[Blob],
         eps: float,
@@ -44,7 +44,10 @@ class RowNorm(Layer):
         scale: pb.FillerParameter | None,
         bias: pb.FillerParameter,
     ) -> None:
-        """What a subclass's `setup` does with its settings; gamma starts at 1 unless it has a filler."""
+        """The `setup` of a subclass, which passes its settings. Raises PrototxtError for a negative eps.
+
+        scale, bias: fillers of gamma and beta; None for gamma fills it with 1.
+        """
         self.eps = eps
         self.learns = learns
         if not eps >= 0:
@@ -63,8 +66,9 @@ class RowNorm(Layer):
                 self.bad_shape(
                     f"has a scale of shape {self.blobs[0].shape}, which does not fit a bottom of shape {shape}"
                 )
-            self.laid = self.lay(self.blobs[0].shape, shape)
-            self.repeated = tuple(i for i, (a, b) in enumerate(zip(self.laid, shape, strict=True)) if a != b)
+            self.affine_view = self.broadcast_shape(self.blobs[0].shape, shape)
+            extents = enumerate(zip(self.affine_view, shape, strict=True))
+            self.broadcast_axes = tuple(axis for axis, (a, b) in extents if a != b)
         if top[0] is not bottom[0]:
             top[0].reshape(shape)
 
@@ -77,8 +81,8 @@ class RowNorm(Layer):
         self.normal = normal.reshape(bottom[0].shape)
         y = top[0].data
         if self.learns:
-            xp.multiply(self.normal, self.blobs[0].data.reshape(self.laid), out=y)
-            y += self.blobs[1].data.reshape(self.laid)
+            xp.multiply(self.normal, self.blobs[0].data.reshape(self.affine_view), out=y)
+            y += self.blobs[1].data.reshape(self.affine_view)
         else:
             y[...] = self.normal
 
@@ -86,8 +90,8 @@ class RowNorm(Layer):
         dy = top[0].diff
         if self.learns:
             for blob, diff in zip(self.blobs, (dy * self.normal, dy), strict=True):
-                blob.diff[...] += diff.sum(axis=self.repeated).reshape(blob.shape)
-            dy = dy * self.blobs[0].data.reshape(self.laid)
+                blob.diff[...] += diff.sum(axis=self.broadcast_axes).reshape(blob.shape)
+            dy = dy * self.blobs[0].data.reshape(self.affine_view)
         if propagate_down[0]:
             d, normal = dy.reshape(self.view), self.normal.reshape(self.view)
             along = normal * (d * normal).mean(axis=1, keepdims=True)

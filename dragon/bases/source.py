@@ -1,4 +1,4 @@
-"""What layers that read data from files share: no bottoms, nothing to propagate, an order drawn for every epoch."""
+"""Base of data layers: no bottoms, no gradient, a random order for every epoch, batches read ahead by a thread."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _log = logging.getLogger("dragon")
 
 
 def host_array(top: Blob) -> Array:
-    """The host copy of a top, to be filled as a whole, wherever the net computes."""
+    """The host copy of a top, on any engine; the caller has to fill all of it."""
     return top.data_storage.overwrite()[: top.count].reshape(top.shape)
 
 
 class Source(Layer):
-    """Base of data layers. What is drawn depends on the layer's stream and the epoch alone, so a resume is exact."""
+    """Base of data layers. Orders depend only on the random stream of the layer and the epoch, so a resume is exact."""
 
     bottoms = (0, 0)
     is_source = True
@@ -39,7 +39,7 @@ class Source(Layer):
     shapes: tuple[tuple[int, ...], ...] = ()
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """Tops have the shapes that `setup` gave them from the data, whatever a script has made of them since."""
+        """Give the tops the shapes that `setup` found in the data, even if a script has reshaped them since."""
         self.shapes = self.shapes or tuple(blob.shape for blob in top)
         for blob, shape in zip(top, self.shapes, strict=True):
             blob.reshape(shape)
@@ -48,13 +48,16 @@ class Source(Layer):
         """Data has no gradient."""
 
     def order(self, epoch: int, count: int, what: str = "order") -> NDArray[np.intp]:
-        """The order in which `epoch` takes `count` things."""
+        """The order in which `epoch` takes `count` items: a permutation. what: names the random stream."""
         stream = self.rng.child(what)
         stream.draws = epoch
         return stream.generator().permutation(count)
 
     def order_for_reader(self) -> Callable[[int, int], NDArray[np.intp]]:
-        """`order` for a thread that reads: it keeps no reference to the layer, so that a dropped net goes away."""
+        """`order` for the thread that reads, without a reference to the layer, so that an unused net can be freed.
+
+        The function raises DataError once the layer is gone.
+        """
         layer = weakref.ref(self)
 
         def order(epoch: int, count: int) -> NDArray[np.intp]:
@@ -66,7 +69,11 @@ class Source(Layer):
         return order
 
     def transform_param(self) -> pb.TransformationParameter:
-        """A copy of the settings with the mean file's path found. Those of SSD's are told, or refused in TRAIN."""
+        """A copy of transform_param, with the path of the mean file resolved.
+
+        Raises DataError for a mean file that does not exist, PrototxtError for settings of SSD's data layers, of which
+        the random ones are only warned of in TEST.
+        """
         self._check_forks()
         param = pb.TransformationParameter()
         param.CopyFrom(self.param.transform_param)
@@ -87,8 +94,8 @@ class Source(Layer):
             _log.warning("%s: transform_param has %s, of SSD's data layers: ignored in TEST", self.where, name)
 
     @contextmanager
-    def named(self) -> Iterator[None]:
-        """A DataError names the layer."""
+    def naming_errors(self) -> Iterator[None]:
+        """Add the layer's name to a DataError of the block."""
         try:
             yield
         except DataError as error:
@@ -97,21 +104,22 @@ class Source(Layer):
 
 
 class Prefetched(Source):
-    """A source whose batches a thread reads ahead. `setup` makes `stream`, for the transformer alone, and the rest."""
+    """Base of data layers whose batches a thread reads ahead; `setup` of a subclass sets the attributes below."""
 
     tops = (1, 2)
     gives_bytes = True
-    stream: Stream  # the thread draws ahead of what was handed out, hence a stream that nobody else uses
+    stream: Stream  # for the transformer alone, since the thread draws ahead of the batches that were taken
     batches: Prefetcher | None = None
     maker: BatchMaker  # of the reader behind `batches`
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Copy the next batch to the tops. Raises DataError."""
         self.deliver(self.take(), top)
 
     def look_ahead(self, top: Sequence[Blob]) -> None:
-        """Give the data top the shape of the next batch, which may differ from the last one's; waits for the batch."""
+        """Give top 0 the shape of the next batch, which may differ from that of the last one; waits for the batch."""
         if self.maker.varies:
-            with self.named():
+            with self.naming_errors():
                 self._fit(self._reading().next_shape(), top)
 
     def _fit(self, shape: tuple[int, ...], top: Sequence[Blob]) -> None:
@@ -119,7 +127,7 @@ class Prefetched(Source):
         top[0].reshape(shape)
 
     def deliver(self, batch: Batch, top: Sequence[Blob]) -> None:
-        """Put a batch into the host copies of the tops."""
+        """Copy a batch to the host copies of the tops."""
         self._fit(batch.shape, top)
         if batch.bytes is not None:
             self.maker.transformer.apply_at(batch.bytes.images, batch.bytes.places, host_array(top[0]))
@@ -128,24 +136,24 @@ class Prefetched(Source):
         self.deliver_labels(batch, top)
 
     def deliver_labels(self, batch: Batch, top: Sequence[Blob]) -> None:
-        """The second top alone."""
+        """Copy the labels of a batch to the second top, if there is one."""
         if len(top) > 1:
             host_array(top[1])[...] = batch.label
 
     def take(self) -> Batch:
-        """The next batch; its arrays are valid until the one after it is taken."""
-        with self.named():
+        """The next batch; its arrays are valid until the next call. Raises DataError."""
+        with self.naming_errors():
             return self._reading().get()
 
     def hand_out_bytes(self) -> None:
-        """From the next batch on, images of 8 bits come as they are, for somebody who transforms them elsewhere."""
+        """From the next batch on, give 8-bit images without the transform, for an engine that applies it itself."""
         if not self.maker.as_bytes:
             reading = self._reading()
             reading.seek(*reading.state)  # what was read ahead is read again
             self.maker.as_bytes = True
 
     def state(self) -> dict[str, int | float | bytes]:
-        """Position of the next record and the transformer's stream, right after the last batch handed out."""
+        """Position of the next record and state of the transformer's stream, both right after the last batch taken."""
         position, draws = self._reading().state
         return {"position": position, "transform_draws": draws, "transform_key": self.stream.key.tobytes()}
 

@@ -1,6 +1,6 @@
-"""Layers that are programs (type Python): whether they may run, and whose fault an exception in one of them is.
+"""Python layers, which run code of the user: whether they may run, and which of them raised an exception.
 
-In the library they run. The command line asks for leave: see `user_code`.
+In the library they may run; the command line asks for `--allow-python`, see `user_code`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from contextlib import contextmanager
 
 from dragon.errors import DragonError, LayerName
 
-__all__ = ["blamed", "culprit", "user_code", "user_code_allowed"]
+__all__ = ["failing_layer", "mark_errors", "user_code", "user_code_allowed"]
 
 _allowed = True
-_CULPRIT = "dragon_layer"  # attribute of an exception that came out of a user's layer
+_ATTRIBUTE = "dragon_layer"  # of an exception that user code raised: the name of its layer
 
 
 @contextmanager
 def user_code(allowed: bool) -> Iterator[None]:
-    """Nets that are made within the block may bring Python layers, or may not, where they are not told otherwise."""
+    """Allow or forbid Python layers in nets that are made in the block, unless a net has its own setting."""
     global _allowed
     before, _allowed = _allowed, allowed
     try:
@@ -28,24 +28,24 @@ def user_code(allowed: bool) -> Iterator[None]:
 
 
 def user_code_allowed() -> bool:
-    """Whether a net that is made now may bring Python layers."""
+    """Whether a net that is made now may have Python layers."""
     return _allowed
 
 
 @contextmanager
-def blamed(layer: LayerName) -> Iterator[None]:
-    """Note on an exception of the block that the code of this layer, a user's, raised it. The exception stays."""
+def mark_errors(layer: LayerName) -> Iterator[None]:
+    """Mark an exception of the block, unless a DragonError, as raised by the user code of `layer`; re-raise it."""
     try:
         yield
     except DragonError:
         raise
     except Exception as error:
-        if culprit(error) is None:
-            setattr(error, _CULPRIT, layer)
+        if failing_layer(error) is None:
+            setattr(error, _ATTRIBUTE, layer)
         raise
 
 
-def culprit(error: BaseException) -> LayerName | None:
-    """The user's layer whose code raised an exception; None for any other."""
-    found = getattr(error, _CULPRIT, None)
+def failing_layer(error: BaseException) -> LayerName | None:
+    """The layer whose user code raised an exception; None if no user code did."""
+    found = getattr(error, _ATTRIBUTE, None)
     return found if isinstance(found, LayerName) else None

@@ -1,4 +1,4 @@
-"""Base of layers whose top is the bottom's memory under another shape: nothing is computed."""
+"""Base of layers whose top shares the memory of the bottom under another shape."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["View"]
 
 
 class View(Layer):
-    """A subclass gives `new_shape`."""
+    """Base of layers whose top is the bottom in another shape; a subclass gives `new_shape`."""
 
     passes_memory = True
 
@@ -29,7 +29,7 @@ class View(Layer):
         top[0].share_diff(bottom[0])
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        """The memory is shared."""
+        """Do nothing: the top shares the data of the bottom."""
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """The memory is shared."""
+        """Do nothing: the top shares the diff of the bottom."""

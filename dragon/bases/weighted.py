@@ -15,35 +15,41 @@ __all__ = ["Weighted"]
 
 
 class Weighted(Layer):
-    """y = W x + b. The first of `settings` has num_output, axis and bias_term. Blobs: weight, [bias (num_output)]."""
+    """y = W x + b. The first of `settings` has num_output, axis and bias_term. Blobs: weight, [bias (num_output)].
+
+    Base of Convolution, Deconvolution and InnerProduct.
+    """
 
     @classmethod
     def product_param(cls, param: pb.LayerParameter) -> Any:
-        """The message with num_output, axis and bias_term in a definition."""
+        """The message of a definition that has num_output, axis and bias_term."""
         return getattr(param, cls.settings[0])
 
     @classmethod
     def scale_outputs(cls, param: pb.LayerParameter, weight: NDArray[Any], factors: NDArray[Any]) -> NDArray[Any]:
-        """The weight of a layer with this definition, each output times its factor (num_output), in the same shape.
+        """The weight of a layer with this definition, in the same shape, each output multiplied by its factor.
 
-        As it stands here the outputs are the weight's first axis.
+        factors: (num_output). Here the outputs are the first axis of the weight; subclasses may override that.
         """
         scaled: NDArray[Any] = weight.reshape(len(factors), -1) * factors[:, None]
         return scaled.reshape(weight.shape)
 
     @property
     def num_output(self) -> int:
+        """Number of output channels."""
         n: int = self.product_param(self.param).num_output
         return n
 
     @property
     def weight(self) -> Blob:
+        """The blob that the bottom is multiplied by."""
         return self.blobs[0]
 
     @property
     def bias(self) -> Blob | None:
+        """The blob (num_output) that is added; None without bias_term."""
         return self.blobs[1] if self.product_param(self.param).bias_term else None
 
     def multiply_adds(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
-        """Those of one forward pass: every output takes as many as its row of the weight has entries."""
+        """Multiply-adds of one forward pass: for each element of the top, the elements of one row of the weight."""
         return sum(blob.count for blob in top) * (self.weight.count // self.num_output)

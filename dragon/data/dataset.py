@@ -28,7 +28,7 @@ __all__ = ["Dataset", "Kind", "Split", "dataset_label", "open_dataset", "read_sp
 
 _DESCRIPTION = "dataset.json"
 _UNKNOWN = "unlabelled data"
-_LONGEST_LABEL = 100
+_MAX_LABEL = 100
 _CHUNK = 1000
 
 
@@ -133,7 +133,7 @@ def dataset_label(source: str | os.PathLike[str]) -> str:
             label = json.loads(read_text(folder / _DESCRIPTION))["label"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
-        return one_line(str(label))[:_LONGEST_LABEL]
+        return one_line(str(label))[:_MAX_LABEL]
     return "synthetic" if path.name.startswith("synthetic_") else _UNKNOWN
 
 

@@ -29,8 +29,8 @@ __all__ = ["Color", "decode_image", "image_content", "open_image"]
 _FORMATS = ("JPEG", "PNG", "BMP", "PPM", "GIF", "TIFF", "WEBP", "JPEG2000", "DIB", "TGA", "SGI", "SUN", "PCX", "ICO")
 
 # A header may claim any size. Deflate packs at most 1,032 bytes into one; small pictures of one colour stay allowed.
-_MOST_PER_BYTE = 1_100
-_ALWAYS_FINE = 1 << 24  # pixels: about 180 MB while they are decoded
+_MAX_PIXELS_PER_BYTE = 1_100
+_ALWAYS_ALLOWED = 1 << 24  # pixels: about 180 MB while they are decoded
 
 _BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF
 _WHITE_IS_ZERO = 0
@@ -65,7 +65,7 @@ def open_image(content: bytes) -> Iterator[Image]:
             raise ValueError(f"it is {kind}, in a form that is not known") from None
         raise ValueError(f"it is {kind or 'no known image'}, expected one of {', '.join(_FORMATS)}") from None
     with image:
-        if image.width * image.height > max(_ALWAYS_FINE, _MOST_PER_BYTE * len(content)):
+        if image.width * image.height > max(_ALWAYS_ALLOWED, _MAX_PIXELS_PER_BYTE * len(content)):
             raise ValueError(f"{image.width} x {image.height} pixels from {len(content)} bytes")
         yield image
 

@@ -13,7 +13,7 @@ from dragon.errors import DataError
 
 __all__ = ["LevelDbReader", "write_leveldb"]
 
-_WRITTEN_AT_ONCE = 100  # records
+_BATCH = 100  # records
 
 
 class LevelDbReader:
@@ -112,7 +112,7 @@ def write_leveldb(path: str | os.PathLike[str], records: Iterable[tuple[bytes, b
     with new_folder(path, "LevelDB") as temporary:
         db = _opened(plyvel, str(temporary), create_if_missing=True)
         try:
-            while chunk := list(islice(rest, _WRITTEN_AT_ONCE)):
+            while chunk := list(islice(rest, _BATCH)):
                 with db.write_batch(sync=True) as batch:
                     for key, value in chunk:
                         batch.put(key, value)

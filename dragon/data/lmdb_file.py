@@ -24,8 +24,8 @@ _META = Struct("<IIQQ")  # magic, version, address, map size
 _DATABASE = Struct("<IHHQQQQQ")  # page size, flags, depth, branches, leaves, overflow pages, records, root
 _LAST = Struct("<QQ")  # last page, number of the transaction
 _MAGIC = 0xBEEFC0DE
-_LEAST_RECORD = 10  # bytes: offset and head of a node
-_DEEPEST = 32
+_MIN_RECORD = 10  # bytes: offset and head of a node
+_MAX_DEPTH = 32
 _TRIES = 1000
 PAGE_HEADER = 16  # bytes at the start of each page
 _WHOLE = PAGE_HEADER + _META.size + 2 * _DATABASE.size + _LAST.size
@@ -55,7 +55,7 @@ class LmdbFile:
         except OSError as error:
             raise DataError(f'LMDB "{folder}" cannot be opened: {error.strerror}') from None
         self._close = weakref.finalize(self, os.close, self._file)
-        self._place: _Place | None = None
+        self._slot: _ReaderSlot | None = None
         self._number = 0  # of the page that `header` stands on
         try:
             self.header = self._newest()
@@ -65,40 +65,40 @@ class LmdbFile:
 
     def close(self) -> None:
         """Release the file; may be called twice."""
-        if self._place is not None:
-            self._place.close()
-        self._place = None
+        if self._slot is not None:
+            self._slot.close()
+        self._slot = None
         self._close()
 
     def read(self, start: int, end: int) -> bytes:
         """The bytes from `start` to `end`."""
-        content = self._some(start, end - start)
+        content = self._read_at(start, end - start)
         if len(content) < end - start:
             raise DataError(f'LMDB "{self.folder}" is cut short: data.mdb ends before byte {end:,}')
         return content
 
     def is_unchanged(self) -> bool:
         """Whether all that was read so far belongs to the transaction of `header`."""
-        if self._place is not None and self._place.is_ours:
+        if self._slot is not None and self._slot.is_ours:
             return True
         page = self.header.page
         return self._meta(self._number * page)._replace(page=page) == self.header
 
     def follow(self) -> None:
         """Go on with the newest transaction, and with a place in the lock file where there can be one."""
-        if self._place is not None:
-            self._place.close()
-        self._place = _Place.take(self.folder)
-        if self._place is None:
+        if self._slot is not None:
+            self._slot.close()
+        self._slot = _ReaderSlot.take(self.folder)
+        if self._slot is None:
             self.header = self._newest()
             return
         for _ in range(_TRIES):  # a writer may replace the header before it is read
-            wanted = self._place.transaction
+            wanted = self._slot.transaction
             for number, meta in enumerate(self._steady_metas()):
                 if meta.transaction == wanted:
                     self._number, self.header = number, self._checked(meta)
                     return
-            self._place.renew()
+            self._slot.renew()
         raise DataError(f'LMDB "{self.folder}" cannot be read: it is written to faster than its header can be read')
 
     # -- headers --------------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ class LmdbFile:
         return [first, self._meta(first.page)._replace(page=first.page)]
 
     def _meta(self, start: int) -> Header:
-        content = self._some(start, _WHOLE)
+        content = self._read_at(start, _WHOLE)
         if len(content) < _WHOLE:
             raise DataError(f'LMDB "{self.folder}" cannot be opened: data.mdb is not an LMDB file, or cut short')
         magic, version, _, _ = _META.unpack_from(content, PAGE_HEADER)
@@ -142,11 +142,11 @@ class LmdbFile:
             raise DataError(f'LMDB "{self.folder}" is cut short: data.mdb has {size} bytes, its header says {needed}')
         if header.flags:
             raise DataError(f'LMDB "{self.folder}" has several values to a key, or keys of another kind: not Caffe\'s')
-        if header.entries and not (header.entries <= size // _LEAST_RECORD and 0 < header.depth <= _DEEPEST):
+        if header.entries and not (header.entries <= size // _MIN_RECORD and 0 < header.depth <= _MAX_DEPTH):
             raise DataError(f'LMDB "{self.folder}" is damaged: {header.entries} records in {size} bytes')
         return header
 
-    def _some(self, start: int, size: int) -> bytes:
+    def _read_at(self, start: int, size: int) -> bytes:
         if not self._close.alive:
             raise DataError(f'LMDB "{self.folder}" is closed')
         try:
@@ -156,7 +156,7 @@ class LmdbFile:
             raise DataError(f'LMDB "{self.folder}" cannot be read: {reason}') from None
 
 
-class _Place:
+class _ReaderSlot:
     """A read transaction of liblmdb, which keeps writers of any process from using its pages again.
 
     The library opens a folder once in a process, so all readers of a folder share its environment.
@@ -171,7 +171,7 @@ class _Place:
         self._end = weakref.finalize(self, _abort, self._begun, self._pid)
 
     @classmethod
-    def take(cls, folder: str) -> _Place | None:
+    def take(cls, folder: str) -> _ReaderSlot | None:
         """A place, or None where the writer has no lock file, or it cannot be used."""
         import lmdb
 

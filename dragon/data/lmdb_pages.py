@@ -21,8 +21,8 @@ _NODE = Struct("<HHHH")  # size (low, high), or a child's number with the flags 
 _NUMBER = Struct("<Q")
 _BRANCH, _LEAF, _OVERFLOW = 1, 2, 4
 _KINDS = 0x6F  # branch, leaf, overflow, meta, and the kinds that databases with several values to a key have
-_TOGETHER, _BLOCK = 16, 1 << 17  # values read at once, and the bytes that they may take
-_MOST_BRANCHES = 1000  # pages kept in memory
+_MAX_VALUES, _MAX_BLOCK = 16, 1 << 17  # values read at once, and the bytes that they may take
+_MAX_BRANCHES = 1000  # pages kept in memory
 _BIG, _SPECIAL = 1, 6  # flags of a node: the value has its own pages; a database, several values
 
 
@@ -109,8 +109,8 @@ class LmdbPages:
     def _end_of_block(self, i: int, known: int) -> int:
         """Up to where to read when the value of span `i` is wanted: several that follow, where they lie close by."""
         end: int = self._spans[i + 1]
-        last = min(i + 2 * _TOGETHER + 1, known - 1)
-        return self._spans[last] if end < self._spans[last] < self._spans[i] + _BLOCK else end
+        last = min(i + 2 * _MAX_VALUES + 1, known - 1)
+        return self._spans[last] if end < self._spans[last] < self._spans[i] + _MAX_BLOCK else end
 
     def find(self, key: bytes) -> bytes | None:
         """The value of a key, or None."""
@@ -157,7 +157,7 @@ class LmdbPages:
         page = self._branches.get(number)
         if page is None:
             page = self._load(number, _BRANCH)
-            if len(self._branches) < _MOST_BRANCHES:
+            if len(self._branches) < _MAX_BRANCHES:
                 self._branches[number] = page
         return page
 

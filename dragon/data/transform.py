@@ -114,13 +114,13 @@ class Transformer:
     def draw(self, images: NDArray[Any] | Sequence[NDArray[Any]]) -> NDArray[np.int32]:
         """(N, 3), for each image: whether it is mirrored (0 or 1), first row and first column of its window."""
         n = len(images)
-        room = np.zeros((n, 2), np.int64)
+        margin = np.zeros((n, 2), np.int64)
         if self._crop:
             sizes = [images.shape[2:]] * n if isinstance(images, np.ndarray) else [i.shape[1:] for i in images]
-            room = np.maximum(np.array(sizes, np.int64) - self._crop, 0)  # _window words what is too small
+            margin = np.maximum(np.array(sizes, np.int64) - self._crop, 0)  # _window words what is too small
         words = self.rng.raw(_WORDS * n).reshape(n, _WORDS) if self.random else np.zeros((n, _WORDS), np.uint64)
         flips = (words[:, 0] % 2 == 1) & self._mirror
-        offsets = words[:, 1:] % (room + 1).astype(np.uint64) if self._random_crop else room // 2
+        offsets = words[:, 1:] % (margin + 1).astype(np.uint64) if self._random_crop else margin // 2
         return np.column_stack([flips, offsets[:, 0], offsets[:, 1]]).astype(np.int32)
 
     def _window(self, images: NDArray[Any], row: np.int32, column: np.int32, out: NDArray[Any]) -> None:

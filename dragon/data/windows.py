@@ -16,7 +16,7 @@ from dragon.data.lists import read_lines
 from dragon.data.resize import resize_bilinear
 from dragon.errors import DataError
 
-__all__ = ["Window", "cut", "read_windows"]
+__all__ = ["Window", "crop_window", "read_windows"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def read_windows(path: str) -> list[Window]:
     return found
 
 
-def cut(
+def crop_window(
     image: NDArray[Any], box: tuple[int, int, int, int], size: int, context: int, square: bool, mirror: bool
 ) -> tuple[NDArray[Any], int, int]:
     """The box of `image` (C, H, W), warped for a size x size input; and the row and column where it belongs there.

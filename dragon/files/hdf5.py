@@ -31,7 +31,7 @@ __all__ = [
 _DAMAGE = (
     OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, UnicodeError, SystemError, OverflowError,
 )  # fmt: skip
-_LONGEST_TEXT = 1 << 16
+_MAX_TEXT = 1 << 16
 _numbers = itertools.count()
 
 
@@ -117,7 +117,7 @@ def read_text(dataset: Any) -> str:
     """The one string of fixed length of a dataset, up to its NUL. ValueError for anything else."""
     if not isinstance(dataset, _h5py().Dataset) or dataset.dtype.kind != "S" or dataset.size != 1:
         raise ValueError(f"{dataset.name} is not one string of fixed length")
-    if dataset.dtype.itemsize > _LONGEST_TEXT:
+    if dataset.dtype.itemsize > _MAX_TEXT:
         raise ValueError(f"{dataset.name} is text of {dataset.dtype.itemsize} bytes")
     content = bytes(dataset[()].reshape(()).item() if dataset.shape else dataset[()])
     return content.partition(b"\0")[0].decode()

@@ -28,8 +28,8 @@ _LENGTH = Struct("<Q")
 _SIZE_OF_LENGTHS = 14  # where the file says how many bytes a length has
 _SUPERBLOCK = 96
 # Of a dataset to its file: one filter does not reach it, so that a larger one is a damaged shape.
-_LARGEST_RATIO = 1100
-_ALWAYS_FINE = 1 << 26  # bytes: parts that were never written take no room in a file
+_MAX_RATIO = 1100
+_ALWAYS_ALLOWED = 1 << 26  # bytes: parts that were never written take no room in a file
 
 
 def check_heaps(path: str | Path) -> None:
@@ -124,5 +124,5 @@ def check_sizes(datasets: Iterable[Any]) -> None:
         for extent in chunks:
             piece *= int(extent)
         total += max(dataset.nbytes, piece if chunks else 0)
-        if total > max(_ALWAYS_FINE, _LARGEST_RATIO * os.path.getsize(dataset.file.filename)):
+        if total > max(_ALWAYS_ALLOWED, _MAX_RATIO * os.path.getsize(dataset.file.filename)):
             raise ValueError(f"dataset {dataset.name} of shape {dataset.shape} in a small file")

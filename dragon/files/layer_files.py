@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dragon.errors import DataError, LayerName
 from dragon.files.reading import was_read
 
-__all__ = ["layer_files", "may_write", "spare"]
+__all__ = ["layer_files", "may_write", "refuse_overwrite"]
 
 log = logging.getLogger("dragon")
 _allowed = True
@@ -36,7 +36,7 @@ def may_write(path: str, layer: LayerName) -> bool:
     return _allowed
 
 
-def spare(path: str, layer: LayerName) -> None:
+def refuse_overwrite(path: str, layer: LayerName) -> None:
     """DataError when the command has read the file at `path`, which the layer is about to replace."""
     if was_read(path):
         raise DataError(f"{path} is a file that is read as well, and would be overwritten", layer=layer)

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote
 __all__ = ["file_names", "find_item", "links", "mark", "named_groups"]
 
 _ESCAPED = "escaped"
-_LONGEST = 200  # bytes of a file name; file systems take 255, and endings are added
+_MAX_BYTES = 200  # bytes of a file name; file systems take 255, and endings are added
 
 
 def links(names: Iterable[str]) -> dict[str, str]:
@@ -105,11 +105,11 @@ def file_names(names: Iterable[str]) -> dict[str, str]:
             if not _is_file_name(plain) or plain in taken:
                 plain = _free(_quoted(name), taken)
             if not _is_file_name(plain):
-                plain = f"{plain[: _LONGEST // 2]}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+                plain = f"{plain[: _MAX_BYTES // 2]}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
             found[name] = plain
             taken.add(plain)
     return found
 
 
 def _is_file_name(name: str) -> bool:
-    return name.strip(".") != "" and name.isprintable() and len(name.encode()) <= _LONGEST
+    return name.strip(".") != "" and name.isprintable() and len(name.encode()) <= _MAX_BYTES

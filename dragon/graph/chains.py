@@ -118,7 +118,7 @@ def is_link(link: Link, layer: pb.LayerParameter) -> bool:
         case Link.RELU:
             fits = cls.type == "ReLU" and not layer.relu_param.relu6
         case Link.NEURON:
-            fits = cls.from_result
+            fits = cls.backward_from_top
         case Link.POOL:
             fits = cls.type == "Pooling" and layer.pooling_param.pool == pb.PoolingParameter.MAX
         case Link.SUM:

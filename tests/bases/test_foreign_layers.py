@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dragon.bases.foreign_layers import about, about_settings
+from dragon.bases.foreign_layers import describe_foreign, describe_foreign_settings
 from dragon.errors import PrototxtError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
@@ -24,7 +24,7 @@ def test_the_type_comes_before_its_settings(kind: str) -> None:
         f'layer {{ name: "a" convolution_param {{ sparkle: 3 }} type: "{kind}" }}',
     ):
         message = message_of(text)
-        assert f'unknown layer type "{kind}": {about(kind)}' in message
+        assert f'unknown layer type "{kind}": {describe_foreign(kind)}' in message
         assert "strange" not in message
 
 
@@ -41,7 +41,7 @@ def test_a_type_that_nobody_has() -> None:
     ],
 )  # fmt: skip
 def test_settings_of_a_fork_in_another_layer(field: str, kind: str) -> None:
-    assert about_settings(field) == f"it belongs to {kind}, {about(kind)}"
+    assert describe_foreign_settings(field) == f"it belongs to {kind}, {describe_foreign(kind)}"
     message = message_of(f'layer {{ name: "a" type: "Python" {field} {{ x: 1 }} }}')
     assert f'LayerParameter has no field "{field}": it belongs to {kind}, ' in message
     assert "did you mean" not in message
@@ -51,7 +51,7 @@ def test_a_known_type_is_told_of_its_field() -> None:
     assert 'has no field "relu_parma" (did you mean "relu_param"?)' in message_of(
         'layer { type: "ReLU" relu_parma {} }'
     )
-    assert about_settings("relu_param") == ""
+    assert describe_foreign_settings("relu_param") == ""
 
 
 def test_long_lists_of_names_are_left_out() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dragon.bases.layer import Context
-from dragon.bases.user_code import culprit, user_code
+from dragon.bases.user_code import failing_layer, user_code
 from dragon.errors import DragonError, EngineError, PrototxtError
 from tests.layers.helpers import One
 
@@ -150,7 +150,7 @@ def test_an_exception_of_the_users_stays_what_it_is(folder: Path) -> None:
     one = One(text(layer="Wrong"), [1.0], context=Context(folder=folder))
     with pytest.raises(KeyError, match="mine") as caught:
         one.forward()
-    assert str(culprit(caught.value)) == 'layer "one" (Python)'
+    assert str(failing_layer(caught.value)) == 'layer "one" (Python)'
 
 
 def test_the_library_can_be_told_to_run_none(folder: Path) -> None:

@@ -43,3 +43,9 @@ def test_no_purpose_begins_with_the_type(dragon: Dragon) -> None:
     listed = dragon("layers").out
     assert "DepthwiseConvolution, ConvolutionDepthwise:" not in listed
     assert "a convolution with a group for each channel" in listed
+
+
+def test_the_docstring_of_a_layer_is_shown(dragon: Dragon) -> None:
+    lines = dragon("layers", "Axpy").out.splitlines()
+    assert lines[0].startswith("Axpy: top = a * x + y with one factor a for each channel")
+    assert "Bottoms: a (N, C) or (N, C, 1, 1), x and y (N, C, ...)." in lines

@@ -6,7 +6,7 @@ import pytest
 
 import dragon as package
 from dragon.errors import UsageError
-from dragon.tools.common.outputs import spare_inputs
+from dragon.tools.common.outputs import check_outputs
 from tests.tools.conftest import Dragon
 
 NET = """
@@ -53,6 +53,6 @@ def test_recalibrate_names_its_output_as_the_others_do(dragon: Dragon, files: li
 
 
 def test_other_names_are_fine() -> None:
-    spare_inputs(["a", None, ""], {"--x": "b", "--y": None, "--z": "c"})
+    check_outputs(["a", None, ""], {"--x": "b", "--y": None, "--z": "c"})
     with pytest.raises(UsageError, match="--y b: --x names it too"):
-        spare_inputs(["a"], {"--x": "b", "--y": "b"})
+        check_outputs(["a"], {"--x": "b", "--y": "b"})

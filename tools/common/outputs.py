@@ -7,10 +7,10 @@ from pathlib import Path
 
 from dragon.errors import UsageError
 
-__all__ = ["spare_inputs"]
+__all__ = ["check_outputs"]
 
 
-def spare_inputs(inputs: Iterable[str | None], outputs: Mapping[str, str | None]) -> None:
+def check_outputs(inputs: Iterable[str | None], outputs: Mapping[str, str | None]) -> None:
     """UsageError when an output, by its flag, is a file that the command reads, or that another flag names too."""
     taken = {Path(path).resolve(): f"{path} is an input" for path in inputs if path}
     for flag, path in outputs.items():

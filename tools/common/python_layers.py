@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from dragon import errors
-from dragon.bases.user_code import culprit, user_code
+from dragon.bases.user_code import failing_layer, user_code
 
 __all__ = ["allow_python", "explained"]
 
@@ -35,7 +35,7 @@ def allow_python(function: _F) -> _F:
 
 def explained(error: Exception) -> tuple[str, str] | None:
     """For an exception in a user's layer: the traceback from its own lines on, and a line that says where it is."""
-    layer = culprit(error)
+    layer = failing_layer(error)
     if layer is None:
         return None
     package = str(Path(errors.__file__).resolve().parent)

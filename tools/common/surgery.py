@@ -14,7 +14,7 @@ from dragon.errors import UsageError
 from dragon.surgery.model import Model, read_model, write_model
 from dragon.surgery.prove import prove
 from dragon.tools.common.numbers import Count
-from dragon.tools.common.outputs import spare_inputs
+from dragon.tools.common.outputs import check_outputs
 from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.python_layers import allow_python
 
@@ -87,7 +87,7 @@ def surgery_options(needs_weights: bool) -> Callable[[Callable[..., Any]], Calla
             if out_weights and out_weights.endswith((".h5", ".hdf5")):
                 raise UsageError(f"{out_weights}: weights are written as .caffemodel")
             inputs = [model, *(weights or "").split(",")]
-            spare_inputs(inputs, {"--out-model": out_model, "--out-weights": out_weights})
+            check_outputs(inputs, {"--out-model": out_model, "--out-weights": out_weights})
             files = SurgeryChoice(model, weights, out_model, out_weights, _shape(shape), batches, profile)
             return function(*args, files=files, **more)
 

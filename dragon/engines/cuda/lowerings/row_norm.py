@@ -60,7 +60,7 @@ class _Rows(Lowering):
 class RowNormLowering(_Rows):
     def _spans(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
         """(outer, gammas, inner) of a bottom."""
-        laid = self.layer.laid
+        laid = self.layer.affine_view
         first = min((i for i, n in enumerate(laid) if n > 1), default=len(shape))
         gammas = math.prod(laid)
         inner = math.prod(shape[max((i for i, n in enumerate(laid) if n > 1), default=-1) + 1 :])

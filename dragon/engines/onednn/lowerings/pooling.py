@@ -56,7 +56,7 @@ def pool(
     correct = False
     if layer.method == pb.PoolingParameter.AVE:
         if layer.counts_padding:
-            spec = replace(spec, behind=layer.behind)
+            spec = replace(spec, behind=layer.pad_after)
             alg, correct = pooling.average_alg(spec)
         else:
             alg = Alg.pooling_avg_exclude_padding

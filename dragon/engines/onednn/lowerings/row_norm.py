@@ -43,7 +43,7 @@ class _RowNorm:
         # as long as a row, which then is all that the scale is laid over
         self.inside = self.layer.learns and self.layer.type == "LayerNorm"
         self.outside = self.layer.learns and not self.inside
-        self.over = MemoryDesc.plain(self.layer.laid) if self.outside else self.plain
+        self.over = MemoryDesc.plain(self.layer.affine_view) if self.outside else self.plain
 
     def forward(self) -> Backward | None:
         b, bottom, top = self.b, self.bottom, self.top
