@@ -13,6 +13,7 @@ from dragon.errors import Position, PrototxtError, WeightsError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.binary import net_fields, open_weights
 from dragon.proto.profiles import NATIVE, PROFILES, Profile, find_profile
+from dragon.proto.refused import about_field
 from dragon.proto.upgrade import upgrade_net
 from dragon.proto.wire import BYTES, VARINT, WireReader, encode_key, encode_varint
 
@@ -47,11 +48,12 @@ def read_binary_net(path: _Path, profile: str | None = None) -> pb.NetParameter:
     head, layers, counts = _read_parts(path)
     fork = find_profile(profile) if profile is not None else _detect(path, layers)
     net = pb.NetParameter()
+    warned: set[str] = set()
     try:
         net.ParseFromString(head)
         for number, content in layers:
             if number == _LAYER:
-                net.layer.add().ParseFromString(_renumber(content, _LAYER_MESSAGE, fork, str(path)))
+                net.layer.add().ParseFromString(_renumber(content, _LAYER_MESSAGE, fork, str(path), warned))
             else:
                 net.layers.add().ParseFromString(content)
         for layer, count in zip(net.layer, counts, strict=False):
@@ -100,29 +102,27 @@ def _without(wire: WireReader, end: int, dropped: int) -> tuple[bytes, int]:
     return bytes(content), count
 
 
-def _renumber(content: bytes, descriptor: Descriptor, fork: Profile, path: str) -> bytes:
-    """A message of the fork's with our field numbers; what has no field here is left out."""
+def _renumber(content: bytes, descriptor: Descriptor, fork: Profile, path: str, warned: set[str]) -> bytes:
+    """A message of the fork's with our field numbers; what has no field here is left out, with a warning where that
+    changes what is computed. warned: the fields that were reported."""
     if not fork.numbers:
         return content
     wire = _memory(content, path)
     out = bytearray()
-    moved = fork.numbers.get(descriptor.name, {})
     while wire.at < wire.size:
         number, kind = wire.key(wire.size)
-        if number in moved:
-            name = moved[number]
-            if name is None:
-                wire.skip(kind, wire.size)
-                continue
-            field = descriptor.fields_by_name[name]
-        elif number in descriptor.fields_by_number:
-            field = descriptor.fields_by_number[number]
-        else:
+        ours = fork.meaning(descriptor.name, number)
+        if ours is None:
             wire.skip(kind, wire.size)
+            lost = fork.lost.get(descriptor.name, {}).get(number)
+            if lost is not None and (missing := f'{descriptor.name} has no field "{lost}"') not in warned:
+                warned.add(missing)
+                _log.warning("%s: %s:%s; skipped", path, missing, about_field(descriptor.name, lost))
             continue
+        field = descriptor.fields_by_name[ours]
         if field.message_type is not None and kind == BYTES:
             inner = wire.read(wire.length(wire.size), wire.size)
-            inner = _renumber(inner, field.message_type, fork, path)
+            inner = _renumber(inner, field.message_type, fork, path, warned)
             out += encode_key(field.number, kind) + encode_varint(len(inner)) + inner
         elif field.enum_type is not None and kind == VARINT:
             value = wire.varint(wire.size)

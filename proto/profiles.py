@@ -22,12 +22,14 @@ ONE = -1  # in a blob order: the fork has no such blob, it is an array of one 1
 @dataclass(frozen=True)
 class Profile:
     """How one fork's files differ from ours: `numbers` by message, `values` by message and name of an enum's field
-    (the fork's number to ours), `blobs` by layer type and count of blobs."""
+    (the fork's number to ours), `blobs` by layer type and count of blobs, and `lost`, the names of fields that change
+    what is computed and that we do not have (they are in `dragon.proto.refused`)."""
 
     name: str
     numbers: Mapping[str, _Numbers] = field(default_factory=dict)
     blobs: Mapping[tuple[str, int], Sequence[int]] = field(default_factory=dict)
     values: Mapping[tuple[str, str], Mapping[int, int]] = field(default_factory=dict)
+    lost: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 
     def blob_order(self, kind: str, sizes: Sequence[int]) -> Sequence[int] | None:
         """Where each blob of ours stands among the file's for a layer of this type; None when as in ours."""
@@ -91,6 +93,11 @@ PROFILES: Mapping[str, Profile] = {
                 "DataParameter": {11: None, 12: None, 13: None, 14: "shuffle", 16: None},
                 "DropoutParameter": {2: None, 3: None},
             },
+            lost={
+                "LossParameter": {4: "label_smoothing"},
+                "PoolingParameter": {40: "torch_pooling"},
+                "ImageDataParameter": {13: "short_side"},
+            },
         ),
         Profile("nvcaffe-0.15", blobs={("BatchNorm", 5): _NVCAFFE_015}),
         Profile(
@@ -116,6 +123,16 @@ PROFILES: Mapping[str, Profile] = {
                 "PoolingParameter": dict.fromkeys(range(14, 18)) | {13: "avg_include_pad"},
             },
             values={("LossParameter", "normalization"): {3: pb.LossParameter.PRE_FIXED, 4: pb.LossParameter.NONE}},
+            lost={
+                "LossParameter": {5: "label_smoothing"},
+                "ConvolutionParameter": {23: "coeff", 24: "fusion_type"},
+                "PoolingParameter": {14: "axis", 15: "pad_3d", 16: "kernel_size_3d", 17: "stride_3d"},
+                "FillerParameter": {9: "scale"},
+                "ReshapeParameter": {4: "pixelshuffler"},
+                "ROIPoolingParameter": {4: "pooled_size"},
+                "DataParameter": {12: "side"},
+                "ImageDataParameter": {13: "min_height", 14: "min_width"},
+            },
         ),
         Profile(
             "yjxiong",
@@ -171,6 +188,23 @@ PROFILES: Mapping[str, Profile] = {
                 "DropoutParameter": {2: None},
                 "InnerProductParameter": {7: None},
                 "PoolingParameter": {13: None, 14: None},
+            },
+            lost={
+                "BatchNormParameter": {4: "disable_mean", 5: "disable_variance"},
+                "ConvolutionParameter": {20: "shape_offset"},
+                "DropoutParameter": {2: "sqrt_scale"},
+                "InnerProductParameter": {7: "normalize"},
+                "AccuracyParameter": {4: "min_is_better"},
+                "ScaleParameter": {6: "min_value", 7: "max_value"},
+                "MemoryDataParameter": {5: "transpose"},
+                "SoftmaxParameter": {
+                    3: "hard_ratio",
+                    4: "class_weight",
+                    5: "hard_mining_label",
+                    6: "cutting_point",
+                    7: "normalize_type",
+                    8: "label_smooth_factor",
+                },
             },
         ),
         # Its BN keeps statistics first; the settings use BVLC's numbers.

@@ -13,6 +13,7 @@ from dragon.proto.binary import iter_layers
 from dragon.proto.binary_net import detect_profile, read_binary_net
 from dragon.proto.blobs import array_to_blobproto
 from dragon.proto.profiles import PROFILES, find_profile
+from dragon.proto.refused import about_field
 from dragon.proto.text import parse_text
 from dragon.proto.wire import BYTES, FIXED32, VARINT, encode_key, encode_varint
 
@@ -159,6 +160,28 @@ def test_a_value_that_only_the_fork_has_is_an_error(tmp_path: Path) -> None:
     path = fork_file(tmp_path / "w", ("Pooling", field(121, field(1, 3) + field(2, 3))))
     with pytest.raises(WeightsError, match=r"happynear's value 3 of PoolingParameter\.pool is not offered"):
         read_binary_net(path, "happynear")
+
+
+def test_a_field_that_changes_numbers_is_not_dropped_silently(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    layer = ("InnerProduct", field(117, field(1, 2) + field(7, 1)))
+    path = fork_file(tmp_path / "w", layer, layer)
+    with caplog.at_level("WARNING", "dragon"):
+        read_binary_net(path, "happynear")
+    assert caplog.messages == [
+        f'{path}: InnerProductParameter has no field "normalize": in caffe-windows it scales each output\'s weights to '
+        "length 1; not offered; skipped"
+    ]
+    caplog.clear()
+    read_binary_net(path, "intel")
+    assert not caplog.messages  # there 7 chooses an engine
+
+
+def test_what_a_profile_loses_is_known_and_has_no_meaning_here() -> None:
+    for profile in PROFILES.values():
+        for message, numbers in profile.lost.items():
+            for number, name in numbers.items():
+                assert about_field(message, name), (profile.name, message, name)
+                assert profile.meaning(message, number) is None, (profile.name, message, name)
 
 
 def test_every_profile_names_values_we_have() -> None:
