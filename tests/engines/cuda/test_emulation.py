@@ -112,7 +112,7 @@ REDUCTIONS = {
         (1, 1), (256,), (room(), room(3), *[np.uint64(0)] * 4, *np.array([4, 1, 16, 1, 1, 0], np.int32),
                          *np.array([0.9, 0.1], np.float32), np.int32(0))
     ),
-    ("batch_norm", "channel_sums"): lambda k: k(
+    ("channels", "channel_sums"): lambda k: k(
         (1, 1), (256,), (room(), *[np.uint64(0)] * 3, room(2), *np.array([4, 1, 16, 1, 1, 0], np.int32), np.float32(0))
     ),
     ("softmax", "sum_terms"): lambda k: k(

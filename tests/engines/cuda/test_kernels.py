@@ -14,7 +14,7 @@ from dragon.engines.cuda.device.precision import BFLOAT16, FLOAT16
 from dragon.engines.cuda.kernels import kernel, sources
 from dragon.engines.cuda.kernels.elementwise import weighted_sum
 from dragon.engines.cuda.kernels.kernel import Blocks, Elements, Kernel, Parameter, declared
-from dragon.engines.cuda.kernels.solver import gradient_squares, judge
+from dragon.engines.cuda.kernels.solver import gradient_squares, check_loss
 from tests.engines.cuda.emulation.compiler import build, find_compiler
 from tests.engines.cuda.running import layer, make
 
@@ -38,7 +38,7 @@ def test_every_kernel_of_a_source_is_declared_as_it_is(file: str) -> None:
 
 def test_the_constants_are_those_of_the_headers() -> None:
     text = "".join((sources.FOLDER / name).read_text(encoding="utf-8") for name in ("common.cuh", "random.cuh"))
-    for name in ("THREADS", "WARP", "DRAWS"):
+    for name in ("THREADS", "WARP", "RANDOM_WORDS"):
         assert re.search(rf"#define {name} (\d+)", text)[1] == str(getattr(kernel, name))  # type: ignore[index]
 
 
@@ -115,9 +115,9 @@ def test_nothing_is_launched_where_there_is_nothing_to_do() -> None:
 
 def test_a_null_pointer_is_none() -> None:
     device = CountingDevice()
-    judge(device, np.float32, loss=Shaped(1, np.float32), out_of_range=None, sums=None, step=None, count=1, layers=0,
+    check_loss(device, np.float32, loss=Shaped(1, np.float32), out_of_range=None, sums=None, step=None, count=1, layers=0,
           weight=1.0, first=True, last=True)  # fmt: skip
-    assert device.launches == [("judge", 4, 0)]
+    assert device.launches == [("check_loss", 4, 0)]
 
 
 def test_a_kernel_is_declared_once() -> None:

@@ -1,21 +1,21 @@
-"""Kernels of batch_norm.cu: batch normalisation by channel, and what scales and sums a channel."""
+"""Kernels of batch_norm.cu: batch normalisation by channel; scale and bias of a channel."""
 
 from __future__ import annotations
 
 from dragon.engines.cuda.kernels.kernel import Elements, Kernel
 
-__all__ = ["bn_affine", "bn_backward", "bn_normalize", "bn_running", "bn_statistics", "channel_sums", "channel_totals"]
+__all__ = ["bn_affine", "bn_backward", "bn_normalize", "bn_running", "bn_statistics"]
 
 FILE = "batch_norm"
 
 bn_statistics = Kernel(FILE, "bn_statistics", """
     const stored* x, real* moments, real* weight, real* before, const real* running_mean, const real* running_var,
-    Index n, Index c, Index s, int width, Index slices, int vectors, real momentum, real fresh, int full
+    Index n, Index c, Index s, int width, Index slices, int vectors, real momentum, real batch_weight, int full
 """)  # fmt: skip
 bn_normalize = Kernel(FILE, "bn_normalize", """
     const stored* x, const real* moments, const real* gamma, const real* beta, stored* y, stored* copy,
     real* mean_inv, real* running_mean, real* running_var, const real* before, Index n, Index c, Index s, int width,
-    Index moment_slices, Index slices, int vectors, real momentum, real fresh, int unbiased,
+    Index moment_slices, Index slices, int vectors, real momentum, real batch_weight, int unbiased,
     int divided, real eps, int rectify, real slope
 """)  # fmt: skip
 bn_running = Kernel(FILE, "bn_running", """
@@ -26,13 +26,6 @@ bn_affine = Kernel(FILE, "bn_affine", """
     const stored* x, const real* mean_inv, const real* gamma, const real* beta, stored* y, stored* copy, Index n,
     Index c, Index s, int width, Index slices, int vectors, int rectify, real slope
 """)  # fmt: skip
-channel_sums = Kernel(FILE, "channel_sums", """
-    const stored* dy, const stored* x, const real* mean, const stored* y, real* sums, Index n, Index c, Index s,
-    int width, Index slices, int vectors, real slope
-""")  # fmt: skip
-channel_totals = Kernel(FILE, "channel_totals", """
-    const real* sums, const real* inv, const real* unscale, real* out_a, real* out_b, Index c, Index slices, int add
-""", Elements("c"))  # fmt: skip
 bn_backward = Kernel(FILE, "bn_backward", """
     const stored* dy, const stored* x, const real* mean_inv, const real* gamma, const real* sums,
     const real* unscale, const stored* y, stored* dx, real* dgamma, real* dbeta, Index n, Index c, Index s,

@@ -1,4 +1,4 @@
-// Sums and products of arrays of which one is repeated along some axes.
+// Sums and products of arrays, of which the second is repeated along some axes.
 #include "common.cuh"
 
 // y = a + b or a b over the axes n0 .. n5 of a, along some of which b has stride 0. y may be a.
@@ -20,8 +20,8 @@ KERNEL combine(const stored* a, const stored* b, stored* y, Index count, int pro
     }
 }
 
-// A block for each element of db: the sum of dy over `repeats` elements, which lie along three axes r0 .. r2. An
-// element's first one lies along four others, k0 .. k3.
+// db = the sums of dy over the repeated axes, a block for each element. count: elements of db. repeats: elements of each sum,
+// which lie along three axes r0 .. r2 with strides t0 .. t2. db's own axes are k0 .. k3, with strides s0 .. s3 in dy.
 KERNEL sum_repeats(const stored* dy, stored* db, Index count, Index repeats, int k1, int k2, int k3, int s0, int s1,
                    int s2, int s3, int r1, int r2, int t0, int t1, int t2) {
     __shared__ real partials[THREADS / WARP];

@@ -1,4 +1,5 @@
-// Between the two types of a net: 16-bit activations and float. `factor` (1) multiplies, null: 1; see the loss scale.
+// Conversions between float and 16-bit activations. The result is multiplied by `factor` (1; null: 1), the loss scale or its
+// inverse.
 #include "common.cuh"
 
 KERNEL to_16_bit(const real* x, stored* y, Index count, int vectors, const real* factor) {

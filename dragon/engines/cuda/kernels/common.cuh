@@ -1,15 +1,15 @@
 // Shared by all kernels.
 //
-// Two types are given when a file is compiled, so that one text serves every precision:
-//   REAL (float or double): `real`, what is computed in. Sums, parameters, their gradients, running statistics, labels,
+// Two types are defined when a file is compiled, so that one source serves every precision:
+//   REAL (float or double): `real`, the type of arithmetic. Sums, parameters, their gradients, running statistics, labels,
 //       probabilities and losses are `real` in memory as well.
-//   STORED (REAL unless given, or float16 or bfloat16, then with REAL float): `stored`, what activations, their
-//       gradients and a launcher's copies of these are in memory.
-// A kernel is ready for 16 bits when its pointers say which of the two they are and its launcher has `half = True`
-// (lowering.py). A `stored` turns into a float where it is read and is rounded where a number is assigned to it; there
-// is no +=. Beware of `c ? x[i] : 0`, which would be an int: write (real)0.
-// Gradients of activations are multiplied by the loss scale where they are float16. What adds to a parameter's gradient
-// takes the inverse of the scale (`unscale`, null: 1), so that gradients of parameters are always true ones.
+//   STORED (float16 or bfloat16, with REAL float; REAL if not defined): `stored`, the type in memory of activations, their
+//       gradients and a launcher's copies of these.
+// A kernel is ready for 16 bits when its pointers have these types and its launcher has `half = True` (lowering.py). A
+// `stored` is converted to float where it is read and rounded where it is assigned; it has no +=. `c ? x[i] : 0` is an int:
+// write (real)0.
+// Gradients of float16 activations are multiplied by the loss scale. Kernels that add to a parameter's gradient multiply by
+// its inverse (`unscale`, null: 1), so that gradients of parameters are never scaled.
 typedef REAL real;
 typedef unsigned int Index;
 
@@ -82,7 +82,7 @@ struct alignas(16) Vector {
 static __device__ __forceinline__ Vector load(const stored* p) { return *reinterpret_cast<const Vector*>(p); }
 static __device__ __forceinline__ void store(stored* p, const Vector& value) { *reinterpret_cast<Vector*>(p) = value; }
 
-// The same many numbers of `real`: as many 16-byte accesses as they take. p starts on 16 bytes.
+// LANES numbers of `real`, read and written by 16-byte accesses. p is aligned to 16 bytes.
 struct Reals {
     real v[LANES];
 };
@@ -147,10 +147,9 @@ static __device__ __forceinline__ T block_sum(T value, T* partials) {
 }
 
 // -- reductions over a channel ---------------------------------------------------------------------------------
-// An array (N, C, S) is reduced over N and S by blocks of THREADS threads. A block looks at `width` channels: one,
-// its threads side by side along S, or, where S is 1, as many as keep its threads side by side along C. It takes the
-// `slice`th of `slices` parts of the channel's N * S elements, and leaves a partial result that a later kernel
-// combines in a fixed order.
+// An array (N, C, S) is reduced over N and S by blocks of THREADS threads. A block reads `width` channels: one, its threads
+// side by side along S, or, where S is 1, several, its threads side by side along C. It reads part blockIdx.y of `slices`
+// parts of the channels' N * S elements, and writes a partial result. A later kernel combines these in a fixed order.
 struct Channel {
     Index channel, channels, spatial, worker, workers, start, stop;
     bool valid;

@@ -1,4 +1,5 @@
-// What surrounds the matrix products of a convolution over two spatial axes, and depthwise convolution whole.
+// Unfolding and folding for a convolution over two spatial axes, whose matrix products cuBLAS computes; biases; depthwise
+// convolution.
 #include "common.cuh"
 #include "window.cuh"
 
@@ -6,8 +7,8 @@
     int height, int width, int out_h, int out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, \
         int pad_w, int dilation_h, int dilation_w
 
-// columns is (C * KH * KW, N, OH * OW): one matrix for all images, so that a weight's gradient is one product.
-// images: N. count: elements of columns.
+// columns (C * KH * KW, N, OH * OW): one matrix for all images, so that the weights' gradient is one product. images: N.
+// count: elements of columns.
 KERNEL im2col(const stored* x, stored* columns, Index count, int channels, Index images, WINDOW) {
     GRID_LOOP(i, count) {
         int ow = i % out_w, oh = i / out_w % out_h;
@@ -19,7 +20,7 @@ KERNEL im2col(const stored* x, stored* columns, Index count, int channels, Index
     }
 }
 
-// The transpose: each element of x gathers the columns it went to. count: elements of x. bias (channels) or null.
+// The transpose: each element of x is the sum of its elements of columns. count: elements of x. bias: (channels), or null.
 KERNEL col2im(const stored* columns, const real* bias, stored* x, Index count, int channels, Index images, WINDOW) {
     GRID_LOOP(i, count) {
         int w = i % width, h = i / width % height, c = i / width / height % channels;
@@ -47,7 +48,7 @@ KERNEL channels_first(const stored* x, stored* out, Index count, Index images, I
     }
 }
 
-// y (count = N * C * S elements) += bias (C); with N * C rows of S = 1 it serves inner products.
+// y (N, C, S) += bias (C); S is 1 for inner products. count: elements of y.
 KERNEL add_bias(stored* y, const real* bias, Index count, Index channels, Index spatial, int vectors) {
     if (vectors) {
         GRID_LOOP(i, count / LANES) {
@@ -105,7 +106,7 @@ KERNEL depthwise_backward_data(const stored* dy, const real* weight, stored* dx,
     }
 }
 
-// A block for each weight: dweight (C, KH, KW) += sum over images and positions.
+// dweight (C, KH, KW) += the sum over images and positions, a block for each element.
 KERNEL depthwise_backward_weight(const stored* x, const stored* dy, real* dweight, const real* unscale,
                                  Index n, int channels, WINDOW) {
     __shared__ real partials[THREADS / WARP];

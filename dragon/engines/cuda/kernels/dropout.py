@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dragon.engines.cuda.kernels.kernel import DRAWS, Elements, Kernel
+from dragon.engines.cuda.kernels.kernel import RANDOM_WORDS, Elements, Kernel
 
 __all__ = ["dropout_backward", "dropout_forward"]
 
 FILE = "dropout"
 
 dropout_forward = Kernel(FILE, "dropout_forward", """
-    const stored* x, stored* y, unsigned char* keep, const word* stream, Index count, word threshold, real scale
-""", Elements(each=DRAWS))  # fmt: skip
+    const stored* x, stored* y, unsigned char* mask, const word* stream, Index count, word threshold, real scale
+""", Elements(each=RANDOM_WORDS))  # fmt: skip
 dropout_backward = Kernel(FILE, "dropout_backward", """
-    const stored* dy, const unsigned char* keep, stored* dx, Index count, real scale
+    const stored* dy, const unsigned char* mask, stored* dx, Index count, real scale
 """, Elements())  # fmt: skip

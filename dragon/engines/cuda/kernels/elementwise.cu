@@ -1,5 +1,5 @@
-// Layers that work on each element by itself. One line makes a family: its name, y as a function of x, and dx as a
-// function of x, y and dy; a, b and c are the layer's settings. Outputs may be inputs.
+// Element-wise layers. FAMILY(name, y, dx) declares a family: y as a function of x, and dx as a function of x, y and dy; a, b
+// and c are the layer's settings. Outputs may be inputs.
 #include "common.cuh"
 
 #define FAMILY(name, Y, DX)                                                                                     \
@@ -34,15 +34,15 @@
 static __device__ __forceinline__ real logistic(real x) { return (real)0.5 * tanh((real)0.5 * x) + (real)0.5; }
 static __device__ __forceinline__ real swish_dx_of(real x, real gate, real beta) { return gate + beta * x * gate * (1 - gate); }
 static __device__ __forceinline__ real at_most(real x, real most) { return x > most ? most : x; }
-// 0 for minus infinity without a slope, and NaN for NaN
+// with slope 0: 0 for minus infinity, and NaN for NaN
 static __device__ __forceinline__ real leaky(real x, real slope) { return x > 0 ? x : (x <= 0 && slope == 0 ? 0 : slope * x); }
-static __device__ __forceinline__ real bent(real x) { return x <= -3 ? 0 : (x >= 3 ? 1 : x / 6 + (real)0.5); }
+static __device__ __forceinline__ real hard_logistic(real x) { return x <= -3 ? 0 : (x >= 3 ? 1 : x / 6 + (real)0.5); }
 static __device__ __forceinline__ real power_of(real x, real power) { return power == 1 ? x : pow(x, power); }
 
 FAMILY(relu, leaky(x, a), x > 0 ? dy : a * dy)
 FAMILY(relu6, at_most(leaky(x, a), b), x >= b ? 0 : (x > 0 ? dy : a * dy))
-FAMILY(hard_sigmoid, bent(x), y > 0 && y < 1 ? dy / 6 : 0)
-FAMILY(hard_swish, x * bent(x), dy * (bent(x) + (x > -3 && x < 3 ? x / 6 : 0)))
+FAMILY(hard_sigmoid, hard_logistic(x), y > 0 && y < 1 ? dy / 6 : 0)
+FAMILY(hard_swish, x * hard_logistic(x), dy * (hard_logistic(x) + (x > -3 && x < 3 ? x / 6 : 0)))
 FAMILY(sigmoid, logistic(x), dy * y * (1 - y))
 FAMILY(tanh, tanh(x), dy * (1 - y * y))
 FAMILY(absval, x < 0 ? -x : x, x > 0 ? dy : (x < 0 ? -dy : dy * x))
@@ -70,7 +70,7 @@ KERNEL weighted_sum(const stored* x, const stored* y, stored* out, Index count, 
     }
 }
 
-// PReLU over (N, C, S): y = x above 0, slope x below; `slopes` is C, or 1 where they share one. copy: keeps x.
+// PReLU over (N, C, S): y = x above 0, slope x below. slopes: C, or 1 where channels share one. copy (or null) becomes x.
 KERNEL prelu_forward(const stored* x, const real* slope, stored* y, stored* copy, Index count, Index slopes, Index spatial) {
     GRID_LOOP(i, count) {
         real value = x[i];
@@ -79,8 +79,7 @@ KERNEL prelu_forward(const stored* x, const real* slope, stored* y, stored* copy
     }
 }
 
-// dx = dy above 0, slope dy below; below = dy x where x <= 0, whose sums are the slopes' gradients. dx may be dy or
-// null.
+// dx = dy above 0, slope dy below. below = dy x where x <= 0, whose sums are the slopes' gradients. dx may be dy, or null.
 KERNEL prelu_backward(const stored* x, const stored* dy, const real* slope, stored* dx, real* below, Index count,
                       Index slopes, Index spatial) {
     GRID_LOOP(i, count) {

@@ -16,12 +16,12 @@ KERNEL product(const stored* a, const stored* b, stored* y, Index count, int vec
     }
 }
 
-// dx = y / x dy: the product of all other factors, no number where x is 0.
+// dx = y / x dy, the product of the other factors and dy; NaN where x is 0.
 KERNEL product_backward(const stored* x, const stored* y, const stored* dy, stored* dx, Index count) {
     GRID_LOOP(i, count) dx[i] = y[i] / x[i] * dy[i];
 }
 
-// y = max(a, b), and in `winner` (not null) who has it: 0 where a > b, else 1, as in Caffe.
+// y = max(a, b). winner becomes the number of the bottom that has the maximum: 0 where a > b, else 1, as in Caffe.
 KERNEL first_maximum(const stored* a, const stored* b, stored* y, int* winner, Index count) {
     GRID_LOOP(i, count) {
         real first = a[i], second = b[i];
@@ -31,7 +31,7 @@ KERNEL first_maximum(const stored* a, const stored* b, stored* y, int* winner, I
     }
 }
 
-// A further bottom x, number `number`: an equal maximum stays with the earlier one.
+// y = max(y, x) for bottom `number`, x. Of equal maxima the earlier bottom's wins.
 KERNEL next_maximum(const stored* x, stored* y, int* winner, Index count, int number) {
     GRID_LOOP(i, count) {
         real value = x[i];

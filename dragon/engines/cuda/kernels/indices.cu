@@ -1,10 +1,10 @@
-// Rows picked by whole numbers that arrive in a blob of the net's type.
+// Rows picked by indices: whole numbers in a blob of the net's type.
 #include "common.cuh"
 
 static __device__ __forceinline__ bool is_index(real value, Index size) { return value >= 0 && value < (real)size; }
 
-// out_of_range (1) becomes 2^31 - 1 - i for the first i whose value is no index below `size`: the maximum is the same in every
-// run, in whatever order threads come. The values are `each` elements apart.
+// out_of_range (1) becomes 2^31 - 1 - i for the first i whose value is out of range 0 .. size - 1. That is the maximum over all
+// such i, so it does not depend on the order of threads. The values are `each` elements apart.
 KERNEL check_indices(const real* values, int* out_of_range, Index count, Index each, Index size) {
     GRID_LOOP(i, count) {
         if (!is_index(values[(size_t)i * each], size)) atomicMax(out_of_range, 0x7fffffff - (int)i);
@@ -20,7 +20,7 @@ KERNEL pick_rows(const real* x, const real* picks, const real* bias, real* y, In
     }
 }
 
-// The transpose: each row of dx adds up, in their order, the rows of dy that were picked from it. add: to what dx has.
+// The transpose: each row of dx is the sum, in order, of the rows of dy that were picked from it. add: dx is added to.
 // count: elements of dx.
 KERNEL sum_picked(const real* dy, const real* picks, real* dx, Index count, Index row, Index n_picks, int add) {
     GRID_LOOP(i, count) {

@@ -18,12 +18,12 @@ from dragon.engines.cuda.device.precision import arithmetic
 from dragon.errors import nearest
 
 __all__ = [
-    "DRAWS", "MOST", "THREADS", "WARP", "Blocks", "Elements", "Kernel", "Launcher", "Parameter", "declared",
+    "RANDOM_WORDS", "MOST", "THREADS", "WARP", "Blocks", "Elements", "Kernel", "Launcher", "Parameter", "declared",
 ]  # fmt: skip
 
 THREADS = 256  # of each block, as in common.cuh
 WARP = 32
-DRAWS = 8  # 32-bit numbers that one thread makes, as in random.cuh
+RANDOM_WORDS = 8  # 32-bit random numbers that one thread computes, as in random.cuh
 MOST = 2**31 - 1  # elements of an array: kernels count with 32 bits
 VECTOR_BYTES = 16  # of one access where the argument `vectors` is set
 
@@ -40,18 +40,22 @@ _NULL = np.uint64(0)
 
 
 class Launcher(Protocol):
-    """What a kernel needs of a device."""
+    """The part of a device that a kernel uses."""
 
     multiprocessors: int
 
-    def grid(self, work: int) -> int: ...
+    def grid(self, work: int) -> int:
+        """The number of blocks for `work` threads."""
+        ...
 
-    def launch(self, kernel: Kernel, dtype: DTypeLike, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None: ...
+    def launch(self, kernel: Kernel, dtype: DTypeLike, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+        """Run the kernel, compiled for activations of `dtype`, with these arguments."""
+        ...
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """name, and C type without `const`; constant: a pointer to what the kernel only reads."""
+    """A parameter of a kernel: its name, its C type without `const`, and whether that was there (`constant`)."""
 
     name: str
     type: str
@@ -59,6 +63,7 @@ class Parameter:
 
     @property
     def is_pointer(self) -> bool:
+        """Whether the argument is an array."""
         return self.type.endswith("*")
 
     def __str__(self) -> str:
@@ -66,17 +71,19 @@ class Parameter:
 
 
 class Rule(Protocol):
-    """How many blocks a launch has; 0: there is nothing to do."""
+    """How many blocks a launch has."""
 
-    def blocks(self, device: Launcher, arguments: Mapping[str, Any], dtype: DTypeLike) -> int: ...
+    def blocks(self, device: Launcher, arguments: Mapping[str, Any], dtype: DTypeLike) -> int:
+        """The number of blocks for these arguments; 0 where there is nothing to compute."""
+        ...
 
 
 @dataclass(frozen=True)
-class Elements:
-    """Threads loop over the grid (GRID_LOOP in common.cuh) until argument `of` is reached.
+class Elements(Rule):
+    """Threads loop over the elements (GRID_LOOP in common.cuh), whose number is the argument `of`.
 
-    each: elements that a thread takes at a time, times those of a 16-byte access if the argument `vectors` is set.
-    together: threads that work on one element.
+    each: elements that a thread computes at a time, times those of a 16-byte access if the argument `vectors` is set.
+    together: threads that compute one element.
     """
 
     of: str = "count"
@@ -90,8 +97,8 @@ class Elements:
 
 
 @dataclass(frozen=True)
-class Blocks:
-    """A block for each of argument `of`, but no more than keep the GPU busy: they loop over the rest. Or `number`."""
+class Blocks(Rule):
+    """`number` blocks; with `of`, as many as that argument says, but no more than fill the GPU (they loop over the rest)."""
 
     of: str = ""
     number: int = 1
@@ -104,15 +111,15 @@ _declared: dict[tuple[str, str], Kernel] = {}
 
 
 def declared() -> Iterable[Kernel]:
-    """All kernels of the modules that were imported."""
+    """All kernels that the imported modules declare."""
     return _declared.values()
 
 
 class Kernel:
     """A kernel of FILE.cu.
 
-    signature: its parameters as the source lists them. rule: how many blocks a launch has; None: each call says it
-    (`grid`), with one number or two.
+    signature: its parameters as the source lists them. rule: how many blocks a launch has; None: each call gives the
+    number, or two for a grid of two dimensions (`grid`).
     """
 
     def __init__(self, file: str, name: str, signature: str, rule: Rule | None = None) -> None:

@@ -1,11 +1,11 @@
-// Losses other than the softmax's. A term is a pair (loss, whether it counts), which sum_terms of softmax.cu adds up.
+// Losses other than the softmax's. A term is a pair (loss, 1 where it counts); sum_terms of softmax.cu sums them.
 #include "common.cuh"
 #include "labels.cuh"
 
 // -- of each element by itself -------------------------------------------------------------------------------------
-// One line makes a loss of a and b: its term, and its slope by a; by b it is the opposite. `inside` and `outside` are
-// weights of the difference and of the term. Block k adds up the terms of its share into terms (2 k, 2 k + 1).
-#define LOSS(name, TERM, SLOPE)                                                                                  \
+// LOSS(name, term, gradient): the term of elements a and b, and its gradient with respect to a; that of b is the opposite.
+// `inside` and `outside` are weights of the difference and of the term. Block k sums its terms into terms (2 k, 2 k + 1).
+#define LOSS(name, TERM, GRADIENT)                                                                                  \
     KERNEL name##_terms(const real* first, const real* second, const real* insides, const real* outsides,        \
                         real* terms, Index count, int has_ignore, int ignore, real setting) {                    \
         __shared__ real partials[THREADS / WARP];                                                                    \
@@ -29,24 +29,25 @@
         real factor = sign * *top_diff / *divisor;                                                               \
         GRID_LOOP(i, count) {                                                                                    \
             real a = first[i], b = second[i], inside = insides ? insides[i] : 1, outside = outsides ? outsides[i] : 1; \
-            dx[i] = has_ignore && b == (real)ignore ? 0 : (SLOPE)*factor;                                        \
+            dx[i] = has_ignore && b == (real)ignore ? 0 : (GRADIENT)*factor;                                        \
         }                                                                                                        \
     }
 
-static __device__ __forceinline__ real size_of(real x) { return x < 0 ? -x : x; }
+static __device__ __forceinline__ real magnitude(real x) { return x < 0 ? -x : x; }
 static __device__ __forceinline__ real squared(real x) { return x * x; }
 
 static __device__ __forceinline__ real smooth(real d, real sharpness) {
-    real size = size_of(d);
+    real size = magnitude(d);
     return size < 1 / sharpness ? (real)0.5 * sharpness * size * size : size - (real)0.5 / sharpness;
 }
 
-static __device__ __forceinline__ real bounded(real x) { return x < -1 ? -1 : (x > 1 ? 1 : x); }
+static __device__ __forceinline__ real clamped(real x) { return x < -1 ? -1 : (x > 1 ? 1 : x); }
 
-// `setting` is 1/2 for the one and sigma^2 for the other. A weight is multiplied even where a loss never has one.
+// setting: 1/2 for euclidean, sigma^2 for smooth_l1 (Girshick 2015), 1 for sigmoid_cross_entropy. Weights that a layer does
+// not have are 1, and multiplied by nevertheless.
 LOSS(euclidean, outside * setting * squared(inside * (a - b)), outside * 2 * setting * inside * (a - b))
-LOSS(smooth_l1, outside * smooth(inside * (a - b), setting), outside * inside * bounded(inside * (a - b) * setting))
-LOSS(sigmoid_cross_entropy, outside * (log1p(exp(-size_of(a))) - inside * a * (b - (a >= 0))) * setting,
+LOSS(smooth_l1, outside * smooth(inside * (a - b), setting), outside * inside * clamped(inside * (a - b) * setting))
+LOSS(sigmoid_cross_entropy, outside * (log1p(exp(-magnitude(a))) - inside * a * (b - (a >= 0))) * setting,
      outside * inside * setting * ((real)0.5 * tanh((real)0.5 * a) + (real)0.5 - b))
 
 // -- of rows (N, classes) with a label each ------------------------------------------------------------------------
@@ -101,7 +102,7 @@ KERNEL multinomial_backward(const real* x, const real* label, const real* top_di
 
 // -- of (outer, classes, inner) with a matrix of gains -------------------------------------------------------------
 
-// -sum_k gains (label, k) log p_k for each position; totals (positions) keeps the sum of the label's row.
+// The terms -sum_k gains (label, k) log p_k. totals (positions) becomes the sum of the label's row of gains, for backward.
 KERNEL infogain_terms(const real* prob, const real* label, const real* gains, real* terms, real* totals,
                       Index positions, Index classes, Index inner, int has_ignore, int ignore, real least) {
     GRID_LOOP(i, positions) {
@@ -134,8 +135,8 @@ KERNEL infogain_backward(const real* prob, const real* label, const real* gains,
 
 // -- of pairs of rows (N, length) ----------------------------------------------------------------------------------
 
-// A warp for each pair, whose squared distance stays in `squares`: that is the loss of similar ones, of others what is
-// missing to the margin.
+// A warp for each pair. squares (N) becomes the squared distances, for backward. A similar pair's term is its squared
+// distance; that of another pair is by how much it falls short of the margin, squared (legacy: of squared distances).
 KERNEL contrastive_terms(const real* a, const real* b, const real* similar, real* terms, real* squares, Index rows,
                          Index length, int legacy, real margin) {
     Index lane = threadIdx.x % WARP;
@@ -153,7 +154,7 @@ KERNEL contrastive_terms(const real* a, const real* b, const real* similar, real
     }
 }
 
-// divisor: the loss's, that is twice the number of pairs.
+// divisor: that of the loss, twice the number of pairs.
 KERNEL contrastive_backward(const real* a, const real* b, const real* similar, const real* squares,
                             const real* top_diff, const real* divisor, real* dx, Index count, Index length, int legacy,
                             real margin, real least, real sign) {

@@ -1,8 +1,8 @@
 // Local response normalisation of (N, C, H, W): y = x / (k + alpha / n * sum of x^2 nearby) ^ beta.
-// A "near" sum runs over `reach` channels to both sides, or over the square of `reach` pixels to all sides.
+// "Nearby" are `reach` channels to both sides, or `reach` pixels to all sides within the channel.
 #include "common.cuh"
 
-// The sum of what is near one element, or of its squares; across 0: within the channel.
+// The sum of the elements near element i, or of their squares. across: over channels, else within the channel.
 template <bool SQUARED, typename T>
 static __device__ __forceinline__ real near_sum(const T* x, Index i, int across, int channels, int height, int width,
                                                 int reach) {
@@ -27,7 +27,7 @@ static __device__ __forceinline__ real near_sum(const T* x, Index i, int across,
     return sum;
 }
 
-// base keeps k + scale * (sum of squares nearby) for backward.
+// base becomes k + scale * (sum of squares nearby), for backward.
 KERNEL lrn_forward(const stored* x, stored* y, real* base, Index count, int across, int channels, int height, int width,
                    int reach, real k, real scale, real beta) {
     GRID_LOOP(i, count) {

@@ -1,7 +1,7 @@
-// Pooling of (planes, H, W) into (planes, OH, OW). Backward gathers: each input element asks the windows over it.
+// Pooling of (planes, H, W) into (planes, OH, OW). Backward gathers: each input element sums over the windows that hold it.
 #include "common.cuh"
 
-// mask: the index of each window's first maximum in its plane; top_mask, unless null, the same as numbers.
+// mask: the index in its plane of each window's first maximum; top_mask (or null): the same in the net's type.
 KERNEL max_forward(const stored* x, stored* y, int* mask, real* top_mask, Index count, int height, int width, int out_h,
                    int out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w) {
     GRID_LOOP(i, count) {
@@ -51,7 +51,7 @@ KERNEL max_backward(const stored* dy, const int* mask, stored* dx, Index count, 
     }
 }
 
-// Elements of a window from place `first` up to `end`, which an average counts: the image, with its padding or without.
+// How many elements of a window an average counts: those from `first` up to `end`, the image with or without its padding.
 static __device__ __forceinline__ int extent(int position, int kernel, int stride, int pad, int first, int end) {
     int start = position * stride - pad;
     return min(start + kernel, end) - max(start, first);

@@ -21,14 +21,14 @@ static __device__ __forceinline__ void philox(word counter0, word counter1, word
     out[3] = c3;
 }
 
-#define DRAWS 8  // 32-bit words of a block
+#define RANDOM_WORDS 8  // 32-bit words of a block
 
-// All words of block `block`, which belong to elements block * DRAWS and up.
-static __device__ __forceinline__ void draw_block(const word* stream, Index block, word* words) {
+// The 64-bit words of block `block`, whose 32-bit words belong to elements block * RANDOM_WORDS and up.
+static __device__ __forceinline__ void random_block(const word* stream, Index block, word* words) {
     philox((word)block + 1, stream[2], stream[0], stream[1], words);
 }
 
-// Word k of such a block.
-static __device__ __forceinline__ word draw_of(const word* words, int k) {
+// The 32-bit word k of a block.
+static __device__ __forceinline__ word random_word(const word* words, int k) {
     return (words[k / 2] >> (k % 2 * 32)) & 0xffffffffull;
 }

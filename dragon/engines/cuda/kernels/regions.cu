@@ -1,8 +1,8 @@
-// Pooling of regions of interest, rows (R, 5) of item, x1, y1, x2, y2 in the image's pixels, from x (N, C, H, W).
-// Backward gathers: each input element asks the regions over it, in their order.
+// Pooling of regions of interest from x (N, C, H, W). rois (R, 5): item of the batch, and x1, y1, x2, y2 in pixels of the
+// image. Backward gathers: each input element sums over the regions that hold it, in order.
 #include "common.cuh"
 
-// First and one past the last place of a bin along one axis, inside 0 .. size.
+// First position of a bin along one axis, and one past its last.
 struct Bin {
     int first, last;
 
@@ -12,7 +12,7 @@ struct Bin {
     }
 };
 
-// a b + c rounded twice, as the host does: an edge must not come to lie on the other side of a whole number.
+// a b + c rounded twice, as on the host: one fused rounding could move an edge across a whole number.
 static __device__ __forceinline__ double scaled_sum(double a, double b, double c) {
     return __dadd_rn(__dmul_rn(a, b), c);
 }
@@ -21,7 +21,7 @@ static __device__ __forceinline__ int rounded(real edge, double scale) {
     return (int)floor(scaled_sum((double)edge, scale, 0.5));
 }
 
-// Bins of whole numbers, which overlap where the extent does not divide (Girshick 2015).
+// Bins of whole positions, which overlap where their number does not divide the extent (Girshick 2015).
 static __device__ __forceinline__ Bin whole_bin(int step, real low, real high, int bins, int size, double scale) {
     int from = rounded(low, scale), extent = max(rounded(high, scale) - from + 1, 1);
     Bin bin = {step * extent / bins + from, ((step + 1) * extent + bins - 1) / bins + from};
@@ -29,7 +29,7 @@ static __device__ __forceinline__ Bin whole_bin(int step, real low, real high, i
     return bin;
 }
 
-// Bins of fractions, enlarged to whole places (Dai et al. 2016).
+// Bins of fractional positions, enlarged to whole ones (Dai et al. 2016).
 static __device__ __forceinline__ Bin fraction_bin(int step, real low, real high, int bins, int size, double scale) {
     double from = floor((double)low + 0.5) * scale;
     double extent = scaled_sum(floor((double)high + 0.5) + 1, scale, -from);
@@ -39,7 +39,7 @@ static __device__ __forceinline__ Bin fraction_bin(int step, real low, real high
     return bin;
 }
 
-// The item of a region, -1 where it is none.
+// The item of a region, -1 where it is out of range.
 static __device__ __forceinline__ int item_of(const real* roi, int items) {
     return roi[0] >= 0 && roi[0] < (real)items ? (int)roi[0] : -1;
 }
@@ -91,7 +91,8 @@ KERNEL roi_backward(const stored* dy, const real* rois, const int* winner, store
     }
 }
 
-// Bin (k, j) of output c is the mean of channel (c * bins_h + k) * bins_w + j. outputs: how many c there are.
+// Bin (k, j) of output channel c is the mean over channel (c * bins_h + k) * bins_w + j. outputs: the number of output
+// channels.
 KERNEL psroi_forward(const stored* x, const real* rois, stored* y, Index count, int outputs, REGIONS) {
     GRID_LOOP(i, count) {
         int j = i % bins_w, k = i / bins_w % bins_h, c = i / bins_w / bins_h % outputs;

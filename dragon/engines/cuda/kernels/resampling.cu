@@ -1,9 +1,9 @@
-// Images in another size: interpolated, with borders, with values repeated or put back where a pooling found them.
+// Images resized: interpolated, padded, with values repeated, or put back where a maximum pooling found them.
 #include "common.cuh"
 
 // -- bilinear, the corners stay where they are ---------------------------------------------------------------------
 
-// Between which two of `size` places output position i lies, and how far from the first one.
+// The two of `size` input positions between which output position i lies, and its distance from the first one.
 struct Between {
     int first, second;
     real share;
@@ -15,13 +15,13 @@ struct Between {
         share = (real)(at - first);
     }
 
-    // How much of place `at` makes the output.
+    // The weight of input position `at`.
     __device__ __forceinline__ real weight(int at) const {
         return (first == at ? 1 - share : (real)0) + (second == at ? share : (real)0);
     }
 };
 
-// x (planes, height, width), of which a window of used_h x used_w from (top, left) on is seen.
+// x (planes, height, width), of which the window of used_h x used_w from (top, left) on is interpolated.
 #define INTERP                                                                                                      \
     int height, int width, int used_h, int used_w, int top, int left, int out_h, int out_w, double step_h, double step_w
 
@@ -36,7 +36,7 @@ KERNEL interp_forward(const stored* x, stored* y, Index count, INTERP) {
     }
 }
 
-// First output position that can look at input position `at`, and the last one. step 0: all of them.
+// The first and the last output position that can depend on input position `at`. step 0: all of them.
 static __device__ __forceinline__ int first_reader(int at, double step) {
     return step > 0 ? max(0, (int)((at - 1) / step) - 1) : 0;
 }
@@ -67,8 +67,8 @@ KERNEL interp_backward(const stored* dy, stored* dx, Index count, INTERP) {
 #define REFLECT 1
 #define EDGE 2
 
-// The input position that output position i shows, `before` being the border's width; -1 for a constant.
-static __device__ __forceinline__ int shown(int i, int before, int size, int mode) {
+// The input position whose value output position i has, or -1 for the constant. before: width of the first border.
+static __device__ __forceinline__ int source_of(int i, int before, int size, int mode) {
     int at = i - before;
     if (at >= 0 && at < size) return at;
     if (mode == CONSTANT) return -1;
@@ -80,29 +80,29 @@ static __device__ __forceinline__ int shown(int i, int before, int size, int mod
 
 KERNEL pad_forward(const stored* x, stored* y, Index count, PAD, real value) {
     GRID_LOOP(i, count) {
-        int h = shown(i / out_w % out_h, top, height, mode), w = shown(i % out_w, left, width, mode);
+        int h = source_of(i / out_w % out_h, top, height, mode), w = source_of(i % out_w, left, width, mode);
         const stored* plane = x + (size_t)(i / out_w / out_h) * height * width;
         y[i] = h < 0 || w < 0 ? value : (real)plane[(size_t)h * width + w];
     }
 }
 
-// The next output position behind i that can show input position `at`: itself or one of the borders.
+// The next output position after i that can have the value of input position `at`: `at` itself, or one in a border.
 static __device__ __forceinline__ int next_place(int i, int at, int before, int size) {
     int next = i + 1;
     if (next < before || next >= before + size) return next;
     return next <= before + at ? before + at : before + size;
 }
 
-// Each input element adds up what shows it.
+// dx: the sum of dy over the output positions that have the element's value.
 KERNEL pad_backward(const stored* dy, stored* dx, Index count, PAD) {
     GRID_LOOP(i, count) {
         int w = i % width, h = i / width % height;
         const stored* plane = dy + (size_t)(i / width / height) * out_h * out_w;
         real sum = 0;
         for (int oh = next_place(-1, h, top, height); oh < out_h; oh = next_place(oh, h, top, height)) {
-            if (shown(oh, top, height, mode) != h) continue;
+            if (source_of(oh, top, height, mode) != h) continue;
             for (int ow = next_place(-1, w, left, width); ow < out_w; ow = next_place(ow, w, left, width))
-                if (shown(ow, left, width, mode) == w) sum += plane[(size_t)oh * out_w + ow];
+                if (source_of(ow, left, width, mode) == w) sum += plane[(size_t)oh * out_w + ow];
         }
         dx[i] = sum;
     }
@@ -121,15 +121,15 @@ KERNEL sum_blocks(const stored* dy, stored* dx, Index count, Index width, Index 
     }
 }
 
-// -- back to where a pooling found them: mask (planes, size) has places in planes of out_size elements -------------
+// -- unpooling: mask (planes, size) has positions in planes of out_size elements -----------------------------------
 
 KERNEL unpool_clear(int* last, Index count) {
     GRID_LOOP(i, count) last[i] = 0;
 }
 
-// last (planes, out_size): 1 + the last element that belongs there, 0 where none does. The maximum is the same in every
-// run, in whatever order threads come.
-KERNEL unpool_mark(const real* mask, int* last, Index count, Index size, Index out_size) {
+// last (planes, out_size): 1 + the last element of x whose position this is, 0 where there is none. Being a maximum, it does
+// not depend on the order of threads.
+KERNEL unpool_last(const real* mask, int* last, Index count, Index size, Index out_size) {
     GRID_LOOP(i, count) {
         real at = mask[i];
         if (at >= 0 && at < (real)out_size) atomicMax(last + (size_t)(i / size) * out_size + (Index)at, (int)i + 1);

@@ -13,7 +13,7 @@ __all__ = [
     "unpool_backward",
     "unpool_clear",
     "unpool_forward",
-    "unpool_mark",
+    "unpool_last",
 ]
 
 FILE = "resampling"
@@ -43,7 +43,7 @@ sum_blocks = Kernel(FILE, "sum_blocks", """
 unpool_clear = Kernel(FILE, "unpool_clear", """
     int* last, Index count
 """, Elements())  # fmt: skip
-unpool_mark = Kernel(FILE, "unpool_mark", """
+unpool_last = Kernel(FILE, "unpool_last", """
     const real* mask, int* last, Index count, Index size, Index out_size
 """, Elements())  # fmt: skip
 unpool_forward = Kernel(FILE, "unpool_forward", """

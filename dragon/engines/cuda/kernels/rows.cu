@@ -1,5 +1,5 @@
-// Rows of values that are normalised together, a block for each: LayerNorm, GroupNorm, InstanceNorm, MVN, Normalize.
-// Normalize over the channels of each position, and sums of rows, too.
+// Normalisation of rows by their own statistics, a block for each row: LayerNorm, GroupNorm, InstanceNorm, MVN, Normalize.
+// Also Normalize over the channels of each position, sums of rows, and Axpy.
 #include "common.cuh"
 
 #define BY_DEVIATION 0  // (x - mean) / sqrt(var + eps)
@@ -7,13 +7,13 @@
 #define BY_MEAN 2       // x - mean
 #define BY_LENGTH 3     // x / sqrt(sum x^2 + eps)
 
-// What backward needs of a row: dx = (d - level sum(d) - along sum(d normal) normal) inv.
+// Of a row, for backward: dx = (d - of_sum sum(d) - of_dot sum(d normal) normal) inv with d = dy gamma.
 struct Row {
-    real inv, level, along;
+    real inv, of_sum, of_dot;
 };
 
-// normal = the normalised row, y = normal gamma + beta; each of gamma and beta may be null, and element i of all has
-// number i / inner % channels of them. kept (rows, 3): see Row. y may be x, and normal may be null where y is the same.
+// normal = the normalised rows, y = normal gamma + beta. Element i of x has element i / inner % channels of gamma and beta,
+// each of which may be null. kept (rows, 3): a Row each. y may be x; normal may be null where it is the same as y.
 KERNEL rows_forward(const stored* x, const real* gamma, const real* beta, stored* y, stored* normal, real* kept,
                     Index rows, Index length, Index inner, Index channels, int mode, real eps) {
     __shared__ real partials[THREADS / WARP];
@@ -34,18 +34,18 @@ KERNEL rows_forward(const stored* x, const real* gamma, const real* beta, stored
         if (mode == BY_SUM) {
             real deviation = sqrt(squares / length), divisor = deviation + eps;
             r.inv = 1 / divisor;
-            r.along *= divisor / (deviation > 0 ? deviation : 1);
+            r.of_dot *= divisor / (deviation > 0 ? deviation : 1);
         }
-        if (mode == BY_MEAN) r.along = 0;
+        if (mode == BY_MEAN) r.of_dot = 0;
         if (mode == BY_LENGTH) {
             r.inv = 1 / sqrt(squares + eps);
-            r.level = 0;
-            r.along = 1;
+            r.of_sum = 0;
+            r.of_dot = 1;
         }
         if (threadIdx.x == 0) {
             kept[3 * (size_t)row] = r.inv;
-            kept[3 * (size_t)row + 1] = r.level;
-            kept[3 * (size_t)row + 2] = r.along;
+            kept[3 * (size_t)row + 1] = r.of_sum;
+            kept[3 * (size_t)row + 2] = r.of_dot;
         }
         for (Index k = threadIdx.x; k < length; k += THREADS) {
             size_t i = start + k;
@@ -76,13 +76,13 @@ KERNEL rows_backward(const stored* dy, const stored* normal, const real* gamma, 
         for (Index k = threadIdx.x; k < length; k += THREADS) {
             size_t i = start + k;
             real d = gamma ? dy[i] * gamma[i / inner % channels] : (real)dy[i];
-            dx[i] = (d - sum - (r[2] == 0 ? 0 : dots * normal[i])) * r[0];  // the row itself may be NaN
+            dx[i] = (d - sum - (r[2] == 0 ? 0 : dots * normal[i])) * r[0];  // 0 * NaN is NaN
         }
     }
 }
 
-// x (N, channels, inner) over its length along the channels at each position, times gamma (channels, or one for all).
-// inv: 1 / length of each position.
+// y = gamma x / |x|, where |x| is the length along the channels at each position of x (N, channels, inner). gamma has an
+// element for each channel, or one if `shared`. inv (positions): 1 / |x|.
 KERNEL columns_forward(const stored* x, const real* gamma, stored* y, stored* normal, real* inv, Index positions,
                        Index channels, Index inner, int shared, real eps) {
     GRID_LOOP(i, positions) {

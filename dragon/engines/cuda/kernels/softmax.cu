@@ -1,5 +1,5 @@
-// Softmax, its loss, and accuracy over (outer, classes, inner). `rows` kernels: inner is 1, a warp for each row.
-// Otherwise a thread for each position, so that neighbours read neighbours.
+// Softmax, its loss, and accuracy over (outer, classes, inner). Kernels named `rows` are for inner = 1: a warp for each row.
+// The others take a thread for each position, so that neighbouring threads read neighbouring elements.
 #include "common.cuh"
 #include "labels.cuh"
 
@@ -64,8 +64,8 @@ KERNEL softmax_backward_columns(const real* y, const real* dy, const real* scale
     }
 }
 
-// Each position's loss and whether it counts: terms (positions, 2). weights (classes), unless null: of each label's
-// term.
+// terms (positions, 2): each position's loss, and whether it counts (counts_as). weights (classes, or null): factors of the
+// terms, by label.
 KERNEL cross_entropy(const real* prob, const real* label, const real* weights, real* terms, Index positions,
                      Index classes, Index inner, int has_ignore, int ignore, real least) {
     GRID_LOOP(i, positions) {
@@ -73,7 +73,7 @@ KERNEL cross_entropy(const real* prob, const real* label, const real* weights, r
         real loss = 0;
         if (k >= 0) {
             real p = prob[((size_t)(i / inner) * classes + k) * inner + i % inner];
-            loss = -log(p < least ? least : p);  // this way round NaN stays NaN, and training stops
+            loss = -log(p < least ? least : p);  // false for NaN, so NaN stays NaN and training stops
             if (weights) loss *= weights[k];
         }
         terms[2 * (size_t)i] = loss;
@@ -81,7 +81,8 @@ KERNEL cross_entropy(const real* prob, const real* label, const real* weights, r
     }
 }
 
-// Each position: whether at most top_k classes are not worse than its own, and whether it counts.
+// terms (positions, 2): 1 where at most top_k classes score at least as much as the label's, itself included, and whether
+// the position counts (counts_as).
 KERNEL accuracy_terms(const stored* score, const real* label, real* terms, Index positions, Index classes, Index inner,
                       Index top_k, int has_ignore, int ignore) {
     GRID_LOOP(i, positions) {
@@ -97,7 +98,7 @@ KERNEL accuracy_terms(const stored* score, const real* label, real* terms, Index
     }
 }
 
-// A block for each class: the share of hits among its labels that count, by the terms of accuracy_terms.
+// The accuracy of each class, a block each: the share of hits among its labels that count. terms: by accuracy_terms.
 KERNEL class_accuracy(const real* terms, const real* label, real* out, Index positions) {
     __shared__ real partials[THREADS / WARP];
     real hits = 0, all = 0;
@@ -111,8 +112,8 @@ KERNEL class_accuracy(const real* terms, const real* label, real* out, Index pos
     if (threadIdx.x == 0) out[blockIdx.x] = hits / larger(all, 1);
 }
 
-// One block: out (1) = sum of the terms / divisor (1), which is `divisor` if that is above 0, else the number that
-// count, and at least 1. out_of_range (1) becomes 1 + the first position whose label is, if there is one.
+// out (1) = sum of the terms / kept_divisor (1), in one block. kept_divisor becomes `divisor` if that is above 0, else the
+// number of terms that count, and at least 1. out_of_range (1) becomes 1 + the first position whose label is out of range.
 KERNEL sum_terms(const real* terms, real* out, real* kept_divisor, int* out_of_range, Index positions, real divisor) {
     __shared__ real partials[THREADS / WARP];
     __shared__ Index firsts[THREADS];

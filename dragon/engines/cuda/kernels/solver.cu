@@ -1,15 +1,15 @@
-// One launch updates all learned blobs. A table has an entry for each blob, a chunk names a blob and where in it a
-// block begins. What changes from step to step (the rate) lies in device memory, so a captured graph stays right.
+// One launch updates all learned blobs. `entries` has an entry for each blob; a chunk gives a block its blob and its first
+// element. What changes from step to step (the rate) lies in device memory, so that a captured graph stays right.
 #include "common.cuh"
 
-struct Entry {  // as the launcher packs it: eight 8-byte words
+struct Entry {  // eight 8-byte words, as updating.py packs them
     real* w;
     real* g;
     real* h1;
     real* h2;
     unsigned long long count;
     double lr_mult, decay;
-    stored* working;  // null, or the weights in the type of the activations
+    stored* working;  // the weights in the type of the activations, or null
 };
 
 struct Chunk {
@@ -18,13 +18,15 @@ struct Chunk {
 
 #define CHUNK 4096  // elements a block works on
 
-// step[0]: rate; step[1]: rate times Adam's bias correction; step[2]: factor of clip_gradients, written here; step[3]:
-// whether weights may change, written by judge; step[4]: number of the step.
-#define L1 1
+// step[0]: rate; step[1]: rate times Adam's bias correction; step[2]: factor of clip_gradients, written by clip_factor;
+// step[3]: 1 where the weights are updated, 0 where the step is skipped; step[4]: number of the step.
+#define L1 1  // regularization
 
-// One block, a launch for each loss of a net: sums[1] = the weighted sum of all, sums[2] = whether a label was out of range,
-// sums[0] = sums[3] = number of the step: who sees both knows that all four have come. step[3] is 0 after a loss that is not finite or a label out of range.
-KERNEL judge(const real* loss, const int* out_of_range, double* sums, double* step, Index count, int layers, double weight,
+// Adds one loss of a net to the weighted sum (`first`: of the first loss; `last`: of the last one), in one block. The last
+// launch sets step[3] to 0 where the sum is NaN or infinite, or a label was out of range, and fills `sums` for the host:
+// sums[1] = the weighted sum, sums[2] = 1 where a label was out of range, sums[0] = sums[3] = number of the step. The host
+// polls the copy: once both numbers are new, all four have arrived.
+KERNEL check_loss(const real* loss, const int* out_of_range, double* sums, double* step, Index count, int layers, double weight,
              int first, int last) {
     __shared__ double partials[THREADS / WARP];
     double sum = 0;
@@ -41,7 +43,7 @@ KERNEL judge(const real* loss, const int* out_of_range, double* sums, double* st
     step[3] = total - total == 0 && found == 0;
 }
 
-// squares[block] = sum of g^2 over a chunk.
+// squares[block] = sum of g^2 over the block's chunk.
 KERNEL gradient_squares(const Entry* entries, const Chunk* chunks, double* squares) {
     __shared__ double partials[THREADS / WARP];
     Chunk chunk = chunks[blockIdx.x];
@@ -54,7 +56,7 @@ KERNEL gradient_squares(const Entry* entries, const Chunk* chunks, double* squar
     if (threadIdx.x == 0) squares[blockIdx.x] = sum;
 }
 
-// The loss scale, as loss_scale.py names it.
+// Indices and limits of the loss scale, as in loss_scale.py.
 #define SCALE 0
 #define INVERSE 1
 #define NEXT 2
@@ -64,9 +66,9 @@ KERNEL gradient_squares(const Entry* entries, const Chunk* chunks, double* squar
 #define LEAST_SCALE 1.0f
 #define MOST_SCALE 16777216.0f
 
-// After a pass: a gradient that is not finite skips the step and halves the scale, many good steps double it.
-static __device__ __forceinline__ void judge_scale(float* scale, double* step, bool finite) {
-    if (step[3] == 0) return;  // the pass does not count
+// A gradient that is NaN or infinite skips the step and halves the scale; INTERVAL good steps in a row double it.
+static __device__ __forceinline__ void update_scale(float* scale, double* step, bool finite) {
+    if (step[3] == 0) return;  // the loss was not finite: that says nothing about the scale
     if (!finite) {
         step[3] = 0;
         scale[NEXT] = scale[SCALE] / 2 > LEAST_SCALE ? scale[SCALE] / 2 : LEAST_SCALE;
@@ -84,8 +86,8 @@ KERNEL adopt_scale(float* scale) {
     scale[INVERSE] = 1 / scale[NEXT];
 }
 
-// One block: step[2] = limit / norm where the norm exceeds the limit (below 0: none), else 1. scale: null, or the loss
-// scale, which is judged.
+// One block: step[2] = limit / norm where the gradients' norm exceeds the limit (below 0: no limit), else 1. scale: the
+// loss scale, which is updated, or null.
 KERNEL clip_factor(const double* squares, double* step, Index chunks, double limit, float* scale) {
     __shared__ double partials[THREADS / WARP];
     double sum = 0;
@@ -94,7 +96,7 @@ KERNEL clip_factor(const double* squares, double* step, Index chunks, double lim
     if (threadIdx.x == 0) {
         double norm = sqrt(sum);
         step[2] = limit >= 0 && norm > limit ? limit / norm : 1;
-        if (scale) judge_scale(scale, step, norm - norm == 0);
+        if (scale) update_scale(scale, step, norm - norm == 0);
     }
 }
 
@@ -105,8 +107,9 @@ KERNEL clear_gradients(const Entry* entries, const Chunk* chunks) {
     for (Index i = chunk.start + threadIdx.x; i < stop; i += THREADS) e.g[i] = 0;
 }
 
-// RULE(name, body): body turns the regularised gradient g into the step, with history h1 and h2. g keeps the step.
-// p and q are decays, cp and cq what they leave of 1.
+// RULE(name, body): the body computes the step from the regularised gradient g and the history h1, h2. The step replaces
+// the gradient in memory, as in Caffe.
+// p and q are the momenta of h1 and h2; cp = 1 - p, cq = 1 - q.
 #define RULE(name, BODY)                                                                                         \
     static __device__ __forceinline__ real name##_step(real g, real w, real& h1, real& h2, real rate,            \
                                                        real corrected, real decay, real p, real cp, real q,      \

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dragon.engines.cuda.kernels.kernel import Blocks, Kernel
 
-__all__ = ["adopt_scale", "clear_gradients", "clip_factor", "gradient_squares", "judge", "updates"]
+__all__ = ["adopt_scale", "clear_gradients", "clip_factor", "gradient_squares", "check_loss", "updates"]
 
 FILE = "solver"
 
-judge = Kernel(FILE, "judge", """
+check_loss = Kernel(FILE, "check_loss", """
     const real* loss, const int* out_of_range, double* sums, double* step, Index count, int layers, double weight,
     int first, int last
 """, Blocks(number=1))  # fmt: skip

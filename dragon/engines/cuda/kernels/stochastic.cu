@@ -1,5 +1,5 @@
 // Stochastic pooling (Zeiler & Fergus 2013) of (planes, H, W) into (planes, OH, OW): an element of each window, drawn
-// in proportion to its value; or the mean under those probabilities.
+// with a probability proportional to its value (TRAIN), or their mean under these probabilities (TEST).
 #include "common.cuh"
 #include "random.cuh"
 #include "window.cuh"
@@ -34,23 +34,23 @@ struct Corner {
 // chosen: the index of the drawn element in its plane, as max_forward's mask; -1 in the padding. The sums are doubles
 // on every engine, so that all of them choose alike.
 KERNEL stochastic_forward(const stored* x, stored* y, int* chosen, const word* stream, Index count, WINDOW) {
-    Index blocks = (count + DRAWS - 1) / DRAWS;
+    Index blocks = (count + RANDOM_WORDS - 1) / RANDOM_WORDS;
     GRID_LOOP(b, blocks) {
         word words[4];
-        draw_block(stream, b, words);
-        for (int k = 0; k < DRAWS; ++k) {
-            Index i = b * DRAWS + k;
+        random_block(stream, b, words);
+        for (int k = 0; k < RANDOM_WORDS; ++k) {
+            Index i = b * RANDOM_WORDS + k;
             if (i >= count) break;
             CORNER(x, i);
             double total = 0;
             for (int kh = 0; kh < kernel_h; ++kh)
                 for (int kw = 0; kw < kernel_w; ++kw) total += corner.value(corner.index(kh, kw));
-            double mark = (double)draw_of(words, k) / 4294967296.0 * total, running = 0;
-            int before = 0;  // elements up to which the sums do not pass the mark
+            double limit = (double)random_word(words, k) / 4294967296.0 * total, running = 0;
+            int before = 0;  // elements whose running sum does not exceed the limit
             for (int kh = 0; kh < kernel_h; ++kh)
                 for (int kw = 0; kw < kernel_w; ++kw) {
                     running += corner.value(corner.index(kh, kw));
-                    before += running <= mark;
+                    before += running <= limit;
                 }
             before = min(before, kernel_h * kernel_w - 1);
             int at = corner.index(before / kernel_w, before % kernel_w);
@@ -60,7 +60,7 @@ KERNEL stochastic_forward(const stored* x, stored* y, int* chosen, const word* s
     }
 }
 
-// sums (2, count) keep each window's sum, 1 where it is not above 0, and its mean under the probabilities.
+// sums (2, count), for backward: each window's sum (1 where it is not above 0), and its mean under the probabilities.
 KERNEL stochastic_mean(const stored* x, stored* y, real* sums, Index count, WINDOW) {
     GRID_LOOP(i, count) {
         CORNER(x, i);

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dragon.engines.cuda.kernels.kernel import DRAWS, Elements, Kernel
+from dragon.engines.cuda.kernels.kernel import RANDOM_WORDS, Elements, Kernel
 
 __all__ = ["stochastic_forward", "stochastic_mean", "stochastic_mean_backward"]
 
@@ -14,7 +14,7 @@ WINDOW = """
 
 stochastic_forward = Kernel(FILE, "stochastic_forward", f"""
     const stored* x, stored* y, int* chosen, const word* stream, Index count, {WINDOW}
-""", Elements(each=DRAWS))  # fmt: skip
+""", Elements(each=RANDOM_WORDS))  # fmt: skip
 stochastic_mean = Kernel(FILE, "stochastic_mean", f"""
     const stored* x, stored* y, real* sums, Index count, {WINDOW}
 """, Elements())  # fmt: skip

@@ -1,4 +1,4 @@
-// Copies between arrays of other strides: concatenation, slices, transposed axes, repetition.
+// Copies between arrays of different strides: concatenation, slices, transposed axes, repetition.
 #include "common.cuh"
 
 KERNEL fill(stored* y, Index count, real value) {
@@ -21,7 +21,7 @@ KERNEL copy_rows(const stored* x, stored* y, Index count, int vectors, Index row
     }
 }
 
-// Six axes of n0 (outermost) to n5 elements, of strides that may be 0 or negative in x.
+// Six axes of n0 (outermost) to n5 elements. Strides of x (x0 .. x5) may be 0 or negative. count: elements of y.
 KERNEL copy_strided(const stored* x, stored* y, Index count, int n1, int n2, int n3, int n4, int n5, int x0, int x1, int x2,
                     int x3, int x4, int x5, int y0, int y1, int y2, int y3, int y4, int y5, int x_start, int y_start) {
     GRID_LOOP(i, count) {

@@ -1,4 +1,4 @@
-"""Kernels of strided.cu: copies between arrays of other strides."""
+"""Kernels of strided.cu: copies between arrays of different strides."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ KERNEL im2col_3d(const stored* x, stored* columns, Index count, int channels, In
     }
 }
 
-// The transpose. count: elements of x. bias (channels) or null.
+// The transpose. count: elements of x. bias: (channels), or null.
 KERNEL col2im_3d(const stored* columns, const real* bias, stored* x, Index count, int channels, Index images, WINDOW) {
     GRID_LOOP(i, count) {
         int w = i % width, h = i / width % height, d = i / width / height % depth;

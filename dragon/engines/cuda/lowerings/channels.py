@@ -8,7 +8,7 @@ from typing import Any
 
 from dragon.engines.cuda.device.device import Device
 from dragon.engines.cuda.device.precision import arithmetic
-from dragon.engines.cuda.kernels import batch_norm
+from dragon.engines.cuda.kernels import channels as kernels
 from dragon.engines.cuda.kernels.kernel import THREADS, WARP
 from dragon.engines.cuda.lowerings.lowering import aligned
 
@@ -65,9 +65,9 @@ def by_channel(shape: tuple[int, ...]) -> tuple[int, int, int]:
 def channel_sums(
     device: Device, at: Channels, dy: Any, x: Any = None, *, mean: Any = None, y: Any = None, slope: float = 0.0
 ) -> Any:
-    """Partial sums (slices, C, 2) of dy and dy * (x - mean), in the work memory; see channel_sums in batch_norm.cu."""
+    """Partial sums (slices, C, 2) of dy and dy * (x - mean), in the work memory; see channels.cu."""
     sums = device.workspace(at.slices * at.c * 2, arithmetic(dy.dtype))
-    batch_norm.channel_sums(
+    kernels.channel_sums(
         device, dy.dtype, grid=at.grid, dy=dy, x=x, mean=mean, y=y, sums=sums, **at.sizes,
         vectors=at.vectors(device, dy, x, y), slope=slope,
     )  # fmt: skip
@@ -80,7 +80,7 @@ def totals(
 ) -> None:  # fmt: skip
     """Add the partial sums up, in order, into out_a and out_b (C), either of which may be None. unscale: see
     Lowering.unscale."""
-    batch_norm.channel_totals(
+    kernels.channel_totals(
         device, sums.dtype, sums=sums, inv=inv, unscale=unscale, out_a=out_a, out_b=out_b, c=at.c, slices=at.slices,
         add=add,
     )  # fmt: skip

@@ -35,7 +35,7 @@ class DropoutLowering(Drawing):
         self._active = self.draws
         if self._active:
             self.launch(
-                dropout_forward, x=x, y=y, keep=self._keep(x.size), stream=self.stream, count=x.size,
+                dropout_forward, x=x, y=y, mask=self._mask(x.size), stream=self.stream, count=x.size,
                 threshold=layer.threshold, scale=layer.scale,
             )  # fmt: skip
         elif top[0] is not bottom[0]:
@@ -46,10 +46,10 @@ class DropoutLowering(Drawing):
             return
         dy, dx = top[0].diff, bottom[0].diff
         if self._active:
-            keep = self._keep(dy.size)
-            self.launch(dropout_backward, dy=dy, keep=keep, dx=dx, count=dy.size, scale=self.layer.scale)
+            mask = self._mask(dy.size)
+            self.launch(dropout_backward, dy=dy, mask=mask, dx=dx, count=dy.size, scale=self.layer.scale)
         elif top[0] is not bottom[0]:
             dx[...] = dy
 
-    def _keep(self, count: int) -> Any:
-        return self.buffer("keep", count, np.uint8)
+    def _mask(self, count: int) -> Any:
+        return self.buffer("mask", count, np.uint8)

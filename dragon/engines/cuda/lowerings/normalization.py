@@ -78,12 +78,12 @@ class BatchNormLowering(Lowering):
         self.launch(
             kernels.bn_statistics, grid=at.grid, x=x, moments=moments, weight=weight, before=before,
             running_mean=mean, running_var=var, **at.sizes, vectors=at.vectors(self.device, x),
-            momentum=average.momentum, fresh=average.new, full=average.full,
+            momentum=average.momentum, batch_weight=average.new, full=average.full,
         )  # fmt: skip
         self.launch(
             kernels.bn_normalize, grid=fine.grid, x=x, moments=moments, gamma=gamma, beta=beta, y=y, copy=copy,
             mean_inv=mean_inv, running_mean=mean, running_var=var, before=before, moment_slices=at.slices,
-            **fine.sizes, vectors=vectors, momentum=average.momentum, fresh=average.new, unbiased=average.unbiased,
+            **fine.sizes, vectors=vectors, momentum=average.momentum, batch_weight=average.new, unbiased=average.unbiased,
             divided=average.divided, eps=eps, rectify=rectify, slope=slope,
         )  # fmt: skip
 

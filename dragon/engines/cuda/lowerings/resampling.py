@@ -98,7 +98,7 @@ class UpsampleLowering(Indexed):
         self.check(bottom[1], self._size(y))
         self.launch(kernels.unpool_clear, last=last, count=y.size)
         self.launch(
-            kernels.unpool_mark, mask=bottom[1].data, last=last, count=x.size, size=self._size(x),
+            kernels.unpool_last, mask=bottom[1].data, last=last, count=x.size, size=self._size(x),
             out_size=self._size(y),
         )  # fmt: skip
         self.launch(kernels.unpool_forward, x=x, last=last, y=y, count=y.size)

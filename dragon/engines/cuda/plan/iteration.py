@@ -11,7 +11,7 @@ import numpy as np
 
 from dragon.engines.cuda.device.device import Gpu
 from dragon.engines.cuda.device.graphs import Captured
-from dragon.engines.cuda.kernels.solver import judge
+from dragon.engines.cuda.kernels.solver import check_loss
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.division import Division
 from dragon.engines.cuda.plan.loss_scale import LossScale
@@ -60,7 +60,7 @@ class IterationLoss:
         losses = losses_of(self._net, 0, len(self._net.nodes) - 1)
         for k, (top, weight) in enumerate(losses):
             array = self._arrays.of(top.data_storage)
-            judge(
+            check_loss(
                 gpu, array.dtype, loss=array, out_of_range=range_errors, sums=self._sums, step=self._update.step,
                 count=top.count, layers=range_errors.size, weight=float(weight), first=k == 0,
                 last=k == len(losses) - 1,

@@ -1,0 +1,17 @@
+"""Kernels of channels.cu: sums over each channel."""
+
+from __future__ import annotations
+
+from dragon.engines.cuda.kernels.kernel import Elements, Kernel
+
+__all__ = ["channel_sums", "channel_totals"]
+
+FILE = "channels"
+
+channel_sums = Kernel(FILE, "channel_sums", """
+    const stored* dy, const stored* x, const real* mean, const stored* y, real* sums, Index n, Index c, Index s,
+    int width, Index slices, int vectors, real slope
+""")  # fmt: skip
+channel_totals = Kernel(FILE, "channel_totals", """
+    const real* sums, const real* inv, const real* unscale, real* out_a, real* out_b, Index c, Index slices, int add
+""", Elements("c"))  # fmt: skip
