@@ -14,7 +14,7 @@ from dragon.engines.cuda.device.precision import BFLOAT16, FLOAT16
 from dragon.engines.cuda.kernels import kernel, sources
 from dragon.engines.cuda.kernels.elementwise import weighted_sum
 from dragon.engines.cuda.kernels.kernel import Blocks, Elements, Kernel, Parameter, declared
-from dragon.engines.cuda.kernels.solver import gradient_squares, check_loss
+from dragon.engines.cuda.kernels.solver import check_loss, gradient_squares
 from tests.engines.cuda.emulation.compiler import build, find_compiler
 from tests.engines.cuda.running import layer, make
 
@@ -115,8 +115,8 @@ def test_nothing_is_launched_where_there_is_nothing_to_do() -> None:
 
 def test_a_null_pointer_is_none() -> None:
     device = CountingDevice()
-    check_loss(device, np.float32, loss=Shaped(1, np.float32), out_of_range=None, sums=None, step=None, count=1, layers=0,
-          weight=1.0, first=True, last=True)  # fmt: skip
+    check_loss(device, np.float32, loss=Shaped(1, np.float32), out_of_range=None, sums=None, step=None, count=1,
+               layers=0, weight=1.0, first=True, last=True)  # fmt: skip
     assert device.launches == [("check_loss", 4, 0)]
 
 

@@ -18,7 +18,16 @@ from dragon.engines.cuda.device.precision import arithmetic
 from dragon.errors import nearest
 
 __all__ = [
-    "RANDOM_WORDS", "MOST", "THREADS", "WARP", "Blocks", "Elements", "Kernel", "Launcher", "Parameter", "declared",
+    "MOST",
+    "RANDOM_WORDS",
+    "THREADS",
+    "WARP",
+    "Blocks",
+    "Elements",
+    "Kernel",
+    "Launcher",
+    "Parameter",
+    "declared",
 ]  # fmt: skip
 
 THREADS = 256  # of each block, as in common.cuh
@@ -98,7 +107,7 @@ class Elements(Rule):
 
 @dataclass(frozen=True)
 class Blocks(Rule):
-    """`number` blocks; with `of`, as many as that argument says, but no more than fill the GPU (they loop over the rest)."""
+    """`number` blocks; with `of`, as many as that argument says, at most as many as fill the GPU: they loop."""
 
     of: str = ""
     number: int = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dragon.engines.cuda.kernels.kernel import Blocks, Kernel
 
-__all__ = ["adopt_scale", "clear_gradients", "clip_factor", "gradient_squares", "check_loss", "updates"]
+__all__ = ["adopt_scale", "check_loss", "clear_gradients", "clip_factor", "gradient_squares", "updates"]
 
 FILE = "solver"
 

@@ -1,4 +1,4 @@
-"""How kernels walk over (N, C, S) by channels: what the launchers of batch norm, scale and biases share."""
+"""Launches over (N, C, S) by channel: what the lowerings of batch norm, scale and biases share."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ class Channels:
 
     @classmethod
     def of(cls, device: Device, n: int, c: int, s: int) -> Channels:
+        """The geometry for an array (n, c, s): enough blocks to fill the GPU, but no small ones."""
         width = WARP if s == 1 else 1
         columns = -(-c // width)
-        per_block = THREADS // width * 4  # elements of a channel that a block should at least have
+        per_block = THREADS // width * 4  # elements of a channel that a block should have at least
         wanted = -(-8 * device.multiprocessors // columns)  # 8 blocks fill a multiprocessor
         return cls(n, c, s, width, max(1, min(wanted, -(-n * s // per_block), MOST_SLICES)))
 
     @property
     def grid(self) -> tuple[int, int]:
+        """Blocks: over the channels, and over the parts of each."""
         return -(-self.c // self.width), self.slices
 
     @property
@@ -50,7 +52,7 @@ class Channels:
         return self.width == 1 and self.s % lanes == 0 and aligned(*arrays)
 
     def finer(self, device: Device) -> Channels:
-        """For kernels that only go over the elements: more, smaller parts of a channel."""
+        """The geometry for element-wise kernels: more, smaller parts of a channel."""
         per_block = THREADS // self.width * 8
         columns = -(-self.c // self.width)
         most = max(1, -(-16 * device.multiprocessors // columns))
@@ -65,7 +67,7 @@ def by_channel(shape: tuple[int, ...]) -> tuple[int, int, int]:
 def channel_sums(
     device: Device, at: Channels, dy: Any, x: Any = None, *, mean: Any = None, y: Any = None, slope: float = 0.0
 ) -> Any:
-    """Partial sums (slices, C, 2) of dy and dy * (x - mean), in the work memory; see channels.cu."""
+    """Partial sums (slices, C, 2) of dy and dy * (x - mean), in the workspace; see channels.cu."""
     sums = device.workspace(at.slices * at.c * 2, arithmetic(dy.dtype))
     kernels.channel_sums(
         device, dy.dtype, grid=at.grid, dy=dy, x=x, mean=mean, y=y, sums=sums, **at.sizes,

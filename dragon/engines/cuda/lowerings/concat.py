@@ -13,7 +13,7 @@ __all__ = ["ConcatLowering", "SliceLowering", "pieces"]
 
 
 def pieces(whole: tuple[int, ...], parts: Iterable[tuple[int, ...]], along: int) -> list[Strided]:
-    """From arrays of the shapes `parts`, which lie one after another along an axis of `whole`, to their places."""
+    """Copies of arrays of the shapes `parts` into one of shape `whole`, one after another along an axis."""
     inner, found, start = math.prod(whole[along + 1 :]), [], 0
     for shape in parts:
         row = shape[along] * inner
@@ -24,6 +24,8 @@ def pieces(whole: tuple[int, ...], parts: Iterable[tuple[int, ...]], along: int)
 
 @lowers("Concat")
 class ConcatLowering(Lowering):
+    """Concat: a strided copy of each bottom into the top."""
+
     half = True
     one_type = True
 
@@ -44,6 +46,8 @@ class ConcatLowering(Lowering):
 
 @lowers("Slice")
 class SliceLowering(Lowering):
+    """Slice: a strided copy of the bottom into each top."""
+
     half = True
     one_type = True
 

@@ -1,4 +1,4 @@
-"""Convolution and deconvolution over up to three spatial axes; Im2col, which only unfolds."""
+"""Convolution and Deconvolution over one to three spatial axes; Im2col, which only unfolds."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ __all__ = ["ConvolutionLowering", "ConvolutionReLULowering", "DeconvolutionLower
 
 @lowers("Convolution", "DepthwiseConvolution")
 class ConvolutionLowering(Filtering):
+    """Convolution: products by cuDNN or cuBLAS, depthwise ones by convolution.cu."""
+
     with_relu = False  # whether a ReLU in place follows in the same group
 
     @property
@@ -74,7 +76,7 @@ class ConvolutionLowering(Filtering):
 
 
 class ConvolutionReLULowering(ConvolutionLowering):
-    """A convolution and the ReLU that works in place on its top."""
+    """A convolution fused with the ReLU that works in place on its top."""
 
     with_relu = True
     overwrites_top_diff = True
@@ -92,6 +94,8 @@ class ConvolutionReLULowering(ConvolutionLowering):
 
 @lowers("Deconvolution")
 class DeconvolutionLowering(Filtering):
+    """Deconvolution: the products of a convolution with forward and backward exchanged."""
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         layer = self.layer
         bias = None if layer.bias is None else layer.bias.data
@@ -111,7 +115,7 @@ class DeconvolutionLowering(Filtering):
 
 @lowers("Im2col")
 class Im2colLowering(Filtering):
-    """All channels of all images as those of one image: then the columns lie as the top's."""
+    """Im2col: unfolds all images as one image of all their channels, whose columns have the layout of the top."""
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, narrow = self._as_one(bottom[0].data, top[0])
@@ -123,7 +127,7 @@ class Im2colLowering(Filtering):
             self._fold(top[0].diff, None, dx, narrow)
 
     def _as_one(self, wide: Any, top: Blob) -> tuple[Any, Any]:
-        """(1, channels of all images, *size), and the shape of what its windows lie on."""
+        """All images as one, (1, channels of all images, *size), and an array of the shape of its outputs."""
         n = len(self.layer.window.kernel)
         size = wide.shape[wide.ndim - n :]
         one = spread_out(wide, (1, math.prod(wide.shape[: wide.ndim - n]), *size))

@@ -1,4 +1,4 @@
-"""Launches dropout.cu: the same mask as every other engine, made on the GPU."""
+"""Dropout, by dropout.cu: the same mask as on every other engine, made on the GPU."""
 
 from __future__ import annotations
 
@@ -9,30 +9,32 @@ import numpy as np
 
 from dragon.bases.layer import TRAIN
 from dragon.engines.cuda.kernels.dropout import dropout_backward, dropout_forward
-from dragon.engines.cuda.lowerings.draws import Drawing
 from dragon.engines.cuda.lowerings.lowering import lowers
+from dragon.engines.cuda.lowerings.random import RandomLowering
 from dragon.memory.blob import Blob
 
 __all__ = ["DropoutLowering"]
 
 
 @lowers("Dropout")
-class DropoutLowering(Drawing):
+class DropoutLowering(RandomLowering):
+    """Dropout: forward makes a mask of one byte for each element, which backward reads."""
+
     half = True
     _active = False
 
     @classmethod
     def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
-        """All but a scale in TEST, which array code applies."""
+        """Whether the kernels can: not where the layer scales in TEST, which array code does."""
         return bool(layer.phase == TRAIN or layer.scales_train)
 
     @property
-    def draws(self) -> bool:
+    def is_random(self) -> bool:
         return bool(self.layer.phase == TRAIN and self.layer.ratio > 0)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         layer, x, y = self.layer, bottom[0].data, top[0].data
-        self._active = self.draws
+        self._active = self.is_random
         if self._active:
             self.launch(
                 dropout_forward, x=x, y=y, mask=self._mask(x.size), stream=self.stream, count=x.size,

@@ -1,4 +1,4 @@
-"""Launches eltwise.cu: Eltwise's products and maxima; its sums by elementwise.cu."""
+"""Eltwise: products and maxima by eltwise.cu, sums by elementwise.cu."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROD, SUM = pb.EltwiseParameter.PROD, pb.EltwiseParameter.SUM
 
 @lowers("Eltwise")
 class EltwiseLowering(Lowering):
-    """Bottoms are taken two at a time, as in the layer's array code."""
+    """Eltwise: combines the bottoms one after another, in the order of the layer's array code."""
 
     half = True
     one_type = True
@@ -65,5 +65,5 @@ class EltwiseLowering(Lowering):
         element_wise(self, kernels.product, {"a": a, "b": b, "y": y}, {})
 
     def _winner(self, like: Any) -> Any:
-        """For each element the number of the bottom that has the maximum."""
+        """For each element the number of the bottom that has the maximum, int32, from forward to backward."""
         return self.buffer("winner", like.shape, "int32")

@@ -1,5 +1,5 @@
-"""The products of a convolution: over one or two axes by cuDNN where it is installed, else by cuBLAS on what
-convolution.cu and volume.cu unfold; pointwise ones are plain products.
+"""The products of a convolution: by cuDNN where it is installed (one or two axes), else by cuBLAS on images that
+convolution.cu or volume.cu has unfolded. Those of a pointwise convolution need no unfolding.
 
 Named as in bases/convolution.py: a convolution maps `wide` images to `narrow` ones, a deconvolution the other way.
 """
@@ -25,7 +25,7 @@ from dragon.memory.blob import Blob
 __all__ = ["NO_SLOPE", "Filtering", "add_bias", "learn_bias"]
 
 NO_SLOPE = {"a": 0.0, "b": 0.0, "c": 0.0}  # settings of the kernels of ReLU
-COLUMN_BYTES = 1 << 29  # images are unfolded so many at a time that their columns fit in here
+COLUMN_BYTES = 1 << 29  # limit for the columns of the images that are unfolded at a time
 
 
 def add_bias(lowering: Lowering, y: Any, bias: Any) -> None:
@@ -42,7 +42,7 @@ def learn_bias(lowering: Lowering, dy: Any, diff: Any) -> None:
 
 
 class Filtering(Lowering):
-    """A layer that moves a window over images."""
+    """The lowering of a layer that moves a window over images."""
 
     half = True
 
@@ -71,7 +71,7 @@ class Filtering(Lowering):
         return memory[:count], memory[count:]
 
     def _unfold(self, wide: Any, narrow: Any, columns: Any) -> None:
-        """The columns of wide images."""
+        """Write the columns of wide images into `columns`."""
         n, c = wide.shape[:2]
         count = c * math.prod(self.layer.window.kernel) * n * math.prod(narrow.shape[2:])
         self.launch(
@@ -80,7 +80,7 @@ class Filtering(Lowering):
         )  # fmt: skip
 
     def _fold(self, columns: Any, bias: Any, wide: Any, narrow: Any) -> None:
-        """Wide images, bias included, from their columns."""
+        """Write the wide images whose columns these are into `wide`, plus the bias (None: none)."""
         n, c = wide.shape[:2]
         self.launch(
             kernels.col2im if axes_of(self.layer.window) == 2 else volume.col2im_3d,
@@ -90,7 +90,7 @@ class Filtering(Lowering):
     def _by_cudnn(
         self, product: str, wide: Any, weight: Any, narrow: Any, run: Callable[[Convolver, Geometry], bool]
     ) -> bool:
-        """Let the first of cuDNN's interfaces that can compute a product do so; False: none can."""
+        """Compute a product by the first of cuDNN's interfaces that can; False where none can."""
         convolvers, w = self.device.convolvers, at_least_2d(self.layer.window)
         if not convolvers or w.is_pointwise or w.before != w.after or len(w.kernel) != 2:
             return False
@@ -102,7 +102,7 @@ class Filtering(Lowering):
         return any(one.serves(product, g) and run(one, g) for one in convolvers)
 
     def narrow_from_wide(self, wide: Any, weight: Any, narrow: Any, bias: Any = None, relu: bool = False) -> None:
-        """narrow = W columns(wide) + bias, for every group; with `relu` not below 0."""
+        """narrow = W columns(wide) + bias, for every group; with `relu` max(that, 0)."""
         if bias is not None or relu:
 
             def all_at_once(one: Convolver, g: Geometry) -> bool:
@@ -182,7 +182,7 @@ class Filtering(Lowering):
         def product(one: Convolver, g: Geometry) -> bool:
             if one.accumulates and wide.dtype == diff.dtype:
                 return one.weight_gradient(g, wide, narrow, diff, add=True)
-            found = self.buffer("gradient", diff.shape, wide.dtype)  # cuDNN has one type for all three
+            found = self.buffer("gradient", diff.shape, wide.dtype)  # all three of one type, as cuDNN requires
             if not one.weight_gradient(g, wide, narrow, found, add=False):
                 return False
             self.launch(cast.accumulate, x=found, y=diff, count=diff.size, factor=self.unscale)
@@ -194,22 +194,22 @@ class Filtering(Lowering):
             x, y = wide[part], narrow[part]
             n, p = x.shape[0], math.prod(y.shape[2:])
             g, rows, inner = self._sizes(x, y)
-            columns, turned = self._columns(x, y, y.size)
+            columns, narrow_first = self._columns(x, y, y.size)
             if self.layer.window.is_pointwise:
-                self._turn(x, columns)
+                self._channels_first(x, columns)
             else:
                 self._unfold(x, y, columns)
-            self._turn(y, turned)
+            self._channels_first(y, narrow_first)
             for i in range(g):
                 self.device.gemm(
                     rows, inner, n * p,
-                    Matrix(turned, n * p, 0, i * rows * n * p),
+                    Matrix(narrow_first, n * p, 0, i * rows * n * p),
                     Matrix(columns, n * p, 0, i * inner * n * p, transposed=True),
                     Matrix(diff, inner, 0, i * rows * inner),
                     add=True, unscale=self.unscale,
                 )  # fmt: skip
 
-    def _turn(self, x: Any, out: Any) -> None:
+    def _channels_first(self, x: Any, out: Any) -> None:
         n, c, s = by_channel(x.shape)
         self.launch(kernels.channels_first, x=x, out=out, count=x.size, images=n, channels=c, spatial=s)
 

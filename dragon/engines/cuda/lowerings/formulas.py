@@ -17,6 +17,6 @@ FAMILIES: Families = {
 
 @lowers(*FAMILIES)
 class FormulaLowering(FamilyLowering):
-    """A layer whose function has settings of its own for what goes in and what comes out."""
+    """Power, Exp and Log: a function with a scale and a shift inside it, and a factor outside."""
 
     families = FAMILIES

@@ -1,4 +1,4 @@
-"""Launches indices.cu: layers whose bottom has whole numbers, to pick rows by."""
+"""Embed and BatchReindex, which pick rows by the indices in a bottom, by indices.cu."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ __all__ = ["BatchReindexLowering", "EmbedLowering", "Indexed"]
 
 
 class Indexed(Lowering):
-    what = "index"  # an error's word for them
-    each = 1  # elements from one to the next
+    """The lowering of a layer one of whose bottoms has indices."""
+
+    what = "index"  # what an error calls one
+    each = 1  # elements from one index to the next
 
     def check(self, values: Blob, size: int) -> None:
-        """Look for one outside 0 .. size - 1, which is an error of the data."""
+        """Launch the check that all indices in `values` are in 0 .. size - 1; see `out_of_range`."""
         self._checked = values, size
         found = self.out_of_range
         if found is None:  # in a dry run
@@ -37,6 +39,8 @@ class Indexed(Lowering):
 
 @lowers("Embed")
 class EmbedLowering(Indexed):
+    """Embed: the rows of the weights that the bottom's indices name, plus the bias."""
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         weight, y = self.layer.blobs[0].data, top[0].data
         size, row = weight.shape
@@ -57,6 +61,8 @@ class EmbedLowering(Indexed):
 
 @lowers("BatchReindex")
 class BatchReindexLowering(Indexed):
+    """BatchReindex: the items of bottom 0 that the indices in bottom 1 name."""
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, y = bottom[0].data, top[0].data
         items = x.shape[0]

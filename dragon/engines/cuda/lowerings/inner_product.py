@@ -15,6 +15,8 @@ __all__ = ["InnerProductLowering"]
 
 @lowers("InnerProduct")
 class InnerProductLowering(Lowering):
+    """InnerProduct: y (N, outputs) = x (N, inputs) W^T + bias."""
+
     half = True
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What lowerings with labels share: the sum of their terms, and the message for a label that is out of range."""
+"""What lowerings with labels share: the sum of a loss's terms, and the message for a label that is out of range."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Labelled"]
 
 
 class Labelled(Lowering):
-    """bottom 1 has labels, numbers of classes."""
+    """The lowering of a layer whose bottom 1 has labels, the numbers of classes."""
 
     @classmethod
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
@@ -25,12 +25,12 @@ class Labelled(Lowering):
 
     @property
     def ignore(self) -> int | None:
-        """The label that does not count, if there is one."""
+        """The label that is ignored, or None."""
         ignore: int | None = self.layer.ignore_label
         return ignore
 
     def classes(self, bottom: Sequence[Blob]) -> int:
-        """How many there are."""
+        """The number of classes."""
         return int(self.layer.spans[1])
 
     def ignored(self) -> dict[str, int]:
@@ -38,7 +38,7 @@ class Labelled(Lowering):
         return {"has_ignore": self.ignore is not None, "ignore": self.ignore or 0}
 
     def divisor(self, outer: int, inner: int) -> float:
-        """What a loss's sum is divided by; 0: the number of labels that count."""
+        """The number by which the sum of the terms is divided; 0: the number of labels that count, known on the GPU."""
         layer = self.layer
         by_valid = layer.normalization == pb.LossParameter.VALID and self.ignore is not None
         return 0.0 if by_valid else float(layer.normalizer(outer, inner, outer * inner))
@@ -53,7 +53,7 @@ class Labelled(Lowering):
         )
 
     def sum_terms(self, terms: Any, out: Any, positions: int, divisor: float) -> Any:
-        """The terms' sum over `divisor` (0: over those that count) into `out`; the divisor, on the device."""
+        """Launch out = sum of the terms / divisor (0: the number that count). Returns the divisor, on the device."""
         kept = self.buffer("divisor", 1)
         self.launch(
             sum_terms,

@@ -1,4 +1,4 @@
-"""Launches losses.cu: the losses other than SoftmaxWithLoss, without a word to the host."""
+"""Losses other than SoftmaxWithLoss, by losses.cu. Nothing waits for the host."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from dragon.memory.blob import Blob
 
 __all__ = ["ContrastiveLowering", "ElementLossLowering", "HingeLowering", "InfogainLowering", "MultinomialLowering"]
 
-MOST_BLOCKS = 256  # whose sums one block then adds up
-LEAST = 1e-20  # a smaller probability counts as this
-LEAST_DISTANCE = 1e-4  # added to one before dividing by it
+MOST_BLOCKS = 256  # their sums are summed by one block
+LEAST = 1e-20  # smaller probabilities count as this, as in Caffe
+LEAST_DISTANCE = 1e-4  # added to a distance that is divided by, as in Caffe
 
 
 @dataclass(frozen=True)
 class _Family:
-    """setting: the kernels'. per_item: whether the sum is divided by the batch, whatever loss_param says. signs: of the
-    gradient by each bottom."""
+    """The kernels of an element-wise loss.
+
+    setting: their argument of this name. per_item: whether the sum is divided by the batch size, whatever loss_param
+    says. signs: of the gradient with respect to each bottom.
+    """
 
     kernels: kernels.ElementLoss
     setting: Callable[[Any], float]
@@ -40,6 +43,8 @@ FAMILIES = {
 
 @lowers(*FAMILIES)
 class ElementLossLowering(Labelled):
+    """EuclideanLoss, SmoothL1Loss and SigmoidCrossEntropyLoss: a term for each element."""
+
     @property
     def ignore(self) -> int | None:
         return None if self._family.per_item else super().ignore
@@ -49,8 +54,8 @@ class ElementLossLowering(Labelled):
         return FAMILIES[self.layer.type]
 
     def _operands(self, bottom: Sequence[Blob]) -> dict[str, Any]:
-        """Arguments of both kernels: both sides, then the weights of their difference and of the term, which may be
-        None; what is ignored, and the setting."""
+        """Arguments of both kernels: the two bottoms, the weights of their difference and of the term (or None), the
+        ignored label, and the setting."""
         arrays = [blob.data for blob in bottom]
         names = ("first", "second", "insides", "outsides")
         return {
@@ -79,7 +84,7 @@ class ElementLossLowering(Labelled):
 
 
 class _Rows(Labelled):
-    """A row of classes for each label, all of which count."""
+    """A layer whose labels belong to rows of classes and are never ignored."""
 
     @property
     def ignore(self) -> int | None:
@@ -90,10 +95,10 @@ class _Rows(Labelled):
 
 
 class _RowLoss(_Rows):
-    """A term for each row."""
+    """A loss with a term for each row."""
 
-    terms: ClassVar[Kernel]
-    slope: ClassVar[Kernel]
+    terms: ClassVar[Kernel]  # forward
+    gradient: ClassVar[Kernel]  # backward
 
     @property
     def setting(self) -> dict[str, Any]:
@@ -111,14 +116,16 @@ class _RowLoss(_Rows):
         if propagate_down[0]:
             dx = bottom[0].diff
             self.launch(
-                self.slope, x=bottom[0].data, label=bottom[1].data, top_diff=top[0].diff,
+                self.gradient, x=bottom[0].data, label=bottom[1].data, top_diff=top[0].diff,
                 divisor=self.buffer("divisor", 1), dx=dx, count=dx.size, classes=self.classes(bottom), **self.setting,
             )  # fmt: skip
 
 
 @lowers("HingeLoss")
 class HingeLowering(_RowLoss):
-    terms, slope = kernels.hinge_terms, kernels.hinge_backward
+    """HingeLoss, with the L1 or the squared L2 norm."""
+
+    terms, gradient = kernels.hinge_terms, kernels.hinge_backward
 
     @property
     def setting(self) -> dict[str, Any]:
@@ -127,7 +134,9 @@ class HingeLowering(_RowLoss):
 
 @lowers("MultinomialLogisticLoss")
 class MultinomialLowering(_RowLoss):
-    terms, slope = kernels.multinomial_terms, kernels.multinomial_backward
+    """MultinomialLogisticLoss of probabilities."""
+
+    terms, gradient = kernels.multinomial_terms, kernels.multinomial_backward
 
     @property
     def setting(self) -> dict[str, Any]:
@@ -136,6 +145,8 @@ class MultinomialLowering(_RowLoss):
 
 @lowers("InfogainLoss")
 class InfogainLowering(Labelled):
+    """InfogainLoss: softmax, then the terms weighted by a matrix (classes, classes)."""
+
     def _gains(self, bottom: Sequence[Blob]) -> Any:
         return (bottom[2] if self.layer.matrix is None else self.layer.matrix).data
 
@@ -167,7 +178,7 @@ class InfogainLowering(Labelled):
 
 @lowers("ContrastiveLoss")
 class ContrastiveLowering(_Rows):
-    """bottom 2 says which pairs are similar: any number will do, so none is out of range."""
+    """ContrastiveLoss. Bottom 2 says which pairs are similar; any number is a valid label."""
 
     def _operands(self, bottom: Sequence[Blob]) -> dict[str, Any]:
         """Arguments of both kernels."""

@@ -1,4 +1,4 @@
-"""Lowering: a layer computed by kernels of our own. It is called as the layer is, on arrays of the device."""
+"""Lowering: how the kernels of this engine compute one layer. Called as the layer is, on arrays of the device."""
 
 from __future__ import annotations
 
@@ -23,52 +23,52 @@ __all__ = ["Lowering", "aligned", "find", "lowered", "lowers"]
 
 
 def aligned(*arrays: Any) -> bool:
-    """Whether all arrays start where 16-byte accesses may, and consist of whole ones."""
+    """Whether start and size of all arrays are multiples of 16 bytes, for 16-byte accesses. None is skipped."""
     return all(a is None or (a.data.ptr % 16 == 0 and a.nbytes % 16 == 0) for a in arrays)
 
 
 class Lowering:
-    """One layer's launcher. Arrays that must last from forward to backward are its own (`buffer`)."""
+    """Launches the kernels of one layer. Arrays that must last from forward to backward are its own (`buffer`)."""
 
     half: ClassVar[bool] = False  # whether the kernels take 16-bit activations (see common.cuh)
-    float32_bottoms: ClassVar[tuple[int, ...]] = ()  # bottoms that stay float32 nevertheless: labels
+    float32_bottoms: ClassVar[tuple[int, ...]] = ()  # with `half`, bottoms that stay float32: labels
     float32_tops: ClassVar[tuple[int, ...]] = ()
-    one_type: ClassVar[bool] = False  # bottoms and tops have one type: values move as they are
-    shares: ClassVar[bool] = False  # tops are the bottoms' memory, of whatever type
+    one_type: ClassVar[bool] = False  # bottoms and tops must have one type, since values are only copied
+    shares: ClassVar[bool] = False  # tops share the bottoms' memory, of either type
 
-    out_of_range: Any = None  # one int32 on the device, set by the executor: 1 + position of a bad label
-    overwrites_top_diff: ClassVar[bool] = False  # as layers in place do
+    out_of_range: Any = None  # int32 (1) on the device, set by the executor: 1 + position of a label out of range, or 0
+    overwrites_top_diff: ClassVar[bool] = False  # whether backward changes the top's diff
     learns: bool = True  # whether backward may follow
 
     def __init__(self, device: Device, node: Node) -> None:
         self.device = device
         self.node = node
         self.layer: Any = node.layer
-        self.dtype = node.layer.dtype  # of what is computed, and of parameters
+        self.dtype = node.layer.dtype  # of arithmetic and parameters
         self.stored = self.dtype  # of activations in memory
         self._half_precision: HalfPrecision | None = None
         self._buffers: dict[str, Any] = {}
         self._constants: dict[str, tuple[float, ...]] = {}
 
     def use(self, half_precision: HalfPrecision | None) -> None:
-        """Take 16-bit activations from now on, or, None, those of the layer's type."""
+        """Take 16-bit activations from now on; None: activations of the layer's type."""
         self._half_precision = half_precision
         self.stored = self.dtype if half_precision is None else half_precision.dtype
 
     def working(self, blob: Blob) -> Any:
-        """A parameter in the type of the activations."""
+        """A parameter's array in the type of the activations."""
         if self._half_precision is None:
             return blob.data
         return self._half_precision.working(blob.data_storage).reshape(blob.shape)
 
     @property
     def scale(self) -> Any:
-        """One number on the device that gradients of 16-bit activations are to be multiplied with; None: 1."""
+        """The loss scale (1) on the device, by which gradients of 16-bit activations are multiplied; None: 1."""
         return None if self._half_precision is None else self._half_precision.scale
 
     @property
     def unscale(self) -> Any:
-        """Its inverse."""
+        """The inverse of `scale` (1) on the device, by which gradients of parameters are multiplied; None: 1."""
         return None if self._half_precision is None else self._half_precision.unscale
 
     @classmethod
@@ -77,20 +77,25 @@ class Lowering:
         return True
 
     def prepare(self) -> None:
-        """What the host must do before each forward, also before one that is replayed from a graph."""
+        """Do what the host has to do before each forward, also before one that is replayed from a graph."""
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """Launch kernels that compute the tops' data."""
         raise NotImplementedError
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """Launch kernels that compute the flagged bottoms' diffs and add to the parameters' diffs."""
         raise NotImplementedError
 
     def describe_out_of_range(self, bottom: Sequence[Blob], position: int) -> str:
-        """What is wrong with label `position`."""
+        """The message for the label or index at `position` of its blob, which was out of range."""
         raise NotImplementedError
 
     def buffer(self, name: str, shape: Sequence[int] | int, dtype: DTypeLike | None = None) -> Any:
-        """An array that keeps its content until the shape changes."""
+        """The lowering's array of this name, made at first use; its content lasts until its size or type changes.
+
+        dtype: None for the type of arithmetic.
+        """
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         wanted = np.dtype(dtype if dtype is not None else self.dtype)
         held = self._buffers.get(name)
@@ -99,7 +104,7 @@ class Lowering:
         return held.reshape(shape)
 
     def constant(self, name: str, values: Sequence[float]) -> Any:
-        """An array of these values, which go to the device when they are new."""
+        """The lowering's array of these values, sent to the device where they differ from the last call's."""
         wanted = tuple(values)
         array = self.buffer(name, len(wanted))
         if self._constants.get(name) != wanted:
@@ -108,7 +113,7 @@ class Lowering:
         return array
 
     def fits(self, shape: Sequence[int]) -> bool:
-        """Whether what forward kept belongs to a top of this shape."""
+        """Whether the copy of the bottom that forward saved, if any, has the size of this shape."""
         held = self._buffers.get("x")
         return held is None or bool(held.size == math.prod(shape))
 
@@ -122,7 +127,7 @@ L = TypeVar("L", bound=type[Lowering])
 
 
 def lowers(*types: str) -> Callable[[L], L]:
-    """Class decorator: this lowering is for layers of these types (main names, not aliases)."""
+    """Class decorator: registers the lowering of layers of these types (main names, not aliases)."""
 
     def add(cls: L) -> L:
         for name in types:
@@ -147,7 +152,7 @@ def lowered() -> dict[str, str]:
 
 
 def find(node: Node) -> type[Lowering] | None:
-    """The lowering of a layer in its present shapes, or None: then its array code runs."""
+    """The lowering class for a layer in its present shapes; None where its array code has to run."""
     _load_all()
     layer, bottom, top = node.layer, node.bottoms, node.tops
     cls = _LOWERINGS.get(layer.type)

@@ -1,4 +1,4 @@
-"""Launches lrn.cu: local response normalisation across channels or within a channel."""
+"""LRN, by lrn.cu: across channels or within a channel."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ __all__ = ["LRNLowering"]
 
 @lowers("LRN")
 class LRNLowering(Lowering):
+    """LRN: forward keeps the bases of the power for backward, and in place a copy of the bottom."""
+
     half = True
 
     def _region(self, shape: tuple[int, ...]) -> dict[str, int]:

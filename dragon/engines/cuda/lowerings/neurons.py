@@ -12,7 +12,7 @@ from dragon.memory.blob import Blob
 
 __all__ = ["Families", "FamilyLowering"]
 
-RELU6 = "ReLU6"  # and a ReLU with `relu6`
+RELU6 = "ReLU6"  # also the kernels of a ReLU with `relu6`
 
 # layer type: its kernels, and their settings a, b, c
 Families = dict[str, tuple[kernels.Family, Callable[[Any], tuple[float, ...]]]]
@@ -34,7 +34,7 @@ FAMILIES: Families = {
 
 @lowers(*FAMILIES)
 class FamilyLowering(Lowering):
-    """A layer of one family of kernels."""
+    """A layer whose forward and backward are one family of kernels (FAMILY in elementwise.cu)."""
 
     families: ClassVar[Families] = FAMILIES
     half = True

@@ -1,4 +1,4 @@
-"""Launches batch_norm.cu for BatchNorm and BN, alone or together with the Scale and ReLU that follow in place."""
+"""BatchNorm and BN, alone or fused with the Scale and ReLU that follow in place, by batch_norm.cu."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ __all__ = ["BatchNormLowering"]
 
 @lowers("BatchNorm", "BN")
 class BatchNormLowering(Lowering):
-    """scale: a Scale layer whose blobs are gamma and beta. slope: of a ReLU that ends it all, or None."""
+    """BatchNorm or BN with what is fused into it.
+
+    scale: the Scale layer whose blobs are gamma and beta; None: they are the layer's own, if any. slope: of the ReLU at
+    the end; None where there is no ReLU.
+    """
 
     half = True
 
@@ -33,12 +37,12 @@ class BatchNormLowering(Lowering):
         return affine
 
     def _running(self, channels: int) -> tuple[Any, Any, Any]:
-        """Mean, variance and their weight, None for what there is not."""
+        """Running mean, variance and their weight, each None where the layer has none."""
         layer = self.layer
         if layer.keeps_statistics:
             mean, variance, weight = layer.statistics
             return mean.data, variance.data, None if weight is None else weight.data
-        if layer.use_global:  # real statistics are in gamma and beta
+        if layer.use_global:  # gamma and beta include the statistics
             return self.constant("mean", [0.0] * channels), self.constant("variance", [1.0] * channels), None
         return None, None, None
 
@@ -83,8 +87,8 @@ class BatchNormLowering(Lowering):
         self.launch(
             kernels.bn_normalize, grid=fine.grid, x=x, moments=moments, gamma=gamma, beta=beta, y=y, copy=copy,
             mean_inv=mean_inv, running_mean=mean, running_var=var, before=before, moment_slices=at.slices,
-            **fine.sizes, vectors=vectors, momentum=average.momentum, batch_weight=average.new, unbiased=average.unbiased,
-            divided=average.divided, eps=eps, rectify=rectify, slope=slope,
+            **fine.sizes, vectors=vectors, momentum=average.momentum, batch_weight=average.new,
+            unbiased=average.unbiased, divided=average.divided, eps=eps, rectify=rectify, slope=slope,
         )  # fmt: skip
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:

@@ -1,4 +1,4 @@
-"""Add and Mul, whose further bottoms may be repeated along axes, by broadcast.cu; Axpy, by rows.cu."""
+"""Add and Mul, of which all bottoms but the first may be broadcast, by broadcast.cu; Axpy, by rows.cu."""
 
 from __future__ import annotations
 
@@ -18,24 +18,26 @@ from dragon.memory.blob import Blob
 
 __all__ = ["AxpyLowering", "PairwiseLowering"]
 
-KEPT, REPEATED = 4, 3  # axes that sum_repeats knows
+KEPT, REPEATED = 4, 3  # most axes that sum_repeats takes
 
 
 def laid_over(whole: tuple[int, ...], part: tuple[int, ...]) -> Strided:
-    """From a contiguous array of shape `part` to one of shape `whole`, extents of 1 being repeated."""
+    """The copy of a contiguous array of shape `part` to one of shape `whole`, repeated along axes of extent 1."""
     full = (1,) * (len(whole) - len(part)) + part
     strides = tuple(0 if n == 1 else stride for n, stride in zip(full, strides_of(full), strict=True))
     return Strided(whole, strides, strides_of(whole)).merged
 
 
 def _split(plan: Strided) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """The axes along which the part has its elements, and those along which it is repeated: sizes, strides in whole."""
+    """(size, stride in the whole) of the axes that the part has, and of those along which it is repeated."""
     axes = list(zip(plan.shape, plan.x, plan.y, strict=True))
     return [(n, y) for n, x, y in axes if x], [(n, y) for n, x, y in axes if not x]
 
 
 @lowers("Add", "Mul")
 class PairwiseLowering(Lowering):
+    """Add and Mul: combine the bottoms one after another."""
+
     half = True
 
     @classmethod
@@ -81,7 +83,7 @@ class PairwiseLowering(Lowering):
                 weighted_sum(self, dy, dy, blob.diff)
 
     def _sum(self, dy: Any, blob: Blob) -> None:
-        """A part's gradient from the whole's."""
+        """The diff of a broadcast blob: dy summed over the repeated axes."""
         kept, repeated = _split(laid_over(dy.shape, blob.shape))
         if not repeated:
             copy(self, Strided(blob.shape, strides_of(blob.shape), strides_of(blob.shape)), dy, blob.diff)
@@ -98,6 +100,8 @@ class PairwiseLowering(Lowering):
 
 @lowers("Axpy")
 class AxpyLowering(Lowering):
+    """Axpy: y = a x + b, with one number of `a` for each channel of each item."""
+
     half = True
     float32_bottoms = (0,)  # one number for each channel of each item
 

@@ -1,4 +1,4 @@
-"""Launches pooling.cu and stochastic.cu: maximum (with its mask), average and random choice, over one axis or two."""
+"""Pooling over one or two axes: maximum and average by pooling.cu, random choice by stochastic.cu."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from dragon.bases.layer import TRAIN
 from dragon.engines.cuda.kernels import pooling as kernels
 from dragon.engines.cuda.kernels import stochastic
-from dragon.engines.cuda.lowerings.draws import Drawing
 from dragon.engines.cuda.lowerings.lowering import lowers
+from dragon.engines.cuda.lowerings.random import RandomLowering
 from dragon.engines.cuda.lowerings.windows import at_least_2d, named, spread_out, window_sizes
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
@@ -18,7 +18,9 @@ __all__ = ["PoolingLowering"]
 
 
 @lowers("Pooling")
-class PoolingLowering(Drawing):
+class PoolingLowering(RandomLowering):
+    """Pooling over one or two axes: MAX, AVE and STOCHASTIC."""
+
     half = True
     float32_tops = (1,)  # the mask
 
@@ -27,12 +29,12 @@ class PoolingLowering(Drawing):
         return bottom[0].ndim <= 4 and bottom[0].count > 0
 
     @property
-    def draws(self) -> bool:
-        return self.draws_in(self.layer)
+    def is_random(self) -> bool:
+        return self.is_random_layer(self.layer)
 
     @staticmethod
-    def draws_in(layer: Any) -> bool:
-        """Whether this Pooling layer draws in its present phase."""
+    def is_random_layer(layer: Any) -> bool:
+        """Whether forward of this Pooling layer uses random numbers in its present phase."""
         return bool(layer.method == pb.PoolingParameter.STOCHASTIC and layer.phase == TRAIN)
 
     def _window(self, x: Any, y: Any) -> dict[str, int]:
@@ -41,13 +43,13 @@ class PoolingLowering(Drawing):
         return window_sizes(at_least_2d(self.layer.window), inside, outside)
 
     def _counted(self) -> dict[str, int]:
-        """The places that an average counts, as the kernels' arguments; a single axis is the second of two."""
+        """The positions that an average counts, as the kernels' arguments; a single axis is the second of two."""
         counted = [(0, 1), *self.layer.counted][-2:]
         first, end = zip(*counted, strict=True)
         return {**named("first_", first), **named("end_", end)}
 
     def _index(self, shape: tuple[int, ...]) -> Any:
-        """For each output the index in its plane of the element that it shows."""
+        """For each output the index in its plane of the element that it is."""
         return self.buffer("mask", shape, "int32")
 
     def _sums(self, count: int) -> Any:
@@ -56,14 +58,14 @@ class PoolingLowering(Drawing):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, y = bottom[0].data, top[0].data
         window, method = self._window(x, y), self.layer.method
-        self._drew = self.draws
+        self._was_random = self.is_random
         if method == pb.PoolingParameter.MAX:
-            shown = top[1].data if len(top) > 1 else None
+            top_mask = top[1].data if len(top) > 1 else None
             mask = self._index(y.shape)
-            self.launch(kernels.max_forward, x=x, y=y, mask=mask, top_mask=shown, count=y.size, **window)
+            self.launch(kernels.max_forward, x=x, y=y, mask=mask, top_mask=top_mask, count=y.size, **window)
         elif method == pb.PoolingParameter.AVE:
             self.launch(kernels.average_forward, x=x, y=y, count=y.size, **window, **self._counted())
-        elif self._drew:
+        elif self._was_random:
             chosen, stream = self._index(y.shape), self.stream
             self.launch(
                 stochastic.stochastic_forward, x=x, y=y, chosen=chosen, stream=stream, count=y.size, **window
@@ -78,7 +80,7 @@ class PoolingLowering(Drawing):
         window, method = self._window(dx, dy), self.layer.method
         if method == pb.PoolingParameter.AVE:
             self.launch(kernels.average_backward, dy=dy, dx=dx, count=dx.size, **window, **self._counted())
-        elif method == pb.PoolingParameter.MAX or self._drew:
+        elif method == pb.PoolingParameter.MAX or self._was_random:
             self.launch(kernels.max_backward, dy=dy, mask=self._index(dy.shape), dx=dx, count=dx.size, **window)
         else:
             x, sums = bottom[0].data, self._sums(dy.size)

@@ -1,4 +1,4 @@
-"""PReLU, by elementwise.cu; the gradient of its slopes by batch_norm.cu's sums of channels."""
+"""PReLU, by elementwise.cu; the gradient of its slopes by channels.cu."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ __all__ = ["PReLULowering"]
 
 @lowers("PReLU")
 class PReLULowering(Lowering):
+    """PReLU, with a slope for each channel or one for all."""
+
     half = True
 
     @classmethod

@@ -1,4 +1,4 @@
-"""PriorBox: boxes that depend on sizes alone go to the GPU once."""
+"""PriorBox: the boxes depend on sizes alone, so they are sent to the GPU once."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ __all__ = ["PriorBoxLowering"]
 
 @lowers("PriorBox")
 class PriorBoxLowering(Lowering):
+    """PriorBox: copies the layer's boxes and variances, which are kept on the device."""
+
     _made = None  # the layer's boxes that are on the device
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -29,4 +31,4 @@ class PriorBoxLowering(Lowering):
         weighted_sum(self, whole, whole, y)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        self.layer.backward(top, propagate_down, bottom)  # which refuses a gradient
+        self.layer.backward(top, propagate_down, bottom)  # raises an error where a gradient is asked for

@@ -1,4 +1,4 @@
-"""Layers that only move values, by strided.cu, and layers whose tops are the memory of their bottoms."""
+"""Layers that only copy values, by strided.cu, and layers whose tops share the memory of their bottoms."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dragon.memory.blob import Blob
 
 __all__ = ["AXES", "Strided", "copy", "fill", "numbered", "strides_of"]
 
-AXES = 6  # of copy_strided
+AXES = 6  # most axes that copy_strided takes
 
 
 def strides_of(shape: Sequence[int]) -> tuple[int, ...]:
@@ -24,7 +24,9 @@ def strides_of(shape: Sequence[int]) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Strided:
-    """A copy over `shape` from elements x_start + index * x to y_start + index * y."""
+    """A copy of prod(shape) elements: y[y_start + i y[0] + j y[1] + ...] = x[x_start + i x[0] + j x[1] + ...] for each
+    index (i, j, ...) of `shape`. x, y: strides in elements.
+    """
 
     shape: tuple[int, ...]
     x: tuple[int, ...]
@@ -34,12 +36,12 @@ class Strided:
 
     @property
     def reverse(self) -> Strided:
-        """The same from y to x."""
+        """The copy from y to x."""
         return Strided(self.shape, self.y, self.x, self.y_start, self.x_start)
 
     @property
     def merged(self) -> Strided:
-        """The same copy over as few axes as can be."""
+        """The same copy over as few axes as possible."""
         axes: list[tuple[int, int, int]] = []
         for n, x, y in zip(self.shape, self.x, self.y, strict=True):
             if n == 1:
@@ -53,7 +55,7 @@ class Strided:
 
 
 def copy(lowering: Lowering, plan: Strided, x: Any, y: Any) -> None:
-    """Copy as `plan` says; its axes, merged, must not be more than AXES."""
+    """Launch a copy, which when merged must have at most AXES axes."""
     plan = plan.merged
     count = math.prod(plan.shape)
     if not plan.shape or (len(plan.shape) <= 2 and plan.x[-1] == plan.y[-1] == 1):
@@ -79,13 +81,13 @@ def numbered(prefix: str, values: Sequence[int], first: int = 0) -> dict[str, in
 
 
 def fill(lowering: Lowering, y: Any, value: float = 0.0) -> None:
-    """Every element of y becomes `value`."""
+    """Set every element of y to `value`."""
     lowering.launch(kernels.fill, y=y, count=y.size, value=value)
 
 
 @lowers("Flatten", "Reshape", "Squeeze", "Parameter")
 class SharedLowering(Lowering):
-    """Tops that are the bottom's memory, or that of a blob."""
+    """Layers whose tops share the memory of their bottom, or of a learned blob: there is nothing to compute."""
 
     half = True
     shares = True
@@ -99,6 +101,8 @@ class SharedLowering(Lowering):
 
 @lowers("Silence")
 class SilenceLowering(SharedLowering):
+    """Silence: its bottoms have a gradient of 0."""
+
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         for blob, wanted in zip(bottom, propagate_down, strict=True):
             if wanted:
@@ -106,7 +110,7 @@ class SilenceLowering(SharedLowering):
 
 
 class _Moved(Lowering):
-    """A top that has each value of the bottom once, elsewhere."""
+    """A layer whose forward is one strided copy, and whose backward is its reverse."""
 
     half = True
     one_type = True
@@ -117,7 +121,7 @@ class _Moved(Lowering):
 
     @staticmethod
     def plan(layer: Any, x: tuple[int, ...], y: tuple[int, ...]) -> Strided:
-        """From the bottom to the top, of these shapes."""
+        """The copy from a bottom of shape x to a top of shape y."""
         raise NotImplementedError
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -131,6 +135,8 @@ class _Moved(Lowering):
 
 @lowers("Permute")
 class PermuteLowering(_Moved):
+    """Permute: the axes in another order."""
+
     @staticmethod
     def plan(layer: Any, x: tuple[int, ...], y: tuple[int, ...]) -> Strided:
         strides = strides_of(x)
@@ -139,6 +145,8 @@ class PermuteLowering(_Moved):
 
 @lowers("ShuffleChannel")
 class ShuffleChannelLowering(_Moved):
+    """ShuffleChannel: the channels of the groups interleaved."""
+
     @staticmethod
     def plan(layer: Any, x: tuple[int, ...], y: tuple[int, ...]) -> Strided:
         _, group, each, inner = layer.view
@@ -148,6 +156,8 @@ class ShuffleChannelLowering(_Moved):
 
 @lowers("Reverse")
 class ReverseLowering(_Moved):
+    """Reverse: axes backwards, by negative strides."""
+
     @staticmethod
     def plan(layer: Any, x: tuple[int, ...], y: tuple[int, ...]) -> Strided:
         strides = strides_of(x)
@@ -158,6 +168,8 @@ class ReverseLowering(_Moved):
 
 @lowers("Crop")
 class CropLowering(_Moved):
+    """Crop: a block of bottom 0."""
+
     @staticmethod
     def plan(layer: Any, x: tuple[int, ...], y: tuple[int, ...]) -> Strided:
         strides = strides_of(x)
@@ -174,6 +186,8 @@ class CropLowering(_Moved):
 
 @lowers("Tile")
 class TileLowering(_Moved):
+    """Tile: the bottom repeated along an axis; backward sums over the repetitions."""
+
     @staticmethod
     def plan(layer: Any, x: tuple[int, ...], y: tuple[int, ...]) -> Strided:
         shape = (layer.outer, layer.tiles, layer.inner)

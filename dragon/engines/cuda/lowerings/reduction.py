@@ -15,6 +15,8 @@ __all__ = ["ReductionLowering"]
 
 @lowers("Reduction")
 class ReductionLowering(Lowering):
+    """Reduction: SUM, ASUM, SUMSQ and MEAN of each row."""
+
     half = True
 
     @classmethod

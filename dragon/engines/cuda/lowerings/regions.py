@@ -1,4 +1,4 @@
-"""Launches regions.cu: ROIPooling and PSROIPooling."""
+"""ROIPooling and PSROIPooling, by regions.cu."""
 
 from __future__ import annotations
 
@@ -39,23 +39,27 @@ class _Regions(Indexed):
         if propagate_down[1]:
             fill(self, bottom[1].diff)
         if propagate_down[0]:
-            self.hand_back(top[0].diff, bottom[1].data, bottom[0].diff, self.sizes(bottom, top))
+            self.pool_backward(top[0].diff, bottom[1].data, bottom[0].diff, self.sizes(bottom, top))
 
     def pool(self, x: Any, rois: Any, y: Any, sizes: dict[str, Any]) -> None:
+        """Launch y (R, ...) = the regions `rois` (R, 5) of x, pooled."""
         raise NotImplementedError
 
-    def hand_back(self, dy: Any, rois: Any, dx: Any, sizes: dict[str, Any]) -> None:
+    def pool_backward(self, dy: Any, rois: Any, dx: Any, sizes: dict[str, Any]) -> None:
+        """Launch dx = the gradient of `pool` for dy."""
         raise NotImplementedError
 
 
 @lowers("ROIPooling")
 class ROIPoolingLowering(_Regions):
+    """ROIPooling: the maximum of each bin (Girshick 2015)."""
+
     def pool(self, x: Any, rois: Any, y: Any, sizes: dict[str, Any]) -> None:
         self.launch(
             kernels.roi_forward, x=x, rois=rois, y=y, winner=self._winner(y.shape), count=y.size, **sizes
         )  # fmt: skip
 
-    def hand_back(self, dy: Any, rois: Any, dx: Any, sizes: dict[str, Any]) -> None:
+    def pool_backward(self, dy: Any, rois: Any, dx: Any, sizes: dict[str, Any]) -> None:
         winner, regions = self._winner(dy.shape), dy.shape[0]
         self.launch(
             kernels.roi_backward, dy=dy, rois=rois, winner=winner, dx=dx, count=dx.size, regions=regions, **sizes
@@ -67,11 +71,13 @@ class ROIPoolingLowering(_Regions):
 
 @lowers("PSROIPooling")
 class PSROIPoolingLowering(_Regions):
+    """PSROIPooling: the mean of each bin, over a channel of its own (Dai et al. 2016)."""
+
     def pool(self, x: Any, rois: Any, y: Any, sizes: dict[str, Any]) -> None:
         outputs = self.layer.outputs
         self.launch(kernels.psroi_forward, x=x, rois=rois, y=y, count=y.size, outputs=outputs, **sizes)
 
-    def hand_back(self, dy: Any, rois: Any, dx: Any, sizes: dict[str, Any]) -> None:
+    def pool_backward(self, dy: Any, rois: Any, dx: Any, sizes: dict[str, Any]) -> None:
         self.launch(
             kernels.psroi_backward, dy=dy, rois=rois, dx=dx, count=dx.size, regions=dy.shape[0],
             outputs=self.layer.outputs, **sizes,

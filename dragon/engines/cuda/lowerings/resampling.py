@@ -1,4 +1,4 @@
-"""Launches resampling.cu: Interp, Pad and Upsample."""
+"""Interp, Pad and Upsample, by resampling.cu."""
 
 from __future__ import annotations
 
@@ -19,34 +19,37 @@ __all__ = ["InterpLowering", "PadLowering", "UpsampleLowering"]
 
 
 class Resampled(Lowering):
-    """Each value of the top comes from a place of the bottom."""
+    """A layer whose top is computed from positions of the bottom that depend on sizes and settings alone."""
 
     half = True
-    moves: ClassVar[tuple[Kernel, Kernel]]  # forward, backward
+    forward_kernel: ClassVar[Kernel]
+    backward_kernel: ClassVar[Kernel]
 
     @abstractmethod
     def sizes(self, bottom: Blob, top: Blob) -> dict[str, Any]:
-        """What both kernels take of the geometry."""
+        """The arguments of both kernels that describe the geometry."""
 
     def fill(self) -> dict[str, float]:
-        """What forward takes besides."""
+        """The other arguments of the forward kernel."""
         return {}
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, y = bottom[0].data, top[0].data
         sizes = self.sizes(bottom[0], top[0])
-        self.launch(self.moves[0], x=x, y=y, count=y.size, **sizes, **self.fill())
+        self.launch(self.forward_kernel, x=x, y=y, count=y.size, **sizes, **self.fill())
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
             dy, dx = top[0].diff, bottom[0].diff
             sizes = self.sizes(bottom[0], top[0])
-            self.launch(self.moves[1], dy=dy, dx=dx, count=dx.size, **sizes)
+            self.launch(self.backward_kernel, dy=dy, dx=dx, count=dx.size, **sizes)
 
 
 @lowers("Interp")
 class InterpLowering(Resampled):
-    moves = kernels.interp_forward, kernels.interp_backward
+    """Interp: bilinear, the corners stay where they are."""
+
+    forward_kernel, backward_kernel = kernels.interp_forward, kernels.interp_backward
 
     @classmethod
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
@@ -65,7 +68,9 @@ class InterpLowering(Resampled):
 
 @lowers("Pad")
 class PadLowering(Resampled):
-    moves = kernels.pad_forward, kernels.pad_backward
+    """Pad: a border of a constant, of reflected or of repeated values."""
+
+    forward_kernel, backward_kernel = kernels.pad_forward, kernels.pad_backward
 
     def sizes(self, bottom: Blob, top: Blob) -> dict[str, Any]:
         above, left = (pads[0] for pads in self.layer.pads)
@@ -80,7 +85,7 @@ class PadLowering(Resampled):
 
 @lowers("Upsample")
 class UpsampleLowering(Indexed):
-    """With a second bottom, the mask of a pooling, each value goes back to where that found it."""
+    """Upsample: repeated values; with a second bottom, the mask of a pooling, each value at its mask."""
 
     half = True
     float32_bottoms = (1,)  # the mask

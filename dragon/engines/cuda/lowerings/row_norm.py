@@ -1,4 +1,4 @@
-"""Normalisers whose statistics belong to one item, by rows.cu."""
+"""Normalisation of each item by its own statistics, by rows.cu."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class _Rows(Lowering):
         return bottom[0].count > 0
 
     def normal(self, shape: tuple[int, ...]) -> Any:
-        """The normalised bottom."""
+        """The normalised bottom, from forward to backward."""
         return self.buffer("normal", shape, self.stored)
 
     def rows_forward(
         self, bottom: Blob, top: Blob, view: tuple[int, int], mode: int, eps: float, gamma: Any, beta: Any,
         spans: tuple[int, int],
     ) -> None:  # fmt: skip
-        """view: (rows, values in each). spans: (inner, channels) of gamma and beta."""
+        """Launch rows_forward. view: (rows, values in each). spans: (inner, channels) of gamma and beta."""
         x, (rows, length), (inner, channels) = bottom.data, view, spans
         self.launch(
             kernels.rows_forward, x=x, gamma=gamma, beta=beta, y=top.data, normal=self.normal(x.shape),
@@ -43,6 +43,7 @@ class _Rows(Lowering):
     def rows_backward(
         self, bottom: Blob, top: Blob, view: tuple[int, int], gamma: Any, spans: tuple[int, int]
     ) -> None:  # fmt: skip
+        """Launch rows_backward, from what rows_forward kept."""
         dy, (rows, length), (inner, channels) = top.diff, view, spans
         self.launch(
             kernels.rows_backward, dy=dy, normal=self.normal(dy.shape), gamma=gamma,
@@ -58,6 +59,8 @@ class _Rows(Lowering):
 
 @lowers("GroupNorm", "InstanceNorm", "LayerNorm")
 class RowNormLowering(_Rows):
+    """GroupNorm, InstanceNorm and LayerNorm."""
+
     def _spans(self, shape: tuple[int, ...]) -> tuple[int, int, int]:
         """(outer, gammas, inner) of a bottom."""
         laid = self.layer.affine_view
@@ -87,6 +90,8 @@ class RowNormLowering(_Rows):
 
 @lowers("MVN")
 class MVNLowering(_Rows):
+    """MVN: rows minus their mean, and divided by their deviation unless `normalize_variance` is false."""
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         layer = self.layer
         mode = BY_SUM if layer.scaled else BY_MEAN
@@ -99,8 +104,10 @@ class MVNLowering(_Rows):
 
 @lowers("Normalize")
 class NormalizeLowering(_Rows):
+    """Normalize: items, or the channels at each position, divided by their length."""
+
     def _sizes(self) -> tuple[bool, bool, tuple[int, int, int]]:
-        """Whether the length is the whole item's, whether channels share one factor, and the bottom's view."""
+        """Whether lengths are those of whole items, whether channels share one factor, and the bottom as (N, C, S)."""
         layer = self.layer
         return len(layer.over) > 1, not layer.blobs[0].shape, layer.view
 

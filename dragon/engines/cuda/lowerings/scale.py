@@ -14,7 +14,7 @@ __all__ = ["BiasLowering", "ScaleLowering", "affine"]
 
 
 def affine(lowering: Lowering, at: Channels, x: Any, gamma: Any, beta: Any, y: Any, copy: Any = None) -> None:
-    """y = x * gamma + beta, and x to `copy`; each of gamma, beta and copy may be None."""
+    """Launch y = x * gamma + beta and copy = x; each of gamma, beta and copy may be None."""
     fine = at.finer(lowering.device)
     lowering.launch(
         bn_affine, grid=fine.grid, x=x, mean_inv=None, gamma=gamma, beta=beta, y=y, copy=copy, **fine.sizes,
@@ -23,7 +23,7 @@ def affine(lowering: Lowering, at: Channels, x: Any, gamma: Any, beta: Any, y: A
 
 
 class _Affine(Lowering):
-    """A second bottom may be what otherwise is learned."""
+    """Scale and Bias, whose operand is learned or a second bottom."""
 
     half = True
     float32_bottoms = (1,)
@@ -33,6 +33,7 @@ class _Affine(Lowering):
         return bottom[0].count > 0
 
     def affine(self, x: Any, gamma: Any, beta: Any, y: Any, copy: Any = None) -> None:
+        """As the function of this name, for the bottom's channels."""
         affine(self, self._channels(), x, gamma, beta, y, copy)
 
     def _channels(self) -> Channels:
@@ -41,6 +42,8 @@ class _Affine(Lowering):
 
 @lowers("Scale")
 class ScaleLowering(_Affine):
+    """Scale: y = x * scale + bias by channel."""
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         layer, x = self.layer, bottom[0].data
         bias, scale = layer.bias_blob, layer.scale_blob(bottom)
@@ -66,6 +69,8 @@ class ScaleLowering(_Affine):
 
 @lowers("Bias")
 class BiasLowering(_Affine):
+    """Bias: y = x + bias by channel."""
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.affine(bottom[0].data, None, self.layer.bias_blob(bottom).data, top[0].data)
 

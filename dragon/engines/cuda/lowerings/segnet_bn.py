@@ -14,6 +14,8 @@ __all__ = ["SegNetBNLowering"]
 
 @lowers("SegNetBN")
 class SegNetBNLowering(BatchNormLowering):
+    """SegNet's BN with one top."""
+
     @classmethod
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
-        return len(top) == 1  # further ones of SegNet's are the batch's mean and variance
+        return len(top) == 1  # the others are the batch's mean and variance

@@ -1,4 +1,4 @@
-"""Launches softmax.cu: Softmax, SoftmaxWithLoss and Accuracy, without a word to the host."""
+"""Softmax, SoftmaxWithLoss and Accuracy, by softmax.cu. Nothing waits for the host."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from dragon.memory.blob import Blob
 
 __all__ = ["AccuracyLowering", "SoftmaxLossLowering", "SoftmaxLowering"]
 
-LEAST = float(np.finfo(np.float32).tiny)  # a probability of 0 counts as this much
+LEAST = float(np.finfo(np.float32).tiny)  # smaller probabilities count as this, as in Caffe
 
 
 def softmax(lowering: Lowering, x: Any, y: Any, spans: tuple[int, int, int]) -> None:
-    """y = softmax of x (outer, classes, inner) along classes."""
+    """Launch y = softmax of x along the classes; spans: both as (outer, classes, inner)."""
     outer, classes, inner = spans
     if inner == 1:
         lowering.launch(kernels.softmax_rows, x=x, y=y, rows=outer, classes=classes)
@@ -30,6 +30,8 @@ def softmax(lowering: Lowering, x: Any, y: Any, spans: tuple[int, int, int]) -> 
 
 @lowers("Softmax")
 class SoftmaxLowering(Lowering):
+    """Softmax, with float32 probabilities."""
+
     half = True
     float32_tops = (0,)
 
@@ -60,12 +62,14 @@ class SoftmaxLowering(Lowering):
 
 @lowers("SoftmaxWithLoss")
 class SoftmaxLossLowering(Labelled):
+    """SoftmaxWithLoss: backward starts from the probabilities that forward kept in the layer."""
+
     half = True
     float32_bottoms = (1,)
     float32_tops = (0, 1)
 
     def _weights(self) -> Any:
-        """Of the classes, if they have any."""
+        """The classes' weights on the device, or None."""
         return self.constant("weights", self.layer.weights) if self.layer.weights else None
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -97,6 +101,8 @@ class SoftmaxLossLowering(Labelled):
 
 @lowers("Accuracy")
 class AccuracyLowering(Labelled):
+    """Accuracy, of all labels and, with a second top, of each class."""
+
     half = True
     float32_bottoms = (1,)
     float32_tops = (0, 1)

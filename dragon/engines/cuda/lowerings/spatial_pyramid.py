@@ -19,15 +19,17 @@ __all__ = ["SPPLowering"]
 
 @lowers("SPP")
 class SPPLowering(Lowering):
+    """SPP: poolings whose tops are copied into one."""
+
     @classmethod
     def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
         return all(
-            PoolingLowering.takes(level, bottom, [pooled]) and not PoolingLowering.draws_in(level)
+            PoolingLowering.takes(level, bottom, [pooled]) and not PoolingLowering.is_random_layer(level)
             for level, pooled in zip(layer.levels, layer.pooled, strict=True)
         )
 
     def _levels(self) -> list[tuple[PoolingLowering, Blob]]:
-        """For each level its lowering and its top."""
+        """The pooling of each level, and its top."""
         layers: list[Layer] = self.layer.levels
         if getattr(self, "_made_for", None) is not layers:
             self._made_for = layers

@@ -1,4 +1,4 @@
-"""Split: its tops are the bottom's memory, its gradient the sum of theirs by elementwise.cu."""
+"""Split: its tops share the bottom's memory; the gradient is the sum of theirs, by elementwise.cu."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ __all__ = ["SplitLowering"]
 
 @lowers("Split")
 class SplitLowering(Lowering):
+    """Split: forward has nothing to compute."""
+
     half = True
     shares = True
 

@@ -1,7 +1,7 @@
-"""Data and ImageData: batches come as bytes, one ahead, and transform.cu makes blobs of them.
+"""Data and ImageData: 8-bit images are sent to the GPU one batch ahead, and transformed by transform.cu.
 
-The host reads, decodes and draws windows and mirrors as it always does; a batch that does not come as bytes of one
-shape (floats, images of several sizes) it transforms as well.
+The host reads and decodes images, and chooses windows and mirroring. It also transforms batches that are not 8-bit
+images of one shape (floats, images of several sizes).
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from dragon.memory.blob import Blob
 __all__ = ["TransformLowering", "byte_count", "transform"]
 
 NO_MEAN, BY_CHANNEL, BY_PIXEL = 0, 1, 2
-ON_HOST = -1  # instead of a mirror flag: the image is in the blob already
+ON_HOST = -1  # in the place of the mirror flag: the host has transformed the image
 
 
 def transform(device: Device, images: Any, places: Any, mean: Any, scale: float, out: Any, stored: Any = None) -> None:
-    """out (N, C, h, w) = (images - mean) * scale, from a window of each image.
+    """Launch out (N, C, h, w) = (images - mean) * scale, from a window of each image.
 
     images (N, C, H, W) of uint8; places (N, 3) of int32: mirror (0 or 1) or ON_HOST, first row and first column of each
     window. mean: None, (1,) or (C,) for channels, or (C, H, W). All on the device; the windows must lie inside the
-    images. stored: out's type, if it is not its own.
+    images. stored: the type of 16-bit activations that `out` holds, None for its own type.
     """
     _, c, height, width = images.shape
     kind = NO_MEAN if mean is None else BY_CHANNEL if mean.ndim == 1 else BY_PIXEL
@@ -42,19 +42,21 @@ def transform(device: Device, images: Any, places: Any, mean: Any, scale: float,
 
 
 def byte_count(layer: Any, tops: Sequence[Blob]) -> int:
-    """Bytes that a batch sends to the GPU, without the labels."""
+    """Bytes of a batch that are sent to the GPU, without the labels."""
     batch = tops[0].shape[0]
     return int(batch * (np.prod(layer.maker.byte_shape) + 3 * 4))
 
 
 @lowers("Data", "ImageData")
 class TransformLowering(Lowering):
+    """Data and ImageData with 8-bit images."""
+
     half = True
     float32_tops = (1,)
 
     @classmethod
     def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
-        """Float32 only: the host's means are float32, too, so that both give the same bits."""
+        """Whether the kernels can: only float32, in which the host computes too, so that both give the same bits."""
         shape = layer.maker.byte_shape
         images = top[0].shape[0] * int(np.prod(shape)) if shape is not None else MOST + 1
         return layer.dtype == np.float32 and images <= MOST
@@ -72,14 +74,14 @@ class TransformLowering(Lowering):
         return self.buffer("places", (batch, 3), np.int32)
 
     def _mean(self) -> Any:
-        """The mean on the device; `prepare` sends it there."""
+        """The mean on the device, or None; `prepare` sends it there."""
         mean = self.layer.maker.transformer.mean
         if mean is None:
             return None
         return self.buffer("mean", mean.shape if mean.shape[1:] != (1, 1) else mean.size, np.float32)
 
     def prepare(self) -> None:
-        """Take a batch and send it off."""
+        """Take a batch from the reading thread and send it to the device."""
         layer = self.layer
         layer.hand_out_bytes()
         batch = layer.take()

@@ -31,7 +31,7 @@ def at_least_2d(window: Window) -> Window:
 
 
 def named(prefix: str, values: Sequence[int], axes: str = "dhw") -> dict[str, int]:
-    """Numbers of the last axes as a kernel's arguments: prefix_h, prefix_w and so on."""
+    """Values for the last axes as a kernel's arguments: prefix + "h", prefix + "w" and so on."""
     return {prefix + axis: value for axis, value in zip(axes[-len(values) :], values, strict=True)}
 
 
