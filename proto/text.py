@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import logging
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -37,6 +38,7 @@ __all__ = [
 _M = TypeVar("_M", bound=Message)
 _CONTROL = frozenset(range(32)) - frozenset(b"\t\n\v\f\r")  # bytes that no text has
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_TEXT = re.compile(r"\{|\w\s*:\s")  # prototxt where a path was expected; a solver may have no bracket
 _Path = str | os.PathLike[str]
 _log = logging.getLogger("dragon")
 
@@ -105,7 +107,7 @@ def _read(path: _Path) -> str:
     try:
         content = read_bytes(path)
     except OSError as error:
-        if "{" in (text := os.fspath(path)):
+        if _TEXT.search(text := os.fspath(path)):
             raise PrototxtError(
                 f'expected the path of a prototxt, got its text ("{text.strip()[:40]}..."): write it into a file, or '
                 "parse it and pass the message"

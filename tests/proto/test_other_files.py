@@ -48,6 +48,14 @@ def test_text_as_a_path(times: int) -> None:
     assert failure(TEXT * times).startswith(r'expected the path of a prototxt, got its text ("name: \"n\"'[:50])
 
 
+@pytest.mark.parametrize("text", ["base_lr: 1 max_iter: 3", "net: 'x'\nbase_lr: 1\n", "net_param { }"])
+def test_text_of_a_solver_as_a_path(text: str) -> None:
+    with pytest.raises(dragon.PrototxtError, match="expected the path of a prototxt, got its text"):
+        dragon.get_solver(text)
+    with pytest.raises(dragon.PrototxtError, match="cannot be read: No such file"):
+        dragon.get_solver("C:solver: x.prototxt".replace(" ", ""))
+
+
 def test_a_mark_and_comments_in_other_encodings_are_fine(tmp_path: Path) -> None:
     path = tmp_path / "n.prototxt"
     path.write_bytes(b"\xef\xbb\xbf# \xe4 \xc3\r\n" + TEXT.encode())
