@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from dragon.engines.base import Executor, Options, out_of_memory, watched, weighted_loss
 from dragon.engines.blas import set_blas_threads
+from dragon.engines.frozen import clear, frozen_blobs
+from dragon.engines.untraced import run_missing
 from dragon.errors import DragonError, EngineError
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ class NumpyExecutor(Executor):
             raise EngineError(f"the NumPy engine computes in fp32, not in {options.precision}")
         if options.threads:
             set_blas_threads(options.threads)  # of the process: BLAS knows no nets
+        self._ran = [False] * len(net.nodes)
+        self._frozen = [frozen_blobs(net, node) for node in net.nodes]
 
     def forward(self, start: int, end: int) -> float:
         total = 0.0
@@ -34,6 +38,7 @@ class NumpyExecutor(Executor):
     def _forward_layer(self, i: int) -> float:
         node = self.net.nodes[i]
         layer = node.layer
+        self._ran[i] = True
         try:
             layer.reshape(node.bottoms, node.tops)
             layer.forward(node.bottoms, node.tops)
@@ -49,6 +54,7 @@ class NumpyExecutor(Executor):
 
     def backward(self, start: int, end: int) -> None:
         net = self.net
+        run_missing(net.nodes, range(end, start + 1), self._ran, self._forward_layer)
         for i in range(start, end - 1, -1):
             with watched(net, "Backward", i):
                 node = net.nodes[i]
@@ -60,3 +66,4 @@ class NumpyExecutor(Executor):
                         raise
                     except MemoryError as error:
                         raise out_of_memory(error, node.layer.where) from error
+                    clear(self._frozen[node.index])

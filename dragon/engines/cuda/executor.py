@@ -24,6 +24,7 @@ from dragon.engines.cuda.plan.segments import Segment
 from dragon.engines.cuda.plan.sharing import Sharing
 from dragon.engines.cuda.plan.types import Types
 from dragon.engines.cuda.updating import DeviceUpdate
+from dragon.engines.untraced import run_missing
 
 if TYPE_CHECKING:
     from dragon.graph.net import Net
@@ -59,6 +60,7 @@ class CudaExecutor(Executor):
         self.plans.after_change.append(self.graphs.forget)
         self._update: DeviceUpdate | None = None
         self._is_timed = False
+        self._ran = [False] * len(net.nodes)  # whether a layer's forward has ever run
 
     @property
     def plan(self) -> Plan:
@@ -69,6 +71,7 @@ class CudaExecutor(Executor):
 
     # -- running --------------------------------------------------------------------------------------------
     def forward(self, start: int, end: int) -> float:
+        self._ran[start : end + 1] = [True] * (end + 1 - start)
         with self.gpu.active():
             self._begin()
             with self.sharing.forward(start, end):
@@ -78,6 +81,8 @@ class CudaExecutor(Executor):
         return loss
 
     def backward(self, start: int, end: int) -> None:
+        if not all(self._ran[end : start + 1]):
+            run_missing(self.net.nodes, range(end, start + 1), self._ran, lambda i: self.forward(i, i))
         with self.gpu.active():
             self._begin()
             self.sharing.leave()
@@ -91,6 +96,7 @@ class CudaExecutor(Executor):
         last = len(self.net.nodes) - 1
         if is_watched(self.net):
             return super().forward_backward()
+        self._ran = [True] * (last + 1)
         with self.gpu.active():
             self._begin()
             self.sharing.leave()
@@ -148,6 +154,7 @@ class CudaExecutor(Executor):
                 whole = self.graphs.iteration = self._iteration_of(update)
             if whole.is_eager:
                 return None
+            self._ran = [True] * len(self.net.nodes)
             self._begin()
             self.division.groups(self.plans.current, 0, len(self.net.nodes) - 1, "forward")
             loss = whole.step(rate, iteration)

@@ -124,9 +124,26 @@ class OneDNNExecutor(Executor):
             self._replay.run(single)
             self._ran = [single if i <= self.plans.fitting else None for i in range(len(self.net.nodes))]
             self.plans.forget_test()
+        self._run_missing(range(end, start + 1))
         outdated = [plan for plan in self._plans_that_ran() if plan not in self.plans.current]
         with lend_present_parameters(outdated):
             self._backward_layers(start, end)
+
+    def _run_missing(self, layers: range) -> None:
+        """For layers whose forward has not run: what their backward keeps from it, by a run that leaves no trace."""
+        missing = {i for i in layers if self._ran[i] is None}
+        if not missing:
+            return
+        self._refresh()
+        while True:
+            single = self.plans.plan(False)
+            try:
+                self._replay.run(single, missing)
+                break
+            except ShapesChangedError as change:
+                self._refresh(change.layer + 1)
+        for i in missing:
+            self._ran[i] = single if i <= self.plans.fitting else None
 
     def update(self, updater: Update, rate: float, iteration: int) -> None:
         if not SGDUpdate.supports(updater):
@@ -160,7 +177,7 @@ class OneDNNExecutor(Executor):
             plan = self._ran[i]
             group = plan.group_of(i) if plan is not None else None
             if plan is None or group is None:
-                raise EngineError("backward was asked for before forward")
+                raise self.plans.misfit or EngineError("backward of a layer that does not take the present shapes")
             members = range(group.first, group.last + 1)
             together = end <= group.first and i == group.last and all(self._ran[j] is plan for j in members)
             together = together and not plan.is_changed(group)

@@ -12,7 +12,9 @@ from dragon.engines.cuda.plan.memory import out_of_memory
 from dragon.engines.cuda.plan.plan import Group
 from dragon.engines.cuda.plan.plans import Plans
 from dragon.engines.cuda.plan.report import RangeErrors
+from dragon.engines.frozen import clear, frozen_blobs
 from dragon.errors import DragonError, EngineError
+from dragon.memory.blob import Blob
 
 if TYPE_CHECKING:
     from dragon.graph.net import Net
@@ -32,6 +34,7 @@ class GroupRunner:
         self._arrays = arrays
         self._plans = plans
         self._range_errors = range_errors
+        self._frozen: dict[tuple[int, int], list[Blob]] = {}  # by first and last layer
 
     def forward(self, group: Group, *, prepare: bool = True, reshape: bool = True) -> None:
         """Forward of a group, now or into the graph that is being captured."""
@@ -85,11 +88,14 @@ class GroupRunner:
         try:
             if group.on_host:
                 layer.backward(tops, flags, bottoms)
+                clear(self._frozen_of(group))
                 return
             self._arrays.readonly = _backward_readonly(group)
             space.view = self._arrays.view
             with self._arrays.in_float(group.in_float):
                 (group.lowering or layer).backward(tops, flags, bottoms)
+            for blob in self._frozen_of(group):
+                blob.diff[...] = 0
         except DragonError as error:
             error.at(layer.where)
             raise
@@ -97,6 +103,13 @@ class GroupRunner:
             raise out_of_memory(self._gpu, layer.where, error) from None
         finally:
             space.view = None
+
+    def _frozen_of(self, group: Group) -> list[Blob]:
+        key = group.first, group.last
+        found = self._frozen.get(key)
+        if found is None:
+            found = self._frozen[key] = [b for node in group.nodes for b in frozen_blobs(self._net, node)]
+        return found
 
     def take_apart(self, group: Group) -> None:
         """The layers of a group forward once more, one by one, for a backward over a part of them. Nobody sees it: the

@@ -102,7 +102,7 @@ def _channel_scale(b: Builder, node: Node, layer: Scale, bottom: Blob, top: Blob
         wanted, learns = node.propagate_down[0], layer.param_propagate_down
         if not wanted and not any(learns):
             return
-        down = batch_norm.backward(b.device, spec, primitive, parameters=any(learns), layer=layer.name)
+        down = batch_norm.backward(b.device, spec, primitive, layer=layer.name)  # quirk "frozen scale and shift"
         taken = {
             **arguments,
             Arg.SRC: b.source_again(bottom, x, top),
@@ -110,11 +110,10 @@ def _channel_scale(b: Builder, node: Node, layer: Scale, bottom: Blob, top: Blob
             Arg.SCALE: b.host_vector(scale),
         }
         adds = []
-        if any(learns):
-            for arg, blob, learned in zip((Arg.DIFF_SCALE, Arg.DIFF_SHIFT), layer.blobs, learns, strict=False):
-                taken[arg], add = b.weight_diff(blob, vector, vector)
-                if learned:
-                    adds.append(add)
+        for arg, blob, learned in zip((Arg.DIFF_SCALE, Arg.DIFF_SHIFT), layer.blobs, learns, strict=False):
+            taken[arg], add = b.weight_diff(blob, vector, vector)
+            if learned:
+                adds.append(add)
         out = down[Arg.DIFF_SRC]
         taken[Arg.DIFF_SRC] = b.make_diff(bottom, out) if wanted else Memory(b.device, out)
         b.call(down, taken)

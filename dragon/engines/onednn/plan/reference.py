@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dragon.bases.source import Prefetched
 from dragon.engines.base import out_of_memory
+from dragon.engines.frozen import clear, frozen_blobs
 from dragon.engines.onednn.plan.builder import Builder
 from dragon.engines.onednn.plan.feed import Feed
 from dragon.errors import DragonError
@@ -101,6 +102,8 @@ def add_backward(builder: Builder, node: Node) -> None:
         if flag
     ]
 
+    frozen = frozen_blobs(builder.net, node)
+
     def step() -> None:
         space.view = _reading
         try:
@@ -114,5 +117,6 @@ def add_backward(builder: Builder, node: Node) -> None:
             space.view = None
         for value in made:
             value.mark()
+        clear(frozen)
 
     builder.run(step)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from dragon.bases.layer import TRAIN, Layer
+from dragon.bases.layer import TRAIN
 from dragon.engines.onednn.plan.reference import is_free
+from dragon.engines.untraced import carries_state, restored_layer, restored_tops
 from dragon.memory.storage import Array, Storage
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ class Replay:
         ] = {}  # values that layers in place have overwritten, by layer
         self._draws = [0] * len(net.nodes)
         # layers with a state of their own besides blobs, such as that of an LSTM from batch to batch; what it was
-        self._carrying = [n for n in net.nodes if type(n.layer).state is not Layer.state and not n.layer.is_source]
+        self._carrying = [node for node in net.nodes if carries_state(node.layer)]
         self._carried: dict[int, dict[str, int | float | bytes]] = {}
 
     def forget_ranges(self) -> None:
@@ -64,35 +63,25 @@ class Replay:
             self._inputs[i] = [(storage, storage.read().copy()) for storage in storages]
         return start
 
-    def run(self, single: Plan) -> None:
-        """Run all layers but sources one by one with `single`; blobs, statistics and random streams are put back."""
-        net = self.net
-        storages = {id(blob.data_storage): blob.data_storage for node in net.nodes for blob in node.tops}
-        before = [(storage, storage.read().copy()) for storage in storages.values()]
-        for i, node in enumerate(net.nodes[: single.last + 1]):
-            layer = node.layer
-            if layer.is_source:
-                continue
-            for storage, value in self._inputs.get(i, ()):
-                storage.overwrite()[...] = value
-            draws = layer.rng.draws
-            if layer.phase == TRAIN:
-                layer.rng.draws = self._draws[i]
-            carried = self._carried.get(i)
-            now = layer.state() if carried is not None else {}
-            if carried is not None:
-                layer.load_state(carried)
-            buffers = [layer.blobs[j].data_storage for j in layer.buffers]
-            kept = [(storage, storage.read().copy()) for storage in buffers]
-            single.forward(i, i)
-            layer.rng.draws = draws
-            if carried is not None:
-                layer.load_state(now)
-            for storage, value in kept:
-                storage.overwrite()[...] = value
-        for storage, value in before:  # differs where a script changed what the layers read
-            if not np.array_equal(storage.read(), value, equal_nan=True):
-                storage.overwrite()[...] = value
+    def run(self, single: Plan, only: Collection[int] | None = None) -> None:
+        """Run all layers but sources one by one with `single`; blobs, statistics and random streams are put back.
+
+        only: the indices of the layers to run, if not all.
+        """
+        nodes = self.net.nodes
+        with restored_tops(nodes):
+            for i, node in enumerate(nodes[: single.last + 1]):
+                layer = node.layer
+                if layer.is_source or (only is not None and (i not in only or layer.runs_user_code)):
+                    continue
+                for storage, value in self._inputs.get(i, ()):
+                    storage.overwrite()[...] = value
+                with restored_layer(layer):
+                    if layer.phase == TRAIN:
+                        layer.rng.draws = self._draws[i]
+                    if i in self._carried:
+                        layer.load_state(self._carried[i])
+                    single.forward(i, i)
 
 
 def _overwritten(net: Net, start: int, end: int) -> Iterator[tuple[int, list[Storage]]]:
