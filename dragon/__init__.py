@@ -117,7 +117,7 @@ __all__ = [
 
 _alias.install_modules()
 
-# What scripts reach as attributes of the package, loaded when they do.
+# Modules that scripts use as attributes of the package, loaded at first use.
 _PYCAFFE = [name for name in _alias.MODULES if not name.startswith("_")]
 _SUBMODULES = {
     **{name: f"dragon.pycaffe.{name}" for name in _PYCAFFE},

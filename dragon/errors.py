@@ -68,10 +68,10 @@ class Position:
 
 
 class DragonError(Exception):
-    """Base of every error that a user's input can cause: what is wrong, and where, as far as that is known.
+    """Base of all errors that a user's input can cause: what is wrong, and where, as far as that is known.
 
-    layer: the layer it is about. position: where in a definition, or in the file that could not be used. task: what
-    could not be done because of it. hint: what may help. Code on the error's way up adds what it knows by `at`.
+    layer: the layer concerned. position: in a definition, or the file that cannot be used. task: what could not be done
+    because of the error. hint: what may help. Code that the error passes through adds what it knows by `at`.
     `str()` is one line, whatever the names in files hold: `task: file:line: layer "x" (Type): message; hint`, or
     `file:line:column: message, in layer "x"` for a mistake within a layer's text.
     """
@@ -86,14 +86,14 @@ class DragonError(Exception):
         self.at(layer, position)
 
     def at(self, layer: LayerName | None = None, position: Position | None = None) -> Self:
-        """Note where the error happened, unless that is known already; the same error."""
+        """Add layer and position unless they are known already; return the error itself."""
         self.layer = self.layer or layer
         self.position = self.position or position
         return self
 
     @property
     def message(self) -> str:
-        """What is wrong, without the place."""
+        """What is wrong, without layer and position."""
         return BaseException.__str__(self)  # KeyError and OSError have forms of their own
 
     def __str__(self) -> str:
@@ -121,7 +121,7 @@ class WeightsError(DragonError):
 
 
 class DataError(DragonError):
-    """A data source cannot be read or holds something else than expected."""
+    """A data source cannot be read, or its content is not what was expected."""
 
 
 class EngineError(DragonError):
@@ -197,5 +197,5 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text with everything escaped that would break a line or a terminal: names come from files."""
+    """The text with line breaks and control characters escaped, since names from files may contain any."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,8 +1,8 @@
 """Check a layer's backward against central differences of its forward, in float64.
 
-The function that is differentiated is the sum of all top elements, each times a random weight; those
-weights are what the layer finds in its tops' diffs. Points where the derivative jumps (ReLU at 0, two equal
-values under one maximum) have no answer to compare with: there the point is moved and tried again.
+The differentiated function is the sum of all top elements, each times a random weight; these weights are the tops'
+diffs in backward. Where the derivative jumps (ReLU at 0, two equal values under one maximum) there is nothing to
+compare with, so another point is tried.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["GradientError", "check_gradient"]
 
 
 class GradientError(DragonError):
-    """backward disagrees with the differences of forward."""
+    """A layer's backward does not agree with the differences of its forward."""
 
 
 def check_gradient(
@@ -39,13 +39,13 @@ def check_gradient(
     seed: int = 1,
     most: int = 150,
 ) -> int:
-    """Compare every bottom that can have a gradient and every learned blob; return how many elements were.
+    """Compare every bottom that can have a gradient and every learned blob; return the number of elements compared.
 
     param: the layer (made with a float64 context), its parameter, or that as prototxt text (what stands
-    between the braces of `layer { }`). bottom: the bottoms' values. in_place: top 0 is bottom 0. step: of
-    the differences. tolerance: largest error, relative where the derivative exceeds 1. most: of a larger
-    blob, this many elements are drawn at random. Random layers see the same draw each time; running
-    statistics are put back after a run.
+    between the braces of `layer { }`). bottom: the bottoms' values. in_place: top 0 is bottom 0. step: half
+    the distance of the two points of a difference. tolerance: largest error, relative where the derivative
+    exceeds 1. most: number of elements checked of a larger blob, chosen at random. Random layers repeat the
+    same draw in each run, and running statistics are restored before it.
 
     Raises GradientError with the layer, the blob, the element and both values.
     """
@@ -108,8 +108,8 @@ class _Check:
                     values.flat[element] += random.uniform(-0.5, 0.5)
                     analytic = self._analytic()
                 else:
-                    where = tuple(int(i) for i in np.unravel_index(element, values.shape))
-                    raise GradientError(f"{name}[{where}]: no point with a derivative found", layer=layer.where)
+                    element_index = tuple(int(i) for i in np.unravel_index(element, values.shape))
+                    raise GradientError(f"{name}[{element_index}]: no point with a derivative found", layer=layer.where)
                 checked += 1
         return checked
 
@@ -158,7 +158,7 @@ class _Check:
         original = float(values.flat[element])
         centre = None
         numeric, kink = 0.0, False
-        # a smaller step second: the first may have reached over a jump nearby
+        # then with a smaller step: the first may have crossed a jump nearby
         for step in (self.step, self.step / 20):
             values.flat[element] = original + step
             above = self._forward()
@@ -174,9 +174,9 @@ class _Check:
         return numeric, kink
 
     def _fail(self, name: str, shape: tuple[int, ...], element: int, numeric: float, analytic: Array) -> None:
-        where = tuple(int(i) for i in np.unravel_index(element, shape))
+        indices = tuple(int(i) for i in np.unravel_index(element, shape))
         raise GradientError(
-            f"{name}{list(where)} of shape {shape}: "
+            f"{name}{list(indices)} of shape {shape}: "
             f"numeric {numeric:.9g}, analytic {float(analytic.flat[element]):.9g}",
             layer=self.layer.where,
         )

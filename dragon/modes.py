@@ -1,4 +1,4 @@
-"""The settings that scripts make once for all nets to come: engine, device, seed. Existing nets keep theirs."""
+"""Engine, device and seed of the nets that a script makes from now on; existing nets keep theirs."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ __all__ = ["set_device", "set_engine", "set_mode_cpu", "set_mode_gpu", "set_rand
 
 
 def set_mode_cpu() -> None:
-    """New nets run on the CPU: the engine that DRAGON_ENGINE names, or the best there is."""
+    """Let new nets run on the CPU, with the engine that DRAGON_ENGINE names, or the best one available."""
     engines.set_default_engine(None)
 
 
 def set_mode_gpu() -> None:
-    """New nets run on the GPU. EngineError comes when such a net is made where there is none."""
+    """Let new nets run on the GPU. Without one, making a net raises EngineError."""
     engines.set_default_engine("cuda")
 
 
 def set_engine(name: str) -> None:
-    """New nets run on this engine: auto, numpy, onednn or cuda. EngineError for another name."""
+    """Let new nets run on an engine: auto, numpy, onednn or cuda. Raises EngineError for another name."""
     engines.set_default_engine(name)
 
 
 def set_device(device: int) -> None:
-    """The GPU of new nets."""
+    """Let new nets of the CUDA engine run on the GPU with this number."""
     Options.default_device = device
 
 
 def set_random_seed(seed: int) -> None:
-    """The seed of new nets that are not given one."""
+    """Let new nets without a seed of their own use this one."""
     set_default_seed(seed)

@@ -1,4 +1,4 @@
-"""Counter-based random numbers: the same numbers on every engine, after every resume.
+"""Counter-based random numbers: the same on every engine and after every resume.
 
 Each consumer (a layer, a filler) owns a Stream named after itself. A stream's n-th draw depends on the seed, the
 name and n alone, so its whole state is the integer n. The generator is Philox-4x64-10 (Salmon et al. 2011): draw n,
@@ -20,18 +20,18 @@ _default_seed: int | None = None
 
 
 def set_default_seed(seed: int | None) -> None:
-    """The seed that `fresh_seed` gives from now on; None returns to the system's entropy."""
+    """Let `fresh_seed` return this seed from now on; None: a random one each time."""
     global _default_seed
     _default_seed = seed
 
 
 def fresh_seed() -> int:
-    """A seed for a net that was not given one: the default one if it was set, else from the system's entropy."""
+    """The seed of a net without one of its own: the default seed if set, else a random one from the system."""
     return secrets.randbits(31) if _default_seed is None else _default_seed
 
 
 class Stream:
-    """A named stream of random draws under a seed; `draws` is its whole state."""
+    """A named stream of random draws under a seed. Its whole state is `draws`, the number of draws so far."""
 
     def __init__(self, seed: int, name: str) -> None:
         digest = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=16).digest()
@@ -39,7 +39,7 @@ class Stream:
         self.draws = 0
 
     def child(self, name: str) -> Stream:
-        """A stream of its own for one purpose of this one's owner; it depends on this one's key, not on its draws."""
+        """A separate stream for one purpose of the owner; depends on the key of this one, not on its draws."""
         stream = Stream(0, name)
         digest = hashlib.blake2b(self.key.tobytes() + name.encode(), digest_size=16).digest()
         stream.key = np.frombuffer(digest, np.uint64)

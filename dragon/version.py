@@ -1,4 +1,4 @@
-"""The version of the package, from its metadata; a checkout that is not installed says 0+checkout."""
+"""The version of the package, from its metadata; 0+checkout for one that is not installed."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class BatchRenorm(BatchStatistics):
         return 1 + (p.r_max - 1) * progress(p.step_to_r_max), p.d_max * progress(p.step_to_d_max)
 
     def _correction(self, mean: Array, inv: Array) -> tuple[Array, Array]:
-        """r and d, each (C,), for a batch with this mean and inverse standard deviation."""
+        """The factors r and d, each (C,), for a batch with this mean and inverse standard deviation."""
         xp = xp_of(mean)
         old_mean, old_var = self.running()
         r_max, d_max = self.limits(self.blobs[3].data)

@@ -89,7 +89,7 @@ class LRN(Layer):
             xp.multiply(x[part], power, out=y[part])
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """dx = base^-beta dy - 2 beta alpha / n * x * (sum nearby of dy x base^(-beta - 1))."""
+        """Compute dx = base^-beta dy - 2 beta alpha / n * x * (sum nearby of dy x base^(-beta - 1))."""
         if not propagate_down[0]:
             return
         dy, dx = top[0].diff.reshape(self._view), bottom[0].diff.reshape(self._view)

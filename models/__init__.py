@@ -1,0 +1,1 @@
+"""The zoo: nets with their solvers, and the program that writes their prototxt files."""

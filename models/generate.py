@@ -18,12 +18,12 @@ from dragon.proto.text import format_text
 
 __all__ = ["MODELS", "Model", "write_all"]
 
-_LEARNING = ("param",)  # what a deployed layer does not need, besides fillers
+_LEARNING = ("param",)  # fields that a deployed layer does not need, besides fillers
 
 
 @dataclass(frozen=True)
 class Data:
-    """Where a net's images come from. folder: as `dragon data` writes it; test, train: images per batch."""
+    """The data set of a net. folder: as written by `dragon data`. shape: (C, H, W). train, test: images per batch."""
 
     folder: str
     prefix: str
@@ -37,6 +37,7 @@ class Data:
     crop: int = 0
 
     def layers(self) -> list[pb.LayerParameter]:
+        """The Data layers of TRAIN and of TEST."""
         made = []
         for phase, part, batch in ((pb.TRAIN, "train", self.train), (pb.TEST, "test", self.test)):
             layer = pb.LayerParameter(name=self.prefix, type="Data", top=["data", "label"], include=[{"phase": phase}])
@@ -66,6 +67,7 @@ MNIST = Data("data/mnist", "mnist", (1, 28, 28), train=64, mean=False, scale=1 /
 
 
 def gaussian(std: float) -> dict[str, Any]:
+    """A filler of Gaussian noise with this standard deviation."""
     return {"type": "gaussian", "std": std}
 
 
@@ -76,7 +78,7 @@ SPLIT, MERGED, PLAIN = "split", "merged", "plain"
 
 @dataclass
 class Body:
-    """A chain of layers under construction; `top` is where the next layer begins."""
+    """The layers of a net under construction; each new one reads `top`, the top of the one before."""
 
     norm: str = PLAIN
     decay: float | None = None  # of the merged layer's running average
@@ -85,6 +87,7 @@ class Body:
     layers: list[pb.LayerParameter] = field(default_factory=list)
 
     def add(self, name: str, kind: str, in_place: bool = False, **settings: Any) -> Body:
+        """Add a layer of type `kind`; returns the body itself, as all methods do."""
         top = self.top if in_place else name
         self.layers.append(pb.LayerParameter(name=name, type=kind, bottom=[self.top], top=[top], **settings))
         self.top = top
@@ -101,6 +104,7 @@ class Body:
     def conv(
         self, name: str, n: int, kernel: int, filler: dict[str, Any], bias: bool | None = None, **geometry: int
     ) -> Body:
+        """Add a Convolution with `n` outputs; by default with a bias only in a plain net."""
         bias = self.norm == PLAIN if bias is None else bias
         settings: dict[str, Any] = {"num_output": n, "kernel_size": [kernel], "weight_filler": filler}
         settings |= {k: [v] for k, v in geometry.items()}
@@ -110,12 +114,13 @@ class Body:
     def ip(
         self, name: str, n: int, filler: dict[str, Any], bias: bool = True, decays: tuple[float, float] | None = None
     ) -> Body:
+        """Add an InnerProduct with `n` outputs. decays: decay_mult of weights and biases."""
         settings: dict[str, Any] = {"num_output": n, "weight_filler": filler}
         settings |= {"bias_filler": {"type": "constant"}} if bias else {"bias_term": False}
         return self.add(name, "InnerProduct", param=self._learned(bias, decays), inner_product_param=settings)
 
     def bn(self, name: str) -> Body:
-        """Batch normalisation in the body's form; nothing in a plain net."""
+        """Add batch normalisation in the body's form; nothing in a plain net."""
         if self.norm == SPLIT:
             self.add(name, "BatchNorm")
             self.add(name.replace("bn", "scale"), "Scale", in_place=True, scale_param={"bias_term": True})
@@ -125,21 +130,26 @@ class Body:
         return self
 
     def relu(self, name: str) -> Body:
+        """Add an in-place ReLU."""
         return self.add(name, "ReLU", in_place=True)
 
     def sigmoid(self, name: str) -> Body:
+        """Add an in-place Sigmoid."""
         return self.add(name, "Sigmoid", in_place=True)
 
     def pool(self, name: str, method: str, kernel: int = 3, stride: int = 2) -> Body:
+        """Add a Pooling by `method`, MAX or AVE."""
         return self.add(name, "Pooling", pooling_param={"pool": method, "kernel_size": kernel, "stride": stride})
 
     def lrn(self, name: str) -> Body:
+        """Add an LRN within channels, with the settings of CIFAR-10 full."""
         settings = {"local_size": 3, "alpha": 5e-5, "beta": 0.75, "norm_region": "WITHIN_CHANNEL"}
         return self.add(name, "LRN", lrn_param=settings)
 
 
 # -- nets ----------------------------------------------------------------------------------------------------
 def quick(norm: str = PLAIN, fc: bool = False) -> Body:
+    """CIFAR-10 quick; with `norm` after each convolution, with `fc` after ip1 too."""
     b = Body(norm)
     b.conv("conv1", 32, 5, gaussian(1e-4), pad=2).bn("bn1").pool("pool1", "MAX").relu("relu1")
     b.conv("conv2", 32, 5, gaussian(0.01), pad=2).bn("bn2").relu("relu2").pool("pool2", "AVE")
@@ -151,6 +161,7 @@ def quick(norm: str = PLAIN, fc: bool = False) -> Body:
 
 
 def full() -> Body:
+    """CIFAR-10 full, with LRN."""
     b = Body()
     b.conv("conv1", 32, 5, gaussian(1e-4), pad=2).pool("pool1", "MAX").relu("relu1").lrn("norm1")
     b.conv("conv2", 32, 5, gaussian(0.01), pad=2).relu("relu2").pool("pool2", "AVE").lrn("norm2")
@@ -161,7 +172,7 @@ def full() -> Body:
 
 
 def full_sigmoid(norm: bool) -> Body:
-    """With `norm`, BatchNorm without Scale takes the place of LRN and of the convolutions' biases."""
+    """CIFAR-10 full with sigmoids. norm: BatchNorm without Scale in place of LRN and of the convolutions' biases."""
     b = Body()
 
     def normalise(name: str) -> None:
@@ -185,6 +196,7 @@ def full_sigmoid(norm: bool) -> Body:
 
 
 def lenet() -> Body:
+    """LeNet for MNIST."""
     b = Body()
     b.conv("conv1", 20, 5, XAVIER).pool("pool1", "MAX", 2)
     b.conv("conv2", 50, 5, XAVIER).pool("pool2", "MAX", 2)
@@ -192,7 +204,7 @@ def lenet() -> Body:
 
 
 def resnet20() -> Body:
-    """Three stages of three blocks; where the shape changes, the shortcut is a 1x1 convolution with BN."""
+    """ResNet-20: three stages of three blocks; where the shape changes, the shortcut is a 1x1 convolution with BN."""
     b = Body(MERGED, decay=0.9, lr=None)
     b.conv("conv1", 16, 3, MSRA, pad=1).bn("bn1").relu("relu1")
     for stage, width in enumerate((16, 32, 64), 1):
@@ -216,7 +228,7 @@ def _residual(b: Body, name: str, width: int, stride: int) -> None:
 
 
 def resnet50() -> Body:
-    """Layer names and strides of the published Caffe nets, so that their weights can be loaded."""
+    """ResNet-50, with the layer names and strides of the published Caffe nets, so that their weights can be loaded."""
     b = Body(SPLIT, lr=None)
     b.conv("conv1", 64, 7, MSRA, bias=True, pad=3, stride=2).bn("bn_conv1").relu("conv1_relu").pool("pool1", "MAX")
     for stage, (width, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3)), 2):
@@ -241,6 +253,7 @@ def _bottleneck(b: Body, name: str, width: int, project: bool, stride: int) -> N
 
 
 def vgg_a(norm: str) -> Body:
+    """VGG configuration A for CIFAR-10, with `norm` after each convolution."""
     b = Body(norm, decay=0.9, lr=None)
     for stage, widths in enumerate(((64,), (128,), (256, 256), (512, 512), (512, 512)), 1):
         for k, width in enumerate(widths, 1):
@@ -252,7 +265,7 @@ def vgg_a(norm: str) -> Body:
 
 # -- solvers -------------------------------------------------------------------------------------------------
 def solver(max_iter: int, base_lr: float, steps: tuple[int, ...] = (), **more: Any) -> pb.SolverParameter:
-    """SGD with a constant rate, or one that falls tenfold at each of `steps`."""
+    """A solver with SGD, whose rate is constant or falls tenfold at each of `steps`. more: further settings."""
     settings: dict[str, Any] = {
         "test_iter": [100], "test_interval": 500, "base_lr": base_lr, "display": 100, "max_iter": max_iter,
         "lr_policy": "multistep" if steps else "fixed", "momentum": 0.9, "weight_decay": 0.004, "snapshot": 1000,
@@ -265,7 +278,7 @@ def solver(max_iter: int, base_lr: float, steps: tuple[int, ...] = (), **more: A
 
 @dataclass(frozen=True)
 class Model:
-    """A net of the zoo: what it is in one line, its data, its layers and how it is trained."""
+    """A net of the zoo: a title of one line, its data, its layers and its solver."""
 
     title: str
     data: Data
@@ -273,6 +286,7 @@ class Model:
     solver: pb.SolverParameter
 
     def train_val(self, name: str) -> pb.NetParameter:
+        """The net for training and testing, with data, accuracy and loss."""
         body = self.body()
         scores: dict[str, Any] = {"bottom": [body.top, "label"]}
         accuracy = pb.LayerParameter(name="accuracy", type="Accuracy", top=["accuracy"], **scores)
@@ -281,7 +295,7 @@ class Model:
         return pb.NetParameter(name=name, layer=[*self.data.layers(), *body.layers, accuracy, loss])
 
     def deploy(self, name: str) -> pb.NetParameter:
-        """The same layers between an Input and a Softmax, without what only training needs."""
+        """The net for use: the same layers between Input and Softmax, without settings that only training needs."""
         body = self.body()
         start = pb.LayerParameter(name="data", type="Input", top=["data"])
         start.input_param.shape.add(dim=[1, *self.data.shape])
@@ -296,7 +310,7 @@ class Model:
         return pb.NetParameter(name=name, layer=[start, *body.layers, end])
 
     def files(self, name: str) -> dict[str, str]:
-        """Content of the three prototxt files by file name."""
+        """The contents of the three prototxt files by file name."""
         settings = pb.SolverParameter()
         settings.CopyFrom(self.solver)
         settings.net = f"models/{name}/train_val.prototxt"

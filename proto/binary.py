@@ -1,7 +1,7 @@
 """Weights files (.caffemodel), read and written layer by layer.
 
-A file is a NetParameter, but it is never built as one message: memory is what the caller keeps of the arrays, files
-may be larger than protobuf's 2 GiB, and values go straight between file and array.
+A file is a NetParameter, but never one message in memory: only the arrays that the caller keeps take memory, files may
+be larger than protobuf's 2 GiB, and values are copied directly between file and array.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from dragon.proto.wire import BYTES, FIXED32, FIXED64, VARINT, WireReader, encod
 __all__ = [
     "LARGE",
     "BlobArray",
-    "Into",
+    "Destination",
     "LayerWeights",
     "iter_layers",
     "net_fields",
@@ -42,13 +42,13 @@ __all__ = [
 
 _Path = str | os.PathLike[str]
 _Arrays = Sequence[NDArray[Any]]
-Into = Callable[[str, int, int], NDArray[Any] | None]
+Destination = Callable[[str, int, int], NDArray[Any] | None]
 _Target = Callable[[int], NDArray[Any] | None] | None
 
-# Where name, type and blobs stand in the three generations of layers; V0 is nested in field 1 of V1.
+# Field numbers of name, type and blobs in the three generations of layers; V0 is nested in field 1 of V1.
 _NET_LAYER, _NET_LAYERS = 100, 2
 _V1_NESTED = 1
-_PLACES = {"layer": (1, 2, 7), "layers": (4, 5, 6), "v0": (1, 2, 50)}
+_FIELDS = {"layer": (1, 2, 7), "layers": (4, 5, 6), "v0": (1, 2, 50)}
 
 _SHAPE, _DATA, _DOUBLE_DATA, _DIFF, _DOUBLE_DIFF = 7, 5, 8, 6, 9
 _RAW_TYPE, _RAW_DIFF_TYPE, _RAW_DATA, _RAW_DIFF = 10, 11, 12, 13
@@ -59,19 +59,20 @@ LARGE = 1 << 18  # values; the blobs that a fork keeps in another order are far 
 
 @dataclass(frozen=True, eq=False)
 class BlobArray:
-    """One stored array, float32 or float64; legacy when its file gives four extents whatever the rank."""
+    """One stored array, float32 or float64. legacy: the file gives its shape as num, channels, height and width."""
 
     array: NDArray[Any]
     legacy: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Extents of the axes."""
         return self.array.shape
 
 
 @dataclass(frozen=True, eq=False)
 class LayerWeights:
-    """What a weights file holds of one layer; type is the present name, "" where the file does not say."""
+    """The blobs of one layer in a weights file. type: the present name, "" if the file does not contain it."""
 
     name: str
     type: str
@@ -83,7 +84,10 @@ class LayerWeights:
 
 @contextmanager
 def open_weights(path: _Path) -> Iterator[WireReader]:
-    """A reader at the start of a file. WeightsError when it is missing or obviously of another kind."""
+    """A reader at the start of a weights file; a context manager.
+
+    Raises WeightsError when the file is missing, of another kind, or differs from its checksum.
+    """
     if "\0" in os.fspath(path):
         raise WeightsError(f"{path!r}: not a file name")
     try:
@@ -104,7 +108,7 @@ def open_weights(path: _Path) -> Iterator[WireReader]:
 def net_fields(wire: WireReader) -> Iterator[tuple[int, int]]:
     """Number and wire type of each field of the net; the caller reads or skips the value.
 
-    Raises WeightsError when the file is no NetParameter.
+    Raises WeightsError when the file is not a NetParameter.
     """
     kinds = {f.number: _wire_type(f.cpp_type) for f in pb.NetParameter.DESCRIPTOR.fields}
     layers = 0
@@ -127,17 +131,17 @@ def iter_layers(
     path: _Path,
     profile: str | None = None,
     diffs: bool = False,
-    into: Into | None = None,
+    into: Destination | None = None,
     skip: Callable[[str], bool] | None = None,
 ) -> Iterator[LayerWeights]:
-    """The layers of a weights file in order, present, V1 and V0 form, with data or (diffs) gradients.
+    """The layers of a weights file in order, whether in the present, V1 or V0 form.
 
-    float_data becomes float32, double_data float64, half precision float32. A profile (dragon.proto.profiles) names
-    the fork that made the file, where the fork keeps blobs in another order. `into(layer, blob, count)` may give the
-    flat array of so many values that a large blob (`LARGE` values or more) shall be read into: then nothing is held
-    twice. The values of layers for whose name `skip` is true are not read: their arrays have the right shapes, hold
-    zeros and take no memory. Raises WeightsError with one line that says what was found in a truncated, damaged or
-    foreign file, and for an unknown profile.
+    Single and half precision become float32, double precision float64. profile: the fork that wrote the file, if it
+    stores blobs in another order (see dragon.proto.profiles). diffs: read the gradients, not the data.
+    into(layer, blob, count): may return a flat array of `count` values to read a large blob (`LARGE` values or more)
+    into, so that it is never in memory twice. skip(name): true for layers whose values are not wanted; their arrays
+    have the right shapes, hold zeros and take no memory. Raises WeightsError for a truncated, damaged or foreign file,
+    and for an unknown profile.
     """
     fork = find_profile(profile)
     with open_weights(path) as wire:
@@ -148,7 +152,7 @@ def iter_layers(
                 continue
             index += 1
             wire.context = f"layer {index}"
-            end = wire.varint(wire.size) + wire.at  # perhaps behind the file's: what is missing is found out inside
+            end = wire.varint(wire.size) + wire.at  # may be beyond the file's end, which _read_layer reports
             layer = _read_layer(wire, end, "layer" if number == _NET_LAYER else "layers", diffs, into, skip)
             if not layer.name:
                 layer = replace(layer, name=unnamed.name(layer.type))
@@ -156,21 +160,21 @@ def iter_layers(
             if order is not None:
                 layer.blobs[:] = [_moved(layer.blobs, i) for i in order]
             yield layer
-            del layer  # nobody needs it here while the next one is read
+            del layer  # so that its arrays can be freed while the next one is read
 
 
 def _moved(blobs: Sequence[BlobArray], index: int) -> BlobArray:
-    """A blob of a fork's batch normalisation in its new place: a vector; where the fork has none, one 1."""
+    """Blob `index` of a fork's batch normalisation as a vector; a single 1 for ONE, a blob that the fork lacks."""
     return BlobArray(np.ones(1, np.float32) if index == ONE else blobs[index].array.reshape(-1))
 
 
 def _read_name(wire: WireReader, end: int, form: str) -> str:
-    """The layer's name, wherever it stands before `end`; the position stays."""
+    """The layer's name, which may be anywhere before `end`; the reader's position does not change."""
     start, name = wire.at, ""
     try:
         while wire.at < end:
             number, kind = wire.key(end)
-            if number == _PLACES[form][0] and kind == BYTES:
+            if number == _FIELDS[form][0] and kind == BYTES:
                 name = _text(wire, end)
             elif number == _V1_NESTED and kind == BYTES and form == "layers":
                 stop = wire.length(end) + wire.at
@@ -179,16 +183,16 @@ def _read_name(wire: WireReader, end: int, form: str) -> str:
             else:
                 wire.skip(kind, end)
     except WeightsError:
-        pass  # it comes again, with the blob that it is about
+        pass  # raised again by _read_layer, which knows the blob
     wire.seek(start)
     return name
 
 
 def _read_layer(
-    wire: WireReader, end: int, form: str, diffs: bool, into: Into | None, skip: Callable[[str], bool] | None
+    wire: WireReader, end: int, form: str, diffs: bool, into: Destination | None, skip: Callable[[str], bool] | None
 ) -> LayerWeights:
-    name_at, type_at, blobs_at = _PLACES[form]
-    name, kind_name = _read_name(wire, end, form), ""  # it may stand behind the blobs
+    name_at, type_at, blobs_at = _FIELDS[form]
+    name, kind_name = _read_name(wire, end, form), ""  # the name may be behind the blobs
     if name:
         wire.context = f'layer "{name}"'
     skipped = skip is not None and name != "" and skip(name)  # an unnamed one gets its name from the caller
@@ -311,11 +315,11 @@ def write_caffemodel(
     weights: Mapping[str, _Arrays],
     diffs: Mapping[str, _Arrays] | None = None,
 ) -> None:
-    """Write the net and its arrays, streaming, as a file that BVLC Caffe reads; an old file stays until it is whole.
+    """Write a net and its arrays, layer by layer, as a file that BVLC Caffe reads; replaces an old file at the end.
 
-    net is in the present form; blobs it may hold are not written. weights, and diffs if wanted, are arrays by layer
-    name; float64 ones are stored as double_data, all others as float32.
-    Raises WeightsError when the file cannot be written, and for weights that belong to no layer.
+    net: in the present form; its own blobs are not written. weights, diffs: arrays by layer name. float64 arrays are
+    stored as double_data, all others as float32. Raises WeightsError when the file cannot be written, and for weights
+    that belong to no layer.
     """
     unknown = set(weights) - {layer.name for layer in net.layer}
     if unknown:
@@ -356,7 +360,7 @@ def _layer_pieces(layer: pb.LayerParameter, arrays: _Arrays, diffs: _Arrays | No
         shape = pb.BlobProto()
         shape.shape.dim.extend(array.shape)
         values.append(shape.SerializeToString())
-        pieces += [_opening(_PLACES["layer"][2], values), *values]
+        pieces += [_opening(_FIELDS["layer"][2], values), *values]
     yield _opening(_NET_LAYER, pieces)
     yield from pieces
 

@@ -27,7 +27,7 @@ _BLOBS = {_LAYER: 7, _LAYERS: 6}
 _BATCH_NORM = 139
 _LAYER_MESSAGE = pb.DESCRIPTOR.message_types_by_name["LayerParameter"]
 
-# Wire types that BVLC's fields of the same number do not have; first of the layer, then of batch_norm_param.
+# (field number, wire type) that BVLC's schema does not have, and the forks that do; of layers, of batch_norm_param.
 _LAYER_MARKS = {(n, VARINT): {"nvcaffe"} for n in (145, 146, 147, 148)}
 _BATCH_NORM_MARKS = {
     (4, VARINT): {"intel", "pspnet", "deeplab", "happynear"},
@@ -41,9 +41,9 @@ _BATCH_NORM_MARKS = {
 
 
 def read_binary_net(path: _Path, profile: str | None = None) -> pb.NetParameter:
-    """The net a weights file describes, upgraded, without blobs. Without a profile the fork is detected.
+    """The net in a weights file, in the present form, without blobs. profile: the fork; None: it is detected.
 
-    Raises WeightsError for a damaged file, an unknown profile, or marks that fit several forks.
+    Raises WeightsError for a damaged file, an unknown profile, or field numbers that fit several forks.
     """
     head, layers, counts = _read_parts(path)
     fork = find_profile(profile) if profile is not None else _detect(path, layers)
@@ -57,7 +57,7 @@ def read_binary_net(path: _Path, profile: str | None = None) -> pb.NetParameter:
             else:
                 net.layers.add().ParseFromString(content)
         for layer, count in zip(net.layer, counts, strict=False):
-            if layer.type == "BatchNorm" and count == 5:  # whatever the fork's field for it is called
+            if layer.type == "BatchNorm" and count == 5:  # forks name the field for it differently
                 layer.batch_norm_param.scale_bias = True
         return upgrade_net(net)
     except DecodeError:
@@ -67,7 +67,7 @@ def read_binary_net(path: _Path, profile: str | None = None) -> pb.NetParameter:
 
 
 def detect_profile(path: _Path) -> Profile:
-    """The fork that wrote a file, as far as its numbers tell. Raises WeightsError when they fit several or none."""
+    """The fork that wrote a file, judged by field numbers. Raises WeightsError when they fit several forks or none."""
     return _detect(path, _read_parts(path)[1])
 
 
@@ -103,11 +103,13 @@ def _without(wire: WireReader, end: int, dropped: int) -> tuple[bytes, int]:
 
 
 def _renumber(content: bytes, descriptor: Descriptor, fork: Profile, path: str, warned: set[str]) -> bytes:
-    """A message of the fork's with our field numbers; what has no field here is left out, with a warning where that
-    changes what is computed. warned: the fields that were reported."""
+    """A message of a fork with our field numbers; fields that our schema lacks are left out.
+
+    Warns of those that change what is computed. warned: the fields that have been reported.
+    """
     if not fork.numbers:
         return content
-    wire = _memory(content, path)
+    wire = _reader(content, path)
     out = bytearray()
     while wire.at < wire.size:
         number, kind = wire.key(wire.size)
@@ -137,7 +139,7 @@ def _renumber(content: bytes, descriptor: Descriptor, fork: Profile, path: str, 
     return bytes(out)
 
 
-def _memory(content: bytes, path: str) -> WireReader:
+def _reader(content: bytes, path: str) -> WireReader:
     return WireReader(io.BytesIO(content), len(content), path)
 
 
@@ -163,18 +165,18 @@ def _detect(path: _Path, layers: list[tuple[int, bytes]]) -> Profile:
 
 
 def _evidence(content: bytes, path: str) -> list[set[str]]:
-    """For each mark in a layer the profiles it fits."""
+    """For each telling field of a layer, the names of the profiles that it fits."""
     marks: list[set[str]] = []
     numbers: list[int] = []
     kind_name = ""
-    wire = _memory(content, path)
+    wire = _reader(content, path)
     while wire.at < wire.size:
         number, kind = wire.key(wire.size)
         numbers.append(number)
         if number == 2 and kind == BYTES:
             kind_name = wire.read(wire.length(wire.size), wire.size).decode("utf-8", "replace")
         elif number == _BATCH_NORM and kind == BYTES:
-            inner = _memory(wire.read(wire.length(wire.size), wire.size), path)
+            inner = _reader(wire.read(wire.length(wire.size), wire.size), path)
             while inner.at < inner.size:
                 mark = inner.key(inner.size)
                 inner.skip(mark[1], inner.size)
@@ -193,7 +195,7 @@ def _evidence(content: bytes, path: str) -> list[set[str]]:
 
 
 def _telling_settings(kind: str) -> set[str]:
-    """The settings of a layer type for which some fork has a number of its own: their number betrays the fork."""
+    """The settings of a layer type that some fork gives a number of its own, so that the number identifies the fork."""
     from dragon.bases.registry import find_class  # layers import the schema, so not at the head of the file
 
     cls = find_class(kind)

@@ -1,4 +1,4 @@
-"""BlobProto and NumPy arrays."""
+"""Conversion between BlobProto and NumPy arrays."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _RAW: dict[int, np.dtype[Any]] = {
 
 
 def raw_dtype(kind: int) -> np.dtype[Any]:
-    """Number type of raw_data. Raises WeightsError for those that are no weights."""
+    """The element type of raw_data. Raises WeightsError for types that weights cannot have."""
     if kind not in _RAW:
         raise WeightsError(f"raw data of type {pb.Type.Name(kind)} are no weights")
     return _RAW[kind]
 
 
 def shaped(blob: pb.BlobProto, values: NDArray[Any]) -> NDArray[Any]:
-    """The values in the blob's shape, given in the present or the four-number form. WeightsError if they do not fit."""
+    """The values in the shape of the blob, in its present or its four-number form. WeightsError if they do not fit."""
     if blob.HasField("num") or blob.HasField("channels") or blob.HasField("height") or blob.HasField("width"):
         shape: tuple[int, ...] = (blob.num, blob.channels, blob.height, blob.width)
     else:
@@ -39,7 +39,7 @@ def shaped(blob: pb.BlobProto, values: NDArray[Any]) -> NDArray[Any]:
     if len(shape) > _MAX_AXES:
         raise WeightsError(f"a shape of {len(shape)} axes, at most {_MAX_AXES} are known")
     try:
-        if min(shape, default=0) >= 0:  # reshape would take -1 for a question
+        if min(shape, default=0) >= 0:  # reshape would infer the extent of an axis of -1
             return values.reshape(shape)
     except (ValueError, OverflowError):
         pass
@@ -47,7 +47,7 @@ def shaped(blob: pb.BlobProto, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def blobproto_to_array(blob: pb.BlobProto, diff: bool = False) -> NDArray[Any]:
-    """Data (or diff) of the blob: float64 where it is stored so, else float32; half precision is widened.
+    """Data (or diff) of the blob: float64 if stored as such, else float32, also for half precision.
 
     Raises WeightsError when values and shape do not fit.
     """
@@ -88,7 +88,7 @@ def array_to_blobproto(array: NDArray[Any], diff: NDArray[Any] | None = None) ->
 
 
 def read_blobproto(path: str | os.PathLike[str]) -> NDArray[Any]:
-    """The array of a .binaryproto file, such as a mean image. Raises WeightsError."""
+    """The array in a .binaryproto file, such as a mean image. Raises WeightsError."""
     try:
         blob = pb.BlobProto.FromString(read_bytes(path))
         return blobproto_to_array(blob)

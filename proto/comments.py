@@ -1,4 +1,4 @@
-"""What dragon.proto says about messages and their fields: its comments, which the compiled form leaves out."""
+"""The comments of dragon.proto on messages and their fields, which the compiled schema does not contain."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class MessageComments:
 
 
 def message_comments(name: str) -> MessageComments:
-    """The comments of a message of the outermost level; empty where there are none."""
+    """The comments on a top-level message; empty if there are none."""
     return _all().get(name, MessageComments())
 
 

@@ -1,4 +1,4 @@
-"""Definition: a net or solver together with where it was read from."""
+"""Definition: a net or solver together with the file, lines and folder that it comes from."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _M = TypeVar("_M", bound=Message)
 class Definition(Generic[_M]):
     """A message in the present form and its place.
 
-    file: the path it was read from, as it was given. lines: of a net, the line on which each layer begins, 0 for one
-    that was made from the net's inputs. folder: where files that the message names are looked for after the working
-    directory (see dragon.files.paths). A message that was made in memory has none of these.
+    file: the path that it was read from, as given. lines: of a net, the line on which each layer begins; 0 for a layer
+    that was made from the net's inputs. folder: the folder in which files that the message names are looked for after
+    the working directory (see dragon.files.paths). A message that was made in memory has none of these.
     """
 
     message: _M

@@ -1,7 +1,7 @@
-"""Names for layers that have none: the type and a number, so that weights, states and random streams tell them apart.
+"""Names for layers without one: type and number, so that weights, states and random streams can be told apart.
 
-The number counts the unnamed layers of the type in the file, so a train net, a test net and a weights file of the
-same layers give them the same names.
+The number counts the unnamed layers of the type in the file. So a train net, a test net and a weights file give
+the same layers the same names.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Unnamed:
 
 
 def name_layers(net: pb.NetParameter) -> pb.NetParameter:
-    """The net itself if all its layers have names, else a copy in which they have."""
+    """The net itself if all its layers have names, else a copy in which all do."""
     if all(layer.name for layer in net.layer):
         return net
     named, unnamed = pb.NetParameter(), Unnamed()

@@ -1,4 +1,4 @@
-"""Text format, first step: characters to tokens that remember where they stood."""
+"""Text format, first step: from characters to tokens with their offsets."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _CHARS |= {c: c for c in "\\'\"?"}
 
 
 class Tokens:
-    """The tokens of a text as parallel lists; the last token is END.
+    """The tokens of a text as parallel lists of kinds, values and offsets; the last token is END.
 
-    Raises PrototxtError (``file:line:column: ...``) for a character that starts no token or an open string.
+    Raises PrototxtError (``file:line:column: ...``) for a character that begins no token, or a string without end.
     """
 
     def __init__(self, text: str, filename: str) -> None:
@@ -62,11 +62,11 @@ class Tokens:
         starts.append(len(text))
 
     def line(self, offset: int) -> int:
-        """Line of a character offset, from 1."""
+        """The line of a character offset, from 1."""
         return self._place(offset)[0]
 
     def error(self, offset: int, message: str, layer: LayerName | None = None) -> PrototxtError:
-        """The exception for something wrong at a character offset, in the text of `layer`."""
+        """The exception for an error at a character offset, in the text of `layer`."""
         return PrototxtError(message, layer=layer, position=Position(self.filename, *self._place(offset)))
 
     def _place(self, offset: int) -> tuple[int, int]:
@@ -85,7 +85,7 @@ def _unexpected(char: str) -> str:
 
 
 def unescape(quoted: str) -> bytes:
-    """The bytes a quoted token stands for. Raises ValueError for an escape that does not exist."""
+    """The bytes of a quoted string. Raises ValueError for an unknown escape."""
     body = quoted[1:-1]
     if "\\" not in body:
         return body.encode("utf-8")

@@ -1,4 +1,4 @@
-"""Text format, third step: tokens to a message, checked against its descriptor."""
+"""Text format, third step: from tokens to a message, checked against its descriptor."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ def _required(descriptor: Descriptor) -> tuple[str, ...]:
 
 
 class Parser(ValueReader):
-    """One parse of one text.
+    """Reads one text into one message.
 
-    ``entries[field]`` holds the lines on which the entries of a repeated message of the outermost one begin.
+    ``entries[field]``: the line on which each entry of a repeated field of messages begins, at the outermost level.
+    allow_unknown: skip unknown fields, and call warn for each.
     """
 
     def __init__(self, tokens: Tokens, allow_unknown: bool, warn: Callable[[str], None]) -> None:
@@ -68,7 +69,7 @@ class Parser(ValueReader):
                     continue
                 if not field.repeated and seen.setdefault(value, at) != at:
                     if (descriptor.name, value) in _LISTS:
-                        self._more_devices(at, value)
+                        self._skip_device_list(at, value)
                         continue
                     first = self._tokens.line(self._starts[seen[value]])
                     self._fail(at, f'"{value}" is given twice; it was given on line {first} already')
@@ -155,7 +156,7 @@ class Parser(ValueReader):
             self._skip_value(field.name)
             return
         if (message.DESCRIPTOR.name, field.name) in _LISTS and self._values[self._at] == "[":
-            self._more_devices(self._at, field.name)
+            self._skip_device_list(self._at, field.name)
             return
         setattr(message, field.name, self._scalar(field))
 
@@ -169,13 +170,13 @@ class Parser(ValueReader):
     # -- fields and values of forks, and unknown fields
 
     def _report_hint(self, at: int, message: str, name: str, what: str) -> None:
-        """Warn of a hint at its first place in the text."""
+        """Warn of a hint at its first occurrence in the text."""
         if (message, name) not in self._hinted:
             self._hinted.add((message, name))
             self._warn(str(self._error(at, f"{what}; it changes no result and is skipped")))
 
-    def _more_devices(self, at: int, name: str) -> None:
-        """Step over a list where the schema has one number: one process computes on one device."""
+    def _skip_device_list(self, at: int, name: str) -> None:
+        """Skip a list of devices, for which the schema has one number: one process computes on one device."""
         self._report_hint(at, "", name, f'"{name}" is a list, which divides the work over devices')
         if self._values[self._at] == name:
             self._at += 1
@@ -215,7 +216,7 @@ class Parser(ValueReader):
             self._fail(at, unknown_type(self._values[at][1:-1]))
 
     def _skip_value(self, name: str) -> None:
-        """Step over a scalar, list or message of any depth."""
+        """Skip a scalar, list or message of any depth."""
         self._minus()
         at = self._at
         if self._kinds[at] == STRING:

@@ -1,8 +1,8 @@
-"""Forks of Caffe whose binary files number fields differently, or keep blobs in another order.
+"""Forks of Caffe whose binary files number fields differently, or store blobs in another order.
 
-A profile lists, for each message, the numbers whose meaning in the fork is not ours: the name our schema has for
-that meaning, or None where it has none; and for each enum the values that the fork numbers differently. Text is read
-by name and needs no profile.
+A profile lists, for each message, the field numbers that mean something else in the fork than here, with the name of
+that meaning in our schema, or None if it has none; and for each enum the values that the fork numbers differently.
+Text is read by names and needs no profile.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from dragon.proto import dragon_pb2 as pb
 __all__ = ["NATIVE", "ONE", "PROFILES", "Profile", "find_profile"]
 
 _Numbers = Mapping[int, str | None]
-ONE = -1  # in a blob order: the fork has no such blob, it is an array of one 1
+ONE = -1  # in a blob order: a blob that the fork lacks, an array with a single 1
 
 
 @dataclass(frozen=True)
 class Profile:
-    """How one fork's files differ from ours: `numbers` by message, `values` by message and name of an enum's field
-    (the fork's number to ours), `blobs` by layer type and count of blobs, and `lost`, the names of fields that change
-    what is computed and that we do not have (they are in `dragon.proto.refused`)."""
+    """How the files of one fork differ from ours.
+
+    numbers: field numbers by message. blobs: order of the blobs by layer type and their number. values: by message and
+    field of an enum, the fork's values and ours. lost: by message, numbers and names of fields that change what is
+    computed and that our schema lacks (see dragon.proto.refused).
+    """
 
     name: str
     numbers: Mapping[str, _Numbers] = field(default_factory=dict)
@@ -32,9 +35,12 @@ class Profile:
     lost: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 
     def blob_order(self, kind: str, sizes: Sequence[int]) -> Sequence[int] | None:
-        """Where each blob of ours stands among the file's for a layer of this type; None when as in ours."""
+        """For each of our blobs of a layer type, its position in the file, or ONE; None if the order is ours.
+
+        sizes: number of elements of each blob in the file.
+        """
         if self is NATIVE and kind == "BatchNorm" and len(sizes) == 5 and sizes[4] == 1 < sizes[2]:
-            return _NVCAFFE_015  # the one value is not where everybody else keeps the factor
+            return _NVCAFFE_015  # a single value, but not at the position of the factor elsewhere
         if not self.blobs:
             return None
         from dragon.bases.registry import canonical  # layers import the schema, so not at the head of the file
@@ -42,7 +48,7 @@ class Profile:
         return self.blobs.get((canonical(kind), len(sizes)))
 
     def meaning(self, message: str, number: int) -> str | None:
-        """The name in our schema of a field number of the fork's; None where there is none."""
+        """The name in our schema for a field number of the fork; None if there is none."""
         numbers = self.numbers.get(message, {})
         if number in numbers:
             return numbers[number]
@@ -50,7 +56,7 @@ class Profile:
         return own.name if own is not None else None
 
 
-# What SSD and the forks built on it agree on is part of our schema.
+# Fields of SSD and of the forks built on it, which our schema has too.
 _SSD = {
     200: "annotated_data_param",
     201: "multibox_loss_param",
@@ -214,7 +220,7 @@ PROFILES: Mapping[str, Profile] = {
 
 
 def find_profile(name: str | None) -> Profile:
-    """A profile by name; None means that the file follows our numbers. Raises WeightsError with the nearest name."""
+    """A profile by name; None stands for our own numbers. Raises WeightsError, with the nearest name."""
     if name is None:
         return NATIVE
     if name not in PROFILES:

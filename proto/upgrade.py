@@ -1,4 +1,4 @@
-"""Older nets and solvers to the present form.
+"""Upgrades of older nets and solvers to the present form.
 
 V0 and V1 layers become `layer`, `input` an Input layer, transformation fields of data layers move to
 `transform_param`, `normalize` becomes a `normalization` mode, a ReLU inside another layer a layer of its own,
@@ -48,7 +48,7 @@ _SOLVERS = {
 }
 _DATA_PARAMS = {"Data": "data_param", "ImageData": "image_data_param", "WindowData": "window_data_param"}
 _TRANSFORM = ("scale", "mean_file", "crop_size", "mirror")
-_FROM_INPUT = -1  # the layer was made from the net's `input`
+_FROM_INPUT = -1  # former position of a layer that was made from the net's `input`
 
 
 def needs_upgrade(net: pb.NetParameter) -> bool:
@@ -63,7 +63,7 @@ def needs_upgrade(net: pb.NetParameter) -> bool:
 
 
 def upgrade_net(net: pb.NetParameter) -> pb.NetParameter:
-    """The net in the present form: a new message, or the same one when it is present already.
+    """The net in the present form: a new message, or the same one if it is in this form already.
 
     Raises PrototxtError when the old form is inconsistent (unknown type, inputs without shape, forms mixed).
     """
@@ -77,9 +77,9 @@ def upgrade_net_tracked(net: pb.NetParameter) -> tuple[pb.NetParameter, list[int
     new = pb.NetParameter()
     new.CopyFrom(net)
     origin = _upgrade_layers(new)
-    _count("data layers: transformation moved to transform_param", map(_upgrade_transform, new.layer))
-    _count("BatchNorm layers: lr_mult of the statistics removed", map(_upgrade_batch_norm, new.layer))
-    _count("losses: normalize replaced by normalization", map(_upgrade_normalize, new.layer))
+    _log_upgrades("data layers: transformation moved to transform_param", map(_upgrade_transform, new.layer))
+    _log_upgrades("BatchNorm layers: lr_mult of the statistics removed", map(_upgrade_batch_norm, new.layer))
+    _log_upgrades("losses: normalize replaced by normalization", map(_upgrade_normalize, new.layer))
     fused = sum(map(has_fused_relu, new.layer))
     if fused:
         origin = write_out(new, origin)
@@ -110,7 +110,7 @@ def upgrade_solver(solver: pb.SolverParameter) -> pb.SolverParameter:
     return new
 
 
-def _count(what: str, changes: Iterable[bool]) -> None:
+def _log_upgrades(what: str, changes: Iterable[bool]) -> None:
     number = sum(changes)
     if number:
         _log.info("upgraded %d %s", number, what)

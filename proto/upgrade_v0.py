@@ -1,4 +1,4 @@
-"""The oldest nets: V0 layers, whose settings were one flat message, to V1 layers."""
+"""Upgrade of the oldest nets: from V0 layers, whose settings are one flat message, to V1 layers."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _TYPES: dict[str, tuple[_V1.LayerType, str]] = {
     "window_data": (_V1.WINDOW_DATA, "window_data_param"),
 }
 
-# V0 fields that are called otherwise in the V1 messages; the rest keep their names.
+# V0 fields that have another name in the V1 messages; the others keep theirs.
 _RENAMED = {
     "biasterm": "bias_term",
     "kernelsize": "kernel_size",
@@ -58,7 +58,7 @@ _REPEATED_IN_V1 = ("pad", "kernel_size", "stride")  # of convolution_param
 
 
 def upgrade_v0(layers: list[pb.V1LayerParameter]) -> tuple[list[pb.V1LayerParameter], list[int]]:
-    """V1 layers for V0 ones, and for each the position it had.
+    """V1 layers for V0 ones, and the former position of each.
 
     A "padding" layer disappears: its pad goes to the convolutions and poolings that read it.
     Raises PrototxtError for an unknown type and for a setting the type does not have.
@@ -105,10 +105,10 @@ def _take_padding(layer: pb.V1LayerParameter, padding: dict[str, tuple[str, int]
 
 def _upgrade_layer(layer: pb.V1LayerParameter) -> pb.V1LayerParameter:
     old = layer.layer
-    where = LayerName(old.name)
+    layer_name = LayerName(old.name)
     if old.type not in _TYPES:
         known = [*_TYPES, "padding"]
-        raise PrototxtError(f'unknown V0 layer type "{old.type}"{nearest(old.type, known)}', layer=where)
+        raise PrototxtError(f'unknown V0 layer type "{old.type}"{nearest(old.type, known)}', layer=layer_name)
     kind, param_name = _TYPES[old.type]
     new = pb.V1LayerParameter(name=old.name, type=kind, bottom=layer.bottom, top=layer.top)
     new.blobs.extend(old.blobs)

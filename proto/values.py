@@ -1,4 +1,4 @@
-"""Text format, second step: the value of one field from its tokens, and errors that say where."""
+"""Text format, second step: from tokens to the value of one field, with errors that name the position."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BOOLS = {
 
 
 class Field:
-    """What the parser asks of a field, looked up once."""
+    """The properties of a field that the parser needs, looked up once."""
 
     __slots__ = ("cpp_type", "enum", "is_message", "is_text", "message", "name", "repeated")
 
@@ -49,7 +49,7 @@ class Field:
 
 
 class ValueReader:
-    """A place in the tokens, and what can be read there."""
+    """Reads values from the tokens at a position, and moves it past them."""
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
@@ -139,7 +139,7 @@ class ValueReader:
         if self._kinds[first] != STRING:
             self._fail(first, f'"{field.name}" is a string in quotes, got {self._got(first)}')
         parts: list[bytes] = []
-        while self._kinds[self._at] == STRING:  # neighbours are one string
+        while self._kinds[self._at] == STRING:  # adjacent strings are one
             try:
                 parts.append(unescape(self._values[self._at]))
             except UnicodeEncodeError:
@@ -194,7 +194,7 @@ class ValueReader:
         return None
 
     def _name_depth(self, start: int) -> int:
-        """The oldest nets write ``layers { layer { name: ...``."""
+        """How many braces deep a layer's name is: the oldest nets write ``layers { layer { name: ...``."""
         return 2 if self._values[start] == "layers" and self._values[start + 2] == "layer" else 1
 
 

@@ -1,4 +1,4 @@
-"""Protobuf's wire format read from a file in pieces, so that a large file is never held as one message."""
+"""A reader of protobuf's wire format, field by field, so that a large file never has to fit into one message."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _PIECE = 1 << 20
 
 
 class WireReader:
-    """Reads keys and values at a position that never passes a given end. Errors are WeightsError, one line.
+    """Reads keys and values at the position `at`, never beyond a given end. Raises WeightsError, one line.
 
-    `context` says what is being read; it becomes part of the message.
+    context: what is being read, such as a layer; it becomes part of error messages.
     """
 
     def __init__(self, file: IO[bytes], size: int, path: str) -> None:
@@ -30,9 +30,9 @@ class WireReader:
         self.context = ""
 
     def fail(self, message: str) -> NoReturn:
-        """Raise the error for something wrong here."""
-        where = f"{self.path}: {self.context}: " if self.context else f"{self.path}: "
-        raise WeightsError(one_line(f"{where}{message} (at byte {self.at} of {self.size})"))
+        """Raise the error for damage at this position."""
+        source = f"{self.path}: {self.context}: " if self.context else f"{self.path}: "
+        raise WeightsError(one_line(f"{source}{message} (at byte {self.at} of {self.size})"))
 
     def varint(self, end: int) -> int:
         """A variable-length unsigned number."""
@@ -55,7 +55,7 @@ class WireReader:
         return number, kind
 
     def length(self, end: int) -> int:
-        """Length of a value that lies inside end."""
+        """The length of a value of bytes, which must end before `end`."""
         length = self.varint(end)
         left = min(end, self.size) - self.at
         if length > left:
@@ -64,7 +64,7 @@ class WireReader:
         return length
 
     def read(self, count: int, end: int) -> bytes:
-        """Exactly count bytes."""
+        """The next `count` bytes, which must end before `end`."""
         if count > min(end, self.size) - self.at:
             self.fail(f"the file is truncated or damaged: {count} bytes expected, {min(end, self.size) - self.at} left")
         content = self._file.read(count)
@@ -74,7 +74,7 @@ class WireReader:
         return content
 
     def read_into(self, array: NDArray[np.generic]) -> None:
-        """Fill a contiguous array with the next bytes; no copy is made on the way."""
+        """Fill a contiguous array with the next bytes, directly from the file."""
         view = memoryview(array.view(np.uint8))  # type: ignore[arg-type]
         done = 0
         while done < len(view):
@@ -90,7 +90,7 @@ class WireReader:
         self.at = position
 
     def skip(self, kind: int, end: int) -> None:
-        """Step over a value."""
+        """Skip a value."""
         if kind == VARINT:
             self.varint(end)
             return
@@ -100,7 +100,7 @@ class WireReader:
         self.seek(self.at + count)
 
     def raw(self, number: int, kind: int, end: int) -> bytes:
-        """A whole field, key included, as it stands in the file."""
+        """A whole field with its key, serialised."""
         key = encode_key(number, kind)
         if kind == VARINT:
             return key + encode_varint(self.varint(end))
@@ -110,7 +110,7 @@ class WireReader:
         return key + self.read(_FIXED[kind], end)
 
     def unpacked_run(self, number: int, dtype: np.dtype[np.generic], end: int) -> NDArray[np.generic]:
-        """Values of a repeated number that is not packed, from after the first key up to another field."""
+        """The values of a repeated number that is not packed; begins behind the first key, ends at another field."""
         key = np.frombuffer(encode_key(number, FIXED32 if dtype.itemsize == 4 else FIXED64), np.uint8)
         width = len(key) + dtype.itemsize
         parts = [np.frombuffer(self.read(dtype.itemsize, end), dtype)]
@@ -128,7 +128,7 @@ class WireReader:
 
 
 def encode_varint(value: int) -> bytes:
-    """A number in 7-bit groups, low ones first."""
+    """A number as bytes of 7 bits, low ones first."""
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -138,5 +138,5 @@ def encode_varint(value: int) -> bytes:
 
 
 def encode_key(number: int, kind: int) -> bytes:
-    """What stands before a value: field number and wire type."""
+    """The bytes before a value: its field number and wire type."""
     return encode_varint(number << 3 | kind)

@@ -1,4 +1,4 @@
-"""Comparisons: variants of a net over learning rates and seeds, pairs that should be equal, one report."""
+"""Comparisons: variants of a net over learning rates and seeds, pairs that should compute the same, one report."""
 
 from dragon.compare.session import compare
 

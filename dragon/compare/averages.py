@@ -1,7 +1,7 @@
 """Several running averages of one training run.
 
-The rule of the average changes what a net is tested with, never how it trains; so one run serves all rules. Its
-layers store the latest batch alone (LATEST with decay 1), from which each rule's average is followed here.
+The averaging rule changes what a net is tested with, never how it trains, so one run serves all rules. The net's layers
+store the statistics of the latest batch alone (LATEST with decay 1), from which the average of each rule is computed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["FRACTIONS", "Averages", "Rule", "follow", "own_rule"]
 
-# Where a comparison names a rule alone: the weight of the history, or of the newest batch by LATEST.
+# The default fraction of a rule: the weight of the history, for LATEST that of the newest batch.
 FRACTIONS = {"CAFFE": 0.999, "EMA": 0.95, "CUMULATIVE": 0.0, "LATEST": 0.95}
 
-Rule = dict[str, Any]  # {"rule": number of the AverageRule, "fraction": its number}; it travels as JSON
+Rule = dict[str, Any]  # {"rule": number of the AverageRule, "fraction": f in dragon.normalization.rules}, for JSON
 Running = tuple[tuple[Array, Array], Array]  # (mean, variance), weight
 
 
@@ -34,12 +34,12 @@ def _moves(settings: Normalization) -> bool:
 
 
 def _moving(net: pb.NetParameter) -> list[tuple[pb.LayerParameter, Normalization]]:
-    read = [(layer, normalization_of(layer)) for layer in net.layer]
-    return [(layer, settings) for layer, settings in read if settings is not None and _moves(settings)]
+    pairs = [(layer, normalization_of(layer)) for layer in net.layer]
+    return [(layer, settings) for layer, settings in pairs if settings is not None and _moves(settings)]
 
 
 def own_rule(net: pb.NetParameter) -> Rule:
-    """The rule of a net's normalisation layers. PrototxtError when it has none or several, or trains by its average."""
+    """The averaging rule of a net. PrototxtError when it has none or several, or trains with its running average."""
     rules = []
     for layer, settings in _moving(net):
         if settings.form is Form.RENORM:
@@ -64,9 +64,9 @@ def follow(net: pb.NetParameter) -> None:
 
 
 class Averages:
-    """The averages of a train net under some rules: `update` after each iteration, `show` before a test.
+    """The running averages of a train net under several rules: `update` after each iteration, `apply` before a test.
 
-    The first rule is the net's own: a layer that has no blob for the weight of its average reads it without one.
+    The first rule is the net's own: a layer without a blob for the weight of its average reads it without one.
     """
 
     def __init__(self, net: Net, rules: list[Rule]) -> None:
@@ -85,12 +85,12 @@ class Averages:
         return (np.zeros(channels, np.float32), np.zeros(channels, np.float32)), np.zeros(1, np.float32)
 
     def _averages(self, index: int) -> list[tuple[tuple[Array, Array], Array | None]]:
-        """For each layer the mean and variance under rule `index`, and their weight where the layer would have one."""
+        """For each layer, mean and variance under rule `index`, with their weight; None for a layer without one."""
         pairs = zip(self.layers, self.running[index], strict=True)
         return [(values, None if index == 0 and layer.statistics[2] is None else w) for layer, (values, w) in pairs]
 
     def update(self) -> None:
-        """Take in the batch that the layers hold."""
+        """Add the statistics of the latest batch, which the layers hold, to all averages."""
         batches = [tuple(blob.peek().reshape(-1) for blob in layer.statistics[:2]) for layer in self.layers]
         for index, rule in enumerate(self.rules):
             for (values, weight), (mean, variance), count in zip(
@@ -98,21 +98,21 @@ class Averages:
             ):
                 rule.accumulate(values, weight, (mean, variance), count)
 
-    def show(self, index: int) -> None:
-        """Put the averages under rule `index` into the layers; the next training batch replaces them."""
+    def apply(self, index: int) -> None:
+        """Store the averages under rule `index` in the layers; the next training batch replaces them."""
         for layer, (values, weight) in zip(self.layers, self._averages(index), strict=True):
             layer.set_running(*self.rules[index].read(values, weight))
 
     def state(self) -> list[Any]:
-        """All averages as JSON can hold them, exactly."""
+        """All averages as lists of numbers for JSON, which keeps them exactly."""
         return [
             [[values[0].tolist(), values[1].tolist(), weight.tolist()] for values, weight in layers]
             for layers in self.running
         ]
 
     def load_state(self, state: list[Any]) -> None:
-        """Take back what `state` gave."""
-        for layers, kept in zip(self.running, state, strict=True):
-            for (values, weight), lists in zip(layers, kept, strict=True):
+        """Restore the averages from what `state` returned."""
+        for layers, saved in zip(self.running, state, strict=True):
+            for (values, weight), lists in zip(layers, saved, strict=True):
                 for array, numbers in zip((*values, weight), lists, strict=True):
                     array[...] = numbers

@@ -1,22 +1,22 @@
-"""What a comparison's YAML file says, checked.
+"""Comparison: the YAML file of a comparison, read and checked.
 
 name: Merged against split
-solver: cifar10_quick/solver.prototxt   # of variants that name none; relative to here or to the YAML file
+solver: cifar10_quick/solver.prototxt   # for variants without one; relative to the working directory or the file
 seeds: [1, 2, 3]
-learning_rates: [0.001, 0.01]           # base_lr; unset: what the solver says
-iterations: 5000                        # unset: what the solver says
+learning_rates: [0.001, 0.01]           # base_lr; unset: that of the solver
+iterations: 5000                        # unset: max_iter of the solver
 scale_schedule: true                    # stepvalue, stepsize and warm-up in proportion to `iterations`
-budget: 8 min                           # fewer iterations when these would take longer
+budget: 8 min                           # fewer iterations if all runs would take longer
 test_interval: 500
 test_batches: 100
-dataset: data/cifar10                   # a folder of `dragon data`, in place of what the nets read
+dataset: data/cifar10                   # a folder made by `dragon data`, in place of the nets' data sources
 equal: [split, merged]                  # pairs that start from the same weights and are compared one to one
 variants:
   - name: merged
     net: cifar10_quick_bn_merged/train_val.prototxt
     set: {weight_decay: 0.0005}         # fields of the solver
     layers: {BN: {batch_norm_param: {eps: 1e-10}}}   # by layer type or layer name
-        averages: [CAFFE, CUMULATIVE]       # test with these running averages too: one training serves all
+    averages: [CAFFE, CUMULATIVE]       # test with these running averages too: one training run serves all
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _TOP = (
     "test_interval", "test_batches", "dataset", "equal", "variants",
 )  # fmt: skip
 _VARIANT = ("name", "solver", "net", "set", "layers", "averages", "learning_rates", "description")
-_LONGEST_S = 1e9
+_MAX_BUDGET_S = 1e9
 _UNITS = {"s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One kind of run. solver, net: paths, net None when the solver's is meant."""
+    """One variant: a solver and a net with changes. net: None for that of the solver. set, layers: the changes."""
 
     name: str
     solver: Path
@@ -76,7 +76,7 @@ class Comparison:
 
 
 def read_comparison(path: str | Path) -> Comparison:
-    """Read and check a file. UsageError, one line with file and line, for anything wrong."""
+    """Read and check a comparison file. Raises UsageError, with file and line, for anything wrong."""
     top, text = read_yaml(path)
     top.check_keys(_TOP, ("variants",))
     folder = Path(path).resolve().parent
@@ -148,7 +148,7 @@ def _budget(top: Section) -> float | None:
         return None
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*?)s?\s*", str(value))
     unit = _UNITS.get(match[2] or "s") if match else None
-    if match is None or unit is None or not 0 < float(match[1]) < _LONGEST_S:
+    if match is None or unit is None or not 0 < float(match[1]) < _MAX_BUDGET_S:
         top.fail(f'"budget" must be a time such as 90 s, 8 min or 2 h, got {value!r}', "budget")
     return float(match[1]) * unit
 

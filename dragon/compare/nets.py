@@ -1,4 +1,4 @@
-"""Nets as a comparison needs them: with overrides, with other data, fed by hand; parameters matched across forms."""
+"""Nets of a comparison: settings overridden, data replaced, and parameters matched between split and merged forms."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
 
 # -- overrides -----------------------------------------------------------------------------------------------
 def override(message: Message, changes: Section) -> None:
-    """Set the fields that a YAML mapping names. UsageError for an unknown field or a value of another type."""
+    """Set the fields that a YAML mapping names. Raises UsageError for an unknown field or a value of another type."""
     known = message.DESCRIPTOR.fields_by_name
     for key, value in changes.values.items():
         if key not in known:
@@ -55,15 +55,15 @@ def override(message: Message, changes: Section) -> None:
 
 
 def override_layers(net: pb.NetParameter, changes: Section) -> None:
-    """Apply mappings of LayerParameter's fields to the layers of a type or a name. UsageError if none is meant."""
+    """Set fields of all layers of a type or name, by YAML mappings. Raises UsageError if there is no such layer."""
     for key, fields in changes.values.items():
-        meant = [layer for layer in net.layer if key == layer.name or canonical(key) == canonical(layer.type)]
-        if not meant:
+        matching = [layer for layer in net.layer if key == layer.name or canonical(key) == canonical(layer.type)]
+        if not matching:
             known = {layer.name for layer in net.layer} | {layer.type for layer in net.layer}
             changes.fail(f'"{changes.name(key)}": the net has no layer of this name or type{nearest(key, known)}', key)
         if not isinstance(fields, Section):
             changes.fail(f'"{changes.name(key)}" must be a mapping of layer fields, got {fields!r}', key)
-        for layer in meant:
+        for layer in matching:
             override(layer, fields)
 
 
@@ -74,7 +74,7 @@ def reads_data(net: pb.NetParameter) -> list[pb.LayerParameter]:
 
 
 def fix_paths(definition: Definition[pb.NetParameter]) -> None:
-    """Make the data paths of a net that was read from a file good for a net without one."""
+    """Resolve a net's data paths against the folder of its file, so that they hold without the file too."""
     folder = (definition.folder or Path()).resolve()
     for layer in reads_data(definition.message):
         for message, key in ((layer.data_param, "source"), (layer.transform_param, "mean_file")):
@@ -84,7 +84,7 @@ def fix_paths(definition: Definition[pb.NetParameter]) -> None:
 
 
 def use_dataset(net: pb.NetParameter, folder: str) -> None:
-    """Let the Data layers read a folder of `dragon data`. DataError unless it holds what they need."""
+    """Let the Data layers read a folder made by `dragon data`. Raises DataError if the folder lacks their data."""
     root = Path(folder)
     for layer in reads_data(net):
         train = not layer.include or any(rule.phase == pb.TRAIN for rule in layer.include)
@@ -99,7 +99,7 @@ def use_dataset(net: pb.NetParameter, folder: str) -> None:
 
 
 def as_inputs(net: pb.NetParameter, shapes: Mapping[str, tuple[int, ...]], phase: int) -> pb.NetParameter:
-    """The net of one phase with an Input layer in place of each layer that makes data; shapes by top."""
+    """The net of one phase with an Input layer in place of each data layer. shapes: shape of each top by name."""
     result = pb.NetParameter()
     result.CopyFrom(net)
     del result.layer[:]
@@ -122,12 +122,13 @@ def normalised(net: pb.NetParameter) -> bool:
 
 
 def parameters(net: Net) -> dict[str, Blob]:
-    """Learned blobs by a name that split and merged forms share: LAYER/INDEX; gamma and beta of a normalisation
-    are LAYER/gamma and LAYER/beta, whether they are its own or those of the Scale that reads its top.
+    """Learned blobs by names that are the same for split and merged forms: LAYER/INDEX.
+
+    Gamma and beta of a normalisation are LAYER/gamma and LAYER/beta, whether they are its own or those of its Scale.
     """
     found: dict[str, Blob] = {}
     graph = Graph(net.nodes)
-    normaliser: dict[int, str] = {}  # of a Scale: the layer that it scales
+    normaliser: dict[int, str] = {}  # index of a Scale -> name of the layer that it scales
     for i, layer in enumerate(net.layers):
         if isinstance(layer, BatchStatistics):
             if layer.affine is not None:
@@ -143,12 +144,12 @@ def parameters(net: Net) -> dict[str, Blob]:
 
 
 def copy_parameters(source: Net, target: Net) -> None:
-    """Give `target` the learned values of `source`. UsageError when the two do not have the same parameters."""
+    """Copy all learned values of `source` to `target`. Raises UsageError unless both have the same parameters."""
     mine, theirs = parameters(target), parameters(source)
     for key in [*mine, *theirs]:
         if key not in mine or key not in theirs:
-            where, names = (source, theirs) if key in mine else (target, mine)
-            raise UsageError(f'net "{where.name}" has no parameter "{key}"{nearest(key, names)}')
+            net, names = (source, theirs) if key in mine else (target, mine)
+            raise UsageError(f'net "{net.name}" has no parameter "{key}"{nearest(key, names)}')
     for key, blob in mine.items():
         if blob.count != theirs[key].count:
             raise UsageError(f'parameter "{key}": shape {blob.shape} in one net, {theirs[key].shape} in the other')

@@ -1,4 +1,4 @@
-"""Two variants that should compute the same: how far apart they are on one batch, and what each costs."""
+"""Two variants that should compute the same: their differences on one batch, and the time and memory of each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["compare_pair", "peak_memory"]
 Batch = dict[str, Array]
 
 _WARM_UP = 2
-_LEAST_PAIRS, _MOST_PAIRS = 5, 200
+_MIN_PAIRS, _MAX_PAIRS = 5, 200
 
 
 def compare_pair(
@@ -32,8 +32,9 @@ def compare_pair(
 ) -> dict[str, Any]:
     """Differences and times of two train nets on the first batch, from the same weights.
 
-    A list of settings, each with "differences" and "times"; an engine that fuses is tried without that as well, and
-    float64 shows what is left when rounding is out of the way (differences only). Times are milliseconds.
+    Returns "settings", a list of dicts with "differences" and "times" (in milliseconds), and "images", the batch size.
+    An engine that fuses layers runs once more without fusion. NumPy in float64 comes last, without times: differences
+    that remain there are not due to float32.
     """
     batch, shapes = _first_batch(first, seed)
     settings: list[tuple[str, str, Options, Any]] = [(engine, engine, Options(precision=precision), np.float32)]
@@ -54,7 +55,7 @@ def compare_pair(
 
 
 def _first_batch(definition: pb.NetParameter, seed: int) -> tuple[Batch, dict[str, tuple[int, ...]]]:
-    """What the data layers of a net give first, and the shapes of all its blobs."""
+    """The first batch of a net's data layers, by blob name, and the shapes of all its blobs."""
     net = Net(definition, phase=TRAIN, engine="numpy", seed=seed)
     try:
         batch: Batch = {}
@@ -88,7 +89,7 @@ def _feed(net: Net, batch: Batch) -> None:
 
 # -- differences ---------------------------------------------------------------------------------------------
 def _differences(a: Net, b: Net, batch: Batch) -> dict[str, Any]:
-    """Largest absolute differences, each with the largest value that it is a difference of, and where."""
+    """The largest absolute difference of outputs and of gradients, each with its blob and that blob's largest value."""
     for net in (a, b):
         _feed(net, batch)
         net.clear_param_diffs()
@@ -108,7 +109,7 @@ def _differences(a: Net, b: Net, batch: Batch) -> dict[str, Any]:
 
 
 def _outputs(net: Net) -> list[str]:
-    """Blobs that a loss reads, and the losses."""
+    """Names of the blobs that a loss reads first, and of the losses; without a loss, of the net's outputs."""
     names: dict[str, None] = {}
     for node in net.nodes:
         if node.layer.is_loss:
@@ -129,9 +130,9 @@ def _worst(rows: Any) -> dict[str, Any] | None:
 
 # -- cost ----------------------------------------------------------------------------------------------------
 def _times(a: Net, b: Net, seconds: float) -> dict[str, Any]:
-    """Forward and backward milliseconds of both, one after the other, whose turn is first changing each time."""
+    """Median forward and backward times of both nets in milliseconds, measured in alternating order."""
 
-    def clocked(net: Net) -> tuple[float, float]:
+    def time_step(net: Net) -> tuple[float, float]:
         begin = time.perf_counter()
         net.run_forward()
         middle = time.perf_counter()
@@ -139,13 +140,13 @@ def _times(a: Net, b: Net, seconds: float) -> dict[str, Any]:
         return (middle - begin) * 1e3, (time.perf_counter() - middle) * 1e3
 
     for _ in range(_WARM_UP):
-        clocked(a), clocked(b)
+        time_step(a), time_step(b)
     taken: tuple[list[tuple[float, float]], list[tuple[float, float]]] = ([], [])
     until = time.perf_counter() + seconds
-    while len(taken[0]) < _LEAST_PAIRS or (time.perf_counter() < until and len(taken[0]) < _MOST_PAIRS):
+    while len(taken[0]) < _MIN_PAIRS or (time.perf_counter() < until and len(taken[0]) < _MAX_PAIRS):
         order = (0, 1) if len(taken[0]) % 2 else (1, 0)
         for which in order:
-            taken[which].append(clocked((a, b)[which]))
+            taken[which].append(time_step((a, b)[which]))
     result: dict[str, Any] = {"pairs": len(taken[0])}
     for what, pick in (("forward", lambda t: t[0]), ("backward", lambda t: t[1]), ("both", sum)):
         first, second = ([float(pick(t)) for t in times] for times in taken)
@@ -158,7 +159,7 @@ def _times(a: Net, b: Net, seconds: float) -> dict[str, Any]:
 
 
 def peak_memory(definition: pb.NetParameter, seed: int, engine: str, precision: str) -> dict[str, Any]:
-    """MiB that one train net adds to this (fresh) process at its peak, and MiB of its activations and gradients."""
+    """Memory of one train net: what it adds to the peak of this fresh process, and its blobs, both in MiB."""
     batch, shapes = _first_batch(definition, seed)
     before = _resident()
     fed = as_inputs(definition, shapes, TRAIN)
@@ -177,7 +178,7 @@ def peak_memory(definition: pb.NetParameter, seed: int, engine: str, precision: 
 
 
 def _resident() -> int | None:
-    """Resident bytes of this process, where the system says so."""
+    """Resident bytes of this process; None if the system does not report them."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
@@ -185,7 +186,7 @@ def _resident() -> int | None:
 
 
 def _peak() -> int | None:
-    """Peak resident bytes of this process, where the system says so."""
+    """Peak resident bytes of this process; None if the system does not report them."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:

@@ -1,7 +1,7 @@
 """From a checked comparison to its runs: one self-contained solver for each variant, learning rate and seed.
 
-A run's id is a readable name and a hash of everything that decides its result, so that a run that was finished, or
-begun, under the same definition is recognised and one whose definition changed is not.
+A run's id is a readable name and a hash of everything that decides its result. So a run that was begun or finished
+under the same definition is recognised, and one whose definition has changed is run anew.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class Run:
     base_lr: float
     seed: int
     solver: pb.SolverParameter
-    start_from: pb.NetParameter | None  # the train net whose weights for this seed it starts from, None: its own
+    start_from: pb.NetParameter | None  # the train net whose initial weights it takes over; None: its own
     batch_statistics: bool
     averages: dict[str, Rule]  # running averages to test with, "global" (the net's own) first; empty: only its own
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of a comparison, with what they run on."""
+    """All runs of a comparison, with engine, precision and data set."""
 
     comparison: Comparison
     engine: str
@@ -52,6 +52,7 @@ class Plan:
 
     @property
     def synthetic(self) -> bool:
+        """Whether the data set is drawn by a program."""
         return "synthetic" in self.dataset.lower()
 
     def first(self, variant: str) -> Run:
@@ -59,7 +60,7 @@ class Plan:
         return next(run for run in self.runs if run.variant == variant)
 
     def with_iterations(self, iterations: int) -> Plan:
-        """The same plan, each run of at most `iterations` iterations, with the schedule in proportion."""
+        """The same plan with at most `iterations` iterations for each run, its schedule in proportion."""
         runs = []
         for run in self.runs:
             solver = pb.SolverParameter()
@@ -74,7 +75,7 @@ class Plan:
 
 
 def make_plan(comparison: Comparison, engine: str, precision: str, dataset: str | None = None) -> Plan:
-    """The runs of a comparison. `dataset` replaces what the file says. Raises DragonError for wrong definitions."""
+    """The runs of a comparison. dataset: replaces that of the file. Raises DragonError for wrong definitions."""
     dataset = dataset or comparison.dataset
     built = {v.name: _solver(comparison, v, dataset) for v in comparison.variants}
     solvers = {name: solver for name, (solver, _) in built.items()}
@@ -100,7 +101,7 @@ def make_plan(comparison: Comparison, engine: str, precision: str, dataset: str 
 
 
 def _solver(c: Comparison, variant: Variant, dataset: str | None) -> tuple[pb.SolverParameter, dict[str, Rule]]:
-    """A variant's solver with its nets inside, all overrides applied; the running averages that it is tested with."""
+    """A variant's solver with its nets inside and all overrides applied, and the averages to test it with."""
     solver = read_solver(variant.solver)
     definition = read_net_definition(variant.net or _net_of(solver, variant))
     net = definition.message
@@ -193,6 +194,6 @@ def _run_id(run: Run, engine: str, precision: str) -> str:
         solver.ClearField(field)
     sources = [dataset_label(layer.data_param.source) for layer in reads_data(solver.train_net_param)]
     start = format_text(run.start_from) if run.start_from else ""
-    decides = json.dumps([format_text(solver), start, run.seed, run.averages, engine, precision, sources, __version__])
-    digest = hashlib.sha256(decides.encode()).hexdigest()[:12]
+    content = json.dumps([format_text(solver), start, run.seed, run.averages, engine, precision, sources, __version__])
+    digest = hashlib.sha256(content.encode()).hexdigest()[:12]
     return f"{run.variant}_lr{run.base_lr:g}_seed{run.seed}_{digest}"

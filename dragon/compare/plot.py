@@ -17,7 +17,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 14, 44
 
 @dataclass(frozen=True)
 class Point:
-    """A value with its interval."""
+    """A point of a line: x, y, and the interval low..high around y."""
 
     x: float
     y: float
@@ -27,7 +27,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """A line; `colour` counts from 0."""
+    """A line. colour: class c0, c1, ... of the page's style, modulo COLOURS. marks: draw a dot at each point."""
 
     name: str
     colour: int
@@ -38,7 +38,7 @@ class Series:
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers between low and high."""
+    """About `about` round numbers between low and high."""
     span = (high - low) or 1.0
     raw = span / about
     base = 10 ** math.floor(math.log10(raw))
@@ -50,7 +50,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 def chart(
     label: str, series: Sequence[Series], x_name: str, y_name: str, number: Callable[[float], str], zero: bool = False
 ) -> str:
-    """An <svg> with axes, grid, intervals as bands and one line for each series. `zero`: the y axis begins at 0."""
+    """An <svg> with axes, grid, and for each series a line, its intervals as a band. zero: the y axis begins at 0."""
     points = [p for s in series for p in s.points]
     if not points:
         return "<p>Nothing to draw.</p>"
@@ -84,7 +84,7 @@ def chart(
 
 
 def _range(points: Sequence[Point], zero: bool) -> tuple[float, float]:
-    """Limits of the y axis over the values, with a little air; wide intervals may be cut."""
+    """Limits of the y axis: those of the values with a margin; wide intervals may be clipped."""
     low, high = min(p.y for p in points), max(p.y for p in points)
     span = (high - low) or max(abs(high), 1e-9)
     low = max(min(p.low for p in points), low - 0.35 * span) - 0.05 * span

@@ -1,4 +1,4 @@
-"""Worker processes: as many jobs at a time as asked for, each with its share of the cores."""
+"""Worker processes: several jobs at a time, each with its share of the cores."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from dragon.errors import DragonError, UsageError, one_line
 __all__ = ["Job", "Pool", "usable_cores"]
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-_GRACE_S = 60  # for workers that were asked to stop: they write a snapshot first
+_GRACE_S = 60  # time for workers to stop, which write a snapshot first
 
 
 @dataclass(frozen=True)
 class Job:
-    """Something for a worker to do; its answer appears at `result`."""
+    """A job for a worker, which writes its answer, JSON, to the file `result`. content: see dragon.compare.worker."""
 
     name: str
     result: Path
@@ -34,7 +34,7 @@ class Job:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
     try:
         from dragon.engines.onednn.library.threads import usable_cores as count
 
@@ -44,7 +44,10 @@ def usable_cores() -> int:
 
 
 class Pool:
-    """Runs jobs in fresh processes, `jobs` at a time, with cores / jobs threads each."""
+    """Runs jobs in fresh processes, `jobs` at a time, with cores / jobs threads each. None: all usable cores.
+
+    Raises UsageError for less than one job at a time.
+    """
 
     def __init__(self, jobs: int | None = None, cores: int | None = None) -> None:
         self.cores = cores or usable_cores()
@@ -53,14 +56,14 @@ class Pool:
         self.jobs = min(jobs or self.cores, self.cores)
 
     def threads(self, waiting: int) -> int:
-        """Threads for each of `waiting` jobs that run side by side."""
+        """Number of threads for each of `waiting` jobs that run side by side."""
         return max(1, self.cores // max(1, min(self.jobs, waiting)))
 
     def run(self, jobs: Sequence[Job], on_message: Callable[[Job, dict[str, Any]], None], alone: bool = False) -> None:
-        """Run all jobs; `alone`: one at a time on all cores. `on_message` hears {"start": true} and what workers say.
+        """Run all jobs. alone: one at a time on all cores. on_message: gets {"start": true}, then a worker's messages.
 
-        Raises what a worker raised, after the others were stopped; what they did so far is kept. When interrupted,
-        workers write snapshots before they end.
+        Raises the error of a worker as its own type, after the other workers have stopped. Workers that are stopped
+        write a snapshot first, so that nothing is lost.
         """
         waiting = list(jobs)
         at_once = 1 if alone else self.jobs
@@ -96,13 +99,13 @@ class _Worker:
         # the same package that runs here, installed or not
         root = str(Path(dragon.errors.__file__).resolve().parents[1])
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, environment.get("PYTHONPATH")]))
-        self.complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self.stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
             # -P: no module is taken from the working directory, where anything may lie
             [sys.executable, "-P", "-m", "dragon.compare.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self.complaints,
+            stderr=self.stderr,
             env=environment,
             start_new_session=True,  # Ctrl-C reaches this process alone, which then asks the workers to stop
         )
@@ -124,24 +127,24 @@ class _Worker:
         messages.put((self.job, {"exit": self.process.wait()}))
 
     def check(self, status: int) -> None:
-        """DragonError unless the worker ended well."""
-        self.complaints.seek(0)
-        said = self.complaints.read().decode(errors="replace").strip().splitlines()
-        self.complaints.close()
+        """Raise DragonError if the worker failed or left no result."""
+        self.stderr.seek(0)
+        lines = self.stderr.read().decode(errors="replace").strip().splitlines()
+        self.stderr.close()
         if status != 0 or not self.job.result.is_file():
             how = f"signal {-status}" if status < 0 else f"status {status}"
-            last = f": {one_line(said[-1])}" if said else ""
+            last = f": {one_line(lines[-1])}" if lines else ""
             raise DragonError(f"{self.job.name}: its worker ended with {how}{last}")
 
     def stop(self) -> None:
-        """Wait until a worker that was asked to stop has done so."""
+        """Wait until a worker that was asked to stop has ended; kill it after a while."""
         try:
             self.process.wait(_GRACE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
         self.reader.join()
-        self.complaints.close()
+        self.stderr.close()
 
 
 def _error(job: Job, message: dict[str, Any]) -> DragonError:

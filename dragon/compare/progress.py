@@ -1,4 +1,4 @@
-"""What a person sees while a comparison runs: one live display on a terminal, plain lines elsewhere."""
+"""Display of a comparison's progress: live bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Message = dict[str, Any]
 
 
 class Display(Protocol):
-    """Hears of jobs by name; `total` is a job's number of iterations, 0 for one that has none."""
+    """Shows the progress of jobs; a context manager."""
 
     def __enter__(self) -> Display: ...
 
@@ -22,14 +22,15 @@ class Display(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def say(self, text: str) -> None: ...
+    def say(self, text: str) -> None:
+        """Show lines of text."""
 
-    def message(self, name: str, total: int, message: Message) -> None: ...
+    def message(self, name: str, total: int, message: Message) -> None:
+        """Show a message of the job `name`, which has `total` iterations; 0: it has none."""
 
 
-def _accuracy(message: Message) -> str:
-    scores = message["test"]
-    return ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+def _scores(message: Message) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in message["test"].items())
 
 
 class PlainDisplay:
@@ -48,20 +49,22 @@ class PlainDisplay:
         return None
 
     def say(self, text: str) -> None:
+        """Write lines of text."""
         self.write(text)
 
     def message(self, name: str, total: int, message: Message) -> None:
+        """Write a line for the start, a test or the end of the job `name`."""
         if "start" in message:
             self.begun[name] = time.perf_counter()
             self.write(f"{name}: started" + (f", {total} iterations" if total else ""))
         elif "test" in message:
-            self.write(f"{name}: iteration {message['iter']}, {message['statistics']} statistics: {_accuracy(message)}")
+            self.write(f"{name}: iteration {message['iter']}, {message['statistics']} statistics: {_scores(message)}")
         elif "done" in message:
             self.write(f"{name}: done in {time.perf_counter() - self.begun[name]:.0f} s")
 
 
 class LiveDisplay:
-    """A bar for every job that runs and one for the whole; what `say` says scrolls by above."""
+    """A bar for every running job; the text of `say` scrolls by above."""
 
     def __init__(self, console: Any = None) -> None:
         from rich.console import Console
@@ -84,9 +87,11 @@ class LiveDisplay:
         self.bars.stop()
 
     def say(self, text: str) -> None:
+        """Print lines of text above the bars."""
         self.bars.console.print(text, highlight=False, markup=False)
 
     def message(self, name: str, total: int, message: Message) -> None:
+        """Update the bar of the job `name`, which has `total` iterations; 0: it has none."""
         from rich.markup import escape
 
         if "start" in message:
@@ -102,7 +107,7 @@ class LiveDisplay:
         if "loss" in message:
             news["loss"] = f"loss {message['loss']:.3f}"
         if "test" in message and message["statistics"] == "global":
-            news["test"] = _accuracy(message)
+            news["test"] = _scores(message)
         if "iter" in message:
             self.bars.update(
                 task,
@@ -113,5 +118,5 @@ class LiveDisplay:
 
 
 def make_display() -> Display:
-    """The display that suits the standard output."""
+    """The display for standard output: live on a terminal, else plain."""
     return LiveDisplay() if sys.stdout.isatty() else PlainDisplay()

@@ -1,4 +1,4 @@
-"""report.html: one page with everything inside, readable without a network and in light and dark."""
+"""report.html: one self-contained page, readable offline and in light and dark themes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["render"]
 Record = dict[str, Any]
 
 _LOSS_POINTS = 150
-_RULE_COLOURS = 3  # the first colour of running averages: others than those of most variants
+_RULE_COLOUR = 3  # of running averages, so that they differ from the colours of most variants
 
 
 def render(results: Record) -> str:
-    """The page for what `assemble` gave, with "about" (name, text of the file, command, machine) added."""
+    """The page for the results of `assemble`, to which "about" (name, text of the file, command, machine) was added."""
     about = results["about"]
     style = files("dragon.compare").joinpath("report.css").read_text(encoding="utf-8")
     sections = [
@@ -148,7 +148,7 @@ def _curves(results: Record) -> str:
             '<span class="soft"><span class="key"></span>running statistics</span>'
             '<span class="soft"><span class="key dashed"></span>statistics of the test batch</span>'
         )
-    wide = {pair["first"] for pair in results["pairs"]}  # so that the other can be seen on top of it
+    wide = {pair["first"] for pair in results["pairs"]}  # so that the other one is visible on top of it
     figures = []
     for rate in dict.fromkeys(g["base_lr"] for g in results["groups"]):
         groups = [g for g in results["groups"] if g["base_lr"] == rate]
@@ -197,7 +197,7 @@ def _loss_points(results: Record, group: Record) -> list[Point]:
 
 
 def _averages(results: Record) -> str:
-    """Runs that were tested with several running averages: final scores, and the way there."""
+    """Final scores and curves of runs that were tested with several running averages."""
     name = score_name(results)
     percent = is_percent(name)
     groups = [g for g in results["groups"] if set(_rules(g, name)) - {"global", "batch"}]
@@ -217,7 +217,7 @@ def _averages(results: Record) -> str:
     for g in groups:
         series = [
             Series(
-                titles.get(rule, rule), k + _RULE_COLOURS, _points(g["curves"][f"{rule}/{name}"], 100 if percent else 1)
+                titles.get(rule, rule), k + _RULE_COLOUR, _points(g["curves"][f"{rule}/{name}"], 100 if percent else 1)
             )
             for k, rule in enumerate(rules)
             if f"{rule}/{name}" in g["curves"]
@@ -227,7 +227,7 @@ def _averages(results: Record) -> str:
         figures.append(_figure(title, chart(title, series, "iteration", y_name, lambda y: f"{y:.4g}")))
     swatch = '<span class="c{}"><span class="swatch"></span></span>{}'
     keys = "".join(
-        f"<span>{swatch.format((k + _RULE_COLOURS) % COLOURS, escape(titles.get(rule, rule)))}</span>"
+        f"<span>{swatch.format((k + _RULE_COLOUR) % COLOURS, escape(titles.get(rule, rule)))}</span>"
         for k, rule in enumerate(rules)
     )
     return (

@@ -1,4 +1,4 @@
-"""From finished runs to results.json: what each variant reached, with intervals, and how far pairs stay together."""
+"""From finished runs to results.json: scores of each variant with intervals, and how long the losses of pairs agree."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LAST = 100  # iterations whose mean is the training loss of a run
 
 
 def assemble(plan: Plan, records: dict[str, Record], pairs: list[Record], memory: dict[str, Record]) -> Record:
-    """Everything that the report shows. records: by run id; memory: by variant."""
+    """Everything that the report shows. records: results of the runs by id. memory: by variant."""
     groups = []
     for variant in plan.comparison.variants:
         rates = dict.fromkeys(run.base_lr for run in plan.runs if run.variant == variant.name)
@@ -42,7 +42,7 @@ def assemble(plan: Plan, records: dict[str, Record], pairs: list[Record], memory
 
 def _group(runs: list[Run], records: list[Record]) -> Record:
     """The runs of one variant at one learning rate over the seeds."""
-    whole = [record for record in records if not record["diverged"]]
+    finished = [record for record in records if not record["diverged"]]
     per_iteration = [1e3 * r["train_s"] / r["iterations"] for r in records if r["iterations"]]
     group: Record = {
         "variant": runs[0].variant,
@@ -58,23 +58,23 @@ def _group(runs: list[Run], records: list[Record]) -> Record:
     }
     if per_iteration:
         group["images_per_s"] = 1e3 * records[0]["batch_size"] / group["ms_per_iteration"]
-    if not whole:
+    if not finished:
         return group
-    tail = [r["losses"][-LAST:] for r in whole]
+    tail = [r["losses"][-LAST:] for r in finished]
     group["final_loss"] = asdict(interval([math.fsum(t) / len(t) for t in tail]))
-    for statistics in (key for key in whole[0]["tests"][-1] if key != "iter"):
-        for name in whole[0]["tests"][-1].get(statistics, {}):
-            curves = [[t[statistics][name] for t in r["tests"]] for r in whole]
+    for statistics in (key for key in finished[0]["tests"][-1] if key != "iter"):
+        for name in finished[0]["tests"][-1].get(statistics, {}):
+            curves = [[t[statistics][name] for t in r["tests"]] for r in finished]
             group["final"][f"{statistics}/{name}"] = asdict(interval([curve[-1] for curve in curves]))
             group["curves"][f"{statistics}/{name}"] = [
-                {"iter": whole[0]["tests"][k]["iter"], **asdict(interval(values))}
+                {"iter": finished[0]["tests"][k]["iter"], **asdict(interval(values))}
                 for k, values in enumerate(zip(*curves, strict=True))
             ]
     return group
 
 
 def _coincide(plan: Plan, records: dict[str, Record], first: str, second: str) -> list[Record]:
-    """For each learning rate and seed of both: iterations for which the losses agree, by tolerance."""
+    """For each learning rate and seed that both variants have: iterations for which the losses agree, by tolerance."""
     rows = []
     for a in (run for run in plan.runs if run.variant == first):
         for b in (run for run in plan.runs if (run.variant, run.base_lr, run.seed) == (second, a.base_lr, a.seed)):

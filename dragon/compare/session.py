@@ -1,4 +1,4 @@
-"""`dragon compare` from a YAML file to results.json and report.html; what is finished is never run again."""
+"""`dragon compare` from a YAML file to results.json and report.html; finished runs are not repeated."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ __all__ = ["compare"]
 
 Record = dict[str, Any]
 
-PAIR_S = 6.0  # time for the steps of a pair in one setting
-SPEED_S = 3.0
+PAIR_S = 6.0  # seconds for which a pair is measured in one setting
+SPEED_S = 3.0  # seconds for which the speed of a variant is measured
 _BUDGET_MARGIN = 0.9
 
 
@@ -51,10 +51,10 @@ def compare(
     command: str | None = None,
     display: Display | None = None,
 ) -> Path:
-    """Run what a comparison file asks for, or what is left of it; the path of the report.
+    """Run a comparison, or the runs of it that have no result yet; return the path of the report.
 
-    output: a folder, compare_NAME by default. jobs: runs side by side, as many as cores by default. dataset: a
-    folder of `dragon data` in place of what the file says. Raises DragonError for wrong definitions or data.
+    output: a folder, compare_NAME by default. jobs: runs side by side, by default one for each core. dataset: a folder
+    made by `dragon data`, which replaces that of the file. Raises DragonError for wrong definitions or data.
     """
     began = time.perf_counter()
     comparison = read_comparison(file)
@@ -105,13 +105,16 @@ class _Session:
         )
 
     def _measure_path(self, kind: str, *definitions: str) -> Path:
-        """A file whose name changes with what is measured."""
+        """The result file of a measurement, whose name is a hash of everything that decides the result."""
         parts = [kind, self.plan.engine, self.plan.precision, __version__, *definitions]
         return self.output / "runs" / f"{kind}_{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]}.json"
 
     # -- budget ---------------------------------------------------------------------------------------------
     def fit_budget(self, began: float) -> Plan:
-        """Cut the iterations so that the runs end within the budget; decided once for a definition."""
+        """Reduce the iterations so that the runs end within the budget; decided once for each definition.
+
+        began: time.perf_counter() at the start of the comparison.
+        """
         budget = self.plan.comparison.budget_s
         if budget is None:
             return self.plan
@@ -139,7 +142,7 @@ class _Session:
         return {name: _read(path) or {} for name, path in names.items()}
 
     def _measuring_s(self, speeds: dict[str, Record]) -> float:
-        """About how long `measure` takes."""
+        """Estimated seconds that `measure` takes."""
         step = max(float(s["iteration_s"]) for s in speeds.values())
         settings = 1 if self.plan.engine == "numpy" else 2
         pairs = len(self.plan.comparison.equal) * (settings * max(PAIR_S, 10 * step) + 4 + 20 * step)
@@ -169,7 +172,7 @@ class _Session:
         return self._measure_path("memory", text), text
 
     def measure(self) -> None:
-        """Pairs on one batch, and the memory of each variant; one at a time, on all cores."""
+        """Measure pairs on one batch, and the memory of each variant; one at a time, on all cores."""
         seed = self.plan.comparison.seeds[0]
         jobs = []
         for first, second in self.plan.comparison.equal:
@@ -186,7 +189,7 @@ class _Session:
         return self.output / "runs" / f"{run.id}.json"
 
     def train(self) -> None:
-        """Every run that has no result yet."""
+        """Run every training run that has no result yet."""
         jobs, totals = [], {}
         done = sum(_read(self._result(run)) is not None for run in self.plan.runs)
         if done:
@@ -211,7 +214,7 @@ class _Session:
         self._run(jobs, totals)
 
     def results(self) -> Record:
-        """What results.json holds, without "about"."""
+        """The content of results.json without "about"."""
         records = {run.id: _read(self._result(run)) or {} for run in self.plan.runs}
         pairs = [
             {"first": a, "second": b, **(_read(self._pair_path(a, b)[0]) or {})} for a, b in self.plan.comparison.equal
@@ -221,7 +224,7 @@ class _Session:
 
 
 def _read(path: Path) -> Record | None:
-    """A finished result, None when there is none (or what is there is damaged)."""
+    """A finished result; None when the file is missing or damaged."""
     try:
         content = json.loads(read_text(path))
     except (OSError, ValueError):
@@ -230,7 +233,7 @@ def _read(path: Path) -> Record | None:
 
 
 def _engine(name: str | None, precision: str) -> str:
-    """The name of the engine that a net gets: "auto" is decided here, once."""
+    """The name of the engine that nets get; "auto" is resolved here, once for all runs."""
     layer = pb.LayerParameter(name="data", type="Input", top=["data"], input_param={"shape": [{"dim": [1]}]})
     net = Net(pb.NetParameter(name="probe", layer=[layer]), engine=name, options=Options(precision=precision), seed=0)
     return net.executor.name

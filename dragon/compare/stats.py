@@ -1,4 +1,4 @@
-"""Means and intervals over seeds, and how long two curves stay together."""
+"""Means and intervals over seeds, and for how long two curves agree."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class Interval:
 
     @property
     def half(self) -> float:
+        """Half of the width."""
         return (self.high - self.low) / 2
 
 

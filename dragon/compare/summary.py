@@ -1,4 +1,4 @@
-"""The headline of a comparison, for the terminal and for the page: one row for each variant and learning rate."""
+"""The main table of a comparison, for terminal and page: one row for each variant and learning rate."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Score:
-    """A mean over seeds as text, with half of its interval."""
+    """A mean over `n` seeds with half the width of its interval; mean None: no score."""
 
     mean: float | None
     half: float
     n: int
 
     def text(self, percent: bool) -> str:
+        """The score for readers, such as `71.25 % ± 0.40`; `-` for none. percent: the score is a share of 1."""
         if self.mean is None:
             return "-"
         if percent:
@@ -49,11 +50,12 @@ def score_name(results: Record) -> str:
 
 
 def is_percent(name: str) -> bool:
+    """Whether an output of this name is shown in percent: an accuracy."""
     return "acc" in name.lower()
 
 
 def headline(results: Record) -> list[Row]:
-    """The rows, in the order of the file."""
+    """The rows of the main table, in the order of the file."""
     name = score_name(results)
     rows = []
     for group in results["groups"]:
@@ -76,14 +78,14 @@ def headline(results: Record) -> list[Row]:
 
 
 def score_of(entry: Record | None) -> Score:
-    """A final score of a group; None: it has none."""
+    """The Score of a group's entry in results.json; one without a mean for None."""
     if entry is None:
         return Score(None, 0.0, 0)
     return Score(entry["mean"], (entry["high"] - entry["low"]) / 2, entry["n"])
 
 
 def pair_lines(results: Record) -> list[str]:
-    """For each pair, in words: how equal the two are and what the second costs against the first."""
+    """Sentences on each pair: how equal the two are, which is faster, and how long their losses agree."""
     lines = []
     for pair in results["pairs"]:
         first, second, setting = pair["first"], pair["second"], pair["settings"][0]
@@ -92,16 +94,16 @@ def pair_lines(results: Record) -> list[str]:
         faster, ratio = (second, t["ratio"]) if t["ratio"] <= 1 else (first, 1 / t["ratio"])
         slower = first if faster == second else second
         lines.append(
-            f"{second} against {first}, same weights and batch: {_apart(worst)}; "
+            f"{second} against {first}, same weights and batch: {_difference(worst)}; "
             f"a step of {faster} takes {ratio:.2f} x that of {slower}."
         )
         for base_lr in dict.fromkeys(row["base_lr"] for row in pair["coincide"]):
             rows = [row for row in pair["coincide"] if row["base_lr"] == base_lr]
-            lines.append(f"Training at {base_lr:g}: their losses agree {_together(rows)}.")
+            lines.append(f"Training at {base_lr:g}: their losses agree {_agreement(rows)}.")
     return lines
 
 
-def _together(rows: list[Record]) -> str:
+def _agreement(rows: list[Record]) -> str:
     """For how long the losses of a pair agree, over the seeds, up to the first tolerance that holds to the end."""
     total = rows[0]["of"]
     parts: list[str] = []
@@ -113,7 +115,7 @@ def _together(rows: list[Record]) -> str:
     return ", ".join(parts) + f" of {total:,} iterations"
 
 
-def _apart(worst: Record) -> str:
+def _difference(worst: Record) -> str:
     if not worst["difference"]:
         return "outputs and gradients are equal bit for bit"
     share = worst["difference"] / (worst["of"] or 1)
@@ -126,7 +128,7 @@ def _span(values: list[int]) -> str:
 
 
 def text_table(results: Record) -> str:
-    """The headline as lines of text."""
+    """The main table as lines of text."""
     name = score_name(results)
     percent = is_percent(name)
     table = [["variant", "rate", name, "by batch statistics", "train loss", "ms/iteration", "MiB"]]

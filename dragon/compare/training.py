@@ -1,6 +1,6 @@
-"""One training run of a comparison: its curves, its tests by global and by batch statistics, its way back in.
+"""One training run of a comparison: its curves, its tests by running and by batch statistics, and how it resumes.
 
-A run's folder holds the newest snapshot and `partial.json`, the curves up to it; the finished result replaces both.
+A run's folder holds the newest snapshot and `partial.json`, the curves up to it, until the run is finished.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _REPORT_EVERY_S = 0.5
 def make_solver(
     definition: pb.SolverParameter, start_from: pb.NetParameter | None, engine: str, options: Options
 ) -> Solver:
-    """The solver of a run with its second test net on batch statistics and its weights those of `start_from`."""
+    """The solver of a run. Its second test net normalises by the batch; its weights are copied from `start_from`."""
     solver = Solver(definition, engine=engine, options=options)
     for net in solver.test_nets[BATCH : BATCH + 1]:
         for layer in net.layers:
@@ -55,7 +55,7 @@ def make_solver(
 
 
 class Recorder(Observer):
-    """Keeps the curves, and the running statistics safe from tests that use those of the batch."""
+    """Records the curves, and restores the running statistics after a test that normalises by its batches."""
 
     def __init__(self, folder: Path, report: Report) -> None:
         self.folder = folder
@@ -69,15 +69,15 @@ class Recorder(Observer):
         self._reported = 0.0
         self.averages: Averages | None = None
         self.statistics = ["global", "batch"]  # what the test nets normalise by
-        self._shown: list[int | None] = [0, None]  # position of each in `averages`
+        self._rules: list[int | None] = [0, None]  # for each test net, the index of its rule in `averages`
         self._resumed: list[Any] | None = None
-        self._kept: list[tuple[Blob, Array]] = []
+        self._saved: list[tuple[Blob, Array]] = []  # running statistics before a test by batch statistics
 
     def follow(self, net: Net, rules: dict[str, Rule]) -> None:
-        """Test with several running averages; the first is the net's own, the others have test nets after BATCH."""
+        """Test with several running averages: the net's own first, the others in the test nets after BATCH."""
         self.averages = Averages(net, list(rules.values()))
         self.statistics += list(rules)[1:]
-        self._shown += range(1, len(rules))
+        self._rules += range(1, len(rules))
         if self._resumed is not None:
             self.averages.load_state(self._resumed)
 
@@ -98,15 +98,15 @@ class Recorder(Observer):
 
     def on_test_start(self, solver: Solver, index: int) -> None:
         self._clock = time.perf_counter()
-        shown = self._shown[index]
-        if self.averages is not None and shown is not None:
-            self.averages.show(shown)
+        rule = self._rules[index]
+        if self.averages is not None and rule is not None:
+            self.averages.apply(rule)
         if index == BATCH:
-            self._kept = [(blob, blob.peek().copy()) for blob, param in solver.net.owned if param is None]
+            self._saved = [(blob, blob.peek().copy()) for blob, param in solver.net.owned if param is None]
 
     def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
         if index == BATCH:
-            for blob, statistics in self._kept:
+            for blob, statistics in self._saved:
                 blob.data[...] = statistics
         if not self.tests or self.tests[-1]["iter"] != solver.iter:
             self.tests.append({"iter": solver.iter})
@@ -119,29 +119,30 @@ class Recorder(Observer):
 
     def on_snapshot(self, solver: Solver, model: str, state: str) -> None:
         old, self.state = self.state, Path(state).name
-        followed = self.averages.state() if self.averages is not None else None
-        kept = {"state": self.state, "averages": followed, **self.curves()}
-        write_atomically(self.folder / "partial.json", json.dumps(kept).encode())
+        running = self.averages.state() if self.averages is not None else None
+        saved = {"state": self.state, "averages": running, **self.curves()}
+        write_atomically(self.folder / "partial.json", json.dumps(saved).encode())
         if old and old != self.state:
             for name in (old, old.replace(".solverstate", ".caffemodel")):
                 (self.folder / name).unlink(missing_ok=True)
         self._clock = time.perf_counter()
 
-    # -- going on -------------------------------------------------------------------------------------------
+    # -- resuming -------------------------------------------------------------------------------------------
     def curves(self) -> dict[str, Any]:
+        """Losses by iteration, test scores, and seconds of training and testing so far."""
         return {"losses": self.losses, "tests": self.tests, "train_s": self.train_s, "test_s": self.test_s}
 
     def resume(self) -> str | None:
-        """Take back the curves up to the last snapshot; the path of its state, if there is one."""
+        """Load the curves up to the last snapshot; return the path of its state, None if there is no snapshot."""
         try:
-            kept = json.loads(read_text(self.folder / "partial.json"))
-            state = self.folder / kept["state"]
+            saved = json.loads(read_text(self.folder / "partial.json"))
+            state = self.folder / saved["state"]
             if not state.is_file():
                 return None
-            self.losses, self.tests = list(kept["losses"]), list(kept["tests"])
-            self.train_s, self.test_s = float(kept["train_s"]), float(kept["test_s"])
+            self.losses, self.tests = list(saved["losses"]), list(saved["tests"])
+            self.train_s, self.test_s = float(saved["train_s"]), float(saved["test_s"])
             self.state = state.name
-            self._resumed = kept["averages"]
+            self._resumed = saved["averages"]
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return str(state)
@@ -154,12 +155,13 @@ def train(
     options: Options,
     folder: Path,
     report: Report,
-    keep: Callable[[Solver], None] = lambda solver: None,
+    on_solver: Callable[[Solver], None] = lambda solver: None,
     averages: dict[str, Rule] | None = None,
 ) -> dict[str, Any] | None:
-    """Train to the end, or go on to it from the folder's snapshot; the result, None when stopped before.
+    """Train to the end, from the folder's snapshot if there is one; return the result, None when stopped before.
 
-    A loss that becomes NaN or infinite ends the run: that is a result too. `keep` gets the solver before it starts.
+    A loss that becomes NaN or infinite ends the run, and the result reports it as "diverged". report: gets progress
+    messages. on_solver: gets the solver before it starts.
     """
     folder.mkdir(parents=True, exist_ok=True)
     definition.snapshot_prefix = str(folder / "run")
@@ -170,7 +172,7 @@ def train(
     if averages:
         recorder.follow(solver.net, averages)
     solver.observers.append(recorder)
-    keep(solver)
+    on_solver(solver)
     diverged = None
     try:
         solver.solve(state)
@@ -191,5 +193,5 @@ def train(
 
 
 def _batch_size(net: Net) -> int:
-    """Images in a training batch: the first axis of the first blob that data comes in by."""
+    """Number of images in a training batch: the extent of the first top's first axis."""
     return next((node.tops[0].shape[0] for node in net.nodes if node.tops and node.tops[0].shape), 1)

@@ -1,4 +1,4 @@
-"""A worker process of `dragon compare`: one job in on stdin, progress out as JSON lines, the result into a file.
+"""A worker process of `dragon compare`: one job from stdin, progress as JSON lines to stdout, the result to a file.
 
 Job: {"kind": "train" | "pair" | "memory" | "speed", "result": PATH, ...}. The last line is {"done": true},
 {"stopped": true} or {"error": message, "type": name of the exception}.
@@ -30,7 +30,7 @@ _stop = False
 
 
 def _send(message: dict[str, Any]) -> None:
-    """One progress line; when nobody listens any more the run stops after a snapshot."""
+    """Write one progress line. When nobody reads any more, the run stops after a snapshot."""
     try:
         sys.stdout.write(json.dumps(message) + "\n")
         sys.stdout.flush()
@@ -45,7 +45,8 @@ def _request_stop(*_: object) -> None:
         _solver.request("stop")
 
 
-def _keep(solver: Solver) -> None:
+def _set_solver(solver: Solver) -> None:
+    """Remember the solver that a signal has to stop."""
     global _solver
     _solver = solver
     if _stop:
@@ -69,7 +70,7 @@ def _train(job: dict[str, Any]) -> dict[str, Any] | None:
 
     start = _net(job["start_from"]) if job["start_from"] else None
     return train(
-        _solver_of(job), start, job["engine"], _options(job), Path(job["folder"]), _send, _keep, job["averages"]
+        _solver_of(job), start, job["engine"], _options(job), Path(job["folder"]), _send, _set_solver, job["averages"]
     )
 
 
@@ -87,7 +88,7 @@ def _memory(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _speed(job: dict[str, Any]) -> dict[str, Any]:
-    """Seconds of one iteration and of one test batch, on as many threads as a run will have."""
+    """Measure the seconds of one iteration and of one test batch, with as many threads as a run will have."""
     from dragon.compare.training import make_solver
 
     definition = _solver_of(job)
@@ -112,7 +113,7 @@ def _speed(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Run the job on stdin; the exit code."""
+    """Run the job on stdin; return the exit status."""
     logging.basicConfig(level=logging.ERROR, format="%(message)s", stream=sys.stderr)
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):

@@ -1,4 +1,4 @@
-"""YAML with the line of every key, so that a mistake can be pointed at: file:line: what is wrong."""
+"""YAML with the line of every key, so that an error says where it is: file:line: message."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from dragon.files.reading import read_text
 
 __all__ = ["Section", "plain", "read_yaml"]
 
-_MOST = 10_000
-_DEEPEST = 50
-_LARGEST = 2**31 - 1
+_MAX_VALUES = 10_000
+_MAX_DEPTH = 50
+_MAX_INTEGER = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class Section:
-    """A mapping of the file. `path` is its place, as in "variants[1].solver"; keys are taken by the readers below."""
+    """A mapping of the file. path: its place, as in `variants[1].solver`. lines: the line of each key.
+
+    The methods that take a key return its value, and raise UsageError for one of the wrong type.
+    """
 
     file: str
     path: str
@@ -29,15 +32,16 @@ class Section:
     lines: dict[str, int]
 
     def fail(self, message: str, key: str | None = None) -> NoReturn:
-        """UsageError at the line of `key`, or of the section."""
+        """Raise UsageError at the line of `key`, or of the section."""
         line = self.lines.get(key, self.line) if key else self.line
         raise UsageError(f"{self.file}:{line}: {one_line(message)}")
 
     def name(self, key: str) -> str:
+        """The full name of a key, as in `variants[1].solver`."""
         return f"{self.path}.{key}" if self.path else key
 
     def check_keys(self, known: tuple[str, ...], required: tuple[str, ...] = ()) -> None:
-        """Fail for a key that is not among `known`, naming the nearest, and for a missing one."""
+        """Raise UsageError for a key that is not in `known`, naming the nearest, and for a missing required one."""
         for key in self.values:
             if key not in known:
                 self.fail(f'unknown key "{self.name(key)}"{nearest(key, known)}; known: {", ".join(known)}', key)
@@ -46,63 +50,68 @@ class Section:
                 self.fail(f'"{self.name(key)}" is missing')
 
     def text(self, key: str, default: str | None = None) -> str | None:
+        """A string."""
         value = self.values.get(key, default)
         if value is not None and not isinstance(value, str):
-            self._wanted(key, "a text", value)
+            self._fail_type(key, "a string", value)
         return value
 
     def flag(self, key: str, default: bool) -> bool:
+        """True or false."""
         value = self.values.get(key, default)
         if not isinstance(value, bool):
-            self._wanted(key, "true or false", value)
+            self._fail_type(key, "true or false", value)
         return value
 
     def integer(self, key: str, least: int = 1) -> int | None:
-        """A whole number that fits 32 bits."""
+        """A whole number of at least `least` that fits into 32 bits; None if the key is missing."""
         value = self.values.get(key)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-            self._wanted(key, f"a whole number of at least {least}", value)
-        if value is not None and value > _LARGEST:
-            self._wanted(key, f"a whole number of at most {_LARGEST}", value)
+            self._fail_type(key, f"a whole number of at least {least}", value)
+        if value is not None and value > _MAX_INTEGER:
+            self._fail_type(key, f"a whole number of at most {_MAX_INTEGER}", value)
         return value
 
     def integers(self, key: str, default: list[int], least: int = 0) -> list[int]:
+        """Different whole numbers of at least `least` that fit into 32 bits; a single one counts as a list."""
         values = self._listed(key, default)
         for value in values:
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                self._wanted(key, f"whole numbers of at least {least}", value)
-            if value > _LARGEST:
-                self._wanted(key, f"whole numbers of at most {_LARGEST}", value)
+                self._fail_type(key, f"whole numbers of at least {least}", value)
+            if value > _MAX_INTEGER:
+                self._fail_type(key, f"whole numbers of at most {_MAX_INTEGER}", value)
         self._distinct(key, values)
         return values
 
     def numbers(self, key: str) -> list[float]:
-        """Positive numbers; `1e-3`, which YAML takes for a text, is one."""
+        """Different positive numbers; a single one counts as a list. Accepts `1e-3`, for YAML a string."""
         numbers = []
         for value in self._listed(key, []):
             try:
                 number = float(value)
             except (TypeError, ValueError, OverflowError):
-                self._wanted(key, "positive numbers", value)
+                self._fail_type(key, "positive numbers", value)
             if isinstance(value, bool) or not 0 < number < float("inf"):
-                self._wanted(key, "positive numbers", value)
+                self._fail_type(key, "positive numbers", value)
             numbers.append(number)
         self._distinct(key, numbers)
         return numbers
 
     def section(self, key: str) -> Section | None:
+        """A mapping; None if the key is missing."""
         value = self.values.get(key)
         if value is not None and not isinstance(value, Section):
-            self._wanted(key, "a mapping", value)
+            self._fail_type(key, "a mapping", value)
         return value
 
     def sections(self, key: str) -> list[Section]:
+        """A list of one or more mappings."""
         values = self.values.get(key)
         if not isinstance(values, list) or not values:
-            self._wanted(key, "a list of mappings", values)
+            self._fail_type(key, "a list of mappings", values)
         for value in values:
             if not isinstance(value, Section):
-                self._wanted(key, "a list of mappings", value)
+                self._fail_type(key, "a list of mappings", value)
         return list(values)
 
     def plain(self) -> dict[str, Any]:
@@ -117,13 +126,13 @@ class Section:
         if len(set(values)) != len(values):
             self.fail(f'"{self.name(key)}" names a value twice', key)
 
-    def _wanted(self, key: str, expected: str, value: Any) -> NoReturn:
+    def _fail_type(self, key: str, expected: str, value: Any) -> NoReturn:
         got = "a mapping" if isinstance(value, Section) else _shown(value)
         self.fail(f'"{self.name(key)}" must be {expected}, got {got}', key)
 
 
 def read_yaml(path: str | os.PathLike[str]) -> tuple[Section, str]:
-    """The file's mapping and its text. UsageError when it cannot be read or is no YAML mapping."""
+    """The file's mapping and its text. Raises UsageError when it cannot be read or is not a YAML mapping."""
     file = os.fspath(path)
     try:
         text = read_text(path)
@@ -144,18 +153,18 @@ def read_yaml(path: str | os.PathLike[str]) -> tuple[Section, str]:
 
 
 class _Tree:
-    """The nodes of a file as sections, lists and values. An alias stands for a whole copy, hence the limits."""
+    """Converts the nodes of a file to sections, lists and values. Each alias is a full copy, hence the limits."""
 
     def __init__(self, file: str) -> None:
         self.file = file
         self.count = 0
 
     def convert(self, path: str, node: yaml.Node, depth: int = 0) -> Any:
-        """UsageError for more than _MOST values or _DEEPEST levels, as of an alias that stands within itself."""
+        """A node as a value. UsageError for too many values or levels, as an alias within itself has."""
         line = node.start_mark.line + 1
         self.count += 1
-        if self.count > _MOST or depth > _DEEPEST:
-            what = f"more than {_MOST:,} values" if self.count > _MOST else f"more than {_DEEPEST} levels"
+        if self.count > _MAX_VALUES or depth > _MAX_DEPTH:
+            what = f"more than {_MAX_VALUES:,} values" if self.count > _MAX_VALUES else f"more than {_MAX_DEPTH} levels"
             raise UsageError(f"{self.file}:{line}: {what}, aliases written out")
         if isinstance(node, yaml.MappingNode):
             return self._section(path, node, depth)
@@ -165,7 +174,7 @@ class _Tree:
             return _scalar(node)
         except yaml.YAMLError:
             raise
-        except Exception:  # what the constructors of tags raise: of conversions, of regular expressions
+        except Exception:  # errors of any type from the constructors of tags, such as int and timestamp
             raise UsageError(f"{self.file}:{line}: {one_line(repr(node.value[:40]))} is no {node.tag[-20:]}") from None
 
     def _section(self, path: str, node: yaml.MappingNode, depth: int) -> Section:
@@ -174,7 +183,7 @@ class _Tree:
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
-                raise UsageError(f"{self.file}:{line}: a key must be a text")
+                raise UsageError(f"{self.file}:{line}: a key must be a string")
             key = str(key_node.value)
             lines[key] = line
             if key in values:
@@ -200,7 +209,7 @@ def _shown(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value of a section as ordinary Python."""
+    """A value of a section as an ordinary Python value."""
     if isinstance(value, Section):
         return value.plain()
     return [plain(v) for v in value] if isinstance(value, list) else value

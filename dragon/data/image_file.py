@@ -51,8 +51,10 @@ def image_content(path: str | os.PathLike[str]) -> bytes:
 
 @contextmanager
 def open_image(content: bytes) -> Iterator[Image]:
-    """An image file as a Pillow image. ValueError for other files and for more pixels than the bytes can hold; inside
-    the block Pillow's decoders raise errors of any type.
+    """An image file as a Pillow image; a context manager.
+
+    Raises ValueError for other files and for more pixels than the bytes can hold. Inside the block Pillow's decoders
+    raise errors of any type.
     """
     import PIL
     import PIL.Image

@@ -47,8 +47,10 @@ def read_lines(path: str, what: str, wanted: str, empty: str = "is empty") -> li
 def read_entries(
     path: str, what: str, root: str = "", wanted: str = '"FILE LABEL"'
 ) -> list[tuple[int, str, int | float]]:
-    """(line number, file name, label) of lines "FILE LABEL". The last blank or tab divides them, so names may hold
-    blanks; a name may stand in quotes. root: what stands before the names. Raises DataError with the line.
+    """Line number, file name and label of each line "FILE LABEL".
+
+    The last blank or tab divides the two, so names may contain blanks; a name may be in quotes. root: text before each
+    name. Raises DataError with the line.
     """
     return [(number, *_entry(path, number, line, root, wanted)) for number, line in read_lines(path, what, wanted)]
 

@@ -17,6 +17,8 @@ __all__ = ["NumpyExecutor"]
 
 
 class NumpyExecutor(Executor):
+    """Runs a net layer by layer with the layers' own NumPy code: the reference for all other engines."""
+
     name = "numpy"
 
     def __init__(self, net: Net, options: Options) -> None:

@@ -17,7 +17,7 @@ from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
     from dragon.graph.wiring import Wiring
-    from dragon.proto.binary import Into
+    from dragon.proto.binary import Destination
 
 __all__ = ["h5_checksum", "is_hdf5", "read_weights", "stored_layers", "write_h5"]
 
@@ -26,6 +26,7 @@ _PIECE = 1 << 22  # values read at a time where they are only looked at
 
 
 def is_hdf5(path: str | Path) -> bool:
+    """Whether a weights file is HDF5, by the ending of its name."""
     return str(path).endswith((".h5", ".hdf5"))
 
 
@@ -43,7 +44,7 @@ def stored_layers(
     profile: str | None = None,
     hdf5: bool | None = None,
     skip: Callable[[str], bool] | None = None,
-    into: Into | None = None,
+    into: Destination | None = None,
     wanted: Container[str] = (),
 ) -> Iterator[tuple[str, Sequence[Array | None]]]:
     """Name and arrays of each layer; in HDF5 None for a blob that belongs to another layer.
@@ -69,7 +70,7 @@ def stored_layers(
 
 
 def _stored_binary(
-    path: str | Path, profile: str | None, skip: Callable[[str], bool] | None, into: Into | None
+    path: str | Path, profile: str | None, skip: Callable[[str], bool] | None, into: Destination | None
 ) -> Iterator[tuple[str, Sequence[Array]]]:
     from dragon.proto.binary import iter_layers
 
@@ -81,7 +82,7 @@ def _stored_binary(
 
 
 def _stored_h5(
-    path: str | Path, skip: Callable[[str], bool] | None, into: Into | None, wanted: Container[str]
+    path: str | Path, skip: Callable[[str], bool] | None, into: Destination | None, wanted: Container[str]
 ) -> Iterator[tuple[str, Sequence[Array | None]]]:
     from dragon.files.hdf5 import open_h5
     from dragon.files.hdf5_checks import check_sizes
@@ -115,7 +116,7 @@ def _datasets(group: Any) -> list[Any]:
     return [found.get(str(i)) for i in range(max((int(link) for link in found), default=-1) + 1)]
 
 
-def _values(dataset: Any, name: str, index: int, into: Into | None) -> Array | None:
+def _values(dataset: Any, name: str, index: int, into: Destination | None) -> Array | None:
     if dataset is None:
         return None
     own = into(name, index, dataset.size) if into is not None and dataset.ndim and dataset.size else None

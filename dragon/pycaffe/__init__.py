@@ -13,6 +13,6 @@ __all__: list[str] = []
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("_") or find_spec(f"{__name__}.{name}") is not None:  # a module: imported by whoever asks for it
+    if name.startswith("_") or find_spec(f"{__name__}.{name}") is not None:  # a module, which the import system loads
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module("dragon.pycaffe.runtime"), name)

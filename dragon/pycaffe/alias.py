@@ -1,6 +1,6 @@
-"""Old import names: `import caffe` for this package, and `dragon.io` and its like for modules of `dragon.pycaffe`.
+"""Old import names: `import caffe` for this package, and `dragon.io` and others for modules of `dragon.pycaffe`.
 
-A name that is looked up here gives the module itself, not a second copy: `caffe.io`, `dragon.io` and
+An old name gives the module itself, not a second copy: `caffe.io`, `dragon.io` and
 `dragon.pycaffe.io` are one object.
 """
 
@@ -16,7 +16,7 @@ from types import ModuleType
 
 __all__ = ["MODULES", "install", "install_modules"]
 
-# modules that pycaffe has directly under `caffe`
+# the modules that are directly under `caffe` in pycaffe
 MODULES = ("_caffe", "classifier", "coord_map", "detector", "draw", "io", "net_spec", "params")
 _CAFFE, _OWN = "caffe", "dragon"
 
@@ -37,7 +37,7 @@ class _Alias(MetaPathFinder, Loader):
         return ModuleSpec(fullname, self, is_package=found.submodule_search_locations is not None)
 
     def _own(self, fullname: str) -> str | None:
-        """The real name of a module that is asked for under an old one; None for a name that is not ours."""
+        """The real name of the module with an old name; None for a name outside `root`."""
         root, _, rest = fullname.partition(".")
         if root != self.root:
             return None
@@ -50,7 +50,7 @@ class _Alias(MetaPathFinder, Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        # the import system has put the alias's spec in; the module keeps its own
+        # the import system has set the alias's spec; put the module's own back
         alias = module.__spec__
         if alias is not None and alias.loader is self:
             module.__spec__ = alias.loader_state
@@ -61,12 +61,12 @@ def _installed(root: str) -> bool:
 
 
 def install_modules() -> None:
-    """Let `import dragon.io` and its like give the modules of `dragon.pycaffe`."""
+    """Let `import dragon.io` and others give the modules of `dragon.pycaffe`."""
     if not _installed(_OWN):
         sys.meta_path.append(_Alias(_OWN))  # last: only for names that no file of the package has
 
 
 def install() -> None:
-    """Let `caffe` be this package for the rest of the process, unless another `caffe` is in use already."""
+    """Let `import caffe` give this package from now on, unless another `caffe` has been imported already."""
     if sys.modules.get(_CAFFE) is None and not _installed(_CAFFE):
         sys.meta_path.insert(0, _Alias(_CAFFE))

@@ -1,4 +1,4 @@
-"""Classifier: class scores of images by a net with one input and a softmax."""
+"""Classifier: class scores of images, by a net with one input and one output."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ def image_transformer(
     raw_scale: float | None = None,
     channel_swap: Sequence[int] | None = None,
 ) -> Transformer:
-    """The transformer from (H, W, K) images to the net's first input, with the settings that are given."""
+    """The Transformer from (H, W, K) images to the net's first input, (N, K, H, W); settings of None are left out.
+
+    Raises UsageError for a net without such an input.
+    """
     if not net.inputs:
         raise UsageError(f'net "{net.name}" has no input for images: it is no deploy net')
     name = net.inputs[0]
@@ -46,7 +49,7 @@ def image_transformer(
 class Classifier(Net):
     """A net in the TEST phase that classifies images.
 
-    image_dims: size (H, W) that images are resized to before cropping, by default the input's. mean, input_scale,
+    image_dims: size (H, W) that images are resized to before cropping; None: the input's. mean, input_scale,
     raw_scale, channel_swap: as for dragon.pycaffe.io.Transformer.
     """
 
@@ -67,7 +70,7 @@ class Classifier(Net):
         self.image_dims = np.array(image_dims) if image_dims is not None else self.crop_dims
 
     def predict(self, inputs: Iterable[NDArray[Any]], oversample: bool = True) -> NDArray[Any]:
-        """Scores (N, classes) of (H, W, K) images: of the centre, or the mean over ten crops (oversample)."""
+        """Scores (N, classes) of N images (H, W, K): of the centre, or with `oversample` the mean over ten crops."""
         resized = [resize_image(np.asarray(image), list(self.image_dims)) for image in inputs]
         crops = _ten_crops(resized, list(self.crop_dims)) if oversample else [self._centre(image) for image in resized]
         name = self.inputs[0]

@@ -1,6 +1,6 @@
 """How coordinates of one top of a NetSpec map to those of another, and crops that align the two.
 
-What a map is, and those of single layers: see dragon.bases.coordinates.
+dragon.bases.coordinates explains maps; each layer type has its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Map = Coordinates
 
 
 class UndefinedMapException(Exception):
-    """The layer's type has no known map of coordinates."""
+    """A layer has no known map of coordinates."""
 
 
 class AxisMismatchException(Exception):
@@ -28,7 +28,7 @@ class AxisMismatchException(Exception):
 
 
 def coord_map(fn: Function) -> Map:
-    """The map from a layer's (first) bottom to its tops. UndefinedMapException for layers without one."""
+    """The map from a layer's (first) bottom to its tops. Raises UndefinedMapException for a layer without one."""
     layer = fn.settings_proto()
     found = class_of(layer).coordinates(layer)
     if found is None:
@@ -37,7 +37,7 @@ def coord_map(fn: Function) -> Map:
 
 
 def compose(outer: Map, inner: Map) -> Map:
-    """First `inner`, then `outer`. AxisMismatchException when they act on different axes."""
+    """The map that applies `inner` first, then `outer`. Raises AxisMismatchException if their axes differ."""
     (axis, a1, b1), (axis2, a2, b2) = outer, inner
     if axis is None:
         axis = axis2
@@ -47,13 +47,13 @@ def compose(outer: Map, inner: Map) -> Map:
 
 
 def inverse(coordinates: Map) -> Map:
-    """The map back."""
+    """The inverse of a map."""
     axis, a, b = coordinates
     return axis, 1 / a, -b / a
 
 
 def _below(top: Top) -> list[tuple[Top, Map]]:
-    """Each bottom that has the top's geometry, with its map to the top."""
+    """Each bottom whose coordinates map to those of the top, with its map to the top."""
     fn = top.fn
     if not fn.inputs:
         return []
@@ -66,7 +66,7 @@ def _below(top: Top) -> list[tuple[Top, Map]]:
 
 
 def _ancestors(top: Top) -> dict[Top, Map | None]:
-    """Every top below, nearest first, with its map to `top`; None where axes disagree on the way."""
+    """Every top from which `top` is computed, nearest first, with its map to `top`; None where axes do not agree."""
     maps: dict[Top, Map | None] = {top: IDENTITY}
     queue = [top]
     for upper in queue:
@@ -85,7 +85,7 @@ def _ancestors(top: Top) -> dict[Top, Map | None]:
 def coord_map_from_to(top_from: Top, top_to: Top) -> Map:
     """The map from coordinates of `top_from` to those of `top_to`.
 
-    RuntimeError when no path of spatial layers connects the two.
+    Raises RuntimeError when no path of spatial layers connects the two.
     """
     from_maps = _ancestors(top_from)
     for top, to_map in _ancestors(top_to).items():
@@ -96,18 +96,18 @@ def coord_map_from_to(top_from: Top, top_to: Top) -> Map:
 
 
 def crop(top_from: Top, top_to: Top) -> Any:
-    """A Crop layer that cuts `top_from` to the size and position of `top_to`.
+    """A Crop layer that cuts `top_from` to the size and position of `top_to`; returns its top.
 
-    AssertionError when the scales differ, or the offset is negative or no whole number.
+    Raises AssertionError when the scales differ, or the offset is negative or not a whole number.
     """
     axis, a, b = coord_map_from_to(top_from, top_to)
     a, b = np.array(a, ndmin=1), np.array(b, ndmin=1)
-    for fine, message in (
+    for holds, message in (
         ((a == 1).all(), f"scale mismatch on crop (a = {a})"),
         ((b <= 0).all(), f"cannot crop negative offset (b = {b})"),
         ((np.round(b) == b).all(), f"cannot crop noninteger offset (b = {b})"),
     ):
-        if not fine:
+        if not holds:
             raise AssertionError(message)
     offset = [int(-x) for x in b]
     return layers.Crop(top_from, top_to, crop_param={"axis": (1 if axis is None else axis) + 1, "offset": offset})

@@ -1,4 +1,4 @@
-"""Detector: scores of windows cut from images, as in R-CNN (Girshick et al. 2014), with context around them."""
+"""Detector: class scores of windows of images, with context around them, as in R-CNN (Girshick et al. 2014)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Window = Sequence[float]  # ymin, xmin, ymax, xmax
 
 
 class Detection(TypedDict):
-    """A window of an image with its scores (classes,)."""
+    """A window of an image with `prediction`, its scores (classes,)."""
 
     window: Window
     filename: str
@@ -32,7 +32,7 @@ class Detection(TypedDict):
 def read_windows(path: str | Path) -> list[tuple[str, list[list[float]]]]:
     """Windows by image from a CSV file with the columns filename, ymin, xmin, ymax, xmax (in any order).
 
-    DataError naming the line for a missing column or a value that is no number.
+    Raises DataError, with the line, for a missing column or a value that is not a number.
     """
     import csv
     import io
@@ -60,8 +60,8 @@ def read_windows(path: str | Path) -> list[tuple[str, list[list[float]]]]:
 class Detector(Net):
     """A net in the TEST phase that scores windows of images; windows are (ymin, xmin, ymax, xmax) in pixels.
 
-    context_pad: pixels of the net's input that show the window's surroundings, filled with the mean where the image
-    ends. The other arguments are those of Classifier.
+    context_pad: width in pixels, on each side of the net's input, that shows the window's surroundings; filled with the
+    mean outside the image. The other arguments are those of Classifier.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Detector(Net):
         self.configure_crop(context_pad)
 
     def configure_crop(self, context_pad: int | None) -> None:
-        """Set the width of the context and the colour that stands for what lies outside the image."""
+        """Set the width of the context, and the colour outside the image. Raises UsageError if it is too wide."""
         name = self.inputs[0]
         _, channels, height, width = self.blobs[name].shape
         if context_pad and 2 * context_pad >= min(height, width):
@@ -88,7 +88,7 @@ class Detector(Net):
         self.context_pad = context_pad or 0
         mean = self.transformer.mean.get(name, np.zeros((channels, 1, 1), np.float32))
         plain = np.broadcast_to(mean, (channels, height, width))
-        # as an image: the transformer, run forwards, turns it into zeros
+        # the image that preprocessing turns into zeros
         scale = self.transformer.input_scale.pop(name, None)
         offset = self.transformer.mean.pop(name, None)
         self.crop_mean = self.transformer.deprocess(name, plain)
@@ -100,13 +100,16 @@ class Detector(Net):
             self.crop_mean = self.crop_mean[..., None]
 
     def crop(self, im: NDArray[Any], window: Window) -> NDArray[Any]:
-        """The window of an (H, W, K) image, with context a picture of the input's size."""
+        """The window of an (H, W, K) image; with a context_pad, window and context resized to the net's input.
+
+        Raises DataError for a window without pixels.
+        """
         top, left, bottom, right = window
         if not self.context_pad:
             return self._part_of(im, round(top), round(left), round(bottom), round(right))
         height, width = self.crop_mean.shape[:2]
         pad = self.context_pad
-        # the window grows so that it fills what the context leaves of the input
+        # the window is enlarged so that it alone fills the input without the context
         grow_y, grow_x = height / (height - 2 * pad), width / (width - 2 * pad)
         middle_y, middle_x = (top + bottom) / 2, (left + right) / 2
         half_y, half_x = (bottom - top) / 2 * grow_y, (right - left) / 2 * grow_x
@@ -132,7 +135,7 @@ class Detector(Net):
         return part
 
     def detect_windows(self, images_windows: Iterable[tuple[str, Iterable[Window]]]) -> list[Detection]:
-        """Scores of every window: dicts of filename, window and prediction, in the order given."""
+        """The scores of every window, in the given order. images_windows: pairs of an image file and its windows."""
         name = self.inputs[0]
         color = self.blobs[name].shape[1] != 1
         found: list[tuple[Window, str]] = []
@@ -154,5 +157,5 @@ class Detector(Net):
         ]
 
     def detect_selective_search(self, image_fnames: Iterable[str]) -> list[Detection]:
-        """Not here: it needs a program for selective search. Give its windows to detect_windows."""
+        """Always raises UsageError: selective search needs a program of its own, whose windows detect_windows takes."""
         raise UsageError("selective search is a program of its own: pass its windows to detect_windows")

@@ -1,6 +1,6 @@
-"""Pictures of nets: a graph in graphviz's language, and its `dot` program to make SVG, PNG, PDF of it.
+"""Pictures of nets: a graph in the language of graphviz, whose program `dot` makes SVG, PNG or PDF of it.
 
-Blobs are octagons, layers boxes; an in-place layer stands beside its blob, with an edge there and one back.
+Blobs are octagons and layers boxes. An in-place layer stands beside its blob, with one edge to it and one back.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ __all__ = ["FORMATS", "Graph", "draw_net", "draw_net_to_file", "get_edge_label",
 
 FORMATS = ("svg", "png", "pdf", "dot")
 _BITMAPS = ("png", "jpg", "jpeg", "gif")
-_MORE = (*_BITMAPS, "gv", "ps", "eps")
-_LARGEST = 12_000  # pixels of a bitmap's side; beyond some 30,000 graphviz and viewers give up
+_MORE_FORMATS = (*_BITMAPS, "gv", "ps", "eps")
+_MAX_SIDE = 12_000  # pixels of a bitmap's side; graphviz and viewers fail beyond some 30,000
 _DPI = 96
 _LAYER = {"shape": "box", "style": "filled"}
 _BLOB = {"shape": "octagon", "fillcolor": "#E0E0E0", "style": "filled"}
@@ -43,7 +43,7 @@ def _quoted(text: str) -> str:
 
 
 class Graph:
-    """A directed graph as dot text."""
+    """A directed graph, to be drawn by graphviz. rankdir: direction of the edges, LR, TB, RL or BT."""
 
     def __init__(self, name: str, rankdir: str = "LR") -> None:
         self.name = name
@@ -53,17 +53,19 @@ class Graph:
         self.beside: dict[str, list[str]] = {}
 
     def node(self, name: str, attributes: dict[str, str]) -> None:
+        """Add a node with graphviz's attributes; the first one of a name counts."""
         self.nodes.setdefault(name, attributes)
 
     def edge(self, source: str, target: str, label: str = "") -> None:
+        """Add an edge between two nodes."""
         self.edges.append((source, target, label))
 
     def put_beside(self, name: str, other: str) -> None:
-        """Draw the node `other` at the height of `name`, so that it does not push the main line aside."""
+        """Draw the node `other` in the rank of `name`, so that it does not lengthen the graph."""
         self.beside.setdefault(name, []).append(other)
 
     def to_string(self, largest: float | None = None) -> str:
-        """The graph in dot's language; largest: shrink it to so many inches a side."""
+        """The graph in the language of dot. largest: longest side in inches, to which a larger graph is shrunk."""
         lines = [f"digraph {_quoted(self.name)} {{", f"  rankdir={self.rankdir}; ranksep=0.3;"]
         if largest is not None:
             lines.append(f'  dpi={_DPI}; size="{largest:g},{largest:g}";')
@@ -78,15 +80,15 @@ class Graph:
         return "\n".join([*lines, "}\n"])
 
     def create(self, format: str = "png", program: str = "dot") -> bytes:
-        """The picture. UsageError for an unknown format, EngineError when graphviz is missing or fails."""
+        """The content of a picture file. Raises UsageError for an unknown format, EngineError if graphviz fails."""
         if format in ("dot", "gv"):
             return self.to_string().encode()
-        if format not in (*FORMATS, *_MORE):
+        if format not in (*FORMATS, *_MORE_FORMATS):
             raise UsageError(f'"{format}" is no picture format; {", ".join(FORMATS[:-1])} and {FORMATS[-1]} are')
         found = shutil.which(program)
         if found is None:
             raise EngineError(f"graphviz's program {program} is missing: install graphviz, or write a .dot file")
-        text = self.to_string(_LARGEST / _DPI if format in _BITMAPS else None)
+        text = self.to_string(_MAX_SIDE / _DPI if format in _BITMAPS else None)
         try:
             made = subprocess.run(
                 [found, f"-T{format}"], input=text.encode(), capture_output=True, check=True, timeout=300
@@ -106,7 +108,7 @@ def _window(values: list[int], height: int, width: int, default: int) -> str:
 
 
 def get_layer_label(layer: pb.LayerParameter, rankdir: str = "LR", display_lrm: bool = False) -> str:
-    """What a layer's box says: name, type, kernel, and (display_lrm) its multipliers of the learning rate."""
+    """The text in a layer's box: name, type, kernel, and with display_lrm the multipliers of the learning rate."""
     separator = " " if rankdir in ("TB", "BT") else "\n"
     lines = [layer.name, f"({layer.type})"]
     kind = class_of(layer)
@@ -139,7 +141,7 @@ def _only_in(layer: pb.LayerParameter) -> str:
 
 
 def get_edge_label(layer: pb.LayerParameter) -> str:
-    """What stands on the way out of a layer: its number of outputs."""
+    """The label of the edges out of a layer: its number of outputs, or the batch size of a data layer."""
     kind = class_of(layer)
     if "data_param" in kind.settings:
         return f"Batch {layer.data_param.batch_size}"
@@ -153,9 +155,9 @@ def get_pydot_graph(
     phase: int | None = None,
     display_lrm: bool = False,
 ) -> Graph:
-    """The graph of a net, of one phase or of all layers, which then say when they are there. rankdir: LR, TB, RL or BT.
+    """The graph of a net in one phase; without a phase, of all layers, with the phase of those that are in one only.
 
-    Raises UsageError.
+    rankdir: LR, TB, RL or BT. Raises UsageError for another.
     """
     if rankdir not in ("LR", "TB", "RL", "BT"):
         raise UsageError(f'rankdir must be LR, TB, RL or BT, got "{rankdir}"')
@@ -194,7 +196,7 @@ def draw_net(
     phase: int | None = None,
     display_lrm: bool = False,
 ) -> bytes:
-    """The picture of a net in the format that `ext` names."""
+    """The content of a picture file of a net, in the format `ext`. Raises UsageError or EngineError."""
     return get_pydot_graph(caffe_net, rankdir, phase=phase, display_lrm=display_lrm).create(ext)
 
 
@@ -205,8 +207,11 @@ def draw_net_to_file(
     phase: int | None = None,
     display_lrm: bool = False,
 ) -> None:
-    """Write the picture of a net; the name's ending says the format (svg, png, pdf, dot)."""
-    ext = picture_format(filename, FORMATS, _MORE)
+    """Write the picture of a net, in the format of the name's ending (svg, png, pdf, dot).
+
+    Raises UsageError or EngineError.
+    """
+    ext = picture_format(filename, FORMATS, _MORE_FORMATS)
     picture = draw_net(caffe_net, rankdir, ext, phase, display_lrm)
     try:
         write_atomically(filename, picture)

@@ -34,19 +34,19 @@ Image = NDArray[np.float32]
 
 
 class TransformError(UsageError, ValueError):
-    """A setting does not fit the input; the words are those that scripts look for."""
+    """A setting that does not fit the input; its messages are pycaffe's, which scripts look for."""
 
 
 # -- messages
 
 
 def blobproto_to_array(blob: pb.BlobProto, return_diff: bool = False) -> NDArray[Any]:
-    """Data (or diff) of a BlobProto in its shape."""
+    """The data (or diff) of a BlobProto as an array of its shape. Raises WeightsError if they do not fit."""
     return _blobs.blobproto_to_array(blob, return_diff)
 
 
 def array_to_blobproto(arr: NDArray[Any], diff: NDArray[Any] | None = None) -> pb.BlobProto:
-    """A BlobProto of the array's shape."""
+    """A BlobProto with an array as data, and another of the same shape as diff."""
     blob = _blobs.array_to_blobproto(np.asarray(arr), None if diff is None else np.asarray(diff))
     for double, single in ((blob.double_data, blob.data), (blob.double_diff, blob.diff)):
         if double:  # pycaffe fills these alone; the others keep all digits
@@ -66,7 +66,7 @@ def blobprotovector_str_to_arraylist(str: bytes) -> list[NDArray[Any]]:
 
 
 def array_to_datum(arr: NDArray[Any], label: int | None = None) -> pb.Datum:
-    """A Datum of a (C, H, W) array: uint8 as bytes, everything else as floats."""
+    """A Datum of a (C, H, W) array: uint8 as bytes, everything else as floats. Raises ValueError for other shapes."""
     if arr.ndim != 3:
         raise ValueError("Incorrect array shape.")
     datum = pb.Datum(channels=arr.shape[0], height=arr.shape[1], width=arr.shape[2])
@@ -114,7 +114,7 @@ def load_image(filename: str | Path, color: bool = True) -> Image:
 def _weights(old: int, new: int, order: int) -> NDArray[np.float64]:
     """(new, old) matrix that interpolates along one axis, pixel centres aligned, the border repeated.
 
-    order 0: nearest, 1: linear, 3: cubic (Keys 1981, a = -1/2).
+    order: 0 nearest, 1 linear, 3 cubic (Keys 1981, a = -1/2).
     """
     at = (np.arange(new) + 0.5) * old / new - 0.5
     first = np.floor(at + (0.5 if order == 0 else 0)).astype(int)
@@ -138,7 +138,10 @@ def _weights(old: int, new: int, order: int) -> NDArray[np.float64]:
 
 
 def resize_image(im: NDArray[Any], new_dims: Sequence[int], interp_order: int = 1) -> Image:
-    """An (H, W, K) array resized to new_dims (H', W'), its range kept: nearest (0), linear (1) or cubic (3)."""
+    """An (H, W, K) array resized to new_dims (H', W') without scaling the values; ValueError for other shapes.
+
+    interp_order: 0 nearest, 1 linear, 3 cubic.
+    """
     if im.ndim != 3:
         raise ValueError(f"an image has the shape (H, W, K), got {im.shape}")
     if interp_order not in (0, 1, 3):
@@ -152,9 +155,9 @@ def resize_image(im: NDArray[Any], new_dims: Sequence[int], interp_order: int = 
 
 
 def oversample(images: Iterable[NDArray[Any]], crop_dims: Sequence[int]) -> Image:
-    """Ten crops (crop_dims: height, width) of each (H, W, K) image: (10 N, h, w, K).
+    """Ten crops of crop_dims (h, w) of each of N images (H, W, K): (10 N, h, w, K).
 
-    In order: the corners, top left, top right, bottom left, bottom right, the centre, and the five mirrored.
+    In order: top left, top right, bottom left, bottom right, centre, and the same five mirrored.
     """
     images = list(images)
     h, w = (int(d) for d in crop_dims)
@@ -172,9 +175,11 @@ def oversample(images: Iterable[NDArray[Any]], crop_dims: Sequence[int]) -> Imag
 
 
 class Transformer:
-    """From images to inputs of a net and back: resize, transpose, swap channels, raw scale, mean, input scale.
+    """Converts images to inputs of a net and back.
 
-    inputs: shape of each input by name. Steps that are not set are left out.
+    The steps: resize, transpose, swap channels, multiply by raw_scale, subtract the mean, multiply by input_scale.
+    Those that are not set are left out. inputs: shape of each input by name. Raises UsageError for an unknown input, or
+    for a setting that does not fit it.
     """
 
     def __init__(self, inputs: Mapping[str, Sequence[int]]) -> None:
@@ -191,7 +196,7 @@ class Transformer:
         return self.inputs[in_]
 
     def preprocess(self, in_: str, data: NDArray[Any]) -> Image:
-        """An (H, W, K) image as the net's input wants it: (K, H', W')."""
+        """Convert an (H, W, K) image to the form of the net's input, (K, H', W')."""
         dims = self._check(in_)[2:]
         out: NDArray[Any] = np.asarray(data).astype(np.float32, copy=False)
         if out.shape[: len(dims)] != dims:
@@ -209,7 +214,7 @@ class Transformer:
         return out.astype(np.float32, copy=False)
 
     def deprocess(self, in_: str, data: NDArray[Any]) -> Image:
-        """The image that preprocess made an input of, in the input's size."""
+        """Convert an input back to the image that preprocess made it of, in the input's size."""
         self._check(in_)
         out = np.array(data, np.float32).squeeze()
         if out.ndim == 2 and in_ in self.transpose:
@@ -227,24 +232,24 @@ class Transformer:
         return out.astype(np.float32, copy=False)
 
     def set_transpose(self, in_: str, order: Sequence[int]) -> None:
-        """The order of axes: (2, 0, 1) makes (H, W, K) into (K, H, W)."""
+        """Set the order of axes: (2, 0, 1) makes (H, W, K) into (K, H, W)."""
         if len(order) != len(self._check(in_)) - 1:
             raise TransformError("Transpose order needs to have the same number of dimensions as the input.")
         self.transpose[in_] = tuple(order)
 
     def set_channel_swap(self, in_: str, order: Sequence[int]) -> None:
-        """The order of channels: (2, 1, 0) makes RGB into BGR."""
+        """Set the order of channels: (2, 1, 0) makes RGB into BGR."""
         if len(order) != self._check(in_)[1]:
             raise TransformError("Channel swap needs to have the same number of dimensions as the input channels.")
         self.channel_swap[in_] = tuple(order)
 
     def set_raw_scale(self, in_: str, scale: float) -> None:
-        """Multiply before the mean is subtracted: 255 for nets trained on bytes."""
+        """Set the factor before the mean is subtracted: 255 for nets that were trained on bytes."""
         self._check(in_)
         self.raw_scale[in_] = scale
 
     def set_mean(self, in_: str, mean: NDArray[Any]) -> None:
-        """Subtract a mean: one value for each channel, or an image (K, H, W), resized where its size differs."""
+        """Set the mean to subtract: one value for each channel, or an image (K, H, W), resized to the input."""
         shape = self._check(in_)
         mean = np.asarray(mean, np.float32)
         if mean.ndim == 1:
@@ -263,6 +268,6 @@ class Transformer:
         self.mean[in_] = mean
 
     def set_input_scale(self, in_: str, scale: float) -> None:
-        """Multiply after the mean is subtracted."""
+        """Set the factor after the mean is subtracted."""
         self._check(in_)
         self.input_scale[in_] = scale

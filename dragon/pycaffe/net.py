@@ -1,6 +1,6 @@
-"""The part of Net that scripts written for pycaffe call: forward and backward with names, whole data sets, hooks.
+"""PyNet: the methods and properties of Net that pycaffe has: runs by layer names, whole data sets, hooks.
 
-Most properties are views of the net's nodes, made once: a net gets all of its nodes when it is made.
+Most properties are views of the net's nodes, and cached, since the nodes never change.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _Hook = Callable[[int], object]
 
 
 class PyNet(Wiring):
-    """A wired graph as scripts see it; see the functions for shapes."""
+    """A wired graph with the methods and properties of pycaffe's Net."""
 
     def __init__(self, definition: Definition[pb.NetParameter], state: pb.NetState, context: Context) -> None:
         super().__init__(definition, state, context)
@@ -117,7 +117,7 @@ class PyNet(Wiring):
         for batch in self._batches(inputs):
             for name, value in self.forward(blobs, None, None, **batch).items():
                 collected.setdefault(name, []).extend(value.copy())
-        return self._cut(collected, inputs)
+        return self._without_padding(collected, inputs)
 
     def forward_backward_all(
         self, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **arrays: Array
@@ -132,10 +132,13 @@ class PyNet(Wiring):
                 all_outs.setdefault(name, []).extend(value.copy())
             for name, value in self.backward(diffs, None, None, **out_diff).items():
                 all_diffs.setdefault(name, []).extend(value.copy())
-        return self._cut(all_outs, arrays), self._cut(all_diffs, arrays)
+        return self._without_padding(all_outs, arrays), self._without_padding(all_diffs, arrays)
 
     def set_input_arrays(self, data: Array, labels: Array) -> None:
-        """Give the net's MemoryData layer its float32 data (N,C,H,W) and labels (N,1,1,1) or (N,)."""
+        """Set the float32 data (N, C, H, W) and labels, (N, 1, 1, 1) or (N,), of the net's MemoryData layer.
+
+        Raises DataError for wrong shapes or a net without such a layer.
+        """
         from dragon.layers.memory_data import MemoryData
 
         for layer in self.layers:
@@ -157,30 +160,30 @@ class PyNet(Wiring):
 
     @cached_property
     def bottoms(self) -> list[list[Blob]]:
-        """Each layer's bottoms."""
+        """The bottoms of each layer."""
         return [node.bottoms for node in self.nodes]
 
     @cached_property
     def tops(self) -> list[list[Blob]]:
-        """Each layer's tops."""
+        """The tops of each layer."""
         return [node.tops for node in self.nodes]
 
     @cached_property
     def bottom_need_backward(self) -> list[list[bool]]:
-        """Of each layer's bottoms, which get a gradient."""
+        """For each layer, whether each of its bottoms gets a gradient."""
         return [node.propagate_down for node in self.nodes]
 
     @cached_property
     def layer_need_backward(self) -> list[bool]:
-        """Which layers run backward."""
+        """For each layer, whether it runs backward."""
         return [node.need_backward for node in self.nodes]
 
     def bottom_names_of(self, index: int) -> list[str]:
-        """The names of a layer's bottoms."""
+        """Names of the bottoms of the layer at a position."""
         return self.nodes[index].bottom_names
 
     def top_names_of(self, index: int) -> list[str]:
-        """The names of a layer's tops."""
+        """Names of the tops of the layer at a position."""
         return self.nodes[index].top_names
 
     def layer_index(self, name: str) -> int:
@@ -245,7 +248,7 @@ class PyNet(Wiring):
 
     @property
     def blob_loss_weights(self) -> OrderedDict[str, float]:
-        """Loss weight of every blob."""
+        """The weight of every blob in the loss, by name."""
         weights = OrderedDict((name, 0.0) for name in self.blobs)
         for node in self.nodes:
             weights.update(zip(node.top_names, node.loss_weights, strict=True))
@@ -268,13 +271,13 @@ class PyNet(Wiring):
         self.after_backward_hooks.append(hook)
 
     def save_hdf5(self, path: str, write_diff: bool = False) -> None:
-        """Write the weights as HDF5 whatever the name."""
+        """Write the weights as HDF5, whatever the ending of the name. Raises WeightsError."""
         from dragon.files.stored_weights import write_h5
 
         write_h5(self, path, write_diff)
 
     def load_hdf5(self, path: str) -> None:
-        """Load weights from an HDF5 file whatever its name."""
+        """Load weights from an HDF5 file, whatever the ending of its name. Raises WeightsError."""
         from dragon.files.weights import load_weights
 
         load_weights(self, [path], hdf5=True)
@@ -314,7 +317,7 @@ class PyNet(Wiring):
             yield batch
 
     @staticmethod
-    def _cut(collected: dict[str, list[Array]], arrays: dict[str, Array]) -> dict[str, Array]:
+    def _without_padding(collected: dict[str, list[Array]], arrays: dict[str, Array]) -> dict[str, Array]:
         """Stacked values without the padding of the last batch."""
         total = len(next(iter(arrays.values()))) if arrays else None
         return {name: np.asarray(values)[:total] for name, values in collected.items()}

@@ -27,7 +27,7 @@ _Names = dict[Any, str]
 def _settings_of(type_name: str) -> tuple[str, ...]:
     """Names of the LayerParameter fields that may hold the settings of a layer type.
 
-    Of a type without a layer here, those whose message is called after it.
+    For a type that Dragon does not have: the field whose message is TYPEParameter.
     """
     cls = find_class(type_name)
     if cls is not None:
@@ -50,7 +50,7 @@ def _known(field: str) -> Mapping[str, Any]:
 def assign(message: Message, name: str, value: Any) -> None:
     """Set a field from Python values: a dict for a message, a list (or one value) for a repeated field.
 
-    PrototxtError for an unknown field or a value of the wrong kind.
+    Raises PrototxtError for an unknown field or a value of the wrong type.
     """
     fields = message.DESCRIPTOR.fields_by_name
     if name not in fields:
@@ -84,16 +84,16 @@ def assign(message: Message, name: str, value: Any) -> None:
         raise SettingValueError(f"{name}: {value!r} does not fit ({error})") from None
 
 
-assign_proto = assign  # as scripts call it
+assign_proto = assign  # the name in pycaffe
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's numbers as Python's, which messages accept."""
+    """A NumPy scalar as a Python number, which messages accept; other values unchanged."""
     return value.item() if hasattr(value, "item") and not isinstance(value, Message) else value
 
 
 class Top:
-    """Output `n` of a layer."""
+    """Output `n` of the layer `fn`."""
 
     def __init__(self, fn: Function, n: int) -> None:
         self.fn = fn
@@ -111,7 +111,7 @@ class Top:
 
 
 class Function:
-    """A layer: its type, its bottoms and its settings; `tops` are its outputs."""
+    """A layer of a net under construction: its type, its bottoms `inputs`, its settings `params`, and its `tops`."""
 
     def __init__(self, type_name: str, inputs: Iterable[Any], params: dict[str, Any]) -> None:
         self.type_name = type_name
@@ -156,7 +156,10 @@ class Function:
             layers[fn] = fn._layer(layers, names, autonames)
 
     def _order(self, done: _Layers) -> list[Function]:
-        """This layer and those below that are not done, bottoms first; without recursion, nets may be deep."""
+        """The layers that this one needs, itself included, that are not `done`; bottoms first.
+
+        Without recursion, since nets may be deep.
+        """
         order: list[Function] = []
         seen: set[Function] = set(done)
         stack: list[tuple[Function, int]] = [(self, 0)] if self not in seen else []
@@ -190,7 +193,7 @@ class Function:
         return layer
 
     def settings_proto(self) -> pb.LayerParameter:
-        """The layer's type and settings alone. Raises PrototxtError."""
+        """The layer with its type and settings, without bottoms and tops. Raises PrototxtError."""
         layer = pb.LayerParameter(type=self.type_name, name=self.given_name or "")
         self._assign_settings(layer)
         return layer
@@ -248,23 +251,25 @@ class NetSpec:
         return key in self.tops
 
     def keys(self) -> list[str]:
+        """Names of the tops, in the order in which they were assigned."""
         return list(self.tops)
 
     def vals(self) -> list[Any]:
+        """Tops, in the order in which they were assigned."""
         return list(self.tops.values())
 
     def update(self, name: str, params: dict[str, Any]) -> None:
-        """Change settings of the layer that made top `name`."""
+        """Change settings of the layer that makes the top `name`."""
         self.tops[name]._update(params)
 
     def to_proto(self) -> pb.NetParameter:
-        """The net of all tops, in the order in which they were named, bottoms first."""
+        """The net of all tops, in the order in which they were assigned, bottoms first. Raises PrototxtError."""
         names: _Names = {top: name for name, top in self.tops.items()}
         return _net(self.tops.values(), names)
 
 
 def to_proto(*tops: Top | Function) -> pb.NetParameter:
-    """The net that computes the tops; layers get automatic names."""
+    """The net that computes the tops, with automatic layer names. Raises PrototxtError."""
     return _net(tops, {})
 
 
@@ -279,7 +284,7 @@ def _net(tops: Iterable[Any], names: _Names) -> pb.NetParameter:
 
 
 def layer_function(type_name: str) -> Callable[..., Any]:
-    """The function that makes layers of a type."""
+    """A function that makes layers of a type: bottoms as arguments, settings by keyword."""
 
     def make(*bottoms: Top, **settings: Any) -> Any:
         fn = Function(type_name, bottoms, settings)
@@ -292,7 +297,7 @@ def layer_function(type_name: str) -> Callable[..., Any]:
 
 
 class Layers:
-    """`layers.TYPE` makes layers of any type, known here or not."""
+    """`layers.TYPE(...)` makes a layer of any type, also of one that Dragon does not have."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name.startswith("_"):

@@ -1,6 +1,6 @@
-"""What pycaffe has besides nets, solvers and layers: logging and the functions that several processes need.
+"""Logging, timing and the functions for several processes that pycaffe has besides nets, solvers and layers.
 
-One process trains here, so counts and ranks can be asked and set but must be those of one.
+Dragon trains in one process, so counts and ranks can be read and set, but only to those of one process.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def init_log(level: int = 0, stderr: bool = True) -> None:
 
 
 def set_logging(level: int = 0) -> None:
-    """As init_log on standard error."""
+    """Show messages from `level` on, on stderr; see init_log."""
     init_log(level)
 
 
@@ -81,29 +81,29 @@ def log(message: str) -> None:
 
 
 def solver_count() -> int:
-    """Solvers that train together: 1."""
+    """Number of solvers that train together: 1."""
     return 1
 
 
 def solver_rank() -> int:
-    """Which of them this one is: 0."""
+    """Position of this solver among those that train together: 0."""
     return 0
 
 
 def set_solver_count(count: int) -> None:
-    """Accepts 1. UsageError for more."""
+    """Accept a count of 1; raise UsageError for others."""
     if count != 1:
         raise UsageError(f"set_solver_count({count}): one process trains with one solver")
 
 
 def set_solver_rank(rank: int) -> None:
-    """Accepts 0. UsageError for others."""
+    """Accept a rank of 0; raise UsageError for others."""
     if rank != 0:
         raise UsageError(f"set_solver_rank({rank}): one process trains with one solver, of rank 0")
 
 
 def set_multiprocess(multiprocess: bool) -> None:
-    """Nothing changes: one process trains, whether or not it is told that it is one of several."""
+    """Do nothing: Dragon trains in one process."""
 
 
 def has_nccl() -> bool:
@@ -112,7 +112,7 @@ def has_nccl() -> bool:
 
 
 class NCCL:
-    """What solvers exchange gradients by. One process trains, so there is nothing to send; scripts go on unchanged."""
+    """Stands for pycaffe's exchange of gradients between solvers; sends nothing, since there is only one solver."""
 
     def __init__(self, solver: Solver, uid: str) -> None:
         self.solver = solver
@@ -123,33 +123,38 @@ class NCCL:
         return "one process"
 
     def bcast(self) -> None:
-        """Send the weights of the first solver to the others: there are none."""
+        """Do nothing: there are no other solvers to send weights to."""
 
     def __call__(self, layer: int = 0) -> None:
-        """As a callback of the solver or a hook of its net: the gradients are complete already."""
+        """Do nothing, as a callback of the solver or a hook of its net: the gradients are complete already."""
 
 
 class Timer:
-    """A stopwatch; times are read in milliseconds (ms), microseconds (us) or seconds (s)."""
+    """A stopwatch, read in seconds (s), milliseconds (ms) or microseconds (us), while it runs or afterwards."""
 
     def __init__(self) -> None:
         self._start = self._end = 0.0
         self._running = False
 
     def start(self) -> None:
+        """Start to measure, from 0."""
         self._start, self._running = time.perf_counter(), True
 
     def stop(self) -> None:
+        """End the measured time."""
         self._end, self._running = time.perf_counter(), False
 
     @property
     def s(self) -> float:
+        """Seconds measured."""
         return (time.perf_counter() if self._running else self._end) - self._start
 
     @property
     def ms(self) -> float:
+        """Milliseconds measured."""
         return self.s * 1e3
 
     @property
     def us(self) -> float:
+        """Microseconds measured."""
         return self.s * 1e6

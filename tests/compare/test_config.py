@@ -151,7 +151,7 @@ LAUGHS = "\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}' if i else 'x'] * 9)}]
         ("set: &a {b: *a}", "levels, aliases written out"),
         (LAUGHS, "values, aliases written out"),
         ("a: " + "[" * 2000, "nested too deeply|levels"),
-        ("? [a, b]\n: c", "a key must be a text"),
+        ("? [a, b]\n: c", "a key must be a string"),
         ("solver: " + "x" * 5000, "no such file"),
         ("equal: {a: b}", '"equal" must be a pair'),
         ("averages: [[1]]", "unknown rule"),

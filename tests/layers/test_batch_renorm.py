@@ -48,7 +48,7 @@ def test_training_against_the_formulas(in_place: bool) -> None:
 
 
 def test_gradient_takes_the_correction_as_constant() -> None:
-    """dx is that of batch normalisation times r."""
+    """The gradient of the bottom is that of batch normalisation times r."""
     one = One(TEXT, X, dtype=np.float64)
     for _ in range(8):
         one.forward(RNG.standard_normal(X.shape))

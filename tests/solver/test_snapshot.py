@@ -180,7 +180,7 @@ def test_the_model_of_an_hdf5_state_is_a_string_of_fixed_length(tmp_path: Path) 
 
 
 def test_an_hdf5_state_as_bvlc_caffe_writes_and_reads_it(tmp_path: Path) -> None:
-    """iter and current_step have shape (1,), learned_net is a scalar string that ends in NUL."""
+    """The datasets iter and current_step have shape (1,), learned_net is a scalar string that ends in NUL."""
     solver = toy_solver(
         tmp_path, snapshot_format=pb.SolverParameter.HDF5, lr_policy="step", stepsize=2, gamma=0.5, type="Adam"
     )

@@ -14,8 +14,9 @@ __all__ = ["Forgiving"]
 
 
 class Forgiving(Observer):
-    """Passes on what it hears to another observer. An OSError there becomes a warning, except at the start: before
-    anything is trained, a place that cannot be written to is an error.
+    """Forwards all events to another observer, and turns its OSErrors into warnings.
+
+    Not at the start: before anything is trained, a file that cannot be written is an error.
 
     what: how the warning names the other observer's work, such as `metrics.jsonl`.
     """

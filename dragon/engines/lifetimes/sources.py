@@ -55,7 +55,7 @@ class Sources(Generic[A]):
                 storage.watch(self._me)
 
     def about_to_change(self, storage: Storage) -> None:
-        """Copy the value of the pass, which the storage still has. (`Watcher`)"""
+        """Copy the value of the pass, which the storage still has; called as a Watcher."""
         if self.ended and storage in self._storages and storage not in self._saved:
             self._saved[storage] = self._copy(storage, self._spare.pop(storage, None))
 

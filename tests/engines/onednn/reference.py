@@ -52,7 +52,7 @@ def convolution(x: Array, w: Array, spec: ConvSpec) -> Array:
 
 
 def convolution_gradients(x: Array, w: Array, dy: Array, spec: ConvSpec) -> tuple[Array, Array]:
-    """dx and dw."""
+    """The gradients dx and dw."""
     image = _padded(x, spec)
     d_image = np.zeros_like(image)
     n, groups = x.shape[0], spec.groups
