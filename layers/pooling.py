@@ -132,10 +132,10 @@ class Pooling(Layer):
         kernel = size if self.param.pooling_param.global_pooling else self._kernel
         positions, window_after = [], []
         for n, k, s, before, after in zip(size, kernel, self._stride, self._pad_before, self.pad_after, strict=True):
-            left = n + before + after - k
-            if left < 0 or n < 1:
-                self.bad_shape(f"a kernel of {tuple(kernel)} does not fit into a bottom of shape {shape}")
+            left = n + before + after - k  # below 0 for a window beyond the padding, which Caffe clips
             count = (-(-left // s) if self.rounds_up else left // s) + 1
+            if count < 1 or n < 1:
+                self.bad_shape(f"a kernel of {tuple(kernel)} does not fit into a bottom of shape {shape}")
             while (count - 1) * s >= n + before:
                 count -= 1
             positions.append(count)

@@ -7,7 +7,7 @@ Both go axis by axis: the first steps move little data, the last one moves long 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dragon.bases.layer import Layer
 from dragon.memory.scratch import Scratch
@@ -38,9 +38,19 @@ class Window:
         return tuple(n + b + a for n, b, a in zip(size, self.before, self.after, strict=True))
 
     def positions(self, size: Sequence[int]) -> tuple[int, ...]:
-        """Number of positions of the window on an input of `size`; 0 or less where it does not fit."""
+        """Number of positions of the window on an input of `size`; 0 or less where there is none.
+
+        As in Caffe, whose division rounds towards zero: a window that is less than a stride too large has one position,
+        and what it has behind the padding counts as padding too.
+        """
         each = zip(self.padded(size), self.extent, self.stride, strict=True)
-        return tuple((n - e) // s + 1 for n, e, s in each)
+        return tuple((n - e) // s + 1 if n >= e else 1 - (e - n) // s for n, e, s in each)
+
+    def reaching(self, size: Sequence[int], positions: Sequence[int]) -> Window:
+        """The window with padding behind the image up to the end of its last position, if it does not reach so far."""
+        each = zip(size, positions, self.stride, self.extent, self.before, self.after, strict=True)
+        after = tuple(max(a, s * (p - 1) + e - n - b) for n, p, s, e, b, a in each)
+        return self if after == self.after else replace(self, after=after)
 
     def covered(self, positions: Sequence[int]) -> tuple[int, ...]:
         """Size, without the padding, of what `positions` windows cover: the output of a deconvolution."""
@@ -106,6 +116,7 @@ def unfold(x: Array, window: Window, out: Array, scratch: Scratch) -> None:
         out[...] = x.reshape(out.shape)
         return
     n_spatial = len(window.kernel)
+    window = window.reaching(x.shape[2:], out.shape[2 + n_spatial :])
     if any(window.before) or any(window.after):
         x = _pad(x, window, scratch)
     strided = xp_of(x).lib.stride_tricks.as_strided
@@ -131,6 +142,7 @@ def fold(columns: Array, window: Window, out: Array, scratch: Scratch) -> None:
         out[...] = columns.reshape(out.shape)
         return
     n_spatial = len(window.kernel)
+    window = window.reaching(out.shape[2:], columns.shape[2 + n_spatial :])
     padded = window.padded(out.shape[2:])
     has_padding = padded != tuple(out.shape[2:])
     x = columns

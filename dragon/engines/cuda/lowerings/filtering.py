@@ -94,6 +94,8 @@ class Filtering(Lowering):
         convolvers, w = self.device.convolvers, at_least_2d(self.layer.window)
         if not convolvers or w.is_pointwise or w.before != w.after or len(w.kernel) != 2:
             return False
+        if w.reaching(wide.shape[2:], narrow.shape[2:]) is not w:  # cuDNN knows no window beyond the padding
+            return False
         before, stride, dilation = (typed("tuple[int, int]", each) for each in (w.before, w.stride, w.dilation))
         g = Geometry(
             wide.shape, (*weight.shape[:2], *w.kernel), narrow.shape, before, stride, dilation, self.layer.group,
