@@ -1,4 +1,4 @@
-"""The GPU engine: CuPy arrays, kernels of our own, cuBLAS, and steady parts of a net replayed as CUDA graphs."""
+"""The CUDA engine: CuPy arrays, CUDA kernels, cuBLAS and cuDNN; parts of a net are replayed as CUDA graphs."""
 
 from __future__ import annotations
 

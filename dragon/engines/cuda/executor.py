@@ -1,4 +1,4 @@
-"""The CUDA engine: a net's arrays and work on one GPU, steady parts replayed as CUDA graphs."""
+"""The executor of a net on one GPU. Parts whose shapes do not change are replayed as CUDA graphs."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ __all__ = ["CudaExecutor"]
 class CudaExecutor(Executor):
     """Runs a net on one GPU.
 
-    Its parts: `arrays` of the net's storages, `plans`, `division` into groups, `runner` of groups, `ranges` of layers,
-    `graphs` that were captured, `sharing` of memory in TEST, `range_errors` that kernels find, and fp16's `loss_scale`.
+    arrays: of the net's storages. plans: the current plan. division: into groups. runner: of groups. ranges: of layers.
+    graphs: those captured. sharing: of memory in TEST. range_errors: found by kernels. loss_scale: of fp16.
     """
 
     name = "cuda"
@@ -64,6 +64,7 @@ class CudaExecutor(Executor):
 
     @property
     def plan(self) -> Plan:
+        """The current plan."""
         return self.plans.current
 
     def _report(self, start: int, end: int) -> Report:
@@ -92,7 +93,7 @@ class CudaExecutor(Executor):
                 self.gpu.stream.synchronize()
 
     def forward_backward(self) -> float:
-        """One pass each way. Backward is under way on the GPU before the loss has come from it."""
+        """One forward and one backward pass; the loss. Backward is launched before the host waits for the loss."""
         last = len(self.net.nodes) - 1
         if is_watched(self.net):
             return super().forward_backward()
@@ -135,7 +136,7 @@ class CudaExecutor(Executor):
             update = self._update_of(updater)
             update.prepare(rate, iteration)
             update.launch()
-            update.mark()
+            update.mark_newest()
             self.arrays.end()
 
     def _update_of(self, updater: Update) -> DeviceUpdate:
@@ -144,7 +145,7 @@ class CudaExecutor(Executor):
         return self._update
 
     def whole_step(self, updater: Update, rate: float, iteration: int) -> float | None:
-        """One graph for all of it, once shapes are settled; None where there can be none, which `remarks` explains."""
+        """A whole iteration, as one graph from its third run on. None where it cannot be one; `remarks` says why."""
         if is_watched(self.net) or self.plans.is_outdated or not DeviceUpdate.supports(updater):
             return None
         with self.gpu.active():
@@ -183,7 +184,7 @@ class CudaExecutor(Executor):
         if self.loss_scale is not None:
             self.loss_scale.load_state(values)
 
-    # -- telling ------------------------------------------------------------------------------------------------
+    # -- reports ------------------------------------------------------------------------------------------------
     def profile(self, iterations: int, backward: bool = True) -> list[LayerTime]:
         self._is_timed = True
         try:
@@ -201,7 +202,7 @@ class CudaExecutor(Executor):
         return notes
 
     def remarks(self) -> list[str]:
-        """How the parts of the last runs are repeated, one line each; then the memory."""
+        """One line for each part of the last runs, whether it is replayed as a graph; then the memory."""
         parts = [*self.graphs.remarks(), *self.sharing.remarks()]
         if self.loss_scale is not None:
             parts.append(self.loss_scale.remark())
@@ -212,7 +213,7 @@ class CudaExecutor(Executor):
         return self.graphs.segments.get((way, 0, len(self.net.nodes) - 1), [])
 
     def _peak_bytes(self) -> int:
-        """Device memory of this process's pool and of this net's graphs, the most they ever needed."""
+        """Bytes of this process's memory pool, which never shrinks, and of this net's graphs."""
         with self.gpu.active():
             return int(self.gpu.cupy.get_default_memory_pool().total_bytes()) + self.graphs.pool_bytes
 

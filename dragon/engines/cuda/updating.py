@@ -1,4 +1,4 @@
-"""Launches solver.cu: one kernel updates all learned blobs, whatever the rule."""
+"""DeviceUpdate: a solver step by solver.cu, one kernel for all learned blobs."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ ENTRY = np.dtype(
     [("w", "u8"), ("g", "u8"), ("h1", "u8"), ("h2", "u8"), ("count", "u8"), ("lr_mult", "f8"), ("decay", "f8"),
      ("working", "u8")]
 )  # fmt: skip
-STEP = 5  # rate, rate with Adam's bias correction, factor of clip_gradients, whether to go on, number of the step
+STEP = 5  # rate, rate with Adam's bias correction, factor of clip_gradients, whether to update, number of the step
 
 
 class DeviceUpdate:
-    """The tables of pointers for one Updater, filled again when memory or a multiplier changed.
+    """The steps of one updater. The kernels read tables of pointers, filled again when memory or a multiplier changes.
 
-    `prepare` is the host's part of a step, `launch` the GPU's: it can be captured, since what changes from step to step
-    lies in `step` and the tables, which stay where they are.
+    `prepare` is the host's part of a step, `launch` the GPU's. `launch` can be captured, since all values that change
+    from step to step lie in `step` and the tables, whose memory does not move.
     """
 
     def __init__(
@@ -61,24 +61,25 @@ class DeviceUpdate:
 
     @property
     def has_work(self) -> bool:
+        """Whether there is anything to update."""
         return bool(self._params)
 
     @property
     def is_ready(self) -> bool:
-        """Whether there are tables."""
+        """Whether the tables have been filled."""
         return self._entries is not None
 
     @staticmethod
     def supports(updater: Update) -> bool:
-        """Whether there is a kernel for its rule."""
+        """Whether there is a kernel for the updater's rule."""
         return updater.rule.is_standard and updater.rule.name in KERNELS
 
     def settings(self) -> Coefficients:
-        """What a captured graph keeps of the solver's settings: all but the weight decay, which is in the table."""
+        """The solver's settings that a captured graph contains: all but the weight decay, which is in the table."""
         return replace(self.updater.coefficients, weight_decay=0.0)
 
     def _up_to_date(self) -> list[list[Any]]:
-        """For each parameter: weight, gradient, history, each up to date on the GPU."""
+        """For each parameter the arrays of weight, gradient and history, up to date on the GPU."""
         found = []
         for k, p in self._params:
             history = (slot[k].data_storage for slot in self.updater.history)
@@ -136,7 +137,7 @@ class DeviceUpdate:
         self._known = known
 
     def clear(self) -> None:
-        """Set all gradients to zero, and begin a pass. The tables must be there."""
+        """Set all gradients to zero and adopt the loss scale, before a pass. The tables must be filled."""
         if self._loss_scale is not None:
             self._loss_scale.adopt()
         gpu, entries = self._gpu, self._entries
@@ -149,7 +150,7 @@ class DeviceUpdate:
         return self._params[0][1].blob.dtype
 
     def prepare(self, rate: float, iteration: int) -> None:
-        """Before `launch`: what it needs, at this rate."""
+        """Prepare a step with this rate, before `launch`: fill the tables and send rate and number of the step."""
         if not self._params:
             return
         self.refresh()
@@ -164,7 +165,7 @@ class DeviceUpdate:
         self._gpu.upload(self.step, np.array([rate, corrected, 1.0, 1.0, self.number]))
 
     def launch(self) -> None:
-        """One step; what Updater.apply computes."""
+        """Launch one step; it computes what `Update.apply` does."""
         if not self._params:
             return
         numbers, rule, gpu, dtype = self.updater.coefficients, self.updater.rule, self._gpu, self._dtype
@@ -185,8 +186,8 @@ class DeviceUpdate:
             decoupled=rule.decoupled_decay, p=numbers.decay1, q=numbers.decay2, delta=numbers.delta,
         )  # fmt: skip
 
-    def mark(self) -> None:
-        """After `launch`: where the newest values are."""
+    def mark_newest(self) -> None:
+        """After `launch`: mark the GPU's copies as the newest ones."""
         place = self._gpu.place
         for _, found in self._params:
             if found.lr_mult:

@@ -128,7 +128,7 @@ def test_what_shares_lies_apart_while_it_is_in_use() -> None:
         assert apart or not spans[a].overlaps(spans[b])
         overlapping += not apart
     assert overlapping
-    assert executor.sharing.size < executor.sharing.apart_size
+    assert executor.sharing.size < executor.sharing.unshared_size
     two = 2 * net.blobs["c1"].count * 4  # the most at a time: a convolution's bottom and top, in blocks
     assert two <= executor.sharing.size <= two + 2 * 256
     assert any("Blobs that share memory take" in line for line in executor.remarks())

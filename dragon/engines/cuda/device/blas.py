@@ -27,7 +27,7 @@ DEFAULT_ALGORITHM = -1
 
 
 def load_library(cupy: Any) -> Any:
-    """The cuBLAS that CuPy uses, which lies in one of several places. EngineError when it cannot be loaded."""
+    """The cuBLAS that CuPy uses. EngineError where it cannot be found or loaded."""
     try:
         cupy.cuda.device.get_cublas_handle()  # loads the library
     except Exception as error:
@@ -65,11 +65,11 @@ class Blas:
             raise EngineError(f"cuBLAS failed with status {status}")
 
     def gemm(self, m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, batch: int, add: bool, factor: Any) -> None:
-        """See Device.gemm. cuBLAS counts by columns: it is asked for c^T = b^T a^T."""
+        """As Device.gemm. cuBLAS is column-major, so it is called for c^T = b^T a^T."""
         name = arithmetic(c.array.dtype).name
         scalar: Any = ctypes.c_double if name == "float64" else ctypes.c_float
-        narrow = is_16_bit(a.array.dtype)
-        compute = COMPUTE_TF32 if self._gpu.tf32 and name == "float32" and not narrow else COMPUTE[name]
+        half = is_16_bit(a.array.dtype)
+        compute = COMPUTE_TF32 if self._gpu.tf32 and name == "float32" and not half else COMPUTE[name]
 
         def operand(matrix: Matrix) -> tuple[Any, ...]:
             dtype = matrix.array.dtype

@@ -1,4 +1,4 @@
-"""A Storage's copy on a GPU."""
+"""The copies of a storage on a GPU: its value, and that of a parameter in 16 bits."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["DeviceCopy", "Factors", "device_array", "working_array", "working_pl
 
 Factors = tuple[Any, Any]
 
-FEED_BYTES = 1 << 16  # smaller copies return at once even from ordinary memory
+FEED_BYTES = 1 << 16  # smaller copies do not wait even from memory that is not pinned
 
 
 class DeviceCopy:
-    """`array` (count) holds the value of a storage, perhaps in 16 bits. To be used while its GPU is active.
+    """The value of a storage in `array` (count), maybe in 16 bits. To be used while its GPU is active.
 
-    factors: what 16-bit gradients have been multiplied with, and its inverse, numbers on the device; None: 1.
+    factors: the loss scale of 16-bit gradients and its inverse, (1) each, on the device; None: 1.
     """
 
     def __init__(self, device: Any, array: Any, factors: Factors = (None, None)) -> None:
@@ -31,11 +31,12 @@ class DeviceCopy:
         self.array = array
         self.factors = factors
         self.shares = False  # the array lies in an arena, where others may overwrite it
-        self.restore: Callable[[], None] | None = None  # before somebody reads what may have been overwritten
+        self.restore: Callable[[], None] | None = None  # recomputes the value if it was overwritten
         self._feed: Any = None
         self._uploads = 0
 
     def to_host(self, host: Array) -> None:
+        """Copy the value to the host array, in its type and without the loss scale."""
         if self.restore is not None:
             self.restore()
         with self.device.active():
@@ -46,6 +47,7 @@ class DeviceCopy:
             array.get(stream=self.device.stream, out=host[: array.size])
 
     def from_host(self, host: Array) -> None:
+        """Copy the host array's value to the device. The caller may change it at once."""
         with self.device.active():
             values = host[: self.array.size]
             self._uploads += 1
@@ -61,12 +63,12 @@ class DeviceCopy:
                 self.device.upload(self.array, values)
 
     def drop_feed(self) -> None:
-        """The array is going to be another one."""
+        """Forget the feed, since `array` is about to be replaced."""
         self._feed, self._uploads = None, 0
 
 
 class WorkingCopy:
-    """A parameter's values in 16 bits, beside the master at the device: never the only ones that are fresh."""
+    """A parameter in 16 bits. The master on the same device is fresh whenever this copy is."""
 
     def __init__(self, device: Device, storage: Storage, array: Any) -> None:
         self.array = array
@@ -74,23 +76,24 @@ class WorkingCopy:
         self._storage = weakref.ref(storage)
 
     def to_host(self, host: Array) -> None:
-        """The master's value."""
+        """Copy the master's value to the host."""
         storage = self._storage()
         master = None if storage is None else storage.copy_at(self._place)
         assert master is not None
         master.to_host(host)
 
     def from_host(self, host: Array) -> None:
-        raise NotImplementedError  # they come from the master, by working_array
+        """Not used: the values come from the master."""
+        raise NotImplementedError  # working_array converts the master
 
 
 def working_place(device: Device, dtype: DTypeLike) -> str:
-    """Where a storage's WorkingCopy is."""
+    """The name of the place of a storage's WorkingCopy."""
     return f"{device.place} {np.dtype(dtype).name}"
 
 
 def working_array(device: Device, storage: Storage, dtype: DTypeLike) -> Any:
-    """The flat array of a parameter in 16 bits."""
+    """The flat array (count) of a parameter in 16 bits, up to date."""
     place = working_place(device, dtype)
     master = device_array(device, storage, storage.dtype)
     copy = storage.copy_at(place)
@@ -105,13 +108,13 @@ def working_array(device: Device, storage: Storage, dtype: DTypeLike) -> Any:
 
 
 def device_array(device: Device, storage: Storage, dtype: DTypeLike, factors: Factors = (None, None)) -> Any:
-    """The flat array of a storage at `device`, made when there is none yet; it holds the newest value."""
+    """The flat array (count) of a storage at `device`, up to date; it is made if there is none of this type."""
     copy = storage.copy_at(device.place)
     if isinstance(copy, DeviceCopy) and copy.array.dtype != dtype:
         storage.detach(device.place)
         copy = None
     if copy is None:
-        fresh = not storage.allocated and storage.is_fresh("host")  # zero, and nobody has seen it
+        fresh = not storage.allocated and storage.is_fresh("host")  # still zero, and never handed out
         make = device.zeros if fresh else device.empty
         copy = DeviceCopy(device, make(storage.count, dtype), factors)
         storage.attach(device.place, copy)

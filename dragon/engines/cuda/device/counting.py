@@ -1,4 +1,4 @@
-"""A device that counts launches and their bytes instead of running anything, for `--dry-run`."""
+"""A device that records launches and their bytes instead of running them, for `--dry-run`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["CountingDevice", "Shaped"]
 
 
 class Shaped:
-    """An array without memory: what launchers ask an array for."""
+    """An array without memory: shape, type and the other attributes that launchers read."""
 
     def __init__(self, shape: Sequence[int] | int, dtype: DTypeLike) -> None:
         self.shape: tuple[int, ...] = (shape,) if isinstance(shape, int) else tuple(shape)
@@ -29,11 +29,13 @@ class Shaped:
         self.ptr = 0
 
     def reshape(self, *shape: Any) -> Shaped:
+        """An array of this shape; one extent may be -1."""
         dims = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
         known = math.prod(d for d in dims if d >= 0)
         return Shaped([d if d >= 0 else self.size // max(1, known) for d in dims], self.dtype)
 
     def view(self, dtype: DTypeLike) -> Shaped:
+        """A flat array of another type with as many bytes."""
         return Shaped(self.nbytes // np.dtype(dtype).itemsize, dtype)
 
     def __getitem__(self, key: slice) -> Shaped:
@@ -42,7 +44,7 @@ class Shaped:
 
 @dataclass
 class CountingDevice(Device):
-    """Records each launch instead of running it: its name and the bytes of the arrays it was given."""
+    """Records each launch instead of running it: its name, the bytes of its arrays, and its multiply-adds."""
 
     multiprocessors: int = 132
     place: str = "counting"

@@ -1,6 +1,6 @@
-"""Convolutions by cuDNN 9 through its C interface, where one of NVIDIA's packages brings it (extra `cudnn`).
+"""Convolutions by the C interface of cuDNN 9, where it is installed (extra `cudnn`).
 
-Only algorithms that give the same bits every time are used.
+Only deterministic algorithms are used.
 """
 
 from __future__ import annotations
@@ -59,22 +59,27 @@ class Geometry:
 
 
 class Convolver(Protocol):
-    """One of cuDNN's interfaces. Its products tell whether they ran; False: nothing happened."""
+    """One of cuDNN's interfaces. Its products return whether they ran; after False nothing has changed."""
 
-    accumulates: bool  # whether a weight's gradient can be added
-    fuses: bool  # whether it may compute more than one layer
+    accumulates: bool  # whether weight_gradient can add to `diff`
+    fuses: bool  # whether forward may include the bias and a ReLU
 
     def serves(self, product: str, g: Geometry) -> bool:
-        """Whether it can compute a product: forward, with what follows (forward_bias, forward_relu,
-        forward_bias_relu), data or weight."""
+        """Whether it can compute a product: forward, forward_bias, forward_relu, forward_bias_relu, data or weight."""
 
     def narrow_from_wide(
         self, g: Geometry, wide: Any, weight: Any, narrow: Any, bias: Any = None, relu: bool = False
-    ) -> bool: ...
+    ) -> bool:
+        """narrow = the convolution of wide, plus `bias` (K), then max(that, 0) if `relu`."""
+        ...
 
-    def wide_from_narrow(self, g: Geometry, narrow: Any, weight: Any, wide: Any) -> bool: ...
+    def wide_from_narrow(self, g: Geometry, narrow: Any, weight: Any, wide: Any) -> bool:
+        """wide = the transposed convolution of narrow."""
+        ...
 
-    def weight_gradient(self, g: Geometry, wide: Any, narrow: Any, diff: Any, add: bool) -> bool: ...
+    def weight_gradient(self, g: Geometry, wide: Any, narrow: Any, diff: Any, add: bool) -> bool:
+        """diff = the weights' gradient, or += with `add`."""
+        ...
 
 
 def _candidates() -> Iterator[str]:
@@ -97,7 +102,7 @@ def load_library() -> Any:
 
 
 def open_cudnn(gpu: Gpu) -> Cudnn | None:
-    """cuDNN on one GPU, None when it is not installed or does not start: then im2col and cuBLAS serve."""
+    """cuDNN on one GPU; None where it is not installed or does not start (then im2col and cuBLAS are used)."""
     lib = load_library()
     if lib is None:
         return None
@@ -112,7 +117,7 @@ PRODUCTS = {"forward": "Forward", "data": "BackwardData", "weight": "BackwardFil
 
 
 class Cudnn:
-    """Descriptors and algorithms by geometry; the arguments of the three products."""
+    """The three products of a convolution. Descriptors and algorithms are kept by geometry."""
 
     accumulates = True
     fuses = False
@@ -151,7 +156,7 @@ class Cudnn:
         return self._descriptors[g]
 
     def _algorithm(self, product: str, g: Geometry) -> tuple[int, int] | None:
-        """(algorithm, bytes of work memory), the one that cuDNN expects to be the fastest; None without any."""
+        """(algorithm, bytes of workspace) that cuDNN expects to be the fastest; None where no algorithm is usable."""
         key = product, g
         if key not in self._algorithms:
             wide, weight, narrow, conv = self._make(g)
@@ -213,6 +218,6 @@ class Cudnn:
         return self._run("BackwardData", g, ((descriptors[1], weight), (descriptors[2], narrow)), wide, False)
 
     def weight_gradient(self, g: Geometry, wide: Any, narrow: Any, diff: Any, add: bool) -> bool:
-        """diff = or += the weight's gradient."""
+        """diff = the weights' gradient, or += with `add`."""
         descriptors = self._make(g)
         return self._run("BackwardFilter", g, ((descriptors[0], wide), (descriptors[2], narrow)), diff, add)

@@ -1,7 +1,7 @@
 """Convolutions by NVIDIA's `nvidia-cudnn-frontend` (imported as `cudnn`), where it is installed (extra `cudnn`).
 
-A product is a graph of cuDNN's: described, planned and built when its geometry is first seen, then executed on the
-engine's stream with plain addresses. Only plans that give the same bits every time are used.
+Each product is a graph of cuDNN, built when its geometry is first used, then executed on the engine's stream. Only
+deterministic plans are used.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ TYPES = {"float32": "FLOAT", "float64": "DOUBLE", FLOAT16.name: "HALF", BFLOAT16
 
 @dataclass
 class Product:
-    """A built graph; `tensors` in the order in which addresses are given, the result last."""
+    """A built graph. tensors: in the order of the arrays of a run, the result last. workspace: bytes."""
 
     graph: Any
     tensors: list[Any]
     workspace: int
-    proven: bool = False  # whether it has run
+    proven: bool = False  # whether it has run without an error
 
 
 def load_package() -> Any:
@@ -53,13 +53,13 @@ def open_frontend(gpu: Gpu) -> Frontend | None:
         return None
     try:
         return Frontend(gpu, package)
-    except Exception as error:  # of whatever kind the package raises
+    except Exception as error:  # of any kind, as the package raises
         log.warning("cuDNN's frontend is not used: %s", _first_line(error))
         return None
 
 
 def forward_product(bias: bool, relu: bool) -> str:
-    """The name of forward with what follows it."""
+    """The name of the forward product with these post-operations."""
     return "forward" + "_bias" * bias + "_relu" * relu
 
 
@@ -81,7 +81,7 @@ class Frontend:
         if key not in self._products:
             try:
                 self._products[key] = self._build(product, g)
-            except Exception as error:  # each release of the package has its own kinds
+            except Exception as error:  # the kinds differ between the package's releases
                 log.debug("cuDNN's frontend does not take %s of %s: %s", product, g, _first_line(error))
                 self._products[key] = None
         return self._products[key] is not None
@@ -128,7 +128,7 @@ class Frontend:
             inputs = [tensor("wide", g.wide), tensor("weight", g.weight)]
             out = graph.conv_fprop(image=inputs[0], weight=inputs[1], name=product, **settings)
             if "bias" in product:
-                inputs.append(tensor("bias", (1, g.narrow[1], 1, 1), computed))  # parameters are never narrow
+                inputs.append(tensor("bias", (1, g.narrow[1], 1, 1), computed))  # parameters are never 16-bit
                 out = graph.bias(name="bias_added", input=out, bias=inputs[2])
             if "relu" in product:
                 out = graph.relu(name="rectified", input=out)
@@ -136,7 +136,7 @@ class Frontend:
         return graph, [*inputs, out]
 
     def _barred(self, g: Geometry) -> list[Any]:
-        """What a plan must not do: vary from run to run, or round more than was asked for."""
+        """Notes of plans to refuse: nondeterministic ones, and those that round more than the precision allows."""
         note = self._cudnn.numerical_note
         barred = [note.NONDETERMINISTIC, note.REDUCED_PRECISION_REDUCTION]
         if not is_16_bit(np.dtype(g.dtype)):
@@ -167,16 +167,16 @@ class Frontend:
     def narrow_from_wide(
         self, g: Geometry, wide: Any, weight: Any, narrow: Any, bias: Any = None, relu: bool = False
     ) -> bool:
-        """narrow = the convolution of wide, plus `bias` for each channel, not below 0. False: nothing happened."""
+        """narrow = the convolution of wide + `bias` (K), then max(that, 0) if `relu`. False: nothing has changed."""
         product = forward_product(bias is not None, relu)
         return self._run(product, g, (wide, weight, narrow) if bias is None else (wide, weight, bias, narrow))
 
     def wide_from_narrow(self, g: Geometry, narrow: Any, weight: Any, wide: Any) -> bool:
-        """wide = the transposed convolution of narrow. False: nothing happened."""
+        """wide = the transposed convolution of narrow. False: nothing has changed."""
         return self._run("data", g, (narrow, weight, wide))
 
     def weight_gradient(self, g: Geometry, wide: Any, narrow: Any, diff: Any, add: bool) -> bool:
-        """diff = the weight's gradient. False: nothing happened."""
+        """diff = the weight's gradient. False: nothing has changed."""
         assert not add
         return self._run("weight", g, (wide, narrow, diff))
 

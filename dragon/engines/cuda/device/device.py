@@ -1,4 +1,4 @@
-"""One GPU: its stream, the kernels that were compiled for it, its workspace."""
+"""Device, the interface of lowerings to a GPU, and Gpu: its stream, compiled kernels, workspace and libraries."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Matrix:
 
 
 class Device(ABC):
-    """What launchers need. `place` names it in a Storage."""
+    """The interface of launchers to a device. place: its name in a storage. tf32: whether products may use TF32."""
 
     place: str
     multiprocessors: int
@@ -51,24 +51,25 @@ class Device(ABC):
 
     @property
     def convolvers(self) -> Sequence[Convolver]:
-        """cuDNN's interfaces, as far as they are installed, the best first."""
+        """cuDNN's interfaces that are installed, the preferred one first."""
         return ()
 
     @abstractmethod
     def empty(self, shape: Sequence[int] | int, dtype: DTypeLike) -> Any:
-        """An array whose content is unknown."""
+        """A new array with arbitrary content."""
 
     @abstractmethod
-    def zeros(self, shape: Sequence[int] | int, dtype: DTypeLike) -> Any: ...
+    def zeros(self, shape: Sequence[int] | int, dtype: DTypeLike) -> Any:
+        """A new array of zeros."""
 
     @abstractmethod
     def launch(self, kernel: Kernel, dtype: DTypeLike, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
-        """Run a kernel, compiled for activations of `dtype`, on so many blocks. For Kernel.__call__, which makes the
-        arguments what the compiled kernel takes."""
+        """Run a kernel, compiled for activations of `dtype`, on `grid` blocks. Only Kernel.__call__ calls it, which has
+        converted and checked the arguments."""
 
     @abstractmethod
     def upload(self, array: Any, values: np.ndarray[Any, Any]) -> None:
-        """Copy host values into an array, in the order of the stream; they may be changed as soon as it returns."""
+        """Copy host values into an array, in the order of the stream. The caller may change them at once."""
 
     @abstractmethod
     def gemm(
@@ -76,25 +77,25 @@ class Device(ABC):
         unscale: Any = None,
     ) -> None:  # fmt: skip
         """c (m, n) = a (m, k) b (k, n), or added to c, for each matrix of a batch. a and b have one type; c has it as
-        well or, where they have 16 bits, float32. unscale: one float32 on the device that the product is multiplied
-        with, for float32 sums."""
+        well or, where they have 16 bits, float32. unscale: float32 (1) on the device, by which a float32 product is
+        multiplied, or None."""
 
     def __init__(self) -> None:
         self._workspace: Any = None
 
     def workspace(self, count: int, dtype: DTypeLike) -> Any:
-        """Memory for the next few launches: whoever asks next gets the same."""
+        """An array (count) for the next launches. The next call hands out the same memory."""
         size = count * np.dtype(dtype).itemsize
         if self._workspace is None or self._workspace.nbytes < size:
             self._workspace = self.empty(-(-size // 8), np.float64)
         return self._workspace.view(dtype)[:count]
 
     def to_16_bit(self, x: Any, y: Any, factor: Any = None) -> None:
-        """y, of 16 bits, = x (float32) times `factor`, one number on the device."""
+        """y (16 bits) = x (float32) times `factor`, (1) on the device; None: 1."""
         self._cast(cast.to_16_bit, y.dtype, x, y, factor)
 
     def to_float32(self, x: Any, y: Any, factor: Any = None) -> None:
-        """y, float32, = x (16 bits) times `factor`, one number on the device."""
+        """y (float32) = x (16 bits) times `factor`, (1) on the device; None: 1."""
         self._cast(cast.to_float32, x.dtype, x, y, factor)
 
     def _cast(self, kernel: Kernel, dtype: DTypeLike, x: Any, y: Any, factor: Any) -> None:
@@ -102,16 +103,16 @@ class Device(ABC):
         kernel(self, dtype, x=x, y=y, count=x.size, vectors=vectors, factor=factor)
 
     def grid(self, work: int) -> int:
-        """Blocks for `work` threads: enough to fill the GPU several times over, not more than there is work."""
+        """The number of blocks for `work` threads: at most 16 for each multiprocessor, at least 1."""
         return max(1, min(-(-work // THREADS), 16 * self.multiprocessors))
 
 
-# -- a real one --------------------------------------------------------------------------------------------------
+# -- GPUs --------------------------------------------------------------------------------------------------------
 _gpus: weakref.WeakValueDictionary[int, Gpu] = weakref.WeakValueDictionary()
 
 
 def open_gpu(number: int) -> Gpu:
-    """GPU `number`; nets on the same one share its stream. EngineError says what is missing."""
+    """GPU `number`, one object for all nets on it, which share its stream. EngineError where it cannot be used."""
     gpu = _gpus.get(number)
     if gpu is None:
         gpu = _gpus[number] = Gpu(number)
@@ -119,7 +120,7 @@ def open_gpu(number: int) -> Gpu:
 
 
 def problem() -> str | None:
-    """What is missing for a GPU, and how to install it; None where nothing is."""
+    """Why no GPU can be used here, and what to install; None where one can."""
     try:
         cupy = importlib.import_module("cupy")
         importlib.import_module("cupy.cuda")
@@ -138,6 +139,8 @@ def _first_line(error: Exception) -> str:
 
 
 class Gpu(Device):
+    """A GPU through CuPy. EngineError where it cannot be used."""
+
     def __init__(self, number: int) -> None:
         super().__init__()
         missing = problem()
@@ -169,7 +172,7 @@ class Gpu(Device):
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Work on this GPU and its stream. EngineError in a forked process, which cannot use its parent's GPU."""
+        """Within the block, CuPy uses this GPU and its stream. EngineError in a forked process, which cannot."""
         if self._pid != os.getpid():
             raise EngineError(
                 "this process was forked from one that uses the GPU: build nets in a process started by "
@@ -180,7 +183,7 @@ class Gpu(Device):
 
     @property
     def is_busy(self) -> bool:
-        """Whether work is under way. False as well after a fault, which the stream's `synchronize` raises."""
+        """Whether the stream has unfinished work. False after an error, too, which `synchronize` raises."""
         return int(self.cupy.cuda.runtime.streamQuery(self.stream.ptr)) == NOT_READY
 
     def empty(self, shape: Sequence[int] | int, dtype: DTypeLike) -> Any:
@@ -208,7 +211,7 @@ class Gpu(Device):
         array.set(values, stream=self.stream)
 
     def feed(self, array: Any, factor: Any = None) -> Feed:
-        """A way into `array` for values that come again and again; into one of 16 bits times `factor`."""
+        """A feed for an array that is written repeatedly. factor: see Feed."""
         return Feed(self, array, factor)
 
     def gemm(

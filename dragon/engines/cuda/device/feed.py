@@ -1,4 +1,4 @@
-"""Feed: batches of host values on their way to an array, while the GPU computes with the ones before."""
+"""Feed: copies batches to an array on the GPU while it computes with earlier ones."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ["Feed"]
 class Feed:
     """Copies host values into an array while the GPU still computes with the last ones.
 
-    Through pinned memory, on the stream for copies, into one of two buffers; the stream that computes then moves the
-    buffer into the array, where they may get 16 bits.
+    The values pass through pinned memory and, on the stream for copies, one of two buffers. The stream for computing
+    then copies the buffer into the array; if that is 16-bit, the values are multiplied by `factor` (1; None: 1).
     """
 
     def __init__(self, gpu: Gpu, array: Any, factor: Any = None) -> None:
@@ -35,11 +35,11 @@ class Feed:
         self._next = 0
 
     def send(self, values: np.ndarray[Any, Any]) -> None:
-        """Copy `values` into the array; they may be changed as soon as this returns."""
+        """Copy `values` (count) into the array. The caller may change them at once."""
         gpu, k = self._gpu, self._next
         self._next = 1 - k
         host, buffer = self._host[k], self._buffers[k]
-        self._arrived[k].synchronize()  # long ago: two rounds
+        self._arrived[k].synchronize()  # of two calls ago, so this seldom waits
         np.copyto(host, values)
         gpu.copy_stream.wait_event(self._taken[k])
         buffer.data.copy_from_host_async(host.ctypes.data, buffer.nbytes, gpu.copy_stream)

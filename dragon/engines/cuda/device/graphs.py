@@ -1,4 +1,4 @@
-"""Work that is captured once as a CUDA graph and then replayed."""
+"""Captured: work that is captured as a CUDA graph at its second run, and then replayed."""
 
 from __future__ import annotations
 
@@ -13,25 +13,33 @@ from dragon.memory.storage import Storage
 __all__ = ["WAITING", "Captured", "StorageArrays"]
 
 log = logging.getLogger("dragon")
-EAGER_RUNS = 1  # before the run whose memory the graph will use
+EAGER_RUNS = 1  # before the run that is captured
 WAITING, GRAPH = "not captured yet", "graph"
 
 
 class StorageArrays(Protocol):
     """The arrays of a net's storages on the GPU; see plan/arrays.py."""
 
-    def of(self, storage: Storage) -> Any: ...
+    def of(self, storage: Storage) -> Any:
+        """The flat array of a storage, up to date."""
+        ...
 
-    def working(self, storage: Storage) -> Any: ...
+    def working(self, storage: Storage) -> Any:
+        """The flat 16-bit array of a parameter, up to date."""
+        ...
 
-    def noted(
+    def recording(
         self, touched: dict[int, Storage], written: dict[int, Storage], working: dict[int, Storage]
-    ) -> AbstractContextManager[None]: ...
+    ) -> AbstractContextManager[None]:
+        """Within the block, record the storages that are used and written, and parameters read in 16 bits."""
+        ...
 
 
 class Captured(ABC):
-    """The first run is as any; the second takes its work memory from a pool that is then the graph's alone, and the
-    graph is captured after it. What cannot be captured runs eagerly for good, and `state` says why.
+    """Work that runs eagerly, or as a graph from its third run on.
+
+    The second run takes its memory from a pool that then belongs to the graph, which is captured after it. Work that
+    cannot be captured runs eagerly for good, and `state` says why.
     """
 
     def __init__(self, gpu: Gpu, arrays: StorageArrays, state: str = WAITING) -> None:
@@ -41,22 +49,22 @@ class Captured(ABC):
         self._runs = 0
         self._graph: Any = None
         self._pool: Any = None
-        self._kept: list[Any] = []  # what the graph's kernels point to
+        self._kept: list[Any] = []  # arrays that the graph's kernels point to
         self._touched: dict[int, Storage] = {}
         self._written: dict[int, Storage] = {}
         self._working: dict[int, Storage] = {}
 
     @abstractmethod
     def _eager(self) -> int | None:
-        """Do the work. None, or the layer to go on with if shapes changed on the way."""
+        """Do the work. Returns None, or the layer to resume at if shapes changed in the middle."""
 
     @abstractmethod
     def _record(self) -> None:
-        """The work once more, for the graph: without what the host has to do."""
+        """Do the work for the capture, without the host's part."""
 
     @abstractmethod
     def _prepare(self) -> None:
-        """What the host has to do before a replay."""
+        """Do the host's part, before a replay."""
 
     @property
     def pool_bytes(self) -> int:
@@ -65,18 +73,18 @@ class Captured(ABC):
 
     @property
     def is_eager(self) -> bool:
-        """Whether it was tried, or known before, that this cannot be a graph."""
+        """Whether a capture has failed, or is known to be impossible."""
         return self.state not in (WAITING, GRAPH)
 
     def launch_graph(self) -> bool:
-        """The graph alone, as it lies there, for who times it; False if there is none."""
+        """Launch the graph alone, to time it. Returns False if there is none."""
         if self._graph is None:
             return False
         self._graph.launch(self._gpu.stream)
         return True
 
     def run(self) -> int | None:
-        """None, or the layer to go on with if one changed its tops' shapes: what follows has to be planned anew."""
+        """Do the work. Returns None, or the layer to resume at, with a new plan, if shapes changed in the middle."""
         self._runs += 1
         if self._graph is not None:
             self._replay()
@@ -89,7 +97,7 @@ class Captured(ABC):
         arrays, gpu = self._arrays, self._gpu
         cuda = gpu.cupy.cuda
         self._pool = cuda.MemoryPool()
-        with arrays.noted(self._touched, self._written, self._working):
+        with arrays.recording(self._touched, self._written, self._working):
             try:
                 with cuda.using_allocator(self._pool.malloc):
                     rest = self._eager()

@@ -1,4 +1,4 @@
-"""16-bit types: how arrays of them look to NumPy and CuPy, and what kernels of them are compiled with."""
+"""16-bit types: their NumPy types, and the options with which kernels are compiled for them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def defines(dtype: DTypeLike) -> tuple[str, ...]:
 
 @dataclass
 class HalfPrecision:
-    """What a lowering needs for 16-bit activations: their type, the parameters in it, and the loss scale."""
+    """The 16-bit activations of a net: their type, the 16-bit copies of parameters (`working`), and the loss scale."""
 
     dtype: np.dtype[Any]
     working: Callable[[Storage], Any]

@@ -1,4 +1,4 @@
-"""A net's arrays on one GPU: handed to layers while they run, and what a run reads and writes."""
+"""Arrays: the arrays of a net's storages on one GPU, and a record of what a run reads and writes."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ __all__ = ["Arrays"]
 
 
 class Arrays:
-    """types: which storages have 16 bits, of `half` (the net's masters' type has more, or it is None)."""
+    """The arrays of a net's storages on one GPU. types: which storages are 16-bit there."""
 
     def __init__(self, gpu: Gpu, types: Types, loss_scale: LossScale | None = None) -> None:
         self.gpu = gpu
         self.types = types
         self.working_place = working_place(gpu, types.half) if types.half is not None else ""
         self._factors = (None, None) if loss_scale is None else (loss_scale.scale, loss_scale.inverse)
-        self._float32_copies: dict[Storage, Any] | None = None  # copies in float32, while the running layer takes those
-        self._changed: set[Storage] = set()  # of them, those that the layer has written
+        self._float32_copies: dict[Storage, Any] | None = None  # for a running layer that takes float32
+        self._changed: set[Storage] = set()  # of these, the ones that the layer may have written
         self.readonly: frozenset[int] = frozenset()  # storages that the running layer only reads
         self._storages: dict[int, Storage] = {}  # all that have a copy here
-        self._touched: dict[int, Storage] | None = None  # while somebody wants to know
+        self._touched: dict[int, Storage] | None = None  # while recording
         self._written: dict[int, Storage] | None = None
         self._working: dict[int, Storage] | None = None
 
     def view(self, storage: Storage, shape: tuple[int, ...]) -> Any:
-        """What a blob hands out while layers run here."""
+        """The array that a blob hands out while a layer runs on the GPU (`ArraySpace.view`)."""
         array = self.of(storage)
         if id(storage) not in self.readonly:
             storage.notify_watchers()
@@ -58,7 +58,7 @@ class Arrays:
     # -- layers that take float32 in a net of 16 bits -------------------------------------------------------------
     @contextmanager
     def in_float(self, wanted: bool) -> Iterator[None]:
-        """Hand out 16-bit storages as float32, if so wanted; what was written into those goes back in the end."""
+        """Within the block, if `wanted`, hand out 16-bit storages as float32 copies; write them back at its end."""
         if not wanted or self.types.half is None:
             yield
             return
@@ -91,17 +91,17 @@ class Arrays:
         return working_array(self.gpu, storage, self.types.half)
 
     def wrote_master(self, storage: Storage) -> None:
-        """A parameter has been updated, in 16 bits as well where it has such a copy."""
+        """Mark a parameter as updated on the GPU, together with its 16-bit copy if it has one."""
         storage.wrote(self.gpu.place)
         if storage.copy_at(self.working_place) is not None:
             storage.mark_fresh(self.working_place)
 
     # -- runs ---------------------------------------------------------------------------------------------------------
     @contextmanager
-    def noted(
+    def recording(
         self, touched: dict[int, Storage], written: dict[int, Storage], working: dict[int, Storage]
     ) -> Iterator[None]:
-        """Enter into these what is read and written, and which parameters are read in 16 bits."""
+        """Within the block, record the storages that are used and written, and parameters read in 16 bits."""
         self._touched, self._written, self._working = touched, written, working
         try:
             yield
@@ -109,18 +109,18 @@ class Arrays:
             self._touched = self._written = self._working = None
 
     def begin(self) -> None:
-        """Whoever holds a view of a host copy may have written it."""
+        """Before a run: mark held storages as written on the host, since a script may have done so."""
         for storage in self._storages.values():
             if storage.held:
                 storage.write()
 
     def end(self) -> None:
-        """Whoever holds a view of a host copy wants to see what was computed."""
+        """After a run: bring the host copies of held storages up to date."""
         for storage in self._storages.values():
             if storage.held:
                 storage.read()
 
     def forget(self) -> None:
-        """Storages without a copy here are no concern of ours any more."""
+        """Drop storages that have no copy on this GPU any more."""
         place = self.gpu.place
         self._storages = {k: s for k, s in self._storages.items() if s.copy_at(place) is not None}

@@ -1,4 +1,4 @@
-"""Which layers of a range run as one group, and what ran so last."""
+"""Division: which layers of a range run as one group, and which groups the last forward ran as one."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ __all__ = ["Division"]
 
 
 class Division:
-    """Backward follows the groups of the last forward: this remembers them."""
+    """Divides ranges of layers into groups. Backward uses the groups of the last forward."""
 
     def __init__(self, net: Net) -> None:
         self._net = net
         self._fused: set[int] = set()  # first layers of groups whose last forward ran as one
 
     def take_apart(self, plan: Plan, start: int, end: int, way: str) -> list[Group]:
-        """Groups whose last forward ran as one and whose layers must now run one by one: a part of them lies in
-        start..end, or somebody looks at the layers of a backward. They count as separate from now on.
+        """The groups that ran forward as one but whose layers must now run one by one, because only a part of them lies
+        in start..end, or because hooks watch a backward. They count as separate from now on.
         """
-        looked_at = way == "backward" and is_watched(self._net, way)
+        hooked = way == "backward" and is_watched(self._net, way)
         found = []
         for first in sorted(self._fused):
             group = plan.whole.get(first)
             if group is None or group.last < start or end < first:
                 continue
-            if looked_at or first < start or end < group.last:
+            if hooked or first < start or end < group.last:
                 self._fused.discard(first)
                 found.append(group)
         return found
 
     def groups(self, plan: Plan, start: int, end: int, way: str) -> list[Group]:
-        """The groups of layers start..end: as one only where all of a group lies inside and nobody looks in."""
+        """The groups of layers start..end. A group of several layers must lie inside, and no hook may watch it."""
         watched, groups, index = is_watched(self._net, way), [], start
         while index <= end:
             whole = plan.whole.get(index)
@@ -52,5 +52,5 @@ class Division:
         return groups
 
     def backward_groups(self, plan: Plan, start: int, end: int) -> list[Group]:
-        """The groups of layers start..end that have something to do backward, the last one first."""
+        """The groups of layers start..end that run backward, the last one first."""
         return [group for group in reversed(self.groups(plan, start, end, "backward")) if group.need_backward]

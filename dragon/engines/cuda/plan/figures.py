@@ -1,4 +1,4 @@
-"""What a training iteration costs on a GPU, counted without one: launches, bytes, the least time they take."""
+"""The cost of a training iteration on a GPU, counted without one: launches, bytes, the least time they take."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UPDATE_PASSES = 7  # over the weights' bytes: gradients cleared; weight, gradien
 
 @dataclass
 class LayerFigures:
-    """One group of layers, both ways. counted False: array code, of which only the blobs' bytes are known."""
+    """Forward and backward of one group. counted: False for array code, of which only the blobs' bytes are known."""
 
     name: str
     type: str
@@ -41,24 +41,27 @@ class LayerFigures:
 
 @dataclass
 class PlanFigures:
+    """The figures of one iteration: by group of layers, of the update, and memory in bytes."""
+
     layers: list[LayerFigures] = field(default_factory=list)
     update_launches: int = 0
     update_bytes: int = 0
-    blob_bytes: tuple[int, int, int] = (0, 0, 0)  # data apart; where those share that can; in use at a time
+    blob_bytes: tuple[int, int, int] = (0, 0, 0)  # without sharing; with sharing in TEST; in use at a time
     bus_bytes: int = 0  # from the host to the GPU, each iteration
 
     @property
     def launches(self) -> int:
+        """Kernels and copies of an iteration."""
         return self.update_launches + sum(layer.launches for layer in self.layers)
 
     @property
     def bytes(self) -> int:
-        """Read and written in the GPU's memory, each array of a launch once."""
+        """Bytes read and written in the GPU's memory, each array of a launch counted once."""
         return self.update_bytes + sum(layer.bytes for layer in self.layers)
 
     @property
     def floor_seconds(self) -> float:
-        """No iteration can take less: bytes over the copy bandwidth of an H200, or its graph's nodes in a row."""
+        """The least time of an iteration: that of its bytes on an H200, or that of its graph's nodes in sequence."""
         return max(self.bytes / COPY_BANDWIDTH, self.launches * NODE_SECONDS)
 
     def lines(self) -> list[str]:
@@ -101,10 +104,10 @@ def plan_figures(net: Net, backward: bool = True, fuse: bool = True, precision: 
             space.view = None
     if backward and any(node.need_backward for node in net.nodes):
         learned = sum(p.blob.count * p.blob.dtype.itemsize for p in net.learnable)
-        figures.update_launches = 3  # gradients cleared, loss judged, blobs updated
+        figures.update_launches = 3  # clear the gradients, check the loss, update the blobs
         figures.update_bytes = learned * UPDATE_PASSES + sum(2 * s.count for s in masters)
         if plan.types.half == FLOAT16:
-            figures.update_launches += 3  # a new loss scale, squares of the gradients, their sum
+            figures.update_launches += 3  # adopt the loss scale, square the gradients, sum the squares
             figures.update_bytes += learned
     figures.blob_bytes = planned_bytes(net, plan.groups, plan.types)
     figures.bus_bytes = sum(_fed(group) for group in plan.groups)
@@ -112,7 +115,7 @@ def plan_figures(net: Net, backward: bool = True, fuse: bool = True, precision: 
 
 
 def _fed(group: Group) -> int:
-    """Bytes that a source sends."""
+    """Bytes that a source sends to the GPU in an iteration."""
     if not group.layer.is_source:
         return 0
     labels = group.tops[1:] if group.lowering is not None else group.tops
@@ -121,7 +124,7 @@ def _fed(group: Group) -> int:
 
 
 def _half_precision(net: Net, device: CountingDevice, precision: str, masters: set[Storage]) -> HalfPrecision | None:
-    """masters: gets the parameters of which there is a 16-bit copy."""
+    """masters: filled with the parameters that are used in 16 bits."""
     dtype = PRECISIONS[precision] if net.context.dtype == np.float32 else None
     if dtype is None:
         return None
@@ -135,7 +138,7 @@ def _half_precision(net: Net, device: CountingDevice, precision: str, masters: s
 
 
 class _View:
-    """What blobs hand out while launches are counted."""
+    """The arrays that blobs hand out while launches are counted."""
 
     def __init__(self, device: CountingDevice, types: Types) -> None:
         self._device, self._types = device, types

@@ -29,9 +29,9 @@ __all__ = ["Iteration"]
 
 
 class IterationLoss:
-    """The loss of an iteration, and whether a label was out of range: found on the GPU, where the update waits for it.
+    """The loss of an iteration, and whether a label was out of range, both computed on the GPU before the update.
 
-    The host has it while backward still runs: it watches memory that the graph copies the result to.
+    The graph copies them to pinned memory, which the host polls while backward still runs.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class IterationLoss:
         self._scale = None if loss_scale is None else pinned(gpu, loss_scale.array)
 
     def launch(self) -> None:
-        """After the forward, now or into the graph that is being captured."""
+        """Launch the check after forward, at once or into the graph that is being captured."""
         gpu, range_errors = self._gpu, self._range_errors.array
         losses = losses_of(self._net, 0, len(self._net.nodes) - 1)
         for k, (top, weight) in enumerate(losses):
@@ -65,35 +65,35 @@ class IterationLoss:
                 count=top.count, layers=range_errors.size, weight=float(weight), first=k == 0,
                 last=k == len(losses) - 1,
             )  # fmt: skip
-        if self._loss_scale is not None and self._scale is not None:  # before the sums, whose coming is waited for
+        if self._loss_scale is not None and self._scale is not None:  # before the sums, which the host polls
             array = self._loss_scale.array
             array.data.copy_to_host_async(self._scale.ctypes.data, array.nbytes, gpu.stream)
         self._sums.data.copy_to_host_async(self._host.ctypes.data, self._sums.nbytes, gpu.stream)
 
     def wait(self) -> float:
-        """Wait for the forward; the loss. DataError for a label that is out of range."""
+        """Wait for forward and return the loss. DataError for a label that is out of range."""
         gpu = self._gpu
-        while not self._has_come() and gpu.is_busy:
-            time.sleep(0)  # threads that read ahead need the interpreter
-        if not self._has_come():
+        while not self._has_arrived() and gpu.is_busy:
+            time.sleep(0)  # lets threads that read ahead run
+        if not self._has_arrived():
             gpu.stream.synchronize()
-        if not self._has_come():
+        if not self._has_arrived():
             raise EngineError("the GPU ended an iteration without a loss")
         if self._host[2]:
             self._range_errors.raise_for(self._range_errors.array.get())
         if self._loss_scale is not None and self._scale is not None:
-            self._loss_scale.heard(self._scale)
+            self._loss_scale.check(self._scale)
         return float(self._host[1])
 
-    def _has_come(self) -> bool:
+    def _has_arrived(self) -> bool:
         return bool(self._host[3] == self._update.number == self._host[0])
 
 
 class Iteration(Captured):
-    """Layers that read data run first, on the host; the rest is the graph. `state` says why if it cannot be one.
+    """A training iteration. Sources run first, on the host; all other layers, backward and update are one graph.
 
-    new_loss: makes what waits for the loss. run_from: runs the layers from one on, and backward, as any other run; the
-    loss.
+    new_loss: makes the IterationLoss. run_from: runs forward from a layer on and then backward, without this graph, and
+    returns the loss.
     """
 
     def __init__(
@@ -129,27 +129,28 @@ class Iteration(Captured):
         return None if self.update.has_work else "nothing is learned"
 
     def serves(self, update: DeviceUpdate) -> bool:
-        """Whether this is still the iteration that `update` asks for."""
+        """Whether this graph computes `update` with its present settings."""
         return self.update is update and self._settings == update.settings()
 
     def step(self, rate: float, iteration: int) -> float:
-        """Run it; the loss. Weights stay if that is not finite. DataError for a label that is out of range."""
+        """Run the iteration and return the loss. Where it is not finite the weights stay as they were. DataError for a
+        label that is out of range."""
         self.update.prepare(rate, iteration)
         for group in self._sources:
             self._runner.forward(group)
             if self._plans.is_outdated:
-                return self._apart(group.last + 1)
-        rest = self.run()
-        return self._loss.wait() if rest is None else self._apart(rest)
+                return self._finish(group.last + 1)
+        resume = self.run()
+        return self._loss.wait() if resume is None else self._finish(resume)
 
-    def _apart(self, start: int) -> float:
-        """Shapes changed on the way, before layer `start`: the rest goes as any other run."""
+    def _finish(self, start: int) -> float:
+        """Finish an iteration in which shapes changed before layer `start`, without a graph."""
         self.update.clear()
         loss = self._run_from(start)
         if math.isfinite(loss):
             self.update.prepare(*self.update.asked)
             self.update.launch()
-            self.update.mark()
+            self.update.mark_newest()
         return loss
 
     def _eager(self) -> int | None:
@@ -172,7 +173,7 @@ class Iteration(Captured):
         for group in self._backward:
             self._runner.backward(group)
         self.update.launch()
-        self.update.mark()
+        self.update.mark_newest()
 
     def _prepare(self) -> None:
         for group in self._forward:
@@ -180,4 +181,4 @@ class Iteration(Captured):
 
     def _replay(self) -> None:
         super()._replay()
-        self.update.mark()
+        self.update.mark_newest()

@@ -1,4 +1,4 @@
-"""Which blobs of a plan may share memory in TEST, and from which of its groups to which each is in use."""
+"""The lifetimes of a plan's blobs in TEST, in groups, and which of them may share memory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class BlobLifetimes(StepGraph[Storage]):
         self.outputs = self.recomputable & read_later
 
     def padded_lifetime(self, storage: Storage) -> Lifetime:
-        """From the first group that writes a storage to the last one that uses it, in whole blocks."""
+        """The groups from the first write to the last use of a storage, and its size in whole blocks."""
         return self.lifetime(storage, -(-self._sizes[storage] // BLOCK) * BLOCK)
 
     def in_arena(self, own: Collection[Storage] = ()) -> dict[Storage, Lifetime]:
@@ -74,7 +74,7 @@ def _step(group: Group) -> Step[Storage]:
 
 
 def planned_bytes(net: Net, groups: Sequence[Group], types: Types | None = None) -> tuple[int, int, int]:
-    """Bytes of all tops with memory of their own; the same where those share that can; the least that could do."""
+    """Bytes of all tops: without sharing, with sharing, and the most that are in use at a time."""
     blobs = BlobLifetimes(net, groups, types)
     apart = sum(blobs.padded_lifetime(storage).padded for storage in blobs.written)
     placement = Placement(blobs.in_arena())

@@ -1,9 +1,9 @@
-"""The loss scale of fp16: gradients of activations are multiplied with it, so that small ones do not become 0.
+"""The loss scale of fp16: gradients of activations are multiplied by it, so that small ones do not become 0.
 
-All of it lies on the GPU, where the update decides: gradients that are no numbers halve the scale and skip the step,
-many good steps in a row double it (Micikevicius et al. 2018). So a captured iteration stays right. A new scale is taken
-into use when an update's gradients are cleared, hence those of the last step can still be read. A net that nobody
-updates has a scale of 1.
+It lies on the GPU, where the update changes it, so that a captured iteration stays right: gradients that are NaN or
+infinite skip the step and halve the scale, INTERVAL good steps in a row double it (Micikevicius et al. 2018). The new
+scale is adopted when the next step clears the gradients, so that those of the last step can still be read. The scale of
+a net that is never updated is 1.
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ KEYS = {"loss_scale": NEXT, "good_steps": GOOD, "skipped_steps": SKIPPED}  # of 
 
 
 class LossScale:
+    """The loss scale of one net. array: float32 (STATE,) on the device."""
+
     def __init__(self, gpu: Gpu) -> None:
         self._gpu = gpu
         self.array = gpu.empty(STATE, np.float32)
-        self._seen = 0  # steps skipped, as far as the host knows
+        self._seen = 0  # skipped steps that were logged
         self._put(1.0, INITIAL, 0, 0)
 
     def _put(self, scale: float, following: float, good: float, skipped: float) -> None:
@@ -44,19 +46,20 @@ class LossScale:
 
     @property
     def scale(self) -> Any:
-        """One number on the device."""
+        """The scale, (1) on the device."""
         return self.array[SCALE : SCALE + 1]
 
     @property
     def inverse(self) -> Any:
+        """1 / scale, (1) on the device."""
         return self.array[INVERSE : INVERSE + 1]
 
     def adopt(self) -> None:
-        """Use the scale that the last update chose; before a pass, now or into the graph that is being captured."""
+        """Launch the adoption of the scale that the last update chose, before a pass or into a captured graph."""
         adopt_scale(self._gpu, np.float32, scale=self.array)
 
-    def heard(self, found: Array) -> None:
-        """The host has got these values: what happened is logged. NumericError when a smaller scale cannot help."""
+    def check(self, found: Array) -> None:
+        """Log newly skipped steps, given the values copied to the host. NumericError at the least scale."""
         skipped = int(found[SKIPPED])
         if skipped > self._seen:
             log.info(
@@ -70,13 +73,13 @@ class LossScale:
                 raise NumericError(f"gradients are not finite in fp16, even with a loss scale of {LEAST:g}")
 
     def values(self) -> Array:
-        """All of it, once the GPU has done what it was told."""
+        """The values of `array`, once the GPU has finished."""
         with self._gpu.active():
             found: Array = self.array.get(stream=self._gpu.stream)
         return found
 
     def remark(self) -> str:
-        """One line about it."""
+        """One line: scale, good steps, skipped steps."""
         found = self.values()
         return (
             f"Loss scale: {found[NEXT]:g} after {int(found[GOOD])} good steps in a row; "
@@ -84,12 +87,12 @@ class LossScale:
         )
 
     def state(self) -> dict[str, float]:
-        """For a snapshot."""
+        """The values for a snapshot."""
         found = self.values()
         return {key: float(found[at]) for key, at in KEYS.items()}
 
     def load_state(self, values: Mapping[str, float]) -> None:
-        """Go on from a snapshot; values that make no sense are left aside."""
+        """Continue from a snapshot's values. A scale that is not finite or below the least one is ignored."""
         scale = float(values.get("loss_scale", INITIAL))
         if math.isfinite(scale) and scale >= LEAST:
             with self._gpu.active():

@@ -1,4 +1,4 @@
-"""Errors of memory that is not there: one line that names the GPU, the layer and the bytes."""
+"""Out of memory on a GPU: an error of one line that names the GPU, the layer and the bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["memory_for", "out_of_memory"]
 
 @contextmanager
 def memory_for(net: Net, gpu: Gpu, param: Param) -> Iterator[None]:
-    """While memory for a learned blob is asked for: running out of it is an EngineError that names its layer."""
+    """Within the block, running out of memory raises an EngineError that names the layer of a learned blob."""
     try:
         yield
     except MemoryError as error:

@@ -1,4 +1,4 @@
-"""Who computes which layer: lowerings, array code on the GPU, or the host; and which layers run as one."""
+"""Plan: how each layer runs (by a lowering, by array code on the GPU, on the host), and which run as one group."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["Group", "Plan"]
 
 @dataclass
 class Group:
-    """Layers that run together. lowering None: array code, or the host's if `on_host`."""
+    """Layers that run together. lowering: None for array code, which runs on the GPU, or on the host if `on_host`."""
 
     nodes: Sequence[Node]
     lowering: Lowering | None
@@ -46,12 +46,12 @@ class Group:
 
     @property
     def bottoms(self) -> Sequence[Blob]:
-        """What the group reads."""
+        """The blobs that the group reads."""
         return self.nodes[0].bottoms
 
     @property
     def tops(self) -> Sequence[Blob]:
-        """What the group makes."""
+        """The blobs that the group writes."""
         return self.nodes[-1].tops
 
     @property
@@ -61,6 +61,7 @@ class Group:
 
     @property
     def kind(self) -> str:
+        """How the group runs: "kernels", "array code" or "host", with a note."""
         if self.on_host:
             return "host" + (f" ({self.note})" if self.note else "")
         return "array code" if self.lowering is None else "kernels"
@@ -123,8 +124,8 @@ class Plan:
             index = (group.last if group else index) + 1
 
     def _fused(self, index: int) -> Group | None:
-        """BatchNorm or BN with the Scale and the ReLU that work in place on its top; a convolution with its ReLU where
-        one of cuDNN's interfaces may compute both."""
+        """The fused group that begins at a layer, if any: BatchNorm or BN with the Scale and the ReLU in place on its
+        top, or a convolution with its ReLU where one of cuDNN's interfaces may compute both."""
         nodes = self.net.nodes
         node = nodes[index]
         layer: Any = node.layer

@@ -1,4 +1,4 @@
-"""The current plan of a net: made when it is asked for, and anew when shapes, memory or phases changed."""
+"""Plans: the current plan of a net, made anew when shapes, memory or phases have changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Plans"]
 
 
 class Plans:
-    """before_change, after_change: called when a plan is about to be replaced, and when the new one is there."""
+    """The current plan of a net. before_change, after_change: functions to call before and after it is replaced."""
 
     def __init__(self, net: Net, gpu: Gpu, arrays: Arrays, fuse: bool, half_precision: HalfPrecision | None) -> None:
         self._net = net
@@ -38,6 +38,7 @@ class Plans:
 
     @property
     def current(self) -> Plan:
+        """The plan for the net's present shapes, memory and phases."""
         if self._plan is None or self.is_outdated:
             for call in self.before_change:
                 call()
@@ -50,7 +51,7 @@ class Plans:
         return self._plan
 
     def settle(self, start: int, end: int) -> None:
-        """Give the tops of layers start..end their shapes before the plan is made."""
+        """Reshape layers start..end, so that the plan is made for their final shapes."""
         for node in self._net.nodes[start : end + 1]:
             try:
                 node.layer.reshape(node.bottoms, node.tops)

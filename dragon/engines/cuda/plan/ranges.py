@@ -1,4 +1,4 @@
-"""Runs ranges of layers, group by group, by graphs where these can be; and keeps the graphs."""
+"""RangeRunner: runs ranges of layers, as graphs where possible. Graphs: the graphs of a net."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Graphs:
         self.iteration: Iteration | None = None
 
     def forget(self) -> None:
-        """Arrays moved, or others are needed."""
+        """Drop all graphs, since arrays have moved or the plan has changed."""
         self.segments.clear()
         self.iteration = None
 
@@ -51,7 +51,7 @@ class Graphs:
 
 
 class RangeRunner:
-    """Runs layers in one direction, whichever range of them is asked for."""
+    """Runs ranges of layers forward or backward."""
 
     def __init__(
         self, net: Net, gpu: Gpu, arrays: Arrays, plans: Plans, division: Division, runner: GroupRunner, graphs: Graphs
@@ -65,7 +65,7 @@ class RangeRunner:
         self._graphs = graphs
 
     def run(self, way: str, start: int, end: int) -> None:
-        """Run layers start..end, start being the lower one, in the order of `way`. The GPU must be active."""
+        """Run layers start..end (start <= end) forward or backward, as `way` says. The GPU must be active."""
         if way == "forward" and self._plans.is_outdated and not is_watched(self._net):
             self._plans.settle(start, end)
         for group in self._division.take_apart(self._plans.current, start, end, way):
@@ -76,10 +76,10 @@ class RangeRunner:
                 self._watched(way, group)
             return
         for segment in self._divide(way, start, end):
-            rest = segment.run()
-            if rest is not None and way == "forward":
-                if rest <= end:
-                    self.run(way, rest, end)
+            resume = segment.run()
+            if resume is not None and way == "forward":
+                if resume <= end:
+                    self.run(way, resume, end)
                 break
 
     def _watched(self, way: str, group: Group) -> None:
@@ -92,7 +92,7 @@ class RangeRunner:
             self._arrays.end()
 
     def _divide(self, way: str, start: int, end: int) -> list[Segment]:
-        """Consecutive groups that may become one graph, and the others one by one."""
+        """The segments of a range: consecutive groups that can be captured together, and each other group alone."""
         plan = self._plans.current
         if way == "forward":
             groups = self._division.groups(plan, start, end, way)

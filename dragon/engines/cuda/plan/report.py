@@ -1,4 +1,4 @@
-"""What a forward pass tells the host: its losses, and whether a label was out of range."""
+"""Report: the losses of a forward pass, and whether a label was out of range, on their way to the host."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["RangeErrors", "Report", "losses_of", "pinned"]
 
 
 def pinned(gpu: Gpu, like: Any) -> Array:
-    """Host memory for an array of the GPU, from which copies need not wait."""
+    """Pinned host memory of the size of a GPU array, so that copies do not block the host."""
     memory = gpu.cupy.cuda.alloc_pinned_memory(max(1, like.nbytes))
     return np.frombuffer(memory, like.dtype, like.size)
 
@@ -46,17 +46,18 @@ class RangeErrors:
             self.array = gpu.zeros(len(net.nodes), np.int32)
 
     def of(self, layer: int) -> Any:
+        """The element of a layer, (1)."""
         return self.array[layer : layer + 1]
 
-    def may_come(self, start: int, end: int) -> bool:
-        """Whether a layer of start..end looks at labels."""
+    def are_possible(self, start: int, end: int) -> bool:
+        """Whether a layer of start..end checks labels or indices."""
         return any(
             start <= g.first and g.last <= end and g.lowering is not None and g.lowering.out_of_range is not None
             for g in self._plans.current.groups
         )
 
     def raise_for(self, found: Array) -> None:
-        """DataError for the first layer that found one."""
+        """Raise DataError for the first layer whose element of `found` is not 0."""
         for group in self._plans.current.groups:
             if group.lowering is not None and found[group.first]:
                 self.array[...] = 0
@@ -79,7 +80,7 @@ class Report:
     ) -> None:
         self._gpu = gpu
         self._raise = range_errors.raise_for
-        self._parts: list[tuple[Any, Array, float, int]] = []  # the array stays alive until it was copied
+        self._parts: list[tuple[Any, Array, float, int]] = []  # the array is kept until it was copied
         self._host_loss = 0.0
         for top, weight in losses_of(net, start, end):
             if top.data_storage.is_fresh("host"):
@@ -89,7 +90,7 @@ class Report:
                 self._parts.append((array, self._fetch(array), weight, top.count))
         self._loss_scale = loss_scale
         self._scale = None if self._loss_scale is None else self._fetch(self._loss_scale.array)
-        self._range_errors = self._fetch(range_errors.array) if range_errors.may_come(start, end) else None
+        self._range_errors = self._fetch(range_errors.array) if range_errors.are_possible(start, end) else None
         self._event = self._gpu.cupy.cuda.Event(disable_timing=True)
         self._event.record(self._gpu.stream)
 
@@ -100,12 +101,12 @@ class Report:
         return host
 
     def loss(self) -> float:
-        """Wait for the forward alone; the weighted sum. DataError for a label that is out of range."""
+        """Wait for forward alone and return the weighted sum. DataError for a label that is out of range."""
         self._event.synchronize()
         if self._range_errors is not None and self._range_errors.any():
             self._raise(self._range_errors)
         if self._loss_scale is not None and self._scale is not None:
-            self._loss_scale.heard(self._scale)
+            self._loss_scale.check(self._scale)
         return self._host_loss + sum(
             weight * float(host[:count].sum(dtype=np.float64)) for _, host, weight, count in self._parts
         )

@@ -26,7 +26,7 @@ _NO_INDICES = Lowering.describe_out_of_range
 
 
 class GroupRunner:
-    """Runs groups, each by what its plan has for it."""
+    """Runs groups of layers, forward and backward."""
 
     def __init__(self, net: Net, gpu: Gpu, arrays: Arrays, plans: Plans, range_errors: RangeErrors) -> None:
         self._net = net
@@ -37,7 +37,7 @@ class GroupRunner:
         self._frozen: dict[tuple[int, int], list[Blob]] = {}  # by first and last layer
 
     def forward(self, group: Group, *, prepare: bool = True, reshape: bool = True) -> None:
-        """Forward of a group, now or into the graph that is being captured."""
+        """Run a group forward, at once or into the graph that is being captured."""
         layer, bottoms, tops = group.layer, group.bottoms, group.tops
         space = self._net.context.space
         try:
@@ -45,7 +45,7 @@ class GroupRunner:
                 for node in group.nodes:
                     node.layer.reshape(node.bottoms, node.tops)
                 if self._plans.is_outdated and not group.on_host:
-                    group = self._again(group)
+                    group = self._group_of_new_plan(group)
             if group.on_host:
                 layer.forward(bottoms, tops)
             else:
@@ -73,7 +73,7 @@ class GroupRunner:
                 node.fill_loss_weights()
 
     def prepare(self, group: Group) -> None:
-        """The host's part of a group's forward."""
+        """Do the host's part of a group's forward."""
         lowering = group.lowering
         if lowering is None:
             return
@@ -82,7 +82,7 @@ class GroupRunner:
         lowering.prepare()
 
     def backward(self, group: Group) -> None:
-        """Backward of a group, now or into the graph that is being captured."""
+        """Run a group backward, at once or into the graph that is being captured."""
         layer, bottoms, tops = group.layer, group.bottoms, group.tops
         space, flags = self._net.context.space, group.nodes[0].propagate_down
         try:
@@ -112,8 +112,8 @@ class GroupRunner:
         return found
 
     def take_apart(self, group: Group) -> None:
-        """The layers of a group forward once more, one by one, for a backward over a part of them. Nobody sees it: the
-        top and the running statistics stay as they are.
+        """Run the layers of a group forward again, one by one, for a backward over a part of them. Its top and the
+        running statistics get back the values that they had.
         """
         lowering, top = group.lowering, group.tops[0]
         if lowering is None or not lowering.learns or not lowering.fits(top.shape):
@@ -136,8 +136,8 @@ class GroupRunner:
             self._arrays.of(storage)[...] = value
             storage.wrote(self._gpu.place)
 
-    def _again(self, group: Group) -> Group:
-        """Shapes changed: the group's layers keep their lowering if it still takes them."""
+    def _group_of_new_plan(self, group: Group) -> Group:
+        """The group of the same layers in the plan that is made for the changed shapes."""
         plan = self._plans.current
         whole = plan.whole.get(group.first)
         if group.last > group.first and whole is not None and whole.last == group.last:

@@ -1,4 +1,4 @@
-"""Segments: parts of a net in one direction, each captured as a CUDA graph where that can be."""
+"""Segment: consecutive groups in one direction, captured as a CUDA graph where possible."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["Segment", "is_capturable"]
 
 
 def is_capturable(group: Group) -> bool:
-    """Whether a graph may repeat this group: no host code, no values that the host decides by."""
+    """Whether a graph can replay this group: it runs no host code, and the host makes no decision by its values."""
     if group.on_host:
         return False
     return group.lowering is not None or group.layer.capturable
 
 
 class Segment(Captured):
-    """Consecutive groups in one direction."""
+    """Consecutive groups that run forward or backward, as `way` says."""
 
     def __init__(self, net: Net, gpu: Gpu, arrays: Arrays, runner: GroupRunner, way: str, group: Group) -> None:
         capturable = is_capturable(group)

@@ -1,4 +1,4 @@
-"""Which of a net's blobs have 16 bits on the GPU, and which layers compute on them."""
+"""Types: which of a net's blobs are 16-bit on the GPU, and which layers compute on them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ __all__ = ["Types"]
 
 
 class Types:
-    """A blob has 16 bits if a layer with kernels for that touches it, and no layer needs it in float32.
+    """The types of a net's blobs. half: the 16-bit type, or None.
 
-    Float32 stay: what layers have learned, losses, labels, probabilities; what is copied as it is (sliced, say) into or
-    out of these; blobs that only layers without such kernels touch. Layers whose blobs do not fit run in float32, on
-    copies of their 16-bit blobs.
+    A blob is 16-bit if a layer with kernels for that uses it, and no layer needs it in float32. Float32 stay:
+    parameters, losses, labels and probabilities; blobs that are copied (sliced, say) into or out of these; blobs that
+    only layers without such kernels use. Layers whose blobs do not fit run in float32, on copies of 16-bit blobs.
     """
 
     def __init__(self, net: Net, half: np.dtype[Any] | None) -> None:
         self.half = half
-        self._kinds: dict[Storage, bool] = {}  # those of 16 bits; whether it is a diff
+        self._kinds: dict[Storage, bool] = {}  # the 16-bit ones; whether it is a diff
         self._layers = [False] * len(net.nodes)
         if half is not None:
             self._decide(net)
@@ -38,6 +38,7 @@ class Types:
         return storage.dtype if self.half is None or storage not in self._kinds else self.half
 
     def is_16_bit(self, storage: Storage) -> bool:
+        """Whether a storage is 16-bit on the GPU."""
         return storage in self._kinds
 
     def is_diff(self, storage: Storage) -> bool:
@@ -45,7 +46,7 @@ class Types:
         return self._kinds[storage]
 
     def runs_in_16_bits(self, index: int) -> bool:
-        """Whether layer `index` takes its blobs as they are; else in float32."""
+        """Whether layer `index` computes on 16-bit blobs; else on float32 ones, or on float32 copies."""
         return self._layers[index]
 
     def _decide(self, net: Net) -> None:
@@ -90,20 +91,20 @@ def _storages(blob: Blob) -> tuple[Storage, Storage]:
 
 
 def _places(node: Node, lowering: type[Lowering]) -> Iterator[tuple[Blob, bool]]:
-    """A layer's bottoms and tops, and whether its kernels have them in float32 always."""
+    """A layer's bottoms and tops, and whether its kernels always take them in float32."""
     for blobs, float32 in ((node.bottoms, lowering.float32_bottoms), (node.tops, lowering.float32_tops)):
         for j, blob in enumerate(blobs):
             yield blob, j in float32
 
 
 class _Classes:
-    """Storages that have the same type whichever it is."""
+    """Classes of storages that must have one type."""
 
     def __init__(self) -> None:
         self._parent: dict[Storage, Storage] = {}
 
     def of(self, storage: Storage) -> Storage:
-        """The one that stands for its class."""
+        """The representative of a storage's class."""
         while (parent := self._parent.setdefault(storage, storage)) is not storage:
             storage = parent
         return storage
