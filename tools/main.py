@@ -97,6 +97,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that `args` name, with the arguments that follow. Raises UsageError, with the nearest name."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
             raise click.UsageError(f'unknown command "{name}"{nearest(name, COMMANDS)}')

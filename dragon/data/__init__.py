@@ -1,23 +1,23 @@
-"""Data sources: LMDBs of Datums in Caffe's layout, transformer, prefetching, and sets to fill the LMDBs with.
+"""Data sources: LMDBs of Datums in Caffe's layout, the transformer, prefetching, and datasets as LMDBs.
 
-What a data layer needs:
+Use by a data layer:
 
     source = open_source(p.source, p.backend)
-    transformer = Transformer(layer.transform_param, phase, stream)  # a dragon.rng.Stream of this layer alone
+    transformer = Transformer(layer.transform_param, phase, stream)  # a dragon.rng.Stream that nothing else uses
     reader = BatchReader(source, transformer, p.batch_size)          # reader.shape: (C, h, w) of one image
     reader.seek(skip, 0)                                             # rand_skip, if any
     batches = Prefetcher(reader, p.prefetch)
 
     batch = batches.get()            # batch.data (N, C, h, w) and batch.label (N,), valid until the next get
-    position, draws = batches.state  # for a snapshot: both describe the last batch handed out
-    batches.seek(position, draws)    # from a snapshot: the next batch is bit for bit what it would have been
+    position, draws = batches.state  # for a snapshot: the state after the last batch from get
+    batches.seek(position, draws)    # from a snapshot: the next batch is the same, bit for bit
     batches.close()
 
-Every mistake in settings or data is a DataError. Do not store the stream's own `draws`: the thread is ahead of
-what was handed out. `Transformer.apply(images, out)` serves layers that bring their own arrays. data_param's
-force_encoded_color is `BatchReader(..., color=Color.COLOR)`.
+Errors in settings or data raise DataError. Do not store the `draws` of the stream itself: the thread is ahead of `get`.
+`Transformer.apply(images, out)` serves layers that bring their own arrays. data_param's force_encoded_color is
+`BatchReader(..., color=Color.COLOR)`.
 
-What the command line needs: `fetch_cifar10`, `fetch_mnist` and `write_synthetic`, each (folder,
+Use by the command line: `fetch_cifar10`, `fetch_mnist` and `write_synthetic`, each (folder,
 progress=callback) -> Dataset; `dataset_label(source)` to print beside results; `mean_of_source` and `write_mean`;
 `write_lmdb` and `encode_datum`. A progress callback is called as (stage, done, total or None).
 """

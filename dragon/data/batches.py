@@ -1,4 +1,4 @@
-"""From records to transformed batches: what a data layer reads, with or without a prefetching thread."""
+"""Reads, decodes and transforms records to batches for a data layer, with or without a prefetching thread."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ __all__ = ["Batch", "BatchMaker", "BatchReader", "Bytes"]
 
 @dataclass
 class Bytes:
-    """Images before the transform, and what was drawn for them."""
+    """Images before the transform, and the random crops and flips for them."""
 
     images: NDArray[np.uint8]  # (N, C, H, W)
-    places: NDArray[np.int32]  # (N, 3) of Transformer.draw
+    places: NDArray[np.int32]  # (N, 3), from Transformer.draw
 
 
 @dataclass
 class Batch:
-    """One batch, and the state right after it: seek to (position, draws) to get the next one again."""
+    """One batch, and the state after it: after a seek to (position, draws) the next batch is read again."""
 
-    data: NDArray[np.float32]  # (N, C, h, w); nothing where `bytes` is given instead
+    data: NDArray[np.float32]  # (N, C, h, w); empty if `bytes` is set
     label: NDArray[np.float32]  # (N,)
     position: int  # index of the record after this batch
-    draws: int  # draws taken from the random stream up to and including this batch
+    draws: int  # of the random stream, up to and including this batch
     bytes: Bytes | None = None
-    shape: tuple[int, ...] = ()  # (N, C, h, w), also where the data comes as bytes
+    shape: tuple[int, ...] = ()  # (N, C, h, w), even if `bytes` is set
 
 
 Made: TypeAlias = tuple[NDArray[np.float32], Bytes | None, tuple[int, ...]]
@@ -44,10 +44,10 @@ Made: TypeAlias = tuple[NDArray[np.float32], Bytes | None, tuple[int, ...]]
 class BatchMaker:
     """Turns decoded images into batches. The first image of each batch decides the batch's height and width.
 
-    first: an image of the source; all have as many channels. resized: all images have been given one size.
+    first: an image of the source; all images have its number of channels. resized: all images have one size.
 
-    With `as_bytes`, images of 8 bits that are as large as `first` come as they are, with the same draws, for somebody
-    who transforms them elsewhere. All others are transformed here.
+    With `as_bytes`, 8-bit images of the size of `first` are returned untransformed, with the same random draws, for an
+    engine that transforms them. All others are transformed here.
     """
 
     def __init__(
@@ -55,15 +55,18 @@ class BatchMaker:
     ) -> None:
         self.transformer = transformer
         self.shape = transformer.output_shape(first.shape)
-        self.varies = not (resized or transformer.crops)  # whether batches may have another shape than this
-        self.byte_shape = first.shape if first.dtype == np.uint8 else None  # of one image, if bytes can be had
+        self.varies = not (resized or transformer.crops)  # whether batches may differ in shape
+        self.byte_shape = first.shape if first.dtype == np.uint8 else None  # of one image; None if they are not 8-bit
         self.as_bytes = False
         self._batch_size = batch_size
 
     def make(
         self, images: NDArray[Any] | Sequence[NDArray[Any]], used: Batch | None, name: Callable[[int], str]
     ) -> Made:
-        """Data, bytes and shape of a batch; the arrays of `used` may be taken. DataError names image i by `name(i)`."""
+        """Data, bytes and shape of a batch of `images`, (N, C, H, W) or a list of (C, H, W).
+
+        used: a batch whose arrays may be overwritten. Raises DataError, which names image i as `name(i)`.
+        """
         shape = (self._batch_size, *self._shape(images, name))
         places = self.transformer.draw(images)
         if self.as_bytes:
@@ -75,7 +78,7 @@ class BatchMaker:
         return data, None, shape
 
     def _shape(self, images: NDArray[Any] | Sequence[NDArray[Any]], name: Callable[[int], str]) -> tuple[int, int, int]:
-        """What all images become, after a check of each of them."""
+        """The shape of all images after the transform. Raises DataError if they do not have one."""
         shapes = [images.shape[1:]] if isinstance(images, np.ndarray) else [image.shape for image in images]
         made = self.transformer.checked_shape(shapes[0], name(0))
         for i, shape in enumerate(shapes):
@@ -90,16 +93,15 @@ class BatchMaker:
 
 
 def _stacked(images: Sequence[NDArray[Any]]) -> NDArray[Any] | None:
-    """Images of one shape and type as one array."""
+    """Images of one shape and dtype as one array; None if they differ."""
     return np.stack(images) if len({(image.shape, image.dtype) for image in images}) == 1 else None
 
 
 class BatchReader:
     """Reads, decodes and transforms `batch_size` records at a time; `shape` is that of one transformed image.
 
-    The transformer's random stream belongs to this reader alone. `color` overrides the transformer's wish for
-    encoded images (data_param's force_encoded_color). Raises DataError as soon as the first record does not
-    fit.
+    Nothing else may use the random stream of the transformer. `color` overrides the transformer's channels for encoded
+    images (force_encoded_color of data_param). Raises DataError at once if the first record does not fit.
     """
 
     def __init__(
@@ -122,12 +124,12 @@ class BatchReader:
         return self._source.position, self._rng.draws
 
     def seek(self, position: int, draws: int) -> None:
-        """Go on exactly as after the batch that carried these two numbers."""
+        """Continue as after the batch with these two numbers."""
         self._source.seek(position)
         self._rng.draws = draws
 
     def fill(self, batch: Batch | None = None) -> Batch:
-        """The next batch, into the arrays of `batch` where one is given. Raises DataError."""
+        """The next batch, in the arrays of `batch` if one is given. Raises DataError."""
         first = self._source.position
         images, labels = decode_batch(self._source.read(self._batch_size), self._color, lambda i: self._name(first + i))
         try:

@@ -1,4 +1,4 @@
-"""A dataset folder: two LMDBs, the mean image and `dataset.json`, which says what the pixels are.
+"""A dataset folder: two LMDBs, the mean image and `dataset.json`, which describes the data.
 
 cifar10/dataset.json  cifar10_train_lmdb/  cifar10_test_lmdb/  mean.binaryproto
 """
@@ -34,7 +34,11 @@ _CHUNK = 1000
 
 @dataclass(frozen=True)
 class Kind:
-    """What a dataset is: `label` for people, `prefix` of its folders, sizes, digits of an LMDB key."""
+    """The description of a dataset.
+
+    label: its name in output. prefix: of its folders. train, test: numbers of images of `shape` (C, H, W). key_digits:
+    of the keys in the LMDBs. facts: further entries of dataset.json.
+    """
 
     label: str
     prefix: str
@@ -45,7 +49,7 @@ class Kind:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def description(self) -> dict[str, Any]:
-        """What `dataset.json` holds; two folders with the same description hold the same records."""
+        """The content of `dataset.json`; folders with equal descriptions have equal records."""
         return {
             "label": self.label,
             "train": self.train,
@@ -63,7 +67,7 @@ class Split:
     labels: NDArray[np.uint8]
 
     def digest(self) -> str:
-        """SHA-256 over label and image bytes, record by record."""
+        """SHA-256 over label and image bytes of each record, as hexadecimal digits."""
         total = hashlib.sha256()
         for start in range(0, len(self.labels), _CHUNK):
             part = slice(start, start + _CHUNK)
@@ -74,7 +78,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A complete dataset folder; `written` names what this call made, the rest was there already."""
+    """A complete dataset folder; `written` names the parts that this call wrote, the others existed."""
 
     label: str
     folder: Path
@@ -87,7 +91,7 @@ class Dataset:
 
 
 def open_dataset(folder: str | os.PathLike[str], kind: Kind) -> Dataset | None:
-    """The dataset in `folder` if it is complete, else None. Raises DataError if it is another one."""
+    """The dataset in `folder`; None if it is not complete. Raises DataError if the folder has another dataset."""
     paths = _paths(Path(folder), kind)
     if not paths[0].parent.exists() or _missing(paths, kind):
         return None
@@ -100,9 +104,9 @@ def write_dataset(
     load: Callable[[], tuple[Split, Split]],
     progress: Progress = silent,
 ) -> Dataset:
-    """Complete `folder`: call `load` for (train, test) and write what is missing, each product in one step.
+    """Write the missing parts of the dataset in `folder`, each atomically; `load` returns (train, test).
 
-    What is there already is kept after a check of its number of records. Raises DataError.
+    Existing parts are kept if they have the right number of records. Raises DataError.
     """
     root = Path(folder)
     paths = _paths(root, kind)
@@ -113,7 +117,7 @@ def write_dataset(
             write_mean(paths[2], mean_of_images(read_split(paths[0]).images))
         elif missing:
             train, test = load()
-            # The description comes before the records, so that none can ever be read without its label.
+            # the description first, so that no record can be read without its label
             write_atomically(root / _DESCRIPTION, json.dumps(kind.description(), indent=2).encode() + b"\n")
             for path, split in zip(paths[:2], (train, test), strict=True):
                 if path.name in missing:
@@ -126,7 +130,7 @@ def write_dataset(
 
 
 def dataset_label(source: str | os.PathLike[str]) -> str:
-    """What an LMDB holds, for printing beside results: "CIFAR-10", "synthetic", "unlabelled data"."""
+    """The label of the dataset that an LMDB belongs to, for output: "CIFAR-10", "synthetic", "unlabelled data"."""
     path = Path(source)
     for folder in (path, path.parent):
         try:
@@ -146,7 +150,7 @@ def _dataset(paths: tuple[Path, Path, Path], kind: Kind, written: tuple[str, ...
 
 
 def _missing(paths: tuple[Path, Path, Path], kind: Kind) -> tuple[str, ...]:
-    """Names of the products still to write; a product that is there but not as described is an error."""
+    """Names of the parts to write. Raises DataError for an existing part that is not as described."""
     description = paths[0].parent / _DESCRIPTION
     if description.exists():
         try:
@@ -169,7 +173,7 @@ def _missing(paths: tuple[Path, Path, Path], kind: Kind) -> tuple[str, ...]:
 
 
 def _difference(found: Any, wanted: Mapping[str, Any]) -> str:
-    """What of a description is not as wanted, in words."""
+    """How a description differs from the wanted one, in words."""
     if not isinstance(found, dict):
         return "its description cannot be read"
     words = []
@@ -199,7 +203,7 @@ def _write_split(path: Path, split: Split, kind: Kind, progress: Progress) -> No
 
 
 def read_split(path: str | os.PathLike[str]) -> Split:
-    """Every record of an LMDB of uint8 images of one shape. Raises DataError."""
+    """All records of an LMDB of uint8 images of one shape. Raises DataError."""
     with LmdbReader(path) as reader:
         images, labels = decode_batch(reader.read(len(reader)), name=f'"{path}": record {{}}'.format)
     if isinstance(images, list):

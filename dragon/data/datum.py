@@ -1,8 +1,7 @@
-"""Caffe's Datum record: from and to arrays.
+"""Caffe's Datum records: encoding from and decoding to arrays.
 
 A Datum holds one (channels, height, width) image as raw bytes, as floats, or as an encoded JPEG/PNG file,
-and one integer label. Encoded images come out in OpenCV's channel order, blue first, because nets were
-trained that way.
+and one integer label. Encoded images are decoded in the channel order of OpenCV, blue first, which Caffe's nets expect.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from dragon.proto import dragon_pb2
 
 __all__ = ["LABELS", "decode_batch", "encode_datum"]
 
-LABELS = range(-(2**31), 2**31)  # what an int32 holds
+LABELS = range(-(2**31), 2**31)  # of an int32
 
 Image = NDArray[Any]  # (C, H, W), uint8 or float32
 
@@ -50,9 +49,8 @@ def decode_batch(
 ) -> tuple[Image | list[Image], NDArray[np.float32]]:
     """Decode serialised Datums to images (N, C, H, W) and labels (N,).
 
-    Images of one shape come as one array, read-only where it is a view of the records; images of different
-    shapes as a list of (C, H, W) arrays. `name(i)` words record i in messages. Raises DataError for a
-    damaged record.
+    Images of one shape are returned as one array, which may be read-only; images of different shapes as a list of
+    (C, H, W) arrays. `name(i)` names record i in messages. Raises DataError for a damaged record.
     """
     datums = [_parse(record, name, i) for i, record in enumerate(records)]
     labels = np.array([datum.label for datum in datums], np.float32)
@@ -73,7 +71,7 @@ def _parse(record: bytes, name: Callable[[int], str], i: int) -> dragon_pb2.Datu
 
 
 def _join_raw(datums: Sequence[dragon_pb2.Datum]) -> NDArray[np.uint8] | None:
-    """The usual case in one copy: plain bytes of one shape. None where that is not so."""
+    """Images that are all raw bytes of one shape, the usual case, by one copy; None for others."""
     if not datums:
         return None
     shape = (datums[0].channels, datums[0].height, datums[0].width)

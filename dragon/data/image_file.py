@@ -1,7 +1,7 @@
-"""Image files to arrays: the one place where the project opens pictures.
+"""Decodes image files to arrays; all images of the project are opened here.
 
-Values come out as OpenCV's imread gives them to Caffe: of 16 bits the high byte, colours blue first. Files of 12 or 32
-bits and of floats are refused, as OpenCV refuses them.
+Values are those of OpenCV's imread, which Caffe uses: the high byte of 16 bits, colours blue first. Files of 12 or 32
+bits and of floats are errors, as in OpenCV.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Color", "decode_image", "image_content", "open_image"]
 
-# Formats that Pillow decodes by itself. Others run programs (EPS starts Ghostscript) or are no pictures.
+# Formats that Pillow decodes itself. Others run programs (EPS starts Ghostscript) or are not images.
 _FORMATS = ("JPEG", "PNG", "BMP", "PPM", "GIF", "TIFF", "WEBP", "JPEG2000", "DIB", "TGA", "SGI", "SUN", "PCX", "ICO")
 
-# A header may claim any size. Deflate packs at most 1,032 bytes into one; small pictures of one colour stay allowed.
+# A header may claim any size. Deflate compresses at most 1,032 bytes to one; small images are always allowed.
 _MAX_PIXELS_PER_BYTE = 1_100
-_ALWAYS_ALLOWED = 1 << 24  # pixels: about 180 MB while they are decoded
+_ALWAYS_ALLOWED = 1 << 24  # pixels, which take about 180 MB while they are decoded
 
 _BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF
 _WHITE_IS_ZERO = 0
 
 
 class Color(enum.Enum):
-    """Channels wanted from encoded images; raw Datums always keep theirs."""
+    """The channels that encoded images are decoded to; raw Datums always keep theirs."""
 
     AS_STORED = "as stored"
     COLOR = "color"
@@ -45,16 +45,16 @@ class Color(enum.Enum):
 
 
 def image_content(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of an image file. OSError when it is no regular file or cannot be read."""
+    """The bytes of an image file. Raises OSError if it is not a regular file or cannot be read."""
     return read_bytes(path)
 
 
 @contextmanager
 def open_image(content: bytes) -> Iterator[Image]:
-    """An image file as a Pillow image; a context manager.
+    """Open the content of an image file as a Pillow image.
 
-    Raises ValueError for other files and for more pixels than the bytes can hold. Inside the block Pillow's decoders
-    raise errors of any type.
+    Raises ValueError for other files, and for more pixels than the bytes can hold. In the block Pillow's decoders may
+    raise exceptions of any type.
     """
     import PIL
     import PIL.Image
@@ -73,11 +73,11 @@ def open_image(content: bytes) -> Iterator[Image]:
 
 
 def decode_image(content: bytes, color: Color = Color.AS_STORED) -> NDArray[np.uint8]:
-    """Decode a JPEG, PNG, ... file to (C, H, W) uint8: gray, BGR, or BGRA with alpha. Raises DataError."""
+    """Decode the content of an image file to (C, H, W) uint8: gray, BGR, or BGRA with alpha. Raises DataError."""
     try:
         with open_image(content) as image:
             pixels = np.asarray(_eight_bits(image, color))
-    except Exception as error:  # the decoders raise whatever comes: of struct, of tuples, of arithmetic
+    except Exception as error:  # the decoders raise exceptions of many types
         raise DataError(f"the encoded image cannot be read: {one_line(str(error))}") from None
     if pixels.ndim == 2:
         return pixels[np.newaxis]
@@ -106,7 +106,7 @@ def _eight_bits(image: Image, color: Color) -> Image:
 
 
 def _high_bytes(image: Image, highest: int) -> NDArray[np.uint8]:
-    """The high bytes (H, W) of an image of one channel with more than 8 bits."""
+    """The high bytes (H, W) of a one-channel image of 16 bits. Raises ValueError for other depths."""
     tags = getattr(image, "tag_v2", {})
     bits = max(tags.get(_BITS, (16,)))
     if bits != 16 or (image.mode == "F" and image.format != "PPM"):
@@ -124,9 +124,9 @@ def _high_bytes(image: Image, highest: int) -> NDArray[np.uint8]:
 
 
 def _highest_value(image: Image) -> int:
-    """The highest value that a PGM or PPM file names, which Pillow stretches to the full range and OpenCV does not.
+    """The maximum value of a PGM or PPM file, which Pillow stretches to the full range, unlike OpenCV.
 
-    65535 where nothing is stretched.
+    65535 for files that are not stretched.
     """
     tiles = getattr(image, "tile", ())
     arguments = tiles[0][3] if tiles and image.format == "PPM" else None

@@ -1,4 +1,4 @@
-"""Images named in a text file, one "path label" in each line, as a producer of transformed batches."""
+"""Reads batches of images that a text file lists, one "path label" in each line."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ Order = Callable[[int], Sequence[int] | NDArray[np.intp]]
 
 
 def read_image_list(path: str, root: str = "") -> list[tuple[str, float]]:
-    """(file, label) of each line, see `dragon.data.lists`. root: what stands before the files' names."""
+    """(file, label) of each line, see `dragon.data.lists`. root: prefix of the file names. Raises DataError."""
     return [(name, label) for _, name, label in read_entries(path, "image list", root)]
 
 
 def read_image(path: str, color: Color, content: bytes | None = None) -> NDArray[np.uint8]:
-    """An image file as (C, H, W), blue first. Raises DataError naming the file."""
+    """Decode an image file to (C, H, W) uint8, blue first. content: its bytes, if read already.
+
+    Raises DataError, which names the file.
+    """
     try:
         return decode_image(image_content(path) if content is None else content, color)
     except OSError as error:
@@ -38,8 +41,8 @@ def read_image(path: str, color: Color, content: bytes | None = None) -> NDArray
 class ImageReader:
     """Reads, resizes and transforms `batch_size` images at a time; a Producer for the Prefetcher.
 
-    entries: of `read_image_list`. size: (height, width) to resize to, or None. order(epoch): the order in which
-    that epoch takes the entries. The position counts images since the first epoch's start.
+    entries: from `read_image_list`. size: (height, width) to resize to, or None. order(epoch): the order in which that
+    epoch takes the entries. The position counts images from the start of the first epoch.
     """
 
     def __init__(
@@ -65,15 +68,17 @@ class ImageReader:
         self.shape = self.maker.shape
 
     def state(self) -> tuple[int, int]:
+        """(position, draws) from which the next batch is read."""
         return self._position, self._rng.draws
 
     def seek(self, position: int, draws: int) -> None:
+        """Continue as after the batch with these two numbers."""
         self._position = position
         self._rng.draws = draws
         self._epoch = None
 
     def fill(self, batch: Batch | None = None) -> Batch:
-        """The next batch, into the arrays of `batch` where one is given. Raises DataError."""
+        """The next batch, in the arrays of `batch` if one is given. Raises DataError."""
         chosen = [self._entry(self._position + i) for i in range(self._batch_size)]
         self._position += self._batch_size
         images = [self._image(name) for name, _ in chosen]
@@ -81,7 +86,7 @@ class ImageReader:
         return Batch(data, np.array([label for _, label in chosen], np.float32), *self.state(), as_bytes, shape)
 
     def close(self) -> None:
-        """Nothing stays open."""
+        """Do nothing: no file stays open."""
 
     def _entry(self, position: int) -> tuple[str, float]:
         epoch, index = divmod(position, len(self._entries))

@@ -1,4 +1,4 @@
-"""Reading and writing LevelDB folders, Caffe's other database; through the package plyvel-ci (extra `leveldb`)."""
+"""Reads and writes LevelDB folders, Caffe's other database, by the package plyvel-ci (extra `leveldb`)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _BATCH = 100  # records
 class LevelDbReader:
     """A cursor over the records of a LevelDB that wraps around; its whole state is the integer `position`.
 
-    LevelDB lets one process at a time open a folder, and has no count of its records: they are counted once.
-    Raises DataError if the package is missing, or the folder is missing, in use, damaged or empty.
+    Only one process at a time can open a folder. LevelDB has no record count, so the records are counted here. Raises
+    DataError if the package is missing, or the folder is missing, in use, damaged or empty.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -28,7 +28,8 @@ class LevelDbReader:
         self._db = _open(self.path)
         try:
             with self._readable():
-                self._db.raw_iterator(verify_checksums=True).seek_to_first()  # the other kind says nothing there
+                # other iterators do not report damage here
+                self._db.raw_iterator(verify_checksums=True).seek_to_first()
                 self._entries = sum(1 for _ in self._db.iterator(include_value=False, verify_checksums=True))
             if self._entries == 0:
                 raise DataError(f'LevelDB "{self.path}" is empty: it holds no record')
@@ -64,7 +65,7 @@ class LevelDbReader:
             self._records = self._from(self.position)
 
     def keys(self) -> list[bytes]:
-        """The keys of all records in their order."""
+        """The keys of all records, ascending."""
         with self._readable():
             return list(self._db.iterator(include_value=False, verify_checksums=True))
 
@@ -75,7 +76,7 @@ class LevelDbReader:
             return next(islice(keys, position % self._entries, None), b"")
 
     def get(self, key: bytes) -> bytes:
-        """The record of a key."""
+        """The record of a key. Raises DataError if there is none."""
         with self._readable():
             value: bytes | None = self._db.get(key, verify_checksums=True)
         if value is None:
@@ -87,7 +88,7 @@ class LevelDbReader:
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
-        """Damage comes out as the library's own errors, of which each is a plain exception."""
+        """Turn errors of the library, which have no common base class, into DataError."""
         try:
             yield
         except DataError:
@@ -102,9 +103,9 @@ class LevelDbReader:
 
 
 def write_leveldb(path: str | os.PathLike[str], records: Iterable[tuple[bytes, bytes]]) -> int:
-    """Write (key, value) records as a new LevelDB folder; returns how many.
+    """Write (key, value) records to a new LevelDB folder; returns their number.
 
-    The folder appears under its name only when it is complete. Raises DataError if `path` exists or the disk fails.
+    The folder appears under its name when it is complete. Raises DataError if `path` exists or the disk fails.
     """
     plyvel = _plyvel(path)
     count = 0
@@ -141,9 +142,9 @@ def _open(path: str) -> Any:
 
 def _opened(plyvel: Any, path: str, create_if_missing: bool) -> Any:
     try:
-        # else a damaged table is passed over in silence
+        # without paranoid checks a damaged table is skipped silently
         return plyvel.DB(path, create_if_missing=create_if_missing, paranoid_checks=True)
-    except Exception as error:  # plyvel raises IOError and its own, none of them with a common base
+    except Exception as error:  # plyvel raises IOError and errors of its own
         raise DataError(f'LevelDB "{path}" cannot be opened: {_first_line(error)}') from None
 
 

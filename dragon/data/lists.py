@@ -1,7 +1,6 @@
-"""Text files that list something, one entry in a line: images with labels, HDF5 files, windows.
+"""Reads text files that list images with labels, HDF5 files or windows, one entry in a line.
 
-Names are those of files, so their bytes are kept whatever their encoding (Latin-1, GBK); a UTF-8 or UTF-16 mark at the
-start of a file is left out.
+Entries are file names, so their bytes are kept in any encoding (Latin-1, GBK); a byte order mark is removed.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from dragon.files.reading import read_bytes
 __all__ = ["read_entries", "read_lines"]
 
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_LISTS = ("a text file", None)  # kinds that a list may be taken for; names need not be in UTF-8
+_LISTS = ("a text file", None)  # kinds that a list is recognised as; names need not be UTF-8
 
 
 def read_lines(path: str, what: str, wanted: str, empty: str = "is empty") -> list[tuple[int, str]]:
-    """(number, line) of all lines that are not blank, without blanks at their ends.
+    """(number, line) of all lines that are not blank, stripped.
 
-    what: how messages name the file. wanted: what a line looks like. empty: what is said of a file without lines.
+    what: the kind of the list, wanted: the form of a line, empty: the message for a file without lines, all for errors.
     Raises DataError for a file that cannot be read, is of another kind, or has no lines.
     """
     try:
@@ -47,10 +46,10 @@ def read_lines(path: str, what: str, wanted: str, empty: str = "is empty") -> li
 def read_entries(
     path: str, what: str, root: str = "", wanted: str = '"FILE LABEL"'
 ) -> list[tuple[int, str, int | float]]:
-    """Line number, file name and label of each line "FILE LABEL".
+    """(line number, file name, label) of lines "FILE LABEL".
 
-    The last blank or tab divides the two, so names may contain blanks; a name may be in quotes. root: text before each
-    name. Raises DataError with the line.
+    The last blank or tab separates the two, so names may contain blanks; a name may be quoted. root: prefix of the
+    names. Raises DataError with the line number.
     """
     return [(number, *_entry(path, number, line, root, wanted)) for number, line in read_lines(path, what, wanted)]
 
@@ -72,7 +71,7 @@ def _entry(path: str, number: int, line: str, root: str, wanted: str) -> tuple[s
 
 
 def _number(text: str) -> int | float | None:
-    """The number, exact where it is a whole one; None for anything else."""
+    """`text` as an int or a finite float; None for anything else."""
     for kind in (int, float):
         try:
             value: int | float = kind(text)

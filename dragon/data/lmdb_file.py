@@ -1,11 +1,12 @@
-"""The file of an LMDB: its header pages, read without a map, and a reader's place in its lock file.
+"""The data file of an LMDB: its meta pages, read without mmap, and a reader slot in its lock file.
 
-Everything is read by `pread`. A mapped file that somebody shortens ends the process with SIGBUS; here a short read is
-an error like any other.
+Everything is read by `pread`: if a mapped file is truncated, the process ends with SIGBUS, while a short read is an
+ordinary error.
 
-A writer leaves the pages of the newest transaction T alone until T + 2 is written, which replaces the header of T. So
-what was read is right if the header of T is still there afterwards. A reader that a writer overtakes takes part in the
-locking of liblmdb, as Caffe does from the start: while its transaction is open, its pages are not used again.
+A writer does not reuse the pages of the newest transaction T before it commits T + 2, which overwrites the meta page of
+T. So what was read is valid if the meta page of T is still there afterwards. A reader that was overtaken by a writer
+takes a slot in the lock file of liblmdb, as Caffe does from the start: while its transaction is open, its pages are not
+reused.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ __all__ = ["PAGE_HEADER", "Header", "LmdbFile"]
 
 _META = Struct("<IIQQ")  # magic, version, address, map size
 _DATABASE = Struct("<IHHQQQQQ")  # page size, flags, depth, branches, leaves, overflow pages, records, root
-_LAST = Struct("<QQ")  # last page, number of the transaction
+_LAST = Struct("<QQ")  # last page, transaction ID
 _MAGIC = 0xBEEFC0DE
-_MIN_RECORD = 10  # bytes: offset and head of a node
+_MIN_RECORD = 10  # bytes: offset and header of a node
 _MAX_DEPTH = 32
 _TRIES = 1000
 PAGE_HEADER = 16  # bytes at the start of each page
@@ -32,10 +33,10 @@ _WHOLE = PAGE_HEADER + _META.size + 2 * _DATABASE.size + _LAST.size
 
 
 class Header(NamedTuple):
-    """What one of the two first pages says about the main database."""
+    """What one of the two meta pages says about the main database."""
 
     transaction: int
-    page: int  # bytes of a page
+    page: int  # size in bytes
     last: int  # number of the last page
     flags: int
     depth: int
@@ -44,7 +45,7 @@ class Header(NamedTuple):
 
 
 class LmdbFile:
-    """`data.mdb` of a folder, opened for reading. Raises DataError for what is no LMDB, cut short or damaged."""
+    """`data.mdb` of a folder, opened for reading. Raises DataError if it is not an LMDB, truncated or damaged."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -56,7 +57,7 @@ class LmdbFile:
             raise DataError(f'LMDB "{folder}" cannot be opened: {error.strerror}') from None
         self._close = weakref.finalize(self, os.close, self._file)
         self._slot: _ReaderSlot | None = None
-        self._number = 0  # of the page that `header` stands on
+        self._number = 0  # of the meta page that `header` was read from
         try:
             self.header = self._newest()
         except BaseException:
@@ -78,14 +79,14 @@ class LmdbFile:
         return content
 
     def is_unchanged(self) -> bool:
-        """Whether all that was read so far belongs to the transaction of `header`."""
+        """Whether everything that was read so far belongs to the transaction of `header`."""
         if self._slot is not None and self._slot.is_ours:
             return True
         page = self.header.page
         return self._meta(self._number * page)._replace(page=page) == self.header
 
     def follow(self) -> None:
-        """Go on with the newest transaction, and with a place in the lock file where there can be one."""
+        """Switch to the newest transaction, with a reader slot in the lock file if that can be used."""
         if self._slot is not None:
             self._slot.close()
         self._slot = _ReaderSlot.take(self.folder)
@@ -109,7 +110,7 @@ class LmdbFile:
         return self._checked(newest)
 
     def _steady_metas(self) -> list[Header]:
-        """Both headers, read while nobody was writing them."""
+        """Both meta pages, read again until they do not change."""
         metas = self._metas()
         while metas != (again := self._metas()):
             metas = again
@@ -172,7 +173,7 @@ class _ReaderSlot:
 
     @classmethod
     def take(cls, folder: str) -> _ReaderSlot | None:
-        """A place, or None where the writer has no lock file, or it cannot be used."""
+        """A slot; None if there is no lock file, or it cannot be used."""
         import lmdb
 
         if not os.path.exists(os.path.join(folder, "lock.mdb")):
@@ -189,7 +190,7 @@ class _ReaderSlot:
 
     @property
     def is_ours(self) -> bool:
-        """Not after a fork: the place is the parent's."""
+        """Whether the slot belongs to this process; after a fork it is that of the parent."""
         return self._pid == os.getpid()
 
     @property
@@ -200,7 +201,7 @@ class _ReaderSlot:
         self._end()
 
     def renew(self) -> None:
-        """Take the newest transaction instead."""
+        """Switch to the newest transaction."""
         self._end()
         self._begun = self._environment.begin()
         self._end = weakref.finalize(self, _abort, self._begun, self._pid)

@@ -1,4 +1,4 @@
-"""Reading and writing LMDB folders as Caffe lays them out: one record per image, read in key order."""
+"""Reads and writes LMDB folders in Caffe's layout: one record per image, read in key order."""
 
 from __future__ import annotations
 
@@ -25,11 +25,10 @@ _COMMIT_EVERY = 1000  # records in one transaction
 class LmdbReader:
     """A cursor over the records of an LMDB that wraps around; its whole state is the integer `position`.
 
-    Only reads, so a read-only folder and many processes are fine. One thread at a time may use a reader; several
-    readers of one folder may be open. Another process may write meanwhile: each record is one that was committed, and
-    once the writer is noticed, the reader stays with the records of that time (see `dragon.data.lmdb_file`). Raises
-    DataError if the folder is missing, is no LMDB, is cut short, damaged or holds no record; damage shows where the
-    damaged page is read.
+    It never writes, so the folder may be read-only, and any number of readers and processes may use it; one reader is
+    for one thread at a time. Another process may write meanwhile: every record that is read was committed, and once the
+    reader notices the writer, it keeps to the records of that moment (see `dragon.data.lmdb_file`). Raises DataError if
+    the folder is missing, not an LMDB, truncated, damaged or empty; damage is found when the damaged page is read.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -65,7 +64,7 @@ class LmdbReader:
         return found
 
     def _steady(self, read: Callable[[int], T], count: int = 1) -> T:
-        """What `read` gives for at most `count` records of one transaction; read anew when a writer came between."""
+        """What `read` returns for at most `count` records of one transaction; repeated if a writer interfered."""
         for _ in range(_TRIES):
             try:
                 found = read(count)
@@ -91,7 +90,7 @@ class LmdbReader:
         self._records = self._pages.records(self.position)
 
     def keys(self) -> list[bytes]:
-        """The keys of all records in their order."""
+        """The keys of all records, ascending."""
         return self._steady(lambda _: list(self._pages.records(keys=True)))
 
     def key(self, position: int) -> bytes:
@@ -99,7 +98,7 @@ class LmdbReader:
         return self._steady(lambda _: next(self._pages.records(position % len(self), keys=True), b""))
 
     def get(self, key: bytes) -> bytes:
-        """The record of a key. Raises DataError where there is none."""
+        """The record of a key. Raises DataError if there is none."""
         value = self._steady(lambda _: self._pages.find(key))
         if value is None:
             raise DataError(f'LMDB "{self.path}" has no record {key!r}')
@@ -124,11 +123,10 @@ def write_lmdb(
     records: Iterable[tuple[bytes, bytes]],
     check: Callable[[Path], None] | None = None,
 ) -> int:
-    """Write (key, value) records, keys ascending, as a new LMDB folder; returns how many.
+    """Write (key, value) records, keys ascending, to a new LMDB folder; returns their number.
 
-    The folder appears under its name only when it is complete, on disk, and `check` has let it pass (it is
-    given the folder under its temporary name and raises if not). Raises DataError if `path` exists, a key
-    does not ascend or the disk fails.
+    The folder appears under its name when it is complete and on disk, and `check`, which gets the folder under its
+    temporary name, has not raised. Raises DataError if `path` exists, keys do not ascend or the disk fails.
     """
     with new_folder(path, "LMDB") as temporary:
         count = _fill(temporary, iter(records))
@@ -141,7 +139,7 @@ def _fill(folder: Path, records: Iterator[tuple[bytes, bytes]]) -> int:
     import lmdb
 
     count = 0
-    # Several transactions, each of them small; nothing is read back before the one sync at the end.
+    # several small transactions; nothing is read before the one sync at the end
     environment = lmdb.open(str(folder), map_size=1 << 26, lock=False, sync=False, metasync=False)
     try:
         while chunk := list(islice(records, _COMMIT_EVERY)):

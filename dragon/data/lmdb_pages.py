@@ -1,7 +1,7 @@
-"""The pages of an LMDB file, read in Python and checked: the library itself ends the process on damaged ones.
+"""Reads the pages of an LMDB file in Python, with checks: liblmdb ends the process on damaged pages.
 
-Layout (LMDB 0.9, 64 bits, little-endian): pages of one size; the first two each hold a header of the whole file, the
-newer of which counts; a tree of branch and leaf pages under the root; large values in pages of their own.
+Layout (LMDB 0.9, 64 bits, little-endian): pages of one size; the first two are meta pages, of which the newer one is
+valid; a B+ tree of branch and leaf pages below the root; large values in overflow pages.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _PAGE = Struct("<QHHHH")  # number, -, flags, end of the nodes' offsets, start o
 _NODE = Struct("<HHHH")  # size (low, high), or a child's number with the flags as third part; flags; size of the key
 _NUMBER = Struct("<Q")
 _BRANCH, _LEAF, _OVERFLOW = 1, 2, 4
-_KINDS = 0x6F  # branch, leaf, overflow, meta, and the kinds that databases with several values to a key have
-_MAX_VALUES, _MAX_BLOCK = 16, 1 << 17  # values read at once, and the bytes that they may take
-_MAX_BRANCHES = 1000  # pages kept in memory
-_BIG, _SPECIAL = 1, 6  # flags of a node: the value has its own pages; a database, several values
+_KINDS = 0x6F  # flags of all page kinds: branch, leaf, overflow, meta, and those of databases with duplicate keys
+_MAX_VALUES, _MAX_BLOCK = 16, 1 << 17  # read at once: number of values, and bytes
+_MAX_BRANCHES = 1000  # branch pages kept in memory
+_BIG, _SPECIAL = 1, 6  # flags of a node: overflow pages; sub-database or duplicates
 
 
 class _Page(NamedTuple):
-    """A page, and where its nodes begin in it."""
+    """A page, and the offsets of its nodes."""
 
     number: int
     content: bytes
@@ -37,8 +37,8 @@ class _Page(NamedTuple):
 class LmdbPages:
     """The main database of `data.mdb`: records in the order of their keys. Raises DataError for damage of any kind.
 
-    While another process writes, what was read counts only if `is_unchanged` says so afterwards; then `follow` is to be
-    called, and reading begun anew.
+    While another process writes, what was read is valid only if `is_unchanged` is true afterwards; otherwise call
+    `follow` and read again.
     """
 
     def __init__(self, folder: str) -> None:
@@ -51,7 +51,7 @@ class LmdbPages:
         self._page, self._last, self._root = header.page, header.last, header.root
         self._depth, self._entries = header.depth, header.entries
         self._branches: dict[int, _Page] = {}
-        self._spans = array("q")  # of the first values, as far as somebody has come: first and last byte of each
+        self._spans = array("q")  # first byte of each value and one past the last, for the values read so far
 
     def __len__(self) -> int:
         return self._entries
@@ -61,21 +61,21 @@ class LmdbPages:
         self._file.close()
 
     def is_unchanged(self) -> bool:
-        """Whether no writer has touched what was read so far."""
+        """Whether no writer has changed what was read so far."""
         return self._file.is_unchanged()
 
     def follow(self) -> None:
-        """Go on with what has been written meanwhile."""
+        """Switch to the records that have been committed meanwhile."""
         self._file.follow()
         self._begin()
 
     def records(self, start: int = 0, keys: bool = False) -> Iterator[bytes]:
-        """Values, or keys, of the records from number `start` on.
+        """Values, or keys, of the records from index `start` on.
 
-        Where values lie is remembered, so that going over them again costs less.
+        The positions of values are remembered, which makes further passes faster.
         """
         read, spans = self._file.read, self._spans
-        known = len(spans) // 2  # another pass may get to know more meanwhile
+        known = len(spans) // 2  # another iterator may add to it meanwhile
         if not keys:
             begin, block = 0, b""
             for i in range(2 * start, 2 * known, 2):
@@ -107,7 +107,7 @@ class LmdbPages:
             raise DataError(f'LMDB "{self._folder}" is damaged: {left} of its records are not there')
 
     def _end_of_block(self, i: int, known: int) -> int:
-        """Up to where to read when the value of span `i` is wanted: several that follow, where they lie close by."""
+        """The end of the block to read for the value of span `i`: it takes in values that follow closely."""
         end: int = self._spans[i + 1]
         last = min(i + 2 * _MAX_VALUES + 1, known - 1)
         return self._spans[last] if end < self._spans[last] < self._spans[i] + _MAX_BLOCK else end
@@ -118,7 +118,7 @@ class LmdbPages:
         for depth in range(self._depth):
             leaf = depth == self._depth - 1
             page = self._load(number, _LEAF) if leaf else self._branch(number)
-            low, high = (0, len(page.nodes)) if leaf else (1, len(page.nodes))  # the first child has no key: the rest
+            low, high = (0, len(page.nodes)) if leaf else (1, len(page.nodes))  # the first child of a branch has no key
             while low < high:
                 middle = (low + high) // 2
                 found = self._key(page, page.nodes[middle])
@@ -162,7 +162,7 @@ class LmdbPages:
         return page
 
     def _load(self, number: int, kind: int) -> _Page:
-        """A page of the tree. `kind` is what it has to be."""
+        """Read a page of the tree. Raises DataError unless it is of this kind, branch or leaf, and consistent."""
         if not 2 <= number <= self._last:
             self._damaged(number, "is outside of the file")
         content = self._file.read(number * self._page, (number + 1) * self._page)
@@ -191,7 +191,7 @@ class LmdbPages:
         return int(low | middle << 16 | high << 32)
 
     def _value(self, page: _Page, node: int) -> tuple[int, int]:
-        """First byte of a value in the file, and the one behind it."""
+        """The first byte of a value in the file, and one past the last."""
         low, high, flags, key = _NODE.unpack_from(page.content, node)
         start, size = node + _NODE.size + key, low | high << 16
         first = page.number * self._page

@@ -24,7 +24,7 @@ _CHUNK = 1000  # images summed at a time
 
 
 def read_mean(path: str | os.PathLike[str]) -> NDArray[np.float32]:
-    """Mean image (C, H, W) of a .binaryproto file. Raises DataError if it is missing or damaged."""
+    """The mean image (C, H, W) of a .binaryproto file. Raises DataError if it is missing or damaged."""
     if not os.path.exists(path):
         raise DataError(f"mean file {path} does not exist{missing_hint(path)}")
     try:
@@ -40,7 +40,7 @@ def read_mean(path: str | os.PathLike[str]) -> NDArray[np.float32]:
 
 
 def write_mean(path: str | os.PathLike[str], mean: NDArray[np.floating[Any]]) -> None:
-    """Write a (C, H, W) mean image as Caffe does: num, channels, height, width and float data."""
+    """Write a mean image (C, H, W) as Caffe does: num, channels, height, width and float data. Raises OSError."""
     channels, height, width = mean.shape
     blob = dragon_pb2.BlobProto(num=1, channels=channels, height=height, width=width)
     blob.data.extend(mean.astype(np.float32).ravel().tolist())
@@ -56,7 +56,7 @@ def mean_of_images(images: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def mean_of_source(reader: RecordReader, progress: Progress = silent) -> NDArray[np.float32]:
-    """Mean (C, H, W) over every record once, from the first on. Raises DataError if their shapes differ."""
+    """Mean (C, H, W) of all records, summed in float64. Raises DataError if their shapes differ."""
     reader.seek(0)
     total: NDArray[np.float64] | None = None
     for first in range(0, len(reader), _CHUNK):

@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all."""
+"""Atomic creation of folders: a folder appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["new_folder"]
 
 @contextmanager
 def new_folder(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
-    """A temporary folder beside `path`, which takes its name only when the block ends without an error.
+    """A temporary folder, which is renamed to `path` when the block ends without an error.
 
-    Raises DataError, that names `what` it is, if `path` exists or the disk fails.
+    what: the kind of folder, for messages. Raises DataError if `path` exists or the disk fails.
     """
     target = Path(path)
     if target.exists():

@@ -1,7 +1,7 @@
-"""A background thread that has the next batches ready.
+"""Reads batches ahead in a background thread.
 
-What was prefetched and never handed out leaves no trace: `state` is that of the last batch handed out, so a
-run that resumes from it reads the same records and draws the same random numbers as one that never stopped.
+Batches that were read ahead but not taken have no effect: `state` is that of the last batch taken, so a run that
+resumes from it reads the same records and draws the same random numbers as one that was not interrupted.
 """
 
 from __future__ import annotations
@@ -21,19 +21,27 @@ _JOIN_SECONDS = 10.0  # a stuck disk must not keep the process from ending
 
 
 class Producer(Protocol):
-    """Makes batches in a fixed order (BatchReader); nobody else may use it meanwhile."""
+    """Makes batches in a fixed order, such as BatchReader; only the prefetcher may use it meanwhile."""
 
-    def state(self) -> tuple[int, int]: ...
+    def state(self) -> tuple[int, int]:
+        """(position, draws) from which the next batch is made."""
+        ...
 
-    def seek(self, position: int, draws: int) -> None: ...
+    def seek(self, position: int, draws: int) -> None:
+        """Continue as after the batch with these two numbers."""
+        ...
 
-    def fill(self, batch: Batch | None = None) -> Batch: ...
+    def fill(self, batch: Batch | None = None) -> Batch:
+        """The next batch, in the arrays of `batch` if one is given. Raises DataError."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release the source."""
+        ...
 
 
 class _Queue:
-    """What the thread and its consumer share, guarded by `changed`."""
+    """The state that the thread and its consumer share, guarded by `changed`."""
 
     def __init__(self, depth: int) -> None:
         self.changed = threading.Condition()
@@ -45,7 +53,7 @@ class _Queue:
         self.pid = os.getpid()
 
     def wait(self) -> Batch:
-        """The next batch, which stays in the queue. Raises the error of the thread. `changed` must be held."""
+        """Wait for the next batch, which stays in the queue. Raises the error of the thread. `changed` must be held."""
         self.changed.wait_for(lambda: self.ready or self.error)
         if self.error and not self.ready:
             raise self.error
@@ -55,8 +63,8 @@ class _Queue:
 class Prefetcher:
     """Keeps up to `depth` batches of `producer` ready; the thread starts with the first `get`.
 
-    The arrays of a batch are valid until the next `get`, which may write into them. Must not be carried
-    across a fork: the thread does not come along, and `get` in the child says so.
+    The arrays of a batch are valid until the next `get`, which may overwrite them. After a fork, `get` raises DataError
+    in the child, which has no copy of the thread.
     """
 
     def __init__(self, producer: Producer, depth: int) -> None:
@@ -70,17 +78,17 @@ class Prefetcher:
 
     @property
     def state(self) -> tuple[int, int]:
-        """(position, draws) right after the last batch handed out: what a snapshot stores."""
+        """(position, draws) after the last batch taken, for a snapshot."""
         return self._state
 
     def next_shape(self) -> tuple[int, ...]:
-        """The shape of the batch that `get` will give; waits for it. Raises what reading it raised."""
+        """The shape of the batch that `get` will return; waits for it. Raises what reading it raised."""
         queue = self._running()
         with queue.changed:
             return queue.wait().shape
 
     def get(self) -> Batch:
-        """The next batch; waits for it. Raises what reading it raised, every time."""
+        """The next batch; waits for it. Raises what reading it raised, in every call."""
         queue = self._running()
         with queue.changed:
             batch = queue.wait()
@@ -93,7 +101,7 @@ class Prefetcher:
         return batch
 
     def seek(self, position: int, draws: int) -> None:
-        """Drop what is prefetched and go on as after the batch that carried these two numbers."""
+        """Discard batches that were read ahead, and continue as after the batch with these two numbers."""
         self._halt()
         self._producer.seek(position, draws)
         self._state = position, draws
@@ -116,7 +124,7 @@ class Prefetcher:
     def _start(self) -> _Queue:
         self._queue = queue = _Queue(self._depth)
         thread = threading.Thread(target=_work, args=(queue, self._producer), name="prefetch", daemon=True)
-        # Runs when this object goes away or the interpreter ends, whichever is first.
+        # runs when this object is freed or the interpreter ends, whichever is first
         self._stop = weakref.finalize(self, _stop_thread, queue, thread)
         thread.start()
         return queue
@@ -136,7 +144,7 @@ def _work(queue: _Queue, producer: Producer) -> None:
             reuse = queue.used.pop() if queue.used else None
         try:
             batch = producer.fill(reuse)
-        except BaseException as error:  # handed to the consumer, whatever it is
+        except BaseException as error:  # any exception is raised in the consumer
             with queue.changed:
                 queue.error = error
                 queue.changed.notify()

@@ -1,4 +1,4 @@
-"""How long work in this package tells how far it is; the library itself prints nothing."""
+"""The callback by which long operations report progress; the library itself prints nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Progress", "silent"]
 
 
 class Progress(Protocol):
-    """Called often; `total` is None while it is unknown. A stage ends when done == total."""
+    """Called with the stage and the work done; `total` is None while unknown. A stage ends with done == total."""
 
     def __call__(self, stage: str, done: int, total: int | None) -> None: ...
 

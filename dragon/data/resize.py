@@ -1,4 +1,4 @@
-"""Bilinear resizing of images the way OpenCV does it, pixel centres at half integers and no smoothing."""
+"""Bilinear resizing of images as in OpenCV: pixel centres at half integers, no antialiasing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["resize_bilinear"]
 
 
 def resize_bilinear(image: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-    """`image` (C, H, W) as (C, height, width) in its own dtype; whole-number types are rounded."""
+    """`image` (C, H, W) resized to (C, height, width) in its dtype; integer types are rounded."""
     if image.shape[1:] == (height, width):
         return image
     top, bottom, down = _weights(image.shape[1], height)
@@ -23,7 +23,7 @@ def resize_bilinear(image: NDArray[Any], height: int, width: int) -> NDArray[Any
 
 
 def _weights(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """For each new position its two neighbours and the weight of the second."""
+    """For each new position the indices of its two neighbours, and the weight of the second one."""
     at = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
     first = at.astype(np.intp)
     return first, np.minimum(first + 1, old - 1), (at - first).astype(np.float32)

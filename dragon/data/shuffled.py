@@ -1,4 +1,4 @@
-"""Records in a new random order every epoch, the same again for the same seed."""
+"""Reads records in a new random order every epoch, which depends only on the seed."""
 
 from __future__ import annotations
 
@@ -18,17 +18,23 @@ class KeyedReader(Protocol):
 
     def __len__(self) -> int: ...
 
-    def keys(self) -> list[bytes]: ...
+    def keys(self) -> list[bytes]:
+        """The keys of all records."""
+        ...
 
-    def get(self, key: bytes) -> bytes: ...
+    def get(self, key: bytes) -> bytes:
+        """The record of a key. Raises DataError if there is none."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release the database."""
+        ...
 
 
 class ShuffledReader:
     """Reads `source` epoch by epoch, in the order `order(epoch, number of records)`.
 
-    `position` counts records over all epochs, so it alone brings a reader back.
+    `position` counts records over all epochs, and is the whole state of a reader.
     """
 
     def __init__(self, source: KeyedReader, order: Callable[[int, int], NDArray[np.int64]]) -> None:

@@ -1,4 +1,4 @@
-"""Opening the `source` of a data_param with the backend that the prototxt names."""
+"""Opens the `source` of a data_param with the backend that the prototxt names."""
 
 from __future__ import annotations
 
@@ -22,21 +22,29 @@ class RecordReader(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, count: int) -> list[bytes]: ...
+    def read(self, count: int) -> list[bytes]:
+        """The next `count` records. Raises DataError."""
+        ...
 
-    def seek(self, position: int) -> None: ...
+    def seek(self, position: int) -> None:
+        """Move to record `position`."""
+        ...
 
-    def key(self, position: int) -> bytes: ...
+    def key(self, position: int) -> bytes:
+        """The key of record `position`."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release the source."""
+        ...
 
 
 class DatabaseReader(RecordReader, KeyedReader, Protocol):
-    """A database: records in order and by key."""
+    """A database, whose records can be read in order and by key."""
 
 
 def open_source(path: str | os.PathLike[str], backend: int) -> DatabaseReader:
-    """Reader for DataParameter's `source` and `backend`. Raises DataError, also for the other kind."""
+    """A reader for `source` and `backend` of a DataParameter. Raises DataError, also for the other kind of database."""
     folder = os.fspath(path)
     if backend == dragon_pb2.DataParameter.LMDB:
         if os.path.isfile(os.path.join(folder, "CURRENT")):

@@ -1,10 +1,9 @@
-"""A drawn ten-class colour set in CIFAR-10's layout, for trying things out where no real data can be had.
+"""Generates a synthetic dataset of ten classes in CIFAR-10's layout, for trials without real data.
 
-A class is a pattern: five figures (disc, ring, square, triangle, cross) and five textures (bars of three
-directions, a chequer, dots). Colours, contrast, place, size, phase and noise are random for each image, so
-a pixel on its own says next to nothing about the class, and a linear classifier stays far behind a small
-convolutional net. Results on it say nothing about CIFAR-10: `dataset_label` tells every reader of the LMDBs
-that they are synthetic.
+A class is a pattern: five shapes (disc, ring, square, triangle, cross) and five textures (bars of three directions, a
+chequer, dots). Colours, contrast, position, size, phase and noise are random for each image, so a single pixel has
+almost no information about the class, and a linear classifier is far worse than a small convolutional net. Results on
+it mean nothing for CIFAR-10, so `dataset_label` marks the LMDBs as synthetic.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ CLASSES = (
     "chequer",
     "dots",
 )
-_FIGURES = 5  # the first classes; the others are textures
+_SHAPES = 5  # the first classes are shapes, the others textures
 _SIDE = 32
 _NOISE = 28.0  # standard deviation of the pixel noise, in grey levels
 _CONTRAST = (45.0, 150.0)  # distance between the two colours, in grey levels
-_SOFT = 1.0  # width of an edge in pixels
+_EDGE = 1.0  # width of an edge in pixels
 _README = """These images are drawn by a program. They are no photographs and not CIFAR-10, only laid out like it:
 ten classes ({classes}), 32 x 32, RGB planes.
 Accuracies reached on them cannot be compared with any published figure.
@@ -54,7 +53,10 @@ def write_synthetic(
     seed: int = 1,
     progress: Progress = silent,
 ) -> Dataset:
-    """Draw synthetic_train_lmdb, synthetic_test_lmdb and mean.binaryproto into `folder`. Raises DataError."""
+    """Write synthetic_train_lmdb, synthetic_test_lmdb and mean.binaryproto to `folder`. Raises DataError.
+
+    train, test: numbers of images.
+    """
     if min(train, test) < 1:
         raise DataError(f"a synthetic set needs at least one image in each part, got {train} and {test}")
     facts = {"synthetic": True, "seed": seed, "classes": list(CLASSES)}
@@ -67,7 +69,7 @@ def write_synthetic(
 
 
 def draw_split(count: int, seed: int, part: int) -> Split:
-    """`count` images in random order, classes equally many; `part` tells train from test."""
+    """`count` images in random order, equally many of each class; part: 0 for training, 1 for testing."""
     rng = np.random.Generator(np.random.Philox(key=[seed, part]))
     labels = rng.permutation(np.arange(count) % len(CLASSES)).astype(np.uint8)
     masks = np.empty((count, _SIDE, _SIDE), np.float32)
@@ -78,7 +80,7 @@ def draw_split(count: int, seed: int, part: int) -> Split:
 
 
 def _masks(label: int, n: int, rng: np.random.Generator) -> Plane:
-    """Coverage of the pattern in [0, 1] per pixel."""
+    """The coverage of each pixel by the pattern, in [0, 1], for n images."""
 
     def uniform(low: float, high: float) -> Plane:
         return rng.uniform(low, high, (n, 1, 1)).astype(np.float32)
@@ -87,7 +89,7 @@ def _masks(label: int, n: int, rng: np.random.Generator) -> Plane:
     y = line[:, None] - uniform(10, 21)
     x = line[None, :] - uniform(10, 21)
     name = CLASSES[label]
-    if label < _FIGURES:
+    if label < _SHAPES:
         return _inside(_distance(name, x, y, uniform(5.5, 9.5)))
     angle = {"level bars": np.pi / 2, "upright bars": 0.0}.get(name, np.pi / 4)
     turn = angle + uniform(-0.2, 0.2)
@@ -100,7 +102,7 @@ def _masks(label: int, n: int, rng: np.random.Generator) -> Plane:
 
 
 def _distance(name: str, x: Plane, y: Plane, size: Plane) -> Plane:
-    """Signed distance in pixels to the figure's edge, negative inside (approximate at corners)."""
+    """Signed distance in pixels to the edge of the shape, negative inside (approximate at corners)."""
     ax, ay = np.abs(x), np.abs(y)
     radius = np.sqrt(x * x + y * y)
     arm = size * 0.3
@@ -115,21 +117,21 @@ def _distance(name: str, x: Plane, y: Plane, size: Plane) -> Plane:
 
 
 def _inside(distance: Plane) -> Plane:
-    covered: Plane = np.clip(0.5 - distance / _SOFT, 0, 1)
+    covered: Plane = np.clip(0.5 - distance / _EDGE, 0, 1)
     return covered
 
 
 def _paint(masks: Plane, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Two random colours at a random contrast, a shading across the image, and noise: (N, 3, 32, 32)."""
+    """Images (N, 3, 32, 32) in two random colours at a random contrast, with shading and noise."""
     n = len(masks)
-    ground = rng.uniform(60, 195, (n, 3, 1, 1)).astype(np.float32)
+    background = rng.uniform(60, 195, (n, 3, 1, 1)).astype(np.float32)
     direction = rng.standard_normal((n, 3, 1, 1)).astype(np.float32)
     direction /= np.sqrt((direction**2).mean(1, keepdims=True))
     contrast = rng.uniform(*_CONTRAST, (n, 1, 1, 1)).astype(np.float32)
     slope = rng.uniform(-1.5, 1.5, (n, 1, 2)).astype(np.float32)
     ramp = np.arange(_SIDE, dtype=np.float32) - (_SIDE - 1) / 2
     shading = slope[:, :, :1, None] * ramp[:, None] + slope[:, :, 1:, None] * ramp[None, :]
-    pixels = ground + direction * contrast * masks[:, None] + shading
+    pixels = background + direction * contrast * masks[:, None] + shading
     pixels += rng.standard_normal(pixels.shape, np.float32) * _NOISE
     image: NDArray[np.uint8] = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
     return image

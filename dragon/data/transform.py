@@ -1,4 +1,4 @@
-"""The transform_param of data layers: crop, mirror, subtract a mean, scale, for a whole batch at a time."""
+"""The transform_param of data layers, for whole batches: crop, mirror, subtract a mean, scale."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dragon.proto import dragon_pb2
 
 __all__ = ["RandomWords", "Transformer"]
 
-_WORDS = 3  # per image: mirror, crop's row, crop's column
+_WORDS = 3  # per image: mirror, row and column of the crop
 Shape = tuple[int, int, int]
 
 
@@ -24,16 +24,18 @@ class RandomWords(Protocol):
 
     draws: int
 
-    def raw(self, n: int) -> NDArray[np.uint64]: ...
+    def raw(self, n: int) -> NDArray[np.uint64]:
+        """`n` random words; counts as one draw."""
+        ...
 
 
 class Transformer:
     """top = (bottom - mean) * scale, from a window of `crop_size`, mirrored or not.
 
-    The window is random in TRAIN and central in TEST; `mirror` flips half of the images in either phase, as
-    Caffe does. The mean is taken at the same place as the window, before mirroring. Each batch takes one
-    draw of three words per image from `rng`, and none where nothing is random. Raises DataError for
-    settings that contradict each other, a mean file that cannot be read, and images that do not fit.
+    The window is random in TRAIN and central in TEST; `mirror` flips half of the images in both phases, as in Caffe.
+    The mean image is cropped like the image, before mirroring. Each batch takes one draw of three words per image from
+    `rng`, or none if nothing is random. Raises DataError for contradictory settings, a mean file that cannot be read,
+    and images that do not fit.
     """
 
     def __init__(self, param: dragon_pb2.TransformationParameter, phase: int, rng: RandomWords) -> None:
@@ -57,25 +59,26 @@ class Transformer:
 
     @property
     def crops(self) -> bool:
-        """Whether all images become equally large."""
+        """Whether all images are cropped to one size."""
         return self._crop > 0
 
     @property
     def random(self) -> bool:
-        """Whether batches take draws from the stream."""
+        """Whether batches draw from the stream."""
         return self._mirror or self._random_crop
 
     @property
     def scale(self) -> float:
+        """The factor after the mean has been subtracted."""
         return self._scale
 
     @property
     def mean(self) -> NDArray[np.float32] | None:
-        """(1 or C, 1, 1), or (C, H, W) of a mean file; None without any."""
+        """The mean, (1 or C, 1, 1), or (C, H, W) from a file; None without one."""
         return self._mean
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Shape (C, h, w) of a transformed (C, H, W) image. Raises DataError if it does not fit."""
+        """Shape (C, h, w) of an image of `shape` (C, H, W) after the transform. Raises DataError if it does not fit."""
         channels, height, width = shape
         if self._crop > min(height, width):
             raise DataError(f"crop_size {self._crop} is larger than the image: it has shape {shape}")
@@ -84,20 +87,23 @@ class Transformer:
         return (channels, self._crop, self._crop) if self._crop else shape
 
     def checked_shape(self, shape: Shape, name: str) -> Shape:
-        """`output_shape` of the image `name`, which the DataError names."""
+        """`output_shape`, with the name of the image in the DataError."""
         try:
             return self.output_shape(shape)
         except DataError as error:
             raise DataError(f"{name}: {error}") from None
 
     def apply(self, images: NDArray[Any] | Sequence[NDArray[Any]], out: NDArray[Any]) -> NDArray[Any]:
-        """Transform (N, C, H, W) images, or N of different sizes (C, H, W), into `out` (N, C, h, w)."""
+        """Transform images (N, C, H, W), or N of different sizes (C, H, W), to `out` (N, C, h, w), which is returned.
+
+        Raises DataError for images that do not fit.
+        """
         return self.apply_at(images, self.draw(images), out)
 
     def apply_at(
         self, images: NDArray[Any] | Sequence[NDArray[Any]], places: NDArray[np.int32], out: NDArray[Any]
     ) -> NDArray[Any]:
-        """`apply`, with what `draw` gave for these images."""
+        """As `apply`, with the result of `draw` for these images."""
         flips, rows, columns = places[:, 0] == 1, places[:, 1], places[:, 2]
         if isinstance(images, np.ndarray) and not self._random_crop:
             self._window(images, rows[0], columns[0], out)
@@ -112,12 +118,13 @@ class Transformer:
         return out
 
     def draw(self, images: NDArray[Any] | Sequence[NDArray[Any]]) -> NDArray[np.int32]:
-        """(N, 3), for each image: whether it is mirrored (0 or 1), first row and first column of its window."""
+        """For each image whether it is mirrored (0 or 1), first row and first column of its window: (N, 3)."""
         n = len(images)
         margin = np.zeros((n, 2), np.int64)
         if self._crop:
             sizes = [images.shape[2:]] * n if isinstance(images, np.ndarray) else [i.shape[1:] for i in images]
-            margin = np.maximum(np.array(sizes, np.int64) - self._crop, 0)  # _window words what is too small
+            # `_window` raises for images that are too small
+            margin = np.maximum(np.array(sizes, np.int64) - self._crop, 0)
         words = self.rng.raw(_WORDS * n).reshape(n, _WORDS) if self.random else np.zeros((n, _WORDS), np.uint64)
         flips = (words[:, 0] % 2 == 1) & self._mirror
         offsets = words[:, 1:] % (margin + 1).astype(np.uint64) if self._random_crop else margin // 2

@@ -1,4 +1,4 @@
-"""Window files (R-CNN): images with boxes around objects and background, and how a box is cut out.
+"""Reads window files (R-CNN), which list boxes of objects and background in images, and crops the boxes.
 
 Each image is a block of lines: "# INDEX", path, channels, height, width, number of windows, then for each window
 "CLASS OVERLAP X1 Y1 X2 Y2" with inclusive corners.
@@ -21,7 +21,7 @@ __all__ = ["Window", "crop_window", "read_windows"]
 
 @dataclass(frozen=True)
 class Window:
-    """A box in image `path`: class, overlap with the truth, inclusive corners (x1, y1, x2, y2)."""
+    """A box in image `path`: class, overlap with the ground truth, inclusive corners (x1, y1, x2, y2) in pixels."""
 
     path: str
     channels: int
@@ -31,7 +31,7 @@ class Window:
 
 
 def read_windows(path: str) -> list[Window]:
-    """All windows of a window file. Raises DataError with the line."""
+    """All windows of a window file. Raises DataError with the line number."""
     numbered = read_lines(path, "window file", 'that begin with "# INDEX"', "holds no windows")
     lines = [line for _, line in numbered]
     found: list[Window] = []
@@ -59,10 +59,11 @@ def read_windows(path: str) -> list[Window]:
 def crop_window(
     image: NDArray[Any], box: tuple[int, int, int, int], size: int, context: int, square: bool, mirror: bool
 ) -> tuple[NDArray[Any], int, int]:
-    """The box of `image` (C, H, W), warped for a size x size input; and the row and column where it belongs there.
+    """Crop a box of `image` (C, H, W) and warp it for an input of size x size; returns it with its position there.
 
-    context: pixels of the warped window around the box. square: the tightest square around the box is taken instead.
-    What lies outside of the image is left out, hence the position.
+    context: pixels of the input around the box. square: crop the smallest square around the box. mirror: flip it. Parts
+    outside of the image are left out, so the position (row, column) need not be (0, 0). Raises DataError for a box
+    outside of the image.
     """
     x1, y1, x2, y2 = box
     row = column = 0

@@ -1,1 +1,1 @@
-"""Files: written whole or not at all, found by rule, recognised by content; weights and logs."""
+"""Reading and writing files: atomic writes, search paths, recognition of content, weights, logs."""

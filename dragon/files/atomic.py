@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writes: a file appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["atomic_path", "atomic_write", "sync_folder", "write_atomically"]
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside `path`; what stands there takes its name only when the block ends without an error.
+    """A temporary path in the same folder; the file there replaces `path` when the block ends without an error.
 
-    fsync before the rename, so that a power cut leaves the old file or the new one. Raises OSError, also for a device
-    or a pipe, which a file must not take the place of.
+    It is synced to disk before the rename, so that after a power cut there is the old file or the new one. Raises
+    OSError, also where `path` is a device or a pipe, which must not be replaced by a file.
     """
     target = Path(path)
     if target.parent == Path("/dev") or (target.exists() and not target.is_file()):
@@ -27,7 +27,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise OSError(kind, reason, str(path))
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    except OSError as error:  # it would name the temporary file
+    except OSError as error:  # the error would name the temporary file
         raise OSError(error.errno, error.strerror, str(path)) from None
     os.close(handle)
     temporary = Path(name)
@@ -45,19 +45,19 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """A binary file to write; it replaces `path` only when the block ends without an error. Raises OSError."""
+    """A binary file to write, which replaces `path` when the block ends without an error. Raises OSError."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         yield file
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
-    """Replace `path` by `content`. Raises OSError."""
+    """Replace the content of `path`, atomically. Raises OSError."""
     with atomic_write(path) as file:
         file.write(content)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename inside `folder` survive a power cut, where the system can open folders."""
+    """Sync `folder` to disk, so that a rename in it survives a power cut, where the system can open folders."""
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Files of found boxes, as SSD's DetectionOutput writes them for the evaluation programs of VOC, COCO and ILSVRC."""
+"""Files of detected boxes, as SSD's DetectionOutput writes them for the evaluation programs of VOC, COCO and ILSVRC."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ FORMATS = ("VOC", "COCO", "ILSVRC")
 
 
 class DetectionFiles:
-    """Collects the boxes of `num_test_image` images, then writes them and starts again.
+    """Collects the boxes of `num_test_image` images, writes them to files, and starts again.
 
     VOC: a file PREFIX + class + .txt for each class, lines "image score xmin ymin xmax ymax". ILSVRC: one file
     PREFIX.txt, lines "image label score xmin ymin xmax ymax". COCO: one file PREFIX.json, a list of objects with
     image_id, category_id, bbox (x, y, width, height) and score. Coordinates are pixels of the original images, whose
-    names and sizes are the lines "name height width" of name_size_file. Raises PrototxtError for settings, DataError
-    for files.
+    names and sizes are the lines "name height width" of name_size_file. Raises PrototxtError for bad settings,
+    DataError for files that cannot be read or written.
     """
 
     def __init__(self, param: pb.SaveOutputParameter, background: int, find: Callable[[str], str]) -> None:
@@ -55,11 +55,11 @@ class DetectionFiles:
 
     @property
     def pending(self) -> str:
-        """What was collected and not written, or an empty string."""
+        """The images that were collected and not written yet, in words; "" if there are none."""
         return f"{self._seen} of {self._total} images" if self._seen else ""
 
     def add(self, rows: Sequence[Array]) -> None:
-        """The boxes of the next image: rows item, label, score, xmin, ymin, xmax, ymax, in fractions of its size."""
+        """Add the boxes of the next image: rows item, label, score, xmin, ymin, xmax, ymax in fractions of its size."""
         name, size = self._images[self._seen]
         for row in rows:
             label = int(row[1])
@@ -106,20 +106,21 @@ class DetectionFiles:
 def original_boxes(box: Array, size: tuple[int, int], resize: pb.ResizeParameter | None) -> Array:
     """(xmin, ymin, xmax, ymax) in pixels of an image of `size` (height, width), clipped to it.
 
-    box: fractions of what the net saw. resize: how the image was brought there; with FIT_LARGE_SIZE_AND_PAD it was
-    scaled to fit and lies in the middle, otherwise it fills all.
+    box: fractions of the input of the net. resize: how the image was resized to that input; with FIT_LARGE_SIZE_AND_PAD
+    it was scaled to fit and padded on both sides, otherwise it fills the input. Raises PrototxtError for a resize_param
+    without height and width.
     """
     height, width = size
     scale = np.array([width, height, width, height], np.float64)
     if resize is None or resize.resize_mode != pb.ResizeParameter.FIT_LARGE_SIZE_AND_PAD:
         clipped: Array = box.clip(0, 1) * scale
         return clipped
-    seen = np.array([resize.width, resize.height], np.float64)
-    if not seen.all():
+    input_size = np.array([resize.width, resize.height], np.float64)
+    if not input_size.all():
         raise PrototxtError("save_output_param's resize_param needs height and width")
-    ratio = (seen / [width, height]).min()
-    margin = (seen - ratio * np.array([width, height])) / 2
-    found: Array = ((box * np.tile(seen, 2) - np.tile(margin, 2)) / ratio).clip(0, scale)
+    ratio = (input_size / [width, height]).min()
+    margin = (input_size - ratio * np.array([width, height])) / 2
+    found: Array = ((box * np.tile(input_size, 2) - np.tile(margin, 2)) / ratio).clip(0, scale)
     return found
 
 
@@ -143,11 +144,11 @@ def _names_and_sizes(path: str) -> list[tuple[str, tuple[int, int]]]:
 
 
 def _corners(box: list[float]) -> str:
-    """Whole pixels, as the programs that read these lines expect them."""
+    """The corners "xmin ymin xmax ymax" in whole pixels, as the evaluation programs expect them."""
     x, y, width, height = (int(v) for v in box)
     return f"{x} {y} {x + width} {y + height}"
 
 
 def _number(text: str) -> int | str:
-    """COCO's names of images and classes are numbers."""
+    """A name as a number where it is one, as COCO's images and classes are."""
     return int(text) if text.isdecimal() and str(int(text)) == text else text

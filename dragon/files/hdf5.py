@@ -1,4 +1,4 @@
-"""HDF5 files through h5py: opened with one-line errors, written atomically."""
+"""HDF5 files by h5py: opened with checks and one-line errors, written atomically."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
     "write_values",
 ]
 
-# what h5py raises for files that contradict themselves
+# what h5py raises for inconsistent files
 _DAMAGE = (
     OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, UnicodeError, SystemError, OverflowError,
 )  # fmt: skip
@@ -45,9 +45,9 @@ def _h5py() -> Any:
 
 @contextmanager
 def open_h5(path: str | Path) -> Iterator[Any]:
-    """An HDF5 file open for reading; all of it lies in this file (see dragon.files.hdf5_checks).
+    """Open an HDF5 file for reading, after a check that it refers to no other file (see dragon.files.hdf5_checks).
 
-    WeightsError when it is missing, not HDF5, refers to other files, or is damaged where the block reads.
+    Raises WeightsError if it is missing, not HDF5, refers to other files, or is damaged where the block reads.
     """
     h5py = _h5py()
     if not os.path.exists(path):
@@ -67,12 +67,12 @@ def open_h5(path: str | Path) -> Iterator[Any]:
 
 @contextmanager
 def atomic_h5(path: str | Path) -> Iterator[Any]:
-    """An HDF5 file to write, in memory; it is written to `path` when the block ends without an error. Raises OSError.
+    """An HDF5 file in memory, which is written to `path` when the block ends without an error. Raises OSError.
 
-    The library itself writes nothing: on a full disk it ends the process by a signal.
+    The HDF5 library does not write to disk itself: on a full disk it would end the process by a signal.
     """
     h5py = _h5py()
-    name = f"memory {next(_numbers)}"  # the library takes files of one name for one file
+    name = f"memory {next(_numbers)}"  # the library treats files of one name as one file
     with atomic_write(path) as target, h5py.File(name, "w", driver="core", backing_store=False) as file:
         yield file
         file.flush()
@@ -80,13 +80,13 @@ def atomic_h5(path: str | Path) -> Iterator[Any]:
 
 
 def write_values(group: Any, name: str, values: Array) -> None:
-    """A dataset of numbers that HDF5's own checksum (fletcher32) goes with, so that a changed byte is found."""
+    """Write a dataset of numbers with HDF5's checksum (fletcher32), so that reading finds changed bytes."""
     checked = {"fletcher32": True, "chunks": True} if values.ndim and values.size else {}
     group.create_dataset(name, data=values, **checked)
 
 
 def require_numbers(item: Any) -> None:
-    """ValueError unless `item` is a dataset of real numbers whose size its file can hold."""
+    """Raise ValueError unless `item` is a dataset of real numbers whose size its file can hold."""
     if not isinstance(item, _h5py().Dataset) or item.shape is None:
         raise ValueError(f"{item.name} holds no values")
     if item.dtype.kind not in "fiub":
@@ -96,14 +96,14 @@ def require_numbers(item: Any) -> None:
 
 
 def read_array(dataset: Any) -> Array:
-    """All of a dataset of real numbers. ValueError for other content, and for a size that its file cannot hold."""
+    """The values of a dataset of real numbers. Raises ValueError as `require_numbers`."""
     require_numbers(dataset)
     array: Array = dataset[()]
     return array
 
 
 def read_number(dataset: Any) -> int:
-    """The one whole number of a dataset, of shape () or, as BVLC Caffe writes it, (1,). ValueError for others."""
+    """The integer of a dataset of shape () or, as BVLC Caffe writes it, (1,). Raises ValueError for anything else."""
     require_numbers(dataset)
     if dataset.size != 1:
         raise ValueError(f"{dataset.name} has shape {dataset.shape}, expected one number")
@@ -114,7 +114,7 @@ def read_number(dataset: Any) -> int:
 
 
 def read_text(dataset: Any) -> str:
-    """The one string of fixed length of a dataset, up to its NUL. ValueError for anything else."""
+    """The fixed-length string of a dataset of one element, up to its NUL. Raises ValueError for anything else."""
     if not isinstance(dataset, _h5py().Dataset) or dataset.dtype.kind != "S" or dataset.size != 1:
         raise ValueError(f"{dataset.name} is not one string of fixed length")
     if dataset.dtype.itemsize > _MAX_TEXT:
@@ -124,7 +124,7 @@ def read_text(dataset: Any) -> str:
 
 
 def write_text(group: Any, name: str, text: str) -> None:
-    """A scalar string that ends in NUL, as BVLC Caffe writes and reads it."""
+    """Write a scalar string that ends in NUL, as BVLC Caffe writes and reads it."""
     h5py = _h5py()
     content = text.encode() + b"\0"
     kind, space = h5py.h5t.C_S1.copy(), h5py.h5s.create(h5py.h5s.SCALAR)

@@ -1,7 +1,7 @@
-"""What an HDF5 file may not hold, found before the library reads any of it: the file may come from anybody.
+"""Checks of an untrusted HDF5 file before the library reads it.
 
-Damaged heaps take the library all memory. External links, external storage and virtual datasets read other files.
-Filters that unpack what another one has unpacked make gigabytes out of kilobytes.
+With damaged heaps the library uses up all memory. External links, external storage and virtual datasets read other
+files. Stacked compression filters unpack kilobytes to gigabytes.
 """
 
 from __future__ import annotations
@@ -18,22 +18,25 @@ from dragon.files.reading import open_regular
 
 __all__ = ["check_contents", "check_heaps", "check_sizes"]
 
-# how a heap of names, and one of strings, begins: signature, version, three zeros; then comes its size
+# first bytes of a local heap (names) and a global heap (strings): signature, version, three zeros; the size follows
 _NAMES, _STRINGS = b"HEAP\0\0\0\0", b"GCOL\1\0\0\0"
 _HEAPS = (_NAMES, _STRINGS)
 _NAMES_HEAP = Struct("<QQQ")  # size, offset of the first gap, address of the content
 _GAP = Struct("<QQ")  # offset of the next gap, size
 _NO_GAP = 1
 _LENGTH = Struct("<Q")
-_SIZE_OF_LENGTHS = 14  # where the file says how many bytes a length has
+_SIZE_OF_LENGTHS = 14  # byte of the superblock that holds the size of lengths
 _SUPERBLOCK = 96
-# Of a dataset to its file: one filter does not reach it, so that a larger one is a damaged shape.
+# size of a dataset over size of its file; one filter cannot compress more, so a larger ratio means a damaged shape
 _MAX_RATIO = 1100
-_ALWAYS_ALLOWED = 1 << 26  # bytes: parts that were never written take no room in a file
+_ALWAYS_ALLOWED = 1 << 26  # bytes; chunks that were never written take no space in a file
 
 
 def check_heaps(path: str | Path) -> None:
-    """WeightsError for a heap larger than its file, or with a circle of gaps: either takes the library all memory."""
+    """Raise WeightsError for a heap that is larger than the file, or whose free list is circular.
+
+    With either the library uses up all memory.
+    """
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
@@ -55,7 +58,7 @@ def check_heaps(path: str | Path) -> None:
 
 
 def _goes_round(content: mmap.mmap, at: int) -> bool:
-    """Whether the list of a heap's gaps has more entries than the heap has room for."""
+    """Whether the free list of a heap has more entries than fit into the heap, so that it is circular."""
     if at + _NAMES_HEAP.size > len(content):
         return False
     size, gap, start = _NAMES_HEAP.unpack_from(content, at)
@@ -69,9 +72,9 @@ def _goes_round(content: mmap.mmap, at: int) -> bool:
 
 
 def check_contents(path: str | Path, file: Any) -> None:
-    """WeightsError for links out of the file, and for datasets that are stored elsewhere or packed twice.
+    """Raise WeightsError for links out of the file, and for datasets that are stored elsewhere or compressed twice.
 
-    Every object that hard links reach is looked at. A soft link then ends inside of the file as well.
+    Every object that hard links reach is checked; soft links can only lead to those.
     """
     import h5py
 
@@ -91,7 +94,7 @@ def check_contents(path: str | Path, file: Any) -> None:
             try:
                 item = h5py.h5o.open(group, name)
             except (KeyError, RuntimeError, ValueError, OSError):
-                continue  # damaged; whoever needs it fails to open it as well
+                continue  # damaged; reading it fails as well
             if isinstance(item, h5py.h5g.GroupID):
                 pending.append(item)
             elif isinstance(item, h5py.h5d.DatasetID):
@@ -116,13 +119,13 @@ def _shown(name: bytes) -> str:
 
 
 def check_sizes(datasets: Iterable[Any]) -> None:
-    """ValueError when datasets together claim more than their file can hold, before memory is asked for."""
+    """Raise ValueError if datasets claim more bytes than their file can hold, before memory is allocated for them."""
     total = 0
     for dataset in datasets:
         chunks = dataset.chunks or ()
-        piece = dataset.dtype.itemsize
+        chunk_bytes = dataset.dtype.itemsize
         for extent in chunks:
-            piece *= int(extent)
-        total += max(dataset.nbytes, piece if chunks else 0)
+            chunk_bytes *= int(extent)
+        total += max(dataset.nbytes, chunk_bytes if chunks else 0)
         if total > max(_ALWAYS_ALLOWED, _MAX_RATIO * os.path.getsize(dataset.file.filename)):
             raise ValueError(f"dataset {dataset.name} of shape {dataset.shape} in a small file")

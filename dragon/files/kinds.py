@@ -1,4 +1,4 @@
-"""What a file is that was given in place of another, told from its first bytes."""
+"""Recognises the kind of a file by its first bytes, for errors about a file of the wrong kind."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dragon.files.reading import SpecialFileError, open_regular
 
 __all__ = ["HEAD", "kind_of", "kind_of_content"]
 
-HEAD = 1 << 14  # bytes at the start of a file that are looked at
+HEAD = 1 << 14  # bytes at the start of a file that are read
 
 _MAGIC = {
     b"\x89PNG\r\n\x1a\n": "a PNG image",
@@ -28,13 +28,13 @@ _MAGIC = {
     b"\x80\x02": "a Python pickle",
     b"\x80\x04": "a Python pickle",
 }
-_LMDB = b"\xde\xc0\xef\xbe"  # at byte 16, behind the header of the first page
+_LMDB = b"\xde\xc0\xef\xbe"  # magic number at byte 16, after the header of the first page
 _SOLVER, _NET = re.compile(rb"\b(base_lr|lr_policy)\s*:"), re.compile(rb"\b(layers?|input)\s*[:{]")
-_BLOB_FIELDS = b"\x10\x2a\x3a"  # channels, data, shape: what may follow in a BlobProto
+_BLOB_FIELDS = b"\x10\x2a\x3a"  # tags of channels, data, shape, which may follow in a BlobProto
 
 
 def kind_of(path: str | os.PathLike[str]) -> str | None:
-    """A few words for the kind of the file at `path`; None for one that is none of those known, or cannot be read."""
+    """The kind of the file at `path` in words; None for an unknown kind or a file that cannot be read."""
     if os.path.isdir(path):
         return "a folder with an LMDB" if os.path.exists(os.path.join(path, "data.mdb")) else "a folder"
     try:
@@ -48,7 +48,7 @@ def kind_of(path: str | os.PathLike[str]) -> str | None:
 
 
 def kind_of_content(head: bytes) -> str | None:
-    """As `kind_of`, from the first HEAD bytes of a file."""
+    """As `kind_of`, for the first HEAD bytes of a file."""
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
             return kind
@@ -58,9 +58,9 @@ def kind_of_content(head: bytes) -> str | None:
 
 
 def _message_kind(head: bytes) -> str | None:
-    """Messages that start with field 1 as a number, with values or with a shape."""
+    """The kind of a protobuf message by its first fields; None for an unknown one."""
     if head[:1] == b"\x08":
-        rest = head[1:].lstrip(bytes(range(0x80, 0x100)))[1:]  # a number's last byte is the first below 0x80
+        rest = head[1:].lstrip(bytes(range(0x80, 0x100)))[1:]  # the last byte of a varint is the first below 0x80
         if rest[:1] == b"\x12" or rest[:1] == b"\x1a":
             return "a .solverstate, which belongs to --snapshot"
         if rest[:1] and rest[:1] in _BLOB_FIELDS:

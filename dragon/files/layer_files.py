@@ -1,6 +1,6 @@
 """Whether layers write the files that their settings name (HDF5Output, DetectionOutput).
 
-In the library they do. A command that only looks at a net lets them write nothing: see `layer_files`.
+In the library they do. Commands that only look at a net forbid it, see `layer_files`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _allowed = True
 
 @contextmanager
 def layer_files(allowed: bool) -> Iterator[None]:
-    """Layers that are set up within the block write their files, or do not."""
+    """Allow or forbid that layers which are set up in the block write files."""
     global _allowed
     before, _allowed = _allowed, allowed
     try:
@@ -30,13 +30,13 @@ def layer_files(allowed: bool) -> Iterator[None]:
 
 
 def may_write(path: str, layer: LayerName) -> bool:
-    """Whether a layer that is being set up writes to `path`; a line for the log where it does not."""
+    """Whether a layer that is being set up may write to `path`; logs a line if not."""
     if not _allowed:
         log.info("%s: %s is not written: only training writes it, or `dragon test --write-files`", layer, path)
     return _allowed
 
 
 def refuse_overwrite(path: str, layer: LayerName) -> None:
-    """DataError when the command has read the file at `path`, which the layer is about to replace."""
+    """Raise DataError if the command has read the file at `path`, which `layer` is about to replace."""
     if was_read(path):
         raise DataError(f"{path} is a file that is read as well, and would be overwritten", layer=layer)

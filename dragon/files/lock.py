@@ -1,4 +1,4 @@
-"""A lock on a name in a folder, held by one process at a time and given back by the system when that process ends."""
+"""Lock files: held by one process at a time, and released by the system when that process ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["LockedError", "locked"]
 
 
 class LockedError(OSError):
-    """Another process, or another part of this one, holds the lock; `owner` is its number, 0 if unknown."""
+    """The lock is held already, by another process or by this one. `owner`: the process ID, 0 if unknown."""
 
     def __init__(self, owner: int) -> None:
         super().__init__(f"locked by process {owner}")
@@ -21,10 +21,10 @@ class LockedError(OSError):
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` while the block runs; it is removed afterwards.
+    """Hold the lock file `path` in the block, and remove it afterwards.
 
-    Where the system or the file system has no such locks (flock), nothing is locked. Raises LockedError, and OSError
-    when the file cannot be made.
+    Does nothing where the system or the file system has no flock. Raises LockedError if the lock is held, OSError if
+    the file cannot be created.
     """
     try:
         import fcntl
@@ -43,7 +43,7 @@ def locked(path: Path) -> Iterator[None]:
                 yield
                 return
             if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-                break  # else its former owner has removed it between the two calls
+                break  # otherwise its owner removed it between the two calls
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

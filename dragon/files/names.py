@@ -1,8 +1,8 @@
-"""Names of layers and blobs inside of HDF5 files and as file names: any text is a name, none is a path.
+"""Names of layers and blobs, which may be any text, as names in HDF5 files and as file names.
 
-HDF5 ends a group's name at each "/", and BVLC Caffe writes layer "inc/a" as group "a" in group "inc". Names for which
-that works are written so. All others ("/a", "a//b", ".", "", or "inc/a" beside "inc") are escaped as in a URL, made
-distinct by "%" at the end, and marked by the attribute `escaped`.
+HDF5 splits names at "/": BVLC Caffe writes layer "inc/a" as group "a" in group "inc". Names for which that works are
+written so. All others ("/a", "a//b", ".", "", or "inc/a" beside "inc") are escaped as in a URL, made distinct by "%" at
+the end, and marked by the attribute `escaped`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from urllib.parse import quote, unquote
 __all__ = ["file_names", "find_item", "links", "mark", "named_groups"]
 
 _ESCAPED = "escaped"
-_MAX_BYTES = 200  # bytes of a file name; file systems take 255, and endings are added
+_MAX_BYTES = 200  # of a file name; file systems allow 255, and suffixes are added
 
 
 def links(names: Iterable[str]) -> dict[str, str]:
-    """The link below one group for each name; distinct names have distinct links."""
+    """The name of the HDF5 link for each of `names` in one group; distinct names have distinct links."""
     known = list(dict.fromkeys(names))
     found = {name: name for name in known if _is_path(name) and not set(known).intersection(_folders(name))}
     taken = {name.partition("/")[0] for name in found}
@@ -31,7 +31,7 @@ def links(names: Iterable[str]) -> dict[str, str]:
 
 
 def _free(name: str, taken: Collection[str]) -> str:
-    """The quoted name, with as many "%" as make it one that is not taken; a quoted name never ends in one."""
+    """A quoted name with "%" appended until it is not taken; quoted names never end in "%" themselves."""
     while not name or name in taken:
         name += "%"
     return name
@@ -42,24 +42,24 @@ def _quoted(name: str) -> str:
 
 
 def _is_path(name: str) -> bool:
-    """Whether HDF5 finds the name again after splitting it at each "/"."""
+    """Whether HDF5 can find the name after splitting it at each "/"."""
     return "\0" not in name and all(part not in ("", ".") for part in name.split("/"))
 
 
 def _folders(name: str) -> Iterator[str]:
-    """The names of the groups that a name lies in: a and a/b for a/b/c."""
+    """The names of the groups that contain a name: a and a/b for a/b/c."""
     parts = name.split("/")
     return ("/".join(parts[:i]) for i in range(1, len(parts)))
 
 
 def mark(item: Any, name: str, link: str) -> None:
-    """Note on a group or dataset that `link` is its name escaped, where it is."""
+    """Mark a group or dataset as escaped if its `link` is not its `name`."""
     if link != name:
         item.attrs[_ESCAPED] = 1
 
 
 def find_item(group: Any, name: str) -> Any:
-    """The group or dataset of that name, or None."""
+    """The group or dataset `name` in `group`, escaped or not; None if there is none."""
     link = _quoted(name) or "%"
     while link in group:
         item = group[link]
@@ -71,7 +71,7 @@ def find_item(group: Any, name: str) -> Any:
 
 
 def named_groups(group: Any) -> Iterator[tuple[str, Any]]:
-    """Name and group of all groups below `group`, nested ones as "outer/inner"; each once, whatever links to it."""
+    """Name and group of all groups below `group`, nested ones as "outer/inner"; each once, even with several links."""
     import h5py
 
     seen = set()
@@ -92,9 +92,10 @@ def named_groups(group: Any) -> Iterator[tuple[str, Any]]:
 
 
 def file_names(names: Iterable[str]) -> dict[str, str]:
-    """A file name for each name, without an ending; distinct names have distinct ones, and none leaves its folder.
+    """A file name, without suffix, for each of `names`; distinct names have distinct ones, and none is a path.
 
-    "/" becomes "_" where that is free. What cannot be a file name is escaped as in a URL, and shortened to a hash.
+    "/" becomes "_" unless that name is taken. What cannot be a file name is escaped as in a URL, and if it is too long
+    its end is replaced by a hash.
     """
     known = list(dict.fromkeys(names))
     found = {name: name for name in known if "/" not in name and _is_file_name(name)}

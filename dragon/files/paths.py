@@ -1,4 +1,4 @@
-"""Where the files that a prototxt names are looked for: one rule for nets, data, mean files, lists and weights."""
+"""Search paths: where the files that a prototxt names are looked for (nets, data, mean files, lists, weights)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _FETCHED = ("cifar10", "mnist", "synthetic")
 
 
 def find(path: str, folder: Path | None) -> Path | None:
-    """`path` from the working directory, else from `folder`, that of the prototxt, and from the folders above it.
+    """The first that exists of `path` from the working directory, from `folder`, and from the folders above that.
 
-    None where nothing is found.
+    folder: that of the prototxt. Returns None if nothing is found.
     """
     return next((place for place in _places(path, folder) if os.path.exists(place)), None)
 
 
 def split_paths(text: str, folder: Path | None = None) -> list[str]:
-    """The paths of a list with commas, each as `find` finds it; a path that exists may have commas itself."""
+    """The paths of a comma-separated list, each as `find` finds it; a path that exists may contain commas."""
     parts, paths = text.split(","), []
     while parts:
         for count in range(len(parts), 0, -1):
@@ -41,7 +41,7 @@ def _places(path: str, folder: Path | None) -> Iterator[Path]:
 
 
 def missing_hint(path: str | os.PathLike[str], folder: Path | None = None) -> str:
-    """`` (...)`` for a path that does not exist: where it was looked for and, for a known data set, how to get it."""
+    """A hint `` (...)`` for the error about a missing path: where it was searched, how to fetch a known dataset."""
     parts = PurePath(path).parts
     where = ""
     if not os.path.isabs(path):

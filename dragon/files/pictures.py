@@ -1,4 +1,4 @@
-"""Which picture formats are written: the ending of the name says."""
+"""The format of a picture to write, by the suffix of its name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["picture_format"]
 
 
 def picture_format(path: str | Path, offered: Sequence[str], also: Iterable[str] = ()) -> str:
-    """The format that the name's ending says, one of `offered` or `also`. UsageError, which lists `offered`, else."""
+    """The format of `path` by its suffix, one of `offered` or `also`. Raises UsageError, which lists `offered`."""
     ending = Path(path).suffix.lower()
     if ending.lstrip(".") in {*offered, *also}:
         return ending.lstrip(".")

@@ -1,6 +1,6 @@
-"""Files opened for reading: a regular file, never a device, a pipe or a socket, which would hang or never end.
+"""Opens files for reading: only regular files, since a device, a pipe or a socket could block or never end.
 
-Commands remember what they have read, so that a layer or a snapshot does not overwrite it.
+Commands remember which files they have read, so that no layer or snapshot overwrites one.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _KINDS = (
 
 
 class SpecialFileError(OSError):
-    """The path leads to a device, a pipe or a socket, as `kind` says."""
+    """The path is a device, a pipe or a socket; `kind` is that in words."""
 
     def __init__(self, kind: str, path: _Path) -> None:
         super().__init__(errno.EINVAL, f"not a regular file, but {kind}", os.fspath(path))
         self.kind = kind
 
 
-_seen: set[tuple[int, int]] | None = None  # device and inode; of all threads, since some read ahead
+_seen: set[tuple[int, int]] | None = None  # device and inode; shared by all threads, since some read ahead
 
 
 def open_regular(path: _Path) -> IO[bytes]:
-    """The file, open for reading. OSError where it is missing, unreadable or not a regular file."""
+    """Open a file for reading. Raises OSError if it is missing, unreadable or not a regular file."""
     require_regular(path)
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # it may have become a pipe since
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # it may have been replaced by a pipe since
     try:
         _check(os.fstat(handle), path)
         return os.fdopen(handle, "rb")
@@ -55,19 +55,19 @@ def open_regular(path: _Path) -> IO[bytes]:
 
 
 def read_bytes(path: _Path) -> bytes:
-    """All of a regular file. OSError as for `open_regular`."""
+    """The content of a regular file. Raises OSError as `open_regular`."""
     with open_regular(path) as file:
         return file.read()
 
 
 def read_text(path: _Path, encoding: str = "utf-8", errors: str = "strict") -> str:
-    """All of a text file, lines ending in "\\n". OSError as for `open_regular`, UnicodeDecodeError."""
+    """The text of a regular file, with "\\n" line ends. Raises OSError as `open_regular`, UnicodeDecodeError."""
     text = read_bytes(path).decode(encoding, errors)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def require_regular(path: _Path) -> None:
-    """OSError unless `path` is a regular file: for libraries that open a file themselves."""
+    """Raise OSError unless `path` is a regular file; for libraries that open files themselves."""
     if "\0" in os.fspath(path):
         raise OSError(errno.EINVAL, "not a file name", repr(os.fspath(path)))
     _check(os.stat(path), path)
@@ -85,7 +85,7 @@ def _check(status: os.stat_result, path: _Path) -> None:
 
 @contextmanager
 def remember_reads(wanted: bool = True) -> Iterator[None]:
-    """Within the block, `was_read` knows the files that have been opened in it; none where this is not wanted."""
+    """Record the files that are opened in the block, for `was_read`; with `wanted` false, record none."""
     global _seen
     before, _seen = _seen, set() if wanted else None
     try:
@@ -95,7 +95,7 @@ def remember_reads(wanted: bool = True) -> Iterator[None]:
 
 
 def was_read(path: _Path) -> bool:
-    """Whether the file at `path` was opened within the block of `remember_reads`."""
+    """Whether the file at `path` was opened in the current block of `remember_reads`."""
     if not _seen:
         return False
     try:

@@ -1,4 +1,4 @@
-"""The layers of weights files, .caffemodel and HDF5: names and arrays, without a net to put them into."""
+"""Reads and writes the layers of weights files, .caffemodel and HDF5, as names and arrays."""
 
 from __future__ import annotations
 
@@ -21,17 +21,20 @@ if TYPE_CHECKING:
 
 __all__ = ["h5_checksum", "is_hdf5", "read_weights", "stored_layers", "write_h5"]
 
-CHECKSUM = "dragon_crc32"  # an attribute of the file: what a solver's state knows its model by
-_PIECE = 1 << 22  # values read at a time where they are only looked at
+CHECKSUM = "dragon_crc32"  # attribute of the file, by which a solver state identifies its model
+_PIECE = 1 << 22  # values read at a time when they are only checked
 
 
 def is_hdf5(path: str | Path) -> bool:
-    """Whether a weights file is HDF5, by the ending of its name."""
+    """Whether the name of a file ends in .h5 or .hdf5."""
     return str(path).endswith((".h5", ".hdf5"))
 
 
 def read_weights(path: str | Path, profile: str | None = None) -> Iterator[tuple[str, Sequence[Array]]]:
-    """Name and arrays of each layer of a .caffemodel or HDF5 file. WeightsError for a missing or damaged file."""
+    """Name and arrays of each layer of a .caffemodel or HDF5 file.
+
+    Raises WeightsError for a missing or damaged file, and for a layer with a blob that is stored with another layer.
+    """
     for name, arrays in stored_layers(path, profile):
         whole = [array for array in arrays if array is not None]
         if len(whole) < len(arrays):
@@ -47,10 +50,10 @@ def stored_layers(
     into: Destination | None = None,
     wanted: Container[str] = (),
 ) -> Iterator[tuple[str, Sequence[Array | None]]]:
-    """Name and arrays of each layer; in HDF5 None for a blob that belongs to another layer.
+    """Name and arrays of each layer of a .caffemodel or HDF5 file; None for a blob that another layer owns (HDF5).
 
-    skip, into: as for `dragon.proto.binary.iter_layers`. wanted: layers of which the next layer is only given when
-    their values, though skipped, can be read. hdf5: None finds out. WeightsError for a missing or damaged file.
+    skip, into: as for `dragon.proto.binary.iter_layers`. wanted: layers whose values are checked even if they are
+    skipped. hdf5: None recognises the format. Raises WeightsError for a missing or damaged file.
     """
     if not os.path.isfile(path):
         kind = kind_of(path)
@@ -105,7 +108,7 @@ def _stored_h5(
 
 
 def _datasets(group: Any) -> list[Any]:
-    """The datasets "0", "1", ... of a group; None for those that are not there. ValueError for others."""
+    """The datasets "0", "1", ... of a group, None for missing ones. Raises ValueError for other content."""
     from dragon.files.hdf5 import require_numbers
 
     found = {link: item for link, item in group.items() if not hasattr(item, "items")}
@@ -129,7 +132,7 @@ def _values(dataset: Any, name: str, index: int, into: Destination | None) -> Ar
 
 
 def _try_reading(dataset: Any) -> None:
-    """Read a dataset in pieces that are thrown away: packed ones can turn out damaged."""
+    """Read a compressed dataset piece by piece, to find damage; the values are discarded."""
     if dataset is not None and dataset.chunks and dataset.size:
         rows = max(1, _PIECE * dataset.shape[0] // dataset.size)
         for first in range(0, dataset.shape[0], rows):
@@ -137,7 +140,7 @@ def _try_reading(dataset: Any) -> None:
 
 
 def write_h5(net: Wiring, path: str | Path, write_diff: bool = False) -> None:
-    """Write the net's blobs in Caffe's HDF5 layout, shared ones as links to their owner's."""
+    """Write the blobs of a net in Caffe's HDF5 layout, shared ones as links to those of the owner. Raises OSError."""
     from dragon.files.hdf5 import atomic_h5, write_values
 
     link_of = links(name for name, blobs in net.params.items() if blobs)
@@ -152,7 +155,7 @@ def write_h5(net: Wiring, path: str | Path, write_diff: bool = False) -> None:
             for k, blob in enumerate(blobs):
                 key = id(blob.data_storage)
                 checksum = zlib.crc32(blob.peek().reshape(-1).view(np.uint8).data, checksum)
-                if key in owners:  # shared parameters are links to their owner's
+                if key in owners:  # shared parameters are links to those of the owner
                     groups[0][str(k)] = file[owners[key]]
                 else:
                     write_values(groups[0], str(k), blob.peek())
@@ -163,9 +166,9 @@ def write_h5(net: Wiring, path: str | Path, write_diff: bool = False) -> None:
 
 
 def h5_checksum(path: str | Path) -> int | None:
-    """The checksum (CRC-32) of the values that an HDF5 file was written with; None for a file of another program.
+    """The checksum (CRC-32) of the values that is stored in an HDF5 file; None for a file of another program.
 
-    WeightsError when it cannot be read.
+    Raises WeightsError if the file cannot be read.
     """
     from dragon.files.hdf5 import open_h5
 

@@ -1,8 +1,7 @@
-"""Weights in and out: .caffemodel and HDF5, matched by layer name as Caffe does.
+"""Loads and saves the weights of a net, .caffemodel or HDF5, matched by layer name as in Caffe.
 
-A layer that the file has and the net has not is skipped; one that the net has and the file has not keeps its values.
-Shapes must agree, except that equal counts are accepted when one side only has extra axes of 1 (old files store every
-blob with four axes).
+Layers that only the file has are skipped; layers that only the net has keep their values. Shapes must be equal, except
+for axes of extent 1 (old files store every blob with four axes).
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ log = logging.getLogger("dragon")
 
 @dataclass
 class _Target:
-    """Where the weights of one name go: the blobs of a net's layer, and of layers of that name with other memory."""
+    """The blobs that weights of one name are copied to: those of a layer of the net, and of layers in other nets."""
 
     net: Wiring
     blobs: Sequence[Blob]
@@ -46,11 +45,11 @@ def load_weights(
     hdf5: bool | None = None,
     also: Sequence[Wiring] = (),
 ) -> list[str]:
-    """Copy the blobs of all layers that the files, one after the other, share with the net; the layers' names.
+    """Copy the blobs of all layers that the files, one after another, have in common with the net.
 
-    also: nets whose layers count as well where they do not use the memory of `net`, such as a solver's test nets.
-    WeightsError for a missing or damaged file, for a shape that does not fit, and for a file that shares no layer:
-    all files are checked before the first value is copied.
+    also: further nets whose layers are loaded, where they do not share the memory of `net`, such as test nets of a
+    solver. Returns the names of the layers. Raises WeightsError for a missing or damaged file, for a shape that does
+    not fit, and for a file that has no layer of the net; all files are checked before any value is copied.
     """
     targets = _targets(net, also)
     loaded = [name for path in paths for name in _checked(targets, net, path, profile, hdf5)]
@@ -59,7 +58,7 @@ def load_weights(
         for name, arrays in stored:
             if arrays and name in targets:
                 _copy_layer(targets[name], arrays)
-            del arrays  # before the next layer is read: in memory is one at a time
+            del arrays  # so that only one layer at a time is in memory
     return loaded
 
 
@@ -76,7 +75,7 @@ def _targets(net: Wiring, also: Sequence[Wiring]) -> dict[str, _Target]:
 def _checked(
     targets: dict[str, _Target], net: Wiring, path: str | Path, profile: str | None, hdf5: bool | None
 ) -> list[str]:
-    """Names of the layers that a file has for the targets. WeightsError unless all of them can be copied."""
+    """Names of the layers of a file that are targets. Raises WeightsError unless all of them can be copied."""
     loaded: list[str] = []
     seen: list[str] = []
     for name, arrays in stored_layers(path, profile, hdf5, lambda _: True, wanted=targets):
@@ -98,7 +97,7 @@ def _checked(
 
 
 def _own_memory(targets: dict[str, _Target], name: str, index: int, count: int) -> Array | None:
-    """The net's own memory for a blob of a file, where the counts agree."""
+    """The memory of the net that a blob of a file can be read into; None unless the counts are equal."""
     blobs = targets[name].blobs if name in targets else ()
     if index >= len(blobs) or blobs[index].count != count:
         return None
@@ -106,7 +105,7 @@ def _own_memory(targets: dict[str, _Target], name: str, index: int, count: int) 
 
 
 def note_missing(net: Wiring, path: str | Path, loaded: Collection[str]) -> None:
-    """One line about the layers that no weights came for: right when fine-tuning, a slip otherwise."""
+    """Log a warning about layers without weights in the file, which is intended in fine-tuning, otherwise a mistake."""
     missing = [name for name in net.params if name not in loaded]
     if missing:
         log.warning("%s: no weights for %s: they stay as they are", path, _listed(missing))
@@ -142,7 +141,7 @@ def _copy_layer(target: _Target, arrays: Sequence[Array | None]) -> None:
         for blob, array in zip(blobs, arrays, strict=False):
             if array is not None:
                 values, own = np.asarray(array).reshape(-1), blob.data_storage.overwrite()[: blob.count]
-                if not np.may_share_memory(values, own):  # large ones were read into place
+                if not np.may_share_memory(values, own):  # large ones were read directly into the net
                     own[:] = values
 
 
@@ -153,7 +152,7 @@ def _compatible(mine: Sequence[int], theirs: Sequence[int]) -> bool:
 
 
 def save_weights(net: Wiring, path: str | Path, write_diff: bool = False) -> None:
-    """Write the net with its blobs, atomically; HDF5 when the name ends in .h5. Raises OSError."""
+    """Write a net with its blobs, atomically: as HDF5 if the name ends in .h5 or .hdf5. Raises OSError."""
     if is_hdf5(path):
         write_h5(net, path, write_diff)
         return

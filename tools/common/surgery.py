@@ -34,6 +34,7 @@ class SurgeryChoice:
     profile: str | None
 
     def read(self) -> Model:
+        """The net with its weights. Raises DragonError."""
         return read_model(self.model, self.weights, self.profile)
 
     def finish(self, old: Model, new: Model, phases: tuple[int, ...]) -> None:
