@@ -113,7 +113,7 @@ class PrototxtError(DragonError):
 
 
 class ShapeError(DragonError):
-    """Shapes do not fit."""
+    """Shapes of blobs or arrays do not fit together."""
 
 
 class WeightsError(DragonError):
@@ -129,14 +129,14 @@ class EngineError(DragonError):
 
 
 class NumericError(DragonError):
-    """A blob went non-finite; the message names the first layer where it did."""
+    """A value became NaN or infinite; the message names the first layer where it did."""
 
 
 class UsageError(DragonError):
     """An option or a configuration value is wrong."""
 
 
-# -- errors that are also of the type which pycaffe raises, so that a script's `except` catches them --------------
+# -- errors that are also of the type that pycaffe raises, so that a script's `except` catches them --------------
 
 
 class ArrayShapeError(ShapeError, ValueError):
@@ -152,11 +152,11 @@ class ImageFileError(DataError, OSError):
 
 
 class InputArraysError(DataError, RuntimeError):
-    """The net has no MemoryData layer to take arrays."""
+    """A net has no MemoryData layer to set arrays of."""
 
 
 class MissingImageError(DataError, FileNotFoundError):
-    """An image file is not there."""
+    """An image file does not exist."""
 
 
 class MissingModelError(PrototxtError, RuntimeError):
@@ -164,7 +164,7 @@ class MissingModelError(PrototxtError, RuntimeError):
 
 
 class MissingWeightsError(WeightsError, RuntimeError):
-    """A weights file is not there."""
+    """A weights file does not exist."""
 
 
 class SettingNameError(PrototxtError, AttributeError):

@@ -41,7 +41,7 @@ def check_gradient(
 ) -> int:
     """Compare every bottom that can have a gradient and every learned blob; return the number of elements compared.
 
-    param: the layer (made with a float64 context), its parameter, or that as prototxt text (what stands
+    param: the layer (made with a float64 context), its parameter, or that as prototxt text (what is
     between the braces of `layer { }`). bottom: the bottoms' values. in_place: top 0 is bottom 0. step: half
     the distance of the two points of a difference. tolerance: largest error, relative where the derivative
     exceeds 1. most: number of elements checked of a larger blob, chosen at random. Random layers repeat the

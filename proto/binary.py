@@ -54,7 +54,7 @@ _SHAPE, _DATA, _DOUBLE_DATA, _DIFF, _DOUBLE_DIFF = 7, 5, 8, 6, 9
 _RAW_TYPE, _RAW_DIFF_TYPE, _RAW_DATA, _RAW_DIFF = 10, 11, 12, 13
 _VALUES = {False: (_DATA, _DOUBLE_DATA, _RAW_DATA), True: (_DIFF, _DOUBLE_DIFF, _RAW_DIFF)}
 _SINGLE, _DOUBLE = np.dtype("<f4"), np.dtype("<f8")
-LARGE = 1 << 18  # values; the blobs that a fork keeps in another order are far smaller
+LARGE = 1 << 18  # values; blobs that a fork stores in another order are far smaller
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +192,7 @@ def _read_layer(
     wire: WireReader, end: int, form: str, diffs: bool, into: Destination | None, skip: Callable[[str], bool] | None
 ) -> LayerWeights:
     name_at, type_at, blobs_at = _FIELDS[form]
-    name, kind_name = _read_name(wire, end, form), ""  # the name may be behind the blobs
+    name, kind_name = _read_name(wire, end, form), ""  # the name may come after the blobs
     if name:
         wire.context = f'layer "{name}"'
     skipped = skip is not None and name != "" and skip(name)  # an unnamed one gets its name from the caller

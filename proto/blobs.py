@@ -26,7 +26,7 @@ _RAW: dict[int, np.dtype[Any]] = {
 def raw_dtype(kind: int) -> np.dtype[Any]:
     """The element type of raw_data. Raises WeightsError for types that weights cannot have."""
     if kind not in _RAW:
-        raise WeightsError(f"raw data of type {pb.Type.Name(kind)} are no weights")
+        raise WeightsError(f"raw data of type {pb.Type.Name(kind)} cannot be weights")
     return _RAW[kind]
 
 

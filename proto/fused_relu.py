@@ -1,4 +1,4 @@
-"""Intel Caffe's ReLU inside another layer (`relu`, `negative_slope`) as the ReLU layer in place that it stands for."""
+"""Upgrade of Intel Caffe's ReLU within another layer (`relu`, `negative_slope`) to an in-place ReLU layer."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ def _settings(layer: pb.LayerParameter) -> Iterator[_Settings]:
 
 
 def has_fused_relu(layer: pb.LayerParameter) -> bool:
-    """Whether a layer gives one of the fields."""
+    """Whether a layer sets one of the fields of such a ReLU."""
     return any(p.HasField(name) for p in _settings(layer) for name in _fields(p))
 
 
 def write_out(net: pb.NetParameter, origin: list[int]) -> list[int]:
-    """Clear the fields, and put a ReLU layer in place behind each layer whose `relu` is true.
+    """Clear these fields, and insert an in-place ReLU layer after each layer whose `relu` is true.
 
-    origin: the former position of each layer. Returns it for the new list: a ReLU has the position of its layer.
+    origin: the former position of each layer. Returns the same for the new layers; a ReLU has that of its layer.
     """
     names = {layer.name for layer in net.layer}
     layers, positions = [], []
     for layer, position in zip(list(net.layer), origin, strict=True):
-        behind: list[pb.LayerParameter] = []
+        added: list[pb.LayerParameter] = []
         for p in _settings(layer):
             if p.relu:
                 slope = 0.0 if isinstance(p, pb.BatchNormParameter) else p.negative_slope
-                behind += [_relu(layer, top, slope, names) for top in layer.top]
+                added += [_relu(layer, top, slope, names) for top in layer.top]
             for name in _fields(p):
                 p.ClearField(name)
-        layers += [layer, *behind]
-        positions += [position] * (1 + len(behind))
+        layers += [layer, *added]
+        positions += [position] * (1 + len(added))
     new = pb.NetParameter(layer=layers)
     net.ClearField("layer")
     net.layer.extend(new.layer)

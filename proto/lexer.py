@@ -109,7 +109,7 @@ def _escape(match: re.Match[str]) -> bytes:
     if group in ("short", "long"):
         point = int(digits, 16)
         if point > 0x10FFFF or 0xD800 <= point < 0xE000:
-            raise ValueError(f"escape {match[0]} is no character")
+            raise ValueError(f"escape {match[0]} is not a character")
         return chr(point).encode("utf-8")
     if digits not in _CHARS:
         raise ValueError(f"unknown escape {ascii(match[0])[1:-1]}")

@@ -213,7 +213,7 @@ PROFILES: Mapping[str, Profile] = {
                 },
             },
         ),
-        # Its BN keeps statistics first; the settings use BVLC's numbers.
+        # Its BN stores statistics first; the settings use BVLC's numbers.
         Profile("neopenx", blobs={("BN", 4): (2, 3, 0, 1, ONE)}),
     )
 }

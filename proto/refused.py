@@ -1,6 +1,6 @@
-"""Fields and values of public forks that change what is computed and that Dragon does not have.
+"""Fields and values of public forks that change what is computed and that Dragon does not support.
 
-An error about one of them says which fork has it, what it does there, and what there is instead.
+An error about one of them says which fork has it, what it does there, and what to use instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _AUGMENTS = "augments images"
 _WINDOWS, _INTEL, _NVIDIA, _SYNOPSYS = "caffe-windows", "Intel Caffe", "NVCaffe", "Synopsys Caffe"
 _SEGMENTS, _DEEPLAB = "the temporal segment fork", "DeepLab and PSPNet"
 
-_Known = Mapping[str, tuple[str, str, str]]  # name -> (fork, what it does there, what there is instead)
+_Known = Mapping[str, tuple[str, str, str]]  # name -> (fork, what it does there, what to use instead)
 
 
 def _all(names: str, fork: str, what: str, instead: str = _NONE) -> _Known:

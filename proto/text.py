@@ -75,7 +75,7 @@ def read_net(path: _Path, allow_unknown: bool = False) -> pb.NetParameter:
 
 
 def read_net_definition(path: _Path, allow_unknown: bool = False) -> Definition[pb.NetParameter]:
-    """As read_net, with the file, the lines the layers stand on, and the folder."""
+    """As read_net, with the file, the line on which each layer begins, and the folder. Raises PrototxtError."""
     net = pb.NetParameter()
     parser = Parser(Tokens(_read(path), str(path)), allow_unknown, _log.warning)
     parser.parse(net)
@@ -94,7 +94,7 @@ def read_solver(path: _Path, allow_unknown: bool = False) -> pb.SolverParameter:
 
 
 def read_solver_definition(path: _Path, allow_unknown: bool = False) -> Definition[pb.SolverParameter]:
-    """As read_solver, with the file and its folder."""
+    """As read_solver, with the file and its folder. Raises PrototxtError."""
     solver = read_message(path, pb.SolverParameter(), allow_unknown)
     try:
         return Definition(upgrade_solver(solver), str(path), folder=Path(path).parent)

@@ -173,12 +173,12 @@ class ValueReader:
         raise self._error(at, message)
 
     def _layer_name(self) -> str:
-        """Name of the layer being read, wherever in the layer it stands; empty outside layers."""
+        """The name of the layer being read, even if it comes later in the text; empty outside layers."""
         at = self._in_layer("name")
         return "" if at is None else self._values[at][1:-1]
 
     def _in_layer(self, field: str) -> int | None:
-        """Where in the layer being read the text of a field stands; None outside layers, or where it has none."""
+        """The index of the token with the value of a string field in the layer being read; None if there is none."""
         start = self._layer_at
         if start is None or self._values[start] not in ("layer", "layers"):
             return None

@@ -51,7 +51,7 @@ class WireReader:
         key = self.varint(end)
         number, kind = key >> 3, key & 7
         if number == 0 or number >= 1 << 29 or kind not in (VARINT, FIXED64, BYTES, FIXED32):
-            self.fail(f"the file is damaged or no protobuf file: field {number} of wire type {kind}")
+            self.fail(f"the file is damaged or not a protobuf file: field {number} of wire type {kind}")
         return number, kind
 
     def length(self, end: int) -> int:
@@ -59,8 +59,8 @@ class WireReader:
         length = self.varint(end)
         left = min(end, self.size) - self.at
         if length > left:
-            cut = "truncated" if end >= self.size else "damaged"
-            self.fail(f"the file is {cut}: {length} bytes announced, {left} left")
+            fault = "truncated" if end >= self.size else "damaged"
+            self.fail(f"the file is {fault}: {length} bytes announced, {left} left")
         return length
 
     def read(self, count: int, end: int) -> bytes:
@@ -110,7 +110,7 @@ class WireReader:
         return key + self.read(_FIXED[kind], end)
 
     def unpacked_run(self, number: int, dtype: np.dtype[np.generic], end: int) -> NDArray[np.generic]:
-        """The values of a repeated number that is not packed; begins behind the first key, ends at another field."""
+        """The values of a repeated number that is not packed; begins after the first key, ends at another field."""
         key = np.frombuffer(encode_key(number, FIXED32 if dtype.itemsize == 4 else FIXED64), np.uint8)
         width = len(key) + dtype.itemsize
         parts = [np.frombuffer(self.read(dtype.itemsize, end), dtype)]

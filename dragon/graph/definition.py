@@ -36,12 +36,12 @@ def admits(layer: pb.LayerParameter, state: pb.NetState) -> bool:
 
 def filter_net(net: pb.NetParameter, state: pb.NetState) -> pb.NetParameter:
     """A copy of `net` with the layers that `state` admits."""
-    kept = pb.NetParameter()
-    kept.CopyFrom(net)
-    del kept.layer[:]
-    kept.layer.extend(layer for layer in net.layer if admits(layer, state))
-    kept.state.CopyFrom(state)
-    return kept
+    admitted = pb.NetParameter()
+    admitted.CopyFrom(net)
+    del admitted.layer[:]
+    admitted.layer.extend(layer for layer in net.layer if admits(layer, state))
+    admitted.state.CopyFrom(state)
+    return admitted
 
 
 def insert_splits(net: pb.NetParameter) -> pb.NetParameter:

@@ -170,7 +170,7 @@ class Net(PyNet):
             raise NumericError(f"iteration {iteration}: loss is {loss:g}; first in {culprit}")
 
     def check_parameters(self, iteration: int) -> None:
-        """NumericError naming the first layer one of whose parameter blobs has a NaN or an infinity."""
+        """Raise NumericError, naming the first layer that has one, if a parameter is NaN or infinite."""
         for node in self.nodes:
             for j, blob in enumerate(node.layer.blobs):
                 if not np.isfinite(blob.peek()).all():

@@ -92,7 +92,7 @@ class Normalization:
 
     @property
     def fraction_is_caffes(self) -> bool:
-        """Whether the number of the average stands in a field of Caffe's or of a public fork's."""
+        """Whether the fraction is in a field that Caffe or a public fork has too."""
         return self.fraction_field != "decay" and self.form is not Form.RENORM
 
     @property

@@ -160,20 +160,20 @@ def _history_arrays(solver: Solver) -> Iterator[Array]:
         yield blob.peek() if blob is not None else np.zeros(like.shape, like.dtype)
 
 
-# -- the part that BVLC does not store ------------------------------------------------------------------------
+# -- the part that BVLC does not store -----------------------------------------------------------------------
 def _nets(solver: Solver) -> list[tuple[str, Net]]:
     return [("train", solver.net)] + [(f"test{i}", net) for i, net in enumerate(solver.test_nets)]
 
 
 def _own_weights(solver: Solver, layer: Layer) -> dict[str, bytes]:
-    """The blobs of a layer that only a test net has: no weights file holds them."""
+    """The blobs of a layer that only a test net has, which are not in the weights file; empty for other layers."""
     if layer.name in solver.net.params:
         return {}
     return {f"{_WEIGHTS}{i}": blob.peek().astype("<f4").tobytes() for i, blob in enumerate(layer.blobs)}
 
 
 def _put_own_weights(layer: Layer, values: dict[str, int | float | bytes]) -> None:
-    """Take `_own_weights` out of the values of a layer. ValueError when they do not fit."""
+    """Move `_own_weights` from the values of a layer into its blobs. Raises ValueError when they do not fit."""
     for i, blob in enumerate(layer.blobs):
         stored = values.pop(f"{_WEIGHTS}{i}", None)
         if stored is not None:

@@ -370,7 +370,7 @@ class Solver:
     def snapshot(self) -> str:
         """Write the weights and the solver state; the path of the state file.
 
-        NumericError, and no file, where a parameter is not finite.
+        Raises NumericError, and writes no file, if a parameter is not finite.
         """
         self.net.check_parameters(self.iter)
         model, state = snapshots.write_snapshot(self)

@@ -13,7 +13,7 @@ from dragon.solver.solver import Observer, Solver
 from tests.helpers import toy_solver
 
 
-def test_a_place_that_cannot_be_written_to_is_found_before_training(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_found_before_training(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     solver = toy_solver(snapshot_prefix=str(tmp_path / "file" / "x"), max_iter=3, snapshot_after_train=True)
     with pytest.raises(WeightsError, match=r"snapshots cannot be written to .*file: Not a directory|File exists"):
@@ -21,7 +21,7 @@ def test_a_place_that_cannot_be_written_to_is_found_before_training(tmp_path: Pa
     assert solver.iter == 0
 
 
-def test_without_snapshots_no_place_is_needed(tmp_path: Path) -> None:
+def test_without_snapshots_no_folder_is_needed(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     solver = toy_solver(snapshot_prefix=str(tmp_path / "file" / "x"), max_iter=2, snapshot_after_train=False)
     solver.solve()
