@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from dragon.bases.layer import register
@@ -43,7 +44,7 @@ class ContrastiveLoss(Loss):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         a = bottom[0].data
         xp, n = xp_of(a), a.shape[0]
-        self.difference = (a - bottom[1].data.reshape(a.shape)).reshape(n, -1)
+        self.difference = (a - bottom[1].data.reshape(a.shape)).reshape(n, math.prod(a.shape[1:]))
         self.similar = bottom[2].data.reshape(n).astype("int64") != 0
         self.squared = (self.difference**2).sum(axis=1)
         if self.legacy:

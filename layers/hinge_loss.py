@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from dragon.bases.layer import register
@@ -33,7 +34,7 @@ class HingeLoss(Loss):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         n = bottom[0].shape[0]
-        x = bottom[0].data.reshape(n, -1)
+        x = bottom[0].data.reshape(n, math.prod(bottom[0].shape[1:]))
         xp = xp_of(x)
         label, _ = class_labels(self, bottom[1].data, x.shape[1], None)
         self.sign = xp.ones_like(x)

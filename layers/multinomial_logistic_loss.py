@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from dragon.bases.layer import register
@@ -30,7 +31,7 @@ class MultinomialLogisticLoss(Loss):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         n = bottom[0].shape[0]
-        prob = bottom[0].data.reshape(n, -1)
+        prob = bottom[0].data.reshape(n, math.prod(bottom[0].shape[1:]))
         xp = xp_of(prob)
         label, _ = class_labels(self, bottom[1].data, prob.shape[1], None)
         self.label = label.ravel()
@@ -41,6 +42,6 @@ class MultinomialLogisticLoss(Loss):
         self.check_propagation(propagate_down)
         if propagate_down[0]:
             n = bottom[0].shape[0]
-            dx = bottom[0].diff.reshape(n, -1)
+            dx = bottom[0].diff.reshape(n, math.prod(bottom[0].shape[1:]))
             dx[...] = 0
             dx[xp_of(dx).arange(n), self.label] = -top[0].diff / max(1, n) / self.picked

@@ -50,10 +50,14 @@ class Reshape(View):
                 dims[i] = shape[start + i]
         count = math.prod(shape)
         if -1 in dims:
-            known = -math.prod(dims) * math.prod(shape[:start]) * math.prod(shape[end:])
-            if known == 0 or count % known:
+            # an axis of 0 that stays says nothing about the others: it counts as 1
+            kept = {start + i for i, dim in enumerate(self.dims) if dim == 0} | {*range(start), *range(end, len(shape))}
+            total = math.prod(1 if i in kept and not n else n for i, n in enumerate(shape))
+            others = (*shape[:start], *shape[end:])
+            known = math.prod(abs(d) or 1 for d in dims) * math.prod(n or 1 for n in others)
+            if known == 0 or total % known:
                 self.bad_shape(f"{count} values of shape {shape} do not divide into {self.dims}")
-            dims[dims.index(-1)] = count // known
+            dims[dims.index(-1)] = total // known
         wanted = (*shape[:start], *dims, *shape[end:])
         if math.prod(wanted) != count:
             self.bad_shape(f"expected {count} values as in the bottom of shape {shape}, the new shape is {wanted}")

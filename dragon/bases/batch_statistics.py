@@ -160,7 +160,7 @@ class BatchStatistics(Layer):
         expected = self.blobs[0].count
         if channel_count(shape) != expected:
             self.bad_shape(f"has statistics of {expected} channels, got a bottom of shape {shape}")
-        if bottom[0].count == 0:
+        if bottom[0].count == 0 and not self.normalization.by_running(self.phase):
             self.bad_shape(f"cannot take statistics of an empty bottom of shape {shape}")
         if top[0] is not bottom[0]:
             top[0].reshape(shape)

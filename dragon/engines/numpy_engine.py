@@ -43,7 +43,8 @@ class NumpyExecutor(Executor):
         self._ran[i] = True
         try:
             layer.reshape(node.bottoms, node.tops)
-            layer.forward(node.bottoms, node.tops)
+            if not node.is_empty:
+                layer.forward(node.bottoms, node.tops)
         except DragonError as error:
             error.at(layer.where)
             raise
@@ -60,7 +61,7 @@ class NumpyExecutor(Executor):
         for i in range(start, end - 1, -1):
             with watched(net, "Backward", i):
                 node = net.nodes[i]
-                if node.need_backward:
+                if node.need_backward and not node.is_empty:
                     try:
                         node.layer.backward(node.tops, node.propagate_down, node.bottoms)
                     except DragonError as error:

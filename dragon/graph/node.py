@@ -44,6 +44,12 @@ class Node:
         return self.layer.loss_weights
 
     @property
+    def is_empty(self) -> bool:
+        """Whether no bottom and no top has an element, as in an empty batch: then there is nothing to compute."""
+        blobs = (*self.bottoms, *self.tops)
+        return bool(self.bottoms) and not self.layer.runs_user_code and not any(blob.count for blob in blobs)
+
+    @property
     def makes_loss(self) -> bool:
         """Whether a top counts in the loss."""
         return any(self.layer.loss_weights)

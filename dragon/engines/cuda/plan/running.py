@@ -46,6 +46,8 @@ class GroupRunner:
                     node.layer.reshape(node.bottoms, node.tops)
                 if self._plans.is_outdated and not group.on_host:
                     group = self._group_of_new_plan(group)
+            if all(node.is_empty for node in group.nodes):
+                return
             if group.on_host:
                 layer.forward(bottoms, tops)
             else:
@@ -86,6 +88,8 @@ class GroupRunner:
         layer, bottoms, tops = group.layer, group.bottoms, group.tops
         space, flags = self._net.context.space, group.nodes[0].propagate_down
         try:
+            if all(node.is_empty for node in group.nodes):
+                return
             if group.on_host:
                 layer.backward(tops, flags, bottoms)
                 clear(self._frozen_of(group))

@@ -50,7 +50,7 @@ def add_forward(builder: Builder, node: Node) -> None:
     layer, bottoms, tops = node.layer, node.bottoms, node.tops
     for bottom in bottoms:
         builder.read_on_host(bottom.data_storage)
-    forward = partial(layer.forward, bottoms, tops)
+    forward = partial(layer.forward, bottoms, tops) if not node.is_empty else _nothing
     if isinstance(layer, Prefetched) and tops[0].count <= FEW:
         layer.hand_out_bytes()  # a quarter of the memory traffic of images that the reading thread has transformed
         forward = partial(_feed, Feed(builder.device, layer), layer, tops)
@@ -88,8 +88,14 @@ def _feed(feed: Feed, layer: Prefetched, tops: list[Blob]) -> None:
     feed.deliver(layer.take(), tops)
 
 
+def _nothing() -> None:
+    """What a layer without elements computes."""
+
+
 def add_backward(builder: Builder, node: Node) -> None:
     """Append a step that runs the layer's backward."""
+    if node.is_empty:
+        return
     layer, bottoms, tops, flags = node.layer, node.bottoms, node.tops, node.propagate_down
     for blob in [*bottoms, *tops]:
         builder.read_on_host(blob.data_storage)

@@ -1,0 +1,89 @@
+"""Batches without an item, (0, ...), on any engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+import dragon
+from dragon.bases.batch_statistics import BatchStatistics
+from tests.layers.catalogue import CASES
+
+__all__ = ["EMPTY", "FILTERED", "check_empty", "check_filtered"]
+
+MakeNet = Callable[[str, str, int], dragon.Net]  # text, engine, phase
+
+# the first axis of a bottom is none of the batch: an operand's, a matrix's, or that of a state to begin with
+_OTHERWISE = ["InfogainLoss 0", "LSTM 1", "LSTM 2", "RNN 1", "RNN 2", "LSTMUnit 0"]
+_OTHERWISE += ["Bias 2", "Bias 3", "Scale 3", "Scale 5"]
+EMPTY = [name for name, case in CASES.items() if case.inputs and name not in _OTHERWISE]
+
+
+def check_empty(name: str, make: MakeNet, engine: str, phase: int) -> None:
+    """A full batch, an empty one with gradients of zero, and the full one again with the numbers it had."""
+    case = CASES[name]
+    net = make(case.text(), engine, phase)
+    layer = net.nodes[-1].layer
+    if isinstance(layer, BatchStatistics) and not layer.normalization.by_running(phase):
+        return  # without statistics of a batch
+    values = case.values()
+    for name, value in values.items():
+        net.blobs[name].data[...] = value
+    net.run_forward()
+    before = [top.peek().copy() for top in net.nodes[-1].tops]
+    for name in values:
+        net.blobs[name].reshape(0, *net.blobs[name].shape[1:])
+    net.reshape()
+    net.clear_param_diffs()
+    assert net.run_forward() == 0
+    net.run_backward()
+    for i, blob in enumerate(layer.blobs):
+        assert np.isfinite(blob.peek()).all()
+        assert i in layer.buffers or not blob.peek_diff().any()
+    for name, value in values.items():
+        net.blobs[name].reshape(*value.shape)
+        net.blobs[name].data[...] = value
+    net.run_forward()
+    if phase == dragon.TEST and "STOCHASTIC" not in case.settings:
+        for top, value in zip(net.nodes[-1].tops, before, strict=True):
+            np.testing.assert_allclose(top.peek(), value, rtol=1e-5, atol=1e-6)
+    net.close()
+
+
+FILTERED = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 4 dim: 3 dim: 8 dim: 8 } } }
+layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 4 } } }
+layer { name: "keep" type: "Input" top: "keep" input_param { shape { dim: 4 } } }
+layer { name: "first" type: "Convolution" bottom: "x" top: "first"
+        convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "filter" type: "Filter" bottom: "first" bottom: "label" bottom: "keep" top: "some" top: "their" }
+layer { name: "conv" type: "Convolution" bottom: "some" top: "conv"
+        convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "pool" type: "Pooling" bottom: "conv" top: "pool" pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "flat" type: "Reshape" bottom: "pool" top: "flat" reshape_param { shape { dim: 0 dim: -1 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "flat" top: "ip"
+        inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "their" top: "loss"
+        propagate_down: true propagate_down: false }
+"""
+
+
+def check_filtered(make: MakeNet, engine: str) -> None:
+    """Filter keeps two, none, and two items again."""
+    net = make(FILTERED, engine, dragon.TRAIN)
+    rng = np.random.default_rng(0)
+    net.blobs["x"].data[...] = rng.standard_normal((4, 3, 8, 8))
+    net.blobs["label"].data[...] = [0, 1, 2, 0]
+    losses = []
+    for keep in ([1, 0, 1, 0], [0, 0, 0, 0], [1, 0, 1, 0]):
+        net.blobs["keep"].data[...] = keep
+        net.clear_param_diffs()
+        losses.append(net.run_forward())
+        net.run_backward()
+        diffs = [blob.peek_diff().any() for blobs in net.params.values() for blob in blobs]
+        assert all(diffs) if any(keep) else not any(diffs)
+    assert losses[1] == 0
+    assert losses[2] == losses[0]
+    net.close()
