@@ -9,27 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dragon.errors import DragonError, LayerName
+from dragon.files.permission import Permission
 
 __all__ = ["failing_layer", "mark_errors", "user_code", "user_code_allowed"]
 
-_allowed = True
 _ATTRIBUTE = "dragon_layer"  # of an exception that user code raised: the name of its layer
 
 
-@contextmanager
-def user_code(allowed: bool) -> Iterator[None]:
-    """Allow or forbid Python layers in nets that are made in the block, unless a net has its own setting."""
-    global _allowed
-    before, _allowed = _allowed, allowed
-    try:
-        yield
-    finally:
-        _allowed = before
+user_code = Permission()  # for Python layers in nets that are made now, unless a net has its own setting
 
 
 def user_code_allowed() -> bool:
     """Whether a net that is made now may have Python layers."""
-    return _allowed
+    return user_code.granted
 
 
 @contextmanager

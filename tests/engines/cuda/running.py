@@ -78,12 +78,14 @@ def same(
     fuse: bool = True,
     tolerance: float = 2e-5,
     compare_diffs: bool = True,
+    force: bool = True,
 ) -> Net:
     """Run the net both ways on both engines, `passes` times, and compare every blob; the net on the GPU.
 
-    Three passes: as it is, the one that is captured, the replay.
+    Three passes: as it is, the one that is captured, the replay. force: gradients of everything are computed.
     """
-    nets = [make("force_backward: true\n" + text, engine, phase, dtype, fuse) for engine in ("numpy", "cuda")]
+    text = f"force_backward: {str(force).lower()}\n{text}"
+    nets = [make(text, engine, phase, dtype, fuse) for engine in ("numpy", "cuda")]
     for source, target in zip(nets[0].layers, nets[1].layers, strict=True):
         for a, b in zip(source.blobs, target.blobs, strict=True):
             b.data[...] = a.data
