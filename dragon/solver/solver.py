@@ -29,41 +29,15 @@ from dragon.proto.definition import Definition
 from dragon.rng import fresh_seed
 from dragon.solver import snapshot as snapshots
 from dragon.solver.definition import NetChoice, check, find_model, test_choices, train_choice
+from dragon.solver.observer import Observer
 from dragon.solver.rate import current_step, learning_rate
 from dragon.solver.snapshot_lock import snapshot_lock
+from dragon.solver.testing import run_test
 from dragon.solver.update import Updater
 
 __all__ = ["Observer", "Solver"]
 
 log = logging.getLogger("dragon")
-
-
-class Observer:
-    """Base of objects that follow a training run: each method is called at an event and does nothing by default."""
-
-    def on_start(self, solver: Solver) -> None:
-        """Training begins, or resumes, at solver.iter."""
-
-    def on_iteration(self, solver: Solver, loss: float, rate: float) -> None:
-        """An update with learning rate `rate` was applied, the solver.iter-th; `loss` is the smoothed loss."""
-
-    def on_display(self, solver: Solver, loss: float, rate: float) -> None:
-        """As on_iteration, but every `display` iterations and before the update, while the net holds its outputs."""
-
-    def on_test_start(self, solver: Solver, index: int) -> None:
-        """Test net `index` is about to run."""
-
-    def on_test_batch(self, solver: Solver, index: int, done: int, total: int) -> None:
-        """`done` of `total` test batches have run."""
-
-    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
-        """Test net `index` has run; `scores` are its outputs, averaged over the batches."""
-
-    def on_snapshot(self, solver: Solver, model: str, state: str) -> None:
-        """A snapshot has been written."""
-
-    def on_end(self, solver: Solver) -> None:
-        """Training ended, was stopped, or failed: then solver.failure is the reason."""
 
 
 class Solver:
@@ -109,7 +83,7 @@ class Solver:
         self._requests: set[str] = set()
         self.failure: BaseException | None = None  # the error that ended the training early
         self._last_snapshot = ""
-        self._warned_outputs: set[tuple[int, str]] = set()  # (test net, output) that were not finite
+        self.warned_outputs: set[tuple[int, str]] = set()  # (test net, output) that were not finite
         self._make = partial(
             Net,
             engine=engine or self.param.engine or None,
@@ -328,43 +302,7 @@ class Solver:
         If a stop is requested meanwhile, its data layers go back to where they were, so that a run that resumes from
         the snapshot tests the same batches.
         """
-        net = self.test_nets[index]
-        before = [(layer, layer.rng.draws, layer.state()) for layer in net.layers]
-        net.share_with(self.net)
-        total = self.param.test_iter[index] if index < len(self.param.test_iter) else 1
-        for observer in self.observers:
-            observer.on_test_start(self, index)
-        sums: OrderedDict[str, Array] = OrderedDict()
-        done = 0
-        for done in range(1, total + 1):
-            loss = net.run_forward()
-            for name, value in net.output_values().items():
-                sums[name] = sums[name] + value if name in sums else np.array(value, np.float64)
-            if self.param.test_compute_loss:
-                sums["(loss)"] = np.asarray(sums.get("(loss)", 0.0) + loss)
-            for observer in self.observers:
-                observer.on_test_batch(self, index, done, total)
-            if self._stop_requested():
-                break
-        means = OrderedDict((name, np.asarray(value / done)) for name, value in sums.items())
-        if self._stop_requested():
-            for layer, draws, state in before:
-                layer.rng.draws = draws
-                if state:
-                    layer.load_state(state)
-            return means
-        self._warn_nonfinite(index, means)
-        for observer in self.observers:
-            observer.on_test(self, index, means)
-        return means
-
-    def _warn_nonfinite(self, index: int, means: OrderedDict[str, Array]) -> None:
-        """Warn once of each test output that is not finite: it may be the mean over a class without examples."""
-        for name, value in means.items():
-            if not np.isfinite(value).all() and (index, name) not in self._warned_outputs:
-                self._warned_outputs.add((index, name))
-                culprit = self.test_nets[index].first_nonfinite() or "no blob of the last batch"
-                log.warning('iteration %d: test output "%s" is not finite; first in %s', self.iter, name, culprit)
+        return run_test(self, index)
 
     # -- snapshots ------------------------------------------------------------------------------------------
     def snapshot(self) -> str:
