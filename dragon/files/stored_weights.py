@@ -140,29 +140,41 @@ def _try_reading(dataset: Any) -> None:
 
 
 def write_h5(net: Wiring, path: str | Path, write_diff: bool = False) -> None:
-    """Write the blobs of a net in Caffe's HDF5 layout, shared ones as links to those of the owner. Raises OSError."""
-    from dragon.files.hdf5 import atomic_h5, write_values
+    """Write the blobs of a net in Caffe's HDF5 layout, shared ones as links to those of the owner, atomically.
+
+    Raises WeightsError when the file cannot be written.
+    """
+    from dragon.files.hdf5 import atomic_h5
+
+    try:
+        with atomic_h5(path) as file:
+            _write_blobs(net, file, write_diff)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def _write_blobs(net: Wiring, file: Any, write_diff: bool) -> None:
+    from dragon.files.hdf5 import write_values
 
     link_of = links(name for name, blobs in net.params.items() if blobs)
-    with atomic_h5(path) as file:
-        data, diff = file.create_group("data"), file.create_group("diff") if write_diff else None
-        owners: dict[int, str] = {}
-        checksum = 0
-        for name, blobs in net.params.items():
-            groups = [outer.create_group(link_of[name]) for outer in (data, diff) if outer is not None]
-            for group in groups:
-                mark(group, name, link_of[name])
-            for k, blob in enumerate(blobs):
-                key = id(blob.data_storage)
-                checksum = zlib.crc32(blob.peek().reshape(-1).view(np.uint8).data, checksum)
-                if key in owners:  # shared parameters are links to those of the owner
-                    groups[0][str(k)] = file[owners[key]]
-                else:
-                    write_values(groups[0], str(k), blob.peek())
-                    owners[key] = f"{groups[0].name}/{k}"
-                if diff is not None:
-                    write_values(groups[1], str(k), blob.peek_diff())
-        file.attrs[CHECKSUM] = np.uint32(checksum)
+    data, diff = file.create_group("data"), file.create_group("diff") if write_diff else None
+    owners: dict[int, str] = {}
+    checksum = 0
+    for name, blobs in net.params.items():
+        groups = [outer.create_group(link_of[name]) for outer in (data, diff) if outer is not None]
+        for group in groups:
+            mark(group, name, link_of[name])
+        for k, blob in enumerate(blobs):
+            key = id(blob.data_storage)
+            checksum = zlib.crc32(blob.peek().reshape(-1).view(np.uint8).data, checksum)
+            if key in owners:  # shared parameters are links to those of the owner
+                groups[0][str(k)] = file[owners[key]]
+            else:
+                write_values(groups[0], str(k), blob.peek())
+                owners[key] = f"{groups[0].name}/{k}"
+            if diff is not None:
+                write_values(groups[1], str(k), blob.peek_diff())
+    file.attrs[CHECKSUM] = np.uint32(checksum)
 
 
 def h5_checksum(path: str | Path) -> int | None:

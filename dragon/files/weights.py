@@ -152,7 +152,7 @@ def _compatible(mine: Sequence[int], theirs: Sequence[int]) -> bool:
 
 
 def save_weights(net: Wiring, path: str | Path, write_diff: bool = False) -> None:
-    """Write a net with its blobs, atomically: as HDF5 if the name ends in .h5 or .hdf5. Raises OSError."""
+    """Write a net with its blobs, atomically: as HDF5 if the name ends in .h5 or .hdf5. Raises WeightsError."""
     if is_hdf5(path):
         write_h5(net, path, write_diff)
         return

@@ -169,7 +169,8 @@ def _own_weights(solver: Solver, layer: Layer) -> dict[str, bytes]:
     """The blobs of a layer that only a test net has, which are not in the weights file; empty for other layers."""
     if layer.name in solver.net.params:
         return {}
-    return {f"{_WEIGHTS}{i}": blob.peek().astype("<f4").tobytes() for i, blob in enumerate(layer.blobs)}
+    found = [blob.peek() for blob in layer.blobs]
+    return {f"{_WEIGHTS}{i}": a.astype(_stored_type(a.dtype.itemsize)).tobytes() for i, a in enumerate(found)}
 
 
 def _put_own_weights(layer: Layer, values: dict[str, int | float | bytes]) -> None:
@@ -177,9 +178,16 @@ def _put_own_weights(layer: Layer, values: dict[str, int | float | bytes]) -> No
     for i, blob in enumerate(layer.blobs):
         stored = values.pop(f"{_WEIGHTS}{i}", None)
         if stored is not None:
-            if not isinstance(stored, bytes) or len(stored) != 4 * blob.count:
+            if not isinstance(stored, bytes) or len(stored) not in (4 * blob.count, 8 * blob.count):
                 raise ValueError(f"blob {i}")
-            blob.data_storage.overwrite()[: blob.count] = np.frombuffer(stored, "<f4")
+            blob.data_storage.overwrite()[: blob.count] = np.frombuffer(
+                stored, _stored_type(len(stored) // max(1, blob.count))
+            )
+
+
+def _stored_type(size: int) -> str:
+    """How values of `size` bytes stand in a state: float32, or float64 of a solver that computes in it."""
+    return "<f8" if size == 8 else "<f4"
 
 
 def _layer_states(solver: Solver) -> Iterator[pb.LayerState]:

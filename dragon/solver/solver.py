@@ -98,6 +98,7 @@ class Solver:
         for choice in test_choices(self.param):
             net = self._net(choice)
             net.share_with(self.net)
+            self._warn_untrained(net)
             self.test_nets.append(net)
         with self._with_file():
             self.updater = Updater(self.net, self.param)
@@ -120,6 +121,13 @@ class Solver:
         except PrototxtError as error:
             error.at(position=self.definition.start)
             raise
+
+    def _warn_untrained(self, net: Net) -> None:
+        """Warn of a layer of a test net whose parameters the train net has not, which may be a slip in its name."""
+        trained = {blob.data_storage for blobs in self.net.params.values() for blob in blobs}
+        for node in net.nodes:
+            if node.layer.blobs and all(blob.data_storage not in trained for blob in node.layer.blobs):
+                log.warning("%s: the train net has no layer of this name, so it is tested untrained", node.layer.where)
 
     def _options(self) -> Options:
         return Options(precision=pb.SolverParameter.Precision.Name(self.param.precision).lower())

@@ -75,6 +75,21 @@ def test_a_shape_that_does_not_fit_them_is_refused(tmp_path: Path) -> None:
         solver(tmp_path, weights=[str(path)])
 
 
+def test_a_warning_names_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A TRAIN and a TEST layer that should be one, but have other names or none, train nothing for the test."""
+    solver(tmp_path)
+    said = 'layer "extra" (InnerProduct): the train net has no layer of this name, so it is tested untrained'
+    assert caplog.messages == [said]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_snapshot_keeps_all_digits_of_float64(form: str, tmp_path: Path) -> None:
+    first, again = (dragon.Solver(solver(tmp_path, form).param, dtype=np.float64, engine="numpy") for _ in range(2))
+    first.test_nets[0].params["extra"][0].data[...] = 1 / 3
+    again.restore(first.snapshot())
+    assert (again.test_nets[0].params["extra"][0].peek() == 1 / 3).all()
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_snapshot_keeps_them(form: str, tmp_path: Path) -> None:
     first = solver(tmp_path, form, tests=2, weights=[str(trained(tmp_path / "w.caffemodel"))])
