@@ -61,6 +61,12 @@ class HDF5Data(Source):
                 missing = [name for name, item in stored.items() if item is None]
                 if missing:
                     raise DataError(f'{path} has no dataset "{missing[0]}", it has {sorted(file)}', layer=self.where)
+                groups = [name for name, item in stored.items() if hasattr(item, "items")]
+                if groups:
+                    raise DataError(
+                        f'{path}: "{groups[0]}" is a group of {sorted(stored[groups[0]])}, expected a dataset',
+                        layer=self.where,
+                    )
                 check_sizes(stored.values())
                 found = [np.asarray(read_array(stored[name]), self.dtype) for name in names]
         except WeightsError as error:

@@ -222,6 +222,11 @@ def _upgrade_input(net: pb.NetParameter, origin: list[int]) -> list[int]:
         _log.warning("net input%s %s without a shape: dropped", "s" if count > 1 else "", ", ".join(net.input))
         net.ClearField("input")
         return origin
+    if not net.input:
+        _log.warning("net %s without an input: dropped", "input_shape" if net.input_shape else "input_dim")
+        net.ClearField("input_shape")
+        net.ClearField("input_dim")
+        return origin
     if net.input_shape and net.input_dim:
         raise PrototxtError("net gives both input_shape and input_dim; keep input_shape")
     if net.input_shape and len(net.input_shape) != count:

@@ -158,7 +158,7 @@ class Wiring:
         names: list[str] = list(param.top)
         if layer.auto_tops or layer.is_loss:
             while len(names) < max(layer.tops[0], 1):
-                names.append(f"(automatic) {param.name}" + (f" {len(names)}" if names else ""))
+                names.append(f"(automatic) {layer.identity}" + (f" {len(names)}" if names else ""))
         for i, name in enumerate(names):
             in_place = i < len(param.bottom) and param.bottom[i] == name
             if not in_place and name in self.blobs:

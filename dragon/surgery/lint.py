@@ -15,6 +15,7 @@ from dragon.layers.dropout import Dropout
 from dragon.layers.scale import Scale
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
+from dragon.proto.layer_names import name_layers
 from dragon.surgery.normalisations import Normalisation, find_normalisations
 
 __all__ = ["Finding", "lint"]
@@ -42,7 +43,7 @@ def lint(definition: Definition[pb.NetParameter]) -> list[Finding]:
 
     If the definition has a folder, files that the net names and that do not exist are reported too.
     """
-    net, folder = definition.message, definition.folder
+    net, folder = name_layers(definition.message), definition.folder
     found: list[_Remark] = []
     norms = find_normalisations(net)
     for norm in norms:
@@ -64,11 +65,19 @@ def lint(definition: Definition[pb.NetParameter]) -> list[Finding]:
 def _no_scale(norm: Normalisation) -> Iterator[_Remark]:
     if norm.affine:
         return
+    readers = [norm.net.layer[i] for graph in norm.graphs.of(norm.index) if (i := graph.reader(norm.index)) is not None]
+    scale = next((layer for layer in readers if issubclass(class_of(layer), Scale)), None)
+    if scale is not None:
+        covers = scale.scale_param.axis == scale.scale_param.num_axes == 1
+        why = (
+            "does not follow it in every phase: give both the same phases, and layers of two phases one name"
+            if covers
+            else "does not cover exactly the channels, axis 1"
+        )
+        yield norm.index, "scale-elsewhere", f'the Scale "{scale.name}" {why}'
+        return
     j = norm.graphs.only_reader(norm.index)
     reader = norm.net.layer[j] if j is not None else None
-    if reader is not None and issubclass(class_of(reader), Scale):
-        yield norm.index, "scale-elsewhere", f'the Scale "{reader.name}" does not cover exactly the channels, axis 1'
-        return
     after = f'; a Scale comes only after "{reader.name}" ({reader.type})' if _scale_later(norm, j) and reader else ""
     yield (
         norm.index, "scale-missing",

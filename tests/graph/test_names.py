@@ -104,3 +104,9 @@ def test_a_phase_pair_of_one_name_is_no_clash() -> None:
     layer {{ name: "ip" type: "InnerProduct" bottom: "x" top: "a" {IP} include {{ phase: TEST }} }}
     """
     assert list(net(text).params) == list(net(text, dragon.TEST).params) == ["ip"]
+
+
+def test_losses_of_one_name_without_tops() -> None:
+    loss = 'layer { name: "z" type: "EuclideanLoss" bottom: "a" bottom: "t" }\n'
+    text = UNNAMED[: UNNAMED.index('layer { type: "Dropout')] + loss + loss
+    assert net(text).outputs == ["(automatic) z", "(automatic) z (2)"]

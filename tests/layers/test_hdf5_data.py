@@ -86,6 +86,13 @@ def test_messages(listing: Path, content: str | None, tops: str, setting: str, m
         make(listing, setting, tops)
 
 
+def test_a_group_is_named(listing: Path) -> None:
+    with h5py.File(listing.parent / "0.h5", "a") as file:
+        file["group/inner"] = X[:5]
+    with pytest.raises(DragonError, match=r"0\.h5: \"group\" is a group of \['inner'\], expected a dataset"):
+        make(listing, tops="data group")
+
+
 def test_has_no_transformation(listing: Path) -> None:
     with pytest.raises(DragonError, match="cannot transform its data"):
         make(listing, more="transform_param { scale: 2 }")

@@ -106,6 +106,8 @@ def test_inconsistent_old_nets(text: str, message: str) -> None:
         ),
         ('input: "a" layer { type: "Input" top: "b" }', "net input a without a shape: dropped", ["Input"]),
         ('input: "a" input: "b" layer { type: "ReLU" }', "net inputs a, b without a shape: dropped", ["ReLU"]),
+        ('input_dim: 2 input_dim: 3 layer { type: "ReLU" }', "net input_dim without an input: dropped", ["ReLU"]),
+        ('input_shape { dim: 2 } layer { type: "ReLU" }', "net input_shape without an input: dropped", ["ReLU"]),
     ],
 )
 def test_leftovers_that_caffe_drops_are_warnings(
@@ -116,6 +118,8 @@ def test_leftovers_that_caffe_drops_are_warnings(
     assert caplog.messages == [said]
     assert [layer.type for layer in net.layer] == types
     assert not net.input
+    assert not net.input_dim
+    assert not net.input_shape
 
 
 def test_v1() -> None:

@@ -131,3 +131,24 @@ layer { name: "c" type: "Data" top: "c" }
         f'b: mean_file "m" does not exist (looked for from {where})',
         "c: data_param names no source",
     ]
+
+
+TRAIN_BN = GOOD.replace('"BatchNorm" bottom', '"BatchNorm" include { phase: TRAIN } bottom')
+TRAIN_SCALE, TEST_SCALE = (
+    SCALE.replace('"scale"', f'"scale {phase}"').replace(" bottom", f" include {{ phase: {phase} }} bottom")
+    for phase in ("TRAIN", "TEST")
+)
+
+
+@pytest.mark.parametrize("text", [TRAIN_BN, GOOD.replace(SCALE, TRAIN_SCALE + TEST_SCALE)])
+def test_a_scale_in_other_phases_or_under_two_names(text: str) -> None:
+    """It covers the channels, and the remark does not say otherwise."""
+    (found,) = lint(Definition(parse_text(text, pb.NetParameter()), "n", tuple(range(9))))
+    assert (found.layer, found.rule) == ("bn", "scale-elsewhere")
+    assert "does not follow it in every phase" in found.message
+
+
+def test_unnamed_layers_go_by_type_and_number() -> None:
+    net = parse_text(GOOD.replace('name: "bn"', "").replace("bias_term: false", ""), pb.NetParameter())
+    (found,) = lint(Definition(net, "n", tuple(range(9))))
+    assert found.message.startswith('"(BatchNorm 1)" subtracts the mean')
