@@ -31,7 +31,10 @@ _noticed: set[str] = set()
 
 
 def set_default_engine(name: str | None) -> None:
-    """The engine for nets that are not told one (`set_mode_cpu`, `--engine`); None returns to DRAGON_ENGINE or auto."""
+    """Set the engine of nets that name none (`set_mode_cpu`, `--engine`). None: DRAGON_ENGINE, else auto.
+
+    EngineError for an unknown name.
+    """
     global _default
     if name is not None:
         _check(name)
@@ -39,7 +42,7 @@ def set_default_engine(name: str | None) -> None:
 
 
 def default_engine() -> str:
-    """The engine of a net that was not told one."""
+    """The name of the engine of a net that names none. EngineError where DRAGON_ENGINE is unknown."""
     return _default or _check(os.environ.get("DRAGON_ENGINE", "auto") or "auto")
 
 
@@ -50,14 +53,14 @@ def _check(name: str) -> str:
 
 
 def _notice(message: str) -> None:
-    """One line, once in a process."""
+    """Log a line once in a process."""
     if message not in _noticed:
         _noticed.add(message)
         log.warning(message)
 
 
 def cuda_problem() -> str | None:
-    """Why nets cannot run on a GPU here, None where they can."""
+    """Why nets cannot run on a GPU here; None where they can."""
     try:
         probe = importlib.import_module("dragon.engines.cuda").problem
     except (ImportError, AttributeError):

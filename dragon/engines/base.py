@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 log = logging.getLogger("dragon")
-MOST_THREADS = max(256, 4 * (os.cpu_count() or 1))  # OpenMP ends the process when it cannot start them
+MOST_THREADS = max(256, 4 * (os.cpu_count() or 1))  # OpenMP ends the process where it cannot start its threads
 
 
 @dataclass
@@ -115,7 +115,7 @@ class Executor(ABC):
         return {}
 
     def load_state(self, values: Mapping[str, float]) -> None:
-        """Take over the values of `state` from a snapshot; those that this engine does not know are ignored."""
+        """Restore the values of `state` from a snapshot; unknown ones are ignored."""
 
     def profile(self, iterations: int, backward: bool = True) -> list[LayerTime]:
         """Mean time of each layer over `iterations` runs, after one run that is not counted."""
@@ -162,7 +162,7 @@ def weighted_loss(tops: Sequence[Blob], weights: Sequence[float]) -> float:
 
 
 def out_of_memory(error: MemoryError, layer: LayerName) -> EngineError:
-    """What is raised where the memory for a layer's run is not there."""
+    """The error for a layer that ran out of memory."""
     raised = EngineError(shortage(error), layer=layer)
     raised.hint = LESS
     return raised
@@ -170,7 +170,7 @@ def out_of_memory(error: MemoryError, layer: LayerName) -> EngineError:
 
 @contextmanager
 def memory_of(layer: LayerName) -> Iterator[None]:
-    """Within the block memory is asked for on behalf of a layer. EngineError, naming it, where there is none."""
+    """Within the block, running out of memory raises an EngineError that names the layer."""
     try:
         yield
     except MemoryError as error:

@@ -30,7 +30,7 @@ def _function(name: str) -> Any:
 
 
 def set_blas_threads(count: int) -> bool:
-    """Let matrix products of this process use `count` threads; False where the BLAS cannot be told."""
+    """Let matrix products of this process use `count` threads. Returns False where the BLAS has no such function."""
     function = _function("set_num_threads")
     if function is not None:
         function(ctypes.c_int(count))
@@ -38,6 +38,6 @@ def set_blas_threads(count: int) -> bool:
 
 
 def blas_threads() -> int | None:
-    """The number of threads in use, None where the BLAS does not tell."""
+    """The number of threads of matrix products, None where the BLAS has no such function."""
     function = _function("get_num_threads")
     return None if function is None else int(function())

@@ -17,6 +17,8 @@ __all__ = ["NumpyExecutor"]
 
 
 class NumpyExecutor(Executor):
+    """Runs a net by its layers' own array code. EngineError for any precision but fp32."""
+
     """Runs a net layer by layer with the layers' own NumPy code: the reference for all other engines."""
 
     name = "numpy"
@@ -26,7 +28,7 @@ class NumpyExecutor(Executor):
         if options.precision != "fp32":
             raise EngineError(f"the NumPy engine computes in fp32, not in {options.precision}")
         if options.threads:
-            set_blas_threads(options.threads)  # of the process: BLAS knows no nets
+            set_blas_threads(options.threads)  # for the whole process
         self._ran = [False] * len(net.nodes)
         self._frozen = [frozen_blobs(net, node) for node in net.nodes]
 

@@ -39,6 +39,8 @@ _DTYPES = {"fp32": DataType.f32, "bf16": DataType.bf16}
 
 
 class OneDNNExecutor(Executor):
+    """Runs a net on the CPU. EngineError where oneDNN cannot be loaded, or the CPU lacks the precision."""
+
     name = "onednn"
 
     def __init__(self, net: Net, options: Options) -> None:

@@ -106,7 +106,7 @@ class _Parameter:
 
 
 def _binary(device: Device, alg: Alg, target: Memory, other: Memory, *, scales: dict[int, Memory]) -> Call:
-    """target = target (operation) other, each multiplied by its scale where it has one."""
+    """Compute target = target (operation) other, each multiplied by its scale where it has one."""
     primitive = combine.binary(device, alg, target.desc, other.desc, runtime_scales=scales)
     scaled = {Arg.runtime_scale(arg): memory for arg, memory in scales.items()}
     return Call(primitive, {Arg.SRC: target, Arg.SRC_1: other, Arg.DST: target, **scaled})

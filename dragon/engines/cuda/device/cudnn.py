@@ -70,15 +70,15 @@ class Convolver(Protocol):
     def narrow_from_wide(
         self, g: Geometry, wide: Any, weight: Any, narrow: Any, bias: Any = None, relu: bool = False
     ) -> bool:
-        """narrow = the convolution of wide, plus `bias` (K), then max(that, 0) if `relu`."""
+        """Compute narrow = the convolution of wide, plus `bias` (K), then max(that, 0) if `relu`."""
         ...
 
     def wide_from_narrow(self, g: Geometry, narrow: Any, weight: Any, wide: Any) -> bool:
-        """wide = the transposed convolution of narrow."""
+        """Compute wide = the transposed convolution of narrow."""
         ...
 
     def weight_gradient(self, g: Geometry, wide: Any, narrow: Any, diff: Any, add: bool) -> bool:
-        """diff = the weights' gradient, or += with `add`."""
+        """Compute diff = the weights' gradient, or += with `add`."""
         ...
 
 
@@ -92,7 +92,7 @@ def _candidates() -> Iterator[str]:
 
 
 def load_library() -> Any:
-    """cuDNN 9, or None when it is not installed."""
+    """The cuDNN 9 library, or None where it is not installed."""
     for name in _candidates():
         try:
             return ctypes.CDLL(name)
@@ -102,7 +102,7 @@ def load_library() -> Any:
 
 
 def open_cudnn(gpu: Gpu) -> Cudnn | None:
-    """cuDNN on one GPU; None where it is not installed or does not start (then im2col and cuBLAS are used)."""
+    """Open cuDNN on one GPU; None where it is not installed or does not start (then im2col and cuBLAS are used)."""
     lib = load_library()
     if lib is None:
         return None
@@ -206,18 +206,18 @@ class Cudnn:
     def narrow_from_wide(
         self, g: Geometry, wide: Any, weight: Any, narrow: Any, bias: Any = None, relu: bool = False
     ) -> bool:
-        """narrow = the convolution of wide."""
+        """Compute narrow = the convolution of wide."""
         assert bias is None
         assert not relu
         descriptors = self._make(g)
         return self._run("Forward", g, ((descriptors[0], wide), (descriptors[1], weight)), narrow, False)
 
     def wide_from_narrow(self, g: Geometry, narrow: Any, weight: Any, wide: Any) -> bool:
-        """wide = the transposed convolution of narrow."""
+        """Compute wide = the transposed convolution of narrow."""
         descriptors = self._make(g)
         return self._run("BackwardData", g, ((descriptors[1], weight), (descriptors[2], narrow)), wide, False)
 
     def weight_gradient(self, g: Geometry, wide: Any, narrow: Any, diff: Any, add: bool) -> bool:
-        """diff = the weights' gradient, or += with `add`."""
+        """Compute diff = the weights' gradient, or += with `add`."""
         descriptors = self._make(g)
         return self._run("BackwardFilter", g, ((descriptors[0], wide), (descriptors[2], narrow)), diff, add)

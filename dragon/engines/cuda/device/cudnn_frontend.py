@@ -167,16 +167,16 @@ class Frontend:
     def narrow_from_wide(
         self, g: Geometry, wide: Any, weight: Any, narrow: Any, bias: Any = None, relu: bool = False
     ) -> bool:
-        """narrow = the convolution of wide + `bias` (K), then max(that, 0) if `relu`. False: nothing has changed."""
+        """Compute narrow = convolution of wide + `bias` (K), max(that, 0) if `relu`. False: nothing has changed."""
         product = forward_product(bias is not None, relu)
         return self._run(product, g, (wide, weight, narrow) if bias is None else (wide, weight, bias, narrow))
 
     def wide_from_narrow(self, g: Geometry, narrow: Any, weight: Any, wide: Any) -> bool:
-        """wide = the transposed convolution of narrow. False: nothing has changed."""
+        """Compute wide = the transposed convolution of narrow. False: nothing has changed."""
         return self._run("data", g, (narrow, weight, wide))
 
     def weight_gradient(self, g: Geometry, wide: Any, narrow: Any, diff: Any, add: bool) -> bool:
-        """diff = the weight's gradient. False: nothing has changed."""
+        """Compute diff = the weight's gradient. False: nothing has changed."""
         assert not add
         return self._run("weight", g, (wide, narrow, diff))
 

@@ -51,7 +51,7 @@ class Device(ABC):
 
     @property
     def convolvers(self) -> Sequence[Convolver]:
-        """cuDNN's interfaces that are installed, the preferred one first."""
+        """The interfaces of cuDNN that are installed, the preferred one first."""
         return ()
 
     @abstractmethod
@@ -64,8 +64,10 @@ class Device(ABC):
 
     @abstractmethod
     def launch(self, kernel: Kernel, dtype: DTypeLike, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
-        """Run a kernel, compiled for activations of `dtype`, on `grid` blocks. Only Kernel.__call__ calls it, which has
-        converted and checked the arguments."""
+        """Run a kernel, compiled for activations of `dtype`, on `grid` blocks.
+
+        Only Kernel.__call__ calls it, which has converted and checked the arguments.
+        """
 
     @abstractmethod
     def upload(self, array: Any, values: np.ndarray[Any, Any]) -> None:
@@ -76,9 +78,11 @@ class Device(ABC):
         self, m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, batch: int = 1, add: bool = False,
         unscale: Any = None,
     ) -> None:  # fmt: skip
-        """c (m, n) = a (m, k) b (k, n), or added to c, for each matrix of a batch. a and b have one type; c has it as
-        well or, where they have 16 bits, float32. unscale: float32 (1) on the device, by which a float32 product is
-        multiplied, or None."""
+        """Compute c (m, n) = a (m, k) b (k, n), or c += with `add`, for each matrix of a batch.
+
+        a and b have one type; c has it as well or, where they have 16 bits, float32. unscale: float32 (1) on the
+        device, by which a float32 product is multiplied, or None.
+        """
 
     def __init__(self) -> None:
         self._workspace: Any = None
@@ -91,11 +95,11 @@ class Device(ABC):
         return self._workspace.view(dtype)[:count]
 
     def to_16_bit(self, x: Any, y: Any, factor: Any = None) -> None:
-        """y (16 bits) = x (float32) times `factor`, (1) on the device; None: 1."""
+        """Compute y (16 bits) = x (float32) times `factor`, (1) on the device; None: 1."""
         self._cast(cast.to_16_bit, y.dtype, x, y, factor)
 
     def to_float32(self, x: Any, y: Any, factor: Any = None) -> None:
-        """y (float32) = x (16 bits) times `factor`, (1) on the device; None: 1."""
+        """Compute y (float32) = x (16 bits) times `factor`, (1) on the device; None: 1."""
         self._cast(cast.to_float32, x.dtype, x, y, factor)
 
     def _cast(self, kernel: Kernel, dtype: DTypeLike, x: Any, y: Any, factor: Any) -> None:

@@ -80,8 +80,10 @@ def totals(
     device: Device, at: Channels, sums: Any, out_a: Any, out_b: Any, *, inv: Any = None, unscale: Any = None,
     add: bool = True,
 ) -> None:  # fmt: skip
-    """Add the partial sums up, in order, into out_a and out_b (C), either of which may be None. unscale: see
-    Lowering.unscale."""
+    """Sum the partial sums, in order, into out_a and out_b (C), either of which may be None.
+
+    inv: (C), by which out_b is multiplied. unscale: see Lowering.unscale. add: the outputs are added to.
+    """
     kernels.channel_totals(
         device, sums.dtype, sums=sums, inv=inv, unscale=unscale, out_a=out_a, out_b=out_b, c=at.c, slices=at.slices,
         add=add,

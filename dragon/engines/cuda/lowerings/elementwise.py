@@ -21,5 +21,5 @@ def element_wise(
 
 
 def weighted_sum(lowering: Lowering, x: Any, y: Any, out: Any, a: float = 1.0, b: float = 0.0) -> None:
-    """out = a x + b y; as it stands, a copy of x."""
+    """Compute out = a x + b y; as it stands, a copy of x."""
     element_wise(lowering, kernels.weighted_sum, {"x": x, "y": y, "out": out}, {"a": a, "b": b})

@@ -1,5 +1,7 @@
-"""The products of a convolution: by cuDNN where it is installed (one or two axes), else by cuBLAS on images that
-convolution.cu or volume.cu has unfolded. Those of a pointwise convolution need no unfolding.
+"""The products of a convolution, by cuDNN or cuBLAS.
+
+cuDNN computes those over one or two axes, where it is installed. Else cuBLAS multiplies images that convolution.cu or
+volume.cu has unfolded; those of a pointwise convolution need no unfolding.
 
 Named as in bases/convolution.py: a convolution maps `wide` images to `narrow` ones, a deconvolution the other way.
 """
@@ -29,14 +31,14 @@ COLUMN_BYTES = 1 << 29  # limit for the columns of the images that are unfolded 
 
 
 def add_bias(lowering: Lowering, y: Any, bias: Any) -> None:
-    """y (N, C, ...) += bias (C)."""
+    """Compute y (N, C, ...) += bias (C)."""
     _, c, s = by_channel(y.shape)
     vectors = s % (16 // y.dtype.itemsize) == 0 and aligned(y)
     lowering.launch(kernels.add_bias, y=y, bias=bias, count=y.size, channels=c, spatial=s, vectors=vectors)
 
 
 def learn_bias(lowering: Lowering, dy: Any, diff: Any) -> None:
-    """diff (C) += the sums of dy (N, C, ...)."""
+    """Compute diff (C) += the sums of dy (N, C, ...)."""
     at = Channels.of(lowering.device, *by_channel(dy.shape))
     totals(lowering.device, at, channel_sums(lowering.device, at, dy), diff, None, unscale=lowering.unscale)
 
@@ -104,7 +106,7 @@ class Filtering(Lowering):
         return any(one.serves(product, g) and run(one, g) for one in convolvers)
 
     def narrow_from_wide(self, wide: Any, weight: Any, narrow: Any, bias: Any = None, relu: bool = False) -> None:
-        """narrow = W columns(wide) + bias, for every group; with `relu` max(that, 0)."""
+        """Compute narrow = W columns(wide) + bias, for every group; with `relu` max(that, 0)."""
         if bias is not None or relu:
 
             def all_at_once(one: Convolver, g: Geometry) -> bool:
@@ -146,7 +148,7 @@ class Filtering(Lowering):
                 )  # fmt: skip
 
     def wide_from_narrow(self, narrow: Any, weight: Any, wide: Any, bias: Any = None) -> None:
-        """wide = fold(W^T narrow) + bias, for every group."""
+        """Compute wide = fold(W^T narrow) + bias, for every group."""
 
         def product(one: Convolver, g: Geometry) -> bool:
             return one.wide_from_narrow(g, narrow, weight, wide)
@@ -179,7 +181,7 @@ class Filtering(Lowering):
             add_bias(self, wide, bias)
 
     def weight_gradient(self, wide: Any, narrow: Any, diff: Any) -> None:
-        """diff += the sum over images of narrow columns(wide)^T, one product for a group."""
+        """Compute diff += the sum over images of narrow columns(wide)^T, one product for a group."""
 
         def product(one: Convolver, g: Geometry) -> bool:
             if one.accumulates and wide.dtype == diff.dtype:

@@ -54,8 +54,11 @@ class ElementLossLowering(Labelled):
         return FAMILIES[self.layer.type]
 
     def _operands(self, bottom: Sequence[Blob]) -> dict[str, Any]:
-        """Arguments of both kernels: the two bottoms, the weights of their difference and of the term (or None), the
-        ignored label, and the setting."""
+        """Arguments of both kernels.
+
+        These are the two bottoms, the weights of their difference and of the term (or None), the ignored label, and
+        the setting.
+        """
         arrays = [blob.data for blob in bottom]
         names = ("first", "second", "insides", "outsides")
         return {

@@ -24,8 +24,10 @@ def strides_of(shape: Sequence[int]) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Strided:
-    """A copy of prod(shape) elements: y[y_start + i y[0] + j y[1] + ...] = x[x_start + i x[0] + j x[1] + ...] for each
-    index (i, j, ...) of `shape`. x, y: strides in elements.
+    """A copy of prod(shape) elements between arrays of different strides.
+
+    Element y_start + i y[0] + j y[1] + ... of y becomes element x_start + i x[0] + j x[1] + ... of x, for each index
+    (i, j, ...) of `shape`. x, y: strides in elements.
     """
 
     shape: tuple[int, ...]

@@ -36,8 +36,10 @@ def named(prefix: str, values: Sequence[int], axes: str = "dhw") -> dict[str, in
 
 
 def window_sizes(window: Window, inside: Any, outside: Any) -> dict[str, int]:
-    """The kernels' arguments for a window of at least two axes, which moves over `inside` (N, C, *size) and makes the
-    images `outside`."""
+    """The kernels' arguments for a window of at least two axes.
+
+    inside, outside: the arrays (N, C, *size) over which it moves, and of its outputs.
+    """
     sizes = zip(("depth", "height", "width")[-len(window.kernel) :], inside.shape[2:], strict=True)
     return {
         **dict(sizes), **named("out_", outside.shape[2:]), **named("kernel_", window.kernel),

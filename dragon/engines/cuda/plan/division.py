@@ -21,8 +21,9 @@ class Division:
         self._fused: set[int] = set()  # first layers of groups whose last forward ran as one
 
     def take_apart(self, plan: Plan, start: int, end: int, way: str) -> list[Group]:
-        """The groups that ran forward as one but whose layers must now run one by one, because only a part of them lies
-        in start..end, or because hooks watch a backward. They count as separate from now on.
+        """The groups that ran forward as one but whose layers must now run one by one.
+
+        Only a part of such a group lies in start..end, or hooks watch a backward. It counts as separate from now on.
         """
         hooked = way == "backward" and is_watched(self._net, way)
         found = []

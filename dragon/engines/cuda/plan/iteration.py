@@ -133,8 +133,10 @@ class Iteration(Captured):
         return self.update is update and self._settings == update.settings()
 
     def step(self, rate: float, iteration: int) -> float:
-        """Run the iteration and return the loss. Where it is not finite the weights stay as they were. DataError for a
-        label that is out of range."""
+        """Run the iteration and return the loss. Where that is not finite the weights stay as they were.
+
+        DataError for a label that is out of range.
+        """
         self.update.prepare(rate, iteration)
         for group in self._sources:
             self._runner.forward(group)

@@ -124,8 +124,11 @@ class Plan:
             index = (group.last if group else index) + 1
 
     def _fused(self, index: int) -> Group | None:
-        """The fused group that begins at a layer, if any: BatchNorm or BN with the Scale and the ReLU in place on its
-        top, or a convolution with its ReLU where one of cuDNN's interfaces may compute both."""
+        """The fused group that begins at a layer, if any.
+
+        BatchNorm or BN with the Scale and the ReLU in place on its top, or a convolution with its ReLU where one of
+        cuDNN's interfaces may compute both.
+        """
         nodes = self.net.nodes
         node = nodes[index]
         layer: Any = node.layer

@@ -116,8 +116,9 @@ class GroupRunner:
         return found
 
     def take_apart(self, group: Group) -> None:
-        """Run the layers of a group forward again, one by one, for a backward over a part of them. Its top and the
-        running statistics get back the values that they had.
+        """Run the layers of a group forward again, one by one, for a backward over a part of them.
+
+        Its top and the running statistics get back the values that they had.
         """
         lowering, top = group.lowering, group.tops[0]
         if lowering is None or not lowering.learns or not lowering.fits(top.shape):

@@ -35,7 +35,7 @@ class ConvSpec:
 
     @property
     def weights(self) -> Shape:
-        """oneDNN's logical order: (groups,) outputs, inputs, kernel, per group."""
+        """Logical order of oneDNN: (groups,) outputs, inputs, kernel, per group."""
         outputs, inputs = self.dst[1] // self.groups, self.src[1] // self.groups
         return (*([self.groups] if self.groups > 1 else []), outputs, inputs, *self.kernel)
 
@@ -55,10 +55,12 @@ class ConvSpec:
 
     @property
     def family(self) -> str:
+        """The prefix of the names of the C functions."""
         return "deconvolution" if self.transposed else "convolution"
 
     @property
     def algorithm(self) -> list[Any]:
+        """The arguments before the descriptors."""
         return [Alg.deconvolution_direct if self.transposed else Alg.convolution_direct]
 
     @property

@@ -29,10 +29,12 @@ class InnerProductSpec:
 
     @property
     def dst(self) -> Shape:
+        """(N, outputs)."""
         return (self.src[0], self.outputs)
 
     @property
     def weights(self) -> Shape:
+        """(outputs, inputs...), oneDNN's logical order."""
         return (self.outputs, *self.src[1:])
 
     def host_weights(self, dtype: DataType = DataType.f32) -> MemoryDesc:

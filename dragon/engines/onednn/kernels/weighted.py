@@ -16,18 +16,30 @@ class WeightedSpec(Protocol):
     """One such operation. ``dtype`` is that of src, weights and dst; diff_weights and biases are float32."""
 
     @property
-    def src(self) -> Shape: ...
+    def src(self) -> Shape:
+        """(N, inputs, spatial...)."""
+        ...
+
     @property
-    def dst(self) -> Shape: ...
+    def dst(self) -> Shape:
+        """(N, outputs, spatial...)."""
+        ...
+
     @property
     def weights(self) -> Shape:
         """In oneDNN's logical order."""
         ...
 
     @property
-    def bias(self) -> bool: ...
+    def bias(self) -> bool:
+        """Whether there is a bias, float32 (outputs,)."""
+        ...
+
     @property
-    def dtype(self) -> DataType: ...
+    def dtype(self) -> DataType:
+        """The element type of src, weights and dst."""
+        ...
+
     @property
     def family(self) -> str:
         """The prefix of the names of its C functions."""

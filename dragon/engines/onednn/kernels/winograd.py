@@ -61,10 +61,12 @@ class Tiling:
 
     @property
     def points(self) -> int:
+        """Inputs of one tile, which are also its products."""
         return self.tile + self.taps - 1
 
     @property
     def tiles(self) -> int:
+        """The number of tiles."""
         return -(-self.outputs // self.tile)
 
     def scatter(self) -> Matrix:

@@ -18,14 +18,14 @@ from dragon.engines.onednn.library.constants import MAX_NDIMS, Status
 from dragon.errors import EngineError
 from dragon.memory.shortage import LESS
 
-__all__ = ["Dims", "ExecArg", "Library", "UnimplementedError", "check", "dims", "library"]
+__all__ = ["ExecArg", "Library", "UnimplementedError", "check", "dims", "library"]
 
 LIBRARY_VARIABLE = "ONEDNN_LIBRARY"
 WHEEL = "onednn-cpu-gomp"
 SONAME = "libdnnl.so.3"
 MAJOR = 3
 
-Dims = c_int64 * MAX_NDIMS
+_Dims = c_int64 * MAX_NDIMS
 
 
 class ExecArg(Structure):
@@ -171,7 +171,7 @@ class Library:
 
 def dims(values: tuple[int, ...]) -> Any:
     """A C array of dimensions; the library reads as many as the descriptor has."""
-    return Dims(*values)
+    return _Dims(*values)
 
 
 class _Candidate(NamedTuple):

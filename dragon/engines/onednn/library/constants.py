@@ -42,6 +42,8 @@ class DataType(IntEnum):
 
 
 class FormatKind(IntEnum):
+    """Kinds of layouts."""
+
     undef = 0
     any = 1
     blocked = 2
@@ -70,6 +72,8 @@ class Tag(IntEnum):
 
 
 class Prop(IntEnum):
+    """Propagation kinds."""
+
     forward_training = 64
     forward_inference = 96
     backward = 128
@@ -78,6 +82,8 @@ class Prop(IntEnum):
 
 
 class Alg(IntEnum):
+    """Algorithms, of all families."""
+
     convolution_direct = 1
     convolution_auto = 3
     deconvolution_direct = 10
@@ -170,6 +176,8 @@ class Arg:
 
 
 class Query(IntEnum):
+    """What a descriptor can be asked for."""
+
     impl_info_str = 8
     strides = 14
     src_md = 129

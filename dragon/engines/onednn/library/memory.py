@@ -63,6 +63,7 @@ class MemoryDesc:
 
     @staticmethod
     def plain(shape: Shape, dtype: DataType = DataType.f32, strides: Shape | None = None) -> MemoryDesc:
+        """A descriptor with strides in elements, row-major by default."""
         if strides is None:
             strides = tuple(prod(shape[i + 1 :]) for i in range(len(shape)))
         handle = c_void_p()
@@ -73,6 +74,7 @@ class MemoryDesc:
 
     @staticmethod
     def tagged(shape: Shape, dtype: DataType, tag: Tag) -> MemoryDesc:
+        """A descriptor with one of the named layouts."""
         handle = c_void_p()
         create = library().memory_desc_create_with_tag
         check(
@@ -83,6 +85,7 @@ class MemoryDesc:
 
     @staticmethod
     def any(shape: Shape, dtype: DataType = DataType.f32) -> MemoryDesc:
+        """A descriptor that leaves the layout to the primitive."""
         return MemoryDesc.tagged(shape, dtype, Tag.any)
 
     @staticmethod
@@ -118,6 +121,7 @@ class MemoryDesc:
 
     @property
     def is_any(self) -> bool:
+        """Whether the layout is left to the primitive."""
         return self._int(Query.format_kind) == FormatKind.any
 
     @property
@@ -132,12 +136,12 @@ class MemoryDesc:
 
     @property
     def strides(self) -> Shape:
-        """In elements, of the outer blocks where the layout is blocked."""
+        """Strides in elements, of the outer blocks where the layout is blocked."""
         return self._list(Query.strides, len(self.dims))
 
     @property
     def offset(self) -> int:
-        """Elements before the first one, for a part of a larger tensor."""
+        """The number of elements before the first one, for a part of a larger tensor."""
         value = c_int64()
         check(library().memory_desc_query(self, Query.submemory_offset_s64, byref(value)), "query")
         return value.value
@@ -225,7 +229,7 @@ class Memory:
 
     @staticmethod
     def wrap(device: Device, array: NDArray[Any], dtype: DataType = DataType.f32) -> Memory:
-        """Memory over a C-contiguous array, without a copy."""
+        """Memory over a C-contiguous array, without a copy. ValueError for another array or item size."""
         if not array.flags.c_contiguous or array.itemsize != np.dtype(NUMPY_TYPES[dtype]).itemsize:
             raise ValueError(f"expected a contiguous {dtype.name} array, got {array.dtype} {array.strides}")
         desc = MemoryDesc.plain(array.shape or (1,), dtype)
@@ -249,10 +253,11 @@ class Memory:
 
     @property
     def origin(self) -> Memory:
+        """The memory that this is a view of, or itself."""
         return self if self._origin is None else self._origin
 
     def elements(self) -> NDArray[Any]:
-        """All elements in the order of memory, with the zeros that fill up blocks (bf16 as uint16); not to be kept."""
+        """All elements in memory order, with the zeros that fill blocks (bf16 as uint16). Not valid after `rebind`."""
         if self._elements is None:
             dtype: np.dtype[Any] = np.dtype(NUMPY_TYPES[self.desc.dtype])
             self._elements = self.buffer[self.start : self.start + self.desc.size].view(dtype)

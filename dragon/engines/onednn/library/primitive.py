@@ -139,7 +139,7 @@ class Primitive:
         return self.inputs[arg] if arg in self.inputs else self.outputs[arg]
 
     def with_post_ops(self, post_ops: Sequence[PostOp]) -> Primitive:
-        """The same operation with other post-ops; of what attributes can say besides it has nothing."""
+        """The same operation with other post-ops, and without runtime scales."""
         create, arguments, inputs, outputs, prefix = self._made_of
         attributes = Attributes(post_ops)
         return Primitive(
@@ -158,7 +158,7 @@ class Primitive:
         for arg in args:
             what, index = (Query.workspace_md, 0) if arg == Arg.WORKSPACE else (Query.exec_arg_md, arg)
             desc = self._desc(what, index)
-            if desc is None and arg != Arg.WORKSPACE:  # a workspace is taken only where the kernel wants one
+            if desc is None and arg != Arg.WORKSPACE:  # a kernel without a workspace has no descriptor of one
                 raise EngineError(f"oneDNN {self.operation} has no argument {arg}")
             if desc is not None:
                 found[arg] = desc

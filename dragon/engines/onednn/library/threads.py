@@ -1,4 +1,4 @@
-"""The number of cores that the process may use, and of threads that the library's OpenMP runtime uses."""
+"""The cores that the process may use, and the threads of the library's OpenMP runtime."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def _own(pid: int) -> None:
     global _owner
     if _owner is not None:
         raise EngineError(
-            "this process was forked from one that had run nets, whose threads it has not: build and run nets in the "
-            'child only, or start it by multiprocessing.get_context("spawn")'
+            "this process was forked from one that had run nets, and a fork copies no threads: build and run nets in "
+            'the child only, or start it by multiprocessing.get_context("spawn")'
         )
     _register()
     _owner = pid
@@ -68,8 +68,8 @@ def _register() -> None:
 def _end_workers() -> None:
     """End the calling thread's workers before a fork; both processes start new ones when they need them.
 
-    GNU's runtime keeps workers waiting. A forked child has its notes about them but not the threads, and would wait
-    for them without end. Runtimes that cannot end them are found out by `set_threads`.
+    GNU's runtime keeps workers waiting. A forked child inherits its record of them but not the threads, and would wait
+    for them without end. If a runtime cannot end them, `set_threads` raises an error in the child.
     """
     global _owner
     pause = getattr(library().cdll, "omp_pause_resource_all", None)

@@ -25,8 +25,8 @@ __all__ = ["activated", "with_neuron"]
 def with_neuron(b: Builder, node: Node, neuron: Node, epilogue: Epilogue) -> Epilogue:
     """The function of layer `neuron` as the last post-op of layer `node`.
 
-    oneDNN's ReLU is the fastest, and is 0 for NaN: it is taken in those runs in which a bound tells that there is none.
-    A limit such as that of ReLU6 always needs a bound.
+    oneDNN's ReLU is the fastest, but gives 0 for NaN: it is used in the runs in which a bound excludes NaN. A maximum,
+    such as ReLU6 has, always needs a bound.
     """
     layer: Any = node.layer
     alg, alpha, beta = function_of(neuron.layer)
@@ -36,12 +36,13 @@ def with_neuron(b: Builder, node: Node, neuron: Node, epilogue: Epilogue) -> Epi
         bound = of_product(b, node.bottoms[0], epilogue, epilogue.parameters_of(b, layer), always=limits)
     if bound is None:
         if limits:
-            raise NotLoweredError("as a post-op it would make a number of NaN")
+            raise NotLoweredError("as a post-op it would turn NaN into a number")
         alg = eltwise.keeping_nan(alg, alpha)
     return replace(epilogue, post_ops=[*epilogue.post_ops, EltwisePost(alg, alpha, beta)], bound=bound)
 
 
 def activated(b: Builder, node: Node, neuron: Node) -> Backward | None:
+    """Build a convolution or inner product fused with the neuron in place on its top."""
     layer, top = node.layer, node.tops[0]
     alg, alpha, _ = function_of(neuron.layer)
     if alg not in eltwise.USES_DST or alpha < 0:

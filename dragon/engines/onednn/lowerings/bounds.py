@@ -1,4 +1,4 @@
-"""How bounds (`plan/bound.py`) pass from layer to layer: |y| <= ||x|| ||w|| + |b| (Cauchy and Schwarz)."""
+"""Bounds of tops (`plan/bound.py`) from those of bottoms: |y| <= ||x|| ||w|| + |b| (Cauchy and Schwarz)."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def of_product(
 ) -> Bound | None:
     """The bound of a convolution's or inner product's top, measured at this point of the plan.
 
-    None where it cannot be known, or would cost more than it saves unless that is to be ignored (`always`).
+    None where it cannot be known, or costs more than it saves unless `always` is set.
     """
     top, weights = epilogue.top, parameters.size
     # in training the weights are read anew in every step
-    dear = b.training and weights > top.count // 2 and not always
-    if not b.cache or dear or any(n.layer.type == "Python" for n in b.net.nodes):
+    costly = b.training and weights > top.count // 2 and not always
+    if not b.cache or costly or any(n.layer.type == "Python" for n in b.net.nodes):
         return None
     others = [b.value_of(operand).bound for operand in epilogue.operands]
     known = [other for other in others if other is not None]
@@ -55,16 +55,16 @@ def of_product(
 
 
 def _norm(b: Builder, bottom: Blob, top: Blob, always: bool) -> Memory | None:
-    """Where to measure the bottom, if that is cheap against a look at the top, or `always`."""
+    """The memory of the bottom whose norm is taken, if that is much cheaper than a check of the top, or `always`."""
     value = b.value_of(bottom)
-    gone = not b.training and isinstance(value, Value)  # other values may lie in its memory by now
+    overwritten = not b.training and isinstance(value, Value)  # other values may lie in its memory by now
     memory = b.data(bottom)
-    dear = 2 * bottom.count > top.count and not always
-    return None if gone or dear or memory.desc.dtype != DataType.f32 else memory
+    costly = 2 * bottom.count > top.count and not always
+    return None if overwritten or costly or memory.desc.dtype != DataType.f32 else memory
 
 
 def pass_on(b: Builder, bottoms: Sequence[Bound | None], top: Blob, factor: float = 1.0) -> None:
-    """The top has no element larger than `factor` times the sum of the bottoms' largest ones."""
+    """Give the top the bound `factor` times the sum of the bottoms' bounds, if all of these are known."""
     known = [bound for bound in bottoms if bound is not None]
     if len(known) < len(bottoms) or not known:
         return

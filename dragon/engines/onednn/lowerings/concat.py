@@ -29,6 +29,7 @@ Make = Callable[[MemoryDesc], Memory]
 
 @lowers("Concat")
 def concat(b: Builder, node: Node) -> Backward | None:
+    """Build Concat."""
     layer = cast("Concat", node.layer)
     bottoms, top = node.bottoms, node.tops[0]
     bounds = [b.value_of(bottom).bound for bottom in bottoms]
@@ -49,6 +50,7 @@ def concat(b: Builder, node: Node) -> Backward | None:
 
 @lowers("Slice")
 def slice_layer(b: Builder, node: Node) -> Backward | None:
+    """Build Slice."""
     layer = cast("Slice", node.layer)
     bottom, tops = node.bottoms[0], node.tops
     if bottom.ndim > 5:
@@ -83,7 +85,7 @@ def _join(
 
 
 def _split(b: Builder, axis: int, shapes: Sequence[Shape], get: Get, targets: Sequence[Make | None]) -> None:
-    """Append copies of the parts of a memory; a target of None is not wanted."""
+    """Append copies of the parts of a memory, except for targets that are None."""
     whole = get(None)
     starts = accumulate((shape[axis] for shape in shapes[:-1]), initial=0)
     for shape, start, make in zip(shapes, starts, targets, strict=True):

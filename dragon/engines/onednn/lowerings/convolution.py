@@ -48,7 +48,7 @@ BLOCK = 16
 
 @lowers("Convolution", "Deconvolution", "DepthwiseConvolution")
 def convolution(b: Builder, node: Node) -> Backward | None:
-    """Each bottom with its top; they share the weights."""
+    """Build a convolution: each bottom gives one top, by the same weights."""
     bottoms, tops = node.bottoms, node.tops
     backwards = [convolve(b, node, i, Epilogue(tops[i])) for i in range(len(bottoms))]
 
@@ -60,20 +60,20 @@ def convolution(b: Builder, node: Node) -> Backward | None:
 
 
 def convolve(b: Builder, node: Node, which: int, epilogue: Epilogue) -> Backward:
-    """Convolve bottom `which`."""
+    """Build the convolution of bottom `which`, whose primitive computes the layers of `epilogue` as well."""
     layer = cast("ConvolutionBase", node.layer)
     bottom = node.bottoms[which]
     top, parameters = epilogue.top, epilogue.parameters_of(b, layer)
     spec = replace(spec_of(b, layer, bottom, node.tops[which]), bias=parameters.has_bias)
-    epilogue = _bounded(b, node, which, epilogue, parameters)
+    epilogue = _with_bound(b, node, which, epilogue, parameters)
     with b.guarded_by(epilogue.bound):
         backward = _convolve(b, node, which, epilogue, spec)
     b.value_of(top).bound = epilogue.bound
     return backward
 
 
-def _bounded(b: Builder, node: Node, which: int, epilogue: Epilogue, parameters: Parameters) -> Epilogue:
-    """With the bound of the top, where a maximum pooling reads it."""
+def _with_bound(b: Builder, node: Node, which: int, epilogue: Epilogue, parameters: Parameters) -> Epilogue:
+    """The epilogue with a bound of the top, where a maximum pooling reads the top."""
     top = epilogue.top
     if epilogue.bound is not None or epilogue.post_ops or node.layer.type == "Deconvolution":
         return epilogue

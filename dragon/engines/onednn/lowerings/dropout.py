@@ -1,4 +1,4 @@
-"""Dropout: the mask is drawn from the layer's stream as its reference does, and multiplied by a primitive."""
+"""Dropout: the mask comes from the layer's stream, as on the reference, and is multiplied by a primitive."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ __all__ = ["dropout"]
 
 @lowers("Dropout")
 def dropout(b: Builder, node: Node) -> Backward | None:
+    """Build Dropout; in TEST it is a copy, or nothing in place."""
     layer = cast("Dropout", node.layer)
     bottom, top = node.bottoms[0], node.tops[0]
     in_place = top is bottom
@@ -38,18 +39,18 @@ def dropout(b: Builder, node: Node) -> Backward | None:
     x = b.data(bottom)
     if x.desc.size and bottom.ndim > 6:
         raise NotLoweredError("more axes than oneDNN knows here")
-    drawn = Memory(b.device, MemoryDesc.plain(logical(bottom.shape)))
-    values = drawn.numpy().reshape(-1)
+    row_major_mask = Memory(b.device, MemoryDesc.plain(logical(bottom.shape)))
+    values = row_major_mask.numpy().reshape(-1)
     scale = np.float32(layer.scale)
 
-    def draw() -> None:
+    def make_mask() -> None:
         np.multiply(layer.rng.raw32(values.size) >= layer.threshold, scale, out=values)
 
-    b.run(draw)
-    mask = drawn
-    if x.desc != drawn.desc:
+    b.run(make_mask)
+    mask = row_major_mask
+    if x.desc != row_major_mask.desc:
         mask = Memory(b.device, x.desc)
-        b.run(reorder(b.device, drawn, mask))
+        b.run(reorder(b.device, row_major_mask, mask))
     primitive = combine.binary(b.device, Alg.binary_mul, x.desc, mask.desc, layer=layer.name)
     bound = b.value_of(bottom).bound
     y = b.make(top, x.desc, x if in_place and b.owns(bottom) else None)

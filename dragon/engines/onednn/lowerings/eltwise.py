@@ -22,12 +22,13 @@ __all__ = ["eltwise_layer", "preferred", "product", "weighted_total"]
 
 
 def preferred(descs: Sequence[MemoryDesc]) -> MemoryDesc:
-    """The layout in which several sources meet: a blocked one if there is one, else the first."""
+    """The common layout to convert several sources to: the first one that is not row-major, else the first."""
     return next((desc for desc in descs if not desc.is_row_major), descs[0])
 
 
 @lowers("Eltwise")
 def eltwise_layer(b: Builder, node: Node) -> Backward | None:
+    """Build Eltwise."""
     layer = cast("Eltwise", node.layer)
     if node.bottoms[0].ndim > 6:
         raise NotLoweredError("more axes than oneDNN knows here")
@@ -69,7 +70,7 @@ def product(b: Builder, node: Node, stable: bool) -> Backward:
 
 
 def _maximum(b: Builder, node: Node, layer: Eltwise) -> Backward:
-    """Where a bottom was greater than those before it is kept as a tensor of 1 and 0.
+    """Build a maximum. Forward saves where each bottom was greater than those before it, as tensors of 1 and 0.
 
     Of equal values the second of the first two bottoms wins, then the earlier one, as in the reference.
     """
@@ -88,7 +89,7 @@ def _maximum(b: Builder, node: Node, layer: Eltwise) -> Backward:
             first, second = (before, source) if i == 1 else (source, before)
             b.call(greater, {Arg.SRC: first, Arg.SRC_1: second, Arg.DST: won[winner]})
         both = [Arg.SRC, Arg.SRC_1]
-        b.call_guarded(largest, {Arg.SRC: before, Arg.SRC_1: source, Arg.DST: y}, np.maximum, looks=both)
+        b.call_guarded(largest, {Arg.SRC: before, Arg.SRC_1: source, Arg.DST: y}, np.maximum, checked=both)
 
     def backward() -> None:
         times = combine.binary(b.device, Alg.binary_mul, desc, desc, layer=layer.name)

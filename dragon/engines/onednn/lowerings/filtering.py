@@ -1,4 +1,4 @@
-"""What a convolution by Winograd's filtering is made of: when it pays, its layouts, primitives and steps."""
+"""Filtering: layouts, primitives and steps of a convolution by Winograd's method, and when it is worth while."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ CACHED = 2_000_000  # bytes of the largest of the intermediate data
 
 
 class Slot(IntEnum):
-    """Memory that is used within a layer's steps only."""
+    """Slots of scratch memory, used within a layer's steps only."""
 
     rows = 1
     products = 2
     scattered = 3
     weights = 4
-    turned = 5
+    reordered_weights = 5
     gradients = 6
 
 
 def filtering(b: Builder, spec: conv.ConvSpec, post_ops: Sequence[PostOp], name: str) -> Filtering | None:
-    """How to do this convolution so, or None where the direct sum is faster or the only way."""
+    """The filtering for a convolution; None where the direct sum is faster or the only way."""
     if not b.winograd or not all(isinstance(post, EltwisePost) for post in post_ops):
         return None
     tiling = _tiling(spec, b.training)
     found = Filtering(b, spec, tiling, name) if tiling is not None else None
-    return found if found is not None and found.possible else None
+    return found if found is not None and found.is_supported else None
 
 
 def _tiling(spec: conv.ConvSpec, training: bool) -> Tiling | None:
@@ -87,7 +87,7 @@ def _tiling(spec: conv.ConvSpec, training: bool) -> Tiling | None:
 
 
 def _images(spec: conv.ConvSpec, tiling: Tiling) -> int:
-    """How many at a time, a divisor of the batch: as many as fit the cache, or balance the traffic of the weights."""
+    """Images at a time, a divisor of the batch: as many as fit the cache, or balance the traffic of the weights."""
     n = spec.src[0]
     row = max(prod(shape[1:]) // shape[2] for shape in (spec.src, spec.dst))
     each = row * tiling.points * tiling.tiles * (2 if spec.dtype == DataType.bf16 else 4)
@@ -98,7 +98,7 @@ def _images(spec: conv.ConvSpec, tiling: Tiling) -> int:
 
 @dataclass(frozen=True)
 class Filtering:
-    """One convolution in this form: its layouts, primitives and steps. Shapes are those of `images` images."""
+    """One convolution by Winograd's method: its layouts, primitives and steps. Shapes are those of `images` images."""
 
     b: Builder
     spec: conv.ConvSpec
@@ -107,19 +107,21 @@ class Filtering:
 
     @cached_property
     def images(self) -> int:
-        """How many at a time."""
+        """Images at a time."""
         return _images(self.spec, self.tiling)
 
     @property
     def src(self) -> Shape:
+        """The shape of the bottom of `images` images."""
         return (self.images, *self.spec.src[1:])
 
     @property
     def dst(self) -> Shape:
+        """The shape of the top of `images` images."""
         return (self.images, *self.spec.dst[1:])
 
     @cached_property
-    def along(self) -> conv.ConvSpec:
+    def point_spec(self) -> conv.ConvSpec:
         """The convolution of one point: tiles in the place of images, width and images as the two axes."""
         s, (n, inputs, _, width) = self.spec, self.src
         return conv.ConvSpec(
@@ -136,20 +138,22 @@ class Filtering:
     @cached_property
     def block(self) -> int:
         """Channels that lie together in the layout that the library prefers on this CPU; 0: another layout."""
-        desc = conv.forward(self.b.device, self.along, training=True)[Arg.SRC]
+        desc = conv.forward(self.b.device, self.point_spec, training=True)[Arg.SRC]
         for size, tag in BLOCKS.items():
-            if desc == MemoryDesc.tagged(self.along.src, self.spec.dtype, tag):
+            if desc == MemoryDesc.tagged(self.point_spec.src, self.spec.dtype, tag):
                 return size
         return 0
 
     @property
-    def possible(self) -> bool:
+    def is_supported(self) -> bool:
+        """Whether channels come in whole blocks, and the weights have a known layout."""
         if not self.block or self.spec.src[1] % self.block or self.spec.dst[1] % self.block:
             return False
         return _tag_of(self.forward(False)[Arg.WEIGHTS]) is not None
 
     # -- layouts --------------------------------------------------------------------------------------------
     def blocked(self, shape: Shape) -> MemoryDesc:
+        """The blocked layout of a shape (N, C, H, W)."""
         return MemoryDesc.tagged(shape, self.spec.dtype, BLOCKS[self.block])
 
     def matrix(self, rows: int, shape: Shape) -> MemoryDesc:
@@ -158,6 +162,7 @@ class Filtering:
 
     @property
     def rows(self) -> int:
+        """Rows of transformed data: points times tiles."""
         return self.tiling.points * self.tiling.tiles
 
     def chunks(self, whole: Memory, shape: Shape) -> Iterator[Memory]:
@@ -169,16 +174,18 @@ class Filtering:
 
     # -- steps ----------------------------------------------------------------------------------------------
     def forward(self, bias: bool) -> Primitive:
-        spec = replace(self.along, bias=bias)
+        """The convolution of one point."""
+        spec = replace(self.point_spec, bias=bias)
         src, dst = self.blocked(spec.src), self.blocked(spec.dst)
         return conv.forward(self.b.device, spec, src=src, dst=dst, training=self.b.training, layer=self.name)
 
-    def carry(self, source: Memory, target: Memory) -> Call:
+    def reorder(self, source: Memory, target: Memory) -> Call:
+        """A conversion between two memories."""
         primitive = combine.reorder(self.b.device, source.desc, target.desc, layer=self.name)
         return self.b.prepared(primitive, {Arg.SRC: source, Arg.DST: target})
 
     def product(self, matrix: NDArray[np.float64], source: Memory, target: Memory, *post: PostOp) -> Call:
-        """target = matrix source, both seen as matrices."""
+        """Compute target = matrix source, both seen as matrices."""
         left = _constant(self.b.device, matrix, source.desc.dtype)
         primitive = matmul(self.b.device, left.desc, source.desc, target.desc, post_ops=post, layer=self.name)
         return self.b.prepared(primitive, {Arg.SRC: left, Arg.WEIGHTS: source, Arg.DST: target})
@@ -192,24 +199,24 @@ class Filtering:
         return rows, self.b.part(rows, self.matrix(h, shape))
 
     def transform(self, chunk: Memory, matrix: NDArray[np.float64], shape: Shape, slot: int) -> Memory:
-        """A chunk's heights multiplied by `matrix`."""
+        """Append the steps that multiply a chunk's heights by `matrix`; returns the result."""
         target = self.b.scratch(self.matrix(self.rows, shape), slot)
         for call in self.transforming(chunk, matrix, shape, target):
             self.b.run(call)
         return target
 
     def transforming(self, chunk: Memory, matrix: NDArray[np.float64], shape: Shape, target: Memory) -> list[Call]:
-        """The steps of that."""
-        carried, rows = self.by_rows(shape)
-        return [self.carry(chunk, carried), self.product(matrix, rows, target)]
+        """The steps of `transform`, into `target`."""
+        reordered, rows = self.by_rows(shape)
+        return [self.reorder(chunk, reordered), self.product(matrix, rows, target)]
 
     def transform_back(
         self, source: Memory, matrix: NDArray[np.float64], chunk: Memory, shape: Shape, *post: PostOp
     ) -> None:
-        """The chunk becomes matrix source."""
-        carried, rows = self.by_rows(shape)
+        """Append the steps chunk = matrix source."""
+        reordered, rows = self.by_rows(shape)
         self.b.run(self.product(matrix, source, rows, *post))
-        self.b.run(self.carry(carried, chunk))
+        self.b.run(self.reorder(reordered, chunk))
 
     def point(self, memory: Memory, desc: MemoryDesc, index: int) -> Memory:
         """One point's share of a memory that holds them all."""
@@ -218,7 +225,7 @@ class Filtering:
     # -- weights --------------------------------------------------------------------------------------------
     @property
     def base(self) -> Tag:
-        """Of a point's weights in forward and of their gradients."""
+        """The layout of a point's weights in forward, and of their gradients."""
         return Tag.ABcd16b16a if self.block == 16 else Tag.ABcd8b8a
 
     @property
@@ -230,7 +237,8 @@ class Filtering:
         return MemoryDesc.plain((high, outputs, inputs, across, 1), DataType.f32, strides)
 
     def stack(self, count: int, tag: Tag, dtype: DataType = DataType.f32) -> MemoryDesc:
-        return MemoryDesc.tagged((count, *self.along.weights), dtype, STACKS[tag])
+        """The layout of `count` matrices of weights, each in the layout `tag`."""
+        return MemoryDesc.tagged((count, *self.point_spec.weights), dtype, STACKS[tag])
 
     def flat(self, memory: Memory) -> Memory:
         """A stack seen as a matrix."""
@@ -246,19 +254,19 @@ class Filtering:
         if tag is None:
             raise NotLoweredError(f"weights of an unknown layout {wanted}")
         final = self.stack(self.tiling.points, tag, wanted.dtype)
-        kept = not b.training  # they seldom change then
-        points = Memory(b.device, desc) if kept and final == desc else b.scratch(desc, Slot.weights)
+        cached = not b.training  # they seldom change then
+        points = Memory(b.device, desc) if cached and final == desc else b.scratch(desc, Slot.weights)
         steps = [self.product(self.tiling.weights(), self.flat(taps), self.flat(points))]
-        turned = points
+        result = points
         if final != desc:
-            turned = Memory(b.device, final) if kept else b.scratch(final, Slot.turned)
-            steps.append(self.carry(points, turned))
+            result = Memory(b.device, final) if cached else b.scratch(final, Slot.reordered_weights)
+            steps.append(self.reorder(points, result))
         for step in steps:
-            if kept:
+            if cached:
                 b.when_changed(parameters.blobs, step)
             else:
                 b.run(step)
-        return turned
+        return result
 
 
 def _constant(device: Device, matrix: NDArray[np.float64], dtype: DataType) -> Memory:

@@ -26,6 +26,7 @@ from dragon.memory.storage import Array
 if TYPE_CHECKING:
     from dragon.bases.batch_statistics import BatchStatistics
     from dragon.bases.convolution import ConvolutionBase
+    from dragon.graph.node import Node
     from dragon.layers.inner_product import InnerProduct
     from dragon.memory.blob import Blob
 
@@ -34,54 +35,53 @@ __all__ = ["WeightChain", "fold_weights"]
 
 @dataclass(frozen=True)
 class WeightChain:
-    """Indices of a convolution or inner product and of what follows it."""
+    """A convolution or inner product and the layers after it that are folded into it."""
 
-    first: int
-    norm: int | None = None
-    scale: int | None = None
-    sum: int | None = None
-    relu: int | None = None
+    first: Node
+    norm: Node | None = None
+    scale: Node | None = None
+    sum: Node | None = None
+    relu: Node | None = None
 
     @property
-    def layers(self) -> list[int]:
+    def nodes(self) -> list[Node]:
+        """The layers in order."""
         found = (self.first, self.norm, self.scale, self.sum, self.relu)
-        return [i for i in found if i is not None]
+        return [node for node in found if node is not None]
 
 
 def fold_weights(b: Builder, chain: WeightChain) -> Backward | None:
-    """Build the one primitive; there is no backward."""
-    net = b.net
-    layer, top = net.layers[chain.first], net.tops[chain.layers[-1]][0]
+    """Build the primitive that computes all layers of the chain. In TEST there is no backward."""
+    layer, top = chain.first.layer, chain.nodes[-1].tops[0]
     post: list[PostOp] = []
     operands: list[Blob] = []
     if chain.sum is not None:
-        own = net.tops[max(i for i in (chain.first, chain.norm, chain.scale) if i is not None)][0]
-        operands = [blob for blob in net.bottoms[chain.sum] if blob is not own]
+        own = (chain.scale or chain.norm or chain.first).tops[0]
+        operands = [blob for blob in chain.sum.bottoms if blob is not own]
         post.append(BinaryPost(Alg.binary_add, MemoryDesc.any(top.shape, b.dtype)))
     folds = chain.norm is not None or chain.scale is not None
     parameters = _Fold(b, chain, cast("ConvolutionBase | InnerProduct", layer)) if folds else None
     epilogue = Epilogue(top, post, operands, parameters)
     if chain.relu is not None:
-        epilogue = with_neuron(b, net.nodes[chain.first], net.nodes[chain.relu], epilogue)
+        epilogue = with_neuron(b, chain.first, chain.relu, epilogue)
     if layer.type == "InnerProduct":
         if top.ndim != 2:
             raise NotLoweredError("rows of several axes")
-        multiply(b, net.nodes[chain.first], epilogue)
+        multiply(b, chain.first, epilogue)
     else:
-        convolve(b, net.nodes[chain.first], 0, epilogue)
-    _skipped(b, chain)
+        convolve(b, chain.first, 0, epilogue)
+    _make_lazy(b, chain)
     return None
 
 
-def _skipped(b: Builder, chain: WeightChain) -> None:
-    """Let blobs between the layers be computed by the plan of single layers when they are read."""
-    net = b.net
-    last = {id(net.tops[i][0].data_storage): i for i in chain.layers}
-    final = net.tops[chain.layers[-1]][0].data_storage
-    for i in last.values():
-        storage = net.tops[i][0].data_storage
+def _make_lazy(b: Builder, chain: WeightChain) -> None:
+    """Make the blobs between the layers lazy: the single plan computes them when they are read."""
+    last = {id(node.tops[0].data_storage): node for node in chain.nodes}
+    final = chain.nodes[-1].tops[0].data_storage
+    for node in last.values():
+        storage = node.tops[0].data_storage
         if storage is not final:
-            b.make_lazy_by_layers(storage, chain.first, i)
+            b.make_lazy_by_layers(storage, chain.first.index, node.index)
 
 
 @dataclass
@@ -102,7 +102,7 @@ class _Fold:
 
     @property
     def blobs(self) -> list[Blob]:
-        return [blob for i in self.chain.layers for blob in self.b.net.layers[i].blobs]
+        return [blob for node in self.chain.nodes for blob in node.layer.blobs]
 
     def weights(self, desc: MemoryDesc, host: MemoryDesc) -> Memory:
         memory = Memory(self.b.device, desc)
@@ -156,9 +156,8 @@ class _Fold:
         shift = np.zeros(self.shift.size)
         if self.layer.bias is not None:
             shift += self.layer.bias.peek()
-        net = self.b.net
         if self.chain.norm is not None:
-            norm = cast("BatchStatistics", net.layers[self.chain.norm])
+            norm = cast("BatchStatistics", self.chain.norm.layer)
             mean, variance = norm.peek_running()
             inverse = 1 / np.sqrt(variance.astype(np.float64) + norm.normalization.eps)
             scale, shift = scale * inverse, (shift - mean) * inverse
@@ -166,7 +165,7 @@ class _Fold:
                 gamma, beta = (blob.peek().reshape(-1) for blob in norm.affine)
                 scale, shift = scale * gamma, shift * gamma + beta
         if self.chain.scale is not None:
-            blobs = net.layers[self.chain.scale].blobs
+            blobs = self.chain.scale.layer.blobs
             gamma = blobs[0].peek()
             scale, shift = scale * gamma, shift * gamma
             if len(blobs) > 1:

@@ -44,7 +44,7 @@ _FORMULAS: dict[str, Callable[[Any], list[Function]]] = {
 
 @lowers(*_FORMULAS)
 def formula(b: Builder, node: Node) -> Backward | None:
-    """What is between the functions stays in memory for backward."""
+    """Build Power, Exp or Log. The values between the functions are kept for backward."""
     layer = node.layer
     bottom, top = node.bottoms[0], node.tops[0]
     if bottom.ndim > 6:

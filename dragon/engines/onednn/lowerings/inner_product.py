@@ -25,11 +25,12 @@ __all__ = ["inner_product", "multiply"]
 
 @lowers("InnerProduct")
 def inner_product(b: Builder, node: Node) -> Backward | None:
+    """Build an inner product by itself."""
     return multiply(b, node, Epilogue(node.tops[0]))
 
 
 def multiply(b: Builder, node: Node, epilogue: Epilogue) -> Backward:
-    """Multiply the bottom."""
+    """Build an inner product whose primitive computes the layers of `epilogue` as well."""
     layer = cast("InnerProduct", node.layer)
     top, parameters = epilogue.top, epilogue.parameters_of(b, layer)
     bottom = node.bottoms[0]

@@ -20,6 +20,7 @@ __all__ = ["local_response"]
 
 @lowers("LRN")
 def local_response(b: Builder, node: Node) -> Backward | None:
+    """Build LRN."""
     layer = cast("LRN", node.layer)
     bottom, top = node.bottoms[0], node.tops[0]
     if not 3 <= bottom.ndim <= 5:

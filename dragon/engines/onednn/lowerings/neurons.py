@@ -16,7 +16,7 @@ from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.bounds import pass_on
 from dragon.engines.onednn.plan.bound import Bound
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
-from dragon.engines.onednn.plan.guarded import Chosen
+from dragon.engines.onednn.plan.guarded import BoundedCall
 from dragon.graph.node import Node
 from dragon.layers.elu import ELU
 from dragon.layers.relu import ReLU
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["call_relu", "from_result", "function_of", "neuron"]
 
-# algorithms whose result, or whose gradient, can be a number where the source is NaN or infinite
-_SWALLOWS = (*eltwise.LIMITS, Alg.eltwise_hardsigmoid)
-_SWALLOWS_BACKWARD = (Alg.eltwise_abs, Alg.eltwise_elu, Alg.eltwise_hardswish)
+# algorithms whose result, or whose gradient, can be finite where the source is NaN or infinite
+_LOSE_NAN = (*eltwise.LIMITS, Alg.eltwise_hardsigmoid)
+_LOSE_NAN_BACKWARD = (Alg.eltwise_abs, Alg.eltwise_elu, Alg.eltwise_hardswish)
 
 Function = tuple[Alg, float, float]
 
@@ -86,7 +86,7 @@ def _call_forward(
         call_relu(b, primitive, memories, bound)
         return
     plain_logistic = alg == Alg.eltwise_logistic and not primitive.implementation.startswith("jit")  # 0 for NaN
-    if alg not in _SWALLOWS and not plain_logistic:
+    if alg not in _LOSE_NAN and not plain_logistic:
         b.call(primitive, memories)
         return
 
@@ -105,11 +105,11 @@ def call_relu(b: Builder, primitive: Primitive, memories: dict[int, Memory], bou
     if bound is None:
         b.call(keeping(), memories)
     else:
-        b.run(Chosen(primitive, memories, None, bound, keeping))
+        b.run(BoundedCall(primitive, memories, None, bound, keeping))
 
 
 def _call_backward(b: Builder, layer: Any, down: Primitive, memories: dict[int, Memory]) -> None:
-    if function_of(layer)[0] not in _SWALLOWS_BACKWARD:
+    if function_of(layer)[0] not in _LOSE_NAN_BACKWARD:
         b.call(down, memories)
         return
 
@@ -123,17 +123,17 @@ def _call_backward(b: Builder, layer: Any, down: Primitive, memories: dict[int, 
         layer.gradient(x, y, dy, dx)
         return dx
 
-    b.call_guarded(down, memories, exact, looks=[known], reads=[known, Arg.DIFF_DST], result=Arg.DIFF_SRC)
+    b.call_guarded(down, memories, exact, checked=[known], reads=[known, Arg.DIFF_DST], result=Arg.DIFF_SRC)
 
 
 @lowers(*_FUNCTIONS)
 def neuron(b: Builder, node: Node) -> Backward | None:
-    """In place the same memory is used; then backward must need only the result."""
+    """Build an element-wise layer. In place it uses one memory, if its backward needs only the result."""
     layer = node.layer
     bottom, top = node.bottoms[0], node.tops[0]
     alg, alpha, beta = function_of(layer)
     in_place = top.data_storage is bottom.data_storage
-    # the references of these look at the signs of their bottom, which is the result if they work in place
+    # the reference of these uses the signs of the bottom, which is the result if they work in place
     by_signs = isinstance(layer, (ReLU, ELU))
     by_result = alg in eltwise.USES_DST and alpha >= 0 and (in_place or not by_signs)
     if bottom.ndim > 6:

@@ -32,21 +32,22 @@ __all__ = ["Chain", "Normalization", "normalize", "normalize_chain"]
 
 @dataclass(frozen=True)
 class Chain:
-    """Indices of the layers that one normalisation primitive computes."""
+    """The layers that one normalisation primitive computes."""
 
-    norm: int
-    scale: int | None = None
-    relu: int | None = None
+    norm: Node
+    scale: Node | None = None
+    relu: Node | None = None
 
     @property
-    def layers(self) -> list[int]:
-        """The indices in order."""
-        return [i for i in (self.norm, self.scale, self.relu) if i is not None]
+    def nodes(self) -> list[Node]:
+        """The layers in order."""
+        return [node for node in (self.norm, self.scale, self.relu) if node is not None]
 
 
 @lowers("BatchNorm", "BN")
 def normalize(b: Builder, node: Node) -> Backward | None:
-    return normalize_chain(b, Chain(node.index))
+    """Build a normalisation by itself."""
+    return normalize_chain(b, Chain(node))
 
 
 def normalize_chain(b: Builder, chain: Chain) -> Backward | None:
@@ -57,17 +58,16 @@ def normalize_chain(b: Builder, chain: Chain) -> Backward | None:
 class Normalization:
     """One normalisation primitive with its memories and steps.
 
-    tops: of the layers of the chain; top: of the last one. affine: scale and shift blobs, if there are any. gamma,
-    beta: their values in forward; gamma_in_backward, beta_in_backward: in backward.
+    tops: of the layers of the chain; top: of the last one. affine: scale and shift blobs, or None. gamma, beta: their
+    values in forward; gamma_in_backward, beta_in_backward: in backward. All vectors are (C,).
     """
 
     def __init__(self, b: Builder, chain: Chain) -> None:
-        net = b.net
         self.b = b
         self.chain = chain
-        self.layer = cast("BatchStatistics", net.layers[chain.norm])
-        self.bottom = net.bottoms[chain.norm][0]
-        self.tops = [net.tops[i][0] for i in chain.layers]
+        self.layer = cast("BatchStatistics", chain.norm.layer)
+        self.bottom = chain.norm.bottoms[0]
+        self.tops = [node.tops[0] for node in chain.nodes]
         self.top = self.tops[-1]
         shape = self.bottom.shape
         if not 2 <= len(shape) <= 5 or self.bottom.count == 0:
@@ -85,11 +85,12 @@ class Normalization:
         """Scale and shift blobs (the shift may be missing), of the layer or of the Scale after it."""
         if self.chain.scale is None:
             return list(self.layer.affine) if self.layer.affine is not None else None
-        blobs = self.b.net.layers[self.chain.scale].blobs
+        blobs = self.chain.scale.layer.blobs
         return [blobs[0], blobs[1] if len(blobs) > 1 else None]
 
     # -- forward --------------------------------------------------------------------------------------------
     def build(self) -> Backward | None:
+        """Build forward; returns what builds backward, None in TEST."""
         b, layer = self.b, self.layer
         self.by_running = layer.use_global
         src = b.desc(self.bottom)
@@ -110,10 +111,10 @@ class Normalization:
         self.src = arguments[Arg.SRC]
         b.watch(self.bottom)
         if self.affine is not None:
-            b.run(self._take_affine(self.gamma, self.beta))
+            b.run(self._copy_affine(self.gamma, self.beta))
             arguments |= {Arg.SCALE: self.gamma, Arg.SHIFT: self.beta}
         if self.by_running:
-            b.run(self._take_running())
+            b.run(self._copy_running())
         workspace = self.primitive.outputs.get(Arg.WORKSPACE)
         if workspace is not None:
             arguments[Arg.WORKSPACE] = Memory(b.device, workspace)
@@ -131,11 +132,11 @@ class Normalization:
             b.run(moving(layer, mean, variance, self.count))
         self.skipped.make_data()
         if b.training:
-            self._parts()
+            self._set_parts()
         return self.backward if b.training else None
 
     def _call_forward(self) -> None:
-        """The primitive's ReLU makes 0 of NaN."""
+        """Call the primitive. Its ReLU turns NaN into 0, which is mended here."""
         b = self.b
         if self.chain.relu is None:
             b.call(self.primitive, self.arguments)
@@ -149,7 +150,7 @@ class Normalization:
         y = self.skipped.normalized_of(x, True)
         return np.maximum(y, 0, out=y)
 
-    def _take_affine(self, gamma: Memory, beta: Memory) -> Step:
+    def _copy_affine(self, gamma: Memory, beta: Memory) -> Step:
         assert self.affine is not None
         outs = gamma.numpy(), beta.numpy()
         sources = [(out, blob.data_storage) for out, blob in zip(outs, self.affine, strict=True) if blob]
@@ -160,7 +161,7 @@ class Normalization:
 
         return step
 
-    def _take_running(self) -> Step:
+    def _copy_running(self) -> Step:
         mean, variance = self.mean.numpy(), self.variance.numpy()
 
         def step() -> None:
@@ -170,7 +171,7 @@ class Normalization:
 
     # -- backward -------------------------------------------------------------------------------------------
     def backward(self) -> None:
-        """All layers of the chain at once."""
+        """Build the backward of all layers of the chain."""
         dy = self._backward(self.spec, self.primitive, self.top, self.affine, self._learns())
         if dy is not None:
             self.skipped.make_diffs(dy)
@@ -184,8 +185,7 @@ class Normalization:
         learns: list[bool],
     ) -> Memory | None:
         """Steps from the diff of `top` to those of the bottom and of scale and shift; the diff of `top`."""
-        b, net = self.b, self.b.net
-        wanted = net.bottom_need_backward[self.chain.norm][0]
+        b, wanted = self.b, self.chain.norm.propagate_down[0]
         if not wanted and not any(learns):
             return None
         parameters = spec.scale or spec.shift  # also of frozen ones: quirk "frozen scale and shift"
@@ -193,7 +193,7 @@ class Normalization:
         dy = b.diff(top, down[Arg.DIFF_DST])
         arguments = {**self.arguments, Arg.DIFF_DST: dy}
         if affine is not None:  # which may have changed since forward
-            b.run(self._take_affine(self.gamma_in_backward, self.beta_in_backward))
+            b.run(self._copy_affine(self.gamma_in_backward, self.beta_in_backward))
             arguments |= {Arg.SCALE: self.gamma_in_backward, Arg.SHIFT: self.beta_in_backward}
         adds = []
         if parameters and affine is not None:
@@ -213,14 +213,14 @@ class Normalization:
             add()
         return dy
 
-    def _parts(self) -> None:
-        """Note how backward of each layer of the chain is built by itself, from what forward kept."""
+    def _set_parts(self) -> None:
+        """Set how the backward of each layer of the chain is built by itself, from what forward saved."""
         chain = self.chain
-        self.b.parts[chain.norm] = self._norm_alone
+        self.b.parts[chain.norm.index] = self._norm_alone
         if chain.scale is not None:
-            self.b.parts[chain.scale] = partial(self._scale_alone, chain.scale)
+            self.b.parts[chain.scale.index] = partial(self._scale_alone, chain.scale)
         if chain.relu is not None:
-            self.b.parts[chain.relu] = partial(from_result, self.b, self.b.net.nodes[chain.relu])
+            self.b.parts[chain.relu.index] = partial(from_result, self.b, chain.relu)
 
     def _norm_alone(self) -> None:
         own = self.chain.scale is None  # scale and shift are the layer's
@@ -229,18 +229,17 @@ class Normalization:
         affine = self.affine if own else None
         self._backward(spec, hint, self.tops[0], affine, self._learns() if own else [False, False])
 
-    def _scale_alone(self, index: int) -> None:
+    def _scale_alone(self, node: Node) -> None:
         """Backward of the Scale, in array code since it is rarely needed. Its bottom is the normalised x."""
-        b, net = self.b, self.b.net
-        bottom, top = net.bottoms[index][0], net.tops[index][0]
+        b, layer, bottom, top = self.b, node.layer, node.bottoms[0], node.tops[0]
         plain = MemoryDesc.plain(bottom.shape)
         dy = b.diff(top, plain).numpy()
         x = None if top is bottom else b.data(bottom, plain).numpy()
-        dx = b.make_diff(bottom, plain).numpy() if net.bottom_need_backward[index][0] else None
+        dx = b.make_diff(bottom, plain).numpy() if node.propagate_down[0] else None
         vector = MemoryDesc.plain((self.channels,))
-        learned = [(b.weight_diff(blob, vector, vector)) for blob in net.layers[index].blobs]
+        learned = [(b.weight_diff(blob, vector, vector)) for blob in layer.blobs]
         others = (0, *range(2, bottom.ndim))
-        gamma = net.layers[index].blobs[0].data_storage
+        gamma = layer.blobs[0].data_storage
 
         def step() -> None:
             values = (dy * (self.skipped.normalized(False) if x is None else x), dy)
@@ -250,7 +249,7 @@ class Normalization:
                 np.multiply(dy, gamma.read().reshape((1, -1) + (1,) * (bottom.ndim - 2)), out=dx)
 
         b.run(step)
-        for (_, add), wanted in zip(learned, net.layers[index].param_propagate_down, strict=True):
+        for (_, add), wanted in zip(learned, layer.param_propagate_down, strict=True):
             if wanted:
                 add()
 
@@ -261,5 +260,5 @@ class Normalization:
         if self.chain.scale is None:
             at = self.layer.normalization.blobs
             return [self.layer.param_propagate_down[i] for i in (at.gamma, at.beta) if i is not None]
-        flags = self.b.net.layers[self.chain.scale].param_propagate_down
+        flags = self.chain.scale.layer.param_propagate_down
         return [flags[0], len(flags) > 1 and flags[1]]

@@ -17,6 +17,7 @@ __all__ = ["add", "axpy", "mul"]
 
 @lowers("Add")
 def add(b: Builder, node: Node) -> Backward | None:
+    """Build Add."""
     if not _alike(b, node):
         _repeated(b, node, Alg.binary_add)
         return None
@@ -25,6 +26,7 @@ def add(b: Builder, node: Node) -> Backward | None:
 
 @lowers("Mul")
 def mul(b: Builder, node: Node) -> Backward | None:
+    """Build Mul."""
     if not _alike(b, node):
         _repeated(b, node, Alg.binary_mul)
         return None
@@ -61,7 +63,7 @@ def _repeated(b: Builder, node: Node, alg: Alg) -> None:
 
 @lowers("Axpy")
 def axpy(b: Builder, node: Node) -> Backward:
-    """top = a x + y; backward dx = a dy, da = sum of x dy over each channel."""
+    """Compute top = a x + y; backward dx = a dy, da = sum of x dy over each channel."""
     factor, x, y = node.bottoms
     top, name = node.tops[0], node.name
     if not 3 <= x.ndim <= 5:

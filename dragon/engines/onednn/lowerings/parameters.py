@@ -27,7 +27,9 @@ class Parameters(Protocol):
     """Weights and bias: the layer's own blobs, or others that were computed from them."""
 
     @property
-    def has_bias(self) -> bool: ...
+    def has_bias(self) -> bool:
+        """Whether there is a bias."""
+        ...
 
     @property
     def blobs(self) -> Sequence[Blob]:
@@ -38,7 +40,9 @@ class Parameters(Protocol):
         """The weights in the layout `desc`; `host` describes the row-major blob."""
         ...
 
-    def bias(self) -> Memory: ...
+    def bias(self) -> Memory:
+        """The bias, float32 (outputs,)."""
+        ...
 
     @property
     def size(self) -> int:
@@ -47,16 +51,16 @@ class Parameters(Protocol):
 
     @property
     def fan_in(self) -> int:
-        """How many products are added up for one output."""
+        """The number of products that are summed for one output."""
         ...
 
     @property
     def all_blobs(self) -> Sequence[Blob]:
-        """Those that weights and bias are made of."""
+        """The blobs that weights and bias are computed from."""
         ...
 
     def norms(self, out: list[float]) -> Callable[[], None]:
-        """What measures the largest Euclidean norm of one output's weights, and the largest magnitude of a bias."""
+        """A function that writes into `out` the largest Euclidean norm of an output's weights and |bias|."""
         ...
 
 
@@ -67,7 +71,7 @@ def output_norms(weight: Array, axis: int) -> Array:
     return np.sqrt(squares)
 
 
-class Learned:
+class Learned(Parameters):
     """The layer's own weights and bias."""
 
     def __init__(self, b: Builder, weight: Blob, bias: Blob | None, axis: int = 0) -> None:
@@ -132,6 +136,7 @@ class Epilogue:
     bound: Bound | None = None
 
     def parameters_of(self, b: Builder, layer: ConvolutionBase | InnerProduct) -> Parameters:
+        """The parameters to use: those given, else the layer's own."""
         axis = 1 if layer.type == "InnerProduct" and cast("InnerProduct", layer).transposed else 0
         return self.parameters or Learned(b, layer.weight, layer.bias, axis)
 
@@ -139,7 +144,7 @@ class Epilogue:
 def forward_arguments(
     b: Builder, primitive: Primitive, source: Memory, parameters: Parameters, host: MemoryDesc, epilogue: Epilogue
 ) -> dict[int, Memory]:
-    """The memories that the primitive reads. host: describes the row-major weights."""
+    """The memories that the primitive reads, by argument. host: describes the row-major weights."""
     arguments = {Arg.SRC: source, Arg.WEIGHTS: parameters.weights(primitive[Arg.WEIGHTS], host)}
     if parameters.has_bias:
         arguments[Arg.BIAS] = parameters.bias()

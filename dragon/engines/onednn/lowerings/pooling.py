@@ -31,6 +31,7 @@ __all__ = ["pool", "pooling_layer"]
 
 @lowers("Pooling")
 def pooling_layer(b: Builder, node: Node) -> Backward | None:
+    """Build a pooling by itself."""
     return pool(b, node)
 
 

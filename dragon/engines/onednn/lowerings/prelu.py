@@ -27,6 +27,7 @@ def _slope_diff(shape: tuple[int, ...], x: Array, dy: Array) -> Array:
 
 @lowers("PReLU")
 def prelu(b: Builder, node: Node) -> Backward | None:
+    """Build PReLU."""
     layer = node.layer
     bottom, top = node.bottoms[0], node.tops[0]
     slope = layer.blobs[0]

@@ -23,12 +23,14 @@ _MOST_AXES = 6
 
 @lowers("Permute")
 def permute(b: Builder, node: Node) -> Backward | None:
+    """Build Permute."""
     layer = cast("Permute", node.layer)
     return _rearranged(b, node, node.bottoms[0].shape, layer.order)
 
 
 @lowers("ShuffleChannel")
 def shuffle_channel(b: Builder, node: Node) -> Backward | None:
+    """Build ShuffleChannel."""
     layer = cast("ShuffleChannel", node.layer)
     return _rearranged(b, node, layer.view, [0, 2, 1, 3])
 

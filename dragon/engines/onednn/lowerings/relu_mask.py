@@ -1,4 +1,4 @@
-"""Where a ReLU that is fused into a normalisation let something through, read from the primitive's workspace."""
+"""The mask of a ReLU that is fused into a normalisation, read from the primitive's workspace; and its NaN."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Mask", "nan_restored"]
 
 
 class Mask:
-    """The workspace of a fused ReLU in two buffers, so that the next forward leaves alone what backward last used."""
+    """The workspace of a fused ReLU. It has two buffers, so that forward does not overwrite what backward last used."""
 
     def __init__(self, b: Builder, workspace: Memory, primitive: Primitive, name: str) -> None:
         self.workspace = workspace
@@ -32,37 +32,37 @@ class Mask:
         self.down = batch_norm.backward(b.device, spec, hint, layer=name)
         if self.down.inputs.get(Arg.WORKSPACE) != workspace.desc or hint.implementation != primitive.implementation:
             raise NotLoweredError("a ReLU whose mask cannot be read")
-        self.kept = workspace.view(workspace.desc)
+        self.of_backward = workspace.view(workspace.desc)
 
-    def spare(self) -> None:
-        """Before forward."""
+    def before_forward(self) -> None:
+        """Let forward write the other buffer, if backward has run; to be called before forward."""
         if self.used:
             self.used = False
             self.buffers.reverse()
             self.workspace.rebind(self.buffers[0])
 
-    def taken(self) -> None:
-        """In backward."""
+    def in_backward(self) -> None:
+        """Keep the mask that this backward uses; to be called in backward."""
         if not self.used:
             self.used = True
-            self.kept.rebind(self.buffers[0])
+            self.of_backward.rebind(self.buffers[0])
 
-    def through(self, dy: Memory) -> Memory:
-        """What passed of `dy` in the last backward."""
+    def apply(self, dy: Memory) -> Memory:
+        """`dy` where the ReLU of the last backward passed it, else 0."""
         device = dy.device
         memories = {arg: Memory(device, desc) for arg, desc in (self.down.inputs | self.down.outputs).items()}
         memories[Arg.VARIANCE].numpy()[...] = 1
         source = Memory(device, self.down[Arg.DIFF_DST])
         reorder(device, dy, source)()
-        memories |= {Arg.DIFF_DST: source, Arg.WORKSPACE: self.kept}
+        memories |= {Arg.DIFF_DST: source, Arg.WORKSPACE: self.of_backward}
         Call(self.down, memories)()
         return memories[Arg.DIFF_SRC]
 
 
 def nan_restored(mean: Memory, dst: Memory) -> Callable[[], None]:
-    """A step behind a normalisation with a fused ReLU, which is 0 for NaN.
+    """A step after a normalisation with a fused ReLU, which gives 0 for NaN: it restores NaN.
 
-    A channel with a NaN or an infinity has no finite mean, and is NaN throughout.
+    The mean of a channel with NaN or an infinity is not finite, and the whole channel is NaN.
     """
     means = mean.numpy()
 

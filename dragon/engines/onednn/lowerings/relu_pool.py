@@ -21,7 +21,7 @@ __all__ = ["relu_pool"]
 
 
 def relu_pool(b: Builder, relu: Node, pooling: Node) -> Backward | None:
-    """The ReLU is in place: its blob holds relu(x) when it is read, and its diff ends as the diff of x."""
+    """Build a maximum pooling and then the ReLU. The ReLU's blob is lazy: it is relu(x) when it is read."""
     blob, top = relu.bottoms[0], pooling.tops[0]
     if not b.owns(blob):
         raise NotLoweredError("a source on the host")
@@ -30,7 +30,7 @@ def relu_pool(b: Builder, relu: Node, pooling: Node) -> Backward | None:
     name = relu.name
 
     def masked(desc: MemoryDesc) -> Memory:
-        """The pooled gradient where the ReLU let something through; the top's own diff stays as it is."""
+        """The top's diff where the ReLU passes it, else 0, in other memory than the top's diff."""
         alg = Alg.eltwise_relu_use_dst_for_bwd
         down = eltwise.backward(b.device, alg, primitive, y.desc, diff=desc, layer=name)
         out = Memory(b.device, down[Arg.DIFF_SRC])
@@ -44,7 +44,7 @@ def relu_pool(b: Builder, relu: Node, pooling: Node) -> Backward | None:
     call_relu(b, primitive, {Arg.SRC: y, Arg.DST: b.make(top, y.desc, y)}, bound)
     pass_on(b, [bound], top)
     if b.training:
-        b.keep(y)
+        b.protect(y)
 
     count = blob.count
 
@@ -56,7 +56,7 @@ def relu_pool(b: Builder, relu: Node, pooling: Node) -> Backward | None:
     b.make_lazy(blob.data_storage, rectified)
 
     def pool_alone() -> None:
-        """Pool what the ReLU made: where nothing passed it, the winner may be another one."""
+        """Build backward of the pooling alone, from relu(x): among zeros the maximum may be at another position."""
         alg = eltwise.keeping_nan(Alg.eltwise_relu, 0)
         forward = eltwise.forward(b.device, alg, source.memory.desc, layer=name)
         again = Memory(b.device, source.memory.desc)

@@ -14,6 +14,7 @@ __all__ = ["upsample"]
 
 @lowers("Upsample")
 def upsample(b: Builder, node: Node) -> Backward | None:
+    """Build Upsample without a mask."""
     bottoms, top, name = node.bottoms, node.tops[0], node.name
     if len(bottoms) > 1:
         raise NotLoweredError("places of a pooling")

@@ -24,6 +24,7 @@ __all__ = ["row_norm"]
 
 @lowers("LayerNorm", "GroupNorm", "InstanceNorm")
 def row_norm(b: Builder, node: Node) -> Backward | None:
+    """Build LayerNorm, GroupNorm or InstanceNorm."""
     return _RowNorm(b, node).forward()
 
 

@@ -1,4 +1,4 @@
-"""The running average of a normalisation's statistics, as a step that does little: it is run cold, once in a step."""
+"""The update of a normalisation's running statistics, as a step with few NumPy calls: it runs once in each pass."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["moving"]
 
 
 def moving(layer: BatchStatistics, mean: Array, variance: Array, count: int) -> Step:
-    """Let the batch's statistics, in these arrays when the step runs, move the layer's: as `Averaging.accumulate`."""
+    """A step that updates the running statistics by the batch's mean and variance (C,), as `Averaging.accumulate`."""
 
     def general() -> None:
         layer.update_running(mean, variance, count)

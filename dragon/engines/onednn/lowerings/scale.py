@@ -1,4 +1,4 @@
-"""Scale and Bias by themselves: a learned operand, or a second bottom, laid over some axes."""
+"""Scale and Bias by themselves: a learned operand, or a second bottom, broadcast over the other axes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["bias_layer", "kept_row_major", "learn", "scale_layer"]
 
 
 def laid(bottom: Blob, operand: Blob, axis: int) -> Shape:
-    """The operand's shape with 1 for each of the bottom's axes that it is repeated over."""
+    """The operand's shape with 1 for each axis of the bottom that it is broadcast over."""
     if not 1 <= bottom.ndim <= 5:
         raise NotLoweredError("more axes than oneDNN knows here")
     if not operand.shape:
@@ -33,13 +33,14 @@ def laid(bottom: Blob, operand: Blob, axis: int) -> Shape:
 
 
 def kept_row_major(b: Builder, bottom: Blob, top: Blob) -> Memory:
-    """The bottom's data, row-major, in memory that still holds it for backward if the top takes its storage over."""
+    """The bottom's data, row-major, in memory that still holds it in backward if the top overwrites its storage."""
     plain = MemoryDesc.plain(logical(bottom.shape), b.desc(bottom).dtype)
     return b.kept_source(bottom, top) if b.desc(bottom) == plain else b.data(bottom, plain)
 
 
 @lowers("Scale")
 def scale_layer(b: Builder, node: Node) -> Backward | None:
+    """Build Scale by itself."""
     layer = cast("Scale", node.layer)
     bottoms, top = node.bottoms, node.tops[0]
     bottom, scale, bias = bottoms[0], layer.scale_blob(bottoms), layer.bias_blob
@@ -125,6 +126,7 @@ def _channel_scale(b: Builder, node: Node, layer: Scale, bottom: Blob, top: Blob
 
 @lowers("Bias")
 def bias_layer(b: Builder, node: Node) -> Backward | None:
+    """Build Bias."""
     layer = cast("Bias", node.layer)
     bottoms, top = node.bottoms, node.tops[0]
     bottom, bias = bottoms[0], layer.bias_blob(bottoms)
@@ -152,7 +154,7 @@ def bias_layer(b: Builder, node: Node) -> Backward | None:
 
 
 def _operand(b: Builder, bottoms: list[Blob], operand: Blob, over: MemoryDesc) -> Memory:
-    """The operand's data as the primitive wants it."""
+    """The operand's data in the shape of `over`."""
     if len(bottoms) > 1:
         return b.data(operand, MemoryDesc.plain(logical(operand.shape))).view(over)
     return b.host_vector(operand).view(over)

@@ -12,6 +12,7 @@ __all__ = ["segnet_bn"]
 
 @lowers("SegNetBN")
 def segnet_bn(b: Builder, node: Node) -> Backward | None:
+    """Build SegNet's BN with one top."""
     if len(node.tops) > 1:
         raise NotLoweredError("tops for the batch's statistics")
     return normalize(b, node)

@@ -45,11 +45,11 @@ class SkippedBlobs:
         """Skipped diffs with the position of their top: the first top that uses a storage is the last to write it."""
         n = self._norm
         first: dict[int, tuple[Storage, int]] = {}
-        for position, reader in enumerate(n.chain.layers[1:]):
+        for position, reader in enumerate(n.chain.nodes[1:]):
             top = n.tops[position]
-            if n.b.net.bottom_need_backward[reader][0]:
+            if reader.propagate_down[0]:
                 first.setdefault(id(top.diff_storage), (top.diff_storage, position))
-        own = n.b.net.bottom_need_backward[n.chain.norm][0]
+        own = n.chain.norm.propagate_down[0]
         return [(storage, at) for storage, at in first.values() if not (own and storage is n.bottom.diff_storage)]
 
     def make_diffs(self, dy: Memory) -> None:
@@ -63,7 +63,7 @@ class SkippedBlobs:
             b.run(reorder(b.device, dy, kept))
             dy = kept
         if self._mask is not None:
-            b.run(self._mask.taken)
+            b.run(self._mask.in_backward)
         for storage, position in skipped:
             b.make_lazy(storage, partial(self._write_diff, dy, position))
 
@@ -72,7 +72,7 @@ class SkippedBlobs:
         n = self._norm
         if n.b.training and Arg.WORKSPACE in n.arguments and self._diffs():
             self._mask = Mask(n.b, n.arguments[Arg.WORKSPACE], n.primitive, n.layer.name)
-            n.b.run(self._mask.spare)
+            n.b.run(self._mask.before_forward)
 
     def normalized(self, scaled: bool) -> Array:
         """The normalised source of the last forward, as float32; with scale and shift if `scaled`."""
@@ -93,7 +93,7 @@ class SkippedBlobs:
 
     def _gradient(self, memory: Memory, position: int) -> Array:
         n = self._norm
-        dy = fetch(memory if self._mask is None else self._mask.through(memory))
+        dy = fetch(memory if self._mask is None else self._mask.apply(memory))
         if n.chain.scale is not None and position == 0:
             dy = dy * n.gamma_in_backward.numpy().reshape((1, -1) + (1,) * (dy.ndim - 2))
         return dy

@@ -35,6 +35,7 @@ def _softmax(axis: int, x: Array) -> Array:
 
 @lowers("Softmax")
 def softmax_layer(b: Builder, node: Node) -> Backward | None:
+    """Build Softmax."""
     layer = cast("Softmax", node.layer)
     bottom, top = node.bottoms[0], node.tops[0]
     if bottom.ndim > 6:
@@ -56,7 +57,7 @@ def softmax_layer(b: Builder, node: Node) -> Backward | None:
 
 @lowers("SoftmaxWithLoss")
 def softmax_loss(b: Builder, node: Node) -> Backward | None:
-    """What touches every element are one primitive forward, one copy and one multiplication backward."""
+    """Build SoftmaxWithLoss. Forward touches every element by one primitive, backward by one multiplication."""
     layer = cast("SoftmaxWithLoss", node.layer)
     if layer.weights:
         raise NotLoweredError("classes have weights")

@@ -13,7 +13,7 @@ __all__ = ["split"]
 
 @lowers("Split")
 def split(b: Builder, node: Node) -> Backward | None:
-    """Only backward: the plan knows that forward has nothing to do."""
+    """Build backward. Forward has nothing to compute, as the plan knows."""
     bottom, tops = node.bottoms[0], node.tops
 
     def backward() -> None:

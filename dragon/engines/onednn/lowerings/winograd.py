@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["convolve", "filtering"]
 
 
-KEEPING = 64  # outputs: with more of them, transforming again takes little beside the products, and much less memory
+FEW_OUTPUTS = 64  # with more, transforming again takes little time beside the products, and saves much memory
 
 
 def convolve(b: Builder, node: Node, which: int, epilogue: Epilogue, f: Filtering) -> Backward:
@@ -80,12 +80,12 @@ def convolve(b: Builder, node: Node, which: int, epilogue: Epilogue, f: Filterin
 
 
 class _Bottoms:
-    """The transformed bottom, chunk by chunk; the gradient of the weights wants it again."""
+    """The transformed bottom, chunk by chunk, which the gradient of the weights uses again."""
 
     def __init__(self, b: Builder, f: Filtering, bottom: Blob, learns: bool) -> None:
         self.b, self.f, self.bottom = b, f, bottom
         self.value = b.value_of(bottom)
-        self.keeps = b.training and b.cache and learns and f.spec.dst[1] <= KEEPING
+        self.keeps = b.training and b.cache and learns and f.spec.dst[1] <= FEW_OUTPUTS
         self.kept: list[Memory] = []
 
     def forward(self, chunk: Memory) -> Memory:
@@ -98,7 +98,7 @@ class _Bottoms:
         return self.kept[-1]
 
     def again(self, i: int, chunk: Memory) -> Memory:
-        """What forward has kept, unless the bottom is another by now or a layer goes back apart from the plan."""
+        """A transformed chunk: what forward saved, unless the bottom has changed or this backward is built apart."""
         if self.kept and self.b.cache and self.b.value_of(self.bottom) is self.value:
             return self.kept[i]
         return self._transform(chunk)
@@ -127,11 +127,11 @@ class _Gradients:
         f = self.f
         return conv.backward_weights(
             self.b.device,
-            replace(f.along, bias=bias),
+            replace(f.point_spec, bias=bias),
             hint,
             src=hint[Arg.SRC],
             diff_dst=hint[Arg.DST],
-            diff_weights=MemoryDesc.tagged(f.along.weights, DataType.f32, f.base),
+            diff_weights=MemoryDesc.tagged(f.point_spec.weights, DataType.f32, f.base),
             layer=f.name,
         )
 
@@ -169,7 +169,7 @@ class _Down:
     def __init__(self, b: Builder, layer: ConvolutionBase, f: Filtering, hint: Primitive) -> None:
         self.b, self.f = b, f
         self.primitive = conv.backward_data(
-            b.device, f.along, hint, diff_dst=hint[Arg.DST], diff_src=hint[Arg.SRC], layer=layer.name
+            b.device, f.point_spec, hint, diff_dst=hint[Arg.DST], diff_src=hint[Arg.SRC], layer=layer.name
         )
         self.weights = f.weights(Learned(b, layer.weight, layer.bias), self.primitive[Arg.WEIGHTS])
 

@@ -1,7 +1,7 @@
-"""Bounds of what layers make, known in each run before the layer has run and cheaper than a look at all of it.
+"""Bound: a bound of the elements of a top, computed in each run before its layer, cheaper than a check of the top.
 
 A convolution of finite numbers is finite unless it overflows. So a bound of its bottom and the norms of its weights
-tell that no NaN and no infinity is in its top, and a ReLU or a maximum pooling behind it needs no further care.
+show that its top has no NaN and no infinity, and a ReLU or a maximum pooling after it need not check for them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ LARGEST = 1e30  # far enough below the largest float32, 3e38, for what is added 
 
 
 class Bound:
-    """largest: no element of a value is larger in magnitude in the present run; infinite or NaN where not known."""
+    """A bound of one value. largest: of the magnitudes in the present run; infinite or NaN where not known."""
 
     __slots__ = ("largest",)
 
@@ -22,5 +22,5 @@ class Bound:
         self.largest = math.inf
 
     def holds(self) -> bool:
-        """Whether all elements are finite, as far as the bound can tell."""
+        """Whether the bound shows that all elements are finite."""
         return self.largest < LARGEST  # false for NaN

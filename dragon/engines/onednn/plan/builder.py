@@ -18,7 +18,7 @@ from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, aligned_buffer
 from dragon.engines.onednn.library.primitive import Attributes, Call, Primitive, SumPost
 from dragon.engines.onednn.plan.bound import Bound
-from dragon.engines.onednn.plan.guarded import Guarded, chosen
+from dragon.engines.onednn.plan.guarded import GuardedCall, bounded_call
 from dragon.engines.onednn.plan.steps import Backward, NotLoweredError, Step
 from dragon.engines.onednn.plan.values import HostValue, LazyCopy, Value, reorder
 from dragon.engines.onednn.plan.versions import Versions
@@ -37,8 +37,8 @@ Materialize = Callable[[int, int, Storage, Mapping[Storage, Array]], None]
 class Builder(Versions):
     """The plan that is being built.
 
-    dtype: the element type of activations. remark: set by a lowering to say how it computes a layer. parts: by index, a
-    function that builds backward of one layer of a fused group by itself.
+    dtype: the element type of activations. remark: set by a lowering, how it computes a layer. parts: for each layer of
+    a fused group, by index, a function that builds its backward by itself.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Builder(Versions):
         self.winograd = winograd
         self.remark = ""
         self.sources: Sources[Array] = Sources(_copied, reuse=True)  # host values that the plan reads
-        self._bound: Bound | None = None  # of what is being built
+        self._bound: Bound | None = None  # of the top that is being built
         self.parts: dict[int, Backward] = {}
         self._materialize = materialize
         self._scratchpad = aligned_buffer(0)
@@ -70,8 +70,8 @@ class Builder(Versions):
         scratch = {slot: len(memories) for slot, memories in self._scratch.items()}
         return super().checkpoint(), len(self._scratchpad_calls), scratch
 
-    def rollback(self, mark: Any) -> None:
-        versions, calls, scratch = mark
+    def rollback(self, state: Any) -> None:
+        versions, calls, scratch = state
         super().rollback(versions)
         del self._scratchpad_calls[calls:]
         for slot in list(self._scratch):
@@ -83,14 +83,14 @@ class Builder(Versions):
 
     # -- values on the host ---------------------------------------------------------------------------------
     def make_lazy(self, storage: Storage, compute: Callable[[Array], None], *sources: Memory) -> None:
-        """Leave the storage's content to be computed when it is read, by `compute(flat host array)`.
+        """Let the storage's content be computed when it is read, by `compute(flat host array)`.
 
         sources: the memories that `compute` reads.
         """
         place = f"{self.name}.lazy{len(self.lazies)}"
         storage.attach(place, LazyCopy(compute, sources))
         self.lazies.append((storage, place))
-        self._keep.append(storage)
+        self._alive.append(storage)
         self.steps.lazy.append((storage, place))
         self._now.pop(id(storage), None)  # a later layer of this plan that reads it gets it on the host
 
@@ -166,7 +166,7 @@ class Builder(Versions):
 
     def when_changed(self, blobs: Sequence[Blob], step: Step) -> None:
         """Run `step` at this point of each pass before which the host data of one of `blobs` may have changed."""
-        self._keep += [blob.data_storage for blob in blobs]
+        self._alive += [blob.data_storage for blob in blobs]
         self.steps.calls.append(_when_changed([blob.data_storage for blob in blobs], step))
 
     def host_vector(self, blob: Blob) -> Memory:
@@ -174,14 +174,15 @@ class Builder(Versions):
         return self.weights(blob, MemoryDesc.plain((blob.count,)), MemoryDesc.plain((blob.count,)))
 
     def weight_diff(self, blob: Blob, desc: MemoryDesc, host: MemoryDesc) -> tuple[Memory, Callable[[], None]]:
-        """Memory for a parameter's gradient, and a function to call after the primitive: it adds the gradient to the
-        blob's diff.
+        """Memory for a parameter's gradient, and a function to call after the primitive.
+
+        The function appends the step that adds the gradient to the blob's diff.
         """
         fresh = Memory(self.device, desc)
         storage = blob.diff_storage
         value = HostValue(self.device, storage, (blob.count,))
         self.values.append(value)
-        self._keep.append(storage)
+        self._alive.append(storage)
 
         def accumulate() -> None:
             self._need(value)
@@ -209,30 +210,32 @@ class Builder(Versions):
         primitive: Primitive,
         memories: Mapping[int, Memory],
         exact: Callable[..., Array],
-        looks: Sequence[int] = (Arg.SRC,),
+        checked: Sequence[int] = (Arg.SRC,),
         reads: Sequence[int] | None = None,
         result: int = Arg.DST,
         bound: Bound | None = None,
-    ) -> Guarded:
-        """As `call`, for a primitive that can turn NaN and infinities into numbers: see `Guarded`."""
-        reads = looks if reads is None else reads
+    ) -> GuardedCall:
+        """As `call`, for a primitive that can turn NaN and infinities into finite numbers: see `GuardedCall`."""
+        reads = checked if reads is None else reads
         call = self._scratched(
-            primitive, lambda pad: Guarded(primitive, memories, pad, exact, looks, reads, result, bound)
+            primitive, lambda pad: GuardedCall(primitive, memories, pad, exact, checked, reads, result, bound)
         )
         self.steps.calls.append(call)
         return call
 
     def call_guarded_as(
-        self, forward: Guarded, down: Primitive, memories: Mapping[int, Memory], exact: Callable[[Array], Array]
+        self, forward: GuardedCall, down: Primitive, memories: Mapping[int, Memory], exact: Callable[[Array], Array]
     ) -> None:
-        """As `call`; but DIFF_SRC is what `exact` makes of DIFF_DST where forward found something not finite."""
+        """As `call`; but DIFF_SRC comes from `exact`(DIFF_DST) where forward's check found NaN or infinities."""
         diff, result = [Arg.DIFF_DST], Arg.DIFF_SRC
-        call = self._scratched(down, lambda pad: Guarded(down, memories, pad, exact, (), diff, result, forward=forward))
+        call = self._scratched(
+            down, lambda pad: GuardedCall(down, memories, pad, exact, (), diff, result, forward=forward)
+        )
         self.steps.calls.append(call)
 
     @contextmanager
     def guarded_by(self, bound: Bound | None) -> Iterator[None]:
-        """Primitives that are called meanwhile and make numbers of NaN run only while the bound holds."""
+        """Within the block, primitives that turn NaN into numbers are built to run only while the bound holds."""
         self._bound = bound
         try:
             yield
@@ -243,7 +246,7 @@ class Builder(Versions):
         """A call that the lowering places in the plan itself. All scratchpads share one buffer."""
         bound = self._bound
         if bound is not None:
-            return self._scratched(primitive, lambda pad: chosen(primitive, memories, pad, bound))
+            return self._scratched(primitive, lambda pad: bounded_call(primitive, memories, pad, bound))
         return self._scratched(primitive, lambda pad: Call(primitive, memories, pad))
 
     def _scratched(self, primitive: Primitive, make: Callable[[Memory | None], C]) -> C:

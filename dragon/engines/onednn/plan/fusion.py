@@ -33,7 +33,7 @@ def find_groups(net: Net, training: bool) -> Iterator[tuple[int, int, Lowering |
 
 
 class _Finder:
-    """The chains of `dragon.graph.chains` that a primitive computes; all of neighbours."""
+    """Finds the chains of neighbouring layers that one primitive computes (`dragon.graph.chains`)."""
 
     def __init__(self, net: Net, training: bool) -> None:
         self.net = net
@@ -56,7 +56,7 @@ class _Finder:
 
     def normalization(self, i: int) -> tuple[int, Lowering] | None:
         """A normalisation with the Scale and the ReLU behind it."""
-        layer = self.net.layers[i]
+        layer = self.net.nodes[i].layer
         if not _is_normalization(layer):
             return None
 
@@ -68,8 +68,10 @@ class _Finder:
         found = self.graph.chain(i, (Link.NORM, Link.SCALE, Link.RELU), takes, adjacent=True)
         if len(found) < 2:
             return None
-        chain = Chain(i, found.get(Link.SCALE), found.get(Link.RELU))
-        return chain.layers[-1], lambda b, node: normalize_chain(b, chain)
+        nodes = self.net.nodes
+        scale, relu = (nodes[found[link]] if link in found else None for link in (Link.SCALE, Link.RELU))
+        chain = Chain(nodes[i], scale, relu)
+        return chain.nodes[-1].index, lambda b, node: normalize_chain(b, chain)
 
     def weighted(self, i: int) -> tuple[int, Lowering] | None:
         """A convolution or inner product: in training with a neuron in place, in TEST with all that follows it."""
@@ -94,8 +96,8 @@ class _Finder:
         found = self.graph.chain(i, links, takes, adjacent=True)
         if len(found) < 2:
             return None
-        chain = WeightChain(i, *(found.get(link) for link in links[1:]))
-        return chain.layers[-1], lambda b, node: fold_weights(b, chain)
+        chain = WeightChain(nodes[i], *(nodes[found[link]] if link in found else None for link in links[1:]))
+        return chain.nodes[-1].index, lambda b, node: fold_weights(b, chain)
 
     def _with_neuron(self, i: int) -> tuple[int, Lowering] | None:
         nodes = self.net.nodes
@@ -114,7 +116,7 @@ class _Finder:
 
     def _is_relu(self, index: int, leaky: bool = False) -> bool:
         """A ReLU whose sign nobody changes later, with a slope only if `leaky`."""
-        slope = self.net.layers[index].param.relu_param.negative_slope
+        slope = self.net.nodes[index].layer.param.relu_param.negative_slope
         return (slope == 0 or leaky) and not self._overwritten(index)
 
     def _overwritten(self, index: int) -> bool:

@@ -1,8 +1,8 @@
 """Calls of primitives that can turn NaN and infinities into numbers.
 
-oneDNN takes maxima and minima by an instruction that gives the other operand where one is NaN, and its exponential
-limits its argument first. So max(NaN, 0) is 0, and a maximum pooling skips NaN. Such a call looks at what it reads,
-one sum of squares, and where that is not finite the result is computed in array code, as the reference does.
+oneDNN computes maxima and minima by an instruction that returns the other operand where one is NaN, and its exponential
+clamps its argument. So max(NaN, 0) is 0, and a maximum pooling skips NaN. A guarded call checks what it reads by a sum
+of squares. Where that is not finite, the result is computed in array code, as on the reference.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from dragon.engines.onednn.library.primitive import Call, EltwisePost, Primitive
 from dragon.engines.onednn.plan.bound import Bound
 from dragon.memory.storage import Array
 
-__all__ = ["Chosen", "Guarded", "chosen", "fetch", "is_finite", "squares", "store"]
+__all__ = ["BoundedCall", "GuardedCall", "bounded_call", "fetch", "is_finite", "squares", "store"]
 
 _BF16_EXPONENT = 0x7F80
 
 
-class Guarded(Call):
-    """A call that gives what `exact` computes where what it looks at is not finite.
+class GuardedCall(Call):
+    """A call whose result comes from `exact` where an argument that is checked has NaN or infinities.
 
-    looks: the arguments looked at. reads: the arguments whose row-major float32 arrays are given to `exact`, which
-    returns the array of the argument `result`. bound: of what is looked at; while it holds no look is taken.
-    forward: in backward, the call whose last look counts in the place of an own one.
-    The primitive runs in any case, for what else it makes (a workspace). found: what the last look said.
+    checked: the arguments that are checked. reads: the arguments whose row-major float32 arrays are given to `exact`,
+    which returns the array of the argument `result`. bound: of what is checked; while it holds there is no check.
+    forward: in backward, the call whose check counts instead of one of its own. The primitive runs in any case, for
+    its other outputs (a workspace). nonfinite: the result of the last check.
     """
 
-    __slots__ = ("_bound", "_exact", "_forward", "_looks", "_reads", "_result", "found")
+    __slots__ = ("_bound", "_checked", "_exact", "_forward", "_reads", "_result", "nonfinite")
 
     def __init__(
         self,
@@ -44,23 +44,23 @@ class Guarded(Call):
         memories: Mapping[int, Memory],
         scratchpad: Memory | None,
         exact: Callable[..., Array],
-        looks: Sequence[int],
+        checked: Sequence[int],
         reads: Sequence[int],
         result: int,
         bound: Bound | None = None,
-        forward: Guarded | None = None,
+        forward: GuardedCall | None = None,
     ) -> None:
         super().__init__(primitive, memories, scratchpad)
-        self.found = False
+        self.nonfinite = False
         self._forward = forward
         self._exact, self._reads = exact, reads
-        self._looks = [self.memories[arg] for arg in looks]
+        self._checked = [self.memories[arg] for arg in checked]
         self._result = self.memories[result]
         self._bound = bound
 
     def __call__(self) -> None:
-        self.found = self._look()
-        if not self.found:
+        self.nonfinite = self._finds_nonfinite()
+        if not self.nonfinite:
             super().__call__()
             return
         arrays = [fetch(self.memories[arg]) for arg in self._reads]
@@ -68,21 +68,21 @@ class Guarded(Call):
         with np.errstate(all="ignore"):
             store(self._exact(*arrays), self._result)
 
-    def _look(self) -> bool:
+    def _finds_nonfinite(self) -> bool:
         if self._forward is not None:
-            return self._forward.found
+            return self._forward.nonfinite
         if self._bound is not None and self._bound.holds():
             return False
-        return not all(is_finite(memory) for memory in self._looks)
+        return not all(is_finite(memory) for memory in self._checked)
 
 
-class Chosen(Call):
-    """A call of a primitive that makes numbers of NaN: it runs while the bound tells that there is none.
+class BoundedCall(Call):
+    """A call of a primitive that turns NaN into numbers. It runs while the bound holds.
 
-    Elsewhere the primitive that `keeping` makes runs in its place, and then `exact`, if there is one, on what it made.
+    Else the primitive that `nan_keeping` returns runs instead, and then `exact`, unless None, on its result.
     """
 
-    __slots__ = ("_bound", "_call", "_exact", "_keeping")
+    __slots__ = ("_bound", "_call", "_exact", "_nan_keeping")
 
     def __init__(
         self,
@@ -90,11 +90,11 @@ class Chosen(Call):
         memories: Mapping[int, Memory],
         scratchpad: Memory | None,
         bound: Bound,
-        keeping: Callable[[], Primitive],
+        nan_keeping: Callable[[], Primitive],
         exact: Callable[[Array], Array] | None = None,
     ) -> None:
         super().__init__(primitive, memories, scratchpad)
-        self._bound, self._keeping, self._exact = bound, keeping, exact
+        self._bound, self._nan_keeping, self._exact = bound, nan_keeping, exact
         self._call: Call | None = None
 
     def __call__(self) -> None:
@@ -102,26 +102,26 @@ class Chosen(Call):
             super().__call__()
             return
         if self._call is None:
-            self._call = Call(self._keeping(), self.memories)
+            self._call = Call(self._nan_keeping(), self.memories)
         self._call()
         if self._exact is not None:
             made = self.memories[Arg.DST]
             store(self._exact(fetch(made)), made)
 
 
-def chosen(primitive: Primitive, memories: Mapping[int, Memory], scratchpad: Memory | None, bound: Bound) -> Call:
-    """A call of a primitive, of which a post-op may make numbers of NaN: a ReLU, or a limit, which comes last."""
+def bounded_call(primitive: Primitive, memories: Mapping[int, Memory], scratchpad: Memory | None, bound: Bound) -> Call:
+    """A call of a primitive whose last post-op may turn NaN into numbers, as a ReLU or a clip does."""
     last = primitive.post_ops[-1] if primitive.post_ops else None
     if not isinstance(last, EltwisePost):
         return Call(primitive, memories, scratchpad)
     others = primitive.post_ops[:-1]
     if last.alg in LIMITS:
         exact = partial(np.clip, a_min=np.float32(last.alpha), a_max=np.float32(last.beta))
-        return Chosen(primitive, memories, scratchpad, bound, partial(primitive.with_post_ops, others), exact)
-    keeping = replace(last, alg=keeping_nan(last.alg, last.alpha))
-    if keeping == last:
+        return BoundedCall(primitive, memories, scratchpad, bound, partial(primitive.with_post_ops, others), exact)
+    nan_keeping = replace(last, alg=keeping_nan(last.alg, last.alpha))
+    if nan_keeping == last:
         return Call(primitive, memories, scratchpad)
-    return Chosen(primitive, memories, scratchpad, bound, partial(primitive.with_post_ops, [*others, keeping]))
+    return BoundedCall(primitive, memories, scratchpad, bound, partial(primitive.with_post_ops, [*others, nan_keeping]))
 
 
 def squares(memory: Memory) -> float:

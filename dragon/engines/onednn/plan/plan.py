@@ -92,13 +92,13 @@ class Plan:
             group.build_backward = self._free_backward(node, lowering)
             return [group]
         if lowering is not None and _has_primitives(node):
-            mark = builder.checkpoint()
+            state = builder.checkpoint()
             builder.steps, builder.remark = group.forward, ""
             try:
                 group.build_backward = lowering(builder, node)
             except (NotLoweredError, UnimplementedError) as error:
                 self._notice("%s: not as one primitive: %s", layer.where, error)
-                builder.rollback(mark)
+                builder.rollback(state)
                 if first != last:
                     return [g for i in range(first, last + 1) for g in self._forward(i, i, None)]
                 group = Group(first, last)
@@ -135,7 +135,7 @@ class Plan:
     def _steps(self, build: Backward, alone: Node | None) -> Steps:
         """The steps that `build` makes, or the reference backward of layer `alone` where oneDNN cannot do it."""
         builder = self.builder
-        mark = builder.checkpoint()
+        state = builder.checkpoint()
         builder.steps = Steps()
         try:
             build()
@@ -143,7 +143,7 @@ class Plan:
             if alone is None:
                 raise
             self._notice("%s runs its reference backward: %s", alone.layer.where, error)
-            builder.rollback(mark)
+            builder.rollback(state)
             builder.steps = Steps()
             reference.add_backward(builder, alone)
         return builder.steps
@@ -167,6 +167,7 @@ class Plan:
         )
 
     def forward(self, start: int, end: int) -> None:
+        """Run layers start..end forward; both must be at the edges of groups."""
         self._changed = {first for first in self._changed if not start <= first <= end}
         if self.arena is None:
             self._run((start, end), lambda: [g.forward for g in self._range(start, end)])
@@ -190,6 +191,7 @@ class Plan:
         return program
 
     def backward(self, start: int, end: int) -> None:
+        """Run layers start down to end backward, as whole groups."""
         self._run((start, end, -1), lambda: [g.backward for g in reversed(list(self._range(end, start)))])
 
     def backward_alone(self, layer: int, whole: bool) -> None:
@@ -222,6 +224,7 @@ class Plan:
         return bool(self._changed)
 
     def is_changed(self, group: Group) -> bool:
+        """Whether `note_changes` found a change in a group."""
         return group.first in self._changed
 
     def group_of(self, layer: int) -> Group:
@@ -266,17 +269,18 @@ class Program:
             self.calls += steps.calls
             for value in steps.makes.values():
                 if isinstance(value, Value):
-                    self.calls.append(value.mark)
-            self.calls += [_lazy_mark(storage, place) for storage, place in steps.lazy]
+                    self.calls.append(value.mark_newest)
+            self.calls += [_mark_lazy_copy(storage, place) for storage, place in steps.lazy]
 
     def run(self) -> None:
+        """Fetch the values that are read, then run all steps."""
         for fetch in self.needs:
             fetch()
         for call in self.calls:
             call()
 
 
-def _lazy_mark(storage: Storage, place: str) -> Callable[[], None]:
+def _mark_lazy_copy(storage: Storage, place: str) -> Callable[[], None]:
     return lambda: storage.wrote(place)
 
 

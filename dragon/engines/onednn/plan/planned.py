@@ -26,6 +26,7 @@ class Planned:
 
     @staticmethod
     def of(plan: Plan) -> Planned:
+        """The sizes of a plan."""
         storages = {id(storage): storage for _, storage in plan.parameters}
         arena = plan.arena
         inside = {id(buffer.origin) for buffer in arena.buffers} if arena is not None else set()
@@ -44,6 +45,7 @@ class Planned:
         )
 
     def line(self) -> str:
+        """One line for `dragon time`."""
         sizes = (self.parameters, self.activations, self.unshared, self.scratchpad)
         parameters, activations, unshared, scratchpad = (f"{size / 2**20:,.1f} MiB" for size in sizes)
         return (

@@ -77,7 +77,7 @@ def add_forward(builder: Builder, node: Node) -> None:
                 top.data_storage.wrote("host")
             raise ShapesChangedError(node.index)
         for value in made:
-            value.mark()
+            value.mark_newest()
         for seen in watched:
             seen.fetch()
 
@@ -122,7 +122,7 @@ def add_backward(builder: Builder, node: Node) -> None:
         finally:
             space.view = None
         for value in made:
-            value.mark()
+            value.mark_newest()
         clear(frozen)
 
     builder.run(step)

@@ -28,7 +28,7 @@ def logical(shape: tuple[int, ...]) -> Shape:
 
 
 def borrowed(device: Device, host: Array, shape: Shape) -> Memory:
-    """oneDNN's view of a host array, without a reference to it: references mean that a script holds it (`held`).
+    """A view of a host array for oneDNN, without a reference to it: references mean that a script holds it (`held`).
 
     The caller keeps the storage alive, and checks that its memory is still where it was.
     """
@@ -59,6 +59,7 @@ class MemoryCopy:
         return borrowed(self.device, host, self.memory.desc.dims)
 
     def to_host(self, host: Array) -> None:
+        """Copy the content to the flat host array."""
         if self.restore is not None:
             self.restore()
         if self._down is None or host.ctypes.data != self._host_at:
@@ -66,6 +67,7 @@ class MemoryCopy:
         self._down()
 
     def from_host(self, host: Array) -> None:
+        """Copy the flat host array into the memory."""
         if self._up is None or host.ctypes.data != self._host_at:
             self._up = reorder(self.device, self._host(host), self.memory)
         self._up()
@@ -80,6 +82,7 @@ class LazyCopy:
         self.restores: list[Callable[[], None]] = []  # recompute sources that other values have overwritten
 
     def to_host(self, host: Array) -> None:
+        """Compute the content into the flat host array."""
         for restore in self.restores:
             restore()
         self._compute(host)
@@ -120,10 +123,11 @@ class Value:
 
     @property
     def shape(self) -> Shape:
+        """The shape in oneDNN's memory."""
         return self.memory.desc.dims
 
-    def mark(self) -> None:
-        """This version is now the storage's content."""
+    def mark_newest(self) -> None:
+        """Mark this version as the storage's content."""
         self.storage.wrote(self.place)
 
     def fetch(self) -> None:
@@ -138,6 +142,7 @@ class Value:
 
     @property
     def valid(self) -> bool:
+        """Whether the storage still has this copy."""
         return self.storage.copy_at(self.place) is self.copy
 
 
@@ -158,10 +163,11 @@ class HostValue:
 
     @property
     def shape(self) -> Shape:
+        """The shape in oneDNN's memory."""
         return self.memory.desc.dims
 
-    def mark(self) -> None:
-        """The host copy has just been computed without having been handed out."""
+    def mark_newest(self) -> None:
+        """Mark the host copy, which a step has just written, as the storage's content."""
         self.storage.wrote(HOST)
         self._epoch = self.storage.epoch
 
@@ -181,4 +187,5 @@ class HostValue:
 
     @property
     def valid(self) -> bool:
+        """Whether the storage's host memory is still at its address."""
         return self.storage.address == self._address

@@ -40,8 +40,8 @@ class Versions:
         self.lazies: list[tuple[Storage, str]] = []
         self.watched: list[Blob] = []
         self._now: dict[int, Value | HostValue] = {}  # storage id -> version current at this point
-        self._keep: list[Storage] = []  # alive, so that no other storage gets their id
-        self._kept: set[int] = set()  # ids of memories
+        self._alive: list[Storage] = []  # alive, so that no other storage gets their id
+        self._protected: set[int] = set()  # ids of memories
         self._derived: list[tuple[Value | HostValue, MemoryDesc]] = []
 
     def _current(self, storage: Storage, shape: tuple[int, ...]) -> Value | HostValue:
@@ -57,7 +57,7 @@ class Versions:
 
     def _set(self, storage: Storage, value: Value | HostValue) -> None:
         self._now[id(storage)] = value
-        self._keep.append(storage)
+        self._alive.append(storage)
         self.values.append(value)
 
     def value_of(self, blob: Blob) -> Value | HostValue:
@@ -96,8 +96,9 @@ class Versions:
         """The state that `rollback` returns to when a lowering gives up half-way."""
         return dict(self._now), len(self.values), len(self._derived)
 
-    def rollback(self, mark: Any) -> None:
-        now, values, derived = mark
+    def rollback(self, state: Any) -> None:
+        """Undo everything since `checkpoint` returned this state."""
+        now, values, derived = state
         for value, desc in self._derived[derived:]:
             del value.derived[desc]
         for value in self.values[values:]:
@@ -176,11 +177,11 @@ class Versions:
     def owns(self, blob: Blob) -> bool:
         """Whether the blob's data lies in memory of the plan with the blob's shape, free to be overwritten in place."""
         memory = self._owned(blob.data_storage, blob)
-        return memory is not None and id(memory) not in self._kept
+        return memory is not None and id(memory) not in self._protected
 
-    def keep(self, memory: Memory) -> None:
+    def protect(self, memory: Memory) -> None:
         """Let no layer overwrite this memory in place: backward reads it."""
-        self._kept.add(id(memory))
+        self._protected.add(id(memory))
 
     def owns_diff(self, blob: Blob) -> bool:
         """The same for its diff."""
