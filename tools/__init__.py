@@ -1,1 +1,1 @@
-"""The command line: one file per command, each with a click command named `command`."""
+"""The command line: one file for each command, with a click command named `command`."""

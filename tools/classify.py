@@ -1,4 +1,4 @@
-"""`dragon classify`: what a net takes images for."""
+"""`dragon classify`: classifies images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dragon compare FILE.yaml`: run variants of a net and write results.json and report.html."""
+"""`dragon compare FILE.yaml`: runs variants of a net and writes results.json and report.html."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dragon completion SHELL`: what a shell needs to complete commands and flags."""
+"""`dragon completion SHELL`: prints the completion script of a shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dragon compute-image-mean`: the mean image of a data base."""
+"""`dragon compute-image-mean`: computes the mean image of a database."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["command"]
 @click.command("compute-image-mean")
 @click.argument("db", type=click.Path())
 @click.argument("out", type=click.Path(dir_okay=False), required=False)
-@click.option("--backend", type=click.Choice(["lmdb", "leveldb"]), default="lmdb", help="Kind of data base.")
+@click.option("--backend", type=click.Choice(["lmdb", "leveldb"]), default="lmdb", help="Kind of database.")
 def command(db: str, out: str | None, backend: str) -> None:
     """Compute the mean image of DB, print the mean of each channel, and write OUT (.binaryproto or .npy) if given.
 
@@ -23,8 +23,8 @@ def command(db: str, out: str | None, backend: str) -> None:
     """
     reader = open_source(db, pb.DataParameter.LMDB if backend == "lmdb" else pb.DataParameter.LEVELDB)
     try:
-        with progress_bar() as tell:
-            mean = mean_of_source(reader, tell)
+        with progress_bar() as progress:
+            mean = mean_of_source(reader, progress)
         count = len(reader)
     finally:
         reader.close()

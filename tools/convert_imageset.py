@@ -1,4 +1,4 @@
-"""`dragon convert-imageset`: image files and labels to an LMDB or LevelDB of Datums, as Caffe's data layers read it."""
+"""`dragon convert-imageset`: writes image files and labels to an LMDB or LevelDB of Datums, as Caffe reads it."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Conversion:
     """How each image becomes a record."""
 
     gray: bool
-    size: tuple[int, int]  # height and width to resize to, 0: as it is
-    encoded: str  # "", or a format: png, jpg
+    size: tuple[int, int]  # height and width to resize to; 0 keeps the size
+    encoded: str  # "" for pixels, "png", "jpg", or "as it is" for the format of the file
     check_size: bool
     skip: bool
 
@@ -85,14 +85,17 @@ def command(
         gray, (resize_height, resize_width), (encode_type.lower() or "as it is") if encoded or encode_type else "",
         check_size, skip_unreadable,
     )  # fmt: skip
-    with progress_bar() as tell:
+    with progress_bar() as progress:
         write = write_leveldb if backend == "leveldb" else write_lmdb
-        count = write(db, _records(root, listfile, entries, how, tell))
+        count = write(db, _records(root, listfile, entries, how, progress))
     click.echo(f"{db}: {count} images" + (f", {len(entries) - count} skipped" if count < len(entries) else ""))
 
 
 def read_list(path: str, root: str = "") -> list[tuple[int, str, int]]:
-    """(line number, file name, label) of each line "path label", see `dragon.data.lists`. DataError names the line."""
+    """(line number, file name, label) of each line "path label", see `dragon.data.lists`.
+
+    Raises DataError, with the line number, for a label that is not an integer of 32 bits.
+    """
     wanted = '"path label" with a whole number as label'
     entries = read_entries(path, "image list", root, wanted)
     for number, name, label in entries:
@@ -104,7 +107,7 @@ def read_list(path: str, root: str = "") -> list[tuple[int, str, int]]:
 
 
 def _records(
-    root: str, listfile: str, entries: list[tuple[int, str, int]], how: Conversion, tell: Progress
+    root: str, listfile: str, entries: list[tuple[int, str, int]], how: Conversion, progress: Progress
 ) -> Iterator[tuple[bytes, bytes]]:
     first: tuple[int, ...] | None = None
     for i, (number, name, label) in enumerate(entries):
@@ -120,13 +123,13 @@ def _records(
         if how.check_size and shape != first:
             raise DataError(f"{where}: has shape {shape}, the first image {first}")
         yield os.fsencode(f"{i:08d}_{name}")[:500], record  # LMDB takes keys of up to 511 bytes
-        tell("images", i + 1, len(entries))
+        progress("images", i + 1, len(entries))
 
 
 def _image(root: str, name: str) -> Path:
-    """The file of an entry: root and name joined as text, as Caffe does it, else the name within the folder root."""
-    together = root + name
-    return Path(together) if os.path.isfile(together) else Path(root) / name
+    """The file of an entry: root and name concatenated, as in Caffe, if that exists, else the name in folder root."""
+    concatenated = root + name
+    return Path(concatenated) if os.path.isfile(concatenated) else Path(root) / name
 
 
 def _record(path: Path, label: int, how: Conversion) -> tuple[bytes, tuple[int, ...]]:

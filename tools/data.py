@@ -1,4 +1,4 @@
-"""`dragon data`: datasets as LMDBs in Caffe's layout."""
+"""`dragon data`: fetches or generates datasets as LMDBs in Caffe's layout."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def command(name: str, folder: str | None, train: int | None, test: int | None, 
 
 
 def make_dataset(name: str, folder: str, **settings: int) -> Dataset:
-    """The dataset in `folder`, with progress shown. Raises DataError."""
+    """Fetch or generate the dataset `name` in `folder`, and show progress. Raises DataError."""
     with progress_bar(lines=True) as progress:
         if name == "synthetic":
             return write_synthetic(folder, progress=progress, **settings)
@@ -44,7 +44,7 @@ def make_dataset(name: str, folder: str, **settings: int) -> Dataset:
 
 
 def print_dataset(dataset: Dataset) -> None:
-    """Say what is where."""
+    """Print the paths of a dataset, and which parts were written."""
     state = f"written: {', '.join(dataset.written)}" if dataset.written else "was complete already"
     synthetic = " (drawn by a program, no real images)" if "synthetic" in dataset.label.lower() else ""
     click.echo(f"{dataset.label}{synthetic} in {dataset.folder}: {state}")

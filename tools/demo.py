@@ -1,4 +1,4 @@
-"""`dragon demo`: from nothing to a report: data, then plain, split and merged CIFAR-10 quick side by side."""
+"""`dragon demo`: fetches data, compares plain, split and merged CIFAR-10 quick, and writes a report."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def command(folder: str, data_folder: str, engine: str | None, synthetic: bool) 
 
 
 def _dataset(folder: Path, synthetic: bool) -> Dataset:
-    """CIFAR-10, or the synthetic set where CIFAR-10 cannot be had. Raises DataError."""
+    """CIFAR-10, or the synthetic set if CIFAR-10 cannot be fetched. Raises DataError."""
     if not synthetic:
         try:
             return make_dataset("cifar10", str(folder / "cifar10"))

@@ -1,4 +1,4 @@
-"""`dragon detect`: scores of windows in images."""
+"""`dragon detect`: scores windows in images."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ def command(
     check_labels(labels, names, net)
     net.configure_crop(context_pad)
     found = []
-    with progress_bar() as tell:
+    with progress_bar() as progress:
         for i, image in enumerate(listed):
             found += net.detect_windows([image])
-            tell("images", i + 1, len(listed))
+            progress("images", i + 1, len(listed))
     for entry in found:
-        best = int(np.argmax(entry["prediction"]))
+        winner = int(np.argmax(entry["prediction"]))
         corners = ",".join(f"{v:g}" for v in entry["window"])
-        label = names[best] if best < len(names) else f"class {best}"
-        click.echo(f"{entry['filename']} {corners}  {entry['prediction'][best]:.4f}  {label}")
+        label = names[winner] if winner < len(names) else f"class {winner}"
+        click.echo(f"{entry['filename']} {corners}  {entry['prediction'][winner]:.4f}  {label}")
     if out:
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""`dragon device`: which engines can run here, and on what."""
+"""`dragon device`: shows which engines can run here, and on which processors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def command(gpu: str | None) -> None:
 
 
 def _wanted(text: str | None) -> list[int]:
-    """The numbers of the GPUs to show. UsageError for other text, EngineError for a GPU that is not there."""
+    """The numbers of the GPUs to show. Raises UsageError for bad text, EngineError for a GPU that does not exist."""
     if text is None:
         return []
     problem = cuda_problem()
@@ -76,7 +76,7 @@ def _gpu(number: int) -> list[object]:
 
 
 def _default() -> str:
-    """The engine of commands without --engine; what auto comes to here."""
+    """The engine of commands without --engine, and what auto selects here."""
     name = default_engine()
     chosen = " by DRAGON_ENGINE" if os.environ.get("DRAGON_ENGINE") else ""
     if name != "auto":
@@ -98,7 +98,7 @@ def _processor() -> str:
 
 
 def instruction_sets() -> list[str]:
-    """Those that matter for speed."""
+    """The instruction sets of this CPU that matter for speed, by the names of /proc/cpuinfo."""
     flags = set((_cpuinfo("flags") or _cpuinfo("Features")).split())
     return [flag for flag in _FLAGS if flag in flags]
 

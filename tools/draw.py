@@ -1,4 +1,4 @@
-"""`dragon draw`: a picture of a net."""
+"""`dragon draw`: draws a net."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dragon extract-features`: what a net computes on the way, saved."""
+"""`dragon extract-features`: saves blobs that a net computes."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from dragon.tools.common.python_layers import allow_python
 
 __all__ = ["command"]
 
-_LONGEST_ZIP_NAME = 0xFFFF - len(".npy")  # bytes
+_MAX_ZIP_NAME = 0xFFFF - len(".npy")  # bytes
 
 
 class _Command(click.Command):
-    """The command, which takes the arguments of Caffe's program as well; see `flags_of_caffe`."""
+    """The command, which also accepts the arguments of Caffe's program, see `flags_of_caffe`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, flags_of_caffe(args))
 
 
 def flags_of_caffe(args: list[str]) -> list[str]:
-    """Arguments in the order of Caffe's extract_features as flags; others as they are. UsageError for too many.
+    """Convert arguments in the order of Caffe's extract_features to flags; leave others as they are.
 
-    WEIGHTS NET BLOB,... OUT,... BATCHES lmdb|leveldb [CPU|GPU [DEVICE]]
+    WEIGHTS NET BLOB,... OUT,... BATCHES lmdb|leveldb [CPU|GPU [DEVICE]]. Raises UsageError for others after these.
     """
     if len(args) < 6 or any(arg.startswith("-") for arg in args):
         return args
@@ -106,7 +106,7 @@ def command(
 
 
 def _check_out(out: str, blobs: tuple[str, ...]) -> None:
-    """UsageError for an output that cannot hold these blobs, or is there already."""
+    """Raise UsageError for an output that cannot hold these blobs, or exists already."""
     suffix = Path(out).suffix.lower()
     if suffix == ".npy" and len(blobs) > 1:
         raise UsageError(f"{out}: a .npy file holds one blob; .npz, .h5 or an LMDB hold several")
@@ -122,16 +122,16 @@ def _collect(net: Net, blobs: tuple[str, ...], batches: int) -> dict[str, NDArra
             raise UsageError(f'the net has no blob "{name}"{nearest(name, net.blobs)}')
     if net.inputs:
         raise UsageError(f'the net waits for "{net.inputs[0]}": features are taken from a net with a data layer')
-    # One run up to the last layer that makes a wanted blob: labels need not fit what comes after.
+    # up to the last layer that writes a wanted blob, since labels need not fit the layers after it
     last = max(node.index for node in net.nodes if set(node.top_names) & set(blobs))
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in blobs}
-    with progress_bar() as tell:
+    with progress_bar() as progress:
         for i in range(batches):
             net.run_forward(0, last)
             for name in blobs:
                 value = net.blobs[name].peek()
                 parts[name].append(np.array(value if value.ndim else value[None]))
-            tell("batches", i + 1, batches)
+            progress("batches", i + 1, batches)
     return {name: np.concatenate(rows) for name, rows in parts.items()}
 
 
@@ -161,17 +161,17 @@ def _save(features: dict[str, NDArray[Any]], out: str, backend: str) -> None:
 
 
 def _check_npz(out: str, blobs: Iterable[str]) -> None:
-    """UsageError for names that NumPy does not tell apart in a .npz, or that ZIP cannot hold."""
+    """Raise UsageError for names that NumPy cannot distinguish in a .npz, or that ZIP cannot hold."""
     for name in blobs:
         if name.endswith(".npy") and name.removesuffix(".npy") in blobs:
             other = name.removesuffix(".npy")
             raise UsageError(f'{out}: NumPy does not tell "{name}" from "{other}" in a .npz: choose .h5')
-        if "\0" in name or len(name.encode()) > _LONGEST_ZIP_NAME:
+        if "\0" in name or len(name.encode()) > _MAX_ZIP_NAME:
             raise UsageError(f'{out}: "{name[:40]}" cannot be a name in a .npz: choose .h5')
 
 
 def _save_npz(file: IO[bytes], features: dict[str, NDArray[Any]]) -> None:
-    """What np.savez writes; it takes names as keywords, of which `file` is its own."""
+    """Write an .npz as np.savez does, which takes names as keywords and therefore cannot save a blob named `file`."""
     with zipfile.ZipFile(file, "w") as archive:
         for name, rows in features.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
@@ -179,7 +179,7 @@ def _save_npz(file: IO[bytes], features: dict[str, NDArray[Any]]) -> None:
 
 
 def _records(rows: NDArray[Any]) -> Iterator[tuple[bytes, bytes]]:
-    """Float Datums under keys of ten digits; (N, C, H, W), missing axes 1, further ones laid into the last."""
+    """Float Datums under keys of ten digits: (C, H, W), with 1 for missing axes, and further axes flattened into W."""
     for i, row in enumerate(rows):
         shape = (*row.shape, 1, 1, 1)[:3] if row.ndim < 3 else (*row.shape[:2], -1)
         yield f"{i:010d}".encode(), array_to_datum(row.reshape(shape).astype(np.float32)).SerializeToString()

@@ -1,4 +1,4 @@
-"""`dragon fold`: batch normalisation into the layers before it, for deployment."""
+"""`dragon fold`: folds batch normalisation into the layers before it, for deployment."""
 
 from __future__ import annotations
 

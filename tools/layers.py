@@ -1,4 +1,4 @@
-"""`dragon layers`: what layer types there are, and what can be set in them."""
+"""`dragon layers`: lists the layer types and their settings."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _class(name: str) -> type[Layer]:
 
 
 def parameter_fields(cls: type[Layer]) -> list[str]:
-    """The parameter messages to show for a type, without those that hold nothing but Caffe's choice of an engine."""
+    """The settings messages of a type, without those whose only field is Caffe's choice of an engine."""
     return [name for name in cls.settings if [field.name for field in _message(name).fields] != ["engine"]]
 
 
@@ -85,10 +85,10 @@ def _documentation(cls: type[Layer]) -> str:
 
 
 def _range(counts: tuple[int, int | None]) -> str:
-    least, most = counts
-    if most is None:
-        return f"{least} or more"
-    return str(least) if least == most else f"{least} to {most}"
+    minimum, maximum = counts
+    if maximum is None:
+        return f"{minimum} or more"
+    return str(minimum) if minimum == maximum else f"{minimum} to {maximum}"
 
 
 def _kind(field: Any) -> str:
@@ -107,7 +107,7 @@ def _names(field: Any) -> Iterator[str]:
 
 
 def default(layer: str, field: Any) -> str:
-    """What a layer type does with an unset field; empty where the schema states no value."""
+    """The value that a layer type uses for an unset field; "" if the schema has no default."""
     stated = _class(layer).defaults.get(field.name)
     if stated is not None:
         return stated

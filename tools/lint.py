@@ -1,4 +1,4 @@
-"""`dragon lint`: what looks wrong in a net."""
+"""`dragon lint`: finds likely mistakes in nets."""
 
 from __future__ import annotations
 

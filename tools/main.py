@@ -1,6 +1,6 @@
-"""`dragon`: finds the command, and turns whatever goes wrong into one line and an exit status.
+"""`dragon`: finds and runs a command, and turns exceptions into one line and an exit status.
 
-0: done. 1: a fault of the program, or nobody reads the output. 2: wrong input or options. 130: interrupted.
+0: done. 1: an internal error, or the output was closed. 2: wrong input or options. 130: interrupted.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from dragon.files.layer_files import layer_files
 from dragon.files.reading import remember_reads
 from dragon.memory.shortage import shortage
 from dragon.tools.common.arguments import normalise, plain_booleans
+from dragon.tools.common.hints import usage_hint
 from dragon.tools.common.logs import plain_logging
-from dragon.tools.common.python_layers import explained
-from dragon.tools.common.slips import meant
+from dragon.tools.common.python_layers import describe_layer_error
 
 __all__ = ["cli", "main"]
 
-# What `dragon --help` shows, kept here so that it need not load the commands.
+# The commands with the text of `dragon --help`, which therefore need not load them.
 COMMANDS = {
     "train": "Train a net as a solver prototxt says.",
     "test": "Score a net: the mean of each output over some batches.",
@@ -56,7 +56,7 @@ COMMANDS = {
     "recalibrate": "Give batch normalisation exact statistics of the training set.",
     "completion": "Print the completion script of a shell.",
 }
-# Names of Caffe's programs, and what they are here.
+# Names of Caffe's programs, with the commands and flags that they stand for.
 ALIASES = {
     "device-query": ("device",),
     "draw-net": ("draw",),
@@ -68,13 +68,13 @@ ALIASES = {
 
 
 def _own_name(name: str) -> tuple[str, ...]:
-    """The command that a name means, as Caffe's programs are called, too, and the flags that it stands for."""
+    """The command and flags that a name stands for, which may be that of one of Caffe's programs."""
     name = name.replace("_", "-")
     return ALIASES.get(name, (name,))
 
 
 class Commands(click.Group):
-    """The group of commands, each loaded when it is called."""
+    """The group of commands, each of which is imported when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -122,17 +122,17 @@ def cli(debug: bool) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The entry point; ends the process with the command's status."""
+    """The entry point: runs the command line and ends the process with its exit status."""
     args, debug = normalise(sys.argv[1:] if argv is None else argv)
     sys.exit(run(args, debug))
 
 
 def run(args: Sequence[str], debug: bool = False) -> int:
-    """Run one command line, already normalised; its exit status."""
+    """Run a command line, already normalised, and return its exit status."""
     try:
-        # A value that overflows is reported by layer and blob when it reaches a loss; NumPy's remark would come twice.
+        # overflow is reported, with layer and blob, when it reaches a loss; NumPy's warnings would only repeat it
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-        _any_name(sys.stdout)
+        _escape_unencodable(sys.stdout)
         if any("\0" in arg for arg in args):
             raise click.UsageError("an argument holds a NUL")
         with plain_logging(debug), quiet, remember_reads(), layer_files(False), user_code(False):
@@ -145,31 +145,31 @@ def run(args: Sequence[str], debug: bool = False) -> int:
         click.echo("dragon: interrupted", err=True)
         return 130
     except BrokenPipeError:
-        # Whoever read the output has gone; Python would complain once more when it flushes at exit.
+        # the reader of the output is gone; without this, Python would report another error when it flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
         if debug:
             traceback.print_exc()
-        of_layer = explained(error)
-        if of_layer is not None:
-            click.echo(of_layer[0], err=True, nl=False)
-        status, message = (2, of_layer[1]) if of_layer is not None else _told(error, args)
+        described = describe_layer_error(error)
+        if described is not None:
+            click.echo(described[0], err=True, nl=False)
+        status, message = (2, described[1]) if described is not None else _status_and_message(error, args)
         click.echo(f"dragon: error: {one_line(message)}", err=True)
         return status
     return status if isinstance(status, int) else 0
 
 
-def _any_name(stream: TextIO) -> None:
-    """Let a stream take names of files that are not text, and characters that its encoding lacks: escaped."""
+def _escape_unencodable(stream: TextIO) -> None:
+    """Let a stream escape file names that are not text, and characters that its encoding lacks."""
     if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
         stream.reconfigure(errors="backslashreplace")
 
 
-def _told(error: Exception, args: Sequence[str]) -> tuple[int, str]:
+def _status_and_message(error: Exception, args: Sequence[str]) -> tuple[int, str]:
     """The exit status and the line for an exception."""
     if isinstance(error, click.ClickException):
-        hint = meant(error, args)
+        hint = usage_hint(error, args)
         message = " ".join(error.format_message().split())
         return 2, message.partition(". Did you mean")[0].removesuffix(".") + hint if hint else message
     if isinstance(error, DragonError):

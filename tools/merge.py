@@ -1,4 +1,4 @@
-"""`dragon merge`: BatchNorm + Scale to BN."""
+"""`dragon merge`: replaces BatchNorm + Scale by BN."""
 
 from __future__ import annotations
 

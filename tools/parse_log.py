@@ -1,4 +1,4 @@
-"""`dragon parse-log`: the figures of a training run as CSV."""
+"""`dragon parse-log`: writes the figures of a training run as CSV."""
 
 from __future__ import annotations
 

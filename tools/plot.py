@@ -1,4 +1,4 @@
-"""`dragon plot`: curves of training runs."""
+"""`dragon plot`: plots curves of training runs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from dragon.tools.common.run_log import read_run, run_name
 
 __all__ = ["command"]
 
-_OTHERS = {"NumIters", "Seconds", "LearningRate"}
+_NOT_OUTPUTS = {"NumIters", "Seconds", "LearningRate"}
 _AXES = {"iterations": ("NumIters", "iteration"), "seconds": ("Seconds", "seconds of training")}
-_MOST = 12  # panels
+_MAX_PANELS = 12  # panels
 _TRAIN: dict[str, Any] = {"alpha": 0.55, "linewidth": 1}
 _TESTS: list[dict[str, Any]] = [
     {"marker": marker, "linestyle": line, "markersize": 4, "linewidth": 1.6}
@@ -60,11 +60,11 @@ def command(runs: tuple[str, ...], out: str, axis: str, only: tuple[str, ...], l
     if axis == "seconds" and not any(math.isfinite(r["Seconds"]) for run in read for t in run.log.tables() for r in t):
         raise UsageError("--x seconds: no line of the log tells its time")
     names = _names([run.log for run in read], only)
-    # Figures without pyplot: no display is looked for, and nothing global is kept.
+    # without pyplot, which looks for a display and keeps global state
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    shown = names[:_MOST]
+    shown = names[:_MAX_PANELS]
     columns = math.ceil(len(shown) / 4)
     rows = math.ceil(len(shown) / columns)
     figure = Figure(figsize=(8 if columns == 1 else 6 * columns, 0.9 + 3 * rows), layout="constrained")
@@ -84,18 +84,18 @@ def command(runs: tuple[str, ...], out: str, axis: str, only: tuple[str, ...], l
         whole_iterations(figure.axes[0])
     with atomic_write(out) as file:
         figure.savefig(file, format=kind, dpi=120)
-    rest = f" (the first {_MOST} of {len(names)}; --only picks others)" if len(names) > _MOST else ""
+    rest = f" (the first {_MAX_PANELS} of {len(names)}; --only picks others)" if len(names) > _MAX_PANELS else ""
     click.echo(f"{out}: {', '.join(shown)}{rest}")
 
 
 def _labels(paths: Sequence[str]) -> list[str]:
-    """Short names that tell the runs apart: file or folder, else the whole paths."""
+    """Short labels of the runs, file or folder names; whole paths if those are not distinct."""
     short = [run_name(path).removesuffix(".log") for path in paths]
     return short if len(set(short)) == len(short) else list(paths)
 
 
 def _title(runs: Sequence[_Run]) -> str:
-    """The net and where its figures come from, with a mark when they are of drawn data."""
+    """The title: nets and, for a single run, its label; marks runs on synthetic data."""
     nets = list(dict.fromkeys(run.log.net for run in runs if run.log.net))
     title = ", ".join(nets[:3]) + ", .." * (len(nets) > 3)
     if len(runs) == 1 and runs[0].label != title:
@@ -111,12 +111,12 @@ def _tables(log: Log) -> list[tuple[str, list[Row]]]:
 
 
 def _names(logs: Sequence[Log], only: tuple[str, ...]) -> list[str]:
-    """Outputs to show: those of nets; the solver's smoothed loss where a log tells of no other loss."""
+    """The outputs to plot: those of nets, with the smoothed loss of the solver if there is no other loss."""
     found: dict[str, None] = {}
     for log in logs:
         for rows in log.tables():
             for row in rows:
-                found.update(dict.fromkeys(k for k in row if k not in _OTHERS))
+                found.update(dict.fromkeys(k for k in row if k not in _NOT_OUTPUTS))
     plain = [name for name in found if name != SMOOTHED_LOSS]
     usual = plain if any("loss" in name for name in plain) else list(found)
     for name in only:
@@ -126,7 +126,7 @@ def _names(logs: Sequence[Log], only: tuple[str, ...]) -> list[str]:
 
 
 def _panel(panel: Any, name: str, runs: Sequence[_Run], axis: str) -> list[list[float]]:
-    """Draw one output of all runs; the values of its curves."""
+    """Plot one output of all runs; returns the values of each curve."""
     drawn: list[list[float]] = []
     mixed = 0 < sum(run.log.synthetic for run in runs) < len(runs)
     for color, run in enumerate(runs):

@@ -1,4 +1,4 @@
-"""`dragon recalibrate`: exact statistics for batch normalisation, from one pass over the training set."""
+"""`dragon recalibrate`: computes exact batch normalisation statistics in one pass over the training set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dragon.errors import UsageError
 from dragon.graph.net import Net
 from dragon.surgery.recalibrate import recalibrate
 from dragon.tools.common.engine_options import EngineChoice, engine_options
-from dragon.tools.common.net_facts import batch_size, data_labels, needs_data
+from dragon.tools.common.net_facts import batch_size, data_labels, require_data
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.outputs import check_outputs
 from dragon.tools.common.progress import progress_bar
@@ -44,13 +44,13 @@ def command(model: str, weights: str, out: str, batches: int | None, choice: Eng
     engine, options = choice.resolve()
     net = Net(model, weights, TRAIN, engine=engine, options=options, seed=1)
     try:
-        needs_data(net, model)
+        require_data(net, model)
         total, size = _records(net), batch_size(net)
         if batches is None and not total:
             raise UsageError(f"{model}: has no database in phase TRAIN: say how many --batches to take")
         count = batches or max(1, total // size)
-        with progress_bar() as tell:
-            changes = recalibrate(net, count, tell)
+        with progress_bar() as progress:
+            changes = recalibrate(net, count, progress)
         net.save(out)
         rows = [
             (c.layer, c.channels, f"{c.mean_shift:.3g}", f"{c.variance_ratio[0]:.3g} to {c.variance_ratio[1]:.3g}")
@@ -64,7 +64,7 @@ def command(model: str, weights: str, out: str, batches: int | None, choice: Eng
 
 
 def _records(net: Net) -> int:
-    """How many records the net's database has, 0 where it has none."""
+    """Number of records in the first database of the net; 0 without one."""
     for layer in net.layers:
         if layer.param.data_param.source:
             p = layer.param.data_param

@@ -1,4 +1,4 @@
-"""`dragon run SCRIPT ARGS`: run a script written for pycaffe."""
+"""`dragon run SCRIPT ARGS`: runs a script written for pycaffe."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def command(script: str, args: tuple[str, ...]) -> int:
         with layer_files(True), remember_reads(False), user_code(True):  # a script may write what it has read
             runpy.run_path(script, run_name="__main__")
     except SyntaxError as error:
-        raise UsageError(_explained(error)) from None
+        raise UsageError(_describe_syntax_error(error)) from None
     except SystemExit as end:
         return _status(end.code)
     except DragonError:
         raise
     except Exception as error:
-        _show(error, script)
+        _print_traceback(error, script)
         return 1
     finally:
         sys.argv, sys.path[:] = before
@@ -64,28 +64,28 @@ def _source(script: str) -> bytes:
 
 
 def _status(code: object) -> int:
-    """What `sys.exit(code)` means to a shell."""
+    """The exit status of `sys.exit(code)`; prints a code that is not a number, as Python does."""
     if code is None or isinstance(code, int):
         return code or 0
     click.echo(str(code), err=True)
     return 1
 
 
-# How Python 3 words what only Python 2 allows.
-_OLD = re.compile(
+# errors of Python 3 about what only Python 2 allows
+_PYTHON2_ERROR = re.compile(
     r"call to '(print|exec)'|multiple exception types|leading zeros|inconsistent use of tabs|invalid decimal literal"
 )
-_OLD_TEXT = re.compile(r"<>|`|^\s*(print|exec)\s+[^=(]|\bur['\"]")
+_PYTHON2_SOURCE = re.compile(r"<>|`|^\s*(print|exec)\s+[^=(]|\bur['\"]")
 
 
-def _explained(error: SyntaxError) -> str:
+def _describe_syntax_error(error: SyntaxError) -> str:
     where = f"{error.filename}:{error.lineno}"
-    if _OLD.search(error.msg) or _OLD_TEXT.search(error.text or ""):
+    if _PYTHON2_ERROR.search(error.msg) or _PYTHON2_SOURCE.search(error.text or ""):
         return f"{where}: {error.msg}; the script is written for Python 2: convert it first, with 2to3 or by hand"
     return f"{where}: {error.msg}"
 
 
-def _show(error: Exception, script: str) -> None:
+def _print_traceback(error: Exception, script: str) -> None:
     """The traceback as Python prints it, from the script's own lines on."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename != script:

@@ -1,4 +1,4 @@
-"""`dragon split`: BN to BatchNorm + Scale."""
+"""`dragon split`: replaces BN by BatchNorm + Scale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dragon summarize`: a net's layers with shapes, parameters, multiply-adds and memory."""
+"""`dragon summarize`: shows the layers of a net with shapes, parameters, multiply-adds and memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dragon test`: the mean of a net's outputs over some batches."""
+"""`dragon test`: computes the mean of the outputs of a net over some batches."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from dragon.graph.net import Net
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.net_facts import (
     SYNTHETIC,
-    figure,
+    format_value,
     loss_weight,
-    needs_data,
     output_elements,
     output_line,
+    require_data,
     summary,
     synthetic,
 )
@@ -58,11 +58,11 @@ def command(which: NetChoice, weights: str, iterations: int, write_files: bool, 
         nets = [which.open(TEST, engine, options, weights)]
     names: list[str] = []
     try:
-        needs_data(nets[0], which.model)
+        require_data(nets[0], which.model)
         own = statistics_of(nets[0])
         if own is not None:
             other = BATCH if own == GLOBAL else GLOBAL
-            # A second net with its own reader, and not a second pass: both see each batch once, in the same order.
+            # a second net with its own reader, not a second pass: both read the same batches in the same order
             nets.append(which.open(TEST, engine, options, weights))
             use_statistics(nets[1], other)
             names = [own, other]
@@ -78,7 +78,7 @@ def command(which: NetChoice, weights: str, iterations: int, write_files: bool, 
 
 
 def score(nets: Sequence[Net], iterations: int) -> list[Scores]:
-    """The mean outputs of each net over `iterations` batches. NumericError when one is not finite."""
+    """The mean outputs of each net over `iterations` batches. Raises NumericError if an output is not finite."""
     sums: list[Scores] = [{} for _ in nets]
     for _ in _counted(iterations):
         for net, total in zip(nets, sums, strict=True):
@@ -92,7 +92,7 @@ def score(nets: Sequence[Net], iterations: int) -> list[Scores]:
 
 
 def _counted(iterations: int) -> Iterator[int]:
-    """0, 1, ... with a bar on a terminal."""
+    """Iterate over 0, 1, ..., with a progress bar on a terminal."""
     console = Console(stderr=True)
     if not (sys.stderr.isatty() and sys.stdout.isatty()):
         return iter(range(iterations))
@@ -100,16 +100,16 @@ def _counted(iterations: int) -> Iterator[int]:
 
 
 def _print(net: Net, means: Sequence[Scores], names: Sequence[str]) -> None:
-    """What the net scores as its prototxt says, in Caffe's form, then what it scores by the other statistics.
+    """Print the scores of the net as its prototxt says, in Caffe's form, then those by the other statistics.
 
-    names: the kinds of statistics, where there are any.
+    names: the kinds of statistics, if the net has batch normalisation.
     """
     if names:
         click.echo(f"\nby {names[0]}, as the net says:")
     loss = sum(loss_weight(net, name) * float(np.sum(value)) for name, value in means[0].items())
-    click.echo(f"Loss: {figure(loss)}")
+    click.echo(f"Loss: {format_value(loss)}")
     for element in output_elements(net, means[0]):
         click.echo(output_line(*element))
     for name, mean in zip(names[1:], means[1:], strict=True):
         click.echo(f"\nby {name} instead:")
-        click.echo(table(["output", "mean"], [[k, figure(value)] for k, value, _ in output_elements(net, mean)]))
+        click.echo(table(["output", "mean"], [[k, format_value(value)] for k, value, _ in output_elements(net, mean)]))

@@ -1,4 +1,4 @@
-"""`dragon time`: where a net's time goes."""
+"""`dragon time`: times the layers and passes of a net."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _report(net: Net, solver: Solver | None, iterations: int, backward: bool) ->
 
 
 def _whole_iteration(net: Net, solver: Solver, iterations: int) -> float | None:
-    """Milliseconds of a training iteration where the engine runs it in one go, which is told; else None."""
+    """Time and print a training iteration if the engine runs it in one go: milliseconds, otherwise None."""
     rate = solver.learning_rate()
 
     def step() -> float | None:
@@ -150,7 +150,7 @@ def _layer_table(layers: list[LayerTime]) -> str:
 
 
 def mean_ms(runs: Sequence[Callable[[], object]], iterations: int) -> list[float]:
-    """Mean milliseconds of each call, made in turn; a first turn is not counted."""
+    """Mean milliseconds of each of `runs`, called in turn; one more turn before is not counted."""
     sums = [0.0] * len(runs)
     for turn in range(iterations + 1):
         for k, run in enumerate(runs):
@@ -161,7 +161,7 @@ def mean_ms(runs: Sequence[Callable[[], object]], iterations: int) -> list[float
 
 
 def peak_memory_mib() -> float:
-    """The most memory that this process has had, in MiB; 0 where the system does not tell."""
+    """Peak memory of this process in MiB; 0 where the system does not tell."""
     try:
         import resource
     except ImportError:

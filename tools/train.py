@@ -1,4 +1,4 @@
-"""`dragon train`: run a solver prototxt."""
+"""`dragon train`: trains as a solver prototxt says."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _train(solver: Solver, show: Console | None, folder: Path, sigint: str, sigh
 
 
 def _opening(solver: Solver) -> Iterator[str]:
-    """What a reader of the log should know about the run."""
+    """The first lines of the log: net, engine, seed and data of the run."""
     net, options = solver.net, solver.net.executor.options
     yield summary(net)
     threads = getattr(net.executor, "threads", None)
@@ -140,7 +140,7 @@ def _opening(solver: Solver) -> Iterator[str]:
 
 
 def output_folder(param: pb.SolverParameter, path: str) -> Path:
-    """Where a run's metrics go unless it is said: the folder of the snapshots, else runs/NAME OF THE SOLVER'S FILE."""
+    """The default folder for the metrics of a run: that of its snapshots, else runs/NAME OF THE SOLVER'S FILE."""
     prefix = param.snapshot_prefix
     if not prefix:
         return Path("runs") / Path(path).stem
@@ -149,12 +149,12 @@ def output_folder(param: pb.SolverParameter, path: str) -> Path:
 
 @contextmanager
 def _showing() -> Iterator[Console | None]:
-    """Log in Caffe's form, unless both streams are a terminal: then give a console for the bar."""
+    """Log in Caffe's form; or, if stdout and stderr are terminals, give a console for a progress bar."""
     if sys.stdout.isatty() and sys.stderr.isatty():
         console = Console(stderr=True)
         with log_handler(ConsoleHandler(console), logging.INFO):
             yield console
         return
-    # With stderr alone on a terminal, stdout is the log: `dragon train ... | tee log`.
+    # if only stderr is a terminal, log to stdout: `dragon train ... | tee log`
     with log_handler(GlogHandler(err=not sys.stderr.isatty()), logging.INFO):
         yield None

@@ -1,4 +1,4 @@
-"""`dragon upgrade`: nets, solvers and weights of older forms to the present one."""
+"""`dragon upgrade`: converts nets, solvers and weights of older formats to the current one."""
 
 from __future__ import annotations
 

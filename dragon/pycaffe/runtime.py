@@ -61,12 +61,12 @@ def init_log(level: int = 0, stderr: bool = True) -> None:
     if level not in range(len(_LEVELS)):
         raise UsageError(f"log level must be 0, 1, 2 or 3, got {level}")
     _log.setLevel(_LEVELS[level])
-    for handler in [h for h in _log.handlers if getattr(h, "gives_way", False)]:
+    for handler in [h for h in _log.handlers if getattr(h, "yields_to_init_log", False)]:
         _log.removeHandler(handler)
     if stderr:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(levelname).1s%(asctime)s %(message)s", "%m%d %H:%M:%S"))
-        handler.gives_way = True  # type: ignore[attr-defined]
+        handler.yields_to_init_log = True  # type: ignore[attr-defined]
         _log.addHandler(handler)
 
 

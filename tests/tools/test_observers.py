@@ -65,7 +65,7 @@ def test_meter_leaves_out_tests_and_snapshots(work: Path) -> None:
 
 
 def test_progress_shows_loss_accuracy_speed_and_time_left(solver: Solver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dragon.tools.observers.progress._EVERY", 0.0)
+    monkeypatch.setattr("dragon.tools.observers.progress._INTERVAL", 0.0)
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=120, color_system=None)
     meter = Meter()

@@ -1,1 +1,1 @@
-"""What several commands share: options, tables, progress, reports."""
+"""Helpers of several commands: options, tables, progress, reports."""

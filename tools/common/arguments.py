@@ -1,4 +1,4 @@
-"""Caffe's way of writing flags, turned into click's: `-solver F`, `--sigint_effect=stop`, `-noshuffle`, glog's own."""
+"""Converts flags as Caffe's programs take them to those of click: `-solver F`, `--sigint_effect=stop`, `-noshuffle`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import click
 __all__ = ["normalise", "plain_booleans"]
 
 _FLAG = re.compile(r"--?([A-Za-z][\w-]*)(=.*)?", re.DOTALL)
-# Flags of the logging library that scripts written for Caffe pass along; they say nothing here.
+# flags of glog, which scripts for Caffe may pass; they are ignored
 _GLOG = {"logtostderr", "alsologtostderr", "colorlogtostderr"}
 _GLOG_WITH_VALUE = _GLOG | {"log-dir", "minloglevel", "stderrthreshold", "v", "vmodule"}
 _TRUTH = dict.fromkeys(("1", "t", "true", "y", "yes"), True) | dict.fromkeys(("0", "f", "false", "n", "no"), False)
 
 
 def normalise(args: Iterable[str]) -> tuple[list[str], bool]:
-    """The arguments with every flag spelt `--like-this`, and whether `--debug` was among them, wherever it stood."""
+    """The arguments with every flag spelt `--like-this`, and whether `--debug` was among them."""
     result: list[str] = []
     debug = False
     rest = iter(args)
@@ -41,15 +41,15 @@ def normalise(args: Iterable[str]) -> tuple[list[str], bool]:
 
 
 def plain_booleans(command: click.Command, context: click.Context, args: Iterable[str]) -> list[str]:
-    """The arguments of a command, already normalised, with the boolean flags that hold in front, as click writes them.
+    """The normalised arguments of a command, with boolean flags in click's form, those that are set, in front.
 
-    gflags writes them `--flag`, `--flag=true` and `--noflag`; the last one counts. Of `--no-fuse` the positive form
-    is `--fuse`, too. UsageError for a value that is neither true nor false.
+    gflags has `--flag`, `--flag=true` and `--noflag`; the last one counts. `--fuse` is also the positive form of
+    `--no-fuse`. Raises UsageError for a value that is neither true nor false.
     """
     options = [param for param in command.get_params(context) if isinstance(param, click.Option)]
     names = {name for option in options for name in option.opts}
     with_value = {name for option in options if not option.is_flag for name in option.opts}
-    forms: dict[str, tuple[str, bool]] = {}  # a spelling: the flag, and what it is set to
+    forms: dict[str, tuple[str, bool]] = {}  # spelling: flag, and the value that it sets
     for flag in sorted(name for name in names - with_value if name.startswith("--")):
         forms[flag] = flag, True
         forms[f"--no{flag[2:]}"] = flag, False
@@ -57,7 +57,7 @@ def plain_booleans(command: click.Command, context: click.Context, args: Iterabl
             forms[f"--no{flag[5:]}"], forms[f"--{flag[5:]}"] = (flag, True), (flag, False)
     forms = {spelling: form for spelling, form in forms.items() if spelling not in with_value}
     interspersed = command.context_settings.get("allow_interspersed_args", True)
-    holds: dict[str, bool] = {}
+    values: dict[str, bool] = {}
     others: list[str] = []
     rest = iter(args)
     for arg in rest:
@@ -68,9 +68,9 @@ def plain_booleans(command: click.Command, context: click.Context, args: Iterabl
             flag, value = forms[spelling]
             if equals and text.lower() not in _TRUTH:
                 raise click.UsageError(f'{spelling} is true or false, got "{text}"', ctx=context)
-            holds[flag] = value == _TRUTH.get(text.lower(), True)
+            values[flag] = value == _TRUTH.get(text.lower(), True)
         else:
             others.append(arg)
-            if arg in with_value:  # whatever comes next is its value
+            if arg in with_value:  # the next argument is its value
                 others += [value for value in [next(rest, None)] if value is not None]
-    return [*(flag for flag, value in holds.items() if value), *others]
+    return [*(flag for flag, value in values.items() if value), *others]

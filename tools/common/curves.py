@@ -1,4 +1,4 @@
-"""What pictures of training curves have in common: axes of iterations, and a reasonable height."""
+"""Helpers for plots of training curves: axes of iterations, and a limit of the y axis."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["cut_high_start", "reasonable_top", "whole_iterations"]
 
 
 def whole_iterations(axes: Any) -> None:
-    """Ticks of the x axis at whole numbers, also where there is but one. Call it when all curves are drawn."""
+    """Put the ticks of the x axis at integers, even if there is only one; to be called after all curves are drawn."""
     from matplotlib.ticker import MaxNLocator
 
     low, high = axes.get_xlim()
@@ -20,13 +20,13 @@ def whole_iterations(axes: Any) -> None:
 
 
 def cut_high_start(axes: Any, curves: Sequence[Sequence[float]]) -> None:
-    """Cut the y axis where a first value dwarfs the rest, and say so in the picture."""
+    """Limit the y axis if a first value is far above the rest, and annotate the plot with it."""
     top = reasonable_top(curves)
     if top is None:
         return
     finite = [y for ys in curves for y in ys if math.isfinite(y)]
     highest, lowest = max(finite), min(finite)
-    axes.set_ylim(lowest - 0.05 * (top - lowest), top)  # the lower limit as well: it was set for the full height
+    axes.set_ylim(lowest - 0.05 * (top - lowest), top)  # the lower limit too, since it was chosen for the full range
     axes.annotate(
         f"starts at {highest:.3g}, above the picture", (0.02, 0.98), xycoords="axes fraction", va="top",
         fontsize="small", color="gray",
@@ -34,7 +34,7 @@ def cut_high_start(axes: Any, curves: Sequence[Sequence[float]]) -> None:
 
 
 def reasonable_top(curves: Iterable[Sequence[float]]) -> float | None:
-    """Where to cut the axis when a first value dwarfs all others, as that of untrained running statistics does."""
+    """A limit of the y axis if a first value is far above all others, as with untrained statistics; otherwise None."""
     drawn = [[y for y in ys if math.isfinite(y)] for ys in curves]
     rest = max((y for ys in drawn for y in ys[1:]), default=0.0)
     first = max((ys[0] for ys in drawn if ys), default=0.0)

@@ -1,4 +1,4 @@
-"""The flags that say how a net is run, shared by the commands that run one."""
+"""Flags for engine and precision, shared by the commands that run a net."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PRECISIONS = {"fp32": pb.SolverParameter.FP32, "bf16": pb.SolverParameter.BF16, 
 
 @dataclass
 class EngineChoice:
-    """What the flags say; `resolve` gives what a net takes."""
+    """Values of the flags; `resolve` converts them to arguments of a net."""
 
     engine: str | None = None
     precision: str | None = None
@@ -33,9 +33,9 @@ class EngineChoice:
     tf32: bool = False
 
     def resolve(self, solver: pb.SolverParameter | None = None) -> tuple[str | None, Options]:
-        """The engine's name, None for the default one, and its options; a solver's settings yield to the flags.
+        """The name of the engine (None: the default) and its options; flags override settings of the solver.
 
-        Raises EngineError for --gpu without a GPU.
+        Raises EngineError for --gpu without a GPU, UsageError for contradictory flags.
         """
         options = Options(
             precision=self.precision or "fp32",
@@ -68,7 +68,7 @@ class EngineChoice:
 
 
 def gpu_numbers(text: str) -> list[int]:
-    """The GPUs that `--gpu 0` or `--gpu 0,1` names, as numbers. UsageError for other text."""
+    """The numbers in the value of --gpu, such as "0" or "0,1". Raises UsageError for other text."""
     parts = text.split(",")
     if not all(part.isascii() and part.isdecimal() and len(part) < 6 for part in parts):
         raise click.UsageError(f'--gpu takes the number of a GPU, got "{text}"')
@@ -76,7 +76,7 @@ def gpu_numbers(text: str) -> list[int]:
 
 
 def _device(text: str) -> int:
-    """The one GPU of a run."""
+    """The number of the GPU to run on. Raises UsageError unless there is exactly one."""
     numbers = [] if text == "all" else gpu_numbers(text)
     if len(numbers) != 1:
         raise click.UsageError(f"--gpu {text}: a net runs on one GPU, name it by its number")

@@ -1,4 +1,4 @@
-"""Flags that say how images become a net's input, shared by classify and detect."""
+"""Flags for the preprocessing of images, shared by classify and detect."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["ImageChoice", "check_labels", "image_options", "read_labels"]
 
 @dataclass
 class ImageChoice:
-    """What the flags say; `apply` makes it the net's transformer."""
+    """Values of the flags; `apply` sets the transformer of a net by them."""
 
     mean: NDArray[Any] | None
     raw_scale: float

@@ -1,4 +1,4 @@
-"""Where the library's log lines go: plain lines on stderr, or lines in the form of glog, which Caffe logs with."""
+"""Handlers and formats of the log: plain lines on stderr, or lines in the format of glog, which Caffe uses."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ log = logging.getLogger("dragon")
 
 
 class StreamHandler(logging.Handler):
-    """Writes to the standard stream of the moment, not of the time of import."""
+    """Writes to the current sys.stdout or sys.stderr, not to that at the time of import."""
 
-    gives_way = True  # to a script's init_log
+    yields_to_init_log = True  # a script's caffe.init_log replaces it
 
     def __init__(self, err: bool = True) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class StreamHandler(logging.Handler):
 
 
 class PlainFormatter(logging.Formatter):
-    """`dragon: warning: text`; information has no label."""
+    """`dragon: warning: text`, without a label for information."""
 
     def format(self, record: logging.LogRecord) -> str:
         label = f"{record.levelname.lower()}: " if record.levelno > logging.INFO else ""
@@ -39,7 +39,7 @@ class PlainFormatter(logging.Formatter):
 
 
 class GlogFormatter(logging.Formatter):
-    """`I1121 10:54:00.123456  1234 solver.py:218] text`, as log parsers for Caffe expect it."""
+    """`I1121 10:54:00.123456  1234 solver.py:218] text`, the format of glog, which parsers of Caffe's logs expect."""
 
     def format(self, record: logging.LogRecord) -> str:
         level = record.levelname[0] if record.levelno > logging.INFO else "I"
@@ -51,7 +51,7 @@ class GlogFormatter(logging.Formatter):
 
 @contextmanager
 def log_handler(handler: logging.Handler, level: int) -> Iterator[None]:
-    """Send the library's lines to this handler alone while the block runs."""
+    """Send the library's log to this handler only, in the block."""
     before = log.handlers[:], log.level
     log.handlers[:] = [handler]
     log.setLevel(level)
@@ -64,7 +64,7 @@ def log_handler(handler: logging.Handler, level: int) -> Iterator[None]:
 
 @contextmanager
 def plain_logging(debug: bool = False) -> Iterator[None]:
-    """Warnings as plain lines on stderr; everything with `debug`."""
+    """Log warnings, or with `debug` everything, as plain lines on stderr in the block."""
     handler = StreamHandler()
     handler.setFormatter(PlainFormatter())
     with log_handler(handler, logging.DEBUG if debug else logging.WARNING):

@@ -1,4 +1,4 @@
-"""What commands say about a net: sizes, loss weights of its outputs, where its data comes from."""
+"""Facts about a net for the output of commands: sizes, loss weights of its outputs, its data."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ __all__ = [
     "batch_norms",
     "batch_size",
     "data_labels",
-    "figure",
+    "format_value",
     "loss_weight",
-    "needs_data",
     "output_elements",
     "output_line",
     "parameter_count",
+    "require_data",
     "summary",
     "synthetic",
 ]
@@ -35,7 +35,7 @@ SYNTHETIC = "SYNTHETIC data (drawn by a program): the figures say nothing about 
 
 
 def batch_size(net: Net) -> int:
-    """Examples in one pass: the first axis of what the first layer that brings data makes, else of the first top."""
+    """Examples in one pass: the first axis of the first top of a source layer that has axes; 1 without one."""
     for node in net.nodes:
         if node.layer.is_source:
             for top in node.tops:
@@ -45,7 +45,7 @@ def batch_size(net: Net) -> int:
 
 
 def parameter_count(net: Net) -> int:
-    """Learned numbers, shared ones once; running statistics are not learned."""
+    """Number of learned values, without running statistics; shared ones count once."""
     return sum(param.blob.count for param in net.learnable)
 
 
@@ -55,7 +55,7 @@ def batch_norms(net: Net) -> list[BatchStatistics]:
 
 
 def data_labels(net: Net) -> list[str]:
-    """What the net's databases hold, each once."""
+    """The labels of the datasets that the net reads, each once."""
     labels: dict[str, None] = {}
     for layer in net.layers:
         source = layer.param.data_param.source
@@ -65,12 +65,12 @@ def data_labels(net: Net) -> list[str]:
 
 
 def synthetic(net: Net) -> bool:
-    """Whether any of the data was drawn by a program."""
+    """Whether any of the data is synthetic."""
     return any("synthetic" in label.lower() for label in data_labels(net))
 
 
 def added_splits(net: Net) -> list[int]:
-    """Indices of the Split layers that stand in no prototxt: the net adds them where a blob has several readers."""
+    """Indices of the Split layers that the net has inserted where a blob has several readers."""
     return [node.index for node in net.nodes if isinstance(node.layer, Split) and node.name.endswith("_split")]
 
 
@@ -85,7 +85,7 @@ def summary(net: Net) -> str:
 
 
 def loss_weight(net: Net, name: str) -> float:
-    """The weight with which a blob counts in the loss, 0 if it does not."""
+    """The loss weight of a blob; 0 if it has none."""
     weight = 0.0
     for node in net.nodes:
         for top, w in zip(node.top_names, node.loss_weights, strict=True):
@@ -109,19 +109,19 @@ def output_elements(net: Net, values: Mapping[str, NDArray[Any]]) -> Iterator[tu
             yield name, float(element), weight
 
 
-def figure(value: float) -> str:
-    """Six digits, as Caffe prints a value; zero without a sign: a loss of -0 is -log(1)."""
+def format_value(value: float) -> str:
+    """A value with six digits, as Caffe prints it, but without the sign of -0, which is the loss -log(1)."""
     return f"{value + 0.0:g}"
 
 
 def output_line(name: str, value: float, weight: float) -> str:
     """`loss = 1.2 (* 1 = 1.2 loss)`, the form in which Caffe prints an output."""
-    tail = f" (* {weight:g} = {figure(weight * value)} loss)" if weight else ""
-    return f"{name} = {figure(value)}{tail}"
+    tail = f" (* {weight:g} = {format_value(weight * value)} loss)" if weight else ""
+    return f"{name} = {format_value(value)}{tail}"
 
 
-def needs_data(net: Net, model: str) -> None:
-    """UsageError for a net whose inputs nobody fills: it would be run on zeros."""
+def require_data(net: Net, model: str) -> None:
+    """Raise UsageError for a net with inputs, which would run on zeros."""
     if net.inputs:
         names = ", ".join(f'"{name}"' for name in net.inputs)
         raise UsageError(

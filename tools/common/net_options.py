@@ -1,4 +1,4 @@
-"""The flags that say which net is meant, shared by test, time and summarize."""
+"""Flags that select a net, shared by test, time and summarize."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["NetChoice", "net_options"]
 
 @dataclass
 class NetChoice:
-    """What the flags say; `open` makes the net."""
+    """Values of the flags; `open` makes the net."""
 
     model: str
     level: int = 0

@@ -1,4 +1,4 @@
-"""Types of flags that take whole numbers, with the ranges of the fields that the numbers go to."""
+"""Types of integer flags, with the ranges of the message fields that they set."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import click
 
 __all__ = ["INT32", "Count", "Seed"]
 
-_MOST = 2**31 - 1
+_INT32_MAX = 2**31 - 1
 
-INT32 = click.IntRange(-(2**31), _MOST)
+INT32 = click.IntRange(-(2**31), _INT32_MAX)
 
 
 class Count(click.IntRange):
-    """A number from `least` to what an int32 holds, which a help text need not say."""
+    """An integer from `least` to the maximum of an int32, which the help text does not show."""
 
-    most = _MOST
+    most = _INT32_MAX
 
     def __init__(self, least: int) -> None:
         super().__init__(least)
@@ -29,7 +29,7 @@ class Count(click.IntRange):
 
 
 class Seed(Count):
-    """A number from 0 to what an int64 holds."""
+    """An integer from 0 to the maximum of an int64."""
 
     most = 2**63 - 1
 

@@ -1,4 +1,4 @@
-"""A command's outputs are not its inputs: what is read stays as it is."""
+"""Check that the outputs of a command do not overwrite its inputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["check_outputs"]
 
 
 def check_outputs(inputs: Iterable[str | None], outputs: Mapping[str, str | None]) -> None:
-    """UsageError when an output, by its flag, is a file that the command reads, or that another flag names too."""
+    """Raise UsageError if an output (path by flag) is an input, or is also the output of another flag."""
     taken = {Path(path).resolve(): f"{path} is an input" for path in inputs if path}
     for flag, path in outputs.items():
         if not path:

@@ -1,4 +1,4 @@
-"""Progress of commands that work for a while: a bar on stderr where that is a terminal, gone when the work is done."""
+"""A progress bar on stderr, if that is a terminal; it disappears when the work is done."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ __all__ = ["progress_bar"]
 
 @contextmanager
 def progress_bar(lines: bool = False) -> Iterator[Progress]:
-    """The callback (stage, done, total or None) that the library's long functions take.
+    """Show a progress bar in the block; gives the callback (stage, done, total or None) for long functions.
 
-    lines: where there is no terminal, say at least what was finished.
+    lines: without a terminal, print a line for each finished stage.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -31,11 +31,11 @@ def progress_bar(lines: bool = False) -> Iterator[Progress]:
     with Bars(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         tasks: dict[str, TaskID] = {}
 
-        def tell(stage: str, done: int, total: int | None) -> None:
+        def report(stage: str, done: int, total: int | None) -> None:
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=total)
             bars.update(tasks[stage], completed=done, total=total)
             if lines and bars.disable and done == total:
                 click.echo(f"{stage}: {done:,}", err=True)
 
-        yield tell
+        yield report

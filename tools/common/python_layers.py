@@ -1,4 +1,4 @@
-"""The flag that lets nets run Python layers, and what is shown of an exception in one."""
+"""The flag that allows Python layers, and the report of an exception in one."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import click
 from dragon import errors
 from dragon.bases.user_code import failing_layer, user_code
 
-__all__ = ["allow_python", "explained"]
+__all__ = ["allow_python", "describe_layer_error"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def allow_python(function: _F) -> _F:
-    """Decorator: add `--allow-python`; with it the nets of the command may bring Python layers."""
+    """Decorator: add `--allow-python`, which allows Python layers in the nets of the command."""
 
     def grant(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         if value:
@@ -33,8 +33,11 @@ def allow_python(function: _F) -> _F:
     )(function)
 
 
-def explained(error: Exception) -> tuple[str, str] | None:
-    """For an exception in a user's layer: the traceback from its own lines on, and a line that says where it is."""
+def describe_layer_error(error: Exception) -> tuple[str, str] | None:
+    """The traceback of an exception in user code of a layer, without frames of Dragon, and a message with its position.
+
+    None for other exceptions.
+    """
     layer = failing_layer(error)
     if layer is None:
         return None
@@ -50,7 +53,7 @@ def explained(error: Exception) -> tuple[str, str] | None:
 
 
 def _within(path: str, folder: str) -> bool:
-    """Whether a file belongs to the package, wherever its folders really stand."""
+    """Whether a file belongs to the package, some folders of which may be symbolic links."""
     real = Path(path).resolve()
     tops = [Path(folder), *(Path(folder, name).resolve() for name in ("layers", "proto", "tools", "models"))]
     return any(real.is_relative_to(top) for top in tops)

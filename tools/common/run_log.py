@@ -1,4 +1,4 @@
-"""The figures of a training run, from its log, its metrics.jsonl, or the folder that holds one."""
+"""Reads the figures of a training run, from a log, a metrics.jsonl, or the folder of one."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _METRICS = "metrics.jsonl"
 
 
 def read_run(path: str | Path) -> Log:
-    """The rows of a log of Dragon's or Caffe's, of a metrics.jsonl, or of a folder with one. Raises DataError."""
-    file = _within(Path(path))
+    """The rows of a log (Dragon's or Caffe's), of a metrics.jsonl, or of a folder with one. Raises DataError."""
+    file = _log_file(Path(path))
     try:
         with open_regular(file) as stream:
             metrics = stream.read(1) == b"{"
@@ -33,14 +33,14 @@ def read_run(path: str | Path) -> Log:
 
 
 def run_name(path: str | Path) -> str:
-    """What a run is called: the folder of a metrics.jsonl, else the file."""
+    """The name of a run: that of the folder of a metrics.jsonl, else that of the file."""
     file = Path(path)
     folder = file if file.is_dir() else file.parent if file.name == _METRICS else None
     return folder.resolve().name if folder is not None else file.name
 
 
-def _within(path: Path) -> Path:
-    """The file to read: of a folder its metrics.jsonl, else its only log."""
+def _log_file(path: Path) -> Path:
+    """The file to read for `path`: in a folder its metrics.jsonl or its only log. Raises DataError."""
     if not path.is_dir():
         return path
     if (path / _METRICS).is_file():
@@ -61,7 +61,7 @@ def _from_records(records: list[Record]) -> Log:
         event, iteration = record["event"], record["iteration"]
         now = _number(record.get("time"))
         if event == "start":
-            began = now - log.seconds_at(iteration)  # a run that goes on: the time between does not count
+            began = now - log.seconds_at(iteration)  # for a resumed run, the time between does not count
             log.net = str(record.get("net", ""))
             labels = record.get("data")
             log.synthetic = isinstance(labels, list) and any("synthetic" in str(label).lower() for label in labels)
@@ -77,7 +77,7 @@ def _from_records(records: list[Record]) -> Log:
 
 
 def _outputs(row: Row, outputs: Any) -> None:
-    """Add outputs under the names that a log gives them: a list's later elements with their number."""
+    """Add outputs to a row, named as in a log: later elements of a list have their number in the name."""
     number = 0
     for name, values in outputs.items() if isinstance(outputs, dict) else ():
         for value in values if isinstance(values, list) else [values]:

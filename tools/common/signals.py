@@ -1,4 +1,4 @@
-"""Signals that ask a running solver for a snapshot or a stop, as in Caffe."""
+"""Signal handlers that make a running solver write a snapshot or stop, as in Caffe."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from dragon.solver.solver import Solver
 __all__ = ["EFFECTS", "solver_signals"]
 
 EFFECTS = ("stop", "snapshot", "none")
-_PATIENCE = 1.0  # seconds
-_SAID = {
+_BOUNCE_SECONDS = 1.0  # seconds
+_MESSAGES = {
     "stop": "stopping after this iteration, with a snapshot",
     "snapshot": "writing a snapshot after this iteration",
 }
-_AGAIN = "; Ctrl-C once more ends at once, without one"
+_SECOND_TIME = "; Ctrl-C once more ends at once, without one"
 
 
 def _say(text: str) -> None:
-    """A line on stderr, past all buffers: a signal may come while one of them is being written."""
+    """Write a line to stderr without its buffer, which may be in use when a signal arrives."""
     with suppress(OSError):
         os.write(2, f"\ndragon: {text}\n".encode())
 
 
 @contextmanager
 def solver_signals(solver: Solver, sigint: str = "stop", sighup: str = "snapshot") -> Iterator[None]:
-    """While the block runs: SIGINT and SIGHUP have these effects, SIGTERM stops.
+    """Give SIGINT and SIGHUP these effects in the block, and let SIGTERM stop the solver.
 
-    A stop writes a snapshot first, and a line on stderr says so at once. A second SIGINT ends the run without one, but
-    not within a second of the first: a key that bounces, or a terminal and a parent that both send it, loses nothing.
+    A stop writes a snapshot first; a line on stderr says so at once. A second SIGINT ends the run without a snapshot,
+    unless it comes within a second of the first: then it is taken for the same one, sent twice.
     """
     asked: list[float] = []  # when SIGINT first asked for a stop
 
@@ -44,10 +44,10 @@ def solver_signals(solver: Solver, sigint: str = "stop", sighup: str = "snapshot
                 return
             if effect == "stop" and number == signal.SIGINT:
                 now = time.monotonic()
-                if asked and now - asked[0] >= _PATIENCE:
+                if asked and now - asked[0] >= _BOUNCE_SECONDS:
                     raise KeyboardInterrupt
                 asked.append(now)
-            _say(_SAID[effect] + (_AGAIN if effect == "stop" and number == signal.SIGINT else ""))
+            _say(_MESSAGES[effect] + (_SECOND_TIME if effect == "stop" and number == signal.SIGINT else ""))
             solver.request(effect)
 
         return handler

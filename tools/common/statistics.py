@@ -1,4 +1,4 @@
-"""Which statistics the batch-normalising layers of a net use: the batch's own or the running ones."""
+"""Which statistics the batch normalisation of a net uses: those of the batch or the running ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BATCH, GLOBAL = "batch statistics", "global statistics"
 
 
 def statistics_of(net: Net) -> str | None:
-    """BATCH, GLOBAL, or None for a net without batch normalisation. A single layer on the batch's makes it BATCH."""
+    """BATCH if any layer uses batch statistics, GLOBAL if none does; None for a net without batch normalisation."""
     layers = batch_norms(net)
     if not layers:
         return None
@@ -20,7 +20,7 @@ def statistics_of(net: Net) -> str | None:
 
 
 def use_statistics(net: Net, which: str) -> None:
-    """Let all of them use BATCH or GLOBAL, whatever the prototxt and the phase say. Nothing else changes its phase."""
+    """Let all layers use BATCH or GLOBAL statistics, whatever prototxt and phase say; other layers keep their phase."""
     for layer in batch_norms(net):
         layer.let_phase_decide()
         layer.phase = TEST if which == GLOBAL else TRAIN

@@ -1,4 +1,4 @@
-"""Flags and reports shared by merge, split and fold: which files, and the proof that the nets compute the same."""
+"""Flags and reports shared by merge, split and fold: files, and the proof that both nets compute the same."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["SurgeryChoice", "surgery_options"]
 
 @dataclass
 class SurgeryChoice:
-    """What the flags say."""
+    """Values of the flags."""
 
     model: str
     weights: str | None
@@ -40,8 +40,8 @@ class SurgeryChoice:
     def finish(self, old: Model, new: Model, phases: tuple[int, ...]) -> None:
         """Prove the models equal, then write the new one."""
         if old.arrays:
-            with progress_bar() as tell:
-                found = prove(old, new, phases, self.batches, self.shape, progress=tell)
+            with progress_bar() as progress:
+                found = prove(old, new, phases, self.batches, self.shape, progress=progress)
             worst = max(found, key=lambda d: d.relative)
             names = {d.blob for d in found}
             what = " and ".join({TEST: "TEST", TRAIN: "TRAIN"}[p] for p in phases)

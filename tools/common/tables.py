@@ -1,4 +1,4 @@
-"""Plain text tables that look the same on a terminal and in a file."""
+"""Plain text tables, the same on a terminal and in a file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["table"]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]], left: Iterable[int] = (0,)) -> str:
-    """Lines of aligned columns under a ruled head; columns in `left` are set to the left, the others to the right."""
+    """Aligned columns below a head with a rule; columns in `left` are left-aligned, the others right-aligned."""
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[k]) for row in [list(head), *cells]) for k in range(len(head))]
     sides = ["<" if k in set(left) else ">" for k in range(len(head))]

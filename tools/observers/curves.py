@@ -1,4 +1,4 @@
-"""curves.png: loss and accuracy over iterations, drawn from the records of metrics.jsonl."""
+"""Draws curves.png: loss and accuracy over iterations, from the records of metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from dragon.tools.observers.metrics import MetricsObserver, Record
 
 __all__ = ["CurvesObserver", "draw_curves"]
 
-_LEAST = 30.0  # seconds between two drawings
-_SHARE = 0.01  # of the time that drawing may take
+_MIN_INTERVAL = 30.0  # seconds between two plots
+_MAX_SHARE = 0.01  # of the time that plotting may take
 
 Series = tuple[list[int], list[float]]
 
 
 class CurvesObserver(Observer):
-    """Draws after tests, seldom enough not to slow training, and at the end."""
+    """Plots at the end and after tests, seldom enough not to slow down training."""
 
     def __init__(self, path: Path, metrics: MetricsObserver, meter: Meter) -> None:
         self._path = path
         self._metrics = metrics
         self._meter = meter
-        self._next = time.perf_counter() + _LEAST
+        self._next = time.perf_counter() + _MIN_INTERVAL
 
     def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
         if time.perf_counter() >= self._next:
@@ -48,19 +48,22 @@ class CurvesObserver(Observer):
         losses = [name for net in tests for name in net.outputs if loss_weight(net, name)]
         draw_curves(self._path, self._metrics.records, title, losses, accuracies)
         now = time.perf_counter()
-        self._next = now + max(_LEAST, (now - began) / _SHARE)
+        self._next = now + max(_MIN_INTERVAL, (now - began) / _MAX_SHARE)
 
 
 def draw_curves(
     path: Path, records: Sequence[Record], title: str, losses: Iterable[str], accuracies: Iterable[str]
 ) -> None:
-    """Write the picture. losses, accuracies: outputs of the first test net. Does nothing without a single point."""
+    """Write the plot; does nothing if there is no point. losses, accuracies: outputs of the first test net.
+
+    Raises OSError.
+    """
     train = _series(records, "display", "loss")
     test_losses = {f"test {name}": _series(records, "test", name) for name in losses}
     test_accuracies = {f"test {name}": _series(records, "test", name) for name in accuracies}
     if not any(xs for xs, _ in [train, *test_losses.values(), *test_accuracies.values()]):
         return
-    # Figures without pyplot: no display is looked for, and nothing global is kept.
+    # without pyplot, which looks for a display and keeps global state
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -88,7 +91,7 @@ def draw_curves(
 
 
 def _series(records: Sequence[Record], event: str, name: str) -> Series:
-    """Iterations and values of one quantity: of the record itself, else of its outputs; test net 0 only."""
+    """Iterations and values of a quantity: a field of display records, or an output in tests of net 0."""
     xs: list[int] = []
     ys: list[float] = []
     for record in records:

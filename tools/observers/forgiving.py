@@ -1,4 +1,4 @@
-"""An observer whose failed writes do not end the training: a full disk or a closed terminal is reported once."""
+"""An observer wrapper: failed writes, as on a full disk or a closed terminal, do not end the training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Forgiving(Observer):
 
     Not at the start: before anything is trained, a file that cannot be written is an error.
 
-    what: how the warning names the other observer's work, such as `metrics.jsonl`.
+    what: what the other observer writes, for the warning, such as `metrics.jsonl`.
     """
 
     def __init__(self, inner: Observer, what: str) -> None:
@@ -26,7 +26,7 @@ class Forgiving(Observer):
         self._what = what
         self._warned = False
 
-    def _try(self, call: Callable[..., None], *values: Any) -> None:
+    def _call(self, call: Callable[..., None], *values: Any) -> None:
         try:
             call(*values)
         except OSError as error:
@@ -38,22 +38,22 @@ class Forgiving(Observer):
         self.inner.on_start(solver)
 
     def on_iteration(self, solver: Solver, loss: float, rate: float) -> None:
-        self._try(self.inner.on_iteration, solver, loss, rate)
+        self._call(self.inner.on_iteration, solver, loss, rate)
 
     def on_display(self, solver: Solver, loss: float, rate: float) -> None:
-        self._try(self.inner.on_display, solver, loss, rate)
+        self._call(self.inner.on_display, solver, loss, rate)
 
     def on_test_start(self, solver: Solver, index: int) -> None:
-        self._try(self.inner.on_test_start, solver, index)
+        self._call(self.inner.on_test_start, solver, index)
 
     def on_test_batch(self, solver: Solver, index: int, done: int, total: int) -> None:
-        self._try(self.inner.on_test_batch, solver, index, done, total)
+        self._call(self.inner.on_test_batch, solver, index, done, total)
 
     def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
-        self._try(self.inner.on_test, solver, index, scores)
+        self._call(self.inner.on_test, solver, index, scores)
 
     def on_snapshot(self, solver: Solver, model: str, state: str) -> None:
-        self._try(self.inner.on_snapshot, solver, model, state)
+        self._call(self.inner.on_snapshot, solver, model, state)
 
     def on_end(self, solver: Solver) -> None:
-        self._try(self.inner.on_end, solver)
+        self._call(self.inner.on_end, solver)

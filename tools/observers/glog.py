@@ -1,4 +1,4 @@
-"""Log lines in the wording of Caffe's solver, for programs that read its logs."""
+"""Logs training in the words of Caffe's solver, for programs that parse its logs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.solver.solver import Observer, Solver
 from dragon.tools.common.logs import GlogFormatter, StreamHandler, log
-from dragon.tools.common.net_facts import figure, output_elements, output_line
+from dragon.tools.common.net_facts import format_value, output_elements, output_line
 from dragon.tools.observers.meter import Lap, Meter
 
 __all__ = ["GlogHandler", "GlogObserver"]
@@ -31,7 +31,7 @@ class GlogHandler(StreamHandler):
         self._begun = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError):  # a full disk or a reader that has gone must not end the training
+        with suppress(OSError):  # a full disk or a closed pipe must not end the training
             if not self._begun:
                 self._begun = True
                 click.echo(f"Log file created at: {datetime.now():%Y/%m/%d %H:%M:%S}", err=self.err)
@@ -39,7 +39,7 @@ class GlogHandler(StreamHandler):
 
 
 class GlogObserver(Observer):
-    """Logs what Caffe logs, through the library's logger."""
+    """Logs what Caffe logs."""
 
     def __init__(self, meter: Meter) -> None:
         self._lap = Lap(meter)
@@ -51,7 +51,8 @@ class GlogObserver(Observer):
     def on_display(self, solver: Solver, loss: float, rate: float) -> None:
         done, seconds = self._lap.take()
         speed = done / seconds if seconds else 0.0
-        log.info("Iteration %d (%g iter/s, %gs/%d iters), loss = %s", solver.iter, speed, seconds, done, figure(loss))
+        message = "Iteration %d (%g iter/s, %gs/%d iters), loss = %s"
+        log.info(message, solver.iter, speed, seconds, done, format_value(loss))
         for k, element in enumerate(output_elements(solver.net, solver.net.output_values())):
             log.info("    Train net output #%d: %s", k, output_line(*element))
         log.info("Iteration %d, lr = %g", solver.iter, rate)
@@ -61,7 +62,7 @@ class GlogObserver(Observer):
 
     def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
         if "(loss)" in scores:
-            log.info("Test loss: %s", figure(float(scores["(loss)"])))
+            log.info("Test loss: %s", format_value(float(scores["(loss)"])))
         outputs = {name: value for name, value in scores.items() if name != "(loss)"}
         for k, element in enumerate(output_elements(solver.test_nets[index], outputs)):
             log.info("    Test net output #%d: %s", k, output_line(*element))

@@ -1,4 +1,4 @@
-"""How fast training goes, without the time that tests and snapshots take."""
+"""Measures the speed of training, without the time for tests and snapshots."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WINDOW = 50  # iterations over which the speed is smoothed
 
 
 class Meter(Observer):
-    """Counts iterations and their seconds. Put it first, so that other observers find it up to date."""
+    """Counts iterations and their seconds. It must be the first observer, so that others read current values."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
@@ -51,16 +51,16 @@ class Meter(Observer):
         self.skip()
 
     def skip(self) -> None:
-        """Leave out the time up to now: it went into something else than training."""
+        """Leave out the time since the last iteration, which was not spent on training."""
         self._mark = self._clock()
 
     @property
     def images_per_second(self) -> float:
-        """Smoothed over the last iterations, 0 before the first."""
+        """Images per second of training, smoothed; 0 before the first iteration."""
         return self.images / self._mean if self._mean else 0.0
 
     def seconds_left(self, solver: Solver) -> float | None:
-        """What remains of the training with its tests; None before the first iteration."""
+        """Estimated seconds of training and tests that are left; None before the first iteration."""
         if not self._mean:
             return None
         p = solver.param
@@ -70,7 +70,7 @@ class Meter(Observer):
 
 
 class Lap:
-    """The iterations and seconds since it was last asked."""
+    """Counts iterations and seconds between calls of `take`."""
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter

@@ -1,4 +1,4 @@
-"""metrics.jsonl: what happened in a training run, one JSON object per line.
+"""Writes and reads metrics.jsonl: the events of a training run, one JSON object per line.
 
 {"event": "start" | "display" | "test" | "snapshot" | "end", "iteration": N, "time": seconds since 1970, ...}
 display: loss, lr, outputs, images_per_second. test: net, outputs, seconds. snapshot: model, state. start: net, engine,
@@ -30,12 +30,12 @@ from dragon.tools.observers.meter import Lap, Meter
 __all__ = ["MetricsObserver", "Record", "read_records"]
 
 Record = dict[str, Any]
-_LARGEST = 2**63
-_MOST = 100  # values of one output; larger ones are left out
+_INT64_LIMIT = 2**63
+_MAX_VALUES = 100  # values of one output; larger ones are left out
 
 
 def read_records(path: Path) -> list[Record]:
-    """The records of a file; a line that a killed process left half is not one. Empty where there is no file."""
+    """The records of a file, without lines that are incomplete; empty if there is no file. Raises OSError."""
     records = []
     try:
         lines = read_text(path, errors="replace").splitlines()
@@ -57,9 +57,9 @@ def _finite(text: str) -> float | None:
 
 
 def _whole(text: str) -> int | None:
-    """A whole number of 64 bits; None for larger ones."""
-    value = int(text) if len(text) < 20 else _LARGEST
-    return value if -_LARGEST < value < _LARGEST else None
+    """An integer of 64 bits; None for a larger one."""
+    value = int(text) if len(text) < 20 else _INT64_LIMIT
+    return value if -_INT64_LIMIT < value < _INT64_LIMIT else None
 
 
 def _is_count(value: Any) -> bool:
@@ -67,15 +67,15 @@ def _is_count(value: Any) -> bool:
 
 
 class MetricsObserver(Observer):
-    """Appends to `path`. A run that goes on from a snapshot drops what had been written past its iteration."""
+    """Appends records to `path`. A run that resumes from a snapshot drops the records after its iteration."""
 
     def __init__(self, path: Path, meter: Meter) -> None:
         self.path = path
         self.records: list[Record] = []
         self._meter = meter
         self._lap = Lap(meter)
-        self._file: io.FileIO | None = None  # without a buffer: what could not be written is not tried again later
-        self._torn = False  # the last line may stand there in part
+        self._file: io.FileIO | None = None  # unbuffered, so that a failed write is not retried later
+        self._torn = False  # the last line may be incomplete
 
     def on_start(self, solver: Solver) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +133,7 @@ class MetricsObserver(Observer):
 
 
 def _status(solver: Solver) -> tuple[str, dict[str, str]]:
-    """How a run ended, and the reason for one that failed."""
+    """The status of a run that ended, and the error of one that failed."""
     if solver.failure is None:
         return "stopped" if solver.stopped else "finished", {}
     if isinstance(solver.failure, KeyboardInterrupt):
@@ -142,7 +142,7 @@ def _status(solver: Solver) -> tuple[str, dict[str, str]]:
 
 
 def _before(record: Record, iteration: int) -> bool:
-    """Whether a run that starts at `iteration` will not write this record again."""
+    """Whether a record is from before `iteration`, so that a run that starts there does not write it again."""
     at: int = record["iteration"]
     return at < iteration or (at == iteration and record["event"] in ("snapshot", "end") and iteration > 0)
 
@@ -156,10 +156,10 @@ def _number(value: float) -> float | None:
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrays as numbers or flat lists."""
+    """Arrays as numbers or flat lists, without large ones; values that are not finite are None."""
     result: dict[str, Any] = {}
     for name, value in values.items():
-        flat = [_number(float(v)) for v in np.ravel(value)[:_MOST]]
-        if np.size(value) <= _MOST:
+        flat = [_number(float(v)) for v in np.ravel(value)[:_MAX_VALUES]]
+        if np.size(value) <= _MAX_VALUES:
             result[name] = flat[0] if np.size(value) == 1 else flat
     return result

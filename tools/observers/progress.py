@@ -1,4 +1,4 @@
-"""One live line on a terminal: iterations, loss, accuracy, images per second, time left."""
+"""A progress bar on a terminal with iterations, loss, accuracy, images per second and time left."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from dragon.tools.observers.meter import Meter
 
 __all__ = ["ConsoleHandler", "ProgressObserver"]
 
-_EVERY = 0.25  # seconds between two drawings
+_INTERVAL = 0.25  # seconds between two updates
 
 
 class ProgressObserver(Observer):
-    """The bar is drawn from here and not by a thread of its own, which would take time from training."""
+    """Shows the progress bar; without a thread, which would slow down training."""
 
     def __init__(self, meter: Meter, console: Console) -> None:
         self._meter = meter
@@ -49,13 +49,13 @@ class ProgressObserver(Observer):
 
     def on_iteration(self, solver: Solver, loss: float, rate: float) -> None:
         now = time.perf_counter()
-        if now - self._drawn >= _EVERY:
+        if now - self._drawn >= _INTERVAL:
             self._drawn = now
             self._draw(solver, "training", loss)
 
     def on_test_batch(self, solver: Solver, index: int, done: int, total: int) -> None:
         now = time.perf_counter()
-        if now - self._drawn >= _EVERY:
+        if now - self._drawn >= _INTERVAL:
             self._drawn = now
             self._draw(solver, f"test {done}/{total}", solver.smoothed_loss())
 
@@ -105,5 +105,5 @@ class ConsoleHandler(logging.Handler):
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError):  # the terminal was closed: the run goes on without
+        with suppress(OSError):  # the terminal was closed: training continues
             self._console.print(self.format(record), markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What a wrong command line was meant to be: a file given bare where a flag names it, or the other way round."""
+"""Hints for wrong command lines: a file without the flag that it needs, or with a flag that does not exist."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pathlib import Path
 
 import click
 
-__all__ = ["meant"]
+__all__ = ["usage_hint"]
 
 _FLAGS = {".prototxt": ("--solver", "--model"), ".caffemodel": ("--weights",), ".h5": ("--weights",)}
 _FLAGS |= {".solverstate": ("--snapshot",), ".pt": _FLAGS[".prototxt"], ".hdf5": _FLAGS[".h5"]}
 
 
-def meant(error: click.ClickException, args: Sequence[str]) -> str:
-    """A hint to follow the message, "" where there is none."""
+def usage_hint(error: click.ClickException, args: Sequence[str]) -> str:
+    """A hint to append to the message of a usage error; "" if there is none."""
     context = getattr(error, "ctx", None)
     if context is None or context.command is None or isinstance(context.command, click.Group):
         return ""
     if isinstance(error, click.NoSuchOption):
-        return _bare(context.command, error.option_name, args)
-    return _flagged(context.command, args)
+        return _flag_to_omit(context.command, error.option_name, args)
+    return _missing_flags(context.command, args)
 
 
-def _bare(command: click.Command, flag: str, args: Sequence[str]) -> str:
-    """For a flag that does not exist and has a file for its value."""
+def _flag_to_omit(command: click.Command, flag: str, args: Sequence[str]) -> str:
+    """The hint for a flag that does not exist, followed by a file."""
     value = next((b for a, b in pairwise(args) if a == flag), "")
     arguments = [p for p in command.params if isinstance(p, click.Argument)]
     if not value or not (Path(value).suffix in _FLAGS or os.path.exists(value)) or not arguments:
@@ -34,8 +34,8 @@ def _bare(command: click.Command, flag: str, args: Sequence[str]) -> str:
     return f": {command.name} takes its files without a flag: dragon {command.name} {value}"
 
 
-def _flagged(command: click.Command, args: Sequence[str]) -> str:
-    """For files that stand alone though flags of the command name them."""
+def _missing_flags(command: click.Command, args: Sequence[str]) -> str:
+    """The hint for files without the flags that the command takes them by."""
     known = {name: p for p in command.params if isinstance(p, click.Option) for name in p.opts}
     takes_files = any(isinstance(p, click.Argument) and p.nargs == -1 for p in command.params)
     words = []
