@@ -80,7 +80,7 @@ def array_to_blobproto(array: NDArray[Any], diff: NDArray[Any] | None = None) ->
             continue
         if values.shape != array.shape:
             raise WeightsError(f"data has shape {array.shape}, diff {values.shape}")
-        if values.dtype == np.float64:
+        if values.dtype.kind == "f" and values.dtype.itemsize == 8:  # in either byte order
             double.extend(values.ravel())
         else:
             single.extend(values.astype(np.float32).ravel())

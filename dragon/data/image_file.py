@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import io
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,7 +77,7 @@ def decode_image(content: bytes, color: Color = Color.AS_STORED) -> NDArray[np.u
     """Decode the content of an image file to (C, H, W) uint8: gray, BGR, or BGRA with alpha. Raises DataError."""
     try:
         with open_image(content) as image:
-            pixels = np.asarray(_eight_bits(image, color))
+            pixels = np.asarray(_eight_bits(image, color, content))
     except Exception as error:  # the decoders raise exceptions of many types
         raise DataError(f"the encoded image cannot be read: {one_line(str(error))}") from None
     if pixels.ndim == 2:
@@ -85,14 +86,16 @@ def decode_image(content: bytes, color: Color = Color.AS_STORED) -> NDArray[np.u
     return np.ascontiguousarray(blue_first.transpose(2, 0, 1))
 
 
-def _eight_bits(image: Image, color: Color) -> Image:
+def _eight_bits(image: Image, color: Color, content: bytes) -> Image:
     """The image in mode L, RGB or RGBA."""
     import PIL.Image
 
     has_alpha = image.mode in ("RGBA", "LA", "PA")
-    highest = _highest_value(image)
+    highest, tiles = _highest_value(image), getattr(image, "tile", ())
     if image.mode.startswith("I") or image.mode == "F":
         image = PIL.Image.fromarray(_high_bytes(image, highest))
+    elif image.mode == "RGB" and tiles and tiles[0][0] == "ppm" and highest > 255:
+        image = PIL.Image.fromarray(_high_bytes_of_colours(content, tiles[0][2], (image.height, image.width, 3)))
     elif highest < 255:
         flat = image.convert("L" if image.mode == "L" else "RGB")
         image = PIL.Image.fromarray(_rounded(np.asarray(flat) * (highest / 255)))
@@ -121,6 +124,14 @@ def _high_bytes(image: Image, highest: int) -> NDArray[np.uint8]:
     if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
         whole = 0xFFFF - whole
     return (whole >> 8).astype(np.uint8)
+
+
+def _high_bytes_of_colours(content: bytes, offset: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The high bytes (H, W, 3) of a binary PPM file of 16 bits, which Pillow rounds instead. Raises ValueError."""
+    size = 2 * math.prod(shape)
+    if len(content) < offset + size:
+        raise ValueError("it ends before its last pixel")
+    return np.frombuffer(content, np.uint8, size, offset)[::2].reshape(shape)
 
 
 def _highest_value(image: Image) -> int:

@@ -127,7 +127,10 @@ class Solver:
         trained = {blob.data_storage for blobs in self.net.params.values() for blob in blobs}
         for node in net.nodes:
             if node.layer.blobs and all(blob.data_storage not in trained for blob in node.layer.blobs):
-                log.warning("%s: the train net has no layer of this name, so it is tested untrained", node.layer.where)
+                log.warning(
+                    "%s: the train net has no layer of this name, so training leaves its parameters as they are",
+                    node.layer.where,
+                )
 
     def _options(self) -> Options:
         return Options(precision=pb.SolverParameter.Precision.Name(self.param.precision).lower())

@@ -94,6 +94,16 @@ def test_colours_and_alpha_of_16_bits(kind: int, channels: int) -> None:
         np.testing.assert_array_equal(stored[3], high[-1])
 
 
+@pytest.mark.parametrize("highest", [65535, 1000])
+def test_colours_of_16_bits_in_a_ppm(highest: int) -> None:
+    samples = np.stack([np.roll(VALUES, i) for i in range(3)], 1).astype(int) % (highest + 1)
+    content = f"P6\n{WIDTH} {HEIGHT}\n{highest}\n".encode() + samples.astype(">u2").tobytes()
+    blue_first = (samples >> 8).T[::-1].reshape(3, HEIGHT, WIDTH)
+    np.testing.assert_array_equal(decode_image(content), blue_first)
+    with pytest.raises(DataError, match="cannot be read"):
+        decode_image(content[:-1])
+
+
 def test_a_palette_with_alpha() -> None:
     palette = np.random.default_rng(0).integers(0, 256, (16, 3), np.uint8)
     image = PIL.Image.fromarray((VALUES % 16).astype(np.uint8).reshape(HEIGHT, WIDTH))

@@ -53,3 +53,8 @@ def test_file(tmp_path: Path) -> None:
         read_blobproto(path)
     with pytest.raises(WeightsError, match="No such file"):
         read_blobproto(tmp_path / "none")
+
+
+def test_float64_of_the_other_byte_order_keeps_its_digits() -> None:
+    value = np.array([1 / 3], np.dtype(np.float64).newbyteorder())
+    assert blobproto_to_array(array_to_blobproto(value))[0] == 1 / 3
