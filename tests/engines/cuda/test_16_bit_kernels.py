@@ -187,7 +187,7 @@ def test_convolution_over_three_axes(precision: str) -> None:
 
 @both
 def test_mask_of_a_pooling_is_float32(precision: str) -> None:
-    """Positions above 256 are no numbers of bfloat16."""
+    """bfloat16 cannot represent all positions above 256."""
     x = rounded(np.random.default_rng(8).standard_normal((1, 1, 30, 30)), precision)
     text = inputs({"x": x.shape}) + layer("Pooling", 'top: "mask" pooling_param { kernel_size: 3 stride: 3 }')
     nets = pair(text, precision, TRAIN)
@@ -200,7 +200,7 @@ def test_mask_of_a_pooling_is_float32(precision: str) -> None:
 
 @both
 def test_sums_are_taken_in_float32(precision: str) -> None:
-    """4,097 ones are no number of either type, and adding them up one by one would end at 2,048 or 256."""
+    """Neither type represents 4,097, and adding ones up one by one would end at 2,048 or 256."""
     x = np.ones((4097, 1), np.float32)
     text = inputs({"x": x.shape})
     text += layer("InnerProduct", 'inner_product_param { num_output: 1 weight_filler { value: 1 type: "constant" } }')

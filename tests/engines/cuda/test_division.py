@@ -40,7 +40,7 @@ def seed(net: Net) -> None:
 
 
 def backward_in_parts(net: Net, *cuts: str) -> None:
-    """From the end to each cut, and from below it on."""
+    """From the end down to each layer, and then from the layer below it on."""
     start: int | None = None
     for name in cuts:
         net.run_backward(start, net.layer_index(name))

@@ -19,27 +19,27 @@ PLANTED = """
 KERNEL past_the_end(const real* x, real* y, int n) { y[threadIdx.x] = x[(int)threadIdx.x + n]; }
 KERNEL writes_past_the_end(real* y) { y[threadIdx.x + 1] = 1; }
 KERNEL shared_past_the_end(real* y, int n) {
-    __shared__ real room[64];
-    room[threadIdx.x + n] = 1;
+    __shared__ real buffer[64];
+    buffer[threadIdx.x + n] = 1;
     y[threadIdx.x] = 0;
 }
 KERNEL misaligned(const real* x, real* y) { store(y, load(x + 1)); }
 KERNEL race(real* y) {
-    __shared__ real room[64];
-    room[threadIdx.x] = threadIdx.x;
-    y[threadIdx.x] = room[63 - threadIdx.x];
+    __shared__ real buffer[64];
+    buffer[threadIdx.x] = threadIdx.x;
+    y[threadIdx.x] = buffer[63 - threadIdx.x];
 }
 KERNEL with_barrier(real* y) {
-    __shared__ real room[64];
-    room[threadIdx.x] = threadIdx.x;
+    __shared__ real buffer[64];
+    buffer[threadIdx.x] = threadIdx.x;
     __syncthreads();
-    y[threadIdx.x] = room[63 - threadIdx.x];
+    y[threadIdx.x] = buffer[63 - threadIdx.x];
 }
 KERNEL two_writers(real* y) {
-    __shared__ real room[1];
-    room[0] = threadIdx.x;
+    __shared__ real buffer[1];
+    buffer[0] = threadIdx.x;
     __syncthreads();
-    y[threadIdx.x] = room[0];
+    y[threadIdx.x] = buffer[0];
 }
 KERNEL barrier_for_some(real* y) {
     if (threadIdx.x < 8) __syncthreads();
@@ -57,8 +57,8 @@ KERNEL lanes_missing(real* y) {
 }
 KERNEL sums(real* y) { y[threadIdx.x] = warp_sum((real)threadIdx.x); }
 KERNEL unset(real* y) {
-    __shared__ real room[64];
-    y[threadIdx.x] = room[threadIdx.x];
+    __shared__ real buffer[64];
+    y[threadIdx.x] = buffer[threadIdx.x];
 }
 """
 
@@ -68,55 +68,56 @@ def kernel(name: str, source: str | None = None) -> standin.RawKernel:
     return standin.RawKernel(build(source or header + PLANTED, "float"), name)
 
 
-def room(count: int = 64) -> Any:
+def array(count: int = 64) -> Any:
     return standin.zeros(count, np.float32)
 
 
 @pytest.mark.parametrize(
     ("name", "args", "message"),
     [
-        ("past_the_end", (room(), room(), np.int32(1)), "block .0, 0, 0., thread .63, 0, 0.: out of bounds.* of `x`"),
-        ("past_the_end", (room(), room(), np.int32(-1)), "thread .0, 0, 0.: out of bounds.*before the start of `x`"),
-        ("writes_past_the_end", (room(),), "out of bounds: it writes 4 bytes, up to 4 bytes past the end of `y`"),
-        ("shared_past_the_end", (room(), np.int32(1)), "out of bounds: index 64"),
-        ("misaligned", (room(), room()), "misaligned access"),
-        ("race", (room(),), "race in shared memory"),
-        ("two_writers", (room(),), "race in shared memory"),
-        ("barrier_for_some", (room(),), "waits at a barrier that other threads never reach"),
-        ("two_barriers", (room(),), "waits at the barrier of line"),
-        ("lanes_missing", (room(),), "waits in a warp exchange"),
+        ("past_the_end", (array(), array(), np.int32(1)), "block .0, 0, 0., thread .63, 0, 0.: out of bounds.* of `x`"),
+        ("past_the_end", (array(), array(), np.int32(-1)), "thread .0, 0, 0.: out of bounds.*before the start of `x`"),
+        ("writes_past_the_end", (array(),), "out of bounds: it writes 4 bytes, up to 4 bytes past the end of `y`"),
+        ("shared_past_the_end", (array(), np.int32(1)), "out of bounds: index 64"),
+        ("misaligned", (array(), array()), "misaligned access"),
+        ("race", (array(),), "race in shared memory"),
+        ("two_writers", (array(),), "race in shared memory"),
+        ("barrier_for_some", (array(),), "waits at a barrier that other threads never reach"),
+        ("two_barriers", (array(),), "waits at the barrier of line"),
+        ("lanes_missing", (array(),), "waits in a warp exchange"),
     ],
 )
 def test_a_mistake_is_found(name: str, args: tuple[Any, ...], message: str) -> None:
     with pytest.raises(LaunchError, match=f"{name}: .*{message}"):
         kernel(name)((1,), (64,), args)
-    y = room()
+    y = array()
     kernel("sums")((1,), (64,), (y,))  # the next launch is none the worse
     assert y.get().tolist() == [496.0] * 32 + [1520.0] * 32
 
 
 def test_the_same_with_a_barrier_is_right() -> None:
-    y = room()
+    y = array()
     kernel("with_barrier")((1,), (64,), (y,))
     assert y.get().tolist() == list(range(63, -1, -1))
 
 
 def test_shared_memory_starts_as_nan() -> None:
-    y = room()
+    y = array()
     kernel("unset")((1,), (64,), (y,))
     assert np.isnan(y.get()).all()
 
 
 REDUCTIONS = {
     ("batch_norm", "bn_statistics"): lambda k: k(
-        (1, 1), (256,), (room(), room(3), *[np.uint64(0)] * 4, *np.array([4, 1, 16, 1, 1, 0], np.int32),
+        (1, 1), (256,), (array(), array(3), *[np.uint64(0)] * 4, *np.array([4, 1, 16, 1, 1, 0], np.int32),
                          *np.array([0.9, 0.1], np.float32), np.int32(0))
     ),
     ("channels", "channel_sums"): lambda k: k(
-        (1, 1), (256,), (room(), *[np.uint64(0)] * 3, room(2), *np.array([4, 1, 16, 1, 1, 0], np.int32), np.float32(0))
+        (1, 1), (256,), (array(), *[np.uint64(0)] * 3, array(2), *np.array([4, 1, 16, 1, 1, 0], np.int32),
+                         np.float32(0))
     ),
     ("softmax", "sum_terms"): lambda k: k(
-        (1,), (256,), (room(), room(1), room(1), standin.zeros(1, np.int32), np.int32(32), np.float32(1))
+        (1,), (256,), (array(), array(1), array(1), standin.zeros(1, np.int32), np.int32(32), np.float32(1))
     ),
     ("solver", "clip_factor"): lambda k: k(
         (1,), (256,), (standin.zeros(300, np.float64), standin.zeros(3, np.float64), np.int32(300), np.float64(1),
@@ -157,12 +158,12 @@ def test_a_reduction_that_lost_a_barrier_is_found(file: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ((room(), room()), "takes 3 arguments, got 2"),
-        ((room(), room(), 1), "needs a scalar of 4 bytes"),
-        ((room(), room(), np.int64(1)), "needs a scalar of 4 bytes"),
-        ((room(), room().astype(np.float64), np.int32(1)), "needs float32, got float64"),
-        ((np.zeros(64, np.float32), room(), np.int32(1)), "needs an array of the device"),
-        ((room(128)[::2], room(), np.int32(1)), "needs a contiguous array"),
+        ((array(), array()), "takes 3 arguments, got 2"),
+        ((array(), array(), 1), "needs a scalar of 4 bytes"),
+        ((array(), array(), np.int64(1)), "needs a scalar of 4 bytes"),
+        ((array(), array().astype(np.float64), np.int32(1)), "needs float32, got float64"),
+        ((np.zeros(64, np.float32), array(), np.int32(1)), "needs an array of the device"),
+        ((array(128)[::2], array(), np.int32(1)), "needs a contiguous array"),
     ],
 )
 def test_arguments_have_to_be_exact(args: tuple[Any, ...], message: str) -> None:
@@ -172,19 +173,19 @@ def test_arguments_have_to_be_exact(args: tuple[Any, ...], message: str) -> None
 
 def test_a_grid_that_no_card_takes_is_refused() -> None:
     with pytest.raises(LaunchError, match="invalid configuration"):
-        kernel("sums")((1, 70000), (64,), (room(),))
+        kernel("sums")((1, 70000), (64,), (array(),))
 
 
 def test_arrays_do_not_mix_with_numpy() -> None:
     with pytest.raises(TypeError, match="Unsupported type"):
-        _ = room() + np.ones(64)
+        _ = array() + np.ones(64)
     with pytest.raises(TypeError, match="Implicit conversion"):
-        np.asarray(room())
+        np.asarray(array())
 
 
 def test_a_graph_records_and_runs_later() -> None:
     stream = standin.Stream()
-    x = room()
+    x = array()
     with stream:
         stream.begin_capture()
         x += 1
@@ -199,7 +200,7 @@ def test_a_graph_records_and_runs_later() -> None:
 
 def test_a_capture_refuses_what_cupy_refuses() -> None:
     stream = standin.Stream()
-    x = room()
+    x = array()
     with stream:
         stream.begin_capture()
         with pytest.raises(standin.CUDARuntimeError, match="copy to the host"):

@@ -1,4 +1,4 @@
-"""Blobs that share memory in TEST: less of it, and nobody who looks can tell.
+"""Blobs that share memory in TEST: it takes less memory, and every value that is read is the right one.
 
 CUDA_INTERLEAVINGS=N tries N random scripts for each net.
 """
