@@ -13,7 +13,7 @@ import numpy as np
 
 from dragon.errors import WeightsError, one_line
 from dragon.files.atomic import atomic_write
-from dragon.files.hdf5_checks import check_contents, check_heaps, check_sizes
+from dragon.files.hdf5_checks import check_bytes, check_contents, check_sizes, checksum_of_bytes
 from dragon.memory.storage import Array
 
 __all__ = [
@@ -47,12 +47,13 @@ def _h5py() -> Any:
 def open_h5(path: str | Path) -> Iterator[Any]:
     """Open an HDF5 file for reading, after a check that it refers to no other file (see dragon.files.hdf5_checks).
 
-    Raises WeightsError if it is missing, not HDF5, refers to other files, or is damaged where the block reads.
+    Raises WeightsError if it is missing, not HDF5, refers to other files, does not agree with its checksum, or is
+    damaged where the block reads.
     """
     h5py = _h5py()
     if not os.path.exists(path):
         raise WeightsError(f"{path}: no such file")
-    check_heaps(path)
+    check_bytes(path)
     try:
         file = h5py.File(path, "r")
     except OSError:
@@ -66,17 +67,21 @@ def open_h5(path: str | Path) -> Iterator[Any]:
 
 
 @contextmanager
-def atomic_h5(path: str | Path) -> Iterator[Any]:
+def atomic_h5(path: str | Path, checksum: bool = False) -> Iterator[Any]:
     """An HDF5 file in memory, which is written to `path` when the block ends without an error. Raises OSError.
 
-    The HDF5 library does not write to disk itself: on a full disk it would end the process by a signal.
+    checksum: append one of all bytes, which `open_h5` compares. The HDF5 library does not write to disk itself: on a
+    full disk it would end the process by a signal.
     """
     h5py = _h5py()
     name = f"memory {next(_numbers)}"  # the library treats files of one name as one file
     with atomic_write(path) as target, h5py.File(name, "w", driver="core", backing_store=False) as file:
         yield file
         file.flush()
-        target.write(file.id.get_file_image())
+        image = file.id.get_file_image()
+        target.write(image)
+        if checksum:
+            target.write(checksum_of_bytes(image))
 
 
 def write_values(group: Any, name: str, values: Array) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from struct import Struct
@@ -16,7 +17,7 @@ from typing import Any
 from dragon.errors import WeightsError, one_line
 from dragon.files.reading import open_regular
 
-__all__ = ["check_contents", "check_heaps", "check_sizes"]
+__all__ = ["check_bytes", "check_contents", "check_sizes", "checksum_of_bytes"]
 
 # first bytes of a local heap (names) and a global heap (strings): signature, version, three zeros; the size follows
 _NAMES, _STRINGS = b"HEAP\0\0\0\0", b"GCOL\1\0\0\0"
@@ -27,15 +28,26 @@ _NO_GAP = 1
 _LENGTH = Struct("<Q")
 _SIZE_OF_LENGTHS = 14  # byte of the superblock that holds the size of lengths
 _SUPERBLOCK = 96
+_MARK = b"dragon crc32 "  # at the end of our files, before the checksum of all bytes before it
+_DIGITS = 8
 # size of a dataset over size of its file; one filter cannot compress more, so a larger ratio means a damaged shape
 _MAX_RATIO = 1100
 _ALWAYS_ALLOWED = 1 << 26  # bytes; chunks that were never written take no space in a file
 
 
-def check_heaps(path: str | Path) -> None:
-    """Raise WeightsError for a heap that is larger than the file, or whose free list is circular.
+def checksum_of_bytes(content: bytes) -> bytes:
+    """What to append to an HDF5 file of ours: a mark and the CRC-32 of its bytes.
 
-    With either the library uses up all memory.
+    The library ignores bytes behind the end of a file, and drops them from a file that it changes.
+    """
+    return _MARK + b"%08x" % zlib.crc32(content)
+
+
+def check_bytes(path: str | Path) -> None:
+    """Check the bytes of a file before the library reads them.
+
+    Raises WeightsError where they differ from the file's checksum, and for a heap that is larger than the file, or
+    whose free list is circular: with either the library uses up all memory.
     """
     try:
         with open_regular(path) as file:
@@ -43,6 +55,7 @@ def check_heaps(path: str | Path) -> None:
             if size < _SUPERBLOCK:
                 return
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                _check_checksum(path, content)
                 if content[_SIZE_OF_LENGTHS] != _LENGTH.size:
                     return
                 for head in _HEAPS:
@@ -55,6 +68,20 @@ def check_heaps(path: str | Path) -> None:
                         at = content.find(head, at + 1)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _check_checksum(path: str | Path, content: mmap.mmap) -> None:
+    end = len(content) - len(_MARK) - _DIGITS
+    if content[end : end + len(_MARK)] != _MARK:
+        return
+    with memoryview(content) as view, view[:end] as summed:
+        found = b"%08x" % zlib.crc32(summed)
+    wanted = content[-_DIGITS:]
+    if found != wanted:
+        raise WeightsError(
+            f"{path}: the file is damaged: its checksum is {found.decode()}, "
+            f"it was written with {one_line(wanted.decode('latin-1'))}"
+        )
 
 
 def _goes_round(content: mmap.mmap, at: int) -> bool:

@@ -147,7 +147,7 @@ def write_h5(net: Wiring, path: str | Path, write_diff: bool = False) -> None:
     from dragon.files.hdf5 import atomic_h5
 
     try:
-        with atomic_h5(path) as file:
+        with atomic_h5(path, checksum=True) as file:
             _write_blobs(net, file, write_diff)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be written: {error.strerror or error}") from None

@@ -331,7 +331,7 @@ def _write_h5(solver: Solver, model: str, path: str) -> None:
 
     extra = _to_proto(solver, model)
     del extra.history[:]
-    with atomic_h5(path) as file:
+    with atomic_h5(path, checksum=True) as file:
         file.create_dataset("iter", data=np.array([solver.iter], np.int32))
         write_text(file, "learned_net", model)
         file.create_dataset("current_step", data=np.array([solver.current_step], np.int32))

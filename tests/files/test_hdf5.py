@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dragon.errors import WeightsError
-from dragon.files.hdf5 import open_h5, read_array
+from dragon.files.hdf5 import atomic_h5, open_h5, read_array
 
 
 @pytest.fixture
@@ -55,3 +55,21 @@ def test_a_dataset_that_claims_more_than_its_file_can_hold(tmp_path: Path) -> No
         assert (read_array(file["unwritten"]) == 0).all()
     with pytest.raises(WeightsError, match="damaged, or not what was expected"), open_h5(tmp_path / "a.h5") as file:
         read_array(file["huge"])
+
+
+def test_the_checksum_of_a_file_is_behind_what_the_library_reads(tmp_path: Path) -> None:
+    """Other programs read such a file, and a program that changes it drops the checksum."""
+    path = tmp_path / "w.h5"
+    with atomic_h5(path, checksum=True) as file:
+        file["x"] = np.arange(5)
+    content = path.read_bytes()
+    with h5py.File(path) as file:
+        assert file["x"][3] == 3
+    path.write_bytes(content.replace(np.arange(5).tobytes(), np.arange(1, 6).tobytes()))
+    with pytest.raises(WeightsError, match="the file is damaged: its checksum is"), open_h5(path):
+        pass
+    with h5py.File(path, "r+") as file:
+        file["x"][3] = 8
+        file["y"] = 1
+    with open_h5(path) as file:
+        assert file["x"][3] == 8
