@@ -32,7 +32,7 @@ from dragon.solver.definition import NetChoice, check, find_model, test_choices,
 from dragon.solver.observer import Observer
 from dragon.solver.rate import current_step, learning_rate
 from dragon.solver.snapshot_lock import snapshot_lock
-from dragon.solver.testing import run_test
+from dragon.solver.testing import positions, restore, run_test
 from dragon.solver.update import Updater
 
 __all__ = ["Observer", "Solver"]
@@ -164,8 +164,10 @@ class Solver:
             if separate:
                 self.net.clear_param_diffs()
             if p.test_interval and self.iter % p.test_interval == 0 and (self.iter > 0 or p.test_initialization):
+                before = positions(self.test_nets)
                 self.test_all()
-                if self._stop_requested():
+                if self._stop_requested():  # during the tests, or just behind them: the resumed run tests once more
+                    restore(before)
                     break
             for on_start, _ in self.callbacks:
                 on_start()

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
+    from dragon.bases.layer import Layer
+    from dragon.graph.net import Net
     from dragon.solver.solver import Solver
 
-__all__ = ["run_test"]
+    _Position = tuple[Layer, int, dict[str, Any]]  # a layer, the draws of its random stream, its own state
+
+__all__ = ["positions", "restore", "run_test"]
 
 log = logging.getLogger("dragon")
 
@@ -21,7 +26,7 @@ log = logging.getLogger("dragon")
 def run_test(solver: Solver, index: int) -> OrderedDict[str, Array]:
     """Run test net `index` for its test_iter batches; return the mean of each output by name. See `Solver.test`."""
     net = solver.test_nets[index]
-    before = [(layer, layer.rng.draws, layer.state()) for layer in net.layers]
+    before = positions([net])
     net.share_with(solver.net)
     total = solver.param.test_iter[index] if index < len(solver.param.test_iter) else 1
     for observer in solver.observers:
@@ -40,15 +45,25 @@ def run_test(solver: Solver, index: int) -> OrderedDict[str, Array]:
             break
     means = OrderedDict((name, np.asarray(value / done)) for name, value in sums.items())
     if solver.stopped:
-        for layer, draws, state in before:
-            layer.rng.draws = draws
-            if state:
-                layer.load_state(state)
+        restore(before)
         return means
     _warn_nonfinite(solver, index, means)
     for observer in solver.observers:
         observer.on_test(solver, index, means)
     return means
+
+
+def positions(nets: Sequence[Net]) -> list[_Position]:
+    """Return where the layers of nets are in their data and random streams, for `restore`."""
+    return [(layer, layer.rng.draws, layer.state()) for net in nets for layer in net.layers]
+
+
+def restore(before: Sequence[_Position]) -> None:
+    """Put layers back to where they were, so that they run the same batches again."""
+    for layer, draws, state in before:
+        layer.rng.draws = draws
+        if state:
+            layer.load_state(state)
 
 
 def _warn_nonfinite(solver: Solver, index: int, means: OrderedDict[str, Array]) -> None:

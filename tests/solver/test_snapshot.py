@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 import dragon
 from dragon.errors import WeightsError
+from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from tests.helpers import solver_param, toy_solver, weights_of
 
@@ -260,12 +262,13 @@ def test_a_changed_value_in_an_hdf5_model_is_found(tmp_path: Path, name: str) ->
         toy_solver(tmp_path).restore(state)
 
 
+@pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("ending", ["caffemodel", "solverstate"])
-def test_no_changed_byte_of_a_snapshot_is_accepted(tmp_path: Path, ending: str) -> None:
-    solver = toy_solver(tmp_path)
+def test_no_changed_byte_of_a_snapshot_is_accepted(tmp_path: Path, ending: str, kind: int) -> None:
+    solver = toy_solver(tmp_path, snapshot_format=kind)
     solver.step(2)
     state = Path(solver.snapshot())
-    file = state.with_suffix(f".{ending}")
+    file = Path(str(state).replace("solverstate", ending))
     content = file.read_bytes()
     expected = weights_of(solver.net)
     steps = len(content) // 150
@@ -319,6 +322,34 @@ def test_a_stop_during_a_test_leaves_the_test_position(tmp_path: Path) -> None:
             assert solver.stopped
             assert draws[1] == [0] * len(draws[1])
     assert any(draws[0]), "the test net draws nothing, so this test shows nothing"
+
+
+@pytest.mark.parametrize("when", ["first net", "second net", "just after"])
+def test_a_stop_during_a_test_leaves_the_positions_of_all_test_nets(tmp_path: Path, when: str) -> None:
+    """Whichever net is tested when the stop comes, the resumed run tests all nets from where the pass began."""
+    from dragon.solver.solver import Observer, Solver
+
+    class Stop(Observer):
+        def on_test_batch(self, solver: Solver, index: int, done: int, total: int) -> None:
+            if when != "just after" and solver.iter == 4 and index == (when == "second net") and done == 2:
+                solver.request("stop")
+
+        def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
+            if when == "just after" and solver.iter == 4 and index == 1:
+                solver.request("stop")
+
+    def positions(solver: Solver) -> list[object]:
+        return [(layer.rng.draws, layer.state()) for net in solver.test_nets for layer in net.layers]
+
+    settings: dict[str, Any] = {"test_interval": 2, "test_iter": [3, 3], "test_initialization": False}
+    whole, stopped = toy_solver(tmp_path, **settings), toy_solver(tmp_path, **settings)
+    stopped.observers.append(Stop())
+    whole.step(4)
+    stopped.step(6)
+    assert stopped.stopped
+    assert stopped.iter == 4
+    assert positions(stopped) == positions(whole)
+    assert any(draws for net in whole.test_nets for draws in [layer.rng.draws for layer in net.layers])
 
 
 @pytest.mark.parametrize("damage", ["draws", "negative", "bytes", "model", "iteration"])
