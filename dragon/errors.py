@@ -41,6 +41,7 @@ __all__ = [
     "WeightsError",
     "nearest",
     "one_line",
+    "text_of",
 ]
 
 
@@ -199,3 +200,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def one_line(text: str) -> str:
     """The text with line breaks and control characters escaped, since names from files may contain any."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def text_of(error: BaseException) -> str:
+    """`str(error)`; empty for an exception of a user's program whose own `__str__` fails."""
+    try:
+        return str(error)
+    except Exception:
+        return ""

@@ -11,12 +11,12 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 import numpy as np
 
-from dragon.bases.user_code import user_code
+from dragon.bases.user_code import user_code, user_error
 from dragon.errors import DragonError, nearest, one_line
 from dragon.files.layer_files import layer_files
 from dragon.files.reading import remember_reads
@@ -106,6 +106,15 @@ class Commands(click.Group):
             rest = [*_own_name(name)[1:], *plain_booleans(command, click.Context(command, ctx), rest)]
         return found, command, rest
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (EOFError, BrokenPipeError) as error:
+            if user_error(error) is None:
+                raise
+            # click would take them for Ctrl-D and for a reader of the output that has gone
+            raise RuntimeError(str(error)) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -144,11 +153,11 @@ def run(args: Sequence[str], debug: bool = False) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("dragon: interrupted", err=True)
         return 130
-    except BrokenPipeError:
-        # the reader of the output is gone; without this, Python would report another error when it flushes at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and user_error(error) is None:
+            # the reader of the output is gone; without this, Python would report another error when it flushes at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
         if debug:
             traceback.print_exc()
         described = describe_layer_error(error)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dragon.errors import DragonError, LayerName
 from dragon.files.permission import Permission
 
-__all__ = ["failing_layer", "mark_errors", "user_code", "user_code_allowed"]
+__all__ = ["failing_layer", "mark_errors", "user_code", "user_code_allowed", "user_error"]
 
 _ATTRIBUTE = "dragon_layer"  # of an exception that user code raised: the name of its layer
 
@@ -33,7 +33,7 @@ def mark_errors(layer: LayerName) -> Iterator[None]:
         raise
     except Exception as error:
         if failing_layer(error) is None:
-            setattr(error, _ATTRIBUTE, layer)
+            BaseException.__setattr__(error, _ATTRIBUTE, layer)  # its class may forbid attributes, as frozen ones do
         raise
 
 
@@ -41,3 +41,17 @@ def failing_layer(error: BaseException) -> LayerName | None:
     """The layer whose user code raised an exception; None if no user code did."""
     found = getattr(error, _ATTRIBUTE, None)
     return found if isinstance(found, LayerName) else None
+
+
+def user_error(error: BaseException) -> BaseException | None:
+    """The exception of a user's layer that this one is, or that it came from; None where no user's layer raised one.
+
+    Python puts a RuntimeError in place of a StopIteration that leaves a generator, and code that runs on the way up may
+    fail in its turn. A DragonError says itself what is wrong.
+    """
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, DragonError):
+        if failing_layer(found) is not None:
+            return found
+        found = found.__cause__ or found.__context__
+    return None

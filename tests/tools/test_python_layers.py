@@ -116,6 +116,29 @@ def test_an_exception_in_a_users_layer_is_shown_as_the_users(folder: Path, drago
     assert lines[-1] == f"dragon: error: layer \"own\" (Python): KeyError: 'mine' ({folder}/own_code.py, line 11)"
 
 
+@pytest.mark.parametrize("command", ["train", "time"])
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("next(iter([]))", "StopIteration"),
+        ("raise BrokenPipeError(32, 'Broken pipe')", "BrokenPipeError: [Errno 32] Broken pipe"),
+        ("raise EOFError('Ran out of input')", "EOFError: Ran out of input"),
+        ("raise type('Own', (Exception,), {'__str__': lambda self: 1 / 0})()", "Own"),
+        ("raise type('Own', (Exception,), {'__setattr__': lambda *_: 1 / 0})('frozen')", "Own: frozen"),
+    ],
+)
+def test_odd_exceptions_are_shown_as_the_users_too(
+    folder: Path, dragon: Dragon, command: str, code: str, message: str
+) -> None:
+    """What iterators and pipes raise means something to Python, and some exceptions cannot be written to."""
+    (folder / "own_code.py").write_text(CODE.format(forward=code))
+    result = dragon(*RUNS[command], "--allow-python")
+    assert result.code == 2
+    assert result.err.splitlines()[-1] == (
+        f'dragon: error: layer "own" (Python): {message} ({folder}/own_code.py, line 11)'
+    )
+
+
 def test_workers_of_compare_need_leave_too(folder: Path, dragon: Dragon) -> None:
     (folder / "c.yaml").write_text(COMPARE)
     command = ("compare", "c.yaml", "--output", "out", "--engine", "numpy", "--jobs", "1")

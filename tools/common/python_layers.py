@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import click
 
 from dragon import errors
-from dragon.bases.user_code import failing_layer, user_code
+from dragon.bases.user_code import failing_layer, user_code, user_error
+from dragon.errors import text_of
 
 __all__ = ["allow_python", "describe_layer_error"]
 
@@ -38,18 +39,19 @@ def describe_layer_error(error: Exception) -> tuple[str, str] | None:
 
     None for other exceptions.
     """
-    layer = failing_layer(error)
-    if layer is None:
+    own = user_error(error)
+    layer = failing_layer(own) if own is not None else None
+    if own is None or layer is None:
         return None
     package = str(Path(errors.__file__).resolve().parent)
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = traceback.extract_tb(own.__traceback__)
     first = next((i for i, frame in enumerate(frames) if not _within(frame.filename, package)), len(frames) - 1)
     shown = "Traceback (most recent call last), in the layer's own code:\n" + "".join(
         traceback.format_list(frames[first:])
     )
     last = frames[-1]
-    text = f": {error}" if str(error) else ""
-    return shown, f"{layer}: {type(error).__name__}{text} ({last.filename}, line {last.lineno})"
+    text = f": {text_of(own)}" if text_of(own) else ""
+    return shown, f"{layer}: {type(own).__name__}{text} ({last.filename}, line {last.lineno})"
 
 
 def _within(path: str, folder: str) -> bool:
