@@ -120,6 +120,8 @@ class Section:
 
     def _listed(self, key: str, default: list[Any]) -> list[Any]:
         value = self.values.get(key, default)
+        if value == [] and key in self.values:
+            self.fail(f'"{self.name(key)}" is an empty list', key)
         return value if isinstance(value, list) else [value]
 
     def _distinct(self, key: str, values: list[Any]) -> None:

@@ -6,11 +6,12 @@ Commands remember which files they have read, so that no layer or snapshot overw
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, Any
 
 __all__ = [
     "SpecialFileError",
@@ -48,10 +49,30 @@ def open_regular(path: _Path) -> IO[bytes]:
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # it may have been replaced by a pipe since
     try:
         _check(os.fstat(handle), path)
-        return os.fdopen(handle, "rb")
+        return io.BufferedReader(_Ready(handle, path))
     except BaseException:
         os.close(handle)
         raise
+
+
+class _Ready(io.FileIO):
+    """Raises SpecialFileError where a read would wait: some files that look regular are streams, as /proc/kmsg is."""
+
+    def __init__(self, handle: int, path: _Path) -> None:
+        super().__init__(handle, "rb")
+        self._path = path
+
+    def readinto(self, buffer: Any) -> int:
+        count = super().readinto(buffer)
+        if count is None:
+            raise SpecialFileError("a stream", self._path)
+        return count
+
+    def readall(self) -> bytes:
+        content: bytes | None = super().readall()
+        if content is None:
+            raise SpecialFileError("a stream", self._path)
+        return content
 
 
 def read_bytes(path: _Path) -> bytes:

@@ -155,6 +155,8 @@ LAUGHS = "\n".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}' if i else 'x'] * 9)}]
         ("solver: " + "x" * 5000, "no such file"),
         ("equal: {a: b}", '"equal" must be a pair'),
         ("averages: [[1]]", "unknown rule"),
+        ("seeds: []", '"seeds" is an empty list'),
+        ("learning_rates: []", '"learning_rates" is an empty list'),
     ],
 )
 def test_yaml_that_takes_too_much_or_converts_to_nothing(text: str, message: str, tmp_path: Path) -> None:

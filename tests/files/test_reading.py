@@ -18,6 +18,19 @@ def test_special_files_are_not_opened(make: object, tmp_path: Path) -> None:
             open_regular(path)
 
 
+def test_a_stream_that_looks_regular_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As /proc/kmsg is: nothing stands in it now, and a read would wait."""
+    monkeypatch.setattr("dragon.files.reading._check", lambda *_: None)
+    os.mkfifo(tmp_path / "stream")
+    writer = os.open(tmp_path / "stream", os.O_RDWR)
+    try:
+        for size in (-1, 10):
+            with open_regular(tmp_path / "stream") as file, pytest.raises(OSError, match="a stream"):
+                file.read(size)
+    finally:
+        os.close(writer)
+
+
 def test_a_name_with_nul_is_no_file() -> None:
     with pytest.raises(OSError, match="not a file name"):
         open_regular("a\0b")
