@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-__all__ = ["atomic_path", "atomic_write", "sync_folder", "write_atomically"]
+__all__ = ["atomic_path", "atomic_write", "remove_unfinished", "sync_folder", "write_atomically"]
 
 
 @contextmanager
@@ -54,6 +55,19 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """Replace the content of `path`, atomically. Raises OSError."""
     with atomic_write(path) as file:
         file.write(content)
+
+
+def remove_unfinished(folder: Path, name: str) -> list[Path]:
+    """Remove the temporary files that killed processes left of files in a folder; the removed paths.
+
+    name: a regular expression for the names of the files that were to be written. No other process may be writing them.
+    Raises OSError.
+    """
+    temporary = re.compile(rf"\.(?:{name})\.\w{{8}}")
+    found = [path for path in folder.iterdir() if temporary.fullmatch(path.name) and path.is_file()]
+    for path in found:
+        path.unlink(missing_ok=True)
+    return found
 
 
 def sync_folder(folder: Path) -> None:

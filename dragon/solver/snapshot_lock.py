@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dragon.errors import UsageError, WeightsError
+from dragon.files.atomic import remove_unfinished
 from dragon.files.lock import LockedError, locked
 from dragon.solver.snapshot import snapshot_base
 
@@ -37,9 +38,10 @@ def snapshot_lock(solver: Solver) -> Iterator[None]:
     base = Path(snapshot_base(solver))
     try:
         base.parent.mkdir(parents=True, exist_ok=True)
-        handle, probe = tempfile.mkstemp(prefix=f".{base.name}", suffix=".probe", dir=base.parent)
+        # named as an unfinished snapshot, so that it is removed as one if this process is killed here
+        handle, probe = tempfile.mkstemp(prefix=f".{base.name}0.solverstate.", dir=base.parent)
         os.close(handle)
-        os.unlink(probe)
+        Path(probe).unlink(missing_ok=True)
     except OSError as error:
         raise WeightsError(f"snapshots cannot be written to {base.parent}: {error.strerror}") from None
     try:
@@ -55,8 +57,5 @@ def snapshot_lock(solver: Solver) -> Iterator[None]:
 
 def _remove_leftovers(base: Path) -> None:
     """Remove the temporary files of snapshots that were never finished."""
-    name = re.compile(rf"\.{re.escape(base.name)}\d+\.(caffemodel|solverstate)(\.h5)?\.\w{{8}}")
-    for path in base.parent.iterdir():
-        if name.fullmatch(path.name) and path.is_file():
-            path.unlink(missing_ok=True)
-            _log.warning("removed %s, which a killed run left half-written", path)
+    for path in remove_unfinished(base.parent, rf"{re.escape(base.name)}\d+\.(caffemodel|solverstate)(\.h5)?"):
+        _log.warning("removed %s, which a killed run left half-written", path)

@@ -47,7 +47,11 @@ def test_two_trainers_with_one_prefix(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_run_left_is_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    left = [".toy_iter_3.caffemodel.ab12cd34", ".toy_iter_12.solverstate.h5.ab12cd_4"]
+    left = [
+        ".toy_iter_0.solverstate.ab12cd34",
+        ".toy_iter_3.caffemodel.ab12cd34",
+        ".toy_iter_12.solverstate.h5.ab12cd_4",
+    ]
     others = [".toy_iter_3.caffemodel", ".other_iter_3.caffemodel.ab12cd34", "toy_iter_3.caffemodel.ab12cd34"]
     for name in left + others:
         (tmp_path / name).write_text("half")

@@ -17,6 +17,7 @@ from dragon.tools.observers.glog import GlogObserver
 from dragon.tools.observers.meter import Lap, Meter
 from dragon.tools.observers.metrics import MetricsObserver, read_records
 from dragon.tools.observers.progress import ProgressObserver
+from tests.helpers import toy_solver
 from tests.tools.conftest import edit
 
 
@@ -136,3 +137,17 @@ def test_curves_without_accuracy_or_without_anything(tmp_path: Path) -> None:
     records = [{"event": "display", "iteration": i, "loss": 1.0 / (i + 1)} for i in range(5)]
     draw_curves(path, records, "t", [], [])
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_killed_runs_left_of_metrics_and_curves_is_removed(tmp_path: Path) -> None:
+    left = [tmp_path / ".metrics.jsonl.ab12cd34", tmp_path / ".curves.png.ab12cd_4"]
+    others = [tmp_path / ".other.png.ab12cd34", tmp_path / "curves.png.ab12cd34"]
+    for path in left + others:
+        path.write_text("half")
+    meter = Meter()
+    metrics = MetricsObserver(tmp_path / "metrics.jsonl", meter)
+    solver = toy_solver(max_iter=1)
+    solver.observers += [meter, metrics, CurvesObserver(tmp_path / "curves.png", metrics, meter)]
+    solver.solve()
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in others)

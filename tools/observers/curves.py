@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from dragon.files.atomic import atomic_write
+from dragon.files.atomic import atomic_write, remove_unfinished
 from dragon.memory.storage import Array
 from dragon.solver.solver import Observer, Solver
 from dragon.tools.common.curves import cut_high_start, whole_iterations
@@ -31,6 +32,10 @@ class CurvesObserver(Observer):
         self._metrics = metrics
         self._meter = meter
         self._next = time.perf_counter() + _MIN_INTERVAL
+
+    def on_start(self, solver: Solver) -> None:
+        if self._path.parent.is_dir():
+            remove_unfinished(self._path.parent, re.escape(self._path.name))
 
     def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
         if time.perf_counter() >= self._next:

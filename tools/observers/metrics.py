@@ -12,6 +12,7 @@ import io
 import json
 import math
 import os
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -20,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from dragon.files.atomic import write_atomically
+from dragon.errors import text_of
+from dragon.files.atomic import remove_unfinished, write_atomically
 from dragon.files.reading import read_text
 from dragon.memory.storage import Array
 from dragon.solver.solver import Observer, Solver
@@ -79,6 +81,7 @@ class MetricsObserver(Observer):
 
     def on_start(self, solver: Solver) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(self.path.parent, re.escape(self.path.name))
         self.records = [r for r in read_records(self.path) if _before(r, solver.iter)]
         write_atomically(self.path, "".join(map(_line, self.records)).encode())
         self._file = io.FileIO(self.path, "a")
@@ -138,7 +141,7 @@ def _status(solver: Solver) -> tuple[str, dict[str, str]]:
         return "stopped" if solver.stopped else "finished", {}
     if isinstance(solver.failure, KeyboardInterrupt):
         return "interrupted", {}
-    return "failed", {"error": str(solver.failure)}
+    return "failed", {"error": text_of(solver.failure)}
 
 
 def _before(record: Record, iteration: int) -> bool:
