@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -122,8 +122,7 @@ class OneDNNExecutor(Executor):
         if not self.plans.training:
             self._refresh()
             self.plans.training = True
-            single = self.plans.plan(False)
-            self._replay.run(single)
+            single = self._replayed()
             self._ran = [single if i <= self.plans.fitting else None for i in range(len(self.net.nodes))]
             self.plans.forget_test()
         self._run_missing(range(end, start + 1))
@@ -137,15 +136,19 @@ class OneDNNExecutor(Executor):
         if not missing:
             return
         self._refresh()
+        single = self._replayed(missing)
+        for i in missing:
+            self._ran[i] = single if i <= self.plans.fitting else None
+
+    def _replayed(self, only: Collection[int] | None = None) -> Plan:
+        """The plan of single layers, after a run that leaves no trace of those in `only`, or of all."""
         while True:
             single = self.plans.plan(False)
             try:
-                self._replay.run(single, missing)
-                break
+                self._replay.run(single, only)
+                return single
             except ShapesChangedError as change:
                 self._refresh(change.layer + 1)
-        for i in missing:
-            self._ran[i] = single if i <= self.plans.fitting else None
 
     def update(self, updater: Update, rate: float, iteration: int) -> None:
         if not SGDUpdate.supports(updater):

@@ -25,6 +25,12 @@ def test_backward_without_forward(name: str) -> None:
     backward_agrees(name, _make, "onednn", 2e-4)
 
 
+@pytest.mark.parametrize("name", ["Filter 0", "DetectionOutput 0", "DetectionOutput 1"])
+def test_backward_without_forward_in_test(name: str) -> None:
+    """Layers whose tops' sizes depend on values, in a net for TEST."""
+    backward_agrees(name, lambda text, engine: make_net(text, engine, dragon.TEST, np.float32), "onednn", 2e-4)
+
+
 @ENGINES
 @pytest.mark.parametrize("name", LEARNING)
 def test_frozen_parameters_have_no_gradient(name: str, engine: str) -> None:
