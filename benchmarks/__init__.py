@@ -1,1 +1,1 @@
-"""Measurements against peers. Not installed; run from a checkout: `python benchmarks/cpu.py`."""
+"""Benchmarks against other frameworks. Not installed; run from a checkout: `python benchmarks/cpu.py`."""

@@ -1,12 +1,12 @@
-"""What the benchmarks share: worker processes that take turns, statistics of pairs, tables, facts of the machine.
+"""Common code of the benchmarks: worker processes that take turns, statistics of pairs, tables, facts of the machine.
 
-Only the standard library is used, so that a peer's interpreter, which lacks this package, can run a worker as well.
+Only the standard library is used, so that an interpreter without this package can run the worker of a peer.
 
-A worker is a process that holds candidates (functions that do one step) and times them when told. Each library keeps
-its own process, since two OpenMP runtimes in one would disturb each other; a lock step through pipes lets only one
+A worker is a process that holds candidates (functions that do one step) and times them on request. Each library has its
+own process, since two OpenMP runtimes in one process would disturb each other; requests through pipes let only one
 be active at a time. All candidates of a comparison are timed in turn, round after round (A B C, C B A, ...), so that a
-machine that becomes slower or faster meanwhile does so for all; ratios are taken inside a round and their median is
-what counts.
+machine that becomes slower or faster does so for all of them. Ratios are taken within a round; the result is their
+median.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parent.parent
 Step: TypeAlias = Callable[[], object]
-_SETTLE = 0.02  # seconds; OpenMP threads of the process that was active go to sleep meanwhile
+_SETTLE = 0.02  # seconds in which the OpenMP threads of the process that was active go to sleep
 
 
 class BenchmarkError(Exception):
@@ -58,7 +58,7 @@ def serve(handlers: Mapping[str, Callable[..., Any]], make: Callable[..., Step])
     """
     candidates: dict[str, Step] = {}
     out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints is not an answer
+    os.dup2(2, 1)  # output that a library prints must not mix with replies
 
     def make_named(candidate: str, **settings: Any) -> None:
         candidates[candidate] = make(**settings)
@@ -147,21 +147,23 @@ class Series:
 
     @property
     def median(self) -> float:
+        """The median of the rounds."""
         return statistics.median(self.ms)
 
     @property
-    def least(self) -> float:
+    def minimum(self) -> float:
+        """The fastest round."""
         return min(self.ms)
 
     def facts(self) -> dict[str, Any]:
-        """For the JSON file."""
+        """Median, minimum and all rounds, rounded, for the JSON file."""
         rounded = [round(value, 5) for value in self.ms]
-        return {"median_ms": round(self.median, 5), "min_ms": round(self.least, 5), "rounds_ms": rounded}
+        return {"median_ms": round(self.median, 5), "min_ms": round(self.minimum, 5), "rounds_ms": rounded}
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is timed: a step in a worker, or in `run` (number of steps to milliseconds per step) without one."""
+    """A step to time, in a worker or, without one, by `run` (from a number of steps to milliseconds per step)."""
 
     name: str
     worker: Worker | None = None
@@ -169,6 +171,7 @@ class Candidate:
     clock: str = "wall"
 
     def time(self, count: int) -> float:
+        """Milliseconds per step, over `count` steps."""
         if self.run is not None:
             return self.run(count)
         assert self.worker is not None
@@ -193,11 +196,11 @@ def interleave(candidates: Sequence[Candidate], rounds: int, block_ms: float = 6
 def ratio(slow: Series, fast: Series) -> tuple[float, float]:
     """How many times faster `fast` is: the median over rounds of the pairs' ratios, and the ratio of the minima."""
     pairs = [a / b for a, b in zip(slow.ms, fast.ms, strict=True)]
-    return statistics.median(pairs), slow.least / fast.least
+    return statistics.median(pairs), slow.minimum / fast.minimum
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; numbers stand right with three significant digits."""
+    """A Markdown table; numbers are right-aligned, with three significant digits."""
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(len(str(h)), *(len(row[i]) for row in cells)) if cells else len(h) for i, h in enumerate(header)]
     right = [bool(rows) and all(not isinstance(row[i], str) for row in rows) for i in range(len(header))]
@@ -222,7 +225,7 @@ _FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_b
 
 
 def machine() -> dict[str, Any]:
-    """What a reader must know about the processor and its load."""
+    """Facts about the processor, its load and the system, for the report."""
     info = _cpu_info()
     flags = info.get("flags", "").split()
     return {

@@ -1,4 +1,4 @@
-"""CPU benchmarks that time steps of workers in turn: training, inference, the price of BN, threads."""
+"""CPU benchmarks that time steps of workers in turn: training, inference, the cost of BN, threads."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Result: TypeAlias = dict[str, Any]
 
 @dataclass
 class Bench:
-    """What the command line chose. peer: the interpreter that has PyTorch, None to measure without."""
+    """Settings of the command line. peer: the interpreter that has PyTorch, None to measure without it."""
 
     rounds: int = 11
     peer: str | None = None
@@ -44,8 +44,8 @@ class Bench:
     bf16: bool = True
     block_ms: float = 60
     iterations: int = 600  # of `dragon train`
-    threads: int | None = None  # None: each side takes its own default
-    clock: str = "wall"  # or cpu: time of the processor, for one thread on a machine that others use as well
+    threads: int | None = None  # None: the default of each side
+    clock: str = "wall"  # or cpu: processor time, for one thread on a busy machine
 
     def ours(self) -> dict[str, dict[str, Any]]:
         return {name: self._threaded(form) for name, form in OURS.items() if self.bf16 or name != "bf16"}
@@ -71,8 +71,8 @@ class Bench:
         return self.batches or usual
 
 
-class Field:
-    """The candidates of one comparison under construction."""
+class Comparison:
+    """Collects the candidates of one comparison, and times them."""
 
     def __init__(self, bench: Bench, workers: dict[str, Worker]) -> None:
         self.bench = bench
@@ -82,7 +82,7 @@ class Field:
         self._folder = tempfile.TemporaryDirectory()
         self._exported: dict[tuple[str, str, int], dict[str, Any]] = {}
 
-    def __enter__(self) -> Field:
+    def __enter__(self) -> Comparison:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -102,7 +102,7 @@ class Field:
         return self._exported[key]
 
     def ours(self, name: str, mode: str, net: str, batch: int, **form: Any) -> None:
-        """Add a candidate of ours."""
+        """Add a candidate of Dragon's."""
         if mode == "infer":
             form["weights"] = self._export(mode, net, batch)["weights"]
         worker = self.workers["dragon"]
@@ -111,7 +111,7 @@ class Field:
         self.candidates.append(Candidate(name, worker, clock=self.bench.clock))
 
     def peer(self, name: str, mode: str, net: str, batch: int, **form: Any) -> None:
-        """Add a candidate of the peer; one that does not run there is left out, with a note."""
+        """Add a candidate of the peer; a compiled one that does not run there is left out, with a note."""
         exported = self._export(mode, net, batch)
         worker = self.workers["PyTorch"]
         try:
@@ -128,7 +128,7 @@ class Field:
         self.candidates.append(Candidate(name, worker, clock=self.bench.clock))
 
     def check(self, mode: str, net: str, batch: int) -> None:
-        """BenchmarkError unless both sides compute the same: scores, and losses of three updates."""
+        """Raise BenchmarkError unless both sides compute the same scores, and the same losses in three updates."""
         exported = self._export(mode, net, batch)
         own = {"mode": mode, "net": net, "batch": batch, "engine": self.bench.engine}
         if mode == "infer":
@@ -161,8 +161,8 @@ def _against(series: dict[str, Series], ours: str, peers: Sequence[str]) -> tupl
     there = [name for name in peers if name in series]
     if ours not in series or not there:
         return None
-    best = min(there, key=lambda name: series[name].median)
-    return best, *ratio(series[best], series[ours])
+    fastest = min(there, key=lambda name: series[name].median)
+    return fastest, *ratio(series[fastest], series[ours])
 
 
 _RATIOS = {
@@ -175,21 +175,21 @@ _RATIOS = {
 
 
 def _compare(bench: Bench, workers: dict[str, Worker], mode: str, net: str, batch: int) -> Result:
-    with Field(bench, workers) as field:
+    with Comparison(bench, workers) as comparison:
         if bench.peer is not None:
-            field.check(mode, net, batch)
+            comparison.check(mode, net, batch)
         for name, form in bench.ours().items():
-            field.ours(name, mode, net, batch, **form)
+            comparison.ours(name, mode, net, batch, **form)
         for name, form in bench.peers().items():
-            field.peer(name, mode, net, batch, **form)
-        series = field.run()
-        result = _facts(series, field.notes) | {"net": net, "batch": batch}
+            comparison.peer(name, mode, net, batch, **form)
+        series = comparison.run()
+        result = _facts(series, comparison.notes) | {"net": net, "batch": batch}
     fastest = min(bench.ours(), key=lambda name: series[name].median)
     for name, (ours, peers) in _RATIOS.items():
         found = _against(series, ours or fastest, peers)
         if found is not None:
-            against, median, least = found
-            result["ratios"][name] = {"against": against, "median": round(median, 3), "min": round(least, 3)}
+            against, median, minimum = found
+            result["ratios"][name] = {"against": against, "median": round(median, 3), "min": round(minimum, 3)}
     return result
 
 
@@ -221,21 +221,21 @@ _VARIANTS = {
 def batch_norm(bench: Bench) -> Iterator[Result]:
     """What BN adds to a training step of CIFAR-10 quick: merged and split, fused and not."""
     batch = bench.batches_or((100,))[0]
-    with bench.workers() as workers, Field(bench, workers) as field:
+    with bench.workers() as workers, Comparison(bench, workers) as comparison:
         for precision, form in bench.ours().items():
             for variant, (net, fuse) in _VARIANTS.items():
-                field.ours(f"{precision}: {variant}", "train", net, batch, fuse=fuse, **form)
+                comparison.ours(f"{precision}: {variant}", "train", net, batch, fuse=fuse, **form)
         for name, form in bench.peers().items():
             for variant, (net, fuse) in _VARIANTS.items():
                 if fuse:
-                    field.peer(f"{name}: {variant}", "train", net, batch, **form)
-        series = field.run()
-        result = _facts(series, field.notes) | {"net": "cifar10_quick", "batch": batch}
+                    comparison.peer(f"{name}: {variant}", "train", net, batch, **form)
+        series = comparison.run()
+        result = _facts(series, comparison.notes) | {"net": "cifar10_quick", "batch": batch}
     for name, one in series.items():
         base = series.get(f"{name.split(': ')[0]}: plain")
         if base is not None:
-            median, least = ratio(one, base)
-            result["ratios"][name] = {"share": round(1 - 1 / median, 4), "share of minima": round(1 - 1 / least, 4)}
+            median, minimum = ratio(one, base)
+            result["ratios"][name] = {"share": round(1 - 1 / median, 4), "share of minima": round(1 - 1 / minimum, 4)}
     yield result
 
 
@@ -243,18 +243,18 @@ def threads(bench: Bench) -> Iterator[Result]:
     """One thread against two."""
     for net in [name for name in ("cifar10_quick", "cifar10_quick_bn_merged", "lenet") if name in bench.nets]:
         batch = bench.batches_or((100,))[0]
-        with bench.workers() as workers, Field(bench, workers) as field:
+        with bench.workers() as workers, Comparison(bench, workers) as comparison:
             for count in (1, 2):
                 for name, form in bench.ours().items():
-                    field.ours(f"{name}: {count}", "train", net, batch, **{**form, "threads": count})
+                    comparison.ours(f"{name}: {count}", "train", net, batch, **{**form, "threads": count})
                 for name, form in bench.peers().items():
                     if not form.get("compiled"):
-                        field.peer(f"{name}: {count}", "train", net, batch, **{**form, "threads": count})
-            series = field.run()
-            result = _facts(series, field.notes) | {"net": net, "batch": batch}
+                        comparison.peer(f"{name}: {count}", "train", net, batch, **{**form, "threads": count})
+            series = comparison.run()
+            result = _facts(series, comparison.notes) | {"net": net, "batch": batch}
         for name in {candidate.split(": ")[0] for candidate in series}:
-            median, least = ratio(series[f"{name}: 1"], series[f"{name}: 2"])
-            result["ratios"][name] = {"median": round(median, 3), "min": round(least, 3)}
+            median, minimum = ratio(series[f"{name}: 1"], series[f"{name}: 2"])
+            result["ratios"][name] = {"median": round(median, 3), "min": round(minimum, 3)}
         yield result
 
 
@@ -263,15 +263,15 @@ def winograd(bench: Bench) -> Iterator[Result]:
     with bench.workers() as workers:
         for net in bench.nets:
             for batch in bench.batches_or((100, 16)):
-                with Field(bench, {"dragon": workers["dragon"]}) as field:
+                with Comparison(bench, {"dragon": workers["dragon"]}) as comparison:
                     for mode in ("train", "infer"):
                         for name, form in bench.ours().items():
                             for how in (True, False):
                                 label = f"{name} {mode}" + ("" if how else ", direct")
-                                field.ours(label, mode, net, batch, winograd=how, **form)
-                    series = field.run()
-                    result = _facts(series, field.notes) | {"net": net, "batch": batch}
+                                comparison.ours(label, mode, net, batch, winograd=how, **form)
+                    series = comparison.run()
+                    result = _facts(series, comparison.notes) | {"net": net, "batch": batch}
                 for name in [name for name in series if not name.endswith(", direct")]:
-                    median, least = ratio(series[f"{name}, direct"], series[name])
-                    result["ratios"][name] = {"median": round(median, 3), "min": round(least, 3)}
+                    median, minimum = ratio(series[f"{name}, direct"], series[name])
+                    result["ratios"][name] = {"median": round(median, 3), "min": round(minimum, 3)}
                 yield result

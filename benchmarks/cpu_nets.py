@@ -1,4 +1,4 @@
-"""The nets that are measured, from the zoo: without reading, and as a description that a peer can build them from."""
+"""The nets that are measured, from the zoo: without data layers, and as descriptions that a peer builds them from."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from dragon.proto.text import read_net
 __all__ = ["SOLVER", "describe", "export_arrays", "inputs", "multiply_adds", "net_for"]
 
 MODELS = ROOT / "models"
-# The same for every net: what matters is that peers do the same arithmetic.
+# the same for every net, since only the arithmetic has to be that of the peer
 SOLVER: dict[str, Any] = {"base_lr": 0.001, "lr_policy": "fixed", "momentum": 0.9, "weight_decay": 0.004}
 
 
 def net_for(name: str, batch: int, phase: int, size: int | None = None) -> pb.NetParameter:
     """A net of the zoo with Input layers in place of its data: in TRAIN with the loss, in TEST as deployed.
 
-    size: height and width instead of the model's, for small trials of nets without an inner product.
+    size: height and width instead of those of the model, for quick trials of nets without an inner product.
     """
     deploy = read_net(MODELS / name / "deploy.prototxt")
     shape = list(deploy.layer[0].input_param.shape[0].dim)
@@ -43,7 +43,7 @@ def net_for(name: str, batch: int, phase: int, size: int | None = None) -> pb.Ne
 
 
 def inputs(name: str, shape: Sequence[int]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Images with the spread of the model's own (the transform's scale included) and labels of ten classes."""
+    """Random images, scaled like those of the model, and labels of ten classes."""
     first = read_net(MODELS / name / "train_val.prototxt").layer[0]
     random = np.random.default_rng(0)
     images = random.standard_normal(shape) * 60 * first.transform_param.scale
@@ -51,7 +51,7 @@ def inputs(name: str, shape: Sequence[int]) -> tuple[np.ndarray[Any, Any], np.nd
 
 
 def describe(net: pb.NetParameter) -> list[dict[str, Any]]:
-    """The layers as plain data. BenchmarkError for what the converter on the other side does not know."""
+    """The layers as plain data. Raises BenchmarkError for types and settings that cpu_torch does not support."""
     return [_describe(layer) for layer in net.layer if layer.type != "Input"]
 
 
@@ -90,7 +90,7 @@ def _describe(layer: pb.LayerParameter) -> dict[str, Any]:
 
 
 def export_arrays(net: Net, path: str | Path) -> None:
-    """Write inputs, labels and every learned array to an .npz; running statistics as mean and variance."""
+    """Write inputs, labels and all learned arrays to an .npz; running statistics as mean and variance."""
     arrays = {name: net.blobs[name].peek() for name in ("data", "label") if name in net.blobs}
     for name, layer in zip(net.layer_names, net.layers, strict=True):
         arrays |= {f"{name}/{i}": blob.peek() for i, blob in enumerate(layer.blobs) if i not in layer.buffers}
@@ -103,7 +103,7 @@ def export_arrays(net: Net, path: str | Path) -> None:
 def multiply_adds(net: Net) -> dict[str, int]:
     """Multiply-adds of one forward pass of each 2-D convolution and inner product.
 
-    Taps that fall on padding are left out: kernels skip them, and at 8 x 8 they are a quarter of a 5 x 5 window.
+    Taps on padding are left out: kernels skip them, and at 8 x 8 they are a quarter of a 5 x 5 window.
     """
     counts = {}
     for name, layer, bottoms, tops in zip(net.layer_names, net.layers, net.bottoms, net.tops, strict=True):

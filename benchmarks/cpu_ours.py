@@ -1,4 +1,4 @@
-"""Worker of the CPU benchmarks: this package."""
+"""Worker of the CPU benchmarks for Dragon."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def _fill(net: Net, name: str) -> None:
         net.blobs["label"].data[...] = labels
 
 
-def _trained(net: str, weights: str, engine: str) -> None:
-    """A few steps, so that running statistics are not those of the start; the weights go to a file."""
+def _save_trained_weights(net: str, weights: str, engine: str) -> None:
+    """Train a few steps, so that running statistics are not the initial ones, and save the weights."""
     solver = _solver(net, 16, Options(), engine)
     solver.step(3)
     solver.net.save(weights)
@@ -72,7 +72,7 @@ def make(
         images = deployed.blobs["data"].data_storage
 
         def infer() -> object:
-            images.overwrite()  # as one who writes the next image there; the engine has to take it
+            images.overwrite()  # as for the next image; the engine has to read it
             deployed.run_forward()
             return deployed.output_values()
 
@@ -88,10 +88,10 @@ def make(
 
 
 def export(mode: str, net: str, batch: int, folder: str, engine: str = "onednn") -> dict[str, str | list[Any]]:
-    """Write what a peer needs to start from the same weights; the layers and the paths of the files."""
+    """Write what a peer needs to start from the same weights; returns the layers and the paths of the files."""
     arrays, weights = str(Path(folder) / "arrays.npz"), str(Path(folder) / "net.caffemodel")
     if mode == "infer":
-        _trained(net, weights, engine)
+        _save_trained_weights(net, weights, engine)
         export_arrays(_deployed(net, batch, Options(), engine, weights), arrays)
     else:
         export_arrays(_solver(net, batch, Options(), engine).net, arrays)
@@ -105,7 +105,7 @@ def export(mode: str, net: str, batch: int, folder: str, engine: str = "onednn")
 def answer(
     mode: str, net: str, batch: int, precision: str = "fp32", engine: str = "onednn", weights: str | None = None
 ) -> dict[str, list[float]]:
-    """What must agree with a peer: the scores before the first update, and in training the first three losses."""
+    """What is compared with a peer: the scores before the first update, and in training the first three losses."""
     if mode == "infer":
         deployed = _deployed(net, batch, _options(precision, True, None), engine, weights)
         deployed.run_forward()
@@ -148,20 +148,20 @@ def profile(
 def peak_rate(
     precision: str = "fp32", threads: int | None = None, size: int = 256, engine: str = "onednn", clock: str = "wall"
 ) -> float:
-    """GFLOP/s of one large matrix product (size x size x size) on the same engine: what the processor can give."""
+    """GFLOP/s of one large matrix product (size x size x size) on the same engine, as the peak of the processor."""
     net = pb.NetParameter(name="peak")
     net.layer.add(name="a", type="Input", top=["a"]).input_param.shape.add(dim=[size, size])
     product = net.layer.add(name="b", type="InnerProduct", bottom=["a"], top=["b"])
     product.inner_product_param.num_output = size
     made = Net(net, phase=TEST, engine=engine, options=_options(precision, True, threads), seed=1)
     with _clock(clock):
-        best = min(made.executor.profile(10, backward=False)[1].forward_ms for _ in range(10))
-    return 2 * size**3 / best / 1e6
+        fastest = min(made.executor.profile(10, backward=False)[1].forward_ms for _ in range(10))
+    return 2 * size**3 / fastest / 1e6
 
 
 @contextmanager
 def _clock(name: str) -> Iterator[None]:
-    """Let an executor's profile read the processor's clock instead of the wall's."""
+    """In the block, let an executor's profile read processor time instead of wall time."""
     with mock.patch("time.perf_counter", process_time) if name == "cpu" else nullcontext():
         yield
 

@@ -1,4 +1,4 @@
-"""CPU benchmarks of whole processes: `dragon train` from LMDB, the first step and peak memory; and where time goes."""
+"""CPU benchmarks of whole processes: `dragon train` from LMDB, first step, peak memory; and the time of each layer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PROGRAM_NET = "cifar10_quick"
 
 
 def _train(bench: Bench, form: dict[str, Any], folder: Path, iterations: int, cwd: Path) -> float:
-    """Seconds of `dragon train` for so many iterations: log lines and plots as users have them, no test phases."""
+    """Seconds of `dragon train` for a number of iterations, with log and plots as users have them, without tests."""
     text = "\n".join(
         [
             f'net: "{ROOT}/models/{_PROGRAM_NET}/train_val.prototxt"',
@@ -47,7 +47,7 @@ def _train(bench: Bench, form: dict[str, Any], folder: Path, iterations: int, cw
 
 
 def program(bench: Bench, cwd: Path = ROOT) -> Iterator[Result]:
-    """The whole program over the bare step. Two lengths of run tell the rate from the start-up."""
+    """The whole program against the bare step; runs of two lengths separate the rate from the start-up."""
     if not (cwd / "data/cifar10/cifar10_train_lmdb").is_dir():
         raise BenchmarkError("data/cifar10 is missing: run `dragon data cifar10` first")
     iterations = bench.iterations
@@ -65,17 +65,17 @@ def program(bench: Bench, cwd: Path = ROOT) -> Iterator[Result]:
                 bare.ms.append((before + after) / 2)
                 whole.ms.append((long - short) / (iterations - few) * 1e3)
                 start_up.ms.append(short * 1e3 - whole.ms[-1] * few)
-        median, least = ratio(bare, whole)
+        median, minimum = ratio(bare, whole)
         yield {
             "net": _PROGRAM_NET, "batch": 100, "precision": precision, "notes": [], "iterations": iterations,
             "candidates": {"bare step": bare.facts(), "whole program": whole.facts(), "start-up": start_up.facts()},
-            "ratios": {"rate": {"median": round(median, 4), "min": round(least, 4)}},
+            "ratios": {"rate": {"median": round(median, 4), "min": round(minimum, 4)}},
             "images_per_second": {"bare step": 1e5 / bare.median, "whole program": 1e5 / whole.median},
         }  # fmt: skip
 
 
 def _children_time() -> float:
-    """Seconds of the processor that ended child processes took, all their threads together."""
+    """Processor seconds of all child processes that ended."""
     times = os.times()
     return times.children_user + times.children_system
 
@@ -133,7 +133,7 @@ def profile(bench: Bench) -> Iterator[Result]:
                 batch = bench.batches_or((100,))[0]
                 settings = {"net": net, "batch": batch, "engine": bench.engine, "clock": bench.clock, **form}
                 runs = [worker.ask("profile", iterations=3, **settings) for _ in range(max(1, bench.rounds // 2))]
-                layers = [_least(same) for same in zip(*runs, strict=True)]
+                layers = [_minimum(same) for same in zip(*runs, strict=True)]
                 total = sum(layer["forward_ms"] + layer["backward_ms"] for layer in layers)
                 norm = sum(layer["forward_ms"] + layer["backward_ms"] for layer in layers if layer["type"] in _NORMS)
                 floor = 0.0
@@ -152,7 +152,7 @@ def profile(bench: Bench) -> Iterator[Result]:
                 }  # fmt: skip
 
 
-def _least(runs: tuple[dict[str, Any], ...]) -> dict[str, Any]:
-    """One layer's row with the least times of several profiles: what others take from a busy machine is not ours."""
+def _minimum(runs: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+    """The row of one layer with the minimum times of several profiles, which a busy machine affects least."""
     times = {key: round(min(run[key] for run in runs), 5) for key in ("forward_ms", "backward_ms")}
     return {**runs[0], **times}

@@ -1,4 +1,4 @@
-"""Tables of the CPU benchmarks and how the results stand to what we aim at."""
+"""Tables of the CPU benchmarks, and comparison of the results with the targets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.cpu_compare import OURS, PEER, Result
 
 __all__ = ["report", "verdicts"]
 
-# section, net, batch, ratio, at least
+# section, net, batch, ratio, minimum
 TARGETS = (
     ("step", "cifar10_quick", 100, "fp32 / eager", 2.0),
     ("step", "cifar10_quick", 100, "fp32 / best fp32", 1.3),
@@ -20,23 +20,23 @@ TARGETS = (
     ("inference", "cifar10_quick", 1, "best / best", 3.0),
     ("program", "cifar10_quick", 100, "rate", 0.95),
 )
-_FLOOR = 1.2  # any net, training, against the best PyTorch of the same precision
+_FLOOR = 1.2  # for training of any net, against the fastest form of PyTorch in the same precision
 
 
 def report(section: str, results: Sequence[Result]) -> str:
-    """Markdown of one section."""
+    """The Markdown of one section."""
     return _REPORTS.get(section, _steps)(results)
 
 
 def verdicts(sections: Mapping[str, Sequence[Result]]) -> list[str]:
     """One line for each target that was measured."""
     lines = []
-    for section, net, batch, name, least in TARGETS:
+    for section, net, batch, name, minimum in TARGETS:
         for result in sections.get(section, ()):
             if (result["net"], result["batch"]) == (net, batch) and name in result["ratios"]:
                 got = result["ratios"][name]["median"]
                 what = f"{section} {net} {result.get('precision', '')} batch {batch}: {name} {got:.2f}"
-                lines.append(f"- {'met' if got >= least else 'MISSED'}: {what}, aim {least:g}")
+                lines.append(f"- {'met' if got >= minimum else 'MISSED'}: {what}, aim {minimum:g}")
     for result in sections.get("step", ()):
         for name in ("fp32 / best fp32", "bf16 / best bf16"):
             got = result["ratios"].get(name, {"median": _FLOOR})["median"]

@@ -46,7 +46,7 @@ class WithinChannelLRN(nn.Module):
 
 
 class Converter:
-    """Builds an fx graph, which runs as straight Python code: no interpreter of layers is in the measured step."""
+    """Builds an fx graph, which runs as straight-line Python code, so that no interpreter of layers is timed."""
 
     def __init__(self, arrays: dict[str, np.ndarray[Any, Any]]) -> None:
         self.arrays = {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()}
@@ -58,7 +58,7 @@ class Converter:
         self.flat: set[str] = set()
 
     def module(self, layers: Sequence[dict[str, Any]]) -> nn.Module:
-        """All layers but a loss, whose bottom is then the result."""
+        """The module of all layers but a loss, whose bottom is the result."""
         for layer in layers:
             if layer["type"] == "SoftmaxWithLoss":
                 break
@@ -173,7 +173,7 @@ def _trainer(
     module.train()
     if channels_last:
         module, images = module.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)
-    # Plain eager is what a user writes first; the other forms are tuned ones and take the fused optimiser as well.
+    # the plain form is what a user writes first; the tuned forms use the fused optimiser as well
     optimizer = _optimizer(module, rates, solver, fused=channels_last or compiled)
 
     def compute(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -226,7 +226,7 @@ def make(
     compiled: bool = False,
     threads: int | None = None,
 ) -> Step:
-    """A step of `mode` train or infer, the same work as cpu_ours.make."""
+    """A step of `mode` train or infer, as cpu_ours.make."""
     if mode == "infer":
         step: Step = _inferrer(layers, arrays, channels_last, bf16, compiled)
     else:
@@ -244,7 +244,7 @@ def make(
 def answer(
     mode: str, layers: Sequence[dict[str, Any]], arrays: str, solver: dict[str, Any], bf16: bool = False
 ) -> dict[str, list[float]]:
-    """As cpu_ours.answer."""
+    """The scores and losses that cpu_ours.answer returns, by PyTorch."""
     if mode == "infer":
         scores = _inferrer(layers, arrays, True, bf16, False)()
         return {"scores": scores.float().ravel().tolist(), "losses": []}

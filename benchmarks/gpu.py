@@ -1,4 +1,4 @@
-"""What the CUDA engine is worth on the card at hand: python -m benchmarks.gpu [--check] [--out DIR] [--dry-run].
+"""Benchmarks of the CUDA engine on the GPU at hand: python -m benchmarks.gpu [--check] [--out DIR] [--dry-run].
 
 Training steps of nets of the zoo in float32, TF32 and bfloat16 against PyTorch (eager; channels_last with bf16;
 torch.compile with CUDA graphs), all timed in turn in one process, and the batch normalisation kernels against the
@@ -35,7 +35,7 @@ SANITIZED = ("test_gradients.py",)  # small, and goes through nearly every kerne
 
 @dataclass
 class Plan:
-    """What is measured."""
+    """The nets, shapes and repetitions to measure."""
 
     nets: Sequence[str] = ("cifar10_quick", "cifar10_quick_bn_split", "cifar10_quick_bn_merged")
     batches: Sequence[int] = (100, 1000)
@@ -48,22 +48,24 @@ class Plan:
     repeats: int = 20
 
     def cases(self) -> list[tuple[str, int]]:
+        """Net and batch size of each training step to time."""
         return [(net, batch) for net in self.nets for batch in self.batches] + ([self.deep] if self.deep else [])
 
 
 @dataclass
 class Report:
-    """Lines for the screen and the table's file, facts for JSON."""
+    """Lines for the screen and gpu.md, facts for gpu.json."""
 
     lines: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
 
     def say(self, line: str) -> None:
+        """Print a line and keep it for gpu.md."""
         print(line, flush=True)
         self.lines.append(line)
 
     def write(self, folder: str) -> None:
-        """gpu.md and gpu.json, atomically."""
+        """Write gpu.md and gpu.json to `folder`, atomically."""
         from dragon.files.atomic import write_atomically
 
         target = Path(folder)
@@ -74,7 +76,7 @@ class Report:
 
 
 def absent(names: dict[str, str]) -> list[str]:
-    """Packages that are not here, each with what needs it."""
+    """A line for each package that cannot be imported, with what needs it."""
     lines = []
     for name, use in names.items():
         try:
@@ -85,7 +87,7 @@ def absent(names: dict[str, str]) -> list[str]:
 
 
 def check(say: Any) -> bool | None:
-    """The engine's tests on the card; whether they passed, None if they could not run."""
+    """Run the tests of the engine on the GPU; whether they passed, None if they could not run."""
     try:
         importlib.import_module("pytest")
     except ImportError:
@@ -168,7 +170,7 @@ def _normalization(plan: Plan, report: Report, bandwidth: float) -> None:
 
 
 def dry_run(plan: Plan, report: Report) -> None:
-    """Launches, bytes and floors of the same nets, from their plans."""
+    """Report launches, bytes and lower bounds of time of the same nets, from their plans."""
     from benchmarks.cpu_nets import SOLVER, net_for
     from dragon.bases.layer import TRAIN
     from dragon.engines.cuda import plan_figures
@@ -195,6 +197,7 @@ def dry_run(plan: Plan, report: Report) -> None:
 
 
 def main(arguments: Sequence[str] | None = None, plan: Plan | None = None) -> int:
+    """Run the command line; 1 if tests failed, 2 if nothing could be measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--out", metavar="DIR", help="write gpu.md and gpu.json there")
     parser.add_argument("--rounds", type=int)

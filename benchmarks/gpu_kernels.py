@@ -1,4 +1,4 @@
-"""Batch normalisation kernels against what the card's own copy moves."""
+"""Times batch normalisation kernels against the copy bandwidth of the GPU."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from benchmarks._harness import BenchmarkError
 
 __all__ = ["copy_bandwidth", "normalization"]
 
-FORWARD_PASSES, BACKWARD_PASSES = 3, 5  # over the activations: x x y, and dy x dy x dx
-WARM = 4  # runs until both directions are graphs
+FORWARD_PASSES, BACKWARD_PASSES = 3, 5  # over the activations: reads x, x, writes y; reads dy, x, dy, x, writes dx
+WARM = 4  # runs until both directions are captured
 
 
 @contextmanager
 def _events(cupy: Any, stream: Any) -> Iterator[Callable[[], float]]:
-    """Milliseconds between entering and leaving, by the GPU's clock."""
+    """Time the block by the GPU's clock; gives a function that returns the milliseconds afterwards."""
     begin, end = cupy.cuda.Event(), cupy.cuda.Event()
     begin.record(stream)
     yield lambda: float(cupy.cuda.get_elapsed_time(begin, end))

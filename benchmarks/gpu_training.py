@@ -1,4 +1,4 @@
-"""Training steps on a GPU: ours in each precision beside PyTorch in its forms, timed in turn in one process."""
+"""Times training steps on a GPU: Dragon in each precision and PyTorch in several forms, in turn in one process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PEERS = {
 
 @dataclass(frozen=True)
 class Case:
-    """A net at a batch size; `size`: height and width instead of the model's, for small trials."""
+    """A net at a batch size; `size`: height and width instead of those of the model, for quick trials."""
 
     net: str
     batch: int
@@ -48,7 +48,7 @@ class Case:
 
 
 def ours(case: Case, precision: str, tf32: bool) -> Any:
-    """A solver on the GPU with the model's images and labels in its net."""
+    """A solver on the GPU, with images and labels in the input blobs of its net."""
     from dragon.bases.layer import TRAIN
     from dragon.engines import Options
     from dragon.proto import dragon_pb2 as pb
@@ -62,7 +62,7 @@ def ours(case: Case, precision: str, tf32: bool) -> Any:
     return solver
 
 
-def _torchs(case: Case, solver: Any, form: Form) -> Step:
+def _torch_step(case: Case, solver: Any, form: Form) -> Step:
     torch = importlib.import_module("torch")
     from benchmarks import cpu_torch
     from dragon.bases.layer import TRAIN
@@ -109,7 +109,10 @@ def _timed(step: Step, wait: Callable[[], object]) -> Callable[[int], float]:
 
 
 def training(case: Case, rounds: int, with_torch: bool, say: Callable[[str], object], block_ms: float = 60) -> Any:
-    """(milliseconds of one training step by name, our engine's remarks). BenchmarkError when none of ours runs."""
+    """Series of milliseconds of a training step by name, and the remarks of Dragon's engine by name.
+
+    Raises BenchmarkError if no candidate of Dragon's runs.
+    """
     cupy = importlib.import_module("cupy")
     wait: Callable[[], object] = cupy.cuda.runtime.deviceSynchronize
     candidates: list[Candidate] = []
@@ -137,7 +140,7 @@ def training(case: Case, rounds: int, with_torch: bool, say: Callable[[str], obj
     first = solvers[candidates[0].name]
     if with_torch:
         for name, form in PEERS.items():
-            add(name, lambda form=form: _torchs(case, first, form))  # type: ignore[misc]
+            add(name, lambda form=form: _torch_step(case, first, form))  # type: ignore[misc]
     try:
         series = interleave(candidates, rounds, block_ms)
         return series, {c.name: solvers[c.name].net.executor.remarks() for c in candidates if c.name in solvers}
@@ -147,13 +150,14 @@ def training(case: Case, rounds: int, with_torch: bool, say: Callable[[str], obj
 
 
 def aims(case: Case, series: Mapping[str, Series]) -> list[str]:
-    """The aims for a case, each with what was reached; empty without a peer."""
+    """A line for each target of a case, with what was reached; empty without a peer."""
     peers = [series[name] for name in PEERS if name in series]
     mine = [series[name] for name in OURS if name in series]
     if not peers or "torch eager" not in series or "dragon" not in series:
         return []
-    best_peer, best = min(peers, key=lambda s: s.median), min(mine, key=lambda s: s.median)
-    over_eager, over_best = ratio(series["torch eager"], series["dragon"])[0], ratio(best_peer, best)[0]
+    fastest_peer, fastest = min(peers, key=lambda s: s.median), min(mine, key=lambda s: s.median)
+    over_eager = ratio(series["torch eager"], series["dragon"])[0]
+    over_best = ratio(fastest_peer, fastest)[0]
     at = f"{case.net} at batch {case.batch}"
     if case.net == "resnet50":
         return [_aim(f"{at}: best of ours over the best PyTorch", over_best, 0.9)]

@@ -1,8 +1,8 @@
 """Quirks of oneDNN that the engine works around, and a check of each: `python -m benchmarks.onednn_quirks`.
 
-Run it when the version of oneDNN in pyproject.toml changes, and set WHEEL to that version. Where a quirk is gone, the
-work-around that `where` names can go. Comments there call a quirk by its name. Times depend on the CPU: what was seen
-once was seen with one thread of an AVX-512 CPU (Zen 4).
+Run it when the version of oneDNN in pyproject.toml changes, and set WHEEL to that version. If a quirk is gone, the
+work-around in the files of `where` can be removed; comments there mention the name of the quirk. Times depend on the
+CPU: those in the list were measured with one thread of an AVX-512 CPU (Zen 4).
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ VERSION = (3, 2)  # of oneDNN in that wheel
 
 @dataclass(frozen=True)
 class Quirk:
-    """A deviation of oneDNN from what one would expect.
+    """A defect or an unexpected slowness of oneDNN.
 
-    name: as comments in the code call it. where: the files with a work-around, under dragon/engines/onednn. check:
-    tries it, and returns whether it is there and what was seen.
+    name: used by comments in the code. where: the files with a work-around, under dragon/engines/onednn. check: returns
+    whether the quirk is there, and what was measured.
     """
 
     name: str
@@ -41,21 +41,21 @@ class Quirk:
     check: Callable[[Device], tuple[bool, str]]
 
 
-def seconds(call: Callable[[], object], least: float = 0.02) -> float:
-    """The shortest time of a call among those of about `least` seconds."""
+def seconds(call: Callable[[], object], duration: float = 0.02) -> float:
+    """The shortest time of a call, in seconds, among repeated calls for about `duration` seconds."""
     call()
-    best, end = float("inf"), time.perf_counter() + least
+    shortest, end = float("inf"), time.perf_counter() + duration
     while True:
         begin = time.perf_counter()
         call()
         now = time.perf_counter()
-        best = min(best, now - begin)
+        shortest = min(shortest, now - begin)
         if now > end:
-            return best
+            return shortest
 
 
 def _slower(plain: Callable[[], object], around: Callable[[], object], times: float = 3) -> tuple[bool, str]:
-    """Whether the plain way takes more than `times` as long as the work-around."""
+    """Whether `plain` takes more than `times` as long as the work-around `around`, and both times in words."""
     first, second = seconds(plain), seconds(around)
     return first > times * second, f"{first * 1e6:,.0f} us against {second * 1e6:,.0f} us"
 

@@ -47,7 +47,7 @@ def test_settings_of_a_fork_in_another_layer(field: str, kind: str) -> None:
     assert "did you mean" not in message
 
 
-def test_a_known_type_is_told_of_its_field() -> None:
+def test_a_known_type_gets_its_nearest_field() -> None:
     assert 'has no field "relu_parma" (did you mean "relu_param"?)' in message_of(
         'layer { type: "ReLU" relu_parma {} }'
     )

@@ -1,4 +1,4 @@
-"""The nets of the CPU benchmarks: real shapes without reading, and what a peer is told about them."""
+"""The nets of the CPU benchmarks: real shapes without data layers, and their descriptions for a peer."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def test_records_that_were_added_are_seen_in_the_end(folder: Path) -> None:
         assert len(reader) == RECORDS + 30
 
 
-def test_a_place_in_the_lock_file_is_given_back(folder: Path) -> None:
+def test_a_reader_slot_is_released(folder: Path) -> None:
     lmdb.open(str(folder)).close()  # makes the lock file
     with LmdbReader(folder) as reader:
         assert "no active readers" in lmdb_readers(folder)
@@ -154,7 +154,7 @@ def test_a_file_that_shrinks_is_an_error(folder: Path, size: int) -> None:
             reader.get(b"00399")
 
 
-def test_a_file_that_shrinks_under_a_place_is_an_error(folder: Path) -> None:
+def test_a_file_that_shrinks_while_a_reader_has_a_slot_is_an_error(folder: Path) -> None:
     (folder / "lock.mdb").touch()
     with LmdbReader(folder) as reader:
         reader._pages.follow()

@@ -153,7 +153,7 @@ def test_an_exception_of_the_users_stays_what_it_is(folder: Path) -> None:
     assert str(failing_layer(caught.value)) == 'layer "one" (Python)'
 
 
-def test_the_library_can_be_told_to_run_none(folder: Path) -> None:
+def test_the_library_can_forbid_python_layers(folder: Path) -> None:
     with user_code(False), pytest.raises(EngineError, match=r"my_layers; pass --allow-python"):
         One(text(), [1.0], context=Context(folder=folder))
     assert One(text(), [1.0], context=Context(folder=folder)).forward().tolist() == [2]

@@ -1,4 +1,4 @@
-"""A file given bare where a flag names it, and a flag where there is none, come with what was meant."""
+"""Hints for a file without the flag that it needs, and for a file behind a flag that does not exist."""
 
 from __future__ import annotations
 

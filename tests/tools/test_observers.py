@@ -22,7 +22,7 @@ from tests.tools.conftest import edit
 
 
 class Clock:
-    """A clock that goes on when it is told to."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 100.0

@@ -97,12 +97,12 @@ def test_a_second_interrupt_ends_the_run_at_once(work: Path, start: Start) -> No
     assert "Traceback" not in log
 
 
-def test_what_an_interrupt_will_do_is_said_at_once(work: Path, start: Start) -> None:
+def test_the_effect_of_an_interrupt_is_printed_at_once(work: Path, start: Start) -> None:
     process = started(start, seconds=60)
     assert process.stderr is not None
     process.send_signal(signal.SIGINT)
-    said = next(line for line in process.stderr if line.startswith("dragon: "))
-    assert said == (
+    line = next(line for line in process.stderr if line.startswith("dragon: "))
+    assert line == (
         "dragon: stopping after this iteration, with a snapshot; Ctrl-C once more ends at once, without one\n"
     )
     process.kill()

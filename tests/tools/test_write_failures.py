@@ -108,16 +108,16 @@ def test_the_metrics_say_how_a_run_ended(work: Path, dragon: Dragon, fails: bool
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "warning"),
     [
         ("max_iter: 20", "", "max_iter is not set: nothing is trained"),
         ("test_interval: 10", "", "test_iter is set but test_interval is not: the net is never tested"),
     ],
 )
-def test_what_a_solver_leaves_out_is_a_warning(work: Path, dragon: Dragon, old: str, new: str, said: str) -> None:
+def test_what_a_solver_leaves_out_is_a_warning(work: Path, dragon: Dragon, old: str, new: str, warning: str) -> None:
     edit(work / "solver.prototxt", old, new)
     if "max_iter" not in old:
         edit(work / "solver.prototxt", "max_iter: 20", "max_iter: 1")
     result = dragon(*TRAIN)
     assert result.code == 0, result.err
-    assert f"solver.prototxt: {said}" in result.err
+    assert f"solver.prototxt: {warning}" in result.err
