@@ -182,7 +182,7 @@ QUIRKS = (
     Quirk(
         "frozen scale and shift",
         "Backward of a batch normalisation with scale and shift is made without their gradients, and does not run.",
-        ("kernels/batch_norm.py", "lowerings/normalization.py"),
+        ("kernels/batch_norm.py", "lowerings/normalization.py", "lowerings/scale.py"),
         _frozen_scale,
     ),
     Quirk(
