@@ -23,7 +23,6 @@ class MVN(Layer):
     works_in_place = True
     settings = ("mvn_param",)
     pointwise = True
-    normalises = "sample"
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.mvn_param

@@ -25,7 +25,6 @@ class Normalize(Layer):
     works_in_place = True
     settings = ("norm_param",)
     pointwise = True
-    normalises = "sample"
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.norm_param

@@ -43,7 +43,6 @@ class BatchStatistics(Layer):
     settings: ClassVar[tuple[str, ...]] = ("batch_norm_param",)
     defaults: ClassVar[Mapping[str, str]] = {"use_global_stats": "by phase"}
     pointwise = True
-    normalises = "batch"
     keeps_statistics = True
     by_formula: ClassVar[bool] = True  # engines may use their own kernels; false for a class with its own forward
     family = "normalisation"

@@ -81,9 +81,8 @@ class Layer:
     works_in_place: ClassVar[bool] = False  # in place, gradients do not need what was overwritten, or it is saved
     keeps_signs: ClassVar[bool] = False  # in place over a ReLU, it leaves the signs that the ReLU's backward needs
     backward_from_top: ClassVar[bool] = False  # in place, backward needs only the top (unless `needs_input` is set)
-    pointwise: ClassVar[bool] = False  # a position of the top depends on the same position of the bottoms
+    pointwise: ClassVar[bool] = False  # a spatial position of the top depends on the same one of the bottoms
     size_bottoms: ClassVar[frozenset[int]] = frozenset()  # bottoms of which only the shape is used
-    normalises: ClassVar[str] = ""  # "batch" or "sample": what the statistics are taken over
     keeps_statistics: ClassVar[bool] = False  # keeps running statistics for TEST
     family: ClassVar[str] = ""  # how dragon.pycaffe.draw colours it
 

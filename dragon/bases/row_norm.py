@@ -21,7 +21,6 @@ class RowNorm(Layer):
 
     works_in_place = True
     pointwise = True
-    normalises = "sample"
     family = "normalisation"
 
     def rows(self, shape: tuple[int, ...]) -> tuple[int, int]:

@@ -1,11 +1,13 @@
 """The Python blocks of the documents that are marked "run" are run, in order, and print what the documents say.
 
-A block opens with ```python run. A block that opens with ```text output is what the one before it prints.
+A block opens with ```python run; tests that it defines are run too. A block that opens with ```text output is what the
+one before it prints.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +20,7 @@ import pytest
 from tests.imports import LINKED
 
 ROOT = Path(__file__).parents[2]
+LAYERS = ROOT / "docs/adding_a_layer.md"
 DOCUMENTS = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
 _FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -28,6 +31,8 @@ namespace, printed = {"__name__": "__main__"}, []
 for name, line, code in json.load(sys.stdin):
     with contextlib.redirect_stdout(io.StringIO()) as out:
         exec(compile("\\n" * line + code, name, "exec"), namespace)
+        for test in [namespace.pop(name) for name in list(namespace) if name.startswith("test_")]:
+            test()
     printed.append(out.getvalue())
 json.dump(printed, sys.stdout)
 """
@@ -62,6 +67,7 @@ def run(name: str, found: list[Example], folder: Path) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", _RUNNER],
         input=content, capture_output=True, text=True, timeout=300, cwd=folder, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     printed: list[str] = json.loads(done.stdout)
@@ -79,9 +85,45 @@ def test_examples(path: Path, tmp_path: Path) -> None:
 
 
 def test_the_page_on_layers_has_examples() -> None:
-    found = examples((ROOT / "docs/adding_a_layer.md").read_text(encoding="utf-8"))
+    found = examples(LAYERS.read_text(encoding="utf-8"))
     assert len(found) >= 5
     assert sum(e.output is not None for e in found) >= 4
+
+
+def files_of_the_page_on_layers() -> list[Example]:
+    """The examples that are files of their own: layers and a test."""
+    return [
+        e for e in examples(LAYERS.read_text(encoding="utf-8")) if re.search(r"^(class|def) ", e.code, re.MULTILINE)
+    ]
+
+
+def test_the_page_on_layers_shows_two_layers_and_a_test() -> None:
+    assert [re.findall(r"^class (\w+)", e.code, re.MULTILINE) for e in files_of_the_page_on_layers()] == [
+        ["SoftSign"],
+        ["ChannelGain"],
+        [],
+    ]
+
+
+@pytest.mark.parametrize("example", files_of_the_page_on_layers(), ids=lambda e: f"line {e.line}")
+def test_a_layer_that_the_page_shows_is_a_whole_file(example: Example) -> None:
+    """Names are imported, imports are in order."""
+    command = ["ruff", "check", "-q", "--select", "F,I", "--stdin-filename", "layers/example.py", "-"]
+    done = subprocess.run(
+        [sys.executable, "-m", *command], input=example.code, capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, f"{LAYERS.name}:{example.line}: {done.stdout}{done.stderr}"
+
+
+def test_the_solver_that_the_page_shows_trains(tmp_path: Path) -> None:
+    text = LAYERS.read_text(encoding="utf-8")
+    (solver,) = [body for kind, body in _FENCE.findall(text) if kind == "prototxt"]
+    (tmp_path / "solver.prototxt").write_text(solver)
+    (command,) = re.findall(r"`\.venv/bin/dragon (train [^`]*)`", text)
+    layer = next(e for e in examples(text) if "class SoftSign" in e.code)
+    train = Example(1, f"from dragon.tools.main import run\nassert run({command.split()}) == 0\n")
+    run(LAYERS.name, [layer, train], tmp_path)
+    assert (tmp_path / "soft_sign_iter_20.caffemodel").exists()
 
 
 def test_lowerings_that_a_page_shows_are_those_of_the_engines() -> None:
