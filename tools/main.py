@@ -25,6 +25,7 @@ from dragon.tools.common.arguments import normalise, plain_booleans
 from dragon.tools.common.hints import usage_hint
 from dragon.tools.common.logs import plain_logging
 from dragon.tools.common.python_layers import describe_layer_error
+from dragon.tools.common.streams import open_missing_streams
 
 __all__ = ["cli", "main"]
 
@@ -132,6 +133,7 @@ def cli(debug: bool) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The entry point: runs the command line and ends the process with its exit status."""
+    open_missing_streams()
     args, debug = normalise(sys.argv[1:] if argv is None else argv)
     sys.exit(run(args, debug))
 

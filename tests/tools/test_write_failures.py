@@ -94,6 +94,21 @@ def test_a_log_that_cannot_be_written_does_not_end_the_training(work: Path) -> N
     assert list((work / "out").glob("x_iter_6.solverstate")), done.returncode
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_training_without_standard_streams(work: Path, closed: str) -> None:
+    """Files do not get the numbers of closed streams: what a signal prints would be written into one of them."""
+    edit(work / "solver.prototxt", "max_iter: 20", "max_iter: 6")
+    root = str(Path(__file__).resolve().parents[2])
+    code = (
+        f"import os, sys; sys.path.insert(0, {root!r}); from dragon.tools.main import open_missing_streams, main; "
+        "open_missing_streams(); assert open(os.devnull).fileno() > 2; main(sys.argv[1:])"
+    )
+    script = f'exec "$@" {closed}'
+    done = subprocess.run(["sh", "-c", script, "sh", sys.executable, "-c", code, *TRAIN], cwd=work, timeout=120)
+    assert done.returncode == 0
+    assert list((work / "out").glob("x_iter_6.solverstate"))
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_metrics_say_how_a_run_ended(work: Path, dragon: Dragon, fails: bool) -> None:
     edit(work / "solver.prototxt", "max_iter: 20", "max_iter: 6")
