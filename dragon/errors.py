@@ -7,6 +7,7 @@ DragonError
 ├── DataError       a data source is missing, empty, damaged or of another shape
 ├── EngineError     an engine is not available or failed
 ├── NumericError    a value became NaN or infinite
+├── LayerFileError  a file of `layers/` or of an engine's lowerings cannot be loaded
 └── UsageError      a command-line option or a configuration value is wrong
 """
 
@@ -25,6 +26,7 @@ __all__ = [
     "EngineError",
     "ImageFileError",
     "InputArraysError",
+    "LayerFileError",
     "LayerName",
     "MissingImageError",
     "MissingModelError",
@@ -131,6 +133,10 @@ class EngineError(DragonError):
 
 class NumericError(DragonError):
     """A value became NaN or infinite; the message names the first layer where it did."""
+
+
+class LayerFileError(DragonError):
+    """A file of layers or of lowerings raises an exception when it is imported; the cause has the traceback."""
 
 
 class UsageError(DragonError):

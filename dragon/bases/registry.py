@@ -6,12 +6,11 @@ What is known about a type is in the class attributes of `dragon.bases.layer.Lay
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from dragon.bases.foreign_layers import describe_foreign
+from dragon.bases.loading import load_files
 from dragon.errors import LayerName, PrototxtError, nearest
 from dragon.proto import dragon_pb2 as pb
 
@@ -43,8 +42,7 @@ def _load_all() -> None:
     if not _loaded:
         import dragon.layers as package
 
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"dragon.layers.{module.name}")
+        load_files(package)
         _loaded = True
 
 

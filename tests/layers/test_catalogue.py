@@ -10,4 +10,7 @@ FROM_OUTSIDE = {"Data", "HDF5Data", "HDF5Output", "ImageData", "Input", "MemoryD
 
 
 def test_no_type_is_missing() -> None:
-    assert {case.kind for case in CASES.values()} == set(layer_types()) - FROM_OUTSIDE
+    listed, expected = {case.kind for case in CASES.values()}, set(layer_types()) - FROM_OUTSIDE
+    missing = sorted(expected - listed)
+    assert not missing, f"{', '.join(missing)}: add a row to CATALOGUE in the layer's test, tests/layers/test_NAME.py"
+    assert listed == expected

@@ -11,6 +11,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from dragon.proto import caffe_pb2, dragon_pb2
 
+SCHEMA = Path(dragon_pb2.__file__).with_name("dragon.proto")
 FACTS = Path(__file__).parent / "data" / "caffe_fields.txt"
 FIELD = re.compile(r"\s*(\d+) (optional|required|repeated) (\S+)\s+(\S+)(?:\s+\[(.*)\])?$")
 ENUM = re.compile(r"(\s*)enum (\w+) \{ (.*) \}$")
@@ -88,6 +89,64 @@ def test_own_numbers_keep_clear_of_caffe() -> None:
     own = [f for f in dragon_pb2.LayerParameter.DESCRIPTOR.fields if f.name not in caffe]
     assert own
     assert all(200 <= f.number <= 206 or f.number > 2000 for f in own)
+
+
+def text_fields(text: str) -> set[tuple[str, str, int]]:
+    """(message or enum, field or value, number) of a .proto file. Inner ones are named `Outer.Inner`."""
+    text = re.sub(r"//[^\n]*|/\*.*?\*/", "", text, flags=re.DOTALL)
+    # strings, which may hold anything; openings with their names; ends; and NAME = NUMBER before an option or ";"
+    token = r'"[^"\n]*"|\b(?:message|enum)\s+(\w+)\s*\{|(\{)|(\})|(\w+)\s*=\s*(-?\d+)\s*(?=;|\[)'
+    scopes: list[str] = []
+    found: set[tuple[str, str, int]] = set()
+    for match in re.finditer(token, text):
+        name, other, end, field, number = match.groups()
+        if name or other:
+            scopes.append(name or "?")
+        elif end:
+            scopes.pop()
+        elif field and scopes:
+            found.add((".".join(scopes), field, int(number)))
+    assert not scopes
+    return found
+
+
+def descriptor_fields() -> set[tuple[str, str, int]]:
+    """The same of the generated module."""
+    prefix = f"{dragon_pb2.DESCRIPTOR.package}."
+    found: set[tuple[str, str, int]] = set()
+
+    def add(message: Descriptor) -> None:
+        found.update((message.full_name.removeprefix(prefix), f.name, f.number) for f in message.fields)
+        for enum in message.enum_types:
+            found.update((enum.full_name.removeprefix(prefix), v.name, v.number) for v in enum.values)
+        for inner in message.nested_types:
+            add(inner)
+
+    for message in dragon_pb2.DESCRIPTOR.message_types_by_name.values():
+        add(message)
+    for enum in dragon_pb2.DESCRIPTOR.enum_types_by_name.values():
+        found.update((enum.full_name.removeprefix(prefix), v.name, v.number) for v in enum.values)
+    return found
+
+
+def test_the_generated_module_has_the_fields_of_the_text() -> None:
+    text, generated = text_fields(SCHEMA.read_text(encoding="utf-8")), descriptor_fields()
+    assert len(text) > 500
+    assert sorted(text ^ generated) == [], "run `make proto`"
+
+
+def test_a_field_that_only_the_text_has_is_seen() -> None:
+    text = (
+        "message A { enum E { X = 0; } optional E e = 1 [default = X];  // y = 7;\n"
+        'optional string s = 2 [default = "}"]; }'
+    )
+    assert text_fields(text) == {("A.E", "X", 0), ("A", "e", 1), ("A", "s", 2)}
+
+
+def test_the_head_names_the_next_free_number() -> None:
+    stated = re.search(r"Next free: LayerParameter (\d+)\.", SCHEMA.read_text(encoding="utf-8"))
+    assert stated is not None
+    assert int(stated[1]) == max(f.number for f in dragon_pb2.LayerParameter.DESCRIPTOR.fields) + 1
 
 
 def test_average_has_no_set_default() -> None:

@@ -72,7 +72,9 @@ def test_case(name: str) -> None:
     if cls.host_only or case.kind in SOURCES:
         assert note == "host"
         return
-    assert note == ("array code" if case.kind in ARRAY_CODE else "kernels")
+    expected = "array code" if case.kind in ARRAY_CODE else "kernels"
+    advice = "remove it from ARRAY_CODE" if note == "kernels" else "add it to ARRAY_CODE, or write its kernels"
+    assert note == expected, f"{case.kind} runs {note}: {advice}"
     ours.run_forward()
     ours.run_backward()
     standin.counts.clear()
@@ -84,7 +86,8 @@ def test_case(name: str) -> None:
 
 def test_every_type_is_there() -> None:
     kinds = {case.kind for case in CASES.values()}
-    assert set(layer_types()) - kinds - SOURCES <= ELSEWHERE
+    missing = sorted(set(layer_types()) - kinds - SOURCES - ELSEWHERE)
+    assert not missing, f"{', '.join(missing)}: add a row to CATALOGUE in the layer's test, tests/layers/test_NAME.py"
 
 
 def test_lists_name_types_that_exist() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-import pkgutil
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, ClassVar, TypeVar
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from dragon.bases.layer import Layer
+from dragon.bases.loading import load_files
 from dragon.engines.cuda.device.device import Device
 from dragon.engines.cuda.device.precision import HalfPrecision
 from dragon.engines.cuda.kernels.kernel import MOST, Kernel
@@ -141,8 +140,7 @@ def lowers(*types: str) -> Callable[[L], L]:
 def _load_all() -> None:
     import dragon.engines.cuda.lowerings as package
 
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+    load_files(package)
 
 
 def lowered() -> dict[str, str]:

@@ -7,10 +7,10 @@ NotLoweredError, before or after it has begun, when the layer with its settings 
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+import sys
 from collections.abc import Callable
 
+from dragon.bases.loading import load_files
 from dragon.bases.registry import canonical
 from dragon.engines.onednn.plan.builder import Backward, Builder
 from dragon.graph.node import Node
@@ -49,6 +49,5 @@ def find(type_name: str) -> Lowering | None:
 def _load_all() -> None:
     global _loaded
     if not _loaded:
-        for module in pkgutil.iter_modules(__path__):
-            importlib.import_module(f"{__name__}.{module.name}")
+        load_files(sys.modules[__name__])
         _loaded = True
