@@ -151,3 +151,27 @@ def test_what_killed_runs_left_of_metrics_and_curves_is_removed(tmp_path: Path) 
     solver.solve()
     assert not any(path.exists() for path in left)
     assert all(path.exists() for path in others)
+
+
+def test_a_second_run_in_one_folder_leaves_the_metrics_of_the_first(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two runs whose snapshots differ in name only share a folder, where their metrics have one name."""
+    runs = []
+    for _ in range(2):
+        solver, meter = toy_solver(max_iter=1, display=1), Meter()
+        metrics = MetricsObserver(tmp_path / "metrics.jsonl", meter)
+        solver.observers += [meter, metrics, CurvesObserver(tmp_path / "curves.png", metrics, meter)]
+        runs.append((solver, metrics))
+    (first, metrics), (second, _) = runs
+    first.iter = 7
+    metrics.on_start(first)
+    before = metrics.path.read_text()
+    with caplog.at_level(logging.WARNING, "dragon"):
+        second.solve()
+    assert metrics.path.read_text() == before
+    assert not (tmp_path / "curves.png").exists()
+    assert "is being written" in caplog.text
+    metrics.on_end(first)
+    assert [record["event"] for record in read_records(metrics.path)] == ["start", "end"]
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]

@@ -34,7 +34,7 @@ class CurvesObserver(Observer):
         self._next = time.perf_counter() + _MIN_INTERVAL
 
     def on_start(self, solver: Solver) -> None:
-        if self._path.parent.is_dir():
+        if self._path.parent.is_dir() and not self._metrics.locked_out:
             remove_unfinished(self._path.parent, re.escape(self._path.name))
 
     def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
@@ -46,6 +46,8 @@ class CurvesObserver(Observer):
         self._draw(solver)
 
     def _draw(self, solver: Solver) -> None:
+        if self._metrics.locked_out:
+            return
         began = time.perf_counter()
         title = solver.net.name + (" on SYNTHETIC data" if synthetic(solver.net) else "")
         tests = solver.test_nets[:1]

@@ -16,6 +16,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ import numpy as np
 
 from dragon.errors import text_of
 from dragon.files.atomic import remove_unfinished, write_atomically
+from dragon.files.lock import LockedError, locked
 from dragon.files.reading import read_text
 from dragon.memory.storage import Array
 from dragon.solver.solver import Observer, Solver
+from dragon.tools.common.logs import log
 from dragon.tools.common.net_facts import data_labels, parameter_count
 from dragon.tools.observers.meter import Lap, Meter
 
@@ -69,7 +72,10 @@ def _is_count(value: Any) -> bool:
 
 
 class MetricsObserver(Observer):
-    """Appends records to `path`. A run that resumes from a snapshot drops the records after its iteration."""
+    """Appends records to `path`. A run that resumes from a snapshot drops the records after its iteration.
+
+    While another run writes the file, nothing is written; a warning says so.
+    """
 
     def __init__(self, path: Path, meter: Meter) -> None:
         self.path = path
@@ -78,9 +84,18 @@ class MetricsObserver(Observer):
         self._lap = Lap(meter)
         self._file: io.FileIO | None = None  # unbuffered, so that a failed write is not retried later
         self._torn = False  # the last line may be incomplete
+        self._lock = ExitStack()
+        self.locked_out = False  # another run writes the file: this one only collects its records
 
     def on_start(self, solver: Solver) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.enter_context(locked(self.path.parent / f".{self.path.name}.lock"))
+        except LockedError as error:
+            self.locked_out = True
+            by = f" by process {error.owner}" if error.owner else ""
+            log.warning("%s is being written%s: no metrics or curves; --output DIR gives them a place", self.path, by)
+            return
         remove_unfinished(self.path.parent, re.escape(self.path.name))
         self.records = [r for r in read_records(self.path) if _before(r, solver.iter)]
         write_atomically(self.path, "".join(map(_line, self.records)).encode())
@@ -113,7 +128,9 @@ class MetricsObserver(Observer):
         self._write(solver, "snapshot", model=model, state=state)
 
     def on_end(self, solver: Solver) -> None:
-        if self._file is not None:
+        with self._lock:
+            if self._file is None:
+                return
             try:
                 status, error = _status(solver)
                 self._write(solver, "end", stopped=solver.stopped, status=status, seconds=self._meter.seconds, **error)
