@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dragon.graph.net import Net
     from dragon.solver.solver import Solver
 
-__all__ = ["check_snapshots", "read_snapshot", "snapshot_base", "snapshot_names", "write_snapshot"]
+__all__ = ["check_snapshots", "existing_targets", "read_snapshot", "snapshot_base", "snapshot_names", "write_snapshot"]
 
 _MAX_INTEGER = 2**53  # of a stored integer (draws, positions); a larger one is damaged
 _WEIGHTS = "(weights) "  # followed by a number: a key among the values of a layer
@@ -59,17 +59,22 @@ def snapshot_names(solver: Solver) -> tuple[str, str]:
 
 def check_snapshots(solver: Solver) -> None:
     """Raise WeightsError when a snapshot of the coming run would overwrite a file that this process has read."""
-    p = solver.param
-    model, state = snapshot_names(solver)
-    for name in (model, state):
+    for path, iteration in existing_targets(solver):
+        if was_read(path):
+            raise WeightsError(
+                f"{path} is read, and the snapshot at iteration {iteration} would overwrite it: "
+                "choose another snapshot_prefix"
+            )
+
+
+def existing_targets(solver: Solver) -> Iterator[tuple[str, int]]:
+    """Paths that exist already of snapshots that the coming run will write, and their iterations."""
+    for name in snapshot_names(solver):
         before, _, ending = name.rpartition(f"_iter_{solver.iter}")
         for path in glob.glob(f"{glob.escape(before)}_iter_*{ending}"):
             iteration = path.removeprefix(f"{before}_iter_").removesuffix(ending)
-            if iteration.isdecimal() and was_read(path) and _is_due(p, solver.iter, int(iteration)):
-                raise WeightsError(
-                    f"{path} is read, and the snapshot at iteration {iteration} would overwrite it: "
-                    "choose another snapshot_prefix"
-                )
+            if iteration.isdecimal() and _is_due(solver.param, solver.iter, int(iteration)):
+                yield path, int(iteration)
 
 
 def _is_due(p: pb.SolverParameter, now: int, iteration: int) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dragon.errors import UsageError, WeightsError
 from dragon.files.atomic import remove_unfinished
 from dragon.files.lock import LockedError, locked
-from dragon.solver.snapshot import snapshot_base
+from dragon.solver.snapshot import existing_targets, snapshot_base, snapshot_names
 
 if TYPE_CHECKING:
     from dragon.solver.solver import Solver
@@ -29,7 +29,8 @@ def snapshot_lock(solver: Solver) -> Iterator[None]:
     """Keep other runs from writing snapshots of the same names while a solver trains; a context manager.
 
     Removes half-written snapshots of these names that killed runs left. Raises WeightsError when the folder cannot be
-    written to, UsageError when another run holds the lock. Does nothing for a solver that writes no snapshots itself.
+    written to, when names are too long, and when a folder or device has the name of a snapshot that is due; UsageError
+    when another run holds the lock. Does nothing for a solver that writes no snapshots itself.
     """
     p = solver.param
     if not (p.snapshot or p.snapshot_after_train):
@@ -38,12 +39,16 @@ def snapshot_lock(solver: Solver) -> Iterator[None]:
     base = Path(snapshot_base(solver))
     try:
         base.parent.mkdir(parents=True, exist_ok=True)
-        # named as an unfinished snapshot, so that it is removed as one if this process is killed here
-        handle, probe = tempfile.mkstemp(prefix=f".{base.name}0.solverstate.", dir=base.parent)
+        # a name as long as of any unfinished snapshot, and one of those that the next start removes after a kill
+        ending = snapshot_names(solver)[1].removeprefix(f"{snapshot_base(solver)}{solver.iter}")
+        handle, probe = tempfile.mkstemp(prefix=f".{base.name}{p.max_iter}{ending}.", dir=base.parent)
         os.close(handle)
         Path(probe).unlink(missing_ok=True)
     except OSError as error:
         raise WeightsError(f"snapshots cannot be written to {base.parent}: {error.strerror}") from None
+    for path, _ in existing_targets(solver):
+        if not Path(path).is_file():
+            raise WeightsError(f"snapshots cannot be written: {path} is not a regular file")
     try:
         with locked(base.parent / f".{base.name}lock"):
             _remove_leftovers(base)

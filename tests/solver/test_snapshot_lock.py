@@ -21,6 +21,29 @@ def test_a_folder_that_cannot_be_written_is_found_before_training(tmp_path: Path
     assert solver.iter == 0
 
 
+@pytest.mark.parametrize("name", ["x_iter_3.caffemodel", "x_iter_2.solverstate"])
+def test_a_folder_with_the_name_of_a_snapshot_is_found_before_training(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / "x_iter_1.caffemodel").mkdir()  # no snapshot is due then
+    solver = toy_solver(snapshot_prefix=str(tmp_path / "x"), max_iter=3, snapshot=2, snapshot_after_train=True)
+    with pytest.raises(WeightsError, match=f"{name} is not a regular file"):
+        solver.solve()
+    assert solver.iter == 0
+
+
+@pytest.mark.parametrize(("length", "max_iter"), [(226, 3), (227, 3), (225, 1000)])
+def test_a_prefix_that_is_too_long_is_found_before_training(tmp_path: Path, length: int, max_iter: int) -> None:
+    prefix = str(tmp_path / ("x" * length))
+    solver = toy_solver(snapshot_prefix=prefix, max_iter=max_iter, snapshot_after_train=True)
+    if length == 226:
+        solver.solve()
+        assert Path(f"{prefix}_iter_3.solverstate").is_file()
+        return
+    with pytest.raises(WeightsError, match="File name too long"):
+        solver.solve()
+    assert solver.iter == 0
+
+
 def test_without_snapshots_no_folder_is_needed(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     solver = toy_solver(snapshot_prefix=str(tmp_path / "file" / "x"), max_iter=2, snapshot_after_train=False)
