@@ -142,7 +142,7 @@ def _model_of(path: str, state: pb.SolverState) -> str:
         raise WeightsError(f"{path}: names no learned net")
     beside = Path(path).parent / Path(learned_net).name
     for candidate in (beside, Path(learned_net)):
-        if candidate.is_file():
+        if os.path.isfile(candidate):  # False, too, for a damaged name that no file can have
             if state.HasField("learned_net_checksum") and checksum_of(candidate) != state.learned_net_checksum:
                 raise WeightsError(f"{path}: {candidate} is not the model that this state was written with")
             return str(candidate)

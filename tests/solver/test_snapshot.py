@@ -299,6 +299,18 @@ def test_a_state_knows_its_model(tmp_path: Path, kind: int) -> None:
         toy_solver(tmp_path).restore(state)
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "/dev/zero"])
+def test_a_state_whose_model_has_a_name_that_no_file_has(tmp_path: Path, name: str) -> None:
+    solver = toy_solver(tmp_path)
+    solver.step(1)
+    path = Path(solver.snapshot())
+    state = pb.SolverState.FromString(path.read_bytes())
+    state.learned_net = name
+    path.write_bytes(state.SerializeToString())
+    with pytest.raises(WeightsError, match=r"its learned net .* is missing"):
+        solver.restore(path)
+
+
 def test_a_stop_during_a_test_leaves_the_test_position(tmp_path: Path) -> None:
     """The resumed run tests the batches that the whole one would have tested."""
     from dragon.solver.solver import Observer, Solver
