@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 
 import dragon
+from dragon.engines.onednn.library.memory import Memory
+from dragon.engines.onednn.plan import guarded
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import parse_text
 from tests.engines.nonfinite import CHAINS, CONV, POOL, RELU, Chain, faults, layer, places
 from tests.engines.onednn.comparing import fill, make_net, notes
 from tests.layers.catalogue import CASES, Case
@@ -86,3 +90,34 @@ def test_a_run_after_one_with_nan_is_as_before() -> None:
     net.run_forward()
     np.testing.assert_array_equal(net.blobs["y3"].peek(), before)
     assert "with" in notes(net)["Convolution y3"]
+
+
+BN_POOL = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 4 dim: 3 dim: 9 dim: 9 } } }
+layer { name: "conv" type: "Convolution" bottom: "x" top: "conv"
+  convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "bn" type: "BN" bottom: "conv" top: "bn" }
+layer { name: "pool" type: "Pooling" bottom: "bn" top: "pool" pooling_param { kernel_size: 2 stride: 2 } }
+"""
+
+
+def test_a_pooling_after_a_normalisation_of_the_batch_checks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The normalisation bounds its top; where its statistics are not finite, the pooling checks after all."""
+    checks: list[bool] = []
+    original = guarded.is_finite
+
+    def counted(memory: Memory) -> bool:
+        checks.append(original(memory))
+        return checks[-1]
+
+    monkeypatch.setattr(guarded, "is_finite", counted)
+    definition = parse_text("force_backward: true\n" + BN_POOL, pb.NetParameter())
+    net = dragon.Net(definition, dragon.TRAIN, engine="onednn", seed=1)
+    x = np.random.default_rng(0).standard_normal((4, 3, 9, 9)).astype(np.float32)
+    net.blobs["x"].data[...] = x
+    net.forward_backward()
+    assert checks == []
+    net.blobs["x"].data[1, 2, 3, 3] = np.nan
+    net.run_forward()
+    assert False in checks
+    assert np.isnan(net.blobs["pool"].peek()).any()

@@ -1,10 +1,16 @@
-"""Bounds of tops (`plan/bound.py`) from those of bottoms: |y| <= ||x|| ||w|| + |b| (Cauchy and Schwarz)."""
+"""Bounds of tops (`plan/bound.py`) from those of bottoms.
+
+A product: |y| <= ||x|| ||w|| + |b| (Cauchy and Schwarz). A normalisation by m values of the batch: |x - mean| <=
+sqrt(m var), so |y| <= sqrt(m) |gamma| + |beta|.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from dragon.engines.onednn.library.constants import DataType
 from dragon.engines.onednn.library.memory import Memory
@@ -17,7 +23,7 @@ from dragon.engines.onednn.plan.values import Value
 if TYPE_CHECKING:
     from dragon.memory.blob import Blob
 
-__all__ = ["of_product", "pass_on"]
+__all__ = ["of_batch", "of_product", "pass_on"]
 
 
 def of_product(
@@ -30,7 +36,7 @@ def of_product(
     top, weights = epilogue.top, parameters.size
     # in training the weights are read anew in every step
     costly = b.training and weights > top.count // 2 and not always
-    if not b.cache or costly or any(n.layer.type == "Python" for n in b.net.nodes):
+    if costly or not _can_carry_over(b):
         return None
     others = [b.value_of(operand).bound for operand in epilogue.operands]
     known = [other for other in others if other is not None]
@@ -52,6 +58,36 @@ def of_product(
 
     b.run(step)
     return bound
+
+
+def _can_carry_over(b: Builder) -> bool:
+    """Whether a bound that one layer computes is still right at the next one."""
+    return b.cache and not any(node.layer.runs_user_code for node in b.net.nodes)
+
+
+def of_batch(
+    b: Builder, top: Blob, statistics: Sequence[Memory], gamma: Memory | None, beta: Memory | None, count: int
+) -> None:
+    """Give the top of a normalisation by batch statistics its bound, at this point of the plan, after the primitive.
+
+    statistics: mean and variance (C,), of `count` values per channel; where they are not finite, nothing is known.
+    gamma, beta: (C,) or None. eps is above 0.
+    """
+    if not _can_carry_over(b):
+        return
+    bound = b.value_of(top).bound = Bound()
+    vectors = [memory.numpy() for memory in statistics]
+    scale, shift = (None if memory is None else memory.numpy() for memory in (gamma, beta))
+    root = 2 * math.sqrt(count)  # twice: the statistics are rounded
+
+    def step() -> None:
+        if not all(np.isfinite(vector).all() for vector in vectors):
+            bound.largest = math.inf
+            return
+        largest = root if scale is None else root * float(np.abs(scale).max())
+        bound.largest = largest if shift is None else largest + float(np.abs(shift).max())
+
+    b.run(step)
 
 
 def _norm(b: Builder, bottom: Blob, top: Blob, always: bool) -> Memory | None:

@@ -14,6 +14,7 @@ from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.library.primitive import Primitive
 from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings.bounds import of_batch
 from dragon.engines.onednn.lowerings.neurons import from_result
 from dragon.engines.onednn.lowerings.relu_mask import nan_restored
 from dragon.engines.onednn.lowerings.running_average import moving
@@ -130,6 +131,9 @@ class Normalization:
             mean, variance = self.mean.numpy(), self.variance.numpy()
             layer.check_count(self.count)
             b.run(moving(layer, mean, variance, self.count))
+            if self.spec.epsilon > 0:
+                gamma, beta = self.gamma if self.spec.scale else None, self.beta if has_shift else None
+                of_batch(b, self.top, (self.mean, self.variance), gamma, beta, self.count)
         self.skipped.make_data()
         if b.training:
             self._set_parts()
