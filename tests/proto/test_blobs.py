@@ -57,4 +57,6 @@ def test_file(tmp_path: Path) -> None:
 
 def test_float64_of_the_other_byte_order_keeps_its_digits() -> None:
     value = np.array([1 / 3], np.dtype(np.float64).newbyteorder())
-    assert blobproto_to_array(array_to_blobproto(value))[0] == 1 / 3
+    blob = array_to_blobproto(value)
+    assert list(blob.double_data) == [1 / 3]
+    assert blobproto_to_array(blob)[0] == 1 / 3
