@@ -75,6 +75,11 @@ class Eltwise(Layer):
                 self.winner[blob.data > y] = i
                 xp.maximum(y, blob.data, out=y)
 
+    @property
+    def reads_top(self) -> bool:
+        """Backward divides the product by each bottom, unless `stable_prod_grad` is set."""
+        return self.operation == PROD and not self.stable
+
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         dy = top[0].diff
         xp = xp_of(dy)

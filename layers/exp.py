@@ -21,6 +21,11 @@ class Exp(Neuron):
     type = "Exp"
     settings = ("exp_param",)
 
+    @property
+    def reads_top(self) -> bool:
+        """Backward computes from the result."""
+        return True
+
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.exp_param
         if p.base != -1 and not p.base > 0:

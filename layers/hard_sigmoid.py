@@ -22,6 +22,11 @@ class HardSigmoid(Neuron):
 
     type = "HardSigmoid"
 
+    @property
+    def reads_top(self) -> bool:
+        """Backward computes from the result."""
+        return True
+
     def activate(self, x: Array, out: Array) -> None:
         out[...] = hard_sigmoid(x)
 

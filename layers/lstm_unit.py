@@ -59,6 +59,11 @@ class LSTMUnit(Layer):
     bottoms = (3, 3)
     tops = (2, 2)
 
+    @property
+    def reads_top(self) -> bool:
+        """Backward computes from the result."""
+        return True
+
     def can_propagate(self, index: int) -> bool:
         return index != 2
 

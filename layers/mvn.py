@@ -48,6 +48,11 @@ class MVN(Layer):
             self.std = xp.sqrt((y * y).mean(axis=1, keepdims=True))
             y /= self.std + y.dtype.type(self.eps)
 
+    @property
+    def reads_top(self) -> bool:
+        """Backward computes from the result where the variance is normalised."""
+        return self.scaled
+
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if not propagate_down[0]:
             return

@@ -56,6 +56,11 @@ class ReLU(Neuron):
         """The upper bound of y: 6 with `relu6`, otherwise None."""
         return 6.0 if self.param.relu_param.relu6 else None
 
+    @property
+    def reads_signs(self) -> bool:
+        """All that counts is which values are above 0, unless there is an upper bound."""
+        return self.maximum is None
+
     def activate(self, x: Array, out: Array) -> None:
         relu(x, self.slope, out)
         if self.maximum is not None:

@@ -21,6 +21,11 @@ class RNN(Recurrent):
 
     type = "RNN"
 
+    @property
+    def reads_top(self) -> bool:
+        """Backward computes from the result."""
+        return True
+
     def add_recurrent_blobs(self) -> None:
         p = self.param.recurrent_param
         self.add_blob((self.size, self.size), p.weight_filler, "recurrent weight")

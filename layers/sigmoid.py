@@ -27,6 +27,11 @@ class Sigmoid(Neuron):
     settings = ("sigmoid_param",)
     backward_from_top = True
 
+    @property
+    def reads_top(self) -> bool:
+        """Backward computes from the result."""
+        return True
+
     def activate(self, x: Array, out: Array) -> None:
         sigmoid(x, out)
 

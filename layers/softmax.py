@@ -36,6 +36,11 @@ class Softmax(Layer):
     settings = ("softmax_param",)
     pointwise = True
 
+    @property
+    def reads_top(self) -> bool:
+        """Backward computes from the result."""
+        return True
+
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.along = self.axis(self.param.softmax_param.axis, bottom[0].ndim)
         if top[0] is not bottom[0]:

@@ -18,6 +18,11 @@ class TanH(Neuron):
     settings = ("tanh_param",)
     backward_from_top = True
 
+    @property
+    def reads_top(self) -> bool:
+        """Backward computes from the result."""
+        return True
+
     def activate(self, x: Array, out: Array) -> None:
         xp_of(x).tanh(x, out=out)
 

@@ -146,6 +146,21 @@ class Layer:
         """
         raise NotImplementedError
 
+    @property
+    def reads_top(self) -> bool:
+        """Whether backward reads the values of a top that is not its bottom as well."""
+        return False
+
+    @property
+    def reads_top_in_place(self) -> bool:
+        """Whether backward reads the values of the top where that is the bottom as well."""
+        return self.reads_top or self.backward_from_top
+
+    @property
+    def reads_signs(self) -> bool:
+        """Whether the signs of these values are all that backward reads."""
+        return False
+
     def can_propagate(self, index: int) -> bool:
         """Whether bottom `index` can have a gradient (labels cannot)."""
         return True

@@ -23,6 +23,11 @@ class Neuron(Layer):
     needs_input: bool = False
     saved_input: Array | None = None
 
+    @property
+    def reads_top_in_place(self) -> bool:
+        """Not where a copy of the input is saved, unless the result is read as well."""
+        return self.reads_top or (self.backward_from_top and not self.needs_input)
+
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if top[0] is not bottom[0]:
             top[0].reshape(bottom[0].shape)

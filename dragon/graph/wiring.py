@@ -11,6 +11,7 @@ from dragon.bases.layer import Context, Layer, create
 from dragon.errors import DragonError, LayerName, Position, PrototxtError, ShapeError, nearest
 from dragon.graph.definition import admits, filter_net, insert_splits_tracked
 from dragon.graph.node import Node
+from dragon.graph.overwriting import warn_overwritten
 from dragon.graph.parameters import ParamTable
 from dragon.memory.blob import Blob, BlobList
 from dragon.memory.shortage import LESS, shortage
@@ -77,6 +78,7 @@ class Wiring:
                 raised.hint = LESS
                 raise raised from error
         self._prune_backward()
+        warn_overwritten(self.nodes)
         if not self.nodes:
             phase = pb.Phase.Name(self.phase)
             raise PrototxtError(f'net "{self.name}" has no layer in phase {phase}', position=self._start)
