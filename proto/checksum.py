@@ -17,12 +17,22 @@ from typing import IO
 from dragon.errors import WeightsError
 from dragon.proto.wire import BYTES, encode_key, encode_varint
 
-__all__ = ["SummedFile", "check", "stored_checksum", "with_checksum"]
+__all__ = ["MARK", "SummedFile", "check", "damaged", "marked", "stored_checksum", "with_checksum"]
 
-_MARK = b"dragon crc32 "
+MARK = b"dragon crc32 "  # before the eight digits, in HDF5 files too (dragon.files.hdf5_checks)
 _MAX_VALUE = 1 << 15  # bytes of the field's own value; a longer one goes without a checksum
-_TAIL = re.compile(re.escape(_MARK) + rb"([0-9a-f]{8})(?s:(.*))")
+_TAIL = re.compile(re.escape(MARK) + rb"([0-9a-f]{8})(?s:(.*))")
 _PIECE = 1 << 16
+
+
+def marked(checksum: int) -> bytes:
+    """The mark followed by a CRC-32 as eight hexadecimal digits."""
+    return MARK + b"%08x" % checksum
+
+
+def damaged(path: str | os.PathLike[str], found: str, expected: str) -> WeightsError:
+    """The error for a file whose checksum, in digits, is not the one that it ends with."""
+    return WeightsError(f"{path}: the file is damaged: its checksum is {found}, it was written with {expected}")
 
 
 def _text_field(number: int, content: bytes) -> bytes:
@@ -33,7 +43,7 @@ def _end(checksum: int, number: int, value: str) -> bytes:
     content = value.encode()
     if len(content) > _MAX_VALUE:
         return b""
-    return _text_field(number, _MARK + b"%08x" % checksum) + _text_field(number, content)
+    return _text_field(number, marked(checksum)) + _text_field(number, content)
 
 
 class SummedFile:
@@ -70,7 +80,7 @@ def _stored(file: IO[bytes], size: int) -> tuple[int, int] | None:
     begin = max(0, size - _MAX_VALUE - 64)
     file.seek(begin)
     tail = file.read(size - begin)
-    at = tail.rfind(_MARK)
+    at = tail.rfind(MARK)
     found = _TAIL.fullmatch(tail, at) if at >= 0 else None
     if found is None:
         return None
@@ -101,6 +111,4 @@ def check(file: IO[bytes], size: int, path: str) -> None:
         remaining -= len(piece)
     file.seek(0)
     if checksum != expected:
-        raise WeightsError(
-            f"{path}: the file is damaged: its checksum is {checksum:08x}, it was written with {expected:08x}"
-        )
+        raise damaged(path, f"{checksum:08x}", f"{expected:08x}")

@@ -16,6 +16,7 @@ from typing import Any
 
 from dragon.errors import WeightsError, one_line
 from dragon.files.reading import open_regular
+from dragon.proto.checksum import MARK, damaged, marked
 
 __all__ = ["check_bytes", "check_contents", "check_sizes", "checksum_of_bytes"]
 
@@ -28,8 +29,7 @@ _NO_GAP = 1
 _LENGTH = Struct("<Q")
 _SIZE_OF_LENGTHS = 14  # byte of the superblock that holds the size of lengths
 _SUPERBLOCK = 96
-_MARK = b"dragon crc32 "  # at the end of our files, before the checksum of all bytes before it
-_DIGITS = 8
+_SUM = len(marked(0))  # bytes of the checksum of all bytes before it, at the end of our files
 # size of a dataset over size of its file; one filter cannot compress more, so a larger ratio means a damaged shape
 _MAX_RATIO = 1100
 _ALWAYS_ALLOWED = 1 << 26  # bytes; chunks that were never written take no space in a file
@@ -40,7 +40,7 @@ def checksum_of_bytes(content: bytes) -> bytes:
 
     The library ignores bytes behind the end of a file, and drops them from a file that it changes.
     """
-    return _MARK + b"%08x" % zlib.crc32(content)
+    return marked(zlib.crc32(content))
 
 
 def check_bytes(path: str | Path) -> None:
@@ -71,17 +71,14 @@ def check_bytes(path: str | Path) -> None:
 
 
 def _check_checksum(path: str | Path, content: mmap.mmap) -> None:
-    end = len(content) - len(_MARK) - _DIGITS
-    if content[end : end + len(_MARK)] != _MARK:
+    end = len(content) - _SUM
+    expected = content[end:]
+    if not expected.startswith(MARK):
         return
     with memoryview(content) as view, view[:end] as summed:
-        found = b"%08x" % zlib.crc32(summed)
-    wanted = content[-_DIGITS:]
-    if found != wanted:
-        raise WeightsError(
-            f"{path}: the file is damaged: its checksum is {found.decode()}, "
-            f"it was written with {one_line(wanted.decode('latin-1'))}"
-        )
+        found = marked(zlib.crc32(summed))
+    if found != expected:
+        raise damaged(path, *(each[len(MARK) :].decode("latin-1") for each in (found, expected)))
 
 
 def _goes_round(content: mmap.mmap, at: int) -> bool:

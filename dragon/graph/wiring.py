@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from typing import Self
 
@@ -46,6 +46,7 @@ class Wiring:
         self.table = ParamTable()
         self.inputs: list[str] = []
         self._blob_need_backward: dict[str, bool] = {}
+        self._name_counts: Counter[str] = Counter()
         self._available: dict[str, None] = {}  # tops that no layer has read yet, in order
         try:
             self._build(positions)
@@ -127,7 +128,8 @@ class Wiring:
 
     def _identity(self, name: str) -> str:
         """The name of a layer in random streams and snapshots: its own, numbered if an earlier layer has it too."""
-        before = sum(node.name == name for node in self.nodes)
+        before = self._name_counts[name]
+        self._name_counts[name] += 1
         if before:
             log.info('layer name "%s" is used more than once', name)
         return f"{name} ({before + 1})" if before else name
