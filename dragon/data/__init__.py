@@ -18,13 +18,16 @@ Errors in settings or data raise DataError. Do not store the `draws` of the stre
 `BatchReader(..., color=Color.COLOR)`.
 
 Use by the command line: `fetch_cifar10`, `fetch_mnist` and `write_synthetic`, each (folder,
-progress=callback) -> Dataset; `dataset_label(source)` to print beside results; `mean_of_source` and `write_mean`;
-`write_lmdb` and `encode_datum`. A progress callback is called as (stage, done, total or None).
+progress=callback) -> Dataset; `write_chosen` for a set with validation images or fewer training images;
+`dataset_label(source)` to print beside results; `source_digest(source, backend)` to tell data apart; `mean_of_source`
+and `write_mean`; `write_lmdb` and `encode_datum`. A progress callback is called as (stage, done, total or None).
 """
 
 from dragon.data.batches import Batch, BatchReader
+from dragon.data.chosen import write_chosen
 from dragon.data.dataset import Dataset, dataset_label, read_split
 from dragon.data.datum import decode_batch, encode_datum
+from dragon.data.digest import source_digest
 from dragon.data.fetch import fetch_cifar10, fetch_mnist
 from dragon.data.image_file import Color, decode_image
 from dragon.data.leveldb_io import LevelDbReader, write_leveldb
@@ -62,6 +65,8 @@ __all__ = [
     "open_source",
     "read_mean",
     "read_split",
+    "source_digest",
+    "write_chosen",
     "write_leveldb",
     "write_lmdb",
     "write_mean",

@@ -1,6 +1,8 @@
-"""A dataset folder: two LMDBs, the mean image and `dataset.json`, which describes the data.
+"""A dataset folder: LMDBs, the mean image and `dataset.json`, which describes the data.
 
 cifar10/dataset.json  cifar10_train_lmdb/  cifar10_test_lmdb/  mean.binaryproto
+
+A set with validation images has PREFIX_val_lmdb as well. `dataset.json` also has the digest of each LMDB.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.data.datum import decode_batch, encode_datum
+from dragon.data.digest import DESCRIPTION, DIGESTS, recorded_digests, records_digest
 from dragon.data.lmdb_io import LmdbReader, write_lmdb
 from dragon.data.mean import mean_of_images, read_mean, write_mean
 from dragon.data.progress import Progress, silent
@@ -26,7 +29,7 @@ from dragon.files.reading import read_text
 
 __all__ = ["Dataset", "Kind", "Split", "dataset_label", "open_dataset", "read_split", "write_dataset"]
 
-_DESCRIPTION = "dataset.json"
+_MEAN = "mean.binaryproto"
 _UNKNOWN = "unlabelled data"
 _MAX_LABEL = 100
 _CHUNK = 1000
@@ -36,8 +39,8 @@ _CHUNK = 1000
 class Kind:
     """The description of a dataset.
 
-    label: its name in output. prefix: of its folders. train, test: numbers of images of `shape` (C, H, W). key_digits:
-    of the keys in the LMDBs. facts: further entries of dataset.json.
+    label: its name in output. prefix: of its folders. train, test, val: numbers of images of `shape` (C, H, W);
+    val 0: no validation part. key_digits: of the keys in the LMDBs. facts: further entries of dataset.json.
     """
 
     label: str
@@ -47,16 +50,16 @@ class Kind:
     shape: tuple[int, int, int]
     key_digits: int = 5
     facts: dict[str, Any] = field(default_factory=dict)
+    val: int = 0
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """The number of images of each part, by its name in the folder of its LMDB, in the order of writing."""
+        return {"train": self.train, "test": self.test, **({"val": self.val} if self.val else {})}
 
     def description(self) -> dict[str, Any]:
-        """The content of `dataset.json`; folders with equal descriptions have equal records."""
-        return {
-            "label": self.label,
-            "train": self.train,
-            "test": self.test,
-            "shape": list(self.shape),
-            **self.facts,
-        }
+        """The content of `dataset.json` without digests; folders with equal descriptions have equal records."""
+        return {"label": self.label, **self.parts, "shape": list(self.shape), **self.facts}
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A complete dataset folder; `written` names the parts that this call wrote, the others existed."""
+    """A complete dataset folder; `written` names the parts that this call wrote, the others existed.
+
+    val, val_count: the validation images; None and 0 for a set without.
+    """
 
     label: str
     folder: Path
@@ -88,45 +94,56 @@ class Dataset:
     train_count: int
     test_count: int
     written: tuple[str, ...]
+    kind: Kind
+    val: Path | None = None
+    val_count: int = 0
 
 
 def open_dataset(folder: str | os.PathLike[str], kind: Kind) -> Dataset | None:
     """The dataset in `folder`; None if it is not complete. Raises DataError if the folder has another dataset."""
-    paths = _paths(Path(folder), kind)
-    if not paths[0].parent.exists() or _missing(paths, kind):
+    root = Path(folder)
+    if not root.exists() or _missing(root, kind):
         return None
-    return _dataset(paths, kind, ())
+    return _dataset(root, kind, ())
 
 
 def write_dataset(
     folder: str | os.PathLike[str],
     kind: Kind,
-    load: Callable[[], tuple[Split, Split]],
+    load: Callable[[], tuple[Split, ...]],
     progress: Progress = silent,
 ) -> Dataset:
-    """Write the missing parts of the dataset in `folder`, each atomically; `load` returns (train, test).
+    """Write the missing parts of the dataset in `folder`, each atomically.
 
-    Existing parts are kept if they have the right number of records. Raises DataError.
+    load: returns all parts, in the order of `kind.parts`. Existing parts are kept if they have the right number of
+    records. Raises DataError.
     """
     root = Path(folder)
-    paths = _paths(root, kind)
+    paths = _lmdbs(root, kind)
+    mean = root / _MEAN
     try:
         root.mkdir(parents=True, exist_ok=True)
-        missing = _missing(paths, kind)
-        if missing == (paths[2].name,):
-            write_mean(paths[2], mean_of_images(read_split(paths[0]).images))
+        missing = _missing(root, kind)
+        digests = recorded_digests(root)
+        if missing == (_MEAN,):
+            write_mean(mean, mean_of_images(read_split(paths[0]).images))
         elif missing:
-            train, test = load()
+            splits = load()
             # the description first, so that no record can be read without its label
-            write_atomically(root / _DESCRIPTION, json.dumps(kind.description(), indent=2).encode() + b"\n")
-            for path, split in zip(paths[:2], (train, test), strict=True):
+            digests = {name: digest for name, digest in digests.items() if name not in missing}
+            _write_description(root, kind, digests)
+            for path, split in zip(paths, splits, strict=True):
                 if path.name in missing:
                     _write_split(path, split, kind, progress)
-            if paths[2].name in missing:
-                write_mean(paths[2], mean_of_images(train.images))
+            if _MEAN in missing:
+                write_mean(mean, mean_of_images(splits[0].images))
+        if missing and set(digests) != {path.name for path in paths}:
+            _write_description(
+                root, kind, {path.name: digests.get(path.name) or records_digest(path) for path in paths}
+            )
     except OSError as error:
         raise DataError(f'dataset folder "{root}" cannot be written: {error.strerror or error}') from None
-    return _dataset(paths, kind, missing)
+    return _dataset(root, kind, missing)
 
 
 def dataset_label(source: str | os.PathLike[str]) -> str:
@@ -134,42 +151,53 @@ def dataset_label(source: str | os.PathLike[str]) -> str:
     path = Path(source)
     for folder in (path, path.parent):
         try:
-            label = json.loads(read_text(folder / _DESCRIPTION))["label"]
+            label = json.loads(read_text(folder / DESCRIPTION))["label"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
         return one_line(str(label))[:_MAX_LABEL]
     return "synthetic" if path.name.startswith("synthetic_") else _UNKNOWN
 
 
-def _paths(root: Path, kind: Kind) -> tuple[Path, Path, Path]:
-    return root / f"{kind.prefix}_train_lmdb", root / f"{kind.prefix}_test_lmdb", root / "mean.binaryproto"
+def _lmdbs(root: Path, kind: Kind) -> list[Path]:
+    return [root / f"{kind.prefix}_{part}_lmdb" for part in kind.parts]
 
 
-def _dataset(paths: tuple[Path, Path, Path], kind: Kind, written: tuple[str, ...]) -> Dataset:
-    return Dataset(kind.label, paths[0].parent, *paths, kind.train, kind.test, written)
+def _dataset(root: Path, kind: Kind, written: tuple[str, ...]) -> Dataset:
+    train, test, *val = _lmdbs(root, kind)
+    mean = root / _MEAN
+    held = val[0] if val else None
+    return Dataset(kind.label, root, train, test, mean, kind.train, kind.test, written, kind, held, kind.val)
 
 
-def _missing(paths: tuple[Path, Path, Path], kind: Kind) -> tuple[str, ...]:
+def _write_description(root: Path, kind: Kind, digests: Mapping[str, str]) -> None:
+    content = {**kind.description(), DIGESTS: dict(digests)}
+    write_atomically(root / DESCRIPTION, json.dumps(content, indent=2).encode() + b"\n")
+
+
+def _missing(root: Path, kind: Kind) -> tuple[str, ...]:
     """Names of the parts to write. Raises DataError for an existing part that is not as described."""
-    description = paths[0].parent / _DESCRIPTION
+    description = root / DESCRIPTION
     if description.exists():
         try:
             found = json.loads(read_text(description))
         except (OSError, ValueError, RecursionError):
             raise DataError(f'"{description}" is damaged: remove the folder and run again') from None
+        if isinstance(found, dict):
+            found.pop(DIGESTS, None)  # sets of earlier versions have none
         if found != kind.description():
             raise DataError(
-                f'"{paths[0].parent}" holds another dataset: {_difference(found, kind.description())}; '
+                f'"{root}" holds another dataset: {_difference(found, kind.description())}; '
                 "choose another folder with --dir, or remove it"
             )
-    for path, count in zip(paths[:2], (kind.train, kind.test), strict=True):
+    paths, mean = _lmdbs(root, kind), root / _MEAN
+    for path, count in zip(paths, kind.parts.values(), strict=True):
         if path.exists():
             with LmdbReader(path) as reader:
                 if len(reader) != count:
                     raise DataError(f'"{path}" holds {len(reader)} records, expected {count}: remove it and run again')
-    if paths[2].exists() and read_mean(paths[2]).shape != kind.shape:
-        raise DataError(f'"{paths[2]}" has shape {read_mean(paths[2]).shape}, expected {kind.shape}: remove it')
-    return tuple(path.name for path in paths if not path.exists())
+    if mean.exists() and read_mean(mean).shape != kind.shape:
+        raise DataError(f'"{mean}" has shape {read_mean(mean).shape}, expected {kind.shape}: remove it')
+    return tuple(path.name for path in [*paths, mean] if not path.exists())
 
 
 def _difference(found: Any, wanted: Mapping[str, Any]) -> str:

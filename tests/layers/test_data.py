@@ -203,3 +203,22 @@ def test_parameter_shares_its_arrays() -> None:
     np.testing.assert_array_equal(one.layer.blobs[0].diff, 7)
     with pytest.raises(PrototxtError, match="needs a shape"):
         One('type: "Parameter"')
+
+
+def test_shuffled_order_depends_on_seed_and_name_alone(lmdb: Path, opened: list[One]) -> None:
+    def labels(batch: int, seed: int = 3, name: str = "d", extra: str = "") -> list[float]:
+        source = f'data_param {{ source: "{lmdb}" backend: LMDB shuffle: true batch_size: {batch} }}'
+        one = One(f'name: "{name}" type: "Data" {source} {extra}', n_top=2, seed=seed)
+        opened.append(one)
+        read: list[float] = []
+        while len(read) < 14:
+            one.forward()
+            read += one.top[1].data.tolist()
+        return read[:14]
+
+    first = labels(2)
+    assert sorted(first[:7]) == sorted(first[7:]) == list(range(7))
+    for batch in (1, 3, 7, 9):
+        assert labels(batch, extra="transform_param { crop_size: 4 mirror: true }") == first
+    assert labels(2, seed=4) != first
+    assert labels(2, name="other") != first

@@ -1,0 +1,74 @@
+"""`dragon data`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dragon.data import write_synthetic
+from dragon.data.dataset import Dataset
+from dragon.data.progress import Progress, silent
+from dragon.tools import data
+from tests.tools.conftest import Dragon
+
+
+def test_validation_and_subset_go_to_folders_of_their_own(
+    tmp_path: Path, dragon: Dragon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched = []
+
+    def fetch(folder: str, progress: Progress = silent) -> Dataset:
+        fetched.append(folder)
+        return write_synthetic(folder, train=60, test=20, progress=progress)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(data.FETCH, "cifar10", fetch)
+    result = dragon("data", "cifar10", "--validation", "20")
+    assert result.code == 0, result.err
+    assert "val    data/cifar10_val20/synthetic_val_lmdb  20 images" in result.out
+    assert "train  data/cifar10_val20/synthetic_train_lmdb  40 images" in result.out
+    assert dragon("data", "cifar10", "--validation", "20", "--subset", "10").code == 0
+    assert dragon("data", "cifar10", "--subset", "10", "--seed", "4", "--dir", "data/few").code == 0
+    assert sorted(p.name for p in Path("data").iterdir()) == [
+        "cifar10",
+        "cifar10_val20",
+        "cifar10_val20_subset10",
+        "few",
+    ]
+    assert set(fetched) == {"data/cifar10"}
+    assert json.loads(Path("data/few/dataset.json").read_text())["chosen_seed"] == 4
+    assert "val" not in json.loads(Path("data/cifar10/dataset.json").read_text())
+
+
+def test_a_synthetic_set_with_validation_images(
+    tmp_path: Path, dragon: Dragon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = dragon("data", "synthetic", "--train", "30", "--test", "10", "--seed", "2", "--validation", "10")
+    assert result.code == 0, result.err
+    found = json.loads(Path("data/synthetic_val10/dataset.json").read_text())
+    assert (found["train"], found["val"], found["seed"], found["chosen_seed"]) == (20, 10, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("cifar10", "--train", "5"), "--train is for synthetic data only"),
+        (("cifar10", "--seed", "5"), "--seed is for synthetic data, --validation and --subset"),
+        (("synthetic", "--validation", "0"), "0"),
+        (("synthetic", "--train", "30", "--test", "10", "--validation", "30"), "too few for 30 validation images"),
+        (
+            ("synthetic", "--train", "30", "--test", "10", "--subset", "3", "--dir", "synthetic"),
+            "holds another dataset",
+        ),
+    ],
+)
+def test_refused(
+    args: tuple[str, ...], message: str, tmp_path: Path, dragon: Dragon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = dragon("data", *args)
+    assert result.code == 2
+    assert message in result.error
