@@ -10,7 +10,8 @@ from typing import Any
 from dragon.compare.plot import COLOURS, Point, Series, chart
 from dragon.compare.results import LAST
 from dragon.compare.stats import smooth
-from dragon.compare.summary import Score, headline, is_percent, pair_lines, score_name, score_of
+from dragon.compare.summary import Score, headline, pair_lines, score_name, score_of
+from dragon.compare.wording import is_percent
 
 __all__ = ["render"]
 

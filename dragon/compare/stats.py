@@ -7,14 +7,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["TOLERANCES", "Interval", "coincide", "interval", "median_ratio", "smooth"]
+from dragon.compare.students_t import t_quantile
 
-# 97.5 % quantiles of Student's t for 2, 3, ... degrees of freedom
-_T = (
-    4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110,
-    2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
-_T_FROM = 2
+__all__ = ["TOLERANCES", "Interval", "coincide", "interval", "median_ratio", "smooth", "t_critical"]
+
 TOLERANCES = (1e-6, 1e-4, 1e-2)
 
 
@@ -34,6 +30,11 @@ class Interval:
         return (self.high - self.low) / 2
 
 
+def t_critical(degrees: int) -> float:
+    """Half-width of a 95 % t-interval in standard errors, to the three decimals of printed tables."""
+    return round(t_quantile(0.975, degrees), 3)
+
+
 def interval(values: Sequence[float]) -> Interval:
     """Mean and 95 % t-interval of three values or more; of two, smallest to largest; of one, the value."""
     n = len(values)
@@ -42,8 +43,7 @@ def interval(values: Sequence[float]) -> Interval:
         return Interval(mean, mean, mean, n, "one seed")
     if n == 2:
         return Interval(mean, min(values), max(values), n, "smallest to largest")
-    t = _T[n - 1 - _T_FROM] if n - 1 - _T_FROM < len(_T) else 1.96
-    half = t * statistics.stdev(values) / math.sqrt(n)
+    half = t_critical(n - 1) * statistics.stdev(values) / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n, "95 % t-interval")
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Score", "headline", "is_percent", "pair_lines", "score_name", "score_of", "text_table"]
+from dragon.compare.wording import is_percent
+
+__all__ = ["Score", "headline", "pair_lines", "score_name", "score_of", "text_table"]
 
 Record = dict[str, Any]
 
@@ -47,11 +49,6 @@ def score_name(results: Record) -> str:
     """The output that is charted: an accuracy if there is one."""
     names = [key.split("/", 1)[1] for group in results["groups"] for key in group["final"]]
     return next((name for name in names if "acc" in name.lower()), names[0] if names else "score")
-
-
-def is_percent(name: str) -> bool:
-    """Whether an output of this name is shown in percent: an accuracy."""
-    return "acc" in name.lower()
 
 
 def headline(results: Record) -> list[Row]:

@@ -1,0 +1,212 @@
+"""From the cells of an experiment to contrasts: estimates with intervals, a verdict, and a sentence for each.
+
+A contrast is a dict as in the experiment file: `metric`, `of`, and optionally `against`, `scale` (see
+dragon.compare.paired), `expect` (see dragon.compare.expectation), `name`, `primary` and `deterministic`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, geometric_mean
+from typing import Any
+
+from dragon.compare.expectation import AGREES, UNDECIDED, Expectation, parse_expectation
+from dragon.compare.paired import NEUTRAL, Estimate, check_scale, estimate, seeds_for_half_width
+from dragon.compare.sentences import Sides, sentence
+from dragon.compare.wording import selection
+from dragon.errors import UsageError, nearest
+
+__all__ = ["MIN_SEEDS", "check_contrast", "conclude", "evaluate_contrasts", "holm", "primary_of", "select"]
+
+Record = dict[str, Any]
+
+MIN_SEEDS = 3  # fewer decide nothing
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The values of one side by seed (means over the selected cells), and how many runs there were and diverged."""
+
+    values: dict[int, float]
+    runs: int
+    diverged: int
+
+
+def check_contrast(contrast: Mapping[str, Any]) -> Expectation | None:
+    """The expectation of a contrast; None if it states none. Raises UsageError for a wrong scale or expectation."""
+    scale = contrast.get("scale") or "difference"
+    check_scale(scale)
+    if scale != "difference" and not contrast.get("against"):
+        raise UsageError(f'scale "{scale}" needs "against"')
+    text = contrast.get("expect")
+    return None if text is None else parse_expectation(text, NEUTRAL[scale])
+
+
+def select(entries: Sequence[Record], of: Mapping[str, Any]) -> list[Record]:
+    """The cells, or factor metrics, that a dictionary `of` selects. Raises UsageError when there is none."""
+    variants = [str(entry["variant"]) for entry in entries]
+    if "variant" in of and str(of["variant"]) not in variants:
+        raise UsageError(f'no variant "{of["variant"]}"{nearest(str(of["variant"]), variants)}')
+    levels = dict.fromkeys(name for entry in entries for name in entry.get("levels") or {})
+    for name in of:
+        if name != "variant" and name not in levels:
+            raise UsageError(
+                f'no factor "{name}"{nearest(str(name), levels)}; there are: {", ".join(levels) or "none"}'
+            )
+    found = [entry for entry in entries if all(_matches(entry, name, value) for name, value in of.items())]
+    if not found:
+        raise UsageError(f"no run is of {selection(of)}")
+    return found
+
+
+def _matches(entry: Record, name: str, value: Any) -> bool:
+    given = entry["variant"] if name == "variant" else (entry.get("levels") or {}).get(name)
+    if isinstance(given, (int, float)) and isinstance(value, (int, float)):
+        return math.isclose(given, value, rel_tol=1e-9)
+    return str(given) == str(value)
+
+
+def evaluate_contrasts(
+    contrasts: Sequence[Mapping[str, Any]],
+    cells: Sequence[Record],
+    factor_metrics: Sequence[Record] = (),
+    metrics: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[Record]:
+    """All contrasts as in results.json. metrics: the definitions, which tell what is a share of 1.
+
+    Runs pair by seed; a dictionary that selects several cells stands for their mean, seed by seed. Holm's correction
+    is over the contrasts that are not primary. Raises UsageError for a selection or metric that does not exist.
+    """
+    found = [_evaluate(contrast, cells, factor_metrics, metrics) for contrast in contrasts]
+    others = [record for record in found if not record["primary"]]
+    for record, corrected in zip(others, holm([record["p"] for record in others]), strict=True):
+        record["p_holm"] = corrected
+        if record["verdict"] == AGREES and corrected is not None and corrected >= 0.05:
+            record["sentence"] += f" With Holm's correction p is {corrected:.2f}: on its own it does not count."
+    return found
+
+
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """p-values after Holm's step-down correction for several tests; None stays None and does not count."""
+    known = sorted((p, k) for k, p in enumerate(ps) if p is not None)
+    result: list[float | None] = [None] * len(ps)
+    largest = 0.0
+    for rank, (p, k) in enumerate(known):
+        largest = max(largest, min(1.0, (len(known) - rank) * p))
+        result[k] = largest
+    return result
+
+
+def _evaluate(
+    contrast: Mapping[str, Any],
+    cells: Sequence[Record],
+    factor_metrics: Sequence[Record],
+    metrics: Mapping[str, Mapping[str, Any]] | None,
+) -> Record:
+    expectation = check_contrast(contrast)
+    metric, scale = str(contrast["metric"]), contrast.get("scale") or "difference"
+    deterministic = bool(contrast.get("deterministic"))
+    of, against = dict(contrast["of"]), dict(contrast["against"]) if contrast.get("against") else None
+    a = _side(metric, of, cells, factor_metrics)
+    b = _side(metric, against, cells, factor_metrics) if against else None
+    seeds = [seed for seed in a.values if b is None or seed in b.values]
+    first = [a.values[seed] for seed in seeds]
+    second = [b.values[seed] for seed in seeds] if b else None
+    name = f"{metric}: {selection(of)}" + (f" against {selection(against)}" if against else "")
+    record: Record = {
+        "name": contrast.get("name") or name,
+        "metric": metric, "of": of, "against": against, "scale": scale, "expect": contrast.get("expect"),
+        "primary": bool(contrast.get("primary")), "deterministic": deterministic, "seeds": seeds,
+        "of_mean": _middle(first, scale), "against_mean": _middle(second or [], scale),
+        "values": [], "mean": None, "t": None, "bootstrap": None, "p": None, "p_holm": None, "n": len(seeds),
+        "seeds_for": None, "missing": (max(a.runs, b.runs) if b else a.runs) - len(seeds), "verdict": None,
+    }  # fmt: skip
+    why = ""
+    try:
+        found = estimate(first, second, scale)
+    except UsageError as error:
+        record["verdict"], why = UNDECIDED if expectation else None, str(error)
+        found = None
+    if found is not None:
+        _add_estimate(record, found, expectation)
+        if expectation is None:
+            record["verdict"] = None
+        elif deterministic:
+            values = found.values or (found.mean,)
+            record["verdict"] = expectation.verdict(min(values), max(values))
+        elif found.n >= MIN_SEEDS and found.t is not None:
+            record["verdict"] = expectation.verdict(*found.t)
+        else:
+            record["verdict"] = UNDECIDED
+        record["seeds_for"] = _seeds_for(record, found, expectation)
+    diverged = [(selection(s), x.diverged, x.runs) for s, x in ((of, a), (against, b)) if s and x and x.diverged]
+    record["sentence"] = sentence(record, Sides(metric, metrics or {}, diverged, why))
+    return record
+
+
+def _middle(values: Sequence[float], scale: str) -> float | None:
+    """The mean of one side; geometric for ratios, so that the two sides' means have the ratio that is given."""
+    if not values:
+        return None
+    return geometric_mean(values) if scale == "ratio" and min(values) > 0 else fmean(values)
+
+
+def _add_estimate(record: Record, found: Estimate, expectation: Expectation | None) -> None:
+    record["values"], record["mean"] = list(found.values), found.mean
+    record["t"] = None if found.t is None else list(found.t)
+    record["bootstrap"] = None if found.bootstrap is None else list(found.bootstrap)
+    if record["deterministic"]:
+        return
+    if expectation is not None:
+        record["p"] = expectation.p(found)
+    elif record["against"]:
+        record["p"] = found.p(NEUTRAL[found.scale])
+
+
+def _seeds_for(record: Record, found: Estimate, expectation: Expectation | None) -> Record | None:
+    """Seeds after which an undecided contrast should be decided, if its mean and spread stay as they are."""
+    if record["verdict"] != UNDECIDED or expectation is None or record["deterministic"] or not found.sd:
+        return None
+    if found.scale != "difference" or found.n < MIN_SEEDS:
+        return None
+    distance = expectation.distance(found.mean)
+    return {"difference": distance, "n": seeds_for_half_width(distance, found.sd)} if distance else None
+
+
+def _side(metric: str, of: Mapping[str, Any], cells: Sequence[Record], factor_metrics: Sequence[Record]) -> _Side:
+    over = [entry for entry in factor_metrics if entry["metric"] == metric]
+    runs = select(cells, {k: v for k, v in of.items() if not over or k == "variant"})
+    entries = select(over, of) if over else runs
+    by_seed: dict[int, list[float | None]] = {}
+    for entry in entries:
+        if over:
+            values = entry["values"]
+        else:
+            known = entry["metrics"]
+            if metric not in known:
+                raise UsageError(f'no metric "{metric}"{nearest(metric, known)}; there are: {", ".join(known)}')
+            values = known[metric]["values"]
+        for seed, value in zip(entry.get("seeds") or runs[0]["seeds"], values, strict=True):
+            by_seed.setdefault(seed, []).append(value)
+    finite = {
+        seed: fmean(v for v in values if v is not None)
+        for seed, values in by_seed.items()
+        if len(values) == len(entries) and all(v is not None and math.isfinite(v) for v in values)
+    }
+    return _Side(finite, len(by_seed), sum(cell.get("diverged") or 0 for cell in runs))
+
+
+# -- the whole experiment ------------------------------------------------------------------------------------
+def primary_of(contrasts: Sequence[Record]) -> Record | None:
+    """The primary contrast: the one so marked, else the first; None if there is none."""
+    return next((c for c in contrasts if c["primary"]), contrasts[0] if contrasts else None)
+
+
+def conclude(contrasts: Sequence[Record]) -> Record:
+    """The entries "verdict", "headline" and "seeds_for" of results.json, from the primary contrast."""
+    primary = primary_of(contrasts)
+    if primary is None:
+        return {"verdict": None, "headline": "", "seeds_for": None}
+    return {"verdict": primary["verdict"], "headline": primary["sentence"], "seeds_for": primary.get("seeds_for")}

@@ -1,0 +1,93 @@
+"""A contrast as one or two sentences of plain English."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dragon.compare.expectation import UNDECIDED
+from dragon.compare.wording import absolute, count, difference, figure, is_share, selection
+
+__all__ = ["Sides", "sentence"]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What a sentence needs besides the record of a contrast.
+
+    diverged: the selections with runs that diverged, how many of how many. why: why there is no estimate, if so.
+    """
+
+    metric: str
+    metrics: Mapping[str, Mapping[str, Any]]
+    diverged: Sequence[tuple[str, int, int]] = ()
+    why: str = ""
+
+
+def sentence(contrast: Mapping[str, Any], sides: Sides) -> str:
+    """What a contrast found, with its interval and what limits it."""
+    return " ".join([_found(contrast, sides), *_limits(contrast, sides)])
+
+
+def _found(c: Mapping[str, Any], sides: Sides) -> str:
+    metric = sides.metric
+    of, against = selection(c["of"]), selection(c["against"]) if c["against"] else ""
+    name = metric.replace("_", " ")
+    if c["mean"] is None:
+        return f"The {name} of {of}" + (f" against {against}" if against else "") + f" gives no figure: {sides.why}."
+    share = is_share(metric, sides.metrics)
+    interval = _interval(c, share)
+    if c["scale"] == "sd_ratio":
+        return (
+            f"The {name} of {of} spreads {figure(c['mean'])} times as much over seeds as that of {against}{interval}."
+        )
+    value = absolute(c["of_mean"], share)
+    lead = f"{of} reached {value}" if metric == "accuracy" else f"The {name} of {of} is {value}"
+    if not against:
+        return f"{lead}{interval}."
+    other = absolute(c["against_mean"], share)
+    return f"{lead} against {other} for {against}: {_effect(c, share)}{interval}."
+
+
+def _effect(c: Mapping[str, Any], share: bool) -> str:
+    mean = float(c["mean"])
+    if c["scale"] == "ratio":
+        return f"{figure(mean)} times as much"
+    if not mean:
+        return "no difference"
+    return difference(mean, share) + (" points" if share else "") + (" more" if mean > 0 else " less")
+
+
+def _interval(c: Mapping[str, Any], share: bool) -> str:
+    """The interval and the number of seeds in brackets, with a sign like the effect's: `4.8 to 7.0` more or less."""
+    if c["deterministic"]:
+        return " (seeds play no part)"
+    seeds = count(c["n"], "seed")
+    if c["t"] is None:
+        return f" ({seeds})"
+    low, high = c["t"]
+    if c["scale"] != "difference":
+        return f" (95 % interval {figure(low)} to {figure(high)}, {seeds})"
+    if c["against"] is None:
+        return f" (95 % interval {absolute(low, share)} to {absolute(high, share)}, {seeds})"
+    if c["mean"] < 0:
+        low, high = -high, -low
+    return f" (95 % interval {_signed(low, share)} to {_signed(high, share)}, {seeds})"
+
+
+def _signed(value: float, share: bool) -> str:
+    text = difference(value, share)
+    return f"-{text}" if value < 0 and text.strip("0.") else text
+
+
+def _limits(c: Mapping[str, Any], sides: Sides) -> list[str]:
+    lines = [f"Diverged: {k} of {count(n, 'run')} of {name}." for name, k, n in sides.diverged]
+    if c["mean"] is not None and c["missing"] and not c["deterministic"]:
+        lines.append(f"Without a value: {count(c['missing'], 'seed')}.")
+    if c["verdict"] == UNDECIDED and not c["deterministic"] and c["mean"] is not None:
+        if c["t"] is None or c["n"] < 3:
+            lines.append(f"{count(c['n'], 'seed').capitalize()} cannot decide it: three are the least.")
+        elif c.get("seeds_for"):
+            lines.append(f"About {c['seeds_for']['n']:,} seeds would decide it at this spread.")
+    return lines

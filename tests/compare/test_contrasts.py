@@ -1,0 +1,215 @@
+"""Expectations, verdicts, Holm's correction, selections and sentences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dragon.compare.contrasts import conclude, evaluate_contrasts, holm, select
+from dragon.compare.expectation import parse_expectation
+from dragon.compare.paired import estimate
+from dragon.errors import UsageError
+
+BN = [0.743, 0.752, 0.740, 0.739, 0.741]
+PLAIN = [0.684, 0.690, 0.681, 0.675, 0.690]
+
+
+def cell(variant: str, accuracy: list[float | None], **levels: Any) -> dict[str, Any]:
+    seeds = list(range(1, len(accuracy) + 1))
+    return {
+        "variant": variant,
+        "levels": levels,
+        "seeds": seeds,
+        "diverged": 0,
+        "metrics": {
+            "accuracy": {"values": accuracy},
+            "gap": {"values": [None if v is None else v / 10 for v in accuracy]},
+            "steps": {"values": [200 for _ in accuracy]},
+        },
+    }
+
+
+def one(contrast: dict[str, Any], cells: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    (found,) = evaluate_contrasts([{"metric": "accuracy", **contrast}], cells, **more)
+    return found
+
+
+BOTH = {"of": {"variant": "merged BN"}, "against": {"variant": "plain"}}
+CELLS = [cell("merged BN", [*BN]), cell("plain", [*PLAIN])]
+
+
+def test_sentence_and_verdict() -> None:
+    found = one({**BOTH, "expect": "> 0", "primary": True}, CELLS)
+    assert found["verdict"] == "agrees"
+    assert found["sentence"] == (
+        "merged BN reached 74.3 % against 68.4 % for plain: 5.9 points more (95 % interval 5.3 to 6.5, 5 seeds)."
+    )
+    assert conclude([found])["headline"] == found["sentence"]
+    swapped = one({"of": BOTH["against"], "against": BOTH["of"], "expect": "> 0"}, CELLS)
+    assert swapped["verdict"] == "disagrees"
+    assert "5.9 points less (95 % interval 5.3 to 6.5, 5 seeds)" in swapped["sentence"]
+    assert one({**BOTH, "expect": "> 0.06"}, CELLS)["verdict"] == "undecided"
+
+
+def test_p_values_go_by_the_bound_that_is_expected() -> None:
+    found = one({**BOTH, "expect": "> 0.05"}, CELLS)
+    reference = estimate(BN, PLAIN)
+    assert found["p"] == reference.p(0.05)
+    assert one(BOTH, CELLS)["p"] == reference.p(0)
+    assert one({"of": BOTH["of"]}, CELLS)["p"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "interval", "verdict"),
+    [
+        ("> 0", (0.1, 1), "agrees"),
+        ("> 0", (0, 1), "undecided"),
+        (">= 0", (0, 1), "agrees"),
+        ("> 0", (-1, 0), "disagrees"),
+        (">= 0", (-1, 0), "undecided"),
+        ("< 45 %", (0.3, 0.44), "agrees"),
+        ("< .45", (0.46, 0.5), "disagrees"),
+        ("within 0.01", (-0.01, 0.01), "agrees"),
+        ("within 0.01", (-0.01, 0.02), "undecided"),
+        ("within 0.01", (0.02, 0.03), "disagrees"),
+        ("within 1e-2 of 1.467", (1.46, 1.47), "agrees"),
+        ("within 0.02 of -1", (-0.5, 0.5), "disagrees"),
+    ],
+)
+def test_verdicts(text: str, interval: tuple[float, float], verdict: str) -> None:
+    assert parse_expectation(text).verdict(*interval) == verdict
+
+
+@pytest.mark.parametrize("text", ["", "more", "> ", "> x", "within 0", "within -1", ">> 1", "> 1 2", "> nan"])
+def test_what_is_no_expectation(text: str) -> None:
+    with pytest.raises(UsageError, match='"expect" is such as'):
+        parse_expectation(text)
+
+
+def test_equivalence_of_a_ratio_is_around_one() -> None:
+    cells = [cell("a", [1.0, 2.0, 3.0]), cell("b", [1.01, 2.0, 2.99])]
+    found = one({"of": {"variant": "a"}, "against": {"variant": "b"}, "scale": "ratio", "expect": "within 0.05"}, cells)
+    assert found["verdict"] == "agrees"
+    assert found["p"] < 0.05
+    wide = one({"of": {"variant": "a"}, "against": {"variant": "b"}, "expect": "within 0.001"}, cells)
+    assert wide["verdict"] == "undecided"
+    assert wide["p"] > 0.05
+
+
+def test_two_seeds_decide_nothing_unless_none_is_needed() -> None:
+    cells = [cell("a", [1.467, 1.468]), cell("b", [1.0, 1.0])]
+    contrast = {"of": {"variant": "a"}, "expect": "within 0.01 of 1.467"}
+    found = one(contrast, cells)
+    assert found["verdict"] == "undecided"
+    assert "2 seeds cannot decide it: three are the least." in found["sentence"]
+    exact = one({**contrast, "deterministic": True}, cells)
+    assert exact["verdict"] == "agrees"
+    assert "seeds play no part" in exact["sentence"]
+    assert exact["p"] is None
+    assert one({**contrast, "expect": "within 0.0005 of 1.467", "deterministic": True}, cells)["verdict"] == "undecided"
+
+
+def test_undecided_says_how_many_seeds_would_do() -> None:
+    cells = [cell("a", [0.70, 0.74, 0.71, 0.75]), cell("b", [0.70, 0.70, 0.70, 0.70])]
+    found = one({"of": {"variant": "a"}, "against": {"variant": "b"}, "expect": "> 0"}, cells)
+    assert found["verdict"] == "undecided"
+    assert found["seeds_for"]["n"] == 6  # sd .0238: 2.571 * .0238 / 6**.5 = .0250, the mean
+    assert "About 6 seeds would decide it at this spread." in found["sentence"]
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, None, 0.03]) == pytest.approx([0.03, 0.06, None, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_holm_leaves_the_primary_contrast_out() -> None:
+    c = {"metric": "accuracy", **BOTH, "expect": "> 0.0555"}
+    primary, first, second = evaluate_contrasts([{**c, "primary": True}, c, {**c, "expect": "> 0.05"}], CELLS)
+    assert primary["p_holm"] is None
+    assert first["p_holm"] == first["p"], "the larger of two"
+    assert second["p_holm"] == 2 * second["p"]
+
+
+def test_cells_average_seed_by_seed_and_missing_values_are_counted() -> None:
+    cells = [
+        cell("a", [0.5, 0.6, 0.7, None], batch_size=2), cell("a", [0.7, 0.8, 0.9, 0.9], batch_size=8),
+        cell("b", [0.5, 0.5, 0.6, 0.5], batch_size=2),
+    ]  # fmt: skip
+    found = one({"of": {"variant": "a"}, "against": {"variant": "b"}}, cells)
+    assert found["values"] == pytest.approx([0.1, 0.2, 0.2])
+    assert (found["n"], found["missing"]) == (3, 1)
+    assert "Without a value: 1 seed." in found["sentence"]
+    assert select(cells, {"variant": "a", "batch_size": 8.0}) == [cells[1]]
+    levels = {"of": {"variant": "a", "batch_size": 8}, "against": {"variant": "a", "batch_size": 2}}
+    assert "a at batch_size 8 reached 80.0 % against 60.0 % for a at batch_size 2" in one(levels, cells)["sentence"]
+
+
+def test_runs_pair_by_seed_not_by_place() -> None:
+    a, b = cell("a", [1.0, 2.0, 3.0]), cell("b", [3.0, 2.0, 1.0])
+    b["seeds"] = [3, 2, 1]
+    assert one({"of": {"variant": "a"}, "against": {"variant": "b"}}, [a, b])["values"] == [0, 0, 0]
+
+
+def test_metrics_over_a_factor() -> None:
+    cells = [cell(v, [0.5] * 3, base_lr=rate) for v in ("bn", "plain") for rate in (0.1, 0.01)]
+    factor = [
+        {"variant": "bn", "metric": "range", "values": [30.0, 100.0, 30.0]},
+        {"variant": "plain", "metric": "range", "values": [3.0, 3.0, 3.0]},
+    ]
+    contrast = {"metric": "range", "of": {"variant": "bn"}, "against": {"variant": "plain"}, "scale": "ratio"}
+    found = one({**contrast, "expect": "> 2"}, cells, factor_metrics=factor)
+    assert found["mean"] == pytest.approx((10 * 100 / 3 * 10) ** (1 / 3))
+    assert found["verdict"] == "agrees"
+    assert "The range of bn is 44.8 against 3 for plain: 14.9 times as much" in found["sentence"]
+
+
+def test_diverged_runs_are_named() -> None:
+    cells = [cell("a", [0.7, 0.71, 0.72]), cell("b", [0.1, 0.1, 0.6])]
+    cells[1]["diverged"] = 2
+    found = one({"of": {"variant": "a"}, "against": {"variant": "b"}}, cells)
+    assert "Diverged: 2 of 3 runs of b." in found["sentence"]
+
+
+def test_no_figure_is_undecided_and_says_why() -> None:
+    cells = [cell("a", [0.0, 0.1, 0.1]), cell("b", [0.1, 0.1, 0.1])]
+    contrast = {"of": {"variant": "a"}, "against": {"variant": "b"}, "expect": "> 1"}
+    for scale, why in (("ratio", "a ratio needs positive values, got 0"), ("sd_ratio", "values that differ")):
+        found = one({**contrast, "scale": scale}, cells)
+        assert found["verdict"] == "undecided"
+        assert why in found["sentence"]
+
+
+def test_what_is_a_share_follows_from_the_definitions() -> None:
+    metrics = {
+        "gap": {"minus": ["train_accuracy", "accuracy"]},
+        "steps": {"series": "test/accuracy", "take": "first_at_least"},
+    }
+    found = one({"metric": "gap", **BOTH}, CELLS, metrics=metrics)
+    assert "The gap of merged BN is 7.4 % against 6.8 % for plain: 0.6 points more" in found["sentence"]
+    for entry in CELLS:
+        entry["metrics"]["steps"] = {"values": [100, 200, 300, 200, 200]}
+    assert (
+        "is 200 against 200 for plain: no difference"
+        in one({"metric": "steps", **BOTH}, CELLS, metrics=metrics)["sentence"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"of": {"variant": "plan"}}, r'no variant "plan" \(did you mean "plain"'),
+        ({"of": {"variant": "plain", "rate": 1}}, 'no factor "rate"'),
+        ({"metric": "acuracy"}, r'no metric "acuracy" \(did you mean "accuracy"'),
+        ({"scale": "ratio", "against": None}, 'scale "ratio" needs "against"'),
+        ({"expect": "better"}, '"expect" is such as'),
+    ],
+)
+def test_wrong_contrasts_are_one_line(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        one({**BOTH, **change}, CELLS)
+
+
+def test_without_contrasts_there_is_no_verdict() -> None:
+    assert conclude([]) == {"verdict": None, "headline": "", "seeds_for": None}
