@@ -1,0 +1,106 @@
+"""Run: what a probe is given: the solver to look at, private copies of its nets, and batches of its data."""
+
+from __future__ import annotations
+
+from numpy.typing import DTypeLike
+
+from dragon.bases.layer import TEST, TRAIN
+from dragon.errors import UsageError
+from dragon.graph.net import Net
+from dragon.probes.batches import Batches
+from dragon.probes.probe_net import Batch, ProbeNet
+from dragon.proto import dragon_pb2 as pb
+from dragon.solver.solver import Solver
+
+__all__ = ["Run"]
+
+SEED = 1  # of the probe batches: the same in all runs, so that runs can be compared
+
+
+class Run:
+    """A training run, or a net that is only looked at.
+
+    train: the net whose weights are measured. test: a net of phase TEST for the same weights, or None. solver: None
+    for a net that is only looked at. seed: of the choice of the probe batches.
+    """
+
+    def __init__(self, train: Net, test: Net | None = None, solver: Solver | None = None, seed: int = SEED) -> None:
+        self._nets = {TRAIN: train, TEST: test}
+        self._solver = solver
+        self._seed = seed
+        self._batches: dict[int, Batches] = {}
+        self._clones: dict[tuple[object, ...], ProbeNet] = {}
+
+    @classmethod
+    def of(cls, solver: Solver, seed: int = SEED) -> Run:
+        """The run of a solver, with its first test net."""
+        return cls(solver.net, solver.test_nets[0] if solver.test_nets else None, solver, seed)
+
+    # -- what is measured -----------------------------------------------------------------------------------
+    @property
+    def solver(self) -> Solver:
+        """The solver, to look at only. UsageError for a net without one."""
+        if self._solver is None:
+            raise UsageError("this probe needs a training run: give --solver")
+        return self._solver
+
+    @property
+    def iteration(self) -> int:
+        """The number of updates so far; 0 for a net without a solver."""
+        return 0 if self._solver is None else self._solver.iter
+
+    def rate(self, given: float | None) -> float:
+        """The learning rate: `given`, or that of the solver's next update. UsageError for a net without a solver."""
+        if given is not None:
+            return given
+        if self._solver is None:
+            raise UsageError("which learning rate? give rate=NUMBER, or --solver in place of --model")
+        return self._solver.learning_rate()
+
+    def source(self, phase: int = TRAIN) -> Net:
+        """The net itself, to look at only (`peek`). UsageError where there is none of this phase."""
+        net = self._nets[phase]
+        if net is None:
+            raise UsageError(f"the probe needs a net of phase {pb.Phase.Name(phase)}, and there is none")
+        return net
+
+    # -- for measuring --------------------------------------------------------------------------------------
+    @property
+    def net(self) -> ProbeNet:
+        """A private copy of the training net with its present weights."""
+        return self.clone()
+
+    def clone(
+        self,
+        phase: int = TRAIN,
+        *,
+        engine: str | None = None,
+        dtype: DTypeLike | None = None,
+        input_gradients: bool = False,
+    ) -> ProbeNet:
+        """A private copy of a net with its present weights; the same one whenever the arguments are the same.
+
+        Its batch normalisations use the statistics that the phase says.
+        """
+        key = (phase, engine, dtype, input_gradients)
+        net = self._clones.get(key)
+        if net is None:
+            net = ProbeNet(self.source(phase), engine=engine, dtype=dtype, input_gradients=input_gradients)
+            self._clones[key] = net
+        net.copy_from(*[source for source in self._nets.values() if source is not None])
+        return net
+
+    def batch(self, index: int, size: int = 0, phase: int = TRAIN) -> Batch:
+        """Probe batch number `index`, of `size` images or, with 0, as many as the net takes. See `Batches`."""
+        if phase not in self._batches:
+            self._batches[phase] = Batches(self.source(phase), self._seed)
+        return self._batches[phase].batch(index, size)
+
+    def close(self) -> None:
+        """Release private nets and batches; may be called twice."""
+        for batches in self._batches.values():
+            batches.close()
+        for net in self._clones.values():
+            net.close()
+        self._batches.clear()
+        self._clones.clear()
