@@ -13,13 +13,12 @@ from dragon.memory.blob import Blob
 from dragon.memory.scratch import Scratch
 from dragon.memory.storage import Array
 from dragon.normalization.arithmetic import (
+    affine_diffs,
     backward_batch,
     backward_global,
     by_channel,
     centre,
     channel_count,
-    channel_dot,
-    channel_sum,
     inverse_std,
     scale_shift,
     subtract_mean,
@@ -44,7 +43,7 @@ class BatchStatistics(Layer):
     defaults: ClassVar[Mapping[str, str]] = {"use_global_stats": "by phase"}
     pointwise = True
     keeps_statistics = True
-    by_formula: ClassVar[bool] = True  # engines may use their own kernels; false for a class with its own forward
+    by_formula: ClassVar[bool] = True  # false for a class with its own forward
     family = "normalisation"
 
     def __init_subclass__(cls) -> None:
@@ -86,6 +85,11 @@ class BatchStatistics(Layer):
                 "leave it unset to let the phase decide"
             )
         return self.normalization.by_running(self.phase)
+
+    @property
+    def by_kernels(self) -> bool:
+        """Whether engines may compute the next run by kernels of their own, which know no ghost batches."""
+        return self.by_formula and (not self.normalization.ghost_batch or self.use_global)
 
     def let_phase_decide(self) -> None:
         """Ignore use_global_stats from now on: the phase alone decides which statistics are used."""
@@ -171,32 +175,40 @@ class BatchStatistics(Layer):
         # backward needs x - mean: in place x is overwritten by then; for batch statistics it has been computed anyway
         needed = not self._by_running or (top[0] is bottom[0] and gamma is not None)
         d = self._scratch.get("d", x.shape, x) if needed else y
-        if self._by_running:
-            self._mean, var = self.running()
-            subtract_mean(x, self._mean, d)
-        else:
-            self._mean, var = centre(x, d)
-            count = x.shape[0] * x.shape[2]
-            self.check_count(count)
-            self.update_running(self._mean, var, count)
-        self._inv = inverse_std(var, self.normalization.eps)
-        scale_shift(d, self._inv if gamma is None else self._inv * gamma, beta, y)
+        self._inv: list[Array] = []  # one for each group
+        self._groups = [slice(None)] if self._by_running else self.normalization.groups(x.shape[0])
+        for group in self._groups:
+            if self._by_running:
+                self._mean, var = self.running()
+                subtract_mean(x, self._mean, d)
+            else:
+                mean, var = centre(x[group], d[group])
+                count = x[group].shape[0] * x.shape[2]
+                self.check_count(count)
+                self.update_running(mean, var, count)
+            inv = inverse_std(var, self.normalization.eps)
+            self._inv.append(inv)
+            scale_shift(d[group], inv if gamma is None else inv * gamma, beta, y[group])
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         dy = by_channel(top[0].diff)
         dx = by_channel(bottom[0].diff) if propagate_down[0] else None
         gamma, _ = self._affine_data()
-        if self._by_running:
+        constant = self._by_running or not self.normalization.gradient_through_statistics
+        d = dy
+        if not constant or self.affine is not None:
+            d = self._scratch.get("d", dy.shape, dy)
+            if self._by_running and top[0] is not bottom[0]:
+                subtract_mean(by_channel(bottom[0].data), self._mean, d)
+        for group, inv in zip(self._groups, self._inv, strict=True):
+            into = None if dx is None else dx[group]
+            if not constant:
+                self._accumulate_affine_diffs(*backward_batch(dy[group], d[group], inv, gamma, into))
+                continue
             if self.affine is not None:
-                d = self._scratch.get("d", dy.shape, dy)
-                if top[0] is not bottom[0]:
-                    subtract_mean(by_channel(bottom[0].data), self._mean, d)
-                self._accumulate_affine_diffs(self._inv * channel_dot(dy, d), channel_sum(dy))
-            if dx is not None:
-                backward_global(dy, self._inv, gamma, dx)
-            return
-        d = self._scratch.get("d", dy.shape, dy)
-        self._accumulate_affine_diffs(*backward_batch(dy, d, self._inv, gamma, dx))
+                self._accumulate_affine_diffs(*affine_diffs(dy[group], d[group], inv))
+            if into is not None:
+                backward_global(dy[group], inv, gamma, into)
 
     def _affine_data(self) -> tuple[Array | None, Array | None]:
         if self.affine is None:

@@ -44,6 +44,10 @@ def own_rule(net: pb.NetParameter) -> Rule:
     for layer, settings in _moving(net):
         if settings.form is Form.RENORM:
             raise PrototxtError(f'layer "{layer.name}" ({layer.type}) trains by its average: no other can be followed')
+        if settings.ghost_batch:
+            raise PrototxtError(
+                f'layer "{layer.name}" ({layer.type}) has ghost batches: no other average can be followed'
+            )
         rule = {"rule": int(settings.rule), "fraction": float(settings.fraction)}
         if rule not in rules:
             rules.append(rule)

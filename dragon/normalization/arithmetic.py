@@ -19,6 +19,7 @@ from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
 
 __all__ = [
+    "affine_diffs",
     "backward_batch",
     "backward_global",
     "by_channel",
@@ -89,14 +90,18 @@ def scale_shift(d: Array, scale: Array, shift: Array | None, out: Array) -> None
             y += shift[:, None]
 
 
+def affine_diffs(dy: Array, d: Array, inv: Array) -> tuple[Array, Array]:
+    """The gradients dgamma and dbeta, (C,) each, whatever statistics d and inv come from."""
+    return inv * channel_dot(dy, d), channel_sum(dy)
+
+
 def backward_batch(dy: Array, d: Array, inv: Array, gamma: Array | None, out: Array | None) -> tuple[Array, Array]:
     """Backward through statistics of the batch: write dx into `out`; return dgamma and dbeta.
 
     out: may be `dy`; None if dx is not wanted. gamma: None without a scale.
     """
     xp = xp_of(dy)
-    dbeta = channel_sum(dy)
-    dgamma = inv * channel_dot(dy, d)
+    dgamma, dbeta = affine_diffs(dy, d, inv)
     if out is not None:
         count = dy.dtype.type(dy.shape[0] * dy.shape[2])
         along = (-inv * dgamma / count)[:, None]

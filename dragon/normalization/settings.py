@@ -74,6 +74,8 @@ class Normalization:
     fraction: float = 0.0  # the number of the rule, f in `rules`
     fraction_field: str = ""  # the field that holds it
     running: bool | None = None  # True: running statistics in both phases; False: the batch's; None: the phase decides
+    ghost_batch: int = 0  # items whose statistics are taken together; 0: all of the batch
+    gradient_through_statistics: bool = True  # False: backward takes the statistics of the batch as constants
 
     @property
     def blobs(self) -> BlobLayout:
@@ -109,6 +111,11 @@ class Normalization:
         """The value of the field of this name; None if it is unset or the form has no such field."""
         return None if self.form in (Form.BN_PARAM, Form.SEGNET) else self.running
 
+    def groups(self, items: int) -> list[slice]:
+        """The parts of a batch of so many items, each with statistics of its own; the last may be smaller."""
+        size = self.ghost_batch or max(1, items)
+        return [slice(start, min(start + size, items)) for start in range(0, items, size)]
+
     def by_phase(self) -> Normalization:
         """The same settings, but with the statistics chosen by the phase if the layer keeps running ones."""
         return replace(self, running=None) if self.averages else self
@@ -131,7 +138,10 @@ def merged(param: pb.LayerParameter) -> Normalization:
 
 
 def _batch_norm(form: Form, p: pb.BatchNormParameter, rule: int, field: str) -> Normalization:
-    return Normalization(form, p.eps, rule, getattr(p, field), field, _use_global_stats(p))
+    fraction, running = getattr(p, field), _use_global_stats(p)
+    return Normalization(
+        form, p.eps, rule, fraction, field, running, p.ghost_batch, p.gradient_through_statistics
+    )  # fmt: skip
 
 
 def bn_param(param: pb.LayerParameter) -> Normalization:

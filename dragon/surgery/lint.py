@@ -116,9 +116,27 @@ def _global_statistics(norm: Normalisation) -> Iterator[_Remark]:
     if setting and pb.TRAIN in present:
         trained = any(class_of(layer).is_loss for layer in norm.net.layer)
         if trained:
-            yield norm.index, "global-stats", f"use_global_stats: true in TRAIN normalises by frozen averages; {advice}"
+            yield (
+                norm.index, "global-stats",
+                "use_global_stats: true in TRAIN normalises by averages that stay as they are: right for weights that "
+                f"bring them, else {advice}",
+            )  # fmt: skip
     if setting is False and pb.TEST in present:
         yield norm.index, "global-stats", f"use_global_stats: false in TEST makes results depend on the batch; {advice}"
+
+
+def _in_train(norm: Normalisation) -> Iterator[_Remark]:
+    s = norm.settings
+    if s.by_running(pb.TRAIN):
+        unused = [f"ghost_batch: {s.ghost_batch}"] if s.ghost_batch else []
+        unused += [] if s.gradient_through_statistics else ["gradient_through_statistics: false"]
+        for field in unused:
+            yield norm.index, "unused-setting", f"{field} has no effect with running statistics in TRAIN"
+    elif not s.gradient_through_statistics:
+        yield (
+            norm.index, "constant-statistics",
+            "gradient_through_statistics: false lets a bias before it grow without end: for experiments",
+        )  # fmt: skip
 
 
 def _statistics_settings(norm: Normalisation) -> Iterator[_Remark]:
@@ -146,6 +164,7 @@ _NORM_RULES: tuple[Callable[[Normalisation], Iterator[_Remark]], ...] = (
     _scale_without_shift,
     _useless_bias,
     _global_statistics,
+    _in_train,
     _statistics_settings,
     _numbers,
 )
@@ -188,3 +207,21 @@ def _tiny_batches(net: pb.NetParameter, norms: list[Normalisation]) -> Iterator[
             size = getattr(layer, name).batch_size if layer.HasField(name) else 0
             if pb.TRAIN in phases(layer) and 0 < size < 4:
                 yield i, "small-batch", f"statistics of batches of {size} are noisy: 16 or more is usual in TRAIN"
+            if pb.TRAIN in phases(layer) and size:
+                yield from _ghost_batches(norms, size)
+
+
+def _ghost_batches(norms: list[Normalisation], size: int) -> Iterator[_Remark]:
+    """Remarks for batches of `size` images."""
+    for norm in norms:
+        ghost = norm.settings.ghost_batch
+        if ghost >= size:
+            yield norm.index, "ghost-batch", f"ghost_batch: {ghost} has no effect on batches of {size}"
+        elif 0 < ghost < 4:
+            yield norm.index, "ghost-batch", f"statistics of groups of {ghost} are noisy: 16 or more is usual"
+        elif ghost and size % ghost:
+            yield (
+                norm.index,
+                "ghost-batch",
+                f"ghost_batch: {ghost} leaves a last group of {size % ghost} of {size} images",
+            )

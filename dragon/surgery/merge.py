@@ -18,6 +18,7 @@ __all__ = ["merge", "split"]
 
 _SPLIT = (Form.SPLIT, Form.SPLIT_AFFINE)
 _FIELDS = {"momentum": "decay"}
+_IN_TRAIN = ("ghost_batch", "gradient_through_statistics")  # how TRAIN normalises, in fields that Caffe does not have
 
 
 def merge(model: Model) -> tuple[Model, list[str]]:
@@ -159,6 +160,11 @@ def _split_settings(norm: Normalisation, name: str, caffe: bool) -> pb.LayerPara
     p = pb.BatchNormParameter(eps=settings.eps)
     if settings.running is not None:
         p.use_global_stats = settings.running
+    for field in _IN_TRAIN:
+        if caffe and getattr(settings, field) != getattr(p, field):
+            raise UsageError(f"Caffe does not know {field}; split without --caffe", layer=LayerName(layer.name))
+        if old.HasField(field):
+            setattr(p, field, getattr(old, field))
     scale = pb.LayerParameter(name=name, type="Scale", bottom=[layer.top[0]], top=[layer.top[0]])
     scale.scale_param.bias_term = True
     fillers = (layer.bn_param, "slope_filler", "bias_filler") if bn_param else (old, "scale_filler", "bias_filler")

@@ -203,6 +203,14 @@ def test_a_net_that_trains_by_its_average_cannot_follow_others(comparison: Path,
         make_plan(read_comparison(comparison), "numpy", "fp32")
 
 
+def test_a_net_of_ghost_batches_cannot_follow_others(comparison: Path, tmp_path: Path) -> None:
+    path = tmp_path / "merged.prototxt"
+    path.write_text(path.read_text().replace('type: "BN"', 'type: "BN" batch_norm_param { ghost_batch: 2 }'))
+    comparison.write_text(comparison.read_text() + "    averages: LATEST\n")
+    with pytest.raises(DataError, match=r'layer "bn" \(BN\) has ghost batches'):
+        make_plan(read_comparison(comparison), "numpy", "fp32")
+
+
 def test_divergence_is_a_result(comparison: Path, tmp_path: Path) -> None:
     comparison.write_text(comparison.read_text().replace("name: A", "learning_rates: [1e30]\nname: A"))
     report = compare(comparison, tmp_path / "out", engine="numpy", display=Silent())

@@ -139,6 +139,9 @@ _TABLE: dict[str, list[tuple[Any, ...]]] = {
     "BN": [
         (),
         ("batch_norm_param { eps: 1e-3 decay: 0.9 average: CAFFE }",),
+        ("batch_norm_param { ghost_batch: 2 }", ((5, 3, 2, 3),)),
+        ("batch_norm_param { gradient_through_statistics: false }",),
+        ("batch_norm_param { use_global_stats: true }",),
         ("bn_param { slope_filler { value: 2 } bias_filler { value: 0.1 } momentum: 0.9 }",),
         ("bn_param { frozen: true }",),
         ("bn_param { scale_filler { value: 2 } shift_filler { value: 0.1 } }",),
@@ -151,6 +154,8 @@ _TABLE: dict[str, list[tuple[Any, ...]]] = {
         ("batch_norm_param { scale_bias: true eps: 1e-3 scale_filler { value: 2 } bias_filler { value: 1 } }",),
         ("", ((6, 5),)),
         ("", ((2, 3, 4, 2, 3),)),
+        ("batch_norm_param { ghost_batch: 1 gradient_through_statistics: false }",),
+        ("batch_norm_param { gradient_through_statistics: false }",),
     ],
     "BatchReindex": [("", ((3, 2, 2), "indices"))],
     "BatchRenorm": [

@@ -35,6 +35,8 @@ FORMS = {
     "split, no shift": (SPLIT.replace("bias_term: true", "").replace("param { lr_mult: 3 }", ""), "s1"),
     "split, EMA": (SPLIT.replace("eps: 0.01", "average: EMA decay: 0.7"), "s1"),
     "split, fraction": (SPLIT.replace("eps: 0.01", "moving_average_fraction: 0.8"), "s1"),
+    "split, ghost": (SPLIT.replace("eps: 0.01", "ghost_batch: 2"), "s1"),
+    "split, constant": (SPLIT.replace("eps: 0.01", "gradient_through_statistics: false"), "s1"),
     "split, cumulative": (SPLIT.replace("eps: 0.01", "average: CUMULATIVE"), "s1"),
     "scale_bias": ('layer { name: "bn1" type: "BatchNorm" bottom: "conv1" top: "s1" batch_norm_param { '
                    'scale_bias: true scale_filler { type: "uniform" min: 0.5 max: 2 } '
@@ -43,6 +45,8 @@ FORMS = {
                'scale_filler { type: "uniform" min: 0.5 max: 2 } bias_filler { type: "uniform" } } }', "s1"),
     "merged, SyncBN": ('layer { name: "bn1" type: "SyncBN" bottom: "conv1" top: "s1" batch_norm_param { decay: 0.6 '
                        'scale_filler { type: "uniform" min: 0.5 max: 2 } bias_filler { type: "uniform" } } }', "s1"),
+    "merged, ghost": ('layer { name: "bn1" type: "BN" bottom: "conv1" top: "s1" batch_norm_param { ghost_batch: 2 '
+                      'gradient_through_statistics: false } }', "s1"),
     "merged, latest": ('layer { name: "bn1" type: "BN" bottom: "conv1" top: "s1" '
                        'batch_norm_param { average: LATEST } }', "s1"),
     "renorm": (SPLIT.replace("BatchNorm", "BatchRenorm").replace("batch_norm_param", "batch_renorm_param"), "s1"),

@@ -43,6 +43,10 @@ def test_a_good_net() -> None:
         ("bias_term: false", "", ("conv", "bias-before-bn")),
         ("eps: 1e-4", "use_global_stats: true", ("bn", "global-stats")),
         ("eps: 1e-4", "use_global_stats: false", ("bn", "global-stats")),
+        ("eps: 1e-4", "gradient_through_statistics: false", ("bn", "constant-statistics")),
+        ("eps: 1e-4", "ghost_batch: 2", ("bn", "ghost-batch")),
+        ("eps: 1e-4", "ghost_batch: 12", ("bn", "ghost-batch")),
+        ("eps: 1e-4", "ghost_batch: 32", ("bn", "ghost-batch")),
         ("eps: 1e-4", "eps: 1e-12", ("bn", "eps")),
         ("eps: 1e-4", "eps: 0.5", ("bn", "eps")),
         ("eps: 1e-4", "moving_average_fraction: 0.05", ("bn", "fraction")),
@@ -55,6 +59,16 @@ def test_a_good_net() -> None:
 def test_each_rule(old: str, new: str, expected: tuple[str, str]) -> None:
     assert old in GOOD
     assert rules(GOOD.replace(old, new, 1)) == [expected]
+
+
+def test_ghost_batches_that_divide_the_batch_are_good() -> None:
+    assert rules(GOOD.replace("eps: 1e-4", "ghost_batch: 16")) == []
+
+
+@pytest.mark.parametrize("setting", ["ghost_batch: 8", "gradient_through_statistics: false"])
+def test_what_is_for_statistics_of_the_batch_is_unused_with_running_ones(setting: str) -> None:
+    text = GOOD.replace("eps: 1e-4", f"use_global_stats: true {setting}")
+    assert rules(text) == [("bn", "global-stats"), ("bn", "unused-setting")]
 
 
 def test_a_phase_of_its_own_makes_global_statistics_right() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from google.protobuf import text_format
 
 from dragon.bases.layer import TEST, TRAIN
 from dragon.errors import NumericError, UsageError, WeightsError
@@ -73,6 +74,15 @@ def test_split_for_caffe_uses_its_fields_only_and_keeps_test() -> None:
     cumulative = merge(trained(definition("split, cumulative")))[0]
     with pytest.raises(UsageError, match='layer "bn1": Caffe cannot read a cumulative average'):
         split(cumulative, caffe=True)
+
+
+def test_what_caffe_cannot_normalise_by_is_not_split_for_it() -> None:
+    for setting in ("ghost_batch: 2", "gradient_through_statistics: false"):
+        old = definition("merged")
+        text_format.Merge(setting, old.layer[2].batch_norm_param)
+        message = f'layer "bn1": Caffe does not know {setting.split(":")[0]}; split without --caffe'
+        with pytest.raises(UsageError, match=message):
+            split(trained(old), caffe=True)
 
 
 def test_names_of_new_scales_are_free() -> None:

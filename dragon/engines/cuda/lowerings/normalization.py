@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dragon.engines.cuda.device.device import Device
 from dragon.engines.cuda.kernels import batch_norm as kernels
@@ -11,6 +11,10 @@ from dragon.engines.cuda.lowerings.channels import Channels, by_channel, channel
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.graph.node import Node
 from dragon.memory.blob import Blob
+
+if TYPE_CHECKING:
+    from dragon.bases.batch_statistics import BatchStatistics
+    from dragon.bases.layer import Layer
 
 __all__ = ["BatchNormLowering"]
 
@@ -29,6 +33,10 @@ class BatchNormLowering(Lowering):
         super().__init__(device, node)
         self._scale = scale
         self._slope = slope
+
+    @classmethod
+    def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        return not cast("BatchStatistics", layer).normalization.ghost_batch
 
     def _affine(self) -> tuple[Blob, Blob | None] | None:
         if self._scale is not None:
@@ -111,8 +119,9 @@ class BatchNormLowering(Lowering):
         if dx is None and dgamma is None:
             return
         grid = fine.grid if dx is not None else (fine.grid[0], 1)
+        batch = not self._by_running and self.layer.normalization.gradient_through_statistics
         self.launch(
             kernels.bn_backward, grid=grid, dy=dy, x=x, mean_inv=mean_inv, gamma=gamma, sums=sums,
             unscale=self.unscale, y=y, dx=dx, dgamma=dgamma, dbeta=dbeta, sum_slices=at.slices, **fine.sizes,
-            vectors=fine.vectors(self.device, dy, x, y, dx), batch=not self._by_running, slope=slope,
+            vectors=fine.vectors(self.device, dy, x, y, dx), batch=batch, slope=slope,
         )  # fmt: skip

@@ -75,6 +75,8 @@ class Normalization:
             raise NotLoweredError("axes other than (N, C, up to 3 spatial)")
         self.channels = shape[1]
         self.count = math.prod(shape) // shape[1]
+        if not self.layer.by_kernels:
+            raise NotLoweredError("ghost batches")
         self.affine = self._affine()
         vector = MemoryDesc.plain((self.channels,))
         self.mean, self.variance = Memory(b.device, vector), Memory(b.device, vector)
@@ -176,7 +178,10 @@ class Normalization:
     # -- backward -------------------------------------------------------------------------------------------
     def backward(self) -> None:
         """Build the backward of all layers of the chain."""
-        dy = self._backward(self.spec, self.primitive, self.top, self.affine, self._learns())
+        spec, hint = self.spec, self.primitive
+        if not self.layer.normalization.gradient_through_statistics:
+            spec, hint = self._alone(spec)
+        dy = self._backward(spec, hint, self.top, self.affine, self._learns())
         if dy is not None:
             self.skipped.make_diffs(dy)
 
@@ -228,10 +233,15 @@ class Normalization:
 
     def _norm_alone(self) -> None:
         own = self.chain.scale is None  # scale and shift are the layer's
-        spec = replace(self.spec, relu=False, scale=own and self.spec.scale, shift=own and self.spec.shift)
-        hint = batch_norm.forward(self.b.device, spec, self.primitive[Arg.SRC], layer=self.layer.name)
+        spec, hint = self._alone(replace(self.spec, scale=own and self.spec.scale, shift=own and self.spec.shift))
         affine = self.affine if own else None
         self._backward(spec, hint, self.tops[0], affine, self._learns() if own else [False, False])
+
+    def _alone(self, spec: batch_norm.NormSpec) -> tuple[batch_norm.NormSpec, Primitive]:
+        """The settings and the hint for a backward without the ReLU, with statistics as constants if they are to be."""
+        constant = spec.global_stats or not self.layer.normalization.gradient_through_statistics
+        spec = replace(spec, relu=False, global_stats=constant)
+        return spec, batch_norm.forward(self.b.device, spec, self.primitive[Arg.SRC], layer=self.layer.name)
 
     def _scale_alone(self, node: Node) -> None:
         """Backward of the Scale, in array code since it is rarely needed. Its bottom is the normalised x."""

@@ -63,6 +63,8 @@ class _Finder:
         def takes(link: Link, j: int) -> bool:
             if link is Link.SCALE:
                 return layer.affine is None and self._is_scale(j)
+            if not layer.normalization.gradient_through_statistics:  # the mask of a fused ReLU goes with its statistics
+                return link is Link.NORM
             return link is Link.NORM or (self._is_relu(j) and self.relu_pool(j) is None)
 
         found = self.graph.chain(i, (Link.NORM, Link.SCALE, Link.RELU), takes, adjacent=True)
@@ -131,4 +133,4 @@ class _Finder:
 
 def _is_normalization(layer: Layer) -> TypeGuard[BatchStatistics]:
     """A layer that a normalisation primitive computes."""
-    return isinstance(layer, BatchStatistics) and layer.by_formula
+    return isinstance(layer, BatchStatistics) and layer.by_kernels

@@ -70,3 +70,23 @@ def test_a_normalisation_of_another_kind_is_not_fused(kind: str, phase: int, mon
     net = agree(text, phase=phase, backward=False)
     assert "in " not in notes(net)["n"], notes(net)
     assert notes(net)["r"] != "in n", notes(net)
+
+
+SCALE = 'layer { name: "s" type: "Scale" bottom: "c" top: "c" scale_param { bias_term: true } }\n'
+BEHIND = {"nothing": "", "ReLU": NEURON.replace("TYPE", "ReLU"), "Scale, ReLU": SCALE + NEURON.replace("TYPE", "ReLU")}
+
+
+@pytest.mark.parametrize("behind", BEHIND)
+@pytest.mark.parametrize("affine", ["false", "true"])
+@pytest.mark.parametrize("setting", ["ghost_batch: 3", "gradient_through_statistics: false"])
+def test_other_ways_to_normalise_in_training(setting: str, affine: str, behind: str) -> None:
+    """Ghost batches run the reference; statistics as constants are a primitive, without the ReLU behind it."""
+    settings = f"batch_norm_param {{ {setting} scale_bias: {affine} }}"
+    norm = NORM.replace('top: "c" }', f'top: "c" {settings} }}')
+    text = CONV.replace("TYPE", "Convolution") + norm + BEHIND[behind]
+    found = notes(agree(inputs((5, *SHAPE[1:])) + text, passes=2))
+    lowered = "onednn, with s" if found.get("s") == "in n" else "onednn"
+    assert found["n"] == ("reference" if "ghost" in setting else lowered), found
+    assert found.get("r") != "in n", found
+    test = agree(inputs((5, *SHAPE[1:]), force=False) + text, phase=dragon.TEST, backward=False)
+    assert notes(test)["n"] == "in c", notes(test)
