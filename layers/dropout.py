@@ -27,6 +27,7 @@ class Dropout(Neuron):
 
     type = "Dropout"
     settings = ("dropout_param",)
+    is_activation = False
     keeps_signs = True
 
     @property

@@ -20,6 +20,7 @@ class Exp(Neuron):
 
     type = "Exp"
     settings = ("exp_param",)
+    is_activation = False
 
     @property
     def reads_top(self) -> bool:

@@ -21,6 +21,7 @@ class InstanceNorm(RowNorm):
 
     type = "InstanceNorm"
     settings = ("instance_norm_param",)
+    removes_mean = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.instance_norm_param

@@ -22,6 +22,7 @@ class Log(Neuron):
 
     type = "Log"
     settings = ("log_param",)
+    is_activation = False
     needs_input = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -21,6 +21,7 @@ class Power(Neuron):
 
     type = "Power"
     settings = ("power_param",)
+    is_activation = False
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.power_param

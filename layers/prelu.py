@@ -24,6 +24,7 @@ class PReLU(Layer):
     type = "PReLU"
     works_in_place = True
     settings = ("prelu_param",)
+    is_activation = True
     pointwise = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

@@ -43,6 +43,7 @@ class BatchStatistics(Layer):
     defaults: ClassVar[Mapping[str, str]] = {"use_global_stats": "by phase"}
     pointwise = True
     keeps_statistics = True
+    removes_mean = True
     by_formula: ClassVar[bool] = True  # false for a class with its own forward
     family = "normalisation"
 

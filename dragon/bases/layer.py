@@ -81,6 +81,10 @@ class Layer:
     works_in_place: ClassVar[bool] = False  # in place, gradients do not need what was overwritten, or it is saved
     keeps_signs: ClassVar[bool] = False  # in place over a ReLU, it leaves the signs that the ReLU's backward needs
     backward_from_top: ClassVar[bool] = False  # in place, backward needs only the top (unless `needs_input` is set)
+    is_activation: ClassVar[bool] = (
+        False  # a non-linear function of each element, which nets have behind a weighted sum
+    )
+    removes_mean: ClassVar[bool] = False  # the mean of each channel is subtracted, and a bias before it with the mean
     pointwise: ClassVar[bool] = False  # a spatial position of the top depends on the same one of the bottoms
     size_bottoms: ClassVar[frozenset[int]] = frozenset()  # bottoms of which only the shape is used
     keeps_statistics: ClassVar[bool] = False  # keeps running statistics for TEST

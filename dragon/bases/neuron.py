@@ -19,6 +19,7 @@ class Neuron(Layer):
     """
 
     works_in_place = True
+    is_activation = True
     pointwise = True
     needs_input: bool = False
     saved_input: Array | None = None

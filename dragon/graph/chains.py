@@ -163,6 +163,11 @@ class Graph:
         readers = self._readers.get((index, layer.top_names[0]), [])
         return readers[0] if len(readers) == 1 else None
 
+    def readers(self, index: int) -> list[int]:
+        """The layers that read a top of layer `index`, each once, in order."""
+        found = [i for name in self._layers[index].top_names for i in self._readers.get((index, name), [])]
+        return sorted(set(found))
+
     def chain(
         self,
         first: int,

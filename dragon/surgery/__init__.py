@@ -1,1 +1,1 @@
-"""Changes to batch normalisation that leave a net's results as they are (merge, split, fold), and checks of it."""
+"""Changes to nets around batch normalisation, checks of them, and the registry by which experiments name them."""

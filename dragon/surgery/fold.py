@@ -6,6 +6,8 @@ s along the outputs.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from dragon.bases.registry import class_of
@@ -19,8 +21,10 @@ from dragon.surgery.normalisations import Normalisation, PhaseGraphs, by_name, f
 __all__ = ["fold"]
 
 
-def fold(model: Model) -> tuple[Model, list[tuple[str, str]], list[tuple[str, str]]]:
-    """Fold every normalisation that can be folded into the layer before it.
+def fold(
+    model: Model, chosen: Collection[str] | None = None
+) -> tuple[Model, list[tuple[str, str]], list[tuple[str, str]]]:
+    """Fold every normalisation that can be folded into the layer before it; only those of `chosen` names if given.
 
     Returns the new model, the pairs (normalisation, layer it was folded into) and the pairs (normalisation, why it
     cannot be folded). Raises UsageError for a net without normalisations or a model without weights.
@@ -35,7 +39,7 @@ def fold(model: Model) -> tuple[Model, list[tuple[str, str]], list[tuple[str, st
     while True:
         graphs = PhaseGraphs(new.net)
         groups = by_name(graphs.normalisations())
-        norms = next((norms for norms in groups.values() if norms[0].layer.name not in refused), None)
+        norms = next((norms for norms in groups.values() if _waits(norms[0].layer.name, refused, chosen)), None)
         if norms is None:
             return new, done, list(refused.items())
         name, makers = norms[0].layer.name, {graph.maker(n.index) for n in norms for graph in graphs.of(n.index)}
@@ -46,6 +50,10 @@ def fold(model: Model) -> tuple[Model, list[tuple[str, str]], list[tuple[str, st
         target = new.net.layer[next(index for index in makers if index is not None)]
         done.append((name, target.name))
         _fold_into(new, norms, target)
+
+
+def _waits(name: str, refused: Collection[str], chosen: Collection[str] | None) -> bool:
+    return name not in refused and (chosen is None or name in chosen)
 
 
 def _deployed(norms: list[Normalisation]) -> Normalisation:

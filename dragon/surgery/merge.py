@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from dragon.errors import LayerName, UsageError
 from dragon.normalization.settings import Form, Normalization
 from dragon.proto import dragon_pb2 as pb
+from dragon.surgery.forms import scale_name
 from dragon.surgery.model import Model
 from dragon.surgery.normalisations import Normalisation, by_name, find_normalisations
 
@@ -115,7 +115,7 @@ def split(model: Model, caffe: bool = False) -> tuple[Model, list[str]]:
             continue
         key = layer.name or i
         if key not in scales:
-            name = scales[key] = _scale_name(layer.name, taken)
+            name = scales[key] = scale_name(layer.name, taken)
             taken.add(name)
             if layer.name in new.arrays:
                 statistics, affine = norm.parts(new.arrays)
@@ -190,12 +190,3 @@ def _split_settings(norm: Normalisation, name: str, caffe: bool) -> pb.LayerPara
     for rules in ("include", "exclude"):
         getattr(scale, rules).extend(getattr(layer, rules))
     return scale
-
-
-def _scale_name(name: str, taken: set[str]) -> str:
-    """A name that is not taken: bn1 -> scale1, conv1/bn -> conv1/scale, norm -> norm_scale."""
-    changed = re.sub(r"(?i)batch_?norm|bn", "scale", name)
-    candidate = changed if changed != name else f"{name}_scale"
-    while candidate in taken:
-        candidate += "_scale"
-    return candidate

@@ -17,7 +17,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.surgery.model import Model
 
-__all__ = ["Difference", "prove"]
+__all__ = ["Difference", "build_net", "feed", "prove"]
 
 _SEED = 7
 _SPLIT = re.compile(r"_split_\d+$")  # made by the net for blobs with several readers
@@ -56,7 +56,7 @@ def prove(
     """
     found: list[Difference] = []
     for phase in phases:
-        nets = [_net(model, phase, shape) for model in (old, new)]
+        nets = [build_net(model, phase, shape) for model in (old, new)]
         try:
             found += _compare(nets[0], nets[1], "TEST" if phase == TEST else "TRAIN", batches, progress)
             if phase == TRAIN:
@@ -77,7 +77,11 @@ def prove(
     return found
 
 
-def _net(model: Model, phase: int, shape: tuple[int, ...] | None) -> Net:
+def build_net(model: Model, phase: int, shape: tuple[int, ...] | None) -> Net:
+    """The float64 reference net of a model with its weights; with `shape`, Inputs stand in place of its data layers.
+
+    Raises DragonError for a net that cannot be built, ShapeError for weights that do not fit.
+    """
     definition = _with_inputs(model.net, shape) if shape else model.net
     try:
         net = Net(Definition(definition, folder=model.folder), phase, dtype=np.float64, engine="numpy", seed=_SEED)
@@ -120,12 +124,7 @@ def _compare(old: Net, new: Net, phase: str, batches: int, progress: Progress) -
     difference = dict.fromkeys(shared, 0.0)
     for i in range(batches):
         progress(stage, i, batches)
-        for name in old.inputs:
-            blob = old.blobs[name]
-            # labels: zeros are valid ones
-            value = rng.normal(size=blob.shape) * 30 if blob.ndim > 1 else np.zeros(blob.shape)
-            for net in (old, new):
-                net.blobs[name].data[...] = value
+        feed(old, rng, new)
         for net in (old, new):
             net.run_forward()
         for name in shared:
@@ -137,6 +136,15 @@ def _compare(old: Net, new: Net, phase: str, batches: int, progress: Progress) -
                 difference[name] = max(difference[name], float(np.abs(a - b).max()))
     progress(stage, batches, batches)
     return [Difference(name, phase, difference[name], largest[name]) for name in shared]
+
+
+def feed(net: Net, rng: np.random.Generator, *others: Net) -> None:
+    """Fill the inputs of nets with equal Gaussian noise; those of one axis, labels, with zeros, which are valid."""
+    for name in net.inputs:
+        blob = net.blobs[name]
+        value = rng.normal(size=blob.shape) * 30 if blob.ndim > 1 else np.zeros(blob.shape)
+        for one in (net, *others):
+            one.blobs[name].data[...] = value
 
 
 def _is_lost(net: Net, blob: str, other: Net) -> bool:

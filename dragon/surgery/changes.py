@@ -1,0 +1,122 @@
+"""Changes to the settings of chosen layers: fillers, biases, any field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dragon.bases.registry import class_of
+from dragon.bases.weighted import Weighted
+from dragon.errors import LayerName, UsageError, nearest
+from dragon.proto import dragon_pb2 as pb
+from dragon.surgery.biases import Bias, add_bias, drop_bias, give_zero_bias, has_bias
+from dragon.surgery.fields import set_fields
+from dragon.surgery.insert import Note, silent_note
+from dragon.surgery.learning import filler_fields
+from dragon.surgery.model import Model
+from dragon.surgery.normalisations import PhaseGraphs
+from dragon.surgery.selection import Words, select
+
+__all__ = ["bias", "initialise", "pairs", "set_layers"]
+
+_Fields = Mapping[str, Any]
+
+
+def initialise(model: Model, layers: Mapping[str, _Fields], note: Note = silent_note) -> Model:
+    """A model whose chosen layers are filled in another way.
+
+    layers: for each selector the fields of a filler, which is that of the weight, such as `{type: msra}`; or one such
+    mapping for each blob, `{weight: {type: msra}, bias: {value: 0.1}}`. Fillers replace the present ones as a whole.
+    Raises UsageError for a layer without such a filler.
+    """
+    new = model.copy()
+    for word, given in pairs(layers, "initialise"):
+        for index in select(new.net, word):
+            layer = new.net.layer[index]
+            known = filler_fields(layer)
+            first = next(iter(known), None)
+            by_blob = bool(given) and all(isinstance(value, Mapping) for value in given.values())
+            for blob, fields in (given if by_blob else {first: given}).items():
+                if blob not in known:
+                    raise UsageError(
+                        f'has no filler "{blob}"{nearest(str(blob), known)}' if known else "has no filler",
+                        layer=LayerName(layer.name, layer.type),
+                    )
+                filler = getattr(getattr(layer, class_of(layer).settings[0]), known[blob])
+                filler.Clear()
+                set_fields(filler, fields, f"{layer.name}.{known[blob]}")
+            note(f"initialised {layer.name}")
+    return new
+
+
+def bias(model: Model, drop: Words | None = None, add: Words | None = None, note: Note = silent_note) -> Model:
+    """A model in which layers with weights lose or get a bias.
+
+    drop, add: selectors; `before_bn` stands for the layers that are alone normalised, so that their bias is useless.
+    Weights follow: an added bias is 0. Raises UsageError when neither is given, and for other types of layers.
+    """
+    if drop is None and add is None:
+        raise UsageError("bias takes drop or add")
+    new = model.copy()
+    for words, wanted in ((drop, False), (add, True)):
+        for index in [] if words is None else _weighted(new.net, words):
+            layer = new.net.layer[index]
+            if has_bias(layer) == wanted:
+                continue
+            if wanted:
+                add_bias(layer, Bias())
+                give_zero_bias(new, layer)
+            else:
+                drop_bias(layer)
+                if len(new.arrays.get(layer.name, [])) > 1:
+                    new.arrays[layer.name] = new.arrays[layer.name][:1]
+            note(f"{'added the bias of' if wanted else 'dropped the bias of'} {layer.name}")
+    return new
+
+
+_BEFORE_BN = "before_bn"
+
+
+def _weighted(net: pb.NetParameter, words: Words) -> list[int]:
+    found = _before_norms(net) if words == _BEFORE_BN else select(net, words)
+    for index in found:
+        layer = net.layer[index]
+        if not issubclass(class_of(layer), Weighted):
+            raise UsageError("has no bias of its own", layer=LayerName(layer.name, layer.type))
+    return found
+
+
+def _before_norms(net: pb.NetParameter) -> list[int]:
+    """Layers with weights whose top is read by one layer alone, which subtracts the mean of each channel."""
+    graphs = PhaseGraphs(net)
+    found = []
+    for index, layer in enumerate(net.layer):
+        if issubclass(class_of(layer), Weighted) and graphs.of(index):
+            readers = [graph.reader(index) for graph in graphs.of(index)]
+            if all(at is not None and class_of(net.layer[at]).removes_mean for at in readers):
+                found.append(index)
+    return found
+
+
+def set_layers(model: Model, layers: Mapping[str, _Fields], note: Note = silent_note) -> Model:
+    """A model in which fields of chosen layers have other values: for each selector the fields of LayerParameter.
+
+    Raises UsageError for an unknown field or a value of another type.
+    """
+    new = model.copy()
+    for word, given in pairs(layers, "set"):
+        for index in select(new.net, word):
+            layer = new.net.layer[index]
+            set_fields(layer, given, layer.name)
+            note(f"set {', '.join(given)} of {layer.name}")
+    return new
+
+
+def pairs(layers: Mapping[str, Any], operation: str, kinds: tuple[type, ...] = (Mapping,)) -> list[tuple[str, Any]]:
+    """Selectors with what is given for each. Raises UsageError unless that is of one of the kinds."""
+    if not isinstance(layers, Mapping) or not layers:
+        raise UsageError(f"{operation} takes names or types of layers with what they get, got {layers!r}")
+    for word, given in layers.items():
+        if not isinstance(given, kinds):
+            raise UsageError(f'{operation} "{word}": expected fields with their values, got {given!r}')
+    return [(str(word), given) for word, given in layers.items()]

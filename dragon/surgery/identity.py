@@ -1,0 +1,145 @@
+"""A new normalisation that starts as the identity: gamma = sqrt(var + eps), beta = mean, for any mean and variance.
+
+The running statistics are those of the values that it reads, so that training goes on from where the net is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragon.bases.batch_statistics import normalization_of
+from dragon.bases.layer import TEST, TRAIN
+from dragon.data.progress import Progress, silent
+from dragon.errors import UsageError
+from dragon.surgery.model import Model
+from dragon.surgery.prove import build_net, feed
+from dragon.surgery.recalibrate import Pool
+
+__all__ = ["Made", "Moments", "Statistics", "measure", "start_as_identity"]
+
+Moments = tuple[NDArray[Any], NDArray[Any]]  # mean and variance, (C,) each, float64
+Statistics = Callable[[Model, Sequence[str]], Mapping[str, Moments]]  # by names of layers: of their tops
+
+
+@dataclass
+class Made:
+    """A normalisation that is inserted. target, spot: positions of the chosen layer and of the one it is put behind."""
+
+    target: int
+    spot: int
+    layer: str  # name of the chosen layer
+    behind: str  # name of the layer that it is put behind
+    name: str
+    scale: str  # name of its Scale, if it is scaled
+    scaled: bool = False
+    shared: str = ""  # the name under which layers share the weight before it, and so the normalisation
+    dropped: bool = False  # whether the bias of the chosen layer was dropped
+
+
+def measure(
+    model: Model,
+    names: Sequence[str],
+    batches: int = 4,
+    shape: tuple[int, ...] | None = None,
+    progress: Progress = silent,
+) -> dict[str, Moments]:
+    """Mean and variance of each channel of the tops of layers, over batches in TRAIN, or in TEST where TRAIN lacks one.
+
+    The data is that of a proof (see `prove`). Raises UsageError for a layer that neither phase has.
+    """
+    found: dict[str, Moments] = {}
+    for phase in (TRAIN, TEST):
+        missing = [name for name in names if name not in found]
+        if missing:
+            found.update(_measure_in(model, missing, phase, batches, shape, progress))
+    for name in names:
+        if name not in found:
+            raise UsageError(f'layer "{name}" runs in no phase: its values cannot be measured')
+    return found
+
+
+def _measure_in(
+    model: Model, names: Sequence[str], phase: int, batches: int, shape: tuple[int, ...] | None, progress: Progress
+) -> dict[str, Moments]:
+    net = build_net(model, phase, shape)
+    try:
+        pools = {node.index: (node.name, Pool()) for node in net.nodes if node.name in names}
+        rng = np.random.default_rng(3)
+        for batch in range(batches if pools else 0):
+            feed(net, rng)
+            begin = 0
+            for index, (_, pool) in pools.items():
+                net.run_forward(begin, index)
+                pool.add(net.nodes[index].tops[0].peek())
+                begin = index + 1
+            progress("batches for statistics", batch + 1, batches)
+        return {name: (pool.mean, pool.variance) for name, pool in pools.values()}
+    finally:
+        net.close()
+
+
+def start_as_identity(old: Model, new: Model, made: Sequence[Made], statistics: Statistics) -> None:
+    """Give the new layers of a model with weights their values, and take dropped biases out of the weights.
+
+    Layers without running statistics start with scale 1 and shift 0: they are no identity.
+    """
+    by_name = {layer.name: layer for layer in new.net.layer}
+    moments: Mapping[str, Moments] = {}
+    wanted = [one.behind for one in made if _averages(by_name[one.name])]
+    if wanted:
+        moments = statistics(old, list(dict.fromkeys(wanted)))
+    done: set[str] = set()
+    first: dict[str, Moments] = {}  # of shared normalisations
+    for one in made:
+        if one.name in done:
+            continue
+        done.add(one.name)
+        weights = new.arrays.get(one.layer, [])
+        shift = None
+        if one.dropped and len(weights) > 1:
+            shift = weights[1].reshape(-1).astype(np.float64)
+            new.arrays[one.layer] = weights[:1]
+        if one.behind in moments:
+            mean, variance = moments[one.behind]
+            read = mean if shift is None else mean - shift, variance  # without the bias
+            if one.shared:
+                read = first.setdefault(one.shared, read)
+            _identity(new, by_name, one, read, read[0] if shift is None else read[0] + shift)
+
+
+def _averages(layer: Any) -> bool:
+    settings = normalization_of(layer)
+    return settings is not None and settings.averages
+
+
+def _identity(
+    model: Model,
+    layers: Mapping[str, Any],
+    one: Made,
+    moments: Moments,
+    beta: NDArray[Any],
+) -> None:
+    settings = normalization_of(layers[one.name])
+    assert settings is not None
+    at = settings.blobs
+    arrays: list[NDArray[Any]] = [np.zeros(1, np.float32)] * at.count
+    gamma = np.sqrt(moments[1] + settings.eps)
+    values = {
+        at.mean: moments[0],
+        at.variance: moments[1],
+        at.weight: np.ones(1),
+        at.gamma: gamma,
+        at.beta: beta,
+        at.iterations: np.zeros(1),
+    }
+    for index, value in values.items():
+        if index is not None:
+            arrays[index] = value.astype(np.float32)
+    model.arrays[one.name] = arrays
+    if one.scaled:
+        model.arrays[one.scale] = [gamma.astype(np.float32), beta.astype(np.float32)]

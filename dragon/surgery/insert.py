@@ -1,0 +1,206 @@
+"""Insertion of normalisations into a net: where, in which form, and what changes in the layers around them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dragon.bases.convolution import ConvolutionBase
+from dragon.bases.registry import class_of
+from dragon.bases.weighted import Weighted
+from dragon.errors import LayerName, UsageError
+from dragon.graph.chains import phases
+from dragon.proto import dragon_pb2 as pb
+from dragon.surgery.biases import Bias, drop_bias, has_bias, is_frozen, is_plain
+from dragon.surgery.forms import (
+    NormalisationType,
+    add_specs,
+    norm_name,
+    normalisation_type,
+    scale_name,
+    set_shift_filler,
+    share_statistics,
+)
+from dragon.surgery.identity import Made, Statistics, measure, start_as_identity
+from dragon.surgery.model import Model
+from dragon.surgery.normalisations import PhaseGraphs
+from dragon.surgery.places import PLACES, ends_net, walk
+from dragon.surgery.selection import Words, check_choice, list_words, select
+from dragon.surgery.values import rename_value
+
+__all__ = ["Note", "insert", "silent_note"]
+
+Note = Callable[[str], None]  # takes a line about what was done, or left and why
+
+
+def silent_note(line: str) -> None:
+    """The note that goes nowhere."""
+
+
+def insert(
+    model: Model,
+    after: Words = "convolution",
+    type: str | None = None,
+    form: str | None = None,
+    place: str = "before_activation",
+    keep_init: bool = False,
+    keep_bias: bool = False,
+    last: bool = False,
+    in_place: bool | None = None,
+    fields: Mapping[str, Any] | None = None,
+    statistics: Statistics = measure,
+    note: Note = silent_note,
+) -> Model:
+    """A model with a normalisation behind each of the chosen layers.
+
+    after: layers by name, pattern or type. type: that of the new layers; or form: merged (BN) or split (BatchNorm and
+    Scale). place: before_activation is right behind the layer; after_activation is behind the activation that follows
+    it, over pooling and LRN, or right behind the layer where none follows. keep_init: leave the fillers of
+    convolutions, which else become msra. keep_bias: leave biases that the normalisation cancels. last: also where no
+    layer with weights follows, as behind the scores of a classifier; a layer given by its name is always taken.
+    in_place: overwrite the top of the layer; by default where its backward does not read the top. fields: settings of
+    the new layers, such as batch_norm_param.
+
+    The ParamSpec and the filler of a dropped bias go to beta, which takes its place. If the model has weights, layers
+    with running statistics start as the identity, with the `statistics` of the values there. Raises UsageError when
+    no layer is left to choose or one cannot be normalised.
+    """
+    kind = normalisation_type(type, form, fields)
+    check_choice(place, PLACES, "place")
+    graphs = PhaseGraphs(model.net)
+    targets = _targets(model.net, graphs, after, last, note)
+    made = _spots(graphs, targets, place, kind, note)
+    new = model.copy()
+    for one in sorted(made, key=lambda made: -made.spot):
+        drops = kind.removes_mean and not keep_bias and one.spot == one.target and has_bias(new.net.layer[one.spot])
+        _add(new, one, kind, drops, in_place)
+    if model.arrays:
+        start_as_identity(model, new, made, statistics)
+    if not keep_init:
+        _suit(new.net, {model.net.layer[index].name for index in targets}, note)
+    return new
+
+
+def _targets(net: pb.NetParameter, graphs: PhaseGraphs, after: Words, last: bool, note: Note) -> list[int]:
+    """Positions of the chosen layers that are not normalised yet and do not make the output of the net."""
+    named = set(list_words(after))
+    found = []
+    for index in select(net, after):
+        layer = net.layer[index]
+        norm = walk(graphs, index).norm
+        if norm is not None:
+            note(f"left {layer.name}: {net.layer[norm].name} normalises it already")
+        elif not last and layer.name not in named and ends_net(graphs, index):
+            note(f"left {layer.name}: no layer with weights follows, so it makes the output of the net")
+        else:
+            _check_target(layer)
+            found.append(index)
+    if not found:
+        raise UsageError(f'net "{net.name}": no layer is left to insert a normalisation behind')
+    return found
+
+
+def _check_target(layer: pb.LayerParameter) -> None:
+    kind = class_of(layer)
+    why = ""
+    if len(layer.top) != 1:
+        why = f"has {len(layer.top)} tops"
+    elif any(layer.loss_weight) or kind.is_loss:
+        why = "makes a loss"
+    elif issubclass(kind, Weighted) and kind.product_param(layer).axis != 1:
+        why = "has its outputs on another axis than 1"
+    if why:
+        raise UsageError(f"{why}: no normalisation can follow it", layer=LayerName(layer.name, layer.type))
+
+
+def _spots(graphs: PhaseGraphs, targets: list[int], place: str, kind: NormalisationType, note: Note) -> list[Made]:
+    """The normalisations to make, one for each position; layers of one name have one of one name behind them."""
+    net = graphs.net
+    taken = {layer.name for layer in net.layer} | {top for layer in net.layer for top in layer.top}
+    names: dict[str, tuple[str, str]] = {}
+    found: dict[int, Made] = {}
+    for index in targets:
+        layer = net.layer[index]
+        spots: tuple[int, ...] = (index,)
+        if place == "after_activation":
+            spots = walk(graphs, index).activations or spots
+            if index in spots:
+                note(f"{layer.name}: no activation follows it alone; the normalisation is right behind it")
+        if layer.name not in names:
+            name = norm_name(kind, layer.name, taken)
+            scale = scale_name(name, {name, *taken})
+            names[layer.name] = name, scale
+            taken |= {name, scale}
+            note(f"inserted {name} ({kind.type}) behind {net.layer[spots[0]].name}")
+        for spot in spots:
+            found.setdefault(spot, Made(index, spot, layer.name, net.layer[spot].name, *names[layer.name]))
+    return list(found.values())
+
+
+def _add(model: Model, made: Made, kind: NormalisationType, drops: bool, in_place: bool | None) -> None:
+    """Put the layers of one normalisation behind its spot."""
+    net = model.net
+    before, owner = net.layer[made.spot], net.layer[made.target]
+    value = before.top[0]
+    if in_place is None:
+        in_place = issubclass(class_of(before), Weighted)
+    top = value if in_place else made.name
+    layers = kind.layers(made.name, made.scale, value, top)
+    made.scaled = len(layers) > 1
+    bias = drop_bias(owner) if drops else None
+    made.dropped = drops
+    made.shared = _carry(layers, owner, bias)
+    for layer in layers:
+        for rules in ("include", "exclude"):
+            getattr(layer, rules).extend(getattr(before, rules))
+        if before.HasField("phase"):
+            layer.phase = before.phase
+    if not in_place:
+        rename_value(net, made.spot + 1, phases(before), value, top)
+    rest = [_copy(layer) for layer in net.layer[made.spot + 1 :]]
+    del net.layer[made.spot + 1 :]
+    net.layer.extend([*layers, *rest])
+
+
+def _carry(layers: list[pb.LayerParameter], owner: pb.LayerParameter, bias: Bias | None) -> str:
+    """Let gamma and beta learn as the weight and the bias did, where a definition says how.
+
+    Returns the name under which the weight is shared, if it is: the normalisations of layers that share it are shared.
+    """
+    weight = pb.ParamSpec()
+    if issubclass(class_of(owner), Weighted) and owner.param:
+        weight.CopyFrom(owner.param[0])
+    shared = weight.name
+    beta = pb.ParamSpec()
+    if bias is not None:
+        beta.CopyFrom(bias.spec or beta)
+    elif is_frozen(weight):
+        beta.CopyFrom(pb.ParamSpec(lr_mult=0, decay_mult=0))
+    if shared:
+        weight.name = f"{shared}_gamma"
+        beta.name = beta.name or ("" if bias is not None else f"{shared}_beta")
+    if shared or not is_plain(beta):
+        add_specs(layers, weight, beta)
+    if bias is not None and bias.filler is not None and (bias.filler.type != "constant" or bias.filler.value):
+        set_shift_filler(layers, bias.filler)
+    if shared:
+        share_statistics(layers, shared)
+    return shared
+
+
+def _suit(net: pb.NetParameter, names: set[str], note: Note) -> None:
+    """Let convolutions that are normalised start with the filler msra."""
+    for layer in net.layer:
+        kind = class_of(layer)
+        if layer.name in names and issubclass(kind, ConvolutionBase):
+            filler = kind.product_param(layer).weight_filler
+            if filler.type != "msra":
+                note(f"{layer.name}: weight_filler is msra, was {filler.type}")
+                filler.Clear()
+                filler.type = "msra"
+
+
+def _copy(layer: pb.LayerParameter) -> pb.LayerParameter:
+    copy = pb.LayerParameter()
+    copy.CopyFrom(layer)
+    return copy

@@ -1,0 +1,73 @@
+"""Where a normalisation goes: behind which layers, before or after their activations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dragon.bases.registry import class_of
+from dragon.bases.weighted import Weighted
+from dragon.graph.chains import Graph
+from dragon.layers.lrn import LRN
+from dragon.layers.pooling import Pooling
+from dragon.proto import dragon_pb2 as pb
+from dragon.surgery.forms import is_normalisation
+from dragon.surgery.normalisations import PhaseGraphs
+
+__all__ = ["PLACES", "Walk", "ends_net", "walk"]
+
+PLACES = ("before_activation", "after_activation")
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What follows a layer as far as each value has one reader: pooling and LRN, then an activation, such things again.
+
+    Positions in the definition; one for each phase that differs. activations: empty if there is none in some phase.
+    norm: the first normalisation met; None without.
+    """
+
+    activations: tuple[int, ...]
+    norm: int | None
+
+
+def walk(graphs: PhaseGraphs, index: int) -> Walk:
+    """What follows a layer in all phases that it is present in."""
+    activations: list[int | None] = []
+    norms: list[int] = []
+    for graph in graphs.of(index):
+        activation, norm = _follow(graphs.net, graph, index)
+        activations.append(activation)
+        norms += [] if norm is None else [norm]
+    found = sorted({at for at in activations if at is not None})
+    alike = len({graphs.net.layer[at].name for at in found}) == 1
+    return Walk(tuple(found) if alike and None not in activations else (), norms[0] if norms else None)
+
+
+def _follow(net: pb.NetParameter, graph: Graph, index: int) -> tuple[int | None, int | None]:
+    activation, at = None, graph.reader(index)
+    while at is not None:
+        layer = net.layer[at]
+        if is_normalisation(layer):
+            return activation, at
+        if class_of(layer).is_activation and len(layer.bottom) == 1:
+            if activation is not None:
+                break
+            activation = at
+        elif not issubclass(class_of(layer), Pooling | LRN):
+            break
+        at = graph.reader(at)
+    return activation, None
+
+
+def ends_net(graphs: PhaseGraphs, index: int) -> bool:
+    """Whether no layer with weights depends on the top of a layer: it makes what the net is for, such as scores."""
+    for graph in graphs.of(index):
+        seen, pending = {index}, [index]
+        while pending:
+            for reader in graph.readers(pending.pop()):
+                if issubclass(class_of(graphs.net.layer[reader]), Weighted):
+                    return False
+                if reader not in seen:
+                    seen.add(reader)
+                    pending.append(reader)
+    return True

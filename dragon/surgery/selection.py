@@ -1,0 +1,70 @@
+"""Layers of a definition, chosen by name, pattern or type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+from dragon.bases.registry import canonical, class_of, find_class, layer_types
+from dragon.errors import UsageError, nearest
+from dragon.proto import dragon_pb2 as pb
+
+__all__ = ["Words", "check_choice", "find_type", "list_words", "quote", "select"]
+
+Words = str | Sequence[str]  # one selector, several in a list, or several with commas between them
+
+
+def list_words(words: Words) -> list[str]:
+    """The selectors of a list, or of a text with commas. Raises UsageError for anything else and for none."""
+    parts = words.split(",") if isinstance(words, str) else words
+    if not isinstance(parts, Iterable) or not all(isinstance(part, str) for part in parts):
+        raise UsageError(f"expected names or types of layers, got {words!r}")
+    found = [part.strip() for part in parts if part.strip()]
+    if not found:
+        raise UsageError(f"expected names or types of layers, got {words!r}")
+    return found
+
+
+def find_type(word: str) -> str | None:
+    """The main name of the layer type that a word means, in any case and with underscores; None if there is none."""
+    if find_class(word) is not None:
+        return canonical(word)
+    plain = word.replace("_", "").lower()
+    return next((canonical(name) for name in layer_types() if name.lower() == plain), None)
+
+
+def select(net: pb.NetParameter, words: Words) -> list[int]:
+    """Positions of the layers that selectors name, in the order of the net.
+
+    A selector is the name of a layer, a pattern of names with `*`, `?` or `[]`, or a type: `convolution` and
+    `inner_product` are Convolution and InnerProduct, subclasses among them. Raises UsageError for one that names none.
+    """
+    return sorted({index for word in list_words(words) for index in _select_one(net, word)})
+
+
+def _select_one(net: pb.NetParameter, word: str) -> list[int]:
+    layers = list(enumerate(net.layer))
+    found = [i for i, layer in layers if layer.name == word]
+    if not found and any(mark in word for mark in "*?["):
+        found = [i for i, layer in layers if fnmatchcase(layer.name, word)]
+    kind = find_type(word)
+    if not found and kind is not None:
+        cls = find_class(kind)
+        assert cls is not None
+        found = [i for i, layer in layers if canonical(layer.type) == kind or issubclass(class_of(layer), cls)]
+    if not found:
+        known = [layer.name for layer in net.layer] + [layer.type for layer in net.layer]
+        raise UsageError(f'net "{net.name}" has no layer of the name or type "{word}"{nearest(word, known)}')
+    return found
+
+
+def check_choice(value: object, allowed: Sequence[str], what: str) -> str:
+    """The value, if it is one of those allowed. Raises UsageError with the nearest."""
+    if value in allowed:
+        return str(value)
+    raise UsageError(f'{what} is one of {", ".join(allowed)}, got "{value}"{nearest(str(value), allowed)}')
+
+
+def quote(names: Iterable[str]) -> str:
+    """Names as they stand in a message, each once."""
+    return ", ".join(f'"{name}"' for name in dict.fromkeys(names))

@@ -1,0 +1,276 @@
+"""Normalisations inserted into nets: where they go, what they change, and that trained nets compute the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dragon.bases.layer import TEST, TRAIN
+from dragon.errors import UsageError
+from dragon.graph.net import Net
+from dragon.models import generate
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import parse_text, read_net
+from dragon.surgery.insert import insert
+from dragon.surgery.merge import merge
+from dragon.surgery.model import Model
+from dragon.surgery.prove import prove
+from dragon.surgery.remove import remove
+from tests.surgery.helpers import HEAD, trained
+
+ZOO = sorted(Path(generate.__file__).parent.glob("*/*.prototxt"))
+NETS = [path for path in ZOO if path.name != "solver.prototxt"]
+PLAIN = [path for path in NETS if "bn" not in path.parent.name and not path.parent.name.startswith("resnet")]
+
+CONV = """layer { name: "conv1" type: "Convolution" bottom: "data" top: "conv1" PARAM
+  convolution_param { num_output: 6 kernel_size: 3 weight_filler { type: "xavier" } bias_filler { value: 0.5 } } }
+"""
+POOL = 'layer { name: "pool" type: "Pooling" bottom: "conv1" top: "pool" pooling_param { kernel_size: 2 } }\n'
+RELU = 'layer { name: "relu" type: "ReLU" bottom: "X" top: "X" }\n'
+DROP = 'layer { name: "drop" type: "Dropout" bottom: "X" top: "X" }\n'
+TAIL = """layer { name: "ip" type: "InnerProduct" bottom: "X" top: "ip"
+  inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+"""
+
+
+def net(*parts: str, last: str = "conv1", param: str = "") -> pb.NetParameter:
+    return parse_text(HEAD + CONV.replace("PARAM", param) + "".join(parts).replace("X", last), pb.NetParameter())
+
+
+def shape(net: pb.NetParameter) -> list[tuple[str, list[str], list[str]]]:
+    return [(layer.name, list(layer.bottom), list(layer.top)) for layer in net.layer[2:]]
+
+
+def same_but_fillers(a: pb.NetParameter, b: pb.NetParameter) -> bool:
+    """Whether nets are equal, but for fillers of biases with zeros, which is what none means."""
+    nets = [pb.NetParameter(), pb.NetParameter()]
+    for copy, source in zip(nets, (a, b), strict=True):
+        copy.CopyFrom(source)
+        for layer in copy.layer:
+            for p in (layer.convolution_param, layer.inner_product_param):
+                if p.HasField("bias_filler") and p.bias_filler == pb.FillerParameter(type="constant"):
+                    p.ClearField("bias_filler")
+    return nets[0] == nets[1]
+
+
+@pytest.mark.parametrize("place", ["before_activation", "after_activation"])
+@pytest.mark.parametrize("form", ["merged", "split"])
+@pytest.mark.parametrize("path", PLAIN, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_insert_then_remove_gives_the_old_net(path: Path, form: str, place: str) -> None:
+    old = read_net(path)
+    new = insert(Model(old), "convolution, inner_product", form=form, place=place, keep_init=True)
+    added = len(new.net.layer) - len(old.layer)
+    weighted = sum(layer.type in ("Convolution", "InnerProduct") for layer in old.layer) - 1
+    assert added == weighted * (1 if form == "merged" else 2)
+    assert same_but_fillers(remove(new).net, old)
+
+
+@pytest.mark.parametrize("path", PLAIN, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_insert_split_and_merge_is_insert_merged(path: Path) -> None:
+    fields = {"batch_norm_param": {"average": "CAFFE", "moving_average_fraction": 0.999}}
+    merged = insert(Model(read_net(path)), form="merged", fields=fields)
+    assert merge(insert(Model(read_net(path)), form="split"))[0].net == merged.net
+
+
+@pytest.mark.parametrize("path", [p for p in NETS if p not in PLAIN], ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_a_normalised_net_has_no_place_left_and_loses_all(path: Path) -> None:
+    old = read_net(path)
+    with pytest.raises(UsageError, match="no layer is left"):
+        insert(Model(old))
+    left = {layer.type for layer in remove(Model(old)).net.layer}
+    assert not left & {"BatchNorm", "BN", "Scale"}
+
+
+def test_the_zoo_without_bn_is_the_plain_zoo() -> None:
+    """cifar10_quick with BN, once removed, is wired as cifar10_quick; so is VGG."""
+    root = Path(generate.__file__).parent
+    for plain, normalised in (
+        ("cifar10_quick", "cifar10_quick_bn_merged"),
+        ("cifar10_quick", "cifar10_quick_bn_split"),
+    ):
+        nets = [read_net(root / name / "train_val.prototxt") for name in (plain, normalised)]
+        assert shape(remove(Model(nets[1])).net) == shape(nets[0])
+
+
+def test_where_it_goes_over_pooling_before_the_activation() -> None:
+    """As in cifar10_quick: pooling stands between the convolution and the ReLU."""
+    old = net(POOL, RELU, DROP, TAIL, last="pool")
+    before = insert(Model(old), form="split").net
+    assert shape(before)[:2] == [("bn_conv1", ["conv1"], ["conv1"]), ("scale_conv1", ["conv1"], ["conv1"])]
+    after = insert(Model(old), place="after_activation").net
+    assert shape(after) == [
+        ("pool", ["conv1"], ["pool"]),
+        ("relu", ["pool"], ["pool"]),
+        ("bn_conv1", ["pool"], ["bn_conv1"]),
+        ("drop", ["bn_conv1"], ["bn_conv1"]),
+        ("ip", ["bn_conv1"], ["ip"]),
+    ]
+    assert after.layer[1].convolution_param.bias_term, "the ReLU stands between: the bias matters"
+
+
+def test_several_readers_and_no_activation() -> None:
+    side = 'layer { name: "side" type: "Softmax" bottom: "conv1" top: "side" }'
+    lines: list[str] = []
+    new = insert(Model(net(RELU, TAIL, side)), place="after_activation", note=lines.append).net
+    assert shape(new)[1:] == [
+        ("bn_conv1", ["conv1"], ["bn_conv1"]),
+        ("ip", ["bn_conv1"], ["ip"]),
+        ("side", ["bn_conv1"], ["side"]),
+    ]
+    new = insert(Model(net(side, RELU, TAIL)), place="after_activation", note=lines.append).net
+    assert shape(new)[0] == ("bn_conv1", ["conv1"], ["conv1"]), "two read the convolution: it is right behind"
+    assert any("no activation follows it alone" in line for line in lines)
+
+
+def test_the_last_layer_is_left_unless_it_is_named() -> None:
+    lines: list[str] = []
+    new = insert(Model(net(RELU, TAIL)), "convolution,inner_product", note=lines.append).net
+    assert [layer.name for layer in new.layer] == ["data", "conv1", "bn_conv1", "relu", "ip"]
+    assert "left ip: no layer with weights follows, so it makes the output of the net" in lines
+    assert "bn_ip" in {layer.name for layer in insert(Model(net(RELU, TAIL)), "ip").net.layer}
+    assert "bn_ip" in {layer.name for layer in insert(Model(net(RELU, TAIL)), "inner_product", last=True).net.layer}
+
+
+def test_what_is_said_of_the_bias_goes_to_beta() -> None:
+    param = "param { lr_mult: 1 decay_mult: 1 } param { lr_mult: 2 decay_mult: 0 }"
+    for form, at in (("merged", 2), ("split", 3)):
+        new = insert(Model(net(RELU, TAIL, param=param)), form=form).net
+        conv, last = new.layer[1], new.layer[at]
+        assert not conv.convolution_param.bias_term
+        assert conv.convolution_param.weight_filler.type == "msra"
+        assert len(conv.param) == 1
+        assert [(p.lr_mult, p.decay_mult) for p in last.param] == [(1, 1), (2, 0)]
+        filler = last.batch_norm_param.bias_filler if form == "merged" else last.scale_param.bias_filler
+        assert filler.value == 0.5
+        back = remove(Model(new)).net
+        assert back.layer[1].convolution_param.bias_filler.value == 0.5
+        assert back.layer[1].param == net(RELU, TAIL, param=param).layer[1].param
+
+
+def test_a_layer_that_does_not_learn_has_a_normalisation_that_does_not() -> None:
+    frozen = "param { lr_mult: 0 } param { lr_mult: 0 }"
+    assert [p.lr_mult for p in insert(Model(net(RELU, TAIL, param=frozen))).net.layer[2].param] == [0, 0]
+
+
+def test_phases_stages_and_pairs() -> None:
+    pair = "".join(CONV.replace("PARAM", f'include {{ phase: {phase} stage: "a" }}') for phase in ("TRAIN", "TEST"))
+    old = parse_text(HEAD + pair + (RELU + TAIL).replace("X", "conv1"), pb.NetParameter())
+    new = insert(Model(old), form="split").net
+    names = [layer.name for layer in new.layer]
+    assert names == ["data", *["conv1", "bn_conv1", "scale_conv1"] * 2, "relu", "ip"]
+    assert all(new.layer[i].include == old.layer[1].include for i in (1, 2, 3))
+    assert all(new.layer[i].include == old.layer[2].include for i in (4, 5, 6))
+    assert same_but_fillers(remove(Model(new)).net, with_msra(old))
+
+
+def with_msra(net: pb.NetParameter) -> pb.NetParameter:
+    """The net with the filler that insert gives to convolutions."""
+    copy = pb.NetParameter()
+    copy.CopyFrom(net)
+    for layer in copy.layer:
+        if layer.type == "Convolution":
+            layer.convolution_param.weight_filler.CopyFrom(pb.FillerParameter(type="msra"))
+    return copy
+
+
+def test_a_pair_of_activations() -> None:
+    pair = "".join(RELU.replace('top: "X"', f'top: "X" include {{ phase: {p} }}') for p in ("TRAIN", "TEST"))
+    old = net(pair, TAIL)
+    new = insert(Model(old), place="after_activation", keep_init=True).net
+    assert [layer.name for layer in new.layer[2:]] == ["relu", "bn_conv1", "relu", "bn_conv1", "ip"]
+    assert list(new.layer[4].bottom) == ["conv1"], "in TEST the ReLU reads the convolution still"
+    for phase in (TRAIN, TEST):
+        Net(new, phase, engine="numpy", seed=1).run_forward()
+    assert remove(Model(new)).net == old
+
+
+@pytest.mark.parametrize("form", ["merged", "split"])
+@pytest.mark.parametrize("place", ["before_activation", "after_activation"])
+@pytest.mark.parametrize("kind", ["Convolution", "Deconvolution", "InnerProduct"])
+def test_a_trained_net_goes_on_computing_the_same(kind: str, place: str, form: str) -> None:
+    layer = 'layer { name: "conv1" type: "InnerProduct" bottom: "data" top: "conv1" inner_product_param { num_output: 6'
+    layer += ' weight_filler { type: "xavier" } } }'
+    text = layer if kind == "InnerProduct" else CONV.replace("PARAM", "").replace('"Convolution"', f'"{kind}"')
+    old = trained(parse_text(HEAD + text + (RELU + TAIL).replace("X", "conv1"), pb.NetParameter()))
+    new = insert(old, kind, form=form, place=place)
+    assert max(d.relative for d in prove(old, new, (TEST,), 3)) < 1e-6
+    gamma = new.arrays["bn_conv1" if form == "merged" else "scale_conv1"][0]
+    assert gamma.std() > 0, "statistics of the data"
+    if place == "before_activation":
+        assert len(new.arrays["conv1"]) == 1
+        # of the values without the bias: in TRAIN nothing but the running statistics changes
+        assert max(d.relative for d in prove(old, remove(new), (TEST,), 3)) < 1e-6
+
+
+def test_the_statistics_are_those_of_the_values() -> None:
+    old = trained(net(RELU, TAIL))
+    new = insert(old)
+    x = Net(old.net, TRAIN, engine="numpy", seed=1)
+    for name, arrays in old.arrays.items():
+        for blob, array in zip(x.params[name], arrays, strict=True):
+            blob.data[...] = array
+    x.run_forward(end=1)
+    _, beta, mean, variance, weight = new.arrays["bn_conv1"]
+    np.testing.assert_allclose(beta, mean + old.arrays["conv1"][1], rtol=1e-5)
+    np.testing.assert_allclose(variance, x.blobs["conv1"].data.var(axis=(0, 2, 3)), rtol=0.5)
+    assert weight == 1
+
+
+def test_layers_that_share_their_weight_share_the_normalisation() -> None:
+    param = 'param { name: "w" } param { name: "b" }'
+    two = CONV.replace("PARAM", param) + CONV.replace("PARAM", param).replace('"conv1"', '"conv2"')
+    text = HEAD + two + RELU.replace("X", "conv1") + TAIL.replace("X", "conv1")
+    text += TAIL.replace("X", "conv2").replace('"ip"', '"ip2"')
+    old = trained(parse_text(text, pb.NetParameter()))
+    for form in ("merged", "split"):
+        new = insert(old, form=form)
+        specs = {p.name for layer in new.net.layer if "1" in layer.name for p in layer.param}
+        assert specs == {p.name for layer in new.net.layer if "conv2" in layer.name for p in layer.param}
+        assert {"w_gamma", "b", "w_mean", "w_variance"} <= specs
+        assert max(d.relative for d in prove(old, new, (TEST,), 3)) < 1e-6
+
+
+@pytest.mark.parametrize("kind", ["GroupNorm", "LayerNorm", "InstanceNorm", "BatchRenorm", "SyncBN", "layer_norm"])
+def test_other_types(kind: str) -> None:
+    fields = {"group_norm_param": {"num_groups": 3}} if kind == "GroupNorm" else {}
+    new = insert(Model(net(RELU, TAIL)), type=kind, fields=fields).net
+    run = Net(new, TRAIN, engine="numpy", seed=1)
+    run.run_forward()
+    names = [layer.name for layer in new.layer]
+    assert names[2] in ("bn_conv1", "norm_conv1")
+    learned = [b for n in names if n.startswith(("bn", "norm", "scale")) for b in run.params[n]]
+    assert any(b.shape[:1] == (6,) for b in learned)
+    assert new.layer[1].convolution_param.bias_term == (kind in ("GroupNorm", "LayerNorm", "layer_norm"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"after": "convolutoin"}, 'no layer of the name or type "convolutoin" (did you mean "Convolution"?)'),
+        ({"type": "GroupNom"}, 'did you mean "GroupNorm"?'),
+        ({"type": "ReLU"}, '"ReLU" is no type of normalisation'),
+        ({"type": "BN", "form": "split"}, "a type or a form, not both"),
+        ({"form": "mergd"}, 'form is one of merged, split, got "mergd" (did you mean "merged"?)'),
+        ({"place": "before"}, "place is one of before_activation, after_activation"),
+        ({"fields": {"batch_norm_param": {"epsilon": 1}}}, 'BatchNormParameter has no field "epsilon"'),
+        ({"fields": {"batch_norm_param": {"eps": "x"}}}, "BN.batch_norm_param: "),
+        ({"after": "inner_product"}, "no layer is left"),
+        ({"after": "data"}, None),
+    ],
+)
+def test_wrong_arguments(arguments: dict[str, object], message: str | None) -> None:
+    if message is None:
+        assert "bn_data" in {layer.name for layer in insert(Model(net(RELU, TAIL)), **arguments).net.layer}  # type: ignore[arg-type]
+        return
+    with pytest.raises(UsageError) as caught:
+        insert(Model(net(RELU, TAIL)), **arguments)  # type: ignore[arg-type]
+    assert message in str(caught.value)
+
+
+def test_names_are_free() -> None:
+    old = net(RELU, TAIL)
+    old.layer[2].name = "bn_conv1"
+    new = insert(Model(old), form="split").net
+    assert [layer.name for layer in new.layer[2:4]] == ["bn_conv1_2", "scale_conv1_2"]
