@@ -7,10 +7,11 @@ from typing import ClassVar
 
 from dragon.bases.batch_statistics import BatchStatistics
 from dragon.bases.layer import LayerClass, register
+from dragon.layers.neopenx_bn import NeopenxBN
 from dragon.layers.segnet_bn import SegNetBN
 from dragon.memory.blob import Blob
 from dragon.normalization.arithmetic import channel_count
-from dragon.normalization.settings import Form, Normalization, bn_param, merged
+from dragon.normalization.settings import NEOPENX, Form, Normalization, bn_param, merged
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["BN"]
@@ -26,7 +27,7 @@ class BN(BatchStatistics):
     With `bn_param` it is the layer BN of the forks for temporal segment and pyramid scene parsing networks: blobs
     slope, bias, mean, variance of shape (1, C, 1, 1), a running average with `momentum`, and `frozen` to normalise by
     the stored statistics in TRAIN, where gamma and beta then stay as they are. With SegNet's settings in `bn_param` it
-    is `SegNetBN`.
+    is `SegNetBN`, with the profile "neopenx" `NeopenxBN`.
 
     Forks for several devices call the type SyncBN; with one device there is nothing to synchronise.
     """
@@ -41,6 +42,8 @@ class BN(BatchStatistics):
 
     @classmethod
     def form(cls, param: pb.LayerParameter) -> LayerClass:
+        if param.profile == NEOPENX:
+            return NeopenxBN
         p = param.bn_param
         segnet = any(p.HasField(name) for name in ("scale_filler", "shift_filler", "bn_mode"))
         return SegNetBN if segnet else cls

@@ -25,6 +25,7 @@ from dragon.proto.blobs import raw_dtype, shaped
 from dragon.proto.checksum import SummedFile, check
 from dragon.proto.layer_names import Unnamed
 from dragon.proto.profiles import ONE, find_profile
+from dragon.proto.renumber import encode_layer
 from dragon.proto.upgrade import V1_TYPES
 from dragon.proto.upgrade_v0 import v0_type
 from dragon.proto.wire import BYTES, FIXED32, FIXED64, VARINT, WireReader, encode_key, encode_varint
@@ -317,9 +318,9 @@ def write_caffemodel(
 ) -> None:
     """Write a net and its arrays, layer by layer, as a file that BVLC Caffe reads; replaces an old file at the end.
 
-    net: in the present form; its own blobs are not written. weights, diffs: arrays by layer name. float64 arrays are
-    stored as double_data, all others as float32. Raises WeightsError when the file cannot be written, and for weights
-    that belong to no layer.
+    net: in the present form; layers of a dialect are written with its field numbers. Its own blobs are not written.
+    weights, diffs: arrays by layer name. float64 arrays are stored as double_data, all others as float32. Raises
+    WeightsError when the file cannot be written, and for weights that belong to no layer.
     """
     unknown = set(weights) - {layer.name for layer in net.layer}
     if unknown:
@@ -352,7 +353,7 @@ def _layer_pieces(layer: pb.LayerParameter, arrays: _Arrays, diffs: _Arrays | No
         plain = pb.LayerParameter()
         plain.CopyFrom(layer)
         plain.ClearField("blobs")
-    pieces: list[bytes | memoryview] = [plain.SerializeToString(deterministic=True)]
+    pieces: list[bytes | memoryview] = [encode_layer(plain)]
     for i, array in enumerate(arrays):
         values = _value_pieces(array, _DATA, _DOUBLE_DATA)
         if diffs is not None:

@@ -6,16 +6,16 @@ import io
 import logging
 import os
 
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError
 
 from dragon.errors import Position, PrototxtError, WeightsError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.binary import net_fields, open_weights
+from dragon.proto.dialects import set_profile
 from dragon.proto.profiles import NATIVE, PROFILES, Profile, find_profile
-from dragon.proto.refused import about_field
+from dragon.proto.renumber import profile_of, renumber
 from dragon.proto.upgrade import upgrade_net
-from dragon.proto.wire import BYTES, VARINT, WireReader, encode_key, encode_varint
+from dragon.proto.wire import BYTES, VARINT, WireReader
 
 __all__ = ["detect_profile", "read_binary_net"]
 
@@ -46,14 +46,17 @@ def read_binary_net(path: _Path, profile: str | None = None) -> pb.NetParameter:
     Raises WeightsError for a damaged file, an unknown profile, or field numbers that fit several forks.
     """
     head, layers, counts = _read_parts(path)
-    fork = find_profile(profile) if profile is not None else _detect(path, layers)
     net = pb.NetParameter()
     warned: set[str] = set()
     try:
         net.ParseFromString(head)
+        own = bool(net.profile)  # a file of ours, in which layers of a dialect say so
+        set_profile(net, profile)
+        fork = find_profile(net.profile or profile) if net.profile or profile else _detect(path, layers)
         for number, content in layers:
             if number == _LAYER:
-                net.layer.add().ParseFromString(_renumber(content, _LAYER_MESSAGE, fork, str(path), warned))
+                numbered = profile_of(content, str(path)) if own else fork
+                net.layer.add().ParseFromString(renumber(content, _LAYER_MESSAGE, numbered, str(path), warned))
             else:
                 net.layers.add().ParseFromString(content)
         for layer, count in zip(net.layer, counts, strict=False):
@@ -100,43 +103,6 @@ def _without(wire: WireReader, end: int, dropped: int) -> tuple[bytes, int]:
         else:
             content += wire.raw(number, kind, end)
     return bytes(content), count
-
-
-def _renumber(content: bytes, descriptor: Descriptor, fork: Profile, path: str, warned: set[str]) -> bytes:
-    """A message of a fork with our field numbers; fields that our schema lacks are left out.
-
-    Warns of those that change what is computed. warned: the fields that have been reported.
-    """
-    if not fork.numbers:
-        return content
-    wire = _reader(content, path)
-    out = bytearray()
-    while wire.at < wire.size:
-        number, kind = wire.key(wire.size)
-        ours = fork.meaning(descriptor.name, number)
-        if ours is None:
-            wire.skip(kind, wire.size)
-            lost = fork.lost.get(descriptor.name, {}).get(number)
-            if lost is not None and (missing := f'{descriptor.name} has no field "{lost}"') not in warned:
-                warned.add(missing)
-                _log.warning("%s: %s:%s; skipped", path, missing, about_field(descriptor.name, lost))
-            continue
-        field = descriptor.fields_by_name[ours]
-        if field.message_type is not None and kind == BYTES:
-            inner = wire.read(wire.length(wire.size), wire.size)
-            inner = _renumber(inner, field.message_type, fork, path, warned)
-            out += encode_key(field.number, kind) + encode_varint(len(inner)) + inner
-        elif field.enum_type is not None and kind == VARINT:
-            value = wire.varint(wire.size)
-            value = fork.values.get((descriptor.name, field.name), {}).get(value, value)
-            if value in field.enum_type.values_by_number:
-                out += encode_key(field.number, kind) + encode_varint(value)
-            elif field.name != "engine":  # which one computes is no part of the net
-                wire.fail(f"{fork.name}'s value {value} of {descriptor.name}.{field.name} is not offered")
-        else:
-            old_key = len(encode_key(number, kind))
-            out += encode_key(field.number, kind) + wire.raw(number, kind, wire.size)[old_key:]
-    return bytes(out)
 
 
 def _reader(content: bytes, path: str) -> WireReader:

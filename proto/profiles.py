@@ -2,7 +2,8 @@
 
 A profile lists, for each message, the field numbers that mean something else in the fork than here, with the name of
 that meaning in our schema, or None if it has none; and for each enum the values that the fork numbers differently.
-Text is read by names and needs no profile.
+Text is read by names and needs no profile, unless the profile is a dialect: a program in which a layer type means
+something else than here (see dragon.proto.dialects).
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ class Profile:
 
     numbers: field numbers by message. blobs: order of the blobs by layer type and their number. values: by message and
     field of an enum, the fork's values and ours. lost: by message, numbers and names of fields that change what is
-    computed and that our schema lacks (see dragon.proto.refused).
+    computed and that our schema lacks (see dragon.proto.refused). dialect: layer types that mean something else there,
+    with the type that has this meaning as one of its forms.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Profile:
     blobs: Mapping[tuple[str, int], Sequence[int]] = field(default_factory=dict)
     values: Mapping[tuple[str, str], Mapping[int, int]] = field(default_factory=dict)
     lost: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    dialect: Mapping[str, str] = field(default_factory=dict)
 
     def blob_order(self, kind: str, sizes: Sequence[int]) -> Sequence[int] | None:
         """For each of our blobs of a layer type, its position in the file, or ONE; None if the order is ours.
@@ -213,8 +216,18 @@ PROFILES: Mapping[str, Profile] = {
                 },
             },
         ),
-        # Its BN stores statistics first; the settings use BVLC's numbers.
-        Profile("neopenx", blobs={("BN", 4): (2, 3, 0, 1, ONE)}),
+        # The first Dragon. Its BatchNorm is the merged layer; the numbers of its message, put into Caffe's schema.
+        Profile(
+            "dragon-2016",
+            {"BatchNormParameter": {2: "eps", 3: "decay"}},
+            dialect={"BatchNorm": "BatchNorm"},
+        ),
+        # The Dragon of 2017. Its BN stores statistics first; the settings use BVLC's numbers.
+        Profile(
+            "neopenx",
+            blobs={("BN", 4): (2, 3, 0, 1, ONE)},
+            dialect={"BatchNorm": "BatchNorm", "BN": "BN", "FusedBatchNorm": "BN"},
+        ),
     )
 }
 

@@ -21,6 +21,7 @@ from dragon.files.kinds import HEAD, kind_of_content
 from dragon.files.reading import read_bytes
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
+from dragon.proto.dialects import DOUBT, doubtful_layers, set_profile
 from dragon.proto.lexer import Tokens
 from dragon.proto.parser import Parser
 from dragon.proto.upgrade import upgrade_net_tracked, upgrade_solver
@@ -41,6 +42,7 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _TEXT = re.compile(r"\{|\w\s*:\s")  # prototxt where a path was expected; a solver may have no bracket
 _Path = str | os.PathLike[str]
 _log = logging.getLogger("dragon")
+_warned: set[str | None] = set()  # files with layers that may be of another dialect
 
 
 def parse_text(
@@ -69,38 +71,63 @@ def read_message(path: _Path, message: _M, allow_unknown: bool = False) -> _M:
     return parse_text(_read(path), message, str(path), allow_unknown)
 
 
-def read_net(path: _Path, allow_unknown: bool = False) -> pb.NetParameter:
-    """A net from a prototxt file, upgraded to the present form. Raises PrototxtError."""
-    return read_net_definition(path, allow_unknown).message
+def read_net(path: _Path, allow_unknown: bool = False, profile: str | None = None) -> pb.NetParameter:
+    """A net from a prototxt file, upgraded to the present form. Raises PrototxtError.
+
+    profile: the dialect that it is written in (see dragon.proto.dialects), if it does not say.
+    """
+    return read_net_definition(path, allow_unknown, profile).message
 
 
-def read_net_definition(path: _Path, allow_unknown: bool = False) -> Definition[pb.NetParameter]:
+def read_net_definition(
+    path: _Path, allow_unknown: bool = False, profile: str | None = None
+) -> Definition[pb.NetParameter]:
     """As read_net, with the file, the line on which each layer begins, and the folder. Raises PrototxtError."""
     net = pb.NetParameter()
     parser = Parser(Tokens(_read(path), str(path)), allow_unknown, _log.warning)
     parser.parse(net)
     lines = parser.entries.get("layer") or parser.entries.get("layers") or []
     try:
+        set_profile(net, profile)
         net, origin = upgrade_net_tracked(net)
     except PrototxtError as error:
         error.at(position=Position(str(path)))
         raise
-    return Definition(net, str(path), tuple(lines[i] if i >= 0 else 0 for i in origin), Path(path).parent)
+    definition = Definition(net, str(path), tuple(lines[i] if i >= 0 else 0 for i in origin), Path(path).parent)
+    _warn_of_doubtful_layers(definition)
+    return definition
 
 
-def read_solver(path: _Path, allow_unknown: bool = False) -> pb.SolverParameter:
-    """A solver from a prototxt file, upgraded to the present form. Raises PrototxtError."""
-    return read_solver_definition(path, allow_unknown).message
+def read_solver(path: _Path, allow_unknown: bool = False, profile: str | None = None) -> pb.SolverParameter:
+    """A solver from a prototxt file, upgraded to the present form. Raises PrototxtError.
+
+    profile: the dialect of its nets, if neither it nor they say.
+    """
+    return read_solver_definition(path, allow_unknown, profile).message
 
 
-def read_solver_definition(path: _Path, allow_unknown: bool = False) -> Definition[pb.SolverParameter]:
+def read_solver_definition(
+    path: _Path, allow_unknown: bool = False, profile: str | None = None
+) -> Definition[pb.SolverParameter]:
     """As read_solver, with the file and its folder. Raises PrototxtError."""
     solver = read_message(path, pb.SolverParameter(), allow_unknown)
     try:
+        set_profile(solver, profile)
         return Definition(upgrade_solver(solver), str(path), folder=Path(path).parent)
     except PrototxtError as error:
         error.at(position=Position(str(path)))
         raise
+
+
+def _warn_of_doubtful_layers(definition: Definition[pb.NetParameter]) -> None:
+    """Warn, once for each file, of layers that may be of another dialect."""
+    found = doubtful_layers(definition.message)
+    if not found or definition.file in _warned:
+        return
+    _warned.add(definition.file)
+    layer = definition.message.layer[found[0]]
+    others = f", and {len(found) - 1} more such layers" if len(found) > 1 else ""
+    _log.warning('%s: layer "%s" (%s) %s%s', definition.position(found[0]), layer.name, layer.type, DOUBT, others)
 
 
 def _read(path: _Path) -> str:

@@ -2,7 +2,8 @@
 
 V0 and V1 layers become `layer`, `input` an Input layer, transformation fields of data layers move to
 `transform_param`, `normalize` becomes a `normalization` mode, a ReLU inside another layer a layer of its own,
-`solver_type` the string `type`. Each kind is logged in one line (logger "dragon", level info).
+`solver_type` the string `type`. Layers of a dialect are marked (dragon.proto.dialects). Each kind is logged in one line
+(logger "dragon", level info).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 
 from dragon.errors import PrototxtError
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.dialects import mark_layers, needs_marks
 from dragon.proto.fused_relu import has_fused_relu, write_out
 from dragon.proto.upgrade_v0 import upgrade_v0
 
@@ -59,6 +61,7 @@ def needs_upgrade(net: pb.NetParameter) -> bool:
         or net.input_dim
         or net.input_shape
         or any(_old_transform(x) or _old_batch_norm(x) or _old_normalize(x) or has_fused_relu(x) for x in net.layer)
+        or needs_marks(net)
     )
 
 
@@ -77,6 +80,8 @@ def upgrade_net_tracked(net: pb.NetParameter) -> tuple[pb.NetParameter, list[int
     new = pb.NetParameter()
     new.CopyFrom(net)
     origin = _upgrade_layers(new)
+    if marked := mark_layers(new):
+        _log.info("%d layers are read in the dialect %s", marked, new.profile)
     _log_upgrades("data layers: transformation moved to transform_param", map(_upgrade_transform, new.layer))
     _log_upgrades("BatchNorm layers: lr_mult of the statistics removed", map(_upgrade_batch_norm, new.layer))
     _log_upgrades("losses: normalize replaced by normalization", map(_upgrade_normalize, new.layer))

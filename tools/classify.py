@@ -11,6 +11,7 @@ from dragon.pycaffe.io import load_image
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.images import ImageChoice, check_labels, image_options, read_labels
 from dragon.tools.common.numbers import Count
+from dragon.tools.common.profile import profile_option
 
 __all__ = ["command"]
 
@@ -25,6 +26,7 @@ __all__ = ["command"]
 @click.option("--oversample", is_flag=True, help="Average over ten crops: corners, centre and their mirror images.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Save all scores (images, classes) as .npy.")
 @image_options
+@profile_option
 @engine_options
 def command(
     files: tuple[str, ...],
@@ -36,6 +38,7 @@ def command(
     oversample: bool,
     out: str | None,
     images: ImageChoice,
+    profile: str | None,
     choice: EngineChoice,
 ) -> None:
     """Classify image FILES by a net and print the likeliest classes of each.
@@ -48,7 +51,7 @@ def command(
     """
     names = read_labels(labels)
     engine, options = choice.resolve()
-    net = Classifier(model, weights, _size(resize), engine=engine, options=options)
+    net = Classifier(model, weights, _size(resize), engine=engine, options=options, profile=profile)
     color = images.apply(net, model)
     check_labels(labels, names, net)
     scores = []

@@ -13,6 +13,7 @@ from dragon.pycaffe.detector import Detector, read_windows
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.images import ImageChoice, check_labels, image_options, read_labels
 from dragon.tools.common.numbers import Count
+from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
 
 __all__ = ["command"]
@@ -26,6 +27,7 @@ __all__ = ["command"]
 @click.option("--context-pad", type=Count(0), default=0, help="Pixels of the input for the surroundings.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Write every window with its scores as CSV.")
 @image_options
+@profile_option
 @engine_options
 def command(
     windows: str,
@@ -35,6 +37,7 @@ def command(
     context_pad: int,
     out: str | None,
     images: ImageChoice,
+    profile: str | None,
     choice: EngineChoice,
 ) -> None:
     """Score WINDOWS, a CSV file with the columns filename,ymin,xmin,ymax,xmax, by a net; print the best class of each.
@@ -48,7 +51,7 @@ def command(
     names = read_labels(labels)
     listed = read_windows(windows)
     engine, options = choice.resolve()
-    net = Detector(model, weights, engine=engine, options=options)
+    net = Detector(model, weights, engine=engine, options=options, profile=profile)
     images.apply(net, model)
     check_labels(labels, names, net)
     net.configure_crop(context_pad)

@@ -7,6 +7,7 @@ import click
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_net
 from dragon.pycaffe.draw import draw_net_to_file
+from dragon.tools.common.profile import profile_option
 
 __all__ = ["command"]
 
@@ -23,7 +24,8 @@ __all__ = ["command"]
     help="Draw the layers of this phase only.",
 )  # fmt: skip
 @click.option("--display-lrm", is_flag=True, help="Show the multipliers of the learning rate.")
-def command(net: str, out: str, rankdir: str, phase: str, display_lrm: bool) -> None:
+@profile_option
+def command(net: str, out: str, rankdir: str, phase: str, display_lrm: bool, profile: str | None) -> None:
     """Draw the prototxt NET as OUT: .svg, .png, .pdf (graphviz makes them) or .dot.
 
     Deep nets are best drawn as .svg or .pdf: a .png is scaled to 12,000 pixels a side at most.
@@ -32,5 +34,5 @@ def command(net: str, out: str, rankdir: str, phase: str, display_lrm: bool) -> 
     Example: dragon draw models/lenet/train_val.prototxt lenet.svg --phase TRAIN
     """
     chosen = None if phase.upper() == "ALL" else int(pb.Phase.Value(phase.upper()))
-    draw_net_to_file(read_net(net), out, rankdir.upper(), chosen, display_lrm)
+    draw_net_to_file(read_net(net, profile=profile), out, rankdir.upper(), chosen, display_lrm)
     click.echo(out)

@@ -20,6 +20,7 @@ from dragon.graph.net import Net
 from dragon.pycaffe.io import array_to_datum
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.numbers import Count
+from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.python_layers import allow_python
 
@@ -63,6 +64,7 @@ def flags_of_caffe(args: list[str]) -> list[str]:
     help="NAME.h5, NAME.npz, NAME.npy or a folder for a database; one for all blobs, or one for each.",
 )  # fmt: skip
 @click.option("--backend", type=click.Choice(["lmdb", "leveldb"]), default="lmdb", help="Kind of database.")
+@profile_option
 @allow_python
 @engine_options
 def command(
@@ -72,6 +74,7 @@ def command(
     batches: int,
     outs: tuple[str, ...],
     backend: str,
+    profile: str | None,
     choice: EngineChoice,
 ) -> None:
     """Run a net over its data and save blobs, one row for each example: as HDF5, NumPy or a database of float Datums.
@@ -93,7 +96,7 @@ def command(
     for out, names in blobs_of.items():
         _check_out(out, names)
     engine, options = choice.resolve()
-    net = Net(model, weights, TEST, engine=engine, options=options)
+    net = Net(model, weights, TEST, engine=engine, options=options, profile=profile)
     try:
         features = _collect(net, blobs, batches)
     finally:

@@ -6,6 +6,7 @@ import click
 
 from dragon.proto.text import read_net_definition
 from dragon.surgery.lint import lint
+from dragon.tools.common.profile import profile_option
 
 __all__ = ["command"]
 
@@ -13,7 +14,8 @@ __all__ = ["command"]
 @click.command("lint")
 @click.argument("nets", type=click.Path(dir_okay=False), nargs=-1)
 @click.option("--model", "models", multiple=True, metavar="FILE", help="As one of NETS.")
-def command(nets: tuple[str, ...], models: tuple[str, ...]) -> int:
+@profile_option
+def command(nets: tuple[str, ...], models: tuple[str, ...], profile: str | None) -> int:
     """Look for mistakes in prototxt NETS: batch normalisation, names, missing files; status 1 if there are any.
 
     A Scale forgotten after BatchNorm, a bias in front of it, use_global_stats against the phase, learning rates of
@@ -26,7 +28,7 @@ def command(nets: tuple[str, ...], models: tuple[str, ...]) -> int:
         raise click.UsageError("which net? dragon lint net.prototxt")
     count = 0
     for path in (*nets, *models):
-        found = lint(read_net_definition(path))
+        found = lint(read_net_definition(path, profile=profile))
         count += len(found)
         for finding in found:
             click.echo(str(finding))

@@ -13,6 +13,7 @@ from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.net_facts import batch_size, data_labels, require_data
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.outputs import check_outputs
+from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.python_layers import allow_python
 from dragon.tools.common.tables import table
@@ -25,9 +26,10 @@ __all__ = ["command"]
 @click.option("--weights", required=True, metavar="FILE", help="The trained net.")
 @click.option("--out-weights", "--out", "out", required=True, metavar="FILE", help="Write the new .caffemodel here.")
 @click.option("--batches", type=Count(1), help="How many batches; all whole ones of the data by default.")
+@profile_option
 @allow_python
 @engine_options
-def command(model: str, weights: str, out: str, batches: int | None, choice: EngineChoice) -> None:
+def command(model: str, weights: str, out: str, batches: int | None, profile: str | None, choice: EngineChoice) -> None:
     """Replace the running averages of batch normalisation by the mean and variance over the training set.
 
     The batches' statistics are pooled exactly, so that the variance between them counts. One pass serves all layers:
@@ -42,7 +44,7 @@ def command(model: str, weights: str, out: str, batches: int | None, choice: Eng
     """
     check_outputs([model, *weights.split(",")], {"--out-weights": out})
     engine, options = choice.resolve()
-    net = Net(model, weights, TRAIN, engine=engine, options=options, seed=1)
+    net = Net(model, weights, TRAIN, engine=engine, options=options, seed=1, profile=profile)
     try:
         require_data(net, model)
         total, size = _records(net), batch_size(net)

@@ -64,12 +64,14 @@ def command(
         engine, options = choice.resolve()
         net = which.open(pb.Phase.Value(phase.upper()), engine, options, weights)
     else:
-        definition = read_solver_definition(str(solver_path))
+        given = click.get_current_context().params  # without --model there is no NetChoice that holds them
+        allow_unknown = given["allow_unknown"]
+        definition = read_solver_definition(str(solver_path), allow_unknown, given["profile"])
         param = definition.message
         engine, options = choice.resolve(param)
         if weights:
             param.weights[:] = [weights]
-        solver = get_solver(definition, engine=engine, options=options, seed=1)
+        solver = get_solver(definition, engine=engine, options=options, seed=1, allow_unknown=allow_unknown)
         net = solver.net
     try:
         _report(net, solver, iterations, not no_backward)

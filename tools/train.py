@@ -23,6 +23,7 @@ from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.logs import log, log_handler
 from dragon.tools.common.net_facts import SYNTHETIC, batch_norms, batch_size, summary, synthetic
 from dragon.tools.common.numbers import INT32, Count, Seed
+from dragon.tools.common.profile import profile_option
 from dragon.tools.common.python_layers import allow_python
 from dragon.tools.common.signals import EFFECTS, solver_signals
 from dragon.tools.observers.curves import CurvesObserver
@@ -47,6 +48,7 @@ __all__ = ["command", "output_folder"]
 @click.option("--sigint-effect", type=click.Choice(EFFECTS), default="stop", show_default=True)
 @click.option("--sighup-effect", type=click.Choice(EFFECTS), default="snapshot", show_default=True)
 @click.option("--allow-unknown", is_flag=True, help="Skip fields that the schema does not have, with a warning each.")
+@profile_option
 @allow_python
 @engine_options
 def command(
@@ -61,6 +63,7 @@ def command(
     sigint_effect: str,
     sighup_effect: str,
     allow_unknown: bool,
+    profile: str | None,
     choice: EngineChoice,
 ) -> None:
     """Train the net of a solver prototxt.
@@ -75,7 +78,7 @@ def command(
     if weights and snapshot:
         raise UsageError("give --snapshot to go on with a run or --weights to start from a trained net, not both")
     with _showing() as show, layer_files(True):
-        definition = read_solver_definition(path, allow_unknown=allow_unknown)
+        definition = read_solver_definition(path, allow_unknown, profile)
         param = definition.message
         if iterations is not None:
             param.max_iter = iterations

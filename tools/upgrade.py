@@ -9,9 +9,14 @@ import click
 from dragon.errors import PrototxtError, UsageError
 from dragon.files.atomic import write_atomically
 from dragon.files.kinds import kind_of
-from dragon.files.reading import open_regular
+from dragon.files.reading import open_regular, read_bytes
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.dialects import set_profile
 from dragon.proto.text import format_text, read_net, read_solver
+from dragon.proto.upgrade import upgrade_net
+from dragon.surgery.model import Model
+from dragon.surgery.present import to_present
+from dragon.tools.common.profile import profile_option
 
 __all__ = ["command"]
 
@@ -20,17 +25,17 @@ __all__ = ["command"]
 @click.argument("source", type=click.Path(dir_okay=False))
 @click.argument("out", type=click.Path(dir_okay=False))
 @click.option("--kind", type=click.Choice(["net", "solver", "weights"]), help="What SOURCE is; found out by default.")
-@click.option("--profile", help="The fork that wrote the weights, where it cannot be told from the file.")
+@profile_option
 def command(source: str, out: str, kind: str | None, profile: str | None) -> None:
     """Bring SOURCE, a net or solver prototxt or a .caffemodel of Caffe's V0, V1 or present form, to the present form.
 
-    OUT is - to print a prototxt.
+    OUT is - to print a prototxt. A net of an older Dragon, by --profile dragon-2016 or neopenx or by its field profile,
+    gets layers of today that compute the same, and so do the weights of such a net.
 
     \b
     Example: dragon upgrade old_train_val.prototxt train_val.prototxt
     """
-    kind = kind or _kind(source)
-    if kind == "weights":
+    if kind == "weights" or (kind is None and _is_weights(source)):
         if out == "-" or Path(out).suffix == ".prototxt":
             raise UsageError(f"{source} holds weights, which are written to a .caffemodel, not to {out}")
         count = _upgrade_weights(source, out, profile)
@@ -38,7 +43,7 @@ def command(source: str, out: str, kind: str | None, profile: str | None) -> Non
         return
     if Path(out).suffix == ".caffemodel":
         raise UsageError(f"{source} is a prototxt, which is not written to a .caffemodel")
-    message = read_net(source) if kind == "net" else read_solver(source)
+    message = _without_dialect(_read(source, kind, profile))
     if out == "-":
         click.echo(format_text(message), nl=False)
         return
@@ -47,7 +52,8 @@ def command(source: str, out: str, kind: str | None, profile: str | None) -> Non
     click.echo(f"{out}: {what}")
 
 
-def _kind(source: str) -> str:
+def _is_weights(source: str) -> bool:
+    """Whether SOURCE is a binary file. Raises PrototxtError or UsageError for what is neither that nor a text."""
     try:
         with open_regular(source) as file:
             head = file.read(1 << 16)
@@ -56,28 +62,49 @@ def _kind(source: str) -> str:
     kind = kind_of(source)
     if kind is not None and "prototxt" not in kind and kind != "a text file":
         raise UsageError(f"{source} is {kind}: nets, solvers and .caffemodel files are upgraded")
-    if b"\0" in head or Path(source).suffix == ".caffemodel":
-        return "weights"
+    return b"\0" in head or Path(source).suffix == ".caffemodel"
+
+
+def _read(source: str, kind: str | None, profile: str | None) -> pb.NetParameter | pb.SolverParameter:
+    """The net or solver in SOURCE, upgraded; without a kind, a solver if it can be read as one but not as a net."""
+    if kind == "solver":
+        return read_solver(source, profile=profile)
     try:
-        read_net(source)
+        return read_net(source, profile=profile)
     except PrototxtError as as_net:
+        if kind == "net":
+            raise
         try:
-            read_solver(source)
-        except PrototxtError:
-            if b"base_lr" in head or b"lr_policy" in head:
-                return "solver"
-            raise as_net from None
-        return "solver"
-    return "net"
+            return read_solver(source, profile=profile)
+        except PrototxtError as as_solver:
+            text = read_bytes(source)
+            raise (as_solver if b"base_lr" in text or b"lr_policy" in text else as_net) from None
+
+
+def _without_dialect(message: pb.NetParameter | pb.SolverParameter) -> pb.NetParameter | pb.SolverParameter:
+    """The message with layers of today in place of those of a dialect, also in nets inside a solver."""
+    if isinstance(message, pb.NetParameter):
+        return to_present(Model(message)).net
+    inside = [getattr(message, name) for name in ("net_param", "train_net_param") if message.HasField(name)]
+    for net in (*inside, *message.test_net_param):
+        set_profile(net, message.profile)
+        net.CopyFrom(to_present(Model(upgrade_net(net))).net)
+    if message.profile:
+        for path in (message.net, message.train_net, *message.test_net):
+            if path:
+                click.echo(f"{path} is to be upgraded too: dragon upgrade --profile {message.profile}", err=True)
+    message.ClearField("profile")
+    return message
 
 
 def _upgrade_weights(source: str, out: str, profile: str | None) -> int:
     from dragon.proto.binary import iter_layers, write_caffemodel
     from dragon.proto.binary_net import read_binary_net
 
-    arrays = {layer.name: [blob.array for blob in layer.blobs] for layer in iter_layers(source, profile)}
     net = read_binary_net(source, profile)
+    order = None if net.profile else profile  # a dialect's layers are converted with their blobs
+    arrays = {layer.name: [blob.array for blob in layer.blobs] for layer in iter_layers(source, order)}
     names = {layer.name for layer in net.layer}
-    kept = {name: blobs for name, blobs in arrays.items() if name in names and blobs}
-    write_caffemodel(out, net, kept)
-    return len(kept)
+    model = to_present(Model(net, {name: blobs for name, blobs in arrays.items() if name in names and blobs}))
+    write_caffemodel(out, model.net, model.arrays)
+    return len(model.arrays)

@@ -137,7 +137,7 @@ class BatchStatistics(Layer):
     def set_running(self, mean: Array, variance: Array) -> None:
         """Replace the running statistics by `mean` and `variance`, each (C,)."""
         running, weight = self._running()
-        for old, new in zip(running, (mean, variance), strict=True):
+        for old, new in zip(running, (mean, self.normalization.averaging.spread(variance)), strict=True):
             old[...] = new
         if weight is not None:
             weight[...] = 1

@@ -43,6 +43,7 @@ class NetSettings(TypedDict, total=False):
     seed: int | None
     allow_python: bool
     allow_unknown: bool
+    profile: str | None
     options: Options | None
 
 
@@ -54,7 +55,8 @@ class Net(PyNet):
     or comma-separated paths.
 
     dtype: float32, or float64 for gradient checks. engine: auto, numpy, onednn or cuda. seed: of fillers and dropout;
-    None: that of set_random_seed, else a random one.
+    None: that of set_random_seed, else a random one. profile: the dialect of the prototxt, if it does not say so itself
+    (see dragon.proto.dialects).
 
     One thread at a time may run a net; a second one gets a UsageError. `close`, the end of a `with` block, and garbage
     collection of the net stop the threads that read data and close their files.
@@ -76,6 +78,7 @@ class Net(PyNet):
         seed: int | None = None,
         allow_python: bool | None = None,
         allow_unknown: bool = False,
+        profile: str | None = None,
         options: Options | None = None,
     ) -> None:
         model = network_file if model is None else model
@@ -83,7 +86,7 @@ class Net(PyNet):
             raise PrototxtError("Net needs the path of a prototxt or a NetParameter")
         if args:
             phase, level, stages, weights = _positional(args, phase, level, stages, weights)
-        definition = _definition(model, allow_unknown)
+        definition = _definition(model, allow_unknown, profile)
         folder = None if definition.folder is None else definition.folder.resolve()
         state = run_state(definition.message.state, phase, level, stages or [])
         self.seed = fresh_seed() if seed is None else seed
@@ -240,15 +243,21 @@ def _positional(
 
 
 def _definition(
-    model: str | Path | pb.NetParameter | Definition[pb.NetParameter], allow_unknown: bool
+    model: str | Path | pb.NetParameter | Definition[pb.NetParameter], allow_unknown: bool, profile: str | None
 ) -> Definition[pb.NetParameter]:
     if isinstance(model, pb.NetParameter):
         model = Definition(model)
     if isinstance(model, Definition):
+        from dragon.proto.dialects import set_profile
         from dragon.proto.upgrade import upgrade_net
 
-        net = upgrade_net(model.message)  # the same one unless it is of an older form
+        net = model.message
+        if profile:
+            net = pb.NetParameter()
+            net.CopyFrom(model.message)
+            set_profile(net, profile)
+        net = upgrade_net(net)  # the same one unless it is of an older form
         return model if net is model.message else replace(model, message=net, lines=())
     from dragon.proto.text import read_net_definition
 
-    return read_net_definition(model, allow_unknown)
+    return read_net_definition(model, allow_unknown, profile)

@@ -15,6 +15,8 @@ batch.
     LATEST      1 - f      f       1                           r and w          a full average: w = 1
 
 So f is the weight of the history, except for LATEST, where it is the weight of the newest batch. CUMULATIVE ignores f.
+
+The first Dragon averages the standard deviation sqrt(variance + eps) in place of the variance (`deviation`).
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ class Averaging:
     unbiased: bool = False  # the variance is multiplied by m / (m - 1)
     divided: bool = False  # the blobs hold r / w in place of r
     full: bool = False  # statistics stored with a weight of 0 are a full average, of weight 1
+    deviation: float | None = None  # eps, if the sums are of sqrt(variance + eps); None: of the variance
 
     def correction(self, count: int) -> float:
         """The factor by which the biased variance of `count` values is multiplied; 1 for a single value."""
@@ -56,6 +59,7 @@ class Averaging:
         correction = self.correction(count)
         if correction != 1:
             variance = variance * variance.dtype.type(correction)
+        variance = self.spread(variance)
         if weight is not None:
             if self.full:
                 given = (running[0] != 0).any() | (running[1] != 0).any()
@@ -72,12 +76,22 @@ class Averaging:
     def read(self, running: tuple[Array, Array], weight: Array | None) -> tuple[Array, Array]:
         """Mean and variance to normalise with, (C,) each: the sums divided by their weight, so not biased to 0."""
         mean, variance = running
-        if weight is None or self.divided:
-            return mean, variance
-        xp = xp_of(weight)
-        safe = xp.where(weight == 0, 1, weight)
-        factor = (xp.where(weight == 0, int(self.full), 1) / safe).astype(mean.dtype)
-        return mean * factor, variance * factor
+        if weight is not None and not self.divided:
+            xp = xp_of(weight)
+            safe = xp.where(weight == 0, 1, weight)
+            factor = (xp.where(weight == 0, int(self.full), 1) / safe).astype(mean.dtype)
+            mean, variance = mean * factor, variance * factor
+        if self.deviation is not None:
+            square = variance.astype("float64") ** 2 - self.deviation
+            variance = square.clip(0).astype(variance.dtype)
+        return mean, variance
+
+    def spread(self, variance: Array) -> Array:
+        """What is averaged beside the mean: the variance itself, or sqrt(variance + eps) with `deviation`."""
+        if self.deviation is None:
+            return variance
+        root: Array = xp_of(variance).sqrt(variance.astype("float64") + self.deviation).astype(variance.dtype)
+        return root
 
 
 def averaging(rule: int, fraction: float) -> Averaging:

@@ -7,6 +7,8 @@
     BN_PARAM      BN of PSPNet and yjxiong        bn_param           gamma, beta, mean, variance
     SEGNET        BN of SegNet                    bn_param           gamma, beta
     RENORM        BatchRenorm                     batch_renorm_param mean, variance, weight, iterations
+    DRAGON_2016   BatchNorm, profile dragon-2016  batch_norm_param   beta, gamma, mean, standard deviation
+    NEOPENX       BN, profile neopenx             batch_norm_param, scale_param   mean, variance, gamma, beta
 
 The number of the running average, f in `rules`, is written in one of three fields; each is the weight of the history:
 
@@ -15,7 +17,7 @@ The number of the running average, f in `rules`, is written in one of three fiel
     momentum                 bn_param: 0.9 by default
 
 With `average: LATEST` it is the weight of the newest batch. If a layer sets both fields of batch_norm_param, the one
-that is its type's own counts.
+that is its type's own counts. Profiles are dialects of older programs (dragon.proto.dialects), with other defaults.
 """
 
 from __future__ import annotations
@@ -26,7 +28,22 @@ from enum import Enum
 from dragon.normalization.rules import Averaging, averaging
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["BlobLayout", "Form", "Normalization", "batch_renorm", "bn_param", "merged", "segnet", "split"]
+__all__ = [
+    "DRAGON_2016",
+    "NEOPENX",
+    "BlobLayout",
+    "Form",
+    "Normalization",
+    "batch_renorm",
+    "bn_param",
+    "dragon_2016",
+    "merged",
+    "neopenx",
+    "segnet",
+    "split",
+]
+
+DRAGON_2016, NEOPENX = "dragon-2016", "neopenx"  # names of profiles
 
 
 @dataclass(frozen=True)
@@ -62,6 +79,8 @@ class Form(Enum):
     BN_PARAM = BlobLayout(gamma=0, beta=1, mean=2, variance=3)
     SEGNET = BlobLayout(gamma=0, beta=1)
     RENORM = BlobLayout(mean=0, variance=1, weight=2, iterations=3)
+    DRAGON_2016 = BlobLayout(beta=0, gamma=1, mean=2, variance=3)  # the last is sqrt(variance + eps)
+    NEOPENX = BlobLayout(mean=0, variance=1, gamma=2, beta=3)
 
 
 @dataclass(frozen=True)
@@ -100,7 +119,8 @@ class Normalization:
     @property
     def averaging(self) -> Averaging:
         """The rule of the running average as numbers."""
-        return averaging(self.rule, self.fraction)
+        rule = averaging(self.rule, self.fraction)
+        return replace(rule, deviation=self.eps) if self.form is Form.DRAGON_2016 else rule
 
     def by_running(self, phase: int) -> bool:
         """Whether the layer normalises by its running statistics in a phase; else by those of the batch."""
@@ -125,6 +145,8 @@ class Normalization:
 def split(param: pb.LayerParameter) -> Normalization:
     """BatchNorm: CAFFE's average unless `average` names another; affine with `scale_bias` or one of its fillers."""
     p = param.batch_norm_param
+    if param.profile == NEOPENX:
+        return _neopenx(Form.SPLIT, p, pb.CAFFE)
     own = p.scale_bias or p.HasField("scale_filler") or p.HasField("bias_filler")
     field = "decay" if p.HasField("decay") and not p.HasField("moving_average_fraction") else "moving_average_fraction"
     return _batch_norm(Form.SPLIT_AFFINE if own else Form.SPLIT, p, p.average, field)
@@ -165,6 +187,30 @@ def batch_renorm(param: pb.LayerParameter) -> Normalization:
     p = param.batch_renorm_param
     field = "moving_average_fraction"
     return Normalization(Form.RENORM, p.eps, pb.CAFFE, p.moving_average_fraction, field, _use_global_stats(p))
+
+
+def dragon_2016(param: pb.LayerParameter) -> Normalization:
+    """The first Dragon's BatchNorm: LATEST by `decay`, an eps of 1e-10.
+
+    use_global_stats is looked at in TEST only: true, its default there, leaves the choice to the phase; with false TEST
+    normalises by its own batches too, which also move the average.
+    """
+    p = param.batch_norm_param
+    eps = p.eps if p.HasField("eps") else 1e-10
+    running = False if p.HasField("use_global_stats") and not p.use_global_stats else None
+    return Normalization(Form.DRAGON_2016, eps, pb.LATEST, p.decay, "decay", running)
+
+
+def neopenx(param: pb.LayerParameter) -> Normalization:
+    """BN of the Dragon of 2017: EMA by `moving_average_fraction`, 0.9 by default; an eps of 1e-3."""
+    return _neopenx(Form.NEOPENX, param.batch_norm_param, pb.EMA)
+
+
+def _neopenx(form: Form, p: pb.BatchNormParameter, rule: int) -> Normalization:
+    field = "moving_average_fraction"
+    fraction = p.moving_average_fraction if p.HasField(field) else 0.9
+    eps, running = p.eps if p.HasField("eps") else 1e-3, _use_global_stats(p)
+    return Normalization(form, eps, rule, fraction, field, running, p.ghost_batch, p.gradient_through_statistics)
 
 
 def _use_global_stats(p: pb.BatchNormParameter | pb.BatchRenormParameter) -> bool | None:

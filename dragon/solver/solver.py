@@ -26,6 +26,7 @@ from dragon.graph.run_lock import RunLock, exclusive
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
+from dragon.proto.dialects import set_profile
 from dragon.rng import fresh_seed
 from dragon.solver import snapshot as snapshots
 from dragon.solver.definition import NetChoice, check, find_model, test_choices, train_choice
@@ -44,7 +45,8 @@ class Solver:
     """Trains the net of a solver prototxt.
 
     param: a path, a SolverParameter, or a Definition, which knows its file. engine, options, dtype: of the train net
-    and the test nets. seed overrides random_seed. Raises PrototxtError for a definition that cannot work.
+    and the test nets. seed overrides random_seed. profile: the dialect of the nets, as the solver's field of that name.
+    Raises PrototxtError for a definition that cannot work.
     """
 
     rule_name: ClassVar[str | None] = None  # a subclass for one update rule names it here
@@ -58,6 +60,7 @@ class Solver:
         seed: int | None = None,
         allow_python: bool | None = None,
         allow_unknown: bool = False,
+        profile: str | None = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
         if isinstance(param, pb.SolverParameter):
@@ -72,6 +75,7 @@ class Solver:
         if self.rule_name:
             self.param.type = self.rule_name
         with self._with_file():
+            set_profile(self.param, profile)
             check(self.param)
         if seed is None:
             seed = self.param.random_seed if self.param.random_seed >= 0 else fresh_seed()
@@ -91,6 +95,7 @@ class Solver:
             seed=seed,
             allow_python=allow_python,
             allow_unknown=allow_unknown,
+            profile=self.param.profile or None,
             dtype=dtype,
         )
         self.net = self._net(train_choice(self.param))

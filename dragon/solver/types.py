@@ -75,6 +75,7 @@ class SolverSettings(TypedDict, total=False):
     seed: int | None
     allow_python: bool
     allow_unknown: bool
+    profile: str | None
     dtype: DTypeLike
 
 

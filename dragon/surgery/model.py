@@ -34,22 +34,29 @@ class Model:
 
 
 def read_model(prototxt: str | Path, weights: str | Path | None = None, profile: str | None = None) -> Model:
-    """Definition and weights; layers that only the file has are left out. Raises PrototxtError or WeightsError."""
+    """Definition and weights in today's form; layers that only the file has are left out.
+
+    profile: of the prototxt and the weights (see dragon.proto.profiles). Raises PrototxtError or WeightsError.
+    """
     from dragon.files.stored_weights import read_weights
     from dragon.proto.layer_names import name_layers
+    from dragon.proto.profiles import find_profile
     from dragon.proto.text import read_net_definition
+    from dragon.surgery.present import to_present
 
-    definition = read_net_definition(prototxt)
+    definition = read_net_definition(prototxt, profile=profile)
     net, folder = name_layers(definition.message), definition.folder
     if weights is None:
-        return Model(net, folder=folder)
+        return to_present(Model(net, folder=folder))
+    if find_profile(net.profile or None).dialect:
+        profile = None  # the blobs are those of the layers as they stand
     names = {layer.name for layer in net.layer}
     stored = {name: [np.asarray(a) for a in arrays] for name, arrays in read_weights(weights, profile) if arrays}
     known = {name: arrays for name, arrays in stored.items() if name in names}
     if not known:
         wanted = next(iter(stored), "")
         raise WeightsError(f"{weights}: weights of another net than {prototxt}{nearest(wanted, names)}")
-    return Model(net, known, folder)
+    return to_present(Model(net, known, folder))
 
 
 def write_model(model: Model, prototxt: str | Path | None, weights: str | Path | None) -> None:

@@ -146,6 +146,7 @@ _TABLE: dict[str, list[tuple[Any, ...]]] = {
         ("bn_param { frozen: true }",),
         ("bn_param { scale_filler { value: 2 } shift_filler { value: 0.1 } }",),
         ("bn_param { scale_filler { value: 2 } shift_filler { value: 0.1 } bn_mode: INFERENCE }",),
+        ('profile: "neopenx" scale_param { filler { value: 2 } bias_filler { value: 0.1 } }',),
     ],
     "BNLL": [()],
     "BatchNorm": [
@@ -156,6 +157,9 @@ _TABLE: dict[str, list[tuple[Any, ...]]] = {
         ("", ((2, 3, 4, 2, 3),)),
         ("batch_norm_param { ghost_batch: 1 gradient_through_statistics: false }",),
         ("batch_norm_param { gradient_through_statistics: false }",),
+        ('profile: "dragon-2016"',),
+        ('profile: "dragon-2016" batch_norm_param { decay: 0.5 eps: 0.01 use_global_stats: false }',),
+        ('profile: "neopenx"',),
     ],
     "BatchReindex": [("", ((3, 2, 2), "indices"))],
     "BatchRenorm": [

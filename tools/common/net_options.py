@@ -12,6 +12,7 @@ import click
 from dragon.engines import Options
 from dragon.graph.net import Net
 from dragon.tools.common.numbers import INT32
+from dragon.tools.common.profile import profile_option
 from dragon.tools.common.python_layers import allow_python
 
 __all__ = ["NetChoice", "net_options"]
@@ -25,6 +26,7 @@ class NetChoice:
     level: int = 0
     stages: list[str] = field(default_factory=list)
     allow_unknown: bool = False
+    profile: str | None = None
 
     def open(self, phase: int, engine: str | None, options: Options, weights: str | None, seed: int = 1) -> Net:
         """The net, in this phase. Raises DragonError."""
@@ -38,6 +40,7 @@ class NetChoice:
             options=options,
             seed=seed,
             allow_unknown=self.allow_unknown,
+            profile=self.profile,
         )
 
 
@@ -49,6 +52,7 @@ def net_options(required: bool = True) -> Callable[[Callable[..., Any]], Callabl
         @click.option("--level", type=INT32, default=0, help="The net state's level.")
         @click.option("--stage", metavar="NAME,...", help="The net state's stages.")
         @click.option("--allow-unknown", is_flag=True, help="Skip unknown fields, with a warning each.")
+        @profile_option
         @allow_python
         @functools.wraps(function)
         def wrapper(
@@ -57,10 +61,11 @@ def net_options(required: bool = True) -> Callable[[Callable[..., Any]], Callabl
             level: int,
             stage: str | None,
             allow_unknown: bool,
+            profile: str | None,
             **kwargs: Any,
         ) -> Any:
             stages = stage.split(",") if stage else []
-            which = None if model is None else NetChoice(model, level, stages, allow_unknown)
+            which = None if model is None else NetChoice(model, level, stages, allow_unknown, profile)
             return function(*args, which=which, **kwargs)
 
         return wrapper

@@ -15,6 +15,7 @@ from dragon.surgery.model import Model, read_model, write_model
 from dragon.surgery.prove import prove
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.outputs import check_outputs
+from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.python_layers import allow_python
 
@@ -67,8 +68,8 @@ def surgery_options(needs_weights: bool) -> Callable[[Callable[..., Any]], Calla
         @click.option("--out-weights", metavar="FILE", help="Write the new .caffemodel here.")
         @click.option("--shape", metavar="N,C,H,W", help="Prove on noise of this shape instead of the net's own data.")
         @click.option("--batches", type=Count(1), default=2, show_default=True, help="Batches of the proof.")
+        @profile_option
         @allow_python
-        @click.option("--profile", help="The fork that wrote the weights, where the file does not tell.")
         @functools.wraps(function)
         def wrapper(
             *args: Any,

@@ -74,6 +74,8 @@ BATCH_NORMS = {
     "latest": layer("BN", "batch_norm_param { average: LATEST decay: 0.3 }"),
     "nvidia": layer("BatchNorm", "batch_norm_param { scale_bias: true }"),
     "fork": layer("BN", "bn_param { momentum: 0.8 }"),
+    "2016": layer("BatchNorm", 'profile: "dragon-2016" batch_norm_param { decay: 0.6 }'),
+    "2017": layer("BN", 'profile: "neopenx"'),
     "in place": layer("Power", "power_param { scale: 1 }", top="y", name="copy") + layer("BN", "", "y"),
 }
 

@@ -48,7 +48,7 @@ struct Shifted {
 
 // The running average is updated by a rule of dragon/normalization/rules.py: `momentum` and `batch_weight` are the weights of
 // the old sum and of the batch; unbiased: the batch's variance is; divided: the blobs hold the sum divided by its weight;
-// full: statistics of weight 0 count as a full average.
+// full: statistics of weight 0 count as a full average; deviation: sqrt(variance + eps) is averaged, not the variance.
 
 // moments (slices, C, 3): count, mean and m2 of each part of a channel. weight (1), that of the running average, is updated
 // here, since every block of bn_normalize reads its old value, `before` (1). Null where there is no running average.
@@ -125,7 +125,7 @@ static __device__ __forceinline__ void scale_channel(const Channel& at, const st
 KERNEL bn_normalize(const stored* x, const real* moments, const real* gamma, const real* beta, stored* y, stored* copy,
                     real* mean_inv, real* running_mean, real* running_var, const real* before, Index n, Index c,
                     Index s, int width, Index moment_slices, Index slices, int vectors, real momentum, real batch_weight,
-                    int unbiased, int divided, real eps, int rectify, real slope) {
+                    int unbiased, int divided, int deviation, real eps, int rectify, real slope) {
     __shared__ real scales[THREADS];
     __shared__ real shifts[THREADS];
     Channel at(n, c, s, width, slices);
@@ -147,6 +147,7 @@ KERNEL bn_normalize(const stored* x, const real* moments, const real* gamma, con
                 if (running_mean) {
                     real mean_before = running_mean[at.channel], var_before = running_var[at.channel];
                     if (unbiased && m.count > 1) var = m.m2 / (m.count - 1);
+                    if (deviation) var = sqrt(var + eps);
                     if (divided) {
                         real step = batch_weight / (*before * momentum + batch_weight);
                         running_mean[at.channel] = mean_before + (m.mean - mean_before) * step;
@@ -169,12 +170,14 @@ KERNEL bn_normalize(const stored* x, const real* moments, const real* gamma, con
 // mean_inv (2, C) of the running statistics, for bn_affine and backward. The statistics are divided by their weight (null:
 // taken as they are); where it is 0 they are multiplied by `zero`.
 KERNEL bn_running(const real* running_mean, const real* running_var, const real* weight, real* mean_inv, Index c,
-                  real eps, real zero) {
+                  real eps, real zero, int deviation) {
     real factor = 1;
     if (weight) factor = *weight == 0 ? zero : 1 / *weight;
     GRID_LOOP(i, c) {
         mean_inv[i] = running_mean[i] * factor;
-        mean_inv[c + i] = 1 / sqrt(running_var[i] * factor + eps);
+        real var = running_var[i] * factor;
+        if (deviation) var = var * var > eps ? var * var - eps : 0;
+        mean_inv[c + i] = 1 / sqrt(var + eps);
     }
 }
 

@@ -16,11 +16,11 @@ bn_normalize = Kernel(FILE, "bn_normalize", """
     const stored* x, const real* moments, const real* gamma, const real* beta, stored* y, stored* copy,
     real* mean_inv, real* running_mean, real* running_var, const real* before, Index n, Index c, Index s, int width,
     Index moment_slices, Index slices, int vectors, real momentum, real batch_weight, int unbiased,
-    int divided, real eps, int rectify, real slope
+    int divided, int deviation, real eps, int rectify, real slope
 """)  # fmt: skip
 bn_running = Kernel(FILE, "bn_running", """
     const real* running_mean, const real* running_var, const real* weight, real* mean_inv, Index c, real eps,
-    real zero
+    real zero, int deviation
 """, Elements("c"))  # fmt: skip
 bn_affine = Kernel(FILE, "bn_affine", """
     const stored* x, const real* mean_inv, const real* gamma, const real* beta, stored* y, stored* copy, Index n,

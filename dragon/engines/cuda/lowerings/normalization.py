@@ -77,7 +77,7 @@ class BatchNormLowering(Lowering):
             zero = float(average.full)
             self.launch(
                 kernels.bn_running, running_mean=mean, running_var=var, weight=weight, mean_inv=mean_inv, c=c,
-                eps=eps, zero=zero,
+                eps=eps, zero=zero, deviation=average.deviation is not None,
             )  # fmt: skip
             self.launch(
                 kernels.bn_affine, grid=fine.grid, x=x, mean_inv=mean_inv, gamma=gamma, beta=beta, y=y, copy=copy,
@@ -96,7 +96,8 @@ class BatchNormLowering(Lowering):
             kernels.bn_normalize, grid=fine.grid, x=x, moments=moments, gamma=gamma, beta=beta, y=y, copy=copy,
             mean_inv=mean_inv, running_mean=mean, running_var=var, before=before, moment_slices=at.slices,
             **fine.sizes, vectors=vectors, momentum=average.momentum, batch_weight=average.new,
-            unbiased=average.unbiased, divided=average.divided, eps=eps, rectify=rectify, slope=slope,
+            unbiased=average.unbiased, divided=average.divided, deviation=average.deviation is not None, eps=eps,
+            rectify=rectify, slope=slope,
         )  # fmt: skip
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
