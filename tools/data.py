@@ -43,7 +43,7 @@ def command(
     seed, each class in proportion; the mean image is that of the training images that are left.
 
     \b
-    Examples: dragon data mnist
+    Example: dragon data mnist
       dragon data cifar10 --validation 5000
     """
     drawn = {key: value for key, value in (("train", train), ("test", test)) if value is not None}
