@@ -29,6 +29,11 @@ class Clip(Neuron):
             self.bad_param(f"min must not exceed max, got {p.min:g} and {p.max:g}")
         self.low, self.high = p.min, p.max
 
+    @property
+    def top_range(self) -> tuple[float, float]:
+        """From `min` to `max`, both included."""
+        return self.low, self.high
+
     def activate(self, x: Array, out: Array) -> None:
         xp_of(x).clip(x, x.dtype.type(self.low), x.dtype.type(self.high), out=out)
 

@@ -27,6 +27,11 @@ class HardSigmoid(Neuron):
         """Backward computes from the result."""
         return True
 
+    @property
+    def top_range(self) -> tuple[float, float]:
+        """From 0 to 1, both included."""
+        return 0.0, 1.0
+
     def activate(self, x: Array, out: Array) -> None:
         out[...] = hard_sigmoid(x)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from dragon.bases.layer import register
@@ -60,6 +61,11 @@ class ReLU(Neuron):
     def reads_signs(self) -> bool:
         """All that counts is which values are above 0, unless there is an upper bound."""
         return self.maximum is None
+
+    @property
+    def top_range(self) -> tuple[float, float] | None:
+        """From 0 to the maximum; None with a slope below 0."""
+        return None if self.slope else (0.0, math.inf if self.maximum is None else self.maximum)
 
     def activate(self, x: Array, out: Array) -> None:
         relu(x, self.slope, out)

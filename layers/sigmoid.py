@@ -32,6 +32,11 @@ class Sigmoid(Neuron):
         """Backward computes from the result."""
         return True
 
+    @property
+    def top_range(self) -> tuple[float, float]:
+        """The open interval (0, 1)."""
+        return 0.0, 1.0
+
     def activate(self, x: Array, out: Array) -> None:
         sigmoid(x, out)
 

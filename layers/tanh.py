@@ -23,6 +23,11 @@ class TanH(Neuron):
         """Backward computes from the result."""
         return True
 
+    @property
+    def top_range(self) -> tuple[float, float]:
+        """The open interval (-1, 1)."""
+        return -1.0, 1.0
+
     def activate(self, x: Array, out: Array) -> None:
         xp_of(x).tanh(x, out=out)
 

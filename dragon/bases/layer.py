@@ -165,6 +165,11 @@ class Layer:
         """Whether the signs of these values are all that backward reads."""
         return False
 
+    @property
+    def top_range(self) -> tuple[float, float] | None:
+        """The ends of the range of the values of the top, for activations whose gradient vanishes there; else None."""
+        return None
+
     def can_propagate(self, index: int) -> bool:
         """Whether bottom `index` can have a gradient (labels cannot)."""
         return True

@@ -6,7 +6,7 @@ the batch (so Dropout drops the same units again), and running statistics are th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from numpy.typing import DTypeLike
@@ -37,9 +37,10 @@ class Batch:
     arrays: Mapping[str, Array]
     index: int
 
-    def take(self, rows: slice) -> Batch:
-        """Some of the images, with the same index."""
-        return Batch({name: array[rows] for name, array in self.arrays.items()}, self.index)
+    @property
+    def extent(self) -> int:
+        """The first axis of the first array: the number of images."""
+        return len(next(iter(self.arrays.values())))
 
 
 def is_data(layer: Layer) -> bool:
@@ -103,6 +104,16 @@ class ProbeNet:
             theirs = next(net.params[name] for net in sources if name in net.params)
             for mine, blob in zip(blobs, theirs, strict=True):
                 mine.data_storage.overwrite()[: mine.count] = blob.peek().reshape(-1)
+        self._save_statistics()
+
+    def set_statistics(self, statistics: Mapping[str, tuple[Array, Array]]) -> None:
+        """Replace running mean and variance of batch normalisations, by layer."""
+        for layer in self.net.layers:
+            if averages(layer) and layer.name in statistics:
+                layer.set_running(*statistics[layer.name])
+        self._save_statistics()
+
+    def _save_statistics(self) -> None:
         self._statistics = [
             (blob, blob.peek().copy())
             for layer in self.net.layers
@@ -174,6 +185,15 @@ class ProbeNet:
             if node.bottoms and not isinstance(node.layer, Split):
                 yield node
 
+    def around(self, batch: Batch, wanted: Callable[[Node], bool]) -> Iterator[tuple[Node, Array]]:
+        """Run a batch forward layer by layer; gives each wanted node after it has run, with what its bottom 0 held."""
+        self.load(batch)
+        for node in self.net.nodes:
+            before = node.bottoms[0].peek().copy() if node.bottoms and wanted(node) else None
+            self.net.run_forward(node.index, node.index)
+            if before is not None:
+                yield node, before
+
     def use_batch_statistics(self, wanted: bool) -> None:
         """Let all batch normalisations use the statistics of the batch, or the running ones, whatever the phase."""
         for layer in self.net.layers:
@@ -188,6 +208,12 @@ class ProbeNet:
         if not found:
             raise UsageError(f'the net has no layer "{name}"{nearest(name, self.net.layer_names)}')
         return found[-1]
+
+    def blob(self, name: str) -> Blob:
+        """A blob by name. UsageError, with the nearest name, if there is none."""
+        if name not in self.net.blobs:
+            raise UsageError(f'the net has no blob "{name}"{nearest(name, self.net.blobs)}')
+        return self.net.blobs[name]
 
     def scores(self) -> Node:
         """The layer that makes the scores: the first bottom of the first loss. UsageError for a net without a loss."""

@@ -41,7 +41,7 @@ class Run:
     def solver(self) -> Solver:
         """The solver, to look at only. UsageError for a net without one."""
         if self._solver is None:
-            raise UsageError("this probe needs a training run: give --solver")
+            raise UsageError("this probe needs a training run (--solver), not a net alone (--model)")
         return self._solver
 
     @property
@@ -77,15 +77,18 @@ class Run:
         engine: str | None = None,
         dtype: DTypeLike | None = None,
         input_gradients: bool = False,
+        batch_statistics: bool | None = None,
     ) -> ProbeNet:
         """A private copy of a net with its present weights; the same one whenever the arguments are the same.
 
-        Its batch normalisations use the statistics that the phase says.
+        batch_statistics: whether batch normalisations use those of the batch; None: as the definition and phase say.
         """
-        key = (phase, engine, dtype, input_gradients)
+        key = (phase, engine, dtype, input_gradients, batch_statistics)
         net = self._clones.get(key)
         if net is None:
             net = ProbeNet(self.source(phase), engine=engine, dtype=dtype, input_gradients=input_gradients)
+            if batch_statistics is not None:
+                net.use_batch_statistics(batch_statistics)
             self._clones[key] = net
         net.copy_from(*[source for source in self._nets.values() if source is not None])
         return net

@@ -73,7 +73,7 @@ class SolverSettings(TypedDict, total=False):
     engine: str | None
     options: Options | None
     seed: int | None
-    allow_python: bool
+    allow_python: bool | None
     allow_unknown: bool
     profile: str | None
     dtype: DTypeLike

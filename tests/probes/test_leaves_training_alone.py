@@ -17,7 +17,13 @@ from tests.probes.helpers import IMAGES, make_solver, observe
 
 ENGINES = ("numpy", "onednn")
 # small settings, where the defaults would take long
-SETTINGS: dict[str, dict[str, Any]] = {}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "adversarial": {"steps": 2},
+    "hessian": {"iterations": 2},
+    "jacobian": {"images": 2},
+    "precise_bn": {"samples": [10], "images": 8},
+    "test_batch": {"sizes": [1, 4], "images": 8},
+}
 EVERY = 2
 
 

@@ -1,0 +1,67 @@
+"""The probe adversarial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from dragon.bases.layer import TEST
+from dragon.memory.storage import Array
+from dragon.probes.probe import AT_END, Probe, setting
+from dragon.probes.probe_net import Batch, ProbeNet
+from dragon.probes.registry import register
+from dragon.probes.run import Run
+from dragon.probes.statistics import mean_outputs
+
+__all__ = ["Adversarial", "attack"]
+
+
+@register("adversarial")
+@dataclass(kw_only=True, eq=False)
+class Adversarial(Probe):
+    """Scores of the test net under attack: projected gradient descent in the maximum norm.
+
+    From a random point of the box |x' - x| <= eps: x' <- x' + step * sign(dL / dx'), put back into the box, `steps`
+    times (Madry et al. 2018, arXiv 1706.06083). eps is in units of the net's input, behind scale and mean; by default
+    8 / 255 of its range over the images. `clean` and `attacked` are means of each output. Measured at the end. Cost:
+    `steps` passes forward and backward over the images.
+    """
+
+    every: int = setting(AT_END, "measure after every so many updates; end: only at the end", least=AT_END)
+    eps: float | None = setting(None, "half the width of the box, in units of the input; 8 / 255 of the range", least=0)
+    steps: int = setting(10, "steps of the attack", least=1)
+    step: float | None = setting(None, "length of a step; 2.5 eps / steps by default", least=0)
+    batches: int = setting(1, "test batches that are attacked", least=1)
+    batch_size: int = setting(0, "images in a batch; 0: as many as in the test net", least=0)
+
+    def measure(self, run: Run) -> Mapping[str, float]:
+        net = run.clone(TEST, input_gradients=True)
+        batches = [run.batch(k, self.batch_size, TEST) for k in range(self.batches)]
+        name = net.net.inputs[0]
+        values = [batch.arrays[name] for batch in batches]
+        eps = self.eps
+        if eps is None:
+            eps = 8 / 255 * float(max(v.max() for v in values) - min(v.min() for v in values))
+        step = 2.5 * eps / self.steps if self.step is None else self.step
+        attacked = [
+            Batch({**batch.arrays, name: attack(net, batch, name, eps, step, self.steps)}, batch.index)
+            for batch in batches
+        ]
+        found = {f"{output}/clean": value for output, value in mean_outputs(net, batches).items()}
+        found |= {f"{output}/attacked": value for output, value in mean_outputs(net, attacked).items()}
+        return {**found, "eps": eps}
+
+
+def attack(net: ProbeNet, batch: Batch, name: str, eps: float, step: float, steps: int) -> Array:
+    """Images within eps of those of a batch (its array `name`) that raise the loss; the start depends on its index."""
+    x = batch.arrays[name]
+    chance = np.random.default_rng(batch.index)
+    low, high = x - x.dtype.type(eps), x + x.dtype.type(eps)
+    moved: Array = np.clip(x + chance.uniform(-eps, eps, x.shape).astype(x.dtype), low, high)
+    for _ in range(steps):
+        net.gradient(Batch({**batch.arrays, name: moved}, batch.index))
+        slope = net.net.blobs[name].peek_diff()
+        moved = np.clip(moved + x.dtype.type(step) * np.sign(slope), low, high)
+    return moved

@@ -1,0 +1,61 @@
+"""The probe jacobian."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from dragon.memory.storage import Array
+from dragon.probes.probe import Probe, setting
+from dragon.probes.probe_net import Batch, ProbeNet
+from dragon.probes.registry import register
+from dragon.probes.run import Run
+
+__all__ = ["Jacobian", "jacobians"]
+
+
+@register("jacobian")
+@dataclass(kw_only=True, eq=False)
+class Jacobian(Probe):
+    """Singular values of the derivative of a layer's output by the net's input, of small nets.
+
+    J = dy / dx for each image, row by row, each an exact backward pass in float64 by NumPy; `largest` and `smallest` of
+    its min(outputs, inputs) singular values and `condition`, their ratio, each the mean over the images. With
+    `batch_statistics` the images of the batch depend on each other, and J is that of the whole batch. Cost: one
+    backward pass for each output, with batch_statistics for each output and image; an SVD.
+    """
+
+    layer: str = setting("", "the layer that makes y; by default the one that makes the scores")
+    images: int = setting(4, "how many images", least=1)
+    batch_statistics: bool = setting(False, "normalise by the batch, not by running statistics")
+
+    def measure(self, run: Run) -> Mapping[str, float]:
+        net = run.clone(engine="numpy", dtype=np.float64, input_gradients=True, batch_statistics=self.batch_statistics)
+        found = jacobians(net, run.batch(0, self.images), self.layer, self.batch_statistics)
+        ends = []
+        for one in found:
+            values = np.linalg.svd(one, compute_uv=False)
+            ends.append((values[0], values[-1], values[0] / values[-1] if values[-1] else math.inf))
+        largest, smallest, condition = np.mean(ends, axis=0)
+        return {"largest": float(largest), "smallest": float(smallest), "condition": float(condition)}
+
+
+def jacobians(net: ProbeNet, batch: Batch, layer: str, joint: bool) -> Array:
+    """The derivatives by the net's first input, (images, outputs, inputs); of the batch as one image if `joint`."""
+    node = net.node(layer) if layer else net.scores()
+    top, x = node.tops[0], net.net.blobs[net.net.inputs[0]]
+    net.load(batch)
+    net.net.run_forward(0, node.index)
+    images = top.shape[0]
+    outputs = top.count if joint else top.count // images
+    rows = []
+    for k in range(outputs):
+        diff = top.diff.reshape(-1 if joint else (images, -1))
+        diff[...] = 0
+        diff[..., k] = 1
+        net.net.run_backward(node.index)
+        rows.append(x.peek_diff().reshape(1 if joint else images, -1).copy())
+    return np.stack(rows, axis=1)

@@ -1,0 +1,30 @@
+"""The probe smoothness."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dragon.probes.along import AlongGradient
+from dragon.probes.arithmetic import distance, norm
+from dragon.probes.registry import register
+from dragon.probes.run import Run
+
+__all__ = ["Smoothness"]
+
+
+@register("smoothness")
+@dataclass(kw_only=True, eq=False)
+class Smoothness(AlongGradient):
+    """Effective beta-smoothness: the largest change of the gradient over the distance moved.
+
+    beta = max over eta of |g(w) - g(w - eta g)| / |eta g| for one probe batch, eta from 1/2 to 4 learning rates
+    (Santurkar et al. 2018, figure 4c). Cost: one pass forward and backward for each point.
+    """
+
+    def measure(self, run: Run) -> Mapping[str, float]:
+        here, *points = self.line(run)
+        length = norm(*here.gradient)
+        slopes = [distance(here.gradient, p.gradient) / (p.step * length) for p in points if p.step * length > 0]
+        return {"beta": max(slopes, default=math.nan)}
