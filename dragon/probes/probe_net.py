@@ -201,6 +201,14 @@ class ProbeNet:
                 layer.let_phase_decide()
                 layer.phase = TRAIN if wanted else TEST
 
+    def makers(self) -> list[Node]:
+        """The first layer of each blob that backward gives a gradient, but for losses and Splits."""
+        found: dict[int, Node] = {}
+        for node in self.net.nodes:
+            if node.need_backward and not node.makes_loss and not isinstance(node.layer, Split):
+                found.setdefault(id(node.tops[0]), node)
+        return list(found.values())
+
     # -- finding things -------------------------------------------------------------------------------------
     def node(self, name: str) -> Node:
         """The node of a layer by name. UsageError, with the nearest name, if there is none."""

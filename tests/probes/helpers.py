@@ -17,7 +17,7 @@ from dragon.solver.solver import Solver
 from dragon.solver.types import get_solver
 from tests.helpers import TRAINABLE, solver_param
 
-__all__ = ["IMAGES", "Values", "dummy", "looked_at", "make_solver", "observe", "with_sigmoid"]
+__all__ = ["IMAGES", "Values", "looked_at", "make_solver", "observe", "run_of"]
 
 Values = Mapping[str, float | None]
 
@@ -27,21 +27,6 @@ layer { name: "data" type: "Data" top: "data" top: "label"
   transform_param { mirror: true crop_size: 5 scale: 0.01 mean_value: 128 }
   data_param { source: "SOURCE" batch_size: 8 backend: LMDB } }
 """
-
-
-def dummy(data: str, label: int = 4, net: str = "", force: str = "") -> str:
-    """A net of random data of shape `data` ("8 2 5 5"), below `net`."""
-    dims = " ".join(f"dim: {d}" for d in data.split())
-    labels = f"shape {{ dim: {data.split()[0]} }}" if label else ""
-    tops = 'top: "data" top: "label"' if label else 'top: "data"'
-    filler = 'data_filler { type: "constant" value: 1 }' if label else ""
-    return f"""layer {{ name: "data" type: "DummyData" {tops} dummy_data_param {{
-        shape {{ {dims} }} {labels} data_filler {{ type: "gaussian" std: 1 }} {filler} }} }}
-        {net}{force}"""
-
-
-def with_sigmoid(net: str = TRAINABLE) -> str:
-    return net.replace('type: "ReLU"', 'type: "Sigmoid"')
 
 
 def make_solver(net: str = TRAINABLE, engine: str = "numpy", folder: Path | None = None, **settings: Any) -> Solver:
@@ -59,13 +44,19 @@ def observe(solver: Solver, *probes: tuple[str, Mapping[str, Any]]) -> ProbeObse
     return observer
 
 
-def looked_at(net: str, name: str, dtype: Any = np.float32, engine: str = "numpy", **settings: Any) -> Values:
-    """What a probe measures on a net as it is."""
-    seed = settings.pop("seed", 1)
-    param = parse_text(net, pb.NetParameter())
+def run_of(what: Solver | str, dtype: Any = np.float32, engine: str = "numpy", seed: int = 1) -> Run:
+    """The run of a solver, or of a net that is only looked at, given as prototxt."""
+    if isinstance(what, Solver):
+        return Run.of(what)
+    param = parse_text(what, pb.NetParameter())
     train, test = (Net(param, phase=phase, dtype=dtype, engine=engine, seed=seed) for phase in (TRAIN, TEST))
     test.share_with(train)
-    run = Run(train, test)
+    return Run(train, test)
+
+
+def looked_at(net: str, name: str, dtype: Any = np.float32, engine: str = "numpy", **settings: Any) -> Values:
+    """What a probe measures on a net as it is."""
+    run = run_of(net, dtype, engine)
     try:
         return measure(create(name, settings), run)
     finally:

@@ -1,0 +1,56 @@
+"""Landscape, predictiveness and smoothness of a quadratic, where all is known: g(w - eta g) = g - eta H g."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dragon.errors import UsageError
+from dragon.memory.storage import Array
+from dragon.probes import Run, create, measure
+from tests.probes.helpers import run_of
+from tests.probes.measures.nets import quadratic
+
+RATE = 0.4
+ETAS = RATE * np.linspace(0.5, 4, 8)
+
+
+@pytest.fixture
+def run() -> Run:
+    return run_of(quadratic(), dtype=np.float64)
+
+
+def parts(run: Run) -> tuple[Array, Array, float]:
+    """Gradient, Hessian and loss at the present weights."""
+    x, t, w = run.batch(0).arrays["data"], run.batch(0).arrays["label"], run.source().params["ip"][0].peek()[0]
+    rest = x @ w - t[:, 0]
+    return x.T @ rest / len(x), x.T @ x / len(x), float((rest**2).sum() / (2 * len(x)))
+
+
+def test_landscape(run: Run) -> None:
+    g, hessian, loss = parts(run)
+    losses = [loss - eta * g @ g + eta**2 / 2 * g @ hessian @ g for eta in ETAS]
+    expected = {"loss": loss, "min": min(losses), "max": max(losses)}
+    assert measure(create("landscape", {"rate": RATE}), run) == pytest.approx(expected)
+
+
+def test_predictiveness(run: Run) -> None:
+    g, hessian, _ = parts(run)
+    change = float(np.linalg.norm(hessian @ g))
+    expected = {"norm": float(np.linalg.norm(g)), "min": ETAS[0] * change, "max": ETAS[-1] * change}
+    assert measure(create("predictiveness", {"rate": RATE}), run) == pytest.approx(expected)
+
+
+def test_smoothness(run: Run) -> None:
+    g, hessian, _ = parts(run)
+    beta = float(np.linalg.norm(hessian @ g) / np.linalg.norm(g))
+    assert measure(create("smoothness", {"rate": RATE}), run) == pytest.approx({"beta": beta})
+
+
+def test_a_rate_of_zero_has_no_smoothness(run: Run) -> None:
+    assert measure(create("smoothness", {"rate": 0}), run) == {"beta": None}
+
+
+def test_the_steps_must_be_in_order() -> None:
+    with pytest.raises(UsageError, match='probe "landscape": low must not be above high, got 5 and 4'):
+        create("landscape", {"low": 5})

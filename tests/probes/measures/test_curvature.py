@@ -1,0 +1,122 @@
+"""The Hessian's largest eigenvalue, the Jacobian's singular values, and internal covariate shift."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dragon.memory.storage import Array
+from dragon.probes import ProbeNet, Run, create, measure
+from dragon.probes.measures.jacobian import jacobians
+from tests.helpers import TRAINABLE
+from tests.probes.helpers import make_solver, run_of
+from tests.probes.measures.nets import linear, quadratic
+
+
+@pytest.mark.parametrize(("outputs", "images"), [(1, 16), (3, 4)])
+def test_hessian_of_a_quadratic(outputs: int, images: int) -> None:
+    run = run_of(quadratic(images, 5, outputs))
+    x = run.batch(0).arrays["data"].astype(np.float64)
+    largest = np.linalg.eigvalsh(x.T @ x / images)[-1]
+    exact = measure(create("hessian", {"exact": True, "iterations": 500, "tolerance": 1e-13}), run)
+    assert exact["largest"] == pytest.approx(largest, rel=1e-8)
+    assert exact["residual"] == pytest.approx(0, abs=1e-5)
+    assert exact["step_error"] == pytest.approx(0, abs=1e-8)
+    fast = measure(create("hessian", {"iterations": 500, "tolerance": 1e-6}), run)
+    assert fast["largest"] == pytest.approx(largest, rel=1e-3)
+
+
+SMOOTH = TRAINABLE.replace("ReLU", "TanH").replace("Dropout", "Power").replace("dim: 5 dim: 5", "dim: 3 dim: 3")
+
+
+def dense(net: ProbeNet, run: Run) -> Array:
+    """The whole Hessian, column by column, by differences of the gradient."""
+    weights, h = net.weights(), 1e-5
+    flat = np.concatenate([w.ravel() for w in weights])
+
+    def gradient(at: Array) -> Array:
+        parts = np.split(at, np.cumsum([w.size for w in weights])[:-1])
+        net.set_weights([part.reshape(w.shape) for part, w in zip(parts, weights, strict=True)])
+        return np.concatenate([g.ravel() for g in net.gradient(run.batch(0))[1]])
+
+    steps = h * np.eye(flat.size)
+    return np.stack([(gradient(flat + e) - gradient(flat - e)) / (2 * h) for e in steps])
+
+
+def test_hessian_of_a_net_with_batch_normalisation() -> None:
+    run = run_of(SMOOTH)
+    values = np.linalg.eigvalsh(dense(run.clone(engine="numpy", dtype=np.float64), run))
+    largest = values[np.argmax(abs(values))]
+    found = measure(create("hessian", {"exact": True, "iterations": 2000, "tolerance": 1e-12}), run)
+    assert found["largest"] == pytest.approx(largest, rel=1e-4)
+    fast = measure(create("hessian", {"iterations": 200, "tolerance": 1e-5}), run)
+    assert fast["largest"] == pytest.approx(largest, rel=0.02)
+    assert fast["step_error"] is not None
+    assert fast["step_error"] < 0.02 * abs(largest)
+
+
+def test_jacobian_of_a_linear_net() -> None:
+    run = run_of(linear((6, 5, 4)))
+    first, second = (run.source().params[name][0].peek().astype(np.float64) for name in ("ip1", "ip2"))
+    values = np.linalg.svd(second @ first, compute_uv=False)
+    expected = {"largest": values[0], "smallest": values[-1], "condition": values[0] / values[-1]}
+    assert measure(create("jacobian", {"images": 3}), run) == pytest.approx(expected)
+    (lower,) = {measure(create("jacobian", {"layer": "ip1"}), run)["largest"]}
+    assert lower == pytest.approx(np.linalg.svd(first, compute_uv=False)[0])
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_jacobian_of_a_net_with_batch_normalisation(joint: bool) -> None:
+    """Against differences; with statistics of the batch each output depends on all images."""
+    run = run_of(SMOOTH)
+    net = run.clone(engine="numpy", dtype=np.float64, input_gradients=True, batch_statistics=joint)
+    batch = run.batch(0, 2)
+    found = jacobians(net, batch, "ip", joint)
+    x = batch.arrays["data"].astype(np.float64)
+    assert found.shape == ((1, 2 * 3, x.size) if joint else (2, 3, x[0].size))
+    h = 1e-6
+    for k in (0, 7, x.size - 1):
+        sides = []
+        for sign in (1, -1):
+            moved = x.ravel().copy()
+            moved[k] += sign * h
+            net.load(type(batch)({**batch.arrays, "data": moved.reshape(x.shape)}, batch.index))
+            net.net.run_forward(0, net.node("ip").index)
+            sides.append(net.net.blobs["ip"].peek().copy())
+        column = (sides[0] - sides[1]) / (2 * h)  # (images, outputs)
+        image, pixel = divmod(k, x[0].size)
+        ours = found[0, :, k] if joint else found[image, :, pixel]
+        np.testing.assert_allclose(ours, column.ravel() if joint else column[image], atol=1e-6)
+        if not joint:
+            assert not column[1 - image].any()
+
+
+def test_covariate_shift_of_two_layers() -> None:
+    run, rate = run_of(linear((4, 3, 2)), dtype=np.float64), 0.3
+    x, t = run.batch(0).arrays["data"], run.batch(0).arrays["label"]
+    a, b = (run.source().params[name][0].peek() for name in ("ip1", "ip2"))
+
+    def gradients(a: Array, b: Array) -> tuple[Array, Array]:
+        rest = (x @ a.T @ b.T - t) / len(x)
+        return (rest @ b).T @ x, rest.T @ (x @ a.T)
+
+    first, second = gradients(a, b)
+    _, after = gradients(a - rate * first, b)
+    cosine = (second * after).sum() / np.linalg.norm(second) / np.linalg.norm(after)
+    expected = {
+        "ip1/distance": 0.0, "ip1/cosine": 1.0, "ip1/norm": np.linalg.norm(first),
+        "ip2/distance": np.linalg.norm(second - after), "ip2/cosine": cosine, "ip2/norm": np.linalg.norm(second),
+    }  # fmt: skip
+    assert measure(create("covariate_shift", {"rate": rate}), run) == pytest.approx(expected)
+
+
+def test_covariate_shift_moves_gamma_and_beta_below() -> None:
+    """With no weights learned but gamma and beta of the layer below, the shift above is still there."""
+    net = TRAINABLE.replace(
+        'top: "conv"\n  convolution', 'top: "conv" param { lr_mult: 0 } param { lr_mult: 0 } convolution'
+    )
+    assert net != TRAINABLE
+    values = measure(create("covariate_shift"), run_of(make_solver(net)))
+    assert values["ip/distance"] is not None
+    assert values["ip/distance"] > 0
+    assert "conv/distance" not in values
