@@ -44,6 +44,11 @@ class Accuracy(Layer):
         if len(top) > 1:
             top[1].reshape(self.spans[1])
 
+    @property
+    def guess_score(self) -> float | None:
+        """The share of right answers when classes are guessed: top_k / classes."""
+        return self.top_k / self.spans[1]
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         outer, classes, inner = self.spans
         scores = bottom[0].data.reshape(self.spans)

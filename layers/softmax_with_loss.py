@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from dragon.bases.layer import register
@@ -55,6 +56,11 @@ class SoftmaxWithLoss(Loss):
         if len(top) > 1:
             top[1].reshape(shape)
             top[1].share_data(self.prob)
+
+    @property
+    def guess_score(self) -> float | None:
+        """The loss of equal probabilities: ln(classes); None where labels are weighted."""
+        return None if self.weights else math.log(self.spans[1])
 
     def _weigh(self, values: Array, label: Array, valid: Array | None) -> None:
         """Multiply `values` (outer, inner) in place by the weights of their labels, and by 0 for ignored ones."""

@@ -1,36 +1,64 @@
-"""`dragon compare FILE.yaml`: runs variants of a net and writes results.json and report.html."""
+"""`dragon compare NAME`: runs an experiment and writes results.json and report.html."""
 
 from __future__ import annotations
 
 import click
 
 from dragon.engines import ENGINES
+from dragon.errors import UsageError
 from dragon.tools.common.engine_options import PRECISIONS
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.python_layers import allow_python
+from dragon.tools.common.tables import table
 
 __all__ = ["command"]
 
 
 @click.command("compare")
-@click.argument("file", type=click.Path(dir_okay=False))
-@click.option("--output", type=click.Path(file_okay=False), help="Folder of results; compare_NAME by default.")
+@click.argument("name", required=False, metavar="NAME|FILE")
+@click.option("--list", "listing", is_flag=True, help="Show the experiments that ship with Dragon.")
+@click.option("--quick", is_flag=True, help="The file's short form, a few minutes on two cores.")
+@click.option("--seeds", type=Count(1), help="How many seeds, in place of the file's.")
+@click.option("--output", type=click.Path(file_okay=False), help="Folder of results; compare/NAME by default.")
+@click.option(
+    "--store", type=click.Path(file_okay=False), help="Folder of finished runs; compare/runs, or runs in --output."
+)
 @click.option("--jobs", type=Count(1), help="Runs side by side; as many as cores by default.")
 @click.option("--engine", type=click.Choice(ENGINES), help="How nets are run; auto takes the fastest on the CPU.")
 @click.option("--precision", type=click.Choice(list(PRECISIONS)), default="fp32", show_default=True)
 @click.option("--dataset", type=click.Path(file_okay=False), help="A folder of `dragon data`, in place of the file's.")
 @allow_python
 def command(
-    file: str, output: str | None, jobs: int | None, engine: str | None, precision: str, dataset: str | None
+    name: str | None,
+    listing: bool,
+    quick: bool,
+    seeds: int | None,
+    output: str | None,
+    store: str | None,
+    jobs: int | None,
+    engine: str | None,
+    precision: str,
+    dataset: str | None,
 ) -> None:
-    """Run every variant of FILE over its learning rates and seeds, and write a report.
+    """Run every variant of an experiment over its factors and seeds, and write a report.
 
-    An interrupted comparison goes on where it stopped when the same command is given again; only runs whose
-    definition changed are run anew.
+    NAME is one of --list, or the path of a file. An interrupted experiment goes on where it stopped when the same
+    command is given again. A run that was finished, by whatever experiment with the same --store, is not repeated.
 
     \b
-    Example: dragon compare models/compare_cifar10_quick.yaml --output results
+    Example: dragon compare lr_range --quick
     """
+    if listing:
+        from dragon.compare.listing import list_experiments
+
+        shown = [[one.name, one.claim, one.time] for one in list_experiments()]
+        click.echo(table(["name", "claim", "time"], shown))
+        return
+    if name is None:
+        raise UsageError("which experiment? `dragon compare --list` shows those that ship, or give the path of a file")
     from dragon.compare import compare
 
-    compare(file, output, jobs=jobs, engine=engine, precision=precision, dataset=dataset)
+    compare(
+        name, output, jobs=jobs, engine=engine, precision=precision, dataset=dataset, quick=quick, seeds=seeds,
+        store=store,
+    )  # fmt: skip

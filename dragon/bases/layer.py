@@ -174,6 +174,11 @@ class Layer:
         """Whether bottom `index` can have a gradient (labels cannot)."""
         return True
 
+    @property
+    def guess_score(self) -> float | None:
+        """What the first top would be if the scores of all classes were chance; None if that makes no sense."""
+        return None
+
     def state(self) -> dict[str, int | float | bytes]:
         """What a snapshot stores besides blobs and random stream, to resume exactly; for example a data position."""
         return {}

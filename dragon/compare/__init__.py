@@ -1,4 +1,4 @@
-"""Comparisons: variants of a net over learning rates and seeds, pairs that should compute the same, one report."""
+"""Experiments: variants of a net over factors and seeds, from a file to runs, metrics, contrasts and a report."""
 
 from dragon.compare.session import compare
 

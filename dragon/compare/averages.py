@@ -24,7 +24,8 @@ __all__ = ["FRACTIONS", "Averages", "Rule", "follow", "own_rule"]
 # The default fraction of a rule: the weight of the history, for LATEST that of the newest batch.
 FRACTIONS = {"CAFFE": 0.999, "EMA": 0.95, "CUMULATIVE": 0.0, "LATEST": 0.95}
 
-Rule = dict[str, Any]  # {"rule": number of the AverageRule, "fraction": f in dragon.normalization.rules}, for JSON
+# {"rule": number of the AverageRule, "fraction": f in dragon.normalization.rules, "decay_statistics": bool}, for JSON
+Rule = dict[str, Any]
 Running = tuple[tuple[Array, Array], Array]  # (mean, variance), weight
 
 
@@ -71,6 +72,11 @@ class Averages:
     """The running averages of a train net under several rules: `update` after each iteration, `apply` before a test.
 
     The first rule is the net's own: a layer without a blob for the weight of its average reads it without one.
+
+    With `decay_statistics` weight decay shrinks the stored mean and variance, as in the first Dragon, where they were
+    learned blobs with lr_mult = decay_mult = 1 and no gradient. After each iteration, for each of them, r:
+
+        v <- momentum v + rate weight_decay r    r <- r - v
     """
 
     def __init__(self, net: Net, rules: list[Rule]) -> None:
@@ -82,6 +88,12 @@ class Averages:
                 self.layers.append(layer)
                 self.counts.append(top[0].count // channel_count(top[0].shape))
         self.running: list[list[Running]] = [[self._zero(layer) for layer in self.layers] for _ in rules]
+        # for rules with decay_statistics: the velocities of mean and variance of each layer
+        self.velocities: dict[int, list[tuple[Array, Array]]] = {
+            index: [self._zero(layer)[0] for layer in self.layers]
+            for index, rule in enumerate(rules)
+            if rule.get("decay_statistics")
+        }
 
     @staticmethod
     def _zero(layer: BatchStatistics) -> Running:
@@ -93,30 +105,48 @@ class Averages:
         pairs = zip(self.layers, self.running[index], strict=True)
         return [(values, None if index == 0 and layer.statistics[2] is None else w) for layer, (values, w) in pairs]
 
-    def update(self) -> None:
-        """Add the statistics of the latest batch, which the layers hold, to all averages."""
+    def update(self, rate: float = 0.0, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
+        """Add the statistics of the latest batch, which the layers hold, to all averages; then let weight decay act.
+
+        rate, momentum, weight_decay: of the iteration, for the rules with `decay_statistics`.
+        """
         batches = [tuple(blob.peek().reshape(-1) for blob in layer.statistics[:2]) for layer in self.layers]
         for index, rule in enumerate(self.rules):
             for (values, weight), (mean, variance), count in zip(
                 self._averages(index), batches, self.counts, strict=True
             ):
                 rule.accumulate(values, weight, (mean, variance), count)
+        for index, velocities in self.velocities.items():
+            for (values, _), pair in zip(self.running[index], velocities, strict=True):
+                for value, velocity in zip(values, pair, strict=True):
+                    velocity *= momentum
+                    velocity += np.float32(rate * weight_decay) * value
+                    value -= velocity
 
     def apply(self, index: int) -> None:
         """Store the averages under rule `index` in the layers; the next training batch replaces them."""
         for layer, (values, weight) in zip(self.layers, self._averages(index), strict=True):
             layer.set_running(*self.rules[index].read(values, weight))
 
-    def state(self) -> list[Any]:
+    def state(self) -> dict[str, Any]:
         """All averages as lists of numbers for JSON, which keeps them exactly."""
-        return [
-            [[values[0].tolist(), values[1].tolist(), weight.tolist()] for values, weight in layers]
-            for layers in self.running
-        ]
+        return {
+            "running": [
+                [[values[0].tolist(), values[1].tolist(), weight.tolist()] for values, weight in layers]
+                for layers in self.running
+            ],
+            "velocities": [
+                [[mean.tolist(), variance.tolist()] for mean, variance in layers] for layers in self.velocities.values()
+            ],
+        }
 
-    def load_state(self, state: list[Any]) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:
         """Restore the averages from what `state` returned."""
-        for layers, saved in zip(self.running, state, strict=True):
+        for layers, saved in zip(self.running, state["running"], strict=True):
             for (values, weight), lists in zip(layers, saved, strict=True):
                 for array, numbers in zip((*values, weight), lists, strict=True):
+                    array[...] = numbers
+        for velocities, saved in zip(self.velocities.values(), state["velocities"], strict=True):
+            for pair, lists in zip(velocities, saved, strict=True):
+                for array, numbers in zip(pair, lists, strict=True):
                     array[...] = numbers

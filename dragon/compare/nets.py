@@ -1,32 +1,29 @@
-"""Nets of a comparison: settings overridden, data replaced, and parameters matched between split and merged forms."""
+"""Nets of an experiment as text: settings overridden, data replaced, test nets that read the training set."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from dragon.bases.batch_statistics import BatchStatistics, normalization_of
+from dragon.bases.batch_statistics import normalization_of
 from dragon.bases.registry import canonical, class_of
 from dragon.compare.yaml_tree import Section, plain
-from dragon.errors import DataError, UsageError, nearest, one_line
-from dragon.graph.chains import Graph, Link
-from dragon.graph.net import Net
-from dragon.memory.blob import Blob
+from dragon.errors import DataError, nearest, one_line
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 
 __all__ = [
-    "as_inputs",
-    "copy_parameters",
     "fix_paths",
     "normalised",
     "override",
     "override_layers",
-    "parameters",
     "reads_data",
+    "set_batch_size",
+    "set_shuffle",
+    "test_outputs",
+    "testing_on_training_set",
     "use_dataset",
 ]
 
@@ -83,12 +80,20 @@ def fix_paths(definition: Definition[pb.NetParameter]) -> None:
                 setattr(message, key, str(folder / path))
 
 
-def use_dataset(net: pb.NetParameter, folder: str) -> None:
-    """Let the Data layers read a folder made by `dragon data`. Raises DataError if the folder lacks their data."""
+def in_phase(layer: pb.LayerParameter, phase: int) -> bool:
+    """Whether a layer is part of the net of a phase."""
+    included = not layer.include or any(not rule.HasField("phase") or rule.phase == phase for rule in layer.include)
+    return included and not any(rule.HasField("phase") and rule.phase == phase for rule in layer.exclude)
+
+
+def use_dataset(net: pb.NetParameter, folder: str, test: str = "test") -> None:
+    """Let the Data layers read a folder made by `dragon data`. Raises DataError if the folder lacks their data.
+
+    test: the part that test nets read, "test" or "val".
+    """
     root = Path(folder)
     for layer in reads_data(net):
-        train = not layer.include or any(rule.phase == pb.TRAIN for rule in layer.include)
-        part = "train" if train else "test"
+        part = "train" if in_phase(layer, pb.TRAIN) else test
         found = sorted(root.glob(f"*_{part}_lmdb"))
         if len(found) != 1:
             raise DataError(f'"{folder}" holds {len(found)} folders *_{part}_lmdb, expected one')
@@ -98,59 +103,47 @@ def use_dataset(net: pb.NetParameter, folder: str) -> None:
             layer.transform_param.mean_file = str(root / "mean.binaryproto")
 
 
-def as_inputs(net: pb.NetParameter, shapes: Mapping[str, tuple[int, ...]], phase: int) -> pb.NetParameter:
-    """The net of one phase with an Input layer in place of each data layer. shapes: shape of each top by name."""
+def set_shuffle(net: pb.NetParameter, shuffle: bool) -> None:
+    """Let the training layers read the records in an order that the seed decides, or in that of the database."""
+    for layer in reads_data(net):
+        if in_phase(layer, pb.TRAIN):
+            layer.data_param.shuffle = shuffle
+
+
+def set_batch_size(net: pb.NetParameter, size: int) -> int | None:
+    """Set the batch of the training layers; return what it was, None for a net that reads no database."""
+    before = None
+    for layer in reads_data(net):
+        if in_phase(layer, pb.TRAIN):
+            before = before or layer.data_param.batch_size
+            layer.data_param.batch_size = size
+    return before
+
+
+def testing_on_training_set(net: pb.NetParameter) -> pb.NetParameter:
+    """The net with test layers that read, in order, what the training layers read, transformed as in a test."""
     result = pb.NetParameter()
     result.CopyFrom(net)
-    del result.layer[:]
-    for layer in net.layer:
-        if layer.include and not any(rule.phase == phase for rule in layer.include):
-            continue
-        if not class_of(layer).reads_data:
-            result.layer.add().CopyFrom(layer)
-            continue
-        source = result.layer.add(name=layer.name, type="Input", top=layer.top)
-        for top in layer.top:
-            source.input_param.shape.add(dim=shapes[top])
+    layers = reads_data(result)
+    train = next((layer for layer in layers if in_phase(layer, pb.TRAIN)), None)
+    for layer in layers:
+        if train is not None and not in_phase(layer, pb.TRAIN):
+            layer.data_param.source = train.data_param.source
+            layer.data_param.backend = train.data_param.backend
     return result
 
 
-# -- parameters ----------------------------------------------------------------------------------------------
+def test_outputs(net: pb.NetParameter) -> list[str]:
+    """Names of the outputs of the test net: tops that no later layer reads."""
+    outputs: dict[str, None] = {}
+    for layer in net.layer:
+        if in_phase(layer, pb.TEST):
+            for name in layer.bottom:
+                outputs.pop(name, None)
+            outputs |= dict.fromkeys(layer.top)
+    return list(outputs)
+
+
 def normalised(net: pb.NetParameter) -> bool:
     """Whether a net has batch normalisation with running statistics."""
     return any(settings is not None and settings.averages for settings in map(normalization_of, net.layer))
-
-
-def parameters(net: Net) -> dict[str, Blob]:
-    """Learned blobs by names that are the same for split and merged forms: LAYER/INDEX.
-
-    Gamma and beta of a normalisation are LAYER/gamma and LAYER/beta, whether they are its own or those of its Scale.
-    """
-    found: dict[str, Blob] = {}
-    graph = Graph(net.nodes)
-    normaliser: dict[int, str] = {}  # index of a Scale -> name of the layer that it scales
-    for i, layer in enumerate(net.layers):
-        if isinstance(layer, BatchStatistics):
-            if layer.affine is not None:
-                found[f"{layer.name}/gamma"], found[f"{layer.name}/beta"] = layer.affine
-            elif (scale := graph.chain(i, (Link.NORM, Link.SCALE)).get(Link.SCALE)) is not None:
-                normaliser[scale] = layer.name
-            continue
-        names = ("gamma", "beta") if i in normaliser else tuple(str(k) for k in range(len(layer.blobs)))
-        for name, (k, blob) in zip(names, enumerate(layer.blobs), strict=False):
-            if k not in layer.buffers:
-                found[f"{normaliser.get(i, layer.name)}/{name}"] = blob
-    return found
-
-
-def copy_parameters(source: Net, target: Net) -> None:
-    """Copy all learned values of `source` to `target`. Raises UsageError unless both have the same parameters."""
-    mine, theirs = parameters(target), parameters(source)
-    for key in [*mine, *theirs]:
-        if key not in mine or key not in theirs:
-            net, names = (source, theirs) if key in mine else (target, mine)
-            raise UsageError(f'net "{net.name}" has no parameter "{key}"{nearest(key, names)}')
-    for key, blob in mine.items():
-        if blob.count != theirs[key].count:
-            raise UsageError(f'parameter "{key}": shape {blob.shape} in one net, {theirs[key].shape} in the other')
-        blob.data[...] = theirs[key].peek().reshape(blob.shape)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from dragon.bases.layer import TRAIN
-from dragon.compare.nets import as_inputs, copy_parameters, parameters
 from dragon.compare.stats import median_ratio
+from dragon.compare.weights import as_inputs, copy_parameters, parameters
 from dragon.engines import Options
 from dragon.graph.net import Net
 from dragon.memory.blob import Blob

@@ -1,50 +1,82 @@
-"""From a checked comparison to its runs: one self-contained solver for each variant, learning rate and seed.
+"""From a checked experiment to its runs: one self-contained solver for each variant, level of each factor, and seed.
 
-A run's id is a readable name and a hash of everything that decides its result. So a run that was begun or finished
-under the same definition is recognised, and one whose definition has changed is run anew.
+A run's id is a hash of everything that decides its result (`dragon.compare.store`). So a run that was begun or finished
+under the same definition is recognised, by other experiments too, and one whose definition has changed is run anew.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
+import itertools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
-from dragon.compare.averages import FRACTIONS, Rule, follow, own_rule
-from dragon.compare.config import Comparison, Variant
-from dragon.compare.nets import fix_paths, normalised, override, override_layers, reads_data, use_dataset
-from dragon.data import dataset_label, open_source
-from dragon.errors import DataError, DragonError, UsageError
+from dragon.compare.averages import Rule
+from dragon.compare.build import Built, Levels, Settings, Tested, build
+from dragon.compare.config import Experiment, Level, Variant
+from dragon.compare.nets import reads_data
+from dragon.compare.schedule import set_iterations
+from dragon.compare.store import run_key
+from dragon.data import dataset_label
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.text import format_text, read_net_definition, read_solver
-from dragon.version import __version__
+from dragon.proto.text import format_text
 
-__all__ = ["Plan", "Run", "make_plan"]
-
-_NOT_IN_HASH = ("snapshot_prefix", "display", "snapshot", "debug_info")
+__all__ = ["Plan", "Run", "cell_key", "make_plan"]
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training run. `solver` holds both nets; the second test net, if any, tests with batch statistics."""
+    """One training run. `solver` holds all nets; `tests` says what each of its test nets is for."""
 
     id: str
     variant: str
-    base_lr: float
+    levels: Levels
     seed: int
     solver: pb.SolverParameter
     start_from: pb.NetParameter | None  # the train net whose initial weights it takes over; None: its own
-    batch_statistics: bool
+    tests: list[Tested]
     averages: dict[str, Rule]  # running averages to test with, "global" (the net's own) first; empty: only its own
+    exact_images: int
+    stop: dict[str, Any] | None
+    probes: list[dict[str, Any]]
+    threads: int | None  # None: as the pool decides
+
+    @property
+    def base_lr(self) -> float:
+        """The learning rate of the solver."""
+        return float(f"{self.solver.base_lr:.7g}")
+
+    @property
+    def batch_statistics(self) -> bool:
+        """Whether the net is tested by the statistics of the test batch too."""
+        return any(test.statistics == "batch" for test in self.tests)
+
+    @property
+    def title(self) -> str:
+        """The run as progress lines name it."""
+        levels = [f"{name} {value}" for name, value in self.levels.items() if name != "base_lr"]
+        return ", ".join([self.variant, *levels, f"rate {self.base_lr:g}", f"seed {self.seed}"])
+
+    def content(self, engine: str, precision: str) -> dict[str, Any]:
+        """What a worker gets."""
+        return {
+            "engine": engine,
+            "precision": precision,
+            "solver": format_text(self.solver),
+            "start_from": format_text(self.start_from) if self.start_from is not None else None,
+            "tests": [[test.on, test.statistics] for test in self.tests],
+            "averages": self.averages,
+            "exact_images": self.exact_images if any(t.statistics == "exact" for t in self.tests) else None,
+            "stop": self.stop,
+            "probes": self.probes,
+        }
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of a comparison, with engine, precision and data set."""
+    """All runs of an experiment, with engine, precision and data set."""
 
-    comparison: Comparison
+    comparison: Experiment
     engine: str
     precision: str
     dataset: str  # label for readers: "CIFAR-10", "synthetic", ...
@@ -59,6 +91,13 @@ class Plan:
         """The first run of a variant."""
         return next(run for run in self.runs if run.variant == variant)
 
+    def cells(self) -> list[list[Run]]:
+        """The runs of each variant and levels, over the seeds."""
+        cells: dict[str, list[Run]] = {}
+        for run in self.runs:
+            cells.setdefault(cell_key(run.variant, run.levels), []).append(run)
+        return list(cells.values())
+
     def with_iterations(self, iterations: int) -> Plan:
         """The same plan with at most `iterations` iterations for each run, its schedule in proportion."""
         runs = []
@@ -66,134 +105,86 @@ class Plan:
             solver = pb.SolverParameter()
             solver.CopyFrom(run.solver)
             if solver.max_iter > iterations:
-                _set_iterations(solver, iterations, True)
+                set_iterations(solver, iterations, True)
             runs.append(self._named(replace(run, solver=solver)))
         return replace(self, runs=runs)
 
     def _named(self, run: Run) -> Run:
-        return replace(run, id=_run_id(run, self.engine, self.precision))
+        return replace(run, id=run_key(run.solver, run.content(self.engine, self.precision)))
 
 
-def make_plan(comparison: Comparison, engine: str, precision: str, dataset: str | None = None) -> Plan:
-    """The runs of a comparison. dataset: replaces that of the file. Raises DragonError for wrong definitions."""
-    dataset = dataset or comparison.dataset
-    built = {v.name: _solver(comparison, v, dataset) for v in comparison.variants}
-    solvers = {name: solver for name, (solver, _) in built.items()}
-    starts = {second: solvers[first].train_net_param for first, second in comparison.equal}
+def cell_key(variant: str, levels: Mapping[str, Any]) -> str:
+    """A name of the cell of a variant at some levels, for dictionaries."""
+    return "|".join([variant, *(f"{name}={value}" for name, value in sorted(levels.items()))])
+
+
+def make_plan(
+    comparison: Experiment,
+    engine: str,
+    precision: str,
+    dataset: str | None = None,
+    settings: Callable[[str, Levels], Settings] | None = None,
+    seeds: list[int] | None = None,
+) -> Plan:
+    """The runs of an experiment. Raises DragonError for wrong definitions.
+
+    dataset: replaces that of the file. settings: those of a cell, by variant and levels, in place of the data set's
+    alone. seeds: in place of the experiment's.
+    """
+    c = comparison
+    usual = Settings(dataset=dataset or c.dataset)
+    built: dict[str, Built] = {}
+
+    def of(variant: Variant, levels: Levels) -> Built:
+        key = cell_key(variant.name, levels)
+        if key not in built:
+            built[key] = build(c, variant, levels, settings(variant.name, levels) if settings else usual)
+        return built[key]
+
+    variants = {variant.name: variant for variant in c.variants}
+    sources = {second: first for first, second in c.equal}
+    empty = Plan(c, engine, precision, "", [])
     runs = []
-    for variant in comparison.variants:
-        rates = variant.learning_rates or [solvers[variant.name].base_lr]
-        for rate in rates:
-            for seed in comparison.seeds:
+    for variant in c.variants:
+        for levels in _levels(c, variant):
+            found = of(variant, levels)
+            source = sources.get(variant.name)
+            start = of(variants[source], levels).solver.train_net_param if source else None
+            for seed in seeds or c.seeds:
                 solver = pb.SolverParameter()
-                solver.CopyFrom(solvers[variant.name])
-                solver.base_lr = rate
+                solver.CopyFrom(found.solver)
                 solver.random_seed = seed
-                both = len(solver.test_net_param) > 1
-                run = Run("", variant.name, rate, seed, solver, starts.get(variant.name), both, built[variant.name][1])
-                runs.append(replace(run, id=_run_id(run, engine, precision)))
+                run = Run(
+                    "", variant.name, levels, seed, solver, start, found.tests, found.averages, c.exact_images,
+                    _stop(c), [{"name": p.name, **p.settings} for p in c.probes], variant.threads,
+                )  # fmt: skip
+                runs.append(empty._named(run))
+    if not runs:
+        c.top.fail('"only" leaves nothing to run', "only")
     labels = {
         dataset_label(layer.data_param.source)
-        for solver in solvers.values()
-        for layer in reads_data(solver.train_net_param)
+        for found in built.values()
+        for layer in reads_data(found.solver.train_net_param)
     }
-    return Plan(comparison, engine, precision, ", ".join(sorted(labels)) or "data made by the net", runs)
+    return replace(empty, dataset=", ".join(sorted(labels)) or "data made by the net", runs=runs)
 
 
-def _solver(c: Comparison, variant: Variant, dataset: str | None) -> tuple[pb.SolverParameter, dict[str, Rule]]:
-    """A variant's solver with its nets inside and all overrides applied, and the averages to test it with."""
-    solver = read_solver(variant.solver)
-    definition = read_net_definition(variant.net or _net_of(solver, variant))
-    net = definition.message
-    if variant.set:
-        override(solver, variant.set)
-    if variant.layers:
-        override_layers(net, variant.layers)
-    try:
-        use_dataset(net, dataset) if dataset else fix_paths(definition)
-        counts = [_records(layer) for layer in reads_data(net)]
-        averages = _rules(net, variant)
-    except DragonError as error:
-        raise DataError(f'{c.file}: variant "{variant.name}": {error}') from None
-    for field in ("net", "train_net", "test_net", "test_state", "train_state", "net_param"):
-        solver.ClearField(field)
-    if variant.averages:
-        if solver.iter_size > 1:
-            variant.section.fail("averages need iter_size 1", "averages")
-        follow(net)
-    solver.train_net_param.CopyFrom(net)
-    solver.test_net_param.add().CopyFrom(net)
-    if normalised(net):
-        solver.test_net_param.add().CopyFrom(net)
-    for _ in variant.averages:
-        solver.test_net_param.add().CopyFrom(net)
-    if c.iterations:
-        _set_iterations(solver, c.iterations, c.scale_schedule)
-    if solver.max_iter < 1:
-        variant.section.fail(f'variant "{variant.name}" has no iterations: neither here nor max_iter in its solver')
-    batches = c.test_batches or (solver.test_iter[0] if solver.test_iter else 1)
-    if counts and counts[-1]:
-        batches = min(batches, counts[-1])
-    interval = min(c.test_interval or solver.test_interval or solver.max_iter, solver.max_iter)
-    solver.test_interval = interval
-    solver.max_iter = max(1, solver.max_iter // interval) * interval  # a test falls on the end
-    del solver.test_iter[:]
-    solver.test_iter.extend([batches] * len(solver.test_net_param))
-    solver.test_initialization = False
-    solver.display = 0
-    solver.snapshot = 0
-    solver.snapshot_after_train = False
-    return solver, averages
+def _levels(c: Experiment, variant: Variant) -> list[Levels]:
+    """The combinations of levels at which a variant is trained."""
+    factors = {factor.name: factor.levels for factor in c.factors}
+    if variant.learning_rates:
+        factors["base_lr"] = tuple(Level(rate) for rate in variant.learning_rates)
+    combined = [
+        dict(zip(factors, (level.value for level in levels), strict=True))
+        for levels in itertools.product(*factors.values())
+    ]
+    return [levels for levels in combined if not c.only or any(_selected(o, variant, levels) for o in c.only)]
 
 
-def _rules(net: pb.NetParameter, variant: Variant) -> dict[str, Rule]:
-    if not variant.averages:
-        return {}
-    named: dict[str, Rule] = {
-        name: {"rule": pb.AverageRule.Value(name), "fraction": FRACTIONS[name]} for name in variant.averages
-    }
-    return {"global": own_rule(net), **named}
+def _selected(only: Mapping[str, Any], variant: Variant, levels: Levels) -> bool:
+    cell = {"variant": variant.name, **levels}
+    return all(cell.get(key) == value for key, value in only.items())
 
 
-def _net_of(solver: pb.SolverParameter, variant: Variant) -> Path:
-    if not solver.net:
-        raise UsageError(f"{variant.solver}: a comparison needs a solver with one net for training and testing")
-    beside = variant.solver.parent
-    candidates = (Path(solver.net), beside / solver.net, beside / Path(solver.net).name)
-    return next((p for p in candidates if p.exists()), candidates[0])
-
-
-def _records(layer: pb.LayerParameter) -> int:
-    """Full batches that a data layer's source holds; DataError, with what to do, when it is not there."""
-    p = layer.data_param
-    if not Path(p.source).exists():
-        raise DataError(f'"{p.source}" does not exist; `dragon data` fetches or draws data sets')
-    reader = open_source(p.source, p.backend)
-    try:
-        return len(reader) // max(1, p.batch_size)
-    finally:
-        reader.close()
-
-
-def _set_iterations(solver: pb.SolverParameter, iterations: int, scale: bool) -> None:
-    if scale and solver.max_iter:
-        factor = iterations / solver.max_iter
-        steps = [max(1, math.floor(value * factor + 0.5)) for value in solver.stepvalue]
-        del solver.stepvalue[:]
-        solver.stepvalue.extend(steps)
-        for field in ("stepsize", "warmup_iter"):
-            if getattr(solver, field):
-                setattr(solver, field, max(1, math.floor(getattr(solver, field) * factor + 0.5)))
-    solver.max_iter = iterations
-
-
-def _run_id(run: Run, engine: str, precision: str) -> str:
-    solver = pb.SolverParameter()
-    solver.CopyFrom(run.solver)
-    for field in _NOT_IN_HASH:
-        solver.ClearField(field)
-    sources = [dataset_label(layer.data_param.source) for layer in reads_data(solver.train_net_param)]
-    start = format_text(run.start_from) if run.start_from else ""
-    content = json.dumps([format_text(solver), start, run.seed, run.averages, engine, precision, sources, __version__])
-    digest = hashlib.sha256(content.encode()).hexdigest()[:12]
-    return f"{run.variant}_lr{run.base_lr:g}_seed{run.seed}_{digest}"
+def _stop(c: Experiment) -> dict[str, Any] | None:
+    return None if c.stop is None else {"output": c.stop.output, "value": c.stop.value, "at": c.stop.at}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -20,17 +21,24 @@ from dragon.errors import DragonError, UsageError, one_line
 
 __all__ = ["Job", "Pool", "usable_cores"]
 
+Message = dict[str, Any]
+
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _GRACE_S = 60  # time for workers to stop, which write a snapshot first
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job for a worker, which writes its answer, JSON, to the file `result`. content: see dragon.compare.worker."""
+    """A job for a worker, which writes its answer, JSON, to the file `result`. content: see dragon.compare.worker.
+
+    threads: in place of its share of the cores. fresh: in a process of its own.
+    """
 
     name: str
     result: Path
     content: dict[str, Any]
+    threads: int | None = None
+    fresh: bool = False
 
 
 def usable_cores() -> int:
@@ -44,9 +52,10 @@ def usable_cores() -> int:
 
 
 class Pool:
-    """Runs jobs in fresh processes, `jobs` at a time, with cores / jobs threads each. None: all usable cores.
+    """Runs jobs in worker processes, `jobs` at a time, with cores / jobs threads each. None: all usable cores.
 
-    Raises UsageError for less than one job at a time.
+    A process does one job after the other, so that many short ones do not pay for its start. Raises UsageError for less
+    than one job at a time.
     """
 
     def __init__(self, jobs: int | None = None, cores: int | None = None) -> None:
@@ -59,41 +68,105 @@ class Pool:
         """Number of threads for each of `waiting` jobs that run side by side."""
         return max(1, self.cores // max(1, min(self.jobs, waiting)))
 
-    def run(self, jobs: Sequence[Job], on_message: Callable[[Job, dict[str, Any]], None], alone: bool = False) -> None:
+    def run(self, jobs: Sequence[Job], on_message: Callable[[Job, Message], None], alone: bool = False) -> None:
         """Run all jobs. alone: one at a time on all cores. on_message: gets {"start": true}, then a worker's messages.
 
-        Raises the error of a worker as its own type, after the other workers have stopped. Workers that are stopped
-        write a snapshot first, so that nothing is lost.
+        Raises the error of a job as its own type, after the other workers have stopped. Workers that are stopped write
+        a snapshot first, so that nothing is lost. A worker that dies takes its job alone with it: the job is given to
+        another one, and if that dies too, the others go on to their end before DragonError is raised.
         """
-        waiting = list(jobs)
-        at_once = 1 if alone else self.jobs
-        threads = self.cores if alone else self.threads(len(jobs))
-        messages: queue.Queue[tuple[Job, dict[str, Any]]] = queue.Queue()
-        running: dict[str, _Worker] = {}
+        _Run(self, jobs, on_message, alone).to_the_end()
+
+
+class _Run:
+    """One call of `Pool.run`."""
+
+    def __init__(
+        self, pool: Pool, jobs: Sequence[Job], on_message: Callable[[Job, Message], None], alone: bool
+    ) -> None:
+        self.waiting = list(jobs)
+        self.at_once = 1 if alone else pool.jobs
+        self.threads = pool.cores if alone else pool.threads(len(jobs))
+        self.on_message = on_message
+        self.messages: queue.Queue[tuple[_Worker, Message]] = queue.Queue()
+        self.idle: list[_Worker] = []
+        self.busy: list[_Worker] = []
+        self.died: dict[str, str] = {}  # the first death of a job's worker
+        self.failures: list[str] = []
+
+    def to_the_end(self) -> None:
+        """Run all jobs; see `Pool.run`."""
         try:
-            while waiting or running:
-                while waiting and len(running) < at_once:
-                    job = waiting.pop(0)
-                    on_message(job, {"start": True})
-                    running[job.name] = _Worker(job, threads, messages)
-                job, message = messages.get()
-                if "exit" in message:
-                    worker = running.pop(job.name)
-                    worker.check(message["exit"])
-                else:
-                    on_message(job, message)
-                    if "error" in message:
-                        raise _error(job, message)
+            while self.waiting or self.busy:
+                while self.waiting and len(self.busy) < self.at_once:
+                    self._begin(self.waiting.pop(0))
+                self._take(*self.messages.get())
         finally:
-            for worker in running.values():
-                worker.process.terminate()
-            for worker in running.values():
+            workers = [*self.busy, *self.idle]
+            for worker in workers:
+                worker.ask_to_stop()
+            for worker in workers:
                 worker.stop()
+        if self.failures:
+            others = f" (and {len(self.failures) - 1} others)" if len(self.failures) > 1 else ""
+            raise DragonError(self.failures[0] + others)
+
+    def _begin(self, job: Job) -> None:
+        threads = job.threads or self.threads
+        worker = next((w for w in self.idle if w.threads == threads and not job.fresh), None)
+        if worker is None:
+            for other in self.idle[:]:  # of another number of threads, or used where a fresh one is wanted
+                self._dismiss(other)
+            worker = _Worker(threads, self.messages)
+        else:
+            self.idle.remove(worker)
+        if job.name not in self.died:
+            self.on_message(job, {"start": True})
+        self.busy.append(worker)
+        worker.give(job)
+
+    def _dismiss(self, worker: _Worker) -> None:
+        self.idle.remove(worker)
+        worker.ask_to_stop()
+        worker.stop()
+
+    def _take(self, worker: _Worker, message: Message) -> None:
+        job = worker.job
+        if job is None or worker not in self.busy:  # the end of a worker that was dismissed
+            return
+        if "exit" in message:
+            self.busy.remove(worker)
+            self._died(worker, job, message["exit"])
+            return
+        if "stopped" in message:  # by a signal that somebody else sent; the worker is about to end
+            return
+        self.on_message(job, message)
+        if "error" in message:
+            raise _error(job, message)
+        if "done" in message:
+            self.busy.remove(worker)
+            worker.job = None
+            self.idle.append(worker)
+            if job.fresh:
+                self._dismiss(worker)
+            if not job.result.is_file():
+                raise DragonError(f"{job.name}: its worker left no result")
+
+    def _died(self, worker: _Worker, job: Job, status: int) -> None:
+        how = worker.cause(status)
+        if job.name not in self.died:
+            self.died[job.name] = how
+            self.waiting.insert(0, job)
+        else:
+            self.failures.append(f"{job.name}: its worker ended twice, with {how}")
 
 
 class _Worker:
-    def __init__(self, job: Job, threads: int, messages: queue.Queue[tuple[Job, dict[str, Any]]]) -> None:
-        self.job = job
+    """A process that does one job at a time."""
+
+    def __init__(self, threads: int, messages: queue.Queue[tuple[_Worker, Message]]) -> None:
+        self.job: Job | None = None
+        self.threads = threads
         environment = dict(os.environ)
         environment.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
         # the same package that runs here, installed or not
@@ -109,32 +182,45 @@ class _Worker:
             env=environment,
             start_new_session=True,  # Ctrl-C reaches this process alone, which then asks the workers to stop
         )
-        assert self.process.stdin is not None
-        content = {**job.content, "result": str(job.result), "threads": threads, "allow_python": user_code_allowed()}
-        with self.process.stdin as stdin:
-            stdin.write(json.dumps(content).encode() + b"\n")
         self.reader = threading.Thread(target=self._read, args=(messages,), daemon=True)
         self.reader.start()
 
-    def _read(self, messages: queue.Queue[tuple[Job, dict[str, Any]]]) -> None:
+    def give(self, job: Job) -> None:
+        """Hand over a job; a worker that is dead already reports so itself."""
+        assert self.process.stdin is not None
+        self.job = job
+        more = {"result": str(job.result), "threads": self.threads, "allow_python": user_code_allowed()}
+        with contextlib.suppress(OSError):
+            self.process.stdin.write(json.dumps({**job.content, **more}).encode() + b"\n")
+            self.process.stdin.flush()
+
+    def _read(self, messages: queue.Queue[tuple[_Worker, Message]]) -> None:
         assert self.process.stdout is not None
         with self.process.stdout as stdout:
             for line in stdout:
                 try:
-                    messages.put((self.job, json.loads(line)))
+                    message = json.loads(line)
                 except ValueError:
                     continue  # something that a library printed
-        messages.put((self.job, {"exit": self.process.wait()}))
+                if isinstance(message, dict):
+                    messages.put((self, message))
+        messages.put((self, {"exit": self.process.wait()}))
 
-    def check(self, status: int) -> None:
-        """Raise DragonError if the worker failed or left no result."""
+    def cause(self, status: int) -> str:
+        """Why the process ended: its status or signal, and the last line that it wrote to stderr."""
         self.stderr.seek(0)
         lines = self.stderr.read().decode(errors="replace").strip().splitlines()
-        self.stderr.close()
-        if status != 0 or not self.job.result.is_file():
-            how = f"signal {-status}" if status < 0 else f"status {status}"
-            last = f": {one_line(lines[-1])}" if lines else ""
-            raise DragonError(f"{self.job.name}: its worker ended with {how}{last}")
+        self.stop()
+        how = f"signal {-status}" if status < 0 else f"status {status}"
+        return how + (f": {one_line(lines[-1])}" if lines else "")
+
+    def ask_to_stop(self) -> None:
+        """Ask for the end: of a job with a snapshot, of an idle worker at once."""
+        assert self.process.stdin is not None
+        if self.job is not None:
+            self.process.terminate()
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
 
     def stop(self) -> None:
         """Wait until a worker that was asked to stop has ended; kill it after a while."""
@@ -144,10 +230,13 @@ class _Worker:
             self.process.kill()
             self.process.wait()
         self.reader.join()
+        if self.process.stdin is not None and not self.process.stdin.closed:
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
         self.stderr.close()
 
 
-def _error(job: Job, message: dict[str, Any]) -> DragonError:
+def _error(job: Job, message: Message) -> DragonError:
     cls = getattr(dragon.errors, str(message.get("type")), DragonError)
     kind = cls if isinstance(cls, type) and issubclass(cls, DragonError) else DragonError
     return kind(f"{job.name}: {message['error']}")

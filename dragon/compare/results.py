@@ -1,29 +1,43 @@
-"""From finished runs to results.json: scores of each variant with intervals, and how long the losses of pairs agree."""
+"""From finished runs to results.json: cells with metrics and curves, metrics over factors, how long pairs agree."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from dragon.compare.plan import Plan, Run
+from dragon.compare.config import Contrast, Experiment, Metric
+from dragon.compare.contrasts import conclude, evaluate_contrasts
+from dragon.compare.metrics import LAST, builtin_metrics, curve, measure, measure_over
+from dragon.compare.plan import Plan, Run, cell_key
 from dragon.compare.stats import TOLERANCES, coincide, interval
 
-__all__ = ["LAST", "assemble"]
+__all__ = ["LAST", "all_metrics", "assemble", "known_series"]
 
 Record = dict[str, Any]
 
-LAST = 100  # iterations whose mean is the training loss of a run
+_POINTS = 150  # of a curve; series with more are averaged over neighbours
+
+
+def known_series(records: Mapping[str, Record]) -> list[str]:
+    """The names of all series that some run has."""
+    return list(dict.fromkeys(name for record in records.values() for name in record["series"]))
+
+
+def all_metrics(experiment: Experiment, series: Sequence[str]) -> dict[str, Metric]:
+    """The built-in metrics and those of the file, by name."""
+    return builtin_metrics(series) | experiment.metrics
 
 
 def assemble(plan: Plan, records: dict[str, Record], pairs: list[Record], memory: dict[str, Record]) -> Record:
     """Everything that the report shows. records: results of the runs by id. memory: by variant."""
-    groups = []
-    for variant in plan.comparison.variants:
-        rates = dict.fromkeys(run.base_lr for run in plan.runs if run.variant == variant.name)
-        for rate in rates:
-            runs = [run for run in plan.runs if (run.variant, run.base_lr) == (variant.name, rate)]
-            groups.append(_group(runs, [records[run.id] for run in runs]))
+    c = plan.comparison
+    metrics = all_metrics(c, known_series(records))
+    cells = [_cell(plan, runs, [records[run.id] for run in runs], metrics) for runs in plan.cells()]
+    over = [entry for metric in metrics.values() if metric.over for entry in _over(metric, cells)]
+    contrasts = evaluate_contrasts(
+        [contrast_as_dict(one) for one in c.contrasts], cells, over, {m.name: _as_dict(m) for m in metrics.values()}
+    )
     for pair in pairs:
         pair["coincide"] = _coincide(plan, records, pair["first"], pair["second"])
     return {
@@ -31,54 +45,126 @@ def assemble(plan: Plan, records: dict[str, Record], pairs: list[Record], memory
         "synthetic": plan.synthetic,
         "engine": plan.engine,
         "precision": plan.precision,
-        "groups": groups,
+        "cells": cells,
+        "factors": {factor.name: [level.value for level in factor.levels] for factor in c.factors},
+        "metrics": {m.name: _as_dict(m) for m in metrics.values()},
+        "factor_metrics": over,
+        "contrasts": contrasts,
+        **conclude(contrasts),
         "pairs": pairs,
         "memory": memory,
-        "runs": [
-            {"id": r.id, "variant": r.variant, "base_lr": r.base_lr, "seed": r.seed, **records[r.id]} for r in plan.runs
-        ],
     }
 
 
-def _group(runs: list[Run], records: list[Record]) -> Record:
-    """The runs of one variant at one learning rate over the seeds."""
-    finished = [record for record in records if not record["diverged"]]
-    per_iteration = [1e3 * r["train_s"] / r["iterations"] for r in records if r["iterations"]]
-    group: Record = {
-        "variant": runs[0].variant,
-        "base_lr": runs[0].base_lr,
+def contrast_as_dict(contrast: Contrast) -> Record:
+    """A contrast with the keys of the file."""
+    found = {key: getattr(contrast, key) for key in ("name", "metric", "scale", "expect", "primary", "deterministic")}
+    return {**found, "of": dict(contrast.of), "against": None if contrast.against is None else dict(contrast.against)}
+
+
+def _as_dict(metric: Metric) -> Record:
+    names = {"start": "from", "end": "to"}
+    kept = ("take", "series", "minus", "of", "over", "value", "iter", "start", "end", "within")
+    values = {names.get(key, key): getattr(metric, key) for key in kept}
+    return {key: value for key, value in values.items() if value is not None}
+
+
+# -- cells ----------------------------------------------------------------------------------------------------
+def _cell(plan: Plan, runs: list[Run], records: list[Record], metrics: Mapping[str, Metric]) -> Record:
+    """The runs of one variant at some levels over the seeds."""
+    first = runs[0]
+    per_iteration = [1e3 * r["train_s"] / r["done"] for r in records if r["done"]]
+    ms = interval(per_iteration).mean if per_iteration else None
+    variant = next(v for v in plan.comparison.variants if v.name == first.variant)
+    return {
+        "variant": first.variant,
+        "levels": first.levels,
+        "base_lr": first.base_lr,
         "seeds": [run.seed for run in runs],
-        "iterations": runs[0].solver.max_iter,
-        "diverged": [record["diverged"] for record in records if record["diverged"]],
-        "ms_per_iteration": interval(per_iteration).mean if per_iteration else None,
-        "images_per_s": None,
-        "final": {},
-        "curves": {},
-        "final_loss": None,
+        "runs": [run.id for run in runs],
+        "diverged": sum(bool(r["diverged"]) for r in records),
+        "stopped": sum(bool(r["stopped"]) for r in records),
+        "messages": [r["diverged"] for r in records if r["diverged"]],
+        "what": variant.description,
+        "iterations": first.solver.max_iter,
+        "batch_size": records[0]["batch_size"],
+        "metrics": {m.name: _values(m, records, metrics) for m in metrics.values() if not m.over},
+        "curves": _curves(records),
+        "ms_per_iteration": ms,
+        "images_per_s": 1e3 * records[0]["batch_size"] / ms if ms else None,
     }
-    if per_iteration:
-        group["images_per_s"] = 1e3 * records[0]["batch_size"] / group["ms_per_iteration"]
-    if not finished:
-        return group
-    tail = [r["losses"][-LAST:] for r in finished]
-    group["final_loss"] = asdict(interval([math.fsum(t) / len(t) for t in tail]))
-    for statistics in (key for key in finished[0]["tests"][-1] if key != "iter"):
-        for name in finished[0]["tests"][-1].get(statistics, {}):
-            curves = [[t[statistics][name] for t in r["tests"]] for r in finished]
-            group["final"][f"{statistics}/{name}"] = asdict(interval([curve[-1] for curve in curves]))
-            group["curves"][f"{statistics}/{name}"] = [
-                {"iter": finished[0]["tests"][k]["iter"], **asdict(interval(values))}
-                for k, values in enumerate(zip(*curves, strict=True))
-            ]
-    return group
 
 
+def _values(metric: Metric, records: Sequence[Record], metrics: Mapping[str, Metric]) -> Record:
+    return summary([measure(metric, record, metrics) for record in records])
+
+
+def summary(values: Sequence[float | None]) -> Record:
+    """Values over seeds with their mean and interval; None for all of them when there are no values."""
+    there = [value for value in values if value is not None]
+    if not there:
+        return {"values": list(values), "mean": None, "low": None, "high": None, "n": 0, "kind": ""}
+    return {"values": list(values), **asdict(interval(there))}
+
+
+def _curves(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Each series over the seeds, at the iterations that all of them have."""
+    curves: dict[str, list[Record]] = {}
+    for name in dict.fromkeys(name for record in records for name in record["series"]):
+        found = [dict(zip(*c, strict=True)) for record in records if (c := curve(record, name)) is not None]
+        shared = [x for x in found[0] if all(one.get(x) is not None for one in found)] if found else []
+        width = -(-len(shared) // _POINTS) or 1
+        points = []
+        for start in range(0, len(shared), width):
+            part = shared[start : start + width]
+            means = [sum(one[x] or 0.0 for x in part) / len(part) for one in found]
+            points.append({"iter": sum(part) / len(part) if len(part) > 1 else part[0], **asdict(interval(means))})
+        if points:
+            curves[name] = points
+    return curves
+
+
+# -- over factors ---------------------------------------------------------------------------------------------
+def _over(metric: Metric, cells: Sequence[Record]) -> list[Record]:
+    """The metric of each variant, at each combination of the other factors' levels."""
+    groups: dict[str, list[Record]] = {}
+    for cell in cells:
+        if metric.over in cell["levels"]:
+            rest = {name: level for name, level in cell["levels"].items() if name != metric.over}
+            groups.setdefault(cell_key(cell["variant"], rest), []).append(cell)
+    entries = []
+    for group in groups.values():
+        seeds = list(dict.fromkeys(seed for cell in group for seed in cell["seeds"]))
+        values = [measure_over(metric, _by_level(metric, group, seed)) for seed in seeds]
+        rest = {name: level for name, level in group[0]["levels"].items() if name != metric.over}
+        entries.append(
+            {"variant": group[0]["variant"], "levels": rest, "metric": metric.name, "seeds": seeds, **summary(values)}
+        )
+    return entries
+
+
+def _by_level(metric: Metric, group: Sequence[Record], seed: int) -> dict[Any, float | None]:
+    found: dict[Any, float | None] = {}
+    for cell in group:
+        if seed in cell["seeds"]:
+            entry = cell["metrics"].get(metric.of)
+            found[cell["levels"][metric.over]] = None if entry is None else entry["values"][cell["seeds"].index(seed)]
+    return found
+
+
+# -- pairs ----------------------------------------------------------------------------------------------------
 def _coincide(plan: Plan, records: dict[str, Record], first: str, second: str) -> list[Record]:
-    """For each learning rate and seed that both variants have: iterations for which the losses agree, by tolerance."""
+    """For all levels and seeds that both variants have: iterations for which the losses agree, by tolerance."""
     rows = []
     for a in (run for run in plan.runs if run.variant == first):
-        for b in (run for run in plan.runs if (run.variant, run.base_lr, run.seed) == (second, a.base_lr, a.seed)):
-            x, y = records[a.id]["losses"], records[b.id]["losses"]
+        key = (second, cell_key("", a.levels), a.seed)
+        for b in (run for run in plan.runs if (run.variant, cell_key("", run.levels), run.seed) == key):
+            x, y = (_losses(records[run.id]) for run in (a, b))
             within = {f"{tolerance:g}": coincide(x, y, tolerance) for tolerance in TOLERANCES}
-            rows.append({"base_lr": a.base_lr, "seed": a.seed, "of": min(len(x), len(y)), "within": within})
+            row = {"levels": a.levels, "base_lr": a.base_lr, "seed": a.seed, "of": min(len(x), len(y))}
+            rows.append({**row, "within": within})
     return rows
+
+
+def _losses(record: Record) -> list[float]:
+    return [value for value in record["series"].get("train/loss", ([], []))[1] if value is not None]

@@ -1,35 +1,36 @@
-"""`dragon compare` from a YAML file to results.json and report.html; finished runs are not repeated."""
+"""`dragon compare` from an experiment file to results.json and report.html; finished runs are not repeated."""
 
 from __future__ import annotations
 
-import hashlib
-import heapq
 import json
-import platform
-import shlex
 import time
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from dragon.compare.config import Comparison, Variant, read_comparison
-from dragon.compare.plan import Plan, Run, make_plan
+from dragon.compare.about import about, command_line
+from dragon.compare.budget import affordable, measuring_s
+from dragon.compare.build import Levels, Settings
+from dragon.compare.config import Experiment, Variant
+from dragon.compare.legacy import with_groups
+from dragon.compare.listing import find_experiment
+from dragon.compare.plan import Plan, Run, cell_key, make_plan
 from dragon.compare.pool import Job, Pool
+from dragon.compare.probing import check_probes
 from dragon.compare.progress import Display, make_display
+from dragon.compare.questions import check_questions
+from dragon.compare.reading import read_experiment
 from dragon.compare.report import render
 from dragon.compare.results import assemble
+from dragon.compare.store import key_of, read_result
 from dragon.compare.summary import pair_lines, text_table
+from dragon.compare.tuning import plan_tuning
 from dragon.engines import Options
 from dragon.errors import DataError
 from dragon.files.atomic import write_atomically
-from dragon.files.reading import read_text
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import format_text
-from dragon.version import __version__
 
 __all__ = ["compare"]
 
@@ -38,6 +39,8 @@ Record = dict[str, Any]
 PAIR_S = 6.0  # seconds for which a pair is measured in one setting
 SPEED_S = 3.0  # seconds for which the speed of a variant is measured
 _BUDGET_MARGIN = 0.9
+_OUTPUT = "compare"  # folder of the results of all experiments, and of the store that they share
+_STORE = "runs"
 
 
 def compare(
@@ -48,34 +51,51 @@ def compare(
     engine: str | None = None,
     precision: str = "fp32",
     dataset: str | None = None,
+    quick: bool = False,
+    seeds: int | None = None,
+    store: str | Path | None = None,
     command: str | None = None,
     display: Display | None = None,
 ) -> Path:
-    """Run a comparison, or the runs of it that have no result yet; return the path of the report.
+    """Run an experiment, or the runs of it that have no result yet; return the path of the report.
 
-    output: a folder, compare_NAME by default. jobs: runs side by side, by default one for each core. dataset: a folder
-    made by `dragon data`, which replaces that of the file. Raises DragonError for wrong definitions or data.
+    file: its path, or the name of one that ships with Dragon. output: a folder, compare/NAME by default. jobs: runs
+    side by side, by default one for each core. dataset: a folder made by `dragon data`, which replaces that of the
+    file. quick: with the changes of the file's key `quick`. seeds: how many, in place of the file's. store: folder of
+    finished runs, compare/runs by default, OUTPUT/runs when an output is given. Raises DragonError for wrong
+    definitions or data.
     """
     began = time.perf_counter()
-    comparison = read_comparison(file)
-    output = Path(output or f"compare_{Path(file).stem}")
+    path = find_experiment(file)
+    experiment = read_experiment(path, quick, seeds)
+    options = {
+        "quick": quick, "output": output, "store": store, "jobs": jobs, "engine": engine, "dataset": dataset,
+        "seeds": seeds, "precision": None if precision == "fp32" else precision,
+    }  # fmt: skip
+    store = Path(store or (Path(output, _STORE) if output else Path(_OUTPUT, _STORE)))
+    output = Path(output or Path(_OUTPUT, path.stem + ("_quick" if quick else "")))
     pool = Pool(jobs)
-    plan = make_plan(comparison, _engine(engine, precision), precision, dataset)
-    try:
-        (output / "runs").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{output}: cannot be made: {error.strerror}") from None
-    session = _Session(plan, output, pool, display or make_display())
+    engine = _engine(engine, precision)
+    check_probes(experiment.probes)
+    session = _Session(experiment, store, pool, display or make_display(), engine, precision, dataset)
+    session.check()
+    for folder in (output, store):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be made: {error.strerror}") from None
     with session.display:
+        tuning = session.tune()
         plan = session.fit_budget(began)
         session.measure()
-        session.train()
+        session.train(plan.runs)
     results = session.results()
-    results["about"] = _about(plan, pool, command or _command(file, output, jobs, engine, precision, dataset))
+    results["tuning"] = tuning
+    results["about"] = about(plan, pool, command or command_line(file, options), time.perf_counter() - began)
     write_atomically(output / "results.json", json.dumps(results, indent=1).encode())
     write_atomically(output / "report.html", render(results).encode())
     session.display.say(f"\n{text_table(results)}\n")
-    for line in pair_lines(results):
+    for line in [*(c["sentence"] for c in results["contrasts"]), *pair_lines(results)]:
         session.display.say(line)
     if plan.synthetic:
         session.display.say("SYNTHETIC DATA: these figures say nothing about CIFAR-10.")
@@ -84,30 +104,62 @@ def compare(
 
 
 class _Session:
-    """The steps of one comparison in its folder."""
+    """The steps of one experiment. plan: its runs, after tuning at the values that were chosen."""
 
-    def __init__(self, plan: Plan, output: Path, pool: Pool, display: Display) -> None:
-        self.plan = plan
-        self.output = output
+    def __init__(
+        self, experiment: Experiment, store: Path, pool: Pool, display: Display, engine: str, precision: str,
+        dataset: str | None,
+    ) -> None:  # fmt: skip
+        self.experiment = experiment
+        self.store = store
         self.pool = pool
         self.display = display
-        self.budget_note = ""
+        self.engine = engine
+        self.precision = precision
+        self.dataset = dataset
+        self.plan = make_plan(experiment, engine, precision, dataset)
 
-    def _job(self, name: str, kind: str, path: Path, **content: Any) -> Job:
-        settings = {"kind": kind, "engine": self.plan.engine, "precision": self.plan.precision}
-        return Job(name, path, {**settings, **content})
+    def check(self) -> None:
+        """Raise UsageError for questions that the runs cannot answer."""
+        check_questions(self.plan)
 
-    def _run(self, jobs: Sequence[Job], totals: dict[str, int], alone: bool = False) -> None:
+    def _job(self, name: str, kind: str, path: Path, fresh: bool = False, **content: Any) -> Job:
+        settings = {"kind": kind, "engine": self.engine, "precision": self.precision}
+        return Job(name, path, {**settings, **content}, fresh=fresh)
+
+    def _run(self, jobs: Sequence[Job], totals: Mapping[str, int], alone: bool = False) -> None:
         self.pool.run(
-            [job for job in jobs if _read(job.result) is None],
+            [job for job in jobs if read_result(job.result) is None],
             lambda job, message: self.display.message(job.name, totals.get(job.name, 0), message),
             alone,
         )
 
     def _measure_path(self, kind: str, *definitions: str) -> Path:
         """The result file of a measurement, whose name is a hash of everything that decides the result."""
-        parts = [kind, self.plan.engine, self.plan.precision, __version__, *definitions]
-        return self.output / "runs" / f"{kind}_{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]}.json"
+        return self.store / f"{kind}_{key_of([kind, self.engine, self.precision, *definitions])}.json"
+
+    # -- tuning ---------------------------------------------------------------------------------------------
+    def tune(self) -> list[Record]:
+        """Run the grid of `tune`, and plan the experiment's runs at the best points; the entries of results.json."""
+        tune = self.experiment.tune
+        if tune is None:
+            return []
+        tuning = plan_tuning(self.experiment, tune, self.engine, self.precision, self.dataset)
+        self.display.say(f"tuning: {len(tuning.plans)} points of the grid for each variant, {len(tuning.runs)} runs")
+        self.train(tuning.runs, "tuning ")
+        entries = tuning.choose(self._records(tuning.runs))
+        chosen = {cell_key(entry["variant"], entry["levels"]): entry["chosen"] for entry in entries}
+        for entry in entries:
+            where = ", ".join([entry["variant"], *(f"{name} {level}" for name, level in entry["levels"].items())])
+            point = ", ".join(f"{name} {value:g}" for name, value in entry["chosen"].items())
+            self.display.say(f"tuned {where}: {point}")
+        dataset = self.dataset or self.experiment.dataset
+
+        def settings(variant: str, levels: Levels) -> Settings:
+            return Settings(dataset, tuned=chosen[cell_key(variant, levels)])
+
+        self.plan = make_plan(self.experiment, self.engine, self.precision, self.dataset, settings)
+        return entries
 
     # -- budget ---------------------------------------------------------------------------------------------
     def fit_budget(self, began: float) -> Plan:
@@ -115,15 +167,16 @@ class _Session:
 
         began: time.perf_counter() at the start of the comparison.
         """
-        budget = self.plan.comparison.budget_s
+        budget = self.experiment.budget_s
         if budget is None:
             return self.plan
         path = self._measure_path("budget", str(budget), str(self.pool.jobs), *(run.id for run in self.plan.runs))
-        decided = _read(path)
+        decided = read_result(path)
         if decided is None:
             speeds = self._speeds()
-            left = max(0.0, budget - (time.perf_counter() - began) - self._measuring_s(speeds)) * _BUDGET_MARGIN
-            decided = {"iterations": self._affordable(speeds, left)}
+            elapsed = time.perf_counter() - began
+            left = max(0.0, budget - elapsed - measuring_s(self.plan, speeds, PAIR_S)) * _BUDGET_MARGIN
+            decided = {"iterations": affordable(self.plan, speeds, self.pool.jobs, left)}
             write_atomically(path, json.dumps(decided).encode())
         most = max(run.solver.max_iter for run in self.plan.runs)
         if decided["iterations"] < most:
@@ -133,36 +186,26 @@ class _Session:
 
     def _speeds(self) -> dict[str, Record]:
         jobs, names = [], {}
-        for variant in self.plan.comparison.variants:
-            text = format_text(self.plan.first(variant.name).solver)
+        for variant in self._variants():
+            run = self.plan.first(variant.name)
+            text = format_text(run.solver)
             names[variant.name] = self._measure_path("speed", text, str(self.pool.jobs))
             name = f"speed of {variant.name}"
-            jobs.append(self._job(name, "speed", names[variant.name], solver=text, seconds=SPEED_S))
+            tests = [[test.on, test.statistics] for test in run.tests]
+            jobs.append(self._job(name, "speed", names[variant.name], solver=text, seconds=SPEED_S, tests=tests))
         self._run(jobs, {})
-        return {name: _read(path) or {} for name, path in names.items()}
+        return {name: read_result(path) or {} for name, path in names.items()}
 
-    def _measuring_s(self, speeds: dict[str, Record]) -> float:
-        """Estimated seconds that `measure` takes."""
-        step = max(float(s["iteration_s"]) for s in speeds.values())
-        settings = 1 if self.plan.engine == "numpy" else 2
-        pairs = len(self.plan.comparison.equal) * (settings * max(PAIR_S, 10 * step) + 4 + 20 * step)
-        return pairs + len(self.plan.comparison.variants) * (2 + 4 * step)
-
-    def _affordable(self, speeds: dict[str, Record], seconds: float) -> int:
-        """Iterations per run, a multiple of the test interval and at least one of those."""
-
-        def cost(run: Run) -> float:
-            speed = speeds[run.variant]
-            tests = sum(run.solver.test_iter) * float(speed["test_batch_s"]) / run.solver.test_interval
-            return float(speed["iteration_s"]) + tests
-
-        ends = [0.0] * self.pool.jobs
-        for run in self.plan.runs:
-            heapq.heapreplace(ends, ends[0] + cost(run))
-        interval = max(run.solver.test_interval for run in self.plan.runs)
-        return max(1, int(seconds / max(ends) / interval)) * interval
+    def _variants(self) -> list[Variant]:
+        """The variants that have runs."""
+        names = {run.variant for run in self.plan.runs}
+        return [variant for variant in self.experiment.variants if variant.name in names]
 
     # -- measuring ------------------------------------------------------------------------------------------
+    def _pairs(self) -> list[tuple[str, str]]:
+        names = {variant.name for variant in self._variants()}
+        return [pair for pair in self.experiment.equal if names.issuperset(pair)]
+
     def _pair_path(self, first: str, second: str) -> tuple[Path, str, str]:
         texts = [format_text(self.plan.first(name).solver.train_net_param) for name in (first, second)]
         return self._measure_path("pair", *texts), texts[0], texts[1]
@@ -173,63 +216,46 @@ class _Session:
 
     def measure(self) -> None:
         """Measure pairs on one batch, and the memory of each variant; one at a time, on all cores."""
-        seed = self.plan.comparison.seeds[0]
+        seed = self.experiment.seeds[0]
         jobs = []
-        for first, second in self.plan.comparison.equal:
+        for first, second in self._pairs():
             path, a, b = self._pair_path(first, second)
             name = f"{second} against {first}"
             jobs.append(self._job(name, "pair", path, first=a, second=b, seed=seed, seconds=PAIR_S))
-        for variant in self.plan.comparison.variants:
+        for variant in self._variants():
             path, net = self._memory_path(variant)
-            jobs.append(self._job(f"memory of {variant.name}", "memory", path, net=net, seed=seed))
+            jobs.append(self._job(f"memory of {variant.name}", "memory", path, fresh=True, net=net, seed=seed))
         self._run(jobs, {}, alone=True)
 
     # -- training -------------------------------------------------------------------------------------------
     def _result(self, run: Run) -> Path:
-        return self.output / "runs" / f"{run.id}.json"
+        return self.store / f"{run.id}.json"
 
-    def train(self) -> None:
-        """Run every training run that has no result yet."""
+    def _records(self, runs: Sequence[Run]) -> dict[str, Record]:
+        return {run.id: read_result(self._result(run)) or {} for run in runs}
+
+    def train(self, runs: Sequence[Run], prefix: str = "") -> None:
+        """Run every training run that has no result yet; runs that compute the same are one."""
+        different = {run.id: run for run in runs}
         jobs, totals = [], {}
-        done = sum(_read(self._result(run)) is not None for run in self.plan.runs)
+        done = sum(read_result(self._result(run)) is not None for run in different.values())
         if done:
-            self.display.say(f"{done} of {len(self.plan.runs)} runs are finished already")
-        for run in self.plan.runs:
-            name = f"{run.variant}, rate {run.base_lr:g}, seed {run.seed}"
+            self.display.say(f"{done} of {len(different)} runs are finished already")
+        for run in different.values():
+            name = prefix + run.title
+            while name in totals:  # tuning gives points of the grid one title
+                name += "'"
             totals[name] = run.solver.max_iter
-            start = format_text(run.start_from) if run.start_from is not None else None
-            folder = str(self.output / "runs" / run.id)
-            solver = format_text(run.solver)
-            jobs.append(
-                self._job(
-                    name,
-                    "train",
-                    self._result(run),
-                    solver=solver,
-                    start_from=start,
-                    folder=folder,
-                    averages=run.averages,
-                )
-            )
+            content = {**run.content(self.engine, self.precision), "kind": "train", "folder": str(self.store / run.id)}
+            jobs.append(Job(name, self._result(run), content, run.threads))
         self._run(jobs, totals)
 
     def results(self) -> Record:
         """The content of results.json without "about"."""
-        records = {run.id: _read(self._result(run)) or {} for run in self.plan.runs}
-        pairs = [
-            {"first": a, "second": b, **(_read(self._pair_path(a, b)[0]) or {})} for a, b in self.plan.comparison.equal
-        ]
-        memory = {v.name: _read(self._memory_path(v)[0]) or {} for v in self.plan.comparison.variants}
-        return assemble(self.plan, records, pairs, memory)
-
-
-def _read(path: Path) -> Record | None:
-    """A finished result; None when the file is missing or damaged."""
-    try:
-        content = json.loads(read_text(path))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
+        records = self._records(self.plan.runs)
+        pairs = [{"first": a, "second": b, **(read_result(self._pair_path(a, b)[0]) or {})} for a, b in self._pairs()]
+        memory = {v.name: read_result(self._memory_path(v)[0]) or {} for v in self._variants()}
+        return with_groups(assemble(self.plan, records, pairs, memory), self.plan, records)
 
 
 def _engine(name: str | None, precision: str) -> str:
@@ -237,59 +263,3 @@ def _engine(name: str | None, precision: str) -> str:
     layer = pb.LayerParameter(name="data", type="Input", top=["data"], input_param={"shape": [{"dim": [1]}]})
     net = Net(pb.NetParameter(name="probe", layer=[layer]), engine=name, options=Options(precision=precision), seed=0)
     return net.executor.name
-
-
-# -- about ---------------------------------------------------------------------------------------------------
-def _about(plan: Plan, pool: Pool, command: str) -> Record:
-    c = plan.comparison
-    jobs = min(pool.jobs, len(plan.runs))
-    return {
-        "name": c.name,
-        "description": c.description,
-        "file": c.file,
-        "text": c.text,
-        "command": command,
-        "jobs": jobs,
-        "threads": pool.threads(len(plan.runs)),
-        "cores": pool.cores,
-        "budget": f"{c.budget_s:.0f} s" if c.budget_s else "",
-        "machine": f"{_processor()}, {pool.cores} core{'s' if pool.cores > 1 else ''} used",
-        "software": f"Dragon {__version__}, Python {platform.python_version()}, NumPy {np.__version__}, "
-        f"{platform.system()} {platform.machine()}",
-        "finished": datetime.now().astimezone().isoformat(sep=" ", timespec="seconds"),
-        "variants": [{"name": v.name, "what": _definition(c, v)} for v in c.variants],
-    }
-
-
-def _definition(c: Comparison, v: Variant) -> str:
-    parts = [v.description] if v.description else []
-    parts.append(str(v.net or v.solver))
-    for section, what in ((v.set, "solver"), (v.layers, "layers")):
-        if section is not None:
-            parts.append(f"{what}: {json.dumps(section.plain())}")
-    if v.averages:
-        parts.append(f"running averages: {', '.join(v.averages)}")
-    start = next((a for a, b in c.equal if b == v.name), None)
-    return "; ".join([*parts, f"starts from the weights of {start}"] if start else parts)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    named = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
-    return named or platform.machine()
-
-
-def _command(
-    file: str | Path, output: Path, jobs: int | None, engine: str | None, precision: str, dataset: str | None
-) -> str:
-    words = ["dragon", "compare", str(file), "--output", str(output)]
-    given = {"--jobs": jobs, "--engine": engine, "--dataset": dataset}
-    for flag, value in given.items():
-        if value is not None:
-            words += [flag, str(value)]
-    if precision != "fp32":
-        words += ["--precision", precision]
-    return shlex.join(words)

@@ -1,16 +1,19 @@
-"""A worker process of `dragon compare`: one job from stdin, progress as JSON lines to stdout, the result to a file.
+"""A worker process of `dragon compare`: jobs from stdin, one a line, progress as JSON lines to stdout.
 
-Job: {"kind": "train" | "pair" | "memory" | "speed", "result": PATH, ...}. The last line is {"done": true},
-{"stopped": true} or {"error": message, "type": name of the exception}.
+Job: {"kind": "train" | "pair" | "memory" | "speed", "result": PATH, ...}. The last line of each is {"done": true},
+{"stopped": true} or {"error": message, "type": name of the exception}; the result is in the file by then. The worker
+ends at the end of its input.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +26,28 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 from dragon.solver.solver import Solver
 
-__all__ = ["main"]
+__all__ = ["main", "run_job"]
+
+Message = dict[str, Any]
+Report = Callable[[Message], None]
 
 _solver: Solver | None = None
 _stop = False
 
 
-def _send(message: dict[str, Any]) -> None:
+def run_job(content: dict[str, Any], report: Report) -> dict[str, Any] | None:
+    """Do one job in this process and return its result; None when it was asked to stop. Raises DragonError."""
+    global _solver
+    work = {"train": _train, "pair": _pair, "memory": _memory, "speed": _speed}[content["kind"]]
+    try:
+        # no layer writes files: runs side by side would write the same ones
+        with user_code(bool(content.get("allow_python"))), layer_files(False):
+            return work(content, report)
+    finally:
+        _solver = None
+
+
+def _send(message: Message) -> None:
     """Write one progress line. When nobody reads any more, the run stops after a snapshot."""
     try:
         sys.stdout.write(json.dumps(message) + "\n")
@@ -65,35 +83,36 @@ def _options(job: dict[str, Any]) -> Options:
     return Options(precision=job["precision"], threads=job["threads"])
 
 
-def _train(job: dict[str, Any]) -> dict[str, Any] | None:
+def _train(job: dict[str, Any], report: Report) -> dict[str, Any] | None:
     from dragon.compare.training import train
 
     start = _net(job["start_from"]) if job["start_from"] else None
     return train(
-        _solver_of(job), start, job["engine"], _options(job), Path(job["folder"]), _send, _set_solver, job["averages"]
-    )
+        _solver_of(job), start, job["engine"], _options(job), Path(job["folder"]), report, _set_solver, job["averages"],
+        tests=job["tests"], exact_images=job["exact_images"], stop=job["stop"], probes=job["probes"],
+    )  # fmt: skip
 
 
-def _pair(job: dict[str, Any]) -> dict[str, Any]:
+def _pair(job: dict[str, Any], report: Report) -> dict[str, Any]:
     from dragon.compare.pairs import compare_pair
 
     first, second = _net(job["first"]), _net(job["second"])
     return compare_pair(first, second, job["seed"], job["engine"], job["precision"], job["seconds"])
 
 
-def _memory(job: dict[str, Any]) -> dict[str, Any]:
+def _memory(job: dict[str, Any], report: Report) -> dict[str, Any]:
     from dragon.compare.pairs import peak_memory
 
     return peak_memory(_net(job["net"]), job["seed"], job["engine"], job["precision"])
 
 
-def _speed(job: dict[str, Any]) -> dict[str, Any]:
+def _speed(job: dict[str, Any], report: Report) -> dict[str, Any]:
     """Measure the seconds of one iteration and of one test batch, with as many threads as a run will have."""
     from dragon.compare.training import make_solver
 
     definition = _solver_of(job)
     definition.test_interval = 0
-    solver = make_solver(definition, None, job["engine"], _options(job))
+    solver = make_solver(definition, None, job["engine"], _options(job), job["tests"])
     try:
         solver.step(3)
         begin, steps = time.perf_counter(), 0
@@ -112,30 +131,29 @@ def _speed(job: dict[str, Any]) -> dict[str, Any]:
         solver.close()
 
 
+def _answer(job: dict[str, Any]) -> Message:
+    """Do a job and write its result; the last message about it."""
+    try:
+        result = run_job(job, _send)
+        if result is None:
+            return {"stopped": True}
+        write_atomically(job["result"], json.dumps(result).encode())
+    except DragonError as error:
+        return {"error": str(error), "type": type(error).__name__}
+    except OSError as error:
+        return {"error": f"{error.filename or job['result']}: {error.strerror}", "type": "DataError"}
+    return {"done": True}
+
+
 def main() -> int:
-    """Run the job on stdin; return the exit status."""
+    """Do the jobs on stdin; return the exit status."""
     logging.basicConfig(level=logging.ERROR, format="%(message)s", stream=sys.stderr)
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _request_stop)
-    job: dict[str, Any] = json.loads(sys.stdin.readline())
-    try:
-        with (
-            user_code(bool(job.get("allow_python"))),
-            layer_files(False),
-        ):  # runs side by side would write the same files
-            result = {"train": _train, "pair": _pair, "memory": _memory, "speed": _speed}[job["kind"]](job)
-        if result is None:
-            _send({"stopped": True})
-            return 0
-        write_atomically(job["result"], json.dumps({**job.get("about", {}), **result}).encode())
-    except DragonError as error:
-        _send({"error": str(error), "type": type(error).__name__})
-        return 2
-    except OSError as error:
-        _send({"error": f"{error.filename or job['result']}: {error.strerror}", "type": "DataError"})
-        return 2
-    _send({"done": True})
+    while not _stop and (line := sys.stdin.readline()):
+        _send(_answer(json.loads(line)))
+        gc.collect()  # nets hold much memory, some of it in cycles
     return 0
 
 

@@ -83,19 +83,66 @@ class Section:
         self._distinct(key, values)
         return values
 
-    def numbers(self, key: str) -> list[float]:
-        """Different positive numbers; a single one counts as a list. Accepts `1e-3`, for YAML a string."""
+    def number(self, key: str) -> float | None:
+        """A finite number; None if the key is missing. Accepts `1e-3`, for YAML a string."""
+        value = self.values.get(key)
+        if value is None:
+            return None
+        number = _float(value)
+        if number is None:
+            self._fail_type(key, "a number", value)
+        return number
+
+    def numbers(self, key: str, zero: bool = False) -> list[float]:
+        """Different positive numbers, or 0 with `zero`; a single one counts as a list. Accepts `1e-3`."""
         numbers = []
+        expected = "numbers of at least 0" if zero else "positive numbers"
         for value in self._listed(key, []):
-            try:
-                number = float(value)
-            except (TypeError, ValueError, OverflowError):
-                self._fail_type(key, "positive numbers", value)
-            if isinstance(value, bool) or not 0 < number < float("inf"):
-                self._fail_type(key, "positive numbers", value)
+            number = _float(value)
+            if number is None or number < 0 or (number == 0 and not zero):
+                self._fail_type(key, expected, value)
             numbers.append(number)
         self._distinct(key, numbers)
         return numbers
+
+    def values_of(self, key: str) -> list[float | int | str]:
+        """Different numbers or words; a single one counts as a list. `1e-3`, for YAML a string, is a number."""
+        found: list[float | int | str] = []
+        for value in self._listed(key, []):
+            if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_INTEGER:
+                found.append(value)
+            elif (number := _float(value)) is not None:
+                found.append(number)
+            elif isinstance(value, str):
+                found.append(value)
+            else:
+                self._fail_type(key, "numbers or words", value)
+        self._distinct(key, found)
+        return found
+
+    def choice(self, key: str, known: tuple[str, ...], default: str) -> str:
+        """One of the words in `known`."""
+        value = self.text(key, default)
+        if value not in known:
+            self.fail(
+                f'"{self.name(key)}": unknown "{value}"{nearest(str(value), known)}; known: {", ".join(known)}', key
+            )
+        return value
+
+    def choices(self, key: str, known: tuple[str, ...], default: tuple[str, ...]) -> tuple[str, ...]:
+        """Some of the words in `known`, in the order of `known`; a single one counts as a list."""
+        given = self._listed(key, list(default))
+        for value in given:
+            if not isinstance(value, str) or value not in known:
+                hint = nearest(str(value), known)
+                self.fail(f'"{self.name(key)}": unknown "{value}"{hint}; known: {", ".join(known)}', key)
+        return tuple(word for word in known if word in given)
+
+    def listed(self, key: str, default: list[Any], empty: bool = False) -> list[Any]:
+        """A list of values of any kind; a single one counts as a list. empty: a list without values is allowed."""
+        if empty and self.values.get(key) == []:
+            return []
+        return self._listed(key, default)
 
     def section(self, key: str) -> Section | None:
         """A mapping; None if the key is missing."""
@@ -200,6 +247,17 @@ def _scalar(node: yaml.Node) -> Any:
         return loader.construct_object(node, deep=True)
     finally:
         loader.dispose()
+
+
+def _float(value: Any) -> float | None:
+    """A finite number; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if abs(number) < float("inf") else None
 
 
 def _shown(value: Any) -> str:

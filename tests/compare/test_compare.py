@@ -16,12 +16,12 @@ import pytest
 
 from dragon import TRAIN, Net
 from dragon.compare import compare, session
-from dragon.compare.config import read_comparison
-from dragon.compare.nets import as_inputs, copy_parameters, parameters
 from dragon.compare.pairs import compare_pair
-from dragon.compare.plan import make_plan
+from dragon.compare.plan import Run, make_plan
 from dragon.compare.progress import PlainDisplay
+from dragon.compare.reading import read_comparison
 from dragon.compare.training import train
+from dragon.compare.weights import as_inputs, copy_parameters, parameters
 from dragon.engines import Options
 from dragon.errors import DataError, UsageError
 
@@ -41,6 +41,25 @@ class Silent(PlainDisplay):
 def results_of(report: Path) -> dict[str, Any]:
     results: dict[str, Any] = json.loads(report.with_name("results.json").read_text())
     return results
+
+
+def trained(run: Run, folder: Path) -> dict[str, Any]:
+    """The record of a run, in this process, from weights of its own."""
+    tests = [(test.on, test.statistics) for test in run.tests]
+    result = train(
+        run.solver, None, "numpy", Options(), folder, lambda message: None, averages=run.averages, tests=tests,
+        exact_images=run.exact_images, stop=run.stop,
+    )  # fmt: skip
+    assert result is not None
+    return result
+
+
+def scores_of(record: dict[str, Any], statistics: str = "global") -> dict[str, list[float]]:
+    """The scores of a record's tests by the name of the output."""
+    end = "" if statistics == "global" else f"@{statistics}"
+    found = {name: record["series"][f"test/{name}{end}"] for name in ("accuracy", "loss")}
+    assert all(len(series[1]) == 2 for series in found.values())
+    return {name: series[1] for name, series in found.items()}
 
 
 def test_whole_comparison_then_only_what_changed(comparison: Path, tmp_path: Path) -> None:
@@ -92,9 +111,11 @@ def test_interrupted_run_goes_on_to_the_same_result(comparison: Path, tmp_path: 
 
         definition = type(run.solver)()
         definition.CopyFrom(run.solver)
+        tests = [(test.on, test.statistics) for test in run.tests]
         return train(
-            definition, run.start_from, "numpy", Options(), tmp_path / folder, report, stopped.append, run.averages
-        )
+            definition, run.start_from, "numpy", Options(), tmp_path / folder, report, stopped.append, run.averages,
+            tests=tests,
+        )  # fmt: skip
 
     whole = do("whole", None)
     assert whole is not None
@@ -103,8 +124,9 @@ def test_interrupted_run_goes_on_to_the_same_result(comparison: Path, tmp_path: 
     rest = do("cut", None)
     assert rest is not None
     assert not (tmp_path / "cut").exists()
-    for key in ("losses", "tests", "iterations"):
+    for key in ("series", "iterations", "done"):
         assert rest[key] == whole[key]
+    assert len(whole["series"]["train/loss"][1]) == 10
 
 
 def test_batch_statistics_leave_the_running_ones_alone(comparison: Path, tmp_path: Path) -> None:
@@ -120,8 +142,8 @@ def test_batch_statistics_leave_the_running_ones_alone(comparison: Path, tmp_pat
     ]
     assert results[0] is not None
     assert results[1] is not None
-    assert [t["global"] for t in results[0]["tests"]] == [t["global"] for t in results[1]["tests"]]
-    assert results[0]["tests"][0]["batch"] != results[0]["tests"][0]["global"]
+    assert scores_of(results[0]) == scores_of(results[1])
+    assert scores_of(results[0], "batch")["loss"][0] != scores_of(results[0])["loss"][0]
 
 
 def test_batch_statistics_are_used_whatever_the_net_says(comparison: Path, tmp_path: Path) -> None:
@@ -140,8 +162,7 @@ def test_batch_statistics_are_used_whatever_the_net_says(comparison: Path, tmp_p
         results.append(train(run.solver, None, "numpy", Options(), tmp_path / f"f{k}", lambda message: None))
     assert results[0] is not None
     assert results[1] is not None
-    assert results[0]["tests"] == results[1]["tests"]
-    assert results[0]["losses"] == results[1]["losses"]
+    assert results[0]["series"] == results[1]["series"]
 
 
 def test_averages_are_those_of_nets_that_keep_them(comparison: Path, tmp_path: Path) -> None:
@@ -156,13 +177,11 @@ def test_averages_are_those_of_nets_that_keep_them(comparison: Path, tmp_path: P
         comparison.write_text(f"{head}    net: merged.prototxt\n" + (f"    {line}\n" if line != "{}" else ""))
         run = make_plan(read_comparison(comparison), "numpy", "fp32").first("merged")
         folder = tmp_path / "f"
-        result = train(run.solver, None, "numpy", Options(), folder, lambda message: None, averages=run.averages)
-        assert result is not None
-        results[name] = result
+        results[name] = trained(run, folder)
     for together, name in (("global", "EMA"), *((rule, rule) for rule in list(rules)[1:])):
-        assert [t[together] for t in results["all"]["tests"]] == [t["global"] for t in results[name]["tests"]], name
-    assert results["all"]["losses"] == results["EMA"]["losses"]
-    assert len({t["global"]["loss"] for result in results.values() for t in result["tests"][-1:]}) == 4
+        assert scores_of(results["all"], together) == scores_of(results[name]), name
+    assert results["all"]["series"]["train/loss"] == results["EMA"]["series"]["train/loss"]
+    assert len({scores_of(result)["loss"][-1] for result in results.values()}) == 4
 
 
 MERGED = 'type: "BN" bottom: "conv" top: "bn"'
@@ -182,17 +201,14 @@ def test_following_another_average_leaves_the_own_one(form: str, comparison: Pat
     assert MERGED in text
     (tmp_path / "merged.prototxt").write_text(text.replace(MERGED, FORMS[form]))
     head = comparison.read_text()
-    tests: list[Any] = []
+    results: list[Any] = []
     for line in ("", "    averages: LATEST\n"):
         comparison.write_text(head + line)
         run = make_plan(read_comparison(comparison), "numpy", "fp32").first("merged")
         assert run.batch_statistics
-        folder = tmp_path / f"run{len(tests)}"
-        result = train(run.solver, None, "numpy", Options(), folder, lambda message: None, averages=run.averages)
-        assert result is not None
-        tests.append(result["tests"])
-    assert [t["global"] for t in tests[0]] == [t["global"] for t in tests[1]]
-    assert [t["global"] for t in tests[1]] != [t["LATEST"] for t in tests[1]]
+        results.append(trained(run, tmp_path / f"run{len(results)}"))
+    assert scores_of(results[0]) == scores_of(results[1])
+    assert scores_of(results[1]) != scores_of(results[1], "LATEST")
 
 
 def test_a_net_that_trains_by_its_average_cannot_follow_others(comparison: Path, tmp_path: Path) -> None:
@@ -274,6 +290,6 @@ def test_interrupted_command_goes_on(comparison: Path, tmp_path: Path) -> None:
     assert process.returncode == 130, said
     kept = [json.loads(p.read_text()) for p in out.glob("runs/*/partial.json")]
     assert kept
-    assert all(len(k["losses"]) > 0 for k in kept)
+    assert all(len(k["series"]["train/loss"][1]) > 0 for k in kept)
     report = compare(comparison, out, engine="numpy", display=Silent())
     assert {len(run["losses"]) for run in results_of(report)["runs"]} == {250}

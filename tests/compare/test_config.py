@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dragon.compare.config import read_comparison
 from dragon.compare.plan import Plan, make_plan
+from dragon.compare.reading import read_comparison
 from dragon.errors import DragonError, UsageError
 from dragon.proto import dragon_pb2 as pb
 

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from dragon.compare.config import read_comparison
+from dragon.compare.reading import read_comparison
 from dragon.data import dataset_label, write_synthetic
 from dragon.files.caffe_log import write_tables
 from dragon.tools.common.run_log import read_run

@@ -1,0 +1,207 @@
+"""One cell of an experiment as a self-contained solver: the nets after all changes, the data, the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dragon.compare.averages import Rule, follow, own_rule
+from dragon.compare.config import Change, Experiment, Value, Variant
+from dragon.compare.nets import (
+    fix_paths,
+    normalised,
+    override,
+    override_layers,
+    reads_data,
+    set_batch_size,
+    set_shuffle,
+    testing_on_training_set,
+    use_dataset,
+)
+from dragon.compare.operations import operate
+from dragon.compare.read_variants import BATCH_SIZE
+from dragon.compare.schedule import fit_tests, set_iterations
+from dragon.data import open_source
+from dragon.errors import DataError, DragonError, PrototxtError, UsageError
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import read_net_definition, read_solver
+
+__all__ = ["Built", "Settings", "Tested", "build"]
+
+Levels = dict[str, Value]
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a test net tests, "test" or "train", by the statistics "global", "batch", "exact" or those of an average."""
+
+    on: str
+    statistics: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where a cell's data come from, and what tuning found: fields of the solver. test: part that test nets read."""
+
+    dataset: str | None = None
+    test: str = "test"
+    tuned: Mapping[str, float] = field(default_factory=dict)
+    iterations: int | None = None  # in place of the experiment's
+
+
+@dataclass(frozen=True)
+class Built:
+    """A cell's solver, with its nets inside; one entry of `tests` for each test net; averages to test with."""
+
+    solver: pb.SolverParameter
+    tests: list[Tested]
+    averages: dict[str, Rule]
+
+
+def build(c: Experiment, variant: Variant, levels: Levels, settings: Settings) -> Built:
+    """A variant at some levels. Raises DragonError for definitions and data that are wrong."""
+    solver = read_solver(variant.solver)
+    definition = read_net_definition(variant.net or _net_of(solver, variant))
+    try:
+        use_dataset(definition.message, settings.dataset, settings.test) if settings.dataset else fix_paths(definition)
+    except DragonError as error:
+        raise DataError(f'{c.file}: variant "{variant.name}": {error}') from None
+    if c.set is not None:
+        override(solver, c.set)
+    net = definition.message
+    for change in (*variant.changes, *_changes(c, levels)):
+        net = operate(net, change.surgery, definition.folder)
+        if change.layers is not None:
+            override_layers(net, change.layers)
+        if change.set is not None:
+            override(solver, change.set)
+    batch = _set_levels(c, solver, net, levels, settings.tuned)
+    if c.shuffle is not None:
+        set_shuffle(net, c.shuffle)
+    try:
+        counts = [_records(layer) for layer in reads_data(net)]
+        averages = _rules(net, variant)
+    except DragonError as error:
+        raise DataError(f'{c.file}: variant "{variant.name}": {error}') from None
+    for name in ("net", "train_net", "test_net", "test_state", "train_state", "net_param"):
+        solver.ClearField(name)
+    if averages:
+        if solver.iter_size > 1:
+            variant.section.fail("averages need iter_size 1", "averages")
+        follow(net)
+    tests = _tests(c, net, averages)
+    solver.train_net_param.CopyFrom(net)
+    for test in tests:
+        solver.test_net_param.add().CopyFrom(testing_on_training_set(net) if test.on == "train" else net)
+    _set_length(c, variant, solver, settings.iterations or c.iterations, batch)
+    batches = c.test_batches or (solver.test_iter[0] if solver.test_iter else 1)
+    if counts and counts[-1]:
+        batches = min(batches, counts[-1])
+    del solver.test_iter[:]
+    solver.test_iter.extend([batches] * len(tests))
+    solver.test_initialization = False
+    solver.display = 0
+    solver.snapshot = 0
+    solver.snapshot_after_train = False
+    return Built(solver, tests, averages)
+
+
+def _changes(c: Experiment, levels: Levels) -> list[Change]:
+    """The changes of the named levels, in the order of the factors."""
+    return [
+        level.change
+        for factor in c.factors
+        for level in factor.levels
+        if level.change is not None and level.value == levels.get(factor.name)
+    ]
+
+
+def _set_levels(
+    c: Experiment, solver: pb.SolverParameter, net: pb.NetParameter, levels: Levels, tuned: Mapping[str, float]
+) -> float:
+    """Set the fields that levels and tuning name; return the size of the training batch as a multiple of the net's."""
+    share = 1.0
+    for name, value in {**tuned, **levels}.items():
+        if name == BATCH_SIZE:
+            before = set_batch_size(net, int(value))
+            if before is None:
+                c.top.fail("the net reads no database whose batch_size could be a factor", "factors")
+            share = int(value) / before
+        elif name in solver.DESCRIPTOR.fields_by_name and not _is_named(c, name):
+            _set_field(c, solver, name, value)
+    return share
+
+
+def _is_named(c: Experiment, name: str) -> bool:
+    return any(factor.name == name and factor.levels[0].change is not None for factor in c.factors)
+
+
+def _set_field(c: Experiment, solver: pb.SolverParameter, name: str, value: Value) -> None:
+    section = next((s for key in ("factors", "tune") if (s := c.top.section(key)) is not None), c.top)
+    known = solver.DESCRIPTOR.fields_by_name[name]
+    whole = known.cpp_type in (known.CPPTYPE_INT32, known.CPPTYPE_INT64, known.CPPTYPE_UINT32, known.CPPTYPE_UINT64)
+    try:
+        setattr(solver, name, int(value) if whole and float(value) == int(value) else value)
+    except (TypeError, ValueError, AttributeError):
+        section.fail(f'the solver\'s field "{name}" does not take {value!r}', name)
+
+
+def _tests(c: Experiment, net: pb.NetParameter, averages: Mapping[str, Rule]) -> list[Tested]:
+    """One test net for each data set and statistics; running statistics (global) always."""
+    statistics = ["global"]
+    if normalised(net):
+        statistics += [name for name in c.statistics if name != "global"]
+    followed = [Tested("test", name) for name in list(averages)[1:]]
+    on_test = [Tested("test", name) for name in statistics]
+    on_train = [Tested("train", name) for name in statistics] if "train" in c.test_on else []
+    return [*on_test, *followed, *on_train]
+
+
+def _set_length(
+    c: Experiment, variant: Variant, solver: pb.SolverParameter, iterations: int | None, batch: float
+) -> None:
+    if iterations:
+        set_iterations(solver, iterations, c.scale_schedule)
+    if solver.max_iter < 1:
+        variant.section.fail(f'variant "{variant.name}" has no iterations: neither here nor max_iter in its solver')
+    interval = c.test_interval
+    if c.equal_images and batch != 1:
+        interval = max(1, round((interval or solver.test_interval or solver.max_iter) / batch))
+        set_iterations(solver, max(1, round(solver.max_iter / batch)), True)
+    fit_tests(solver, interval)
+
+
+def _rules(net: pb.NetParameter, variant: Variant) -> dict[str, Rule]:
+    """The net's own average, as "global", and those of the variant; empty for a variant without."""
+    if not variant.averages:
+        return {}
+    named: dict[str, Rule] = {
+        one.name: {
+            "rule": pb.AverageRule.Value(one.rule), "fraction": one.fraction, "decay_statistics": one.decay_statistics,
+        }
+        for one in variant.averages
+    }  # fmt: skip
+    return {"global": own_rule(net), **named}
+
+
+def _net_of(solver: pb.SolverParameter, variant: Variant) -> Path:
+    if not solver.net:
+        raise UsageError(f"{variant.solver}: a comparison needs a solver with one net for training and testing")
+    beside = variant.solver.parent
+    candidates = (Path(solver.net), beside / solver.net, beside / Path(solver.net).name)
+    return next((p for p in candidates if p.exists()), candidates[0])
+
+
+def _records(layer: pb.LayerParameter) -> int:
+    """Full batches that a data layer's source holds; DataError, with what to do, when it is not there."""
+    p = layer.data_param
+    if p.batch_size < 1:
+        raise PrototxtError(f'layer "{layer.name}" ({layer.type}) needs a batch_size of at least 1')
+    if not Path(p.source).exists():
+        raise DataError(f'"{p.source}" does not exist; `dragon data` fetches or draws data sets')
+    reader = open_source(p.source, p.backend)
+    try:
+        return len(reader) // p.batch_size
+    finally:
+        reader.close()

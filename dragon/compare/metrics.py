@@ -1,0 +1,161 @@
+"""Metrics: one number for each run, taken from its series; and over a factor, one for each variant and seed.
+
+Every planned test counts. A run that diverged scores chance in the tests that it did not live to see (an accuracy
+1 / classes, a cross-entropy ln(classes)); one that was stopped at chance goes on scoring what it scored last.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from dragon.compare.config import Metric, Value
+
+__all__ = ["LAST", "builtin_metrics", "curve", "measure", "measure_over", "resolve_metric"]
+
+Record = dict[str, Any]
+Curve = tuple[list[int], list[float | None]]
+
+LAST = 100  # iterations whose mean is the training loss of a run
+_TRAIN_LOSS = "train/loss"
+_TESTED_LOSS = "train/loss@tested"
+_TIMES: Mapping[str, Callable[[Record], float | None]] = {
+    "ms_per_iteration": lambda r: 1e3 * r["train_s"] / r["done"] if r["done"] else None,
+    "train_s": lambda r: float(r["train_s"]),
+}
+
+
+def builtin_metrics(series: Sequence[str]) -> dict[str, Metric]:
+    """The metrics that every experiment has, by name: each tested output at the end, the training loss, times."""
+    found: dict[str, Metric] = {}
+    for name in series:
+        on, _, output = name.partition("/")
+        if on == "test":
+            found[output] = Metric(output, series=name)
+        elif on == "train" and name not in (_TRAIN_LOSS, _TESTED_LOSS):
+            found[f"train_{output}"] = Metric(f"train_{output}", series=name)
+    found["train_loss"] = Metric("train_loss", "tail", series=_TRAIN_LOSS)
+    return found | {name: Metric(name, "time") for name in _TIMES}
+
+
+def resolve_metric(name: str, metrics: Mapping[str, Metric]) -> list[Metric]:
+    """The metric and all that it is made of; KeyError with the first name that is unknown or defined by itself."""
+    found: list[Metric] = []
+
+    def visit(one: str, above: tuple[str, ...]) -> None:
+        if one not in metrics or one in above:
+            raise KeyError(one)
+        metric = metrics[one]
+        found.append(metric)
+        for part in [*(metric.minus or ()), *([metric.of] if metric.of else [])]:
+            visit(part, (*above, one))
+
+    visit(name, ())
+    return found
+
+
+# -- of a run -------------------------------------------------------------------------------------------------
+def curve(record: Record, name: str) -> Curve | None:
+    """A series of a run with the tests that it missed filled in; None if it has no such series."""
+    iterations, values = (list(part) for part in record["series"].get(name, ([], [])))
+    on, _, output = name.partition("/")
+    if on not in ("test", "train"):
+        return (iterations, values) if iterations else None
+    diverged, stopped = record["diverged"], record["stopped"]
+    guess = record["chance"].get("loss" if name == _TRAIN_LOSS else output.partition("@")[0])
+    if diverged:
+        values = [guess if value is None else value for value in values]
+        if name == _TRAIN_LOSS:
+            planned = range(record["done"] + 1, record["iterations"] + 1)
+        else:
+            last = iterations[-1] if iterations else 0
+            step = record["test_interval"]
+            planned = range(last - last % step + step, record["iterations"] + 1, step)
+        iterations, values = [*iterations, *planned], [*values, *[guess] * len(planned)]
+    elif stopped and iterations:
+        step = 1 if name == _TRAIN_LOSS else record["test_interval"]
+        planned = range(iterations[-1] + step, record["iterations"] + 1, step)
+        iterations, values = [*iterations, *planned], [*values, *[values[-1]] * len(planned)]
+    return (iterations, values) if iterations else None
+
+
+def measure(metric: Metric, record: Record, metrics: Mapping[str, Metric]) -> float | None:
+    """The metric of a run; None if the run has not what it is made of."""
+    if metric.take == "time":
+        return _TIMES[metric.name](record)
+    if metric.minus is not None:
+        a, b = (measure(metrics[name], record, metrics) for name in metric.minus)
+        return None if a is None or b is None else a - b
+    found = curve(record, metric.series or "")
+    if found is None:
+        return None
+    points = [(x, y) for x, y in zip(*found, strict=True) if y is not None]
+    if not points:
+        return None
+    return _taken(metric, points, record["iterations"])
+
+
+def _taken(metric: Metric, points: list[tuple[int, float]], end: int) -> float | None:
+    ys = [y for _, y in points]
+    match metric.take:
+        case "last":
+            return ys[-1]
+        case "first":
+            return ys[0]
+        case "tail":
+            return math.fsum(ys[-LAST:]) / len(ys[-LAST:])
+        case "mean":
+            return math.fsum(ys) / len(ys)
+        case "max":
+            return max(ys)
+        case "min":
+            return min(ys)
+        case "at":
+            return _at(points, metric.iter or 0)
+        case "first_at_least":  # a run that never gets there counts with its whole length
+            return float(next((x for x, y in points if metric.value is not None and y >= metric.value), end))
+        case "slope":
+            return _slope(points)
+        case "ratio":
+            first, last = _at(points, metric.start or 0), _at(points, metric.end or 0)
+            return last / first if first else None
+    raise ValueError(f"unknown take {metric.take}")
+
+
+def _at(points: list[tuple[int, float]], iteration: int) -> float:
+    """The value at the iteration, or at the nearest one that was measured."""
+    return min(points, key=lambda point: abs(point[0] - iteration))[1]
+
+
+def _slope(points: list[tuple[int, float]]) -> float | None:
+    """Slope of the least-squares line, per iteration."""
+    x0 = math.fsum(x for x, _ in points) / len(points)
+    y0 = math.fsum(y for _, y in points) / len(points)
+    spread = math.fsum((x - x0) ** 2 for x, _ in points)
+    return math.fsum((x - x0) * (y - y0) for x, y in points) / spread if spread else None
+
+
+# -- over a factor --------------------------------------------------------------------------------------------
+def measure_over(metric: Metric, by_level: Mapping[Value, float | None]) -> float | None:
+    """A metric over the levels of its factor: by_level has the metric `of` at each; None counts as no value."""
+    values = {level: value for level, value in by_level.items() if value is not None}
+    if not values:
+        return None
+    ys = list(values.values())
+    match metric.take:
+        case "max":
+            return max(ys)
+        case "min":
+            return min(ys)
+        case "mean":
+            return math.fsum(ys) / len(ys)
+        case "argmax":
+            return float(max(values, key=lambda level: values[level]))
+        case "argmin":
+            return float(min(values, key=lambda level: values[level]))
+        case "span":  # the largest level that is about as good as the best one, divided by the smallest
+            within = metric.within or 0.0
+            good = [float(level) for level, value in values.items() if value >= max(ys) - within]
+            return max(good) / min(good) if min(good) else None
+    raise ValueError(f"unknown take {metric.take}")

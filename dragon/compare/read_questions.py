@@ -1,0 +1,128 @@
+"""What an experiment file asks: metrics, contrasts and the picture of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dragon.compare.config import Contrast, Factor, Metric, Picture, Selection, Variant
+from dragon.compare.read_variants import read_selection
+from dragon.compare.yaml_tree import Section
+from dragon.errors import nearest
+
+__all__ = ["OVER", "TAKES", "read_contrasts", "read_metrics", "read_picture"]
+
+# what is taken of a series, and the keys that it needs
+TAKES: Mapping[str, tuple[str, ...]] = {
+    "last": (), "first": (), "mean": (), "max": (), "min": (), "at": ("iter",), "first_at_least": ("value",),
+    "slope": (), "ratio": ("from", "to"),
+}  # fmt: skip
+# what is taken of a metric over a factor
+OVER: Mapping[str, tuple[str, ...]] = {
+    "max": (),
+    "min": (),
+    "mean": (),
+    "argmax": (),
+    "argmin": (),
+    "span": ("within",),
+}
+_METRIC = ("series", "take", "minus", "of", "over", "value", "iter", "from", "to", "within")
+_CONTRAST = ("name", "primary", "metric", "of", "against", "scale", "expect", "deterministic")
+_SCALES = ("difference", "ratio", "sd_ratio")
+_PICTURE = ("series", "metric", "over", "log", "of")
+
+
+def read_metrics(top: Section, factors: Sequence[Factor]) -> dict[str, Metric]:
+    """The metrics by name, in the order of the file; what they refer to stands above them or is built in."""
+    section = top.section("metrics")
+    found: dict[str, Metric] = {}
+    for name in section.values if section is not None else ():
+        assert section is not None
+        given = section.section(name)
+        if given is None:
+            section.fail(f'"{section.name(name)}" must be a mapping', name)
+        found[name] = _metric(name, given, factors)
+    return found
+
+
+def _metric(name: str, section: Section, factors: Sequence[Factor]) -> Metric:
+    section.check_keys(_METRIC)
+    kinds = [key for key in ("series", "minus", "of") if key in section.values]
+    if len(kinds) != 1:
+        section.fail(f'"{section.path}" needs one of "series", "minus" and "of"')
+    if kinds == ["minus"]:
+        pair = section.values["minus"]
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(one, str) for one in pair):
+            section.fail(f'"{section.name("minus")}" must be a list of two metrics', "minus")
+        return Metric(name, minus=(pair[0], pair[1]), section=section)
+    of, over = section.text("of"), section.text("over")
+    takes = OVER if of is not None else TAKES
+    take = section.choice("take", tuple(takes), "max" if of is not None else "last")
+    for key in takes[take]:
+        if key not in section.values:
+            section.fail(f'"{section.path}": take: {take} needs "{key}"', "take")
+    if of is not None:
+        names = [factor.name for factor in factors] + ["base_lr"]
+        if over is None or over not in names:
+            section.fail(f'"{section.name("over")}" must name a factor{nearest(str(over), names)}', "over")
+    return Metric(
+        name, take, section.text("series"), None, of, over, section.number("value"), section.integer("iter", 0),
+        section.integer("from", 0), section.integer("to", 0), section.number("within"), section,
+    )  # fmt: skip
+
+
+def read_contrasts(
+    top: Section, metrics: Mapping[str, Metric], variants: Sequence[Variant], factors: Sequence[Factor]
+) -> list[Contrast]:
+    """The contrasts; a single one is the primary one unless it says otherwise."""
+    if "contrasts" not in top.values:
+        return []
+    sections = top.sections("contrasts")
+    found = [_contrast(section, variants, factors, len(sections) == 1) for section in sections]
+    marked = [contrast for contrast in found if contrast.primary]
+    if len(marked) > 1:
+        marked[1].section.fail("there is one primary contrast already", "primary")
+    return found
+
+
+def _contrast(section: Section, variants: Sequence[Variant], factors: Sequence[Factor], alone: bool) -> Contrast:
+    section.check_keys(_CONTRAST, ("metric", "of"))
+    metric = section.text("metric") or ""
+    of = _selection(section, "of", variants, factors)
+    assert of is not None
+    against = _selection(section, "against", variants, factors)
+    scale = section.choice("scale", _SCALES, "difference")
+    if scale != "difference" and against is None:
+        section.fail(f'scale: {scale} needs "against"', "scale")
+    expect = section.values.get("expect")
+    name = section.text("name") or _name(metric, of, against)
+    deterministic = section.flag("deterministic", False)
+    text = None if expect is None else str(expect)
+    return Contrast(name, metric, of, against, scale, text, section.flag("primary", alone), deterministic, section)
+
+
+def _name(metric: str, of: Selection, against: Selection | None) -> str:
+    sides = [" ".join(str(value) for value in side.values()) for side in (of, against) if side]
+    return f"{metric}: {' against '.join(sides)}"
+
+
+def _selection(section: Section, key: str, variants: Sequence[Variant], factors: Sequence[Factor]) -> Selection | None:
+    given = section.section(key)
+    return None if given is None else read_selection(given, variants, factors)
+
+
+def read_picture(
+    top: Section, metrics: Mapping[str, Metric], variants: Sequence[Variant], factors: Sequence[Factor]
+) -> Picture | None:
+    """The picture; None if the file has none."""
+    section = top.section("picture")
+    if section is None:
+        return None
+    section.check_keys(_PICTURE)
+    series, metric, over = section.text("series"), section.text("metric"), section.text("over")
+    if (series is None) == (metric is None):
+        section.fail('"picture" needs either "series" or "metric"')
+    names = [factor.name for factor in factors] + ["base_lr"]
+    if over is not None and over not in names:
+        section.fail(f'"picture.over" names no factor: "{over}"{nearest(over, names)}', "over")
+    where = _selection(section, "of", variants, factors) or {}
+    return Picture(series, metric, over, section.flag("log", False), where, section)

@@ -1,0 +1,101 @@
+"""Tuning: the same grid for every variant, scored on the validation split; test data are not touched."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from dragon.compare.build import Levels, Settings
+from dragon.compare.config import Experiment, Tune
+from dragon.compare.metrics import measure
+from dragon.compare.plan import Plan, Run, cell_key, make_plan
+from dragon.compare.results import all_metrics, known_series
+from dragon.errors import nearest
+from dragon.proto import dragon_pb2 as pb
+
+__all__ = ["Tuning", "plan_tuning"]
+
+Record = dict[str, Any]
+Point = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """A plan for each point of the grid."""
+
+    experiment: Experiment
+    tune: Tune
+    plans: list[tuple[Point, Plan]]
+
+    @property
+    def runs(self) -> list[Run]:
+        """All runs of all points."""
+        return [run for _, plan in self.plans for run in plan.runs]
+
+    def choose(self, records: Mapping[str, Record]) -> list[Record]:
+        """The entries "tuning" of results.json: for each variant and levels the grid with its scores, and the best."""
+        entries: dict[str, Record] = {}
+        series = known_series({run.id: records[run.id] for run in self.runs})
+        metrics = all_metrics(self.experiment, series)
+        if self.tune.metric not in metrics or metrics[self.tune.metric].over:
+            known = [name for name, metric in metrics.items() if not metric.over]
+            self.tune.section.fail(f'"tune.metric": no run has "{self.tune.metric}"{nearest(self.tune.metric, known)}')
+        metric = metrics[self.tune.metric]
+        for point, plan in self.plans:
+            for runs in plan.cells():
+                scores = [measure(metric, records[run.id], metrics) for run in runs]
+                there = [score for score in scores if score is not None]
+                key = cell_key(runs[0].variant, runs[0].levels)
+                entry = entries.setdefault(
+                    key, {"variant": runs[0].variant, "levels": runs[0].levels, "metric": metric.name, "grid": []}
+                )
+                entry["grid"].append({**point, "score": scores, "mean": fmean(there) if there else None})
+        for entry in entries.values():
+            best = max(entry["grid"], key=self._goodness)
+            entry["chosen"] = {name: best[name] for name in self.tune.over}
+        return list(entries.values())
+
+    def _goodness(self, point: Record) -> float:
+        """The mean score, of a loss the negative one; a point without a score is the worst."""
+        if point["mean"] is None:
+            return -math.inf
+        return -float(point["mean"]) if "loss" in self.tune.metric else float(point["mean"])
+
+
+def plan_tuning(experiment: Experiment, tune: Tune, engine: str, precision: str, dataset: str | None) -> Tuning:
+    """The runs of the grid. dataset: in place of the file's. Raises DragonError for wrong definitions or data."""
+    folder = _validation_folder(tune, dataset or experiment.dataset)
+    fields = pb.SolverParameter.DESCRIPTOR.fields_by_name
+    for name in tune.over:
+        if name not in fields:
+            tune.section.fail(f'"tune.over": the solver has no field "{name}"{nearest(name, fields)}', "over")
+    plans = []
+    for values in itertools.product(*tune.over.values()):
+        point = dict(zip(tune.over, values, strict=True))
+        settings = Settings(folder, tune.on, point, tune.iterations)
+        plans.append(
+            (point, make_plan(experiment, engine, precision, dataset, _always(settings), tune.seeds))
+        )  # fmt: skip
+    return Tuning(experiment, tune, plans)
+
+
+def _always(settings: Settings) -> Callable[[str, Levels], Settings]:
+    return lambda variant, levels: settings
+
+
+def _validation_folder(tune: Tune, dataset: str | None) -> str:
+    """The folder with the validation split: the data set's own, or one beside it, as `dragon data` makes them."""
+    if dataset is None:
+        tune.section.fail('tuning needs "dataset", a folder made by `dragon data`, at the top of the file')
+    root = Path(dataset).absolute()
+    beside = sorted(root.parent.glob(f"{root.name}_val*"))
+    found = next((folder for folder in [root, *beside] if list(folder.glob(f"*_{tune.on}_lmdb"))), None)
+    if found is None:
+        advice = f"`dragon data {root.name} --validation 5000` makes a set with some"
+        tune.section.fail(f'"{dataset}" has no validation images: {advice}')
+    return str(found)

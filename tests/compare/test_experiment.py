@@ -1,0 +1,239 @@
+"""Experiment files with factors, surgery, metrics and contrasts: plans, keys, and a whole run."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dragon.compare import compare, session
+from dragon.compare.plan import Plan, make_plan
+from dragon.compare.progress import PlainDisplay
+from dragon.compare.reading import read_experiment
+from dragon.data import write_synthetic
+from dragon.errors import UsageError
+
+TAIL = """
+factors:
+  base_lr: [1e-3, 0.01]
+  batch_size: [5, 20]
+  eps:
+    small: {layers: {BN: {batch_norm_param: {eps: 1e-10}}}}
+    usual: {}
+only: [{variant: merged}, {variant: split, eps: usual}, {variant: plain, eps: usual, batch_size: 20}]
+equal_images: true
+statistics: [global, batch, {exact: 40}]
+test_on: [test, train]
+metrics:
+  area: {series: test/accuracy, take: mean}
+  gap: {minus: [train_accuracy, accuracy]}
+  best_rate: {of: accuracy, over: base_lr, take: argmax}
+contrasts:
+  - {metric: accuracy, of: {variant: merged, eps: small}, against: {variant: merged, eps: usual}, expect: "within 1"}
+quick: {iterations: 5, factors: {base_lr: [0.01]}, only: [{variant: plain}], contrasts: [{metric: area, of: {}}]}
+"""
+
+
+@pytest.fixture
+def experiment(comparison: Path) -> Path:
+    comparison.write_text(comparison.read_text().replace("equal: [split, merged]\n", "") + TAIL)
+    return comparison
+
+
+@pytest.fixture(autouse=True)
+def _short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "PAIR_S", 0.05)
+
+
+def plan_of(path: Path, **settings: Any) -> Plan:
+    return make_plan(read_experiment(path, **settings), "numpy", "fp32")
+
+
+def add(path: Path, old: str, new: str) -> Path:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    return path
+
+
+def test_cells_are_the_selected_combinations(experiment: Path) -> None:
+    plan = plan_of(experiment)
+    cells = [(runs[0].variant, *runs[0].levels.values()) for runs in plan.cells()]
+    assert [cell for cell in cells if cell[0] == "plain"] == [
+        ("plain", 0.001, 20, "usual"),
+        ("plain", 0.01, 20, "usual"),
+    ]
+    assert sum(cell[0] == "split" for cell in cells) == 4
+    assert sum(cell[0] == "merged" for cell in cells) == 8
+
+
+def test_levels_change_solver_data_and_layers(experiment: Path) -> None:
+    for run in plan_of(experiment).runs:
+        assert run.base_lr == run.levels["base_lr"]
+        train = next(layer for layer in run.solver.train_net_param.layer if layer.include[:1])
+        assert train.data_param.batch_size == run.levels["batch_size"]
+        for layer in run.solver.train_net_param.layer:
+            if layer.type == "BN":
+                assert (layer.batch_norm_param.eps < 1e-9) == (run.levels["eps"] == "small")
+
+
+def test_equal_images_change_iterations_and_tests(experiment: Path) -> None:
+    lengths = {
+        (run.levels["batch_size"], run.solver.max_iter, run.solver.test_interval) for run in plan_of(experiment).runs
+    }
+    assert lengths == {(20, 10, 5), (5, 40, 20)}
+
+
+def test_quick_replaces_keys(experiment: Path) -> None:
+    runs = plan_of(experiment, quick=True, seeds=3).runs
+    assert [(run.variant, run.levels, run.seed, run.solver.max_iter) for run in runs] == [
+        ("plain", {"base_lr": 0.01}, seed, 5) for seed in (1, 2, 3)
+    ]
+
+
+def test_seeds_as_first_and_count(experiment: Path) -> None:
+    add(experiment, "name: A", "seeds: {first: 7, count: 2}\nname: A")
+    assert read_experiment(experiment).seeds == [7, 8]
+
+
+def test_base_takes_over_what_is_not_given(comparison: Path) -> None:
+    comparison.write_text(
+        comparison.read_text()
+        + "    set: {momentum: 0.5}\n    layers: {BN: {batch_norm_param: {eps: 0.5}}}\n    averages: LATEST\n"
+        + "  - name: other\n    base: merged\n    set: {weight_decay: 0.25}\n"
+    )
+    run = plan_of(comparison).first("other")
+    assert (run.solver.momentum, run.solver.weight_decay) == (0.5, 0.25)
+    assert [layer.batch_norm_param.eps for layer in run.solver.train_net_param.layer if layer.type == "BN"] == [0.5]
+    assert list(run.averages) == ["global", "LATEST"]
+
+
+def test_surgery_in_the_file_is_the_net_of_another_file(comparison: Path) -> None:
+    """Split by a file and merged by surgery computes what the merged file does: the runs have one key."""
+    comparison.write_text(
+        comparison.read_text().replace("equal: [split, merged]", "").replace("net: split", "net: split")
+        + "    layers: {bn: {batch_norm_param: {average: CAFFE, moving_average_fraction: 0.999, eps: 1e-5}}}\n"
+        + "  - name: operated\n    base: split\n    surgery: [merge]\n"
+    )
+    plan = plan_of(comparison)
+    (bn,) = (layer for layer in plan.first("operated").solver.train_net_param.layer if layer.name == "bn")
+    assert bn.type == "BN"
+    assert plan.first("operated").id != plan.first("split").id
+
+
+# -- keys -------------------------------------------------------------------------------------------------------
+def test_names_and_paths_are_not_in_the_key(comparison: Path, synthetic: Path, tmp_path: Path) -> None:
+    before = plan_of(comparison).first("plain").id
+    add(comparison, "- name: plain", "- name: renamed")
+    add(comparison, "name: A small comparison", "name: Another one")
+    (tmp_path / "elsewhere").symlink_to(synthetic)
+    add(comparison, str(synthetic), str(tmp_path / "elsewhere"))
+    assert plan_of(comparison).first("renamed").id == before
+
+
+@pytest.mark.parametrize(
+    "change", ["set: {momentum: 0.5}", "layers: {relu: {relu_param: {negative_slope: 0.1}}}", "averages: LATEST"]
+)
+def test_what_decides_the_result_is_in_the_key(comparison: Path, change: str) -> None:
+    before = plan_of(comparison).first("merged").id
+    comparison.write_text(comparison.read_text() + f"    {change}\n")
+    assert plan_of(comparison).first("merged").id != before
+
+
+def test_the_content_of_the_data_is_in_the_key(comparison: Path, synthetic: Path, tmp_path: Path) -> None:
+    before = plan_of(comparison).first("plain").id
+    write_synthetic(tmp_path / "same", train=200, test=60)
+    write_synthetic(tmp_path / "other", train=200, test=60, seed=5)
+    plans = [
+        make_plan(read_experiment(comparison), "numpy", "fp32", str(tmp_path / name)) for name in ("same", "other")
+    ]
+    assert plans[0].first("plain").id == before
+    assert plans[1].first("plain").id != before
+
+
+# -- mistakes ---------------------------------------------------------------------------------------------------
+MISTAKES = {
+    "unknown factor": ("batch_size: [5", "bach_size: [5", 'no field "bach_size" (did you mean "batch_size"'),
+    "unknown level": ("usual}, {variant: plain", "usul}, {variant: plain", 'no level "usul" (did you mean "usual"'),
+    "unknown variant": ("{variant: merged}, {", "{variant: mergd}, {", 'no level "mergd" (did you mean "merged"'),
+    "unknown statistics": ("[global, batch, {exact: 40}]", "[bach]", 'unknown "bach" (did you mean "batch"'),
+    "unknown take": ("take: mean", "take: meen", 'unknown "meen" (did you mean "mean"'),
+    "unknown series": (
+        "series: test/acc",
+        "series: test/ac",
+        'no run has "test/acuracy" (did you mean "test/accuracy"',
+    ),
+    "unknown metric": ("[train_acc", "[train_ac", 'no metric "train_acuracy" (did you mean "train_accuracy"'),
+    "bad expectation": ('expect: "within 1"', 'expect: "about 1"', 'got "about 1"'),
+    "metric of itself": ("minus: [train_accuracy, accuracy]", "minus: [gap, accuracy]", '"gap" is defined by itself'),
+    "mistake in quick": ("quick: {iterations: 5", "quick: {iterations: x", "whole number of at least 1, got 'x'"),
+    "key in quick": ("quick: {iterations: 5", "quick: {iteration: 5", 'unknown key "quick.iteration" (did you mean'),
+    "stop": ("equal_images: true", "stop: {chance: {acuracy: 0.1, at: 5}}", 'no test has an output "acuracy" (did you'),
+}
+
+
+@pytest.mark.parametrize("what", MISTAKES)
+def test_a_mistake_is_one_line_with_its_place(what: str, experiment: Path) -> None:
+    from dragon.compare.questions import check_questions
+
+    old, new, expected = MISTAKES[what]
+    add(experiment, old, new)
+    line = next(i for i, text in enumerate(experiment.read_text().splitlines(), 1) if new in text)
+    with pytest.raises(UsageError, match=re.escape(expected)) as caught:
+        check_questions(plan_of(experiment))
+    assert str(caught.value).startswith(f"{experiment}:{line}: ")
+    assert "\n" not in str(caught.value)
+
+
+# -- runs -------------------------------------------------------------------------------------------------------
+class Silent(PlainDisplay):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        super().__init__(self.lines.append)
+
+    @property
+    def started(self) -> list[str]:
+        return [line.partition(": started")[0] for line in self.lines if "iterations" in line and ": started" in line]
+
+
+def results_of(report: Path) -> dict[str, Any]:
+    results: dict[str, Any] = json.loads(report.with_name("results.json").read_text())
+    return results
+
+
+def test_experiments_share_runs(comparison: Path, tmp_path: Path) -> None:
+    add(comparison, "equal: [split, merged]\n", "")
+    display, again = Silent(), Silent()
+    first = compare(comparison, tmp_path / "a", store=tmp_path / "s", engine="numpy", display=display)
+    assert len(display.started) == 3
+    add(comparison, "- name: plain", "- name: usual")
+    add(comparison, "  - name: split\n    net: split.prototxt\n", "")
+    add(comparison, "name: A small", "contrasts: [{metric: accuracy, of: {variant: usual}}]\nname: A")
+    second = compare(comparison, tmp_path / "b", store=tmp_path / "s", engine="numpy", display=again)
+    assert again.started == []
+    cells = [{cell["variant"]: cell for cell in results_of(report)["cells"]} for report in (first, second)]
+    assert cells[0]["plain"]["metrics"] == cells[1]["usual"]["metrics"]
+    assert results_of(second)["contrasts"][0]["mean"] == cells[1]["usual"]["metrics"]["accuracy"]["mean"]
+
+
+def test_tuning_takes_the_best_of_the_validation_images(comparison: Path, tmp_path: Path, synthetic: Path) -> None:
+    add(comparison, "equal: [split, merged]\n", "")
+    held = tmp_path / "data_val"
+    (tmp_path / "data").symlink_to(synthetic)
+    write_synthetic(held, train=100, test=40)
+    (held / "synthetic_test_lmdb").rename(held / "synthetic_val_lmdb")
+    text = comparison.read_text().replace(str(synthetic), str(tmp_path / "data"))
+    text = text[: text.index("  - name: split")]
+    comparison.write_text(
+        text + "tune: {over: {base_lr: [1e-9, 0.01]}, metric: loss, seeds: [101, 102], iterations: 5}\n"
+    )
+    report = compare(comparison, tmp_path / "out", engine="numpy", display=Silent())
+    results = results_of(report)
+    (entry,) = results["tuning"]
+    assert entry["chosen"] == {"base_lr": 0.01}
+    assert [len(point["score"]) for point in entry["grid"]] == [2, 2]
+    assert results["cells"][0]["base_lr"] == pytest.approx(0.01)
+    assert results["cells"][0]["seeds"] == [1]
