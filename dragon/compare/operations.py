@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from importlib import import_module
-from importlib.util import find_spec
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from dragon.compare.config import Operation
-from dragon.errors import DragonError, nearest
+from dragon.errors import DragonError
 from dragon.proto import dragon_pb2 as pb
-from dragon.surgery.merge import merge, split
 from dragon.surgery.model import Model
+from dragon.surgery.operations import apply
 
 __all__ = ["operate"]
-
-_REGISTRY = "dragon.surgery.operations"
-_BUILT_IN: dict[str, Callable[[Model], Any]] = {"merge": merge, "split": split}
 
 
 def operate(net: pb.NetParameter, operations: Sequence[Operation], folder: Path | None) -> pb.NetParameter:
@@ -25,20 +19,7 @@ def operate(net: pb.NetParameter, operations: Sequence[Operation], folder: Path 
     model = Model(net, folder=folder)
     for operation in operations:
         try:
-            model = _apply(model, operation)
+            model = apply(model, operation.name, operation.arguments)
         except DragonError as error:
             operation.section.fail(f'surgery "{operation.name}": {error}', operation.name)
     return model.net
-
-
-def _apply(model: Model, operation: Operation) -> Model:
-    if find_spec(_REGISTRY) is not None:
-        changed: Model = import_module(_REGISTRY).apply(model, operation.name, operation.arguments)
-        return changed
-    function = _BUILT_IN.get(operation.name)
-    if function is None:
-        known = f"{nearest(operation.name, _BUILT_IN)}; known: {', '.join(_BUILT_IN)}"
-        operation.section.fail(f'unknown operation "{operation.name}"{known}', operation.name)
-    result = function(model)
-    merged: Model = result[0] if isinstance(result, tuple) else result
-    return merged

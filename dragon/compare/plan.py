@@ -156,7 +156,7 @@ def make_plan(
                 solver.random_seed = seed
                 run = Run(
                     "", variant.name, levels, seed, solver, start, found.tests, found.averages, c.exact_images,
-                    _stop(c), [{"name": p.name, **p.settings} for p in c.probes], variant.threads,
+                    _stop(c), [{"name": p.name, "settings": p.settings} for p in c.probes], variant.threads,
                 )  # fmt: skip
                 runs.append(empty._named(run))
     if not runs:

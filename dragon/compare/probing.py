@@ -1,47 +1,33 @@
-"""The probes of a run, from dragon.probes, as observers of its solver."""
+"""The probes of an experiment, checked, and made for a run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from dragon.compare.config import ProbeSetting
-from dragon.errors import DragonError, UsageError
+from dragon.errors import UsageError
+from dragon.probes import ProbeObserver, create
 
-__all__ = ["Probes", "check_probes", "make_probes"]
-
-_PACKAGE = "dragon.probes"
-
-
-class Probes(Protocol):
-    """An observer of a solver that measures. It is resumed by `load_state`."""
-
-    def series(self) -> dict[str, tuple[list[int], list[float]]]:
-        """What was measured: iterations and values by name, such as "probe/weight_norm/conv1"."""
-        ...
-
-    def state(self) -> Any:
-        """Everything measured so far, for JSON."""
-        ...
-
-    def load_state(self, state: Any) -> None:
-        """Go on from what `state` returned."""
-        ...
+__all__ = ["check_probes", "make_probes", "probe_titles"]
 
 
-def make_probes(settings: Sequence[dict[str, Any]]) -> Any:
-    """The observer that runs probes, each given as {"name": .., and its fields}. Raises UsageError for a wrong one."""
-    if find_spec(_PACKAGE) is None:
-        raise UsageError("this version of Dragon has no probes")
-    return import_module(_PACKAGE).make_observer(settings)
+def make_probes(probes: Sequence[Mapping[str, Any]]) -> ProbeObserver:
+    """The observer of probes, each given as {"name": .., "settings": {..}}. Raises UsageError for a wrong one."""
+    return ProbeObserver([create(probe["name"], probe["settings"]) for probe in probes])
 
 
 def check_probes(probes: Sequence[ProbeSetting]) -> None:
     """Raise UsageError, at its line, for a probe that does not exist or a wrong setting."""
+    made = []
     for probe in probes:
         try:
-            make_probes([{"name": probe.name, **probe.settings}])
-        except DragonError as error:
-            probe.section.fail(f'probe "{probe.name}": {error}', probe.name)
+            made.append(create(probe.name, probe.settings))
+            ProbeObserver(made)  # refuses two of one title
+        except UsageError as error:
+            probe.section.fail(str(error), probe.name if probe.name in probe.section.values else "probes")
+
+
+def probe_titles(probes: Sequence[ProbeSetting]) -> list[str]:
+    """The names of the probes in series."""
+    return [create(probe.name, probe.settings).title for probe in probes]

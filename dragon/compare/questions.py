@@ -7,6 +7,7 @@ from dragon.compare.contrasts import check_contrast
 from dragon.compare.metrics import resolve_metric
 from dragon.compare.nets import test_outputs
 from dragon.compare.plan import Plan
+from dragon.compare.probing import probe_titles
 from dragon.compare.recorder import series_name
 from dragon.compare.results import all_metrics, contrast_as_dict
 from dragon.compare.yaml_tree import Section
@@ -54,7 +55,7 @@ def check_questions(plan: Plan) -> None:
 
 
 def _check_series(c: Experiment, name: str, series: list[str], section: Section, key: str) -> None:
-    probes = [probe.name for probe in c.probes]
+    probes = probe_titles(c.probes)
     if name.startswith("probe/"):
         if name.split("/")[1] not in probes:
             section.fail(f'"{section.name(key)}": no probe "{name.split("/")[1]}"{nearest(name, probes)}', key)

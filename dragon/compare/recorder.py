@@ -22,6 +22,7 @@ from dragon.files.reading import read_text
 from dragon.graph.net import Net
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
+from dragon.probes import ProbeObserver
 from dragon.solver.solver import Observer, Solver
 
 __all__ = ["CHANCE", "Recorder", "Report", "series_name"]
@@ -54,7 +55,7 @@ class Recorder(Observer):
         report: Report,
         tests: Sequence[Sequence[str]] = (("test", "global"), ("test", "batch")),
         stop: dict[str, Any] | None = None,
-        probes: Any = None,
+        probes: ProbeObserver | None = None,
     ) -> None:
         self.folder = folder
         self.report = report
@@ -64,13 +65,13 @@ class Recorder(Observer):
         self.series: dict[str, Series] = {}
         self.train_s = 0.0
         self.test_s = 0.0
-        self.probe_s = 0.0
         self.state = ""
         self.stopped: str | None = None
         self.averages: Averages | None = None
         self.exact: ExactStatistics | None = None
         self._rules: dict[str, int] = {}  # the index in `averages` by statistics
         self._clock = time.perf_counter()
+        self._probed = 0.0  # seconds of probes until then
         self._reported = 0.0
         self._resumed: dict[str, Any] = {}
         self._saved: list[tuple[Blob, Array]] = []  # running statistics before a test by others
@@ -84,21 +85,19 @@ class Recorder(Observer):
 
     # -- the solver's calls ---------------------------------------------------------------------------------
     def on_start(self, solver: Solver) -> None:
-        self._clock = time.perf_counter()
+        self._lap()
 
     def on_iteration(self, solver: Solver, loss: float, rate: float) -> None:
-        now = time.perf_counter()
-        self.train_s += now - self._clock
-        self._clock = now
+        self.train_s += self._lap()
         self._add(_LOSS, solver.iter, float(solver.losses[-1]))
         if self.averages is not None:
             self.averages.update(rate, solver.param.momentum, solver.param.weight_decay)
-        if now - self._reported > _REPORT_EVERY_S:
-            self._reported = now
+        if self._clock - self._reported > _REPORT_EVERY_S:
+            self._reported = self._clock
             self.report({"iter": solver.iter, "loss": loss})
 
     def on_test_start(self, solver: Solver, index: int) -> None:
-        self._clock = time.perf_counter()
+        self._lap()
         _, statistics = self.tests[index]
         if self.averages is not None and statistics in self._rules:
             self.averages.apply(self._rules[statistics])
@@ -117,9 +116,7 @@ class Recorder(Observer):
             self._add(series_name(on, name, by), solver.iter, value)
         if index == 0:
             self._add(_RATE, solver.iter, solver.learning_rate())
-        now = time.perf_counter()
-        self.test_s += now - self._clock
-        self._clock = now
+        self.test_s += self._lap()
         self.report({"iter": solver.iter, "test": values, "statistics": by if on == "test" else f"training set, {by}"})
         if index == len(self.tests) - 1 and self._at_chance(solver.iter):
             self.stopped = CHANCE
@@ -134,7 +131,19 @@ class Recorder(Observer):
         if old and old != self.state:
             for name in (old, old.replace(".solverstate", ".caffemodel")):
                 (self.folder / name).unlink(missing_ok=True)
-        self._clock = time.perf_counter()
+        self._lap()
+
+    @property
+    def probe_s(self) -> float:
+        """Seconds that probes took."""
+        return self.probes.seconds if self.probes is not None else 0.0
+
+    def _lap(self) -> float:
+        """Seconds since the last call, without those of probes."""
+        now, probed = time.perf_counter(), self.probe_s
+        passed = now - self._clock - (probed - self._probed)
+        self._clock, self._probed = now, probed
+        return passed
 
     # -- series ---------------------------------------------------------------------------------------------
     def _add(self, name: str, iteration: int, value: float) -> None:
@@ -165,12 +174,12 @@ class Recorder(Observer):
             if not state.is_file():
                 return None
             self.series = {name: (list(x), list(y)) for name, (x, y) in saved["series"].items()}
-            for name in ("train_s", "test_s", "probe_s"):
-                setattr(self, name, float(saved[name]))
+            self.train_s, self.test_s = float(saved["train_s"]), float(saved["test_s"])
             self.state = state.name
             self._resumed = {"averages": saved["averages"]}
             if self.probes is not None:
                 self.probes.load_state(saved["probes"])
+                self._probed = self.probes.seconds
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         return str(state)

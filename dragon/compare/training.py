@@ -88,7 +88,7 @@ def train(
     if solver.stopped and diverged is None and recorder.stopped is None:
         return None
     if observer is not None:
-        recorder.series |= observer.series()
+        recorder.series |= {name: (axes[0], axes[1]) for name, axes in observer.series().items()}
     shutil.rmtree(folder, ignore_errors=True)
     done = recorder.series.get("train/loss", ([], []))[0]
     return {

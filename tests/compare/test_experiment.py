@@ -219,6 +219,46 @@ def test_experiments_share_runs(comparison: Path, tmp_path: Path) -> None:
     assert results_of(second)["contrasts"][0]["mean"] == cells[1]["usual"]["metrics"]["accuracy"]["mean"]
 
 
+def test_probes_and_surgery_are_those_of_their_packages(comparison: Path, tmp_path: Path) -> None:
+    """A net with normalisations inserted, measured by a probe; the series become metrics."""
+    text = add(comparison, "equal: [split, merged]\n", "").read_text()
+    comparison.write_text(
+        text[: text.index("  - name: split")]
+        + "  - name: bn\n    base: plain\n    surgery:\n      - insert: {after: convolution, form: merged}\n"
+        + "probes:\n  - weight_norm: {every: 5}\n"
+        + "metrics: {growth: {series: probe/weight_norm/conv, take: ratio, from: 0, to: 10}}\n"
+    )
+    (bn,) = (layer.type for layer in plan_of(comparison).first("bn").solver.train_net_param.layer if layer.type == "BN")
+    assert bn == "BN"
+    results = results_of(compare(comparison, tmp_path / "out", engine="numpy", display=Silent()))
+    for cell in results["cells"]:
+        curve = cell["curves"]["probe/weight_norm/conv"]
+        assert [point["iter"] for point in curve] == [0, 5, 10]
+        assert cell["metrics"]["growth"]["mean"] == pytest.approx(curve[-1]["mean"] / curve[0]["mean"])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("probes: [weight_nrm]", 'unknown probe "weight_nrm" (did you mean "weight_norm"'),
+        ("probes: [{weight_norm: {evry: 5}}]", 'unknown setting "evry" (did you mean "every"'),
+        ("probes: [weight_norm, weight_norm]", "is given twice"),
+    ],
+)
+def test_a_wrong_probe_is_one_line(comparison: Path, tmp_path: Path, line: str, message: str) -> None:
+    add(comparison, "name: A", f"{line}\nname: A")
+    with pytest.raises(UsageError, match=re.escape(message)) as caught:
+        compare(comparison, tmp_path / "out", engine="numpy", display=Silent())
+    assert str(caught.value).startswith(f"{comparison}:2: ")
+
+
+def test_wrong_surgery_is_one_line(comparison: Path) -> None:
+    comparison.write_text(comparison.read_text() + "    surgery: [{insrt: {}}]\n")
+    with pytest.raises(UsageError, match=re.escape('(did you mean "insert"')) as caught:
+        plan_of(comparison)
+    assert str(caught.value).startswith(f"{comparison}:12: ")
+
+
 def test_tuning_takes_the_best_of_the_validation_images(comparison: Path, tmp_path: Path, synthetic: Path) -> None:
     add(comparison, "equal: [split, merged]\n", "")
     held = tmp_path / "data_val"
