@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,7 +98,8 @@ def test_the_deviation_becomes_a_variance() -> None:
     beta, gamma, mean, deviation = (np.array(v, np.float32) for v in ([1] * 4, [2] * 4, [3] * 4, [0.5, 1, 2, 0.1]))
     found = to_present(Model(net.param, {"bn1": [beta, gamma, mean, deviation]})).arrays["bn1"]
     variance, one = np.array([0.15, 0.9, 3.9, 0]), np.ones(1)
-    for array, expected in zip(found, (gamma, beta, mean, variance, one), strict=True):
+    wanted: list[Any] = [gamma, beta, mean, variance, one]
+    for array, expected in zip(found, wanted, strict=True):
         np.testing.assert_allclose(array, expected, rtol=1e-6, atol=1e-8)
 
 
