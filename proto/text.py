@@ -23,6 +23,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.dialects import DOUBT, doubtful_layers, set_profile
 from dragon.proto.lexer import Tokens
+from dragon.proto.net_text import NetSource
 from dragon.proto.parser import Parser
 from dragon.proto.upgrade import upgrade_net_tracked, upgrade_solver
 
@@ -32,6 +33,7 @@ __all__ = [
     "read_message",
     "read_net",
     "read_net_definition",
+    "read_net_source",
     "read_solver",
     "read_solver_definition",
 ]
@@ -83,9 +85,27 @@ def read_net_definition(
     path: _Path, allow_unknown: bool = False, profile: str | None = None
 ) -> Definition[pb.NetParameter]:
     """As read_net, with the file, the line on which each layer begins, and the folder. Raises PrototxtError."""
+    return _parse_net(_read(path), path, allow_unknown, profile)[0]
+
+
+def read_net_source(path: _Path, profile: str | None = None) -> tuple[Definition[pb.NetParameter], NetSource]:
+    """As read_net_definition, with the text, so that it can be changed as the net is. Raises PrototxtError."""
+    text, raw = _read(path), pb.NetParameter()
+    definition, origin = _parse_net(text, path, False, profile, raw)
     net = pb.NetParameter()
-    parser = Parser(Tokens(_read(path), str(path)), allow_unknown, _log.warning)
+    net.CopyFrom(definition.message)
+    return definition, NetSource(text, raw, net, tuple(origin))
+
+
+def _parse_net(
+    text: str, path: _Path, allow_unknown: bool, profile: str | None, raw: pb.NetParameter | None = None
+) -> tuple[Definition[pb.NetParameter], list[int]]:
+    """The net of a text, and the position in the text of each of its layers. raw: is given the net as it is written."""
+    net = pb.NetParameter()
+    parser = Parser(Tokens(text, str(path)), allow_unknown, _log.warning)
     parser.parse(net)
+    if raw is not None:
+        raw.CopyFrom(net)
     lines = parser.entries.get("layer") or parser.entries.get("layers") or []
     try:
         set_profile(net, profile)
@@ -95,7 +115,7 @@ def read_net_definition(
         raise
     definition = Definition(net, str(path), tuple(lines[i] if i >= 0 else 0 for i in origin), Path(path).parent)
     _warn_of_doubtful_layers(definition)
-    return definition
+    return definition, origin
 
 
 def read_solver(path: _Path, allow_unknown: bool = False, profile: str | None = None) -> pb.SolverParameter:

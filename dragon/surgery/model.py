@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from dragon.errors import WeightsError, nearest
 from dragon.files.atomic import write_atomically
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.net_text import NetSource
+from dragon.proto.text import format_text
 
 __all__ = ["Arrays", "Model", "read_model", "write_model"]
 
@@ -25,12 +27,18 @@ class Model:
     net: pb.NetParameter
     arrays: dict[str, Arrays] = field(default_factory=dict)
     folder: Path | None = None  # in which files that the net names are looked for
+    source: NetSource | None = None  # the text that the net was read from
 
     def copy(self) -> Model:
         """A copy with its own definition and lists of arrays. The arrays are shared: replace, do not change them."""
         net = pb.NetParameter()
         net.CopyFrom(self.net)
-        return Model(net, {name: list(arrays) for name, arrays in self.arrays.items()}, self.folder)
+        return Model(net, {name: list(arrays) for name, arrays in self.arrays.items()}, self.folder, self.source)
+
+    def text(self) -> tuple[str, bool]:
+        """The definition as text, and whether that is the text that it was read from, with what has changed."""
+        edited = None if self.source is None else self.source.edit(self.net)
+        return (format_text(self.net), False) if edited is None else (edited, True)
 
 
 def read_model(prototxt: str | Path, weights: str | Path | None = None, profile: str | None = None) -> Model:
@@ -41,13 +49,13 @@ def read_model(prototxt: str | Path, weights: str | Path | None = None, profile:
     from dragon.files.stored_weights import read_weights
     from dragon.proto.layer_names import name_layers
     from dragon.proto.profiles import find_profile
-    from dragon.proto.text import read_net_definition
+    from dragon.proto.text import read_net_source
     from dragon.surgery.present import to_present
 
-    definition = read_net_definition(prototxt, profile=profile)
+    definition, source = read_net_source(prototxt, profile)
     net, folder = name_layers(definition.message), definition.folder
     if weights is None:
-        return to_present(Model(net, folder=folder))
+        return to_present(Model(net, folder=folder, source=source))
     if find_profile(net.profile or None).dialect:
         profile = None  # the blobs are those of the layers as they stand
     names = {layer.name for layer in net.layer}
@@ -56,18 +64,17 @@ def read_model(prototxt: str | Path, weights: str | Path | None = None, profile:
     if not known:
         wanted = next(iter(stored), "")
         raise WeightsError(f"{weights}: weights of another net than {prototxt}{nearest(wanted, names)}")
-    return to_present(Model(net, known, folder))
+    return to_present(Model(net, known, folder, source))
 
 
 def write_model(model: Model, prototxt: str | Path | None, weights: str | Path | None) -> None:
     """Write a model to the paths that are given; each file appears whole or not at all.
 
-    Raises OSError or WeightsError.
+    Of a text that the net was read from, only what has changed is written anew. Raises OSError or WeightsError.
     """
     from dragon.proto.binary import write_caffemodel
-    from dragon.proto.text import format_text
 
     if weights is not None:
         write_caffemodel(weights, model.net, model.arrays)
     if prototxt is not None:
-        write_atomically(prototxt, format_text(model.net).encode())
+        write_atomically(prototxt, model.text()[0].encode("utf-8", "surrogateescape"))

@@ -52,6 +52,10 @@ class SurgeryChoice:
             )
         else:
             click.echo("not proved: without weights there is nothing to run")
+        if self.out_model and new.source is not None and not new.text()[1]:
+            click.echo(
+                f"{self.model}: its text is of an older form: {self.out_model} is written anew, without comments"
+            )
         write_model(new, self.out_model, self.out_weights)
         for path in (self.out_model, self.out_weights):
             if path:

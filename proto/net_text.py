@@ -1,0 +1,212 @@
+"""The text of a net, changed as the net is: layers keep their places, and their text where they do not change."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import pairwise
+
+from dragon.errors import PrototxtError
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.layer_names import name_layers
+from dragon.proto.lexer import Tokens
+from dragon.proto.parser import Parser
+from dragon.proto.text_edit import Editor
+from dragon.proto.text_style import find_style
+from dragon.proto.text_tree import Entry, read_tree
+from dragon.proto.upgrade import upgrade_net
+
+__all__ = ["NetSource"]
+
+_LAYER = "layer"
+
+
+@dataclass(frozen=True)
+class NetSource:
+    """The text of a net with what it says: `raw` as written, `net` in the present form.
+
+    origin: for each layer of `net` its position in `raw`; negative for one that was made from the net's inputs.
+    """
+
+    text: str
+    raw: pb.NetParameter
+    net: pb.NetParameter
+    origin: tuple[int, ...]
+
+    def edit(self, new: pb.NetParameter) -> str | None:
+        """The text, changed to say what `new` says; None where it has no such form.
+
+        new: the net in the present form, changed. There is no form for text of V0 and V1, and where a layer changes
+        that the text does not have, such as an Input that is made of `input` and `input_dim`.
+        """
+        if self.raw.layers:
+            return None
+        wanted = name_layers(new)
+        for write_names in (False, True):
+            edited = _NetEditor(self.text, self, write_names).edit(wanted)
+            if edited is None or _says(edited, wanted):
+                return edited
+        return None
+
+
+def _says(text: str, net: pb.NetParameter) -> bool:
+    """Whether text means a net."""
+    found = pb.NetParameter()
+    try:
+        Parser(Tokens(text, "<string>"), True, lambda _: None).parse(found)
+        with _quiet():
+            return name_layers(upgrade_net(found)) == net
+    except PrototxtError:
+        return False
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Say nothing of upgrades, which were reported when the text was read."""
+    log = logging.getLogger("dragon")
+
+    def refuse(record: logging.LogRecord) -> bool:
+        return False
+
+    log.addFilter(refuse)
+    try:
+        yield
+    finally:
+        log.removeFilter(refuse)
+
+
+class _NetEditor(Editor):
+    """Changes the layers of a net; each is known by its name, its conditions and, among equals, its number."""
+
+    def __init__(self, text: str, source: NetSource, write_names: bool) -> None:
+        tokens = Tokens(text, "<string>")
+        self._tree = read_tree(tokens)
+        super().__init__(text, find_style(text, self._tree, tokens))
+        self._source, self._write_names = source, write_names
+        self._entries = [entry for entry in self._tree.entries if entry.name == _LAYER]
+
+    def edit(self, new: pb.NetParameter) -> str | None:
+        """The changed text; None where it cannot say what `new` says."""
+        if any(entry.listed for entry in self._entries):
+            return None
+        base, origin = name_layers(self._source.net), self._source.origin
+        matched = _match(base.layer, new.layer)
+        kept: list[int | None] = []  # for each layer that the text will have: its entry, or None for a new one
+        fresh: list[pb.LayerParameter] = []
+        changed: list[tuple[int, pb.LayerParameter]] = []
+        alike = {at for at, layer in zip(matched, new.layer, strict=True) if at is not None and base.layer[at] == layer}
+        for at, layer in zip(matched, new.layer, strict=True):
+            entry = None if at is None else origin[at]
+            same = at in alike and not (self._write_names and entry is not None and self._unnamed(entry))
+            if entry is not None and (entry < 0 or origin.count(entry) > 1):
+                if not same:
+                    return None
+                if entry < 0 or entry in kept:
+                    continue
+            if entry is not None and not same:
+                changed.append((entry, layer))
+            kept.append(entry)
+            fresh.append(layer)
+        if any(of < 0 and at not in alike for at, of in enumerate(origin)):
+            return None
+        for entry, layer in changed:
+            body = self._entries[entry].items[0].body
+            assert body is not None
+            self.change(body, self._as_typed(entry, base, origin), layer)
+        self._arrange(kept, fresh)
+        skip = (_LAYER, "input", "input_shape", "input_dim")
+        self.change(self._tree, self._source.raw, new, skip)
+        return self.apply(0, len(self.text))
+
+    def _unnamed(self, entry: int) -> bool:
+        return entry >= 0 and not self._source.raw.layer[entry].name
+
+    def _as_typed(self, entry: int, base: pb.NetParameter, origin: Sequence[int]) -> pb.LayerParameter:
+        layer = pb.LayerParameter()
+        layer.CopyFrom(self._source.raw.layer[entry])
+        if not layer.name and not self._write_names:
+            layer.name = base.layer[origin.index(entry)].name
+        return layer
+
+    def _arrange(self, kept: Sequence[int | None], fresh: Sequence[pb.LayerParameter]) -> None:
+        """Put the layers into their order: entries stay where they can, others move, new ones are written."""
+        order = [entry for entry in kept if entry is not None]
+        blocks = SequenceMatcher(None, sorted(order), order, autojunk=False).get_matching_blocks()
+        staying = {entry for block in blocks for entry in order[block.b : block.b + block.size]}
+        moved = {entry: self._take(self._entries[entry]) for entry in order if entry not in staying}
+        for k, entry in enumerate(self._entries):
+            if k not in order:
+                self.remove(entry)
+        anchor: Entry | None = None
+        for entry_at, layer in zip(kept, fresh, strict=True):
+            if entry_at in staying and entry_at is not None:
+                anchor = self._entries[entry_at]
+                continue
+            near = anchor or (self._entries[0] if self._entries else None)
+            text = moved[entry_at] if entry_at in moved and entry_at is not None else self._written(layer, near)
+            self._put(anchor, text)
+
+    def _take(self, entry: Entry) -> str:
+        """The changed text of an entry that moves."""
+        text = self.apply(entry.start, entry.end)
+        self.edits = [edit for edit in self.edits if not entry.start <= edit[0] < entry.end]
+        self.remove(entry)
+        return text
+
+    def _written(self, layer: pb.LayerParameter, near: Entry | None) -> str:
+        body = None if near is None else near.items[0].body
+        one_line = False
+        if body is not None and body.entries:
+            one_line = "\n" not in self.text[body.opened : body.entries[0].start]
+        return self.style.message(_LAYER, layer, "", one_line)
+
+    def _put(self, anchor: Entry | None, text: str) -> None:
+        """Write a layer on lines of its own behind another one, or before the first."""
+        newline = self.style.newline
+        gap = newline * (2 if self._spaced(anchor) else 1)
+        if anchor is not None:
+            end = self.line_end(anchor.end)
+            place = anchor.end if end < 0 else end
+            tail = newline if end < 0 else ""
+            self.edits.append((place, place, f"{gap}{text}{tail}"))
+        elif self._entries:
+            first = self._entries[0].start
+            self.edits.append((first, first, f"{text}{gap}"))
+        else:
+            end = len(self.text)
+            start = "" if not self.text or self.text.endswith("\n") else newline
+            self.edits.append((end, end, f"{start}{text}{newline}"))
+
+    def _spaced(self, anchor: Entry | None) -> bool:
+        """Whether an empty line follows a layer; behind the last one and before the first, as most have it."""
+        pairs = list(pairwise(self._entries))
+        spaced = {a.start: "\n\n" in self.text[a.end : b.start].replace("\r", "") for a, b in pairs}
+        if anchor is not None and anchor.start in spaced:
+            return spaced[anchor.start]
+        return sum(spaced.values()) * 2 > len(pairs)
+
+
+def _match(old: Sequence[pb.LayerParameter], new: Sequence[pb.LayerParameter]) -> list[int | None]:
+    """For each new layer the position of the old one that it was; by name and conditions, then by name alone."""
+    position = {key: at for at, key in enumerate(_keys(old))}
+    found = [position.get(key) for key in _keys(new)]
+    left = {at for at in range(len(old)) if at not in found}
+    for k, layer in enumerate(new):
+        if found[k] is None:
+            found[k] = next((at for at in sorted(left) if old[at].name == layer.name), None)
+            left -= {found[k]}
+    return found
+
+
+def _keys(layers: Iterable[pb.LayerParameter]) -> list[tuple[str, bytes, int]]:
+    seen: Counter[tuple[str, bytes]] = Counter()
+    found = []
+    for layer in layers:
+        rules = pb.LayerParameter(include=layer.include, exclude=layer.exclude).SerializeToString(deterministic=True)
+        found.append((layer.name, rules, seen[layer.name, rules]))
+        seen[layer.name, rules] += 1
+    return found

@@ -1,0 +1,201 @@
+"""Text changed so that it says what a changed message says: only what differs is written, all else stays as typed.
+
+Comments, order, numbers, indentation and skipped fields survive. What is removed takes along the comment behind it on
+its line and those inside it; comments on lines of their own between entries stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from dragon.proto.text_style import Style, indentation
+from dragon.proto.text_tree import Entry, Item, Tree
+
+__all__ = ["Editor"]
+
+
+class Editor:
+    """Collects changes of a text, each of which replaces the characters from start to end."""
+
+    def __init__(self, text: str, style: Style) -> None:
+        self.text, self.style = text, style
+        self.edits: list[tuple[int, int, str]] = []
+        self._gone: set[int] = set()  # starts of entries that are removed
+
+    def apply(self, start: int, end: int) -> str:
+        """The characters from start to end with all changes within."""
+        out, done = [], start
+        for first, last, replacement in sorted(self.edits, key=lambda edit: edit[:2]):
+            if first >= start and last <= end:
+                out += [self.text[done:first], replacement]
+                done = max(done, last)
+        return "".join([*out, self.text[done:end]])
+
+    # -- places ------------------------------------------------------------------------------------------------
+    def line_end(self, offset: int) -> int:
+        """The end of the line of an offset, before its line break; -1 if more than a comment stands there."""
+        end = self.text.find("\n", offset)
+        end = len(self.text) if end < 0 else end
+        rest = self.text[offset:end].strip()
+        return end - self.text[offset:end].endswith("\r") if not rest or rest.startswith("#") else -1
+
+    def _lines(self, entry: Entry) -> tuple[int, int] | None:
+        """Start and end of the lines of an entry, its last line break among them; None if it shares them."""
+        indent, end = indentation(self.text, entry.start), self.line_end(entry.end)
+        if indent is None or end < 0:
+            return None
+        after = self.text.find("\n", end) + 1
+        return entry.start - len(indent), after or len(self.text)
+
+    def remove(self, entry: Entry) -> None:
+        """Remove an entry with its lines, or within its line."""
+        self._gone.add(entry.start)
+        lines = self._lines(entry)
+        if lines is None:
+            before = self.text[: entry.start]
+            start = len(before.rstrip(" \t"))
+            start = entry.start if before[:start].endswith("\n") else start
+            self.edits.append((start, entry.end, ""))
+            return
+        start, end = lines
+        blank_before = start == 0 or self.text[:start].endswith(("\n\n", "\n\r\n"))
+        following = self.text[end:].partition("\n")[0]
+        if blank_before and self.text[end:] and not following.strip():
+            end += len(following) + 1
+        self.edits.append((start, end, ""))
+
+    def add(
+        self, tree: Tree, after: Entry | None, name: str, content: Message | str, before: Entry | None = None
+    ) -> None:
+        """Add an entry behind another one of its message, or before one; as the first if neither is given."""
+        near = after or before or next(iter(tree.entries), None)
+        indent = None if near is None else indentation(self.text, near.start)
+        if near is None:
+            indent = self._indent_within(tree)
+        lines = indent is not None and (after is None or self._lines(after) is not None)
+        body = self._entry(name, content, indent or "", inline=not lines or self._short_messages(tree))
+        newline = self.style.newline
+        if after is not None and lines:
+            place = self.line_end(after.end)
+            self.edits.append((place, place, f"{newline}{indent}{body}"))
+        elif after is not None:
+            self.edits.append((after.end, after.end, f" {body}"))
+        elif near is not None and lines:
+            place = near.start - len(indent or "")
+            self.edits.append((place, place, f"{indent}{body}{newline}"))
+        elif near is not None:
+            self.edits.append((near.start, near.start, f"{body} "))
+        elif "\n" in self.text[tree.opened : tree.closed]:
+            place = self.line_end(tree.opened)
+            self.edits.append((place, place, f"{newline}{indent}{body}"))
+        else:
+            self.edits.append((tree.opened, tree.closed, f" {body} "))
+
+    def _short_messages(self, tree: Tree) -> bool:
+        """Whether a message has others inside that are written on one line."""
+        bodies = [item.body for entry in tree.entries for item in entry.items if item.body is not None]
+        return any("\n" not in self.text[body.opened : body.closed] for body in bodies if body.entries)
+
+    def _indent_within(self, tree: Tree) -> str | None:
+        """The indentation of what would stand in an empty message of several lines; None if it has one line."""
+        if "\n" not in self.text[tree.opened : tree.closed]:
+            return None
+        return (indentation(self.text, tree.closed) or "") + self.style.unit
+
+    def _entry(self, name: str, content: Message | str, indent: str, inline: bool) -> str:
+        if isinstance(content, str):
+            return self.style.scalar(name, content)
+        return self.style.message(name, content, indent, inline)
+
+    # -- differences -------------------------------------------------------------------------------------------
+    def change(self, tree: Tree, old: Message, new: Message, skip: Iterable[str] = ()) -> None:
+        """Let the entries of a message say what `new` says; old: what they say."""
+        fields: list[Any] = sorted(new.DESCRIPTOR.fields, key=lambda field: field.number)  # for _before
+        for field in fields:
+            if field.name in skip:
+                continue
+            if field.is_repeated:
+                self._change_repeated(tree, field, old, new)
+            elif new.HasField(field.name) != old.HasField(field.name):
+                self._change_presence(tree, field, new)
+            elif new.HasField(field.name) and getattr(new, field.name) != getattr(old, field.name):
+                item = tree.items(field.name)[0][1]
+                self._change_item(item, field, getattr(old, field.name), getattr(new, field.name), new, None)
+
+    def _change_presence(self, tree: Tree, field: FieldDescriptor, new: Message) -> None:
+        if not new.HasField(field.name):
+            self.remove(tree.items(field.name)[0][0])
+        else:
+            self.add(tree, self._before(tree, field, new), field.name, self._content(field, new, None))
+
+    def _content(self, field: FieldDescriptor, message: Message, index: int | None) -> Message | str:
+        if field.message_type is None:
+            return self.style.value(message, field.name, index)
+        value = getattr(message, field.name)
+        content: Message = value if index is None else value[index]
+        return content
+
+    def _change_item(
+        self, item: Item, field: FieldDescriptor, old: Any, new: Any, message: Message, index: int | None
+    ) -> None:
+        if item.body is not None:
+            self.change(item.body, old, new)
+        else:
+            self.edits.append((item.start, item.end, self.style.value(message, field.name, index)))
+
+    def _change_repeated(self, tree: Tree, field: FieldDescriptor, old: Message, new: Message) -> None:
+        before, after = list(getattr(old, field.name)), list(getattr(new, field.name))
+        if before == after:
+            return
+        found = tree.items(field.name)
+        if len(before) != len(after) and any(entry.listed for entry, _ in found):
+            self._rewrite_list(tree, field, new, len(after))
+            return
+        for tag, i, i_end, j, j_end in _opcodes(before, after):
+            if tag == "equal":
+                continue
+            common = min(i_end - i, j_end - j)
+            for k in range(common):
+                self._change_item(found[i + k][1], field, before[i + k], after[j + k], new, j + k)
+            for k in range(i + common, i_end):
+                self.remove(found[k][0])
+            for k in range(j + common, j_end):
+                at, content = i + common - 1, self._content(field, new, k)
+                if found and at < 0:
+                    self.add(tree, None, field.name, content, before=found[0][0])
+                else:
+                    self.add(tree, found[at][0] if found else self._before(tree, field, new), field.name, content)
+
+    def _rewrite_list(self, tree: Tree, field: FieldDescriptor, new: Message, count: int) -> None:
+        """Replace what is written as [a, b] by as many values as there are now."""
+        entries = list({entry.start: entry for entry, _ in tree.items(field.name)}.values())
+        contents = [self._content(field, new, k) for k in range(count)]
+        if len(entries) == 1 and contents and all(isinstance(content, str) for content in contents):
+            items = entries[0].items
+            self.edits.append((items[0].start, items[-1].end, ", ".join(map(str, contents))))
+            return
+        for entry in entries:
+            self.remove(entry)
+        for content in contents:
+            self.add(tree, self._before(tree, field, new), field.name, content)
+
+    def _before(self, tree: Tree, field: FieldDescriptor, message: Message) -> Entry | None:
+        """The entry that a new one of a field goes behind: the last of those with a smaller number that stay."""
+        numbers = {f.name: f.number for f in message.DESCRIPTOR.fields}
+        found = [e for e in tree.entries if e.name in numbers and numbers[e.name] <= field.number]
+        staying = [entry for entry in found if entry.start not in self._gone]
+        return staying[-1] if staying else None
+
+
+def _opcodes(before: Sequence[Any], after: Sequence[Any]) -> Sequence[tuple[str, int, int, int, int]]:
+    old, new = [[_key(value) for value in values] for values in (before, after)]
+    return SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+
+
+def _key(value: Any) -> Any:
+    return value.SerializeToString(deterministic=True) if isinstance(value, Message) else value
