@@ -27,9 +27,10 @@ MIN_SEEDS = 3  # fewer decide nothing
 
 @dataclass(frozen=True)
 class _Side:
-    """The values of one side by seed (means over the selected cells), and how many runs there were and diverged."""
+    """The values of one side by seed (means over the selected cells), of how many seeds, runs and diverged runs."""
 
     values: dict[int, float]
+    seeds: int
     runs: int
     diverged: int
 
@@ -121,7 +122,7 @@ def _evaluate(
         "primary": bool(contrast.get("primary")), "deterministic": deterministic, "seeds": seeds,
         "of_mean": _middle(first, scale), "against_mean": _middle(second or [], scale),
         "values": [], "mean": None, "t": None, "bootstrap": None, "p": None, "p_holm": None, "n": len(seeds),
-        "seeds_for": None, "missing": (max(a.runs, b.runs) if b else a.runs) - len(seeds), "verdict": None,
+        "seeds_for": None, "missing": (max(a.seeds, b.seeds) if b else a.seeds) - len(seeds), "verdict": None,
     }  # fmt: skip
     why = ""
     try:
@@ -195,7 +196,8 @@ def _side(metric: str, of: Mapping[str, Any], cells: Sequence[Record], factor_me
         for seed, values in by_seed.items()
         if len(values) == len(entries) and all(v is not None and math.isfinite(v) for v in values)
     }
-    return _Side(finite, len(by_seed), sum(cell.get("diverged") or 0 for cell in runs))
+    diverged = sum(cell.get("diverged") or 0 for cell in runs)
+    return _Side(finite, len(by_seed), sum(len(cell["seeds"]) for cell in runs), diverged)
 
 
 # -- the whole experiment ------------------------------------------------------------------------------------

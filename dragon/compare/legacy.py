@@ -1,4 +1,4 @@
-"""The entries "groups" and "runs" that the present report reads, made from cells and records."""
+"""The entries "groups" and "runs" of results.json, for programs that read it before there were cells."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from dragon.compare.config import Contrast, Experiment, Metric
+from dragon.compare.config import Contrast, Experiment, Metric, Picture
 from dragon.compare.contrasts import conclude, evaluate_contrasts
 from dragon.compare.metrics import LAST, builtin_metrics, curve, measure, measure_over
 from dragon.compare.plan import Plan, Run, cell_key
@@ -48,12 +48,17 @@ def assemble(plan: Plan, records: dict[str, Record], pairs: list[Record], memory
         "cells": cells,
         "factors": {factor.name: [level.value for level in factor.levels] for factor in c.factors},
         "metrics": {m.name: _as_dict(m) for m in metrics.values()},
+        "picture": None if c.picture is None else _picture(c.picture),
         "factor_metrics": over,
         "contrasts": contrasts,
         **conclude(contrasts),
         "pairs": pairs,
         "memory": memory,
     }
+
+
+def _picture(picture: Picture) -> Record:
+    return {**{key: getattr(picture, key) for key in ("series", "metric", "over", "log")}, "where": dict(picture.where)}
 
 
 def contrast_as_dict(contrast: Contrast) -> Record:

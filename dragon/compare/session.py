@@ -20,10 +20,10 @@ from dragon.compare.probing import check_probes
 from dragon.compare.progress import Display, make_display
 from dragon.compare.questions import check_questions
 from dragon.compare.reading import read_experiment
-from dragon.compare.report import render
+from dragon.compare.report import write_index, write_report
 from dragon.compare.results import assemble
 from dragon.compare.store import key_of, read_result
-from dragon.compare.summary import pair_lines, text_table
+from dragon.compare.summary import closing_lines
 from dragon.compare.tuning import plan_tuning
 from dragon.engines import Options
 from dragon.errors import DataError
@@ -93,14 +93,12 @@ def compare(
     results["tuning"] = tuning
     results["about"] = about(plan, pool, command or command_line(file, options), time.perf_counter() - began)
     write_atomically(output / "results.json", json.dumps(results, indent=1).encode())
-    write_atomically(output / "report.html", render(results).encode())
-    session.display.say(f"\n{text_table(results)}\n")
-    for line in [*(c["sentence"] for c in results["contrasts"]), *pair_lines(results)]:
+    report = write_report(results, output)
+    for line in closing_lines(results, report):
         session.display.say(line)
-    if plan.synthetic:
-        session.display.say("SYNTHETIC DATA: these figures say nothing about CIFAR-10.")
-    session.display.say(f"report: {output / 'report.html'}")
-    return output / "report.html"
+    if output.parent.name == _OUTPUT:  # the folder of all experiments
+        session.display.say(f"all experiments: {write_index(output.parent)}")
+    return report
 
 
 class _Session:

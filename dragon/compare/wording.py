@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["absolute", "count", "difference", "figure", "is_percent", "is_share", "selection"]
+__all__ = ["absolute", "count", "difference", "figure", "is_percent", "is_share", "level_text", "selection"]
 
 _OF_RUNS = ("first_at_least", "slope", "ratio", "argmax", "span")  # takes whose result is not in the series' unit
 _DEEPEST = 20  # metrics of metrics
@@ -54,9 +54,14 @@ def difference(value: float, share: bool) -> str:
 
 def selection(of: Mapping[str, Any]) -> str:
     """The runs that a contrast's `of` or `against` selects, such as `bn at base_lr 0.01, batch_size 8`."""
-    levels = ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in of.items() if k != "variant")
+    levels = ", ".join(f"{k} {level_text(v)}" for k, v in of.items() if k != "variant")
     name = str(of.get("variant", "all variants"))
     return f"{name} at {levels}" if levels else name
+
+
+def level_text(value: Any) -> str:
+    """A level of a factor."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def count(number: int, noun: str) -> str:

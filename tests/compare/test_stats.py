@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from dragon.compare.plot import Point, Series, chart, ticks
+from dragon.compare.report.axes import ticks
+from dragon.compare.report.lines import Point, Series, chart
 from dragon.compare.stats import coincide, interval, median_ratio, smooth
 
 

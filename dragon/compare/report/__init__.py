@@ -1,0 +1,58 @@
+"""The report of an experiment: one self-contained page, readable offline, on a phone and printed; CSV of every figure.
+
+`write_report` writes report.html and the CSV files into a folder, `write_index` the page over all experiments.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from dragon.compare.report.csv_files import csv_files, curve_file
+from dragon.compare.report.curves import curve_sections, probe_sections
+from dragon.compare.report.first import first_screen, picture_series
+from dragon.compare.report.how import how_section
+from dragon.compare.report.html import page
+from dragon.compare.report.index import write_index
+from dragon.compare.report.pairs import pair_section
+from dragon.compare.report.tables import cells_section, contrasts_section, definitions_section, tuning_section
+from dragon.compare.report.view import View
+from dragon.files.atomic import write_atomically
+
+__all__ = ["render", "write_index", "write_report"]
+
+
+def write_report(results: dict[str, Any], folder: Path) -> Path:
+    """Write report.html and the CSV files of results.json's content; return the path of the page. Raises OSError."""
+    for name, text in csv_files(View(results)).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.encode())
+    target = folder / "report.html"
+    write_atomically(target, render(results).encode())
+    return target
+
+
+def render(results: dict[str, Any]) -> str:
+    """The page for the content of results.json."""
+    view = View(results)
+    csv = csv_files(view)
+    by_series = {name: csv[curve_file(name)] for name in view.series_names() if curve_file(name) in csv}
+    by_series |= {"/".join(name.split("/")[:2]): text for name, text in by_series.items() if name.startswith("probe/")}
+    style = files("dragon.compare.report").joinpath("report.css").read_text(encoding="utf-8")
+    return page(
+        str(view.about.get("claim") or view.about["name"]),
+        style,
+        [
+            first_screen(view),
+            contrasts_section(view, csv),
+            cells_section(view, csv),
+            curve_sections(view, picture_series(view), by_series),
+            probe_sections(view, by_series),
+            *(pair_section(pair) for pair in view.pairs),
+            tuning_section(view, csv),
+            definitions_section(view),
+            how_section(view, csv),
+        ],
+    )

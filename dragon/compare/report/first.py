@@ -1,0 +1,229 @@
+"""The first screen: claim, verdict with its interval, one picture and two sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from dragon.compare.contrasts import MIN_SEEDS, check_contrast
+from dragon.compare.expectation import AGREES, DISAGREES, Expectation
+from dragon.compare.pair_lines import pair_lines
+from dragon.compare.report.axes import linear, logarithmic, named
+from dragon.compare.report.curves import over_iterations, variant_legend
+from dragon.compare.report.html import figure_of, key, legend, prose, swatch, verdict
+from dragon.compare.report.lines import Point, Series, plot, value_axis
+from dragon.compare.report.rows import Dot, dots, strip
+from dragon.compare.report.view import View, split_series
+from dragon.compare.wording import figure, is_percent, level_text, selection
+from dragon.errors import UsageError
+
+__all__ = ["first_screen", "picture_series"]
+
+Record = dict[str, Any]
+
+_MOST_LINES = 6  # in the first picture
+
+
+def first_screen(view: View) -> str:
+    """The head of the page."""
+    about = view.about
+    claim = str(about.get("claim") or "")
+    name = str(about["name"])
+    says = [f'<p class="kicker">{escape(name)}{" · quick run" * bool(about.get("quick"))}</p>' if claim else ""]
+    says.append(f"<h1>{escape(claim or name)}</h1>")
+    source = [escape(str(about[key])) for key in ("source",) if about.get(key)]
+    if about.get("expected"):
+        source.append(f"expected: {escape(str(about['expected']))}")
+    says.append(f'<p class="soft">{" · ".join(source)}</p>' if source else "")
+    says.append(f"<p>{escape(str(about['description']))}</p>" if about.get("description") else "")
+    says.append(_verdict(view))
+    lines = pair_lines(view.results)
+    says.append("<ul>" + "".join(f"<li>{prose(line)}</li>" for line in lines) + "</ul>" if lines else "")
+    says.append(_setting(view))
+    return (
+        f'<header class="first"><div>{"".join(says)}</div><div class="picture">{_picture(view)}</div></header>'
+        + _synthetic(view)
+    )
+
+
+# -- verdict -------------------------------------------------------------------------------------------------
+def _verdict(view: View) -> str:
+    c = view.primary
+    if c is None:
+        return ""
+    headline = view.results.get("headline") or c["sentence"]
+    parts = [
+        f'<p class="verdict">{verdict(view.results.get("verdict", c.get("verdict")))}</p>' if c.get("expect") else ""
+    ]
+    parts.append(f'<p class="headline">{prose(str(headline))}</p>')
+    expectation = _expectation(c)
+    if expectation is not None:
+        parts.append(f"<p>{prose(_meets(c, expectation))}</p>")
+        parts.append(_strip(view, c, expectation))
+    return "".join(parts)
+
+
+def _expectation(c: Mapping[str, Any]) -> Expectation | None:
+    try:
+        return check_contrast(c)
+    except UsageError:
+        return None
+
+
+def _meets(c: Mapping[str, Any], expectation: Expectation) -> str:
+    what = {AGREES: "The whole 95 % interval meets", DISAGREES: "None of the 95 % interval meets"}
+    lead = what.get(str(c.get("verdict")), "Part of the 95 % interval meets")
+    if c.get("deterministic"):
+        lead = {AGREES: "Every run meets", DISAGREES: "No run meets"}.get(str(c.get("verdict")), "Some runs meet")
+    elif c.get("t") is None or c["n"] < MIN_SEEDS:
+        return f"Expected was {expectation.text}."
+    return f"{lead} what was expected ({expectation.text})."
+
+
+def _strip(view: View, c: Mapping[str, Any], expectation: Expectation) -> str:
+    values = c.get("values") or []
+    interval = (min(values), max(values)) if c.get("deterministic") and values else c.get("t")
+    if not interval or c.get("mean") is None or (c["n"] < MIN_SEEDS and not c.get("deterministic")):
+        return ""
+    share = view.share(str(c["metric"])) and c["scale"] == "difference"
+    k = 100.0 if share else 1.0
+    unit = {"ratio": ", ratio", "sd_ratio": ", ratio of standard deviations"}.get(str(c["scale"]), "")
+    unit = unit or ((", points" if c["against"] else ", %") if share else "")
+    name = str(c["metric"]).replace("_", " ") + (
+        f": difference{unit}" if c["against"] and c["scale"] == "difference" else unit
+    )
+    label = f"{name}: interval {figure(k * interval[0])} to {figure(k * interval[1])}, expected {expectation.text}"
+    expected = (k * expectation.low, k * expectation.high)
+    drawn = strip(label, k * c["mean"], (k * interval[0], k * interval[1]), expected, name)
+    area = '<span class="soft"><span class="area"></span>expected</span>'
+    return f'<div class="stripbox">{drawn}{legend([area, key("found")])}</div>'
+
+
+# -- setting -------------------------------------------------------------------------------------------------
+def _setting(view: View) -> str:
+    counts = sorted({int(cell.get("iterations") or 0) for cell in view.cells})
+    iterations = " to ".join(f"{n:,}" for n in dict.fromkeys((counts[0], counts[-1])))
+    seeds = max(len(cell["seeds"]) for cell in view.cells)
+    data = escape(str(view.about_or_top("dataset")))
+    synthetic = view.about_or_top("synthetic", False)
+    data = f'<span class="alarm">{data.upper()}</span>' if synthetic else f"<b>{data}</b>"
+    return (
+        f'<p class="soft">Data: {data} · {iterations} iterations · {seeds} seed{"s" if seeds > 1 else ""} · '
+        f"engine {escape(str(view.about_or_top('engine')))}, {escape(str(view.about_or_top('precision')))} · "
+        f"{escape(str(view.about_or_top('machine')))}</p>"
+    )
+
+
+def _synthetic(view: View) -> str:
+    if not view.about_or_top("synthetic", False):
+        return ""
+    return (
+        '<p class="warning">SYNTHETIC DATA: these images are drawn by a program. The accuracies below show that '
+        "everything runs and learns; they say nothing about CIFAR-10 or any other real data set.</p>"
+    )
+
+
+# -- picture -------------------------------------------------------------------------------------------------
+def picture_series(view: View) -> str | None:
+    """The series that the first picture draws over iterations; None if it draws something else."""
+    spec = view.about_or_top("picture", None) or {}
+    if spec.get("metric"):
+        return None
+    names = view.series_names()
+    wanted = str(spec.get("series") or "")
+    if wanted:
+        return wanted
+    scores = [name for name in names if name.startswith("test/")]
+    return next((n for n in [*filter(is_percent, scores), *scores, *names]), None)
+
+
+def _picture(view: View) -> str:
+    spec = view.about_or_top("picture", None) or {}
+    where = spec.get("where") or spec.get("of") or {}
+    cells = [c for c in view.cells if all(_has(c, name, value) for name, value in where.items())] or view.cells
+    if spec.get("metric"):
+        return _of_metric(view, spec, cells)
+    series = picture_series(view)
+    if series is None:
+        return ""
+    base = split_series(series)[0]
+    of = [name for name in view.series_names() if name == series or name.startswith(f"{series}/")] or [series]
+    figures = []
+    for name in [base] if base in of or series in of else of[:4]:
+        title = view.axis_name(name).removesuffix(", %").capitalize() + " over iterations"
+        panels = {"": cells} if len(cells) <= _MOST_LINES else view.panels(cells)
+        for levels, some in list(panels.items())[:4]:
+            named_title = title + (f", {levels}" if levels else "")
+            by_cell = len(cells) <= _MOST_LINES and len({c["variant"] for c in some}) < len(some)
+            svg = over_iterations(view, some, name, named_title, by_cell)
+            if svg:
+                figures.append(figure_of(named_title, svg) + (variant_legend(view, cells=some) if by_cell else ""))
+    dashed = f"{base}@batch" in view.series_names()
+    return "".join(figures) + ("" if figures and 'class="legend"' in figures[0] else variant_legend(view, dashed))
+
+
+def _has(cell: Record, name: str, value: Any) -> bool:
+    given = cell["variant"] if name == "variant" else View.level(cell, name)
+    return level_text(given) == level_text(value)
+
+
+def _of_metric(view: View, spec: Mapping[str, Any], cells: Sequence[Record]) -> str:
+    metric, over = str(spec["metric"]), spec.get("over")
+    k = 100.0 if view.share(metric) else 1.0
+    axis_name = metric.replace("_", " ") + (", %" if view.share(metric) else "")
+    if not over:
+        return _dots(view, metric, cells, k, axis_name)
+    over = str(over)
+    levels = list(dict.fromkeys(view.level(c, over) for c in cells if view.level(c, over) is not None))
+    numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in levels)
+    groups: dict[str, list[Record]] = {}
+    for cell in cells:
+        groups.setdefault(view.label(cell, [over]), []).append(cell)
+    lines = []
+    alone = len(groups) == len({c["variant"] for c in cells})
+    for n, (name, some) in enumerate(groups.items()):
+        points = []
+        for cell in sorted(
+            some, key=lambda c: levels.index(view.level(c, over)) if view.level(c, over) in levels else -1
+        ):
+            entry, level = cell["metrics"].get(metric) or {}, view.level(cell, over)
+            if level is not None and entry.get("mean") is not None:
+                x = float(level) if numeric else float(levels.index(level))
+                points.append(Point(x, *(k * entry.get(e, entry["mean"]) for e in ("mean", "low", "high"))))
+        points.sort(key=lambda p: p.x)
+        lines.append(Series(name, view.colour(str(some[0]["variant"])) if alone else n, points, bars=True))
+    points = [p for line in lines for p in line.points]
+    if not points:
+        return ""
+    if not numeric:
+        axis = named(over, [level_text(v) for v in levels])
+    elif spec.get("log") and min(levels) > 0:
+        axis = logarithmic(over, float(min(levels)), float(max(levels)), [float(v) for v in sorted(levels)])
+    else:
+        span = float(max(levels) - min(levels)) or 1.0
+        axis = linear(over, float(min(levels)) - 0.04 * span, float(max(levels)) + 0.04 * span)
+    title = f"{metric.replace('_', ' ').capitalize()} against {over}"
+    svg = plot(title, lines, axis, value_axis(axis_name, points, log=None if k == 1 else False), figure)
+    return figure_of(title, svg) + legend([swatch(line.colour, line.name) for line in lines])
+
+
+def _dots(view: View, metric: str, cells: Sequence[Record], k: float, axis_name: str) -> str:
+    factor = [
+        e for e in view.results.get("factor_metrics") or [] if e["metric"] == metric and e.get("mean") is not None
+    ]
+    found = [
+        Dot(name, k * e["mean"], k * _end(e, "low"), k * _end(e, "high"), view.colour(str(variant)))
+        for name, variant, e in (
+            [(selection({"variant": e["variant"], **(e.get("levels") or {})}), e["variant"], e) for e in factor]
+            or [(view.label(c), c["variant"], c["metrics"].get(metric) or {}) for c in cells]
+        )
+        if e.get("mean") is not None
+    ]
+    title = metric.replace("_", " ").capitalize()
+    return figure_of(title, dots(title, found, axis_name, figure))
+
+
+def _end(entry: Mapping[str, Any], key: str) -> float:
+    value = entry.get(key)
+    return float(entry["mean"] if value is None else value)

@@ -1,0 +1,208 @@
+"""The page of an experiment: what it says, that it is whole and safe, and its CSV files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from dragon.compare.report import render, write_index, write_report
+from dragon.compare.report.html import csv_link
+from dragon.compare.summary import closing_lines
+from tests.compare.report.reading import Page
+from tests.compare.report.results import HOSTILE, LAYERS, RATES, SEEDS
+
+Results = dict[str, Any]
+
+
+def test_first_screen_has_claim_verdict_interval_picture_and_two_sentences(results: Results) -> None:
+    text = render(results)
+    first = Page(text[text.index("<header") : text.index("</header>") + 9])
+    assert "BN widens the range of workable rates" in first.text
+    assert "Ioffe & Szegedy 2015 · expected: at least five times" in first.text
+    assert "✓ agrees" in first.text
+    assert results["headline"].replace(" %", "\xa0%") in first.text.replace("95 %", "95\xa0%")
+    assert "The whole 95\xa0% interval meets what was expected (>= 5)." in first.text.replace("95 %", "95\xa0%")
+    strip, picture = [attrs for tag, attrs in first.tags if tag == "svg"]
+    assert strip["aria-label"] == f"range, ratio: interval {interval_of(results)}, expected >= 5"
+    assert picture["aria-label"] == "Accuracy against base_lr"
+
+
+def interval_of(results: Results) -> str:
+    low, high = results["contrasts"][0]["t"]
+    return f"{low:.1f} to {high:.1f}"
+
+
+def test_page_loads_nothing_and_runs_nothing(results: Results) -> None:
+    page = Page(render(results))
+    assert not {"script", "link", "img", "iframe"} & {tag for tag, _ in page.tags}
+    for _, attrs in page.tags:
+        assert not {"src", "srcset", "onclick", "onload"} & set(attrs)
+    assert all(link.startswith("data:text/csv") or re.fullmatch(r"[\w./%-]+\.(csv|json)", link) for link in page.links)
+    assert "url(" not in render(results)
+
+
+def test_names_from_files_are_text(results: Results) -> None:
+    """Wherever a name can stand: a parser finds it as text, or in an attribute, and no tag of it."""
+    hostile = "</svg><i onload=x>&amp;\"'"
+    for key in ("name", "claim", "source", "expected", "file", "command", "machine", "dataset"):
+        results["about"][key] = f"{key}{hostile}"
+    for one in results["contrasts"]:
+        one["name"] = one["sentence"] = one["expect"] = hostile
+    for one in results["cells"]:
+        one["levels"] = {f"factor{hostile}": f"level{hostile}{one['levels']['base_lr']}"}
+        one["metrics"][f"metric{hostile}"] = one["metrics"]["accuracy"]
+        one["curves"][f"probe/p{hostile}/k{hostile}"] = one["curves"]["train/loss"]
+    results["picture"] = {"metric": f"metric{hostile}", "over": f"factor{hostile}"}
+    page = Page(render(results))
+    assert "i" not in {tag for tag, _ in page.tags}
+    for start in ("name", "claim", "source", "factor", "level", "metric"):
+        assert f"{start}{hostile}" in page.text, start
+    assert HOSTILE in page.text
+    assert "<script>alert(1)</script>" in page.text
+
+
+def test_verdict_is_not_told_by_colour_alone(results: Results) -> None:
+    page = Page(render(results))
+    badges = [attrs["class"] for attrs in page.of_class("badge")]
+    assert badges == ["badge agrees", "badge agrees", "badge agrees", "badge disagrees"], "first screen, then the table"
+    for word in ("✓ agrees", "✗ disagrees"):
+        assert word in page.text
+    marks = {attrs["class"] for attrs in page.of_class("swatch")}
+    assert marks == {"swatch c0 m0", "swatch c1 m1"}, "each variant has its own mark"
+
+
+def test_diverged_runs_are_shown(results: Results) -> None:
+    assert "5 of 5 diverged" in Page(render(results)).text
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_every_figure_is_in_a_csv_file_beside_the_page_and_in_it(results: Results, tmp_path: Path) -> None:
+    page = Page(write_report(results, tmp_path).read_text())
+    names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.csv")}
+    assert names == {
+        "cells.csv", "runs.csv", "contrasts.csv", "factor_metrics.csv", "tuning.csv", "curves/test_accuracy.csv",
+        "curves/train_loss.csv", "curves/probe_weight_norm.csv",
+    }  # fmt: skip
+    assert names | {"results.json"} == {link for link in page.links if not link.startswith("data:")}
+    inside = [unquote(link.split(",", 1)[1]) for link in page.links if link.startswith("data:")]
+    files = {name: (tmp_path / name).read_text() for name in names}
+    assert sorted(inside) == sorted(text for name, text in files.items() if name != "factor_metrics.csv")
+
+    runs = rows_of(files["runs.csv"])
+    assert len(runs) == 2 * len(RATES) * len(SEEDS)
+    assert {row["variant"] for row in runs} == {HOSTILE, "bn"}
+    at = next(r for r in runs if (r["variant"], r["base_lr"], r["seed"]) == ("bn", "0.1", "5"))
+    assert float(at["accuracy"]) == pytest.approx(0.75 + 0.008)
+    cells = rows_of(files["cells.csv"])
+    mean = next(r for r in cells if (r["variant"], r["base_lr"], r["metric"]) == ("bn", "0.1", "accuracy"))
+    assert float(mean["mean"]) == pytest.approx(0.75)
+    curves = rows_of(files["curves/test_accuracy.csv"])
+    assert {row["series"] for row in curves} == {"test/accuracy", "test/accuracy@batch"}
+    assert {row["series"] for row in rows_of(files["curves/probe_weight_norm.csv"])} == {
+        f"probe/weight_norm/{name}" for name in LAYERS
+    }
+    contrasts = rows_of(files["contrasts.csv"])
+    assert [row["verdict"] for row in contrasts] == ["agrees", "agrees", "disagrees"]
+
+
+def test_large_csv_files_are_only_linked() -> None:
+    assert 'href="data:' in csv_link("cells.csv", "a,b\n" * 10)
+    assert csv_link("curves/a.csv", "a,b\n" * 100_000) == ' <a class="csv" href="curves/a.csv">a.csv</a>'
+
+
+def test_page_of_an_experiment_without_claims(results: Results) -> None:
+    """Only what any comparison has: no contrasts, metrics or picture; a cell with nothing to show."""
+    for key in ("contrasts", "factor_metrics", "tuning", "picture", "metrics", "headline", "verdict", "memory"):
+        del results[key]
+    for key in ("claim", "source", "expected", "command", "text"):
+        del results["about"][key]
+    results["cells"][0] |= {"metrics": {"accuracy": None, "train_loss": None}, "curves": {}, "ms_per_iteration": None}
+    page = Page(render(results))
+    assert "rates" in page.text
+    assert not page.of_class("badge")
+    assert "Test accuracy over iterations, base_lr 0.001" in page.text
+
+
+def test_values_that_are_not_numbers_leave_gaps(results: Results) -> None:
+    for one in results["cells"]:
+        for points in one["curves"].values():
+            points[1] |= {"mean": None, "low": None, "high": None}
+    assert "nan" not in render(results).lower().replace("dominant", "")
+    json.dumps(results, allow_nan=False)
+
+
+def test_statistics_and_layers_have_their_charts(results: Results) -> None:
+    for one in results["cells"]:
+        if one["variant"] == "bn":
+            one["curves"]["test/accuracy@CUMULATIVE"] = one["curves"]["test/accuracy"]
+            one["metrics"]["accuracy@CUMULATIVE"] = one["metrics"]["accuracy"]
+    page = Page(render(results))
+    charts = [attrs["aria-label"] or "" for tag, attrs in page.tags if tag == "svg"]
+    assert "bn, base_lr 0.1" in charts, "its curves by each of the statistics"
+    assert "Weight norm at iteration 1,000 (last), base_lr 0.1" in charts
+    assert "Weight norm conv2, base_lr 0.01" in charts
+    assert "the net's own average" in page.text
+
+
+def test_synthetic_data_are_named_in_capitals(results: Results) -> None:
+    results["about"] |= {"synthetic": True, "dataset": "synthetic images"}
+    page = Page(render(results))
+    assert "SYNTHETIC IMAGES" in page.text
+    assert page.of_class("warning")
+
+
+# -- other places --------------------------------------------------------------------------------------------
+def test_index_page_has_a_line_for_each_claim(results: Results, tmp_path: Path) -> None:
+    for name in ("rates", "odd #name", "damaged", "empty"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "rates" / "results.json").write_text(json.dumps(results))
+    results["about"] |= {"claim": "</td>second", "quick": True}
+    results["verdict"] = results["contrasts"][0]["verdict"] = "disagrees"
+    (tmp_path / "odd #name" / "results.json").write_text(json.dumps(results))
+    (tmp_path / "damaged" / "results.json").write_text("{")
+    (tmp_path / "loose.json").write_text("{}")
+    page = Page(write_index(tmp_path).read_text())
+    assert sorted(page.links) == ["odd%20%23name/report.html", "rates/report.html"]
+    for said in ("2 in this folder: 1 agrees, 1 disagrees", "</td>second", "quick run", interval_of(results), ">= 5"):
+        assert said in page.text, said
+    assert [attrs["class"] for attrs in page.of_class("badge")] == ["badge disagrees", "badge agrees"]
+
+
+def test_index_of_nothing(tmp_path: Path) -> None:
+    assert "none yet" in Page(write_index(tmp_path).read_text()).text
+
+
+def test_end_in_the_terminal(results: Results) -> None:
+    table, *lines = closing_lines(results, Path("out/report.html"))
+    head, *rows = table.strip().splitlines()
+    assert head.split("  ")[0] == "variant"
+    assert len(rows) == len(results["cells"])
+    assert "accuracy by batch" in head
+    assert "(5 of 5 diverged)" in table
+    assert "75.00 % ± 0.79" in table, "2.776 * .004 * sqrt(2.5) / sqrt(5)"
+    assert lines[0] == f"✓ agrees: {results['headline']} Expected: >= 5."
+    assert lines[2].startswith("✗ disagrees: ")
+    assert lines[-2:] == ["\nVerdict: ✓ agrees - BN widens the range of workable rates", "report: out/report.html"]
+
+
+def test_a_series_that_is_asked_for_has_a_chart(results: Results) -> None:
+    for one in results["cells"]:
+        one["curves"]["test/loss"] = one["curves"]["train/loss"]
+
+    def charts() -> list[str]:
+        return [a["aria-label"] or "" for tag, a in Page(render(results)).tags if tag == "svg"]
+
+    results["metrics"]["loss"] = {"series": "test/loss", "take": "last"}
+    assert not any("Test loss" in name for name in charts()), "a built-in metric asks for nothing"
+    results["metrics"]["best_loss"] = {"series": "test/loss", "take": "min"}
+    assert "Test loss, base_lr 0.1" in charts()
