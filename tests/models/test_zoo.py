@@ -10,12 +10,14 @@ import pytest
 import yaml
 
 from dragon import TEST, TRAIN, Net
-from dragon.models.generate import MODELS
+from dragon.models.generate import MODELS, Regression
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_net, read_solver
 from dragon.solver.rate import check_policy
 
 ROOT = Path(__file__).parents[2] / "models"
+REGRESSIONS = [name for name, model in MODELS.items() if isinstance(model, Regression)]
+CLASSIFIERS = [name for name in MODELS if name not in REGRESSIONS]
 FIELDS = {
     "name", "task", "input", "dataset", "params", "statistics", "reference_accuracy", "reference_source",
 }  # fmt: skip
@@ -29,7 +31,7 @@ def front_matter(name: str) -> dict[str, Any]:
 
 def without_data(path: Path, shape: tuple[int, ...]) -> pb.NetParameter:
     """The net with its Data layers replaced by noise, so that no data set is needed."""
-    net, batch = read_net(path), 1 if shape[-1] > 100 else 2
+    net, batch = read_net(path), 1 if shape[-1] > 200 else 50 if shape[-1] < 32 else 2  # forty BN layers need some
     for layer in net.layer:
         if layer.type == "Data":
             layer.type = "DummyData"
@@ -62,7 +64,7 @@ def test_front_matter(name: str) -> None:
     matter = front_matter(name)
     assert set(matter) == FIELDS
     assert matter["name"] == name
-    assert matter["dataset"] in ("cifar10", "imagenet", "mnist")
+    assert matter["dataset"] in (("none",) if name in REGRESSIONS else ("cifar10", "imagenet", "mnist"))
     accuracy = matter["reference_accuracy"]
     assert accuracy is None or 0 < accuracy < 1
 
@@ -78,11 +80,11 @@ def test_builds_in_both_phases(name: str) -> None:
     assert all(np.isfinite(p.blob.peek_diff()).all() for p in train.learnable)
     test = Net(definition, phase=TEST, engine="numpy", seed=1)
     test.share_with(train)
-    assert set(test.outputs) == {"accuracy", "loss"}
+    assert set(test.outputs) == ({"loss"} if name in REGRESSIONS else {"accuracy", "loss"})
     test.run_forward()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_deploy_takes_the_trained_weights(name: str, tmp_path: Path) -> None:
     matter = front_matter(name)
     definition = without_data(ROOT / name / "train_val.prototxt", tuple(matter["input"][1:]))
@@ -106,7 +108,7 @@ def test_solver(name: str) -> None:
     assert param.max_iter % param.test_interval == 0
 
 
-@pytest.mark.parametrize("ending", ["", "_fc"])
+@pytest.mark.parametrize("ending", ["", "_fc", "_caffe_init"])
 def test_split_and_merged_start_equal(ending: str) -> None:
     nets = [
         Net(
@@ -123,3 +125,54 @@ def test_split_and_merged_start_equal(ending: str) -> None:
         assert nets[0].params[key][0].peek().any()
         for a, b in zip(nets[0].params[key], nets[1].params[key], strict=True):
             np.testing.assert_array_equal(a.peek(), b.peek())
+
+
+@pytest.mark.parametrize("name", REGRESSIONS)
+def test_a_deployed_regression_gives_what_the_trained_net_gives(name: str, tmp_path: Path) -> None:
+    train = Net(ROOT / name / "train_val.prototxt", phase=TRAIN, engine="numpy", seed=2)
+    train.run_forward()
+    train.save(tmp_path / "w.caffemodel")
+    test = Net(ROOT / name / "train_val.prototxt", TEST, weights=tmp_path / "w.caffemodel", engine="numpy", seed=3)
+    deploy = Net(ROOT / name / "deploy.prototxt", TEST, weights=tmp_path / "w.caffemodel", engine="numpy", seed=3)
+    test.run_forward()
+    sample = test.blobs["data"].peek()[:1]
+    (found,) = deploy.forward(data=sample).values()
+    np.testing.assert_allclose(found[0], test.blobs["ip25"].peek()[0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", REGRESSIONS)
+def test_samples_stay_the_same_and_the_seed_decides_them(name: str) -> None:
+    nets = [Net(ROOT / name / "train_val.prototxt", TRAIN, engine="numpy", seed=seed) for seed in (1, 1, 2)]
+    for net in nets:
+        net.forward_backward()
+    data = [net.blobs["data"].peek().copy() for net in nets]
+    np.testing.assert_array_equal(data[0], data[1])
+    assert (data[0] != data[2]).any()
+    nets[0].forward_backward()
+    np.testing.assert_array_equal(nets[0].blobs["data"].peek(), data[0])
+    learned_params = [p for p in nets[0].learnable if p.blob.peek_diff().any()]
+    assert sum(p.blob.count for p in learned_params) == nets[0].blobs["ip25"].shape[1] * 10 * 25 + (
+        24 * 20 if name.endswith("_bn") else 0
+    )
+    x, target = data[0], nets[0].blobs["target"].peek()
+    np.testing.assert_allclose(target, x @ nets[0].params["target"][0].peek().T, rtol=1e-3, atol=1e-4)
+    difference = nets[0].blobs["ip25"].peek() - target
+    assert nets[0].forward_backward() == pytest.approx(float((difference.astype(float) ** 2).sum()), rel=1e-4)
+
+
+@pytest.mark.parametrize(("name", "growth"), [("deep_relu", 1.0), ("deep_relu_bn", np.pi / (np.pi - 1))])
+def test_growth_of_the_squared_gradient(name: str, growth: float) -> None:
+    net_definition = without_data(ROOT / name / "train_val.prototxt", (1, 28, 28))
+    for shape in net_definition.layer[0].dummy_data_param.shape:
+        shape.dim[0] = 1000
+    net = Net(net_definition, TRAIN, engine="numpy", seed=1)
+    net.forward_backward()
+    squares = [float((net.blobs[f"ip{k}"].diff ** 2).sum()) for k in range(5, 36)]
+    assert (squares[0] / squares[-1]) ** (1 / 30) == pytest.approx(growth, rel=0.05)  # the width is finite
+
+
+@pytest.mark.parametrize("name", ["vgg_a_cifar10", "vgg_a_cifar10_bn"])
+def test_vgg_starts_from_glorot(name: str) -> None:
+    net = Net(without_data(ROOT / name / "train_val.prototxt", (3, 32, 32)), TRAIN, engine="numpy", seed=1)
+    for key, fan_in, fan_out in (("conv3_1", 128 * 9, 256 * 9), ("ip3", 512, 10)):
+        assert net.params[key][0].peek().var() == pytest.approx(2 / (fan_in + fan_out), rel=0.03)

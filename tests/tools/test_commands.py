@@ -219,14 +219,30 @@ def unreachable(folder: str, progress: object = None) -> None:
 def test_demo_falls_back_to_synthetic_data(
     work: Path, dragon: Dragon, compared: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(data.FETCH, "cifar10", unreachable)
+    for name in ("mnist", "cifar10"):
+        monkeypatch.setitem(data.FETCH, name, unreachable)
     monkeypatch.setattr("dragon.tools.data.write_synthetic", _small)
     result = dragon("demo", "--dir", "d", "--data", "sets")
     assert result.code == 0, result.err
     assert "no route" in result.err
-    assert compared == [("compare_cifar10_quick.yaml", "d", "sets/synthetic")]
+    assert compared == [("compare_cifar10_quick.yaml", "d/cifar10_quick", "sets/synthetic")]
     assert "SYNTHETIC" in result.out
-    assert result.out.splitlines()[-1] == f"The report is {work / 'd' / 'report.html'}"
+    assert result.out.splitlines()[-1] == f"The report is {work / 'd' / 'cifar10_quick' / 'report.html'}"
+
+
+def test_demo_compares_on_both_datasets(
+    work: Path, dragon: Dragon, compared: list[tuple[object, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("mnist", "cifar10"):
+        monkeypatch.setitem(data.FETCH, name, _small)
+    result = dragon("demo", "--dir", "d", "--data", "sets")
+    assert result.code == 0, result.err
+    assert compared == [
+        ("compare_mnist_sigmoid.yaml", "d/mnist_sigmoid", "sets/mnist"),
+        ("compare_cifar10_quick.yaml", "d/cifar10_quick", "sets/cifar10"),
+    ]
+    reports = [f"The report is {work / 'd' / name / 'report.html'}" for name in ("mnist_sigmoid", "cifar10_quick")]
+    assert result.out.splitlines()[-2:] == reports
 
 
 def _small(folder: str, progress: object, **settings: int) -> object:
@@ -236,4 +252,5 @@ def _small(folder: str, progress: object, **settings: int) -> object:
 
 
 def test_demos_comparison_is_part_of_the_package() -> None:
-    assert any((Path(place) / "compare_cifar10_quick.yaml").is_file() for place in models.__path__)
+    for name in ("compare_mnist_sigmoid.yaml", "compare_cifar10_quick.yaml"):
+        assert any((Path(place) / name).is_file() for place in models.__path__)

@@ -1,0 +1,98 @@
+"""The nets for CIFAR-10."""
+
+from __future__ import annotations
+
+from dragon.models.body import GLOROT, MERGED, MSRA, PLAIN, Body, gaussian
+from dragon.proto import dragon_pb2 as pb
+
+__all__ = ["full", "full_sigmoid", "quick", "resnet20", "vgg_a"]
+
+
+def quick(norm: str = PLAIN, fc: bool = False, caffe_init: bool = False) -> Body:
+    """CIFAR-10 quick; with `norm` after each convolution, with `fc` after ip1 too.
+
+    A net with `norm` starts from msra. caffe_init: from Caffe's Gaussian noise, as the plain net does: behind a
+    normalisation the first update multiplies the norm of such small weights, after which they hardly turn any more.
+    """
+    b = Body(norm)
+    first, conv, ip = (gaussian(1e-4), gaussian(0.01), gaussian(0.1)) if norm == PLAIN or caffe_init else (MSRA,) * 3
+    b.conv("conv1", 32, 5, first, pad=2).bn("bn1").pool("pool1", "MAX").relu("relu1")
+    b.conv("conv2", 32, 5, conv, pad=2).bn("bn2").relu("relu2").pool("pool2", "AVE")
+    b.conv("conv3", 64, 5, conv, pad=2).bn("bn3").relu("relu3").pool("pool3", "AVE")
+    b.ip("ip1", 64, ip, bias=not fc)
+    if fc:
+        b.bn("bn4")
+    return b.ip("ip2", 10, ip)
+
+
+def full() -> Body:
+    """CIFAR-10 full, with LRN."""
+    b = Body()
+    b.conv("conv1", 32, 5, gaussian(1e-4), pad=2).pool("pool1", "MAX").relu("relu1").lrn("norm1")
+    b.conv("conv2", 32, 5, gaussian(0.01), pad=2).relu("relu2").pool("pool2", "AVE").lrn("norm2")
+    b.lr = None
+    b.conv("conv3", 64, 5, gaussian(0.01), pad=2).relu("relu3").pool("pool3", "AVE")
+    b.lr = (1, 2)
+    return b.ip("ip1", 10, gaussian(0.01), decays=(250, 0))
+
+
+def full_sigmoid(norm: bool) -> Body:
+    """CIFAR-10 full with sigmoids. norm: BatchNorm without Scale in place of LRN and of the convolutions' biases."""
+    b = Body()
+
+    def normalise(name: str) -> None:
+        if norm:
+            b.add(name, "BatchNorm")
+
+    b.conv("conv1", 32, 5, gaussian(1e-4), pad=2, bias=not norm).pool("pool1", "MAX")
+    normalise("bn1")
+    b.sigmoid("sigmoid1")
+    if not norm:
+        b.lrn("norm1")
+    b.conv("conv2", 32, 5, gaussian(0.01), pad=2, bias=not norm)
+    normalise("bn2")
+    b.sigmoid("sigmoid2").pool("pool2", "AVE")
+    if not norm:
+        b.lrn("norm2")
+    b.conv("conv3", 64, 5, gaussian(0.01), pad=2, bias=not norm)
+    normalise("bn3")
+    b.sigmoid("sigmoid3").pool("pool3", "AVE")
+    return b.ip("ip1", 10, gaussian(0.01), decays=(1, 0))
+
+
+def resnet20() -> Body:
+    """ResNet-20: three stages of three blocks; where the shape changes, the shortcut is a 1x1 convolution with BN."""
+    b = Body(MERGED, decay=0.9, lr=None)
+    b.conv("conv1", 16, 3, MSRA, pad=1).bn("bn1").relu("relu1")
+    for stage, width in enumerate((16, 32, 64), 1):
+        for block in range(1, 4):
+            _residual(b, f"s{stage}b{block}", width, 2 if stage > 1 and block == 1 else 1)
+    b.add("pool", "Pooling", pooling_param={"pool": "AVE", "global_pooling": True})
+    return b.ip("ip", 10, MSRA)
+
+
+def _residual(b: Body, name: str, width: int, stride: int) -> None:
+    start = b.top
+    b.conv(f"{name}_conv1", width, 3, MSRA, pad=1, stride=stride).bn(f"{name}_bn1").relu(f"{name}_relu1")
+    b.conv(f"{name}_conv2", width, 3, MSRA, pad=1).bn(f"{name}_bn2")
+    branch, b.top = b.top, start
+    if stride > 1:
+        b.conv(f"{name}_proj", width, 1, MSRA, stride=stride).bn(f"{name}_proj_bn")
+    shortcut = b.top
+    b.layers.append(pb.LayerParameter(name=name, type="Eltwise", bottom=[branch, shortcut], top=[name]))
+    b.top = name
+    b.relu(f"{name}_relu")
+
+
+def vgg_a(norm: str, noisy: bool = False) -> Body:
+    """VGG configuration A for CIFAR-10, with `norm` after each convolution. noisy: with NoisyBN behind that."""
+    b = Body(norm, decay=0.9, lr=None)
+    for stage, widths in enumerate(((64,), (128,), (256, 256), (512, 512), (512, 512)), 1):
+        for k, width in enumerate(widths, 1):
+            b.conv(f"conv{stage}_{k}", width, 3, GLOROT, pad=1).bn(f"bn{stage}_{k}")
+            if noisy:
+                b.add(f"noise{stage}_{k}", "NoisyBN", in_place=True)
+            b.relu(f"relu{stage}_{k}")
+        b.pool(f"pool{stage}", "MAX", 2)
+    b.ip("ip1", 512, GLOROT).relu("relu_ip1").ip("ip2", 512, GLOROT).relu("relu_ip2")
+    return b.ip("ip3", 10, GLOROT)

@@ -1,0 +1,44 @@
+"""A deep linear net and its samples (Santurkar et al. 2018, appendix): everything is made from the seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dragon.models.body import GLOROT, PLAIN, Body, gaussian
+from dragon.proto import dragon_pb2 as pb
+
+__all__ = ["Samples", "deep_linear"]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Gaussian samples `data` (count, width) and a fixed linear map of them, `target`, the same in every iteration.
+
+    Both are the outputs of inner products that do not learn, so the seed decides them as it does the weights.
+    """
+
+    count: int
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        return (self.width,)
+
+    def layers(self) -> list[pb.LayerParameter]:
+        """The layers that make the samples and their targets, in both phases."""
+        one = pb.LayerParameter(name="one", type="DummyData", top=["one"])
+        one.dummy_data_param.shape.add(dim=[1, 1])
+        one.dummy_data_param.data_filler.add(type="constant", value=1)
+        b = Body(lr=(0,), top="one", layers=[one])
+        b.ip("samples", self.count * self.width, gaussian(1), bias=False)
+        b.add("data", "Reshape", reshape_param={"shape": {"dim": [self.count, self.width]}})
+        return b.ip("target", self.width, gaussian(1), bias=False).layers
+
+
+def deep_linear(norm: str = PLAIN, depth: int = 25, width: int = 10) -> Body:
+    """`depth` square inner products without biases, with `norm` after each but the last."""
+    b = Body(norm, lr=None)
+    for k in range(1, depth):
+        b.ip(f"ip{k}", width, GLOROT, bias=False).bn(f"bn{k}")
+    return b.ip(f"ip{depth}", width, GLOROT, bias=False)
