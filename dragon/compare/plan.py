@@ -59,11 +59,14 @@ class Run:
 
     def content(self, engine: str, precision: str) -> dict[str, Any]:
         """What a worker gets."""
+        start = format_text(self.start_from) if self.start_from is not None else None
+        return {**self.settings(engine, precision), "solver": format_text(self.solver), "start_from": start}
+
+    def settings(self, engine: str, precision: str) -> dict[str, Any]:
+        """What decides the result beside the solver and the net to start from."""
         return {
             "engine": engine,
             "precision": precision,
-            "solver": format_text(self.solver),
-            "start_from": format_text(self.start_from) if self.start_from is not None else None,
             "tests": [[test.on, test.statistics] for test in self.tests],
             "averages": self.averages,
             "exact_images": self.exact_images if any(t.statistics == "exact" for t in self.tests) else None,
@@ -110,7 +113,7 @@ class Plan:
         return replace(self, runs=runs)
 
     def _named(self, run: Run) -> Run:
-        return replace(run, id=run_key(run.solver, run.content(self.engine, self.precision)))
+        return replace(run, id=run_key(run.solver, run.start_from, run.settings(self.engine, self.precision)))
 
 
 def cell_key(variant: str, levels: Mapping[str, Any]) -> str:
@@ -146,10 +149,12 @@ def make_plan(
     empty = Plan(c, engine, precision, "", [])
     runs = []
     for variant in c.variants:
+        source = sources.get(variant.name)
         for levels in _levels(c, variant):
             found = of(variant, levels)
-            source = sources.get(variant.name)
-            start = of(variants[source], levels).solver.train_net_param if source else None
+            start = None
+            if source is not None:
+                start = of(variants[source], _nearest_levels(c, variants[source], levels)).solver.train_net_param
             for seed in seeds or c.seeds:
                 solver = pb.SolverParameter()
                 solver.CopyFrom(found.solver)
@@ -179,6 +184,12 @@ def _levels(c: Experiment, variant: Variant) -> list[Levels]:
         for levels in itertools.product(*factors.values())
     ]
     return [levels for levels in combined if not c.only or any(_selected(o, variant, levels) for o in c.only)]
+
+
+def _nearest_levels(c: Experiment, variant: Variant, levels: Levels) -> Levels:
+    """The levels of a variant that agree with `levels` most, among equal ones the first."""
+    candidates = _levels(c, variant) or [levels]
+    return max(candidates, key=lambda one: sum(one.get(name) == value for name, value in levels.items()))
 
 
 def _selected(only: Mapping[str, Any], variant: Variant, levels: Levels) -> bool:

@@ -14,11 +14,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.message import Message
+
 from dragon.compare.nets import reads_data
 from dragon.data import source_digest
 from dragon.files.reading import read_bytes, read_text
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.text import format_text
 from dragon.version import __version__
 
 __all__ = ["key_of", "read_result", "run_key"]
@@ -29,31 +30,29 @@ _KEY_DIGITS = 20
 _IRRELEVANT = ("snapshot_prefix", "display", "snapshot", "debug_info", "snapshot_after_train", "snapshot_format")
 
 
-def run_key(solver: pb.SolverParameter, content: Record) -> str:
-    """The key of a training run: `content` is what its worker gets, made from `solver`. Raises DataError."""
+def run_key(solver: pb.SolverParameter, start_from: pb.NetParameter | None, settings: Record) -> str:
+    """The key of a training run. settings: what else decides its result, for JSON. Raises DataError."""
     general = pb.SolverParameter()
     general.CopyFrom(solver)
     for field in _IRRELEVANT:
         general.ClearField(field)
     for net in (general.train_net_param, *general.test_net_param):
         _without_paths(net)
-    start = content["start_from"] and _general_text(content["start_from"])
-    return key_of({**content, "solver": format_text(general), "start_from": start})
+    start = pb.NetParameter()
+    if start_from is not None:
+        start.CopyFrom(start_from)
+        _without_paths(start)
+    return key_of([_digest(general), _digest(start), settings])
+
+
+def _digest(message: Message) -> str:
+    return hashlib.sha256(message.SerializeToString(deterministic=True)).hexdigest()
 
 
 def key_of(content: Any) -> str:
     """A key for whatever decides a result, as JSON, and Dragon's version."""
     text = json.dumps([content, __version__], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
-
-
-@lru_cache(maxsize=64)
-def _general_text(text: str) -> str:
-    from dragon.proto.text import parse_text
-
-    net = parse_text(text, pb.NetParameter(), "<start>")
-    _without_paths(net)
-    return format_text(net)
 
 
 def _without_paths(net: pb.NetParameter) -> None:

@@ -9,10 +9,15 @@ from typing import Any
 
 import pytest
 
+from dragon import models
 from dragon.compare import compare, session
+from dragon.compare.listing import find_experiment, list_experiments
 from dragon.compare.plan import Plan, make_plan
+from dragon.compare.probing import check_probes
 from dragon.compare.progress import PlainDisplay
-from dragon.compare.reading import read_experiment
+from dragon.compare.questions import check_questions
+from dragon.compare.read_questions import OVER, TAKES
+from dragon.compare.reading import KEYS, read_experiment
 from dragon.data import write_synthetic
 from dragon.errors import UsageError
 
@@ -177,8 +182,6 @@ MISTAKES = {
 
 @pytest.mark.parametrize("what", MISTAKES)
 def test_a_mistake_is_one_line_with_its_place(what: str, experiment: Path) -> None:
-    from dragon.compare.questions import check_questions
-
     old, new, expected = MISTAKES[what]
     add(experiment, old, new)
     line = next(i for i, text in enumerate(experiment.read_text().splitlines(), 1) if new in text)
@@ -277,3 +280,47 @@ def test_tuning_takes_the_best_of_the_validation_images(comparison: Path, tmp_pa
     assert [len(point["score"]) for point in entry["grid"]] == [2, 2]
     assert results["cells"][0]["base_lr"] == pytest.approx(0.01)
     assert results["cells"][0]["seeds"] == [1]
+
+
+# -- the file that shows everything ---------------------------------------------------------------------------
+EXAMPLE = Path(__file__).parents[2] / "docs" / "experiment.yaml"
+
+
+def test_the_example_has_every_key_and_says_nothing_wrong(synthetic: Path, tmp_path: Path) -> None:
+    text = EXAMPLE.read_text()
+    for key in KEYS:
+        assert re.search(rf"^(# )?{key}:", text, re.MULTILINE) or key == "equal", key
+    for take in [*TAKES, *OVER]:
+        assert take in text, take
+    path = tmp_path / "example.yaml"
+    path.write_text(text)
+    for quick in (False, True):
+        plan = make_plan(read_experiment(path, quick), "numpy", "fp32", str(synthetic))
+        check_questions(plan)
+        check_probes(plan.comparison.probes)
+        assert {run.variant for run in plan.runs} == {"plain", "split", "merged"}
+
+
+def test_a_pair_starts_from_the_nearest_cell_of_the_other(synthetic: Path) -> None:
+    """Split has no cell with small eps: the merged one there starts from its usual one."""
+    plan = make_plan(read_experiment(EXAMPLE), "numpy", "fp32", str(synthetic))
+    assert {run.start_from is not None for run in plan.runs if run.variant == "merged"} == {True}
+
+
+# -- the list ---------------------------------------------------------------------------------------------------
+def test_experiments_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "experiments"
+    folder.mkdir()
+    (folder / "lr_range.yaml").write_text("claim: >\n  Higher rates\n  work.\ntime: two hours\nvariants: []\n")
+    (folder / "jitter.yaml").write_text("name: Runs differ more\nvariants: []\n")
+    monkeypatch.setattr(models, "__path__", [str(tmp_path)])
+    (tmp_path / "out" / "jitter").mkdir(parents=True)
+    (tmp_path / "out" / "jitter" / "results.json").write_text('{"about": {"seconds": 125, "quick": true}}')
+    assert [(one.name, one.claim, one.time) for one in list_experiments(tmp_path / "out")] == [
+        ("jitter", "Runs differ more", "took 2 min here (quick)"),
+        ("lr_range", "Higher rates work.", "two hours"),
+    ]
+    assert find_experiment("lr_range") == folder / "lr_range.yaml"
+    assert find_experiment("some/file.yaml") == Path("some/file.yaml")
+    with pytest.raises(UsageError, match=re.escape('no experiment "lr_rang" (did you mean "lr_range"?)')):
+        find_experiment("lr_rang")

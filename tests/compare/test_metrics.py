@@ -1,0 +1,106 @@
+"""Numbers taken from series, of runs that ended early too."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from dragon.compare.config import Metric
+from dragon.compare.metrics import builtin_metrics, curve, measure, measure_over, resolve_metric
+
+CURVE = ([5, 10, 15, 20], [0.2, 0.4, 0.7, 0.6])
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    """A run of 20 iterations with a test every 5; ten classes."""
+    found = {
+        "series": {"test/accuracy": CURVE, "train/loss": (list(range(1, 21)), [2.0 - 0.05 * k for k in range(20)])},
+        "iterations": 20, "done": 20, "test_interval": 5, "diverged": None, "stopped": None,
+        "chance": {"accuracy": 0.1, "loss": math.log(10)}, "train_s": 4.0,
+    }  # fmt: skip
+    return {**found, **changes}
+
+
+@pytest.mark.parametrize(
+    ("metric", "value"),
+    [
+        (Metric("m", "last", "test/accuracy"), 0.6),
+        (Metric("m", "first", "test/accuracy"), 0.2),
+        (Metric("m", "mean", "test/accuracy"), 0.475),
+        (Metric("m", "max", "test/accuracy"), 0.7),
+        (Metric("m", "min", "test/accuracy"), 0.2),
+        (Metric("m", "at", "test/accuracy", iter=10), 0.4),
+        (Metric("m", "at", "test/accuracy", iter=14), 0.7),
+        (Metric("m", "first_at_least", "test/accuracy", value=0.5), 15),
+        (Metric("m", "first_at_least", "test/accuracy", value=0.9), 20),
+        (Metric("m", "ratio", "test/accuracy", start=5, end=20), 3),
+        (Metric("m", "slope", "train/loss"), -0.05),
+        (Metric("m", "last", "test/other"), None),
+        (Metric("ms_per_iteration", "time"), 200),
+    ],
+)
+def test_takes(metric: Metric, value: float | None) -> None:
+    assert measure(metric, record(), {}) == (value if value is None else pytest.approx(value))
+
+
+def test_builtin_metrics_and_differences() -> None:
+    run = record()
+    run["series"] |= {
+        "test/accuracy@batch": ([20], [0.5]),
+        "train/accuracy": ([20], [0.9]),
+        "train/loss@tested": ([20], [1]),
+    }
+    metrics = builtin_metrics(list(run["series"])) | {"gap": Metric("gap", minus=("train_accuracy", "accuracy"))}
+    assert {name: measure(metric, run, metrics) for name, metric in metrics.items()} == pytest.approx(
+        {
+            "accuracy": 0.6, "accuracy@batch": 0.5, "train_accuracy": 0.9, "gap": 0.3, "train_loss": 1.525,
+            "ms_per_iteration": 200, "train_s": 4,
+        }
+    )  # fmt: skip
+
+
+def test_a_diverged_run_goes_on_at_chance() -> None:
+    series = {
+        "test/accuracy": ([5, 10], [0.2, None]),
+        "test/loss@batch": ([5], [2.0]),
+        "train/loss": ([1, 2], [3.0, 9.0]),
+    }
+    run = record(series=series, diverged="the loss is NaN", done=12)
+    assert curve(run, "test/accuracy") == ([5, 10, 15, 20], [0.2, 0.1, 0.1, 0.1])
+    assert curve(run, "test/loss@batch") == ([5, 10, 15, 20], [2.0, *[math.log(10)] * 3])
+    assert measure(Metric("m", "mean", "test/accuracy"), run, {}) == pytest.approx(0.125)
+    assert measure(Metric("m", "tail", "train/loss"), run, {}) == pytest.approx((12 + 8 * math.log(10)) / 10)
+
+
+def test_a_run_that_diverged_before_its_first_test_counts_too() -> None:
+    run = record(series={"rate": ([], [])}, diverged="the loss is NaN", done=0)
+    assert measure(Metric("m", "last", "test/accuracy"), run, {}) == 0.1
+    assert measure(Metric("m", "last", "probe/weight_norm/conv1"), run, {}) is None
+
+
+def test_a_run_stopped_at_chance_goes_on_with_its_last_score() -> None:
+    run = record(series={"test/accuracy": ([5, 10], [0.1, 0.12])}, stopped="chance", done=10)
+    assert curve(run, "test/accuracy") == ([5, 10, 15, 20], [0.1, 0.12, 0.12, 0.12])
+
+
+@pytest.mark.parametrize(
+    ("take", "value"), [("max", 0.7), ("min", 0.1), ("mean", 0.475), ("argmax", 0.1), ("argmin", 1), ("span", 10)]
+)
+def test_takes_over_a_factor(take: str, value: float) -> None:
+    levels: dict[float | int | str, float | None] = {0.001: 0.42, 0.01: 0.68, 0.1: 0.7, 1: 0.1}
+    assert measure_over(Metric("m", take, of="accuracy", over="base_lr", within=0.05), levels) == pytest.approx(value)
+
+
+def test_levels_without_a_value_are_left_out() -> None:
+    metric = Metric("m", "argmax", of="accuracy", over="base_lr")
+    assert measure_over(metric, {1: None, 2: 0.5}) == 2
+    assert measure_over(metric, {1: None}) is None
+
+
+def test_metrics_of_metrics() -> None:
+    metrics = {"a": Metric("a", series="x"), "b": Metric("b", minus=("a", "c")), "c": Metric("c", minus=("b", "a"))}
+    assert [m.name for m in resolve_metric("a", metrics)] == ["a"]
+    with pytest.raises(KeyError, match="'b'"):
+        resolve_metric("b", metrics)

@@ -1,0 +1,94 @@
+"""Worker processes: one serves many jobs, and one that dies takes only its own job along."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dragon.compare import pool as pools
+from dragon.compare.plan import Run, make_plan
+from dragon.compare.pool import Job, Pool
+from dragon.compare.reading import read_experiment
+from dragon.errors import DragonError
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The worker of each job, in the order in which jobs were given."""
+    given: list[Any] = []
+    give = pools._Worker.give
+
+    def remember(worker: Any, job: Job) -> None:
+        given.append(worker)
+        give(worker, job)
+
+    monkeypatch.setattr(pools._Worker, "give", remember)
+    return given
+
+
+def jobs_of(path: Path, folder: Path, seeds: int) -> list[Job]:
+    folder.mkdir()
+    plan = make_plan(read_experiment(path, seeds=seeds), "numpy", "fp32")
+    runs = [run for run in plan.runs if run.variant == "plain"]
+
+    def job(run: Run) -> Job:
+        content = {**run.content("numpy", "fp32"), "kind": "train", "folder": str(folder / run.id)}
+        return Job(f"seed {run.seed}", folder / f"{run.seed}.json", content)
+
+    return [job(run) for run in runs]
+
+
+def series_of(folder: Path) -> list[Any]:
+    return [json.loads(path.read_text())["series"] for path in sorted(folder.glob("*.json"))]
+
+
+def test_a_worker_serves_many_jobs_with_the_results_of_fresh_ones(
+    comparison: Path, tmp_path: Path, workers: list[Any]
+) -> None:
+    Pool(1).run(jobs_of(comparison, tmp_path / "one", 3), lambda job, message: None)
+    assert len(workers) == 3
+    assert len({id(worker) for worker in workers}) == 1
+    assert workers[0].process.poll() == 0
+    fresh = [Job(job.name, job.result, job.content, fresh=True) for job in jobs_of(comparison, tmp_path / "own", 3)]
+    Pool(1).run(fresh, lambda job, message: None)
+    assert len({id(worker) for worker in workers[3:]}) == 3
+    assert series_of(tmp_path / "one") == series_of(tmp_path / "own")
+
+
+def test_the_job_of_a_killed_worker_goes_on_in_another(comparison: Path, tmp_path: Path, workers: list[Any]) -> None:
+    comparison.write_text(comparison.read_text().replace("name: A", "iterations: 100\nname: A"))
+    Pool(1).run(jobs_of(comparison, tmp_path / "whole", 1), lambda job, message: None)
+
+    def kill(job: Job, message: dict[str, Any]) -> None:
+        if message.get("test") and message["iter"] >= 20 and len(workers) == 2:
+            workers[-1].process.kill()
+
+    Pool(1).run(jobs_of(comparison, tmp_path / "killed", 1), kill)
+    assert len(workers) == 3
+    assert workers[1].process.poll() == -9
+    assert series_of(tmp_path / "whole") == series_of(tmp_path / "killed")
+
+
+def test_a_job_whose_workers_die_is_reported_after_the_others(
+    comparison: Path, tmp_path: Path, workers: list[Any]
+) -> None:
+    def kill(job: Job, message: dict[str, Any]) -> None:
+        if job.name == "seed 1" and "test" in message:
+            workers[-1].process.kill()
+
+    with pytest.raises(DragonError, match="seed 1: its worker ended twice, with signal 9"):
+        Pool(1).run(jobs_of(comparison, tmp_path / "runs", 2), kill)
+    assert [path.name for path in (tmp_path / "runs").glob("*.json")] == ["2.json"]
+
+
+def test_an_error_of_a_job_keeps_its_type_and_stops_the_others(comparison: Path, tmp_path: Path) -> None:
+    from dragon.errors import DataError
+
+    jobs = jobs_of(comparison, tmp_path / "runs", 2)
+    jobs[0].content["solver"] = jobs[0].content["solver"].replace("synthetic_train_lmdb", "nowhere")
+    with pytest.raises(DataError, match=r"^seed 1: .*nowhere"):
+        Pool(1).run(jobs, lambda job, message: None)
+    assert not (tmp_path / "runs" / "2.json").exists()
