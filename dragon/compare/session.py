@@ -12,7 +12,6 @@ from dragon.compare.about import about, command_line
 from dragon.compare.budget import affordable, measuring_s
 from dragon.compare.build import Levels, Settings
 from dragon.compare.config import Experiment, Variant
-from dragon.compare.legacy import with_groups
 from dragon.compare.listing import find_experiment
 from dragon.compare.plan import Plan, Run, cell_key, make_plan
 from dragon.compare.pool import Job, Pool
@@ -253,7 +252,7 @@ class _Session:
         records = self._records(self.plan.runs)
         pairs = [{"first": a, "second": b, **(read_result(self._pair_path(a, b)[0]) or {})} for a, b in self._pairs()]
         memory = {v.name: read_result(self._memory_path(v)[0]) or {} for v in self._variants()}
-        return with_groups(assemble(self.plan, records, pairs, memory), self.plan, records)
+        return assemble(self.plan, records, pairs, memory)
 
 
 def _engine(name: str | None, precision: str) -> str:

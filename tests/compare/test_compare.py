@@ -43,6 +43,13 @@ def results_of(report: Path) -> dict[str, Any]:
     return results
 
 
+def losses_of(report: Path) -> list[list[float]]:
+    """The losses of each run, from the store."""
+    ids = [run for cell in results_of(report)["cells"] for run in cell["runs"]]
+    records = [json.loads((report.parent / "runs" / f"{run}.json").read_text()) for run in ids]
+    return [record["series"]["train/loss"][1] for record in records]
+
+
 def trained(run: Run, folder: Path) -> dict[str, Any]:
     """The record of a run, in this process, from weights of its own."""
     tests = [(test.on, test.statistics) for test in run.tests]
@@ -66,12 +73,17 @@ def test_whole_comparison_then_only_what_changed(comparison: Path, tmp_path: Pat
     display = Silent()
     report = compare(comparison, tmp_path / "out", engine="numpy", display=display)
     results = results_of(report)
-    assert [g["variant"] for g in results["groups"]] == ["plain", "split", "merged"]
-    plain, split, merged = results["groups"]
-    assert set(plain["final"]) == {"global/accuracy", "global/loss"}
-    assert set(split["final"]) == {"global/accuracy", "global/loss", "batch/accuracy", "batch/loss"}
-    assert [p["iter"] for p in merged["curves"]["global/accuracy"]] == [5, 10]
-    assert all(len(run["losses"]) == 10 for run in results["runs"])
+    assert [cell["variant"] for cell in results["cells"]] == ["plain", "split", "merged"]
+    plain, split, merged = results["cells"]
+    scored = {
+        cell["variant"]: {name for name in cell["curves"] if name.startswith("test/")} for cell in results["cells"]
+    }
+    assert scored["plain"] == {"test/accuracy", "test/loss"}
+    assert scored["split"] == scored["plain"] | {"test/accuracy@batch", "test/loss@batch"}
+    assert plain["metrics"]["accuracy@batch"]["n"] == 0
+    assert split["metrics"]["accuracy@batch"]["n"] == 1
+    assert [p["iter"] for p in merged["curves"]["test/accuracy"]] == [5, 10]
+    assert [len(losses) for losses in losses_of(report)] == [10] * 3
     (pair,) = results["pairs"]
     assert pair["settings"][-1]["setting"] == "NumPy, float64"
     assert pair["settings"][-1]["differences"]["outputs"]["difference"] < 1e-12
@@ -230,7 +242,7 @@ def test_a_net_of_ghost_batches_cannot_follow_others(comparison: Path, tmp_path:
 def test_divergence_is_a_result(comparison: Path, tmp_path: Path) -> None:
     comparison.write_text(comparison.read_text().replace("name: A", "learning_rates: [1e30]\nname: A"))
     report = compare(comparison, tmp_path / "out", engine="numpy", display=Silent())
-    plain = results_of(report)["groups"][0]
+    plain = results_of(report)["cells"][0]
     assert plain["diverged"]
     assert "1 of 1 diverged" in report.read_text()
 
@@ -265,7 +277,7 @@ def test_budget_is_kept_to_and_decided_once(comparison: Path, tmp_path: Path) ->
     comparison.write_text(comparison.read_text().replace("name: A", "iterations: 1000000\nbudget: 1 s\nname: A"))
     first = Silent()
     results = results_of(compare(comparison, tmp_path / "out", engine="numpy", display=first))
-    assert results["groups"][0]["iterations"] == 5, "one test interval, the least there is"
+    assert results["cells"][0]["iterations"] == 5, "one test interval, the least there is"
     again = Silent()
     compare(comparison, tmp_path / "out", engine="numpy", display=again)
     assert not [line for line in again.lines if "started" in line]
@@ -292,4 +304,4 @@ def test_interrupted_command_goes_on(comparison: Path, tmp_path: Path) -> None:
     assert kept
     assert all(len(k["series"]["train/loss"][1]) > 0 for k in kept)
     report = compare(comparison, out, engine="numpy", display=Silent())
-    assert {len(run["losses"]) for run in results_of(report)["runs"]} == {250}
+    assert {len(losses) for losses in losses_of(report)} == {250}
