@@ -64,9 +64,13 @@ def recalibrate(net: Net, batches: int, progress: Progress = silent) -> list[Cha
     """Give every batch normalisation of a net in phase TRAIN the statistics of `batches` batches; return the changes.
 
     Meanwhile all layers normalise by the batch, as in training. Raises UsageError for a net without batch
-    normalisation, NumericError when an activation is not finite.
+    normalisation or with running statistics of another kind (DecorrelatedBN), NumericError when an activation is not
+    finite.
     """
     layers = {i: layer for i, layer in enumerate(net.layers) if averages(layer)}
+    for layer in net.layers:
+        if layer.buffers and not averages(layer):
+            raise UsageError("its running statistics cannot be recalibrated", layer=layer.where)
     if not layers:
         raise UsageError(f'net "{net.name}" has no batch normalisation with running statistics')
     pools = {i: Pool() for i in layers}

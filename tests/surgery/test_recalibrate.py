@@ -55,3 +55,13 @@ def test_nets_without_batch_normalisation() -> None:
     net = Net(parse_text(HEAD, pb.NetParameter()), TRAIN, engine="numpy")
     with pytest.raises(UsageError, match="has no batch normalisation"):
         recalibrate(net, 1)
+
+
+def test_a_net_with_statistics_of_another_kind_is_refused() -> None:
+    text = 'layer { name: "dbn" type: "DecorrelatedBN" bottom: "data" top: "dbn" }'
+    both = definition("merged")
+    for net in (parse_text(HEAD + text, pb.NetParameter()), both):
+        if net is both:
+            net.layer.add().CopyFrom(parse_text(HEAD + text, pb.NetParameter()).layer[1])
+        with pytest.raises(UsageError, match=r'layer "dbn" \(DecorrelatedBN\): its running statistics cannot be'):
+            recalibrate(Net(net, TRAIN, engine="numpy", seed=1), 2)

@@ -294,6 +294,10 @@ def _getitem(a: Any, key: Any) -> Any:
     return a[key]
 
 
+def _eigh(a: Any) -> Any:
+    return tuple(np.linalg.eigh(a))
+
+
 METHODS = (
     "reshape", "ravel", "sum", "max", "min", "mean", "argmax", "argmin", "any", "all", "astype", "copy", "swapaxes",
     "transpose", "squeeze", "cumsum", "prod", "view", "take", "repeat", "var", "std", "nonzero", "argsort", "sort",
@@ -475,6 +479,7 @@ def make(devices: int = 1) -> dict[str, types.ModuleType]:
         "empty_like": lambda x, dtype=None: allocate(x.shape, dtype or x.dtype),
         "zeros_like": lambda x, dtype=None: zeros(x.shape, dtype or x.dtype),
         "lib": types.SimpleNamespace(stride_tricks=stride_tricks),
+        "linalg": types.SimpleNamespace(eigh=lambda x: apply(_eigh, x)),
         "asnumpy": lambda x: x.get(),
         "get_default_memory_pool": MemoryPool,
     }  # fmt: skip
