@@ -35,6 +35,7 @@ COMMANDS = {
     "test": "Score a net: the mean of each output over some batches.",
     "time": "Time every layer of a net, forward and backward.",
     "summarize": "Show a net's layers with shapes, parameters, multiply-adds and memory.",
+    "probe": "Measure a net: norms, gradients, landscape, curvature, statistics, attacks.",
     "compare": "Compare variants of a net, for example plain, split and merged batch normalisation.",
     "data": "Fetch CIFAR-10 or MNIST, or draw a synthetic set, as LMDBs.",
     "layers": "List the layer types, or one type's settings with their defaults.",

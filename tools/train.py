@@ -13,6 +13,8 @@ from rich.console import Console
 
 from dragon.errors import UsageError
 from dragon.files.layer_files import layer_files
+from dragon.probes import Probe
+from dragon.probes.observer import Values
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_solver_definition
 from dragon.solver.definition import warnings
@@ -23,6 +25,7 @@ from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.logs import log, log_handler
 from dragon.tools.common.net_facts import SYNTHETIC, batch_norms, batch_size, summary, synthetic
 from dragon.tools.common.numbers import INT32, Count, Seed
+from dragon.tools.common.probe_options import probe_option
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.python_layers import allow_python
 from dragon.tools.common.signals import EFFECTS, solver_signals
@@ -31,6 +34,7 @@ from dragon.tools.observers.forgiving import Forgiving
 from dragon.tools.observers.glog import GlogHandler, GlogObserver
 from dragon.tools.observers.meter import Meter
 from dragon.tools.observers.metrics import MetricsObserver
+from dragon.tools.observers.probes import RecordedProbes
 from dragon.tools.observers.progress import ConsoleHandler, ProgressObserver
 
 __all__ = ["command", "output_folder"]
@@ -45,6 +49,7 @@ __all__ = ["command", "output_folder"]
 @click.option("--level", type=INT32, help="The net state's level.")
 @click.option("--stage", metavar="NAME,...", help="The net state's stages.")
 @click.option("--output", metavar="DIR", help="For metrics.jsonl and curves.png; beside the snapshots by default.")
+@probe_option("Measure this along the way, into metrics.jsonl; see dragon probe --list.")
 @click.option("--sigint-effect", type=click.Choice(EFFECTS), default="stop", show_default=True)
 @click.option("--sighup-effect", type=click.Choice(EFFECTS), default="snapshot", show_default=True)
 @click.option("--allow-unknown", is_flag=True, help="Skip fields that the schema does not have, with a warning each.")
@@ -60,6 +65,7 @@ def command(
     level: int | None,
     stage: str | None,
     output: str | None,
+    probes: list[Probe],
     sigint_effect: str,
     sighup_effect: str,
     allow_unknown: bool,
@@ -101,18 +107,35 @@ def command(
             if snapshot:
                 solver.restore(snapshot)
             check_snapshots(solver)
-            _train(solver, show, Path(output) if output else output_folder(param, path), sigint_effect, sighup_effect)
+            folder = Path(output) if output else output_folder(param, path)
+            _train(solver, show, folder, probes, snapshot, sigint_effect, sighup_effect)
         finally:
             solver.close()
 
 
-def _train(solver: Solver, show: Console | None, folder: Path, sigint: str, sighup: str) -> None:
+def _train(
+    solver: Solver,
+    show: Console | None,
+    folder: Path,
+    probes: list[Probe],
+    resumed: str | None,
+    sigint: str,
+    sighup: str,
+) -> None:
     meter = Meter()
     metrics = MetricsObserver(folder / "metrics.jsonl", meter)
     shown: Observer = GlogObserver(meter) if show is None else ProgressObserver(meter, show)
     curves = CurvesObserver(folder / "curves.png", metrics, meter)
-    written = [(shown, "the log"), (metrics, "metrics.jsonl"), (curves, "curves.png")]
-    solver.observers += [meter, *(Forgiving(observer, what) for observer, what in written)]
+    written = Forgiving(metrics, "metrics.jsonl")
+    solver.observers.append(meter)
+    if probes:  # before the metrics, which end with the run
+
+        def record(solver: Solver, probe: Probe, values: Values) -> None:
+            written.call(metrics.add_probe, solver, probe.title, values)
+
+        watching = RecordedProbes(probes, record, meter.skip, resumed)
+        solver.observers.append(Forgiving(watching, "the states of the probes"))
+    solver.observers += [Forgiving(shown, "the log"), written, Forgiving(curves, "curves.png")]
     for line in _opening(solver):
         log.info(line)
     for line in warnings(solver.param):

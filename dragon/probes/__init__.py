@@ -3,7 +3,7 @@
 One file in `measures` for each. `Run` is what a probe gets, `ProbeObserver` measures while a solver trains.
 """
 
-from dragon.probes.observer import ProbeObserver, measure
+from dragon.probes.observer import ProbeObserver, check_titles, measure
 from dragon.probes.probe import AT_END, Probe, setting
 from dragon.probes.probe_net import Batch, ProbeNet
 from dragon.probes.registry import create, parse, probe_class, probe_names, read, register, settings_of
@@ -16,6 +16,7 @@ __all__ = [
     "ProbeNet",
     "ProbeObserver",
     "Run",
+    "check_titles",
     "create",
     "measure",
     "parse",

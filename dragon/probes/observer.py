@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from dragon.errors import UsageError
+from dragon.errors import UsageError, WeightsError
 from dragon.probes.probe import AT_END, Probe
 from dragon.probes.run import Run
 from dragon.solver.observer import Observer
 from dragon.solver.solver import Solver
 
-__all__ = ["ProbeObserver", "measure"]
+__all__ = ["OnValues", "ProbeObserver", "Values", "check_titles", "measure"]
 
 Values = dict[str, float | None]
 OnValues = Callable[[Solver, Probe, Values], None]
@@ -40,8 +40,9 @@ def check_titles(probes: Sequence[Probe]) -> None:
 class ProbeObserver(Observer):
     """Measures each probe at iteration 0, after every `every` updates, and when training ends as it should.
 
-    on_values: gets each measurement as well. A run that goes on from a snapshot gives the same series if the owner
-    of the observer saves `state` with the snapshot and gives it to `load_state` before training starts.
+    on_values: gets each measurement as well, unless it has no values. A run that goes on from a snapshot gives the same
+    series if the owner of the observer saves `state` with the snapshot and gives it to `load_state` before training
+    starts.
     """
 
     def __init__(self, probes: Sequence[Probe], on_values: OnValues | None = None) -> None:
@@ -68,11 +69,23 @@ class ProbeObserver(Observer):
         return {"series": series, "done": dict(self._done), "states": states, "seconds": self.seconds}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state` returned; takes effect when training starts."""
-        self._series = {key: [list(axis) for axis in axes] for key, axes in state["series"].items()}
-        self._done = dict(state["done"])
-        self._loaded = dict(state["states"])
-        self.seconds = float(state["seconds"])
+        """Restore what `state` returned, for the probes that are here; takes effect when training starts.
+
+        Raises WeightsError for a damaged state.
+        """
+        try:
+            titles = {probe.title for probe in self.probes}
+            for key, (iterations, values) in state["series"].items():
+                if key.split("/")[1] in titles:
+                    self._series[key] = [
+                        [int(i) for i in iterations],
+                        [None if v is None else float(v) for v in values],
+                    ]
+            self._done = {title: int(state["done"][title]) for title in titles & set(state["done"])}
+            self._loaded = {title: dict(state["states"][title]) for title in titles & set(state["states"])}
+            self.seconds = float(state["seconds"])
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError):
+            raise WeightsError("not the state of probes, or damaged") from None
 
     # -- the solver's calls ---------------------------------------------------------------------------------
     def on_start(self, solver: Solver) -> None:
@@ -133,5 +146,5 @@ class ProbeObserver(Observer):
             iterations, numbers = self._series.setdefault(f"probe/{probe.title}/{key}", [[], []])
             iterations.append(solver.iter)
             numbers.append(value)
-        if self._on_values is not None:
+        if values and self._on_values is not None:
             self._on_values(solver, probe, values)

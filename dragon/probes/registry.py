@@ -37,12 +37,17 @@ def register(name: str) -> Callable[[_P], _P]:
 
 
 @cache
-def probe_names() -> tuple[str, ...]:
-    """The names of all probes, in alphabetical order."""
+def _load() -> None:
+    """Load all files of `measures`."""
     from dragon.probes import measures
 
     for module in pkgutil.iter_modules(measures.__path__):
         importlib.import_module(f"{measures.__name__}.{module.name}")
+
+
+def probe_names() -> tuple[str, ...]:
+    """The names of all probes, in alphabetical order."""
+    _load()
     return tuple(sorted(_classes))
 
 

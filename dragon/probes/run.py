@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from numpy.typing import DTypeLike
 
 from dragon.bases.layer import TEST, TRAIN
@@ -20,12 +22,20 @@ SEED = 1  # of the probe batches: the same in all runs, so that runs can be comp
 class Run:
     """A training run, or a net that is only looked at.
 
-    train: the net whose weights are measured. test: a net of phase TEST for the same weights, or None. solver: None
-    for a net that is only looked at. seed: of the choice of the probe batches.
+    train: the net whose weights are measured. test: a net of phase TEST for the same weights, a function that makes
+    one when it is needed, or None. solver: None for a net that is only looked at. seed: of the choice of the probe
+    batches.
     """
 
-    def __init__(self, train: Net, test: Net | None = None, solver: Solver | None = None, seed: int = SEED) -> None:
-        self._nets = {TRAIN: train, TEST: test}
+    def __init__(
+        self,
+        train: Net,
+        test: Net | Callable[[], Net] | None = None,
+        solver: Solver | None = None,
+        seed: int = SEED,
+    ) -> None:
+        self._nets: dict[int, Net | None] = {TRAIN: train, TEST: test if isinstance(test, Net) else None}
+        self._make_test = None if isinstance(test, Net) else test
         self._solver = solver
         self._seed = seed
         self._batches: dict[int, Batches] = {}
@@ -59,6 +69,8 @@ class Run:
 
     def source(self, phase: int = TRAIN) -> Net:
         """The net itself, to look at only (`peek`). UsageError where there is none of this phase."""
+        if phase == TEST and self._make_test is not None:
+            self._nets[TEST], self._make_test = self._make_test(), None
         net = self._nets[phase]
         if net is None:
             raise UsageError(f"the probe needs a net of phase {pb.Phase.Name(phase)}, and there is none")

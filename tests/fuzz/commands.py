@@ -142,6 +142,9 @@ time --solver solver.prototxt --iterations 1 --phase TRAIN --no-backward
 time --model deploy.prototxt --iterations 2 --phase TEST --weights w.caffemodel
 time --model net.prototxt --dry-run
 summarize --model net.prototxt --phase TRAIN
+probe --model net.prototxt --weights w.caffemodel --probe moments --probe percentiles:layer=ip,units=0,1
+probe --solver solver.prototxt --iterations 2 --probe rotation:every=1 --json
+train --solver solver.prototxt --probe weight_norm:every=1
 data synthetic --dir new --train 5 --test 5 --seed 1
 layers Convolution
 device

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from dragon.errors import UsageError
-from dragon.probes import AT_END, create, parse, probe_class, probe_names, read, settings_of
+from dragon.probes import AT_END, Probe, create, parse, probe_class, probe_names, read, register, setting, settings_of
 from tests.imports import ROOT
 
 
@@ -61,3 +62,28 @@ def test_wrong_entries(entry: Any, message: str) -> None:
 
 def test_create_takes_the_defaults() -> None:
     assert create("weight_norm").every == 100
+
+
+def test_the_page_has_a_row_for_each() -> None:
+    page = (ROOT / "docs/probes.md").read_text(encoding="utf-8")
+    assert tuple(sorted(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))) == probe_names()
+
+
+def test_a_probe_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dragon.probes import registry
+
+    monkeypatch.setattr(registry, "_classes", dict(registry._classes))
+
+    @register("mine")
+    @dataclass(kw_only=True, eq=False)
+    class Mine(Probe):
+        """Something. Cost: none."""
+
+        size: int | None = setting(None, "a size", least=2)
+
+    made = parse("mine:size=3")
+    assert isinstance(made, Mine)
+    assert (made.size, made.title) == (3, "mine")
+    assert "mine" in probe_names()
+    with pytest.raises(UsageError, match='probe "mine": size must be at least 2, got 1'):
+        parse("mine:size=1")

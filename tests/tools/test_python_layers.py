@@ -64,6 +64,8 @@ RUNS = {
     "time": ("time", *MODEL, "--iterations", "1"),
     "time --solver": ("time", "--solver", "solver.prototxt", "--iterations", "1"),
     "summarize": ("summarize", *MODEL),
+    "probe": ("probe", *MODEL, "--probe", "weight_norm"),
+    "probe --solver": ("probe", "--solver", "solver.prototxt", "--probe", "gradient_norm", "--iterations", "1"),
 }
 ON_WEIGHTS = {
     "test": ("test", *MODEL, "--weights", "w.caffemodel", "--iterations", "1"),

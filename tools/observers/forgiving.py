@@ -26,7 +26,8 @@ class Forgiving(Observer):
         self._what = what
         self._warned = False
 
-    def _call(self, call: Callable[..., None], *values: Any) -> None:
+    def call(self, call: Callable[..., None], *values: Any) -> None:
+        """Call a function, and turn its OSError into a warning, the first time."""
         try:
             call(*values)
         except OSError as error:
@@ -38,22 +39,22 @@ class Forgiving(Observer):
         self.inner.on_start(solver)
 
     def on_iteration(self, solver: Solver, loss: float, rate: float) -> None:
-        self._call(self.inner.on_iteration, solver, loss, rate)
+        self.call(self.inner.on_iteration, solver, loss, rate)
 
     def on_display(self, solver: Solver, loss: float, rate: float) -> None:
-        self._call(self.inner.on_display, solver, loss, rate)
+        self.call(self.inner.on_display, solver, loss, rate)
 
     def on_test_start(self, solver: Solver, index: int) -> None:
-        self._call(self.inner.on_test_start, solver, index)
+        self.call(self.inner.on_test_start, solver, index)
 
     def on_test_batch(self, solver: Solver, index: int, done: int, total: int) -> None:
-        self._call(self.inner.on_test_batch, solver, index, done, total)
+        self.call(self.inner.on_test_batch, solver, index, done, total)
 
     def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
-        self._call(self.inner.on_test, solver, index, scores)
+        self.call(self.inner.on_test, solver, index, scores)
 
     def on_snapshot(self, solver: Solver, model: str, state: str) -> None:
-        self._call(self.inner.on_snapshot, solver, model, state)
+        self.call(self.inner.on_snapshot, solver, model, state)
 
     def on_end(self, solver: Solver) -> None:
-        self._call(self.inner.on_end, solver)
+        self.call(self.inner.on_end, solver)

@@ -1,8 +1,8 @@
 """Writes and reads metrics.jsonl: the events of a training run, one JSON object per line.
 
-{"event": "start" | "display" | "test" | "snapshot" | "end", "iteration": N, "time": seconds since 1970, ...}
-display: loss, lr, outputs, images_per_second. test: net, outputs, seconds. snapshot: model, state. start: net, engine,
-seed, parameters, data. end: status (finished, stopped, interrupted, failed), error of a failed run.
+{"event": "start" | "display" | "test" | "probe" | "snapshot" | "end", "iteration": N, "time": seconds since 1970, ...}
+display: loss, lr, outputs, images_per_second. test: net, outputs, seconds. probe: name, values. snapshot: model, state.
+start: net, engine, seed, parameters, data. end: status (finished, stopped, interrupted, failed), error of a failed run.
 """
 
 from __future__ import annotations
@@ -84,10 +84,19 @@ class MetricsObserver(Observer):
         self._lap = Lap(meter)
         self._file: io.FileIO | None = None  # unbuffered, so that a failed write is not retried later
         self._torn = False  # the last line may be incomplete
+        self._early: list[tuple[str, Mapping[str, float | None]]] = []  # values of probes from before the start
+        self._begun = False
         self._lock = ExitStack()
         self.locked_out = False  # another run writes the file: this one only collects its records
 
     def on_start(self, solver: Solver) -> None:
+        self._start(solver)
+        self._begun = True
+        for name, values in self._early:
+            self.add_probe(solver, name, values)
+        self._early.clear()
+
+    def _start(self, solver: Solver) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.enter_context(locked(self.path.parent / f".{self.path.name}.lock"))
@@ -124,6 +133,13 @@ class MetricsObserver(Observer):
     def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
         self._write(solver, "test", net=index, outputs=_plain(scores), seconds=self._meter.test_seconds)
 
+    def add_probe(self, solver: Solver, name: str, values: Mapping[str, float | None]) -> None:
+        """Record what a probe has measured; before `on_start`, which may follow, it is kept until then."""
+        if self._begun:
+            self._write(solver, "probe", name=name, values=dict(values))
+        else:
+            self._early.append((name, values))
+
     def on_snapshot(self, solver: Solver, model: str, state: str) -> None:
         self._write(solver, "snapshot", model=model, state=state)
 
@@ -137,6 +153,7 @@ class MetricsObserver(Observer):
             finally:
                 self._file.close()
                 self._file = None
+                self._begun = False
 
     def _write(self, solver: Solver, event: str, **values: Any) -> None:
         record = {"event": event, "iteration": solver.iter, "time": round(time.time(), 3), **values}
@@ -164,7 +181,7 @@ def _status(solver: Solver) -> tuple[str, dict[str, str]]:
 def _before(record: Record, iteration: int) -> bool:
     """Whether a record is from before `iteration`, so that a run that starts there does not write it again."""
     at: int = record["iteration"]
-    return at < iteration or (at == iteration and record["event"] in ("snapshot", "end") and iteration > 0)
+    return at < iteration or (at == iteration and record["event"] in ("snapshot", "end", "probe") and iteration > 0)
 
 
 def _line(record: Record) -> str:
