@@ -81,7 +81,7 @@ def upgrade_net_tracked(net: pb.NetParameter) -> tuple[pb.NetParameter, list[int
     new.CopyFrom(net)
     origin = _upgrade_layers(new)
     if marked := mark_layers(new):
-        _log.info("%d layers are read in the dialect %s", marked, new.profile)
+        _log.info("dialect %s: %d layers have another meaning", new.profile, marked)
     _log_upgrades("data layers: transformation moved to transform_param", map(_upgrade_transform, new.layer))
     _log_upgrades("BatchNorm layers: lr_mult of the statistics removed", map(_upgrade_batch_norm, new.layer))
     _log_upgrades("losses: normalize replaced by normalization", map(_upgrade_normalize, new.layer))

@@ -8,7 +8,7 @@ from dragon.bases.layer import TRAIN
 from dragon.data import open_source
 from dragon.errors import UsageError
 from dragon.graph.net import Net
-from dragon.surgery.recalibrate import recalibrate
+from dragon.surgery.recalibrate import VARIANCES, recalibrate
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.net_facts import batch_size, data_labels, require_data
 from dragon.tools.common.numbers import Count
@@ -20,21 +20,37 @@ from dragon.tools.common.tables import table
 
 __all__ = ["command"]
 
+_MEANING = {"pooled": "pooled over all values", "batches": "the mean of the batches' variances"}
+
 
 @click.command("recalibrate")
 @click.option("--model", required=True, metavar="FILE", help="The training prototxt; its TRAIN data is used.")
 @click.option("--weights", required=True, metavar="FILE", help="The trained net.")
-@click.option("--out-weights", "--out", "out", required=True, metavar="FILE", help="Write the new .caffemodel here.")
+@click.option(
+    "--out-weights", "--out", "out", required=True, metavar="FILE", help="Write the new .caffemodel or HDF5 file here."
+)
 @click.option("--batches", type=Count(1), help="How many batches; all whole ones of the data by default.")
+@click.option(
+    "--variance", type=click.Choice(VARIANCES), default="pooled", show_default=True,
+    help="Of all values together, or the mean of the batches' variances as in Ioffe & Szegedy 2015.",
+)  # fmt: skip
 @profile_option
 @allow_python
 @engine_options
-def command(model: str, weights: str, out: str, batches: int | None, profile: str | None, choice: EngineChoice) -> None:
+def command(
+    model: str,
+    weights: str,
+    out: str,
+    batches: int | None,
+    variance: str,
+    profile: str | None,
+    choice: EngineChoice,
+) -> None:
     """Replace the running averages of batch normalisation by the mean and variance over the training set.
 
-    The batches' statistics are pooled exactly, so that the variance between them counts. One pass serves all layers:
-    each sees what training gave it, values that the layers below have normalised by their batch. Images that do not
-    fill a last batch are left out, and counted.
+    The variance is that of all values, so that what the batches' means differ by counts, or, by --variance batches, the
+    mean of the batches' own. One pass serves all layers: each sees what training gave it, values that the layers below
+    have normalised by their batch. Images that do not fill a last batch are left out, and counted.
 
     \b
     Example:
@@ -52,7 +68,7 @@ def command(model: str, weights: str, out: str, batches: int | None, profile: st
             raise UsageError(f"{model}: has no database in phase TRAIN: say how many --batches to take")
         count = batches or max(1, total // size)
         with progress_bar() as progress:
-            changes = recalibrate(net, count, progress)
+            changes = recalibrate(net, count, progress, variance)
         net.save(out)
         rows = [
             (c.layer, c.channels, f"{c.mean_shift:.3g}", f"{c.variance_ratio[0]:.3g} to {c.variance_ratio[1]:.3g}")
@@ -60,7 +76,8 @@ def command(model: str, weights: str, out: str, batches: int | None, profile: st
         ]
         click.echo(table(("layer", "channels", "mean moved by, in std", "new variance / old"), rows))
         used = f"{count} batches of {size}" + (f", {min(count * size, total):,} of {total:,} images" if total else "")
-        click.echo(f"{out}: statistics of {used}, {', '.join(data_labels(net)) or 'no database'}")
+        label = ", ".join(data_labels(net)) or "no database"
+        click.echo(f"{out}: statistics of {used}, {label}; variance {_MEANING[variance]}")
     finally:
         net.close()
 

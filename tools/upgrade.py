@@ -14,7 +14,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.dialects import set_profile
 from dragon.proto.text import format_text, read_net, read_solver
 from dragon.proto.upgrade import upgrade_net
-from dragon.surgery.model import Model
+from dragon.surgery.model import Model, write_model
 from dragon.surgery.present import to_present
 from dragon.tools.common.profile import profile_option
 
@@ -98,7 +98,7 @@ def _without_dialect(message: pb.NetParameter | pb.SolverParameter) -> pb.NetPar
 
 
 def _upgrade_weights(source: str, out: str, profile: str | None) -> int:
-    from dragon.proto.binary import iter_layers, write_caffemodel
+    from dragon.proto.binary import iter_layers
     from dragon.proto.binary_net import read_binary_net
 
     net = read_binary_net(source, profile)
@@ -106,5 +106,5 @@ def _upgrade_weights(source: str, out: str, profile: str | None) -> int:
     arrays = {layer.name: [blob.array for blob in layer.blobs] for layer in iter_layers(source, order)}
     names = {layer.name for layer in net.layer}
     model = to_present(Model(net, {name: blobs for name, blobs in arrays.items() if name in names and blobs}))
-    write_caffemodel(out, model.net, model.arrays)
+    write_model(model, None, out)
     return len(model.arrays)

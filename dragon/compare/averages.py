@@ -43,6 +43,11 @@ def own_rule(net: pb.NetParameter) -> Rule:
     """The averaging rule of a net. PrototxtError when it has none or several, or trains with its running average."""
     rules = []
     for layer, settings in _moving(net):
+        if layer.profile:
+            raise PrototxtError(
+                f'layer "{layer.name}" ({layer.type}) is of the dialect {layer.profile}, of which no other average can '
+                "be followed; dragon upgrade gives a net of which they can"
+            )
         if settings.form is Form.RENORM:
             raise PrototxtError(f'layer "{layer.name}" ({layer.type}) trains by its average: no other can be followed')
         if settings.ghost_batch:

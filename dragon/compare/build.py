@@ -62,7 +62,7 @@ class Built:
 def build(c: Experiment, variant: Variant, levels: Levels, settings: Settings) -> Built:
     """A variant at some levels. Raises DragonError for definitions and data that are wrong."""
     solver = read_solver(variant.solver)
-    definition = read_net_definition(variant.net or _net_of(solver, variant))
+    definition = read_net_definition(variant.net or _net_of(solver, variant), profile=solver.profile or None)
     try:
         use_dataset(definition.message, settings.dataset, settings.test) if settings.dataset else fix_paths(definition)
     except DragonError as error:

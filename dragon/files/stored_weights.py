@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dragon.graph.wiring import Wiring
     from dragon.proto.binary import Destination
 
-__all__ = ["h5_checksum", "is_hdf5", "read_weights", "stored_layers", "write_h5"]
+__all__ = ["h5_checksum", "is_hdf5", "read_weights", "stored_layers", "write_h5", "write_h5_arrays"]
 
 CHECKSUM = "dragon_crc32"  # attribute of the file, by which a solver state identifies its model
 _PIECE = 1 << 22  # values read at a time when they are only checked
@@ -153,6 +153,31 @@ def write_h5(net: Wiring, path: str | Path, write_diff: bool = False) -> None:
         raise WeightsError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
+def write_h5_arrays(path: str | Path, weights: Mapping[str, Sequence[Array]]) -> None:
+    """Write arrays by layer name as `write_h5` writes the blobs of a net. Raises WeightsError."""
+    from dragon.files.hdf5 import atomic_h5, write_values
+
+    link_of = links(name for name, arrays in weights.items() if arrays)
+    checksum = 0
+    try:
+        with atomic_h5(path, checksum=True) as file:
+            data = file.create_group("data")
+            for name, arrays in weights.items():
+                if arrays:
+                    group = data.create_group(link_of[name])
+                    mark(group, name, link_of[name])
+                for k, array in enumerate(arrays):
+                    checksum = _added(checksum, array)
+                    write_values(group, str(k), array)
+            file.attrs[CHECKSUM] = np.uint32(checksum)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def _added(checksum: int, values: Array) -> int:
+    return zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data, checksum)
+
+
 def _write_blobs(net: Wiring, file: Any, write_diff: bool) -> None:
     from dragon.files.hdf5 import write_values
 
@@ -166,7 +191,7 @@ def _write_blobs(net: Wiring, file: Any, write_diff: bool) -> None:
             mark(group, name, link_of[name])
         for k, blob in enumerate(blobs):
             key = id(blob.data_storage)
-            checksum = zlib.crc32(blob.peek().reshape(-1).view(np.uint8).data, checksum)
+            checksum = _added(checksum, blob.peek())
             if key in owners:  # shared parameters are links to those of the owner
                 groups[0][str(k)] = file[owners[key]]
             else:

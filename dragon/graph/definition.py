@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from dragon.errors import LayerName, Position, PrototxtError, nearest
+import numpy as np
+
+from dragon.errors import LayerName, Position, PrototxtError, UsageError, nearest
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["admits", "filter_net", "insert_splits", "insert_splits_tracked", "rule_matches", "run_state"]
@@ -123,10 +125,15 @@ def _add_split(
 
 
 def run_state(base: pb.NetState, phase: int | None, level: int, stages: str | Sequence[str]) -> pb.NetState:
-    """The state to run in: that of the definition, overridden by the arguments. stages: a list, or comma-separated."""
+    """The state to run in: that of the definition, overridden by the arguments. stages: a list, or comma-separated.
+
+    Raises UsageError for a phase that is neither TRAIN nor TEST.
+    """
     state = pb.NetState()
     state.CopyFrom(base)
     if phase is not None:
+        if not isinstance(phase, (int, np.integer)) or phase not in _PHASES:
+            raise UsageError(f"the phase of a net is TRAIN (0) or TEST (1), got {phase!r}")
         state.MergeFrom(pb.NetState(phase=_PHASES[phase]))
     if level:
         state.level = level

@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from dragon.solver.snapshot import existing_targets, snapshot_base, snapshot_nam
 if TYPE_CHECKING:
     from dragon.solver.solver import Solver
 
-__all__ = ["snapshot_lock"]
+__all__ = ["names_locked", "snapshot_lock"]
 
 _log = logging.getLogger("dragon")
 
@@ -49,15 +49,27 @@ def snapshot_lock(solver: Solver) -> Iterator[None]:
     for path, _ in existing_targets(solver):
         if not Path(path).is_file():
             raise WeightsError(f"snapshots cannot be written: {path} is not a regular file")
-    try:
-        with locked(base.parent / f".{base.name}lock"):
-            _remove_leftovers(base)
-            yield
-    except LockedError as error:
-        by = f" by process {error.owner}" if error.owner else ""
-        raise UsageError(
-            f"snapshots {base}* are being written{by}: wait for its end or choose another snapshot_prefix"
-        ) from None
+    with names_locked(solver):
+        _remove_leftovers(base)
+        yield
+
+
+@contextmanager
+def names_locked(solver: Solver) -> Iterator[None]:
+    """Hold the lock on the names of a solver's snapshots; a context manager. UsageError if another run holds it."""
+    base = Path(snapshot_base(solver))
+    with ExitStack() as stack:
+        try:
+            base.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(base.parent / f".{base.name}lock"))
+        except LockedError as error:
+            by = f" by process {error.owner}" if error.owner else ""
+            raise UsageError(
+                f"snapshots {base}* are being written{by}: wait for its end or choose another snapshot_prefix"
+            ) from None
+        except OSError:
+            pass  # writing the snapshot says why
+        yield
 
 
 def _remove_leftovers(base: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from dragon.solver import snapshot as snapshots
 from dragon.solver.definition import NetChoice, check, find_model, test_choices, train_choice
 from dragon.solver.observer import Observer
 from dragon.solver.rate import current_step, learning_rate
-from dragon.solver.snapshot_lock import snapshot_lock
+from dragon.solver.snapshot_lock import names_locked, snapshot_lock
 from dragon.solver.testing import positions, restore, run_test
 from dragon.solver.update import Updater
 
@@ -87,6 +87,7 @@ class Solver:
         self._requests: set[str] = set()
         self.failure: BaseException | None = None  # the error that ended the training early
         self._last_snapshot = ""
+        self._holds_lock = False  # on the names of the snapshots
         self.warned_outputs: set[tuple[int, str]] = set()  # (test net, output) that were not finite
         self._make = partial(
             Net,
@@ -99,6 +100,8 @@ class Solver:
             dtype=dtype,
         )
         self.net = self._net(train_choice(self.param))
+        if not any(node.makes_loss for node in self.net.nodes):
+            log.warning('net "%s" has no loss in TRAIN, so no weight gets a gradient', self.net.name)
         self.test_nets: list[Net] = []
         for choice in test_choices(self.param):
             net = self._net(choice)
@@ -230,7 +233,7 @@ class Solver:
         """
         if resume:
             self.restore(resume)
-        with snapshot_lock(self):
+        with snapshot_lock(self), self._holding():
             self.failure = None
             try:
                 for observer in self.observers:
@@ -242,6 +245,15 @@ class Solver:
             finally:
                 for observer in self.observers:
                     observer.on_end(self)
+
+    @contextmanager
+    def _holding(self) -> Iterator[None]:
+        """Say that the lock on the snapshots' names is held, so that `snapshot` takes none; a context manager."""
+        self._holds_lock = True
+        try:
+            yield
+        finally:
+            self._holds_lock = False
 
     def _solve(self) -> None:
         p, before = self.param, self.iter
@@ -326,10 +338,12 @@ class Solver:
     def snapshot(self) -> str:
         """Write the weights and the solver state; the path of the state file.
 
-        Raises NumericError, and writes no file, if a parameter is not finite.
+        Raises NumericError, and writes no file, if a parameter is not finite; UsageError while another run is writing
+        snapshots of the same names.
         """
         self.net.check_parameters(self.iter)
-        model, state = snapshots.write_snapshot(self)
+        with nullcontext() if self._holds_lock else names_locked(self):
+            model, state = snapshots.write_snapshot(self)
         self._last_snapshot = state
         for observer in self.observers:
             observer.on_snapshot(self, model, state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from dragon.layers.dropout import Dropout
 from dragon.layers.scale import Scale
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
+from dragon.proto.dialects import DOUBT, doubtful_layers
 from dragon.proto.layer_names import name_layers
 from dragon.surgery.normalisations import Normalisation, find_normalisations
 
@@ -53,6 +55,7 @@ def lint(definition: Definition[pb.NetParameter]) -> list[Finding]:
         found += _names(net, i)
         if folder is not None:
             found += _files(net, i, Context(folder=folder))
+    found += [(i, "dialect", DOUBT) for i in doubtful_layers(net)]
     found += _tiny_batches(net, norms)
     found = sorted(dict.fromkeys(found), key=lambda remark: remark[0])  # layers of one name may say the same of a third
     return [
@@ -148,8 +151,13 @@ def _statistics_settings(norm: Normalisation) -> Iterator[_Remark]:
 
 def _numbers(norm: Normalisation) -> Iterator[_Remark]:
     s = norm.settings
-    if s.eps < 1e-8:
-        yield norm.index, "eps", f"eps {s.eps:g} is lost in float32 beside a small variance; 1e-5 is usual"
+    if s.eps < 1e-8 and not norm.layer.profile:  # of a dialect: its default
+        most = f"multiplied by up to {1 / math.sqrt(s.eps):,.0f}" if s.eps else "NaN"
+        yield (
+            norm.index, "eps",
+            f"eps {s.eps:g} is lost beside a large variance and protects nothing beside a small one: a channel that is "
+            f"nearly constant is {most}; 1e-5 is usual",
+        )  # fmt: skip
     elif s.eps > 0.01:
         yield norm.index, "eps", f"eps {s.eps:g} is large beside the variance of most channels; 1e-5 is usual"
     if s.averaging.momentum == s.fraction < 0.5:

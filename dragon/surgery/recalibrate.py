@@ -1,9 +1,11 @@
 """Exact running statistics: one pass over the training set instead of a moving average.
 
-Ioffe & Szegedy 2015, section 3.1. The batches' means and sums of squares are pooled as in Chan, Golub & LeVeque 1979,
-so that the variance includes that between the batches' means:
+The mean is that of all values. There are two variances (the batches weighted by their number of values m):
 
-    n = na + nb    d = mean_b - mean_a    mean = mean_a + d nb / n    M2 = M2_a + M2_b + d^2 na nb / n
+    pooled    of all values, M2 / (n - 1): it includes the variance between the batches' means. Means and sums of
+              squares are pooled as in Chan, Golub & LeVeque 1979:
+              n = na + nb    d = mean_b - mean_a    mean = mean_a + d nb / n    M2 = M2_a + M2_b + d^2 na nb / n
+    batches   the mean of the batches' unbiased variances, E[m / (m - 1) var_b]: Ioffe & Szegedy 2015, algorithm 2
 """
 
 from __future__ import annotations
@@ -17,20 +19,23 @@ from numpy.typing import NDArray
 from dragon.bases.batch_statistics import BatchStatistics, averages
 from dragon.bases.layer import TRAIN
 from dragon.data.progress import Progress, silent
-from dragon.errors import NumericError, UsageError
+from dragon.errors import NumericError, UsageError, nearest
 from dragon.graph.net import Net
 from dragon.normalization.arithmetic import by_channel
 
-__all__ = ["Change", "Pool", "recalibrate"]
+__all__ = ["VARIANCES", "Change", "Pool", "recalibrate"]
+
+VARIANCES = ("pooled", "batches")
 
 
 class Pool:
-    """Mean and variance per channel, (C,) each and float64, of all batches added so far."""
+    """Mean and variances per channel, (C,) each and float64, of all batches added so far."""
 
     def __init__(self) -> None:
         self.count = 0
         self.mean: NDArray[Any] = np.zeros(())
         self.squares: NDArray[Any] = np.zeros(())
+        self._within: NDArray[Any] = np.zeros(())  # sum of the batches' unbiased variances, each times its count
 
     def add(self, x: NDArray[Any]) -> None:
         """Add a batch (N, C, ...)."""
@@ -41,13 +46,19 @@ class Pool:
         total = self.count + count
         between = mean - self.mean
         self.mean = self.mean + between * (count / total)
+        self._within = self._within + squares * (count / max(1, count - 1))
         self.squares = self.squares + squares + between**2 * (self.count * count / total)
         self.count = total
 
     @property
     def variance(self) -> NDArray[Any]:
-        """The unbiased variance; 0 after a single value."""
+        """The unbiased variance of all values; 0 after a single one."""
         return self.squares / max(1, self.count - 1)
+
+    @property
+    def batch_variance(self) -> NDArray[Any]:
+        """The mean of the batches' unbiased variances, weighted by their counts; that of a single value is 0."""
+        return self._within / max(1, self.count)
 
 
 @dataclass
@@ -60,13 +71,15 @@ class Change:
     variance_ratio: tuple[float, float]
 
 
-def recalibrate(net: Net, batches: int, progress: Progress = silent) -> list[Change]:
+def recalibrate(net: Net, batches: int, progress: Progress = silent, variance: str = "pooled") -> list[Change]:
     """Give every batch normalisation of a net in phase TRAIN the statistics of `batches` batches; return the changes.
 
-    Meanwhile all layers normalise by the batch, as in training. Raises UsageError for a net without batch
-    normalisation or with running statistics of another kind (DecorrelatedBN), NumericError when an activation is not
-    finite.
+    variance: one of VARIANCES, see above. Meanwhile all layers normalise by the batch, as in training. Raises
+    UsageError for an unknown variance and for a net without batch normalisation or with running statistics of another
+    kind (DecorrelatedBN), NumericError when an activation is not finite.
     """
+    if variance not in VARIANCES:
+        raise UsageError(f'variance "{variance}"{nearest(variance, VARIANCES)}: known are {", ".join(VARIANCES)}')
     layers = {i: layer for i, layer in enumerate(net.layers) if averages(layer)}
     for layer in net.layers:
         if layer.buffers and not averages(layer):
@@ -95,11 +108,11 @@ def recalibrate(net: Net, batches: int, progress: Progress = silent) -> list[Cha
         progress("batches", batch + 1, batches)
     for blob, iterations in zip(counters, counted, strict=True):
         blob.data[...] = iterations
-    return [_set(layer, pools[i], old[i]) for i, layer in layers.items()]
+    return [_set(layer, pools[i], old[i], variance) for i, layer in layers.items()]
 
 
-def _set(layer: BatchStatistics, pool: Pool, old: tuple[NDArray[Any], ...]) -> Change:
-    variance = pool.variance
+def _set(layer: BatchStatistics, pool: Pool, old: tuple[NDArray[Any], ...], kind: str) -> Change:
+    variance = pool.variance if kind == "pooled" else pool.batch_variance
     if not (np.isfinite(pool.mean).all() and np.isfinite(variance).all()):
         raise NumericError("its input is not finite", layer=layer.where)
     layer.set_running(pool.mean, variance)

@@ -35,6 +35,18 @@ def fill(net: dragon.Net) -> dragon.Net:
     return net
 
 
+@pytest.mark.parametrize("phase", [7, -1, "TEST", [1], 1.0])
+def test_a_phase_that_there_is_not(tmp_path: Path, phase: object) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_text(INPUT)
+    with pytest.raises(dragon.UsageError, match=r"the phase of a net is TRAIN \(0\) or TEST \(1\), got "):
+        dragon.Net(str(path), phase=phase)  # type: ignore[arg-type]
+    if phase == 7:
+        with pytest.raises(dragon.UsageError, match="got 7"):
+            dragon.Net(str(path), 7)
+    assert dragon.Net(str(path), np.int64(1)).phase == dragon.TEST  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("form", ["phase", "weights phase", "keywords", "param"])
 def test_every_way_to_make_a_net(form: str, tmp_path: Path) -> None:
     path = tmp_path / "net.prototxt"

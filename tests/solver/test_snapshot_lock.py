@@ -69,6 +69,28 @@ def test_two_trainers_with_one_prefix(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
 
 
+@pytest.mark.parametrize("how", ["step", "snapshot"])
+def test_a_script_writes_no_snapshot_while_another_run_does(tmp_path: Path, how: str) -> None:
+    class Script(Observer):
+        message = ""
+
+        def on_start(self, solver: Solver) -> None:
+            other = toy_solver(tmp_path, max_iter=9, snapshot=1, snapshot_after_train=True)
+            with pytest.raises(UsageError) as caught:
+                other.step(1) if how == "step" else other.snapshot()
+            self.message = str(caught.value)
+            solver.snapshot()  # the run that holds the lock may
+
+    first, script = toy_solver(tmp_path, max_iter=1, snapshot_after_train=True), Script()
+    first.observers.append(script)
+    first.solve()
+    assert "are being written by process" in script.message
+    other = toy_solver(tmp_path, max_iter=9, snapshot=1)
+    other.step(2)
+    assert (tmp_path / "toy_iter_2.solverstate").is_file()
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
 def test_what_a_killed_run_left_is_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     left = [
         ".toy_iter_0.solverstate.ab12cd34",

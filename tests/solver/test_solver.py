@@ -47,6 +47,19 @@ def watched(folder: Path | None = None, **settings: Any) -> tuple[dragon.Solver,
     return solver, diary
 
 
+def test_a_net_without_a_loss_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    toy_solver()
+    assert not [m for m in caplog.messages if "no loss" in m]
+    param = dragon.proto.dragon_pb2.SolverParameter(base_lr=1, lr_policy="fixed", max_iter=1)
+    layer = param.train_net_param.layer.add(name="x", type="Input", top=["x"])
+    layer.input_param.shape.add(dim=[2, 3])
+    param.train_net_param.name = "n"
+    dragon.Solver(param)
+    assert [m for m in caplog.messages if "no loss" in m] == [
+        'net "n" has no loss in TRAIN, so no weight gets a gradient'
+    ]
+
+
 def test_events_come_in_caffes_order(tmp_path: Path) -> None:
     settings = {"max_iter": 10, "display": 4, "test_interval": 5, "test_iter": [2], "snapshot": 6}
     solver, diary = watched(tmp_path, snapshot_after_train=True, **settings)

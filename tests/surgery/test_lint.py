@@ -10,6 +10,7 @@ import pytest
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.text import parse_text
+from dragon.proto.upgrade import upgrade_net
 from dragon.surgery.lint import lint
 
 GOOD = """
@@ -110,6 +111,28 @@ def test_the_weight_of_the_history_under_each_name() -> None:
         "BatchNorm", "BatchRenorm"
     )
     assert rules(renorm) == [("bn", "eps")]
+
+
+def test_what_is_said_of_a_small_eps() -> None:
+    """Beside a variance of 0 the output is multiplied by 1 / sqrt(eps)."""
+    for eps, factor in (("1e-10", "multiplied by up to 100,000;"), ("0", "NaN;")):
+        net = parse_text(GOOD.replace("eps: 1e-4", f"eps: {eps}"), pb.NetParameter())
+        (found,) = lint(Definition(net, "n", (1,) * 9))
+        assert found.message.startswith(
+            f"eps {eps} is lost beside a large variance and protects nothing beside a small"
+        )
+        assert factor in found.message
+
+
+def test_decay_alone_may_be_of_the_first_dragon() -> None:
+    text = GOOD.replace("eps: 1e-4", "decay: 0.95")
+    net = parse_text(text, pb.NetParameter())
+    found = lint(Definition(net, "n", (1,) * 9))
+    assert [(f.layer, f.rule) for f in found] == [("bn", "dialect")]
+    assert "profile dragon-2016" in found[0].message
+    net.profile = "dragon-2016"
+    net.layer.remove(next(layer for layer in net.layer if layer.type == "Scale"))
+    assert lint(Definition(upgrade_net(net), "n", (1,) * 9)) == []
 
 
 def test_a_scale_after_the_relu_is_mentioned() -> None:

@@ -78,6 +78,13 @@ def test_outputs_are_equal(tmp_path: Path, case: str) -> None:
     write_model(new, tmp_path / "new.prototxt", tmp_path / "new.caffemodel")
     again = read_model(tmp_path / "new.prototxt", tmp_path / "new.caffemodel")
     assert again.net == new.net
+    # also where the text names it, of which the rest stays as it was
+    (tmp_path / "own.prototxt").write_text(f'# first\nprofile: "{profile}"\n{text}')
+    write_model(read_model(tmp_path / "own.prototxt"), tmp_path / "edited.prototxt", None)
+    assert (tmp_path / "edited.prototxt").read_text().startswith("# first\n")
+    edited = read_model(tmp_path / "edited.prototxt").net
+    assert not edited.profile
+    assert edited.layer[1] == new.net.layer[1]
 
 
 def test_the_definition() -> None:

@@ -25,6 +25,53 @@ def test_pooling_counts_the_variance_between_batches() -> None:
     np.testing.assert_allclose(pool.variance, everything.var((0, 2, 3), ddof=1), rtol=1e-9)
 
 
+def test_the_variance_of_the_paper_is_the_mean_of_the_batches_variances() -> None:
+    """Ioffe & Szegedy 2015, algorithm 2: Var[x] = m / (m - 1) E[var_b], without the variance between the means."""
+    rng = np.random.default_rng(0)
+    batches = [rng.normal(5 * k, 1 + k, size=(4, 3, 2, 2)) for k in range(5)]
+    pool = Pool()
+    for batch in batches:
+        pool.add(batch)
+    m = 4 * 2 * 2
+    expected = m / (m - 1) * np.mean([batch.var((0, 2, 3)) for batch in batches], axis=0)
+    np.testing.assert_allclose(pool.batch_variance, expected, rtol=1e-12)
+    assert (pool.variance > 1.1 * pool.batch_variance).all()
+    pool.add(batches[0][:1, :, :1, :1])  # a batch of one value: it counts, with variance 0
+    np.testing.assert_allclose(pool.batch_variance, expected * (5 * m) / (5 * m + 1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("form", ["split", "merged", "merged, fork"])
+def test_layers_take_the_variance_that_is_asked_for(form: str) -> None:
+    net, again = (Net(definition(form), TRAIN, engine="numpy", seed=1) for _ in range(2))
+    recalibrate(net, 6, variance="batches")
+    values = []
+    for _ in range(6):
+        again.run_forward(0, 1)
+        values.append(np.array(again.blobs["conv1"].peek(), np.float64))
+    layer = net.layer_dict["bn1"]
+    layer.phase = TEST
+    mean, variance = layer.running()  # type: ignore[attr-defined]
+    np.testing.assert_allclose(mean, np.concatenate(values).mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(variance, np.mean([v.var((0, 2, 3), ddof=1) for v in values], axis=0), rtol=1e-4)
+
+
+def test_a_dialect_stores_the_deviation() -> None:
+    """What the first Dragon stores beside the mean is sqrt(variance + eps)."""
+    text = """layer { name: "bn1" type: "BatchNorm" bottom: "data" top: "y" batch_norm_param { eps: 0.5 } }"""
+    net = Net(parse_text(HEAD + text, pb.NetParameter()), phase=TRAIN, profile="dragon-2016", engine="numpy", seed=1)
+    recalibrate(net, 3)
+    assert [c.layer for c in recalibrate(net, 3)] == ["bn1"]
+    variance = net.layer_dict["bn1"].running()[1]  # type: ignore[attr-defined]
+    np.testing.assert_allclose(net.params["bn1"][3].data, np.sqrt(variance + 0.5), rtol=1e-6)
+    assert (variance > 4).all()
+
+
+def test_an_unknown_variance() -> None:
+    net = Net(definition("merged"), TRAIN, engine="numpy", seed=1)
+    with pytest.raises(UsageError, match=r'variance "batch" \(did you mean "batches"\?\): known are pooled, batches'):
+        recalibrate(net, 1, variance="batch")
+
+
 @pytest.mark.parametrize("form", list(FORMS))
 def test_test_then_normalises_by_the_training_set(form: str) -> None:
     net = Net(definition(form), TRAIN, engine="numpy", seed=1)

@@ -236,6 +236,29 @@ def test_classify_says_what_is_wrong(folder: Path, dragon: Dragon) -> None:
     assert "class 2" in result.out
 
 
+def test_means_that_are_no_arrays_of_numbers(folder: Path, dragon: Dragon) -> None:
+    args = (
+        "classify",
+        "im/red one.png",
+        "--model",
+        "deploy.prototxt",
+        "--weights",
+        "net.caffemodel",
+        "--mean",
+        "m.npy",
+    )
+    (folder / "m.npy").write_bytes(np.random.default_rng(1).bytes(1000))
+    assert dragon(*args).error == "mean file m.npy: expected a .npy file of NumPy's, this is something else"
+    (folder / "m.npy").write_bytes(b"")
+    assert dragon(*args).error == "mean file m.npy: expected a .npy file of NumPy's, this is an empty file"
+    (folder / "m.npy").write_bytes((folder / "im" / "red one.png").read_bytes())
+    assert dragon(*args).error == "mean file m.npy: expected a .npy file of NumPy's, this is a PNG image"
+    np.save("m.npy", np.array([{}, None], object))
+    assert dragon(*args).error == "mean file m.npy: holds no array of real numbers"
+    np.save("m.npy", np.full(3, 1j))
+    assert dragon(*args).error == "mean file m.npy: holds no array of real numbers"
+
+
 def test_detect(folder: Path, dragon: Dragon) -> None:
     (folder / "w.csv").write_text("filename,ymin,xmin,ymax,xmax\nim/red one.png,0,0,10,10\nim/blue one.png,2,2,9,9\n")
     args = ("--model", "deploy.prototxt", "--weights", "net.caffemodel", "--labels", "words.txt")

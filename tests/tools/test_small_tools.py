@@ -57,6 +57,75 @@ def test_upgrade(work: Path, dragon: Dragon) -> None:
     assert Net("new.prototxt", "new.caffemodel", TEST).params["ip"][0].shape == (2, 16)
 
 
+def test_upgrade_gives_each_warning_once(work: Path, dragon: Dragon) -> None:
+    (work / "old.prototxt").write_text(V1 + "input_shape { dim: 1 }")
+    (work / "new.prototxt").write_text('layer { name: "x" type: "Input" top: "x" } input_shape { dim: 1 }')
+    result = dragon("upgrade", "new.prototxt", "-")
+    assert result.err.splitlines() == ["dragon: warning: net input_shape without an input: dropped"]
+    edit(work / "net.prototxt", 'type: "BN"', 'type: "BatchNorm" batch_norm_param { decay: 0.9 }')
+    edit(work / "net.prototxt", "num_output: 4", "num_output: 4 engine: MKL2017")
+    assert [line.split(" ")[1] for line in dragon("upgrade", "net.prototxt", "-").err.splitlines()] == ["warning:"] * 2
+
+
+def test_upgrade_of_a_dialect(work: Path, dragon: Dragon) -> None:
+    """Text and weights of the first Dragon become BN with the same outputs; the solver loses its profile."""
+    bn = 'layer { name: "bn" type: "BN" bottom: "conv" top: "conv" }'
+    edit(work / "net.prototxt", bn, 'layer{ name:"bn" type:"BatchNorm" bottom:"conv" top:"bn1"}')
+    edit(work / "net.prototxt", '"ReLU" bottom: "conv" top: "conv"', '"ReLU" bottom: "bn1" top: "relu"')
+    edit(work / "net.prototxt", '"Dropout" bottom: "conv" top: "conv"', '"Dropout" bottom: "relu" top: "drop"')
+    edit(work / "net.prototxt", '"InnerProduct" bottom: "conv"', '"InnerProduct" bottom: "drop"')
+    result = dragon("train", "--solver", "solver.prototxt", "--profile", "dragon-2016", "--iterations", "5")
+    assert result.code == 0, result.err
+    weights = "out/x_iter_5.caffemodel"
+    assert dragon("upgrade", weights, "new.caffemodel").out == "new.caffemodel: weights of 3 layers\n"
+    assert dragon("upgrade", "--profile", "dragon-2016", weights, "new.h5").code == 0
+    assert dragon("upgrade", "--profile", "dragon-2016", "net.prototxt", "new.prototxt").code == 0
+    assert 'type: "BN"' in (work / "new.prototxt").read_text()
+    scores = [
+        dragon("test", "--model", model, "--weights", of, "--iterations", "2", *flags).out.splitlines()[3:]
+        for model, of, *flags in (
+            ("net.prototxt", weights, "--profile", "dragon-2016"),
+            ("new.prototxt", "new.caffemodel"),
+            ("new.prototxt", "new.h5"),
+        )
+    ]
+    assert scores[0] == scores[1] == scores[2]
+    assert any("by global" in line for line in scores[0])
+    (work / "solver.prototxt").write_text('profile: "dragon-2016"\n' + (work / "solver.prototxt").read_text())
+    result = dragon("upgrade", "solver.prototxt", "new_solver.prototxt")
+    assert result.err == "net.prototxt is to be upgraded too: dragon upgrade --profile dragon-2016\n"
+    assert "profile" not in (work / "new_solver.prototxt").read_text()
+
+
+def test_commands_read_a_dialect(work: Path, dragon: Dragon) -> None:
+    edit(work / "net.prototxt", 'type: "BN"', 'type: "BatchNorm"')
+    flags = ("--profile", "dragon-2016")
+    for command in (
+        "summarize --model net.prototxt",
+        "time --model net.prototxt --iterations 1",
+        "time --solver solver.prototxt --iterations 1",
+        "lint net.prototxt",
+        "draw net.prototxt net.dot",
+        "split --model net.prototxt --out-model split.prototxt",
+    ):
+        result = dragon(*command.split(), *flags)
+        assert result.code == 0, (command, result.err)
+    assert [layer.type for layer in read_net("split.prototxt").layer][3:5] == ["BatchNorm", "Scale"]
+    net = Net("net.prototxt", phase=TRAIN, profile="dragon-2016", seed=1)
+    net.run_forward()
+    net.save("w.caffemodel")
+    net.close()
+    common = ("--model", "net.prototxt", "--weights", "w.caffemodel", *flags)
+    assert dragon("recalibrate", *common, "--out-weights", "r.caffemodel").code == 0
+    assert len(Net("net.prototxt", phase=TEST, weights="r.caffemodel", profile="dragon-2016").params["bn"]) == 4
+    result = dragon("fold", *common, "--out-model", "f.prototxt", "--out-weights", "f.h5")
+    assert result.out.splitlines()[0] == "folded bn into conv"
+    assert "bn" not in Net("f.prototxt", "f.h5", TEST).params
+    assert dragon("summarize", "--model", "net.prototxt", "--profile", "dragon2016").error.startswith(
+        'unknown profile "dragon2016" (did you mean "dragon-2016"?)'
+    )
+
+
 def test_upgrade_of_what_is_neither(work: Path, dragon: Dragon) -> None:
     (work / "x.prototxt").write_text("nonsense { }")
     assert dragon("upgrade", "x.prototxt", "y.prototxt").error.startswith("x.prototxt:1:1: ")
@@ -170,6 +239,30 @@ def test_recalibrate(trained: Path, dragon: Dragon) -> None:
     assert exact.params["bn"][2].data[0] == 1
     assert not np.allclose(exact.params["bn"][0].data, old.params["bn"][0].data)
     np.testing.assert_array_equal(exact.params["conv"][0].data, old.params["conv"][0].data)
+
+
+def test_recalibrate_says_which_variance(trained: Path, dragon: Dragon) -> None:
+    common = ("recalibrate", "--model", "net.prototxt", "--weights", "net.caffemodel", "--out")
+    pooled, batches = dragon(*common, "p.h5"), dragon(*common, "b.h5", "--variance", "batches")
+    assert pooled.out.splitlines()[-1].endswith("; variance pooled over all values")
+    assert batches.out.splitlines()[-1].endswith("; variance the mean of the batches' variances")
+    first, second = (Net("net.prototxt", weights, TEST).params["bn"] for weights in ("p.h5", "b.h5"))
+    np.testing.assert_array_equal(first[0].data, second[0].data)
+    assert (first[1].data > second[1].data).all()
+
+
+def test_surgery_writes_hdf5(trained: Path, dragon: Dragon) -> None:
+    common = ("--model", "net.prototxt", "--weights", "net.caffemodel", "--out-model", "m.prototxt")
+    assert dragon("merge", *common, "--out-weights", "m.caffemodel").code == 0
+    assert dragon("merge", *common, "--out-weights", "m.h5").code == 0
+    first, second = (Net("m.prototxt", weights, TEST).params for weights in ("m.caffemodel", "m.h5"))
+    assert list(first) == list(second)
+    for name, blobs in first.items():
+        for mine, its in zip(blobs, second[name], strict=True):
+            np.testing.assert_array_equal(mine.data, its.data)
+    back = ("--model", "m.prototxt", "--weights", "m.h5", "--out-weights", "s.hdf5", "--out-model", "s.prototxt")
+    assert dragon("split", *back).code == 0
+    assert Net("s.prototxt", "s.hdf5", TEST).params["bn"][0].shape == (4,)
 
 
 def test_lint(work: Path, dragon: Dragon) -> None:

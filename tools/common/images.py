@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dragon.data import read_mean
 from dragon.errors import DataError, DragonError, UsageError, one_line
-from dragon.files.kinds import kind_of
+from dragon.files.kinds import HEAD, kind_of, kind_of_content
 from dragon.files.reading import read_bytes, read_text
 from dragon.pycaffe.classifier import Classifier
 from dragon.pycaffe.detector import Detector
@@ -113,11 +113,16 @@ def _mean(text: str) -> NDArray[Any]:
 def _array(path: str) -> NDArray[Any]:
     """The array of a .npy file. DataError for other files."""
     try:
-        array = np.load(io.BytesIO(read_bytes(path)), allow_pickle=False)
+        content = read_bytes(path)
+        if not content.startswith(np.lib.format.MAGIC_PREFIX):  # NumPy would take it for a pickle
+            kind = kind_of_content(content[:HEAD]) if content else "an empty file"
+            raise DataError(f"mean file {path}: expected a .npy file of NumPy's, this is {kind or 'something else'}")
+        array = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
         if isinstance(array, np.ndarray) and array.dtype.kind in "fiub":
             return np.asarray(array, np.float32)
     except (OSError, EOFError, ValueError, MemoryError, SyntaxError, TypeError, OverflowError) as error:
-        raise DataError(f"mean file {path}: {one_line(str(error))}") from None
+        if "pickle" not in str(error):  # NumPy's advice about arrays of Python objects
+            raise DataError(f"mean file {path}: {one_line(str(error))}") from None
     raise DataError(f"mean file {path}: holds no array of real numbers")
 
 

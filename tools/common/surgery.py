@@ -69,7 +69,7 @@ def surgery_options(needs_weights: bool) -> Callable[[Callable[..., Any]], Calla
         @click.option("--model", required=True, metavar="FILE", help="The net's prototxt.")
         @click.option("--weights", required=needs_weights, metavar="FILE", help="Its .caffemodel or HDF5 file.")
         @click.option("--out-model", metavar="FILE", help="Write the new prototxt here.")
-        @click.option("--out-weights", metavar="FILE", help="Write the new .caffemodel here.")
+        @click.option("--out-weights", metavar="FILE", help="Write the new .caffemodel or HDF5 file here.")
         @click.option("--shape", metavar="N,C,H,W", help="Prove on noise of this shape instead of the net's own data.")
         @click.option("--batches", type=Count(1), default=2, show_default=True, help="Batches of the proof.")
         @profile_option
@@ -90,8 +90,6 @@ def surgery_options(needs_weights: bool) -> Callable[[Callable[..., Any]], Calla
                 raise UsageError("--out-weights needs --weights")
             if not (out_model or out_weights):
                 raise UsageError("nothing to write: give --out-model, --out-weights or both")
-            if out_weights and out_weights.endswith((".h5", ".hdf5")):
-                raise UsageError(f"{out_weights}: weights are written as .caffemodel")
             inputs = [model, *(weights or "").split(",")]
             check_outputs(inputs, {"--out-model": out_model, "--out-weights": out_weights})
             files = SurgeryChoice(model, weights, out_model, out_weights, _shape(shape), batches, profile)
