@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from dragon import models
 from dragon.data import Dataset
 from dragon.engines import ENGINES
 from dragon.errors import DataError
@@ -15,7 +14,7 @@ from dragon.tools.data import make_dataset, print_dataset
 
 __all__ = ["command"]
 
-COMPARISONS = {"mnist": "compare_mnist_sigmoid.yaml", "cifar10": "compare_cifar10_quick.yaml"}  # by dataset
+EXPERIMENTS = {"mnist": "demo_mnist", "cifar10": "demo_cifar10"}  # by dataset
 
 
 @click.command("demo")
@@ -34,27 +33,25 @@ def command(folder: str, data_folder: str, engine: str | None, synthetic: bool) 
     Example: dragon demo --synthetic
     """
     from dragon.compare import compare
+    from dragon.compare.report import write_index
 
     datasets = _datasets(Path(data_folder), synthetic)
     for dataset in datasets.values():
         print_dataset(dataset)
-    reports = []
+    root = Path(folder)
     for name, dataset in datasets.items():
-        output = Path(folder, Path(COMPARISONS[name]).stem.removeprefix("compare_"))
-        file = next(found for place in models.__path__ if (found := Path(place) / COMPARISONS[name]).is_file())
-        compare(str(file), str(output), engine=engine, dataset=str(dataset.folder))
-        reports.append(output / "report.html")
+        output = root / name
+        compare(EXPERIMENTS[name], output, engine=engine, dataset=str(dataset.folder), store=root / "runs")
         if "synthetic" in dataset.label.lower():
             click.echo(SYNTHETIC)
-    for report in reports:
-        click.echo(f"The report is {report.resolve()}")
+    click.echo(f"The reports are listed in {write_index(root).resolve()}")
 
 
 def _datasets(folder: Path, synthetic: bool) -> dict[str, Dataset]:
     """MNIST and CIFAR-10, or a synthetic set for CIFAR-10 alone if they cannot be fetched. Raises DataError."""
     if not synthetic:
         try:
-            return {name: make_dataset(name, str(folder / name)) for name in COMPARISONS}
+            return {name: make_dataset(name, str(folder / name)) for name in EXPERIMENTS}
         except DataError as error:
             click.echo(f"dragon: {error}; a synthetic set is drawn instead", err=True)
     return {"cifar10": make_dataset("synthetic", str(folder / "synthetic"))}

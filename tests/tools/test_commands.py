@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dragon import models
 from dragon.bases.layer import TEST, TRAIN, layer_types
+from dragon.compare.listing import find_experiment
+from dragon.compare.reading import read_experiment
 from dragon.errors import DataError
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
@@ -205,8 +206,9 @@ def test_table() -> None:
 def compared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     calls: list[tuple[object, ...]] = []
 
-    def compare(file: str, output: str, **settings: object) -> None:
-        calls.append((Path(file).name, output, settings["dataset"]))
+    def compare(name: str, output: Path, **settings: object) -> None:
+        output.mkdir(parents=True)
+        calls.append((name, str(output), settings["dataset"], str(settings["store"])))
 
     monkeypatch.setattr("dragon.compare.compare", compare)
     return calls
@@ -225,9 +227,10 @@ def test_demo_falls_back_to_synthetic_data(
     result = dragon("demo", "--dir", "d", "--data", "sets")
     assert result.code == 0, result.err
     assert "no route" in result.err
-    assert compared == [("compare_cifar10_quick.yaml", "d/cifar10_quick", "sets/synthetic")]
+    assert compared == [("demo_cifar10", "d/cifar10", "sets/synthetic", "d/runs")]
     assert "SYNTHETIC" in result.out
-    assert result.out.splitlines()[-1] == f"The report is {work / 'd' / 'cifar10_quick' / 'report.html'}"
+    assert result.out.splitlines()[-1] == f"The reports are listed in {work / 'd' / 'index.html'}"
+    assert (work / "d" / "index.html").is_file()
 
 
 def test_demo_compares_on_both_datasets(
@@ -238,11 +241,10 @@ def test_demo_compares_on_both_datasets(
     result = dragon("demo", "--dir", "d", "--data", "sets")
     assert result.code == 0, result.err
     assert compared == [
-        ("compare_mnist_sigmoid.yaml", "d/mnist_sigmoid", "sets/mnist"),
-        ("compare_cifar10_quick.yaml", "d/cifar10_quick", "sets/cifar10"),
+        ("demo_mnist", "d/mnist", "sets/mnist", "d/runs"),
+        ("demo_cifar10", "d/cifar10", "sets/cifar10", "d/runs"),
     ]
-    reports = [f"The report is {work / 'd' / name / 'report.html'}" for name in ("mnist_sigmoid", "cifar10_quick")]
-    assert result.out.splitlines()[-2:] == reports
+    assert result.out.splitlines()[-1] == f"The reports are listed in {work / 'd' / 'index.html'}"
 
 
 def _small(folder: str, progress: object, **settings: int) -> object:
@@ -252,5 +254,6 @@ def _small(folder: str, progress: object, **settings: int) -> object:
 
 
 def test_demos_comparison_is_part_of_the_package() -> None:
-    for name in ("compare_mnist_sigmoid.yaml", "compare_cifar10_quick.yaml"):
-        assert any((Path(place) / name).is_file() for place in models.__path__)
+    for name in ("demo_mnist", "demo_cifar10"):
+        assert find_experiment(name).is_file()
+        assert read_experiment(find_experiment(name)).contrasts
