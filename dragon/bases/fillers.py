@@ -1,8 +1,10 @@
-"""Weight fillers: constant, uniform, gaussian (also sparse), positive_unitball, xavier, msra, bilinear.
+"""Weight fillers: constant, uniform, gaussian (also sparse), positive_unitball, xavier, msra, fixup, bilinear.
 
 xavier is uniform in +-sqrt(3/n) (Glorot & Bengio 2010), msra is normal with standard deviation sqrt(2/n) or, before a
 ReLU with a negative slope alpha, sqrt(2/n/(1 + alpha^2)) (He et al. 2015), where n is fan_in = count/shape[0], fan_out
-= count/shape[1] or their mean. bilinear is the interpolation kernel for a deconvolution.
+= count/shape[1] or their mean. fixup is msra times L^(-1/(2m-2)), for all layers but the last of each of L residual
+branches of m layers, which start at 0 (Zhang, Dauphin & Ma 2019, arXiv 1901.09321). bilinear is the interpolation
+kernel for a deconvolution.
 """
 
 from __future__ import annotations
@@ -62,6 +64,15 @@ def _msra(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
     out[...] = rng.generator().normal(0.0, math.sqrt(2.0 / _fan(out, p) / (1 + p.alpha**2)), out.shape)
 
 
+def _fixup(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
+    if p.branches < 1:
+        raise ValueError(f"branches, the number of residual branches of the net, must be at least 1, got {p.branches}")
+    if p.branch_layers < 2:
+        raise ValueError(f"branch_layers must be at least 2, got {p.branch_layers}: a single layer starts at 0")
+    _msra(out, p, rng)
+    out *= p.branches ** (-1 / (2 * p.branch_layers - 2))
+
+
 def _bilinear(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
     if out.ndim != 4 or out.shape[2] != out.shape[3]:
         raise ShapeError(f"a bilinear filler needs 4 axes with a square kernel, the shape is {out.shape}")
@@ -79,6 +90,7 @@ FILLERS: dict[str, Callable[[Array, pb.FillerParameter, Stream], None]] = {
     "positive_unitball": _positive_unitball,
     "xavier": _xavier,
     "msra": _msra,
+    "fixup": _fixup,
     "bilinear": _bilinear,
 }
 
@@ -95,6 +107,9 @@ def fill(out: Array, param: pb.FillerParameter, rng: Stream, who: str) -> None:
         raise PrototxtError(f'{who}: unknown filler type "{param.type}"{nearest(param.type, FILLERS)}') from None
     if param.sparse >= 0 and param.type != "gaussian":
         raise PrototxtError(f"{who}: sparse is for the gaussian filler, not for {param.type}")
+    for field in ("branches", "branch_layers"):
+        if param.HasField(field) and param.type != "fixup":
+            raise PrototxtError(f"{who}: {field} is for the fixup filler, not for {param.type}")
     try:
         filler(out, param, rng)
     except ShapeError as error:

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from dragon.bases.fillers import FILLERS, fill
+from dragon.bases.layer import TRAIN
 from dragon.errors import PrototxtError, ShapeError
+from dragon.graph.net import Net
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import parse_text
 from dragon.rng import Stream
 
 SHAPE = (200, 30, 5, 5)
@@ -81,9 +84,67 @@ def test_errors_name_the_blob_and_the_nearest_filler() -> None:
         filled((2, 3), type="bilinear")
     with pytest.raises(PrototxtError, match="sparse"):
         filled(type="uniform", sparse=2)
-    assert len(FILLERS) == 7
+    assert len(FILLERS) == 8
 
 
 def test_alpha_of_msra_is_the_slope_of_the_relu() -> None:
     plain, sloped = filled(type="msra"), filled(type="msra", alpha=0.75)
     np.testing.assert_allclose(sloped, plain / 1.25, rtol=1e-5)  # sqrt(1 + 0.75^2) = 1.25
+
+
+@pytest.mark.parametrize(("branches", "layers", "factor"), [(9, 2, 9**-0.5), (16, 3, 16**-0.25), (1, 2, 1)])
+def test_fixup_is_msra_times_a_power_of_the_branches(branches: int, layers: int, factor: float) -> None:
+    out = filled(type="fixup", branches=branches, branch_layers=layers, alpha=0.5, variance_norm="FAN_OUT")
+    msra = filled(type="msra", alpha=0.5, variance_norm="FAN_OUT")
+    np.testing.assert_allclose(out, msra * factor, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"type": "fixup"}, "cannot be filled by fixup: branches, .* must be at least 1, got 0"),
+        ({"type": "fixup", "branches": 3, "branch_layers": 1}, "branch_layers must be at least 2, got 1"),
+        ({"type": "msra", "branches": 3}, "weight: branches is for the fixup filler, not for msra"),
+        ({"type": "xavier", "branch_layers": 3}, "weight: branch_layers is for the fixup filler, not for xavier"),
+    ],
+)
+def test_settings_of_fixup(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(PrototxtError, match=message):
+        filled(SHAPE, **settings)
+
+
+FIXUP = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 4 dim: 4 } } }
+layer { name: "bias1a" type: "Bias" bottom: "x" top: "a" bias_param { axis: 0 num_axes: 0 } }
+layer { name: "conv1" type: "Convolution" bottom: "a" top: "b" convolution_param {
+  num_output: 3 kernel_size: 3 pad: 1 bias_term: false weight_filler { type: "fixup" branches: 4 } } }
+layer { name: "bias1b" type: "Bias" bottom: "b" top: "b" bias_param { axis: 0 num_axes: 0 } }
+layer { name: "relu" type: "ReLU" bottom: "b" top: "b" }
+layer { name: "bias2a" type: "Bias" bottom: "b" top: "c" bias_param { axis: 0 num_axes: 0 } }
+layer { name: "conv2" type: "Convolution" bottom: "c" top: "d" convolution_param {
+  num_output: 3 kernel_size: 3 pad: 1 bias_term: false } }
+layer { name: "scale" type: "Scale" bottom: "d" top: "d" scale_param { axis: 0 num_axes: 0 bias_term: true } }
+layer { name: "sum" type: "Eltwise" bottom: "x" bottom: "d" top: "y" }
+"""
+
+
+@pytest.mark.parametrize("engine", ["numpy", "onednn"])
+def test_a_residual_branch_as_fixup_has_it_starts_as_nothing_and_learns(engine: str) -> None:
+    """With scalar biases and a scalar factor: Bias and Scale of no axes."""
+    net = Net(parse_text("force_backward: true\n" + FIXUP, pb.NetParameter()), TRAIN, engine=engine, seed=1)
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 4)).astype(np.float32)
+    assert [net.params[name][0].shape for name in ("bias1a", "bias1b", "bias2a", "scale")] == [()] * 4
+    for step in range(2):
+        net.blobs["x"].data[...] = x
+        net.clear_param_diffs()
+        net.run_forward()
+        assert (net.blobs["y"].peek() == x).all() == (step == 0)
+        net.blobs["y"].diff[...] = 1
+        net.run_backward()
+        learned = {name for name, blobs in net.params.items() if any(blob.peek_diff().any() for blob in blobs)}
+        # the first step moves the last convolution, and then all the rest has a gradient
+        assert learned == ({"conv2", "scale"} if step == 0 else set(net.params))
+        for blobs in net.params.values():
+            for blob in blobs:
+                blob.data[...] -= 0.1 * blob.diff
+    net.close()
