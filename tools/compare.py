@@ -27,6 +27,7 @@ __all__ = ["command"]
 @click.option("--engine", type=click.Choice(ENGINES), help="How nets are run; auto takes the fastest on the CPU.")
 @click.option("--precision", type=click.Choice(list(PRECISIONS)), default="fp32", show_default=True)
 @click.option("--dataset", type=click.Path(file_okay=False), help="A folder of `dragon data`, in place of the file's.")
+@click.option("--tensorboard", type=click.Path(file_okay=False), help="Also write event files, into this folder.")
 @allow_python
 def command(
     name: str | None,
@@ -39,6 +40,7 @@ def command(
     engine: str | None,
     precision: str,
     dataset: str | None,
+    tensorboard: str | None,
 ) -> None:
     """Run every variant of an experiment over its factors and seeds, and write a report.
 
@@ -60,5 +62,5 @@ def command(
 
     compare(
         name, output, jobs=jobs, engine=engine, precision=precision, dataset=dataset, quick=quick, seeds=seeds,
-        store=store,
+        store=store, tensorboard=tensorboard,
     )  # fmt: skip

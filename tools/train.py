@@ -36,6 +36,7 @@ from dragon.tools.observers.meter import Meter
 from dragon.tools.observers.metrics import MetricsObserver
 from dragon.tools.observers.probes import RecordedProbes
 from dragon.tools.observers.progress import ConsoleHandler, ProgressObserver
+from dragon.tools.observers.tensorboard import TensorBoardObserver
 
 __all__ = ["command", "output_folder"]
 
@@ -50,6 +51,7 @@ __all__ = ["command", "output_folder"]
 @click.option("--stage", metavar="NAME,...", help="The net state's stages.")
 @click.option("--output", metavar="DIR", help="For metrics.jsonl and curves.png; beside the snapshots by default.")
 @probe_option("Measure this along the way, into metrics.jsonl; see dragon probe --list.")
+@click.option("--tensorboard", metavar="DIR", help="Also write TensorBoard's event files, into this folder.")
 @click.option("--sigint-effect", type=click.Choice(EFFECTS), default="stop", show_default=True)
 @click.option("--sighup-effect", type=click.Choice(EFFECTS), default="snapshot", show_default=True)
 @click.option("--allow-unknown", is_flag=True, help="Skip fields that the schema does not have, with a warning each.")
@@ -66,6 +68,7 @@ def command(
     stage: str | None,
     output: str | None,
     probes: list[Probe],
+    tensorboard: str | None,
     sigint_effect: str,
     sighup_effect: str,
     allow_unknown: bool,
@@ -108,7 +111,8 @@ def command(
                 solver.restore(snapshot)
             check_snapshots(solver)
             folder = Path(output) if output else output_folder(param, path)
-            _train(solver, show, folder, probes, snapshot, sigint_effect, sighup_effect)
+            events = Path(tensorboard) if tensorboard else None
+            _train(solver, show, folder, events, probes, snapshot, sigint_effect, sighup_effect)
         finally:
             solver.close()
 
@@ -117,6 +121,7 @@ def _train(
     solver: Solver,
     show: Console | None,
     folder: Path,
+    events: Path | None,
     probes: list[Probe],
     resumed: str | None,
     sigint: str,
@@ -136,11 +141,15 @@ def _train(
         watching = RecordedProbes(probes, record, meter.skip, resumed)
         solver.observers.append(Forgiving(watching, "the states of the probes"))
     solver.observers += [Forgiving(shown, "the log"), written, Forgiving(curves, "curves.png")]
+    if events is not None:
+        solver.observers.append(Forgiving(TensorBoardObserver(events, meter), "the event file"))
     for line in _opening(solver):
         log.info(line)
     for line in warnings(solver.param):
         log.warning("%s: %s", solver.path, line)
     log.info("Metrics and curves go to %s", folder)
+    if events is not None:
+        log.info("Event files go to %s", events)
     with solver_signals(solver, sigint, sighup):
         solver.solve()
     if synthetic(solver.net):

@@ -12,6 +12,7 @@ from dragon.compare.about import about, command_line
 from dragon.compare.budget import affordable, measuring_s
 from dragon.compare.build import Levels, Settings
 from dragon.compare.config import Experiment, Variant
+from dragon.compare.events import write_events
 from dragon.compare.listing import find_experiment
 from dragon.compare.plan import Plan, Run, cell_key, make_plan
 from dragon.compare.pool import Job, Pool
@@ -27,6 +28,7 @@ from dragon.compare.tuning import plan_tuning
 from dragon.engines import Options
 from dragon.errors import DataError
 from dragon.files.atomic import write_atomically
+from dragon.files.events import need_tensorboard
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import format_text
@@ -53,6 +55,7 @@ def compare(
     quick: bool = False,
     seeds: int | None = None,
     store: str | Path | None = None,
+    tensorboard: str | Path | None = None,
     command: str | None = None,
     display: Display | None = None,
 ) -> Path:
@@ -61,15 +64,18 @@ def compare(
     file: its path, or the name of one that ships with Dragon. output: a folder, compare/NAME by default. jobs: runs
     side by side, by default one for each core. dataset: a folder made by `dragon data`, which replaces that of the
     file. quick: with the changes of the file's key `quick`. seeds: how many, in place of the file's. store: folder of
-    finished runs, compare/runs by default, OUTPUT/runs when an output is given. Raises DragonError for wrong
+    finished runs, compare/runs by default, OUTPUT/runs when an output is given. tensorboard: a folder for the runs'
+    series as event files. Raises DragonError for wrong
     definitions or data.
     """
     began = time.perf_counter()
+    if tensorboard is not None:
+        need_tensorboard()
     path = find_experiment(file)
     experiment = read_experiment(path, quick, seeds)
     options = {
         "quick": quick, "output": output, "store": store, "jobs": jobs, "engine": engine, "dataset": dataset,
-        "seeds": seeds, "precision": None if precision == "fp32" else precision,
+        "seeds": seeds, "tensorboard": tensorboard, "precision": None if precision == "fp32" else precision,
     }  # fmt: skip
     store = Path(store or (Path(output, _STORE) if output else Path(_OUTPUT, _STORE)))
     output = Path(output or Path(_OUTPUT, path.stem + ("_quick" if quick else "")))
@@ -93,6 +99,8 @@ def compare(
     results["about"] = about(plan, pool, command or command_line(file, options), time.perf_counter() - began)
     write_atomically(output / "results.json", json.dumps(results, indent=1).encode())
     report = write_report(results, output)
+    if tensorboard is not None:
+        session.write_events(Path(tensorboard))
     for line in closing_lines(results, report):
         session.display.say(line)
     if output.parent.name == _OUTPUT:  # the folder of all experiments
@@ -246,6 +254,10 @@ class _Session:
             content = {**run.content(self.engine, self.precision), "kind": "train", "folder": str(self.store / run.id)}
             jobs.append(Job(name, self._result(run), content, run.threads))
         self._run(jobs, totals)
+
+    def write_events(self, folder: Path) -> None:
+        """Write the series of the runs as event files below `folder`."""
+        write_events(self.plan.runs, self._records(self.plan.runs), folder)
 
     def results(self) -> Record:
         """The content of results.json without "about"."""
