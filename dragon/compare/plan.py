@@ -7,6 +7,7 @@ under the same definition is recognised, by other experiments too, and one whose
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,8 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import format_text
 
 __all__ = ["Plan", "Run", "cell_key", "make_plan"]
+
+_MAX_RUNS = 20_000
 
 
 @dataclass(frozen=True)
@@ -147,10 +150,15 @@ def make_plan(
     variants = {variant.name: variant for variant in c.variants}
     sources = {second: first for first, second in c.equal}
     empty = Plan(c, engine, precision, "", [])
+    planned = {variant.name: _levels(c, variant) for variant in c.variants}
+    count = sum(map(len, planned.values())) * len(seeds or c.seeds)
+    if not 0 < count <= _MAX_RUNS:
+        what = f"{count:,} runs are more than {_MAX_RUNS:,}" if count else '"only" leaves nothing to run'
+        c.top.fail(what, "factors" if count else "only")
     runs = []
     for variant in c.variants:
         source = sources.get(variant.name)
-        for levels in _levels(c, variant):
+        for levels in planned[variant.name]:
             found = of(variant, levels)
             start = None
             if source is not None:
@@ -164,8 +172,6 @@ def make_plan(
                     _stop(c), [{"name": p.name, "settings": p.settings} for p in c.probes], variant.threads,
                 )  # fmt: skip
                 runs.append(empty._named(run))
-    if not runs:
-        c.top.fail('"only" leaves nothing to run', "only")
     labels = {
         dataset_label(layer.data_param.source)
         for found in built.values()
@@ -179,6 +185,8 @@ def _levels(c: Experiment, variant: Variant) -> list[Levels]:
     factors = {factor.name: factor.levels for factor in c.factors}
     if variant.learning_rates:
         factors["base_lr"] = tuple(Level(rate) for rate in variant.learning_rates)
+    if math.prod(map(len, factors.values())) > _MAX_RUNS:
+        c.top.fail(f"the factors have more than {_MAX_RUNS:,} combinations", "factors")
     combined = [
         dict(zip(factors, (level.value for level in levels), strict=True))
         for levels in itertools.product(*factors.values())

@@ -91,6 +91,7 @@ class _Run:
         self.messages: queue.Queue[tuple[_Worker, Message]] = queue.Queue()
         self.idle: list[_Worker] = []
         self.busy: list[_Worker] = []
+        self.started: set[str] = set()
         self.died: dict[str, str] = {}  # the first death of a job's worker
         self.failures: list[str] = []
 
@@ -120,7 +121,8 @@ class _Run:
             worker = _Worker(threads, self.messages)
         else:
             self.idle.remove(worker)
-        if job.name not in self.died:
+        if job.name not in self.started:
+            self.started.add(job.name)
             self.on_message(job, {"start": True})
         self.busy.append(worker)
         worker.give(job)
@@ -140,17 +142,24 @@ class _Run:
             return
         if "stopped" in message:  # by a signal that somebody else sent; the worker is about to end
             return
+        if "busy" in message:  # another process, which shares the store, does this job
+            self._release(worker, job)
+            self.waiting.append(job)
+            return
         self.on_message(job, message)
         if "error" in message:
             raise _error(job, message)
         if "done" in message:
-            self.busy.remove(worker)
-            worker.job = None
-            self.idle.append(worker)
-            if job.fresh:
-                self._dismiss(worker)
+            self._release(worker, job)
             if not job.result.is_file():
                 raise DragonError(f"{job.name}: its worker left no result")
+
+    def _release(self, worker: _Worker, job: Job) -> None:
+        self.busy.remove(worker)
+        worker.job = None
+        self.idle.append(worker)
+        if job.fresh:
+            self._dismiss(worker)
 
     def _died(self, worker: _Worker, job: Job, status: int) -> None:
         how = worker.cause(status)

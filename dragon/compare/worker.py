@@ -1,8 +1,8 @@
 """A worker process of `dragon compare`: jobs from stdin, one a line, progress as JSON lines to stdout.
 
 Job: {"kind": "train" | "pair" | "memory" | "speed", "result": PATH, ...}. The last line of each is {"done": true},
-{"stopped": true} or {"error": message, "type": name of the exception}; the result is in the file by then. The worker
-ends at the end of its input.
+{"stopped": true}, {"busy": true} (another process does the same job) or {"error": message, "type": name of the
+exception}. When it is done, the result is in the file. The worker ends at the end of its input.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from dragon.bases.user_code import user_code
+from dragon.compare.store import read_result
 from dragon.engines import Options
 from dragon.errors import DragonError
 from dragon.files.atomic import write_atomically
 from dragon.files.layer_files import layer_files
+from dragon.files.lock import LockedError, locked
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 from dragon.solver.solver import Solver
@@ -30,6 +32,8 @@ __all__ = ["main", "run_job"]
 
 Message = dict[str, Any]
 Report = Callable[[Message], None]
+
+_BUSY_S = 0.5
 
 _solver: Solver | None = None
 _stop = False
@@ -132,12 +136,18 @@ def _speed(job: dict[str, Any], report: Report) -> dict[str, Any]:
 
 
 def _answer(job: dict[str, Any]) -> Message:
-    """Do a job and write its result; the last message about it."""
+    """Do a job and write its result, unless another process has done it meanwhile; the last message about it."""
+    path = Path(job["result"])
     try:
-        result = run_job(job, _send)
-        if result is None:
-            return {"stopped": True}
-        write_atomically(job["result"], json.dumps(result).encode())
+        with locked(path.with_name(f".{path.stem}.lock")):
+            if read_result(path) is None:
+                result = run_job(job, _send)
+                if result is None:
+                    return {"stopped": True}
+                write_atomically(path, json.dumps(result).encode())
+    except LockedError:
+        time.sleep(_BUSY_S)  # so that a pool with nothing else to do does not ask all the time
+        return {"busy": True}
     except DragonError as error:
         return {"error": str(error), "type": type(error).__name__}
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from dragon.compare import pool as pools
 from dragon.compare.plan import Run, make_plan
 from dragon.compare.pool import Job, Pool
 from dragon.compare.reading import read_experiment
-from dragon.errors import DragonError
+from dragon.errors import DataError, DragonError
+from dragon.files.lock import locked
 
 
 @pytest.fixture
@@ -84,9 +86,25 @@ def test_a_job_whose_workers_die_is_reported_after_the_others(
     assert [path.name for path in (tmp_path / "runs").glob("*.json")] == ["2.json"]
 
 
-def test_an_error_of_a_job_keeps_its_type_and_stops_the_others(comparison: Path, tmp_path: Path) -> None:
-    from dragon.errors import DataError
+def test_a_job_that_another_process_does_is_waited_for(comparison: Path, tmp_path: Path, workers: list[Any]) -> None:
+    jobs = jobs_of(comparison, tmp_path / "runs", 2)
+    asked: list[str] = []
+    with ExitStack() as other:
+        other.enter_context(locked(tmp_path / "runs" / ".1.lock"))
 
+        def finish(job: Job, message: dict[str, Any]) -> None:
+            asked.append(job.name)
+            if job.name == "seed 2" and "done" in message:
+                jobs[0].result.write_text('{"series": "of the other process"}')
+                other.close()
+
+        Pool(1).run(jobs, finish)
+    assert asked.index("seed 1") < asked.index("seed 2")
+    assert series_of(tmp_path / "runs")[0] == "of the other process"
+    assert len(workers) == 3, "the first was given again"
+
+
+def test_an_error_of_a_job_keeps_its_type_and_stops_the_others(comparison: Path, tmp_path: Path) -> None:
     jobs = jobs_of(comparison, tmp_path / "runs", 2)
     jobs[0].content["solver"] = jobs[0].content["solver"].replace("synthetic_train_lmdb", "nowhere")
     with pytest.raises(DataError, match=r"^seed 1: .*nowhere"):

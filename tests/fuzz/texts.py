@@ -7,13 +7,17 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from dragon.compare.reading import read_comparison
+from dragon.compare.plan import make_plan
+from dragon.compare.probing import check_probes
+from dragon.compare.questions import check_questions
+from dragon.compare.reading import read_experiment
 from dragon.data import dataset_label, write_synthetic
 from dragon.files.caffe_log import write_tables
 from dragon.tools.common.run_log import read_run
 from tests.fuzz.kinds import Example, kind, survives
 from tests.fuzz.mutate import damage, damage_text
 
+_EVERYTHING = (Path(__file__).parents[2] / "docs" / "experiment.yaml").read_text(encoding="utf-8")
 _YAML = """
 name: &n Merged against split
 description: |
@@ -86,17 +90,26 @@ I1121 10:54:02.000000 1 s.py:1]     Test net output #0: accuracy = 0.125
 
 @kind
 def yaml(folder: Path) -> tuple[Example, Callable[[bytes], None]]:
-    """Comparisons, read and checked."""
+    """Experiments, read, planned and checked."""
     for name in ("solver", "net"):
         (folder / f"{name}.prototxt").write_text("")
     path = folder / "compare.yaml"
+    data = str(write_synthetic(folder / "data", train=20, test=10).folder)
+
+    def plan() -> None:
+        for quick in (False, True):
+            experiment = read_experiment(path, quick)
+            check_probes(experiment.probes)
+            if len(experiment.seeds) < 10 and sum(len(factor.levels) for factor in experiment.factors) < 10:
+                check_questions(make_plan(experiment, "numpy", "fp32", data))
 
     def read(content: bytes) -> None:
         path.write_bytes(content)
-        survives(lambda: read_comparison(path))
+        survives(plan)
 
     def example(chance: random.Random) -> bytes:
-        text = damage_text(_YAML, chance, _YAML)
+        whole = chance.choice((_YAML, _EVERYTHING))
+        text = damage_text(whole, chance, whole)
         for _ in range(chance.choice((0, 1, 1, 3))):
             at = chance.randrange(len(text) + 1)
             text = text[:at] + chance.choice(_WORDS) + text[at:]
