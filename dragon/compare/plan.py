@@ -63,7 +63,12 @@ class Run:
     def content(self, engine: str, precision: str) -> dict[str, Any]:
         """What a worker gets."""
         start = format_text(self.start_from) if self.start_from is not None else None
-        return {**self.settings(engine, precision), "solver": format_text(self.solver), "start_from": start}
+        return {
+            **self.settings(engine, precision),
+            "solver": format_text(self.solver),
+            "start_from": start,
+            "fit_threads": self.threads is None,
+        }
 
     def settings(self, engine: str, precision: str) -> dict[str, Any]:
         """What decides the result beside the solver and the net to start from."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from dragon.solver.solver import Solver
 __all__ = ["Report", "make_solver", "train"]
 
 TESTS = (("test", "global"), ("test", "batch"))
+_SMALL = 50_000_000  # products of a forward pass that one thread computes in about a millisecond
 
 
 def make_solver(
@@ -31,9 +33,16 @@ def make_solver(
     engine: str,
     options: Options,
     tests: Sequence[Sequence[str]] = TESTS,
+    fit_threads: bool = False,
 ) -> Solver:
-    """The solver of a run. Its "batch" test nets normalise by the batch; weights are copied from `start_from`."""
+    """The solver of a run. Its "batch" test nets normalise by the batch; weights are copied from `start_from`.
+
+    fit_threads: a small net gets one thread whatever `options` say.
+    """
     solver = Solver(definition, engine=engine, options=options)
+    if fit_threads and (options.threads or 1) > 1 and _products(solver.net) < _SMALL:
+        solver.close()
+        solver = Solver(definition, engine=engine, options=replace(options, threads=1))
     for net, (_, statistics) in zip(solver.test_nets, tests, strict=False):
         for layer in net.layers if statistics == "batch" else ():
             if averages(layer):
@@ -60,11 +69,13 @@ def train(
     exact_images: int | None = None,
     stop: dict[str, Any] | None = None,
     probes: Sequence[dict[str, Any]] = (),
+    fit_threads: bool = False,
 ) -> dict[str, Any] | None:
     """Train to the end, from the folder's snapshot if there is one; return the record, None when interrupted.
 
     A loss that becomes NaN or infinite ends the run, and the record reports it as "diverged". report: gets progress
     messages. on_solver: gets the solver before it starts. tests, exact_images, stop: see `dragon.compare.plan.Run`.
+    fit_threads: see `make_solver`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     definition.snapshot_prefix = str(folder / "run")
@@ -72,7 +83,8 @@ def train(
     observer = make_probes(probes) if probes else None
     recorder = Recorder(folder, report, tests, stop, observer)
     state = recorder.resume()
-    solver = make_solver(definition, None if state else start_from, engine, options, tests)
+    solver = make_solver(definition, None if state else start_from, engine, options, tests, fit_threads)
+    options = solver.net.executor.options
     try:
         if averages:
             recorder.follow(solver.net, averages)
@@ -105,6 +117,12 @@ def train(
         "threads": options.threads,
         "seed": solver.seed,
     }
+
+
+def _products(net: Net) -> int:
+    """About how many products a forward pass takes: each weight once for each position of the top."""
+    nodes = [node for node in net.nodes if node.layer.blobs and node.tops and len(node.tops[0].shape) > 1]
+    return sum(n.layer.blobs[0].count * (n.tops[0].count // max(1, n.tops[0].shape[1])) for n in nodes)
 
 
 def _solve(solver: Solver, state: str | None) -> str | None:

@@ -94,6 +94,7 @@ def _train(job: dict[str, Any], report: Report) -> dict[str, Any] | None:
     return train(
         _solver_of(job), start, job["engine"], _options(job), Path(job["folder"]), report, _set_solver, job["averages"],
         tests=job["tests"], exact_images=job["exact_images"], stop=job["stop"], probes=job["probes"],
+        fit_threads=job["fit_threads"],
     )  # fmt: skip
 
 
@@ -116,7 +117,7 @@ def _speed(job: dict[str, Any], report: Report) -> dict[str, Any]:
 
     definition = _solver_of(job)
     definition.test_interval = 0
-    solver = make_solver(definition, None, job["engine"], _options(job), job["tests"])
+    solver = make_solver(definition, None, job["engine"], _options(job), job["tests"], fit_threads=True)
     try:
         solver.step(3)
         begin, steps = time.perf_counter(), 0

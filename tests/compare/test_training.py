@@ -13,7 +13,7 @@ from dragon.compare.averages import Averages
 from dragon.compare.plan import Run, make_plan
 from dragon.compare.reading import read_experiment
 from dragon.compare.recorder import series_name
-from dragon.compare.training import train
+from dragon.compare.training import make_solver, train
 from dragon.compare.weights import as_inputs, copy_parameters, parameters
 from dragon.engines import Options
 from dragon.proto import dragon_pb2 as pb
@@ -97,6 +97,13 @@ def test_a_run_at_chance_is_stopped_and_says_so(comparison: Path, tmp_path: Path
     assert record["chance"] == {"accuracy": 0.1, "loss": pytest.approx(np.log(10))}
     comparison.write_text(comparison.read_text().replace("accuracy: 1.0", "accuracy: 0.0"))
     assert trained(run_of(comparison, "plain"), tmp_path / "run")["stopped"] is None
+
+
+def test_a_small_net_has_one_thread(comparison: Path) -> None:
+    run = run_of(comparison, "plain")
+    for fit, threads in ((True, 1), (False, 2)):
+        with make_solver(run.solver, None, "numpy", Options(threads=2), fit_threads=fit) as solver:
+            assert solver.net.executor.options.threads == threads
 
 
 NET = """
