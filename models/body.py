@@ -7,7 +7,7 @@ from typing import Any
 
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["GLOROT", "MERGED", "MSRA", "PLAIN", "SPLIT", "XAVIER", "Body", "gaussian"]
+__all__ = ["DRAGON_2016", "GLOROT", "MERGED", "MSRA", "PLAIN", "SPLIT", "XAVIER", "Body", "gaussian"]
 
 
 def gaussian(std: float) -> dict[str, Any]:
@@ -19,6 +19,7 @@ XAVIER = {"type": "xavier"}  # of Caffe: the variance is 1 / fan_in
 GLOROT = {"type": "xavier", "variance_norm": "AVERAGE"}  # as in the paper: 2 / (fan_in + fan_out)
 MSRA = {"type": "msra"}
 SPLIT, MERGED, PLAIN = "split", "merged", "plain"
+DRAGON_2016 = "dragon-2016"  # merged, as the first Dragon writes it; also the name of its dialect
 
 
 @dataclass
@@ -75,6 +76,8 @@ class Body:
         elif self.norm == MERGED:
             settings: dict[str, Any] = {} if self.decay is None else {"batch_norm_param": {"decay": self.decay}}
             self.add(name, "BN", **settings)
+        elif self.norm == DRAGON_2016:
+            self.add(name, "BatchNorm")
         return self
 
     def relu(self, name: str) -> Body:

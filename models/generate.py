@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dragon.files.atomic import write_atomically
-from dragon.models.body import MERGED, PLAIN, SPLIT, Body
+from dragon.models.body import DRAGON_2016, MERGED, PLAIN, SPLIT, Body
 from dragon.models.cifar10_nets import full, full_sigmoid, quick, resnet20, vgg_a
 from dragon.models.imagenet_nets import caffenet128, resnet50
 from dragon.models.linear_net import Samples, deep_linear
@@ -105,6 +105,7 @@ class Model:
     data: Data | Samples
     body: Callable[[], Body]
     solver: pb.SolverParameter
+    profile: str = ""  # the dialect of the nets
 
     def train_val(self, name: str) -> pb.NetParameter:
         """The net for training and testing, with data, accuracy and loss."""
@@ -144,8 +145,11 @@ class Model:
         settings.snapshot_prefix = f"runs/{name}/{name}"  # a folder for each net: metrics and curves go there too
         messages = {"train_val": self.train_val(name), "deploy": self.deploy(name), "solver": settings}
         what = {"train_val": "for training and testing", "deploy": "for use", "solver": "how it is trained"}
+        profile = f'profile: "{self.profile}"\n' if self.profile else ""
         return {
-            f"{kind}.prototxt": f"# {self.title}: {what[kind]}.\n# Made by models/generate.py.\n{format_text(message)}"
+            f"{kind}.prototxt": f"# {self.title}: {what[kind]}.\n# Made by models/generate.py.\n"
+            + ("" if kind == "solver" else profile)
+            + format_text(message)
             for kind, message in messages.items()
         }
 
@@ -196,6 +200,10 @@ MODELS: dict[str, Model] = {
     ),
     "cifar10_quick_bn_merged_fc": Model(
         "CIFAR-10 quick with BN after each convolution and ip1", CIFAR10, lambda: quick(MERGED, fc=True), _QUICK_BN
+    ),
+    "cifar10_quick_dragon2016": Model(
+        "CIFAR-10 quick with batch normalisation as the first Dragon writes it",
+        CIFAR10, lambda: quick(DRAGON_2016, caffe_init=True), _QUICK, profile=DRAGON_2016,
     ),
     "cifar10_quick_bn_split_caffe_init": Model(
         "CIFAR-10 quick with BatchNorm and Scale, initialisation and solver as without",
