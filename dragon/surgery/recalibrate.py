@@ -5,7 +5,8 @@ The mean is that of all values. There are two variances (the batches weighted by
     pooled    of all values, M2 / (n - 1): it includes the variance between the batches' means. Means and sums of
               squares are pooled as in Chan, Golub & LeVeque 1979:
               n = na + nb    d = mean_b - mean_a    mean = mean_a + d nb / n    M2 = M2_a + M2_b + d^2 na nb / n
-    batches   the mean of the batches' unbiased variances, E[m / (m - 1) var_b]: Ioffe & Szegedy 2015, algorithm 2
+    batches   the mean of the batches' unbiased variances, E[m / (m - 1) var_b]: Ioffe & Szegedy 2015, algorithm 2;
+              with ghost batches each group is a batch
 """
 
 from __future__ import annotations
@@ -101,7 +102,9 @@ def recalibrate(net: Net, batches: int, progress: Progress = silent, variance: s
         for i in layers:
             if i > begin:
                 net.run_forward(begin, i - 1)
-            pools[i].add(net.nodes[i].bottoms[0].peek())
+            x = net.nodes[i].bottoms[0].peek()
+            for group in layers[i].normalization.groups(x.shape[0]):
+                pools[i].add(x[group])
             begin = i
         if begin < last:
             net.run_forward(begin, last)

@@ -10,7 +10,7 @@ from dragon.errors import UsageError
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
-from dragon.surgery.recalibrate import Pool, recalibrate
+from dragon.surgery.recalibrate import VARIANCES, Pool, recalibrate
 from tests.surgery.helpers import FORMS, HEAD, definition
 
 
@@ -112,3 +112,21 @@ def test_a_net_with_statistics_of_another_kind_is_refused() -> None:
             net.layer.add().CopyFrom(parse_text(HEAD + text, pb.NetParameter()).layer[1])
         with pytest.raises(UsageError, match=r'layer "dbn" \(DecorrelatedBN\): its running statistics cannot be'):
             recalibrate(Net(net, TRAIN, engine="numpy", seed=1), 2)
+
+
+@pytest.mark.parametrize("variance", VARIANCES)
+def test_each_ghost_batch_is_a_batch(variance: str) -> None:
+    """Five images by twos: groups of 2, 2 and 1, weighted by their counts."""
+    net, plain = (Net(definition(form), TRAIN, engine="numpy", seed=1) for form in ("split, ghost", "split"))
+    recalibrate(net, 3, variance=variance)
+    recalibrate(plain, 3, variance="pooled")
+    groups = []
+    again = Net(definition("split, ghost"), TRAIN, engine="numpy", seed=1)
+    for _ in range(3):
+        again.run_forward(0, 1)
+        x = np.array(again.blobs["conv1"].peek(), np.float64)
+        groups += [x[0:2], x[2:4], x[4:5]]
+    within = sum(len(g) * g.var((0, 2, 3), ddof=1) for g in groups) / 15
+    found, pooled = (n.layer_dict["bn1"].peek_running()[1] for n in (net, plain))  # type: ignore[attr-defined]
+    np.testing.assert_allclose(found, pooled if variance == "pooled" else within, rtol=1e-5)
+    assert not np.allclose(within, pooled, rtol=1e-3)

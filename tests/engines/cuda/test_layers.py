@@ -105,6 +105,20 @@ def test_batch_norm_with_what_follows_in_place(shape: tuple[int, ...], relu: str
     assert notes[2] == "in one"
 
 
+def test_statistics_as_constants_with_what_follows_in_place() -> None:
+    norm = layer("BatchNorm", "batch_norm_param { gradient_through_statistics: false }")
+    text = inputs({"x": EVEN.shape}) + norm + layer("Scale", "", "y", "y", "scale")
+    net = same(text + layer("ReLU", "", "y", "y", "relu"), {"x": EVEN}, tolerance=1e-4, compare_diffs=False)
+    assert net.executor.describe()[1] == "kernels, with scale"
+
+
+def test_ghost_batches_are_fused_with_nothing() -> None:
+    norm = layer("BatchNorm", "batch_norm_param { ghost_batch: 2 }")
+    text = inputs({"x": EVEN.shape}) + norm + layer("Scale", "", "y", "y", "scale")
+    net = same(text + layer("ReLU", "", "y", "y", "relu"), {"x": EVEN}, tolerance=1e-4)
+    assert net.executor.describe()[1:3] == ["array code", "kernels"]
+
+
 def test_without_fusing_every_diff_is_there() -> None:
     text = inputs({"x": EVEN.shape}) + layer("BatchNorm") + layer("Scale", "", "y", "y", "scale")
     text += layer("ReLU", "", "y", "y", "relu")
