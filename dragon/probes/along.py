@@ -34,7 +34,7 @@ class AlongGradient(Probe):
 
     low: float = setting(0.5, "the shortest step, in learning rates", least=0)
     high: float = setting(4.0, "the longest step, in learning rates", least=0)
-    points: int = setting(8, "how many steps", least=1)
+    points: int = setting(8, "how many steps", least=1, most=1000)
     rate: float | None = setting(None, "the learning rate; by default the solver's at that time", least=0)
     batch_size: int = setting(0, "images in the probe batch; 0: as many as in training", least=0)
 

@@ -15,6 +15,7 @@ from dragon.bases.layer import Layer
 from dragon.errors import UsageError
 from dragon.files.layer_files import layer_files
 from dragon.graph.net import Net
+from dragon.memory.blob import checked_count
 from dragon.memory.storage import Array
 from dragon.probes.probe_net import Batch, is_data, private_definition
 from dragon.proto import dragon_pb2 as pb
@@ -61,12 +62,15 @@ class Batches:
     def batch(self, index: int, size: int = 0) -> Batch:
         """Batch number `index`, of `size` images; 0: of as many as the net takes.
 
-        Raises UsageError for a size where the tops of the data layers differ in their first axis.
+        Raises UsageError for a size where the tops of the data layers differ in their first axis, ShapeError for one
+        that memory cannot hold.
         """
         if not size or size == self.size:
             return Batch(self._own(index), index)
         if not self.size:
             raise UsageError("a batch_size of its own needs data layers whose tops have one common first axis")
+        for name in self._names:
+            checked_count((size, *self._net.blobs[name].shape[1:]), f'{size} images of "{name}"')
         first, last = index * size, (index + 1) * size
         parts = []
         for k in range(first // self.size, -(-last // self.size)):

@@ -64,7 +64,8 @@ def private_definition(net: Net, changed: Mapping[int, pb.LayerParameter | None]
 class ProbeNet:
     """A copy of `source`, a net of any phase, with an Input layer in place of each data layer.
 
-    engine, options, dtype: those of the source by default. input_gradients: backward reaches the inputs as well.
+    engine, options, dtype: those of the source by default; the options of another engine are the usual ones.
+    input_gradients: backward reaches the inputs as well.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class ProbeNet:
                 definition,
                 phase=source.phase,
                 engine=engine or source.executor.name,
-                options=options or replace(source.executor.options),
+                options=options or (replace(source.executor.options) if engine is None else Options()),
                 dtype=dtype or source.context.dtype,
                 seed=source.seed,
                 allow_python=source.context.allow_python,

@@ -7,7 +7,7 @@ import pytest
 
 from dragon.bases.layer import TEST, TRAIN
 from dragon.data import write_synthetic
-from dragon.errors import UsageError
+from dragon.errors import ShapeError, UsageError
 from dragon.graph.net import Net
 from dragon.probes import Run
 from dragon.probes.batches import Batches
@@ -80,3 +80,16 @@ def test_a_size_of_its_own_needs_one_first_axis() -> None:
     assert run.batch(0).arrays["y"].shape == (3, 3)
     with pytest.raises(UsageError, match="needs data layers whose tops have one common first axis"):
         run.batch(0, 5)
+
+
+def test_a_size_that_memory_cannot_hold(net: Net) -> None:
+    with pytest.raises(ShapeError, match=r'1000000000000 images of "data": shape .* takes .* GiB, this machine has'):
+        Batches(net, 1).batch(0, 10**12)
+
+
+def test_no_more_images_than_there_are_begin_again(net: Net) -> None:
+    """In an order of their own, as in training."""
+    batches = Batches(net, 1)
+    labels = [np.concatenate([batches.batch(k).arrays["label"] for k in range(5 * e, 5 * e + 5)]) for e in (0, 1)]
+    assert sorted(labels[0]) == sorted(labels[1])
+    assert not np.array_equal(labels[0], labels[1])

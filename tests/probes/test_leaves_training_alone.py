@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from dragon.data import write_synthetic
-from dragon.probes import ProbeObserver, probe_names
+from dragon.probes import Probe, ProbeObserver, Run, probe_names
 from dragon.solver.solver import Observer, Solver
 from tests.helpers import TRAINABLE, weights_of
 from tests.probes.helpers import IMAGES, make_solver, observe
@@ -67,6 +68,39 @@ def plain() -> dict[str, dict[str, np.ndarray[Any, Any]]]:
 @pytest.mark.parametrize("name", probe_names())
 def test_the_same_bits(name: str, engine: str, plain: dict[str, dict[str, np.ndarray[Any, Any]]]) -> None:
     same(trained(engine, name), plain[engine])
+
+
+class Meddler(Probe):
+    """Does one thing that a probe must not do."""
+
+    name = "meddler"
+
+    def __init__(self, meddle: Callable[[Run], object]) -> None:
+        super().__init__(every=EVERY)
+        self.meddle = meddle
+
+    def measure(self, run: Run) -> dict[str, float]:
+        self.meddle(run)
+        return {}
+
+
+@pytest.mark.parametrize(
+    "meddle",
+    [
+        lambda run: run.solver.net.layers[4].rng.raw(1),
+        lambda run: run.solver.net.run_forward(),
+        lambda run: run.solver.test_nets[0].run_forward(),
+        lambda run: run.solver.net.params["bn"][2].data.fill(0),
+    ],
+)
+def test_what_a_probe_must_not_do_is_seen(
+    meddle: Callable[[Run], object], plain: dict[str, dict[str, np.ndarray[Any, Any]]]
+) -> None:
+    solver = make_solver()
+    solver.observers.append(ProbeObserver([Meddler(meddle)]))
+    solver.solve()
+    with pytest.raises(AssertionError):
+        same(everything(solver), plain["numpy"])
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ class Ulp(Probe):
 
     every: int = setting(1, "measure after every so many updates; end: only at the end", least=0)
     until: int = setting(50, "the iteration up to which the twin is trained", least=1)
-    ulps: int = setting(1, "by how many units in the last place the weight differs", least=0)
+    ulps: int = setting(1, "by how many units in the last place the weight differs", least=0, most=1000)
 
     twin: Solver | None = None
     stored: Mapping[str, Any] | None = None
