@@ -48,6 +48,7 @@ class DecorrelatedBN(Layer):
     pointwise = True
     family = "normalisation"
     buffers = frozenset({0, 1, 2})
+    removes_mean = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.decorrelated_bn_param

@@ -29,6 +29,7 @@ class EvoNormS0(Layer):
 
     type = "EvoNormS0"
     settings = ("evo_norm_s0_param",)
+    is_activation = True
     works_in_place = True
     pointwise = True
     family = "normalisation"

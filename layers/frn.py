@@ -28,6 +28,7 @@ class FRN(Layer):
 
     type = "FRN"
     settings = ("frn_param",)
+    is_activation = True
     works_in_place = True
     pointwise = True
     family = "normalisation"

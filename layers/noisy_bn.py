@@ -30,6 +30,7 @@ class NoisyBN(Neuron):
 
     type = "NoisyBN"
     settings = ("noisy_bn_param",)
+    is_activation = False
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.noisy_bn_param

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import os
 import sys
@@ -17,12 +16,13 @@ import click
 import numpy as np
 
 from dragon.bases.user_code import user_code, user_error
-from dragon.errors import DragonError, nearest, one_line
+from dragon.errors import DragonError, one_line
 from dragon.files.layer_files import layer_files
 from dragon.files.reading import remember_reads
 from dragon.memory.shortage import shortage
-from dragon.tools.common.arguments import normalise, plain_booleans
+from dragon.tools.common.arguments import normalise
 from dragon.tools.common.hints import usage_hint
+from dragon.tools.common.lazy_group import LazyGroup
 from dragon.tools.common.logs import plain_logging
 from dragon.tools.common.python_layers import describe_layer_error
 from dragon.tools.common.streams import open_missing_streams
@@ -51,6 +51,7 @@ COMMANDS = {
     "draw": "Draw a net as SVG, PNG or PDF.",
     "parse-log": "Write the figures of a training run as CSV.",
     "plot": "Plot losses and accuracies of training runs.",
+    "bn": "Insert, remove, convert, check and show batch normalisation.",
     "lint": "Look for mistakes around batch normalisation.",
     "merge": "Turn BatchNorm + Scale into BN, net and weights.",
     "split": "Turn BN into BatchNorm + Scale, net and weights.",
@@ -69,44 +70,18 @@ ALIASES = {
 }
 
 
-def _own_name(name: str) -> tuple[str, ...]:
-    """The command and flags that a name stands for, which may be that of one of Caffe's programs."""
-    name = name.replace("_", "-")
-    return ALIASES.get(name, (name,))
+class Commands(LazyGroup):
+    """The group of all commands."""
 
+    texts = COMMANDS
 
-class Commands(click.Group):
-    """The group of commands, each of which is imported when it is called."""
+    def module(self, name: str) -> str:
+        return f"dragon.tools.{name.replace('-', '_')}"
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        name, *_ = _own_name(name)
-        if name not in COMMANDS:
-            return None
-        command: click.Command = importlib.import_module(f"dragon.tools.{name.replace('-', '_')}").command
-        for param in command.params:
-            if param.metavar and isinstance(param.type, click.types.StringParamType):
-                if param.metavar.startswith("FILE"):  # so that shells complete it
-                    param.type = click.Path()
-                elif param.metavar.startswith("DIR"):
-                    param.type = click.Path(file_okay=False)
-            if isinstance(param.type, click.Choice):
-                param.type.case_sensitive = False  # Caffe's scripts write LMDB
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that `args` name, with the arguments that follow. Raises UsageError, with the nearest name."""
-        name = args[0]
-        if self.get_command(ctx, name) is None and not name.startswith("-"):
-            raise click.UsageError(f'unknown command "{name}"{nearest(name, COMMANDS)}')
-        found, command, rest = super().resolve_command(ctx, args)
-        if command is not None:
-            rest = [*_own_name(name)[1:], *plain_booleans(command, click.Context(command, ctx), rest)]
-        return found, command, rest
+    def own_name(self, name: str) -> tuple[str, ...]:
+        """The command and flags that a name stands for, which may be that of one of Caffe's programs."""
+        name, *_ = super().own_name(name)
+        return ALIASES.get(name, (name,))
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -116,10 +91,6 @@ class Commands(click.Group):
                 raise
             # click would take them for Ctrl-D and for a reader of the output that has gone
             raise RuntimeError(str(error)) from error
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -11,9 +11,8 @@ from dragon.errors import LayerName, UsageError, nearest
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.biases import Bias, add_bias, drop_bias, give_zero_bias, has_bias
 from dragon.surgery.fields import set_fields
-from dragon.surgery.insert import Note, silent_note
 from dragon.surgery.learning import filler_fields
-from dragon.surgery.model import Model
+from dragon.surgery.model import Model, Note, silent_note
 from dragon.surgery.normalisations import PhaseGraphs
 from dragon.surgery.selection import Words, select
 

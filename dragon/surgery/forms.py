@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dragon.bases.batch_statistics import normalization_of
-from dragon.bases.registry import canonical, class_of, find_class, layer_types
-from dragon.bases.row_norm import RowNorm
+from dragon.bases.registry import class_of, find_class, layer_types
 from dragon.errors import UsageError, nearest
 from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.fields import set_fields
+from dragon.surgery.learning import learned_blobs
 from dragon.surgery.selection import check_choice, find_type
 from dragon.surgery.values import free_name
 
@@ -58,6 +58,22 @@ class NormalisationType:
         return [layer, scale]
 
     @property
+    def can_be_identity(self) -> bool:
+        """Whether the layers can start as the identity in TEST: they keep running statistics of each channel."""
+        settings = normalization_of(self.layers("norm", "scale", "x", "x")[0])
+        return settings is not None and settings.averages
+
+    @property
+    def brings_activation(self) -> bool:
+        """Whether the layers are activations as well, so that no other one follows."""
+        return class_of(pb.LayerParameter(type=self.type)).is_activation and self.normalises
+
+    @property
+    def normalises(self) -> bool:
+        """Whether the layers normalise; others, such as noise, may be inserted too."""
+        return is_normalisation(pb.LayerParameter(type=self.type))
+
+    @property
     def removes_mean(self) -> bool:
         """Whether the layers subtract the mean of each channel, and a bias before them with it."""
         return class_of(self.layers("norm", "scale", "x", "x")[0]).removes_mean
@@ -73,28 +89,34 @@ class NormalisationType:
 def normalisation_type(kind: str | None, form: str | None, fields: Mapping[str, Any] | None) -> NormalisationType:
     """The type by name, or by form: merged is BN, split is BatchNorm with Scale; merged if neither is given.
 
-    Raises UsageError for a type that is not there or does not normalise.
+    Other layers of one bottom and one top that treat each position alike, such as NoisyBN, can be inserted too. Raises
+    UsageError for any other type.
     """
     if kind is not None and form is not None:
         raise UsageError("give a type or a form, not both: merged is BN, split is BatchNorm with Scale")
     if kind is None:
         return NormalisationType(FORMS[check_choice(form or "merged", list(FORMS), "form")], fields or {})
-    known = [name for name in layer_types() if getattr(find_class(name), "family", "") == _FAMILY]
     found = kind if find_class(kind) is not None else find_type(kind)
-    if found is None or canonical(found) not in map(canonical, known):
-        raise UsageError(f'"{kind}" is no type of normalisation{nearest(kind, known)}; there are {", ".join(known)}')
+    cls = find_class(found or "")
+    if (
+        found is None
+        or cls is None
+        or not (cls.family == _FAMILY or (cls.pointwise and cls.bottoms == cls.tops == (1, 1)))
+    ):
+        known = [name for name in layer_types() if getattr(find_class(name), "family", "") == _FAMILY]
+        raise UsageError(
+            f'"{kind}" is no type that can be inserted{nearest(kind, known)}; there are {", ".join(known)}'
+        )
     return NormalisationType(found, fields or {})
 
 
 def add_specs(layers: list[pb.LayerParameter], gamma: pb.ParamSpec, beta: pb.ParamSpec) -> None:
     """Give the scale and the shift of a normalisation their ParamSpecs."""
     last = layers[-1]
-    settings = normalization_of(last)
-    if settings is not None and settings.blobs.gamma is not None:
-        last.param.extend([pb.ParamSpec()] * settings.blobs.gamma)
-    elif len(layers) == 1 and not issubclass(class_of(last), RowNorm):
-        return  # not known which blobs they are
-    last.param.extend([gamma, beta])
+    learned = learned_blobs(last)
+    if len(learned) > 1:
+        last.param.extend([pb.ParamSpec()] * learned[0])
+        last.param.extend([gamma, beta])
 
 
 def share_statistics(layers: list[pb.LayerParameter], name: str) -> None:
@@ -129,7 +151,7 @@ def scale_name(name: str, taken: Collection[str]) -> str:
 
 
 def norm_name(kind: NormalisationType, layer: str, taken: Collection[str]) -> str:
-    """The name of a new normalisation: bn_conv1, or norm_conv1 for other types than batch normalisation."""
+    """The name of a new layer: bn_conv1 for batch normalisation, norm_conv1 for others, noisybn_bn1 for NoisyBN."""
     probe = pb.LayerParameter(type=kind.type)
-    prefix = "bn" if normalization_of(probe) is not None else "norm"
-    return free_name(f"{prefix}_{layer}", taken)
+    prefix = "norm" if kind.normalises else kind.type.lower()
+    return free_name(f"{'bn' if normalization_of(probe) is not None else prefix}_{layer}", taken)

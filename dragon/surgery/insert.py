@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from dragon.bases.convolution import ConvolutionBase
@@ -22,19 +22,14 @@ from dragon.surgery.forms import (
     share_statistics,
 )
 from dragon.surgery.identity import Made, Statistics, measure, start_as_identity
-from dragon.surgery.model import Model
-from dragon.surgery.normalisations import PhaseGraphs
+from dragon.surgery.model import Model, Note, silent_note
+from dragon.surgery.normalisations import Normalisation, PhaseGraphs
 from dragon.surgery.places import PLACES, ends_net, walk
+from dragon.surgery.remove import take_out
 from dragon.surgery.selection import Words, check_choice, list_words, select
 from dragon.surgery.values import rename_value
 
-__all__ = ["Note", "insert", "silent_note"]
-
-Note = Callable[[str], None]  # takes a line about what was done, or left and why
-
-
-def silent_note(line: str) -> None:
-    """The note that goes nowhere."""
+__all__ = ["insert"]
 
 
 def insert(
@@ -45,6 +40,7 @@ def insert(
     place: str = "before_activation",
     keep_init: bool = False,
     keep_bias: bool = False,
+    keep_activation: bool = False,
     last: bool = False,
     in_place: bool | None = None,
     fields: Mapping[str, Any] | None = None,
@@ -56,7 +52,8 @@ def insert(
     after: layers by name, pattern or type. type: that of the new layers; or form: merged (BN) or split (BatchNorm and
     Scale). place: before_activation is right behind the layer; after_activation is behind the activation that follows
     it, over pooling and LRN, or right behind the layer where none follows. keep_init: leave the fillers of
-    convolutions, which else become msra. keep_bias: leave biases that the normalisation cancels. last: also where no
+    convolutions, which else become msra. keep_bias: leave biases that the normalisation cancels. keep_activation: leave
+    the activation that follows a type with one of its own, such as EvoNormS0. last: also where no
     layer with weights follows, as behind the scores of a classifier; a layer given by its name is always taken.
     in_place: overwrite the top of the layer; by default where its backward does not read the top. fields: settings of
     the new layers, such as batch_norm_param.
@@ -68,7 +65,7 @@ def insert(
     kind = normalisation_type(type, form, fields)
     check_choice(place, PLACES, "place")
     graphs = PhaseGraphs(model.net)
-    targets = _targets(model.net, graphs, after, last, note)
+    targets = _targets(graphs, after, kind.normalises, last, note)
     made = _spots(graphs, targets, place, kind, note)
     new = model.copy()
     for one in sorted(made, key=lambda made: -made.spot):
@@ -76,19 +73,22 @@ def insert(
         _add(new, one, kind, drops, in_place)
     if model.arrays:
         start_as_identity(model, new, made, statistics)
-    if not keep_init:
+    if kind.brings_activation and not keep_activation:
+        _drop_activations(new.net, graphs, targets, note)
+    if kind.normalises and not keep_init:
         _suit(new.net, {model.net.layer[index].name for index in targets}, note)
     return new
 
 
-def _targets(net: pb.NetParameter, graphs: PhaseGraphs, after: Words, last: bool, note: Note) -> list[int]:
+def _targets(graphs: PhaseGraphs, after: Words, normalises: bool, last: bool, note: Note) -> list[int]:
     """Positions of the chosen layers that are not normalised yet and do not make the output of the net."""
+    net = graphs.net
     named = set(list_words(after))
     found = []
     for index in select(net, after):
         layer = net.layer[index]
         norm = walk(graphs, index).norm
-        if norm is not None:
+        if norm is not None and normalises:
             note(f"left {layer.name}: {net.layer[norm].name} normalises it already")
         elif not last and layer.name not in named and ends_net(graphs, index):
             note(f"left {layer.name}: no layer with weights follows, so it makes the output of the net")
@@ -96,7 +96,7 @@ def _targets(net: pb.NetParameter, graphs: PhaseGraphs, after: Words, last: bool
             _check_target(layer)
             found.append(index)
     if not found:
-        raise UsageError(f'net "{net.name}": no layer is left to insert a normalisation behind')
+        raise UsageError(f'net "{net.name}": no layer is left to insert one behind')
     return found
 
 
@@ -119,12 +119,13 @@ def _spots(graphs: PhaseGraphs, targets: list[int], place: str, kind: Normalisat
     taken = {layer.name for layer in net.layer} | {top for layer in net.layer for top in layer.top}
     names: dict[str, tuple[str, str]] = {}
     found: dict[int, Made] = {}
+    ends = {norm.index: norm.scales for norm in graphs.normalisations() if norm.scales}
     for index in targets:
         layer = net.layer[index]
-        spots: tuple[int, ...] = (index,)
+        spots = ends.get(index, (index,))
         if place == "after_activation":
             spots = walk(graphs, index).activations or spots
-            if index in spots:
+            if not walk(graphs, index).activations:
                 note(f"{layer.name}: no activation follows it alone; the normalisation is right behind it")
         if layer.name not in names:
             name = norm_name(kind, layer.name, taken)
@@ -135,6 +136,16 @@ def _spots(graphs: PhaseGraphs, targets: list[int], place: str, kind: Normalisat
         for spot in spots:
             found.setdefault(spot, Made(index, spot, layer.name, net.layer[spot].name, *names[layer.name]))
     return list(found.values())
+
+
+def _drop_activations(net: pb.NetParameter, graphs: PhaseGraphs, targets: list[int], note: Note) -> None:
+    """Take out the activations that follow layers whose normalisation has one of its own."""
+    names = {graphs.net.layer[at].name for index in targets for at in walk(graphs, index).activations}
+    present = PhaseGraphs(net)
+    gone = [Normalisation(present, i) for i, layer in enumerate(net.layer) if layer.name in names]
+    for name in sorted(names):
+        note(f"removed {name}: the normalisation before it has an activation of its own")
+    take_out(net, present, gone, bias=False)
 
 
 def _add(model: Model, made: Made, kind: NormalisationType, drops: bool, in_place: bool | None) -> None:

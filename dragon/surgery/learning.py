@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count, islice
 from typing import Any
 
 from dragon.bases.batch_statistics import normalization_of
@@ -12,8 +13,7 @@ from dragon.layers.bias import Bias
 from dragon.layers.parameter import Parameter
 from dragon.layers.scale import Scale
 from dragon.proto import dragon_pb2 as pb
-from dragon.surgery.insert import Note, silent_note
-from dragon.surgery.model import Model
+from dragon.surgery.model import Model, Note, silent_note
 from dragon.surgery.selection import Words, select
 
 __all__ = ["filler_fields", "freeze", "learned_blobs"]
@@ -57,7 +57,10 @@ def learned_blobs(layer: pb.LayerParameter) -> list[int]:
     parts = filler_fields(layer)
     if "bias_term" in known and not param.bias_term:
         parts.pop("bias", None)
-    return list(range(len(parts)))
+    if "threshold" in known and not param.threshold:
+        parts.pop("threshold", None)
+    learned = (index for index in count() if index not in kind.buffers)
+    return list(islice(learned, len(parts)))
 
 
 def freeze(model: Model, layers: Words | None = None, all_but: Words | None = None, note: Note = silent_note) -> Model:

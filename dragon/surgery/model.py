@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,14 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.net_text import NetSource
 from dragon.proto.text import format_text
 
-__all__ = ["Arrays", "Model", "read_model", "write_model"]
+__all__ = ["Arrays", "Model", "Note", "read_model", "silent_note", "write_model"]
 
 Arrays = list[NDArray[Any]]  # the blobs of one layer
+Note = Callable[[str], None]  # takes a line about what an operation did, or left and why
+
+
+def silent_note(line: str) -> None:
+    """The note that goes nowhere."""
 
 
 @dataclass

@@ -13,10 +13,10 @@ from typing import Any
 
 from dragon.errors import UsageError, nearest
 from dragon.surgery.changes import bias, initialise, set_layers
-from dragon.surgery.insert import Note, insert, silent_note
+from dragon.surgery.insert import insert
 from dragon.surgery.learning import freeze
 from dragon.surgery.merge import merge, split
-from dragon.surgery.model import Model
+from dragon.surgery.model import Model, Note, silent_note
 from dragon.surgery.remove import remove
 from dragon.surgery.retype import move, replace_type
 

@@ -17,9 +17,10 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.surgery.model import Model
 
-__all__ = ["Difference", "build_net", "feed", "prove"]
+__all__ = ["Difference", "build_net", "check_runs", "feed", "prove"]
 
 _SEED = 7
+_PHASE = {TRAIN: "TRAIN", TEST: "TEST"}
 _SPLIT = re.compile(r"_split_\d+$")  # made by the net for blobs with several readers
 
 
@@ -58,7 +59,7 @@ def prove(
     for phase in phases:
         nets = [build_net(model, phase, shape) for model in (old, new)]
         try:
-            found += _compare(nets[0], nets[1], "TEST" if phase == TEST else "TRAIN", batches, progress)
+            found += _compare(nets[0], nets[1], _PHASE[phase], batches, progress)
             if phase == TRAIN:
                 for net in nets:
                     for layer in net.layers:
@@ -75,6 +76,34 @@ def prove(
             f'the nets differ: blob "{worst.blob}" in {worst.phase} by {worst.difference:g} of {worst.largest:g}'
         )
     return found
+
+
+def check_runs(
+    model: Model, batches: int = 1, shape: tuple[int, ...] | None = None, progress: Progress = silent
+) -> list[str]:
+    """Build a model's net and run it, in TRAIN forward and backward, in TEST forward; the names of the phases.
+
+    Data is that of `prove`. Raises DragonError for a net that cannot be built or run, NumericError for a value that is
+    not finite.
+    """
+    for phase in (TRAIN, TEST):
+        stage = f"batches in {_PHASE[phase]}"
+        net = build_net(model, phase, shape)
+        rng = np.random.default_rng(_SEED)
+        try:
+            for batch in range(batches):
+                progress(stage, batch, batches)
+                feed(net, rng)
+                net.run_forward()
+                if phase == TRAIN:
+                    net.run_backward()
+            progress(stage, batches, batches)
+            for name, blob in net.blobs.items():
+                if not np.isfinite(blob.peek()).all():
+                    raise NumericError(f'blob "{name}" in {_PHASE[phase]} is not finite')
+        finally:
+            net.close()
+    return [_PHASE[phase] for phase in (TRAIN, TEST)]
 
 
 def build_net(model: Model, phase: int, shape: tuple[int, ...] | None) -> Net:

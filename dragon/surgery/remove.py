@@ -11,8 +11,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.biases import Bias, add_bias, is_plain
 from dragon.surgery.fold import fold
 from dragon.surgery.forms import is_normalisation
-from dragon.surgery.insert import Note, silent_note
-from dragon.surgery.model import Model
+from dragon.surgery.model import Model, Note, silent_note
 from dragon.surgery.normalisations import Normalisation, PhaseGraphs, by_name
 from dragon.surgery.selection import Words, select
 from dragon.surgery.values import rename_value, replace_value

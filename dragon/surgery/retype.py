@@ -13,8 +13,8 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.changes import pairs
 from dragon.surgery.fields import set_fields
 from dragon.surgery.forms import add_specs, is_normalisation, normalisation_type, scale_name
-from dragon.surgery.insert import Note, silent_note
-from dragon.surgery.model import Model
+from dragon.surgery.learning import learned_blobs
+from dragon.surgery.model import Model, Note, silent_note
 from dragon.surgery.normalisations import Normalisation, PhaseGraphs
 from dragon.surgery.places import PLACES, walk
 from dragon.surgery.remove import chosen_normalisations, take_out
@@ -97,11 +97,7 @@ def _replace_normalisations(model: Model, word: str, kind: str, fields: _Fields)
 
 def _affine_specs(norm: Normalisation) -> list[pb.ParamSpec]:
     """The ParamSpecs of gamma and beta; fewer where the definition does not give them."""
-    specs = list(norm.last.param)
-    if norm.scales or class_of(norm.layer).keeps_statistics is False:
-        return specs[:2]
-    at = norm.settings.blobs
-    return [] if at.gamma is None else specs[at.gamma : at.gamma + 2]
+    return [norm.last.param[k] for k in learned_blobs(norm.last)[:2] if k < len(norm.last.param)]
 
 
 def _set_layers(net: pb.NetParameter, layers: list[pb.LayerParameter]) -> None:

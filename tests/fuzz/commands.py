@@ -158,6 +158,9 @@ compute-image-mean synthetic_train_lmdb new.npy
 extract-features --model net.prototxt --weights w.caffemodel --blob ip --batches 1 --out new.h5
 extract-features --model net.prototxt --weights w.caffemodel --blob ip --blob bn --batches 1 --out new
 extract_features w.caffemodel net.prototxt ip new 1 lmdb CPU
+bn insert --model net.prototxt --after ip --last --out-model new.prototxt --form split
+bn remove --model net.prototxt --out-model new.prototxt --layers bn
+bn show --model net.prototxt --weights w.caffemodel --batches 1
 upgrade net.prototxt new.prototxt --kind net
 upgrade w.caffemodel new.caffemodel
 draw net.prototxt new.dot --rankdir LR --phase TRAIN

@@ -70,6 +70,9 @@ RUNS = {
 ON_WEIGHTS = {
     "test": ("test", *MODEL, "--weights", "w.caffemodel", "--iterations", "1"),
     "merge": ("merge", *MODEL, "--weights", "w.caffemodel", "--out-model", "m.prototxt"),
+    "bn insert": ("bn", "insert", *MODEL, "--weights", "w.caffemodel", "--after", "ip", "--out-model", "m.prototxt"),
+    "bn remove": ("bn", "remove", *MODEL, "--out-model", "m.prototxt"),
+    "bn show": ("bn", "show", *MODEL, "--weights", "w.caffemodel", "--batches", "1"),
     "fold": ("fold", *MODEL, "--weights", "w.caffemodel", "--out-model", "m.prototxt"),
     "recalibrate": (
         "recalibrate", *MODEL, "--weights", "w.caffemodel", "--out-weights", "r.caffemodel", "--batches", "1"

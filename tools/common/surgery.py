@@ -12,7 +12,7 @@ import click
 from dragon.bases.layer import TEST, TRAIN
 from dragon.errors import UsageError
 from dragon.surgery.model import Model, read_model, write_model
-from dragon.surgery.prove import prove
+from dragon.surgery.prove import check_runs, prove
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.outputs import check_outputs
 from dragon.tools.common.profile import profile_option
@@ -38,9 +38,17 @@ class SurgeryChoice:
         """The net with its weights. Raises DragonError."""
         return read_model(self.model, self.weights, self.profile)
 
-    def finish(self, old: Model, new: Model, phases: tuple[int, ...]) -> None:
-        """Prove the models equal, then write the new one."""
-        if old.arrays:
+    def finish(self, old: Model, new: Model, phases: tuple[int, ...], runs: bool = False, differs: str = "") -> None:
+        """Prove the models equal, then write the new one.
+
+        runs: without weights, run the new one. differs: why they are not equal; then the new one is run as well.
+        """
+        if differs or (runs and not old.arrays):
+            with progress_bar() as progress:
+                found_phases = check_runs(new, self.batches, self.shape, progress)
+            why = differs or "without weights there is nothing to compare"
+            click.echo(f"runs in {' and '.join(found_phases)}, forward and backward; not proved equal: {why}")
+        elif old.arrays:
             with progress_bar() as progress:
                 found = prove(old, new, phases, self.batches, self.shape, progress=progress)
             worst = max(found, key=lambda d: d.relative)
