@@ -121,6 +121,16 @@ def _frozen_scale(device: Device) -> tuple[bool, str]:
     return False, down.implementation
 
 
+def _sums_of_a_normalisation(device: Device) -> tuple[bool, str]:
+    src = MemoryDesc.plain((32, 16, 32, 32))
+    call = _call(batch_norm.forward(device, batch_norm.NormSpec(1e-5), src))
+    x = call.memories[Arg.SRC].numpy()
+    x[...] = np.random.default_rng(0).standard_normal(x.shape) + 3
+    call()
+    error = np.abs(call.memories[Arg.MEAN].numpy() - x.mean((0, 2, 3), dtype=np.float64)).max()
+    return bool(error > 2e-6), f"mean 3 of 32,768 values is off by {error:.0e}"
+
+
 def _pooling_layout(device: Device) -> tuple[bool, str]:
     spec = pooling.PoolSpec((4, 3, 24, 24), (4, 3, 1, 1), (24, 24), (1, 1), (0, 0), Alg.pooling_max)
     forward = pooling.forward(device, spec, src=MemoryDesc.channels_last(spec.src))
@@ -158,13 +168,13 @@ QUIRKS = (
     Quirk(
         "operand of a blocked tensor",
         "A binary operation of a blocked tensor and a row-major operand that is broadcast runs one element at a time.",
-        ("lowerings/scale.py", "lowerings/pairwise.py"),
+        ("lowerings/scale.py", "lowerings/pairwise.py", "kernels/channel_parts.py"),
         _operand_of_blocked,
     ),
     Quirk(
         "operand of a post-op",
         "A binary post-op takes wrong elements of its operand where all spatial extents are 1.",
-        ("lowerings/scale.py",),
+        ("lowerings/scale.py", "lowerings/norm_gradients.py"),
         _operand_of_post_op,
     ),
     Quirk(
@@ -184,6 +194,12 @@ QUIRKS = (
         "Backward of a batch normalisation with scale and shift is made without their gradients, and does not run.",
         ("kernels/batch_norm.py", "lowerings/normalization.py", "lowerings/scale.py"),
         _frozen_scale,
+    ),
+    Quirk(
+        "sums of a normalisation",
+        "A batch normalisation adds all values of a channel in one float32 register.",
+        ("kernels/channel_parts.py",),
+        _sums_of_a_normalisation,
     ),
     Quirk(
         "layout of a pooling's gradient",

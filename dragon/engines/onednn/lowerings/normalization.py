@@ -12,10 +12,11 @@ import numpy as np
 from dragon.engines.onednn.kernels import batch_norm
 from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
-from dragon.engines.onednn.library.primitive import Primitive
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.bounds import of_batch
+from dragon.engines.onednn.lowerings.channel_sums import Moments, gradients_by_parts, moments_by_parts
 from dragon.engines.onednn.lowerings.neurons import from_result
+from dragon.engines.onednn.lowerings.norm_gradients import backward_by_parts
 from dragon.engines.onednn.lowerings.relu_mask import nan_restored
 from dragon.engines.onednn.lowerings.running_average import moving
 from dragon.engines.onednn.lowerings.skipped_blobs import SkippedBlobs
@@ -107,14 +108,16 @@ class Normalization:
             shift=has_shift,
             relu=self.chain.relu is not None,
         )
-        training = b.training or not self.by_running
-        self.primitive = batch_norm.forward(b.device, self.spec, src, training=training, layer=layer.name)
+        by_parts = not self.by_running and moments_by_parts(src)
+        given = replace(self.spec, global_stats=self.by_running or by_parts)
+        training = b.training or not given.global_stats
+        self.primitive = batch_norm.forward(b.device, given, src, training=training, layer=layer.name)
         arguments = {Arg.SRC: b.kept_source(self.bottom, *self.tops), Arg.MEAN: self.mean}
         arguments[Arg.VARIANCE] = self.variance
         self.src = arguments[Arg.SRC]
         b.watch(self.bottom)
         if self.affine is not None:
-            b.run(self._copy_affine(self.gamma, self.beta))
+            b.run(self.copy_affine(self.gamma, self.beta))
             arguments |= {Arg.SCALE: self.gamma, Arg.SHIFT: self.beta}
         if self.by_running:
             b.run(self._copy_running())
@@ -128,6 +131,9 @@ class Normalization:
             self.dst = b.make(self.top, self.primitive[Arg.DST], self.src)
         arguments[Arg.DST] = self.dst
         self.skipped.save_mask()
+        if by_parts:
+            spare = None if self.dst is self.src or self.dst.desc != src else self.dst
+            Moments(b, self.src, self.mean, self.variance, spare, layer.name)
         self._call_forward()
         if not self.by_running:
             mean, variance = self.mean.numpy(), self.variance.numpy()
@@ -156,7 +162,8 @@ class Normalization:
         y = self.skipped.normalized_of(x, True)
         return np.maximum(y, 0, out=y)
 
-    def _copy_affine(self, gamma: Memory, beta: Memory) -> Step:
+    def copy_affine(self, gamma: Memory, beta: Memory) -> Step:
+        """A step that copies scale and shift into two memories."""
         assert self.affine is not None
         outs = gamma.numpy(), beta.numpy()
         sources = [(out, blob.data_storage) for out, blob in zip(outs, self.affine, strict=True) if blob]
@@ -178,17 +185,13 @@ class Normalization:
     # -- backward -------------------------------------------------------------------------------------------
     def backward(self) -> None:
         """Build the backward of all layers of the chain."""
-        spec, hint = self.spec, self.primitive
-        if not self.layer.normalization.gradient_through_statistics:
-            spec, hint = self._alone(spec)
-        dy = self._backward(spec, hint, self.top, self.affine, self._learns())
+        dy = self._backward(self._through(self.spec), self.top, self.affine, self._learns())
         if dy is not None:
             self.skipped.make_diffs(dy)
 
     def _backward(
         self,
         spec: batch_norm.NormSpec,
-        hint: Primitive,
         top: Blob,
         affine: list[Blob | None] | None,
         learns: list[bool],
@@ -197,12 +200,16 @@ class Normalization:
         b, wanted = self.b, self.chain.norm.propagate_down[0]
         if not wanted and not any(learns):
             return None
+        if gradients_by_parts(self.src.desc) and (affine is not None or not spec.global_stats):
+            return backward_by_parts(self, spec, top, affine, learns)
         parameters = spec.scale or spec.shift  # also of frozen ones: quirk "frozen scale and shift"
+        # the layer's own primitive may have been given its statistics
+        hint = batch_norm.forward(b.device, spec, self.primitive[Arg.SRC], layer=self.layer.name)
         down = batch_norm.backward(b.device, spec, hint, parameters=parameters, layer=self.layer.name)
         dy = b.diff(top, down[Arg.DIFF_DST])
         arguments = {**self.arguments, Arg.DIFF_DST: dy}
         if affine is not None:  # which may have changed since forward
-            b.run(self._copy_affine(self.gamma_in_backward, self.beta_in_backward))
+            b.run(self.copy_affine(self.gamma_in_backward, self.beta_in_backward))
             arguments |= {Arg.SCALE: self.gamma_in_backward, Arg.SHIFT: self.beta_in_backward}
         adds = []
         if parameters and affine is not None:
@@ -233,15 +240,14 @@ class Normalization:
 
     def _norm_alone(self) -> None:
         own = self.chain.scale is None  # scale and shift are the layer's
-        spec, hint = self._alone(replace(self.spec, scale=own and self.spec.scale, shift=own and self.spec.shift))
+        spec = replace(self.spec, relu=False, scale=own and self.spec.scale, shift=own and self.spec.shift)
         affine = self.affine if own else None
-        self._backward(spec, hint, self.tops[0], affine, self._learns() if own else [False, False])
+        self._backward(self._through(spec), self.tops[0], affine, self._learns() if own else [False, False])
 
-    def _alone(self, spec: batch_norm.NormSpec) -> tuple[batch_norm.NormSpec, Primitive]:
-        """The settings and the hint for a backward without the ReLU, with statistics as constants if they are to be."""
+    def _through(self, spec: batch_norm.NormSpec) -> batch_norm.NormSpec:
+        """The settings for backward: with statistics as constants where the gradient is not to go through them."""
         constant = spec.global_stats or not self.layer.normalization.gradient_through_statistics
-        spec = replace(spec, relu=False, global_stats=constant)
-        return spec, batch_norm.forward(self.b.device, spec, self.primitive[Arg.SRC], layer=self.layer.name)
+        return replace(spec, global_stats=constant)
 
     def _scale_alone(self, node: Node) -> None:
         """Backward of the Scale, in array code since it is rarely needed. Its bottom is the normalised x."""

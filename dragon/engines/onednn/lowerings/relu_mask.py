@@ -33,13 +33,15 @@ class Mask:
         if self.down.inputs.get(Arg.WORKSPACE) != workspace.desc or hint.implementation != primitive.implementation:
             raise NotLoweredError("a ReLU whose mask cannot be read")
         self.of_backward = workspace.view(workspace.desc)
+        self.views: list[Memory] = []  # of the workspace, which move with it
 
     def before_forward(self) -> None:
         """Let forward write the other buffer, if backward has run; to be called before forward."""
         if self.used:
             self.used = False
             self.buffers.reverse()
-            self.workspace.rebind(self.buffers[0])
+            for memory in (self.workspace, *self.views):
+                memory.rebind(self.buffers[0])
 
     def in_backward(self) -> None:
         """Keep the mask that this backward uses; to be called in backward."""

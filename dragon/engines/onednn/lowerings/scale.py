@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+
 from dragon.engines.onednn.kernels import batch_norm, combine
 from dragon.engines.onednn.library.constants import Alg, Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc, Shape, like
 from dragon.engines.onednn.library.primitive import BinaryPost
 from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings.channel_sums import Gradients, gradients_by_parts
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import logical, reorder
 from dragon.graph.node import Node
@@ -103,6 +106,9 @@ def _channel_scale(b: Builder, node: Node, layer: Scale, bottom: Blob, top: Blob
         wanted, learns = node.propagate_down[0], layer.param_propagate_down
         if not wanted and not any(learns):
             return
+        if gradients_by_parts(x.desc):
+            _backward_by_parts(b, node, layer, x)
+            return
         down = batch_norm.backward(b.device, spec, primitive, layer=layer.name)  # quirk "frozen scale and shift"
         taken = {
             **arguments,
@@ -122,6 +128,30 @@ def _channel_scale(b: Builder, node: Node, layer: Scale, bottom: Blob, top: Blob
             add()
 
     return backward
+
+
+def _backward_by_parts(b: Builder, node: Node, layer: Scale, x: Memory) -> None:
+    """The gradients of one factor for each channel, with sums by parts. x: the bottom of forward."""
+    bottom, top, scale = node.bottoms[0], node.tops[0], layer.blobs[0]
+    source, dy = b.source_again(bottom, x, top), b.diff(top, x.desc)
+    dx = b.make_diff(bottom, x.desc) if node.propagate_down[0] else b.scratch(x.desc)
+    sums = Gradients(b, source, dy, dx, layer.name)
+    vector = MemoryDesc.plain((scale.count,))
+    learned = [(i, *b.weight_diff(blob, vector, vector)) for i, blob in enumerate(layer.blobs)]
+    diffs = [(i, memory.numpy()) for i, memory, _ in learned]
+    storage = scale.data_storage
+
+    def after() -> None:
+        dbias, dscale = sums.sums()
+        for i, diff in diffs:
+            diff[...] = (dscale, dbias)[i]
+
+    b.run(lambda: sums.set(None, storage.read()[: scale.count]))
+    sums.run()
+    b.run(np.errstate(all="ignore")(after))  # of infinities
+    for (_, _, add), wanted in zip(learned, layer.param_propagate_down, strict=False):
+        if wanted:
+            add()
 
 
 @lowers("Bias")

@@ -74,6 +74,11 @@ class SkippedBlobs:
             self._mask = Mask(n.b, n.arguments[Arg.WORKSPACE], n.primitive, n.layer.name)
             n.b.run(self._mask.before_forward)
 
+    def follow(self, workspace: Memory) -> None:
+        """Let `workspace`, a view of the ReLU's, be the buffer that forward last wrote."""
+        if self._mask is not None:
+            self._mask.views.append(workspace)
+
     def normalized(self, scaled: bool) -> Array:
         """The normalised source of the last forward, as float32; with scale and shift if `scaled`."""
         return self.normalized_of(fetch(self._norm.src), scaled)  # of the shape that the plan was made for
