@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from dragon.compare.report.csv_files import csv_files, curve_file
-from dragon.compare.report.curves import curve_sections, probe_sections
+from dragon.compare.report.curves import curve_sections
 from dragon.compare.report.first import first_screen, picture_series
 from dragon.compare.report.how import how_section
 from dragon.compare.report.html import page
 from dragon.compare.report.index import write_index
 from dragon.compare.report.pairs import pair_section
+from dragon.compare.report.probes import probe_sections
 from dragon.compare.report.tables import cells_section, contrasts_section, definitions_section, tuning_section
 from dragon.compare.report.view import View
 from dragon.files.atomic import write_atomically

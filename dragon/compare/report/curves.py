@@ -1,27 +1,25 @@
-"""Sections of curves: scores and losses over iterations, the statistics that nets are tested with, probes."""
+"""Sections of curves: scores and losses over iterations, and by the statistics that nets are tested with."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from dragon.compare.report.axes import Axis, linear, named
+from dragon.compare.report.axes import Axis, linear
 from dragon.compare.report.csv_files import curve_file
-from dragon.compare.report.html import csv_link, details, figure_of, key, legend, section, swatch, table
-from dragon.compare.report.lines import Point, Series, chart, plot, value_axis
+from dragon.compare.report.html import charts, csv_link, figure_of, key, legend, section, swatch, table
+from dragon.compare.report.lines import Series, chart, plot, value_axis
 from dragon.compare.report.tables import score
 from dragon.compare.report.view import GLOBAL, STATISTICS, View, split_series
 from dragon.compare.wording import figure, is_percent
 
-__all__ = ["curve_sections", "over_iterations", "probe_sections", "variant_legend"]
+__all__ = ["curve_sections", "over_iterations", "variant_legend"]
 
 Record = dict[str, Any]
 
 _PROBE = "probe/"
 _TRAIN_LOSS = "train/loss"
-_PANELS = 12  # charts of one section that are shown at once
 _EXTRA_COLOUR = 3  # of running averages, so that they differ from the colours of most variants
-_FEW_KEYS = 6  # of a probe: each gets a chart over iterations
 
 
 def over_iterations(
@@ -62,20 +60,12 @@ def variant_legend(view: View, dashed: bool = False, cells: Sequence[Record] = (
     return legend(keys)
 
 
-def _grid(figures: Sequence[str]) -> str:
-    shown, rest = figures[:_PANELS], figures[_PANELS:]
-    more = details(f"{len(rest)} more charts", f'<div class="charts">{"".join(rest)}</div>') if rest else ""
-    return f'<div class="charts">{"".join(shown)}</div>{more}'
-
-
 # -- scores and losses ---------------------------------------------------------------------------------------
 def curve_sections(view: View, drawn: str | None, csv: dict[str, str]) -> str:
     """Curves of the test's scores and of the training loss, and of other statistics. drawn: a series drawn above."""
     figures, links, dashed = [], "", False
-    wanted = [
-        base for base in dict.fromkeys(split_series(name)[0] for name in view.series_names()) if _is_shown(view, base)
-    ]
-    for base in wanted:
+    bases = dict.fromkeys(split_series(name)[0] for name in view.series_names())
+    for base in sorted(filter(lambda name: _is_shown(view, name), bases), key=lambda name: not is_percent(name)):
         links += csv_link(curve_file(base), csv.get(base))
         if base == drawn and len(view.panels(view.cells)) == 1:
             continue
@@ -87,8 +77,8 @@ def curve_sections(view: View, drawn: str | None, csv: dict[str, str]) -> str:
             svg = over_iterations(view, cells, base, title, y=shared)
             if svg:
                 figures.append(figure_of(title, svg))
-    charts = variant_legend(view, dashed) + _grid(figures) if figures else ""
-    return section("Curves", charts, link=links) + _by_statistics(view)
+    shown = variant_legend(view, dashed) + charts(figures) if figures else ""
+    return section("Curves", shown, link=links) + _by_statistics(view)
 
 
 def _is_shown(view: View, base: str) -> bool:
@@ -145,67 +135,5 @@ def _by_statistics(view: View) -> str:
         "or with those of a pass over the training set (exact).</p>",
         table(["Variant", *(titles.get(rule, rule) for rule in rules)], rows),
         legend(keys),
-        _grid(figures),
+        charts(figures),
     )
-
-
-# -- probes --------------------------------------------------------------------------------------------------
-def probe_sections(view: View, csv: dict[str, str]) -> str:
-    """A section for each probe: its values over iterations, and from layer to layer at the first and the last one."""
-    probes: dict[str, list[str]] = {}
-    for name in view.series_names():
-        if name.startswith(_PROBE):
-            _, probe, *rest = name.split("/")
-            probes.setdefault(probe, []).append("/".join(rest))
-    return "".join(_probe(view, probe, keys, csv) for probe, keys in probes.items())
-
-
-def _probe(view: View, probe: str, keys: Sequence[str], csv: dict[str, str]) -> str:
-    words = probe.replace("_", " ")
-    panels = view.panels(view.cells)
-    over: list[str] = []
-    for one in keys:
-        name = f"{_PROBE}{probe}/{one}"
-        for levels, cells in panels.items():
-            title = ", ".join(part for part in (_upper(f"{words} {one}".strip()), levels) if part)
-            lines = [Series(view.label(c), view.colour(str(c["variant"])), view.points(c, name)) for c in cells]
-            points = [p for line in lines for p in line.points]
-            if not points:
-                continue
-            end = max(p.x for p in points)
-            axis = linear("iteration", 0, end or 1, 4)
-            over.append(figure_of(title, plot(title, lines, axis, value_axis(words, points), figure)))
-    profiles = _profiles(view, probe, keys) if len(keys) > 2 else []
-    few = len(keys) <= _FEW_KEYS
-    charts = _grid([*profiles, *(over if few else [])])
-    rest = "" if few else details(f"Over iterations, {len(keys)} charts of each cell", _grid(over))
-    link = csv_link(curve_file(f"{_PROBE}{probe}"), csv.get(f"{_PROBE}{probe}"))
-    return section(_upper(words), variant_legend(view), charts, rest, link=link)
-
-
-def _profiles(view: View, probe: str, keys: Sequence[str]) -> list[str]:
-    """Charts from key to key, usually from layer to layer, at the first and at the last measured iteration."""
-    figures = []
-    words = probe.replace("_", " ")
-    for levels, cells in view.panels(view.cells).items():
-        for place, when in ((0, "first"), (-1, "last")):
-            lines, at = [], 0
-            for cell in cells:
-                points = []
-                for k, one in enumerate(keys):
-                    found = view.points(cell, f"{_PROBE}{probe}/{one}")
-                    if found:
-                        p, at = found[place], int(found[place].x)
-                        points.append(Point(k, p.y, p.low, p.high))
-                lines.append(Series(view.label(cell), view.colour(str(cell["variant"])), points, bars=True))
-            values = [p for line in lines for p in line.points]
-            if values:
-                title = ", ".join(part for part in (_upper(f"{words} at iteration {at:,} ({when})"), levels) if part)
-                figures.append(
-                    figure_of(title, plot(title, lines, named("layer or key", keys), value_axis(words, values), figure))
-                )
-    return figures
-
-
-def _upper(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -40,9 +40,9 @@ def first_screen(view: View) -> str:
     says.append(_verdict(view))
     lines = pair_lines(view.results)
     says.append("<ul>" + "".join(f"<li>{prose(line)}</li>" for line in lines) + "</ul>" if lines else "")
-    says.append(_setting(view))
     return (
         f'<header class="first"><div>{"".join(says)}</div><div class="picture">{_picture(view)}</div></header>'
+        + _setting(view)
         + _synthetic(view)
     )
 

@@ -10,6 +10,7 @@ from dragon.compare.report.lines import COLOURS, MARKS
 
 __all__ = [
     "VERDICTS",
+    "charts",
     "csv_link",
     "details",
     "figure_of",
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 VERDICTS = {"agrees": "✓", "disagrees": "✗", "undecided": "?"}  # so that not the colour alone says it
+_CHARTS = 12  # of one section that are shown at once
 _EMBEDDED = 300_000  # characters of a CSV file that is put into the page too
 
 
@@ -96,3 +98,10 @@ def csv_link(name: str, text: str | None) -> str:
     href = "data:text/csv;charset=utf-8," + quote(text, safe=" ,/:;=@+$!*'()") if inside else quote(name)
     saved = f' download="{escape(name.replace("/", "_"))}"' if inside else ""
     return f' <a class="csv" href="{escape(href)}"{saved}>{escape(name.rsplit("/", 1)[-1])}</a>'
+
+
+def charts(figures: Sequence[str]) -> str:
+    """Small charts beside each other; beyond a dozen they open by a click."""
+    shown, rest = figures[:_CHARTS], figures[_CHARTS:]
+    more = details(f"{len(rest)} more charts", f'<div class="charts">{"".join(rest)}</div>') if rest else ""
+    return f'<div class="charts">{"".join(shown)}</div>{more}' if figures else ""

@@ -151,6 +151,7 @@ def test_statistics_and_layers_have_their_charts(results: Results) -> None:
     assert "bn, base_lr 0.1" in charts, "its curves by each of the statistics"
     assert "Weight norm at iteration 1,000 (last), base_lr 0.1" in charts
     assert "Weight norm conv2, base_lr 0.01" in charts
+    assert not [name for name in charts if "of gamma" in name]
     assert "the net's own average" in page.text
 
 
@@ -206,3 +207,17 @@ def test_a_series_that_is_asked_for_has_a_chart(results: Results) -> None:
     assert not any("Test loss" in name for name in charts()), "a built-in metric asks for nothing"
     results["metrics"]["best_loss"] = {"series": "test/loss", "take": "min"}
     assert "Test loss, base_lr 0.1" in charts()
+
+
+def test_blobs_of_one_kind_share_a_chart_from_layer_to_layer(results: Results) -> None:
+    for one in results["cells"]:
+        for layer in LAYERS:
+            one["curves"][f"probe/weight_norm/{layer}/bias"] = one["curves"]["probe/weight_norm/ip1"]
+        one["curves"]["probe/weight_norm/bn1/gamma"] = one["curves"]["probe/weight_norm/ip1"]
+    text = render(results)
+    charts = [a["aria-label"] or "" for tag, a in Page(text).tags if tag == "svg"]
+    assert "Weight norm at iteration 0 (first), base_lr 0.1" in charts
+    assert "Weight norm of bias at iteration 0 (first), base_lr 0.1" in charts
+    assert not [name for name in charts if "of gamma" in name], "one layer is no profile"
+    drawn = text[text.index('aria-label="Weight norm of bias at') :]
+    assert [name for name in LAYERS if f">{name}<" in drawn[: drawn.index("</svg>")]] == list(LAYERS)
