@@ -173,7 +173,7 @@ class Regression(Model):
 
 
 _QUICK = solver(5000, 0.001, (4000,))
-_QUICK_BN = solver(5000, 0.01, (4000,), weight_decay=5e-4)
+_QUICK_BN = solver(5000, 0.03, (4000,), weight_decay=5e-4)
 _FULL: dict[str, Any] = {"test_interval": 1000, "snapshot": 10000, "display": 200}
 _SIGMOID = solver(60000, 0.001, weight_decay=0, **_FULL)
 _MNIST_SIGMOID = solver(50000, 0.1, momentum=0, weight_decay=0, **_FULL)
