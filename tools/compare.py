@@ -54,7 +54,7 @@ def command(
         from dragon.compare.listing import list_experiments
 
         shown = [[one.name, one.claim, one.time] for one in list_experiments()]
-        click.echo(table(["name", "claim", "time"], shown))
+        click.echo(table(["name", "claim", "time"], shown, left=(0, 1, 2)))
         return
     if name is None:
         raise UsageError("which experiment? `dragon compare --list` shows those that ship, or give the path of a file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,37 @@ def test_a_run_at_chance_is_stopped_and_says_so(comparison: Path, tmp_path: Path
     assert record["chance"] == {"accuracy": 0.1, "loss": pytest.approx(np.log(10))}
     comparison.write_text(comparison.read_text().replace("accuracy: 1.0", "accuracy: 0.0"))
     assert trained(run_of(comparison, "plain"), tmp_path / "run")["stopped"] is None
+
+
+def test_an_interrupted_run_with_everything_gives_the_same_series(comparison: Path, tmp_path: Path) -> None:
+    """Probes, exact statistics, tests on the training set and an average that decays go on where they stopped."""
+    change(comparison, "iterations: 20\nstatistics: [global, exact]\ntest_on: [test, train]\nset: {weight_decay: 0.5}")
+    rule = "{rule: CUMULATIVE, decay_statistics: true}"
+    comparison.write_text(comparison.read_text() + f"    averages: [{rule}, CUMULATIVE]\n")
+    run = run_of(comparison, "merged")
+
+    def do(folder: str, stop_at: int | None) -> dict[str, Any] | None:
+        solvers: list[Solver] = []
+
+        def report(message: dict[str, Any]) -> None:
+            if stop_at and message["iter"] >= stop_at:
+                solvers[0].request("stop")
+
+        return train(
+            run.solver, run.start_from, "numpy", Options(), tmp_path / folder, report, solvers.append, run.averages,
+            tests=[(test.on, test.statistics) for test in run.tests], exact_images=40,
+            probes=[{"name": "weight_norm", "settings": {"every": 3}}],
+        )  # fmt: skip
+
+    whole = do("whole", None)
+    assert whole is not None
+    assert do("parts", 5) is None
+    assert do("parts", 15) is None
+    rest = do("parts", None)
+    assert rest is not None
+    assert json.loads(json.dumps(rest["series"])) == json.loads(json.dumps(whole["series"]))
+    assert whole["series"]["probe/weight_norm/conv"][0] == [0, 3, 6, 9, 12, 15, 18, 20]
+    assert whole["series"]["test/loss@CUMULATIVE+decay"] != whole["series"]["test/loss@CUMULATIVE"]
 
 
 def test_a_small_net_has_one_thread(comparison: Path) -> None:

