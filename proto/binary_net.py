@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 from dragon.errors import Position, PrototxtError, WeightsError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.binary import net_fields, open_weights
-from dragon.proto.dialects import set_profile
+from dragon.proto.dialects import dialect_of, set_profile
 from dragon.proto.profiles import NATIVE, PROFILES, Profile, find_profile
 from dragon.proto.renumber import profile_of, renumber
 from dragon.proto.upgrade import upgrade_net
@@ -52,6 +52,7 @@ def read_binary_net(path: _Path, profile: str | None = None) -> pb.NetParameter:
         net.ParseFromString(head)
         own = bool(net.profile)  # a file of ours, in which layers of a dialect say so
         set_profile(net, profile)
+        dialect_of(net.profile)  # raises the error that names the file
         fork = find_profile(net.profile or profile) if net.profile or profile else _detect(path, layers)
         for number, content in layers:
             if number == _LAYER:

@@ -10,7 +10,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from dragon.errors import LayerName, WeightsError
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.profiles import NATIVE, Profile, find_profile
+from dragon.proto.profiles import NATIVE, PROFILES, Profile, find_profile
 from dragon.proto.refused import about_field
 from dragon.proto.wire import BYTES, VARINT, WireReader, encode_key, encode_varint
 
@@ -77,7 +77,10 @@ def profile_of(content: bytes, path: str) -> Profile:
     while wire.at < wire.size:
         number, kind = wire.key(wire.size)
         if number == _PROFILE and kind == BYTES:
-            found = find_profile(wire.read(wire.length(wire.size), wire.size).decode("utf-8", "replace"))
+            name = wire.read(wire.length(wire.size), wire.size).decode("utf-8", "replace")
+            if name not in PROFILES:
+                wire.fail(f'the file is damaged: a layer of profile "{name[:20]}"')
+            found = PROFILES[name]
         else:
             wire.skip(kind, wire.size)
     return found

@@ -172,7 +172,7 @@ def _split_settings(norm: Normalisation, name: str, caffe: bool) -> pb.LayerPara
         if fillers[0].HasField(source_name):
             getattr(scale.scale_param, target).CopyFrom(getattr(fillers[0], source_name))
     _set_average(p, settings)
-    if settings.rule == pb.CAFFE:
+    if settings.rule == pb.CAFFE and not p.HasField("decay"):  # decay alone may be of another dialect
         p.ClearField("average")  # BatchNorm's own
     if caffe:
         if settings.averaging.divided:

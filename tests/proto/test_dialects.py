@@ -127,6 +127,24 @@ def test_layers_of_today_beside_those_of_a_dialect_keep_their_numbers(tmp_path: 
     assert list(read_binary_net(tmp_path / "w.caffemodel").layer)[1:3] == list(net.param.layer)[1:3]
 
 
+@pytest.mark.parametrize(
+    ("head", "layer", "words"),
+    [
+        ("dragon-9", "dragon-2016", 'unknown profile "dragon-9"'),
+        ("dragon-2016", "dragon-9", 'damaged: a layer of profile "dragon-9"'),
+        ("dragon-2016", "neopenx", 'it says profile: "neopenx", its net "dragon-2016"'),
+    ],
+)
+def test_files_with_other_profiles(tmp_path: Path, head: str, layer: str, words: str) -> None:
+    path = tmp_path / "w.caffemodel"
+    layer_bytes = field(1, "bn") + field(2, "BatchNorm") + field(2016, layer)
+    path.write_bytes(field(1001, head) + field(100, layer_bytes))
+    with pytest.raises(WeightsError) as caught:
+        read_binary_net(path)
+    assert str(caught.value).startswith(str(path))
+    assert words in str(caught.value)
+
+
 def test_a_field_that_the_dialect_has_no_number_for() -> None:
     layer = pb.LayerParameter(name="bn", type="BatchNorm", profile="dragon-2016")
     layer.batch_norm_param.moving_average_fraction = 0.5

@@ -13,7 +13,9 @@ from dragon.errors import WeightsError
 from dragon.graph.net import Net
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.dialects import doubtful_layers
 from dragon.proto.text import parse_text
+from dragon.surgery.merge import split
 from dragon.surgery.model import Model, read_model, write_model
 from dragon.surgery.present import to_present
 
@@ -122,6 +124,17 @@ def test_weights_of_another_layout() -> None:
     net = Net(parse_text(text, pb.NetParameter()), phase=TRAIN, profile=profile)
     with pytest.raises(WeightsError, match=r'layer "bn1" \(BatchNorm\): has 4 blobs, the weights 3'):
         to_present(Model(net.param, {"bn1": [np.zeros(4)] * 3}))
+
+
+def test_what_split_writes_is_of_no_doubtful_dialect() -> None:
+    """A BatchNorm with decay alone could be the first Dragon's, so the rule stands beside it."""
+    text = NET.format(kind="BN", settings="batch_norm_param { average: CAFFE decay: 0.8 }")
+    new, _ = split(Model(parse_text(text, pb.NetParameter())))
+    assert new.net.layer[1].type == "BatchNorm"
+    assert doubtful_layers(new.net) == []
+    assert doubtful_layers(
+        parse_text(text.replace('"BN"', '"BatchNorm"').replace("average: CAFFE", ""), pb.NetParameter())
+    )
 
 
 def test_other_nets_are_left_alone() -> None:
