@@ -132,9 +132,8 @@ def test_what_split_writes_is_of_no_doubtful_dialect() -> None:
     new, _ = split(Model(parse_text(text, pb.NetParameter())))
     assert new.net.layer[1].type == "BatchNorm"
     assert doubtful_layers(new.net) == []
-    assert doubtful_layers(
-        parse_text(text.replace('"BN"', '"BatchNorm"').replace("average: CAFFE", ""), pb.NetParameter())
-    )
+    alone = NET.format(kind="BatchNorm", settings="batch_norm_param { decay: 0.8 }")
+    assert doubtful_layers(parse_text(alone, pb.NetParameter())) == [1]
 
 
 def test_other_nets_are_left_alone() -> None:
