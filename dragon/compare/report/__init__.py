@@ -13,7 +13,7 @@ from dragon.compare.report.csv_files import csv_files, curve_file
 from dragon.compare.report.curves import curve_sections
 from dragon.compare.report.first import first_screen, picture_series
 from dragon.compare.report.how import how_section
-from dragon.compare.report.html import page
+from dragon.compare.report.html import csv_link, page
 from dragon.compare.report.index import write_index
 from dragon.compare.report.pairs import pair_section
 from dragon.compare.report.probes import probe_sections
@@ -42,18 +42,16 @@ def render(results: dict[str, Any]) -> str:
     by_series = {name: csv[curve_file(name)] for name in view.series_names() if curve_file(name) in csv}
     by_series |= {"/".join(name.split("/")[:2]): text for name, text in by_series.items() if name.startswith("probe/")}
     style = files("dragon.compare.report").joinpath("report.css").read_text(encoding="utf-8")
-    return page(
-        str(view.about.get("claim") or view.about["name"]),
-        style,
-        [
-            first_screen(view),
-            contrasts_section(view, csv),
-            cells_section(view, csv),
-            curve_sections(view, picture_series(view), by_series),
-            probe_sections(view, by_series),
-            *(pair_section(pair) for pair in view.pairs),
-            tuning_section(view, csv),
-            definitions_section(view),
-            how_section(view, csv),
-        ],
-    )
+    body = [
+        first_screen(view),
+        contrasts_section(view, csv),
+        cells_section(view, csv),
+        curve_sections(view, picture_series(view), by_series),
+        probe_sections(view, by_series),
+        *(pair_section(pair) for pair in view.pairs),
+        tuning_section(view, csv),
+        definitions_section(view),
+    ]
+    links = {name: csv_link(name, text) for name, text in csv.items()}
+    others = [link for link in links.values() if not any(link in part for part in body)]
+    return page(str(view.about.get("claim") or view.about["name"]), style, [*body, how_section(view, csv, others)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from urllib.parse import quote
 
@@ -13,8 +13,11 @@ from dragon.compare.wording import count
 __all__ = ["how_section"]
 
 
-def how_section(view: View, csv: Mapping[str, str]) -> str:
-    """The facts of a run, the experiment file, and links to the CSV files. csv: their texts by path."""
+def how_section(view: View, csv: Mapping[str, str], links: Sequence[str]) -> str:
+    """The facts of a run, the experiment file, and the CSV files.
+
+    csv: their texts by path. links: to those in the page that no other section has, as HTML.
+    """
     about = view.about
     jobs, threads = about.get("jobs"), about.get("threads")
     side = f"{count(jobs, 'run')}, {count(threads, 'thread')} each" if jobs and threads else ""
@@ -30,8 +33,9 @@ def how_section(view: View, csv: Mapping[str, str]) -> str:
     }
     listed = "".join(f"<dt>{k}</dt><dd>{v}</dd>" for k, v in facts.items() if v)
     files = ", ".join(f'<a href="{escape(quote(name))}">{escape(name)}</a>' for name in [*csv, "results.json"])
+    more = f"<dt>Other figures in this page</dt><dd>{''.join(links)}</dd>" if links else ""
     text = f"<pre><code>{escape(str(about.get('text') or ''))}</code></pre>"
     return section(
-        "How it was run", f"<dl>{listed}<dt>Files beside this page</dt><dd>{files}</dd></dl>",
+        "How it was run", f"<dl>{listed}<dt>Files beside this page</dt><dd>{files}</dd>{more}</dl>",
         details(str(about.get("file") or "The experiment file"), text) if about.get("text") else "",
     )  # fmt: skip
