@@ -10,6 +10,7 @@ import dataclasses
 import importlib
 import math
 import pkgutil
+import re
 import types
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -80,6 +81,8 @@ def create(name: str, settings: Mapping[str, Any] | None = None) -> Probe:
             value = AT_END
         values[key] = _converted(f'probe "{name}": {key}', value, hints[key])
         _check_range(f'probe "{name}": {key}', values[key], fields[key].metadata)
+    if not re.fullmatch(r"[\w.+-]*", values.get("label", "")):
+        raise UsageError(f'probe "{name}": label is made of letters, digits and . + - _, got "{values["label"]}"')
     probe = cls(**values)
     probe.check()
     return probe

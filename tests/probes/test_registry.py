@@ -51,6 +51,7 @@ def test_settings_from_text_and_from_yaml_agree() -> None:
         ("weight_norm:every=1,2", "probe \"weight_norm\": every must be a whole number, got ['1', '2']"),
         ({"weight_norm": {"every": True}}, 'probe "weight_norm": every must be a whole number, got True'),
         ({"weight_norm": {"every": {}}}, 'probe "weight_norm": every must be a whole number, got {}'),
+        ("weight_norm:label=a/b", 'probe "weight_norm": label is made of letters, digits and . + - _, got "a/b"'),
         ({"weight_norm": 3}, "a probe is a name, or a mapping of one name to its settings, got {'weight_norm': 3}"),
         ({}, "a probe is a name, or a mapping of one name to its settings, got {}"),
     ],

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from dragon.probes import probe_names
+from dragon.probes import parse, probe_names
+from dragon.tools.observers.probes import RecordedProbes
+from tests.helpers import toy_solver
 from tests.tools.conftest import Dragon, edit
 
 SOLVER = ("--solver", "solver.prototxt")
@@ -124,6 +126,15 @@ def test_values_go_to_the_metrics(work: Path, dragon: Dragon) -> None:
     assert [iteration for iteration, _ in values_of(work / "out", "precise_bn")] == [20]
     events = [json.loads(line)["event"] for line in (work / "out/metrics.jsonl").read_text().splitlines()]
     assert (events[0], events[1], events[-1]) == ("start", "probe", "end")
+
+
+def test_measuring_does_not_count_as_training() -> None:
+    """The meter leaves out the iterations in which probes did something: a measurement, or what one needs before."""
+    solver, skipped = toy_solver(max_iter=6), []
+    probes = RecordedProbes([parse("weight_norm:every=4")], lambda *_: None, lambda: skipped.append(solver.iter))
+    solver.observers.append(probes)
+    solver.solve()
+    assert skipped == [0, 3, 4, 5]
 
 
 def test_weights_are_those_of_a_run_without(work: Path, dragon: Dragon) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dragon.errors import UsageError
 from dragon.memory.storage import Array
 from dragon.probes.probe import Probe, setting
 from dragon.probes.probe_net import Batch, ProbeNet
@@ -44,12 +45,17 @@ class Jacobian(Probe):
 
 
 def jacobians(net: ProbeNet, batch: Batch, layer: str, joint: bool) -> Array:
-    """The derivatives by the net's first input, (images, outputs, inputs); of the batch as one image if `joint`."""
+    """The derivatives by the net's first input, (images, outputs, inputs); of the batch as one image if `joint`.
+
+    Raises UsageError for a layer whose first top has no axis of images.
+    """
     node = net.node(layer) if layer else net.scores()
     top, x = node.tops[0], net.net.blobs[net.net.inputs[0]]
     net.load(batch)
     net.net.run_forward(0, node.index)
-    images = top.shape[0]
+    images = batch.extent
+    if not top.count or top.shape[:1] != (images,):
+        raise UsageError(f'probe "jacobian": layer "{node.name}" gives no value for each image, but shape {top.shape}')
     outputs = top.count if joint else top.count // images
     rows = []
     for k in range(outputs):

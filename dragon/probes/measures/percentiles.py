@@ -44,6 +44,8 @@ class Percentiles(Probe):
             node = net.node(self.layer) if self.layer else net.scores()
             name, value = node.name, node.tops[0]
             net.net.run_forward(0, node.index)
+        if not value.count or not value.ndim:
+            raise self.wrong(f'"{name}" of shape {value.shape} has no units')
         channels = by_channel(value.peek())
         count = channels.shape[1]
         if max(self.units) >= count:

@@ -47,6 +47,7 @@ def test_percentiles_of_a_layer_and_of_a_blob() -> None:
         ({"layer": "ipp"}, r'the net has no layer "ipp" \(did you mean "ip"\?\)'),
         ({"blob": "con"}, r'the net has no blob "con" \(did you mean "conv"\?\)'),
         ({"units": [3]}, 'probe "percentiles": unit 3 of "ip", which has 3, counted from 0'),
+        ({"layer": "loss"}, r'probe "percentiles": "loss" of shape \(\) has no units'),
         ({"percentiles": [101]}, 'probe "percentiles": percentiles must be at most 100, got 101'),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dragon.errors import UsageError
 from dragon.memory.storage import Array
 from dragon.probes import ProbeNet, Run, create, measure
 from dragon.probes.measures.jacobian import jacobians
@@ -73,6 +74,11 @@ def test_jacobian_of_a_linear_net() -> None:
     assert measure(create("jacobian", {"images": 3}), run) == pytest.approx(expected)
     (lower,) = {measure(create("jacobian", {"layer": "ip1"}), run)["largest"]}
     assert lower == pytest.approx(np.linalg.svd(first, compute_uv=False)[0])
+
+
+def test_jacobian_of_what_is_no_value_for_each_image() -> None:
+    with pytest.raises(UsageError, match=r'layer "loss" gives no value for each image, but shape \(\)'):
+        measure(create("jacobian", {"layer": "loss"}), run_of(linear()))
 
 
 @pytest.mark.parametrize("joint", [False, True])
