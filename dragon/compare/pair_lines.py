@@ -22,6 +22,10 @@ def pair_lines(results: Record) -> list[str]:
         worst = max((d[k] for k in d if k != "by_parameter" and d[k]), key=lambda e: e["difference"] / (e["of"] or 1))
         faster, ratio = (second, t["ratio"]) if t["ratio"] <= 1 else (first, 1 / t["ratio"])
         slower = first if faster == second else second
+        if pair.get("own_start"):
+            lines.append(
+                f"{first} and {second} name different fillers and start apart in {', '.join(pair['own_start'])}."
+            )
         lines.append(
             f"{second} against {first}, same weights and batch: {_difference(worst)}; "
             f"a step of {faster} takes {ratio:.2f} x that of {slower}."

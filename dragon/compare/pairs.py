@@ -12,7 +12,7 @@ import numpy as np
 
 from dragon.bases.layer import TRAIN
 from dragon.compare.stats import median_ratio
-from dragon.compare.weights import as_inputs, copy_parameters, parameters
+from dragon.compare.weights import as_inputs, copy_parameters, different_fillers, parameters
 from dragon.engines import Options
 from dragon.graph.net import Net
 from dragon.memory.blob import Blob
@@ -32,7 +32,8 @@ def compare_pair(
 ) -> dict[str, Any]:
     """Differences and times of two train nets on the first batch, from the same weights.
 
-    Returns "settings", a list of dicts with "differences" and "times" (in milliseconds), and "images", the batch size.
+    Returns "settings", a list of dicts with "differences" and "times" (in milliseconds), "images", the batch size, and
+    "own_start", the parameters for which the two name different fillers, and which therefore differ from the start.
     An engine that fuses layers runs once more without fusion. NumPy in float64 comes last, without times: differences
     that remain there are not due to float32.
     """
@@ -40,10 +41,11 @@ def compare_pair(
     settings: list[tuple[str, str, Options, Any]] = [(engine, engine, Options(precision=precision), np.float32)]
     if engine != "numpy":
         settings.append((f"{engine}, no fusion", engine, Options(precision=precision, fuse=False), np.float32))
-    results = []
+    results, own = [], []
     for label, name, options, dtype in [*settings, ("NumPy, float64", "numpy", Options(), np.float64)]:
         entry: dict[str, Any] = {"setting": label}
         nets = _built(first, second, shapes, seed, name, options, dtype, force=True)
+        own = different_fillers(*nets)
         entry["differences"] = _differences(*nets, batch)
         if dtype is np.float32:
             nets = _built(first, second, shapes, seed, name, options, dtype, force=False)
@@ -51,7 +53,7 @@ def compare_pair(
                 _feed(net, batch)
             entry["times"] = _times(*nets, seconds)
         results.append(entry)
-    return {"settings": results, "images": max(s[0] for s in shapes.values() if s)}
+    return {"settings": results, "own_start": own, "images": max(s[0] for s in shapes.values() if s)}
 
 
 def _first_batch(definition: pb.NetParameter, seed: int) -> tuple[Batch, dict[str, tuple[int, ...]]]:

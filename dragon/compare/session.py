@@ -151,7 +151,7 @@ class _Session:
             return []
         tuning = plan_tuning(self.experiment, tune, self.engine, self.precision, self.dataset)
         self.display.say(f"tuning: {len(tuning.plans)} points of the grid for each variant, {len(tuning.runs)} runs")
-        self.train(tuning.runs, "tuning ")
+        self.train(tuning.runs, tuning.titles)
         entries = tuning.choose(self._records(tuning.runs))
         chosen = {cell_key(entry["variant"], entry["levels"]): entry["chosen"] for entry in entries}
         for entry in entries:
@@ -239,17 +239,18 @@ class _Session:
     def _records(self, runs: Sequence[Run]) -> dict[str, Record]:
         return {run.id: read_result(self._result(run)) or {} for run in runs}
 
-    def train(self, runs: Sequence[Run], prefix: str = "") -> None:
-        """Run every training run that has no result yet; runs that compute the same are one."""
+    def train(self, runs: Sequence[Run], titles: Mapping[str, str] | None = None) -> None:
+        """Run every training run that has no result yet; runs that compute the same are one.
+
+        titles: by the run's id, for progress lines; by default its variant, levels and seed.
+        """
         different = {run.id: run for run in runs}
         jobs, totals = [], {}
         done = sum(read_result(self._result(run)) is not None for run in different.values())
         if done:
             self.display.say(f"{done} of {len(different)} runs are finished already")
         for run in different.values():
-            name = prefix + run.title
-            while name in totals:  # tuning gives points of the grid one title
-                name += "'"
+            name = (titles or {}).get(run.id, run.title)
             totals[name] = run.solver.max_iter
             content = {**run.content(self.engine, self.precision), "kind": "train", "folder": str(self.store / run.id)}
             jobs.append(Job(name, self._result(run), content, run.threads))

@@ -37,6 +37,15 @@ class Tuning:
         """All runs of all points."""
         return [run for _, plan in self.plans for run in plan.runs]
 
+    @property
+    def titles(self) -> dict[str, str]:
+        """How progress lines name each run, by its id."""
+        found: dict[str, str] = {}
+        for point, plan in self.plans:
+            values = ", ".join(f"{name} {value:g}" for name, value in point.items())
+            found |= {run.id: f"tuning at {values}: {run.title}" for run in plan.runs}
+        return found
+
     def choose(self, records: Mapping[str, Record]) -> list[Record]:
         """The entries "tuning" of results.json: for each variant and levels the grid with its scores, and the best."""
         entries: dict[str, Record] = {}

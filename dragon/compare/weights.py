@@ -15,7 +15,7 @@ from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import format_text
 
-__all__ = ["as_inputs", "copy_parameters", "fillers", "parameters"]
+__all__ = ["as_inputs", "copy_parameters", "different_fillers", "parameters"]
 
 
 def as_inputs(net: pb.NetParameter, shapes: Mapping[str, tuple[int, ...]], phase: int) -> pb.NetParameter:
@@ -43,7 +43,7 @@ def parameters(net: Net) -> dict[str, Blob]:
     return {name: blob for name, (_, _, blob) in _learned(net).items()}
 
 
-def fillers(net: Net) -> dict[str, str]:
+def _fillers(net: Net) -> dict[str, str]:
     """The filler of each learned blob as text, by the names of `parameters`; defaults are written out."""
     found = {}
     for name, (index, kind, _) in _learned(net).items():
@@ -96,6 +96,12 @@ def _filler(layer: pb.LayerParameter, kind: str) -> pb.FillerParameter | None:
     return None
 
 
+def different_fillers(a: Net, b: Net) -> list[str]:
+    """Names of the parameters for which two nets that have the same ones name different fillers."""
+    first, second = _fillers(a), _fillers(b)
+    return [name for name in second if first.get(name) != second[name]]
+
+
 def copy_parameters(source: Net, target: Net) -> list[str]:
     """Copy the learned values of `source` to `target`, except where the two name different fillers.
 
@@ -107,8 +113,7 @@ def copy_parameters(source: Net, target: Net) -> list[str]:
         if key not in mine or key not in theirs:
             net, names = (source, theirs) if key in mine else (target, mine)
             raise UsageError(f'net "{net.name}" has no parameter "{key}"{nearest(key, names)}')
-    here, there = fillers(target), fillers(source)
-    own = [key for key in mine if here[key] != there[key]]
+    own = different_fillers(source, target)
     for key, blob in mine.items():
         if blob.count != theirs[key].count:
             raise UsageError(f'parameter "{key}": shape {blob.shape} in one net, {theirs[key].shape} in the other')

@@ -252,6 +252,7 @@ def test_planted_difference_is_seen(comparison: Path) -> None:
     split, merged = (plan.first(name).solver.train_net_param for name in ("split", "merged"))
     next(layer for layer in merged.layer if layer.type == "BN").batch_norm_param.eps = 0.1
     result = compare_pair(split, merged, 1, "numpy", "fp32", 0.0)
+    assert result["own_start"] == []
     for setting in result["settings"]:
         for what in ("outputs", "input_gradients", "parameter_gradients"):
             assert setting["differences"][what]["difference"] > 1e-4

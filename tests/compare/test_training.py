@@ -15,7 +15,7 @@ from dragon.compare.plan import Run, make_plan
 from dragon.compare.reading import read_experiment
 from dragon.compare.recorder import series_name
 from dragon.compare.training import make_solver, train
-from dragon.compare.weights import as_inputs, copy_parameters, parameters
+from dragon.compare.weights import as_inputs, copy_parameters, different_fillers, parameters
 from dragon.engines import Options
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
@@ -179,6 +179,7 @@ def test_a_parameter_with_another_filler_keeps_its_start(comparison: Path) -> No
         for seed, name in enumerate(("split", "merged"))
     )
     split.params["scale"][1].data[...] = 0.25
+    assert different_fillers(split, merged) == ["bn/gamma"]
     assert copy_parameters(split, merged) == ["bn/gamma"]
     assert parameters(merged)["bn/gamma"].peek().tolist() == [1.5] * 4
     assert parameters(merged)["bn/beta"].peek().tolist() == [0.25] * 4
