@@ -20,7 +20,7 @@ from dragon.surgery.insert import insert
 from dragon.surgery.learning import freeze
 from dragon.surgery.merge import merge
 from dragon.surgery.model import Model
-from dragon.surgery.prove import prove
+from dragon.surgery.prove import check_runs, prove
 from dragon.surgery.remove import remove
 from tests.surgery.helpers import HEAD, trained
 
@@ -334,3 +334,17 @@ def test_every_type_can_be_inserted_frozen_and_removed(kind: str) -> None:
     assert learning == {"ip"}
     name = next(layer.name for layer in new.net.layer if layer.name in ("bn_conv1", "norm_conv1"))
     assert not {name, "scale_conv1"} & {layer.name for layer in remove(new, name).net.layer}
+
+
+def test_a_deep_net_without_statistics_runs() -> None:
+    """In TEST each normalisation with statistics of 0 multiplies by 316: an overflow there is no fault of the net."""
+    layers = ['layer { name: "x0" type: "DummyData" top: "x0" dummy_data_param { shape { dim: 3 dim: 2 }']
+    layers[0] += ' data_filler { type: "gaussian" } } }'
+    layers += [
+        f'layer {{ name: "x{i}" type: "InnerProduct" bottom: "x{i - 1}" top: "x{i}" '
+        'inner_product_param { num_output: 2 weight_filler { type: "msra" } } }'
+        for i in range(1, 200)
+    ]
+    new = insert(Model(parse_text("\n".join(layers), pb.NetParameter())), "inner_product")
+    with np.errstate(over="ignore", invalid="ignore"):  # as the command line does
+        assert check_runs(new) == ["TRAIN", "TEST"]
