@@ -25,7 +25,7 @@ def check_probes(probes: Sequence[ProbeSetting]) -> None:
             made.append(create(probe.name, probe.settings))
             ProbeObserver(made)  # refuses two of one title
         except UsageError as error:
-            probe.section.fail(str(error), probe.name if probe.name in probe.section.values else "probes")
+            probe.section.fail(str(error), probe.name)
 
 
 def probe_titles(probes: Sequence[ProbeSetting]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dragon.compare.averages import FRACTIONS
 from dragon.compare.config import Average, Change, Factor, Level, Operation, Selection, Value, Variant
-from dragon.compare.yaml_tree import Section, plain
+from dragon.compare.yaml_tree import Section
 from dragon.errors import nearest
 from dragon.proto import dragon_pb2 as pb
 
@@ -66,20 +66,8 @@ def _change(section: Section) -> Change:
 
 
 def _operations(section: Section) -> tuple[Operation, ...]:
-    """The steps of `surgery`: names, or mappings of one name to its arguments."""
-    steps: list[Operation] = []
-    for entry in section.listed("surgery", []):
-        if isinstance(entry, str):
-            steps.append(Operation(entry, {}, section))
-            continue
-        if not isinstance(entry, Section) or len(entry.values) != 1:
-            key = section.name("surgery")
-            section.fail(f'"{key}" must be a list of operations, such as {{insert: {{after: convolution}}}}', "surgery")
-        ((name, given),) = entry.values.items()
-        if not isinstance(given, Section) and given is not None:
-            entry.fail(f'"{entry.name(name)}" must be a mapping of arguments, got {given!r}', name)
-        steps.append(Operation(name, plain(given) if given is not None else {}, entry))
-    return tuple(steps)
+    named = section.named("surgery", "{insert: {after: convolution}}")
+    return tuple(Operation(name, arguments, where) for name, arguments, where in named)
 
 
 def _averages(section: Section) -> tuple[Average, ...]:

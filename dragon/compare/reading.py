@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from dragon.compare.config import Experiment, ProbeSetting, Stop, Tune
 from dragon.compare.read_questions import read_contrasts, read_metrics, read_picture
@@ -198,19 +197,5 @@ def _tune(top: Section) -> Tune | None:
 
 
 def _probes(top: Section) -> list[ProbeSetting]:
-    """Names, or mappings of one name to its settings."""
-    probes: list[ProbeSetting] = []
-    for entry in top.listed("probes", []):
-        if isinstance(entry, str):
-            probes.append(ProbeSetting(entry, {}, top))
-            continue
-        if not isinstance(entry, Section) or len(entry.values) != 1:
-            top.fail('"probes" must be a list of names, or of mappings such as {hessian: {every: 100}}', "probes")
-        ((name, given),) = entry.values.items()
-        settings: dict[str, Any] = {}
-        if isinstance(given, Section):
-            settings = given.plain()
-        elif given is not None:
-            entry.fail(f'"{entry.name(name)}" must be a mapping of settings, got {given!r}', name)
-        probes.append(ProbeSetting(name, settings, entry))
-    return probes
+    named = top.named("probes", "{hessian: {every: 100}}")
+    return [ProbeSetting(name, settings, section) for name, settings, section in named]

@@ -8,6 +8,8 @@ from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["fit_tests", "set_iterations"]
 
+_LARGEST = 2**31 - 1  # of a field
+
 
 def set_iterations(solver: pb.SolverParameter, iterations: int, scale: bool) -> None:
     """Set max_iter; with `scale` move the steps of the learning rate and the end of its warm-up in proportion."""
@@ -15,13 +17,18 @@ def set_iterations(solver: pb.SolverParameter, iterations: int, scale: bool) -> 
         factor = iterations / solver.max_iter
         for field in ("stepvalue", "stageiter"):
             steps = getattr(solver, field)
-            scaled = [max(1, math.floor(value * factor + 0.5)) for value in steps]
+            scaled = [_scaled(value, factor) for value in steps]
             del steps[:]
             steps.extend(scaled)
         for field in ("stepsize", "warmup_iter"):
             if getattr(solver, field):
-                setattr(solver, field, max(1, math.floor(getattr(solver, field) * factor + 0.5)))
-    solver.max_iter = iterations
+                setattr(solver, field, _scaled(getattr(solver, field), factor))
+    solver.max_iter = min(iterations, _LARGEST)
+
+
+def _scaled(value: int, factor: float) -> int:
+    """A rounded product that the field takes; at least 1."""
+    return max(1, min(math.floor(value * factor + 0.5), _LARGEST))
 
 
 def fit_tests(solver: pb.SolverParameter, interval: int | None) -> None:

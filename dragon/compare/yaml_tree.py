@@ -144,6 +144,21 @@ class Section:
             return []
         return self._listed(key, default)
 
+    def named(self, key: str, example: str) -> list[tuple[str, dict[str, Any], Section]]:
+        """A list of names, or of mappings of one name to its settings: name, settings, and a section at its line."""
+        found: list[tuple[str, dict[str, Any], Section]] = []
+        for entry in self.listed(key, []):
+            if isinstance(entry, str):
+                found.append((entry, {}, Section(self.file, self.path, self.lines[key], {}, {})))
+                continue
+            if not isinstance(entry, Section) or len(entry.values) != 1:
+                self.fail(f'"{self.name(key)}" must be a list of names, or of mappings such as {example}', key)
+            ((name, given),) = entry.values.items()
+            if given is not None and not isinstance(given, Section):
+                entry.fail(f'"{entry.name(name)}" must be a mapping, got {_shown(given)}', name)
+            found.append((name, given.plain() if given is not None else {}, entry))
+        return found
+
     def section(self, key: str) -> Section | None:
         """A mapping; None if the key is missing."""
         value = self.values.get(key)

@@ -64,6 +64,14 @@ def test_schedule_in_proportion(comparison: Path) -> None:
     assert list(plan_of(comparison).with_iterations(50).runs[0].solver.stepvalue) == [40]
 
 
+def test_a_schedule_beyond_what_a_field_takes_ends_there(comparison: Path) -> None:
+    solver = comparison.with_name("solver.prototxt")
+    replaced(solver, "max_iter: 10", "max_iter: 10 stepvalue: 2000000000 stepsize: 2000000000")
+    replaced(comparison, "name: A", "iterations: 2000000000\nscale_schedule: true\nname: A")
+    found = plan_of(comparison).runs[0].solver
+    assert (list(found.stepvalue), found.stepsize) == ([2**31 - 1], 2**31 - 1)
+
+
 def test_a_type_is_overridden_under_every_name(comparison: Path) -> None:
     replaced(
         comparison, "net: merged.prototxt", "net: merged.prototxt\n    layers: {SyncBN: {batch_norm_param: {eps: 0.5}}}"

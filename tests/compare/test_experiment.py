@@ -255,9 +255,18 @@ def test_a_wrong_probe_is_one_line(comparison: Path, tmp_path: Path, line: str, 
     assert str(caught.value).startswith(f"{comparison}:2: ")
 
 
-def test_wrong_surgery_is_one_line(comparison: Path) -> None:
-    comparison.write_text(comparison.read_text() + "    surgery: [{insrt: {}}]\n")
-    with pytest.raises(UsageError, match=re.escape('(did you mean "insert"')) as caught:
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ("[{insrt: {}}]", '(did you mean "insert"'),
+        ("[splt]", '(did you mean "split"'),
+        ("[{insert: 3}]", "must be a mapping, got 3"),
+        ("[[split]]", "must be a list of names, or of mappings such as {insert: {after: convolution}}"),
+    ],
+)
+def test_wrong_surgery_is_one_line(steps: str, message: str, comparison: Path) -> None:
+    comparison.write_text(comparison.read_text() + f"    surgery: {steps}\n")
+    with pytest.raises(UsageError, match=re.escape(message)) as caught:
         plan_of(comparison)
     assert str(caught.value).startswith(f"{comparison}:12: ")
 
