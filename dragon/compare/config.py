@@ -128,14 +128,16 @@ class ProbeSetting:
 class Metric:
     """A number for each run, or with `over` for each variant and seed.
 
-    Either `series` and `take`; or `minus`, two metrics whose difference it is; or `of` (a metric), `over` (a factor)
-    and `take`.
+    Either `series` and `take`; or `minus`, the difference of two metrics; or `quotient`, the first of two metrics over
+    the other, to the power `power`; or `of` (a metric), `over` (a factor) and `take`.
     """
 
     name: str
     take: str = "last"  # for what a take needs, see dragon.compare.metrics
     series: str | None = None
     minus: tuple[str, str] | None = None
+    quotient: tuple[str, str] | None = None
+    power: float | None = None
     of: str | None = None
     over: str | None = None
     value: float | None = None

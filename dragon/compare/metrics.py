@@ -12,7 +12,7 @@ from typing import Any
 
 from dragon.compare.config import Metric, Value
 
-__all__ = ["LAST", "builtin_metrics", "curve", "measure", "measure_over", "resolve_metric"]
+__all__ = ["LAST", "builtin_metrics", "curve", "measure", "measure_over", "parts_of", "resolve_metric"]
 
 Record = dict[str, Any]
 Curve = tuple[list[int], list[float | None]]
@@ -48,11 +48,16 @@ def resolve_metric(name: str, metrics: Mapping[str, Metric]) -> list[Metric]:
             raise KeyError(one)
         metric = metrics[one]
         found.append(metric)
-        for part in [*(metric.minus or ()), *([metric.of] if metric.of else [])]:
+        for part in parts_of(metric):
             visit(part, (*above, one))
 
     visit(name, ())
     return found
+
+
+def parts_of(metric: Metric) -> list[str]:
+    """The metrics that one is made of, by name."""
+    return [*(metric.minus or metric.quotient or ()), *([metric.of] if metric.of else [])]
 
 
 # -- of a run -------------------------------------------------------------------------------------------------
@@ -84,9 +89,11 @@ def measure(metric: Metric, record: Record, metrics: Mapping[str, Metric]) -> fl
     """The metric of a run; None if the run has not what it is made of."""
     if metric.take == "time":
         return _TIMES[metric.name](record)
-    if metric.minus is not None:
-        a, b = (measure(metrics[name], record, metrics) for name in metric.minus)
-        return None if a is None or b is None else a - b
+    if pair := metric.minus or metric.quotient:
+        a, b = (measure(metrics[name], record, metrics) for name in pair)
+        if a is None or b is None:
+            return None
+        return a - b if metric.minus else _quotient(a, b, metric.power)
     found = curve(record, metric.series or "")
     if found is None:
         return None
@@ -94,6 +101,16 @@ def measure(metric: Metric, record: Record, metrics: Mapping[str, Metric]) -> fl
     if not points:
         return None
     return _taken(metric, points, record["iterations"])
+
+
+def _quotient(a: float, b: float, power: float | None) -> float | None:
+    """(a / b)^power; None where that is no real number."""
+    if not b:
+        return None
+    value = a / b
+    if power is None:
+        return value
+    return float(value**power) if value > 0 else None
 
 
 def _taken(metric: Metric, points: list[tuple[int, float]], end: int) -> float | None:
@@ -106,7 +123,9 @@ def _taken(metric: Metric, points: list[tuple[int, float]], end: int) -> float |
         case "tail":
             return math.fsum(ys[-LAST:]) / len(ys[-LAST:])
         case "mean":
-            return math.fsum(ys) / len(ys)
+            end = end if metric.end is None else metric.end
+            ys = [y for x, y in points if (metric.start or 0) <= x <= end]
+            return math.fsum(ys) / len(ys) if ys else None
         case "max":
             return max(ys)
         case "min":
@@ -154,8 +173,12 @@ def measure_over(metric: Metric, by_level: Mapping[Value, float | None]) -> floa
             return float(max(values, key=lambda level: values[level]))
         case "argmin":
             return float(min(values, key=lambda level: values[level]))
-        case "span":  # the largest level that is about as good as the best one, divided by the smallest
-            within = metric.within or 0.0
-            good = [float(level) for level, value in values.items() if value >= max(ys) - within]
+        case "span" | "largest":  # of the levels that are about as good as the best one, and good enough
+            least = -math.inf if metric.value is None else metric.value
+            if metric.within is not None:
+                least = max(least, max(ys) - metric.within)
+            good = [float(level) for level, value in values.items() if value >= least]
+            if not good or metric.take == "largest":
+                return max(good, default=None)
             return max(good) / min(good) if min(good) else None
     raise ValueError(f"unknown take {metric.take}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dragon.compare.config import Experiment, Metric
 from dragon.compare.contrasts import check_contrast
-from dragon.compare.metrics import resolve_metric
+from dragon.compare.metrics import parts_of, resolve_metric
 from dragon.compare.nets import test_outputs
 from dragon.compare.plan import Plan
 from dragon.compare.probing import probe_titles
@@ -75,6 +75,5 @@ def _check_metric(name: str, metrics: dict[str, Metric], section: Section, key: 
             f'no metric "{unknown}"{known}' if unknown not in metrics else f'"{unknown}" is defined by itself', key
         )
     for part in parts:
-        inner = [*(part.minus or ()), *([part.of] if part.of else [])]
-        if any(metrics[one].over for one in inner):
+        if any(metrics[one].over for one in parts_of(part)):
             section.fail(f'metric "{part.name}" is made of one over a factor, which is no number for each run', key)

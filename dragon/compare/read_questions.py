@@ -24,8 +24,12 @@ OVER: Mapping[str, tuple[str, ...]] = {
     "argmax": (),
     "argmin": (),
     "span": ("within",),
+    "largest": ("value",),
 }
-_METRIC = ("series", "take", "minus", "of", "over", "value", "iter", "from", "to", "within")
+_METRIC = (
+    "series", "take", "minus", "quotient", "power", "of", "over", "value", "iter", "from", "to", "within",
+)  # fmt: skip
+_PAIRS = ("minus", "quotient")
 _CONTRAST = ("name", "primary", "metric", "of", "against", "scale", "expect", "deterministic")
 _SCALES = ("difference", "ratio", "sd_ratio")
 _PICTURE = ("series", "metric", "over", "log", "of")
@@ -46,14 +50,20 @@ def read_metrics(top: Section, factors: Sequence[Factor]) -> dict[str, Metric]:
 
 def _metric(name: str, section: Section, factors: Sequence[Factor]) -> Metric:
     section.check_keys(_METRIC)
-    kinds = [key for key in ("series", "minus", "of") if key in section.values]
+    kinds = [key for key in ("series", *_PAIRS, "of") if key in section.values]
     if len(kinds) != 1:
-        section.fail(f'"{section.path}" needs one of "series", "minus" and "of"')
-    if kinds == ["minus"]:
-        pair = section.values["minus"]
+        section.fail(f'"{section.path}" needs one of "series", "minus", "quotient" and "of"')
+    if "power" in section.values and kinds != ["quotient"]:
+        section.fail(f'"{section.name("power")}" is that of a quotient', "power")
+    if kinds[0] in _PAIRS:
+        key = kinds[0]
+        pair = section.values[key]
         if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(one, str) for one in pair):
-            section.fail(f'"{section.name("minus")}" must be a list of two metrics', "minus")
-        return Metric(name, minus=(pair[0], pair[1]), section=section)
+            section.fail(f'"{section.name(key)}" must be a list of two metrics', key)
+        two = (pair[0], pair[1])
+        if key == "minus":
+            return Metric(name, minus=two, section=section)
+        return Metric(name, quotient=two, power=section.number("power"), section=section)
     of, over = section.text("of"), section.text("over")
     takes = OVER if of is not None else TAKES
     take = section.choice("take", tuple(takes), "max" if of is not None else "last")
@@ -65,8 +75,9 @@ def _metric(name: str, section: Section, factors: Sequence[Factor]) -> Metric:
         if over is None or over not in names:
             section.fail(f'"{section.name("over")}" must name a factor{nearest(str(over), names)}', "over")
     return Metric(
-        name, take, section.text("series"), None, of, over, section.number("value"), section.integer("iter", 0),
-        section.integer("from", 0), section.integer("to", 0), section.number("within"), section,
+        name, take, section.text("series"), of=of, over=over, value=section.number("value"),
+        iter=section.integer("iter", 0), start=section.integer("from", 0), end=section.integer("to", 0),
+        within=section.number("within"), section=section,
     )  # fmt: skip
 
 

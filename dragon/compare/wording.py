@@ -8,7 +8,15 @@ from typing import Any
 
 __all__ = ["absolute", "count", "difference", "figure", "is_percent", "is_share", "level_text", "selection"]
 
-_OF_RUNS = ("first_at_least", "slope", "ratio", "argmax", "span")  # takes whose result is not in the series' unit
+_OF_RUNS = (
+    "first_at_least",
+    "slope",
+    "ratio",
+    "argmax",
+    "argmin",
+    "span",
+    "largest",
+)  # takes whose result is not in the series' unit
 _DEEPEST = 20  # metrics of metrics
 
 
@@ -23,6 +31,8 @@ def is_share(metric: str, definitions: Mapping[str, Mapping[str, Any]] | None = 
     if definition is None or depth > _DEEPEST:
         return is_percent(metric)
     if definition.get("take") in _OF_RUNS:
+        return False
+    if "quotient" in definition:
         return False
     if "series" in definition:
         return is_percent(str(definition["series"]))

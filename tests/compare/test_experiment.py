@@ -174,6 +174,17 @@ MISTAKES = {
     "unknown metric": ("[train_acc", "[train_ac", 'no metric "train_acuracy" (did you mean "train_accuracy"'),
     "bad expectation": ('expect: "within 1"', 'expect: "about 1"', 'got "about 1"'),
     "metric of itself": ("minus: [train_accuracy, accuracy]", "minus: [gap, accuracy]", '"gap" is defined by itself'),
+    "power of a difference": (
+        "minus: [train_accuracy, accuracy]",
+        "minus: [accuracy, loss], power: 2",
+        "of a quotient",
+    ),
+    "quotient of one": ("minus: [train_accuracy, accuracy]", "quotient: [accuracy]", "a list of two metrics"),
+    "quotient of nothing": (
+        "minus: [train_accuracy, accuracy]",
+        "quotient: [accuracy, los]",
+        'no metric "los" (did you mean "loss"',
+    ),
     "mistake in quick": ("quick: {iterations: 5", "quick: {iterations: x", "whole number of at least 1, got 'x'"),
     "key in quick": ("quick: {iterations: 5", "quick: {iteration: 5", 'unknown key "quick.iteration" (did you mean'),
     "stop": ("equal_images: true", "stop: {chance: {acuracy: 0.1, at: 5}}", 'no test has an output "acuracy" (did you'),

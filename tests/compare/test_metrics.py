@@ -29,6 +29,9 @@ def record(**changes: Any) -> dict[str, Any]:
         (Metric("m", "last", "test/accuracy"), 0.6),
         (Metric("m", "first", "test/accuracy"), 0.2),
         (Metric("m", "mean", "test/accuracy"), 0.475),
+        (Metric("m", "mean", "test/accuracy", start=15), 0.65),
+        (Metric("m", "mean", "test/accuracy", start=8, end=16), 0.55),
+        (Metric("m", "mean", "test/accuracy", start=21), None),
         (Metric("m", "max", "test/accuracy"), 0.7),
         (Metric("m", "min", "test/accuracy"), 0.2),
         (Metric("m", "at", "test/accuracy", iter=10), 0.4),
@@ -91,6 +94,34 @@ def test_a_run_stopped_at_chance_goes_on_with_its_last_score() -> None:
 def test_takes_over_a_factor(take: str, value: float) -> None:
     levels: dict[float | int | str, float | None] = {0.001: 0.42, 0.01: 0.68, 0.1: 0.7, 1: 0.1}
     assert measure_over(Metric("m", take, of="accuracy", over="base_lr", within=0.05), levels) == pytest.approx(value)
+
+
+def test_a_span_is_of_levels_that_score_enough() -> None:
+    chance: dict[float | int | str, float | None] = {0.001: 0.1, 0.01: 0.1, 0.1: 0.11}
+    metric = Metric("m", "span", of="accuracy", over="base_lr", within=0.05, value=0.2)
+    assert measure_over(metric, chance) is None
+    assert measure_over(metric, chance | {1: 0.21, 10: 0.25}) == 10
+    metric = Metric("m", "largest", of="accuracy", over="base_lr", value=0.2)
+    assert measure_over(metric, chance) is None
+    assert measure_over(metric, {0.1: 0.3, 1: 0.21, 10: 0.1}) == 1
+
+
+def test_quotients() -> None:
+    run = record()
+    metrics = {
+        "first": Metric("first", "first", "test/accuracy"),
+        "last": Metric("last", "last", "test/accuracy"),
+        "none": Metric("none", "last", "test/other"),
+        "zero": Metric("zero", minus=("last", "last")),
+        "below": Metric("below", minus=("first", "last")),
+        "growth": Metric("growth", quotient=("last", "first")),
+        "squared": Metric("squared", quotient=("last", "first"), power=2),
+    }
+    assert measure(metrics["growth"], run, metrics) == pytest.approx(3)
+    assert measure(metrics["squared"], run, metrics) == pytest.approx(9)
+    for a, b in [("first", "none"), ("first", "zero"), ("below", "last")]:
+        assert measure(Metric("m", quotient=(a, b), power=0.5), run, metrics) is None
+    assert [m.name for m in resolve_metric("growth", metrics)] == ["growth", "last", "first"]
 
 
 def test_levels_without_a_value_are_left_out() -> None:
