@@ -68,9 +68,9 @@ def insert(
     targets = _targets(graphs, after, kind.normalises, last, note)
     made = _spots(graphs, targets, place, kind, note)
     new = model.copy()
+    without_bias = _drops_bias(model.net, made, note) if kind.removes_mean and not keep_bias else set()
     for one in sorted(made, key=lambda made: -made.spot):
-        drops = kind.removes_mean and not keep_bias and one.spot == one.target and has_bias(new.net.layer[one.spot])
-        _add(new, one, kind, drops, in_place)
+        _add(new, one, kind, one.spot in without_bias, in_place)
     if model.arrays:
         start_as_identity(model, new, made, statistics)
     if kind.brings_activation and not keep_activation:
@@ -136,6 +136,35 @@ def _spots(graphs: PhaseGraphs, targets: list[int], place: str, kind: Normalisat
         for spot in spots:
             found.setdefault(spot, Made(index, spot, layer.name, net.layer[spot].name, *names[layer.name]))
     return list(found.values())
+
+
+def _drops_bias(net: pb.NetParameter, made: list[Made], note: Note) -> set[int]:
+    """Positions of the layers that lose their bias: a normalisation is right behind them.
+
+    A bias that other layers share, by the name of the blob or of the layer, goes only if all of them lose it.
+    """
+    found = {one.spot for one in made if one.spot == one.target and has_bias(net.layer[one.spot])}
+    while True:
+        needed = {spec.name: layer.name for i, layer in enumerate(net.layer) for spec in _others(layer, i in found)}
+        layers = {layer.name for i, layer in enumerate(net.layer) if i not in found and has_bias(layer)}
+        stay = {}
+        for index in found:
+            layer = net.layer[index]
+            name = layer.param[1].name if len(layer.param) > 1 else ""
+            if name and name in needed:
+                stay[index] = f'"{needed[name]}" shares it and needs it'
+            elif layer.name and layer.name in layers:
+                stay[index] = "another layer of this name needs it"
+        if not stay:
+            return found
+        for index, why in stay.items():
+            note(f"{net.layer[index].name}: the bias stays: {why}")
+        found -= set(stay)
+
+
+def _others(layer: pb.LayerParameter, drops: bool) -> list[pb.ParamSpec]:
+    """The ParamSpecs of the blobs that a layer keeps."""
+    return [spec for k, spec in enumerate(layer.param) if not (drops and k == 1)]
 
 
 def _drop_activations(net: pb.NetParameter, graphs: PhaseGraphs, targets: list[int], note: Note) -> None:

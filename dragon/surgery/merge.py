@@ -86,11 +86,16 @@ def _set_specs(layer: pb.LayerParameter, first: list[Any], count: int, second: l
     The second ones are those of statistics, of which only the names for sharing matter.
     """
     del layer.param[:]
-    named = [pb.ParamSpec(name=s.name, share_mode=s.share_mode) if s.name else pb.ParamSpec() for s in second]
+    named = [pb.ParamSpec(name=s.name, share_mode=_share_mode(s)) if s.name else pb.ParamSpec() for s in second]
     rest = named if any(s.name for s in second) else []
     if first or rest:
         padded = (first + [pb.ParamSpec()] * count)[:count] if rest else first
         layer.param.extend(padded + rest)
+
+
+def _share_mode(spec: Any) -> Any:
+    """The share_mode of a ParamSpec; None where it is left at the default."""
+    return spec.share_mode if spec.HasField("share_mode") else None
 
 
 def split(model: Model, caffe: bool = False) -> tuple[Model, list[str]]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from dragon.bases.batch_statistics import averages
 from dragon.bases.layer import TEST, TRAIN
 from dragon.bases.registry import class_of
 from dragon.data.progress import Progress, silent
@@ -17,7 +20,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.surgery.model import Model
 
-__all__ = ["Difference", "build_net", "check_runs", "feed", "prove"]
+__all__ = ["Difference", "build_net", "check_runs", "feed", "prove", "test_by_running"]
 
 _SEED = 7
 _PHASE = {TRAIN: "TRAIN", TEST: "TEST"}
@@ -62,8 +65,7 @@ def prove(
             found += _compare(nets[0], nets[1], _PHASE[phase], batches, progress)
             if phase == TRAIN:
                 for net in nets:
-                    for layer in net.layers:
-                        layer.phase = TEST
+                    test_by_running(net)
                 found += _compare(nets[0], nets[1], "TEST after TRAIN", 1, progress)
         finally:
             for net in nets:
@@ -71,11 +73,24 @@ def prove(
     worst = max(found, key=lambda d: d.relative, default=None)
     if worst is None:
         raise UsageError("the two nets have no blob in common: nothing proves them equal")
+    if np.isinf(worst.relative):
+        raise NumericError(f'the nets differ: blob "{worst.blob}" in {worst.phase} has NaN or infinity in only one net')
     if not worst.relative <= tolerance:
         raise NumericError(
             f'the nets differ: blob "{worst.blob}" in {worst.phase} by {worst.difference:g} of {worst.largest:g}'
         )
     return found
+
+
+def test_by_running(net: Net) -> None:
+    """Let a net of phase TRAIN compute as in TEST: batch normalisations by their running statistics.
+
+    Also those with use_global_stats: false, as the layer for TRAIN of two of one name often has.
+    """
+    for layer in net.layers:
+        layer.phase = TEST
+        if averages(layer) and layer.normalization.use_global_stats is False:
+            layer.let_phase_decide()
 
 
 def check_runs(
@@ -161,10 +176,18 @@ def _compare(old: Net, new: Net, phase: str, batches: int, progress: Progress) -
             if a.shape != b.shape:
                 raise NumericError(f'the nets differ: blob "{name}" has shape {a.shape} in one, {b.shape} in the other')
             if a.size:
-                largest[name] = max(largest[name], float(np.abs(a).max()))
-                difference[name] = max(difference[name], float(np.abs(a - b).max()))
+                largest[name] = max(largest[name], float(np.abs(a).max(where=np.isfinite(a), initial=0.0)))
+                difference[name] = max(difference[name], _largest_difference(a, b))
     progress(stage, batches, batches)
     return [Difference(name, phase, difference[name], largest[name]) for name in shared]
+
+
+def _largest_difference(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """The largest distance of two values; infinite where only one is NaN or infinite, 0 where both are the same way."""
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    with np.errstate(invalid="ignore"):
+        distance = np.where(same, 0.0, np.abs(a - b))
+    return float(np.where(np.isnan(distance), np.inf, distance).max())
 
 
 def feed(net: Net, rng: np.random.Generator, *others: Net) -> None:

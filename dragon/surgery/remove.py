@@ -39,8 +39,8 @@ def remove(model: Model, layers: Words | None = None, bias: bool = True, note: N
     new = model.copy()
     graphs = PhaseGraphs(new.net)
     norms = chosen_normalisations(graphs, layers)
-    for norm in norms:
-        note(f"removed {norm.layer.name} ({norm.layer.type})")
+    for name, kind in dict.fromkeys((norm.layer.name, norm.layer.type) for norm in norms):
+        note(f"removed {name} ({kind})")
     take_out(new.net, graphs, norms, bias)
     return new
 

@@ -13,14 +13,15 @@ from dragon.bases.batch_statistics import BatchStatistics
 from dragon.bases.layer import TEST
 from dragon.bases.registry import class_of
 from dragon.data.progress import Progress, silent
-from dragon.errors import UsageError
+from dragon.errors import UsageError, WeightsError
 from dragon.graph.net import Net
 from dragon.layers.relu import ReLU
 from dragon.normalization.arithmetic import by_channel
 from dragon.proto import dragon_pb2 as pb
-from dragon.surgery.model import Model
+from dragon.surgery.model import Model, Note, silent_note
 from dragon.surgery.normalisations import Normalisation, PhaseGraphs, by_name
 from dragon.surgery.places import walk
+from dragon.surgery.prove import test_by_running
 from dragon.surgery.recalibrate import recalibrate
 
 __all__ = ["Shown", "measure_drift", "show"]
@@ -90,10 +91,11 @@ class Shown:
         return len({channel for channels in self.dead.values() for channel in channels})
 
 
-def show(model: Model) -> list[Shown]:
+def show(model: Model, note: Note = silent_note) -> list[Shown]:
     """Every batch normalisation of a model with weights, in order; layers of one name count once.
 
-    Raises UsageError for a net without any and for a model without weights, WeightsError for weights that do not fit.
+    note: reports those that have no weights. Raises UsageError for a net without any and for a model without weights,
+    WeightsError for weights that do not fit or are of none of them.
     """
     graphs = PhaseGraphs(model.net)
     groups = by_name(graphs.normalisations())
@@ -106,6 +108,10 @@ def show(model: Model) -> list[Shown]:
         norm = next((n for n in norms if any(at is graphs.graphs[TEST] for at in graphs.of(n.index))), norms[0])
         if norm.layer.name in model.arrays:
             found.append(_shown(model, graphs, norm))
+        else:
+            note(f"left {norm.layer.name}: the weights have none for it")
+    if not found:
+        raise WeightsError(f"the weights have none for a batch normalisation of the net: {', '.join(map(str, groups))}")
     return found
 
 
@@ -135,8 +141,7 @@ def measure_drift(shown: Sequence[Shown], net: Net, batches: int, progress: Prog
     The net is changed: its statistics are the exact ones afterwards.
     """
     phases = [layer.phase for layer in net.layers]
-    for layer in net.layers:
-        layer.phase = TEST
+    test_by_running(net)
     by_last = {one.last: one for one in shown}
     nodes = [node for node in net.nodes if node.name in by_last]
     for batch in range(batches):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -58,9 +59,9 @@ def test_only_at_the_end() -> None:
     assert probe.calls == [("start", 0), ("before", 2), ("measure", 3), ("close", -1)]
 
 
-def test_a_run_that_is_stopped_has_no_last_measurement() -> None:
+def test_a_run_that_is_stopped_has_no_last_measurement(tmp_path: Path) -> None:
     """The rest of the run, which resumes it, has one."""
-    solver, probe = make_solver(max_iter=3), Recorded(every=2)
+    solver, probe = make_solver(max_iter=3, folder=tmp_path), Recorded(every=2)
     solver.observers.append(ProbeObserver([probe]))
     solver.add_callback(on_gradients_ready=lambda: solver.request("stop"))
     solver.solve()

@@ -247,6 +247,28 @@ def test_layers_that_share_their_weight_share_the_normalisation() -> None:
         assert max(d.relative for d in prove(old, new, (TEST,), 3)) < 1e-6
 
 
+@pytest.mark.parametrize(
+    ("after", "place", "kept"),
+    [
+        ("conv1", "before_activation", ["conv1", "conv2"]),
+        ("conv*", "after_activation", ["conv1", "conv2"]),  # behind the ReLU of one, right behind the other
+        ("conv*", "before_activation", []),
+    ],
+)
+def test_a_shared_bias_goes_only_where_nobody_needs_it(after: str, place: str, kept: list[str]) -> None:
+    """Without the bias in one layer, its beta would take the name and the values of the bias that the other keeps."""
+    param = 'param { name: "w" } param { name: "b" }'
+    two = CONV.replace("PARAM", param) + CONV.replace("PARAM", param).replace('"conv1"', '"conv2"')
+    text = HEAD + two + RELU.replace("X", "conv1") + TAIL.replace("X", "conv1")
+    text += TAIL.replace("X", "conv2").replace('"ip"', '"ip2"')
+    old = trained(parse_text(text, pb.NetParameter()))
+    notes: list[str] = []
+    new = insert(old, after, place=place, note=notes.append)
+    assert [n.name for n in new.net.layer if "conv" in n.name and has_bias(n)] == kept
+    assert any("the bias stays" in note for note in notes) == bool(kept)
+    assert max(d.relative for d in prove(old, new, (TEST,), 3)) < 1e-6
+
+
 @pytest.mark.parametrize("kind", ["GroupNorm", "LayerNorm", "InstanceNorm", "BatchRenorm", "SyncBN", "layer_norm"])
 def test_other_types(kind: str) -> None:
     fields = {"group_norm_param": {"num_groups": 3}} if kind == "GroupNorm" else {}

@@ -137,6 +137,30 @@ def test_the_proof_notices_another_average() -> None:
         prove(old, new, (TRAIN,))
 
 
+def test_the_proof_notices_nan_and_infinity_in_one_of_the_nets() -> None:
+    """Eps 0 and a variance of 0: 0 / 0 in TEST."""
+    old = trained(definition("split"))
+    for changed in (2, 3):
+        new = old.copy()
+        new.arrays["bn1"][1] = np.zeros_like(new.arrays["bn1"][1])
+        new.net.layer[2].batch_norm_param.eps = 0
+        if changed == 3:
+            new.arrays["conv1"] = [np.zeros_like(a) for a in new.arrays["conv1"]]
+            new.arrays["bn1"][0] = np.zeros_like(new.arrays["bn1"][0])
+        with np.errstate(all="ignore"), pytest.raises(NumericError, match="has NaN or infinity in only one net"):
+            prove(old, new, (TEST,))
+        with np.errstate(all="ignore"):
+            assert not any(d.difference for d in prove(new, new.copy(), (TEST,))), "alike in both"
+
+
+def test_names_that_share_statistics_are_written_alone() -> None:
+    net = definition("merged")
+    net.layer[2].param.extend(pb.ParamSpec(name=name) for name in ("g", "b", "m", "v", "w"))
+    assert "share_mode" not in str(split(Model(net))[0].net)
+    net.layer[2].param[2].share_mode = pb.ParamSpec.PERMISSIVE
+    assert str(split(Model(net))[0].net).count("share_mode: PERMISSIVE") == 1
+
+
 def test_files(tmp_path: Path) -> None:
     old = trained(definition("split"))
     write_model(old, tmp_path / "n.prototxt", tmp_path / "n.caffemodel")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dragon.bases.layer import TEST, TRAIN
-from dragon.errors import UsageError
+from dragon.errors import NumericError, UsageError
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
@@ -18,6 +18,7 @@ from dragon.surgery.lint import lint
 from dragon.surgery.merge import merge, split
 from dragon.surgery.model import Model, read_model, write_model
 from dragon.surgery.normalisations import find_normalisations
+from dragon.surgery.prove import prove
 from dragon.surgery.recalibrate import recalibrate
 from tests.surgery.helpers import CONV, HEAD, TAIL, largest, trained
 
@@ -73,6 +74,16 @@ def test_merge(form: str) -> None:
     assert len(types(new)) == (1 if form.startswith("one for both") else 2)
     assert set(new.arrays) == {"conv1", "bn1", "ip"}
     assert largest(old, new, (TEST, TRAIN)) < 1e-6
+
+
+def test_the_proof_looks_at_the_running_statistics_of_a_pair() -> None:
+    """The layer of TRAIN has use_global_stats: false, and is tested by running statistics all the same."""
+    old = trained(definition("a Scale each"))
+    new, _ = merge(old)
+    for layer in new.net.layer[2:4]:
+        layer.batch_norm_param.moving_average_fraction = 0.5
+    with pytest.raises(NumericError, match="in TEST after TRAIN"):
+        prove(old, new, (TRAIN,))
 
 
 @pytest.mark.parametrize("form", MERGED)

@@ -29,7 +29,9 @@ def test_without_weights(form: str) -> None:
 
 @pytest.mark.parametrize("form", PAIRS)
 def test_pairs(form: str) -> None:
-    new = remove(Model(pair(form))).net
+    notes: list[str] = []
+    new = remove(Model(pair(form)), note=notes.append).net
+    assert len(notes) == 1, "one for both phases"
     assert [layer.name for layer in new.layer] == ["data", "conv1", "relu", "ip", "drop"]
     assert list(new.layer[2].bottom) == ["conv1"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dragon.bases.layer import TRAIN
-from dragon.errors import UsageError
+from dragon.errors import UsageError, WeightsError
 from dragon.graph.net import Net
 from dragon.surgery.merge import merge
 from dragon.surgery.model import Model
@@ -86,6 +86,22 @@ def test_drift_against_the_data() -> None:
     assert moved[0].mean_drift > 5 * shown[0].mean_drift
 
 
+@pytest.mark.parametrize("form", ["a Scale each", "one Scale"])
+def test_the_data_of_a_pair_is_seen_by_running_statistics(form: str, recwarn: pytest.WarningsRecorder) -> None:
+    """By those of the batch, a running mean that is far off would not show in the largest outputs."""
+    model = trained(pair(form))
+    model.arrays["bn1"][0] = model.arrays["bn1"][0] + 1e4 * model.arrays["bn1"][2]
+    net = Net(model.net, TRAIN, engine="numpy", seed=3)
+    for name, arrays in model.arrays.items():
+        for blob, array in zip(net.params[name], arrays, strict=True):
+            blob.data[...] = array
+    shown = show(model)
+    measure_drift(shown, net, 2)
+    assert shown[0].largest is not None
+    assert shown[0].largest.max() < -100
+    assert not [w for w in recwarn if "use_global_stats" in str(w.message)], "the pair is usual"
+
+
 def test_channels_that_are_never_positive_are_seen_in_the_data() -> None:
     model = trained(definition("merged"))
     gamma, beta, *rest = (a.copy() for a in model.arrays["bn1"])
@@ -105,6 +121,12 @@ def test_channels_that_are_never_positive_are_seen_in_the_data() -> None:
 def test_what_cannot_be_shown() -> None:
     with pytest.raises(UsageError, match="needs the weights"):
         show(Model(definition("split")))
+    model = trained(definition("merged"))
+    del model.arrays["bn1"]
+    notes: list[str] = []
+    with pytest.raises(WeightsError, match="the weights have none for a batch normalisation of the net: bn1"):
+        show(model, notes.append)
+    assert notes == ["left bn1: the weights have none for it"]
     net = definition("split")
     del net.layer[2:4]
     with pytest.raises(UsageError, match="has no batch normalisation"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import click
@@ -51,7 +52,7 @@ def command(
     dragon bn show --model models/cifar10_quick_bn_merged/train_val.prototxt --batches 100 \\
       --weights runs/cifar10_quick_bn_merged/cifar10_quick_bn_merged_iter_5000.caffemodel
     """
-    found = show(read_model(model, weights, profile))
+    found = show(read_model(model, weights, profile), note=partial(click.echo, err=True))
     if batches is not None:
         engine, options = choice.resolve()
         net = Net(model, weights, TRAIN, engine=engine, options=options, seed=1, profile=profile)

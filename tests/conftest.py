@@ -1,0 +1,24 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+_WRITTEN = (".caffemodel", ".solverstate", ".h5", ".prototxt", ".jsonl", ".json", ".csv", ".html", ".png")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_in_the_repository() -> Iterator[None]:
+    """A test writes to folders of its own: a snapshot in the root of the repository would be committed by mistake."""
+    before = _files()
+    yield
+    left = _files() - before
+    assert not left, f"left in {ROOT} by this test or one beside it: {', '.join(sorted(left))}"
+
+
+def _files() -> set[str]:
+    return {path.name for path in ROOT.iterdir() if path.name.endswith(_WRITTEN)}
