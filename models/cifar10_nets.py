@@ -5,7 +5,7 @@ from __future__ import annotations
 from dragon.models.body import GLOROT, MERGED, MSRA, PLAIN, Body, gaussian
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["full", "full_sigmoid", "quick", "resnet20", "vgg_a"]
+__all__ = ["full", "full_sigmoid", "quick", "resnet", "vgg_a"]
 
 
 def quick(norm: str = PLAIN, fc: bool = False, caffe_init: bool = False) -> Body:
@@ -60,12 +60,15 @@ def full_sigmoid(norm: bool) -> Body:
     return b.ip("ip1", 10, gaussian(0.01), decays=(1, 0))
 
 
-def resnet20() -> Body:
-    """ResNet-20: three stages of three blocks; where the shape changes, the shortcut is a 1x1 convolution with BN."""
+def resnet(blocks: int) -> Body:
+    """A ResNet of 6 blocks + 2 layers, three stages of so many blocks each.
+
+    Where the shape changes, the shortcut is a 1x1 convolution with BN.
+    """
     b = Body(MERGED, decay=0.9, lr=None)
     b.conv("conv1", 16, 3, MSRA, pad=1).bn("bn1").relu("relu1")
     for stage, width in enumerate((16, 32, 64), 1):
-        for block in range(1, 4):
+        for block in range(1, blocks + 1):
             _residual(b, f"s{stage}b{block}", width, 2 if stage > 1 and block == 1 else 1)
     b.add("pool", "Pooling", pooling_param={"pool": "AVE", "global_pooling": True})
     return b.ip("ip", 10, MSRA)

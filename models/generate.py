@@ -14,7 +14,7 @@ from typing import Any
 
 from dragon.files.atomic import write_atomically
 from dragon.models.body import DRAGON_2016, MERGED, PLAIN, SPLIT, Body
-from dragon.models.cifar10_nets import full, full_sigmoid, quick, resnet20, vgg_a
+from dragon.models.cifar10_nets import full, full_sigmoid, quick, resnet, vgg_a
 from dragon.models.imagenet_nets import caffenet128, resnet50
 from dragon.models.linear_net import Samples, deep_linear
 from dragon.models.mnist_nets import deep_relu, lenet, sigmoid_3x100
@@ -223,8 +223,11 @@ MODELS: dict[str, Model] = {
         solver(10000, 0.01, lr_policy="inv", gamma=1e-4, power=0.75, weight_decay=5e-4, snapshot=5000),
     ),
     "resnet20_cifar10": Model(
-        "ResNet-20 on CIFAR-10", _MIRRORED, resnet20,
+        "ResNet-20 on CIFAR-10", _MIRRORED, lambda: resnet(3),
         solver(64000, 0.1, (32000, 48000), weight_decay=1e-4, **_FULL),
+    ),
+    "resnet8_cifar10": Model(
+        "ResNet-8 on CIFAR-10", _MIRRORED, lambda: resnet(1), solver(4000, 0.1, (2000, 3000), weight_decay=1e-4),
     ),
     "resnet50": Model(
         "ResNet-50 on ImageNet", IMAGENET, resnet50,

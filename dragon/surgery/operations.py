@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dragon.errors import UsageError, nearest
+from dragon.surgery.add import add
 from dragon.surgery.changes import bias, initialise, set_layers
 from dragon.surgery.insert import insert
 from dragon.surgery.learning import freeze
@@ -94,6 +95,7 @@ _OPERATIONS = {
     operation.name: operation
     for operation in (
         Operation("insert", insert),
+        Operation("add", add),
         Operation("remove", remove),
         Operation("merge", merge_forms),
         Operation("split", split_forms),

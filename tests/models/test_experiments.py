@@ -9,6 +9,7 @@ import pytest
 from dragon.compare.config import Experiment
 from dragon.compare.listing import list_experiments
 from dragon.compare.plan import make_plan
+from dragon.compare.probing import check_probes
 from dragon.compare.questions import check_questions
 from dragon.compare.reading import read_experiment
 from dragon.compare.tuning import plan_tuning
@@ -16,6 +17,14 @@ from dragon.data import write_synthetic
 
 FILES = {one.name: one.file for one in list_experiments()}
 DEMOS = {"demo_cifar10", "demo_mnist"}  # as short as they are
+CLAIMS = {
+    "adversarial", "affine", "batch_size", "bias", "caffenet128", "cost", "deep_linear", "depth_init", "dropout",
+    "edge", "effective_rate", "ensemble", "eps", "fc", "gamma_beta_start", "gradients_by_layer", "ics",
+    "inception_recipe", "initialisation", "jitter", "landscape", "lr_range", "merged_split", "mnist_percentiles",
+    "naive_normalisation", "noisy", "norm_free", "only_bn", "optimisers", "placement", "precise_bn", "regulariser",
+    "renorm", "same_small_rate", "saturation", "seed004_statistics", "test_batch", "tuned", "ulp", "vgg_rates",
+    "whitening",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +40,7 @@ def check(c: Experiment, folder: Path) -> int:
     """Plan all runs, and return how many there are."""
     plan = make_plan(c, "numpy", "fp32", str(folder))
     check_questions(plan)
+    check_probes(c.probes)
     runs = len(plan.runs)
     if c.tune is not None:
         runs += len(plan_tuning(c, c.tune, "numpy", "fp32", str(folder)).runs)
@@ -51,3 +61,16 @@ def test_it_says_what_is_claimed_and_asks_for_it(name: str) -> None:
         assert [contrast.expect for contrast in c.contrasts if contrast.primary]
         assert c.picture is not None
     assert name in DEMOS or c.top.section("quick") is not None
+
+
+def test_each_is_about_a_known_claim() -> None:
+    assert set(FILES) - DEMOS <= CLAIMS
+
+
+@pytest.mark.parametrize("name", sorted(set(FILES) - DEMOS))
+def test_its_quick_size_is_enough_for_a_verdict(name: str) -> None:
+    """Three seeds are the least, unless the primary contrast does not depend on them."""
+    c = read_experiment(FILES[name], quick=True)
+    primary = [contrast for contrast in c.contrasts if contrast.primary]
+    assert len(primary) == 1
+    assert len(c.seeds) >= 3 or primary[0].deterministic
