@@ -41,14 +41,14 @@ def add(
     names: dict[str, str] = {}
     chosen = select(new.net, after if after is not None else before or ())
     for index in chosen:
-        owner = new.net.layer[index].name
-        if owner not in names:
-            wanted = given or f"{kind.lower()}_{owner}"
+        target = new.net.layer[index].name
+        if target not in names:
+            wanted = given or f"{kind.lower()}_{target}"
             if given and (given in taken or names):
                 why = "cannot be the name of several" if names else "is the name of another layer or blob"
                 raise UsageError(f'"{given}" {why}')
-            names[owner] = free_name(wanted, taken)
-            taken.add(names[owner])
+            names[target] = free_name(wanted, taken)
+            taken.add(names[target])
     for index in reversed(chosen):
         owner = new.net.layer[index]
         fresh = pb.LayerParameter(name=names[owner.name], type=kind, top=[names[owner.name]])
@@ -58,8 +58,8 @@ def add(
         if owner.HasField("phase"):
             fresh.phase = owner.phase
         (_behind if after is not None else _in_front)(new.net, index, fresh)
-    for owner_name, name in names.items():
-        note(f"added {name} ({kind}) {'behind' if after is not None else 'in front of'} {owner_name}")
+    for target, name in names.items():
+        note(f"added {name} ({kind}) {'behind' if after is not None else 'in front of'} {target}")
     return new
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from dragon.errors import UsageError, nearest
 from dragon.surgery.add import add
 from dragon.surgery.changes import bias, initialise, set_layers
+from dragon.surgery.ensemble import ensemble
 from dragon.surgery.insert import insert
 from dragon.surgery.learning import freeze
 from dragon.surgery.merge import merge, split
@@ -96,6 +97,7 @@ _OPERATIONS = {
     for operation in (
         Operation("insert", insert),
         Operation("add", add),
+        Operation("ensemble", ensemble),
         Operation("remove", remove),
         Operation("merge", merge_forms),
         Operation("split", split_forms),

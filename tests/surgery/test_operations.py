@@ -29,8 +29,8 @@ def changed(name: str, arguments: Any, old: pb.NetParameter | None = None) -> pb
 
 def test_the_names() -> None:
     assert set(operations()) == {
-        "insert", "add", "remove", "merge", "split", "initialise", "freeze", "bias", "remove_bias_before_bn",
-        "replace_type", "move", "set",
+        "insert", "add", "ensemble", "remove", "merge", "split", "initialise", "freeze", "bias",
+        "remove_bias_before_bn", "replace_type", "move", "set",
     }  # fmt: skip
     for operation in operations().values():
         assert operation.summary
