@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 Value = float | int | str
+Place = int | str  # an iteration, or a share of the run such as "10%"
 Selection = Mapping[str, Value]  # "variant" and levels of factors, by name: the cells that have all of them
 
 
@@ -129,21 +130,25 @@ class Metric:
     """A number for each run, or with `over` for each variant and seed.
 
     Either `series` and `take`; or `minus`, the difference of two metrics; or `quotient`, the first of two metrics over
-    the other, to the power `power`; or `of` (a metric), `over` (a factor) and `take`.
+    the other, to the power `power`; or `of` (a metric), `over` (a factor) and `take`. Only points from `start` to `end`
+    count. A * in a name stands for any characters, the same ones in `series`, `less` and `per`; the metric is the mean
+    over all series that fit.
     """
 
     name: str
     take: str = "last"  # for what a take needs, see dragon.compare.metrics
     series: str | None = None
+    less: str | None = None  # a series to subtract, point by point
+    per: str | None = None  # a series to divide by, after that
     minus: tuple[str, str] | None = None
     quotient: tuple[str, str] | None = None
     power: float | None = None
     of: str | None = None
     over: str | None = None
     value: float | None = None
-    iter: int | None = None
-    start: int | None = None  # `from` and `to`: iterations
-    end: int | None = None
+    iter: Place | None = None
+    start: Place | None = None  # `from` and `to`
+    end: Place | None = None
     within: float | None = None
     section: Section | None = None
 

@@ -6,11 +6,13 @@ Every planned test counts. A run that diverged scores chance in the tests that i
 
 from __future__ import annotations
 
+import fnmatch
 import math
 from collections.abc import Callable, Mapping, Sequence
+from statistics import median, pstdev
 from typing import Any
 
-from dragon.compare.config import Metric, Value
+from dragon.compare.config import Metric, Place, Value
 
 __all__ = ["LAST", "builtin_metrics", "curve", "measure", "measure_over", "parts_of", "resolve_metric"]
 
@@ -94,13 +96,36 @@ def measure(metric: Metric, record: Record, metrics: Mapping[str, Metric]) -> fl
         if a is None or b is None:
             return None
         return a - b if metric.minus else _quotient(a, b, metric.power)
-    found = curve(record, metric.series or "")
-    if found is None:
-        return None
-    points = [(x, y) for x, y in zip(*found, strict=True) if y is not None]
-    if not points:
-        return None
-    return _taken(metric, points, record["iterations"])
+    taken = [_taken(metric, points, record["iterations"]) for points in _points(metric, record)]
+    values = [value for value in taken if value is not None]
+    return math.fsum(values) / len(values) if values else None
+
+
+def _points(metric: Metric, record: Record) -> list[list[tuple[int, float]]]:
+    """The points of the metric's series, or of each that its name with a * fits, without those that have no value."""
+    series = metric.series or ""
+    before, star, behind = series.partition("*")
+    names = fnmatch.filter(record["series"], series) if star else [series]
+    found = []
+    for name in names:
+        fits = name[len(before) : len(name) - len(behind)]
+        points = _curve(record, name)
+        if metric.less is not None:
+            other = _curve(record, metric.less.replace("*", fits))
+            points = {x: y - other[x] for x, y in points.items() if x in other}
+        if metric.per is not None:
+            other = _curve(record, metric.per.replace("*", fits))
+            points = {x: y / other[x] for x, y in points.items() if other.get(x)}
+        found.append(list(points.items()))
+    return found
+
+
+def _curve(record: Record, name: str) -> dict[int, float]:
+    return {x: y for x, y in zip(*(curve(record, name) or ([], [])), strict=True) if y is not None}
+
+
+def _iteration(place: Place, end: int) -> int:
+    return round(int(place[:-1]) * end / 100) if isinstance(place, str) else place
 
 
 def _quotient(a: float, b: float, power: float | None) -> float | None:
@@ -114,6 +139,13 @@ def _quotient(a: float, b: float, power: float | None) -> float | None:
 
 
 def _taken(metric: Metric, points: list[tuple[int, float]], end: int) -> float | None:
+    first = 0 if metric.start is None else _iteration(metric.start, end)
+    last = end if metric.end is None else _iteration(metric.end, end)
+    if metric.take == "ratio":
+        return _ratio(points, first, last)
+    points = [(x, y) for x, y in points if first <= x <= last]
+    if not points:
+        return None
     ys = [y for _, y in points]
     match metric.take:
         case "last":
@@ -123,23 +155,27 @@ def _taken(metric: Metric, points: list[tuple[int, float]], end: int) -> float |
         case "tail":
             return math.fsum(ys[-LAST:]) / len(ys[-LAST:])
         case "mean":
-            end = end if metric.end is None else metric.end
-            ys = [y for x, y in points if (metric.start or 0) <= x <= end]
-            return math.fsum(ys) / len(ys) if ys else None
+            return math.fsum(ys) / len(ys)
         case "max":
             return max(ys)
         case "min":
             return min(ys)
         case "at":
-            return _at(points, metric.iter or 0)
+            return _at(points, _iteration(metric.iter or 0, end))
         case "first_at_least":  # a run that never gets there counts with its whole length
             return float(next((x for x, y in points if metric.value is not None and y >= metric.value), end))
         case "slope":
             return _slope(points)
-        case "ratio":
-            first, last = _at(points, metric.start or 0), _at(points, metric.end or 0)
-            return last / first if first else None
+        case "median":
+            return median(ys)
+        case "sd":  # over iterations: how far the values move about
+            return pstdev(ys)
     raise ValueError(f"unknown take {metric.take}")
+
+
+def _ratio(points: list[tuple[int, float]], start: int, end: int) -> float | None:
+    first, last = (_at(points, k) for k in (start, end)) if points else (0.0, 0.0)
+    return last / first if first else None
 
 
 def _at(points: list[tuple[int, float]], iteration: int) -> float:

@@ -33,8 +33,9 @@ def check_questions(plan: Plan) -> None:
     series = planned_series(plan)
     metrics = all_metrics(c, series)
     for metric in c.metrics.values():
-        if metric.series is not None:
-            _check_series(c, metric.series, series, metric.section or c.top, "series")
+        for key, name in (("series", metric.series), ("less", metric.less), ("per", metric.per)):
+            if name is not None:
+                _check_series(c, name, series, metric.section or c.top, key)
         _check_metric(metric.name, metrics, metric.section or c.top, None)
     for contrast in c.contrasts:
         _check_metric(contrast.metric, metrics, contrast.section, "metric")
@@ -56,7 +57,7 @@ def check_questions(plan: Plan) -> None:
 
 def _check_series(c: Experiment, name: str, series: list[str], section: Section, key: str) -> None:
     probes = probe_titles(c.probes)
-    if name.startswith("probe/"):
+    if name.startswith("probe/"):  # what keys its series have, a run will show
         if name.split("/")[1] not in probes:
             section.fail(f'"{section.name(key)}": no probe "{name.split("/")[1]}"{nearest(name, probes)}', key)
     elif name not in series:

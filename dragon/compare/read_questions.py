@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
-from dragon.compare.config import Contrast, Factor, Metric, Picture, Selection, Variant
+from dragon.compare.config import Contrast, Factor, Metric, Picture, Place, Selection, Variant
 from dragon.compare.read_variants import read_selection
 from dragon.compare.yaml_tree import Section
 from dragon.errors import nearest
@@ -14,7 +15,7 @@ __all__ = ["OVER", "TAKES", "read_contrasts", "read_metrics", "read_picture"]
 # what is taken of a series, and the keys that it needs
 TAKES: Mapping[str, tuple[str, ...]] = {
     "last": (), "first": (), "mean": (), "max": (), "min": (), "at": ("iter",), "first_at_least": ("value",),
-    "slope": (), "ratio": ("from", "to"),
+    "slope": (), "ratio": ("from", "to"), "median": (), "sd": (),
 }  # fmt: skip
 # what is taken of a metric over a factor
 OVER: Mapping[str, tuple[str, ...]] = {
@@ -27,7 +28,8 @@ OVER: Mapping[str, tuple[str, ...]] = {
     "largest": ("value",),
 }
 _METRIC = (
-    "series", "take", "minus", "quotient", "power", "of", "over", "value", "iter", "from", "to", "within",
+    "series", "less", "per", "take", "iter", "from", "to", "minus", "quotient", "power", "of", "over", "value",
+    "within",
 )  # fmt: skip
 _PAIRS = ("minus", "quotient")
 _CONTRAST = ("name", "primary", "metric", "of", "against", "scale", "expect", "deterministic")
@@ -74,11 +76,35 @@ def _metric(name: str, section: Section, factors: Sequence[Factor]) -> Metric:
         names = [factor.name for factor in factors] + ["base_lr"]
         if over is None or over not in names:
             section.fail(f'"{section.name("over")}" must name a factor{nearest(str(over), names)}', "over")
+    series, less, per = (_series(section, key) for key in ("series", "less", "per"))
+    if series is None and (less or per):
+        section.fail(f'"{section.name("less" if less else "per")}" needs "series"', "less" if less else "per")
     return Metric(
-        name, take, section.text("series"), of=of, over=over, value=section.number("value"),
-        iter=section.integer("iter", 0), start=section.integer("from", 0), end=section.integer("to", 0),
-        within=section.number("within"), section=section,
+        name, take, series, less, per, of=of, over=over, value=section.number("value"), iter=_place(section, "iter"),
+        start=_place(section, "from"), end=_place(section, "to"), within=section.number("within"), section=section,
     )  # fmt: skip
+
+
+def _series(section: Section, key: str) -> str | None:
+    """The name of a series, with one * at most; in `less` and `per` only where `series` has one."""
+    name = section.text(key)
+    most = 1 if key == "series" else (section.text("series") or "").count("*")
+    if name is not None and name.count("*") > most:
+        section.fail(f'"{section.name(key)}": one * at most, and in "series" too, got "{name}"', key)
+    return name
+
+
+def _place(section: Section, key: str) -> Place | None:
+    """An iteration, or a share of the run from 0% to 100%."""
+    given = section.values.get(key)
+    if not isinstance(given, str):
+        return section.integer(key, 0)
+    share = re.fullmatch(r"\s*(\d{1,3})\s*%\s*", given)
+    if share is None or int(share[1]) > 100:
+        section.fail(
+            f'"{section.name(key)}" must be an iteration, or a share of the run such as 10%, got "{given}"', key
+        )
+    return f"{share[1]}%"
 
 
 def read_contrasts(

@@ -69,7 +69,22 @@ def contrast_as_dict(contrast: Contrast) -> Record:
 
 def _as_dict(metric: Metric) -> Record:
     names = {"start": "from", "end": "to"}
-    kept = ("take", "series", "minus", "quotient", "power", "of", "over", "value", "iter", "start", "end", "within")
+    kept = (
+        "take",
+        "series",
+        "less",
+        "per",
+        "minus",
+        "quotient",
+        "power",
+        "of",
+        "over",
+        "value",
+        "iter",
+        "start",
+        "end",
+        "within",
+    )
     values = {names.get(key, key): getattr(metric, key) for key in kept}
     return {key: value for key, value in values.items() if value is not None}
 

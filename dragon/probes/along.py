@@ -6,26 +6,33 @@ distances. Santurkar et al. 2018 (arXiv 1805.11604) look from 1/2 to 4 times the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from dragon.memory.storage import Array
-from dragon.probes.arithmetic import moved
+from dragon.probes.arithmetic import distance, moved, norm
 from dragon.probes.probe import Probe, setting
 from dragon.probes.run import Run
 
-__all__ = ["AlongGradient", "Point"]
+__all__ = ["AlongGradient", "Line", "Point"]
 
 
 @dataclass(frozen=True)
 class Point:
-    """A place on the line. step: eta. gradient: of the same batch there."""
+    """A place on the line. step: eta. change: |g(w) - g(w - eta g)| for the same batch."""
 
     step: float
     loss: float
-    gradient: list[Array]
+    change: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """Loss and norm of the gradient at the present weights, and the places from `low` to `high`."""
+
+    loss: float
+    norm: float
+    points: list[Point]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -42,12 +49,18 @@ class AlongGradient(Probe):
         if self.low > self.high:
             raise self.wrong(f"low must not be above high, got {self.low:g} and {self.high:g}")
 
-    def line(self, run: Run) -> Iterator[Point]:
-        """The present weights (step 0), then the points from `low` to `high`."""
-        net, batch, rate = run.net, run.batch(0, self.batch_size), run.rate(self.rate)
+    def line(self, run: Run) -> Line:
+        """What is found along the gradient; probes that look at the same line share it."""
+        rate = run.rate(self.rate)
+        key = (AlongGradient, self.low, self.high, self.points, rate, self.batch_size)
+        return run.shared(key, lambda: self._look(run, rate))
+
+    def _look(self, run: Run, rate: float) -> Line:
+        net, batch = run.net, run.batch(0, self.batch_size)
         loss, gradient = net.gradient(batch)
-        yield Point(0.0, loss, gradient)
-        weights = net.weights()
+        weights, points = net.weights(), []
         for factor in np.linspace(self.low, self.high, self.points):
             net.set_weights(moved(weights, -float(factor) * rate, gradient))
-            yield Point(float(factor) * rate, *net.gradient(batch))
+            there, changed = net.gradient(batch)
+            points.append(Point(float(factor) * rate, there, distance(gradient, changed)))
+        return Line(loss, norm(*gradient), points)

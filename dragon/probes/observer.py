@@ -114,6 +114,7 @@ class ProbeObserver(Observer):
         began = time.perf_counter()
         try:
             if solver.failure is None and not solver.stopped:
+                run.begin_measurement()
                 for probe in self.probes:
                     self._measure(probe, solver, run)
         finally:
@@ -132,6 +133,7 @@ class ProbeObserver(Observer):
         return self.probes if left == 1 else self._due(solver.iter + 1) if left else []
 
     def _at(self, solver: Solver, run: Run) -> None:
+        run.begin_measurement()
         for probe in self._due(solver.iter):
             self._measure(probe, solver, run)
         for probe in self._next(solver):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import TypeVar
 
 from numpy.typing import DTypeLike
 
@@ -15,6 +16,8 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.solver.solver import Solver
 
 __all__ = ["Run"]
+
+T = TypeVar("T")
 
 SEED = 1  # of the probe batches: the same in all runs, so that runs can be compared
 
@@ -40,6 +43,7 @@ class Run:
         self._seed = seed
         self._batches: dict[int, Batches] = {}
         self._clones: dict[tuple[object, ...], ProbeNet] = {}
+        self._shared: dict[Hashable, object] | None = None
 
     @classmethod
     def of(cls, solver: Solver, seed: int = SEED) -> Run:
@@ -110,6 +114,20 @@ class Run:
         if phase not in self._batches:
             self._batches[phase] = Batches(self.source(phase), self._seed)
         return self._batches[phase].batch(index, size)
+
+    # -- shared among probes --------------------------------------------------------------------------------
+    def begin_measurement(self) -> None:
+        """From now on probes measure the present weights, and may share what they find (`shared`)."""
+        self._shared = {}
+
+    def shared(self, key: Hashable, find: Callable[[], T]) -> T:
+        """What `find` returns, called once for a key in each measurement of several probes."""
+        if self._shared is None:
+            return find()
+        if key not in self._shared:
+            self._shared[key] = find()
+        found: T = self._shared[key]  # type: ignore[assignment]
+        return found
 
     def close(self) -> None:
         """Release private nets and batches; may be called twice."""

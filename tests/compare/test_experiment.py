@@ -171,6 +171,18 @@ MISTAKES = {
         "series: test/ac",
         'no run has "test/acuracy" (did you mean "test/accuracy"',
     ),
+    "unknown series to subtract": (
+        "series: test/accuracy, take",
+        "series: test/accuracy, less: test/los, take",
+        '"metrics.area.less": no run has "test/los" (did you mean "test/loss"',
+    ),
+    "two stars": ("series: test/accuracy, take", "series: probe/*/*, take", 'one * at most, and in "series" too'),
+    "per alone": (
+        "{minus: [train_accuracy",
+        "{per: a, of: accuracy, over: base_lr} #",
+        '"metrics.gap.per" needs "series"',
+    ),
+    "share above 100": ("take: mean", "take: mean, from: 110%", 'a share of the run such as 10%, got "110%"'),
     "unknown metric": ("[train_acc", "[train_ac", 'no metric "train_acuracy" (did you mean "train_accuracy"'),
     "bad expectation": ('expect: "within 1"', 'expect: "about 1"', 'got "about 1"'),
     "metric of itself": ("minus: [train_accuracy, accuracy]", "minus: [gap, accuracy]", '"gap" is defined by itself'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,12 +41,40 @@ def record(**changes: Any) -> dict[str, Any]:
         (Metric("m", "first_at_least", "test/accuracy", value=0.9), 20),
         (Metric("m", "ratio", "test/accuracy", start=5, end=20), 3),
         (Metric("m", "slope", "train/loss"), -0.05),
+        (Metric("m", "median", "test/accuracy"), 0.5),
+        (Metric("m", "sd", "test/accuracy", start=10, end=15), 0.15),
+        (Metric("m", "mean", "test/accuracy", start="50%"), 17 / 30),
+        (Metric("m", "mean", "test/accuracy", end="50%"), 0.3),
+        (Metric("m", "at", "test/accuracy", iter="75%"), 0.7),
+        (Metric("m", "ratio", "test/accuracy", start="25%", end="100%"), 3),
+        (Metric("m", "mean", "test/accuracy", start=16, end=19), None),
         (Metric("m", "last", "test/other"), None),
         (Metric("ms_per_iteration", "time"), 200),
     ],
 )
 def test_takes(metric: Metric, value: float | None) -> None:
     assert measure(metric, record(), {}) == (value if value is None else pytest.approx(value))
+
+
+def test_the_mean_over_the_series_that_a_name_fits() -> None:
+    run = record()
+    run["series"] |= {f"probe/p/{name}/p50": ([0, 20], [first, 1.0]) for name, first in (("a", 0.0), ("b", 5.0))}
+    run["series"] |= {"probe/p/a/p85": ([0, 20], [9.0, 9.0]), "probe/p/c/p50": ([0, 20], [None, None])}
+    for take, value in {"sd": (0.5 + 2) / 2, "first": 2.5, "last": 1.0}.items():
+        assert measure(Metric("m", take, "probe/p/*/p50"), run, {}) == pytest.approx(value)
+    assert measure(Metric("m", "mean", "probe/q/*"), run, {}) is None
+
+
+def test_series_less_and_per_another() -> None:
+    run = record()
+    run["series"] |= {"probe/p/a/max": ([0, 10], [5.0, 9.0]), "probe/p/a/min": ([0, 10], [1.0, None])}
+    run["series"] |= {"probe/p/b/max": ([0, 10], [3.0, 3.0]), "probe/p/b/min": ([0, 10], [1.0, 2.0])}
+    run["series"] |= {"probe/p/a/norm": ([0, 10], [2.0, 2.0]), "probe/p/b/norm": ([0, 10], [0.0, 4.0])}
+    band = Metric("m", "mean", "probe/p/*/max", less="probe/p/*/min")
+    assert measure(band, run, {}) == pytest.approx((4 + (2 + 1) / 2) / 2)
+    assert measure(replace(band, per="probe/p/*/norm"), run, {}) == pytest.approx((4 / 2 + 1 / 4) / 2)
+    assert measure(replace(band, series="probe/p/a/max", less="probe/p/b/min"), run, {}) == pytest.approx((4 + 7) / 2)
+    assert measure(replace(band, less="probe/p/c/min"), run, {}) is None
 
 
 def test_builtin_metrics_and_differences() -> None:

@@ -18,9 +18,10 @@ class Landscape(AlongGradient):
     """Loss along the gradient.
 
     L(w - eta g) of one probe batch: `loss` at eta 0, `min` and `max` over eta from 1/2 to 4 learning rates (Santurkar
-    et al. 2018, figure 4a). Cost: one pass forward and backward for each point.
+    et al. 2018, figure 4a). Cost: one pass forward and backward for each point, once for all probes of the same points.
     """
 
     def measure(self, run: Run) -> Mapping[str, float]:
-        here, *points = (point.loss for point in self.line(run))
-        return {"loss": here, "min": min(points), "max": max(points)}
+        line = self.line(run)
+        losses = [point.loss for point in line.points]
+        return {"loss": line.loss, "min": min(losses), "max": max(losses)}

@@ -25,14 +25,16 @@ class Percentiles(Probe):
     """
 
     layer: str = setting("", "take what this layer gives; by default the layer that makes the scores")
+    input_of: str = setting("", "take what this layer is given, its first bottom, in place of `layer`")
     blob: str = setting("", "take this blob after the whole pass, in place of `layer`")
     units: tuple[int, ...] = setting((0,), "channels, counted from 0", least=0)
     percentiles: tuple[float, ...] = setting((15.0, 50.0, 85.0), "which percentiles", least=0, most=100)
     batch_size: int = setting(0, "images in the probe batch; 0: as many as in training", least=0)
 
     def check(self) -> None:
-        if self.layer and self.blob:
-            raise self.wrong("give layer or blob, not both")
+        given = [name for name in ("layer", "input_of", "blob") if getattr(self, name)]
+        if len(given) > 1:
+            raise self.wrong(f"give {given[0]} or {given[1]}, not both")
 
     def measure(self, run: Run) -> Mapping[str, float]:
         net, batch = run.net, run.batch(0, self.batch_size)
@@ -40,6 +42,12 @@ class Percentiles(Probe):
         if self.blob:
             name, value = self.blob, net.blob(self.blob)
             net.net.run_forward()
+        elif self.input_of:
+            node = net.node(self.input_of)
+            if not node.bottoms or not node.index:
+                raise self.wrong(f'"{self.input_of}" is given nothing')
+            name, value = node.name, node.bottoms[0]
+            net.net.run_forward(0, node.index - 1)
         else:
             node = net.node(self.layer) if self.layer else net.scores()
             name, value = node.name, node.tops[0]

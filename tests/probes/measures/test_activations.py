@@ -40,10 +40,21 @@ def test_percentiles_of_a_layer_and_of_a_blob() -> None:
     assert set(after.values()) == {0.0}
 
 
+def test_percentiles_of_the_input_of_a_layer() -> None:
+    """What a ReLU in place is given is what the layer below it gives."""
+    run = run_of(TRAINABLE)
+    below = measure(create("percentiles", {"layer": "bn", "units": [0, 3]}), run)
+    given = measure(create("percentiles", {"input_of": "relu", "units": [0, 3]}), run)
+    assert list(given.values()) == list(below.values())
+    assert set(given) == {f"relu/{unit}/p{p}" for unit in (0, 3) for p in (15, 50, 85)}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"layer": "ip", "blob": "ip"}, "give layer or blob, not both"),
+        ({"input_of": "ip", "layer": "ip"}, "give layer or input_of, not both"),
+        ({"input_of": "data"}, 'probe "percentiles": "data" is given nothing'),
         ({"layer": "ipp"}, r'the net has no layer "ipp" \(did you mean "ip"\?\)'),
         ({"blob": "con"}, r'the net has no blob "con" \(did you mean "conv"\?\)'),
         ({"units": [3]}, 'probe "percentiles": unit 3 of "ip", which has 3, counted from 0'),

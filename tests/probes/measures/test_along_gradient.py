@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from dragon.errors import UsageError
 from dragon.memory.storage import Array
 from dragon.probes import Run, create, measure
-from tests.probes.helpers import run_of
+from dragon.probes.probe_net import Batch, ProbeNet
+from tests.probes.helpers import make_solver, observe, run_of
 from tests.probes.measures.nets import quadratic
 
 RATE = 0.4
@@ -54,3 +57,29 @@ def test_a_rate_of_zero_has_no_smoothness(run: Run) -> None:
 def test_the_steps_must_be_in_order() -> None:
     with pytest.raises(UsageError, match='probe "landscape": low must not be above high, got 5 and 4'):
         create("landscape", {"low": 5})
+
+
+def test_probes_of_one_training_look_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They share the passes of each measurement, and find what each finds alone."""
+    passes, gradient = [], ProbeNet.gradient
+
+    def counted(self: ProbeNet, batch: Batch) -> Any:
+        passes.append(batch)
+        return gradient(self, batch)
+
+    def found(*probes: tuple[str, dict[str, Any]]) -> tuple[int, dict[str, Any]]:
+        passes.clear()
+        solver = make_solver(max_iter=4)
+        observer = observe(solver, *probes)
+        solver.solve()
+        return len(passes), observer.series()
+
+    monkeypatch.setattr(ProbeNet, "gradient", counted)
+    probes = [(name, {"every": 2}) for name in ("landscape", "predictiveness", "smoothness")]
+    alone: dict[str, Any] = {}
+    for probe in probes:
+        count, series = found(probe)
+        assert count == 3 * 9
+        alone |= series
+    assert found(*probes) == (3 * 9, alone)
+    assert found(probes[0], ("smoothness", {"every": 2, "points": 2}))[0] == 3 * (9 + 3)

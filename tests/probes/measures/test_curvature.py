@@ -126,6 +126,17 @@ def test_covariate_shift_of_two_layers() -> None:
     assert measure(create("covariate_shift", {"rate": rate}), run) == pytest.approx(expected)
 
 
+def test_covariate_shift_with_fresh_noise() -> None:
+    """At rate 0 nothing but the noise differs; without random layers it makes no difference."""
+    quiet = {"rate": 0.0, "fresh_noise": True}
+    assert measure(create("covariate_shift", quiet), run_of(linear((4, 3, 2))))["ip2/distance"] == 0
+    dropping = run_of(TRAINABLE)
+    assert measure(create("covariate_shift", {"rate": 0.0}), dropping)["ip/distance"] == 0
+    distance = measure(create("covariate_shift", quiet), dropping)["ip/distance"]
+    assert distance is not None
+    assert distance > 0
+
+
 def test_covariate_shift_moves_gamma_and_beta_below() -> None:
     """With no weights learned but gamma and beta of the layer below, the shift above is still there."""
     net = TRAINABLE.replace(
