@@ -11,7 +11,6 @@ from dragon.compare.config import Change, Experiment, Value, Variant
 from dragon.compare.nets import (
     fix_paths,
     normalised,
-    override,
     override_layers,
     reads_data,
     set_batch_size,
@@ -22,6 +21,7 @@ from dragon.compare.nets import (
 from dragon.compare.operations import operate
 from dragon.compare.read_variants import BATCH_SIZE
 from dragon.compare.schedule import fit_tests, set_iterations
+from dragon.compare.solver_fields import check_solver, override_solver, set_field
 from dragon.data import open_source
 from dragon.errors import DataError, DragonError, PrototxtError, UsageError
 from dragon.proto import dragon_pb2 as pb
@@ -68,14 +68,14 @@ def build(c: Experiment, variant: Variant, levels: Levels, settings: Settings) -
     except DragonError as error:
         raise DataError(f'{c.file}: variant "{variant.name}": {error}') from None
     if c.set is not None:
-        override(solver, c.set)
+        override_solver(c, solver, c.set)
     net = definition.message
     for change in (*variant.changes, *_changes(c, levels)):
         net = operate(net, change.surgery, definition.folder)
         if change.layers is not None:
             override_layers(net, change.layers)
         if change.set is not None:
-            override(solver, change.set)
+            override_solver(c, solver, change.set)
     batch = _set_levels(c, solver, net, levels, settings.tuned)
     if c.shuffle is not None:
         set_shuffle(net, c.shuffle)
@@ -104,6 +104,7 @@ def build(c: Experiment, variant: Variant, levels: Levels, settings: Settings) -
     solver.display = 0
     solver.snapshot = 0
     solver.snapshot_after_train = False
+    check_solver(c, variant, solver)
     return Built(solver, tests, averages)
 
 
@@ -129,22 +130,12 @@ def _set_levels(
                 c.top.fail("the net reads no database whose batch_size could be a factor", "factors")
             share = int(value) / before
         elif name in solver.DESCRIPTOR.fields_by_name and not _is_named(c, name):
-            _set_field(c, solver, name, value)
+            set_field(c, solver, name, value)
     return share
 
 
 def _is_named(c: Experiment, name: str) -> bool:
     return any(factor.name == name and factor.levels[0].change is not None for factor in c.factors)
-
-
-def _set_field(c: Experiment, solver: pb.SolverParameter, name: str, value: Value) -> None:
-    section = next((s for key in ("factors", "tune") if (s := c.top.section(key)) is not None), c.top)
-    known = solver.DESCRIPTOR.fields_by_name[name]
-    whole = known.cpp_type in (known.CPPTYPE_INT32, known.CPPTYPE_INT64, known.CPPTYPE_UINT32, known.CPPTYPE_UINT64)
-    try:
-        setattr(solver, name, int(value) if whole and float(value) == int(value) else value)
-    except (TypeError, ValueError, AttributeError):
-        section.fail(f'the solver\'s field "{name}" does not take {value!r}', name)
 
 
 def _tests(c: Experiment, net: pb.NetParameter, averages: Mapping[str, Rule]) -> list[Tested]:

@@ -178,7 +178,7 @@ def _seeds_for(record: Record, found: Estimate, expectation: Expectation | None)
 
 def _side(metric: str, of: Mapping[str, Any], cells: Sequence[Record], factor_metrics: Sequence[Record]) -> _Side:
     over = [entry for entry in factor_metrics if entry["metric"] == metric]
-    runs = select(cells, {k: v for k, v in of.items() if not over or k == "variant"})
+    runs = select(cells, of)
     entries = select(over, of) if over else runs
     by_seed: dict[int, list[float | None]] = {}
     for entry in entries:

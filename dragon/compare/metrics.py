@@ -1,20 +1,30 @@
 """Metrics: one number for each run, taken from its series; and over a factor, one for each variant and seed.
 
-Every planned test counts. A run that diverged scores chance in the tests that it did not live to see (an accuracy
-1 / classes, a cross-entropy ln(classes)); one that was stopped at chance goes on scoring what it scored last.
+Every planned test counts. A test that gave NaN or infinity scores chance (an accuracy 1 / classes, a cross-entropy
+ln(classes)), and so does a run that diverged in the tests that it did not live to see. A run that was stopped at chance
+goes on scoring what it scored last.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from statistics import median, pstdev
 from typing import Any
 
 from dragon.compare.config import Metric, Place, Value
 
-__all__ = ["LAST", "builtin_metrics", "curve", "measure", "measure_over", "parts_of", "resolve_metric"]
+__all__ = [
+    "LAST",
+    "builtin_metrics",
+    "curve",
+    "lower_is_better",
+    "measure",
+    "measure_over",
+    "parts_of",
+    "resolve_metric",
+]
 
 Record = dict[str, Any]
 Curve = tuple[list[int], list[float | None]]
@@ -62,6 +72,17 @@ def parts_of(metric: Metric) -> list[str]:
     return [*(metric.minus or metric.quotient or ()), *([metric.of] if metric.of else [])]
 
 
+def lower_is_better(name: str, metrics: Mapping[str, Metric]) -> bool:
+    """Whether small values of a metric are the good ones: of losses, errors, times, and iterations until a score."""
+    metric = metrics[name]
+    if metric.take in ("time", "first_at_least"):
+        return True
+    if part := metric.of or (metric.minus or metric.quotient or ("",))[0]:
+        return lower_is_better(part, metrics)
+    output = (metric.series or "").partition("/")[2].lower()
+    return any(word in output for word in ("loss", "error"))
+
+
 # -- of a run -------------------------------------------------------------------------------------------------
 def curve(record: Record, name: str) -> Curve | None:
     """A series of a run with the tests that it missed filled in; None if it has no such series."""
@@ -71,8 +92,8 @@ def curve(record: Record, name: str) -> Curve | None:
         return (iterations, values) if iterations else None
     diverged, stopped = record["diverged"], record["stopped"]
     guess = record["chance"].get("loss" if name == _TRAIN_LOSS else output.partition("@")[0])
+    values = [guess if value is None else value for value in values]  # by bad statistics, say, in a run that goes on
     if diverged:
-        values = [guess if value is None else value for value in values]
         if name == _TRAIN_LOSS:
             planned = range(record["done"] + 1, record["iterations"] + 1)
         else:
@@ -192,8 +213,14 @@ def _slope(points: list[tuple[int, float]]) -> float | None:
 
 
 # -- over a factor --------------------------------------------------------------------------------------------
-def measure_over(metric: Metric, by_level: Mapping[Value, float | None]) -> float | None:
-    """A metric over the levels of its factor: by_level has the metric `of` at each; None counts as no value."""
+def measure_over(
+    metric: Metric, by_level: Mapping[Value, float | None], failed: Collection[Value] = (), lower: bool = False
+) -> float | None:
+    """A metric over the levels of its factor: by_level has the metric `of` at each; None counts as no value.
+
+    failed: levels at which the run diverged or was stopped at chance. No take chooses one of them, unless all are:
+    by luck they may score more than a run that learned little. lower: whether small values are the good ones.
+    """
     values = {level: value for level, value in by_level.items() if value is not None}
     if not values:
         return None
@@ -205,16 +232,22 @@ def measure_over(metric: Metric, by_level: Mapping[Value, float | None]) -> floa
             return min(ys)
         case "mean":
             return math.fsum(ys) / len(ys)
-        case "argmax":
-            return float(max(values, key=lambda level: values[level]))
-        case "argmin":
-            return float(min(values, key=lambda level: values[level]))
-        case "span" | "largest":  # of the levels that are about as good as the best one, and good enough
-            least = -math.inf if metric.value is None else metric.value
-            if metric.within is not None:
-                least = max(least, max(ys) - metric.within)
-            good = [float(level) for level, value in values.items() if value >= least]
+    trained = {level: value for level, value in values.items() if level not in failed}
+    match metric.take:
+        case "argmax" | "argmin":
+            choose = max if metric.take == "argmax" else min
+            return float(choose(trained or values, key=lambda level: values[level]))
+        case "span" | "largest":
+            good = _good_levels(metric, trained, -1 if lower else 1)
             if not good or metric.take == "largest":
                 return max(good, default=None)
             return max(good) / min(good) if min(good) else None
     raise ValueError(f"unknown take {metric.take}")
+
+
+def _good_levels(metric: Metric, values: Mapping[Value, float], sign: int) -> list[float]:
+    """The levels that are about as good as the best one, and good enough. sign: -1 where small values are good."""
+    least = -math.inf if metric.value is None else sign * metric.value
+    if metric.within is not None and values:
+        least = max(least, max(sign * value for value in values.values()) - metric.within)
+    return [float(level) for level, value in values.items() if sign * value >= least]

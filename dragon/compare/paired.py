@@ -24,6 +24,7 @@ __all__ = ["NEUTRAL", "SCALES", "Estimate", "check_scale", "estimate", "seeds_fo
 NEUTRAL = {"difference": 0.0, "ratio": 1.0, "sd_ratio": 1.0}  # what a scale gives for two equal sides
 SCALES = tuple(NEUTRAL)
 _MOST_SEEDS = 100_000
+_EQUAL = 1.2e-7  # values that differ by less of themselves are equal: nets compute in float32
 
 Range = tuple[float, float]
 
@@ -89,14 +90,18 @@ def estimate(a: Sequence[float], b: Sequence[float] | None, scale: str = "differ
         assert b is not None
         return _sd_ratio(a, b)
     if scale == "difference":
-        return _mean_of(a if b is None else [x - y for x, y in zip(a, b, strict=True)])
+        return _mean_of(a if b is None else [_minus(x, y) for x, y in zip(a, b, strict=True)])
     assert b is not None
     if min(*a, *b) <= 0:
         raise UsageError(f"a ratio needs positive values, got {min(*a, *b):g}")
-    logs = _mean_of([math.log(x) - math.log(y) for x, y in zip(a, b, strict=True)])
+    logs = _mean_of([_minus(x, y) and math.log(x) - math.log(y) for x, y in zip(a, b, strict=True)])
     ends = [r and (math.exp(r[0]), math.exp(r[1])) for r in (logs.t, logs.bootstrap)]
     ratios = tuple(math.exp(v) for v in logs.values)
     return Estimate(scale, ratios, math.exp(logs.mean), ends[0], ends[1], logs.n, logs.sd)
+
+
+def _minus(x: float, y: float) -> float:
+    return 0.0 if abs(x - y) <= _EQUAL * max(abs(x), abs(y)) else x - y
 
 
 def _mean_of(values: Sequence[float]) -> Estimate:
@@ -118,7 +123,7 @@ def _sd_ratio(a: Sequence[float], b: Sequence[float]) -> Estimate:
     if n < 2:
         raise UsageError("a spread over seeds needs at least two of them")
     first, second = statistics.stdev(a), statistics.stdev(b)
-    if not first or not second:
+    if first <= _EQUAL * max(map(abs, a)) or second <= _EQUAL * max(map(abs, b)):
         raise UsageError("a ratio of spreads needs values that differ from seed to seed on both sides")
     ratio = first / second
     interval = None

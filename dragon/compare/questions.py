@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dragon.compare.config import Experiment, Metric
-from dragon.compare.contrasts import check_contrast
-from dragon.compare.metrics import parts_of, resolve_metric
+from dragon.compare.config import Contrast, Experiment, Metric
+from dragon.compare.contrasts import check_contrast, select
+from dragon.compare.metrics import lower_is_better, parts_of, resolve_metric
 from dragon.compare.nets import test_outputs
-from dragon.compare.plan import Plan
+from dragon.compare.plan import Plan, Run
 from dragon.compare.probing import probe_titles
 from dragon.compare.recorder import series_name
 from dragon.compare.results import all_metrics, contrast_as_dict
@@ -18,13 +18,16 @@ __all__ = ["check_questions", "planned_series"]
 
 def planned_series(plan: Plan) -> list[str]:
     """The series that some run of a plan will have, without those of probes."""
-    names = {"train/loss": None, "rate": None}
-    for runs in plan.cells():
-        run = runs[0]
-        for test, net in zip(run.tests, run.solver.test_net_param, strict=True):
-            for output in test_outputs(net):
-                names[series_name(test.on, output, test.statistics)] = None
-    return list(names)
+    return list(dict.fromkeys(name for runs in plan.cells() for name in _series_of(runs[0])))
+
+
+def _series_of(run: Run) -> list[str]:
+    tested = [
+        series_name(test.on, output, test.statistics)
+        for test, net in zip(run.tests, run.solver.test_net_param, strict=True)
+        for output in test_outputs(net)
+    ]
+    return ["train/loss", "rate", *tested]
 
 
 def check_questions(plan: Plan) -> None:
@@ -43,6 +46,7 @@ def check_questions(plan: Plan) -> None:
             check_contrast(contrast_as_dict(contrast))
         except DragonError as error:
             contrast.section.fail(str(error), "expect")
+        _check_selections(plan, contrast, metrics)
     if c.picture is not None:
         section = c.picture.section or c.top
         if c.picture.series is not None:
@@ -53,6 +57,31 @@ def check_questions(plan: Plan) -> None:
     if c.stop is not None and c.stop.output not in outputs:
         hint = nearest(c.stop.output, outputs)
         c.top.fail(f'"stop.chance": no test has an output "{c.stop.output}"{hint}; known: {", ".join(outputs)}', "stop")
+    if c.stop is not None and lower_is_better(c.stop.output, metrics):
+        c.top.fail(f'"stop.chance": runs with a low {c.stop.output} are the good ones; name an accuracy', "stop")
+
+
+def _check_selections(plan: Plan, contrast: Contrast, metrics: dict[str, Metric]) -> None:
+    """Fail for a side that selects no run, or runs without the series that the metric is made of."""
+    metric = metrics[contrast.metric]
+    runs = [cell[0] for cell in plan.cells() if not metric.over or metric.over in cell[0].levels]
+    for key, of in (("of", contrast.of), ("against", contrast.against)):
+        if of is None:
+            continue
+        if metric.over in of:
+            contrast.section.fail(
+                f'"{contrast.section.name(key)}": {metric.name} is over all levels of {metric.over}', key
+            )
+        try:
+            found = select([{"variant": run.variant, "levels": run.levels, "run": run} for run in runs], of)
+        except DragonError as error:
+            contrast.section.fail(f'"{contrast.section.name(key)}": {error}', key)
+        parts = resolve_metric(metric.name, metrics)
+        needed = [name for part in parts for name in (part.series, part.less, part.per) if name]
+        for run in (entry["run"] for entry in found):
+            lacking = set(needed) - set(_series_of(run))
+            if name := next((name for name in needed if name in lacking and not name.startswith("probe/")), None):
+                contrast.section.fail(f'"{contrast.section.name(key)}": {run.variant} has no "{name}"', key)
 
 
 def _check_series(c: Experiment, name: str, series: list[str], section: Section, key: str) -> None:

@@ -27,6 +27,8 @@ OVER: Mapping[str, tuple[str, ...]] = {
     "span": ("within",),
     "largest": ("value",),
 }
+# keys that a take may have beside those
+_OPTIONAL: Mapping[str, tuple[str, ...]] = {"span": ("value",), "largest": ("within",)}
 _METRIC = (
     "series", "less", "per", "take", "iter", "from", "to", "minus", "quotient", "power", "of", "over", "value",
     "within",
@@ -72,13 +74,19 @@ def _metric(name: str, section: Section, factors: Sequence[Factor]) -> Metric:
     for key in takes[take]:
         if key not in section.values:
             section.fail(f'"{section.path}": take: {take} needs "{key}"', "take")
+    series, less, per = (_series(section, key) for key in ("series", "less", "per"))
+    if series is None and (less or per):
+        section.fail(f'"{section.name("less" if less else "per")}" needs "series"', "less" if less else "per")
+    usual = ("take", "series", "less", "per", "from", "to") if of is None else ("take", "of", "over")
+    for key in section.values:
+        if key not in (*usual, *takes[take], *(_OPTIONAL.get(take, ()))):
+            section.fail(f'"{section.name(key)}" has no effect with take: {take}', key)
+    if (section.number("within") or 0) < 0:
+        section.fail(f'"{section.name("within")}" must not be negative', "within")
     if of is not None:
         names = [factor.name for factor in factors] + ["base_lr"]
         if over is None or over not in names:
             section.fail(f'"{section.name("over")}" must name a factor{nearest(str(over), names)}', "over")
-    series, less, per = (_series(section, key) for key in ("series", "less", "per"))
-    if series is None and (less or per):
-        section.fail(f'"{section.name("less" if less else "per")}" needs "series"', "less" if less else "per")
     return Metric(
         name, take, series, less, per, of=of, over=over, value=section.number("value"), iter=_place(section, "iter"),
         start=_place(section, "from"), end=_place(section, "to"), within=section.number("within"), section=section,

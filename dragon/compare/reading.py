@@ -88,7 +88,7 @@ def _read(path: str | Path, top: Section, text: str, quick: bool) -> Experiment:
         stop=stop,
         statistics=statistics,
         exact_images=exact_images,
-        test_on=top.choices("test_on", ("test", "train"), ("test",)),
+        test_on=_test_on(top),
         probes=_probes(top),
         metrics=metrics,
         contrasts=read_contrasts(top, metrics, variants, factors),
@@ -157,8 +157,17 @@ def _statistics(top: Section) -> tuple[tuple[str, ...], int]:
                 f'"statistics": unknown "{entry}"{nearest(str(entry), _STATISTICS)}; known: {", ".join(_STATISTICS)}',
                 "statistics",
             )
+        if entry in names:
+            top.fail(f'"statistics" names {entry} twice', "statistics")
         names.append(entry)
     return tuple(name for name in _STATISTICS if name in names), images
+
+
+def _test_on(top: Section) -> tuple[str, ...]:
+    found = top.choices("test_on", ("test", "train"), ("test",))
+    if "test" not in found:
+        top.fail('"test_on" must contain "test"', "test_on")
+    return found
 
 
 def _stop(top: Section) -> Stop | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from dragon.compare.config import Contrast, Experiment, Metric, Picture
 from dragon.compare.contrasts import conclude, evaluate_contrasts
-from dragon.compare.metrics import LAST, builtin_metrics, curve, measure, measure_over
+from dragon.compare.metrics import LAST, builtin_metrics, curve, lower_is_better, measure, measure_over
 from dragon.compare.plan import Plan, Run, cell_key
 from dragon.compare.stats import TOLERANCES, coincide, interval
 
@@ -34,7 +34,7 @@ def assemble(plan: Plan, records: dict[str, Record], pairs: list[Record], memory
     c = plan.comparison
     metrics = all_metrics(c, known_series(records))
     cells = [_cell(plan, runs, [records[run.id] for run in runs], metrics) for runs in plan.cells()]
-    over = [entry for metric in metrics.values() if metric.over for entry in _over(metric, cells)]
+    over = [entry for metric in metrics.values() if metric.over for entry in _over(metric, cells, metrics)]
     contrasts = evaluate_contrasts(
         [contrast_as_dict(one) for one in c.contrasts], cells, over, {m.name: _as_dict(m) for m in metrics.values()}
     )
@@ -104,6 +104,7 @@ def _cell(plan: Plan, runs: list[Run], records: list[Record], metrics: Mapping[s
         "runs": [run.id for run in runs],
         "diverged": sum(bool(r["diverged"]) for r in records),
         "stopped": sum(bool(r["stopped"]) for r in records),
+        "failed": [run.seed for run, r in zip(runs, records, strict=True) if r["diverged"] or r["stopped"]],
         "messages": [r["diverged"] for r in records if r["diverged"]],
         "what": variant.description,
         "iterations": first.solver.max_iter,
@@ -145,7 +146,7 @@ def _curves(records: Sequence[Record]) -> dict[str, list[Record]]:
 
 
 # -- over factors ---------------------------------------------------------------------------------------------
-def _over(metric: Metric, cells: Sequence[Record]) -> list[Record]:
+def _over(metric: Metric, cells: Sequence[Record], metrics: Mapping[str, Metric]) -> list[Record]:
     """The metric of each variant, at each combination of the other factors' levels."""
     groups: dict[str, list[Record]] = {}
     for cell in cells:
@@ -153,9 +154,12 @@ def _over(metric: Metric, cells: Sequence[Record]) -> list[Record]:
             rest = {name: level for name, level in cell["levels"].items() if name != metric.over}
             groups.setdefault(cell_key(cell["variant"], rest), []).append(cell)
     entries = []
+    lower = metric.of is not None and metric.of in metrics and lower_is_better(metric.of, metrics)
     for group in groups.values():
         seeds = list(dict.fromkeys(seed for cell in group for seed in cell["seeds"]))
-        values = [measure_over(metric, _by_level(metric, group, seed)) for seed in seeds]
+        values = [
+            measure_over(metric, _by_level(metric, group, seed), _failed(metric, group, seed), lower) for seed in seeds
+        ]
         rest = {name: level for name, level in group[0]["levels"].items() if name != metric.over}
         entries.append(
             {"variant": group[0]["variant"], "levels": rest, "metric": metric.name, "seeds": seeds, **summary(values)}
@@ -172,13 +176,21 @@ def _by_level(metric: Metric, group: Sequence[Record], seed: int) -> dict[Any, f
     return found
 
 
+def _failed(metric: Metric, group: Sequence[Record], seed: int) -> list[Any]:
+    return [cell["levels"][metric.over] for cell in group if seed in cell["failed"]]
+
+
 # -- pairs ----------------------------------------------------------------------------------------------------
 def _coincide(plan: Plan, records: dict[str, Record], first: str, second: str) -> list[Record]:
     """For all levels and seeds that both variants have: iterations for which the losses agree, by tolerance."""
     rows = []
+    others: dict[tuple[str, int], list[Run]] = {}
+    for run in plan.runs:
+        if run.variant == second:
+            others.setdefault((cell_key("", run.levels), run.seed), []).append(run)
     for a in (run for run in plan.runs if run.variant == first):
-        key = (second, cell_key("", a.levels), a.seed)
-        for b in (run for run in plan.runs if (run.variant, cell_key("", run.levels), run.seed) == key):
+        key = (cell_key("", a.levels), a.seed)
+        for b in others.get(key, ()):
             x, y = (_losses(records[run.id]) for run in (a, b))
             within = {f"{tolerance:g}": coincide(x, y, tolerance) for tolerance in TOLERANCES}
             row = {"levels": a.levels, "base_lr": a.base_lr, "seed": a.seed, "of": min(len(x), len(y))}

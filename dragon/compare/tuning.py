@@ -12,7 +12,7 @@ from typing import Any
 
 from dragon.compare.build import Levels, Settings
 from dragon.compare.config import Experiment, Tune
-from dragon.compare.metrics import measure
+from dragon.compare.metrics import lower_is_better, measure
 from dragon.compare.plan import Plan, Run, cell_key, make_plan
 from dragon.compare.results import all_metrics, known_series
 from dragon.errors import nearest
@@ -55,6 +55,7 @@ class Tuning:
             known = [name for name, metric in metrics.items() if not metric.over]
             self.tune.section.fail(f'"tune.metric": no run has "{self.tune.metric}"{nearest(self.tune.metric, known)}')
         metric = metrics[self.tune.metric]
+        lower = lower_is_better(metric.name, metrics)
         for point, plan in self.plans:
             for runs in plan.cells():
                 scores = [measure(metric, records[run.id], metrics) for run in runs]
@@ -65,15 +66,16 @@ class Tuning:
                 )
                 entry["grid"].append({**point, "score": scores, "mean": fmean(there) if there else None})
         for entry in entries.values():
-            best = max(entry["grid"], key=self._goodness)
+            best = max(entry["grid"], key=lambda point: _goodness(point, lower))
             entry["chosen"] = {name: best[name] for name in self.tune.over}
         return list(entries.values())
 
-    def _goodness(self, point: Record) -> float:
-        """The mean score, of a loss the negative one; a point without a score is the worst."""
-        if point["mean"] is None:
-            return -math.inf
-        return -float(point["mean"]) if "loss" in self.tune.metric else float(point["mean"])
+
+def _goodness(point: Record, lower: bool) -> float:
+    """The mean score, with the sign turned where a low one is the better; a point without a score is the worst."""
+    if point["mean"] is None:
+        return -math.inf
+    return -float(point["mean"]) if lower else float(point["mean"])
 
 
 def plan_tuning(experiment: Experiment, tune: Tune, engine: str, precision: str, dataset: str | None) -> Tuning:
@@ -83,6 +85,16 @@ def plan_tuning(experiment: Experiment, tune: Tune, engine: str, precision: str,
     for name in tune.over:
         if name not in fields:
             tune.section.fail(f'"tune.over": the solver has no field "{name}"{nearest(name, fields)}', "over")
+        if name in {factor.name for factor in experiment.factors} or (
+            name == "base_lr" and any(variant.learning_rates for variant in experiment.variants)
+        ):
+            tune.section.fail(f'"tune.over": {name} is a factor, whose levels are not tuned', "over")
+        if name == "max_iter" and tune.iterations:
+            tune.section.fail('"tune.over": max_iter has no effect where "tune.iterations" is given', "over")
+    if shared := sorted(set(tune.seeds) & set(experiment.seeds)):
+        tune.section.fail(
+            f'"tune.seeds" must differ from "seeds", which are to be fresh: both have {shared[0]}', "seeds"
+        )
     plans = []
     for values in itertools.product(*tune.over.values()):
         point = dict(zip(tune.over, values, strict=True))

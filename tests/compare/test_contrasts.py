@@ -172,6 +172,13 @@ def test_diverged_runs_are_named() -> None:
     assert "Diverged: 2 of 3 runs of b." in found["sentence"]
 
 
+def test_diverged_runs_of_a_metric_over_a_factor_are_those_of_the_selection() -> None:
+    cells = [{**cell("bn", [*BN], rate=rate, eps=eps), "diverged": 1} for rate in (1, 2) for eps in ("small", "usual")]
+    entry = {"variant": "bn", "levels": {"eps": "small"}, "metric": "range", "seeds": [1, 2, 3], "values": [2, 3, 4]}
+    found = one({"metric": "range", "of": {"variant": "bn", "eps": "small"}}, cells, factor_metrics=[entry])
+    assert "Diverged: 2 of 10 runs of bn at eps small." in found["sentence"]
+
+
 def test_no_figure_is_undecided_and_says_why() -> None:
     cells = [cell("a", [0.0, 0.1, 0.1]), cell("b", [0.1, 0.1, 0.1])]
     contrast = {"of": {"variant": "a"}, "against": {"variant": "b"}, "expect": "> 1"}

@@ -305,6 +305,18 @@ def test_tuning_takes_the_best_of_the_validation_images(comparison: Path, tmp_pa
     comparison.write_text(
         text + "tune: {over: {base_lr: [1e-9, 0.01]}, metric: loss, seeds: [101, 102], iterations: 5}\n"
     )
+    for wrong, message in {
+        "seeds: [1, 102]": '"tune.seeds" must differ from "seeds", which are to be fresh: both have 1',
+        "over: {random_seed: [1]}": '"tune.over.random_seed" has no effect',
+    }.items():
+        old = "seeds: [101, 102]" if "102" in wrong else "over: {base_lr: [1e-9, 0.01]}"
+        wrong_file = comparison.with_name("wrong.yaml")
+        wrong_file.write_text(comparison.read_text().replace(old, wrong))
+        with pytest.raises(UsageError, match=rf"wrong.yaml:\d+: {message}"):
+            compare(wrong_file, tmp_path / "out", engine="numpy", display=Silent())
+    wrong_file.write_text(comparison.read_text() + "factors: {base_lr: [0.1]}\n")
+    with pytest.raises(UsageError, match="base_lr is a factor, whose levels are not tuned"):
+        compare(wrong_file, tmp_path / "out", engine="numpy", display=Silent())
     report = compare(comparison, tmp_path / "out", engine="numpy", display=Silent())
     results = results_of(report)
     (entry,) = results["tuning"]
@@ -356,3 +368,47 @@ def test_experiments_are_found_by_name(tmp_path: Path, monkeypatch: pytest.Monke
     assert find_experiment("some/file.yaml") == Path("some/file.yaml")
     with pytest.raises(UsageError, match=re.escape('no experiment "lr_rang" (did you mean "lr_range"?)')):
         find_experiment("lr_rang")
+
+
+WITHOUT_EFFECT = {
+    "seed": ("", "set: {random_seed: 7}", '"set.random_seed" has no effect: "seeds" of the experiment'),
+    "length": ("", "iterations: 5\nset: {max_iter: 7}", '"iterations" of the experiment decides it'),
+    "display": ("", "set: {display: 7}", '"set.display" has no effect: an experiment decides it by itself'),
+    "type": ("", "set: {type: Adamm}", r'unknown solver type "Adamm" \(did you mean "Adam"\?\)'),
+    "level": ("  batch_size:", "  random_seed: [5]\n  batch_size:", '"factors.random_seed" has no effect'),
+    "train only": ("test_on: [test, train]", "test_on: [train]", '"test_on" must contain "test"'),
+    "twice": ("statistics: [global, ", "statistics: [exact, ", "names exact twice"),
+    "unused key": ("take: mean}", "take: mean, value: 3}", '"metrics.area.value" has no effect with take: mean'),
+    "within": ("take: argmax}", "take: span, within: -1}", "must not be negative"),
+    "stop": ("", "stop: {chance: {loss: 2.3, at: 5}}", "runs with a low loss are the good ones"),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_EFFECT)
+def test_what_would_have_no_effect_is_one_line(experiment: Path, name: str) -> None:
+    old, new, message = WITHOUT_EFFECT[name]
+    path = add(experiment, old, new) if old else add(experiment, "factors:", f"{new}\nfactors:")
+    with pytest.raises(UsageError, match=rf"^{re.escape(str(path))}:.*{message}"):
+        check_questions(plan_of(path))
+
+
+SELECTIONS = {
+    "left out by only": ("{metric: accuracy, of: {variant: split, eps: small}}", "no run is of split at eps small"),
+    "left out here too": (
+        "{metric: accuracy, of: {variant: merged}, against: {variant: plain, batch_size: 5}}",
+        'against": no run is of plain at batch_size 5',
+    ),
+    "series": ('{metric: "accuracy@batch", of: {}}', 'of": plain has no "test/accuracy@batch"'),
+    "its factor": (
+        "{metric: best_rate, of: {variant: merged, base_lr: 0.01}}",
+        "best_rate is over all levels of base_lr",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SELECTIONS)
+def test_a_contrast_of_runs_that_there_are_not_is_found_before_training(experiment: Path, name: str) -> None:
+    contrast, message = SELECTIONS[name]
+    path = add(experiment, "contrasts:\n", f"contrasts:\n  - {contrast}\n")
+    with pytest.raises(UsageError, match=rf"small.yaml:\d+: .*{message}"):
+        check_questions(plan_of(path))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dragon.compare.config import Metric
-from dragon.compare.metrics import builtin_metrics, curve, measure, measure_over, resolve_metric
+from dragon.compare.metrics import builtin_metrics, curve, lower_is_better, measure, measure_over, resolve_metric
 
 CURVE = ([5, 10, 15, 20], [0.2, 0.4, 0.7, 0.6])
 
@@ -164,3 +164,39 @@ def test_metrics_of_metrics() -> None:
     assert [m.name for m in resolve_metric("a", metrics)] == ["a"]
     with pytest.raises(KeyError, match="'b'"):
         resolve_metric("b", metrics)
+
+
+def test_a_test_that_gave_nan_scores_chance_in_a_run_that_goes_on() -> None:
+    run = record(series={"test/loss": ([5, 10], [2.0, None]), "probe/p/x": ([5, 10], [2.0, None])})
+    assert measure(Metric("m", "last", "test/loss"), run, {}) == pytest.approx(math.log(10))
+    assert measure(Metric("m", "last", "probe/p/x"), run, {}) == 2.0
+
+
+def test_levels_that_failed_are_not_chosen() -> None:
+    levels: dict[float | int | str, float | None] = {0.01: 0.12, 0.1: 0.09, 1: 0.1, 10: 0.1}
+    span = Metric("m", "span", of="accuracy", over="base_lr", within=0.05)
+    assert measure_over(span, levels) == pytest.approx(1000)
+    assert measure_over(span, levels, failed=[1, 10]) == pytest.approx(10)
+    assert measure_over(span, levels, failed=list(levels)) is None
+    best = Metric("m", "argmax", of="accuracy", over="base_lr")
+    assert measure_over(best, {0.01: 0.09, 1: 0.1}, failed=[1]) == 0.01
+    assert measure_over(best, {0.01: 0.09, 1: 0.1}, failed=[0.01, 1]) == 1
+    assert measure_over(Metric("m", "mean", of="accuracy", over="base_lr"), {1: 0.5, 2: 0.1}, failed=[2]) == 0.3
+
+
+def test_the_span_of_a_loss_is_where_it_is_low() -> None:
+    levels: dict[float | int | str, float | None] = {0.01: 2.3, 0.1: 0.5, 1: 0.52, 10: 9.0}
+    span = Metric("m", "span", of="loss", over="base_lr", within=0.05)
+    assert measure_over(span, levels, lower=True) == pytest.approx(10)
+    assert measure_over(Metric("m", "span", value=3, within=9), levels, lower=True) == pytest.approx(100)
+
+
+def test_which_metrics_are_better_when_they_are_low() -> None:
+    metrics = builtin_metrics(["test/accuracy", "test/loss@batch"]) | {
+        "steps": Metric("steps", "first_at_least", "test/accuracy", value=0.5),
+        "area": Metric("area", "mean", "test/loss"),
+        "gap": Metric("gap", minus=("loss@batch", "accuracy")),
+        "best": Metric("best", "max", of="accuracy", over="base_lr"),
+    }
+    low = {name for name in metrics if lower_is_better(name, metrics)}
+    assert low == {"loss@batch", "train_loss", "ms_per_iteration", "train_s", "steps", "area", "gap"}

@@ -140,3 +140,12 @@ def test_number_of_seeds() -> None:
 def test_what_has_no_estimate(args: tuple, message: str) -> None:  # type: ignore[type-arg]
     with pytest.raises(UsageError, match=message):
         estimate(*args)
+
+
+def test_values_that_are_equal_but_for_float32_differ_in_nothing() -> None:
+    chance = float(np.float32(0.1))
+    found = estimate([chance] * 3, [0.1] * 3)
+    assert (found.mean, found.t, found.p(0)) == (0, (0, 0), 1)
+    assert estimate([chance] * 3, [0.1] * 3, "ratio").t == (1, 1)
+    with pytest.raises(UsageError, match="differ from seed to seed"):
+        estimate([0.2, 0.3, 0.4], [0.1, chance, 0.1], "sd_ratio")

@@ -1,0 +1,63 @@
+"""Fields of the solver that an experiment sets: which of them it decides itself, and checks of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dragon.compare.config import Experiment, Value, Variant
+from dragon.compare.nets import override
+from dragon.compare.yaml_tree import Section
+from dragon.errors import PrototxtError, UsageError
+from dragon.proto import dragon_pb2 as pb
+from dragon.solver.definition import check
+from dragon.solver.rules import make_rule
+
+__all__ = ["check_free", "check_solver", "override_solver", "set_field"]
+
+# what an experiment decides by keys of its own, or by itself
+_DECIDED: Mapping[str, str] = {
+    "random_seed": "seeds", "test_iter": "test_batches", "test_state": "variants", "train_state": "variants",
+    **dict.fromkeys(("net", "net_param", "train_net", "train_net_param", "test_net", "test_net_param"), "variants"),
+    **dict.fromkeys(
+        ("display", "snapshot", "snapshot_prefix", "snapshot_after_train", "snapshot_format", "test_initialization"), ""
+    ),
+}  # fmt: skip
+
+
+def check_free(c: Experiment, field: str, section: Section) -> None:
+    """Raise UsageError, at its line, for a field that the experiment decides: a value would have no effect."""
+    key = _DECIDED.get(field)
+    if (field == "max_iter" and c.iterations) or (field == "test_interval" and c.test_interval):
+        key = "iterations" if field == "max_iter" else field
+    if key is not None:
+        how = f'"{key}" of the experiment decides it' if key else "an experiment decides it by itself"
+        section.fail(f'"{section.name(field)}" has no effect: {how}', field)
+
+
+def override_solver(c: Experiment, solver: pb.SolverParameter, changes: Section) -> None:
+    """Set the fields that a mapping of the file names. Raises UsageError."""
+    for field in changes.values:
+        check_free(c, field, changes)
+    override(solver, changes)
+
+
+def set_field(c: Experiment, solver: pb.SolverParameter, name: str, value: Value) -> None:
+    """Set a field to the level of a factor, or to what tuning found. Raises UsageError."""
+    places = (c.top.section("factors"), c.tune.section.section("over") if c.tune is not None else None)
+    section = next((place for place in places if place is not None and name in place.values), c.top)
+    check_free(c, name, section)
+    known = solver.DESCRIPTOR.fields_by_name[name]
+    whole = known.cpp_type in (known.CPPTYPE_INT32, known.CPPTYPE_INT64, known.CPPTYPE_UINT32, known.CPPTYPE_UINT64)
+    try:
+        setattr(solver, name, int(value) if whole and float(value) == int(value) else value)
+    except (TypeError, ValueError, AttributeError):
+        section.fail(f'the solver\'s field "{name}" does not take {value!r}', name)
+
+
+def check_solver(c: Experiment, variant: Variant, solver: pb.SolverParameter) -> None:
+    """Raise UsageError for settings that no solver takes, such as an unknown type or policy."""
+    try:
+        check(solver)
+        make_rule(solver)
+    except PrototxtError as error:
+        raise UsageError(f'{c.file}: variant "{variant.name}": {error}') from None
