@@ -16,6 +16,8 @@ __all__ = [
     "Average",
     "Change",
     "Contrast",
+    "Cost",
+    "CostSetting",
     "Experiment",
     "Factor",
     "Level",
@@ -116,6 +118,24 @@ class Stop:
 
 
 @dataclass(frozen=True)
+class CostSetting:
+    """How steps are timed. engine, precision: None for those of the runs. fuse: whether the engine may fuse layers."""
+
+    name: str
+    engine: str | None
+    precision: str | None
+    fuse: bool
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Times the training step of all cells, for so many seconds in each setting."""
+
+    seconds: float
+    settings: tuple[CostSetting, ...]
+
+
+@dataclass(frozen=True)
 class ProbeSetting:
     """A probe of dragon.probes with its settings. section: where it stands."""
 
@@ -212,6 +232,7 @@ class Experiment:
     exact_images: int  # for exact statistics
     test_on: tuple[str, ...]  # of "test", "train"
     probes: list[ProbeSetting]
+    cost: Cost | None
     metrics: dict[str, Metric]
     contrasts: list[Contrast]
     picture: Picture | None

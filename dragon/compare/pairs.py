@@ -19,7 +19,7 @@ from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["compare_pair", "peak_memory"]
+__all__ = ["compare_pair", "feed", "first_batch", "peak_memory"]
 
 Batch = dict[str, Array]
 
@@ -37,7 +37,7 @@ def compare_pair(
     An engine that fuses layers runs once more without fusion. NumPy in float64 comes last, without times: differences
     that remain there are not due to float32.
     """
-    batch, shapes = _first_batch(first, seed)
+    batch, shapes = first_batch(first, seed)
     settings: list[tuple[str, str, Options, Any]] = [(engine, engine, Options(precision=precision), np.float32)]
     if engine != "numpy":
         settings.append((f"{engine}, no fusion", engine, Options(precision=precision, fuse=False), np.float32))
@@ -50,13 +50,13 @@ def compare_pair(
         if dtype is np.float32:
             nets = _built(first, second, shapes, seed, name, options, dtype, force=False)
             for net in nets:
-                _feed(net, batch)
+                feed(net, batch)
             entry["times"] = _times(*nets, seconds)
         results.append(entry)
     return {"settings": results, "own_start": own, "images": max(s[0] for s in shapes.values() if s)}
 
 
-def _first_batch(definition: pb.NetParameter, seed: int) -> tuple[Batch, dict[str, tuple[int, ...]]]:
+def first_batch(definition: pb.NetParameter, seed: int) -> tuple[Batch, dict[str, tuple[int, ...]]]:
     """The first batch of a net's data layers, by blob name, and the shapes of all its blobs."""
     net = Net(definition, phase=TRAIN, engine="numpy", seed=seed)
     try:
@@ -83,7 +83,8 @@ def _built(
     return nets[0], nets[1]
 
 
-def _feed(net: Net, batch: Batch) -> None:
+def feed(net: Net, batch: Batch) -> None:
+    """Set those blobs of a net that a batch has."""
     for name, values in batch.items():
         if name in net.blobs:
             net.blobs[name].data[...] = values
@@ -93,7 +94,7 @@ def _feed(net: Net, batch: Batch) -> None:
 def _differences(a: Net, b: Net, batch: Batch) -> dict[str, Any]:
     """The largest absolute difference of outputs and of gradients, each with its blob and that blob's largest value."""
     for net in (a, b):
-        _feed(net, batch)
+        feed(net, batch)
         net.clear_param_diffs()
         net.forward_backward()
     outputs = {name: (a.blobs[name], b.blobs[name]) for name in _outputs(a) if name in b.blobs}
@@ -162,11 +163,11 @@ def _times(a: Net, b: Net, seconds: float) -> dict[str, Any]:
 
 def peak_memory(definition: pb.NetParameter, seed: int, engine: str, precision: str) -> dict[str, Any]:
     """Memory of one train net: what it adds to the peak of this fresh process, and its blobs, both in MiB."""
-    batch, shapes = _first_batch(definition, seed)
+    batch, shapes = first_batch(definition, seed)
     before = _resident()
     fed = as_inputs(definition, shapes, TRAIN)
     net = Net(fed, phase=TRAIN, engine=engine, seed=seed, options=Options(precision=precision))
-    _feed(net, batch)
+    feed(net, batch)
     for _ in range(3):
         net.clear_param_diffs()
         net.forward_backward()

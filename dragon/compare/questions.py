@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dragon.compare.config import Contrast, Experiment, Metric
 from dragon.compare.contrasts import check_contrast, select
+from dragon.compare.cost import PARTS
 from dragon.compare.metrics import lower_is_better, parts_of, resolve_metric
 from dragon.compare.nets import test_outputs
 from dragon.compare.plan import Plan, Run
@@ -18,16 +19,18 @@ __all__ = ["check_questions", "planned_series"]
 
 def planned_series(plan: Plan) -> list[str]:
     """The series that some run of a plan will have, without those of probes."""
-    return list(dict.fromkeys(name for runs in plan.cells() for name in _series_of(runs[0])))
+    return list(dict.fromkeys(name for runs in plan.cells() for name in _series_of(plan, runs[0])))
 
 
-def _series_of(run: Run) -> list[str]:
+def _series_of(plan: Plan, run: Run) -> list[str]:
     tested = [
         series_name(test.on, output, test.statistics)
         for test, net in zip(run.tests, run.solver.test_net_param, strict=True)
         for output in test_outputs(net)
     ]
-    return ["train/loss", "rate", *tested]
+    cost = plan.comparison.cost
+    timed = [f"cost/{setting.name}/{part}" for setting in (cost.settings if cost else ()) for part in PARTS]
+    return ["train/loss", "rate", *tested, *timed]
 
 
 def check_questions(plan: Plan) -> None:
@@ -79,7 +82,7 @@ def _check_selections(plan: Plan, contrast: Contrast, metrics: dict[str, Metric]
         parts = resolve_metric(metric.name, metrics)
         needed = [name for part in parts for name in (part.series, part.less, part.per) if name]
         for run in (entry["run"] for entry in found):
-            lacking = set(needed) - set(_series_of(run))
+            lacking = set(needed) - set(_series_of(plan, run))
             if name := next((name for name in needed if name in lacking and not name.startswith("probe/")), None):
                 contrast.section.fail(f'"{contrast.section.name(key)}": {run.variant} has no "{name}"', key)
 

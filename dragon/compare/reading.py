@@ -6,10 +6,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from dragon.compare.config import Experiment, ProbeSetting, Stop, Tune
+from dragon.compare.config import Cost, CostSetting, Experiment, ProbeSetting, Stop, Tune
 from dragon.compare.read_questions import read_contrasts, read_metrics, read_picture
 from dragon.compare.read_variants import read_factors, read_selections, read_variants
 from dragon.compare.yaml_tree import Section, read_yaml
+from dragon.engines import ENGINES
 from dragon.errors import nearest
 
 __all__ = ["KEYS", "read_comparison", "read_experiment"]
@@ -17,13 +18,16 @@ __all__ = ["KEYS", "read_comparison", "read_experiment"]
 KEYS = (
     "name", "claim", "source", "expected", "description", "solver", "net", "dataset", "shuffle", "seeds", "iterations",
     "scale_schedule", "budget", "test_interval", "test_batches", "set", "learning_rates", "equal", "pairs", "variants",
-    "factors", "only", "equal_images", "tune", "stop", "statistics", "test_on", "probes", "metrics", "contrasts",
-    "picture", "time", "quick",
+    "factors", "only", "equal_images", "tune", "stop", "statistics", "test_on", "probes", "cost", "metrics",
+    "contrasts", "picture", "time", "quick",
 )  # fmt: skip
 _NOT_QUICK = ("name", "claim", "source", "quick")
 _MAX_BUDGET_S = 1e9
 _MAX_SEEDS = 10_000
 _EXACT_IMAGES = 10_000
+_MAX_COST_S = 3600.0
+_PRECISIONS = ("fp32", "bf16", "fp16")
+_COST_S = 5.0  # seconds for which steps are timed in one setting
 _UNITS = {"s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
 _STATISTICS = ("global", "batch", "exact")
 
@@ -90,6 +94,7 @@ def _read(path: str | Path, top: Section, text: str, quick: bool) -> Experiment:
         exact_images=exact_images,
         test_on=_test_on(top),
         probes=_probes(top),
+        cost=_cost(top),
         metrics=metrics,
         contrasts=read_contrasts(top, metrics, variants, factors),
         picture=read_picture(top, metrics, variants, factors),
@@ -208,3 +213,27 @@ def _tune(top: Section) -> Tune | None:
 def _probes(top: Section) -> list[ProbeSetting]:
     named = top.named("probes", "{hessian: {every: 100}}")
     return [ProbeSetting(name, settings, section) for name, settings, section in named]
+
+
+def _cost(top: Section) -> Cost | None:
+    section = top.section("cost")
+    if section is None:
+        return None
+    section.check_keys(("seconds", "settings"), ("settings",))
+    given = section.section("settings")
+    if given is None or not given.values:
+        section.fail('"cost.settings" must be a mapping such as {apart: {engine: onednn, fuse: false}}', "settings")
+    found = []
+    for name in given.values:
+        one = given.section(name)
+        if one is None or not re.fullmatch(r"[\w.+-]+", name):
+            given.fail(f'"{given.name(name)}" must be a mapping, its name of letters, digits and . + - _', name)
+        one.check_keys(("engine", "precision", "fuse"))
+        engine = one.choice("engine", ENGINES, "auto") if "engine" in one.values else None
+        precision = one.choice("precision", _PRECISIONS, "fp32") if "precision" in one.values else None
+        found.append(CostSetting(name, engine, precision, one.flag("fuse", True)))
+    seconds = section.number("seconds")
+    if seconds is not None and not 0 < seconds <= _MAX_COST_S:
+        wanted = f"above 0 and at most {_MAX_COST_S:g}"
+        section.fail(f'"{section.name("seconds")}" must be {wanted}, got {seconds:g}', "seconds")
+    return Cost(_COST_S if seconds is None else seconds, tuple(found))

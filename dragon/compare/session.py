@@ -12,6 +12,7 @@ from dragon.compare.about import about, command_line
 from dragon.compare.budget import affordable, measuring_s
 from dragon.compare.build import Levels, Settings
 from dragon.compare.config import Experiment, Variant
+from dragon.compare.cost import add_costs, cost_jobs
 from dragon.compare.events import write_events
 from dragon.compare.listing import find_experiment
 from dragon.compare.plan import Plan, Run, cell_key, make_plan
@@ -220,7 +221,7 @@ class _Session:
         return self._measure_path("memory", text), text
 
     def measure(self) -> None:
-        """Measure pairs on one batch, and the memory of each variant; one at a time, on all cores."""
+        """Measure pairs on one batch, memory and cost of the variants; one at a time, on all cores."""
         seed = self.experiment.seeds[0]
         jobs = []
         for first, second in self._pairs():
@@ -230,7 +231,7 @@ class _Session:
         for variant in self._variants():
             path, net = self._memory_path(variant)
             jobs.append(self._job(f"memory of {variant.name}", "memory", path, fresh=True, net=net, seed=seed))
-        self._run(jobs, {}, alone=True)
+        self._run([*jobs, *cost_jobs(self.plan, self._measure_path)], {}, alone=True)
 
     # -- training -------------------------------------------------------------------------------------------
     def _result(self, run: Run) -> Path:
@@ -263,6 +264,7 @@ class _Session:
     def results(self) -> Record:
         """The content of results.json without "about"."""
         records = self._records(self.plan.runs)
+        add_costs(self.plan, self._measure_path, records)
         pairs = [{"first": a, "second": b, **(read_result(self._pair_path(a, b)[0]) or {})} for a, b in self._pairs()]
         memory = {v.name: read_result(self._memory_path(v)[0]) or {} for v in self._variants()}
         return assemble(self.plan, records, pairs, memory)

@@ -1,8 +1,8 @@
 """A worker process of `dragon compare`: jobs from stdin, one a line, progress as JSON lines to stdout.
 
-Job: {"kind": "train" | "pair" | "memory" | "speed", "result": PATH, ...}. The last line of each is {"done": true},
-{"stopped": true}, {"busy": true} (another process does the same job) or {"error": message, "type": name of the
-exception}. When it is done, the result is in the file. The worker ends at the end of its input.
+Job: {"kind": "train" | "pair" | "memory" | "speed" | "cost", "result": PATH, ...}. The last line of each is
+{"done": true}, {"stopped": true}, {"busy": true} (another process does the same job) or {"error": message, "type": name
+of the exception}. When it is done, the result is in the file. The worker ends at the end of its input.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _stop = False
 def run_job(content: dict[str, Any], report: Report) -> dict[str, Any] | None:
     """Do one job in this process and return its result; None when it was asked to stop. Raises DragonError."""
     global _solver
-    work = {"train": _train, "pair": _pair, "memory": _memory, "speed": _speed}[content["kind"]]
+    work = {"train": _train, "pair": _pair, "memory": _memory, "speed": _speed, "cost": _cost}[content["kind"]]
     try:
         # no layer writes files: runs side by side would write the same ones
         with user_code(bool(content.get("allow_python"))), layer_files(False):
@@ -109,6 +109,13 @@ def _memory(job: dict[str, Any], report: Report) -> dict[str, Any]:
     from dragon.compare.pairs import peak_memory
 
     return peak_memory(_net(job["net"]), job["seed"], job["engine"], job["precision"])
+
+
+def _cost(job: dict[str, Any], report: Report) -> dict[str, Any]:
+    from dragon.compare.cost import measure_cost
+
+    nets = [_net(text) for text in job["nets"]]
+    return {"series": measure_cost(nets, job["seed"], job["settings"], job["seconds"])}
 
 
 def _speed(job: dict[str, Any], report: Report) -> dict[str, Any]:
