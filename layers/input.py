@@ -17,6 +17,7 @@ class Input(Layer):
     type = "Input"
     settings = ("input_param",)
     is_input = True
+    takes_arrays = True
     bottoms = (0, 0)
     tops = (1, None)
     is_source = True

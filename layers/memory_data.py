@@ -28,6 +28,7 @@ class MemoryData(Source):
     type = "MemoryData"
     settings = ("memory_data_param", "transform_param")
     tops = (2, 2)
+    takes_arrays = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.memory_data_param

@@ -76,6 +76,7 @@ class Layer:
     is_source: ClassVar[bool] = False  # has no bottoms, and nothing to propagate to
     reads_data: ClassVar[bool] = False  # a source whose data comes from files or from the program
     is_input: ClassVar[bool] = False  # a source whose tops the caller fills
+    takes_arrays: ClassVar[bool] = False  # a source that has nothing to give before a program gives it arrays
     runs_user_code: ClassVar[bool] = False  # its code may do anything, such as reshape or overwrite its bottoms
     passes_memory: ClassVar[bool] = False  # forward computes nothing: the tops, if any, share the memory of bottom 0
     works_in_place: ClassVar[bool] = False  # in place, gradients do not need what was overwritten, or it is saved

@@ -145,6 +145,14 @@ class Prefetched(Source):
         with self.naming_errors():
             return self._reading().get()
 
+    def limits(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """The smallest and the largest values that the images can have in top 0, as arrays that broadcast to one.
+
+        None if they are not of 8 bits, or the limits depend on random draws (see `Transformer.limits`).
+        """
+        shape = self.maker.byte_shape
+        return None if shape is None else self.maker.transformer.limits(shape)
+
     def hand_out_bytes(self) -> None:
         """From the next batch on, give 8-bit images without the transform, for an engine that applies it itself."""
         if not self.maker.as_bytes:

@@ -117,6 +117,23 @@ class Transformer:
             out[flips] = out[flips][..., ::-1]
         return out
 
+    def limits(self, shape: Shape) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """The smallest and the largest value of each pixel that 8-bit images of `shape` (C, H, W) become.
+
+        Two arrays that broadcast to an image after the transform. None where they depend on the random draws, since a
+        mean image is cropped and mirrored with the image. Raises DataError for a shape that does not fit.
+        """
+        channels, height, width = self.output_shape(shape)
+        if self._mean is not None and self._mean.shape[1:] != (1, 1):
+            if self.random:
+                return None
+            row, column = (shape[1] - height) // 2, (shape[2] - width) // 2
+            mean = self._mean[:, row : row + height, column : column + width]
+        else:
+            mean = np.zeros((channels, 1, 1), np.float32) if self._mean is None else self._mean
+        ends = [(np.float32(value) - mean) * np.float32(self._scale) for value in (0, 255)]
+        return np.minimum(*ends), np.maximum(*ends)
+
     def draw(self, images: NDArray[Any] | Sequence[NDArray[Any]]) -> NDArray[np.int32]:
         """For each image whether it is mirrored (0 or 1), first row and first column of its window: (N, 3)."""
         n = len(images)

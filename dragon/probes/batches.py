@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dragon.bases.layer import Layer
+from dragon.bases.source import Prefetched
 from dragon.errors import UsageError
 from dragon.files.layer_files import layer_files
 from dragon.graph.net import Net
@@ -41,10 +42,14 @@ class Batches:
 
     def __init__(self, source: Net, seed: int) -> None:
         self._names = [name for node in source.nodes if is_data(node.layer) for name in node.top_names]
-        given = [node.name for node in source.nodes if is_data(node.layer) and node.layer.is_input]
+        given = [node.layer for node in source.nodes if node.layer.takes_arrays]
         if not self._names or given:
-            what = f'layer "{given[0]}" takes what a program gives it' if given else "it has none"
-            raise UsageError(f'probes need data layers, and net "{source.name}" is without: {what}')
+            what = f'layer "{given[0].name}" takes what a program gives it' if given else "it has none"
+            empty = not given or given[0].is_input
+            need = f', and net "{source.name}" is without' if empty else " that read by themselves"
+            raise UsageError(
+                f"probes need data layers{need}: {what}; give the net that is trained, with its database or files"
+            )
         changed = {node.index: shuffled(node.layer) if is_data(node.layer) else None for node in source.nodes}
         with layer_files(False):
             self._net = Net(
@@ -77,6 +82,13 @@ class Batches:
             rows = slice(max(0, first - k * self.size), min(self.size, last - k * self.size))
             parts.append({name: array[rows] for name, array in self._own(k).items()})
         return Batch({name: np.concatenate([part[name] for part in parts]) for name in self._names}, index)
+
+    def limits(self, name: str) -> tuple[Array, Array] | None:
+        """The smallest and the largest values that a top of a data layer can have; None if they are not known."""
+        for node in self._net.nodes:
+            if node.top_names[:1] == [name] and isinstance(node.layer, Prefetched):
+                return node.layer.limits()
+        return None
 
     def _own(self, index: int) -> dict[str, Array]:
         """Batch number `index` of the size that the data layers have."""
@@ -111,10 +123,6 @@ class Batches:
     def close(self) -> None:
         """Stop the threads that read."""
         self._net.close()
-
-
-def _bytes(arrays: dict[str, Array]) -> int:
-    return sum(array.nbytes for array in arrays.values())
 
 
 def _common_extent(net: Net, names: list[str]) -> int:

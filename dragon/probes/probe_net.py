@@ -172,7 +172,11 @@ class ProbeNet:
         return self.net.run_forward()
 
     def gradient(self, batch: Batch) -> tuple[float, list[Array]]:
-        """The loss of a batch and its gradient with regard to `params`, without weight decay."""
+        """The loss of a batch and its gradient with regard to `params`, without weight decay.
+
+        Raises UsageError for a net without a loss.
+        """
+        self._require_loss()
         self.load(batch)
         self.net.clear_param_diffs()
         loss = self.net.forward_backward()
@@ -228,7 +232,7 @@ class ProbeNet:
         """The layer that makes the scores: the first bottom of the first loss. UsageError for a net without a loss."""
         loss = next((node for node in self.net.nodes if node.makes_loss and node.bottoms), None)
         if loss is None:
-            raise UsageError(f'net "{self.net.name}" has no loss in phase {pb.Phase.Name(self.net.phase)}')
+            raise UsageError(f"{self._no_loss()}: which layer makes the scores? give layer=NAME")
         wanted, found = loss.bottoms[0], loss
         for node in reversed(self.net.nodes[: loss.index]):
             if any(top is wanted for top in node.tops):
@@ -236,6 +240,13 @@ class ProbeNet:
                     return node
                 wanted = node.bottoms[0]
         return found
+
+    def _require_loss(self) -> None:
+        if not any(node.makes_loss for node in self.net.nodes):
+            raise UsageError(f"the probe needs a gradient, and {self._no_loss()}")
+
+    def _no_loss(self) -> str:
+        return f'net "{self.net.name}" has no loss in phase {pb.Phase.Name(self.net.phase)}'
 
     def close(self) -> None:
         """Release the net."""

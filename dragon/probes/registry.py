@@ -145,7 +145,9 @@ def _single(what: str, value: Any, kind: type) -> Any:
     if isinstance(value, (str, int, float)) and not isinstance(value, bool):
         try:
             number = float(value)
-            if math.isfinite(number) and (kind is float or (number == int(number) and abs(number) < 2**53)):
+            if kind is int and math.isfinite(number) and abs(number) >= 2**53:
+                raise UsageError(f"{what} must be below 2^53 in size, got {_shown(value)}")
+            if math.isfinite(number) and (kind is float or number == int(number)):
                 return kind(number)
         except ValueError:
             pass

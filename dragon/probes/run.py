@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 from dragon.bases.layer import TEST, TRAIN
 from dragon.errors import UsageError
 from dragon.graph.net import Net
+from dragon.memory.storage import Array
 from dragon.probes.batches import Batches
 from dragon.probes.probe_net import Batch, ProbeNet
 from dragon.proto import dragon_pb2 as pb
@@ -111,9 +112,12 @@ class Run:
 
     def batch(self, index: int, size: int = 0, phase: int = TRAIN) -> Batch:
         """Probe batch number `index`, of `size` images or, with 0, as many as the net takes. See `Batches`."""
+        return self._batches_of(phase).batch(index, size)
+
+    def _batches_of(self, phase: int) -> Batches:
         if phase not in self._batches:
             self._batches[phase] = Batches(self.source(phase), self._seed)
-        return self._batches[phase].batch(index, size)
+        return self._batches[phase]
 
     # -- shared among probes --------------------------------------------------------------------------------
     def begin_measurement(self) -> None:
@@ -128,6 +132,13 @@ class Run:
             self._shared[key] = find()
         found: T = self._shared[key]  # type: ignore[assignment]
         return found
+
+    def limits(self, name: str, phase: int = TRAIN) -> tuple[Array, Array] | None:
+        """The smallest and the largest values that images can have as the top `name` of a data layer, if known.
+
+        They are for 8-bit images of databases and lists, behind scale and mean: arrays that broadcast to an image.
+        """
+        return self._batches_of(phase).limits(name)
 
     def close(self) -> None:
         """Release private nets and batches; may be called twice."""

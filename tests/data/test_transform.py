@@ -56,6 +56,26 @@ def test_centre_crop_in_test_takes_the_mean_at_the_same_place(tmp_path: Path, im
     assert not t.random
 
 
+@pytest.mark.parametrize("scale", [0.5, -2.0])
+@pytest.mark.parametrize("mean", ["none", "values", "file"])
+def test_limits_are_what_black_and_white_images_become(
+    tmp_path: Path, images: NDArray[np.uint8], mean: str, scale: float
+) -> None:
+    write_mean(tmp_path / "mean", small_images(1, seed=9)[0].astype(np.float32))
+    settings: dict[str, dict[str, Any]] = {
+        "none": {}, "values": {"mean_value": [1.0, 20.0, 300.5]}, "file": {"mean_file": str(tmp_path / "mean")}
+    }  # fmt: skip
+    by = settings[mean]
+    t = transformer(crop_size=3, scale=scale, **by)
+    ends = [run(t, np.full_like(images[:1], value))[0] for value in (0, 255)]
+    limits = t.limits(images.shape[1:])
+    assert limits is not None
+    for limit, expected in zip(limits, (np.minimum(*ends), np.maximum(*ends)), strict=True):
+        np.testing.assert_array_equal(np.broadcast_to(limit, expected.shape), expected)
+    for random in (transformer(mirror=True, **by), transformer(TRAIN, crop_size=3, **by)):
+        assert (random.limits(images.shape[1:]) is None) == (mean == "file"), "a mean image moves with the image"
+
+
 def test_random_crops_are_windows_of_the_image_less_the_mean(tmp_path: Path) -> None:
     images = small_images(200, (2, 5, 6))
     mean = small_images(1, (2, 5, 6), seed=9)[0].astype(np.float32)

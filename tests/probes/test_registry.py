@@ -48,6 +48,7 @@ def test_settings_from_text_and_from_yaml_agree() -> None:
         ("weight_norm:every=-1", 'probe "weight_norm": every must be at least 0, got -1'),
         ("weight_norm:every", 'probe "weight_norm": settings are written key=value,..., got "every"'),
         ("weight_norm:every=1,every=2", 'probe "weight_norm": every is given twice'),
+        ("weight_norm:every=1e20", 'probe "weight_norm": every must be below 2^53 in size, got "1e20"'),
         ("weight_norm:every=1,2", "probe \"weight_norm\": every must be a whole number, got ['1', '2']"),
         ({"weight_norm": {"every": True}}, 'probe "weight_norm": every must be a whole number, got True'),
         ({"weight_norm": {"every": {}}}, 'probe "weight_norm": every must be a whole number, got {}'),

@@ -85,6 +85,11 @@ def test_what_has_no_value_is_said(work: Path, dragon: Dragon) -> None:
         ((*MODEL, "--probe", "moments", "--probe", "moments"), 'probe "moments" is given twice'),
         ((*MODEL, "--probe", "landscape"), "which learning rate? give rate=NUMBER"),
         ((*MODEL, "--probe", "ulp"), "needs a training run (--solver), not a net alone (--model)"),
+        ((*MODEL, "--probe", "rotation"), "needs a training run (--solver), not a net alone (--model)"),
+        (
+            (*MODEL, "--probe", "hessian:step=1e-300"),
+            'probe "hessian": step 1e-300 is too short: it leaves the weights',
+        ),
         ((*MODEL, "--probe", "percentiles:units=10"), 'unit 10 of "ip", which has 10, counted from 0'),
         ((*MODEL, "--probe", "percentiles:layer=cnv"), 'the net has no layer "cnv" (did you mean "conv"?)'),
         ((*MODEL, "--probe", "moments", "--weights", "none"), "none"),
@@ -114,6 +119,32 @@ def test_a_net_without_data_says_so(work: Path, dragon: Dragon) -> None:
     assert result.code == 2
     assert 'layer "x" takes what a program gives it' in result.error
     assert dragon("probe", "--model", "deploy.prototxt", "--probe", "weight_norm").code == 0
+    text = (work / "deploy.prototxt").read_text().partition("\n")[2]
+    (work / "memory.prototxt").write_text(
+        'layer { name: "m" type: "MemoryData" top: "x" top: "t" '
+        "memory_data_param { batch_size: 2 channels: 3 height: 1 width: 1 } }\n" + text
+    )
+    result = dragon("probe", "--model", "memory.prototxt", "--probe", "moments")
+    assert result.code == 2
+    assert 'probes need data layers that read by themselves: layer "m" takes what a program gives it' in result.error
+    assert "set_input_arrays" not in result.error, "nobody can call it on the command line"
+
+
+def test_a_net_without_a_loss_says_so(work: Path, dragon: Dragon) -> None:
+    (work / "features.prototxt").write_text(
+        'name: "n" layer { name: "x" type: "DummyData" top: "x" dummy_data_param { shape { dim: 2 dim: 3 } } }\n'
+        'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "ip" inner_product_param { num_output: 2 } }'
+    )
+    features = ("--model", "features.prototxt", "--probe")
+    for name in ("gradient_norm", "gradient_quantiles", "hessian", "adversarial", "landscape:rate=1"):
+        result = dragon("probe", *features, name)
+        assert result.code == 2
+        assert 'the probe needs a gradient, and net "n" has no loss in phase T' in result.error
+    for name in ("jacobian", "percentiles"):
+        result = dragon("probe", *features, name)
+        assert result.code == 2
+        assert 'net "n" has no loss in phase TRAIN: which layer makes the scores? give layer=NAME' in result.error
+        assert dragon("probe", *features, f"{name}:layer=ip").code == 0
 
 
 # -- dragon train --probe --------------------------------------------------------------------------------------

@@ -39,9 +39,7 @@ class Hessian(Probe):
     iterations: int = setting(30, "most power iterations", least=1)
     tolerance: float = setting(1e-3, "stop when the eigenvalue changes less, relatively", least=0)
     exact: bool = setting(True, "compute in float64 by NumPy; false: by the solver's engine, for smooth nets")
-    step: float | None = setting(
-        None, "h in norms of the weights; by default 1e-3 in float32, 1e-6 in float64", least=0
-    )
+    step: float | None = setting(None, "h in norms of the weights; by default 1e-8, and 1e-2 with exact=false", least=0)
 
     def check(self) -> None:
         if self.step == 0:
@@ -54,13 +52,18 @@ class Hessian(Probe):
         step = self.step or STEPS[np.dtype(net.net.context.dtype)]
         kernels = list(net.kernels().values())
 
-        def product_with(v: Sequence[Array], factor: float = 1.0) -> list[Array]:
+        def length(v: Sequence[Array]) -> float:
             lengths = [(norm(weights[k]), norm(v[k])) for k in kernels]
-            h = factor * step * min((w / d for w, d in lengths if w * d), default=1.0)
-            return _product(net, batches, weights, v, h)
+            return step * min((w / d for w, d in lengths if w * d), default=1.0)
+
+        def product_with(v: Sequence[Array], factor: float = 1.0) -> list[Array]:
+            return _product(net, batches, weights, v, factor * length(v))
 
         chance = np.random.default_rng(1)
         v = _unit([chance.standard_normal(w.shape) for w in weights])
+        shifted = moved(weights, length(v), v)
+        if all(np.array_equal(weights[k], shifted[k]) for k in kernels or range(len(weights))):
+            raise self.wrong(f"step {step:g} is too short: it leaves the weights as they are")
         value = np.inf
         for _ in range(self.iterations):
             product = product_with(v)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dragon.bases.batch_statistics import averages
 from dragon.bases.layer import TEST
 from dragon.probes.probe import AT_END, Probe, setting
 from dragon.probes.probe_net import ProbeNet
@@ -31,6 +32,8 @@ class PreciseBN(Probe):
     images: int = setting(1000, "how many test images, rounded up to whole test batches", least=1)
 
     def measure(self, run: Run) -> Mapping[str, float]:
+        if not any(averages(layer) for layer in run.source(TEST).layers):
+            return {}
         first = run.batch(0, phase=TEST).extent
         count = -(-self.images // first)
         net = run.clone(TEST, batch_statistics=False)

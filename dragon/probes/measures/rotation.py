@@ -29,6 +29,9 @@ class Rotation(Probe):
     before: dict[str, Array] = field(default_factory=dict)
     rate: float = 0.0
 
+    def start(self, run: Run) -> None:
+        _ = run.solver  # raises for a net that is only looked at
+
     def before_measure(self, run: Run) -> None:
         net = run.net
         self.before = {layer: net.params[k].blob.peek().copy() for layer, k in net.kernels().items()}

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from dragon.bases.batch_statistics import BatchStatistics
 from dragon.bases.layer import TEST, TRAIN
+from dragon.data import write_synthetic
 from dragon.errors import UsageError
 from dragon.graph.net import Net
 from dragon.memory.storage import Array
 from dragon.probes import Run, create, measure
+from dragon.probes.measures import adversarial
 from dragon.probes.measures.adversarial import attack
 from dragon.probes.statistics import exact_statistics
 from dragon.solver.solver import Solver
-from tests.probes.helpers import make_solver, run_of
+from tests.helpers import TRAINABLE
+from tests.probes.helpers import IMAGES, looked_at, make_solver, run_of
 
 
 def norm_of(net: Net) -> BatchStatistics:
@@ -141,6 +146,27 @@ def test_the_attack_on_a_linear_net_is_the_best_one() -> None:
     batch = run.batch(0, phase=TEST)
     moved = attack(run.clone(TEST, input_gradients=True), batch, "data", 0.5, 0.25, 20)
     np.testing.assert_allclose(moved, batch.arrays["data"] + 0.5 * np.sign(w[1] - w[0]), atol=1e-6)
+
+
+@pytest.mark.parametrize("clip", [True, False])
+def test_an_attacked_image_is_an_image(tmp_path: Path, clip: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """8-bit images less 128, by 0.01: from -1.28 to 1.27."""
+    write_synthetic(tmp_path, train=16, test=16)
+    source = IMAGES.replace("SOURCE", str(tmp_path / "synthetic_test_lmdb"))
+    net = source + TRAINABLE[TRAINABLE.index('layer { name: "conv"') :].replace("num_output: 3", "num_output: 10")
+    seen: list[Array] = []
+
+    def recorded(*args: Any) -> Array:
+        seen.append(attack(*args))
+        return seen[-1]
+
+    monkeypatch.setattr(adversarial, "attack", recorded)
+    values = looked_at(net, "adversarial", eps=None, clip=clip)
+    assert values["eps"] == pytest.approx(8 * 0.01), "8 of 255 gray levels"
+    wide = looked_at(net, "adversarial", eps=1.0, clip=clip)
+    assert wide["eps"] == 1
+    assert (seen[1].min() >= np.float32(-1.28) and seen[1].max() <= np.float32(1.27)) == clip
+    assert seen[1].std() > 0.5
 
 
 def test_scores_under_attack(trained: Solver) -> None:
