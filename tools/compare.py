@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from dragon.engines import ENGINES
@@ -17,6 +19,9 @@ __all__ = ["command"]
 @click.command("compare")
 @click.argument("name", required=False, metavar="NAME|FILE")
 @click.option("--list", "listing", is_flag=True, help="Show the experiments that ship with Dragon.")
+@click.option(
+    "--index", metavar="DIR", type=click.Path(file_okay=False), help="Write index.html and index.md over DIR."
+)
 @click.option("--quick", is_flag=True, help="The file's short form, a few minutes on two cores.")
 @click.option("--seeds", type=Count(1), help="How many seeds, in place of the file's.")
 @click.option("--output", type=click.Path(file_okay=False), help="Folder of results; compare/NAME by default.")
@@ -32,6 +37,7 @@ __all__ = ["command"]
 def command(
     name: str | None,
     listing: bool,
+    index: str | None,
     quick: bool,
     seeds: int | None,
     output: str | None,
@@ -55,6 +61,13 @@ def command(
 
         shown = [[one.name, one.claim, one.time] for one in list_experiments()]
         click.echo(table(["name", "claim", "time"], shown, left=(0, 1, 2)))
+        return
+    if index is not None:
+        from dragon.compare.report import write_index
+
+        if not Path(index).is_dir():
+            raise UsageError(f"--index {index}: there is no such folder")
+        click.echo(f"all experiments: {write_index(Path(index))}")
         return
     if name is None:
         raise UsageError("which experiment? `dragon compare --list` shows those that ship, or give the path of a file")

@@ -1,8 +1,12 @@
-"""The index page over all experiments of a folder: a line for each claim with verdict, figure, interval and seeds."""
+"""The index over all experiments of a folder: a line for each claim with verdict, figure, interval and seeds.
+
+Two files of the same lines: index.html for readers, index.md as a table for a page of documentation.
+"""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -20,12 +24,45 @@ __all__ = ["write_index"]
 
 Record = dict[str, Any]
 
+_HEAD = ["Claim", "Verdict", "Figure", "95 % interval", "Expected", "Seeds"]
+
+
+@dataclass(frozen=True)
+class _Line:
+    """What the index says of one experiment, as plain text. folder: where its report is, relative to the index."""
+
+    folder: str
+    name: str
+    claim: str
+    quick: bool
+    synthetic: bool
+    verdict: str | None
+    figure: str
+    interval: str
+    expected: str
+    seeds: int
+
+    @property
+    def command(self) -> str:
+        """What runs the experiment again."""
+        return f"dragon compare {self.name}{' --quick' * self.quick}"
+
+    @property
+    def notes(self) -> list[str]:
+        """Reservations that belong beside the claim."""
+        return ["quick run"] * self.quick + ["SYNTHETIC DATA"] * self.synthetic
+
 
 def write_index(folder: Path) -> Path:
-    """Write index.html over the reports in the folders of `folder`; return its path. Raises OSError."""
+    """Write index.html and index.md over the reports in the folders of `folder`; the path of the first.
+
+    Raises OSError.
+    """
     found = [(path.parent.name, results) for path in sorted(folder.glob("*/results.json")) if (results := _read(path))]
+    lines = [_line(name, results) for name, results in found]
     target = folder / "index.html"
-    write_atomically(target, _render(found).encode())
+    write_atomically(target, _page(lines, [str(results["about"].get("name") or "") for _, results in found]).encode())
+    write_atomically(folder / "index.md", _markdown(lines).encode())
     return target
 
 
@@ -38,42 +75,63 @@ def _read(path: Path) -> Record | None:
     return results if isinstance(results, dict) and isinstance(results.get("about"), dict) else None
 
 
-def _render(found: list[tuple[str, Record]]) -> str:
+def _line(folder: str, results: Record) -> _Line:
+    about = results["about"]
+    c = primary_of(results.get("contrasts") or [])
+    figure = interval = expected = "–"
+    seeds = max((len(cell["seeds"]) for cell in results.get("cells") or []), default=0)
+    if c is not None:
+        share = is_share(str(c["metric"]), results.get("metrics"))
+        figure, interval = effect(c, share, c["mean"]), interval_text(c, share, c.get("t"))
+        expected, seeds = str(c.get("expect") or "–"), int(c["n"])
+    return _Line(
+        folder=folder,
+        name=Path(str(about.get("file") or folder)).stem,
+        claim=str(about.get("claim") or about.get("name") or folder),
+        quick=bool(about.get("quick")),
+        synthetic=bool(about.get("synthetic")),
+        verdict=None if c is None else c.get("verdict"),
+        figure=figure,
+        interval=interval,
+        expected=expected,
+        seeds=seeds,
+    )
+
+
+def _page(lines: list[_Line], titles: list[str]) -> str:
     style = files("dragon.compare.report").joinpath("report.css").read_text(encoding="utf-8")
-    rows, counts = [], dict.fromkeys([*VERDICTS, None], 0)
-    for name, results in found:
-        counts[results.get("verdict")] = counts.get(results.get("verdict"), 0) + 1
-        rows.append(_row(name, results))
+    counts: dict[str | None, int] = dict.fromkeys([*VERDICTS, None], 0)
+    for line in lines:
+        counts[line.verdict] = counts.get(line.verdict, 0) + 1
     said = ", ".join(f"{n} {word or 'without a verdict'}" for word, n in counts.items() if n)
-    head = ["Claim", "Verdict", "Figure", "95 % interval", "Expected", "Seeds"]
+    rows = [_row(line, title) for line, title in zip(lines, titles, strict=True)]
     return page(
         "Experiments", style,
         [
-            f'<h1>Experiments</h1><p class="soft">{len(found)} in this folder: {escape(said or "none yet")}. '
+            f'<h1>Experiments</h1><p class="soft">{len(lines)} in this folder: {escape(said or "none yet")}. '
             "A verdict is that of the primary contrast.</p>",
-            table(head, rows, "index texts") if rows else "",
+            table(_HEAD, rows, "index texts") if rows else "",
         ],
     )  # fmt: skip
 
 
-def _row(name: str, results: Record) -> list[str]:
-    about = results["about"]
-    claim = str(about.get("claim") or about.get("name") or name)
-    notes = [str(about["name"])] if about.get("claim") and about.get("name") else []
-    notes += ["quick run"] * bool(about.get("quick")) + ["SYNTHETIC DATA"] * bool(about.get("synthetic"))
-    link = f'<a href="{escape(quote(name))}/report.html">{escape(claim)}</a>'
+def _row(line: _Line, title: str) -> list[str]:
+    notes = [title] * (bool(title) and title != line.claim) + line.notes
+    link = f'<a href="{escape(quote(line.folder))}/report.html">{escape(line.claim)}</a>'
     first = link + (f'<br><span class="pm">{escape(" · ".join(notes))}</span>' if notes else "")
-    c = primary_of(results.get("contrasts") or [])
-    if c is None:
-        return [
-            first,
-            verdict(None),
-            "–",
-            "–",
-            "–",
-            str(max((len(x["seeds"]) for x in results.get("cells") or []), default=0)),
-        ]
-    share = is_share(str(c["metric"]), results.get("metrics"))
-    low_high = interval_text(c, share, c.get("t"))
-    expected = escape(str(c["expect"])) if c.get("expect") else "–"
-    return [first, verdict(c.get("verdict")), f"<b>{effect(c, share, c['mean'])}</b>", low_high, expected, str(c["n"])]
+    figure = line.figure if line.figure == "–" else f"<b>{line.figure}</b>"
+    return [first, verdict(line.verdict), figure, line.interval, escape(line.expected), str(line.seeds)]
+
+
+def _markdown(lines: list[_Line]) -> str:
+    rows = [[*_HEAD, "Command"], ["---"] * (len(_HEAD) + 1)]
+    for line in lines:
+        claim = " · ".join([line.claim, *line.notes])
+        cells = [claim, line.verdict or "–", line.figure, line.interval, line.expected, str(line.seeds)]
+        rows.append([*(_cell(text) for text in cells), f"`{_cell(line.command)}`"])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _cell(text: str) -> str:
+    """Text of a file in a cell: on one line, without marks of tables or HTML."""
+    return escape(" ".join(text.split()), quote=False).replace("|", "\\|").replace("`", "'")

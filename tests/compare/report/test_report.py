@@ -177,6 +177,14 @@ def test_index_page_has_a_line_for_each_claim(results: Results, tmp_path: Path) 
     for said in ("2 in this folder: 1 agrees, 1 disagrees", "</td>second", "quick run", interval_of(results), ">= 5"):
         assert said in page.text, said
     assert [attrs["class"] for attrs in page.of_class("badge")] == ["badge disagrees", "badge agrees"]
+    head, rule, *rows = (tmp_path / "index.md").read_text().splitlines()
+    assert head.startswith("| Claim | Verdict |")
+    assert rule.count("---") == head.count("|") - 1
+    assert len(rows) == 2
+    assert all(row.count(" | ") == head.count(" | ") for row in rows)
+    assert "&lt;/td&gt;second · quick run | disagrees" in rows[0]
+    assert " --quick` |" in rows[0]
+    assert interval_of(results) in rows[1]
 
 
 def test_index_of_nothing(tmp_path: Path) -> None:
