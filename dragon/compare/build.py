@@ -24,6 +24,7 @@ from dragon.compare.schedule import fit_tests, set_iterations
 from dragon.compare.solver_fields import check_solver, override_solver, set_field
 from dragon.data import open_source
 from dragon.errors import DataError, DragonError, PrototxtError, UsageError
+from dragon.files.paths import split_paths
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_net_definition, read_solver
 
@@ -104,6 +105,12 @@ def build(c: Experiment, variant: Variant, levels: Levels, settings: Settings) -
     solver.display = 0
     solver.snapshot = 0
     solver.snapshot_after_train = False
+    start = [path for text in solver.weights for path in split_paths(text, variant.solver.parent)]
+    for path in start:
+        if not Path(path).is_file():
+            raise DataError(f'{c.file}: variant "{variant.name}": weights: no such file: {path}')
+    solver.ClearField("weights")
+    solver.weights.extend(start)
     check_solver(c, variant, solver)
     return Built(solver, tests, averages)
 

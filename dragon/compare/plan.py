@@ -18,6 +18,7 @@ from dragon.compare.config import Experiment, Level, Variant
 from dragon.compare.nets import reads_data
 from dragon.compare.schedule import set_iterations
 from dragon.compare.store import run_key
+from dragon.compare.training import is_small
 from dragon.data import dataset_label
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import format_text
@@ -80,6 +81,8 @@ class Run:
             "exact_images": self.exact_images if any(t.statistics == "exact" for t in self.tests) else None,
             "stop": self.stop,
             "probes": self.probes,
+            # sums of several threads are rounded differently
+            **({"threads": self.threads} if (self.threads or 1) > 1 else {}),
         }
 
 
@@ -136,11 +139,13 @@ def make_plan(
     dataset: str | None = None,
     settings: Callable[[str, Levels], Settings] | None = None,
     seeds: list[int] | None = None,
+    share: Callable[[int], int] | None = None,
 ) -> Plan:
     """The runs of an experiment. Raises DragonError for wrong definitions.
 
     dataset: replaces that of the file. settings: those of a cell, by variant and levels, in place of the data set's
-    alone. seeds: in place of the experiment's.
+    alone. seeds: in place of the experiment's. share: the threads of each of so many runs; a variant's `threads` and
+    a small net, which gets one, come before it.
     """
     c = comparison
     usual = Settings(dataset=dataset or c.dataset)
@@ -177,12 +182,27 @@ def make_plan(
                     _stop(c), [{"name": p.name, "settings": p.settings} for p in c.probes], variant.threads,
                 )  # fmt: skip
                 runs.append(empty._named(run))
+    if share is not None:
+        runs = _with_threads(runs, share(len({run.id for run in runs})), empty)
     labels = {
         dataset_label(layer.data_param.source)
         for found in built.values()
         for layer in reads_data(found.solver.train_net_param)
     }
     return replace(empty, dataset=", ".join(sorted(labels)) or "data made by the net", runs=runs)
+
+
+def _with_threads(runs: list[Run], threads: int, plan: Plan) -> list[Run]:
+    """The runs with a number of threads: decided here, as those that are left after an interruption would get more."""
+    small: dict[bytes, bool] = {}
+
+    def of(run: Run) -> int:
+        text = run.solver.train_net_param.SerializeToString(deterministic=True) if threads > 1 else b""
+        if threads > 1 and text not in small:
+            small[text] = is_small(run.solver.train_net_param)
+        return 1 if small.get(text) else threads
+
+    return [run if run.threads else plan._named(replace(run, threads=of(run))) for run in runs]
 
 
 def _levels(c: Experiment, variant: Variant) -> list[Levels]:

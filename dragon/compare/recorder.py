@@ -25,12 +25,13 @@ from dragon.memory.storage import Array
 from dragon.probes import ProbeObserver
 from dragon.solver.solver import Observer, Solver
 
-__all__ = ["CHANCE", "Recorder", "Report", "series_name"]
+__all__ = ["CHANCE", "SNAPSHOT_EVERY_S", "Recorder", "Report", "series_name"]
 
 Report = Callable[[dict[str, Any]], None]
 Series = tuple[list[int], list[float | None]]
 
 CHANCE = "chance"  # why a run was stopped
+SNAPSHOT_EVERY_S = 30.0  # seconds of a run that an interruption without warning may cost
 _REPORT_EVERY_S = 0.5
 _LOSS = "train/loss"  # of each iteration
 _RATE = "rate"
@@ -73,6 +74,7 @@ class Recorder(Observer):
         self._clock = time.perf_counter()
         self._probed = 0.0  # seconds of probes until then
         self._reported = 0.0
+        self._kept = self._clock  # when the last snapshot was written
         self._resumed: dict[str, Any] = {}
         self._saved: list[tuple[Blob, Array]] = []  # running statistics before a test by others
 
@@ -95,6 +97,8 @@ class Recorder(Observer):
         if self._clock - self._reported > _REPORT_EVERY_S:
             self._reported = self._clock
             self.report({"iter": solver.iter, "loss": loss})
+        if self._clock - self._kept > SNAPSHOT_EVERY_S:
+            solver.request("snapshot")
 
     def on_test_start(self, solver: Solver, index: int) -> None:
         self._lap()
@@ -132,6 +136,7 @@ class Recorder(Observer):
             for name in (old, old.replace(".solverstate", ".caffemodel")):
                 (self.folder / name).unlink(missing_ok=True)
         self._lap()
+        self._kept = self._clock
 
     @property
     def probe_s(self) -> float:

@@ -123,7 +123,11 @@ class _Session:
         self.engine = engine
         self.precision = precision
         self.dataset = dataset
-        self.plan = make_plan(experiment, engine, precision, dataset)
+        self.plan = make_plan(experiment, engine, precision, dataset, share=self._share)
+
+    def _share(self, runs: int) -> int:
+        """The threads of each of so many runs."""
+        return self.pool.threads(runs)
 
     def check(self) -> None:
         """Raise UsageError for questions that the runs cannot answer."""
@@ -150,7 +154,7 @@ class _Session:
         tune = self.experiment.tune
         if tune is None:
             return []
-        tuning = plan_tuning(self.experiment, tune, self.engine, self.precision, self.dataset)
+        tuning = plan_tuning(self.experiment, tune, self.engine, self.precision, self.dataset, self._share)
         self.display.say(f"tuning: {len(tuning.plans)} points of the grid for each variant, {len(tuning.runs)} runs")
         self.train(tuning.runs, tuning.titles)
         entries = tuning.choose(self._records(tuning.runs))
@@ -164,7 +168,7 @@ class _Session:
         def settings(variant: str, levels: Levels) -> Settings:
             return Settings(dataset, tuned=chosen[cell_key(variant, levels)])
 
-        self.plan = make_plan(self.experiment, self.engine, self.precision, self.dataset, settings)
+        self.plan = make_plan(self.experiment, self.engine, self.precision, self.dataset, settings, share=self._share)
         return entries
 
     # -- budget ---------------------------------------------------------------------------------------------

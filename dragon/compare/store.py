@@ -36,6 +36,9 @@ def run_key(solver: pb.SolverParameter, start_from: pb.NetParameter | None, sett
     general.CopyFrom(solver)
     for field in _IRRELEVANT:
         general.ClearField(field)
+    weights = [_file_digest(path) for path in general.weights]
+    general.ClearField("weights")
+    general.weights.extend(weights)
     for net in (general.train_net_param, *general.test_net_param):
         _without_paths(net)
     start = pb.NetParameter()

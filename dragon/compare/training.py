@@ -21,7 +21,7 @@ from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.solver.solver import Solver
 
-__all__ = ["Report", "make_solver", "train"]
+__all__ = ["Report", "is_small", "make_solver", "train"]
 
 TESTS = (("test", "global"), ("test", "batch"))
 _SMALL = 50_000_000  # products of a forward pass that one thread computes in about a millisecond
@@ -79,7 +79,7 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     definition.snapshot_prefix = str(folder / "run")
-    definition.snapshot = definition.test_interval
+    definition.snapshot = min(definition.max_iter + 1, 2**31 - 1)  # never: the recorder asks for them, by time
     observer = make_probes(probes) if probes else None
     recorder = Recorder(folder, report, tests, stop, observer)
     state = recorder.resume()
@@ -119,6 +119,15 @@ def train(
     }
 
 
+def is_small(definition: pb.NetParameter) -> bool:
+    """Whether a net is so small that several threads make it slower."""
+    net = Net(definition, phase=TRAIN, engine="numpy", seed=0)
+    try:
+        return _products(net) < _SMALL
+    finally:
+        net.close()
+
+
 def _products(net: Net) -> int:
     """About how many products a forward pass takes: each weight once for each position of the top."""
     nodes = [node for node in net.nodes if node.layer.blobs and node.tops and len(node.tops[0].shape) > 1]
@@ -130,7 +139,7 @@ def _solve(solver: Solver, state: str | None) -> str | None:
     try:
         solver.solve(state)
     except NumericError as error:
-        return str(error)
+        return str(error).partition("; the last snapshot is ")[0]  # which is removed with the run's folder
     return None
 
 

@@ -78,8 +78,14 @@ def _goodness(point: Record, lower: bool) -> float:
     return -float(point["mean"]) if lower else float(point["mean"])
 
 
-def plan_tuning(experiment: Experiment, tune: Tune, engine: str, precision: str, dataset: str | None) -> Tuning:
-    """The runs of the grid. dataset: in place of the file's. Raises DragonError for wrong definitions or data."""
+def plan_tuning(
+    experiment: Experiment, tune: Tune, engine: str, precision: str, dataset: str | None,
+    share: Callable[[int], int] | None = None,
+) -> Tuning:  # fmt: skip
+    """The runs of the grid. dataset: in place of the file's. share: see `make_plan`.
+
+    Raises DragonError for wrong definitions or data.
+    """
     folder = _validation_folder(tune, dataset or experiment.dataset)
     fields = pb.SolverParameter.DESCRIPTOR.fields_by_name
     for name in tune.over:
@@ -96,13 +102,19 @@ def plan_tuning(experiment: Experiment, tune: Tune, engine: str, precision: str,
             f'"tune.seeds" must differ from "seeds", which are to be fresh: both have {shared[0]}', "seeds"
         )
     plans = []
+    points = math.prod(map(len, tune.over.values()))
+    of_all = None if share is None else _of_all(share, points)
     for values in itertools.product(*tune.over.values()):
         point = dict(zip(tune.over, values, strict=True))
         settings = Settings(folder, tune.on, point, tune.iterations)
         plans.append(
-            (point, make_plan(experiment, engine, precision, dataset, _always(settings), tune.seeds))
+            (point, make_plan(experiment, engine, precision, dataset, _always(settings), tune.seeds, of_all))
         )  # fmt: skip
     return Tuning(experiment, tune, plans)
+
+
+def _of_all(share: Callable[[int], int], points: int) -> Callable[[int], int]:
+    return lambda runs: share(points * runs)
 
 
 def _always(settings: Settings) -> Callable[[str, Levels], Settings]:

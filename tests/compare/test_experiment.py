@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from dragon import models
-from dragon.compare import compare, session
+from dragon.compare import compare, session, training
 from dragon.compare.listing import find_experiment, list_experiments
-from dragon.compare.plan import Plan, make_plan
+from dragon.compare.plan import Plan, Run, make_plan
 from dragon.compare.probing import check_probes
 from dragon.compare.progress import PlainDisplay
 from dragon.compare.questions import check_questions
 from dragon.compare.read_questions import OVER, TAKES
 from dragon.compare.reading import KEYS, read_experiment
 from dragon.data import write_synthetic
-from dragon.errors import UsageError
+from dragon.errors import DataError, UsageError
 
 TAIL = """
 factors:
@@ -146,6 +146,36 @@ def test_what_decides_the_result_is_in_the_key(comparison: Path, change: str) ->
     before = plan_of(comparison).first("merged").id
     comparison.write_text(comparison.read_text() + f"    {change}\n")
     assert plan_of(comparison).first("merged").id != before
+
+
+def test_the_content_of_the_first_weights_is_in_the_key(comparison: Path, tmp_path: Path) -> None:
+    add(comparison, "name: A", "set: {weights: first.caffemodel}\nname: A")
+    with pytest.raises(DataError, match='variant "plain": weights: no such file: first'):
+        plan_of(comparison)
+    ids = []
+    for content in (b"one", b"other"):
+        comparison.with_name("first.caffemodel").write_bytes(content)  # beside the solver
+        ids.append(plan_of(comparison).first("plain").id)
+    assert ids[0] != ids[1]
+
+
+def test_threads_are_planned_for_all_runs_and_in_the_key_where_they_round(
+    comparison: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(comparison, "  - name: merged", "  - name: two\n    threads: 2\n  - name: merged")
+    experiment = read_experiment(comparison)
+    before = make_plan(experiment, "numpy", "fp32").runs
+
+    def plan(threads: int) -> dict[str, Run]:
+        return {run.variant: run for run in make_plan(experiment, "numpy", "fp32", share=lambda runs: threads).runs}
+
+    assert {name: run.threads for name, run in plan(1).items()} == {"plain": 1, "split": 1, "two": 2, "merged": 1}
+    assert [run.id for run in plan(1).values()] == [run.id for run in before]
+    assert [run.id for run in plan(4).values()] == [run.id for run in before]  # the nets are small
+    assert plan(1)["two"].id != plan(1)["plain"].id
+    monkeypatch.setattr(training, "_SMALL", 0)
+    assert plan(4)["plain"].threads == 4
+    assert plan(4)["plain"].id != plan(1)["plain"].id
 
 
 def test_the_content_of_the_data_is_in_the_key(comparison: Path, synthetic: Path, tmp_path: Path) -> None:

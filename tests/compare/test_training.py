@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dragon import TRAIN, Net
+from dragon.compare import recorder
 from dragon.compare.averages import Averages
 from dragon.compare.plan import Run, make_plan
 from dragon.compare.reading import read_experiment
@@ -184,3 +185,32 @@ def test_a_parameter_with_another_filler_keeps_its_start(comparison: Path) -> No
     assert parameters(merged)["bn/gamma"].peek().tolist() == [1.5] * 4
     assert parameters(merged)["bn/beta"].peek().tolist() == [0.25] * 4
     np.testing.assert_array_equal(parameters(merged)["conv/0"].peek(), parameters(split)["conv/0"].peek())
+
+
+def test_snapshots_are_written_by_time(comparison: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+    keep = recorder.Recorder.on_snapshot
+
+    def on_snapshot(self: recorder.Recorder, solver: Solver, model: str, state: str) -> None:
+        written.append(solver.iter)
+        keep(self, solver, model, state)
+
+    monkeypatch.setattr(recorder.Recorder, "on_snapshot", on_snapshot)
+    run = run_of(comparison, "plain")
+    first = trained(run, tmp_path / "run")
+    assert not written  # the run is shorter than the time between two snapshots
+    monkeypatch.setattr(recorder, "SNAPSHOT_EVERY_S", 0.0)
+    second = trained(run, tmp_path / "run")
+    assert written == list(range(1, 11))
+    assert second["series"] == first["series"]
+
+
+def test_the_message_of_a_diverged_run_names_no_snapshot(
+    comparison: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder, "SNAPSHOT_EVERY_S", 0.0)
+    change(comparison, "set: {base_lr: 1e+6}")
+    with np.errstate(all="ignore"):
+        message = trained(run_of(comparison, "plain"), tmp_path / "run")["diverged"]
+    assert message
+    assert "snapshot" not in message
