@@ -18,8 +18,8 @@ from dragon.data import write_synthetic
 FILES = {one.name: one.file for one in list_experiments()}
 DEMOS = {"demo_cifar10", "demo_mnist"}  # as short as they are
 CLAIMS = {
-    "adversarial", "affine", "batch_size", "bias", "caffenet128", "cost", "deep_linear", "depth_init", "dropout",
-    "edge", "effective_rate", "ensemble", "eps", "fc", "gamma_beta_start", "gradients_by_layer", "ics",
+    "adversarial", "affine", "batch_size", "bias", "caffenet128", "cost", "deep_linear", "depth_init", "dragon2016",
+    "dropout", "edge", "effective_rate", "ensemble", "eps", "fc", "gamma_beta_start", "gradients_by_layer", "ics",
     "inception_recipe", "initialisation", "jitter", "landscape", "lr_range", "merged_split", "mnist_percentiles",
     "naive_normalisation", "noisy", "norm_free", "only_bn", "optimisers", "placement", "precise_bn", "regulariser",
     "renorm", "same_small_rate", "saturation", "seed004_statistics", "test_batch", "tuned", "ulp", "vgg_rates",
