@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -17,6 +17,7 @@ from dragon.errors import NumericError
 from dragon.files.layer_files import layer_files
 from dragon.graph.net import Net
 from dragon.tools.common.engine_options import EngineChoice, engine_options
+from dragon.tools.common.ensembles import open_ensemble
 from dragon.tools.common.net_facts import (
     SYNTHETIC,
     format_value,
@@ -37,25 +38,54 @@ __all__ = ["command", "score"]
 Scores = dict[str, NDArray[Any]]
 
 
+class _Weights(click.Option):
+    """--weights, which is required unless there is --ensemble."""
+
+    def handle_parse_result(
+        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
+    ) -> tuple[Any, list[str]]:
+        self.required = "ensemble" not in opts
+        return super().handle_parse_result(ctx, opts, args)
+
+
 @click.command("test")
 @net_options()
-@click.option("--weights", required=True, metavar="FILE,...", help=".caffemodel or HDF5 files.")
+@click.option("--weights", cls=_Weights, required=True, metavar="FILE,...", help=".caffemodel or HDF5 files.")
+@click.option("--ensemble", multiple=True, metavar="FILE", help="Weights of one of several nets; twice or more.")
 @click.option("--iterations", type=Count(1), default=50, show_default=True, help="Batches to run.")
 @click.option("--write-files", is_flag=True, help="Let layers (HDF5Output, DetectionOutput) write their files.")
 @engine_options
-def command(which: NetChoice, weights: str, iterations: int, write_files: bool, choice: EngineChoice) -> None:
+def command(
+    which: NetChoice,
+    weights: str | None,
+    ensemble: tuple[str, ...],
+    iterations: int,
+    write_files: bool,
+    choice: EngineChoice,
+) -> None:
     """Print the mean of every output of a net in phase TEST.
 
     A net with batch normalisation is scored twice on the same batches: as its prototxt says, normally by the global
     statistics (the running averages of training), and by the other kind, each batch's own. Where they differ
     much, `dragon recalibrate` gives averages that fit the weights.
 
+    With --ensemble for each of several nets of one definition, in place of --weights, each net is scored, and as
+    ensemble_NAME, for each Accuracy NAME, the mean of their class probabilities.
+
     \b
     Example: dragon test --model models/lenet/train_val.prototxt --weights runs/lenet/lenet_iter_500.caffemodel
     """
+    if weights is not None and ensemble:
+        raise click.UsageError("give either --weights or --ensemble")
     engine, options = choice.resolve()
+
+    def open_net() -> Net:
+        if ensemble:
+            return open_ensemble(which, ensemble, TEST, engine, options)
+        return which.open(TEST, engine, options, weights)
+
     with layer_files(write_files):
-        nets = [which.open(TEST, engine, options, weights)]
+        nets = [open_net()]
     names: list[str] = []
     try:
         require_data(nets[0], which.model)
@@ -63,7 +93,7 @@ def command(which: NetChoice, weights: str, iterations: int, write_files: bool, 
         if own is not None:
             other = BATCH if own == GLOBAL else GLOBAL
             # a second net with its own reader, not a second pass: both read the same batches in the same order
-            nets.append(which.open(TEST, engine, options, weights))
+            nets.append(open_net())
             use_statistics(nets[1], other)
             names = [own, other]
         click.echo(summary(nets[0]))

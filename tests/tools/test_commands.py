@@ -69,6 +69,45 @@ def test_columns_are_named_after_what_the_net_says(work: Path, dragon: Dragon, t
     assert both_scores(after.out, "loss") == both_scores(before.out, "loss")[::-1]
 
 
+def test_an_ensemble_votes(work: Path, dragon: Dragon, trained: str) -> None:
+    more = ["train", "--solver", "solver.prototxt", "--engine", "numpy", "--seed", "9"]
+    Path(trained).rename("first.caffemodel")
+    dragon(*more)
+    Path(trained).rename("second.caffemodel")
+    files = ("first.caffemodel", "second.caffemodel")
+    result = dragon(
+        "test", "--model", "net.prototxt", "--ensemble", files[0], "--ensemble", files[1], "--iterations", "1",
+        "--engine", "numpy",
+    )  # fmt: skip
+    assert result.code == 0, result.error
+    nets = [Net("net.prototxt", file, phase=TEST, engine="numpy") for file in files]
+    scores = []
+    for net, name in zip(nets, ("acc", "net2/acc"), strict=True):
+        net.run_forward()
+        assert float(both_scores(result.out, name)[0]) == pytest.approx(float(net.blobs["acc"].data), abs=1e-4)
+        scores.append(np.exp(net.blobs["ip"].data - net.blobs["ip"].data.max(axis=1, keepdims=True)))
+    assert not np.array_equal(*scores)
+    mean = sum(s / s.sum(axis=1, keepdims=True) for s in scores)
+    right = (np.argmax(mean, axis=1) == nets[0].blobs["label"].data).mean()
+    assert float(both_scores(result.out, "ensemble_acc")[0]) == pytest.approx(right, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--weights", "W", "--ensemble", "W"], "give either --weights or --ensemble"),
+        (["--ensemble", "W"], "--ensemble is given once for each of two nets or more"),
+        (["--ensemble", "W", "--ensemble", "none.caffemodel"], "none.caffemodel"),
+    ],
+)
+def test_wrong_ensembles(dragon: Dragon, trained: str, arguments: list[str], message: str) -> None:
+    given = [word.replace("W", trained) if word == "W" else word for word in arguments]
+    result = dragon("test", "--model", "net.prototxt", *given, "--engine", "numpy")
+    assert result.code == 2
+    assert message in result.error
+    assert "Traceback" not in result.error
+
+
 def test_running_statistics_are_left_alone(trained: str) -> None:
     net = Net("net.prototxt", trained, phase=TEST, engine="numpy")
     other = Net("net.prototxt", trained, phase=TEST, engine="numpy")
