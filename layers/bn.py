@@ -52,7 +52,8 @@ class BN(BatchStatistics):
     def explain_blobs(cls, count: int) -> str:
         return {
             2: "SegNet's BN has two: bn_param { bn_mode: INFERENCE }, or LEARN",
-            4: "a BN with bn_param has four: bn_param { }, or profile neopenx",
+            4: "a BN with bn_param has four: bn_param { }, or profile neopenx; a file of the first Dragon is turned "
+            "into one of today by dragon upgrade --profile dragon-2016",
         }.get(count, "")
 
     @classmethod

@@ -48,9 +48,10 @@ def command(
 ) -> None:
     """Replace the running averages of batch normalisation by the mean and variance over the training set.
 
-    The variance is that of all values, so that what the batches' means differ by counts, or, by --variance batches, the
-    mean of the batches' own. One pass serves all layers: each sees what training gave it, values that the layers below
-    have normalised by their batch. Images that do not fill a last batch are left out, and counted.
+    The variance is that of all values, which includes the differences between the batches' means, or, with --variance
+    batches, the mean of the batches' own variances. One pass serves all layers: each sees what training gave it, values
+    that the layers below have normalised by their batch. Images that do not fill a last batch are left out, and
+    counted.
 
     \b
     Example:

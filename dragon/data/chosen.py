@@ -36,7 +36,8 @@ def write_chosen(
     kind = full.kind
     left = kind.train - validation
     if left < max(1, subset):
-        asked = f"{validation:,} validation images" + (f" and {subset:,} training images" if subset else "")
+        parts = ((validation, "validation images"), (subset, "training images"))
+        asked = " and ".join(f"{count:,} {what}" for count, what in parts if count)
         raise DataError(f"{kind.label} has {kind.train:,} training images, too few for {asked}")
     facts = {
         "chosen": "from the training set, each class in proportion",

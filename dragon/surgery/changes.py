@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dragon.bases.registry import class_of
 from dragon.bases.weighted import Weighted
 from dragon.errors import LayerName, UsageError, nearest
@@ -52,7 +55,8 @@ def bias(model: Model, drop: Words | None = None, add: Words | None = None, note
     """A model in which layers with weights lose or get a bias.
 
     drop, add: selectors; `before_bn` stands for the layers that are alone normalised, so that their bias is useless.
-    Weights follow: an added bias is 0. Raises UsageError when neither is given, and for other types of layers.
+    Weights follow: an added bias is 0, and one that goes is taken off the running mean of the normalisation that alone
+    reads the layer, so that TEST stays. Raises UsageError when neither is given, and for other types of layers.
     """
     if drop is None and add is None:
         raise UsageError("bias takes drop or add")
@@ -68,9 +72,27 @@ def bias(model: Model, drop: Words | None = None, add: Words | None = None, note
             else:
                 drop_bias(layer)
                 if len(new.arrays.get(layer.name, [])) > 1:
+                    _take_off_mean(new, index, new.arrays[layer.name][1])
                     new.arrays[layer.name] = new.arrays[layer.name][:1]
             note(f"{'added the bias of' if wanted else 'dropped the bias of'} {layer.name}")
     return new
+
+
+def _take_off_mean(model: Model, index: int, values: NDArray[Any]) -> None:
+    """Lower the running means of the batch normalisations that alone read layer `index` by its bias."""
+    graphs = PhaseGraphs(model.net)
+    norms = {norm.index: norm for norm in graphs.normalisations()}
+    readers = [graph.reader(index) for graph in graphs.of(index)]
+    for norm in {norms[at].layer.name: norms[at] for at in readers if at in norms}.values():
+        arrays, blobs = model.arrays.get(norm.layer.name), norm.settings.blobs
+        if not arrays or blobs.mean is None:
+            continue
+        weight = None if blobs.weight is None else arrays[blobs.weight].astype(np.float64)
+        unit = np.ones(arrays[blobs.mean].size)
+        factor = norm.settings.averaging.read((unit, unit), weight)[0]  # of what is stored, in what TEST reads
+        mean = arrays[blobs.mean].astype(np.float64)
+        change = np.divide(values.reshape(-1), factor, out=np.zeros_like(unit), where=factor != 0)
+        arrays[blobs.mean] = (mean - change.reshape(mean.shape)).astype(arrays[blobs.mean].dtype)
 
 
 _BEFORE_BN = "before_bn"

@@ -67,6 +67,7 @@ def test_a_second_call_writes_nothing_and_another_seed_is_refused(full: Dataset,
     ("validation", "subset", "message"),
     [
         (60, 0, "60 training images, too few for 60 validation images"),
+        (0, 61, "60 training images, too few for 61 training images"),
         (50, 11, "too few for 50 validation images and 11 training images"),
     ],
 )

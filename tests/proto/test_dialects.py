@@ -115,6 +115,9 @@ def test_weights_are_written_and_read_back(tmp_path: Path) -> None:
         read_binary_net(tmp_path / "w.caffemodel", "neopenx")
     with pytest.raises(WeightsError, match="the first Dragon's has four: profile dragon-2016"):
         Net(model, str(tmp_path / "w.caffemodel"), TEST)
+    today = parse_text(Path(model).read_text().replace('"BatchNorm"', '"BN"'), pb.NetParameter())
+    with pytest.raises(WeightsError, match="turned into one of today by dragon upgrade --profile dragon-2016"):
+        Net(today, str(tmp_path / "w.caffemodel"), TEST)
 
 
 def test_layers_of_today_beside_those_of_a_dialect_keep_their_numbers(tmp_path: Path) -> None:

@@ -113,6 +113,17 @@ def test_freeze_by_name() -> None:
     assert not new.layer[-2].param
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_bias_before_a_normalisation_is_taken_off_its_running_mean(form: str) -> None:
+    old = trained(definition(form))
+    old.arrays["conv1"][1] = old.arrays["conv1"][1] + np.float32(2)
+    new = apply(old, "remove_bias_before_bn")
+    assert len(new.arrays["conv1"]) == 1
+    differences = {d.blob: d.relative for d in prove(old, new, (TEST,), 2, tolerance=np.inf)}
+    assert differences.pop("conv1") > 0.1 or "in place" in form, "without the bias"
+    assert max(differences.values()) < 1e-5
+
+
 def test_biases() -> None:
     dropped = changed("remove_bias_before_bn", {})
     assert not dropped.layer[1].convolution_param.bias_term
