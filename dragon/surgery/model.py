@@ -34,12 +34,15 @@ class Model:
     arrays: dict[str, Arrays] = field(default_factory=dict)
     folder: Path | None = None  # in which files that the net names are looked for
     source: NetSource | None = None  # the text that the net was read from
+    dialect: str = ""  # the profile whose layers became those of the present form when the net was read
 
     def copy(self) -> Model:
         """A copy with its own definition and lists of arrays. The arrays are shared: replace, do not change them."""
         net = pb.NetParameter()
         net.CopyFrom(self.net)
-        return Model(net, {name: list(arrays) for name, arrays in self.arrays.items()}, self.folder, self.source)
+        return Model(
+            net, {name: list(arrays) for name, arrays in self.arrays.items()}, self.folder, self.source, self.dialect
+        )
 
     def text(self) -> tuple[str, bool]:
         """The definition as text, and whether that is the text that it was read from, with what has changed."""
@@ -61,7 +64,7 @@ def read_model(prototxt: str | Path, weights: str | Path | None = None, profile:
     definition, source = read_net_source(prototxt, profile)
     net, folder = name_layers(definition.message), definition.folder
     if weights is None:
-        return to_present(Model(net, folder=folder, source=source))
+        return to_present(Model(net, folder=folder, source=source, dialect=net.profile))
     if find_profile(net.profile or None).dialect:
         profile = None  # the blobs are those of the layers as they stand
     names = {layer.name for layer in net.layer}
@@ -70,7 +73,7 @@ def read_model(prototxt: str | Path, weights: str | Path | None = None, profile:
     if not known:
         wanted = next(iter(stored), "")
         raise WeightsError(f"{weights}: weights of another net than {prototxt}{nearest(wanted, names)}")
-    return to_present(Model(net, known, folder, source))
+    return to_present(Model(net, known, folder, source, net.profile))
 
 
 def write_model(model: Model, prototxt: str | Path | None, weights: str | Path | None) -> None:

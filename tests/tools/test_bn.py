@@ -165,3 +165,19 @@ def test_show(folder: Path, dragon: Dragon) -> None:
     assert len(values["mean"]) == len(values["exact_mean"]) == 4
     assert values["mean_drift"] < 1
     assert "mean off, in std" in dragon(*shown, "--batches", "2").out
+
+
+@pytest.mark.parametrize("how", ["field", "flag"])
+def test_an_upgraded_dialect_is_reported(folder: Path, dragon: Dragon, how: str) -> None:
+    text = NET.replace(
+        'layer { name: "relu1"',
+        'layer { name: "bn1" type: "BatchNorm" bottom: "conv1" top: "conv1" }\nlayer { name: "relu1"',
+    )
+    Path("old.prototxt").write_text('profile: "dragon-2016"\n' + text if how == "field" else text)
+    flags = () if how == "field" else ("--profile", "dragon-2016")
+    result = dragon("bn", "insert", "--model", "old.prototxt", *flags, "--after", "ip", "--out-model", "new.prototxt")
+    assert result.code == 0, result.error
+    assert "old.prototxt: its layers of profile dragon-2016 become layers of today\n" in result.out
+    new = read_net("new.prototxt")
+    assert (new.profile, new.layer[2].type) == ("", "BN")
+    assert "profile" not in dragon("bn", "insert", *MODEL, "--out-model", "other.prototxt").out

@@ -64,6 +64,8 @@ class SurgeryChoice:
             click.echo(
                 f"{self.model}: its text is of an older form: {self.out_model} is written anew, without comments"
             )
+        if old.dialect:
+            click.echo(f"{self.model}: its layers of profile {old.dialect} become layers of today")
         write_model(new, self.out_model, self.out_weights)
         for path in (self.out_model, self.out_weights):
             if path:
