@@ -22,15 +22,19 @@ def measuring_s(plan: Plan, speeds: Speeds, pair_s: float) -> float:
 
 
 def affordable(plan: Plan, speeds: Speeds, jobs: int, seconds: float) -> int:
-    """Iterations per run, with `jobs` side by side: a multiple of the test interval and at least one of those."""
+    """Iterations per run, with `jobs` side by side: a multiple of the test interval and at least one of those.
+
+    With `equal_images` those of the longest run; the others have fewer, in proportion.
+    """
+    interval = max(run.solver.test_interval for run in plan.runs)
 
     def cost(run: Run) -> float:
         speed = speeds[run.variant]
         tests = sum(run.solver.test_iter) * float(speed["test_batch_s"]) / run.solver.test_interval
-        return float(speed["iteration_s"]) + tests
+        share = run.solver.test_interval / interval if plan.comparison.equal_images else 1.0
+        return (float(speed["iteration_s"]) + tests) * share
 
     ends = [0.0] * jobs
     for run in plan.runs:
         heapq.heapreplace(ends, ends[0] + cost(run))
-    interval = max(run.solver.test_interval for run in plan.runs)
     return max(1, int(seconds / max(ends) / interval)) * interval

@@ -230,6 +230,7 @@ class Experiment:
     stop: Stop | None
     statistics: tuple[str, ...]  # of "global", "batch", "exact"
     exact_images: int  # for exact statistics
+    exact_variance: str  # of theirs, one of dragon.surgery.recalibrate.VARIANCES
     test_on: tuple[str, ...]  # of "test", "train"
     probes: list[ProbeSetting]
     cost: Cost | None

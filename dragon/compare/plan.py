@@ -41,6 +41,7 @@ class Run:
     tests: list[Tested]
     averages: dict[str, Rule]  # running averages to test with, "global" (the net's own) first; empty: only its own
     exact_images: int
+    exact_variance: str
     stop: dict[str, Any] | None
     probes: list[dict[str, Any]]
     threads: int | None  # None: as the pool decides
@@ -73,14 +74,16 @@ class Run:
 
     def settings(self, engine: str, precision: str) -> dict[str, Any]:
         """What decides the result beside the solver and the net to start from."""
+        exact = any(test.statistics == "exact" for test in self.tests)
         return {
             "engine": engine,
             "precision": precision,
             "tests": [[test.on, test.statistics] for test in self.tests],
             "averages": self.averages,
-            "exact_images": self.exact_images if any(t.statistics == "exact" for t in self.tests) else None,
+            "exact_images": self.exact_images if exact else None,
             "stop": self.stop,
             "probes": self.probes,
+            **({"exact_variance": self.exact_variance} if exact and self.exact_variance != "pooled" else {}),
             # sums of several threads are rounded differently
             **({"threads": self.threads} if (self.threads or 1) > 1 else {}),
         }
@@ -113,13 +116,18 @@ class Plan:
         return list(cells.values())
 
     def with_iterations(self, iterations: int) -> Plan:
-        """The same plan with at most `iterations` iterations for each run, its schedule in proportion."""
+        """The same plan with at most `iterations` iterations for each run, its schedule in proportion.
+
+        With `equal_images` that is the length of the longest one, and all have as many tests, after as many images.
+        """
         runs = []
+        tests = iterations // max(run.solver.test_interval for run in self.runs)
         for run in self.runs:
             solver = pb.SolverParameter()
             solver.CopyFrom(run.solver)
-            if solver.max_iter > iterations:
-                set_iterations(solver, iterations, True)
+            most = tests * solver.test_interval if self.comparison.equal_images else iterations
+            if solver.max_iter > most:
+                set_iterations(solver, most, True)
             runs.append(self._named(replace(run, solver=solver)))
         return replace(self, runs=runs)
 
@@ -179,7 +187,8 @@ def make_plan(
                 solver.random_seed = seed
                 run = Run(
                     "", variant.name, levels, seed, solver, start, found.tests, found.averages, c.exact_images,
-                    _stop(c), [{"name": p.name, "settings": p.settings} for p in c.probes], variant.threads,
+                    c.exact_variance, _stop(c), [{"name": p.name, "settings": p.settings} for p in c.probes],
+                    variant.threads,
                 )  # fmt: skip
                 runs.append(empty._named(run))
     if share is not None:

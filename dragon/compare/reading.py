@@ -12,6 +12,7 @@ from dragon.compare.read_variants import read_factors, read_selections, read_var
 from dragon.compare.yaml_tree import Section, read_yaml
 from dragon.engines import ENGINES
 from dragon.errors import nearest
+from dragon.surgery.recalibrate import VARIANCES
 
 __all__ = ["KEYS", "read_comparison", "read_experiment"]
 
@@ -62,7 +63,7 @@ def _read(path: str | Path, top: Section, text: str, quick: bool) -> Experiment:
     variants = read_variants(top, folder)
     factors = read_factors(top)
     names = [variant.name for variant in variants]
-    statistics, exact_images = _statistics(top)
+    statistics, exact_images, exact_variance = _statistics(top)
     stop = _stop(top)
     metrics = read_metrics(top, factors)
     return Experiment(
@@ -92,6 +93,7 @@ def _read(path: str | Path, top: Section, text: str, quick: bool) -> Experiment:
         stop=stop,
         statistics=statistics,
         exact_images=exact_images,
+        exact_variance=exact_variance,
         test_on=_test_on(top),
         probes=_probes(top),
         cost=_cost(top),
@@ -148,14 +150,15 @@ def _pairs(top: Section, names: list[str]) -> list[tuple[str, str]]:
     return result
 
 
-def _statistics(top: Section) -> tuple[tuple[str, ...], int]:
-    """What nets with batch normalisation are tested with, and the images for exact statistics."""
-    images = _EXACT_IMAGES
+def _statistics(top: Section) -> tuple[tuple[str, ...], int, str]:
+    """What nets with batch normalisation are tested with, and the images and variance of exact statistics."""
+    images, variance = _EXACT_IMAGES, VARIANCES[0]
     names: list[str] = []
     for entry in top.listed("statistics", ["global", "batch"]):
         if isinstance(entry, Section):
-            entry.check_keys(("exact",), ("exact",))
+            entry.check_keys(("exact", "variance"), ("exact",))
             images = entry.integer("exact") or images
+            variance = entry.choice("variance", VARIANCES, variance)
             entry = "exact"
         if not isinstance(entry, str) or entry not in _STATISTICS:
             top.fail(
@@ -165,7 +168,7 @@ def _statistics(top: Section) -> tuple[tuple[str, ...], int]:
         if entry in names:
             top.fail(f'"statistics" names {entry} twice', "statistics")
         names.append(entry)
-    return tuple(name for name in _STATISTICS if name in names), images
+    return tuple(name for name in _STATISTICS if name in names), images, variance
 
 
 def _test_on(top: Section) -> tuple[str, ...]:

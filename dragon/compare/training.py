@@ -67,6 +67,7 @@ def train(
     *,
     tests: Sequence[Sequence[str]] = TESTS,
     exact_images: int | None = None,
+    exact_variance: str = "pooled",
     stop: dict[str, Any] | None = None,
     probes: Sequence[dict[str, Any]] = (),
     fit_threads: bool = False,
@@ -89,7 +90,9 @@ def train(
         if averages:
             recorder.follow(solver.net, averages)
         if exact_images:
-            recorder.exact = ExactStatistics(definition.train_net_param, exact_images, engine, options, solver.seed)
+            recorder.exact = ExactStatistics(
+                definition.train_net_param, exact_images, engine, options, solver.seed, exact_variance
+            )
         solver.observers += [recorder] if observer is None else [recorder, observer]
         on_solver(solver)
         diverged = _solve(solver, state)

@@ -93,7 +93,8 @@ def _train(job: dict[str, Any], report: Report) -> dict[str, Any] | None:
     start = _net(job["start_from"]) if job["start_from"] else None
     return train(
         _solver_of(job), start, job["engine"], _options(job), Path(job["folder"]), report, _set_solver, job["averages"],
-        tests=job["tests"], exact_images=job["exact_images"], stop=job["stop"], probes=job["probes"],
+        tests=job["tests"], exact_images=job["exact_images"], exact_variance=job.get("exact_variance", "pooled"),
+        stop=job["stop"], probes=job["probes"],
         fit_threads=job["fit_threads"],
     )  # fmt: skip
 

@@ -11,6 +11,7 @@ import pytest
 
 from dragon import models
 from dragon.compare import compare, session, training
+from dragon.compare.budget import affordable
 from dragon.compare.listing import find_experiment, list_experiments
 from dragon.compare.plan import Plan, Run, make_plan
 from dragon.compare.probing import check_probes
@@ -146,6 +147,27 @@ def test_what_decides_the_result_is_in_the_key(comparison: Path, change: str) ->
     before = plan_of(comparison).first("merged").id
     comparison.write_text(comparison.read_text() + f"    {change}\n")
     assert plan_of(comparison).first("merged").id != before
+
+
+def test_the_variance_of_exact_statistics_is_in_the_key_where_it_is_not_the_usual_one(comparison: Path) -> None:
+    add(comparison, "name: A", "statistics: [{exact: 40}]\nname: A")
+    ids = []
+    for old, new in (("40}", "40}"), ("40}", "40, variance: pooled}"), ("pooled", "batches")):
+        add(comparison, old, new)
+        ids.append(plan_of(comparison).first("merged").id)
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_a_budget_leaves_images_equal(experiment: Path) -> None:
+    plan = plan_of(experiment)
+    runs = [run for run in plan.with_iterations(20).runs if run.variant == "merged"]
+    images = {(run.levels["batch_size"], run.solver.max_iter * int(run.levels["batch_size"])) for run in runs}
+    assert images == {(5, 100), (20, 100)}
+    speeds = {key: {"iteration_s": 1.0, "test_batch_s": 0.0} for key in ("plain", "split", "merged")}
+    in_all = affordable(plan, speeds, 1, 20.0 * len(plan.runs))
+    cost = sum(run.solver.max_iter for run in plan.with_iterations(in_all).runs)
+    assert cost <= 20.0 * len(plan.runs)
+    assert in_all == 20
 
 
 def test_the_content_of_the_first_weights_is_in_the_key(comparison: Path, tmp_path: Path) -> None:

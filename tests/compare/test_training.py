@@ -33,7 +33,8 @@ def trained(run: Run, folder: Path, solvers: list[Solver] | None = None) -> dict
     taken: list[Solver] = [] if solvers is None else solvers
     result = train(
         run.solver, run.start_from, "numpy", Options(), folder, lambda message: None, taken.append, run.averages,
-        tests=[(test.on, test.statistics) for test in run.tests], exact_images=run.exact_images, stop=run.stop,
+        tests=[(test.on, test.statistics) for test in run.tests], exact_images=run.exact_images,
+        exact_variance=run.exact_variance, stop=run.stop,
     )  # fmt: skip
     assert result is not None
     return result
@@ -51,9 +52,10 @@ def test_series_have_names() -> None:
     assert series_name("train", "loss", "batch") == "train/loss@batch"
 
 
-def test_exact_statistics_are_those_of_recalibrate(comparison: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("variance", ["pooled", "batches"])
+def test_exact_statistics_are_those_of_recalibrate(comparison: Path, tmp_path: Path, variance: str) -> None:
     """After the last test, a net with the run's weights scores the same with statistics recomputed by the tool."""
-    change(comparison, "statistics: [global, {exact: 60}]")
+    change(comparison, f"statistics: [global, {{exact: 60, variance: {variance}}}]")
     run = run_of(comparison, "merged")
     solvers: list[Solver] = []
     record = trained(run, tmp_path / "run", solvers)
@@ -64,7 +66,7 @@ def test_exact_statistics_are_those_of_recalibrate(comparison: Path, tmp_path: P
     for name, arrays in weights.items():
         for blob, array in zip(calibrated.params[name], arrays, strict=True):
             blob.data[...] = array
-    recalibrate(calibrated, 3)
+    recalibrate(calibrated, 3, variance=variance)
     test.share_with(calibrated)
     batches = run.solver.test_iter[0]
     for _ in range(batches):  # those of the test at iteration 5
