@@ -6,6 +6,7 @@ store the statistics of the latest batch alone (LATEST with decay 1), from which
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -78,22 +79,23 @@ class Averages:
 
     The first rule is the net's own: a layer without a blob for the weight of its average reads it without one.
 
-    With `decay_statistics` weight decay shrinks the stored mean and variance, as in the first Dragon, where they were
-    learned blobs with lr_mult = decay_mult = 1 and no gradient. After each iteration, for each of them, r:
+    With `decay_statistics` the mean and the standard deviation are averaged, and weight decay shrinks both, as in the
+    first Dragon, where they were learned blobs with lr_mult = decay_mult = 1 and no gradient. After each iteration, for
+    each of them, r:
 
         v <- momentum v + rate weight_decay r    r <- r - v
     """
 
     def __init__(self, net: Net, rules: list[Rule]) -> None:
-        self.rules: list[Averaging] = [averaging(rule["rule"], rule["fraction"]) for rule in rules]
         self.layers: list[BatchStatistics] = []
         self.counts: list[int] = []
         for layer, top in zip(net.layers, net.tops, strict=True):
             if isinstance(layer, BatchStatistics) and _moves(layer.normalization):
                 self.layers.append(layer)
                 self.counts.append(top[0].count // channel_count(top[0].shape))
+        self.rules: list[list[Averaging]] = [[self._averaging(rule, layer) for layer in self.layers] for rule in rules]
         self.running: list[list[Running]] = [[self._zero(layer) for layer in self.layers] for _ in rules]
-        # for rules with decay_statistics: the velocities of mean and variance of each layer
+        # for rules with decay_statistics: the velocities of mean and standard deviation of each layer
         self.velocities: dict[int, list[tuple[Array, Array]]] = {
             index: [self._zero(layer)[0] for layer in self.layers]
             for index, rule in enumerate(rules)
@@ -101,12 +103,17 @@ class Averages:
         }
 
     @staticmethod
+    def _averaging(rule: Rule, layer: BatchStatistics) -> Averaging:
+        numbers = averaging(rule["rule"], rule["fraction"])
+        return replace(numbers, deviation=layer.normalization.eps) if rule.get("decay_statistics") else numbers
+
+    @staticmethod
     def _zero(layer: BatchStatistics) -> Running:
         channels = layer.statistics[0].count
         return (np.zeros(channels, np.float32), np.zeros(channels, np.float32)), np.zeros(1, np.float32)
 
     def _averages(self, index: int) -> list[tuple[tuple[Array, Array], Array | None]]:
-        """For each layer, mean and variance under rule `index`, with their weight; None for a layer without one."""
+        """For each layer, the averages under rule `index`, with their weight; None for a layer without one."""
         pairs = zip(self.layers, self.running[index], strict=True)
         return [(values, None if index == 0 and layer.statistics[2] is None else w) for layer, (values, w) in pairs]
 
@@ -116,9 +123,9 @@ class Averages:
         rate, momentum, weight_decay: of the iteration, for the rules with `decay_statistics`.
         """
         batches = [tuple(blob.peek().reshape(-1) for blob in layer.statistics[:2]) for layer in self.layers]
-        for index, rule in enumerate(self.rules):
-            for (values, weight), (mean, variance), count in zip(
-                self._averages(index), batches, self.counts, strict=True
+        for index, rules in enumerate(self.rules):
+            for rule, (values, weight), (mean, variance), count in zip(
+                rules, self._averages(index), batches, self.counts, strict=True
             ):
                 rule.accumulate(values, weight, (mean, variance), count)
         for index, velocities in self.velocities.items():
@@ -130,8 +137,8 @@ class Averages:
 
     def apply(self, index: int) -> None:
         """Store the averages under rule `index` in the layers; the next training batch replaces them."""
-        for layer, (values, weight) in zip(self.layers, self._averages(index), strict=True):
-            layer.set_running(*self.rules[index].read(values, weight))
+        for layer, rule, (values, weight) in zip(self.layers, self.rules[index], self._averages(index), strict=True):
+            layer.set_running(*rule.read(values, weight))
 
     def state(self) -> dict[str, Any]:
         """All averages as lists of numbers for JSON, which keeps them exactly."""

@@ -148,16 +148,16 @@ layer { name: "bn" type: "BN" bottom: "x" top: "y" batch_norm_param { average: L
 
 
 def test_weight_decay_on_statistics_is_that_of_learned_blobs() -> None:
-    """Momentum .9, rate .5, decay .1, without gradients, on the mean of an average that each batch replaces by half."""
+    """Momentum .9, rate .5, decay .1, without gradients, on mean and deviation, which each batch replaces by half."""
     net = Net(parse_text(NET, pb.NetParameter()), phase=TRAIN, engine="numpy")
     rule = {"rule": pb.AverageRule.Value("EMA"), "fraction": 0.5}
     averages = Averages(net, [rule, {**rule, "decay_statistics": True}])
-    mean, velocity = np.zeros(3), np.zeros(3)
+    mean, velocity = np.zeros((2, 3)), np.zeros((2, 3))  # of mean and standard deviation
     for k in range(4):
-        net.blobs["x"].data[...] = np.arange(12).reshape(4, 3) + k
+        net.blobs["x"].data[...] = np.arange(12).reshape(4, 3) * (1 + k) + k
         net.run_forward()
         averages.update(0.5, 0.9, 0.1)
-        batch = net.layers[1].blobs[2].peek()
+        batch = np.stack([net.layers[1].blobs[2].peek(), np.sqrt(net.layers[1].blobs[3].peek() + 1e-5)])
         mean = 0.5 * batch + 0.5 * mean
         velocity = 0.9 * velocity + 0.5 * 0.1 * mean
         mean = mean - velocity
@@ -165,9 +165,14 @@ def test_weight_decay_on_statistics_is_that_of_learned_blobs() -> None:
     other = Averages(net, [rule, {**rule, "decay_statistics": True}])
     other.load_state(saved)
     for one in (averages, other):
-        np.testing.assert_allclose(one.running[1][0][0][0], mean, rtol=1e-5)
+        np.testing.assert_allclose(one.running[1][0][0], mean, rtol=1e-5)
         assert (one.running[0][0][0][0] > one.running[1][0][0][0]).all()
     np.testing.assert_array_equal(other.velocities[1][0][0], averages.velocities[1][0][0])
+    weight = 1 - 0.5**4
+    averages.apply(1)
+    (layer,) = averages.layers
+    np.testing.assert_allclose(layer.running()[0], mean[0] / weight, rtol=1e-5)
+    np.testing.assert_allclose(layer.running()[1], (mean[1] / weight) ** 2 - 1e-5, rtol=1e-5)
 
 
 def test_a_parameter_with_another_filler_keeps_its_start(comparison: Path) -> None:
