@@ -33,6 +33,14 @@ __all__ = ["command"]
 @click.option("--precision", type=click.Choice(list(PRECISIONS)), default="fp32", show_default=True)
 @click.option("--dataset", type=click.Path(file_okay=False), help="A folder of `dragon data`, in place of the file's.")
 @click.option("--tensorboard", type=click.Path(file_okay=False), help="Also write event files, into this folder.")
+@click.option(
+    "--executor",
+    metavar="local|mpi|dask",
+    default="local",
+    show_default=True,
+    help="What runs the jobs: processes here, MPI's or Dask's workers.",
+)
+@click.option("--scheduler", metavar="ADDRESS", help="Dask's scheduler; by default workers are started here.")
 @allow_python
 def command(
     name: str | None,
@@ -47,6 +55,8 @@ def command(
     precision: str,
     dataset: str | None,
     tensorboard: str | None,
+    executor: str,
+    scheduler: str | None,
 ) -> None:
     """Run every variant of an experiment over its factors and seeds, and write a report.
 
@@ -75,5 +85,5 @@ def command(
 
     compare(
         name, output, jobs=jobs, engine=engine, precision=precision, dataset=dataset, quick=quick, seeds=seeds,
-        store=store, tensorboard=tensorboard,
+        store=store, tensorboard=tensorboard, executor=executor, scheduler=scheduler,
     )  # fmt: skip

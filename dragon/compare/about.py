@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from dragon.compare.config import Change, Experiment, Variant
+from dragon.compare.executors.remote_pool import RemotePool
 from dragon.compare.plan import Plan
 from dragon.compare.pool import Pool
 from dragon.version import __version__
@@ -22,7 +23,7 @@ __all__ = ["about", "command_line"]
 Record = dict[str, Any]
 
 
-def about(plan: Plan, pool: Pool, command: str, seconds: float) -> Record:
+def about(plan: Plan, pool: Pool | RemotePool, command: str, seconds: float) -> Record:
     """The entry "about" of results.json. seconds: what this call took."""
     c = plan.comparison
     jobs = min(pool.jobs, len(plan.runs))
@@ -40,13 +41,13 @@ def about(plan: Plan, pool: Pool, command: str, seconds: float) -> Record:
         "synthetic": plan.synthetic,
         "engine": plan.engine,
         "precision": plan.precision,
-        "executor": "local",
+        "executor": pool.executor,
         "jobs": jobs,
         "threads": pool.threads(len(plan.runs)),
         "cores": pool.cores,
         "seconds": seconds,
         "budget": f"{c.budget_s:.0f} s" if c.budget_s else "",
-        "machine": f"{_processor()}, {pool.cores} core{'s' if pool.cores > 1 else ''} used",
+        "machine": pool.machine,
         "software": f"Dragon {__version__}, Python {platform.python_version()}, NumPy {np.__version__}, "
         f"{platform.system()} {platform.machine()}",
         "finished": datetime.now().astimezone().isoformat(sep=" ", timespec="seconds"),
@@ -79,15 +80,6 @@ def _change(change: Change) -> list[str]:
 
 def _step(name: str, arguments: Mapping[str, Any]) -> str:
     return f"{name} {json.dumps(arguments)}" if arguments else name
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    named = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
-    return named or platform.machine()
 
 
 def command_line(file: str | Path, options: Mapping[str, Any]) -> str:

@@ -14,9 +14,9 @@ from typing import Any
 
 from dragon.bases.layer import TRAIN
 from dragon.compare.config import Cost
+from dragon.compare.jobs import Job
 from dragon.compare.pairs import feed, first_batch
 from dragon.compare.plan import Plan, Run
-from dragon.compare.pool import Job
 from dragon.compare.store import read_result
 from dragon.compare.weights import as_inputs
 from dragon.engines import Options

@@ -14,9 +14,12 @@ from dragon.compare.build import Levels, Settings
 from dragon.compare.config import Experiment, Variant
 from dragon.compare.cost import add_costs, cost_jobs
 from dragon.compare.events import write_events
+from dragon.compare.executors import make_pool
+from dragon.compare.executors.remote_pool import RemotePool
+from dragon.compare.jobs import Job
 from dragon.compare.listing import find_experiment
 from dragon.compare.plan import Plan, Run, cell_key, make_plan
-from dragon.compare.pool import Job, Pool
+from dragon.compare.pool import Pool
 from dragon.compare.probing import check_probes
 from dragon.compare.progress import Display, make_display
 from dragon.compare.questions import check_questions
@@ -57,6 +60,8 @@ def compare(
     seeds: int | None = None,
     store: str | Path | None = None,
     tensorboard: str | Path | None = None,
+    executor: str = "local",
+    scheduler: str | None = None,
     command: str | None = None,
     display: Display | None = None,
 ) -> Path:
@@ -66,8 +71,8 @@ def compare(
     side by side, by default one for each core. dataset: a folder made by `dragon data`, which replaces that of the
     file. quick: with the changes of the file's key `quick`. seeds: how many, in place of the file's. store: folder of
     finished runs, compare/runs by default, OUTPUT/runs when an output is given. tensorboard: a folder for the runs'
-    series as event files. Raises DragonError for wrong
-    definitions or data.
+    series as event files. executor: "local", "mpi" or "dask". scheduler: the address of Dask's; by default workers are
+    started here. Raises DragonError for wrong definitions or data.
     """
     began = time.perf_counter()
     if tensorboard is not None:
@@ -77,10 +82,11 @@ def compare(
     options = {
         "quick": quick, "output": output, "store": store, "jobs": jobs, "engine": engine, "dataset": dataset,
         "seeds": seeds, "tensorboard": tensorboard, "precision": None if precision == "fp32" else precision,
+        "executor": None if executor == "local" else executor, "scheduler": scheduler,
     }  # fmt: skip
     store = Path(store or (Path(output, _STORE) if output else Path(_OUTPUT, _STORE)))
     output = Path(output or Path(_OUTPUT, path.stem + ("_quick" if quick else "")))
-    pool = Pool(jobs)
+    pool = make_pool(executor, jobs, scheduler)
     engine = _engine(engine, precision)
     check_probes(experiment.probes)
     session = _Session(experiment, store, pool, display or make_display(), engine, precision, dataset)
@@ -90,7 +96,7 @@ def compare(
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DataError(f"{folder}: cannot be made: {error.strerror}") from None
-    with session.display:
+    with session.display, pool:
         tuning = session.tune()
         plan = session.fit_budget(began)
         session.measure()
@@ -113,8 +119,8 @@ class _Session:
     """The steps of one experiment. plan: its runs, after tuning at the values that were chosen."""
 
     def __init__(
-        self, experiment: Experiment, store: Path, pool: Pool, display: Display, engine: str, precision: str,
-        dataset: str | None,
+        self, experiment: Experiment, store: Path, pool: Pool | RemotePool, display: Display, engine: str,
+        precision: str, dataset: str | None,
     ) -> None:  # fmt: skip
         self.experiment = experiment
         self.store = store

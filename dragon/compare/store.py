@@ -22,7 +22,7 @@ from dragon.files.reading import read_bytes, read_text
 from dragon.proto import dragon_pb2 as pb
 from dragon.version import __version__
 
-__all__ = ["key_of", "read_result", "run_key"]
+__all__ = ["data_digest", "file_digest", "key_of", "read_result", "run_key"]
 
 Record = dict[str, Any]
 
@@ -36,7 +36,7 @@ def run_key(solver: pb.SolverParameter, start_from: pb.NetParameter | None, sett
     general.CopyFrom(solver)
     for field in _IRRELEVANT:
         general.ClearField(field)
-    weights = [_file_digest(path) for path in general.weights]
+    weights = [file_digest(path) for path in general.weights]
     general.ClearField("weights")
     general.weights.extend(weights)
     for net in (general.train_net_param, *general.test_net_param):
@@ -62,12 +62,13 @@ def _without_paths(net: pb.NetParameter) -> None:
     """Put digests in place of the paths of data, and leave out the net's name."""
     net.ClearField("name")
     for layer in reads_data(net):
-        layer.data_param.source = _source_digest(layer.data_param.source, layer.data_param.backend)
+        layer.data_param.source = data_digest(layer.data_param.source, layer.data_param.backend)
         if layer.transform_param.mean_file:
-            layer.transform_param.mean_file = _file_digest(layer.transform_param.mean_file)
+            layer.transform_param.mean_file = file_digest(layer.transform_param.mean_file)
 
 
-def _source_digest(path: str, backend: int) -> str:
+def data_digest(path: str, backend: int) -> str:
+    """The digest of a database's records, computed once for each state of its files. Raises DataError."""
     return _source_digest_at(path, backend, *_stamp(Path(path)), *_stamp(Path(path).parent / "dataset.json"))
 
 
@@ -76,7 +77,7 @@ def _source_digest_at(path: str, backend: int, *stamps: int) -> str:
     return source_digest(path, backend)
 
 
-def _file_digest(path: str) -> str:
+def file_digest(path: str) -> str:
     """The digest of a file's bytes; the path if it cannot be read, which the layer reports later."""
     return _file_digest_at(path, *_stamp(Path(path)))
 

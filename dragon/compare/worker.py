@@ -2,7 +2,8 @@
 
 Job: {"kind": "train" | "pair" | "memory" | "speed" | "cost", "result": PATH, ...}. The last line of each is
 {"done": true}, {"stopped": true}, {"busy": true} (another process does the same job) or {"error": message, "type": name
-of the exception}. When it is done, the result is in the file. The worker ends at the end of its input.
+of the exception}. When it is done, the result is in the file. The worker ends at the end of its input. A job
+from another machine has "data" too, the digests of the data sets (dragon.compare.same_data).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dragon.bases.user_code import user_code
+from dragon.compare.same_data import check_data
 from dragon.compare.store import read_result
 from dragon.engines import Options
 from dragon.errors import DragonError
@@ -46,6 +48,7 @@ def run_job(content: dict[str, Any], report: Report) -> dict[str, Any] | None:
     try:
         # no layer writes files: runs side by side would write the same ones
         with user_code(bool(content.get("allow_python"))), layer_files(False):
+            check_data(content.get("data", []))
             return work(content, report)
     finally:
         _solver = None

@@ -2,49 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dragon.compare import pool as pools
-from dragon.compare.plan import Run, make_plan
-from dragon.compare.pool import Job, Pool
-from dragon.compare.reading import read_experiment
+from dragon.compare.jobs import Job
+from dragon.compare.pool import Pool
+from dragon.compare.process import WorkerProcess
 from dragon.errors import DataError, DragonError
 from dragon.files.lock import locked
+from tests.compare.jobs import jobs_of, series_of
 
 
 @pytest.fixture
 def workers(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The worker of each job, in the order in which jobs were given."""
     given: list[Any] = []
-    give = pools._Worker.give
+    give = WorkerProcess.give
 
     def remember(worker: Any, job: Job) -> None:
         given.append(worker)
         give(worker, job)
 
-    monkeypatch.setattr(pools._Worker, "give", remember)
+    monkeypatch.setattr(WorkerProcess, "give", remember)
     return given
-
-
-def jobs_of(path: Path, folder: Path, seeds: int) -> list[Job]:
-    folder.mkdir()
-    plan = make_plan(read_experiment(path, seeds=seeds), "numpy", "fp32")
-    runs = [run for run in plan.runs if run.variant == "plain"]
-
-    def job(run: Run) -> Job:
-        content = {**run.content("numpy", "fp32"), "kind": "train", "folder": str(folder / run.id)}
-        return Job(f"seed {run.seed}", folder / f"{run.seed}.json", content)
-
-    return [job(run) for run in runs]
-
-
-def series_of(folder: Path) -> list[Any]:
-    return [json.loads(path.read_text())["series"] for path in sorted(folder.glob("*.json"))]
 
 
 def test_a_worker_serves_many_jobs_with_the_results_of_fresh_ones(
