@@ -83,8 +83,16 @@ def test_nothing_is_unpickled_or_evaluated() -> None:
 
 
 def test_who_starts_programs() -> None:
-    starters = {"dragon.compare.pool", "dragon.pycaffe.draw", "dragon.data.download"}
-    assert _importers("subprocess", "multiprocessing", "pty") == starters
+    starters = {"dragon.compare.process", "dragon.pycaffe.draw", "dragon.data.download"}
+    assert _importers("subprocess", "pty") == starters
+    assert _importers("multiprocessing") == {"dragon.compare.executors.dask"}  # its resource tracker
+
+
+def test_who_uses_libraries_that_pickle() -> None:
+    assert _importers("mpi4py") == {"dragon.compare.executors.mpi"}
+    assert _importers("distributed", "dask") == {"dragon.compare.executors.dask"}
+    makers = {"dragon.compare.executors", "dragon.compare.executors.dask", "dragon.compare.executors.mpi"}
+    assert _importers("dragon.compare.executors.dask", "dragon.compare.executors.mpi") <= makers
 
 
 def test_who_uses_the_network() -> None:
