@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
-from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from dragon.bases.batch_statistics import normalization_of
 from dragon.bases.registry import canonical, class_of
 from dragon.compare.yaml_tree import Section, plain
-from dragon.errors import DataError, nearest, one_line
+from dragon.errors import DataError, nearest
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
+from dragon.surgery.fields import find_field, set_value
 
 __all__ = [
     "fix_paths",
@@ -31,24 +33,20 @@ __all__ = [
 # -- overrides -----------------------------------------------------------------------------------------------
 def override(message: Message, changes: Section) -> None:
     """Set the fields that a YAML mapping names. Raises UsageError for an unknown field or a value of another type."""
-    known = message.DESCRIPTOR.fields_by_name
     for key, value in changes.values.items():
-        if key not in known:
-            type_name = message.DESCRIPTOR.name
-            changes.fail(f'"{changes.name(key)}": {type_name} has no field "{key}"{nearest(key, known)}', key)
+        fail = partial(_fail, changes, key)
+        field = find_field(message, key, fail)
         if isinstance(value, Section):
-            if known[key].message_type is None or known[key].is_repeated:
+            if field.message_type is None or field.is_repeated:
                 changes.fail(f'"{changes.name(key)}" must be a value or a list, got a mapping', key)
             getattr(message, key).SetInParent()
             override(getattr(message, key), value)
             continue
-        if known[key].is_repeated:
-            message.ClearField(key)
-            value = value if isinstance(value, list) else [value]
-        try:
-            json_format.ParseDict({key: plain(value)}, message)
-        except json_format.ParseError as error:
-            changes.fail(f'"{changes.name(key)}": {one_line(str(error))}', key)
+        set_value(message, field, plain(value), fail)
+
+
+def _fail(changes: Section, key: str, text: str) -> NoReturn:
+    changes.fail(f'"{changes.name(key)}": {text}', key)
 
 
 def override_layers(net: pb.NetParameter, changes: Section) -> None:
