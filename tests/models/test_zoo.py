@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from dragon import TEST, TRAIN, Net
-from dragon.models.generate import MODELS, Regression
+from dragon.models.generate import MODELS
+from dragon.models.nets.model import Regression
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_net, read_solver
 from dragon.solver.rate import check_policy

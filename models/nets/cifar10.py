@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dragon.models.body import GLOROT, MERGED, MSRA, PLAIN, Body, gaussian
+from dragon.models.nets.body import DRAGON_2016, GLOROT, MERGED, MSRA, PLAIN, SPLIT, Body, gaussian
+from dragon.models.nets.model import LONG, Data, Model, solver
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["full", "full_sigmoid", "quick", "resnet", "vgg_a"]
+__all__ = ["MODELS", "full", "full_sigmoid", "quick", "resnet", "vgg_a"]
 
 
 def quick(norm: str = PLAIN, fc: bool = False, caffe_init: bool = False) -> Body:
@@ -99,3 +100,58 @@ def vgg_a(norm: str, noisy: bool = False) -> Body:
         b.pool(f"pool{stage}", "MAX", 2)
     b.ip("ip1", 512, GLOROT).relu("relu_ip1").ip("ip2", 512, GLOROT).relu("relu_ip2")
     return b.ip("ip3", 10, GLOROT)
+
+
+CIFAR10 = Data("data/cifar10", "cifar10", (3, 32, 32))
+_QUICK = solver(5000, 0.001, (4000,))
+_QUICK_BN = solver(5000, 0.03, (4000,), weight_decay=5e-4)
+_SIGMOID = solver(60000, 0.001, weight_decay=0, **LONG)
+_VGG = solver(15000, 0.1, momentum=0, weight_decay=0)
+_SCALED = Data("data/cifar10", "cifar10", (3, 32, 32), train=128, scale=1 / 128)
+_MIRRORED = Data("data/cifar10", "cifar10", (3, 32, 32), train=128, scale=1 / 128, mirror=True)
+
+MODELS: dict[str, Model] = {
+    "cifar10_quick": Model("CIFAR-10 quick", CIFAR10, quick, _QUICK),
+    "cifar10_quick_bn_split": Model(
+        "CIFAR-10 quick with BatchNorm and Scale after each convolution", CIFAR10, lambda: quick(SPLIT), _QUICK_BN
+    ),
+    "cifar10_quick_bn_merged": Model(
+        "CIFAR-10 quick with BN after each convolution", CIFAR10, lambda: quick(MERGED), _QUICK_BN
+    ),
+    "cifar10_quick_bn_split_fc": Model(
+        "CIFAR-10 quick with BatchNorm and Scale after each convolution and ip1",
+        CIFAR10, lambda: quick(SPLIT, fc=True), _QUICK_BN,
+    ),
+    "cifar10_quick_bn_merged_fc": Model(
+        "CIFAR-10 quick with BN after each convolution and ip1", CIFAR10, lambda: quick(MERGED, fc=True), _QUICK_BN
+    ),
+    "cifar10_quick_dragon2016": Model(
+        "CIFAR-10 quick with batch normalisation as the first Dragon writes it",
+        CIFAR10, lambda: quick(DRAGON_2016, caffe_init=True), _QUICK, profile=DRAGON_2016,
+    ),
+    "cifar10_quick_bn_split_caffe_init": Model(
+        "CIFAR-10 quick with BatchNorm and Scale, initialisation and solver as without",
+        CIFAR10, lambda: quick(SPLIT, caffe_init=True), _QUICK,
+    ),
+    "cifar10_quick_bn_merged_caffe_init": Model(
+        "CIFAR-10 quick with BN, initialisation and solver as without",
+        CIFAR10, lambda: quick(MERGED, caffe_init=True), _QUICK,
+    ),
+    "cifar10_full": Model("CIFAR-10 full", CIFAR10, full, solver(70000, 0.001, (60000, 65000), **LONG)),
+    "cifar10_full_sigmoid": Model("CIFAR-10 full with sigmoids", CIFAR10, lambda: full_sigmoid(False), _SIGMOID),
+    "cifar10_full_sigmoid_bn": Model(
+        "CIFAR-10 full with sigmoids and BatchNorm", CIFAR10, lambda: full_sigmoid(True), _SIGMOID
+    ),
+    "resnet20_cifar10": Model(
+        "ResNet-20 on CIFAR-10", _MIRRORED, lambda: resnet(3),
+        solver(64000, 0.1, (32000, 48000), weight_decay=1e-4, **LONG),
+    ),
+    "resnet8_cifar10": Model(
+        "ResNet-8 on CIFAR-10", _MIRRORED, lambda: resnet(1), solver(4000, 0.1, (2000, 3000), weight_decay=1e-4),
+    ),
+    "vgg_a_cifar10": Model("VGG-A on CIFAR-10", _SCALED, lambda: vgg_a(PLAIN), _VGG),
+    "vgg_a_cifar10_bn": Model("VGG-A with BN on CIFAR-10", _SCALED, lambda: vgg_a(MERGED), _VGG),
+    "vgg_a_cifar10_noisy": Model(
+        "VGG-A with BN and noise behind it on CIFAR-10", _SCALED, lambda: vgg_a(MERGED, noisy=True), _VGG
+    ),
+}  # fmt: skip

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dragon.models.body import MSRA, PLAIN, SPLIT, Body, gaussian
+from dragon.models.nets.body import MERGED, MSRA, PLAIN, SPLIT, Body, gaussian
+from dragon.models.nets.model import Data, Model, solver
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["caffenet128", "resnet50"]
+__all__ = ["MODELS", "caffenet128", "resnet50"]
 
 
 def resnet50() -> Body:
@@ -44,3 +45,36 @@ def caffenet128(norm: str = PLAIN) -> Body:
     for k in (6, 7):
         b.ip(f"fc{k}", 2048, MSRA, bias=norm == PLAIN).bn(f"bn{k}").relu(f"relu{k}").dropout(f"drop{k}")
     return b.ip("fc8", 1000, gaussian(0.01))
+
+
+IMAGENET_128 = Data(
+    "data/imagenet128",
+    "imagenet",
+    (3, 128, 128),
+    train=256,
+    test=250,
+    values=(104, 117, 123),
+    scale=0.04,
+    mirror=True,
+    crop=128,
+)
+IMAGENET = Data(
+    "data/imagenet", "imagenet", (3, 224, 224), train=32, test=50, values=(104, 117, 123), mirror=True, crop=224
+)
+_CAFFENET128 = solver(
+    320000, 0.01, (100000, 200000, 300000), weight_decay=5e-4, test_iter=[200], test_interval=1000, snapshot=10000
+)
+
+MODELS: dict[str, Model] = {
+    "resnet50": Model(
+        "ResNet-50 on ImageNet", IMAGENET, resnet50,
+        solver(
+            600000, 0.1, (150000, 300000, 450000), weight_decay=1e-4, iter_size=8, test_iter=[1000],
+            test_interval=5000, snapshot=10000,
+        ),
+    ),
+    "caffenet128": Model("CaffeNet for images of 128 x 128", IMAGENET_128, caffenet128, _CAFFENET128),
+    "caffenet128_bn": Model(
+        "CaffeNet with BN for images of 128 x 128", IMAGENET_128, lambda: caffenet128(MERGED), _CAFFENET128
+    ),
+}  # fmt: skip

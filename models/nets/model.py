@@ -1,0 +1,156 @@
+"""A model of the zoo: its data, its layers and its solver, and the text of its prototxt files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dragon.models.nets.body import Body
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import format_text
+
+__all__ = ["LONG", "Data", "Model", "Regression", "Source", "solver"]
+
+# settings of a solver that runs for tens of thousands of iterations
+LONG: dict[str, Any] = {"test_interval": 1000, "snapshot": 10000, "display": 200}
+_LEARNING = ("param",)  # fields that a deployed layer does not need, besides fillers
+
+
+class Source(Protocol):
+    """Where a net's samples come from."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+
+    @property
+    def train(self) -> int:
+        """The samples of a training batch."""
+
+    def layers(self) -> list[pb.LayerParameter]:
+        """The layers that make `data` and what it is scored against, in both phases."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data set of a net. folder: as written by `dragon data`. shape: (C, H, W). train, test: images per batch."""
+
+    folder: str
+    prefix: str
+    shape: tuple[int, ...]
+    train: int = 100
+    test: int = 100
+    mean: bool = True
+    values: tuple[float, ...] = ()  # means of the channels, in place of the mean image
+    scale: float = 1.0
+    mirror: bool = False
+    crop: int = 0
+
+    def layers(self) -> list[pb.LayerParameter]:
+        """The Data layers of TRAIN and of TEST."""
+        made = []
+        for phase, part, batch in ((pb.TRAIN, "train", self.train), (pb.TEST, "test", self.test)):
+            layer = pb.LayerParameter(name=self.prefix, type="Data", top=["data", "label"], include=[{"phase": phase}])
+            if self.values:
+                layer.transform_param.mean_value.extend(self.values)
+            elif self.mean:
+                layer.transform_param.mean_file = f"{self.folder}/mean.binaryproto"
+            if self.scale != 1:
+                layer.transform_param.scale = self.scale
+            if self.mirror and phase == pb.TRAIN:
+                layer.transform_param.mirror = True
+            if self.crop:
+                layer.transform_param.crop_size = self.crop
+            source = layer.data_param
+            source.source = f"{self.folder}/{self.prefix}_{part}_lmdb"
+            source.batch_size = batch
+            source.backend = pb.DataParameter.LMDB
+            made.append(layer)
+        return made
+
+
+def solver(max_iter: int, base_lr: float, steps: tuple[int, ...] = (), **more: Any) -> pb.SolverParameter:
+    """A solver with SGD, whose rate is constant or falls tenfold at each of `steps`. more: further settings."""
+    settings: dict[str, Any] = {
+        "test_iter": [100], "test_interval": 500, "base_lr": base_lr, "display": 100, "max_iter": max_iter,
+        "lr_policy": "multistep" if steps else "fixed", "momentum": 0.9, "weight_decay": 0.004, "snapshot": 1000,
+        "solver_mode": pb.SolverParameter.CPU,
+    }  # fmt: skip
+    if steps:
+        settings |= {"gamma": 0.1, "stepvalue": steps}
+    return pb.SolverParameter(**(settings | more))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A net of the zoo, a classifier: a title of one line, its data, its layers and its solver."""
+
+    title: str
+    data: Source
+    body: Callable[[], Body]
+    solver: pb.SolverParameter
+    profile: str = ""  # the dialect of the nets
+
+    def train_val(self, name: str) -> pb.NetParameter:
+        """The net for training and testing, with data, accuracy and loss."""
+        body = self.body()
+        return pb.NetParameter(name=name, layer=[*self.data.layers(), *body.layers, *self.scores(body.top)])
+
+    def scores(self, top: str) -> list[pb.LayerParameter]:
+        """The layers that score the net's last top against the labels."""
+        bottoms: dict[str, Any] = {"bottom": [top, "label"]}
+        accuracy = pb.LayerParameter(name="accuracy", type="Accuracy", top=["accuracy"], **bottoms)
+        accuracy.include.add(phase=pb.TEST)
+        return [accuracy, pb.LayerParameter(name="loss", type="SoftmaxWithLoss", top=["loss"], **bottoms)]
+
+    def answer(self, top: str) -> list[pb.LayerParameter]:
+        """The layers of a deployed net behind the last top."""
+        return [pb.LayerParameter(name="prob", type="Softmax", bottom=[top], top=["prob"])]
+
+    def deploy(self, name: str) -> pb.NetParameter:
+        """The net for use: the same layers behind an Input, without settings that only training needs."""
+        body = self.body()
+        start = pb.LayerParameter(name="data", type="Input", top=["data"])
+        start.input_param.shape.add(dim=[1, *self.data.shape])
+        for layer in body.layers:
+            for name_ in _LEARNING:
+                layer.ClearField(name_)
+            for settings in (layer.convolution_param, layer.inner_product_param):
+                if settings.num_output:
+                    settings.ClearField("weight_filler")
+                    settings.ClearField("bias_filler")
+        return pb.NetParameter(name=name, layer=[start, *body.layers, *self.answer(body.top)])
+
+    def files(self, name: str) -> dict[str, str]:
+        """The contents of the three prototxt files by file name."""
+        settings = pb.SolverParameter()
+        settings.CopyFrom(self.solver)
+        settings.net = f"models/{name}/train_val.prototxt"
+        settings.snapshot_prefix = f"runs/{name}/{name}"  # a folder for each net: metrics and curves go there too
+        messages = {"train_val": self.train_val(name), "deploy": self.deploy(name), "solver": settings}
+        what = {"train_val": "for training and testing", "deploy": "for use", "solver": "how it is trained"}
+        profile = f'profile: "{self.profile}"\n' if self.profile else ""
+        return {
+            f"{kind}.prototxt": f"# {self.title}: {what[kind]}.\n# Made by models/generate.py.\n"
+            + ("" if kind == "solver" else profile)
+            + format_text(message)
+            for kind, message in messages.items()
+        }
+
+
+class Regression(Model):
+    """A net that fits the blob `target`; its loss is the sum of the squared differences over all samples."""
+
+    def scores(self, top: str) -> list[pb.LayerParameter]:
+        """The loss, which in Caffe is divided by twice the number of samples; its weight takes that back."""
+        weight = [2 * self.data.train]
+        return [
+            pb.LayerParameter(
+                name="loss", type="EuclideanLoss", bottom=[top, "target"], top=["loss"], loss_weight=weight
+            )
+        ]
+
+    def answer(self, top: str) -> list[pb.LayerParameter]:
+        """Nothing: the last top is the answer."""
+        return []
