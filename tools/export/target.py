@@ -1,0 +1,51 @@
+"""A form of file that `dragon export` writes: the option that names the file, its other options, and what writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import click
+
+from dragon.export.deployed import Deployed, read_deployed
+from dragon.tools.common.net_options import NetChoice
+
+__all__ = ["NO_FOLD_BN", "Source", "Target"]
+
+# an option that several targets take is one object
+NO_FOLD_BN = click.Option(
+    ["--no-fold-bn"], is_flag=True, help="Keep batch normalisations; they are folded into the layers before them."
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """The net to write: values of the flags that all targets have. shape: of the input, None for the net's own."""
+
+    which: NetChoice
+    weights: str | None
+    shape: tuple[int, ...] | None
+
+    def deployed(self) -> Deployed:
+        """The net without what only training and testing need. Raises DragonError."""
+        return read_deployed(
+            self.which.model,
+            level=self.which.level,
+            stages=self.which.stages,
+            allow_unknown=self.which.allow_unknown,
+            profile=self.which.profile,
+            shape=self.shape,
+        )
+
+
+@dataclass(frozen=True)
+class Target:
+    """A form of file.
+
+    out: the option that chooses it and names the file. options: what else it takes. write: called with the Source, the
+    path and the values of `options` by name.
+    """
+
+    out: click.Option
+    options: tuple[click.Option, ...]
+    write: Callable[..., None]
