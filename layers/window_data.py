@@ -34,6 +34,9 @@ class WindowData(Source):
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p, transform = self.param.window_data_param, self.transform_param()
+        for field in ("zero_pad", "cutout", "brightness", "contrast", "saturation"):
+            if getattr(transform, field):
+                self.bad_param(f"cannot apply {field} of transform_param to windows: leave it out")
         self.size: int = transform.crop_size
         if not p.source:
             self.bad_param("window_data_param needs a source")

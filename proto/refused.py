@@ -100,7 +100,7 @@ _FIELDS: Mapping[str, _Known] = {
         **_all("random_resize_param random_aspect_ratio_param", _INTEL, "crops and resizes at random", _OFFLINE),
         **_all("flow", _INTEL, "reads optical flow"),
         **_all("bgr2rgb", _INTEL, "exchanges red and blue"),
-        **_all("pad", _INTEL, "pads images before the crop"),
+        **_all("pad", _INTEL, "pads images before the crop", "write zero_pad, which pads with zeros after the mean"),
         **_all("scale_factors crop_width crop_height", _DEEPLAB, "resizes and crops images and label maps", _OFFLINE),
         **_all(
             "fix_crop more_fix_crop multi_scale scale_ratios max_distort original_image stride upper_size upper_height "

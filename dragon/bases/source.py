@@ -150,8 +150,7 @@ class Prefetched(Source):
 
         None if they are not of 8 bits, or the limits depend on random draws (see `Transformer.limits`).
         """
-        shape = self.maker.byte_shape
-        return None if shape is None else self.maker.transformer.limits(shape)
+        return self.maker.limits()
 
     def hand_out_bytes(self) -> None:
         """From the next batch on, give 8-bit images without the transform, for an engine that applies it itself."""

@@ -47,7 +47,8 @@ class BatchMaker:
     first: an image of the source; all images have its number of channels. resized: all images have one size.
 
     With `as_bytes`, 8-bit images of the size of `first` are returned untransformed, with the same random draws, for an
-    engine that transforms them. All others are transformed here.
+    engine that transforms them. All others are transformed here, and so are all whose colours or pixels change at
+    random.
     """
 
     def __init__(
@@ -56,7 +57,9 @@ class BatchMaker:
         self.transformer = transformer
         self.shape = transformer.output_shape(first.shape)
         self.varies = not (resized or transformer.crops)  # whether batches may differ in shape
-        self.byte_shape = first.shape if first.dtype == np.uint8 else None  # of one image; None if they are not 8-bit
+        self._limited = first.shape if first.dtype == np.uint8 else None
+        # of one 8-bit image that an engine may transform; None if there are none
+        self.byte_shape = self._limited if transformer.windows_only else None
         self.as_bytes = False
         self._batch_size = batch_size
 
@@ -68,14 +71,17 @@ class BatchMaker:
         used: a batch whose arrays may be overwritten. Raises DataError, which names image i as `name(i)`.
         """
         shape = (self._batch_size, *self._shape(images, name))
-        places = self.transformer.draw(images)
         if self.as_bytes:
             same = images if isinstance(images, np.ndarray) else _stacked(images)
             if same is not None and same.dtype == np.uint8 and same.shape[1:] == self.byte_shape:
-                return np.empty(0, np.float32), Bytes(same, places), shape
+                return np.empty(0, np.float32), Bytes(same, self.transformer.draw(images)), shape
         data = used.data if used is not None and used.data.shape == shape else np.empty(shape, np.float32)
-        self.transformer.apply_at(images, places, data)
+        self.transformer.apply(images, data)
         return data, None, shape
+
+    def limits(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """`Transformer.limits` of the images; None if they are not of 8 bits."""
+        return None if self._limited is None else self.transformer.limits(self._limited)
 
     def _shape(self, images: NDArray[Any] | Sequence[NDArray[Any]], name: Callable[[int], str]) -> tuple[int, int, int]:
         """The shape of all images after the transform. Raises DataError if they do not have one."""

@@ -72,8 +72,9 @@ def test_crop_is_central_in_test(lmdb: Path, opened: list[One]) -> None:
 
 
 @pytest.mark.parametrize("seed", [3, 4])
-def test_state_resumes_exactly(lmdb: Path, opened: list[One], seed: int) -> None:
-    extra = "crop_size: 4 mirror: true"
+@pytest.mark.parametrize("more", ["", " zero_pad: 2 cutout: 2 brightness: 0.5 contrast: 0.5 saturation: 0.5"])
+def test_state_resumes_exactly(lmdb: Path, opened: list[One], seed: int, more: str) -> None:
+    extra = "crop_size: 4 mirror: true" + more
     one = data(opened, lmdb, extra=extra)
     one.forward()
     state = one.layer.state()

@@ -64,6 +64,21 @@ def transformed(setting: str, phase: int) -> None:
     layer.add_images(np.zeros((2, 1, 4, 4), np.uint8), [0, 1])
 
 
+def test_images_are_padded_and_changed_at_random() -> None:
+    text = (
+        'name: "m" type: "MemoryData" memory_data_param { batch_size: 9 channels: 1 height: 4 width: 4 } '
+        "transform_param { crop_size: 4 zero_pad: 2 cutout: 2 brightness: 0.5 }"
+    )
+    layers = [One(text, phase=TRAIN, n_top=2) for _ in range(2)]
+    for one in layers:
+        assert isinstance(one.layer, MemoryData)
+        one.layer.add_images(np.full((9, 1, 4, 4), 100, np.uint8), range(9))
+    data = layers[0].forward()
+    np.testing.assert_array_equal(layers[1].forward(), data)
+    assert len({image.max() for image in data}) == 9, "each image has a brightness of its own"
+    assert len({(image == 0).tobytes() for image in data}) > 4
+
+
 @pytest.mark.parametrize("setting", ["resize_param { height: 3 width: 3 }", "crop_h: 2"])
 def test_settings_of_ssd_that_change_shapes_are_refused(setting: str) -> None:
     for phase in (TRAIN, TEST):

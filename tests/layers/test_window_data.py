@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from dragon.data.resize import resize_bilinear
-from dragon.errors import DragonError
+from dragon.errors import DragonError, PrototxtError
 from tests.layers.helpers import One
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (20, 30, 3), np.uint8)
@@ -39,6 +39,12 @@ def make(source: Path, setting: str = "", transform: str = "crop_size: 4") -> On
         f"batch_size: 4 {fraction} {setting} }} transform_param {{ {transform} }}"
     )
     return One(text, n_top=2)
+
+
+@pytest.mark.parametrize("setting", ["zero_pad: 1", "cutout: 2", "brightness: 0.1", "contrast: 1", "saturation: 0.5"])
+def test_augmentation_of_whole_images_is_refused(source: Path, setting: str) -> None:
+    with pytest.raises(PrototxtError, match=f"cannot apply {setting.split(':')[0]} of transform_param to windows"):
+        make(source, transform=f"crop_size: 4 {setting}")
 
 
 def box(x1: int, y1: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

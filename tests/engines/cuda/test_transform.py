@@ -70,7 +70,9 @@ def kind(net: Net) -> str:
 @pytest.mark.parametrize(
     "settings",
     ["", "mirror: true", "crop_size: 5", "mirror: true crop_size: 5 scale: 0.00390625 mean_value: 104 mean_value: 117 "
-     "mean_value: 123", "mean_value: 128 scale: 0.017", "mean_file", "mean_file crop_size: 6 mirror: true scale: 0.3"],
+     "mean_value: 123", "mean_value: 128 scale: 0.017", "mean_file", "mean_file crop_size: 6 mirror: true scale: 0.3",
+     "zero_pad: 2", "zero_pad: 3 crop_size: 8 mirror: true mean_value: 99 scale: -0.5",
+     "mean_file zero_pad: 4 crop_size: 8 mirror: true"],
 )  # fmt: skip
 def test_the_same_bits_as_on_the_host(settings: str, phase: int, tmp_path: Path, opened: list[Net | Solver]) -> None:
     mean = tmp_path / "mean.binaryproto"
@@ -86,6 +88,21 @@ def test_the_same_bits_as_on_the_host(settings: str, phase: int, tmp_path: Path,
         assert nets[0].layers[0].state() == nets[1].layers[0].state()
     assert kind(nets[1]) == "kernels"
     assert any(line.startswith("forward data .. loss: graph") for line in nets[1].executor.remarks())
+
+
+@needs_gpu
+@pytest.mark.parametrize("settings", ["cutout: 3", "brightness: 0.5 contrast: 0.3 saturation: 0.2 mean_value: 99"])
+def test_random_changes_of_pixels_are_made_on_the_host(
+    settings: str, tmp_path: Path, opened: list[Net | Solver]
+) -> None:
+    text = text_of(database(tmp_path, list(IMAGES)), "mirror: true zero_pad: 2 crop_size: 7 " + settings)
+    for phase in (TRAIN, TEST):
+        nets = nets_of(opened, text, phase)
+        for _ in range(4):
+            for net in nets:
+                net.run_forward()
+            np.testing.assert_array_equal(nets[1].blobs["data"].peek(), nets[0].blobs["data"].peek())
+        assert kind(nets[1]) == ("host" if phase == TRAIN else "kernels")
 
 
 @needs_gpu

@@ -2,7 +2,7 @@
 #include "common.cuh"
 
 // x (N, C, H, W) bytes, y (N, C, out_h, out_w). places (N, 3): mirror, first row and first column of each window.
-// An image whose mirror is -1 is in y already.
+// An image whose mirror is -1 is in y already. What a window has outside of its image is zero.
 // mean_kind 0: none; 1: `mean` has means for each channel, or one for all (mean_channels); 2: an image (C, H, W).
 KERNEL transform(const unsigned char* x, const int* places, const real* mean, stored* y, Index count, int channels,
                  int height, int width, int out_h, int out_w, int mean_kind, int mean_channels, real scale) {
@@ -12,6 +12,10 @@ KERNEL transform(const unsigned char* x, const int* places, const real* mean, st
         const int* place = places + n * 3;
         if (place[0] < 0) continue;
         int h = place[1] + row, w = place[2] + (place[0] ? out_w - 1 - column : column);
+        if (h < 0 || h >= height || w < 0 || w >= width) {
+            y[i] = real(0);
+            continue;
+        }
         size_t at = ((size_t)c * height + h) * width + w;
         real value = x[(size_t)n * channels * height * width + at];
         if (mean_kind == 1) value -= mean[c % mean_channels];

@@ -29,8 +29,8 @@ def transform(device: Device, images: Any, places: Any, mean: Any, scale: float,
     """Launch out (N, C, h, w) = (images - mean) * scale, from a window of each image.
 
     images (N, C, H, W) of uint8; places (N, 3) of int32: mirror (0 or 1) or ON_HOST, first row and first column of each
-    window. mean: None, (1,) or (C,) for channels, or (C, H, W). All on the device; the windows must lie inside the
-    images. stored: the type of 16-bit activations that `out` holds, None for its own type.
+    window. mean: None, (1,) or (C,) for channels, or (C, H, W). All on the device. What a window has outside of its
+    image becomes zero. stored: the type of 16-bit activations that `out` holds, None for its own type.
     """
     _, c, height, width = images.shape
     kind = NO_MEAN if mean is None else BY_CHANNEL if mean.ndim == 1 else BY_PIXEL
