@@ -17,6 +17,9 @@ __all__ = ["Convolution"]
 class Convolution(ConvolutionBase):
     """Convolution over any number of spatial axes, with groups, strides, padding and dilation.
 
+    Reading a net moves what C3D (Convolution3D: kernel_depth, temporal_stride, temporal_pad) and video-caffe
+    (NdConvolution: kernel_shape, stride_shape, pad_shape) write to kernel_size, stride and pad, given for each axis.
+
     Blobs: weight (num_output, C / group, *kernel), bias (num_output).
     """
 

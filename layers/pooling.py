@@ -19,6 +19,8 @@ from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["Pooling"]
 
+_SHAPES = {"kernel": "kernel_shape", "stride": "stride_shape", "pad": "pad_shape"}
+
 
 @register()
 class Pooling(Layer):
@@ -29,6 +31,10 @@ class Pooling(Layer):
     on the image and its padding; by the part on the image alone with `pool: AVE_EXC_PAD` (Synopsys Caffe, AVE_TF in its
     older files) and with `avg_include_pad: false` (Intel Caffe). pad_t, pad_b, pad_l and pad_r pad each side of an
     image by its own width, in place of pad, as in Synopsys Caffe.
+
+    Windows whose axes differ have kernel_shape, stride_shape and pad_shape, one value for each spatial axis, in place
+    of kernel_size, stride and pad. Reading a net moves C3D's (Pooling3D: kernel_depth, temporal_stride) and Intel
+    Caffe's (kernel_size_3d, stride_3d, pad_3d) there.
 
     Ties of a maximum go to the first element, row by row. A second top of MAX holds the index of each maximum within
     the image of its channel. STOCHASTIC takes an element with a probability in proportion to its value, which must not
@@ -85,14 +91,14 @@ class Pooling(Layer):
         self._stride = self._each("stride", "stride", n_spatial)
         self._pad_before, self.pad_after = self._padding(n_spatial)
         if p.global_pooling:
-            if p.HasField("kernel_size") or p.HasField("kernel_h") or p.HasField("kernel_w"):
+            if any(map(p.HasField, ("kernel_size", "kernel_h", "kernel_w", "kernel_shape"))):
                 self.bad_param("global_pooling takes the whole image: do not give a kernel")
             if any(self._pad_before) or any(self.pad_after) or any(s != 1 for s in self._stride):
                 self.bad_param("global_pooling needs pad 0 and stride 1")
             return
         self._kernel = self._each("kernel", "kernel_size", n_spatial)
         if min(self._kernel) < 1 or min(self._stride) < 1:
-            self.bad_param("kernel_size (or kernel_h and kernel_w) and stride must be at least 1")
+            self.bad_param("kernel_size (or kernel_h and kernel_w, or kernel_shape) and stride must be at least 1")
         for padding in (self._pad_before, self.pad_after):
             if any(pad >= k for pad, k in zip(padding, self._kernel, strict=True)):
                 self.bad_param(f"pad {padding} must be smaller than the kernel {self._kernel}")
@@ -103,7 +109,7 @@ class Pooling(Layer):
         if not (p.pad_t or p.pad_b or p.pad_l or p.pad_r):
             pad = self._each("pad", "pad", n_spatial)
             return pad, pad
-        if p.HasField("pad") or p.HasField("pad_h") or p.HasField("pad_w"):
+        if any(map(p.HasField, ("pad", "pad_h", "pad_w", "pad_shape"))):
             self.bad_param("give pad (or pad_h and pad_w) or pad_t, pad_b, pad_l and pad_r, not both")
         if n_spatial != 2:
             self.bad_param(f"pad_t, pad_b, pad_l and pad_r need 2 spatial axes, the bottom has {n_spatial}")
@@ -113,6 +119,14 @@ class Pooling(Layer):
         p = self.param.pooling_param
         sides = [f"{short}_h", f"{short}_w"]
         given = [side for side in sides if p.HasField(side)]
+        shape = _SHAPES[short]
+        if p.HasField(shape):
+            values: tuple[int, ...] = tuple(getattr(p, shape).dim)
+            if given or p.HasField(name):
+                self.bad_param(f"give {shape} or {given[0] if given else name}, not both")
+            if len(values) != n_spatial or min(values) < 0:
+                self.bad_param(f"{shape} needs {n_spatial} sizes for the spatial axes, got {list(values)}")
+            return values
         if not given:
             return (getattr(p, name),) * n_spatial
         if p.HasField(name):

@@ -21,6 +21,9 @@ __all__ = ["Parser"]
 MAX_DEPTH = 100
 _CLOSE = {"{": "}", "<": ">"}
 _LISTS = {("SolverParameter", "device_id")}  # single numbers that forks write as lists
+# single numbers that video-caffe repeats, one for each axis, and the field that holds the list here
+_SHAPES = {("PoolingParameter", f"{short}{size}"): f"{short}_shape" for short, size in
+           (("kernel", "_size"), ("stride", ""), ("pad", ""))}  # fmt: skip
 
 
 @cache
@@ -70,6 +73,9 @@ class Parser(ValueReader):
                 if not field.repeated and seen.setdefault(value, at) != at:
                     if (descriptor.name, value) in _LISTS:
                         self._skip_device_list(at, value)
+                        continue
+                    if (descriptor.name, value) in _SHAPES:
+                        self._one_more_axis(message, field, at)
                         continue
                     first = self._tokens.line(self._starts[seen[value]])
                     self._fail(at, f'"{value}" is given twice; it was given on line {first} already')
@@ -159,6 +165,16 @@ class Parser(ValueReader):
             self._skip_device_list(self._at, field.name)
             return
         setattr(message, field.name, self._scalar(field))
+
+    def _one_more_axis(self, message: Message, field: Field, at: int) -> None:
+        """Read a size that has been given already as that of one more axis."""
+        sizes = getattr(message, _SHAPES[str(message.DESCRIPTOR.name), field.name]).dim
+        if message.HasField(field.name):
+            sizes.append(getattr(message, field.name))
+        self._at = at + 1
+        self._scalar_field(message, field)
+        sizes.append(getattr(message, field.name))
+        message.ClearField(field.name)
 
     def _is_engine_of_fork(self, field: Field) -> bool:
         """Whether the next value is an engine that only forks have; any unknown one, where unknown fields may pass."""

@@ -11,7 +11,6 @@ __all__ = ["about_field", "about_value"]
 
 _NONE = "not offered"
 _SIDES = "write pad_l, pad_r, pad_t and pad_b"
-_3D = "give kernel_size, stride and pad, which hold for any number of axes"
 _OFFLINE = "prepare the images before training, or with a Python layer"
 _AUGMENTS = "augments images"
 _WINDOWS, _INTEL, _NVIDIA, _SYNOPSYS = "caffe-windows", "Intel Caffe", "NVCaffe", "Synopsys Caffe"
@@ -40,7 +39,6 @@ _FIELDS: Mapping[str, _Known] = {
         **_all("pad_ratio", "a fork", "changes the padding"),
         **_all("torch_pooling", _NVIDIA, "rounds the output's size down", "write round_mode: FLOOR"),
         **_all("axis", _INTEL, "pools behind another axis"),
-        **_all("pad_3d kernel_size_3d stride_3d", _INTEL, "describes a window over three axes", _3D),
         **_all("blobs_lr blobs_a_min", _WINDOWS, "trains a deformable pooling"),
     },
     "FillerParameter": _all("scale", _INTEL, "scales the filled values"),

@@ -2,8 +2,8 @@
 
 V0 and V1 layers become `layer`, `input` an Input layer, transformation fields of data layers move to
 `transform_param`, `normalize` becomes a `normalization` mode, a ReLU inside another layer a layer of its own,
-`solver_type` the string `type`. Layers of a dialect are marked (dragon.proto.dialects). Each kind is logged in one line
-(logger "dragon", level info).
+`solver_type` the string `type`. Windows over three axes take the present form (dragon.proto.volumes), and layers of a
+dialect are marked (dragon.proto.dialects). Each kind is logged in one line (logger "dragon", level info).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.dialects import mark_layers, needs_marks
 from dragon.proto.fused_relu import has_fused_relu, write_out
 from dragon.proto.upgrade_v0 import upgrade_v0
+from dragon.proto.volumes import has_volume, upgrade_volume
 
 __all__ = ["V1_TYPES", "needs_upgrade", "upgrade_net", "upgrade_net_tracked", "upgrade_solver"]
 
@@ -27,11 +28,14 @@ _IRREGULAR = {
     "ABSVAL": "AbsVal",
     "ARGMAX": "ArgMax",
     "BNLL": "BNLL",
+    "CONVOLUTION3D": "Convolution3D",
+    "DECONVOLUTION3D": "Deconvolution3D",
     "HDF5_DATA": "HDF5Data",
     "HDF5_OUTPUT": "HDF5Output",
     "LRN": "LRN",
     "MVN": "MVN",
     "NONE": "",
+    "POOLING3D": "Pooling3D",
     "RELU": "ReLU",
     "SOFTMAX_LOSS": "SoftmaxWithLoss",
     "TANH": "TanH",
@@ -60,7 +64,7 @@ def needs_upgrade(net: pb.NetParameter) -> bool:
         or net.input
         or net.input_dim
         or net.input_shape
-        or any(_old_transform(x) or _old_batch_norm(x) or _old_normalize(x) or has_fused_relu(x) for x in net.layer)
+        or any(_old_transform(x) or _old_batch_norm(x) or _old_normalize(x) or _other_form(x) for x in net.layer)
         or needs_marks(net)
     )
 
@@ -85,6 +89,7 @@ def upgrade_net_tracked(net: pb.NetParameter) -> tuple[pb.NetParameter, list[int
     _log_upgrades("data layers: transformation moved to transform_param", map(_upgrade_transform, new.layer))
     _log_upgrades("BatchNorm layers: lr_mult of the statistics removed", map(_upgrade_batch_norm, new.layer))
     _log_upgrades("losses: normalize replaced by normalization", map(_upgrade_normalize, new.layer))
+    _log_upgrades("layers: windows over three axes", map(upgrade_volume, new.layer))
     fused = sum(map(has_fused_relu, new.layer))
     if fused:
         origin = write_out(new, origin)
@@ -216,6 +221,11 @@ def _upgrade_normalize(layer: pb.LayerParameter) -> bool:
         loss.normalization = pb.LossParameter.VALID if loss.normalize else pb.LossParameter.BATCH_SIZE
     loss.ClearField("normalize")
     return True
+
+
+def _other_form(layer: pb.LayerParameter) -> bool:
+    """Whether the layer is written as a fork writes it."""
+    return has_fused_relu(layer) or has_volume(layer)
 
 
 # -- inputs

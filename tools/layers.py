@@ -13,6 +13,7 @@ from dragon.bases.layer import Layer, find_class, layer_types
 from dragon.errors import UsageError, nearest
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.comments import message_comments
+from dragon.proto.volumes import FORMER_TYPES
 from dragon.tools.common.tables import table
 
 __all__ = ["command", "default", "parameter_fields"]
@@ -42,6 +43,9 @@ def command(name: str | None) -> None:
         rows = [[kind, ", ".join(parameter_fields(_class(kind))), _purpose(_class(kind))] for kind in layer_types()]
         click.echo(table(["type", "parameters", "what it does"], rows, left=(0, 1, 2)))
         return
+    if name in FORMER_TYPES:
+        click.echo(f"Reading a net makes {FORMER_TYPES[name]} of {name}.\n")
+        name = FORMER_TYPES[name]
     cls = find_class(name)
     if cls is None:
         raise UsageError(f'unknown layer type "{name}"{nearest(name, layer_types())}')

@@ -24,6 +24,9 @@ def _each(p: Any, name: str, short: str, default: int) -> NDArray[Any]:
     sides = [side for side in (f"{short}_h", f"{short}_w") if side in p.DESCRIPTOR.fields_by_name]
     if any(p.HasField(side) for side in sides):
         return np.array([getattr(p, side) if p.HasField(side) else default for side in sides])
+    shape = f"{short}_shape"
+    if shape in p.DESCRIPTOR.fields_by_name and p.HasField(shape):
+        return np.array(list(getattr(p, shape).dim))
     if name not in p.DESCRIPTOR.fields_by_name:
         return np.array([default])
     if p.DESCRIPTOR.fields_by_name[name].is_repeated:

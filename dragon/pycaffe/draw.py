@@ -124,9 +124,11 @@ def get_layer_label(layer: pb.LayerParameter, rankdir: str = "LR", display_lrm: 
         if q.global_pooling:
             lines.append("global")
         else:
-            lines.append(f"kernel size: {_window([q.kernel_size], q.kernel_h, q.kernel_w, 0)}")
-            lines.append(f"stride: {_window([q.stride], q.stride_h, q.stride_w, 1)}")
-            lines.append(f"pad: {_window([q.pad], q.pad_h, q.pad_w, 0)}")
+            lines.append(
+                f"kernel size: {_window(list(q.kernel_shape.dim) or [q.kernel_size], q.kernel_h, q.kernel_w, 0)}"
+            )
+            lines.append(f"stride: {_window(list(q.stride_shape.dim) or [q.stride], q.stride_h, q.stride_w, 1)}")
+            lines.append(f"pad: {_window(list(q.pad_shape.dim) or [q.pad], q.pad_h, q.pad_w, 0)}")
     if display_lrm and issubclass(kind, Weighted):
         lines.append("lr mult: " + ", ".join(f"{p.lr_mult:g}" for p in layer.param or [pb.ParamSpec()]))
     return separator.join(lines)

@@ -26,6 +26,9 @@ __all__ = ["ARRAY_CODE", "CASES", "Case", "cases"]
 Shape = tuple[int, ...]
 IMAGE = (2, 6, 5, 4)
 FLAT = (3, 5)
+VOLUME = (
+    "kernel_shape { dim: 2 dim: 3 dim: 2 } stride_shape { dim: 1 dim: 2 dim: 2 } pad_shape { dim: 1 dim: 0 dim: 1 }"
+)
 
 
 @dataclass(frozen=True)
@@ -335,6 +338,11 @@ _TABLE: dict[str, list[tuple[Any, ...]]] = {
         ("pooling_param { pool: AVE_EXC_PAD kernel_size: 3 stride: 2 pad: 1 }",),
         ("pooling_param { pool: AVE_TF kernel_size: 4 pad_l: 1 pad_r: 2 pad_b: 3 }",),
         ("pooling_param { pool: AVE avg_include_pad: false kernel_size: 3 stride: 2 pad: 2 }",),
+        (f"pooling_param {{ {VOLUME} }}", ((2, 3, 4, 5, 4),)),
+        (f"pooling_param {{ {VOLUME} }}", ((2, 3, 4, 5, 4),), 2),
+        (f"pooling_param {{ pool: AVE {VOLUME} }}", ((2, 3, 4, 5, 4),)),
+        (f"pooling_param {{ pool: AVE avg_include_pad: false {VOLUME} }}", ((2, 3, 4, 5, 4),)),
+        ("pooling_param { pool: AVE global_pooling: true }", ((2, 3, 4, 5, 4),)),
     ],
     "Power": [
         (),

@@ -33,6 +33,15 @@ MEANINGLESS = {
                               "batch_norm": ("relu",)}.items()
         for option in options
     },
+    **{
+        (f"{name}_param", option): "a fork's window over three axes: reading a net writes it as the layer has it"
+        for name, options in {
+            "convolution": ("kernel_depth", "temporal_stride", "temporal_pad", "filter_group", "kernel_shape",
+                            "stride_shape", "pad_shape"),
+            "pooling": ("kernel_depth", "temporal_stride", "temporal_pad", "kernel_size_3d", "stride_3d", "pad_3d"),
+        }.items()
+        for option in options
+    },
     ("relu6_param", "relu6"): "the maximum of ReLU6 is 6 anyway",
     **{
         (f"{data}_param", option): _MOVED

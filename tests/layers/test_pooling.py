@@ -234,3 +234,58 @@ def test_bad_shapes() -> None:
         One('type: "Pooling" pooling_param { kernel_size: 3 }', np.ones((5, 5)))
     with pytest.raises(PrototxtError, match="the mask, needs pool: MAX"):
         One('type: "Pooling" pooling_param { pool: AVE kernel_size: 3 }', np.ones((1, 1, 5, 5)), n_top=2)
+
+
+# kernel, stride, pad and rounding up of windows whose axes differ
+VOLUMES: dict[str, tuple[Any, Any, Any, bool]] = {
+    "kernel_shape { dim: 2 dim: 3 dim: 1 }": ((2, 3, 1), (1, 1, 1), (0, 0, 0), True),
+    "kernel_shape { dim: 1 dim: 2 dim: 2 } stride_shape { dim: 1 dim: 2 dim: 2 }": (
+        (1, 2, 2), (1, 2, 2), (0, 0, 0), True,
+    ),
+    "kernel_size: 2 stride_shape { dim: 2 dim: 1 dim: 3 } pad_shape { dim: 1 dim: 0 dim: 1 } round_mode: FLOOR": (
+        (2, 2, 2), (2, 1, 3), (1, 0, 1), False,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", VOLUMES)
+@pytest.mark.parametrize("pool", ["MAX", "AVE"])
+def test_windows_over_three_axes(pool: str, text: str) -> None:
+    kernel, stride, pad, up = VOLUMES[text]
+    x = RNG.standard_normal((2, 2, 4, 5, 6))
+    full = f'type: "Pooling" pooling_param {{ pool: {pool} {text} }}'
+    y = One(full, x, dtype=np.float64).forward()
+    empty = -np.inf if pool == "MAX" else 0.0
+    width = [(0, 0), (0, 0), *((p, p + 4) for p in pad)]  # windows may end behind the padding
+    padded = np.pad(x, width, constant_values=empty)
+    for at in np.ndindex(y.shape[2:]):
+        window: Any = (..., *(slice(i * s, i * s + k) for i, s, k in zip(at, stride, kernel, strict=True)))
+        expected = padded[window].max((2, 3, 4))
+        if pool == "AVE":
+            inside = [
+                min(i * s + k, n + 2 * p) - i * s
+                for i, s, k, n, p in zip(at, stride, kernel, x.shape[2:], pad, strict=True)
+            ]
+            expected = padded[window].sum((2, 3, 4)) / np.prod(inside)
+        np.testing.assert_allclose(y[:, :, *at], expected)
+    rounding = np.ceil if up else np.floor
+    exact = [(n + 2 * p - k) / s for n, p, k, s in zip(x.shape[2:], pad, kernel, stride, strict=True)]
+    assert y.shape[2:] == tuple(int(rounding(value)) + 1 for value in exact)
+    check_gradient(full, [x], most=60)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("kernel_shape { dim: 2 dim: 2 }", r"kernel_shape needs 3 sizes for the spatial axes, got \[2, 2\]"),
+        ("kernel_shape { dim: 2 dim: 2 dim: -1 }", "kernel_shape needs 3 sizes"),
+        ("kernel_shape { dim: 2 dim: 2 dim: 2 } kernel_size: 2", "give kernel_shape or kernel_size, not both"),
+        ("kernel_size: 2 pad_shape { dim: 2 dim: 0 dim: 0 }", r"pad \(2, 0, 0\) must be smaller than the kernel"),
+        ("kernel_size: 2 stride_shape { dim: 0 dim: 1 dim: 1 }", "stride must be at least 1"),
+        ("global_pooling: true kernel_shape { dim: 2 dim: 2 dim: 2 }", "do not give a kernel"),
+        ("kernel_size: 2 pad_t: 1 pad_shape { dim: 1 dim: 1 dim: 1 }", "not both"),
+    ],
+)
+def test_messages_about_three_axes(settings: str, message: str) -> None:
+    with pytest.raises(PrototxtError, match=message):
+        One(f'type: "Pooling" pooling_param {{ {settings} }}', np.zeros((1, 1, 3, 3, 3)))

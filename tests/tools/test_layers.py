@@ -49,3 +49,9 @@ def test_the_docstring_of_a_layer_is_shown(dragon: Dragon) -> None:
     lines = dragon("layers", "Axpy").out.splitlines()
     assert lines[0].startswith("Axpy: top = a * x + y with one factor a for each channel")
     assert "Bottoms: a (N, C) or (N, C, 1, 1), x and y (N, C, ...)." in lines
+
+
+def test_a_type_that_reading_a_net_replaces(dragon: Dragon) -> None:
+    shown = dragon("layers", "Pooling3D").out
+    assert shown.startswith("Reading a net makes Pooling of Pooling3D.\n\nPooling: ")
+    assert "kernel_shape" in shown

@@ -1,4 +1,7 @@
-"""Pooling over one or two axes: maximum and average by pooling.cu, random choice by stochastic.cu."""
+"""Pooling over one to three axes: maximum and average by pooling.cu and volume_pooling.cu.
+
+The random choice of STOCHASTIC, over one or two axes, is in stochastic.cu.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from typing import Any
 from dragon.bases.layer import TRAIN
 from dragon.engines.cuda.kernels import pooling as kernels
 from dragon.engines.cuda.kernels import stochastic
+from dragon.engines.cuda.kernels import volume_pooling as volume
 from dragon.engines.cuda.lowerings.lowering import lowers
 from dragon.engines.cuda.lowerings.random import RandomLowering
-from dragon.engines.cuda.lowerings.windows import at_least_2d, named, spread_out, window_sizes
+from dragon.engines.cuda.lowerings.windows import MOST_AXES, at_least_2d, named, spread_out, window_sizes
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 
@@ -19,14 +23,19 @@ __all__ = ["PoolingLowering"]
 
 @lowers("Pooling")
 class PoolingLowering(RandomLowering):
-    """Pooling over one or two axes: MAX, AVE and STOCHASTIC."""
+    """Pooling over one to three axes: MAX and AVE; STOCHASTIC over one or two."""
 
     half = True
     float32_tops = (1,)  # the mask
 
     @classmethod
     def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
-        return bottom[0].ndim <= 4 and bottom[0].count > 0
+        most = 4 if layer.method == pb.PoolingParameter.STOCHASTIC else 2 + MOST_AXES
+        return bottom[0].ndim <= most and bottom[0].count > 0
+
+    @property
+    def _in_3d(self) -> bool:
+        return len(self.layer.window.kernel) > 2
 
     @property
     def is_random(self) -> bool:
@@ -44,7 +53,7 @@ class PoolingLowering(RandomLowering):
 
     def _counted(self) -> dict[str, int]:
         """The positions that an average counts, as the kernels' arguments; a single axis is the second of two."""
-        counted = [(0, 1), *self.layer.counted][-2:]
+        counted = self.layer.counted if self._in_3d else [(0, 1), *self.layer.counted][-2:]
         first, end = zip(*counted, strict=True)
         return {**named("first_", first), **named("end_", end)}
 
@@ -62,9 +71,11 @@ class PoolingLowering(RandomLowering):
         if method == pb.PoolingParameter.MAX:
             top_mask = top[1].data if len(top) > 1 else None
             mask = self._index(y.shape)
-            self.launch(kernels.max_forward, x=x, y=y, mask=mask, top_mask=top_mask, count=y.size, **window)
+            kernel = volume.max_forward_3d if self._in_3d else kernels.max_forward
+            self.launch(kernel, x=x, y=y, mask=mask, top_mask=top_mask, count=y.size, **window)
         elif method == pb.PoolingParameter.AVE:
-            self.launch(kernels.average_forward, x=x, y=y, count=y.size, **window, **self._counted())
+            kernel = volume.average_forward_3d if self._in_3d else kernels.average_forward
+            self.launch(kernel, x=x, y=y, count=y.size, **window, **self._counted())
         elif self._was_random:
             chosen, stream = self._index(y.shape), self.stream
             self.launch(
@@ -79,9 +90,11 @@ class PoolingLowering(RandomLowering):
         dy, dx = top[0].diff, bottom[0].diff
         window, method = self._window(dx, dy), self.layer.method
         if method == pb.PoolingParameter.AVE:
-            self.launch(kernels.average_backward, dy=dy, dx=dx, count=dx.size, **window, **self._counted())
+            kernel = volume.average_backward_3d if self._in_3d else kernels.average_backward
+            self.launch(kernel, dy=dy, dx=dx, count=dx.size, **window, **self._counted())
         elif method == pb.PoolingParameter.MAX or self._was_random:
-            self.launch(kernels.max_backward, dy=dy, mask=self._index(dy.shape), dx=dx, count=dx.size, **window)
+            kernel = volume.max_backward_3d if self._in_3d else kernels.max_backward
+            self.launch(kernel, dy=dy, mask=self._index(dy.shape), dx=dx, count=dx.size, **window)
         else:
             x, sums = bottom[0].data, self._sums(dy.size)
             self.launch(

@@ -1,0 +1,104 @@
+// Pooling of (planes, D, H, W) into (planes, OD, OH, OW), as in pooling.cu.
+#include "common.cuh"
+
+#define WINDOW                                                                                                     \
+    int depth, int height, int width, int out_d, int out_h, int out_w, int kernel_d, int kernel_h, int kernel_w,   \
+        int stride_d, int stride_h, int stride_w, int pad_d, int pad_h, int pad_w
+
+#define COUNTED int first_d, int first_h, int first_w, int end_d, int end_h, int end_w
+
+// mask: the index in its volume of each window's first maximum; top_mask (or null): the same in the net's type.
+KERNEL max_forward_3d(const stored* x, stored* y, int* mask, real* top_mask, Index count, WINDOW) {
+    GRID_LOOP(i, count) {
+        int ow = i % out_w, oh = i / out_w % out_h, od = i / out_w / out_h % out_d;
+        const stored* volume = x + (size_t)(i / out_w / out_h / out_d) * depth * height * width;
+        int front = od * stride_d - pad_d, top = oh * stride_h - pad_h, left = ow * stride_w - pad_w;
+        int back = min(front + kernel_d, depth), bottom = min(top + kernel_h, height);
+        int right = min(left + kernel_w, width);
+        front = max(front, 0);
+        top = max(top, 0);
+        left = max(left, 0);
+        int best = (front * height + top) * width + left;
+        real value = volume[best];
+        for (int d = front; d < back; ++d)
+            for (int h = top; h < bottom; ++h)
+                for (int w = left; w < right; ++w) {
+                    int at = (d * height + h) * width + w;
+                    if (volume[at] > value) {
+                        best = at;
+                        value = volume[at];
+                    }
+                }
+        y[i] = value;
+        mask[i] = best;
+        if (top_mask) top_mask[i] = (real)best;
+    }
+}
+
+// First and one past the last output position whose window holds input position `at`.
+static __device__ __forceinline__ int first_window(int at, int kernel, int stride, int pad) {
+    int low = at + pad - kernel;
+    return low < 0 ? 0 : low / stride + 1;
+}
+
+static __device__ __forceinline__ int end_window(int at, int stride, int pad, int out) {
+    return min((at + pad) / stride + 1, out);
+}
+
+KERNEL max_backward_3d(const stored* dy, const int* mask, stored* dx, Index count, WINDOW) {
+    GRID_LOOP(i, count) {
+        int w = i % width, h = i / width % height, d = i / width / height % depth, self = (d * height + h) * width + w;
+        size_t volume = (size_t)(i / width / height / depth) * out_d * out_h * out_w;
+        int d_end = end_window(d, stride_d, pad_d, out_d), h_end = end_window(h, stride_h, pad_h, out_h);
+        int w_end = end_window(w, stride_w, pad_w, out_w);
+        real sum = 0;
+        for (int od = first_window(d, kernel_d, stride_d, pad_d); od < d_end; ++od)
+            for (int oh = first_window(h, kernel_h, stride_h, pad_h); oh < h_end; ++oh)
+                for (int ow = first_window(w, kernel_w, stride_w, pad_w); ow < w_end; ++ow) {
+                    size_t o = volume + (od * out_h + oh) * out_w + ow;
+                    if (mask[o] == self) sum += dy[o];
+                }
+        dx[i] = sum;
+    }
+}
+
+// How many elements of a window an average counts: those from `first` up to `end`, the image with or without its padding.
+static __device__ __forceinline__ int extent(int position, int kernel, int stride, int pad, int first, int end) {
+    int start = position * stride - pad;
+    return min(start + kernel, end) - max(start, first);
+}
+
+KERNEL average_forward_3d(const stored* x, stored* y, Index count, WINDOW, COUNTED) {
+    GRID_LOOP(i, count) {
+        int ow = i % out_w, oh = i / out_w % out_h, od = i / out_w / out_h % out_d;
+        const stored* volume = x + (size_t)(i / out_w / out_h / out_d) * depth * height * width;
+        int front = od * stride_d - pad_d, top = oh * stride_h - pad_h, left = ow * stride_w - pad_w;
+        int back = min(front + kernel_d, depth), bottom = min(top + kernel_h, height);
+        int right = min(left + kernel_w, width);
+        real sum = 0;
+        for (int d = max(front, 0); d < back; ++d)
+            for (int h = max(top, 0); h < bottom; ++h)
+                for (int w = max(left, 0); w < right; ++w) sum += volume[(d * height + h) * width + w];
+        y[i] = sum / (extent(od, kernel_d, stride_d, pad_d, first_d, end_d) *
+                      extent(oh, kernel_h, stride_h, pad_h, first_h, end_h) *
+                      extent(ow, kernel_w, stride_w, pad_w, first_w, end_w));
+    }
+}
+
+KERNEL average_backward_3d(const stored* dy, stored* dx, Index count, WINDOW, COUNTED) {
+    GRID_LOOP(i, count) {
+        int w = i % width, h = i / width % height, d = i / width / height % depth;
+        size_t volume = (size_t)(i / width / height / depth) * out_d * out_h * out_w;
+        int d_end = end_window(d, stride_d, pad_d, out_d), h_end = end_window(h, stride_h, pad_h, out_h);
+        int w_end = end_window(w, stride_w, pad_w, out_w);
+        real sum = 0;
+        for (int od = first_window(d, kernel_d, stride_d, pad_d); od < d_end; ++od)
+            for (int oh = first_window(h, kernel_h, stride_h, pad_h); oh < h_end; ++oh)
+                for (int ow = first_window(w, kernel_w, stride_w, pad_w); ow < w_end; ++ow)
+                    sum += dy[volume + (od * out_h + oh) * out_w + ow] /
+                           (extent(od, kernel_d, stride_d, pad_d, first_d, end_d) *
+                            extent(oh, kernel_h, stride_h, pad_h, first_h, end_h) *
+                            extent(ow, kernel_w, stride_w, pad_w, first_w, end_w));
+        dx[i] = sum;
+    }
+}
