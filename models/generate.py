@@ -1,4 +1,4 @@
-"""Writes the prototxt files of the zoo: `python models/generate.py [FOLDER]`.
+"""Writes the prototxt files of the zoo, and the counts in its readmes: `python models/generate.py [FOLDER [NAME ...]]`.
 
 One description per net gives train_val and deploy, so that the two cannot disagree. Nets that are meant to be
 compared use the same layer names, and with them the same weights for the same seed.
@@ -7,11 +7,14 @@ compared use the same layer names, and with them the same weights for the same s
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from dragon.files.atomic import write_atomically
+from dragon.models.facts import count, without_data, write_counts
 from dragon.models.nets import cifar10, imagenet, linear, mnist
 from dragon.models.nets.model import Model
+from dragon.proto.text import read_net
 
 __all__ = ["MODELS", "write_all"]
 
@@ -19,16 +22,21 @@ _FAMILIES = (cifar10, imagenet, linear, mnist)
 MODELS: dict[str, Model] = {name: model for family in _FAMILIES for name, model in family.MODELS.items()}
 
 
-def write_all(folder: Path) -> list[Path]:
-    """Write the prototxt files of every model under `folder`; their paths."""
+def write_all(folder: Path, names: Iterable[str] = MODELS) -> list[Path]:
+    """Write the prototxt files of these models under `folder`, and their counts into readmes there; the paths."""
     written = []
-    for name, model in MODELS.items():
+    for name in names:
+        model = MODELS[name]
         (folder / name).mkdir(parents=True, exist_ok=True)
         for file, text in model.files(name).items():
             write_atomically(folder / name / file, text.encode())
             written.append(folder / name / file)
+        if (folder / name / "readme.md").exists():
+            train, deploy = (read_net(folder / name / f"{kind}.prototxt") for kind in ("train_val", "deploy"))
+            written.append(write_counts(name, count(without_data(train, model.data.shape), deploy), folder))
     return written
 
 
 if __name__ == "__main__":
-    print(f"{len(write_all(Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent)))} files written")
+    where = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
+    print(f"{len(write_all(where, sys.argv[2:] or MODELS))} files written")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,8 +31,28 @@ class Body:
     norm: str = PLAIN
     decay: float | None = None  # of the merged layer's running average
     lr: tuple[float, ...] | None = (1, 2)  # multipliers of weights and biases; None: leave them unset
+    decays: tuple[float, float] | None = None  # decay_mult of weights and biases; None: leave them unset
     top: str = "data"
     layers: list[pb.LayerParameter] = field(default_factory=list)
+    training: set[str] = field(default_factory=set)  # names of the layers that a deployed net lacks
+
+    def at(self, top: str) -> Body:
+        """Continue from another blob, where a branch begins."""
+        self.top = top
+        return self
+
+    def join(self, name: str, kind: str, tops: Sequence[str], **settings: Any) -> Body:
+        """Add a layer of type `kind` that reads several blobs, such as Concat or Eltwise."""
+        self.layers.append(pb.LayerParameter(name=name, type=kind, bottom=tops, top=[name], **settings))
+        return self.at(name)
+
+    @contextmanager
+    def only_training(self) -> Iterator[None]:
+        """Within: layers that the deployed net lacks. Afterwards the net continues from where it was."""
+        top, first = self.top, len(self.layers)
+        yield
+        self.training |= {layer.name for layer in self.layers[first:]}
+        self.top = top
 
     def add(self, name: str, kind: str, in_place: bool = False, **settings: Any) -> Body:
         """Add a layer of type `kind`; returns the body itself, as all methods do."""
@@ -43,30 +65,47 @@ class Body:
         if self.lr is None:
             return []
         specs = [{"lr_mult": rate} for rate in self.lr[: 1 + bias]]
-        for spec, decay in zip(specs, decays or (), strict=False):
+        for spec, decay in zip(specs, decays or self.decays or (), strict=False):
             spec["decay_mult"] = decay
         return specs
 
     def conv(
-        self, name: str, n: int, kernel: int, filler: dict[str, Any], bias: bool | None = None, **geometry: int
+        self,
+        name: str,
+        n: int,
+        kernel: int | tuple[int, int],
+        filler: dict[str, Any],
+        bias: bool | float | None = None,
+        **geometry: int | tuple[int, int],
     ) -> Body:
         """Add a Convolution with `n` outputs; by default with a bias only in a plain net.
 
-        geometry: pad, stride and group.
+        kernel: one number or (height, width). bias: also the value that it starts from. geometry: pad, stride,
+        dilation and group; pad may be (height, width).
         """
         bias = self.norm == PLAIN if bias is None else bias
-        settings: dict[str, Any] = {"num_output": n, "kernel_size": [kernel], "weight_filler": filler}
-        settings |= {k: v if k == "group" else [v] for k, v in geometry.items()}
-        settings |= {"bias_filler": {"type": "constant"}} if bias else {"bias_term": False}
-        return self.add(name, "Convolution", param=self._learned(bias, None), convolution_param=settings)
+        settings: dict[str, Any] = {"num_output": n, "weight_filler": filler} | _sides("kernel", kernel)
+        for key, value in geometry.items():
+            settings |= {key: value} if key == "group" else _sides(key, value)
+        settings |= _bias(bias)
+        return self.add(name, "Convolution", param=self._learned(bias is not False, None), convolution_param=settings)
 
     def ip(
-        self, name: str, n: int, filler: dict[str, Any], bias: bool = True, decays: tuple[float, float] | None = None
+        self,
+        name: str,
+        n: int,
+        filler: dict[str, Any],
+        bias: bool | float = True,
+        decays: tuple[float, float] | None = None,
     ) -> Body:
-        """Add an InnerProduct with `n` outputs. decays: decay_mult of weights and biases."""
-        settings: dict[str, Any] = {"num_output": n, "weight_filler": filler}
-        settings |= {"bias_filler": {"type": "constant"}} if bias else {"bias_term": False}
-        return self.add(name, "InnerProduct", param=self._learned(bias, decays), inner_product_param=settings)
+        """Add an InnerProduct with `n` outputs. bias: also the value that it starts from.
+
+        decays: decay_mult of weights and biases, in place of the body's.
+        """
+        settings: dict[str, Any] = {"num_output": n, "weight_filler": filler} | _bias(bias)
+        return self.add(
+            name, "InnerProduct", param=self._learned(bias is not False, decays), inner_product_param=settings
+        )
 
     def bn(self, name: str) -> Body:
         """Add batch normalisation in the body's form; nothing in a plain net."""
@@ -92,11 +131,30 @@ class Body:
         """Add an in-place Dropout."""
         return self.add(name, "Dropout", in_place=True, dropout_param={"dropout_ratio": ratio})
 
-    def pool(self, name: str, method: str, kernel: int = 3, stride: int = 2) -> Body:
-        """Add a Pooling by `method`, MAX or AVE."""
-        return self.add(name, "Pooling", pooling_param={"pool": method, "kernel_size": kernel, "stride": stride})
+    def pool(self, name: str, method: str, kernel: int = 3, stride: int = 2, **geometry: Any) -> Body:
+        """Add a Pooling by `method`, MAX or AVE. geometry: pad, round_mode."""
+        settings = {"pool": method, "kernel_size": kernel, "stride": stride} | geometry
+        return self.add(name, "Pooling", pooling_param=settings)
 
-    def lrn(self, name: str) -> Body:
-        """Add an LRN within channels, with the settings of CIFAR-10 full."""
-        settings = {"local_size": 3, "alpha": 5e-5, "beta": 0.75, "norm_region": "WITHIN_CHANNEL"}
-        return self.add(name, "LRN", lrn_param=settings)
+    def global_pool(self, name: str) -> Body:
+        """Add a Pooling to the mean of each channel."""
+        return self.add(name, "Pooling", pooling_param={"pool": "AVE", "global_pooling": True})
+
+    def lrn(self, name: str, **settings: Any) -> Body:
+        """Add an LRN; without settings within channels, as in CIFAR-10 full."""
+        within = {"local_size": 3, "alpha": 5e-5, "beta": 0.75, "norm_region": "WITHIN_CHANNEL"}
+        return self.add(name, "LRN", lrn_param=settings or within)
+
+
+def _sides(name: str, value: int | tuple[int, int]) -> dict[str, Any]:
+    """Fields of a ConvolutionParameter for a number, or for one of each side."""
+    if isinstance(value, tuple):
+        return {f"{name}_h": value[0], f"{name}_w": value[1]}
+    return {"kernel_size" if name == "kernel" else name: [value]}
+
+
+def _bias(value: bool | float) -> dict[str, Any]:
+    """Fields for a bias that starts from a value (True: from zero), or for none (False)."""
+    if value is False:
+        return {"bias_term": False}
+    return {"bias_filler": {"type": "constant"} | ({} if value is True else {"value": value})}

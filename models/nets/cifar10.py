@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dragon.models.nets.body import DRAGON_2016, GLOROT, MERGED, MSRA, PLAIN, SPLIT, Body, gaussian
-from dragon.models.nets.model import LONG, Data, Model, solver
-from dragon.proto import dragon_pb2 as pb
+from dragon.models.nets.datasets import CIFAR10, CIFAR10_MIRRORED, CIFAR10_SCALED
+from dragon.models.nets.model import LONG, Model, solver
 
 __all__ = ["MODELS", "full", "full_sigmoid", "quick", "resnet", "vgg_a"]
 
@@ -71,8 +71,7 @@ def resnet(blocks: int) -> Body:
     for stage, width in enumerate((16, 32, 64), 1):
         for block in range(1, blocks + 1):
             _residual(b, f"s{stage}b{block}", width, 2 if stage > 1 and block == 1 else 1)
-    b.add("pool", "Pooling", pooling_param={"pool": "AVE", "global_pooling": True})
-    return b.ip("ip", 10, MSRA)
+    return b.global_pool("pool").ip("ip", 10, MSRA)
 
 
 def _residual(b: Body, name: str, width: int, stride: int) -> None:
@@ -83,9 +82,7 @@ def _residual(b: Body, name: str, width: int, stride: int) -> None:
     if stride > 1:
         b.conv(f"{name}_proj", width, 1, MSRA, stride=stride).bn(f"{name}_proj_bn")
     shortcut = b.top
-    b.layers.append(pb.LayerParameter(name=name, type="Eltwise", bottom=[branch, shortcut], top=[name]))
-    b.top = name
-    b.relu(f"{name}_relu")
+    b.join(name, "Eltwise", (branch, shortcut)).relu(f"{name}_relu")
 
 
 def vgg_a(norm: str, noisy: bool = False) -> Body:
@@ -102,13 +99,10 @@ def vgg_a(norm: str, noisy: bool = False) -> Body:
     return b.ip("ip3", 10, GLOROT)
 
 
-CIFAR10 = Data("data/cifar10", "cifar10", (3, 32, 32))
 _QUICK = solver(5000, 0.001, (4000,))
 _QUICK_BN = solver(5000, 0.03, (4000,), weight_decay=5e-4)
 _SIGMOID = solver(60000, 0.001, weight_decay=0, **LONG)
 _VGG = solver(15000, 0.1, momentum=0, weight_decay=0)
-_SCALED = Data("data/cifar10", "cifar10", (3, 32, 32), train=128, scale=1 / 128)
-_MIRRORED = Data("data/cifar10", "cifar10", (3, 32, 32), train=128, scale=1 / 128, mirror=True)
 
 MODELS: dict[str, Model] = {
     "cifar10_quick": Model("CIFAR-10 quick", CIFAR10, quick, _QUICK),
@@ -143,15 +137,15 @@ MODELS: dict[str, Model] = {
         "CIFAR-10 full with sigmoids and BatchNorm", CIFAR10, lambda: full_sigmoid(True), _SIGMOID
     ),
     "resnet20_cifar10": Model(
-        "ResNet-20 on CIFAR-10", _MIRRORED, lambda: resnet(3),
+        "ResNet-20 on CIFAR-10", CIFAR10_MIRRORED, lambda: resnet(3),
         solver(64000, 0.1, (32000, 48000), weight_decay=1e-4, **LONG),
     ),
     "resnet8_cifar10": Model(
-        "ResNet-8 on CIFAR-10", _MIRRORED, lambda: resnet(1), solver(4000, 0.1, (2000, 3000), weight_decay=1e-4),
+        "ResNet-8 on CIFAR-10", CIFAR10_MIRRORED, lambda: resnet(1), solver(4000, 0.1, (2000, 3000), weight_decay=1e-4),
     ),
-    "vgg_a_cifar10": Model("VGG-A on CIFAR-10", _SCALED, lambda: vgg_a(PLAIN), _VGG),
-    "vgg_a_cifar10_bn": Model("VGG-A with BN on CIFAR-10", _SCALED, lambda: vgg_a(MERGED), _VGG),
+    "vgg_a_cifar10": Model("VGG-A on CIFAR-10", CIFAR10_SCALED, lambda: vgg_a(PLAIN), _VGG),
+    "vgg_a_cifar10_bn": Model("VGG-A with BN on CIFAR-10", CIFAR10_SCALED, lambda: vgg_a(MERGED), _VGG),
     "vgg_a_cifar10_noisy": Model(
-        "VGG-A with BN and noise behind it on CIFAR-10", _SCALED, lambda: vgg_a(MERGED, noisy=True), _VGG
+        "VGG-A with BN and noise behind it on CIFAR-10", CIFAR10_SCALED, lambda: vgg_a(MERGED, noisy=True), _VGG
     ),
 }  # fmt: skip

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dragon.models.nets.body import MERGED, MSRA, PLAIN, SPLIT, Body, gaussian
-from dragon.models.nets.model import Data, Model, solver
-from dragon.proto import dragon_pb2 as pb
+from dragon.models.nets.datasets import IMAGENET, IMAGENET_128
+from dragon.models.nets.model import Model, solver
 
 __all__ = ["MODELS", "caffenet128", "resnet50"]
 
@@ -29,9 +29,7 @@ def _bottleneck(b: Body, name: str, width: int, project: bool, stride: int) -> N
     b.relu(f"res{name}_branch2a_relu")
     b.conv(f"res{name}_branch2b", width, 3, MSRA, pad=1).bn(f"bn{name}_branch2b").relu(f"res{name}_branch2b_relu")
     b.conv(f"res{name}_branch2c", 4 * width, 1, MSRA).bn(f"bn{name}_branch2c")
-    b.layers.append(pb.LayerParameter(name=f"res{name}", type="Eltwise", bottom=[shortcut, b.top], top=[f"res{name}"]))
-    b.top = f"res{name}"
-    b.relu(f"res{name}_relu")
+    b.join(f"res{name}", "Eltwise", (shortcut, b.top)).relu(f"res{name}_relu")
 
 
 def caffenet128(norm: str = PLAIN) -> Body:
@@ -47,20 +45,6 @@ def caffenet128(norm: str = PLAIN) -> Body:
     return b.ip("fc8", 1000, gaussian(0.01))
 
 
-IMAGENET_128 = Data(
-    "data/imagenet128",
-    "imagenet",
-    (3, 128, 128),
-    train=256,
-    test=250,
-    values=(104, 117, 123),
-    scale=0.04,
-    mirror=True,
-    crop=128,
-)
-IMAGENET = Data(
-    "data/imagenet", "imagenet", (3, 224, 224), train=32, test=50, values=(104, 117, 123), mirror=True, crop=224
-)
 _CAFFENET128 = solver(
     320000, 0.01, (100000, 200000, 300000), weight_decay=5e-4, test_iter=[200], test_interval=1000, snapshot=10000
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dragon.models.nets.body import MERGED, MSRA, PLAIN, XAVIER, Body, gaussian
-from dragon.models.nets.model import LONG, Data, Model, solver
+from dragon.models.nets.datasets import MNIST, MNIST_60, MNIST_1000
+from dragon.models.nets.model import LONG, Model, solver
 
 __all__ = ["MODELS", "deep_relu", "lenet", "sigmoid_3x100"]
 
@@ -32,9 +33,6 @@ def deep_relu(norm: str = PLAIN, depth: int = 40, width: int = 100) -> Body:
     return b.ip(f"ip{depth + 1}", 10, MSRA)
 
 
-MNIST = Data("data/mnist", "mnist", (1, 28, 28), train=64, mean=False, scale=1 / 256)
-MNIST_60 = Data("data/mnist", "mnist", (1, 28, 28), train=60, mean=False, scale=1 / 256)
-MNIST_1000 = Data("data/mnist", "mnist", (1, 28, 28), train=1000, mean=False, scale=1 / 256)
 _MNIST_SIGMOID = solver(50000, 0.1, momentum=0, weight_decay=0, **LONG)
 _DEEP_RELU = solver(1000, 0.01, momentum=0, weight_decay=0, test_iter=[10], test_interval=100)
 

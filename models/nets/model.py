@@ -113,14 +113,15 @@ class Model:
         body = self.body()
         start = pb.LayerParameter(name="data", type="Input", top=["data"])
         start.input_param.shape.add(dim=[1, *self.data.shape])
-        for layer in body.layers:
+        layers = [layer for layer in body.layers if layer.name not in body.training]
+        for layer in layers:
             for name_ in _LEARNING:
                 layer.ClearField(name_)
             for settings in (layer.convolution_param, layer.inner_product_param):
                 if settings.num_output:
                     settings.ClearField("weight_filler")
                     settings.ClearField("bias_filler")
-        return pb.NetParameter(name=name, layer=[start, *body.layers, *self.answer(body.top)])
+        return pb.NetParameter(name=name, layer=[start, *layers, *self.answer(body.top)])
 
     def files(self, name: str) -> dict[str, str]:
         """The contents of the three prototxt files by file name."""

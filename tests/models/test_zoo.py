@@ -1,15 +1,20 @@
-"""Every model builds in both phases and is what its readme says."""
+"""Every model builds in both phases and is what its readme says.
+
+Small nets run with the reference engine, those for large images (LARGE) once with the fast one, one image at a time and
+where the net allows it a smaller one (SIDES); their counts are taken at full size, without drawing weights.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from dragon import TEST, TRAIN, Net
+from dragon.errors import UsageError
+from dragon.models.facts import count, read_facts
+from dragon.models.facts import without_data as with_noise
 from dragon.models.generate import MODELS
 from dragon.models.nets.model import Regression
 from dragon.proto import dragon_pb2 as pb
@@ -19,30 +24,20 @@ from dragon.solver.rate import check_policy
 ROOT = Path(__file__).parents[2] / "models"
 REGRESSIONS = [name for name, model in MODELS.items() if isinstance(model, Regression)]
 CLASSIFIERS = [name for name in MODELS if name not in REGRESSIONS]
-FIELDS = {
-    "name", "task", "input", "dataset", "params", "statistics", "reference_accuracy", "reference_source",
-}  # fmt: skip
-
-
-def front_matter(name: str) -> dict[str, Any]:
-    _, head, _ = (ROOT / name / "readme.md").read_text(encoding="utf-8").split("---\n", 2)
-    matter: dict[str, Any] = yaml.safe_load(head)
-    return matter
+LARGE = [name for name in CLASSIFIERS if MODELS[name].data.shape[-1] > 200]
+SMALL = [name for name in MODELS if name not in LARGE]
+# the side of the image with which a large net is run, where it is not that of its data
+SIDES: dict[str, int] = {}
+OUTPUTS: dict[str, set[str]] = {}  # in phase TEST, of those that have not just accuracy and loss
+TASKS = {"classification", "regression"}
+DATASETS = {"cifar10", "imagenet", "mnist"}
+LICENSES = {"BSD-2-Clause"}
 
 
 def without_data(path: Path, shape: tuple[int, ...]) -> pb.NetParameter:
     """The net with its Data layers replaced by noise, so that no data set is needed."""
-    net, batch = read_net(path), 1 if shape[-1] > 200 else 50 if shape[-1] < 32 else 2  # forty BN layers need some
-    for layer in net.layer:
-        if layer.type == "Data":
-            layer.type = "DummyData"
-            layer.ClearField("data_param")
-            layer.ClearField("transform_param")
-            layer.dummy_data_param.shape.add(dim=(batch, *shape))
-            layer.dummy_data_param.shape.add(dim=(batch,))
-            layer.dummy_data_param.data_filler.add(type="gaussian")
-            layer.dummy_data_param.data_filler.add(type="constant")
-    return net
+    batch = 1 if shape[-1] > 200 else 50 if shape[-1] < 32 else 2  # forty BN layers need some
+    return with_noise(read_net(path), shape, batch)
 
 
 def learned(net: Net) -> int:
@@ -62,43 +57,114 @@ def test_files_are_those_of_the_generator(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_front_matter(name: str) -> None:
-    matter = front_matter(name)
-    assert set(matter) == FIELDS
-    assert matter["name"] == name
-    assert matter["dataset"] in (("none",) if name in REGRESSIONS else ("cifar10", "imagenet", "mnist"))
-    accuracy = matter["reference_accuracy"]
+    facts = read_facts(name)
+    assert facts.name == name
+    assert facts.task in TASKS
+    assert facts.license in LICENSES
+    assert facts.dataset in ({"none"} if name in REGRESSIONS else DATASETS)
+    accuracy = facts.reference_accuracy
     assert accuracy is None or 0 < accuracy < 1
+    assert accuracy is None or facts.reference_source
+    for weights in facts.weights:
+        assert weights.url.startswith(("http://", "https://"))
+        assert weights.what
+        for checksum, digits in ((weights.sha256, 64), (weights.sha1, 40), (weights.md5, 32)):
+            assert checksum is None or (len(checksum) == digits and int(checksum, 16))
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_counts_are_those_of_the_readme(name: str) -> None:
+    facts = read_facts(name)
+    train = with_noise(read_net(ROOT / name / "train_val.prototxt"), tuple(facts.input[1:]))
+    counts = count(train, read_net(ROOT / name / "deploy.prototxt"))
+    assert counts.get("deployed_params") == facts.deployed_params
+    assert counts["params"] == facts.params
+    assert counts["statistics"] == facts.statistics
+    assert counts["multiply_adds"] == facts.multiply_adds
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_builds_in_both_phases(name: str) -> None:
-    matter = front_matter(name)
-    definition = without_data(ROOT / name / "train_val.prototxt", tuple(matter["input"][1:]))
+    facts = read_facts(name)
+    definition = without_data(ROOT / name / "train_val.prototxt", tuple(facts.input[1:]))
     train = Net(definition, phase=TRAIN, engine="numpy", seed=1)
-    assert learned(train) == matter["params"]
-    assert sum(blob.count for blob, owner in train.owned if owner is None) == matter["statistics"]
+    assert learned(train) == facts.params
+    assert sum(blob.count for blob, owner in train.owned if owner is None) == facts.statistics
+    runs_in_both_phases(name, train, definition, "numpy")
+
+
+def runs_in_both_phases(name: str, train: Net, definition: pb.NetParameter, engine: str) -> None:
     assert np.isfinite(train.forward_backward())
     assert all(np.isfinite(p.blob.peek_diff()).all() for p in train.learnable)
-    test = Net(definition, phase=TEST, engine="numpy", seed=1)
+    test = Net(definition, phase=TEST, engine=engine, seed=1)
     test.share_with(train)
-    assert set(test.outputs) == ({"loss"} if name in REGRESSIONS else {"accuracy", "loss"})
+    assert set(test.outputs) == OUTPUTS.get(name, {"loss"} if name in REGRESSIONS else {"accuracy", "loss"})
     test.run_forward()
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", [name for name in CLASSIFIERS if name in SMALL])
 def test_deploy_takes_the_trained_weights(name: str, tmp_path: Path) -> None:
-    matter = front_matter(name)
-    definition = without_data(ROOT / name / "train_val.prototxt", tuple(matter["input"][1:]))
+    shape = read_facts(name).input
+    definition = without_data(ROOT / name / "train_val.prototxt", tuple(shape[1:]))
     train = Net(definition, phase=TRAIN, engine="numpy", seed=2)
     train.run_forward()
-    train.save(tmp_path / "w.caffemodel")
-    deploy = Net(ROOT / name / "deploy.prototxt", TEST, weights=tmp_path / "w.caffemodel", engine="numpy", seed=3)
-    assert list(deploy.blobs["data"].shape) == matter["input"]
-    for key, blobs in train.params.items():
-        for mine, theirs in zip(deploy.params[key], blobs, strict=True):
+    deploy_takes_the_weights_of(train, read_net(ROOT / name / "deploy.prototxt"), shape, tmp_path, "numpy")
+
+
+def deploy_takes_the_weights_of(
+    train: Net, definition: pb.NetParameter, shape: list[int], folder: Path, engine: str
+) -> None:
+    train.save(folder / "w.caffemodel")
+    deploy = Net(definition, TEST, weights=folder / "w.caffemodel", engine=engine, seed=3)
+    (folder / "w.caffemodel").unlink()
+    assert list(deploy.blobs["data"].shape) == shape
+    trained_only = set(train.params) - set(deploy.params)
+    assert deploy.params
+    assert trained_only == {n for n in train.params if n not in {layer.name for layer in definition.layer}}
+    for key in deploy.params:
+        for mine, theirs in zip(deploy.params[key], train.params[key], strict=True):
             np.testing.assert_array_equal(mine.peek(), theirs.peek())
-    prob = deploy.forward(data=np.zeros(matter["input"], np.float32))["prob"]
+    prob = deploy.forward(data=np.zeros(shape, np.float32))["prob"]
     assert prob.sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_large_net_runs_in_both_phases_and_deploys(name: str, tmp_path: Path) -> None:
+    side = SIDES.get(name, MODELS[name].data.shape[-1])
+    shape = [1, 3, side, side]
+    definition = without_data(ROOT / name / "train_val.prototxt", (3, 256, 256))
+    for layer in definition.layer:
+        for blob in layer.dummy_data_param.shape[:1]:
+            blob.dim[2:] = shape[2:]
+    train = Net(definition, phase=TRAIN, engine="onednn", seed=1)
+    runs_in_both_phases(name, train, definition, "onednn")
+    deploy = read_net(ROOT / name / "deploy.prototxt")
+    assert list(deploy.layer[0].input_param.shape[0].dim) == read_facts(name).input
+    deploy.layer[0].input_param.shape[0].dim[:] = shape
+    deploy_takes_the_weights_of(train, deploy, shape, tmp_path, "onednn")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("license: BSD-2-Clause\n", "", "lacks license"),
+        ("task:", "tsk:", "unknown field 'tsk'"),
+        ("weights: []", "weights: none", "weights: expected a list, got 'none'"),
+        ("weights: []", "weights: [{url: 'https://a', what: b}]", "weights: lacks sha256"),
+        ("weights: []", "weights: [a]", "weights: expected fields and their values, got 'a'"),
+        ("name: lenet", "name: [", "its front matter is not YAML"),
+        ("---\n", "", "expected a front matter"),
+    ],
+)
+def test_a_readme_without_its_facts_is_refused(before: str, after: str, message: str, tmp_path: Path) -> None:
+    text = (ROOT / "lenet" / "readme.md").read_text(encoding="utf-8")
+    assert before in text
+    (tmp_path / "lenet").mkdir()
+    (tmp_path / "lenet" / "readme.md").write_text(text.replace(before, after), encoding="utf-8")
+    with pytest.raises(UsageError, match=message) as caught:
+        read_facts("lenet", tmp_path)
+    assert "readme.md: " in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", MODELS)

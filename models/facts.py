@@ -1,0 +1,153 @@
+"""The facts of a model of the zoo: what stands in front of its readme, and the counts there, taken from its nets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dragon import TEST, TRAIN, Net
+from dragon.errors import UsageError, nearest
+from dragon.files.atomic import write_atomically
+from dragon.proto import dragon_pb2 as pb
+from dragon.tools.common.net_facts import parameter_count
+from dragon.tools.summarize import multiply_adds
+
+__all__ = ["ROOT", "Facts", "Weights", "count", "read_facts", "without_data", "write_counts"]
+
+ROOT = Path(__file__).parent
+_COUNTS = ("params", "deployed_params", "statistics", "multiply_adds")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A file of trained weights: where it can be had, what it is, and its checksums as far as they are published."""
+
+    url: str
+    what: str
+    sha256: str | None
+    sha1: str | None = None
+    md5: str | None = None
+    license: str | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The front matter of a readme.
+
+    input: the shape of the deployed net's input, one sample; a mapping from names to shapes for several inputs.
+    license: of the files in the folder. params: learned (and fixed) values of the net for training, deployed_params:
+    those of the deployed net where they are fewer. statistics: running averages. multiply_adds: of the deployed net for
+    one sample, in layers that multiply by a weight. reference_accuracy: published by others, with its source.
+    """
+
+    name: str
+    task: str
+    input: Any
+    dataset: str
+    license: str
+    params: int
+    statistics: int
+    multiply_adds: int
+    weights: tuple[Weights, ...]
+    reference_accuracy: float | None
+    reference_source: str | None
+    deployed_params: int | None = None
+
+    @property
+    def deployed(self) -> int:
+        """Learned values of the deployed net."""
+        return self.params if self.deployed_params is None else self.deployed_params
+
+
+def read_facts(name: str, root: Path = ROOT) -> Facts:
+    """The facts of the model `name`, a folder in `root`. Raises UsageError for a readme that does not state them."""
+    path = root / name / "readme.md"
+    parts = path.read_text(encoding="utf-8").split("---\n", 2)
+    try:
+        matter = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0] else None
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: its front matter is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(matter, dict):
+        raise UsageError(f"{path}: expected a front matter between two lines of ---")
+    weights = matter.get("weights")
+    if not isinstance(weights, list):
+        raise UsageError(f"{path}: weights: expected a list, got {weights!r}")
+    made = tuple(_made(Weights, entry, f"{path}: weights") for entry in weights)
+    facts: Facts = _made(Facts, matter | {"weights": made}, str(path))
+    return facts
+
+
+def _made(cls: type[Any], values: Any, where: str) -> Any:
+    """An instance of the dataclass with these values. Raises UsageError for a field that is unknown or missing."""
+    if not isinstance(values, dict):
+        raise UsageError(f"{where}: expected fields and their values, got {values!r}")
+    known = [field.name for field in fields(cls)]
+    for key in values:
+        if key not in known:
+            raise UsageError(f"{where}: unknown field {key!r}{nearest(str(key), known)}")
+    try:
+        return cls(**values)
+    except TypeError:
+        missing = [f.name for f in fields(cls) if f.name not in values and f.default is not None]
+        raise UsageError(f"{where}: lacks {', '.join(missing)}") from None
+
+
+def without_data(net: pb.NetParameter, shape: tuple[int, ...], batch: int = 1) -> pb.NetParameter:
+    """A copy of the net whose Data layers give Gaussian noise and the label 0, so that no data set is needed."""
+    copy = pb.NetParameter()
+    copy.CopyFrom(net)
+    for layer in copy.layer:
+        if layer.type == "Data":
+            layer.type = "DummyData"
+            layer.ClearField("data_param")
+            layer.ClearField("transform_param")
+            layer.dummy_data_param.shape.add(dim=(batch, *shape))
+            layer.dummy_data_param.shape.add(dim=(batch,))
+            layer.dummy_data_param.data_filler.add(type="gaussian")
+            layer.dummy_data_param.data_filler.add(type="constant")
+    return copy
+
+
+def count(train: pb.NetParameter, deploy: pb.NetParameter) -> dict[str, int]:
+    """The counts of a model as its readme states them: of its net for training, without Data layers, and for use.
+
+    deployed_params is among them where it differs from params.
+    """
+    with (
+        Net(_unfilled(train), phase=TRAIN, engine="numpy", seed=1) as trained,
+        Net(_unfilled(deploy), phase=TEST, engine="numpy", seed=1) as deployed,
+    ):
+        params, deployed_params = parameter_count(trained), parameter_count(deployed)
+        return {
+            "params": params,
+            **({} if params == deployed_params else {"deployed_params": deployed_params}),
+            "statistics": sum(blob.count for blob, owner in trained.owned if owner is None),
+            "multiply_adds": sum(multiply_adds(node) for node in deployed.nodes),
+        }
+
+
+def _unfilled(net: pb.NetParameter) -> pb.NetParameter:
+    """A copy whose weights start at zero: a large net is built at once."""
+    copy = pb.NetParameter()
+    copy.CopyFrom(net)
+    for layer in copy.layer:
+        for field, settings in layer.ListFields():
+            if field.name.endswith("_param") and field.message_type is not None and not field.is_repeated:
+                for filler in ("weight_filler", "bias_filler"):
+                    if filler in settings.DESCRIPTOR.fields_by_name:
+                        settings.ClearField(filler)
+    return copy
+
+
+def write_counts(name: str, counts: dict[str, int], root: Path = ROOT) -> Path:
+    """Put the counts into the readme of a model, in place of those that stand there; its path."""
+    path = root / name / "readme.md"
+    start, matter, rest = path.read_text(encoding="utf-8").split("---\n", 2)
+    lines = [line for line in matter.splitlines() if line.split(":")[0] not in _COUNTS]
+    at = next((k for k, line in enumerate(lines) if line.startswith("weights:")), len(lines))
+    lines[at:at] = [f"{key}: {value}" for key, value in counts.items()]
+    write_atomically(path, "---\n".join((start, "".join(f"{line}\n" for line in lines), rest)).encode())
+    return path
