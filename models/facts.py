@@ -8,12 +8,11 @@ from typing import Any
 
 import yaml
 
-from dragon import TEST, TRAIN, Net
 from dragon.errors import UsageError, nearest
 from dragon.files.atomic import write_atomically
+from dragon.graph.net import Net
+from dragon.graph.node import multiply_adds
 from dragon.proto import dragon_pb2 as pb
-from dragon.tools.common.net_facts import parameter_count
-from dragon.tools.summarize import multiply_adds
 
 __all__ = ["ROOT", "Facts", "Weights", "count", "read_facts", "without_data", "write_counts"]
 
@@ -117,10 +116,10 @@ def count(train: pb.NetParameter, deploy: pb.NetParameter) -> dict[str, int]:
     deployed_params is among them where it differs from params.
     """
     with (
-        Net(_unfilled(train), phase=TRAIN, engine="numpy", seed=1) as trained,
-        Net(_unfilled(deploy), phase=TEST, engine="numpy", seed=1) as deployed,
+        Net(_unfilled(train), phase=pb.TRAIN, engine="numpy", seed=1) as trained,
+        Net(_unfilled(deploy), phase=pb.TEST, engine="numpy", seed=1) as deployed,
     ):
-        params, deployed_params = parameter_count(trained), parameter_count(deployed)
+        params, deployed_params = (sum(p.blob.count for p in net.learnable) for net in (trained, deployed))
         return {
             "params": params,
             **({} if params == deployed_params else {"deployed_params": deployed_params}),

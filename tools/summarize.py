@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from dragon.bases.weighted import Weighted
 from dragon.graph.net import Net
-from dragon.graph.node import Node
+from dragon.graph.node import multiply_adds
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 from dragon.tools.common.engine_options import EngineChoice
@@ -14,7 +13,7 @@ from dragon.tools.common.net_facts import added_splits, batch_size, parameter_co
 from dragon.tools.common.net_options import NetChoice, net_options
 from dragon.tools.common.tables import table
 
-__all__ = ["command", "multiply_adds"]
+__all__ = ["command"]
 
 _MIB = 2**20
 
@@ -84,9 +83,3 @@ def _size(number: int) -> str:
 
 def _bytes(blob: Blob) -> int:
     return blob.count * blob.dtype.itemsize
-
-
-def multiply_adds(node: Node) -> int:
-    """Multiply-adds of one forward pass in layers that multiply by a weight; 0 in others."""
-    layer = node.layer
-    return layer.multiply_adds(node.bottoms, node.tops) if isinstance(layer, Weighted) else 0

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dragon.bases.layer import Layer
+from dragon.bases.weighted import Weighted
 from dragon.errors import Position
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["Node"]
+__all__ = ["Node", "multiply_adds"]
 
 
 @dataclass(eq=False, slots=True)
@@ -64,3 +65,9 @@ class Node:
             if weight and self._filled[j] != top.shape:
                 top.diff_storage.overwrite()[: top.count] = weight
                 self._filled[j] = top.shape
+
+
+def multiply_adds(node: Node) -> int:
+    """Multiply-adds of one forward pass in layers that multiply by a weight; 0 in others."""
+    layer = node.layer
+    return layer.multiply_adds(node.bottoms, node.tops) if isinstance(layer, Weighted) else 0

@@ -10,8 +10,8 @@ from dragon.bases.layer import TEST
 from dragon.bases.registry import find_class, layer_types
 from dragon.bases.weighted import Weighted
 from dragon.graph.net import Net
+from dragon.graph.node import multiply_adds
 from dragon.proto import dragon_pb2 as pb
-from dragon.tools.summarize import multiply_adds
 
 SETTINGS = {
     "inner_product_param": ["", "transpose: true"],

@@ -36,7 +36,7 @@ class Count:
     def step(self) -> float:
         """One in the last digit."""
         digits = self.text.rstrip("KMG").partition(".")[2]
-        return self.unit / 10 ** len(digits)
+        return self.unit * 10.0 ** -len(digits)
 
     def agrees(self, ours: int) -> bool:
         above = ours - self.plus - self.value

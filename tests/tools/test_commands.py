@@ -13,12 +13,12 @@ from dragon.compare.listing import find_experiment
 from dragon.compare.reading import read_experiment
 from dragon.errors import DataError
 from dragon.graph.net import Net
+from dragon.graph.node import multiply_adds
 from dragon.proto import dragon_pb2 as pb
 from dragon.tools import data
 from dragon.tools.common.statistics import BATCH, GLOBAL, statistics_of, use_statistics
 from dragon.tools.common.tables import table
 from dragon.tools.layers import parameter_fields
-from dragon.tools.summarize import multiply_adds
 from dragon.tools.test import score
 from tests.tools.conftest import Dragon, edit
 
