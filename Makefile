@@ -49,7 +49,7 @@ gpu-check:
 # of its own, since it asks for an older runtime than the one we test with.
 proto: .venv-proto/ready
 	.venv-proto/bin/python -m grpc_tools.protoc -Iproto --python_out=proto --pyi_out=proto proto/dragon.proto
-	sed -i 's/\b_Mapping\]/_Mapping[str, object]]/g' proto/dragon_pb2.pyi  # the type checker wants its arguments
+	sed -i 's/\b_Mapping\]/_Mapping[str, object]]/g; s/\*\*kwargs)/**kwargs: object)/' proto/dragon_pb2.pyi  # for the type checker
 
 .venv-proto/ready:
 	$(PYTHON) -m venv .venv-proto

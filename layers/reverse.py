@@ -25,8 +25,12 @@ class Reverse(Layer):
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shape = bottom[0].shape
-        self.axes = tuple({self.axis(axis, len(shape)) for axis in list(self.param.reverse_param.axis) or [0]})
+        self.axes = tuple({self.axis(axis, len(shape)) for axis in self.reversed_axes(shape)})
         top[0].reshape(shape)
+
+    def reversed_axes(self, shape: tuple[int, ...]) -> list[int]:
+        """The axes whose order is reversed, of a bottom of `shape`."""
+        return list(self.param.reverse_param.axis) or [0]
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x = bottom[0].data

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dragon.bases.layer import Layer, register
+from dragon.bases.layer import register
+from dragon.bases.rearranging import Rearranging
 from dragon.memory.blob import Blob
-from dragon.memory.storage import Array
 
 __all__ = ["ShuffleChannel"]
 
 
 @register()
-class ShuffleChannel(Layer):
+class ShuffleChannel(Rearranging):
     """Transposes the channels between `group` groups (ShuffleNet, Zhang et al. 2018)."""
 
     type = "ShuffleChannel"
@@ -24,23 +24,11 @@ class ShuffleChannel(Layer):
         self.group: int = self.param.shuffle_channel_param.group
         if self.group < 1:
             self.bad_param("group must be at least 1")
-        if top[0] is bottom[0]:
-            self.bad_param("cannot work in place")
+        super().setup(bottom, top)
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shape = bottom[0].shape
         if len(shape) < 2 or shape[1] % self.group:
             self.bad_shape(f"group {self.group} must divide the channels of a bottom of shape {shape}")
-        self.view = (shape[0], self.group, shape[1] // self.group, math.prod(shape[2:]))
-        top[0].reshape(shape)
-
-    def _shuffled(self, x: Array) -> Array:
-        n, group, each, inner = self.view
-        return x.reshape(n, each, group, inner).swapaxes(1, 2)
-
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self._shuffled(top[0].data)[...] = bottom[0].data.reshape(self.view)
-
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if propagate_down[0]:
-            bottom[0].diff.reshape(self.view)[...] = self._shuffled(top[0].diff)
+        view = (shape[0], self.group, shape[1] // self.group, math.prod(shape[2:]))
+        self.arrange(top[0], shape, view, (0, 2, 1, 3))

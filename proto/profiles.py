@@ -84,7 +84,7 @@ PROFILES: Mapping[str, Profile] = {
         Profile(
             "mobilenet-yolo",
             {
-                "LayerParameter": _SSD | {211: "relu6_param", 149: None, 150: "upsample_param"},
+                "LayerParameter": _SSD | {211: "relu6_param", 149: "reorg_param", 150: "upsample_param"},
                 "TransformationParameter": dict.fromkeys(range(15, 32)),
             },
         ),
@@ -113,8 +113,9 @@ PROFILES: Mapping[str, Profile] = {
             "intel",
             {
                 "LayerParameter": _SSD
-                | dict.fromkeys((149, 150, 151, 152, 155, 156, 158, 159, 207, 208, 209, 301))
-                | {148: "smooth_l1_loss_param", 153: "psroi_pooling_param", 154: "roi_pooling_param"},
+                | dict.fromkeys((149, 150, 151, 152, 155, 156, 158, 207, 208, 209, 301))
+                | {148: "smooth_l1_loss_param", 153: "psroi_pooling_param", 154: "roi_pooling_param"}
+                | {159: "reorg_param"},
                 "BatchNormParameter": {
                     4: None,
                     5: "scale_bias",
@@ -195,7 +196,8 @@ PROFILES: Mapping[str, Profile] = {
             "happynear",
             {
                 "LayerParameter": dict.fromkeys(range(201, 242))
-                | {200: "bn_param", 204: "roi_pooling_param", 220: "psroi_pooling_param", 224: "permute_param"},
+                | {200: "bn_param", 204: "roi_pooling_param", 220: "psroi_pooling_param", 224: "permute_param"}
+                | {212: "flip_param"},
                 "BatchNormParameter": {4: None, 5: None, 7: "scale_filler", 8: "bias_filler"},
                 "TransformationParameter": _NO_TRANSFORM | {8: "crop_h", 9: "crop_w"},
                 "FillerParameter": {9: "alpha"},

@@ -61,6 +61,9 @@ FILLER_TEXT = 'scale_filler { type: "constant" value: 0.5 }'
         ("ROIPooling", field(150, field(1, 7)), "yjxiong", "roi_pooling_param { pooled_h: 7 }"),
         ("ROIPooling", field(154, field(1, 7)), "intel", "roi_pooling_param { pooled_h: 7 }"),
         ("SmoothL1Loss", field(148, field(1, 2.0)), "intel", "smooth_l1_loss_param { sigma: 2 }"),
+        ("Reorg", field(149, field(1, 2)), "mobilenet-yolo", "reorg_param { stride: 2 }"),
+        ("Reorg", field(159, field(1, 2)), "intel", "reorg_param { stride: 2 }"),
+        ("Flip", field(212, field(2, 1)), "happynear", "flip_param { flip_height: true }"),
         ("Permute", field(202, field(1, 2)), "dragon", "permute_param { order: 2 }"),
         ("Permute", field(224, field(1, 2)), "happynear", "permute_param { order: 2 }"),
         (

@@ -30,6 +30,8 @@ FAMILIES = {
     "Exp": "exp_param { base: 2 scale: 0.7 shift: 0.1 }",
     "Log": "log_param { base: 3 scale: 1.5 shift: 0.2 }",
     "Power": "power_param { power: 1.7 scale: 0.6 shift: 0.3 }",
+    "Mish": "",
+    "SeLU": "selu_param { lambda: 1.2 alpha: 0.7 }",
     "Swish": "swish_param { beta: 1.2 }",
     "PReLU": "",
     "ReLU6": "relu6_param { negative_slope: 0.1 }",
@@ -56,7 +58,12 @@ def test_families(kind: str, in_place: bool) -> None:
 
 def test_negative_slopes_in_place() -> None:
     """Their output does not have the sign of the input, so backward must have kept it."""
-    for settings in ("ReLU", "relu_param { negative_slope: -0.5 }"), ("ELU", "elu_param { alpha: -0.5 }"):
+    cases = {
+        "ReLU": "relu_param { negative_slope: -0.5 }",
+        "ELU": "elu_param { alpha: -0.5 }",
+        "SeLU": "selu_param { alpha: -0.5 }",
+    }
+    for settings in cases.items():
         text = inputs({"x": IMAGES.shape}) + layer("Power", "power_param { scale: 1 }", top="y", name="copy")
         by_kernels(same(text + layer(settings[0], settings[1], "y"), {"x": IMAGES}), "one")
 

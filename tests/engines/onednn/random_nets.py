@@ -306,6 +306,7 @@ _NEURONS = [
     ("Swish", "swish_param { beta: 1.4 }"),
     ("AbsVal", ""),
     ("HardSwish", ""),
+    ("Mish", ""),
     ("Clip", "clip_param { min: -0.7 max: 1.1 }"),
     ("Power", "power_param { scale: 0.7 shift: 0.2 }"),
     ("Power", "power_param { power: 2 scale: 0.5 shift: 0.5 }"),

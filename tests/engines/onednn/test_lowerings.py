@@ -73,6 +73,7 @@ UNARY: dict[str, tuple[str, tuple[int, ...]]] = {
     "abs": ('type: "AbsVal"', IMAGE),
     "clip": ('type: "Clip" clip_param { min: -0.3 max: 0.9 }', IMAGE),
     "hard swish": ('type: "HardSwish"', IMAGE),
+    "mish": ('type: "Mish"', IMAGE),
     "power linear": ('type: "Power" power_param { scale: 0.4 shift: -2 }', IMAGE),
     "power square": ('type: "Power" power_param { power: 2 scale: 0.5 shift: 0.5 }', IMAGE),
     "power cube": ('type: "Power" power_param { power: 3 }', IMAGE),

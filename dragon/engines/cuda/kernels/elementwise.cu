@@ -33,6 +33,12 @@
 
 static __device__ __forceinline__ real logistic(real x) { return (real)0.5 * tanh((real)0.5 * x) + (real)0.5; }
 static __device__ __forceinline__ real swish_dx_of(real x, real gate, real beta) { return gate + beta * x * gate * (1 - gate); }
+// tanh(log(1 + e^x)), as in the layer Mish: by e = exp(-|x|), so that nothing overflows
+static __device__ __forceinline__ real mish_gate(real x) {
+    real e = exp(x > 0 ? -x : x);
+    return x > 0 ? (1 + 2 * e) / (1 + 2 * e + 2 * e * e) : e * (e + 2) / (e * (e + 2) + 2);
+}
+static __device__ __forceinline__ real mish_dx_of(real x, real gate) { return gate + x * logistic(x) * (1 - gate * gate); }
 static __device__ __forceinline__ real at_most(real x, real most) { return x > most ? most : x; }
 // with slope 0: 0 for minus infinity, and NaN for NaN
 static __device__ __forceinline__ real leaky(real x, real slope) { return x > 0 ? x : (x <= 0 && slope == 0 ? 0 : slope * x); }
@@ -49,6 +55,8 @@ FAMILY(absval, x < 0 ? -x : x, x > 0 ? dy : (x < 0 ? -dy : dy * x))
 FAMILY(bnll, (x > 0 ? x : 0) + log1p(exp(x > 0 ? -x : x)), dy / (1 + exp(-x)))
 FAMILY(clip, x < a ? a : (x > b ? b : x), x >= a && x <= b ? dy : 0)
 FAMILY(elu, x > 0 ? x : a * expm1(x), x > 0 ? dy : dy * (x == y ? y + a : a * exp(x)))
+FAMILY(selu, b * (x > 0 ? x : a * expm1(x)), b * (x > 0 ? dy : dy * (x == y ? y / b + a : a * exp(x))))
+FAMILY(mish, x * mish_gate(x), dy * mish_dx_of(x, mish_gate(x)))
 FAMILY(exponential, exp(a * x + b), dy * y * a)
 FAMILY(logarithm, c * log(a * x + b), dy * c * a / (a * x + b))
 FAMILY(power, power_of(a * x + b, c), c * a == 0 ? 0 : dy * c * a * (c == 1 ? 1 : power_of(a * x + b, c - 1)))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from dragon.engines.cuda.kernels.kernel import Elements, Kernel
 
 __all__ = [
-    "Family", "absval", "bnll", "clip", "elu", "exponential", "hard_sigmoid", "hard_swish", "logarithm", "power",
-    "prelu_backward", "prelu_forward", "relu", "relu6", "scaled", "sigmoid", "swish", "tanh", "threshold",
-    "weighted_sum",
+    "Family", "absval", "bnll", "clip", "elu", "exponential", "hard_sigmoid", "hard_swish", "logarithm", "mish",
+    "power", "prelu_backward", "prelu_forward", "relu", "relu6", "scaled", "selu", "sigmoid", "swish", "tanh",
+    "threshold", "weighted_sum",
 ]  # fmt: skip
 
 FILE = "elementwise"
@@ -56,6 +56,8 @@ absval = _family("absval")
 bnll = _family("bnll")
 clip = _family("clip")
 elu = _family("elu")
+selu = _family("selu")
+mish = _family("mish")
 exponential = _family("exponential")
 logarithm = _family("logarithm")
 power = _family("power")

@@ -27,6 +27,8 @@ FAMILIES: Families = {
     "BNLL": (kernels.bnll, lambda layer: ()),
     "Clip": (kernels.clip, lambda layer: (layer.low, layer.high)),
     "ELU": (kernels.elu, lambda layer: (layer.alpha,)),
+    "Mish": (kernels.mish, lambda layer: ()),
+    "SeLU": (kernels.selu, lambda layer: (layer.alpha, layer.scale)),
     "Swish": (kernels.swish, lambda layer: (layer.beta,)),
     "Threshold": (kernels.threshold, lambda layer: (layer.param.threshold_param.threshold,)),
 }

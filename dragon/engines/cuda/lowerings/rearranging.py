@@ -135,30 +135,19 @@ class _Moved(Lowering):
             copy(self, plan.reverse, top[0].diff, bottom[0].diff)
 
 
-@lowers("Permute")
-class PermuteLowering(_Moved):
-    """Permute: the axes in another order."""
+@lowers("Permute", "Reorg", "ShuffleChannel", "Transpose")
+class RearrangingLowering(_Moved):
+    """Layers that derive from Rearranging: the axes of the bottom, as `view` has them, in another order."""
 
     @staticmethod
     def plan(layer: Any, x: tuple[int, ...], y: tuple[int, ...]) -> Strided:
-        strides = strides_of(x)
-        return Strided(y, tuple(strides[axis] for axis in layer.order), strides_of(y))
+        strides = strides_of(layer.view)
+        return Strided(layer.moved, tuple(strides[axis] for axis in layer.order), strides_of(layer.moved))
 
 
-@lowers("ShuffleChannel")
-class ShuffleChannelLowering(_Moved):
-    """ShuffleChannel: the channels of the groups interleaved."""
-
-    @staticmethod
-    def plan(layer: Any, x: tuple[int, ...], y: tuple[int, ...]) -> Strided:
-        _, group, each, inner = layer.view
-        channels = group * each * inner
-        return Strided(layer.view, strides_of(layer.view), (channels, inner, group * inner, 1))
-
-
-@lowers("Reverse")
+@lowers("Flip", "Reverse")
 class ReverseLowering(_Moved):
-    """Reverse: axes backwards, by negative strides."""
+    """Reverse and Flip: axes backwards, by negative strides."""
 
     @staticmethod
     def plan(layer: Any, x: tuple[int, ...], y: tuple[int, ...]) -> Strided:
@@ -168,9 +157,9 @@ class ReverseLowering(_Moved):
         return Strided(x, turned, strides, start)
 
 
-@lowers("Crop")
+@lowers("Crop", "CropCenter")
 class CropLowering(_Moved):
-    """Crop: a block of bottom 0."""
+    """Crop and CropCenter: a block of bottom 0."""
 
     @staticmethod
     def plan(layer: Any, x: tuple[int, ...], y: tuple[int, ...]) -> Strided:
@@ -182,8 +171,9 @@ class CropLowering(_Moved):
         if propagate_down[0]:
             fill(self, bottom[0].diff)
         super().backward(top, propagate_down, bottom)
-        if propagate_down[1]:
-            fill(self, bottom[1].diff)  # only its size counts
+        for blob, wanted in zip(bottom[1:], propagate_down[1:], strict=True):
+            if wanted:
+                fill(self, blob.diff)  # only its size counts
 
 
 @lowers("Tile")

@@ -103,6 +103,7 @@ class Alg(IntEnum):
     eltwise_clip = 46
     eltwise_clip_v2 = 47
     eltwise_pow = 48
+    eltwise_mish = 51
     eltwise_hardswish = 52
     eltwise_relu_use_dst_for_bwd = 256
     eltwise_tanh_use_dst_for_bwd = 257

@@ -51,6 +51,7 @@ _FUNCTIONS: dict[str, Callable[[Any], Function]] = {
     "AbsVal": lambda layer: (Alg.eltwise_abs, 0.0, 0.0),
     "BNLL": lambda layer: (Alg.eltwise_soft_relu, 1.0, 0.0),
     "Swish": lambda layer: (Alg.eltwise_swish, layer.param.swish_param.beta, 0.0),
+    "Mish": lambda layer: (Alg.eltwise_mish, 0.0, 0.0),
     "Clip": lambda layer: (Alg.eltwise_clip, layer.low, layer.high),
     "HardSigmoid": lambda layer: (Alg.eltwise_hardsigmoid, 1 / 6, 0.5),
     "HardSwish": lambda layer: (Alg.eltwise_hardswish, 1 / 6, 0.5),

@@ -1,4 +1,4 @@
-"""Permute and ShuffleChannel: one conversion between two orders of the same elements."""
+"""Permute, Reorg, ShuffleChannel and Transpose: one conversion between two orders of the same elements."""
 
 from __future__ import annotations
 
@@ -13,36 +13,22 @@ from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredErro
 from dragon.graph.node import Node
 
 if TYPE_CHECKING:
-    from dragon.layers.permute import Permute
-    from dragon.layers.shuffle_channel import ShuffleChannel
+    from dragon.bases.rearranging import Rearranging
 
-__all__ = ["permute", "shuffle_channel"]
+__all__ = ["rearranging"]
 
 _MOST_AXES = 6
 
 
-@lowers("Permute")
-def permute(b: Builder, node: Node) -> Backward | None:
-    """Build Permute."""
-    layer = cast("Permute", node.layer)
-    return _rearranged(b, node, node.bottoms[0].shape, layer.order)
-
-
-@lowers("ShuffleChannel")
-def shuffle_channel(b: Builder, node: Node) -> Backward | None:
-    """Build ShuffleChannel."""
-    layer = cast("ShuffleChannel", node.layer)
-    return _rearranged(b, node, layer.view, [0, 2, 1, 3])
-
-
-def _rearranged(b: Builder, node: Node, view: Sequence[int], order: Sequence[int]) -> Backward:
-    """The bottom, seen row-major as `view`, with its axes in another order, is the top."""
+@lowers("Permute", "Reorg", "ShuffleChannel", "Transpose")
+def rearranging(b: Builder, node: Node) -> Backward | None:
+    """Build a layer whose top is the bottom, seen row-major as `view`, with its axes in another order."""
+    layer = cast("Rearranging", node.layer)
+    view, order = layer.view, layer.order
     bottom, top = node.bottoms[0], node.tops[0]
     if not 0 < len(view) <= _MOST_AXES or max(bottom.ndim, top.ndim) > _MOST_AXES:
         raise NotLoweredError("more axes than oneDNN knows here")
     name = node.name
-    inverse = sorted(range(len(order)), key=order.__getitem__)
-    moved = [view[axis] for axis in order]
 
     def move(source: Memory, shape: Sequence[int], to: Sequence[int], target: Memory) -> None:
         plain = MemoryDesc.plain(tuple(shape), source.desc.dtype)
@@ -61,6 +47,6 @@ def _rearranged(b: Builder, node: Node, view: Sequence[int], order: Sequence[int
     def backward() -> None:
         if node.propagate_down[0]:
             dy = b.diff(top, MemoryDesc.plain(top.shape, x.desc.dtype))
-            move(dy, moved, inverse, b.make_diff(bottom, MemoryDesc.plain(bottom.shape, x.desc.dtype)))
+            move(dy, layer.moved, layer.inverse, b.make_diff(bottom, MemoryDesc.plain(bottom.shape, x.desc.dtype)))
 
     return backward
