@@ -8,7 +8,7 @@ GET = [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y
 # one thread in each of the test processes that run side by side
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test coverage lint proto clean setup gpu-check fuzz
+.PHONY: demo test test-peers coverage lint proto clean setup gpu-check fuzz
 
 setup: $(VENV)/ready
 
@@ -24,6 +24,11 @@ $(VENV)/ready: pyproject.toml
 
 test: setup lint
 	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -q
+
+# The tests that compare with other frameworks, which are large: without them they are left out of `make test`.
+test-peers: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[peers]'
+	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -q tests/export tests/tools/test_export_torch.py
 
 # the same tests, and which share of the lines they run
 coverage: setup

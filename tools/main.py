@@ -47,7 +47,7 @@ COMMANDS = {
     "convert-imageset": "Write image files and labels to an LMDB or LevelDB.",
     "compute-image-mean": "Compute the mean image of an LMDB.",
     "extract-features": "Save what a net computes: HDF5, NumPy or LMDB.",
-    "export": "Write a net for another program: ONNX.",
+    "export": "Write a net for another program: ONNX, PyTorch.",
     "upgrade": "Bring nets, solvers and weights of older forms to the present one.",
     "draw": "Draw a net as SVG, PNG or PDF.",
     "parse-log": "Write the figures of a training run as CSV.",

@@ -38,7 +38,7 @@ Series = Mapping[str, list[list[Any]]]
 @click.command("probe")
 @click.option("--solver", "path", metavar="FILE", help="A solver prototxt: for its learning rate, or to train.")
 @net_options(required=False)
-@click.option("--weights", metavar="FILE,...", help="Start from these .caffemodel or HDF5 files.")
+@click.option("--weights", metavar="FILE,...", help="Start from these .caffemodel, HDF5 or .safetensors files.")
 @probe_option("What to measure; may be given several times.")
 @click.option("--iterations", type=Count(0), default=0, help="Train so far, with --solver, and measure along the way.")
 @click.option("--seed", type=Seed(), help="Of fillers, dropout and augmentation; instead of the solver's.")

@@ -27,7 +27,12 @@ _MEANING = {"pooled": "pooled over all values", "batches": "the mean of the batc
 @click.option("--model", required=True, metavar="FILE", help="The training prototxt; its TRAIN data is used.")
 @click.option("--weights", required=True, metavar="FILE", help="The trained net.")
 @click.option(
-    "--out-weights", "--out", "out", required=True, metavar="FILE", help="Write the new .caffemodel or HDF5 file here."
+    "--out-weights",
+    "--out",
+    "out",
+    required=True,
+    metavar="FILE",
+    help="Write the new .caffemodel, HDF5 or .safetensors file here.",
 )
 @click.option("--batches", type=Count(1), help="How many batches; all whole ones of the data by default.")
 @click.option(

@@ -50,7 +50,9 @@ class _Weights(click.Option):
 
 @click.command("test")
 @net_options()
-@click.option("--weights", cls=_Weights, required=True, metavar="FILE,...", help=".caffemodel or HDF5 files.")
+@click.option(
+    "--weights", cls=_Weights, required=True, metavar="FILE,...", help=".caffemodel, HDF5 or .safetensors files."
+)
 @click.option("--ensemble", multiple=True, metavar="FILE", help="Weights of one of several nets; twice or more.")
 @click.option("--iterations", type=Count(1), default=50, show_default=True, help="Batches to run.")
 @click.option("--write-files", is_flag=True, help="Let layers (HDF5Output, DetectionOutput) write their files.")

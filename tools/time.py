@@ -27,7 +27,7 @@ __all__ = ["command", "mean_ms", "peak_memory_mib"]
 @click.command("time")
 @net_options(required=False)
 @click.option("--solver", "solver_path", metavar="FILE", help="A solver instead of a net: times its update as well.")
-@click.option("--weights", metavar="FILE,...", help=".caffemodel or HDF5 files.")
+@click.option("--weights", metavar="FILE,...", help=".caffemodel, HDF5 or .safetensors files.")
 @click.option("--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TRAIN", show_default=True)
 @click.option("--iterations", type=Count(1), default=50, show_default=True)
 @click.option("--no-backward", is_flag=True, help="Time forward only.")

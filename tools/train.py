@@ -43,7 +43,7 @@ __all__ = ["command", "output_folder"]
 
 @click.command("train")
 @click.option("--solver", "path", required=True, metavar="FILE", help="The solver prototxt.")
-@click.option("--weights", metavar="FILE,...", help="Start from these .caffemodel or HDF5 files.")
+@click.option("--weights", metavar="FILE,...", help="Start from these .caffemodel, HDF5 or .safetensors files.")
 @click.option("--snapshot", metavar="FILE", help="Go on from this .solverstate.")
 @click.option("--seed", type=Seed(), help="Of fillers, dropout and augmentation; instead of random_seed.")
 @click.option("--iterations", type=Count(0), help="Train to this iteration instead of max_iter.")

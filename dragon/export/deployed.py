@@ -24,7 +24,7 @@ from dragon.surgery.fold import fold
 from dragon.surgery.model import Model
 from dragon.surgery.normalisations import find_normalisations
 
-__all__ = ["Deployed", "deploy", "read_deployed"]
+__all__ = ["Deployed", "deploy", "input_for", "read_deployed"]
 
 _Value = tuple[int, int]  # layer and top that made it: a layer in place makes a new value of the same name
 
@@ -163,7 +163,7 @@ class _Deployment:
                     made.notes.append(f"left out: {layer.name} ({layer.type}), which reads {read}")
             elif kind.is_source and not kind.is_input:
                 tops = [name for j, name in enumerate(layer.top) if (i, j) in needed]
-                self.net.layer.append(self._input(layer, tops, shape))
+                self.net.layer.append(input_for(layer, tops, shape, self.folder))
                 made.data |= dict.fromkeys(tops, layer)
                 shape = None
             else:
@@ -180,22 +180,28 @@ class _Deployment:
                 del conditions[:]
         return made
 
-    def _input(self, layer: pb.LayerParameter, tops: Sequence[str], shape: Sequence[int] | None) -> pb.LayerParameter:
-        """An Input in place of a data layer."""
-        new = pb.LayerParameter(name=layer.name, type="Input", top=tops)
-        if shape is not None:
-            shapes = {name: shape if k == 0 else shape[:1] for k, name in enumerate(tops)}
-        else:
-            alone = pb.NetParameter(layer=[layer])
-            try:
-                with Net(Definition(alone, folder=self.folder), phase=TEST, engine="numpy", seed=1) as net:
-                    shapes = {name: net.blobs[name].shape for name in tops}
-            except DragonError as error:
-                error.hint = error.hint or "give the shape of its data, --shape N,C,H,W, or a deploy prototxt"
-                raise
-        for name in tops:
-            new.input_param.shape.add(dim=shapes[name])
-        return new
+
+def input_for(
+    layer: pb.LayerParameter, tops: Sequence[str], shape: Sequence[int] | None, folder: Path | None, phase: int = TEST
+) -> pb.LayerParameter:
+    """An Input for some tops of a data layer; `shape` is that of the first, else the shapes are those of its data.
+
+    folder: in which files are looked for. Raises DragonError for data that cannot be read.
+    """
+    new = pb.LayerParameter(name=layer.name, type="Input", top=tops)
+    if shape is not None:
+        shapes = {name: shape if k == 0 else shape[:1] for k, name in enumerate(tops)}
+    else:
+        alone = pb.NetParameter(layer=[layer])
+        try:
+            with Net(Definition(alone, folder=folder), phase=phase, engine="numpy", seed=1) as net:
+                shapes = {name: net.blobs[name].shape for name in tops}
+        except DragonError as error:
+            error.hint = error.hint or "give the shape of its data, --shape N,C,H,W, or a deploy prototxt"
+            raise
+    for name in tops:
+        new.input_param.shape.add(dim=shapes[name])
+    return new
 
 
 def _without_loss(layer: pb.LayerParameter) -> pb.LayerParameter:

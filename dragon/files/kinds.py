@@ -29,6 +29,7 @@ _MAGIC = {
     b"\x80\x04": "a Python pickle",
 }
 _LMDB = b"\xde\xc0\xef\xbe"  # magic number at byte 16, after the header of the first page
+_SAFETENSORS = re.compile(rb'\{\s*("|\})')  # JSON, behind its length in eight bytes
 _SOLVER, _NET = re.compile(rb"\b(base_lr|lr_policy)\s*:"), re.compile(rb"\b(layers?|input)\s*[:{]")
 _BLOB_FIELDS = b"\x10\x2a\x3a"  # tags of channels, data, shape, which may follow in a BlobProto
 
@@ -52,6 +53,8 @@ def kind_of_content(head: bytes) -> str | None:
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
             return kind
+    if head[8:9] == b"{" and _SAFETENSORS.match(head, 8):
+        return "a safetensors file"
     if head[16:20] == _LMDB:
         return "the file of an LMDB"
     return _message_kind(head) or _text_kind(head)

@@ -1,4 +1,4 @@
-"""Reads and writes the layers of weights files, .caffemodel and HDF5, as names and arrays."""
+"""Reads and writes the layers of weights files, .caffemodel, HDF5 and safetensors, as names and arrays."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ import numpy as np
 from dragon.errors import MissingWeightsError, WeightsError
 from dragon.files.kinds import kind_of
 from dragon.files.names import links, mark, named_groups
+from dragon.files.safetensors import KIND as SAFETENSORS
+from dragon.files.safetensors import is_safetensors, layer_tensors, layers_of, write_safetensors
 from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
     from dragon.graph.wiring import Wiring
+    from dragon.proto import dragon_pb2 as pb
     from dragon.proto.binary import Destination
 
-__all__ = ["h5_checksum", "is_hdf5", "read_weights", "stored_layers", "write_h5", "write_h5_arrays"]
+__all__ = ["h5_checksum", "is_hdf5", "read_weights", "stored_layers", "write_arrays", "write_h5", "write_h5_arrays"]
 
 CHECKSUM = "dragon_crc32"  # attribute of the file, by which a solver state identifies its model
 _PIECE = 1 << 22  # values read at a time when they are only checked
@@ -31,7 +34,7 @@ def is_hdf5(path: str | Path) -> bool:
 
 
 def read_weights(path: str | Path, profile: str | None = None) -> Iterator[tuple[str, Sequence[Array]]]:
-    """Name and arrays of each layer of a .caffemodel or HDF5 file.
+    """Name and arrays of each layer of a .caffemodel, HDF5 or .safetensors file.
 
     Raises WeightsError for a missing or damaged file, and for a layer with a blob that is stored with another layer.
     """
@@ -50,7 +53,7 @@ def stored_layers(
     into: Destination | None = None,
     wanted: Container[str] = (),
 ) -> Iterator[tuple[str, Sequence[Array | None]]]:
-    """Name and arrays of each layer of a .caffemodel or HDF5 file; None for a blob that another layer owns (HDF5).
+    """Name and arrays of each layer of a .caffemodel, HDF5 or .safetensors file; None for another layer's blob (HDF5).
 
     skip, into: as for `dragon.proto.binary.iter_layers`. wanted: layers whose values are checked even if they are
     skipped. hdf5: None recognises the format. Raises WeightsError for a missing or damaged file.
@@ -60,6 +63,9 @@ def stored_layers(
         if kind:
             raise WeightsError(f"{path}: expected weights, this is {kind}")
         raise MissingWeightsError(f"{path}: no such weights file")
+    if hdf5 is None and (is_safetensors(path) or kind_of(path) == SAFETENSORS):
+        yield from layers_of(path)
+        return
     if hdf5 is None:
         hdf5 = is_hdf5(path) or kind_of(path) == "an HDF5 file"
     stored = _stored_h5(path, skip, into, wanted) if hdf5 else _stored_binary(path, profile, skip, into)
@@ -69,7 +75,7 @@ def stored_layers(
         kind = kind_of(path)
         if kind is None or kind == "an HDF5 file":
             raise
-        raise WeightsError(f"{path}: expected weights (.caffemodel or HDF5), this is {kind}") from None
+        raise WeightsError(f"{path}: expected weights (.caffemodel, HDF5 or safetensors), this is {kind}") from None
 
 
 def _stored_binary(
@@ -172,6 +178,23 @@ def write_h5_arrays(path: str | Path, weights: Mapping[str, Sequence[Array]]) ->
             file.attrs[CHECKSUM] = np.uint32(checksum)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def write_arrays(path: str | Path, net: pb.NetParameter, weights: Mapping[str, Sequence[Array]]) -> None:
+    """Write a net with its weights, by layer name, in the format that the name of the file ends in, atomically.
+
+    .h5 and .hdf5: HDF5. .safetensors: arrays alone. Any other: .caffemodel. Raises OSError or WeightsError.
+    """
+    if is_hdf5(path):
+        write_h5_arrays(path, weights)
+    elif is_safetensors(path):
+        kinds = {layer.name: layer.type for layer in net.layer}
+        layers = [(name, kinds.get(name, ""), arrays) for name, arrays in weights.items() if arrays]
+        write_safetensors(path, *layer_tensors(net.name, layers))
+    else:
+        from dragon.proto.binary import write_caffemodel
+
+        write_caffemodel(path, net, weights)
 
 
 def _added(checksum: int, values: Array) -> int:

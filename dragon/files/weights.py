@@ -1,4 +1,4 @@
-"""Loads and saves the weights of a net, .caffemodel or HDF5, matched by layer name as in Caffe.
+"""Loads and saves the weights of a net, .caffemodel, HDF5 or safetensors, matched by layer name as in Caffe.
 
 Layers that only the file has are skipped; layers that only the net has keep their values. Shapes must be equal, except
 for axes of extent 1 (old files store every blob with four axes).
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dragon.errors import WeightsError, nearest
-from dragon.files.stored_weights import is_hdf5, stored_layers, write_h5
+from dragon.files.safetensors import is_safetensors
+from dragon.files.stored_weights import is_hdf5, stored_layers, write_arrays, write_h5
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 
@@ -152,9 +153,15 @@ def _compatible(mine: Sequence[int], theirs: Sequence[int]) -> bool:
 
 
 def save_weights(net: Wiring, path: str | Path, write_diff: bool = False) -> None:
-    """Write a net with its blobs, atomically: as HDF5 if the name ends in .h5 or .hdf5. Raises WeightsError."""
+    """Write a net with its blobs, atomically: as HDF5 if the name ends in .h5 or .hdf5, else a .caffemodel.
+
+    With the ending .safetensors the values alone are written, not the diffs. Raises WeightsError.
+    """
     if is_hdf5(path):
         write_h5(net, path, write_diff)
+        return
+    if is_safetensors(path):
+        write_arrays(path, net.param, {name: [blob.peek() for blob in blobs] for name, blobs in net.params.items()})
         return
     from dragon.proto.binary import write_caffemodel
 

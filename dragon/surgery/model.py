@@ -79,15 +79,12 @@ def read_model(prototxt: str | Path, weights: str | Path | None = None, profile:
 def write_model(model: Model, prototxt: str | Path | None, weights: str | Path | None) -> None:
     """Write a model to the paths that are given; each file appears whole or not at all.
 
-    Of a text that the net was read from, only what has changed is written anew. weights: HDF5 if the name ends in .h5
-    or .hdf5, else .caffemodel. Raises OSError or WeightsError.
+    Of a text that the net was read from, only what has changed is written anew. weights: the ending chooses the
+    format, as in `write_arrays`. Raises OSError or WeightsError.
     """
-    from dragon.files.stored_weights import is_hdf5, write_h5_arrays
-    from dragon.proto.binary import write_caffemodel
+    from dragon.files.stored_weights import write_arrays
 
-    if weights is not None and is_hdf5(weights):
-        write_h5_arrays(weights, model.arrays)
-    elif weights is not None:
-        write_caffemodel(weights, model.net, model.arrays)
+    if weights is not None:
+        write_arrays(weights, model.net, model.arrays)
     if prototxt is not None:
         write_atomically(prototxt, model.text()[0].encode("utf-8", "surrogateescape"))

@@ -77,9 +77,13 @@ def surgery_options(needs_weights: bool) -> Callable[[Callable[..., Any]], Calla
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @click.option("--model", required=True, metavar="FILE", help="The net's prototxt.")
-        @click.option("--weights", required=needs_weights, metavar="FILE", help="Its .caffemodel or HDF5 file.")
+        @click.option(
+            "--weights", required=needs_weights, metavar="FILE", help="Its .caffemodel, HDF5 or .safetensors file."
+        )
         @click.option("--out-model", metavar="FILE", help="Write the new prototxt here.")
-        @click.option("--out-weights", metavar="FILE", help="Write the new .caffemodel or HDF5 file here.")
+        @click.option(
+            "--out-weights", metavar="FILE", help="Write the new .caffemodel, HDF5 or .safetensors file here."
+        )
         @click.option("--shape", metavar="N,C,H,W", help="Prove on noise of this shape instead of the net's own data.")
         @click.option("--batches", type=Count(1), default=2, show_default=True, help="Batches of the proof.")
         @profile_option

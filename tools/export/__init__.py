@@ -11,12 +11,12 @@ from click.core import ParameterSource
 from dragon.errors import UsageError
 from dragon.tools.common.net_options import NetChoice, net_options
 from dragon.tools.common.outputs import check_outputs
-from dragon.tools.export import onnx
+from dragon.tools.export import onnx, safetensors, torch
 from dragon.tools.export.target import Source, Target
 
 __all__ = ["command"]
 
-TARGETS: tuple[Target, ...] = (onnx.TARGET,)
+TARGETS: tuple[Target, ...] = (onnx.TARGET, torch.TARGET, safetensors.TARGET)
 
 
 def _target_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,14 +36,15 @@ def _target_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @_target_options
 @click.pass_context
 def command(ctx: click.Context, /, which: NetChoice, weights: str | None, shape: str | None, **given: Any) -> None:
-    """Write a net for another program, as it computes in TEST.
+    """Write a net, or its weights alone, for another program.
 
-    Name one form of file to write. A training graph is not exported: losses, accuracies and data layers are left out,
-    what a loss scored becomes an output, and an input takes the place of the data.
+    Name one form of file to write. Losses, accuracies and data layers are left out, what a loss scored becomes an
+    output, and an input takes the place of the data; a PyTorch module may keep its losses.
 
     \b
     Example:
     dragon export --model models/lenet/deploy.prototxt --weights lenet.caffemodel --onnx lenet.onnx
+    dragon export --model models/lenet/deploy.prototxt --weights lenet.caffemodel --torch lenet.py
     """
     target = _chosen(given)
     _check_options(ctx, target)

@@ -1,0 +1,83 @@
+"""Losses, divided as Caffe divides them."""
+
+from __future__ import annotations
+
+from dragon.bases.loss import Loss
+from dragon.export.torch.form import Call, NoForm, form, number
+from dragon.layers.contrastive_loss import ContrastiveLoss
+from dragon.layers.euclidean_loss import EuclideanLoss
+from dragon.layers.hinge_loss import HingeLoss
+from dragon.layers.infogain_loss import InfogainLoss
+from dragon.layers.multinomial_logistic_loss import MultinomialLogisticLoss
+from dragon.layers.sigmoid_cross_entropy_loss import SigmoidCrossEntropyLoss
+from dragon.layers.smooth_l1_loss import SmoothL1Loss
+from dragon.layers.softmax_with_loss import SoftmaxWithLoss
+from dragon.proto import dragon_pb2 as pb
+
+__all__: list[str] = []
+
+
+def _normalizer(layer: Loss) -> str:
+    """The mode, the label to ignore and the fixed divisor, as the code in `parts` takes them."""
+    mode = pb.LossParameter.NormalizationMode.Name(layer.normalization)
+    return f'"{mode}", {layer.ignore_label}, {number(layer.param.loss_param.pre_fixed_normalizer)}'
+
+
+@form(SoftmaxWithLoss)
+def _softmax_with_loss(c: Call) -> list[str]:
+    """SoftmaxWithLoss; no gradient passes through its probabilities, the second top."""
+    layer = c.layer
+    assert isinstance(layer, SoftmaxWithLoss)
+    axis = c.axis(layer.param.softmax_param.axis)
+    weights = f"[{', '.join(number(w) for w in layer.weights)}]"
+    loss = f"{c.part('softmax_loss')}({c.x}, {c.xs[1]}, {axis}, {_normalizer(layer)}, {weights})"
+    return [loss, f"torch.softmax({c.x}.detach(), dim={axis})"][: c.tops]
+
+
+@form(InfogainLoss)
+def _infogain_loss(c: Call) -> list[str]:
+    """InfogainLoss with its matrix as a bottom; no gradient passes through its probabilities, the second top."""
+    layer = c.layer
+    assert isinstance(layer, InfogainLoss)
+    if len(c.xs) < 3:
+        raise NoForm("reads its matrix from a file: give it as a third bottom, an Input", layer=layer.where)
+    axis = c.axis(layer.param.infogain_loss_param.axis)
+    loss = f"{c.part('infogain_loss')}({c.x}, {c.xs[1]}, {c.xs[2]}, {axis}, {_normalizer(layer)})"
+    return [loss, f"torch.softmax({c.x}.detach(), dim={axis})"][: c.tops]
+
+
+@form(EuclideanLoss)
+def _euclidean_loss(c: Call) -> str:
+    return f"({c.x} - {c.xs[1]}.reshape({c.x}.shape)).square().sum() / (2 * {c.x}.shape[0])"
+
+
+@form(SigmoidCrossEntropyLoss)
+def _sigmoid_cross_entropy_loss(c: Call) -> str:
+    layer = c.layer
+    assert isinstance(layer, SigmoidCrossEntropyLoss)
+    return f"{c.part('sigmoid_cross_entropy_loss')}({c.x}, {c.xs[1]}, {_normalizer(layer)})"
+
+
+@form(HingeLoss)
+def _hinge_loss(c: Call) -> str:
+    squared = c.layer.param.hinge_loss_param.norm == pb.HingeLossParameter.L2
+    return f"{c.part('hinge_loss')}({c.x}, {c.xs[1]}, {squared})"
+
+
+@form(MultinomialLogisticLoss)
+def _multinomial_logistic_loss(c: Call) -> str:
+    return f"{c.part('multinomial_logistic_loss')}({c.x}, {c.xs[1]})"
+
+
+@form(SmoothL1Loss)
+def _smooth_l1_loss(c: Call) -> str:
+    """SmoothL1Loss, with its optional weights inside and outside."""
+    inside, outside, *_ = [*c.xs[2:], "None", "None"]
+    beta = number(1 / c.layer.param.smooth_l1_loss_param.sigma**2)
+    return f"{c.part('smooth_l1_loss')}({c.x}, {c.xs[1]}, {inside}, {outside}, {beta})"
+
+
+@form(ContrastiveLoss)
+def _contrastive_loss(c: Call) -> str:
+    p = c.layer.param.contrastive_loss_param
+    return f"{c.part('contrastive_loss')}({', '.join(c.xs)}, {number(p.margin)}, {p.legacy_version})"

@@ -1,0 +1,88 @@
+"""Losses with Caffe's normalisers."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def normalizer(mode: str, outer: int, count: int, valid: Tensor | int, fixed: float) -> Tensor | float:
+    """What a sum of losses is divided by: outer is the batch size, count the labels, valid those not ignored."""
+    if mode == "VALID" and isinstance(valid, Tensor):
+        return valid.clamp(min=1)
+    size = {"FULL": count, "VALID": valid, "BATCH_SIZE": outer, "PRE_FIXED": fixed}.get(mode, 1)
+    return max(1.0, float(size))
+
+
+def softmax_loss(
+    x: Tensor, label: Tensor, axis: int, mode: str, ignore: int | None, fixed: float, weights: list[float]
+) -> Tensor:
+    """-log(softmax(x)[label]) along `axis`, summed and divided as `mode` says."""
+    outer = x.shape[:axis].numel()
+    scores = x.movedim(axis, -1).flatten(0, -2) if x.dim() > 1 else x[None]
+    label = label.flatten().long()
+    valid = label.numel() if ignore is None else (label != ignore).sum()
+    factors = torch.tensor(weights, dtype=x.dtype, device=x.device) if weights else None
+    total = F.cross_entropy(scores, label, factors, ignore_index=-100 if ignore is None else ignore, reduction="sum")
+    return total / normalizer(mode, outer, label.numel(), valid, fixed)
+
+
+def infogain_loss(
+    x: Tensor, label: Tensor, gain: Tensor, axis: int, mode: str, ignore: int | None, fixed: float
+) -> Tensor:
+    """-sum_k H[label, k] log(softmax(x)_k), divided as `mode` says."""
+    outer = x.shape[:axis].numel()
+    logs = F.log_softmax(x, axis).movedim(axis, -1).flatten(0, -2).clamp(min=-46.0517)  # log(1e-20)
+    label = label.flatten().long()
+    counted = torch.ones_like(label) if ignore is None else (label != ignore).long()
+    rows = gain.reshape(logs.shape[1], -1)[label * counted] * counted[:, None]
+    return -(rows * logs).sum() / normalizer(mode, outer, label.numel(), counted.sum(), fixed)
+
+
+def sigmoid_cross_entropy_loss(x: Tensor, target: Tensor, mode: str, ignore: int | None, fixed: float) -> Tensor:
+    """The binary cross-entropy of sigmoid(x), divided as `mode` says."""
+    target = target.reshape(x.shape).to(x.dtype)
+    losses = F.binary_cross_entropy_with_logits(x, target, reduction="none")
+    valid: Tensor | int = x.numel()
+    if ignore is not None:
+        losses = losses * (target != ignore)
+        valid = (target != ignore).sum()
+    return losses.sum() / normalizer(mode, x.shape[0], x.numel(), valid, fixed)
+
+
+def hinge_loss(x: Tensor, label: Tensor, squared: bool) -> Tensor:
+    """One-against-all hinge loss, divided by the batch size."""
+    x = x.flatten(1)
+    sign = torch.ones_like(x).scatter(1, label.long().reshape(-1, 1), -1.0)
+    excess = (1 + sign * x).clamp(min=0)
+    return (excess.square() if squared else excess).sum() / max(1, x.shape[0])
+
+
+def multinomial_logistic_loss(prob: Tensor, label: Tensor) -> Tensor:
+    """-log(prob[label]), divided by the batch size."""
+    picked = prob.flatten(1).gather(1, label.long().reshape(-1, 1))
+    return -picked.clamp(min=1e-20).log().sum() / max(1, prob.shape[0])
+
+
+def smooth_l1_loss(a: Tensor, b: Tensor, inside: Tensor | None, outside: Tensor | None, beta: float) -> Tensor:
+    """Quadratic below beta, linear above; divided by the batch size."""
+    difference = a - b.reshape(a.shape)
+    if inside is not None:
+        difference = difference * inside.reshape(a.shape)
+    losses = F.smooth_l1_loss(difference, torch.zeros_like(difference), reduction="none", beta=beta)
+    if outside is not None:
+        losses = losses * outside.reshape(a.shape)
+    return losses.sum() / max(1, a.shape[0])
+
+
+def contrastive_loss(a: Tensor, b: Tensor, similar: Tensor, margin: float, legacy: bool) -> Tensor:
+    """Draws similar pairs together and pushes others `margin` apart (Hadsell, Chopra & LeCun 2006)."""
+    squared = (a - b.reshape(a.shape)).flatten(1).square().sum(1)
+    if legacy:
+        apart = (margin - squared).clamp(min=0)
+    else:
+        # Caffe adds 1e-4 to the distance that the gradient is divided by, so it is finite at 0
+        distance = squared.detach().sqrt()
+        gap = (margin - distance).clamp(min=0)
+        slope = -gap / (distance + 1e-4) * squared
+        apart = gap.square() + slope - slope.detach()
+    return torch.where(similar.flatten() != 0, squared, apart).sum() / (2 * max(1, a.shape[0]))

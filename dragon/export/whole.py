@@ -1,0 +1,43 @@
+"""A net with its losses, as it trains, with Inputs for its data layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dragon.bases.layer import TRAIN
+from dragon.bases.registry import class_of
+from dragon.export.deployed import input_for
+from dragon.graph.definition import filter_net, run_state
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
+from dragon.proto.layer_names import name_layers
+from dragon.proto.text import read_net_definition
+
+__all__ = ["read_whole"]
+
+
+def read_whole(
+    model: str | Path,
+    *,
+    level: int = 0,
+    stages: Sequence[str] = (),
+    allow_unknown: bool = False,
+    profile: str | None = None,
+    shape: Sequence[int] | None = None,
+) -> Definition[pb.NetParameter]:
+    """The layers of a prototxt's net in its phase TRAIN, with an Input for each layer that reads data.
+
+    shape: of the first top of the first of these, in place of the one that its data has. Raises DragonError.
+    """
+    definition = read_net_definition(model, allow_unknown, profile)
+    state = run_state(definition.message.state, TRAIN, level, list(stages))
+    net = filter_net(name_layers(definition.message), state)
+    for layer in net.layer:
+        kind = class_of(layer)
+        if kind.reads_data and not kind.is_input:
+            layer.CopyFrom(input_for(layer, list(layer.top), shape, definition.folder, TRAIN))
+            shape = None
+        for conditions in (layer.include, layer.exclude):
+            del conditions[:]
+    return Definition(net, folder=definition.folder)

@@ -1,0 +1,34 @@
+"""The target `--safetensors` of `dragon export`."""
+
+from __future__ import annotations
+
+import click
+
+from dragon.errors import UsageError
+from dragon.files.safetensors import is_safetensors
+from dragon.surgery.model import read_model, write_model
+from dragon.tools.export.target import Source, Target
+
+__all__ = ["TARGET"]
+
+
+def _write(source: Source, path: str) -> None:
+    if source.weights is None:
+        raise UsageError("--safetensors needs --weights")
+    if source.shape is not None:
+        raise UsageError("--shape is of no use to --safetensors, which writes the weights alone")
+    if not is_safetensors(path):
+        raise UsageError(f"--safetensors {path}: the name ends in .safetensors")
+    model = read_model(source.which.model, source.weights, source.which.profile)
+    write_model(model, None, path)
+    count = sum(len(arrays) for arrays in model.arrays.values())
+    click.echo(f"written: {path}, {count} blobs of {len(model.arrays)} layers")
+
+
+TARGET = Target(
+    click.Option(
+        ["--safetensors"], metavar="FILE", help="Write the weights alone, as LAYER/INDEX, to OUT.safetensors."
+    ),
+    (),
+    _write,
+)
