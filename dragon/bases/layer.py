@@ -96,6 +96,9 @@ class Layer:
     gives_bytes: ClassVar[bool] = False  # a source that can give its images as uint8, for the engine to transform
     capturable: ClassVar[bool] = False  # its array code reads no value on the host and keeps no array for backward
 
+    # -- set by engines -------------------------------------------------------------------------------------
+    indices_checked: bool = False  # labels and indices are checked elsewhere: those out of range may count as 0
+
     def __init__(self, param: pb.LayerParameter, phase: int = TRAIN, context: Context | None = None) -> None:
         self.context = context or Context()
         self.param = param

@@ -105,7 +105,8 @@ def label_spans(layer: Layer, shape: tuple[int, ...], labels: tuple[int, ...], a
 def class_labels(layer: Layer, labels: Array, classes: int, ignore: int | None) -> tuple[Array, Array | None]:
     """The labels as class indices (int64, ignored ones 0), and a mask of those not ignored (None: none is ignored).
 
-    Raises DataError for the first label outside 0 .. classes - 1.
+    Raises DataError for the first label outside 0 .. classes - 1. Where the layer's indices are checked elsewhere, such
+    labels count as 0.
     """
     xp = xp_of(labels)
     valid: Array | None = None
@@ -113,6 +114,8 @@ def class_labels(layer: Layer, labels: Array, classes: int, ignore: int | None) 
     if ignore is not None:
         valid = labels != ignore
         fits = fits | ~valid
+    if layer.indices_checked:
+        return xp.where(fits if valid is None else fits & valid, labels, 0).astype("int64"), valid
     if not bool(fits.all()):
         flat = int((~fits).ravel().argmax())
         position = tuple(int(i) for i in np.unravel_index(flat, labels.shape))

@@ -77,6 +77,8 @@ def _special(name: str) -> NDArray[Any]:
         return rng.uniform(0.5, 2, IMAGE)
     if name == "unit":  # scores between 0 and 1
         return rng.uniform(0.05, 0.95, FLAT)
+    if name == "targets":  # of each score
+        return rng.integers(0, 2, FLAT).astype(np.float64)
     if name == "labels":
         return np.array([1.0, 4.0, 0.0])
     if name == "map labels":

@@ -42,6 +42,7 @@ MEANINGLESS = {
         }.items()
         for option in options
     },
+    ("focal_loss_param", "beta"): "a setting of type LINEAR, which is refused",
     ("relu6_param", "relu6"): "the maximum of ReLU6 is 6 anyway",
     **{
         (f"{data}_param", option): _MOVED

@@ -1,5 +1,6 @@
 // Rows picked by indices: whole numbers in a blob of the net's type.
 #include "common.cuh"
+#include "labels.cuh"
 
 static __device__ __forceinline__ bool is_index(real value, Index size) { return value >= 0 && value < (real)size; }
 
@@ -8,6 +9,13 @@ static __device__ __forceinline__ bool is_index(real value, Index size) { return
 KERNEL check_indices(const real* values, int* out_of_range, Index count, Index each, Index size) {
     GRID_LOOP(i, count) {
         if (!is_index(values[(size_t)i * each], size)) atomicMax(out_of_range, 0x7fffffff - (int)i);
+    }
+}
+
+// The same for labels, the numbers of classes: those that class_of finds out of range.
+KERNEL check_labels(const real* labels, int* out_of_range, Index count, Index classes, int has_ignore, int ignore) {
+    GRID_LOOP(i, count) {
+        if (class_of(labels[i], classes, has_ignore, ignore) == OUT_OF_RANGE) atomicMax(out_of_range, 0x7fffffff - (int)i);
     }
 }
 

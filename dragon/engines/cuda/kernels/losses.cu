@@ -43,10 +43,13 @@ static __device__ __forceinline__ real smooth(real d, real sharpness) {
 
 static __device__ __forceinline__ real clamped(real x) { return x < -1 ? -1 : (x > 1 ? 1 : x); }
 
-// setting: 1/2 for euclidean, sigma^2 for smooth_l1 (Girshick 2015), 1 for sigmoid_cross_entropy. Weights that a layer does
+static __device__ __forceinline__ real sign_of(real x) { return x > 0 ? 1 : (x < 0 ? -1 : x); }
+
+// setting: 1/2 for euclidean, sigma^2 for smooth_l1 (Girshick 2015), 1 for sigmoid_cross_entropy and l1. Weights that a layer does
 // not have are 1, and multiplied by nevertheless.
 LOSS(euclidean, outside * setting * squared(inside * (a - b)), outside * 2 * setting * inside * (a - b))
 LOSS(smooth_l1, outside * smooth(inside * (a - b), setting), outside * inside * clamped(inside * (a - b) * setting))
+LOSS(l1, outside * setting * magnitude(inside * (a - b)), outside * setting * inside * sign_of(inside * (a - b)))
 LOSS(sigmoid_cross_entropy, outside * (log1p(exp(-magnitude(a))) - inside * a * (b - (a >= 0))) * setting,
      outside * inside * setting * ((real)0.5 * tanh((real)0.5 * a) + (real)0.5 - b))
 

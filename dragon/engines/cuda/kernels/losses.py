@@ -8,7 +8,7 @@ from dragon.engines.cuda.kernels.kernel import WARP, Elements, Kernel
 
 __all__ = [
     "ElementLoss", "contrastive_backward", "contrastive_terms", "euclidean", "hinge_backward", "hinge_terms",
-    "infogain_backward", "infogain_terms", "multinomial_backward", "multinomial_terms", "sigmoid_cross_entropy",
+    "infogain_backward", "infogain_terms", "l1", "multinomial_backward", "multinomial_terms", "sigmoid_cross_entropy",
     "smooth_l1",
 ]  # fmt: skip
 
@@ -69,4 +69,5 @@ def _element_loss(name: str) -> ElementLoss:
 
 euclidean = _element_loss("euclidean")
 smooth_l1 = _element_loss("smooth_l1")
+l1 = _element_loss("l1")
 sigmoid_cross_entropy = _element_loss("sigmoid_cross_entropy")

@@ -37,13 +37,19 @@ class _Family:
 FAMILIES = {
     "EuclideanLoss": _Family(kernels.euclidean, lambda layer: 0.5, True, (1.0, -1.0)),
     "SmoothL1Loss": _Family(kernels.smooth_l1, lambda layer: layer.sharpness, True, (1.0, -1.0)),
+    "L1Loss": _Family(kernels.l1, lambda layer: 1.0, True, (1.0, -1.0)),
     "SigmoidCrossEntropyLoss": _Family(kernels.sigmoid_cross_entropy, lambda layer: 1.0, False, (1.0,)),
 }
 
 
 @lowers(*FAMILIES)
 class ElementLossLowering(Labelled):
-    """EuclideanLoss, SmoothL1Loss and SigmoidCrossEntropyLoss: a term for each element."""
+    """EuclideanLoss, L1Loss, SmoothL1Loss and SigmoidCrossEntropyLoss: a term for each element."""
+
+    @classmethod
+    def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        """Whether the kernels can: not FlowNet's settings of L1Loss, nor a difference as the only bottom."""
+        return len(bottom) > 1 and not layer.param.HasField("l1_loss_param")
 
     @property
     def ignore(self) -> int | None:

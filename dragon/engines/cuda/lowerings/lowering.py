@@ -36,6 +36,7 @@ class Lowering:
     shares: ClassVar[bool] = False  # tops share the bottoms' memory, of either type
 
     out_of_range: Any = None  # int32 (1) on the device, set by the executor: 1 + position of a label out of range, or 0
+    array_code: ClassVar[bool] = False  # it runs the layer's own code, which no graph can repeat
     overwrites_top_diff: ClassVar[bool] = False  # whether backward changes the top's diff
     learns: bool = True  # whether backward may follow
 

@@ -160,7 +160,7 @@ def _of_group(device: CountingDevice, types: Types, group: Group, backward: bool
     name = nodes[0].name + (f" .. {nodes[-1].name}" if len(nodes) > 1 else "")
     found = LayerFigures(name, group.layer.type, group.kind)
     device.launches.clear()
-    if group.lowering is None:
+    if group.lowering is None or group.runs_array_code:
         found.counted = False
         blobs = {id(b.data_storage): b for b in [*bottoms, *tops]}.values()
         size = sum(math.prod(b.shape) * types.of(b.data_storage).itemsize for b in blobs)

@@ -60,11 +60,16 @@ class Group:
         return self.lowering is None or self.lowering.stored == self.lowering.dtype
 
     @property
+    def runs_array_code(self) -> bool:
+        """Whether the layer's own code runs, on arrays of the GPU unless `on_host`."""
+        return self.lowering is None or self.lowering.array_code
+
+    @property
     def kind(self) -> str:
         """How the group runs: "kernels", "array code" or "host", with a note."""
         if self.on_host:
             return "host" + (f" ({self.note})" if self.note else "")
-        return "array code" if self.lowering is None else "kernels"
+        return "array code" if self.runs_array_code else "kernels"
 
 
 class Plan:

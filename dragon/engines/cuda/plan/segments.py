@@ -20,7 +20,7 @@ def is_capturable(group: Group) -> bool:
     """Whether a graph can replay this group: it runs no host code, and the host makes no decision by its values."""
     if group.on_host:
         return False
-    return group.lowering is not None or group.layer.capturable
+    return not group.runs_array_code or group.layer.capturable
 
 
 class Segment(Captured):

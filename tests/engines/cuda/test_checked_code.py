@@ -1,0 +1,41 @@
+"""Layers with labels that run array code: a label out of range is the error that the reference raises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dragon.errors import DataError
+from dragon.graph.net import Net
+from tests.engines.cuda.running import fill, inputs, make
+
+pytestmark = pytest.mark.usefixtures("cuda")
+
+SETTINGS = {
+    "CenterLoss": "center_loss_param { num_output: 4 }",
+    "FocalLoss": "loss_param { ignore_label: -1 }",
+    "LargeMarginInnerProduct": "largemargin_inner_product_param { num_output: 4 type: DOUBLE }",
+    "MarginInnerProduct": "margin_inner_product_param { num_output: 4 }",
+}
+
+
+def message_of(net: Net) -> str:
+    with pytest.raises(DataError) as caught:
+        net.run_forward()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_a_label_out_of_range(kind: str) -> None:
+    text = inputs({"x": (3, 4), "t": (3, 1)})
+    text += f'layer {{ name: "one" type: "{kind}" bottom: "x" bottom: "t" top: "y" {SETTINGS[kind]} }}'
+    values = {"x": np.ones((3, 4)), "t": np.array([[1.0], [0.0], [3.0]])}
+    nets = [make(text, engine, dtype=np.float64) for engine in ("numpy", "cuda")]
+    for wrong in ([1, 4, 7], [1, 0, np.nan]):
+        for net in nets:
+            fill(net, values)
+            net.run_forward()
+            fill(net, {"t": np.array(wrong, float).reshape(3, 1)})
+        expected, found = (message_of(net) for net in nets)
+        assert "is out of range: expected 0 to 3 for 4 classes" in expected
+        assert found == expected
