@@ -14,7 +14,7 @@ from dragon.graph.net import Net
 from dragon.graph.node import multiply_adds
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["ROOT", "Facts", "Weights", "count", "read_facts", "without_data", "write_counts"]
+__all__ = ["ROOT", "Facts", "Weights", "count", "read_facts", "without_data", "without_fillers", "write_counts"]
 
 ROOT = Path(__file__).parent
 _COUNTS = ("params", "deployed_params", "statistics", "multiply_adds")
@@ -95,13 +95,14 @@ def _made(cls: type[Any], values: Any, where: str) -> Any:
 
 
 def without_data(net: pb.NetParameter, shape: tuple[int, ...], batch: int = 1) -> pb.NetParameter:
-    """A copy of the net whose Data layers give Gaussian noise and the label 0, so that no data set is needed."""
+    """A copy of the net whose Data and ImageData layers give Gaussian noise and the label 0: no data set is needed."""
     copy = pb.NetParameter()
     copy.CopyFrom(net)
     for layer in copy.layer:
-        if layer.type == "Data":
+        if layer.type in ("Data", "ImageData"):
             layer.type = "DummyData"
             layer.ClearField("data_param")
+            layer.ClearField("image_data_param")
             layer.ClearField("transform_param")
             layer.dummy_data_param.shape.add(dim=(batch, *shape))
             layer.dummy_data_param.shape.add(dim=(batch,))
@@ -116,8 +117,8 @@ def count(train: pb.NetParameter, deploy: pb.NetParameter) -> dict[str, int]:
     deployed_params is among them where it differs from params.
     """
     with (
-        Net(_unfilled(train), phase=pb.TRAIN, engine="numpy", seed=1) as trained,
-        Net(_unfilled(deploy), phase=pb.TEST, engine="numpy", seed=1) as deployed,
+        Net(without_fillers(train), phase=pb.TRAIN, engine="numpy", seed=1) as trained,
+        Net(without_fillers(deploy), phase=pb.TEST, engine="numpy", seed=1) as deployed,
     ):
         params, deployed_params = (sum(p.blob.count for p in net.learnable) for net in (trained, deployed))
         return {
@@ -128,7 +129,7 @@ def count(train: pb.NetParameter, deploy: pb.NetParameter) -> dict[str, int]:
         }
 
 
-def _unfilled(net: pb.NetParameter) -> pb.NetParameter:
+def without_fillers(net: pb.NetParameter) -> pb.NetParameter:
     """A copy whose weights start at zero: a large net is built at once."""
     copy = pb.NetParameter()
     copy.CopyFrom(net)

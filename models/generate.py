@@ -12,13 +12,13 @@ from pathlib import Path
 
 from dragon.files.atomic import write_atomically
 from dragon.models.facts import count, without_data, write_counts
-from dragon.models.nets import cifar10, imagenet, linear, mnist
+from dragon.models.nets import alexnet, cifar10, googlenet, imagenet, inception, linear, mnist, nin, vgg, xception
 from dragon.models.nets.model import Model
 from dragon.proto.text import read_net
 
 __all__ = ["MODELS", "write_all"]
 
-_FAMILIES = (cifar10, imagenet, linear, mnist)
+_FAMILIES = (alexnet, cifar10, googlenet, imagenet, inception, linear, mnist, nin, vgg, xception)
 MODELS: dict[str, Model] = {name: model for family in _FAMILIES for name, model in family.MODELS.items()}
 
 

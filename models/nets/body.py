@@ -30,6 +30,7 @@ class Body:
 
     norm: str = PLAIN
     decay: float | None = None  # of the merged layer's running average
+    eps: float | None = None  # of batch normalisation; None: leave it unset
     lr: tuple[float, ...] | None = (1, 2)  # multipliers of weights and biases; None: leave them unset
     decays: tuple[float, float] | None = None  # decay_mult of weights and biases; None: leave them unset
     top: str = "data"
@@ -107,14 +108,17 @@ class Body:
             name, "InnerProduct", param=self._learned(bias is not False, decays), inner_product_param=settings
         )
 
-    def bn(self, name: str) -> Body:
-        """Add batch normalisation in the body's form; nothing in a plain net."""
+    def bn(self, name: str, scale: str = "") -> Body:
+        """Add batch normalisation in the body's form; nothing in a plain net. scale: the name of a Scale layer."""
+        settings = {} if self.eps is None else {"eps": self.eps}
+        if self.norm == MERGED and self.decay is not None:
+            settings["decay"] = self.decay
+        given: dict[str, Any] = {"batch_norm_param": settings} if settings else {}
         if self.norm == SPLIT:
-            self.add(name, "BatchNorm")
-            self.add(name.replace("bn", "scale"), "Scale", in_place=True, scale_param={"bias_term": True})
+            self.add(name, "BatchNorm", **given)
+            self.add(scale or name.replace("bn", "scale"), "Scale", in_place=True, scale_param={"bias_term": True})
         elif self.norm == MERGED:
-            settings: dict[str, Any] = {} if self.decay is None else {"batch_norm_param": {"decay": self.decay}}
-            self.add(name, "BN", **settings)
+            self.add(name, "BN", **given)
         elif self.norm == DRAGON_2016:
             self.add(name, "BatchNorm")
         return self

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from dragon.models.nets.model import Data
+from dragon.models.nets.model import Data, Pictures
 
 __all__ = [
-    "CIFAR10", "CIFAR10_MIRRORED", "CIFAR10_SCALED", "IMAGENET", "IMAGENET_128", "MNIST", "MNIST_60", "MNIST_1000",
-    "imagenet",
+    "CIFAR10", "CIFAR10_MIRRORED", "CIFAR10_SCALED", "FLICKR_STYLE", "ILSVRC13_WINDOWS", "IMAGENET",
+    "IMAGENET_128", "MNIST", "MNIST_60", "MNIST_1000", "imagenet",
 ]  # fmt: skip
 
 
@@ -41,3 +41,6 @@ IMAGENET_128 = Data(
     mirror=True,
     crop=128,
 )
+
+FLICKR_STYLE = Pictures("data/flickr_style", (3, 227, 227), 50, side=256, mean_file="data/imagenet/mean.binaryproto")
+ILSVRC13_WINDOWS = Data("data/ilsvrc13_windows", "windows", (3, 227, 227), train=128, test=50, mirror=True, crop=227)

@@ -10,7 +10,7 @@ from dragon.models.nets.body import Body
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import format_text
 
-__all__ = ["LONG", "Data", "Model", "Regression", "Source", "solver"]
+__all__ = ["LONG", "Data", "Model", "OneVersusAll", "Pictures", "Regression", "Source", "solver"]
 
 # settings of a solver that runs for tens of thousands of iterations
 LONG: dict[str, Any] = {"test_interval": 1000, "snapshot": 10000, "display": 200}
@@ -66,6 +66,34 @@ class Data:
             source.source = f"{self.folder}/{self.prefix}_{part}_lmdb"
             source.batch_size = batch
             source.backend = pb.DataParameter.LMDB
+            made.append(layer)
+        return made
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Picture files listed in train.txt and test.txt of a folder, a path and a label in each line.
+
+    shape: (C, H, W) behind the crop. train: images per batch, in both phases. side: pictures are resized to that.
+    """
+
+    folder: str
+    shape: tuple[int, ...]
+    train: int
+    side: int
+    mean_file: str
+
+    def layers(self) -> list[pb.LayerParameter]:
+        """The ImageData layers of TRAIN and of TEST."""
+        made = []
+        for phase, part in ((pb.TRAIN, "train"), (pb.TEST, "test")):
+            layer = pb.LayerParameter(name="data", type="ImageData", top=["data", "label"], include=[{"phase": phase}])
+            layer.transform_param.mean_file = self.mean_file
+            layer.transform_param.crop_size = self.shape[-1]
+            layer.transform_param.mirror = phase == pb.TRAIN
+            source = layer.image_data_param
+            source.source, source.batch_size = f"{self.folder}/{part}.txt", self.train
+            source.new_height = source.new_width = self.side
             made.append(layer)
         return made
 
@@ -151,6 +179,20 @@ class Regression(Model):
                 name="loss", type="EuclideanLoss", bottom=[top, "target"], top=["loss"], loss_weight=weight
             )
         ]
+
+    def answer(self, top: str) -> list[pb.LayerParameter]:
+        """Nothing: the last top is the answer."""
+        return []
+
+
+class OneVersusAll(Model):
+    """A classifier that is a linear support vector machine for each class; the deployed net gives their scores."""
+
+    def scores(self, top: str) -> list[pb.LayerParameter]:
+        """Accuracy and hinge loss, which Caffe sums over one machine for each class."""
+        *first, loss = super().scores(top)
+        loss.type = "HingeLoss"
+        return [*first, loss]
 
     def answer(self, top: str) -> list[pb.LayerParameter]:
         """Nothing: the last top is the answer."""

@@ -45,12 +45,36 @@ class Count:
 
 HE_2015 = "He et al. 2015, arXiv 1512.03385"
 TORCHVISION = "torchvision 0.14 and later, page of the model's weights"
+SZE_2017 = "Sze et al. 2017, arXiv 1703.09039, table of popular nets"
+GOOGLENET_2014 = "Szegedy et al. 2014, arXiv 1409.4842, section 1"
+SEMERY = "O. Semery, imgclsmob: the test of the model"
+NIN_GIST = "M. Lin, gist d802a5849de39225bcc6: a file of 29 MiB with 4 bytes for each"
 
 PARAMS: dict[str, Count] = {
+    "alexnet": Count("61M", SZE_2017),
+    "caffenet": Count("61M", SZE_2017 + ": the same shapes as AlexNet"),
+    "nin_imagenet": Count("7.6M", NIN_GIST),
+    "googlenet": Count("6,998,552", "KerasHub, preset inception_v1_imagenet"),
+    "inception_resnet_v2": Count("55,843,464", SEMERY),
+    "inception_v3": Count("27,161,264", TORCHVISION, -3_326_696, "theirs has the classifier of training only"),
+    "inception_v4": Count("42,679,816", SEMERY),
     "resnet50": Count("25,557,032", TORCHVISION, 64, "conv1 has a bias here, as in the published Caffe net"),
+    "vgg16": Count("138,357,544", TORCHVISION),
+    "vgg19": Count("143,667,240", TORCHVISION),
+    "vgg16_bn": Count("138,365,992", TORCHVISION),
+    "vgg19_bn": Count("143,678,248", TORCHVISION),
+    "xception": Count("22,855,952", SEMERY),
 }
 MULTIPLY_ADDS: dict[str, Count] = {
+    "alexnet": Count("724M", SZE_2017),
+    "caffenet": Count("724M", "S. Albanie, convnet-burden"),
+    "googlenet": Count("1.5G", GOOGLENET_2014),
+    "inception_v3": Count("5.71G", TORCHVISION),
     "resnet50": Count("3.8G", f"{HE_2015}, table 1"),
+    "vgg16": Count("15.47G", TORCHVISION),
+    "vgg19": Count("19.63G", TORCHVISION),
+    "vgg16_bn": Count("15.47G", TORCHVISION),
+    "vgg19_bn": Count("19.63G", TORCHVISION),
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from dragon import TEST, TRAIN, Net
 from dragon.errors import UsageError
-from dragon.models.facts import count, read_facts
+from dragon.models.facts import count, read_facts, without_fillers
 from dragon.models.facts import without_data as with_noise
 from dragon.models.generate import MODELS
 from dragon.models.nets.model import Regression
@@ -27,10 +27,20 @@ CLASSIFIERS = [name for name in MODELS if name not in REGRESSIONS]
 LARGE = [name for name in CLASSIFIERS if MODELS[name].data.shape[-1] > 200]
 SMALL = [name for name in MODELS if name not in LARGE]
 # the side of the image with which a large net is run, where it is not that of its data
-SIDES: dict[str, int] = {}
-OUTPUTS: dict[str, set[str]] = {}  # in phase TEST, of those that have not just accuracy and loss
+SIDES: dict[str, int] = {
+    "alexnet": 99, "caffenet": 99, "rcnn_ilsvrc13": 99, "flickr_style": 99, "inception_v4": 107,
+    "inception_resnet_v2": 107, "xception": 107, "vgg16": 64, "vgg19": 64, "vgg16_bn": 64, "vgg19_bn": 64,
+}  # fmt: skip
+_GOOGLENET = {f"loss{k}/{what}" for k in (1, 2, 3) for what in ("loss3" if k == 3 else "loss1", "top-1", "top-5")}
+# the outputs in phase TEST, where they are not just accuracy and loss
+OUTPUTS: dict[str, set[str]] = {
+    "googlenet": _GOOGLENET,
+    "bn_inception": _GOOGLENET,
+    "inception_v3": {"accuracy", "aux_loss", "loss"},
+}
+SCORES = {"rcnn_ilsvrc13": "fc-rcnn"}  # the output of deployed classifiers that end without Softmax
 TASKS = {"classification", "regression"}
-DATASETS = {"cifar10", "imagenet", "mnist"}
+DATASETS = {"cifar10", "flickr_style", "ilsvrc13", "imagenet", "mnist"}
 LICENSES = {"BSD-2-Clause"}
 
 
@@ -96,7 +106,7 @@ def test_builds_in_both_phases(name: str) -> None:
 def runs_in_both_phases(name: str, train: Net, definition: pb.NetParameter, engine: str) -> None:
     assert np.isfinite(train.forward_backward())
     assert all(np.isfinite(p.blob.peek_diff()).all() for p in train.learnable)
-    test = Net(definition, phase=TEST, engine=engine, seed=1)
+    test = Net(without_fillers(definition), phase=TEST, engine=engine, seed=1)
     test.share_with(train)
     assert set(test.outputs) == OUTPUTS.get(name, {"loss"} if name in REGRESSIONS else {"accuracy", "loss"})
     test.run_forward()
@@ -108,26 +118,28 @@ def test_deploy_takes_the_trained_weights(name: str, tmp_path: Path) -> None:
     definition = without_data(ROOT / name / "train_val.prototxt", tuple(shape[1:]))
     train = Net(definition, phase=TRAIN, engine="numpy", seed=2)
     train.run_forward()
-    deploy_takes_the_weights_of(train, read_net(ROOT / name / "deploy.prototxt"), shape, tmp_path, "numpy")
+    deploy_takes_the_weights_of(name, train, read_net(ROOT / name / "deploy.prototxt"), shape, tmp_path, "numpy")
 
 
 def deploy_takes_the_weights_of(
-    train: Net, definition: pb.NetParameter, shape: list[int], folder: Path, engine: str
+    name: str, train: Net, definition: pb.NetParameter, shape: list[int], folder: Path, engine: str
 ) -> None:
     train.save(folder / "w.caffemodel")
     deploy = Net(definition, TEST, weights=folder / "w.caffemodel", engine=engine, seed=3)
     (folder / "w.caffemodel").unlink()
     assert list(deploy.blobs["data"].shape) == shape
-    trained_only = set(train.params) - set(deploy.params)
-    assert deploy.params
-    assert trained_only == {n for n in train.params if n not in {layer.name for layer in definition.layer}}
+    assert set(train.params) - set(deploy.params) == {n for n in train.params if n in MODELS[name].body().training}
     for key in deploy.params:
         for mine, theirs in zip(deploy.params[key], train.params[key], strict=True):
             np.testing.assert_array_equal(mine.peek(), theirs.peek())
-    prob = deploy.forward(data=np.zeros(shape, np.float32))["prob"]
-    assert prob.sum() == pytest.approx(1, abs=1e-5)
+    found = deploy.forward(data=np.zeros(shape, np.float32))
+    assert set(found) == {SCORES.get(name, "prob")}
+    (scores,) = found.values()
+    assert np.isfinite(scores).all()
+    assert name in SCORES or scores.sum() == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
 def test_large_net_runs_in_both_phases_and_deploys(name: str, tmp_path: Path) -> None:
     side = SIDES.get(name, MODELS[name].data.shape[-1])
@@ -141,7 +153,7 @@ def test_large_net_runs_in_both_phases_and_deploys(name: str, tmp_path: Path) ->
     deploy = read_net(ROOT / name / "deploy.prototxt")
     assert list(deploy.layer[0].input_param.shape[0].dim) == read_facts(name).input
     deploy.layer[0].input_param.shape[0].dim[:] = shape
-    deploy_takes_the_weights_of(train, deploy, shape, tmp_path, "onednn")
+    deploy_takes_the_weights_of(name, train, deploy, shape, tmp_path, "onednn")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,43 @@
+"""The nets of Simonyan & Zisserman 2015 for ImageNet, without and with batch normalisation."""
+
+from __future__ import annotations
+
+from dragon.models.nets.body import GLOROT, MSRA, PLAIN, SPLIT, Body, gaussian
+from dragon.models.nets.datasets import imagenet
+from dragon.models.nets.model import Model, solver
+
+__all__ = ["MODELS", "vgg"]
+
+_WIDTHS = (64, 128, 256, 512, 512)
+
+
+def vgg(depth: int, norm: str = PLAIN) -> Body:
+    """The net with 16 or 19 layers that learn, with `norm` between each convolution and its ReLU.
+
+    Layers have the names of the published Caffe files. The convolutions keep their biases beside normalisation, as in
+    the published nets of that kind.
+    """
+    b = Body(norm, decays=(1, 0))
+    filler = GLOROT if norm == PLAIN else MSRA
+    for stage, width in enumerate(_WIDTHS, 1):
+        for k in range(1, (2 if stage < 3 else (depth - 7) // 3) + 1):
+            name = f"{stage}_{k}"
+            b.conv(f"conv{name}", width, 3, filler, bias=True, pad=1).bn(f"conv{name}_bn").relu(f"relu{name}")
+        b.pool(f"pool{stage}", "MAX", 2)
+    for k in (6, 7):
+        b.ip(f"fc{k}", 4096, gaussian(0.005)).relu(f"relu{k}").dropout(f"drop{k}")
+    return b.ip("fc8", 1000, gaussian(0.01))
+
+
+_DATA = imagenet(224, 32, values=(103.939, 116.779, 123.68))
+_SOLVER = solver(
+    370000, 0.01, (110000, 220000, 330000), weight_decay=5e-4, iter_size=8, test_iter=[1000], test_interval=5000,
+    snapshot=10000, display=20,
+)  # fmt: skip
+
+MODELS: dict[str, Model] = {
+    "vgg16": Model("VGG-16 on ImageNet", _DATA, lambda: vgg(16), _SOLVER),
+    "vgg19": Model("VGG-19 on ImageNet", _DATA, lambda: vgg(19), _SOLVER),
+    "vgg16_bn": Model("VGG-16 with BatchNorm and Scale on ImageNet", _DATA, lambda: vgg(16, SPLIT), _SOLVER),
+    "vgg19_bn": Model("VGG-19 with BatchNorm and Scale on ImageNet", _DATA, lambda: vgg(19, SPLIT), _SOLVER),
+}
