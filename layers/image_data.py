@@ -1,22 +1,20 @@
-"""The layer type ImageData."""
+"""The layer types ImageData and MultiLabelImageData."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from dragon.bases.layer import register
-from dragon.bases.source import Prefetched
-from dragon.data import Color, Prefetcher, Transformer
+from dragon.bases.listed import Listed
 from dragon.data.images import ImageReader, read_image_list
+from dragon.data.list_forms import read_labels
 from dragon.memory.blob import Blob
 
-__all__ = ["ImageData"]
-
-_PREFETCH = 4  # batches read ahead
+__all__ = ["ImageData", "MultiLabelImageData"]
 
 
 @register()
-class ImageData(Prefetched):
+class ImageData(Listed):
     """Images of the files that `source` lists ("FILE LABEL" lines), resized, transformed, and read ahead by a thread.
 
     Tops: data (batch_size, C, h, w), blue first, and label (batch_size). Without resizing and cropping, the first image
@@ -26,31 +24,39 @@ class ImageData(Prefetched):
     type = "ImageData"
     settings = ("image_data_param", "transform_param")
 
+    def read_list(self, path: str, root: str) -> Sequence[tuple[str, float | tuple[float, ...]]]:
+        """(file, label or labels) of each line. Raises DataError."""
+        return read_image_list(path, root)
+
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        p = self.param.image_data_param
-        if not p.source:
-            self.bad_param("image_data_param needs a source")
-        if p.batch_size < 1:
-            self.bad_param("image_data_param needs a batch_size of at least 1")
-        if (p.new_height > 0) != (p.new_width > 0):
-            self.bad_param(f"new_height and new_width must be set together, got {p.new_height} and {p.new_width}")
+        self.check_list()
+        p = self.list_param
+        for name in ("label_type", "ignore_label"):
+            if p.HasField(name):
+                self.bad_param(f"image_data_param has {name}, of ImageSegData, which reads label maps")
         with self.naming_errors():
-            root = self.find(p.root_folder, "root_folder") + "/" if p.root_folder.endswith("/") else p.root_folder
-            entries = read_image_list(self.find(p.source, "image list"), root)
-            count, shuffled = len(entries), self.order_for_reader()
-            self.stream = self.rng.child("transform")
+            root = self.root()
+            entries = self.read_list(self.find(p.source, "image list"), root)
+            count = len(entries)
+            order = self.order_of(count)
             reader = ImageReader(
-                entries,
-                root,
-                Transformer(self.transform_param(), self.phase, self.stream),
-                p.batch_size,
-                Color.COLOR if p.is_color else Color.GRAY,
-                (p.new_height, p.new_width) if p.new_height else None,
-                (lambda epoch: shuffled(epoch, count)) if p.shuffle else lambda epoch: range(count),
-            )
-            if p.rand_skip:
-                reader.seek(int(self.rng.raw(1)[0] % p.rand_skip) % len(entries), 0)
-            self.batches, self.maker = Prefetcher(reader, _PREFETCH), reader.maker
+                entries, root, self.transformer(), p.batch_size, self.color, self.new_size, order
+            )  # fmt: skip
+            self.start(reader, reader.maker, count)
         top[0].reshape(p.batch_size, *reader.shape)
         if len(top) > 1:
-            top[1].reshape(p.batch_size)
+            labels = entries[0][1]
+            top[1].reshape(p.batch_size, *([len(labels)] if isinstance(labels, tuple) else []))
+
+
+@register()
+class MultiLabelImageData(ImageData):
+    """ImageData of a list whose lines have several labels: "FILE LABEL LABEL ...", as many in each.
+
+    Tops: data (batch_size, C, h, w), blue first, and label (batch_size, labels).
+    """
+
+    type = "MultiLabelImageData"
+
+    def read_list(self, path: str, root: str) -> Sequence[tuple[str, float | tuple[float, ...]]]:
+        return read_labels(path, root)

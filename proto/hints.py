@@ -57,6 +57,7 @@ _HINTS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "display": ("NVCaffe", "shows images"),
         "random_seed": ("NVCaffe", "seeds the augmentation"),
     },
+    "VideoDataParameter": {"show_data": ("C3D", "shows frames")},
     "DropoutParameter": {"random_seed": ("NVCaffe", "seeds the mask")},
     "ConvolutionParameter": {
         **dict.fromkeys(("cudnn_convolution_algo_seeker", "conv_algos_override"), ("NVCaffe", _LIBRARY)),

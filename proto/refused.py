@@ -84,8 +84,8 @@ _FIELDS: Mapping[str, _Known] = {
         ),
         **_all("min_height min_width", _INTEL, "enlarges small images", "write new_height and new_width"),
         **_all("short_side", _NVIDIA, "resizes images by their shorter side", "write new_height and new_width"),
+        **_all("mean_value", "C3D", "is subtracted from frames", "write transform_param { mean_value: ... }"),
         **_all("dataset_share_per_node", _NVIDIA, "reads a part of the list"),
-        **_all("label_type ignore_label", _DEEPLAB, "reads label maps", "HDF5Data or a Python layer can read them"),
     },
     "TransformationParameter": {
         **_all(
@@ -99,7 +99,6 @@ _FIELDS: Mapping[str, _Known] = {
         **_all("flow", _INTEL, "reads optical flow"),
         **_all("bgr2rgb", _INTEL, "exchanges red and blue"),
         **_all("pad", _INTEL, "pads images before the crop", "write zero_pad, which pads with zeros after the mean"),
-        **_all("scale_factors crop_width crop_height", _DEEPLAB, "resizes and crops images and label maps", _OFFLINE),
         **_all(
             "fix_crop more_fix_crop multi_scale scale_ratios max_distort original_image stride upper_size upper_height "
             "upper_width", _SEGMENTS, "crops and resizes at chosen places", _OFFLINE,

@@ -52,8 +52,16 @@ _SOLVERS = {
     pb.SolverParameter.ADADELTA: "AdaDelta",
     pb.SolverParameter.ADAM: "Adam",
 }
-_DATA_PARAMS = {"Data": "data_param", "ImageData": "image_data_param", "WindowData": "window_data_param"}
-_TRANSFORM = ("scale", "mean_file", "crop_size", "mirror")
+_DATA_PARAMS = {
+    "Data": "data_param",
+    "ImageData": "image_data_param",
+    "MultiLabelImageData": "image_data_param",
+    "ImageSegData": "image_data_param",
+    "DenseImageData": "dense_image_data_param",
+    "WindowData": "window_data_param",
+    "VideoData": "video_data_param",
+}
+_TRANSFORM = ("scale", "mean_file", "crop_size", "mirror", "crop_width", "crop_height")
 _FROM_INPUT = -1  # former position of a layer that was made from the net's `input`
 
 
@@ -86,6 +94,7 @@ def upgrade_net_tracked(net: pb.NetParameter) -> tuple[pb.NetParameter, list[int
     origin = _upgrade_layers(new)
     if marked := mark_layers(new):
         _log.info("dialect %s: %d layers have another meaning", new.profile, marked)
+    _log_upgrades("VideoData layers: settings moved to video_data_param", map(_upgrade_video, new.layer))
     _log_upgrades("data layers: transformation moved to transform_param", map(_upgrade_transform, new.layer))
     _log_upgrades("BatchNorm layers: lr_mult of the statistics removed", map(_upgrade_batch_norm, new.layer))
     _log_upgrades("losses: normalize replaced by normalization", map(_upgrade_normalize, new.layer))
@@ -173,7 +182,8 @@ def _old_transform(layer: pb.LayerParameter) -> bool:
     name = _DATA_PARAMS.get(layer.type)
     if name is None or not layer.HasField(name):
         return False
-    return any(getattr(layer, name).HasField(f) for f in _TRANSFORM)
+    param = getattr(layer, name)
+    return any(f in param.DESCRIPTOR.fields_by_name and param.HasField(f) for f in _TRANSFORM)
 
 
 def _upgrade_transform(layer: pb.LayerParameter) -> bool:
@@ -181,7 +191,7 @@ def _upgrade_transform(layer: pb.LayerParameter) -> bool:
         return False
     param = getattr(layer, _DATA_PARAMS[layer.type])
     for field in _TRANSFORM:
-        if param.HasField(field):
+        if field in param.DESCRIPTOR.fields_by_name and param.HasField(field):
             if not layer.transform_param.HasField(field):
                 setattr(layer.transform_param, field, getattr(param, field))
             param.ClearField(field)
@@ -225,7 +235,23 @@ def _upgrade_normalize(layer: pb.LayerParameter) -> bool:
 
 def _other_form(layer: pb.LayerParameter) -> bool:
     """Whether the layer is written as a fork writes it."""
-    return has_fused_relu(layer) or has_volume(layer)
+    return has_fused_relu(layer) or has_volume(layer) or _old_video(layer)
+
+
+def _old_video(layer: pb.LayerParameter) -> bool:
+    return layer.type == "VideoData" and layer.HasField("image_data_param")
+
+
+def _upgrade_video(layer: pb.LayerParameter) -> bool:
+    """C3D's settings of a VideoData layer, in image_data_param, move to those of the type."""
+    if not _old_video(layer):
+        return False
+    for field, value in layer.image_data_param.ListFields():
+        name = str(field.name)
+        if name in layer.video_data_param.DESCRIPTOR.fields_by_name:
+            setattr(layer.video_data_param, name, value)
+    layer.ClearField("image_data_param")
+    return True
 
 
 # -- inputs

@@ -38,7 +38,7 @@ def _window(p: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Stride, extent and padding before the first element."""
     extent = (_each(p, "kernel_size", "kernel", 1) - 1) * _each(p, "dilation", "dilation", 1) + 1
     pad = _each(p, "pad", "pad", 0)
-    if p.pad_t or p.pad_l:
+    if "pad_t" in p.DESCRIPTOR.fields_by_name and (p.pad_t or p.pad_l):
         pad = pad + np.array([p.pad_t, p.pad_l])
     return _each(p, "stride", "stride", 1), extent, pad
 
@@ -46,7 +46,7 @@ def _window(p: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
 def of_positions(p: Any, axis: int) -> Coordinates:
     """The map of a convolution or pooling, from what the windows slide over to their positions.
 
-    p: a ConvolutionParameter or PoolingParameter. axis: the axis before the spatial ones.
+    p: a ConvolutionParameter, PoolingParameter or LocalParameter. axis: the axis before the spatial ones.
     """
     stride, extent, pad = _window(p)
     return axis, 1 / stride, (pad - (extent - 1) / 2) / stride

@@ -13,7 +13,6 @@ _TYPES = {
         "SSD's evaluation",
         "DetectionOutput writes files for VOC, COCO and ILSVRC: save_output_param",
     ),
-    "VideoData": ("SSD's source of video frames", "MemoryData or Input take frames from a script"),
     "YoloDetectionOutput": ("MobileNet-YOLO's reading of boxes", "a Python layer can do it"),
     "Yolov3DetectionOutput": ("MobileNet-YOLO's reading of boxes", "a Python layer can do it"),
     "Yolov3": ("MobileNet-YOLO's loss for training", "the net runs without it in phase TEST"),
@@ -21,8 +20,6 @@ _TYPES = {
     "Proposal": ("Faster R-CNN's choice of regions", "as a Python layer, type Python, it runs with ROIPooling"),
     "MultiStageMeanfield": ("CRF-RNN's recurrent layer", _CRF),
     "DenseCRF": ("DeepLab's random field", _CRF),
-    "DenseImageData": ("SegNet's source of images with label maps", "HDF5Data or Python layers can read them"),
-    "ImageSegData": ("DeepLab's source of images with label maps", "HDF5Data or Python layers can read them"),
     "Correlation": ("FlowNet's comparison of feature maps", "a Python layer can do it"),
     "FlowWarp": ("FlowNet's warping", "a Python layer can do it"),
 }

@@ -68,8 +68,8 @@ class Window:
         )
 
 
-def read_window(layer: Layer, p: pb.ConvolutionParameter, n_spatial: int) -> Window:
-    """The window of a ConvolutionParameter for `n_spatial` axes. Raises PrototxtError for bad or ambiguous settings."""
+def read_window(layer: Layer, p: pb.ConvolutionParameter | pb.LocalParameter, n_spatial: int) -> Window:
+    """The window of such a message for `n_spatial` axes. Raises PrototxtError for bad or ambiguous settings."""
 
     def each(name: str, default: int | None, least: int) -> tuple[int, ...]:
         short = name.removesuffix("_size")
@@ -99,9 +99,11 @@ def read_window(layer: Layer, p: pb.ConvolutionParameter, n_spatial: int) -> Win
 
     kernel = each("kernel_size", None, 1)
     stride = each("stride", 1, 1)
-    dilation = each("dilation", 1, 1)
     pad = each("pad", 0, 0)
     before, after = list(pad), list(pad)
+    if isinstance(p, pb.LocalParameter):
+        return Window(kernel, stride, tuple(before), tuple(after), (1,) * len(kernel))
+    dilation = each("dilation", 1, 1)
     if p.pad_t or p.pad_b or p.pad_l or p.pad_r:
         if n_spatial != 2:
             layer.bad_param(f"pad_t, pad_b, pad_l and pad_r need 2 spatial axes, the bottom has {n_spatial}")

@@ -178,6 +178,10 @@ class Layer:
         """Whether bottom `index` can have a gradient (labels cannot)."""
         return True
 
+    def multiply_adds(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """Multiply-adds of one forward pass with the layer's weights; 0 for a layer without."""
+        return 0
+
     @property
     def guess_score(self) -> float | None:
         """What the first top would be if the scores of all classes were chance; None if that makes no sense."""

@@ -20,12 +20,42 @@ from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
 
-__all__ = ["Recurrent"]
+__all__ = ["Carried", "Recurrent"]
 
 log = logging.getLogger("dragon")
 
 
-class Recurrent(Layer):
+class Carried(Layer):
+    """Base of layers whose states (N, size) after a batch begin the next one. A snapshot holds them."""
+
+    states: tuple[str, ...] = ("h",)
+    size: int
+    carried: list[Array]
+
+    def carried_states(self, n: int, like: Array) -> list[Array]:
+        """The states that the last batch left, each (n, size), in the type of `like`; zeros where there are none."""
+        xp = xp_of(like)
+        if len(self.carried) == len(self.states) and self.carried[0].shape == (n, self.size):
+            return [xp.asarray(state, dtype=like.dtype) for state in self.carried]
+        return [xp.zeros((n, self.size), like.dtype) for _ in self.states]
+
+    def state(self) -> dict[str, int | float | bytes]:
+        found: dict[str, int | float | bytes] = {}
+        for name, value in zip(self.states, self.carried, strict=False):
+            host = value if isinstance(value, np.ndarray) else value.get()
+            found[name] = host.astype("<f8").tobytes()
+        return found
+
+    def load_state(self, state: dict[str, int | float | bytes]) -> None:
+        values = [state[name] for name in self.states if name in state]
+        if not all(isinstance(value, bytes) and len(value) % (8 * self.size) == 0 for value in values):
+            raise WeightsError(f"its states in the snapshot are not rows of {self.size} values", layer=self.where)
+        self.carried = [
+            np.frombuffer(v, "<f8").astype(self.dtype).reshape(-1, self.size) for v in values if isinstance(v, bytes)
+        ]
+
+
+class Recurrent(Carried):
     """Base of recurrent layers. The first blobs are W_x (gates * num_output, inputs), b, [W_static].
 
     A subclass gives `add_recurrent_blobs`, forward and backward. Raises PrototxtError for a wrong number of bottoms or
@@ -36,7 +66,6 @@ class Recurrent(Layer):
     bottoms = (2, None)
     tops = (1, None)
     gates = 1
-    states: tuple[str, ...] = ("h",)
 
     @property
     def exposed(self) -> bool:
@@ -52,7 +81,7 @@ class Recurrent(Layer):
             self.bad_param(f"takes {2 + extra} bottoms, or {3 + extra} with a static input, got {len(bottom)}")
         if len(top) != 1 + extra:
             self.bad_param(f"takes {1 + extra} tops, got {len(top)}")
-        self.size: int = p.num_output
+        self.size = p.num_output
         self.static = len(bottom) > 2 + extra
         self.first_state = 3 if self.static else 2
         if bottom[0].ndim < 2:
@@ -65,7 +94,7 @@ class Recurrent(Layer):
         if self.static:
             self.add_blob((rows, self.static_inputs), p.weight_filler, "static input weight")
         self.add_recurrent_blobs()
-        self.carried: list[Array] = []
+        self.carried = []
 
     def add_recurrent_blobs(self) -> None:
         """Append the blobs that follow those of the input."""
@@ -128,11 +157,7 @@ class Recurrent(Layer):
         """The initial states, each (N, num_output)."""
         if self.exposed:
             return [blob.data.reshape(self.n, self.size) for blob in bottom[self.first_state :]]
-        like = bottom[0].data
-        xp = xp_of(like)
-        if len(self.carried) == len(self.states) and self.carried[0].shape == (self.n, self.size):
-            return [xp.asarray(state, dtype=like.dtype) for state in self.carried]
-        return [xp.zeros((self.n, self.size), like.dtype) for _ in self.states]
+        return self.carried_states(self.n, bottom[0].data)
 
     def store_final_states(self, values: Sequence[Array], top: Sequence[Blob]) -> None:
         """Write the states after the last step to the tops, or keep them for the next batch."""
@@ -160,19 +185,3 @@ class Recurrent(Layer):
             for i, diff in enumerate(diffs, self.first_state):
                 if propagate_down[i]:
                     bottom[i].diff[...] = diff.reshape(bottom[i].shape)
-
-    # -- for snapshots ------------------------------------------------------------------------------
-    def state(self) -> dict[str, int | float | bytes]:
-        found: dict[str, int | float | bytes] = {}
-        for name, value in zip(self.states, self.carried, strict=False):
-            host = value if isinstance(value, np.ndarray) else value.get()
-            found[name] = host.astype("<f8").tobytes()
-        return found
-
-    def load_state(self, state: dict[str, int | float | bytes]) -> None:
-        values = [state[name] for name in self.states if name in state]
-        if not all(isinstance(value, bytes) and len(value) % (8 * self.size) == 0 for value in values):
-            raise WeightsError(f"its states in the snapshot are not rows of {self.size} values", layer=self.where)
-        self.carried = [
-            np.frombuffer(v, "<f8").astype(self.dtype).reshape(-1, self.size) for v in values if isinstance(v, bytes)
-        ]

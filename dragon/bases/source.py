@@ -6,6 +6,7 @@ import logging
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,7 @@ class Source(Layer):
     is_source = True
     reads_data = True
     shapes: tuple[tuple[int, ...], ...] = ()
+    offered: ClassVar[tuple[str, ...]] = ()  # fields of forks in transform_param that this source follows
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Give the tops the shapes that `setup` found in the data, even if a script has reshaped them since."""
@@ -83,7 +85,10 @@ class Source(Layer):
 
     def _check_forks(self) -> None:
         p = self.param.transform_param
-        shapes = [name for name in ("resize_param", "crop_h", "crop_w") if getattr(p, name)]
+        for name in ("scale_factors", "crop_width", "crop_height"):
+            if getattr(p, name) and name not in self.offered:
+                self.bad_param(f"transform_param has {name}, which only ImageSegData and DenseImageData follow")
+        shapes = [n for n in ("resize_param", "crop_h", "crop_w") if getattr(p, n) and n not in self.offered]
         random = [n for n in ("noise_param", "emit_constraint", "distort_param", "expand_param") if p.HasField(n)]
         for name in shapes + (random if self.phase == pb.TRAIN else []):
             self.bad_param(
@@ -120,15 +125,16 @@ class Prefetched(Source):
         """Give top 0 the shape of the next batch, which may differ from that of the last one; waits for the batch."""
         if self.maker.varies:
             with self.naming_errors():
-                self._fit(self._reading().next_shape(), top)
+                self.fit(self._reading().next_shape(), top)
 
-    def _fit(self, shape: tuple[int, ...], top: Sequence[Blob]) -> None:
+    def fit(self, shape: tuple[int, ...], top: Sequence[Blob]) -> None:
+        """Give the tops the shapes for data of `shape`, which may differ from batch to batch."""
         self.shapes = (shape, *self.shapes[1:])
         top[0].reshape(shape)
 
     def deliver(self, batch: Batch, top: Sequence[Blob]) -> None:
         """Copy a batch to the host copies of the tops."""
-        self._fit(batch.shape, top)
+        self.fit(batch.shape, top)
         if batch.bytes is not None:
             self.maker.transformer.apply_at(batch.bytes.images, batch.bytes.places, host_array(top[0]))
         else:

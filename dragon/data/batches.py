@@ -31,11 +31,12 @@ class Batch:
     """One batch, and the state after it: after a seek to (position, draws) the next batch is read again."""
 
     data: NDArray[np.float32]  # (N, C, h, w); empty if `bytes` is set
-    label: NDArray[np.float32]  # (N,)
+    label: NDArray[np.float32]  # (N,), (N, labels), or maps (N, 1, h, w)
     position: int  # index of the record after this batch
     draws: int  # of the random stream, up to and including this batch
     bytes: Bytes | None = None
     shape: tuple[int, ...] = ()  # (N, C, h, w), even if `bytes` is set
+    sizes: NDArray[np.float32] | None = None  # (N, 2): height and width of images with maps
 
 
 Made: TypeAlias = tuple[NDArray[np.float32], Bytes | None, tuple[int, ...]]

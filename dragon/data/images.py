@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 
 from dragon.data.batches import Batch, BatchMaker
 from dragon.data.image_file import Color, decode_image, image_content
+from dragon.data.listed import ListedReader, Order
 from dragon.data.lists import read_entries
 from dragon.data.resize import resize_bilinear
 from dragon.data.transform import Transformer
 from dragon.errors import DataError
 
 __all__ = ["ImageReader", "read_image", "read_image_list"]
-
-Order = Callable[[int], Sequence[int] | NDArray[np.intp]]
-
 
 def read_image_list(path: str, root: str = "") -> list[tuple[str, float]]:
     """(file, label) of each line, see `dragon.data.lists`. root: prefix of the file names. Raises DataError."""
@@ -38,16 +36,16 @@ def read_image(path: str, color: Color, content: bytes | None = None) -> NDArray
         raise DataError(f'image "{path}": {error}') from None
 
 
-class ImageReader:
+class ImageReader(ListedReader):
     """Reads, resizes and transforms `batch_size` images at a time; a Producer for the Prefetcher.
 
-    entries: from `read_image_list`. size: (height, width) to resize to, or None. order(epoch): the order in which that
-    epoch takes the entries. The position counts images from the start of the first epoch.
+    entries: (file, label or labels) of each image. size: (height, width) to resize to, or None. order: see
+    `ListedReader`.
     """
 
     def __init__(
         self,
-        entries: list[tuple[str, float]],
+        entries: Sequence[tuple[str, float | tuple[float, ...]]],
         root: str,
         transformer: Transformer,
         batch_size: int,
@@ -55,44 +53,21 @@ class ImageReader:
         size: tuple[int, int] | None,
         order: Order,
     ) -> None:
+        super().__init__(len(entries), batch_size, transformer.rng, order)
         self._entries = entries
         self._root = root
-        self._rng = transformer.rng
-        self._batch_size = batch_size
         self._color = color
         self._size = size
-        self._order = order
-        self._position = 0
-        self._epoch: tuple[int, Sequence[int] | NDArray[np.intp]] | None = None
-        self.maker = BatchMaker(transformer, batch_size, self._image(self._entry(0)[0]), resized=size is not None)
+        first = self._image(entries[self.index(0)][0])
+        self.maker = BatchMaker(transformer, batch_size, first, resized=size is not None)
         self.shape = self.maker.shape
-
-    def state(self) -> tuple[int, int]:
-        """(position, draws) from which the next batch is read."""
-        return self._position, self._rng.draws
-
-    def seek(self, position: int, draws: int) -> None:
-        """Continue as after the batch with these two numbers."""
-        self._position = position
-        self._rng.draws = draws
-        self._epoch = None
 
     def fill(self, batch: Batch | None = None) -> Batch:
         """The next batch, in the arrays of `batch` if one is given. Raises DataError."""
-        chosen = [self._entry(self._position + i) for i in range(self._batch_size)]
-        self._position += self._batch_size
+        chosen = [self._entries[i] for i in self.take()]
         images = [self._image(name) for name, _ in chosen]
         data, as_bytes, shape = self.maker.make(images, batch, lambda i: f'image "{self._root}{chosen[i][0]}"')
         return Batch(data, np.array([label for _, label in chosen], np.float32), *self.state(), as_bytes, shape)
-
-    def close(self) -> None:
-        """Do nothing: no file stays open."""
-
-    def _entry(self, position: int) -> tuple[str, float]:
-        epoch, index = divmod(position, len(self._entries))
-        if self._epoch is None or self._epoch[0] != epoch:
-            self._epoch = epoch, self._order(epoch)
-        return self._entries[self._epoch[1][index]]
 
     def _image(self, name: str) -> NDArray[Any]:
         image = read_image(self._root + name, self._color)

@@ -13,7 +13,7 @@ from dragon.errors import DataError
 from dragon.files.kinds import kind_of
 from dragon.files.reading import read_bytes
 
-__all__ = ["read_entries", "read_lines"]
+__all__ = ["number_in", "read_entries", "read_lines", "unquoted"]
 
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _LISTS = ("a text file", None)  # kinds that a list is recognised as; names need not be UTF-8
@@ -56,21 +56,26 @@ def read_entries(
 
 def _entry(path: str, number: int, line: str, root: str, wanted: str) -> tuple[str, int | float]:
     words = line.rsplit(None, 1)
-    label = _number(words[-1])
+    label = number_in(words[-1])
     if label is None or len(words) < 2:
         raise DataError(f'{path}:{number}: expected {wanted}, got "{line[:60]}"')
-    name = words[0].strip()
-    if len(name) > 2 and name[0] == name[-1] and name[0] in "\"'" and not os.path.exists(root + name):
-        name = name[1:-1]
+    name = unquoted(words[0].strip(), root)
     labels = 1
-    while len(more := name.rsplit(None, labels)) > labels and _number(more[1]) is not None:
+    while len(more := name.rsplit(None, labels)) > labels and number_in(more[1]) is not None:
         labels += 1
     if labels > 1 and not os.path.exists(root + name):
         raise DataError(f'{path}:{number}: expected {wanted}, got {labels} labels in "{line[:60]}"')
     return name, label
 
 
-def _number(text: str) -> int | float | None:
+def unquoted(name: str, root: str) -> str:
+    """A file name without the quotes around it, unless a file has them in its name. root: prefix of the name."""
+    if len(name) > 2 and name[0] == name[-1] and name[0] in "\"'" and not os.path.exists(root + name):
+        return name[1:-1]
+    return name
+
+
+def number_in(text: str) -> int | float | None:
     """`text` as an int or a finite float; None for anything else."""
     for kind in (int, float):
         try:

@@ -1,4 +1,4 @@
-"""Bilinear resizing of images as in OpenCV: pixel centres at half integers, no antialiasing."""
+"""Resizing of images as in OpenCV: bilinear with pixel centres at half integers, no antialiasing; nearest for labels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["resize_bilinear"]
+__all__ = ["resize_bilinear", "resize_nearest"]
 
 
 def resize_bilinear(image: NDArray[Any], height: int, width: int) -> NDArray[Any]:
@@ -27,3 +27,13 @@ def _weights(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp], ND
     at = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
     first = at.astype(np.intp)
     return first, np.minimum(first + 1, old - 1), (at - first).astype(np.float32)
+
+
+def resize_nearest(labels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """`labels` (H, W) resized to (height, width) by the nearest element, as OpenCV's INTER_NEAREST takes it."""
+    rows, columns = (
+        np.minimum((np.arange(new) * (old / new)).astype(np.intp), old - 1)
+        for old, new in zip(labels.shape, (height, width), strict=True)
+    )
+    resized: NDArray[Any] = labels[rows[:, None], columns]
+    return resized

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dragon.bases.layer import Layer
-from dragon.bases.weighted import Weighted
 from dragon.errors import Position
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
@@ -69,5 +68,4 @@ class Node:
 
 def multiply_adds(node: Node) -> int:
     """Multiply-adds of one forward pass in layers that multiply by a weight; 0 in others."""
-    layer = node.layer
-    return layer.multiply_adds(node.bottoms, node.tops) if isinstance(layer, Weighted) else 0
+    return node.layer.multiply_adds(node.bottoms, node.tops)

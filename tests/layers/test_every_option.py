@@ -46,20 +46,26 @@ MEANINGLESS = {
     ("relu6_param", "relu6"): "the maximum of ReLU6 is 6 anyway",
     **{
         (f"{data}_param", option): _MOVED
-        for data in ("data", "image_data", "window_data")
+        for data in ("data", "image_data", "window_data", "video_data")
         for option in ("scale", "mean_file", "crop_size", "mirror")
     },
+    **{("dense_image_data_param", option): _MOVED for option in ("mean_file", "mirror", "crop_width", "crop_height")},
+    **{
+        ("image_data_param", option): "C3D's of VideoData: reading a net moves it to video_data_param"
+        for option in ("new_length", "use_image", "sampling_rate", "use_temporal_jitter", "show_data")
+    },
+    ("video_data_param", "device_id"): "cameras are not read",
     **{
         ("transform_param", option): "augments images with boxes for training detectors, which is not offered"
         for option in (
-            "resize_param", "noise_param", "emit_constraint", "crop_h", "crop_w", "distort_param", "expand_param",
+            "noise_param", "emit_constraint", "distort_param", "expand_param",
         )
     },
 }  # fmt: skip
 # training of detectors and its data: messages kept so that the files of such nets can be read
 NO_LAYER = {"annotated_data_param", "multibox_loss_param", "detection_evaluate_param"}
 # what reads a message that layers hand over whole
-HANDED_OVER = {"transform_param": "data/transform.py"}
+HANDED_OVER = {"transform_param": ("data/transform.py", "bases/listed.py", "layers/video_data.py")}
 # files of dragon/bases that read no settings of layers, though layers import them
 NO_SETTINGS = {"boxes", "fillers", "foreign_layers", "normalization"}
 
@@ -109,7 +115,7 @@ def closure(path: Path) -> frozenset[str]:
 
 def readers(field: str) -> list[frozenset[str]]:
     if field in HANDED_OVER:
-        return [mentions(PACKAGE / HANDED_OVER[field])]
+        return [mentions(PACKAGE / file) for file in HANDED_OVER[field]]
     return [closure(path) for path in sorted(LAYERS.glob("*.py")) if field in closure(path)]
 
 
