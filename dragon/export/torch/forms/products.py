@@ -12,6 +12,7 @@ from dragon.layers.depthwise_convolution import DepthwiseConvolution
 from dragon.layers.embed import Embed
 from dragon.layers.im2col import Im2col
 from dragon.layers.inner_product import InnerProduct
+from dragon.layers.local import Local
 from dragon.layers.parameter import Parameter
 from dragon.layers.scale import Scale
 
@@ -156,3 +157,14 @@ def _parameter(c: Call) -> str:
     """Parameter: a learned tensor."""
     shape = c.top()
     return c.declare(f"nn.Parameter(torch.zeros({shape}))", Same("", 0, shape))
+
+
+@form(Local)
+def _local(c: Call) -> str:
+    layer = c.layer
+    assert isinstance(layer, Local)
+    w, weight = layer.window.reaching(c.shape()[2:], layer.positions), layer.blobs[0].shape
+    bias = len(layer.blobs) > 1
+    entries: list[Entry] = [Same("weight", 0, weight), *([Same("bias", 1, layer.blobs[1].shape)] if bias else [])]
+    settings = f"{weight}, {bias}, {w.kernel}, {w.stride}, {padding(w.before, w.after)}"
+    return c.call(f"{c.part('LocallyConnected')}({settings})", *entries)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dragon.bases.recurrent import Recurrent
-from dragon.export.torch.form import Call, form
+from dragon.export.torch.form import Call, form, number
 from dragon.export.torch.state import Same
 from dragon.layers.lstm import LSTM
 from dragon.layers.lstm_unit import LSTMUnit
 from dragon.layers.rnn import RNN
+from dragon.layers.row_lstm import RowLSTM
 
 __all__: list[str] = []
 
@@ -22,6 +23,16 @@ def _recurrent(c: Call) -> str:
     entries = [Same(key, i, layer.blobs[i].shape) for i, key in enumerate(keys)]
     name = c.part("RNN" if isinstance(layer, RNN) else "LSTM")
     module = f"{name}({layer.inputs}, {layer.static_inputs}, {layer.size}, exposed={layer.exposed})"
+    return f"{c.declare(module, *entries)}({', '.join(c.xs)})"
+
+
+@form(RowLSTM)
+def _row_lstm(c: Call) -> str:
+    layer = c.layer
+    assert isinstance(layer, RowLSTM)
+    entries = [Same(key, i, layer.blobs[i].shape) for i, key in enumerate(("weight_x", "weight_h", "bias"))]
+    limit = number(layer.param.lstm_param.clipping_threshold)
+    module = f"{c.part('RowLSTM')}({layer.inputs}, {layer.size}, {layer.n}, {limit})"
     return f"{c.declare(module, *entries)}({', '.join(c.xs)})"
 
 
