@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import keyword
 import os
 import sys
 import traceback
@@ -48,6 +49,7 @@ COMMANDS = {
     "compute-image-mean": "Compute the mean image of an LMDB.",
     "extract-features": "Save what a net computes: HDF5, NumPy or LMDB.",
     "export": "Write a net for another program: ONNX, PyTorch.",
+    "import": "Read a net or weights of another program: ONNX.",
     "upgrade": "Bring nets, solvers and weights of older forms to the present one.",
     "draw": "Draw a net as SVG, PNG or PDF.",
     "parse-log": "Write the figures of a training run as CSV.",
@@ -77,7 +79,8 @@ class Commands(LazyGroup):
     texts = COMMANDS
 
     def module(self, name: str) -> str:
-        return f"dragon.tools.{name.replace('-', '_')}"
+        module = name.replace("-", "_")
+        return f"dragon.tools.{module}_" if keyword.iskeyword(module) else f"dragon.tools.{module}"
 
     def own_name(self, name: str) -> tuple[str, ...]:
         """The command and flags that a name stands for, which may be that of one of Caffe's programs."""

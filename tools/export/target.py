@@ -42,10 +42,10 @@ class Source:
 class Target:
     """A form of file.
 
-    out: the option that chooses it and names the file. options: what else it takes. write: called with the Source, the
+    flag: the option that chooses it and names the file. options: what else it takes. write: called with the Source, the
     path and the values of `options` by name.
     """
 
-    out: click.Option
+    flag: click.Option
     options: tuple[click.Option, ...]
     write: Callable[..., None]

@@ -1,0 +1,168 @@
+"""Parts of a value, and borders around it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from dragon.importing.context import Context
+from dragon.importing.graph import NoForm
+from dragon.importing.operators.convolution import convolution_settings
+from dragon.importing.registry import operator
+
+__all__ = ["cut"]
+
+
+@operator("Split")
+def split(c: Context) -> None:
+    """Slice."""
+    shape = c.shape()
+    axis = c.axis(c.node.integer("axis", 0))
+    sizes = c.list_of("split", 1)
+    if sizes is None:
+        count = c.node.integer("num_outputs", len(c.node.outputs))
+        each = -(-shape[axis] // count)
+        sizes = tuple(min(each, shape[axis] - k * each) for k in range(count))
+    if min(sizes, default=0) < 1 or sum(sizes) != shape[axis] or len(sizes) != len(c.node.outputs):
+        raise NoForm(f"its parts {sizes} do not divide an axis of {shape[axis]}")
+    if len(sizes) == 1:
+        c.result(c.blob())
+        return
+    settings: dict[str, object] = {} if axis == 1 else {"axis": axis}
+    points = [int(v) for v in np.cumsum(sizes)[:-1]]
+    c.layer("Slice", c.blob(), tops=len(sizes), slice_param={**settings, "slice_point": points})
+    for k, top in enumerate(c.last_tops()):
+        c.result(top, k)
+
+
+@operator("Slice")
+def slice_(c: Context) -> None:
+    """Slice; Pooling with a kernel of 1 for steps, Reverse for steps backwards."""
+    starts, ends = c.list_of("starts", 1), c.list_of("ends", 2)
+    if starts is None or ends is None:
+        raise NoForm("it has no starts or no ends")
+    axes = c.list_of("axes", 3) or tuple(range(len(starts)))
+    steps = c.list_of("steps", 4) or (1,) * len(starts)
+    if not len(starts) == len(ends) == len(axes) == len(steps):
+        raise NoForm("its starts, ends, axes and steps have different lengths")
+    blob, shape = c.blob(), list(c.shape())
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        axis = c.axis(axis)
+        if step == 0:
+            raise NoForm("it has a step of 0")
+        part = range(*slice(start, end if end > -(1 << 62) else None, step).indices(shape[axis]))
+        if not part:
+            raise NoForm("nothing is left of its input")
+        first, last = sorted((part[0], part[-1]))
+        blob = cut(c, blob, shape, axis, first, last + 1, abs(step))
+        shape[axis] = len(part)
+        if step < 0 and len(part) > 1:
+            blob = c.layer("Reverse", blob, reverse_param={"axis": [axis]})
+    c.result(blob)
+
+
+def cut(c: Context, blob: str, shape: Sequence[int], axis: int, start: int, end: int, step: int = 1) -> str:
+    """The elements from `start` to before `end` on an axis, every step-th of them."""
+    points = [point for point in (start, end) if 0 < point < shape[axis]]
+    if points:
+        settings: dict[str, object] = {} if axis == 1 else {"axis": axis}
+        c.layer("Slice", blob, f"slice{axis}", tops=len(points) + 1, slice_param={**settings, "slice_point": points})
+        blob = c.last_tops()[1 if start > 0 else 0]
+    size = end - start
+    if step == 1 or size == 1:
+        return blob
+    count = (size - 1) // step + 1
+    if (count - 1) * step + 1 != size:  # what lies behind the last one could be a window too
+        smaller = [*shape[:axis], size, *shape[axis + 1 :]]
+        return cut(c, blob, smaller, axis, 0, (count - 1) * step + 1, step)
+    old = [*shape[:axis], size, *shape[axis + 1 :]]
+    plane = [math.prod(shape[:axis]), 1, size, math.prod(shape[axis + 1 :])]
+    picked = c.layer(
+        "Pooling",
+        c.reshape(blob, old, plane, f"plane{axis}"),
+        f"step{axis}",
+        pooling_param={"pool": "MAX", "kernel_size": 1, "stride_h": step, "stride_w": 1},
+    )
+    return c.reshape(picked, [*plane[:2], count, plane[3]], [*shape[:axis], count, *shape[axis + 1 :]], f"axes{axis}")
+
+
+@operator("Gather")
+def gather(c: Context) -> None:
+    """Slice for one constant index or indices in a row, Embed for rows of a constant matrix."""
+    table, indices = c.constant(0), c.constant(1)
+    if table is not None and indices is None:
+        if c.node.integer("axis", 0) != 0 or table.ndim != 2:
+            raise NoForm("it takes computed indices from a constant that is not a matrix, or not along its rows")
+        settings = {"num_output": table.shape[1], "input_dim": table.shape[0], "bias_term": False}
+        c.result(c.layer("Embed", c.blob(1), arrays=[table], embed_param=settings))
+        return
+    if indices is None:
+        raise NoForm("its indices are computed by the net")
+    shape = c.shape()
+    axis = c.axis(c.node.integer("axis", 0))
+    wanted = indices.reshape(-1) % max(1, shape[axis])
+    steps = np.diff(wanted)
+    if not wanted.size or (steps.size and (steps[0] < 1 or not (steps == steps[0]).all())):
+        raise NoForm("its indices do not follow one another at equal steps: Caffe cuts in one piece")
+    step = int(steps[0]) if steps.size else 1
+    part = cut(c, c.blob(), shape, axis, int(wanted[0]), int(wanted[-1]) + 1, step)
+    c.result(c.reshape(part, (*shape[:axis], wanted.size, *shape[axis + 1 :]), c.output_shape()))
+
+
+@operator("Pad")
+def pad(c: Context) -> None:
+    """Pad, for two spatial axes; with --bvlc, and for channels, a Convolution that copies; Slice for negative pads."""
+    shape, rank = c.shape(), len(c.shape())
+    pads = c.list_of("pads", 1) or c.node.integers("paddings") or ()
+    axes = c.list_of("axes", 3)
+    if axes is not None:
+        chosen = [axis % rank for axis in axes]
+        full = [0] * (2 * rank)
+        for k, axis in enumerate(chosen):
+            full[axis], full[rank + axis] = pads[k], pads[len(chosen) + k]
+        pads = tuple(full)
+    if len(pads) != 2 * rank:
+        raise NoForm(f"it has {len(pads)} pads for {rank} axes")
+    mode, value = c.node.text("mode", "constant"), c.scalar_of("value", 2, 0.0)
+    before, after = list(pads[:rank]), list(pads[rank:])
+    blob, size = c.blob(), list(shape)
+    for axis in range(rank):
+        start, end = max(0, -before[axis]), size[axis] - max(0, -after[axis])
+        if end <= start:
+            raise NoForm("nothing is left of its input")
+        blob, size[axis] = cut(c, blob, size, axis, start, end), end - start
+        before[axis], after[axis] = max(0, before[axis]), max(0, after[axis])
+    if not any((*before, *after)):
+        c.result(blob)
+        return
+    if before[0] or after[0]:
+        raise NoForm("it pads the batch")
+    if rank < 3 or mode not in ("constant", "reflect", "edge"):
+        raise NoForm(f"mode {mode} for {rank} axes: Caffe's layers pad images (N, C, H, W)")
+    if rank == 4 and not c.bvlc and not (before[1] or after[1]):
+        sides = {"pad_t": before[2], "pad_b": after[2], "pad_l": before[3], "pad_r": after[3]}
+        settings: dict[str, object] = {name: width for name, width in sides.items() if width}
+        settings |= {} if mode == "constant" else {"mode": mode.upper()}
+        settings |= {"value": value} if value and mode == "constant" else {}
+        c.result(c.layer("Pad", blob, pad_param=settings))
+        return
+    if mode != "constant" or value:
+        raise NoForm(f"mode {mode} with value {value:g}: BVLC's layers pad two axes of an image with 0 only")
+    c.result(_copying_convolution(c, blob, size[1], before[1:], after[1:]))
+
+
+def _copying_convolution(c: Context, blob: str, channels: int, before: Sequence[int], after: Sequence[int]) -> str:
+    """A Convolution that copies each channel, with zeros around it and channels of zeros before and behind."""
+    outputs = before[0] + channels + after[0]
+    alone = outputs == channels
+    pads = [max(b, a) for b, a in zip(before[1:], after[1:], strict=True)]
+    kernel = [abs(b - a) + 1 for b, a in zip(before[1:], after[1:], strict=True)]
+    place = tuple(k - 1 if a > b else 0 for k, b, a in zip(kernel, before[1:], after[1:], strict=True))
+    weight = np.zeros((outputs, 1 if alone else channels, *kernel), np.float32)
+    for channel in range(channels):
+        weight[(before[0] + channel, 0 if alone else channel, *place)] = 1
+    ones = [1] * len(kernel)
+    settings = convolution_settings(outputs, kernel, ones, pads, ones, channels if alone else 1)
+    return c.layer("Convolution", blob, arrays=[weight], convolution_param={**settings, "bias_term": False})

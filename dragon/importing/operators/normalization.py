@@ -1,0 +1,136 @@
+"""Normalisations: of batches, by running statistics, and of single samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from dragon.importing.context import Context
+from dragon.importing.graph import Array, NoForm
+from dragon.importing.registry import operator
+
+
+@operator("BatchNormalization")
+def batch_normalization(c: Context) -> None:
+    """BatchNorm and Scale."""
+    if c.node.integer("training_mode", 0) or c.node.integer("is_test", 1) == 0:
+        raise NoForm("it is in training mode: export the model in evaluation mode")
+    gamma, beta, mean, variance = (
+        c.needed_constant(k, what) for k, what in ((1, "scale"), (2, "bias"), (3, "mean"), (4, "variance"))
+    )
+    eps = c.node.number("epsilon", 1e-5)
+    blob = c.blob()
+    shape = c.shape()
+    if len(shape) < 2 or not gamma.size == beta.size == mean.size == variance.size == shape[1]:
+        raise NoForm(f"its statistics do not fit an input of shape {shape}")
+    settings = {"use_global_stats": True} | ({} if _is_default(eps) else {"eps": eps})
+    normal = c.layer("BatchNorm", blob, arrays=[mean, variance, np.ones(1)], batch_norm_param=settings)
+    c.result(_scaled_in_place(c, normal, [gamma, beta]))
+
+
+def _is_default(eps: float) -> bool:
+    return math.isclose(eps, 1e-5, rel_tol=1e-6)
+
+
+def _scaled_in_place(c: Context, blob: str, arrays: Sequence[Array]) -> str:
+    scaled = c.layer("Scale", blob, "scale", arrays=arrays, scale_param={"bias_term": True})
+    c.let_work_in_place(blob, scaled)
+    return blob
+
+
+@operator("InstanceNormalization")
+def instance_normalization(c: Context) -> None:
+    """InstanceNorm; with --bvlc MVN, Reduction, Power and Scale."""
+    gamma, beta = c.needed_constant(1, "scale"), c.needed_constant(2, "bias")
+    eps, shape = c.node.number("epsilon", 1e-5), c.shape()
+    if c.bvlc:
+        normal = _normalised(c, c.blob(), shape, shape[0] * shape[1], eps)
+        c.result(_scaled_in_place(c, normal, [gamma, beta]))
+        return
+    settings = {"scale_bias": True} | ({} if _is_default(eps) else {"eps": eps})
+    c.result(c.layer("InstanceNorm", c.blob(), arrays=[gamma, beta], instance_norm_param=settings))
+
+
+@operator("GroupNormalization")
+def group_normalization(c: Context) -> None:
+    """GroupNorm; with --bvlc MVN, Reduction, Power and Scale."""
+    gamma, beta = c.needed_constant(1, "scale").reshape(-1), c.needed_constant(2, "bias").reshape(-1)
+    eps, shape, groups = c.node.number("epsilon", 1e-5), c.shape(), c.node.integer("num_groups", 1)
+    if groups < 1 or len(shape) < 2 or shape[1] % groups:
+        raise NoForm(f"{groups} groups do not divide the channels of an input of shape {shape}")
+    if gamma.size == groups != shape[1]:  # operator sets 18 to 20
+        gamma, beta = np.repeat(gamma, shape[1] // groups), np.repeat(beta, shape[1] // groups)
+    if c.bvlc:
+        normal = _normalised(c, c.blob(), shape, shape[0] * groups, eps)
+        c.result(_scaled_in_place(c, normal, [gamma, beta]))
+        return
+    settings: dict[str, float] = {"num_groups": groups} | ({} if _is_default(eps) else {"eps": eps})
+    c.result(c.layer("GroupNorm", c.blob(), arrays=[gamma, beta], group_norm_param=settings))
+
+
+@operator("LayerNormalization")
+def layer_normalization(c: Context) -> None:
+    """LayerNorm; with --bvlc MVN, Reduction, Power and Scale."""
+    if c.node.has_output(1) or c.node.has_output(2):
+        raise NoForm("its mean or deviation is read: Caffe's layers give the result alone")
+    shape = c.shape()
+    axis, eps = c.axis(c.node.integer("axis", -1)), c.node.number("epsilon", 1e-5)
+    gamma = c.needed_constant(1, "scale")
+    beta = c.needed_constant(2, "bias") if c.node.has_input(2) else np.zeros(shape[axis:])
+    gamma, beta = (np.broadcast_to(array, shape[axis:]) for array in (gamma, beta))
+    if c.bvlc:
+        normal = _normalised(c, c.blob(), shape, math.prod(shape[:axis]), eps)
+        place = {"axis": axis, "num_axes": len(shape) - axis, "bias_term": True}
+        c.result(c.layer("Scale", normal, "scale", arrays=[gamma, beta], scale_param=place))
+        return
+    settings: dict[str, float] = ({} if axis == 1 else {"axis": axis}) | ({} if _is_default(eps) else {"eps": eps})
+    c.result(c.layer("LayerNorm", c.blob(), arrays=[gamma, beta], layer_norm_param=settings))
+
+
+def _normalised(c: Context, blob: str, shape: Sequence[int], rows: int, eps: float) -> str:
+    """Rows of a blob less their mean, divided by sqrt(variance + eps), of BVLC's layers: its MVN adds eps elsewhere."""
+    flat = (rows, math.prod(shape) // max(1, rows))
+    mvn = {"normalize_variance": False, "across_channels": True}
+    centred = c.layer("MVN", c.reshape(blob, shape, flat, "rows"), mvn_param=mvn)
+    settings = {"operation": "SUMSQ", "axis": 1, "coeff": 1 / max(1, flat[1])}
+    variance = c.layer("Reduction", centred, reduction_param=settings)
+    factor = c.linear(variance, 1, eps, -0.5, "factor")
+    return c.reshape(c.layer("Scale", [centred, factor], "divide", scale_param={"axis": 0}), flat, shape, "axes")
+
+
+@operator("LRN")
+def local_response_normalization(c: Context) -> None:
+    """LRN, across channels."""
+    size = c.node.integer("size", 0)
+    if size % 2 == 0:
+        raise NoForm(f"it sums over {size} channels, Caffe's LRN over an odd number")
+    settings = {
+        "local_size": size,
+        "alpha": c.node.number("alpha", 1e-4),
+        "beta": c.node.number("beta", 0.75),
+        "k": c.node.number("bias", 1.0),
+    }
+    c.result(c.layer("LRN", c.blob(), lrn_param=settings))
+
+
+@operator("MeanVarianceNormalization")
+def mean_variance_normalization(c: Context) -> None:
+    """MVN, for means of each channel or of each item."""
+    shape = c.shape()
+    axes = sorted(axis % len(shape) for axis in c.node.integers("axes") or (0, 2, 3))
+    spatial = list(range(2, len(shape)))
+    if axes not in (spatial, [1, *spatial]):
+        raise NoForm(f"its axes are {axes}: Caffe's MVN takes each channel or each item alone")
+    c.result(c.layer("MVN", c.blob(), mvn_param={"across_channels": True} if axes != spatial else {}))
+
+
+@operator("LpNormalization")
+def lp_normalization(c: Context) -> None:
+    """Normalize, for a norm of 2 over the channels."""
+    shape = c.shape()
+    if c.node.integer("p", 2) != 2 or c.axis(c.node.integer("axis", -1)) != 1 or len(shape) != 4:
+        raise NoForm("Caffe's Normalize has norm 2 over the channels of (N, C, H, W)")
+    settings = {"across_spatial": False, "channel_shared": True, "eps": 0.0}
+    c.result(c.layer("Normalize", c.blob(), arrays=[np.ones(())], norm_param=settings))

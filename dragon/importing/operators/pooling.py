@@ -1,0 +1,162 @@
+"""Poolings: sizes that Caffe rounds up, averages with and without padding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dragon.importing.context import Context
+from dragon.importing.graph import Array, NoForm
+from dragon.importing.registry import operator
+from dragon.importing.windows import Window, read_window, sides
+
+
+@operator("MaxPool")
+def max_pool(c: Context) -> None:
+    """Pooling MAX; round_mode FLOOR where rounding up would give another size."""
+    window, shape, out = _read(c)
+    indices = c.node.has_output(1)
+    if indices:
+        raise NoForm("its second output, the indices, counts through the whole batch, Caffe's mask through one channel")
+    blob, shape, spatial = _planes(c, shape, window)
+    settings = {"pool": "MAX", **_place(c, window, spatial, out, exact=False)}
+    c.result(_back(c, c.layer("Pooling", blob, pooling_param=settings), shape, c.output_shape()))
+
+
+@operator("AveragePool")
+def average_pool(c: Context) -> None:
+    """Pooling AVE; AVE_EXC_PAD where padding does not count, with --bvlc a Scale behind it instead."""
+    window, shape, out = _read(c)
+    if any(d != 1 for d in window.dilation):
+        raise NoForm("its windows are dilated: Caffe's Pooling has no dilation")
+    counts = bool(c.node.integer("count_include_pad", 0)) or not any((*window.before, *window.after))
+    blob, shape, spatial = _planes(c, shape, window)
+    placed = _place(c, window, spatial, out, exact=counts)
+    exclude = not counts and not c.bvlc
+    found = c.layer("Pooling", blob, pooling_param={"pool": "AVE_EXC_PAD" if exclude else "AVE", **placed})
+    correction = None if exclude else _correction(window, spatial, out, placed, counts)
+    if correction is not None:
+        if len(spatial) != len(out):
+            correction = correction[..., None]
+        scale = {"axis": 2, "num_axes": correction.ndim}
+        found = c.layer("Scale", found, arrays=[correction], scale_param=scale)
+    c.result(_back(c, found, shape, c.output_shape()))
+
+
+@operator("GlobalAveragePool")
+def global_average_pool(c: Context) -> None:
+    """Pooling AVE with global_pooling."""
+    c.result(global_pool(c, c.blob(), c.shape(), "AVE"))
+
+
+@operator("GlobalMaxPool")
+def global_max_pool(c: Context) -> None:
+    """Pooling MAX with global_pooling."""
+    c.result(global_pool(c, c.blob(), c.shape(), "MAX"))
+
+
+def global_pool(c: Context, blob: str, shape: Sequence[int], method: str) -> str:
+    """The maximum or mean of each channel (N, C, ...), with the number of axes unchanged."""
+    settings: dict[str, Any] = {"pool": method, "global_pooling": True}
+    if len(shape) == 4 or (len(shape) > 2 and not c.bvlc):
+        return c.layer("Pooling", blob, pooling_param=settings)
+    flat = (*shape[:2], math.prod(shape[2:]), 1)
+    found = c.layer("Pooling", c.reshape(blob, shape, flat, "plane"), pooling_param=settings)
+    return c.reshape(found, (*shape[:2], 1, 1), (*shape[:2], *[1] * (len(shape) - 2)), "axes")
+
+
+def _read(c: Context) -> tuple[Window, tuple[int, ...], tuple[int, ...]]:
+    shape = c.shape()
+    kernel = c.node.integers("kernel_shape")
+    if not kernel:
+        raise NoForm("it has no kernel_shape")
+    window = read_window(c.node, kernel, shape[2:])
+    if any(d != 1 for d in window.dilation):
+        raise NoForm("its windows are dilated: Caffe's Pooling has no dilation")
+    if any(p >= k for p, k in zip((*window.before, *window.after), window.kernel * 2, strict=True)):
+        raise NoForm("its padding is as large as its kernel")
+    return window, shape, c.output_shape()[2:]
+
+
+def _planes(c: Context, shape: tuple[int, ...], window: Window) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+    """The blob, its shape and its spatial extents; of one spatial axis two are made, which Caffe's Pooling wants."""
+    if len(window.kernel) > 2 and c.bvlc:
+        raise NoForm("BVLC's Pooling has two spatial axes")
+    if len(window.kernel) != 1:
+        return c.blob(), shape, shape[2:]
+    plane = (*shape, 1)
+    return c.reshape(c.blob(), shape, plane, "plane"), plane, plane[2:]
+
+
+def _back(c: Context, blob: str, shape: tuple[int, ...], out: tuple[int, ...]) -> str:
+    return blob if len(shape) == len(out) else c.reshape(blob, (*out, 1), out, "line")
+
+
+def _place(c: Context, window: Window, size: Sequence[int], out: Sequence[int], exact: bool) -> dict[str, Any]:
+    """Kernel, stride, padding and rounding of a Pooling that has the positions of the window.
+
+    exact: padding behind the image counts; otherwise only the number of positions does.
+    """
+    extra = len(size) - len(window.kernel)
+    kernel, stride = (*window.kernel, *[1] * extra), (*window.stride, *[1] * extra)
+    before, after, out = (*window.before, *[0] * extra), (*window.after, *[0] * extra), (*out, *[1] * extra)
+    settings = sides("kernel_size", "kernel", kernel, None) | sides("stride", "stride", stride, 1)
+    for mode in ({}, {"round_mode": "FLOOR"}):
+        fits = _positions(size, kernel, stride, before, before, bool(mode)) == tuple(out)
+        if fits and (not exact or c.bvlc or before == after):
+            return settings | sides("pad", "pad", before, 0) | mode
+    if len(kernel) != 2 or c.bvlc:
+        raise NoForm(
+            "its padding differs between two sides: BVLC's Pooling has one for both"
+            if c.bvlc
+            else "its padding differs between two sides of 3 axes: Caffe's Pooling has that for 2"
+        )
+    pads = {"pad_t": before[0], "pad_b": after[0], "pad_l": before[1], "pad_r": after[1]}
+    for mode in ({}, {"round_mode": "FLOOR"}):
+        if _positions(size, kernel, stride, before, after, bool(mode)) == tuple(out):
+            return settings | {name: value for name, value in pads.items() if value} | mode
+    raise NoForm(f"an output of {tuple(out)} is no size that Caffe's Pooling has for an input of {tuple(size)}")
+
+
+def _positions(
+    size: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    before: Sequence[int],
+    after: Sequence[int],
+    floor: bool,
+) -> tuple[int, ...]:
+    """The number of windows by Caffe's rule: rounded up or down, without a last one that begins beyond the image."""
+    found = []
+    for n, k, s, b, a in zip(size, kernel, stride, before, after, strict=True):
+        left = n + b + a - k
+        count = (left // s if floor else -(-left // s)) + 1
+        if b or a or any(before) or any(after):  # as in Caffe, which looks for it only if something is padded
+            while count > 1 and (count - 1) * s >= n + b:
+                count -= 1
+        found.append(count)
+    return tuple(found)
+
+
+def _correction(
+    window: Window, size: Sequence[int], out: Sequence[int], placed: dict[str, Any], counts: bool
+) -> Array | None:
+    """What each position of Caffe's average is to be multiplied by, to divide as ONNX does; None where nothing is."""
+    by_axis = []
+    sided = any(name in placed for name in ("pad_t", "pad_b", "pad_l", "pad_r"))
+    for n, k, s, b, a, count in zip(size, window.kernel, window.stride, window.before, window.after, out, strict=False):
+        starts = np.arange(count) * s - b
+        behind = a if sided else b
+        mine = np.minimum(starts + k, n + behind) - starts
+        inside = np.minimum(starts + k, n) - np.maximum(starts, 0)
+        theirs = np.minimum(starts + k, n + a) - starts if counts else inside
+        by_axis.append(mine / theirs)
+    if all((ratio == 1).all() for ratio in by_axis):
+        return None
+    found = by_axis[0]
+    for ratio in by_axis[1:]:
+        found = found[..., None] * ratio
+    return np.asarray(found)

@@ -1,0 +1,85 @@
+"""Long short-term memory."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dragon.importing.context import Context
+from dragon.importing.graph import Array, NoForm
+from dragon.importing.operators.cutting import cut
+from dragon.importing.registry import operator
+
+_GATES = (0, 2, 1, 3)  # of ONNX's order i, o, f, c, those of Caffe's i, f, o, g
+
+
+@operator("LSTM")
+def lstm(c: Context) -> None:
+    """LSTM, one for each direction, with Reverse around the one backwards; states begin at 0 or at constants."""
+    steps, batch, _ = c.shape()
+    size = c.node.integer("hidden_size", 0)
+    directions = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}.get(
+        c.node.text("direction", "forward"), []
+    )
+    if not directions or c.node.integer("layout", 0) or c.node.integer("input_forget", 0) or c.node.has_input(7):
+        raise NoForm("it has a layout, coupled gates or peepholes, which Caffe's LSTM does not have")
+    if c.node.attributes.get("activations") or c.node.attributes.get("clip"):
+        raise NoForm("it has other activations or a limit, which Caffe's LSTM does not have")
+    if c.node.has_input(4):
+        lengths = c.needed_constant(4, "list of lengths")
+        if not (lengths == steps).all():
+            raise NoForm("its sequences have different lengths")
+    goes_on = np.ones((steps, batch), np.float32)
+    exposed = c.node.has_output(2) or c.node.has_input(5) or c.node.has_input(6)
+    goes_on[0] = 1 if exposed else 0
+    on = c.parameter(goes_on, f"{c.node.name or 'lstm'}/cont")
+    tops: list[list[str]] = [[], [], []]
+    for k, backwards in enumerate(directions):
+        weight, recurrent = (_reordered(c.needed_constant(i, what)[k], size) for i, what in ((1, "W"), (2, "R")))
+        bias = _bias(c, k, size)
+        x = c.layer("Reverse", c.blob(), f"reverse{k}", reverse_param={"axis": [0]}) if backwards else c.blob()
+        bottoms = [x, on]
+        if exposed:
+            bottoms += [_state(c, i, k, batch, size) for i in (5, 6)]
+        param = {"num_output": size} | ({"expose_hidden": True} if exposed else {})
+        c.layer("LSTM", bottoms, f"lstm{k}", 3 if exposed else 1, [weight, bias, recurrent], recurrent_param=param)
+        y, *states = c.last_tops()
+        last = cut(c, y, (steps, batch, size), 0, steps - 1, steps) if c.node.has_output(1) and not exposed else ""
+        if backwards:
+            y = c.layer("Reverse", y, f"back{k}", reverse_param={"axis": [0]})
+        tops[0].append(c.reshape(y, (steps, batch, size), (steps, 1, batch, size), f"direction{k}"))
+        for one, top in zip(tops[1:], states or [last], strict=False):
+            one.append(top)
+    for index, axis in ((0, 1), (1, 0), (2, 0)):
+        if c.node.has_output(index):
+            blobs = tops[index]
+            joined = (
+                c.layer("Concat", blobs, f"directions{index}", concat_param={"axis": axis})
+                if len(blobs) > 1
+                else blobs[0]
+            )
+            c.result(joined, index)
+
+
+def _reordered(rows: Array, size: int) -> Array:
+    """Rows of four gates in Caffe's order."""
+    if size < 1 or len(rows) != 4 * size:
+        raise NoForm(f"it has {len(rows)} rows of weights for a state of {size}")
+    return np.concatenate([rows[g * size : (g + 1) * size] for g in _GATES])
+
+
+def _bias(c: Context, direction: int, size: int) -> Array:
+    if not c.node.has_input(3):
+        return np.zeros(4 * size, np.float32)
+    both = c.needed_constant(3, "bias")[direction]
+    return _reordered(both[: 4 * size] + both[4 * size :], size)
+
+
+def _state(c: Context, index: int, direction: int, batch: int, size: int) -> str:
+    """A state to begin with (1, N, size): constant, computed, or 0."""
+    suffix = f"state{index}_{direction}"
+    if not c.node.has_input(index):
+        return c.parameter(np.zeros((1, batch, size), np.float32), f"{c.node.name or 'lstm'}/{suffix}")
+    constant = c.constant(index)
+    if constant is not None:
+        return c.parameter(constant[direction : direction + 1], f"{c.node.name or 'lstm'}/{suffix}")
+    return cut(c, c.blob(index), c.shape(index), 0, direction, direction + 1)

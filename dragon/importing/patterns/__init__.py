@@ -1,0 +1,35 @@
+"""Groups of nodes that are one operator: what exporters take apart is put together again."""
+
+from __future__ import annotations
+
+from dragon.importing.graph import Graph
+from dragon.importing.patterns import activations, layers, normalization
+from dragon.importing.patterns.view import Pattern, View
+
+__all__ = ["join_nodes"]
+
+_PATTERNS: tuple[Pattern, ...] = (
+    activations.hard_sigmoid,  # part of hard_swish
+    activations.hard_swish,
+    activations.hard_swish_scaled_behind,
+    activations.swish,
+    activations.gelu,
+    activations.softplus,
+    normalization.layer_norm,
+    normalization.lrn,
+    layers.shuffle,
+    layers.padded_convolution,
+    layers.affine_product,
+)
+
+
+def join_nodes(graph: Graph) -> None:
+    """Replace groups of nodes by the operators that they are, until there are no more."""
+    for pattern in _PATTERNS:
+        view, at = View(graph), 0
+        while at < len(graph.nodes):
+            found = pattern(view, graph.nodes[at])
+            at += 1
+            if found is not None:
+                graph.replace(found[0], [found[1]])
+                view, at = View(graph), graph.nodes.index(found[1]) + 1
