@@ -198,7 +198,8 @@ PROFILES: Mapping[str, Profile] = {
                 "LayerParameter": dict.fromkeys(range(201, 242))
                 | {200: "bn_param", 204: "roi_pooling_param", 220: "psroi_pooling_param", 224: "permute_param"}
                 | {203: "triplet_loss_param", 211: "center_loss_param", 212: "flip_param", 235: "focal_loss_param"}
-                | {227: "largemargin_inner_product_param", 232: "margin_inner_product_param"},
+                | {227: "largemargin_inner_product_param", 232: "margin_inner_product_param"}
+                | {202: "insanity_param", 237: "channel_scale_param"},
                 "BatchNormParameter": {4: None, 5: None, 7: "scale_filler", 8: "bias_filler"},
                 "TransformationParameter": _NO_TRANSFORM | {8: "crop_h", 9: "crop_w"},
                 "FillerParameter": {9: "alpha"},

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import dragon
+from dragon.bases.layer import find_class
 from tests.layers.catalogue import CASES, Case
 
 __all__ = ["BY_TOP", "LEARNING", "backward_agrees", "frozen_text"]
@@ -61,8 +62,10 @@ def frozen_text(case: Case, blobs: int) -> str:
     frozen = re.sub(r"propagate_down: (true|false)", "", layer.replace('bottom: "x0"', 'bottom: "x"', 1))
     frozen = frozen.rstrip("}\n ") + "}" * (frozen.count("{") - frozen.rstrip("}\n ").count("}") - 1)
     frozen += " param { lr_mult: 0 }" * blobs + " }\n"
+    cls = find_class(case.kind)
+    assert cls is not None
     losses = "".join(
         f'layer {{ name: "l{k}" type: "Reduction" bottom: "y{k}" top: "l{k}" loss_weight: 1 }}\n'
-        for k in range(case.tops)
+        for k in range(0 if cls.is_loss else case.tops)
     )
     return text.replace(layer, first + frozen) + losses

@@ -43,6 +43,10 @@ MEANINGLESS = {
         for option in options
     },
     ("focal_loss_param", "beta"): "a setting of type LINEAR, which is refused",
+    **{
+        ("channel_scale_param", f"{end}_global_scale"): "a setting of global_scale, which is refused"
+        for end in ("max", "min", "init")
+    },
     ("relu6_param", "relu6"): "the maximum of ReLU6 is 6 anyway",
     **{
         (f"{data}_param", option): _MOVED

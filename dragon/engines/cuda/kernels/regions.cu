@@ -91,6 +91,71 @@ KERNEL roi_backward(const stored* dy, const real* rois, const int* winner, store
     }
 }
 
+// ROIAlign: along one axis (0: x, 1: y) the weight of each position in the mean of each bin, weights (regions, bins, size).
+// ratio: points along a bin; 0: ceil(extent of the bin). Several of these are over half a position apart, so that 6 at most
+// are near a position.
+KERNEL roi_align_weights(const real* rois, real* weights, Index count, int axis, int bins, int size, int ratio, double scale) {
+    GRID_LOOP(i, count) {
+        int place = i % size, bin = i / size % bins;
+        const real* roi = rois + (size_t)(i / size / bins) * 5;
+        double start = __dmul_rn((double)roi[1 + axis], scale), extent = __dmul_rn((double)roi[3 + axis], scale) - start;
+        double step = (extent < 1 ? 1 : extent) / bins, points = ratio ? ratio : ceil(step), sum = 0;
+        start = scaled_sum(bin, step, start);
+        double nearest = ratio || points == 1 ? 0 : floor((place - 1 - start) * points / step - 0.5);
+        for (int k = 0; k < (ratio ? ratio : 6); ++k) {
+            double point = nearest + k, at = start + (point + 0.5) * step / points;
+            if (!(point >= 0 && point < points && at >= -1 && at <= size)) continue;
+            at = at < 0 ? 0 : (at > size - 1 ? size - 1 : at);
+            double share = 1 - fabs(at - place);
+            if (share > 0) sum += share;
+        }
+        weights[i] = (real)(sum / points);
+    }
+}
+
+KERNEL roi_align_forward(const stored* x, const real* rois, const real* rows, const real* columns, stored* y, Index count,
+                         REGIONS) {
+    GRID_LOOP(i, count) {
+        int j = i % bins_w, k = i / bins_w % bins_h, c = i / bins_w / bins_h % channels;
+        Index r = i / bins_w / bins_h / channels;
+        int item = item_of(rois + (size_t)r * 5, items);
+        real sum = 0;
+        if (item >= 0) {
+            const stored* plane = x + ((size_t)item * channels + c) * height * width;
+            const real *down = rows + ((size_t)r * bins_h + k) * height, *across = columns + ((size_t)r * bins_w + j) * width;
+            for (int h = 0; h < height; ++h) {
+                if (down[h] == 0) continue;
+                for (int w = 0; w < width; ++w) {
+                    real weight = down[h] * across[w];
+                    if (weight != 0) sum += weight * plane[h * width + w];
+                }
+            }
+        }
+        y[i] = sum;
+    }
+}
+
+KERNEL roi_align_backward(const stored* dy, const real* rois, const real* rows, const real* columns, stored* dx, Index count,
+                          int regions, REGIONS) {
+    GRID_LOOP(i, count) {
+        int w = i % width, h = i / width % height, c = i / width / height % channels, n = i / width / height / channels;
+        real sum = 0;
+        for (int r = 0; r < regions; ++r) {
+            if (item_of(rois + (size_t)r * 5, items) != n) continue;
+            const stored* outputs = dy + ((size_t)r * channels + c) * bins_h * bins_w;
+            for (int k = 0; k < bins_h; ++k) {
+                real down = rows[((size_t)r * bins_h + k) * height + h];
+                if (down == 0) continue;
+                for (int j = 0; j < bins_w; ++j) {
+                    real weight = down * columns[((size_t)r * bins_w + j) * width + w];
+                    if (weight != 0) sum += weight * outputs[k * bins_w + j];
+                }
+            }
+        }
+        dx[i] = sum;
+    }
+}
+
 // Bin (k, j) of output channel c is the mean over channel (c * bins_h + k) * bins_w + j. outputs: the number of output
 // channels.
 KERNEL psroi_forward(const stored* x, const real* rois, stored* y, Index count, int outputs, REGIONS) {

@@ -1,4 +1,4 @@
-"""ROIPooling and PSROIPooling, by regions.cu."""
+"""ROIPooling, ROIAlign and PSROIPooling, by regions.cu."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dragon.engines.cuda.lowerings.lowering import lowers
 from dragon.engines.cuda.lowerings.rearranging import fill
 from dragon.memory.blob import Blob
 
-__all__ = ["PSROIPoolingLowering", "ROIPoolingLowering"]
+__all__ = ["PSROIPoolingLowering", "ROIAlignLowering", "ROIPoolingLowering"]
 
 
 class _Regions(Indexed):
@@ -67,6 +67,36 @@ class ROIPoolingLowering(_Regions):
 
     def _winner(self, shape: tuple[int, ...]) -> Any:
         return self.buffer("winner", shape, "int32")
+
+
+@lowers("ROIAlign")
+class ROIAlignLowering(_Regions):
+    """ROIAlign: the mean of points in each bin, as weights of positions along both axes (He et al. 2017)."""
+
+    def pool(self, x: Any, rois: Any, y: Any, sizes: dict[str, Any]) -> None:
+        for axis, weights in enumerate(reversed(self._weights(y.shape, sizes))):
+            bins, size = weights.shape[1:]
+            self.launch(
+                kernels.roi_align_weights, rois=rois, weights=weights, count=weights.size, axis=axis, bins=bins,
+                size=size, ratio=self.layer.ratio, scale=sizes["scale"],
+            )  # fmt: skip
+        rows, columns = self._weights(y.shape, sizes)
+        self.launch(kernels.roi_align_forward, x=x, rois=rois, rows=rows, columns=columns, y=y, count=y.size, **sizes)
+
+    def pool_backward(self, dy: Any, rois: Any, dx: Any, sizes: dict[str, Any]) -> None:
+        rows, columns = self._weights(dy.shape, sizes)
+        self.launch(
+            kernels.roi_align_backward, dy=dy, rois=rois, rows=rows, columns=columns, dx=dx, count=dx.size,
+            regions=dy.shape[0], **sizes,
+        )  # fmt: skip
+
+    def _weights(self, shape: tuple[int, ...], sizes: dict[str, Any]) -> tuple[Any, Any]:
+        """The weights of rows (R, bins, height) and of columns (R, bins, width), for a top of `shape`."""
+        regions, _, bins_h, bins_w = shape
+        return (
+            self.buffer("rows", (regions, bins_h, sizes["height"])),
+            self.buffer("columns", (regions, bins_w, sizes["width"])),
+        )
 
 
 @lowers("PSROIPooling")

@@ -12,6 +12,7 @@ from dragon.layers.elu import ELU
 from dragon.layers.exp import Exp
 from dragon.layers.hard_sigmoid import HardSigmoid
 from dragon.layers.hard_swish import HardSwish
+from dragon.layers.insanity import Insanity
 from dragon.layers.log import Log
 from dragon.layers.mish import Mish
 from dragon.layers.power import Power
@@ -143,6 +144,14 @@ def _log(c: Call) -> str:
     p = c.layer.param.log_param
     y = f"torch.log({linear(c.x, p.scale, p.shift)})"
     return y if p.base == -1 else f"{y} / {number(1 / c.layer.outer)}"
+
+
+@form(Insanity)
+def _insanity(c: Call) -> str:
+    """Insanity, whose slopes are not those of nn.RReLU: it divides by what it draws."""
+    layer = c.layer
+    assert isinstance(layer, Insanity)
+    return f"{c.part('insanity')}({c.x}, {number(layer.low)}, {number(layer.high)}, {layer.mean!r}, self.training)"
 
 
 @form(Dropout)

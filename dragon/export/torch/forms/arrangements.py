@@ -11,6 +11,7 @@ from dragon.layers.add import Add
 from dragon.layers.arg_max import ArgMax
 from dragon.layers.axpy import Axpy
 from dragon.layers.batch_reindex import BatchReindex
+from dragon.layers.channel_scale import ChannelScale
 from dragon.layers.concat import Concat
 from dragon.layers.crop import Crop
 from dragon.layers.crop_center import CropCenter
@@ -31,6 +32,7 @@ from dragon.layers.reverse import Reverse
 from dragon.layers.shuffle_channel import ShuffleChannel
 from dragon.layers.slice import Slice
 from dragon.layers.squeeze import Squeeze
+from dragon.layers.sum import Sum
 from dragon.layers.tile import Tile
 from dragon.layers.transpose import Transpose
 from dragon.layers.upsample import Upsample
@@ -211,6 +213,26 @@ def _mul(c: Call) -> str:
 def _axpy(c: Call) -> str:
     spatial = ", 1" * (len(c.shape(1)) - 2)
     return f"{c.x}.reshape(*{c.xs[1]}.shape[:2]{spatial}) * {c.xs[1]} + {c.xs[2]}"
+
+
+@form(ChannelScale)
+def _channel_scale(c: Call) -> str:
+    """ChannelScale; its switches let gradients pass that are none of its own."""
+    p = c.layer.param.channel_scale_param
+    if not (p.do_forward and p.do_backward_feature and p.do_backward_scale):
+        switches = f"{p.do_forward}, {p.do_backward_feature}, {p.do_backward_scale}"
+        return f"{c.part('channel_scale')}({c.x}, {c.xs[1]}, {switches})"
+    spatial = c.shape()[2:]
+    return f"{c.x} * {c.xs[1]}.reshape({', '.join(map(str, (-1, 1, *spatial)))})"
+
+
+@form(Sum)
+def _sum(c: Call) -> str:
+    """Sum over axes of one bottom."""
+    layer = c.layer
+    assert isinstance(layer, Sum)
+    keep = ", keepdim=True" if layer.param.sum_param.keepdims else ""
+    return f"{c.x}.sum({layer.axes}{keep})" if layer.axes else c.x
 
 
 @form(Reduction)

@@ -6,12 +6,15 @@ from dragon.bases.loss import Loss
 from dragon.export.torch.form import Call, NoForm, form, number
 from dragon.layers.contrastive_loss import ContrastiveLoss
 from dragon.layers.euclidean_loss import EuclideanLoss
+from dragon.layers.focal_loss import FocalLoss
 from dragon.layers.hinge_loss import HingeLoss
 from dragon.layers.infogain_loss import InfogainLoss
+from dragon.layers.l1_loss import L1Loss
 from dragon.layers.multinomial_logistic_loss import MultinomialLogisticLoss
 from dragon.layers.sigmoid_cross_entropy_loss import SigmoidCrossEntropyLoss
 from dragon.layers.smooth_l1_loss import SmoothL1Loss
 from dragon.layers.softmax_with_loss import SoftmaxWithLoss
+from dragon.layers.triplet_loss import TripletLoss
 from dragon.proto import dragon_pb2 as pb
 
 __all__: list[str] = []
@@ -81,3 +84,33 @@ def _smooth_l1_loss(c: Call) -> str:
 def _contrastive_loss(c: Call) -> str:
     p = c.layer.param.contrastive_loss_param
     return f"{c.part('contrastive_loss')}({', '.join(c.xs)}, {number(p.margin)}, {p.legacy_version})"
+
+
+@form(L1Loss)
+def _l1_loss(c: Call) -> str:
+    """L1Loss, plain or with FlowNet's settings; one bottom is the difference."""
+    difference = f"{c.x} - {c.xs[1]}.reshape({c.x}.shape)" if len(c.xs) > 1 else c.x
+    if not c.layer.param.HasField("l1_loss_param"):
+        return f"({difference}).abs().sum() / {c.x}.shape[0]"
+    p = c.layer.param.l1_loss_param
+    flags = f"{p.l2_per_location}, {p.l2_prescale_by_channels}, {p.normalize_by_num_entries}"
+    return f"{c.part('flow_loss')}({difference}, {flags}, {number(p.epsilon)}, {number(p.plateau)})"
+
+
+@form(FocalLoss)
+def _focal_loss(c: Call) -> list[str]:
+    """FocalLoss; no gradient passes through its probabilities, the second top."""
+    layer = c.layer
+    assert isinstance(layer, FocalLoss)
+    p = layer.param.focal_loss_param
+    settings = f"{number(p.alpha)}, {number(p.gamma)}, {_normalizer(layer)}"
+    if layer.binary:
+        return [f"{c.part('binary_focal_loss')}({c.x}, {c.xs[1]}, {settings})"]
+    axis = c.axis(layer.param.softmax_param.axis)
+    loss = f"{c.part('focal_loss')}({c.x}, {c.xs[1]}, {axis}, {settings})"
+    return [loss, f"torch.softmax({c.x}.detach(), dim={axis})"][: c.tops]
+
+
+@form(TripletLoss)
+def _triplet_loss(c: Call) -> str:
+    return f"{c.part('triplet_loss')}({', '.join(c.xs)}, {number(c.layer.param.triplet_loss_param.margin)})"

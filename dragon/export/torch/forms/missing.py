@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from dragon.export.torch.form import without_form
+from dragon.layers.center_loss import CenterLoss
 from dragon.layers.detection_output import DetectionOutput
 from dragon.layers.hdf5_output import HDF5Output
+from dragon.layers.large_margin_inner_product import LargeMarginInnerProduct
+from dragon.layers.margin_inner_product import MarginInnerProduct
 from dragon.layers.python import Python
+from dragon.layers.roi_align import ROIAlign
 
 __all__: list[str] = []
 
+_MARGIN = "has a margin that changes in training: remove it, and for testing write an InnerProduct with its weights"
 without_form(
     {
+        CenterLoss: "moves its centres by a rule that is no gradient: remove it, and write it beside the optimizer",
         DetectionOutput: "suppresses overlapping boxes one by one: remove it and use torchvision.ops.batched_nms",
         HDF5Output: "writes files: remove it, and save what the module returns",
+        LargeMarginInnerProduct: _MARGIN,
+        MarginInnerProduct: _MARGIN,
         Python: "runs code of its own: write it as a torch.nn.Module, and export the net without it",
+        ROIAlign: "is not in PyTorch itself: remove it and use torchvision.ops.roi_align",
     }
 )

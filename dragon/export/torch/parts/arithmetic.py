@@ -76,3 +76,21 @@ def top_k_class_accuracy(scores: Tensor, label: Tensor, top_k: int, axis: int, i
     classes = scores.shape[axis]
     right = torch.bincount(label[hit], minlength=classes)
     return right.to(scores.dtype) / torch.bincount(label[counted], minlength=classes).clamp(min=1)
+
+
+def insanity(x: Tensor, low: float, high: float, mean: float, training: bool) -> Tensor:
+    """Divides values below 0 by numbers drawn between `low` and `high` in training, else by `mean`."""
+    divisor = torch.empty_like(x).uniform_(low, high) if training else mean
+    return torch.where(x > 0, x, x / divisor)
+
+
+def channel_scale(x: Tensor, factors: Tensor, multiplies: bool, scales_gradient: bool, learns: bool) -> Tensor:
+    """Multiplies x by one factor for each item and position; the flags say in which directions."""
+    factors = factors.reshape(x.shape[0], 1, *x.shape[2:])
+    y = (x * factors if multiplies else x).detach()
+    features = x * factors.detach() if scales_gradient else x
+    y = y + (features - features.detach())
+    if learns:
+        product = x.detach() * factors
+        y = y + (product - product.detach())
+    return y

@@ -86,3 +86,49 @@ def contrastive_loss(a: Tensor, b: Tensor, similar: Tensor, margin: float, legac
         slope = -gap / (distance + 1e-4) * squared
         apart = gap.square() + slope - slope.detach()
     return torch.where(similar.flatten() != 0, squared, apart).sum() / (2 * max(1, a.shape[0]))
+
+
+def flow_loss(d: Tensor, length: bool, prescale: bool, by_entries: bool, epsilon: float, plateau: float) -> Tensor:
+    """FlowNet's loss of differences, of which NaN and those below `plateau` count as 0."""
+    known = ~d.isnan()
+    d = torch.where(known, d, 0)
+    if length:
+        square = d.square().sum(1) / (d.shape[1] if prescale else 1)
+        total = torch.sqrt(torch.where(square >= plateau**2, square, 0) + epsilon).sum()
+    else:
+        total = torch.where(d.abs() >= plateau, d.abs(), 0).sum()
+    if by_entries:
+        return total / (known.sum() / d.shape[1]).clamp(min=1)
+    return total / max(1, d.shape[0])
+
+
+def focal_loss(
+    x: Tensor, label: Tensor, axis: int, alpha: float, gamma: float, mode: str, ignore: int | None, fixed: float
+) -> Tensor:
+    """-alpha (1 - p)^gamma log(p) with p = softmax(x)[label] along `axis`, divided as `mode` says."""
+    logs = F.log_softmax(x, axis).movedim(axis, -1).flatten(0, -2)
+    label = label.flatten().long()
+    counted = torch.ones_like(label) if ignore is None else (label != ignore).long()
+    own = logs.gather(1, (label * counted)[:, None])[:, 0]
+    losses = -alpha * (1 - own.exp()).clamp(min=1e-37) ** gamma * own * counted
+    valid = label.numel() if ignore is None else counted.sum()
+    return losses.sum() / normalizer(mode, x.shape[:axis].numel(), label.numel(), valid, fixed)
+
+
+def binary_focal_loss(
+    x: Tensor, target: Tensor, alpha: float, gamma: float, mode: str, ignore: int | None, fixed: float
+) -> Tensor:
+    """The same of each value by itself, with p = sigmoid(x) for targets 1 and 1 - sigmoid(x) for targets 0."""
+    target = target.reshape(x.shape)
+    counted = torch.ones_like(x) if ignore is None else (target != ignore).to(x.dtype)
+    logs = F.logsigmoid(torch.where(target == 1, x, -x))
+    weight = torch.where(target == 1, alpha, 1 - alpha) * counted
+    losses = -weight * (1 - logs.exp()).clamp(min=1e-37) ** gamma * logs
+    valid = x.numel() if ignore is None else counted.sum()
+    return losses.sum() / normalizer(mode, x.shape[0], x.numel(), valid, fixed)
+
+
+def triplet_loss(a: Tensor, p: Tensor, n: Tensor, margin: float) -> Tensor:
+    """max(margin + |a - p|^2 - |a - n|^2, 0) / 2, divided by the batch size."""
+    near, far = ((a - other.reshape(a.shape)).flatten(1).square().sum(1) for other in (p, n))
+    return (margin + near - far).clamp(min=0).sum() / (2 * max(1, a.shape[0]))
