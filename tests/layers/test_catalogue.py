@@ -6,7 +6,10 @@ from dragon.bases.layer import layer_types
 from tests.layers.catalogue import CASES
 
 # read files or run code that is given to them; they are tested where they stand
-FROM_OUTSIDE = {"Data", "HDF5Data", "HDF5Output", "ImageData", "Input", "MemoryData", "Python", "WindowData"}
+FROM_OUTSIDE = {
+    "Data", "DenseImageData", "HDF5Data", "HDF5Output", "ImageData", "ImageSegData", "Input", "MemoryData",
+    "MultiLabelImageData", "Python", "VideoData", "WindowData",
+}  # fmt: skip
 
 
 def test_no_type_is_missing() -> None:

@@ -29,7 +29,10 @@ ARRAY_CODE = {
     **catalogue.ARRAY_CODE,
 }
 # what reads or writes data: the host's part of a training step
-SOURCES = {"Data", "DummyData", "HDF5Data", "ImageData", "Input", "MemoryData", "WindowData"}
+SOURCES = {
+    "Data", "DenseImageData", "DummyData", "HDF5Data", "ImageData", "ImageSegData", "Input", "MemoryData",
+    "MultiLabelImageData", "VideoData", "WindowData",
+}  # fmt: skip
 ELSEWHERE = {"HDF5Output", "Python"}  # on the host, tested with the files and programs that they need
 
 
