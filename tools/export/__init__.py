@@ -10,12 +10,12 @@ from dragon.errors import UsageError
 from dragon.tools.common.forms import check_options, chosen_form, form_options
 from dragon.tools.common.net_options import NetChoice, net_options
 from dragon.tools.common.outputs import check_outputs
-from dragon.tools.export import onnx, safetensors, torch
+from dragon.tools.export import caffe, onnx, safetensors, torch
 from dragon.tools.export.target import Source, Target
 
 __all__ = ["command"]
 
-TARGETS: tuple[Target, ...] = (onnx.TARGET, torch.TARGET, safetensors.TARGET)
+TARGETS: tuple[Target, ...] = (onnx.TARGET, torch.TARGET, safetensors.TARGET, caffe.TARGET)
 
 
 @click.command("export")
@@ -34,6 +34,7 @@ def command(ctx: click.Context, /, which: NetChoice, weights: str | None, shape:
     Example:
     dragon export --model models/lenet/deploy.prototxt --weights lenet.caffemodel --onnx lenet.onnx
     dragon export --model models/lenet/deploy.prototxt --weights lenet.caffemodel --torch lenet.py
+    dragon export --model models/lenet/deploy.prototxt --weights lenet.caffemodel --caffe out --for-deploy
     """
     target = chosen_form(TARGETS, given, "write", "written")
     check_options(ctx, TARGETS, target)
