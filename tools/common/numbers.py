@@ -1,4 +1,4 @@
-"""Types of integer flags, with the ranges of the message fields that they set."""
+"""Types of integer flags, with the ranges of the message fields that they set, and shapes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 
-__all__ = ["INT32", "Count", "Seed"]
+from dragon.errors import UsageError
+
+__all__ = ["INT32", "Count", "Seed", "input_shape"]
 
 _INT32_MAX = 2**31 - 1
 
@@ -35,3 +37,16 @@ class Seed(Count):
 
     def __init__(self) -> None:
         super().__init__(0)
+
+
+def input_shape(text: str | None) -> tuple[int, ...] | None:
+    """The value of --shape; None where it is not given. Raises UsageError."""
+    if text is None:
+        return None
+    try:
+        shape = tuple(int(v) for v in text.split(","))
+    except ValueError:
+        shape = ()
+    if not shape or min(shape) < 1:
+        raise UsageError(f'--shape takes numbers like 1,3,32,32, got "{text}"')
+    return shape

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from dragon.errors import UsageError
 from dragon.tools.common.forms import check_options, chosen_form, form_options
 from dragon.tools.common.net_options import NetChoice, net_options
+from dragon.tools.common.numbers import input_shape
 from dragon.tools.common.outputs import check_outputs
 from dragon.tools.export import caffe, onnx, safetensors, torch
 from dragon.tools.export.target import Source, Target
@@ -41,16 +41,4 @@ def command(ctx: click.Context, /, which: NetChoice, weights: str | None, shape:
     name = str(target.flag.name)
     check_outputs([which.model, *(weights or "").split(",")], {target.flag.opts[0]: given[name]})
     options = {option.name: given[option.name] for option in target.options if option.name}
-    target.write(Source(which, weights, _shape(shape)), given[name], **options)
-
-
-def _shape(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        shape = tuple(int(v) for v in text.split(","))
-    except ValueError:
-        shape = ()
-    if not shape or min(shape) < 1:
-        raise UsageError(f'--shape takes numbers like 1,3,32,32, got "{text}"')
-    return shape
+    target.write(Source(which, weights, input_shape(shape)), given[name], **options)

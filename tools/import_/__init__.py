@@ -7,12 +7,12 @@ from typing import Any
 import click
 
 from dragon.tools.common.forms import check_options, chosen_form, form_options
-from dragon.tools.import_ import onnx
+from dragon.tools.import_ import onnx, torch_weights
 from dragon.tools.import_.source import Source
 
 __all__ = ["command"]
 
-SOURCES: tuple[Source, ...] = (onnx.SOURCE,)
+SOURCES: tuple[Source, ...] = (onnx.SOURCE, torch_weights.SOURCE)
 
 
 @click.command("import")
@@ -24,9 +24,13 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     Name one file to read. An ONNX model becomes a prototxt and a .caffemodel; net and model compute the same, which is
     checked by running them, or nothing is written. Operators that no layer computes are named, all at once.
 
+    The weights of a PyTorch module become those of a net that exists: by the names of `dragon export --torch`, or by
+    order and shape.
+
     \b
     Example:
     dragon import --onnx resnet18.onnx --output resnet18
+    dragon import --torch-weights resnet18.pth --model resnet18.prototxt --caffemodel resnet18.caffemodel
     """
     source = chosen_form(SOURCES, given, "read", "read")
     check_options(ctx, SOURCES, source)

@@ -10,7 +10,9 @@ import click
 __all__ = ["OUT_WEIGHTS", "Source"]
 
 # an option that several sources take is one object
-OUT_WEIGHTS = click.Option(["--out-weights"], metavar="FILE", help="Write the .caffemodel or HDF5 file here.")
+OUT_WEIGHTS = click.Option(
+    ["--out-weights", "--caffemodel"], metavar="FILE", help="Write the .caffemodel, HDF5 or .safetensors file here."
+)
 
 
 @dataclass(frozen=True)

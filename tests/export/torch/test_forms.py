@@ -33,7 +33,7 @@ def test_every_type_has_a_form_or_a_reason(kind: str) -> None:
 def test_the_source_is_python_and_the_values_fit_the_blobs(name: str) -> None:
     net = make_net(CASES[name].text(), TEST)
     if missing_forms(net):
-        with pytest.raises(PrototxtError, match="cannot be written in PyTorch: .*(remove|leave|train) it"):
+        with pytest.raises(PrototxtError, match=r"cannot be written in PyTorch: .*(remove|leave|train) it"):
             export(net)
         return
     exported = export(net, "net.prototxt")

@@ -1,0 +1,59 @@
+"""The source `--torch-weights` of `dragon import`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from dragon.errors import UsageError
+from dragon.tools.common.numbers import input_shape
+from dragon.tools.common.outputs import check_outputs
+from dragon.tools.import_.source import OUT_WEIGHTS, Source
+
+__all__ = ["SOURCE"]
+
+MODEL = click.Option(["--model"], metavar="FILE", help="The prototxt of the net whose weights they become.")
+SHAPE = click.Option(["--shape"], metavar="N,C,H,W", help="Shape of the net's input, in place of that of its data.")
+MAP = click.Option(
+    ["--map", "pairs"],
+    metavar="LAYER=PREFIX",
+    multiple=True,
+    help="The tensors of a layer are PREFIX.weight and so on; may be repeated.",
+)
+
+
+def _read(path: str, *, model: str | None, shape: str | None, pairs: tuple[str, ...], out_weights: str | None) -> None:
+    from dragon.export.deployed import read_deployed
+    from dragon.export.torch.bring_back import bring_back
+    from dragon.surgery.model import write_model
+
+    if model is None or out_weights is None:
+        raise UsageError(f"--torch-weights needs {'--model' if model is None else '--caffemodel'}")
+    check_outputs([path, model], {"--caffemodel": out_weights})
+    found, matched = bring_back(read_deployed(model, shape=input_shape(shape)), path, _names(pairs))
+    for layer, prefix in matched.pairs:
+        click.echo(f"{layer}: {prefix}")
+    if matched.unused:
+        click.echo(f"not used: {', '.join(matched.unused)}")
+    write_model(found, None, out_weights)
+    click.echo(f"written: {out_weights}, {len(matched.blobs)} layers found by {matched.by}")
+
+
+def _names(pairs: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in pairs:
+        layer, equals, prefix = pair.partition("=")
+        if not (layer and equals and prefix):
+            raise UsageError(f'--map takes LAYER=PREFIX, got "{pair}"')
+        if layer in found:
+            raise UsageError(f'--map names layer "{layer}" twice')
+        found[layer] = prefix
+    return found
+
+
+SOURCE = Source(
+    click.Option(["--torch-weights"], metavar="FILE", help="Read a state_dict: .safetensors, or a file of torch.save."),
+    (MODEL, SHAPE, MAP, OUT_WEIGHTS),
+    _read,
+)
