@@ -12,13 +12,32 @@ from pathlib import Path
 
 from dragon.files.atomic import write_atomically
 from dragon.models.facts import count, without_data, write_counts
-from dragon.models.nets import alexnet, cifar10, googlenet, imagenet, inception, linear, mnist, nin, vgg, xception
+from dragon.models.nets import (
+    alexnet,
+    cifar10,
+    densenet,
+    googlenet,
+    imagenet,
+    inception,
+    linear,
+    mnist,
+    mobilenet,
+    nin,
+    resnet,
+    shufflenet,
+    squeezenet,
+    vgg,
+    xception,
+)
 from dragon.models.nets.model import Model
 from dragon.proto.text import read_net
 
 __all__ = ["MODELS", "write_all"]
 
-_FAMILIES = (alexnet, cifar10, googlenet, imagenet, inception, linear, mnist, nin, vgg, xception)
+_FAMILIES = (
+    alexnet, cifar10, densenet, googlenet, imagenet, inception, linear, mnist, mobilenet, nin, resnet, shufflenet,
+    squeezenet, vgg, xception,
+)  # fmt: skip
 MODELS: dict[str, Model] = {name: model for family in _FAMILIES for name, model in family.MODELS.items()}
 
 

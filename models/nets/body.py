@@ -47,6 +47,14 @@ class Body:
         self.layers.append(pb.LayerParameter(name=name, type=kind, bottom=tops, top=[name], **settings))
         return self.at(name)
 
+    def slice(self, name: str, tops: Sequence[str], *points: int) -> Body:
+        """Add a Slice of the channels at `points`; the net stays where it was."""
+        settings = {"axis": 1, "slice_point": points}
+        self.layers.append(
+            pb.LayerParameter(name=name, type="Slice", bottom=[self.top], top=tops, slice_param=settings)
+        )
+        return self
+
     @contextmanager
     def only_training(self) -> Iterator[None]:
         """Within: layers that the deployed net lacks. Afterwards the net continues from where it was."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dragon.models.nets.body import DRAGON_2016, GLOROT, MERGED, MSRA, PLAIN, SPLIT, Body, gaussian
-from dragon.models.nets.datasets import CIFAR10, CIFAR10_MIRRORED, CIFAR10_SCALED
+from dragon.models.nets.datasets import CIFAR10, CIFAR10_AUGMENTED, CIFAR10_MIRRORED, CIFAR10_SCALED
 from dragon.models.nets.model import LONG, Model, solver
 
-__all__ = ["MODELS", "full", "full_sigmoid", "quick", "resnet", "vgg_a"]
+__all__ = ["MODELS", "full", "full_bn", "full_sigmoid", "nin", "quick", "resnet", "vgg_a"]
 
 
 def quick(norm: str = PLAIN, fc: bool = False, caffe_init: bool = False) -> Body:
@@ -37,6 +39,15 @@ def full() -> Body:
     return b.ip("ip1", 10, gaussian(0.01), decays=(250, 0))
 
 
+def full_bn(norm: str) -> Body:
+    """CIFAR-10 full with `norm` after each convolution, in place of LRN; it starts from msra."""
+    b = Body(norm)
+    b.conv("conv1", 32, 5, MSRA, pad=2).bn("bn1").pool("pool1", "MAX").relu("relu1")
+    b.conv("conv2", 32, 5, MSRA, pad=2).bn("bn2").relu("relu2").pool("pool2", "AVE")
+    b.conv("conv3", 64, 5, MSRA, pad=2).bn("bn3").relu("relu3").pool("pool3", "AVE")
+    return b.ip("ip1", 10, MSRA)
+
+
 def full_sigmoid(norm: bool) -> Body:
     """CIFAR-10 full with sigmoids. norm: BatchNorm without Scale in place of LRN and of the convolutions' biases."""
     b = Body()
@@ -61,12 +72,12 @@ def full_sigmoid(norm: bool) -> Body:
     return b.ip("ip1", 10, gaussian(0.01), decays=(1, 0))
 
 
-def resnet(blocks: int) -> Body:
-    """A ResNet of 6 blocks + 2 layers, three stages of so many blocks each.
+def resnet(blocks: int, norm: str = SPLIT) -> Body:
+    """A ResNet of 6 blocks + 2 layers, three stages of so many blocks each (He et al. 2015, section 4.2).
 
-    Where the shape changes, the shortcut is a 1x1 convolution with BN.
+    Where the shape changes, the shortcut is a 1x1 convolution with batch normalisation.
     """
-    b = Body(MERGED, decay=0.9, lr=None)
+    b = Body(norm, decay=0.9, lr=None)
     b.conv("conv1", 16, 3, MSRA, pad=1).bn("bn1").relu("relu1")
     for stage, width in enumerate((16, 32, 64), 1):
         for block in range(1, blocks + 1):
@@ -83,6 +94,19 @@ def _residual(b: Body, name: str, width: int, stride: int) -> None:
         b.conv(f"{name}_proj", width, 1, MSRA, stride=stride).bn(f"{name}_proj_bn")
     shortcut = b.top
     b.join(name, "Eltwise", (branch, shortcut)).relu(f"{name}_relu")
+
+
+def nin() -> Body:
+    """Network in network (Lin et al. 2013, arXiv 1312.4400): convolutions with two layers of 1x1 behind each."""
+    b = Body(decays=(1, 0))
+    noise = gaussian(0.05)
+    for stage, (kernel, widths) in enumerate(((5, (192, 160, 96)), (5, (192, 192, 192)), (3, (192, 192, 10))), 1):
+        names = f"conv{stage}", f"cccp{2 * stage - 1}", f"cccp{2 * stage}"
+        for name, width, size in zip(names, widths, (kernel, 1, 1), strict=True):
+            b.conv(name, width, size, noise, **({"pad": size // 2} if size > 1 else {})).relu(f"relu_{name}")
+        if stage < 3:
+            b.pool(f"pool{stage}", "MAX" if stage == 1 else "AVE").dropout(f"drop{3 * stage}")
+    return b.global_pool("pool3")
 
 
 def vgg_a(norm: str, noisy: bool = False) -> Body:
@@ -102,6 +126,8 @@ def vgg_a(norm: str, noisy: bool = False) -> Body:
 _QUICK = solver(5000, 0.001, (4000,))
 _QUICK_BN = solver(5000, 0.03, (4000,), weight_decay=5e-4)
 _SIGMOID = solver(60000, 0.001, weight_decay=0, **LONG)
+_RESNET = solver(64000, 0.1, (32000, 48000), weight_decay=1e-4, **LONG)
+_FULL_BN = solver(70000, 0.03, (60000, 65000), weight_decay=5e-4, **LONG)
 _VGG = solver(15000, 0.1, momentum=0, weight_decay=0)
 
 MODELS: dict[str, Model] = {
@@ -132,16 +158,34 @@ MODELS: dict[str, Model] = {
         CIFAR10, lambda: quick(MERGED, caffe_init=True), _QUICK,
     ),
     "cifar10_full": Model("CIFAR-10 full", CIFAR10, full, solver(70000, 0.001, (60000, 65000), **LONG)),
+    "cifar10_full_bn_split": Model(
+        "CIFAR-10 full with BatchNorm and Scale after each convolution", CIFAR10, lambda: full_bn(SPLIT), _FULL_BN
+    ),
+    "cifar10_full_bn_merged": Model(
+        "CIFAR-10 full with BN after each convolution", CIFAR10, lambda: full_bn(MERGED), _FULL_BN
+    ),
     "cifar10_full_sigmoid": Model("CIFAR-10 full with sigmoids", CIFAR10, lambda: full_sigmoid(False), _SIGMOID),
     "cifar10_full_sigmoid_bn": Model(
         "CIFAR-10 full with sigmoids and BatchNorm", CIFAR10, lambda: full_sigmoid(True), _SIGMOID
     ),
     "resnet20_cifar10": Model(
-        "ResNet-20 on CIFAR-10", CIFAR10_MIRRORED, lambda: resnet(3),
-        solver(64000, 0.1, (32000, 48000), weight_decay=1e-4, **LONG),
+        "ResNet-20 on CIFAR-10", CIFAR10_AUGMENTED, lambda: resnet(3, MERGED), _RESNET
+    ),
+    "resnet32_cifar10": Model("ResNet-32 on CIFAR-10", CIFAR10_AUGMENTED, lambda: resnet(5), _RESNET),
+    "resnet44_cifar10": Model("ResNet-44 on CIFAR-10", CIFAR10_AUGMENTED, lambda: resnet(7), _RESNET),
+    "resnet56_cifar10": Model("ResNet-56 on CIFAR-10", CIFAR10_AUGMENTED, lambda: resnet(9), _RESNET),
+    "resnet110_cifar10": Model(
+        "ResNet-110 on CIFAR-10", CIFAR10_AUGMENTED, lambda: resnet(18),
+        # a tenth of the rate at first, since it hardly begins otherwise (section 4.2)
+        solver(64000, 0.1, (32000, 48000), weight_decay=1e-4, warmup_iter=400, warmup_start=0.1, **LONG),
+    ),
+    "nin_cifar10": Model(
+        "Network in network on CIFAR-10", replace(CIFAR10, train=128), nin,
+        solver(120000, 0.1, (100000,), weight_decay=1e-4, **LONG),
     ),
     "resnet8_cifar10": Model(
-        "ResNet-8 on CIFAR-10", CIFAR10_MIRRORED, lambda: resnet(1), solver(4000, 0.1, (2000, 3000), weight_decay=1e-4),
+        "ResNet-8 on CIFAR-10", CIFAR10_MIRRORED, lambda: resnet(1, MERGED),
+        solver(4000, 0.1, (2000, 3000), weight_decay=1e-4),
     ),
     "vgg_a_cifar10": Model("VGG-A on CIFAR-10", CIFAR10_SCALED, lambda: vgg_a(PLAIN), _VGG),
     "vgg_a_cifar10_bn": Model("VGG-A with BN on CIFAR-10", CIFAR10_SCALED, lambda: vgg_a(MERGED), _VGG),

@@ -7,8 +7,8 @@ from typing import Any
 from dragon.models.nets.model import Data, Pictures
 
 __all__ = [
-    "CIFAR10", "CIFAR10_MIRRORED", "CIFAR10_SCALED", "FLICKR_STYLE", "ILSVRC13_WINDOWS", "IMAGENET",
-    "IMAGENET_128", "MNIST", "MNIST_60", "MNIST_1000", "imagenet",
+    "CIFAR10", "CIFAR10_AUGMENTED", "CIFAR10_MIRRORED", "CIFAR10_SCALED", "FLICKR_STYLE", "ILSVRC13_WINDOWS",
+    "IMAGENET", "IMAGENET_128", "IMAGENET_SCALED", "MNIST", "MNIST_60", "MNIST_1000", "imagenet",
 ]  # fmt: skip
 
 
@@ -29,7 +29,14 @@ CIFAR10 = Data("data/cifar10", "cifar10", (3, 32, 32))
 CIFAR10_SCALED = Data("data/cifar10", "cifar10", (3, 32, 32), train=128, scale=1 / 128)
 CIFAR10_MIRRORED = Data("data/cifar10", "cifar10", (3, 32, 32), train=128, scale=1 / 128, mirror=True)
 
+# the usual recipe: four zeros on each side, a random window, mirrored (He et al. 2015, section 4.2)
+CIFAR10_AUGMENTED = Data(
+    "data/cifar10", "cifar10", (3, 32, 32), train=128, scale=1 / 128, mirror=True, crop=32, pad=4, shuffle=True
+)
+
 IMAGENET = imagenet(224, 32, values=(104, 117, 123))
+# as the public weights of MobileNet, ShuffleNet and DenseNet take it
+IMAGENET_SCALED = imagenet(224, 32, values=(103.94, 116.78, 123.68), scale=0.017)
 IMAGENET_128 = Data(
     "data/imagenet128",
     "imagenet",

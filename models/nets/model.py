@@ -34,7 +34,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Data:
-    """The data set of a net. folder: as written by `dragon data`. shape: (C, H, W). train, test: images per batch."""
+    """The data set of a net. folder: as written by `dragon data`. shape: (C, H, W). train, test: images per batch.
+
+    mirror, pad (zeros on each side before the crop) and shuffle are for training alone.
+    """
 
     folder: str
     prefix: str
@@ -46,6 +49,8 @@ class Data:
     scale: float = 1.0
     mirror: bool = False
     crop: int = 0
+    pad: int = 0
+    shuffle: bool = False
 
     def layers(self) -> list[pb.LayerParameter]:
         """The Data layers of TRAIN and of TEST."""
@@ -62,10 +67,14 @@ class Data:
                 layer.transform_param.mirror = True
             if self.crop:
                 layer.transform_param.crop_size = self.crop
+            if self.pad and phase == pb.TRAIN:
+                layer.transform_param.zero_pad = self.pad
             source = layer.data_param
             source.source = f"{self.folder}/{self.prefix}_{part}_lmdb"
             source.batch_size = batch
             source.backend = pb.DataParameter.LMDB
+            if self.shuffle and phase == pb.TRAIN:
+                source.shuffle = True
             made.append(layer)
         return made
 

@@ -50,6 +50,13 @@ GOOGLENET_2014 = "Szegedy et al. 2014, arXiv 1409.4842, section 1"
 SEMERY = "O. Semery, imgclsmob: the test of the model"
 NIN_GIST = "M. Lin, gist d802a5849de39225bcc6: a file of 29 MiB with 4 bytes for each"
 
+HU_2017 = "Hu et al. 2017, arXiv 1709.01507"
+HUANG_2016 = "Huang et al. 2016, arXiv 1608.06993"
+OPEN_MODEL_ZOO = "Open Model Zoo, page of the Caffe model, half of its GFLOPs"
+# of the paper's shortcuts without parameters there are two here that are 1x1 convolutions with normalisation
+PROJECTED = 16 * 32 + 32 * 64 + 2 * (32 + 64)
+POOLED_AND_SCALED = 2 * (3 * 56**2 * 256 + 4 * 28**2 * 512 + 6 * 14**2 * 1024 + 3 * 7**2 * 2048)
+
 PARAMS: dict[str, Count] = {
     "alexnet": Count("61M", SZE_2017),
     "caffenet": Count("61M", SZE_2017 + ": the same shapes as AlexNet"),
@@ -58,6 +65,30 @@ PARAMS: dict[str, Count] = {
     "inception_resnet_v2": Count("55,843,464", SEMERY),
     "inception_v3": Count("27,161,264", TORCHVISION, -3_326_696, "theirs has the classifier of training only"),
     "inception_v4": Count("42,679,816", SEMERY),
+    "densenet121": Count("7,978,856", TORCHVISION),
+    "densenet40_cifar10": Count("1.0M", f"{HUANG_2016}, table 2"),
+    "efficientnet_b0": Count("5,288,548", TORCHVISION),
+    "mobilenet_cifar10": Count("3,217,226", "github.com/kuangliu/pytorch-cifar, models/mobilenet.py, when built"),
+    "mobilenet_v1": Count("4.2M", "Howard et al. 2017, arXiv 1704.04861, table 8"),
+    "mobilenet_v2": Count("3,504,872", TORCHVISION),
+    "mobilenet_v2_shicai": Count(
+        "3,504,872", TORCHVISION, 32 * 32 + 2 * 32, "the first block too has a 1x1 convolution at its start"
+    ),
+    "mobilenet_v3": Count("5,483,032", TORCHVISION),
+    "mobilenet_v3_small": Count("2,542,856", TORCHVISION),
+    "resnet18": Count("11,689,512", TORCHVISION),
+    "resnet34": Count("21,797,672", TORCHVISION),
+    "resnet101": Count("44,549,160", TORCHVISION),
+    "resnet152": Count("60,192,808", TORCHVISION),
+    **{
+        f"resnet{depth}_cifar10": Count(text, f"{HE_2015}, table 6", PROJECTED, "shortcuts that are convolutions")
+        for depth, text in ((20, "0.27M"), (32, "0.46M"), (44, "0.66M"), (56, "0.85M"), (110, "1.7M"))
+    },
+    "resnext50": Count("25,028,904", TORCHVISION),
+    "se_resnet50": Count("28.1M", f"{HU_2017}, table of reduction ratios"),
+    "shufflenet_v2": Count("2,278,604", TORCHVISION),
+    "squeezenet_v1.0": Count("1,248,424", TORCHVISION),
+    "squeezenet_v1.1": Count("1,235,496", TORCHVISION),
     "resnet50": Count("25,557,032", TORCHVISION, 64, "conv1 has a bias here, as in the published Caffe net"),
     "vgg16": Count("138,357,544", TORCHVISION),
     "vgg19": Count("143,667,240", TORCHVISION),
@@ -70,6 +101,24 @@ MULTIPLY_ADDS: dict[str, Count] = {
     "caffenet": Count("724M", "S. Albanie, convnet-burden"),
     "googlenet": Count("1.5G", GOOGLENET_2014),
     "inception_v3": Count("5.71G", TORCHVISION),
+    "densenet121": Count("2.83G", TORCHVISION),
+    "efficientnet_b0": Count("0.39G", "Tan & Le 2019, arXiv 1905.11946, table 2"),
+    "mobilenet_v1": Count("569M", "Howard et al. 2017, arXiv 1704.04861, table 8"),
+    "mobilenet_v2": Count("300M", "Sandler et al. 2018, arXiv 1801.04381, table 4"),
+    "mobilenet_v3": Count("0.22G", TORCHVISION),
+    "mobilenet_v3_small": Count("0.06G", TORCHVISION),
+    "resnet18": Count("1.8G", f"{HE_2015}, table 1"),
+    "resnet34": Count("3.6G", f"{HE_2015}, table 1"),
+    "resnet101": Count("7.6G", f"{HE_2015}, table 1"),
+    "resnet152": Count("11.3G", f"{HE_2015}, table 1"),
+    "resnext50": Count("4.23G", TORCHVISION),
+    "se_resnet50": Count(
+        "3.87G", f"{HU_2017}, table 2", -POOLED_AND_SCALED, "it counts poolings and the weighting of channels too"
+    ),
+    "shufflenet_v1": Count("137M", "Zhang et al. 2017, arXiv 1707.01083, table 1"),
+    "shufflenet_v2": Count("0.14G", TORCHVISION),
+    "squeezenet_v1.0": Count("0.86G", "github.com/forresti/SqueezeNet, half of its 1.72 GFLOPs"),
+    "squeezenet_v1.1": Count("0.39G", OPEN_MODEL_ZOO),
     "resnet50": Count("3.8G", f"{HE_2015}, table 1"),
     "vgg16": Count("15.47G", TORCHVISION),
     "vgg19": Count("19.63G", TORCHVISION),

@@ -30,6 +30,10 @@ SMALL = [name for name in MODELS if name not in LARGE]
 SIDES: dict[str, int] = {
     "alexnet": 99, "caffenet": 99, "rcnn_ilsvrc13": 99, "flickr_style": 99, "inception_v4": 107,
     "inception_resnet_v2": 107, "xception": 107, "vgg16": 64, "vgg19": 64, "vgg16_bn": 64, "vgg19_bn": 64,
+    **dict.fromkeys(
+        ("densenet121", "efficientnet_b0", "mobilenet_v1", "mobilenet_v2", "mobilenet_v2_shicai", "mobilenet_v3",
+         "mobilenet_v3_small", "resnext50", "shufflenet_v1", "shufflenet_v2", "squeezenet_v1.0", "squeezenet_v1.1"), 64,
+    ),
 }  # fmt: skip
 _GOOGLENET = {f"loss{k}/{what}" for k in (1, 2, 3) for what in ("loss3" if k == 3 else "loss1", "top-1", "top-5")}
 # the outputs in phase TEST, where they are not just accuracy and loss
