@@ -108,7 +108,7 @@ def _convert(writer: NetWriter, node: Node) -> str:
             function(Context(writer, node))
     except NoForm as reason:
         why = str(reason)
-    except (IndexError, KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+    except (IndexError, KeyError, TypeError, ValueError, ArithmeticError) as error:
         why = f"its attributes or inputs are not those of {node.op}: {first_line(error)}"
     except MemoryError:
         why = "its weights in Caffe's form need more memory than there is"

@@ -71,6 +71,14 @@ class Graph:
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     types: dict[str, int] = field(default_factory=dict)
 
+    def producer(self, value: str) -> Node | None:
+        """The node that gives a value; None for inputs and constants."""
+        return next((node for node in self.nodes if value in node.outputs), None) if value else None
+
+    def readers(self, value: str) -> list[Node]:
+        """The nodes that read a value."""
+        return [node for node in self.nodes if value in node.inputs]
+
     def shape_of(self, value: str) -> tuple[int, ...] | None:
         """The shape of a value or constant; None where it is not known."""
         constant = self.constants.get(value)

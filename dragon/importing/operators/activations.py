@@ -109,8 +109,11 @@ def elu(c: Context) -> None:
 
 @operator("Selu")
 def selu(c: Context) -> None:
-    """ELU, then Power with its factor."""
+    """SeLU; with --bvlc, and for other factors than those of its paper, ELU and Power."""
     alpha, gamma = c.node.number("alpha", _SELU[0]), c.node.number("gamma", _SELU[1])
+    if not c.bvlc and np.allclose((alpha, gamma), _SELU, rtol=1e-6):
+        c.result(c.layer("SeLU", c.blob()))
+        return
     c.result(c.linear(c.layer("ELU", c.blob(), elu_param={"alpha": alpha}), gamma))
 
 
@@ -129,7 +132,10 @@ def softplus(c: Context) -> None:
 
 @operator("Mish")
 def mish(c: Context) -> None:
-    """BNLL, TanH and a product."""
+    """Mish; with --bvlc BNLL, TanH and a product."""
+    if not c.bvlc:
+        c.result(c.layer("Mish", c.blob()))
+        return
     c.result(c.eltwise([c.blob(), c.layer("TanH", c.layer("BNLL", c.blob()))], "PROD"))
 
 

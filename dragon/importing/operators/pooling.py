@@ -18,12 +18,31 @@ from dragon.importing.windows import Window, read_window, sides
 def max_pool(c: Context) -> None:
     """Pooling MAX; round_mode FLOOR where rounding up would give another size."""
     window, shape, out = _read(c)
-    indices = c.node.has_output(1)
-    if indices:
-        raise NoForm("its second output, the indices, counts through the whole batch, Caffe's mask through one channel")
+    masked = c.node.has_output(1)
+    if masked and not all(node.op == "MaxUnpool" for node in c.graph.readers(c.node.outputs[1])):
+        raise NoForm("its indices count through the whole batch, those of Caffe's mask through one channel")
+    if masked and (c.bvlc or len(window.kernel) != 2 or c.node.outputs[1] in c.graph.outputs.values()):
+        raise NoForm("its indices are read: Dragon's Upsample takes them, for two spatial axes")
     blob, shape, spatial = _planes(c, shape, window)
     settings = {"pool": "MAX", **_place(c, window, spatial, out, exact=False)}
-    c.result(_back(c, c.layer("Pooling", blob, pooling_param=settings), shape, c.output_shape()))
+    pooled = c.layer("Pooling", blob, tops=1 + masked, pooling_param=settings)
+    tops = c.last_tops()
+    c.result(_back(c, pooled, shape, c.output_shape()))
+    if masked:
+        c.result(tops[1], 1)
+
+
+@operator("MaxUnpool")
+def max_unpool(c: Context) -> None:
+    """Upsample with the mask of a MaxPool."""
+    source = c.graph.producer(c.node.inputs[1])
+    if source is None or source.op != "MaxPool" or c.node.has_input(2):
+        raise NoForm("its indices are not those of a MaxPool, or it has an output_shape")
+    height, width = c.output_shape()[2:]
+    if (height, width) != c.graph.shapes[source.inputs[0]][2:]:
+        raise NoForm("its output has another size than the input of the MaxPool, through which the indices count")
+    settings = {"upsample_h": height, "upsample_w": width}
+    c.result(c.layer("Upsample", [c.blob(0), c.blob(1)], upsample_param=settings))
 
 
 @operator("AveragePool")

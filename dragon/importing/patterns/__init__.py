@@ -14,7 +14,8 @@ _PATTERNS: tuple[Pattern, ...] = (
     activations.hard_swish_scaled_behind,
     activations.swish,
     activations.gelu,
-    activations.softplus,
+    activations.softplus,  # part of mish
+    activations.mish,
     normalization.layer_norm,
     normalization.lrn,
     layers.shuffle,

@@ -7,7 +7,7 @@ import math
 from dragon.importing.graph import Node
 from dragon.importing.patterns.view import Found, View, close, joined
 
-__all__ = ["gelu", "hard_sigmoid", "hard_swish", "hard_swish_scaled_behind", "softplus", "swish"]
+__all__ = ["gelu", "hard_sigmoid", "hard_swish", "hard_swish_scaled_behind", "mish", "softplus", "swish"]
 
 
 def _limits(view: View, node: Node) -> tuple[float, float] | None:
@@ -111,6 +111,18 @@ def _one_plus_erf(view: View, value: str) -> tuple[list[Node], str] | None:
     if add is None or erf is None or scaled is None or not close(scaled[2], math.sqrt(0.5)):
         return None
     return [scaled[0], erf, add], scaled[1]
+
+
+def mish(view: View, node: Node) -> Found | None:
+    """A product x * tanh(softplus(x))."""
+    if node.op != "Mul":
+        return None
+    for x, gate in (node.inputs, node.inputs[::-1]):
+        tanh = view.source(gate, "Tanh")
+        plus = None if tanh is None else view.source(tanh.inputs[0], "Softplus")
+        if tanh is not None and plus is not None and plus.inputs == [x]:
+            return [plus, tanh, node], joined("Mish", node, [x])
+    return None
 
 
 def softplus(view: View, node: Node) -> Found | None:
