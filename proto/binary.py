@@ -17,7 +17,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from dragon.errors import WeightsError
+from dragon.errors import LayerName, WeightsError
 from dragon.files.atomic import atomic_write
 from dragon.files.reading import open_regular
 from dragon.proto import dragon_pb2 as pb
@@ -237,9 +237,14 @@ def _read_blob(wire: WireReader, end: int, diffs: bool, target: _Target, skip: b
     rest = bytearray()  # everything but the values: shape and types
     parts: list[NDArray[Any]] = []
     raw_at: tuple[int, int] | None = None
+    width: int | None = None  # of a blob of C3D, whose fields from 3 on have numbers of their own
     while wire.at < end:
         number, kind = wire.key(end)
-        if number in (single, double):
+        if number == _DATA and kind == VARINT:
+            width, single = wire.varint(end), _DIFF + diffs
+        elif width is not None and number in (_DIFF, _DIFF + 1) and number != single:
+            wire.skip(kind, end)
+        elif number in (single, double):
             dtype = _SINGLE if number == single else _DOUBLE
             parts.append(_read_values(wire, number, kind, dtype, end, None if parts else target, skip))
         elif number == raw and kind == BYTES:
@@ -259,6 +264,10 @@ def _read_blob(wire: WireReader, end: int, diffs: bool, target: _Target, skip: b
             wire.fail("raw data of an unknown number type")
         parts.append(_read_raw(wire, *raw_at, blob.raw_diff_type if diffs else blob.raw_data_type, skip))
         wire.seek(end)
+    if width is not None:
+        extents = (blob.num, blob.channels, blob.height, blob.width, width)  # C3D's length stands where height is here
+        blob = pb.BlobProto(shape=pb.BlobShape(dim=extents))
+        return BlobArray(_shaped(wire, blob, parts).array, legacy=True)
     return _shaped(wire, blob, parts)
 
 
@@ -315,12 +324,14 @@ def write_caffemodel(
     net: pb.NetParameter,
     weights: Mapping[str, _Arrays],
     diffs: Mapping[str, _Arrays] | None = None,
+    half: bool = False,
 ) -> None:
     """Write a net and its arrays, layer by layer, as a file that BVLC Caffe reads; replaces an old file at the end.
 
     net: in the present form; layers of a dialect are written with its field numbers. Its own blobs are not written.
-    weights, diffs: arrays by layer name. float64 arrays are stored as double_data, all others as float32. Raises
-    WeightsError when the file cannot be written, and for weights that belong to no layer.
+    weights, diffs: arrays by layer name. float64 arrays are stored as double_data, all others as float32; with half,
+    all `weights` in NVCaffe's half precision, which BVLC Caffe does not read. Raises WeightsError when the file cannot
+    be written, and for weights that belong to no layer.
     """
     unknown = set(weights) - {layer.name for layer in net.layer}
     if unknown:
@@ -340,14 +351,17 @@ def write_caffemodel(
             summed = SummedFile(file)
             summed.write(head.SerializeToString(deterministic=True))
             for layer in net.layer:
-                for piece in _layer_pieces(layer, weights.get(layer.name, ()), (diffs or {}).get(layer.name)):
+                stored = weights.get(layer.name, ())
+                for piece in _layer_pieces(layer, stored, (diffs or {}).get(layer.name), half):
                     summed.write(piece)
             summed.finish(pb.NetParameter.NAME_FIELD_NUMBER, net.name)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _layer_pieces(layer: pb.LayerParameter, arrays: _Arrays, diffs: _Arrays | None) -> Iterator[bytes | memoryview]:
+def _layer_pieces(
+    layer: pb.LayerParameter, arrays: _Arrays, diffs: _Arrays | None, half: bool
+) -> Iterator[bytes | memoryview]:
     plain = layer
     if layer.blobs:
         plain = pb.LayerParameter()
@@ -355,7 +369,7 @@ def _layer_pieces(layer: pb.LayerParameter, arrays: _Arrays, diffs: _Arrays | No
         plain.ClearField("blobs")
     pieces: list[bytes | memoryview] = [encode_layer(plain)]
     for i, array in enumerate(arrays):
-        values = _value_pieces(array, _DATA, _DOUBLE_DATA)
+        values = _half_pieces(layer, i, array) if half else _value_pieces(array, _DATA, _DOUBLE_DATA)
         if diffs is not None:
             values += _value_pieces(diffs[i], _DIFF, _DOUBLE_DIFF)
         shape = pb.BlobProto()
@@ -373,6 +387,20 @@ def _value_pieces(array: NDArray[Any], single: int, double: int) -> list[bytes |
         return []
     content = memoryview(flat.view(np.uint8))  # type: ignore[arg-type]
     return [_opening(number, [content]), content]
+
+
+def _half_pieces(layer: pb.LayerParameter, index: int, array: NDArray[Any]) -> list[bytes | memoryview]:
+    """The values in NVCaffe's half precision. Raises WeightsError for one that is finite and becomes infinite."""
+    with np.errstate(over="ignore"):
+        values = np.ascontiguousarray(array, "<f2")
+    if (np.isinf(values) & np.isfinite(array)).any():
+        most = float(np.abs(array[np.isfinite(array)]).max())
+        raise WeightsError(
+            f"blob {index} has values up to {most:g}, half precision ends at 65504",
+            layer=LayerName(layer.name, layer.type),
+        )
+    blob = pb.BlobProto(raw_data_type=pb.FLOAT16, raw_data=values.tobytes())
+    return [blob.SerializeToString()]
 
 
 def _opening(number: int, pieces: Sequence[bytes | memoryview]) -> bytes:

@@ -13,6 +13,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.binary import net_fields, open_weights
 from dragon.proto.dialects import dialect_of, set_profile
 from dragon.proto.profiles import NATIVE, PROFILES, Profile, find_profile
+from dragon.proto.quantised import QUANTISED_TYPES
 from dragon.proto.renumber import profile_of, renumber
 from dragon.proto.upgrade import upgrade_net
 from dragon.proto.wire import BYTES, VARINT, WireReader
@@ -26,9 +27,12 @@ _LAYER, _LAYERS = 100, 2
 _BLOBS = {_LAYER: 7, _LAYERS: 6}
 _BATCH_NORM = 139
 _LAYER_MESSAGE = pb.DESCRIPTOR.message_types_by_name["LayerParameter"]
+_V1_MESSAGE = pb.DESCRIPTOR.message_types_by_name["V1LayerParameter"]
+_V1_CONVOLUTION = 10
 
 # (field number, wire type) that BVLC's schema does not have, and the forks that do; of layers, of batch_norm_param.
 _LAYER_MARKS = {(n, VARINT): {"nvcaffe"} for n in (145, 146, 147, 148)}
+_C3D_MARKS = {(7, VARINT), (9, BYTES), (10, BYTES)}  # of a V1 layer's convolution_param
 _BATCH_NORM_MARKS = {
     (4, VARINT): {"intel", "pspnet", "deeplab", "happynear"},
     (5, VARINT): {"intel", "happynear"},
@@ -59,6 +63,8 @@ def read_binary_net(path: _Path, profile: str | None = None) -> pb.NetParameter:
                 numbered = profile_of(content, str(path)) if own else fork
                 net.layer.add().ParseFromString(renumber(content, _LAYER_MESSAGE, numbered, str(path), warned))
             else:
+                if _V1_MESSAGE.name in fork.numbers:  # others number these as BVLC does
+                    content = renumber(content, _V1_MESSAGE, fork, str(path), warned)
                 net.layers.add().ParseFromString(content)
         for layer, count in zip(net.layer, counts, strict=False):
             if layer.type == "BatchNorm" and count == 5:  # forks name the field for it differently
@@ -116,12 +122,11 @@ def _reader(content: bytes, path: str) -> WireReader:
 def _detect(path: _Path, layers: list[tuple[int, bytes]]) -> Profile:
     candidates: set[str] | None = None
     for number, content in layers:
-        if number != _LAYER:
-            continue
-        for forks in _evidence(content, str(path)):
+        for forks in _evidence(content, str(path)) if number == _LAYER else _old_evidence(content, str(path)):
             candidates = forks if candidates is None else candidates & forks
     if candidates is None or NATIVE.name in candidates:
         return NATIVE
+    candidates = {name for name in candidates if PROFILES[name].took_over not in candidates}
     if len(candidates) == 1:
         found = PROFILES[next(iter(candidates))]
         _log.info("%s: field numbers of %s", path, found.name)
@@ -153,12 +158,31 @@ def _evidence(content: bytes, path: str) -> list[set[str]]:
             wire.skip(kind, wire.size)
             if (number, kind) in _LAYER_MARKS:
                 marks.append(_LAYER_MARKS[number, kind])
+    if kind_name in QUANTISED_TYPES:
+        marks.append({"ristretto"})
     telling = _telling_settings(kind_name)
     for number in numbers:
         forks = {p.name for p in PROFILES.values() if p.meaning("LayerParameter", number) in telling}
         if forks:
             marks.append(forks)
     return marks
+
+
+def _old_evidence(content: bytes, path: str) -> list[set[str]]:
+    """The same of a V1 layer: C3D's convolution_param has a stride and a filler where BVLC's has the other kind."""
+    wire = _reader(content, path)
+    while wire.at < wire.size:
+        number, kind = wire.key(wire.size)
+        if number != _V1_CONVOLUTION or kind != BYTES:
+            wire.skip(kind, wire.size)
+            continue
+        inner = _reader(wire.read(wire.length(wire.size), wire.size), path)
+        while inner.at < inner.size:
+            mark = inner.key(inner.size)
+            inner.skip(mark[1], inner.size)
+            if mark in _C3D_MARKS:
+                return [{"c3d"}]
+    return []
 
 
 def _telling_settings(kind: str) -> set[str]:

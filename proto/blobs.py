@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from dragon.errors import BlobCountError, WeightsError
 from dragon.files.reading import read_bytes
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.wire import BYTES, VARINT, WireReader
 
 __all__ = ["array_to_blobproto", "blobproto_to_array", "raw_dtype", "read_blobproto", "shaped"]
 
@@ -87,10 +89,31 @@ def array_to_blobproto(array: NDArray[Any], diff: NDArray[Any] | None = None) ->
     return blob
 
 
+def _of_c3d(content: bytes, path: str | os.PathLike[str]) -> NDArray[Any]:
+    """The array of a blob of C3D: num, channels, length, height, width are its fields 1 to 5, data is 6."""
+    extents = dict.fromkeys(range(1, 6), 0)
+    values: list[NDArray[Any]] = [np.empty(0, np.float32)]
+    wire = WireReader(io.BytesIO(content), len(content), str(path))
+    while wire.at < wire.size:
+        number, kind = wire.key(wire.size)
+        if kind == VARINT and number in extents:
+            extents[number] = wire.varint(wire.size)
+        elif number == 6 and kind == BYTES:
+            packed = wire.read(wire.length(wire.size), wire.size)
+            values.append(np.frombuffer(packed[: len(packed) // 4 * 4], "<f4").astype(np.float32))
+        else:
+            wire.skip(kind, wire.size)
+    blob = pb.BlobProto(shape=pb.BlobShape(dim=extents.values()))
+    return shaped(blob, np.concatenate(values))
+
+
 def read_blobproto(path: str | os.PathLike[str]) -> NDArray[Any]:
     """The array in a .binaryproto file, such as a mean image. Raises WeightsError."""
     try:
-        blob = pb.BlobProto.FromString(read_bytes(path))
+        content = read_bytes(path)
+        blob = pb.BlobProto.FromString(content)
+        if blob.diff and not blob.data and not blob.HasField("shape"):
+            return _of_c3d(content, path)
         return blobproto_to_array(blob)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None

@@ -42,12 +42,13 @@ def renumber(content: bytes, descriptor: Descriptor, fork: Profile, path: str, w
             continue
         field = descriptor.fields_by_name[ours]
         if field.enum_type is not None and kind == VARINT:
-            value = wire.varint(wire.size)
-            value = fork.values.get((descriptor.name, field.name), {}).get(value, value)
-            if value in field.enum_type.values_by_number:
+            theirs = wire.varint(wire.size)
+            value = fork.values.get((descriptor.name, field.name), {}).get(theirs, theirs)
+            known = theirs not in fork.absent.get((descriptor.name, field.name), ())
+            if known and value in field.enum_type.values_by_number:
                 out += encode_key(field.number, kind) + encode_varint(value)
             elif field.name != "engine":  # which one computes is no part of the net
-                wire.fail(f"{fork.name}'s value {value} of {descriptor.name}.{field.name} is not offered")
+                wire.fail(f"{fork.name}'s value {theirs} of {descriptor.name}.{field.name} is not offered")
             continue
         _copy(wire, out, field.number, number, kind, field, lambda inner, of: renumber(inner, of, fork, path, warned))
     return bytes(out)

@@ -15,6 +15,7 @@ from dragon.errors import PrototxtError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.dialects import mark_layers, needs_marks
 from dragon.proto.fused_relu import has_fused_relu, write_out
+from dragon.proto.quantised import is_quantised, upgrade_quantised
 from dragon.proto.upgrade_v0 import upgrade_v0
 from dragon.proto.volumes import has_volume, upgrade_volume
 
@@ -94,6 +95,7 @@ def upgrade_net_tracked(net: pb.NetParameter) -> tuple[pb.NetParameter, list[int
     origin = _upgrade_layers(new)
     if marked := mark_layers(new):
         _log.info("dialect %s: %d layers have another meaning", new.profile, marked)
+    upgrade_quantised(new)
     _log_upgrades("VideoData layers: settings moved to video_data_param", map(_upgrade_video, new.layer))
     _log_upgrades("data layers: transformation moved to transform_param", map(_upgrade_transform, new.layer))
     _log_upgrades("BatchNorm layers: lr_mult of the statistics removed", map(_upgrade_batch_norm, new.layer))
@@ -235,7 +237,7 @@ def _upgrade_normalize(layer: pb.LayerParameter) -> bool:
 
 def _other_form(layer: pb.LayerParameter) -> bool:
     """Whether the layer is written as a fork writes it."""
-    return has_fused_relu(layer) or has_volume(layer) or _old_video(layer)
+    return has_fused_relu(layer) or has_volume(layer) or _old_video(layer) or is_quantised(layer)
 
 
 def _old_video(layer: pb.LayerParameter) -> bool:

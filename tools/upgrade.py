@@ -25,12 +25,14 @@ __all__ = ["command"]
 @click.argument("source", type=click.Path(dir_okay=False))
 @click.argument("out", type=click.Path(dir_okay=False))
 @click.option("--kind", type=click.Choice(["net", "solver", "weights"]), help="What SOURCE is; found out by default.")
+@click.option("--half", is_flag=True, help="Write weights in half precision, as NVCaffe stores them.")
 @profile_option
-def command(source: str, out: str, kind: str | None, profile: str | None) -> None:
+def command(source: str, out: str, kind: str | None, half: bool, profile: str | None) -> None:
     """Bring SOURCE, a net or solver prototxt or a .caffemodel of Caffe's V0, V1 or present form, to the present form.
 
     OUT is - to print a prototxt. A net of an older Dragon, by --profile dragon-2016 or neopenx or by its field profile,
-    gets layers of today that compute the same, and so do the weights of such a net.
+    gets layers of today that compute the same, and so do the weights of such a net. --profile also names the fork that
+    wrote a .caffemodel, where the file does not say it by itself.
 
     \b
     Example: dragon upgrade old_train_val.prototxt train_val.prototxt
@@ -38,9 +40,11 @@ def command(source: str, out: str, kind: str | None, profile: str | None) -> Non
     if kind == "weights" or (kind is None and _is_weights(source)):
         if out == "-" or Path(out).suffix == ".prototxt":
             raise UsageError(f"{source} holds weights, which are written to a .caffemodel, not to {out}")
-        count = _upgrade_weights(source, out, profile)
+        count = _upgrade_weights(source, out, profile, half)
         click.echo(f"{out}: weights of {count} layers")
         return
+    if half:
+        raise UsageError(f"--half is for weights; {source} is a prototxt")
     if Path(out).suffix == ".caffemodel":
         raise UsageError(f"{source} is a prototxt, which is not written to a .caffemodel")
     message = _without_dialect(_read(source, kind, profile))
@@ -97,8 +101,8 @@ def _without_dialect(message: pb.NetParameter | pb.SolverParameter) -> pb.NetPar
     return message
 
 
-def _upgrade_weights(source: str, out: str, profile: str | None) -> int:
-    from dragon.proto.binary import iter_layers
+def _upgrade_weights(source: str, out: str, profile: str | None, half: bool) -> int:
+    from dragon.proto.binary import iter_layers, write_caffemodel
     from dragon.proto.binary_net import read_binary_net
 
     net = read_binary_net(source, profile)
@@ -106,5 +110,8 @@ def _upgrade_weights(source: str, out: str, profile: str | None) -> int:
     arrays = {layer.name: [blob.array for blob in layer.blobs] for layer in iter_layers(source, order)}
     names = {layer.name for layer in net.layer}
     model = to_present(Model(net, {name: blobs for name, blobs in arrays.items() if name in names and blobs}))
-    write_model(model, None, out)
+    if half:
+        write_caffemodel(out, model.net, model.arrays, half=True)
+    else:
+        write_model(model, None, out)
     return len(model.arrays)

@@ -34,6 +34,8 @@ def read_mean(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     stored = mean.shape
     while mean.ndim > 3 and len(mean) == 1:
         mean = mean[0]
+    if mean.ndim == 4 and len(stored) == 5:  # of clips, (C, length, H, W), whose frames are channels one after another
+        mean = mean.reshape(-1, *mean.shape[2:])
     if mean.ndim != 3 or not mean.size:
         raise DataError(f"mean file {path}: shape {stored}, expected one image (1, C, H, W)")
     return mean.astype(np.float32)

@@ -260,3 +260,14 @@ def test_a_file_that_names_others_is_refused(folder: Path) -> None:
     for name in ("list.m3u8", "list.ffconcat"):
         with pytest.raises(DragonError, match=rf'video ".*{name}" cannot be read'):
             make(folder, f"{name} 0 1\n", "batch_size: 1")
+
+
+def test_a_mean_file_of_clips(folder: Path) -> None:
+    """The mean of C3D has the shape (1, C, length, H, W)."""
+    mean = pb.BlobProto(shape=pb.BlobShape(dim=(1, 3, 2, 6, 8)))
+    mean.data.extend(np.repeat(np.arange(6.0), 48))
+    (folder / "mean").write_bytes(mean.SerializeToString())
+    one = make(folder, "v0 1 0\n", "batch_size: 1 new_length: 2", f'mean_file: "{folder}/mean"')
+    frames = FRAMES[0, :2].transpose(3, 0, 1, 2)[::-1]
+    np.testing.assert_array_equal(one.forward()[0], frames - np.arange(6.0).reshape(3, 2, 1, 1))
+    one.layer.close()
