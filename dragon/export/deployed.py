@@ -52,7 +52,10 @@ class Deployed:
 
         Adds to the notes what was folded and what was left. `definition` becomes that of the folded net.
         """
-        net = self.net(weights, seed=seed)
+        return self.fold(self.net(weights, seed=seed))
+
+    def fold(self, net: Net) -> Net:
+        """As `folded`, for a net that `net` made: it is closed, or returned if there is nothing to fold."""
         if not find_normalisations(self.definition.message):
             return net
         with net:
@@ -61,11 +64,11 @@ class Deployed:
         self.notes += [f"folded {name} into {target}" for name, target in done]
         self.notes += [f"left {name}: {why}" for name, why in left]
         self.definition = Definition(new.net, folder=self.definition.folder)
-        net = self.net(seed=seed)
+        made = self.net(seed=net.seed)
         for name, values in new.arrays.items():
-            for blob, value in zip(net.params[name], values, strict=True):
+            for blob, value in zip(made.params[name], values, strict=True):
                 blob.data[...] = value.reshape(blob.shape)
-        return net
+        return made
 
 
 def read_deployed(

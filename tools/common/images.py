@@ -22,7 +22,7 @@ from dragon.pycaffe.classifier import Classifier
 from dragon.pycaffe.detector import Detector
 from dragon.tools.common.logs import log
 
-__all__ = ["ImageChoice", "check_labels", "image_options", "read_labels"]
+__all__ = ["ImageChoice", "channel_order", "check_labels", "image_options", "mean_of_flag", "read_labels"]
 
 
 @dataclass
@@ -77,15 +77,15 @@ def image_options(function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(
         *args: Any, mean: str | None, raw_scale: float, input_scale: float | None, channel_swap: str | None, **more: Any
     ) -> Any:
-        swap = _order(channel_swap) if channel_swap else None
-        images = ImageChoice(_mean(mean) if mean else None, raw_scale, input_scale, swap)
+        swap = channel_order(channel_swap) if channel_swap else None
+        images = ImageChoice(mean_of_flag(mean) if mean else None, raw_scale, input_scale, swap)
         return function(*args, images=images, **more)
 
     return wrapper
 
 
-def _order(text: str) -> tuple[int, ...]:
-    """Channels in the order of the net's. UsageError unless each of 0, 1, .. is named once."""
+def channel_order(text: str) -> tuple[int, ...]:
+    """The channels of --channel-swap, in the order of the net's. UsageError unless each of 0, 1, .. is named once."""
     numbers = _numbers("--channel-swap", text)
     if sorted(numbers) != list(range(len(numbers))):
         raise UsageError(f'--channel-swap names each channel once, counted from 0, such as 2,1,0; got "{text}"')
@@ -99,7 +99,8 @@ def _numbers(flag: str, text: str) -> list[float]:
         raise UsageError(f'{flag} takes numbers separated by commas, got "{text}"') from None
 
 
-def _mean(text: str) -> NDArray[Any]:
+def mean_of_flag(text: str) -> NDArray[Any]:
+    """The mean that --mean names: an image of a file, or a value for each channel. Raises DataError, UsageError."""
     if not os.path.exists(text):
         if text.replace(",", "").replace(".", "").replace("-", "").strip().isdigit():
             return np.array(_numbers("--mean", text))

@@ -1,0 +1,250 @@
+"""A net as a ModelProto of ONNX: forms of its layers, and names of its values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from dragon.errors import DragonError, ShapeError, UsageError
+from dragon.export.onnx.forms import NoFormError, find, reason
+from dragon.export.onnx.graph import Graph, Operation, Subgraph
+from dragon.graph.net import Net
+from dragon.graph.node import Node
+from dragon.proto import dragon_pb2 as pb
+from dragon.version import __version__
+
+__all__ = ["NEWEST_OPSET", "OLDEST_OPSET", "OPSET", "check_types", "growing_axes", "load_onnx", "model_of"]
+
+OLDEST_OPSET, OPSET, NEWEST_OPSET = 13, 17, 23
+# the file format that came with an opset: older runtimes refuse files of newer formats
+_FORMATS = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}
+_BATCH = "N"
+
+Prepare = Callable[[Graph, str, str], str]  # with an input's name and value: the value that the net reads
+
+
+def load_onnx() -> Any:
+    """The package onnx. Raises UsageError without it."""
+    try:
+        import onnx
+    except ImportError:
+        raise UsageError("ONNX needs the package onnx: pip install 'dragon-caffe[onnx]'") from None
+    return onnx
+
+
+def check_types(net: pb.NetParameter) -> None:
+    """Raise UsageError that names all layers whose types have no form in ONNX, and what to do."""
+    _refuse(
+        [(f'"{layer.name}" ({layer.type})', reason(layer.type)) for layer in net.layer if not _is_known(layer.type)]
+    )
+
+
+def _is_known(type_name: str) -> bool:
+    return type_name == "Input" or find(type_name) is not None
+
+
+def _refuse(found: Sequence[tuple[str, str]]) -> None:
+    if found:
+        each = "; ".join(f"{layer} {why}" for layer, why in found)
+        raise UsageError(f"{len(found)} {'layer has' if len(found) == 1 else 'layers have'} no form in ONNX: {each}")
+
+
+def growing_axes(net: Net) -> dict[int, frozenset[int]]:
+    """By the id of each blob, the axes whose extent changes with the batch.
+
+    The batch is the first axis of the first input, and of each input that has the same extent there. Raises ShapeError
+    for a net that cannot have batches of another size, or a blob of which several axes change.
+    """
+    shapes = {name: net.blobs[name].shape for name in net.inputs}
+    if not shapes:
+        raise UsageError("dynamic batch: the net has no input")
+    batch = shapes[net.inputs[0]][0]
+    before = {id(blob): blob.shape for blob in net.blobs.values()}
+    try:
+        for name, shape in shapes.items():
+            if shape[:1] == (batch,):
+                net.blobs[name].reshape(batch + 1, *shape[1:])
+        net.reshape()
+        after = {id(blob): blob.shape for blob in net.blobs.values()}
+    except DragonError as error:
+        error.task = "dynamic batch"
+        raise
+    finally:
+        for name, shape in shapes.items():
+            net.blobs[name].reshape(*shape)
+        net.reshape()
+    found = {}
+    for name, blob in net.blobs.items():
+        old, new = before[id(blob)], after[id(blob)]
+        axes = frozenset(i for i, (a, b) in enumerate(zip(old, new, strict=True)) if a != b)
+        if len(axes) > 1:
+            raise ShapeError(f'dynamic batch: blob "{name}" changes from {old} to {new}, on more than one axis')
+        found[id(blob)] = axes
+    return found
+
+
+def model_of(
+    net: Net,
+    opset: int = OPSET,
+    *,
+    dynamic_batch: bool = False,
+    prepare: Mapping[str, Prepare] | None = None,
+) -> Any:
+    """The ModelProto of a net in phase TEST.
+
+    prepare: by the name of an input, what adds its preprocessing. Raises UsageError for an opset out of range, and for
+    layers without a form, all together; ShapeError where `dynamic_batch` cannot be.
+    """
+    onnx = load_onnx()
+    if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
+        raise UsageError(f"opset {opset} is out of range: {OLDEST_OPSET} to {NEWEST_OPSET}")
+    growing = growing_axes(net) if dynamic_batch else {}
+    graph = Graph(opset, growing)
+    graph.current = {name: name for name in net.inputs}
+    for name, add in (prepare or {}).items():
+        graph.layer = f"{name}/preprocessing"
+        graph.current[name] = add(graph, name, name)
+    names = _Names(net)
+    refused = []
+    for node in net.nodes:
+        if node.layer.is_input:
+            continue
+        graph.layer = node.name
+        try:
+            _write(graph, node, names)
+        except NoFormError as error:
+            refused.append((f'"{node.name}" ({node.layer.type})', str(error)))
+            graph.current |= dict.fromkeys(node.top_names, "")  # the file is not written: go on, to name the others
+    _refuse(refused)
+    names.finish(graph)
+    return _model(onnx, net, graph, names)
+
+
+def _write(graph: Graph, node: Node, names: _Names) -> None:
+    form = find(node.layer.type)
+    if form is None:
+        raise NoFormError(reason(node.layer.type))
+    values = form(graph, node)
+    for name, value in zip(node.top_names, [values] if isinstance(values, str) else values, strict=True):
+        graph.current[name] = value
+        names.made(value, name, node.name)
+
+
+class _Names:
+    """What values are called in the file: blobs by their own names, other values by the layer and the operator.
+
+    A blob that layers change in place has its name after the last of them.
+    """
+
+    def __init__(self, net: Net) -> None:
+        self.net = net
+        self.tops: dict[str, tuple[str, str]] = {}  # of a value: blob and layer
+        self.final: dict[str, str] = {name: name for name in net.inputs}
+        self.taken = set(net.inputs) | set(net.outputs)
+
+    def made(self, value: str, blob: str, layer: str) -> None:
+        """Note that a value is a top, unless it is one already."""
+        self.tops.setdefault(value, (blob, layer))
+
+    def finish(self, graph: Graph) -> None:
+        """Name all values; add an Identity for each output that is an input, a constant, or another output as well."""
+        graph.layer = "outputs"
+        for name in self.net.outputs:
+            value = graph.current[name]
+            if value in self.final or value in graph.constants:
+                graph.operations.append(Operation("Identity", [value], [f"{name}:output"], {}, name))
+                value = f"{name}:output"
+            self.final[value] = name
+        for name, value in graph.current.items():
+            if value not in self.final and self.tops.get(value, ("", ""))[0] == name and name not in self.taken:
+                self._name(value, name)
+        for value in (v for operation in graph.operations for v in _values(operation)):
+            if value not in self.final:
+                blob, layer = self.tops.get(value, ("", ""))
+                self._name(value, f"{blob}/{layer}" if blob else value.rpartition(":")[0])
+        for value in graph.constants:
+            if value not in self.final:
+                self._name(value, value.rpartition(":")[0])
+
+    def _name(self, value: str, wanted: str) -> None:
+        name, number = wanted, 1
+        while name in self.taken:
+            number += 1
+            name = f"{wanted}_{number}"
+        self.taken.add(name)
+        self.final[value] = name
+
+
+def _values(operation: Operation) -> list[str]:
+    """All values that an operation makes, also inside."""
+    found = list(operation.outputs)
+    for body in operation.attributes.values():
+        if isinstance(body, Subgraph):
+            found += [name for name, _ in body.inputs]
+            found += [value for inner in body.operations for value in _values(inner)]
+    return found
+
+
+def _model(onnx: Any, net: Net, graph: Graph, names: _Names) -> Any:
+    helper, float_type = onnx.helper, onnx.TensorProto.FLOAT
+    taken: set[str] = set()
+
+    def info(name: str) -> Any:
+        blob = net.blobs[name]
+        dims = [_BATCH if graph.grows(blob, axis) else dim for axis, dim in enumerate(blob.shape)]
+        return helper.make_tensor_value_info(name, float_type, dims)
+
+    def output(name: str) -> Any:
+        unknown = any(node.layer.host_only and name in node.top_names for node in net.nodes)
+        dims = [None] * net.blobs[name].ndim if unknown else None
+        return info(name) if dims is None else helper.make_tensor_value_info(name, float_type, dims)
+
+    used = {value for operation in graph.operations for value in _reads(operation)}
+    tensors = [
+        onnx.numpy_helper.from_array(array, names.final[value])
+        for value, array in graph.constants.items()
+        if value in used
+    ]
+    nodes = [_node(onnx, operation, names.final, taken) for operation in graph.operations]
+    made = helper.make_graph(
+        nodes, net.name or "net", [info(name) for name in net.inputs], [output(name) for name in net.outputs], tensors
+    )
+    model = helper.make_model(
+        made, opset_imports=[helper.make_opsetid("", graph.opset)], producer_name="dragon", producer_version=__version__
+    )
+    model.ir_version = _FORMATS[graph.opset]
+    return model
+
+
+def _reads(operation: Operation) -> list[str]:
+    found = list(operation.inputs)
+    for body in operation.attributes.values():
+        if isinstance(body, Subgraph):
+            found += [value for inner in body.operations for value in _reads(inner)]
+    return found
+
+
+def _node(onnx: Any, operation: Operation, final: Mapping[str, str], taken: set[str]) -> Any:
+    helper = onnx.helper
+    attributes = {}
+    for name, value in operation.attributes.items():
+        if isinstance(value, Subgraph):
+            float_type = onnx.TensorProto.FLOAT
+            value = helper.make_graph(
+                [_node(onnx, inner, final, taken) for inner in value.operations],
+                name,
+                [helper.make_tensor_value_info(final[one], float_type, list(shape)) for one, shape in value.inputs],
+                [helper.make_tensor_value_info(final[one], float_type, None) for one in value.outputs],
+            )
+        elif name == "to":
+            value = getattr(onnx.TensorProto, value)
+        attributes[name] = value
+    wanted = operation.layer if operation.layer not in taken else f"{operation.layer}/{operation.kind}"
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    taken.add(name)
+    inputs = [final[value] if value else "" for value in operation.inputs]
+    outputs = [final[value] for value in operation.outputs]
+    return helper.make_node(operation.kind, inputs, outputs, name=name, **attributes)
