@@ -10,9 +10,9 @@ from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
 
-__all__ = ["PSROIPooling"]
+__all__ = ["MIN_EXTENT", "PSROIPooling"]
 
-_MIN_EXTENT = 0.1  # of a region, in pixels of the features
+MIN_EXTENT = 0.1  # of a region, in pixels of the features
 
 
 @register()
@@ -45,7 +45,7 @@ class PSROIPooling(RegionPooling):
         xp = xp_of(low)
         start = xp.floor(low.astype("float64") + 0.5) * self.scale
         end = (xp.floor(high.astype("float64") + 0.5) + 1) * self.scale
-        extent = xp.maximum(end - start, _MIN_EXTENT)[:, None] / self.group
+        extent = xp.maximum(end - start, MIN_EXTENT)[:, None] / self.group
         steps = xp.arange(self.group)
         first = xp.floor(steps * extent + start[:, None])
         last = xp.ceil((steps + 1) * extent + start[:, None])

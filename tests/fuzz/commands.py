@@ -163,6 +163,7 @@ bn remove --model net.prototxt --out-model new.prototxt --layers bn
 bn show --model net.prototxt --weights w.caffemodel --batches 1
 upgrade net.prototxt new.prototxt --kind net
 upgrade w.caffemodel new.caffemodel
+export {_WEIGHTS} --onnx new.onnx --dynamic-batch
 draw net.prototxt new.dot --rankdir LR --phase TRAIN
 parse-log train.log new
 plot train.log --out new.svg --only loss --x seconds --log-y

@@ -83,10 +83,10 @@ class Graph:
         return values
 
     # -- constants --------------------------------------------------------------------------------------------
-    def constant(self, value: ArrayLike, what: str = "constant") -> str:
-        """A constant of its own: float32, or int64 and bool as they are."""
+    def constant(self, value: ArrayLike, what: str = "constant", exact: bool = False) -> str:
+        """A constant of its own: float32, or float64 with `exact`; int64 and bool as they are."""
         array = np.asarray(value)
-        array = array.astype(np.float32) if array.dtype.kind == "f" else array
+        array = array.astype(np.float64 if exact else np.float32) if array.dtype.kind == "f" else array
         name = self.new_value(what)
         self.constants[name] = np.ascontiguousarray(array).reshape(array.shape)
         return name
@@ -157,7 +157,7 @@ class Graph:
         return x if shift == 0 else self.op("Add", x, self.number(shift))
 
     def cast(self, x: str, kind: str) -> str:
-        """A value as FLOAT, INT64 or BOOL."""
+        """A value as FLOAT, DOUBLE, INT64 or BOOL."""
         return self.op("Cast", x, to=kind)
 
     def along_channels(self, values: ArrayLike, ndim: int, what: str) -> str:

@@ -28,13 +28,13 @@ def eltwise(g: Graph, node: Node) -> str:
 
 @writes("Add")
 def add(g: Graph, node: Node) -> str:
-    """Add."""
+    """Add of the bottoms, one after another."""
     return _chain(g, "Add", g.bottoms(node))
 
 
 @writes("Mul")
 def mul(g: Graph, node: Node) -> str:
-    """Mul."""
+    """Mul of the bottoms, one after another."""
     return _chain(g, "Mul", g.bottoms(node))
 
 
@@ -58,7 +58,7 @@ def scale(g: Graph, node: Node) -> str:
 
 @writes("Bias")
 def bias(g: Graph, node: Node) -> str:
-    """Add."""
+    """Add of the operand."""
     layer = cast(Bias, node.layer)
     operand = _operand(g, node, layer.param.bias_param.axis, layer.bias_blob(node.bottoms), "bias")
     return g.op("Add", g.bottom(node), operand)
@@ -131,6 +131,6 @@ def _shaped(g: Graph, y: str, node: Node) -> str:
 
 @writes("Softmax")
 def softmax(g: Graph, node: Node) -> str:
-    """Softmax."""
+    """The operator Softmax along the axis."""
     layer: Any = node.layer
     return g.op("Softmax", g.bottom(node), axis=layer.along)

@@ -30,7 +30,7 @@ def relu(g: Graph, node: Node) -> str:
 
 @writes("PReLU")
 def prelu(g: Graph, node: Node) -> str:
-    """PRelu."""
+    """The operator PRelu, with a slope that broadcasts."""
     slope = node.layer.blobs[0]
     shape = (slope.count, *[1] * (node.bottoms[0].ndim - 2))
     return g.op("PRelu", g.bottom(node), g.blob(slope, "slope", shape))
@@ -38,13 +38,27 @@ def prelu(g: Graph, node: Node) -> str:
 
 @writes("ELU")
 def elu(g: Graph, node: Node) -> str:
-    """Elu."""
+    """The operator Elu, with its alpha."""
     return g.op("Elu", g.bottom(node), alpha=float(node.layer.param.elu_param.alpha))
+
+
+@writes("SeLU")
+def selu(g: Graph, node: Node) -> str:
+    """The operator Selu, with both of its factors."""
+    layer: Any = node.layer
+    return g.op("Selu", g.bottom(node), alpha=layer.alpha, gamma=layer.scale)
+
+
+@writes("Mish")
+def mish(g: Graph, node: Node) -> str:
+    """Mish, which opset 18 brought."""
+    x = g.bottom(node)
+    return g.op("Mish", x) if g.opset >= 18 else g.op("Mul", x, g.op("Tanh", g.op("Softplus", x)))
 
 
 @writes("Clip")
 def clip(g: Graph, node: Node) -> str:
-    """Clip."""
+    """The operator Clip; its limits are inputs."""
     layer: Any = node.layer
     return g.op("Clip", g.bottom(node), g.number(layer.low), g.number(layer.high))
 
@@ -112,5 +126,5 @@ def dropout(g: Graph, node: Node) -> str:
 
 @writes("NoisyBN", "Split")
 def nothing(g: Graph, node: Node) -> list[str]:
-    """Nothing."""
+    """No operator: the tops are the bottom."""
     return [g.bottom(node)] * len(node.tops)

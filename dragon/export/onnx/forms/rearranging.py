@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from dragon.export.onnx.forms import writes
+from dragon.bases.rearranging import Rearranging
+from dragon.export.onnx.forms import NoFormError, writes
 from dragon.export.onnx.graph import Graph
 from dragon.graph.node import Node
 from dragon.layers.pad import Pad
@@ -20,7 +21,7 @@ _MODES: dict[int, str] = {
 
 @writes("Concat")
 def concat(g: Graph, node: Node) -> str:
-    """Concat."""
+    """The operator Concat, unless there is one bottom."""
     layer: Any = node.layer
     values = g.bottoms(node)
     return values[0] if len(values) == 1 else g.op("Concat", *values, axis=layer.along)
@@ -28,7 +29,7 @@ def concat(g: Graph, node: Node) -> str:
 
 @writes("Slice")
 def slices(g: Graph, node: Node) -> list[str]:
-    """Split."""
+    """The operator Split, by the sizes of the tops."""
     layer: Any = node.layer
     if len(node.tops) == 1:
         return [g.bottom(node)]
@@ -42,25 +43,23 @@ def view(g: Graph, node: Node) -> str:
     return g.like(g.bottom(node), node.tops[0])
 
 
-@writes("Permute")
-def permute(g: Graph, node: Node) -> str:
-    """Transpose."""
-    layer: Any = node.layer
-    return g.op("Transpose", g.bottom(node), perm=list(layer.order))
+@writes("Permute", "Reorg", "ShuffleChannel", "Transpose")
+def rearrange(g: Graph, node: Node) -> str:
+    """Transpose, of a view with more axes where the layer moves parts of axes."""
+    layer = cast(Rearranging, node.layer)
+    bottom, top = node.bottoms[0], node.tops[0]
+    x = g.bottom(node)
+    if layer.view != bottom.shape:
+        if g.growing.get(id(bottom), frozenset()) - {0}:
+            raise NoFormError("moves parts of an axis that grows with the batch: leave out dynamic-batch")
+        x = g.reshape(x, [g.lead(node, layer.view[0]), *layer.view[1:]])
+    y = g.op("Transpose", x, perm=list(layer.order))
+    return y if layer.moved == top.shape else g.like(y, top)
 
 
-@writes("ShuffleChannel")
-def shuffle_channel(g: Graph, node: Node) -> str:
-    """Transpose of the groups and the channels of each, between two Reshapes."""
-    layer: Any = node.layer
-    n, group, each, inner = layer.view
-    split = g.reshape(g.bottom(node), [g.lead(node, n), group, each, inner])
-    return g.like(g.op("Transpose", split, perm=[0, 2, 1, 3]), node.tops[0])
-
-
-@writes("Crop")
+@writes("Crop", "CropCenter")
 def crop(g: Graph, node: Node) -> str:
-    """Slice, by the offsets and the size that bottom 1 has in this net."""
+    """Slice; a Crop has the size that its bottom 1 has in this net."""
     layer: Any = node.layer
     shape = node.bottoms[0].shape
     parts = {
@@ -73,23 +72,24 @@ def crop(g: Graph, node: Node) -> str:
 
 @writes("Tile")
 def tile(g: Graph, node: Node) -> str:
-    """Tile."""
+    """The operator Tile, with 1 for the other axes."""
     p, ndim = node.layer.param.tile_param, node.bottoms[0].ndim
     repeats = [1] * ndim
     repeats[node.layer.axis(p.axis, ndim)] = p.tiles
     return g.op("Tile", g.bottom(node), g.ints(repeats))
 
 
-@writes("Reverse")
+@writes("Reverse", "Flip")
 def reverse(g: Graph, node: Node) -> str:
     """Slice backwards."""
     layer: Any = node.layer
-    return g.slice(g.bottom(node), {axis: slice(-1, _BEFORE_ALL, -1) for axis in sorted(layer.axes)})
+    parts = {axis: slice(-1, _BEFORE_ALL, -1) for axis in sorted(layer.axes)}
+    return g.slice(g.bottom(node), parts) if parts else g.bottom(node)
 
 
 @writes("Pad")
 def pad(g: Graph, node: Node) -> str:
-    """Pad."""
+    """The operator Pad; its amounts for all axes are an input."""
     layer = cast(Pad, node.layer)
     (top, bottom), (left, right) = layer.pads
     lead = [0] * (node.bottoms[0].ndim - 2)
@@ -122,11 +122,11 @@ def select(g: Graph, node: Node) -> list[str]:
 
 @writes("Parameter")
 def parameter(g: Graph, node: Node) -> str:
-    """A constant."""
+    """A constant, the learned blob."""
     return g.blob(node.layer.blobs[0], "value")
 
 
 @writes("Silence")
 def silence(g: Graph, node: Node) -> list[str]:
-    """Nothing."""
+    """No operator, since there is no top."""
     return []
