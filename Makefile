@@ -46,6 +46,11 @@ demo: setup
 fuzz: setup
 	$(ONE_THREAD) $(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10) $(KINDS)
 
+# Every net of the zoo as ONNX, in ONNX Runtime and, where it is installed, OpenVINO: the table of docs/export.md.
+# NETS="lenet resnet50" for some of them.
+export-table: setup
+	$(BIN)/python -m benchmarks.export --write docs/export.md $(if $(NETS),--net $(NETS))
+
 # On a machine with a GPU, from the checkout and with the packages that are there: tests on the card, then figures.
 gpu-check:
 	$(PYTHON) -m benchmarks.gpu --check --out $(or $(OUT),gpu-check)

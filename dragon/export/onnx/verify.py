@@ -43,7 +43,8 @@ def _openvino() -> Run:
         # its default on some processors is a lower precision
         compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         found = compiled(dict(inputs))
-        return {next(iter(output.get_names())): np.array(found[output]) for output in compiled.outputs}
+        # an output may have the names of values that were merged with it, too
+        return {name: np.array(found[output]) for output in compiled.outputs for name in output.get_names()}
 
     return run
 

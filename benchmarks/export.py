@@ -1,0 +1,89 @@
+"""A table for all nets of the zoo: export to ONNX, then ONNX Runtime and OpenVINO beside the net itself.
+
+    python -m benchmarks.export [--net NAME ...] [--write docs/export.md]
+
+The weights are random (`dragon.export.samples.random_weights`), the input is that of deploy.prototxt. Time is that of
+forms, check and writing, for a net that has been read and folded. `--write` puts the table between the two marks of a
+document; with `--net` only the rows of these nets are replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import onnx
+
+from dragon.errors import DragonError, UsageError
+from dragon.export.deployed import read_deployed
+from dragon.export.onnx.file import write_onnx
+from dragon.export.onnx.model import model_of
+from dragon.export.onnx.verify import RUNTIMES, runtime, verify
+from dragon.export.samples import random_weights
+
+MODELS = Path(__file__).resolve().parent.parent / "models"
+HEAD = ("net", "input", "operators", "seconds", "MB", "ONNX Runtime", "OpenVINO")
+BEGIN, END = "<!-- table of nets: make export-table -->", "<!-- end of the table -->"
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--net", nargs="+", default=[], help="only these")
+    parser.add_argument("--write", type=Path, help="a document with the two marks")
+    chosen = parser.parse_args(arguments)
+    names = sorted(chosen.net or (path.parent.name for path in MODELS.glob("*/deploy.prototxt")))
+    rows: dict[str, str] = {}
+    for name in names:
+        try:
+            rows[name] = row(name)
+        except DragonError as error:
+            rows[name] = f"| {name} | {error} |" + " |" * (len(HEAD) - 2)
+        print(rows[name], flush=True)
+        gc.collect()
+    if chosen.write:
+        put(chosen.write, rows, keep=bool(chosen.net))
+    return 0
+
+
+def row(name: str) -> str:
+    """The row of one net."""
+    deployed = read_deployed(MODELS / name / "deploy.prototxt")
+    net = deployed.net()
+    random_weights(net)
+    with deployed.fold(net) as net, tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "net.onnx"
+        before = time.perf_counter()
+        write_onnx(model_of(net), path)
+        seconds = time.perf_counter() - before
+        shape = "x".join(map(str, net.blobs[net.inputs[0]].shape))
+        operators = len(onnx.load(path).graph.node)
+        size = sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
+        differences = []
+        for peer in RUNTIMES:
+            try:
+                runtime(peer)
+            except UsageError:
+                differences.append("not installed")
+                continue
+            differences.append(f"{max(verify(path, net, peer).values()):.1e}")
+        return f"| {name} | {shape} | {operators} | {seconds:.2f} | {size:.2f} | {' | '.join(differences)} |"
+
+
+def put(path: Path, rows: dict[str, str], keep: bool) -> None:
+    """Replace the table of a document; keep: the rows of other nets stay."""
+    text = path.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN, 1)
+    table, after = rest.split(END, 1)
+    old = {line.split("|")[1].strip(): line for line in table.splitlines()[3:] if line.startswith("| ")}
+    rows = {**(old if keep else {}), **rows}
+    lines = [f"| {' | '.join(HEAD)} |", "|---" * 2 + "|---:" * (len(HEAD) - 2) + "|"]
+    lines += [rows[name] for name in sorted(rows)]
+    path.write_text(f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
