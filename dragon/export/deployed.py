@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dragon.bases.layer import TEST
+from dragon.bases.margin_product import MarginProduct
 from dragon.bases.registry import class_of
 from dragon.bases.weighted import Weighted
 from dragon.errors import DragonError, PrototxtError, UsageError
 from dragon.graph.definition import filter_net, run_state
 from dragon.graph.net import Net
 from dragon.layers.accuracy import Accuracy
+from dragon.layers.focal_loss import FocalLoss
 from dragon.layers.infogain_loss import InfogainLoss
 from dragon.layers.softmax_with_loss import SoftmaxWithLoss
 from dragon.proto import dragon_pb2 as pb
@@ -131,7 +133,7 @@ class _Deployment:
         """The layers that only score or store, and those that read what they make."""
         dropped: set[int] = set()
         for i, kind in enumerate(self.kinds):
-            only_scores = kind.is_loss or issubclass(kind, Accuracy) or kind.tops == (0, 0)
+            only_scores = kind.is_loss or issubclass(kind, Accuracy | MarginProduct) or kind.tops == (0, 0)
             if only_scores or any(source in dropped for source, _ in self.sources[i]):
                 dropped.add(i)
         return dropped
@@ -210,9 +212,9 @@ def input_for(
 def _without_loss(layer: pb.LayerParameter) -> pb.LayerParameter:
     """A Softmax in place of a loss whose second top holds the probabilities; other layers as they are."""
     kind = class_of(layer)
-    if not issubclass(kind, SoftmaxWithLoss | InfogainLoss) or len(layer.top) < 2:
+    if not issubclass(kind, SoftmaxWithLoss | InfogainLoss | FocalLoss) or len(layer.top) < 2:
         return layer
-    axis = layer.softmax_param.axis if issubclass(kind, SoftmaxWithLoss) else layer.infogain_loss_param.axis
+    axis = layer.infogain_loss_param.axis if issubclass(kind, InfogainLoss) else layer.softmax_param.axis
     new = pb.LayerParameter(name=layer.name, type="Softmax", bottom=layer.bottom[:1], top=layer.top[1:2])
     new.softmax_param.axis = axis
     return new

@@ -52,7 +52,9 @@ def test_losses_go_and_what_they_scored_is_an_output() -> None:
 
 def test_probabilities_of_a_loss_are_made_by_a_softmax() -> None:
     loss = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "conv" bottom: "label" top: "loss" top: "prob" }'
-    assert layers(DATA + CONV.format("conv", "data", KERNEL) + loss)[-1] == ("loss", "Softmax")
+    for kind in ("SoftmaxWithLoss", "FocalLoss"):
+        text = DATA + CONV.format("conv", "data", KERNEL) + loss.replace("SoftmaxWithLoss", kind)
+        assert layers(text)[-1] == ("loss", "Softmax")
 
 
 def test_what_only_labels_need_goes_too() -> None:
@@ -71,6 +73,18 @@ def test_a_silenced_blob_is_no_output() -> None:
     text = DATA + CONV.format("a", "data", KERNEL) + CONV.format("b", "data", KERNEL)
     text += 'layer { name: "quiet" type: "Silence" bottom: "b" bottom: "label" }'
     assert [name for name, _ in layers(text)] == ["data", "a"]
+
+
+def test_a_product_with_a_margin_goes_and_its_features_are_an_output() -> None:
+    text = (
+        DATA
+        + CONV.format("conv", "data", KERNEL)
+        + """
+        layer { name: "m" type: "MarginInnerProduct" bottom: "conv" bottom: "label" top: "m"
+          margin_inner_product_param { num_output: 5 } }
+        layer { name: "loss" type: "SoftmaxWithLoss" bottom: "m" bottom: "label" top: "loss" }"""
+    )
+    assert [name for name, _ in layers(text)] == ["data", "conv"]
 
 
 def test_in_place_layers_stay_behind_what_they_change() -> None:

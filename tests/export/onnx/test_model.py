@@ -80,7 +80,7 @@ def test_layers_that_share_weights_share_a_constant() -> None:
 
 # -- batches --------------------------------------------------------------------------------------------------
 MIXES = {  # layers that put the batch elsewhere, or must know its size
-    "LSTM", "RNN", "LSTMUnit", "Reshape 2", "Filter", "BatchReindex",
+    "LSTM", "Lstm", "RNN", "LSTMUnit", "Reshape 2", "Filter", "BatchReindex",
 }  # fmt: skip
 
 

@@ -1,8 +1,9 @@
-"""Convolution, Deconvolution, InnerProduct and Im2col."""
+"""Convolution, Deconvolution, Local, InnerProduct and Im2col."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -14,6 +15,7 @@ from dragon.export.onnx.graph import Graph
 from dragon.graph.node import Node
 from dragon.layers.im2col import Im2col
 from dragon.layers.inner_product import InnerProduct
+from dragon.layers.local import Local
 
 __all__ = ["window_attributes"]
 
@@ -74,12 +76,33 @@ def inner_product(g: Graph, node: Node) -> str:
 def im2col(g: Graph, node: Node) -> str:
     """A convolution of each channel by kernels of a single 1."""
     layer = cast(Im2col, node.layer)
-    bottom, top = node.bottoms[0], node.tops[0]
+    bottom = node.bottoms[0]
     axis = layer.axis(layer.param.convolution_param.axis, bottom.ndim)
     channels, *size = bottom.shape[axis:]
-    window = _spatial(layer.window.reaching(size, layer.window.positions(size)))
+    x = g.reshape(g.bottom(node), (g.lead(node, math.prod(bottom.shape[:axis])), channels, *(size or [1])))
+    return g.like(_columns(g, x, channels, size, layer.window), node.tops[0])
+
+
+def _columns(g: Graph, x: str, channels: int, size: Sequence[int], window: Window) -> str:
+    """The content of each window, (N, C * kernel elements, *positions)."""
+    window = _spatial(window.reaching(size, window.positions(size)))
     taps = math.prod(window.kernel)
     kernels = np.tile(np.eye(taps, dtype=np.float32), (channels, 1)).reshape(-1, 1, *window.kernel)
-    x = g.reshape(g.bottom(node), (g.lead(node, math.prod(bottom.shape[:axis])), channels, *(size or [1])))
-    y = g.op("Conv", x, g.constant(kernels, "kernels"), group=channels, **window_attributes(window))
+    return g.op("Conv", x, g.constant(kernels, "kernels"), group=channels, **window_attributes(window))
+
+
+@writes("Local")
+def local(g: Graph, node: Node) -> str:
+    """The columns of the windows, and a MatMul for each position."""
+    layer = cast(Local, node.layer)
+    bottom, top = node.bottoms[0], node.tops[0]
+    channels, *size = bottom.shape[1:]
+    weight = layer.blobs[0].peek()[:, 0].transpose(2, 1, 0)  # positions, elements, outputs
+    positions, elements, _ = weight.shape
+    columns = _columns(g, g.bottom(node), channels, size, layer.window)
+    columns = g.reshape(columns, [g.lead(node, bottom.shape[0]), elements, positions])
+    y = g.op("MatMul", g.op("Transpose", columns, perm=[2, 0, 1]), g.constant(weight, "weight"))
+    y = g.op("Transpose", y, perm=[1, 2, 0])
+    if layer.param.local_param.bias_term:
+        y = g.op("Add", y, g.blob(layer.blobs[1], "bias", layer.blobs[1].shape[1:]))
     return g.like(y, top)

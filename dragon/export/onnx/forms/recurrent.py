@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -10,6 +11,7 @@ from dragon.bases.recurrent import Recurrent
 from dragon.export.onnx.forms import NoFormError, writes
 from dragon.export.onnx.graph import Graph
 from dragon.graph.node import Node
+from dragon.layers.row_lstm import RowLSTM
 
 
 def _projected(g: Graph, node: Node, layer: Recurrent) -> str:
@@ -31,27 +33,43 @@ def _start(g: Graph, node: Node, layer: Recurrent) -> list[str]:
     return [g.constant(np.zeros(shape), f"start of {state}") for state in layer.states]
 
 
-def _scan(g: Graph, node: Node, layer: Recurrent) -> tuple[list[str], str]:
+@dataclass
+class _Steps:
+    """What a Scan needs of a layer: sizes, the states before the first step, gates (T, N, ...), marks (T, N, 1)."""
+
+    steps: int
+    items: int
+    size: int
+    start: list[str]
+    gates: str
+    going: str
+    weight: str
+
+
+def _steps(g: Graph, node: Node, layer: Recurrent) -> _Steps:
+    weight = g.blob(layer.blobs[3 if layer.static else 2], "recurrent weight")
+    going = g.reshape(g.bottom(node, 1), [layer.steps, layer.n, 1])
+    start, gates = _start(g, node, layer), _projected(g, node, layer)
+    return _Steps(layer.steps, layer.n, layer.size, start, gates, going, weight)
+
+
+def _scan(g: Graph, s: _Steps) -> tuple[list[str], str]:
     """The last states, each (N, num_output), and h of every step, (T, N, num_output)."""
     if g.growing:
-        raise NoFormError("has the batch on its second axis: leave out dynamic-batch")
-    rows = (layer.n, layer.size)
-    shapes = {**dict.fromkeys(layer.states, rows), "gates": (layer.n, layer.gates * layer.size), "cont": (layer.n, 1)}
-    inner, body = g.subgraph(shapes)
-    *states, gates, cont = (name for name, _ in body.inputs)
-    recurrent = 3 if layer.static else 2
-    weight = g.blob(layer.blobs[recurrent], "recurrent weight")
-    # a sum rather than a Gemm with three inputs, as in the layer
-    hidden = inner.op("Gemm", inner.op("Mul", states[0], cont), weight, gates, transB=1)
-    if layer.gates == 1:
-        after = [inner.op("Tanh", hidden)]
-    else:
-        cell, out = lstm_step(inner, states[1], hidden, cont, layer.size, axis=1)
+        raise NoFormError("has the batch beside the steps: leave out dynamic-batch")
+    rows = (s.items, s.size)
+    gated = len(s.start) > 1
+    states = {f"state {i}": rows for i in range(len(s.start))}
+    inner, body = g.subgraph({**states, "gates": (s.items, s.size * (4 if gated else 1)), "cont": (s.items, 1)})
+    *before, gates, cont = (name for name, _ in body.inputs)
+    hidden = inner.op("Gemm", inner.op("Mul", before[0], cont), s.weight, gates, transB=1)
+    if gated:
+        cell, out = lstm_step(inner, before[1], hidden, cont, s.size, axis=1)
         after = [out, cell]
+    else:
+        after = [inner.op("Tanh", hidden)]
     body.outputs = [*after, inner.op("Identity", after[0])]
-    going = g.reshape(g.bottom(node, 1), [layer.steps, layer.n, 1])
-    start = _start(g, node, layer)
-    found = g.ops("Scan", len(start) + 1, *start, _projected(g, node, layer), going, body=body, num_scan_inputs=2)
+    found = g.ops("Scan", len(after) + 1, *s.start, s.gates, s.going, body=body, num_scan_inputs=2)
     return found[:-1], found[-1]
 
 
@@ -70,15 +88,34 @@ def _tops(g: Graph, node: Node, states: list[str], y: str) -> list[str]:
 @writes("LSTM")
 def lstm(g: Graph, node: Node) -> list[str]:
     """A Scan. Without `expose_hidden` each run begins with states of zeros."""
-    states, y = _scan(g, node, cast(Recurrent, node.layer))
+    states, y = _scan(g, _steps(g, node, cast(Recurrent, node.layer)))
     return _tops(g, node, states, y)
+
+
+@writes("Lstm")
+def row_lstm(g: Graph, node: Node) -> str:
+    """A Scan over the rows, step by step. Each run begins with states of zeros."""
+    layer = cast(RowLSTM, node.layer)
+    weight, recurrent, bias = (
+        g.blob(blob, what) for blob, what in zip(layer.blobs, ("weight", "recurrent weight", "bias"), strict=True)
+    )
+    x = g.reshape(g.bottom(node), [layer.steps * layer.n, layer.inputs])
+    gates = g.reshape(g.op("Gemm", x, weight, bias, transB=1), [layer.steps, layer.n, 4 * layer.size])
+    marks = [layer.steps, layer.n, 1]
+    if len(node.bottoms) > 1:
+        going = g.reshape(g.cast(g.cast(g.bottom(node, 1), "BOOL"), "FLOAT"), marks)
+    else:
+        going = g.constant(np.ones(marks), "going")
+    start = [g.constant(np.zeros((layer.n, layer.size)), f"start of {state}") for state in layer.states]
+    _, y = _scan(g, _Steps(layer.steps, layer.n, layer.size, start, gates, going, recurrent))
+    return g.like(y, node.tops[0])
 
 
 @writes("RNN")
 def rnn(g: Graph, node: Node) -> list[str]:
     """A Scan, then the product of the outputs. Without `expose_hidden` each run begins with a state of zeros."""
     layer = cast(Recurrent, node.layer)
-    states, hidden = _scan(g, node, layer)
+    states, hidden = _scan(g, _steps(g, node, layer))
     weight, bias = (
         g.blob(blob, what) for blob, what in zip(layer.blobs[-2:], ("output weight", "output bias"), strict=True)
     )

@@ -6,12 +6,17 @@ from dragon.export.onnx.forms import lacks
 
 lacks("is a program; write what it does with layers, or cut the net before it", "Python")
 lacks(
+    "takes labels in, as only training does; what it reads becomes an output", "LargeMarginInnerProduct",
+    "MarginInnerProduct",
+)  # fmt: skip
+lacks(
     "only scores, and is left out",
-    "Accuracy", "ContrastiveLoss", "EuclideanLoss", "HingeLoss", "InfogainLoss", "MultinomialLogisticLoss",
-    "SigmoidCrossEntropyLoss", "SmoothL1Loss", "SoftmaxWithLoss",
+    "Accuracy", "CenterLoss", "ContrastiveLoss", "EuclideanLoss", "FocalLoss", "HingeLoss", "InfogainLoss", "L1Loss",
+    "MultinomialLogisticLoss", "SigmoidCrossEntropyLoss", "SmoothL1Loss", "SoftmaxWithLoss", "TripletLoss",
 )  # fmt: skip
 lacks("writes to a file, and is left out", "HDF5Output")
 lacks(
     "becomes an input",
-    "Data", "DummyData", "HDF5Data", "ImageData", "Input", "MemoryData", "WindowData",
+    "Data", "DenseImageData", "DummyData", "HDF5Data", "ImageData", "ImageSegData", "Input", "MemoryData",
+    "MultiLabelImageData", "VideoData", "WindowData",
 )  # fmt: skip
