@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from dragon.export.onnx.forms import writes
+from dragon.export.onnx.forms import Form, writes
 from dragon.export.onnx.graph import Graph
 from dragon.graph.node import Node
 
-_PLAIN = {"Sigmoid": "Sigmoid", "TanH": "Tanh", "AbsVal": "Abs", "BNLL": "Softplus"}
+
+def _plain(kind: str) -> Form:
+    """The form of a layer that is one operator without settings."""
+    return lambda g, node: g.op(kind, g.bottom(node))
 
 
-@writes(*_PLAIN)
-def plain(g: Graph, node: Node) -> str:
-    """One operator without settings."""
-    return g.op(_PLAIN[node.layer.type], g.bottom(node))
+writes("Sigmoid")(_plain("Sigmoid"))
+writes("TanH")(_plain("Tanh"))
+writes("AbsVal")(_plain("Abs"))
+writes("BNLL")(_plain("Softplus"))
 
 
 @writes("ReLU", "ReLU6")
