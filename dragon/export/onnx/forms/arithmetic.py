@@ -85,6 +85,26 @@ def axpy(g: Graph, node: Node) -> str:
     return g.op("Add", g.op("Mul", factor, x), y)
 
 
+@writes("ChannelScale")
+def channel_scale(g: Graph, node: Node) -> str:
+    """Mul, the factors in the shape (N, 1, ...)."""
+    x, factors = g.bottoms(node)
+    bottom = node.bottoms[0]
+    if not node.layer.param.channel_scale_param.do_forward:
+        return x
+    if node.bottoms[1].shape != (bottom.shape[0], 1, *bottom.shape[2:]):
+        first, _, *rest = g.dims(bottom)
+        factors = g.reshape(factors, [first, 1, *rest])
+    return g.op("Mul", x, factors)
+
+
+@writes("Sum")
+def sum_of_axes(g: Graph, node: Node) -> str:
+    """The operator ReduceSum over the named axes."""
+    layer: Any = node.layer
+    return g.reduce("ReduceSum", g.bottom(node), sorted(layer.axes), keep=layer.param.sum_param.keepdims)
+
+
 @writes("Reduction")
 def reduction(g: Graph, node: Node) -> str:
     """ReduceSum or ReduceMean of the bottom, its absolute values or its squares; a Mul for the coefficient."""

@@ -31,6 +31,13 @@ def relu(g: Graph, node: Node) -> str:
     return y if layer.maximum is None else g.op("Min", y, g.number(layer.maximum))
 
 
+@writes("Insanity")
+def insanity(g: Graph, node: Node) -> str:
+    """LeakyRelu with the slope of TEST."""
+    layer: Any = node.layer
+    return g.op("LeakyRelu", g.bottom(node), alpha=1 / layer.mean)
+
+
 @writes("PReLU")
 def prelu(g: Graph, node: Node) -> str:
     """The operator PRelu, with a slope that broadcasts."""

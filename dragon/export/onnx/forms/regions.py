@@ -10,6 +10,7 @@ from dragon.export.onnx.forms import writes
 from dragon.export.onnx.graph import Graph
 from dragon.graph.node import Node
 from dragon.layers.psroi_pooling import MIN_EXTENT, PSROIPooling
+from dragon.layers.roi_align import ROIAlign
 from dragon.layers.roi_pooling import ROIPooling
 
 
@@ -24,6 +25,19 @@ def roi_pooling(g: Graph, node: Node) -> str:
     layer = cast(ROIPooling, node.layer)
     return g.op(
         "MaxRoiPool", g.bottom(node), _rois(g, node), pooled_shape=list(layer.bins), spatial_scale=float(layer.scale)
+    )  # fmt: skip
+
+
+@writes("ROIAlign")
+def roi_align(g: Graph, node: Node) -> str:
+    """The operator RoiAlign, without the shift by half a pixel that opset 16 brought."""
+    layer = cast(ROIAlign, node.layer)
+    rois = _rois(g, node)
+    item = g.reshape(g.cast(g.slice(rois, {1: slice(0, 1)}), "INT64"), [-1])
+    return g.op(
+        "RoiAlign", g.bottom(node), g.slice(rois, {1: slice(1, 5)}), item, output_height=layer.bins[0],
+        output_width=layer.bins[1], sampling_ratio=layer.ratio, spatial_scale=float(layer.scale),
+        coordinate_transformation_mode="output_half_pixel" if g.opset >= 16 else None,
     )  # fmt: skip
 
 
