@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from dragon.proto import dragon_pb2 as pb
 __all__ = ["ROOT", "Facts", "Weights", "count", "read_facts", "without_data", "without_fillers", "write_counts"]
 
 ROOT = Path(__file__).parent
+_MEASURED = ("data", "image_features")  # blobs of real numbers
 _COUNTS = ("params", "deployed_params", "statistics", "multiply_adds")
 
 
@@ -94,39 +96,65 @@ def _made(cls: type[Any], values: Any, where: str) -> Any:
         raise UsageError(f"{where}: lacks {', '.join(missing)}") from None
 
 
-def without_data(net: pb.NetParameter, shape: tuple[int, ...], batch: int = 1) -> pb.NetParameter:
-    """A copy of the net whose Data and ImageData layers give Gaussian noise and the label 0: no data set is needed."""
+def without_data(
+    net: pb.NetParameter, shape: tuple[int, ...], batch: int = 1, shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> pb.NetParameter:
+    """A copy of the net whose data layers give Gaussian noise, so that no data set is needed.
+
+    shape: of an image of the Data and ImageData layers with labels, whose labels become 0. shapes: of the tops of other
+    Data and HDF5Data layers, with the batch; `data` and features become noise, and labels, masks and words become 1.
+    """
     copy = pb.NetParameter()
     copy.CopyFrom(net)
     for layer in copy.layer:
-        if layer.type in ("Data", "ImageData"):
-            layer.type = "DummyData"
-            layer.ClearField("data_param")
-            layer.ClearField("image_data_param")
-            layer.ClearField("transform_param")
-            layer.dummy_data_param.shape.add(dim=(batch, *shape))
-            layer.dummy_data_param.shape.add(dim=(batch,))
-            layer.dummy_data_param.data_filler.add(type="gaussian")
-            layer.dummy_data_param.data_filler.add(type="constant")
+        if layer.type not in ("Data", "ImageData", "DenseImageData", "HDF5Data"):
+            continue
+        known = shapes is not None and all(top in shapes for top in layer.top)
+        sizes = [shapes[top] for top in layer.top] if shapes and known else [(batch, *shape), (batch,)]
+        layer.type = "DummyData"
+        for settings in (
+            "data_param",
+            "image_data_param",
+            "dense_image_data_param",
+            "hdf5_data_param",
+            "transform_param",
+        ):
+            layer.ClearField(settings)
+        for top, size in zip(layer.top, sizes, strict=True):
+            layer.dummy_data_param.shape.add(dim=size)
+            if top in _MEASURED:
+                layer.dummy_data_param.data_filler.add(type="gaussian")
+            else:
+                layer.dummy_data_param.data_filler.add(type="constant", value=1 if known else 0)
     return copy
 
 
-def count(train: pb.NetParameter, deploy: pb.NetParameter) -> dict[str, int]:
+def count(train: pb.NetParameter | None, deploy: pb.NetParameter) -> dict[str, int]:
     """The counts of a model as its readme states them: of its net for training, without Data layers, and for use.
 
-    deployed_params is among them where it differs from params.
+    deployed_params is among them where it differs from params. train: None if there is only a net for use.
     """
-    with (
-        Net(without_fillers(train), phase=pb.TRAIN, engine="numpy", seed=1) as trained,
-        Net(without_fillers(deploy), phase=pb.TEST, engine="numpy", seed=1) as deployed,
-    ):
-        params, deployed_params = (sum(p.blob.count for p in net.learnable) for net in (trained, deployed))
-        return {
-            "params": params,
-            **({} if params == deployed_params else {"deployed_params": deployed_params}),
-            "statistics": sum(blob.count for blob, owner in trained.owned if owner is None),
-            "multiply_adds": sum(multiply_adds(node) for node in deployed.nodes),
-        }
+    with Net(without_fillers(deploy), phase=pb.TEST, engine="numpy", seed=1) as deployed:
+        deployed_params, statistics = _learned(deployed), _statistics(deployed)
+        work = sum(multiply_adds(node) for node in deployed.nodes)
+    params = deployed_params
+    if train is not None:
+        with Net(without_fillers(train), phase=pb.TRAIN, engine="numpy", seed=1) as trained:
+            params, statistics = _learned(trained), _statistics(trained)
+    return {
+        "params": params,
+        **({} if params == deployed_params else {"deployed_params": deployed_params}),
+        "statistics": statistics,
+        "multiply_adds": work,
+    }
+
+
+def _learned(net: Net) -> int:
+    return sum(p.blob.count for p in net.learnable)
+
+
+def _statistics(net: Net) -> int:
+    return sum(blob.count for blob, owner in net.owned if owner is None)
 
 
 def without_fillers(net: pb.NetParameter) -> pb.NetParameter:

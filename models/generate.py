@@ -15,30 +15,52 @@ from dragon.models.facts import count, without_data, write_counts
 from dragon.models.nets import (
     alexnet,
     cifar10,
+    dcgan,
     densenet,
+    edges,
+    enet,
+    faster_rcnn,
+    fcn,
     googlenet,
     imagenet,
     inception,
     linear,
     mnist,
     mobilenet,
+    mtcnn,
     nin,
+    openpose,
     resnet,
+    restoration,
+    segmentation,
+    sequences,
     shufflenet,
     squeezenet,
+    ssd,
     vgg,
     xception,
+    yolo,
 )
-from dragon.models.nets.model import Model
+from dragon.models.nets.model import Deployed, Model
 from dragon.proto.text import read_net
 
-__all__ = ["MODELS", "write_all"]
+__all__ = ["MODELS", "counts_of", "write_all"]
 
 _FAMILIES = (
     alexnet, cifar10, densenet, googlenet, imagenet, inception, linear, mnist, mobilenet, nin, resnet, shufflenet,
-    squeezenet, vgg, xception,
+    squeezenet, vgg, xception, fcn, segmentation, enet, edges, restoration, dcgan, sequences, ssd, faster_rcnn,
+    yolo, mtcnn, openpose,
 )  # fmt: skip
-MODELS: dict[str, Model] = {name: model for family in _FAMILIES for name, model in family.MODELS.items()}
+MODELS: dict[str, Model | Deployed] = {name: model for family in _FAMILIES for name, model in family.MODELS.items()}
+
+
+def counts_of(name: str, folder: Path) -> dict[str, int]:
+    """The counts of a model, from its prototxt files under `folder`."""
+    model, train = MODELS[name], None
+    if isinstance(model, Model):
+        shapes = model.data.shapes(1)
+        train = without_data(read_net(folder / name / "train_val.prototxt"), model.data.shape, shapes=shapes)
+    return count(train, read_net(folder / name / "deploy.prototxt"))
 
 
 def write_all(folder: Path, names: Iterable[str] = MODELS) -> list[Path]:
@@ -51,8 +73,7 @@ def write_all(folder: Path, names: Iterable[str] = MODELS) -> list[Path]:
             write_atomically(folder / name / file, text.encode())
             written.append(folder / name / file)
         if (folder / name / "readme.md").exists():
-            train, deploy = (read_net(folder / name / f"{kind}.prototxt") for kind in ("train_val", "deploy"))
-            written.append(write_counts(name, count(without_data(train, model.data.shape), deploy), folder))
+            written.append(write_counts(name, counts_of(name, folder), folder))
     return written
 
 

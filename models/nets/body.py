@@ -42,10 +42,13 @@ class Body:
         self.top = top
         return self
 
-    def join(self, name: str, kind: str, tops: Sequence[str], **settings: Any) -> Body:
-        """Add a layer of type `kind` that reads several blobs, such as Concat or Eltwise."""
-        self.layers.append(pb.LayerParameter(name=name, type=kind, bottom=tops, top=[name], **settings))
-        return self.at(name)
+    def join(self, name: str, kind: str, bottoms: Sequence[str], *tops: str, **settings: Any) -> Body:
+        """Add a layer of type `kind` that reads several blobs, such as Concat or Eltwise, or makes several.
+
+        tops: by default one, of the layer's name. The body continues from the first.
+        """
+        self.layers.append(pb.LayerParameter(name=name, type=kind, bottom=bottoms, top=tops or [name], **settings))
+        return self.at(self.layers[-1].top[0])
 
     def slice(self, name: str, tops: Sequence[str], *points: int) -> Body:
         """Add a Slice of the channels at `points`; the net stays where it was."""
@@ -99,6 +102,20 @@ class Body:
         settings |= _bias(bias)
         return self.add(name, "Convolution", param=self._learned(bias is not False, None), convolution_param=settings)
 
+    def deconv(
+        self,
+        name: str,
+        n: int,
+        kernel: int,
+        filler: dict[str, Any],
+        bias: bool | None = None,
+        **geometry: int | tuple[int, int],
+    ) -> Body:
+        """Add a Deconvolution; the arguments are those of `conv`."""
+        self.conv(name, n, kernel, filler, bias, **geometry)
+        self.layers[-1].type = "Deconvolution"
+        return self
+
     def ip(
         self,
         name: str,
@@ -134,6 +151,10 @@ class Body:
     def relu(self, name: str) -> Body:
         """Add an in-place ReLU."""
         return self.add(name, "ReLU", in_place=True)
+
+    def prelu(self, name: str) -> Body:
+        """Add an in-place PReLU."""
+        return self.add(name, "PReLU", in_place=True)
 
     def sigmoid(self, name: str) -> Body:
         """Add an in-place Sigmoid."""

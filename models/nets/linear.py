@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dragon.models.nets.body import GLOROT, MERGED, PLAIN, Body, gaussian
@@ -25,6 +26,10 @@ class Samples:
     def shape(self) -> tuple[int, ...]:
         """The shape of one sample."""
         return (self.width,)
+
+    def shapes(self, batch: int) -> Mapping[str, tuple[int, ...]]:
+        """Nothing: no files are read."""
+        return {}
 
     def layers(self) -> list[pb.LayerParameter]:
         """The layers that make the samples and their targets, in both phases."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,11 +10,16 @@ from dragon.models.nets.body import Body
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import format_text
 
-__all__ = ["LONG", "Data", "Model", "OneVersusAll", "Pictures", "Regression", "Source", "solver"]
+__all__ = [
+    "LONG", "Data", "Deployed", "Model", "OneVersusAll", "Pictures", "Regression", "Source", "deployed", "no_layers",
+    "solver", "text_of",
+]  # fmt: skip
 
 # settings of a solver that runs for tens of thousands of iterations
 LONG: dict[str, Any] = {"test_interval": 1000, "snapshot": 10000, "display": 200}
 _LEARNING = ("param",)  # fields that a deployed layer does not need, besides fillers
+# settings with fillers of weights and biases, which a layer has that has a num_output there
+_FILLED = ("convolution_param", "inner_product_param", "embed_param", "recurrent_param")
 
 
 class Source(Protocol):
@@ -30,6 +35,9 @@ class Source(Protocol):
 
     def layers(self) -> list[pb.LayerParameter]:
         """The layers that make `data` and what it is scored against, in both phases."""
+
+    def shapes(self, batch: int) -> Mapping[str, tuple[int, ...]]:
+        """The shape of each blob that is read from files, for a batch of this size."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,10 @@ class Data:
     crop: int = 0
     pad: int = 0
     shuffle: bool = False
+
+    def shapes(self, batch: int) -> Mapping[str, tuple[int, ...]]:
+        """The shapes of `data` and `label`."""
+        return {"data": (batch, *self.shape), "label": (batch,)}
 
     def layers(self) -> list[pb.LayerParameter]:
         """The Data layers of TRAIN and of TEST."""
@@ -92,6 +104,10 @@ class Pictures:
     side: int
     mean_file: str
 
+    def shapes(self, batch: int) -> Mapping[str, tuple[int, ...]]:
+        """The shapes of `data` and `label`."""
+        return {"data": (batch, *self.shape), "label": (batch,)}
+
     def layers(self) -> list[pb.LayerParameter]:
         """The ImageData layers of TRAIN and of TEST."""
         made = []
@@ -117,6 +133,36 @@ def solver(max_iter: int, base_lr: float, steps: tuple[int, ...] = (), **more: A
     if steps:
         settings |= {"gamma": 0.1, "stepvalue": steps}
     return pb.SolverParameter(**(settings | more))
+
+
+def no_layers(top: str) -> list[pb.LayerParameter]:
+    """Nothing behind a net's last top."""
+    return []
+
+
+def deployed(name: str, inputs: Mapping[str, tuple[int, ...]], layers: Sequence[pb.LayerParameter]) -> pb.NetParameter:
+    """A net of these inputs, by name and shape, and layers, without settings that only training needs."""
+    made = []
+    for top, shape in inputs.items():
+        start = pb.LayerParameter(name=top, type="Input", top=[top])
+        start.input_param.shape.add(dim=shape)
+        made.append(start)
+    for layer in layers:
+        for field in _LEARNING:
+            layer.ClearField(field)
+        for settings in _FILLED:
+            message = getattr(layer, settings)
+            if message.num_output:
+                message.ClearField("weight_filler")
+                message.ClearField("bias_filler")
+        made.append(layer)
+    return pb.NetParameter(name=name, layer=made)
+
+
+def text_of(title: str, what: str, message: pb.NetParameter | pb.SolverParameter, profile: str = "") -> str:
+    """The text of a prototxt file of the zoo. what: the use of the file. profile: the dialect of a net."""
+    head = f'profile: "{profile}"\n' if profile else ""
+    return f"# {title}: {what}.\n# Made by models/generate.py.\n{head}{format_text(message)}"
 
 
 @dataclass(frozen=True)
@@ -145,20 +191,15 @@ class Model:
         """The layers of a deployed net behind the last top."""
         return [pb.LayerParameter(name="prob", type="Softmax", bottom=[top], top=["prob"])]
 
+    def deploy_inputs(self) -> Mapping[str, tuple[int, ...]]:
+        """The shape of each input of the deployed net."""
+        return {"data": (1, *self.data.shape)}
+
     def deploy(self, name: str) -> pb.NetParameter:
-        """The net for use: the same layers behind an Input, without settings that only training needs."""
+        """The net for use: the same layers behind inputs, without what only training needs."""
         body = self.body()
-        start = pb.LayerParameter(name="data", type="Input", top=["data"])
-        start.input_param.shape.add(dim=[1, *self.data.shape])
         layers = [layer for layer in body.layers if layer.name not in body.training]
-        for layer in layers:
-            for name_ in _LEARNING:
-                layer.ClearField(name_)
-            for settings in (layer.convolution_param, layer.inner_product_param):
-                if settings.num_output:
-                    settings.ClearField("weight_filler")
-                    settings.ClearField("bias_filler")
-        return pb.NetParameter(name=name, layer=[start, *layers, *self.answer(body.top)])
+        return deployed(name, self.deploy_inputs(), [*layers, *self.answer(body.top)])
 
     def files(self, name: str) -> dict[str, str]:
         """The contents of the three prototxt files by file name."""
@@ -166,15 +207,34 @@ class Model:
         settings.CopyFrom(self.solver)
         settings.net = f"models/{name}/train_val.prototxt"
         settings.snapshot_prefix = f"runs/{name}/{name}"  # a folder for each net: metrics and curves go there too
-        messages = {"train_val": self.train_val(name), "deploy": self.deploy(name), "solver": settings}
-        what = {"train_val": "for training and testing", "deploy": "for use", "solver": "how it is trained"}
-        profile = f'profile: "{self.profile}"\n' if self.profile else ""
         return {
-            f"{kind}.prototxt": f"# {self.title}: {what[kind]}.\n# Made by models/generate.py.\n"
-            + ("" if kind == "solver" else profile)
-            + format_text(message)
-            for kind, message in messages.items()
+            "train_val.prototxt": text_of(self.title, "for training and testing", self.train_val(name), self.profile),
+            "deploy.prototxt": text_of(self.title, "for use", self.deploy(name), self.profile),
+            "solver.prototxt": text_of(self.title, "how it is trained", settings),
         }
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A net of the zoo that Dragon can run but not train, since it lacks a layer for that; the readme says which.
+
+    inputs: the shape of each. answers: the layers behind the body, given its last top.
+    """
+
+    title: str
+    inputs: Mapping[str, tuple[int, ...]]
+    body: Callable[[], Body]
+    answers: Callable[[str], list[pb.LayerParameter]] = no_layers
+    profile: str = ""  # the dialect of the net
+
+    def deploy(self, name: str) -> pb.NetParameter:
+        """The net for use."""
+        body = self.body()
+        return deployed(name, self.inputs, [*body.layers, *self.answers(body.top)])
+
+    def files(self, name: str) -> dict[str, str]:
+        """The contents of the prototxt file by file name."""
+        return {"deploy.prototxt": text_of(self.title, "for use", self.deploy(name), self.profile)}
 
 
 class Regression(Model):

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dragon.models.nets.body import GLOROT, MSRA, PLAIN, SPLIT, Body, gaussian
 from dragon.models.nets.datasets import imagenet
 from dragon.models.nets.model import Model, solver
 
-__all__ = ["MODELS", "vgg"]
+__all__ = ["MODELS", "STAGES", "features", "vgg"]
 
-_WIDTHS = (64, 128, 256, 512, 512)
+# outputs and count of the convolutions of each stage, by the depth of the net
+STAGES = {16: ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), 19: ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))}
+
+
+def features(
+    b: Body, depth: int = 16, filler: dict[str, Any] = GLOROT, stages: int = 5, pad: int = 1, last_pool: bool = True
+) -> Body:
+    """Add the convolutions conv1_1 to conv5_3 (conv5_4), which many nets for other tasks begin with.
+
+    stages: how many of the five. pad: of the first convolution. last_pool: whether the last stage ends with a pooling.
+    """
+    for stage, (width, convolutions) in enumerate(STAGES[depth][:stages], 1):
+        for k in range(1, convolutions + 1):
+            name = f"{stage}_{k}"
+            b.conv(f"conv{name}", width, 3, filler, bias=True, pad=pad).bn(f"conv{name}_bn").relu(f"relu{name}")
+            pad = 1
+        if stage < stages or last_pool:
+            b.pool(f"pool{stage}", "MAX", 2)
+    return b
 
 
 def vgg(depth: int, norm: str = PLAIN) -> Body:
@@ -17,13 +37,7 @@ def vgg(depth: int, norm: str = PLAIN) -> Body:
     Layers have the names of the published Caffe files. The convolutions keep their biases beside normalisation, as in
     the published nets of that kind.
     """
-    b = Body(norm, decays=(1, 0))
-    filler = GLOROT if norm == PLAIN else MSRA
-    for stage, width in enumerate(_WIDTHS, 1):
-        for k in range(1, (2 if stage < 3 else (depth - 7) // 3) + 1):
-            name = f"{stage}_{k}"
-            b.conv(f"conv{name}", width, 3, filler, bias=True, pad=1).bn(f"conv{name}_bn").relu(f"relu{name}")
-        b.pool(f"pool{stage}", "MAX", 2)
+    b = features(Body(norm, decays=(1, 0)), depth, GLOROT if norm == PLAIN else MSRA)
     for k in (6, 7):
         b.ip(f"fc{k}", 4096, gaussian(0.005)).relu(f"relu{k}").dropout(f"drop{k}")
     return b.ip("fc8", 1000, gaussian(0.01))

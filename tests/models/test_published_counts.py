@@ -56,6 +56,8 @@ OPEN_MODEL_ZOO = "Open Model Zoo, page of the Caffe model, half of its GFLOPs"
 # of the paper's shortcuts without parameters there are two here that are 1x1 convolutions with normalisation
 PROJECTED = 16 * 32 + 32 * 64 + 2 * (32 + 64)
 POOLED_AND_SCALED = 2 * (3 * 56**2 * 256 + 4 * 28**2 * 512 + 6 * 14**2 * 1024 + 3 * 7**2 * 2048)
+MODEL_ZOO = "OpenVINO's Open Model Zoo, page of {}"
+FOLDED = "scales of batch normalisation, which are folded there"
 
 PARAMS: dict[str, Count] = {
     "alexnet": Count("61M", SZE_2017),
@@ -95,6 +97,38 @@ PARAMS: dict[str, Count] = {
     "vgg16_bn": Count("138,365,992", TORCHVISION),
     "vgg19_bn": Count("143,678,248", TORCHVISION),
     "xception": Count("22,855,952", SEMERY),
+    "fcn32s": Count(
+        "134M",
+        "Long et al. 2015, arXiv 1411.4038, table 1",
+        86_016,
+        "weights of the bilinear enlargement, which are not learned",
+    ),
+    "unet": Count("31,030,658", "tf_unet with 5 levels of 64 features, Keras' summary of the unpadded net, 2 classes"),
+    "enet": Count("0.37M", "Paszke et al. 2016, arXiv 1606.02147, table 3"),
+    "srcnn": Count("8,032", "Dong et al. 2014, arXiv 1501.00092, table 1", 97, "biases, which the authors leave out"),
+    "fsrcnn": Count(
+        "12,464", "Dong et al. 2016, arXiv 1608.00367, table 1", 345, "biases and slopes, which the authors leave out"
+    ),
+    "vdsr": Count(
+        "665K", "Ahn et al. 2018 (CARN), arXiv 1803.08664, table 1", 1_153, "biases, which are left out there"
+    ),
+    "dcgan_generator": Count("3,576,704", "the net of PyTorch's DCGAN tutorial, counted by torchsummary"),
+    "dcgan_discriminator": Count("2,765,568", "the net of PyTorch's DCGAN tutorial, counted by torchsummary"),
+    "hed": Count(
+        "14,714,688", "Keras' VGG16 without its top", 2_847, "the layers of the side outputs and of their sum"
+    ),
+    "faster_rcnn_vgg16": Count(
+        "138,357,544", "Keras' VGG16", -1_279_305, "scores of anchors and regions, and their offsets, in place of fc8"
+    ),
+    "yolo_v2": Count("50,655,389", "YOLO v2 for 20 classes in PyTorch, counted by torchsummary"),
+    "crnn": Count("8.3M", "Shi et al. 2015, arXiv 1507.05717, table 3"),
+    "ssd300_vgg": Count("26.285M", MODEL_ZOO.format("ssd300")),
+    "mobilenet_ssd": Count("5.783M", MODEL_ZOO.format("mobilenet-ssd"), 12_672, FOLDED),
+    "yolo_v3": Count("61,949,149", "keras-yolo3, trainable parameters in Keras' summary"),
+    "mtcnn_pnet": Count("0.007M", MODEL_ZOO.format("mtcnn")),
+    "mtcnn_rnet": Count("0.1M", MODEL_ZOO.format("mtcnn")),
+    "mtcnn_onet": Count("0.389M", MODEL_ZOO.format("mtcnn")),
+    "openpose": Count("52,311,446", "the net for COCO in Keras, Keras' summary"),
 }
 MULTIPLY_ADDS: dict[str, Count] = {
     "alexnet": Count("724M", SZE_2017),
@@ -124,6 +158,7 @@ MULTIPLY_ADDS: dict[str, Count] = {
     "vgg19": Count("19.63G", TORCHVISION),
     "vgg16_bn": Count("15.47G", TORCHVISION),
     "vgg19_bn": Count("19.63G", TORCHVISION),
+    "yolo_v3": Count("32.93G", "Darknet's page of YOLO v3: 65.86 Bn operations, two for each multiply-add"),
 }
 
 

@@ -13,19 +13,27 @@ import pytest
 
 from dragon import TEST, TRAIN, Net
 from dragon.errors import UsageError
-from dragon.models.facts import count, read_facts, without_fillers
+from dragon.models.facts import read_facts, without_fillers
 from dragon.models.facts import without_data as with_noise
-from dragon.models.generate import MODELS
-from dragon.models.nets.model import Regression
+from dragon.models.generate import MODELS, counts_of
+from dragon.models.nets.maps import Fitted, Labelling
+from dragon.models.nets.model import Model, Regression
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_net, read_solver
 from dragon.solver.rate import check_policy
 
 ROOT = Path(__file__).parents[2] / "models"
+TRAINED = [name for name, model in MODELS.items() if isinstance(model, Model)]
 REGRESSIONS = [name for name, model in MODELS.items() if isinstance(model, Regression)]
-CLASSIFIERS = [name for name in MODELS if name not in REGRESSIONS]
-LARGE = [name for name in CLASSIFIERS if MODELS[name].data.shape[-1] > 200]
-SMALL = [name for name in MODELS if name not in LARGE]
+# the width of the images of each classifier; test_other_tasks.py runs the other nets
+WIDTHS = {
+    name: model.data.shape[-1]
+    for name, model in MODELS.items()
+    if isinstance(model, Model) and not isinstance(model, Regression | Labelling | Fitted)
+}
+CLASSIFIERS = list(WIDTHS)
+LARGE = [name for name in CLASSIFIERS if WIDTHS[name] > 200]
+SMALL = [name for name in (*CLASSIFIERS, *REGRESSIONS) if name not in LARGE]
 # the side of the image with which a large net is run, where it is not that of its data
 SIDES: dict[str, int] = {
     "alexnet": 99, "caffenet": 99, "rcnn_ilsvrc13": 99, "flickr_style": 99, "inception_v4": 107,
@@ -43,8 +51,14 @@ OUTPUTS: dict[str, set[str]] = {
     "inception_v3": {"accuracy", "aux_loss", "loss"},
 }
 SCORES = {"rcnn_ilsvrc13": "fc-rcnn"}  # the output of deployed classifiers that end without Softmax
-TASKS = {"classification", "regression"}
-DATASETS = {"cifar10", "flickr_style", "ilsvrc13", "imagenet", "mnist"}
+TASKS = {
+    "captioning", "classification", "detection", "edges", "face-detection", "generation", "pose", "regression",
+    "segmentation", "super-resolution", "text-recognition",
+}  # fmt: skip
+DATASETS = {
+    "bsds", "camvid", "cells", "cifar10", "cityscapes", "coco", "faces", "flickr_style", "ilsvrc13", "imagenet",
+    "mnist", "patches", "pictures", "synth90k", "voc",
+}  # fmt: skip
 LICENSES = {"BSD-2-Clause"}
 
 
@@ -59,8 +73,13 @@ def learned(net: Net) -> int:
 
 
 def test_every_folder_is_described() -> None:
-    folders = {p.parent.name for p in ROOT.glob("*/train_val.prototxt")}
+    folders = {p.parent.name for p in ROOT.glob("*/*.prototxt")}
     assert folders == set(MODELS)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_folder_holds_what_is_generated_and_a_readme(name: str) -> None:
+    assert {p.name for p in (ROOT / name).iterdir()} == {*MODELS[name].files(name), "readme.md"}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -89,8 +108,7 @@ def test_front_matter(name: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_counts_are_those_of_the_readme(name: str) -> None:
     facts = read_facts(name)
-    train = with_noise(read_net(ROOT / name / "train_val.prototxt"), tuple(facts.input[1:]))
-    counts = count(train, read_net(ROOT / name / "deploy.prototxt"))
+    counts = counts_of(name, ROOT)
     assert counts.get("deployed_params") == facts.deployed_params
     assert counts["params"] == facts.params
     assert counts["statistics"] == facts.statistics
@@ -146,7 +164,7 @@ def deploy_takes_the_weights_of(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
 def test_large_net_runs_in_both_phases_and_deploys(name: str, tmp_path: Path) -> None:
-    side = SIDES.get(name, MODELS[name].data.shape[-1])
+    side = SIDES.get(name, WIDTHS[name])
     shape = [1, 3, side, side]
     definition = without_data(ROOT / name / "train_val.prototxt", (3, 256, 256))
     for layer in definition.layer:
@@ -183,7 +201,7 @@ def test_a_readme_without_its_facts_is_refused(before: str, after: str, message:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", TRAINED)
 def test_solver(name: str) -> None:
     param = read_solver(ROOT / name / "solver.prototxt")
     check_policy(param)
