@@ -1,4 +1,4 @@
-"""The layer type BNLL."""
+"""The layer type BNLL, with the alias Softplus."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dragon.memory.xp import xp_of
 __all__ = ["BNLL"]
 
 
-@register()
+@register("Softplus")
 class BNLL(Neuron):
     """y = log(1 + exp(x)), the softplus function."""
 

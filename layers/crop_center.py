@@ -37,7 +37,7 @@ class CropCenter(Layer):
         shape, sizes = bottom[0].shape, list(self.param.crop_center_param.crop_size)
         if len(sizes) != len(shape):
             self.bad_shape(f"expected {len(shape)} crop_size, one for each axis of shape {shape}, got {len(sizes)}")
-        if any(extent <= 2 * size for size, extent in zip(sizes, shape, strict=True)):
+        if any(size > 0 and extent <= 2 * size for size, extent in zip(sizes, shape, strict=True)):
             self.bad_shape(f"crop_size {sizes} leaves nothing of a bottom of shape {shape}")
         self.window = tuple(slice(size, extent - size) for size, extent in zip(sizes, shape, strict=True))
         top[0].reshape(tuple(part.stop - part.start for part in self.window))

@@ -46,7 +46,7 @@ class FocalLoss(Loss):
         super().reshape(bottom, top)
         shape = bottom[0].shape
         # each value by itself is two classes, of which the second has the score and the first a score of 0
-        self.binary = bottom[1].count == bottom[0].count
+        self.binary = math.prod(bottom[1].shape[1:]) == math.prod(shape[1:])
         self.default_normalization = pb.LossParameter.BATCH_SIZE if self.binary else pb.LossParameter.VALID
         self.label_range = 2, self.ignore_label
         if not self.binary:

@@ -121,9 +121,9 @@ PROFILES: Mapping[str, Profile] = {
             "intel",
             {
                 "LayerParameter": _SSD
-                | dict.fromkeys((149, 150, 151, 152, 155, 156, 158, 207, 208, 209, 301))
+                | dict.fromkeys((149, 150, 151, 152, 156, 158, 207, 208, 209, 301))
                 | {148: "smooth_l1_loss_param", 153: "psroi_pooling_param", 154: "roi_pooling_param"}
-                | {159: "reorg_param"},
+                | {155: "spatial_dropout_param", 159: "reorg_param"},
                 "BatchNormParameter": {
                     4: None,
                     5: "scale_bias",
@@ -210,7 +210,8 @@ PROFILES: Mapping[str, Profile] = {
                 | {200: "bn_param", 204: "roi_pooling_param", 220: "psroi_pooling_param", 224: "permute_param"}
                 | {203: "triplet_loss_param", 211: "center_loss_param", 212: "flip_param", 235: "focal_loss_param"}
                 | {227: "largemargin_inner_product_param", 232: "margin_inner_product_param"}
-                | {201: "local_param", 202: "insanity_param", 237: "channel_scale_param"},
+                | {201: "local_param", 202: "insanity_param", 237: "channel_scale_param"}
+                | {241: "label_specific_add_param"},
                 "BatchNormParameter": {4: None, 5: None, 7: "scale_filler", 8: "bias_filler"},
                 "TransformationParameter": _NO_TRANSFORM | {8: "crop_h", 9: "crop_w"},
                 "FillerParameter": {9: "alpha"},

@@ -93,7 +93,7 @@ class MarginProduct(Layer):
         xp = xp_of(x)
         self.length = xp.sqrt((w * w).sum(axis=1, keepdims=True))
         self.w = w / self._nonzero(self.length) if self.unit_weights else w
-        y = top[0].data.reshape(self.rows, -1)
+        y = top[0].data.reshape(self.rows, self.label_range[0])
         xp.matmul(x, self.w.T, out=y)
         label = class_labels(self, bottom[1].data, *self.label_range)[0].reshape(-1)
         if self.margin_param.type == 0:  # a margin of 1
@@ -107,7 +107,7 @@ class MarginProduct(Layer):
         y[own] = (scale * psi + self.plain * y[own]) / (1 + self.plain)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        x, dy = bottom[0].data.reshape(self.rows, self.inputs), top[0].diff.reshape(self.rows, -1)
+        x, dy = bottom[0].data.reshape(self.rows, self.inputs), top[0].diff.reshape(self.rows, self.label_range[0])
         xp = xp_of(dy)
         margin = self.margin_param.type > 0
         along_x = along_w = xp.zeros((1, 1), dy.dtype)  # what the lengths of x and w contribute

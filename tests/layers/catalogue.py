@@ -154,6 +154,7 @@ _TABLE: dict[str, list[tuple[Any, ...]]] = {
         ('profile: "neopenx" scale_param { filler { value: 2 } bias_filler { value: 0.1 } }',),
     ],
     "BNLL": [()],
+    "Softplus": [()],
     "BatchNorm": [
         (),
         ("batch_norm_param { use_global_stats: true }",),

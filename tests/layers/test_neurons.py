@@ -37,6 +37,7 @@ CASES: dict[str, tuple[Callable[[float], float], bool]] = {
     'type: "ELU"': (lambda x: x if x > 0 else math.exp(x) - 1, False),
     'type: "ELU" elu_param { alpha: 0.3 }': (lambda x: x if x > 0 else 0.3 * (math.exp(x) - 1), False),
     'type: "ELU" elu_param { alpha: -0.7 }': (lambda x: x if x > 0 else -0.7 * (math.exp(x) - 1), False),
+    'type: "Softplus"': (lambda x: math.log1p(math.exp(x)), False),
     'type: "Exp"': (math.exp, False),
     'type: "Exp" exp_param { base: 2 scale: 0.5 shift: 1 }': (lambda x: 2 ** (0.5 * x + 1), False),
     'type: "Exp" exp_param { scale: -1 shift: 0.5 }': (lambda x: math.exp(0.5 - x), False),

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.usefixtures("cuda")
 SETTINGS = {
     "CenterLoss": "center_loss_param { num_output: 4 }",
     "FocalLoss": "loss_param { ignore_label: -1 }",
+    "LabelSpecificAdd": "label_specific_add_param { bias: -0.5 }",
     "LargeMarginInnerProduct": "largemargin_inner_product_param { num_output: 4 type: DOUBLE }",
     "MarginInnerProduct": "margin_inner_product_param { num_output: 4 }",
 }

@@ -21,7 +21,7 @@ from tests.layers.catalogue import CASES, Case
 torch = pytest.importorskip("torch")
 
 CLOSE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-6}
-DRAWS = ("Dropout", "NoisyBN", "DummyData", "Insanity")  # each side draws numbers of its own
+DRAWS = ("Dropout", "NoisyBN", "DummyData", "Insanity", "SpatialDropout")  # each side draws numbers of its own
 
 WITH_FORM = [name for name, case in CASES.items() if reason_of(find_class(case.kind) or Layer) is None]
 

@@ -34,7 +34,7 @@ class _CheckedCode(Lowering):
         self.layer.backward(top, propagate_down, bottom)
 
 
-@lowers("CenterLoss", "FocalLoss", "LargeMarginInnerProduct", "MarginInnerProduct")
+@lowers("CenterLoss", "FocalLoss", "LabelSpecificAdd", "LargeMarginInnerProduct", "MarginInnerProduct")
 class LabelledCodeLowering(_CheckedCode, Labelled):
     """Layers whose bottom 1 has labels, the numbers of classes: `label_range` says which."""
 

@@ -22,6 +22,7 @@ from dragon.layers.relu6 import ReLU6
 from dragon.layers.selu import SeLU
 from dragon.layers.sigmoid import Sigmoid
 from dragon.layers.softmax import Softmax
+from dragon.layers.spatial_dropout import SpatialDropout
 from dragon.layers.swish import Swish
 from dragon.layers.tanh import TanH
 from dragon.layers.threshold import Threshold
@@ -160,6 +161,15 @@ def _dropout(c: Call) -> str:
     assert isinstance(c.layer, Dropout)
     y = c.call(f"nn.Dropout({number(c.layer.ratio)})")
     return y if c.layer.scales_train else f"{y} * {number(1 - c.layer.ratio)}"
+
+
+@form(SpatialDropout)
+def _spatial_dropout(c: Call) -> str:
+    """SpatialDropout of channels, whatever follows them; PyTorch's takes images alone."""
+    assert isinstance(c.layer, SpatialDropout)
+    ones = ", 1" * (len(c.shape()) - 2)
+    mask = f"{c.x}.new_ones(*{c.x}.shape[:2]{ones})"
+    return f"{c.x} * F.dropout({mask}, {number(c.layer.ratio)}, self.training)"
 
 
 @form(Softmax)

@@ -6,6 +6,7 @@ from dragon.export.torch.form import without_form
 from dragon.layers.center_loss import CenterLoss
 from dragon.layers.detection_output import DetectionOutput
 from dragon.layers.hdf5_output import HDF5Output
+from dragon.layers.label_specific_add import LabelSpecificAdd
 from dragon.layers.large_margin_inner_product import LargeMarginInnerProduct
 from dragon.layers.margin_inner_product import MarginInnerProduct
 from dragon.layers.python import Python
@@ -19,6 +20,7 @@ without_form(
         CenterLoss: "moves its centres by a rule that is no gradient: remove it, and write it beside the optimizer",
         DetectionOutput: "suppresses overlapping boxes one by one: remove it and use torchvision.ops.batched_nms",
         HDF5Output: "writes files: remove it, and save what the module returns",
+        LabelSpecificAdd: "sets a margin for training: remove it, scores for testing are those of its bottom",
         LargeMarginInnerProduct: _MARGIN,
         MarginInnerProduct: _MARGIN,
         Python: "runs code of its own: write it as a torch.nn.Module, and export the net without it",
