@@ -26,7 +26,8 @@ NUMBERS = {
     "factor": number(1.702), "alpha": number(1e-2), "beta": number(0.75), "limit": number(20), "row": c(6),
     "matrix": c(8, 6), "weight": c(4, 6, 3, 3), "border": ints(0, 0, 1, 2, 0, 0, 1, 0), "groups": ints(2, 2, 3, 5, 8),
     "back": ints(2, 6, 5, 8), "deep": ints(2, 1, 6, 5, 8), "depth": ints(0, 0, 2, 0, 0, 0, 0, 2, 0, 0),
-    "first": ints(1),
+    "first": ints(1), "channels": c(6, 1, 1), "others": c(1, 6, 1, 1), "row8": c(8), "other8": c(8, seed=1),
+    "v1": c(6, seed=1), "v2": c(6, seed=2), "v3": c(6, seed=3), "v4": np.abs(c(6, seed=4)),
 }  # fmt: skip
 GATE = "Add x three > a; Clip a zero six > b"
 ERF = "Div x root > a; Erf a > b; Add b one > c"
@@ -59,6 +60,12 @@ JOINED = {
     f"{AROUND}; Mul e alpha > g; Add g one > h; Pow h beta > i; Div x i > y": "LRN",
     "Reshape x groups > a; Transpose a > b; Reshape b back > y": "ShuffleChannel",
     "Pad x border > a; Conv a weight > y": "Pad Convolution",  # the sides differ
+    "Mul x channels > a; Add a others > y": "Scale",
+    "Mul channels x > a; Add others a > y": "Scale",
+    "Mul x row8 > a; Add a other8 > y": "Scale",
+    "Mul x channels > a; Add a other8 > y": "Scale Bias",
+    "BatchNormalization x v1 v2 v3 v4 > a; Mul a channels > b; Add b others > y": "BatchNorm Scale",
+    "BatchNormalization x v1 v2 v3 v4 > a; Mul a row8 > b; Add b other8 > y": "BatchNorm Scale Scale",
     "MatMul x matrix > a; Add a row > y": "InnerProduct",
 }
 

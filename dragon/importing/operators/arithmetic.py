@@ -55,6 +55,15 @@ def multiply(c: Context) -> None:
     c.result(multiply_values(c, c.blob(0), c.shape(0), c.blob(1), c.shape(1)))
 
 
+@operator("ScaleBias")
+def scale_and_bias(c: Context) -> None:
+    """Scale with bias_term, for Mul and Add with constants of one shape."""
+    axis, scale = _span(c.needed_constant(1, "scale"), c.shape())
+    _, bias = _span(c.needed_constant(2, "bias"), c.shape())
+    settings = {**_placed(axis, scale.ndim), "bias_term": True}
+    c.result(c.layer("Scale", c.blob(), arrays=[scale, bias], scale_param=settings))
+
+
 @operator("Div")
 def divide(c: Context) -> None:
     """As Mul, with Power -1 of the divisor."""

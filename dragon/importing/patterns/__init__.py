@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dragon.importing.graph import Graph
-from dragon.importing.patterns import activations, layers, normalization
+from dragon.importing.patterns import activations, affine, layers, normalization
 from dragon.importing.patterns.view import Pattern, View
 
 __all__ = ["join_nodes"]
@@ -18,6 +18,8 @@ _PATTERNS: tuple[Pattern, ...] = (
     activations.mish,
     normalization.layer_norm,
     normalization.lrn,
+    affine.scale_and_bias,
+    affine.scaled_batch_norm,
     layers.shuffle,
     layers.padded_convolution,
     layers.affine_product,
