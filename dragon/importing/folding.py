@@ -55,6 +55,8 @@ class _Folder:
         self.numpy_helper = onnx_module("onnx.numpy_helper")
         self.evaluator = onnx_module("onnx.reference").ReferenceEvaluator
         self.opsets = {_domain(one.domain): one.version for one in model.opset_import}
+        kinds = self.onnx.TensorProto
+        self.floats = (kinds.FLOAT, kinds.FLOAT16, kinds.DOUBLE, kinds.BFLOAT16)
         self.same: dict[str, str] = {}  # values that are another one
         self.graph = Graph([], [], {})
         for tensor in model.graph.initializer:
@@ -159,10 +161,8 @@ class _Folder:
             return training is None or not training.any()
         if node.op != "Cast" or node.inputs[0] in self.graph.constants:
             return False
-        kinds = self.onnx.TensorProto
-        floats = (kinds.FLOAT, kinds.FLOAT16, kinds.DOUBLE, kinds.BFLOAT16)
-        old, new = self.graph.types.get(node.inputs[0]), node.integer("to", kinds.FLOAT)
-        return new in floats or old not in floats  # a blob holds integers as floats
+        old, new = self.graph.types.get(node.inputs[0]), node.integer("to", self.onnx.TensorProto.FLOAT)
+        return new in self.floats or old not in self.floats  # a blob holds integers as floats
 
     def _leave_out(self, node: Node) -> None:
         source = node.inputs[0]
@@ -243,15 +243,17 @@ class _Folder:
         """ONNX's own inference for one node; nothing where it cannot tell."""
         make, helper = self.onnx.helper.make_tensor_type_proto, self.numpy_helper
         types, data = {}, {}
+        single = self.onnx.TensorProto.FLOAT  # casts between floats are left out: all are of one type here
         for name in dict.fromkeys(node.inputs):
             constant = self.graph.constants.get(name)
             if constant is not None:
                 kind = self.onnx.helper.np_dtype_to_tensor_dtype(constant.dtype)
-                types[name] = make(kind, constant.shape)
+                types[name] = make(single if kind in self.floats else kind, constant.shape)
                 if constant.size <= _MOST_PASSED and constant.dtype != object:
                     data[name] = helper.from_array(constant, name)
             elif name in self.graph.types:
-                types[name] = make(self.graph.types[name], self.graph.shapes.get(name))
+                known = self.graph.types[name]
+                types[name] = make(single if known in self.floats else known, self.graph.shapes.get(name))
         plain = self.onnx.NodeProto()
         plain.CopyFrom(proto)
         del plain.input[:]

@@ -52,7 +52,8 @@ def verify(imported: Imported, tolerance: float = 1e-4) -> list[Comparison]:
     rng = np.random.default_rng(_SEED)
     onnx = onnx_module()
     feeds: dict[str, Array] = {}
-    half = False
+    halves = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+    half = any(kind in halves for kind in graph.types.values())
     try:
         for name in graph.inputs:
             kind = onnx.helper.tensor_dtype_to_np_dtype(graph.types[name])
@@ -60,7 +61,6 @@ def verify(imported: Imported, tolerance: float = 1e-4) -> list[Comparison]:
             floating = np.dtype(kind).kind not in "iub"
             values = rng.standard_normal(shape) if floating else rng.integers(0, 2, shape)
             feeds[name] = values.astype(kind)
-            half = half or (floating and np.dtype(kind).itemsize == 2)
             net.blobs[imported.blobs[name]].data[...] = feeds[name].astype(np.float64)
         net.run_forward()
         expected, program = _run(imported.source, feeds)

@@ -110,3 +110,15 @@ def test_other_types_of_floats(kind: int, tmp_path: Path) -> None:
     nodes = [node("MatMul", ["x", "w"], "a"), node("Relu", ["a"], "y")]
     net = check(model(nodes, {"x": x(2, 3, kind=kind)}, ["y"], {"w": c(3, 4).astype(dtype)}), tmp_path)
     assert net.arrays["make_a"][0].dtype == np.float32
+
+
+def test_casts_to_half_precision_inside(tmp_path: Path) -> None:
+    half, single = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
+    nodes = [
+        node("Cast", ["x"], "a", to=half),
+        node("Conv", ["a", "w"], "b"),
+        node("Relu", ["b"], "c"),
+        node("Cast", ["c"], "y", to=single),
+    ]
+    made = model(nodes, {"x": (1, 3, 5, 5)}, ["y"], {"w": c(4, 3, 3, 3).astype(np.float16)})
+    assert types(check(made, tmp_path)) == "Convolution ReLU"
