@@ -83,6 +83,10 @@ def _special(name: str) -> NDArray[Any]:
         return np.array([1.0, 4.0, 0.0])
     if name == "map labels":
         return rng.integers(0, 6, (2, 1, 5, 4)).astype(np.float64)
+    if name == "affinities":  # of edges, true ones
+        return rng.integers(0, 2, (2, 2, 3, 4)).astype(np.float64)
+    if name == "segments":
+        return rng.integers(0, 3, (2, 1, 3, 4)).astype(np.float64)
     if name == "similar":
         return np.array([1.0, 0.0, 1.0])
     if name == "infogain":

@@ -8,6 +8,7 @@ from dragon.layers.detection_output import DetectionOutput
 from dragon.layers.hdf5_output import HDF5Output
 from dragon.layers.label_specific_add import LabelSpecificAdd
 from dragon.layers.large_margin_inner_product import LargeMarginInnerProduct
+from dragon.layers.malis_loss import MalisLoss
 from dragon.layers.margin_inner_product import MarginInnerProduct
 from dragon.layers.python import Python
 from dragon.layers.roi_align import ROIAlign
@@ -22,6 +23,7 @@ without_form(
         HDF5Output: "writes files: remove it, and save what the module returns",
         LabelSpecificAdd: "sets a margin for training: remove it, scores for testing are those of its bottom",
         LargeMarginInnerProduct: _MARGIN,
+        MalisLoss: "joins segments edge by edge: remove it, and compute the loss beside the module",
         MarginInnerProduct: _MARGIN,
         Python: "runs code of its own: write it as a torch.nn.Module, and export the net without it",
         ROIAlign: "is not in PyTorch itself: remove it and use torchvision.ops.roi_align",
