@@ -64,6 +64,10 @@ FILLER_TEXT = 'scale_filler { type: "constant" value: 0.5 }'
         ("Reorg", field(149, field(1, 2)), "mobilenet-yolo", "reorg_param { stride: 2 }"),
         ("Reorg", field(159, field(1, 2)), "intel", "reorg_param { stride: 2 }"),
         ("Flip", field(212, field(2, 1)), "happynear", "flip_param { flip_height: true }"),
+        ("CenterLoss", field(211, field(1, 8)), "happynear", "center_loss_param { num_output: 8 }"),
+        ("MarginInnerProduct", field(232, field(2, 3)), "happynear", "margin_inner_product_param { type: QUADRUPLE }"),
+        ("LabelSpecificAdd", field(241, field(1, 0.5)), "happynear", "label_specific_add_param { bias: 0.5 }"),
+        ("SpatialDropout", field(155, field(1, 0.25)), "intel", "spatial_dropout_param { dropout_ratio: 0.25 }"),
         ("Permute", field(202, field(1, 2)), "dragon", "permute_param { order: 2 }"),
         ("Permute", field(224, field(1, 2)), "happynear", "permute_param { order: 2 }"),
         (

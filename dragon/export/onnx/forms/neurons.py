@@ -134,7 +134,7 @@ def dropout(g: Graph, node: Node) -> str:
     return g.scaled(g.bottom(node), layer.test_scale)
 
 
-@writes("NoisyBN", "Split")
+@writes("NoisyBN", "SpatialDropout", "Split")
 def nothing(g: Graph, node: Node) -> list[str]:
     """No operator: the tops are the bottom."""
     return [g.bottom(node)] * len(node.tops)

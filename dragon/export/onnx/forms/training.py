@@ -6,8 +6,8 @@ from dragon.export.onnx.forms import lacks
 
 lacks("is a program; write what it does with layers, or cut the net before it", "Python")
 lacks(
-    "takes labels in, as only training does; what it reads becomes an output", "LargeMarginInnerProduct",
-    "MarginInnerProduct",
+    "takes labels in, as only training does; what it reads becomes an output",
+    "LabelSpecificAdd", "LargeMarginInnerProduct", "MarginInnerProduct",
 )  # fmt: skip
 lacks(
     "only scores, and is left out",
