@@ -28,7 +28,8 @@ test: setup lint
 # The tests that compare with other frameworks, which are large: without them they are left out of `make test`.
 test-peers: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[peers]'
-	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -q tests/export tests/tools/test_export_torch.py
+	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -q \
+	  tests/export tests/test_torch.py tests/tools/test_export_torch.py
 
 # the same tests, and which share of the lines they run
 coverage: setup

@@ -20,7 +20,7 @@ from tests.imports import files
 
 GENERATED = ("dragon.proto.dragon_pb2",)
 # the modules that need a package which Dragon does not: looked at where it is installed
-OPTIONAL = ("dragon.export.torch.parts.",)
+OPTIONAL = ("dragon.export.torch.parts.", "dragon.torch")
 WITH_TORCH = importlib.util.find_spec("torch") is not None
 MODULES = [name for name in files() if name not in GENERATED and not name.endswith("__main__")]
 MODULES = [name for name in MODULES if WITH_TORCH or not name.startswith(OPTIONAL)]

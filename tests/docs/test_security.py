@@ -78,6 +78,8 @@ def test_nothing_is_unpickled_or_evaluated() -> None:
         assert called not in ("eval", "exec", "__import__", "os.system", "os.popen", "yaml.load"), module
         if called in ("np.load", "numpy.load"):
             assert "allow_pickle=False" in ast.unparse(node), module
+        if called == "torch.load":
+            assert "weights_only=True" in ast.unparse(node), module
         if called == "yaml.compose":
             assert "SafeLoader" in ast.unparse(node), module
 
