@@ -63,8 +63,9 @@ class ShuffledReader:
         return self._keys[int(self._permutation[index])]
 
     def seek(self, position: int) -> None:
-        """Move to record `position`, counted over all epochs."""
+        """Move to record `position`, counted over all epochs, in the order of the seed that holds from now on."""
         self.position = position
+        self._epoch = -1
 
     def close(self) -> None:
         """Release the source."""

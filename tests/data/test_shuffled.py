@@ -32,3 +32,21 @@ def test_seek_brings_back_the_same_records_across_epochs(lmdb_folder: Path) -> N
     again = ShuffledReader(LmdbReader(lmdb_folder), order)
     again.seek(position)
     assert again.read(9) == following
+
+
+def test_a_seek_within_the_epoch_asks_for_the_order_anew(lmdb_folder: Path) -> None:
+    """A restored seed gives another order than the one that the reader began with."""
+    seed = 1
+
+    def by_seed(epoch: int, count: int) -> NDArray[np.int64]:
+        return np.random.default_rng([seed, epoch]).permutation(count)
+
+    reader = ShuffledReader(LmdbReader(lmdb_folder), by_seed)
+    reader.read(2)
+    expected = reader.read(3)
+    seed = 2
+    other = ShuffledReader(LmdbReader(lmdb_folder), by_seed)
+    assert other.read(5)[2:] != expected
+    seed = 1
+    other.seek(2)
+    assert other.read(3) == expected

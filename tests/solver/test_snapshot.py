@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import dragon
+from dragon.data import encode_datum, write_lmdb
 from dragon.errors import WeightsError
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
@@ -38,6 +39,36 @@ def test_a_resumed_run_gives_the_same_bits(kind: int, rule: str, engine: str, tm
     assert resumed.losses == whole.losses
     for a, b in zip(whole.updater.history, resumed.updater.history, strict=True):
         assert all((x.peek() == y.peek()).all() for x, y in zip(a, b, strict=True))
+
+
+AUGMENTED = """
+layer { name: "data" type: "Data" top: "data" top: "label"
+        data_param { source: "SOURCE" backend: LMDB batch_size: 4 shuffle: true }
+        transform_param { zero_pad: 1 crop_size: 5 mirror: true cutout: 2 brightness: 0.3 scale: 0.01 } }
+layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
+        inner_product_param { num_output: 3 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "label" top: "loss" }
+"""
+
+
+@pytest.mark.parametrize("before", [2, 13], ids=["first epoch", "later epoch"])
+@pytest.mark.parametrize("engine", ["numpy", "auto"])
+def test_shuffled_and_augmented_images_resume_under_another_seed(engine: str, before: int, tmp_path: Path) -> None:
+    images = np.random.default_rng(1).integers(0, 256, (20, 3, 5, 5), dtype=np.uint8)
+    write_lmdb(tmp_path / "lmdb", ((f"{i:02d}".encode(), encode_datum(x, i % 3)) for i, x in enumerate(images)))
+    net = AUGMENTED.replace("SOURCE", str(tmp_path / "lmdb"))
+    prefix = str(tmp_path / "run")
+    with dragon.get_solver(solver_param(net, snapshot_prefix=prefix), engine=engine) as whole:
+        whole.step(before)
+        state = whole.snapshot()
+        whole.step(4)
+        expected = weights_of(whole.net)
+    with dragon.get_solver(solver_param(net, snapshot_prefix=prefix, random_seed=99), engine=engine) as resumed:
+        resumed.restore(state)
+        resumed.step(4)
+        got = weights_of(resumed.net)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(got[name], value, name)
 
 
 def test_the_state_is_what_bvlc_expects(tmp_path: Path) -> None:
