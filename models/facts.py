@@ -18,7 +18,7 @@ from dragon.proto import dragon_pb2 as pb
 __all__ = ["ROOT", "Facts", "Weights", "count", "read_facts", "without_data", "without_fillers", "write_counts"]
 
 ROOT = Path(__file__).parent
-_MEASURED = ("data", "image_features")  # blobs of real numbers
+_MEASURED = ("data", "image_features", "pair_data")  # blobs of real numbers
 _COUNTS = ("params", "deployed_params", "statistics", "multiply_adds")
 
 

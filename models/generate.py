@@ -26,6 +26,7 @@ from dragon.models.nets import (
     inception,
     linear,
     mnist,
+    mnist_unlabelled,
     mobilenet,
     mtcnn,
     nin,
@@ -47,9 +48,9 @@ from dragon.proto.text import read_net
 __all__ = ["MODELS", "counts_of", "write_all"]
 
 _FAMILIES = (
-    alexnet, cifar10, densenet, googlenet, imagenet, inception, linear, mnist, mobilenet, nin, resnet, shufflenet,
-    squeezenet, vgg, xception, fcn, segmentation, enet, edges, restoration, dcgan, sequences, ssd, faster_rcnn,
-    yolo, mtcnn, openpose,
+    alexnet, cifar10, densenet, googlenet, imagenet, inception, linear, mnist, mnist_unlabelled, mobilenet, nin,
+    resnet, shufflenet, squeezenet, vgg, xception, fcn, segmentation, enet, edges, restoration, dcgan, sequences,
+    ssd, faster_rcnn, yolo, mtcnn, openpose,
 )  # fmt: skip
 MODELS: dict[str, Model | Deployed] = {name: model for family in _FAMILIES for name, model in family.MODELS.items()}
 

@@ -55,6 +55,7 @@ OUTPUTS = {
     "mtcnn_rnet": {"class_loss", "box_loss"},
     "mtcnn_onet": {"class_loss", "box_loss", "points_loss"},
     "lrcn": {"accuracy", "loss"},
+    "mnist_autoencoder": {"cross_entropy_loss", "l2_error"},
 }
 
 

@@ -52,8 +52,8 @@ OUTPUTS: dict[str, set[str]] = {
 }
 SCORES = {"rcnn_ilsvrc13": "fc-rcnn"}  # the output of deployed classifiers that end without Softmax
 TASKS = {
-    "captioning", "classification", "detection", "edges", "face-detection", "generation", "pose", "regression",
-    "segmentation", "super-resolution", "text-recognition",
+    "captioning", "classification", "detection", "edges", "embedding", "face-detection", "generation", "pose",
+    "reconstruction", "regression", "segmentation", "super-resolution", "text-recognition",
 }  # fmt: skip
 DATASETS = {
     "bsds", "camvid", "cells", "cifar10", "cityscapes", "coco", "faces", "flickr_style", "ilsvrc13", "imagenet",
