@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
+from typing import Any
 
 import click
 import numpy as np
 
 from dragon.files.atomic import write_atomically
-from dragon.pycaffe.detector import Detector, read_windows
+from dragon.pycaffe.detector import Box, Detector, read_windows
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.images import ImageChoice, check_labels, image_options, read_labels
 from dragon.tools.common.numbers import Count
@@ -42,6 +44,9 @@ def command(
 ) -> None:
     """Score WINDOWS, a CSV file with the columns filename,ymin,xmin,ymax,xmax, by a net; print the best class of each.
 
+    A net that ends with DetectionOutput, as SSD does, finds boxes itself; they are printed with score and class.
+    WINDOWS may also be an image then.
+
     \b
     Example:
     dragon detect windows.csv --model models/cifar10_quick/deploy.prototxt \\
@@ -49,12 +54,15 @@ def command(
       --mean data/cifar10/mean.binaryproto --context-pad 4 --out scores.csv
     """
     names = read_labels(labels)
-    listed = read_windows(windows)
     engine, options = choice.resolve()
     net = Detector(model, weights, engine=engine, options=options, profile=profile)
     images.apply(net, model)
-    check_labels(labels, names, net)
     net.configure_crop(context_pad)
+    if net.finds_boxes:
+        _print_boxes(net, windows, names, out)
+        return
+    listed = read_windows(windows)
+    check_labels(labels, names, net)
     found = []
     with progress_bar() as progress:
         for i, image in enumerate(listed):
@@ -66,11 +74,36 @@ def command(
         label = names[winner] if winner < len(names) else f"class {winner}"
         click.echo(f"{entry['filename']} {corners}  {entry['prediction'][winner]:.4f}  {label}")
     if out:
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
         count = len(found[0]["prediction"]) if found else 0
         classes = [names[k] if k < len(names) else f"class{k}" for k in range(count)]
-        table.writerow(["filename", "ymin", "xmin", "ymax", "xmax", *classes])
-        for entry in found:
-            table.writerow([entry["filename"], *entry["window"], *(f"{v:.6g}" for v in entry["prediction"])])
-        write_atomically(out, text.getvalue().encode())
+        rows = ([e["filename"], *e["window"], *(f"{v:.6g}" for v in e["prediction"])] for e in found)
+        _write_table(out, classes, rows)
+
+
+def _write_table(out: str, columns: Iterable[str], rows: Iterable[list[Any]]) -> None:
+    """Write a CSV file of windows. columns: behind the file's name and the four corners."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["filename", "ymin", "xmin", "ymax", "xmax", *columns])
+    table.writerows(rows)
+    write_atomically(out, text.getvalue().encode())
+
+
+def _print_boxes(net: Detector, windows: str, names: list[str], out: str | None) -> None:
+    """Print the boxes that the net finds in an image, or in the windows of a CSV file, and write them to `out`."""
+    is_image = not windows.lower().endswith(".csv")
+    listed: list[tuple[str, list[list[float]] | None]] = [(windows, None)] if is_image else [*read_windows(windows)]
+    found: list[Box] = []
+    with progress_bar() as progress:
+        for i, image in enumerate(listed):
+            found += net.find_boxes([image])
+            progress("images", i + 1, len(listed))
+    for box in found:
+        corners = ",".join(f"{v:.1f}" for v in box["window"])
+        label = names[box["label"]] if box["label"] < len(names) else f"class {box['label']}"
+        click.echo(f"{box['filename']} {corners}  {box['score']:.4f}  {label}")
+    if not found:
+        click.echo("no boxes found")
+    if out:
+        rows = ([b["filename"], *(f"{v:.6g}" for v in b["window"]), b["label"], f"{b['score']:.6g}"] for b in found)
+        _write_table(out, ["label", "score"], rows)

@@ -16,7 +16,7 @@ from dragon.graph.net import Net, NetSettings
 from dragon.pycaffe.classifier import image_transformer
 from dragon.pycaffe.io import load_image, resize_image
 
-__all__ = ["Detection", "Detector", "read_windows"]
+__all__ = ["Box", "Detection", "Detector", "read_windows"]
 
 Window = Sequence[float]  # ymin, xmin, ymax, xmax
 
@@ -27,6 +27,15 @@ class Detection(TypedDict):
     window: Window
     filename: str
     prediction: NDArray[Any]
+
+
+class Box(TypedDict):
+    """What a net with a DetectionOutput found: its place in pixels of the image, the number of its class, the score."""
+
+    window: Window
+    filename: str
+    label: int
+    score: float
 
 
 def read_windows(path: str | Path) -> list[tuple[str, list[list[float]]]]:
@@ -155,6 +164,44 @@ class Detector(Net):
             {"window": window, "filename": filename, "prediction": score.reshape(-1)}
             for (window, filename), score in zip(found, scores, strict=True)
         ]
+
+    @property
+    def finds_boxes(self) -> bool:
+        """Whether the net's answer is the boxes that a DetectionOutput found in its input, not scores of the input."""
+        return any(
+            node.layer.type == "DetectionOutput" and self.outputs[0] in node.layer.param.top for node in self.nodes
+        )
+
+    def find_boxes(self, images_windows: Iterable[tuple[str, Iterable[Window] | None]]) -> list[Box]:
+        """The boxes that a net with `finds_boxes` finds in each window, in falling order of their scores.
+
+        images_windows: pairs of an image file and its windows; None for the whole image. Windows go through the net one
+        by one, each resized to its input. Raises UsageError with a context_pad, DataError for a window without pixels.
+        """
+        if self.context_pad:
+            raise UsageError("a net that finds boxes itself takes no context around the window: leave context_pad out")
+        name = self.inputs[0]
+        color = self.blobs[name].shape[1] != 1
+        self.blobs[name].reshape(1, *self.blobs[name].shape[1:])
+        found: list[Box] = []
+        for filename, windows in images_windows:
+            image = load_image(filename, color)
+            for window in [(0, 0, *image.shape[:2])] if windows is None else windows:
+                top, left, bottom, right = (round(side) for side in window)
+                try:
+                    part = self.crop(image, (top, left, bottom, right))
+                except DataError as error:
+                    raise DataError(f"{filename}: {error}") from None
+                y, x = max(0, top), max(0, left)
+                self.blobs[name].data[...] = self.transformer.preprocess(name, part)
+                rows = self.forward()[self.outputs[0]]
+                scale = np.array([part.shape[0], part.shape[1]] * 2)
+                boxes = [row for row in rows.reshape(-1, 7).astype(float) if row[1] >= 0]  # -1: nothing was found
+                for _, label, score, *corners in sorted(boxes, key=lambda row: -row[2]):
+                    place = np.array([corners[1], corners[0], corners[3], corners[2]]) * scale + [y, x, y, x]
+                    box: Box = {"window": place.tolist(), "filename": filename, "label": int(label), "score": score}
+                    found.append(box)
+        return found
 
     def detect_selective_search(self, image_fnames: Iterable[str]) -> list[Detection]:
         """Always raises UsageError: selective search needs a program of its own, whose windows detect_windows takes."""

@@ -12,6 +12,7 @@ import pytest
 from dragon.bases.layer import TEST
 from dragon.data import LevelDbReader, LmdbReader, decode_batch, read_mean
 from dragon.graph.net import Net
+from dragon.models.facts import ROOT
 from dragon.proto import dragon_pb2 as pb
 from tests.tools.conftest import Dragon
 
@@ -268,3 +269,70 @@ def test_detect(folder: Path, dragon: Dragon) -> None:
     assert table[0] == "filename,ymin,xmin,ymax,xmax,BLUE,GREEN,RED"
     assert table[1].startswith("im/red one.png,0.0,0.0,10.0,10.0,")
     assert float(table[1].split(",")[-1]) > 0.9
+
+
+BOXES = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }
+layer { name: "pool" type: "Pooling" bottom: "data" top: "pool" pooling_param { pool: AVE kernel_size: 4 stride: 4 } }
+layer { name: "prior" type: "PriorBox" bottom: "pool" bottom: "data" top: "prior" prior_box_param { min_size: 4 } }
+layer { name: "loc" type: "Convolution" bottom: "pool" top: "loc" convolution_param { num_output: 4 kernel_size: 1 } }
+layer { name: "conf" type: "Convolution" bottom: "pool" top: "conf" convolution_param { num_output: 3 kernel_size: 1 } }
+layer { name: "loc_perm" type: "Permute" bottom: "loc" top: "loc_perm" permute_param {
+  order: 0 order: 2 order: 3 order: 1 } }
+layer { name: "conf_perm" type: "Permute" bottom: "conf" top: "conf_perm" permute_param {
+  order: 0 order: 2 order: 3 order: 1 } }
+layer { name: "loc_flat" type: "Flatten" bottom: "loc_perm" top: "loc_flat" }
+layer { name: "conf_flat" type: "Flatten" bottom: "conf_perm" top: "conf_flat" }
+layer { name: "found" type: "DetectionOutput" bottom: "loc_flat" bottom: "conf_flat" bottom: "prior" top: "found"
+  detection_output_param { num_classes: 3 confidence_threshold: 0.5 nms_param { nms_threshold: 0.4 } } }
+"""
+
+
+def boxes_net(bright: float) -> tuple[str, ...]:
+    """A net that finds what is bright, of class 1 where red and of class 2 where blue; its flags."""
+    Path("boxes.prototxt").write_text(BOXES)
+    net = Net("boxes.prototxt", TEST)
+    net.params["conf"][0].data[...] = np.array([[0, 0, 0], [0, 0, 1], [1, 0, 0]], float).reshape(3, 3, 1, 1) * bright
+    net.save("boxes.caffemodel")
+    return ("--model", "boxes.prototxt", "--weights", "boxes.caffemodel")
+
+
+def test_detect_prints_the_boxes_that_a_net_finds_itself(folder: Path, dragon: Dragon) -> None:
+    """The left half of each picture, 10 high and 20 wide, is bright; the net has boxes of half its input's side."""
+    args = boxes_net(1 / 400)
+    (folder / "w3.txt").write_text("none\nRED\nBLUE\n")
+    result = dragon("detect", "im/red one.png", *args, "--labels", "w3.txt", "--out", "boxes.csv")
+    lines = result.out.splitlines()
+    assert [line.split("  ")[0].rsplit(" ", 1)[1] for line in lines] == ["0.0,0.0,5.0,10.0", "5.0,0.0,10.0,10.0"]
+    assert [line.split()[-1] for line in lines] == ["RED", "RED"]
+    table = (folder / "boxes.csv").read_text().splitlines()
+    assert table[0] == "filename,ymin,xmin,ymax,xmax,label,score"
+    assert table[1].startswith("im/red one.png,0,0,5,10,1,0.6")
+    # two windows of two pictures: places count from the picture's corner, not from the window's
+    (folder / "w.csv").write_text("filename,ymin,xmin,ymax,xmax\nim/blue one.png,2,4,10,20\nim/red one.png,0,0,10,20\n")
+    lines = dragon("detect", "w.csv", *args).out.splitlines()
+    assert lines[0].startswith("im/blue one.png 2.0,4.0,6.0,12.0  ")
+    assert [line.rsplit("  ", 1)[1] for line in lines] == ["class 2", "class 2", "class 1", "class 1"]
+    assert dragon("detect", "im/red one.png", *boxes_net(1 / 2000)).out == "no boxes found\n"
+
+
+def test_detect_refuses_context_around_windows_of_a_net_that_finds_boxes(folder: Path, dragon: Dragon) -> None:
+    result = dragon("detect", "im/red one.png", *boxes_net(1 / 400), "--context-pad", "1")
+    assert result.code == 2
+    assert result.error == "a net that finds boxes itself takes no context around the window: leave context_pad out"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mobilenet_ssd", "ssd300_vgg"])
+def test_detect_runs_the_detectors_of_the_zoo(name: str, folder: Path, dragon: Dragon) -> None:
+    model = ROOT / name / "deploy.prototxt"
+    net = Net(model, TEST)
+    rng = np.random.default_rng(1)
+    for key, blobs in net.params.items():
+        if key.endswith("mbox_conf"):  # of the rest, biases of the scores are enough to find boxes
+            blobs[1].data[...] = rng.standard_normal(blobs[1].shape) * 3
+    net.save("zoo.caffemodel")
+    result = dragon("detect", "im/red one.png", "--model", str(model), "--weights", "zoo.caffemodel", "--mean", "127.5")
+    assert result.code == 0
+    assert len(result.out.splitlines()) > 1
+    assert all(line.split("  ")[-1].startswith("class ") for line in result.out.splitlines())
