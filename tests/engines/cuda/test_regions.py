@@ -18,6 +18,8 @@ ROIS = np.array(
 )  # fmt: skip
 KINDS = {
     "ROIPooling": (6, "roi_pooling_param { pooled_h: 3 pooled_w: 4 spatial_scale: 0.5 }"),
+    "ROIAlign": (6, "roi_align_param { pooled_h: 3 pooled_w: 4 spatial_scale: 0.5 }"),
+    "ROIAlign 3": (6, "roi_align_param { pooled_h: 2 pooled_w: 1 spatial_scale: 0.25 sampling_ratio: 3 }"),
     "PSROIPooling": (18, "psroi_pooling_param { spatial_scale: 0.5 output_dim: 2 group_size: 3 }"),
 }
 DOWN = 'bottom: "rois" propagate_down: true propagate_down: false'
@@ -27,14 +29,14 @@ DOWN = 'bottom: "rois" propagate_down: true propagate_down: false'
 def test_regions(kind: str) -> None:
     channels, settings = KINDS[kind]
     x = RANDOM.standard_normal((3, channels, 11, 15)).astype(np.float32)
-    text = inputs({"x": x.shape, "rois": ROIS.shape}) + layer(kind, f"{DOWN} {settings}")
+    text = inputs({"x": x.shape, "rois": ROIS.shape}) + layer(kind.split()[0], f"{DOWN} {settings}")
     by_kernels(same(text, {"x": x, "rois": ROIS}), "one")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_region_of_no_item(kind: str) -> None:
     channels, settings = KINDS[kind]
-    text = inputs({"x": (2, channels, 4, 4), "rois": (7, 5)}) + layer(kind, f"{DOWN} {settings}")
+    text = inputs({"x": (2, channels, 4, 4), "rois": (7, 5)}) + layer(kind.split()[0], f"{DOWN} {settings}")
     messages = []
     for engine in ("numpy", "cuda"):
         net = make(text, engine)
