@@ -39,6 +39,10 @@ class Carried(Layer):
             return [xp.asarray(state, dtype=like.dtype) for state in self.carried]
         return [xp.zeros((n, self.size), like.dtype) for _ in self.states]
 
+    def multiply_adds(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """Multiply-adds of one forward pass: those of each weight, a matrix, for each step of each sequence."""
+        return top[0].count // self.size * sum(blob.count for blob in self.blobs if blob.ndim == 2)
+
     def state(self) -> dict[str, int | float | bytes]:
         found: dict[str, int | float | bytes] = {}
         for name, value in zip(self.states, self.carried, strict=False):
@@ -99,6 +103,11 @@ class Recurrent(Carried):
     def add_recurrent_blobs(self) -> None:
         """Append the blobs that follow those of the input."""
         raise NotImplementedError
+
+    def multiply_adds(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> int:
+        """As in `Carried`; the weight of the static input multiplies once for each sequence."""
+        again = (self.steps - 1) * self.n * self.blobs[2].count if self.static else 0
+        return super().multiply_adds(bottom, top) - again
 
     def can_propagate(self, index: int) -> bool:
         return index != 1
