@@ -2,15 +2,16 @@
 
     python -m benchmarks.export [--net NAME ...] [--write docs/export.md]
 
-The weights are random (`dragon.export.samples.random_weights`), the input is that of deploy.prototxt. Time is that of
-forms, check and writing, for a net that has been read and folded. `--write` puts the table between the two marks of a
-document; with `--net` only the rows of these nets are replaced.
+The weights are random (`dragon.export.samples.random_weights`), the input is that of deploy.prototxt, and the net
+itself runs on its default engine. Time is that of forms, check and writing, for a net that has been read and folded.
+`--write` puts each row into the table between the two marks of a document.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import re
 import sys
 import tempfile
 import time
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--net", nargs="+", default=[], help="only these")
     parser.add_argument("--write", type=Path, help="a document with the two marks")
     chosen = parser.parse_args(arguments)
-    names = sorted(chosen.net or (path.parent.name for path in MODELS.glob("*/deploy.prototxt")))
+    names = chosen.net or sorted((path.parent.name for path in MODELS.glob("*/deploy.prototxt")), key=_learned)
     rows: dict[str, str] = {}
     for name in names:
         try:
@@ -44,15 +45,21 @@ def main(arguments: list[str]) -> int:
             rows[name] = f"| {name} | {error} |" + " |" * (len(HEAD) - 2)
         print(rows[name], flush=True)
         gc.collect()
-    if chosen.write:
-        put(chosen.write, rows, keep=bool(chosen.net))
+        if chosen.write:  # after each net: a run over all of them takes long
+            put(chosen.write, {name: rows[name]})
     return 0
+
+
+def _learned(name: str) -> tuple[int, str]:
+    """Small nets first, so that an interrupted run has most of the rows."""
+    found = re.search(r"^params: (\d+)", (MODELS / name / "readme.md").read_text(encoding="utf-8"), re.MULTILINE)
+    return int(found[1]) if found else 0, name
 
 
 def row(name: str) -> str:
     """The row of one net."""
     deployed = read_deployed(MODELS / name / "deploy.prototxt")
-    net = deployed.net()
+    net = deployed.net(engine="auto")
     random_weights(net)
     with deployed.fold(net) as net, tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "net.onnx"
@@ -73,13 +80,13 @@ def row(name: str) -> str:
         return f"| {name} | {shape} | {operators} | {seconds:.2f} | {size:.2f} | {' | '.join(differences)} |"
 
 
-def put(path: Path, rows: dict[str, str], keep: bool) -> None:
-    """Replace the table of a document; keep: the rows of other nets stay."""
+def put(path: Path, rows: dict[str, str]) -> None:
+    """Put rows into the table of a document; those of other nets stay while there are such nets."""
     text = path.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN, 1)
     table, after = rest.split(END, 1)
     old = {line.split("|")[1].strip(): line for line in table.splitlines()[3:] if line.startswith("| ")}
-    rows = {**(old if keep else {}), **rows}
+    rows = {name: line for name, line in (old | rows).items() if (MODELS / name).is_dir()}
     lines = [f"| {' | '.join(HEAD)} |", "|---" * 2 + "|---:" * (len(HEAD) - 2) + "|"]
     lines += [rows[name] for name in sorted(rows)]
     path.write_text(f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{after}", encoding="utf-8")

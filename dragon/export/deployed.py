@@ -43,11 +43,16 @@ class Deployed:
     data: dict[str, pb.LayerParameter] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def net(self, weights: str | None = None, *, seed: int = 1, allow_python: bool | None = None) -> Net:
-        """The net in phase TEST on the reference engine. Raises DragonError."""
-        return Net(
-            self.definition, phase=TEST, weights=weights, engine="numpy", seed=seed, allow_python=allow_python
-        )  # fmt: skip
+    def net(
+        self,
+        weights: str | None = None,
+        *,
+        seed: int = 1,
+        allow_python: bool | None = None,
+        engine: str = "numpy",
+    ) -> Net:
+        """The net in phase TEST, on the reference engine unless another is named. Raises DragonError."""
+        return Net(self.definition, phase=TEST, weights=weights, engine=engine, seed=seed, allow_python=allow_python)
 
     def folded(self, weights: str | None = None, *, seed: int = 1) -> Net:
         """As `net`, with each batch normalisation folded into the layer before it where that can be done.
@@ -66,7 +71,7 @@ class Deployed:
         self.notes += [f"folded {name} into {target}" for name, target in done]
         self.notes += [f"left {name}: {why}" for name, why in left]
         self.definition = Definition(new.net, folder=self.definition.folder)
-        made = self.net(seed=net.seed)
+        made = self.net(seed=net.seed, engine=net.executor.name)
         for name, values in new.arrays.items():
             for blob, value in zip(made.params[name], values, strict=True):
                 blob.data[...] = value.reshape(blob.shape)

@@ -87,4 +87,4 @@ def random_weights(net: Net, seed: int = 1) -> None:
             few = x.shape[0] * x.shape[2] < _FEW
             mean = np.zeros(x.shape[1]) if few else x.mean(axis=(0, 2))
             layer.set_running(mean, np.full(x.shape[1], (x * x).mean()) if few else x.var(axis=(0, 2)) + 0.01)
-        net.run_forward(node.index, node.index)
+        layer.forward(node.bottoms, node.tops)  # an engine would prepare each layer for this one run

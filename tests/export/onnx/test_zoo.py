@@ -63,7 +63,7 @@ CASES = [
 @pytest.mark.parametrize(("name", "folded"), CASES)
 def test_net(name: str, folded: bool, tmp_path: Path) -> None:
     deployed = _deployed(name)
-    net = deployed.net()
+    net = deployed.net(engine="auto")  # tests of the layers compare with the reference
     random_weights(net)
     with deployed.fold(net) if folded else net as net:
         path = tmp_path / "net.onnx"
