@@ -1,5 +1,6 @@
 // Pooling of (planes, H, W) into (planes, OH, OW). Backward gathers: each input element sums over the windows that hold it.
 #include "common.cuh"
+#include "window.cuh"
 
 // mask: the index in its plane of each window's first maximum; top_mask (or null): the same in the net's type.
 KERNEL max_forward(const stored* x, stored* y, int* mask, real* top_mask, Index count, int height, int width, int out_h,
@@ -25,16 +26,6 @@ KERNEL max_forward(const stored* x, stored* y, int* mask, real* top_mask, Index 
     }
 }
 
-// First and one past the last output position whose window holds input position `at`.
-static __device__ __forceinline__ int first_window(int at, int kernel, int stride, int pad) {
-    int low = at + pad - kernel;
-    return low < 0 ? 0 : low / stride + 1;
-}
-
-static __device__ __forceinline__ int end_window(int at, int stride, int pad, int out) {
-    return min((at + pad) / stride + 1, out);
-}
-
 KERNEL max_backward(const stored* dy, const int* mask, stored* dx, Index count, int height, int width, int out_h,
                     int out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w) {
     GRID_LOOP(i, count) {
@@ -49,12 +40,6 @@ KERNEL max_backward(const stored* dy, const int* mask, stored* dx, Index count, 
             }
         dx[i] = sum;
     }
-}
-
-// How many elements of a window an average counts: those from `first` up to `end`, the image with or without its padding.
-static __device__ __forceinline__ int extent(int position, int kernel, int stride, int pad, int first, int end) {
-    int start = position * stride - pad;
-    return min(start + kernel, end) - max(start, first);
 }
 
 KERNEL average_forward(const stored* x, stored* y, Index count, int height, int width, int out_h, int out_w, int kernel_h,

@@ -1,5 +1,6 @@
 // Pooling of (planes, D, H, W) into (planes, OD, OH, OW), as in pooling.cu.
 #include "common.cuh"
+#include "window.cuh"
 
 #define WINDOW                                                                                                     \
     int depth, int height, int width, int out_d, int out_h, int out_w, int kernel_d, int kernel_h, int kernel_w,   \
@@ -35,16 +36,6 @@ KERNEL max_forward_3d(const stored* x, stored* y, int* mask, real* top_mask, Ind
     }
 }
 
-// First and one past the last output position whose window holds input position `at`.
-static __device__ __forceinline__ int first_window(int at, int kernel, int stride, int pad) {
-    int low = at + pad - kernel;
-    return low < 0 ? 0 : low / stride + 1;
-}
-
-static __device__ __forceinline__ int end_window(int at, int stride, int pad, int out) {
-    return min((at + pad) / stride + 1, out);
-}
-
 KERNEL max_backward_3d(const stored* dy, const int* mask, stored* dx, Index count, WINDOW) {
     GRID_LOOP(i, count) {
         int w = i % width, h = i / width % height, d = i / width / height % depth, self = (d * height + h) * width + w;
@@ -60,12 +51,6 @@ KERNEL max_backward_3d(const stored* dy, const int* mask, stored* dx, Index coun
                 }
         dx[i] = sum;
     }
-}
-
-// How many elements of a window an average counts: those from `first` up to `end`, the image with or without its padding.
-static __device__ __forceinline__ int extent(int position, int kernel, int stride, int pad, int first, int end) {
-    int start = position * stride - pad;
-    return min(start + kernel, end) - max(start, first);
 }
 
 KERNEL average_forward_3d(const stored* x, stored* y, Index count, WINDOW, COUNTED) {

@@ -5,3 +5,19 @@ static __device__ __forceinline__ int reader(int at, int tap, int stride, int pa
     int before = at + pad - tap * dilation;
     return before < 0 || before % stride || before / stride >= out ? -1 : before / stride;
 }
+
+// First and one past the last output position whose window holds input position `at`.
+static __device__ __forceinline__ int first_window(int at, int kernel, int stride, int pad) {
+    int low = at + pad - kernel;
+    return low < 0 ? 0 : low / stride + 1;
+}
+
+static __device__ __forceinline__ int end_window(int at, int stride, int pad, int out) {
+    return min((at + pad) / stride + 1, out);
+}
+
+// How many elements of a window an average counts: those from `first` up to `end`, the image with or without its padding.
+static __device__ __forceinline__ int extent(int position, int kernel, int stride, int pad, int first, int end) {
+    int start = position * stride - pad;
+    return min(start + kernel, end) - max(start, first);
+}
