@@ -9,9 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
 
-import tests.importing.operators
 from dragon.bases.layer import TEST
 from dragon.importing.convert import import_onnx
 from dragon.surgery.prove import build_net
@@ -24,7 +22,7 @@ _MOST = 1 << 20  # values of a net that is run
 
 def models() -> list[bytes]:
     """The model of every case."""
-    package = tests.importing.operators
+    package = importlib.import_module("tests.importing.operators")
     modules = [importlib.import_module(f"{package.__name__}.{m.name}") for m in pkgutil.iter_modules(package.__path__)]
     return [one.model().SerializeToString() for module in modules for one in getattr(module, "CASES", ())]
 
@@ -32,6 +30,8 @@ def models() -> list[bytes]:
 @kind
 def onnx_model(folder: Path) -> tuple[Example, Callable[[bytes], None]]:
     """ONNX models: imported with Dragon's layers or BVLC's, built and run."""
+    import onnx
+
     quiet()
     good = models()
     path = folder / "model.onnx"

@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_damage_of(kind: str, tmp_path: Path) -> None:
     if kind == "leveldb":
         pytest.importorskip("plyvel", reason="plyvel-ci is not installed")
+    if kind == "onnx_model":
+        pytest.importorskip("onnx")
     minutes = str(MORE.get(kind, SECONDS) / 60)
     command = [sys.executable, "-m", "tests.fuzz", kind, "--minutes", minutes, "--out", str(tmp_path)]
     run = subprocess.run([*command, "--seed", "1"], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import helper
 
 import dragon as caffe
-from tests.importing.helpers import c, model
 from tests.tools.conftest import Dragon
+
+onnx = pytest.importorskip("onnx")
+
+from onnx import helper  # noqa: E402
+
+from tests.importing.helpers import c, model  # noqa: E402
 
 
 @pytest.fixture
@@ -108,7 +111,7 @@ def test_without_onnx_runtime_the_reference_runs_the_model(
 
 def test_an_operator_without_a_form(tmp_path: Path, dragon: Dragon) -> None:
     path = tmp_path / "sine.onnx"
-    node: onnx.NodeProto = helper.make_node("Sin", ["x"], ["y"], name="wave")
+    node = helper.make_node("Sin", ["x"], ["y"], name="wave")
     path.write_bytes(model([node], {"x": (1, 2)}, ["y"]).SerializeToString())
     result = dragon("import", "--onnx", str(path), "--output", str(tmp_path / "a"))
     assert result.code == 2

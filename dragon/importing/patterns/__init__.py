@@ -23,6 +23,7 @@ _PATTERNS: tuple[Pattern, ...] = (
     layers.shuffle,
     layers.padded_convolution,
     layers.affine_product,
+    layers.unpooling,
 )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from dragon.importing.graph import Node
 from dragon.importing.patterns.view import Found, View, joined
 
-__all__ = ["affine_product", "padded_convolution", "shuffle"]
+__all__ = ["affine_product", "padded_convolution", "shuffle", "unpooling"]
 
 
 def shuffle(view: View, node: Node) -> Found | None:
@@ -58,3 +60,25 @@ def affine_product(view: View, node: Node) -> Found | None:
         if row.ndim <= len(view.graph.shapes.get(product.inputs[0], ())):
             return [product, node], joined("MatMul", node, [*product.inputs, other])
     return None
+
+
+def unpooling(view: View, node: Node) -> Found | None:
+    """Values that ScatterElements puts where a MaxPool found them, with its indices as those within a channel."""
+    scatter = view.source(node.inputs[0], "ScatterElements") if node.op == "Reshape" else None
+    base = None if scatter is None else view.graph.constants.get(scatter.inputs[0])
+    if scatter is None or base is None or base.any() or scatter.integer("axis", 0) != 2:
+        return None
+    index = view.behind(scatter.inputs[1], "Reshape")
+    within = view.source(index, "Mod")
+    pool = None if within is None else view.given.get(within.inputs[0])
+    if within is None or pool is None or pool.op != "MaxPool" or within.inputs[0] not in pool.outputs[1:]:
+        return None
+    size = view.graph.shapes.get(pool.inputs[0], ())[2:]
+    out, count = view.graph.shapes.get(node.outputs[0], ()), math.prod(size)
+    if out[2:] != size or view.graph.scalar(within.inputs[1]) != count or base.shape[2:] != (count,):
+        return None
+    x = view.behind(scatter.inputs[2], "Reshape")
+    if view.graph.shapes.get(x) != view.graph.shapes.get(within.inputs[0]):
+        return None
+    old = [within, *view.chain(scatter.inputs[1], index), *view.chain(scatter.inputs[2], x), scatter, node]
+    return old, joined("MaxUnpool", node, [x, within.inputs[0]])

@@ -31,7 +31,7 @@ def _learned(name: str) -> int:
     return int(found[1]) if found else 0
 
 
-def _deployed(name: str) -> Deployed:
+def small_net(name: str) -> Deployed:
     """The net, for small images if its own are large and it can work on such."""
     path = MODELS / name / "deploy.prototxt"
     deployed = read_deployed(path)
@@ -62,7 +62,7 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "folded"), CASES)
 def test_net(name: str, folded: bool, tmp_path: Path) -> None:
-    deployed = _deployed(name)
+    deployed = small_net(name)
     net = deployed.net(engine="auto")  # tests of the layers compare with the reference
     random_weights(net)
     with deployed.fold(net) if folded else net as net:
