@@ -26,7 +26,8 @@ class Sampling:
     """Which frames of a video a clip has: `length` of each of `segments` equal parts, `step` apart.
 
     counted: the number in the list is how many frames there are, else it is the first frame's. jitter: begin at a
-    random frame where the list does not say which. stacked: frames are channels one after another, (length * C, H, W), else (C, length, H, W).
+    random frame where the list does not say which. stacked: frames are channels one after another, (length * C, H, W),
+    else (C, length, H, W).
     """
 
     length: int
@@ -66,9 +67,9 @@ class Sampling:
 class ClipReader(ListedReader):
     """Reads, resizes and transforms `batch_size` clips at a time; a Producer for the Prefetcher.
 
-    entries: from `read_clips` of the list `source`. open_frames: gives the videos that one name stands for, whose frames
-    go one after another (two for optical flow). size: (height, width) to resize to, or None. All frames of a clip are
-    cropped and mirrored alike.
+    entries: from `read_clips` of the list `source`. open_frames: gives the videos that one name stands for, whose
+    frames go one after another (two for optical flow). size: (height, width) to resize to, or None. All frames of a
+    clip are cropped and mirrored alike.
 
     shape: of one clip, (C, length, h, w), or (frames * C, h, w) if they are stacked.
     """

@@ -145,9 +145,13 @@ class VideoFrames:
         try:
             import av
         except ImportError:
-            raise DataError(f'"{self._path}": a video file needs a package: pip install "dragon-caffe[video]"') from None
+            raise DataError(
+                f'"{self._path}": a video file needs a package: pip install "dragon-caffe[video]"'
+            ) from None
         try:
-            container = av.open(self._path, container_options={"protocol_whitelist": "file", "format_whitelist": _FORMATS})
+            container = av.open(
+                self._path, container_options={"protocol_whitelist": "file", "format_whitelist": _FORMATS}
+            )
         except (av.FFmpegError, OSError, ValueError) as error:
             raise DataError(f'video "{self._path}" cannot be read: {one_line(str(error))}') from None
         if not container.streams.video:

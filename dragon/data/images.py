@@ -18,6 +18,7 @@ from dragon.errors import DataError
 
 __all__ = ["ImageReader", "read_image", "read_image_list"]
 
+
 def read_image_list(path: str, root: str = "") -> list[tuple[str, float]]:
     """(file, label) of each line, see `dragon.data.lists`. root: prefix of the file names. Raises DataError."""
     return [(name, label) for _, name, label in read_entries(path, "image list", root)]

@@ -23,7 +23,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Clip:
-    """A line that names a video or a folder of frames, with a number (first frame, or how many there are) and a label."""
+    """A line that names a video or a folder of frames, a number (first frame, or how many there are) and a label."""
 
     line: int
     name: str
@@ -79,7 +79,7 @@ def _pair(path: str, number: int, line: str, root: str, wanted: str, label: bool
         names = [unquoted(part.strip(), root) for part in (line[:i], line[i:])]
         if all(name and os.path.exists(root + name) for name in names):
             return Pair(number, names[0], names[1])
-    _refuse(path, number, wanted, line)
+    return _refuse(path, number, wanted, line)
 
 
 def read_clips(path: str, root: str, numbered: bool, what: str) -> list[Clip]:

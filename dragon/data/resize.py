@@ -1,4 +1,4 @@
-"""Resizing of images as in OpenCV: bilinear with pixel centres at half integers, no antialiasing; nearest for labels."""
+"""Resizing of images as in OpenCV: bilinear with pixel centres at half integers, not antialiased, or nearest."""
 
 from __future__ import annotations
 

@@ -220,7 +220,7 @@ class Transformer:
 
 
 def _overlap(start: Sequence[Any], size: Sequence[int], image: Sequence[int]) -> tuple[tuple[Any, ...], ...]:
-    """Where a window from `start`, of `size`, overlaps an image: indices of that part in the image and in the window."""
+    """Where a window from `start`, of `size`, overlaps an image: indices of that part in the image and the window."""
     first = [max(int(at), 0) for at in start]
     end = [max(min(int(at) + n, whole), begin) for at, n, whole, begin in zip(start, size, image, first, strict=True)]
     here = tuple(slice(a, b) for a, b in zip(first, end, strict=True))

@@ -182,6 +182,7 @@ def test_another_size_without_crop_is_an_error(images: NDArray[np.uint8]) -> Non
     with pytest.raises(DataError, match=r"become \(3, 6, 8\), expected \(3, 6, 9\); .* need a crop_size"):
         transformer().apply(images, np.empty((7, 3, 6, 9), np.float32))
 
+
 @pytest.fixture
 def numbered() -> NDArray[np.uint8]:
     """Images whose pixels all differ from each other and from zero: (200, 1, 5, 6)."""
@@ -200,7 +201,9 @@ def test_zero_pad_puts_zeros_around_what_is_less_the_mean(
     padded = np.pad(less, ((0, 0), (0, 0), (2, 2), (2, 2)))
     np.testing.assert_array_equal(run(transformer(TEST, zero_pad=2, scale=scale, **by), numbered), padded)
     seen = set()
-    for whole, top in zip(padded, run(transformer(TRAIN, zero_pad=2, crop_size=5, scale=scale, **by), numbered), strict=True):
+    for whole, top in zip(
+        padded, run(transformer(TRAIN, zero_pad=2, crop_size=5, scale=scale, **by), numbered), strict=True
+    ):
         found = [(r, c) for r in range(5) for c in range(6) if (whole[:, r : r + 5, c : c + 5] == top).all()]
         assert len(found) == 1
         seen.add(found[0])
