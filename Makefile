@@ -8,7 +8,7 @@ GET = [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y
 # one thread in each of the test processes that run side by side
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-peers coverage lint proto clean setup gpu-check fuzz
+.PHONY: demo test test-peers coverage lint proto clean setup gpu-check fuzz zoo-nets
 
 setup: $(VENV)/ready
 
@@ -51,6 +51,11 @@ fuzz: setup
 # NETS="lenet resnet50" for some of them.
 export-table: setup
 	$(BIN)/python -m benchmarks.export --write docs/export.md $(if $(NETS),--net $(NETS))
+
+# The table of docs/zoo_nets.md: every net of the zoo against OpenCV 4, the last that reads Caffe's files.
+zoo-nets: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'opencv-python-headless<5'
+	$(ONE_THREAD) $(BIN)/python -m tests.models.page $(NETS)
 
 # On a machine with a GPU, from the checkout and with the packages that are there: tests on the card, then figures.
 gpu-check:
