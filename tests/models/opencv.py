@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dragon import TEST, Net
 from dragon.bases.layer import Layer
 from dragon.bases.weighted import Weighted
+from dragon.errors import DataError
 from dragon.models.facts import ROOT
 from dragon.models.generate import MODELS
 from dragon.proto import dragon_pb2 as pb
@@ -40,34 +41,79 @@ def compare(name: str, cv2: ModuleType, engine: str = "onednn", seed: int = 1) -
     """
     if MODELS[name].profile:
         return Agreement(None, f"is in the dialect {MODELS[name].profile}")
-    definition = as_caffe(read_net(ROOT / name / "deploy.prototxt"))
+    definition = as_opencv_reads(read_net(ROOT / name / "deploy.prototxt"))
     net = Net(definition, phase=TEST, engine=engine, seed=seed)
     rng = np.random.default_rng(seed)
     for layer in net.layers:
         draw(layer, rng)
     inputs: dict[str, Any] = {key: rng.standard_normal(net.blobs[key].shape).astype(np.float32) for key in net.inputs}
-    wanted = list(net.outputs) + [layer.bottom[0] for layer in definition.layer if layer.type == "Softmax"]
-    ours = net.forward(blobs=wanted, **inputs)
+    wanted = compared(definition, list(net.outputs))
+    try:
+        ours = net.forward(blobs=wanted, **inputs)
+    except DataError as error:
+        return Agreement(None, f"random values are no input of its layers: {error}")
     with tempfile.TemporaryDirectory() as folder:
         model, weights = Path(folder, "net.prototxt"), Path(folder, "net.caffemodel")
-        model.write_text(format_text(definition), encoding="utf-8")
+        text = format_text(definition).replace("round_mode: FLOOR", "ceil_mode: false")  # the name that OpenCV knows
+        model.write_text(text, encoding="utf-8")
         net.save(weights)
         net.close()
         del net, layer
         gc.collect()  # a large net's memory before OpenCV reads it once more
         try:
-            theirs = run(cv2, model, weights, inputs, wanted)
+            makers = {top: layer.name for layer in definition.layer for top in layer.top}
+            found = run(cv2, model, weights, inputs, [makers[key] for key in wanted])
+            theirs = dict(zip(wanted, found, strict=True))
         except cv2.error as error:
             return Agreement(None, error.err)
     differences = [np.abs(ours[key] - value).max() / np.abs(ours[key]).max() for key, value in theirs.items()]
     return Agreement(float(max(differences)))
 
 
-def as_caffe(definition: pb.NetParameter) -> pb.NetParameter:
-    """The net with BatchNorm and Scale for each merged BN, and without what only Dragon reads."""
+def compared(definition: pb.NetParameter, outputs: list[str]) -> list[str]:
+    """The blobs to compare: the outputs, and what a Softmax reads.
+
+    Boxes are chosen by comparing scores, which one rounding can turn, so what chooses them is compared in their place.
+    """
+    boxes = [layer for layer in definition.layer if layer.type == "DetectionOutput"]
+    chosen = {top for layer in boxes for top in layer.top}
+    more = [layer.bottom[0] for layer in definition.layer if layer.type == "Softmax"]
+    more += [bottom for layer in boxes for bottom in layer.bottom[:2]]
+    return list(dict.fromkeys([*(name for name in outputs if name not in chosen), *more]))
+
+
+def as_opencv_reads(definition: pb.NetParameter) -> pb.NetParameter:
+    """The same net in layers that mean the same to OpenCV.
+
+    A merged BN becomes BatchNorm and Scale. Axpy, of which OpenCV multiplies the third bottom instead of the second,
+    becomes Flatten, Scale and Eltwise; HardSigmoid, whose slope is 0.2 there, becomes Power and ReLU6.
+    """
     if any(layer.type == "BN" for layer in definition.layer):
-        return split(Model(definition), caffe=True)[0].net
-    return definition
+        definition = split(Model(definition), caffe=True)[0].net
+    layers: list[pb.LayerParameter] = []
+    for layer in definition.layer:
+        layers += _OTHERS[layer.type](layer) if layer.type in _OTHERS else [layer]
+    return pb.NetParameter(name=definition.name, layer=layers)
+
+
+def _axpy(layer: pb.LayerParameter) -> list[pb.LayerParameter]:
+    factor, x, y = layer.bottom
+    flat, name = f"{layer.name}/flat", f"{layer.name}/scaled"
+    flatten = pb.LayerParameter(name=flat, type="Flatten", bottom=[factor], top=[flat])
+    scale = pb.LayerParameter(name=name, type="Scale", bottom=[x, flat], top=[name], scale_param={"axis": 0})
+    return [flatten, scale, pb.LayerParameter(name=layer.name, type="Eltwise", bottom=[name, y], top=layer.top)]
+
+
+def _hard_sigmoid(layer: pb.LayerParameter) -> list[pb.LayerParameter]:
+    name, top = layer.name, layer.top
+    return [
+        pb.LayerParameter(name=f"{name}/shifted", type="Power", bottom=layer.bottom, top=top, power_param={"shift": 3}),
+        pb.LayerParameter(name=f"{name}/relu6", type="ReLU6", bottom=top, top=top),
+        pb.LayerParameter(name=name, type="Power", bottom=top, top=top, power_param={"scale": 1 / 6}),
+    ]
+
+
+_OTHERS = {"Axpy": _axpy, "HardSigmoid": _hard_sigmoid}
 
 
 def draw(layer: Layer, rng: np.random.Generator) -> None:
@@ -90,11 +136,14 @@ def draw(layer: Layer, rng: np.random.Generator) -> None:
 
 def run(
     cv2: Any, model: Path, weights: Path, inputs: dict[str, NDArray[np.float32]], wanted: list[str]
-) -> dict[str, NDArray[np.float32]]:
-    """The blobs `wanted` as OpenCV computes them on one thread, without Winograd's convolutions, which round more."""
+) -> list[NDArray[np.float32]]:
+    """The tops of the layers `wanted` as OpenCV computes them on one thread.
+
+    Winograd's convolutions, which round more, are off.
+    """
     cv2.setNumThreads(1)
     net = cv2.dnn.readNetFromCaffe(str(model), str(weights))
     net.enableWinograd(False)
     for key, value in inputs.items():
         net.setInput(value, key)
-    return dict(zip(wanted, net.forward(wanted), strict=True))
+    return list(net.forward(wanted))
