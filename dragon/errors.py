@@ -182,7 +182,11 @@ class SettingValueError(PrototxtError, TypeError, ValueError):
     """A value does not fit its field."""
 
 
-class UnknownBlobError(UsageError, KeyError):
+class UnknownNameError(UsageError, KeyError):
+    """A dictionary of a net or solver has no such key."""
+
+
+class UnknownBlobError(UnknownNameError):
     """A net has no blob of that name."""
 
 

@@ -9,7 +9,7 @@ import click
 from dragon.data import Dataset
 from dragon.engines import ENGINES
 from dragon.errors import DataError
-from dragon.tools.common.net_facts import SYNTHETIC
+from dragon.graph.facts import SYNTHETIC
 from dragon.tools.data import make_dataset, print_dataset
 
 __all__ = ["command"]

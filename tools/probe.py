@@ -93,7 +93,7 @@ def _train(
     if weights:
         param.weights[:] = [weights]
     engine, options = choice.resolve(param)
-    solver: Solver = get_solver(definition, engine=engine, options=options, seed=seed)
+    solver: Solver = get_solver(definition, engine=engine, options=options, seed=seed, verbose=False)
     observer = ProbeObserver(probes)
     solver.param.snapshot = 0
     try:

@@ -7,10 +7,10 @@ import click
 from dragon.bases.layer import TRAIN
 from dragon.data import open_source
 from dragon.errors import UsageError
+from dragon.graph.facts import batch_size, data_labels, require_data
 from dragon.graph.net import Net
 from dragon.surgery.recalibrate import VARIANCES, recalibrate
 from dragon.tools.common.engine_options import EngineChoice, engine_options
-from dragon.tools.common.net_facts import batch_size, data_labels, require_data
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.outputs import check_outputs
 from dragon.tools.common.profile import profile_option

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import runpy
 import sys
@@ -16,6 +17,8 @@ from dragon.files.kinds import kind_of
 from dragon.files.layer_files import layer_files
 from dragon.files.reading import read_bytes, remember_reads
 from dragon.pycaffe import alias
+from dragon.solver.glog import GlogFormatter
+from dragon.tools.common.logs import StreamHandler, log_handler
 
 __all__ = ["command"]
 
@@ -37,7 +40,8 @@ def command(script: str, args: tuple[str, ...]) -> int:
     sys.path.insert(0, folder)
     try:
         compile(source, script, "exec")
-        with layer_files(True), remember_reads(False), user_code(True):  # a script may write what it has read
+        # a script may write what it has read
+        with layer_files(True), remember_reads(False), user_code(True), log_handler(_handler(), logging.INFO):
             runpy.run_path(script, run_name="__main__")
     except SyntaxError as error:
         raise UsageError(_describe_syntax_error(error)) from None
@@ -51,6 +55,13 @@ def command(script: str, args: tuple[str, ...]) -> int:
     finally:
         sys.argv, sys.path[:] = before
     return 0
+
+
+def _handler() -> logging.Handler:
+    """The handler that a script has by default: Caffe's log, on stderr."""
+    handler = StreamHandler()
+    handler.setFormatter(GlogFormatter())
+    return handler
 
 
 def _source(script: str) -> bytes:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
+from dragon.graph.facts import added_splits, batch_size, parameter_count, summary
 from dragon.graph.net import Net
 from dragon.graph.node import multiply_adds
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 from dragon.tools.common.engine_options import EngineChoice
-from dragon.tools.common.net_facts import added_splits, batch_size, parameter_count, summary
 from dragon.tools.common.net_options import NetChoice, net_options
 from dragon.tools.common.tables import table
 

@@ -15,10 +15,7 @@ from rich.progress import track
 from dragon.bases.layer import TEST
 from dragon.errors import NumericError
 from dragon.files.layer_files import layer_files
-from dragon.graph.net import Net
-from dragon.tools.common.engine_options import EngineChoice, engine_options
-from dragon.tools.common.ensembles import open_ensemble
-from dragon.tools.common.net_facts import (
+from dragon.graph.facts import (
     SYNTHETIC,
     format_value,
     loss_weight,
@@ -28,6 +25,9 @@ from dragon.tools.common.net_facts import (
     summary,
     synthetic,
 )
+from dragon.graph.net import Net
+from dragon.tools.common.engine_options import EngineChoice, engine_options
+from dragon.tools.common.ensembles import open_ensemble
 from dragon.tools.common.net_options import NetChoice, net_options
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.statistics import BATCH, GLOBAL, statistics_of, use_statistics

@@ -10,13 +10,13 @@ import click
 
 from dragon.engines.base import LayerTime, Options
 from dragon.errors import UsageError
+from dragon.graph.facts import batch_size, summary
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_solver_definition
 from dragon.solver.solver import Solver
 from dragon.solver.types import get_solver
 from dragon.tools.common.engine_options import EngineChoice, engine_options
-from dragon.tools.common.net_facts import batch_size, summary
 from dragon.tools.common.net_options import NetChoice, net_options
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.tables import table
@@ -71,7 +71,9 @@ def command(
         engine, options = choice.resolve(param)
         if weights:
             param.weights[:] = [weights]
-        solver = get_solver(definition, engine=engine, options=options, seed=1, allow_unknown=allow_unknown)
+        solver = get_solver(
+            definition, engine=engine, options=options, seed=1, allow_unknown=allow_unknown, verbose=False
+        )
         net = solver.net
     try:
         _report(net, solver, iterations, not no_backward)

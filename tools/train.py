@@ -13,17 +13,19 @@ from rich.console import Console
 
 from dragon.errors import UsageError
 from dragon.files.layer_files import layer_files
+from dragon.graph.facts import SYNTHETIC, batch_norms, batch_size, summary, synthetic
 from dragon.probes import Probe
 from dragon.probes.observer import Values
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_solver_definition
 from dragon.solver.definition import warnings
+from dragon.solver.glog import GlogObserver
+from dragon.solver.meter import Meter
 from dragon.solver.snapshot import check_snapshots
 from dragon.solver.solver import Observer, Solver
 from dragon.solver.types import get_solver
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.logs import log, log_handler
-from dragon.tools.common.net_facts import SYNTHETIC, batch_norms, batch_size, summary, synthetic
 from dragon.tools.common.numbers import INT32, Count, Seed
 from dragon.tools.common.probe_options import probe_option
 from dragon.tools.common.profile import profile_option
@@ -31,8 +33,7 @@ from dragon.tools.common.python_layers import allow_python
 from dragon.tools.common.signals import EFFECTS, solver_signals
 from dragon.tools.observers.curves import CurvesObserver
 from dragon.tools.observers.forgiving import Forgiving
-from dragon.tools.observers.glog import GlogHandler, GlogObserver
-from dragon.tools.observers.meter import Meter
+from dragon.tools.observers.glog import GlogHandler
 from dragon.tools.observers.metrics import MetricsObserver
 from dragon.tools.observers.probes import RecordedProbes
 from dragon.tools.observers.progress import ConsoleHandler, ProgressObserver
@@ -105,6 +106,7 @@ def command(
             options=options,
             seed=seed,
             allow_unknown=allow_unknown,
+            verbose=False,
         )
         try:
             if snapshot:

@@ -32,7 +32,7 @@ def _solver(name: str, engine: str | None, seed: int) -> Solver:
     param.net = str(ROOT / name / "train_val.prototxt")
     for field in ("test_iter", "test_interval", "snapshot", "display"):
         param.ClearField(field)
-    return get_solver(param, engine=engine, seed=seed)
+    return get_solver(param, engine=engine, seed=seed, verbose=False)
 
 
 class Training:

@@ -39,10 +39,10 @@ def make_solver(
 
     fit_threads: a small net gets one thread whatever `options` say.
     """
-    solver = Solver(definition, engine=engine, options=options)
+    solver = Solver(definition, engine=engine, options=options, verbose=False)
     if fit_threads and (options.threads or 1) > 1 and _products(solver.net) < _SMALL:
         solver.close()
-        solver = Solver(definition, engine=engine, options=replace(options, threads=1))
+        solver = Solver(definition, engine=engine, options=replace(options, threads=1), verbose=False)
     for net, (_, statistics) in zip(solver.test_nets, tests, strict=False):
         for layer in net.layers if statistics == "batch" else ():
             if averages(layer):

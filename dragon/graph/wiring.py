@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Sequence
 from typing import Self
 
 from dragon.bases.layer import Context, Layer, create
 from dragon.errors import DragonError, LayerName, Position, PrototxtError, ShapeError, nearest
 from dragon.graph.definition import admits, filter_net, insert_splits_tracked
+from dragon.graph.named import Blobs, Params
 from dragon.graph.node import Node
 from dragon.graph.overwriting import warn_overwritten
 from dragon.graph.parameters import ParamTable
-from dragon.memory.blob import Blob, BlobList
+from dragon.memory.blob import Blob
 from dragon.memory.shortage import LESS, shortage
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
@@ -41,8 +42,8 @@ class Wiring:
         self.param, positions = _to_run(definition, state)
         self.name: str = self.param.name
         self.nodes: list[Node] = []
-        self.blobs: OrderedDict[str, Blob] = OrderedDict()
-        self.params: OrderedDict[str, BlobList] = OrderedDict()
+        self.blobs = Blobs()
+        self.params = Params()
         self.table = ParamTable()
         self.inputs: list[str] = []
         self._blob_need_backward: dict[str, bool] = {}

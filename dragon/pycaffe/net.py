@@ -17,11 +17,11 @@ from dragon.bases.layer import Context, Layer
 from dragon.errors import (
     ArrayShapeError,
     InputArraysError,
-    UnknownBlobError,
     UnknownLayerError,
     UsageError,
     nearest,
 )
+from dragon.graph.named import BlobValues, Layers, Outputs
 from dragon.graph.run_lock import RunLock, exclusive
 from dragon.graph.wiring import Wiring
 from dragon.memory.blob import Blob
@@ -81,7 +81,7 @@ class PyNet(Wiring):
             for name, array in inputs.items():
                 self._set_input(name, array)
         self.run_forward(first, last)
-        return {name: self._blob(name).data for name in names}
+        return Outputs((name, self._blob(name).data) for name in names)
 
     @exclusive
     def backward(
@@ -109,7 +109,7 @@ class PyNet(Wiring):
                     raise ArrayShapeError(f'diff "{name}" is not batch sized: {np.shape(diff)}, expected {blob.shape}')
                 blob.diff[...] = diff
         self.run_backward(first, last)
-        return {name: self._blob(name).diff for name in names}
+        return Outputs((name, self._blob(name).diff) for name in names)
 
     def forward_all(self, blobs: Sequence[str] | None = None, **inputs: Array) -> dict[str, Array]:
         """Run all of the given examples, in batches of the net's size (the last one padded); outputs by name."""
@@ -196,7 +196,7 @@ class PyNet(Wiring):
     @property
     def layer_dict(self) -> OrderedDict[str, Layer]:
         """Layers by name."""
-        return OrderedDict((node.name, node.layer) for node in self.nodes)
+        return Layers((node.name, node.layer) for node in self.nodes)
 
     @property
     def _layer_names(self) -> list[str]:
@@ -235,12 +235,12 @@ class PyNet(Wiring):
     @property
     def bottom_names(self) -> OrderedDict[str, list[str]]:
         """Names of each layer's bottoms, by layer."""
-        return OrderedDict((node.name, node.bottom_names) for node in self.nodes)
+        return Layers((node.name, node.bottom_names) for node in self.nodes)
 
     @property
     def top_names(self) -> OrderedDict[str, list[str]]:
         """Names of each layer's tops, by layer."""
-        return OrderedDict((node.name, node.top_names) for node in self.nodes)
+        return Layers((node.name, node.top_names) for node in self.nodes)
 
     @property
     def _blob_loss_weights(self) -> list[float]:
@@ -249,7 +249,7 @@ class PyNet(Wiring):
     @property
     def blob_loss_weights(self) -> OrderedDict[str, float]:
         """The weight of every blob in the loss, by name."""
-        weights = OrderedDict((name, 0.0) for name in self.blobs)
+        weights = BlobValues((name, 0.0) for name in self.blobs)
         for node in self.nodes:
             weights.update(zip(node.top_names, node.loss_weights, strict=True))
         return weights
@@ -289,10 +289,7 @@ class PyNet(Wiring):
         return which if isinstance(which, int) else self.layer_index(which)
 
     def _blob(self, name: str) -> Blob:
-        try:
-            return self.blobs[name]
-        except KeyError:
-            raise UnknownBlobError(f'no blob "{name}"{nearest(name, self.blobs)}') from None
+        return self.blobs[name]
 
     def _set_input(self, name: str, array: Array) -> None:
         blob = self._blob(name)
@@ -320,4 +317,4 @@ class PyNet(Wiring):
     def _without_padding(collected: dict[str, list[Array]], arrays: dict[str, Array]) -> dict[str, Array]:
         """Stacked values without the padding of the last batch."""
         total = len(next(iter(arrays.values()))) if arrays else None
-        return {name: np.asarray(values)[:total] for name, values in collected.items()}
+        return Outputs((name, np.asarray(values)[:total]) for name, values in collected.items())

@@ -221,6 +221,12 @@ class _NoTopError(AttributeError, KeyError):
     __str__ = BaseException.__str__
 
 
+def _top(tops: Mapping[str, Any], name: str) -> Any:
+    if name not in tops:
+        raise _NoTopError(f'the NetSpec has no top "{name}"{nearest(name, tops)}')
+    return tops[name]
+
+
 class NetSpec:
     """A net under construction: what is assigned to an attribute or an item gets that name."""
 
@@ -233,18 +239,16 @@ class NetSpec:
         self.tops[name] = value
 
     def __getattr__(self, name: str) -> Any:
-        tops = self.__dict__.get("tops", {})
-        if name not in tops:
-            raise _NoTopError(f'the NetSpec has no top "{name}"{nearest(name, tops)}')
-        return tops[name]
+        return _top(self.__dict__.get("tops", {}), name)
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.tops[key] = value
 
     def __getitem__(self, key: str) -> Any:
-        return self.tops[key]
+        return _top(self.tops, key)
 
     def __delitem__(self, key: str) -> None:
+        _top(self.tops, key)
         del self.tops[key]
 
     def __contains__(self, key: str) -> bool:
@@ -260,7 +264,7 @@ class NetSpec:
 
     def update(self, name: str, params: dict[str, Any]) -> None:
         """Change settings of the layer that makes the top `name`."""
-        self.tops[name]._update(params)
+        _top(self.tops, name)._update(params)
 
     def to_proto(self) -> pb.NetParameter:
         """The net of all tops, in the order in which they were assigned, bottoms first. Raises PrototxtError."""

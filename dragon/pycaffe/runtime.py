@@ -11,6 +11,7 @@ import time
 from dragon.bases.layer import Layer, layer_types
 from dragon.errors import UsageError
 from dragon.graph.net import Net
+from dragon.solver.glog import LEVELS, log_to_stderr
 from dragon.solver.solver import Solver
 from dragon.solver.types import (
     AdaDeltaSolver,
@@ -48,7 +49,6 @@ __all__ = [
 ]
 
 _log = logging.getLogger("dragon")
-_LEVELS = (logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)  # glog's 0 to 3
 
 
 def layer_type_list() -> list[str]:
@@ -58,16 +58,9 @@ def layer_type_list() -> list[str]:
 
 def init_log(level: int = 0, stderr: bool = True) -> None:
     """Show messages from `level` on: 0 information, 1 warnings, 2 errors, 3 fatal; on stderr or nowhere."""
-    if level not in range(len(_LEVELS)):
+    if level not in range(len(LEVELS)):
         raise UsageError(f"log level must be 0, 1, 2 or 3, got {level}")
-    _log.setLevel(_LEVELS[level])
-    for handler in [h for h in _log.handlers if getattr(h, "yields_to_init_log", False)]:
-        _log.removeHandler(handler)
-    if stderr:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(levelname).1s%(asctime)s %(message)s", "%m%d %H:%M:%S"))
-        handler.yields_to_init_log = True  # type: ignore[attr-defined]
-        _log.addHandler(handler)
+    log_to_stderr(LEVELS[level], stderr)
 
 
 def set_logging(level: int = 0) -> None:

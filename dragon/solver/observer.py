@@ -19,6 +19,9 @@ class Observer:
     def on_start(self, solver: Solver) -> None:
         """Training begins, or resumes, at solver.iter."""
 
+    def on_step(self, solver: Solver) -> None:
+        """`step` is called, by `solve` or by a script; solver.iter iterations are done."""
+
     def on_iteration(self, solver: Solver, loss: float, rate: float) -> None:
         """An update with learning rate `rate` was applied, the solver.iter-th; `loss` is the smoothed loss."""
 

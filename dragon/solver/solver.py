@@ -30,6 +30,9 @@ from dragon.proto.dialects import set_profile
 from dragon.rng import fresh_seed
 from dragon.solver import snapshot as snapshots
 from dragon.solver.definition import NetChoice, check, find_model, test_choices, train_choice
+from dragon.solver.glog import GlogObserver, show_log
+from dragon.solver.history import History
+from dragon.solver.meter import Meter
 from dragon.solver.observer import Observer
 from dragon.solver.rate import current_step, learning_rate
 from dragon.solver.snapshot_lock import names_locked, snapshot_lock
@@ -62,6 +65,7 @@ class Solver:
         allow_unknown: bool = False,
         profile: str | None = None,
         dtype: DTypeLike = np.float32,
+        verbose: bool = True,
     ) -> None:
         if isinstance(param, pb.SolverParameter):
             param = Definition(param)
@@ -81,7 +85,10 @@ class Solver:
             seed = self.param.random_seed if self.param.random_seed >= 0 else fresh_seed()
         self.seed = seed
         self.iter = 0
-        self.observers: list[Observer] = []
+        self.history = History()
+        self.verbose = verbose
+        meter = Meter()
+        self.observers: list[Observer] = [meter, GlogObserver(meter), self.history] if verbose else []
         self.callbacks: list[tuple[Callable[[], object], Callable[[], object]]] = []
         self._losses: deque[float] = deque(maxlen=max(1, self.param.average_loss))
         self._requests: set[str] = set()
@@ -164,6 +171,10 @@ class Solver:
         """
         p = self.param
         until = self.iter + iterations
+        if self.verbose:
+            show_log()
+        for observer in self.observers:
+            observer.on_step(self)
         loss = self.smoothed_loss()
         while self.iter < until:
             show = bool(p.display) and self.iter % p.display == 0
@@ -235,6 +246,8 @@ class Solver:
             self.restore(resume)
         with snapshot_lock(self), self._holding():
             self.failure = None
+            if self.verbose:
+                show_log()
             try:
                 for observer in self.observers:
                     observer.on_start(self)

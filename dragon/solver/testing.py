@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dragon.graph.named import BlobValues
 from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def run_test(solver: Solver, index: int) -> OrderedDict[str, Array]:
             observer.on_test_batch(solver, index, done, total)
         if solver.stopped:
             break
-    means = OrderedDict((name, np.asarray(value / done)) for name, value in sums.items())
+    means = BlobValues((name, np.asarray(value / done)) for name, value in sums.items())
     if solver.stopped:
         restore(before)
         return means

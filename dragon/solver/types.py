@@ -77,6 +77,7 @@ class SolverSettings(TypedDict, total=False):
     allow_unknown: bool
     profile: str | None
     dtype: DTypeLike
+    verbose: bool
 
 
 def get_solver(

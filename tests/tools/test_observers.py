@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from dragon.solver.glog import GlogObserver
+from dragon.solver.meter import Lap, Meter
 from dragon.solver.solver import Solver
 from dragon.tools.observers import curves
 from dragon.tools.observers.curves import CurvesObserver, draw_curves
-from dragon.tools.observers.glog import GlogObserver
-from dragon.tools.observers.meter import Lap, Meter
 from dragon.tools.observers.metrics import MetricsObserver, read_records
 from dragon.tools.observers.progress import ProgressObserver
 from tests.helpers import toy_solver

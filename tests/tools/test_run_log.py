@@ -8,9 +8,9 @@ import pytest
 
 from dragon.errors import DataError
 from dragon.files.caffe_log import read_log, write_tables
+from dragon.solver.meter import Meter
 from dragon.solver.solver import Solver
 from dragon.tools.common.run_log import read_run, run_name
-from dragon.tools.observers.meter import Meter
 from dragon.tools.observers.metrics import read_records
 from tests.tools.conftest import Dragon, edit
 

@@ -11,8 +11,8 @@ import pytest
 
 from dragon.files.events import EventFile
 from dragon.probes import ProbeObserver, create
+from dragon.solver.meter import Meter
 from dragon.solver.solver import Solver
-from dragon.tools.observers.meter import Meter
 from dragon.tools.observers.metrics import read_records
 from dragon.tools.observers.tensorboard import TensorBoardObserver
 from tests.helpers import toy_solver, weights_of

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.layer import TRAIN
+from dragon.graph.facts import require_data
 from dragon.graph.net import Net
 from dragon.surgery.model import read_model
 from dragon.surgery.show import Shown, measure_drift, show
 from dragon.tools.common.engine_options import EngineChoice, engine_options
-from dragon.tools.common.net_facts import require_data
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar

@@ -1,18 +1,16 @@
-"""Handlers and formats of the log: plain lines on stderr, or lines in the format of glog, which Caffe uses."""
+"""Handlers of the log, and its format in commands: plain lines on stderr."""
 
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 
 import click
 
 from dragon.errors import one_line
 
-__all__ = ["GlogFormatter", "StreamHandler", "log", "log_handler", "plain_logging"]
+__all__ = ["StreamHandler", "log", "log_handler", "plain_logging"]
 
 log = logging.getLogger("dragon")
 
@@ -36,17 +34,6 @@ class PlainFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         label = f"{record.levelname.lower()}: " if record.levelno > logging.INFO else ""
         return f"dragon: {label}{one_line(record.getMessage())}"
-
-
-class GlogFormatter(logging.Formatter):
-    """`I1121 10:54:00.123456  1234 solver.py:218] text`, the format of glog, which parsers of Caffe's logs expect."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        level = record.levelname[0] if record.levelno > logging.INFO else "I"
-        when = datetime.fromtimestamp(record.created)
-        thread = threading.get_native_id()
-        place = f"{record.filename}:{record.lineno}"
-        return f"{level}{when:%m%d %H:%M:%S.%f} {thread:5d} {place}] {one_line(record.getMessage())}"
 
 
 @contextmanager

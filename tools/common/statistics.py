@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dragon.bases.layer import TEST, TRAIN
+from dragon.graph.facts import batch_norms
 from dragon.graph.net import Net
-from dragon.tools.common.net_facts import batch_norms
 
 __all__ = ["BATCH", "GLOBAL", "statistics_of", "use_statistics"]
 

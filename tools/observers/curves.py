@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dragon.files.atomic import atomic_write, remove_unfinished
+from dragon.graph.facts import accuracy_names, loss_weight, synthetic
 from dragon.memory.storage import Array
+from dragon.solver.meter import Meter
 from dragon.solver.solver import Observer, Solver
 from dragon.tools.common.curves import cut_high_start, whole_iterations
-from dragon.tools.common.net_facts import accuracy_names, loss_weight, synthetic
-from dragon.tools.observers.meter import Meter
 from dragon.tools.observers.metrics import MetricsObserver, Record
 
 __all__ = ["CurvesObserver", "draw_curves"]

@@ -38,6 +38,9 @@ class Forgiving(Observer):
     def on_start(self, solver: Solver) -> None:
         self.inner.on_start(solver)
 
+    def on_step(self, solver: Solver) -> None:
+        self.call(self.inner.on_step, solver)
+
     def on_iteration(self, solver: Solver, loss: float, rate: float) -> None:
         self.call(self.inner.on_iteration, solver, loss, rate)
 

@@ -26,11 +26,11 @@ from dragon.errors import text_of
 from dragon.files.atomic import remove_unfinished, write_atomically
 from dragon.files.lock import LockedError, locked
 from dragon.files.reading import read_text
+from dragon.graph.facts import data_labels, parameter_count
 from dragon.memory.storage import Array
+from dragon.solver.meter import Lap, Meter
 from dragon.solver.solver import Observer, Solver
 from dragon.tools.common.logs import log
-from dragon.tools.common.net_facts import data_labels, parameter_count
-from dragon.tools.observers.meter import Lap, Meter
 
 __all__ = ["MetricsObserver", "Record", "read_records"]
 

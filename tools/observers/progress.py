@@ -12,10 +12,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+from dragon.graph.facts import accuracy_names, synthetic
 from dragon.memory.storage import Array
+from dragon.solver.meter import Meter
 from dragon.solver.solver import Observer, Solver
-from dragon.tools.common.net_facts import accuracy_names, synthetic
-from dragon.tools.observers.meter import Meter
 
 __all__ = ["ConsoleHandler", "ProgressObserver"]
 

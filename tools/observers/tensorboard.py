@@ -11,9 +11,9 @@ import numpy as np
 from dragon.files.events import EventFile, need_tensorboard
 from dragon.memory.storage import Array
 from dragon.probes.observer import ProbeObserver
+from dragon.solver.meter import Lap, Meter
 from dragon.solver.solver import Observer, Solver
 from dragon.tools.observers.forgiving import Forgiving
-from dragon.tools.observers.meter import Lap, Meter
 
 __all__ = ["TensorBoardObserver"]
 

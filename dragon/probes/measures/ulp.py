@@ -125,6 +125,7 @@ def _twin_of(solver: Solver) -> Solver:
             seed=solver.seed,
             allow_python=solver.net.context.allow_python,
             dtype=solver.net.context.dtype,
+            verbose=False,
         )
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from dragon.memory.storage import Array
-from dragon.solver.solver import Observer, Solver
-from dragon.tools.common.net_facts import batch_size
+from dragon.solver.observer import Observer
+
+if TYPE_CHECKING:
+    from dragon.solver.solver import Solver
+from dragon.graph.facts import batch_size
 
 __all__ = ["Lap", "Meter"]
 
@@ -31,6 +35,9 @@ class Meter(Observer):
     def on_start(self, solver: Solver) -> None:
         self.images = batch_size(solver.net) * solver.param.iter_size
         self._mark = self._clock()
+
+    def on_step(self, solver: Solver) -> None:
+        self.on_start(solver)  # what a script does between two steps is no training
 
     def on_iteration(self, solver: Solver, loss: float, rate: float) -> None:
         now = self._clock()
