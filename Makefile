@@ -8,7 +8,7 @@ GET = [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y
 # one thread in each of the test processes that run side by side
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-peers coverage lint proto clean setup gpu-check fuzz zoo-nets
+.PHONY: demo test test-peers coverage lint proto clean setup gpu-check fuzz zoo-nets export-table weights
 
 setup: $(VENV)/ready
 
@@ -56,6 +56,11 @@ export-table: setup
 zoo-nets: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'opencv-python-headless<5'
 	$(ONE_THREAD) $(BIN)/python -m tests.models.page $(NETS)
+
+# The weights that Dragon offers, trained again from the data: NAMES="lenet cifar10_quick", all when empty. They go to weights/.
+weights: setup
+	for set in mnist cifar10; do $(BIN)/dragon data $$set || exit; done
+	$(BIN)/dragon zoo train $(NAMES)
 
 # On a machine with a GPU, from the checkout and with the packages that are there: tests on the card, then figures.
 gpu-check:

@@ -15,7 +15,7 @@ from dragon.graph.net import Net
 from dragon.graph.node import multiply_adds
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["ROOT", "Facts", "Weights", "count", "read_facts", "without_data", "without_fillers", "write_counts"]
+__all__ = ["ROOT", "Facts", "Weights", "count", "made", "read_facts", "without_data", "without_fillers", "write_counts"]
 
 ROOT = Path(__file__).parent
 _MEASURED = ("data", "image_features", "pair_data")  # blobs of real numbers
@@ -76,12 +76,12 @@ def read_facts(name: str, root: Path = ROOT) -> Facts:
     weights = matter.get("weights")
     if not isinstance(weights, list):
         raise UsageError(f"{path}: weights: expected a list, got {weights!r}")
-    made = tuple(_made(Weights, entry, f"{path}: weights") for entry in weights)
-    facts: Facts = _made(Facts, matter | {"weights": made}, str(path))
+    public = tuple(made(Weights, entry, f"{path}: weights") for entry in weights)
+    facts: Facts = made(Facts, matter | {"weights": public}, str(path))
     return facts
 
 
-def _made(cls: type[Any], values: Any, where: str) -> Any:
+def made(cls: type[Any], values: Any, where: str) -> Any:
     """An instance of the dataclass with these values. Raises UsageError for a field that is unknown or missing."""
     if not isinstance(values, dict):
         raise UsageError(f"{where}: expected fields and their values, got {values!r}")

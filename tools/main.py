@@ -39,6 +39,7 @@ COMMANDS = {
     "probe": "Measure a net: norms, gradients, landscape, curvature, statistics, attacks.",
     "compare": "Compare variants of a net, for example plain, split and merged batch normalisation.",
     "data": "Fetch CIFAR-10 or MNIST, or draw a synthetic set, as LMDBs.",
+    "zoo": "Use the nets that come with Dragon, and weights for them.",
     "layers": "List the layer types, or one type's settings with their defaults.",
     "device": "Show the engines, which is used by default, and the processors.",
     "demo": "Fetch data, compare three forms of CIFAR-10 quick, write a report.",

@@ -18,6 +18,7 @@ from dragon.models.facts import without_data as with_noise
 from dragon.models.generate import MODELS, counts_of
 from dragon.models.nets.maps import Fitted, Labelling
 from dragon.models.nets.model import Model, Regression
+from dragon.models.recipes import FILE, read_recipe
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_net, read_solver
 from dragon.solver.rate import check_policy
@@ -79,7 +80,9 @@ def test_every_folder_is_described() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_folder_holds_what_is_generated_and_a_readme(name: str) -> None:
-    assert {p.name for p in (ROOT / name).iterdir()} == {*MODELS[name].files(name), "readme.md"}
+    recipe = read_recipe(name)
+    trained = set() if recipe is None else {FILE, *([recipe.file] if recipe.file and recipe.url is None else [])}
+    assert {p.name for p in (ROOT / name).iterdir()} == {*MODELS[name].files(name), "readme.md", *trained}
 
 
 @pytest.mark.parametrize("name", MODELS)
