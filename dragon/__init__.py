@@ -133,6 +133,9 @@ _ELSEWHERE = {
 
 if not TYPE_CHECKING:
 
+    def __dir__() -> list[str]:
+        return sorted(__all__)
+
     def __getattr__(name: str) -> Any:
         if name in _SUBMODULES:
             return import_module(_SUBMODULES[name])

@@ -111,6 +111,9 @@ class Layer:
         self.loss_weights: list[float] = []
         self.param_str: str = param.python_param.param_str
 
+    def __repr__(self) -> str:
+        return f"<{self.type or type(self).__name__} layer {self.name!r}>"
+
     def set_identity(self, identity: str) -> None:
         """Set the name that the layer's random stream is seeded by and its state is stored under in snapshots.
 

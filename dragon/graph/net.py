@@ -150,6 +150,33 @@ class Net(PyNet):
         """Set the gradients of all learned blobs to zero."""
         self.executor.clear_param_diffs()
 
+    # -- showing itself -------------------------------------------------------------------------------------
+    def summary(self, width: int | None = None) -> str:
+        """The layers with shapes, parameters, multiply-adds and memory, as `dragon summarize` prints them.
+
+        width: the most characters of a line; None for lines of any length.
+        """
+        from dragon.graph.summary import net_text
+
+        return net_text(self, width)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        from dragon.graph.facts import parameter_count
+
+        phase, layers, count = pb.Phase.Name(self.phase), len(self.nodes), parameter_count(self)
+        return f"<Net {self.name!r}: {layers} layers, {count:,} parameters, {phase}, engine {self.executor.name}>"
+
+    def _repr_html_(self) -> str:
+        from dragon.notebook import net_html
+
+        return net_html(self)
+
+    def __dir__(self) -> list[str]:
+        return sorted(set(super().__dir__()) - _INTERNAL)
+
     # -- looking in -----------------------------------------------------------------------------------------
     def output_values(self) -> dict[str, Array]:
         """The newest values of the net's outputs by name, read-only."""
@@ -223,6 +250,13 @@ class Net(PyNet):
                     if blob.data_storage in tied:
                         blob.share_data(tied[blob.data_storage])
 
+
+# Parts of a net that its engine, its solver and the tools use: scripts have other ways, and completion leaves them out.
+_INTERNAL = frozenset(
+    {"bottom_names_of", "check_finite", "check_parameters", "context", "executor", "first_nonfinite", "layer_index"}
+    | {"learnable", "look_ahead", "nodes", "output_values", "owned", "run_backward", "run_forward", "run_lock", "table"}
+    | {"top_names_of", "whole_step"}
+)
 
 _Positional = tuple[int | None, int, str | Sequence[str] | None, str | Path | None]
 

@@ -193,6 +193,14 @@ class Blob:
         if self.count != other.count:
             raise ShapeError(f"cannot share between blobs of shape {self._shape} and {other._shape}")
 
+    def __dir__(self) -> list[str]:
+        return sorted(set(super().__dir__()) - {"data_storage", "diff_storage"})
+
+    def _repr_html_(self) -> str:
+        from dragon.notebook import blob_html
+
+        return blob_html(self)
+
     def __repr__(self) -> str:
         return f"Blob(shape={self._shape}, dtype={self.dtype})"
 

@@ -43,6 +43,12 @@ __all__ = ["Observer", "Solver"]
 
 log = logging.getLogger("dragon")
 
+# Parts of a solver that Dragon's own modules use; completion leaves them out.
+_INTERNAL = frozenset(
+    {"callbacks", "current_step", "definition", "failure", "run_lock", "set_losses", "stopped", "updater"}
+    | {"warned_outputs"}
+)
+
 
 class Solver:
     """Trains the net of a solver prototxt.
@@ -388,6 +394,18 @@ class Solver:
         """Stop the threads that read data, and close their files; may be called twice."""
         for net in [self.net, *self.test_nets]:
             net.close()
+
+    def __repr__(self) -> str:
+        kind, of = self.param.type, f" of {self.param.max_iter:,}" if self.param.max_iter else ""
+        return f"<{kind} solver of net {self.net.name!r}: iteration {self.iter:,}{of}, rate {self.learning_rate():g}>"
+
+    def _repr_html_(self) -> str:
+        from dragon.notebook import solver_html
+
+        return solver_html(self)
+
+    def __dir__(self) -> list[str]:
+        return sorted(set(super().__dir__()) - _INTERNAL)
 
     def __enter__(self) -> Self:
         return self
