@@ -52,7 +52,7 @@ COMMANDS = {
     "export": "Write a net for another program: ONNX, PyTorch, BVLC Caffe.",
     "import": "Read a net or weights of another program: ONNX, PyTorch.",
     "upgrade": "Bring nets, solvers and weights of older forms to the present one.",
-    "draw": "Draw a net as SVG, PNG or PDF.",
+    "draw": "Draw a net as HTML, SVG, PNG or PDF.",
     "parse-log": "Write the figures of a training run as CSV.",
     "plot": "Plot losses and accuracies of training runs.",
     "bn": "Insert, remove, convert, check and show batch normalisation.",

@@ -12,6 +12,7 @@ from pathlib import Path
 from dragon.bases.convolution import ConvolutionBase
 from dragon.bases.registry import class_of
 from dragon.bases.weighted import Weighted
+from dragon.drawing.boxes import window_text
 from dragon.errors import EngineError, UsageError
 from dragon.files.atomic import write_atomically
 from dragon.files.pictures import picture_format
@@ -101,12 +102,6 @@ class Graph:
         return made.stdout
 
 
-def _window(values: list[int], height: int, width: int, default: int) -> str:
-    if height or width:
-        return f"{height}x{width}"
-    return "x".join(str(v) for v in values) if values else str(default)
-
-
 def get_layer_label(layer: pb.LayerParameter, rankdir: str = "LR", display_lrm: bool = False) -> str:
     """The text in a layer's box: name, type, kernel, and with display_lrm the multipliers of the learning rate."""
     separator = " " if rankdir in ("TB", "BT") else "\n"
@@ -114,9 +109,9 @@ def get_layer_label(layer: pb.LayerParameter, rankdir: str = "LR", display_lrm: 
     kind = class_of(layer)
     if issubclass(kind, ConvolutionBase):
         p = layer.convolution_param
-        lines.append(f"kernel size: {_window(list(p.kernel_size), p.kernel_h, p.kernel_w, 1)}")
-        lines.append(f"stride: {_window(list(p.stride), p.stride_h, p.stride_w, 1)}")
-        lines.append(f"pad: {_window(list(p.pad), p.pad_h, p.pad_w, 0)}")
+        lines.append(f"kernel size: {window_text(list(p.kernel_size), p.kernel_h, p.kernel_w, 1)}")
+        lines.append(f"stride: {window_text(list(p.stride), p.stride_h, p.stride_w, 1)}")
+        lines.append(f"pad: {window_text(list(p.pad), p.pad_h, p.pad_w, 0)}")
     elif issubclass(kind, Pooling):
         q = layer.pooling_param
         name = pb.PoolingParameter.PoolMethod.Name(q.pool)
@@ -125,10 +120,10 @@ def get_layer_label(layer: pb.LayerParameter, rankdir: str = "LR", display_lrm: 
             lines.append("global")
         else:
             lines.append(
-                f"kernel size: {_window(list(q.kernel_shape.dim) or [q.kernel_size], q.kernel_h, q.kernel_w, 0)}"
+                f"kernel size: {window_text(list(q.kernel_shape.dim) or [q.kernel_size], q.kernel_h, q.kernel_w, 0)}"
             )
-            lines.append(f"stride: {_window(list(q.stride_shape.dim) or [q.stride], q.stride_h, q.stride_w, 1)}")
-            lines.append(f"pad: {_window(list(q.pad_shape.dim) or [q.pad], q.pad_h, q.pad_w, 0)}")
+            lines.append(f"stride: {window_text(list(q.stride_shape.dim) or [q.stride], q.stride_h, q.stride_w, 1)}")
+            lines.append(f"pad: {window_text(list(q.pad_shape.dim) or [q.pad], q.pad_h, q.pad_w, 0)}")
     if display_lrm and issubclass(kind, Weighted):
         lines.append("lr mult: " + ", ".join(f"{p.lr_mult:g}" for p in layer.param or [pb.ParamSpec()]))
     return separator.join(lines)

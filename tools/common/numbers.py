@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from dragon.errors import UsageError
 
-__all__ = ["INT32", "Count", "Seed", "input_shape"]
+__all__ = ["INT32", "Count", "Seed", "input_shape", "named_shapes"]
 
 _INT32_MAX = 2**31 - 1
 
@@ -50,3 +51,20 @@ def input_shape(text: str | None) -> tuple[int, ...] | None:
     if not shape or min(shape) < 1:
         raise UsageError(f'--shape takes numbers like 1,3,32,32, got "{text}"')
     return shape
+
+
+def named_shapes(texts: Sequence[str], flag: str = "--input-shape") -> dict[str, tuple[int, ...]]:
+    """Shapes by name of a flag that may be repeated; "" for a shape without a name. Raises UsageError."""
+    found: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, _, dims = text.rpartition(":")
+        try:
+            shape = tuple(int(v) for v in dims.split(","))
+        except ValueError:
+            shape = ()
+        if not shape or min(shape) < 1:
+            raise UsageError(f'{flag} takes shapes like 1,3,224,224 or NAME:1,3,224,224, got "{text}"')
+        if name in found:
+            raise UsageError(f'{flag} gives the shape of "{name}" twice' if name else f"{flag} is given twice")
+        found[name] = shape
+    return found

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from dragon.errors import UsageError
-from dragon.tools.common.numbers import Count
+from dragon.tools.common.numbers import Count, named_shapes
 from dragon.tools.common.outputs import check_outputs
 from dragon.tools.import_.source import OUT_WEIGHTS, Source
 
@@ -41,7 +40,7 @@ def _read(
     if not (out_model or out_weights):
         raise UsageError("nothing to write: give --output, or --out-model and --out-weights")
     check_outputs([path], {"--out-model": out_model, "--out-weights": out_weights})
-    imported = import_onnx(path, batch, _shapes(input_shape), bvlc)
+    imported = import_onnx(path, batch, named_shapes(input_shape), bvlc)
     layers = imported.model.net.layer
     counts = Counter(layer.type for layer in layers)
     click.echo(f"{len(layers)} layers: {', '.join(f'{count} {kind}' for kind, count in sorted(counts.items()))}")
@@ -66,25 +65,6 @@ def _prefix(output: str, path: str) -> Path:
     if output.endswith("/") or place.is_dir():
         return place / Path(path).stem
     return place.with_suffix("") if place.suffix in _ENDINGS else place
-
-
-def _shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Shapes by name; "" for a shape without a name."""
-    found: dict[str, tuple[int, ...]] = {}
-    for text in texts:
-        name, _, dims = text.rpartition(":")
-        try:
-            shape = tuple(int(v) for v in dims.split(","))
-        except ValueError:
-            shape = ()
-        if not shape or min(shape) < 1:
-            raise UsageError(f'--input-shape takes shapes like 1,3,224,224 or NAME:1,3,224,224, got "{text}"')
-        if name in found:
-            raise UsageError(
-                f'--input-shape gives the shape of "{name}" twice' if name else "--input-shape is given twice"
-            )
-        found[name] = shape
-    return found
 
 
 SOURCE = Source(
