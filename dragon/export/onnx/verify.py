@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.bases.recurrent import Carried
 from dragon.errors import UsageError
 from dragon.export.onnx.preprocessing import Preprocessing
 from dragon.export.samples import sample_inputs
 from dragon.graph.net import Net
+from dragon.layers.arg_max import ArgMax
+from dragon.layers.detection_output import DetectionOutput
+from dragon.layers.pooling import Pooling
+from dragon.layers.threshold import Threshold
 
-__all__ = ["RUNTIMES", "largest_difference", "runtime", "verify"]
+__all__ = ["FAR", "RUNTIMES", "SCALES", "Difference", "choosers", "difference", "runtime", "verify"]
 
 Values = dict[str, NDArray[Any]]
-_SCALES = (0.5, 30.0)
+SCALES = (0.5, 30.0)
+FAR = 1e-3
 Run = Callable[[str, Mapping[str, NDArray[Any]]], Values]
 
 
@@ -49,6 +56,14 @@ def _openvino() -> Run:
     return run
 
 
+@dataclass(frozen=True)
+class Difference:
+    """largest: relative to the largest value expected. share: of the values that differ by more than `FAR` of it."""
+
+    largest: float
+    share: float
+
+
 RUNTIMES: dict[str, Callable[[], Run]] = {"onnxruntime": _onnxruntime, "openvino": _openvino}
 
 
@@ -61,20 +76,28 @@ def runtime(name: str) -> Run:
 
 
 def verify(
-    path: str | os.PathLike[str], net: Net, name: str = "onnxruntime", preprocessing: Mapping[str, Preprocessing] = {}
-) -> dict[str, float]:
+    path: str | os.PathLike[str],
+    net: Net,
+    name: str = "onnxruntime",
+    preprocessing: Mapping[str, Preprocessing] = {},
+    scales: Sequence[float] = SCALES,
+) -> dict[str, Difference]:
     """Run a file and its net on the same random inputs; the largest difference of each output.
 
-    It is divided by the output's largest value. The inputs are noise, small and as large as images, since large values
-    may saturate a net. preprocessing: what the file does to its inputs before, by name. Raises UsageError without the
-    program, or if it cannot run the file.
+    It is divided by the output's largest value. The inputs are noise of each of the standard deviations `scales`, small
+    and as large as images, since large values may saturate a net. Recurrent layers begin with states of zeros, as in
+    the file. preprocessing: what the file does to its inputs before, by name. Raises UsageError without the program, or
+    if it cannot run the file.
     """
     run = runtime(name)
-    worst = dict.fromkeys(net.outputs, 0.0)
-    for scale in _SCALES:
+    worst = dict.fromkeys(net.outputs, Difference(0.0, 0.0))
+    for scale in scales:
         inputs = sample_inputs(net, scale=scale)
         for key, value in inputs.items():
             net.blobs[key].data[...] = preprocessing[key].apply(value) if key in preprocessing else value
+        for layer in net.layers:
+            if isinstance(layer, Carried):
+                layer.carried = []
         net.run_forward()
         try:
             found = run(str(path), inputs)
@@ -82,17 +105,27 @@ def verify(
             line = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise UsageError(f"{path}: {name} cannot run it: {line}") from error
         for key, value in net.output_values().items():
-            worst[key] = max(worst[key], largest_difference(found[key], value))
+            worst[key] = max(worst[key], difference(found[key], value), key=lambda one: one.largest)
     return worst
 
 
-def largest_difference(found: NDArray[Any], expected: NDArray[Any]) -> float:
-    """The largest difference, divided by the largest expected value; infinite for other shapes or NaN in one only."""
+def difference(found: NDArray[Any], expected: NDArray[Any]) -> Difference:
+    """How far an output is from what was expected; infinitely for other shapes or NaN in one only."""
     if found.shape != expected.shape:
-        return float("inf")
+        return Difference(float("inf"), 1.0)
     with np.errstate(invalid="ignore"):
         distance = np.where(np.isnan(found) & np.isnan(expected), 0, np.abs(found - expected.astype(np.float64)))
     distance = np.where(found == expected, 0, distance)
-    scale = float(np.abs(expected).max(where=np.isfinite(expected), initial=0.0))
-    worst = float(np.where(np.isnan(distance), np.inf, distance).max(initial=0.0))
-    return worst / scale if scale else worst
+    distance = np.where(np.isnan(distance), np.inf, distance)
+    distance /= float(np.abs(expected).max(where=np.isfinite(expected), initial=0.0)) or 1.0
+    return Difference(float(distance.max(initial=0.0)), float((distance > FAR).sum() / max(1, distance.size)))
+
+
+def choosers(net: Net) -> list[str]:
+    """Layers that choose between values, where those that are nearly equal may be chosen in the other order."""
+    found = []
+    for node in net.nodes:
+        masked = isinstance(node.layer, Pooling) and len(node.tops) > 1
+        if masked or isinstance(node.layer, ArgMax | DetectionOutput | Threshold):
+            found.append(node.name)
+    return found

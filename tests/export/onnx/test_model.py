@@ -12,6 +12,7 @@ from dragon.errors import ShapeError, UsageError
 from dragon.export.onnx.file import check, write_onnx
 from dragon.export.onnx.forms import formed
 from dragon.export.onnx.model import NEWEST_OPSET, OLDEST_OPSET, check_types, model_of
+from dragon.export.onnx.verify import Difference, choosers, difference, verify
 from dragon.export.samples import random_weights
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
@@ -192,3 +193,26 @@ def test_random_weights_keep_values_in_range() -> None:
     with Net(parse_text(text, pb.NetParameter()), phase=pb.TEST, engine="numpy") as net:
         random_weights(net)
         assert 0.1 < float(np.abs(net.blobs["conv"].peek()).max()) < 10
+
+
+# -- verification ---------------------------------------------------------------------------------------------
+def test_differences() -> None:
+    expected = np.array([2.0, -4.0, np.nan, np.inf])
+    assert difference(expected.copy(), expected) == Difference(0, 0)
+    assert difference(expected + np.array([0, 1, 0, 0]), expected) == Difference(0.25, 0.25)
+    for other in (np.array([2.0, -4.0, 0, np.inf]), np.array([2.0, -4.0, np.nan, 1e30])):
+        assert difference(other, expected).largest == np.inf
+    assert difference(expected[:3], expected) == Difference(np.inf, 1)
+
+
+def test_layers_that_choose() -> None:
+    text = INPUT + layer("Pooling", "data", "y mask", "pooling_param { kernel_size: 2 }") + layer("ArgMax", "y", "z")
+    with filled(text + CONV.replace("data", "mask"), X) as net:
+        assert choosers(net) == ["pooling", "argmax"]
+
+
+def test_each_comparison_begins_with_states_of_zeros(tmp_path: Path) -> None:
+    inputs = {key: np.asarray(value) for key, value in CASES["LSTM 0"].values().items()}
+    with filled(CASES["LSTM 0"].text(), inputs) as net:
+        write_onnx(model_of(net), tmp_path / "x.onnx")
+        assert max(one.largest for one in verify(tmp_path / "x.onnx", net).values()) < 1e-5

@@ -9,7 +9,7 @@ import pytest
 
 from dragon.export.onnx.file import write_onnx
 from dragon.export.onnx.model import model_of
-from dragon.export.onnx.verify import largest_difference, runtime
+from dragon.export.onnx.verify import difference, runtime
 from tests.export.onnx.helpers import filled, reference
 from tests.layers.catalogue import CASES
 
@@ -34,4 +34,4 @@ def test_form(name: str, tmp_path: Path) -> None:
         str(tmp_path / "x.onnx"), {key: value.astype(np.float32) for key, value in inputs.items()}
     )
     for key, value in expected.items():
-        assert largest_difference(found[key], value) < 1e-5
+        assert difference(found[key], value).largest < 1e-5

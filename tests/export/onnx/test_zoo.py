@@ -12,7 +12,7 @@ from dragon.export.deployed import Deployed, read_deployed
 from dragon.export.onnx.file import write_onnx
 from dragon.export.onnx.forms import find
 from dragon.export.onnx.model import model_of
-from dragon.export.onnx.verify import verify
+from dragon.export.onnx.verify import choosers, verify
 from dragon.export.samples import random_weights
 from dragon.proto import dragon_pb2 as pb
 
@@ -68,9 +68,12 @@ def test_net(name: str, folded: bool, tmp_path: Path) -> None:
     with deployed.fold(net) if folded else net as net:
         path = tmp_path / "net.onnx"
         write_onnx(model_of(net), path)
-        found = verify(path, net)
+        found = verify(path, net, scales=(0.5,))  # larger values would saturate a net of random weights
         assert set(found) == set(net.outputs)
-        assert max(found.values()) < 1e-4
+        if choosers(net):
+            assert max(one.share for one in found.values()) < 0.01
+        else:
+            assert max(one.largest for one in found.values()) < 1e-4
 
 
 def test_every_layer_of_the_zoo_has_a_form() -> None:
