@@ -62,6 +62,8 @@ COMMANDS = {
     "fold": "Fold batch normalisation into convolutions, for deployment.",
     "recalibrate": "Give batch normalisation exact statistics of the training set.",
     "completion": "Print the completion script of a shell.",
+    "caffe-names": "Write programs named caffe, convert_imageset, ... into a folder.",
+    "help": "Show the help of a command.",
 }
 # Names of Caffe's programs, with the commands and flags that they stand for.
 ALIASES = {

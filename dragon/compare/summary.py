@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dragon.columns import columns, terminal_width
 from dragon.compare.pair_lines import pair_lines
 from dragon.compare.report.html import VERDICTS
 from dragon.compare.report.view import View
@@ -21,7 +22,7 @@ _MOST_METRICS = 5  # columns; the report has all
 def closing_lines(results: Record, report: Path) -> list[str]:
     """What is shown when an experiment is finished. results: the content of results.json."""
     view = View(results)
-    lines = [f"\n{text_table(results)}\n"]
+    lines = [f"\n{text_table(results, terminal_width())}\n"]
     for c in view.contrasts:
         sign = f"{VERDICTS[c['verdict']]} {c['verdict']}: " if c.get("verdict") else ""
         expected = f" Expected: {c['expect']}." if c.get("expect") else ""
@@ -35,8 +36,8 @@ def closing_lines(results: Record, report: Path) -> list[str]:
     return [*lines, f"report: {report}"]
 
 
-def text_table(results: Record) -> str:
-    """A row for each cell, as lines of text."""
+def text_table(results: Record, width: int | None = None) -> str:
+    """A row for each cell, as lines of at most `width` characters."""
     view = View(results)
     memory = results.get("memory") or {}
     metrics = view.metric_names()[:_MOST_METRICS]
@@ -54,11 +55,7 @@ def text_table(results: Record) -> str:
                 *(["-" if mib is None else f"{mib:.0f}"] if memory else []),
             ]
         )
-    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-    return "\n".join(
-        "  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True)))
-        for line in table
-    )
+    return columns(table[0], table[1:], width=width, rule=False)
 
 
 def _column(metric: str) -> str:

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.tools.conftest import Dragon
+
+
+def test_help_of_all_and_of_one(dragon: Dragon) -> None:
+    assert dragon("help").out == dragon("--help").out
+    assert dragon("help", "train").out == dragon("train", "--help").out
+    assert dragon("help", "bn", "insert").out == dragon("bn", "insert", "--help").out
+    assert dragon("help", "convert_imageset").out == dragon("convert-imageset", "--help").out
+    assert dragon("help", "device_query").out == dragon("device", "--help").out
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["trian"], 'unknown command "trian" (did you mean "train"?)'),
+        (["bn", "insrt"], 'dragon bn: unknown command "insrt" (did you mean "insert"?)'),
+        (["train", "x"], "`dragon train` has no commands of its own, got x"),
+    ],
+)
+def test_an_unknown_name(dragon: Dragon, names: list[str], message: str) -> None:
+    result = dragon("help", *names)
+    assert (result.code, result.error) == (2, message)
