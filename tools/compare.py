@@ -8,9 +8,11 @@ import click
 
 from dragon.engines import ENGINES
 from dragon.errors import UsageError
+from dragon.proto.assign import Assignment
 from dragon.tools.common.engine_options import PRECISIONS
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.python_layers import allow_python
+from dragon.tools.common.set_option import set_option
 from dragon.tools.common.tables import table
 
 __all__ = ["command"]
@@ -31,6 +33,7 @@ __all__ = ["command"]
 @click.option("--jobs", type=Count(1), help="Runs side by side; as many as cores by default.")
 @click.option("--engine", type=click.Choice(ENGINES), help="How nets are run; auto takes the fastest on the CPU.")
 @click.option("--precision", type=click.Choice(list(PRECISIONS)), default="fp32", show_default=True)
+@set_option("every variant's solver or nets")
 @click.option("--dataset", type=click.Path(file_okay=False), help="A folder of `dragon data`, in place of the file's.")
 @click.option("--tensorboard", type=click.Path(file_okay=False), help="Also write event files, into this folder.")
 @click.option(
@@ -53,6 +56,7 @@ def command(
     jobs: int | None,
     engine: str | None,
     precision: str,
+    assignments: tuple[Assignment, ...],
     dataset: str | None,
     tensorboard: str | None,
     executor: str,
@@ -86,4 +90,5 @@ def command(
     compare(
         name, output, jobs=jobs, engine=engine, precision=precision, dataset=dataset, quick=quick, seeds=seeds,
         store=store, tensorboard=tensorboard, executor=executor, scheduler=scheduler,
+        assignments=assignments,
     )  # fmt: skip

@@ -22,6 +22,7 @@ from dragon.probes import (
     settings_of,
 )
 from dragon.proto.text import read_solver_definition
+from dragon.solver.changes import change_solver
 from dragon.solver.solver import Solver
 from dragon.solver.types import get_solver
 from dragon.tools.common.engine_options import EngineChoice, engine_options
@@ -87,13 +88,14 @@ def _train(
     path: str, weights: str | None, probes: list[Probe], iterations: int, seed: int | None, choice: EngineChoice
 ) -> tuple[Series, list[str]]:
     """Train and measure along the way; the series, and the names of the layers."""
-    definition = read_solver_definition(path)
+    given = click.get_current_context().params["assignments"]  # without --model there is no NetChoice that holds them
+    definition, changes = change_solver(read_solver_definition(path), given)
     param = definition.message
     param.max_iter, param.test_interval, param.display = iterations, 0, 0
     if weights:
         param.weights[:] = [weights]
     engine, options = choice.resolve(param)
-    solver: Solver = get_solver(definition, engine=engine, options=options, seed=seed, verbose=False)
+    solver: Solver = get_solver(definition, engine=engine, options=options, seed=seed, changes=changes, verbose=False)
     observer = ProbeObserver(probes)
     solver.param.snapshot = 0
     try:

@@ -14,6 +14,7 @@ from dragon.graph.facts import batch_size, summary
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_solver_definition
+from dragon.solver.changes import change_solver
 from dragon.solver.solver import Solver
 from dragon.solver.types import get_solver
 from dragon.tools.common.engine_options import EngineChoice, engine_options
@@ -67,12 +68,19 @@ def command(
         given = click.get_current_context().params  # without --model there is no NetChoice that holds them
         allow_unknown = given["allow_unknown"]
         definition = read_solver_definition(str(solver_path), allow_unknown, given["profile"])
+        definition, changes = change_solver(definition, given["assignments"])
         param = definition.message
         engine, options = choice.resolve(param)
         if weights:
             param.weights[:] = [weights]
         solver = get_solver(
-            definition, engine=engine, options=options, seed=1, allow_unknown=allow_unknown, verbose=False
+            definition,
+            engine=engine,
+            options=options,
+            seed=1,
+            allow_unknown=allow_unknown,
+            changes=changes,
+            verbose=False,
         )
         net = solver.net
     try:

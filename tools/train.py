@@ -17,7 +17,9 @@ from dragon.graph.facts import SYNTHETIC, batch_norms, batch_size, summary, synt
 from dragon.probes import Probe
 from dragon.probes.observer import Values
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.assign import Assignment
 from dragon.proto.text import read_solver_definition
+from dragon.solver.changes import change_solver
 from dragon.solver.definition import warnings
 from dragon.solver.glog import GlogObserver
 from dragon.solver.meter import Meter
@@ -30,6 +32,7 @@ from dragon.tools.common.numbers import INT32, Count, Seed
 from dragon.tools.common.probe_options import probe_option
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.python_layers import allow_python
+from dragon.tools.common.set_option import set_option
 from dragon.tools.common.signals import EFFECTS, solver_signals
 from dragon.tools.observers.curves import CurvesObserver
 from dragon.tools.observers.forgiving import Forgiving
@@ -50,6 +53,7 @@ __all__ = ["command", "output_folder"]
 @click.option("--iterations", type=Count(0), help="Train to this iteration instead of max_iter.")
 @click.option("--level", type=INT32, help="The net state's level.")
 @click.option("--stage", metavar="NAME,...", help="The net state's stages.")
+@set_option("the solver or its nets, such as base_lr=0.01 or conv1.num_output=64")
 @click.option("--output", metavar="DIR", help="For metrics.jsonl and curves.png; beside the snapshots by default.")
 @probe_option("Measure this along the way, into metrics.jsonl; see dragon probe --list.")
 @click.option("--tensorboard", metavar="DIR", help="Also write TensorBoard's event files, into this folder.")
@@ -67,6 +71,7 @@ def command(
     iterations: int | None,
     level: int | None,
     stage: str | None,
+    assignments: tuple[Assignment, ...],
     output: str | None,
     probes: list[Probe],
     tensorboard: str | None,
@@ -89,6 +94,7 @@ def command(
         raise UsageError("give --snapshot to go on with a run or --weights to start from a trained net, not both")
     with _showing() as show, layer_files(True):
         definition = read_solver_definition(path, allow_unknown, profile)
+        definition, changes = change_solver(definition, assignments)
         param = definition.message
         if iterations is not None:
             param.max_iter = iterations
@@ -107,6 +113,7 @@ def command(
             seed=seed,
             allow_unknown=allow_unknown,
             verbose=False,
+            changes=changes,
         )
         try:
             if snapshot:

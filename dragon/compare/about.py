@@ -88,6 +88,8 @@ def command_line(file: str | Path, options: Mapping[str, Any]) -> str:
     for flag, value in options.items():
         if value is True:
             words.append(f"--{flag}")
+        elif isinstance(value, list):
+            words += [word for one in value for word in (f"--{flag}", str(one))]
         elif value is not None and value is not False:
             words += [f"--{flag}", str(value)]
     return shlex.join(words)

@@ -21,11 +21,12 @@ from dragon.compare.nets import (
 from dragon.compare.operations import operate
 from dragon.compare.read_variants import BATCH_SIZE
 from dragon.compare.schedule import fit_tests, set_iterations
-from dragon.compare.solver_fields import check_solver, override_solver, set_field
+from dragon.compare.solver_fields import assign_solver, check_solver, override_solver, set_field
 from dragon.data import open_source
 from dragon.errors import DataError, DragonError, PrototxtError, UsageError
 from dragon.files.paths import split_paths
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 from dragon.proto.text import read_net_definition, read_solver
 
 __all__ = ["Built", "Settings", "Tested", "build"]
@@ -78,6 +79,9 @@ def build(c: Experiment, variant: Variant, levels: Levels, settings: Settings) -
         if change.set is not None:
             override_solver(c, solver, change.set)
     batch = _set_levels(c, solver, net, levels, settings.tuned)
+    assign_solver(c, solver)
+    if c.net_changes is not None:
+        net = c.net_changes.apply(Definition(net)).message
     if c.shuffle is not None:
         set_shuffle(net, c.shuffle)
     try:

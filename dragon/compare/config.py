@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dragon.compare.yaml_tree import Section
+from dragon.graph.changes import NetChanges
+from dragon.proto.assign import Assignment
 
 __all__ = [
     "Average",
@@ -238,3 +240,5 @@ class Experiment:
     contrasts: list[Contrast]
     picture: Picture | None
     top: Section
+    assignments: tuple[Assignment, ...] = ()  # to the solver of every variant, as `--set`
+    net_changes: NetChanges | None = None  # to its nets

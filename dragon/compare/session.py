@@ -26,6 +26,7 @@ from dragon.compare.questions import check_questions
 from dragon.compare.reading import read_experiment
 from dragon.compare.report import write_index, write_report
 from dragon.compare.results import assemble
+from dragon.compare.solver_fields import with_assignments
 from dragon.compare.store import key_of, read_result
 from dragon.compare.summary import closing_lines
 from dragon.compare.tuning import plan_tuning
@@ -35,6 +36,7 @@ from dragon.files.atomic import write_atomically
 from dragon.files.events import need_tensorboard
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.assign import Assignment
 from dragon.proto.text import format_text
 
 __all__ = ["compare"]
@@ -62,6 +64,7 @@ def compare(
     tensorboard: str | Path | None = None,
     executor: str = "local",
     scheduler: str | None = None,
+    assignments: Sequence[Assignment] = (),
     command: str | None = None,
     display: Display | None = None,
 ) -> Path:
@@ -72,16 +75,20 @@ def compare(
     file. quick: with the changes of the file's key `quick`. seeds: how many, in place of the file's. store: folder of
     finished runs, compare/runs by default, OUTPUT/runs when an output is given. tensorboard: a folder for the runs'
     series as event files. executor: "local", "mpi" or "dask". scheduler: the address of Dask's; by default workers are
-    started here. Raises DragonError for wrong definitions or data.
+    started here. assignments: to fields of every variant's solver and nets. Raises DragonError for wrong
+    definitions or data.
     """
     began = time.perf_counter()
     if tensorboard is not None:
         need_tensorboard()
     path = find_experiment(file)
     experiment = read_experiment(path, quick, seeds)
+    if assignments:
+        experiment = with_assignments(experiment, assignments)
     options = {
         "quick": quick, "output": output, "store": store, "jobs": jobs, "engine": engine, "dataset": dataset,
         "seeds": seeds, "tensorboard": tensorboard, "precision": None if precision == "fp32" else precision,
+        "set": [one.text for one in assignments],
         "executor": None if executor == "local" else executor, "scheduler": scheduler,
     }  # fmt: skip
     store = Path(store or (Path(output, _STORE) if output else Path(_OUTPUT, _STORE)))
@@ -136,8 +143,10 @@ class _Session:
         return self.pool.threads(runs)
 
     def check(self) -> None:
-        """Raise UsageError for questions that the runs cannot answer."""
+        """Raise UsageError for questions that the runs cannot answer, and for changes that fit no net."""
         check_questions(self.plan)
+        if self.experiment.net_changes is not None:
+            self.experiment.net_changes.check()
 
     def _job(self, name: str, kind: str, path: Path, fresh: bool = False, **content: Any) -> Job:
         settings = {"kind": kind, "engine": self.engine, "precision": self.precision}

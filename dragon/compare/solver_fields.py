@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from dragon.compare.config import Experiment, Value, Variant
 from dragon.compare.nets import override
 from dragon.compare.yaml_tree import Section
 from dragon.errors import PrototxtError, UsageError
+from dragon.graph.changes import NetChanges
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.assign import Assignment
+from dragon.solver.changes import solver_path
 from dragon.solver.definition import check
 from dragon.solver.rules import make_rule
 
-__all__ = ["check_free", "check_solver", "override_solver", "set_field"]
+__all__ = ["assign_solver", "check_free", "check_solver", "override_solver", "set_field", "with_assignments"]
 
 # what an experiment decides by keys of its own, or by itself
 _DECIDED: Mapping[str, str] = {
@@ -24,11 +29,16 @@ _DECIDED: Mapping[str, str] = {
 }  # fmt: skip
 
 
+def _deciding(c: Experiment, field: str) -> str | None:
+    """The key of the experiment that decides a field, empty for one that it sets by itself; None for a free field."""
+    if (field == "max_iter" and c.iterations) or (field == "test_interval" and c.test_interval):
+        return "iterations" if field == "max_iter" else field
+    return _DECIDED.get(field)
+
+
 def check_free(c: Experiment, field: str, section: Section) -> None:
     """Raise UsageError, at its line, for a field that the experiment decides: a value would have no effect."""
-    key = _DECIDED.get(field)
-    if (field == "max_iter" and c.iterations) or (field == "test_interval" and c.test_interval):
-        key = "iterations" if field == "max_iter" else field
+    key = _deciding(c, field)
     if key is not None:
         how = f'"{key}" of the experiment decides it' if key else "an experiment decides it by itself"
         section.fail(f'"{section.name(field)}" has no effect: {how}', field)
@@ -52,6 +62,28 @@ def set_field(c: Experiment, solver: pb.SolverParameter, name: str, value: Value
         setattr(solver, name, int(value) if whole and float(value) == int(value) else value)
     except (TypeError, ValueError, AttributeError):
         section.fail(f'the solver\'s field "{name}" does not take {value!r}', name)
+
+
+def with_assignments(c: Experiment, assignments: Iterable[Assignment]) -> Experiment:
+    """The experiment with assignments to the solver and the nets of every variant."""
+    paths = {one: solver_path(one) for one in assignments}
+    of_nets = NetChanges(
+        (one for one, path in paths.items() if path is None), pb.SolverParameter.DESCRIPTOR.fields_by_name
+    )
+    return replace(c, assignments=tuple(one for one, path in paths.items() if path is not None), net_changes=of_nets)
+
+
+def assign_solver(c: Experiment, solver: pb.SolverParameter) -> None:
+    """Set the fields that `--set` names. Raises UsageError, also for one that the experiment decides or varies."""
+    varied = {factor.name for factor in c.factors} | set(c.tune.over if c.tune is not None else ())
+    for assignment in c.assignments:
+        path = solver_path(assignment) or ""
+        field = re.split(r"[.\[]", path, maxsplit=1)[0]
+        key = _deciding(c, field)
+        if key is not None or field in varied:
+            how = f'"{key}" of the experiment decides it' if key else "an experiment decides it by itself"
+            assignment.fail("the experiment varies it" if field in varied else f"it would have no effect: {how}")
+        assignment.set(solver, path)
 
 
 def check_solver(c: Experiment, variant: Variant, solver: pb.SolverParameter) -> None:

@@ -21,6 +21,7 @@ from numpy.typing import DTypeLike
 from dragon.engines import Options
 from dragon.errors import NumericError, PrototxtError
 from dragon.files.paths import split_paths
+from dragon.graph.changes import NetChanges
 from dragon.graph.net import Net
 from dragon.graph.run_lock import RunLock, exclusive
 from dragon.memory.storage import Array
@@ -72,6 +73,7 @@ class Solver:
         profile: str | None = None,
         dtype: DTypeLike = np.float32,
         verbose: bool = True,
+        changes: NetChanges | None = None,
     ) -> None:
         if isinstance(param, pb.SolverParameter):
             param = Definition(param)
@@ -102,6 +104,8 @@ class Solver:
         self._last_snapshot = ""
         self._holds_lock = False  # on the names of the snapshots
         self.warned_outputs: set[tuple[int, str]] = set()  # (test net, output) that were not finite
+        self._changes = changes
+        self._allow_unknown = allow_unknown
         self._make = partial(
             Net,
             engine=engine or self.param.engine or None,
@@ -121,6 +125,8 @@ class Solver:
             net.share_with(self.net)
             self._warn_untrained(net)
             self.test_nets.append(net)
+        if changes is not None:
+            changes.check()
         with self._with_file():
             self.updater = Updater(self.net, self.param)
         folder = self.definition.folder
@@ -160,8 +166,16 @@ class Solver:
         model, phase, state = choice
         if isinstance(model, str):
             model = str(find_model(model, self.definition))
+        changed = model if self._changes is None else self._changes.apply(self._read(model))
         level, stages = (state.level, list(state.stage)) if state else (0, [])
-        return self._make(model, phase=phase, level=level, stages=stages)
+        return self._make(changed, phase=phase, level=level, stages=stages)
+
+    def _read(self, model: str | pb.NetParameter) -> Definition[pb.NetParameter]:
+        if isinstance(model, pb.NetParameter):
+            return Definition(model)
+        from dragon.proto.text import read_net_definition
+
+        return read_net_definition(model, self._allow_unknown, self.param.profile or None)
 
     @property
     def run_lock(self) -> RunLock:

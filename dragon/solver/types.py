@@ -8,6 +8,7 @@ from typing import TypedDict, Unpack
 from numpy.typing import DTypeLike
 
 from dragon.engines import Options
+from dragon.graph.changes import NetChanges
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.solver.solver import Solver
@@ -78,6 +79,7 @@ class SolverSettings(TypedDict, total=False):
     profile: str | None
     dtype: DTypeLike
     verbose: bool
+    changes: NetChanges | None
 
 
 def get_solver(

@@ -11,9 +11,11 @@ import click
 
 from dragon.engines import Options
 from dragon.graph.net import Net
+from dragon.proto.assign import Assignment
 from dragon.tools.common.numbers import INT32
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.python_layers import allow_python
+from dragon.tools.common.set_option import read_changed_net, set_option
 
 __all__ = ["NetChoice", "net_options"]
 
@@ -27,11 +29,17 @@ class NetChoice:
     stages: list[str] = field(default_factory=list)
     allow_unknown: bool = False
     profile: str | None = None
+    assignments: tuple[Assignment, ...] = ()
 
     def open(self, phase: int, engine: str | None, options: Options, weights: str | None, seed: int = 1) -> Net:
         """The net, in this phase. Raises DragonError."""
+        model = (
+            read_changed_net(self.model, self.assignments, self.allow_unknown, self.profile)
+            if self.assignments
+            else self.model
+        )
         return Net(
-            self.model,
+            model,
             phase=phase,
             level=self.level,
             stages=self.stages,
@@ -52,6 +60,7 @@ def net_options(required: bool = True) -> Callable[[Callable[..., Any]], Callabl
         @click.option("--level", type=INT32, default=0, help="The net state's level.")
         @click.option("--stage", metavar="NAME,...", help="The net state's stages.")
         @click.option("--allow-unknown", is_flag=True, help="Skip unknown fields, with a warning each.")
+        @set_option("the net, such as conv1.num_output=64")
         @profile_option
         @allow_python
         @functools.wraps(function)
@@ -61,11 +70,12 @@ def net_options(required: bool = True) -> Callable[[Callable[..., Any]], Callabl
             level: int,
             stage: str | None,
             allow_unknown: bool,
+            assignments: tuple[Assignment, ...],
             profile: str | None,
             **kwargs: Any,
         ) -> Any:
             stages = stage.split(",") if stage else []
-            which = None if model is None else NetChoice(model, level, stages, allow_unknown, profile)
+            which = None if model is None else NetChoice(model, level, stages, allow_unknown, profile, assignments)
             return function(*args, which=which, **kwargs)
 
         return wrapper

@@ -1,0 +1,40 @@
+"""The flag --set: settings of a solver or a net that are changed after it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from dragon.graph.changes import NetChanges
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.assign import Assignment
+from dragon.proto.definition import Definition
+from dragon.proto.text import read_net_definition
+
+__all__ = ["read_changed_net", "set_option"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _parsed(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> tuple[Assignment, ...]:
+    return tuple(map(Assignment.parse, texts))
+
+
+def set_option(what: str) -> Callable[[_F], _F]:
+    """Decorator: add `--set`, which may be repeated, as `assignments`. what: that it changes, for the help."""
+    return click.option(
+        "--set", "assignments", multiple=True, metavar="FIELD=VALUE", callback=_parsed,
+        help=f"Change a setting of {what}; may be repeated.",
+    )  # fmt: skip
+
+
+def read_changed_net(
+    model: str, assignments: tuple[Assignment, ...], allow_unknown: bool = False, profile: str | None = None
+) -> Definition[pb.NetParameter]:
+    """A net's definition with the assignments. Raises PrototxtError, UsageError."""
+    changes = NetChanges(assignments)
+    definition = changes.apply(read_net_definition(model, allow_unknown, profile))
+    changes.check()
+    return definition
