@@ -8,18 +8,30 @@ GET = [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y
 # one thread in each of the test processes that run side by side
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test test-peers coverage lint proto clean setup gpu-check fuzz zoo-nets export-table weights
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+.PHONY: demo test test-peers coverage lint proto clean setup gpu-check fuzz zoo-nets export-table weights wheel wheels-table
+
+# everything for working on Dragon; `make demo` installs only what it runs
 setup: $(VENV)/ready
 
-$(VENV)/ready: pyproject.toml
+$(VENV)/ready: $(VENV)/runs
+	@echo "Installing what the tests need into $(VENV): about 200 MB to fetch, 700 MB on disk with the rest"
+	$(PIP) -e '.[test,lint]'
+	@touch $@
+
+$(VENV)/runs: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Dragon needs Python 3.11 or newer")'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(GET) python3-venv; } || \
 	  { echo "python3-venv is missing, and cannot be installed from here: apt-get install python3-venv"; exit 1; }
 	@PATH="$$PATH:/sbin" ldconfig -p 2>/dev/null | grep -q libgomp.so.1 || { $(GET) libgomp1; } || \
 	  echo "without the system library libgomp.so.1 (package libgomp1) nets run on the slower NumPy engine"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,lint]'
+	@echo "Installing Dragon and what it runs on into $(VENV): about 80 MB to fetch, 220 MB on disk"
+	$(PIP) -e .
+	@cd $(VENV)/lib && ! cmp -s libdnnl.so.3.2 libdnnl.so || \
+	  for name in libdnnl.so libdnnl.so.3; do ln -f libdnnl.so.3.2 $$name; done  # a wheel holds no links: 3 copies
+	@du -sh $(VENV) | sed 's/\t/ in /'
 	@touch $@
 
 test: setup lint
@@ -27,7 +39,7 @@ test: setup lint
 
 # The tests that compare with other frameworks, which are large: without them they are left out of `make test`.
 test-peers: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[peers]'
+	$(PIP) -e '.[peers]'
 	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -q \
 	  tests/export tests/test_torch.py tests/tools/test_export_torch.py
 
@@ -40,7 +52,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-demo: setup
+demo: $(VENV)/runs
 	$(BIN)/dragon demo --dir $(DEMO_DIR)
 
 # Damaged files for MINUTES of each kind (KINDS: all when empty); what goes wrong is kept in fuzz/.
@@ -54,13 +66,25 @@ export-table: setup
 
 # The table of docs/zoo_nets.md: every net of the zoo against OpenCV 4, the last that reads Caffe's files.
 zoo-nets: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'opencv-python-headless<5'
+	$(PIP) 'opencv-python-headless<5'
 	$(ONE_THREAD) $(BIN)/python -m tests.models.page $(NETS)
 
 # The weights that Dragon offers, trained again from the data: NAMES="lenet cifar10_quick", all when empty. They go to weights/.
 weights: setup
 	for set in mnist cifar10; do $(BIN)/dragon data $$set || exit; done
 	$(BIN)/dragon zoo train $(NAMES)
+
+# dist/: a wheel and the source, checked; the tests of packaging say what they hold.
+wheel: setup
+	rm -rf dist
+	$(PIP) build twine
+	$(BIN)/python -m build --quiet --outdir dist .
+	$(BIN)/twine check --strict dist/*
+
+# The table of docs/installing.md: which packages have wheels for which Python and system. It asks the package index.
+wheels-table: setup
+	$(PIP) packaging
+	$(BIN)/python install/wheels.py --write docs/installing.md
 
 # On a machine with a GPU, from the checkout and with the packages that are there: tests on the card, then figures.
 gpu-check:

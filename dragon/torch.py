@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike
 
 from dragon.bases.layer import TEST, TRAIN
 from dragon.errors import UsageError, nearest
+from dragon.extras import install_command
 from dragon.graph.net import Net
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
@@ -24,7 +25,7 @@ from dragon.proto.definition import Definition
 try:
     import torch
 except ImportError:
-    raise UsageError('dragon.torch needs a package: pip install "dragon-caffe[torch]"') from None
+    raise UsageError(f"dragon.torch needs a package: {install_command('torch')}") from None
 
 __all__ = ["NetModule"]
 

@@ -1,4 +1,7 @@
-"""What is installed: all packages are listed, the links stand, and a wheel holds every file of every package."""
+"""What is installed: all packages are listed, the links stand, and a wheel holds every file of every package.
+
+The source package holds the repository, and an editable install is found from any folder.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -56,16 +60,79 @@ def test_links_point_to_the_folders_at_the_top(name: str) -> None:
     assert link.readlink() == Path("..", name)
 
 
+def copied(source: Path, *more: str) -> Path:
+    """A copy of what is built, and of the folders `more`: a build writes beside its sources."""
+    source.mkdir(parents=True)
+    for name in ("dragon", *MAPPED, "install", *more):
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    for name in (
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "MANIFEST.in",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "Makefile",
+    ):
+        shutil.copy(ROOT / name, source)
+    return source
+
+
+def build(source: Path, what: str, target: Path) -> Path:
+    """What the build backend makes in `target`, as pip and build call it."""
+    code = f"import backend, sys; print(backend.build_{what}(sys.argv[1]), file=sys.stderr)"
+    target.mkdir(exist_ok=True)
+    env = {**os.environ, "PYTHONPATH": str(source / "install")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(target)], cwd=source, env=env, capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return target / done.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_source_package_builds_the_wheel(tmp_path: Path) -> None:
+    """It holds what the repository holds, without links, and the wheel made from it has every file."""
+    source = copied(tmp_path / "source", "docs", "tests", "benchmarks")
+    with tarfile.open(build(source, "sdist", tmp_path / "dist")) as archive:
+        assert [member.name for member in archive if not (member.isfile() or member.isdir())] == []
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    for name in ("Makefile", "CHANGELOG.md", "docs/architecture.md", "tests/test_packaging.py", "install/backend.py"):
+        assert (unpacked / name).is_file(), name
+    assert not {path.name for path in unpacked.iterdir()} & {"data", "runs", "demo", "dist", "build"}
+    assert not list(unpacked.rglob("__pycache__"))
+    expected = {installed(path) for path in package_files(source)}
+    with zipfile.ZipFile(build(unpacked, "wheel", tmp_path / "dist")) as wheel:
+        assert {name for name in wheel.namelist() if ".dist-info/" not in name} == expected
+
+
+@pytest.mark.slow
+def test_editable_install_is_found_from_the_folder_above(tmp_path: Path) -> None:
+    """Of a clone called dragon: Python finds that folder first there, and would take it for the package."""
+    clone = copied(tmp_path / "dragon")
+    site = tmp_path / "site"
+    with zipfile.ZipFile(build(clone, "editable", tmp_path / "dist")) as wheel:
+        wheel.extractall(site)
+        record = wheel.read(next(name for name in wheel.namelist() if name.endswith("RECORD"))).decode()
+    assert {line.split(",")[0] for line in record.splitlines()} >= {"dragon_checkout.pth"}
+    packages = [path for path in sys.path if path.endswith("-packages")]
+    code = "import site, sys; sys.path += sys.argv[2:]; site.addsitedir(sys.argv[1])\n"
+    code += "import dragon; print(dragon.__file__, dragon.Net.__name__)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code, str(site), *packages], cwd=tmp_path, capture_output=True, text=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(clone / "dragon" / "__init__.py"), "Net"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("links", [True, False], ids=["checkout", "checkout without links"])
 def test_wheel_holds_every_file(tmp_path: Path, links: bool) -> None:
     """Built from a copy: the build writes beside the sources. A system without links makes the same wheel."""
-    source = tmp_path / "source"
-    source.mkdir()
-    for name in ("dragon", *MAPPED):
-        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
+    source = copied(tmp_path / "source")
     if not links:
         for name in MAPPED:
             (source / "dragon" / name).unlink()

@@ -13,7 +13,7 @@ from dragon.errors import UsageError, nearest
 from dragon.files.atomic import atomic_write
 from dragon.files.caffe_log import SMOOTHED_LOSS, Log, Row
 from dragon.files.pictures import picture_format
-from dragon.tools.common.curves import cut_high_start, whole_iterations
+from dragon.tools.common.curves import cut_high_start, new_figure, whole_iterations
 from dragon.tools.common.run_log import read_run, run_name
 
 __all__ = ["command"]
@@ -60,15 +60,10 @@ def command(runs: tuple[str, ...], out: str, axis: str, only: tuple[str, ...], l
     if axis == "seconds" and not any(math.isfinite(r["Seconds"]) for run in read for t in run.log.tables() for r in t):
         raise UsageError("--x seconds: no line of the log tells its time")
     names = _names([run.log for run in read], only)
-    # without pyplot, which looks for a display and keeps global state
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     shown = names[:_MAX_PANELS]
     columns = math.ceil(len(shown) / 4)
     rows = math.ceil(len(shown) / columns)
-    figure = Figure(figsize=(8 if columns == 1 else 6 * columns, 0.9 + 3 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8 if columns == 1 else 6 * columns, 0.9 + 3 * rows)
     figure.suptitle(_title(read))
     for k, name in enumerate(shown, 1):
         panel = figure.add_subplot(rows, columns, k, sharex=figure.axes[0] if figure.axes else None)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dragon.data.image_file import Color
 from dragon.data.images import read_image
 from dragon.errors import DataError, one_line
+from dragon.extras import install_command
 from dragon.files.paths import missing_hint
 
 __all__ = ["FolderFrames", "Frames", "VideoFrames", "open_frames"]
@@ -145,9 +146,7 @@ class VideoFrames:
         try:
             import av
         except ImportError:
-            raise DataError(
-                f'"{self._path}": a video file needs a package: pip install "dragon-caffe[video]"'
-            ) from None
+            raise DataError(f'"{self._path}": a video file needs a package: {install_command("video")}') from None
         try:
             container = av.open(
                 self._path, container_options={"protocol_whitelist": "file", "format_whitelist": _FORMATS}

@@ -10,6 +10,7 @@ from typing import Any
 
 from dragon.data.new_folder import new_folder
 from dragon.errors import DataError
+from dragon.extras import leveldb_advice
 
 __all__ = ["LevelDbReader", "write_leveldb"]
 
@@ -129,7 +130,7 @@ def _plyvel(path: str | os.PathLike[str]) -> Any:
     try:
         import plyvel
     except ImportError:
-        raise DataError(f'"{path}": a LevelDB needs a package: pip install "dragon-caffe[leveldb]"') from None
+        raise DataError(f'"{path}": {leveldb_advice()}') from None
     return plyvel
 
 

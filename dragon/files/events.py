@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dragon.errors import UsageError
+from dragon.extras import install_command
 from dragon.memory.storage import Array
 
 __all__ = ["EventFile", "need_tensorboard"]
@@ -31,7 +32,7 @@ def _tensorboard() -> tuple[Any, Any, Any]:
         from tensorboardX import event_file_writer, summary
         from tensorboardX.proto import event_pb2
     except ImportError:
-        raise UsageError('event files need a package: pip install "dragon-caffe[tensorboard]"') from None
+        raise UsageError(f"event files need a package: {install_command('tensorboard')}") from None
     return event_file_writer, summary, event_pb2
 
 

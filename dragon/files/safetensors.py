@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dragon.errors import WeightsError, one_line
+from dragon.extras import install_command
 from dragon.files.atomic import write_atomically
 from dragon.files.reading import open_regular
 from dragon.memory.storage import Array
@@ -42,7 +43,7 @@ def _library() -> Any:
     try:
         import safetensors
     except ImportError:
-        raise WeightsError('safetensors files need a package: pip install "dragon-caffe[safetensors]"') from None
+        raise WeightsError(f"safetensors files need a package: {install_command('safetensors')}") from None
     return safetensors
 
 

@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 from dragon.errors import UsageError
+from dragon.extras import install_command
 
 __all__ = ["onnx_module", "onnxruntime_or_none"]
 
@@ -15,7 +16,7 @@ def onnx_module(name: str = "onnx") -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise UsageError('ONNX files need a package: pip install "dragon-caffe[onnx]"') from None
+        raise UsageError(f"ONNX files need a package: {install_command('onnx')}") from None
 
 
 def onnxruntime_or_none() -> Any:

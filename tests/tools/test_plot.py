@@ -57,6 +57,14 @@ def test_one_run(here: Path, dragon: Dragon) -> None:
     assert "starts at 80, above the picture" not in texts(here / "b.svg")
 
 
+def test_without_matplotlib(here: Path, dragon: Dragon, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics(here / "lenet")
+    monkeypatch.setattr("dragon.tools.common.curves.importlib.util.find_spec", lambda name: None)
+    result = dragon("plot", "lenet", "--out", "a.svg")
+    assert (result.code, result.error) == (2, 'plots need a package: pip install "dragon-caffe[plot]"')
+    assert [path.name for path in here.iterdir()] == ["lenet"]
+
+
 def test_drawn_data_is_marked(here: Path, dragon: Dragon) -> None:
     metrics(here / "one", data="synthetic")
     metrics(here / "two", net="other")

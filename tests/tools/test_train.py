@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dragon.extras import install_command
 from dragon.proto import dragon_pb2 as pb
 from dragon.tools.train import output_folder
 from tests.tools.conftest import Dragon, edit
@@ -73,6 +74,19 @@ def test_metrics_agree_with_the_log(work: Path, dragon: Dragon) -> None:
     assert found[0]["data"] == ["synthetic"]
     assert (found[-1]["event"], found[-1]["stopped"]) == ("end", False)
     assert (work / "m" / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_matplotlib_the_curves_are_left_out(
+    work: Path, dragon: Dragon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "dragon.tools.observers.curves.plot_problem", lambda: f"plots need a package: {install_command('plot')}"
+    )
+    result = dragon("train", "--solver", "solver.prototxt", "--iterations", "10")
+    assert result.code == 0
+    assert result.err.count(f"curves.png is left out: plots need a package: {install_command('plot')}") == 1
+    assert (work / "out/metrics.jsonl").is_file()
+    assert not (work / "out/curves.png").exists()
 
 
 def test_opening_lines(work: Path, dragon: Dragon) -> None:

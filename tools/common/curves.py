@@ -1,12 +1,37 @@
-"""Helpers for plots of training curves: axes of iterations, and a limit of the y axis."""
+"""Helpers for plots of training curves: figures, axes of iterations, and a limit of the y axis."""
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["cut_high_start", "reasonable_top", "whole_iterations"]
+from dragon.errors import UsageError
+from dragon.extras import install_command
+
+__all__ = ["cut_high_start", "new_figure", "plot_problem", "reasonable_top", "whole_iterations"]
+
+
+def plot_problem() -> str:
+    """Why nothing can be plotted: matplotlib is not installed; "" where it is."""
+    there = importlib.util.find_spec("matplotlib") is not None
+    return "" if there else f"plots need a package: {install_command('plot')}"
+
+
+def new_figure(width: float, height: float) -> Any:
+    """A figure of matplotlib, in inches, without pyplot, which looks for a display and keeps global state.
+
+    Raises UsageError where matplotlib is not installed.
+    """
+    if problem := plot_problem():
+        raise UsageError(problem)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def whole_iterations(axes: Any) -> None:

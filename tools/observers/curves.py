@@ -13,7 +13,8 @@ from dragon.graph.facts import accuracy_names, loss_weight, synthetic
 from dragon.memory.storage import Array
 from dragon.solver.meter import Meter
 from dragon.solver.solver import Observer, Solver
-from dragon.tools.common.curves import cut_high_start, whole_iterations
+from dragon.tools.common.curves import cut_high_start, new_figure, plot_problem, whole_iterations
+from dragon.tools.common.logs import log
 from dragon.tools.observers.metrics import MetricsObserver, Record
 
 __all__ = ["CurvesObserver", "draw_curves"]
@@ -25,15 +26,18 @@ Series = tuple[list[int], list[float]]
 
 
 class CurvesObserver(Observer):
-    """Plots at the end and after tests, seldom enough not to slow down training."""
+    """Plots at the end and after tests, seldom enough not to slow down training; not at all without matplotlib."""
 
     def __init__(self, path: Path, metrics: MetricsObserver, meter: Meter) -> None:
         self._path = path
         self._metrics = metrics
         self._meter = meter
         self._next = time.perf_counter() + _MIN_INTERVAL
+        self._problem = plot_problem()
 
     def on_start(self, solver: Solver) -> None:
+        if self._problem:
+            log.info("%s is left out: %s", self._path.name, self._problem)
         if self._path.parent.is_dir() and not self._metrics.locked_out:
             remove_unfinished(self._path.parent, re.escape(self._path.name))
 
@@ -46,7 +50,7 @@ class CurvesObserver(Observer):
         self._draw(solver)
 
     def _draw(self, solver: Solver) -> None:
-        if self._metrics.locked_out:
+        if self._metrics.locked_out or self._problem:
             return
         began = time.perf_counter()
         title = solver.net.name + (" on SYNTHETIC data" if synthetic(solver.net) else "")
@@ -63,19 +67,14 @@ def draw_curves(
 ) -> None:
     """Write the plot; does nothing if there is no point. losses, accuracies: outputs of the first test net.
 
-    Raises OSError.
+    Raises OSError, and UsageError where matplotlib is not installed.
     """
     train = _series(records, "display", "loss")
     test_losses = {f"test {name}": _series(records, "test", name) for name in losses}
     test_accuracies = {f"test {name}": _series(records, "test", name) for name in accuracies}
     if not any(xs for xs, _ in [train, *test_losses.values(), *test_accuracies.values()]):
         return
-    # without pyplot, which looks for a display and keeps global state
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4.2) if test_accuracies else (6, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10 if test_accuracies else 6, 4.2)
     figure.suptitle(title)
     panels = [("loss", {"train loss": train, **test_losses})]
     if test_accuracies:

@@ -16,6 +16,7 @@ from dragon.compare.executors.engine import RemoteEngine
 from dragon.compare.executors.task import Answer, Task, do_task
 from dragon.compare.machine import usable_cores
 from dragon.errors import DataError, UsageError, one_line
+from dragon.extras import install_command
 
 __all__ = ["DaskEngine", "dask_task"]
 
@@ -55,7 +56,7 @@ class DaskEngine(RemoteEngine):
         try:
             import distributed
         except ImportError:
-            raise UsageError('--executor dask needs a package: pip install "dragon-caffe[dask]"') from None
+            raise UsageError(f"--executor dask needs a package: {install_command('dask')}") from None
         self._distributed = distributed
         self._jobs = jobs
         self._address = scheduler

@@ -14,6 +14,7 @@ from dragon.compare.executors.engine import RemoteEngine
 from dragon.compare.executors.task import Answer, Task, do_task
 from dragon.compare.machine import usable_cores
 from dragon.errors import DragonError, UsageError, one_line
+from dragon.extras import install_command
 
 __all__ = ["MpiEngine"]
 
@@ -30,7 +31,7 @@ class MpiEngine(RemoteEngine):
         try:
             from mpi4py import MPI, futures
         except ImportError:
-            raise UsageError('--executor mpi needs a package: pip install "dragon-caffe[mpi]"') from None
+            raise UsageError(f"--executor mpi needs a package: {install_command('mpi')}") from None
         except RuntimeError as error:  # mpi4py without an MPI library
             raise UsageError(
                 f"--executor mpi needs an MPI library, such as pip install mpich: {one_line(str(error))}"

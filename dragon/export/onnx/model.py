@@ -8,6 +8,7 @@ from typing import Any
 from dragon.errors import DragonError, ShapeError, UsageError
 from dragon.export.onnx.forms import NoFormError, find, reason
 from dragon.export.onnx.graph import Graph, Operation, Subgraph
+from dragon.extras import install_command
 from dragon.graph.net import Net
 from dragon.graph.node import Node
 from dragon.proto import dragon_pb2 as pb
@@ -28,7 +29,7 @@ def load_onnx() -> Any:
     try:
         import onnx
     except ImportError:
-        raise UsageError("ONNX needs the package onnx: pip install 'dragon-caffe[onnx]'") from None
+        raise UsageError(f"ONNX needs the package onnx: {install_command('onnx')}") from None
     return onnx
 
 

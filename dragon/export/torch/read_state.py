@@ -12,6 +12,7 @@ import numpy as np
 
 from dragon.errors import MissingWeightsError, WeightsError, one_line
 from dragon.export.torch.state import Array
+from dragon.extras import install_command
 from dragon.files.kinds import kind_of
 from dragon.files.safetensors import is_safetensors, read_safetensors
 
@@ -52,7 +53,7 @@ def _read_torch(path: str | Path) -> dict[str, Any]:
     try:
         import torch
     except ImportError:
-        raise WeightsError(f'{path}: to read it takes a package: pip install "dragon-caffe[torch]"') from None
+        raise WeightsError(f"{path}: to read it takes a package: {install_command('torch')}") from None
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of many types: pickle's, zipfile's, torch's own
