@@ -10,7 +10,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-peers coverage lint proto clean setup gpu-check fuzz zoo-nets export-table weights wheel wheels-table
+.PHONY: demo test test-peers coverage lint proto clean setup gpu-check fuzz zoo-nets export-table weights wheel wheels-table docs
 
 # everything for working on Dragon; `make demo` installs only what it runs
 setup: $(VENV)/ready
@@ -54,6 +54,12 @@ lint: setup
 
 demo: $(VENV)/runs
 	$(BIN)/dragon demo --dir $(DEMO_DIR)
+
+# The documents as a site, in build/site: reference made from the code, warnings as errors, every link checked.
+docs: setup
+	$(PIP) -e '.[docs]'
+	$(BIN)/python -m mkdocs build --strict
+	$(ONE_THREAD) $(BIN)/python -m pytest -q tests/docs/test_site.py
 
 # Damaged files for MINUTES of each kind (KINDS: all when empty); what goes wrong is kept in fuzz/.
 fuzz: setup

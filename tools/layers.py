@@ -16,7 +16,7 @@ from dragon.proto.comments import message_comments
 from dragon.proto.volumes import FORMER_TYPES
 from dragon.tools.common.tables import table
 
-__all__ = ["command", "default", "parameter_fields"]
+__all__ = ["command", "counts", "default", "documentation", "field_kind", "parameter_fields"]
 
 _KINDS = {
     FieldDescriptor.TYPE_BOOL: "bool",
@@ -50,14 +50,14 @@ def command(name: str | None) -> None:
     if cls is None:
         raise UsageError(f'unknown layer type "{name}"{nearest(name, layer_types())}')
     click.echo(f"{name}: {_purpose(cls)}")
-    click.echo(f"bottoms: {_range(cls.bottoms)}, tops: {_range(cls.tops)}")
-    text = _documentation(cls).partition("\n\n")[2]
+    click.echo(f"bottoms: {counts(cls.bottoms)}, tops: {counts(cls.tops)}")
+    text = documentation(cls).partition("\n\n")[2]
     if text:
         click.echo(f"\n{text}")
     for field in parameter_fields(cls):
         message = _message(field)
         comments = message_comments(message.name)
-        rows = [[f.name, _kind(f), default(name, f), comments.fields.get(f.name, "")] for f in message.fields]
+        rows = [[f.name, field_kind(f), default(name, f), comments.fields.get(f.name, "")] for f in message.fields]
         click.echo(f"\n{field} ({message.name})" + (f": {comments.text}" if comments.text else ""))
         click.echo(table(["field", "type", "default", "meaning"], rows, left=(0, 1, 2, 3)))
 
@@ -80,22 +80,24 @@ def _message(field: str) -> Any:
 
 def _purpose(cls: type[Layer]) -> str:
     """The first line of a layer's docstring."""
-    return _documentation(cls).partition("\n")[0]
+    return documentation(cls).partition("\n")[0]
 
 
-def _documentation(cls: type[Layer]) -> str:
+def documentation(cls: type[Layer]) -> str:
     """The docstring of a layer; an empty string for one that only inherits that of its base."""
     return inspect.cleandoc(cls.__doc__ or "")
 
 
-def _range(counts: tuple[int, int | None]) -> str:
-    minimum, maximum = counts
+def counts(span: tuple[int, int | None]) -> str:
+    """How many bottoms or tops, in words: "2", "1 to 3", "1 or more"."""
+    minimum, maximum = span
     if maximum is None:
         return f"{minimum} or more"
     return str(minimum) if minimum == maximum else f"{minimum} to {maximum}"
 
 
-def _kind(field: Any) -> str:
+def field_kind(field: Any) -> str:
+    """The type of a field in the words of the schema; the choices of an enum."""
     if field.enum_type is not None:
         kind = " | ".join(_names(field))
     elif field.message_type is not None:
@@ -110,9 +112,12 @@ def _names(field: Any) -> Iterator[str]:
         yield value.name
 
 
-def default(layer: str, field: Any) -> str:
-    """The value that a layer type uses for an unset field; "" if the schema has no default."""
-    stated = _class(layer).defaults.get(field.name)
+def default(layer: str | None, field: Any) -> str:
+    """The value that a layer type uses for an unset field; "" if the schema has no default.
+
+    layer: None for the default of the schema alone.
+    """
+    stated = None if layer is None else _class(layer).defaults.get(field.name)
     if stated is not None:
         return stated
     if not field.has_default_value:
