@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -18,6 +17,7 @@ from dragon.solver.changes import change_solver
 from dragon.solver.solver import Solver
 from dragon.solver.types import get_solver
 from dragon.tools.common.engine_options import EngineChoice, engine_options
+from dragon.tools.common.memory import peak_memory_mib
 from dragon.tools.common.net_options import NetChoice, net_options
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.tables import table
@@ -170,13 +170,3 @@ def mean_ms(runs: Sequence[Callable[[], object]], iterations: int) -> list[float
             run()
             sums[k] += (time.perf_counter() - began) * (turn > 0)
     return [total * 1e3 / iterations for total in sums]
-
-
-def peak_memory_mib() -> float:
-    """Peak memory of this process in MiB; 0 where the system does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -11,44 +11,58 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from dragon.errors import UsageError
 from dragon.files.layer_files import layer_files
-from dragon.graph.facts import SYNTHETIC, batch_norms, batch_size, summary, synthetic
 from dragon.probes import Probe
-from dragon.probes.observer import Values
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.assign import Assignment
-from dragon.proto.text import read_solver_definition
 from dragon.solver.changes import change_solver
-from dragon.solver.definition import warnings
-from dragon.solver.glog import GlogObserver
-from dragon.solver.meter import Meter
 from dragon.solver.snapshot import check_snapshots
-from dragon.solver.solver import Observer, Solver
+from dragon.solver.solver import Observer
 from dragon.solver.types import get_solver
 from dragon.tools.common.engine_options import EngineChoice, engine_options
-from dragon.tools.common.logs import log, log_handler
+from dragon.tools.common.logs import log_handler
 from dragon.tools.common.numbers import INT32, Count, Seed
 from dragon.tools.common.probe_options import probe_option
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.python_layers import allow_python
+from dragon.tools.common.repeat import RememberingCommand, command_line, repeated_flags
 from dragon.tools.common.set_option import set_option
-from dragon.tools.common.signals import EFFECTS, solver_signals
-from dragon.tools.observers.curves import CurvesObserver
-from dragon.tools.observers.forgiving import Forgiving
+from dragon.tools.common.signals import EFFECTS
 from dragon.tools.observers.glog import GlogHandler
-from dragon.tools.observers.metrics import MetricsObserver
-from dragon.tools.observers.probes import RecordedProbes
-from dragon.tools.observers.progress import ConsoleHandler, ProgressObserver
-from dragon.tools.observers.tensorboard import TensorBoardObserver
+from dragon.tools.observers.own import observer_option
+from dragon.tools.observers.progress import ConsoleHandler
+from dragon.tools.runs.folder import ROOT, run_name
+from dragon.tools.runs.place import choose_place
+from dragon.tools.runs.session import Session
 
 __all__ = ["command", "output_folder"]
 
+# flags that a command line that goes on does not repeat: what they say stands in the snapshot, or is said anew
+_NOT_REPEATED = ("--solver", "--weights", "--snapshot", "--resume", "--run", "--seed", "--iterations")
+_IN_THE_RUN = ("--level", "--stage", "--profile", "--set")  # these stand in the solver of a run's folder
 
-@click.command("train")
-@click.option("--solver", "path", required=True, metavar="FILE", help="The solver prototxt.")
+
+@click.command("train", cls=RememberingCommand)
+@click.option("--solver", "path", metavar="FILE", help="The solver prototxt.")
 @click.option("--weights", metavar="FILE,...", help="Start from these .caffemodel, HDF5 or .safetensors files.")
 @click.option("--snapshot", metavar="FILE", help="Go on from this .solverstate.")
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value="",
+    metavar="[RUN]",
+    help="Go on from the newest whole snapshot, of the folder RUN or of the solver's last run.",
+)
+@click.option(
+    "--run",
+    "runs",
+    is_flag=False,
+    flag_value="",
+    metavar="[DIR]",
+    help="Give the run a folder of its own, DIR/1, 2, ...; runs/NAME/1 without DIR, and for a solver without prefix.",
+)
+@click.option("--keep-last", type=Count(1), help="Keep only so many snapshots, the newest ones.")
+@click.option("--keep-best", is_flag=True, help="Also keep the weights of the best test, in PREFIX_best.caffemodel.")
 @click.option("--seed", type=Seed(), help="Of fillers, dropout and augmentation; instead of random_seed.")
 @click.option("--iterations", type=Count(0), help="Train to this iteration instead of max_iter.")
 @click.option("--level", type=INT32, help="The net state's level.")
@@ -56,17 +70,25 @@ __all__ = ["command", "output_folder"]
 @set_option("the solver or its nets, such as base_lr=0.01 or conv1.num_output=64")
 @click.option("--output", metavar="DIR", help="For metrics.jsonl and curves.png; beside the snapshots by default.")
 @probe_option("Measure this along the way, into metrics.jsonl; see dragon probe --list.")
+@click.option("--norms", is_flag=True, help="Log speed, memory and norms of weights and gradients at each display.")
 @click.option("--tensorboard", metavar="DIR", help="Also write TensorBoard's event files, into this folder.")
+@observer_option
 @click.option("--sigint-effect", type=click.Choice(EFFECTS), default="stop", show_default=True)
 @click.option("--sighup-effect", type=click.Choice(EFFECTS), default="snapshot", show_default=True)
 @click.option("--allow-unknown", is_flag=True, help="Skip fields that the schema does not have, with a warning each.")
 @profile_option
 @allow_python
 @engine_options
+@click.pass_context
 def command(
-    path: str,
+    context: click.Context,
+    path: str | None,
     weights: str | None,
     snapshot: str | None,
+    resume: str | None,
+    runs: str | None,
+    keep_last: int | None,
+    keep_best: bool,
     seed: int | None,
     iterations: int | None,
     level: int | None,
@@ -74,7 +96,9 @@ def command(
     assignments: tuple[Assignment, ...],
     output: str | None,
     probes: list[Probe],
+    norms: bool,
     tensorboard: str | None,
+    own_observers: list[Observer],
     sigint_effect: str,
     sighup_effect: str,
     allow_unknown: bool,
@@ -85,23 +109,29 @@ def command(
 
     SIGINT (Ctrl-C) and SIGTERM write a snapshot and stop, SIGHUP writes one and goes on. On a terminal a progress bar
     is shown, elsewhere a log in the form of Caffe's. Files that a
-    prototxt names are looked for from here, then from its folder and from those above.
+    prototxt names are looked for from here, then from its folder and from those above. Files go where the solver's
+    snapshot_prefix says; without one, or with --run, each run has a folder of its own (docs/runs.md).
 
     \b
-    Example: dragon train --solver models/lenet/solver.prototxt --iterations 500
+    Examples:
+    dragon train --solver models/lenet/solver.prototxt --iterations 500
+    dragon train --solver models/lenet/solver.prototxt --run
+    dragon train --resume runs/lenet/1
     """
-    if weights and snapshot:
-        raise UsageError("give --snapshot to go on with a run or --weights to start from a trained net, not both")
+    if path is None and not resume:
+        solver_option = next(param for param in context.command.params if param.name == "path")
+        raise click.MissingParameter(ctx=context, param=solver_option)
     with _showing() as show, layer_files(True):
-        definition = read_solver_definition(path, allow_unknown, profile)
-        definition, changes = change_solver(definition, assignments)
+        place = choose_place(path, runs, resume, snapshot, weights)
+        definition, changes = change_solver(place.read(allow_unknown, profile), assignments)
+        place.decide(definition.message)
         param = definition.message
         if iterations is not None:
             param.max_iter = iterations
         if level is not None:
             param.train_state.level = level
         param.train_state.stage.extend(stage.split(",") if stage else [])
-        if weights or snapshot:
+        if weights or place.goes_on:
             del param.weights[:]
         if weights:
             param.weights.append(weights)
@@ -114,80 +144,43 @@ def command(
             allow_unknown=allow_unknown,
             verbose=False,
             changes=changes,
+            net_folder=place.net_folder,
         )
         try:
-            if snapshot:
-                solver.restore(snapshot)
+            resumed = place.restore(solver)
+            run = place.settle(solver)
             check_snapshots(solver)
-            folder = Path(output) if output else output_folder(param, path)
-            events = Path(tensorboard) if tensorboard else None
-            _train(solver, show, folder, events, probes, snapshot, sigint_effect, sighup_effect)
+            again = _NOT_REPEATED if run is None else (*_NOT_REPEATED, *_IN_THE_RUN)
+            Session(
+                show=show,
+                folder=Path(output) if output else run or output_folder(solver.param, place.solver),
+                command=command_line(context),
+                start_again=[*place.start_again(run), *repeated_flags(context, again)],
+                iterations=iterations,
+                run=run,
+                name=place.name,
+                resumed=resumed,
+                events=Path(tensorboard) if tensorboard else None,
+                probes=probes,
+                own_observers=own_observers,
+                norms=norms,
+                keep_last=keep_last,
+                keep_best=keep_best,
+                sigint=sigint_effect,
+                sighup=sighup_effect,
+            ).train(solver)
         finally:
             solver.close()
 
 
-def _train(
-    solver: Solver,
-    show: Console | None,
-    folder: Path,
-    events: Path | None,
-    probes: list[Probe],
-    resumed: str | None,
-    sigint: str,
-    sighup: str,
-) -> None:
-    meter = Meter()
-    metrics = MetricsObserver(folder / "metrics.jsonl", meter)
-    shown: Observer = GlogObserver(meter) if show is None else ProgressObserver(meter, show)
-    curves = CurvesObserver(folder / "curves.png", metrics, meter)
-    written = Forgiving(metrics, "metrics.jsonl")
-    solver.observers.append(meter)
-    if probes:  # before the metrics, which end with the run
-
-        def record(solver: Solver, probe: Probe, values: Values) -> None:
-            written.call(metrics.add_probe, solver, probe.title, values)
-
-        watching = RecordedProbes(probes, record, meter.skip, resumed)
-        solver.observers.append(Forgiving(watching, "the states of the probes"))
-    solver.observers += [Forgiving(shown, "the log"), written, Forgiving(curves, "curves.png")]
-    if events is not None:
-        solver.observers.append(Forgiving(TensorBoardObserver(events, meter), "the event file"))
-    for line in _opening(solver):
-        log.info(line)
-    for line in warnings(solver.param):
-        log.warning("%s: %s", solver.path, line)
-    log.info("Metrics and curves go to %s", folder)
-    if events is not None:
-        log.info("Event files go to %s", events)
-    with solver_signals(solver, sigint, sighup):
-        solver.solve()
-    if synthetic(solver.net):
-        log.info("Results are of %s", SYNTHETIC)
-
-
-def _opening(solver: Solver) -> Iterator[str]:
-    """The first lines of the log: net, engine, seed and data of the run."""
-    net, options = solver.net, solver.net.executor.options
-    yield summary(net)
-    threads = getattr(net.executor, "threads", None)
-    note = f", {threads} thread{'s' if threads > 1 else ''}" if threads else ""
-    yield f"engine {net.executor.name}, {options.precision}{note}; seed {solver.seed}"
-    if synthetic(net):
-        yield SYNTHETIC
-    if batch_norms(net):
-        line = f"batch normalisation: statistics are taken over {batch_size(net)} examples"
-        if solver.param.iter_size > 1:
-            line += f"; iter_size {solver.param.iter_size} does not enlarge that"
-        yield line
-    if solver.iter:
-        yield f"Resuming at iteration {solver.iter}"
-
-
 def output_folder(param: pb.SolverParameter, path: str) -> Path:
-    """The default folder for the metrics of a run: that of its snapshots, else runs/NAME OF THE SOLVER'S FILE."""
+    """The default folder for the metrics of a run: that of its snapshots, else runs/NAME OF THE SOLVER'S FILE.
+
+    In the latter case runs are numbered in that folder.
+    """
     prefix = param.snapshot_prefix
     if not prefix:
-        return Path("runs") / Path(path).stem
+        return ROOT / run_name(path)
     return Path(prefix) if Path(prefix).is_dir() else Path(prefix).parent
 
 

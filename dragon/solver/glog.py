@@ -60,43 +60,44 @@ def show_log() -> None:
 
 
 class GlogObserver(Observer):
-    """Logs what Caffe logs. meter: an observer that stands before this one in the list of the solver."""
+    """Logs what Caffe logs, to `logger`. meter: an observer that stands before this one in the list of the solver."""
 
-    def __init__(self, meter: Meter) -> None:
+    def __init__(self, meter: Meter, logger: logging.Logger = log) -> None:
         self._lap = Lap(meter)
+        self._log = logger
 
     def on_start(self, solver: Solver) -> None:
-        log.info("Solving %s", solver.net.name)
-        log.info("Learning Rate Policy: %s", solver.param.lr_policy)
+        self._log.info("Solving %s", solver.net.name)
+        self._log.info("Learning Rate Policy: %s", solver.param.lr_policy)
 
     def on_display(self, solver: Solver, loss: float, rate: float) -> None:
-        if not log.isEnabledFor(logging.INFO):
+        if not self._log.isEnabledFor(logging.INFO):
             return
         done, seconds = self._lap.take()
         speed = done / seconds if seconds else 0.0
         message = "Iteration %d (%g iter/s, %gs/%d iters), loss = %s"
-        log.info(message, solver.iter, speed, seconds, done, format_value(loss))
+        self._log.info(message, solver.iter, speed, seconds, done, format_value(loss))
         for k, element in enumerate(output_elements(solver.net, solver.net.output_values())):
-            log.info("    Train net output #%d: %s", k, output_line(*element))
-        log.info("Iteration %d, lr = %g", solver.iter, rate)
+            self._log.info("    Train net output #%d: %s", k, output_line(*element))
+        self._log.info("Iteration %d, lr = %g", solver.iter, rate)
 
     def on_test_start(self, solver: Solver, index: int) -> None:
-        log.info("Iteration %d, Testing net (#%d)", solver.iter, index)
+        self._log.info("Iteration %d, Testing net (#%d)", solver.iter, index)
 
     def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
         if "(loss)" in scores:
-            log.info("Test loss: %s", format_value(float(scores["(loss)"])))
+            self._log.info("Test loss: %s", format_value(float(scores["(loss)"])))
         outputs = {name: value for name, value in scores.items() if name != "(loss)"}
         for k, element in enumerate(output_elements(solver.test_nets[index], outputs)):
-            log.info("    Test net output #%d: %s", k, output_line(*element))
+            self._log.info("    Test net output #%d: %s", k, output_line(*element))
 
     def on_snapshot(self, solver: Solver, model: str, state: str) -> None:
         form = "HDF5" if solver.param.snapshot_format == pb.SolverParameter.HDF5 else "binary proto"
-        log.info("Snapshotting to %s file %s", form, model)
-        log.info("Snapshotting solver state to %s file %s", form, state)
+        self._log.info("Snapshotting to %s file %s", form, model)
+        self._log.info("Snapshotting solver state to %s file %s", form, state)
 
     def on_end(self, solver: Solver) -> None:
         if solver.stopped:
-            log.info("Optimization stopped early.")
+            self._log.info("Optimization stopped early.")
         elif solver.iter >= solver.param.max_iter:
-            log.info("Optimization Done.")
+            self._log.info("Optimization Done.")

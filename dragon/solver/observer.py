@@ -1,16 +1,21 @@
-"""Observer: what whoever watches a solver (log, progress bar, metrics) is called with."""
+"""Observer: what whoever watches a solver (log, progress bar, metrics) is called with. See docs/observers.md."""
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dragon.errors import text_of
 from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
     from dragon.solver.solver import Solver
 
-__all__ = ["Observer"]
+__all__ = ["Guarded", "Observer"]
+
+_log = logging.getLogger("dragon")
 
 
 class Observer:
@@ -42,3 +47,55 @@ class Observer:
 
     def on_end(self, solver: Solver) -> None:
         """Training ended, was stopped, or failed: then solver.failure is the reason."""
+
+
+class Guarded(Observer):
+    """Forwards all events to another observer, and drops it with a warning at its first exception.
+
+    A `sys.exit` in it counts as one. KeyboardInterrupt is passed on. name: what the warning calls the observer.
+    """
+
+    def __init__(self, inner: Observer, name: str | None = None) -> None:
+        self.inner: Observer | None = inner
+        self._name = name or f"{type(inner).__module__}:{type(inner).__qualname__}"
+
+    def _call(self, event: str, *values: Any) -> None:
+        if self.inner is None:
+            return
+        try:
+            getattr(self.inner, event)(*values)
+        except (Exception, SystemExit) as error:
+            self.inner = None
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            text = f": {text_of(error)}" if text_of(error) else ""
+            _log.warning(
+                "observer %s failed in %s: %s%s (%s, line %s); training goes on without it",
+                self._name, event, type(error).__name__, text, last.filename, last.lineno,
+            )  # fmt: skip
+
+    def on_start(self, solver: Solver) -> None:
+        self._call("on_start", solver)
+
+    def on_step(self, solver: Solver) -> None:
+        self._call("on_step", solver)
+
+    def on_iteration(self, solver: Solver, loss: float, rate: float) -> None:
+        self._call("on_iteration", solver, loss, rate)
+
+    def on_display(self, solver: Solver, loss: float, rate: float) -> None:
+        self._call("on_display", solver, loss, rate)
+
+    def on_test_start(self, solver: Solver, index: int) -> None:
+        self._call("on_test_start", solver, index)
+
+    def on_test_batch(self, solver: Solver, index: int, done: int, total: int) -> None:
+        self._call("on_test_batch", solver, index, done, total)
+
+    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
+        self._call("on_test", solver, index, scores)
+
+    def on_snapshot(self, solver: Solver, model: str, state: str) -> None:
+        self._call("on_snapshot", solver, model, state)
+
+    def on_end(self, solver: Solver) -> None:
+        self._call("on_end", solver)

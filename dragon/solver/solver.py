@@ -74,6 +74,7 @@ class Solver:
         dtype: DTypeLike = np.float32,
         verbose: bool = True,
         changes: NetChanges | None = None,
+        net_folder: Path | None = None,
     ) -> None:
         if isinstance(param, pb.SolverParameter):
             param = Definition(param)
@@ -102,6 +103,7 @@ class Solver:
         self._requests: set[str] = set()
         self.failure: BaseException | None = None  # the error that ended the training early
         self._last_snapshot = ""
+        self._net_folder = net_folder
         self._holds_lock = False  # on the names of the snapshots
         self.warned_outputs: set[tuple[int, str]] = set()  # (test net, output) that were not finite
         self._changes = changes
@@ -164,18 +166,33 @@ class Solver:
 
     def _net(self, choice: NetChoice) -> Net:
         model, phase, state = choice
+        level, stages = (state.level, list(state.stage)) if state else (0, [])
+        return self._make(self.source_of(model), phase=phase, level=level, stages=stages)
+
+    @property
+    def changes_nets(self) -> bool:
+        """Whether the nets are changed after they are read."""
+        return self._changes is not None and bool(self._changes.assignments)
+
+    def source_of(self, model: str | pb.NetParameter) -> str | pb.NetParameter | Definition[pb.NetParameter]:
+        """A net of the solver's definition as it is used: its path, or the net itself.
+
+        It is a Definition where the net was changed, or its files are looked for elsewhere. Raises PrototxtError.
+        """
         if isinstance(model, str):
             model = str(find_model(model, self.definition))
-        changed = model if self._changes is None else self._changes.apply(self._read(model))
-        level, stages = (state.level, list(state.stage)) if state else (0, [])
-        return self._make(changed, phase=phase, level=level, stages=stages)
+        changes = self._changes if self.changes_nets else None
+        if changes is None and self._net_folder is None:
+            return model
+        if isinstance(model, str):
+            from dragon.proto.text import read_net_definition
 
-    def _read(self, model: str | pb.NetParameter) -> Definition[pb.NetParameter]:
-        if isinstance(model, pb.NetParameter):
-            return Definition(model)
-        from dragon.proto.text import read_net_definition
-
-        return read_net_definition(model, self._allow_unknown, self.param.profile or None)
+            net = read_net_definition(model, self._allow_unknown, self.param.profile or None)
+        else:
+            net = Definition(model)
+        if self._net_folder is not None:
+            net = replace(net, folder=self._net_folder)
+        return net if changes is None else changes.apply(net)
 
     @property
     def run_lock(self) -> RunLock:

@@ -80,6 +80,7 @@ class SolverSettings(TypedDict, total=False):
     dtype: DTypeLike
     verbose: bool
     changes: NetChanges | None
+    net_folder: Path | None
 
 
 def get_solver(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable
 
 import click
@@ -48,6 +49,8 @@ def plain_booleans(command: click.Command, context: click.Context, args: Iterabl
     """
     options = [param for param in command.get_params(context) if isinstance(param, click.Option)]
     names = {name for option in options for name in option.opts}
+    # click marks an option that may stand without a value by a text in its place
+    may_stand_alone = {n for o in options if not o.is_flag and isinstance(o.flag_value, str) for n in o.opts}
     with_value = {name for option in options if not option.is_flag for name in option.opts}
     forms: dict[str, tuple[str, bool]] = {}  # spelling: flag, and the value that it sets
     for flag in sorted(name for name in names - with_value if name.startswith("--")):
@@ -59,18 +62,21 @@ def plain_booleans(command: click.Command, context: click.Context, args: Iterabl
     interspersed = command.context_settings.get("allow_interspersed_args", True)
     values: dict[str, bool] = {}
     others: list[str] = []
-    rest = iter(args)
-    for arg in rest:
+    rest = deque(args)
+    while rest:
+        arg = rest.popleft()
         spelling, equals, text = arg.partition("=")
         if arg == "--" or not (arg.startswith("-") or interspersed):
             others += [arg, *rest]
-        elif spelling in forms:
+            break
+        if spelling in forms:
             flag, value = forms[spelling]
             if equals and text.lower() not in _TRUTH:
                 raise click.UsageError(f'{spelling} is true or false, got "{text}"', ctx=context)
             values[flag] = value == _TRUTH.get(text.lower(), True)
         else:
             others.append(arg)
-            if arg in with_value:  # the next argument is its value
-                others += [value for value in [next(rest, None)] if value is not None]
+            alone = arg in may_stand_alone and bool(rest) and rest[0].startswith("-")
+            if arg in with_value and rest and not alone:  # the next argument is its value
+                others.append(rest.popleft())
     return [*(flag for flag, value in values.items() if value), *others]

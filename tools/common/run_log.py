@@ -10,6 +10,7 @@ from dragon.errors import DataError
 from dragon.files.caffe_log import SMOOTHED_LOSS, Log, Row, read_log
 from dragon.files.reading import open_regular
 from dragon.tools.observers.metrics import Record, read_records
+from dragon.tools.runs.folder import is_run
 
 __all__ = ["read_run", "run_name"]
 
@@ -33,10 +34,13 @@ def read_run(path: str | Path) -> Log:
 
 
 def run_name(path: str | Path) -> str:
-    """The name of a run: that of the folder of a metrics.jsonl, else that of the file."""
+    """The name of a run: that of the folder of a metrics.jsonl, NAME/NUMBER in runs/, else that of the file."""
     file = Path(path)
     folder = file if file.is_dir() else file.parent if file.name == _METRICS else None
-    return folder.resolve().name if folder is not None else file.name
+    if folder is None:
+        return file.name
+    whole = folder.resolve()
+    return f"{whole.parent.name}/{whole.name}" if is_run(whole) else whole.name
 
 
 def _log_file(path: Path) -> Path:

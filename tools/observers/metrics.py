@@ -1,7 +1,8 @@
 """Writes and reads metrics.jsonl: the events of a training run, one JSON object per line.
 
 {"event": "start" | "display" | "test" | "probe" | "snapshot" | "end", "iteration": N, "time": seconds since 1970, ...}
-display: loss, lr, outputs, images_per_second. test: net, outputs, seconds. probe: name, values. snapshot: model, state.
+display: loss, lr, outputs, images_per_second, and the vitals (see dragon.tools.observers.vitals). test: net, outputs,
+seconds. probe: name, values. snapshot: model, state.
 start: net, engine, seed, parameters, data. end: status (finished, stopped, interrupted, failed), error of a failed run.
 """
 
@@ -31,8 +32,9 @@ from dragon.memory.storage import Array
 from dragon.solver.meter import Lap, Meter
 from dragon.solver.solver import Observer, Solver
 from dragon.tools.common.logs import log
+from dragon.tools.observers.vitals import Vitals
 
-__all__ = ["MetricsObserver", "Record", "read_records"]
+__all__ = ["MetricsObserver", "Record", "read_records", "status_of"]
 
 Record = dict[str, Any]
 _INT64_LIMIT = 2**63
@@ -74,11 +76,12 @@ def _is_count(value: Any) -> bool:
 class MetricsObserver(Observer):
     """Appends records to `path`. A run that resumes from a snapshot drops the records after its iteration.
 
-    While another run writes the file, nothing is written; a warning says so.
+    While another run writes the file, nothing is written; a warning says so. vitals: further figures of a display.
     """
 
-    def __init__(self, path: Path, meter: Meter) -> None:
+    def __init__(self, path: Path, meter: Meter, vitals: Vitals | None = None) -> None:
         self.path = path
+        self._vitals = vitals
         self.records: list[Record] = []
         self._meter = meter
         self._lap = Lap(meter)
@@ -126,9 +129,9 @@ class MetricsObserver(Observer):
         done, seconds = self._lap.take()
         speed = done * self._meter.images / seconds if seconds else None
         outputs = _plain(solver.net.output_values())
-        self._write(
-            solver, "display", loss=_number(loss), lr=float(f"{rate:.7g}"), outputs=outputs, images_per_second=speed
-        )
+        further = {} if self._vitals is None else {k: _number(v) for k, v in self._vitals.values.items()}
+        rate = float(f"{rate:.7g}")
+        self._write(solver, "display", loss=_number(loss), lr=rate, outputs=outputs, images_per_second=speed, **further)
 
     def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
         self._write(solver, "test", net=index, outputs=_plain(scores), seconds=self._meter.test_seconds)
@@ -148,7 +151,7 @@ class MetricsObserver(Observer):
             if self._file is None:
                 return
             try:
-                status, error = _status(solver)
+                status, error = status_of(solver)
                 self._write(solver, "end", stopped=solver.stopped, status=status, seconds=self._meter.seconds, **error)
             finally:
                 self._file.close()
@@ -169,7 +172,7 @@ class MetricsObserver(Observer):
             self._torn = False
 
 
-def _status(solver: Solver) -> tuple[str, dict[str, str]]:
+def status_of(solver: Solver) -> tuple[str, dict[str, str]]:
     """The status of a run that ended, and the error of one that failed."""
     if solver.failure is None:
         return "stopped" if solver.stopped else "finished", {}

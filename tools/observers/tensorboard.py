@@ -14,6 +14,7 @@ from dragon.probes.observer import ProbeObserver
 from dragon.solver.meter import Lap, Meter
 from dragon.solver.solver import Observer, Solver
 from dragon.tools.observers.forgiving import Forgiving
+from dragon.tools.observers.vitals import Vitals
 
 __all__ = ["TensorBoardObserver"]
 
@@ -23,14 +24,15 @@ _HISTOGRAMS = 50  # of each blob over a whole training
 class TensorBoardObserver(Observer):
     """Writes an event file into `folder`. It only looks at the solver: the training stays as it is.
 
-    Training loss, rate and speed at each display; scores at each test, under test/ for the first test net, test_1/ for
-    the next; probes where they were measured; histograms at most 50 times. A run that goes on from a snapshot
-    replaces what was written past its iteration. Raises UsageError without the package that writes such files.
+    Training loss, rate, speed and the vitals at each display; scores at each test, under test/ for the first test net,
+    test_1/ for the next; probes where they were measured; histograms at most 50 times. A run that goes on from a
+    snapshot replaces what was written past its iteration. Raises UsageError without the package that writes such files.
     """
 
-    def __init__(self, folder: Path, meter: Meter) -> None:
+    def __init__(self, folder: Path, meter: Meter, vitals: Vitals | None = None) -> None:
         need_tensorboard()
         self._folder = folder
+        self._vitals = vitals
         self._meter = meter
         self._lap = Lap(meter)
         self._file: EventFile | None = None
@@ -53,6 +55,9 @@ class TensorBoardObserver(Observer):
                 self._scalar(f"train/{name}", float(np.ravel(value)[0]), solver.iter)
         if seconds:
             self._scalar("train/images_per_second", done * self._meter.images / seconds, solver.iter)
+        if self._vitals is not None:
+            for name, figure in self._vitals.values.items():
+                self._scalar(f"train/{name}", figure, solver.iter)
         if solver.iter >= self._next_histogram:
             self._next_histogram = solver.iter + max(1, solver.param.max_iter // _HISTOGRAMS)
             self._histograms(solver)

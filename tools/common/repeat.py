@@ -1,0 +1,39 @@
+"""The command line of a command as it was given, for records and for hints of what to run next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection
+from typing import Any
+
+import click
+
+__all__ = ["RememberingCommand", "command_line", "repeated_flags"]
+
+_ARGS = "dragon.args"  # in the meta of a context
+
+
+class RememberingCommand(click.Command):
+    """A command that keeps the arguments that it was given."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_ARGS] = list(args)
+        return super().parse_args(ctx, args)
+
+
+def command_line(context: click.Context) -> str:
+    """The command line, as a shell takes it."""
+    return shlex.join(["dragon", str(context.command.name), *context.meta[_ARGS]])
+
+
+def repeated_flags(context: click.Context, without: Collection[str]) -> list[str]:
+    """The flags that were given, with their values, but for those `without`, which are names like `--seed`."""
+    given, _, _ = context.command.make_parser(context).parse_args(list(context.meta[_ARGS]))
+    words: list[str] = []
+    for param in context.command.params:
+        if not isinstance(param, click.Option) or param.name not in given or set(param.opts) & set(without):
+            continue
+        value: Any = given[param.name]
+        for each in value if isinstance(value, list) else [value]:
+            words += [param.opts[0]] if param.is_flag else [param.opts[0], str(each)]
+    return words

@@ -1,0 +1,1 @@
+"""Runs of `dragon train`: their folders, what stands in them, and how a run goes on."""
