@@ -98,9 +98,10 @@ gpu-check:
 
 # The generator is pinned: its output loads on every protobuf runtime from 6.31 to 7.x. It lives in an environment
 # of its own, since it asks for an older runtime than the one we test with.
-proto: .venv-proto/ready
+proto: .venv-proto/ready $(VENV)/ready
 	.venv-proto/bin/python -m grpc_tools.protoc -Iproto --python_out=proto --pyi_out=proto proto/dragon.proto
 	sed -i 's/\b_Mapping\]/_Mapping[str, object]]/g; s/\*\*kwargs)/**kwargs: object)/' proto/dragon_pb2.pyi  # for the type checker
+	PYTHONPATH=. $(BIN)/python -m dragon.pycaffe.stubs  # the settings of layers, for editors and type checkers
 
 .venv-proto/ready:
 	$(PYTHON) -m venv .venv-proto

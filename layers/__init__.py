@@ -15,3 +15,9 @@ def __getattr__(name: str) -> Any:
 
         return layer_function(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    from dragon.bases.registry import layer_types
+
+    return layer_types()

@@ -6,10 +6,10 @@ from typing import Any
 
 from docs.site.markdown import code, plain, table
 from dragon.bases.layer import Layer, find_class, layer_types
+from dragon.bases.settings import counts, default, documentation, field_kind, parameter_fields
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.comments import message_comments
 from dragon.proto.volumes import FORMER_TYPES
-from dragon.tools.layers import counts, default, documentation, field_kind, parameter_fields
 
 __all__ = ["layer_pages", "message_page"]
 

@@ -13,9 +13,10 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from dragon.bases.registry import find_class
+from dragon.bases.registry import find_class, layer_types
 from dragon.errors import LayerName, PrototxtError, SettingNameError, SettingValueError, nearest
 from dragon.proto import dragon_pb2 as pb
+from dragon.pycaffe.layer_help import documentation_of, signature_of
 
 __all__ = ["Function", "Layers", "NetSpec", "Parameters", "Top", "layer_function", "layers", "params", "to_proto"]
 
@@ -287,8 +288,12 @@ def _net(tops: Iterable[Any], names: _Names) -> pb.NetParameter:
     return pb.NetParameter(layer=made.values())
 
 
+@cache
 def layer_function(type_name: str) -> Callable[..., Any]:
-    """A function that makes layers of a type: bottoms as arguments, settings by keyword."""
+    """A function that makes layers of a type: bottoms as arguments, settings by keyword.
+
+    Its signature and docstring name the settings of the type.
+    """
 
     def make(*bottoms: Top, **settings: Any) -> Any:
         fn = Function(type_name, bottoms, settings)
@@ -297,6 +302,8 @@ def layer_function(type_name: str) -> Callable[..., Any]:
         return fn.tops[0] if fn.ntop == 1 else fn.tops
 
     make.__name__ = make.__qualname__ = type_name
+    make.__doc__ = documentation_of(type_name)
+    make.__signature__ = signature_of(type_name)  # type: ignore[attr-defined]
     return make
 
 
@@ -308,6 +315,9 @@ class Layers:
             raise AttributeError(name)
         return layer_function(name)
 
+    def __dir__(self) -> list[str]:
+        return layer_types()
+
 
 class _Constants:
     def __init__(self, name: str) -> None:
@@ -316,8 +326,15 @@ class _Constants:
     def __getattr__(self, name: str) -> Any:
         message = getattr(pb, f"{self._name}Parameter", None)
         if message is None:
-            raise AttributeError(f"there is no {self._name}Parameter")
+            raise AttributeError(f"there is no {self._name}Parameter{nearest(self._name, dir(params))}")
+        if name.startswith("__") or name not in dir(self):
+            raise AttributeError(f'{self._name}Parameter has no constant "{name}"{nearest(name, dir(self))}')
         return getattr(message, name)
+
+    def __dir__(self) -> list[str]:
+        message = getattr(pb, f"{self._name}Parameter", None)
+        enums = message.DESCRIPTOR.enum_types if message is not None else ()
+        return sorted(value.name for enum in enums for value in enum.values)
 
 
 class Parameters:
@@ -327,6 +344,10 @@ class Parameters:
         if name.startswith("_"):
             raise AttributeError(name)
         return _Constants(name)
+
+    def __dir__(self) -> list[str]:
+        names = [name.removesuffix("Parameter") for name in pb.DESCRIPTOR.message_types_by_name]
+        return sorted(name for name in names if dir(_Constants(name)))
 
 
 layers = Layers()

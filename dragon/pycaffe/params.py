@@ -16,3 +16,9 @@ def __getattr__(name: str) -> Any:
 
         return getattr(params, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    from dragon.pycaffe.net_spec import params
+
+    return dir(params)

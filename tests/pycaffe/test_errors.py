@@ -46,10 +46,10 @@ CASES: dict[str, tuple[type[Exception], Callable[[], Any]]] = {
     "missing image": (FileNotFoundError, lambda: caffe.io.load_image("nope.png")),
     "wrong count": (ValueError, lambda: caffe.io.blobproto_to_array(wrong_count())),
     "unknown setting": (AttributeError, lambda: caffe.to_proto(L.ReLU(L.Input(), relu_param={"nope": 1}))),
-    "wrong setting": (TypeError, lambda: caffe.to_proto(L.InnerProduct(L.Input(), num_output="x"))),
+    "wrong setting": (TypeError, lambda: caffe.to_proto(L.InnerProduct(L.Input(), num_output="x"))),  # type: ignore[arg-type]
     "no top": (KeyError, lambda: caffe.NetSpec().nope),
     "no top as attribute": (AttributeError, lambda: caffe.NetSpec().nope),
-    "no Top": (TypeError, lambda: L.ReLU(1)),
+    "no Top": (TypeError, lambda: L.ReLU(1)),  # type: ignore[arg-type]
 }
 
 

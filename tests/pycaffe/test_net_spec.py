@@ -107,14 +107,14 @@ def test_settings_go_where_the_type_reads_them(type_name: str, settings: dict[st
 def test_mistakes_name_the_layer_and_the_nearest_setting() -> None:
     n = caffe.NetSpec()
     n.data = L.Input(shape={"dim": [1]})
-    n.conv = L.Convolution(n.data, num_outputs=3)
+    n.conv = L.Convolution(n.data, num_outputs=3)  # type: ignore[call-arg]
     with pytest.raises(PrototxtError, match=r'layer "conv" \(Convolution\).*num_outputs.*"num_output"'):
         n.to_proto()
-    n.conv = L.Convolution(n.data, num_output="three")
+    n.conv = L.Convolution(n.data, num_output="three")  # type: ignore[arg-type]
     with pytest.raises(PrototxtError, match="'three' does not fit"):
         n.to_proto()
     with pytest.raises(TypeError, match="ReLU input 0 is not a Top"):
-        L.ReLU("data")
+        L.ReLU("data")  # type: ignore[arg-type]
     with pytest.raises(AttributeError, match=r'no top "dat" .did you mean "data"'):
         _ = n.dat
     with pytest.raises(AttributeError):

@@ -265,4 +265,4 @@ def test_pooling_constants() -> None:
     assert P.Pooling.AVE == 1
     assert P.Data.LMDB == 1
     with pytest.raises(AttributeError):
-        _ = P.NoSuch.MAX
+        _ = P.NoSuch.MAX  # type: ignore[attr-defined]

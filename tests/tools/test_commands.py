@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dragon.bases.layer import TEST, TRAIN, layer_types
+from dragon.bases.settings import parameter_fields
 from dragon.compare.listing import find_experiment
 from dragon.compare.reading import read_experiment
 from dragon.errors import DataError
@@ -18,7 +19,6 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.tools import data
 from dragon.tools.common.statistics import BATCH, GLOBAL, statistics_of, use_statistics
 from dragon.tools.common.tables import table
-from dragon.tools.layers import parameter_fields
 from dragon.tools.test import score
 from tests.tools.conftest import Dragon, edit
 

@@ -6,8 +6,8 @@ import pytest
 
 from dragon.bases.batch_statistics import BatchStatistics
 from dragon.bases.layer import TEST, TRAIN, create
+from dragon.bases.settings import default
 from dragon.proto import dragon_pb2 as pb
-from dragon.tools.layers import default
 from tests.tools.conftest import Dragon
 
 FIELDS = pb.BatchNormParameter.DESCRIPTOR.fields_by_name
