@@ -105,6 +105,7 @@ def _cell(plan: Plan, runs: list[Run], records: list[Record], metrics: Mapping[s
         "diverged": sum(bool(r["diverged"]) for r in records),
         "stopped": sum(bool(r["stopped"]) for r in records),
         "failed": [run.seed for run, r in zip(runs, records, strict=True) if r["diverged"] or r["stopped"]],
+        "chance": records[0].get("chance") or {},
         "messages": [r["diverged"] for r in records if r["diverged"]],
         "what": variant.description,
         "iterations": first.solver.max_iter,

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["absolute", "count", "difference", "figure", "is_percent", "is_share", "level_text", "selection"]
+__all__ = [
+    "absolute",
+    "count",
+    "difference",
+    "figure",
+    "is_percent",
+    "is_share",
+    "level_text",
+    "selection",
+    "without_folders",
+]
 
 _OF_RUNS = (
     "first_at_least",
@@ -17,6 +28,7 @@ _OF_RUNS = (
     "span",
     "largest",
 )  # takes whose result is not in the series' unit
+_PATH = re.compile(r"""(?<![\w.:/\\~])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\:;,'"<>|]+[/\\])+[^\s/\\:;,'"<>|]*""")
 _DEEPEST = 20  # metrics of metrics
 
 
@@ -77,3 +89,20 @@ def level_text(value: Any) -> str:
 def count(number: int, noun: str) -> str:
     """`1 seed`, `5 seeds`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def without_folders(value: Any) -> Any:
+    """Text, or texts in lists and mappings, in which an absolute path is its part from `models` on, or `…/NAME`.
+
+    A report may be published: it says which files were used, not where they lay on a machine.
+    """
+    if isinstance(value, str):
+        return _PATH.sub(_short, value)
+    if isinstance(value, Mapping):
+        return {key: without_folders(one) for key, one in value.items()}
+    return [without_folders(one) for one in value] if isinstance(value, list) else value
+
+
+def _short(match: re.Match[str]) -> str:
+    parts = [part for part in re.split(r"[/\\]", match[0]) if part]
+    return "/".join(parts[parts.index("models") :]) if "models" in parts else f"…/{parts[-1]}"

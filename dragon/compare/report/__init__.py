@@ -11,6 +11,7 @@ from typing import Any
 
 from dragon.compare.report.csv_files import csv_files, curve_file
 from dragon.compare.report.curves import curve_sections
+from dragon.compare.report.factors import rate_section
 from dragon.compare.report.first import first_screen, picture_series
 from dragon.compare.report.how import how_section
 from dragon.compare.report.html import csv_link, page
@@ -46,6 +47,7 @@ def render(results: dict[str, Any]) -> str:
         first_screen(view),
         contrasts_section(view, csv),
         cells_section(view, csv),
+        rate_section(view),
         curve_sections(view, picture_series(view), by_series),
         probe_sections(view, by_series),
         *(pair_section(pair) for pair in view.pairs),

@@ -7,13 +7,13 @@ from typing import Any
 
 from dragon.compare.report.axes import Axis, linear
 from dragon.compare.report.csv_files import curve_file
-from dragon.compare.report.html import charts, csv_link, figure_of, key, legend, section, swatch, table
+from dragon.compare.report.html import charts, csv_link, figure_of, key, legend, section, signs, swatch, table
 from dragon.compare.report.lines import Series, chart, plot, value_axis
 from dragon.compare.report.tables import score
 from dragon.compare.report.view import GLOBAL, STATISTICS, View, split_series
 from dragon.compare.wording import figure, is_percent
 
-__all__ = ["curve_sections", "over_iterations", "variant_legend"]
+__all__ = ["chart_signs", "curve_sections", "over_iterations", "shared_axis", "variant_legend"]
 
 Record = dict[str, Any]
 
@@ -34,7 +34,8 @@ def over_iterations(
     if not points:
         return ""
     x = linear("iteration", 0.0, max(p.x for p in points) or 1.0, 4)
-    return plot(title, lines, x, y or value_axis(view.axis_name(base), points), figure)
+    axis = y or value_axis(view.axis_name(base), points)
+    return plot(title, lines, x, axis, figure, view.chance(base))
 
 
 def _lines(view: View, cells: Sequence[Record], base: str, by_cell: bool) -> list[Series]:
@@ -47,37 +48,52 @@ def _lines(view: View, cells: Sequence[Record], base: str, by_cell: bool) -> lis
             if points:
                 loss = base == _TRAIN_LOSS
                 label = view.label(cell) + (" (batch statistics)" if dashed else "")
-                lines.append(Series(label, colour, points, dashed, not loss, loss and cell["variant"] in wide))
+                ended = points[-1:] if view.failed(cell) else []
+                line = Series(label, colour, points, dashed, not loss, loss and cell["variant"] in wide, crosses=ended)
+                lines.append(line)
     return lines
 
 
-def variant_legend(view: View, dashed: bool = False, cells: Sequence[Record] = ()) -> str:
-    """The key to charts with a line for each variant, or for each of `cells`."""
+def shared_axis(view: View, cells: Sequence[Record], base: str) -> Axis | None:
+    """The axis of values for several charts of a series, so that they can be compared; None without a value."""
+    values = [p for line in _lines(view, cells, base, False) for p in line.points]
+    return value_axis(view.axis_name(base), values) if values else None
+
+
+def chart_signs(view: View, cells: Sequence[Record], series: Sequence[str]) -> list[str]:
+    """The keys of the signs that charts of these series and cells have."""
+    return signs(any(view.chance(name) is not None for name in series), any(map(view.failed, cells)))
+
+
+def variant_legend(view: View, dashed: bool = False, cells: Sequence[Record] = (), series: Sequence[str] = ()) -> str:
+    """The key to charts with a line for each variant, or for each of `cells`. series: those with signs to explain."""
     keys = [swatch(k, view.label(cell)) for k, cell in enumerate(cells)]
     keys = keys or [swatch(view.colour(name), name) for name in view.variants]
     if dashed:
         keys += [key(STATISTICS[GLOBAL]), key(STATISTICS["batch"], dashed=True)]
+    if series:
+        keys += chart_signs(view, cells or view.cells, series)
     return legend(keys)
 
 
 # -- scores and losses ---------------------------------------------------------------------------------------
 def curve_sections(view: View, drawn: str | None, csv: dict[str, str]) -> str:
     """Curves of the test's scores and of the training loss, and of other statistics. drawn: a series drawn above."""
-    figures, links, dashed = [], "", False
+    figures, links, dashed, drawn_series = [], "", False, []
     bases = dict.fromkeys(split_series(name)[0] for name in view.series_names())
     for base in sorted(filter(lambda name: _is_shown(view, name), bases), key=lambda name: not is_percent(name)):
         links += csv_link(curve_file(base), csv.get(base))
         if base == drawn and len(view.panels(view.cells)) == 1:
             continue
         dashed |= f"{base}@batch" in view.series_names()
-        values = [p for line in _lines(view, view.cells, base, False) for p in line.points]
-        shared = value_axis(view.axis_name(base), values) if values else None  # so that charts can be compared
+        drawn_series.append(base)
+        shared = shared_axis(view, view.cells, base)
         for levels, cells in view.panels(view.cells).items():
             title = view.axis_name(base).removesuffix(", %").capitalize() + (f", {levels}" if levels else "")
             svg = over_iterations(view, cells, base, title, y=shared)
             if svg:
                 figures.append(figure_of(title, svg))
-    shown = variant_legend(view, dashed) + charts(figures) if figures else ""
+    shown = variant_legend(view, dashed, series=drawn_series) + charts(figures) if figures else ""
     return section("Curves", shown, link=links) + _by_statistics(view)
 
 
@@ -120,13 +136,15 @@ def _by_statistics(view: View) -> str:
         for cell, _ in several
     ]
     figures = []
+    drawn = [p for cell, found in several for rule in found for p in view.points(cell, series_of(rule, base))]
+    shared = value_axis(view.axis_name(base), drawn) if drawn else None
     for cell, found in several:
         lines = [
             Series(titles.get(rule, rule), rules.index(rule) + _EXTRA_COLOUR, view.points(cell, series_of(rule, base)))
             for rule in found
         ]
         title = view.label(cell)
-        figures.append(figure_of(title, chart(title, lines, "iteration", view.axis_name(base), figure)))
+        figures.append(figure_of(title, chart(title, lines, "iteration", view.axis_name(base), figure, y=shared)))
     keys = [swatch(k + _EXTRA_COLOUR, titles.get(rule, rule)) for k, rule in enumerate(rules)]
     return section(
         "By which statistics",

@@ -9,10 +9,9 @@ from typing import Any
 from dragon.compare.contrasts import MIN_SEEDS, check_contrast
 from dragon.compare.expectation import AGREES, DISAGREES, Expectation
 from dragon.compare.pair_lines import pair_lines
-from dragon.compare.report.axes import linear, logarithmic, named
-from dragon.compare.report.curves import over_iterations, variant_legend
-from dragon.compare.report.html import figure_of, key, legend, prose, swatch, verdict
-from dragon.compare.report.lines import Point, Series, plot, value_axis
+from dragon.compare.report.curves import over_iterations, shared_axis, variant_legend
+from dragon.compare.report.factors import against, unit_of
+from dragon.compare.report.html import figure_of, key, legend, prose, verdict
 from dragon.compare.report.rows import Dot, dots, strip
 from dragon.compare.report.view import View, split_series
 from dragon.compare.wording import figure, is_percent, level_text, selection
@@ -143,7 +142,10 @@ def _picture(view: View) -> str:
     where = spec.get("where") or spec.get("of") or {}
     cells = [c for c in view.cells if all(_has(c, name, value) for name, value in where.items())] or view.cells
     if spec.get("metric"):
-        return _of_metric(view, spec, cells)
+        metric, over = str(spec["metric"]), spec.get("over")
+        if over:
+            return against(view, metric, str(over), cells, bool(spec.get("log")))
+        return _dots(view, metric, cells)
     series = picture_series(view)
     if series is None:
         return ""
@@ -152,15 +154,20 @@ def _picture(view: View) -> str:
     figures = []
     for name in [base] if base in of or series in of else of[:4]:
         title = view.axis_name(name).removesuffix(", %").capitalize() + " over iterations"
+        shared = shared_axis(view, cells, name)
         panels = {"": cells} if len(cells) <= _MOST_LINES else view.panels(cells)
         for levels, some in list(panels.items())[:4]:
             named_title = title + (f", {levels}" if levels else "")
             by_cell = len(cells) <= _MOST_LINES and len({c["variant"] for c in some}) < len(some)
-            svg = over_iterations(view, some, name, named_title, by_cell)
+            svg = over_iterations(view, some, name, named_title, by_cell, shared)
             if svg:
-                figures.append(figure_of(named_title, svg) + (variant_legend(view, cells=some) if by_cell else ""))
+                figures.append(
+                    figure_of(named_title, svg) + (variant_legend(view, cells=some, series=[name]) if by_cell else "")
+                )
     dashed = f"{base}@batch" in view.series_names()
-    return "".join(figures) + ("" if figures and 'class="legend"' in figures[0] else variant_legend(view, dashed))
+    return "".join(figures) + (
+        "" if figures and 'class="legend"' in figures[0] else variant_legend(view, dashed, series=[base])
+    )
 
 
 def _has(cell: Record, name: str, value: Any) -> bool:
@@ -168,47 +175,8 @@ def _has(cell: Record, name: str, value: Any) -> bool:
     return level_text(given) == level_text(value)
 
 
-def _of_metric(view: View, spec: Mapping[str, Any], cells: Sequence[Record]) -> str:
-    metric, over = str(spec["metric"]), spec.get("over")
-    k = 100.0 if view.share(metric) else 1.0
-    axis_name = metric.replace("_", " ") + (", %" if view.share(metric) else "")
-    if not over:
-        return _dots(view, metric, cells, k, axis_name)
-    over = str(over)
-    levels = list(dict.fromkeys(view.level(c, over) for c in cells if view.level(c, over) is not None))
-    numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in levels)
-    groups: dict[str, list[Record]] = {}
-    for cell in cells:
-        groups.setdefault(view.label(cell, [over]), []).append(cell)
-    lines = []
-    alone = len(groups) == len({c["variant"] for c in cells})
-    for n, (name, some) in enumerate(groups.items()):
-        points = []
-        for cell in sorted(
-            some, key=lambda c: levels.index(view.level(c, over)) if view.level(c, over) in levels else -1
-        ):
-            entry, level = cell["metrics"].get(metric) or {}, view.level(cell, over)
-            if level is not None and entry.get("mean") is not None:
-                x = float(level) if numeric else float(levels.index(level))
-                points.append(Point(x, *(k * entry.get(e, entry["mean"]) for e in ("mean", "low", "high"))))
-        points.sort(key=lambda p: p.x)
-        lines.append(Series(name, view.colour(str(some[0]["variant"])) if alone else n, points, bars=True))
-    points = [p for line in lines for p in line.points]
-    if not points:
-        return ""
-    if not numeric:
-        axis = named(over, [level_text(v) for v in levels])
-    elif spec.get("log") and min(levels) > 0:
-        axis = logarithmic(over, float(min(levels)), float(max(levels)), [float(v) for v in sorted(levels)])
-    else:
-        span = float(max(levels) - min(levels)) or 1.0
-        axis = linear(over, float(min(levels)) - 0.04 * span, float(max(levels)) + 0.04 * span)
-    title = f"{metric.replace('_', ' ').capitalize()} against {over}"
-    svg = plot(title, lines, axis, value_axis(axis_name, points, log=None if k == 1 else False), figure)
-    return figure_of(title, svg) + legend([swatch(line.colour, line.name) for line in lines])
-
-
-def _dots(view: View, metric: str, cells: Sequence[Record], k: float, axis_name: str) -> str:
+def _dots(view: View, metric: str, cells: Sequence[Record]) -> str:
+    k, axis_name = unit_of(view, metric)
     factor = [
         e for e in view.results.get("factor_metrics") or [] if e["metric"] == metric and e.get("mean") is not None
     ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from html import escape
+from html import escape, unescape
 from urllib.parse import quote
 
 from dragon.compare.report.lines import COLOURS, MARKS
@@ -19,12 +20,15 @@ __all__ = [
     "page",
     "prose",
     "section",
+    "signs",
     "swatch",
     "table",
     "verdict",
 ]
 
 VERDICTS = {"agrees": "✓", "disagrees": "✗", "undecided": "?"}  # so that not the colour alone says it
+_COLUMNS = 3  # of a table that a phone shows as it is
+_MANY = 10  # columns that print needs in a smaller size
 _CHARTS = 12  # of one section that are shown at once
 _EMBEDDED = 300_000  # characters of a CSV file that is put into the page too
 
@@ -52,10 +56,21 @@ def section(title: str, *parts: str, link: str = "") -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
-    """A table of cells that are HTML already."""
+    """A table of cells that are HTML already; on a phone each row of a table with many columns is a paragraph."""
     top = "".join(f'<th scope="col">{cell}</th>' for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    stacked = len(head) > _COLUMNS and "index" not in kind.split()
+    labels = [f' data-label="{_label(cell)}"' if stacked and k else "" for k, cell in enumerate(head)]
+    body = "".join(
+        "<tr>" + "".join(f"<td{label}>{cell}</td>" for label, cell in zip(labels, row, strict=True)) + "</tr>"
+        for row in rows
+    )
+    kind = " ".join([*kind.split(), *["stacked"] * stacked, *["many"] * (len(head) > _MANY)])
     return f'<div class="scroll"><table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _label(cell: str) -> str:
+    """A column's head as the text before its values on a phone."""
+    return escape(unescape(re.sub(r"<[^>]*>", " ", cell)))
 
 
 def figure_of(title: str, svg: str) -> str:
@@ -65,7 +80,8 @@ def figure_of(title: str, svg: str) -> str:
 
 def details(title: str, inside: str, open_: bool = False) -> str:
     """A part that opens by a click."""
-    return f"<details{' open' * open_}><summary>{escape(title)}</summary>{inside}</details>"
+    kind = ' class="charted"' if "<figure" in inside else ""  # not opened by print
+    return f"<details{kind}{' open' * open_}><summary>{escape(title)}</summary>{inside}</details>"
 
 
 def swatch(colour: int, name: str) -> str:
@@ -76,6 +92,12 @@ def swatch(colour: int, name: str) -> str:
 def key(text: str, dashed: bool = False) -> str:
     """What a kind of line means."""
     return f'<span class="soft"><span class="key{" dashed" * dashed}"></span>{escape(text)}</span>'
+
+
+def signs(chance: bool, failed: bool) -> list[str]:
+    """The keys of the line of chance and of the crosses, where a chart has them."""
+    found = ['<span class="soft"><span class="key dotted"></span>chance</span>'] * chance
+    return found + ['<span class="soft"><b>×</b> diverged or stopped at chance</span>'] * failed
 
 
 def legend(keys: Sequence[str]) -> str:

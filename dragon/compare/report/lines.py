@@ -40,26 +40,40 @@ class Series:
     marks: bool = True
     wide: bool = False
     bars: bool = False  # intervals as error bars instead of a band
+    crosses: Sequence[Point] = ()  # runs that diverged or were stopped at chance
 
 
 def chart(
-    label: str, series: Sequence[Series], x_name: str, y_name: str, number: Callable[[float], str], zero: bool = False
+    label: str,
+    series: Sequence[Series],
+    x_name: str,
+    y_name: str,
+    number: Callable[[float], str],
+    y: Axis | None = None,
 ) -> str:
-    """A chart over iterations, whose x axis begins at 0. zero: so does the y axis."""
+    """A chart over iterations, whose x axis begins at 0. y: an axis that other charts share."""
     points = [p for s in series for p in s.points]
     if not points:
         return "<p>Nothing to draw.</p>"
     x = linear(x_name, 0.0, max(p.x for p in points) or 1.0, 4)
-    return plot(label, series, x, value_axis(y_name, points, zero=zero), number)
+    return plot(label, series, x, y or value_axis(y_name, points), number)
 
 
-def plot(label: str, series: Sequence[Series], x: Axis, y: Axis, number: Callable[[float], str]) -> str:
-    """An <svg> with axes and for each series a line, its intervals as a band or bars."""
+def plot(
+    label: str, series: Sequence[Series], x: Axis, y: Axis, number: Callable[[float], str], chance: float | None = None
+) -> str:
+    """An <svg> with axes and for each series a line, its intervals as a band or bars, and crosses for failed runs.
+
+    chance: what guessing scores, a dotted line where the axis reaches it.
+    """
     frame = Frame(x, y)
     seen = [s for s in series if s.points]
     if not seen:
         return "<p>Nothing to draw.</p>"
-    return frame.draw(label, [_spread(s, frame) for s in seen] + [_line(s, frame, number) for s in seen])
+    inside = [] if chance is None or not y.low <= chance <= y.high else [_chance(frame, chance)]
+    inside += [_spread(s, frame) for s in seen]
+    inside += [_line(s, frame, number) for s in seen]
+    return frame.draw(label, inside + [_crosses(s, frame) for s in seen])
 
 
 def value_axis(name: str, points: Sequence[Point], zero: bool = False, log: bool | None = None) -> Axis:
@@ -108,13 +122,28 @@ def _line(s: Series, frame: Frame, number: Callable[[float], str]) -> str:
     path = " ".join(f"{frame.sx(p.x):.1f},{frame.sy(p.y):.1f}" for p in s.points)
     kind = "line" + " dashed" * s.dashed + " wide" * s.wide
     drawn = [f'<polyline class="{kind} c{s.colour % COLOURS}" points="{path}"/>']
-    if s.marks:
+    if s.marks or len(s.points) == 1:
         step = max(1, len(s.points) // _MARKS_APART)
         drawn += [
             f"{mark(s.colour, frame.sx(p.x), frame.sy(p.y))}>"
             f"<title>{escape(s.name)}, {p.x:,.6g}: {escape(number(p.y))}</title>{_end(s.colour)}"
             for p in s.points[::-step][::-1]
         ]
+    return "".join(drawn)
+
+
+def _chance(frame: Frame, value: float) -> str:
+    y, left, right = frame.sy(value), frame.sx(frame.x.low), frame.sx(frame.x.high)
+    return f'<line class="chance" x1="{left:.1f}" x2="{right:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
+
+
+def _crosses(s: Series, frame: Frame) -> str:
+    drawn = []
+    for x, y in dict.fromkeys((frame.sx(p.x), frame.sy(p.y)) for p in s.crosses):
+        ways = f"M{x - 5:.1f} {y - 5:.1f}l10 10m0 -10l-10 10"
+        drawn.append(
+            f'<path class="cross c{s.colour % COLOURS}" d="{ways}"><title>{escape(s.name)}: failed</title></path>'
+        )
     return "".join(drawn)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dragon.compare.report.axes import linear, named
+from dragon.compare.report.axes import Axis, linear, named
 from dragon.compare.report.csv_files import curve_file
 from dragon.compare.report.curves import variant_legend
 from dragon.compare.report.html import charts, csv_link, details, figure_of, section
@@ -60,38 +60,43 @@ def _kinds(keys: Sequence[str]) -> dict[str, dict[str, str]]:
 
 
 def _profiles(view: View, probe: str, kind: str, layers: dict[str, str]) -> list[str]:
-    """Charts from layer to layer, at the first and at the last measured iteration."""
-    figures = []
+    """Charts from layer to layer, at the first and at the last measured iteration, all on one scale."""
     name = _title(probe) + (f" of {kind}" if kind else "")
+    found: list[tuple[str, list[Series]]] = []
     for levels, cells in view.panels(view.cells).items():
         for place, when in ((0, "first"), (-1, "last")):
             lines, at = [], 0
             for cell in cells:
                 points = []
                 for k, one in enumerate(layers.values()):
-                    found = view.points(cell, f"{_PROBE}{probe}/{one}")
-                    if found:
-                        p, at = found[place], int(found[place].x)
+                    curve = view.points(cell, f"{_PROBE}{probe}/{one}")
+                    if curve:
+                        p, at = curve[place], int(curve[place].x)
                         points.append(Point(k, p.y, p.low, p.high))
                 lines.append(Series(view.label(cell), view.colour(str(cell["variant"])), points, bars=True))
-            values = [p for line in lines for p in line.points]
-            if values:
-                title = ", ".join(part for part in (f"{name} at iteration {at:,} ({when})", levels) if part)
-                axes = named("layer", list(layers)), value_axis(probe.replace("_", " "), values)
-                figures.append(figure_of(title, plot(title, lines, *axes, figure)))
-    return figures
+            title = ", ".join(part for part in (f"{name} at iteration {at:,} ({when})", levels) if part)
+            found.append((title, lines))
+    return _figures(found, named("layer", list(layers)), probe)
 
 
 def _over_iterations(view: View, probe: str, keys: Sequence[str]) -> list[str]:
     figures = []
     for one in keys:
+        found, name = [], f"{_PROBE}{probe}/{one}"
         for levels, cells in view.panels(view.cells).items():
             title = ", ".join(part for part in (f"{_title(probe)} {one}".strip(), levels) if part)
-            name = f"{_PROBE}{probe}/{one}"
             lines = [Series(view.label(c), view.colour(str(c["variant"])), view.points(c, name)) for c in cells]
-            points = [p for line in lines for p in line.points]
-            if points:
-                x = linear("iteration", 0, max(p.x for p in points) or 1.0, 4)
-                y = value_axis(probe.replace("_", " "), points)
-                figures.append(figure_of(title, plot(title, lines, x, y, figure)))
+            found.append((title, lines))
+        last = max((p.x for _, lines in found for line in lines for p in line.points), default=0)
+        figures += _figures(found, linear("iteration", 0, last or 1.0, 4), probe)
     return figures
+
+
+def _figures(found: Sequence[tuple[str, list[Series]]], x: Axis, probe: str) -> list[str]:
+    """Figures of (title, lines) on one axis of values, so that they can be compared; without those that have none."""
+    values = [p for _, lines in found for line in lines for p in line.points]
+    if not values:
+        return []
+    y = value_axis(probe.replace("_", " "), values)
+    seen = [(title, lines) for title, lines in found if any(line.points for line in lines)]
+    return [figure_of(title, plot(title, lines, x, y, figure)) for title, lines in seen]

@@ -7,7 +7,7 @@ from typing import Any
 
 from dragon.compare.contrasts import primary_of
 from dragon.compare.report.lines import Point
-from dragon.compare.wording import figure, is_percent, is_share, level_text
+from dragon.compare.wording import figure, is_percent, is_share, level_text, without_folders
 
 __all__ = ["GLOBAL", "View", "split_series"]
 
@@ -33,8 +33,11 @@ class View:
 
     def __init__(self, results: Record) -> None:
         self.results = results
-        self.about: Record = results["about"]
-        self.cells: list[Record] = results["cells"]
+        self.about: Record = without_folders(results["about"])
+        self.cells: list[Record] = [
+            {**cell, **{key: without_folders(cell[key]) for key in ("what", "messages") if key in cell}}
+            for cell in results["cells"]
+        ]
         self.contrasts: list[Record] = results.get("contrasts") or []
         self.primary = primary_of(self.contrasts)
         self.definitions: Mapping[str, Record] = results.get("metrics") or {}
@@ -110,6 +113,28 @@ class View:
         if value is None:
             return "–"
         return f"{100 * value:.2f} %" if self.share(metric) else figure(value)
+
+    def chance(self, series: str) -> float | None:
+        """What guessing scores in a series of tests or in the training loss, in the unit of charts; None if unknown."""
+        base = split_series(series)[0]
+        output = "loss" if base == "train/loss" else base.removeprefix("test/")
+        scores = {cell["chance"][output] for cell in self.cells if output in (cell.get("chance") or {})}
+        if len(scores) != 1:
+            return None
+        return float(scores.pop()) * (100.0 if is_percent(output) else 1.0)
+
+    def series_of(self, metric: str) -> str:
+        """The series that a metric is taken from."""
+        return str(self.definitions.get(metric, {}).get("series") or f"test/{metric}")
+
+    @staticmethod
+    def failed(cell: Record) -> list[int]:
+        """Positions, among the seeds of a cell, of the runs that diverged or were stopped at chance."""
+        seeds = list(cell["seeds"])
+        if "failed" in cell:
+            return [seeds.index(seed) for seed in cell["failed"] if seed in seeds]
+        count = (cell.get("diverged") or 0) + (cell.get("stopped") or 0)  # of older results
+        return list(range(len(seeds))) if count == len(seeds) else []
 
     def half_text(self, metric: str, half: float) -> str:
         """Half the width of an interval of a metric."""

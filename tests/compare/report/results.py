@@ -42,6 +42,7 @@ def cell(variant: str, rate: float, final: float) -> Record:
         "runs": [],
         "diverged": 5 if final <= 0.1 else 0,
         "stopped": 0,
+        "chance": {"accuracy": 0.1, "loss": 2.302585},
         "what": "net.prototxt; insert",
         "iterations": ITERATIONS[-1],
         "metrics": {

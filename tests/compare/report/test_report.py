@@ -162,6 +162,37 @@ def test_synthetic_data_are_named_in_capitals(results: Results) -> None:
     assert page.of_class("warning")
 
 
+def test_no_folders_of_the_machine(results: Results, tmp_path: Path) -> None:
+    about = results["about"]
+    about |= {
+        "file": "/home/ada/dragon/models/experiments/rates.yaml",
+        "command": "dragon compare rates --output /home/ada/out/rates --store 'C:\\Users\\ada\\runs'",
+        "text": "solver: /home/ada/own/solver.prototxt\nsource: https://arxiv.org/abs/1502.03167\n",
+        "variants": [{"name": "bn", "what": "~/nets/x.prototxt; insert and/or fold, 1/2 of it"}],
+    }
+    results["cells"][0]["what"] = "/home/ada/x/net.prototxt"
+    text = write_report(results, tmp_path).read_text()
+    for path in (text, *(p.read_text() for p in tmp_path.rglob("*.csv"))):
+        assert "ada" not in unquote(path)
+        assert str(tmp_path) not in path
+    page = Page(text)
+    for said in (
+        "models/experiments/rates.yaml", "--output …/rates --store '…/runs'", "https://arxiv.org/abs/1502.03167",
+        "solver: …/solver.prototxt", "…/x.prototxt; insert and/or fold, 1/2 of it",
+    ):  # fmt: skip
+        assert said in page.text, said
+
+
+def test_every_table_scrolls_in_its_box_and_is_stacked_on_a_phone(results: Results) -> None:
+    text = render(results)
+    assert text.count("<table") == text.count('<div class="scroll"><table') > 3
+    page = Page(text)
+    heads = [len(re.findall("<th ", part)) for part in text.split("<table")[1:]]
+    assert sum(n > 3 for n in heads) == len(page.of_class("stacked"))
+    labels = [attrs["data-label"] for tag, attrs in page.tags if tag == "td" and "data-label" in attrs]
+    assert {"base_lr", "ms per iteration", "95 % interval (Student's t)"} <= set(labels)
+
+
 # -- other places --------------------------------------------------------------------------------------------
 def test_index_page_has_a_line_for_each_claim(results: Results, tmp_path: Path) -> None:
     for name in ("rates", "odd #name", "damaged", "empty"):
