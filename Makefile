@@ -51,6 +51,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	for system in win32 darwin; do $(BIN)/mypy --platform $$system --cache-dir .mypy_cache/$$system dragon || exit; done
 
 demo: $(VENV)/runs
 	$(BIN)/dragon demo --dir $(DEMO_DIR)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import mmap
 import statistics
 import time
 from pathlib import Path
@@ -183,7 +183,7 @@ def peak_memory(definition: pb.NetParameter, seed: int, engine: str, precision: 
 def _resident() -> int | None:
     """Resident bytes of this process; None if the system does not report them."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
     except OSError:
         return None
 

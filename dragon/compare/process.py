@@ -50,7 +50,9 @@ class WorkerProcess:
             stderr=self.stderr,
             env=environment,
             cwd=folder,
-            start_new_session=True,  # Ctrl-C reaches this process alone, which then asks the workers to stop
+            # Ctrl-C reaches this process alone, which then asks the workers to stop; the second line is for Windows
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
         self.reader = threading.Thread(target=self._read, args=(messages,), daemon=True)
         self.reader.start()

@@ -1,6 +1,6 @@
 """The data file of an LMDB: its meta pages, read without mmap, and a reader slot in its lock file.
 
-Everything is read by `pread`: if a mapped file is truncated, the process ends with SIGBUS, while a short read is an
+Everything is read by position: if a mapped file is truncated, the process ends with SIGBUS, while a short read is an
 ordinary error.
 
 A writer does not reuse the pages of the newest transaction T before it commits T + 2, which overwrites the meta page of
@@ -17,7 +17,7 @@ from struct import Struct
 from typing import Any, ClassVar, NamedTuple
 
 from dragon.errors import DataError
-from dragon.files.reading import require_regular
+from dragon.files.reading import open_number, read_at, require_regular
 
 __all__ = ["PAGE_HEADER", "Header", "LmdbFile"]
 
@@ -52,7 +52,7 @@ class LmdbFile:
         try:
             path = os.path.join(folder, "data.mdb")
             require_regular(path)
-            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._file = open_number(path)
         except OSError as error:
             raise DataError(f'LMDB "{folder}" cannot be opened: {error.strerror}') from None
         self._close = weakref.finalize(self, os.close, self._file)
@@ -151,7 +151,7 @@ class LmdbFile:
         if not self._close.alive:
             raise DataError(f'LMDB "{self.folder}" is closed')
         try:
-            return os.pread(self._file, size, start)
+            return read_at(self._file, size, start)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or "a position outside of any file"
             raise DataError(f'LMDB "{self.folder}" cannot be read: {reason}') from None

@@ -34,7 +34,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb") as written:
+        with temporary.open("r+b") as written:  # Windows syncs only what is open for writing
             os.fsync(written.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
@@ -72,7 +72,7 @@ def remove_unfinished(folder: Path, name: str) -> list[Path]:
 
 def sync_folder(folder: Path) -> None:
     """Sync `folder` to disk, so that a rename in it survives a power cut, where the system can open folders."""
-    if os.name != "posix":
+    if not hasattr(os, "O_DIRECTORY"):
         return
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 __all__ = ["LockedError", "locked"]
 
@@ -27,7 +28,7 @@ def locked(path: Path) -> Iterator[None]:
     the file cannot be created.
     """
     try:
-        import fcntl
+        fcntl: Any = importlib.import_module("fcntl")  # type checkers know its functions on POSIX only
     except ImportError:
         yield
         return

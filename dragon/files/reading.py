@@ -9,13 +9,16 @@ import errno
 import io
 import os
 import stat
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
 __all__ = [
     "SpecialFileError",
+    "open_number",
     "open_regular",
+    "read_at",
     "read_bytes",
     "read_text",
     "remember_reads",
@@ -46,13 +49,34 @@ _seen: set[tuple[int, int]] | None = None  # device and inode; shared by all thr
 def open_regular(path: _Path) -> IO[bytes]:
     """Open a file for reading. Raises OSError if it is missing, unreadable or not a regular file."""
     require_regular(path)
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # it may have been replaced by a pipe since
+    handle = open_number(path, getattr(os, "O_NONBLOCK", 0))  # it may have been replaced by a pipe since
     try:
         _check(os.fstat(handle), path)
         return io.BufferedReader(_Ready(handle, path))
     except BaseException:
         os.close(handle)
         raise
+
+
+def open_number(path: _Path, flags: int = 0) -> int:
+    """The number of a file opened for reading, as bytes, which child processes do not inherit. Raises OSError."""
+    for name in ("O_CLOEXEC", "O_BINARY", "O_NOINHERIT"):  # the first on POSIX, the others on Windows
+        flags |= getattr(os, name, 0)
+    return os.open(path, os.O_RDONLY | flags)
+
+
+_seeking = threading.Lock()
+
+
+def _seek_and_read(number: int, size: int, start: int) -> bytes:
+    with _seeking:  # a file has one position
+        os.lseek(number, start, os.SEEK_SET)
+        return os.read(number, size)
+
+
+# (number, size, start): up to `size` bytes of an open file from the position `start`; any thread may call it. Raises
+# OSError. Windows has no pread.
+read_at: Callable[[int, int, int], bytes] = getattr(os, "pread", _seek_and_read)
 
 
 class _Ready(io.FileIO):

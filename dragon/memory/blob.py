@@ -18,9 +18,11 @@ __all__ = ["MAX_AXES", "MAX_COUNT", "Blob", "BlobList", "checked_count"]
 
 def _max_elements() -> int:
     """How many elements of 4 bytes the machine's memory holds, at most 2^40; 2^40 where its size is not known."""
+    if not hasattr(os, "sysconf"):
+        return 2**40
     try:
         pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
+    except (ValueError, OSError):
         return 2**40
     return min(2**40, pages * size // 4) if pages > 0 < size else 2**40
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -34,7 +35,10 @@ def dask_task(task: Task, stop: str) -> Answer:
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back in the block. The processes that are started in it never get it: this one stops them."""
+    """Hold Ctrl-C back in the block, where the system can. Processes started in it do not get it: this stops them."""
+    if sys.platform == "win32":
+        yield
+        return
     resource_tracker.ensure_running()  # which lets the signal through again where it is started
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -24,7 +24,7 @@ def usable_cores(root: Path = CGROUP_ROOT, own: Path = CGROUP_OF_PROCESS) -> int
 
     A fraction of a core is dropped: threads beyond the quota are suspended in turn, which costs more than they gain.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [int(quota) for quota in _quotas(root, own)]
     return max(1, min([cores, *quotas]))
 
@@ -62,7 +62,8 @@ def _own(pid: int) -> None:
 
 @cache
 def _register() -> None:
-    os.register_at_fork(before=_end_workers)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_end_workers)
 
 
 def _end_workers() -> None:
