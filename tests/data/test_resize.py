@@ -25,3 +25,40 @@ def test_whole_numbers_are_rounded() -> None:
     image = np.array([[[0, 255]]], np.uint8)
     assert resize_bilinear(image, 1, 4).tolist() == [[[0, 64, 191, 255]]]
     assert resize_bilinear(image, 1, 4).dtype == np.uint8
+
+
+# What OpenCV 4.14 makes of PIXELS by INTER_LINEAR
+PIXELS = np.array([[[0, 37, 255, 90], [12, 200, 3, 77], [255, 1, 128, 64]]], np.uint8)
+EXPECTED = {
+    (2, 3): [[15, 135, 104], [170, 74, 72]],
+    (5, 6): [
+        [0, 18, 73, 219, 172, 90],
+        [5, 53, 111, 145, 119, 85],
+        [12, 106, 167, 36, 40, 77],
+        [158, 119, 80, 78, 73, 69],
+        [255, 128, 22, 107, 96, 64],
+    ],
+    (3, 2): [[19, 173], [106, 40], [128, 96]],
+    (1, 1): [[102]],
+}
+
+
+@pytest.mark.parametrize("size", EXPECTED)
+def test_pixels_are_those_of_opencv(size: tuple[int, int]) -> None:
+    assert resize_bilinear(PIXELS, *size).tolist() == [EXPECTED[size]]
+
+
+def test_a_half_is_the_mean_of_four() -> None:
+    assert resize_bilinear(PIXELS[:, :2], 1, 2).tolist() == [[[62, 106]]]
+
+
+def test_any_size_against_opencv() -> None:
+    cv2 = pytest.importorskip("cv2")
+    rng = np.random.default_rng(1)
+    for height, width, new_height, new_width in rng.integers(1, 80, (150, 4)).tolist():
+        for size in [(new_height, new_width), (2 * height, 2 * width), (height, new_width)]:
+            for channels in (1, 3, 4):
+                image = rng.integers(0, 256, (channels, height, width)).astype(np.uint8)
+                flipped = cv2.resize(np.ascontiguousarray(image.transpose(1, 2, 0)), size[::-1])
+                expected = flipped.reshape(*size, channels).transpose(2, 0, 1)
+                assert np.array_equal(resize_bilinear(image, *size), expected)
