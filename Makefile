@@ -10,7 +10,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-peers coverage lint proto clean setup gpu-check fuzz zoo-nets export-table weights wheel wheels-table docs
+.PHONY: demo pictures test test-peers coverage lint proto clean setup gpu-check fuzz zoo-nets export-table weights wheel wheels-table docs
 
 # everything for working on Dragon; `make demo` installs only what it runs
 setup: $(VENV)/ready
@@ -52,6 +52,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	for system in win32 darwin; do $(BIN)/mypy --platform $$system --cache-dir .mypy_cache/$$system dragon || exit; done
+
+# The picture of README.md, from the report of the demo, which goes on where it stopped.
+pictures: demo
+	cp $(DEMO_DIR)/cifar10/picture.svg docs/pictures/demo.svg
 
 demo: $(VENV)/runs
 	$(BIN)/dragon demo --dir $(DEMO_DIR)

@@ -1,11 +1,11 @@
 """The report of an experiment: one self-contained page, readable offline, on a phone and printed; CSV of every figure.
 
-`write_report` writes report.html and the CSV files into a folder, `write_index` the page over all experiments.
+`write_report` writes report.html, picture.svg (the first screen) and the CSV files into a folder, `write_index` the
+page over all experiments.
 """
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,22 @@ from dragon.compare.report.how import how_section
 from dragon.compare.report.html import csv_link, page
 from dragon.compare.report.index import write_index
 from dragon.compare.report.pairs import pair_section
+from dragon.compare.report.picture import picture
 from dragon.compare.report.probes import probe_sections
 from dragon.compare.report.tables import cells_section, contrasts_section, definitions_section, tuning_section
 from dragon.compare.report.view import View
 from dragon.files.atomic import write_atomically
 
-__all__ = ["render", "write_index", "write_report"]
+__all__ = ["picture", "render", "write_index", "write_report"]
 
 
 def write_report(results: dict[str, Any], folder: Path) -> Path:
-    """Write report.html and the CSV files of results.json's content; return the path of the page. Raises OSError."""
+    """Write report.html, picture.svg and the CSV files of results.json's content; the page's path. Raises OSError."""
     for name, text in csv_files(View(results)).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())
+    write_atomically(folder / "picture.svg", picture(results).encode())
     target = folder / "report.html"
     write_atomically(target, render(results).encode())
     return target
@@ -42,7 +44,6 @@ def render(results: dict[str, Any]) -> str:
     csv = csv_files(view)
     by_series = {name: csv[curve_file(name)] for name in view.series_names() if curve_file(name) in csv}
     by_series |= {"/".join(name.split("/")[:2]): text for name, text in by_series.items() if name.startswith("probe/")}
-    style = files("dragon.compare.report").joinpath("report.css").read_text(encoding="utf-8")
     body = [
         first_screen(view),
         contrasts_section(view, csv),
@@ -56,4 +57,4 @@ def render(results: dict[str, Any]) -> str:
     ]
     links = {name: csv_link(name, text) for name, text in csv.items()}
     others = [link for link in links.values() if not any(link in part for part in body)]
-    return page(str(view.about.get("claim") or view.about["name"]), style, [*body, how_section(view, csv, others)])
+    return page(str(view.about.get("claim") or view.about["name"]), [*body, how_section(view, csv, others)])

@@ -17,7 +17,7 @@ from dragon.compare.report.view import View, split_series
 from dragon.compare.wording import figure, is_percent, level_text, selection
 from dragon.errors import UsageError
 
-__all__ = ["first_screen", "picture_series"]
+__all__ = ["first_picture", "first_screen", "picture_series", "setting_text"]
 
 Record = dict[str, Any]
 
@@ -40,7 +40,7 @@ def first_screen(view: View) -> str:
     lines = pair_lines(view.results)
     says.append("<ul>" + "".join(f"<li>{prose(line)}</li>" for line in lines) + "</ul>" if lines else "")
     return (
-        f'<header class="first"><div>{"".join(says)}</div><div class="picture">{_picture(view)}</div></header>'
+        f'<header class="first"><div>{"".join(says)}</div><div class="picture">{first_picture(view)}</div></header>'
         + _setting(view)
         + _synthetic(view)
     )
@@ -100,18 +100,23 @@ def _strip(view: View, c: Mapping[str, Any], expectation: Expectation) -> str:
 
 
 # -- setting -------------------------------------------------------------------------------------------------
-def _setting(view: View) -> str:
+def setting_text(view: View) -> str:
+    """Data, iterations, seeds, engine and machine, as plain text."""
     counts = sorted({int(cell.get("iterations") or 0) for cell in view.cells})
     iterations = " to ".join(f"{n:,}" for n in dict.fromkeys((counts[0], counts[-1])))
     seeds = max(len(cell["seeds"]) for cell in view.cells)
-    data = escape(str(view.about_or_top("dataset")))
-    synthetic = view.about_or_top("synthetic", False)
-    data = f'<span class="alarm">{data.upper()}</span>' if synthetic else f"<b>{data}</b>"
+    data = str(view.about_or_top("dataset"))
     return (
-        f'<p class="soft">Data: {data} · {iterations} iterations · {seeds} seed{"s" if seeds > 1 else ""} · '
-        f"engine {escape(str(view.about_or_top('engine')))}, {escape(str(view.about_or_top('precision')))} · "
-        f"{escape(str(view.about_or_top('machine')))}</p>"
+        f"{data.upper() if view.about_or_top('synthetic', False) else data} · {iterations} iterations · "
+        f"{seeds} seed{'s' if seeds > 1 else ''} · engine {view.about_or_top('engine')}, "
+        f"{view.about_or_top('precision')} · {view.about_or_top('machine')}"
     )
+
+
+def _setting(view: View) -> str:
+    data, dot, rest = setting_text(view).partition(" · ")
+    kind = "alarm" if view.about_or_top("synthetic", False) else "data"
+    return f'<p class="soft">Data: <b class="{kind}">{escape(data)}</b>{dot}{escape(rest)}</p>'
 
 
 def _synthetic(view: View) -> str:
@@ -137,7 +142,8 @@ def picture_series(view: View) -> str | None:
     return next((n for n in [*filter(is_percent, scores), *scores, *names]), None)
 
 
-def _picture(view: View) -> str:
+def first_picture(view: View) -> str:
+    """The figures of the first screen and their key."""
     spec = view.about_or_top("picture", None) or {}
     where = spec.get("where") or spec.get("of") or {}
     cells = [c for c in view.cells if all(_has(c, name, value) for name, value in where.items())] or view.cells

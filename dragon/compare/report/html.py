@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from html import escape, unescape
+from importlib.resources import files
 from urllib.parse import quote
 
 from dragon.compare.report.lines import COLOURS, MARKS
@@ -21,6 +22,7 @@ __all__ = [
     "prose",
     "section",
     "signs",
+    "style",
     "swatch",
     "table",
     "verdict",
@@ -38,12 +40,18 @@ def prose(text: str) -> str:
     return escape(text).replace(" %", "&nbsp;%")
 
 
-def page(title: str, style: str, body: Sequence[str]) -> str:
+def style(*names: str) -> str:
+    """The style of pages, or of the files `names` beside this module."""
+    folder = files("dragon.compare.report")
+    return "".join(folder.joinpath(name).read_text(encoding="utf-8") for name in names or ("charts.css", "report.css"))
+
+
+def page(title: str, body: Sequence[str]) -> str:
     """A whole page, which loads nothing."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title>\n<style>\n{style}</style></head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>\n{style()}</style></head>\n<body>\n"
         + "\n".join(part for part in body if part)
         + "\n</body></html>\n"
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -99,14 +98,13 @@ def _line(folder: str, results: Record) -> _Line:
 
 
 def _page(lines: list[_Line], titles: list[str]) -> str:
-    style = files("dragon.compare.report").joinpath("report.css").read_text(encoding="utf-8")
     counts: dict[str | None, int] = dict.fromkeys([*VERDICTS, None], 0)
     for line in lines:
         counts[line.verdict] = counts.get(line.verdict, 0) + 1
     said = ", ".join(f"{n} {word or 'without a verdict'}" for word, n in counts.items() if n)
     rows = [_row(line, title) for line, title in zip(lines, titles, strict=True)]
     return page(
-        "Experiments", style,
+        "Experiments",
         [
             f'<h1>Experiments</h1><p class="soft">{len(lines)} in this folder: {escape(said or "none yet")}. '
             "A verdict is that of the primary contrast.</p>",

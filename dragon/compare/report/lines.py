@@ -13,7 +13,7 @@ from dragon.compare.report.axes import Axis, Frame, linear, logarithmic
 
 __all__ = ["COLOURS", "MARKS", "Point", "Series", "chart", "mark", "plot", "value_axis"]
 
-COLOURS = 8  # classes c0 .. c7 of report.css
+COLOURS = 8  # classes c0 .. c7 of charts.css
 MARKS = 4  # circle, square, triangle, diamond; classes m0 .. m3
 _MARKS_APART = 14  # points of a line beyond which only some are marked
 _DECADES_FOR_LOG = 100.0
