@@ -61,6 +61,7 @@ _IN_THE_RUN = ("--level", "--stage", "--profile", "--set")  # these stand in the
     metavar="[DIR]",
     help="Give the run a folder of its own, DIR/1, 2, ...; runs/NAME/1 without DIR, and for a solver without prefix.",
 )
+@click.option("--no-run", "by_prefix", is_flag=True, help="Snapshots go beside a solver without prefix, as Caffe's.")
 @click.option("--keep-last", type=Count(1), help="Keep only so many snapshots, the newest ones.")
 @click.option("--keep-best", is_flag=True, help="Also keep the weights of the best test, in PREFIX_best.caffemodel.")
 @click.option("--seed", type=Seed(), help="Of fillers, dropout and augmentation; instead of random_seed.")
@@ -87,6 +88,7 @@ def command(
     snapshot: str | None,
     resume: str | None,
     runs: str | None,
+    by_prefix: bool,
     keep_last: int | None,
     keep_best: bool,
     seed: int | None,
@@ -122,7 +124,7 @@ def command(
         solver_option = next(param for param in context.command.params if param.name == "path")
         raise click.MissingParameter(ctx=context, param=solver_option)
     with _showing() as show, layer_files(True):
-        place = choose_place(path, runs, resume, snapshot, weights)
+        place = choose_place(path, runs, by_prefix, resume, snapshot, weights)
         definition, changes = change_solver(place.read(allow_unknown, profile), assignments)
         place.decide(definition.message)
         param = definition.message

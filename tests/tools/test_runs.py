@@ -14,6 +14,8 @@ import pytest
 
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_net, read_solver
+from dragon.solver.solver import Solver
+from dragon.tools.common.caffe_programs import main as caffe_program
 from dragon.tools.common.run_log import run_name as name_of_log
 from dragon.tools.observers.metrics import Record, read_records
 from dragon.tools.runs.commit import git_commit
@@ -80,6 +82,34 @@ def test_a_prefix_keeps_caffes_habit(named: Path, dragon: Dragon) -> None:
     assert (named / "out" / "x_iter_20.caffemodel").is_file()
     assert (named / "out" / "metrics.jsonl").is_file()
     assert not (named / "out" / "run.json").exists()
+
+
+def test_no_run_is_caffes_habit_without_a_prefix(named: Path, dragon: Dragon) -> None:
+    edit(named / "small.prototxt", 'snapshot_prefix: "out/x"', "")
+    log = train(dragon, "--no-run", "--iterations", "5")
+    assert (named / "small_iter_5.solverstate").is_file()
+    assert (named / "runs" / "small" / "metrics.jsonl").is_file()
+    assert go_on(log)[:4] == ["train", "--solver", "small.prototxt", "--no-run"]
+    assert "Resuming at iteration 5" in train(dragon, "--no-run", "--resume", "--iterations", "6")
+    with pytest.raises(SystemExit) as end:
+        caffe_program(["caffe", "train", "-solver", "small.prototxt", "-snapshot", "small_iter_6.solverstate"])
+    assert end.value.code == 0
+    assert (named / "small_iter_20.solverstate").is_file()
+
+
+def test_a_net_of_the_zoo_by_its_name(work: Path, dragon: Dragon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name has become the path of the zoo's solver; a path that the user writes is not taken for it."""
+    zoo = work / "zoo"
+    (zoo / "tiny").mkdir(parents=True)
+    shutil.move(work / "solver.prototxt", zoo / "tiny")
+    monkeypatch.setattr("dragon.tools.runs.place.ZOO", zoo)
+    for solver, more in ((zoo / "tiny/solver.prototxt", ()), ("zoo/tiny/solver.prototxt", ("--set", "max_iter=3"))):
+        assert dragon("train", "--solver", str(solver), *more, "--engine", "numpy", "--iterations", "5").code == 0
+    assert sorted(path.name for path in (work / "runs/tiny").iterdir()) == ["1"]
+    assert (work / "out/x_iter_5.caffemodel").is_file()
+    elsewhere = ("--solver", str(zoo / "tiny/solver.prototxt"), "--set", "snapshot_prefix=mine/y")
+    assert dragon("train", *elsewhere, "--engine", "numpy", "--iterations", "5").code == 0
+    assert (work / "mine/y_iter_5.caffemodel").is_file()
 
 
 @pytest.mark.parametrize("how", ["no prefix", "--run", "--run DIR"])
@@ -252,6 +282,8 @@ def test_without_a_whole_snapshot(named: Path, dragon: Dragon) -> None:
         (("--resume", "runs/small/1", "--run"), "leave out --run"),
         (("--resume", "runs/small/1", "--snapshot", "s"), "not both"),
         (("--resume", "runs/small/1", "--weights", "w"), "not both"),
+        (("--resume", "runs/small/1", "--no-run"), "leave out --no-run"),
+        (("--solver", "small.prototxt", "--run", "--no-run"), "contradict"),
         (("--keep-last", "0", "--solver", "small.prototxt"), "--keep-last"),
         ((), "Missing option '--solver'"),
     ],
@@ -338,6 +370,26 @@ def test_a_stopped_run_says_how_to_go_on(named: Path, start: Start, dragon: Drag
     again = dragon(*go_on(log), "--iterations", str(at["last_iteration"] + 2))
     assert again.code == 0, again.err
     assert f"Resuming at iteration {at['last_iteration']}" in again.err
+
+
+def test_a_second_interrupt_ends_at_once_and_says_how_to_go_on(
+    named: Path, dragon: Dragon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a snapshot of its own: the last one counts."""
+    original = Solver.snapshot
+
+    def snapshot(self: Solver) -> str:
+        path = original(self)
+        if self.iter == 10:
+            raise KeyboardInterrupt
+        return path
+
+    monkeypatch.setattr(Solver, "snapshot", snapshot)
+    result = dragon("train", "--solver", "small.prototxt", "--engine", "numpy", "--run")
+    assert result.code == 130
+    assert "Interrupted at iteration 10 after" in result.err
+    assert content(named / "runs/small/1")["sessions"][0]["status"] == "interrupted"
+    assert "--resume" in go_on(result.err)
 
 
 # -- what stays ----------------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ def main(argv: Sequence[str]) -> None:
     except click.UsageError as error:
         click.echo(f"{program}: error: {error.format_message()}", err=True)
         sys.exit(2)
-    dragon_main(words)
+    dragon_main([*words, "--no-run"] if words[0] == "train" else words)  # files go where Caffe puts them
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ class RememberingCommand(click.Command):
     """A command that keeps the arguments that it was given."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's, and keep the arguments."""
         ctx.meta[_ARGS] = list(args)
         return super().parse_args(ctx, args)
 

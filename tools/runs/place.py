@@ -1,7 +1,7 @@
 """Decides where the files of a training go, and what it goes on from.
 
-A solver with a snapshot_prefix writes where that says, as Caffe does. Without one, and where --run asks for it, a run
-has a folder of its own: see dragon.tools.runs.folder and docs/runs.md.
+A solver with a snapshot_prefix writes where that says, as Caffe does. Without one, for a net of the zoo that is given
+by its name, and where --run asks for it, a run has a folder of its own: see dragon.tools.runs.folder and docs/runs.md.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dragon.errors import UsageError
+from dragon.models.facts import ROOT as ZOO
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.text import read_solver_definition
@@ -26,8 +27,8 @@ class Place:
     """Where a training reads its solver, writes its files, and begins.
 
     solver: the prototxt. run: the folder of the run that goes on. base: the folder in which a new run is numbered;
-    None: the solver's snapshot_prefix says where files go. newest: go on from the newest snapshot. snapshot: go on
-    from this one. net_folder: see `Solver`.
+    None: the solver's snapshot_prefix says where files go. by_prefix: files go there, or beside the solver, in any
+    case. newest: go on from the newest snapshot. snapshot: go on from this one. net_folder: see `Solver`.
     """
 
     solver: str
@@ -37,6 +38,8 @@ class Place:
     newest: bool = False
     snapshot: str | None = None
     net_folder: Path | None = None
+    by_prefix: bool = False
+    _given_prefix: str = ""  # that of the file, before changes
 
     @property
     def goes_on(self) -> bool:
@@ -48,11 +51,14 @@ class Place:
         definition = read_solver_definition(self.solver, allow_unknown, profile)
         if self.run is not None and Path(self.solver).parent == self.run:
             _take_own_nets(definition.message, self.run)
+        self._given_prefix = definition.message.snapshot_prefix
         return definition
 
     def decide(self, p: pb.SolverParameter) -> None:
         """Find the run's folder for a solver without prefix, and let snapshots go to the run's. Raises UsageError."""
-        if self.run is None and self.base is None and not p.snapshot_prefix:
+        prefix = p.snapshot_prefix
+        of_the_zoo = Path(self.solver).parent.parent == ZOO and prefix == self._given_prefix
+        if self.run is None and self.base is None and not self.by_prefix and (not prefix or of_the_zoo):
             self.base = ROOT / self.name
             if self.newest:
                 self.run = _last(self.base)
@@ -82,9 +88,9 @@ class Place:
 
 
 def choose_place(
-    solver: str | None, runs: str | None, resume: str | None, snapshot: str | None, weights: str | None
+    solver: str | None, runs: str | None, by_prefix: bool, resume: str | None, snapshot: str | None, weights: str | None
 ) -> Place:
-    """The place of a training, from the values of --solver, --run, --resume, --snapshot and --weights.
+    """The place of a training, from the values of --solver, --run, --no-run, --resume, --snapshot and --weights.
 
     An empty text is a flag without a value. Raises UsageError for flags that contradict each other, and for a run that
     is not there.
@@ -96,7 +102,11 @@ def choose_place(
         )
     if resume is not None and snapshot is not None:
         raise UsageError("give --resume to go on from the newest snapshot or --snapshot to name one, not both")
+    if by_prefix and runs is not None:
+        raise UsageError("--run and --no-run contradict each other")
     if resume:
+        if by_prefix:
+            raise UsageError(f"--resume {resume} goes on in that run: leave out --no-run")
         if solver is not None:
             raise UsageError(f"--resume {resume} takes the solver of that run: leave out --solver, or the run's name")
         if runs is not None:
@@ -109,7 +119,7 @@ def choose_place(
     base = None if runs is None else Path(runs) if runs else ROOT / name
     newest = resume is not None
     run = _last(base) if newest and base is not None else None
-    return Place(solver, name, run=run, base=base, newest=newest, snapshot=snapshot)
+    return Place(solver, name, run=run, base=base, newest=newest, snapshot=snapshot, by_prefix=by_prefix)
 
 
 def _last(base: Path) -> Path:
