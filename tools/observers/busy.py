@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -31,6 +32,8 @@ class Sample(NamedTuple):
 
 def sample(stat: Path = Path("/proc/stat")) -> Sample | None:
     """What the cores that this process may use have done so far; None where the system does not tell."""
+    if sys.platform != "linux":
+        return None
     try:
         cores = os.sched_getaffinity(0)
         ticks = os.sysconf("SC_CLK_TCK")
