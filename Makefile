@@ -61,6 +61,7 @@ demo: $(VENV)/runs
 	$(BIN)/dragon demo --dir $(DEMO_DIR)
 
 # The documents as a site, in build/site: reference made from the code, warnings as errors, every link checked.
+# To search in it: python -m http.server -d build/site
 docs: setup
 	$(PIP) -e '.[docs]'
 	$(BIN)/python -m mkdocs build --strict

@@ -116,6 +116,9 @@ def test_the_site_is_built_without_warnings_and_all_its_links_lead_somewhere(tmp
     texts = {path: path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.html") if path.name != "404.html"}
     assert len(texts) == len(pages())
     marks = {path: set(re.findall(r'\sid="([^"]*)"', text)) for path, text in texts.items()}
+    assert not [
+        path for path, text in texts.items() if re.search(r'<(script|link|img)\s[^>]*(src|href)="(https?:)?//', text)
+    ]
     dead = []
     for path, text in texts.items():
         for link in re.findall(r'<(?:a|img|link|script)\s[^>]*?(?:href|src)="([^"]*)"', text):
