@@ -13,13 +13,15 @@ from dragon.errors import UsageError, nearest
 from dragon.files.atomic import atomic_write
 from dragon.files.caffe_log import SMOOTHED_LOSS, Log, Row
 from dragon.files.pictures import picture_format
-from dragon.tools.common.curves import cut_high_start, new_figure, whole_iterations
+from dragon.tools.common.curves import cut_high_start, mark_divergence, new_figure, whole_iterations
+from dragon.tools.common.rates import against_rate, chance_line
 from dragon.tools.common.run_log import read_run, run_name
 
 __all__ = ["command"]
 
 _NOT_OUTPUTS = {"NumIters", "Seconds", "LearningRate"}
 _AXES = {"iterations": ("NumIters", "iteration"), "seconds": ("Seconds", "seconds of training")}
+_RATE = "rate"
 _MAX_PANELS = 12  # panels
 _TRAIN: dict[str, Any] = {"alpha": 0.55, "linewidth": 1}
 _TESTS: list[dict[str, Any]] = [
@@ -39,21 +41,31 @@ class _Run:
 @click.option(
     "--out", type=click.Path(dir_okay=False), default="curves.png", show_default=True, help="A .png, .svg or .pdf."
 )
-@click.option("--x", "axis", type=click.Choice(list(_AXES)), default="iterations", show_default=True)
+@click.option(
+    "--x", "axis", type=click.Choice([*_AXES, _RATE]), default="iterations", show_default=True,
+    help="rate: the last value of each run against its highest learning rate, on a logarithmic axis.",
+)  # fmt: skip
 @click.option(
     "--only", multiple=True, metavar="NAME",
     help=f"Show this output alone; may be repeated. {SMOOTHED_LOSS} is the loss that the log states for the iteration, "
     "a mean over average_loss ones.",
 )  # fmt: skip
+@click.option(
+    "--chance", type=click.FloatRange(0, 1, min_open=True, max_open=True), metavar="SHARE",
+    help="A line at what guessing scores: this accuracy, such as 0.1 for ten classes, and the loss -log(SHARE).",
+)  # fmt: skip
 @click.option("--log-y", is_flag=True, help="Logarithmic losses.")
-def command(runs: tuple[str, ...], out: str, axis: str, only: tuple[str, ...], log_y: bool) -> None:
-    """Plot the losses and accuracies of training RUNS: train as lines, tests with dots.
+def command(
+    runs: tuple[str, ...], out: str, axis: str, only: tuple[str, ...], chance: float | None, log_y: bool
+) -> None:
+    """Plot the losses and accuracies of training RUNS: train as lines, tests with dots, a cross where a run diverges.
 
     A run is a log (Dragon's or Caffe's), a metrics.jsonl, or the folder in which `dragon train` put one.
 
     \b
     Example: dragon plot runs/lenet --out curves.png
     Example: dragon plot runs/lenet runs/cifar10_quick --only accuracy
+    Example: dragon plot rate_*.log --x rate --chance 0.1 --out rates.svg
     """
     kind = picture_format(out, ("png", "svg", "pdf"), ("jpg", "jpeg", "eps", "ps"))
     read = [_Run(label, read_run(path)) for path, label in zip(runs, _labels(runs), strict=True)]
@@ -65,22 +77,38 @@ def command(runs: tuple[str, ...], out: str, axis: str, only: tuple[str, ...], l
     rows = math.ceil(len(shown) / columns)
     figure = new_figure(8 if columns == 1 else 6 * columns, 0.9 + 3 * rows)
     figure.suptitle(_title(read))
+    first: dict[str, Any] = {}  # panels of one kind share the scale of the first, so that they can be compared
+    curves: dict[str, list[list[float]]] = {}
     for k, name in enumerate(shown, 1):
-        panel = figure.add_subplot(rows, columns, k, sharex=figure.axes[0] if figure.axes else None)
-        ys = _panel(panel, name, read, _AXES[axis][0])
-        panel.set_xlabel(_AXES[axis][1])
+        group = _group(name)
+        panel = figure.add_subplot(
+            rows, columns, k, sharex=figure.axes[0] if figure.axes else None, sharey=first.get(group)
+        )
+        first.setdefault(group, panel)
+        if axis == _RATE:
+            against_rate(panel, name, [(run.log.net or run.label, _tables(run.log)) for run in read], chance)
+        else:
+            curves.setdefault(group, []).extend(_panel(panel, name, read, _AXES[axis][0]))
+            panel.set_xlabel(_AXES[axis][1])
+            chance_line(panel, name, chance)
+    for name, panel in zip(shown, figure.axes, strict=True):
         if "accuracy" in name:
             continue
         if log_y:
             panel.set_yscale("log")
-        else:
-            cut_high_start(panel, ys)
+        elif axis != _RATE:
+            cut_high_start(panel, curves[_group(name)])
     if axis == "iterations":
         whole_iterations(figure.axes[0])
     with atomic_write(out) as file:
         figure.savefig(file, format=kind, dpi=120)
     rest = f" (the first {_MAX_PANELS} of {len(names)}; --only picks others)" if len(names) > _MAX_PANELS else ""
     click.echo(f"{out}: {', '.join(shown)}{rest}")
+
+
+def _group(name: str) -> str:
+    """What a panel is compared with: accuracies with each other, losses with each other, others with nothing."""
+    return next((kind for kind in ("accuracy", "loss") if kind in name), name)
 
 
 def _labels(paths: Sequence[str]) -> list[str]:
@@ -134,6 +162,7 @@ def _panel(panel: Any, name: str, runs: Sequence[_Run], axis: str) -> list[list[
             xs, ys = (list(values) for values in zip(*points, strict=True))
             look = _TESTS[(style - 1) % 4] if style else {**_TRAIN, "marker": "." if len(points) == 1 else ""}
             panel.plot(xs, ys, color=f"C{color}", label=label + which, **look)
+            mark_divergence(panel, xs, ys, f"C{color}")
             drawn.append(ys)
     panel.set_ylabel(name)
     panel.grid(alpha=0.3)

@@ -110,3 +110,51 @@ def test_a_diverged_run_says_so(here: Path, dragon: Dragon) -> None:
     assert "NaN or infinite throughout" in texts(here / "a.svg")
     dragon("plot", "x.log", "--out", "b.svg", "--only", "smoothed_loss")
     assert "NaN or infinite throughout" not in texts(here / "b.svg")
+
+
+def log_of(path: Path, rate: float, accuracy: float, loss: str = "1") -> None:
+    path.write_text(
+        f"Solving n\nIteration 0, loss = 2\n    Train net output #0: loss = 2\nIteration 0, lr = {rate}\n"
+        f"Iteration 9, loss = {loss}\n    Train net output #0: loss = {loss}\nIteration 9, lr = {rate / 10}\n"
+        f"Iteration 9, Testing net (#0)\n    Test net output #0: accuracy = {accuracy}\n"
+    )
+
+
+def crosses(path: Path) -> int:
+    return path.read_text().count('id="diverged"')
+
+
+def test_against_the_rate(here: Path, dragon: Dragon) -> None:
+    for k, (rate, accuracy, loss) in enumerate([(0.001, 0.5, "1"), (0.01, 0.7, "1"), (0.1, 0.1, "nan")]):
+        log_of(here / f"{k}.log", rate, accuracy, loss)
+    logs = ("0.log", "1.log", "2.log")
+    assert dragon("plot", *logs, "--x", "rate", "--out", "a.svg", "--only", "accuracy").code == 0
+    found = texts(here / "a.svg")
+    assert {"learning rate", "n test", "n test, diverged", "accuracy"} <= set(found)
+    assert "chance" not in found
+    assert any("10^{" in text for text in found), "a logarithmic axis"
+    assert crosses(here / "a.svg") == 1
+    assert dragon("plot", *logs, "--x", "rate", "--out", "b.svg", "--chance", "0.1").code == 0
+    assert texts(here / "b.svg").count("chance") == 2, "of the accuracy and the loss"
+    (here / "x.log").write_text("Solving n\nIteration 0, loss = 2\n")
+    assert "states no learning rate above 0" in dragon("plot", "x.log", "--x", "rate", "--out", "c.svg").error
+    assert not (here / "c.svg").exists()
+
+
+def test_a_curve_that_ends_has_a_cross_and_chance_a_line(here: Path, dragon: Dragon) -> None:
+    log_of(here / "good.log", 0.01, 0.7)
+    log_of(here / "bad.log", 0.1, 0.1, "nan")
+    assert dragon("plot", "good.log", "--out", "a.svg").code == 0
+    assert crosses(here / "a.svg") == 0
+    assert dragon("plot", "bad.log", "--out", "b.svg", "--chance", "0.1").code == 0
+    assert crosses(here / "b.svg") == 1
+    assert texts(here / "b.svg").count("chance") == 2
+    assert dragon("plot", "bad.log", "--out", "b.svg", "--chance", "1").code == 2
+
+
+def test_panels_of_one_kind_have_one_scale(here: Path, dragon: Dragon) -> None:
+    metrics(here / "one", outputs={"top1_accuracy": 0.2, "top5_accuracy": 0.9})
+    assert dragon("plot", "one", "--out", "a.svg", "--only", "top1_accuracy", "--only", "top5_accuracy").code == 0
+    found = texts(here / "a.svg")
+    first = found[: found.index("top1_accuracy")]
+    assert {"0.2", "0.9"} <= set(first) or {"0.2", "0.8"} <= set(first), first

@@ -10,7 +10,7 @@ from typing import Any
 from dragon.errors import UsageError
 from dragon.extras import install_command
 
-__all__ = ["cut_high_start", "new_figure", "plot_problem", "reasonable_top", "whole_iterations"]
+__all__ = ["cut_high_start", "mark_divergence", "new_figure", "plot_problem", "reasonable_top", "whole_iterations"]
 
 
 def plot_problem() -> str:
@@ -56,6 +56,14 @@ def cut_high_start(axes: Any, curves: Sequence[Sequence[float]]) -> None:
         f"starts at {highest:.3g}, above the picture", (0.02, 0.98), xycoords="axes fraction", va="top",
         fontsize="small", color="gray",
     )  # fmt: skip
+
+
+def mark_divergence(axes: Any, xs: Sequence[float], ys: Sequence[float], color: str) -> None:
+    """A cross at the last finite value of a curve that becomes NaN or infinite."""
+    end = next((k for k, y in enumerate(ys) if not math.isfinite(y)), 0)
+    if end:
+        look = {"linestyle": "", "marker": "x", "markersize": 9, "mew": 2.5, "color": color, "gid": "diverged"}
+        axes.plot([xs[end - 1]], [ys[end - 1]], **look)
 
 
 def reasonable_top(curves: Iterable[Sequence[float]]) -> float | None:
