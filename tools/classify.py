@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 import numpy as np
 
@@ -10,6 +12,7 @@ from dragon.pycaffe.classifier import Classifier
 from dragon.pycaffe.io import load_image
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.images import ImageChoice, check_labels, image_options, read_labels
+from dragon.tools.common.json_output import json_option
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.profile import profile_option
 
@@ -28,6 +31,7 @@ __all__ = ["command"]
 @image_options
 @profile_option
 @engine_options
+@json_option
 def command(
     files: tuple[str, ...],
     model: str,
@@ -40,7 +44,7 @@ def command(
     images: ImageChoice,
     profile: str | None,
     choice: EngineChoice,
-) -> None:
+) -> dict[str, Any]:
     """Classify image FILES by a net and print the likeliest classes of each.
 
     \b
@@ -55,17 +59,24 @@ def command(
     color = images.apply(net, model)
     check_labels(labels, names, net)
     scores = []
+    images_found: list[dict[str, Any]] = []
     for file in files:
         found = net.predict([load_image(file, color)], oversample)[0].reshape(-1)
         scores.append(found)
         click.echo(file)
-        for index in np.argsort(-found, kind="stable")[:top]:
-            click.echo(f"  {found[index]:.4f}  {names[index] if index < len(names) else f'class {index}'}")
+        best = [
+            {"class": int(index), "label": names[index] if index < len(names) else None, "score": float(found[index])}
+            for index in np.argsort(-found, kind="stable")[:top]
+        ]
+        for one in best:
+            click.echo(f"  {one['score']:.4f}  {one['label'] or 'class ' + str(one['class'])}")
+        images_found.append({"file": file, "classes": best})
     if out:
         from dragon.files.atomic import atomic_write
 
         with atomic_write(out) as stream:
             np.save(stream, np.stack(scores))
+    return {"images": images_found}
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from dragon.engines import ENGINES
 from dragon.errors import UsageError
+from dragon.files.reading import read_text
 from dragon.proto.assign import Assignment
 from dragon.tools.common.engine_options import PRECISIONS
+from dragon.tools.common.json_output import json_option
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.python_layers import allow_python
 from dragon.tools.common.set_option import set_option
@@ -45,6 +49,7 @@ __all__ = ["command"]
 )
 @click.option("--scheduler", metavar="ADDRESS", help="Dask's scheduler; by default workers are started here.")
 @allow_python
+@json_option
 def command(
     name: str | None,
     listing: bool,
@@ -61,7 +66,7 @@ def command(
     tensorboard: str | None,
     executor: str,
     scheduler: str | None,
-) -> None:
+) -> Any:
     """Run every variant of an experiment over its factors and seeds, and write a report.
 
     NAME is one of --list, or the path of a file. An interrupted experiment goes on where it stopped when the same
@@ -75,20 +80,22 @@ def command(
 
         shown = [[one.name, one.claim, one.time] for one in list_experiments()]
         click.echo(table(["name", "claim", "time"], shown, left=(0, 1, 2)))
-        return
+        return {"experiments": [dict(zip(("name", "claim", "time"), row, strict=True)) for row in shown]}
     if index is not None:
         from dragon.compare.report import write_index
 
         if not Path(index).is_dir():
             raise UsageError(f"--index {index}: there is no such folder")
-        click.echo(f"all experiments: {write_index(Path(index))}")
-        return
+        written = write_index(Path(index))
+        click.echo(f"all experiments: {written}")
+        return {"index": written}
     if name is None:
         raise UsageError("which experiment? `dragon compare --list` shows those that ship, or give the path of a file")
     from dragon.compare import compare
 
-    compare(
+    report = compare(
         name, output, jobs=jobs, engine=engine, precision=precision, dataset=dataset, quick=quick, seeds=seeds,
         store=store, tensorboard=tensorboard, executor=executor, scheduler=scheduler,
         assignments=assignments,
     )  # fmt: skip
+    return {"report": report, "results": json.loads(read_text(Path(report).parent / "results.json"))}

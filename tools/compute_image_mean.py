@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from dragon.data import mean_of_source, open_source, write_mean
 from dragon.proto import dragon_pb2 as pb
+from dragon.tools.common.json_output import json_option
 from dragon.tools.common.progress import progress_bar
 
 __all__ = ["command"]
@@ -15,7 +18,8 @@ __all__ = ["command"]
 @click.argument("db", type=click.Path())
 @click.argument("out", type=click.Path(dir_okay=False), required=False)
 @click.option("--backend", type=click.Choice(["lmdb", "leveldb"]), default="lmdb", help="Kind of database.")
-def command(db: str, out: str | None, backend: str) -> None:
+@json_option
+def command(db: str, out: str | None, backend: str) -> dict[str, Any]:
     """Compute the mean image of DB, print the mean of each channel, and write OUT (.binaryproto or .npy) if given.
 
     \b
@@ -42,3 +46,4 @@ def command(db: str, out: str | None, backend: str) -> None:
     click.echo(f"{db}: {count} images of {channels} x {height} x {width}" + (f", mean written to {out}" if out else ""))
     for i, value in enumerate(mean.mean((1, 2))):
         click.echo(f"mean_value channel {i}: {value:.3f}")
+    return {"db": db, "images": count, "shape": mean.shape, "channel_means": mean.mean((1, 2)), "out": out}

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -20,6 +21,7 @@ from dragon.data.progress import Progress
 from dragon.errors import DataError
 from dragon.proto import dragon_pb2 as pb
 from dragon.pycaffe.io import resize_image
+from dragon.tools.common.json_output import json_option
 from dragon.tools.common.logs import log
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.progress import progress_bar
@@ -52,6 +54,7 @@ class Conversion:
 @click.option("--check-size", is_flag=True, help="Refuse images of another size than the first.")
 @click.option("--skip-unreadable", is_flag=True, help="Warn and go on when an image cannot be read.")
 @click.option("--backend", type=click.Choice(["lmdb", "leveldb"]), default="lmdb", help="Kind of database.")
+@json_option
 def command(
     root: str,
     listfile: str,
@@ -66,7 +69,7 @@ def command(
     check_size: bool,
     skip_unreadable: bool,
     backend: str,
-) -> None:
+) -> dict[str, Any]:
     """Write the images of LISTFILE, lines "path label" below ROOT, to the database folder DB, blue channel first.
 
     \b
@@ -89,6 +92,7 @@ def command(
         write = write_leveldb if backend == "leveldb" else write_lmdb
         count = write(db, _records(root, listfile, entries, how, progress))
     click.echo(f"{db}: {count} images" + (f", {len(entries) - count} skipped" if count < len(entries) else ""))
+    return {"db": db, "images": count, "skipped": len(entries) - count}
 
 
 def read_list(path: str, root: str = "") -> list[tuple[int, str, int]]:

@@ -9,11 +9,13 @@ from typing import Any
 
 import click
 import numpy as np
+from numpy.typing import NDArray
 
 from dragon.files.atomic import write_atomically
 from dragon.pycaffe.detector import Box, Detector, read_windows
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.images import ImageChoice, check_labels, image_options, read_labels
+from dragon.tools.common.json_output import json_option
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
@@ -31,6 +33,7 @@ __all__ = ["command"]
 @image_options
 @profile_option
 @engine_options
+@json_option
 def command(
     windows: str,
     model: str,
@@ -41,7 +44,7 @@ def command(
     images: ImageChoice,
     profile: str | None,
     choice: EngineChoice,
-) -> None:
+) -> dict[str, Any]:
     """Score WINDOWS, a CSV file with the columns filename,ymin,xmin,ymax,xmax, by a net; print the best class of each.
 
     A net that ends with DetectionOutput, as SSD does, finds boxes itself; they are printed with score and class.
@@ -59,8 +62,7 @@ def command(
     images.apply(net, model)
     net.configure_crop(context_pad)
     if net.finds_boxes:
-        _print_boxes(net, windows, names, out)
-        return
+        return _print_boxes(net, windows, names, out)
     listed = read_windows(windows)
     check_labels(labels, names, net)
     found = []
@@ -78,6 +80,12 @@ def command(
         classes = [names[k] if k < len(names) else f"class{k}" for k in range(count)]
         rows = ([e["filename"], *e["window"], *(f"{v:.6g}" for v in e["prediction"])] for e in found)
         _write_table(out, classes, rows)
+    return {"windows": [{"file": e["filename"], "window": e["window"], **_best(e["prediction"], names)} for e in found]}
+
+
+def _best(scores: NDArray[Any], names: list[str]) -> dict[str, Any]:
+    winner = int(np.argmax(scores))
+    return {"class": winner, "label": names[winner] if winner < len(names) else None, "score": scores[winner]}
 
 
 def _write_table(out: str, columns: Iterable[str], rows: Iterable[list[Any]]) -> None:
@@ -89,7 +97,7 @@ def _write_table(out: str, columns: Iterable[str], rows: Iterable[list[Any]]) ->
     write_atomically(out, text.getvalue().encode())
 
 
-def _print_boxes(net: Detector, windows: str, names: list[str], out: str | None) -> None:
+def _print_boxes(net: Detector, windows: str, names: list[str], out: str | None) -> dict[str, Any]:
     """Print the boxes that the net finds in an image, or in the windows of a CSV file, and write them to `out`."""
     is_image = not windows.lower().endswith(".csv")
     listed: list[tuple[str, list[list[float]] | None]] = [(windows, None)] if is_image else [*read_windows(windows)]
@@ -107,3 +115,12 @@ def _print_boxes(net: Detector, windows: str, names: list[str], out: str | None)
     if out:
         rows = ([b["filename"], *(f"{v:.6g}" for v in b["window"]), b["label"], f"{b['score']:.6g}"] for b in found)
         _write_table(out, ["label", "score"], rows)
+    return {
+        "boxes": [
+            {
+                "file": box["filename"], "window": box["window"], "class": box["label"],
+                "label": names[box["label"]] if box["label"] < len(names) else None, "score": box["score"],
+            }
+            for box in found
+        ]
+    }  # fmt: skip

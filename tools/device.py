@@ -6,6 +6,7 @@ import os
 import platform
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from dragon.engines import cuda_problem, default_engine
 from dragon.errors import EngineError
 from dragon.tools.common.engine_options import gpu_numbers
+from dragon.tools.common.json_output import json_option
 from dragon.tools.common.tables import table
 
 __all__ = ["command", "instruction_sets"]
@@ -25,13 +27,15 @@ _FLAGS = (
 
 @click.command("device")
 @click.option("--gpu", metavar="N,...|all", help="Show these GPUs as well; an error where one is not there.")
-def command(gpu: str | None) -> None:
+@json_option
+def command(gpu: str | None) -> dict[str, Any]:
     """Show the engines (NumPy, oneDNN, CUDA) with their versions, which is used by default, and the processors found.
 
     \b
     Example: dragon device
     """
     wanted = _wanted(gpu)
+    gpus = list(map(_gpu, wanted))
     rows = [["numpy", "yes", _numpy()], ["onednn", *_onednn()], ["cuda", *_cuda()]]
     click.echo(f"processor         {_processor()}")
     click.echo(f"cores             {_cores()} usable of {os.cpu_count()}")
@@ -41,7 +45,13 @@ def command(gpu: str | None) -> None:
     click.echo(table(["engine", "runs", "details"], rows, left=(0, 1, 2)))
     if gpu is not None:
         click.echo("")
-        click.echo(table(["GPU", "name", "compute capability", "GiB"], map(_gpu, wanted)) if wanted else "no GPU")
+        click.echo(table(["GPU", "name", "compute capability", "GiB"], gpus) if wanted else "no GPU")
+    return {
+        "processor": _processor(), "cores": {"usable": _cores(), "all": os.cpu_count()},
+        "instruction_sets": instruction_sets(), "default_engine": default_engine(),
+        "engines": [{"name": name, "runs": runs == "yes", "details": details} for name, runs, details in rows],
+        "gpus": [dict(zip(("number", "name", "compute_capability", "gib"), gpu_row, strict=True)) for gpu_row in gpus],
+    }  # fmt: skip
 
 
 def _wanted(text: str | None) -> list[int]:

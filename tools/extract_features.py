@@ -19,6 +19,7 @@ from dragon.files.names import file_names, links, mark
 from dragon.graph.net import Net
 from dragon.pycaffe.io import array_to_datum
 from dragon.tools.common.engine_options import EngineChoice, engine_options
+from dragon.tools.common.json_output import json_option
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
@@ -67,6 +68,7 @@ def flags_of_caffe(args: list[str]) -> list[str]:
 @profile_option
 @allow_python
 @engine_options
+@json_option
 def command(
     model: str,
     weights: str,
@@ -76,7 +78,7 @@ def command(
     backend: str,
     profile: str | None,
     choice: EngineChoice,
-) -> None:
+) -> dict[str, Any]:
     """Run a net over its data and save blobs, one row for each example: as HDF5, NumPy or a database of float Datums.
 
     With several blobs a database is made for each, as OUT/BLOB, where "/" in a name becomes "_". In HDF5 blob a/b is
@@ -101,11 +103,14 @@ def command(
         features = _collect(net, blobs, batches)
     finally:
         net.close()
+    files: list[dict[str, Any]] = []
     for out, names in blobs_of.items():
         _save({name: features[name] for name in names}, out, backend)
         for name in dict.fromkeys(names):
             count, *shape = features[name].shape
             click.echo(f"{out}: {name}, {count} rows of {' x '.join(map(str, shape)) or '1'}")
+            files.append({"path": out, "blob": name, "rows": count, "shape": shape})
+    return {"files": files}
 
 
 def _check_out(out: str, blobs: tuple[str, ...]) -> None:

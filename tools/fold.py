@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from dragon.bases.layer import TEST
@@ -14,7 +16,7 @@ __all__ = ["command"]
 
 @click.command("fold")
 @surgery_options(needs_weights=True)
-def command(files: SurgeryChoice) -> None:
+def command(files: SurgeryChoice) -> dict[str, Any]:
     """Fold every batch normalisation, with its running statistics, into the convolution or inner product before it.
 
     The result computes what the net computes in TEST, which is proved by running both, and cannot be trained on.
@@ -33,4 +35,8 @@ def command(files: SurgeryChoice) -> None:
         click.echo(f"left {name}: {why}")
     if not done:
         raise UsageError(f"{files.model}: no batch normalisation could be folded")
-    files.finish(old, new, (TEST,))
+    return {
+        "folded": [{"layer": name, "into": target} for name, target in done],
+        "left": [{"layer": name, "why": why} for name, why in left],
+        **files.finish(old, new, (TEST,)),
+    }

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from dragon.proto.text import read_net_definition
-from dragon.surgery.lint import lint
+from dragon.surgery.lint import Finding, lint
+from dragon.tools.common.json_output import json_option
 from dragon.tools.common.profile import profile_option
 
 __all__ = ["command"]
@@ -15,7 +18,8 @@ __all__ = ["command"]
 @click.argument("nets", type=click.Path(dir_okay=False), nargs=-1)
 @click.option("--model", "models", multiple=True, metavar="FILE", help="As one of NETS.")
 @profile_option
-def command(nets: tuple[str, ...], models: tuple[str, ...], profile: str | None) -> int:
+@json_option
+def command(nets: tuple[str, ...], models: tuple[str, ...], profile: str | None) -> tuple[dict[str, Any], int]:
     """Look for mistakes in prototxt NETS: batch normalisation, names, missing files; status 1 if there are any.
 
     A Scale forgotten after BatchNorm, a bias in front of it, use_global_stats against the phase, learning rates of
@@ -26,11 +30,12 @@ def command(nets: tuple[str, ...], models: tuple[str, ...], profile: str | None)
     """
     if not nets and not models:
         raise click.UsageError("which net? dragon lint net.prototxt")
-    count = 0
+    findings: list[Finding] = []
     for path in (*nets, *models):
         found = lint(read_net_definition(path, profile=profile))
-        count += len(found)
+        findings += found
         for finding in found:
             click.echo(str(finding))
+    count = len(findings)
     click.echo(f"{count} remark{'' if count == 1 else 's'}" if count else "nothing found")
-    return int(count > 0)
+    return {"findings": findings}, int(count > 0)

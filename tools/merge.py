@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from dragon.bases.layer import TEST, TRAIN
@@ -13,7 +15,7 @@ __all__ = ["command"]
 
 @click.command("merge")
 @surgery_options(needs_weights=False)
-def command(files: SurgeryChoice) -> None:
+def command(files: SurgeryChoice) -> dict[str, Any]:
     """Turn every BatchNorm with its Scale into one BN, in the net and its weights; both nets are run to prove it.
 
     \b
@@ -25,4 +27,4 @@ def command(files: SurgeryChoice) -> None:
     old = files.read()
     new, names = merge(old)
     click.echo(f"merged {len(names)}: {', '.join(names)}")
-    files.finish(old, new, (TEST, TRAIN))
+    return {"merged": names, **files.finish(old, new, (TEST, TRAIN))}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from dragon.files.caffe_log import write_tables
+from dragon.tools.common.json_output import json_option
 from dragon.tools.common.run_log import read_run, run_name
 
 __all__ = ["command"]
@@ -15,7 +17,8 @@ __all__ = ["command"]
 @click.command("parse-log")
 @click.argument("run", type=click.Path())
 @click.argument("folder", type=click.Path(file_okay=False), default=".")
-def command(run: str, folder: str) -> None:
+@json_option
+def command(run: str, folder: str) -> dict[str, Any]:
     """Write the figures of a training RUN as CSV to FOLDER (here by default): NAME.train, and NAME.test of its tests.
 
     RUN is a log (Dragon's or Caffe's), a metrics.jsonl, or the folder in which `dragon train` put one. NAME is that of
@@ -26,5 +29,8 @@ def command(run: str, folder: str) -> None:
     """
     log = read_run(run)
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for path, rows in write_tables(log, folder, run_name(run)):
+    written = write_tables(log, folder, run_name(run))
+    for path, rows in written:
         click.echo(f"{path}: {rows} row{'' if rows == 1 else 's'}")
+    tests = {f"test{i or ''}": rows for i, rows in sorted(log.tests.items())}
+    return {"files": [{"path": path, "rows": rows} for path, rows in written], "train": log.train, **tests}

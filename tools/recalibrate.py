@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from dragon.bases.layer import TRAIN
-from dragon.data import open_source
-from dragon.errors import UsageError
-from dragon.graph.facts import batch_size, data_labels, require_data
+from dragon.bases.layer import TEST, TRAIN
+from dragon.engines import Options
+from dragon.errors import DataError, UsageError
+from dragon.graph.facts import accuracy_names, batch_size, data_labels, record_count, require_data
 from dragon.graph.net import Net
 from dragon.surgery.recalibrate import VARIANCES, recalibrate
+from dragon.tools.common.accuracies import AccuracyInterval, accuracy_intervals
 from dragon.tools.common.engine_options import EngineChoice, engine_options
+from dragon.tools.common.json_output import json_option
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.outputs import check_outputs
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.python_layers import allow_python
 from dragon.tools.common.tables import table
+from dragon.tools.test import score
 
 __all__ = ["command"]
 
@@ -36,27 +41,33 @@ _MEANING = {"pooled": "pooled over all values", "batches": "the mean of the batc
 )
 @click.option("--batches", type=Count(1), help="How many batches; all whole ones of the data by default.")
 @click.option(
+    "--test-batches", type=Count(0), default=50, show_default=True,
+    help="Batches of the test data to score before and after; 0 for none.",
+)  # fmt: skip
+@click.option(
     "--variance", type=click.Choice(VARIANCES), default="pooled", show_default=True,
     help="Of all values together, or the mean of the batches' variances as in Ioffe & Szegedy 2015.",
 )  # fmt: skip
 @profile_option
 @allow_python
 @engine_options
+@json_option
 def command(
     model: str,
     weights: str,
     out: str,
     batches: int | None,
+    test_batches: int,
     variance: str,
     profile: str | None,
     choice: EngineChoice,
-) -> None:
+) -> dict[str, Any]:
     """Replace the running averages of batch normalisation by the mean and variance over the training set.
 
     The variance is that of all values, which includes the differences between the batches' means, or, with --variance
     batches, the mean of the batches' own variances. One pass serves all layers: each sees what training gave it, values
     that the layers below have normalised by their batch. Images that do not fill a last batch are left out, and
-    counted.
+    counted. Where the prototxt has test data and an Accuracy, the accuracy before and after is shown.
 
     \b
     Example:
@@ -66,10 +77,11 @@ def command(
     """
     check_outputs([model, *weights.split(",")], {"--out-weights": out})
     engine, options = choice.resolve()
+    before = _accuracies(model, weights, engine, options, profile, test_batches)
     net = Net(model, weights, TRAIN, engine=engine, options=options, seed=1, profile=profile)
     try:
         require_data(net, model)
-        total, size = _records(net), batch_size(net)
+        total, size = record_count(net), batch_size(net)
         if batches is None and not total:
             raise UsageError(f"{model}: has no database in phase TRAIN: say how many --batches to take")
         count = batches or max(1, total // size)
@@ -83,19 +95,34 @@ def command(
         click.echo(table(("layer", "channels", "mean moved by, in std", "new variance / old"), rows))
         used = f"{count} batches of {size}" + (f", {min(count * size, total):,} of {total:,} images" if total else "")
         label = ", ".join(data_labels(net)) or "no database"
+        after = _accuracies(model, out, engine, options, profile, test_batches) if before else []
+        for old, new in zip(before, after, strict=True):
+            click.echo(f"before  {old.text}")
+            click.echo(f"after   {new.text}")
         click.echo(f"{out}: statistics of {used}, {label}; variance {_MEANING[variance]}")
+        return {
+            "out": out, "batches": count, "batch_size": size, "records": total or None, "variance": variance,
+            "layers": changes, "accuracies": {"before": before, "after": after},
+        }  # fmt: skip
     finally:
         net.close()
 
 
-def _records(net: Net) -> int:
-    """Number of records in the first database of the net; 0 without one."""
-    for layer in net.layers:
-        if layer.param.data_param.source:
-            p = layer.param.data_param
-            reader = open_source(layer.find(p.source, "data"), p.backend)
-            try:
-                return len(reader)
-            finally:
-                reader.close()
-    return 0
+def _accuracies(
+    model: str, weights: str, engine: str | None, options: Options, profile: str | None, batches: int
+) -> list[AccuracyInterval]:
+    """The accuracies of the net in TEST; none where it has no test data, or no Accuracy that reads them."""
+    if not batches:
+        return []
+    try:
+        net = Net(model, weights, TEST, engine=engine, options=options, seed=1, profile=profile)
+    except DataError as error:
+        click.echo(f"dragon: the accuracy is not measured: {error}", err=True)
+        return []
+    try:
+        if net.inputs or not accuracy_names(net):
+            return []
+        (mean,) = score([net], batches)
+        return accuracy_intervals(net, mean, batches)
+    finally:
+        net.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from dragon.bases.layer import TEST, TRAIN
@@ -14,7 +16,7 @@ __all__ = ["command"]
 @click.command("split")
 @surgery_options(needs_weights=False)
 @click.option("--caffe", is_flag=True, help="Write only what BVLC Caffe reads; its own rule averages in training.")
-def command(files: SurgeryChoice, caffe: bool) -> None:
+def command(files: SurgeryChoice, caffe: bool) -> dict[str, Any]:
     """Turn every BN into a BatchNorm and a Scale, in the net and its weights; both nets are run to prove it.
 
     \b
@@ -26,4 +28,4 @@ def command(files: SurgeryChoice, caffe: bool) -> None:
     old = files.read()
     new, names = split(old, caffe)
     click.echo(f"split {len(names)}: {', '.join(names)}")
-    files.finish(old, new, (TEST,) if caffe else (TEST, TRAIN))
+    return {"split": names, **files.finish(old, new, (TEST,) if caffe else (TEST, TRAIN))}

@@ -17,6 +17,8 @@ from dragon.errors import NumericError
 from dragon.files.layer_files import layer_files
 from dragon.graph.facts import (
     SYNTHETIC,
+    batch_size,
+    data_labels,
     format_value,
     loss_weight,
     output_elements,
@@ -26,8 +28,10 @@ from dragon.graph.facts import (
     synthetic,
 )
 from dragon.graph.net import Net
+from dragon.tools.common.accuracies import accuracy_intervals
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.ensembles import open_ensemble
+from dragon.tools.common.json_output import json_option
 from dragon.tools.common.net_options import NetChoice, net_options
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.statistics import BATCH, GLOBAL, statistics_of, use_statistics
@@ -36,6 +40,7 @@ from dragon.tools.common.tables import table
 __all__ = ["command", "score"]
 
 Scores = dict[str, NDArray[Any]]
+Document = dict[str, Any]
 
 
 class _Weights(click.Option):
@@ -57,6 +62,7 @@ class _Weights(click.Option):
 @click.option("--iterations", type=Count(1), default=50, show_default=True, help="Batches to run.")
 @click.option("--write-files", is_flag=True, help="Let layers (HDF5Output, DetectionOutput) write their files.")
 @engine_options
+@json_option
 def command(
     which: NetChoice,
     weights: str | None,
@@ -64,12 +70,13 @@ def command(
     iterations: int,
     write_files: bool,
     choice: EngineChoice,
-) -> None:
+) -> Document:
     """Print the mean of every output of a net in phase TEST.
 
     A net with batch normalisation is scored twice on the same batches: as its prototxt says, normally by the global
     statistics (the running averages of training), and by the other kind, each batch's own. Where they differ
-    much, `dragon recalibrate` gives averages that fit the weights.
+    much, `dragon recalibrate` gives averages that fit the weights. An accuracy has its 95 % interval, by Wilson's
+    formula, for the number of different images that were seen.
 
     With --ensemble for each of several nets of one definition, in place of --weights, each net is scored, and as
     ensemble_NAME, for each Accuracy NAME, the mean of their class probabilities.
@@ -103,7 +110,15 @@ def command(
         if synthetic(nets[0]):
             click.echo(SYNTHETIC)
         means = score(nets, iterations)
-        _print(nets[0], means, names)
+        _print(nets[0], means, names, iterations)
+        return {
+            "net": nets[0].name, "engine": nets[0].executor.name, "iterations": iterations,
+            "batch_size": batch_size(nets[0]), "data": data_labels(nets[0]), "synthetic": synthetic(nets[0]),
+            "scores": [
+                _document(nets[0], mean, name, iterations)
+                for name, mean in zip([*names, None], means, strict=False)
+            ],
+        }  # fmt: skip
     finally:
         for net in nets:
             net.close()
@@ -131,17 +146,37 @@ def _counted(iterations: int) -> Iterator[int]:
     return iter(track(range(iterations), "testing", console=console, transient=True))
 
 
-def _print(net: Net, means: Sequence[Scores], names: Sequence[str]) -> None:
+def _loss(net: Net, mean: Scores) -> float:
+    return sum(loss_weight(net, name) * float(np.sum(value)) for name, value in mean.items())
+
+
+def _document(net: Net, mean: Scores, statistics: str | None, iterations: int) -> Document:
+    """The scores of a net by one kind of statistics of batch normalisation, None for a net without any."""
+    accuracies = accuracy_intervals(net, mean, iterations)
+    return {
+        "statistics": statistics,
+        "loss": _loss(net, mean),
+        "outputs": [
+            {"name": name, "value": value, "loss_weight": weight} for name, value, weight in output_elements(net, mean)
+        ],
+        "accuracies": accuracies,
+    }
+
+
+def _print(net: Net, means: Sequence[Scores], names: Sequence[str], iterations: int) -> None:
     """Print the scores of the net as its prototxt says, in Caffe's form, then those by the other statistics.
 
     names: the kinds of statistics, if the net has batch normalisation.
     """
     if names:
         click.echo(f"\nby {names[0]}, as the net says:")
-    loss = sum(loss_weight(net, name) * float(np.sum(value)) for name, value in means[0].items())
-    click.echo(f"Loss: {format_value(loss)}")
+    click.echo(f"Loss: {format_value(_loss(net, means[0]))}")
     for element in output_elements(net, means[0]):
         click.echo(output_line(*element))
+    for accuracy in accuracy_intervals(net, means[0], iterations):
+        click.echo(accuracy.text)
     for name, mean in zip(names[1:], means[1:], strict=True):
         click.echo(f"\nby {name} instead:")
         click.echo(table(["output", "mean"], [[k, format_value(value)] for k, value, _ in output_elements(net, mean)]))
+        for accuracy in accuracy_intervals(net, mean, iterations):
+            click.echo(accuracy.text)

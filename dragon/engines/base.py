@@ -29,6 +29,7 @@ __all__ = [
     "Options",
     "debug_blobs",
     "is_watched",
+    "layer_times",
     "memory_of",
     "out_of_memory",
     "watched",
@@ -60,13 +61,18 @@ class Options:
 
 @dataclass
 class LayerTime:
-    """Mean times of one layer in milliseconds; `note` says where it ran: on the reference, fused into another."""
+    """Times of one layer in milliseconds; `note` says where it ran: on the reference, fused into another.
+
+    forward_ms, backward_ms: the means. forward_runs, backward_runs: each run; empty where none was timed by itself.
+    """
 
     name: str
     type: str
     forward_ms: float
     backward_ms: float
     note: str = ""
+    forward_runs: tuple[float, ...] = ()
+    backward_runs: tuple[float, ...] = ()
 
 
 class Executor(ABC):
@@ -118,7 +124,7 @@ class Executor(ABC):
         """Restore the values of `state` from a snapshot; unknown ones are ignored."""
 
     def profile(self, iterations: int, backward: bool = True) -> list[LayerTime]:
-        """Mean time of each layer over `iterations` runs, after one run that is not counted."""
+        """The times of each layer in `iterations` runs, after one run that is not counted."""
         return measure_layers(self, iterations, backward)
 
     def describe(self) -> list[str]:
@@ -134,8 +140,8 @@ def measure_layers(executor: Executor, iterations: int, backward: bool) -> list[
     """Time each layer by itself, as `caffe time` does."""
     net = executor.net
     last = len(net.nodes) - 1
-    forward = [0.0] * (last + 1)
-    back = [0.0] * (last + 1)
+    forward: list[list[float]] = [[] for _ in net.nodes]
+    back: list[list[float]] = [[] for _ in net.nodes]
 
     def clocked(run: Callable[[int, int], object], i: int) -> float:
         begin = time.perf_counter()
@@ -145,15 +151,24 @@ def measure_layers(executor: Executor, iterations: int, backward: bool) -> list[
     for n in range(iterations + 1):
         net.look_ahead()
         for i in range(last + 1):
-            forward[i] += clocked(executor.forward, i) * (n > 0)
+            forward[i] += [clocked(executor.forward, i)][n == 0 :]
         if backward:
             for i in reversed(range(last + 1)):
-                back[i] += clocked(executor.backward, i) * (n > 0)
-    notes = executor.describe() or [""] * (last + 1)
+                back[i] += [clocked(executor.backward, i)][n == 0 :]
+    return layer_times(net, forward, back, executor.describe() or [""] * (last + 1))
+
+
+def layer_times(
+    net: Net, forward: Sequence[Sequence[float]], back: Sequence[Sequence[float]], notes: Sequence[str]
+) -> list[LayerTime]:
+    """The times of each layer from those of its runs."""
     return [
-        LayerTime(node.name, node.layer.type, forward[i] / iterations, back[i] / iterations, notes[i])
-        for i, node in enumerate(net.nodes)
-    ]
+        LayerTime(
+            node.name, node.layer.type, sum(there) / max(1, len(there)), sum(back_there) / max(1, len(back_there)),
+            note, tuple(there), tuple(back_there),
+        )
+        for node, there, back_there, note in zip(net.nodes, forward, back, notes, strict=True)
+    ]  # fmt: skip
 
 
 def weighted_loss(tops: Sequence[Blob], weights: Sequence[float]) -> float:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.batch_statistics import BatchStatistics, averages
-from dragon.data import dataset_label
+from dragon.bases.geometry import Window
+from dragon.bases.layer import Layer
+from dragon.data import dataset_label, open_source
 from dragon.errors import UsageError
 from dragon.graph.net import Net
+from dragon.graph.node import Node
 from dragon.layers.accuracy import Accuracy
 from dragon.layers.split import Split
 
@@ -22,13 +25,17 @@ __all__ = [
     "batch_size",
     "data_labels",
     "format_value",
+    "layer_facts",
     "loss_weight",
     "output_elements",
     "output_line",
     "parameter_count",
+    "record_count",
     "require_data",
+    "shapes_text",
     "summary",
     "synthetic",
+    "window_columns",
 ]
 
 SYNTHETIC = "SYNTHETIC data (drawn by a program): the figures say nothing about real images"
@@ -62,6 +69,52 @@ def data_labels(net: Net) -> list[str]:
         if source:
             labels[dataset_label(layer.find(source, "data"))] = None
     return list(labels)
+
+
+def record_count(net: Net) -> int:
+    """Number of records in the first database of the net; 0 without one."""
+    for layer in net.layers:
+        if layer.param.data_param.source:
+            p = layer.param.data_param
+            reader = open_source(layer.find(p.source, "data"), p.backend)
+            try:
+                return len(reader)
+            finally:
+                reader.close()
+    return 0
+
+
+def window_columns(layer: Layer) -> tuple[str, str, str]:
+    """Kernel, stride and padding of a layer with a window, as text such as "5x5", "2", "1"; else empty.
+
+    A dilation follows the kernel (`3x3 d2`); padding that differs at the end of the axes follows that at their start.
+    """
+    window = getattr(layer, "window", None)
+    if not isinstance(window, Window):
+        return "", "", ""
+    kernel = "x".join(map(str, window.kernel)) + ("" if set(window.dilation) <= {1} else f" d{_short(window.dilation)}")
+    pads = [_short(window.before)] + [_short(window.after)] * (window.before != window.after)
+    return kernel, _short(window.stride), ", ".join(pads)
+
+
+def _short(sizes: Sequence[int]) -> str:
+    return str(sizes[0]) if len(set(sizes)) == 1 else "x".join(map(str, sizes))
+
+
+def shapes_text(node: Node) -> str:
+    """The shapes of a layer's tops, as in `8x3x24x24, 8`."""
+    return ", ".join("x".join(map(str, blob.shape)) or "1" for blob in node.tops)
+
+
+def layer_facts(node: Node) -> dict[str, Any]:
+    """A layer for JSON: name, type, shapes of its tops by name, and its window: null for a layer without."""
+    window = getattr(node.layer, "window", None)
+    sizes = {
+        "kernel": window.kernel, "stride": window.stride, "pad_before": window.before, "pad_after": window.after,
+        "dilation": window.dilation,
+    } if isinstance(window, Window) else None  # fmt: skip
+    tops = {name: list(blob.shape) for name, blob in zip(node.top_names, node.tops, strict=True)}
+    return {"name": node.name, "type": node.layer.type, "tops": tops, "window": sizes}
 
 
 def synthetic(net: Net) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dragon.graph.facts import added_splits, batch_size, parameter_count, summary
+from dragon.graph.facts import added_splits, batch_size, parameter_count, summary, window_columns
 from dragon.graph.node import Node, multiply_adds
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["HEAD", "TEXT", "LayerRow", "NetTable", "cells", "net_table", "net_text", "size_text"]
 
-HEAD = ("layer", "type", "tops", "parameters", "multiply-adds", "MiB")
-TEXT = (0, 1, 2)  # the columns that are not figures
+HEAD = ("layer", "type", "tops", "parameters", "multiply-adds", "MiB", "kernel", "stride", "pad")
+TEXT = (0, 1, 2, 6, 7, 8)  # the columns that are not figures
 _MIB = 2**20
 
 
@@ -32,6 +32,7 @@ class LayerRow:
     name: str
     type: str
     shapes: tuple[tuple[int, ...], ...]
+    window: tuple[str, str, str]  # kernel, stride and padding as text, empty for a layer without
     learned: int
     statistics: int
     multiply_adds: int
@@ -107,7 +108,9 @@ def _row(node: Node, memory: int, added: bool) -> LayerRow:
     learned = sum(blob.count for k, blob in enumerate(layer.blobs) if k not in layer.buffers)
     statistics = sum(blob.count for k, blob in enumerate(layer.blobs) if k in layer.buffers)
     shapes = tuple(blob.shape for blob in node.tops)
-    return LayerRow(node.name, layer.type, shapes, learned, statistics, multiply_adds(node), memory, added)
+    return LayerRow(
+        node.name, layer.type, shapes, window_columns(layer), learned, statistics, multiply_adds(node), memory, added
+    )
 
 
 def cells(row: LayerRow) -> list[str]:
@@ -119,6 +122,7 @@ def cells(row: LayerRow) -> list[str]:
         f"{row.learned:,}" + (f" + {row.statistics:,}" if row.statistics else ""),
         f"{row.multiply_adds:,}",
         f"{row.memory / _MIB:.2f}",
+        *row.window,
     ]
 
 

@@ -151,6 +151,71 @@ def test_time(work: Path, dragon: Dragon) -> None:
     assert "Average Update" in dragon("time", "--solver", "solver.prototxt", "--iterations", "1").out
 
 
+def test_time_shows_windows_shapes_and_the_spread(work: Path, dragon: Dragon) -> None:
+    out = dragon("time", "-model", "net.prototxt", "-iterations", "3", "--engine", "numpy").out
+    number = r"\d+\.\d{3}"
+    times = rf"({number}) +({number}) to ({number})"
+    found = re.search(rf"^conv +Convolution +5x5 +4 +8x4x5x5 +{times} +{times} ", out, re.MULTILINE)
+    assert found is not None, out
+    mean, least, p90, *_ = map(float, found.groups())
+    assert least <= mean
+    assert least <= p90
+    assert re.search(rf"^bn +BN +8x4x5x5 +{number} ", out, re.MULTILINE)
+    spread = r"\(median [\d.]+, min [\d.]+, 90 % within [\d.]+\)"
+    assert re.search(rf"^Average Forward pass: [\d.]+ ms\. {spread}$", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "onednn"])
+def test_times_of_each_run(work: Path, engine: str) -> None:
+    with Net("net.prototxt", phase=TRAIN, engine=engine) as net:
+        for layer in net.executor.profile(3):
+            for mean, runs in ((layer.forward_ms, layer.forward_runs), (layer.backward_ms, layer.backward_runs)):
+                assert len(runs) in (0, 3)
+                assert mean == pytest.approx(sum(runs) / 3)
+
+
+def test_accuracies_say_what_they_are_of(work: Path, dragon: Dragon, trained: str) -> None:
+    line = ["test", "--model", "net.prototxt", "--weights", trained, "--engine", "numpy", "--iterations"]
+    both = r"^[\d.]+ % of 16 images, 95 % interval [\d.]+ to [\d.]+ % \(acc\)$"
+    assert len(re.findall(both, dragon(*line, "2").out, re.MULTILINE)) == 2
+    assert " % of 32 images (24 different), 95 % interval " in dragon(*line, "4").out  # the database has 24
+    edit(work / "net.prototxt", 'top: "acc"', 'top: "acc" accuracy_param { ignore_label: 3 }')
+    assert re.search(r"^[\d.]+ % of 16 images \(acc\)$", dragon(*line, "2").out, re.MULTILINE)
+
+
+def test_recalibrate_shows_the_accuracy_before_and_after(work: Path, dragon: Dragon, trained: str) -> None:
+    net = ["--model", "net.prototxt", "--engine", "numpy"]
+    line = ["recalibrate", *net, "--weights", trained, "--out-weights", "r.caffemodel"]
+    out = dragon(*line, "--test-batches", "3").out
+    for when, weights in (("before", trained), ("after ", "r.caffemodel")):
+        score = dragon("test", *net, "--weights", weights, "--iterations", "3").out
+        accuracy = re.findall(r"^[\d.]+ % of .*$", score, re.MULTILINE)[0]
+        assert f"{when}  {accuracy}\n" in out
+    assert "before" not in dragon(*line, "--test-batches", "0").out
+    edit(work / "net.prototxt", "data/synthetic_test_lmdb", "data/gone_lmdb")
+    result = dragon(*line)
+    assert (result.code, "the accuracy is not measured: " in result.err) == (0, True)
+
+
+def test_summarize_without_the_data(work: Path, dragon: Dragon) -> None:
+    there = dragon("summarize", "--model", "net.prototxt").out
+    edit(work / "net.prototxt", "data/synthetic_test_lmdb", "data/gone_lmdb")
+    gone = dragon("summarize", "--model", "net.prototxt")
+    assert gone.code == 0
+    rows = [line for line in there.splitlines() if line.startswith(("conv ", "bn ", "ip ", "loss "))]
+    assert len(rows) == 4
+    assert [row for row in rows if " ".join(row.split()) not in " ".join(gone.out.split())] == []
+    assert '"data" (Data) is not read; shapes: data 8x3x24x24, label 8 (crop_size; 3 channels are a guess)' in gone.out
+    assert "the data cannot be read: " in gone.out
+    grey = dragon("summarize", "--model", "net.prototxt", "--input-shape", "2,1,20,20").out
+    assert "batches of 2" in grey
+    assert re.search(r"^conv +Convolution +2x4x4x4 .* 5x5 +4 +0$", grey, re.MULTILINE)
+    assert "--input-shape takes" in dragon("summarize", "--model", "net.prototxt", "--input-shape", "x").error
+    text = (work / "net.prototxt").read_text()
+    (work / "net.prototxt").write_text(text.replace("crop_size: 24", ""))
+    assert "give --input-shape C,H,W" in dragon("summarize", "--model", "net.prototxt").error
+
+
 def test_data_is_written_once(work: Path, dragon: Dragon) -> None:
     args = ["data", "synthetic", "--dir", "s", "--train", "20", "--test", "10"]
     first = dragon(*args)

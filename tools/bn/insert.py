@@ -51,7 +51,7 @@ def command(
     keep_init: bool,
     keep_bias: bool,
     last: bool,
-) -> None:
+) -> dict[str, Any]:
     """Put a normalisation behind each of the chosen layers.
 
     The layer that makes the output, such as the scores of a classifier, is left out unless it is named. Biases that
@@ -81,7 +81,7 @@ def command(
     why = (
         "" if normalisation_type(kind, form, fields).can_be_identity else "a normalisation of this type is no identity"
     )
-    files.finish(old, new, (TEST,), runs=True, differs=why)
+    return files.finish(old, new, (TEST,), runs=True, differs=why)
 
 
 def _fields(settings: tuple[str, ...]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from dragon.bases.layer import TEST
@@ -16,7 +18,7 @@ __all__ = ["command"]
 @click.option("--layers", metavar="LAYERS", help="Which ones: names, patterns or types, also GroupNorm and others; all "
               "batch normalisations by default.")  # fmt: skip
 @click.option("--no-bias", is_flag=True, help="Do not give the layers before them a bias.")
-def command(files: SurgeryChoice, layers: str | None, no_bias: bool) -> None:
+def command(files: SurgeryChoice, layers: str | None, no_bias: bool) -> dict[str, Any]:
     """Take batch normalisation, with its Scale, out of a net.
 
     With --weights it is folded into the layers before it, as by `dragon fold`, so that TEST stays the same. Without,
@@ -28,4 +30,4 @@ def command(files: SurgeryChoice, layers: str | None, no_bias: bool) -> None:
     """
     old = files.read()
     new = remove(old, layers, not no_bias, note=click.echo)
-    files.finish(old, new, (TEST,), runs=True)
+    return files.finish(old, new, (TEST,), runs=True)

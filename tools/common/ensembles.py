@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dragon.engines import Options
 from dragon.errors import UsageError
+from dragon.graph.changes import NetChanges
 from dragon.graph.net import Net
 from dragon.proto.definition import Definition
 from dragon.surgery.ensemble import ensemble, member_name
@@ -24,7 +25,12 @@ def open_ensemble(which: NetChoice, weights: Sequence[str], phase: int, engine: 
     """
     if len(weights) < 2:
         raise UsageError("--ensemble is given once for each of two nets or more, got one file")
-    model = ensemble(read_model(which.model, profile=which.profile), len(weights))
+    one = read_model(which.model, profile=which.profile)
+    if which.assignments:
+        changes = NetChanges(which.assignments)
+        one.net.CopyFrom(changes.apply(Definition(one.net)).message)
+        changes.check()
+    model = ensemble(one, len(weights))
     for k, file in enumerate(weights, 1):
         for name, arrays in read_model(which.model, file, which.profile).arrays.items():
             model.arrays[member_name(name, k)] = arrays

@@ -11,7 +11,9 @@ import click
 
 from dragon.engines import Options
 from dragon.graph.net import Net
+from dragon.proto import dragon_pb2 as pb
 from dragon.proto.assign import Assignment
+from dragon.proto.definition import Definition
 from dragon.tools.common.numbers import INT32
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.python_layers import allow_python
@@ -33,11 +35,17 @@ class NetChoice:
 
     def open(self, phase: int, engine: str | None, options: Options, weights: str | None, seed: int = 1) -> Net:
         """The net, in this phase. Raises DragonError."""
-        model = (
-            read_changed_net(self.model, self.assignments, self.allow_unknown, self.profile)
-            if self.assignments
-            else self.model
-        )
+        return self.make(self.definition() if self.assignments else self.model, phase, engine, options, weights, seed)
+
+    def definition(self) -> Definition[pb.NetParameter]:
+        """The net as it is read, with the assignments of --set. Raises PrototxtError, UsageError."""
+        return read_changed_net(self.model, self.assignments, self.allow_unknown, self.profile)
+
+    def make(
+        self, model: str | Definition[pb.NetParameter], phase: int, engine: str | None, options: Options,
+        weights: str | None, seed: int = 1,
+    ) -> Net:  # fmt: skip
+        """A net of this definition with the other flags. Raises DragonError."""
         return Net(
             model,
             phase=phase,

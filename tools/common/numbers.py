@@ -40,8 +40,8 @@ class Seed(Count):
         super().__init__(0)
 
 
-def input_shape(text: str | None) -> tuple[int, ...] | None:
-    """The value of --shape; None where it is not given. Raises UsageError."""
+def input_shape(text: str | None, flag: str = "--shape") -> tuple[int, ...] | None:
+    """The value of --shape, or of another flag; None where it is not given. Raises UsageError."""
     if text is None:
         return None
     try:
@@ -49,7 +49,7 @@ def input_shape(text: str | None) -> tuple[int, ...] | None:
     except ValueError:
         shape = ()
     if not shape or min(shape) < 1:
-        raise UsageError(f'--shape takes numbers like 1,3,32,32, got "{text}"')
+        raise UsageError(f'{flag} takes numbers like 1,3,32,32, got "{text}"')
     return shape
 
 

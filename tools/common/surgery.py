@@ -13,6 +13,7 @@ from dragon.bases.layer import TEST, TRAIN
 from dragon.errors import UsageError
 from dragon.surgery.model import Model, read_model, write_model
 from dragon.surgery.prove import check_runs, prove
+from dragon.tools.common.json_output import json_option
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.outputs import check_outputs
 from dragon.tools.common.profile import profile_option
@@ -20,6 +21,8 @@ from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.python_layers import allow_python
 
 __all__ = ["SurgeryChoice", "surgery_options"]
+
+_PHASES = {TEST: "TEST", TRAIN: "TRAIN"}
 
 
 @dataclass
@@ -38,11 +41,15 @@ class SurgeryChoice:
         """The net with its weights. Raises DragonError."""
         return read_model(self.model, self.weights, self.profile)
 
-    def finish(self, old: Model, new: Model, phases: tuple[int, ...], runs: bool = False, differs: str = "") -> None:
+    def finish(
+        self, old: Model, new: Model, phases: tuple[int, ...], runs: bool = False, differs: str = ""
+    ) -> dict[str, Any]:
         """Prove the models equal, then write the new one.
 
         runs: without weights, run the new one. differs: why they are not equal; then the new one is run as well.
+        Returns the document of --json: the proof, None where nothing was proved, and the files that were written.
         """
+        proof: dict[str, Any] | None = None
         if differs or (runs and not old.arrays):
             with progress_bar() as progress:
                 found_phases = check_runs(new, self.batches, self.shape, progress)
@@ -53,7 +60,8 @@ class SurgeryChoice:
                 found = prove(old, new, phases, self.batches, self.shape, progress=progress)
             worst = max(found, key=lambda d: d.relative)
             names = {d.blob for d in found}
-            what = " and ".join({TEST: "TEST", TRAIN: "TRAIN"}[p] for p in phases)
+            proof = {"phases": [_PHASES[p] for p in phases], "blobs": len(names), "worst": worst}
+            what = " and ".join(_PHASES[p] for p in phases)
             click.echo(
                 f"proved: {len(names)} blobs agree in {what}; the largest difference is {worst.difference:.2g}"
                 f' of {worst.largest:.3g}, in "{worst.blob}"'
@@ -70,6 +78,7 @@ class SurgeryChoice:
         for path in (self.out_model, self.out_weights):
             if path:
                 click.echo(f"written: {path}")
+        return {"proof": proof, "written": [path for path in (self.out_model, self.out_weights) if path]}
 
 
 def surgery_options(needs_weights: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -88,6 +97,7 @@ def surgery_options(needs_weights: bool) -> Callable[[Callable[..., Any]], Calla
         @click.option("--batches", type=Count(1), default=2, show_default=True, help="Batches of the proof.")
         @profile_option
         @allow_python
+        @json_option
         @functools.wraps(function)
         def wrapper(
             *args: Any,

@@ -10,11 +10,11 @@ import logging
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dragon.engines.base import Executor, LayerTime, Options, is_watched, watched, weighted_loss
+from dragon.engines.base import Executor, LayerTime, Options, is_watched, layer_times, watched, weighted_loss
 from dragon.engines.onednn.library.constants import DataType
 from dragon.engines.onednn.library.memory import Device
 from dragon.engines.onednn.library.threads import default_threads, set_threads
@@ -250,7 +250,8 @@ class OneDNNExecutor(Executor):
         if backward and not self.plans.training:
             self.plans.training = True
         count = len(self.net.nodes)
-        forward, back = np.zeros(count), np.zeros(count)
+        forward: list[list[float]] = [[] for _ in range(count)]
+        back: list[list[float]] = [[] for _ in range(count)]
         for n in range(iterations + 1):
             self.net.look_ahead()
             self._settle()
@@ -263,14 +264,11 @@ class OneDNNExecutor(Executor):
                     plan.backward(group.last, group.first)
         self._ran = [plan] * count
         notes = self.describe()
-        return [
-            LayerTime(node.name, node.layer.type, forward[i] / iterations, back[i] / iterations, notes[i])
-            for i, node in enumerate(self.net.nodes)
-        ]
+        return layer_times(self.net, forward, back, notes)
 
 
 @contextmanager
-def _clocked(times: Any, index: int, counts: bool) -> Iterator[None]:
+def _clocked(times: list[list[float]], index: int, counts: bool) -> Iterator[None]:
     begin = time.perf_counter()
     yield
-    times[index] += (time.perf_counter() - begin) * 1e3 * counts
+    times[index] += [(time.perf_counter() - begin) * 1e3] * counts

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dragon.columns import columns
 from dragon.engines.cuda.device.counting import CountingDevice, Shaped
 from dragon.engines.cuda.device.precision import FLOAT16, PRECISIONS, HalfPrecision
 from dragon.engines.cuda.lowerings.transform import byte_count
@@ -64,15 +65,19 @@ class PlanFigures:
         """The least time of an iteration: that of its bytes on an H200, or that of its graph's nodes in sequence."""
         return max(self.bytes / COPY_BANDWIDTH, self.launches * NODE_SECONDS)
 
-    def lines(self) -> list[str]:
-        """A table, one line each."""
-        rows = [f"{'layer':28} {'by':12} {'launches':>8} {'MB':>10} {'MMAC':>10}"]
-        for f in self.layers:
-            mark = "" if f.counted else "  (blobs only)"
-            macs = f.multiply_adds / 1e6
-            rows.append(f"{f.name[:28]:28} {f.kind[:12]:12} {f.launches:8d} {f.bytes / 1e6:10.3f} {macs:10.1f}{mark}")
-        rows.append(f"{'update':28} {'kernels':12} {self.update_launches:8d} {self.update_bytes / 1e6:10.3f} {'':>10}")
-        rows.append(f"{'iteration':28} {'':12} {self.launches:8d} {self.bytes / 1e6:10.3f}")
+    def lines(self, width: int | None = None) -> list[str]:
+        """A table of at most `width` columns, None for as many as it needs, one line each."""
+        cells = [
+            [
+                f.name, f.kind, f.launches, f"{f.bytes / 1e6:.3f}", f"{f.multiply_adds / 1e6:.1f}",
+                "" if f.counted else "(blobs only)",
+            ]
+            for f in self.layers
+        ]  # fmt: skip
+        cells.append(["update", "kernels", self.update_launches, f"{self.update_bytes / 1e6:.3f}", "", ""])
+        cells.append(["iteration", "", self.launches, f"{self.bytes / 1e6:.3f}", "", ""])
+        head = ["layer", "by", "launches", "MB", "MMAC", ""]
+        rows = columns(head, cells, (0, 1, 5), width, rule=False).splitlines()
         apart, shared, least = (size / 1e6 for size in self.blob_bytes)
         rows.append(
             f"memory of blobs: {apart:.3f} MB apart; a forward in TEST needs {shared:.3f} MB, since those that are "
