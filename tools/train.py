@@ -115,8 +115,7 @@ def command(
     snapshot_prefix says; without one, or with --run, each run has a folder of its own (docs/runs.md).
 
     \b
-    Examples:
-    dragon train --solver models/lenet/solver.prototxt --iterations 500
+    Example: dragon train --solver models/lenet/solver.prototxt --iterations 500
     dragon train --solver models/lenet/solver.prototxt --run
     dragon train --resume runs/lenet/1
     """
