@@ -613,7 +613,7 @@ class _ImageDataParameterFields(TypedDict, total=False):
     """Fields of ImageDataParameter."""
 
     source: str
-    """text file of lines: image label"""
+    """text file of lines: image label; or a folder with a folder for each class"""
     batch_size: _Int
     """images in one pass"""
     rand_skip: _Int
@@ -3597,13 +3597,14 @@ def ImageData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_ImageData]) -> A
     """Images of the files that `source` lists ("FILE LABEL" lines), resized, transformed, and read ahead by a thread.
 
     Tops: data (batch_size, C, h, w), blue first, and label (batch_size). Without resizing and cropping, the first image
-    of each batch decides h and w. With `shuffle` every epoch has its own order.
+    of each batch decides h and w. With `shuffle` every epoch has its own order. A `source` that is a folder has
+    a folder for each class: labels are those of classes.txt in it or beside it, else the folders' order by name.
 
     Settings:
         name: the layer's name; without it, that of its first named top
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
-        source: text file of lines: image label
+        source: text file of lines: image label; or a folder with a folder for each class
         batch_size: images in one pass (default 1)
         rand_skip: skip up to so many lines at the start (default 0)
         shuffle: new order every epoch (default false)
@@ -3714,7 +3715,7 @@ def ImageSegData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_ImageSegData]
         name: the layer's name; without it, that of its first named top
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
-        source: text file of lines: image label
+        source: text file of lines: image label; or a folder with a folder for each class
         batch_size: images in one pass (default 1)
         rand_skip: skip up to so many lines at the start (default 0)
         shuffle: new order every epoch (default false)
@@ -4736,7 +4737,7 @@ def MultiLabelImageData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_MultiL
         name: the layer's name; without it, that of its first named top
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
-        source: text file of lines: image label
+        source: text file of lines: image label; or a folder with a folder for each class
         batch_size: images in one pass (default 1)
         rand_skip: skip up to so many lines at the start (default 0)
         shuffle: new order every epoch (default false)

@@ -18,7 +18,8 @@ class ImageData(Listed):
     """Images of the files that `source` lists ("FILE LABEL" lines), resized, transformed, and read ahead by a thread.
 
     Tops: data (batch_size, C, h, w), blue first, and label (batch_size). Without resizing and cropping, the first image
-    of each batch decides h and w. With `shuffle` every epoch has its own order.
+    of each batch decides h and w. With `shuffle` every epoch has its own order. A `source` that is a folder has
+    a folder for each class: labels are those of classes.txt in it or beside it, else the folders' order by name.
     """
 
     type = "ImageData"

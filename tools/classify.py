@@ -23,7 +23,7 @@ __all__ = ["command"]
 @click.argument("files", type=click.Path(dir_okay=False), nargs=-1, required=True)
 @click.option("--model", required=True, metavar="FILE", help="The deploy prototxt: one input, class scores as output.")
 @click.option("--weights", required=True, metavar="FILE", help="The trained net.")
-@click.option("--labels", metavar="FILE", help="Names of the classes, one a line.")
+@click.option("--labels", metavar="FILE|DIR", help="Names of the classes, one a line, or the folder of class folders.")
 @click.option("--top", type=Count(1), default=5, show_default=True, help="Classes to show.")
 @click.option("--resize", metavar="H,W", help="Resize images to this before cropping; the input's size by default.")
 @click.option("--oversample", is_flag=True, help="Average over ten crops: corners, centre and their mirror images.")

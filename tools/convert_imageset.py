@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.data import Color, decode_image, encode_datum, write_leveldb, write_lmdb
+from dragon.data.class_folders import CLASSES, read_class_folders
 from dragon.data.datum import LABELS
 from dragon.data.image_file import image_content
 from dragon.data.lists import read_entries
 from dragon.data.progress import Progress
 from dragon.errors import DataError
+from dragon.files.atomic import write_atomically
 from dragon.proto import dragon_pb2 as pb
 from dragon.pycaffe.io import resize_image
 from dragon.tools.common.json_output import json_option
@@ -42,8 +44,9 @@ class Conversion:
 
 @click.command("convert-imageset")
 @click.argument("root", type=click.Path(file_okay=False))
-@click.argument("listfile", type=click.Path(dir_okay=False))
-@click.argument("db", type=click.Path())
+@click.argument("listfile", type=click.Path())
+@click.argument("db", type=click.Path(), required=False)
+@click.option("--folder", is_flag=True, help="ROOT has a folder for each class; there is no LISTFILE.")
 @click.option("--gray", is_flag=True, help="Store one channel.")
 @click.option("--resize-height", type=Count(0), default=0, help="Resize to this height.")
 @click.option("--resize-width", type=Count(0), default=0, help="Resize to this width.")
@@ -58,7 +61,8 @@ class Conversion:
 def command(
     root: str,
     listfile: str,
-    db: str,
+    db: str | None,
+    folder: bool,
     gray: bool,
     resize_height: int,
     resize_width: int,
@@ -72,6 +76,9 @@ def command(
 ) -> dict[str, Any]:
     """Write the images of LISTFILE, lines "path label" below ROOT, to the database folder DB, blue channel first.
 
+    With --folder, of the folders of ROOT, one for each class: `convert-imageset --folder ROOT DB`. Labels are those of
+    classes.txt in ROOT or beside it, else the folders' order by name; DB.classes.txt gets the names.
+
     \b
     Example:
     dragon convert-imageset images/ train.txt train_lmdb \\
@@ -81,7 +88,18 @@ def command(
         raise click.UsageError("give both --resize-height and --resize-width, or neither")
     if encode_type and encode_type.lower() not in ("png", "jpg", "jpeg"):
         raise click.UsageError(f'--encode-type is png or jpg, got "{encode_type}"')
-    entries = read_list(listfile, os.path.join(root, ""))
+    names: list[str] = []
+    if folder:
+        if db is not None:
+            raise click.UsageError("--folder takes ROOT and DB, without a list")
+        listfile, db = root, listfile
+        names, images = read_class_folders(root)
+        entries = [(number, name, label) for number, (name, label) in enumerate(images, 1)]
+    else:
+        if db is None:
+            raise click.UsageError("Missing argument 'DB'.")
+        click.Path(dir_okay=False).convert(listfile, None, None)
+        entries = read_list(listfile, os.path.join(root, ""))
     if shuffle:
         random.Random(seed).shuffle(entries)
     how = Conversion(
@@ -91,7 +109,10 @@ def command(
     with progress_bar() as progress:
         write = write_leveldb if backend == "leveldb" else write_lmdb
         count = write(db, _records(root, listfile, entries, how, progress))
-    click.echo(f"{db}: {count} images" + (f", {len(entries) - count} skipped" if count < len(entries) else ""))
+    if names:
+        write_atomically(f"{db.rstrip('/')}.{CLASSES}", os.fsencode("".join(f"{name}\n" for name in names)))
+    of = f" of {len(names)} classes" if names else ""
+    click.echo(f"{db}: {count} images{of}" + (f", {len(entries) - count} skipped" if count < len(entries) else ""))
     return {"db": db, "images": count, "skipped": len(entries) - count}
 
 

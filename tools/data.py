@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -13,12 +14,15 @@ from dragon.tools.common.progress import progress_bar
 
 __all__ = ["command", "make_dataset", "print_dataset"]
 
-FETCH = {"cifar10": fetch_cifar10, "mnist": fetch_mnist}
+FETCH: dict[str, Callable[..., Dataset]] = {"cifar10": fetch_cifar10, "mnist": fetch_mnist}
 
 
 @click.command("data")
 @click.argument("name", metavar="NAME", type=click.Choice([*FETCH, "synthetic"]))
 @click.option("--dir", "folder", metavar="DIR", help="Where to; data/NAME by default, see below.")
+@click.option(
+    "--from", "given", metavar="FILE", type=click.Path(exists=True), multiple=True, help="Downloaded by hand."
+)
 @click.option("--validation", metavar="N", type=Count(1), help="Make a set with N training images set apart.")
 @click.option("--subset", metavar="N", type=Count(1), help="Make a set with N of the (other) training images.")
 @click.option("--train", type=Count(1), help="synthetic only: training images, 5000 by default.")
@@ -27,6 +31,7 @@ FETCH = {"cifar10": fetch_cifar10, "mnist": fetch_mnist}
 def command(
     name: str,
     folder: str | None,
+    given: tuple[str, ...],
     validation: int | None,
     subset: int | None,
     train: int | None,
@@ -42,6 +47,9 @@ def command(
     data/cifar10_subset5000, and leave the full one as it is, in the folder NAME beside it. The images are chosen by the
     seed, each class in proportion; the mean image is that of the training images that are left.
 
+    --from takes what was downloaded by hand, in place of fetching: cifar-10-binary.tar.gz, cifar-10-python.tar.gz, the
+    four files of MNIST, each with --from of its own, or a folder of them. Files are known by their content.
+
     \b
     Example: dragon data mnist
       dragon data cifar10 --validation 5000
@@ -49,25 +57,32 @@ def command(
     drawn = {key: value for key, value in (("train", train), ("test", test)) if value is not None}
     if drawn and name != "synthetic":
         raise UsageError(f"--{next(iter(drawn))} is for synthetic data only")
+    if given and name == "synthetic":
+        raise UsageError("--from is for data that is downloaded, not for synthetic")
     if seed is not None and name == "synthetic":
         drawn["seed"] = seed
     if validation is None and subset is None:
         if seed is not None and name != "synthetic":
             raise UsageError("--seed is for synthetic data, --validation and --subset")
-        print_dataset(make_dataset(name, folder or f"data/{name}", **drawn))
+        print_dataset(make_dataset(name, folder or f"data/{name}", given, **drawn))
         return
     parts = (("val", validation), ("subset", subset))
     target = Path(folder or "_".join([f"data/{name}", *(f"{part}{count}" for part, count in parts if count)]))
-    full = make_dataset(name, str(target.parent / name), **drawn)
+    full = make_dataset(name, str(target.parent / name), given, **drawn)
     with progress_bar(lines=True) as progress:
         print_dataset(write_chosen(full, target, validation or 0, subset or 0, seed or 1, progress))
 
 
-def make_dataset(name: str, folder: str, **settings: int) -> Dataset:
-    """Fetch or generate the dataset `name` in `folder`, and show progress. Raises DataError."""
+def make_dataset(name: str, folder: str, given: Sequence[str] = (), **settings: int) -> Dataset:
+    """Fetch or generate the dataset `name` in `folder`, and show progress. Raises DataError.
+
+    given: files that were downloaded by hand.
+    """
     with progress_bar(lines=True) as progress:
         if name == "synthetic":
             return write_synthetic(folder, progress=progress, **settings)
+        if given:
+            return FETCH[name](folder, progress=progress, given=[Path(one) for one in given])
         return FETCH[name](folder, progress=progress)
 
 

