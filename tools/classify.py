@@ -8,11 +8,14 @@ import click
 import numpy as np
 
 from dragon.errors import UsageError
+from dragon.models import zoo
+from dragon.models.preprocessing import labels_of, preprocessing_of
 from dragon.pycaffe.classifier import Classifier
 from dragon.pycaffe.io import load_image
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.images import ImageChoice, check_labels, image_options, read_labels
 from dragon.tools.common.json_output import json_option
+from dragon.tools.common.models import DEPLOY, WeightsOption
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.profile import profile_option
 
@@ -21,8 +24,13 @@ __all__ = ["command"]
 
 @click.command("classify")
 @click.argument("files", type=click.Path(dir_okay=False), nargs=-1, required=True)
-@click.option("--model", required=True, metavar="FILE", help="The deploy prototxt: one input, class scores as output.")
-@click.option("--weights", required=True, metavar="FILE", help="The trained net.")
+@click.option(
+    "--model", type=DEPLOY, required=True, metavar="FILE|NAME",
+    help="The deploy prototxt, one input, class scores as output; or a net of the zoo.",
+)  # fmt: skip
+@click.option(
+    "--weights", cls=WeightsOption, required=True, metavar="FILE", help="The trained net; the zoo's by default."
+)
 @click.option("--labels", metavar="FILE|DIR", help="Names of the classes, one a line, or the folder of class folders.")
 @click.option("--top", type=Count(1), default=5, show_default=True, help="Classes to show.")
 @click.option("--resize", metavar="H,W", help="Resize images to this before cropping; the input's size by default.")
@@ -47,16 +55,20 @@ def command(
 ) -> dict[str, Any]:
     """Classify image FILES by a net and print the likeliest classes of each.
 
+    The name of a net of the zoo brings its weights, the preparation of images that it was trained with, and the names
+    of its classes.
+
     \b
     Example:
-    dragon classify --model models/cifar10_quick/deploy.prototxt \\
-      --weights runs/cifar10_quick/cifar10_quick_iter_5000.caffemodel \\
-      --mean data/cifar10/mean.binaryproto cat.jpg
+    dragon classify --model cifar10_quick_bn_merged cat.jpg
+    dragon classify --model deploy.prototxt --weights net.caffemodel --mean 104,117,123 cat.jpg
     """
-    names = read_labels(labels)
+    known = zoo.name_of(model)
+    names = labels_of(known) if known and labels is None else read_labels(labels)
+    size = preprocessing_of(known).size if known and resize is None else _size(resize)
     engine, options = choice.resolve()
-    net = Classifier(model, weights, _size(resize), engine=engine, options=options, profile=profile)
-    color = images.apply(net, model)
+    net = Classifier(model, weights, size, engine=engine, options=options, profile=profile)
+    color = images.of_zoo(known).apply(net, model)
     check_labels(labels, names, net)
     scores = []
     images_found: list[dict[str, Any]] = []

@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.files.atomic import write_atomically
+from dragon.models import zoo
+from dragon.models.preprocessing import labels_of
 from dragon.pycaffe.detector import Box, Detector, read_windows
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.images import ImageChoice, check_labels, image_options, read_labels
 from dragon.tools.common.json_output import json_option
+from dragon.tools.common.models import DEPLOY, WeightsOption
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
@@ -25,8 +28,13 @@ __all__ = ["command"]
 
 @click.command("detect")
 @click.argument("windows", type=click.Path(dir_okay=False))
-@click.option("--model", required=True, metavar="FILE", help="The deploy prototxt: one input, class scores as output.")
-@click.option("--weights", required=True, metavar="FILE", help="The trained net.")
+@click.option(
+    "--model", type=DEPLOY, required=True, metavar="FILE|NAME",
+    help="The deploy prototxt, one input, class scores as output; or a net of the zoo.",
+)  # fmt: skip
+@click.option(
+    "--weights", cls=WeightsOption, required=True, metavar="FILE", help="The trained net; the zoo's by default."
+)
 @click.option("--labels", metavar="FILE", help="Names of the classes, one a line.")
 @click.option("--context-pad", type=Count(0), default=0, help="Pixels of the input for the surroundings.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Write every window with its scores as CSV.")
@@ -52,14 +60,13 @@ def command(
 
     \b
     Example:
-    dragon detect windows.csv --model models/cifar10_quick/deploy.prototxt \\
-      --weights runs/cifar10_quick/cifar10_quick_iter_5000.caffemodel \\
-      --mean data/cifar10/mean.binaryproto --context-pad 4 --out scores.csv
+    dragon detect windows.csv --model cifar10_quick_bn_merged --context-pad 4 --out scores.csv
     """
-    names = read_labels(labels)
+    known = zoo.name_of(model)
+    names = labels_of(known) if known and labels is None else read_labels(labels)
     engine, options = choice.resolve()
     net = Detector(model, weights, engine=engine, options=options, profile=profile)
-    images.apply(net, model)
+    images.of_zoo(known).apply(net, model)
     net.configure_crop(context_pad)
     if net.finds_boxes:
         return _print_boxes(net, windows, names, out)

@@ -15,6 +15,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_net
 from dragon.proto.upgrade import upgrade_net
 from dragon.pycaffe.draw import draw_net_to_file
+from dragon.tools.common.models import TRAIN_VAL
 from dragon.tools.common.numbers import named_shapes
 from dragon.tools.common.profile import profile_option
 
@@ -26,7 +27,7 @@ _PHASES = {"TRAIN": [pb.TRAIN], "TEST": [pb.TEST], "ALL": [pb.TRAIN, pb.TEST]}
 
 
 @click.command("draw")
-@click.argument("net", type=click.Path(dir_okay=False))
+@click.argument("net", type=TRAIN_VAL)
 @click.argument("out", type=click.Path(dir_okay=False))
 @click.option(
     "--rankdir", type=click.Choice(["LR", "TB", "RL", "BT"], case_sensitive=False), default="TB", show_default=True,

@@ -9,14 +9,15 @@ import click
 from dragon.proto.text import read_net_definition
 from dragon.surgery.lint import Finding, lint
 from dragon.tools.common.json_output import json_option
+from dragon.tools.common.models import TRAIN_VAL
 from dragon.tools.common.profile import profile_option
 
 __all__ = ["command"]
 
 
 @click.command("lint")
-@click.argument("nets", type=click.Path(dir_okay=False), nargs=-1)
-@click.option("--model", "models", multiple=True, metavar="FILE", help="As one of NETS.")
+@click.argument("nets", type=TRAIN_VAL, nargs=-1)
+@click.option("--model", "models", type=TRAIN_VAL, multiple=True, metavar="FILE|NAME", help="As one of NETS.")
 @profile_option
 @json_option
 def command(nets: tuple[str, ...], models: tuple[str, ...], profile: str | None) -> tuple[dict[str, Any], int]:

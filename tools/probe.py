@@ -26,6 +26,7 @@ from dragon.solver.changes import change_solver
 from dragon.solver.solver import Solver
 from dragon.solver.types import get_solver
 from dragon.tools.common.engine_options import EngineChoice, engine_options
+from dragon.tools.common.models import SOLVER, WEIGHTS
 from dragon.tools.common.net_options import NetChoice, net_options
 from dragon.tools.common.numbers import Count, Seed
 from dragon.tools.common.probe_options import probe_option
@@ -37,9 +38,13 @@ Series = Mapping[str, list[list[Any]]]
 
 
 @click.command("probe")
-@click.option("--solver", "path", metavar="FILE", help="A solver prototxt: for its learning rate, or to train.")
+@click.option(
+    "--solver", "path", type=SOLVER, metavar="FILE|NAME", help="A solver prototxt: for its learning rate, or to train."
+)
 @net_options(required=False)
-@click.option("--weights", metavar="FILE,...", help="Start from these .caffemodel, HDF5 or .safetensors files.")
+@click.option(
+    "--weights", type=WEIGHTS, metavar="FILE,...", help="Start from these .caffemodel, HDF5 or .safetensors files."
+)
 @probe_option("What to measure; may be given several times.")
 @click.option("--iterations", type=Count(0), default=0, help="Train so far, with --solver, and measure along the way.")
 @click.option("--seed", type=Seed(), help="Of fillers, dropout and augmentation; instead of the solver's.")

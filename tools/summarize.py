@@ -16,6 +16,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.surgery.without_data import without_data
 from dragon.tools.common.engine_options import EngineChoice
 from dragon.tools.common.json_output import json_option
+from dragon.tools.common.models import DEPLOY
 from dragon.tools.common.net_options import NetChoice, net_options
 from dragon.tools.common.numbers import input_shape
 
@@ -23,7 +24,7 @@ __all__ = ["command"]
 
 
 @click.command("summarize")
-@net_options()
+@net_options(model=DEPLOY)
 @click.option("--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TEST", show_default=True)
 @click.option("--input-shape", "image_shape", metavar="[N,]C,H,W", help="In place of that of the data or the input.")
 @json_option

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -32,6 +32,7 @@ from dragon.tools.common.accuracies import accuracy_intervals
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.ensembles import open_ensemble
 from dragon.tools.common.json_output import json_option
+from dragon.tools.common.models import WEIGHTS, WeightsOption
 from dragon.tools.common.net_options import NetChoice, net_options
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.statistics import BATCH, GLOBAL, statistics_of, use_statistics
@@ -43,14 +44,10 @@ Scores = dict[str, NDArray[Any]]
 Document = dict[str, Any]
 
 
-class _Weights(click.Option):
+class _Weights(WeightsOption):
     """--weights, which is required unless there is --ensemble."""
 
-    def handle_parse_result(
-        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
-    ) -> tuple[Any, list[str]]:
-        self.required = "ensemble" not in opts
-        return super().handle_parse_result(ctx, opts, args)
+    others = ("ensemble",)
 
 
 @click.command("test")
@@ -58,7 +55,9 @@ class _Weights(click.Option):
 @click.option(
     "--weights", cls=_Weights, required=True, metavar="FILE,...", help=".caffemodel, HDF5 or .safetensors files."
 )
-@click.option("--ensemble", multiple=True, metavar="FILE", help="Weights of one of several nets; twice or more.")
+@click.option(
+    "--ensemble", type=WEIGHTS, multiple=True, metavar="FILE", help="Weights of one of several nets; twice or more."
+)
 @click.option("--iterations", type=Count(1), default=50, show_default=True, help="Batches to run.")
 @click.option("--write-files", is_flag=True, help="Let layers (HDF5Output, DetectionOutput) write their files.")
 @engine_options

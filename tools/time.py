@@ -23,6 +23,7 @@ from dragon.solver.types import get_solver
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.json_output import json_option
 from dragon.tools.common.memory import peak_memory_mib
+from dragon.tools.common.models import SOLVER, WEIGHTS
 from dragon.tools.common.net_options import NetChoice, net_options
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.spread import Spread
@@ -37,8 +38,14 @@ _MEANING = "times in ms: the mean, and the least to the one that nine of ten run
 
 @click.command("time")
 @net_options(required=False)
-@click.option("--solver", "solver_path", metavar="FILE", help="A solver instead of a net: times its update as well.")
-@click.option("--weights", metavar="FILE,...", help=".caffemodel, HDF5 or .safetensors files.")
+@click.option(
+    "--solver",
+    "solver_path",
+    type=SOLVER,
+    metavar="FILE|NAME",
+    help="A solver instead of a net: times its update as well.",
+)
+@click.option("--weights", type=WEIGHTS, metavar="FILE,...", help=".caffemodel, HDF5 or .safetensors files.")
 @click.option("--phase", type=click.Choice(["TRAIN", "TEST"], case_sensitive=False), default="TRAIN", show_default=True)
 @click.option("--iterations", type=Count(1), default=50, show_default=True)
 @click.option("--no-backward", is_flag=True, help="Time forward only.")

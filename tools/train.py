@@ -21,6 +21,7 @@ from dragon.solver.solver import Observer
 from dragon.solver.types import get_solver
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.logs import log_handler
+from dragon.tools.common.models import SOLVER, WEIGHTS
 from dragon.tools.common.numbers import INT32, Count, Seed
 from dragon.tools.common.probe_options import probe_option
 from dragon.tools.common.profile import profile_option
@@ -43,8 +44,10 @@ _IN_THE_RUN = ("--level", "--stage", "--profile", "--set")  # these stand in the
 
 
 @click.command("train", cls=RememberingCommand)
-@click.option("--solver", "path", metavar="FILE", help="The solver prototxt.")
-@click.option("--weights", metavar="FILE,...", help="Start from these .caffemodel, HDF5 or .safetensors files.")
+@click.option("--solver", "path", type=SOLVER, metavar="FILE|NAME", help="The solver prototxt.")
+@click.option(
+    "--weights", type=WEIGHTS, metavar="FILE,...", help="Start from these .caffemodel, HDF5 or .safetensors files."
+)
 @click.option("--snapshot", metavar="FILE", help="Go on from this .solverstate.")
 @click.option(
     "--resume",

@@ -10,7 +10,8 @@ from pathlib import Path
 from dragon.compare.averages import FRACTIONS
 from dragon.compare.config import Average, Change, Factor, Level, Operation, Selection, Value, Variant
 from dragon.compare.yaml_tree import Section
-from dragon.errors import nearest
+from dragon.errors import UsageError, nearest
+from dragon.models.zoo import SOLVER, TRAIN_VAL, resolve
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["BATCH_SIZE", "find_file", "read_factors", "read_selection", "read_selections", "read_variants"]
@@ -101,7 +102,7 @@ def _average(section: Section, entry: object) -> Average:
 
 
 def find_file(section: Section, key: str, folder: Path) -> Path | None:
-    """A file named by a key: relative to the working directory, the folder of the experiment, or that of the zoo."""
+    """A file named by a key: from the working directory, the experiment's folder or the zoo; or of a net of the zoo."""
     given = section.text(key)
     if given is None:
         return None
@@ -110,7 +111,12 @@ def find_file(section: Section, key: str, folder: Path) -> Path | None:
     places = [Path(), folder, *map(Path, models.__path__)]
     found = next((path for place in places if os.path.isfile(path := place / given)), None)
     if found is None:
-        section.fail(f'"{section.name(key)}": no such file: {given}', key)
+        try:
+            found = Path(resolve(given, SOLVER if key == "solver" else TRAIN_VAL))
+        except UsageError as error:
+            section.fail(f'"{section.name(key)}": {error}', key)
+        if str(found) == given:
+            section.fail(f'"{section.name(key)}": no such file: {given}', key)
     return found
 
 

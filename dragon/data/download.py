@@ -12,6 +12,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping
+from io import BufferedReader
 from pathlib import Path
 
 from dragon.data.progress import Progress, silent
@@ -23,17 +24,31 @@ _BLOCK = 1 << 18
 _ATTEMPTS = 3
 
 
-def check_digest(name: str, content: bytes | memoryview, sha256: str) -> None:
-    """Raise DataError, which names the file, unless `content` has this SHA-256."""
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise DataError(f"{name} is not the expected file: its SHA-256 is {found}, expected {sha256}")
+def check_digest(
+    name: str, content: bytes | memoryview | BufferedReader, digest: str, algorithm: str = "sha256"
+) -> None:
+    """Raise DataError, which names the file, unless the content has this digest, by an algorithm of hashlib."""
+    if isinstance(content, bytes | memoryview):
+        found = hashlib.new(algorithm, content).hexdigest()
+    else:
+        found = hashlib.file_digest(content, algorithm).hexdigest()
+    if found != digest:
+        kind = algorithm.upper().replace("SHA", "SHA-")
+        raise DataError(f"{name} is not the expected file: its {kind} is {found}, expected {digest}")
 
 
-def download(url: str, target: Path, sha256: str, progress: Progress = silent, timeout: float = 10.0) -> Path:
+def download(
+    url: str,
+    target: Path,
+    digest: str | None,
+    progress: Progress = silent,
+    timeout: float = 10.0,
+    algorithm: str = "sha256",
+) -> Path:
     """Download `url` to `target` unless that exists; an interrupted download resumes from its `.part` file.
 
-    timeout: seconds for connecting and for each read. Raises DataError.
+    digest: of the file, by this algorithm of hashlib; None if it is not known, and nothing is checked. timeout: seconds
+    for connecting and for each read. Raises DataError.
     """
     if target.exists():
         return target
@@ -49,7 +64,9 @@ def download(url: str, target: Path, sha256: str, progress: Progress = silent, t
             if attempt == _ATTEMPTS or not advanced:
                 raise DataError(f"{url}: {getattr(error, 'reason', None) or error}") from None
     try:
-        check_digest(target.name, part.read_bytes(), sha256)
+        if digest is not None:
+            with part.open("rb") as content:
+                check_digest(target.name, content, digest, algorithm)
     except DataError:
         part.unlink()
         raise

@@ -16,6 +16,7 @@ from dragon.graph.net import Net
 from dragon.surgery.model import read_model
 from dragon.surgery.show import Shown, measure_drift, show
 from dragon.tools.common.engine_options import EngineChoice, engine_options
+from dragon.tools.common.models import DEPLOY, WeightsOption
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
@@ -32,8 +33,10 @@ _WHY = {
 
 
 @click.command("show")
-@click.option("--model", required=True, metavar="FILE", help="The net's prototxt.")
-@click.option("--weights", required=True, metavar="FILE", help="The trained net.")
+@click.option("--model", type=DEPLOY, required=True, metavar="FILE|NAME", help="The net's prototxt.")
+@click.option(
+    "--weights", cls=WeightsOption, required=True, metavar="FILE", help="The trained net; the zoo's by default."
+)
 @click.option("--batches", type=Count(1), help="Compare with exact statistics over so many batches of TRAIN data.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the values of every channel.")
 @profile_option

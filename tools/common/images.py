@@ -19,6 +19,7 @@ from dragon.data.class_folders import class_names
 from dragon.errors import DataError, DragonError, UsageError, one_line
 from dragon.files.kinds import HEAD, kind_of, kind_of_content
 from dragon.files.reading import read_bytes, read_text
+from dragon.models.preprocessing import preprocessing_of
 from dragon.pycaffe.classifier import Classifier
 from dragon.pycaffe.detector import Detector
 from dragon.tools.common.logs import log
@@ -34,6 +35,20 @@ class ImageChoice:
     raw_scale: float
     input_scale: float | None
     channel_swap: tuple[int, ...] | None
+
+    def of_zoo(self, name: str | None) -> ImageChoice:
+        """The choice, where flags were left out that of a net of the zoo; the same without a name."""
+        if name is None:
+            return self
+        own = preprocessing_of(name)
+        if own.note and self.mean is None:
+            log.warning("%s: %s", name, own.note)
+        return ImageChoice(
+            own.mean if self.mean is None else self.mean,
+            self.raw_scale,
+            own.scale if self.input_scale is None else self.input_scale,
+            (0, 1, 2) if self.channel_swap is None and own.rgb else self.channel_swap,
+        )
 
     def apply(self, net: Classifier | Detector, model: str) -> bool:
         """Set up the net's transformer; whether it takes colour images.

@@ -14,6 +14,7 @@ from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.assign import Assignment
 from dragon.proto.definition import Definition
+from dragon.tools.common.models import TRAIN_VAL, ModelFile
 from dragon.tools.common.numbers import INT32
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.python_layers import allow_python
@@ -60,11 +61,22 @@ class NetChoice:
         )
 
 
-def net_options(required: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator: add the flags and hand them to the command as `which`: a NetChoice, or None without --model."""
+def net_options(
+    required: bool = True, model: ModelFile = TRAIN_VAL
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: add the flags and hand them to the command as `which`: a NetChoice, or None without --model.
+
+    model: which file of a net of the zoo its name stands for.
+    """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        @click.option("--model", required=required, metavar="FILE", help="The net's prototxt.")
+        @click.option(
+            "--model",
+            type=model,
+            required=required,
+            metavar="FILE|NAME",
+            help="The net's prototxt, or a net of the zoo.",
+        )
         @click.option("--level", type=INT32, default=0, help="The net state's level.")
         @click.option("--stage", metavar="NAME,...", help="The net state's stages.")
         @click.option("--allow-unknown", is_flag=True, help="Skip unknown fields, with a warning each.")

@@ -14,6 +14,7 @@ from dragon.errors import UsageError
 from dragon.surgery.model import Model, read_model, write_model
 from dragon.surgery.prove import check_runs, prove
 from dragon.tools.common.json_output import json_option
+from dragon.tools.common.models import TRAIN_VAL, WEIGHTS
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.outputs import check_outputs
 from dragon.tools.common.profile import profile_option
@@ -85,9 +86,19 @@ def surgery_options(needs_weights: bool) -> Callable[[Callable[..., Any]], Calla
     """Decorator: add the flags and hand them to the command as `files`, a SurgeryChoice."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        @click.option("--model", required=True, metavar="FILE", help="The net's prototxt.")
         @click.option(
-            "--weights", required=needs_weights, metavar="FILE", help="Its .caffemodel, HDF5 or .safetensors file."
+            "--model",
+            type=TRAIN_VAL,
+            required=True,
+            metavar="FILE|NAME",
+            help="The net's prototxt, or a net of the zoo.",
+        )
+        @click.option(
+            "--weights",
+            type=WEIGHTS,
+            required=needs_weights,
+            metavar="FILE",
+            help="Its .caffemodel, HDF5 or .safetensors file.",
         )
         @click.option("--out-model", metavar="FILE", help="Write the new prototxt here.")
         @click.option(

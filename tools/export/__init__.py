@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from dragon.tools.common.forms import check_options, chosen_form, form_options
+from dragon.tools.common.models import DEPLOY, WeightsOption
 from dragon.tools.common.net_options import NetChoice, net_options
 from dragon.tools.common.numbers import input_shape
 from dragon.tools.common.outputs import check_outputs
@@ -19,8 +20,11 @@ TARGETS: tuple[Target, ...] = (onnx.TARGET, torch.TARGET, safetensors.TARGET, ca
 
 
 @click.command("export")
-@net_options()
-@click.option("--weights", metavar="FILE", help="The trained net; without it the weights are those of the fillers.")
+@net_options(model=DEPLOY)
+@click.option(
+    "--weights", cls=WeightsOption, metavar="FILE",
+    help="The trained net; by default the zoo's, and for other nets the values of the fillers.",
+)  # fmt: skip
 @click.option("--shape", metavar="N,C,H,W", help="Shape of the input, in place of that of the prototxt or the data.")
 @form_options(TARGETS)
 @click.pass_context

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 import click
 
 from dragon.errors import UsageError
+from dragon.tools.common.models import DEPLOY
 from dragon.tools.common.numbers import input_shape
 from dragon.tools.common.outputs import check_outputs
 from dragon.tools.import_.source import OUT_WEIGHTS, Source
 
 __all__ = ["SOURCE"]
 
-MODEL = click.Option(["--model"], metavar="FILE", help="The prototxt of the net whose weights they become.")
+MODEL = click.Option(
+    ["--model"], type=DEPLOY, metavar="FILE|NAME", help="The prototxt of the net whose weights they become."
+)
 SHAPE = click.Option(["--shape"], metavar="N,C,H,W", help="Shape of the net's input, in place of that of its data.")
 MAP = click.Option(
     ["--map", "pairs"],

@@ -1,0 +1,94 @@
+"""`dragon zoo run`: runs a net of the zoo on images or on noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from dragon.bases.layer import TEST
+from dragon.engines import ENGINES
+from dragon.errors import UsageError
+from dragon.graph.net import Net
+from dragon.models import zoo
+from dragon.models.facts import ROOT, read_facts
+from dragon.proto.text import read_net
+from dragon.pycaffe.classifier import Classifier
+from dragon.pycaffe.io import load_image
+from dragon.tools import classify, detect
+from dragon.tools.common.images import ImageChoice
+from dragon.tools.common.models import WEIGHTS
+from dragon.tools.common.numbers import Count
+
+__all__ = ["command"]
+
+
+@click.command("run")
+@click.argument("name", metavar="NAME")
+@click.argument("images", type=click.Path(dir_okay=False), nargs=-1)
+@click.option("--weights", type=WEIGHTS, metavar="FILE", help="Other weights than the zoo's.")
+@click.option("--top", type=Count(1), default=5, show_default=True, help="Classes to show.")
+@click.option("--engine", type=click.Choice(ENGINES), help="How nets are run; auto takes the fastest on the CPU.")
+@click.pass_context
+def command(
+    ctx: click.Context, name: str, images: tuple[str, ...], weights: str | None, top: int, engine: str | None
+) -> None:
+    """Run the net NAME.
+
+    With IMAGES a net for classification prints their classes, one that ends with DetectionOutput the boxes it finds,
+    and another one what its outputs are. Images are prepared as in the net's training. Without IMAGES the net runs once
+    on noise, and the shapes of its inputs and outputs are shown; this needs no weights.
+
+    \b
+    Example: dragon zoo run cifar10_quick_bn_merged cat.jpg
+    """
+    model = zoo.NetFile(zoo.file_of(name, zoo.DEPLOY, ROOT), name)
+    if images and weights is None:
+        weights = str(zoo.require_weights(name, ROOT))
+    finds_boxes = read_net(model).layer[-1].type == "DetectionOutput"
+    if images and read_facts(name, ROOT).task == "classification":
+        ctx.invoke(classify.command, files=images, model=model, weights=weights, top=top, engine=engine)
+    elif images and finds_boxes:
+        for image in images:
+            ctx.invoke(detect.command, windows=image, model=model, weights=weights, engine=engine)
+    elif images:
+        _on_images(name, model, images, str(weights), engine)
+    else:
+        _on_noise(name, model, weights, engine)
+
+
+def _on_images(name: str, model: str, images: Sequence[str], weights: str, engine: str | None) -> None:
+    with Net(model, phase=TEST, weights=weights, engine=engine) as net:
+        if len(net.inputs) != 1:
+            raise UsageError(f'"{name}" has the inputs {", ".join(net.inputs)}: images are for nets with one')
+    with Classifier(model, weights, engine=engine) as net:
+        color = ImageChoice(None, 255.0, None, None).of_zoo(name).apply(net, model)
+        for image in images:
+            click.echo(image)
+            side = [int(length) for length in net.crop_dims]
+            data = net.transformer.preprocess(net.inputs[0], load_image(image, color))
+            net.blobs[net.inputs[0]].reshape(1, data.shape[0], *side)
+            net.blobs[net.inputs[0]].data[...] = data
+            _show(net, net.forward())
+
+
+def _on_noise(name: str, model: str, weights: str | None, engine: str | None) -> None:
+    weights = weights or next((str(found) for found in [zoo.find_weights(name, ROOT)] if found), None)
+    if weights is None:
+        click.echo(f'no weights of "{name}" are here, so all are zero: {zoo.how_to_get(name, ROOT)}', err=True)
+    with Net(model, phase=TEST, weights=weights, engine=engine, seed=1) as net:
+        draws = np.random.default_rng(1)
+        for blob in net.inputs:
+            click.echo(f"input   {blob} {net.blobs[blob].shape}")
+            net.blobs[blob].data[...] = draws.random(net.blobs[blob].shape, np.float32)
+        _show(net, net.forward())
+
+
+def _show(net: Net, found: Mapping[str, NDArray[Any]]) -> None:
+    for blob in net.outputs:
+        values = found[blob]
+        facts = f", {values.min():.4g} to {values.max():.4g}, mean {values.mean():.4g}" if values.size else ""
+        click.echo(f"output  {blob} {values.shape}{facts}")
