@@ -175,6 +175,8 @@ def test_files_that_a_document_names_exist(path: Path) -> None:
 @cache
 def tree() -> frozenset[str]:
     """Files and folders of the checkout, from "/", and the ends of their paths."""
-    found = [p for top in ("dragon", *LINKED, "tests", "docs", "benchmarks") for p in (ROOT / top).rglob("*")]
+    found = [
+        p for top in ("dragon", *LINKED, "tests", "docs", "benchmarks", "install") for p in (ROOT / top).rglob("*")
+    ]
     parts = [p.relative_to(ROOT).parts for p in found]
     return frozenset("/" + "/".join(names[i:]) for names in parts for i in range(len(names)))
