@@ -14,7 +14,7 @@ from dragon.models.recipes import read_recipe
 
 __all__ = [
     "DEPLOY", "SOLVER", "TRAIN_VAL", "NetFile", "Offer", "cache_folder", "file_of", "find_weights", "how_to_get",
-    "name_of", "names", "offers", "require_weights", "resolve",
+    "may_be_net", "name_of", "names", "offers", "require_weights", "resolve",
 ]  # fmt: skip
 
 DEPLOY, TRAIN_VAL, SOLVER = "deploy.prototxt", "train_val.prototxt", "solver.prototxt"
@@ -83,12 +83,17 @@ def resolve(text: str, file: str, root: Path = ROOT) -> str:
         return text
     if _is_net(text, root):
         return NetFile(file_of(text, file, root), text)
-    if not text or os.path.exists(text) or "/" in text or os.sep in text or "," in text or _has_ending(text):
+    if os.path.exists(text) or not may_be_net(text):
         return text
     near = nearest(text, names(root))
     if near:
         raise UsageError(f'"{text}" is neither a file nor a net of the zoo{near}')
     return text
+
+
+def may_be_net(text: str) -> bool:
+    """Whether the text has the form of a net's name: no folder, no comma, no ending of a file."""
+    return bool(text) and "/" not in text and os.sep not in text and "," not in text and not _has_ending(text)
 
 
 def _is_net(text: str, root: Path) -> bool:

@@ -65,8 +65,9 @@ COMMANDS = {
     "caffe-names": "Write programs named caffe, convert_imageset, ... into a folder.",
     "help": "Show the help of a command.",
 }
-# Names of Caffe's programs, with the commands and flags that they stand for.
+# Names of Caffe's programs and other names, with the commands and flags that they stand for.
 ALIASES = {
+    "models": ("zoo", "list"),
     "device-query": ("device",),
     "draw-net": ("draw",),
     "summary": ("summarize",),

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from dragon.files.layer_files import layer_files
+from dragon.models import zoo
 from dragon.probes import Probe
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.assign import Assignment
@@ -43,7 +44,19 @@ _NOT_REPEATED = ("--solver", "--weights", "--snapshot", "--resume", "--run", "--
 _IN_THE_RUN = ("--level", "--stage", "--profile", "--set")  # these stand in the solver of a run's folder
 
 
-@click.command("train", cls=RememberingCommand)
+class _Train(RememberingCommand):
+    """The command, which also takes the name of a net of the zoo without a flag."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's; a single word that is not a file stands for the value of --solver."""
+        given, words, _ = self.make_parser(ctx).parse_args(list(args))
+        if len(words) == 1 and "path" not in given and zoo.may_be_net(words[0]):
+            args.remove(words[0])
+            args += ["--solver", words[0]]
+        return super().parse_args(ctx, args)
+
+
+@click.command("train", cls=_Train)
 @click.option("--solver", "path", type=SOLVER, metavar="FILE|NAME", help="The solver prototxt.")
 @click.option(
     "--weights", type=WEIGHTS, metavar="FILE,...", help="Start from these .caffemodel, HDF5 or .safetensors files."
@@ -110,7 +123,7 @@ def command(
     profile: str | None,
     choice: EngineChoice,
 ) -> None:
-    """Train the net of a solver prototxt.
+    """Train the net of a solver prototxt, or a net of the zoo by its name.
 
     SIGINT (Ctrl-C) and SIGTERM write a snapshot and stop, SIGHUP writes one and goes on. On a terminal a progress bar
     is shown, elsewhere a log in the form of Caffe's. Files that a
@@ -118,7 +131,8 @@ def command(
     snapshot_prefix says; without one, or with --run, each run has a folder of its own (docs/runs.md).
 
     \b
-    Example: dragon train --solver models/lenet/solver.prototxt --iterations 500
+    Example: dragon train lenet
+    dragon train --solver models/lenet/solver.prototxt --iterations 500
     dragon train --solver models/lenet/solver.prototxt --run
     dragon train --resume runs/lenet/1
     """

@@ -330,3 +330,22 @@ def test_tests_by_name(dragon: Dragon, work: Path, here: Path) -> None:
     result = dragon("test", "--model", "cifar10_quick", "--iterations", "1", "--engine", "numpy")
     assert result.code == 0, result.err
     assert "accuracy = " in result.out
+
+
+@pytest.mark.parametrize("name", ["ssd300_vgg", "lenett"])
+def test_train_takes_a_name_without_a_flag(dragon: Dragon, name: str) -> None:
+    expected = dragon("train", "--solver", name)
+    for args in ((name, "--seed", "1"), ("--seed", "1", name)):
+        result = dragon("train", *args)
+        assert (result.code, result.error) == (2, expected.error)
+        assert name in result.error
+
+
+def test_a_name_and_a_solver_are_one_too_many(dragon: Dragon) -> None:
+    result = dragon("train", "lenet", "--solver", "cifar10_quick")
+    assert result.code == 2
+    assert "extra argument" in result.error
+
+
+def test_models_lists_the_nets(dragon: Dragon) -> None:
+    assert dragon("models").out == dragon("zoo", "list").out

@@ -56,8 +56,11 @@ class LazyGroup(click.Group):
         if self.get_command(ctx, name) is None and not name.startswith("-"):
             raise click.UsageError(f'unknown command "{name}"{nearest(name, self.texts)}')
         found, command, rest = super().resolve_command(ctx, args)
-        if command is not None and not isinstance(command, click.Group):
-            rest = [*self.own_name(name)[1:], *plain_booleans(command, click.Context(command, ctx), rest)]
+        if command is not None:
+            rest = (
+                rest if isinstance(command, click.Group) else plain_booleans(command, click.Context(command, ctx), rest)
+            )
+            rest = [*self.own_name(name)[1:], *rest]
         return found, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
