@@ -10,7 +10,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo pictures test test-peers coverage lint proto clean setup gpu-check fuzz zoo-nets export-table weights wheel wheels-table docs
+.PHONY: demo pictures test test-peers test-zoo coverage lint proto clean setup gpu-check fuzz zoo-nets export-table weights wheel wheels-table docs
 
 # everything for working on Dragon; `make demo` installs only what it runs
 setup: $(VENV)/ready
@@ -41,7 +41,11 @@ test: setup lint
 test-peers: setup
 	$(PIP) -e '.[peers]'
 	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -q \
-	  tests/export tests/test_torch.py tests/tools/test_export_torch.py
+	  tests/export tests/importing tests/test_torch.py tests/tools/test_export_torch.py
+
+# The tests of large nets of the zoo, which `make test` leaves out: forward, backward, deployed, exported.
+test-zoo: setup
+	$(ONE_THREAD) $(BIN)/python -m pytest -m heavy -n auto --maxprocesses 2 --dist worksteal -q tests/models tests/export tests/importing
 
 # the same tests, and which share of the lines they run
 coverage: setup

@@ -1086,9 +1086,13 @@ class _PoolingParameterFields(TypedDict, total=False):
     ceil_mode: bool
     """other spelling of round_mode"""
     pad_l: _Int
+    """on the left"""
     pad_r: _Int
+    """on the right"""
     pad_t: _Int
+    """at the top"""
     pad_b: _Int
+    """at the bottom"""
     avg_include_pad: bool
     """whether a mean counts the padding as zeros"""
     kernel_shape: _BlobShape
@@ -5138,10 +5142,10 @@ def Pooling(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Pooling]) -> Any:
         global_pooling: the window is the whole map (default false)
         round_mode: whether a last, partly covered window counts (default CEIL)
         ceil_mode: other spelling of round_mode (default true)
-        pad_l (default 0)
-        pad_r (default 0)
-        pad_t (default 0)
-        pad_b (default 0)
+        pad_l: on the left (default 0)
+        pad_r: on the right (default 0)
+        pad_t: at the top (default 0)
+        pad_b: at the bottom (default 0)
         avg_include_pad: whether a mean counts the padding as zeros (default true)
         kernel_shape: instead of kernel_size
         stride_shape: instead of stride

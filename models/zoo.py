@@ -97,7 +97,7 @@ def may_be_net(text: str) -> bool:
 
 
 def _is_net(text: str, root: Path) -> bool:
-    return bool(text) and "/" not in text and text not in (".", "..") and (root / text / DEPLOY).is_file()
+    return bool(text) and "/" not in text and text not in (".", "..") and os.path.isfile(root / text / DEPLOY)
 
 
 def _has_ending(text: str) -> bool:

@@ -28,7 +28,8 @@ def read_class_folders(folder: str) -> tuple[list[str], list[tuple[str, int]]]:
             raise DataError(f'image folder "{folder}": class "{name}" is not in its {CLASSES}{nearest(name, names)}')
         images = _images(Path(folder), name)
         if not images:
-            raise DataError(f'image folder "{folder}": class "{name}" has no image ({", ".join(sorted(_PICTURES))})')
+            why = f'class "{name}" has no image ({", ".join(sorted(_PICTURES))})'
+            raise DataError(f'image list "{folder}", a folder of classes, cannot be read: {why}')
         found += [(image, label[name]) for image in images]
     return names, found
 
@@ -41,7 +42,8 @@ def class_names(folder: str) -> list[str]:
     """
     folders = _folders(folder)
     if not folders:
-        raise DataError(f'image list "{folder}": this is a folder, and it has no folder for a class in it')
+        why = "this is a folder, and it has no folder for a class in it"
+        raise DataError(f'image list "{folder}" cannot be read: {why}')
     for place in (Path(folder), Path(os.path.abspath(folder)).parent):
         if (place / CLASSES).is_file():
             return _listed(place / CLASSES)

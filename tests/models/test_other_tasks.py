@@ -60,8 +60,8 @@ OUTPUTS = {
 
 
 def marked(names: Sequence[str]) -> list[Any]:
-    """The names, deep nets with the mark `slow`."""
-    return [pytest.param(name, marks=pytest.mark.slow) if name in DEEP else name for name in names]
+    """The names, deep nets with the mark `heavy`."""
+    return [pytest.param(name, marks=pytest.mark.heavy) if name in DEEP else name for name in names]
 
 
 def narrowed(net: pb.NetParameter, name: str) -> pb.NetParameter:

@@ -34,6 +34,7 @@ WIDTHS = {
 }
 CLASSIFIERS = list(WIDTHS)
 LARGE = [name for name in CLASSIFIERS if WIDTHS[name] > 200]
+ALWAYS = ("googlenet", "mobilenet_v2", "resnet50", "squeezenet_v1.1")  # large ones that `make test` runs too
 SMALL = [name for name in (*CLASSIFIERS, *REGRESSIONS) if name not in LARGE]
 # the side of the image with which a large net is run, where it is not that of its data
 SIDES: dict[str, int] = {
@@ -165,7 +166,9 @@ def deploy_takes_the_weights_of(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.heavy] * (name not in ALWAYS)) for name in LARGE]
+)
 def test_large_net_runs_in_both_phases_and_deploys(name: str, tmp_path: Path) -> None:
     side = SIDES.get(name, WIDTHS[name])
     shape = [1, 3, side, side]

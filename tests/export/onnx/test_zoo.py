@@ -23,7 +23,7 @@ MODELS = Path(__file__).parents[3] / "models"
 NETS = sorted(path.parent.name for path in MODELS.glob("*/deploy.prototxt"))
 SMALL = 64  # sides of images in place of larger ones, where a net can work on them
 MOST_KERNEL = 5  # of an average that is not over the whole image
-LARGE = 3_000_000  # learned numbers of a net whose test is slow
+LARGE = 3_000_000  # learned numbers of a net whose test is heavy
 
 
 def _learned(name: str) -> int:
@@ -53,7 +53,7 @@ def small_net(name: str) -> Deployed:
 
 
 CASES = [
-    pytest.param(name, folded, marks=[pytest.mark.slow] * (_learned(name) > LARGE))
+    pytest.param(name, folded, marks=[pytest.mark.heavy] * (_learned(name) > LARGE))
     for name in NETS
     for folded in (True, False)
     if folded or _learned(name) <= LARGE
