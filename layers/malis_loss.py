@@ -65,8 +65,9 @@ class MalisLoss(Loss):
         shape = bottom[0].shape
         n, edges = shape[:2]
         first, second, where = self._edges(bottom, edges)
-        predicted, true = (blob.data.reshape(n, edges, -1) for blob in bottom[:2])
-        segments = bottom[2].data.reshape(n, bottom[2].shape[1], -1).astype(np.int64)
+        voxels = math.prod(self.volume)  # -1 would have no value in a batch of no items
+        predicted, true = (blob.data.reshape(n, edges, voxels) for blob in bottom[:2])
+        segments = bottom[2].data.reshape(n, bottom[2].shape[1], voxels).astype(np.int64)
         slope = np.zeros(predicted.shape, np.float64)
         total = 0.0
         for item in range(n):

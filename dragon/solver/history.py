@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,13 +34,23 @@ class History(Observer):
     """
 
     def __init__(self) -> None:
-        self.losses: list[tuple[int, float]] = []
+        self._iterations, self._values = array("q"), array("d")  # of losses: 16 bytes each, a pair is 150
         self.tests: list[Scores] = []
         self._stride = 1  # iterations from one point to the next
 
+    @property
+    def losses(self) -> list[tuple[int, float]]:
+        """The pairs (iteration, loss), in a new list."""
+        return list(zip(self._iterations, self._values, strict=True))
+
+    @losses.setter
+    def losses(self, pairs: list[tuple[int, float]]) -> None:
+        self._iterations = array("q", (iteration for iteration, _ in pairs))
+        self._values = array("d", (loss for _, loss in pairs))
+
     def on_step(self, solver: Solver) -> None:
         now = solver.iter
-        if self.losses and self.losses[-1][0] > now:
+        if self._iterations and self._iterations[-1] > now:
             self.losses = [one for one in self.losses if one[0] <= now]
         if self.tests and self.tests[-1].iteration > now:
             self.tests = [test for test in self.tests if test.iteration <= now]
@@ -47,8 +58,9 @@ class History(Observer):
     def on_iteration(self, solver: Solver, loss: float, rate: float) -> None:
         if solver.iter % self._stride:
             return
-        self.losses.append((solver.iter, loss))
-        if len(self.losses) >= _MOST:
+        self._iterations.append(solver.iter)
+        self._values.append(loss)
+        if len(self._iterations) >= _MOST:
             self._stride *= 2
             self.losses = [one for one in self.losses if one[0] % self._stride == 0]
 

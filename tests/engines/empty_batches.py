@@ -8,6 +8,7 @@ import numpy as np
 
 import dragon
 from dragon.bases.batch_statistics import BatchStatistics
+from dragon.bases.recurrent import Carried
 from tests.layers.catalogue import CASES
 
 __all__ = ["EMPTY", "FILTERED", "check_empty", "check_filtered"]
@@ -32,6 +33,7 @@ def check_empty(name: str, make: MakeNet, engine: str, phase: int) -> None:
         net.blobs[name].data[...] = value
     net.run_forward()
     before = [top.peek().copy() for top in net.nodes[-1].tops]
+    carried = layer.state() if isinstance(layer, Carried) else {}
     for name in values:
         net.blobs[name].reshape(0, *net.blobs[name].shape[1:])
     net.reshape()
@@ -41,6 +43,9 @@ def check_empty(name: str, make: MakeNet, engine: str, phase: int) -> None:
     for i, blob in enumerate(layer.blobs):
         assert np.isfinite(blob.peek()).all()
         assert i in layer.buffers or not blob.peek_diff().any()
+    if isinstance(layer, Carried):
+        assert layer.state() == carried  # no step was made
+        layer.load_state({})  # a batch that goes on with sequences begins as the first one did
     for name, value in values.items():
         net.blobs[name].reshape(*value.shape)
         net.blobs[name].data[...] = value

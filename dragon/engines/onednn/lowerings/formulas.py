@@ -1,4 +1,4 @@
-"""Power, Exp and Log: functions of oneDNN one after another, such as (shift + scale x) ^ power."""
+"""Power, Exp, Log and SeLU: functions of oneDNN one after another, such as (shift + scale x) ^ power."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.graph.node import Node
+from dragon.layers.elu import ELU
+from dragon.memory.storage import Array
 
 __all__ = ["formula"]
 
@@ -39,12 +41,13 @@ _FORMULAS: dict[str, Callable[[Any], list[Function]]] = {
         (Alg.eltwise_log, 0.0, 0.0),
         *_linear(layer.outer, 0.0),
     ],
+    "SeLU": lambda layer: [(Alg.eltwise_elu, layer.alpha, 0.0), *_linear(layer.scale, 0.0)],
 }
 
 
 @lowers(*_FORMULAS)
 def formula(b: Builder, node: Node) -> Backward | None:
-    """Build Power, Exp or Log. The values between the functions are kept for backward."""
+    """Build Power, Exp, Log or SeLU. The values between the functions are kept for backward."""
     layer = node.layer
     bottom, top = node.bottoms[0], node.tops[0]
     if bottom.ndim > 6:
@@ -77,7 +80,17 @@ def formula(b: Builder, node: Node) -> Backward | None:
             down = eltwise.backward(b.device, back, primitives[i], desc, alpha, beta, layer=layer.name)
             dx = b.make_diff(bottom, desc) if i == 0 else Memory(b.device, desc)
             known = {Arg.DST: values[i + 1]} if by_result else {Arg.SRC: values[i]}
-            b.call(down, known | {Arg.DIFF_DST: d, Arg.DIFF_SRC: dx})
+            memories = known | {Arg.DIFF_DST: d, Arg.DIFF_SRC: dx}
+            if alg == Alg.eltwise_elu:  # finite for NaN
+
+                def exact(x: Array, dy: Array) -> Array:
+                    found = np.empty_like(dy)
+                    ELU.gradient(layer, x, found, dy, found)  # type: ignore[arg-type]
+                    return found
+
+                b.call_guarded(down, memories, exact, reads=[Arg.SRC, Arg.DIFF_DST], result=Arg.DIFF_SRC)
+            else:
+                b.call(down, memories)
             d = dx
 
     return backward
