@@ -1,4 +1,4 @@
-"""Power, Exp and Log, by elementwise.cu."""
+"""Power, Exp, Log and SeLU, by elementwise.cu."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ FAMILIES: Families = {
     "Exp": (kernels.exponential, lambda layer: (layer.inner, layer.offset)),
     "Log": (kernels.logarithm, lambda layer: (layer.scale, layer.shift, layer.outer)),
     "Power": (kernels.power, lambda layer: (layer.scale, layer.shift, layer.power)),
+    "SeLU": (kernels.selu, lambda layer: (layer.alpha, layer.scale)),
 }
 
 
 @lowers(*FAMILIES)
 class FormulaLowering(FamilyLowering):
-    """Power, Exp and Log: a function with a scale and a shift inside it, and a factor outside."""
+    """Power, Exp, Log and SeLU: a function with a scale and a shift inside it, and a factor outside."""
 
     families = FAMILIES

@@ -28,7 +28,6 @@ FAMILIES: Families = {
     "Clip": (kernels.clip, lambda layer: (layer.low, layer.high)),
     "ELU": (kernels.elu, lambda layer: (layer.alpha,)),
     "Mish": (kernels.mish, lambda layer: ()),
-    "SeLU": (kernels.selu, lambda layer: (layer.alpha, layer.scale)),
     "Swish": (kernels.swish, lambda layer: (layer.beta,)),
     "Threshold": (kernels.threshold, lambda layer: (layer.param.threshold_param.threshold,)),
 }
