@@ -219,7 +219,7 @@ def _carry(layers: list[pb.LayerParameter], owner: pb.LayerParameter, bias: Bias
     if shared:
         weight.name = f"{shared}_gamma"
         beta.name = beta.name or ("" if bias is not None else f"{shared}_beta")
-    if shared or not is_plain(beta):
+    if shared or not (is_plain(weight) and is_plain(beta)):
         add_specs(layers, weight, beta)
     if bias is not None and bias.filler is not None and (bias.filler.type != "constant" or bias.filler.value):
         set_shift_filler(layers, bias.filler)

@@ -215,6 +215,13 @@ def test_what_is_said_of_the_bias_goes_to_beta() -> None:
         assert back.layer[1].param == net(RELU, TAIL, param=param).layer[1].param
 
 
+def test_gamma_learns_as_the_weight_does_where_the_bias_says_nothing() -> None:
+    for param in ("param { lr_mult: 10 decay_mult: 0 }", "param { lr_mult: 10 decay_mult: 0 } param { }"):
+        for form, at in (("merged", 2), ("split", 3)):
+            last = insert(Model(net(RELU, TAIL, param=param)), form=form).net.layer[at]
+            assert [(p.lr_mult, p.decay_mult) for p in last.param] == [(10, 0), (1, 1)]
+
+
 def test_a_layer_that_does_not_learn_has_a_normalisation_that_does_not() -> None:
     frozen = "param { lr_mult: 0 } param { lr_mult: 0 }"
     assert [p.lr_mult for p in insert(Model(net(RELU, TAIL, param=frozen))).net.layer[2].param] == [0, 0]
