@@ -9,8 +9,9 @@ import click
 from dragon.bases.layer import TEST, TRAIN
 from dragon.engines import Options
 from dragon.errors import DataError, UsageError
-from dragon.graph.facts import accuracy_names, batch_size, data_labels, record_count, require_data
+from dragon.graph.facts import accuracy_names, data_labels, record_count, require_data
 from dragon.graph.net import Net
+from dragon.graph.outputs import batch_size
 from dragon.surgery.recalibrate import VARIANCES, recalibrate
 from dragon.tools.common.accuracies import AccuracyInterval, accuracy_intervals
 from dragon.tools.common.engine_options import EngineChoice, engine_options

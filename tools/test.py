@@ -15,19 +15,9 @@ from rich.progress import track
 from dragon.bases.layer import TEST
 from dragon.errors import NumericError
 from dragon.files.layer_files import layer_files
-from dragon.graph.facts import (
-    SYNTHETIC,
-    batch_size,
-    data_labels,
-    format_value,
-    loss_weight,
-    output_elements,
-    output_line,
-    require_data,
-    summary,
-    synthetic,
-)
+from dragon.graph.facts import SYNTHETIC, data_labels, require_data, summary, synthetic
 from dragon.graph.net import Net
+from dragon.graph.outputs import batch_size, format_value, loss_weight, output_elements, output_line
 from dragon.tools.common.accuracies import accuracy_intervals
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.ensembles import open_ensemble

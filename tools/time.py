@@ -12,9 +12,10 @@ import click
 from dragon.columns import terminal_width
 from dragon.engines.base import LayerTime, Options
 from dragon.errors import UsageError
-from dragon.graph.facts import batch_size, layer_facts, shapes_text, summary, window_columns
+from dragon.graph.facts import layer_facts, shapes_text, summary, window_columns
 from dragon.graph.net import Net
 from dragon.graph.node import Node
+from dragon.graph.outputs import batch_size
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_solver_definition
 from dragon.solver.changes import change_solver

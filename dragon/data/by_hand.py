@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import pickletools
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -108,6 +107,8 @@ def _cifar10_rows(content: bytes) -> bytes | None:
     The Python version is a pickle. Its instructions are looked at, not carried out: the pixels are one long string, the
     labels the numbers behind the key "labels".
     """
+    import pickletools  # rarely needed: not for every `import dragon`
+
     pixels, labels, among_labels = b"", bytearray(), False
     try:
         for code, value, _ in pickletools.genops(content):

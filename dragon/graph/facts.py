@@ -1,12 +1,9 @@
-"""Facts about a net for the output of commands: sizes, loss weights of its outputs, its data."""
+"""Facts about a net for the output of commands: its layers, their shapes and windows, its data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from dragon.bases.batch_statistics import BatchStatistics, averages
 from dragon.bases.geometry import Window
@@ -15,6 +12,7 @@ from dragon.data import dataset_label, open_source
 from dragon.errors import UsageError
 from dragon.graph.net import Net
 from dragon.graph.node import Node
+from dragon.graph.outputs import batch_size
 from dragon.layers.accuracy import Accuracy
 from dragon.layers.split import Split
 
@@ -22,13 +20,8 @@ __all__ = [
     "accuracy_names",
     "added_splits",
     "batch_norms",
-    "batch_size",
     "data_labels",
-    "format_value",
     "layer_facts",
-    "loss_weight",
-    "output_elements",
-    "output_line",
     "parameter_count",
     "record_count",
     "require_data",
@@ -39,16 +32,6 @@ __all__ = [
 ]
 
 SYNTHETIC = "SYNTHETIC data (drawn by a program): the figures say nothing about real images"
-
-
-def batch_size(net: Net) -> int:
-    """Examples in one pass: the first axis of the first top of a source layer that has axes; 1 without one."""
-    for node in net.nodes:
-        if node.layer.is_source:
-            for top in node.tops:
-                if top.shape:
-                    return int(top.shape[0])
-    return 1
 
 
 def parameter_count(net: Net) -> int:
@@ -137,40 +120,11 @@ def summary(net: Net) -> str:
     )
 
 
-def loss_weight(net: Net, name: str) -> float:
-    """The loss weight of a blob; 0 if it has none."""
-    weight = 0.0
-    for node in net.nodes:
-        for top, w in zip(node.top_names, node.loss_weights, strict=True):
-            if top == name:
-                weight = w
-    return weight
-
-
 def accuracy_names(net: Net) -> list[str]:
     """Outputs made by Accuracy layers."""
     return [
         name for node in net.nodes if isinstance(node.layer, Accuracy) for name in node.top_names if name in net.outputs
     ]
-
-
-def output_elements(net: Net, values: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, float, float]]:
-    """Name, value and loss weight of every element of the outputs, in the order Caffe numbers them."""
-    for name, value in values.items():
-        weight = loss_weight(net, name)
-        for element in np.ravel(value):
-            yield name, float(element), weight
-
-
-def format_value(value: float) -> str:
-    """A value with six digits, as Caffe prints it, but without the sign of -0, which is the loss -log(1)."""
-    return f"{value + 0.0:g}"
-
-
-def output_line(name: str, value: float, weight: float) -> str:
-    """`loss = 1.2 (* 1 = 1.2 loss)`, the form in which Caffe prints an output."""
-    tail = f" (* {weight:g} = {format_value(weight * value)} loss)" if weight else ""
-    return f"{name} = {format_value(value)}{tail}"
 
 
 def require_data(net: Net, model: str) -> None:

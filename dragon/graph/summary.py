@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dragon.graph.facts import added_splits, batch_size, parameter_count, summary, window_columns
+from dragon.graph.facts import added_splits, parameter_count, summary, window_columns
 from dragon.graph.node import Node, multiply_adds
+from dragon.graph.outputs import batch_size
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from dragon.errors import one_line
-from dragon.graph.facts import format_value, output_elements, output_line
+from dragon.graph.outputs import format_value, output_elements, output_line
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.solver.meter import Lap, Meter

@@ -7,12 +7,12 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from dragon.graph.outputs import batch_size
 from dragon.memory.storage import Array
 from dragon.solver.observer import Observer
 
 if TYPE_CHECKING:
     from dragon.solver.solver import Solver
-from dragon.graph.facts import batch_size
 
 __all__ = ["Lap", "Meter"]
 

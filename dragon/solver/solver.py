@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -21,7 +21,6 @@ from numpy.typing import DTypeLike
 from dragon.engines import Options
 from dragon.errors import NumericError, PrototxtError
 from dragon.files.paths import split_paths
-from dragon.graph.changes import NetChanges
 from dragon.graph.net import Net
 from dragon.graph.run_lock import RunLock, exclusive
 from dragon.memory.storage import Array
@@ -39,6 +38,9 @@ from dragon.solver.rate import current_step, learning_rate
 from dragon.solver.snapshot_lock import names_locked, snapshot_lock
 from dragon.solver.testing import positions, restore, run_test
 from dragon.solver.update import Updater
+
+if TYPE_CHECKING:  # it brings the parser of prototxt
+    from dragon.graph.changes import NetChanges
 
 __all__ = ["Observer", "Solver"]
 

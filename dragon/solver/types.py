@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from numpy.typing import DTypeLike
 
 from dragon.engines import Options
-from dragon.graph.changes import NetChanges
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.solver.solver import Solver
+
+if TYPE_CHECKING:
+    from dragon.graph.changes import NetChanges
 
 __all__ = [
     "AdaDeltaSolver",

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dragon.files.atomic import atomic_write, remove_unfinished
-from dragon.graph.facts import accuracy_names, loss_weight, synthetic
+from dragon.graph.facts import accuracy_names, synthetic
+from dragon.graph.outputs import loss_weight
 from dragon.memory.storage import Array
 from dragon.solver.meter import Meter
 from dragon.solver.solver import Observer, Solver

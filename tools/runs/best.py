@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from dragon.graph.facts import accuracy_names, format_value, loss_weight
+from dragon.graph.facts import accuracy_names
 from dragon.graph.net import Net
+from dragon.graph.outputs import format_value, loss_weight
 from dragon.tools.observers.metrics import Record
 
 __all__ = ["Score", "best_of", "score_of"]

@@ -14,7 +14,8 @@ from typing import Any
 
 from rich.console import Console
 
-from dragon.graph.facts import SYNTHETIC, batch_norms, batch_size, summary, synthetic
+from dragon.graph.facts import SYNTHETIC, batch_norms, summary, synthetic
+from dragon.graph.outputs import batch_size
 from dragon.probes import Probe
 from dragon.probes.observer import Values
 from dragon.solver.definition import warnings
