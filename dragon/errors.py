@@ -41,6 +41,7 @@ __all__ = [
     "UnknownLayerError",
     "UsageError",
     "WeightsError",
+    "first_line",
     "nearest",
     "one_line",
     "text_of",
@@ -210,6 +211,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def one_line(text: str) -> str:
     """The text with line breaks and control characters escaped, since names from files may contain any."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text that is not empty, as `one_line`; the error's type without one."""
+    return next((one_line(line.strip()) for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def text_of(error: BaseException) -> str:

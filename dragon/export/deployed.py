@@ -23,7 +23,7 @@ from dragon.proto.definition import Definition
 from dragon.proto.layer_names import name_layers
 from dragon.proto.text import read_net_definition
 from dragon.surgery.fold import fold
-from dragon.surgery.model import Model
+from dragon.surgery.model import Model, arrays_of
 from dragon.surgery.normalisations import find_normalisations
 
 __all__ = ["Deployed", "deploy", "input_for", "read_deployed"]
@@ -66,7 +66,7 @@ class Deployed:
         if not find_normalisations(self.definition.message):
             return net
         with net:
-            arrays = {name: [blob.peek().copy() for blob in blobs] for name, blobs in net.params.items()}
+            arrays = arrays_of(net)
         new, done, left = fold(Model(self.definition.message, arrays, self.definition.folder))
         self.notes += [f"folded {name} into {target}" for name, target in done]
         self.notes += [f"left {name}: {why}" for name, why in left]

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dragon.errors import PrototxtError, nearest
-from dragon.importing.bvlc import beyond_bvlc
+from dragon.errors import PrototxtError, first_line, nearest
+from dragon.export.caffe.known import beyond_bvlc
 from dragon.importing.context import Context, NetWriter
 from dragon.importing.folding import make_graph
 from dragon.importing.graph import Graph, Node, NoForm
 from dragon.importing.names import valid_name
-from dragon.importing.onnx_file import first_line, read_onnx
+from dragon.importing.onnx_file import read_onnx
 from dragon.importing.patterns import join_nodes
 from dragon.importing.registry import converters
 from dragon.surgery.model import Model

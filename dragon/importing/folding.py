@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from dragon.errors import PrototxtError, UsageError, nearest
+from dragon.errors import PrototxtError, UsageError, first_line, nearest
+from dragon.files.onnx_package import onnx_module
 from dragon.importing.graph import Array, Graph, Node
-from dragon.importing.libraries import onnx_module
-from dragon.importing.onnx_file import first_line
 
 __all__ = ["make_graph"]
 

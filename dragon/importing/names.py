@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from dragon.surgery.values import free_name
+
 __all__ = ["Names", "valid_name"]
 
 _TROUBLE = re.compile(r"[^\w./:+-]+", re.ASCII)  # anything but letters, digits and marks that Caffe's nets use
@@ -22,9 +24,6 @@ class Names:
 
     def take(self, wanted: str) -> str:
         """A valid name like `wanted` that nobody has yet."""
-        base = valid_name(wanted)
-        name, number = base, 2
-        while name in self._taken:
-            name, number = f"{base}_{number}", number + 1
+        name = free_name(valid_name(wanted), self._taken)
         self._taken.add(name)
         return name

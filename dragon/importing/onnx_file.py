@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dragon.errors import PrototxtError, one_line
+from dragon.errors import PrototxtError, first_line
 from dragon.files.kinds import kind_of_content
+from dragon.files.onnx_package import onnx_module
 from dragon.files.reading import open_regular, read_bytes
-from dragon.importing.libraries import onnx_module
 
-__all__ = ["first_line", "read_onnx"]
+__all__ = ["read_onnx"]
 
 _PER_BYTE = 2  # values that one byte of a tensor holds at most: those of 4 bits
 
@@ -54,11 +54,6 @@ def read_onnx(path: str | os.PathLike[str]) -> Any:
         if "is deprecated in" not in str(error):  # such operators are read: GroupNormalization of version 18 is one
             raise PrototxtError(f"{name}: not a valid ONNX model: {first_line(error)}") from None
     return model
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text that is not empty."""
-    return next((one_line(line.strip()) for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _what_else(content: bytes) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
+
+from dragon.bases.loading import load_files
 
 if TYPE_CHECKING:
     from dragon.importing.context import Context
@@ -35,9 +35,9 @@ def operator(*names: str) -> Callable[[Converter], Converter]:
 
 @cache
 def _load() -> None:
-    package = importlib.import_module("dragon.importing.operators")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+    import dragon.importing.operators as package
+
+    load_files(package)
 
 
 def converters() -> dict[str, Converter]:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from dragon.bases.layer import TEST
-from dragon.errors import DragonError, NumericError, UsageError
+from dragon.errors import DragonError, NumericError, UsageError, first_line
+from dragon.files.onnx_package import onnx_module
 from dragon.importing.convert import Imported
 from dragon.importing.graph import Array
-from dragon.importing.libraries import onnx_module, onnxruntime_or_none
-from dragon.importing.onnx_file import first_line
+from dragon.surgery.distance import distances, largest_finite
 from dragon.surgery.prove import build_net
 
 __all__ = ["Comparison", "verify"]
@@ -70,12 +70,8 @@ def verify(imported: Imported, tolerance: float = 1e-4) -> list[Comparison]:
             if mine.shape != array.shape:
                 raise NumericError(f'output "{name}" has shape {mine.shape}, by {program} {array.shape}')
             wide = array.astype(np.float64)
-            with np.errstate(invalid="ignore"):
-                same = (mine == wide) | (np.isnan(mine) & np.isnan(wide))
-                distance = np.where(same, 0.0, np.abs(mine - wide))
-            distance = np.where(np.isnan(distance), np.inf, distance)
-            largest = float(np.abs(wide).max(initial=0.0, where=np.isfinite(wide)))
-            found.append(Comparison(name, float(distance.max(initial=0.0)), largest, program))
+            difference = float(distances(mine, wide).max(initial=0.0))
+            found.append(Comparison(name, difference, largest_finite(wide), program))
     finally:
         net.close()
     worst = max(found, key=lambda one: one.relative, default=None)
@@ -89,7 +85,10 @@ def verify(imported: Imported, tolerance: float = 1e-4) -> list[Comparison]:
 
 def _run(model: Any, feeds: dict[str, Array]) -> tuple[list[Array], str]:
     """The outputs of a model, and what ran it."""
-    runtime = onnxruntime_or_none()
+    try:
+        import onnxruntime as runtime
+    except ImportError:
+        runtime = None
     try:
         if runtime is not None:
             options = runtime.SessionOptions()

@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from dragon.bases.geometry import Window
 from dragon.importing.graph import Node, NoForm
 
-__all__ = ["Window", "read_window", "sides"]
-
-
-@dataclass(frozen=True)
-class Window:
-    """One entry for each spatial axis; padding before and after the image."""
-
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    dilation: tuple[int, ...]
-    before: tuple[int, ...]
-    after: tuple[int, ...]
-
-    @property
-    def extent(self) -> tuple[int, ...]:
-        """Elements that a window spans."""
-        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+__all__ = ["read_window", "sides"]
 
 
 def read_window(node: Node, kernel: Sequence[int], size: Sequence[int]) -> Window:
@@ -50,7 +34,7 @@ def read_window(node: Node, kernel: Sequence[int], size: Sequence[int]) -> Windo
         before = after = (0,) * count
     if min((*before, *after), default=0) < 0:
         raise NoForm("its padding is negative: a Slice before it removes the border")
-    return Window(tuple(kernel), tuple(stride), tuple(dilation), before, after)
+    return Window(tuple(kernel), tuple(stride), before, after, tuple(dilation))
 
 
 def sides(name: str, short: str, values: Sequence[int], default: int | None) -> dict[str, Any]:

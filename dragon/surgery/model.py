@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,10 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.net_text import NetSource
 from dragon.proto.text import format_text
 
-__all__ = ["Arrays", "Model", "Note", "read_model", "silent_note", "write_model"]
+if TYPE_CHECKING:
+    from dragon.graph.net import Net
+
+__all__ = ["Arrays", "Model", "Note", "arrays_of", "read_model", "silent_note", "write_model"]
 
 Arrays = list[NDArray[Any]]  # the blobs of one layer
 Note = Callable[[str], None]  # takes a line about what an operation did, or left and why
@@ -48,6 +51,11 @@ class Model:
         """The definition as text, and whether that is the text that it was read from, with what has changed."""
         edited = None if self.source is None else self.source.edit(self.net)
         return (format_text(self.net), False) if edited is None else (edited, True)
+
+
+def arrays_of(net: Net) -> dict[str, Arrays]:
+    """Copies of a net's blobs, by layer."""
+    return {name: [blob.peek().copy() for blob in blobs] for name, blobs in net.params.items()}
 
 
 def read_model(prototxt: str | Path, weights: str | Path | None = None, profile: str | None = None) -> Model:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dragon.bases.batch_statistics import averages
 from dragon.bases.layer import TEST, TRAIN
@@ -18,6 +16,7 @@ from dragon.graph.net import Net
 from dragon.graph.node import Node
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
+from dragon.surgery.distance import distances, largest_finite
 from dragon.surgery.model import Model
 
 __all__ = ["Difference", "build_net", "check_runs", "feed", "prove", "test_by_running"]
@@ -176,18 +175,10 @@ def _compare(old: Net, new: Net, phase: str, batches: int, progress: Progress) -
             if a.shape != b.shape:
                 raise NumericError(f'the nets differ: blob "{name}" has shape {a.shape} in one, {b.shape} in the other')
             if a.size:
-                largest[name] = max(largest[name], float(np.abs(a).max(where=np.isfinite(a), initial=0.0)))
-                difference[name] = max(difference[name], _largest_difference(a, b))
+                largest[name] = max(largest[name], largest_finite(a))
+                difference[name] = max(difference[name], float(distances(a, b).max()))
     progress(stage, batches, batches)
     return [Difference(name, phase, difference[name], largest[name]) for name in shared]
-
-
-def _largest_difference(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """The largest distance of two values; infinite where only one is NaN or infinite, 0 where both are the same way."""
-    same = (a == b) | (np.isnan(a) & np.isnan(b))
-    with np.errstate(invalid="ignore"):
-        distance = np.where(same, 0.0, np.abs(a - b))
-    return float(np.where(np.isnan(distance), np.inf, distance).max())
 
 
 def feed(net: Net, rng: np.random.Generator, *others: Net) -> None:

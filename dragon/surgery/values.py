@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, MutableSequence
+from collections.abc import Collection, MutableSequence
 
 from dragon.graph.chains import phases
 from dragon.proto import dragon_pb2 as pb
@@ -12,11 +12,10 @@ __all__ = ["free_name", "rename_value", "replace_value"]
 _Phases = Collection[int]
 
 
-def free_name(name: str, taken: Iterable[str]) -> str:
+def free_name(name: str, taken: Collection[str]) -> str:
     """The name, or the first of NAME_2, NAME_3, ... that is not taken."""
-    known = set(taken)
     found, number = name, 2
-    while found in known:
+    while found in taken:
         found, number = f"{name}_{number}", number + 1
     return found
 

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from dragon.importing.bvlc import beyond_bvlc
+from dragon.export.caffe.known import beyond_bvlc
 from dragon.importing.convert import Imported, import_onnx
 from dragon.importing.verify import verify
 from dragon.surgery.model import Model

@@ -9,7 +9,7 @@ import click
 
 from dragon.errors import UsageError
 
-__all__ = ["INT32", "Count", "Seed", "input_shape", "named_shapes"]
+__all__ = ["INT32", "Count", "Seed", "input_shape", "named_shapes", "sizes"]
 
 _INT32_MAX = 2**31 - 1
 
@@ -40,15 +40,21 @@ class Seed(Count):
         super().__init__(0)
 
 
+def sizes(text: str) -> tuple[int, ...]:
+    """Numbers from 1 on, separated by commas; () for any other text."""
+    try:
+        found = tuple(int(v) for v in text.split(","))
+    except ValueError:
+        return ()
+    return found if min(found) > 0 else ()
+
+
 def input_shape(text: str | None, flag: str = "--shape") -> tuple[int, ...] | None:
     """The value of --shape, or of another flag; None where it is not given. Raises UsageError."""
     if text is None:
         return None
-    try:
-        shape = tuple(int(v) for v in text.split(","))
-    except ValueError:
-        shape = ()
-    if not shape or min(shape) < 1:
+    shape = sizes(text)
+    if not shape:
         raise UsageError(f'{flag} takes numbers like 1,3,32,32, got "{text}"')
     return shape
 
@@ -58,11 +64,8 @@ def named_shapes(texts: Sequence[str], flag: str = "--input-shape") -> dict[str,
     found: dict[str, tuple[int, ...]] = {}
     for text in texts:
         name, _, dims = text.rpartition(":")
-        try:
-            shape = tuple(int(v) for v in dims.split(","))
-        except ValueError:
-            shape = ()
-        if not shape or min(shape) < 1:
+        shape = sizes(dims)
+        if not shape:
             raise UsageError(f'{flag} takes shapes like 1,3,224,224 or NAME:1,3,224,224, got "{text}"')
         if name in found:
             raise UsageError(f'{flag} gives the shape of "{name}" twice' if name else f"{flag} is given twice")

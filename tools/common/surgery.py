@@ -15,7 +15,7 @@ from dragon.surgery.model import Model, read_model, write_model
 from dragon.surgery.prove import check_runs, prove
 from dragon.tools.common.json_output import json_option
 from dragon.tools.common.models import TRAIN_VAL, WEIGHTS
-from dragon.tools.common.numbers import Count
+from dragon.tools.common.numbers import Count, sizes
 from dragon.tools.common.outputs import check_outputs
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
@@ -138,10 +138,7 @@ def surgery_options(needs_weights: bool) -> Callable[[Callable[..., Any]], Calla
 def _shape(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
-    try:
-        shape = tuple(int(v) for v in text.split(","))
-    except ValueError:
-        shape = ()
-    if len(shape) < 2 or min(shape) < 1:
+    shape = sizes(text)
+    if len(shape) < 2:
         raise UsageError(f'--shape takes numbers like 10,3,32,32, got "{text}"')
     return shape

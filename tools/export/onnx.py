@@ -13,11 +13,12 @@ from dragon.errors import NumericError, UsageError
 from dragon.export.calibration import calibration_batches as batches_of
 from dragon.export.deployed import Deployed
 from dragon.export.onnx.file import write_onnx
-from dragon.export.onnx.model import NEWEST_OPSET, OLDEST_OPSET, OPSET, check_types, load_onnx, model_of
+from dragon.export.onnx.model import NEWEST_OPSET, OLDEST_OPSET, OPSET, check_types, model_of
 from dragon.export.onnx.precision import to_float16, to_int8
 from dragon.export.onnx.preprocessing import Preprocessing, of_transform_param
 from dragon.export.onnx.verify import FAR, RUNTIMES, choosers, runtime
 from dragon.export.onnx.verify import verify as verified
+from dragon.files.onnx_package import onnx_module
 from dragon.graph.net import Net
 from dragon.tools.common.images import channel_order, mean_of_flag
 from dragon.tools.common.logs import log
@@ -72,7 +73,7 @@ def _write(
     calibration_batches: int,
     verify: str | None,
 ) -> None:
-    load_onnx()
+    onnx_module()
     if fp16 and int8:
         raise UsageError("--fp16 and --int8 exclude each other")
     if calibration and not int8:

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["TYPES", "foreign_fields", "is_foreign"]
+__all__ = ["TYPES", "beyond_bvlc", "foreign_fields", "is_foreign"]
 
 _NAMES = """
 AbsVal Accuracy ArgMax BNLL BatchNorm BatchReindex Bias Clip Concat ContrastiveLoss Convolution Crop Data
@@ -40,6 +40,11 @@ def is_foreign(message: Message, field: FieldDescriptor) -> bool:
     if field.number >= _OWN or field.number in _FORKS.get(name, ()):
         return True
     return getattr(message, field.name) in _VALUES[name, field.name] if (name, field.name) in _VALUES else False
+
+
+def beyond_bvlc(layer: pb.LayerParameter) -> list[str]:
+    """What BVLC Caffe lacks to read a layer: `type X`, or the dotted names of fields."""
+    return list(foreign_fields(layer)) if layer.type in TYPES else [f"type {layer.type}"]
 
 
 def foreign_fields(message: Message, path: str = "") -> Iterator[str]:

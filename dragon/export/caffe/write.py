@@ -18,7 +18,7 @@ from dragon.graph.definition import filter_net, run_state
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
-from dragon.surgery.model import Arrays, Model, write_model
+from dragon.surgery.model import Arrays, Model, arrays_of, write_model
 from dragon.surgery.prove import feed
 
 __all__ = ["CaffeNet", "compare", "deploy_net", "whole_net", "write_net"]
@@ -43,7 +43,7 @@ def whole_net(model: Model, deployed: Deployed) -> CaffeNet:
     """
     with _net(deployed.definition, model.arrays) as net:
         shapes = bottom_shapes(net)
-        given = model if model.arrays else Model(model.net, _arrays(net), model.folder, model.source, model.dialect)
+        given = model if model.arrays else Model(model.net, arrays_of(net), model.folder, model.source, model.dialect)
         new, notes = to_caffe(given, shapes)
         part = deploy(Definition(_of_test(new.net), folder=new.folder), _first_shape(net))
         with _net(part.definition, new.arrays) as other:
@@ -68,7 +68,7 @@ def deploy_net(deployed: Deployed, weights: str) -> CaffeNet:
     """
     original = Deployed(deployed.definition, deployed.data)
     with original.net(weights) as net, deployed.folded(weights) as folded:
-        arrays = _arrays(folded)
+        arrays = arrays_of(folded)
         new, notes = to_caffe(Model(deployed.definition.message, arrays), bottom_shapes(folded))
         notes = [*deployed.notes, *notes]
         notes += [f"left out: {name}, which copies in TEST" for name in without_copies(new.net)]
@@ -79,10 +79,6 @@ def deploy_net(deployed: Deployed, weights: str) -> CaffeNet:
         with _net(Definition(new.net), new.arrays) as other:
             found = compare(net, other)
     return CaffeNet(new, notes, *found)
-
-
-def _arrays(net: Net) -> dict[str, Arrays]:
-    return {name: [blob.peek().copy() for blob in blobs] for name, blobs in net.params.items()}
 
 
 def _net(definition: Definition[pb.NetParameter], arrays: Mapping[str, Arrays]) -> Net:

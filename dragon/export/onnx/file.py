@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from dragon.export.onnx.model import load_onnx
 from dragon.files.atomic import sync_folder, write_atomically
+from dragon.files.onnx_package import onnx_module
 
 __all__ = ["LIMIT", "check", "write_onnx"]
 
@@ -20,7 +20,7 @@ def check(model: Any) -> None:
 
     Raises its ValidationError or InferenceError, which would be a fault in Dragon.
     """
-    load_onnx().checker.check_model(model, full_check=True)
+    onnx_module().checker.check_model(model, full_check=True)
 
 
 def write_onnx(model: Any, path: str | os.PathLike[str], limit: int = LIMIT) -> list[str]:
@@ -38,7 +38,7 @@ def write_onnx(model: Any, path: str | os.PathLike[str], limit: int = LIMIT) -> 
 
 
 def _write_two(model: Any, path: Path) -> list[str]:
-    helper = load_onnx().external_data_helper
+    helper = onnx_module().external_data_helper
     data = path.with_name(f"{path.name}.data")
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         new, new_data = Path(folder) / path.name, Path(folder) / data.name

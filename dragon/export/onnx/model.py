@@ -8,13 +8,14 @@ from typing import Any
 from dragon.errors import DragonError, ShapeError, UsageError
 from dragon.export.onnx.forms import NoFormError, find, reason
 from dragon.export.onnx.graph import Graph, Operation, Subgraph
-from dragon.extras import install_command
+from dragon.files.onnx_package import onnx_module
 from dragon.graph.net import Net
 from dragon.graph.node import Node
 from dragon.proto import dragon_pb2 as pb
+from dragon.surgery.values import free_name
 from dragon.version import __version__
 
-__all__ = ["NEWEST_OPSET", "OLDEST_OPSET", "OPSET", "check_types", "growing_axes", "load_onnx", "model_of"]
+__all__ = ["NEWEST_OPSET", "OLDEST_OPSET", "OPSET", "check_types", "growing_axes", "model_of"]
 
 OLDEST_OPSET, OPSET, NEWEST_OPSET = 13, 17, 23
 # the file format that came with an opset: older runtimes refuse files of newer formats
@@ -22,15 +23,6 @@ _FORMATS = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 
 _BATCH = "N"
 
 Prepare = Callable[[Graph, str, str], str]  # with an input's name and value: the value that the net reads
-
-
-def load_onnx() -> Any:
-    """The package onnx. Raises UsageError without it."""
-    try:
-        import onnx
-    except ImportError:
-        raise UsageError(f"ONNX needs the package onnx: {install_command('onnx')}") from None
-    return onnx
 
 
 def check_types(net: pb.NetParameter) -> None:
@@ -96,7 +88,7 @@ def model_of(
     prepare: by the name of an input, what adds its preprocessing. Raises UsageError for an opset out of range, and for
     layers without a form, all together; ShapeError where `dynamic_batch` cannot be.
     """
-    onnx = load_onnx()
+    onnx = onnx_module()
     if not OLDEST_OPSET <= opset <= NEWEST_OPSET:
         raise UsageError(f"opset {opset} is out of range: {OLDEST_OPSET} to {NEWEST_OPSET}")
     growing = growing_axes(net) if dynamic_batch else {}
@@ -168,10 +160,7 @@ class _Names:
                 self._name(value, value.rpartition(":")[0])
 
     def _name(self, value: str, wanted: str) -> None:
-        name, number = wanted, 1
-        while name in self.taken:
-            number += 1
-            name = f"{wanted}_{number}"
+        name = free_name(wanted, self.taken)
         self.taken.add(name)
         self.final[value] = name
 
@@ -241,10 +230,7 @@ def _node(onnx: Any, operation: Operation, final: Mapping[str, str], taken: set[
             value = getattr(onnx.TensorProto, value)
         attributes[name] = value
     wanted = operation.layer if operation.layer not in taken else f"{operation.layer}/{operation.kind}"
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
+    name = free_name(wanted, taken)
     taken.add(name)
     inputs = [final[value] if value else "" for value in operation.inputs]
     outputs = [final[value] for value in operation.outputs]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.errors import UsageError
-from dragon.export.onnx.model import load_onnx
+from dragon.files.onnx_package import onnx_module
 
 __all__ = ["to_float16", "to_int8"]
 
@@ -94,7 +94,7 @@ def to_int8(model: Any, batches: Iterable[Mapping[str, NDArray[Any]]]) -> Any:
                 model, path, reader, quant_format=QuantFormat.QDQ, per_channel=True,
                 activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
             )  # fmt: skip
-            quantized = load_onnx().load(path)
+            quantized = onnx_module().load(path)
     finally:
         root.setLevel(level)
     if not reader.count:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.recurrent import Carried
-from dragon.errors import UsageError
+from dragon.errors import UsageError, first_line
 from dragon.export.onnx.preprocessing import Preprocessing
 from dragon.export.samples import sample_inputs
 from dragon.graph.net import Net
@@ -19,6 +19,7 @@ from dragon.layers.arg_max import ArgMax
 from dragon.layers.detection_output import DetectionOutput
 from dragon.layers.pooling import Pooling
 from dragon.layers.threshold import Threshold
+from dragon.surgery.distance import distances, largest_finite
 
 __all__ = ["FAR", "RUNTIMES", "SCALES", "Difference", "choosers", "difference", "runtime", "verify"]
 
@@ -102,8 +103,7 @@ def verify(
         try:
             found = run(str(path), inputs)
         except Exception as error:
-            line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise UsageError(f"{path}: {name} cannot run it: {line}") from error
+            raise UsageError(f"{path}: {name} cannot run it: {first_line(error)}") from error
         for key, value in net.output_values().items():
             worst[key] = max(worst[key], difference(found[key], value), key=lambda one: one.largest)
     return worst
@@ -113,11 +113,7 @@ def difference(found: NDArray[Any], expected: NDArray[Any]) -> Difference:
     """How far an output is from what was expected; infinitely for other shapes or NaN in one only."""
     if found.shape != expected.shape:
         return Difference(float("inf"), 1.0)
-    with np.errstate(invalid="ignore"):
-        distance = np.where(np.isnan(found) & np.isnan(expected), 0, np.abs(found - expected.astype(np.float64)))
-    distance = np.where(found == expected, 0, distance)
-    distance = np.where(np.isnan(distance), np.inf, distance)
-    distance /= float(np.abs(expected).max(where=np.isfinite(expected), initial=0.0)) or 1.0
+    distance = distances(found, expected) / (largest_finite(expected) or 1.0)
     return Difference(float(distance.max(initial=0.0)), float((distance > FAR).sum() / max(1, distance.size)))
 
 

@@ -12,7 +12,7 @@ from dragon.export.deployed import Deployed
 from dragon.export.torch.matching import Matched, match
 from dragon.export.torch.module import export
 from dragon.export.torch.read_state import read_state
-from dragon.surgery.model import Arrays, Model
+from dragon.surgery.model import Model, arrays_of
 
 __all__ = ["bring_back"]
 
@@ -32,5 +32,5 @@ def bring_back(deployed: Deployed, path: str | Path, names: Mapping[str, str]) -
             for index, value in values.items():
                 blob = net.params[name][index]
                 blob.data[...] = np.asarray(value, np.float32).reshape(blob.shape)
-        arrays: dict[str, Arrays] = {n: [blob.peek().copy() for blob in blobs] for n, blobs in net.params.items()}
+        arrays = arrays_of(net)
     return Model(deployed.definition.message, arrays, deployed.definition.folder), matched

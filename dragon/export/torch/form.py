@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -91,7 +92,6 @@ Form: TypeAlias = Callable[[Call], "str | Sequence[str]"]  # the expression of t
 _F = TypeVar("_F", bound=Form)
 _FORMS: dict[type[Layer], Form] = {}
 _REASONS: dict[type[Layer], str] = {}
-_loaded: list[bool] = []
 
 
 def form(*classes: type[Layer]) -> Callable[[_F], _F]:
@@ -109,12 +109,11 @@ def without_form(reasons: Mapping[type[Layer], str]) -> None:
     _REASONS.update(reasons)
 
 
+@cache
 def _load() -> None:
-    if not _loaded:
-        import dragon.export.torch.forms as package
+    import dragon.export.torch.forms as package
 
-        load_files(package)
-        _loaded.append(True)
+    load_files(package)
 
 
 def form_of(cls: type[Layer]) -> Form | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import keyword
 import re
 
+from dragon.surgery.values import free_name
+
 __all__ = ["Names"]
 
 # what torch.nn.Module has itself, and so no submodule may be called
@@ -38,10 +40,7 @@ class Names:
         base = re.sub(r"\W", "_", name, flags=re.ASCII).strip("_") or "layer"
         if not base[0].isalpha() or keyword.iskeyword(base) or keyword.issoftkeyword(base):
             base = f"layer_{base}" if base[0].isdigit() else f"{base}_"
-        found, count = base, 1
-        while found in self._taken:
-            count += 1
-            found = f"{base}_{count}"
+        found = free_name(base, self._taken)
         self._taken.add(found)
         return found
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from dragon.bases.geometry import Window
 from dragon.importing.context import Context
 from dragon.importing.graph import Array, NoForm
 from dragon.importing.registry import operator
-from dragon.importing.windows import Window, read_window, sides
+from dragon.importing.windows import read_window, sides
 
 __all__ = ["convolution_settings"]
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from dragon.bases.geometry import Window
 from dragon.importing.context import Context
 from dragon.importing.graph import Array, NoForm
 from dragon.importing.registry import operator
-from dragon.importing.windows import Window, read_window, sides
+from dragon.importing.windows import read_window, sides
 
 
 @operator("MaxPool")
@@ -49,8 +50,6 @@ def max_unpool(c: Context) -> None:
 def average_pool(c: Context) -> None:
     """Pooling AVE; AVE_EXC_PAD where padding does not count, with --bvlc a Scale behind it instead."""
     window, shape, out = _read(c)
-    if any(d != 1 for d in window.dilation):
-        raise NoForm("its windows are dilated: Caffe's Pooling has no dilation")
     counts = bool(c.node.integer("count_include_pad", 0)) or not any((*window.before, *window.after))
     blob, shape, spatial = _planes(c, shape, window)
     placed = _place(c, window, spatial, out, exact=counts)

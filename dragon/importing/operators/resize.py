@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from dragon.files.onnx_package import onnx_module
 from dragon.importing.context import Context
 from dragon.importing.graph import Array, NoForm
-from dragon.importing.libraries import onnx_module
 from dragon.importing.operators.convolution import convolution_settings
 from dragon.importing.registry import operator
 

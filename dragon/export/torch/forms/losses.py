@@ -26,27 +26,32 @@ def _normalizer(layer: Loss) -> str:
     return f'"{mode}", {layer.ignore_label}, {number(layer.param.loss_param.pre_fixed_normalizer)}'
 
 
+def _with_probabilities(c: Call, loss: str, axis: int) -> list[str]:
+    """The loss and, where the layer has a second top, the probabilities, through which no gradient passes."""
+    return [loss, f"torch.softmax({c.x}.detach(), dim={axis})"][: c.tops]
+
+
 @form(SoftmaxWithLoss)
 def _softmax_with_loss(c: Call) -> list[str]:
-    """SoftmaxWithLoss; no gradient passes through its probabilities, the second top."""
+    """SoftmaxWithLoss."""
     layer = c.layer
     assert isinstance(layer, SoftmaxWithLoss)
     axis = c.axis(layer.param.softmax_param.axis)
     weights = f"[{', '.join(number(w) for w in layer.weights)}]"
     loss = f"{c.part('softmax_loss')}({c.x}, {c.xs[1]}, {axis}, {_normalizer(layer)}, {weights})"
-    return [loss, f"torch.softmax({c.x}.detach(), dim={axis})"][: c.tops]
+    return _with_probabilities(c, loss, axis)
 
 
 @form(InfogainLoss)
 def _infogain_loss(c: Call) -> list[str]:
-    """InfogainLoss with its matrix as a bottom; no gradient passes through its probabilities, the second top."""
+    """InfogainLoss with its matrix as a bottom."""
     layer = c.layer
     assert isinstance(layer, InfogainLoss)
     if len(c.xs) < 3:
         raise NoForm("reads its matrix from a file: give it as a third bottom, an Input", layer=layer.where)
     axis = c.axis(layer.param.infogain_loss_param.axis)
     loss = f"{c.part('infogain_loss')}({c.x}, {c.xs[1]}, {c.xs[2]}, {axis}, {_normalizer(layer)})"
-    return [loss, f"torch.softmax({c.x}.detach(), dim={axis})"][: c.tops]
+    return _with_probabilities(c, loss, axis)
 
 
 @form(EuclideanLoss)
@@ -99,7 +104,7 @@ def _l1_loss(c: Call) -> str:
 
 @form(FocalLoss)
 def _focal_loss(c: Call) -> list[str]:
-    """FocalLoss; no gradient passes through its probabilities, the second top."""
+    """FocalLoss."""
     layer = c.layer
     assert isinstance(layer, FocalLoss)
     p = layer.param.focal_loss_param
@@ -108,7 +113,7 @@ def _focal_loss(c: Call) -> list[str]:
         return [f"{c.part('binary_focal_loss')}({c.x}, {c.xs[1]}, {settings})"]
     axis = c.axis(layer.param.softmax_param.axis)
     loss = f"{c.part('focal_loss')}({c.x}, {c.xs[1]}, {axis}, {settings})"
-    return [loss, f"torch.softmax({c.x}.detach(), dim={axis})"][: c.tops]
+    return _with_probabilities(c, loss, axis)
 
 
 @form(TripletLoss)

@@ -1,4 +1,4 @@
-"""The packages of the extra `onnx`, imported where they are needed."""
+"""The package onnx, imported where ONNX files are read or written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from dragon.errors import UsageError
 from dragon.extras import install_command
 
-__all__ = ["onnx_module", "onnxruntime_or_none"]
+__all__ = ["onnx_module"]
 
 
 def onnx_module(name: str = "onnx") -> Any:
@@ -17,11 +17,3 @@ def onnx_module(name: str = "onnx") -> Any:
         return importlib.import_module(name)
     except ImportError:
         raise UsageError(f"ONNX files need a package: {install_command('onnx')}") from None
-
-
-def onnxruntime_or_none() -> Any:
-    """The package onnxruntime; None where it is not installed."""
-    try:
-        return importlib.import_module("onnxruntime")
-    except ImportError:
-        return None
