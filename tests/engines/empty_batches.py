@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import dragon
 from dragon.bases.batch_statistics import BatchStatistics
@@ -22,20 +24,25 @@ EMPTY = [name for name, case in CASES.items() if case.inputs and name not in _OT
 
 
 def check_empty(name: str, make: MakeNet, engine: str, phase: int) -> None:
-    """A full batch, an empty one with gradients of zero, and the full one again with the numbers it had."""
+    """A full batch, an empty one with gradients of zero, and the full one again with the numbers it had.
+
+    A layer with states goes on after the empty batch as it does where there was none.
+    """
     case = CASES[name]
     net = make(case.text(), engine, phase)
     layer = net.nodes[-1].layer
     if isinstance(layer, BatchStatistics) and not layer.normalization.by_running(phase):
         return  # without statistics of a batch
     values = case.values()
-    for name, value in values.items():
-        net.blobs[name].data[...] = value
-    net.run_forward()
-    before = [top.peek().copy() for top in net.nodes[-1].tops]
+    before = _outputs(net, values)
     carried = layer.state() if isinstance(layer, Carried) else {}
-    for name in values:
-        net.blobs[name].reshape(0, *net.blobs[name].shape[1:])
+    if carried:
+        going_on = values | {"x1": np.ones_like(values["x1"])}  # bottom 1 is 0 where a sequence begins
+        expected = _outputs(net, going_on)
+        layer.load_state({})
+        _outputs(net, values)
+    for bottom in values:
+        net.blobs[bottom].reshape(0, *net.blobs[bottom].shape[1:])
     net.reshape()
     net.clear_param_diffs()
     assert net.run_forward() == 0
@@ -45,15 +52,27 @@ def check_empty(name: str, make: MakeNet, engine: str, phase: int) -> None:
         assert i in layer.buffers or not blob.peek_diff().any()
     if isinstance(layer, Carried):
         assert layer.state() == carried  # no step was made
+    if carried:
+        _compare(_outputs(net, going_on), expected)
         layer.load_state({})  # a batch that goes on with sequences begins as the first one did
+    after = _outputs(net, values)
+    if phase == dragon.TEST and "STOCHASTIC" not in case.settings:
+        _compare(after, before)
+    net.close()
+
+
+def _outputs(net: dragon.Net, values: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    """The tops of the last layer for these inputs."""
     for name, value in values.items():
         net.blobs[name].reshape(*value.shape)
         net.blobs[name].data[...] = value
     net.run_forward()
-    if phase == dragon.TEST and "STOCHASTIC" not in case.settings:
-        for top, value in zip(net.nodes[-1].tops, before, strict=True):
-            np.testing.assert_allclose(top.peek(), value, rtol=1e-5, atol=1e-6)
-    net.close()
+    return [top.peek().copy() for top in net.nodes[-1].tops]
+
+
+def _compare(found: list[NDArray[Any]], expected: list[NDArray[Any]]) -> None:
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
 FILTERED = """
