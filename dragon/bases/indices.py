@@ -5,20 +5,14 @@ from __future__ import annotations
 from dragon.bases.layer import Layer
 from dragon.errors import DataError
 from dragon.memory.storage import Array
-from dragon.memory.xp import xp_of
 
 __all__ = ["checked_indices"]
 
 
 def checked_indices(layer: Layer, values: Array, size: int, what: str) -> Array:
-    """`values`, flattened, as int64. Raises DataError, naming `what`, for the first one outside 0 .. size - 1.
-
-    Where the layer's indices are checked elsewhere, such values count as 0.
-    """
+    """`values`, flattened, as int64. Raises DataError, naming `what`, for the first one outside 0 .. size - 1."""
     flat = values.ravel()
     bad = ~((flat >= 0) & (flat < size))
-    if layer.indices_checked:
-        return xp_of(flat).where(bad, 0, flat).astype("int64")  # type: ignore[no-any-return]
     if bool(bad.any()):
         at = int(bad.argmax())
         raise DataError(f"{what} {float(flat[at]):g} at position {at}: expected 0 to {size - 1}", layer=layer.where)

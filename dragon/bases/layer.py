@@ -97,7 +97,7 @@ class Layer:
     capturable: ClassVar[bool] = False  # its array code reads no value on the host and keeps no array for backward
 
     # -- set by engines -------------------------------------------------------------------------------------
-    indices_checked: bool = False  # labels and indices are checked elsewhere: those out of range may count as 0
+    labels_checked: bool = False  # a kernel checks the labels: those out of range may count as 0
 
     def __init__(self, param: pb.LayerParameter, phase: int = TRAIN, context: Context | None = None) -> None:
         self.context = context or Context()

@@ -105,7 +105,7 @@ def label_spans(layer: Layer, shape: tuple[int, ...], labels: tuple[int, ...], a
 def class_labels(layer: Layer, labels: Array, classes: int, ignore: int | None) -> tuple[Array, Array | None]:
     """The labels as class indices (int64, ignored ones 0), and a mask of those not ignored (None: none is ignored).
 
-    Raises DataError for the first label outside 0 .. classes - 1. Where the layer's indices are checked elsewhere, such
+    Raises DataError for the first label outside 0 .. classes - 1. Where the layer's labels are checked elsewhere, such
     labels count as 0.
     """
     xp = xp_of(labels)
@@ -114,7 +114,7 @@ def class_labels(layer: Layer, labels: Array, classes: int, ignore: int | None) 
     if ignore is not None:
         valid = labels != ignore
         fits = fits | ~valid
-    if layer.indices_checked:
+    if layer.labels_checked:
         return xp.where(fits if valid is None else fits & valid, labels, 0).astype("int64"), valid
     if not bool(fits.all()):
         flat = int((~fits).ravel().argmax())

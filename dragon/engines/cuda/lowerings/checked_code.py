@@ -7,36 +7,17 @@ from collections.abc import Sequence
 from dragon.engines.cuda.kernels.indices import check_labels
 from dragon.engines.cuda.kernels.kernel import MOST
 from dragon.engines.cuda.lowerings.labels import Labelled
-from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
+from dragon.engines.cuda.lowerings.lowering import lowers
 from dragon.memory.blob import Blob
 
 __all__ = ["LabelledCodeLowering"]
 
 
-class _CheckedCode(Lowering):
-    """The array code of a layer, which is told that its labels or indices are checked."""
+@lowers("CenterLoss", "FocalLoss", "LabelSpecificAdd", "LargeMarginInnerProduct", "MarginInnerProduct")
+class LabelledCodeLowering(Labelled):
+    """Layers whose bottom 1 has labels, the numbers of classes: `label_range` says which."""
 
     array_code = True
-
-    def launch_check(self, bottom: Sequence[Blob]) -> None:
-        """Launch the kernel that checks the labels or indices; see `out_of_range`."""
-        raise NotImplementedError
-
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.launch_check(bottom)
-        self.layer.indices_checked = True
-        try:
-            self.layer.forward(bottom, top)
-        finally:
-            self.layer.indices_checked = False
-
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        self.layer.backward(top, propagate_down, bottom)
-
-
-@lowers("CenterLoss", "FocalLoss", "LabelSpecificAdd", "LargeMarginInnerProduct", "MarginInnerProduct")
-class LabelledCodeLowering(_CheckedCode, Labelled):
-    """Layers whose bottom 1 has labels, the numbers of classes: `label_range` says which."""
 
     @property
     def ignore(self) -> int | None:
@@ -46,7 +27,19 @@ class LabelledCodeLowering(_CheckedCode, Labelled):
     def classes(self, bottom: Sequence[Blob]) -> int:
         return int(self.layer.label_range[0])
 
-    def launch_check(self, bottom: Sequence[Blob]) -> None:
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        self._launch_check(bottom)
+        self.layer.labels_checked = True
+        try:
+            self.layer.forward(bottom, top)
+        finally:
+            self.layer.labels_checked = False
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        self.layer.backward(top, propagate_down, bottom)
+
+    def _launch_check(self, bottom: Sequence[Blob]) -> None:
+        """Launch the kernel that checks the labels; see `out_of_range`."""
         labels, found = bottom[1], self.out_of_range
         if found is None:  # in a dry run
             found = self.buffer("out_of_range", 1, "int32")
