@@ -63,5 +63,6 @@ class Crop(Layer):
             dx = bottom[0].diff
             dx[...] = 0
             dx[self.window] = top[0].diff
-        if propagate_down[1]:
-            bottom[1].diff[...] = 0  # only its shape is used
+        for blob, wanted in zip(bottom[1:], propagate_down[1:], strict=True):
+            if wanted:
+                blob.diff[...] = 0  # only its shape is used

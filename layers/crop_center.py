@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from dragon.bases.coordinates import Coordinates
-from dragon.bases.layer import Layer, register
+from dragon.bases.layer import register
+from dragon.layers.crop import Crop
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 
@@ -15,7 +16,7 @@ __all__ = ["CropCenter"]
 
 
 @register()
-class CropCenter(Layer):
+class CropCenter(Crop):
     """The middle of the bottom: `crop_size` elements are cut off at both ends of each axis.
 
     `crop_size` is given once for each axis of the bottom. Top: extents smaller by twice that.
@@ -23,7 +24,8 @@ class CropCenter(Layer):
 
     type = "CropCenter"
     settings = ("crop_center_param",)
-    capturable = True
+    size_bottoms = frozenset()
+    bottoms = (1, 1)
 
     @classmethod
     def coordinates(cls, param: pb.LayerParameter) -> Coordinates:
@@ -41,12 +43,3 @@ class CropCenter(Layer):
             self.bad_shape(f"crop_size {sizes} leaves nothing of a bottom of shape {shape}")
         self.window = tuple(slice(size, extent - size) for size, extent in zip(sizes, shape, strict=True))
         top[0].reshape(tuple(part.stop - part.start for part in self.window))
-
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        top[0].data[...] = bottom[0].data[self.window]
-
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        if propagate_down[0]:
-            dx = bottom[0].diff
-            dx[...] = 0
-            dx[self.window] = top[0].diff

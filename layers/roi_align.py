@@ -32,14 +32,8 @@ class ROIAlign(RegionPooling):
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.roi_align_param
-        self.bins = (p.pooled_h, p.pooled_w)
-        if min(self.bins) < 1:
-            self.bad_param(f"pooled_h and pooled_w must be at least 1, got {self.bins}")
+        self.set_bins(p)
         self.ratio: int = max(0, p.sampling_ratio)
-        self.set_spatial_scale(p.spatial_scale)
-
-    def grid(self, features: tuple[int, ...]) -> tuple[int, int, int]:
-        return features[1], *self.bins
 
     def weights(self, low: Array, high: Array, bins: int, size: int) -> Array:
         """Along one axis the weight of each position in the mean of each bin, (R, bins, size).

@@ -25,14 +25,7 @@ class ROIPooling(RegionPooling):
     settings = ("roi_pooling_param",)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        p = self.param.roi_pooling_param
-        self.bins = (p.pooled_h, p.pooled_w)
-        if min(self.bins) < 1:
-            self.bad_param(f"pooled_h and pooled_w must be at least 1, got {self.bins}")
-        self.set_spatial_scale(p.spatial_scale)
-
-    def grid(self, features: tuple[int, ...]) -> tuple[int, int, int]:
-        return features[1], *self.bins
+        self.set_bins(self.param.roi_pooling_param)
 
     def _edges(self, low: Array, high: Array, bins: int, size: int) -> tuple[Array, Array]:
         """The first position of each bin along one axis and one past the last, each (R, bins), within 0 .. size."""

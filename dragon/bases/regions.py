@@ -8,6 +8,7 @@ from dragon.bases.indices import checked_indices
 from dragon.bases.layer import Layer
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
+from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["RegionPooling"]
 
@@ -15,14 +16,23 @@ __all__ = ["RegionPooling"]
 class RegionPooling(Layer):
     """Bottoms: features (N, C, H, W) and regions (R, 5). Top: (R, *grid).
 
-    A subclass gives `grid`, forward and `backward_features`, and calls `set_spatial_scale` in `setup`. Raises
-    ShapeError for bottoms of other shapes, DataError for an item that is out of range.
+    A subclass gives forward and `backward_features`, and calls in `setup` either `set_bins`, or `set_spatial_scale`
+    where it has a `grid` of its own. Raises ShapeError for bottoms of other shapes, DataError for an item that is out
+    of range.
     """
 
     bottoms = (2, 2)
+    bins: tuple[int, int]  # rows and columns
 
     def can_propagate(self, index: int) -> bool:
         return index == 0
+
+    def set_bins(self, p: pb.ROIPoolingParameter | pb.ROIAlignParameter) -> None:
+        """Set the bins, pooled_h x pooled_w, and the spatial scale. Raises PrototxtError unless they are positive."""
+        self.bins = (p.pooled_h, p.pooled_w)
+        if min(self.bins) < 1:
+            self.bad_param(f"pooled_h and pooled_w must be at least 1, got {self.bins}")
+        self.set_spatial_scale(p.spatial_scale)
 
     def set_spatial_scale(self, scale: float) -> None:
         """Set the factor from pixels of the image to those of the features. Raises PrototxtError unless positive."""
@@ -38,7 +48,7 @@ class RegionPooling(Layer):
 
     def grid(self, features: tuple[int, ...]) -> tuple[int, int, int]:
         """Channels, rows and columns of a pooled region, for features of this shape."""
-        raise NotImplementedError
+        return features[1], *self.bins
 
     def regions(self, bottom: Sequence[Blob]) -> tuple[Array, Array]:
         """The items that the regions lie in (R, 1, 1, 1), and the rows of bottom 1 (R, 5)."""
