@@ -68,8 +68,8 @@ class Dropout(Neuron):
     def activate(self, x: Array, out: Array) -> None:
         self._active = self.phase == TRAIN and self.ratio > 0
         if self._active:
-            words = xp_of(x).asarray(self.rng.raw32(x.size)).reshape(x.shape)
             mask = self._mask(x)
+            words = xp_of(x).asarray(self.rng.raw32(mask.size)).reshape(mask.shape)
             xp_of(x).multiply(words >= self.threshold, x.dtype.type(self.scale), out=mask)
             xp_of(x).multiply(x, mask, out=out)
         elif self.phase == TRAIN or self.scales_train:
@@ -85,5 +85,10 @@ class Dropout(Neuron):
         else:
             xp_of(dy).multiply(dy, dy.dtype.type(self.test_scale), out=out)
 
+    def mask_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of what is dropped or kept, broadcast to that of the bottom."""
+        return shape
+
     def _mask(self, like: Array) -> Array:
-        return self._scratch.get("mask", like.shape, like)
+        """The factor of each element, from forward to backward."""
+        return self._scratch.get("mask", self.mask_shape(like.shape), like)

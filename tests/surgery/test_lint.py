@@ -62,6 +62,12 @@ def test_each_rule(old: str, new: str, expected: tuple[str, str]) -> None:
     assert rules(GOOD.replace(old, new, 1)) == [expected]
 
 
+@pytest.mark.parametrize("kind", ["Dropout", "SpatialDropout"])
+def test_what_is_dropped_before_a_normalisation(kind: str) -> None:
+    dropout = f'layer {{ name: "drop" type: "{kind}" bottom: "conv" top: "conv" }}\n'
+    assert rules(GOOD.replace('layer { name: "bn"', dropout + 'layer { name: "bn"')) == [("drop", "dropout-before-bn")]
+
+
 def test_ghost_batches_that_divide_the_batch_are_good() -> None:
     assert rules(GOOD.replace("eps: 1e-4", "ghost_batch: 16")) == []
 
