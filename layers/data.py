@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dragon.bases.layer import register
 from dragon.bases.source import Prefetched
-from dragon.data import BatchReader, Color, Prefetcher, RecordReader, ShuffledReader, Transformer, open_source
+from dragon.data import BatchReader, Color, Prefetcher, RecordReader, ShuffledReader, open_source
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 
@@ -31,8 +31,7 @@ class Data(Prefetched):
         if p.batch_size < 1:
             self.bad_param("data_param needs a batch_size of at least 1")
         with self.naming_errors():
-            self.stream = self.rng.child("transform")
-            transformer = Transformer(self.transform_param(), self.phase, self.stream)
+            transformer = self.transformer()
             database = open_source(self.find(p.source, pb.DataParameter.DB.Name(p.backend)), p.backend)
             source: RecordReader = ShuffledReader(database, self.order_for_reader()) if p.shuffle else database
             try:

@@ -30,5 +30,4 @@ class DenseImageData(WithLabelMaps):
         return self.param.dense_image_data_param
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.check_list()
         self.open_maps(top)

@@ -29,6 +29,5 @@ class ImageSegData(WithLabelMaps):
     tops = (2, 3)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.check_list()
         p = self.param.image_data_param
         self.open_maps(top, kind=p.label_type, ignored=p.ignore_label)

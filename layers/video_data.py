@@ -151,11 +151,10 @@ class VideoData(Listed):
 
     def _transformer(self, channels: int, frames: int) -> Transformer:
         """The transformer for the frames of a clip as channels of one image; mean_value holds for each frame."""
-        self.stream = self.rng.child("transform")
         param = self.transform_param()
         param.ClearField("resize_param")
         means = list(param.mean_value)
         if channels > 1 and len(means) == channels:
             stacked = self.segmented or self.list_param.video_file
             param.mean_value[:] = means * frames if stacked else [mean for mean in means for _ in range(frames)]
-        return Transformer(param, self.phase, self.stream)
+        return self.transformer(param)

@@ -7,7 +7,7 @@ from typing import Any
 
 from dragon.bases.layer import TRAIN
 from dragon.bases.source import Prefetched, host_array
-from dragon.data import Color, Prefetcher, Transformer
+from dragon.data import Color, Prefetcher
 from dragon.data.batches import Batch, BatchMaker
 from dragon.data.label_maps import LabelMapReader, Together
 from dragon.data.list_forms import read_pairs
@@ -69,11 +69,6 @@ class Listed(Prefetched):
             reader.seek(int(self.rng.raw(1)[0] % skip) % count, 0)
         self.batches, self.maker = Prefetcher(reader, _PREFETCH), maker
 
-    def transformer(self) -> Transformer:
-        """The transformer of the layer's transform_param, with a random stream of its own. Raises DataError."""
-        self.stream = self.rng.child("transform")
-        return Transformer(self.transform_param(), self.phase, self.stream)
-
 
 class WithLabelMaps(Listed):
     """Base of sources of images with label maps. Tops: data (N, C, h, w), label (N, 1, h, w), [data_dim (N, 1, 1, 2)].
@@ -85,10 +80,11 @@ class WithLabelMaps(Listed):
     offered = ("scale_factors", "crop_width", "crop_height", "crop_h", "crop_w")
 
     def open_maps(self, top: Sequence[Blob], *, kind: int = _Label.PIXEL, ignored: int = 255) -> None:
-        """Open the list and give the tops their shapes: the rest of `setup`, after `check_list`.
+        """Open the list and give the tops their shapes: what `setup` does.
 
         kind: LabelType of ImageDataParameter, what the second word of a line is. Raises PrototxtError, DataError.
         """
+        self.check_list()
         p, transform = self.list_param, self.transform_param()
         if transform.zero_pad:
             self.bad_param("transform_param has zero_pad, which would move the image against its label map")
@@ -110,15 +106,13 @@ class WithLabelMaps(Listed):
         )
         for name in ("crop_size", "mirror", *self.offered):
             transform.ClearField(name)
-        self.stream = self.rng.child("transform")
         with self.naming_errors():
             root, source = self.root(), self.find(p.source, "image list")
             wanted = _LINES[kind]
             entries = read_pairs(source, root, wanted, kind != _Label.NONE)
-            transformer = Transformer(transform, self.phase, self.stream)
             reader = LabelMapReader(
-                source, entries, root, kind != _Label.PIXEL, transformer, p.batch_size, self.color, together,
-                self.order_of(len(entries)),
+                source, entries, root, kind != _Label.PIXEL, self.transformer(transform), p.batch_size, self.color,
+                together, self.order_of(len(entries)),
             )  # fmt: skip
             self.start(reader, reader.maker, len(entries))
         self.fit((p.batch_size, *reader.shape), top)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.layer import Layer
-from dragon.data import Prefetcher
+from dragon.data import Prefetcher, Transformer
 from dragon.data.batches import Batch, BatchMaker
 from dragon.errors import DataError
 from dragon.memory.blob import Blob
@@ -116,6 +116,11 @@ class Prefetched(Source):
     stream: Stream  # for the transformer alone, since the thread draws ahead of the batches that were taken
     batches: Prefetcher | None = None
     maker: BatchMaker  # of the reader behind `batches`
+
+    def transformer(self, param: pb.TransformationParameter | None = None) -> Transformer:
+        """The transformer of `transform_param`, or of `param`, with a random stream of its own. Raises DataError."""
+        self.stream = self.rng.child("transform")
+        return Transformer(self.transform_param() if param is None else param, self.phase, self.stream)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Copy the next batch to the tops. Raises DataError."""
