@@ -42,14 +42,14 @@ class Sampling:
         """Frames from the first to behind the last of a segment."""
         return self.length * self.step
 
-    def starts(self, clip: Clip, frames: Frames, words: Sequence[int], central: bool) -> list[int]:
+    def starts(self, clip: Clip, first: int, count: int, words: Sequence[int], central: bool) -> list[int]:
         """The first frame of each segment. words: one random word for each. Raises DataError for a short video.
 
-        central: without jitter, take the middle of each part, else its beginning.
+        first, count: the number of the video's first frame, and how many frames it has. central: without jitter, take
+        the middle of each part, else its beginning.
         """
         if not self.counted and clip.number is not None:
             return [clip.number]
-        count = len(frames) if clip.number is None else clip.number
         part = count // self.segments
         if count < self.span:
             raise DataError(f'video "{clip.name}" has {count} frames, a clip needs {self.span}')
@@ -61,7 +61,7 @@ class Sampling:
                 found.append(i * part + word % (part - self.span + 1))
             else:
                 found.append(i * part + ((part - self.span + 1) // 2 if central else 0))
-        return [frames.first + start for start in found]
+        return [first + start for start in found]
 
 
 class ClipReader(ListedReader):
@@ -93,6 +93,7 @@ class ClipReader(ListedReader):
         self._sampling = sampling
         self._central = central
         self._last: tuple[str, list[Frames]] | None = None
+        self._lengths: dict[str, int] = {}
         images = self._read(entries[int(order(0)[0])], [0] * sampling.segments)
         self._channels = images[0].shape[0]
         made = transformer(self._channels, len(images))
@@ -136,10 +137,19 @@ class ClipReader(ListedReader):
                 self._last = clip.name, self._open(clip.name)
             videos = self._last[1]
             images: list[Image] = []
-            for start in self._sampling.starts(clip, videos[0], words, self._central):
+            count = self._length(clip, videos[0])
+            for start in self._sampling.starts(clip, videos[0].first, count, words, self._central):
                 numbers = range(start, start + self._sampling.span, self._sampling.step)
                 parts = [video.read(numbers) for video in videos]
                 images += [image for together in zip(*parts, strict=True) for image in together]
         except DataError as error:
             raise DataError(f"{self._source}:{clip.line}: {error}") from None
         return images if self._size is None else [resize_bilinear(image, *self._size) for image in images]
+
+    def _length(self, clip: Clip, frames: Frames) -> int:
+        """How many frames a video has where the list does not say it; counted once, since that may decode them all."""
+        if clip.number is not None:
+            return clip.number
+        if clip.name not in self._lengths:
+            self._lengths[clip.name] = len(frames)
+        return self._lengths[clip.name]

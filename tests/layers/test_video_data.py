@@ -12,6 +12,7 @@ from PIL import Image
 
 import dragon
 from dragon.bases.layer import TEST, TRAIN
+from dragon.data.frames import VideoFrames
 from dragon.errors import DragonError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
@@ -125,6 +126,23 @@ def test_temporal_jitter(folder: Path, lines: str, setting: str) -> None:
     one = make(folder, lines, setting, phase=TEST)
     assert blue(one.forward()) == [[0, 1, 2, 3], [20, 21, 22, 23]]
     one.layer.close()
+
+
+def test_frames_are_counted_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files like these do not say how many frames they have, so that all of them are decoded to count them."""
+    counted = []
+    original = VideoFrames.__len__
+
+    def count(self: VideoFrames) -> int:
+        counted.append(self)
+        return original(self)
+
+    monkeypatch.setattr(VideoFrames, "__len__", count)
+    one = make(folder, "v0.mkv 0\nv1.mkv 1\n", "batch_size: 2 new_length: 4 use_temporal_jitter: true")
+    for _ in range(4):
+        one.forward()
+    one.layer.close()
+    assert len(counted) == 2
 
 
 def test_segments_as_in_the_temporal_segment_fork(folder: Path) -> None:
