@@ -11,7 +11,7 @@ from PIL import Image
 
 from dragon.bases.layer import TEST, TRAIN
 from dragon.errors import DataError, DragonError
-from tests.layers.helpers import One
+from tests.layers.helpers import One, goes_on_as
 
 RNG = np.random.default_rng(1)
 # the red of each pixel is its label, so that image and map can be compared after everything
@@ -180,12 +180,7 @@ def test_resume_is_exact_under_another_seed(listing: Path, kind: str) -> None:
     other = make(listing, kind, *setting, seed=99)
     other.forward()
     other.layer.rng.key, other.layer.rng.draws = one.layer.rng.key, one.layer.rng.draws
-    other.layer.load_state(one.layer.state())
-    for _ in range(4):
-        for a, b in zip(batch(one), batch(other), strict=True):
-            np.testing.assert_array_equal(a, b)
-    one.layer.close()
-    other.layer.close()
+    goes_on_as(one, other)
 
 
 @pytest.mark.parametrize(

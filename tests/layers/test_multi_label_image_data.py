@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dragon.errors import DragonError
-from tests.layers.helpers import One
+from tests.layers.helpers import One, goes_on_as
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (3, 4, 5, 3), np.uint8)
 
@@ -40,12 +40,7 @@ def test_shuffled_batches_resume(listing: Path) -> None:
     one, other = make(listing, "shuffle: true"), make(listing, "shuffle: true")
     for _ in range(3):
         one.forward()
-    other.layer.load_state(one.layer.state())
-    for _ in range(3):
-        np.testing.assert_array_equal(one.forward(), other.forward())
-        np.testing.assert_array_equal(one.top[1].data, other.top[1].data)
-    one.layer.close()
-    other.layer.close()
+    goes_on_as(one, other)
 
 
 @pytest.mark.parametrize(
