@@ -48,22 +48,23 @@ def command(
     model = zoo.NetFile(zoo.file_of(name, zoo.DEPLOY, ROOT), name)
     if images and weights is None:
         weights = str(zoo.require_weights(name, ROOT))
-    finds_boxes = read_net(model).layer[-1].type == "DetectionOutput"
+    layers = read_net(model).layer
+    finds_boxes = layers[-1].type == "DetectionOutput"
     if images and read_facts(name, ROOT).task == "classification":
         ctx.invoke(classify.command, files=images, model=model, weights=weights, top=top, engine=engine)
     elif images and finds_boxes:
         for image in images:
             ctx.invoke(detect.command, windows=image, model=model, weights=weights, engine=engine)
     elif images:
+        inputs = [top for layer in layers if layer.type == "Input" for top in layer.top]
+        if len(inputs) != 1:
+            raise UsageError(f'"{name}" has the inputs {", ".join(inputs)}: images are for nets with one')
         _on_images(name, model, images, str(weights), engine)
     else:
         _on_noise(name, model, weights, engine)
 
 
 def _on_images(name: str, model: str, images: Sequence[str], weights: str, engine: str | None) -> None:
-    with Net(model, phase=TEST, weights=weights, engine=engine) as net:
-        if len(net.inputs) != 1:
-            raise UsageError(f'"{name}" has the inputs {", ".join(net.inputs)}: images are for nets with one')
     with Classifier(model, weights, engine=engine) as net:
         color = ImageChoice(None, 255.0, None, None).of_zoo(name).apply(net, model)
         for image in images:

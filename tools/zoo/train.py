@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,15 +23,18 @@ from dragon.models.recipes import FILE, Recipe, read_recipe, recipes, solver_of
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.text import format_text
-from dragon.solver.glog import GlogFormatter, GlogObserver
+from dragon.solver.glog import GlogObserver
 from dragon.solver.meter import Meter
+from dragon.solver.snapshot import snapshot_base
 from dragon.solver.solver import Solver
 from dragon.solver.types import get_solver
 from dragon.tools.common.logs import log, log_handler
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.signals import solver_signals
 from dragon.tools.observers.glog import GlogHandler
+from dragon.tools.observers.log_file import logged_to
 from dragon.tools.observers.metrics import MetricsObserver
+from dragon.tools.runs.resuming import snapshots_of
 from dragon.tools.test import score
 
 __all__ = ["command"]
@@ -88,9 +90,9 @@ def _train(name: str, recipe: Recipe, folder: Path, iterations: int | None) -> b
     options = Options(precision=recipe.precision, threads=recipe.threads)
     definition = Definition(param, str(folder / "solver.prototxt"), folder=folder)
     with get_solver(definition, engine=recipe.engine, options=options, seed=recipe.seed, verbose=False) as solver:
-        latest = _latest(folder, name)
-        if latest is not None:
-            solver.restore(str(latest))
+        earlier = snapshots_of(Path(snapshot_base(solver)))
+        if earlier:
+            solver.restore(str(earlier[-1][1]))
         if solver.iter < param.max_iter:
             click.echo(
                 f"{name}: {param.max_iter:,} iterations; the recipe takes about {recipe.minutes} minutes on free cores"
@@ -123,30 +125,15 @@ def _note_solver(path: Path, param: pb.SolverParameter) -> None:
     write_atomically(path, text.encode())
 
 
-def _latest(folder: Path, name: str) -> Path | None:
-    """The newest solver state of the folder."""
-    found = {
-        int(match[1]): path
-        for path in folder.glob(f"{name}_iter_*.solverstate")
-        if (match := re.fullmatch(r".*_iter_(\d+)", path.stem))
-    }
-    return found[max(found)] if found else None
-
-
 def _solve(solver: Solver, folder: Path) -> None:
     """Train to the end, or until a signal, and log to stdout and log.txt."""
     meter = Meter()
     solver.observers += [meter, MetricsObserver(folder / "metrics.jsonl", meter), GlogObserver(meter)]
-    written = logging.FileHandler(folder / "log.txt", encoding="utf-8")
-    written.setFormatter(GlogFormatter())
-    try:
-        with log_handler(GlogHandler(err=False), logging.INFO), solver_signals(solver):
-            log.addHandler(written)
-            log.info("%s", summary(solver.net))
-            log.info("engine %s, seed %d", solver.net.executor.name, solver.seed)
-            solver.solve()
-    finally:
-        written.close()
+    shown = log_handler(GlogHandler(err=False), logging.INFO)
+    with shown, logged_to(folder / "log.txt"), solver_signals(solver):
+        log.info("%s", summary(solver.net))
+        log.info("engine %s, seed %d", solver.net.executor.name, solver.seed)
+        solver.solve()
 
 
 def _accuracy(name: str, weights: Path, solver: pb.SolverParameter, recipe: Recipe) -> float:
