@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -26,6 +25,7 @@ from dragon.solver.changes import change_solver
 from dragon.solver.solver import Solver
 from dragon.solver.types import get_solver
 from dragon.tools.common.engine_options import EngineChoice, engine_options
+from dragon.tools.common.json_output import json_option
 from dragon.tools.common.models import SOLVER, WEIGHTS
 from dragon.tools.common.net_options import NetChoice, net_options
 from dragon.tools.common.numbers import Count, Seed
@@ -48,9 +48,9 @@ Series = Mapping[str, list[list[Any]]]
 @probe_option("What to measure; may be given several times.")
 @click.option("--iterations", type=Count(0), default=0, help="Train so far, with --solver, and measure along the way.")
 @click.option("--seed", type=Seed(), help="Of fillers, dropout and augmentation; instead of the solver's.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: iterations and values of each series.")
 @click.option("--list", "listed", is_flag=True, help="List all probes with their settings.")
 @engine_options
+@json_option
 def command(
     path: str | None,
     which: NetChoice | None,
@@ -58,10 +58,9 @@ def command(
     probes: list[Probe],
     iterations: int,
     seed: int | None,
-    as_json: bool,
     listed: bool,
     choice: EngineChoice,
-) -> None:
+) -> Mapping[str, Any]:
     """Measure a net: norms, gradients, landscape, curvature, statistics, attacks and more.
 
     The net is that of --model, or that of --solver, as it is or trained for some iterations; nothing is written. Each
@@ -74,8 +73,9 @@ def command(
       --probe weight_norm --probe effective_rate --probe hessian:every=end,iterations=10
     """
     if listed:
-        click.echo(_list())
-        return
+        known = list(map(_described, probe_names()))
+        click.echo("\n\n".join(map(_description, known)))
+        return {"probes": known}
     if not probes:
         raise UsageError("which probe? --probe NAME; --list shows them all")
     if (path is None) == (which is None):
@@ -86,7 +86,8 @@ def command(
         series, layers = _train(path, weights, probes, iterations, seed, choice)
     elif which is not None:
         series, layers = _look(which, weights, probes, seed, choice)
-    click.echo(json.dumps(series, indent=1) if as_json else _tables(probes, series, layers))
+    click.echo(_tables(probes, series, layers))
+    return series
 
 
 def _train(
@@ -169,18 +170,21 @@ def _place(key: str, layers: list[str]) -> tuple[str, str]:
     return row, key.removeprefix(row).removeprefix("/") or "value"
 
 
-def _list() -> str:
-    parts = []
-    for name in probe_names():
-        cls = probe_class(name)
-        first = (cls.__doc__ or "").splitlines()[0]
-        rows = [
-            [f"  {key}", _default(key, field.default), field.metadata["what"]]
-            for key, field in settings_of(cls).items()
-            if key != "label"
-        ]
-        parts.append(f"{name}: {first}\n{table(['  setting', 'default', 'meaning'], rows, left=(0, 1, 2))}")
-    return "\n\n".join(parts)
+def _described(name: str) -> dict[str, Any]:
+    """A probe for JSON: what it measures and its settings."""
+    cls = probe_class(name)
+    rows = [
+        {"setting": key, "default": _default(key, field.default), "meaning": field.metadata["what"]}
+        for key, field in settings_of(cls).items()
+        if key != "label"
+    ]
+    return {"name": name, "what": (cls.__doc__ or "").splitlines()[0], "settings": rows}
+
+
+def _description(probe: Mapping[str, Any]) -> str:
+    head = ["  setting", "default", "meaning"]
+    rows = [[f"  {one['setting']}", one["default"], one["meaning"]] for one in probe["settings"]]
+    return f"{probe['name']}: {probe['what']}\n{table(head, rows, left=(0, 1, 2))}"
 
 
 def _default(key: str, value: Any) -> str:

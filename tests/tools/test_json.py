@@ -27,6 +27,7 @@ LINES = {
     "time": f"time {MODEL} --iterations 1",
     "time --dry-run": "time --model net.prototxt --dry-run",
     "probe": f"probe {MODEL} --probe weight_norm",
+    "probe --list": "probe --list",
     "layers": "layers",
     "layers TYPE": "layers Convolution",
     "device": "device",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from typing import Any
 
 import click
-import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.layer import TRAIN
@@ -16,7 +14,8 @@ from dragon.graph.net import Net
 from dragon.surgery.model import read_model
 from dragon.surgery.show import Shown, measure_drift, show
 from dragon.tools.common.engine_options import EngineChoice, engine_options
-from dragon.tools.common.models import DEPLOY, WeightsOption
+from dragon.tools.common.json_output import json_option
+from dragon.tools.common.models import DEPLOY, model_and_weights
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
@@ -33,18 +32,13 @@ _WHY = {
 
 
 @click.command("show")
-@click.option("--model", type=DEPLOY, required=True, metavar="FILE|NAME", help="The net's prototxt.")
-@click.option(
-    "--weights", cls=WeightsOption, required=True, metavar="FILE", help="The trained net; the zoo's by default."
-)
+@model_and_weights(DEPLOY, "The net's prototxt.")
 @click.option("--batches", type=Count(1), help="Compare with exact statistics over so many batches of TRAIN data.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the values of every channel.")
 @profile_option
 @allow_python
 @engine_options
-def command(
-    model: str, weights: str, batches: int | None, as_json: bool, profile: str | None, choice: EngineChoice
-) -> None:
+@json_option
+def command(model: str, weights: str, batches: int | None, profile: str | None, choice: EngineChoice) -> dict[str, Any]:
     """Show every batch normalisation: mean, variance, gamma and beta over the channels, eps, and dead channels.
 
     With --batches also how far the running mean is from the exact one, in standard deviations, and exact variance by
@@ -65,9 +59,6 @@ def command(
                 measure_drift(found, net, batches, progress)
         finally:
             net.close()
-    if as_json:
-        click.echo(json.dumps({"layers": [_as_json(one) for one in found]}, indent=1))
-        return
     head = ["layer", "type", "channels", "mean", "variance", "gamma", "beta", "eps", "part of eps"]
     head += ["mean off, in std", "exact / running variance"] if batches is not None else []
     click.echo(table([*head, "dead"], [_row(one) for one in found], left=(0, 1)))
@@ -75,6 +66,7 @@ def command(
         for why, channels in one.dead.items():
             what = "likely " if why == "negative" and one.largest is None else ""
             click.echo(f"{one.name}: {len(channels)} dead, {what}{_WHY[why]}: channel {_list(channels)}")
+    return {"layers": [_document(one) for one in found]}
 
 
 def _row(one: Shown) -> list[str]:
@@ -94,17 +86,13 @@ def _list(channels: list[int]) -> str:
     return shown + (f" and {len(channels) - 10} more" if len(channels) > 10 else "")
 
 
-def _as_json(one: Shown) -> dict[str, Any]:
-    values = {name: _numbers(getattr(one, name)) for name in ("mean", "variance", "gamma", "beta")}
+def _document(one: Shown) -> dict[str, Any]:
+    values = {name: getattr(one, name) for name in ("mean", "variance", "gamma", "beta")}
     result: dict[str, Any] = {
         "name": one.name, "type": one.type, "rule": one.rule, "fraction": one.fraction, "eps": one.eps,
         "eps_share": one.eps_share, **values, "dead": one.dead,
     }  # fmt: skip
     if one.exact is not None:
-        result["exact_mean"], result["exact_variance"] = map(_numbers, one.exact)
+        result["exact_mean"], result["exact_variance"] = one.exact
         result["mean_drift"], result["variance_drift"] = one.mean_drift, one.variance_drift
     return result
-
-
-def _numbers(values: NDArray[Any]) -> list[float | None]:
-    return [float(value) if np.isfinite(value) else None for value in values]

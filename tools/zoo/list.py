@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
@@ -10,6 +9,7 @@ import click
 from dragon.models import zoo
 from dragon.models.facts import ROOT, read_facts
 from dragon.models.recipes import read_recipe
+from dragon.tools.common.json_output import json_option
 from dragon.tools.common.tables import table
 
 __all__ = ["command", "entry_of"]
@@ -21,8 +21,8 @@ _STATES = ("here", "web", "none")
 @click.option("--task", metavar="TASK", help="Only nets for this, such as classification or detection.")
 @click.option("--dataset", metavar="NAME", help="Only nets for this data set, such as cifar10 or imagenet.")
 @click.option("--weights", type=click.Choice(_STATES), help="Only nets whose weights are here, on the web, or nowhere.")
-@click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-def command(task: str | None, dataset: str | None, weights: str | None, as_json: bool) -> None:
+@json_option
+def command(task: str | None, dataset: str | None, weights: str | None) -> list[dict[str, Any]]:
     """List the nets of the zoo.
 
     parameters: learned values. multiply-adds: of one sample. accuracy: of the weights that Dragon trained, on the test
@@ -37,9 +37,6 @@ def command(task: str | None, dataset: str | None, weights: str | None, as_json:
         for entry in map(entry_of, zoo.names(ROOT))
         if all(value is None or entry[key] == value.lower() for key, value in wanted.items())
     ]
-    if as_json:
-        click.echo(json.dumps(entries, indent=2))
-        return
     rows = [
         [
             entry["name"],
@@ -55,6 +52,7 @@ def command(task: str | None, dataset: str | None, weights: str | None, as_json:
     ]
     head = ["name", "task", "dataset", "parameters", "multiply-adds", "accuracy", "reference", "weights"]
     click.echo(table(head, rows, left=(0, 1, 2, 7)) if rows else "the zoo has no such net")
+    return entries
 
 
 def entry_of(name: str) -> dict[str, Any]:
