@@ -9,13 +9,13 @@ import numpy as np
 
 from dragon.errors import UsageError
 from dragon.models import zoo
-from dragon.models.preprocessing import labels_of, preprocessing_of
+from dragon.models.preprocessing import preprocessing_of
 from dragon.pycaffe.classifier import Classifier
 from dragon.pycaffe.io import load_image
 from dragon.tools.common.engine_options import EngineChoice, engine_options
-from dragon.tools.common.images import ImageChoice, check_labels, image_options, read_labels
+from dragon.tools.common.images import ImageChoice, check_labels, class_text, image_options, read_labels, scored_class
 from dragon.tools.common.json_output import json_option
-from dragon.tools.common.models import DEPLOY, WeightsOption
+from dragon.tools.common.models import DEPLOY, model_and_weights
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.profile import profile_option
 
@@ -24,13 +24,7 @@ __all__ = ["command"]
 
 @click.command("classify")
 @click.argument("files", type=click.Path(dir_okay=False), nargs=-1, required=True)
-@click.option(
-    "--model", type=DEPLOY, required=True, metavar="FILE|NAME",
-    help="The deploy prototxt, one input, class scores as output; or a net of the zoo.",
-)  # fmt: skip
-@click.option(
-    "--weights", cls=WeightsOption, required=True, metavar="FILE", help="The trained net; the zoo's by default."
-)
+@model_and_weights(DEPLOY, "The deploy prototxt, one input, class scores as output; or a net of the zoo.")
 @click.option("--labels", metavar="FILE|DIR", help="Names of the classes, one a line, or the folder of class folders.")
 @click.option("--top", type=Count(1), default=5, show_default=True, help="Classes to show.")
 @click.option("--resize", metavar="H,W", help="Resize images to this before cropping; the input's size by default.")
@@ -64,7 +58,7 @@ def command(
     dragon classify --model deploy.prototxt --weights net.caffemodel --mean 104,117,123 cat.jpg
     """
     known = zoo.name_of(model)
-    names = labels_of(known) if known and labels is None else read_labels(labels)
+    names = read_labels(labels, known)
     size = preprocessing_of(known).size if known and resize is None else _size(resize)
     engine, options = choice.resolve()
     net = Classifier(model, weights, size, engine=engine, options=options, profile=profile)
@@ -76,12 +70,10 @@ def command(
         found = net.predict([load_image(file, color)], oversample)[0].reshape(-1)
         scores.append(found)
         click.echo(file)
-        best = [
-            {"class": int(index), "label": names[index] if index < len(names) else None, "score": float(found[index])}
-            for index in np.argsort(-found, kind="stable")[:top]
-        ]
+        order = np.argsort(-found, kind="stable")[:top]
+        best = [scored_class(names, int(index), found[index]) for index in order]
         for one in best:
-            click.echo(f"  {one['score']:.4f}  {one['label'] or 'class ' + str(one['class'])}")
+            click.echo(f"  {one['score']:.4f}  {class_text(one)}")
         images_found.append({"file": file, "classes": best})
     if out:
         from dragon.files.atomic import atomic_write

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
 import numpy as np
-from numpy.typing import NDArray
 
 from dragon.files.atomic import write_atomically
 from dragon.models import zoo
-from dragon.models.preprocessing import labels_of
-from dragon.pycaffe.detector import Box, Detector, read_windows
+from dragon.pycaffe.detector import Box, Detection, Detector, read_windows
 from dragon.tools.common.engine_options import EngineChoice, engine_options
-from dragon.tools.common.images import ImageChoice, check_labels, image_options, read_labels
+from dragon.tools.common.images import ImageChoice, check_labels, class_text, image_options, read_labels, scored_class
 from dragon.tools.common.json_output import json_option
-from dragon.tools.common.models import DEPLOY, WeightsOption
+from dragon.tools.common.models import DEPLOY, model_and_weights
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
@@ -28,13 +26,7 @@ __all__ = ["command"]
 
 @click.command("detect")
 @click.argument("windows", type=click.Path(dir_okay=False))
-@click.option(
-    "--model", type=DEPLOY, required=True, metavar="FILE|NAME",
-    help="The deploy prototxt, one input, class scores as output; or a net of the zoo.",
-)  # fmt: skip
-@click.option(
-    "--weights", cls=WeightsOption, required=True, metavar="FILE", help="The trained net; the zoo's by default."
-)
+@model_and_weights(DEPLOY, "The deploy prototxt, one input, class scores as output; or a net of the zoo.")
 @click.option("--labels", metavar="FILE", help="Names of the classes, one a line.")
 @click.option("--context-pad", type=Count(0), default=0, help="Pixels of the input for the surroundings.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Write every window with its scores as CSV.")
@@ -63,7 +55,7 @@ def command(
     dragon detect windows.csv --model cifar10_quick_bn_merged --context-pad 4 --out scores.csv
     """
     known = zoo.name_of(model)
-    names = labels_of(known) if known and labels is None else read_labels(labels)
+    names = read_labels(labels, known)
     engine, options = choice.resolve()
     net = Detector(model, weights, engine=engine, options=options, profile=profile)
     images.of_zoo(known).apply(net, model)
@@ -77,22 +69,21 @@ def command(
         for i, image in enumerate(listed):
             found += net.detect_windows([image])
             progress("images", i + 1, len(listed))
-    for entry in found:
-        winner = int(np.argmax(entry["prediction"]))
-        corners = ",".join(f"{v:g}" for v in entry["window"])
-        label = names[winner] if winner < len(names) else f"class {winner}"
-        click.echo(f"{entry['filename']} {corners}  {entry['prediction'][winner]:.4f}  {label}")
+    best = [_document(entry, names, int(np.argmax(entry["prediction"]))) for entry in found]
+    for one in best:
+        corners = ",".join(f"{v:g}" for v in one["window"])
+        click.echo(f"{one['file']} {corners}  {one['score']:.4f}  {class_text(one)}")
     if out:
         count = len(found[0]["prediction"]) if found else 0
         classes = [names[k] if k < len(names) else f"class{k}" for k in range(count)]
         rows = ([e["filename"], *e["window"], *(f"{v:.6g}" for v in e["prediction"])] for e in found)
         _write_table(out, classes, rows)
-    return {"windows": [{"file": e["filename"], "window": e["window"], **_best(e["prediction"], names)} for e in found]}
+    return {"windows": best}
 
 
-def _best(scores: NDArray[Any], names: list[str]) -> dict[str, Any]:
-    winner = int(np.argmax(scores))
-    return {"class": winner, "label": names[winner] if winner < len(names) else None, "score": scores[winner]}
+def _document(entry: Detection, names: Sequence[str], winner: int) -> dict[str, Any]:
+    score = entry["prediction"][winner]
+    return {"file": entry["filename"], "window": entry["window"], **scored_class(names, winner, score)}
 
 
 def _write_table(out: str, columns: Iterable[str], rows: Iterable[list[Any]]) -> None:
@@ -104,7 +95,7 @@ def _write_table(out: str, columns: Iterable[str], rows: Iterable[list[Any]]) ->
     write_atomically(out, text.getvalue().encode())
 
 
-def _print_boxes(net: Detector, windows: str, names: list[str], out: str | None) -> dict[str, Any]:
+def _print_boxes(net: Detector, windows: str, names: Sequence[str], out: str | None) -> dict[str, Any]:
     """Print the boxes that the net finds in an image, or in the windows of a CSV file, and write them to `out`."""
     is_image = not windows.lower().endswith(".csv")
     listed: list[tuple[str, list[list[float]] | None]] = [(windows, None)] if is_image else [*read_windows(windows)]
@@ -113,21 +104,16 @@ def _print_boxes(net: Detector, windows: str, names: list[str], out: str | None)
         for i, image in enumerate(listed):
             found += net.find_boxes([image])
             progress("images", i + 1, len(listed))
-    for box in found:
-        corners = ",".join(f"{v:.1f}" for v in box["window"])
-        label = names[box["label"]] if box["label"] < len(names) else f"class {box['label']}"
-        click.echo(f"{box['filename']} {corners}  {box['score']:.4f}  {label}")
+    boxes = [
+        {"file": box["filename"], "window": box["window"], **scored_class(names, box["label"], box["score"])}
+        for box in found
+    ]
+    for one in boxes:
+        corners = ",".join(f"{v:.1f}" for v in one["window"])
+        click.echo(f"{one['file']} {corners}  {one['score']:.4f}  {class_text(one)}")
     if not found:
         click.echo("no boxes found")
     if out:
         rows = ([b["filename"], *(f"{v:.6g}" for v in b["window"]), b["label"], f"{b['score']:.6g}"] for b in found)
         _write_table(out, ["label", "score"], rows)
-    return {
-        "boxes": [
-            {
-                "file": box["filename"], "window": box["window"], "class": box["label"],
-                "label": names[box["label"]] if box["label"] < len(names) else None, "score": box["score"],
-            }
-            for box in found
-        ]
-    }  # fmt: skip
+    return {"boxes": boxes}

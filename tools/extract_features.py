@@ -20,7 +20,7 @@ from dragon.graph.net import Net
 from dragon.pycaffe.io import array_to_datum
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.json_output import json_option
-from dragon.tools.common.models import TRAIN_VAL, WeightsOption
+from dragon.tools.common.models import TRAIN_VAL, model_and_weights
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
@@ -57,16 +57,7 @@ def flags_of_caffe(args: list[str]) -> list[str]:
 
 
 @click.command("extract-features", cls=_Command)
-@click.option(
-    "--model",
-    type=TRAIN_VAL,
-    required=True,
-    metavar="FILE|NAME",
-    help="A prototxt with a data layer for the TEST phase.",
-)
-@click.option(
-    "--weights", cls=WeightsOption, required=True, metavar="FILE", help="The trained net; the zoo's by default."
-)
+@model_and_weights(TRAIN_VAL, "A prototxt with a data layer for the TEST phase.")
 @click.option("--blob", "blobs", multiple=True, required=True, metavar="NAME", help="What to save; may be repeated.")
 @click.option("--batches", type=Count(1), required=True, help="How many batches of the data layer.")
 @click.option(

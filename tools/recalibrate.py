@@ -16,7 +16,7 @@ from dragon.surgery.recalibrate import VARIANCES, recalibrate
 from dragon.tools.common.accuracies import AccuracyInterval, accuracy_intervals
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.json_output import json_option
-from dragon.tools.common.models import TRAIN_VAL, WeightsOption
+from dragon.tools.common.models import TRAIN_VAL, model_and_weights
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.outputs import check_outputs
 from dragon.tools.common.profile import profile_option
@@ -31,12 +31,7 @@ _MEANING = {"pooled": "pooled over all values", "batches": "the mean of the batc
 
 
 @click.command("recalibrate")
-@click.option(
-    "--model", type=TRAIN_VAL, required=True, metavar="FILE|NAME", help="The training prototxt; its TRAIN data is used."
-)
-@click.option(
-    "--weights", cls=WeightsOption, required=True, metavar="FILE", help="The trained net; the zoo's by default."
-)
+@model_and_weights(TRAIN_VAL, "The training prototxt; its TRAIN data is used.")
 @click.option(
     "--out-weights",
     "--out",

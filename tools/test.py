@@ -18,7 +18,7 @@ from dragon.files.layer_files import layer_files
 from dragon.graph.facts import SYNTHETIC, data_labels, require_data, summary, synthetic
 from dragon.graph.net import Net
 from dragon.graph.outputs import batch_size, format_value, loss_weight, output_elements, output_line
-from dragon.tools.common.accuracies import accuracy_intervals
+from dragon.tools.common.accuracies import AccuracyInterval, accuracy_intervals
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.ensembles import open_ensemble
 from dragon.tools.common.json_output import json_option
@@ -99,13 +99,14 @@ def command(
         if synthetic(nets[0]):
             click.echo(SYNTHETIC)
         means = score(nets, iterations)
-        _print(nets[0], means, names, iterations)
+        accuracies = [accuracy_intervals(nets[0], mean, iterations) for mean in means]
+        _print(nets[0], means, names, accuracies)
         return {
             "net": nets[0].name, "engine": nets[0].executor.name, "iterations": iterations,
             "batch_size": batch_size(nets[0]), "data": data_labels(nets[0]), "synthetic": synthetic(nets[0]),
             "scores": [
-                _document(nets[0], mean, name, iterations)
-                for name, mean in zip([*names, None], means, strict=False)
+                _document(nets[0], mean, name, found)
+                for name, mean, found in zip([*names, None], means, accuracies, strict=False)
             ],
         }  # fmt: skip
     finally:
@@ -139,9 +140,8 @@ def _loss(net: Net, mean: Scores) -> float:
     return sum(loss_weight(net, name) * float(np.sum(value)) for name, value in mean.items())
 
 
-def _document(net: Net, mean: Scores, statistics: str | None, iterations: int) -> Document:
+def _document(net: Net, mean: Scores, statistics: str | None, accuracies: list[AccuracyInterval]) -> Document:
     """The scores of a net by one kind of statistics of batch normalisation, None for a net without any."""
-    accuracies = accuracy_intervals(net, mean, iterations)
     return {
         "statistics": statistics,
         "loss": _loss(net, mean),
@@ -152,7 +152,9 @@ def _document(net: Net, mean: Scores, statistics: str | None, iterations: int) -
     }
 
 
-def _print(net: Net, means: Sequence[Scores], names: Sequence[str], iterations: int) -> None:
+def _print(
+    net: Net, means: Sequence[Scores], names: Sequence[str], accuracies: Sequence[list[AccuracyInterval]]
+) -> None:
     """Print the scores of the net as its prototxt says, in Caffe's form, then those by the other statistics.
 
     names: the kinds of statistics, if the net has batch normalisation.
@@ -162,10 +164,10 @@ def _print(net: Net, means: Sequence[Scores], names: Sequence[str], iterations: 
     click.echo(f"Loss: {format_value(_loss(net, means[0]))}")
     for element in output_elements(net, means[0]):
         click.echo(output_line(*element))
-    for accuracy in accuracy_intervals(net, means[0], iterations):
+    for accuracy in accuracies[0]:
         click.echo(accuracy.text)
-    for name, mean in zip(names[1:], means[1:], strict=True):
+    for name, mean, found in zip(names[1:], means[1:], accuracies[1:], strict=True):
         click.echo(f"\nby {name} instead:")
         click.echo(table(["output", "mean"], [[k, format_value(value)] for k, value, _ in output_elements(net, mean)]))
-        for accuracy in accuracy_intervals(net, mean, iterations):
+        for accuracy in found:
             click.echo(accuracy.text)

@@ -30,7 +30,7 @@ from dragon.tools.common.numbers import Count
 from dragon.tools.common.spread import Spread
 from dragon.tools.common.tables import table
 
-__all__ = ["command", "mean_ms", "peak_memory_mib"]
+__all__ = ["command"]
 
 Document = dict[str, Any]
 
@@ -191,7 +191,7 @@ def _layer_table(net: Net, layers: list[LayerTime]) -> str:
             layer.name,
             layer.type,
             *window_columns(node.layer)[:2],
-            shapes_text(node),
+            shapes_text(blob.shape for blob in node.tops),
             *_time_columns(layer.forward_ms, layer.forward_runs),
             *_time_columns(layer.backward_ms, layer.backward_runs),
             f"{(layer.forward_ms + layer.backward_ms) / whole:.1%}",
@@ -231,8 +231,3 @@ def _times(runs: Sequence[Callable[[], object]], iterations: int) -> list[list[f
             run()
             times[k] += [(time.perf_counter() - began) * 1e3] * (turn > 0)
     return times
-
-
-def mean_ms(runs: Sequence[Callable[[], object]], iterations: int) -> list[float]:
-    """Mean milliseconds of each of `runs`, called in turn; one more turn before is not counted."""
-    return [sum(times) / iterations for times in _times(runs, iterations)]

@@ -10,7 +10,7 @@ from dragon.bases.registry import class_of
 from dragon.errors import DragonError, UsageError, nearest
 from dragon.graph.definition import admits
 from dragon.graph.net import Net
-from dragon.graph.node import multiply_adds
+from dragon.graph.node import multiply_adds, value_counts
 from dragon.models.facts import without_fillers
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_net
@@ -59,14 +59,8 @@ def _measured(net: pb.NetParameter, phase: int) -> dict[str, LayerFacts]:
     with Net(without_fillers(net), phase=phase, engine="numpy", seed=1) as made:
         found = {}
         for node in made.nodes:
-            layer = node.layer
-            statistics = sum(blob.count for k, blob in enumerate(layer.blobs) if k in layer.buffers)
-            found[node.name] = LayerFacts(
-                tuple(tuple(blob.shape) for blob in node.tops),
-                sum(blob.count for blob in layer.blobs) - statistics,
-                statistics,
-                multiply_adds(node),
-            )
+            shapes = tuple(tuple(blob.shape) for blob in node.tops)
+            found[node.name] = LayerFacts(shapes, *value_counts(node), multiply_adds(node))
         return found
 
 

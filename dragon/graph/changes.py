@@ -12,7 +12,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.assign import Assignment, has_field
 from dragon.proto.definition import Definition
 
-__all__ = ["NetChanges"]
+__all__ = ["NetChanges", "change_net"]
 
 _NET = "net."
 
@@ -72,6 +72,16 @@ class NetChanges:
         for layer in found[0]:
             assignment.set(layer, _with_settings(layer, found[1]))
         return True
+
+
+def change_net(
+    definition: Definition[pb.NetParameter], assignments: Iterable[Assignment]
+) -> Definition[pb.NetParameter]:
+    """The definition of a net with assignments that must all fit it. Raises UsageError."""
+    changes = NetChanges(assignments)
+    changed = changes.apply(definition)
+    changes.check()
+    return changed
 
 
 def _layers(layers: Iterable[pb.LayerParameter], path: str) -> tuple[list[pb.LayerParameter], str] | None:

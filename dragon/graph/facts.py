@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dragon.bases.batch_statistics import BatchStatistics, averages
@@ -84,9 +84,9 @@ def _short(sizes: Sequence[int]) -> str:
     return str(sizes[0]) if len(set(sizes)) == 1 else "x".join(map(str, sizes))
 
 
-def shapes_text(node: Node) -> str:
-    """The shapes of a layer's tops, as in `8x3x24x24, 8`."""
-    return ", ".join("x".join(map(str, blob.shape)) or "1" for blob in node.tops)
+def shapes_text(shapes: Iterable[Sequence[int]]) -> str:
+    """Shapes, such as those of a layer's tops, as in `8x3x24x24, 8`."""
+    return ", ".join("x".join(map(str, shape)) or "1" for shape in shapes)
 
 
 def layer_facts(node: Node) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dragon.errors import Position
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["Node", "multiply_adds"]
+__all__ = ["Node", "multiply_adds", "value_counts"]
 
 
 @dataclass(eq=False, slots=True)
@@ -69,3 +69,10 @@ class Node:
 def multiply_adds(node: Node) -> int:
     """Multiply-adds of one forward pass in layers that multiply by a weight; 0 in others."""
     return node.layer.multiply_adds(node.bottoms, node.tops)
+
+
+def value_counts(node: Node) -> tuple[int, int]:
+    """How many values a layer learns, and how many it keeps as running statistics and the like."""
+    layer = node.layer
+    statistics = sum(blob.count for k, blob in enumerate(layer.blobs) if k in layer.buffers)
+    return sum(blob.count for blob in layer.blobs) - statistics, statistics

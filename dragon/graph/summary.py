@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dragon.graph.facts import added_splits, parameter_count, summary, window_columns
-from dragon.graph.node import Node, multiply_adds
+from dragon.graph.facts import added_splits, parameter_count, shapes_text, summary, window_columns
+from dragon.graph.node import Node, multiply_adds, value_counts
 from dragon.graph.outputs import batch_size
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
@@ -106,8 +106,7 @@ def net_table(net: Net) -> NetTable:
 
 def _row(node: Node, memory: int, added: bool) -> LayerRow:
     layer = node.layer
-    learned = sum(blob.count for k, blob in enumerate(layer.blobs) if k not in layer.buffers)
-    statistics = sum(blob.count for k, blob in enumerate(layer.blobs) if k in layer.buffers)
+    learned, statistics = value_counts(node)
     shapes = tuple(blob.shape for blob in node.tops)
     return LayerRow(
         node.name, layer.type, shapes, window_columns(layer), learned, statistics, multiply_adds(node), memory, added
@@ -119,7 +118,7 @@ def cells(row: LayerRow) -> list[str]:
     return [
         row.name,
         row.type + " (added)" * row.added,
-        ", ".join("x".join(map(str, shape)) or "1" for shape in row.shapes),
+        shapes_text(row.shapes),
         f"{row.learned:,}" + (f" + {row.statistics:,}" if row.statistics else ""),
         f"{row.multiply_adds:,}",
         f"{row.memory / _MIB:.2f}",

@@ -13,7 +13,7 @@ from dragon.memory.storage import Array
 if TYPE_CHECKING:
     from dragon.solver.solver import Solver
 
-__all__ = ["Guarded", "Observer"]
+__all__ = ["Forwarding", "Guarded", "Observer"]
 
 _log = logging.getLogger("dragon")
 
@@ -49,7 +49,42 @@ class Observer:
         """Training ended, was stopped, or failed: then solver.failure is the reason."""
 
 
-class Guarded(Observer):
+class Forwarding(Observer):
+    """Hands each event to `forward`, by the name of its method and with its values."""
+
+    def forward(self, event: str, *values: Any) -> None:
+        """An event happened."""
+        raise NotImplementedError
+
+    def on_start(self, solver: Solver) -> None:
+        self.forward("on_start", solver)
+
+    def on_step(self, solver: Solver) -> None:
+        self.forward("on_step", solver)
+
+    def on_iteration(self, solver: Solver, loss: float, rate: float) -> None:
+        self.forward("on_iteration", solver, loss, rate)
+
+    def on_display(self, solver: Solver, loss: float, rate: float) -> None:
+        self.forward("on_display", solver, loss, rate)
+
+    def on_test_start(self, solver: Solver, index: int) -> None:
+        self.forward("on_test_start", solver, index)
+
+    def on_test_batch(self, solver: Solver, index: int, done: int, total: int) -> None:
+        self.forward("on_test_batch", solver, index, done, total)
+
+    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
+        self.forward("on_test", solver, index, scores)
+
+    def on_snapshot(self, solver: Solver, model: str, state: str) -> None:
+        self.forward("on_snapshot", solver, model, state)
+
+    def on_end(self, solver: Solver) -> None:
+        self.forward("on_end", solver)
+
+
+class Guarded(Forwarding):
     """Forwards all events to another observer, and drops it with a warning at its first exception.
 
     A `sys.exit` in it counts as one. KeyboardInterrupt is passed on. name: what the warning calls the observer.
@@ -59,7 +94,7 @@ class Guarded(Observer):
         self.inner: Observer | None = inner
         self._name = name or f"{type(inner).__module__}:{type(inner).__qualname__}"
 
-    def _call(self, event: str, *values: Any) -> None:
+    def forward(self, event: str, *values: Any) -> None:
         if self.inner is None:
             return
         try:
@@ -72,30 +107,3 @@ class Guarded(Observer):
                 "observer %s failed in %s: %s%s (%s, line %s); training goes on without it",
                 self._name, event, type(error).__name__, text, last.filename, last.lineno,
             )  # fmt: skip
-
-    def on_start(self, solver: Solver) -> None:
-        self._call("on_start", solver)
-
-    def on_step(self, solver: Solver) -> None:
-        self._call("on_step", solver)
-
-    def on_iteration(self, solver: Solver, loss: float, rate: float) -> None:
-        self._call("on_iteration", solver, loss, rate)
-
-    def on_display(self, solver: Solver, loss: float, rate: float) -> None:
-        self._call("on_display", solver, loss, rate)
-
-    def on_test_start(self, solver: Solver, index: int) -> None:
-        self._call("on_test_start", solver, index)
-
-    def on_test_batch(self, solver: Solver, index: int, done: int, total: int) -> None:
-        self._call("on_test_batch", solver, index, done, total)
-
-    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
-        self._call("on_test", solver, index, scores)
-
-    def on_snapshot(self, solver: Solver, model: str, state: str) -> None:
-        self._call("on_snapshot", solver, model, state)
-
-    def on_end(self, solver: Solver) -> None:
-        self._call("on_end", solver)

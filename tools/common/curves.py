@@ -10,7 +10,19 @@ from typing import Any
 from dragon.errors import UsageError
 from dragon.extras import install_command
 
-__all__ = ["cut_high_start", "mark_divergence", "new_figure", "plot_problem", "reasonable_top", "whole_iterations"]
+__all__ = [
+    "CROSS",
+    "cut_high_start",
+    "mark_divergence",
+    "new_figure",
+    "plot_problem",
+    "reasonable_top",
+    "whole_iterations",
+]
+
+
+# how a run that diverged is marked
+CROSS: dict[str, Any] = {"linestyle": "", "marker": "x", "markersize": 9, "mew": 2.5, "gid": "diverged"}
 
 
 def plot_problem() -> str:
@@ -62,8 +74,7 @@ def mark_divergence(axes: Any, xs: Sequence[float], ys: Sequence[float], color: 
     """A cross at the last finite value of a curve that becomes NaN or infinite."""
     end = next((k for k, y in enumerate(ys) if not math.isfinite(y)), 0)
     if end:
-        look = {"linestyle": "", "marker": "x", "markersize": 9, "mew": 2.5, "color": color, "gid": "diverged"}
-        axes.plot([xs[end - 1]], [ys[end - 1]], **look)
+        axes.plot([xs[end - 1]], [ys[end - 1]], color=color, **CROSS)
 
 
 def reasonable_top(curves: Iterable[Sequence[float]]) -> float | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dragon.engines import Options
 from dragon.errors import UsageError
-from dragon.graph.changes import NetChanges
+from dragon.graph.changes import change_net
 from dragon.graph.net import Net
 from dragon.proto.definition import Definition
 from dragon.surgery.ensemble import ensemble, member_name
@@ -27,9 +27,7 @@ def open_ensemble(which: NetChoice, weights: Sequence[str], phase: int, engine: 
         raise UsageError("--ensemble is given once for each of two nets or more, got one file")
     one = read_model(which.model, profile=which.profile)
     if which.assignments:
-        changes = NetChanges(which.assignments)
-        one.net.CopyFrom(changes.apply(Definition(one.net)).message)
-        changes.check()
+        one.net.CopyFrom(change_net(Definition(one.net), which.assignments).message)
     model = ensemble(one, len(weights))
     for k, file in enumerate(weights, 1):
         for name, arrays in read_model(which.model, file, which.profile).arrays.items():

@@ -6,7 +6,7 @@ import functools
 import io
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,21 @@ from dragon.data.class_folders import class_names
 from dragon.errors import DataError, DragonError, UsageError, one_line
 from dragon.files.kinds import HEAD, kind_of, kind_of_content
 from dragon.files.reading import read_bytes, read_text
-from dragon.models.preprocessing import preprocessing_of
+from dragon.models.preprocessing import labels_of, preprocessing_of
 from dragon.pycaffe.classifier import Classifier
 from dragon.pycaffe.detector import Detector
 from dragon.tools.common.logs import log
 
-__all__ = ["ImageChoice", "channel_order", "check_labels", "image_options", "mean_of_flag", "read_labels"]
+__all__ = [
+    "ImageChoice",
+    "channel_order",
+    "check_labels",
+    "class_text",
+    "image_options",
+    "mean_of_flag",
+    "read_labels",
+    "scored_class",
+]
 
 
 @dataclass
@@ -143,13 +152,13 @@ def _array(path: str) -> NDArray[Any]:
     raise DataError(f"mean file {path}: holds no array of real numbers")
 
 
-def read_labels(path: str | None) -> list[str]:
-    """Names of the classes, one a line, or those of a folder of class folders.
+def read_labels(path: str | None, net: str | None = None) -> Sequence[str]:
+    """Names of the classes, one a line, or those of a folder of class folders; without a path the zoo's for `net`.
 
     Bytes that are not UTF-8 are replaced. DataError for other files than text.
     """
     if path is None:
-        return []
+        return labels_of(net) if net else []
     if os.path.isdir(path):
         return class_names(path)
     try:
@@ -172,3 +181,13 @@ def check_labels(path: str | None, names: Sequence[str], net: Classifier | Detec
         raise UsageError(f"{path} has {len(names)} lines, the net {count} classes: the names are those of another net")
     if names and len(names) < count:
         log.warning("%s has %d lines, the net %d classes", path, len(names), count)
+
+
+def scored_class(names: Sequence[str], number: int, score: float) -> dict[str, Any]:
+    """A class with its score, for JSON; the label is null where it has no name."""
+    return {"class": number, "label": names[number] if number < len(names) else None, "score": float(score)}
+
+
+def class_text(found: Mapping[str, Any]) -> str:
+    """The name of a scored class, or its number."""
+    return f"class {found['class']}" if found["label"] is None else str(found["label"])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
 from dragon.models import zoo
 
-__all__ = ["DEPLOY", "SOLVER", "TRAIN_VAL", "WEIGHTS", "ModelFile", "WeightsOption"]
+__all__ = ["DEPLOY", "SOLVER", "TRAIN_VAL", "WEIGHTS", "ModelFile", "WeightsOption", "model_and_weights"]
+
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class ModelFile(click.ParamType[str]):
@@ -71,3 +74,14 @@ class WeightsOption(click.Option):
                 opts = {**opts, str(self.name): str(found)}
         self.required = self._needed and not any(other in opts for other in self.others)
         return super().handle_parse_result(ctx, opts, args)
+
+
+def model_and_weights(model: ModelFile, what: str) -> Callable[[_F], _F]:
+    """Decorator: add `--model`, and `--weights`, which a net of the zoo brings. what: the help on the model."""
+
+    def decorate(function: _F) -> _F:
+        text = "The trained net; the zoo's by default."
+        weights = click.option("--weights", cls=WeightsOption, required=True, metavar="FILE", help=text)
+        return click.option("--model", type=model, required=True, metavar="FILE|NAME", help=what)(weights(function))
+
+    return decorate

@@ -8,6 +8,7 @@ from typing import Any
 
 from dragon.errors import UsageError
 from dragon.files.caffe_log import Row
+from dragon.tools.common.curves import CROSS
 
 __all__ = ["against_rate", "chance_line"]
 
@@ -55,16 +56,8 @@ def against_rate(
         lost = [x for x, y in points if not math.isfinite(y)]
         if lost:
             place = {} if height is not None else {"transform": axes.get_xaxis_transform()}
-            look = {
-                "linestyle": "",
-                "marker": "x",
-                "markersize": 9,
-                "mew": 2.5,
-                "color": f"C{color}",
-                "gid": "diverged",
-            }
             ys = [0.03 if height is None else height] * len(lost)
-            axes.plot(lost, ys, label=f"{label}, diverged", **look, **place)
+            axes.plot(lost, ys, color=f"C{color}", label=f"{label}, diverged", **CROSS, **place)
     axes.set_xlabel("learning rate")
     axes.set_ylabel(name)
     axes.grid(alpha=0.3)

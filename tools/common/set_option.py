@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from dragon.graph.changes import NetChanges
+from dragon.graph.changes import change_net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.assign import Assignment
 from dragon.proto.definition import Definition
@@ -34,7 +34,4 @@ def read_changed_net(
     model: str, assignments: tuple[Assignment, ...], allow_unknown: bool = False, profile: str | None = None
 ) -> Definition[pb.NetParameter]:
     """A net's definition with the assignments. Raises PrototxtError, UsageError."""
-    changes = NetChanges(assignments)
-    definition = changes.apply(read_net_definition(model, allow_unknown, profile))
-    changes.check()
-    return definition
+    return change_net(read_net_definition(model, allow_unknown, profile), assignments)

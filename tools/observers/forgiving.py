@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 from dragon.errors import text_of
-from dragon.memory.storage import Array
-from dragon.solver.solver import Observer, Solver
+from dragon.solver.observer import Forwarding, Observer
+from dragon.solver.solver import Solver
 from dragon.tools.common.logs import log
 
 __all__ = ["Forgiving"]
 
 
-class Forgiving(Observer):
+class Forgiving(Forwarding):
     """Forwards all events to another observer, and turns its OSErrors into warnings.
 
     After any other exception it is dropped, with a warning, but for `on_end`. Not at the start: before anything is
@@ -48,26 +47,6 @@ class Forgiving(Observer):
     def on_start(self, solver: Solver) -> None:
         self.inner.on_start(solver)
 
-    def on_step(self, solver: Solver) -> None:
-        self.call(self.inner.on_step, solver)
-
-    def on_iteration(self, solver: Solver, loss: float, rate: float) -> None:
-        self.call(self.inner.on_iteration, solver, loss, rate)
-
-    def on_display(self, solver: Solver, loss: float, rate: float) -> None:
-        self.call(self.inner.on_display, solver, loss, rate)
-
-    def on_test_start(self, solver: Solver, index: int) -> None:
-        self.call(self.inner.on_test_start, solver, index)
-
-    def on_test_batch(self, solver: Solver, index: int, done: int, total: int) -> None:
-        self.call(self.inner.on_test_batch, solver, index, done, total)
-
-    def on_test(self, solver: Solver, index: int, scores: OrderedDict[str, Array]) -> None:
-        self.call(self.inner.on_test, solver, index, scores)
-
-    def on_snapshot(self, solver: Solver, model: str, state: str) -> None:
-        self.call(self.inner.on_snapshot, solver, model, state)
-
-    def on_end(self, solver: Solver) -> None:
-        self.call(self.inner.on_end, solver)
+    def forward(self, event: str, *values: Any) -> None:
+        """Hand an event to the other observer."""
+        self.call(getattr(self.inner, event), *values)
