@@ -67,8 +67,8 @@ class IterationLoss:
             )  # fmt: skip
         if self._loss_scale is not None and self._scale is not None:  # before the sums, which the host polls
             array = self._loss_scale.array
-            array.data.copy_to_host_async(self._scale.ctypes.data, array.nbytes, gpu.stream)
-        self._sums.data.copy_to_host_async(self._host.ctypes.data, self._sums.nbytes, gpu.stream)
+            gpu.download(array, self._scale)
+        gpu.download(self._sums, self._host)
 
     def wait(self) -> float:
         """Wait for forward and return the loss. DataError for a label that is out of range."""

@@ -24,6 +24,7 @@ counts: collections.Counter[str] = collections.Counter()
 exposed: list[tuple[int, int, weakref.ref[Any]]] = []  # arrays whose address somebody asked for
 pinned: list[tuple[int, int, weakref.ref[Any]]] = []
 MULTIPROCESSORS = 3
+MEMCPY_TO_HOST = 2  # cudaMemcpyDeviceToHost
 
 
 class CUDARuntimeError(RuntimeError):
@@ -124,6 +125,19 @@ def refuse_in_capture(what: str) -> None:
         raise CUDARuntimeError(f"cudaErrorStreamCaptureUnsupported: {what} while the stream is capturing")
 
 
+def _refuse_transfer(way: str) -> None:
+    """As CuPy 13 and 14 do, whatever the memory on the host."""
+    if capturing() is not None:
+        raise RuntimeError(f"the current stream is capturing, so {way} transfers are disallowed")
+
+
+def memcpy_async(target: int, source: int, size: int, kind: int, stream: int) -> None:
+    """Copy from the device to pinned memory (cudaMemcpyAsync), which a capture records."""
+    assert kind == MEMCPY_TO_HOST
+    counts["to host, asynchronous"] += 1
+    run(lambda: ctypes.memmove(target, source, size) and None)
+
+
 def run(action: Callable[[], Any]) -> None:
     """Do it now, or record it while the current stream is captured."""
     nodes = capturing()
@@ -200,6 +214,7 @@ class Pointer:
         return address
 
     def copy_from_host_async(self, host: Any, size: int, stream: Any = None) -> None:
+        _refuse_transfer("H2D")
         counts["to device"] += 1
         at = host.value if hasattr(host, "value") else host
         if not any(low <= at and at + size <= high and ref() is not None for low, high, ref in pinned):
@@ -209,6 +224,7 @@ class Pointer:
         run(lambda: ctypes.memmove(address, at, size) and None)
 
     def copy_to_host_async(self, host: Any, size: int, stream: Any = None) -> None:
+        _refuse_transfer("D2H")
         counts["to host, asynchronous"] += 1
         address = int(self._array.a.ctypes.data)
         run(lambda: ctypes.memmove(host.value if hasattr(host, "value") else host, address, size) and None)
@@ -510,6 +526,7 @@ def make(devices: int = 1) -> dict[str, types.ModuleType]:
         setattr(cuda, name, value)
     for name, value in {
         "getDeviceCount": lambda: devices, "CUDARuntimeError": CUDARuntimeError, "streamCaptureModeThreadLocal": 1,
+        "memcpyAsync": memcpy_async, "memcpyDeviceToHost": MEMCPY_TO_HOST,
         "streamQuery": lambda _: 0, "deviceSynchronize": lambda: refuse_in_capture("synchronize"),
         "getDeviceProperties": lambda _: {"multiProcessorCount": MULTIPROCESSORS, "name": b"emulated"},
     }.items():  # fmt: skip
