@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from dragon.models.nets.body import Body, gaussian
+from dragon.models.nets.body import ACROSS, Body, gaussian
 from dragon.models.nets.datasets import FLICKR_STYLE, ILSVRC13_WINDOWS, imagenet
 from dragon.models.nets.model import Model, OneVersusAll, solver
 
 __all__ = ["MODELS", "alexnet", "caffenet"]
 
-_LRN: dict[str, Any] = {"local_size": 5, "alpha": 1e-4, "beta": 0.75}
-
 
 def alexnet() -> Body:
     """AlexNet: local response normalisation before pooling."""
     b = Body(decays=(1, 0))
-    b.conv("conv1", 96, 11, gaussian(0.01), stride=4).relu("relu1").lrn("norm1", **_LRN).pool("pool1", "MAX")
-    b.conv("conv2", 256, 5, gaussian(0.01), bias=0.1, pad=2, group=2).relu("relu2").lrn("norm2", **_LRN)
+    b.conv("conv1", 96, 11, gaussian(0.01), stride=4).relu("relu1").lrn("norm1", **ACROSS).pool("pool1", "MAX")
+    b.conv("conv2", 256, 5, gaussian(0.01), bias=0.1, pad=2, group=2).relu("relu2").lrn("norm2", **ACROSS)
     b.pool("pool2", "MAX")
     return _upper(b, 0.1).ip("fc8", 1000, gaussian(0.01))
 
@@ -25,9 +21,9 @@ def alexnet() -> Body:
 def caffenet() -> Body:
     """CaffeNet up to `drop7`: pooling comes before normalisation, biases start from 1."""
     b = Body(decays=(1, 0))
-    b.conv("conv1", 96, 11, gaussian(0.01), stride=4).relu("relu1").pool("pool1", "MAX").lrn("norm1", **_LRN)
+    b.conv("conv1", 96, 11, gaussian(0.01), stride=4).relu("relu1").pool("pool1", "MAX").lrn("norm1", **ACROSS)
     b.conv("conv2", 256, 5, gaussian(0.01), bias=1.0, pad=2, group=2).relu("relu2").pool("pool2", "MAX")
-    return _upper(b.lrn("norm2", **_LRN), 1.0)
+    return _upper(b.lrn("norm2", **ACROSS), 1.0)
 
 
 def _upper(b: Body, bias: float) -> Body:

@@ -9,7 +9,7 @@ from typing import Any
 
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["DRAGON_2016", "GLOROT", "MERGED", "MSRA", "PLAIN", "SPLIT", "XAVIER", "Body", "gaussian"]
+__all__ = ["ACROSS", "DRAGON_2016", "GLOROT", "MERGED", "MSRA", "PLAIN", "SPLIT", "XAVIER", "Body", "gaussian", "same"]
 
 
 def gaussian(std: float) -> dict[str, Any]:
@@ -17,9 +17,16 @@ def gaussian(std: float) -> dict[str, Any]:
     return {"type": "gaussian", "std": std}
 
 
+def same(kernel: int, stride: int = 1, group: int = 1) -> dict[str, int]:
+    """The geometry of a convolution that keeps the size of its map, but for the stride; defaults are left out."""
+    geometry = {"pad": (kernel // 2, 0), "stride": (stride, 1), "group": (group, 1)}
+    return {name: value for name, (value, default) in geometry.items() if value != default}
+
+
 XAVIER = {"type": "xavier"}  # of Caffe: the variance is 1 / fan_in
 GLOROT = {"type": "xavier", "variance_norm": "AVERAGE"}  # as in the paper: 2 / (fan_in + fan_out)
 MSRA = {"type": "msra"}
+ACROSS: dict[str, Any] = {"local_size": 5, "alpha": 1e-4, "beta": 0.75}  # of LRN in AlexNet and GoogLeNet
 SPLIT, MERGED, PLAIN = "split", "merged", "plain"
 DRAGON_2016 = "dragon-2016"  # merged, as the first Dragon writes it; also the name of its dialect
 
@@ -123,12 +130,13 @@ class Body:
         filler: dict[str, Any],
         bias: bool | float = True,
         decays: tuple[float, float] | None = None,
+        **more: Any,
     ) -> Body:
         """Add an InnerProduct with `n` outputs. bias: also the value that it starts from.
 
-        decays: decay_mult of weights and biases, in place of the body's.
+        decays: decay_mult of weights and biases, in place of the body's. more: other settings, such as axis.
         """
-        settings: dict[str, Any] = {"num_output": n, "weight_filler": filler} | _bias(bias)
+        settings: dict[str, Any] = {"num_output": n, "weight_filler": filler} | _bias(bias) | more
         return self.add(
             name, "InnerProduct", param=self._learned(bias is not False, decays), inner_product_param=settings
         )
@@ -168,6 +176,11 @@ class Body:
         """Add a Pooling by `method`, MAX or AVE. geometry: pad, round_mode."""
         settings = {"pool": method, "kernel_size": kernel, "stride": stride} | geometry
         return self.add(name, "Pooling", pooling_param=settings)
+
+    def pool_with_mask(self, name: str) -> Body:
+        """Add a Pooling MAX of 2 x 2 with a second top, NAME_mask: where each maximum was."""
+        settings = {"pool": "MAX", "kernel_size": 2, "stride": 2}
+        return self.join(name, "Pooling", [self.top], name, f"{name}_mask", pooling_param=settings)
 
     def global_pool(self, name: str) -> Body:
         """Add a Pooling to the mean of each channel."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dragon.models.nets.body import DRAGON_2016, GLOROT, MERGED, MSRA, PLAIN, SPLIT, Body, gaussian
+from dragon.models.nets.body import DRAGON_2016, GLOROT, MERGED, MSRA, PLAIN, SPLIT, Body, gaussian, same
 from dragon.models.nets.datasets import CIFAR10, CIFAR10_AUGMENTED, CIFAR10_MIRRORED, CIFAR10_SCALED
 from dragon.models.nets.model import LONG, Model, solver
 
@@ -103,7 +103,7 @@ def nin() -> Body:
     for stage, (kernel, widths) in enumerate(((5, (192, 160, 96)), (5, (192, 192, 192)), (3, (192, 192, 10))), 1):
         names = f"conv{stage}", f"cccp{2 * stage - 1}", f"cccp{2 * stage}"
         for name, width, size in zip(names, widths, (kernel, 1, 1), strict=True):
-            b.conv(name, width, size, noise, **({"pad": size // 2} if size > 1 else {})).relu(f"relu_{name}")
+            b.conv(name, width, size, noise, **same(size)).relu(f"relu_{name}")
         if stage < 3:
             b.pool(f"pool{stage}", "MAX" if stage == 1 else "AVE").dropout(f"drop{3 * stage}")
     return b.global_pool("pool3")

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from dragon.models.nets.body import SPLIT, Body, gaussian
-from dragon.models.nets.maps import Fitted, behind
-from dragon.models.nets.model import Model, Source, solver
+from dragon.models.nets.maps import Fitted
+from dragon.models.nets.model import Model, Source, behind, solver
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["MODELS", "Noise", "Shown", "discriminator", "generator"]
@@ -94,6 +94,6 @@ MODELS: dict[str, Model] = {
     "dcgan_discriminator": Fitted(
         "The discriminator of DCGAN", Shown(), lambda: discriminator(Body(SPLIT, lr=(1, 1))), _ADAM,
         losses=lambda top: [behind("SigmoidCrossEntropyLoss", top, "label")],
-        answers=lambda top: [pb.LayerParameter(name="prob", type="Sigmoid", bottom=[top], top=["prob"])],
+        answers=lambda top: [behind("Sigmoid", top, name="prob")],
     ),
 }  # fmt: skip

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dragon.models.nets.body import Body
-from dragon.models.nets.maps import Fitted, Maps, behind
-from dragon.models.nets.model import Model, solver
+from dragon.models.nets.maps import Fitted, Maps
+from dragon.models.nets.model import Model, behind, solver
 from dragon.models.nets.vgg import STAGES, features
 from dragon.proto import dragon_pb2 as pb
 
@@ -55,10 +55,7 @@ def _losses(top: str) -> list[pb.LayerParameter]:
 
 
 def _answers(top: str) -> list[pb.LayerParameter]:
-    return [
-        pb.LayerParameter(name=f"sigmoid-{name}", type="Sigmoid", bottom=[blob], top=[f"sigmoid-{name}"])
-        for name, blob in _maps()
-    ]
+    return [behind("Sigmoid", blob, name=f"sigmoid-{name}") for name, blob in _maps()]
 
 
 BSDS = Maps("data/bsds", (3, 500, 500), values=(104.00699, 116.66877, 122.67892))

@@ -51,8 +51,7 @@ def _bottleneck(b: Body, name: str, width: int, kind: str, decoder: bool = False
     branch = b.top
     b.at(start)
     if kind == "down":
-        pool = {"pool": "MAX", "kernel_size": 2, "stride": 2}
-        b.join(f"pool{name}_4", "Pooling", [start], f"pool{name}_4", f"pool{name}_4_mask", pooling_param=pool)
+        b.pool_with_mask(f"pool{name}_4")
     if kind in ("down", "up"):
         b.conv(f"conv{name}_4", width, 1, MSRA).bn(f"bn{name}_4")
     if kind == "up":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dragon.models.nets.body import Body, gaussian
-from dragon.models.nets.model import Deployed
+from dragon.models.nets.model import Deployed, behind
 from dragon.models.nets.vgg import features
 from dragon.proto import dragon_pb2 as pb
 
@@ -36,7 +36,7 @@ def faster_rcnn_vgg16() -> Body:
 
 
 def _prob(top: str) -> list[pb.LayerParameter]:
-    return [pb.LayerParameter(name="cls_prob", type="Softmax", bottom=[top], top=["cls_prob"])]
+    return [behind("Softmax", top, name="cls_prob")]
 
 
 MODELS: dict[str, Deployed] = {

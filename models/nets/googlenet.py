@@ -6,16 +6,13 @@ Caffe files.
 
 from __future__ import annotations
 
-from typing import Any
-
-from dragon.models.nets.body import PLAIN, SPLIT, XAVIER, Body
+from dragon.models.nets.body import ACROSS, PLAIN, SPLIT, XAVIER, Body
 from dragon.models.nets.datasets import imagenet
 from dragon.models.nets.model import Model, solver
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["MODELS", "bn_inception", "googlenet"]
 
-_LRN: dict[str, Any] = {"local_size": 5, "alpha": 1e-4, "beta": 0.75}
 # outputs of 1x1, 3x3_reduce, 3x3, 5x5_reduce, 5x5 and pool_proj
 _GOOGLENET = {
     "3a": (64, 96, 128, 16, 32, 32), "3b": (128, 128, 192, 32, 96, 64), "4a": (192, 96, 208, 16, 48, 64),
@@ -34,14 +31,14 @@ _BN_INCEPTION = {
 def googlenet() -> Body:
     """GoogLeNet up to `loss3/classifier`."""
     b = Body(decays=(1, 0))
-    _stem(b, normalise=lambda name: b.lrn(name, **_LRN))
+    _stem(b)
     for name, widths in _GOOGLENET.items():
         if name in ("4a", "5a"):
             b.pool(f"pool{int(name[0]) - 1}/3x3_s2", "MAX")
         _module(b, f"inception_{name}", widths)
         if name in ("4a", "4d"):
             with b.only_training():
-                _classifier(b, "loss1" if name == "4a" else "loss2", "ave_pool", dropout=0.7)
+                _classifier(b, "loss1" if name == "4a" else "loss2", dropout=0.7)
     b.pool("pool5/7x7_s1", "AVE", 7, 1).dropout("pool5/drop_7x7_s1", 0.4)
     return b.ip("loss3/classifier", 1000, XAVIER)
 
@@ -54,7 +51,7 @@ def bn_inception() -> Body:
         _double_module(b, f"inception_{name}", widths, "MAX" if name in ("3c", "4e", "5b") else "AVE")
         if name in ("3c", "4e"):
             with b.only_training():
-                _classifier(b, "loss1" if name == "3c" else "loss2", "ave_pool")
+                _classifier(b, "loss1" if name == "3c" else "loss2")
     b.pool("pool5/7x7_s1", "AVE", 7, 1)
     b.lr = (1, 2)
     return b.ip("loss3/classifier", 1000, XAVIER)
@@ -68,14 +65,15 @@ def _conv(b: Body, place: str, name: str, n: int, kernel: int, **geometry: int) 
     return b.relu(f"{place}/relu_{name.removesuffix('_s2')}" if b.norm == PLAIN else f"{whole}/bn/sc/relu")
 
 
-def _stem(b: Body, normalise: Any = None) -> None:
+def _stem(b: Body) -> None:
+    """The layers before the modules; LRN where the body has no batch normalisation."""
     _conv(b, "conv1", "7x7_s2", 64, 7, stride=2).pool("pool1/3x3_s2", "MAX")
-    if normalise:
-        normalise("pool1/norm1")
+    if b.norm == PLAIN:
+        b.lrn("pool1/norm1", **ACROSS)
     _conv(b, "conv2", "3x3_reduce", 64, 1)
     _conv(b, "conv2", "3x3", 192, 3)
-    if normalise:
-        normalise("conv2/norm2")
+    if b.norm == PLAIN:
+        b.lrn("conv2/norm2", **ACROSS)
     b.pool("pool2/3x3_s2", "MAX")
 
 
@@ -108,9 +106,9 @@ def _double_module(b: Body, place: str, widths: tuple[int, ...], pooling: str) -
     b.join(f"{place}/output", "Concat", [*tops, b.top])
 
 
-def _classifier(b: Body, name: str, pool: str, dropout: float = 0) -> None:
+def _classifier(b: Body, name: str, dropout: float = 0) -> None:
     """A classifier on lower layers: its scores, its loss with weight 0.3 and its accuracies."""
-    b.pool(f"{name}/{pool}", "AVE", 5, 3)
+    b.pool(f"{name}/ave_pool", "AVE", 5, 3)
     _conv(b, name, "conv", 128, 1)
     lr, b.lr = b.lr, (1, 2)
     b.ip(f"{name}/fc", 1024, XAVIER, bias=0.2).relu(f"{name}/relu_fc")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from dragon.models.nets.model import Model, no_layers
+from dragon.models.nets.model import Model, behind, no_layers
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["Fitted", "Labelling", "Maps", "Rows", "behind"]
+__all__ = ["Fitted", "Labelling", "Maps", "Rows"]
 
 
 @dataclass(frozen=True)
@@ -108,10 +107,10 @@ class Labelling(Model):
             bottoms[1] = "inner"
             crop = {"axis": 2, "offset": [self.border]}
             made.append(behind("Crop", "label", top, name="inner", crop_param=crop))
-        accuracy = pb.LayerParameter(name="accuracy", type="Accuracy", bottom=bottoms, top=["accuracy"])
+        accuracy = behind("Accuracy", *bottoms, name="accuracy")
         accuracy.include.add(phase=pb.TEST)
         accuracy.accuracy_param.ignore_label = self.ignore
-        loss = pb.LayerParameter(name="loss", type="SoftmaxWithLoss", bottom=bottoms, top=["loss"])
+        loss = behind("SoftmaxWithLoss", *bottoms)
         loss.loss_param.ignore_label = self.ignore
         if self.border:
             loss.propagate_down.extend([True, False])  # else the crop, which also reads the answer, asks for a gradient
@@ -121,13 +120,6 @@ class Labelling(Model):
             loss.loss_param.weight_by_label_freqs = True
             loss.loss_param.class_weighting.extend(self.weights)
         return [*made, accuracy, loss]
-
-
-def behind(kind: str, *bottoms: str, name: str = "loss", weight: float = 1, **settings: Any) -> pb.LayerParameter:
-    """A layer of type `kind` behind the body, by default a loss, with the top `name`. weight: its loss_weight."""
-    if weight != 1:
-        settings["loss_weight"] = [weight]
-    return pb.LayerParameter(name=name, type=kind, bottom=bottoms, top=[name], **settings)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dragon.models.nets.body import XAVIER, Body
-from dragon.models.nets.maps import Fitted, behind
-from dragon.models.nets.model import Data, Model, solver
+from dragon.models.nets.maps import Fitted
+from dragon.models.nets.model import Data, Model, behind, solver
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["MODELS", "autoencoder", "siamese"]

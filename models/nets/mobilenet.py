@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
-from dragon.models.nets.body import MSRA, SPLIT, Body
+from dragon.models.nets.body import MSRA, SPLIT, Body, same
 from dragon.models.nets.datasets import CIFAR10_AUGMENTED, IMAGENET_SCALED
 from dragon.models.nets.model import LONG, Model, solver
 
@@ -17,9 +17,7 @@ _EXACT_EPS = 1e-3  # of BatchNorm in MobileNet 3 and EfficientNet
 
 def _conv(b: Body, name: str, n: int, kernel: int = 1, act: str = "", stride: int = 1, depthwise: bool = False) -> None:
     """A convolution without bias, batch normalisation, and an activation of type `act`, if any."""
-    shape = {"pad": kernel // 2} if kernel > 1 else {}
-    shape |= ({"stride": stride} if stride > 1 else {}) | ({"group": n} if depthwise else {})
-    b.conv(name, n, kernel, MSRA, **shape).bn(f"{name}/bn")
+    b.conv(name, n, kernel, MSRA, **same(kernel, stride, n if depthwise else 1)).bn(f"{name}/bn")
     if act:
         b.add(name.replace("conv", "relu") if name.startswith("conv") else f"{name}/act", act, in_place=True)
 

@@ -6,20 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from dragon.models.facts import without_fillers
 from dragon.models.nets.body import Body
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import format_text
 
 __all__ = [
-    "LONG", "Data", "Deployed", "Model", "OneVersusAll", "Pictures", "Regression", "Source", "deployed", "no_layers",
-    "solver", "text_of",
+    "LONG", "Data", "Deployed", "Model", "OneVersusAll", "Pictures", "Regression", "Source", "behind", "deployed",
+    "no_layers", "solver", "text_of",
 ]  # fmt: skip
 
 # settings of a solver that runs for tens of thousands of iterations
 LONG: dict[str, Any] = {"test_interval": 1000, "snapshot": 10000, "display": 200}
-_LEARNING = ("param",)  # fields that a deployed layer does not need, besides fillers
-# settings with fillers of weights and biases, which a layer has that has a num_output there
-_FILLED = ("convolution_param", "inner_product_param", "embed_param", "recurrent_param")
 
 
 class Source(Protocol):
@@ -140,6 +138,13 @@ def no_layers(top: str) -> list[pb.LayerParameter]:
     return []
 
 
+def behind(kind: str, *bottoms: str, name: str = "loss", weight: float = 1, **settings: Any) -> pb.LayerParameter:
+    """A layer of type `kind` behind the body, by default a loss, with the top `name`. weight: its loss_weight."""
+    if weight != 1:
+        settings["loss_weight"] = [weight]
+    return pb.LayerParameter(name=name, type=kind, bottom=bottoms, top=[name], **settings)
+
+
 def deployed(name: str, inputs: Mapping[str, tuple[int, ...]], layers: Sequence[pb.LayerParameter]) -> pb.NetParameter:
     """A net of these inputs, by name and shape, and layers, without settings that only training needs."""
     made = []
@@ -147,16 +152,10 @@ def deployed(name: str, inputs: Mapping[str, tuple[int, ...]], layers: Sequence[
         start = pb.LayerParameter(name=top, type="Input", top=[top])
         start.input_param.shape.add(dim=shape)
         made.append(start)
-    for layer in layers:
-        for field in _LEARNING:
-            layer.ClearField(field)
-        for settings in _FILLED:
-            message = getattr(layer, settings)
-            if message.num_output:
-                message.ClearField("weight_filler")
-                message.ClearField("bias_filler")
-        made.append(layer)
-    return pb.NetParameter(name=name, layer=made)
+    net = without_fillers(pb.NetParameter(name=name, layer=[*made, *layers]))
+    for layer in net.layer:
+        layer.ClearField("param")
+    return net
 
 
 def text_of(title: str, what: str, message: pb.NetParameter | pb.SolverParameter, profile: str = "") -> str:
@@ -182,14 +181,12 @@ class Model:
 
     def scores(self, top: str) -> list[pb.LayerParameter]:
         """The layers that score the net's last top against the labels."""
-        bottoms: dict[str, Any] = {"bottom": [top, "label"]}
-        accuracy = pb.LayerParameter(name="accuracy", type="Accuracy", top=["accuracy"], **bottoms)
-        accuracy.include.add(phase=pb.TEST)
-        return [accuracy, pb.LayerParameter(name="loss", type="SoftmaxWithLoss", top=["loss"], **bottoms)]
+        accuracy = behind("Accuracy", top, "label", name="accuracy", include=[{"phase": pb.TEST}])
+        return [accuracy, behind("SoftmaxWithLoss", top, "label")]
 
     def answer(self, top: str) -> list[pb.LayerParameter]:
         """The layers of a deployed net behind the last top."""
-        return [pb.LayerParameter(name="prob", type="Softmax", bottom=[top], top=["prob"])]
+        return [behind("Softmax", top, name="prob")]
 
     def deploy_inputs(self) -> Mapping[str, tuple[int, ...]]:
         """The shape of each input of the deployed net."""
@@ -242,12 +239,7 @@ class Regression(Model):
 
     def scores(self, top: str) -> list[pb.LayerParameter]:
         """The loss, which in Caffe is divided by twice the number of samples; its weight takes that back."""
-        weight = [2 * self.data.train]
-        return [
-            pb.LayerParameter(
-                name="loss", type="EuclideanLoss", bottom=[top, "target"], top=["loss"], loss_weight=weight
-            )
-        ]
+        return [behind("EuclideanLoss", top, "target", weight=2 * self.data.train)]
 
     def answer(self, top: str) -> list[pb.LayerParameter]:
         """Nothing: the last top is the answer."""

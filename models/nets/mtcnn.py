@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dragon.models.nets.body import XAVIER, Body
-from dragon.models.nets.maps import Fitted, Rows, behind
-from dragon.models.nets.model import Model, solver
+from dragon.models.nets.maps import Fitted, Rows
+from dragon.models.nets.model import Model, behind, solver
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["MODELS", "onet", "pnet", "rnet"]
@@ -56,7 +56,7 @@ def _losses(top: str, points: bool) -> list[pb.LayerParameter]:
 
 
 def _prob(top: str) -> list[pb.LayerParameter]:
-    return [pb.LayerParameter(name="prob1", type="Softmax", bottom=[top], top=["prob1"])]
+    return [behind("Softmax", top, name="prob1")]
 
 
 def _rows(name: str, size: int, maps: bool, points: bool) -> Rows:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dragon.models.nets.body import Body, gaussian
-from dragon.models.nets.maps import Fitted, Rows, behind
-from dragon.models.nets.model import Model, solver
+from dragon.models.nets.maps import Fitted, Rows
+from dragon.models.nets.model import Model, behind, solver
 from dragon.models.nets.vgg import features
 from dragon.proto import dragon_pb2 as pb
 

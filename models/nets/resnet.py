@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from dragon.models.nets.body import MSRA, SPLIT, Body
+from dragon.models.nets.body import MSRA, SPLIT, Body, same
 from dragon.models.nets.datasets import IMAGENET
 from dragon.models.nets.model import Model, solver
 
@@ -45,8 +45,7 @@ def _shortcut(b: Body, name: str, width: int, project: bool, stride: int) -> str
 
 
 def _branch(b: Body, name: str, width: int, kernel: int, relu: bool = True, **geometry: int) -> None:
-    pad = {"pad": 1} if kernel > 1 else {}
-    b.conv(f"res{name}", width, kernel, MSRA, **pad, **geometry).bn(f"bn{name}")
+    b.conv(f"res{name}", width, kernel, MSRA, **same(kernel), **geometry).bn(f"bn{name}")
     if relu:
         b.relu(f"res{name}_relu")
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dragon.models.nets.body import MSRA, Body, gaussian
-from dragon.models.nets.maps import Fitted, Rows, behind
-from dragon.models.nets.model import LONG, Model, solver
+from dragon.models.nets.maps import Fitted, Rows
+from dragon.models.nets.model import LONG, Model, behind, solver
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["MODELS", "fsrcnn", "srcnn", "vdsr"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dragon.models.nets.body import MSRA, SPLIT, Body
 from dragon.models.nets.maps import Labelling, Maps
 from dragon.models.nets.model import Model, solver
-from dragon.models.nets.vgg import STAGES
+from dragon.models.nets.vgg import STAGES, conv_bn_relu
 
 __all__ = ["MODELS", "segnet", "unet"]
 
@@ -19,23 +19,18 @@ def segnet(classes: int = 11, sizes: tuple[tuple[int, int], ...] = ((45, 60), (2
     b = Body(SPLIT)
     for stage, (width, convolutions) in enumerate(STAGES[16], 1):
         for k in range(1, convolutions + 1):
-            _conv_bn_relu(b, f"{stage}_{k}", width)
-        pool = {"pool": "MAX", "kernel_size": 2, "stride": 2}
-        b.join(f"pool{stage}", "Pooling", [b.top], f"pool{stage}", f"pool{stage}_mask", pooling_param=pool)
+            conv_bn_relu(b, f"{stage}_{k}", width, MSRA)
+        b.pool_with_mask(f"pool{stage}")
     for stage in range(5, 0, -1):
         width, convolutions = STAGES[16][stage - 1]
         size = {5: sizes[1], 4: sizes[0]}.get(stage)
         settings = {"upsample_h": size[0], "upsample_w": size[1]} if size else {"scale": 2}
         b.join(f"upsample{stage}", "Upsample", [b.top, f"pool{stage}_mask"], f"pool{stage}_D", upsample_param=settings)
         for k in range(convolutions, 1, -1):
-            _conv_bn_relu(b, f"{stage}_{k}_D", width)
+            conv_bn_relu(b, f"{stage}_{k}_D", width, MSRA)
         if stage > 1:
-            _conv_bn_relu(b, f"{stage}_1_D", STAGES[16][stage - 2][0])
+            conv_bn_relu(b, f"{stage}_1_D", STAGES[16][stage - 2][0], MSRA)
     return b.conv("conv1_1_D", classes, 3, MSRA, bias=True, pad=1)
-
-
-def _conv_bn_relu(b: Body, name: str, width: int) -> None:
-    b.conv(f"conv{name}", width, 3, MSRA, bias=True, pad=1).bn(f"conv{name}_bn").relu(f"relu{name}")
 
 
 def unet(classes: int = 2, width: int = 64, size: int = 572) -> Body:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dragon.models.nets.body import SPLIT, XAVIER, Body
-from dragon.models.nets.maps import Fitted, Rows, behind
-from dragon.models.nets.model import Deployed, Model, solver
+from dragon.models.nets.body import PLAIN, SPLIT, XAVIER, Body
+from dragon.models.nets.maps import Fitted, Rows
+from dragon.models.nets.model import Deployed, Model, behind, solver
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["MODELS", "Captions", "crnn", "lrcn"]
@@ -26,12 +26,15 @@ def lrcn() -> Body:
     b = Body(lr=None, top="input_sentence")
     embed = {"num_output": FEATURES, "input_dim": WORDS, "bias_term": False, "weight_filler": _UNIFORM}
     b.add("embedding", "Embed", embed_param=embed)
-    cell = {"num_output": FEATURES, "weight_filler": _UNIFORM, "bias_filler": {"type": "constant"}}
-    b.join("lstm1", "LSTM", [b.top, "cont_sentence"], recurrent_param=cell)
-    b.join("lstm2", "LSTM", [b.top, "cont_sentence", "image_features"], recurrent_param=cell)
-    b.ip("predict", WORDS, _UNIFORM)
-    b.layers[-1].inner_product_param.axis = 2
-    return b
+    _lstm(b, "lstm1", FEATURES, "cont_sentence")
+    _lstm(b, "lstm2", FEATURES, "cont_sentence", "image_features")
+    return b.ip("predict", WORDS, _UNIFORM, axis=2)
+
+
+def _lstm(b: Body, name: str, size: int, *more: str) -> None:
+    """Add an LSTM. more: its bottoms behind the sequence."""
+    cell = {"num_output": size, "weight_filler": _UNIFORM, "bias_filler": {"type": "constant"}}
+    b.join(name, "LSTM", [b.top, *more], recurrent_param=cell)
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def _caption_losses(top: str) -> list[pb.LayerParameter]:
 
 
 def _prob(top: str) -> list[pb.LayerParameter]:
-    return [pb.LayerParameter(name="prob", type="Softmax", bottom=[top], top=["prob"], softmax_param={"axis": 2})]
+    return [behind("Softmax", top, name="prob", softmax_param={"axis": 2})]
 
 
 def crnn(classes: int = 37, steps: int = 26) -> Body:
@@ -92,24 +95,21 @@ def crnn(classes: int = 37, steps: int = 26) -> Body:
     kept = {"pool": "MAX", "kernel_h": 2, "kernel_w": 2, "stride_h": 2, "stride_w": 1, "pad_h": 0, "pad_w": 1}
     kept |= {"round_mode": "FLOOR"}  # the height is halved, the width grows by one
     for k, width in enumerate((64, 128, 256, 256, 512, 512, 512), 1):
-        b.norm = SPLIT if k in (5, 6) else "plain"
+        b.norm = SPLIT if k in (5, 6) else PLAIN
         kernel, pad = (2, 0) if k == 7 else (3, 1)
         b.conv(f"conv{k}", width, kernel, XAVIER, bias=True, pad=pad).bn(f"bn{k}").relu(f"relu{k}")
         if k in (1, 2):
             b.pool(f"pool{k}", "MAX", 2)
         elif k in (4, 6):
             b.add(f"pool{k}", "Pooling", pooling_param=kept)
-    b.norm = "plain"
+    b.norm = PLAIN
     b.add("columns", "Permute", permute_param={"order": [3, 0, 1, 2]})
     b.add("sequence", "Flatten", flatten_param={"axis": 2})
     _continuation(b, steps)
     _both_ways(b, "1", 256)
-    b.ip("blend", 256, XAVIER)
-    b.layers[-1].inner_product_param.axis = 2
+    b.ip("blend", 256, XAVIER, axis=2)
     _both_ways(b, "2", 256)
-    b.ip("fc", classes, XAVIER)
-    b.layers[-1].inner_product_param.axis = 2
-    return b
+    return b.ip("fc", classes, XAVIER, axis=2)
 
 
 def _continuation(b: Body, steps: int) -> None:
@@ -123,11 +123,10 @@ def _continuation(b: Body, steps: int) -> None:
 
 def _both_ways(b: Body, name: str, size: int) -> None:
     """An LSTM forward and one backward in time, joined."""
-    cell = {"num_output": size, "weight_filler": _UNIFORM, "bias_filler": {"type": "constant"}}
     start = b.top
-    b.join(f"lstm{name}_forward", "LSTM", [start, "cont"], recurrent_param=cell)
+    _lstm(b, f"lstm{name}_forward", size, "cont")
     b.at(start).add(f"reverse{name}", "Reverse", reverse_param={"axis": [0]})
-    b.join(f"lstm{name}_reversed", "LSTM", [b.top, "cont"], recurrent_param=cell)
+    _lstm(b, f"lstm{name}_reversed", size, "cont")
     b.add(f"lstm{name}_backward", "Reverse", reverse_param={"axis": [0]})
     b.join(f"lstm{name}", "Concat", [f"lstm{name}_forward", b.top], concat_param={"axis": 2})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dragon.models.nets.body import MSRA, SPLIT, Body
+from dragon.models.nets.body import MSRA, SPLIT, Body, same
 from dragon.models.nets.datasets import IMAGENET_SCALED
 from dragon.models.nets.model import Model, solver
 
@@ -12,9 +12,7 @@ _REPEATS = (4, 8, 4)  # units of the three stages, the first of each with stride
 
 
 def _conv(b: Body, name: str, n: int, kernel: int = 1, stride: int = 1, group: int = 1, relu: bool = False) -> Body:
-    shape = {"pad": kernel // 2} if kernel > 1 else {}
-    shape |= ({"stride": stride} if stride > 1 else {}) | ({"group": group} if group > 1 else {})
-    b.conv(name, n, kernel, MSRA, **shape).bn(f"{name}_bn")
+    b.conv(name, n, kernel, MSRA, **same(kernel, stride, group)).bn(f"{name}_bn")
     return b.relu(f"{name}_relu") if relu else b
 
 

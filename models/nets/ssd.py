@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dragon.models.nets.body import MSRA, SPLIT, XAVIER, Body
+from dragon.models.nets.body import MSRA, SPLIT, XAVIER, Body, same
 from dragon.models.nets.model import Deployed
 from dragon.models.nets.vgg import features
 
@@ -107,8 +107,7 @@ def mobilenet_ssd() -> Body:
 
 
 def _block(b: Body, name: str, width: int, kernel: int, **geometry: Any) -> None:
-    pad: dict[str, Any] = {"pad": 1} if kernel == 3 else {}
-    b.conv(name, width, kernel, MSRA, **pad, **geometry).bn(f"{name}/bn").relu(f"{name}/relu")
+    b.conv(name, width, kernel, MSRA, **same(kernel), **geometry).bn(f"{name}/bn").relu(f"{name}/relu")
 
 
 _IMAGE = {"data": (1, 3, 300, 300)}

@@ -8,7 +8,7 @@ from dragon.models.nets.body import GLOROT, MSRA, PLAIN, SPLIT, Body, gaussian
 from dragon.models.nets.datasets import imagenet
 from dragon.models.nets.model import Model, solver
 
-__all__ = ["MODELS", "STAGES", "features", "vgg"]
+__all__ = ["MODELS", "STAGES", "conv_bn_relu", "features", "vgg"]
 
 # outputs and count of the convolutions of each stage, by the depth of the net
 STAGES = {16: ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), 19: ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))}
@@ -23,12 +23,16 @@ def features(
     """
     for stage, (width, convolutions) in enumerate(STAGES[depth][:stages], 1):
         for k in range(1, convolutions + 1):
-            name = f"{stage}_{k}"
-            b.conv(f"conv{name}", width, 3, filler, bias=True, pad=pad).bn(f"conv{name}_bn").relu(f"relu{name}")
+            conv_bn_relu(b, f"{stage}_{k}", width, filler, pad)
             pad = 1
         if stage < stages or last_pool:
             b.pool(f"pool{stage}", "MAX", 2)
     return b
+
+
+def conv_bn_relu(b: Body, name: str, width: int, filler: dict[str, Any], pad: int = 1) -> None:
+    """Add a 3x3 convolution with a bias, batch normalisation in the body's form, and a ReLU. name: such as 1_1."""
+    b.conv(f"conv{name}", width, 3, filler, bias=True, pad=pad).bn(f"conv{name}_bn").relu(f"relu{name}")
 
 
 def vgg(depth: int, norm: str = PLAIN) -> Body:

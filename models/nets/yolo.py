@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dragon.models.nets.body import MSRA, SPLIT, Body
+from dragon.models.nets.body import MSRA, SPLIT, Body, same
 from dragon.models.nets.model import Deployed
 
 __all__ = ["MODELS", "Darknet", "yolo_v2", "yolo_v3"]
@@ -34,9 +34,8 @@ class Darknet(Body):
 
     def convolution(self, width: int, kernel: int, stride: int = 1) -> Darknet:
         """Add a convolution of the same size, with BN and a leaky ReLU."""
-        pad: dict[str, Any] = {"pad": 1} if kernel == 3 else {}
         name = self.next
-        self.conv(f"{name}-conv", width, kernel, MSRA, stride=stride, **pad).bn(f"{name}-bn")
+        self.conv(f"{name}-conv", width, kernel, MSRA, stride=stride, **same(kernel)).bn(f"{name}-bn")
         self.add(f"{name}-act", "ReLU", in_place=True, relu_param=_LEAK)
         return self._end()
 
