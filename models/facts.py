@@ -9,13 +9,17 @@ from typing import Any
 
 import yaml
 
+from dragon.bases.registry import class_of
 from dragon.errors import UsageError, nearest
 from dragon.files.atomic import write_atomically
 from dragon.graph.net import Net
 from dragon.graph.node import multiply_adds
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["ROOT", "Facts", "Weights", "count", "made", "read_facts", "without_data", "without_fillers", "write_counts"]
+__all__ = [
+    "ROOT", "Facts", "Weights", "count", "made", "parsed", "read_facts", "without_data", "without_fillers",
+    "write_counts",
+]  # fmt: skip
 
 ROOT = Path(__file__).parent
 _MEASURED = ("data", "image_features", "pair_data")  # blobs of real numbers
@@ -67,10 +71,7 @@ def read_facts(name: str, root: Path = ROOT) -> Facts:
     """The facts of the model `name`, a folder in `root`. Raises UsageError for a readme that does not state them."""
     path = root / name / "readme.md"
     parts = path.read_text(encoding="utf-8").split("---\n", 2)
-    try:
-        matter = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0] else None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: its front matter is not YAML: {' '.join(str(error).split())}") from None
+    matter = parsed(parts[1], f"{path}: its front matter is") if len(parts) == 3 and not parts[0] else None
     if not isinstance(matter, dict):
         raise UsageError(f"{path}: expected a front matter between two lines of ---")
     weights = matter.get("weights")
@@ -79,6 +80,14 @@ def read_facts(name: str, root: Path = ROOT) -> Facts:
     public = tuple(made(Weights, entry, f"{path}: weights") for entry in weights)
     facts: Facts = made(Facts, matter | {"weights": public}, str(path))
     return facts
+
+
+def parsed(text: str, where: str) -> Any:
+    """The content of YAML. Raises UsageError for other text; its message is `where`, "not YAML" and the reason."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{where} not YAML: {' '.join(str(error).split())}") from None
 
 
 def made(cls: type[Any], values: Any, where: str) -> Any:
@@ -96,36 +105,25 @@ def made(cls: type[Any], values: Any, where: str) -> Any:
         raise UsageError(f"{where}: lacks {', '.join(missing)}") from None
 
 
-def without_data(
-    net: pb.NetParameter, shape: tuple[int, ...], batch: int = 1, shapes: Mapping[str, tuple[int, ...]] | None = None
-) -> pb.NetParameter:
+def without_data(net: pb.NetParameter, shapes: Mapping[str, tuple[int, ...]], labels: float = 1) -> pb.NetParameter:
     """A copy of the net whose data layers give Gaussian noise, so that no data set is needed.
 
-    shape: of an image of the Data and ImageData layers with labels, whose labels become 0. shapes: of the tops of other
-    Data and HDF5Data layers, with the batch; `data` and features become noise, and labels, masks and words become 1.
+    shapes: of the tops of its layers that read files, with the batch. labels: the value of labels, masks and words.
     """
     copy = pb.NetParameter()
     copy.CopyFrom(net)
     for layer in copy.layer:
         if layer.type not in ("Data", "ImageData", "DenseImageData", "HDF5Data"):
             continue
-        known = shapes is not None and all(top in shapes for top in layer.top)
-        sizes = [shapes[top] for top in layer.top] if shapes and known else [(batch, *shape), (batch,)]
-        layer.type = "DummyData"
-        for settings in (
-            "data_param",
-            "image_data_param",
-            "dense_image_data_param",
-            "hdf5_data_param",
-            "transform_param",
-        ):
+        for settings in class_of(layer).settings:
             layer.ClearField(settings)
-        for top, size in zip(layer.top, sizes, strict=True):
-            layer.dummy_data_param.shape.add(dim=size)
+        layer.type = "DummyData"
+        for top in layer.top:
+            layer.dummy_data_param.shape.add(dim=shapes[top])
             if top in _MEASURED:
                 layer.dummy_data_param.data_filler.add(type="gaussian")
             else:
-                layer.dummy_data_param.data_filler.add(type="constant", value=1 if known else 0)
+                layer.dummy_data_param.data_filler.add(type="constant", value=labels)
     return copy
 
 

@@ -59,8 +59,7 @@ def counts_of(name: str, folder: Path) -> dict[str, int]:
     """The counts of a model, from its prototxt files under `folder`."""
     model, train = MODELS[name], None
     if isinstance(model, Model):
-        shapes = model.data.shapes(1)
-        train = without_data(read_net(folder / name / "train_val.prototxt"), model.data.shape, shapes=shapes)
+        train = without_data(read_net(folder / name / "train_val.prototxt"), model.data.shapes(1))
     return count(train, read_net(folder / name / "deploy.prototxt"))
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from dragon.errors import UsageError
-from dragon.models.facts import ROOT, made
+from dragon.models.facts import ROOT, made, parsed
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text, read_solver
 
@@ -52,11 +49,7 @@ def read_recipe(name: str, root: Path = ROOT) -> Recipe | None:
     path = root / name / FILE
     if not path.exists():
         return None
-    try:
-        matter = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    recipe: Recipe = made(Recipe, matter, str(path))
+    recipe: Recipe = made(Recipe, parsed(path.read_text(encoding="utf-8"), f"{path}:"), str(path))
     return recipe
 
 

@@ -86,7 +86,7 @@ def training(name: str) -> pb.NetParameter:
     model = MODELS[name]
     assert isinstance(model, Model)
     shapes = SMALL.get(name) or model.data.shapes(2)
-    net = without_data(read_net(ROOT / name / "train_val.prototxt"), (), shapes=shapes)
+    net = without_data(read_net(ROOT / name / "train_val.prototxt"), shapes)
     for layer in net.layer:  # DCGAN's batches of 64
         for shape in (*layer.dummy_data_param.shape, *layer.input_param.shape):
             shape.dim[0] = min(shape.dim[0], 4)

@@ -67,7 +67,7 @@ LICENSES = {"BSD-2-Clause"}
 def without_data(path: Path, shape: tuple[int, ...]) -> pb.NetParameter:
     """The net with its Data layers replaced by noise, so that no data set is needed."""
     batch = 1 if shape[-1] > 200 else 50 if shape[-1] < 32 else 2  # forty BN layers need some
-    return with_noise(read_net(path), shape, batch)
+    return with_noise(read_net(path), {"data": (batch, *shape), "label": (batch,)}, labels=0)
 
 
 def learned(net: Net) -> int:

@@ -36,7 +36,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def trained(tmp_path: Path) -> bytes:
     """Weights of cifar10_quick, drawn as its training begins."""
-    data = facts_of_models.without_data(read_net(ROOT / "cifar10_quick" / zoo.TRAIN_VAL), (3, 32, 32))
+    data = facts_of_models.without_data(
+        read_net(ROOT / "cifar10_quick" / zoo.TRAIN_VAL), {"data": (1, 3, 32, 32), "label": (1,)}, labels=0
+    )
     with Net(data, phase=TEST, engine="numpy", seed=5) as net:
         for blobs in net.params.values():
             blobs[0].data[...] *= 8  # so that classes differ
