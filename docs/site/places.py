@@ -6,6 +6,7 @@ page links to is copied as it is.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable
@@ -26,6 +27,7 @@ def anchor(heading: str, separator: str = "-") -> str:
     return re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", separator)
 
 
+@functools.cache  # each link asks for it
 def zoo_pages() -> dict[str, str]:
     """The readmes of the zoo, path in the checkout -> path on the site."""
     return {

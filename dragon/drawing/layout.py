@@ -7,7 +7,7 @@ order and sizes allow: a least-squares problem that pooling adjacent violators s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -49,11 +49,7 @@ def arrange(breadths: Sequence[float], arrows: Sequence[tuple[int, int]]) -> Lay
 
 def _ranks(count: int, arrows: Sequence[tuple[int, int]]) -> list[int]:
     """The longest way from a source; a source stands just before its first reader."""
-    above: list[list[int]] = [[] for _ in range(count)]
-    below: list[list[int]] = [[] for _ in range(count)]
-    for start, end in arrows:
-        above[end].append(start)
-        below[start].append(end)
+    above, below = _neighbours(count, arrows)
     ranks = [0] * count
     for i in range(count):
         ranks[i] = max((ranks[j] + 1 for j in above[i]), default=0)
@@ -109,7 +105,7 @@ def _ordered(rank_of: list[int], links: dict[tuple[int, int], float]) -> list[li
     return best
 
 
-def _neighbours(count: int, links: dict[tuple[int, int], float]) -> tuple[list[list[int]], list[list[int]]]:
+def _neighbours(count: int, links: Iterable[tuple[int, int]]) -> tuple[list[list[int]], list[list[int]]]:
     above: list[list[int]] = [[] for _ in range(count)]
     below: list[list[int]] = [[] for _ in range(count)]
     for a, b in links:
