@@ -13,7 +13,7 @@ from dragon.compare.report.tables import score
 from dragon.compare.report.view import GLOBAL, STATISTICS, View, split_series
 from dragon.compare.wording import figure, is_percent
 
-__all__ = ["chart_signs", "curve_sections", "over_iterations", "shared_axis", "variant_legend"]
+__all__ = ["curve_sections", "over_iterations", "shared_axis", "variant_legend"]
 
 Record = dict[str, Any]
 
@@ -60,40 +60,32 @@ def shared_axis(view: View, cells: Sequence[Record], base: str) -> Axis | None:
     return value_axis(view.axis_name(base), values) if values else None
 
 
-def chart_signs(view: View, cells: Sequence[Record], series: Sequence[str]) -> list[str]:
-    """The keys of the signs that charts of these series and cells have."""
-    return signs(any(view.chance(name) is not None for name in series), any(map(view.failed, cells)))
-
-
-def variant_legend(view: View, dashed: bool = False, cells: Sequence[Record] = (), series: Sequence[str] = ()) -> str:
-    """The key to charts with a line for each variant, or for each of `cells`. series: those with signs to explain."""
+def variant_legend(view: View, dashed: bool = False, cells: Sequence[Record] = (), figures: Sequence[str] = ()) -> str:
+    """The key to charts with a line for each variant, or for each of `cells`. figures: whose signs are explained."""
     keys = [swatch(k, view.label(cell)) for k, cell in enumerate(cells)]
     keys = keys or [swatch(view.colour(name), name) for name in view.variants]
     if dashed:
         keys += [key(STATISTICS[GLOBAL]), key(STATISTICS["batch"], dashed=True)]
-    if series:
-        keys += chart_signs(view, cells or view.cells, series)
-    return legend(keys)
+    return legend(keys + signs(figures))
 
 
 # -- scores and losses ---------------------------------------------------------------------------------------
 def curve_sections(view: View, drawn: str | None, csv: dict[str, str]) -> str:
     """Curves of the test's scores and of the training loss, and of other statistics. drawn: a series drawn above."""
-    figures, links, dashed, drawn_series = [], "", False, []
+    figures, links, dashed = [], "", False
     bases = dict.fromkeys(split_series(name)[0] for name in view.series_names())
     for base in sorted(filter(lambda name: _is_shown(view, name), bases), key=lambda name: not is_percent(name)):
         links += csv_link(curve_file(base), csv.get(base))
         if base == drawn and len(view.panels(view.cells)) == 1:
             continue
         dashed |= f"{base}@batch" in view.series_names()
-        drawn_series.append(base)
         shared = shared_axis(view, view.cells, base)
         for levels, cells in view.panels(view.cells).items():
             title = view.axis_name(base).removesuffix(", %").capitalize() + (f", {levels}" if levels else "")
             svg = over_iterations(view, cells, base, title, y=shared)
             if svg:
                 figures.append(figure_of(title, svg))
-    shown = variant_legend(view, dashed, series=drawn_series) + charts(figures) if figures else ""
+    shown = variant_legend(view, dashed, figures=figures) + charts(figures) if figures else ""
     return section("Curves", shown, link=links) + _by_statistics(view)
 
 

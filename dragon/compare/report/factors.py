@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dragon.compare.report.axes import Axis, linear, logarithmic, named
-from dragon.compare.report.curves import chart_signs
-from dragon.compare.report.html import charts, figure_of, legend, section, swatch
+from dragon.compare.report.html import charts, figure_of, legend, section, signs, swatch
 from dragon.compare.report.lines import Point, Series, plot, value_axis
 from dragon.compare.report.view import View, split_series
 from dragon.compare.wording import figure, is_percent, level_text
@@ -52,7 +51,7 @@ def against(view: View, metric: str, over: str, cells: Sequence[Record], log: bo
     y = value_axis(axis_name, points, log=None if k == 1 else False)
     svg = plot(title, lines, _axis(over, levels, log), y, figure, chance)
     keys = [swatch(line.colour, line.name) for line in lines]
-    return figure_of(title, svg) + legend(keys + chart_signs(view, cells, [view.series_of(metric)]))
+    return figure_of(title, svg) + legend(keys + signs([svg]))
 
 
 def rate_section(view: View) -> str:
@@ -77,8 +76,7 @@ def rate_section(view: View) -> str:
         title = ", ".join(part for part in (_title(metric, _RATE), name) if part)
         figures.append(figure_of(title, plot(title, lines, _axis(_RATE, levels, True), y, figure, chance)))
     keys = [swatch(view.colour(name), name) for name in view.variants]
-    keys += chart_signs(view, view.cells, [view.series_of(metric)])
-    return section("Against the learning rate", legend(keys), charts(figures))
+    return section("Against the learning rate", legend(keys + signs(figures)), charts(figures))
 
 
 def _variants(view: View, metric: str, cells: Sequence[Record], levels: Sequence[Any]) -> list[Series]:

@@ -167,12 +167,11 @@ def first_picture(view: View) -> str:
             by_cell = len(cells) <= _MOST_LINES and len({c["variant"] for c in some}) < len(some)
             svg = over_iterations(view, some, name, named_title, by_cell, shared)
             if svg:
-                figures.append(
-                    figure_of(named_title, svg) + (variant_legend(view, cells=some, series=[name]) if by_cell else "")
-                )
+                shown = figure_of(named_title, svg)
+                figures.append(shown + (variant_legend(view, cells=some, figures=[svg]) if by_cell else ""))
     dashed = f"{base}@batch" in view.series_names()
     return "".join(figures) + (
-        "" if figures and 'class="legend"' in figures[0] else variant_legend(view, dashed, series=[base])
+        "" if figures and 'class="legend"' in figures[0] else variant_legend(view, dashed, figures=figures)
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape, unescape
 from importlib.resources import files
 from urllib.parse import quote
@@ -102,10 +102,11 @@ def key(text: str, dashed: bool = False) -> str:
     return f'<span class="soft"><span class="key{" dashed" * dashed}"></span>{escape(text)}</span>'
 
 
-def signs(chance: bool, failed: bool) -> list[str]:
-    """The keys of the line of chance and of the crosses, where a chart has them."""
-    found = ['<span class="soft"><span class="key dotted"></span>chance</span>'] * chance
-    return found + ['<span class="soft"><b>×</b> diverged or stopped at chance</span>'] * failed
+def signs(figures: Iterable[str]) -> list[str]:
+    """The keys of the line of chance and of the crosses, where one of the charts has them."""
+    drawn = "".join(figures)
+    found = ['<span class="soft"><span class="key dotted"></span>chance</span>'] * ('class="chance"' in drawn)
+    return found + ['<span class="soft"><b>×</b> diverged or stopped at chance</span>'] * ('class="cross ' in drawn)
 
 
 def legend(keys: Sequence[str]) -> str:

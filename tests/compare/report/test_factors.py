@@ -54,6 +54,15 @@ def test_chance_is_a_line_where_the_axis_reaches_it(results: Results) -> None:
     assert 'class="chance"' not in render(results), "results of an older version"
 
 
+def test_the_key_names_chance_only_where_a_chart_has_its_line(results: Results) -> None:
+    assert 'class="key dotted"' in render(results)
+    for cell in results["cells"]:
+        cell["chance"] = {"accuracy": 2.0, "loss": 1e9}
+    text = render(results)
+    assert 'class="chance"' not in text, "no axis reaches it"
+    assert 'class="key dotted"' not in text
+
+
 def test_accuracy_against_the_rate_without_being_asked(results: Results) -> None:
     assert "Against the learning rate" not in Page(render(results)).text, "the first picture shows it"
     results["picture"] = None
