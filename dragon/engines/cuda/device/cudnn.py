@@ -25,7 +25,7 @@ __all__ = ["MOST_WORKSPACE", "Convolver", "Cudnn", "Geometry", "load_library", "
 
 log = logging.getLogger("dragon")
 
-NCHW = 0  # cudnnTensorFormat_t
+NCHW, NHWC = 0, 1  # cudnnTensorFormat_t
 TYPES = {"float32": 0, "float64": 1, "float16": 2, "uint16": 9}  # cudnnDataType_t; uint16 has bfloat16's bits
 CROSS_CORRELATION = 1  # cudnnConvolutionMode_t
 DEFAULT_MATH, TENSOR_CORES, FMA_MATH = 0, 1, 3  # cudnnMathType_t: the default may use TF32
@@ -45,7 +45,10 @@ class Performance(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Geometry:
-    """One convolution: wide (N, C, H, W) by weight (K, C / groups, KH, KW) gives narrow (N, K, OH, OW)."""
+    """One convolution: wide (N, C, H, W) by weight (K, C / groups, KH, KW) gives narrow (N, K, OH, OW).
+
+    channels_last: in memory all three have their channels last, (N, H, W, C), (K, KH, KW, C / groups), (N, OH, OW, K).
+    """
 
     wide: tuple[int, ...]
     weight: tuple[int, ...]
@@ -56,6 +59,7 @@ class Geometry:
     groups: int
     dtype: str
     tf32: bool
+    channels_last: bool = False
 
 
 class Convolver(Protocol):
@@ -138,13 +142,13 @@ class Cudnn:
         found = self._descriptors.get(g)
         if found is not None:
             return found
-        lib, kind = self._lib, TYPES[g.dtype]
+        lib, kind, form = self._lib, TYPES[g.dtype], NHWC if g.channels_last else NCHW
         wide, weight, narrow, conv = (ctypes.c_void_p() for _ in range(4))
         for descriptor, shape in ((wide, g.wide), (narrow, g.narrow)):
             self._check(lib.cudnnCreateTensorDescriptor(ctypes.byref(descriptor)), "describe an array")
-            self._check(lib.cudnnSetTensor4dDescriptor(descriptor, NCHW, kind, *shape), "describe an array")
+            self._check(lib.cudnnSetTensor4dDescriptor(descriptor, form, kind, *shape), "describe an array")
         self._check(lib.cudnnCreateFilterDescriptor(ctypes.byref(weight)), "describe weights")
-        self._check(lib.cudnnSetFilter4dDescriptor(weight, kind, NCHW, *g.weight), "describe weights")
+        self._check(lib.cudnnSetFilter4dDescriptor(weight, kind, form, *g.weight), "describe weights")
         self._check(lib.cudnnCreateConvolutionDescriptor(ctypes.byref(conv)), "describe a convolution")
         sizes = (*g.pad, *g.stride, *g.dilation)
         computed = TYPES[arithmetic(g.dtype).name]

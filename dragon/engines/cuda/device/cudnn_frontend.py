@@ -21,7 +21,7 @@ from dragon.engines.cuda.device.precision import BFLOAT16, FLOAT16, is_16_bit
 if TYPE_CHECKING:
     from dragon.engines.cuda.device.device import Gpu
 
-__all__ = ["Frontend", "forward_product", "load_package", "open_frontend"]
+__all__ = ["Frontend", "forward_product", "load_package", "open_frontend", "strides"]
 
 log = logging.getLogger("dragon")
 TYPES = {"float32": "FLOAT", "float64": "DOUBLE", FLOAT16.name: "HALF", BFLOAT16.name: "BFLOAT16"}
@@ -113,7 +113,7 @@ class Frontend:
         }  # fmt: skip
 
         def tensor(name: str, shape: Sequence[int], of: Any = kind) -> Any:
-            return graph.tensor(name=name, dim=list(shape), stride=_strides(shape), data_type=of)
+            return graph.tensor(name=name, dim=list(shape), stride=strides(shape, g.channels_last), data_type=of)
 
         if product == "weight":
             shape = g.weight
@@ -132,7 +132,7 @@ class Frontend:
                 out = graph.bias(name="bias_added", input=out, bias=inputs[2])
             if "relu" in product:
                 out = graph.relu(name="rectified", input=out)
-        out.set_output(True).set_data_type(kind).set_dim(list(shape)).set_stride(_strides(shape))
+        out.set_output(True).set_data_type(kind).set_dim(list(shape)).set_stride(strides(shape, g.channels_last))
         return graph, [*inputs, out]
 
     def _barred(self, g: Geometry) -> list[Any]:
@@ -181,8 +181,11 @@ class Frontend:
         return self._run("weight", g, (wide, narrow, diff))
 
 
-def _strides(shape: Sequence[int]) -> list[int]:
-    """Of a dense array, in elements."""
+def strides(shape: Sequence[int], channels_last: bool) -> list[int]:
+    """Those of a dense array (N, C, H, W), in elements. channels_last: it lies in memory as (N, H, W, C)."""
+    if channels_last:
+        _, c, h, w = shape
+        return [h * w * c, 1, w * c, c]
     return [math.prod(shape[i + 1 :]) for i in range(len(shape))]
 
 

@@ -36,11 +36,11 @@ class Cudnn:
         return 0
 
     def cudnnSetTensor4dDescriptor(self, descriptor: Any, form: int, kind: int, *shape: int) -> int:
-        self.made[descriptor.value] = {"shape": shape, "dtype": TYPES[kind]}
+        self.made[descriptor.value] = {"shape": shape, "dtype": TYPES[kind], "form": form}
         return 0
 
     def cudnnSetFilter4dDescriptor(self, descriptor: Any, kind: int, form: int, *shape: int) -> int:
-        self.made[descriptor.value] = {"shape": shape, "dtype": TYPES[kind]}
+        self.made[descriptor.value] = {"shape": shape, "dtype": TYPES[kind], "form": form}
         return 0
 
     def cudnnSetConvolution2dDescriptor(self, descriptor: Any, *sizes: int) -> int:
@@ -87,7 +87,8 @@ class Cudnn:
         if not any(a <= start and start + size <= b and ref() is not None for a, b, ref in standin.exposed):
             raise MemoryError("cuDNN: not inside an array")
         raw = (ctypes.c_char * size).from_address(start)
-        return np.frombuffer(raw, made["dtype"]).reshape(made["shape"])
+        flat, (n, c, h, w) = np.frombuffer(raw, made["dtype"]), made["shape"]
+        return flat.reshape(n, h, w, c).transpose(0, 3, 1, 2) if made["form"] else flat.reshape(n, c, h, w)
 
     def _product(self, wanted: str, x: Any, w: Any, y: Any, rest: Any) -> int:
         conv, algorithm, _, _, beta, target, out = rest

@@ -17,6 +17,7 @@ from tests.engines.cuda.emulation.sixteen import put, wide
 DTYPES: dict[str, Any] = {"FLOAT": np.float32, "DOUBLE": np.float64, "HALF": np.float16, "BFLOAT16": np.uint16}
 NOTES = ("NONDETERMINISTIC", "REDUCED_PRECISION_REDUCTION", "DOWN_CONVERT_INPUTS", "TENSOR_CORE")
 WORKSPACE = 4096
+ORDERS = ((0, 1, 2, 3), (0, 2, 3, 1))  # of the axes in memory: NCHW, NHWC
 
 
 class GraphNotSupportedError(RuntimeError):
@@ -90,8 +91,9 @@ class Graph:
                 "pre_padding", "post_padding", "stride", "dilation", "compute_data_type", "name"
             }  # fmt: skip
             assert settings["pre_padding"] == settings["post_padding"]
-            for tensor in (*inputs.values(), *([out] if out.is_output else [])):
-                assert tensor.stride == [math.prod(tensor.dim[i + 1 :]) for i in range(len(tensor.dim))]
+            tensors = (*inputs.values(), *([out] if out.is_output else []))
+            orders = [{order for order in ORDERS if tensor.stride == _strides(tensor.dim, order)} for tensor in tensors]
+            assert set.intersection(*orders), "the engine gives all operands one layout"
 
     def build_operation_graph(self) -> None:
         self._pass("lowered", "valid")
@@ -150,7 +152,16 @@ def _array(tensor: Tensor, address: int) -> Any:
     dtype = np.dtype(DTYPES[tensor.data_type])
     assert tensor.dim is not None
     size = math.prod(tensor.dim) * dtype.itemsize
-    return np.frombuffer(_memory(address, size), dtype).reshape(tensor.dim)
+    flat = np.frombuffer(_memory(address, size), dtype)
+    return np.lib.stride_tricks.as_strided(flat, tensor.dim, [s * dtype.itemsize for s in tensor.stride or ()])
+
+
+def _strides(shape: Sequence[int], order: Sequence[int]) -> list[int]:
+    """Those of a dense array, in elements, whose axes lie in memory in this order."""
+    result, step = [0] * len(shape), 1
+    for axis in reversed(order):
+        result[axis], step = step, step * shape[axis]
+    return result
 
 
 def _memory(start: int, size: int) -> Any:
