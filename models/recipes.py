@@ -22,7 +22,8 @@ class Recipe:
     seed, engine, precision and threads are those of the training. solver: prototxt with the settings that differ from
     solver.prototxt. minutes: about how long it takes on as many free cores. The rest is there once the net
     has been trained. file: the name of the weights; size in bytes. accuracy: on the test set, in phase TEST.
-    instructions: the instruction set that oneDNN chose. url: where the file can be had if it does not ship with Dragon.
+    instructions: the instruction set that oneDNN chose; card: the GPU, where that trained it.
+    url: where the file can be had if it does not ship with Dragon.
     """
 
     seed: int
@@ -36,6 +37,7 @@ class Recipe:
     sha256: str | None = None
     accuracy: float | None = None
     instructions: str | None = None
+    card: str | None = None
     url: str | None = None
 
 

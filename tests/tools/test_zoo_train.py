@@ -69,6 +69,22 @@ def test_goes_on_where_it_stopped(zoo: Path, dragon: Dragon) -> None:
     assert digest() == whole
 
 
+def test_another_engine_than_the_recipe_s(zoo: Path, dragon: Dragon) -> None:
+    (zoo / "weights.yaml").write_text(RECIPE.format(engine="cuda"))
+    result = dragon("zoo", "train", "small", "--engine", "numpy")
+    assert result.code == 0, result.err
+    made = read_recipe("small", Path("weights"))
+    assert made is not None
+    assert (made.engine, made.instructions, made.card) == ("numpy", None, None)
+
+
+def test_a_recipe_for_a_gpu_without_one_is_refused(zoo: Path, dragon: Dragon) -> None:
+    (zoo / "weights.yaml").write_text(RECIPE.format(engine="cuda"))
+    result = dragon("zoo", "train", "small")
+    assert result.code == 2
+    assert "the CUDA engine cannot run" in result.error
+
+
 def test_a_folder_of_another_recipe_is_refused(zoo: Path, dragon: Dragon) -> None:
     dragon("zoo", "train", "small", "--iterations", "3")
     result = dragon("zoo", "train", "small")

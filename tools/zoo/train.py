@@ -12,6 +12,7 @@ import click
 import yaml
 
 from dragon.bases.layer import TEST
+from dragon.engines import ENGINES
 from dragon.engines.base import Options
 from dragon.errors import UsageError, nearest
 from dragon.files.atomic import atomic_path, write_atomically
@@ -50,16 +51,17 @@ _INSTRUCTIONS = {
 @click.command("train")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--iterations", type=Count(1), help="Stop after this many, without testing: to try or time a recipe.")
+@click.option("--engine", type=click.Choice(ENGINES), help="Train by another engine than the recipe's.")
 @click.option("--output", metavar="DIR", default="weights", show_default=True, help="A folder NAME is made in it.")
-def command(names: tuple[str, ...], iterations: int | None, output: str) -> None:
+def command(names: tuple[str, ...], iterations: int | None, engine: str | None, output: str) -> None:
     """Train the weights that Dragon offers for the nets NAME, or for all that have a recipe.
 
     The recipe is models/NAME/weights.yaml: seed, engine, threads, and what differs from solver.prototxt. The data sets
     come from `dragon data`. DIR/NAME gets the solver, the log, metrics.jsonl, snapshots, NAME.caffemodel, and a
     weights.yaml with accuracy and checksum. The same command goes on with a training that was interrupted.
 
-    The bytes are the same each time on one machine. On another, oneDNN may choose other instructions or blocks, and
-    sums in another order.
+    The bytes are the same each time on one machine with one engine. On another, oneDNN may choose other instructions or
+    blocks, and cuDNN other algorithms, which sum in another order.
 
     \b
     Example: dragon zoo train lenet cifar10_quick
@@ -71,6 +73,8 @@ def command(names: tuple[str, ...], iterations: int | None, output: str) -> None
     for name in names or known:
         recipe = read_recipe(name, ROOT)
         assert recipe is not None
+        if engine is not None:
+            recipe = replace(recipe, engine=engine)
         if not _train(name, recipe, Path(output) / name, iterations):
             click.echo(f"{name}: stopped early; the same command goes on")
             return
@@ -110,7 +114,7 @@ def _train(name: str, recipe: Recipe, folder: Path, iterations: int | None) -> b
     accuracy = _accuracy(name, weights, param, recipe)
     made = replace(
         recipe, file=weights.name, size=weights.stat().st_size, sha256=sha256, accuracy=accuracy,
-        instructions=_instructions(recipe.engine),
+        instructions=_instructions(recipe.engine), card=_card(recipe.engine),
     )  # fmt: skip
     write_atomically(folder / FILE, _text(name, made).encode())
     click.echo(f"{name}: accuracy {accuracy:.4f} on the test set; {folder / FILE} written{_compared(recipe, made)}")
@@ -155,6 +159,14 @@ def _instructions(engine: str) -> str | None:
     return _INSTRUCTIONS.get(found, hex(found))
 
 
+def _card(engine: str) -> str | None:
+    if engine != "cuda":
+        return None
+    import cupy
+
+    return str(cupy.cuda.runtime.getDeviceProperties(0)["name"].decode())
+
+
 def _text(name: str, recipe: Recipe) -> str:
     """The text of weights.yaml."""
     values = {key: value for key, value in asdict(recipe).items() if value not in (None, "")}
@@ -167,7 +179,5 @@ def _compared(before: Recipe, now: Recipe) -> str:
         return ""
     if before.sha256 == now.sha256:
         return "; the weights are those of the recipe, bit for bit"
-    return (
-        f"; the recipe's weights have another checksum (accuracy {before.accuracy}, made with {before.instructions};"
-        f" here {now.instructions})"
-    )
+    then, here = before.instructions or before.card, now.instructions or now.card
+    return f"; the recipe's weights have another checksum (accuracy {before.accuracy}, made with {then}; here {here})"
