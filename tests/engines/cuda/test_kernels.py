@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ import pytest
 from dragon.engines.cuda.device.counting import CountingDevice, Shaped
 from dragon.engines.cuda.device.precision import BFLOAT16, FLOAT16
 from dragon.engines.cuda.kernels import kernel, sources
-from dragon.engines.cuda.kernels.elementwise import weighted_sum
+from dragon.engines.cuda.kernels.elementwise import prelu_forward, weighted_sum
 from dragon.engines.cuda.kernels.kernel import Blocks, Elements, Kernel, Parameter, declared
 from dragon.engines.cuda.kernels.solver import check_loss, gradient_squares
+from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.compiler import build, find_compiler
 from tests.engines.cuda.running import layer, make
 
@@ -139,3 +141,42 @@ def test_a_replayed_graph_calls_no_kernel_object(monkeypatch: pytest.MonkeyPatch
     net.blobs["x"].data[...] = 0.5
     net.run_forward()
     np.testing.assert_allclose(net.blobs["y"].data, np.tanh(np.full(8, 0.5)), rtol=1e-6)
+
+
+DIVISION = """
+#include "common.cuh"
+#include "division.cuh"
+KERNEL divides(const int* n, int* quotient, int* rest, Divisor d) {
+    Index left;
+    quotient[threadIdx.x] = divide(n[threadIdx.x], d, left);
+    rest[threadIdx.x] = left;
+}
+"""
+
+
+@pytest.mark.usefixtures("emulated")
+def test_a_divisor_divides_every_index_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also at the ends of the range, and on both sides of multiples and of powers of two."""
+    for name in ("common.cuh", "division.cuh"):
+        (tmp_path / name).write_text((sources.FOLDER / name).read_text(encoding="utf-8"))
+    (tmp_path / "divides.cu").write_text(DIVISION)
+    monkeypatch.setattr(sources, "FOLDER", tmp_path)
+    compiled = standin.RawKernel(build(sources.source("divides"), "float"), "divides")
+    powers = [1 << bit for bit in range(31)]
+    some = np.random.default_rng(3).integers(1, kernel.MOST, 40).tolist()
+    for d in sorted({1, 2, 3, 5, 7, 49, 1000, kernel.MOST, *powers, *(p - 1 for p in powers[1:]), *some}):
+        multiples = [d * k for k in (1, 2, 3, kernel.MOST // d) if d * k <= kernel.MOST]
+        n = [0, 1, kernel.MOST, kernel.MOST - 1, *some[:10], *multiples, *(m - 1 for m in multiples)]
+        quotient, rest = (standin.zeros(len(n), np.int32) for _ in range(2))
+        compiled((1,), (len(n),), (standin.asarray(np.array(n, np.int32)), quotient, rest, kernel.divisor(d)))
+        assert quotient.get().tolist() == [value // d for value in n], d
+        assert rest.get().tolist() == [value % d for value in n], d
+
+
+def test_a_divisor_is_given_as_a_number() -> None:
+    values: dict[str, Any] = {"slopes": 3, "spatial": 0, "count": 0, **dict.fromkeys(("x", "slope", "y", "copy"))}
+    device = CountingDevice()
+    prelu_forward(device, np.float32, **values)
+    for wrong in (-1, 2**31, 1.0):
+        with pytest.raises(TypeError, match="parameter Divisor slopes: got"):
+            prelu_forward(device, np.float32, **{**values, "slopes": wrong})

@@ -1,6 +1,7 @@
 // Element-wise layers. FAMILY(name, y, dx) declares a family: y as a function of x, and dx as a function of x, y and dy; a, b
 // and c are the layer's settings. Outputs may be inputs.
 #include "common.cuh"
+#include "division.cuh"
 
 #define FAMILY(name, Y, DX)                                                                                     \
     static __device__ __forceinline__ real name##_y(real x, real a, real b, real c) { return Y; }               \
@@ -78,21 +79,28 @@ KERNEL weighted_sum(const stored* x, const stored* y, stored* out, Index count, 
     }
 }
 
+static __device__ __forceinline__ Index channel_of(Index i, const Divisor& channels, const Divisor& spatial) {
+    Index c;
+    divide(spatial.of(i), channels, c);
+    return c;
+}
+
 // PReLU over (N, C, S): y = x above 0, slope x below. slopes: C, or 1 where channels share one. copy (or null) becomes x.
-KERNEL prelu_forward(const stored* x, const real* slope, stored* y, stored* copy, Index count, Index slopes, Index spatial) {
+KERNEL prelu_forward(const stored* x, const real* slope, stored* y, stored* copy, Index count,
+                     Divisor slopes, Divisor spatial) {
     GRID_LOOP(i, count) {
         real value = x[i];
         if (copy) copy[i] = value;
-        y[i] = value > 0 ? value : value * slope[i / spatial % slopes];
+        y[i] = value > 0 ? value : value * slope[channel_of(i, slopes, spatial)];
     }
 }
 
 // dx = dy above 0, slope dy below. below = dy x where x <= 0, whose sums are the slopes' gradients. dx may be dy, or null.
 KERNEL prelu_backward(const stored* x, const stored* dy, const real* slope, stored* dx, real* below, Index count,
-                      Index slopes, Index spatial) {
+                      Divisor slopes, Divisor spatial) {
     GRID_LOOP(i, count) {
         real value = x[i], diff = dy[i];
         below[i] = value > 0 ? 0 : diff * value;
-        if (dx) dx[i] = value > 0 ? diff : diff * slope[i / spatial % slopes];
+        if (dx) dx[i] = value > 0 ? diff : diff * slope[channel_of(i, slopes, spatial)];
     }
 }

@@ -18,11 +18,12 @@ weighted_sum = Kernel(FILE, "weighted_sum", """
     const stored* x, const stored* y, stored* out, Index count, int vectors, real a, real b
 """, Elements())  # fmt: skip
 prelu_forward = Kernel(FILE, "prelu_forward", """
-    const stored* x, const real* slope, stored* y, stored* copy, Index count, Index slopes, Index spatial
+    const stored* x, const real* slope, stored* y, stored* copy, Index count, Divisor slopes,
+    Divisor spatial
 """, Elements())  # fmt: skip
 prelu_backward = Kernel(FILE, "prelu_backward", """
-    const stored* x, const stored* dy, const real* slope, stored* dx, real* below, Index count, Index slopes,
-    Index spatial
+    const stored* x, const stored* dy, const real* slope, stored* dx, real* below, Index count, Divisor slopes,
+    Divisor spatial
 """, Elements())  # fmt: skip
 
 

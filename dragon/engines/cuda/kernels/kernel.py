@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,6 +29,7 @@ __all__ = [
     "Launcher",
     "Parameter",
     "declared",
+    "divisor",
 ]  # fmt: skip
 
 THREADS = 256  # of each block, as in common.cuh
@@ -44,6 +46,7 @@ _POINTED = {
 _INTEGERS = {
     "int": (np.int32, -(2**31), MOST), "Index": (np.uint32, 0, MOST), "word": (np.uint64, 0, 2**64 - 1),
 }  # fmt: skip
+_DIVISOR = "Divisor"  # of division.cuh: takes an int
 _FLOATS = {"float": np.float32, "double": np.float64}
 _NULL = np.uint64(0)
 
@@ -150,7 +153,8 @@ class Kernel:
         """Launch it, compiled for activations of `dtype`.
 
         A pointer takes an array of its type, or None for a null pointer; `int`, `Index` and `word` take an int or a
-        bool in their range; `real`, `float` and `double` take a float. TypeError for anything else, and for a
+        bool in their range; `Divisor` takes an int from 0 to MOST, 0 where
+        nothing is divided; `real`, `float` and `double` take a float. TypeError for anything else, and for a
         parameter that is missing or unknown.
         """
         if arguments.keys() != set(self._names):
@@ -183,11 +187,24 @@ class Kernel:
             exact, least, most = _INTEGERS[kind]
             if isinstance(value, (int, np.integer)) and least <= value <= most:
                 return exact(value)
+        elif kind == _DIVISOR:
+            if isinstance(value, (int, np.integer)) and 0 <= value <= MOST:
+                return divisor(int(value))
         elif isinstance(value, (float, np.floating)):
             return (_FLOATS.get(kind) or arithmetic(dtype).type)(value)
         shown = f"an array of {value.dtype}" if hasattr(value, "shape") and parameter.is_pointer else repr(value)
         known = f", {np.dtype(wanted).name}" if parameter.is_pointer else ""
         raise TypeError(f"{self.name}: parameter {parameter}{known}: got {shown}")
+
+
+@cache
+def divisor(value: int) -> np.uint64:
+    """The 8 bytes of a Divisor (division.cuh) that divides by `value`, from 0 to MOST; 0 makes one that is not used."""
+    if not value:
+        return _NULL
+    shift = (value - 1).bit_length()
+    magic = -(-(1 << (31 + shift)) // value)
+    return np.uint64(magic << 32 | value)
 
 
 def _parameter(text: str) -> Parameter:

@@ -1,5 +1,6 @@
 // Losses other than the softmax's. A term is a pair (loss, 1 where it counts); sum_terms of softmax.cu sums them.
 #include "common.cuh"
+#include "division.cuh"
 #include "labels.cuh"
 
 // -- of each element by itself -------------------------------------------------------------------------------------
@@ -74,10 +75,11 @@ KERNEL hinge_terms(const real* x, const real* label, real* terms, Index rows, In
 }
 
 KERNEL hinge_backward(const real* x, const real* label, const real* top_diff, const real* divisor, real* dx,
-                      Index count, Index classes, int square) {
+                      Index count, Divisor classes, int square) {
     real factor = *top_diff / *divisor;
     GRID_LOOP(i, count) {
-        real sign = class_of(label[i / classes], classes, 0, 0) == (int)(i % classes) ? -1 : 1;
+        Index c, row = divide(i, classes, c);
+        real sign = class_of(label[row], classes.value, 0, 0) == (int)c ? -1 : 1;
         real excess = 1 + sign * x[i];
         real slope = square ? (excess < 0 ? 0 : 2 * excess) : (real)(excess > 0);
         dx[i] = sign * factor * slope;
@@ -95,10 +97,11 @@ KERNEL multinomial_terms(const real* x, const real* label, real* terms, Index ro
 }
 
 KERNEL multinomial_backward(const real* x, const real* label, const real* top_diff, const real* divisor, real* dx,
-                            Index count, Index classes, real least) {
+                            Index count, Divisor classes, real least) {
     real factor = *top_diff / *divisor;
     GRID_LOOP(i, count) {
-        bool own = class_of(label[i / classes], classes, 0, 0) == (int)(i % classes);
+        Index c, row = divide(i, classes, c);
+        bool own = class_of(label[row], classes.value, 0, 0) == (int)c;
         dx[i] = own ? -factor / at_least(x[i], least) : 0;
     }
 }
@@ -107,16 +110,17 @@ KERNEL multinomial_backward(const real* x, const real* label, const real* top_di
 
 // The terms -sum_k gains (label, k) log p_k. totals (positions) becomes the sum of the label's row of gains, for backward.
 KERNEL infogain_terms(const real* prob, const real* label, const real* gains, real* terms, real* totals,
-                      Index positions, Index classes, Index inner, int has_ignore, int ignore, real least) {
+                      Index positions, Index classes, Divisor inner, int has_ignore, int ignore, real least) {
     GRID_LOOP(i, positions) {
         int own = class_of(label[i], classes, has_ignore, ignore);
         real loss = 0, total = 0;
         if (own >= 0) {
-            const real* p = prob + (size_t)(i / inner) * classes * inner + i % inner;
+            Index at, outer = divide(i, inner, at);
+            const real* p = prob + (size_t)outer * classes * inner.value + at;
             for (Index c = 0; c < classes; ++c) {
                 real gain = gains[(size_t)own * classes + c];
                 total += gain;
-                loss -= gain * log(at_least(p[(size_t)c * inner], least));
+                loss -= gain * log(at_least(p[(size_t)c * inner.value], least));
             }
         }
         terms[2 * (size_t)i] = loss;
@@ -126,13 +130,13 @@ KERNEL infogain_terms(const real* prob, const real* label, const real* gains, re
 }
 
 KERNEL infogain_backward(const real* prob, const real* label, const real* gains, const real* totals,
-                         const real* top_diff, const real* divisor, real* dx, Index count, Index classes, Index inner,
-                         int has_ignore, int ignore) {
+                         const real* top_diff, const real* divisor, real* dx, Index count, Divisor classes,
+                         Divisor inner, int has_ignore, int ignore) {
     real factor = *top_diff / *divisor;
     GRID_LOOP(i, count) {
-        Index c = i / inner % classes, position = i / inner / classes * inner + i % inner;
-        int own = class_of(label[position], classes, has_ignore, ignore);
-        dx[i] = own < 0 ? 0 : (prob[i] * totals[position] - gains[(size_t)own * classes + c]) * factor;
+        Index c, at, outer = divide(divide(i, inner, at), classes, c), position = outer * inner.value + at;
+        int own = class_of(label[position], classes.value, has_ignore, ignore);
+        dx[i] = own < 0 ? 0 : (prob[i] * totals[position] - gains[(size_t)own * classes.value + c]) * factor;
     }
 }
 
@@ -159,11 +163,11 @@ KERNEL contrastive_terms(const real* a, const real* b, const real* similar, real
 
 // divisor: that of the loss, twice the number of pairs.
 KERNEL contrastive_backward(const real* a, const real* b, const real* similar, const real* squares,
-                            const real* top_diff, const real* divisor, real* dx, Index count, Index length, int legacy,
+                            const real* top_diff, const real* divisor, real* dx, Index count, Divisor length, int legacy,
                             real margin, real least, real sign) {
     real factor = sign * 2 * *top_diff / *divisor;
     GRID_LOOP(i, count) {
-        Index row = i / length;
+        Index row = length.of(i);
         real push = 1;
         if ((long long)similar[row] == 0) {
             real distance = sqrt(squares[row]);

@@ -19,22 +19,22 @@ hinge_terms = Kernel(FILE, "hinge_terms", """
 """, Elements("rows", together=WARP))  # fmt: skip
 hinge_backward = Kernel(FILE, "hinge_backward", """
     const real* x, const real* label, const real* top_diff, const real* divisor, real* dx, Index count,
-    Index classes, int square
+    Divisor classes, int square
 """, Elements())  # fmt: skip
 multinomial_terms = Kernel(FILE, "multinomial_terms", """
     const real* x, const real* label, real* terms, Index rows, Index classes, real least
 """, Elements("rows"))  # fmt: skip
 multinomial_backward = Kernel(FILE, "multinomial_backward", """
     const real* x, const real* label, const real* top_diff, const real* divisor, real* dx, Index count,
-    Index classes, real least
+    Divisor classes, real least
 """, Elements())  # fmt: skip
 infogain_terms = Kernel(FILE, "infogain_terms", """
     const real* prob, const real* label, const real* gains, real* terms, real* totals, Index positions,
-    Index classes, Index inner, int has_ignore, int ignore, real least
+    Index classes, Divisor inner, int has_ignore, int ignore, real least
 """, Elements("positions"))  # fmt: skip
 infogain_backward = Kernel(FILE, "infogain_backward", """
     const real* prob, const real* label, const real* gains, const real* totals, const real* top_diff,
-    const real* divisor, real* dx, Index count, Index classes, Index inner, int has_ignore, int ignore
+    const real* divisor, real* dx, Index count, Divisor classes, Divisor inner, int has_ignore, int ignore
 """, Elements())  # fmt: skip
 contrastive_terms = Kernel(FILE, "contrastive_terms", """
     const real* a, const real* b, const real* similar, real* terms, real* squares, Index rows, Index length,
@@ -42,7 +42,7 @@ contrastive_terms = Kernel(FILE, "contrastive_terms", """
 """, Elements("rows", together=WARP))  # fmt: skip
 contrastive_backward = Kernel(FILE, "contrastive_backward", """
     const real* a, const real* b, const real* similar, const real* squares, const real* top_diff,
-    const real* divisor, real* dx, Index count, Index length, int legacy, real margin, real least, real sign
+    const real* divisor, real* dx, Index count, Divisor length, int legacy, real margin, real least, real sign
 """, Elements())  # fmt: skip
 
 

@@ -1,7 +1,14 @@
 // Softmax, its loss, and accuracy over (outer, classes, inner). Kernels named `rows` are for inner = 1: a warp for each row.
 // The others take a thread for each position, so that neighbouring threads read neighbouring elements.
 #include "common.cuh"
+#include "division.cuh"
 #include "labels.cuh"
+
+// The first element of position i of an array (outer, classes, inner).
+static __device__ __forceinline__ size_t start_of(Index i, Index classes, const Divisor& inner) {
+    Index at, outer = divide(i, inner, at);
+    return (size_t)outer * classes * inner.value + at;
+}
 
 KERNEL softmax_rows(const stored* x, real* y, Index rows, Index classes) {
     Index lane = threadIdx.x % WARP;
@@ -22,17 +29,17 @@ KERNEL softmax_rows(const stored* x, real* y, Index rows, Index classes) {
     }
 }
 
-KERNEL softmax_columns(const stored* x, real* y, Index positions, Index classes, Index inner) {
+KERNEL softmax_columns(const stored* x, real* y, Index positions, Index classes, Divisor inner) {
     GRID_LOOP(i, positions) {
-        size_t start = (size_t)(i / inner) * classes * inner + i % inner;
+        size_t start = start_of(i, classes, inner);
         real largest = x[start], sum = 0;
-        for (Index c = 1; c < classes; ++c) largest = larger(x[start + (size_t)c * inner], largest);
+        for (Index c = 1; c < classes; ++c) largest = larger(x[start + (size_t)c * inner.value], largest);
         for (Index c = 0; c < classes; ++c) {
-            real value = exp(x[start + (size_t)c * inner] - largest);
-            y[start + (size_t)c * inner] = value;
+            real value = exp(x[start + (size_t)c * inner.value] - largest);
+            y[start + (size_t)c * inner.value] = value;
             sum += value;
         }
-        for (Index c = 0; c < classes; ++c) y[start + (size_t)c * inner] /= sum;
+        for (Index c = 0; c < classes; ++c) y[start + (size_t)c * inner.value] /= sum;
     }
 }
 
@@ -51,14 +58,14 @@ KERNEL softmax_backward_rows(const real* y, const real* dy, const real* scale, s
 }
 
 KERNEL softmax_backward_columns(const real* y, const real* dy, const real* scale, stored* dx, Index positions,
-                                Index classes, Index inner) {
+                                Index classes, Divisor inner) {
     real by = scale ? *scale : 1;
     GRID_LOOP(i, positions) {
-        size_t start = (size_t)(i / inner) * classes * inner + i % inner;
+        size_t start = start_of(i, classes, inner);
         real sum = 0;
-        for (Index c = 0; c < classes; ++c) sum += y[start + (size_t)c * inner] * dy[start + (size_t)c * inner];
+        for (Index c = 0; c < classes; ++c) sum += y[start + (size_t)c * inner.value] * dy[start + (size_t)c * inner.value];
         for (Index c = 0; c < classes; ++c) {
-            size_t at = start + (size_t)c * inner;
+            size_t at = start + (size_t)c * inner.value;
             dx[at] = y[at] * (dy[at] - sum) * by;
         }
     }
@@ -67,12 +74,12 @@ KERNEL softmax_backward_columns(const real* y, const real* dy, const real* scale
 // terms (positions, 2): each position's loss, and whether it counts (counts_as). weights (classes, or null): factors of the
 // terms, by label.
 KERNEL cross_entropy(const real* prob, const real* label, const real* weights, real* terms, Index positions,
-                     Index classes, Index inner, int has_ignore, int ignore, real least) {
+                     Index classes, Divisor inner, int has_ignore, int ignore, real least) {
     GRID_LOOP(i, positions) {
         int k = class_of(label[i], classes, has_ignore, ignore);
         real loss = 0;
         if (k >= 0) {
-            real p = prob[((size_t)(i / inner) * classes + k) * inner + i % inner];
+            real p = prob[start_of(i, classes, inner) + (size_t)k * inner.value];
             loss = -log(p < least ? least : p);  // false for NaN, so NaN stays NaN and training stops
             if (weights) loss *= weights[k];
         }
@@ -83,15 +90,15 @@ KERNEL cross_entropy(const real* prob, const real* label, const real* weights, r
 
 // terms (positions, 2): 1 where at most top_k classes score at least as much as the label's, itself included, and whether
 // the position counts (counts_as).
-KERNEL accuracy_terms(const stored* score, const real* label, real* terms, Index positions, Index classes, Index inner,
-                      Index top_k, int has_ignore, int ignore) {
+KERNEL accuracy_terms(const stored* score, const real* label, real* terms, Index positions, Index classes,
+                      Divisor inner, Index top_k, int has_ignore, int ignore) {
     GRID_LOOP(i, positions) {
         int k = class_of(label[i], classes, has_ignore, ignore);
         Index ahead = 0;
         if (k >= 0) {
-            const stored* s = score + (size_t)(i / inner) * classes * inner + i % inner;
-            real own = s[(size_t)k * inner];
-            for (Index c = 0; c < classes; ++c) ahead += !(s[(size_t)c * inner] < own);
+            const stored* s = score + start_of(i, classes, inner);
+            real own = s[(size_t)k * inner.value];
+            for (Index c = 0; c < classes; ++c) ahead += !(s[(size_t)c * inner.value] < own);
         }
         terms[2 * (size_t)i] = k >= 0 && ahead <= top_k;
         terms[2 * (size_t)i + 1] = counts_as(k);
@@ -143,12 +150,12 @@ KERNEL sum_terms(const real* terms, real* out, real* kept_divisor, int* out_of_r
 
 // dx = (prob - onehot(label)) * top_diff / divisor times the loss scale (null: 1), 0 where the label is ignored.
 KERNEL softmax_loss_backward(const real* prob, const real* label, const real* weights, const real* top_diff,
-                             const real* divisor, const real* scale, stored* dx, Index count, Index classes,
-                             Index inner, int has_ignore, int ignore) {
+                             const real* divisor, const real* scale, stored* dx, Index count, Divisor classes,
+                             Divisor inner, int has_ignore, int ignore) {
     real factor = *top_diff / *divisor * (scale ? *scale : 1);
     GRID_LOOP(i, count) {
-        Index c = i / inner % classes;
-        int k = class_of(label[i / inner / classes * inner + i % inner], classes, has_ignore, ignore);
+        Index c, at, outer = divide(divide(i, inner, at), classes, c);
+        int k = class_of(label[outer * inner.value + at], classes.value, has_ignore, ignore);
         dx[i] = k < 0 ? 0 : (prob[i] - (k == (int)c)) * (weights ? weights[k] * factor : factor);
     }
 }

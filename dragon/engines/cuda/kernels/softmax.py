@@ -22,21 +22,21 @@ softmax_rows = Kernel(FILE, "softmax_rows", """
     const stored* x, real* y, Index rows, Index classes
 """, Elements("rows", together=WARP))  # fmt: skip
 softmax_columns = Kernel(FILE, "softmax_columns", """
-    const stored* x, real* y, Index positions, Index classes, Index inner
+    const stored* x, real* y, Index positions, Index classes, Divisor inner
 """, Elements("positions"))  # fmt: skip
 softmax_backward_rows = Kernel(FILE, "softmax_backward_rows", """
     const real* y, const real* dy, const real* scale, stored* dx, Index rows, Index classes
 """, Elements("rows", together=WARP))  # fmt: skip
 softmax_backward_columns = Kernel(FILE, "softmax_backward_columns", """
-    const real* y, const real* dy, const real* scale, stored* dx, Index positions, Index classes, Index inner
+    const real* y, const real* dy, const real* scale, stored* dx, Index positions, Index classes, Divisor inner
 """, Elements("positions"))  # fmt: skip
 cross_entropy = Kernel(FILE, "cross_entropy", """
     const real* prob, const real* label, const real* weights, real* terms, Index positions, Index classes,
-    Index inner, int has_ignore, int ignore, real least
+    Divisor inner, int has_ignore, int ignore, real least
 """, Elements("positions"))  # fmt: skip
 accuracy_terms = Kernel(FILE, "accuracy_terms", """
-    const stored* score, const real* label, real* terms, Index positions, Index classes, Index inner, Index top_k,
-    int has_ignore, int ignore
+    const stored* score, const real* label, real* terms, Index positions, Index classes, Divisor inner,
+    Index top_k, int has_ignore, int ignore
 """, Elements("positions"))  # fmt: skip
 class_accuracy = Kernel(FILE, "class_accuracy", """
     const real* terms, const real* label, real* out, Index positions
@@ -46,5 +46,5 @@ sum_terms = Kernel(FILE, "sum_terms", """
 """, Blocks(number=1))  # fmt: skip
 softmax_loss_backward = Kernel(FILE, "softmax_loss_backward", """
     const real* prob, const real* label, const real* weights, const real* top_diff, const real* divisor,
-    const real* scale, stored* dx, Index count, Index classes, Index inner, int has_ignore, int ignore
+    const real* scale, stored* dx, Index count, Divisor classes, Divisor inner, int has_ignore, int ignore
 """, Elements())  # fmt: skip

@@ -9,6 +9,6 @@ __all__ = ["transform"]
 FILE = "transform"
 
 transform = Kernel(FILE, "transform", """
-    const unsigned char* x, const int* places, const real* mean, stored* y, Index count, int channels, int height,
-    int width, int out_h, int out_w, int mean_kind, int mean_channels, real scale
+    const unsigned char* x, const int* places, const real* mean, stored* y, Index count, Divisor channels,
+    int height, int width, Divisor out_h, Divisor out_w, int mean_kind, int mean_channels, real scale
 """, Elements())  # fmt: skip

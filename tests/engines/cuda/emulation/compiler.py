@@ -20,7 +20,8 @@ FLAGS = (
 )  # fmt: skip
 LINK = ("-shared", "-Wl,-Bsymbolic")  # without the sanitizers' own libraries: the header stands in for them
 SIXTEEN = {"float16": "float16", "bfloat16": "uint16"}  # of the kernels' 16-bit types, as NumPy has them
-SIZES = {"int": 4, "Index": 4, "unsigned int": 4, "float": 4, "double": 8, "word": 8, "unsigned long long": 8}
+SIZES = {"int": 4, "Index": 4, "unsigned int": 4, "float": 4, "double": 8, "word": 8, "unsigned long long": 8,
+         "Divisor": 8}  # fmt: skip
 
 
 class LaunchError(RuntimeError):

@@ -366,6 +366,9 @@ static inline unsigned long long __umul64hi(unsigned long long a, unsigned long 
     return (unsigned long long)((unsigned __int128)a * b >> 64);
 }
 
+static inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned)((unsigned long long)a * b >> 32); }
+static inline int __clz(int x) { return x ? __builtin_clz(x) : 32; }
+
 // -- 16-bit numbers, as common.cuh names them ------------------------------------------------------------------
 EMULATOR unsigned bits_of_float(float x) {
     unsigned bits;
