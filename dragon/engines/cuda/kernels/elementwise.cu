@@ -2,6 +2,7 @@
 // and c are the layer's settings. Outputs may be inputs.
 #include "common.cuh"
 #include "division.cuh"
+#include "fused_relu.cuh"
 
 #define FAMILY(name, Y, DX)                                                                                     \
     static __device__ __forceinline__ real name##_y(real x, real a, real b, real c) { return Y; }               \
@@ -41,8 +42,6 @@ static __device__ __forceinline__ real mish_gate(real x) {
 }
 static __device__ __forceinline__ real mish_dx_of(real x, real gate) { return gate + x * logistic(x) * (1 - gate * gate); }
 static __device__ __forceinline__ real at_most(real x, real most) { return x > most ? most : x; }
-// with slope 0: 0 for minus infinity, and NaN for NaN
-static __device__ __forceinline__ real leaky(real x, real slope) { return x > 0 ? x : (x <= 0 && slope == 0 ? 0 : slope * x); }
 static __device__ __forceinline__ real hard_logistic(real x) { return x <= -3 ? 0 : (x >= 3 ? 1 : x / 6 + (real)0.5); }
 static __device__ __forceinline__ real power_of(real x, real power) { return power == 1 ? x : pow(x, power); }
 
@@ -65,7 +64,7 @@ FAMILY(swish, x * logistic(a * x), dy * swish_dx_of(x, logistic(a * x), a))
 FAMILY(threshold, x > a ? 1 : 0, 0)
 FAMILY(scaled, a * x, a * dy)
 
-// out = a x + b y (Eltwise SUM, the sums of Split); out may be x or y.
+// out = a x + b y (Eltwise SUM with coefficients, copies); out may be x or y.
 KERNEL weighted_sum(const stored* x, const stored* y, stored* out, Index count, int vectors, real a, real b) {
     if (vectors) {
         GRID_LOOP(i, count / LANES) {

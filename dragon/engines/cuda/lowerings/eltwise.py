@@ -1,18 +1,24 @@
-"""Eltwise: products and maxima by eltwise.cu, sums by elementwise.cu."""
+"""Eltwise: products and maxima by eltwise.cu, sums by sums.cu, sums with coefficients by elementwise.cu.
+
+A plain sum is fused with the ReLU in place on it and with the Split behind: the end of a residual network's block.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from dragon.engines.cuda.device.device import Device
 from dragon.engines.cuda.kernels import eltwise as kernels
 from dragon.engines.cuda.kernels.elementwise import scaled
 from dragon.engines.cuda.lowerings.elementwise import element_wise, weighted_sum
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
+from dragon.engines.cuda.lowerings.sums import add, spread
+from dragon.graph.node import Node
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["EltwiseLowering"]
+__all__ = ["EltwiseLowering", "FusedSumLowering"]
 
 PROD, SUM = pb.EltwiseParameter.PROD, pb.EltwiseParameter.SUM
 
@@ -24,9 +30,16 @@ class EltwiseLowering(Lowering):
     half = True
     one_type = True
 
+    @property
+    def is_plain_sum(self) -> bool:
+        """Whether the layer adds its bottoms as they are."""
+        return bool(self.layer.operation == SUM and all(c == 1 for c in self.layer.coeff))
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         first, second, y = bottom[0].data, bottom[1].data, top[0].data
-        if self.layer.operation == SUM:
+        if self.is_plain_sum:
+            add(self, [blob.data for blob in bottom], y)
+        elif self.layer.operation == SUM:
             coeff = [float(c) for c in self.layer.coeff]
             weighted_sum(self, first, second, y, coeff[0], coeff[1])
             for blob, c in zip(bottom[2:], coeff[2:], strict=True):
@@ -43,6 +56,11 @@ class EltwiseLowering(Lowering):
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         layer, dy = self.layer, top[0].diff
+        if self.is_plain_sum:
+            found = [b for b in _receivers(bottom, propagate_down) if b.diff_storage is not top[0].diff_storage]
+            if found:
+                spread(self, [dy], [blob.diff for blob in found])
+            return
         for i in reversed(range(len(bottom))):  # bottom 0 last: in place, its diff is dy
             if not propagate_down[i]:
                 continue
@@ -67,3 +85,32 @@ class EltwiseLowering(Lowering):
     def _winner(self, like: Any) -> Any:
         """For each element the number of the bottom that has the maximum, int32, from forward to backward."""
         return self.buffer("winner", like.shape, "int32")
+
+
+def _receivers(blobs: Sequence[Blob], wanted: Sequence[bool]) -> list[Blob]:
+    """The blobs that receive a gradient, those that share its memory once."""
+    return list({id(blob.diff_storage): blob for blob, flag in zip(blobs, wanted, strict=True) if flag}.values())
+
+
+class FusedSumLowering(EltwiseLowering):
+    """A plain sum with what is fused into it.
+
+    slope: of the ReLU in place on the sum; None where there is none. split: whether the last layer is a Split.
+    """
+
+    overwrites_top_diff = True
+
+    def __init__(self, device: Device, node: Node, slope: float | None, split: bool) -> None:
+        super().__init__(device, node)
+        self._slope = slope
+        self._split = split
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        add(self, [blob.data for blob in bottom], self.node.tops[0].data, self._slope)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        """The sum's own diff is that in front of the ReLU, as where each layer runs by itself."""
+        own = self.node.tops[0]
+        outs = _receivers([own, *bottom], [self._split or self._slope is not None, *propagate_down])
+        if outs:
+            spread(self, [blob.diff for blob in top], [blob.diff for blob in outs], own.data, self._slope)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dragon.engines.cuda.device.device import Device
 from dragon.engines.cuda.device.precision import HalfPrecision
+from dragon.engines.cuda.kernels.sums import MOST_TERMS
 from dragon.engines.cuda.lowerings.convolution import ConvolutionReLULowering
+from dragon.engines.cuda.lowerings.eltwise import EltwiseLowering, FusedSumLowering
 from dragon.engines.cuda.lowerings.lowering import Lowering, find
 from dragon.engines.cuda.lowerings.normalization import BatchNormLowering
 from dragon.engines.cuda.plan.types import Types
@@ -131,13 +133,15 @@ class Plan:
     def _fused(self, index: int) -> Group | None:
         """The fused group that begins at a layer, if any.
 
-        BatchNorm or BN with the Scale and the ReLU in place on its top, or a convolution with its ReLU where one of
-        cuDNN's interfaces may compute both.
+        BatchNorm or BN with the Scale and the ReLU in place on its top; a convolution with its ReLU where one of
+        cuDNN's interfaces may compute both; a sum with its ReLU and the Split behind.
         """
         nodes = self.net.nodes
         node = nodes[index]
         layer: Any = node.layer
         single = self.single(index)
+        if isinstance(single.lowering, EltwiseLowering):
+            return self._fused_sum(index) if single.lowering.is_plain_sum else None
         with_relu = ConvolutionReLULowering.fits_before_relu(single.lowering, self.device)
         if not isinstance(single.lowering, BatchNormLowering) and not with_relu:
             return None
@@ -168,3 +172,29 @@ class Plan:
         if with_relu:
             return self._ready(together, ConvolutionReLULowering(self.device, node))
         return self._ready(together, BatchNormLowering(self.device, node, scale, slope))
+
+    def _fused_sum(self, index: int) -> Group | None:
+        """A plain sum with the ReLU in place on its top, or the Split behind it, or both."""
+        nodes = self.net.nodes
+        first, last = nodes[index], index
+        own, slope = first.tops[0], None
+        if own in first.bottoms or first.makes_loss:
+            return None
+
+        def follows(kind: str) -> bool:
+            return (
+                self._graph.reader(last) == last + 1
+                and nodes[last + 1].layer.type == kind
+                and nodes[last + 1].bottoms[0] is own
+                and nodes[last + 1].need_backward == first.need_backward
+            )
+
+        if follows("ReLU") and nodes[last + 1].tops[0] is own:
+            relu: Any = nodes[last + 1].layer
+            if relu.maximum is None and relu.slope >= 0 and relu.phase == first.layer.phase:
+                last, slope = last + 1, float(relu.slope)
+        split = follows("Split") and len(nodes[last + 1].tops) <= MOST_TERMS
+        last += split
+        if last == index:
+            return None
+        return self._ready(nodes[index : last + 1], FusedSumLowering(self.device, first, slope, split))

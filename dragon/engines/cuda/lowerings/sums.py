@@ -1,0 +1,50 @@
+"""Sums without coefficients, by sums.cu: Eltwise alone or with its ReLU and Split, and the gradient of Split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dragon.engines.cuda.kernels import sums as kernels
+from dragon.engines.cuda.kernels.kernel import Kernel
+from dragon.engines.cuda.lowerings.elementwise import element_wise
+from dragon.engines.cuda.lowerings.lowering import Lowering
+
+__all__ = ["add", "spread"]
+
+
+def add(lowering: Lowering, terms: Sequence[Any], y: Any, slope: float | None = None) -> None:
+    """Compute y = the sum of the terms, behind a ReLU of this slope (None: no ReLU). y may be a term."""
+    first, rest = terms[: kernels.MOST_TERMS], terms[kernels.MOST_TERMS :]
+    while rest:
+        _launch(lowering, kernels.sum_forward, first, {"y": y}, {"rectify": False, "slope": 0.0})
+        first, rest = [y, *rest[: kernels.MOST_TERMS - 1]], rest[kernels.MOST_TERMS - 1 :]
+    settings = {"rectify": slope is not None, "slope": float(slope or 0)}
+    _launch(lowering, kernels.sum_forward, first, {"y": y}, settings)
+
+
+def spread(
+    lowering: Lowering, terms: Sequence[Any], outs: Sequence[Any], y: Any = None, slope: float | None = None
+) -> None:
+    """Write the sum of the terms into each of `outs`, one at least; each may be a term.
+
+    With a slope, it is the gradient in front of a ReLU with the output y.
+    """
+    if len(terms) > kernels.MOST_TERMS:
+        head = terms[: -kernels.MOST_TERMS + 1]
+        add(lowering, head, outs[0])
+        terms = [outs[0], *terms[len(head) :]]
+    names = [f"out{j}" for j in range(kernels.MOST_OUTPUTS)]
+    first, rest = list(outs[: kernels.MOST_OUTPUTS]), outs[kernels.MOST_OUTPUTS :]
+    arrays = dict(zip(names, [*first, *[None] * (len(names) - len(first))], strict=True))
+    rectified = {"y": None if slope is None else y, **arrays}
+    _launch(lowering, kernels.sum_backward, terms, rectified, {"slope": float(slope or 0)})
+    if rest:
+        spread(lowering, first[:1], rest)
+
+
+def _launch(
+    lowering: Lowering, kernel: Kernel, terms: Sequence[Any], arrays: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    inputs = {f"x{t}": terms[t] if t < len(terms) else None for t in range(kernels.MOST_TERMS)}
+    element_wise(lowering, kernel, {**inputs, **arrays}, settings)
