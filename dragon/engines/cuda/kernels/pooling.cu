@@ -1,14 +1,15 @@
 // Pooling of (planes, H, W) into (planes, OH, OW). Backward gathers: each input element sums over the windows that hold it.
 #include "common.cuh"
+#include "division.cuh"
 #include "window.cuh"
 
 // mask: the index in its plane of each window's first maximum; top_mask (or null): the same in the net's type.
-KERNEL max_forward(const stored* x, stored* y, int* mask, real* top_mask, Index count, int height, int width, int out_h,
-                   int out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w) {
+KERNEL max_forward(const stored* x, stored* y, int* mask, real* top_mask, Index count, int height, int width,
+                   Divisor out_h, Divisor out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w) {
     GRID_LOOP(i, count) {
-        int column = i % out_w, row = i / out_w % out_h;
-        const stored* plane = x + (size_t)(i / out_w / out_h) * height * width;
-        int top = row * stride_h - pad_h, left = column * stride_w - pad_w;
+        Index column, row, image = divide(divide(i, out_w, column), out_h, row);
+        const stored* plane = x + (size_t)image * height * width;
+        int top = (int)row * stride_h - pad_h, left = (int)column * stride_w - pad_w;
         int bottom = min(top + kernel_h, height), right = min(left + kernel_w, width);
         top = max(top, 0);
         left = max(left, 0);
@@ -16,7 +17,7 @@ KERNEL max_forward(const stored* x, stored* y, int* mask, real* top_mask, Index 
         real value = plane[best];
         for (int h = top; h < bottom; ++h)
             for (int w = left; w < right; ++w)
-                if (plane[h * width + w] > value) {
+                if (gives_way(value, plane[h * width + w])) {
                     best = h * width + w;
                     value = plane[best];
                 }
@@ -26,11 +27,12 @@ KERNEL max_forward(const stored* x, stored* y, int* mask, real* top_mask, Index 
     }
 }
 
-KERNEL max_backward(const stored* dy, const int* mask, stored* dx, Index count, int height, int width, int out_h,
+KERNEL max_backward(const stored* dy, const int* mask, stored* dx, Index count, Divisor height, Divisor width, int out_h,
                     int out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w) {
     GRID_LOOP(i, count) {
-        int w = i % width, h = i / width % height, self = h * width + w;
-        size_t plane = (size_t)(i / width / height) * out_h * out_w;
+        Index w, h, image = divide(divide(i, width, w), height, h);
+        int self = (int)(h * width.value + w);
+        size_t plane = (size_t)image * out_h * out_w;
         int h_end = end_window(h, stride_h, pad_h, out_h), w_end = end_window(w, stride_w, pad_w, out_w);
         real sum = 0;
         for (int oh = first_window(h, kernel_h, stride_h, pad_h); oh < h_end; ++oh)
@@ -42,13 +44,13 @@ KERNEL max_backward(const stored* dy, const int* mask, stored* dx, Index count, 
     }
 }
 
-KERNEL average_forward(const stored* x, stored* y, Index count, int height, int width, int out_h, int out_w, int kernel_h,
-                       int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w, int first_h, int first_w,
+KERNEL average_forward(const stored* x, stored* y, Index count, int height, int width, Divisor out_h,
+                       Divisor out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w, int first_h, int first_w,
                        int end_h, int end_w) {
     GRID_LOOP(i, count) {
-        int column = i % out_w, row = i / out_w % out_h;
-        const stored* plane = x + (size_t)(i / out_w / out_h) * height * width;
-        int top = row * stride_h - pad_h, left = column * stride_w - pad_w;
+        Index column, row, image = divide(divide(i, out_w, column), out_h, row);
+        const stored* plane = x + (size_t)image * height * width;
+        int top = (int)row * stride_h - pad_h, left = (int)column * stride_w - pad_w;
         int bottom = min(top + kernel_h, height), right = min(left + kernel_w, width);
         real sum = 0;
         for (int h = max(top, 0); h < bottom; ++h)
@@ -58,12 +60,12 @@ KERNEL average_forward(const stored* x, stored* y, Index count, int height, int 
     }
 }
 
-KERNEL average_backward(const stored* dy, stored* dx, Index count, int height, int width, int out_h, int out_w,
+KERNEL average_backward(const stored* dy, stored* dx, Index count, Divisor height, Divisor width, int out_h, int out_w,
                         int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w, int first_h,
                         int first_w, int end_h, int end_w) {
     GRID_LOOP(i, count) {
-        int w = i % width, h = i / width % height;
-        size_t plane = (size_t)(i / width / height) * out_h * out_w;
+        Index w, h, image = divide(divide(i, width, w), height, h);
+        size_t plane = (size_t)image * out_h * out_w;
         int h_end = end_window(h, stride_h, pad_h, out_h), w_end = end_window(w, stride_w, pad_w, out_w);
         real sum = 0;
         for (int oh = first_window(h, kernel_h, stride_h, pad_h); oh < h_end; ++oh)

@@ -25,7 +25,7 @@ KERNEL max_forward_3d(const stored* x, stored* y, int* mask, real* top_mask, Ind
             for (int h = top; h < bottom; ++h)
                 for (int w = left; w < right; ++w) {
                     int at = (d * height + h) * width + w;
-                    if (volume[at] > value) {
+                    if (gives_way(value, volume[at])) {
                         best = at;
                         value = volume[at];
                     }

@@ -16,6 +16,11 @@ static __device__ __forceinline__ int end_window(int at, int stride, int pad, in
     return min((at + pad) / stride + 1, out);
 }
 
+// Whether a window's maximum so far gives way to a later value. The first NaN is the maximum.
+static __device__ __forceinline__ bool gives_way(real largest, real value) {
+    return value > largest || (value != value && largest == largest);
+}
+
 // How many elements of a window an average counts: those from `first` up to `end`, the image with or without its padding.
 static __device__ __forceinline__ int extent(int position, int kernel, int stride, int pad, int first, int end) {
     int start = position * stride - pad;

@@ -1,4 +1,4 @@
-"""Pooling over one to three axes: maximum and average by pooling.cu and volume_pooling.cu.
+"""Pooling over one to three axes: maximum and average by small_pooling.cu, pooling.cu and volume_pooling.cu.
 
 The random choice of STOCHASTIC, over one or two axes, is in stochastic.cu.
 """
@@ -13,6 +13,7 @@ from dragon.engines.cuda.kernels import pooling as kernels
 from dragon.engines.cuda.kernels import stochastic
 from dragon.engines.cuda.kernels import volume_pooling as volume
 from dragon.engines.cuda.lowerings.lowering import lowers
+from dragon.engines.cuda.lowerings.pooling_small import SmallPooling, small_pooling
 from dragon.engines.cuda.lowerings.random import RandomLowering
 from dragon.engines.cuda.lowerings.windows import MOST_AXES, at_least_2d, named, spread_out, window_sizes
 from dragon.memory.blob import Blob
@@ -57,6 +58,13 @@ class PoolingLowering(RandomLowering):
         first, end = zip(*counted, strict=True)
         return {**named("first_", first), **named("end_", end)}
 
+    def _small(self, window: dict[str, int]) -> SmallPooling | None:
+        """The kernels for the present window, if it is one of the usual small ones or as large as a plane."""
+        method = self.layer.method
+        if self._in_3d or method not in (pb.PoolingParameter.MAX, pb.PoolingParameter.AVE):
+            return None
+        return small_pooling(self, window, self._counted(), method == pb.PoolingParameter.MAX)
+
     def _index(self, shape: tuple[int, ...]) -> Any:
         """For each output the index in its plane of the element that it is."""
         return self.buffer("mask", shape, "int32")
@@ -68,8 +76,11 @@ class PoolingLowering(RandomLowering):
         x, y = bottom[0].data, top[0].data
         window, method = self._window(x, y), self.layer.method
         self._was_random = self.is_random
-        if method == pb.PoolingParameter.MAX:
-            top_mask = top[1].data if len(top) > 1 else None
+        top_mask = top[1].data if len(top) > 1 else None
+        small = self._small(window)
+        if small is not None:
+            small.forward(x, y, top_mask, method == pb.PoolingParameter.MAX)
+        elif method == pb.PoolingParameter.MAX:
             mask = self._index(y.shape)
             kernel = volume.max_forward_3d if self._in_3d else kernels.max_forward
             self.launch(kernel, x=x, y=y, mask=mask, top_mask=top_mask, count=y.size, **window)
@@ -89,7 +100,10 @@ class PoolingLowering(RandomLowering):
             return
         dy, dx = top[0].diff, bottom[0].diff
         window, method = self._window(dx, dy), self.layer.method
-        if method == pb.PoolingParameter.AVE:
+        small = self._small(window)
+        if small is not None:
+            small.backward(dy, dx, method == pb.PoolingParameter.MAX)
+        elif method == pb.PoolingParameter.AVE:
             kernel = volume.average_backward_3d if self._in_3d else kernels.average_backward
             self.launch(kernel, dy=dy, dx=dx, count=dx.size, **window, **self._counted())
         elif method == pb.PoolingParameter.MAX or self._was_random:
