@@ -50,6 +50,7 @@ class Options:
     threads: int | None = None  # None: as many as the process may use
     device: int | None = None  # None: the one that set_device named, or the first
     tf32: bool = False
+    timed_plans: bool = True  # on a GPU, choose how to compute a product by timing; else as cuDNN's heuristics say
     verbose: bool = False
 
     default_device: ClassVar[int] = 0

@@ -109,7 +109,7 @@ class CudaExecutor(Executor):
         return loss
 
     def _begin(self) -> None:
-        self.gpu.tf32 = self.options.tf32
+        self.gpu.tf32, self.gpu.timed_plans = self.options.tf32, self.options.timed_plans
         self.arrays.begin()
 
     # -- solver -----------------------------------------------------------------------------------------------

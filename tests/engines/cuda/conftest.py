@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from dragon.engines.cuda.device import blas, cudnn, device
+from dragon.engines.cuda.device import blas, cudnn, device, timing
 from dragon.engines.cuda.device import cudnn_frontend as frontend
 from tests.engines.cuda.emulation import standin
+from tests.engines.cuda.emulation import timing as fixed_times
 from tests.engines.cuda.emulation.compiler import find_compiler
 from tests.engines.cuda.emulation.cublas import Cublas
 
@@ -37,6 +38,8 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(blas, "load_library", lambda cupy: Cublas())
     monkeypatch.setattr(cudnn, "load_library", lambda: None)
     monkeypatch.setattr(frontend, "load_package", lambda: None)
+    monkeypatch.setattr(timing, "milliseconds", fixed_times.milliseconds)
+    monkeypatch.setattr(timing, "_chosen", {})
     device._gpus.clear()
     standin.counts.clear()
     standin.exposed.clear()

@@ -182,6 +182,8 @@ def test_the_real_package_has_what_is_called() -> None:
         "validate": ((), {}), "build_operation_graph": ((), {}), "create_execution_plans": (([],), {}),
         "deselect_numeric_notes": (([],), {}), "deselect_workspace_greater_than": ((1,), {}), "check_support": ((), {}),
         "build_plans": ((), {}), "get_workspace_size": ((), {}), "execute": (({}, 1), {"handle": None}),
+        "get_execution_plan_count": ((), {}), "build_plan_at_index": ((0,), {}),
+        "get_workspace_size_plan_at_index": ((0,), {}), "execute_plan_at_index": (({}, 1, 0), {"handle": None}),
     }  # fmt: skip
     for name, (args, keywords) in calls.items():
         method = getattr(graph, name)

@@ -1,6 +1,6 @@
 """Convolutions by the C interface of cuDNN 9, where it is installed (extra `cudnn`).
 
-Only deterministic algorithms are used.
+Of the algorithms that fit, the fastest when timed is used. Only deterministic ones are.
 """
 
 from __future__ import annotations
@@ -8,14 +8,16 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from dragon.engines.cuda.device.precision import arithmetic, is_16_bit
+from dragon.engines.cuda.device.timing import Way
 from dragon.errors import EngineError
 
 if TYPE_CHECKING:
@@ -132,7 +134,7 @@ class Cudnn:
         self._check(lib.cudnnCreate(ctypes.byref(self._handle)), "start")
         self._check(lib.cudnnSetStream(self._handle, ctypes.c_void_p(gpu.stream.ptr)), "take a stream")
         self._descriptors: dict[Geometry, tuple[Any, Any, Any, Any]] = {}
-        self._algorithms: dict[tuple[str, Geometry], tuple[int, int] | None] = {}
+        self._algorithms: dict[tuple[str, Geometry, bool], tuple[int, int] | None] = {}  # the last: whether timed
 
     def _check(self, status: int, what: str) -> None:
         if status:
@@ -160,8 +162,8 @@ class Cudnn:
         return self._descriptors[g]
 
     def _algorithm(self, product: str, g: Geometry) -> tuple[int, int] | None:
-        """(algorithm, bytes of workspace) that cuDNN expects to be the fastest; None where no algorithm is usable."""
-        key = product, g
+        """(algorithm, bytes of workspace), the fastest; None where no algorithm is usable."""
+        key = product, g, self._gpu.timed_plans
         if key not in self._algorithms:
             wide, weight, narrow, conv = self._make(g)
             order = {
@@ -172,12 +174,28 @@ class Cudnn:
             results, count = (Performance * REQUESTED)(), ctypes.c_int()
             ask = getattr(self._lib, f"cudnnGetConvolution{product}Algorithm_v7")
             status = ask(self._handle, *order, REQUESTED, ctypes.byref(count), results)
-            fit = [
-                (r.algo, r.memory) for r in results[: count.value]
-                if r.status == 0 and r.determinism == DETERMINISTIC and r.memory <= MOST_WORKSPACE
-            ]  # fmt: skip
-            self._algorithms[key] = fit[0] if status == 0 and fit else None
+            fit: dict[int, int] = {}
+            for r in results[: count.value] if status == 0 else ():
+                if r.status == 0 and r.determinism == DETERMINISTIC and r.memory <= MOST_WORKSPACE:
+                    fit[r.algo] = max(r.memory, fit.get(r.algo, 0))  # one algorithm may be there for each arithmetic
+            self._algorithms[key] = self._fastest(product, g, fit) if fit else None
         return self._algorithms[key]
+
+    def _fastest(self, product: str, g: Geometry, fit: dict[int, int]) -> tuple[int, int]:
+        """One of some algorithms with their bytes of workspace, which cuDNN expects to be slower and slower."""
+        shapes = {
+            "Forward": (g.wide, g.weight, g.narrow), "BackwardFilter": (g.wide, g.narrow, g.weight),
+            "BackwardData": (g.weight, g.narrow, g.wide),
+        }[product]  # fmt: skip
+
+        def ways() -> Iterator[Way]:
+            for algorithm, size in fit.items():
+                run = partial(self._launch, product, g, algorithm, size)
+                yield str(algorithm), lambda *arrays, run=run: run(arrays, False)
+
+        chosen = self._gpu.fastest(("cuDNN's algorithm", product, g), [(shape, g.dtype) for shape in shapes], ways)
+        algorithm = next(iter(fit)) if chosen is None else int(chosen)
+        return algorithm, fit[algorithm]
 
     def serves(self, product: str, g: Geometry) -> bool:
         """Whether there is an algorithm for a product: forward, data or weight."""
@@ -187,25 +205,34 @@ class Cudnn:
             log.debug("cuDNN does not take %s: %s", g, error)
             return False
 
-    def _run(self, product: str, g: Geometry, operands: tuple[tuple[Any, Any], ...], out: Any, add: bool) -> bool:
+    def _run(self, product: str, g: Geometry, arrays: Sequence[Any], add: bool) -> bool:
         found = self._algorithm(product, g)
         if found is None:
             raise EngineError(f"cuDNN has no algorithm for {g}")
-        algorithm, size = found
+        self._launch(product, g, *found, arrays, add)
+        return True
+
+    def _launch(
+        self, product: str, g: Geometry, algorithm: int, size: int, arrays: Sequence[Any], add: bool
+    ) -> None:  # fmt: skip
+        """Compute a product. arrays: the two operands in cuDNN's order, and the result, to which it is added or not."""
         wide, weight, narrow, conv = self._make(g)
-        target = {"Forward": narrow, "BackwardFilter": weight, "BackwardData": wide}[product]
+        *operands, target = {
+            "Forward": (wide, weight, narrow), "BackwardFilter": (wide, narrow, weight),
+            "BackwardData": (weight, narrow, wide),
+        }[product]  # fmt: skip
         workspace = self._gpu.workspace(max(1, -(-size // 8)), np.float64)
         scalar: Any = ctypes.c_double if g.dtype == "float64" else ctypes.c_float
         one, factor = scalar(1), scalar(1 if add else 0)
-        pairs = [x for descriptor, array in operands for x in (descriptor, ctypes.c_void_p(array.data.ptr))]
+        *inputs, out = (ctypes.c_void_p(array.data.ptr) for array in arrays)
+        pairs = [x for pair in zip(operands, inputs, strict=True) for x in pair]
         self._check(
             getattr(self._lib, f"cudnnConvolution{product}")(
                 self._handle, ctypes.byref(one), *pairs, conv, algorithm, ctypes.c_void_p(workspace.data.ptr),
-                ctypes.c_size_t(size), ctypes.byref(factor), target, ctypes.c_void_p(out.data.ptr),
+                ctypes.c_size_t(size), ctypes.byref(factor), target, out,
             ),
             f"compute Convolution{product}",
         )  # fmt: skip
-        return True
 
     def narrow_from_wide(
         self, g: Geometry, wide: Any, weight: Any, narrow: Any, bias: Any = None, relu: bool = False
@@ -213,15 +240,12 @@ class Cudnn:
         """Compute narrow = the convolution of wide."""
         assert bias is None
         assert not relu
-        descriptors = self._make(g)
-        return self._run("Forward", g, ((descriptors[0], wide), (descriptors[1], weight)), narrow, False)
+        return self._run("Forward", g, (wide, weight, narrow), False)
 
     def wide_from_narrow(self, g: Geometry, narrow: Any, weight: Any, wide: Any) -> bool:
         """Compute wide = the transposed convolution of narrow."""
-        descriptors = self._make(g)
-        return self._run("BackwardData", g, ((descriptors[1], weight), (descriptors[2], narrow)), wide, False)
+        return self._run("BackwardData", g, (weight, narrow, wide), False)
 
     def weight_gradient(self, g: Geometry, wide: Any, narrow: Any, diff: Any, add: bool) -> bool:
         """Compute diff = the weights' gradient, or += with `add`."""
-        descriptors = self._make(g)
-        return self._run("BackwardFilter", g, ((descriptors[0], wide), (descriptors[2], narrow)), diff, add)
+        return self._run("BackwardFilter", g, (wide, narrow, diff), add)

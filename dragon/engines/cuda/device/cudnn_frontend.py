@@ -1,7 +1,7 @@
 """Convolutions by NVIDIA's `nvidia-cudnn-frontend` (imported as `cudnn`), where it is installed (extra `cudnn`).
 
-Each product is a graph of cuDNN, built when its geometry is first used, then executed on the engine's stream. Only
-deterministic plans are used.
+Each product is a graph of cuDNN, built when its geometry is first used, then executed on the engine's stream. Of the
+plans that cuDNN's heuristics name, the first ones are timed and the fastest is kept. Only deterministic plans are used.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 import importlib
 import logging
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dragon.engines.cuda.device.cudnn import MOST_WORKSPACE, Geometry
-from dragon.engines.cuda.device.precision import BFLOAT16, FLOAT16, is_16_bit
+from dragon.engines.cuda.device.precision import BFLOAT16, FLOAT16, arithmetic, is_16_bit
+from dragon.engines.cuda.device.timing import Operand, Way
 
 if TYPE_CHECKING:
     from dragon.engines.cuda.device.device import Gpu
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["Frontend", "forward_product", "load_package", "open_frontend", "strides"]
 
 log = logging.getLogger("dragon")
+MOST_PLANS = 8  # that are timed
+MOST_TRIED = 40  # plans of cuDNN's list that are tried for them
+MOST_SECONDS = 0.5  # for building them: some are compiled
 TYPES = {"float32": "FLOAT", "float64": "DOUBLE", FLOAT16.name: "HALF", BFLOAT16.name: "BFLOAT16"}
 
 
@@ -73,11 +78,11 @@ class Frontend:
         self._gpu, self._cudnn = gpu, package
         self._handle = package.create_handle()
         package.set_stream(handle=self._handle, stream=gpu.stream.ptr)
-        self._products: dict[tuple[str, Geometry], Product | None] = {}
+        self._products: dict[tuple[str, Geometry, bool], Product | None] = {}  # the last: whether plans were timed
 
     def serves(self, product: str, g: Geometry) -> bool:
         """Whether there is a plan for a product: forward (with _bias, with _relu), data or weight."""
-        key = product, g
+        key = product, g, self._gpu.timed_plans
         if key not in self._products:
             try:
                 self._products[key] = self._build(product, g)
@@ -95,8 +100,39 @@ class Frontend:
         graph.deselect_numeric_notes(self._barred(g))
         graph.deselect_workspace_greater_than(MOST_WORKSPACE)
         graph.check_support()
-        graph.build_plans()
+        chosen = self._gpu.fastest(
+            ("cuDNN's plan", product, g), _operands(product, g), lambda: self._plans(graph, tensors)
+        )
+        if chosen is None:
+            graph.build_plans()
+        else:
+            graph.build_plan_at_index(int(chosen))  # which selects it
         return Product(graph, tensors, int(graph.get_workspace_size()))
+
+    def _plans(self, graph: Any, tensors: Sequence[Any]) -> Iterator[Way]:
+        """The first plans that can be built, named by their positions in cuDNN's list."""
+        built, end = 0, time.monotonic() + MOST_SECONDS
+        for index in range(min(MOST_TRIED, graph.get_execution_plan_count())):
+            try:
+                graph.build_plan_at_index(index)
+                size = int(graph.get_workspace_size_plan_at_index(index))
+            except Exception as error:  # barred, or not supported; the kinds differ between the package's releases
+                log.debug("plan %d is not used: %s", index, _first_line(error))
+                continue
+            if size > MOST_WORKSPACE:
+                continue
+
+            def run(*arrays: Any, index: int = index, size: int = size) -> None:
+                pack, workspace = _pack(tensors, arrays), self._workspace(size)
+                graph.execute_plan_at_index(pack, workspace, index, handle=self._handle)
+
+            yield str(index), run
+            built += 1
+            if built == MOST_PLANS or time.monotonic() > end:
+                return
+
+    def _workspace(self, size: int) -> int:
+        return int(self._gpu.workspace(max(1, -(-size // 8)), np.float64).data.ptr)
 
     def describe(self, product: str, g: Geometry) -> tuple[Any, list[Any]]:
         """The graph of a product, and its tensors, the result last."""
@@ -147,19 +183,19 @@ class Frontend:
 
     # -- products -----------------------------------------------------------------------------------------------
     def _run(self, product: str, g: Geometry, arrays: Sequence[Any]) -> bool:
-        found = self._products.get((product, g))
+        key = product, g, self._gpu.timed_plans
+        found = self._products.get(key)
         if found is None:
             return False
-        workspace = self._gpu.workspace(max(1, -(-found.workspace // 8)), np.float64)
-        pack = {tensor: int(array.data.ptr) for tensor, array in zip(found.tensors, arrays, strict=True)}
+        workspace, pack = self._workspace(found.workspace), _pack(found.tensors, arrays)
         if found.proven:
-            found.graph.execute(pack, int(workspace.data.ptr), handle=self._handle)
+            found.graph.execute(pack, workspace, handle=self._handle)
             return True
         try:
-            found.graph.execute(pack, int(workspace.data.ptr), handle=self._handle)
+            found.graph.execute(pack, workspace, handle=self._handle)
         except Exception as error:
             log.warning("cuDNN's frontend cannot run what it planned, and is not used for it: %s", _first_line(error))
-            self._products[product, g] = None
+            self._products[key] = None
             return False
         found.proven = True
         return True
@@ -179,6 +215,20 @@ class Frontend:
         """Compute diff = the weight's gradient. False: nothing has changed."""
         assert not add
         return self._run("weight", g, (wide, narrow, diff))
+
+
+def _operands(product: str, g: Geometry) -> list[Operand]:
+    """Shapes and types of the arrays of a product, the result last."""
+    shapes = {"data": (g.narrow, g.weight, g.wide), "weight": (g.wide, g.narrow, g.weight)}
+    found: list[Operand] = [(shape, g.dtype) for shape in shapes.get(product, (g.wide, g.weight, g.narrow))]
+    if "bias" in product:
+        found.insert(2, ((g.narrow[1],), arithmetic(g.dtype)))
+    return found
+
+
+def _pack(tensors: Sequence[Any], arrays: Sequence[Any]) -> dict[Any, int]:
+    """The arrays' addresses by tensor."""
+    return {tensor: int(array.data.ptr) for tensor, array in zip(tensors, arrays, strict=True)}
 
 
 def strides(shape: Sequence[int], channels_last: bool) -> list[int]:

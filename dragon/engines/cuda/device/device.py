@@ -6,7 +6,7 @@ import importlib
 import os
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ from dragon.engines.cuda.device.cudnn import Convolver, open_cudnn
 from dragon.engines.cuda.device.cudnn_frontend import open_frontend
 from dragon.engines.cuda.device.feed import Feed
 from dragon.engines.cuda.device.precision import defines
+from dragon.engines.cuda.device.timing import Operand, Way, fastest
 from dragon.engines.cuda.kernels import cast
 from dragon.engines.cuda.kernels.kernel import THREADS, Kernel
 from dragon.engines.cuda.kernels.sources import OPTIONS, source
@@ -43,11 +44,16 @@ class Matrix:
 
 
 class Device(ABC):
-    """The interface of launchers to a device. place: its name in a storage. tf32: whether products may use TF32."""
+    """The interface of launchers to a device.
+
+    place: its name in a storage. tf32: whether products may use TF32. timed_plans: whether products may be chosen by
+    timing.
+    """
 
     place: str
     multiprocessors: int
     tf32: bool = False
+    timed_plans: bool = False
 
     @property
     def convolvers(self) -> Sequence[Convolver]:
@@ -93,6 +99,10 @@ class Device(ABC):
         if self._workspace is None or self._workspace.nbytes < size:
             self._workspace = self.empty(-(-size // 8), np.float64)
         return self._workspace.view(dtype)[:count]
+
+    def fastest(self, key: Hashable, operands: Sequence[Operand], ways: Callable[[], Iterable[Way]]) -> str | None:
+        """The name of the way that was fastest when timed, see timing.py; None where nothing may be timed."""
+        return None
 
     def to_16_bit(self, x: Any, y: Any, factor: Any = None) -> None:
         """Compute y (16 bits) = x (float32) times `factor`, (1) on the device; None: 1."""
@@ -210,6 +220,21 @@ class Gpu(Device):
 
     def launch(self, kernel: Kernel, dtype: DTypeLike, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
         self._compiled(kernel, dtype)(grid, (kernel.threads,), arguments)
+
+    @contextmanager
+    def scratch(self) -> Iterator[None]:
+        """Within the block, arrays and the workspace are taken from memory that is given back at its end."""
+        pool, held = self.cupy.cuda.MemoryPool(), self._workspace
+        self._workspace = None
+        try:
+            with self.cupy.cuda.using_allocator(pool.malloc):
+                yield
+        finally:
+            self._workspace = held
+            pool.free_all_blocks()
+
+    def fastest(self, key: Hashable, operands: Sequence[Operand], ways: Callable[[], Iterable[Way]]) -> str | None:
+        return fastest(self, key, operands, ways) if self.timed_plans else None
 
     def upload(self, array: Any, values: np.ndarray[Any, Any]) -> None:
         array.set(values, stream=self.stream)

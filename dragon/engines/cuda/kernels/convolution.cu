@@ -48,6 +48,17 @@ KERNEL channels_first(const stored* x, stored* out, Index count, Index images, I
     }
 }
 
+// diff (count) += the sum of `images` parts (images, count), in their order.
+KERNEL add_images(const real* parts, real* diff, Index count, Index images, const real* unscale) {
+    real by = unscale ? *unscale : 1;
+    GRID_LOOP(i, count) {
+        real sum = 0;
+#pragma unroll 8
+        for (Index n = 0; n < images; ++n) sum += parts[(size_t)n * count + i];
+        diff[i] += sum * by;
+    }
+}
+
 // y (N, C, S) += bias (C); S is 1 for inner products. count: elements of y.
 KERNEL add_bias(stored* y, const real* bias, Index count, Index channels, Index spatial, int vectors) {
     if (vectors) {

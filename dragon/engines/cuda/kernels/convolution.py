@@ -6,6 +6,7 @@ from dragon.engines.cuda.kernels.kernel import Elements, Kernel
 
 __all__ = [
     "add_bias",
+    "add_images",
     "channels_first",
     "col2im",
     "depthwise_backward_data",
@@ -28,6 +29,9 @@ col2im = Kernel(FILE, "col2im", f"""
 """, Elements())  # fmt: skip
 channels_first = Kernel(FILE, "channels_first", """
     const stored* x, stored* out, Index count, Index images, Index channels, Index spatial
+""", Elements())  # fmt: skip
+add_images = Kernel(FILE, "add_images", """
+    const real* parts, real* diff, Index count, Index images, const real* unscale
 """, Elements())  # fmt: skip
 add_bias = Kernel(FILE, "add_bias", """
     stored* y, const real* bias, Index count, Index channels, Index spatial, int vectors

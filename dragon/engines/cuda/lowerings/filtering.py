@@ -1,7 +1,7 @@
 """The products of a convolution, by cuDNN or cuBLAS.
 
-cuDNN computes those over one or two axes, where it is installed. Else cuBLAS multiplies images that convolution.cu or
-volume.cu has unfolded; those of a pointwise convolution need no unfolding.
+cuDNN computes those over one or two axes, where it is installed. cuBLAS multiplies images that convolution.cu or
+volume.cu has unfolded; those of a pointwise convolution need no unfolding. Where both can, the faster does it.
 
 Named as in bases/convolution.py: a convolution maps `wide` images to `narrow` ones, a deconvolution the other way.
 """
@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 from typing import cast as typed
 
 from dragon.engines.cuda.device.cudnn import Convolver, Geometry
 from dragon.engines.cuda.device.cudnn_frontend import forward_product
 from dragon.engines.cuda.device.device import Matrix
+from dragon.engines.cuda.device.timing import Way
 from dragon.engines.cuda.kernels import cast, elementwise, volume
 from dragon.engines.cuda.kernels import convolution as kernels
 from dragon.engines.cuda.lowerings.channels import Channels, by_channel, channel_sums, totals
@@ -28,6 +30,12 @@ __all__ = ["NO_SLOPE", "Filtering", "add_bias", "learn_bias"]
 
 NO_SLOPE = {"a": 0.0, "b": 0.0, "c": 0.0}  # settings of the kernels of ReLU
 COLUMN_BYTES = 1 << 29  # limit for the columns of the images that are unfolded at a time
+MOST_TIMED = 1 << 28  # bytes of columns up to which unfolding is timed beside cuDNN
+CUDNN = -1  # of the ways to compute a product
+
+Arrays = tuple[Any, Any, Any]  # wide, weight or its gradient, narrow
+ByCudnn = Callable[[Convolver, Geometry, Any, Any, Any], bool]  # whether it ran
+Own = Callable[[Any, Any, Any], None]
 
 
 def add_bias(lowering: Lowering, y: Any, bias: Any) -> None:
@@ -89,45 +97,80 @@ class Filtering(Lowering):
             columns=columns, bias=bias, x=wide, count=wide.size, channels=c, images=n, **self._window(wide, narrow),
         )  # fmt: skip
 
-    def _by_cudnn(
-        self, product: str, wide: Any, weight: Any, narrow: Any, run: Callable[[Convolver, Geometry], bool]
-    ) -> bool:
-        """Compute a product by the first of cuDNN's interfaces that can; False where none can."""
-        convolvers, w = self.device.convolvers, at_least_2d(self.layer.window)
-        if not convolvers or w.is_pointwise or w.before != w.after or len(w.kernel) != 2:
-            return False
+    # -- the choice between cuDNN and cuBLAS --------------------------------------------------------------------
+    def _geometry(self, wide: Any, weight: Any, narrow: Any) -> Geometry | None:
+        """The convolution as cuDNN's interfaces take it; None where they cannot."""
+        w = at_least_2d(self.layer.window)
+        if w.before != w.after or len(w.kernel) != 2:
+            return None
         if w.reaching(wide.shape[2:], narrow.shape[2:]) is not w:  # cuDNN knows no window beyond the padding
-            return False
+            return None
         before, stride, dilation = (typed("tuple[int, int]", each) for each in (w.before, w.stride, w.dilation))
-        g = Geometry(
+        return Geometry(
             wide.shape, (*weight.shape[:2], *w.kernel), narrow.shape, before, stride, dilation, self.layer.group,
             wide.dtype.name, self.device.tf32,
         )  # fmt: skip
-        return any(one.serves(product, g) and run(one, g) for one in convolvers)
 
+    def _compute(self, product: str, arrays: Arrays, by_cudnn: ByCudnn, *own: Own) -> None:
+        """Compute a product of (wide, weight, narrow) by the first of cuDNN's interfaces that can, or by one of `own`.
+
+        The fastest way is used. Where nothing is timed, the first of `own` computes pointwise products, cuDNN others.
+        """
+        g = self._geometry(*arrays) if self.device.convolvers else None
+        chosen = self._fastest(product, g, arrays, by_cudnn, own)
+        if chosen == CUDNN and g is not None:
+            for one in self.device.convolvers:
+                if one.serves(product, g) and by_cudnn(one, g, *arrays):
+                    return
+        own[max(0, chosen)](*arrays)
+
+    def _fastest(
+        self, product: str, g: Geometry | None, arrays: Arrays, by_cudnn: ByCudnn, own: Sequence[Own]
+    ) -> int:  # fmt: skip
+        """The fastest way: a position in `own`, or CUDNN."""
+        pointwise = at_least_2d(self.layer.window).is_pointwise
+        usual = 0 if g is None or pointwise else CUDNN
+        in_parts = product.startswith("forward_")  # by `own`
+        if not self.device.timed_plans or not (pointwise or in_parts or self._column_bytes(*arrays) <= MOST_TIMED):
+            return usual
+
+        def ways() -> Iterator[Way]:
+            one = next((one for one in self.device.convolvers if g is not None and one.serves(product, g)), None)
+            if g is not None and one is not None:
+                yield str(CUDNN), partial(by_cudnn, one, g)
+            for k, way in enumerate(own):
+                yield str(k), way
+
+        key = type(self), product, self.layer.window, self.layer.group, self.device.tf32
+        operands = [(array.shape, array.dtype) for array in arrays]
+        kept = "gradient" in self._buffers
+        chosen = self.device.fastest((*key, *((shape, dtype.name) for shape, dtype in operands)), operands, ways)
+        if not kept:
+            self._buffers.pop("gradient", None)  # it lies in memory that was only lent for the timing
+        return usual if chosen is None else int(chosen)
+
+    def _column_bytes(self, wide: Any, weight: Any, narrow: Any) -> int:
+        elements = wide.shape[1] * math.prod(self.layer.window.kernel) * wide.shape[0] * math.prod(narrow.shape[2:])
+        return int(elements * wide.dtype.itemsize)
+
+    # -- products -----------------------------------------------------------------------------------------------
     def narrow_from_wide(self, wide: Any, weight: Any, narrow: Any, bias: Any = None, relu: bool = False) -> None:
         """Compute narrow = W columns(wide) + bias, for every group; with `relu` max(that, 0)."""
-        if bias is not None or relu:
 
-            def all_at_once(one: Convolver, g: Geometry) -> bool:
-                return one.narrow_from_wide(g, wide, weight, narrow, bias, relu)
+        def by_cudnn(one: Convolver, g: Geometry, x: Any, w: Any, y: Any) -> bool:
+            return one.narrow_from_wide(g, x, w, y, bias, relu)
 
-            if self._by_cudnn(forward_product(bias is not None, relu), wide, weight, narrow, all_at_once):
-                return
-        if relu:
-            self.narrow_from_wide(wide, weight, narrow, bias)
-            element_wise(self, elementwise.relu.forward, {"x": narrow, "out": narrow}, NO_SLOPE)
-            return
-        self._multiply(wide, weight, narrow)
-        if bias is not None:
-            add_bias(self, narrow, bias)
+        def in_parts(x: Any, w: Any, y: Any) -> None:
+            self.narrow_from_wide(x, w, y, bias if relu else None)
+            if relu:
+                element_wise(self, elementwise.relu.forward, {"x": y, "out": y}, NO_SLOPE)
+            else:
+                add_bias(self, y, bias)
+
+        own = self._multiply if bias is None and not relu else in_parts
+        self._compute(forward_product(bias is not None, relu), (wide, weight, narrow), by_cudnn, own)
 
     def _multiply(self, wide: Any, weight: Any, narrow: Any) -> None:
-        def product(one: Convolver, g: Geometry) -> bool:
-            return one.narrow_from_wide(g, wide, weight, narrow)
-
-        if self._by_cudnn("forward", wide, weight, narrow, product):
-            return
         for part in self._chunks(wide, narrow):
             x, y = wide[part], narrow[part]
             n, p = x.shape[0], math.prod(y.shape[2:])
@@ -150,13 +193,19 @@ class Filtering(Lowering):
     def wide_from_narrow(self, narrow: Any, weight: Any, wide: Any, bias: Any = None) -> None:
         """Compute wide = fold(W^T narrow) + bias, for every group."""
 
-        def product(one: Convolver, g: Geometry) -> bool:
-            return one.wide_from_narrow(g, narrow, weight, wide)
-
-        if self._by_cudnn("data", wide, weight, narrow, product):
+        def product(one: Convolver, g: Geometry, x: Any, w: Any, y: Any) -> bool:
+            if not one.wide_from_narrow(g, y, w, x):
+                return False
             if bias is not None:
-                add_bias(self, wide, bias)
-            return
+                add_bias(self, x, bias)
+            return True
+
+        def own(x: Any, w: Any, y: Any) -> None:
+            self._multiply_transposed(x, w, y, bias)
+
+        self._compute("data", (wide, weight, narrow), product, own)
+
+    def _multiply_transposed(self, wide: Any, weight: Any, narrow: Any, bias: Any) -> None:
         for part in self._chunks(wide, narrow):
             x, y = wide[part], narrow[part]
             n, p = x.shape[0], math.prod(y.shape[2:])
@@ -183,17 +232,36 @@ class Filtering(Lowering):
     def weight_gradient(self, wide: Any, narrow: Any, diff: Any) -> None:
         """Compute diff += the sum over images of narrow columns(wide)^T, one product for a group."""
 
-        def product(one: Convolver, g: Geometry) -> bool:
-            if one.accumulates and wide.dtype == diff.dtype:
-                return one.weight_gradient(g, wide, narrow, diff, add=True)
-            found = self.buffer("gradient", diff.shape, wide.dtype)  # all three of one type, as cuDNN requires
-            if not one.weight_gradient(g, wide, narrow, found, add=False):
+        def product(one: Convolver, g: Geometry, x: Any, dw: Any, y: Any) -> bool:
+            if one.accumulates and x.dtype == dw.dtype:
+                return one.weight_gradient(g, x, y, dw, add=True)
+            found = self.buffer("gradient", dw.shape, x.dtype)  # all three of one type, as cuDNN requires
+            if not one.weight_gradient(g, x, y, found, add=False):
                 return False
-            self.launch(cast.accumulate, x=found, y=diff, count=diff.size, factor=self.unscale)
+            self.launch(cast.accumulate, x=found, y=dw, count=dw.size, factor=self.unscale)
             return True
 
-        if self._by_cudnn("weight", wide, diff, narrow, product):
-            return
+        own = [self._multiply_for_weight]
+        if self.layer.window.is_pointwise and wide.shape[0] * diff.nbytes <= MOST_TIMED:
+            own.append(self._multiply_by_image)
+        self._compute("weight", (wide, diff, narrow), product, *own)
+
+    def _multiply_by_image(self, wide: Any, diff: Any, narrow: Any) -> None:
+        """As _multiply_for_weight for a pointwise convolution: a product for each image, then their sum, in order."""
+        n, p = wide.shape[0], math.prod(narrow.shape[2:])
+        g, rows, inner = self._sizes(wide, narrow)
+        parts = self.device.workspace(n * diff.size, diff.dtype)
+        for i in range(g):
+            self.device.gemm(
+                rows, inner, p,
+                Matrix(narrow, p, rows * g * p, i * rows * p),
+                Matrix(wide, p, inner * g * p, i * inner * p, transposed=True),
+                Matrix(parts, inner, diff.size, i * rows * inner),
+                batch=n,
+            )  # fmt: skip
+        self.launch(kernels.add_images, parts=parts, diff=diff, count=diff.size, images=n, unscale=self.unscale)
+
+    def _multiply_for_weight(self, wide: Any, diff: Any, narrow: Any) -> None:
         for part in self._chunks(wide, narrow):
             x, y = wide[part], narrow[part]
             n, p = x.shape[0], math.prod(y.shape[2:])

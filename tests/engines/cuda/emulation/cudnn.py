@@ -11,10 +11,12 @@ import numpy as np
 from dragon.engines.cuda.device.cudnn import Performance
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.sixteen import put, wide
+from tests.engines.cuda.emulation.timing import PLANS
 
 TYPES: dict[int, Any] = {0: np.float32, 1: np.float64, 2: np.float16, 9: np.uint16}
 BAD_PARAM, NOT_SUPPORTED = 3, 9
-ROUNDING, EXACT = 1, 2  # algorithms: the first is offered as one whose results vary
+ROUNDING, SLOW, EXACT, GREEDY = 1, 3, 2, 4  # algorithms: results of the first vary, the last wants too much workspace
+COSTS = {SLOW: 30, EXACT: 20}
 
 
 class Cudnn:
@@ -59,9 +61,11 @@ class Cudnn:
 
     def _algorithms(self, *args: Any) -> int:
         *_, count, results = args
-        ctypes.cast(count, ctypes.POINTER(ctypes.c_int)).contents.value = 2
+        ctypes.cast(count, ctypes.POINTER(ctypes.c_int)).contents.value = 4
         results[0] = Performance(algo=ROUNDING, status=0, determinism=0, memory=0)
-        results[1] = Performance(algo=EXACT, status=0, determinism=1, memory=64)
+        results[1] = Performance(algo=GREEDY, status=0, determinism=1, memory=1 << 40)
+        results[2] = Performance(algo=SLOW, status=0, determinism=1, memory=64)
+        results[3] = Performance(algo=EXACT, status=0, determinism=1, memory=128)
         return 0
 
     cudnnGetConvolutionForwardAlgorithm_v7 = cudnnGetConvolutionBackwardFilterAlgorithm_v7 = _algorithms
@@ -92,8 +96,10 @@ class Cudnn:
 
     def _product(self, wanted: str, x: Any, w: Any, y: Any, rest: Any) -> int:
         conv, algorithm, _, _, beta, target, out = rest
-        if algorithm != EXACT:
+        if algorithm not in COSTS:
             return NOT_SUPPORTED
+        standin.counts[PLANS] += COSTS[algorithm]
+        standin.counts[f"algorithm {algorithm}"] += 1
         settings = self.made[conv.value]
         arrays = {k: self._array(p) for k, p in (("x", x), ("w", w), ("y", y)) if p is not None}
         result = arrays[wanted] = self._array((target, out))

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from tests.engines.cuda.emulation import standin
+from tests.engines.cuda.emulation import standin, timing
 from tests.engines.cuda.emulation.cudnn import _convolve
 from tests.engines.cuda.emulation.sixteen import put, wide
 
 DTYPES: dict[str, Any] = {"FLOAT": np.float32, "DOUBLE": np.float64, "HALF": np.float16, "BFLOAT16": np.uint16}
 NOTES = ("NONDETERMINISTIC", "REDUCED_PRECISION_REDUCTION", "DOWN_CONVERT_INPUTS", "TENSOR_CORE")
 WORKSPACE = 4096
+PLANS = ((30, WORKSPACE), (20, 2 * WORKSPACE), (5, 1 << 40), (40, WORKSPACE))  # cost and bytes of workspace of each
 ORDERS = ((0, 1, 2, 3), (0, 2, 3, 1))  # of the axes in memory: NCHW, NHWC
 
 
@@ -54,6 +55,9 @@ class Graph:
         self.nodes: list[tuple[str, dict[str, Any], Tensor, dict[str, Any]]] = []
         self.stage = ""
         self.barred: list[str] = []
+        self.index = 0  # of the plan that is used
+        self.built: set[int] = set()
+        self.limit = 0
 
     def tensor(self, *, dim: list[int], stride: list[int], data_type: str, name: str) -> Tensor:
         return Tensor(name, dim, stride, data_type)
@@ -108,6 +112,7 @@ class Graph:
 
     def deselect_workspace_greater_than(self, limit: int) -> None:
         assert self.stage == "planned"
+        self.limit = limit
 
     def check_support(self) -> None:
         self._pass("supported", "planned")
@@ -116,18 +121,41 @@ class Graph:
             raise GraphNotSupportedError(f"no engine takes {kinds & self.package.refused}\nmore about it")
 
     def build_plans(self) -> None:
-        self._pass("built", "supported")
-        self.package.built.append(self)
+        self.build_plan_at_index(0)
+
+    def get_execution_plan_count(self) -> int:
+        assert self.stage in ("supported", "built")
+        return len(self.package.plans)
+
+    def build_plan_at_index(self, index: int) -> Graph:
+        """Build a plan and select it."""
+        assert self.stage in ("supported", "built")
+        if self.package.plans[index][1] > self.limit:
+            raise GraphNotSupportedError("Deselecting execution plan")
+        self.stage = "built"
+        self.index = index
+        self.built.add(index)
+        return self
 
     def get_workspace_size(self) -> int:
-        return WORKSPACE
+        return self.get_workspace_size_plan_at_index(self.index)
+
+    def get_workspace_size_plan_at_index(self, index: int) -> int:
+        return int(self.package.plans[index][1])
 
     def execute(self, pack: dict[Tensor, int], workspace: int, handle: Any) -> None:
-        assert self.stage == "built"
+        self.execute_plan_at_index(pack, workspace, self.index, handle)
+
+    def execute_plan_at_index(self, pack: dict[Tensor, int], workspace: int, index: int, handle: Any) -> None:
+        assert index in self.built
         assert handle is self.package.handle
-        if self.package.fails:
+        if self.package.fails or index in self.package.failing:
             raise RuntimeError("cudnnBackendExecute failed")
-        _memory(workspace, WORKSPACE)
+        cost, size = self.package.plans[index]
+        _memory(workspace, size)
+        standin.counts[timing.PLANS] += cost
+        if not timing.is_timing and self not in self.package.built:
+            self.package.built.append(self)
         arrays = {tensor: _array(tensor, address) for tensor, address in pack.items()}
         standin.counts["frontend"] += 1
         standin.run(lambda: self._compute(arrays))
@@ -171,11 +199,17 @@ def _memory(start: int, size: int) -> Any:
 
 
 class Package(types.SimpleNamespace):
-    """What `import cudnn` gives. refused: kinds of nodes without a plan; fails: nothing that was planned runs."""
+    """What `import cudnn` gives.
+
+    refused: kinds of nodes without a plan. fails: nothing that was planned runs. plans: those of each graph. failing:
+    those of them that do not run. built: the graphs that a net has run.
+    """
 
     def __init__(self, refused: Sequence[str] = (), fails: bool = False) -> None:
         super().__init__()
         self.refused, self.fails = set(refused), fails
+        self.plans: Sequence[tuple[int, int]] = PLANS
+        self.failing: set[int] = set()
         self.built: list[Graph] = []
         self.handle = object()
         self.data_type = types.SimpleNamespace(**{name: name for name in DTYPES})

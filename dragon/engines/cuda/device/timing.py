@@ -1,0 +1,85 @@
+"""The choice between several ways to compute the same, by timing them on the GPU when the choice is first needed."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dragon.engines.cuda.device.device import Gpu
+
+__all__ = ["Operand", "Way", "fastest", "milliseconds"]
+
+log = logging.getLogger("dragon")
+ROUNDS = 3  # the fastest counts
+MOST_RUNS = 10  # of a way in a round
+ROUND_MS = 1.0  # a round of a slow way has fewer runs
+
+Operand = tuple[Sequence[int], Any]  # shape and type of an array
+Way = tuple[str, Callable[..., Any]]  # a name, and a function that launches the work on arrays of the operands' shapes
+
+_chosen: dict[Hashable, str | None] = {}  # by GPU and key. It lasts as long as the process: all nets choose alike
+
+
+def fastest(gpu: Gpu, key: Hashable, operands: Sequence[Operand], ways: Callable[[], Iterable[Way]]) -> str | None:
+    """The name of the fastest of `ways`, which are timed on arrays of zeros when a key is first met.
+
+    A way that raises an error, returns False or cannot be captured is left out. None where no way is left, there is no
+    memory for the operands, or the key is first met in a capture.
+    """
+    key = gpu.number, key
+    if key not in _chosen:
+        if gpu.stream.is_capturing():
+            return None
+        _chosen[key] = _time(gpu, operands, list(ways()))
+    return _chosen[key]
+
+
+def _time(gpu: Gpu, operands: Sequence[Operand], ways: Sequence[Way]) -> str | None:
+    times: dict[str, float] = {}
+    with gpu.scratch():
+        try:
+            arrays = [gpu.zeros(shape, dtype) for shape, dtype in operands]
+        except MemoryError as error:
+            log.debug("no memory to time %d ways: %s", len(ways), error)
+            return None
+        for name, way in ways:
+            try:
+                times[name] = milliseconds(gpu, lambda way=way: way(*arrays))  # type: ignore[misc]
+            except Exception as error:  # the libraries raise errors of many kinds
+                log.debug("%s cannot be used: %s", name, (str(error) or type(error).__name__).splitlines()[0])
+        arrays.clear()
+    return min(times, key=times.__getitem__, default=None)
+
+
+def milliseconds(gpu: Gpu, run: Callable[[], Any]) -> float:
+    """The time of one run, as part of a graph. RuntimeError where it returns False; its own errors pass through."""
+    if run() is False:  # this run also loads kernels
+        raise RuntimeError("it does not run")
+    runs = max(1, min(MOST_RUNS, int(ROUND_MS / max(1e-3, _elapsed(gpu, run)))))
+    graph = _captured(gpu, run, runs)
+    return min(_elapsed(gpu, lambda: graph.launch(gpu.stream)) for _ in range(ROUNDS)) / runs
+
+
+def _captured(gpu: Gpu, run: Callable[[], Any], runs: int) -> Any:
+    gpu.stream.begin_capture(gpu.cupy.cuda.runtime.streamCaptureModeThreadLocal)
+    try:
+        for _ in range(runs):
+            run()
+    except BaseException:
+        with contextlib.suppress(Exception):
+            gpu.stream.end_capture()
+        raise
+    return gpu.stream.end_capture()
+
+
+def _elapsed(gpu: Gpu, run: Callable[[], Any]) -> float:
+    cuda = gpu.cupy.cuda
+    begin, end = cuda.Event(), cuda.Event()
+    begin.record(gpu.stream)
+    run()
+    end.record(gpu.stream)
+    end.synchronize()
+    return float(cuda.get_elapsed_time(begin, end))
