@@ -13,6 +13,7 @@ from dragon.engines.cuda.device.precision import FLOAT16, PRECISIONS, HalfPrecis
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.division import Division
 from dragon.engines.cuda.plan.iteration import Iteration, IterationLoss
+from dragon.engines.cuda.plan.layouts import Layouts
 from dragon.engines.cuda.plan.loss_scale import LossScale
 from dragon.engines.cuda.plan.memory import memory_for
 from dragon.engines.cuda.plan.plan import Plan
@@ -48,9 +49,12 @@ class CudaExecutor(Executor):
         half = PRECISIONS[options.precision] if net.context.dtype == np.float32 else None
         with gpu.active():
             self.loss_scale = LossScale(gpu) if half == FLOAT16 else None
-        arrays = self.arrays = Arrays(gpu, Types(net, half), self.loss_scale)
+        channels_last = options.channels_last and half is not None
+        types = Types(net, half)
+        arrays = self.arrays = Arrays(gpu, types, Layouts(net, types, channels_last), self.loss_scale)
         self.graphs = Graphs()
-        self.plans = Plans(net, gpu, arrays, options.fuse, _half_precision(half, arrays, self.loss_scale))
+        half_precision = _half_precision(half, arrays, self.loss_scale)
+        self.plans = Plans(net, gpu, arrays, options.fuse, half_precision, channels_last)
         self.division = Division(net)
         self.range_errors = RangeErrors(net, gpu, self.plans)
         self.runner = GroupRunner(net, gpu, arrays, self.plans, self.range_errors)
@@ -196,7 +200,7 @@ class CudaExecutor(Executor):
         notes = [""] * len(self.net.nodes)
         for group in self.plan.groups:
             joined = "" if group.last == group.first else f", with {group.nodes[1].name}"
-            notes[group.first] = group.kind + joined
+            notes[group.first] = group.kind + (", channels last" if group.channels_last else "") + joined
             for i in range(group.first + 1, group.last + 1):
                 notes[i] = f"in {group.nodes[0].name}"
         return notes

@@ -62,11 +62,12 @@ CASES: dict[str, tuple[str, str]] = {
 LOOSE = {"Power": 8, "Exp": 8, "LRN": 8, "batch norm in place": 8}  # compute on what has been rounded, or amplify it
 
 
-def pair(text: str, precision: str, phase: int) -> list[Net]:
+def pair(text: str, precision: str, phase: int, channels_last: bool = False) -> list[Net]:
     """The net in float64 on the host, and in 16 bits, with equal weights, all of them numbers of the 16-bit type."""
     definition = parse("force_backward: true\n" + text.removeprefix("force_backward: true\n"))
+    options = Options(precision=precision, channels_last=channels_last)
     exact = Net(definition, phase, engine="numpy", dtype=np.float64, seed=3)
-    ours = Net(definition, phase, engine="cuda", seed=3, options=Options(precision=precision))
+    ours = Net(definition, phase, engine="cuda", seed=3, options=options)
     for source, target in zip(exact.layers, ours.layers, strict=True):
         for j, (a, b) in enumerate(zip(source.blobs, target.blobs, strict=True)):
             value = a.peek() if j in source.buffers else rounded(a.peek(), precision)
@@ -84,9 +85,11 @@ def rounded(values: Any, precision: str) -> np.ndarray[Any, Any]:
     return wide(narrow(values, dtype))
 
 
-def check(text: str, values: dict[str, Any], precision: str, factor: float, phase: int = TRAIN) -> list[Net]:
+def check(
+    text: str, values: dict[str, Any], precision: str, factor: float, phase: int = TRAIN, channels_last: bool = False
+) -> list[Net]:
     """Both ways; everything agrees up to `factor` roundings of the largest value."""
-    nets = pair(text, precision, phase)
+    nets = pair(text, precision, phase, channels_last)
     dtype = PRECISIONS[precision]
     assert dtype is not None
     for net in nets:

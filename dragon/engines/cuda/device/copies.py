@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from dragon.engines.cuda.device.device import Device
+from dragon.engines.cuda.device.layout import Layout
 from dragon.engines.cuda.device.precision import is_16_bit
 from dragon.memory.storage import Array, Storage
 
@@ -23,13 +24,14 @@ FEED_BYTES = 1 << 16  # smaller copies do not wait even from memory that is not 
 class DeviceCopy:
     """The value of a storage in `array` (count), maybe in 16 bits. To be used while its GPU is active.
 
-    factors: the loss scale of 16-bit gradients and its inverse, (1) each, on the device; None: 1.
+    factors: the loss scale of 16-bit gradients and its inverse, (1) each, on the device; None: 1. layout: of the array.
     """
 
-    def __init__(self, device: Any, array: Any, factors: Factors = (None, None)) -> None:
+    def __init__(self, device: Any, array: Any, factors: Factors = (None, None), layout: Layout | None = None) -> None:
         self.device = device
         self.array = array
         self.factors = factors
+        self.layout = layout
         self.shares = False  # the array lies in an arena, where others may overwrite it
         self.restore: Callable[[], None] | None = None  # recomputes the value if it was overwritten
         self._feed: Any = None
@@ -41,9 +43,9 @@ class DeviceCopy:
             self.restore()
         with self.device.active():
             array = self.array
-            if is_16_bit(array.dtype):
+            if self._is_converted:
                 array = self.device.empty(array.size, host.dtype)
-                self.device.to_float32(self.array, array, self.factors[1])
+                self.device.convert(self.array, array, self.factors[1], self.layout, None)
             array.get(stream=self.device.stream, out=host[: array.size])
 
     def from_host(self, host: Array) -> None:
@@ -52,15 +54,28 @@ class DeviceCopy:
             values = host[: self.array.size]
             self._uploads += 1
             if self._feed is None and self._uploads > 1 and self.array.nbytes >= FEED_BYTES:
-                self._feed = self.device.feed(self.array, self.factors[0])
+                self._feed = self.device.feed(self.array, self.factors[0], self.layout)
             if self._feed is not None:
                 self._feed.send(values)
-            elif is_16_bit(self.array.dtype):
+            elif self._is_converted:
                 array = self.device.empty(values.size, values.dtype)
                 self.device.upload(array, values)
-                self.device.to_16_bit(array, self.array, self.factors[0])
+                self.device.convert(array, self.array, self.factors[0], None, self.layout)
             else:
                 self.device.upload(self.array, values)
+
+    @property
+    def _is_converted(self) -> bool:
+        """Whether the array differs from the host's in type or layout."""
+        return self.layout is not None or is_16_bit(self.array.dtype)
+
+    def change_layout(self, layout: Layout | None, is_fresh: bool) -> None:
+        """Give the array another layout. is_fresh: whether it holds the newest value, which then stays the same."""
+        if is_fresh and self.array is not None:
+            before = self.array.copy()
+            self.device.convert(before, self.array, None, self.layout, layout)
+        self.layout = layout
+        self.drop_feed()
 
     def drop_feed(self) -> None:
         """Forget the feed, since `array` is about to be replaced."""
@@ -107,8 +122,10 @@ def working_array(device: Device, storage: Storage, dtype: DTypeLike) -> Any:
     return copy.array
 
 
-def device_array(device: Device, storage: Storage, dtype: DTypeLike, factors: Factors = (None, None)) -> Any:
-    """The flat array (count) of a storage at `device`, up to date; it is made if there is none of this type."""
+def device_array(
+    device: Device, storage: Storage, dtype: DTypeLike, factors: Factors = (None, None), layout: Layout | None = None
+) -> Any:
+    """The flat array (count) of a storage at `device`, up to date, of this type and layout; made if there is none."""
     copy = storage.copy_at(device.place)
     if isinstance(copy, DeviceCopy) and copy.array.dtype != dtype:
         storage.detach(device.place)
@@ -116,11 +133,13 @@ def device_array(device: Device, storage: Storage, dtype: DTypeLike, factors: Fa
     if copy is None:
         fresh = not storage.allocated and storage.is_fresh("host")  # still zero, and never handed out
         make = device.zeros if fresh else device.empty
-        copy = DeviceCopy(device, make(storage.count, dtype), factors)
+        copy = DeviceCopy(device, make(storage.count, dtype), factors, layout)
         storage.attach(device.place, copy)
         if fresh:
             storage.wrote(device.place)
     assert isinstance(copy, DeviceCopy)
+    if copy.layout != layout:
+        copy.change_layout(layout, storage.is_fresh(device.place))
     if not storage.is_fresh(device.place):
         storage.sync(device.place)
     elif copy.restore is not None:

@@ -18,9 +18,11 @@ from dragon.engines.cuda.device.blas import Blas
 from dragon.engines.cuda.device.cudnn import Convolver, open_cudnn
 from dragon.engines.cuda.device.cudnn_frontend import open_frontend
 from dragon.engines.cuda.device.feed import Feed
-from dragon.engines.cuda.device.precision import defines
+from dragon.engines.cuda.device.layout import Layout
+from dragon.engines.cuda.device.precision import defines, is_16_bit
 from dragon.engines.cuda.device.timing import Operand, Way, fastest
 from dragon.engines.cuda.kernels import cast
+from dragon.engines.cuda.kernels import layout as layouts
 from dragon.engines.cuda.kernels.kernel import THREADS, Kernel
 from dragon.engines.cuda.kernels.sources import OPTIONS, source
 from dragon.errors import EngineError
@@ -111,6 +113,43 @@ class Device(ABC):
     def to_float32(self, x: Any, y: Any, factor: Any = None) -> None:
         """Compute y (float32) = x (16 bits) times `factor`, (1) on the device; None: 1."""
         self._cast(cast.to_float32, x.dtype, x, y, factor)
+
+    def convert(
+        self, x: Any, y: Any, factor: Any = None, x_layout: Layout | None = None, y_layout: Layout | None = None
+    ) -> None:
+        """Compute y = x times `factor`, (1) on the device; None: 1.
+
+        x and y are flat arrays, whose types and layouts may differ. What lies behind the last whole image of a layout
+        has no order of its own and stays in its place.
+        """
+        if x_layout is not None and y_layout is not None and x_layout != y_layout:
+            first = self.empty(x.size, x.dtype)
+            self.convert(x, first, None, x_layout, None)
+            x, x_layout = first, None
+        layout = None if x_layout == y_layout else x_layout or y_layout
+        rest = x.size if layout is None else x.size % (layout.channels * layout.spatial)
+        done = x.size - rest
+        if layout is not None and done:
+            rows, columns = layout.channels, layout.spatial
+            if x_layout is not None:
+                rows, columns = columns, rows
+            kernel, dtype = layouts.transpose, x.dtype
+            if x.dtype != y.dtype:
+                narrow = is_16_bit(y.dtype)
+                kernel = layouts.transpose_to_16_bit if narrow else layouts.transpose_to_float32
+                dtype = y.dtype if narrow else x.dtype
+            kernel(
+                self, dtype, grid=self.grid(done), x=x[:done], y=y[:done], batch=done // (rows * columns), rows=rows,
+                columns=columns, factor=factor,
+            )  # fmt: skip
+        if not rest:
+            return
+        if x.dtype == y.dtype:
+            y[done:] = x[done:]
+        elif is_16_bit(y.dtype):
+            self.to_16_bit(x[done:], y[done:], factor)
+        else:
+            self.to_float32(x[done:], y[done:], factor)
 
     def _cast(self, kernel: Kernel, dtype: DTypeLike, x: Any, y: Any, factor: Any) -> None:
         vectors = all(a.data.ptr % 16 == 0 for a in (x, y)) and x.size % LANES == 0
@@ -244,9 +283,9 @@ class Gpu(Device):
         runtime = self.cupy.cuda.runtime
         runtime.memcpyAsync(host.ctypes.data, array.data.ptr, array.nbytes, runtime.memcpyDeviceToHost, self.stream.ptr)
 
-    def feed(self, array: Any, factor: Any = None) -> Feed:
-        """A feed for an array that is written repeatedly. factor: see Feed."""
-        return Feed(self, array, factor)
+    def feed(self, array: Any, factor: Any = None, layout: Layout | None = None) -> Feed:
+        """A feed for an array that is written repeatedly. factor, layout: see Feed."""
+        return Feed(self, array, factor, layout)
 
     def gemm(
         self, m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, batch: int = 1, add: bool = False,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dragon.engines.cuda.device.precision import arithmetic, is_16_bit
+from dragon.engines.cuda.device.layout import Layout
+from dragon.engines.cuda.device.precision import arithmetic
 
 if TYPE_CHECKING:
     from dragon.engines.cuda.device.device import Gpu
@@ -18,13 +19,15 @@ class Feed:
     """Copies host values into an array while the GPU still computes with the last ones.
 
     The values pass through pinned memory and, on the stream for copies, one of two buffers. The stream for computing
-    then copies the buffer into the array; if that is 16-bit, the values are multiplied by `factor` (1; None: 1).
+    then copies the buffer into the array; in its type and `layout`. Values
+    that become 16-bit are multiplied by `factor` (1; None: 1).
     """
 
-    def __init__(self, gpu: Gpu, array: Any, factor: Any = None) -> None:
+    def __init__(self, gpu: Gpu, array: Any, factor: Any = None, layout: Layout | None = None) -> None:
         self._gpu = gpu
         self._array = array
         self._factor = factor
+        self._layout = layout
         dtype = arithmetic(array.dtype)
         cuda = gpu.cupy.cuda
         size = array.size * dtype.itemsize
@@ -45,8 +48,5 @@ class Feed:
         buffer.data.copy_from_host_async(host.ctypes.data, buffer.nbytes, gpu.copy_stream)
         self._arrived[k].record(gpu.copy_stream)
         gpu.stream.wait_event(self._arrived[k])
-        if is_16_bit(self._array.dtype):
-            gpu.to_16_bit(buffer, self._array, self._factor)
-        else:
-            self._array[...] = buffer
+        gpu.convert(buffer, self._array, self._factor, None, self._layout)
         self._taken[k].record(gpu.stream)

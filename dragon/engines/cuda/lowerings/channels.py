@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from dragon.engines.cuda.kernels import channels as kernels
 from dragon.engines.cuda.kernels.kernel import THREADS, WARP
 from dragon.engines.cuda.lowerings.lowering import aligned
 
-__all__ = ["Channels", "by_channel", "channel_sums", "totals"]
+__all__ = ["Channels", "channel_sums", "totals"]
 
 MOST_SLICES = 32
 
@@ -57,11 +56,6 @@ class Channels:
         columns = -(-self.c // self.width)
         most = max(1, -(-16 * device.multiprocessors // columns))
         return Channels(self.n, self.c, self.s, self.width, max(1, min(-(-self.n * self.s // per_block), most, 65535)))
-
-
-def by_channel(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """(N, C, S) of a blob's shape; a blob of one axis has one channel."""
-    return shape[0], shape[1] if len(shape) > 1 else 1, math.prod(shape[2:])
 
 
 def channel_sums(

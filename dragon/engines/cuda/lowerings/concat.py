@@ -12,6 +12,19 @@ from dragon.memory.blob import Blob
 __all__ = ["ConcatLowering", "SliceLowering", "pieces"]
 
 
+LAST = (0, 3, 1, 2)  # where each axis of (N, C, H, W) lies in (N, H, W, C)
+
+
+def _pieces(lowering: Lowering, whole: Blob, parts: Sequence[Blob]) -> list[Strided]:
+    """As `pieces`, of blobs, along the layer's axis."""
+    along: int = lowering.layer.along
+    if not lowering.channels_last:
+        return pieces(whole.shape, (part.shape for part in parts), along)
+    order = [LAST.index(axis) for axis in range(4)]
+    shapes = [tuple(blob.shape[axis] for axis in order) for blob in (whole, *parts)]
+    return pieces(shapes[0], shapes[1:], LAST[along])
+
+
 def pieces(whole: tuple[int, ...], parts: Iterable[tuple[int, ...]], along: int) -> list[Strided]:
     """Copies of arrays of the shapes `parts` into one of shape `whole`, one after another along an axis."""
     inner, found, start = math.prod(whole[along + 1 :]), [], 0
@@ -28,17 +41,18 @@ class ConcatLowering(Lowering):
 
     half = True
     one_type = True
+    any_layout = True
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if len(bottom) > 1:
             y = top[0].data
-            for blob, plan in zip(bottom, pieces(y.shape, (b.shape for b in bottom), self.layer.along), strict=True):
+            for blob, plan in zip(bottom, _pieces(self, top[0], bottom), strict=True):
                 copy(self, plan, blob.data, y)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if len(bottom) > 1:
             dy = top[0].diff
-            plans = pieces(dy.shape, (b.shape for b in bottom), self.layer.along)
+            plans = _pieces(self, top[0], bottom)
             for blob, plan, wanted in zip(bottom, plans, propagate_down, strict=True):
                 if wanted:
                     copy(self, plan.reverse, dy, blob.diff)
@@ -50,15 +64,16 @@ class SliceLowering(Lowering):
 
     half = True
     one_type = True
+    any_layout = True
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         if len(top) > 1:
             x = bottom[0].data
-            for blob, plan in zip(top, pieces(x.shape, (t.shape for t in top), self.layer.along), strict=True):
+            for blob, plan in zip(top, _pieces(self, bottom[0], top), strict=True):
                 copy(self, plan.reverse, x, blob.data)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if len(top) > 1 and propagate_down[0]:
             dx = bottom[0].diff
-            for blob, plan in zip(top, pieces(dx.shape, (t.shape for t in top), self.layer.along), strict=True):
+            for blob, plan in zip(top, _pieces(self, bottom[0], top), strict=True):
                 copy(self, plan, blob.diff, dx)

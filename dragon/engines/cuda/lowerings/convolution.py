@@ -24,10 +24,18 @@ class ConvolutionLowering(Filtering):
     """Convolution: products by cuDNN or cuBLAS, depthwise ones by convolution.cu."""
 
     with_relu = False  # whether a ReLU in place follows in the same group
+    gains_by_channels_last = True
+
+    @classmethod
+    def takes_channels_last(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        return len(layer.window.kernel) == 2 and not cls._is_depthwise_layer(layer)
 
     @property
     def _is_depthwise(self) -> bool:
-        layer = self.layer
+        return self._is_depthwise_layer(self.layer)
+
+    @staticmethod
+    def _is_depthwise_layer(layer: Any) -> bool:
         if axes_of(layer.window) > 2:
             return False
         return bool(layer.group > 1 and layer.group == layer.num_output == layer.bottom_view[1])
@@ -41,7 +49,7 @@ class ConvolutionLowering(Filtering):
             if self._is_depthwise:
                 self.launch(
                     kernels.depthwise_forward, x=x, weight=weight, bias=bias, y=y, count=y.size, channels=x.shape[1],
-                    **self._window(x, y),
+                    **self.window_of(x, y),
                 )  # fmt: skip
                 continue
             self.narrow_from_wide(x, weight, y, bias, self.with_relu)
@@ -63,7 +71,7 @@ class ConvolutionLowering(Filtering):
                 self.wide_from_narrow(dy, weight, spread_out(b.diff, layer.bottom_view))
 
     def _depthwise_backward(self, x: Any, dy: Any, weight: Any, dx: Any) -> None:
-        window, diff = self._window(x, dy), self.layer.weight.diff
+        window, diff = self.window_of(x, dy), self.layer.weight.diff
         self.launch(
             kernels.depthwise_backward_weight, grid=diff.size, x=x, dy=dy, dweight=diff, unscale=self.unscale,
             n=x.shape[0], channels=x.shape[1], **window,
@@ -95,6 +103,12 @@ class ConvolutionReLULowering(ConvolutionLowering):
 @lowers("Deconvolution")
 class DeconvolutionLowering(Filtering):
     """Deconvolution: the products of a convolution with forward and backward exchanged."""
+
+    gains_by_channels_last = True
+
+    @classmethod
+    def takes_channels_last(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        return len(layer.window.kernel) == 2
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         layer = self.layer

@@ -28,6 +28,7 @@ class EltwiseLowering(Lowering):
     """Eltwise: combines the bottoms one after another, in the order of the layer's array code."""
 
     half = True
+    any_layout = True
     one_type = True
 
     @property

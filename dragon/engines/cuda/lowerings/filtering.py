@@ -20,9 +20,10 @@ from dragon.engines.cuda.device.device import Matrix
 from dragon.engines.cuda.device.timing import Way
 from dragon.engines.cuda.kernels import cast, elementwise, volume
 from dragon.engines.cuda.kernels import convolution as kernels
-from dragon.engines.cuda.lowerings.channels import Channels, by_channel, channel_sums, totals
+from dragon.engines.cuda.lowerings import products_last
+from dragon.engines.cuda.lowerings.channels import Channels, channel_sums, totals
 from dragon.engines.cuda.lowerings.elementwise import element_wise
-from dragon.engines.cuda.lowerings.lowering import Lowering, aligned
+from dragon.engines.cuda.lowerings.lowering import Lowering, aligned, by_channel
 from dragon.engines.cuda.lowerings.windows import MOST_AXES, at_least_2d, axes_of, named, spread_out, window_sizes
 from dragon.memory.blob import Blob
 
@@ -40,14 +41,14 @@ Own = Callable[[Any, Any, Any], None]
 
 def add_bias(lowering: Lowering, y: Any, bias: Any) -> None:
     """Compute y (N, C, ...) += bias (C)."""
-    _, c, s = by_channel(y.shape)
+    _, c, s = lowering.by_channel(y.shape)
     vectors = s % (16 // y.dtype.itemsize) == 0 and aligned(y)
     lowering.launch(kernels.add_bias, y=y, bias=bias, count=y.size, channels=c, spatial=s, vectors=vectors)
 
 
 def learn_bias(lowering: Lowering, dy: Any, diff: Any) -> None:
     """Compute diff (C) += the sums of dy (N, C, ...)."""
-    at = Channels.of(lowering.device, *by_channel(dy.shape))
+    at = Channels.of(lowering.device, *lowering.by_channel(dy.shape))
     totals(lowering.device, at, channel_sums(lowering.device, at, dy), diff, None, unscale=lowering.unscale)
 
 
@@ -60,12 +61,13 @@ class Filtering(Lowering):
     def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
         return len(layer.window.kernel) <= MOST_AXES and bottom[0].count > 0 and top[0].count > 0
 
-    def _window(self, wide: Any, narrow: Any) -> dict[str, int]:
+    def window_of(self, wide: Any, narrow: Any) -> dict[str, int]:
         """The kernels' arguments for images with at least two spatial axes."""
         window = at_least_2d(self.layer.window)
         return {**window_sizes(window, wide, narrow), **named("dilation_", window.dilation)}
 
-    def _chunks(self, wide: Any, narrow: Any) -> Iterator[slice]:
+    def chunks(self, wide: Any, narrow: Any) -> Iterator[slice]:
+        """The images whose columns are unfolded at a time."""
         images = wide.shape[0]
         each = wide.shape[1] * math.prod(self.layer.window.kernel) * math.prod(narrow.shape[2:])
         limit = min(COLUMN_BYTES // wide.dtype.itemsize, 2**31 - 1)
@@ -86,7 +88,7 @@ class Filtering(Lowering):
         count = c * math.prod(self.layer.window.kernel) * n * math.prod(narrow.shape[2:])
         self.launch(
             kernels.im2col if axes_of(self.layer.window) == 2 else volume.im2col_3d,
-            x=wide, columns=columns, count=count, channels=c, images=n, **self._window(wide, narrow),
+            x=wide, columns=columns, count=count, channels=c, images=n, **self.window_of(wide, narrow),
         )  # fmt: skip
 
     def _fold(self, columns: Any, bias: Any, wide: Any, narrow: Any) -> None:
@@ -94,7 +96,7 @@ class Filtering(Lowering):
         n, c = wide.shape[:2]
         self.launch(
             kernels.col2im if axes_of(self.layer.window) == 2 else volume.col2im_3d,
-            columns=columns, bias=bias, x=wide, count=wide.size, channels=c, images=n, **self._window(wide, narrow),
+            columns=columns, bias=bias, x=wide, count=wide.size, channels=c, images=n, **self.window_of(wide, narrow),
         )  # fmt: skip
 
     # -- the choice between cuDNN and cuBLAS --------------------------------------------------------------------
@@ -108,7 +110,7 @@ class Filtering(Lowering):
         before, stride, dilation = (typed("tuple[int, int]", each) for each in (w.before, w.stride, w.dilation))
         return Geometry(
             wide.shape, (*weight.shape[:2], *w.kernel), narrow.shape, before, stride, dilation, self.layer.group,
-            wide.dtype.name, self.device.tf32,
+            wide.dtype.name, self.device.tf32, self.channels_last,
         )  # fmt: skip
 
     def _compute(self, product: str, arrays: Arrays, by_cudnn: ByCudnn, *own: Own) -> None:
@@ -141,12 +143,11 @@ class Filtering(Lowering):
             for k, way in enumerate(own):
                 yield str(k), way
 
-        key = type(self), product, self.layer.window, self.layer.group, self.device.tf32
+        key = type(self), product, self.layer.window, self.layer.group, self.device.tf32, self.channels_last
         operands = [(array.shape, array.dtype) for array in arrays]
-        kept = "gradient" in self._buffers
+        before = dict(self._buffers)
         chosen = self.device.fastest((*key, *((shape, dtype.name) for shape, dtype in operands)), operands, ways)
-        if not kept:
-            self._buffers.pop("gradient", None)  # it lies in memory that was only lent for the timing
+        self._buffers = before  # new ones lie in memory that was only lent for the timing
         return usual if chosen is None else int(chosen)
 
     def _column_bytes(self, wide: Any, weight: Any, narrow: Any) -> int:
@@ -158,7 +159,7 @@ class Filtering(Lowering):
         """Compute narrow = W columns(wide) + bias, for every group; with `relu` max(that, 0)."""
 
         def by_cudnn(one: Convolver, g: Geometry, x: Any, w: Any, y: Any) -> bool:
-            return one.narrow_from_wide(g, x, w, y, bias, relu)
+            return one.narrow_from_wide(g, x, self._in_order(w), y, bias, relu)
 
         def in_parts(x: Any, w: Any, y: Any) -> None:
             self.narrow_from_wide(x, w, y, bias if relu else None)
@@ -171,10 +172,13 @@ class Filtering(Lowering):
         self._compute(forward_product(bias is not None, relu), (wide, weight, narrow), by_cudnn, own)
 
     def _multiply(self, wide: Any, weight: Any, narrow: Any) -> None:
-        for part in self._chunks(wide, narrow):
+        if self.channels_last:
+            products_last.narrow_from_wide(self, wide, weight, narrow)
+            return
+        for part in self.chunks(wide, narrow):
             x, y = wide[part], narrow[part]
             n, p = x.shape[0], math.prod(y.shape[2:])
-            g, rows, inner = self._sizes(x, y)
+            g, rows, inner = self.sizes(x, y)
             if self.layer.window.is_pointwise:
                 columns, ld, step, of_group = x, p, inner * g * p, inner * p
             else:
@@ -194,7 +198,7 @@ class Filtering(Lowering):
         """Compute wide = fold(W^T narrow) + bias, for every group."""
 
         def product(one: Convolver, g: Geometry, x: Any, w: Any, y: Any) -> bool:
-            if not one.wide_from_narrow(g, y, w, x):
+            if not one.wide_from_narrow(g, y, self._in_order(w), x):
                 return False
             if bias is not None:
                 add_bias(self, x, bias)
@@ -206,10 +210,15 @@ class Filtering(Lowering):
         self._compute("data", (wide, weight, narrow), product, own)
 
     def _multiply_transposed(self, wide: Any, weight: Any, narrow: Any, bias: Any) -> None:
-        for part in self._chunks(wide, narrow):
+        if self.channels_last:
+            products_last.wide_from_narrow(self, narrow, weight, wide, bias)
+            if bias is not None and self.layer.window.is_pointwise:
+                add_bias(self, wide, bias)
+            return
+        for part in self.chunks(wide, narrow):
             x, y = wide[part], narrow[part]
             n, p = x.shape[0], math.prod(y.shape[2:])
-            g, rows, inner = self._sizes(x, y)
+            g, rows, inner = self.sizes(x, y)
             direct = self.layer.window.is_pointwise
             if direct:
                 columns, ld, step, of_group = x, p, inner * g * p, inner * p
@@ -233,23 +242,26 @@ class Filtering(Lowering):
         """Compute diff += the sum over images of narrow columns(wide)^T, one product for a group."""
 
         def product(one: Convolver, g: Geometry, x: Any, dw: Any, y: Any) -> bool:
-            if one.accumulates and x.dtype == dw.dtype:
+            if one.accumulates and x.dtype == dw.dtype and not self.channels_last:
                 return one.weight_gradient(g, x, y, dw, add=True)
             found = self.buffer("gradient", dw.shape, x.dtype)  # all three of one type, as cuDNN requires
             if not one.weight_gradient(g, x, y, found, add=False):
                 return False
-            self.launch(cast.accumulate, x=found, y=dw, count=dw.size, factor=self.unscale)
+            if self.channels_last:
+                products_last.accumulate_weight(self, found, dw)
+            else:
+                self.launch(cast.accumulate, x=found, y=dw, count=dw.size, factor=self.unscale)
             return True
 
         own = [self._multiply_for_weight]
-        if self.layer.window.is_pointwise and wide.shape[0] * diff.nbytes <= MOST_TIMED:
+        if not self.channels_last and self.layer.window.is_pointwise and wide.shape[0] * diff.nbytes <= MOST_TIMED:
             own.append(self._multiply_by_image)
         self._compute("weight", (wide, diff, narrow), product, *own)
 
     def _multiply_by_image(self, wide: Any, diff: Any, narrow: Any) -> None:
         """As _multiply_for_weight for a pointwise convolution: a product for each image, then their sum, in order."""
         n, p = wide.shape[0], math.prod(narrow.shape[2:])
-        g, rows, inner = self._sizes(wide, narrow)
+        g, rows, inner = self.sizes(wide, narrow)
         parts = self.device.workspace(n * diff.size, diff.dtype)
         for i in range(g):
             self.device.gemm(
@@ -262,10 +274,13 @@ class Filtering(Lowering):
         self.launch(kernels.add_images, parts=parts, diff=diff, count=diff.size, images=n, unscale=self.unscale)
 
     def _multiply_for_weight(self, wide: Any, diff: Any, narrow: Any) -> None:
-        for part in self._chunks(wide, narrow):
+        if self.channels_last:
+            products_last.weight_gradient(self, wide, narrow, diff)
+            return
+        for part in self.chunks(wide, narrow):
             x, y = wide[part], narrow[part]
             n, p = x.shape[0], math.prod(y.shape[2:])
-            g, rows, inner = self._sizes(x, y)
+            g, rows, inner = self.sizes(x, y)
             columns, narrow_first = self._columns(x, y, y.size)
             if self.layer.window.is_pointwise:
                 self._channels_first(x, columns)
@@ -285,7 +300,11 @@ class Filtering(Lowering):
         n, c, s = by_channel(x.shape)
         self.launch(kernels.channels_first, x=x, out=out, count=x.size, images=n, channels=c, spatial=s)
 
-    def _sizes(self, wide: Any, narrow: Any) -> tuple[int, int, int]:
+    def _in_order(self, weight: Any) -> Any:
+        """Weights in the order of axes that the images have."""
+        return products_last.weight_last(self, weight) if self.channels_last else weight
+
+    def sizes(self, wide: Any, narrow: Any) -> tuple[int, int, int]:
         """(groups, narrow channels of a group, wide channels of a group times the kernel's size)."""
         g = self.layer.group
         return g, narrow.shape[1] // g, wide.shape[1] // g * math.prod(self.layer.window.kernel)

@@ -18,12 +18,22 @@ from dragon.engines.cuda.kernels.kernel import MOST, Kernel
 from dragon.graph.node import Node
 from dragon.memory.blob import Blob
 
-__all__ = ["Lowering", "aligned", "find", "lowered", "lowers"]
+__all__ = ["Lowering", "aligned", "by_channel", "find", "lowered", "lowers", "runs_on_host"]
 
 
 def aligned(*arrays: Any) -> bool:
     """Whether start and size of all arrays are multiples of 16 bytes, for 16-byte accesses. None is skipped."""
     return all(a is None or (a.data.ptr % 16 == 0 and a.nbytes % 16 == 0) for a in arrays)
+
+
+def by_channel(shape: Sequence[int]) -> tuple[int, int, int]:
+    """(N, C, S) of a blob's shape; a blob of one axis has one channel."""
+    return shape[0], shape[1] if len(shape) > 1 else 1, math.prod(shape[2:])
+
+
+def runs_on_host(layer: Any) -> bool:
+    """Whether a layer runs on the host in any case: it says so, or it is a source that has no bytes to transform."""
+    return bool(layer.host_only or (layer.is_source and not layer.gives_bytes))
 
 
 class Lowering:
@@ -34,6 +44,10 @@ class Lowering:
     float32_tops: ClassVar[tuple[int, ...]] = ()
     one_type: ClassVar[bool] = False  # bottoms and tops must have one type, since values are only copied
     shares: ClassVar[bool] = False  # tops share the bottoms' memory, of either type
+    any_layout: ClassVar[bool] = False  # the kernels compute each element by itself, wherever it lies
+    gains_by_channels_last: ClassVar[bool] = False  # tensor cores read channels last
+
+    channels_last: bool = False  # whether blobs lie as (N, H, W, C), whose shape is still given as (N, C, H, W)
 
     out_of_range: Any = None  # int32 (1) on the device, set by the executor: 1 + position of a label out of range, or 0
     array_code: ClassVar[bool] = False  # it runs the layer's own code, which no graph can repeat
@@ -75,6 +89,16 @@ class Lowering:
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
         """Whether the kernels can compute this layer in its present shapes."""
         return True
+
+    @classmethod
+    def takes_channels_last(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        """Whether the kernels can compute this layer, whose blobs have 4 axes, where these lie as (N, H, W, C)."""
+        return cls.any_layout
+
+    def by_channel(self, shape: Sequence[int]) -> tuple[int, int, int]:
+        """An array of this shape as kernels for (N, C, S) see it: (N * H * W, C, 1) where channels lie last."""
+        n, c, s = by_channel(shape)
+        return (n * s, c, 1) if self.channels_last else (n, c, s)
 
     def prepare(self) -> None:
         """Do what the host has to do before each forward, also before one that is replayed from a graph."""

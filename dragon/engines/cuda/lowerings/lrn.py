@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from dragon.engines.cuda.kernels.elementwise import weighted_sum
 from dragon.engines.cuda.kernels.lrn import lrn_backward, lrn_forward, lrn_ratio
@@ -19,10 +20,16 @@ class LRNLowering(Lowering):
 
     half = True
 
+    @classmethod
+    def takes_channels_last(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        return bool(layer.across)
+
     def _region(self, shape: tuple[int, ...]) -> dict[str, int]:
         """The kernels' arguments for a bottom of this shape."""
         across = self.layer.across
         height, width = (math.prod(shape[2:]), 1) if across else shape[2:]
+        if self.channels_last:
+            height = width = 1  # each position is an image of its own
         reach = self.layer.local_size // 2
         return {"across": across, "channels": shape[1], "height": height, "width": width, "reach": reach}
 

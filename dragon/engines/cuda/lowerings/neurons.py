@@ -39,6 +39,7 @@ class FamilyLowering(Lowering):
 
     families: ClassVar[Families] = FAMILIES
     half = True
+    any_layout = True
     one_type = True
 
     def _family(self) -> tuple[kernels.Family, dict[str, float]]:

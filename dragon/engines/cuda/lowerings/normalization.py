@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dragon.engines.cuda.device.device import Device
 from dragon.engines.cuda.kernels import batch_norm as kernels
-from dragon.engines.cuda.lowerings.channels import Channels, by_channel, channel_sums
+from dragon.engines.cuda.lowerings.channels import Channels, channel_sums
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.graph.node import Node
 from dragon.memory.blob import Blob
@@ -38,6 +38,10 @@ class BatchNormLowering(Lowering):
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
         return not cast("BatchStatistics", layer).normalization.ghost_batch
 
+    @classmethod
+    def takes_channels_last(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        return True
+
     def _affine(self) -> tuple[Blob, Blob | None] | None:
         if self._scale is not None:
             return self._scale.blobs[0], self._scale.bias_blob
@@ -56,7 +60,7 @@ class BatchNormLowering(Lowering):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         layer = self.layer
-        n, c, s = by_channel(bottom[0].shape)
+        n, c, s = self.by_channel(bottom[0].shape)
         at = Channels.of(self.device, n, c, s)
         fine = at.finer(self.device)
         x, y = bottom[0].data, top[0].data
@@ -101,7 +105,7 @@ class BatchNormLowering(Lowering):
         )  # fmt: skip
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        n, c, s = by_channel(bottom[0].shape)
+        n, c, s = self.by_channel(bottom[0].shape)
         at = Channels.of(self.device, n, c, s)
         fine = at.finer(self.device)
         dy = top[0].diff

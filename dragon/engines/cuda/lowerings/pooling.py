@@ -5,6 +5,7 @@ The random choice of STOCHASTIC, over one or two axes, is in stochastic.cu.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from dragon.engines.cuda.kernels import pooling as kernels
 from dragon.engines.cuda.kernels import stochastic
 from dragon.engines.cuda.kernels import volume_pooling as volume
 from dragon.engines.cuda.lowerings.lowering import lowers
+from dragon.engines.cuda.lowerings.pooling_last import MOST_PLACES, backward_last, forward_last
 from dragon.engines.cuda.lowerings.pooling_small import SmallPooling, small_pooling
 from dragon.engines.cuda.lowerings.random import RandomLowering
 from dragon.engines.cuda.lowerings.windows import MOST_AXES, at_least_2d, named, spread_out, window_sizes
@@ -33,6 +35,12 @@ class PoolingLowering(RandomLowering):
     def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
         most = 4 if layer.method == pb.PoolingParameter.STOCHASTIC else 2 + MOST_AXES
         return bottom[0].ndim <= most and bottom[0].count > 0
+
+    @classmethod
+    def takes_channels_last(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        if layer.method == pb.PoolingParameter.MAX:
+            return len(top) == 1 and math.prod(layer.window.kernel) <= MOST_PLACES
+        return bool(layer.method == pb.PoolingParameter.AVE)
 
     @property
     def _in_3d(self) -> bool:
@@ -76,6 +84,9 @@ class PoolingLowering(RandomLowering):
         x, y = bottom[0].data, top[0].data
         window, method = self._window(x, y), self.layer.method
         self._was_random = self.is_random
+        if self.channels_last:
+            forward_last(self, x, y, {**window, **self._counted()}, method == pb.PoolingParameter.MAX)
+            return
         top_mask = top[1].data if len(top) > 1 else None
         small = self._small(window)
         if small is not None:
@@ -100,6 +111,9 @@ class PoolingLowering(RandomLowering):
             return
         dy, dx = top[0].diff, bottom[0].diff
         window, method = self._window(dx, dy), self.layer.method
+        if self.channels_last:
+            backward_last(self, dy, dx, {**window, **self._counted()}, method == pb.PoolingParameter.MAX)
+            return
         small = self._small(window)
         if small is not None:
             small.backward(dy, dx, method == pb.PoolingParameter.MAX)

@@ -105,6 +105,8 @@ class SharedLowering(Lowering):
 class SilenceLowering(SharedLowering):
     """Silence: its bottoms have a gradient of 0."""
 
+    any_layout = True
+
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         for blob, wanted in zip(bottom, propagate_down, strict=True):
             if wanted:

@@ -7,7 +7,7 @@ from typing import Any
 
 from dragon.engines.cuda.kernels.batch_norm import bn_affine
 from dragon.engines.cuda.lowerings.channels import Channels, channel_sums, totals
-from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
+from dragon.engines.cuda.lowerings.lowering import Lowering, by_channel, lowers
 from dragon.memory.blob import Blob
 
 __all__ = ["BiasLowering", "ScaleLowering", "affine"]
@@ -32,12 +32,17 @@ class _Affine(Lowering):
     def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
         return bottom[0].count > 0
 
+    @classmethod
+    def takes_channels_last(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        return bool(layer.spans == by_channel(bottom[0].shape))
+
     def affine(self, x: Any, gamma: Any, beta: Any, y: Any, copy: Any = None) -> None:
         """As the function of this name, for the bottom's channels."""
         affine(self, self._channels(), x, gamma, beta, y, copy)
 
     def _channels(self) -> Channels:
-        return Channels.of(self.device, *self.layer.spans)
+        n, c, s = self.layer.spans
+        return Channels.of(self.device, n * s, c, 1) if self.channels_last else Channels.of(self.device, n, c, s)
 
 
 @lowers("Scale")

@@ -16,6 +16,7 @@ class SplitLowering(Lowering):
     """Split: forward has nothing to compute."""
 
     half = True
+    any_layout = True
     shares = True
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

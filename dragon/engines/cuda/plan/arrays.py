@@ -9,6 +9,8 @@ from typing import Any
 
 from dragon.engines.cuda.device.copies import Factors, device_array, working_array, working_place
 from dragon.engines.cuda.device.device import Gpu
+from dragon.engines.cuda.device.layout import Layout
+from dragon.engines.cuda.plan.layouts import Layouts
 from dragon.engines.cuda.plan.loss_scale import LossScale
 from dragon.engines.cuda.plan.types import Types
 from dragon.memory.storage import Storage
@@ -17,14 +19,16 @@ __all__ = ["Arrays"]
 
 
 class Arrays:
-    """The arrays of a net's storages on one GPU. types: which storages are 16-bit there."""
+    """The arrays of a net's storages on one GPU. types, layouts: which of these each storage has there."""
 
-    def __init__(self, gpu: Gpu, types: Types, loss_scale: LossScale | None = None) -> None:
+    def __init__(self, gpu: Gpu, types: Types, layouts: Layouts, loss_scale: LossScale | None = None) -> None:
         self.gpu = gpu
         self.types = types
+        self.layouts = layouts
         self.working_place = working_place(gpu, types.half) if types.half is not None else ""
         self._factors = (None, None) if loss_scale is None else (loss_scale.scale, loss_scale.inverse)
-        self._float32_copies: dict[Storage, Any] | None = None  # for a running layer that takes float32
+        self._copies: dict[Storage, Any] | None = None  # for a running layer that takes another type or layout
+        self._copies_are_float32 = self._copies_are_channels_first = False
         self._changed: set[Storage] = set()  # of these, the ones that the layer may have written
         self.readonly: frozenset[int] = frozenset()  # storages that the running layer only reads
         self._storages: dict[int, Storage] = {}  # all that have a copy here
@@ -40,8 +44,8 @@ class Arrays:
             storage.wrote(self.gpu.place)
             if self._written is not None:
                 self._written[id(storage)] = storage
-        if self._float32_copies is not None and self.types.is_16_bit(storage):
-            array = self._float32_copy(storage, array)
+        if self._copies is not None and self._needs_copy(storage):
+            array = self._copy(storage, array)
         count = math.prod(shape)
         return (array if array.size == count else array[:count]).reshape(shape)
 
@@ -50,35 +54,52 @@ class Arrays:
         self._storages[id(storage)] = storage
         if self._touched is not None:
             self._touched[id(storage)] = storage
-        return device_array(self.gpu, storage, self.types.of(storage), self._factors_of(storage))
+        dtype, layout = self.types.of(storage), self.layouts.of(storage)
+        return device_array(self.gpu, storage, dtype, self._factors_of(storage), layout)
 
     def _factors_of(self, storage: Storage) -> Factors:
         return self._factors if self.types.is_16_bit(storage) and self.types.is_diff(storage) else (None, None)
 
-    # -- layers that take float32 in a net of 16 bits -------------------------------------------------------------
+    # -- layers that take another type or layout than their blobs have ------------------------------------------------
     @contextmanager
-    def in_float(self, wanted: bool) -> Iterator[None]:
-        """Within the block, if `wanted`, hand out 16-bit storages as float32 copies; write them back at its end."""
-        if not wanted or self.types.half is None:
+    def in_form(self, float32: bool, channels_last: bool) -> Iterator[None]:
+        """Within the block, hand out copies of storages that the running layer cannot take; write them back at its end.
+
+        float32: it takes no 16-bit storages. channels_last: it takes storages with channels last, else none.
+        """
+        float32 = float32 and self.types.half is not None
+        if not float32 and (channels_last or not self.layouts.blobs):
             yield
             return
-        self._float32_copies, self._changed = {}, set()
+        self._copies, self._changed = {}, set()
+        self._copies_are_float32, self._copies_are_channels_first = float32, not channels_last
         try:
             yield
             for storage in self._changed:
-                array = self._float32_copies[storage]
-                self.gpu.to_16_bit(array, self.of(storage), self._factors_of(storage)[0])
+                array, target = self._copies[storage], self.of(storage)
+                factor = self._factors_of(storage)[0] if array.dtype != target.dtype else None
+                self.gpu.convert(array, target, factor, self._layout_of_copy(storage), self.layouts.of(storage))
         finally:
-            self._float32_copies = None
+            self._copies = None
 
-    def _float32_copy(self, storage: Storage, array: Any) -> Any:
-        assert self._float32_copies is not None
+    def _needs_copy(self, storage: Storage) -> bool:
+        return (self._copies_are_float32 and self.types.is_16_bit(storage)) or (
+            self._copies_are_channels_first and self.layouts.of(storage) is not None
+        )
+
+    def _layout_of_copy(self, storage: Storage) -> Layout | None:
+        return None if self._copies_are_channels_first else self.layouts.of(storage)
+
+    def _copy(self, storage: Storage, array: Any) -> Any:
+        assert self._copies is not None
         if id(storage) not in self.readonly:
             self._changed.add(storage)
-        found = self._float32_copies.get(storage)
+        found = self._copies.get(storage)
         if found is None:
-            found = self._float32_copies[storage] = self.gpu.empty(array.size, storage.dtype)
-            self.gpu.to_float32(array, found, self._factors_of(storage)[1])
+            dtype = storage.dtype if self._copies_are_float32 else array.dtype
+            found = self._copies[storage] = self.gpu.empty(array.size, dtype)
+            factor = self._factors_of(storage)[1] if dtype != array.dtype else None
+            self.gpu.convert(array, found, factor, self.layouts.of(storage), self._layout_of_copy(storage))
         return found
 
     # -- parameters in 16 bits --------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ from dragon.engines.cuda.device.precision import HalfPrecision
 from dragon.engines.cuda.kernels.sums import MOST_TERMS
 from dragon.engines.cuda.lowerings.convolution import ConvolutionReLULowering
 from dragon.engines.cuda.lowerings.eltwise import EltwiseLowering, FusedSumLowering
-from dragon.engines.cuda.lowerings.lowering import Lowering, find
+from dragon.engines.cuda.lowerings.lowering import Lowering, find, runs_on_host
 from dragon.engines.cuda.lowerings.normalization import BatchNormLowering
+from dragon.engines.cuda.plan.layouts import Layouts
 from dragon.engines.cuda.plan.types import Types
 from dragon.graph.chains import Graph, Link
 
@@ -62,6 +63,11 @@ class Group:
         return self.lowering is None or self.lowering.stored == self.lowering.dtype
 
     @property
+    def channels_last(self) -> bool:
+        """Whether it takes blobs with their channels last as they lie."""
+        return self.lowering is not None and self.lowering.channels_last
+
+    @property
     def runs_array_code(self) -> bool:
         """Whether the layer's own code runs, on arrays of the GPU unless `on_host`."""
         return self.lowering is None or self.lowering.array_code
@@ -84,10 +90,12 @@ class Plan:
         fuse: bool,
         previous: Plan | None = None,
         half_precision: HalfPrecision | None = None,
+        channels_last: bool = False,
     ) -> None:
         self._previous = previous  # its lowerings hold what backward needs
         self._half_precision = half_precision
         self.types = Types(net, None if half_precision is None else half_precision.dtype)
+        self.layouts = Layouts(net, self.types, channels_last)
         self.net = net
         self.device = device
         self._singles: list[Group | None] = [None] * len(net.nodes)
@@ -106,7 +114,7 @@ class Plan:
     def _make(self, index: int) -> Group:
         nodes = self.net.nodes[index : index + 1]
         layer = nodes[0].layer
-        if layer.host_only or (layer.is_source and not layer.gives_bytes):
+        if runs_on_host(layer):
             return Group(nodes, None, on_host=True)
         old = self._previous._singles[index] if self._previous is not None else None
         if old is not None and old.on_host:
@@ -120,6 +128,7 @@ class Plan:
     def _ready(self, nodes: Sequence[Node], lowering: Lowering) -> Group:
         group = Group(nodes, lowering)
         lowering.learns = group.need_backward
+        lowering.channels_last = all(self.layouts.takes_channels_last(node.index) for node in nodes)
         lowering.use(self._half_precision if all(self.types.runs_in_16_bits(node.index) for node in nodes) else None)
         return group
 

@@ -20,12 +20,15 @@ __all__ = ["Plans"]
 class Plans:
     """The current plan of a net. before_change, after_change: functions to call before and after it is replaced."""
 
-    def __init__(self, net: Net, gpu: Gpu, arrays: Arrays, fuse: bool, half_precision: HalfPrecision | None) -> None:
+    def __init__(
+        self, net: Net, gpu: Gpu, arrays: Arrays, fuse: bool, half_precision: HalfPrecision | None, channels_last: bool,
+    ) -> None:  # fmt: skip
         self._net = net
         self._gpu = gpu
         self._arrays = arrays
         self._fuse = fuse
         self._half_precision = half_precision
+        self._channels_last = channels_last
         self._plan: Plan | None = None
         self._version = -1  # of the net's shapes and memory
         self.before_change: list[Callable[[], None]] = []
@@ -42,8 +45,8 @@ class Plans:
         if self._plan is None or self.is_outdated:
             for call in self.before_change:
                 call()
-            self._plan = Plan(self._net, self._gpu, self._fuse, self._plan, self._half_precision)
-            self._arrays.types = self._plan.types
+            self._plan = Plan(self._net, self._gpu, self._fuse, self._plan, self._half_precision, self._channels_last)
+            self._arrays.types, self._arrays.layouts = self._plan.types, self._plan.layouts
             self._version = self._net.context.space.version
             for call in self.after_change:
                 call()

@@ -55,7 +55,7 @@ class GroupRunner:
                 space.view = self._arrays.view
                 if prepare:
                     self.prepare(group)
-                with self._arrays.in_float(group.in_float):
+                with self._arrays.in_form(group.in_float, group.channels_last):
                     (group.lowering or layer).forward(bottoms, tops)
         except DragonError as error:
             error.at(layer.where)
@@ -96,7 +96,7 @@ class GroupRunner:
                 return
             self._arrays.readonly = _backward_readonly(group)
             space.view = self._arrays.view
-            with self._arrays.in_float(group.in_float):
+            with self._arrays.in_form(group.in_float, group.channels_last):
                 (group.lowering or layer).backward(tops, flags, bottoms)
             for blob in self._frozen_of(group):
                 blob.diff[...] = 0
@@ -130,10 +130,8 @@ class GroupRunner:
         if top is group.bottoms[0]:
             array = self._arrays.of(top.data_storage)
             kept = lowering.buffer("x", top.count, lowering.stored)
-            if kept.dtype == array.dtype:
-                array[: top.count] = kept
-            else:
-                self._gpu.to_16_bit(kept, array[: top.count])
+            layout = self._arrays.layouts.of(top.data_storage)
+            self._gpu.convert(kept, array[: top.count], None, layout if group.channels_last else None, layout)
             top.data_storage.wrote(self._gpu.place)
         for node in group.nodes:
             self.forward(self._plans.current.single(node.index), reshape=False)

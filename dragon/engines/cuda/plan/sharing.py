@@ -152,7 +152,7 @@ class Sharing:
         gpu = self._gpu
         copy = storage.copy_at(gpu.place)
         if not isinstance(copy, DeviceCopy):
-            copy = DeviceCopy(gpu, None)
+            copy = DeviceCopy(gpu, None, layout=self._arrays.layouts.of(storage))
             storage.attach(gpu.place, copy)
         copy.restore = _restoring(self._me, weakref.ref(storage))
         copy.drop_feed()

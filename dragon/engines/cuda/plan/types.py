@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dragon.graph.net import Net
     from dragon.graph.node import Node
 
-__all__ = ["Types"]
+__all__ = ["Classes", "Types", "storages"]
 
 
 class Types:
@@ -51,29 +51,29 @@ class Types:
 
     def _decide(self, net: Net) -> None:
         lowerings = [find(node) for node in net.nodes]
-        classes = _Classes()
+        classes = Classes()
         wanted: set[Storage] = set()
         float32: set[Storage] = set()
         for node, lowering in zip(net.nodes, lowerings, strict=True):
             layer, blobs = node.layer, [*node.bottoms, *node.tops]
             for blob in blobs:
-                classes.join(_storages(blob))
+                classes.join(storages(blob))
                 if blob.dtype != np.float32:
-                    float32 |= set(_storages(blob))
+                    float32 |= set(storages(blob))
             for blob in layer.blobs:
-                float32 |= set(_storages(blob))
+                float32 |= set(storages(blob))
             for top, weight in zip(node.tops, node.loss_weights, strict=False):
                 if weight:
-                    float32 |= set(_storages(top))
+                    float32 |= set(storages(top))
             if lowering is None or not lowering.half:
                 continue
             if lowering.one_type:
-                classes.join(storage for blob in blobs for storage in _storages(blob))
+                classes.join(storage for blob in blobs for storage in storages(blob))
             for blob, is_float32 in _places(node, lowering):
                 if is_float32:
-                    float32 |= set(_storages(blob))
+                    float32 |= set(storages(blob))
                 elif not lowering.shares and not layer.is_source:
-                    wanted |= set(_storages(blob))
+                    wanted |= set(storages(blob))
         outside = {classes.of(storage) for storage in float32}
         inside = {classes.of(storage) for storage in wanted} - outside
         for blob in [blob for node in net.nodes for blob in (*node.bottoms, *node.tops)]:
@@ -86,7 +86,8 @@ class Types:
                 )
 
 
-def _storages(blob: Blob) -> tuple[Storage, Storage]:
+def storages(blob: Blob) -> tuple[Storage, Storage]:
+    """Those of a blob's data and its gradient."""
     return blob.data_storage, blob.diff_storage
 
 
@@ -97,7 +98,7 @@ def _places(node: Node, lowering: type[Lowering]) -> Iterator[tuple[Blob, bool]]
             yield blob, j in float32
 
 
-class _Classes:
+class Classes:
     """Classes of storages that must have one type."""
 
     def __init__(self) -> None:
@@ -109,9 +110,10 @@ class _Classes:
             storage = parent
         return storage
 
-    def join(self, storages: Iterable[Storage]) -> None:
+    def join(self, members: Iterable[Storage]) -> None:
+        """Put storages into one class."""
         first: Storage | None = None
-        for storage in storages:
+        for storage in members:
             if first is None:
                 first = self.of(storage)
             else:

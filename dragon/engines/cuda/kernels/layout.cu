@@ -1,0 +1,58 @@
+// Conversions between channels first (N, C, S) and channels last (N, S, C), with a change of type where the types differ.
+#include "common.cuh"
+
+#define TILE 32
+#define NARROW 8  // sides up to this are not worth a tile
+
+// y (batch, columns, rows) = x (batch, rows, columns), each matrix transposed, times `factor` (1; null: 1). tile: shared
+// memory of the block.
+template <typename From, typename To>
+static __device__ __forceinline__ void transpose_all(const From* x, To* y, Index batch, Index rows, Index columns,
+                                                     const real* factor, real (*tile)[TILE + 1]) {
+    real by = factor ? *factor : (real)1;
+    Index size = rows * columns;
+    if (rows <= NARROW || columns <= NARROW) {
+        GRID_LOOP(i, batch * size) {
+            Index row = i % rows, column = i / rows % columns;
+            y[i] = x[(size_t)(i / size) * size + (size_t)row * columns + column] * by;
+        }
+        return;
+    }
+    Index down = (rows + TILE - 1) / TILE, across = (columns + TILE - 1) / TILE;
+    Index tx = threadIdx.x % TILE, ty = threadIdx.x / TILE;
+    for (Index t = blockIdx.x; t < batch * down * across; t += gridDim.x) {
+        Index column = t % across * TILE, row = t / across % down * TILE;
+        size_t image = (size_t)(t / across / down) * size;
+        for (Index k = ty; k < TILE; k += THREADS / TILE)
+            if (row + k < rows && column + tx < columns) tile[k][tx] = x[image + (size_t)(row + k) * columns + column + tx];
+        __syncthreads();
+        for (Index k = ty; k < TILE; k += THREADS / TILE)
+            if (column + k < columns && row + tx < rows)
+                y[image + (size_t)(column + k) * rows + row + tx] = tile[tx][k] * by;
+        __syncthreads();
+    }
+}
+
+KERNEL transpose(const stored* x, stored* y, Index batch, Index rows, Index columns, const real* factor) {
+    __shared__ real tile[TILE][TILE + 1];
+    transpose_all(x, y, batch, rows, columns, factor, tile);
+}
+
+KERNEL transpose_to_16_bit(const real* x, stored* y, Index batch, Index rows, Index columns, const real* factor) {
+    __shared__ real tile[TILE][TILE + 1];
+    transpose_all(x, y, batch, rows, columns, factor, tile);
+}
+
+KERNEL transpose_to_float32(const stored* x, real* y, Index batch, Index rows, Index columns, const real* factor) {
+    __shared__ real tile[TILE][TILE + 1];
+    transpose_all(x, y, batch, rows, columns, factor, tile);
+}
+
+// y (batch, rows, columns) += x (batch, columns, rows), each matrix transposed, times `factor` (1; null: 1).
+KERNEL accumulate_transposed(const stored* x, real* y, Index count, Index rows, Index columns, const real* factor) {
+    real by = factor ? *factor : (real)1;
+    GRID_LOOP(i, count) {
+        Index column = i % columns, row = i / columns % rows;
+        y[i] += x[(size_t)(i / columns / rows) * rows * columns + (size_t)column * rows + row] * by;
+    }
+}

@@ -1,0 +1,46 @@
+"""Maximum and average pooling of images whose channels lie last, by channels_last.cu."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dragon.engines.cuda.kernels import channels_last as kernels
+from dragon.engines.cuda.lowerings.lowering import Lowering, aligned
+
+__all__ = ["MOST_PLACES", "backward_last", "forward_last"]
+
+MOST_PLACES = 256  # elements of a window, whose maximum's place is kept in a byte
+
+
+def _sizes(images: Any, outputs: Any) -> dict[str, Any]:
+    """The kernels' arguments; images: the array whose elements a launch computes, with those of `outputs`."""
+    channels = images.shape[1]
+    vectors = channels % (16 // images.dtype.itemsize) == 0 and aligned(images, outputs)
+    return {"count": images.size, "channels": channels, "vectors": vectors}
+
+
+def _mask(lowering: Lowering, like: Any) -> Any:
+    """For each output the place of its maximum in the window, from forward to backward."""
+    return lowering.buffer("places", like.shape, "uint8")
+
+
+def forward_last(lowering: Lowering, x: Any, y: Any, window: dict[str, int], is_maximum: bool) -> None:
+    """Launch y = the maximum or the average of each window of x. window: with the positions that an average counts."""
+    if is_maximum:
+        sizes = _without_counted(window)
+        lowering.launch(kernels.max_forward_last, x=x, y=y, mask=_mask(lowering, y), **_sizes(y, x), **sizes)
+    else:
+        lowering.launch(kernels.average_forward_last, x=x, y=y, **_sizes(y, x), **window)
+
+
+def backward_last(lowering: Lowering, dy: Any, dx: Any, window: dict[str, int], is_maximum: bool) -> None:
+    """Launch dx = the gradient of `forward_last`."""
+    if is_maximum:
+        sizes = _without_counted(window)
+        lowering.launch(kernels.max_backward_last, dy=dy, mask=_mask(lowering, dy), dx=dx, **_sizes(dx, dy), **sizes)
+    else:
+        lowering.launch(kernels.average_backward_last, dy=dy, dx=dx, **_sizes(dx, dy), **window)
+
+
+def _without_counted(window: dict[str, int]) -> dict[str, int]:
+    return {name: value for name, value in window.items() if not name.startswith(("first_", "end_"))}

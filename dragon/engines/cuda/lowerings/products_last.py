@@ -1,0 +1,128 @@
+"""The three products of a convolution on images whose channels lie last.
+
+A pointwise convolution is one product of matrices, (N * H * W, C) by (C, K). Others are computed by cuDNN, with weights
+(K, KH, KW, C), or on columns that channels_last.cu has unfolded. Named as in filtering.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from dragon.engines.cuda.device.device import Matrix
+from dragon.engines.cuda.kernels import channels_last as kernels
+from dragon.engines.cuda.kernels import layout
+
+if TYPE_CHECKING:
+    from dragon.engines.cuda.lowerings.filtering import Filtering
+
+__all__ = ["accumulate_weight", "narrow_from_wide", "weight_gradient", "weight_last", "wide_from_narrow"]
+
+
+def _matrix(weight: Any) -> tuple[int, int, int]:
+    """(K, C, KH * KW) of weights (K, C, KH, KW)."""
+    return weight.shape[0], weight.shape[1], math.prod(weight.shape[2:])
+
+
+def weight_last(lowering: Filtering, weight: Any) -> Any:
+    """Weights (K, C, KH, KW) as (K, KH, KW, C)."""
+    batch, rows, columns = _matrix(weight)
+    if rows == 1 or columns == 1:
+        return weight
+    out = lowering.buffer("weight last", weight.shape, weight.dtype)
+    lowering.launch(
+        layout.transpose, grid=lowering.device.grid(weight.size), x=weight, y=out, batch=batch, rows=rows,
+        columns=columns, factor=None,
+    )  # fmt: skip
+    return out
+
+
+def accumulate_weight(lowering: Filtering, found: Any, diff: Any) -> None:
+    """Launch diff (K, C, KH, KW) += found (K, KH, KW, C), without the loss scale."""
+    _, rows, columns = _matrix(diff)
+    lowering.launch(
+        layout.accumulate_transposed, x=found, y=diff, count=diff.size, rows=rows, columns=columns,
+        factor=lowering.unscale,
+    )  # fmt: skip
+
+
+def _rows(narrow: Any) -> int:
+    return int(narrow.shape[0] * math.prod(narrow.shape[2:]))
+
+
+def _columns(lowering: Filtering, wide: Any, narrow: Any) -> tuple[Any, int]:
+    """An array for the columns (N * OH * OW, C * KH * KW) of wide images, and the length of a row.
+
+    It is `wide` itself where nothing is unfolded.
+    """
+    row = wide.shape[1] * math.prod(lowering.layer.window.kernel)
+    if lowering.layer.window.is_pointwise:
+        return wide, row
+    return lowering.device.workspace(_rows(narrow) * row, wide.dtype), row
+
+
+def narrow_from_wide(lowering: Filtering, wide: Any, weight: Any, narrow: Any) -> None:
+    """Compute narrow = columns(wide) W^T, for every group."""
+    for x, y in _parts(lowering, wide, narrow):
+        g, rows, inner = lowering.sizes(x, y)
+        columns, row = _unfolded(lowering, x, y)
+        for i in range(g):
+            lowering.device.gemm(
+                _rows(y), rows, inner,
+                Matrix(columns, row, 0, i * inner),
+                Matrix(weight, inner, 0, i * rows * inner, transposed=True),
+                Matrix(y, g * rows, 0, i * rows),
+            )  # fmt: skip
+
+
+def wide_from_narrow(lowering: Filtering, narrow: Any, weight: Any, wide: Any, bias: Any) -> None:
+    """Compute wide = fold(narrow W), for every group, plus `bias` unless the convolution is pointwise."""
+    for x, y in _parts(lowering, wide, narrow):
+        g, rows, inner = lowering.sizes(x, y)
+        columns, row = _columns(lowering, x, y)
+        for i in range(g):
+            lowering.device.gemm(
+                _rows(y), inner, rows,
+                Matrix(y, g * rows, 0, i * rows),
+                Matrix(weight, inner, 0, i * rows * inner),
+                Matrix(columns, row, 0, i * inner),
+            )  # fmt: skip
+        if columns is not x:
+            lowering.launch(
+                kernels.col2im_last, columns=columns, bias=bias, x=x, count=x.size, channels=x.shape[1],
+                **lowering.window_of(x, y),
+            )  # fmt: skip
+
+
+def weight_gradient(lowering: Filtering, wide: Any, narrow: Any, diff: Any) -> None:
+    """Compute diff += narrow^T columns(wide), for every group."""
+    for x, y in _parts(lowering, wide, narrow):
+        g, rows, inner = lowering.sizes(x, y)
+        columns, row = _unfolded(lowering, x, y)
+        for i in range(g):
+            lowering.device.gemm(
+                rows, inner, _rows(y),
+                Matrix(y, g * rows, 0, i * rows, transposed=True),
+                Matrix(columns, row, 0, i * inner),
+                Matrix(diff, inner, 0, i * rows * inner),
+                add=True, unscale=lowering.unscale,
+            )  # fmt: skip
+
+
+def _parts(lowering: Filtering, wide: Any, narrow: Any) -> Iterable[tuple[Any, Any]]:
+    """Wide and narrow images, as many at a time as columns may take memory; all where nothing is unfolded."""
+    if lowering.layer.window.is_pointwise:
+        return [(wide, narrow)]
+    return ((wide[part], narrow[part]) for part in lowering.chunks(wide, narrow))
+
+
+def _unfolded(lowering: Filtering, wide: Any, narrow: Any) -> tuple[Any, int]:
+    """The columns of wide images, and the length of a row."""
+    columns, row = _columns(lowering, wide, narrow)
+    if columns is not wide:
+        lowering.launch(
+            kernels.im2col_last, x=wide, columns=columns, count=_rows(narrow) * row, channels=wide.shape[1],
+            **lowering.window_of(wide, narrow),
+        )  # fmt: skip
+    return columns, row
