@@ -76,6 +76,13 @@ def test_names_are_found_in_a_hint() -> None:
     assert list(named("pip install . in an environment of yours")) == []
 
 
+@pytest.mark.parametrize("cuda", ["12", "13"])
+def test_an_extra_for_gpus_brings_all_that_the_engine_loads(cuda: str) -> None:
+    """Kernels need NVRTC and products cuBLAS, both by CuPy's ctk; convolutions cuDNN, of the same CUDA throughout."""
+    assert EXTRAS[f"cuda{cuda}"] == [f"cupy-cuda{cuda}x[ctk]>=14", f"nvidia-cudnn-cu{cuda}>=9,<10", EXTRAS["cudnn"][1]]
+    assert EXTRAS["cudnn"] == [EXTRAS["cuda13"][1], "nvidia-cudnn-frontend>=1.12,<1.29"]
+
+
 def without(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     """Let imports of a package fail as if it were not installed."""
     real = builtins.__import__

@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from dragon.engines import ENGINES
 from dragon.errors import UsageError
 from dragon.files.reading import read_text
 from dragon.proto.assign import Assignment
-from dragon.tools.common.engine_options import PRECISIONS
+from dragon.tools.common.engine_options import PRECISIONS, engine_option
 from dragon.tools.common.json_output import json_option
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.python_layers import allow_python
@@ -35,7 +34,7 @@ __all__ = ["command"]
     "--store", type=click.Path(file_okay=False), help="Folder of finished runs; compare/runs, or runs in --output."
 )
 @click.option("--jobs", type=Count(1), help="Runs side by side; as many as cores by default.")
-@click.option("--engine", type=click.Choice(ENGINES), help="How nets are run; auto takes the fastest on the CPU.")
+@engine_option
 @click.option("--precision", type=click.Choice(list(PRECISIONS)), default="fp32", show_default=True)
 @set_option("every variant's solver or nets")
 @click.option("--dataset", type=click.Path(file_okay=False), help="A folder of `dragon data`, in place of the file's.")

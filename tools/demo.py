@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from dragon.data import Dataset
-from dragon.engines import ENGINES
 from dragon.errors import DataError
 from dragon.graph.facts import SYNTHETIC
+from dragon.tools.common.engine_options import engine_option
 from dragon.tools.data import make_dataset, print_dataset
 
 __all__ = ["command"]
@@ -20,7 +20,7 @@ EXPERIMENTS = {"mnist": "demo_mnist", "cifar10": "demo_cifar10"}  # by dataset
 @click.command("demo")
 @click.option("--dir", "folder", default="demo", show_default=True, metavar="DIR", help="For results and reports.")
 @click.option("--data", "data_folder", default="data", show_default=True, metavar="DIR", help="For datasets.")
-@click.option("--engine", type=click.Choice(ENGINES), help="How nets are run; auto takes the fastest on the CPU.")
+@engine_option
 @click.option("--synthetic", is_flag=True, help="Do not fetch anything, draw a synthetic set.")
 def command(folder: str, data_folder: str, engine: str | None, synthetic: bool) -> None:
     """Show what batch normalisation does, in about ten minutes on two cores, and write reports.

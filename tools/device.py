@@ -26,16 +26,17 @@ _FLAGS = (
 
 
 @click.command("device")
-@click.option("--gpu", metavar="N,...|all", help="Show these GPUs as well; an error where one is not there.")
+@click.option("--gpu", metavar="N,...|all", help="Show only these GPUs; an error where one is not there.")
 @json_option
 def command(gpu: str | None) -> dict[str, Any]:
-    """Show the engines (NumPy, oneDNN, CUDA) with their versions, which is used by default, and the processors found.
+    """Show the engines (NumPy, oneDNN, CUDA) and their versions, the default one, the processor and the GPUs.
+
+    The CUDA engine is experimental. Where it cannot run, its line says what is missing.
 
     \b
     Example: dragon device
     """
-    wanted = _wanted(gpu)
-    gpus = list(map(_gpu, wanted))
+    gpus = list(map(_gpu, _wanted(gpu)))
     rows = [["numpy", "yes", _numpy()], ["onednn", *_onednn()], ["cuda", *_cuda()]]
     click.echo(f"processor         {_processor()}")
     click.echo(f"cores             {_cores()} usable of {os.cpu_count()}")
@@ -43,9 +44,9 @@ def command(gpu: str | None) -> dict[str, Any]:
     click.echo(f"default engine    {_default()}")
     click.echo("")
     click.echo(table(["engine", "runs", "details"], rows, left=(0, 1, 2)))
-    if gpu is not None:
+    if gpu is not None or gpus:
         click.echo("")
-        click.echo(table(["GPU", "name", "compute capability", "GiB"], gpus) if wanted else "no GPU")
+        click.echo(table(["GPU", "name", "compute capability", "GiB"], gpus) if gpus else "no GPU")
     return {
         "processor": _processor(), "cores": {"usable": _cores(), "all": os.cpu_count()},
         "instruction_sets": instruction_sets(), "default_engine": default_engine(),
@@ -56,10 +57,8 @@ def command(gpu: str | None) -> dict[str, Any]:
 
 def _wanted(text: str | None) -> list[int]:
     """The numbers of the GPUs to show. Raises UsageError for bad text, EngineError for a GPU that does not exist."""
-    if text is None:
-        return []
     problem = cuda_problem()
-    if text == "all":
+    if text is None or text == "all":
         return [] if problem else list(range(_gpu_count()))
     numbers = gpu_numbers(text)
     if problem:
@@ -91,7 +90,8 @@ def _default() -> str:
     chosen = " by DRAGON_ENGINE" if os.environ.get("DRAGON_ENGINE") else ""
     if name != "auto":
         return f"{name}{chosen}"
-    return f"auto{chosen}: {'onednn' if _onednn()[0] == 'yes' else 'numpy'} here; cuda runs when asked for (--gpu 0)"
+    cpu = "onednn" if _onednn()[0] == "yes" else "numpy"
+    return f"auto{chosen}: {cpu} here; cuda runs when asked for (--gpu 0, or solver_mode: GPU of a solver)"
 
 
 def _cpuinfo(key: str) -> str:
@@ -142,4 +142,9 @@ def _onednn() -> tuple[str, str]:
 
 def _cuda() -> tuple[str, str]:
     problem = cuda_problem()
-    return ("no", problem) if problem else ("yes", "see nvidia-smi for the devices")
+    if problem:
+        return "no", problem
+    from dragon.engines.cuda.device.availability import versions
+
+    found = versions()
+    return "yes", "experimental; " + ", ".join(f"{name} {found[name] or 'not found'}" for name in found)

@@ -15,9 +15,16 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.tools.common.logs import log
 from dragon.tools.common.numbers import Count
 
-__all__ = ["EngineChoice", "engine_options", "gpu_numbers"]
+__all__ = ["EngineChoice", "engine_option", "engine_options", "gpu_numbers"]
 
 PRECISIONS = {"fp32": pb.SolverParameter.FP32, "bf16": pb.SolverParameter.BF16, "fp16": pb.SolverParameter.FP16}
+
+
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    help="How nets are run; auto takes the fastest on the CPU, cuda (experimental) a GPU.",
+)
 
 
 @dataclass
@@ -86,7 +93,7 @@ def _device(text: str) -> int:
 def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorator: add the flags and hand them to the command as `choice`, an EngineChoice."""
 
-    @click.option("--engine", type=click.Choice(ENGINES), help="How nets are run; auto takes the fastest on the CPU.")
+    @engine_option
     @click.option(
         "--precision",
         type=click.Choice(list(PRECISIONS)),
@@ -98,7 +105,7 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option("--threads", type=Count(1), help="At most this many; all cores by default.")
     @click.option("--tf32", is_flag=True, help="On a GPU, multiply matrices in TF32: faster, with 10 bits of mantissa.")
-    @click.option("--gpu", metavar="N", help="Run on GPU N; an error where there is none.")
+    @click.option("--gpu", metavar="N", help="Run on GPU N (experimental); an error where there is none.")
     @functools.wraps(function)
     def wrapper(
         *args: Any,

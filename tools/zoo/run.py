@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.layer import TEST
-from dragon.engines import ENGINES
 from dragon.errors import UsageError
 from dragon.graph.net import Net
 from dragon.models import zoo
@@ -19,6 +18,7 @@ from dragon.proto.text import read_net
 from dragon.pycaffe.classifier import Classifier
 from dragon.pycaffe.io import load_image
 from dragon.tools import classify, detect
+from dragon.tools.common.engine_options import engine_option
 from dragon.tools.common.images import ImageChoice
 from dragon.tools.common.models import WEIGHTS
 from dragon.tools.common.numbers import Count
@@ -31,7 +31,7 @@ __all__ = ["command"]
 @click.argument("images", type=click.Path(dir_okay=False), nargs=-1)
 @click.option("--weights", type=WEIGHTS, metavar="FILE", help="Other weights than the zoo's.")
 @click.option("--top", type=Count(1), default=5, show_default=True, help="Classes to show.")
-@click.option("--engine", type=click.Choice(ENGINES), help="How nets are run; auto takes the fastest on the CPU.")
+@engine_option
 @click.pass_context
 def command(
     ctx: click.Context, name: str, images: tuple[str, ...], weights: str | None, top: int, engine: str | None

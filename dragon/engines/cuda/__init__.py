@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dragon.engines.cuda.device.device import problem
+from dragon.engines.cuda.device.availability import problem
 from dragon.engines.cuda.executor import CudaExecutor
 from dragon.engines.cuda.plan.figures import PlanFigures, plan_figures
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from dragon.engines.cuda.device.availability import FORKED, capability_problem, problem
 from dragon.engines.cuda.device.blas import Blas
 from dragon.engines.cuda.device.cudnn import Convolver, open_cudnn
 from dragon.engines.cuda.device.cudnn_frontend import open_frontend
@@ -25,12 +26,11 @@ from dragon.engines.cuda.kernels import cast
 from dragon.engines.cuda.kernels import layout as layouts
 from dragon.engines.cuda.kernels.kernel import THREADS, Kernel
 from dragon.engines.cuda.kernels.sources import OPTIONS, source
-from dragon.errors import EngineError
+from dragon.errors import EngineError, first_line
 
-__all__ = ["Device", "Gpu", "Matrix", "open_gpu", "problem"]
+__all__ = ["Device", "Gpu", "Matrix", "open_gpu"]
 
 LANES = 8  # 16-bit numbers of a 16-byte access
-INSTALL = "pip install 'dragon-caffe[cuda13]' (or [cuda12], for a driver of CUDA 12)"
 NOT_READY = 600  # cudaErrorNotReady
 
 
@@ -172,25 +172,6 @@ def open_gpu(number: int) -> Gpu:
     return gpu
 
 
-def problem() -> str | None:
-    """Why no GPU can be used here, and what to install; None where one can."""
-    try:
-        cupy = importlib.import_module("cupy")
-        importlib.import_module("cupy.cuda")
-    except ImportError as error:
-        missing = isinstance(error, ModuleNotFoundError) and error.name == "cupy"
-        return f"CuPy {'is not installed' if missing else f'cannot be loaded ({_first_line(error)})'}: {INSTALL}"
-    try:
-        count = cupy.cuda.runtime.getDeviceCount()
-    except Exception as error:
-        return f"there is no GPU: CuPy is installed, but finds none ({_first_line(error)}): install NVIDIA's driver"
-    return None if count else "there is no GPU: CuPy is installed, but finds none"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
 class Gpu(Device):
     """A GPU through CuPy. EngineError where it cannot be used."""
 
@@ -204,6 +185,9 @@ class Gpu(Device):
         if not 0 <= number < count:
             known = "0" if count == 1 else f"0 to {count - 1}"
             raise EngineError(f"the CUDA engine cannot run: there is no GPU {number}, only {known}")
+        too_old = capability_problem(cupy, number)
+        if too_old:
+            raise EngineError(f"the CUDA engine cannot run: {too_old}")
         self._pid = os.getpid()
         self.number = number
         self.place = f"cuda:{number}"
@@ -211,10 +195,17 @@ class Gpu(Device):
         self._kernels: dict[tuple[Kernel, str], Any] = {}  # by kernel and type of activations
         self._blas: Blas | None = None
         self._convolvers: list[Convolver] | None = None
-        with cupy.cuda.Device(number):
-            self.multiprocessors = int(cupy.cuda.runtime.getDeviceProperties(number)["multiProcessorCount"])
-            self.stream = cupy.cuda.Stream(non_blocking=True)
-            self.copy_stream = cupy.cuda.Stream(non_blocking=True)
+        runtime = cupy.cuda.runtime
+        try:
+            with cupy.cuda.Device(number):
+                self.multiprocessors = int(runtime.getDeviceProperties(number)["multiProcessorCount"])
+                self.stream = cupy.cuda.Stream(non_blocking=True)
+                self.copy_stream = cupy.cuda.Stream(non_blocking=True)
+        except runtime.CUDARuntimeError as error:  # another program has it for itself, or has taken all its memory
+            raise EngineError(
+                f"the CUDA engine cannot run: GPU {number} cannot be opened ({first_line(error)}): "
+                "nvidia-smi shows which programs use it"
+            ) from None
 
     @property
     def convolvers(self) -> Sequence[Convolver]:
@@ -227,10 +218,7 @@ class Gpu(Device):
     def active(self) -> Iterator[None]:
         """Within the block, CuPy uses this GPU and its stream. EngineError in a forked process, which cannot."""
         if self._pid != os.getpid():
-            raise EngineError(
-                "this process was forked from one that uses the GPU: build nets in a process started by "
-                'multiprocessing.get_context("spawn")'
-            )
+            raise EngineError(FORKED)
         with self.cupy.cuda.Device(self.number), self.stream:
             yield
 

@@ -445,7 +445,34 @@ class RawModule:
 
 
 # -- the modules -------------------------------------------------------------------------------------------------
+class Nvrtc:
+    """The compiler, for the empty kernel that shows whether it works."""
+
+    @staticmethod
+    def getVersion() -> tuple[int, int]:
+        return 13, 0
+
+    @staticmethod
+    def createProgram(source: str, name: str, headers: tuple[str, ...], names: tuple[str, ...]) -> int:
+        counts["programs of NVRTC"] += 1
+        return 1
+
+    @staticmethod
+    def compileProgram(program: int, options: tuple[str, ...]) -> None:
+        pass
+
+    @staticmethod
+    def getProgramLog(program: int) -> str:
+        return ""
+
+    @staticmethod
+    def destroyProgram(program: int) -> None:
+        counts["programs of NVRTC"] -= 1
+
+
 class Device:
+    compute_capability = "90"
+
     def __init__(self, device: int | None = None) -> None:
         self.id = device or 0
 
@@ -522,13 +549,18 @@ def make(devices: int = 1) -> dict[str, types.ModuleType]:
         "using_allocator": using_allocator, "alloc_pinned_memory": alloc_pinned_memory, "runtime": runtime,
         "get_elapsed_time": get_elapsed_time, "get_current_stream": lambda: Stream.current,
         "memory": types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+        "nvrtc": Nvrtc, "cublas": types.ModuleType("cublas"),
     }.items():  # fmt: skip
         setattr(cuda, name, value)
     for name, value in {
         "getDeviceCount": lambda: devices, "CUDARuntimeError": CUDARuntimeError, "streamCaptureModeThreadLocal": 1,
         "memcpyAsync": memcpy_async, "memcpyDeviceToHost": MEMCPY_TO_HOST,
         "streamQuery": lambda _: 0, "deviceSynchronize": lambda: refuse_in_capture("synchronize"),
-        "getDeviceProperties": lambda _: {"multiProcessorCount": MULTIPROCESSORS, "name": b"emulated"},
+        "getDeviceProperties": lambda _: {
+            "multiProcessorCount": MULTIPROCESSORS, "name": b"emulated",
+            "major": 9, "minor": 0, "totalGlobalMem": 3 << 29,
+        },
+        "driverGetVersion": lambda: 13000, "runtimeGetVersion": lambda: 13020,
     }.items():  # fmt: skip
         setattr(runtime, name, value)
     return {"cupy": cupy, "cupy.cuda": cuda, "cupy.cuda.runtime": runtime}

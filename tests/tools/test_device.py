@@ -1,0 +1,80 @@
+"""`dragon device` where a GPU works, and what chooses the GPU of a training. The GPU is a stand-in."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from dragon.engines import set_default_engine
+from dragon.engines.cuda.device import availability
+from dragon.proto import dragon_pb2 as pb
+from dragon.tools.common.engine_options import EngineChoice
+from tests.engines.cuda.emulation import standin
+from tests.tools.conftest import Dragon, edit
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, module in standin.make(devices=2).items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.delenv("DRAGON_ENGINE", raising=False)
+    set_default_engine(None)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_device_shows_the_gpus_and_the_versions(dragon: Dragon, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"CuPy": "14.0.0", "CUDA": "13.2", "driver": "580.95.05", "cuDNN": "9.19.0", "cuDNN's frontend": None}
+    monkeypatch.setattr(availability, "versions", lambda: versions)
+    lines = dragon("device").out.splitlines()
+    assert lines[-4].split() == ["GPU", "name", "compute", "capability", "GiB"]
+    assert [line.split() for line in lines[-2:]] == [
+        ["0", "emulated", "9.0", "1.5"],
+        ["1", "emulated", "9.0", "1.5"],
+    ]
+    (cuda,) = (line for line in lines if line.startswith("cuda "))
+    assert cuda.split(maxsplit=2)[1:] == [
+        "yes",
+        "experimental; CuPy 14.0.0, CUDA 13.2, driver 580.95.05, cuDNN 9.19.0, cuDNN's frontend not found",
+    ]
+    assert dragon("device", "--gpu", "1").out.splitlines()[-1].split()[0] == "1"
+    found = json.loads(dragon("device", "--json").out)
+    assert found["gpus"][1] == {"number": 1, "name": "emulated", "compute_capability": "9.0", "gib": "1.5"}
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_the_solver_chooses_the_gpu_as_in_caffe() -> None:
+    engine, options = EngineChoice().resolve(pb.SolverParameter(device_id=1))
+    assert (engine, options.device) == ("cuda", 1), "GPU is the default of solver_mode"
+    on_cpu = pb.SolverParameter(solver_mode=pb.SolverParameter.CPU)
+    assert EngineChoice().resolve(on_cpu)[0] is None
+    assert EngineChoice(engine="numpy").resolve(pb.SolverParameter())[0] == "numpy"
+    assert EngineChoice().resolve()[0] is None, (
+        "dragon test and dragon time, as Caffe's, use the CPU unless --gpu is given"
+    )
+    set_default_engine("numpy")
+    try:
+        assert EngineChoice().resolve(pb.SolverParameter())[0] is None
+    finally:
+        set_default_engine(None)
+
+
+def test_a_gpu_that_does_not_work_is_one_line(
+    work: Path, dragon: Dragon, two_gpus: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wish of solver_mode falls back to the CPU; --gpu ends with status 2."""
+    monkeypatch.delattr(sys.modules["cupy.cuda"], "nvrtc")
+    edit(work / "solver.prototxt", "solver_mode: CPU", "solver_mode: GPU")
+    command = ("train", "--solver", "solver.prototxt", "--iterations", "1")
+    wished = dragon(*command)
+    assert wished.code == 0
+    (line,) = (line for line in wished.err.splitlines() if "solver_mode is GPU" in line)
+    assert "solver_mode is GPU, but CuPy cannot load NVRTC" in line
+    assert line.endswith('pip install "dragon-caffe[cuda13]": the CPU is used')
+    demanded = dragon(*command, "--gpu", "0")
+    assert demanded.code == 2
+    assert demanded.error.startswith("--gpu 0: CuPy cannot load NVRTC, which compiles the kernels (")
+    assert "\n" not in demanded.error
+    assert "cannot load NVRTC" in dragon("device").out
