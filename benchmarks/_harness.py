@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import resource
+import select
 import statistics
 import subprocess
 import sys
@@ -49,18 +50,20 @@ class BenchmarkError(Exception):
 
 
 # -- in the worker's process ---------------------------------------------------------------------------------
-def serve(handlers: Mapping[str, Callable[..., Any]], make: Callable[..., Step]) -> None:
+def serve(handlers: Mapping[str, Callable[..., Any]], make: Callable[..., Step] | None = None) -> None:
     """Answer requests from standard input until it ends.
 
-    `make(**settings)` gives a candidate's step. Besides `handlers` (name to function) there are make, drop, time
-    (milliseconds per step over `count` steps after `warm` that are not counted; of the wall's clock or, for steps of
-    one thread, the processor's), peak (bytes) and cpu (seconds of the processor since the process began).
+    `make(**settings)` gives a candidate's step; without it `handlers` have a make and a time of their own. Besides
+    `handlers` (name to function) there are make, drop, time (milliseconds per step over `count` steps after `warm` that
+    are not counted; of the wall's clock or, for steps of one thread, the processor's), peak (bytes) and cpu (seconds of
+    the processor since the process began).
     """
     candidates: dict[str, Step] = {}
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # output that a library prints must not mix with replies
 
     def make_named(candidate: str, **settings: Any) -> None:
+        assert make is not None
         candidates[candidate] = make(**settings)
 
     def timed(candidate: str, count: int, warm: int = 1, clock: str = "wall") -> float:
@@ -105,10 +108,18 @@ class Worker:
 
     def ask(self, do: str, **settings: Any) -> Any:
         """What the worker's handler returns. BenchmarkError when it fails or the process ends."""
+        return self.ask_within(None, do, **settings)
+
+    def ask_within(self, limit: float | None, do: str, **settings: Any) -> Any:
+        """As `ask`, but a worker that takes longer than `limit` seconds is ended, which is an error too."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             print(json.dumps({"do": do, **settings}), file=self._process.stdin, flush=True)
+        if limit is not None and not select.select([self._process.stdout], [], [], max(0.0, limit))[0]:
+            self._process.kill()
+            self._process.wait()
+            raise BenchmarkError(f"{self.module} was ended: {do} took longer than {limit:.0f} s")
         line = self._process.stdout.readline()
         if not line:
             self._log.seek(0)
@@ -118,6 +129,11 @@ class Worker:
         if "error" in reply:
             raise BenchmarkError(f"{self.module}: {do}: {reply['error']}")
         return reply["value"]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has not ended."""
+        return self._process.poll() is None
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -180,14 +196,21 @@ class Candidate:
         return value
 
 
-def interleave(candidates: Sequence[Candidate], rounds: int, block_ms: float = 60) -> dict[str, Series]:
-    """Time all candidates in turn, `rounds` times, in blocks of about `block_ms`; every second round goes backwards."""
+def interleave(
+    candidates: Sequence[Candidate], rounds: int, block_ms: float = 60, deadline: float | None = None
+) -> dict[str, Series]:
+    """Time all candidates in turn, `rounds` times, in blocks of about `block_ms`; every second round goes backwards.
+
+    No round but the first begins after `deadline`, a time of time.monotonic.
+    """
     counts = {}
     for candidate in candidates:
         candidate.time(1)
         counts[candidate.name] = max(1, min(500, round(block_ms / max(candidate.time(1), 1e-3))))
     series = {candidate.name: Series() for candidate in candidates}
     for k in range(rounds):
+        if k and deadline is not None and time.monotonic() > deadline:
+            break
         for candidate in candidates if k % 2 == 0 else reversed(candidates):
             series[candidate.name].ms.append(candidate.time(counts[candidate.name]))
     return series

@@ -1,78 +1,71 @@
-"""Benchmarks of the CUDA engine on the GPU at hand: python -m benchmarks.gpu [--check] [--out DIR] [--dry-run].
+"""Benchmarks of the CUDA engine on the GPU at hand: python -m benchmarks.gpu [--stages A,B] [--budget S] [--out DIR].
 
-Training steps of nets of the zoo in float32, TF32 and bfloat16 against PyTorch (eager; channels_last with bf16;
-torch.compile with CUDA graphs), all timed in turn in one process, and the batch normalisation kernels against the
-card's own copy bandwidth. `--check` first runs the engine's tests on the card, and some of them once more under
-compute-sanitizer where that is found. Uses the packages that are there and says which are missing; needs nothing from a
-network. `--dry-run` needs no GPU: it counts launches and bytes of the same nets, and the floor that they imply.
+In stages, each within its share of the budget, and written as soon as it is there: the smoke test, the engine's tests
+on the card, the kernels of batch normalisation against the card's own copy, and training steps of nets of the zoo in
+float32, TF32 and bfloat16 against PyTorch (eager, channels-last, compiled, and whole steps as CUDA graphs). `--check`
+adds the stages that test. Uses the packages that are there and says which are missing; needs nothing from a network.
+`--dry-run` needs no GPU: it counts launches and bytes of the same nets, and the floor that they imply.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import json
-import os
-import shutil
-import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from benchmarks._harness import ROOT, BenchmarkError, machine, ratio, table
+from benchmarks import gpu_checks
+from benchmarks._harness import BenchmarkError, Worker, machine, table
+from benchmarks.gpu_cases import Case
+from benchmarks.gpu_report import Report, add_kernels, add_training
+from benchmarks.gpu_training import Settings, training
 
-__all__ = ["Plan", "main", "run"]
+__all__ = ["Plan", "main", "shares"]
 
 NEEDED = {"numpy": "everything", "google.protobuf": "everything"}
 WANTED = {
     "cupy": "the CUDA engine", "torch": "PyTorch's side", "pytest": "--check", "lmdb": "some tests",
     "cudnn": "convolutions by cuDNN's graphs: nvidia-cudnn-frontend",
 }  # fmt: skip
-SANITIZED = ("test_gradients.py",)  # small, and goes through nearly every kernel
+# the seconds that each stage needs on an H200, by which the budget is shared
+STAGES = {
+    "smoke": 60.0, "tests": 75.0, "sanitizer": 120.0, "kernels": 30.0, "quick": 60.0, "resnet20": 45.0,
+    "resnet50": 120.0, "quick_all": 300.0,
+}  # fmt: skip
+CHECKS: dict[str, Callable[[float, Callable[[str], object]], bool | None]] = {
+    "smoke": gpu_checks.smoke, "tests": gpu_checks.engine_tests, "sanitizer": gpu_checks.sanitizer,
+}  # fmt: skip
+DEFAULT = ("kernels", "quick", "resnet20", "resnet50")
+QUICK = ("cifar10_quick", "cifar10_quick_bn_split", "cifar10_quick_bn_merged")
+
+
+def _cases() -> dict[str, list[Case]]:
+    return {
+        "quick": [Case(QUICK[2], 100)],
+        "resnet20": [Case("resnet20_cifar10", 128)],
+        "resnet50": [Case("resnet50", 64)],
+        "quick_all": [Case(net, batch) for net in QUICK for batch in (100, 1000)],
+    }
 
 
 @dataclass
 class Plan:
-    """The nets, shapes and repetitions to measure."""
+    """The nets, shapes and repetitions to measure. settings: of the nets, apart from their time."""
 
-    nets: Sequence[str] = ("cifar10_quick", "cifar10_quick_bn_split", "cifar10_quick_bn_merged")
-    batches: Sequence[int] = (100, 1000)
-    deep: tuple[str, int] | None = ("resnet50", 64)
+    cases: dict[str, list[Case]] = field(default_factory=_cases)
     shapes: Sequence[tuple[int, ...]] = ((64, 64, 112, 112), (64, 256, 56, 56), (64, 2048, 7, 7), (8192, 4096))
     precisions: Sequence[str] = ("fp32", "bf16")  # of the kernels
-    rounds: int = 9
-    block_ms: float = 60
     copied_megabytes: int = 2048
     repeats: int = 20
-
-    def cases(self) -> list[tuple[str, int]]:
-        """Net and batch size of each training step to time."""
-        return [(net, batch) for net in self.nets for batch in self.batches] + ([self.deep] if self.deep else [])
+    settings: Settings = field(default_factory=Settings)
 
 
-@dataclass
-class Report:
-    """Lines for the screen and gpu.md, facts for gpu.json."""
-
-    lines: list[str] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def say(self, line: str) -> None:
-        """Print a line and keep it for gpu.md."""
-        print(line, flush=True)
-        self.lines.append(line)
-
-    def write(self, folder: str) -> None:
-        """Write gpu.md and gpu.json to `folder`, atomically."""
-        from dragon.files.atomic import write_atomically
-
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
-        write_atomically(str(target / "gpu.md"), ("\n\n".join(self.lines) + "\n").encode())
-        write_atomically(str(target / "gpu.json"), json.dumps(self.facts, indent=1).encode())
-        print(f"written: {target / 'gpu.md'}, {target / 'gpu.json'}", flush=True)
+def shares(stages: Sequence[str], seconds: float) -> float:
+    """The seconds that the first of the stages may take of those left: what one does not use goes to the later ones."""
+    return seconds * STAGES[stages[0]] / sum(STAGES[name] for name in stages)
 
 
 def absent(names: dict[str, str]) -> list[str]:
@@ -86,87 +79,82 @@ def absent(names: dict[str, str]) -> list[str]:
     return lines
 
 
-def check(say: Any) -> bool | None:
-    """Run the tests of the engine on the GPU; whether they passed, None if they could not run."""
-    try:
-        importlib.import_module("pytest")
-    except ImportError:
-        say("pytest is missing: the tests were not run")
-        return None
-    env = {**os.environ, "DRAGON_TEST_GPU": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "default"]
-    passed = subprocess.run([*command, "tests/engines/cuda"], cwd=ROOT, env=env, check=False).returncode == 0
-    sanitizer = shutil.which("compute-sanitizer")
-    if sanitizer is None:
-        say("compute-sanitizer is missing: memory accesses on the card were not checked")
-        return passed
-    files = [f"tests/engines/cuda/{name}" for name in SANITIZED]
-    for tool in ("memcheck", "racecheck"):
-        done = subprocess.run(
-            [sanitizer, "--tool", tool, "--error-exitcode", "1", *command, *files], cwd=ROOT, env=env, check=False
-        )
-        passed = passed and done.returncode == 0
+# -- stages ------------------------------------------------------------------------------------------------------
+def run(plan: Plan, report: Report, stages: Sequence[str], budget: float) -> bool:
+    """Run the stages on the first GPU; whether no check failed."""
+    end, passed = time.monotonic() + budget, True
+    facts = report.facts
+    facts |= {"machine": machine(), "torch": None, "stages": {}, "training": [], "normalization": [], "aims": []}
+    if not any(line.startswith("torch ") for line in facts["missing"]):
+        facts["torch"] = importlib.import_module("torch").__version__
+    if not facts["torch"]:
+        report.say("torch is missing: ours is timed without a peer")
+        plan.settings = replace(plan.settings, with_torch=False)
+    for k, stage in enumerate(stages):
+        begin = time.monotonic()
+        share = shares(stages[k:], end - begin)
+        if share < 1:
+            report.say(f"{stage}: skipped, the budget is spent")
+            continue
+        if stage in CHECKS:
+            facts[f"{stage}_passed"] = CHECKS[stage](share, report.say)
+            passed = passed and facts[f"{stage}_passed"] is not False
+        elif stage == "kernels":
+            _kernels(plan, report, begin + share)
+        else:
+            _training(plan, report, plan.cases[stage], share)
+        facts["stages"][stage] = {"share_s": round(share, 1), "took_s": round(time.monotonic() - begin, 1)}
+        report.save()
     return passed
 
 
-# -- all of it ---------------------------------------------------------------------------------------------------
-def run(plan: Plan, report: Report) -> None:
-    """Measure everything on the first GPU."""
-    from benchmarks.gpu_kernels import copy_bandwidth
-
-    cupy, facts = importlib.import_module("cupy"), report.facts
-    gpu = cupy.cuda.runtime.getDeviceProperties(0)
-    facts |= {"machine": machine(), "gpu": gpu["name"].decode(), "cupy": cupy.__version__, "torch": None}
-    if not absent({"torch": ""}):
-        facts["torch"] = importlib.import_module("torch").__version__
-    bandwidth = facts["copy_bytes_per_second"] = copy_bandwidth(plan.copied_megabytes, plan.repeats)
-    report.say(f"{facts['gpu']}: a copy moves {bandwidth / 1e12:.3g} TB/s")
-    _training(plan, report)
-    _normalization(plan, report, bandwidth)
-
-
-def _training(plan: Plan, report: Report) -> None:
-    from benchmarks.gpu_training import Case, aims, training
-
-    found, rows, reached = report.facts.setdefault("training", []), [], []
-    if not report.facts["torch"]:
-        report.say("torch is missing: ours was timed without a peer")
-    for net, batch in plan.cases():
-        case = Case(net, batch)
+def _training(plan: Plan, report: Report, cases: Sequence[Case], share: float) -> None:
+    end, chosen = time.monotonic() + share, plan.settings
+    if chosen.with_torch:
+        report.say(
+            "cuDNN on both sides tries out its algorithms; "
+            + (
+                "deterministic ones only. "
+                if chosen.deterministic
+                else "PyTorch may take any, ours are deterministic. "
+            )
+            + "TF32 is off on both sides unless a name says tf32; bf16 is autocast in PyTorch. Ours reads its loss in "
+            "each step, PyTorch's is left on the GPU."
+        )
+    for k, case in enumerate(cases):
+        seconds = (end - time.monotonic()) / (len(cases) - k)
         try:
-            series, remarks = training(case, plan.rounds, bool(report.facts["torch"]), report.say, plan.block_ms)
+            measured = training(case, replace(chosen, seconds=seconds), report.say)
         except BenchmarkError as error:
             report.say(str(error))
             continue
-        first = next(iter(series.values()))
-        rows += [[net, batch, name, one.median, ratio(one, first)[0]] for name, one in series.items()]
-        reached += aims(case, series)
-        measured = {name: one.facts() for name, one in series.items()}
-        found.append({"net": net, "batch": batch, "series": measured, "remarks": remarks})
-        print(f"{net} at batch {batch}: " + "; ".join(next(iter(remarks.values()))), flush=True)
-    report.say(table(["net", "batch", "by", "ms per step", "x dragon's time"], rows))
-    for line in reached:
-        report.say(line)
-    report.facts["aims"] = reached
+        add_training(report, case, measured)
 
 
-def _normalization(plan: Plan, report: Report, bandwidth: float) -> None:
-    from benchmarks.gpu_kernels import normalization
-    from dragon.errors import DragonError
+def _kernels(plan: Plan, report: Report, deadline: float) -> None:
+    found = report.facts["normalization"]
 
-    found = report.facts.setdefault("normalization", [])
-    for precision in plan.precisions:
-        for shape in plan.shapes:
-            try:
-                found.append(normalization(shape, bandwidth, plan.repeats, precision))
-            except (BenchmarkError, DragonError) as error:
-                report.say(f"batch normalisation of {shape} in {precision} was not measured: {error}")
-    rows = [
-        ["x".join(map(str, f["shape"])), f["precision"], f["forward_of_copy"], f["backward_of_copy"],
-         f["split_over_merged"]]
-        for f in found
-    ]  # fmt: skip
-    report.say(table(["shape", "precision", "forward / copy", "backward / copy", "split / merged"], rows))
+    def ask(do: str, **settings: Any) -> Any:
+        return worker.ask_within(deadline - time.monotonic(), do, **settings)
+
+    with Worker(plan.settings.ours, env=plan.settings.env) as worker:
+        try:
+            report.facts |= ask("facts")
+            bandwidth = ask("copy_bandwidth", megabytes=plan.copied_megabytes, repeats=plan.repeats)
+        except BenchmarkError as error:
+            report.say(f"kernels were not measured: {error}")
+            return
+        report.facts["copy_bytes_per_second"] = bandwidth
+        report.say(f"{report.facts['gpu']}: a copy moves {bandwidth / 1e12:.3g} TB/s")
+        for precision in plan.precisions:
+            for shape in plan.shapes:
+                what = {"shape": shape, "bandwidth": bandwidth, "repeats": plan.repeats, "precision": precision}
+                try:
+                    found.append(ask("normalization", **what))
+                except BenchmarkError as error:
+                    report.say(f"batch normalisation of {shape} in {precision} was not measured: {error}")
+                report.save()
+    add_kernels(report, found)
 
 
 def dry_run(plan: Plan, report: Report) -> None:
@@ -178,14 +166,14 @@ def dry_run(plan: Plan, report: Report) -> None:
     from dragon.graph.net import Net
 
     rows, found = [], report.facts.setdefault("planned", [])
-    for net, batch in plan.cases():
-        made = Net(net_for(net, batch, TRAIN), TRAIN, engine="numpy", seed=1)
+    for case in sorted({case for cases in plan.cases.values() for case in cases}, key=str):
+        made = Net(net_for(case.net, case.batch, TRAIN, case.size), TRAIN, engine="numpy", seed=1)
         for precision in plan.precisions:
             figures = plan_figures(made, precision=precision)
             floor = figures.floor_seconds * 1e6
-            rows.append([net, batch, precision, figures.launches, figures.bytes / 1e6, floor])
+            rows.append([case.net, case.batch, precision, figures.launches, figures.bytes / 1e6, floor])
             found.append(
-                {"net": net, "batch": batch, "precision": precision, "launches": figures.launches,
+                {"net": case.net, "batch": case.batch, "precision": precision, "launches": figures.launches,
                  "bytes": figures.bytes, "floor_us": floor, "solver": {k: str(v) for k, v in SOLVER.items()}}
             )  # fmt: skip
         made.close()
@@ -196,27 +184,47 @@ def dry_run(plan: Plan, report: Report) -> None:
     )
 
 
+# -- the command line --------------------------------------------------------------------------------------------
+def _stages(text: str) -> list[str]:
+    names = [name for name in text.split(",") if name]
+    for name in names:
+        if name not in STAGES:
+            raise argparse.ArgumentTypeError(f'"{name}" is not a stage; there are {", ".join(STAGES)}')
+    return names
+
+
 def main(arguments: Sequence[str] | None = None, plan: Plan | None = None) -> int:
-    """Run the command line; 1 if tests failed, 2 if nothing could be measured."""
+    """Run the command line; 1 if a check failed, 2 if nothing could be measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--out", metavar="DIR", help="write gpu.md and gpu.json there")
+    parser.add_argument("--out", metavar="DIR", help="keep gpu.md and gpu.json there up to date")
+    parser.add_argument("--stages", type=_stages, help=f"of {', '.join(STAGES)}; default {','.join(DEFAULT)}")
+    parser.add_argument("--budget", type=float, metavar="SECONDS", help="for all stages; default: what they need")
+    parser.add_argument(
+        "--compile-limit", type=float, metavar="SECONDS", help="to set up one compiled form; default 60"
+    )
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--check", action="store_true", help="run the engine's tests on the card first")
+    parser.add_argument("--check", action="store_true", help="first the stages smoke, tests and sanitizer")
+    parser.add_argument("--profile", action="store_true", help="add the kernels of one step of ours; needs PyTorch")
+    parser.add_argument("--any-algorithm", action="store_true", help="PyTorch may take those that vary from run to run")
     parser.add_argument("--dry-run", action="store_true", help="count instead of measuring; needs no GPU")
     args = parser.parse_args(arguments)
-    plan, report = plan or Plan(), Report()
-    plan.rounds = args.rounds or plan.rounds
+    plan, report = plan or Plan(), Report(args.out)
+    chosen = plan.settings
+    plan.settings = replace(
+        chosen, rounds=args.rounds or chosen.rounds, profile=args.profile, deterministic=not args.any_algorithm,
+        compile_seconds=args.compile_limit or chosen.compile_seconds,
+    )  # fmt: skip
     lacking = absent(NEEDED)
     if lacking:
         for line in lacking:
             report.say(line)
         return 2
-    passed: bool | None = None
+    passed = True
     if args.dry_run:
         dry_run(plan, report)
     else:
-        report.facts["missing"] = absent(WANTED)
-        for line in report.facts["missing"]:
+        missing = absent(WANTED)
+        for line in missing:
             report.say(line)
         from dragon.engines import cuda_problem
 
@@ -224,11 +232,14 @@ def main(arguments: Sequence[str] | None = None, plan: Plan | None = None) -> in
         if problem:
             report.say(f"nothing was measured: {problem}")
             return 2
-        passed = report.facts["tests_passed"] = check(report.say) if args.check else None
-        run(plan, report)
+        report.facts["missing"] = missing
+        stages = [*(CHECKS if args.check else ()), *(args.stages or DEFAULT)]
+        stages = list(dict.fromkeys(stages))
+        passed = run(plan, report, stages, args.budget or sum(STAGES[name] for name in stages))
+    report.save()
     if args.out:
-        report.write(args.out)
-    return 1 if passed is False else 0
+        print(f"written: {args.out}/gpu.md, {args.out}/gpu.json", flush=True)
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":

@@ -1,173 +1,251 @@
-"""Times training steps on a GPU: Dragon in each precision and PyTorch in several forms, in turn in one process."""
+"""Times training steps on a GPU, Dragon in each precision and PyTorch in several forms, in turn in several processes.
+
+A process holds one precision of one library. All start together, but use the GPU one at a time while libraries try out
+algorithms; only compilers run meanwhile.
+"""
 
 from __future__ import annotations
 
-import importlib
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks._harness import BenchmarkError, Candidate, Series, Step, interleave, ratio
-from benchmarks.cpu_nets import SOLVER, describe, export_arrays, inputs, net_for
+from benchmarks._harness import BenchmarkError, Candidate, Series, Worker, interleave
+from benchmarks.cpu_nets import export_arrays, inputs, net_for
+from benchmarks.gpu_cases import OURS, PEERS, Case, Form
 
-__all__ = ["OURS", "PEERS", "Case", "aims", "ours", "training"]
+__all__ = ["Measured", "Settings", "export", "training"]
 
-# name -> precision, TF32
-OURS = {"dragon": ("fp32", False), "dragon, tf32": ("fp32", True), "dragon, bf16": ("bf16", False)}
-
-
-@dataclass(frozen=True)
-class Form:
-    """How PyTorch runs. Float32 without TF32 is what `dragon` is compared with."""
-
-    tf32: bool = False
-    bf16: bool = False  # with channels last
-    compiled: bool = False  # with CUDA graphs
-
-
-PEERS = {
-    "torch eager": Form(),
-    "torch eager, tf32": Form(tf32=True),
-    "torch channels_last bf16": Form(tf32=True, bf16=True),
-    "torch compiled": Form(compiled=True),
-    "torch compiled, tf32": Form(tf32=True, compiled=True),
-    "torch compiled, channels_last bf16": Form(tf32=True, bf16=True, compiled=True),
-}
+SET_UP = 0.75  # part of a case's time after which nothing more is set up
+FARTHEST = {"fp32": 1e-3, "tf32": 0.01, "bf16": 0.05}  # of a peer's first loss from ours, relative
 
 
 @dataclass(frozen=True)
-class Case:
-    """A net at a batch size; `size`: height and width instead of those of the model, for quick trials."""
+class Settings:
+    """How a case is measured. compile_seconds: the most that setting up one compiled form may take."""
 
-    net: str
-    batch: int
-    size: int | None = None
-
-
-def ours(case: Case, precision: str, tf32: bool) -> Any:
-    """A solver on the GPU, with images and labels in the input blobs of its net."""
-    from dragon.bases.layer import TRAIN
-    from dragon.engines import Options
-    from dragon.proto import dragon_pb2 as pb
-    from dragon.solver.types import get_solver
-
-    param = pb.SolverParameter(net_param=net_for(case.net, case.batch, TRAIN, case.size), **SOLVER)
-    solver = get_solver(param, engine="cuda", options=Options(tf32=tf32, precision=precision), seed=1)
-    images, labels = inputs(case.net, solver.net.blobs["data"].shape)
-    solver.net.blobs["data"].data[...] = images
-    solver.net.blobs["label"].data[...] = labels
-    return solver
+    seconds: float = 120
+    rounds: int = 7
+    block_ms: float = 60
+    compile_seconds: float = 60
+    deterministic: bool = True  # cuDNN's algorithms of the peers; ours always are
+    with_torch: bool = True
+    profile: bool = False
+    device: str = "cuda"  # of the peers
+    ours: str = "benchmarks.gpu_ours"
+    peers: str = "benchmarks.gpu_torch"
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
-def _torch_step(case: Case, solver: Any, form: Form) -> Step:
-    torch = importlib.import_module("torch")
-    from benchmarks import cpu_torch
-    from dragon.bases.layer import TRAIN
+@dataclass
+class Measured:
+    """What came of a case: times by the wall's clock and the GPU's, and what each candidate said of itself."""
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "arrays.npz")
-        export_arrays(solver.net, path)
-        module, images, labels, rates = cpu_torch.build(describe(net_for(case.net, case.batch, TRAIN, case.size)), path)
-    module, images, labels = module.cuda().train(), images.cuda(), labels.cuda()  # type: ignore[union-attr]
-    if form.bf16:
-        module, images = module.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)
-    optimizer = cpu_torch._optimizer(module, rates, SOLVER, fused=form.bf16 or form.compiled)
+    wall: dict[str, Series]
+    gpu: dict[str, Series]
+    made: dict[str, dict[str, Any]]
+    profiles: dict[str, list[list[Any]]] = field(default_factory=dict)
 
-    def compute(x: Any) -> Any:
-        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=form.bf16):
-            scores = module(x)
-        return torch.nn.functional.cross_entropy(scores.float(), labels)
-
-    run = torch.compile(compute, mode="reduce-overhead") if form.compiled else compute
-
-    def step() -> None:
-        torch.backends.cudnn.benchmark = True
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = form.tf32
-        if form.compiled:
-            torch.compiler.cudagraph_mark_step_begin()
-        optimizer.zero_grad(set_to_none=True)
-        run(images).backward()
-        optimizer.step()
-
-    return step
+    def facts(self) -> dict[str, Any]:
+        """For the JSON file."""
+        return {
+            name: {**one.facts(), **({"gpu_ms": self.gpu[name].facts()} if name in self.gpu else {}), **self.made[name]}
+            for name, one in self.wall.items()
+        }
 
 
-def _timed(step: Step, wait: Callable[[], object]) -> Callable[[int], float]:
-    def run(count: int) -> float:
-        step()
-        wait()
-        begin = time.perf_counter()
-        for _ in range(count):
-            step()
-        wait()
-        return (time.perf_counter() - begin) / count * 1e3
+class _Groups:
+    """The processes of a case, and what they hold."""
 
-    return run
+    def __init__(self, case: Case, settings: Settings, arrays: str, say: Callable[[str], object]) -> None:
+        self.case = case
+        self.settings = settings
+        self.say = say
+        self.made: dict[str, dict[str, Any]] = {}
+        self.workers: dict[str, Worker] = {}
+        self.begin = time.monotonic()
+        self._arrays = arrays
+        self._gpu = threading.Lock()  # held while algorithms are tried out
+        self._said = threading.Lock()
+        self._processes: list[Worker] = []
 
+    def left(self, part: float = 1) -> float:
+        """Seconds until a part of the case's time is over."""
+        return self.begin + part * self.settings.seconds - time.monotonic()
 
-def training(case: Case, rounds: int, with_torch: bool, say: Callable[[str], object], block_ms: float = 60) -> Any:
-    """Series of milliseconds of a training step by name, and the remarks of Dragon's engine by name.
+    def start(self) -> None:
+        """Set up every candidate that can be."""
+        chosen = self.settings
+        with ThreadPoolExecutor(len(OURS) + len(FARTHEST)) as pool:
+            running = [
+                pool.submit(self._start_ours, self._worker(chosen.ours), name, precision, tf32)
+                for name, (precision, tf32) in OURS.items()
+            ]
+            if chosen.with_torch:
+                precisions = dict.fromkeys(form.precision for form in PEERS.values())
+                running += [pool.submit(self._start_peers, self._worker(chosen.peers), p) for p in precisions]
+            for one in running:
+                one.result()
 
-    Raises BenchmarkError if no candidate of Dragon's runs.
-    """
-    cupy = importlib.import_module("cupy")
-    wait: Callable[[], object] = cupy.cuda.runtime.deviceSynchronize
-    candidates: list[Candidate] = []
-    solvers: dict[str, Any] = {}
+    def _worker(self, module: str) -> Worker:
+        worker = Worker(module, env=self.settings.env)
+        self._processes.append(worker)
+        return worker
 
-    def add(name: str, make: Callable[[], Step]) -> None:
-        try:
-            step = make()
-            step()
-            wait()
-        except Exception as error:  # out of memory, an operator that a release lacks, ...
-            why = " ".join((str(error) or repr(error)).split())
-            say(f"{case.net} at batch {case.batch}: {name} does not run: {why}")
+    def _start_ours(self, worker: Worker, name: str, precision: str, tf32: bool) -> None:
+        if self._ask(name, worker, "facts") is None:
             return
-        candidates.append(Candidate(name, run=_timed(step, wait)))
+        with self._gpu:
+            made = self._ask(
+                name, worker, "make", candidate=name, net=self.case.net, batch=self.case.batch, size=self.case.size,
+                precision=precision, tf32=tf32,
+            )  # fmt: skip
+        if made is not None:
+            self.made[name], self.workers[name] = made, worker
 
-    def make_ours(name: str, precision: str, tf32: bool) -> Step:
-        solvers[name] = ours(case, precision, tf32)
-        return lambda: solvers[name].step(1)
+    def _start_peers(self, worker: Worker, precision: str) -> None:
+        chosen, forms = self.settings, {n: form for n, form in PEERS.items() if form.precision == precision}
+        tf32 = precision != "fp32"
+        if self._ask(f"torch, {precision}", worker, "facts", tf32=tf32, deterministic=chosen.deterministic) is None:
+            return
+        with self._gpu:
+            for name, form in forms.items():
+                if not form.compiled and not self._add_peer(worker, name, form, self.left(SET_UP)):
+                    return
+        for name, form in forms.items():
+            if form.compiled:
+                seconds = min(chosen.compile_seconds, self.left(SET_UP))
+                if not self._add_peer(worker, name, form, seconds):
+                    return
 
-    for name, (precision, tf32) in OURS.items():
-        add(name, lambda name=name, precision=precision, tf32=tf32: make_ours(name, precision, tf32))  # type: ignore[misc]
-    if not candidates:
-        raise BenchmarkError(f"{case.net} at batch {case.batch}: nothing of ours runs")
-    first = solvers[candidates[0].name]
-    if with_torch:
-        for name, form in PEERS.items():
-            add(name, lambda form=form: _torch_step(case, first, form))  # type: ignore[misc]
-    try:
-        series = interleave(candidates, rounds, block_ms)
-        return series, {c.name: solvers[c.name].net.executor.remarks() for c in candidates if c.name in solvers}
-    finally:
-        for solver in solvers.values():
-            solver.close()
+    def _add_peer(self, worker: Worker, name: str, form: Form, seconds: float) -> bool:
+        """Set up one form; whether the process lives on."""
+        if seconds < 1:
+            self._tell(f"{self.case}: {name} was skipped: no time is left to set it up")
+            return True
+        made = self._ask(
+            name, worker, "make", seconds + 15, candidate=name, net=self.case.net, batch=self.case.batch,
+            size=self.case.size, arrays=self._arrays, bf16=form.precision == "bf16", channels_last=form.channels_last,
+            compiled=form.compiled, graph=form.graph, device=self.settings.device, seconds=seconds,
+        )  # fmt: skip
+        if made is not None:
+            self.made[name], self.workers[name] = made, worker
+        elif not worker.is_running:
+            self.drop(worker)
+        return worker.is_running
+
+    def drop(self, worker: Worker) -> None:
+        """Forget what a process holds that has ended."""
+        for lost in [name for name, holder in self.workers.items() if holder is worker]:
+            self._tell(f"{self.case}: {lost} was lost with its process")
+            del self.workers[lost], self.made[lost]
+
+    def _ask(self, name: str, worker: Worker, do: str, limit: float | None = None, **settings: Any) -> Any:
+        try:
+            return worker.ask_within(max(5.0, self.left(SET_UP)) if limit is None else limit, do, **settings)
+        except BenchmarkError as error:  # out of memory, an operator that a release lacks, too slow, ...
+            self._tell(f"{self.case}: {name} does not run: {error}")
+            return None
+
+    def _tell(self, line: str) -> None:
+        with self._said:
+            self.say(line)
+
+    def close(self) -> None:
+        """End the processes."""
+        for worker in self._processes:
+            worker.close()
 
 
-def aims(case: Case, series: Mapping[str, Series]) -> list[str]:
-    """A line for each target of a case, with what was reached; empty without a peer."""
-    peers = [series[name] for name in PEERS if name in series]
-    mine = [series[name] for name in OURS if name in series]
-    if not peers or "torch eager" not in series or "dragon" not in series:
-        return []
-    fastest_peer, fastest = min(peers, key=lambda s: s.median), min(mine, key=lambda s: s.median)
-    over_eager = ratio(series["torch eager"], series["dragon"])[0]
-    over_best = ratio(fastest_peer, fastest)[0]
-    at = f"{case.net} at batch {case.batch}"
-    if case.net == "resnet50":
-        return [_aim(f"{at}: best of ours over the best PyTorch", over_best, 0.9)]
-    if case.batch == 100:
-        return [
-            _aim(f"{at}: over eager, both in float32", over_eager, 3.0),
-            _aim(f"{at}: best of ours over the best PyTorch", over_best, 1.2),
-        ]
-    return []
+def training(case: Case, settings: Settings, say: Callable[[str], object]) -> Measured:
+    """Measure a training step of every candidate that can be set up in time.
+
+    Raises BenchmarkError if none of Dragon's runs.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        arrays = str(Path(folder) / "arrays.npz")
+        if settings.with_torch:
+            export(case, arrays)
+        groups = _Groups(case, settings, arrays, say)
+        try:
+            groups.start()
+            ours = [name for name in OURS if name in groups.made]
+            if not ours:
+                raise BenchmarkError(f"{case}: nothing of ours runs")
+            _compare_losses(groups, ours[0])
+            profiles = _profiles(groups, ours) if settings.profile else {}
+            return _measure(groups, profiles)
+        finally:
+            groups.close()
 
 
-def _aim(what: str, reached: float, wanted: float) -> str:
-    return f"{'reached' if reached >= wanted else 'MISSED'}: {what}: {reached:.2f} x, aim {wanted} x"
+def _measure(groups: _Groups, profiles: dict[str, list[list[Any]]]) -> Measured:
+    times: dict[str, list[float | None]] = {}
+    failed: list[str] = []
+
+    def timed(name: str, count: int) -> float:
+        try:
+            found = groups.workers[name].ask_within(max(20.0, groups.left() + 10), "time", candidate=name, count=count)
+        except BenchmarkError:
+            failed.append(name)
+            raise
+        times.setdefault(name, []).append(found["gpu"])
+        return float(found["wall"])
+
+    chosen = groups.settings
+    while True:
+        names = [name for name in (*OURS, *PEERS) if name in groups.made]
+        candidates = [Candidate(name, run=lambda count, name=name: timed(name, count)) for name in names]  # type: ignore[misc]
+        try:
+            wall = interleave(candidates, chosen.rounds, chosen.block_ms, groups.begin + chosen.seconds)
+            break
+        except BenchmarkError as error:
+            groups.say(f"{groups.case}: {failed[-1]} failed while it was timed: {error}")
+            worker = groups.workers.pop(failed[-1])
+            del groups.made[failed[-1]]
+            if not worker.is_running:
+                groups.drop(worker)
+    gpu = {}
+    for name, series in wall.items():
+        values = [value for value in times[name][-len(series.ms) :] if value is not None]
+        if values:
+            gpu[name] = Series(values)
+    return Measured(wall, gpu, {name: groups.made[name] for name in names}, profiles)
+
+
+def _compare_losses(groups: _Groups, first: str) -> None:
+    """Leave out a peer whose first loss is not ours: it computes something else."""
+    expected = groups.made[first]["loss"]
+    for name in [name for name in groups.made if name in PEERS]:
+        loss, farthest = groups.made[name]["loss"], FARTHEST[PEERS[name].precision]
+        if not abs(loss - expected) <= farthest * abs(expected):
+            groups.say(f"{groups.case}: {name} is left out: its first loss is {loss:.6g}, ours is {expected:.6g}")
+            del groups.made[name]
+
+
+def _profiles(groups: _Groups, names: list[str]) -> dict[str, list[list[Any]]]:
+    found = {}
+    for name in names:
+        try:
+            found[name] = groups.workers[name].ask_within(30, "profile", candidate=name)
+        except BenchmarkError as error:
+            groups.say(f"{groups.case}: no kernel table of {name}: {error}")
+    return found
+
+
+def export(case: Case, path: str) -> None:
+    """Write the weights and inputs that every peer of a case begins with to an .npz file."""
+    from dragon.bases.layer import TRAIN
+    from dragon.graph.net import Net
+
+    net = Net(net_for(case.net, case.batch, TRAIN, case.size), TRAIN, engine="numpy", seed=1)
+    images, labels = inputs(case.net, net.blobs["data"].shape)
+    net.blobs["data"].data[...] = images
+    net.blobs["label"].data[...] = labels
+    export_arrays(net, path)
+    net.close()

@@ -74,3 +74,17 @@ def test_workers_errors_are_one_line_and_it_goes_on(worker: Worker) -> None:
 def test_worker_that_ends_says_its_last_words(worker: Worker) -> None:
     with pytest.raises(BenchmarkError, match="ended while it was asked to end: the library gave up"):
         worker.ask("end")
+
+
+def test_worker_that_takes_too_long_is_ended(worker: Worker) -> None:
+    worker.ask("make", candidate="sleep", seconds=60)
+    assert worker.is_running
+    with pytest.raises(BenchmarkError, match=r"small_worker was ended: time took longer than 0 s"):
+        worker.ask_within(0.2, "time", candidate="sleep", count=1)
+    assert not worker.is_running
+
+
+def test_no_round_but_the_first_begins_after_the_deadline() -> None:
+    candidates = [Candidate("a", run=lambda count: 1.0), Candidate("b", run=lambda count: 2.0)]
+    series = interleave(candidates, 5, deadline=0)
+    assert {name: one.ms for name, one in series.items()} == {"a": [1.0], "b": [2.0]}

@@ -28,6 +28,11 @@ def emulated(cuda: None) -> None:
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An emulated GPU for the nets of one test; the real one where DRAGON_TEST_GPU is 1."""
+    yield from emulation(monkeypatch)
+
+
+def emulation(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What `cuda` does, for processes outside pytest as well: emulate until the iterator goes on."""
     if ON_A_GPU:
         yield
         return
