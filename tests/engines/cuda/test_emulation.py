@@ -117,11 +117,7 @@ REDUCTIONS = {
                          np.float32(0))
     ),
     ("softmax", "sum_terms"): lambda k: k(
-        (1,), (256,), (array(), np.uint64(0), array(1), array(1), standin.zeros(1, np.int32),
-                       *np.array([32, 32], np.int32), np.float32(1))
-    ),
-    ("softmax", "partial_terms"): lambda k: k(
-        (1,), (256,), (array(), array(2), standin.zeros(1, np.int32), np.int32(32))
+        (1,), (256,), (array(), array(1), array(1), standin.zeros(1, np.int32), np.int32(32), np.float32(1))
     ),
     ("solver", "clip_factor"): lambda k: k(
         (1,), (256,), (standin.zeros(300, np.float64), standin.zeros(3, np.float64), np.int32(300), np.float64(1),

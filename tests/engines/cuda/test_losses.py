@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dragon.bases.layer import TEST
 from dragon.errors import DataError
 from tests.engines.cuda.running import by_kernels, fill, inputs, layer, make, same
 
@@ -100,49 +99,3 @@ def test_a_label_that_is_no_class(kind: str) -> None:
             net.run_forward()
         messages.append(str(caught.value))
     assert messages[0] == messages[1]
-
-
-MANY = (3, 4, 60, 61)  # more labels than one block sums
-
-
-@pytest.mark.parametrize("ignored", [False, True])
-def test_more_terms_than_one_block_sums(ignored: bool) -> None:
-    label = labels(MANY[0] * MANY[2] * MANY[3], MANY[1]).reshape(MANY[0], 1, *MANY[2:])
-    settings = f'bottom: "label" {GRADIENT}'
-    if ignored:
-        label.flat[::7] = 255
-        settings += " loss_param { ignore_label: 255 }"
-    text = inputs({"x": MANY, "label": label.shape}) + layer("SoftmaxWithLoss", settings)
-    by_kernels(same(text, {"x": normal(*MANY), "label": label}), "one")
-
-
-def test_the_first_of_many_labels_that_are_no_class_is_named() -> None:
-    label = labels(MANY[0] * MANY[2] * MANY[3], MANY[1]).reshape(MANY[0], 1, *MANY[2:])
-    label.flat[[9001, 4007, 10900]] = 4, 7, 5
-    text = inputs({"x": MANY, "label": label.shape}) + layer("SoftmaxWithLoss", 'bottom: "label"')
-    messages = []
-    for engine in ("numpy", "cuda"):
-        net = make(text, engine)
-        fill(net, {"x": normal(*MANY), "label": label})
-        with pytest.raises(DataError) as caught:
-            net.run_forward()
-        messages.append(str(caught.value))
-    assert messages[0] == messages[1]
-    assert "label 7 at position" in messages[1]
-
-
-@pytest.mark.parametrize("top_k", [1, 3])
-@pytest.mark.parametrize("shape", [(70, 5), (9, 100), (3, 7, 5)])
-def test_accuracy_of_rows_and_of_maps(shape: tuple[int, ...], top_k: int) -> None:
-    """With equal scores, a label that is ignored, and the accuracy of each class."""
-    label = labels(shape[0] * int(np.prod(shape[2:])), shape[1]).reshape(shape[0], *shape[2:])
-    label.flat[1] = 255
-    settings = f'bottom: "label" top: "each" accuracy_param {{ top_k: {top_k} ignore_label: 255 }}'
-    text = inputs({"x": shape, "label": label.shape}) + layer("Accuracy", settings)
-    values = {"x": RANDOM.integers(0, 9, shape).astype(np.float32), "label": label}
-    nets = [make(text, engine, TEST) for engine in ("numpy", "cuda")]
-    for net in nets:
-        fill(net, values)
-        net.run_forward()
-    for name in ("y", "each"):
-        np.testing.assert_allclose(nets[1].blobs[name].peek(), nets[0].blobs[name].peek(), rtol=1e-6)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dragon.engines import Options
 from dragon.engines.cuda.updating import DeviceUpdate
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
@@ -80,22 +79,3 @@ def test_the_coefficients_are_those_of_now() -> None:
     assert updater.coefficients.decay1 == 0.75
     updater.param.weight_decay = 0.5
     assert updater.coefficients.weight_decay == 0.5
-
-
-@pytest.mark.parametrize(
-    ("name", "precision"), [("SGD", "fp32"), ("Adam", "fp32"), ("AdaDelta", "fp32"), ("SGD", "bf16")]
-)
-def test_blobs_of_any_size_are_updated(name: str, precision: str) -> None:
-    """Below a vector, no whole vectors, and several chunks, with and without copies in 16 bits."""
-    for inside in (1, 7, 1700):
-        text = NET.replace("dim: 4 dim: 6", f"dim: 4 dim: {inside}").replace("num_output: 3", "num_output: 5")
-        made = []
-        for engine in ("cuda", "numpy"):
-            usual: dict[str, Any] = {"base_lr": 0.01, "lr_policy": "fixed", "momentum": 0.9, "weight_decay": 0.01}
-            param = pb.SolverParameter(net_param=parse_text(text, pb.NetParameter()), type=name, **usual)
-            options = Options(precision=precision) if engine == "cuda" else Options()
-            made.append(get_solver(param, engine=engine, seed=3, options=options))
-            made[-1].step(3)
-        tolerance = 2e-5 if precision == "fp32" else 3e-2
-        for a, b in zip(made[0].net.learnable, made[1].net.learnable, strict=True):
-            np.testing.assert_allclose(a.blob.peek(), b.blob.peek(), rtol=tolerance, atol=tolerance / 10)

@@ -105,26 +105,6 @@ KERNEL accuracy_terms(const stored* score, const real* label, real* terms, Index
     }
 }
 
-// The same for inner = 1.
-KERNEL accuracy_rows(const stored* score, const real* label, real* terms, Index rows, Index classes, Index top_k,
-                     int has_ignore, int ignore) {
-    Index lane = threadIdx.x % WARP;
-    for (Index row = global_thread() / WARP; row < rows; row += all_threads() / WARP) {
-        int k = class_of(label[row], classes, has_ignore, ignore);
-        const stored* s = score + (size_t)row * classes;
-        int ahead = 0;
-        if (k >= 0) {
-            real own = s[k];
-            for (Index c = lane; c < classes; c += WARP) ahead += !(s[c] < own);
-        }
-        ahead = warp_sum(ahead);
-        if (lane == 0) {
-            terms[2 * (size_t)row] = k >= 0 && (Index)ahead <= top_k;
-            terms[2 * (size_t)row + 1] = counts_as(k);
-        }
-    }
-}
-
 // The accuracy of each class, a block each: the share of hits among its labels that count. terms: by accuracy_terms.
 KERNEL class_accuracy(const real* terms, const real* label, real* out, Index positions) {
     __shared__ real partials[THREADS / WARP];
@@ -139,60 +119,28 @@ KERNEL class_accuracy(const real* terms, const real* label, real* out, Index pos
     if (threadIdx.x == 0) out[blockIdx.x] = hits / larger(all, 1);
 }
 
-// Adds term i to the sums of a thread. `first`: the least position whose label is out of range.
-static __device__ __forceinline__ void add_term(const real* terms, Index i, real& sum, real& valid, Index& first) {
-    real counts = terms[2 * (size_t)i + 1];
-    sum += terms[2 * (size_t)i];
-    if (counts < 0) {
-        if (i < first) first = i;
-    } else {
-        valid += counts;
-    }
-}
-
-static __device__ __forceinline__ Index least_of(const Index* found) {
-    Index least = found[0];
-    for (int t = 1; t < THREADS; ++t)
-        if (found[t] < least) least = found[t];
-    return least;
-}
-
-// Many terms are first summed by several blocks. Block b: sums (2 b) and (2 b + 1) are those of its losses and of its
-// terms that count, and firsts (b) its first position whose label is out of range, or `positions`.
-KERNEL partial_terms(const real* terms, real* sums, int* firsts, Index positions) {
-    __shared__ real partials[THREADS / WARP];
-    __shared__ Index found[THREADS];
-    real sum = 0, valid = 0;
-    Index first = positions;
-    GRID_LOOP(i, positions) add_term(terms, i, sum, valid, first);
-    found[threadIdx.x] = first;
-    sum = block_sum(sum, partials);
-    valid = block_sum(valid, partials);
-    if (threadIdx.x == 0) {
-        sums[2 * blockIdx.x] = sum;
-        sums[2 * blockIdx.x + 1] = valid;
-        firsts[blockIdx.x] = least_of(found);
-    }
-}
-
 // out (1) = sum of the terms / kept_divisor (1), in one block. kept_divisor becomes `divisor` if that is above 0, else the
 // number of terms that count, and at least 1. out_of_range (1) becomes 1 + the first position whose label is out of range.
-// firsts: null, or the terms are the sums of partial_terms; count: terms, positions: labels.
-KERNEL sum_terms(const real* terms, const int* firsts, real* out, real* kept_divisor, int* out_of_range, Index count,
-                 Index positions, real divisor) {
+KERNEL sum_terms(const real* terms, real* out, real* kept_divisor, int* out_of_range, Index positions, real divisor) {
     __shared__ real partials[THREADS / WARP];
-    __shared__ Index found[THREADS];
+    __shared__ Index firsts[THREADS];
     real sum = 0, valid = 0;
     Index first = positions;
-    for (Index i = threadIdx.x; i < count; i += THREADS) {
-        add_term(terms, i, sum, valid, first);
-        if (firsts && (Index)firsts[i] < first) first = firsts[i];
+    for (Index i = threadIdx.x; i < positions; i += THREADS) {
+        real counts = terms[2 * (size_t)i + 1];
+        sum += terms[2 * (size_t)i];
+        if (counts < 0) {
+            if (i < first) first = i;
+        } else {
+            valid += counts;
+        }
     }
-    found[threadIdx.x] = first;
+    firsts[threadIdx.x] = first;
     sum = block_sum(sum, partials);
     valid = block_sum(valid, partials);
     if (threadIdx.x == 0) {
-        first = least_of(found);
+        for (int t = 0; t < THREADS; ++t)
+            if (firsts[t] < first) first = firsts[t];
         if (first < positions) *out_of_range = (int)first + 1;
         real by = divisor > 0 ? divisor : larger(valid, 1);
         out[0] = sum / by;

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dragon.engines.cuda.kernels.kernel import WARP, Blocks, Elements, Kernel
 
 __all__ = [
-    "accuracy_rows",
     "accuracy_terms",
     "class_accuracy",
     "cross_entropy",
-    "partial_terms",
     "softmax_backward_columns",
     "softmax_backward_rows",
     "softmax_columns",
@@ -40,19 +38,11 @@ accuracy_terms = Kernel(FILE, "accuracy_terms", """
     const stored* score, const real* label, real* terms, Index positions, Index classes, Divisor inner,
     Index top_k, int has_ignore, int ignore
 """, Elements("positions"))  # fmt: skip
-accuracy_rows = Kernel(FILE, "accuracy_rows", """
-    const stored* score, const real* label, real* terms, Index rows, Index classes, Index top_k, int has_ignore,
-    int ignore
-""", Elements("rows", together=WARP))  # fmt: skip
 class_accuracy = Kernel(FILE, "class_accuracy", """
     const real* terms, const real* label, real* out, Index positions
 """)  # fmt: skip
-partial_terms = Kernel(FILE, "partial_terms", """
-    const real* terms, real* sums, int* firsts, Index positions
-""")  # fmt: skip
 sum_terms = Kernel(FILE, "sum_terms", """
-    const real* terms, const int* firsts, real* out, real* kept_divisor, int* out_of_range, Index count,
-    Index positions, real divisor
+    const real* terms, real* out, real* kept_divisor, int* out_of_range, Index positions, real divisor
 """, Blocks(number=1))  # fmt: skip
 softmax_loss_backward = Kernel(FILE, "softmax_loss_backward", """
     const real* prob, const real* label, const real* weights, const real* top_diff, const real* divisor,

@@ -107,12 +107,6 @@ KERNEL clear_gradients(const Entry* entries, const Chunk* chunks) {
     for (Index i = chunk.start + threadIdx.x; i < stop; i += THREADS) e.g[i] = 0;
 }
 
-// Whether all arrays of a blob begin at multiples of 16 bytes. Chunks do so, too, then.
-static __device__ __forceinline__ bool vectors_of(const Entry& e) {
-    size_t addresses = (size_t)e.w | (size_t)e.g | (size_t)e.h1 | (size_t)e.h2 | (size_t)e.working;
-    return addresses % 16 == 0;
-}
-
 // RULE(name, body): the body computes the step from the regularised gradient g and the history h1, h2. The step replaces
 // the gradient in memory, as in Caffe.
 // p and q are the momenta of h1 and h2; cp = 1 - p, cq = 1 - q.
@@ -130,35 +124,15 @@ static __device__ __forceinline__ bool vectors_of(const Entry& e) {
         Index stop = e.count < chunk.start + CHUNK ? (Index)e.count : chunk.start + CHUNK;                       \
         real rate = (real)(step[0] * e.lr_mult), corrected = (real)(step[1] * e.lr_mult);                        \
         real factor = (real)(step[2] * grad_scale), decay = (real)e.decay;                                       \
-        auto update = [&](real& w, real& g, real& h1, real& h2) {                                                \
-            g *= factor;                                                                                         \
+        for (Index i = chunk.start + threadIdx.x; i < stop; i += THREADS) {                                      \
+            real w = e.w[i], g = e.g[i] * factor, h1 = e.h1[i], h2 = e.h2 ? e.h2[i] : 0;                         \
             if (!decoupled) g += decay * (regularization == L1 ? (real)((w > 0) - (w < 0)) : w);                 \
             g = name##_step(g, w, h1, h2, rate, corrected, decoupled ? decay : 0, (real)p, (real)(1 - p),        \
                             (real)q, (real)(1 - q), (real)delta);                                                \
-            w -= g;                                                                                              \
-        };                                                                                                       \
-        Index whole = vectors_of(e) ? chunk.start + (stop - chunk.start) / LANES * LANES : chunk.start;          \
-        for (Index i = chunk.start + threadIdx.x * LANES; i < whole; i += THREADS * LANES) {                     \
-            Reals w = load_reals(e.w + i), g = load_reals(e.g + i), h1 = load_reals(e.h1 + i), h2 = {};          \
-            if (e.h2) h2 = load_reals(e.h2 + i);                                                                 \
-            Vector working;                                                                                      \
-            for (int k = 0; k < LANES; ++k) {                                                                    \
-                update(w.v[k], g.v[k], h1.v[k], h2.v[k]);                                                        \
-                working.v[k] = w.v[k];                                                                           \
-            }                                                                                                    \
-            store_reals(e.g + i, g);                                                                             \
-            store_reals(e.h1 + i, h1);                                                                           \
-            if (e.h2) store_reals(e.h2 + i, h2);                                                                 \
-            store_reals(e.w + i, w);                                                                             \
-            if (e.working) store(e.working + i, working);                                                        \
-        }                                                                                                        \
-        for (Index i = whole + threadIdx.x; i < stop; i += THREADS) {                                            \
-            real w = e.w[i], g = e.g[i], h1 = e.h1[i], h2 = e.h2 ? e.h2[i] : 0;                                  \
-            update(w, g, h1, h2);                                                                                \
             e.g[i] = g;                                                                                          \
             e.h1[i] = h1;                                                                                        \
             if (e.h2) e.h2[i] = h2;                                                                              \
-            e.w[i] = w;                                                                                          \
+            e.w[i] = w -= g;                                                                                     \
             if (e.working) e.working[i] = w;                                                                     \
         }                                                                                                        \
     }

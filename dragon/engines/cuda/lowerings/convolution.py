@@ -10,6 +10,7 @@ from dragon.engines.cuda.device.counting import Shaped
 from dragon.engines.cuda.device.device import Device
 from dragon.engines.cuda.kernels import convolution as kernels
 from dragon.engines.cuda.kernels import elementwise
+from dragon.engines.cuda.lowerings import products_first
 from dragon.engines.cuda.lowerings.elementwise import element_wise
 from dragon.engines.cuda.lowerings.filtering import NO_SLOPE, Filtering
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
@@ -133,12 +134,12 @@ class Im2colLowering(Filtering):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, narrow = self._as_one(bottom[0].data, top[0])
-        self._unfold(x, narrow, top[0].data)
+        products_first.unfold(self, x, narrow, top[0].data)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         if propagate_down[0]:
             dx, narrow = self._as_one(bottom[0].diff, top[0])
-            self._fold(top[0].diff, None, dx, narrow)
+            products_first.fold(self, top[0].diff, None, dx, narrow)
 
     def _as_one(self, wide: Any, top: Blob) -> tuple[Any, Any]:
         """All images as one, (1, channels of all images, *size), and an array of the shape of its outputs."""

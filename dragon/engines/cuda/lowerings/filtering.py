@@ -11,20 +11,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from types import ModuleType
 from typing import Any
 from typing import cast as typed
 
 from dragon.engines.cuda.device.cudnn import Convolver, Geometry
 from dragon.engines.cuda.device.cudnn_frontend import forward_product
-from dragon.engines.cuda.device.device import Matrix
 from dragon.engines.cuda.device.timing import Way
-from dragon.engines.cuda.kernels import cast, elementwise, volume
+from dragon.engines.cuda.kernels import cast, elementwise
 from dragon.engines.cuda.kernels import convolution as kernels
-from dragon.engines.cuda.lowerings import products_last
+from dragon.engines.cuda.lowerings import products_first, products_last
 from dragon.engines.cuda.lowerings.channels import Channels, channel_sums, totals
 from dragon.engines.cuda.lowerings.elementwise import element_wise
-from dragon.engines.cuda.lowerings.lowering import Lowering, aligned, by_channel
-from dragon.engines.cuda.lowerings.windows import MOST_AXES, at_least_2d, axes_of, named, spread_out, window_sizes
+from dragon.engines.cuda.lowerings.lowering import Lowering, aligned
+from dragon.engines.cuda.lowerings.windows import MOST_AXES, at_least_2d, named, spread_out, window_sizes
 from dragon.memory.blob import Blob
 
 __all__ = ["NO_SLOPE", "Filtering", "add_bias", "learn_bias"]
@@ -75,30 +75,6 @@ class Filtering(Lowering):
         for start in range(0, images, step):
             yield slice(start, min(start + step, images))
 
-    def _columns(self, wide: Any, narrow: Any, more: int = 0) -> tuple[Any, Any]:
-        """Workspace for the columns of some images, (wide channels * kernel, n, positions), and for `more` elements."""
-        count = wide.shape[1] * math.prod(self.layer.window.kernel) * wide.shape[0] * math.prod(narrow.shape[2:])
-        count = -(-count // 8) * 8
-        memory = self.device.workspace(count + more, wide.dtype)
-        return memory[:count], memory[count:]
-
-    def _unfold(self, wide: Any, narrow: Any, columns: Any) -> None:
-        """Write the columns of wide images into `columns`."""
-        n, c = wide.shape[:2]
-        count = c * math.prod(self.layer.window.kernel) * n * math.prod(narrow.shape[2:])
-        self.launch(
-            kernels.im2col if axes_of(self.layer.window) == 2 else volume.im2col_3d,
-            x=wide, columns=columns, count=count, channels=c, images=n, **self.window_of(wide, narrow),
-        )  # fmt: skip
-
-    def _fold(self, columns: Any, bias: Any, wide: Any, narrow: Any) -> None:
-        """Write the wide images whose columns these are into `wide`, plus the bias (None: none)."""
-        n, c = wide.shape[:2]
-        self.launch(
-            kernels.col2im if axes_of(self.layer.window) == 2 else volume.col2im_3d,
-            columns=columns, bias=bias, x=wide, count=wide.size, channels=c, images=n, **self.window_of(wide, narrow),
-        )  # fmt: skip
-
     # -- the choice between cuDNN and cuBLAS --------------------------------------------------------------------
     def _geometry(self, wide: Any, weight: Any, narrow: Any) -> Geometry | None:
         """The convolution as cuDNN's interfaces take it; None where they cannot."""
@@ -145,9 +121,9 @@ class Filtering(Lowering):
 
         key = type(self), product, self.layer.window, self.layer.group, self.device.tf32, self.channels_last
         operands = [(array.shape, array.dtype) for array in arrays]
-        before = dict(self._buffers)
+        buffers = dict(self._buffers)
         chosen = self.device.fastest((*key, *((shape, dtype.name) for shape, dtype in operands)), operands, ways)
-        self._buffers = before  # new ones lie in memory that was only lent for the timing
+        self._buffers = buffers  # without those in memory that was only lent for the timing
         return usual if chosen is None else int(chosen)
 
     def _column_bytes(self, wide: Any, weight: Any, narrow: Any) -> int:
@@ -155,49 +131,33 @@ class Filtering(Lowering):
         return int(elements * wide.dtype.itemsize)
 
     # -- products -----------------------------------------------------------------------------------------------
+    @property
+    def _own(self) -> ModuleType:
+        """The products by cuBLAS for the present layout."""
+        return products_last if self.channels_last else products_first
+
     def narrow_from_wide(self, wide: Any, weight: Any, narrow: Any, bias: Any = None, relu: bool = False) -> None:
         """Compute narrow = W columns(wide) + bias, for every group; with `relu` max(that, 0)."""
 
         def by_cudnn(one: Convolver, g: Geometry, x: Any, w: Any, y: Any) -> bool:
             return one.narrow_from_wide(g, x, self._in_order(w), y, bias, relu)
 
-        def in_parts(x: Any, w: Any, y: Any) -> None:
-            self.narrow_from_wide(x, w, y, bias if relu else None)
+        def own(x: Any, w: Any, y: Any) -> None:
             if relu:
+                self.narrow_from_wide(x, w, y, bias)
                 element_wise(self, elementwise.relu.forward, {"x": y, "out": y}, NO_SLOPE)
-            else:
+            elif bias is not None:
+                self.narrow_from_wide(x, w, y)
                 add_bias(self, y, bias)
-
-        own = self._multiply if bias is None and not relu else in_parts
-        self._compute(forward_product(bias is not None, relu), (wide, weight, narrow), by_cudnn, own)
-
-    def _multiply(self, wide: Any, weight: Any, narrow: Any) -> None:
-        if self.channels_last:
-            products_last.narrow_from_wide(self, wide, weight, narrow)
-            return
-        for part in self.chunks(wide, narrow):
-            x, y = wide[part], narrow[part]
-            n, p = x.shape[0], math.prod(y.shape[2:])
-            g, rows, inner = self.sizes(x, y)
-            if self.layer.window.is_pointwise:
-                columns, ld, step, of_group = x, p, inner * g * p, inner * p
             else:
-                columns, _ = self._columns(x, y)
-                self._unfold(x, y, columns)
-                ld, step, of_group = n * p, p, inner * n * p
-            for i in range(g):
-                self.device.gemm(
-                    rows, p, inner,
-                    Matrix(weight, inner, 0, i * rows * inner),
-                    Matrix(columns, ld, step, i * of_group),
-                    Matrix(y, p, rows * g * p, i * rows * p),
-                    batch=n,
-                )  # fmt: skip
+                self._own.narrow_from_wide(self, x, w, y)
+
+        self._compute(forward_product(bias is not None, relu), (wide, weight, narrow), by_cudnn, own)
 
     def wide_from_narrow(self, narrow: Any, weight: Any, wide: Any, bias: Any = None) -> None:
         """Compute wide = fold(W^T narrow) + bias, for every group."""
 
-        def product(one: Convolver, g: Geometry, x: Any, w: Any, y: Any) -> bool:
+        def by_cudnn(one: Convolver, g: Geometry, x: Any, w: Any, y: Any) -> bool:
             if not one.wide_from_narrow(g, y, self._in_order(w), x):
                 return False
             if bias is not None:
@@ -205,43 +165,16 @@ class Filtering(Lowering):
             return True
 
         def own(x: Any, w: Any, y: Any) -> None:
-            self._multiply_transposed(x, w, y, bias)
-
-        self._compute("data", (wide, weight, narrow), product, own)
-
-    def _multiply_transposed(self, wide: Any, weight: Any, narrow: Any, bias: Any) -> None:
-        if self.channels_last:
-            products_last.wide_from_narrow(self, narrow, weight, wide, bias)
+            self._own.wide_from_narrow(self, y, w, x, bias)
             if bias is not None and self.layer.window.is_pointwise:
-                add_bias(self, wide, bias)
-            return
-        for part in self.chunks(wide, narrow):
-            x, y = wide[part], narrow[part]
-            n, p = x.shape[0], math.prod(y.shape[2:])
-            g, rows, inner = self.sizes(x, y)
-            direct = self.layer.window.is_pointwise
-            if direct:
-                columns, ld, step, of_group = x, p, inner * g * p, inner * p
-            else:
-                columns, _ = self._columns(x, y)
-                ld, step, of_group = n * p, p, inner * n * p
-            for i in range(g):
-                self.device.gemm(
-                    inner, p, rows,
-                    Matrix(weight, inner, 0, i * rows * inner, transposed=True),
-                    Matrix(y, p, rows * g * p, i * rows * p),
-                    Matrix(columns, ld, step, i * of_group),
-                    batch=n,
-                )  # fmt: skip
-            if not direct:
-                self._fold(columns, bias, x, y)
-        if bias is not None and self.layer.window.is_pointwise:
-            add_bias(self, wide, bias)
+                add_bias(self, x, bias)
+
+        self._compute("data", (wide, weight, narrow), by_cudnn, own)
 
     def weight_gradient(self, wide: Any, narrow: Any, diff: Any) -> None:
-        """Compute diff += the sum over images of narrow columns(wide)^T, one product for a group."""
+        """Compute diff += the sum over images of narrow columns(wide)^T, for every group."""
 
-        def product(one: Convolver, g: Geometry, x: Any, dw: Any, y: Any) -> bool:
+        def by_cudnn(one: Convolver, g: Geometry, x: Any, dw: Any, y: Any) -> bool:
             if one.accumulates and x.dtype == dw.dtype and not self.channels_last:
                 return one.weight_gradient(g, x, y, dw, add=True)
             found = self.buffer("gradient", dw.shape, x.dtype)  # all three of one type, as cuDNN requires
@@ -253,52 +186,14 @@ class Filtering(Lowering):
                 self.launch(cast.accumulate, x=found, y=dw, count=dw.size, factor=self.unscale)
             return True
 
-        own = [self._multiply_for_weight]
-        if not self.channels_last and self.layer.window.is_pointwise and wide.shape[0] * diff.nbytes <= MOST_TIMED:
-            own.append(self._multiply_by_image)
-        self._compute("weight", (wide, diff, narrow), product, *own)
+        def own(x: Any, dw: Any, y: Any) -> None:
+            self._own.weight_gradient(self, x, y, dw)
 
-    def _multiply_by_image(self, wide: Any, diff: Any, narrow: Any) -> None:
-        """As _multiply_for_weight for a pointwise convolution: a product for each image, then their sum, in order."""
-        n, p = wide.shape[0], math.prod(narrow.shape[2:])
-        g, rows, inner = self.sizes(wide, narrow)
-        parts = self.device.workspace(n * diff.size, diff.dtype)
-        for i in range(g):
-            self.device.gemm(
-                rows, inner, p,
-                Matrix(narrow, p, rows * g * p, i * rows * p),
-                Matrix(wide, p, inner * g * p, i * inner * p, transposed=True),
-                Matrix(parts, inner, diff.size, i * rows * inner),
-                batch=n,
-            )  # fmt: skip
-        self.launch(kernels.add_images, parts=parts, diff=diff, count=diff.size, images=n, unscale=self.unscale)
+        def by_image(x: Any, dw: Any, y: Any) -> None:
+            products_first.weight_gradient_by_image(self, x, y, dw)
 
-    def _multiply_for_weight(self, wide: Any, diff: Any, narrow: Any) -> None:
-        if self.channels_last:
-            products_last.weight_gradient(self, wide, narrow, diff)
-            return
-        for part in self.chunks(wide, narrow):
-            x, y = wide[part], narrow[part]
-            n, p = x.shape[0], math.prod(y.shape[2:])
-            g, rows, inner = self.sizes(x, y)
-            columns, narrow_first = self._columns(x, y, y.size)
-            if self.layer.window.is_pointwise:
-                self._channels_first(x, columns)
-            else:
-                self._unfold(x, y, columns)
-            self._channels_first(y, narrow_first)
-            for i in range(g):
-                self.device.gemm(
-                    rows, inner, n * p,
-                    Matrix(narrow_first, n * p, 0, i * rows * n * p),
-                    Matrix(columns, n * p, 0, i * inner * n * p, transposed=True),
-                    Matrix(diff, inner, 0, i * rows * inner),
-                    add=True, unscale=self.unscale,
-                )  # fmt: skip
-
-    def _channels_first(self, x: Any, out: Any) -> None:
-        n, c, s = by_channel(x.shape)
-        self.launch(kernels.channels_first, x=x, out=out, count=x.size, images=n, channels=c, spatial=s)
+        each = self.layer.window.is_pointwise and not self.channels_last and wide.shape[0] * diff.nbytes <= MOST_TIMED
+        self._compute("weight", (wide, diff, narrow), by_cudnn, own, *([by_image] if each else []))
 
     def _in_order(self, weight: Any) -> Any:
         """Weights in the order of axes that the images have."""

@@ -8,15 +8,12 @@ from typing import Any
 import numpy as np
 
 from dragon.bases.layer import Layer
-from dragon.engines.cuda.kernels.softmax import partial_terms, sum_terms
+from dragon.engines.cuda.kernels.softmax import sum_terms
 from dragon.engines.cuda.lowerings.lowering import Lowering
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["Labelled"]
-
-MOST_OF_ONE_BLOCK = 8192  # terms; more are first summed by several blocks
-MOST_BLOCKS = 256
 
 
 class Labelled(Lowering):
@@ -58,20 +55,12 @@ class Labelled(Lowering):
     def sum_terms(self, terms: Any, out: Any, positions: int, divisor: float) -> Any:
         """Launch out = sum of the terms / divisor (0: the number that count). Returns the divisor, on the device."""
         kept = self.buffer("divisor", 1)
-        count, firsts = positions, None
-        if positions > MOST_OF_ONE_BLOCK:
-            count = min(self.device.grid(positions), MOST_BLOCKS)
-            sums, firsts = self.buffer("sums of terms", 2 * count), self.buffer("firsts", count, "int32")
-            self.launch(partial_terms, grid=count, terms=terms, sums=sums, firsts=firsts, positions=positions)
-            terms = sums
         self.launch(
             sum_terms,
             terms=terms,
-            firsts=firsts,
             out=out,
             kept_divisor=kept,
             out_of_range=self.out_of_range,
-            count=count,
             positions=positions,
             divisor=divisor,
         )

@@ -116,14 +116,10 @@ class AccuracyLowering(Labelled):
         outer, classes, inner = self.layer.spans
         positions = outer * inner
         terms = self.device.workspace(2 * positions, self.dtype)
-        given = {
-            "score": bottom[0].data, "label": bottom[1].data, "terms": terms, "classes": classes,
-            "top_k": self.layer.top_k, **self.ignored(),
-        }  # fmt: skip
-        if inner == 1:
-            self.launch(kernels.accuracy_rows, rows=positions, **given)
-        else:
-            self.launch(kernels.accuracy_terms, positions=positions, inner=inner, **given)
+        self.launch(
+            kernels.accuracy_terms, score=bottom[0].data, label=bottom[1].data, terms=terms, positions=positions,
+            classes=classes, inner=inner, top_k=self.layer.top_k, **self.ignored(),
+        )  # fmt: skip
         self.sum_terms(terms, top[0].data, positions, 0.0)
         if len(top) > 1:
             self.launch(
