@@ -6,6 +6,8 @@
 #include "division.cuh"
 #include "window.cuh"
 
+#define NONE (-1)  // no column of a window
+
 // positions: which element of its window each output is, kernel_w times its row plus its column, the window's part outside
 // of the image included. top_mask (or null): its index in its plane.
 template <int K, int S, int P>
@@ -45,6 +47,7 @@ static __device__ __forceinline__ void max_of_windows(const stored* x, stored* y
 // gives to which of its columns. Windows come in the order of their outputs.
 template <int K, int S, int P, typename Read>
 static __device__ __forceinline__ void gather(real* sums, int h, int w0, int out_h, int out_w, const Read& read) {
+    typedef decltype(read(0, 0, 0)) Window;
     const int FIRST = -((K - 1 - P) / S), LAST = (LANES - 1 + P) / S;  // windows that hold one, counted from w0 / S
 #pragma unroll
     for (int k = 0; k < LANES; ++k) sums[k] = 0;
@@ -52,17 +55,19 @@ static __device__ __forceinline__ void gather(real* sums, int h, int w0, int out
     for (int back = (K - 1) / S; back >= 0; --back) {
         int oh = (h + P) / S - back, kh = h + P - oh * S;
         if (oh < 0 || oh >= out_h || kh >= K) continue;
+        Window windows[LAST - FIRST + 1];  // all are loaded before the first is used
 #pragma unroll
         for (int j = FIRST; j <= LAST; ++j) {
             int ow = w0 / S + j;
-            if (ow < 0 || ow >= out_w) continue;
-            auto window = read(oh, ow, kh);
+            windows[j - FIRST] = ow < 0 || ow >= out_w ? Window{0, NONE} : read(oh, ow, kh);
+        }
+#pragma unroll
+        for (int j = FIRST; j <= LAST; ++j)
 #pragma unroll
             for (int k = 0; k < LANES; ++k) {
                 const int kw = k + P - j * S;
-                if (kw >= 0 && kw < K && window.gives_to(kw)) sums[k] += window.value;
+                if (kw >= 0 && kw < K && windows[j - FIRST].gives_to(kw)) sums[k] += windows[j - FIRST].value;
             }
-        }
     }
 }
 
@@ -88,8 +93,9 @@ struct Chosen {
 
 struct Shared {
     real value;
+    int column;
 
-    __device__ __forceinline__ bool gives_to(int) const { return true; }
+    __device__ __forceinline__ bool gives_to(int) const { return column != NONE; }
 };
 
 // count: groups of LANES elements; strips: those of a row. whole: whether rows are whole aligned vectors.
@@ -141,7 +147,7 @@ static __device__ __forceinline__ void average_to_elements(const stored* dy, sto
         real sums[LANES];
         gather<K, S, P>(sums, h, w0, out_h, out_w, [&](int oh, int ow, int) {
             int counted = extent(oh, K, S, P, first_h, end_h) * extent(ow, K, S, P, first_w, end_w);
-            return Shared{dy[outputs + oh * out_w + ow] / counted};
+            return Shared{dy[outputs + oh * out_w + ow] / counted, 0};
         });
         store_row(dx + ((size_t)plane * height.value + h) * width + w0, sums, width - w0, whole);
     }
