@@ -217,9 +217,9 @@ class CudaExecutor(Executor):
         return self.graphs.segments.get((way, 0, len(self.net.nodes) - 1), [])
 
     def _peak_bytes(self) -> int:
-        """Bytes of this process's memory pool, which never shrinks, and of this net's graphs."""
+        """Bytes of this process's memory pool and of this net's graphs, now or when the pool was larger."""
         with self.gpu.active():
-            return int(self.gpu.cupy.get_default_memory_pool().total_bytes()) + self.graphs.pool_bytes
+            return max(self.gpu.most_pool_bytes, self.gpu.pool_bytes + self.graphs.pool_bytes)
 
 
 def _half_precision(dtype: np.dtype[Any] | None, arrays: Arrays, loss_scale: LossScale | None) -> HalfPrecision | None:

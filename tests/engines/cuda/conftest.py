@@ -46,7 +46,6 @@ def emulation(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(timing, "milliseconds", fixed_times.milliseconds)
     monkeypatch.setattr(timing, "_chosen", {})
     device._gpus.clear()
-    standin.counts.clear()
-    standin.exposed.clear()
+    standin.reset()
     yield
     device._gpus.clear()

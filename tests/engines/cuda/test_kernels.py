@@ -117,8 +117,8 @@ def test_nothing_is_launched_where_there_is_nothing_to_do() -> None:
 
 def test_a_null_pointer_is_none() -> None:
     device = CountingDevice()
-    check_loss(device, np.float32, loss=Shaped(1, np.float32), out_of_range=None, sums=None, step=None, count=1,
-               layers=0, weight=1.0, first=True, last=True)  # fmt: skip
+    check_loss(device, np.float32, loss=Shaped(1, np.float32), out_of_range=None, total=None, step=None,
+               scale=None, report=0, count=1, layers=0, weight=1.0, first=True, last=True)  # fmt: skip
     assert device.launches == [("check_loss", 4, 0)]
 
 

@@ -194,6 +194,7 @@ class Gpu(Device):
         self._modules: dict[tuple[str, str], Any] = {}
         self._kernels: dict[tuple[Kernel, str], Any] = {}  # by kernel and type of activations
         self._blas: Blas | None = None
+        self.most_pool_bytes = 0  # when free blocks were last given back
         self._convolvers: list[Convolver] | None = None
         runtime = cupy.cuda.runtime
         try:
@@ -226,6 +227,16 @@ class Gpu(Device):
     def is_busy(self) -> bool:
         """Whether the stream has unfinished work. False after an error, too, which `synchronize` raises."""
         return int(self.cupy.cuda.runtime.streamQuery(self.stream.ptr)) == NOT_READY
+
+    @property
+    def pool_bytes(self) -> int:
+        """Bytes that CuPy's common memory pool holds now."""
+        return int(self.cupy.get_default_memory_pool().total_bytes())
+
+    def free_pool(self) -> None:
+        """Give the free blocks of CuPy's common memory pool back to the GPU, which waits for its work to end."""
+        self.most_pool_bytes = max(self.most_pool_bytes, self.pool_bytes)
+        self.cupy.get_default_memory_pool().free_all_blocks()
 
     def empty(self, shape: Sequence[int] | int, dtype: DTypeLike) -> Any:
         return self.cupy.empty(shape, dtype)
@@ -265,11 +276,6 @@ class Gpu(Device):
 
     def upload(self, array: Any, values: np.ndarray[Any, Any]) -> None:
         array.set(values, stream=self.stream)
-
-    def download(self, array: Any, host: np.ndarray[Any, Any]) -> None:
-        """Queue a copy of an array into pinned memory. Unlike CuPy's own methods it works in a capture."""
-        runtime = self.cupy.cuda.runtime
-        runtime.memcpyAsync(host.ctypes.data, array.data.ptr, array.nbytes, runtime.memcpyDeviceToHost, self.stream.ptr)
 
     def feed(self, array: Any, factor: Any = None, layout: Layout | None = None) -> Feed:
         """A feed for an array that is written repeatedly. factor, layout: see Feed."""

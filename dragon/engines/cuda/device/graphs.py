@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import time
+import weakref
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from dragon.engines.cuda.device.capture import captured
 from dragon.engines.cuda.device.device import Gpu
+from dragon.errors import first_line
 from dragon.memory.storage import Storage
 
 __all__ = ["WAITING", "Captured", "StorageArrays"]
@@ -15,6 +20,7 @@ __all__ = ["WAITING", "Captured", "StorageArrays"]
 log = logging.getLogger("dragon")
 EAGER_RUNS = 1  # before the run that is captured
 WAITING, GRAPH = "not captured yet", "graph"
+COLLECT_SECONDS = 1.0  # captures that follow each other faster share a garbage collection
 
 
 class StorageArrays(Protocol):
@@ -39,7 +45,7 @@ class Captured(ABC):
     """Work that runs eagerly, or as a graph from its third run on.
 
     The second run takes its memory from a pool that then belongs to the graph, which is captured after it. Work that
-    cannot be captured runs eagerly for good, and `state` says why.
+    cannot be captured runs eagerly for good: `state` says why, and so does a warning, once for each reason.
     """
 
     def __init__(self, gpu: Gpu, arrays: StorageArrays, state: str = WAITING) -> None:
@@ -61,6 +67,11 @@ class Captured(ABC):
     @abstractmethod
     def _record(self) -> None:
         """Do the work for the capture, without the host's part."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What is captured, for messages."""
 
     @abstractmethod
     def _prepare(self) -> None:
@@ -96,37 +107,31 @@ class Captured(ABC):
     def _capture(self) -> int | None:
         arrays, gpu = self._arrays, self._gpu
         cuda = gpu.cupy.cuda
+        _free_unused(gpu)
         self._pool = cuda.MemoryPool()
-        with arrays.recording(self._touched, self._written, self._working):
+        with arrays.recording(self._touched, self._written, self._working), cuda.using_allocator(self._pool.malloc):
+            rest = self._eager()
+            if rest is not None:
+                return rest
             try:
-                with cuda.using_allocator(self._pool.malloc):
-                    rest = self._eager()
-                    if rest is not None:
-                        return rest
-                    self._graph = self._captured(gpu.stream, cuda.runtime.streamCaptureModeThreadLocal)
-            except (RuntimeError, NotImplementedError, TypeError) as error:
-                text = str(error).splitlines()[0] if str(error) else type(error).__name__
-                self.state = f"eager: {text}"
-                self._graph = self._pool = None
-            else:
-                self.state = GRAPH
-        if self._graph is not None:
-            self._kept = [arrays.of(s) for s in self._touched.values()]
-            self._kept += [arrays.working(s) for s in self._working.values()]
-            self._kept.append(gpu.workspace(1, "float32"))
+                self._graph = captured(gpu, self._record)
+            except Exception as error:  # of any kind: CuPy's, CUDA's, NVIDIA's libraries', the engine's own
+                self._give_up(first_line(error))
+                return None
+        self.state = GRAPH
+        self._kept = [arrays.of(s) for s in self._touched.values()]
+        self._kept += [arrays.working(s) for s in self._working.values()]
+        self._kept.append(gpu.workspace(1, "float32"))
         return None
 
-    def _captured(self, stream: Any, mode: int) -> Any:
-        stream.begin_capture(mode)
-        try:
-            self._record()
-        except BaseException:
-            try:
-                stream.end_capture()
-            except Exception as error:
-                log.debug("ending a capture that failed: %s", error)
-            raise
-        return stream.end_capture()
+    def _give_up(self, reason: str) -> None:
+        self.state = f"eager: {reason}"
+        self._graph = self._pool = None
+        message = f"{self.name} is not replayed as a CUDA graph: {reason}"
+        known = _warned.setdefault(self._gpu, set())
+        if message not in known:
+            known.add(message)
+            log.warning("%s", message)
 
     def _replay(self) -> None:
         self._prepare()
@@ -140,3 +145,19 @@ class Captured(ABC):
         self._graph.launch(gpu.stream)
         for storage in self._written.values():
             storage.wrote(gpu.place)
+
+
+_warned: weakref.WeakKeyDictionary[Gpu, set[str]] = weakref.WeakKeyDictionary()
+_collected: weakref.WeakKeyDictionary[Gpu, float] = weakref.WeakKeyDictionary()  # when
+
+
+def _free_unused(gpu: Gpu) -> None:
+    """Give memory that nothing uses back to the GPU, so that the pool of a graph can have it.
+
+    The first run has filled CuPy's common pool with blocks that only eager runs of other nets would use again.
+    """
+    now = time.monotonic()
+    if now - _collected.get(gpu, -COLLECT_SECONDS) >= COLLECT_SECONDS:
+        gc.collect()  # arrays in reference cycles
+        _collected[gpu] = now
+    gpu.free_pool()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from dragon.engines.cuda.device.capture import captured
 
 if TYPE_CHECKING:
     from dragon.engines.cuda.device.device import Gpu
@@ -59,20 +60,13 @@ def milliseconds(gpu: Gpu, run: Callable[[], Any]) -> float:
     if run() is False:  # this run also loads kernels
         raise RuntimeError("it does not run")
     runs = max(1, min(MOST_RUNS, int(ROUND_MS / max(1e-3, _elapsed(gpu, run)))))
-    graph = _captured(gpu, run, runs)
+    graph = captured(gpu, lambda: _repeat(run, runs))
     return min(_elapsed(gpu, lambda: graph.launch(gpu.stream)) for _ in range(ROUNDS)) / runs
 
 
-def _captured(gpu: Gpu, run: Callable[[], Any], runs: int) -> Any:
-    gpu.stream.begin_capture(gpu.cupy.cuda.runtime.streamCaptureModeThreadLocal)
-    try:
-        for _ in range(runs):
-            run()
-    except BaseException:
-        with contextlib.suppress(Exception):
-            gpu.stream.end_capture()
-        raise
-    return gpu.stream.end_capture()
+def _repeat(run: Callable[[], Any], runs: int) -> None:
+    for _ in range(runs):
+        run()
 
 
 def _elapsed(gpu: Gpu, run: Callable[[], Any]) -> float:

@@ -2,6 +2,8 @@
 // element. What changes from step to step (the rate) lies in device memory, so that a captured graph stays right.
 #include "common.cuh"
 
+typedef unsigned long long word;
+
 struct Entry {  // eight 8-byte words, as updating.py packs them
     real* w;
     real* g;
@@ -22,25 +24,42 @@ struct Chunk {
 // step[3]: 1 where the weights are updated, 0 where the step is skipped; step[4]: number of the step.
 #define L1 1  // regularization
 
-// Adds one loss of a net to the weighted sum (`first`: of the first loss; `last`: of the last one), in one block. The last
-// launch sets step[3] to 0 where the sum is NaN or infinite, or a label was out of range, and fills `sums` for the host:
-// sums[1] = the weighted sum, sums[2] = 1 where a label was out of range, sums[0] = sums[3] = number of the step. The host
-// polls the copy: once both numbers are new, all four have arrived.
-KERNEL check_loss(const real* loss, const int* out_of_range, double* sums, double* step, Index count, int layers, double weight,
-             int first, int last) {
+// Indices and limits of the loss scale, as in loss_scale.py.
+#define SCALE 0
+#define INVERSE 1
+#define NEXT 2
+#define GOOD 3
+#define SKIPPED 4
+#define INTERVAL 2000
+#define LEAST_SCALE 1.0f
+#define MOST_SCALE 16777216.0f
+#define SCALE_VALUES 5
+
+// Adds one loss of a net to `total`, the weighted sum (`first`: of the first loss; `last`: of the last one), in one block.
+// The last launch sets step[3] to 0 where the sum is NaN or infinite, or a label was out of range, and writes to the host:
+// report[1] = the sum, report[2] = 1 where a label was out of range, from report[3] on the loss scale if there is one,
+// then report[0] = number of the step. `report` is the address of pinned memory, which the host polls: once the number is
+// new, all values before it have arrived.
+KERNEL check_loss(const real* loss, const int* out_of_range, double* total, double* step, const float* scale, word report,
+             Index count, int layers, double weight, int first, int last) {
     __shared__ double partials[THREADS / WARP];
     double sum = 0;
     for (Index i = threadIdx.x; i < count; i += THREADS) sum += loss[i];
     sum = block_sum(sum, partials);
     if (threadIdx.x != 0) return;
-    double total = (first ? 0 : sums[1]) + weight * sum;
-    sums[1] = total;
+    sum = (first ? 0 : total[0]) + weight * sum;
+    total[0] = sum;
     if (!last) return;
     int found = 0;
     for (int i = 0; i < layers; i++) found |= out_of_range[i];
-    sums[2] = found != 0;
-    sums[0] = sums[3] = step[4];
-    step[3] = total - total == 0 && found == 0;
+    step[3] = sum - sum == 0 && found == 0;
+    volatile double* host = (volatile double*)report;
+    host[1] = sum;
+    host[2] = found != 0;
+    if (scale)
+        for (int i = 0; i < SCALE_VALUES; i++) host[3 + i] = scale[i];
+    __threadfence_system();
+    host[0] = step[4];
 }
 
 // squares[block] = sum of g^2 over the block's chunk.
@@ -55,16 +74,6 @@ KERNEL gradient_squares(const Entry* entries, const Chunk* chunks, double* squar
     sum = block_sum(sum, partials);
     if (threadIdx.x == 0) squares[blockIdx.x] = sum;
 }
-
-// Indices and limits of the loss scale, as in loss_scale.py.
-#define SCALE 0
-#define INVERSE 1
-#define NEXT 2
-#define GOOD 3
-#define SKIPPED 4
-#define INTERVAL 2000
-#define LEAST_SCALE 1.0f
-#define MOST_SCALE 16777216.0f
 
 // A gradient that is NaN or infinite skips the step and halves the scale; INTERVAL good steps in a row double it.
 static __device__ __forceinline__ void update_scale(float* scale, double* step, bool finite) {

@@ -9,8 +9,8 @@ __all__ = ["adopt_scale", "check_loss", "clear_gradients", "clip_factor", "gradi
 FILE = "solver"
 
 check_loss = Kernel(FILE, "check_loss", """
-    const real* loss, const int* out_of_range, double* sums, double* step, Index count, int layers, double weight,
-    int first, int last
+    const real* loss, const int* out_of_range, double* total, double* step, const float* scale, word report,
+    Index count, int layers, double weight, int first, int last
 """, Blocks(number=1))  # fmt: skip
 gradient_squares = Kernel(FILE, "gradient_squares", """
     const Entry* entries, const Chunk* chunks, double* squares

@@ -11,12 +11,13 @@ import numpy as np
 
 from dragon.engines.cuda.device.device import Gpu
 from dragon.engines.cuda.device.graphs import Captured
+from dragon.engines.cuda.device.pinned import Pinned
 from dragon.engines.cuda.kernels.solver import check_loss
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.division import Division
-from dragon.engines.cuda.plan.loss_scale import LossScale
+from dragon.engines.cuda.plan.loss_scale import STATE, LossScale
 from dragon.engines.cuda.plan.plans import Plans
-from dragon.engines.cuda.plan.report import RangeErrors, losses_of, pinned
+from dragon.engines.cuda.plan.report import RangeErrors, losses_of
 from dragon.engines.cuda.plan.running import GroupRunner
 from dragon.engines.cuda.plan.segments import is_capturable
 from dragon.engines.cuda.updating import DeviceUpdate
@@ -27,11 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Iteration"]
 
+REPORTED = 3  # number of the step, loss, whether a label was out of range; then the loss scale: as in solver.cu
+
 
 class IterationLoss:
     """The loss of an iteration, and whether a label was out of range, both computed on the GPU before the update.
 
-    The graph copies them to pinned memory, which the host polls while backward still runs.
+    The kernel writes them to pinned memory, which the host polls while backward still runs.
     """
 
     def __init__(
@@ -48,27 +51,24 @@ class IterationLoss:
         self._arrays = arrays
         self._range_errors = range_errors
         self._update = update
-        self._sums = gpu.zeros(4, np.float64)  # number of the step, loss, any label out of range, number again
-        self._host = pinned(gpu, self._sums)
-        self._host[...] = -1
+        self._total = gpu.zeros(1, np.float64)
+        self._host = Pinned(gpu, REPORTED + STATE, np.float64)
+        self._host.array[...] = -1
+        self._host.used_by(gpu.stream)
         self._loss_scale = loss_scale
-        self._scale = None if loss_scale is None else pinned(gpu, loss_scale.array)
 
     def launch(self) -> None:
         """Launch the check after forward, at once or into the graph that is being captured."""
-        gpu, range_errors = self._gpu, self._range_errors.array
+        range_errors, loss_scale = self._range_errors.array, self._loss_scale
         losses = losses_of(self._net, 0, len(self._net.nodes) - 1)
         for k, (top, weight) in enumerate(losses):
             array = self._arrays.of(top.data_storage)
             check_loss(
-                gpu, array.dtype, loss=array, out_of_range=range_errors, sums=self._sums, step=self._update.step,
-                count=top.count, layers=range_errors.size, weight=float(weight), first=k == 0,
-                last=k == len(losses) - 1,
+                self._gpu, array.dtype, loss=array, out_of_range=range_errors, total=self._total,
+                step=self._update.step, scale=None if loss_scale is None else loss_scale.array,
+                report=self._host.address, count=top.count, layers=range_errors.size, weight=float(weight),
+                first=k == 0, last=k == len(losses) - 1,
             )  # fmt: skip
-        if self._loss_scale is not None and self._scale is not None:  # before the sums, which the host polls
-            array = self._loss_scale.array
-            gpu.download(array, self._scale)
-        gpu.download(self._sums, self._host)
 
     def wait(self) -> float:
         """Wait for forward and return the loss. DataError for a label that is out of range."""
@@ -79,14 +79,15 @@ class IterationLoss:
             gpu.stream.synchronize()
         if not self._has_arrived():
             raise EngineError("the GPU ended an iteration without a loss")
-        if self._host[2]:
+        _, loss, any_out_of_range, *scale = self._host.array
+        if any_out_of_range:
             self._range_errors.raise_for(self._range_errors.array.get())
-        if self._loss_scale is not None and self._scale is not None:
-            self._loss_scale.check(self._scale)
-        return float(self._host[1])
+        if self._loss_scale is not None:
+            self._loss_scale.check(np.array(scale))
+        return float(loss)
 
     def _has_arrived(self) -> bool:
-        return bool(self._host[3] == self._update.number == self._host[0])
+        return bool(self._host.array[0] == self._update.number)
 
 
 class Iteration(Captured):
@@ -95,6 +96,8 @@ class Iteration(Captured):
     new_loss: makes the IterationLoss. run_from: runs forward from a layer on and then backward, without this graph, and
     returns the loss.
     """
+
+    name = "whole iteration"
 
     def __init__(
         self, net: Net, gpu: Gpu, arrays: Arrays, plans: Plans, division: Division, runner: GroupRunner, *,

@@ -20,7 +20,7 @@ from dragon.engines.cuda.kernels.solver import adopt_scale
 from dragon.errors import NumericError
 from dragon.memory.storage import Array
 
-__all__ = ["INITIAL", "INTERVAL", "LossScale"]
+__all__ = ["INITIAL", "INTERVAL", "STATE", "LossScale"]
 
 log = logging.getLogger("dragon")
 INITIAL = 65536.0

@@ -40,13 +40,9 @@ class Graphs:
 
     def remarks(self) -> list[str]:
         """How the parts of the last runs are repeated, one line each."""
-        parts = [
-            f"{way} {s.groups[0].nodes[0].name} .. {s.groups[-1].nodes[-1].name}: {s.state}"
-            for (way, _, _), segments in self.segments.items()
-            for s in segments
-        ]
+        parts = [f"{s.name}: {s.state}" for segments in self.segments.values() for s in segments]
         if self.iteration is not None:
-            parts.append(f"whole iteration: {self.iteration.state.replace('eager:', 'in parts:', 1)}")
+            parts.append(f"{self.iteration.name}: {self.iteration.state.replace('eager:', 'in parts:', 1)}")
         return parts
 
 

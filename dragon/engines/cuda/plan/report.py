@@ -8,6 +8,7 @@ import numpy as np
 
 from dragon.engines.base import weighted_loss
 from dragon.engines.cuda.device.device import Gpu
+from dragon.engines.cuda.device.pinned import Pinned
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.loss_scale import LossScale
 from dragon.engines.cuda.plan.plans import Plans
@@ -18,13 +19,7 @@ from dragon.memory.storage import Array
 if TYPE_CHECKING:
     from dragon.graph.net import Net
 
-__all__ = ["RangeErrors", "Report", "losses_of", "pinned"]
-
-
-def pinned(gpu: Gpu, like: Any) -> Array:
-    """Pinned host memory of the size of a GPU array, so that copies do not block the host."""
-    memory = gpu.cupy.cuda.alloc_pinned_memory(max(1, like.nbytes))
-    return np.frombuffer(memory, like.dtype, like.size)
+__all__ = ["RangeErrors", "Report", "losses_of"]
 
 
 def losses_of(net: Net, start: int, end: int) -> list[tuple[Blob, float]]:
@@ -80,7 +75,7 @@ class Report:
     ) -> None:
         self._gpu = gpu
         self._raise = range_errors.raise_for
-        self._parts: list[tuple[Any, Array, float, int]] = []  # the array is kept until it was copied
+        self._parts: list[tuple[Any, Pinned, float, int]] = []  # the array is kept until it was copied
         self._host_loss = 0.0
         for top, weight in losses_of(net, start, end):
             if top.data_storage.is_fresh("host"):
@@ -91,22 +86,24 @@ class Report:
         self._loss_scale = loss_scale
         self._scale = None if self._loss_scale is None else self._fetch(self._loss_scale.array)
         self._range_errors = self._fetch(range_errors.array) if range_errors.are_possible(start, end) else None
-        self._event = self._gpu.cupy.cuda.Event(disable_timing=True)
-        self._event.record(self._gpu.stream)
 
-    def _fetch(self, array: Any) -> Array:
-        host = pinned(self._gpu, array)
-        if array.size:
-            array.data.copy_to_host_async(host.ctypes.data, array.nbytes, self._gpu.stream)
+    def _fetch(self, array: Any) -> Pinned:
+        host = Pinned(self._gpu, array.size, array.dtype)
+        host.fetch(array, self._gpu.stream)
         return host
 
     def loss(self) -> float:
         """Wait for forward alone and return the weighted sum. DataError for a label that is out of range."""
-        self._event.synchronize()
-        if self._range_errors is not None and self._range_errors.any():
-            self._raise(self._range_errors)
+        for host in self._copies():
+            host.wait()
+        if self._range_errors is not None and self._range_errors.array.any():
+            self._raise(self._range_errors.array)
         if self._loss_scale is not None and self._scale is not None:
-            self._loss_scale.check(self._scale)
+            self._loss_scale.check(self._scale.array)
         return self._host_loss + sum(
-            weight * float(host[:count].sum(dtype=np.float64)) for _, host, weight, count in self._parts
+            weight * float(host.array[:count].sum(dtype=np.float64)) for _, host, weight, count in self._parts
         )
+
+    def _copies(self) -> list[Pinned]:
+        others = [host for host in (self._scale, self._range_errors) if host is not None]
+        return [*(host for _, host, _, _ in self._parts), *others]

@@ -34,6 +34,11 @@ class Segment(Captured):
         self._way = way
         self.groups = [group]
 
+    @property
+    def name(self) -> str:
+        """Direction, first and last layer."""
+        return f"{self._way} {self.groups[0].nodes[0].name} .. {self.groups[-1].nodes[-1].name}"
+
     def takes(self, group: Group) -> bool:
         """Whether `group` may join this segment."""
         return not self.is_eager and is_capturable(group)

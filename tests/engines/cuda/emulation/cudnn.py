@@ -24,15 +24,23 @@ class Cudnn:
 
     def __init__(self) -> None:
         self.made: dict[int, dict[str, Any]] = {}
+        self._number = 0
 
     def _create(self, pointer: Any) -> int:
-        number = len(self.made) + 1
+        self._number = number = self._number + 1
         self.made[number] = {}
         ctypes.cast(pointer, ctypes.POINTER(ctypes.c_void_p)).contents.value = number
         return 0
 
     cudnnCreate = cudnnCreateTensorDescriptor = cudnnCreateFilterDescriptor = _create
     cudnnCreateConvolutionDescriptor = _create
+
+    def _destroy(self, descriptor: Any) -> int:
+        del self.made[descriptor.value]
+        return 0
+
+    cudnnDestroy = cudnnDestroyTensorDescriptor = cudnnDestroyFilterDescriptor = _destroy
+    cudnnDestroyConvolutionDescriptor = _destroy
 
     def cudnnSetStream(self, handle: Any, stream: Any) -> int:
         return 0

@@ -354,6 +354,7 @@ extern "C" EMULATOR_C void __ubsan_handle_divrem_overflow(Place* place, void*, v
 #define blockIdx emu::now_block()
 #define blockDim emu::now_block_size()
 #define gridDim emu::now_grid_size()
+#define __threadfence_system() ((void)0)
 #define __syncthreads() emu::barrier(__LINE__)
 #define __syncwarp() ((void)emu::exchange(0xffffffffu, 0, emu::lane()))
 #define __shfl_sync(mask, value, lane) emu::exchange_value(mask, value, lane)

@@ -7,148 +7,49 @@ and so is cuBLAS behind array functions. `counts` tells how often memory went to
 
 from __future__ import annotations
 
-import collections
-import contextlib
-import ctypes
-import time
 import types
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from tests.engines.cuda.emulation import memory, streams
 from tests.engines.cuda.emulation.compiler import Parameter, build
+from tests.engines.cuda.emulation.memory import TO_DEVICE, TO_HOST, Memory, MemoryPool, Pointer, exposed, new_block
+from tests.engines.cuda.emulation.streams import (
+    CUDARuntimeError,
+    Event,
+    Graph,
+    Stream,
+    capturing,
+    counts,
+    delayed,
+    refuse_library,
+    refuse_transfer,
+    run,
+)  # fmt: skip
 
-counts: collections.Counter[str] = collections.Counter()
-exposed: list[tuple[int, int, weakref.ref[Any]]] = []  # arrays whose address somebody asked for
-pinned: list[tuple[int, int, weakref.ref[Any]]] = []
+__all__ = [
+    "CUDARuntimeError", "Event", "Graph", "Memory", "MemoryPool", "Stream", "counts", "delayed", "exposed", "make",
+    "reset", "run",
+]  # fmt: skip
+
 MULTIPROCESSORS = 3
-MEMCPY_TO_HOST = 2  # cudaMemcpyDeviceToHost
 
 
-class CUDARuntimeError(RuntimeError):
-    pass
-
-
-class OutOfMemoryError(MemoryError):
-    pass
-
-
-class Memory:
-    """How much one may allocate, for tests of running out of it."""
-
-    limit = 1 << 34
-    used = 0
-
-
-# -- streams, events, graphs -------------------------------------------------------------------------------------
-class Graph:
-    def __init__(self, nodes: list[Callable[[], None]]) -> None:
-        self.nodes = nodes
-
-    def launch(self, stream: Any = None) -> None:
-        counts["graph launches"] += 1
-        for node in self.nodes:
-            node()
-
-
-class Stream:
-    current: Stream
-
-    def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False) -> None:
-        self.ptr = id(self) if not null else 0
-        self.recording: list[Callable[[], None]] | None = None
-        self._outer: list[Stream] = []
-
-    def __enter__(self) -> Stream:
-        self._outer.append(Stream.current)
-        Stream.current = self
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        Stream.current = self._outer.pop()
-
-    def begin_capture(self, mode: int | None = None) -> None:
-        if self.ptr == 0:
-            raise CUDARuntimeError(
-                "cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing"
-            )
-        self.recording = []
-
-    def end_capture(self) -> Graph:
-        assert self.recording is not None
-        nodes, self.recording = self.recording, None
-        return Graph(nodes)
-
-    def is_capturing(self) -> bool:
-        return self.recording is not None
-
-    def synchronize(self) -> None:
-        refuse_in_capture("synchronize")
-
-    def wait_event(self, event: Event) -> None:
-        pass
-
-    def use(self) -> Stream:
-        Stream.current = self
-        return self
-
-
-Stream.current = Stream(null=True)
-
-
-class Event:
-    def __init__(self, block: bool = False, disable_timing: bool = False, interprocess: bool = False) -> None:
-        self.at: float | None = None
-
-    def record(self, stream: Stream | None = None) -> None:
-        self.at = time.perf_counter()
-
-    def synchronize(self) -> None:
-        refuse_in_capture("event synchronize")
-
-
-def get_elapsed_time(begin: Event, end: Event) -> float:
-    """Milliseconds."""
-    if begin.at is None or end.at is None:
-        raise CUDARuntimeError("cudaErrorInvalidResourceHandle: invalid resource handle")
-    return (end.at - begin.at) * 1e3
-
-
-def capturing() -> list[Callable[[], None]] | None:
-    return Stream.current.recording
-
-
-def refuse_in_capture(what: str) -> None:
-    if capturing() is not None:
-        raise CUDARuntimeError(f"cudaErrorStreamCaptureUnsupported: {what} while the stream is capturing")
-
-
-def _refuse_transfer(way: str) -> None:
-    """As CuPy 13 and 14 do, whatever the memory on the host."""
-    if capturing() is not None:
-        raise RuntimeError(f"the current stream is capturing, so {way} transfers are disallowed")
-
-
-def memcpy_async(target: int, source: int, size: int, kind: int, stream: int) -> None:
-    """Copy from the device to pinned memory (cudaMemcpyAsync), which a capture records."""
-    assert kind == MEMCPY_TO_HOST
-    counts["to host, asynchronous"] += 1
-    run(lambda: ctypes.memmove(target, source, size) and None)
-
-
-def run(action: Callable[[], Any]) -> None:
-    """Do it now, or record it while the current stream is captured."""
-    nodes = capturing()
-    if nodes is None:
-        action()
-    else:
-        nodes.append(action)
+def reset() -> None:
+    """Forget what earlier tests left."""
+    streams.reset()
+    exposed.clear()
+    Memory.recycled.clear()
 
 
 # -- arrays ------------------------------------------------------------------------------------------------------
-CUBLAS = ("matmul", "dot", "einsum", "tensordot", "inner", "vdot")
+# functions behind which CuPy calls a library of NVIDIA's
+LIBRARIES = {
+    **dict.fromkeys(("matmul", "dot", "einsum", "tensordot", "inner", "vdot"), "cuBLAS"), "_eigh": "cuSOLVER",
+}  # fmt: skip
+COUNTED = ("nonzero", "argwhere", "flatnonzero", "unique", "repeat")  # the host has to know how long the result is
 
 
 def unwrap(value: Any) -> Any:
@@ -177,10 +78,16 @@ def apply(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         (out,) = out
     nodes = capturing()
     if nodes is None:
+        Stream.current.drain()
         result = function(*raw, **named)
         return out if out is not None else wrap(result)
-    if getattr(function, "__name__", "") in CUBLAS:
-        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
+    name = getattr(function, "__name__", "")
+    if name in LIBRARIES:
+        refuse_library(LIBRARIES[name])
+    if name in COUNTED or (name == "_getitem" and _is_counted(raw[1])):
+        refuse_transfer("D2H")
+    if name == "_getitem" and any(isinstance(k, list) for k in (raw[1] if isinstance(raw[1], tuple) else (raw[1],))):
+        refuse_transfer("H2D")
     if out is not None:
         nodes.append(lambda: function(*raw, **named))
         return out
@@ -193,41 +100,6 @@ def apply(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     result = np.asarray(result)
     nodes.append(lambda: np.copyto(result, function(*raw, **named)))
     return ndarray(result)
-
-
-class Pointer:
-    def __init__(self, array: ndarray) -> None:
-        self._array = array
-
-    @property
-    def ptr(self) -> int:
-        a = self._array.a
-        base = a
-        while isinstance(base.base, np.ndarray):
-            base = base.base
-        address = int(a.ctypes.data)
-        if not any(
-            start <= address and address + a.nbytes <= stop and ref() is not None for start, stop, ref in exposed
-        ):
-            exposed[:] = [entry for entry in exposed if entry[2]() is not None]
-            exposed.append((base.ctypes.data, base.ctypes.data + base.nbytes, weakref.ref(base)))
-        return address
-
-    def copy_from_host_async(self, host: Any, size: int, stream: Any = None) -> None:
-        _refuse_transfer("H2D")
-        counts["to device"] += 1
-        at = host.value if hasattr(host, "value") else host
-        if not any(low <= at and at + size <= high and ref() is not None for low, high, ref in pinned):
-            raise AssertionError("an asynchronous copy from memory that is not pinned")
-        counts["from pinned memory"] += 1
-        address = int(self._array.a.ctypes.data)
-        run(lambda: ctypes.memmove(address, at, size) and None)
-
-    def copy_to_host_async(self, host: Any, size: int, stream: Any = None) -> None:
-        _refuse_transfer("D2H")
-        counts["to host, asynchronous"] += 1
-        address = int(self._array.a.ctypes.data)
-        run(lambda: ctypes.memmove(host.value if hasattr(host, "value") else host, address, size) and None)
 
 
 class ndarray:
@@ -252,24 +124,24 @@ class ndarray:
 
     # host
     def get(self, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True) -> Any:
-        refuse_in_capture("copy to the host")
+        refuse_transfer("D2H")
         counts["to host"] += 1
+        (stream or Stream.current).synchronize()
         if out is not None:
             np.copyto(out, self.a)
             return out
         return self.a.copy()
 
     def set(self, host: Any, stream: Any = None) -> None:
-        refuse_in_capture("copy from pageable memory")
+        refuse_transfer("H2D")
         counts["to device"] += 1
         if host.shape != self.shape or host.dtype != self.dtype:
             raise ValueError("Shape or type mismatch")
-        self.a[...] = host
+        value, a = host.copy(), self.a
+        (stream or Stream.current).add(lambda: np.copyto(a, value))
 
     def item(self) -> Any:
-        refuse_in_capture("copy to the host")
-        counts["to host"] += 1
-        return self.a.item()
+        return self.get().item()
 
     def __float__(self) -> float:
         return float(self.item())
@@ -308,6 +180,11 @@ class ndarray:
 
 def _getitem(a: Any, key: Any) -> Any:
     return a[key]
+
+
+def _is_counted(key: Any) -> bool:
+    """Whether the shape of what an index picks depends on values."""
+    return any(isinstance(k, np.ndarray) and k.dtype == bool for k in (key if isinstance(key, tuple) else (key,)))
 
 
 def _eigh(a: Any) -> Any:
@@ -357,31 +234,27 @@ _add_methods()
 
 
 def allocate(shape: Any, dtype: Any = np.float64) -> ndarray:
-    count = int(np.prod(shape))
-    size = count * np.dtype(dtype).itemsize
-    if size > Memory.limit:
-        raise OutOfMemoryError(f"Out of memory allocating {size:,} bytes (allocated so far: {Memory.used:,} bytes).")
-    array = np.empty(shape, dtype)
-    if array.dtype.kind == "f":
-        array.fill(np.nan)  # nobody may rely on what new memory holds
-    elif array.dtype == np.uint16:
-        array.fill(0x7FC0)  # the same of bfloat16
-    return ndarray(array)
+    a = new_block(shape, dtype)
+    if a.dtype.kind == "f":
+        run(lambda: a.fill(np.nan))  # nobody may rely on what new memory holds
+    elif a.dtype == np.uint16:
+        run(lambda: a.fill(0x7FC0))  # the same of bfloat16
+    return ndarray(a)
 
 
 def zeros(shape: Any, dtype: Any = np.float64) -> ndarray:
-    result = allocate(shape, dtype)
-    a = result.a
+    a = new_block(shape, dtype)
     run(lambda: a.fill(0))
-    return result
+    return ndarray(a)
 
 
 def asarray(value: Any, dtype: Any = None) -> ndarray:
     if isinstance(value, ndarray):
         return value if dtype is None or value.dtype == dtype else value.astype(dtype)  # type: ignore[attr-defined]
-    refuse_in_capture("copy from pageable memory")
-    counts["to device"] += 1
-    return ndarray(np.array(value, dtype))
+    host = np.asarray(value, dtype)
+    array = ndarray(new_block(host.shape, host.dtype))
+    array.set(host)
+    return array
 
 
 # -- kernels -----------------------------------------------------------------------------------------------------
@@ -432,6 +305,8 @@ class RawKernel:
         kinds = "iu" if parameter.type not in ("real", "float", "double") else "f"
         if not isinstance(arg, np.generic) or arg.itemsize != size or arg.dtype.kind not in kinds:
             raise TypeError(f"{what} needs a scalar of {size} bytes, got {arg!r}")
+        if parameter.type == "word":  # maybe the address of pinned memory
+            ranges += [(start, stop, i) for start, stop in memory.pinned_at(int(arg))]
         return arg.tobytes()
 
 
@@ -483,32 +358,6 @@ class Device:
         pass
 
 
-class MemoryPool:
-    def malloc(self, size: int) -> Any:
-        raise NotImplementedError
-
-    def used_bytes(self) -> int:
-        return Memory.used
-
-    def total_bytes(self) -> int:
-        return Memory.used
-
-    def free_all_blocks(self) -> None:
-        pass
-
-
-@contextlib.contextmanager
-def using_allocator(allocator: Any = None) -> Iterator[None]:
-    yield
-
-
-def alloc_pinned_memory(size: int) -> Any:
-    memory = np.zeros(size, np.uint8)
-    pinned[:] = [entry for entry in pinned if entry[2]() is not None]
-    pinned.append((memory.ctypes.data, memory.ctypes.data + size, weakref.ref(memory)))
-    return memory
-
-
 def make(devices: int = 1) -> dict[str, types.ModuleType]:
     """The modules to put into sys.modules, with so many devices."""
     cupy = types.ModuleType("cupy")
@@ -524,7 +373,7 @@ def make(devices: int = 1) -> dict[str, types.ModuleType]:
         "lib": types.SimpleNamespace(stride_tricks=stride_tricks),
         "linalg": types.SimpleNamespace(eigh=lambda x: apply(_eigh, x)),
         "asnumpy": lambda x: x.get(),
-        "get_default_memory_pool": MemoryPool,
+        "get_default_memory_pool": memory.default_pool,
     }  # fmt: skip
     for name, value in own.items():
         setattr(cupy, name, value)
@@ -546,16 +395,17 @@ def make(devices: int = 1) -> dict[str, types.ModuleType]:
     cupy.__getattr__ = from_numpy  # type: ignore[method-assign]
     for name, value in {
         "Device": Device, "Stream": Stream, "Event": Event, "Graph": Graph, "MemoryPool": MemoryPool,
-        "using_allocator": using_allocator, "alloc_pinned_memory": alloc_pinned_memory, "runtime": runtime,
-        "get_elapsed_time": get_elapsed_time, "get_current_stream": lambda: Stream.current,
-        "memory": types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+        "using_allocator": memory.using_allocator, "alloc_pinned_memory": memory.alloc_pinned_memory,
+        "get_elapsed_time": streams.get_elapsed_time, "get_current_stream": lambda: Stream.current,
+        "memory": types.SimpleNamespace(OutOfMemoryError=memory.OutOfMemoryError), "runtime": runtime,
         "nvrtc": Nvrtc, "cublas": types.ModuleType("cublas"),
     }.items():  # fmt: skip
         setattr(cuda, name, value)
     for name, value in {
-        "getDeviceCount": lambda: devices, "CUDARuntimeError": CUDARuntimeError, "streamCaptureModeThreadLocal": 1,
-        "memcpyAsync": memcpy_async, "memcpyDeviceToHost": MEMCPY_TO_HOST,
-        "streamQuery": lambda _: 0, "deviceSynchronize": lambda: refuse_in_capture("synchronize"),
+        "getDeviceCount": lambda: devices, "CUDARuntimeError": CUDARuntimeError,
+        "streamCaptureModeThreadLocal": streams.THREAD_LOCAL, "streamCaptureModeRelaxed": streams.RELAXED,
+        "memcpyAsync": memory.memcpy_async, "memcpyHostToDevice": TO_DEVICE, "memcpyDeviceToHost": TO_HOST,
+        "streamQuery": streams.query, "deviceSynchronize": streams.synchronize_all,
         "getDeviceProperties": lambda _: {
             "multiProcessorCount": MULTIPROCESSORS, "name": b"emulated",
             "major": 9, "minor": 0, "totalGlobalMem": 3 << 29,
