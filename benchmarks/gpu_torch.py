@@ -73,6 +73,7 @@ def make(
     _free(gpu)
     before = torch.cuda.memory_allocated() if gpu else 0
     module, images, labels, rates = cpu_torch.build(describe(net_for(net, batch, TRAIN, size)), arrays)
+    assert labels is not None  # TRAIN has a loss
     module, images, labels = module.to(device).train(), images.to(device), labels.to(device)
     if channels_last:
         module, images = module.to(memory_format=torch.channels_last), images.to(memory_format=torch.channels_last)
