@@ -182,6 +182,7 @@ def test_the_real_package_has_what_is_called() -> None:
         "validate": ((), {}), "build_operation_graph": ((), {}), "create_execution_plans": (([],), {}),
         "deselect_numeric_notes": (([],), {}), "deselect_workspace_greater_than": ((1,), {}), "check_support": ((), {}),
         "build_plans": ((), {}), "get_workspace_size": ((), {}), "execute": (({}, 1), {"handle": None}),
+        "get_behavior_notes_for_plan_at_index": ((0,), {}),
         "get_execution_plan_count": ((), {}), "build_plan_at_index": ((0,), {}),
         "get_workspace_size_plan_at_index": ((0,), {}), "execute_plan_at_index": (({}, 1, 0), {"handle": None}),
     }  # fmt: skip
@@ -195,3 +196,4 @@ def test_the_real_package_has_what_is_called() -> None:
     assert callable(package.create_handle)
     inspect.signature(package.set_stream).bind(handle=None, stream=1)
     assert package.heur_mode.A is not package.heur_mode.FALLBACK
+    assert package.behavior_note.RUNTIME_COMPILATION

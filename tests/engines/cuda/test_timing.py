@@ -74,6 +74,16 @@ def test_a_plan_that_does_not_run_is_left_out(package: Package) -> None:
     assert [graph.index for graph in package.built] == [FIRST] * 3
 
 
+@pytest.mark.parametrize(("compiled", "index"), [({BEST}, FIRST), ({FIRST}, BEST), ({FIRST, BEST}, FIRST)])
+def test_plans_that_are_compiled_are_timed_only_where_they_come_first(
+    compiled: set[int], index: int, package: Package
+) -> None:
+    package.compiled = compiled
+    run(WINDOW)
+    assert [graph.index for graph in package.built] == [index] * 3
+    assert all(graph.built == {FIRST, 3, *({BEST} - (compiled - {FIRST}))} for graph in package.built)
+
+
 def test_a_choice_lasts_as_long_as_the_process(package: Package) -> None:
     run(WINDOW)
     device._gpus.clear()

@@ -29,7 +29,7 @@ __all__ = ["Frontend", "forward_product", "load_package", "open_frontend", "stri
 log = logging.getLogger("dragon")
 MOST_PLANS = 8  # that are timed
 MOST_TRIED = 40  # plans of cuDNN's list that are tried for them
-MOST_SECONDS = 0.5  # for building them: some are compiled
+MOST_SECONDS = 0.3  # for building them
 TYPES = {"float32": "FLOAT", "float64": "DOUBLE", FLOAT16.name: "HALF", BFLOAT16.name: "BFLOAT16"}
 
 
@@ -112,10 +112,15 @@ class Frontend:
         return Product(graph, tensors, int(graph.get_workspace_size()))
 
     def _plans(self, graph: Any, tensors: Sequence[Any]) -> Iterator[Way]:
-        """The first plans that can be built, named by their positions in cuDNN's list."""
+        """The first plans that can be built, named by their positions in cuDNN's list.
+
+        A plan whose kernel is compiled when it is built, which may take a second, is left out unless it is the first.
+        """
         built, end = 0, time.monotonic() + MOST_SECONDS
         for index in range(min(MOST_TRIED, graph.get_execution_plan_count())):
             try:
+                if built and self._is_compiled_now(graph, index):
+                    continue
                 graph.build_plan_at_index(index)
                 size = int(graph.get_workspace_size_plan_at_index(index))
             except Exception as error:  # barred, or not supported; the kinds differ between the package's releases
@@ -132,6 +137,10 @@ class Frontend:
             built += 1
             if built == MOST_PLANS or time.monotonic() > end:
                 return
+
+    def _is_compiled_now(self, graph: Any, index: int) -> bool:
+        notes = graph.get_behavior_notes_for_plan_at_index(index)
+        return self._cudnn.behavior_note.RUNTIME_COMPILATION in notes
 
     def _workspace(self, size: int) -> int:
         return int(self._gpu.workspace(max(1, -(-size // 8)), np.float64).data.ptr)

@@ -137,6 +137,9 @@ class Graph:
         self.built.add(index)
         return self
 
+    def get_behavior_notes_for_plan_at_index(self, index: int) -> list[str]:
+        return ["RUNTIME_COMPILATION"] if index in self.package.compiled else []
+
     def get_workspace_size(self) -> int:
         return self.get_workspace_size_plan_at_index(self.index)
 
@@ -202,7 +205,8 @@ class Package(types.SimpleNamespace):
     """What `import cudnn` gives.
 
     refused: kinds of nodes without a plan. fails: nothing that was planned runs. plans: those of each graph. failing:
-    those of them that do not run. built: the graphs that a net has run.
+    those of them that do not run. compiled: those that are compiled when they are built. built: the graphs that a net
+    has run.
     """
 
     def __init__(self, refused: Sequence[str] = (), fails: bool = False) -> None:
@@ -210,6 +214,8 @@ class Package(types.SimpleNamespace):
         self.refused, self.fails = set(refused), fails
         self.plans: Sequence[tuple[int, int]] = PLANS
         self.failing: set[int] = set()
+        self.compiled: set[int] = set()
+        self.behavior_note = types.SimpleNamespace(RUNTIME_COMPILATION="RUNTIME_COMPILATION")
         self.built: list[Graph] = []
         self.handle = object()
         self.handles = 0  # that have not been destroyed
