@@ -109,11 +109,11 @@ def test_shared_memory_starts_as_nan() -> None:
 
 REDUCTIONS = {
     ("batch_norm", "bn_statistics"): lambda k: k(
-        (1, 1), (256,), (array(), array(3), *[np.uint64(0)] * 4, *np.array([4, 1, 16, 1, 1, 0], np.int32),
+        (1, 1), (256,), (array(), array(2), *[np.uint64(0)] * 4, *np.array([4, 1, 16, 0, 64, 0], np.int32),
                          *np.array([0.9, 0.1], np.float32), np.int32(0))
     ),
     ("channels", "channel_sums"): lambda k: k(
-        (1, 1), (256,), (array(), *[np.uint64(0)] * 3, array(2), *np.array([4, 1, 16, 1, 1, 0], np.int32),
+        (1, 1), (256,), (array(), *[np.uint64(0)] * 3, array(2), *np.array([4, 1, 16, 0, 64, 0], np.int32),
                          np.float32(0))
     ),
     ("softmax", "sum_terms"): lambda k: k(
@@ -133,12 +133,15 @@ def barriers(source: str, name: str) -> list[int]:
     """Where the barriers of a kernel stand, and those of the block's sum if it takes one. The first of these keeps two
     sums apart: it is needed where there are two.
     """
-    start = source.index(f"KERNEL {name}(")
+    start = source.index(f" {name}(const")
     stop = source.find("\nKERNEL", start)
     kernel_only = source[start : stop if stop > 0 else len(source)]
     found = [start + m.start() for m in re.finditer(re.escape(BARRIER), kernel_only)]
     if "block_sum(" in kernel_only:
-        of_sum = [m.start() for m in re.finditer(re.escape(BARRIER), source[: source.index("struct Channel")])]
+        of_sum = [
+            m.start()
+            for m in re.finditer(re.escape(BARRIER), source[: source.index("#line", source.index(" block_sum("))])
+        ]
         found += of_sum if kernel_only.count("block_sum(") > 1 else of_sum[1:]
     return found
 

@@ -1,87 +1,93 @@
 // Batch normalisation of (N, C, S). Forward: the statistics in one pass over x, y in a second one. Backward: both sums in one
-// pass over x and dy (channels.cu), dx in a second one. The split layers (BatchNorm, Scale) use the same kernels.
+// pass over x and dy (channels.cu), dx in a second one. The split layers (BatchNorm, Scale) use the same kernels. The second
+// pass goes backwards, since the cache still has what the first one read last.
 #include "common.cuh"
 #include "fused_relu.cuh"
+#include "parts.cuh"
+#include "incoming.cuh"
 
-// The mean of `count` values, and the sum of their squared distances from it (Welford 1962).
-struct Moments {
-    real count, mean, m2;
-};
-
-// The moments of the union of two sets (Chan, Golub & LeVeque 1979).
-static __device__ __forceinline__ Moments merged(const Moments& a, const Moments& b) {
-    if (b.count == 0) return a;
-    if (a.count == 0) return b;
-    Moments r;
-    r.count = a.count + b.count;
-    real delta = b.mean - a.mean, share = b.count / r.count;
-    r.mean = a.mean + delta * share;
-    r.m2 = a.m2 + b.m2 + delta * delta * a.count * share;
-    return r;
-}
-
-// Sums of x - shift and its square, where the shift is a thread's first value: no digits are lost if the mean is large.
+// Sums of x - shift and its square, where the shift is the first value: no digits are lost if the mean is large.
 struct Shifted {
-    real shift, sum, squares, count;
-
-    __device__ Shifted() : shift(0), sum(0), squares(0), count(0) {}
+    real shift, sum, squares;
 
     __device__ __forceinline__ void add(real x) {
-        if (count == 0) shift = x;
         real d = x - shift;
         sum += d;
         squares += d * d;
-        count += 1;
-    }
-
-    __device__ __forceinline__ Moments moments() const {
-        Moments r = {count, 0, 0};
-        if (count > 0) {
-            real mean = sum / count;
-            r.mean = shift + mean;
-            real m2 = squares - sum * mean;
-            r.m2 = m2 > 0 ? m2 : 0;
-        }
-        return r;
     }
 };
+
+// Adds a set of `count` values to the sums over a union of sets, a = sum of x - shift and b = sum of (x - shift)^2, from the
+// set's mean and the sum m2 of squared distances from it (Chan, Golub & LeVeque 1979). The shift is the mean of one of them.
+static __device__ __forceinline__ void unite(real count, real mean, real m2, real shift, real& a, real& b) {
+    real d = mean - shift, weighted = count * d;
+    a += weighted;
+    b += m2 + weighted * d;
+}
+
+// mean and m2 of a union from its sums.
+static __device__ __forceinline__ void united(real count, real shift, real a, real b, real& mean, real& m2) {
+    real d = a / count;
+    mean = shift + d;
+    m2 = b - a * d;
+    if (m2 < 0) m2 = 0;
+}
+
+// How many of the `all` values of a channel part k has, where each part but the last one has `each`.
+static __device__ __forceinline__ Index values_of(Index k, Index each, Index all) {
+    Index first = k * each;
+    return all - first < each ? all - first : each;
+}
 
 // The running average is updated by a rule of dragon/normalization/rules.py: `momentum` and `batch_weight` are the weights of
 // the old sum and of the batch; unbiased: the batch's variance is; divided: the blobs hold the sum divided by its weight;
 // full: statistics of weight 0 count as a full average; deviation: sqrt(variance + eps) is averaged, not the variance.
 
-// moments (slices, C, 3): count, mean and m2 of each part of a channel. weight (1), that of the running average, is updated
-// here, since every block of bn_normalize reads its old value, `before` (1). Null where there is no running average.
-KERNEL bn_statistics(const stored* x, real* moments, real* weight, real* before, const real* running_mean,
-                     const real* running_var, Index n, Index c, Index s, int width, Index slices, int vectors,
+// moments (parts, C, 2): mean of each part of a channel, and the sum of squared distances from it. weight (1), that of the
+// running average, is updated here, since every block of bn_normalize reads its old value, `before` (1). Null where there is
+// no running average.
+KERNEL_OF_FOUR bn_statistics(const stored* x, real* moments, real* weight, real* before, const real* running_mean,
+                     const real* running_var, Index n, Index c, Index s, int group, Index part, int vectors,
                      real momentum, real batch_weight, int full) {
-    __shared__ Moments partials[THREADS];
-    Channel at(n, c, s, width, slices);
-    Shifted sums;
-    if (at.valid) {
-        if (vectors) {
-            for (Index j = at.start + at.worker * LANES; j < at.stop; j += at.workers * LANES) {
-                Vector value = load(x + at.at(j));
+    __shared__ real means[THREADS * LANES];
+    __shared__ real m2s[THREADS * LANES];
+    Part at(n, c, s, group, part, vectors);
+    by_form(group, vectors, [&](auto form) {
+        constexpr int W = form.width, P = form.channels;
+        Walk walk = at.walk<W>(false);
+        Shifted sums[P] = {};
+        if (walk.left) {
+            Lanes<W> value = lanes<W>(x + walk.at);
 #pragma unroll
-                for (int k = 0; k < LANES; ++k) sums.add(value.v[k]);
-            }
-        } else {
-            for (Index j = at.start + at.worker; j < at.stop; j += at.workers) sums.add(x[at.at(j)]);
+            for (int k = 0; k < P; ++k) sums[k].shift = value[k];
         }
-    }
-    partials[threadIdx.x] = sums.moments();
+        each<P == 1 ? 8 : 4>(
+            walk, [&](Index i) { return lanes<W>(x + i); }, [] {},
+            [&](Index, const Lanes<W>& value) {
+#pragma unroll
+                for (int k = 0; k < W; ++k) sums[k % P].add(value[k]);
+            });
+        real count = (real)(walk.left * (W / P)), share = walk.left ? 1 / count : 0;
+#pragma unroll
+        for (int k = 0; k < P; ++k) {
+            real d = sums[k].sum * share, m2 = sums[k].squares - sums[k].sum * d;
+            means[threadIdx.x * P + k] = sums[k].shift + d;
+            m2s[threadIdx.x * P + k] = m2 < 0 ? 0 : m2;
+        }
+    });
     __syncthreads();
-    for (Index half = at.workers / 2; half > 0; half /= 2) {
-        if (at.worker < half) partials[threadIdx.x] = merged(partials[threadIdx.x], partials[threadIdx.x + half * width]);
-        __syncthreads();
-    }
-    if (at.worker == 0 && at.valid) {
-        Moments m = partials[threadIdx.x];
-        real* out = moments + ((size_t)blockIdx.y * c + at.channel) * 3;
-        out[0] = m.count;
-        out[1] = m.mean;
-        out[2] = m.m2;
-    }
+    Index sharers = at.columns ? at.workers : THREADS, least = at.length / sharers, more = at.length - least * sharers;
+    Index lane = vectors ? LANES : 1, unit = at.columns ? 1 : lane;
+    at.collect(
+        at.columns ? lane : 1,
+        [&](Index sharer, Index cell, Index first, real& a, real& b) {
+            unite((real)((least + (sharer < more)) * unit), means[cell], m2s[cell], means[first], a, b);
+        },
+        [&](Index g, real a, real b) {
+            real* out = moments + ((size_t)blockIdx.y * c + at.channel + g) * 2;
+            real count = (real)(at.length * (at.columns ? s : lane));
+            united(count, means[g * at.span], a, b, out[0], out[1]);
+        });
     if (weight && blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.x == 0) {
         real w = weight[0];
         *before = w;
@@ -93,78 +99,103 @@ KERNEL bn_statistics(const stored* x, real* moments, real* weight, real* before,
     }
 }
 
-// y = (x - mean) scale + shift over a block's part of a channel, then a ReLU if `rectify`. copy (or null) becomes x.
-static __device__ __forceinline__ void scale_channel(const Channel& at, const stored* x, stored* y, stored* copy,
-                                                     real mean, real scale, real shift, int vectors, int rectify,
-                                                     real slope) {
-    if (vectors) {
-        for (Index j = at.start + at.worker * LANES; j < at.stop; j += at.workers * LANES) {
-            size_t i = at.at(j);
-            Vector value = load(x + i);
-            if (copy) store(copy + i, value);
-#pragma unroll
-            for (int k = 0; k < LANES; ++k) {
-                real r = (value.v[k] - mean) * scale + shift;
-                value.v[k] = rectify && r < 0 ? (slope == 0 ? 0 : r * slope) : r;
-            }
-            store(y + i, value);
-        }
-    } else {
-        for (Index j = at.start + at.worker; j < at.stop; j += at.workers) {
-            size_t i = at.at(j);
-            real value = x[i];
-            if (copy) copy[i] = value;
-            real r = (value - mean) * scale + shift;
-            y[i] = rectify && r < 0 ? (slope == 0 ? 0 : r * slope) : r;
-        }
-    }
+// folded (parts / each, C, 2): the moments of each `each` parts in a row. A part has `values` values of the channel's `all`.
+KERNEL fold_moments(const real* moments, real* folded, Index c, Index parts, Index each, Index values, Index all) {
+    __shared__ real all_a[THREADS];
+    __shared__ real all_b[THREADS];
+    Fold at(c, parts, each);
+    real shift = at.channel < c ? moments[((size_t)at.first * c + at.channel) * 2] : 0;
+    at.sums(moments, all_a, all_b, [&](Index k, const real* p, real& a, real& b) {
+        unite((real)values_of(k, values, all), p[0], p[1], shift, a, b);
+    });
+    __syncthreads();
+    at.total(all_a, all_b, [&](real a, real b) {
+        real* out = folded + ((size_t)blockIdx.y * c + at.channel) * 2;
+        united((real)values_of(blockIdx.y, values * each, all), shift, a, b, out[0], out[1]);
+    });
 }
 
-// y = gamma (x - mean) / sqrt(var + eps) + beta, then a ReLU if `rectify`. For backward: mean_inv (2, C) becomes the batch's
-// mean and 1 / sqrt(var + eps), copy (or null) becomes x. Blocks with blockIdx.y == 0 update the running average.
-KERNEL bn_normalize(const stored* x, const real* moments, const real* gamma, const real* beta, stored* y, stored* copy,
-                    real* mean_inv, real* running_mean, real* running_var, const real* before, Index n, Index c,
-                    Index s, int width, Index moment_slices, Index slices, int vectors, real momentum, real batch_weight,
-                    int unbiased, int divided, int deviation, real eps, int rectify, real slope) {
-    __shared__ real scales[THREADS];
-    __shared__ real shifts[THREADS];
-    Channel at(n, c, s, width, slices);
-    if (at.worker == 0) {
-        Moments m = {0, 0, 0};
-        if (at.valid) {
-            for (Index k = 0; k < moment_slices; ++k) {
-                const real* p = moments + ((size_t)k * c + at.channel) * 3;
-                Moments part = {p[0], p[1], p[2]};
-                m = merged(m, part);
-            }
-            real var = m.m2 / m.count, inv = 1 / sqrt(var + eps);
-            real scale = gamma ? inv * gamma[at.channel] : inv;
-            scales[threadIdx.x] = scale;
-            shifts[threadIdx.x] = m.mean;
-            if (blockIdx.y == 0) {
-                mean_inv[at.channel] = m.mean;
-                mean_inv[c + at.channel] = inv;
-                if (running_mean) {
-                    real mean_before = running_mean[at.channel], var_before = running_var[at.channel];
-                    if (unbiased && m.count > 1) var = m.m2 / (m.count - 1);
-                    if (deviation) var = sqrt(var + eps);
-                    if (divided) {
-                        real step = batch_weight / (*before * momentum + batch_weight);
-                        running_mean[at.channel] = mean_before + (m.mean - mean_before) * step;
-                        running_var[at.channel] = var_before + (var - var_before) * step;
-                    } else {
-                        running_mean[at.channel] = mean_before * momentum + m.mean * batch_weight;
-                        running_var[at.channel] = var_before * momentum + var * batch_weight;
-                    }
-                }
-            }
+// y = (x - mean) scale + shift for the P channels of a thread, then a ReLU if `rectify`. copy (or null) becomes x.
+template <int W, int P>
+struct Affine {
+    real mean[P], scale[P], shift[P];
+
+    __device__ __forceinline__ void apply(Index i, const Lanes<W>& x, stored* y, stored* copy, int rectify,
+                                          real slope) const {
+        real r[W];
+        Lanes<W> out;
+        if (copy) put(copy + i, x);
+#pragma unroll
+        for (int k = 0; k < W; ++k) r[k] = (x[k] - mean[k % P]) * scale[k % P] + shift[k % P];
+        if (rectify) {
+#pragma unroll
+            for (int k = 0; k < W; ++k) r[k] = leaky(r[k], slope);
         }
+        out.set(r);
+        put(y + i, out);
     }
-    __syncthreads();
-    if (!at.valid) return;
-    real scale = scales[threadIdx.x % width], mean = shifts[threadIdx.x % width];
-    real shift = beta ? beta[at.channel] : 0;
-    scale_channel(at, x, y, copy, mean, scale, shift, vectors, rectify, slope);
+};
+
+// y = gamma (x - mean) / sqrt(var + eps) + beta, then a ReLU if `rectify`. For backward: mean_inv (2, C) becomes the batch's
+// mean and 1 / sqrt(var + eps), copy (or null) becomes x. `moments` has moment_parts parts of moment_values values. Blocks
+// with blockIdx.y == 0 update the running average.
+KERNEL_OF_FOUR bn_normalize(const stored* x, const real* moments, const real* gamma, const real* beta, stored* y, stored* copy,
+                    real* mean_inv, real* running_mean, real* running_var, const real* before, Index n, Index c,
+                    Index s, int group, Index part, int vectors, Index moment_parts, Index moment_values, real momentum,
+                    real batch_weight, int unbiased, int divided, int deviation, real eps, int rectify, real slope) {
+    __shared__ real means[GROUP];
+    __shared__ real scales[GROUP];
+    __shared__ real shifts[GROUP];
+    Part at(n, c, s, group, part, vectors);
+    Index all = n * s;
+    auto prepare = [&] {
+        at.combine(
+            moment_parts,
+            [&](Index k, Index channel, real& a, real& b) {
+                const real* p = moments + ((size_t)k * c + channel) * 2;
+                unite((real)values_of(k, moment_values, all), p[0], p[1], moments[(size_t)channel * 2], a, b);
+            },
+            [&](Index g, real a, real b) {
+                Index channel = at.channel + g;
+                real mean, m2, count = (real)all;
+                united(count, moments[(size_t)channel * 2], a, b, mean, m2);
+                real var = m2 / count, inv = 1 / sqrt(var + eps);
+                means[g] = mean;
+                scales[g] = gamma ? inv * gamma[channel] : inv;
+                shifts[g] = beta ? beta[channel] : 0;
+                if (blockIdx.y) return;
+                mean_inv[channel] = mean;
+                mean_inv[c + channel] = inv;
+                if (!running_mean) return;
+                real mean_before = running_mean[channel], var_before = running_var[channel];
+                if (unbiased && count > 1) var = m2 / (count - 1);
+                if (deviation) var = sqrt(var + eps);
+                if (divided) {
+                    real step = batch_weight / (*before * momentum + batch_weight);
+                    running_mean[channel] = mean_before + (mean - mean_before) * step;
+                    running_var[channel] = var_before + (var - var_before) * step;
+                } else {
+                    running_mean[channel] = mean_before * momentum + mean * batch_weight;
+                    running_var[channel] = var_before * momentum + var * batch_weight;
+                }
+            });
+    };
+    by_form(group, vectors, [&](auto form) {
+        constexpr int W = form.width, P = form.channels;
+        Affine<W, P> to;
+        each<P == 1 ? 4 : 3>(
+            at.walk<W>(true), [&](Index i) { return lanes<W>(x + i); },
+            [&] {
+                prepare();
+                __syncthreads();
+                at.each_lane<P>([&](int k, Index g) {
+                    to.mean[k] = means[g];
+                    to.scale[k] = scales[g];
+                    to.shift[k] = shifts[g];
+                });
+            },
+            [&](Index i, const Lanes<W>& value) { to.apply(i, value, y, copy, rectify, slope); });
+    });
 }
 
 // mean_inv (2, C) of the running statistics, for bn_affine and backward. The statistics are divided by their weight (null:
@@ -182,68 +213,89 @@ KERNEL bn_running(const real* running_mean, const real* running_var, const real*
 }
 
 // y = (x - mean) * inv * gamma + beta; each of mean_inv, gamma and beta may be null.
-KERNEL bn_affine(const stored* x, const real* mean_inv, const real* gamma, const real* beta, stored* y, stored* copy,
-                 Index n, Index c, Index s, int width, Index slices, int vectors, int rectify, real slope) {
-    Channel at(n, c, s, width, slices);
-    if (!at.valid) return;
-    real scale = gamma ? gamma[at.channel] : 1, shift = beta ? beta[at.channel] : 0, mean = 0;
-    if (mean_inv) {
-        mean = mean_inv[at.channel];
-        scale *= mean_inv[c + at.channel];
-    }
-    scale_channel(at, x, y, copy, mean, scale, shift, vectors, rectify, slope);
+KERNEL_OF_FOUR bn_affine(const stored* x, const real* mean_inv, const real* gamma, const real* beta, stored* y, stored* copy,
+                 Index n, Index c, Index s, int group, Index part, int vectors, int rectify, real slope) {
+    Part at(n, c, s, group, part, vectors);
+    by_form(group, vectors, [&](auto form) {
+        constexpr int W = form.width, P = form.channels;
+        Affine<W, P> to;
+        each<P == 1 ? 4 : 3>(
+            at.walk<W>(false), [&](Index i) { return lanes<W>(x + i); },
+            [&] {
+                at.each_lane<P>([&](int k, Index g) {
+                    Index channel = at.channel + g;
+                    to.scale[k] = gamma ? gamma[channel] : 1;
+                    to.shift[k] = beta ? beta[channel] : 0;
+                    to.mean[k] = 0;
+                    if (mean_inv) {
+                        to.mean[k] = mean_inv[channel];
+                        to.scale[k] *= mean_inv[c + channel];
+                    }
+                });
+            },
+            [&](Index i, const Lanes<W>& value) { to.apply(i, value, y, copy, rectify, slope); });
+    });
 }
 
 // dx = gamma inv (dy - dbeta / m - (x - mean) inv dgamma / m) with m = N S (Ioffe & Szegedy 2015), from channel_sums' partial
-// `sums` of `sum_slices` parts. Adds to dgamma and dbeta (C), each of which may be null. dx may be dy, or null. batch 0: the
+// `sums` of sum_parts parts. Adds to dgamma and dbeta (C), each of which may be null. dx may be dy, or null. batch 0: the
 // statistics are constants, dx = gamma inv dy.
-KERNEL bn_backward(const stored* dy, const stored* x, const real* mean_inv, const real* gamma, const real* sums,
+KERNEL_OF_FOUR bn_backward(const stored* dy, const stored* x, const real* mean_inv, const real* gamma, const real* sums,
                    const real* unscale, const stored* y, stored* dx, real* dgamma, real* dbeta, Index n, Index c, Index s,
-                   int width, Index sum_slices, Index slices, int vectors, int batch, real slope) {
-    __shared__ real factors_x[THREADS];
-    __shared__ real offsets[THREADS];
-    Channel at(n, c, s, width, slices);
-    real inv = at.valid ? mean_inv[c + at.channel] : 1;
-    if (at.worker == 0 && at.valid) {
-        real a = 0, b = 0;
-        if (sums) {
-            for (Index k = 0; k < sum_slices; ++k) {
-                a += sums[((size_t)k * c + at.channel) * 2];
-                b += sums[((size_t)k * c + at.channel) * 2 + 1];
-            }
-        }
-        b *= inv;
-        if (blockIdx.y == 0) {
-            real by = unscale ? *unscale : 1;
-            if (dgamma) dgamma[at.channel] += b * by;
-            if (dbeta) dbeta[at.channel] += a * by;
-        }
-        real m = (real)n * s;
-        offsets[threadIdx.x] = batch ? -a / m : 0;
-        factors_x[threadIdx.x] = batch ? -inv * b / m : 0;
-    }
-    __syncthreads();
-    if (!at.valid || !dx) return;
-    real offset = offsets[threadIdx.x % width], factor_x = factors_x[threadIdx.x % width], mean = mean_inv[at.channel];
-    real factor = gamma ? inv * gamma[at.channel] : inv;
-    if (vectors) {
-        for (Index j = at.start + at.worker * LANES; j < at.stop; j += at.workers * LANES) {
-            size_t i = at.at(j);
-            Vector g = load(dy + i), value = {}, out = {};
-            if (batch) value = load(x + i);
-            if (y) out = load(y + i);
+                   int group, Index part, int vectors, Index sum_parts, int batch, real slope) {
+    __shared__ real means[GROUP];
+    __shared__ real offsets[GROUP];
+    __shared__ real factors_x[GROUP];
+    __shared__ real factors[GROUP];
+    Part at(n, c, s, group, part, vectors);
+    auto prepare = [&] {
+        at.combine(
+            sums ? sum_parts : 0,
+            [&](Index k, Index channel, real& a, real& b) {
+                const real* p = sums + ((size_t)k * c + channel) * 2;
+                a += p[0];
+                b += p[1];
+            },
+            [&](Index g, real a, real b) {
+                Index channel = at.channel + g;
+                real inv = mean_inv[c + channel], count = (real)n * s;
+                b *= inv;
+                if (blockIdx.y == 0) {
+                    real by = unscale ? *unscale : 1;
+                    if (dgamma) dgamma[channel] += b * by;
+                    if (dbeta) dbeta[channel] += a * by;
+                }
+                means[g] = mean_inv[channel];
+                offsets[g] = batch ? -a / count : 0;
+                factors_x[g] = batch ? -inv * b / count : 0;
+                factors[g] = gamma ? inv * gamma[channel] : inv;
+            });
+    };
+    if (!dx) return prepare();
+    by_form(group, vectors, [&](auto form) {
+        constexpr int W = form.width, P = form.channels;
+        real mean[P], offset[P], factor_x[P], factor[P];
+        each<P < 8 ? 2 : 1>(
+            at.walk<W>(true), [&](Index i) { return Incoming<W>(dy, batch ? x : nullptr, y, i); },
+            [&] {
+                prepare();
+                __syncthreads();
+                at.each_lane<P>([&](int k, Index g) {
+                    mean[k] = means[g];
+                    offset[k] = offsets[g];
+                    factor_x[k] = factors_x[g];
+                    factor[k] = factors[g];
+                });
+            },
+            [&](Index i, const Incoming<W>& value) {
+                real d[W];
+                Lanes<W> out;
+                value.before_relu(y, slope, d);
 #pragma unroll
-            for (int k = 0; k < LANES; ++k) {
-                real d = y && !(out.v[k] > 0) ? g.v[k] * slope : (real)g.v[k];
-                g.v[k] = ((value.v[k] - mean) * factor_x + d + offset) * factor;
-            }
-            store(dx + i, g);
-        }
-    } else {
-        for (Index j = at.start + at.worker; j < at.stop; j += at.workers) {
-            size_t i = at.at(j);
-            real d = through_relu(dy[i], y, i, slope), value = batch ? x[i] - mean : (real)0;
-            dx[i] = (value * factor_x + d + offset) * factor;
-        }
-    }
+                for (int k = 0; k < W; ++k)
+                    d[k] = ((value.x[k] - mean[k % P]) * factor_x[k % P] + d[k] + offset[k % P]) * factor[k % P];
+                out.set(d);
+                put(dx + i, out);
+            });
+    });
 }

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dragon.engines.cuda.kernels.kernel import Elements, Kernel
 
-__all__ = ["bn_affine", "bn_backward", "bn_normalize", "bn_running", "bn_statistics"]
+__all__ = ["bn_affine", "bn_backward", "bn_normalize", "bn_running", "bn_statistics", "fold_moments"]
 
 FILE = "batch_norm"
 
 bn_statistics = Kernel(FILE, "bn_statistics", """
     const stored* x, real* moments, real* weight, real* before, const real* running_mean, const real* running_var,
-    Index n, Index c, Index s, int width, Index slices, int vectors, real momentum, real batch_weight, int full
+    Index n, Index c, Index s, int group, Index part, int vectors, real momentum, real batch_weight, int full
+""")  # fmt: skip
+fold_moments = Kernel(FILE, "fold_moments", """
+    const real* moments, real* folded, Index c, Index parts, Index each, Index values, Index all
 """)  # fmt: skip
 bn_normalize = Kernel(FILE, "bn_normalize", """
     const stored* x, const real* moments, const real* gamma, const real* beta, stored* y, stored* copy,
-    real* mean_inv, real* running_mean, real* running_var, const real* before, Index n, Index c, Index s, int width,
-    Index moment_slices, Index slices, int vectors, real momentum, real batch_weight, int unbiased,
+    real* mean_inv, real* running_mean, real* running_var, const real* before, Index n, Index c, Index s, int group,
+    Index part, int vectors, Index moment_parts, Index moment_values, real momentum, real batch_weight, int unbiased,
     int divided, int deviation, real eps, int rectify, real slope
 """)  # fmt: skip
 bn_running = Kernel(FILE, "bn_running", """
@@ -24,10 +27,10 @@ bn_running = Kernel(FILE, "bn_running", """
 """, Elements("c"))  # fmt: skip
 bn_affine = Kernel(FILE, "bn_affine", """
     const stored* x, const real* mean_inv, const real* gamma, const real* beta, stored* y, stored* copy, Index n,
-    Index c, Index s, int width, Index slices, int vectors, int rectify, real slope
+    Index c, Index s, int group, Index part, int vectors, int rectify, real slope
 """)  # fmt: skip
 bn_backward = Kernel(FILE, "bn_backward", """
     const stored* dy, const stored* x, const real* mean_inv, const real* gamma, const real* sums,
     const real* unscale, const stored* y, stored* dx, real* dgamma, real* dbeta, Index n, Index c, Index s,
-    int width, Index sum_slices, Index slices, int vectors, int batch, real slope
+    int group, Index part, int vectors, Index sum_parts, int batch, real slope
 """)  # fmt: skip

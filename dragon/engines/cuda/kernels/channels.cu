@@ -1,66 +1,83 @@
 // Sums over each channel of (N, C, S): gradients of biases, scales, slopes and statistics.
 #include "common.cuh"
-#include "fused_relu.cuh"
+#include "parts.cuh"
+#include "incoming.cuh"
 
-// Partial sums (slices, C, 2) of dy and of dy * (x - mean), in one pass. x null: of dy alone; mean null: 0. y: the output of
+// Partial sums (parts, C, 2) of dy and of dy * (x - mean), in one pass. x null: of dy alone; mean null: 0. y: the output of
 // a fused ReLU, whose gradient replaces dy, or null.
-KERNEL channel_sums(const stored* dy, const stored* x, const real* mean, const stored* y, real* sums, Index n, Index c,
-                    Index s, int width, Index slices, int vectors, real slope) {
-    __shared__ real first[THREADS];
-    __shared__ real second[THREADS];
-    Channel at(n, c, s, width, slices);
-    real a = 0, b = 0;
-    if (at.valid) {
-        real centre = mean ? mean[at.channel] : 0;
-        if (vectors) {
-            for (Index j = at.start + at.worker * LANES; j < at.stop; j += at.workers * LANES) {
-                size_t i = at.at(j);
-                Vector g = load(dy + i), value = {}, out = {};
-                if (x) value = load(x + i);
-                if (y) out = load(y + i);
+KERNEL_OF_FOUR channel_sums(const stored* dy, const stored* x, const real* mean, const stored* y, real* sums, Index n, Index c,
+                    Index s, int group, Index part, int vectors, real slope) {
+    __shared__ real first[THREADS * LANES];
+    __shared__ real second[THREADS * LANES];
+    Part at(n, c, s, group, part, vectors);
+    by_form(group, vectors, [&](auto form) {
+        constexpr int W = form.width, P = form.channels;
+        real a[P] = {}, b[P] = {}, centre[P];
+        at.each_lane<P>([&](int k, Index g) { centre[k] = mean ? mean[at.channel + g] : 0; });
+        each<P == 1 ? 4 : 2>(
+            at.walk<W>(false), [&](Index i) { return Incoming<W>(dy, x, y, i); }, [] {},
+            [&](Index, const Incoming<W>& value) {
+                real d[W];
+                value.before_relu(y, slope, d);
 #pragma unroll
-                for (int k = 0; k < LANES; ++k) {
-                    real d = y && !(out.v[k] > 0) ? g.v[k] * slope : (real)g.v[k];
-                    a += d;
-                    b += d * (value.v[k] - centre);
+                for (int k = 0; k < W; ++k) {
+                    a[k % P] += d[k];
+                    b[k % P] += d[k] * (value.x[k] - centre[k % P]);
                 }
-            }
-        } else {
-            for (Index j = at.start + at.worker; j < at.stop; j += at.workers) {
-                size_t i = at.at(j);
-                real d = through_relu(dy[i], y, i, slope);
-                a += d;
-                if (x) b += d * (x[i] - centre);
-            }
+            });
+#pragma unroll
+        for (int k = 0; k < P; ++k) {
+            first[threadIdx.x * P + k] = a[k];
+            second[threadIdx.x * P + k] = b[k];
         }
-    }
-    first[threadIdx.x] = a;
-    second[threadIdx.x] = b;
+    });
     __syncthreads();
-    for (Index half = at.workers / 2; half > 0; half /= 2) {
-        if (at.worker < half) {
-            first[threadIdx.x] += first[threadIdx.x + half * width];
-            second[threadIdx.x] += second[threadIdx.x + half * width];
-        }
-        __syncthreads();
+    at.collect(
+        vectors && group ? LANES : 1,
+        [&](Index, Index cell, Index, real& a, real& b) {
+            a += first[cell];
+            b += second[cell];
+        },
+        [&](Index g, real a, real b) {
+            real* out = sums + ((size_t)blockIdx.y * c + at.channel + g) * 2;
+            out[0] = a;
+            out[1] = b;
+        });
+}
+
+// Adds a pair of partial sums.
+struct AddPair {
+    __device__ __forceinline__ void operator()(Index, const real* p, real& a, real& b) const {
+        a += p[0];
+        b += p[1];
     }
-    if (at.worker == 0 && at.valid) {
-        real* out = sums + ((size_t)blockIdx.y * c + at.channel) * 2;
-        out[0] = first[threadIdx.x];
-        out[1] = second[threadIdx.x];
-    }
+};
+
+// folded (parts / each, C, 2): the sums of each `each` parts in a row.
+KERNEL fold_sums(const real* sums, real* folded, Index c, Index parts, Index each) {
+    __shared__ real all_a[THREADS];
+    __shared__ real all_b[THREADS];
+    Fold at(c, parts, each);
+    at.sums(sums, all_a, all_b, AddPair());
+    __syncthreads();
+    at.total(all_a, all_b, [&](real a, real b) {
+        real* out = folded + ((size_t)blockIdx.y * c + at.channel) * 2;
+        out[0] = a;
+        out[1] = b;
+    });
 }
 
 // The totals of the partial sums, in order: out_a (C) of the first ones, out_b (C) of the second ones times `inv` (C; null: 1).
 // Each output may be null. add: the outputs are added to.
 KERNEL channel_totals(const real* sums, const real* inv, const real* unscale, real* out_a, real* out_b, Index c,
-                      Index slices, int add) {
-    GRID_LOOP(i, c) {
-        real a = 0, b = 0;
-        for (Index k = 0; k < slices; ++k) {
-            a += sums[((size_t)k * c + i) * 2];
-            b += sums[((size_t)k * c + i) * 2 + 1];
-        }
+                      Index parts, int add) {
+    __shared__ real all_a[THREADS];
+    __shared__ real all_b[THREADS];
+    Fold at(c, parts, parts);
+    at.sums(sums, all_a, all_b, AddPair());
+    __syncthreads();
+    at.total(all_a, all_b, [&](real a, real b) {
+        Index i = at.channel;
         if (inv) b *= inv[i];
         if (unscale) {
             a *= *unscale;
@@ -68,5 +85,5 @@ KERNEL channel_totals(const real* sums, const real* inv, const real* unscale, re
         }
         if (out_a) out_a[i] = add ? out_a[i] + a : a;
         if (out_b) out_b[i] = add ? out_b[i] + b : b;
-    }
+    });
 }

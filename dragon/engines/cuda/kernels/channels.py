@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dragon.engines.cuda.kernels.kernel import Elements, Kernel
+from dragon.engines.cuda.kernels.kernel import Kernel
 
-__all__ = ["channel_sums", "channel_totals"]
+__all__ = ["channel_sums", "channel_totals", "fold_sums"]
 
 FILE = "channels"
 
 channel_sums = Kernel(FILE, "channel_sums", """
     const stored* dy, const stored* x, const real* mean, const stored* y, real* sums, Index n, Index c, Index s,
-    int width, Index slices, int vectors, real slope
+    int group, Index part, int vectors, real slope
 """)  # fmt: skip
+fold_sums = Kernel(FILE, "fold_sums", "const real* sums, real* folded, Index c, Index parts, Index each")
 channel_totals = Kernel(FILE, "channel_totals", """
-    const real* sums, const real* inv, const real* unscale, real* out_a, real* out_b, Index c, Index slices, int add
-""", Elements("c"))  # fmt: skip
+    const real* sums, const real* inv, const real* unscale, real* out_a, real* out_b, Index c, Index parts, int add
+""")  # fmt: skip

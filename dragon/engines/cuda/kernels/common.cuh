@@ -14,6 +14,7 @@ typedef REAL real;
 typedef unsigned int Index;
 
 #define KERNEL extern "C" __global__ void
+#define KERNEL_OF_FOUR KERNEL __launch_bounds__(THREADS, 4)  // four blocks on a multiprocessor: 64 registers a thread
 #define THREADS 256  // of every launch, unless a kernel says otherwise
 #define WARP 32
 #define FULL_WARP 0xffffffffu
@@ -145,30 +146,3 @@ static __device__ __forceinline__ T block_sum(T value, T* partials) {
     for (int w = 0; w < THREADS / WARP; ++w) total += partials[w];
     return total;
 }
-
-// -- reductions over a channel ---------------------------------------------------------------------------------
-// An array (N, C, S) is reduced over N and S by blocks of THREADS threads. A block reads `width` channels: one, its threads
-// side by side along S, or, where S is 1, several, its threads side by side along C. It reads part blockIdx.y of `slices`
-// parts of the channels' N * S elements, and writes a partial result. A later kernel combines these in a fixed order.
-struct Channel {
-    Index channel, channels, spatial, worker, workers, start, stop;
-    bool valid;
-
-    __device__ Channel(Index n, Index c, Index s, int width, Index slices) {
-        channels = c;
-        spatial = s;
-        channel = blockIdx.x * width + threadIdx.x % width;
-        worker = threadIdx.x / width;
-        workers = THREADS / width;
-        Index count = n * s, part = (count + slices - 1) / slices;
-        part = (part + LANES - 1) / LANES * LANES;
-        start = part * blockIdx.y;
-        stop = start + part < count ? start + part : count;
-        if (start > count) start = count;
-        valid = channel < channels;
-    }
-
-    __device__ __forceinline__ size_t at(Index j) const {
-        return ((size_t)(j / spatial) * channels + channel) * spatial + j % spatial;
-    }
-};

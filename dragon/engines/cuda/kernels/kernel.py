@@ -22,6 +22,7 @@ __all__ = [
     "MOST",
     "RANDOM_WORDS",
     "THREADS",
+    "VECTOR_BYTES",
     "WARP",
     "Blocks",
     "Elements",

@@ -2,76 +2,170 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+
+from numpy.typing import DTypeLike
 
 from dragon.engines.cuda.device.device import Device
 from dragon.engines.cuda.device.precision import arithmetic
 from dragon.engines.cuda.kernels import channels as kernels
-from dragon.engines.cuda.kernels.kernel import THREADS, WARP
+from dragon.engines.cuda.kernels.kernel import THREADS, VECTOR_BYTES, WARP, Kernel
 from dragon.engines.cuda.lowerings.lowering import aligned
 
-__all__ = ["Channels", "channel_sums", "totals"]
+__all__ = ["Channels", "Geometry", "Partial", "channel_sums", "totals"]
 
-MOST_SLICES = 32
+RESIDENT = 4  # blocks of these kernels that a multiprocessor runs at a time
+MOST_GROUP = 128  # channels of a block, as in parts.cuh
+LONG_MAP = 1024  # bytes of a map that is read well on its own
+MOST_PARTS = 40  # partial results of a channel that each block of a later kernel adds up itself
+FOLDED = 8  # partial results of a channel after a fold
 
 
 @dataclass(frozen=True)
-class Channels:
-    """The launch geometry of common.cuh's Channel for an array of n * c * s elements."""
+class Geometry:
+    """How a launch shares an array (n, c, s) between its blocks; see parts.cuh.
+
+    group: channels of a block that reads columns; 0: it reads the maps of one channel. part: vectors or rows of a
+    block. values: of a channel, in a part.
+    """
 
     n: int
     c: int
     s: int
-    width: int
-    slices: int
-
-    @classmethod
-    def of(cls, device: Device, n: int, c: int, s: int) -> Channels:
-        """The geometry for an array (n, c, s): enough blocks to fill the GPU, but no small ones."""
-        width = WARP if s == 1 else 1
-        columns = -(-c // width)
-        per_block = THREADS // width * 4  # elements of a channel that a block should have at least
-        wanted = -(-8 * device.multiprocessors // columns)  # 8 blocks fill a multiprocessor
-        return cls(n, c, s, width, max(1, min(wanted, -(-n * s // per_block), MOST_SLICES)))
+    vectors: bool
+    group: int
+    part: int
+    parts: int
+    values: int
 
     @property
     def grid(self) -> tuple[int, int]:
         """Blocks: over the channels, and over the parts of each."""
-        return -(-self.c // self.width), self.slices
+        return -(-self.c // (self.group or 1)), self.parts
 
     @property
     def sizes(self) -> dict[str, int]:
         """The kernels' arguments."""
-        return {"n": self.n, "c": self.c, "s": self.s, "width": self.width, "slices": self.slices}
+        return {
+            "n": self.n, "c": self.c, "s": self.s, "group": self.group, "part": self.part, "vectors": self.vectors,
+        }  # fmt: skip
 
-    def vectors(self, device: Device, *arrays: Any) -> bool:
-        """Whether the kernels may use 16-byte accesses on these arrays."""
-        lanes = 16 // arrays[0].dtype.itemsize
-        return self.width == 1 and self.s % lanes == 0 and aligned(*arrays)
 
-    def finer(self, device: Device) -> Channels:
-        """The geometry for element-wise kernels: more, smaller parts of a channel."""
-        per_block = THREADS // self.width * 8
-        columns = -(-self.c // self.width)
-        most = max(1, -(-16 * device.multiprocessors // columns))
-        return Channels(self.n, self.c, self.s, self.width, max(1, min(-(-self.n * self.s // per_block), most, 65535)))
+@dataclass(frozen=True)
+class Channels:
+    """An array of n * c * s elements, by channel."""
+
+    n: int
+    c: int
+    s: int
+
+    @classmethod
+    def of(cls, device: Device, n: int, c: int, s: int) -> Channels:
+        """The shape (n, c, s)."""
+        return cls(n, c, s)
+
+    def geometry(self, device: Device, *arrays: Any) -> Geometry:
+        """How kernels share these arrays, which have one shape, between their blocks. None is skipped."""
+        lanes = VECTOR_BYTES // arrays[0].dtype.itemsize if aligned(*arrays) else 1
+        size: int = arrays[0].dtype.itemsize
+        return _geometry(self.n, self.c, self.s, lanes, size, RESIDENT * device.multiprocessors)
+
+
+@lru_cache(maxsize=1024)
+def _geometry(n: int, c: int, s: int, lanes: int, size: int, slots: int) -> Geometry:
+    """slots: blocks that the GPU runs at a time. lanes: elements of a vector that the arrays' alignment allows."""
+    group, is_long = 0, s * size >= LONG_MAP
+    if s % lanes or not is_long:
+        group = _group(n, c, s, lanes)
+        if not group and lanes > 1:
+            lanes = 1
+            group = 0 if is_long else _group(n, c, s, 1)
+    if group:
+        total, step, unit = n, max(1, THREADS // (group * s // lanes)), s
+    else:
+        total, step, unit = n * (s // lanes), THREADS, lanes
+    part = _part(total, step, -(-c // (group or 1)), slots)
+    return Geometry(n, c, s, lanes > 1, group, part, max(1, -(-total // part)), part * unit)
+
+
+def _group(n: int, c: int, s: int, lanes: int) -> int:
+    """The channels whose columns the threads of a block read side by side; 0 where a row does not fit."""
+    if c * s % lanes:
+        return 0
+    least = lanes // math.gcd(s, lanes)  # channels that fill whole vectors
+    wide = least * s // lanes
+    if wide > THREADS:
+        return 0
+    side = max(WARP if lanes == 1 else WARP // 2, THREADS // max(1, n))  # threads, fewer rows than workers are a waste
+    most = min(max(1, side // wide), max(1, THREADS // wide), max(1, MOST_GROUP // least))
+    return least * min(most, -(-c // least))
+
+
+def _part(total: int, step: int, columns: int, slots: int) -> int:
+    """Vectors or rows of a block, of which its threads read `step` at a time.
+
+    The blocks should fill the GPU once, or nearly a whole number of times, since those of a last round run alone.
+    """
+    most = max(1, -(-total // step))
+
+    def filled(parts: int) -> float:
+        return columns * parts / (-(-columns * parts // slots) * slots)
+
+    if columns <= slots:
+        parts = min(slots // columns, most)
+    else:
+        parts = max(range(1, min(4, most) + 1), key=lambda k: (round(filled(k), 1), -k))
+    return max(1, -(-total // (parts * step)) * step)
+
+
+@dataclass(frozen=True)
+class Partial:
+    """Partial results of a channel's values, of which each part but the last has `values`: (parts, C, 2).
+
+    array: in the workspace, with space behind it for what `folded` makes of it.
+    """
+
+    array: Any
+    c: int
+    parts: int
+    values: int
+
+    @classmethod
+    def of(cls, device: Device, geometry: Geometry, dtype: DTypeLike) -> Partial:
+        """Space for the partial results of a launch on activations of `dtype`."""
+        array = device.workspace((geometry.parts + FOLDED) * geometry.c * 2, arithmetic(dtype))
+        return cls(array, geometry.c, geometry.parts, geometry.values)
+
+    def folded(self, device: Device, dtype: DTypeLike, kernel: Kernel, **arguments: Any) -> Partial:
+        """The same in few parts, since each block of the next kernel adds them up for itself. kernel: does it."""
+        if self.parts <= MOST_PARTS:
+            return self
+        each = -(-self.parts // FOLDED)
+        array, parts = self.array[self.parts * self.c * 2 :], -(-self.parts // each)
+        kernel(
+            device, dtype, grid=(-(-self.c // WARP), parts), folded=array, c=self.c, parts=self.parts, each=each,
+            **arguments,
+        )  # fmt: skip
+        return Partial(array, self.c, parts, self.values * each)
 
 
 def channel_sums(
     device: Device, at: Channels, dy: Any, x: Any = None, *, mean: Any = None, y: Any = None, slope: float = 0.0
-) -> Any:
-    """Partial sums (slices, C, 2) of dy and dy * (x - mean), in the workspace; see channels.cu."""
-    sums = device.workspace(at.slices * at.c * 2, arithmetic(dy.dtype))
+) -> Partial:
+    """Partial sums of dy and dy * (x - mean), in the workspace; see channels.cu."""
+    of = at.geometry(device, dy, x, y)
+    sums = Partial.of(device, of, dy.dtype)
     kernels.channel_sums(
-        device, dy.dtype, grid=at.grid, dy=dy, x=x, mean=mean, y=y, sums=sums, **at.sizes,
-        vectors=at.vectors(device, dy, x, y), slope=slope,
-    )  # fmt: skip
+        device, dy.dtype, grid=of.grid, dy=dy, x=x, mean=mean, y=y, sums=sums.array, **of.sizes, slope=slope
+    )
     return sums
 
 
 def totals(
-    device: Device, at: Channels, sums: Any, out_a: Any, out_b: Any, *, inv: Any = None, unscale: Any = None,
+    device: Device, at: Channels, sums: Partial, out_a: Any, out_b: Any, *, inv: Any = None, unscale: Any = None,
     add: bool = True,
 ) -> None:  # fmt: skip
     """Sum the partial sums, in order, into out_a and out_b (C), either of which may be None.
@@ -79,6 +173,6 @@ def totals(
     inv: (C), by which out_b is multiplied. unscale: see Lowering.unscale. add: the outputs are added to.
     """
     kernels.channel_totals(
-        device, sums.dtype, sums=sums, inv=inv, unscale=unscale, out_a=out_a, out_b=out_b, c=at.c, slices=at.slices,
-        add=add,
+        device, sums.array.dtype, grid=-(-at.c // WARP), sums=sums.array, inv=inv, unscale=unscale, out_a=out_a,
+        out_b=out_b, c=at.c, parts=sums.parts, add=add,
     )  # fmt: skip

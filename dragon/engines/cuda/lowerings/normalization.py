@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dragon.engines.cuda.device.device import Device
 from dragon.engines.cuda.kernels import batch_norm as kernels
-from dragon.engines.cuda.lowerings.channels import Channels, channel_sums
+from dragon.engines.cuda.kernels.channels import fold_sums
+from dragon.engines.cuda.lowerings.channels import Channels, Partial, channel_sums
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.graph.node import Node
 from dragon.memory.blob import Blob
@@ -62,7 +63,6 @@ class BatchNormLowering(Lowering):
         layer = self.layer
         n, c, s = self.by_channel(bottom[0].shape)
         at = Channels.of(self.device, n, c, s)
-        fine = at.finer(self.device)
         x, y = bottom[0].data, top[0].data
         affine = self._affine()
         gamma = None if affine is None else affine[0].data
@@ -70,7 +70,7 @@ class BatchNormLowering(Lowering):
         # backward needs x; in place it is gone by then
         copy = self.buffer("x", x.shape, self.stored) if top[0] is bottom[0] and self.learns else None
         mean_inv = self.buffer("mean_inv", 2 * c)
-        vectors = at.vectors(self.device, x, y, copy)
+        of = at.geometry(self.device, x, y, copy)
         rectify, slope = self._slope is not None, float(self._slope or 0)
         self._by_running = layer.use_global
         mean, var, weight = self._running(c)
@@ -84,30 +84,32 @@ class BatchNormLowering(Lowering):
                 eps=eps, zero=zero, deviation=average.deviation is not None,
             )  # fmt: skip
             self.launch(
-                kernels.bn_affine, grid=fine.grid, x=x, mean_inv=mean_inv, gamma=gamma, beta=beta, y=y, copy=copy,
-                **fine.sizes, vectors=vectors, rectify=rectify, slope=slope,
+                kernels.bn_affine, grid=of.grid, x=x, mean_inv=mean_inv, gamma=gamma, beta=beta, y=y, copy=copy,
+                **of.sizes, rectify=rectify, slope=slope,
             )  # fmt: skip
             return
         layer.check_count(n * s)
-        moments = self.device.workspace(at.slices * c * 3, self.dtype)
-        before = self.buffer("before", 1)
+        read = at.geometry(self.device, x)
+        moments, before = Partial.of(self.device, read, x.dtype), self.buffer("before", 1)
         self.launch(
-            kernels.bn_statistics, grid=at.grid, x=x, moments=moments, weight=weight, before=before,
-            running_mean=mean, running_var=var, **at.sizes, vectors=at.vectors(self.device, x),
-            momentum=average.momentum, batch_weight=average.new, full=average.full,
+            kernels.bn_statistics, grid=read.grid, x=x, moments=moments.array, weight=weight, before=before,
+            running_mean=mean, running_var=var, **read.sizes, momentum=average.momentum, batch_weight=average.new,
+            full=average.full,
         )  # fmt: skip
+        moments = moments.folded(
+            self.device, x.dtype, kernels.fold_moments, moments=moments.array, values=moments.values, all=n * s
+        )
         self.launch(
-            kernels.bn_normalize, grid=fine.grid, x=x, moments=moments, gamma=gamma, beta=beta, y=y, copy=copy,
-            mean_inv=mean_inv, running_mean=mean, running_var=var, before=before, moment_slices=at.slices,
-            **fine.sizes, vectors=vectors, momentum=average.momentum, batch_weight=average.new,
-            unbiased=average.unbiased, divided=average.divided, deviation=average.deviation is not None, eps=eps,
-            rectify=rectify, slope=slope,
+            kernels.bn_normalize, grid=of.grid, x=x, moments=moments.array, gamma=gamma, beta=beta, y=y, copy=copy,
+            mean_inv=mean_inv, running_mean=mean, running_var=var, before=before, **of.sizes,
+            moment_parts=moments.parts, moment_values=moments.values, momentum=average.momentum,
+            batch_weight=average.new, unbiased=average.unbiased, divided=average.divided,
+            deviation=average.deviation is not None, eps=eps, rectify=rectify, slope=slope,
         )  # fmt: skip
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         n, c, s = self.by_channel(bottom[0].shape)
         at = Channels.of(self.device, n, c, s)
-        fine = at.finer(self.device)
         dy = top[0].diff
         dx = bottom[0].diff if propagate_down[0] else None
         x = self.buffer("x", dy.shape, self.stored) if top[0] is bottom[0] else bottom[0].data
@@ -119,14 +121,16 @@ class BatchNormLowering(Lowering):
         sums = None
         if affine is not None or not self._by_running:
             sums = channel_sums(self.device, at, dy, x, mean=mean_inv[:c], y=y, slope=slope)
+            sums = sums.folded(self.device, dy.dtype, fold_sums, sums=sums.array)
         dgamma = None if affine is None else affine[0].diff
         dbeta = None if affine is None or affine[1] is None else affine[1].diff
         if dx is None and dgamma is None:
             return
-        grid = fine.grid if dx is not None else (fine.grid[0], 1)
+        of = at.geometry(self.device, dy, x, y, dx)
+        grid = of.grid if dx is not None else (of.grid[0], 1)
         batch = not self._by_running and self.layer.normalization.gradient_through_statistics
         self.launch(
-            kernels.bn_backward, grid=grid, dy=dy, x=x, mean_inv=mean_inv, gamma=gamma, sums=sums,
-            unscale=self.unscale, y=y, dx=dx, dgamma=dgamma, dbeta=dbeta, sum_slices=at.slices, **fine.sizes,
-            vectors=fine.vectors(self.device, dy, x, y, dx), batch=batch, slope=slope,
+            kernels.bn_backward, grid=grid, dy=dy, x=x, mean_inv=mean_inv, gamma=gamma,
+            sums=None if sums is None else sums.array, unscale=self.unscale, y=y, dx=dx, dgamma=dgamma, dbeta=dbeta,
+            **of.sizes, sum_parts=0 if sums is None else sums.parts, batch=batch, slope=slope,
         )  # fmt: skip

@@ -15,10 +15,10 @@ __all__ = ["BiasLowering", "ScaleLowering", "affine"]
 
 def affine(lowering: Lowering, at: Channels, x: Any, gamma: Any, beta: Any, y: Any, copy: Any = None) -> None:
     """Launch y = x * gamma + beta and copy = x; each of gamma, beta and copy may be None."""
-    fine = at.finer(lowering.device)
+    of = at.geometry(lowering.device, x, y, copy)
     lowering.launch(
-        bn_affine, grid=fine.grid, x=x, mean_inv=None, gamma=gamma, beta=beta, y=y, copy=copy, **fine.sizes,
-        vectors=fine.vectors(lowering.device, x, y, copy), rectify=False, slope=0.0,
+        bn_affine, grid=of.grid, x=x, mean_inv=None, gamma=gamma, beta=beta, y=y, copy=copy, **of.sizes,
+        rectify=False, slope=0.0,
     )  # fmt: skip
 
 

@@ -1,0 +1,22 @@
+// What a backward kernel reads for one vector. x: the bottom; y: the output of a fused ReLU. Each may be null.
+template <int W>
+struct Incoming {
+    Lanes<W> dy, x, y;
+
+    Incoming() = default;
+    __device__ __forceinline__ Incoming(const stored* dys, const stored* xs, const stored* ys, Index i) : x(), y() {
+        dy = lanes<W>(dys + i);
+        if (xs) x = lanes<W>(xs + i);
+        if (ys) y = lanes<W>(ys + i);
+    }
+
+    // d = the gradient in front of the ReLU; dy where there is none.
+    __device__ __forceinline__ void before_relu(bool relu, real slope, real (&d)[W]) const {
+#pragma unroll
+        for (int k = 0; k < W; ++k) d[k] = dy[k];
+        if (relu) {
+#pragma unroll
+            for (int k = 0; k < W; ++k) d[k] = y[k] > 0 ? d[k] : d[k] * slope;
+        }
+    }
+};
