@@ -5,14 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dragon.bases.layer import TRAIN
+from dragon.engines import Options
 from dragon.engines.cuda.device.counting import CountingDevice
 from dragon.engines.cuda.kernels.small_pooling import WINDOWS
 from dragon.engines.cuda.plan.figures import _View
 from dragon.engines.cuda.plan.plan import Plan
-from tests.engines.cuda.running import by_kernels, inputs, layer, make, same
+from dragon.graph.net import Net
+from tests.engines.cuda.running import by_kernels, inputs, layer, make, parse, same
 
 pytestmark = pytest.mark.usefixtures("cuda")
 
+SMALL = "pooling_param { kernel_size: 2 stride: 2 }"
 RANDOM = np.random.default_rng(78)
 SHAPES = [(2, 3, 8, 16), (2, 2, 7, 9), (1, 2, 5, 4), (3, 1, 3, 3), (2, 2, 4, 35)]
 
@@ -84,6 +88,22 @@ def test_nan_in_a_window_is_its_maximum(shape: tuple[int, ...], window: str) -> 
         net.blobs["x"].data[...] = x
         net.run_forward()
     np.testing.assert_array_equal(nets[1].blobs["y"].peek(), nets[0].blobs["y"].peek())
+
+
+def test_nan_in_a_window_of_a_net_with_channels_last() -> None:
+    x = ties((1, 4, 8, 8))
+    x[0, :, 0, 0] = x[0, 1, 4, 5] = np.nan
+    text = inputs({"x": x.shape}) + layer("TanH", "", "x", "t", "t") + layer("Pooling", SMALL, "t", "p", "pool")
+    text += layer("Convolution", "convolution_param { num_output: 4 kernel_size: 1 }", "p", "y")
+    nets = [
+        make(text, "numpy"),
+        Net(parse(text), TRAIN, engine="cuda", options=Options(precision="bf16", channels_last=True)),
+    ]
+    for net in nets:
+        net.blobs["x"].data[...] = x
+        net.run_forward()
+    assert "channels last" in nets[1].executor.describe()[nets[1].layer_index("pool")]
+    np.testing.assert_array_equal(np.isnan(nets[1].blobs["p"].peek()), np.isnan(nets[0].blobs["p"].peek()))
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 7, 7), (2, 8, 4, 4), (1, 3, 1, 1), (2, 2, 9, 40)], ids=str)

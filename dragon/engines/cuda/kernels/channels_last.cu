@@ -75,7 +75,7 @@ static __device__ __forceinline__ void max_forward_all(const stored* x, stored* 
                 unsigned char here = (h - top) * kernel_w + w - left;
 #pragma unroll
                 for (int k = 0; k < N; ++k)
-                    if (first || value.v[k] > best[k]) {
+                    if (first || gives_way(best[k], value.v[k])) {
                         best[k] = value.v[k];
                         place.v[k] = here;
                     }

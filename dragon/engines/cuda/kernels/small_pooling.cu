@@ -42,9 +42,8 @@ static __device__ __forceinline__ void max_of_windows(const stored* x, stored* y
     }
 }
 
-// The gradient of the elements of a row from w0, a multiple of LANES, on. read(oh, ow, kh) reads a window, of which they lie
-// in row kh, and what it
-// gives to which of its columns. Windows come in the order of their outputs.
+// The gradient of the elements of a row from w0, a multiple of LANES, on. read(oh, ow, kh) reads a window, in
+// whose row kh they lie: what it gives, and to which of its columns. Windows come in the order of their outputs.
 template <int K, int S, int P, typename Read>
 static __device__ __forceinline__ void gather(real* sums, int h, int w0, int out_h, int out_w, const Read& read) {
     typedef decltype(read(0, 0, 0)) Window;
