@@ -38,7 +38,7 @@ class CudaExecutor(Executor):
     """Runs a net on one GPU.
 
     arrays: of the net's storages. plans: the current plan. division: into groups. runner: of groups. ranges: of layers.
-    graphs: those captured. sharing: of memory in TEST. range_errors: found by kernels. loss_scale: of fp16.
+    graphs: those captured. sharing: of memory by blobs. range_errors: found by kernels. loss_scale: of fp16.
     """
 
     name = "cuda"
@@ -60,8 +60,8 @@ class CudaExecutor(Executor):
         self.runner = GroupRunner(net, gpu, arrays, self.plans, self.range_errors)
         self.ranges = RangeRunner(net, gpu, arrays, self.plans, self.division, self.runner, self.graphs)
         self.sharing = Sharing(net, gpu, arrays, self.plans, self.division, self.runner, self.graphs.forget)
-        self.plans.before_change.append(self.sharing.changed)
-        self.plans.after_change.append(self.graphs.forget)
+        self.plans.before_change.append(self.sharing.changing)
+        self.plans.after_change += [self.graphs.forget, self.sharing.changed]
         self._update: DeviceUpdate | None = None
         self._is_timed = False
         self._ran = [False] * len(net.nodes)  # whether a layer's forward has ever run
@@ -104,10 +104,11 @@ class CudaExecutor(Executor):
         self._ran = [True] * (last + 1)
         with self.gpu.active():
             self._begin()
-            self.sharing.leave()
-            self.ranges.run("forward", 0, last)
-            report = self._report(0, last)
-            self.ranges.run("backward", 0, last)
+            with self.sharing.training():
+                self.sharing.save_parameters()
+                self.ranges.run("forward", 0, last)
+                report = self._report(0, last)
+                self.ranges.run("backward", 0, last)
             loss = report.loss()
             self.arrays.end()
         return loss
@@ -154,6 +155,7 @@ class CudaExecutor(Executor):
             return None
         with self.gpu.active():
             update = self._update_of(updater)
+            self.sharing.enter_training()
             whole = self.graphs.iteration
             if whole is None or not whole.serves(update):
                 whole = self.graphs.iteration = self._iteration_of(update)
@@ -162,7 +164,8 @@ class CudaExecutor(Executor):
             self._ran = [True] * len(self.net.nodes)
             self._begin()
             self.division.groups(self.plans.current, 0, len(self.net.nodes) - 1, "forward")
-            loss = whole.step(rate, iteration)
+            with self.sharing.training():
+                loss = whole.step(rate, iteration)
             self.arrays.end()
         return loss
 
@@ -177,6 +180,7 @@ class CudaExecutor(Executor):
 
         return Iteration(
             net, gpu, arrays, self.plans, self.division, self.runner, update=update, run_from=run_from,
+            begin=self.sharing.save_parameters,
             new_loss=lambda: IterationLoss(net, gpu, arrays, self.range_errors, self.loss_scale, update),
         )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from dragon.memory.storage import Storage
@@ -17,7 +17,8 @@ class Sources(Generic[A]):
     """Storages that a pass reads. One that changes after the pass has its old value copied first.
 
     copy: makes a copy of a storage's value; its second argument is an older copy whose memory it may take, or None.
-    reuse: whether the memory of copies is kept from one pass to the next.
+    reuse: whether the memory of copies is kept from one pass to the next. copied: further storages, whose values the
+    engine copies by itself before each pass, and the copies.
     """
 
     def __init__(self, copy: Callable[[Storage, A | None], A], reuse: bool) -> None:
@@ -25,6 +26,7 @@ class Sources(Generic[A]):
         self._storages: set[Storage] = set()
         self._saved: dict[Storage, A] = {}
         self._spare: dict[Storage, A] = {}  # copies of earlier passes
+        self.copied: Mapping[Storage, A] = {}
         self.ended = False  # whether a pass has ended and none has begun since
         self._me = weakref.ref(self)
 
@@ -37,6 +39,7 @@ class Sources(Generic[A]):
         self._storages.clear()
         self._saved.clear()
         self._spare.clear()
+        self.copied = {}
 
     def begin(self) -> None:
         """A pass begins: the values that the one before it read are not needed any more."""
@@ -60,6 +63,6 @@ class Sources(Generic[A]):
             self._saved[storage] = self._copy(storage, self._spare.pop(storage, None))
 
     @property
-    def changed(self) -> dict[Storage, A]:
+    def changed(self) -> Mapping[Storage, A]:
         """The value that the pass read, of each storage that may have another one by now."""
-        return self._saved
+        return {**self.copied, **self._saved} if self.copied else self._saved

@@ -106,6 +106,9 @@ class FusedSumLowering(EltwiseLowering):
         self._slope = slope
         self._split = split
 
+    def on(self, device: Device) -> FusedSumLowering:
+        return type(self)(device, self.node, self._slope, self._split)
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         add(self, [blob.data for blob in bottom], self.node.tops[0].data, self._slope)
 

@@ -64,6 +64,10 @@ class Lowering:
         self._buffers: dict[str, Any] = {}
         self._constants: dict[str, tuple[float, ...]] = {}
 
+    def on(self, device: Device) -> Lowering:
+        """A new lowering of the same layers on another device. Overridden where the constructor takes more."""
+        return type(self)(device, self.node)
+
     def use(self, half_precision: HalfPrecision | None) -> None:
         """Take 16-bit activations from now on; None: activations of the layer's type."""
         self._half_precision = half_precision
@@ -126,6 +130,11 @@ class Lowering:
         if held is None or held.dtype != wanted or held.size != math.prod(shape):
             held = self._buffers[name] = self.device.empty(math.prod(shape), wanted)
         return held.reshape(shape)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the lowering's arrays."""
+        return sum(int(array.nbytes) for array in self._buffers.values())
 
     def constant(self, name: str, values: Sequence[float]) -> Any:
         """The lowering's array of these values, sent to the device where they differ from the last call's."""

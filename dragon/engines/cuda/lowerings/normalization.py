@@ -35,6 +35,9 @@ class BatchNormLowering(Lowering):
         self._scale = scale
         self._slope = slope
 
+    def on(self, device: Device) -> BatchNormLowering:
+        return type(self)(device, self.node, self._scale, self._slope)
+
     @classmethod
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
         return not cast("BatchStatistics", layer).normalization.ghost_batch

@@ -55,9 +55,10 @@ class Arrays:
         if self._touched is not None:
             self._touched[id(storage)] = storage
         dtype, layout = self.types.of(storage), self.layouts.of(storage)
-        return device_array(self.gpu, storage, dtype, self._factors_of(storage), layout)
+        return device_array(self.gpu, storage, dtype, self.factors_of(storage), layout)
 
-    def _factors_of(self, storage: Storage) -> Factors:
+    def factors_of(self, storage: Storage) -> Factors:
+        """The loss scale that a 16-bit gradient is multiplied by, and its inverse; None for other storages: 1."""
         return self._factors if self.types.is_16_bit(storage) and self.types.is_diff(storage) else (None, None)
 
     # -- layers that take another type or layout than their blobs have ------------------------------------------------
@@ -77,7 +78,7 @@ class Arrays:
             yield
             for storage in self._changed:
                 array, target = self._copies[storage], self.of(storage)
-                factor = self._factors_of(storage)[0] if array.dtype != target.dtype else None
+                factor = self.factors_of(storage)[0] if array.dtype != target.dtype else None
                 self.gpu.convert(array, target, factor, self._layout_of_copy(storage), self.layouts.of(storage))
         finally:
             self._copies = None
@@ -98,7 +99,7 @@ class Arrays:
         if found is None:
             dtype = storage.dtype if self._copies_are_float32 else array.dtype
             found = self._copies[storage] = self.gpu.empty(array.size, dtype)
-            factor = self._factors_of(storage)[1] if dtype != array.dtype else None
+            factor = self.factors_of(storage)[1] if dtype != array.dtype else None
             self.gpu.convert(array, found, factor, self.layouts.of(storage), self._layout_of_copy(storage))
         return found
 

@@ -12,8 +12,9 @@ from dragon.columns import columns
 from dragon.engines.cuda.device.counting import CountingDevice, Shaped
 from dragon.engines.cuda.device.precision import FLOAT16, PRECISIONS, HalfPrecision
 from dragon.engines.cuda.lowerings.transform import byte_count
-from dragon.engines.cuda.plan.lifetimes import planned_bytes
+from dragon.engines.cuda.plan.lifetimes import learned_storages, planned_bytes, planned_step_bytes
 from dragon.engines.cuda.plan.plan import Group, Plan
+from dragon.engines.cuda.plan.touched import counting_precision, draws_of
 from dragon.engines.cuda.plan.types import Types
 from dragon.memory.storage import Storage
 
@@ -48,6 +49,9 @@ class PlanFigures:
     update_launches: int = 0
     update_bytes: int = 0
     blob_bytes: tuple[int, int, int] = (0, 0, 0)  # without sharing; with sharing in TEST; in use at a time
+    step_bytes: tuple[int, int, int] = (0, 0, 0)  # the same of data and diffs in a forward and backward
+    kept_bytes: int = 0  # of the arrays that layers keep from forward to backward
+    parameter_bytes: int = 0  # of parameters, their gradients and statistics, without history
     bus_bytes: int = 0  # from the host to the GPU, each iteration
 
     @property
@@ -83,6 +87,13 @@ class PlanFigures:
             f"memory of blobs: {apart:.3f} MB apart; a forward in TEST needs {shared:.3f} MB, since those that are "
             f"never alive together share it ({least:.3f} MB are in use at a time)"
         )
+        if any(self.step_bytes):
+            apart, shared, least = (size / 1e6 for size in self.step_bytes)
+            rows.append(
+                f"memory of data and diffs in training: {apart:.3f} MB apart, {shared:.3f} MB shared ({least:.3f} MB "
+                f"are in use at a time); layers keep {self.kept_bytes / 1e6:.3f} MB for backward; parameters and "
+                f"gradients take {self.parameter_bytes / 1e6:.3f} MB"
+            )
         rows.append(f"over the bus: {self.bus_bytes / 1e6:.3f} MB per iteration")
         by_bytes, by_nodes = self.bytes / COPY_BANDWIDTH, self.launches * NODE_SECONDS
         rows.append(
@@ -114,6 +125,9 @@ def plan_figures(net: Net, backward: bool = True, fuse: bool = True, precision: 
         if plan.types.half == FLOAT16:
             figures.update_launches += 3  # adopt the loss scale, square the gradients, sum the squares
             figures.update_bytes += learned
+        figures.step_bytes = planned_step_bytes(net, plan.groups, plan.types)
+        figures.kept_bytes = sum(group.lowering.kept_bytes for group in plan.groups if group.lowering is not None)
+        figures.parameter_bytes = sum(s.count * s.dtype.itemsize for s in learned_storages(net))
     figures.blob_bytes = planned_bytes(net, plan.groups, plan.types)
     figures.bus_bytes = sum(_fed(group) for group in plan.groups)
     return figures
@@ -134,12 +148,7 @@ def _half_precision(net: Net, device: CountingDevice, precision: str, masters: s
     if dtype is None:
         return None
 
-    def working(storage: Storage) -> Any:
-        masters.add(storage)
-        return Shaped(storage.count, dtype)
-
-    factor = device.empty(1, np.float32) if dtype == FLOAT16 else None
-    return HalfPrecision(dtype, working, factor, factor)
+    return counting_precision(device, dtype, masters)
 
 
 class _View:
@@ -172,14 +181,12 @@ def _of_group(device: CountingDevice, types: Types, group: Group, backward: bool
         shares = group.on_host or all(any(t.data_storage is b.data_storage for b in bottoms) for t in tops)
         found.bytes = 0 if shares else size * (2 if needs else 1)
         return found
-    draws = [node.layer.rng.draws for node in nodes]
-    if not group.layer.is_source:
-        group.lowering.prepare()
-    group.lowering.forward(bottoms, tops)
-    if needs:
-        group.lowering.backward(tops, nodes[0].propagate_down, bottoms)
-    for node, before in zip(nodes, draws, strict=True):
-        node.layer.rng.draws = before
+    with draws_of(nodes):
+        if not group.layer.is_source:
+            group.lowering.prepare()
+        group.lowering.forward(bottoms, tops)
+        if needs:
+            group.lowering.backward(tops, nodes[0].propagate_down, bottoms)
     found.launches = len(device.launches)
     found.bytes = sum(size for _, size, _ in device.launches)
     found.multiply_adds = sum(macs for _, _, macs in device.launches)

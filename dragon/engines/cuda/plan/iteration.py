@@ -93,20 +93,22 @@ class IterationLoss:
 class Iteration(Captured):
     """A training iteration. Sources run first, on the host; all other layers, backward and update are one graph.
 
-    new_loss: makes the IterationLoss. run_from: runs forward from a layer on and then backward, without this graph, and
-    returns the loss.
+    begin: launches what precedes the pass. new_loss: makes the IterationLoss. run_from: runs forward from a layer on
+    and then backward, without this graph, and returns the loss.
     """
 
     name = "whole iteration"
 
     def __init__(
         self, net: Net, gpu: Gpu, arrays: Arrays, plans: Plans, division: Division, runner: GroupRunner, *,
-        update: DeviceUpdate, new_loss: Callable[[], IterationLoss], run_from: Callable[[int], float],
+        update: DeviceUpdate, begin: Callable[[], None], new_loss: Callable[[], IterationLoss],
+        run_from: Callable[[int], float],
     ) -> None:  # fmt: skip
         super().__init__(gpu, arrays)
         self._net = net
         self._plans = plans
         self._runner = runner
+        self._begin = begin
         self._run_from = run_from
         self.update = update
         last = len(net.nodes) - 1
@@ -160,6 +162,7 @@ class Iteration(Captured):
 
     def _eager(self) -> int | None:
         self.update.clear()
+        self._begin()
         for group in self._forward:
             self._runner.forward(group)
             if self._plans.is_outdated:
@@ -169,6 +172,7 @@ class Iteration(Captured):
 
     def _record(self) -> None:
         self.update.clear()
+        self._begin()
         for group in self._forward:
             self._runner.forward(group, prepare=False, reshape=False)
         self._rest()

@@ -1,4 +1,9 @@
-"""The lifetimes of a plan's blobs in TEST, in groups, and which of them may share memory."""
+"""The lifetimes of a plan's blobs, in groups, and which of them may share memory.
+
+In TEST the pass is a whole forward. In TRAIN it is a forward and the backward behind it: a blob's data lives until the
+last layer has used it, in either direction, and its diff from the backward of the layer above to that of the layer
+below.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from dragon.engines.cuda.plan.plan import Group
+from dragon.engines.cuda.plan.touched import touched_by
 from dragon.engines.cuda.plan.types import Types
 from dragon.engines.lifetimes.placing import Lifetime, Placement
 from dragon.engines.lifetimes.steps import Step, StepGraph
@@ -14,26 +20,42 @@ from dragon.memory.storage import Storage
 if TYPE_CHECKING:
     from dragon.graph.net import Net
 
-__all__ = ["BLOCK", "BlobLifetimes", "planned_bytes"]
+__all__ = [
+    "BLOCK",
+    "BlobLifetimes",
+    "learned_storages",
+    "planned_bytes",
+    "planned_step_bytes",
+    "shares_in_training",
+]
 
 BLOCK = 256  # bytes: where arrays begin in CuPy's memory as well
 
 
 class BlobLifetimes(StepGraph[Storage]):
-    """The groups of a forward pass as steps, and the storages that they read and write as buffers.
+    """The groups of a pass as steps, and the storages that they read and write as buffers.
 
-    outputs: recomputable storages that somebody reads after each run: net outputs and losses.
+    groups: of each step. backward: the groups that go back behind the forward, the last one first; None for a forward
+    in TEST. All groups of a pass with a backward must have lowerings without array code, but for sources.
+    forwards: the number of steps that go forward. trains: whether there is a backward. outputs: recomputable storages
+    that somebody reads after each run: net outputs and losses.
     """
 
-    def __init__(self, net: Net, groups: Sequence[Group], types: Types | None = None) -> None:
+    def __init__(
+        self, net: Net, groups: Sequence[Group], types: Types | None = None, backward: Sequence[Group] | None = None
+    ) -> None:
         types = types or Types(net, None)
-        self.groups = list(groups)
-        steps = [_step(group) for group in self.groups]
+        self.groups = [*groups, *(backward or ())]
+        self.forwards, self.trains = len(groups), backward is not None
+        steps = [_step(group) for group in groups] if backward is None else _steps(groups, backward, types)
         self._sizes = {s: s.count * types.of(s).itemsize for step in steps for s in step.writes}
         pinned = {storage for storage, size in self._sizes.items() if not size}
-        for group, step in zip(self.groups, steps, strict=True):
+        for group, step in zip(groups, steps, strict=False):
             if group.on_host or group.layer.is_source:
                 pinned.update(step.reads, step.writes)
+        if backward is not None:
+            pinned |= learned_storages(net)
+            pinned |= {top.diff_storage for node in net.nodes if node.makes_loss for top in node.tops}
         super().__init__(steps, pinned)
         read_later = {net.blobs[name].data_storage for name in net.outputs}
         for node in net.nodes:
@@ -41,7 +63,7 @@ class BlobLifetimes(StepGraph[Storage]):
         self.outputs = self.recomputable & read_later
 
     def padded_lifetime(self, storage: Storage) -> Lifetime:
-        """The groups from the first write to the last use of a storage, and its size in whole blocks."""
+        """The steps from the first write to the last use of a storage, and its size in whole blocks."""
         return self.lifetime(storage, -(-self._sizes[storage] // BLOCK) * BLOCK)
 
     def in_arena(self, own: Collection[Storage] = ()) -> dict[Storage, Lifetime]:
@@ -73,9 +95,69 @@ def _step(group: Group) -> Step[Storage]:
     return Step(reads.keys(), writes.keys())
 
 
+def _steps(groups: Sequence[Group], backward: Sequence[Group], types: Types) -> list[Step[Storage]]:
+    """The steps of a forward and a backward, by what the kernels touch: backward seldom needs all of the data."""
+    touched = {id(group): touched_by(group, types) for group in (*groups, *backward)}
+    steps = []
+    for group in groups:
+        found = touched[id(group)].forward
+        made = {top.data_storage for node in group.nodes for top in node.tops}
+        before = {bottom.data_storage for bottom in group.bottoms}
+        steps.append(Step(found - (made - before), found & made))
+    for group in backward:
+        found = touched[id(group)].backward
+        made = {bottom.diff_storage for node in group.nodes for bottom in node.bottoms}
+        before = {top.diff_storage for top in group.tops}
+        if group.lowering is not None and group.lowering.overwrites_top_diff:
+            made |= before
+        steps.append(Step(found - (made - before) - _gradients(group), found & made))
+    return steps
+
+
+def _gradients(group: Group) -> set[Storage]:
+    return {blob.diff_storage for node in group.nodes for blob in node.layer.blobs}
+
+
+def learned_storages(net: Net) -> set[Storage]:
+    """The storages of all blobs of layers, which may be tops as well."""
+    blobs = [blob for node in net.nodes for blob in node.layer.blobs]
+    return {storage for blob in blobs for storage in (blob.data_storage, blob.diff_storage)}
+
+
 def planned_bytes(net: Net, groups: Sequence[Group], types: Types | None = None) -> tuple[int, int, int]:
-    """Bytes of all tops: without sharing, with sharing, and the most that are in use at a time."""
-    blobs = BlobLifetimes(net, groups, types)
+    """Bytes of all tops in a forward: without sharing, with sharing, and the most that are in use at a time."""
+    return _planned(BlobLifetimes(net, groups, types))
+
+
+def planned_step_bytes(net: Net, groups: Sequence[Group], types: Types | None = None) -> tuple[int, int, int]:
+    """Bytes of the data and diffs of all tops in a forward and a backward, as `planned_bytes` gives them.
+
+    Where array code or the host computes a layer nothing is shared.
+    """
+    backward = [group for group in reversed(groups) if group.need_backward]
+    if shares_in_training(groups):
+        return _planned(BlobLifetimes(net, groups, types, backward))
+    types = types or Types(net, None)
+    storages = {
+        s for g in groups for node in g.nodes for top in node.tops for s in (top.data_storage, top.diff_storage)
+    }
+    apart = sum(-(-s.count * types.of(s).itemsize // BLOCK) * BLOCK for s in storages)
+    return apart, apart, apart
+
+
+def shares_in_training(groups: Iterable[Group]) -> bool:
+    """Whether all that is computed runs by kernels, behind sources that come first, so that a pass can be repeated."""
+    computing = False
+    for group in groups:
+        if group.layer.is_source and not (computing and (group.on_host or group.layer.gives_bytes)):
+            continue
+        computing = True
+        if group.on_host or group.runs_array_code:
+            return False
+    return computing
+
+
+def _planned(blobs: BlobLifetimes) -> tuple[int, int, int]:
     apart = sum(blobs.padded_lifetime(storage).padded for storage in blobs.written)
     placement = Placement(blobs.in_arena())
     others = apart - placement.unshared

@@ -1,8 +1,8 @@
-"""Recomputing: groups of a forward pass repeated on the values that the pass read."""
+"""Recomputing: groups of a pass repeated on the values that the pass read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,10 @@ __all__ = ["Recomputing"]
 
 
 class Recomputing:
-    """Repeats groups of the last forward pass; statistics, random streams and values on the host stay as they are."""
+    """Repeats groups of the last pass.
+
+    Statistics, gradients of parameters, random streams and values on the host stay as they are.
+    """
 
     def __init__(self, net: Net, gpu: Gpu, arrays: Arrays, runner: GroupRunner) -> None:
         self._net = net
@@ -40,17 +43,23 @@ class Recomputing:
         groups = [lifetimes.groups[step] for step in steps]
         layers = [node.layer for group in groups for node in group.nodes]
         statistics = {layer.blobs[j].data_storage for layer in layers for j in layer.buffers if j < len(layer.blobs)}
-        saved = [(s, self._arrays.of(s).copy(), s.is_fresh(HOST)) for s in statistics]
+        changing = set(statistics)
+        if steps and steps[-1] >= lifetimes.forwards:
+            changing |= {blob.diff_storage for layer in layers for blob in layer.blobs if blob.count}
+        saved = [(s, self._arrays.of(s).copy(), s.is_fresh(HOST)) for s in changing]
         draws = [node.layer.rng.draws for node in net.nodes]
         on_host = [s for s in lifetimes.recomputable if s.is_fresh(HOST)]
         try:
-            with self._sources_of_pass(sources):
+            with self._sources_of_pass(sources, statistics):
                 for storage in lifetimes.recomputable:
                     storage.wrote(gpu.place)
                 for node, number in zip(net.nodes, self._draws, strict=True):
                     node.layer.rng.draws = number
-                for group in groups:
-                    self._runner.forward(group, reshape=False)
+                for step, group in zip(steps, groups, strict=True):
+                    if step < lifetimes.forwards:
+                        self._runner.forward(group, reshape=False)
+                    else:
+                        self._runner.backward(group)
         finally:
             for node, number in zip(net.nodes, draws, strict=True):
                 node.layer.rng.draws = number
@@ -61,15 +70,18 @@ class Recomputing:
                 storage.wrote(HOST if was_host else gpu.place)
 
     @contextmanager
-    def _sources_of_pass(self, sources: Sources[Any]) -> Iterator[None]:
-        """Within the block, sources that have changed since the pass have the values that it read."""
+    def _sources_of_pass(self, sources: Sources[Any], statistics: Collection[Storage]) -> Iterator[None]:
+        """Within the block, sources that have changed since the pass have the values that it read.
+
+        statistics: those that the groups change, which get copies of these values.
+        """
         gpu = self._gpu
         lent: list[tuple[Storage, DeviceCopy, Any, bool]] = []
         for storage, array in sources.changed.items():
             copy = storage.copy_at(gpu.place)
             if isinstance(copy, DeviceCopy) and copy.array.size == array.size:
                 lent.append((storage, copy, copy.array, storage.is_fresh(HOST)))
-                copy.array = array
+                copy.array = array.copy() if storage in statistics else array
                 storage.wrote(gpu.place)
         try:
             yield

@@ -1,44 +1,51 @@
-"""Sharing: blobs that are never in use at the same time share memory in TEST.
+"""Sharing: blobs that are never in use at the same time share memory, in TEST and in training.
 
-While the whole net runs forward, tops lie in one arena. A blob that was overwritten is recomputed when somebody reads
-it, from the values that the run read, and has memory of its own from then on. A run of a part of the net, a hook
-between layers or a backward ends the sharing for good: each blob gets its value, in memory of its own.
+In TEST data lies in one arena while the whole net runs forward; in TRAIN data and diffs do while it runs forward and
+backward. A blob that was overwritten is recomputed when somebody reads it, from the values that the pass read, and has
+memory of its own from then on. Another kind of run (of a part of the net, between hooks, in one direction only in
+TRAIN) ends the sharing for good: each blob gets its value, in memory of its own.
 """
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from dragon.bases.layer import TEST
+from dragon.bases.layer import TEST, TRAIN
 from dragon.engines.base import is_watched
 from dragon.engines.cuda.device.copies import DeviceCopy
 from dragon.engines.cuda.device.device import Gpu
+from dragon.engines.cuda.plan.arena import BlobArena
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.division import Division
-from dragon.engines.cuda.plan.lifetimes import BlobLifetimes
-from dragon.engines.cuda.plan.memory import out_of_memory
+from dragon.engines.cuda.plan.lifetimes import BlobLifetimes, learned_storages, shares_in_training
+from dragon.engines.cuda.plan.parameters import ParameterCopies
 from dragon.engines.cuda.plan.plans import Plans
 from dragon.engines.cuda.plan.recomputing import Recomputing
 from dragon.engines.cuda.plan.running import GroupRunner
 from dragon.engines.lifetimes.placing import Placement
 from dragon.engines.lifetimes.sources import Sources
 from dragon.errors import EngineError
-from dragon.memory.storage import HOST, Storage
+from dragon.memory.storage import Storage
 
 if TYPE_CHECKING:
+    from dragon.engines.cuda.plan.plan import Group
     from dragon.graph.net import Net
 
-__all__ = ["Sharing"]
+__all__ = ["WORTH_SHARING", "Sharing"]
+
+log = logging.getLogger("dragon")
+WORTH_SHARING = 1 << 26  # bytes that a training pass has to save: it needs a copy of the parameters, each time
 
 
 class Sharing:
-    """The arena of a net's blobs in TEST.
+    """The arena of a net's blobs.
 
-    forget_graphs: called when arrays have moved. size: bytes of the arena; unshared_size: of the same blobs without
-    sharing. given_up: whether the sharing has ended for good.
+    forget_graphs: called when arrays have moved. given_up: whether the sharing has ended for good. worth: the least
+    bytes that it must save in training.
     """
 
     def __init__(
@@ -51,7 +58,7 @@ class Sharing:
         self._plans = plans
         self._division = division
         self._recomputing = Recomputing(net, gpu, arrays, runner)
-        self._forget_graphs = forget_graphs
+        self._arena = BlobArena(net, gpu, arrays, forget_graphs)
         self._me: weakref.ref[Sharing] = weakref.ref(self)
         self._key: tuple[Any, ...] = ()
         self._lifetimes: BlobLifetimes | None = None  # while blobs share
@@ -59,13 +66,24 @@ class Sharing:
         self._present: frozenset[Storage] = frozenset()  # those that hold their value
         self._survivors: frozenset[Storage] = frozenset()
         self._sources: Sources[Any] = Sources(self._copy_of_value, reuse=False)
+        self._parameters: ParameterCopies | None = None  # before a training pass
         self._shapes: list[tuple[int, ...]] = []
         self._running = False
         self._settled = -1  # version of the net after the last whole run
         self.given_up = False
-        self.size = self.unshared_size = 0
+        self.worth = WORTH_SHARING
 
-    # -- a run ------------------------------------------------------------------------------------------------
+    @property
+    def size(self) -> int:
+        """Bytes of the arena."""
+        return self._arena.size
+
+    @property
+    def unshared_size(self) -> int:
+        """Bytes that its blobs would take without sharing."""
+        return self._arena.unshared_size
+
+    # -- a forward in TEST ----------------------------------------------------------------------------------------
     @contextmanager
     def forward(self, start: int, end: int) -> Iterator[None]:
         """Within the block layers start..end run forward: blobs share memory if these are all layers, else no more."""
@@ -74,14 +92,17 @@ class Sharing:
             yield
             self._settled = self._net.context.space.version
             return
-        self._enter()
-        self._begin()
-        complete = False
-        try:
+        groups = self._groups("forward")
+        key = (*((g.first, g.last, g.on_host) for g in groups), self._net.context.space.version, len(self._own))
+        if self._key != key or self._lifetimes is None:
+            self._place(BlobLifetimes(self._net, groups, self._arrays.types), key)
+            self._keep_for_backward(False)
+        assert self._lifetimes is not None
+        with self._running_pass():
+            for storage in self._lifetimes.recomputable:
+                storage.notify_watchers()
+                storage.wrote(self._gpu.place)  # it will be written before anybody reads it
             yield
-            complete = True
-        finally:
-            self._end(complete)
 
     def _serves(self, start: int, end: int) -> bool:
         net = self._net
@@ -96,36 +117,81 @@ class Sharing:
                      for g in self._plans.current.groups)  # fmt: skip
         return steady or self._settled == net.context.space.version
 
-    def _enter(self) -> None:
-        """Place the blobs in the arena, unless they are already placed for these groups."""
-        groups = self._division.groups(self._plans.current, 0, len(self._net.nodes) - 1, "forward")
-        key = (*((g.first, g.last, g.on_host) for g in groups), self._net.context.space.version, len(self._own))
-        if self._key == key and self._lifetimes is not None:
+    # -- a training pass ------------------------------------------------------------------------------------------
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Within the block the whole net runs forward, then backward: blobs share memory if all runs by kernels.
+
+        The block must call `save_parameters` before the first layer that computes.
+        """
+        if not self.enter_training():
+            self.leave()
+            yield
             return
-        lifetimes = BlobLifetimes(self._net, groups, self._arrays.types)
+        with self._running_pass():
+            yield
+
+    def enter_training(self) -> bool:
+        """Place the blobs for a training pass; False where they do not share memory."""
+        net = self._net
+        if self.given_up or net.phase != TRAIN or is_watched(net):
+            return False
+        if self._plans.is_outdated:
+            self._plans.settle(0, len(net.nodes) - 1)
+        plan = self._plans.current
+        key = ("training", net.context.space.version, len(self._own))
+        if self._key != key:
+            lifetimes = self._lifetimes_in_training(plan.groups)
+            if lifetimes is None:
+                self._end_sharing()
+            else:
+                self._place(lifetimes, key)
+                storages = dict.fromkeys(s.data_storage for node in net.nodes for s in node.layer.blobs)
+                self._parameters = ParameterCopies(self._gpu, self._arrays, storages)
+                self._sources.copied = self._parameters.arrays
+            self._key = key
+        return self._lifetimes is not None
+
+    def _lifetimes_in_training(self, groups: Sequence[Group]) -> BlobLifetimes | None:
+        """None where sharing is impossible or saves little."""
+        if not shares_in_training(groups):
+            return None
+        forward, backward = self._groups("forward"), self._groups("backward")
+        try:
+            found = BlobLifetimes(self._net, forward, self._arrays.types, backward)
+        except Exception as error:
+            log.warning("blobs share no memory in training: %s: %s", type(error).__name__, error)
+            return None
+        placement = Placement(found.in_arena(self._own))
+        return found if placement.unshared - placement.size >= self.worth else None
+
+    def save_parameters(self) -> None:
+        """Copy the parameters, at once or into the graph that is being captured, if blobs share memory in training."""
+        if self._lifetimes is not None and self._parameters is not None:
+            self._parameters.launch()
+
+    # -- a pass -----------------------------------------------------------------------------------------------------
+    def _groups(self, way: str) -> Sequence[Group]:
+        plan, last = self._plans.current, len(self._net.nodes) - 1
+        if way == "backward":
+            return self._division.backward_groups(plan, 0, last)
+        return self._division.groups(plan, 0, last, way)
+
+    def _place(self, lifetimes: BlobLifetimes, key: tuple[Any, ...]) -> None:
+        """Place the blobs in the arena."""
         shared = lifetimes.recomputable
+        if self._lifetimes is not None:
+            self._arena.separate(self._lifetimes.recomputable - shared)
+            self._release(self._lifetimes.recomputable - shared)
         self._own = {s for s in shared if s in self._own or s.held}
-        placement = Placement(lifetimes.in_arena(self._own))
-        self.size, self.unshared_size = placement.size, placement.unshared
-        copies = {s: self._copy(s) for s in shared}
-        for storage in placement.offsets:
-            copies[storage].array = None
-        self._forget_graphs()
-        arena = self._allocate(lifetimes, placement)
-        for storage, offset in placement.offsets.items():
-            dtype = self._arrays.types.of(storage)
-            size = storage.count * dtype.itemsize
-            copies[storage].array = arena[offset : offset + size].view(dtype)
-        for storage in shared - placement.offsets.keys():
-            if copies[storage].array is None or copies[storage].shares:
-                copies[storage].array = self._gpu.empty(storage.count, self._arrays.types.of(storage))
-        for storage, copy in copies.items():
-            copy.shares = storage in placement.offsets
-        self._survivors = placement.survivors | (shared - placement.offsets.keys())
+        self._lifetimes, self._key = None, ()
+        self._survivors = self._arena.place(lifetimes, self._own)
+        for storage in shared:
+            self._arena.copy_of(storage).restore = _restoring(self._me, weakref.ref(storage))
         self._lifetimes, self._key = lifetimes, key
+        self._shapes = _shapes(self._net)
         self._sources.clear()
-        self._sources.add(lifetimes.sources)
-        self._keep_for_backward(False)
+        self._sources.add(lifetimes.sources - learned_storages(self._net) if lifetimes.trains else lifetimes.sources)
 
     def _keep_for_backward(self, keep: bool) -> None:
         """Let lowerings save in forward what only backward needs, or not; those that cannot run again always do."""
@@ -134,46 +200,20 @@ class Sharing:
             if group.lowering is not None:
                 group.lowering.learns = keep and group.need_backward
 
-    def _allocate(self, lifetimes: BlobLifetimes, placement: Placement[Storage]) -> Any:
-        gpu = self._gpu
-        gpu.cupy.get_default_memory_pool().free_all_blocks()  # memory that CuPy holds for reuse
-        try:
-            return gpu.empty(self.size, "uint8")
-        except MemoryError as error:
-            self._lifetimes, self._key = None, ()
-            for storage in placement.offsets:
-                storage.wrote(HOST)
-                storage.detach(gpu.place)
-            first = lifetimes.groups[lifetimes.most_at(placement.lifetimes.values())].first
-            raise out_of_memory(gpu, self._net.nodes[first].layer.where, error) from None
-
-    def _copy(self, storage: Storage) -> DeviceCopy:
-        """The copy of a storage on the GPU, whose value may be lost; made if there is none."""
-        gpu = self._gpu
-        copy = storage.copy_at(gpu.place)
-        if not isinstance(copy, DeviceCopy):
-            copy = DeviceCopy(gpu, None, layout=self._arrays.layouts.of(storage))
-            storage.attach(gpu.place, copy)
-        copy.restore = _restoring(self._me, weakref.ref(storage))
-        copy.drop_feed()
-        return copy
-
-    def _begin(self) -> None:
-        assert self._lifetimes is not None
+    @contextmanager
+    def _running_pass(self) -> Iterator[None]:
         self._running = True
         self._sources.begin()
-        self._shapes = _shapes(self._net)
         self._recomputing.save_draws()
-        for storage in self._lifetimes.recomputable:
-            storage.notify_watchers()
-            storage.wrote(self._gpu.place)  # it will be written before anybody reads it
-
-    def _end(self, complete: bool) -> None:
-        self._running = False
-        if self._lifetimes is None:
-            return
-        self._present = self._survivors if complete else frozenset()
-        self._sources.end()
+        complete = False
+        try:
+            yield
+            complete = True
+        finally:
+            self._running = False
+            if self._lifetimes is not None:
+                self._present = self._survivors if complete else frozenset()
+                self._sources.end()
 
     def _copy_of_value(self, storage: Storage, _: Any) -> Any:
         """A copy of a source's array, on the GPU."""
@@ -182,7 +222,7 @@ class Sharing:
 
     # -- values that were overwritten -------------------------------------------------------------------------
     def restore(self, storage: Storage) -> None:
-        """Make a storage hold the value that the run gave it, before it is read. EngineError where it is lost."""
+        """Make a storage hold the value that the pass gave it, before it is read. EngineError where it is lost."""
         lifetimes = self._lifetimes
         if self._running or not self._sources.ended or lifetimes is None or storage in self._present:
             return
@@ -194,9 +234,8 @@ class Sharing:
                 "read it before"
             )
         with self._gpu.active():
-            copy = self._copy(storage)
             if storage not in self._own:
-                copy.array, copy.shares = self._gpu.empty(storage.count, self._arrays.types.of(storage)), False
+                self._arena.take_out(storage)
                 self._own.add(storage)
             self._recompute(lifetimes.steps_to(storage))
         self._present = frozenset(self._own | lifetimes.outputs) & (self._present | {storage})
@@ -211,21 +250,30 @@ class Sharing:
 
     # -- the end ------------------------------------------------------------------------------------------------
     def leave(self) -> None:
-        """End the sharing: blobs get memory of their own and their values of the run, lowerings what backward needs."""
+        """End the sharing: blobs get memory of their own and their values, lowerings what backward needs."""
         lifetimes = self._lifetimes
         if lifetimes is None:
             return
-        self._separate(lifetimes.recomputable)
+        self._arena.separate(lifetimes.recomputable)
         self._keep_for_backward(True)
         if self._sources.ended and not self._plans.is_outdated:
             self._recompute(lifetimes.repeatable)
-        self._forget()
+        self._end_sharing()
+        self.given_up = True
+
+    def changing(self) -> None:
+        """Called before shapes change: in the middle of a forward in TEST, end the sharing. Blobs keep their values."""
+        if self._running and self._lifetimes is not None and not self._lifetimes.trains:
+            self._end_sharing()
+            self.given_up = True
 
     def changed(self) -> None:
-        """Shapes have changed. In the middle of a run, give the blobs memory of their own and end the sharing."""
-        if self._running and self._lifetimes is not None:
-            self._separate(self._lifetimes.recomputable)
-            self._forget()
+        """Called after shapes have changed: in a training pass, place the blobs anew.
+
+        Only sources change shapes in the middle of one, before the first layer that computes, so no value is lost.
+        """
+        if self._running and self._lifetimes is not None and self.enter_training():
+            self.save_parameters()
 
     def remarks(self) -> list[str]:
         """One line: the memory that sharing saves."""
@@ -236,23 +284,20 @@ class Sharing:
             f"apart they would take {self.unshared_size / 2**20:,.1f} MiB"
         ]
 
-    def _separate(self, storages: Iterable[Storage]) -> None:
-        gpu = self._gpu
-        self._forget_graphs()
-        for storage in storages:
-            copy = storage.copy_at(gpu.place)
-            if isinstance(copy, DeviceCopy) and copy.shares:
-                copy.array, copy.shares = copy.array.copy(), False
-
-    def _forget(self) -> None:
+    def _end_sharing(self) -> None:
+        """Give blobs memory of their own, with the values that are there."""
         if self._lifetimes is not None:
-            for storage in self._lifetimes.recomputable:
-                copy = storage.copy_at(self._gpu.place)
-                if isinstance(copy, DeviceCopy):
-                    copy.restore = None
-        self._lifetimes, self._key, self.given_up = None, (), True
+            self._arena.separate(self._lifetimes.recomputable)
+            self._release(self._lifetimes.recomputable)
+        self._lifetimes, self._key, self._parameters = None, (), None
         self._sources.clear()
-        self.size = self.unshared_size = 0
+        self._arena.close()
+
+    def _release(self, storages: Iterable[Storage]) -> None:
+        for storage in storages:
+            copy = storage.copy_at(self._gpu.place)
+            if isinstance(copy, DeviceCopy):
+                copy.restore = None
 
 
 def _shapes(net: Net) -> list[tuple[int, ...]]:
