@@ -23,6 +23,7 @@ __all__ = ["Measured", "Settings", "export", "training"]
 
 SET_UP = 0.75  # part of a case's time after which nothing more is set up
 FARTHEST = {"fp32": 1e-3, "tf32": 0.01, "bf16": 0.05}  # of a peer's first loss from ours, relative
+LONGEST = 400  # characters of an error; those of compilers quote whole programs
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class _Groups:
 
     def _start_peers(self, worker: Worker, precision: str) -> None:
         chosen, forms = self.settings, {n: form for n, form in PEERS.items() if form.precision == precision}
-        tf32 = precision != "fp32"
+        tf32 = precision == "tf32"
         if self._ask(f"torch, {precision}", worker, "facts", tf32=tf32, deterministic=chosen.deterministic) is None:
             return
         with self._gpu:
@@ -149,7 +150,7 @@ class _Groups:
         try:
             return worker.ask_within(max(5.0, self.left(SET_UP)) if limit is None else limit, do, **settings)
         except BenchmarkError as error:  # out of memory, an operator that a release lacks, too slow, ...
-            self._tell(f"{self.case}: {name} does not run: {error}")
+            self._tell(f"{self.case}: {name} does not run: {str(error)[:LONGEST]}")
             return None
 
     def _tell(self, line: str) -> None:
