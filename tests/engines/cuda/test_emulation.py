@@ -119,6 +119,9 @@ REDUCTIONS = {
     ("softmax", "sum_terms"): lambda k: k(
         (1,), (256,), (array(), array(1), array(1), standin.zeros(1, np.int32), np.int32(32), np.float32(1))
     ),
+    ("softmax", "softmax_long_rows"): lambda k: k(
+        (1,), (256,), (array(1000), array(1000), *np.array([1, 1000], np.int32))
+    ),
     ("solver", "clip_factor"): lambda k: k(
         (1,), (256,), (standin.zeros(300, np.float64), standin.zeros(3, np.float64), np.int32(300), np.float64(1),
                        np.uint64(0))

@@ -99,3 +99,14 @@ def test_a_label_that_is_no_class(kind: str) -> None:
             net.run_forward()
         messages.append(str(caught.value))
     assert messages[0] == messages[1]
+
+
+@pytest.mark.parametrize("classes", [511, 512, 1000])
+@pytest.mark.parametrize("kind", ["Softmax", "SoftmaxWithLoss"])
+def test_rows_of_many_classes(kind: str, classes: int) -> None:
+    """A warp or a block for each row; more rows than one of each."""
+    shape, label = (21, classes), labels(21, classes)
+    text = inputs({"x": shape} | ({"label": label.shape} if "Loss" in kind else {}))
+    text += layer(kind, f'bottom: "label" {GRADIENT}' if "Loss" in kind else "")
+    values = {"x": 5 * normal(*shape)} | ({"label": label} if "Loss" in kind else {})
+    by_kernels(same(text, values), "one")

@@ -29,6 +29,37 @@ KERNEL softmax_rows(const stored* x, real* y, Index rows, Index classes) {
     }
 }
 
+static __device__ __forceinline__ real block_max(real value, real* partials) {
+    value = warp_max(value);
+    __syncthreads();  // an earlier result may still be read
+    if (threadIdx.x % WARP == 0) partials[threadIdx.x / WARP] = value;
+    __syncthreads();
+    real largest = partials[0];
+    for (int w = 1; w < THREADS / WARP; ++w) largest = larger(partials[w], largest);
+    return largest;
+}
+
+// The same with a block for each row, for rows of many classes.
+KERNEL softmax_long_rows(const stored* x, real* y, Index rows, Index classes) {
+    __shared__ real partials[THREADS / WARP];
+    for (Index row = blockIdx.x; row < rows; row += gridDim.x) {
+        const stored* in = x + (size_t)row * classes;
+        real* out = y + (size_t)row * classes;
+        real largest = in[0], sum = 0;
+#pragma unroll 4
+        for (Index c = threadIdx.x; c < classes; c += THREADS) largest = larger(in[c], largest);
+        largest = block_max(largest, partials);
+#pragma unroll 4
+        for (Index c = threadIdx.x; c < classes; c += THREADS) {
+            real value = exp(in[c] - largest);
+            out[c] = value;
+            sum += value;
+        }
+        sum = block_sum(sum, partials);
+        for (Index c = threadIdx.x; c < classes; c += THREADS) out[c] /= sum;
+    }
+}
+
 KERNEL softmax_columns(const stored* x, real* y, Index positions, Index classes, Divisor inner) {
     GRID_LOOP(i, positions) {
         size_t start = start_of(i, classes, inner);
@@ -54,6 +85,20 @@ KERNEL softmax_backward_rows(const real* y, const real* dy, const real* scale, s
         for (Index c = lane; c < classes; c += WARP) sum += y[start + c] * dy[start + c];
         sum = warp_sum(sum);
         for (Index c = lane; c < classes; c += WARP) dx[start + c] = y[start + c] * (dy[start + c] - sum) * by;
+    }
+}
+
+KERNEL softmax_backward_long_rows(const real* y, const real* dy, const real* scale, stored* dx, Index rows,
+                                  Index classes) {
+    __shared__ real partials[THREADS / WARP];
+    real by = scale ? *scale : 1;
+    for (Index row = blockIdx.x; row < rows; row += gridDim.x) {
+        size_t start = (size_t)row * classes;
+        real sum = 0;
+#pragma unroll 4
+        for (Index c = threadIdx.x; c < classes; c += THREADS) sum += y[start + c] * dy[start + c];
+        sum = block_sum(sum, partials);
+        for (Index c = threadIdx.x; c < classes; c += THREADS) dx[start + c] = y[start + c] * (dy[start + c] - sum) * by;
     }
 }
 

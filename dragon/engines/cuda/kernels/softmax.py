@@ -9,8 +9,10 @@ __all__ = [
     "class_accuracy",
     "cross_entropy",
     "softmax_backward_columns",
+    "softmax_backward_long_rows",
     "softmax_backward_rows",
     "softmax_columns",
+    "softmax_long_rows",
     "softmax_loss_backward",
     "softmax_rows",
     "sum_terms",
@@ -21,12 +23,18 @@ FILE = "softmax"
 softmax_rows = Kernel(FILE, "softmax_rows", """
     const stored* x, real* y, Index rows, Index classes
 """, Elements("rows", together=WARP))  # fmt: skip
+softmax_long_rows = Kernel(FILE, "softmax_long_rows", """
+    const stored* x, real* y, Index rows, Index classes
+""", Blocks("rows"))  # fmt: skip
 softmax_columns = Kernel(FILE, "softmax_columns", """
     const stored* x, real* y, Index positions, Index classes, Divisor inner
 """, Elements("positions"))  # fmt: skip
 softmax_backward_rows = Kernel(FILE, "softmax_backward_rows", """
     const real* y, const real* dy, const real* scale, stored* dx, Index rows, Index classes
 """, Elements("rows", together=WARP))  # fmt: skip
+softmax_backward_long_rows = Kernel(FILE, "softmax_backward_long_rows", """
+    const real* y, const real* dy, const real* scale, stored* dx, Index rows, Index classes
+""", Blocks("rows"))  # fmt: skip
 softmax_backward_columns = Kernel(FILE, "softmax_backward_columns", """
     const real* y, const real* dy, const real* scale, stored* dx, Index positions, Index classes, Divisor inner
 """, Elements("positions"))  # fmt: skip

@@ -16,6 +16,7 @@ from dragon.memory.blob import Blob
 
 __all__ = ["AccuracyLowering", "SoftmaxLossLowering", "SoftmaxLowering"]
 
+LONG = 512  # classes from which on a block computes a row instead of a warp
 LEAST = float(np.finfo(np.float32).tiny)  # smaller probabilities count as this, as in Caffe
 
 
@@ -23,7 +24,8 @@ def softmax(lowering: Lowering, x: Any, y: Any, spans: tuple[int, int, int]) -> 
     """Launch y = softmax of x along the classes; spans: both as (outer, classes, inner)."""
     outer, classes, inner = spans
     if inner == 1:
-        lowering.launch(kernels.softmax_rows, x=x, y=y, rows=outer, classes=classes)
+        kernel = kernels.softmax_rows if classes < LONG else kernels.softmax_long_rows
+        lowering.launch(kernel, x=x, y=y, rows=outer, classes=classes)
     else:
         lowering.launch(kernels.softmax_columns, x=x, y=y, positions=outer * inner, classes=classes, inner=inner)
 
@@ -52,7 +54,9 @@ class SoftmaxLowering(Lowering):
         outer, classes, inner = self._spans(bottom[0].shape)
         arrays = {"y": top[0].data, "dy": top[0].diff, "scale": self.scale, "dx": bottom[0].diff}
         if inner == 1:
-            self.launch(kernels.softmax_backward_rows, **arrays, rows=outer, classes=classes)
+            short = classes < LONG
+            kernel = kernels.softmax_backward_rows if short else kernels.softmax_backward_long_rows
+            self.launch(kernel, **arrays, rows=outer, classes=classes)
         else:
             positions = outer * inner
             self.launch(
