@@ -39,6 +39,10 @@ CHECKS: dict[str, Callable[[float, Callable[[str], object]], bool | None]] = {
     "smoke": gpu_checks.smoke, "tests": gpu_checks.engine_tests, "sanitizer": gpu_checks.sanitizer,
 }  # fmt: skip
 DEFAULT = ("kernels", "quick", "resnet20", "resnet50")
+SHAPES = (
+    (64, 64, 112, 112), (64, 256, 56, 56), (64, 2048, 7, 7), (8192, 4096),
+    (802816, 64), (200704, 256), (50176, 512), (3136, 2048),  # maps of ResNet-50 with their channels last
+)  # fmt: skip
 QUICK = ("cifar10_quick", "cifar10_quick_bn_split", "cifar10_quick_bn_merged")
 
 
@@ -56,7 +60,7 @@ class Plan:
     """The nets, shapes and repetitions to measure. settings: of the nets, apart from their time."""
 
     cases: dict[str, list[Case]] = field(default_factory=_cases)
-    shapes: Sequence[tuple[int, ...]] = ((64, 64, 112, 112), (64, 256, 56, 56), (64, 2048, 7, 7), (8192, 4096))
+    shapes: Sequence[tuple[int, ...]] = SHAPES
     precisions: Sequence[str] = ("fp32", "bf16")  # of the kernels
     copied_megabytes: int = 2048
     repeats: int = 20

@@ -1,4 +1,7 @@
-"""Times batch normalisation kernels against the copy bandwidth of the GPU."""
+"""Times batch normalisation kernels against the copy bandwidth of the GPU.
+
+Several arrays of a shape take turns, so that an array is not in the cache when its turn comes, however small it is.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,13 @@ import numpy as np
 
 from benchmarks._harness import BenchmarkError
 
-__all__ = ["copy_bandwidth", "normalization"]
+__all__ = ["copy_bandwidth", "equal_copy", "normalization"]
 
 FORWARD_PASSES, BACKWARD_PASSES = 3, 5  # over the activations: reads x, x, writes y; reads dy, x, dy, x, writes dx
 WARM = 4  # runs until both directions are captured
+ROTATED = 256 << 20  # bytes of the arrays that take turns: far more than a cache has
+MOST_ROTATED = 8
+PATTERN = 1 << 20  # random numbers, which are repeated
 
 
 @contextmanager
@@ -41,7 +47,29 @@ def copy_bandwidth(megabytes: int = 2048, repeats: int = 20) -> float:
     return moved
 
 
-def _net(shape: Sequence[int], merged: bool, precision: str) -> Any:
+def _rotated(size: int) -> int:
+    """How many arrays of this many bytes take turns."""
+    return max(1, min(MOST_ROTATED, -(-ROTATED // size)))
+
+
+def equal_copy(size: int, repeats: int = 20) -> float:
+    """Bytes per second that copies of `size` bytes read and write in a graph, the most that arrays of this size can."""
+    cupy = importlib.import_module("cupy")
+    pairs = [(cupy.zeros(size, "int8"), cupy.zeros(size, "int8")) for _ in range(_rotated(size))]
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        for source, target in pairs:
+            target[...] = source
+        graph = stream.end_capture()
+        graph.launch(stream)
+        with _events(cupy, stream) as elapsed:
+            for _ in range(repeats):
+                graph.launch(stream)
+    return 2 * size * len(pairs) * repeats / (elapsed() / 1e3)
+
+
+def _net(shape: Sequence[int], merged: bool, precision: str, copies: int) -> Any:
     from google.protobuf import text_format
 
     from dragon.bases.layer import TRAIN
@@ -50,26 +78,36 @@ def _net(shape: Sequence[int], merged: bool, precision: str) -> Any:
     from dragon.proto import dragon_pb2 as pb
 
     dims = " ".join(f"dim: {d}" for d in shape)
-    text = f'force_backward: true layer {{ name: "x" type: "Input" top: "x" input_param {{ shape {{ {dims} }} }} }}'
-    if merged:
-        text += 'layer { name: "bn" type: "BN" bottom: "x" top: "y" }'
-    else:
-        text += 'layer { name: "bn" type: "BatchNorm" bottom: "x" top: "b" }'
-        text += 'layer { name: "scale" type: "Scale" bottom: "b" top: "y" scale_param { bias_term: true } }'
+    text = "force_backward: true "
+    for k in range(copies):
+        text += f'layer {{ name: "x{k}" type: "Input" top: "x{k}" input_param {{ shape {{ {dims} }} }} }}'
+        if merged:
+            text += f'layer {{ name: "bn{k}" type: "BN" bottom: "x{k}" top: "y{k}" }}'
+        else:
+            text += f'layer {{ name: "bn{k}" type: "BatchNorm" bottom: "x{k}" top: "b{k}" }}'
+            text += f'layer {{ name: "scale{k}" type: "Scale" bottom: "b{k}" top: "y{k}" '
+            text += "scale_param { bias_term: true } }"
     param = pb.NetParameter()
     text_format.Parse(text, param)
     return Net(param, TRAIN, engine="cuda", options=Options(precision=precision), seed=1)
 
 
 def normalization(shape: Sequence[int], bandwidth: float, repeats: int = 20, precision: str = "fp32") -> dict[str, Any]:
-    """Achieved bytes per second of the merged layer over the copy bandwidth, and split over merged time."""
+    """Times of a layer, and achieved bytes per second of the merged one.
+
+    The latter are given over `bandwidth`, that of a long copy, and over that of a copy of the same size.
+    """
     cupy = importlib.import_module("cupy")
-    found: dict[str, Any] = {"shape": list(shape), "precision": precision}
+    size = math.prod(shape) * (4 if precision == "fp32" else 2)
+    equal, copies = equal_copy(size, repeats), _rotated(size)
+    found: dict[str, Any] = {"shape": list(shape), "precision": precision, "equal_copy_bytes_per_second": equal}
+    values = np.resize(np.random.default_rng(0).standard_normal(PATTERN, np.float32), math.prod(shape)).reshape(shape)
     for form in ("merged", "split"):
-        net = _net(shape, form == "merged", precision)
+        net = _net(shape, form == "merged", precision, copies)
         try:
-            net.blobs["x"].data[...] = np.random.default_rng(0).standard_normal(shape, np.float32)
-            net.blobs["y"].diff[...] = 1
+            for k in range(copies):
+                net.blobs[f"x{k}"].data[...] = values
+                net.blobs[f"y{k}"].diff[...] = values
             for _ in range(WARM):
                 net.run_forward()
                 net.run_backward()
@@ -83,12 +121,12 @@ def normalization(shape: Sequence[int], bandwidth: float, repeats: int = 20, pre
                         for _ in range(repeats):
                             for segment in segments:
                                 segment.launch_graph()
-                    found[f"{form}_{way}_ms"] = elapsed() / repeats
+                    found[f"{form}_{way}_ms"] = elapsed() / repeats / copies
         finally:
             net.close()
-    size = math.prod(shape) * (4 if precision == "fp32" else 2)
     for way, passes in (("forward", FORWARD_PASSES), ("backward", BACKWARD_PASSES)):
-        found[f"{way}_of_copy"] = passes * size / (found[f"merged_{way}_ms"] / 1e3) / bandwidth
+        moved = passes * size / (found[f"merged_{way}_ms"] / 1e3)
+        found[f"{way}_of_copy"], found[f"{way}_of_equal_copy"] = moved / bandwidth, moved / equal
     both = [found[f"{form}_forward_ms"] + found[f"{form}_backward_ms"] for form in ("split", "merged")]
     found["split_over_merged"] = both[0] / both[1]
     return found

@@ -74,12 +74,15 @@ def add_kernels(report: Report, found: Sequence[dict[str, Any]]) -> None:
     """Add the table of the kernels of batch normalisation, and their aim."""
     rows = [
         ["x".join(map(str, f["shape"])), f["precision"], f["forward_of_copy"], f["backward_of_copy"],
+         f["equal_copy_bytes_per_second"] / 1e12, f["forward_of_equal_copy"], f["backward_of_equal_copy"],
          f["split_over_merged"]]
         for f in found
     ]  # fmt: skip
-    report.say(table(["shape", "precision", "forward / copy", "backward / copy", "split / merged"], rows))
+    head = ["shape", "precision", "forward / copy", "backward / copy", "equal copy TB/s", "forward / equal copy",
+            "backward / equal copy", "split / merged"]  # fmt: skip
+    report.say(table(head, rows))
     for f in found:
-        reached = min(f["forward_of_copy"], f["backward_of_copy"])
+        reached = min(f["forward_of_equal_copy"], f["backward_of_equal_copy"])
         what = f"batch normalisation of {'x'.join(map(str, f['shape']))} in {f['precision']}, of the copy rate"
         line = f"{'reached' if reached >= OF_COPY else 'MISSED'}: {what}: {reached:.2f}, aim {OF_COPY}"
         report.facts.setdefault("aims", []).append(line)

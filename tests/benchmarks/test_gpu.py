@@ -48,6 +48,7 @@ def test_tables_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str], mon
     ]  # fmt: skip
     assert all(f["forward_of_copy"] > 0 and f["split_over_merged"] > 0 for f in facts["normalization"])
     assert len(facts["aims"]) == 4
+    assert all(f["backward_of_equal_copy"] > 0 for f in facts["normalization"])
     assert "2x8x4x4 in fp32, of the copy rate: " in facts["aims"][0]
     assert facts["stages"]["kernels"]["share_s"] + facts["stages"]["quick"]["share_s"] >= 200
     written = (tmp_path / "out" / "gpu.md").read_text()
