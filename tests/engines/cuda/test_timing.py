@@ -18,6 +18,7 @@ from tests.engines.cuda.emulation import timing as fixed_times
 from tests.engines.cuda.emulation.cudnn import EXACT, SLOW, Cudnn
 from tests.engines.cuda.emulation.frontend import PLANS, Package
 from tests.engines.cuda.running import close, fill, inputs, layer, parse, same
+from tests.engines.cuda.test_16_bit_kernels import check, rounded
 from tests.engines.cuda.test_layers import IMAGES
 
 FILLER = 'weight_filler { type: "gaussian" std: 0.5 } bias_filler { value: 0.3 }'
@@ -207,3 +208,20 @@ def test_the_workspace_of_slow_ways_is_given_back(gpu: Gpu) -> None:
         before = gpu.workspace(10, np.float32)
         gpu.fastest("key", [], lambda: [("big", lambda: gpu.workspace(1 << 20, np.float32)), ("none", lambda: None)])
         assert gpu.workspace(10, np.float32).data.ptr == before.data.ptr
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("channels", [3, 9])
+def test_few_channels_may_be_padded(channels: int, fused: bool, precision: str, package: Package) -> None:
+    package.odd_channels = 500
+    x = np.random.default_rng(2).standard_normal((2, channels, 6, 5))
+    relu = layer("ReLU", "", "y", "y", "relu") if fused else ""
+    text = inputs({"x": x.shape}) + layer("Convolution", WINDOW) + relu + layer("TanH", "", "y", "z", "two")
+    x = rounded(x, precision)
+    ours = check(text, {"x": x}, precision, 8, channels_last=True)[1]
+    images = {graph.nodes[0][0]: graph.nodes[0][1]["x"].dim for graph in package.built if "x" in graph.nodes[0][1]}
+    padded = -(-channels // 8) * 8
+    assert images == {"fprop": [2, padded, 6, 5], "wgrad": [2, padded, 6, 5]}
+    assert not standin.counts["launches of im2col_last"]
+    assert ours.executor.describe()

@@ -56,3 +56,21 @@ KERNEL accumulate_transposed(const stored* x, real* y, Index count, Index rows, 
         y[i] += x[(size_t)(i / columns / rows) * rows * columns + (size_t)column * rows + row] * by;
     }
 }
+
+// y (rows, padded) = the first channels of x (rows, channels), then zeros. padded may be less than channels, which leaves the
+// last ones out. vectors: padded is LANES. count: elements of y.
+KERNEL pad_channels(const stored* x, stored* y, Index count, Index channels, Index padded, int vectors) {
+    if (vectors) {
+        GRID_LOOP(row, count / LANES) {
+            Vector out;
+#pragma unroll
+            for (Index k = 0; k < LANES; ++k) out.v[k] = k < channels ? (real)x[(size_t)row * channels + k] : (real)0;
+            store(y + (size_t)row * LANES, out);
+        }
+        return;
+    }
+    GRID_LOOP(i, count) {
+        Index c = i % padded;
+        y[i] = c < channels ? (real)x[(size_t)(i / padded) * channels + c] : (real)0;
+    }
+}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dragon.engines.cuda.kernels.kernel import Elements, Kernel
 
-__all__ = ["accumulate_transposed", "transpose", "transpose_to_16_bit", "transpose_to_float32"]
+__all__ = ["accumulate_transposed", "pad_channels", "transpose", "transpose_to_16_bit", "transpose_to_float32"]
 
 FILE = "layout"
 
@@ -19,4 +19,7 @@ transpose_to_float32 = Kernel(FILE, "transpose_to_float32", """
 """)  # fmt: skip
 accumulate_transposed = Kernel(FILE, "accumulate_transposed", """
     const stored* x, real* y, Index count, Index rows, Index columns, const real* factor
+""", Elements())  # fmt: skip
+pad_channels = Kernel(FILE, "pad_channels", """
+    const stored* x, stored* y, Index count, Index channels, Index padded, int vectors
 """, Elements())  # fmt: skip

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,7 @@ from typing import cast as typed
 
 from dragon.engines.cuda.device.cudnn import Convolver, Geometry
 from dragon.engines.cuda.device.cudnn_frontend import forward_product
+from dragon.engines.cuda.device.precision import is_16_bit
 from dragon.engines.cuda.device.timing import Way
 from dragon.engines.cuda.kernels import cast, elementwise
 from dragon.engines.cuda.kernels import convolution as kernels
@@ -36,7 +38,7 @@ CUDNN = -1  # of the ways to compute a product
 
 Arrays = tuple[Any, Any, Any]  # wide, weight or its gradient, narrow
 ByCudnn = Callable[[Convolver, Geometry, Any, Any, Any], bool]  # whether it ran
-Own = Callable[[Any, Any, Any], None]
+Own = Callable[[Any, Any, Any], "bool | None"]  # False: it did not run, which the first of them always does
 
 
 def add_bias(lowering: Lowering, y: Any, bias: Any) -> None:
@@ -100,7 +102,8 @@ class Filtering(Lowering):
             for one in self.device.convolvers:
                 if one.serves(product, g) and by_cudnn(one, g, *arrays):
                     return
-        own[max(0, chosen)](*arrays)
+        if own[max(0, chosen)](*arrays) is False:
+            own[0](*arrays)
 
     def _fastest(
         self, product: str, g: Geometry | None, arrays: Arrays, by_cudnn: ByCudnn, own: Sequence[Own]
@@ -109,7 +112,10 @@ class Filtering(Lowering):
         pointwise = at_least_2d(self.layer.window).is_pointwise
         usual = 0 if g is None or pointwise else CUDNN
         in_parts = product.startswith("forward_")  # by `own`
-        if not self.device.timed_plans or not (pointwise or in_parts or self._column_bytes(*arrays) <= MOST_TIMED):
+        is_small = self._column_bytes(*arrays) <= MOST_TIMED
+        if not self.device.timed_plans or not (pointwise or in_parts or is_small or len(own) > 1):
+            return usual
+        if g is None and len(own) == 1:
             return usual
 
         def ways() -> Iterator[Way]:
@@ -152,7 +158,17 @@ class Filtering(Lowering):
             else:
                 self._own.narrow_from_wide(self, x, w, y)
 
-        self._compute(forward_product(bias is not None, relu), (wide, weight, narrow), by_cudnn, own)
+        product = forward_product(bias is not None, relu)
+
+        def padded(x: Any, w: Any, y: Any) -> bool:
+            for one, g in self._padded(product, x, w, y):
+                px = products_last.pad_channels(self, "padded wide", x, g.wide)
+                pw = products_last.pad_channels(self, "padded weight", self._in_order(w), g.weight)
+                if one.narrow_from_wide(g, px, pw, y, bias, relu):
+                    return True
+            return False
+
+        self._compute(product, (wide, weight, narrow), by_cudnn, own, *([padded] if self._pads(wide) else []))
 
     def wide_from_narrow(self, narrow: Any, weight: Any, wide: Any, bias: Any = None) -> None:
         """Compute wide = fold(W^T narrow) + bias, for every group."""
@@ -192,8 +208,42 @@ class Filtering(Lowering):
         def by_image(x: Any, dw: Any, y: Any) -> None:
             products_first.weight_gradient_by_image(self, x, y, dw)
 
+        def padded(x: Any, dw: Any, y: Any) -> bool:
+            for one, g in self._padded("weight", x, dw, y):
+                px = products_last.pad_channels(self, "padded wide", x, g.wide)
+                found = self.buffer("padded weight", g.weight, x.dtype)
+                if one.weight_gradient(g, px, y, found, add=False):
+                    found = products_last.pad_channels(self, "gradient", found, dw.shape)
+                    products_last.accumulate_weight(self, found, dw)
+                    return True
+            return False
+
         each = self.layer.window.is_pointwise and not self.channels_last and wide.shape[0] * diff.nbytes <= MOST_TIMED
-        self._compute("weight", (wide, diff, narrow), by_cudnn, own, *([by_image] if each else []))
+        self._compute(
+            "weight",
+            (wide, diff, narrow),
+            by_cudnn,
+            own,
+            *([by_image] if each else []),
+            *([padded] if self._pads(wide) else []),
+        )
+
+    # -- few channels, as of images of colours ------------------------------------------------------------------
+    def _pads(self, wide: Any) -> bool:
+        """Whether wide images may be given to cuDNN with zeros as further channels, so that tensor cores take them."""
+        few = wide.shape[1] % products_last.PADDED_TO != 0 and self.layer.group == 1
+        return bool(few and self.channels_last and self.device.convolvers and is_16_bit(wide.dtype))
+
+    def _padded(self, product: str, wide: Any, weight: Any, narrow: Any) -> Iterator[tuple[Convolver, Geometry]]:
+        """The interfaces that can compute a product with more channels, and its geometry."""
+        g = self._geometry(wide, weight, narrow)
+        if g is None:
+            return
+        channels = -(-wide.shape[1] // products_last.PADDED_TO) * products_last.PADDED_TO
+        g = replace(g, wide=_with_channels(g.wide, channels), weight=_with_channels(g.weight, channels))
+        for one in self.device.convolvers:
+            if one.serves(product, g):
+                yield one, g
 
     def _in_order(self, weight: Any) -> Any:
         """Weights in the order of axes that the images have."""
@@ -211,3 +261,7 @@ class Filtering(Lowering):
     def _learn_bias(self, dy: Any) -> None:
         if self.layer.bias is not None:
             learn_bias(self, dy, self.layer.bias.diff)
+
+
+def _with_channels(shape: tuple[int, ...], channels: int) -> tuple[int, ...]:
+    return shape[0], channels, *shape[2:]

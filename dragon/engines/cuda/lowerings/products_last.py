@@ -13,11 +13,22 @@ from typing import TYPE_CHECKING, Any
 from dragon.engines.cuda.device.device import Matrix
 from dragon.engines.cuda.kernels import channels_last as kernels
 from dragon.engines.cuda.kernels import layout
+from dragon.engines.cuda.lowerings.lowering import aligned
 
 if TYPE_CHECKING:
     from dragon.engines.cuda.lowerings.filtering import Filtering
 
-__all__ = ["accumulate_weight", "narrow_from_wide", "weight_gradient", "weight_last", "wide_from_narrow"]
+__all__ = [
+    "PADDED_TO",
+    "accumulate_weight",
+    "narrow_from_wide",
+    "pad_channels",
+    "weight_gradient",
+    "weight_last",
+    "wide_from_narrow",
+]
+
+PADDED_TO = 8  # channels of 16 bits that tensor cores take at a time
 
 
 def _matrix(weight: Any) -> tuple[int, int, int]:
@@ -45,6 +56,16 @@ def accumulate_weight(lowering: Filtering, found: Any, diff: Any) -> None:
         layout.accumulate_transposed, x=found, y=diff, count=diff.size, rows=rows, columns=columns,
         factor=lowering.unscale,
     )  # fmt: skip
+
+
+def pad_channels(lowering: Filtering, name: str, x: Any, shape: tuple[int, ...]) -> Any:
+    """The buffer `name` of this shape (N, C, H, W): x with zeros as further channels, or without its last ones."""
+    out = lowering.buffer(name, shape, x.dtype)
+    lowering.launch(
+        layout.pad_channels, x=x, y=out, count=out.size, channels=x.shape[1], padded=shape[1],
+        vectors=shape[1] == 16 // x.dtype.itemsize and aligned(out),
+    )  # fmt: skip
+    return out
 
 
 def _rows(narrow: Any) -> int:

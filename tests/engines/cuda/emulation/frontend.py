@@ -156,7 +156,9 @@ class Graph:
             raise RuntimeError("cudnnBackendExecute failed")
         cost, size = self.package.plans[index]
         _memory(workspace, size)
-        standin.counts[timing.PLANS] += cost
+        images = [inputs["x"] for _, inputs, _, _ in self.nodes if "x" in inputs]
+        odd = any(tensor.dim is not None and tensor.dim[1] % 8 for tensor in images)
+        standin.counts[timing.PLANS] += cost + odd * self.package.odd_channels
         if not timing.is_timing and self not in self.package.built:
             self.package.built.append(self)
         arrays = {tensor: _array(tensor, address) for tensor, address in pack.items()}
@@ -215,6 +217,7 @@ class Package(types.SimpleNamespace):
         self.plans: Sequence[tuple[int, int]] = PLANS
         self.failing: set[int] = set()
         self.compiled: set[int] = set()
+        self.odd_channels = 0  # further cost where the channels of images are no multiple of 8
         self.behavior_note = types.SimpleNamespace(RUNTIME_COMPILATION="RUNTIME_COMPILATION")
         self.built: list[Graph] = []
         self.handle = object()
