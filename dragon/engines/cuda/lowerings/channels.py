@@ -125,7 +125,7 @@ def _part(total: int, step: int, columns: int, slots: int) -> int:
 class Partial:
     """Partial results of a channel's values, of which each part but the last has `values`: (parts, C, 2).
 
-    array: in the workspace, with space behind it for what `folded` makes of it.
+    array: in the workspace, with space behind it for what `folded` makes of many parts.
     """
 
     array: Any
@@ -136,7 +136,8 @@ class Partial:
     @classmethod
     def of(cls, device: Device, geometry: Geometry, dtype: DTypeLike) -> Partial:
         """Space for the partial results of a launch on activations of `dtype`."""
-        array = device.workspace((geometry.parts + FOLDED) * geometry.c * 2, arithmetic(dtype))
+        behind = FOLDED if geometry.parts > MOST_PARTS else 0
+        array = device.workspace((geometry.parts + behind) * geometry.c * 2, arithmetic(dtype))
         return cls(array, geometry.c, geometry.parts, geometry.values)
 
     def folded(self, device: Device, dtype: DTypeLike, kernel: Kernel, **arguments: Any) -> Partial:
