@@ -62,7 +62,7 @@ CASES: dict[str, tuple[str, str]] = {
 LOOSE = {"Power": 8, "Exp": 8, "LRN": 8, "batch norm in place": 8}  # compute on what has been rounded, or amplify it
 
 
-def pair(text: str, precision: str, phase: int, channels_last: bool = False) -> list[Net]:
+def pair(text: str, precision: str, phase: int, channels_last: bool = True) -> list[Net]:
     """The net in float64 on the host, and in 16 bits, with equal weights, all of them numbers of the 16-bit type."""
     definition = parse("force_backward: true\n" + text.removeprefix("force_backward: true\n"))
     options = Options(precision=precision, channels_last=channels_last)
@@ -86,7 +86,7 @@ def rounded(values: Any, precision: str) -> np.ndarray[Any, Any]:
 
 
 def check(
-    text: str, values: dict[str, Any], precision: str, factor: float, phase: int = TRAIN, channels_last: bool = False
+    text: str, values: dict[str, Any], precision: str, factor: float, phase: int = TRAIN, channels_last: bool = True
 ) -> list[Net]:
     """Both ways; everything agrees up to `factor` roundings of the largest value."""
     nets = pair(text, precision, phase, channels_last)

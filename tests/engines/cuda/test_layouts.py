@@ -9,11 +9,13 @@ import pytest
 
 from dragon.bases.layer import TEST, TRAIN
 from dragon.engines import Options
+from dragon.engines.cuda import plan_figures
 from dragon.engines.cuda.device.device import open_gpu
 from dragon.engines.cuda.device.layout import Layout
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.solver.solver import Solver
+from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.cudnn import Cudnn
 from tests.engines.cuda.emulation.frontend import Package
 from tests.engines.cuda.running import close, fill, inputs, layer, parse
@@ -167,8 +169,7 @@ def test_only_where_it_is_wanted(off: dict[str, Any]) -> None:
     "text",
     [
         FIRST.replace("kernel_size", "group: 4 kernel_size").replace("num_output: 8", "num_output: 4"),  # depthwise
-        FIRST + layer("InnerProduct", f"inner_product_param {{ num_output: 4 {FILL} }}", "a", "b", "ip")
-        + layer("Softmax", "", "a", "s", "s"),  # two conversions for one convolution
+        FIRST + layer("InnerProduct", f"inner_product_param {{ num_output: 4 {FILL} }}", "a", "b", "ip"),
         layer("ReLU", "", "x", "a"),
     ],
 )  # fmt: skip
@@ -180,7 +181,9 @@ def test_regions_that_gain_nothing_stay_as_they_are(text: str) -> None:
 
 @both
 def test_memory_shared_in_another_shape_stays_channels_first(precision: str) -> None:
-    text = CASES["3x3"] + layer("Flatten", "", "b", "f", "f")
+    text = FIRST.replace('top: "a"', 'top: "m"')
+    text += layer("Convolution", f"convolution_param {{ num_output: 8 kernel_size: 3 {FILL} }}", "m", "a", "second")
+    text += CASES["3x3"].removeprefix(FIRST) + layer("Flatten", "", "b", "f", "f")
     text += layer("InnerProduct", f"inner_product_param {{ num_output: 4 {FILL} }}", "f", "z", "ip")
     x = values((3, 4, 6, 5), precision)
     _, ours = check(inputs({"x": x.shape}) + text, {"x": x}, precision, 8, channels_last=True)
@@ -191,7 +194,8 @@ def test_memory_shared_in_another_shape_stays_channels_first(precision: str) -> 
 @both
 def test_other_layers_read_and_write_copies(precision: str) -> None:
     """Array code and kernels for channels first, in the middle of a region."""
-    text = FIRST.replace('top: "a"', 'top: "m"')
+    text = FIRST.replace('top: "a"', 'top: "l"')
+    text += layer("Convolution", f"convolution_param {{ num_output: 8 kernel_size: 3 {FILL} }}", "l", "m", "second")
     text += layer("Permute", "permute_param { order: 0 order: 1 order: 3 order: 2 }", "m", "t", "t")
     text += layer("Normalize", "norm_param { scale_filler { value: 2 } }", "t", "a", "u")
     text += CASES["3x3"].removeprefix(FIRST)
@@ -317,3 +321,19 @@ def test_conversions(types: tuple[str, str], sizes: tuple[int, int, int], rest: 
         np.testing.assert_array_equal(converted(turned, last, None), x)
         np.testing.assert_array_equal(converted(turned, last, last), turned)
         np.testing.assert_array_equal(converted(x, last, other), converted(converted(x, last, None), None, other))
+
+
+# -- figures -------------------------------------------------------------------------------------------------------
+@pytest.mark.usefixtures("emulated")
+@both
+def test_figures_count_what_is_launched(precision: str) -> None:
+    """Conversions at a region's border included, but not those of what the host sends."""
+    net = net_of(RESIDUAL, precision=precision)
+    fill(net, {"x": values((2, 3, 8, 8), precision), "label": np.array([1, 3], np.float32)})
+    before = standin.counts.copy()
+    net.forward_backward()
+    made = standin.counts - before
+    sent = made["launches of to_16_bit"] + made["launches of transpose_to_16_bit"]
+    figures = plan_figures(net, precision=precision)
+    assert made["launches"] - sent + made["gemm"] == sum(f.launches for f in figures.layers)
+    assert figures.launches > plan_figures(net, precision=precision, channels_last=False).launches

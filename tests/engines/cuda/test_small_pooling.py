@@ -38,12 +38,9 @@ def launched(text: str, shape: tuple[int, ...]) -> list[str]:
     plan = Plan(net, device, True)
     lowering, node = plan.groups[-1].lowering, net.nodes[-1]
     assert lowering is not None
-    net.context.space.view = _View(device, plan.types).view
-    try:
+    with _View(device, plan).of(plan.groups[-1], frozenset()):
         lowering.forward(node.bottoms, node.tops)
         lowering.backward(node.tops, [True], node.bottoms)
-    finally:
-        net.context.space.view = None
     return [name for name, _, _ in device.launches]
 
 

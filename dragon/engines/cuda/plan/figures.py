@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from dragon.engines.cuda.device.precision import FLOAT16, PRECISIONS, HalfPrecis
 from dragon.engines.cuda.lowerings.transform import byte_count
 from dragon.engines.cuda.plan.lifetimes import learned_storages, planned_bytes, planned_step_bytes
 from dragon.engines.cuda.plan.plan import Group, Plan
+from dragon.engines.cuda.plan.running import backward_readonly, forward_readonly
 from dragon.engines.cuda.plan.touched import counting_precision, draws_of
 from dragon.engines.cuda.plan.types import Types
 from dragon.memory.storage import Storage
@@ -104,20 +107,17 @@ class PlanFigures:
         return rows
 
 
-def plan_figures(net: Net, backward: bool = True, fuse: bool = True, precision: str = "fp32") -> PlanFigures:
+def plan_figures(
+    net: Net, backward: bool = True, fuse: bool = True, precision: str = "fp32", channels_last: bool = True
+) -> PlanFigures:
     """The figures of one iteration of `net`, in its present shapes. Needs neither CuPy nor a GPU."""
     device = CountingDevice()
     figures = PlanFigures()
-    space = net.context.space
     masters: set[Storage] = set()
-    plan = Plan(net, device, fuse, half_precision=_half_precision(net, device, precision, masters))
-    view = _View(device, plan.types)
-    for group in plan.groups:
-        space.view = view.float_view if group.in_float else view.view
-        try:
-            figures.layers.append(_of_group(device, plan.types, group, backward))
-        finally:
-            space.view = None
+    half = _half_precision(net, device, precision, masters)
+    plan = Plan(net, device, fuse, half_precision=half, channels_last=channels_last and half is not None)
+    view = _View(device, plan)
+    figures.layers = [_of_group(device, plan.types, view, group, backward) for group in plan.groups]
     if backward and any(node.need_backward for node in net.nodes):
         learned = sum(p.blob.count * p.blob.dtype.itemsize for p in net.learnable)
         figures.update_launches = 3  # clear the gradients, check the loss, update the blobs
@@ -152,23 +152,40 @@ def _half_precision(net: Net, device: CountingDevice, precision: str, masters: s
 
 
 class _View:
-    """The arrays that blobs hand out while launches are counted."""
+    """The arrays that blobs hand out while launches are counted; conversions are counted where `Arrays` makes them."""
 
-    def __init__(self, device: CountingDevice, types: Types) -> None:
-        self._device, self._types = device, types
+    def __init__(self, device: CountingDevice, plan: Plan) -> None:
+        self._device, self._types, self._layouts = device, plan.types, plan.layouts
+        self._space = plan.net.context.space
 
-    def view(self, storage: Storage, shape: tuple[int, ...]) -> Any:
-        return Shaped(shape, self._types.of(storage))
+    @contextmanager
+    def of(self, group: Group, readonly: frozenset[int]) -> Iterator[None]:
+        """Within the block, hand out the arrays for a run of a group, which only reads the storages of these ids."""
+        float32 = group.in_float and self._types.half is not None
+        copies: dict[Storage, Any] = {}
 
-    def float_view(self, storage: Storage, shape: tuple[int, ...]) -> Any:
-        """For layers that take float32: a 16-bit blob is converted."""
-        array = Shaped(shape, storage.dtype)
-        if self._types.is_16_bit(storage):
-            self._device.to_float32(self.view(storage, shape), array)
-        return array
+        def view(storage: Storage, shape: tuple[int, ...]) -> Any:
+            array, layout = Shaped(math.prod(shape), self._types.of(storage)), self._layouts.of(storage)
+            narrow = float32 and self._types.is_16_bit(storage)
+            if narrow or (layout is not None and not group.channels_last):
+                if storage not in copies:
+                    copies[storage] = Shaped(array.size, storage.dtype if narrow else array.dtype)
+                    self._device.convert(array, copies[storage], None, layout, None)
+                array = copies[storage]
+            return array.reshape(shape)
+
+        self._space.view = view
+        try:
+            yield
+            for storage, copy in copies.items():
+                if id(storage) not in readonly:
+                    array = Shaped(copy.size, self._types.of(storage))
+                    self._device.convert(copy, array, None, None, self._layouts.of(storage))
+        finally:
+            self._space.view = None
 
 
-def _of_group(device: CountingDevice, types: Types, group: Group, backward: bool) -> LayerFigures:
+def _of_group(device: CountingDevice, types: Types, view: _View, group: Group, backward: bool) -> LayerFigures:
     nodes, bottoms, tops = group.nodes, group.bottoms, group.tops
     needs = backward and nodes[0].need_backward
     name = nodes[0].name + (f" .. {nodes[-1].name}" if len(nodes) > 1 else "")
@@ -184,9 +201,11 @@ def _of_group(device: CountingDevice, types: Types, group: Group, backward: bool
     with draws_of(nodes):
         if not group.layer.is_source:
             group.lowering.prepare()
-        group.lowering.forward(bottoms, tops)
+        with view.of(group, forward_readonly(group)):
+            group.lowering.forward(bottoms, tops)
         if needs:
-            group.lowering.backward(tops, nodes[0].propagate_down, bottoms)
+            with view.of(group, backward_readonly(group)):
+                group.lowering.backward(tops, nodes[0].propagate_down, bottoms)
     found.launches = len(device.launches)
     found.bytes = sum(size for _, size, _ in device.launches)
     found.multiply_adds = sum(macs for _, _, macs in device.launches)

@@ -27,7 +27,7 @@ class Layouts:
     """The layouts of a net's blobs. wanted: whether channels may lie last.
 
     Layers that take channels last, and the blobs between them, form regions. A region has its channels last if it has
-    a convolution, and at least as many convolutions as blobs that other layers need as copies. Blobs of one channel or
+    more convolutions than blobs that other layers need as copies. Blobs of one channel or
     one pixel are the same in either order and belong to no region. conversions: how many copies a forward makes.
     """
 
@@ -79,7 +79,7 @@ class Layouts:
             elif not runs_on_host(node.layer):
                 for region in {blob.data_storage: regions.of(blob.data_storage) for blob in blobs}.values():
                     borders[region] += 1
-        chosen = {region for region, gain in gains.items() if gain and gain >= borders[region]}
+        chosen = {region for region, gain in gains.items() if gain > borders[region]}
         for node in net.nodes:
             self._layers[node.index] = takes[node.index] and any(
                 regions.of(blob.data_storage) in chosen for blob in ordered(node)

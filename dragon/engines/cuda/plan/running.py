@@ -19,7 +19,7 @@ from dragon.memory.blob import Blob
 if TYPE_CHECKING:
     from dragon.graph.net import Net
 
-__all__ = ["GroupRunner"]
+__all__ = ["GroupRunner", "backward_readonly", "forward_readonly"]
 
 log = logging.getLogger("dragon")
 _NO_INDICES = Lowering.describe_out_of_range
@@ -51,7 +51,7 @@ class GroupRunner:
             if group.on_host:
                 layer.forward(bottoms, tops)
             else:
-                self._arrays.readonly = _forward_readonly(group)
+                self._arrays.readonly = forward_readonly(group)
                 space.view = self._arrays.view
                 if prepare:
                     self.prepare(group)
@@ -94,7 +94,7 @@ class GroupRunner:
                 layer.backward(tops, flags, bottoms)
                 clear(self._frozen_of(group))
                 return
-            self._arrays.readonly = _backward_readonly(group)
+            self._arrays.readonly = backward_readonly(group)
             space.view = self._arrays.view
             with self._arrays.in_form(group.in_float, group.channels_last):
                 (group.lowering or layer).backward(tops, flags, bottoms)
@@ -155,7 +155,8 @@ class GroupRunner:
         log.info("%s runs on the host: %s", group.layer.where, group.note)
 
 
-def _forward_readonly(group: Group) -> frozenset[int]:
+def forward_readonly(group: Group) -> frozenset[int]:
+    """The ids of the storages that a forward of a group reads and does not write."""
     written = {id(t.data_storage) for t in group.tops}
     read = [b.data_storage for b in group.bottoms]
     for layer in (node.layer for node in group.nodes):
@@ -163,7 +164,8 @@ def _forward_readonly(group: Group) -> frozenset[int]:
     return frozenset(id(s) for s in read if id(s) not in written)
 
 
-def _backward_readonly(group: Group) -> frozenset[int]:
+def backward_readonly(group: Group) -> frozenset[int]:
+    """The ids of the storages that a backward of a group reads and does not write."""
     written = {id(b.diff_storage) for b in group.bottoms}
     if group.lowering is not None and group.lowering.overwrites_top_diff:
         written |= {id(top.diff_storage) for top in group.tops}
