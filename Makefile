@@ -10,7 +10,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo pictures test test-peers test-zoo coverage lint proto clean setup gpu-check gpu-smoke fuzz zoo-nets export-table weights wheel wheels-table docs
+.PHONY: demo pictures test test-peers test-zoo coverage lint proto clean setup gpu-check gpu-registers gpu-smoke fuzz zoo-nets export-table weights wheel wheels-table docs
 
 # everything for working on Dragon; `make demo` installs only what it runs
 setup: $(VENV)/ready
@@ -105,6 +105,10 @@ wheels-table: setup
 # A minute on a machine with a GPU: a few training steps in each precision beside NumPy, each a CUDA graph.
 gpu-smoke:
 	$(PYTHON) -m benchmarks.smoke
+
+# Registers and stack of the CUDA kernels of batch normalisation, or of FILES; no GPU is needed.
+gpu-registers:
+	$(PYTHON) -m benchmarks.gpu_registers $(FILES)
 
 # On a machine with a GPU, from the checkout and with the packages that are there: tests on the card, then figures.
 gpu-check:
