@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -14,141 +13,31 @@ from google.protobuf import text_format
 
 from dragon.engines import Options
 from dragon.engines.cuda import plan_figures
-from dragon.engines.cuda.device.copies import DeviceCopy
-from dragon.engines.cuda.device.counting import CountingDevice
-from dragon.engines.cuda.executor import CudaExecutor
+from dragon.engines.cuda.device.device import open_gpu
 from dragon.engines.cuda.plan import sharing
-from dragon.engines.cuda.plan.lifetimes import BlobLifetimes, planned_step_bytes, shares_in_training
-from dragon.engines.cuda.plan.plan import Plan
-from dragon.engines.cuda.plan.touched import touched_by
-from dragon.graph.net import Net
-from dragon.memory.storage import Storage
+from dragon.engines.cuda.plan.lifetimes import BlobLifetimes, planned_step_bytes
 from dragon.proto import dragon_pb2 as pb
 from dragon.solver.solver import Solver
-from tests.engines.cuda.running import compare, fill, inputs, make, parse
-from tests.engines.cuda.test_catalogue import behind_the_gpu
-from tests.engines.cuda.test_engine import NET
-from tests.layers.catalogue import CASES
+from tests.engines.cuda.running import fill, make, parse
+from tests.engines.cuda.training import (
+    BRANCHES,
+    FROZEN,
+    INPUTS,
+    NETS,
+    RESIDUAL,
+    arena,
+    executor_of,
+    pair,
+    same,
+    same_blobs,
+    same_weights,
+    share,
+    solver_of,
+    values,
+)
 
 needs_gpu = pytest.mark.usefixtures("cuda")
 looks_inside = pytest.mark.usefixtures("emulated")
-COUNT = int(os.environ.get("CUDA_INTERLEAVINGS", "3"))
-CONV = (
-    'type: "Convolution" convolution_param { num_output: 4 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } '
-    "bias_filler { value: 0.1 } }"
-)
-NORM = 'type: "BN"'
-FULL = 'type: "InnerProduct" inner_product_param { num_output: 5 weight_filler { type: "xavier" } }'
-POOL = 'type: "Pooling" pooling_param { pool: AVE kernel_size: 2 stride: 2 }'
-PARTS = 'type: "Slice" slice_param { slice_point: 3 slice_point: 6 }'
-PRODUCT = 'type: "Eltwise" eltwise_param { operation: PROD }'
-INPUTS = inputs({"data": (4, 3, 6, 6), "label": (4,)})
-RESIDUAL = f"""
-layer {{ name: "c0" bottom: "data" top: "c0" {CONV} }}
-layer {{ name: "c1" bottom: "c0" top: "c1" {CONV} }}
-layer {{ name: "n1" bottom: "c1" top: "n1" {NORM} }}
-layer {{ name: "r1" bottom: "n1" top: "n1" type: "ReLU" }}
-layer {{ name: "c2" bottom: "n1" top: "c2" {CONV} }}
-layer {{ name: "n2" bottom: "c2" top: "n2" {NORM} }}
-layer {{ name: "sum" bottom: "n2" bottom: "c0" top: "sum" type: "Eltwise" }}
-layer {{ name: "rs" bottom: "sum" top: "sum" type: "ReLU" }}
-layer {{ name: "c3" bottom: "sum" top: "c3" {CONV} }}
-layer {{ name: "sum2" bottom: "sum" bottom: "c3" top: "sum2" type: "Eltwise" }}
-layer {{ name: "rs2" bottom: "sum2" top: "sum2" type: "ReLU" }}
-layer {{ name: "pool" bottom: "sum2" top: "pool" {POOL} }}
-layer {{ name: "f" bottom: "pool" top: "f" {FULL} }}
-layer {{ name: "loss" bottom: "f" bottom: "label" top: "loss" type: "SoftmaxWithLoss" }}
-"""
-BRANCHES = f"""
-layer {{ name: "s0" bottom: "data" top: "data" type: "Sigmoid" }}
-layer {{ name: "c1" bottom: "data" top: "c1" {CONV} }}
-layer {{ name: "d1" bottom: "c1" top: "c1" type: "Dropout" }}
-layer {{ name: "c2" bottom: "c1" top: "c2" {CONV} }}
-layer {{ name: "step" bottom: "c2" top: "step" type: "Threshold" }}
-layer {{ name: "cat" bottom: "c2" bottom: "c1" top: "cat" type: "Concat" }}
-layer {{ name: "parts" bottom: "cat" top: "a" top: "b" top: "unused" {PARTS} }}
-layer {{ name: "product" bottom: "a" bottom: "b" top: "product" {PRODUCT} }}
-layer {{ name: "flat" bottom: "product" top: "flat" type: "Flatten" }}
-layer {{ name: "f" bottom: "flat" top: "f" {FULL} }}
-layer {{ name: "loss" bottom: "f" bottom: "label" top: "loss" type: "SoftmaxWithLoss" }}
-layer {{ name: "g" bottom: "b" top: "g" {FULL} }}
-layer {{ name: "second" bottom: "g" bottom: "label" top: "second" type: "SoftmaxWithLoss" loss_weight: 0.3 }}
-layer {{ name: "accuracy" bottom: "f" bottom: "label" top: "accuracy" type: "Accuracy" }}
-"""
-NETS = {"plain": NET, "residual": RESIDUAL, "branches": BRANCHES}
-FROZEN = RESIDUAL.replace('layer { name: "c1"', 'layer { name: "c1" param { lr_mult: 0 } param { lr_mult: 0 }')
-FROZEN = FROZEN.replace('layer { name: "c0"', 'layer { propagate_down: false name: "c0" param { lr_mult: 0 }')
-LABELS = np.array([0, 3, 1, 2], np.float32)
-
-
-def values(number: int, batch: int = 4) -> dict[str, Any]:
-    random = np.random.default_rng(number)
-    return {"data": random.standard_normal((batch, 3, 6, 6)).astype(np.float32), "label": np.resize(LABELS, batch)}
-
-
-def solver_of(
-    text: str, settings: str = "", options: Options | None = None, above: str = "", rate: float = 0.05
-) -> Solver:
-    param = pb.SolverParameter(net_param=parse(above + INPUTS + text))
-    text_format.Merge(f'base_lr: {rate} momentum: 0.9 lr_policy: "fixed" {settings}', param)
-    solver = Solver(param, engine="cuda", seed=4, options=options or Options())
-    fill(solver.net, values(0))
-    return solver
-
-
-def executor_of(owner: Any) -> CudaExecutor:
-    executor = getattr(owner, "net", owner).executor
-    assert isinstance(executor, CudaExecutor)
-    return executor
-
-
-def arena(net: Net) -> dict[Storage, Any]:
-    """The arrays of the storages that lie in the arena."""
-    storages = {s for blob in net.blobs.values() for s in (blob.data_storage, blob.diff_storage)}
-    copies = {s: s.copy_at("cuda:0") for s in storages}
-    return {s: copy.array for s, copy in copies.items() if isinstance(copy, DeviceCopy) and copy.shares}
-
-
-@pytest.fixture
-def always(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, bool], None]:
-    """Lets an executor share memory however little it saves, or never."""
-
-    def decide(owner: Any, shares: bool) -> None:
-        monkeypatch.setattr(executor_of(owner).sharing, "worth", 0 if shares else 1 << 60)
-
-    return decide
-
-
-@pytest.fixture
-def pair(always: Callable[[Any, bool], None]) -> Callable[..., list[Solver]]:
-    """Makes two solvers; blobs of the second one share memory."""
-
-    def made(*args: Any, **kwargs: Any) -> list[Solver]:
-        solvers = [solver_of(*args, **kwargs) for _ in range(2)]
-        for solver, shares in zip(solvers, (False, True), strict=True):
-            always(solver, shares)
-        return solvers
-
-    return made
-
-
-def same(what: str, a: Any, b: Any) -> None:
-    np.testing.assert_array_equal(a, b, err_msg=what)
-
-
-def same_weights(nets: list[Net], when: str) -> None:
-    for a, b in zip(nets[0].layers, nets[1].layers, strict=True):
-        for j, (x, y) in enumerate(zip(a.blobs, b.blobs, strict=True)):
-            same(f"{when}: blob {j} of {a.name}", x.peek(), y.peek())
-            same(f"{when}: gradient {j} of {a.name}", x.peek_diff(), y.peek_diff())
-
-
-def same_blobs(nets: list[Net], when: str) -> None:
-    for name, blob in nets[0].blobs.items():
-        same(f"{when}: {name}", blob.peek(), nets[1].blobs[name].peek())
-        same(f"{when}: diff of {name}", blob.peek_diff(), nets[1].blobs[name].peek_diff())
-
-
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     **{name: {"text": text} for name, text in NETS.items()},
     "frozen": {"text": FROZEN},
@@ -166,7 +55,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
 
 @needs_gpu
 @pytest.mark.parametrize("case", CHANGES)
-def test_bits_are_those_of_a_run_without_sharing(case: str, pair: Callable[..., list[Solver]]) -> None:
+def test_bits_are_those_of_a_run_without_sharing(case: str) -> None:
     solvers = pair(**CHANGES[case])
     nets = [solver.net for solver in solvers]
     for number in range(6):  # as it is, captured, replayed
@@ -193,7 +82,7 @@ def test_bits_are_those_of_a_run_without_sharing(case: str, pair: Callable[..., 
 
 
 @needs_gpu
-def test_what_was_read_is_what_the_step_made_though_all_has_changed_since(pair: Callable[..., list[Solver]]) -> None:
+def test_what_was_read_is_what_the_step_made_though_all_has_changed_since() -> None:
     solvers = pair(BRANCHES, above="force_backward: true ")
     nets = [solver.net for solver in solvers]
     for solver in solvers:
@@ -216,7 +105,7 @@ def test_what_was_read_is_what_the_step_made_though_all_has_changed_since(pair: 
 
 
 @needs_gpu
-def test_what_shares_lies_apart_while_it_is_in_use(pair: Callable[..., list[Solver]]) -> None:
+def test_what_shares_lies_apart_while_it_is_in_use() -> None:
     solver = pair(RESIDUAL)[1]
     solver.step(1)
     executor, net = executor_of(solver), solver.net
@@ -239,6 +128,23 @@ def test_what_shares_lies_apart_while_it_is_in_use(pair: Callable[..., list[Solv
     apart, shared, least = planned_step_bytes(net, groups)
     assert least <= shared < apart
     assert apart - shared == executor.sharing.unshared_size - executor.sharing.size
+
+
+@looks_inside
+def test_the_memory_of_a_step_is_less_by_what_is_shared() -> None:
+    used = []
+    first = solver_of(RESIDUAL, above="force_backward: true ")
+    first.step(1)  # makes the workspace, which all nets share
+    pool = open_gpu(0).cupy.get_default_memory_pool()
+    for solver in pair(RESIDUAL, above="force_backward: true "):
+        before = pool.used_bytes()
+        solver.step(1)
+        used.append(pool.used_bytes() - before)
+        ours = executor_of(solver).sharing
+    parameters = 4 * sum(-(-blob.count // 64) * 64 for layer in solver.net.layers for blob in layer.blobs)
+    saved = ours.unshared_size - ours.size - parameters
+    assert saved > 0
+    assert saved <= used[0] - used[1] < saved + 512 * 2 * len(solver.net.blobs)  # CuPy rounds up each array
 
 
 def test_the_dry_run_reports_the_memory_of_a_training_step() -> None:
@@ -265,7 +171,7 @@ def test_little_is_not_worth_the_copy_of_the_parameters() -> None:
 
 @needs_gpu
 @pytest.mark.parametrize("way", ["forward", "part", "backward", "hook", "debug_info"])
-def test_another_kind_of_run_ends_it_and_finds_what_it_needs(way: str, pair: Callable[..., list[Solver]]) -> None:
+def test_another_kind_of_run_ends_it_and_finds_what_it_needs(way: str) -> None:
     solvers = pair(RESIDUAL, above="force_backward: true ")
     nets = [solver.net for solver in solvers]
     for solver in solvers:
@@ -295,7 +201,7 @@ def test_another_kind_of_run_ends_it_and_finds_what_it_needs(way: str, pair: Cal
 
 
 @needs_gpu
-def test_views_that_a_script_keeps(pair: Callable[..., list[Solver]]) -> None:
+def test_views_that_a_script_keeps() -> None:
     solvers = pair(RESIDUAL)
     views = [(s.net.blobs["c2"].diff, s.net.blobs["n1"].data) for s in solvers]
     for _ in range(5):
@@ -309,7 +215,7 @@ def test_views_that_a_script_keeps(pair: Callable[..., list[Solver]]) -> None:
 
 
 @needs_gpu
-def test_other_batches_need_another_arena(pair: Callable[..., list[Solver]]) -> None:
+def test_other_batches_need_another_arena() -> None:
     solvers = pair(BRANCHES)
     sizes = []
     for number, batch in enumerate((4, 4, 4, 6, 6, 6, 3, 4)):
@@ -338,9 +244,7 @@ def give_once(layer: Any, batch: int) -> None:
 
 
 @needs_gpu
-def test_a_source_that_changes_the_shapes_in_the_middle_of_a_step(
-    pair: Callable[..., list[Solver]], tmp_path: Path
-) -> None:
+def test_a_source_that_changes_the_shapes_in_the_middle_of_a_step(tmp_path: Path) -> None:
     import h5py
 
     for k, batch in enumerate((4, 4)):
@@ -355,8 +259,8 @@ def test_a_source_that_changes_the_shapes_in_the_middle_of_a_step(
         param = pb.SolverParameter(net_param=parse(text + RESIDUAL))
         text_format.Merge('base_lr: 0.05 momentum: 0.9 lr_policy: "fixed"', param)
         solvers.append(Solver(param, engine="cuda", seed=4))
-    executor_of(solvers[1]).sharing.worth = 0
-    executor_of(solvers[0]).sharing.worth = 1 << 60
+    for solver, shares in zip(solvers, (False, True), strict=True):
+        share(solver, shares)
     for number in range(9):
         if number in (4, 7):  # in the middle of the step, as a source does
             for solver in solvers:
@@ -369,7 +273,7 @@ def test_a_source_that_changes_the_shapes_in_the_middle_of_a_step(
 
 
 @needs_gpu
-def test_a_snapshot_in_the_middle(pair: Callable[..., list[Solver]], tmp_path: Path) -> None:
+def test_a_snapshot_in_the_middle(tmp_path: Path) -> None:
     settings = f'snapshot: 3 snapshot_prefix: "{tmp_path}/s"'
     solvers = pair(RESIDUAL, settings)
     solvers[1].step(5)
@@ -378,151 +282,3 @@ def test_a_snapshot_in_the_middle(pair: Callable[..., list[Solver]], tmp_path: P
     solvers[0].restore(str(tmp_path / "s_iter_3.solverstate"))
     solvers[0].step(2)
     same_weights([solver.net for solver in solvers], "after")
-
-
-@needs_gpu
-@pytest.mark.parametrize("name", CASES)
-def test_every_layer_beside_numpy_in_memory_that_holds_rubbish(name: str, always: Callable[[Any, bool], None]) -> None:
-    """Whatever a layer does not write, and whatever it reads that is not said to live, would be NaN."""
-    case = CASES[name]
-    nets = [make(behind_the_gpu(case), engine, dtype=np.float64) for engine in ("numpy", "cuda")]
-    for source, target in zip(nets[0].layers, nets[1].layers, strict=True):
-        for a, b in zip(source.blobs, target.blobs, strict=True):
-            b.data[...] = a.data
-    always(nets[1], True)
-    executor = executor_of(nets[1])
-    for number in range(2):
-        given = {key.replace("x", "h"): value for key, value in case.values(number).items()}
-        for net in nets:
-            fill(net, given)
-            net.clear_param_diffs()
-            random = np.random.default_rng(number)
-            if number == 0:
-                net.reshape()
-                for output in net.outputs:
-                    i = next(i for i in range(len(net.layers)) if output in net.top_names_of(i))
-                    if not any(net.layers[i].loss_weights):
-                        net.blobs[output].diff[...] = random.standard_normal(net.blobs[output].shape)
-        with executor.gpu.active():
-            executor.sharing.enter_training()
-            for array in arena(nets[1]).values():
-                array[...] = np.nan
-        for net in nets:
-            net.forward_backward()
-        if not shares_in_training(executor.plan.groups):
-            assert not arena(nets[1])
-            return
-    compare(nets[1], nets[0], "after", 1e-9)
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_what_every_layer_touches_is_found_without_a_gpu(name: str) -> None:
-    net = make(CASES[name].text(), "numpy")
-    plan = Plan(net, CountingDevice(), True)
-    before = [node.layer.rng.draws for node in net.nodes]
-    group = plan.groups[-1]
-    if group.on_host or group.runs_array_code:
-        return
-    found = touched_by(group, plan.types)
-    tops = {top.data_storage for top in group.tops}
-    assert group.lowering is not None
-    shared = group.lowering.shares or bool(tops & {bottom.data_storage for bottom in group.bottoms})
-    assert shared or tops <= found.forward
-    assert [node.layer.rng.draws for node in net.nodes] == before
-    assert net.context.space.view is None
-
-
-class Script:
-    """The same random actions on a net that shares memory and on one that does not."""
-
-    def __init__(self, solvers: list[Solver], seed: int) -> None:
-        self.random = np.random.default_rng(seed)
-        self.solvers, self.nets = solvers, [solver.net for solver in solvers]
-        self.held: list[Any] = []
-        self.log: list[str] = []
-        self.actions: list[Callable[[], str]] = [
-            self.step, self.step, self.step, self.display, self.peek, self.peek_diff, self.weights, self.hold,
-            self.drop, self.reshape, self.write,
-        ]  # fmt: skip
-        if seed % 3 == 0:
-            self.actions += [self.part]
-        self.step()
-
-    def some(self) -> str:
-        names = [name for name in self.nets[0].blobs if not name.startswith(("label", "loss", "accuracy", "second"))]
-        return names[int(self.random.integers(len(names)))]
-
-    def step(self) -> str:
-        steps = int(self.random.integers(1, 4))
-        assert self.solvers[0].step(steps) == self.solvers[1].step(steps)
-        return f"{steps} steps"
-
-    def display(self) -> str:
-        for solver in self.solvers:
-            solver.param.display = 1
-            solver.step(1)
-            solver.param.display = 0
-        return "display"
-
-    def peek(self) -> str:
-        name = self.some()
-        same(f"{name} after {self.log}", *(net.blobs[name].peek() for net in self.nets))
-        return f"peek {name}"
-
-    def peek_diff(self) -> str:
-        name = self.some()
-        same(f"diff of {name} after {self.log}", *(net.blobs[name].peek_diff() for net in self.nets))
-        return f"peek diff of {name}"
-
-    def write(self) -> str:
-        name = self.some()
-        for net in self.nets:
-            net.blobs[name].data[...] = 0.5
-            net.blobs[name].diff[0] = 0.25
-        return f"write {name}"
-
-    def weights(self) -> str:
-        name = list(self.nets[0].params)[int(self.random.integers(len(self.nets[0].params)))]
-        for net in self.nets:
-            net.params[name][0].data[...] *= 0.9
-        return f"weights of {name}"
-
-    def hold(self) -> str:
-        name = self.some()
-        self.held.append([(net.blobs[name].data, net.blobs[name].diff) for net in self.nets])
-        return f"hold {name}"
-
-    def drop(self) -> str:
-        self.held.clear()
-        return "drop"
-
-    def reshape(self) -> str:
-        self.held.clear()
-        batch = int(self.random.integers(1, 5))
-        for solver in self.solvers:
-            fill(solver.net, values(batch, batch))
-            solver.step(1)
-        return f"batch of {batch}"
-
-    def part(self) -> str:
-        start, end = sorted(self.random.integers(0, len(self.nets[0].layers), 2).tolist())
-        for net in self.nets:
-            net.run_forward(start, end)
-        return f"forward {start}..{end}"
-
-    def act(self) -> None:
-        self.log.append(self.actions[int(self.random.integers(len(self.actions)))]())
-        for a, b in self.held:
-            for ours, expected in zip(b, a, strict=True):
-                same(f"held after {self.log}", ours, expected)
-
-
-@needs_gpu
-@pytest.mark.parametrize("seed", range(COUNT))
-@pytest.mark.parametrize("name", NETS)
-def test_random_scripts_cannot_tell(name: str, seed: int, pair: Callable[..., list[Solver]]) -> None:
-    script = Script(pair(NETS[name], rate=0.002), seed)
-    for _ in range(30):
-        script.act()
-    same_weights(script.nets, f"after {script.log}")
-    same_blobs(script.nets, f"after {script.log}")
