@@ -146,7 +146,8 @@ def _capture(step: Callable[[], torch.Tensor], optimizer: Any) -> tuple[float, S
         raise BenchmarkError("the captured step gives a loss that is not finite")
 
     def replay() -> object:
-        return graph.replay(), last
+        graph.replay()
+        return step, last  # the graph reads the memory of what the step holds: images, labels, weights
 
     return loss, replay
 
