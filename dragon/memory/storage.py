@@ -9,12 +9,24 @@ from __future__ import annotations
 
 import sys
 import weakref
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["HOST", "Array", "ArraySpace", "Copy", "Storage", "Watcher"]
+__all__ = [
+    "HOST",
+    "Array",
+    "ArraySpace",
+    "Copy",
+    "Storage",
+    "Watcher",
+    "held_among",
+    "mark_written",
+    "notify_watchers_of",
+    "stale_among",
+]
 
 Array = NDArray[Any]
 HOST = "host"
@@ -197,6 +209,30 @@ class Storage:
         self._grown = self.epoch
         if old is not None:
             self._ensure_host()[: old.size] = old
+
+
+# -- many storages at once, in an engine's hot path --------------------------------------------------------------------
+def held_among(storages: Iterable[Storage]) -> list[Storage]:
+    """The storages that are `held`."""
+    return [storage for storage in storages if storage._host is not None and storage.held]
+
+
+def stale_among(storages: Iterable[Storage], place: str) -> list[Storage]:
+    """The storages whose copy at `place` does not hold the newest value."""
+    return [storage for storage in storages if place not in storage._fresh]
+
+
+def notify_watchers_of(storages: Iterable[Storage]) -> None:
+    """`Storage.notify_watchers` of each."""
+    for storage in storages:
+        if storage._watchers is not None:
+            storage.notify_watchers()
+
+
+def mark_written(storages: Iterable[Storage], place: str) -> None:
+    """`Storage.wrote` of each."""
+    for storage in storages:
+        storage._fresh = {place}
 
 
 def _aligned_zeros(count: int, dtype: np.dtype[Any]) -> Array:

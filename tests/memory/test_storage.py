@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,15 @@ import numpy as np
 import pytest
 
 from dragon.memory import storage as storage_module
-from dragon.memory.storage import Array, Storage, _base_references
+from dragon.memory.storage import (
+    Array,
+    Storage,
+    _base_references,
+    held_among,
+    mark_written,
+    notify_watchers_of,
+    stale_among,
+)
 
 
 class Doubled:
@@ -133,3 +142,31 @@ def test_growing_keeps_the_front() -> None:
     storage.wrote("there")
     storage.resize(5)
     assert storage.read().tolist() == [1, 2, 3, 0, 0]
+
+
+def test_many_storages_at_once() -> None:
+    storages = [Storage(3) for _ in range(4)]
+    for storage in storages[:3]:
+        storage.attach("gpu", Doubled(3))
+        storage.sync("gpu")
+    view = storages[1].write()[:2]
+    assert held_among(storages) == [storages[1]]
+    assert stale_among(storages, "gpu") == [storages[1], storages[3]]
+
+    class Watcher:
+        def __init__(self) -> None:
+            self.seen: list[Storage] = []
+
+        def about_to_change(self, storage: Storage) -> None:
+            self.seen.append(storage)
+
+    watcher = Watcher()
+    storages[0].watch(weakref.ref(watcher))
+    notify_watchers_of(storages)
+    notify_watchers_of(storages)
+    assert watcher.seen == [storages[0]]
+    mark_written(storages[:2], "gpu")
+    assert stale_among(storages[:2], "host") == storages[:2]
+    storages[0].write()
+    assert stale_among(storages[:2], "gpu") == [storages[0]]  # each storage has a state of its own
+    assert view.size == 2

@@ -14,6 +14,7 @@ from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.loss_scale import LossScale
 from dragon.engines.cuda.plan.memory import memory_for
 from dragon.graph.update import Coefficients, Update
+from dragon.memory.storage import mark_written, notify_watchers_of, stale_among
 
 if TYPE_CHECKING:
     from dragon.graph.net import Net
@@ -52,7 +53,7 @@ class DeviceUpdate:
         self.asked: tuple[float, int] = (0.0, 0)  # rate and iteration
         self._params = [(k, p) for k, p in enumerate(updater.params) if p.blob.count]
         self._known: bytes = b""
-        self._state: tuple[Any, ...] = ()
+        self._state: list[Any] = []
         self._entries: Any = None
         self._chunks: Any = None
         self._pairs: list[tuple[int, int]] = []
@@ -89,22 +90,22 @@ class DeviceUpdate:
 
     def _is_current(self) -> bool:
         """Whether no array moved or was written elsewhere, and no multiplier changed, since the tables were made."""
-        place = self._gpu.place
-        state = (
-            self._net.context.space.version, place, self.updater.coefficients.weight_decay,
-            *((p.lr_mult, p.decay_mult, p.blob.data_storage, p.blob.diff_storage,
-               p.blob.data_storage.copy_at(self._arrays.working_place)) for _, p in self._params),
-        )  # fmt: skip
+        place, working = self._gpu.place, self._arrays.working_place
+        weights = [p.blob.data_storage for _, p in self._params]
+        storages = [*weights, *(p.blob.diff_storage for _, p in self._params)]
+        state = [
+            self._net.context.space.version, place, self.updater.coefficients.weight_decay, storages,
+            [(p.lr_mult, p.decay_mult) for _, p in self._params],
+            [storage.copy_at(working) for storage in weights] if working else [],
+        ]  # fmt: skip
         same = self._state == state
         self._state = state
-        working = self._arrays.working_place
-        return same and all(
-            p.blob.data_storage.is_fresh(place)
-            and (p.blob.data_storage.copy_at(working) is None or p.blob.data_storage.is_fresh(working))
-            and p.blob.diff_storage.is_fresh(place)
-            and all(slot[k].data_storage.is_fresh(place) for slot in self.updater.history)
-            for k, p in self._params
-        )
+        if not same or stale_among(storages, place):
+            return False
+        if working and any(storage.copy_at(working) is not None for storage in stale_among(weights, working)):
+            return False
+        histories = ([slot[k].data_storage for k, _ in self._params] for slot in self.updater.history)
+        return not any(stale_among(history, place) for history in histories)
 
     def refresh(self) -> None:
         """Bring the tables up to date."""
@@ -154,8 +155,7 @@ class DeviceUpdate:
         if not self._params:
             return
         self.refresh()
-        for _, found in self._params:
-            found.blob.data_storage.notify_watchers()
+        notify_watchers_of([found.blob.data_storage for _, found in self._params])
         corrected, numbers = rate, self.updater.coefficients
         if self.updater.rule.bias_correction:
             p, q = numbers.decay1, numbers.decay2
@@ -189,10 +189,12 @@ class DeviceUpdate:
     def mark_newest(self) -> None:
         """After `launch`: mark the GPU's copies as the newest ones."""
         place = self._gpu.place
-        for _, found in self._params:
-            if found.lr_mult:
-                self._arrays.wrote_master(found.blob.data_storage)
-            found.blob.diff_storage.wrote(place)
+        learned = [found.blob.data_storage for _, found in self._params if found.lr_mult]
+        if self._arrays.working_place:
+            for storage in learned:
+                self._arrays.wrote_master(storage)
+        else:
+            mark_written(learned, place)
+        mark_written([found.blob.diff_storage for _, found in self._params], place)
         for slot in self.updater.history:
-            for k, _ in self._params:
-                slot[k].data_storage.wrote(place)
+            mark_written([slot[k].data_storage for k, _ in self._params], place)

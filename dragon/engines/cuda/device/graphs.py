@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from dragon.engines.cuda.device.capture import captured
 from dragon.engines.cuda.device.device import Gpu
 from dragon.errors import first_line
-from dragon.memory.storage import Storage
+from dragon.memory.storage import Storage, mark_written, notify_watchers_of, stale_among
 
 __all__ = ["WAITING", "Captured", "StorageArrays"]
 
@@ -25,6 +25,8 @@ COLLECT_SECONDS = 1.0  # captures that follow each other faster share a garbage 
 
 class StorageArrays(Protocol):
     """The arrays of a net's storages on the GPU; see plan/arrays.py."""
+
+    working_place: str  # of the 16-bit copies of parameters
 
     def of(self, storage: Storage) -> Any:
         """The flat array of a storage, up to date."""
@@ -56,6 +58,7 @@ class Captured(ABC):
         self._graph: Any = None
         self._pool: Any = None
         self._kept: list[Any] = []  # arrays that the graph's kernels point to
+        self._copies: list[tuple[Storage, Any]] = []  # of the storages that are used
         self._touched: dict[int, Storage] = {}
         self._written: dict[int, Storage] = {}
         self._working: dict[int, Storage] = {}
@@ -120,6 +123,7 @@ class Captured(ABC):
                 return None
         self.state = GRAPH
         self._kept = [arrays.of(s) for s in self._touched.values()]
+        self._copies = [(s, s.copy_at(gpu.place)) for s in self._touched.values()]
         self._kept += [arrays.working(s) for s in self._working.values()]
         self._kept.append(gpu.workspace(1, "float32"))
         return None
@@ -136,15 +140,17 @@ class Captured(ABC):
     def _replay(self) -> None:
         self._prepare()
         arrays, gpu = self._arrays, self._gpu
-        for storage in self._touched.values():
+        stale = stale_among(self._touched.values(), gpu.place)
+        for storage in stale:
             arrays.of(storage)
-        for storage in self._working.values():
+        for storage, copy in self._copies:
+            if copy.restore is not None and storage not in stale:
+                copy.restore()
+        for storage in stale_among(self._working.values(), arrays.working_place):
             arrays.working(storage)
-        for storage in self._written.values():
-            storage.notify_watchers()
+        notify_watchers_of(self._written.values())
         self._graph.launch(gpu.stream)
-        for storage in self._written.values():
-            storage.wrote(gpu.place)
+        mark_written(self._written.values(), gpu.place)
 
 
 _warned: weakref.WeakKeyDictionary[Gpu, set[str]] = weakref.WeakKeyDictionary()

@@ -13,7 +13,7 @@ from dragon.engines.cuda.device.layout import Layout
 from dragon.engines.cuda.plan.layouts import Layouts
 from dragon.engines.cuda.plan.loss_scale import LossScale
 from dragon.engines.cuda.plan.types import Types
-from dragon.memory.storage import Storage
+from dragon.memory.storage import Storage, held_among
 
 __all__ = ["Arrays"]
 
@@ -132,15 +132,13 @@ class Arrays:
 
     def begin(self) -> None:
         """Before a run: mark held storages as written on the host, since a script may have done so."""
-        for storage in self._storages.values():
-            if storage.held:
-                storage.write()
+        for storage in held_among(self._storages.values()):
+            storage.write()
 
     def end(self) -> None:
         """After a run: bring the host copies of held storages up to date."""
-        for storage in self._storages.values():
-            if storage.held:
-                storage.read()
+        for storage in held_among(self._storages.values()):
+            storage.read()
 
     def forget(self) -> None:
         """Drop storages that have no copy on this GPU any more."""
