@@ -38,6 +38,7 @@ class EngineChoice:
     threads: int | None = None
     gpu: str | None = None
     tf32: bool = False
+    timed_plans: bool = True
 
     def resolve(self, solver: pb.SolverParameter | None = None) -> tuple[str | None, Options]:
         """The name of the engine (None: the default) and its options; flags override settings of the solver.
@@ -50,6 +51,7 @@ class EngineChoice:
             winograd=self.winograd,
             threads=self.threads,
             tf32=self.tf32,
+            timed_plans=self.timed_plans,
         )
         if solver is not None and self.precision is None:
             options.precision = pb.SolverParameter.Precision.Name(solver.precision).lower()
@@ -105,6 +107,11 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option("--threads", type=Count(1), help="At most this many; all cores by default.")
     @click.option("--tf32", is_flag=True, help="On a GPU, multiply matrices in TF32: faster, with 10 bits of mantissa.")
+    @click.option(
+        "--no-timed-plans",
+        is_flag=True,
+        help="On a GPU, convolve as cuDNN's heuristics say: the same bits in each process.",
+    )
     @click.option("--gpu", metavar="N", help="Run on GPU N (experimental); an error where there is none.")
     @functools.wraps(function)
     def wrapper(
@@ -116,9 +123,12 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
         threads: int | None,
         gpu: str | None,
         tf32: bool,
+        no_timed_plans: bool,
         **kwargs: Any,
     ) -> Any:
-        choice = EngineChoice(engine, precision, not no_fuse, not no_winograd, threads, gpu, tf32)
+        choice = EngineChoice(
+            engine, precision, not no_fuse, not no_winograd, threads, gpu, tf32, timed_plans=not no_timed_plans
+        )
         return function(*args, choice=choice, **kwargs)
 
     return wrapper

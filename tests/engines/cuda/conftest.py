@@ -14,6 +14,7 @@ from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation import timing as fixed_times
 from tests.engines.cuda.emulation.compiler import find_compiler
 from tests.engines.cuda.emulation.cublas import Cublas
+from tests.engines.cuda.emulation.frontend import Package
 
 ON_A_GPU = os.environ.get("DRAGON_TEST_GPU") == "1"
 
@@ -49,3 +50,11 @@ def emulation(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     standin.reset()
     yield
     device._gpus.clear()
+
+
+@pytest.fixture
+def package(emulated: None, monkeypatch: pytest.MonkeyPatch) -> Package:
+    """The stand-in for cuDNN's frontend, which nets use."""
+    made = Package()
+    monkeypatch.setattr(frontend, "load_package", lambda: made)
+    return made

@@ -30,13 +30,6 @@ def net_of(kind: str, settings: str) -> str:
     return inputs({"x": IMAGES.shape}) + layer(kind, f"convolution_param {{ {settings} {FILLER} }}")
 
 
-@pytest.fixture
-def package(emulated: None, monkeypatch: pytest.MonkeyPatch) -> Package:
-    made = Package()
-    monkeypatch.setattr("dragon.engines.cuda.device.cudnn_frontend.load_package", lambda: made)
-    return made
-
-
 @pytest.mark.parametrize("kind", ["Convolution", "Deconvolution"])
 @pytest.mark.parametrize("settings", CONVOLUTIONS)
 def test_convolution(kind: str, settings: str, package: Package) -> None:

@@ -1,0 +1,39 @@
+"""Flags for engine and precision become options of a net."""
+
+from __future__ import annotations
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from dragon.engines import Options
+from dragon.tools.common.engine_options import EngineChoice, engine_options
+
+
+def options_of(*flags: str) -> Options:
+    """The options of a command that is given these flags."""
+    found: list[Options] = []
+
+    @click.command()
+    @engine_options
+    def command(choice: EngineChoice) -> None:
+        found.append(choice.resolve()[1])
+
+    CliRunner().invoke(command, flags, catch_exceptions=False)
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "changed"),
+    [
+        ([], {}),
+        (["--precision", "bf16"], {"precision": "bf16"}),
+        (["--no-fuse"], {"fuse": False}),
+        (["--no-winograd"], {"winograd": False}),
+        (["--threads", "1"], {"threads": 1}),
+        (["--tf32"], {"tf32": True}),
+        (["--no-timed-plans"], {"timed_plans": False}),
+    ],
+)
+def test_flags(flags: list[str], changed: dict[str, object]) -> None:
+    assert vars(options_of(*flags)) == {**vars(Options()), **changed}
