@@ -47,8 +47,8 @@ static __device__ __forceinline__ Index values_of(Index k, Index each, Index all
 // running average, is updated here, since every block of bn_normalize reads its old value, `before` (1). Null where there is
 // no running average.
 KERNEL_OF_FOUR bn_statistics(const stored* x, real* moments, real* weight, real* before, const real* running_mean,
-                     const real* running_var, Index n, Index c, Index s, int group, Index part, int vectors,
-                     real momentum, real batch_weight, int full) {
+                             const real* running_var, Index n, Index c, Index s, int group, Index part, int vectors,
+                             real momentum, real batch_weight, int full) {
     __shared__ real means[THREADS * LANES];
     __shared__ real m2s[THREADS * LANES];
     Part at(n, c, s, group, part, vectors);
@@ -139,10 +139,11 @@ struct Affine {
 // y = gamma (x - mean) / sqrt(var + eps) + beta, then a ReLU if `rectify`. For backward: mean_inv (2, C) becomes the batch's
 // mean and 1 / sqrt(var + eps), copy (or null) becomes x. `moments` has moment_parts parts of moment_values values. Blocks
 // with blockIdx.y == 0 update the running average.
-KERNEL_OF_FOUR bn_normalize(const stored* x, const real* moments, const real* gamma, const real* beta, stored* y, stored* copy,
-                    real* mean_inv, real* running_mean, real* running_var, const real* before, Index n, Index c,
-                    Index s, int group, Index part, int vectors, Index moment_parts, Index moment_values, real momentum,
-                    real batch_weight, int unbiased, int divided, int deviation, real eps, int rectify, real slope) {
+KERNEL_OF_FOUR bn_normalize(const stored* x, const real* moments, const real* gamma, const real* beta, stored* y,
+                            stored* copy, real* mean_inv, real* running_mean, real* running_var, const real* before,
+                            Index n, Index c, Index s, int group, Index part, int vectors, Index moment_parts,
+                            Index moment_values, real momentum, real batch_weight, int unbiased, int divided,
+                            int deviation, real eps, int rectify, real slope) {
     __shared__ real means[GROUP];
     __shared__ real scales[GROUP];
     __shared__ real shifts[GROUP];
@@ -213,8 +214,9 @@ KERNEL bn_running(const real* running_mean, const real* running_var, const real*
 }
 
 // y = (x - mean) * inv * gamma + beta; each of mean_inv, gamma and beta may be null.
-KERNEL_OF_FOUR bn_affine(const stored* x, const real* mean_inv, const real* gamma, const real* beta, stored* y, stored* copy,
-                 Index n, Index c, Index s, int group, Index part, int vectors, int rectify, real slope) {
+KERNEL_OF_FOUR bn_affine(const stored* x, const real* mean_inv, const real* gamma, const real* beta, stored* y,
+                         stored* copy, Index n, Index c, Index s, int group, Index part, int vectors, int rectify,
+                         real slope) {
     Part at(n, c, s, group, part, vectors);
     by_form(group, vectors, [&](auto form) {
         constexpr int W = form.width, P = form.channels;
@@ -241,8 +243,9 @@ KERNEL_OF_FOUR bn_affine(const stored* x, const real* mean_inv, const real* gamm
 // `sums` of sum_parts parts. Adds to dgamma and dbeta (C), each of which may be null. dx may be dy, or null. batch 0: the
 // statistics are constants, dx = gamma inv dy.
 KERNEL_OF_FOUR bn_backward(const stored* dy, const stored* x, const real* mean_inv, const real* gamma, const real* sums,
-                   const real* unscale, const stored* y, stored* dx, real* dgamma, real* dbeta, Index n, Index c, Index s,
-                   int group, Index part, int vectors, Index sum_parts, int batch, real slope) {
+                           const real* unscale, const stored* y, stored* dx, real* dgamma, real* dbeta, Index n,
+                           Index c, Index s, int group, Index part, int vectors, Index sum_parts, int batch,
+                           real slope) {
     __shared__ real means[GROUP];
     __shared__ real offsets[GROUP];
     __shared__ real factors_x[GROUP];

@@ -5,8 +5,8 @@
 
 // Partial sums (parts, C, 2) of dy and of dy * (x - mean), in one pass. x null: of dy alone; mean null: 0. y: the output of
 // a fused ReLU, whose gradient replaces dy, or null.
-KERNEL_OF_FOUR channel_sums(const stored* dy, const stored* x, const real* mean, const stored* y, real* sums, Index n, Index c,
-                    Index s, int group, Index part, int vectors, real slope) {
+KERNEL_OF_FOUR channel_sums(const stored* dy, const stored* x, const real* mean, const stored* y, real* sums, Index n,
+                            Index c, Index s, int group, Index part, int vectors, real slope) {
     __shared__ real first[THREADS * LANES];
     __shared__ real second[THREADS * LANES];
     Part at(n, c, s, group, part, vectors);

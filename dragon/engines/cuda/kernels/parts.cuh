@@ -192,13 +192,13 @@ struct Part {
             use);
     }
 
-    // use(g, a, b) with the sums of what term(k, channel, a, b) adds for each k < slices.
+    // use(g, a, b) with the sums of what term(k, channel, a, b) adds for each k < parts.
     template <typename Term, typename Use>
-    __device__ __forceinline__ void combine(Index slices, Term term, Use use) const {
+    __device__ __forceinline__ void combine(Index parts, Term term, Use use) const {
         by_channel(
             [&](Index g, Index m, Index together, real& a, real& b) {
 #pragma unroll 8
-                for (Index k = m; k < slices; k += together) term(k, channel + g, a, b);
+                for (Index k = m; k < parts; k += together) term(k, channel + g, a, b);
             },
             use);
     }

@@ -19,6 +19,7 @@ __all__ = ["Channels", "Geometry", "Partial", "channel_sums", "totals"]
 
 RESIDENT = 4  # blocks of these kernels that a multiprocessor runs at a time
 MOST_GROUP = 128  # channels of a block, as in parts.cuh
+SIDE = 16  # threads that read 16 bytes of a row of columns each, where there are many rows
 LONG_MAP = 1024  # bytes of a map that is read well on its own
 MOST_PARTS = 40  # partial results of a channel that each block of a later kernel adds up itself
 FOLDED = 8  # partial results of a channel after a fold
@@ -99,7 +100,7 @@ def _group(n: int, c: int, s: int, lanes: int) -> int:
     wide = least * s // lanes
     if wide > THREADS:
         return 0
-    side = max(WARP if lanes == 1 else WARP // 2, THREADS // max(1, n))  # threads, fewer rows than workers are a waste
+    side = max(WARP if lanes == 1 else SIDE, THREADS // max(1, n))  # with few rows, more threads share one
     most = min(max(1, side // wide), max(1, THREADS // wide), max(1, MOST_GROUP // least))
     return least * min(most, -(-c // least))
 
