@@ -27,6 +27,7 @@ from tests.engines.cuda.training import (
     RESIDUAL,
     arena,
     executor_of,
+    is_lost,
     pair,
     same,
     same_blobs,
@@ -68,17 +69,39 @@ def test_bits_are_those_of_a_run_without_sharing(case: str) -> None:
     if case not in ("iter_size", "display"):
         assert "whole iteration: graph" in nets[1].executor.remarks()
     assert executor_of(nets[1]).sharing.size < executor_of(nets[1]).sharing.unshared_size
-    shared = len(arena(nets[1]))
-    same_blobs(nets, "looked at afterwards")
-    assert len(arena(nets[1])) < shared
-    same_weights(nets, "after the look")
+    name = next(name for name, blob in nets[1].blobs.items() if is_lost(nets[1], blob.diff_storage))
+    same(f"diff of {name}", nets[0].blobs[name].peek_diff(), nets[1].blobs[name].peek_diff())
+    assert nets[1].blobs[name].diff_storage not in arena(nets[1])
+    assert arena(nets[1])
+    same_weights(nets, "after a look")
     for number in range(4):
         for net in nets:
             fill(net, values(10 + number))
         assert solvers[0].step(1) == solvers[1].step(1)
     same_weights(nets, "after four more steps")
-    same_blobs(nets, "after four more steps")
     assert not executor_of(nets[1]).sharing.given_up
+    same_blobs(nets, "after four more steps")
+
+
+@needs_gpu
+def test_a_script_that_reads_many_blobs_ends_the_sharing() -> None:
+    solvers = pair(RESIDUAL)
+    nets = [solver.net for solver in solvers]
+    for solver in solvers:
+        solver.step(4)
+    lost = [s for s in arena(nets[1]) if is_lost(nets[1], s)]
+    assert len(lost) > sharing.MOST_READS + 1
+    for storage in lost[: sharing.MOST_READS]:
+        storage.read()
+    assert arena(nets[1])
+    lost[sharing.MOST_READS].read()
+    assert not arena(nets[1])
+    same_blobs(nets, "after many looks")
+    for solver in solvers:
+        solver.step(4)
+    same_weights(nets, "after four more steps")
+    same_blobs(nets, "after four more steps")
+    assert executor_of(nets[1]).sharing.given_up
 
 
 @needs_gpu

@@ -10,6 +10,8 @@ from google.protobuf import text_format
 from dragon.engines import Options
 from dragon.engines.cuda.device.copies import DeviceCopy
 from dragon.engines.cuda.executor import CudaExecutor
+from dragon.engines.cuda.plan.lifetimes import BlobLifetimes
+from dragon.engines.lifetimes.placing import Placement
 from dragon.graph.net import Net
 from dragon.memory.storage import Storage
 from dragon.proto import dragon_pb2 as pb
@@ -91,6 +93,15 @@ def arena(net: Net) -> dict[Storage, Any]:
     storages = {s for blob in net.blobs.values() for s in (blob.data_storage, blob.diff_storage)}
     copies = {s: s.copy_at("cuda:0") for s in storages}
     return {s: copy.array for s, copy in copies.items() if isinstance(copy, DeviceCopy) and copy.shares}
+
+
+def is_lost(net: Net, storage: Storage) -> bool:
+    """Whether the last pass has overwritten a storage."""
+    executor = executor_of(net)
+    groups = executor.plan.groups
+    lifetimes = BlobLifetimes(net, groups, executor.arrays.types, [g for g in reversed(groups) if g.need_backward])
+    spans = lifetimes.in_arena(executor.sharing.own)
+    return storage in spans.keys() - Placement(spans).survivors
 
 
 def share(owner: Any, shares: bool) -> None:

@@ -38,14 +38,15 @@ if TYPE_CHECKING:
 __all__ = ["WORTH_SHARING", "Sharing"]
 
 log = logging.getLogger("dragon")
+MOST_READS = 8  # overwritten blobs that are read after one training pass; a script that reads more wants all of them
 WORTH_SHARING = 1 << 26  # bytes that a training pass has to save: it needs a copy of the parameters, each time
 
 
 class Sharing:
     """The arena of a net's blobs.
 
-    forget_graphs: called when arrays have moved. given_up: whether the sharing has ended for good. worth: the least
-    bytes that it must save in training.
+    forget_graphs: called when arrays have moved. own: storages outside the arena, since somebody has read them.
+    given_up: whether the sharing has ended for good. worth: the least bytes that it must save in training.
     """
 
     def __init__(
@@ -62,13 +63,14 @@ class Sharing:
         self._me: weakref.ref[Sharing] = weakref.ref(self)
         self._key: tuple[Any, ...] = ()
         self._lifetimes: BlobLifetimes | None = None  # while blobs share
-        self._own: set[Storage] = set()  # outside the arena, since somebody has read them
+        self.own: set[Storage] = set()
         self._present: frozenset[Storage] = frozenset()  # those that hold their value
         self._survivors: frozenset[Storage] = frozenset()
         self._sources: Sources[Any] = Sources(self._copy_of_value, reuse=False)
         self._parameters: ParameterCopies | None = None  # before a training pass
         self._shapes: list[tuple[int, ...]] = []
         self._running = False
+        self._reads = 0  # of overwritten blobs, since the last pass
         self._settled = -1  # version of the net after the last whole run
         self.given_up = False
         self.worth = WORTH_SHARING
@@ -93,7 +95,7 @@ class Sharing:
             self._settled = self._net.context.space.version
             return
         groups = self._groups("forward")
-        key = (*((g.first, g.last, g.on_host) for g in groups), self._net.context.space.version, len(self._own))
+        key = (*((g.first, g.last, g.on_host) for g in groups), self._net.context.space.version, len(self.own))
         if self._key != key or self._lifetimes is None:
             self._place(BlobLifetimes(self._net, groups, self._arrays.types), key)
             self._keep_for_backward(False)
@@ -139,7 +141,7 @@ class Sharing:
         if self._plans.is_outdated:
             self._plans.settle(0, len(net.nodes) - 1)
         plan = self._plans.current
-        key = ("training", net.context.space.version, len(self._own))
+        key = ("training", net.context.space.version, len(self.own))
         if self._key != key:
             lifetimes = self._lifetimes_in_training(plan.groups)
             if lifetimes is None:
@@ -162,7 +164,7 @@ class Sharing:
         except Exception as error:
             log.warning("blobs share no memory in training: %s: %s", type(error).__name__, error)
             return None
-        placement = Placement(found.in_arena(self._own))
+        placement = Placement(found.in_arena(self.own))
         return found if placement.unshared - placement.size >= self.worth else None
 
     def save_parameters(self) -> None:
@@ -183,9 +185,9 @@ class Sharing:
         if self._lifetimes is not None:
             self._arena.separate(self._lifetimes.recomputable - shared)
             self._release(self._lifetimes.recomputable - shared)
-        self._own = {s for s in shared if s in self._own or s.held}
+        self.own = {s for s in shared if s in self.own or s.held}
         self._lifetimes, self._key = None, ()
-        self._survivors = self._arena.place(lifetimes, self._own)
+        self._survivors = self._arena.place(lifetimes, self.own)
         for storage in shared:
             self._arena.copy_of(storage).restore = _restoring(self._me, weakref.ref(storage))
         self._lifetimes, self._key = lifetimes, key
@@ -203,6 +205,7 @@ class Sharing:
     @contextmanager
     def _running_pass(self) -> Iterator[None]:
         self._running = True
+        self._reads = 0
         self._sources.begin()
         self._recomputing.save_draws()
         complete = False
@@ -233,12 +236,17 @@ class Sharing:
                 "a blob was read that shared its memory, after parameters were exchanged: run the net again, or "
                 "read it before"
             )
+        self._reads += 1
+        if lifetimes.trains and self._reads > MOST_READS:
+            with self._gpu.active():
+                self.leave()
+            return
         with self._gpu.active():
-            if storage not in self._own:
+            if storage not in self.own:
                 self._arena.take_out(storage)
-                self._own.add(storage)
+                self.own.add(storage)
             self._recompute(lifetimes.steps_to(storage))
-        self._present = frozenset(self._own | lifetimes.outputs) & (self._present | {storage})
+        self._present = frozenset(self.own | lifetimes.outputs) & (self._present | {storage})
 
     def _recompute(self, steps: Sequence[int]) -> None:
         assert self._lifetimes is not None
