@@ -22,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("cuda")
 both = pytest.mark.parametrize("precision", ["bf16", "fp16"])
 SHAPES = {"images": (3, 4, 6, 5), "even": (2, 8, 4, 4), "rows": (7, 40)}
 FILL = 'weight_filler { type: "gaussian" std: 0.5 } bias_filler { value: 0.3 }'
+FILL_EACH = FILL.replace("value: 0.3", 'type: "uniform" min: -1 max: 1')
 SCALE = 8.0  # of losses in fp16, so that it has to be taken out again
 
 CASES: dict[str, tuple[str, str]] = {
@@ -43,6 +44,8 @@ CASES: dict[str, tuple[str, str]] = {
     "LRN within": (layer("LRN", "lrn_param { local_size: 3 alpha: 2 norm_region: WITHIN_CHANNEL }"), "images"),
     "Dropout": (layer("Dropout", "dropout_param { dropout_ratio: 0.4 }"), "even"),
     "InnerProduct": (layer("InnerProduct", f"inner_product_param {{ num_output: 9 {FILL} }}"), "rows"),
+    "InnerProduct, bias by 16 bytes": (
+        layer("InnerProduct", f"inner_product_param {{ num_output: 16 {FILL_EACH} }}"), "rows"),
     "InnerProduct transposed": (
         layer("InnerProduct", f"inner_product_param {{ num_output: 9 transpose: true {FILL} }}"), "images"),
     "Softmax": (layer("Softmax"), "rows"),

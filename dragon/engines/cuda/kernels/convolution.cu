@@ -59,14 +59,16 @@ KERNEL add_images(const real* parts, real* diff, Index count, Index images, cons
     }
 }
 
-// y (N, C, S) += bias (C); S is 1 for inner products. count: elements of y.
+// y (N, C, S) += bias (C); S is 1 for inner products and where channels lie last. vectors: S is a multiple of LANES, or S is 1
+// and C a multiple. count: elements of y.
 KERNEL add_bias(stored* y, const real* bias, Index count, Index channels, Index spatial, int vectors) {
     if (vectors) {
         GRID_LOOP(i, count / LANES) {
             Vector value = load(y + (size_t)i * LANES);
-            real b = bias[i * LANES / spatial % channels];
+            const real* b = bias + i * LANES / spatial % channels;
+            int step = spatial == 1;
 #pragma unroll
-            for (int k = 0; k < LANES; ++k) value.v[k] = value.v[k] + b;
+            for (int k = 0; k < LANES; ++k) value.v[k] = value.v[k] + b[k * step];
             store(y + (size_t)i * LANES, value);
         }
     } else {

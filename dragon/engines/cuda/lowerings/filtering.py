@@ -44,7 +44,7 @@ Own = Callable[[Any, Any, Any], "bool | None"]  # False: it did not run, which t
 def add_bias(lowering: Lowering, y: Any, bias: Any) -> None:
     """Compute y (N, C, ...) += bias (C)."""
     _, c, s = lowering.by_channel(y.shape)
-    vectors = s % (16 // y.dtype.itemsize) == 0 and aligned(y)
+    vectors = (c if s == 1 else s) % (16 // y.dtype.itemsize) == 0 and aligned(y)
     lowering.launch(kernels.add_bias, y=y, bias=bias, count=y.size, channels=c, spatial=s, vectors=vectors)
 
 
@@ -160,15 +160,15 @@ class Filtering(Lowering):
 
         product = forward_product(bias is not None, relu)
 
-        def padded(x: Any, w: Any, y: Any) -> bool:
-            for one, g in self._padded(product, x, w, y):
+        def padded(to: int, x: Any, w: Any, y: Any) -> bool:
+            for one, g in self._padded(product, to, x, w, y):
                 px = products_last.pad_channels(self, "padded wide", x, g.wide)
                 pw = products_last.pad_channels(self, "padded weight", self._in_order(w), g.weight)
                 if one.narrow_from_wide(g, px, pw, y, bias, relu):
                     return True
             return False
 
-        self._compute(product, (wide, weight, narrow), by_cudnn, own, *([padded] if self._pads(wide) else []))
+        self._compute(product, (wide, weight, narrow), by_cudnn, own, *(partial(padded, to) for to in self._pads(wide)))
 
     def wide_from_narrow(self, narrow: Any, weight: Any, wide: Any, bias: Any = None) -> None:
         """Compute wide = fold(W^T narrow) + bias, for every group."""
@@ -208,8 +208,8 @@ class Filtering(Lowering):
         def by_image(x: Any, dw: Any, y: Any) -> None:
             products_first.weight_gradient_by_image(self, x, y, dw)
 
-        def padded(x: Any, dw: Any, y: Any) -> bool:
-            for one, g in self._padded("weight", x, dw, y):
+        def padded(to: int, x: Any, dw: Any, y: Any) -> bool:
+            for one, g in self._padded("weight", to, x, dw, y):
                 px = products_last.pad_channels(self, "padded wide", x, g.wide)
                 found = self.buffer("padded weight", g.weight, x.dtype)
                 if one.weight_gradient(g, px, y, found, add=False):
@@ -225,21 +225,24 @@ class Filtering(Lowering):
             by_cudnn,
             own,
             *([by_image] if each else []),
-            *([padded] if self._pads(wide) else []),
+            *(partial(padded, to) for to in self._pads(wide)),
         )
 
     # -- few channels, as of images of colours ------------------------------------------------------------------
-    def _pads(self, wide: Any) -> bool:
-        """Whether wide images may be given to cuDNN with zeros as further channels, so that tensor cores take them."""
-        few = wide.shape[1] % products_last.PADDED_TO != 0 and self.layer.group == 1
-        return bool(few and self.channels_last and self.device.convolvers and is_16_bit(wide.dtype))
+    def _pads(self, wide: Any) -> list[int]:
+        """Numbers of channels with which cuDNN may take wide images, zeros behind them, so that tensor cores do."""
+        c = wide.shape[1]
+        if self.layer.group > 1 or not (self.channels_last and self.device.convolvers and is_16_bit(wide.dtype)):
+            return []
+        return sorted({-(-c // multiple) * multiple for multiple in products_last.PADDED_TO} - {c})
 
-    def _padded(self, product: str, wide: Any, weight: Any, narrow: Any) -> Iterator[tuple[Convolver, Geometry]]:
-        """The interfaces that can compute a product with more channels, and its geometry."""
+    def _padded(
+        self, product: str, channels: int, wide: Any, weight: Any, narrow: Any
+    ) -> Iterator[tuple[Convolver, Geometry]]:
+        """The interfaces that can compute a product with so many wide channels, and its geometry."""
         g = self._geometry(wide, weight, narrow)
         if g is None:
             return
-        channels = -(-wide.shape[1] // products_last.PADDED_TO) * products_last.PADDED_TO
         g = replace(g, wide=_with_channels(g.wide, channels), weight=_with_channels(g.weight, channels))
         for one in self.device.convolvers:
             if one.serves(product, g):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -157,8 +157,8 @@ class Graph:
         cost, size = self.package.plans[index]
         _memory(workspace, size)
         images = [inputs["x"] for _, inputs, _, _ in self.nodes if "x" in inputs]
-        odd = any(tensor.dim is not None and tensor.dim[1] % 8 for tensor in images)
-        standin.counts[timing.PLANS] += cost + odd * self.package.odd_channels
+        slow = sum(self.package.slow_channels(tensor.dim[1]) for tensor in images if tensor.dim is not None)
+        standin.counts[timing.PLANS] += cost + slow
         if not timing.is_timing and self not in self.package.built:
             self.package.built.append(self)
         arrays = {tensor: _array(tensor, address) for tensor, address in pack.items()}
@@ -217,7 +217,7 @@ class Package(types.SimpleNamespace):
         self.plans: Sequence[tuple[int, int]] = PLANS
         self.failing: set[int] = set()
         self.compiled: set[int] = set()
-        self.odd_channels = 0  # further cost where the channels of images are no multiple of 8
+        self.slow_channels: Callable[[int], int] = lambda number: 0  # the further cost of so many channels of images
         self.behavior_note = types.SimpleNamespace(RUNTIME_COMPILATION="RUNTIME_COMPILATION")
         self.built: list[Graph] = []
         self.handle = object()
