@@ -59,6 +59,10 @@ CASES = {
     + layer("Scale", "scale_param { bias_term: true }", "b", "b", "scale") + layer("ReLU", "", "b", "b", "relu") + END,
     "BN in place": FIRST + layer("BN", "", "a", "a") + layer("ReLU", "", "a", "b", "relu") + END,
     "bias": between("Bias", "bias_param { filler { value: 0.5 } }"),
+    "PReLU": between("PReLU", "prelu_param { filler { value: 0.3 } }"),
+    "PReLU in place": FIRST + layer("PReLU", "prelu_param { channel_shared: true }", "a", "a", "in")
+    + layer("PReLU", "", "a", "b") + END,
+    "Dropout": between("Dropout", "dropout_param { dropout_ratio: 0.4 }"),
     "LRN": between("LRN", "lrn_param { local_size: 3 alpha: 2 }"),
     "sum": FIRST + layer("Sigmoid", bottom="a", top="c", name="c") + layer("TanH", bottom="a", top="d", name="d")
     + layer("Eltwise", 'bottom: "d"', "c", "b") + END,

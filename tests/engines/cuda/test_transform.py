@@ -12,6 +12,7 @@ from dragon.bases.layer import TEST, TRAIN
 from dragon.data import encode_datum, write_lmdb, write_mean
 from dragon.engines import Options
 from dragon.engines.cuda import plan_figures
+from dragon.engines.cuda.device.layout import Layout
 from dragon.errors import DataError
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
@@ -264,3 +265,31 @@ def test_blobs_of_16_bits_are_the_rounded_ones(precision: str, tmp_path: Path, o
         expected = narrow(nets[0].blobs["data"].peek(), kinds[precision])
         np.testing.assert_array_equal(nets[1].blobs["data"].peek(), wide(expected))
         np.testing.assert_array_equal(nets[1].blobs["label"].peek(), nets[0].blobs["label"].peek())
+
+
+@needs_gpu
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("others", [[], FLOATS[:3]], ids=["bytes", "floats too"])
+def test_blobs_may_have_their_channels_last(
+    others: list[np.ndarray], precision: str, tmp_path: Path, opened: list[Net | Solver]
+) -> None:
+    """Made on the GPU, or by the host for a batch with floats."""
+    images = [*IMAGES[:8], *others, *IMAGES[8:]]
+    text = text_of(database(tmp_path, images), "crop_size: 5 mirror: true mean_value: 100 scale: 0.01").removesuffix(
+        REST
+    )
+    text += 'layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param {'
+    text += ' num_output: 4 kernel_size: 3 weight_filler { type: "xavier" } } }'
+    nets = [
+        Net(parse(text), TRAIN, engine="cuda", seed=3, options=Options(precision=precision, channels_last=last))
+        for last in (False, True)
+    ]
+    opened += nets
+    for _ in range(5):
+        for net in nets:
+            net.run_forward()
+        np.testing.assert_array_equal(nets[1].blobs["data"].peek(), nets[0].blobs["data"].peek())
+        np.testing.assert_allclose(nets[1].blobs["conv"].peek(), nets[0].blobs["conv"].peek(), rtol=0.02, atol=0.02)
+    found = [net.executor.arrays.layouts.of(net.blobs["data"].data_storage) for net in nets]  # type: ignore[attr-defined]
+    assert found == [None, Layout(3, 25)]
+    assert nets[1].executor.describe()[0] == "kernels, channels last"

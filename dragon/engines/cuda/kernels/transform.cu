@@ -2,13 +2,18 @@
 #include "common.cuh"
 #include "division.cuh"
 
-// x (N, C, H, W) bytes, y (N, C, out_h, out_w). places (N, 3): mirror, first row and first column of each window.
+// x (N, C, H, W) bytes, y (N, C, out_h, out_w), or (N, out_h, out_w, C) with channels_last. places (N, 3): mirror, first row and first column of each window.
 // An image whose mirror is -1 is in y already. What a window has outside of its image is zero.
 // mean_kind 0: none; 1: `mean` has means for each channel, or one for all (mean_channels); 2: an image (C, H, W).
 KERNEL transform(const unsigned char* x, const int* places, const real* mean, stored* y, Index count, Divisor channels,
-                 int height, int width, Divisor out_h, Divisor out_w, int mean_kind, int mean_channels, real scale) {
+                 int height, int width, Divisor out_h, Divisor out_w, int mean_kind, int mean_channels, real scale,
+                 int channels_last) {
     GRID_LOOP(i, count) {
-        Index column, row, c, n = divide(divide(divide(i, out_w, column), out_h, row), channels, c);
+        Index column, row, c, n;
+        if (channels_last)
+            n = divide(divide(divide(i, channels, c), out_w, column), out_h, row);
+        else
+            n = divide(divide(divide(i, out_w, column), out_h, row), channels, c);
         const int* place = places + n * 3;
         if (place[0] < 0) continue;
         int h = place[1] + (int)row, w = place[2] + (int)(place[0] ? out_w.value - 1 - column : column);

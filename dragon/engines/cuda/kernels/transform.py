@@ -10,5 +10,6 @@ FILE = "transform"
 
 transform = Kernel(FILE, "transform", """
     const unsigned char* x, const int* places, const real* mean, stored* y, Index count, Divisor channels,
-    int height, int width, Divisor out_h, Divisor out_w, int mean_kind, int mean_channels, real scale
+    int height, int width, Divisor out_h, Divisor out_w, int mean_kind, int mean_channels, real scale,
+    int channels_last
 """, Elements())  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 
 from dragon.bases.layer import TRAIN
 from dragon.engines.cuda.kernels.dropout import dropout_backward, dropout_forward
-from dragon.engines.cuda.lowerings.lowering import lowers
+from dragon.engines.cuda.lowerings.lowering import by_channel, lowers
 from dragon.engines.cuda.lowerings.random import RandomLowering
 from dragon.memory.blob import Blob
 
@@ -21,6 +21,7 @@ class DropoutLowering(RandomLowering):
     """Dropout: forward makes a mask of one byte for each element, which backward reads."""
 
     half = True
+    any_layout = True  # the mask is drawn by the element's number in (N, C, H, W)
     _active = False
 
     @classmethod
@@ -36,9 +37,11 @@ class DropoutLowering(RandomLowering):
         layer, x, y = self.layer, bottom[0].data, top[0].data
         self._active = self.is_random
         if self._active:
+            _, channels, spatial = by_channel(x.shape) if x.ndim else (1, 1, 1)
             self.launch(
                 dropout_forward, x=x, y=y, mask=self._mask(x.size), stream=self.stream, count=x.size,
-                threshold=layer.threshold, scale=layer.scale,
+                threshold=layer.threshold, scale=layer.scale, channels=max(1, channels), spatial=max(1, spatial),
+                channels_last=self.channels_last,
             )  # fmt: skip
         elif top[0] is not bottom[0]:
             y[...] = x

@@ -25,12 +25,16 @@ NO_MEAN, BY_CHANNEL, BY_PIXEL = 0, 1, 2
 ON_HOST = -1  # in the place of the mirror flag: the host has transformed the image
 
 
-def transform(device: Device, images: Any, places: Any, mean: Any, scale: float, out: Any, stored: Any = None) -> None:
+def transform(
+    device: Device, images: Any, places: Any, mean: Any, scale: float, out: Any, stored: Any = None,
+    channels_last: bool = False,
+) -> None:  # fmt: skip
     """Launch out (N, C, h, w) = (images - mean) * scale, from a window of each image.
 
     images (N, C, H, W) of uint8; places (N, 3) of int32: mirror (0 or 1) or ON_HOST, first row and first column of each
     window. mean: None, (1,) or (C,) for channels, or (C, H, W). All on the device. What a window has outside of its
     image becomes zero. stored: the type of 16-bit activations that `out` holds, None for its own type.
+    channels_last: `out` lies as (N, h, w, C).
     """
     _, c, height, width = images.shape
     kind = NO_MEAN if mean is None else BY_CHANNEL if mean.ndim == 1 else BY_PIXEL
@@ -38,6 +42,7 @@ def transform(device: Device, images: Any, places: Any, mean: Any, scale: float,
         device, stored or out.dtype, x=images, places=places, mean=mean, y=out, count=out.size, channels=c,
         height=height, width=width, out_h=out.shape[2], out_w=out.shape[3], mean_kind=kind,
         mean_channels=mean.size if kind == BY_CHANNEL else 1, scale=float(scale),
+        channels_last=channels_last,
     )  # fmt: skip
 
 
@@ -53,6 +58,10 @@ class TransformLowering(Lowering):
 
     half = True
     float32_tops = (1,)
+
+    @classmethod
+    def takes_channels_last(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        return True
 
     @classmethod
     def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
@@ -112,7 +121,7 @@ class TransformLowering(Lowering):
         y = top[0].data
         images, places = self._images(y.shape[0]), self._places(y.shape[0])
         scale = self.layer.maker.transformer.scale
-        transform(self.device, images, places, self._mean(), scale, y, self.stored)
+        transform(self.device, images, places, self._mean(), scale, y, self.stored, self.channels_last)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """Data has no gradient."""
