@@ -33,6 +33,7 @@ def options_of(*flags: str) -> Options:
         (["--threads", "1"], {"threads": 1}),
         (["--tf32"], {"tf32": True}),
         (["--no-timed-plans"], {"timed_plans": False}),
+        (["--no-channels-last"], {"channels_last": False}),
     ],
 )
 def test_flags(flags: list[str], changed: dict[str, object]) -> None:

@@ -39,6 +39,7 @@ class EngineChoice:
     gpu: str | None = None
     tf32: bool = False
     timed_plans: bool = True
+    channels_last: bool = True
 
     def resolve(self, solver: pb.SolverParameter | None = None) -> tuple[str | None, Options]:
         """The name of the engine (None: the default) and its options; flags override settings of the solver.
@@ -52,6 +53,7 @@ class EngineChoice:
             threads=self.threads,
             tf32=self.tf32,
             timed_plans=self.timed_plans,
+            channels_last=self.channels_last,
         )
         if solver is not None and self.precision is None:
             options.precision = pb.SolverParameter.Precision.Name(solver.precision).lower()
@@ -108,6 +110,9 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--threads", type=Count(1), help="At most this many; all cores by default.")
     @click.option("--tf32", is_flag=True, help="On a GPU, multiply matrices in TF32: faster, with 10 bits of mantissa.")
     @click.option(
+        "--no-channels-last", is_flag=True, help="On a GPU, keep blobs of 16 bits in Caffe's order, (N, C, H, W), too."
+    )
+    @click.option(
         "--no-timed-plans",
         is_flag=True,
         help="On a GPU, convolve as cuDNN's heuristics say: the same bits in each process.",
@@ -124,10 +129,19 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
         gpu: str | None,
         tf32: bool,
         no_timed_plans: bool,
+        no_channels_last: bool,
         **kwargs: Any,
     ) -> Any:
         choice = EngineChoice(
-            engine, precision, not no_fuse, not no_winograd, threads, gpu, tf32, timed_plans=not no_timed_plans
+            engine,
+            precision,
+            not no_fuse,
+            not no_winograd,
+            threads,
+            gpu,
+            tf32,
+            not no_timed_plans,
+            not no_channels_last,
         )
         return function(*args, choice=choice, **kwargs)
 

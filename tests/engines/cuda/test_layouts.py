@@ -146,6 +146,7 @@ RESIDUAL = (
     + layer("InnerProduct", f"inner_product_param {{ num_output: 4 {FILL} }}", "p", "ip", "ip")
     + layer("SoftmaxWithLoss", 'bottom: "label"', "ip", "loss", "loss")
 )
+MAPS = RESIDUAL[: RESIDUAL.index('layer { name: "ip"')]
 
 
 def test_what_lies_channels_last() -> None:
@@ -236,8 +237,7 @@ def test_scripts_see_channels_first(precision: str) -> None:
 @pytest.mark.parametrize("phase", [TRAIN, TEST])
 def test_shapes_change_between_runs(phase: int, precision: str) -> None:
     """Batches, images and back; in TEST blobs share memory."""
-    text = RESIDUAL[: RESIDUAL.index('layer { name: "ip"')].replace("shape { dim: 2 }", "shape { dim: 1 }")
-    nets = [net_of(text, phase, last, precision) for last in (False, True)]
+    nets = [net_of(MAPS, phase, last, precision) for last in (False, True)]
     for shape in ((2, 3, 8, 8), (5, 3, 8, 8), (2, 3, 6, 4), (2, 3, 1, 1), (1, 3, 8, 8), (2, 3, 8, 8)):
         x = values(shape, precision)
         for _ in range(3):
@@ -252,16 +252,21 @@ def test_shapes_change_between_runs(phase: int, precision: str) -> None:
 @both
 def test_a_value_outlives_a_change_of_the_order(precision: str) -> None:
     """A blob reshaped to other images keeps its elements, in the order that scripts see."""
-    net = net_of(RESIDUAL, precision=precision)
+    nets = [net_of(MAPS, channels_last=last, precision=precision) for last in (False, True)]
     x = values((2, 3, 8, 8), precision).astype(np.float32)
-    fill(net, {"x": x})
-    net.run_forward()
-    c = net.blobs["c"].peek().copy()
-    net.blobs["x"].reshape(2, 3, 4, 16)
-    net.reshape()
-    net.run_forward(1, 1)
-    np.testing.assert_array_equal(net.blobs["c"].peek().ravel(), c.ravel())
-    np.testing.assert_array_equal(net.blobs["x"].peek().ravel(), x.ravel())
+    for net in nets:
+        fill(net, {"x": x})
+        net.run_forward()
+        c = net.blobs["c"].peek().copy()
+        net.blobs["x"].reshape(2, 3, 4, 6)
+        net.reshape()
+        at = net.layer_names.index("d")
+        net.run_forward(at, at)  # reads c as smaller images
+        np.testing.assert_array_equal(net.blobs["c"].peek().ravel(), c.ravel()[: 2 * 8 * 4 * 6])
+        np.testing.assert_array_equal(net.blobs["x"].peek().ravel(), x.ravel()[: 2 * 3 * 4 * 6])
+    assert layouts_of(nets[1]).of(nets[1].blobs["c"].data_storage) == Layout(8, 24)
+    ours, theirs = (net.blobs["d"].peek() for net in reversed(nets))
+    close("d", ours, theirs, 0.06 if precision == "bf16" else 0.01)
 
 
 @both
