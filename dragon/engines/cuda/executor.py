@@ -211,7 +211,7 @@ class CudaExecutor(Executor):
 
     def remarks(self) -> list[str]:
         """One line for each part of the last runs, whether it is replayed as a graph; then the memory."""
-        parts = [*self.graphs.remarks(), *self.sharing.remarks()]
+        parts = [*self.graphs.remarks(), *self.sharing.remarks(), *self.arrays.layouts.remarks()]
         if self.loss_scale is not None:
             parts.append(self.loss_scale.remark())
         return [*parts, f"Peak memory of the GPU: {self._peak_bytes() / 2**20:,.0f} MiB"]

@@ -158,6 +158,7 @@ def test_what_lies_channels_last() -> None:
     }
     assert layouts_of(net).of(net.blobs["p"].diff_storage) == Layout(8, 16)
     assert layouts_of(net).conversions == 1  # InnerProduct reads p
+    assert "Channels last: 9 layers, with 1 blobs converted for others" in net.executor.remarks()
     notes = dict(zip(net.layer_names, net.executor.describe(), strict=True))
     assert notes["p"] == "kernels, channels last"
     assert notes["ip"] == notes["loss"] == "kernels"
@@ -181,6 +182,8 @@ def test_only_where_it_is_wanted(off: dict[str, Any]) -> None:
 def test_regions_that_gain_nothing_stay_as_they_are(text: str) -> None:
     net = net_of(inputs({"x": (2, 4, 5, 5)}) + text)
     net.run_forward()
+    refused = "Channels last: 1 regions of layers left out, where conversions would cost more"
+    assert (refused in net.executor.remarks()) == ("InnerProduct" in text)
     assert not any(is_last(net, name) for name in net.blobs)
 
 

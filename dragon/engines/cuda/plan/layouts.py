@@ -28,14 +28,15 @@ class Layouts:
 
     Layers that take channels last, and the blobs between them, form regions. A region has its channels last if it has
     more convolutions than blobs that other layers need as copies. Blobs of one channel or
-    one pixel are the same in either order and belong to no region. conversions: how many copies a forward makes.
+    one pixel are the same in either order and belong to no region. conversions: how many blobs other layers need as
+    copies. refused: how many regions stay as they are, though they have a convolution.
     """
 
     def __init__(self, net: Net, types: Types, wanted: bool) -> None:
         self._types = types
         self._layouts: dict[Storage, Layout] = {}
         self._layers = [False] * len(net.nodes)
-        self.conversions = 0
+        self.conversions = self.refused = 0
         if wanted:
             self._decide(net)
 
@@ -51,6 +52,15 @@ class Layouts:
     def blobs(self) -> int:
         """The number of storages of data and gradients whose channels lie last."""
         return len(self._layouts)
+
+    def remarks(self) -> list[str]:
+        """A line about the regions, if there are any."""
+        parts = []
+        if self._layouts:
+            parts.append(f"{sum(self._layers)} layers, with {self.conversions} blobs converted for others")
+        if self.refused:
+            parts.append(f"{self.refused} regions of layers left out, where conversions would cost more")
+        return [f"Channels last: {'; '.join(parts)}"] if parts else []
 
     def _decide(self, net: Net) -> None:
         forms = self._forms(net)
@@ -88,6 +98,7 @@ class Layouts:
             if layout is not None and regions.of(storage) in chosen:
                 self._layouts[storage] = layout
         self.conversions = sum(borders[region] for region in chosen)
+        self.refused = sum(gain > 0 for gain in gains.values()) - len(chosen)
 
     def _forms(self, net: Net) -> dict[Storage, Layout | None]:
         """For each storage whose order matters the layout that it may have, None where it must have channels first.
