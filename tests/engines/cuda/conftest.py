@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dragon.engines.cuda.device import blas, cudnn, device, timing
+from dragon.engines.cuda.device import blas, checking, cudnn, device, timing
 from dragon.engines.cuda.device import cudnn_frontend as frontend
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation import timing as fixed_times
@@ -45,6 +45,7 @@ def emulation(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(cudnn, "load_library", lambda: None)
     monkeypatch.setattr(frontend, "load_package", lambda: None)
     monkeypatch.setattr(timing, "milliseconds", fixed_times.milliseconds)
+    monkeypatch.setattr(checking, "trusted", fixed_times.trusted)
     monkeypatch.setattr(timing, "_chosen", {})
     device._gpus.clear()
     standin.reset()

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from dragon.engines.cuda.device.checking import Check, Way
 from dragon.engines.cuda.device.handles import destroy_with
 from dragon.engines.cuda.device.precision import arithmetic, is_16_bit
-from dragon.engines.cuda.device.timing import Way
 from dragon.errors import EngineError
 
 if TYPE_CHECKING:
@@ -196,7 +196,10 @@ class Cudnn:
                 run = partial(self._launch, product, g, algorithm, size)
                 yield str(algorithm), lambda *arrays, run=run: run(arrays, False)
 
-        chosen = self._gpu.fastest(("cuDNN's algorithm", product, g), [(shape, g.dtype) for shape in shapes], ways)
+        chosen = self._gpu.fastest(
+            ("cuDNN's algorithm", product, g), [(shape, g.dtype) for shape in shapes], ways,
+            Check(f"{product} of {g}", called="algorithm {} of cuDNN"),
+        )  # fmt: skip
         algorithm = next(iter(fit)) if chosen is None else int(chosen)
         return algorithm, fit[algorithm]
 

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dragon.engines.cuda.device.checking import Check, Way
 from dragon.engines.cuda.device.cudnn import MOST_WORKSPACE, Geometry
 from dragon.engines.cuda.device.handles import destroy_with
 from dragon.engines.cuda.device.precision import BFLOAT16, FLOAT16, arithmetic, is_16_bit
-from dragon.engines.cuda.device.timing import Operand, Way
+from dragon.engines.cuda.device.timing import Operand
 
 if TYPE_CHECKING:
     from dragon.engines.cuda.device.device import Gpu
@@ -35,11 +36,15 @@ TYPES = {"float32": "FLOAT", "float64": "DOUBLE", FLOAT16.name: "HALF", BFLOAT16
 
 @dataclass
 class Product:
-    """A built graph. tensors: in the order of the arrays of a run, the result last. workspace: bytes."""
+    """A built graph. tensors: in the order of the arrays of a run, the result last. workspace: bytes.
+
+    plan: its position in cuDNN's list; None: the one that cuDNN has selected.
+    """
 
     graph: Any
     tensors: list[Any]
     workspace: int
+    plan: int | None = None
     proven: bool = False  # whether it has run without an error
 
 
@@ -103,13 +108,16 @@ class Frontend:
         graph.deselect_workspace_greater_than(MOST_WORKSPACE)
         graph.check_support()
         chosen = self._gpu.fastest(
-            ("cuDNN's plan", product, g), _operands(product, g), lambda: self._plans(graph, tensors)
-        )
+            ("cuDNN's plan", product, g), _operands(product, g), lambda: self._plans(graph, tensors),
+            Check(f"{product} of {g}", called="plan {} of cuDNN's frontend"),
+        )  # fmt: skip
         if chosen is None:
             graph.build_plans()
-        else:
-            graph.build_plan_at_index(int(chosen))  # which selects it
-        return Product(graph, tensors, int(graph.get_workspace_size()))
+            return Product(graph, tensors, int(graph.get_workspace_size()))
+        plan = int(chosen)
+        graph.build_plan_at_index(plan)
+        # It is always run by its position: building a plan again does not select it in all releases of the package.
+        return Product(graph, tensors, int(graph.get_workspace_size_plan_at_index(plan)), plan)
 
     def _plans(self, graph: Any, tensors: Sequence[Any]) -> Iterator[Way]:
         """The first plans that can be built, named by their positions in cuDNN's list.
@@ -200,16 +208,22 @@ class Frontend:
             return False
         workspace, pack = self._workspace(found.workspace), _pack(found.tensors, arrays)
         if found.proven:
-            found.graph.execute(pack, workspace, handle=self._handle)
+            self._execute(found, pack, workspace)
             return True
         try:
-            found.graph.execute(pack, workspace, handle=self._handle)
+            self._execute(found, pack, workspace)
         except Exception as error:
             log.warning("cuDNN's frontend cannot run what it planned, and is not used for it: %s", _first_line(error))
             self._products[key] = None
             return False
         found.proven = True
         return True
+
+    def _execute(self, found: Product, pack: dict[Any, int], workspace: int) -> None:
+        if found.plan is None:
+            found.graph.execute(pack, workspace, handle=self._handle)
+        else:
+            found.graph.execute_plan_at_index(pack, workspace, found.plan, handle=self._handle)
 
     def narrow_from_wide(
         self, g: Geometry, wide: Any, weight: Any, narrow: Any, bias: Any = None, relu: bool = False

@@ -16,12 +16,13 @@ from numpy.typing import DTypeLike
 
 from dragon.engines.cuda.device.availability import FORKED, capability_problem, problem
 from dragon.engines.cuda.device.blas import Blas
+from dragon.engines.cuda.device.checking import Check, Way
 from dragon.engines.cuda.device.cudnn import Convolver, open_cudnn
 from dragon.engines.cuda.device.cudnn_frontend import open_frontend
 from dragon.engines.cuda.device.feed import Feed
 from dragon.engines.cuda.device.layout import Layout
 from dragon.engines.cuda.device.precision import defines, is_16_bit
-from dragon.engines.cuda.device.timing import Operand, Way, fastest
+from dragon.engines.cuda.device.timing import Operand, fastest
 from dragon.engines.cuda.kernels import cast
 from dragon.engines.cuda.kernels import layout as layouts
 from dragon.engines.cuda.kernels.kernel import THREADS, Kernel
@@ -102,7 +103,9 @@ class Device(ABC):
             self._workspace = self.empty(-(-size // 8), np.float64)
         return self._workspace.view(dtype)[:count]
 
-    def fastest(self, key: Hashable, operands: Sequence[Operand], ways: Callable[[], Iterable[Way]]) -> str | None:
+    def fastest(
+        self, key: Hashable, operands: Sequence[Operand], ways: Callable[[], Iterable[Way]], check: Check | None = None
+    ) -> str | None:
         """The name of the way that was fastest when timed, see timing.py; None where nothing may be timed."""
         return None
 
@@ -271,8 +274,10 @@ class Gpu(Device):
             self._workspace = held
             pool.free_all_blocks()
 
-    def fastest(self, key: Hashable, operands: Sequence[Operand], ways: Callable[[], Iterable[Way]]) -> str | None:
-        return fastest(self, key, operands, ways) if self.timed_plans else None
+    def fastest(
+        self, key: Hashable, operands: Sequence[Operand], ways: Callable[[], Iterable[Way]], check: Check | None = None
+    ) -> str | None:
+        return fastest(self, key, operands, ways, check) if self.timed_plans else None
 
     def upload(self, array: Any, values: np.ndarray[Any, Any]) -> None:
         array.set(values, stream=self.stream)

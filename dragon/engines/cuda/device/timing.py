@@ -6,12 +6,14 @@ import logging
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dragon.engines.cuda.device import checking
 from dragon.engines.cuda.device.capture import captured
+from dragon.engines.cuda.device.checking import Check, Way
 
 if TYPE_CHECKING:
     from dragon.engines.cuda.device.device import Gpu
 
-__all__ = ["Operand", "Way", "fastest", "milliseconds"]
+__all__ = ["Operand", "fastest", "milliseconds"]
 
 log = logging.getLogger("dragon")
 ROUNDS = 3  # the fastest counts
@@ -19,30 +21,35 @@ MOST_RUNS = 10  # of a way in a round
 ROUND_MS = 1.0  # a round of a slow way has fewer runs
 
 Operand = tuple[Sequence[int], Any]  # shape and type of an array
-Way = tuple[str, Callable[..., Any]]  # a name, and a function that launches the work on arrays of the operands' shapes
 
 _chosen: dict[Hashable, str | None] = {}  # by GPU and key. It lasts as long as the process: all nets choose alike
 
 
-def fastest(gpu: Gpu, key: Hashable, operands: Sequence[Operand], ways: Callable[[], Iterable[Way]]) -> str | None:
-    """The name of the fastest of `ways`, which are timed on arrays of zeros when a key is first met.
+def fastest(
+    gpu: Gpu, key: Hashable, operands: Sequence[Operand], ways: Callable[[], Iterable[Way]], check: Check | None = None
+) -> str | None:
+    """The name of the fastest of `ways`, which are timed when a key is first met.
 
-    A way that raises an error, returns False or cannot be captured is left out. None where no way is left, there is no
-    memory for the operands, or the key is first met in a capture.
+    A way that raises an error, returns False, cannot be captured or has another result than the others is left out.
+    None where no way is left, there is no memory for the operands and a second result, or the key is first met in a
+    capture. check: how results are compared; None: they are not.
     """
     key = gpu.number, key
     if key not in _chosen:
         if gpu.stream.is_capturing():
             return None
-        _chosen[key] = _time(gpu, operands, list(ways()))
+        _chosen[key] = _time(gpu, operands, list(ways()), check)
     return _chosen[key]
 
 
-def _time(gpu: Gpu, operands: Sequence[Operand], ways: Sequence[Way]) -> str | None:
+def _time(gpu: Gpu, operands: Sequence[Operand], ways: Sequence[Way], check: Check | None) -> str | None:
     times: dict[str, float] = {}
     with gpu.scratch():
         try:
-            arrays = [gpu.zeros(shape, dtype) for shape, dtype in operands]
+            arrays = [gpu.empty(shape, dtype) for shape, dtype in operands]
+            checking.fill(gpu, arrays)
+            if check is not None:
+                ways = checking.trusted(gpu, arrays, ways, check)
         except MemoryError as error:
             log.debug("no memory to time %d ways: %s", len(ways), error)
             return None

@@ -9,17 +9,17 @@ Named as in bases/convolution.py: a convolution maps `wide` images to `narrow` o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import ModuleType
 from typing import Any
 from typing import cast as typed
 
+from dragon.engines.cuda.device.checking import Check, Way
 from dragon.engines.cuda.device.cudnn import Convolver, Geometry
 from dragon.engines.cuda.device.cudnn_frontend import forward_product
 from dragon.engines.cuda.device.precision import is_16_bit
-from dragon.engines.cuda.device.timing import Way
 from dragon.engines.cuda.kernels import cast, elementwise
 from dragon.engines.cuda.kernels import convolution as kernels
 from dragon.engines.cuda.lowerings import products_first, products_last
@@ -34,11 +34,12 @@ __all__ = ["NO_SLOPE", "Filtering", "add_bias", "learn_bias"]
 NO_SLOPE = {"a": 0.0, "b": 0.0, "c": 0.0}  # settings of the kernels of ReLU
 COLUMN_BYTES = 1 << 29  # limit for the columns of the images that are unfolded at a time
 MOST_TIMED = 1 << 28  # bytes of columns up to which unfolding is timed beside cuDNN
-CUDNN = -1  # of the ways to compute a product
+CUDNN, CUBLAS = "cuDNN", "cuBLAS"  # ways to compute a product
+BY_IMAGE = "cuBLAS for each image"
 
 Arrays = tuple[Any, Any, Any]  # wide, weight or its gradient, narrow
 ByCudnn = Callable[[Convolver, Geometry, Any, Any, Any], bool]  # whether it ran
-Own = Callable[[Any, Any, Any], "bool | None"]  # False: it did not run, which the first of them always does
+Own = Callable[[Any, Any, Any], "bool | None"]  # False: it did not run, which the one by CUBLAS always does
 
 
 def add_bias(lowering: Lowering, y: Any, bias: Any) -> None:
@@ -83,6 +84,8 @@ class Filtering(Lowering):
         w = at_least_2d(self.layer.window)
         if w.before != w.after or len(w.kernel) != 2:
             return None
+        if _is_one_pixel(wide, narrow):  # its strides fit both layouts, and cuDNN then has plans with wrong results
+            return None
         if w.reaching(wide.shape[2:], narrow.shape[2:]) is not w:  # cuDNN knows no window beyond the padding
             return None
         before, stride, dilation = (typed("tuple[int, int]", each) for each in (w.before, w.stride, w.dilation))
@@ -91,10 +94,11 @@ class Filtering(Lowering):
             wide.dtype.name, self.device.tf32, self.channels_last,
         )  # fmt: skip
 
-    def _compute(self, product: str, arrays: Arrays, by_cudnn: ByCudnn, *own: Own) -> None:
+    def _compute(self, product: str, arrays: Arrays, by_cudnn: ByCudnn, own: Mapping[str, Own]) -> None:
         """Compute a product of (wide, weight, narrow) by the first of cuDNN's interfaces that can, or by one of `own`.
 
-        The fastest way is used. Where nothing is timed, the first of `own` computes pointwise products, cuDNN others.
+        own: by name; one is CUBLAS. The fastest way is used. Where nothing is timed, CUBLAS computes pointwise
+        products, cuDNN others.
         """
         g = self._geometry(*arrays) if self.device.convolvers else None
         chosen = self._fastest(product, g, arrays, by_cudnn, own)
@@ -102,15 +106,15 @@ class Filtering(Lowering):
             for one in self.device.convolvers:
                 if one.serves(product, g) and by_cudnn(one, g, *arrays):
                     return
-        if own[max(0, chosen)](*arrays) is False:
-            own[0](*arrays)
+        if own.get(chosen, own[CUBLAS])(*arrays) is False:
+            own[CUBLAS](*arrays)
 
     def _fastest(
-        self, product: str, g: Geometry | None, arrays: Arrays, by_cudnn: ByCudnn, own: Sequence[Own]
-    ) -> int:  # fmt: skip
-        """The fastest way: a position in `own`, or CUDNN."""
+        self, product: str, g: Geometry | None, arrays: Arrays, by_cudnn: ByCudnn, own: Mapping[str, Own]
+    ) -> str:  # fmt: skip
+        """The fastest way: a name in `own`, or CUDNN."""
         pointwise = at_least_2d(self.layer.window).is_pointwise
-        usual = 0 if g is None or pointwise else CUDNN
+        usual = CUBLAS if g is None or pointwise else CUDNN
         in_parts = product.startswith("forward_")  # by `own`
         is_small = self._column_bytes(*arrays) <= MOST_TIMED
         if not self.device.timed_plans or not (pointwise or in_parts or is_small or len(own) > 1):
@@ -121,26 +125,27 @@ class Filtering(Lowering):
         def ways() -> Iterator[Way]:
             one = next((one for one in self.device.convolvers if g is not None and one.serves(product, g)), None)
             if g is not None and one is not None:
-                yield str(CUDNN), partial(by_cudnn, one, g)
-            for k, way in enumerate(own):
-                yield str(k), way
+                yield CUDNN, partial(by_cudnn, one, g)
+            yield from own.items()
 
         key = type(self), product, self.layer.window, self.layer.group, self.device.tf32, self.channels_last
         operands = [(array.shape, array.dtype) for array in arrays]
+        shapes = tuple((shape, dtype.name) for shape, dtype in operands)
+        check = Check(f"{product} of {shapes}", {"data": 0, "weight": 1}.get(product, 2), CUBLAS)
         buffers = dict(self._buffers)
-        chosen = self.device.fastest((*key, *((shape, dtype.name) for shape, dtype in operands)), operands, ways)
+        chosen = self.device.fastest((*key, *shapes), operands, ways, check)
         self._buffers = buffers  # without those in memory that was only lent for the timing
-        return usual if chosen is None else int(chosen)
+        return usual if chosen is None else chosen
 
     def _column_bytes(self, wide: Any, weight: Any, narrow: Any) -> int:
         elements = wide.shape[1] * math.prod(self.layer.window.kernel) * wide.shape[0] * math.prod(narrow.shape[2:])
         return int(elements * wide.dtype.itemsize)
 
     # -- products -----------------------------------------------------------------------------------------------
-    @property
-    def _own(self) -> ModuleType:
-        """The products by cuBLAS for the present layout."""
-        return products_last if self.channels_last else products_first
+    def _own(self, wide: Any, narrow: Any) -> ModuleType:
+        """The products by cuBLAS for the present layout. A pixel's channels are a row of a matrix in either one."""
+        rows = self.channels_last or (self.layer.window.is_pointwise and _is_one_pixel(wide, narrow))
+        return products_last if rows else products_first
 
     def narrow_from_wide(self, wide: Any, weight: Any, narrow: Any, bias: Any = None, relu: bool = False) -> None:
         """Compute narrow = W columns(wide) + bias, for every group; with `relu` max(that, 0)."""
@@ -156,7 +161,7 @@ class Filtering(Lowering):
                 self.narrow_from_wide(x, w, y)
                 add_bias(self, y, bias)
             else:
-                self._own.narrow_from_wide(self, x, w, y)
+                self._own(x, y).narrow_from_wide(self, x, w, y)
 
         product = forward_product(bias is not None, relu)
 
@@ -168,7 +173,7 @@ class Filtering(Lowering):
                     return True
             return False
 
-        self._compute(product, (wide, weight, narrow), by_cudnn, own, *(partial(padded, to) for to in self._pads(wide)))
+        self._compute(product, (wide, weight, narrow), by_cudnn, {CUBLAS: own, **self._each_padding(wide, padded)})
 
     def wide_from_narrow(self, narrow: Any, weight: Any, wide: Any, bias: Any = None) -> None:
         """Compute wide = fold(W^T narrow) + bias, for every group."""
@@ -181,11 +186,11 @@ class Filtering(Lowering):
             return True
 
         def own(x: Any, w: Any, y: Any) -> None:
-            self._own.wide_from_narrow(self, y, w, x, bias)
+            self._own(x, y).wide_from_narrow(self, y, w, x, bias)
             if bias is not None and self.layer.window.is_pointwise:
                 add_bias(self, x, bias)
 
-        self._compute("data", (wide, weight, narrow), by_cudnn, own)
+        self._compute("data", (wide, weight, narrow), by_cudnn, {CUBLAS: own})
 
     def weight_gradient(self, wide: Any, narrow: Any, diff: Any) -> None:
         """Compute diff += the sum over images of narrow columns(wide)^T, for every group."""
@@ -203,7 +208,7 @@ class Filtering(Lowering):
             return True
 
         def own(x: Any, dw: Any, y: Any) -> None:
-            self._own.weight_gradient(self, x, y, dw)
+            self._own(x, y).weight_gradient(self, x, y, dw)
 
         def by_image(x: Any, dw: Any, y: Any) -> None:
             products_first.weight_gradient_by_image(self, x, y, dw)
@@ -219,14 +224,12 @@ class Filtering(Lowering):
             return False
 
         each = self.layer.window.is_pointwise and not self.channels_last and wide.shape[0] * diff.nbytes <= MOST_TIMED
-        self._compute(
-            "weight",
-            (wide, diff, narrow),
-            by_cudnn,
-            own,
-            *([by_image] if each else []),
-            *(partial(padded, to) for to in self._pads(wide)),
-        )
+        ways: dict[str, Own] = {
+            CUBLAS: own,
+            **({BY_IMAGE: by_image} if each else {}),
+            **self._each_padding(wide, padded),
+        }
+        self._compute("weight", (wide, diff, narrow), by_cudnn, ways)
 
     # -- few channels, as of images of colours ------------------------------------------------------------------
     def _pads(self, wide: Any) -> list[int]:
@@ -235,6 +238,10 @@ class Filtering(Lowering):
         if self.layer.group > 1 or not (self.channels_last and self.device.convolvers and is_16_bit(wide.dtype)):
             return []
         return sorted({-(-c // multiple) * multiple for multiple in products_last.PADDED_TO} - {c})
+
+    def _each_padding(self, wide: Any, padded: Callable[..., bool]) -> dict[str, Own]:
+        """`padded` for each number of channels that cuDNN may take, by name."""
+        return {f"{CUDNN} with {channels} channels": partial(padded, channels) for channels in self._pads(wide)}
 
     def _padded(
         self, product: str, channels: int, wide: Any, weight: Any, narrow: Any
@@ -264,6 +271,10 @@ class Filtering(Lowering):
     def _learn_bias(self, dy: Any) -> None:
         if self.layer.bias is not None:
             learn_bias(self, dy, self.layer.bias.diff)
+
+
+def _is_one_pixel(*images: Any) -> bool:
+    return all(math.prod(each.shape[2:]) == 1 for each in images)
 
 
 def _with_channels(shape: tuple[int, ...], channels: int) -> tuple[int, ...]:

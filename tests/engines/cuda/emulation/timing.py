@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from dragon.engines.cuda.device import timing
+from dragon.engines.cuda.device import checking, timing
 from tests.engines.cuda.emulation import standin
 
 PLANS = "cost of plans"  # of `standin.counts`, to which plans of cuDNN add what they cost
@@ -17,19 +18,33 @@ COSTS = {
 }  # fmt: skip
 
 really = timing.milliseconds
+really_trusted = checking.trusted
 is_timing = False
 
 
 def milliseconds(gpu: Any, run: Callable[[], Any]) -> float:
     """In place of timing.milliseconds. The runs are not counted."""
-    global is_timing
-    before, outside = standin.counts.copy(), is_timing
-    is_timing = True
-    try:
+    with uncounted():
         really(gpu, run)
         once = standin.counts.copy()
         run()
         return float(sum(cost * (standin.counts[name] - once[name]) for name, cost in COSTS.items()))
+
+
+def trusted(*args: Any) -> Any:
+    """In place of checking.trusted. The runs are not counted."""
+    with uncounted():
+        return really_trusted(*args)
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Within the block, runs are those of a timing."""
+    global is_timing
+    before, outside = standin.counts.copy(), is_timing
+    is_timing = True
+    try:
+        yield
     finally:
         is_timing = outside
         standin.counts.clear()
