@@ -6,6 +6,8 @@ import ctypes
 import importlib.util
 from pathlib import Path
 
+CUPY_OPTIONS = ("-ftz=true", "--device-as-default-execution-space")  # that CuPy adds to a program's own
+
 
 def find() -> Path | None:
     """The library of the package, for whichever CUDA it belongs to."""

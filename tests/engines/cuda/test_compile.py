@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from dragon.engines.cuda.device.precision import BFLOAT16, FLOAT16, defines
 from dragon.engines.cuda.kernels import sources
 from tests.engines.cuda.emulation.compiler import HEADER, find_compiler
-from tests.engines.cuda.nvrtc import Nvrtc, find
+from tests.engines.cuda.nvrtc import CUPY_OPTIONS, Nvrtc, find
 
 ELF = b"\x7fELF"
 TYPES = (np.float32, np.float64, FLOAT16, BFLOAT16)
@@ -25,14 +26,22 @@ def nvrtc() -> Nvrtc:
     return Nvrtc(path)
 
 
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])
 @pytest.mark.parametrize("name", sources.names())
 def test_compiles_without_a_warning(nvrtc: Nvrtc, name: str, architecture: str) -> None:
     for dtype in TYPES:
-        options = [*sources.OPTIONS, f"-arch={architecture}", *defines(dtype)]
+        options = [*sources.OPTIONS, *defines(dtype), *CUPY_OPTIONS, f"-arch={architecture}"]
         code, log = nvrtc.compile(sources.source(name), f"{name}.cu", options)
         assert code.startswith(ELF)
         assert not log
+
+
+def test_cupy_adds_these_options() -> None:
+    spec = importlib.util.find_spec("cupy")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("CuPy is not installed: its options were not looked up")
+    text = Path(spec.submodule_search_locations[0], "cuda", "compiler.py").read_text(encoding="utf-8")
+    assert all(f"'{option}'" in text for option in CUPY_OPTIONS)
 
 
 def test_the_log_shows_warnings(nvrtc: Nvrtc) -> None:

@@ -84,7 +84,7 @@ class Filtering(Lowering):
         w = at_least_2d(self.layer.window)
         if w.before != w.after or len(w.kernel) != 2:
             return None
-        if _is_one_pixel(wide, narrow):  # its strides fit both layouts, and cuDNN then has plans with wrong results
+        if _is_one_pixel(wide, narrow):  # its strides fit both layouts; on a card such products were wrong
             return None
         if w.reaching(wide.shape[2:], narrow.shape[2:]) is not w:  # cuDNN knows no window beyond the padding
             return None
