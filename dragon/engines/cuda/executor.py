@@ -46,6 +46,7 @@ class CudaExecutor(Executor):
     def __init__(self, net: Net, options: Options) -> None:
         super().__init__(net, options)
         gpu = self.gpu = open_gpu(Options.default_device if options.device is None else options.device)
+        gpu.used_by(self)
         half = PRECISIONS[options.precision] if net.context.dtype == np.float32 else None
         with gpu.active():
             self.loss_scale = LossScale(gpu) if half == FLOAT16 else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import types
-import weakref
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ NET = inputs({"x": (2, 3)}) + 'layer { name: "y" type: "TanH" bottom: "x" top: "
 def cupy(monkeypatch: pytest.MonkeyPatch, devices: int = 1) -> Any:
     """An emulated CuPy with so many GPUs, for a test to damage."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(device, "_gpus", weakref.WeakValueDictionary())
+    monkeypatch.setattr(device, "_gpus", {})
     made = standin.make(devices)
     for name, module in made.items():
         monkeypatch.setitem(sys.modules, name, module)

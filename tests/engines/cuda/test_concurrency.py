@@ -1,4 +1,4 @@
-"""Copies beside computing: memory that is used again, pinned memory that is dropped, handles of dropped GPUs."""
+"""Copies beside computing: memory that is used again, pinned memory that is dropped, handles that stay."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_report_that_nobody_reads_ends_its_copies(monkeypatch: pytest.MonkeyPa
     executor.gpu.stream.synchronize()
 
 
-def test_handles_go_with_their_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_and_its_handles_outlive_nets(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
     gc.collect()
     before = Cublas.handles
     package, library = Package(), Cudnn()
@@ -109,14 +109,31 @@ def test_handles_go_with_their_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     text = inputs({"x": (2, 3, 6, 6)}) + convolution + layer(
         "InnerProduct", "inner_product_param { num_output: 3 }", "y", "z", "two"
     )  # fmt: skip
-    net = make(f"force_backward: true {text}", "cuda")
-    net.run_forward()
-    net.run_backward()
-    assert Cublas.handles == before + 1
-    assert package.handles == 1
-    assert len(library.made) > 1
-    del net
-    gc.collect()
-    assert Cublas.handles == before
-    assert package.handles == 0
-    assert not library.made
+    stream, descriptors = gpu.stream, 0
+    for _ in range(3):
+        net = make(f"force_backward: true {text}", "cuda")
+        for _ in range(3):  # as it is, captured, replayed
+            net.run_forward()
+            net.run_backward()
+        assert Cublas.handles == before + 1
+        assert package.handles == 1
+        descriptors = descriptors or len(library.made)
+        assert len(library.made) == descriptors > 1
+        assert gpu._workspace is not None
+        del net
+        gc.collect()
+        assert len(library.made) == descriptors
+        assert gpu._workspace is None
+    assert open_gpu(0) is gpu
+    assert gpu.stream is stream
+
+
+def test_the_workspace_lasts_while_one_net_does() -> None:
+    gpu, nets = open_gpu(0), [make(TEXT, "cuda") for _ in range(2)]
+    nets[0].run_forward()
+    with gpu.active():
+        gpu.workspace(1, np.float32)
+    for expected in (False, True):
+        nets.pop()
+        gc.collect()
+        assert (gpu._workspace is None) == expected

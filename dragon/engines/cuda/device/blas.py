@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dragon.engines.cuda.device.handles import destroy_with
 from dragon.engines.cuda.device.precision import arithmetic, is_16_bit
 from dragon.errors import EngineError
 
@@ -50,7 +49,6 @@ class Blas:
         self._gpu = gpu
         self._handle = ctypes.c_void_p()
         self._check(self._lib.cublasCreate_v2(ctypes.byref(self._handle)))
-        destroy_with(self, self._lib.cublasDestroy_v2, self._handle)
         self._check(self._lib.cublasSetMathMode(self._handle, FULL_SUMS))
         self._constants = gpu.empty(2, np.float32)
         gpu.upload(self._constants, np.array([0, 1], np.float32))

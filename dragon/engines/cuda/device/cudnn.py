@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from dragon.engines.cuda.device.checking import Check, Way
-from dragon.engines.cuda.device.handles import destroy_with
 from dragon.engines.cuda.device.precision import arithmetic, is_16_bit
 from dragon.errors import EngineError
 
@@ -133,10 +132,8 @@ class Cudnn:
         self._lib, self._gpu = lib, gpu
         self._handle = ctypes.c_void_p()
         self._check(lib.cudnnCreate(ctypes.byref(self._handle)), "start")
-        destroy_with(self, lib.cudnnDestroy, self._handle)
         self._check(lib.cudnnSetStream(self._handle, ctypes.c_void_p(gpu.stream.ptr)), "take a stream")
         self._descriptors: dict[Geometry, tuple[Any, Any, Any, Any]] = {}
-        destroy_with(self, _destroy, lib, self._descriptors)
         self._algorithms: dict[tuple[str, Geometry, bool], tuple[int, int] | None] = {}  # the last: whether timed
 
     def _check(self, status: int, what: str) -> None:
@@ -255,11 +252,3 @@ class Cudnn:
     def weight_gradient(self, g: Geometry, wide: Any, narrow: Any, diff: Any, add: bool) -> bool:
         """Compute diff = the weights' gradient, or += with `add`."""
         return self._run("BackwardFilter", g, (wide, narrow, diff), add)
-
-
-def _destroy(lib: Any, descriptors: dict[Geometry, tuple[Any, Any, Any, Any]]) -> None:
-    for wide, weight, narrow, conv in descriptors.values():
-        lib.cudnnDestroyTensorDescriptor(wide)
-        lib.cudnnDestroyFilterDescriptor(weight)
-        lib.cudnnDestroyTensorDescriptor(narrow)
-        lib.cudnnDestroyConvolutionDescriptor(conv)

@@ -18,7 +18,6 @@ import numpy as np
 
 from dragon.engines.cuda.device.checking import Check, Way
 from dragon.engines.cuda.device.cudnn import MOST_WORKSPACE, Geometry
-from dragon.engines.cuda.device.handles import destroy_with
 from dragon.engines.cuda.device.precision import BFLOAT16, FLOAT16, arithmetic, is_16_bit
 from dragon.engines.cuda.device.timing import Operand
 
@@ -85,7 +84,6 @@ class Frontend:
         self._handle = package.create_handle()
         package.set_stream(handle=self._handle, stream=gpu.stream.ptr)
         self._products: dict[tuple[str, Geometry, bool], Product | None] = {}  # the last: whether plans were timed
-        destroy_with(self, _destroy, package, self._handle, self._products)
 
     def serves(self, product: str, g: Geometry) -> bool:
         """Whether there is a plan for a product: forward (with _bias, with _relu), data or weight."""
@@ -266,8 +264,3 @@ def strides(shape: Sequence[int], channels_last: bool) -> list[int]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _destroy(package: Any, handle: Any, products: dict[tuple[str, Geometry, bool], Product | None]) -> None:
-    products.clear()  # graphs were made with the handle
-    package.destroy_handle(handle)

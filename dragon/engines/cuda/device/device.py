@@ -164,7 +164,9 @@ class Device(ABC):
 
 
 # -- GPUs --------------------------------------------------------------------------------------------------------
-_gpus: weakref.WeakValueDictionary[int, Gpu] = weakref.WeakValueDictionary()
+# They last as long as the process, and so do their streams and the handles, plans and descriptors of cuBLAS and cuDNN:
+# graphs, other libraries and profilers may refer to these after nets are gone. Destroying them crashed a process.
+_gpus: dict[int, Gpu] = {}
 
 
 def open_gpu(number: int) -> Gpu:
@@ -192,6 +194,7 @@ class Gpu(Device):
         if too_old:
             raise EngineError(f"the CUDA engine cannot run: {too_old}")
         self._pid = os.getpid()
+        self._users = 0
         self.number = number
         self.place = f"cuda:{number}"
         self._modules: dict[tuple[str, str], Any] = {}
@@ -225,6 +228,16 @@ class Gpu(Device):
             raise EngineError(FORKED)
         with self.cupy.cuda.Device(self.number), self.stream:
             yield
+
+    def used_by(self, owner: object) -> None:
+        """Note that `owner` runs on the GPU. The workspace is freed when the last owner is dropped."""
+        self._users += 1
+        weakref.finalize(owner, self._left).atexit = False
+
+    def _left(self) -> None:
+        self._users -= 1
+        if not self._users:
+            self._workspace = None
 
     @property
     def is_busy(self) -> bool:

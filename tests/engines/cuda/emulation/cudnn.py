@@ -35,13 +35,6 @@ class Cudnn:
     cudnnCreate = cudnnCreateTensorDescriptor = cudnnCreateFilterDescriptor = _create
     cudnnCreateConvolutionDescriptor = _create
 
-    def _destroy(self, descriptor: Any) -> int:
-        del self.made[descriptor.value]
-        return 0
-
-    cudnnDestroy = cudnnDestroyTensorDescriptor = cudnnDestroyFilterDescriptor = _destroy
-    cudnnDestroyConvolutionDescriptor = _destroy
-
     def cudnnSetStream(self, handle: Any, stream: Any) -> int:
         return 0
 

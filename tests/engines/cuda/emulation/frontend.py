@@ -226,7 +226,7 @@ class Package(types.SimpleNamespace):
         self.behavior_note = types.SimpleNamespace(RUNTIME_COMPILATION="RUNTIME_COMPILATION")
         self.built: list[Graph] = []
         self.handle = object()
-        self.handles = 0  # that have not been destroyed
+        self.handles = 0
         self.data_type = types.SimpleNamespace(**{name: name for name in DTYPES})
         self.heur_mode = types.SimpleNamespace(A="A", FALLBACK="FALLBACK")
         self.numerical_note = types.SimpleNamespace(**{name: name for name in NOTES})
@@ -234,10 +234,6 @@ class Package(types.SimpleNamespace):
     def create_handle(self) -> Any:
         self.handles += 1
         return self.handle
-
-    def destroy_handle(self, handle: Any) -> None:
-        assert handle is self.handle
-        self.handles -= 1
 
     def set_stream(self, *, handle: Any, stream: int) -> None:
         assert handle is self.handle
