@@ -15,6 +15,7 @@ from dragon.engines.cuda.device.layout import Layout
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.solver.solver import Solver
+from tests.engines.cuda.conftest import ON_A_GPU
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.cudnn import Cudnn
 from tests.engines.cuda.emulation.frontend import Package
@@ -214,17 +215,32 @@ def test_other_layers_read_and_write_copies(precision: str) -> None:
 
 
 # -- what scripts see ----------------------------------------------------------------------------------------------
+SMOOTH = RESIDUAL.replace('"ReLU"', '"TanH"').replace("pooling_param {", "pooling_param { pool: AVE")
+
+
+def branches(net: Net) -> list[Any]:
+    """What the ReLUs let pass, and which number of each window the pooling takes."""
+    e = net.blobs["e"].peek()
+    windows = e.reshape(*e.shape[:2], 4, 2, 4, 2).swapaxes(3, 4).reshape(-1, 4)
+    return [net.blobs["c"].peek() > 0, e > 0, windows.argmax(1)]
+
+
 @both
-def test_scripts_see_channels_first(precision: str) -> None:
-    nets = [net_of(RESIDUAL, channels_last=last, precision=precision) for last in (False, True)]
+@pytest.mark.parametrize("text", [RESIDUAL, SMOOTH], ids=["ReLU", "smooth"])
+def test_scripts_see_channels_first(text: str, precision: str) -> None:
+    nets = [net_of(text, channels_last=last, precision=precision) for last in (False, True)]
     x = values((2, 3, 8, 8), precision)
     for number in range(4):  # as it is, captured, replayed
         for net in nets:
             fill(net, {"x": x * (number + 1), "label": np.array([1, 3], np.float32)})
             net.clear_param_diffs()
             net.forward_backward()
+        agree = text == SMOOTH or all(map(np.array_equal, *map(branches, nets)))
+        assert agree or ON_A_GPU, "the emulation adds in one order"
         for name in ("x", "c", "d", "e", "p", "ip"):
             for what in ("peek", "peek_diff"):
+                if what == "peek_diff" and name in ("x", "c", "d", "e") and not agree:
+                    continue  # a number next to 0, or to a maximum, is rounded to the other side of it
                 ours, theirs = (getattr(net.blobs[name], what)() for net in reversed(nets))
                 close(f"{name} {what}", ours, theirs, 0.15 if precision == "bf16" else 0.02)
     kept = nets[1].blobs["p"].data
@@ -277,12 +293,15 @@ def test_a_group_is_taken_apart(precision: str) -> None:
     """Backward over a part of a fused group, in place, as with channels first."""
     nets = [net_of("force_backward: true\n" + RESIDUAL, channels_last=last, precision=precision)
             for last in (False, True)]  # fmt: skip
-    found = []
+    found, tops = [], []
     for net in nets:
         fill(net, {"x": values((2, 3, 8, 8), precision), "label": np.array([1, 3], np.float32)})
         net.run_forward()
-        top = net.blobs["c"].peek().copy()
-        net.blobs["c"].diff[...] = values((2, 8, 8, 8), precision)
+        tops.append(net.blobs["c"].peek().copy())
+    agree = (tops[0] > 0) == (tops[1] > 0)  # on a card a number next to 0 may be rounded to the other side of it
+    assert agree.mean() > (0.98 if ON_A_GPU else 0.9999)
+    for net, top in zip(nets, tops, strict=True):
+        net.blobs["c"].diff[...] = values((2, 8, 8, 8), precision) * agree
         names = net.layer_names
         net.run_backward(names.index("r"), names.index("s"))
         np.testing.assert_array_equal(net.blobs["c"].peek(), top)
