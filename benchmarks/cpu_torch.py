@@ -18,7 +18,7 @@ from torch import Tensor, fx, nn
 
 from benchmarks._harness import Step, serve
 
-__all__ = ["answer", "build", "facts", "make"]
+__all__ = ["answer", "build", "facts", "joined", "make"]
 
 
 class Scale(nn.Module):
@@ -43,6 +43,27 @@ class WithinChannelLRN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         mean = F.avg_pool2d(x * x, self.size, 1, (self.size - 1) // 2)
         return x * (1 + self.alpha * mean).pow(-self.beta)
+
+
+def joined(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The layers with each BatchNorm and the Scale and bias of its result as one, as PyTorch's users write them.
+
+    A Scale of its own would be a further pass, in float32 under autocast.
+    """
+    readers = [bottom for layer in layers for bottom in layer["bottom"]]
+    found: list[dict[str, Any]] = []
+    for layer in layers:
+        before = found[-1] if found else None
+        if (
+            before is not None and before["type"] == "BatchNorm" and layer["type"] == "Scale" and layer["bias"]
+            and layer["bottom"] == before["top"]
+            and (layer["top"] == before["top"] or readers.count(before["top"][0]) == 1)
+        ):  # fmt: skip
+            kept = {"type": "BN", "bottom": before["bottom"], "eps": before["eps"], "statistics": before["name"]}
+            found[-1] = {**layer, **kept}
+        else:
+            found.append(layer)
+    return found
 
 
 class Converter:
@@ -112,8 +133,9 @@ class Converter:
         module = nn.BatchNorm2d(channels, p["eps"], affine=affine)
         assert module.running_mean is not None
         assert module.running_var is not None
-        module.running_mean.copy_(self.arrays[f"{p['name']}/mean"])
-        module.running_var.copy_(self.arrays[f"{p['name']}/variance"])
+        statistics = p.get("statistics", p["name"])
+        module.running_mean.copy_(self.arrays[f"{statistics}/mean"])
+        module.running_var.copy_(self.arrays[f"{statistics}/variance"])
         return module
 
     def _batchnorm(self, p: dict[str, Any], channels: int) -> nn.Module:
@@ -140,12 +162,14 @@ class Converter:
         return nn.Softmax(1)
 
 
-def build(layers: Sequence[dict[str, Any]], arrays: str) -> tuple[nn.Module, Tensor, Tensor | None, Any]:
-    """The module, images (N, C, H, W), labels (N) and the multipliers of each parameter."""
+def build(
+    layers: Sequence[dict[str, Any]], arrays: str, join: bool = False
+) -> tuple[nn.Module, Tensor, Tensor | None, Any]:
+    """The module, images (N, C, H, W), labels (N) and the multipliers of each parameter. join: see `joined`."""
     with np.load(arrays) as stored:
         loaded = dict(stored)
     converter = Converter(loaded)
-    module = converter.module(layers)
+    module = converter.module(joined(layers) if join else layers)
     labels = torch.from_numpy(loaded["label"].astype(np.int64)) if "label" in loaded else None
     return module, torch.from_numpy(loaded["data"]), labels, converter.rates
 

@@ -72,7 +72,7 @@ def make(
     torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
     _free(gpu)
     before = torch.cuda.memory_allocated() if gpu else 0
-    module, images, labels, rates = cpu_torch.build(describe(net_for(net, batch, TRAIN, size)), arrays)
+    module, images, labels, rates = cpu_torch.build(describe(net_for(net, batch, TRAIN, size)), arrays, join=True)
     assert labels is not None  # TRAIN has a loss
     module, images, labels = module.to(device).train(), images.to(device), labels.to(device)
     if channels_last:

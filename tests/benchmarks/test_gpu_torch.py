@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks._harness import BenchmarkError
+from benchmarks.cpu_nets import describe, net_for
 from benchmarks.gpu_cases import Case
 from benchmarks.gpu_training import Settings, export, training
+from dragon.bases.layer import TRAIN
 
 torch = pytest.importorskip("torch")
-from benchmarks import gpu_torch  # noqa: E402
+from benchmarks import cpu_torch, gpu_torch  # noqa: E402
 
 
 @pytest.fixture
@@ -76,3 +78,26 @@ def test_peers_are_timed_beside_ours_and_checked(monkeypatch: pytest.MonkeyPatch
     said.clear()
     assert list(training(Case("lenet", 2), settings, said.append).wall) == ["dragon"]
     assert said[-1].startswith("lenet at batch 2: torch eager is left out: its first loss is ")
+
+
+def test_batch_norm_and_scale_are_one_module(tmp_path: Path) -> None:
+    path = str(tmp_path / "arrays.npz")
+    net = net_for("cifar10_quick_bn_split", 2, TRAIN)
+    export(Case("cifar10_quick_bn_split", 2), path)
+    one, images, labels, rates = cpu_torch.build(describe(net), path, join=True)
+    assert sum(isinstance(m, torch.nn.BatchNorm2d) and m.affine for m in one.modules()) == 3
+    assert not any(isinstance(m, cpu_torch.Scale) for m in one.modules())
+    assert set(rates) >= {name for name, _ in one.named_parameters()}
+    apart, *_ = cpu_torch.build(describe(net), path)
+    assert sum(isinstance(m, cpu_torch.Scale) for m in apart.modules()) == 3
+    losses = [torch.nn.functional.cross_entropy(m.train()(images), labels).item() for m in (one, apart)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_batch_norm_that_others_read_stays_apart() -> None:
+    def layer(kind: str, bottom: str, top: str) -> dict[str, object]:
+        return {"name": top, "type": kind, "bottom": [bottom], "top": [top], "bias": True, "eps": 1e-5}
+
+    layers = [layer("BatchNorm", "x", "a"), layer("Scale", "a", "b"), layer("ReLU", "a", "c")]
+    assert cpu_torch.joined(layers) == layers
+    assert [one["type"] for one in cpu_torch.joined(layers[:2])] == ["BN"]
