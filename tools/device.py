@@ -31,7 +31,7 @@ _FLAGS = (
 def command(gpu: str | None) -> dict[str, Any]:
     """Show the engines (NumPy, oneDNN, CUDA) and their versions, the default one, the processor and the GPUs.
 
-    The CUDA engine is experimental. Where it cannot run, its line says what is missing.
+    Where the CUDA engine cannot run, its line says what is missing.
 
     \b
     Example: dragon device
@@ -147,4 +147,4 @@ def _cuda() -> tuple[str, str]:
     from dragon.engines.cuda.device.availability import versions
 
     found = versions()
-    return "yes", "experimental; " + ", ".join(f"{name} {found[name] or 'not found'}" for name in found)
+    return "yes", ", ".join(f"{name} {found[name] or 'not found'}" for name in found)

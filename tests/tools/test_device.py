@@ -37,7 +37,7 @@ def test_device_shows_the_gpus_and_the_versions(dragon: Dragon, monkeypatch: pyt
     (cuda,) = (line for line in lines if line.startswith("cuda "))
     assert cuda.split(maxsplit=2)[1:] == [
         "yes",
-        "experimental; CuPy 14.0.0, CUDA 13.2, driver 580.95.05, cuDNN 9.19.0, cuDNN's frontend not found",
+        "CuPy 14.0.0, CUDA 13.2, driver 580.95.05, cuDNN 9.19.0, cuDNN's frontend not found",
     ]
     assert dragon("device", "--gpu", "1").out.splitlines()[-1].split()[0] == "1"
     found = json.loads(dragon("device", "--json").out)

@@ -23,7 +23,7 @@ PRECISIONS = {"fp32": pb.SolverParameter.FP32, "bf16": pb.SolverParameter.BF16, 
 engine_option = click.option(
     "--engine",
     type=click.Choice(ENGINES),
-    help="How nets are run; auto takes the fastest on the CPU, cuda (experimental) a GPU.",
+    help="How nets are run; auto takes the fastest on the CPU, cuda a GPU.",
 )
 
 
@@ -117,7 +117,7 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
         is_flag=True,
         help="On a GPU, convolve as cuDNN's heuristics say: the same bits in each process.",
     )
-    @click.option("--gpu", metavar="N", help="Run on GPU N (experimental); an error where there is none.")
+    @click.option("--gpu", metavar="N", help="Run on GPU N; an error where there is none.")
     @functools.wraps(function)
     def wrapper(
         *args: Any,
