@@ -10,7 +10,7 @@ import pytest
 from benchmarks.gpu_registers import FILES, TYPES, main, resources
 from dragon.engines.cuda.device.precision import defines
 from dragon.engines.cuda.kernels import sources
-from tests.engines.cuda.nvrtc import Nvrtc, find
+from tests.engines.cuda.nvrtc import Nvrtc, open_or_skip
 
 SPILLS = """
 extern "C" __global__ void few(float* y) { y[threadIdx.x] = 1; }
@@ -25,10 +25,7 @@ extern "C" __global__ void indexed(float* y, int n) {
 
 @pytest.fixture(scope="module")
 def nvrtc() -> Nvrtc:
-    path = find()
-    if path is None:
-        pytest.skip("the package nvidia-cuda-nvrtc is not installed: kernels were not compiled for a GPU")
-    return Nvrtc(path)
+    return open_or_skip()
 
 
 def test_registers_and_stack_are_read(nvrtc: Nvrtc) -> None:

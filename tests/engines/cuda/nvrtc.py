@@ -50,3 +50,13 @@ class Nvrtc:
         if status:
             self._lib.nvrtcGetErrorString.restype = ctypes.c_char_p
             raise RuntimeError(self._lib.nvrtcGetErrorString(status).decode())
+
+
+def open_or_skip() -> Nvrtc:
+    """The compiler; a test that needs it is skipped where the package is not installed."""
+    import pytest  # here, since a benchmark uses the rest of this module
+
+    path = find()
+    if path is None:
+        pytest.skip("the package nvidia-cuda-nvrtc is not installed: kernels were not compiled for a GPU")
+    return Nvrtc(path)

@@ -12,7 +12,7 @@ import pytest
 from dragon.engines.cuda.device.precision import BFLOAT16, FLOAT16, defines
 from dragon.engines.cuda.kernels import sources
 from tests.engines.cuda.emulation.compiler import HEADER, find_compiler
-from tests.engines.cuda.nvrtc import CUPY_OPTIONS, Nvrtc, find
+from tests.engines.cuda.nvrtc import CUPY_OPTIONS, Nvrtc, open_or_skip
 
 ELF = b"\x7fELF"
 TYPES = (np.float32, np.float64, FLOAT16, BFLOAT16)
@@ -20,10 +20,7 @@ TYPES = (np.float32, np.float64, FLOAT16, BFLOAT16)
 
 @pytest.fixture(scope="module")
 def nvrtc() -> Nvrtc:
-    path = find()
-    if path is None:
-        pytest.skip("the package nvidia-cuda-nvrtc is not installed: kernels were not compiled for a GPU")
-    return Nvrtc(path)
+    return open_or_skip()
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])

@@ -20,6 +20,7 @@ from dragon.engines.cuda.device.checking import Check, Way
 from dragon.engines.cuda.device.cudnn import MOST_WORKSPACE, Geometry
 from dragon.engines.cuda.device.precision import BFLOAT16, FLOAT16, arithmetic, is_16_bit
 from dragon.engines.cuda.device.timing import Operand
+from dragon.errors import first_line
 
 if TYPE_CHECKING:
     from dragon.engines.cuda.device.device import Gpu
@@ -64,7 +65,7 @@ def open_frontend(gpu: Gpu) -> Frontend | None:
     try:
         return Frontend(gpu, package)
     except Exception as error:  # of any kind, as the package raises
-        log.warning("cuDNN's frontend is not used: %s", _first_line(error))
+        log.warning("cuDNN's frontend is not used: %s", first_line(error))
         return None
 
 
@@ -92,7 +93,7 @@ class Frontend:
             try:
                 self._products[key] = self._build(product, g)
             except Exception as error:  # the kinds differ between the package's releases
-                log.debug("cuDNN's frontend does not take %s of %s: %s", product, g, _first_line(error))
+                log.debug("cuDNN's frontend does not take %s of %s: %s", product, g, first_line(error))
                 self._products[key] = None
         return self._products[key] is not None
 
@@ -130,7 +131,7 @@ class Frontend:
                 graph.build_plan_at_index(index)
                 size = int(graph.get_workspace_size_plan_at_index(index))
             except Exception as error:  # barred, or not supported; the kinds differ between the package's releases
-                log.debug("plan %d is not used: %s", index, _first_line(error))
+                log.debug("plan %d is not used: %s", index, first_line(error))
                 continue
             if size > MOST_WORKSPACE:
                 continue
@@ -211,7 +212,7 @@ class Frontend:
         try:
             self._execute(found, pack, workspace)
         except Exception as error:
-            log.warning("cuDNN's frontend cannot run what it planned, and is not used for it: %s", _first_line(error))
+            log.warning("cuDNN's frontend cannot run what it planned, and is not used for it: %s", first_line(error))
             self._products[key] = None
             return False
         found.proven = True
@@ -260,7 +261,3 @@ def strides(shape: Sequence[int], channels_last: bool) -> list[int]:
         _, c, h, w = shape
         return [h * w * c, 1, w * c, c]
     return [math.prod(shape[i + 1 :]) for i in range(len(shape))]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dragon.engines.cuda.device import checking
 from dragon.engines.cuda.device.capture import captured
 from dragon.engines.cuda.device.checking import Check, Way
+from dragon.errors import first_line
 
 if TYPE_CHECKING:
     from dragon.engines.cuda.device.device import Gpu
@@ -57,7 +58,7 @@ def _time(gpu: Gpu, operands: Sequence[Operand], ways: Sequence[Way], check: Che
             try:
                 times[name] = milliseconds(gpu, lambda way=way: way(*arrays))  # type: ignore[misc]
             except Exception as error:  # the libraries raise errors of many kinds
-                log.debug("%s cannot be used: %s", name, (str(error) or type(error).__name__).splitlines()[0])
+                log.debug("%s cannot be used: %s", name, first_line(error))
         arrays.clear()
     return min(times, key=times.__getitem__, default=None)
 

@@ -8,6 +8,9 @@
     Index count, int channels, int height, int width, int out_h, int out_w, int kernel_h, int kernel_w, int stride_h, \
         int stride_w, int pad_h, int pad_w
 
+#define POOL_VALUES \
+    count, channels, height, width, out_h, out_w, kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w
+
 // `N` values of an array from p on, by one 16-byte access where N is LANES.
 template <int N>
 struct Values {
@@ -88,11 +91,9 @@ static __device__ __forceinline__ void max_forward_all(const stored* x, stored* 
 // mask: the position in its window, row by row, of each window's first maximum. A window has at most 256 elements.
 KERNEL max_forward_last(const stored* x, stored* y, unsigned char* mask, int vectors, POOL) {
     if (vectors)
-        max_forward_all<LANES>(x, y, mask, count, channels, height, width, out_h, out_w, kernel_h, kernel_w, stride_h,
-                               stride_w, pad_h, pad_w);
+        max_forward_all<LANES>(x, y, mask, POOL_VALUES);
     else
-        max_forward_all<1>(x, y, mask, count, channels, height, width, out_h, out_w, kernel_h, kernel_w, stride_h,
-                           stride_w, pad_h, pad_w);
+        max_forward_all<1>(x, y, mask, POOL_VALUES);
 }
 
 template <int N>
@@ -119,14 +120,13 @@ static __device__ __forceinline__ void max_backward_all(const stored* dy, const 
 // Gathers, as pooling.cu does: each input element sums over the windows that hold it.
 KERNEL max_backward_last(const stored* dy, const unsigned char* mask, stored* dx, int vectors, POOL) {
     if (vectors)
-        max_backward_all<LANES>(dy, mask, dx, count, channels, height, width, out_h, out_w, kernel_h, kernel_w, stride_h,
-                                stride_w, pad_h, pad_w);
+        max_backward_all<LANES>(dy, mask, dx, POOL_VALUES);
     else
-        max_backward_all<1>(dy, mask, dx, count, channels, height, width, out_h, out_w, kernel_h, kernel_w, stride_h,
-                            stride_w, pad_h, pad_w);
+        max_backward_all<1>(dy, mask, dx, POOL_VALUES);
 }
 
 #define COUNTED int first_h, int first_w, int end_h, int end_w
+#define COUNTED_VALUES first_h, first_w, end_h, end_w
 
 template <int N>
 static __device__ __forceinline__ void average_forward_all(const stored* x, stored* y, POOL, COUNTED) {
@@ -152,11 +152,9 @@ static __device__ __forceinline__ void average_forward_all(const stored* x, stor
 
 KERNEL average_forward_last(const stored* x, stored* y, int vectors, POOL, COUNTED) {
     if (vectors)
-        average_forward_all<LANES>(x, y, count, channels, height, width, out_h, out_w, kernel_h, kernel_w, stride_h,
-                                   stride_w, pad_h, pad_w, first_h, first_w, end_h, end_w);
+        average_forward_all<LANES>(x, y, POOL_VALUES, COUNTED_VALUES);
     else
-        average_forward_all<1>(x, y, count, channels, height, width, out_h, out_w, kernel_h, kernel_w, stride_h,
-                               stride_w, pad_h, pad_w, first_h, first_w, end_h, end_w);
+        average_forward_all<1>(x, y, POOL_VALUES, COUNTED_VALUES);
 }
 
 template <int N>
@@ -181,11 +179,9 @@ static __device__ __forceinline__ void average_backward_all(const stored* dy, st
 
 KERNEL average_backward_last(const stored* dy, stored* dx, int vectors, POOL, COUNTED) {
     if (vectors)
-        average_backward_all<LANES>(dy, dx, count, channels, height, width, out_h, out_w, kernel_h, kernel_w, stride_h,
-                                    stride_w, pad_h, pad_w, first_h, first_w, end_h, end_w);
+        average_backward_all<LANES>(dy, dx, POOL_VALUES, COUNTED_VALUES);
     else
-        average_backward_all<1>(dy, dx, count, channels, height, width, out_h, out_w, kernel_h, kernel_w, stride_h,
-                                stride_w, pad_h, pad_w, first_h, first_w, end_h, end_w);
+        average_backward_all<1>(dy, dx, POOL_VALUES, COUNTED_VALUES);
 }
 
 // -- convolutions without cuDNN -----------------------------------------------------------------------------------
