@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from typing import Any
 
 from benchmarks import gpu_checks
 from benchmarks._harness import BenchmarkError, Worker, machine, table
-from benchmarks.gpu_cases import Case
+from benchmarks.gpu_cases import PEERS, Case
 from benchmarks.gpu_report import Report, add_kernels, add_training
 from benchmarks.gpu_training import Settings, training
 
@@ -197,6 +198,16 @@ def _stages(text: str) -> list[str]:
     return names
 
 
+def _pattern(text: str) -> str:
+    try:
+        found = any(re.search(text, name) for name in PEERS)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f'"{text}" is not a regular expression: {error}') from None
+    if not found:
+        raise argparse.ArgumentTypeError(f'"{text}" finds no peer of {", ".join(PEERS)}')
+    return text
+
+
 def main(arguments: Sequence[str] | None = None, plan: Plan | None = None) -> int:
     """Run the command line; 1 if a check failed, 2 if nothing could be measured."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=(__doc__ or "").split("\n\n")[0])
@@ -207,6 +218,10 @@ def main(arguments: Sequence[str] | None = None, plan: Plan | None = None) -> in
         "--compile-limit", type=float, metavar="SECONDS", help="to set up one compiled form; default 60"
     )
     parser.add_argument("--rounds", type=int)
+    parser.add_argument(
+        "--peers", type=_pattern, default="", metavar="REGEX",
+        help=f"only the peers that it finds, of {', '.join(PEERS)}",
+    )  # fmt: skip
     parser.add_argument("--check", action="store_true", help="first the stages smoke, tests and sanitizer")
     parser.add_argument("--profile", action="store_true", help="add the kernels of one step of ours; needs PyTorch")
     parser.add_argument("--any-algorithm", action="store_true", help="PyTorch may take those that vary from run to run")
@@ -216,7 +231,7 @@ def main(arguments: Sequence[str] | None = None, plan: Plan | None = None) -> in
     chosen = plan.settings
     plan.settings = replace(
         chosen, rounds=args.rounds or chosen.rounds, profile=args.profile, deterministic=not args.any_algorithm,
-        compile_seconds=args.compile_limit or chosen.compile_seconds,
+        compile_seconds=args.compile_limit or chosen.compile_seconds, only=args.peers,
     )  # fmt: skip
     lacking = absent(NEEDED)
     if lacking:

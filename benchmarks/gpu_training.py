@@ -6,6 +6,7 @@ algorithms; only compilers run meanwhile.
 
 from __future__ import annotations
 
+import re
 import tempfile
 import threading
 import time
@@ -28,7 +29,11 @@ LONGEST = 400  # characters of an error; those of compilers quote whole programs
 
 @dataclass(frozen=True)
 class Settings:
-    """How a case is measured. compile_seconds: the most that setting up one compiled form may take."""
+    """How a case is measured.
+
+    compile_seconds: the most that setting up one compiled form may take. only: a regular expression; peers whose names
+    it does not find are left out.
+    """
 
     seconds: float = 120
     rounds: int = 7
@@ -37,10 +42,15 @@ class Settings:
     deterministic: bool = True  # cuDNN's algorithms of the peers; ours always are
     with_torch: bool = True
     profile: bool = False
+    only: str = ""
     device: str = "cuda"  # of the peers
     ours: str = "benchmarks.gpu_ours"
     peers: str = "benchmarks.gpu_torch"
     env: Mapping[str, str] = field(default_factory=dict)
+
+    def forms(self) -> dict[str, Form]:
+        """The peers to measure, by name."""
+        return {name: form for name, form in PEERS.items() if re.search(self.only, name)}
 
 
 @dataclass
@@ -88,7 +98,7 @@ class _Groups:
                 for name, (precision, tf32) in OURS.items()
             ]
             if chosen.with_torch:
-                precisions = dict.fromkeys(form.precision for form in PEERS.values())
+                precisions = dict.fromkeys(form.precision for form in chosen.forms().values())
                 running += [pool.submit(self._start_peers, self._worker(chosen.peers), p) for p in precisions]
             for one in running:
                 one.result()
@@ -110,7 +120,8 @@ class _Groups:
             self.made[name], self.workers[name] = made, worker
 
     def _start_peers(self, worker: Worker, precision: str) -> None:
-        chosen, forms = self.settings, {n: form for n, form in PEERS.items() if form.precision == precision}
+        chosen = self.settings
+        forms = {name: form for name, form in chosen.forms().items() if form.precision == precision}
         tf32 = precision == "tf32"
         if self._ask(f"torch, {precision}", worker, "facts", tf32=tf32, deterministic=chosen.deterministic) is None:
             return
@@ -179,13 +190,15 @@ def training(case: Case, settings: Settings, say: Callable[[str], object]) -> Me
             if not ours:
                 raise BenchmarkError(f"{case}: nothing of ours runs")
             _compare_losses(groups, ours[0])
-            profiles = _profiles(groups, ours) if settings.profile else {}
-            return _measure(groups, profiles)
+            measured = _measure(groups)
+            if settings.profile:
+                measured.profiles.update(_profiles(groups, [name for name in ours if name in measured.wall]))
+            return measured
         finally:
             groups.close()
 
 
-def _measure(groups: _Groups, profiles: dict[str, list[list[Any]]]) -> Measured:
+def _measure(groups: _Groups) -> Measured:
     times: dict[str, list[float | None]] = {}
     failed: list[str] = []
 
@@ -216,7 +229,7 @@ def _measure(groups: _Groups, profiles: dict[str, list[list[Any]]]) -> Measured:
         values = [value for value in times[name][-len(series.ms) :] if value is not None]
         if values:
             gpu[name] = Series(values)
-    return Measured(wall, gpu, {name: groups.made[name] for name in names}, profiles)
+    return Measured(wall, gpu, {name: groups.made[name] for name in names})
 
 
 def _compare_losses(groups: _Groups, first: str) -> None:
@@ -232,8 +245,11 @@ def _compare_losses(groups: _Groups, first: str) -> None:
 def _profiles(groups: _Groups, names: list[str]) -> dict[str, list[list[Any]]]:
     found = {}
     for name in names:
+        if groups.left() < 1:
+            groups.say(f"{groups.case}: no kernel table of {name}: no time is left")
+            continue
         try:
-            found[name] = groups.workers[name].ask_within(30, "profile", candidate=name)
+            found[name] = groups.workers[name].ask_within(groups.left(), "profile", candidate=name)
         except BenchmarkError as error:
             groups.say(f"{groups.case}: no kernel table of {name}: {error}")
     return found

@@ -110,6 +110,23 @@ def test_unknown_stages_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert '"qick" is not a stage; there are smoke, tests, ' in capsys.readouterr().err
 
 
+def test_peers_are_chosen_by_name() -> None:
+    assert set(Settings(only="compiled.*bf16|eager$").forms()) == {
+        "torch compiled graph channels_last, bf16", "torch compiled channels_last, bf16", "torch eager",
+    }  # fmt: skip
+    assert list(Settings().forms()) == list(PEERS)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"), [("eeger", '"eeger" finds no peer of torch eager'), ("(", '"(" is not a regular expression')]
+)
+def test_a_pattern_without_peers_is_refused(capsys: pytest.CaptureFixture[str], pattern: str, said: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--peers", pattern], tiny())
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
 def test_without_a_gpu_one_line_says_why(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
