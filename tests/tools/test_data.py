@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dragon.data import write_synthetic
-from dragon.data.dataset import Dataset
+from dragon.data.dataset import Dataset, Kind, Split, write_dataset
 from dragon.data.progress import Progress, silent
 from dragon.tools import data
 from tests.tools.conftest import Dragon
@@ -82,3 +83,22 @@ def test_files_downloaded_by_hand(tmp_path: Path, dragon: Dragon, monkeypatch: p
     assert "page.tar.gz (a text file) holds no file of CIFAR-10" in result.error
     assert "does not exist" in dragon("data", "mnist", "--from", "nothing.gz").error
     assert "not for synthetic" in dragon("data", "synthetic", "--from", "page.tar.gz").error
+
+
+def test_lines_of_digits(tmp_path: Path, dragon: Dragon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = np.full((6, 1, 28, 28), 255, np.uint8)
+    parts = (Split(images, np.arange(6, dtype=np.uint8)),) * 2
+
+    def fetch(folder: Path, progress: Progress = silent) -> Dataset:
+        assert folder == Path("data/mnist")
+        return write_dataset(folder, Kind("MNIST", "mnist", 6, 6, (1, 28, 28)), lambda: parts, progress)
+
+    monkeypatch.setattr(data, "fetch_mnist", fetch)
+    result = dragon("data", "mnist_lines", "--train", "5", "--test", "2", "--seed", "3")
+    assert result.code == 0, result.err
+    assert "MNIST lines in data/mnist_lines: written" in result.out
+    assert "train  data/mnist_lines/train.txt  5 lines" in result.out
+    assert json.loads(Path("data/mnist_lines/dataset.json").read_text())["seed"] == 3
+    assert "complete already" in dragon("data", "mnist_lines", "--train", "5", "--test", "2", "--seed", "3").out
+    assert "not for mnist_lines" in dragon("data", "mnist_lines", "--subset", "2").error
