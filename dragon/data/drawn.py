@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dragon.data.dataset import Dataset, difference, read_split
 from dragon.data.digest import DESCRIPTION
 from dragon.data.new_folder import new_folder
@@ -40,8 +43,8 @@ class Drawn:
 class Digits:
     """Images (N, 28, 28) uint8 and labels (N) of the training and of the test digits, from which scenes are made."""
 
-    train: tuple[Any, Any]
-    test: tuple[Any, Any]
+    train: tuple[NDArray[np.uint8], NDArray[np.uint8]]
+    test: tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 def read_digits(mnist: Dataset) -> Digits:

@@ -68,7 +68,7 @@ def write_lines(
             rng = np.random.Generator(np.random.Philox(key=[seed, k]))
             for n, name in enumerate(names[part]):
                 rows = min(_ROWS, count - n * _ROWS)
-                data, labels, sizes = compose_lines(*getattr(source, part), rows, rng, width, lengths)
+                data, labels, sizes = compose_lines(getattr(source, part), rows, rng, width, lengths)
                 with atomic_h5(place / name) as file:
                     for key, values in (("data", data), ("label", labels), ("label_length", sizes)):
                         write_values(file, key, values)
@@ -82,8 +82,7 @@ def write_lines(
 
 
 def compose_lines(
-    images: NDArray[np.uint8],
-    labels: NDArray[np.integer],
+    digits: tuple[NDArray[np.uint8], NDArray[np.uint8]],
     count: int,
     rng: np.random.Generator,
     width: int = 100,
@@ -91,8 +90,9 @@ def compose_lines(
 ) -> tuple[Image, Image, Image]:
     """`count` lines: data (count, 1, 32, width) in [0, 1], labels (count, most) and lengths (count, 1).
 
-    images (N, 28, 28) and labels (N): the digits to choose from.
+    digits: images (N, 28, 28) and labels (N) to choose from.
     """
+    images, labels = digits
     data = np.empty((count, 1, _HEIGHT, width), np.float32)
     sequences = np.full((count, lengths[1]), BLANK, np.float32)
     sizes = rng.integers(lengths[0], lengths[1] + 1, (count, 1))

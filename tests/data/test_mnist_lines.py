@@ -46,7 +46,7 @@ def test_the_files_feed_a_net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_labels_are_those_of_the_digits_from_left_to_right() -> None:
     """The height of each block of ink tells which digit it is."""
-    data, labels, sizes = compose_lines(*DIGITS.test, 40, np.random.default_rng(3), lengths=(1, 3))
+    data, labels, sizes = compose_lines(DIGITS.test, 40, np.random.default_rng(3), lengths=(1, 3))
     for line, sequence, size in zip(data[:, 0], labels, sizes[:, 0].astype(int), strict=True):
         assert (sequence[size:] == BLANK).all()
         ink = line > (line.min() + line.max()) / 2
