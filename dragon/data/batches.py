@@ -87,16 +87,23 @@ class BatchMaker:
     def _shape(self, images: NDArray[Any] | Sequence[NDArray[Any]], name: Callable[[int], str]) -> tuple[int, int, int]:
         """The shape of all images after the transform. Raises DataError if they do not have one."""
         shapes = [images.shape[1:]] if isinstance(images, np.ndarray) else [image.shape for image in images]
-        made = self.transformer.checked_shape(shapes[0], name(0))
+        made = self._checked_shape(shapes[0], name, 0)
         for i, shape in enumerate(shapes):
             if shape[0] != self.shape[0]:
                 raise DataError(f"{name(i)} has {shape[0]} channels, the first of the source {self.shape[0]}")
-            if shape != shapes[0] and self.transformer.checked_shape(shape, name(i)) != made:
+            if shape != shapes[0] and self._checked_shape(shape, name, i) != made:
                 raise DataError(
                     f"{name(i)} has shape {shape}, the first image of its batch {shapes[0]}; "
                     "images of different sizes need a crop_size, or batch_size 1"
                 )
         return made
+
+    def _checked_shape(self, shape: tuple[int, int, int], name: Callable[[int], str], i: int) -> tuple[int, int, int]:
+        """The shape of image i after the transform. To find its name may take long: a database is read for its key."""
+        try:
+            return self.transformer.output_shape(shape)
+        except DataError as error:
+            raise DataError(f"{name(i)}: {error}") from None
 
 
 def _stacked(images: Sequence[NDArray[Any]]) -> NDArray[Any] | None:

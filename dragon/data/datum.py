@@ -7,6 +7,7 @@ and one integer label. Encoded images are decoded in the channel order of OpenCV
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from dragon.proto import dragon_pb2
 __all__ = ["LABELS", "decode_batch", "encode_datum"]
 
 LABELS = range(-(2**31), 2**31)  # of an int32
+_LONGEST_TAIL = 16  # bytes behind the pixels: a label takes at most 11, `encoded` 2
 
 Image = NDArray[Any]  # (C, H, W), uint8 or float32
 
@@ -52,6 +54,9 @@ def decode_batch(
     Images of one shape are returned as one array, which may be read-only; images of different shapes as a list of
     (C, H, W) arrays. `name(i)` names record i in messages. Raises DataError for a damaged record.
     """
+    alike = _join_alike(records)
+    if alike is not None:
+        return alike
     datums = [_parse(record, name, i) for i, record in enumerate(records)]
     labels = np.array([datum.label for datum in datums], np.float32)
     raw = _join_raw(datums)
@@ -68,6 +73,45 @@ def _parse(record: bytes, name: Callable[[int], str], i: int) -> dragon_pb2.Datu
         return dragon_pb2.Datum.FromString(record)
     except DecodeError:
         raise DataError(f"{name(i)} is not a Datum ({len(record)} bytes that do not parse)") from None
+
+
+def _join_alike(records: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.float32]] | None:
+    """Raw images and labels of records with the same bytes before their pixels, as the usual writers leave them.
+
+    Only the first record is parsed, and what lies behind the pixels of the others. None for other records.
+    """
+    try:
+        first = dragon_pb2.Datum.FromString(records[0])
+    except (IndexError, DecodeError):
+        return None
+    shape = (first.channels, first.height, first.width)
+    size = shape[0] * shape[1] * shape[2]
+    if size <= 0 or min(shape) < 0 or len(first.data) != size:
+        return None
+    image = dragon_pb2.Datum(channels=shape[0], height=shape[1], width=shape[2], data=first.data)
+    head = image.SerializeToString(deterministic=True)[:-size]
+    start, end = len(head), len(head) + size
+    if not all(record.startswith(head) for record in records) or min(map(len, records)) < end:
+        return None
+    labels = [_label_behind(record[end:]) for record in records]
+    if None in labels:
+        return None
+    pixels = b"".join([record[start:end] for record in records])
+    return np.frombuffer(pixels, np.uint8).reshape(len(records), *shape), np.array(labels, np.float32)
+
+
+@lru_cache(maxsize=1 << 14)
+def _label_behind(tail: bytes) -> int | None:
+    """The label of a Datum that ends with `tail`; None if that may hold more than a label."""
+    if len(tail) > _LONGEST_TAIL:
+        return None
+    try:
+        datum = dragon_pb2.Datum.FromString(tail)
+    except DecodeError:
+        return None
+    if datum.encoded or any(datum.HasField(field) for field in ("channels", "height", "width", "data")):
+        return None
+    return int(datum.label)
 
 
 def _join_raw(datums: Sequence[dragon_pb2.Datum]) -> NDArray[np.uint8] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -75,6 +75,10 @@ class LevelDbReader:
         with self._readable():
             keys = self._db.iterator(include_value=False, verify_checksums=True)
             return next(islice(keys, position % self._entries, None), b"")
+
+    def pick(self, keys: list[bytes], numbers: Sequence[int]) -> list[bytes]:
+        """The records of `keys[i]` for each i of `numbers`. Raises DataError if there is none of a key."""
+        return [self.get(keys[number]) for number in numbers]
 
     def get(self, key: bytes) -> bytes:
         """The record of a key. Raises DataError if there is none."""

@@ -52,6 +52,8 @@ class LmdbPages:
         self._depth, self._entries = header.depth, header.entries
         self._branches: dict[int, _Page] = {}
         self._spans = array("q")  # first byte of each value and one past the last, for the values read so far
+        self._keys: list[bytes] = []  # as `keys` returned them
+        self._places = array("q")  # of their values: the first byte, negative for overflow pages; one past the last
 
     def __len__(self) -> int:
         return self._entries
@@ -111,6 +113,30 @@ class LmdbPages:
         end: int = self._spans[i + 1]
         last = min(i + 2 * _MAX_VALUES + 1, known - 1)
         return self._spans[last] if end < self._spans[last] < self._spans[i] + _MAX_BLOCK else end
+
+    def keys(self) -> list[bytes]:
+        """The keys of all records, ascending. Where their values lie is remembered, for `pick`."""
+        found, places = list[bytes](), array("q")
+        for page in self._leaves():
+            for node in page.nodes:
+                found.append(self._key(page, node))
+                low, high, is_big = self._place(page, node)
+                places.extend((-low if is_big else low, high))
+        if len(found) != self._entries:
+            raise DataError(f'LMDB "{self._folder}" is damaged: {len(found)} records, its header says {self._entries}')
+        self._keys, self._places = found, places
+        return found
+
+    def pick(self, keys: list[bytes], number: int) -> bytes | None:
+        """The value of `keys[number]`, or None. It is found at once if `keys` returned this list since `follow`."""
+        if keys is not self._keys:
+            return self.find(keys[number])
+        low, high = self._places[2 * number], self._places[2 * number + 1]
+        if low >= 0:
+            return self._file.read(low, high)
+        content = self._file.read(-low - PAGE_HEADER, high)
+        self._check_overflow(-low, content[:PAGE_HEADER])
+        return content[PAGE_HEADER:]
 
     def find(self, key: bytes) -> bytes | None:
         """The value of a key, or None."""
@@ -192,6 +218,13 @@ class LmdbPages:
 
     def _value(self, page: _Page, node: int) -> tuple[int, int]:
         """The first byte of a value in the file, and one past the last."""
+        low, high, is_big = self._place(page, node)
+        if is_big:
+            self._check_overflow(low, self._file.read(low - PAGE_HEADER, low))
+        return low, high
+
+    def _place(self, page: _Page, node: int) -> tuple[int, int, bool]:
+        """The first byte of a value, one past the last, and whether it has overflow pages, which are to be checked."""
         low, high, flags, key = _NODE.unpack_from(page.content, node)
         start, size = node + _NODE.size + key, low | high << 16
         first = page.number * self._page
@@ -199,12 +232,15 @@ class LmdbPages:
             self._damaged(page.number, "holds a database of its own, or several values to a key")
         if not flags & _BIG:
             self._inside(page, start + size)
-            return first + start, first + start + size
+            return first + start, first + start + size, False
         self._inside(page, start + _NUMBER.size)
         number = _NUMBER.unpack_from(page.content, start)[0]
         start = number * self._page + PAGE_HEADER
         if not 2 <= number <= self._last or start + size > (self._last + 1) * self._page:
             self._damaged(number, "a value lies outside of the file")
-        if _PAGE.unpack(self._file.read(start - PAGE_HEADER, start))[2] & _KINDS != _OVERFLOW:
-            self._damaged(number, "is not the value that a record says it is")
-        return start, start + size
+        return start, start + size, True
+
+    def _check_overflow(self, low: int, header: bytes) -> None:
+        """Raise DataError unless a page with this header holds the value whose first byte is `low`."""
+        if _PAGE.unpack(header)[2] & _KINDS != _OVERFLOW:
+            self._damaged(low // self._page, "is not the value that a record says it is")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ __all__ = ["KeyedReader", "ShuffledReader"]
 
 
 class KeyedReader(Protocol):
-    """Records that can be fetched by key."""
+    """Records that can be fetched in any order."""
 
     path: str
 
@@ -22,8 +22,8 @@ class KeyedReader(Protocol):
         """The keys of all records."""
         ...
 
-    def get(self, key: bytes) -> bytes:
-        """The record of a key. Raises DataError if there is none."""
+    def pick(self, keys: list[bytes], numbers: Sequence[int]) -> list[bytes]:
+        """The records of `keys[i]` for each i of `numbers`; keys: as `keys` returned them. Raises DataError."""
         ...
 
     def close(self) -> None:
@@ -51,16 +51,25 @@ class ShuffledReader:
 
     def read(self, count: int) -> list[bytes]:
         """The next `count` records."""
-        records = [self._source.get(self.key(self.position + i)) for i in range(count)]
+        records: list[bytes] = []
+        while len(records) < count:
+            first = self._in_epoch(self.position + len(records))
+            numbers = self._permutation[first : first + count - len(records)].tolist()
+            records += self._source.pick(self._keys, numbers)
         self.position += count
         return records
 
     def key(self, position: int) -> bytes:
         """The key of record `position`, counted over all epochs."""
+        index = self._in_epoch(position)
+        return self._keys[int(self._permutation[index])]
+
+    def _in_epoch(self, position: int) -> int:
+        """The place of record `position` in its epoch, whose order then is the present one."""
         epoch, index = divmod(position, len(self._keys))
         if epoch != self._epoch:
             self._epoch, self._permutation = epoch, self._order(epoch, len(self._keys))
-        return self._keys[int(self._permutation[index])]
+        return index
 
     def seek(self, position: int) -> None:
         """Move to record `position`, counted over all epochs, in the order of the seed that holds from now on."""

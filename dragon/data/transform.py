@@ -104,13 +104,6 @@ class Transformer:
             self._augmentation.check(channels)
         return (channels, self._crop, self._crop) if self._crop else (channels, height, width)
 
-    def checked_shape(self, shape: Shape, name: str) -> Shape:
-        """`output_shape`, with the name of the image in the DataError."""
-        try:
-            return self.output_shape(shape)
-        except DataError as error:
-            raise DataError(f"{name}: {error}") from None
-
     def apply(self, images: NDArray[Any] | Sequence[NDArray[Any]], out: NDArray[Any]) -> NDArray[Any]:
         """Transform images (N, C, H, W), or N of different sizes (C, H, W), to `out` (N, C, h, w), which is returned.
 

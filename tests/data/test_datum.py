@@ -151,3 +151,60 @@ def test_a_header_that_claims_a_huge_picture_is_refused_before_memory_is_asked_f
 def test_a_label_that_a_record_cannot_hold(label: int) -> None:
     with pytest.raises(DataError, match="label lies between -2147483648 and 2147483647"):
         encode_datum(np.zeros((1, 2, 2), np.uint8), label)
+
+
+def serialised(**fields: Any) -> bytes:
+    return bytes(dragon_pb2.Datum(**fields).SerializeToString())
+
+
+# What may lie behind the pixels of a record, whose first image has the label 3.
+TAILS = {
+    "label": serialised(label=7),
+    "large label": serialised(label=2**31 - 1),
+    "negative label": serialised(label=-5),
+    "no label": b"",
+    "not encoded": serialised(label=9, encoded=False),
+    "two labels": serialised(label=9) + serialised(label=8),
+    "floats as well": serialised(label=2, float_data=[1.0]),
+    "unknown field": serialised(label=6) + b"\x78\x01",
+    "other pixels": serialised(data=bytes(range(144))),
+    "another shape": serialised(channels=8, height=3, width=6),
+    "another size": serialised(channels=1, height=3, width=6),
+    "encoded": serialised(encoded=True),
+    "cut": serialised(label=300)[:-1],
+    "garbage": b"\x07\xff",
+}
+
+
+@pytest.mark.parametrize("tail", TAILS.values(), ids=TAILS.keys())
+def test_records_that_begin_alike_are_decoded_as_protobuf_does(
+    images: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, tail: bytes
+) -> None:
+    """Most records are not parsed one by one; the result and the message must be those of parsing each."""
+    head = serialised(channels=3, height=6, width=8, data=images[1].tobytes())
+    records = [encode_datum(images[0], 3), head + tail]
+
+    def decoded() -> tuple[list[Any], list[float]] | str:
+        try:
+            found, labels = decode_batch(records)
+        except DataError as error:
+            return str(error)
+        return [image.tolist() for image in found], labels.tolist()
+
+    quick = decoded()
+    monkeypatch.setattr("dragon.data.datum._join_alike", lambda records: None)
+    assert quick == decoded()
+
+
+def test_usual_records_are_not_parsed_one_by_one(images: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [encode_datum(image, 300 * i) for i, image in enumerate(images)]
+    expected, labels = decode_batch(records)
+    monkeypatch.setattr("dragon.data.datum._parse", lambda *_: pytest.fail("parsed"))
+    found, same = decode_batch(records)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(same, labels)
+
+
+def test_a_record_that_ends_within_its_pixels(images: NDArray[np.uint8]) -> None:
+    with pytest.raises(DataError, match="record 1 is not a Datum"):
+        decode_batch([encode_datum(images[0], 0), encode_datum(images[1], 0)[:100]])

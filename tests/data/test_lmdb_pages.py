@@ -114,3 +114,47 @@ def test_passes_that_take_turns_miss_nothing(tmp_path: Path) -> None:
     assert list(islice(pages.records(), 200)) == values[:200]
     assert list(slow) == values[1:]
     pages.close()
+
+
+def test_values_are_picked_by_their_number_among_the_keys(tmp_path: Path) -> None:
+    records = made(500, 900, 2500)  # some on overflow pages
+    write_lmdb(tmp_path / "a", records)
+    pages = LmdbPages(str(tmp_path / "a"))
+    keys = pages.keys()
+    assert keys == [key for key, _ in records]
+    assert [pages.pick(keys, i) for i in range(500)] == [value for _, value in records]
+    assert pages.pick([b"", keys[7]], 1) == records[7][1]  # another list: by the key
+    assert pages.pick([b"\0"], 0) is None
+    pages.close()
+
+
+def test_a_pick_after_a_change_goes_by_the_key(tmp_path: Path) -> None:
+    records = made(500, 900, 2500)
+    write_lmdb(tmp_path / "a", records)
+    reader = LmdbReader(tmp_path / "a")
+    keys = reader.keys()
+    for _ in range(3):  # so that pages are used again
+        with lmdb.open(str(tmp_path / "a"), map_size=1 << 28) as environment, environment.begin(write=True) as t:
+            for key, value in records[250:]:
+                t.put(key, value[::-1])
+            for key, _ in records[:100]:
+                t.delete(key)
+    assert reader.pick(keys, [499, 100, 250]) == [records[499][1][::-1], records[100][1], records[250][1][::-1]]
+    with pytest.raises(DataError, match="has no record"):
+        reader.pick(keys, [0])
+    reader.close()
+
+
+def test_a_pick_notices_damaged_overflow_pages(tmp_path: Path) -> None:
+    write_lmdb(tmp_path / "a", [(b"a", b"x" * 9000), (b"b", b"y" * 9000)])
+    path = tmp_path / "a" / "data.mdb"
+    content = bytearray(path.read_bytes())
+    at = content.index(b"y" * 9000)
+    content[at - 6 : at - 4] = b"\0\0"  # the flags of the page
+    path.write_bytes(content)
+    reader = LmdbReader(tmp_path / "a")
+    keys = reader.keys()
+    assert reader.pick(keys, [0]) == [b"x" * 9000]
+    with pytest.raises(DataError, match="is not the value"):
+        reader.pick(keys, [1])
+    reader.close()

@@ -50,3 +50,11 @@ def test_a_seek_within_the_epoch_asks_for_the_order_anew(lmdb_folder: Path) -> N
     seed = 1
     other.seek(2)
     assert other.read(3) == expected
+
+
+def test_reads_across_epochs_are_the_keys_records(lmdb_folder: Path) -> None:
+    source = LmdbReader(lmdb_folder)
+    reader = ShuffledReader(LmdbReader(lmdb_folder), order)
+    expected = [source.get(reader.key(i)) for i in range(3 * RECORDS)]
+    reader.seek(0)
+    assert [record for count in (5, 1, 12, 3) for record in reader.read(count)] == expected
