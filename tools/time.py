@@ -116,7 +116,9 @@ def _count(which: NetChoice, phase: int, backward: bool, choice: EngineChoice) -
     net = which.open(phase, "numpy", Options(), None)
     try:
         click.echo(summary(net))
-        figures = plan_figures(net, backward, choice.fuse, choice.precision or "fp32")
+        figures = plan_figures(
+            net, backward, choice.fuse, choice.precision or "fp32", tf32=choice.tf32, channels_last=choice.channels_last
+        )
         for line in figures.lines(terminal_width()):
             click.echo(line)
         totals = {"launches": figures.launches, "bytes": figures.bytes, "floor_seconds": figures.floor_seconds}

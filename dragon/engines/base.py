@@ -51,7 +51,7 @@ class Options:
     device: int | None = None  # None: the one that set_device named, or the first
     tf32: bool = False
     timed_plans: bool = True  # on a GPU, choose how to compute a product by timing; else as cuDNN's heuristics say
-    channels_last: bool = True  # on a GPU, in 16 bits: let channels lie last in memory where that is faster
+    channels_last: bool = True  # on a GPU, in 16 bits or TF32: let channels lie last in memory where that is faster
     verbose: bool = False
 
     default_device: ClassVar[int] = 0

@@ -41,6 +41,26 @@ def test_launches_and_bytes_are_told(tmp_path: Path) -> None:
     assert shared <= apart
 
 
+def test_it_counts_with_the_options_of_the_run(tmp_path: Path) -> None:
+    """With the channels last the gradient of a pointwise convolution's weight needs no copies of its operands."""
+    path = tmp_path / "net.prototxt"
+    more = (
+        'layer { name: "more" type: "Convolution" bottom: "conv" top: "more" '
+        'convolution_param { num_output: 4 kernel_size: 1 weight_filler { type: "xavier" } } }\n'
+    )
+    text = NET.replace("kernel_size: 3", "kernel_size: 1")
+    text = text.replace('bottom: "conv" top: "ip"', 'bottom: "more" top: "ip"')
+    at = text.index('layer { name: "ip"')
+    path.write_text(text[:at] + more + text[at:])
+
+    def launches(*flags: str) -> int:
+        args = ["--engine", "cuda", "--dry-run", "--model", str(path), *flags]
+        done = CliRunner().invoke(command, args, catch_exceptions=False)
+        return sum(int(line.split()[2]) for line in done.output.splitlines() if line.startswith(("conv ", "more ")))
+
+    assert launches("--tf32") < launches() == launches("--tf32", "--no-channels-last")
+
+
 def test_it_counts_for_the_cuda_engine_only(tmp_path: Path) -> None:
     for args, message in (
         (["--model", str(tmp_path), "--engine", "numpy"], "--dry-run counts what --engine cuda would do"),

@@ -110,7 +110,9 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--threads", type=Count(1), help="At most this many; all cores by default.")
     @click.option("--tf32", is_flag=True, help="On a GPU, multiply matrices in TF32: faster, with 10 bits of mantissa.")
     @click.option(
-        "--no-channels-last", is_flag=True, help="On a GPU, keep blobs of 16 bits in Caffe's order, (N, C, H, W), too."
+        "--no-channels-last",
+        is_flag=True,
+        help="On a GPU, keep blobs in Caffe's order, (N, C, H, W), in 16 bits and with --tf32 too.",
     )
     @click.option(
         "--no-timed-plans",

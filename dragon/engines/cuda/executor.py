@@ -13,7 +13,7 @@ from dragon.engines.cuda.device.precision import FLOAT16, PRECISIONS, HalfPrecis
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.division import Division
 from dragon.engines.cuda.plan.iteration import Iteration, IterationLoss
-from dragon.engines.cuda.plan.layouts import Layouts
+from dragon.engines.cuda.plan.layouts import Layouts, on_tensor_cores
 from dragon.engines.cuda.plan.loss_scale import LossScale
 from dragon.engines.cuda.plan.memory import memory_for
 from dragon.engines.cuda.plan.plan import Plan
@@ -50,7 +50,7 @@ class CudaExecutor(Executor):
         half = PRECISIONS[options.precision] if net.context.dtype == np.float32 else None
         with gpu.active():
             self.loss_scale = LossScale(gpu) if half == FLOAT16 else None
-        channels_last = options.channels_last and half is not None
+        channels_last = options.channels_last and on_tensor_cores(net, half, options.tf32)
         types = Types(net, half)
         arrays = self.arrays = Arrays(gpu, types, Layouts(net, types, channels_last), self.loss_scale)
         self.graphs = Graphs()

@@ -52,6 +52,11 @@ def make(
     return Net(parse(text), phase, engine=engine, dtype=dtype, seed=seed, options=Options(fuse=fuse))
 
 
+def options_for(precision: str, **more: Any) -> Options:
+    """The options of a precision, with "tf32" as one of them."""
+    return Options(tf32=True, **more) if precision == "tf32" else Options(precision=precision, **more)
+
+
 def fill(net: Net, values: Arrays) -> None:
     for name, value in values.items():
         net.blobs[name].reshape(value.shape)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from dragon.bases.layer import TEST, TRAIN
-from dragon.engines import Options
 from dragon.engines.cuda.device.precision import PRECISIONS
 from dragon.graph.net import Net
+from tests.engines.cuda.conftest import ON_A_GPU
 from tests.engines.cuda.emulation.cudnn import Cudnn
 from tests.engines.cuda.emulation.sixteen import EPS, narrow, wide
-from tests.engines.cuda.running import close, fill, inputs, layer, parse
+from tests.engines.cuda.running import close, fill, inputs, layer, options_for, parse
 from tests.engines.cuda.test_catalogue import behind_the_gpu
 from tests.engines.cuda.test_layers import BATCH_NORMS, CONVOLUTIONS, FAMILIES
 from tests.layers import catalogue
@@ -66,9 +66,9 @@ LOOSE = {"Power": 8, "Exp": 8, "LRN": 8, "batch norm in place": 8}  # compute on
 
 
 def pair(text: str, precision: str, phase: int, channels_last: bool = True) -> list[Net]:
-    """The net in float64 on the host, and in 16 bits, with equal weights, all of them numbers of the 16-bit type."""
+    """The net in float64 on the host, and in this precision, with equal weights, all of them `rounded`."""
     definition = parse("force_backward: true\n" + text.removeprefix("force_backward: true\n"))
-    options = Options(precision=precision, channels_last=channels_last)
+    options = options_for(precision, channels_last=channels_last)
     exact = Net(definition, phase, engine="numpy", dtype=np.float64, seed=3)
     ours = Net(definition, phase, engine="cuda", seed=3, options=options)
     for source, target in zip(exact.layers, ours.layers, strict=True):
@@ -82,10 +82,19 @@ def pair(text: str, precision: str, phase: int, channels_last: bool = True) -> l
 
 
 def rounded(values: Any, precision: str) -> np.ndarray[Any, Any]:
-    """Numbers of the 16-bit type."""
-    dtype = PRECISIONS[precision]
+    """Numbers of the 16-bit type; for TF32, whose mantissa is as long, those of fp16."""
+    return wide(narrow(values, _type_of(precision)))
+
+
+def _type_of(precision: str) -> np.dtype[Any]:
+    dtype = PRECISIONS["fp16" if precision == "tf32" else precision]
     assert dtype is not None
-    return wide(narrow(values, dtype))
+    return dtype
+
+
+def rounding_of(precision: str) -> float:
+    """The largest relative error of a rounding. The emulation multiplies in float32 where TF32 is allowed."""
+    return 2e-6 if precision == "tf32" and not ON_A_GPU else EPS[_type_of(precision)]
 
 
 def check(
@@ -93,8 +102,6 @@ def check(
 ) -> list[Net]:
     """Both ways; everything agrees up to `factor` roundings of the largest value."""
     nets = pair(text, precision, phase, channels_last)
-    dtype = PRECISIONS[precision]
-    assert dtype is not None
     for net in nets:
         fill(net, values)
         net.clear_param_diffs()
@@ -107,7 +114,7 @@ def check(
                     blob.diff[...] = rounded(random.standard_normal(blob.shape), precision)
         net.run_backward()
     exact, ours = nets
-    tolerance = factor * EPS[dtype]
+    tolerance = factor * rounding_of(precision)
     for name in exact.outputs:
         close(name, ours.blobs[name].peek(), exact.blobs[name].peek(), tolerance)
     for name in exact.inputs:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from dragon.bases.layer import TEST, TRAIN
-from dragon.engines import Options
 from dragon.engines.cuda import plan_figures
 from dragon.engines.cuda.device.device import open_gpu
 from dragon.engines.cuda.device.layout import Layout
@@ -19,11 +18,11 @@ from tests.engines.cuda.conftest import ON_A_GPU
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.cudnn import Cudnn
 from tests.engines.cuda.emulation.frontend import Package
-from tests.engines.cuda.running import close, fill, inputs, layer, parse
+from tests.engines.cuda.running import close, fill, inputs, layer, options_for, parse
 from tests.engines.cuda.test_16_bit_kernels import FILL, check, rounded
 
 pytestmark = pytest.mark.usefixtures("cuda")
-both = pytest.mark.parametrize("precision", ["bf16", "fp16"])
+both = pytest.mark.parametrize("precision", ["bf16", "fp16", "tf32"])
 FIRST = layer("Convolution", f"convolution_param {{ num_output: 8 kernel_size: 3 pad: 1 {FILL} }}", "x", "a", "first")
 END = layer("Convolution", f"convolution_param {{ num_output: 3 kernel_size: 1 {FILL} }}", "b", "y", "last")
 
@@ -130,7 +129,7 @@ def test_convolutions_by_cudnn(name: str, interface: str, precision: str, monkey
 
 # -- which blobs ---------------------------------------------------------------------------------------------------
 def net_of(text: str, phase: int = TRAIN, channels_last: bool = True, precision: str = "bf16") -> Net:
-    options = Options(precision=precision, channels_last=channels_last)
+    options = options_for(precision, channels_last=channels_last)
     return Net(parse(text), phase, engine="cuda", seed=5, options=options)
 
 
@@ -165,11 +164,20 @@ def test_what_lies_channels_last() -> None:
     assert notes["ip"] == notes["loss"] == "kernels"
 
 
-@pytest.mark.parametrize("off", [{"channels_last": False}, {"precision": "fp32"}])
+@pytest.mark.parametrize(
+    "off", [{"channels_last": False}, {"channels_last": False, "precision": "tf32"}, {"precision": "fp32"}]
+)
 def test_only_where_it_is_wanted(off: dict[str, Any]) -> None:
     net = net_of(RESIDUAL, **off)
     net.run_forward()
     assert not any(is_last(net, name) for name in net.blobs)
+
+
+def test_float64_has_no_tensor_cores() -> None:
+    net = Net(parse(MAPS), TRAIN, engine="cuda", dtype=np.float64, options=options_for("tf32"))
+    net.run_forward()
+    assert not any(is_last(net, name) for name in net.blobs)
+    assert plan_figures(net, tf32=True).launches == plan_figures(net).launches
 
 
 @pytest.mark.parametrize(
@@ -315,7 +323,7 @@ def test_training_follows_channels_first(precision: str) -> None:
     solvers = []
     for last in (False, True):
         param = pb.SolverParameter(net_param=parse(RESIDUAL), base_lr=0.01, lr_policy="fixed", momentum=0.9)
-        options = Options(precision=precision, channels_last=last)
+        options = options_for(precision, channels_last=last)
         solvers.append(Solver(param, engine="cuda", seed=4, options=options))
     for solver in solvers:
         fill(solver.net, {"x": values((2, 3, 8, 8), precision), "label": np.array([1, 3], np.float32)})
@@ -365,6 +373,8 @@ def test_figures_count_what_is_launched(precision: str) -> None:
     net.forward_backward()
     made = standin.counts - before
     sent = made["launches of to_16_bit"] + made["launches of transpose_to_16_bit"]
-    figures = plan_figures(net, precision=precision)
+    options: dict[str, Any] = {"tf32": True} if precision == "tf32" else {"precision": precision}
+    sent += precision == "tf32"  # x, whose type stays
+    figures = plan_figures(net, **options)
     assert made["launches"] - sent + made["gemm"] == sum(f.launches for f in figures.layers)
-    assert figures.launches > plan_figures(net, precision=precision, channels_last=False).launches
+    assert figures.launches > plan_figures(net, **options, channels_last=False).launches

@@ -207,3 +207,15 @@ def test_few_channels_may_be_padded(
     images = {graph.nodes[0][0]: graph.nodes[0][1]["x"].dim for graph in package.built if "x" in graph.nodes[0][1]}
     assert images == {"fprop": [2, padded, 6, 5], "wgrad": [2, padded, 6, 5]}
     assert not standin.counts["launches of im2col_last"]
+
+
+@pytest.mark.parametrize(("channels", "padded"), [(3, 4), (9, 12), (4, 4)])
+def test_few_channels_may_be_padded_for_tf32(channels: int, padded: int, package: Package) -> None:
+    """To whole 16 bytes."""
+    package.slow_channels = lambda number: 500 if number % 4 else number
+    x = rounded(np.random.default_rng(2).standard_normal((2, channels, 6, 5)), "tf32")
+    text = inputs({"x": x.shape}) + layer("Convolution", WINDOW) + layer("TanH", "", "y", "z", "two")
+    check(text, {"x": x}, "tf32", 8, channels_last=True)
+    images = {graph.nodes[0][0]: graph.nodes[0][1]["x"].dim for graph in package.built if "x" in graph.nodes[0][1]}
+    assert images == {"fprop": [2, padded, 6, 5], "wgrad": [2, padded, 6, 5]}
+    assert bool(standin.counts["launches of pad_channels"]) == (padded > channels)

@@ -19,7 +19,6 @@ from typing import cast as typed
 from dragon.engines.cuda.device.checking import Check, Way
 from dragon.engines.cuda.device.cudnn import Convolver, Geometry
 from dragon.engines.cuda.device.cudnn_frontend import forward_product
-from dragon.engines.cuda.device.precision import is_16_bit
 from dragon.engines.cuda.kernels import cast, elementwise
 from dragon.engines.cuda.kernels import convolution as kernels
 from dragon.engines.cuda.lowerings import products_first, products_last
@@ -235,9 +234,10 @@ class Filtering(Lowering):
     def _pads(self, wide: Any) -> list[int]:
         """Numbers of channels with which cuDNN may take wide images, zeros behind them, so that tensor cores do."""
         c = wide.shape[1]
-        if self.layer.group > 1 or not (self.channels_last and self.device.convolvers and is_16_bit(wide.dtype)):
+        if self.layer.group > 1 or not (self.channels_last and self.device.convolvers):
             return []
-        return sorted({-(-c // multiple) * multiple for multiple in products_last.PADDED_TO} - {c})
+        multiples = products_last.PADDED_TO[wide.dtype.itemsize]
+        return sorted({-(-c // multiple) * multiple for multiple in multiples} - {c})
 
     def _each_padding(self, wide: Any, padded: Callable[..., bool]) -> dict[str, Own]:
         """`padded` for each number of channels that cuDNN may take, by name."""

@@ -28,7 +28,7 @@ __all__ = [
     "wide_from_narrow",
 ]
 
-PADDED_TO = (4, 8)  # channels of 16 bits that kernels of cuDNN for tensor cores take at a time
+PADDED_TO = {2: (4, 8), 4: (4,)}  # by bytes of a number: channels that cuDNN's kernels for tensor cores take at a time
 
 
 def _matrix(weight: Any) -> tuple[int, int, int]:

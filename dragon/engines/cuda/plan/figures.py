@@ -14,6 +14,7 @@ from dragon.columns import columns
 from dragon.engines.cuda.device.counting import CountingDevice, Shaped
 from dragon.engines.cuda.device.precision import FLOAT16, PRECISIONS, HalfPrecision
 from dragon.engines.cuda.lowerings.transform import byte_count
+from dragon.engines.cuda.plan.layouts import on_tensor_cores
 from dragon.engines.cuda.plan.lifetimes import learned_storages, planned_bytes, planned_step_bytes
 from dragon.engines.cuda.plan.plan import Group, Plan
 from dragon.engines.cuda.plan.running import backward_readonly, forward_readonly
@@ -108,14 +109,19 @@ class PlanFigures:
 
 
 def plan_figures(
-    net: Net, backward: bool = True, fuse: bool = True, precision: str = "fp32", channels_last: bool = True
-) -> PlanFigures:
-    """The figures of one iteration of `net`, in its present shapes. Needs neither CuPy nor a GPU."""
+    net: Net, backward: bool = True, fuse: bool = True, precision: str = "fp32", tf32: bool = False,
+    channels_last: bool = True,
+) -> PlanFigures:  # fmt: skip
+    """The figures of one iteration of `net`, in its present shapes, with these options (see engines.Options).
+
+    Needs neither CuPy nor a GPU.
+    """
     device = CountingDevice()
     figures = PlanFigures()
     masters: set[Storage] = set()
     half = _half_precision(net, device, precision, masters)
-    plan = Plan(net, device, fuse, half_precision=half, channels_last=channels_last and half is not None)
+    channels_last = channels_last and on_tensor_cores(net, None if half is None else half.dtype, tf32)
+    plan = Plan(net, device, fuse, half_precision=half, channels_last=channels_last)
     view = _View(device, plan)
     figures.layers = [_of_group(device, plan.types, view, group, backward) for group in plan.groups]
     if backward and any(node.need_backward for node in net.nodes):

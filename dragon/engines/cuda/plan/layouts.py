@@ -8,7 +8,9 @@ host change the order. Where the channels of a layer's blobs may lie is known by
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from dragon.engines.cuda.device.layout import Layout
 from dragon.engines.cuda.lowerings.lowering import by_channel, find, runs_on_host
@@ -20,7 +22,12 @@ if TYPE_CHECKING:
     from dragon.graph.node import Node
     from dragon.memory.blob import Blob
 
-__all__ = ["Layouts"]
+__all__ = ["Layouts", "on_tensor_cores"]
+
+
+def on_tensor_cores(net: Net, half: np.dtype[Any] | None, tf32: bool) -> bool:
+    """Whether tensor cores may compute a net's products: in 16 bits, or of float32 as TF32. half: the 16-bit type."""
+    return half is not None or (tf32 and net.context.dtype == np.float32)
 
 
 class Layouts:
