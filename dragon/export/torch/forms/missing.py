@@ -10,6 +10,7 @@ from dragon.layers.label_specific_add import LabelSpecificAdd
 from dragon.layers.large_margin_inner_product import LargeMarginInnerProduct
 from dragon.layers.malis_loss import MalisLoss
 from dragon.layers.margin_inner_product import MarginInnerProduct
+from dragon.layers.multi_box_loss import MultiBoxLoss
 from dragon.layers.python import Python
 from dragon.layers.roi_align import ROIAlign
 
@@ -25,6 +26,7 @@ without_form(
         LargeMarginInnerProduct: _MARGIN,
         MalisLoss: "joins segments edge by edge: remove it, and compute the loss beside the module",
         MarginInnerProduct: _MARGIN,
+        MultiBoxLoss: "matches boxes with labels one by one: remove it, and compute the loss beside the module",
         Python: "runs code of its own: write it as a torch.nn.Module, and export the net without it",
         ROIAlign: "is not in PyTorch itself: remove it and use torchvision.ops.roi_align",
     }
