@@ -25,6 +25,36 @@ class _AccuracyParameterFields(TypedDict, total=False):
 
 _AccuracyParameter: TypeAlias = _AccuracyParameterFields | Mapping[str, Any] | pb.AccuracyParameter
 
+class _AnchorTargetParameterFields(TypedDict, total=False):
+    """Labels and targets of anchors, for training a region proposal network; defaults of py-faster-rcnn."""
+
+    feat_stride: _Int
+    """pixels of the image for one position of the feature map"""
+    base_size: _Int
+    """side of the square that ratio and scale change"""
+    ratio: _Float | Sequence[_Float]
+    """height / width of anchors; unset: 0.5, 1, 2"""
+    scale: _Float | Sequence[_Float]
+    """factors of their sides; unset: 8, 16, 32"""
+    allowed_border: _Float
+    """anchors further outside of the image are left out"""
+    batch_size: _Int
+    """anchors with a label, of one image"""
+    fg_fraction: _Float
+    """most of them that are positive"""
+    positive_overlap: _Float
+    """positive from this overlap with a true box"""
+    negative_overlap: _Float
+    """negative below this overlap with all of them"""
+    clobber_positives: bool
+    """negative, if an anchor is both"""
+    positive_weight: _Float
+    """weight of all positive boxes together, in (0, 1); below 0: all alike"""
+    inside_weight: _Float | Sequence[_Float]
+    """four, of x, y, width and height; unset: 1"""
+
+_AnchorTargetParameter: TypeAlias = _AnchorTargetParameterFields | Mapping[str, Any] | pb.AnchorTargetParameter
+
 class _ArgMaxParameterFields(TypedDict, total=False):
     """Fields of ArgMaxParameter."""
 
@@ -932,34 +962,6 @@ class _MemoryDataParameterFields(TypedDict, total=False):
 
 _MemoryDataParameter: TypeAlias = _MemoryDataParameterFields | Mapping[str, Any] | pb.MemoryDataParameter
 
-class _MultiBoxLossParameterFields(TypedDict, total=False):
-    """Fields of MultiBoxLossParameter."""
-
-    loc_loss_type: _Int | Literal['L2', 'SMOOTH_L1']
-    conf_loss_type: _Int | Literal['SOFTMAX', 'LOGISTIC']
-    loc_weight: _Float
-    num_classes: _Int
-    share_location: bool
-    match_type: _Int | Literal['BIPARTITE', 'PER_PREDICTION']
-    overlap_threshold: _Float
-    use_prior_for_matching: bool
-    background_label_id: _Int
-    use_difficult_gt: bool
-    do_neg_mining: bool
-    neg_pos_ratio: _Float
-    neg_overlap: _Float
-    code_type: _Int | Literal['CORNER', 'CENTER_SIZE', 'CORNER_SIZE']
-    encode_variance_in_target: bool
-    map_object_to_agnostic: bool
-    ignore_cross_boundary_bbox: bool
-    bp_inside: bool
-    mining_type: _Int | Literal['NONE', 'MAX_NEGATIVE', 'HARD_EXAMPLE']
-    nms_param: _NonMaximumSuppressionParameter
-    sample_size: _Int
-    use_prior_for_nms: bool
-
-_MultiBoxLossParameter: TypeAlias = _MultiBoxLossParameterFields | Mapping[str, Any] | pb.MultiBoxLossParameter
-
 class _NetStateRuleFields(TypedDict, total=False):
     """A layer with such a rule belongs to the net only in the states the rule describes."""
 
@@ -1174,6 +1176,56 @@ class _PriorBoxParameterFields(TypedDict, total=False):
     offset: _Float
 
 _PriorBoxParameter: TypeAlias = _PriorBoxParameterFields | Mapping[str, Any] | pb.PriorBoxParameter
+
+class _ProposalParameterFields(TypedDict, total=False):
+    """Regions from the scores and offsets of anchors, as caffe-windows and PVANet have them."""
+
+    feat_stride: _Int
+    """pixels of the image for one position of the feature map"""
+    base_size: _Int
+    """side of the square that ratio and scale change"""
+    min_size: _Int
+    """smallest side of a region, in pixels of the image before scaling"""
+    ratio: _Float | Sequence[_Float]
+    """height / width of anchors; unset: 0.5, 1, 2"""
+    scale: _Float | Sequence[_Float]
+    """factors of their sides; unset: 8, 16, 32"""
+    pre_nms_topn: _Int
+    """regions of the highest scores that are considered; 0: all"""
+    post_nms_topn: _Int
+    """regions that are kept; 0: all"""
+    nms_thresh: _Float
+    """overlap beyond which the region of the lower score is dropped"""
+
+_ProposalParameter: TypeAlias = _ProposalParameterFields | Mapping[str, Any] | pb.ProposalParameter
+
+class _ProposalTargetParameterFields(TypedDict, total=False):
+    """A sample of regions with classes and targets, for training a detector; defaults of py-faster-rcnn."""
+
+    num_classes: _Int
+    """with the background, 0"""
+    batch_size: _Int
+    """regions of one image; -1: all"""
+    fg_fraction: _Float
+    """most of them that show an object"""
+    fg_thresh: _Float
+    """an object from this overlap with a true box"""
+    bg_thresh_hi: _Float
+    """background below this overlap"""
+    bg_thresh_lo: _Float
+    """and from this one"""
+    class_agnostic: bool
+    """one target for all objects, in the columns of class 1 (R-FCN)"""
+    normalize_targets: bool
+    """subtract bbox_mean, divide by bbox_std"""
+    bbox_mean: _Float | Sequence[_Float]
+    """of x, y, width and height; unset: 0"""
+    bbox_std: _Float | Sequence[_Float]
+    """unset: 0.1, 0.1, 0.2, 0.2"""
+    inside_weight: _Float | Sequence[_Float]
+    """four, of x, y, width and height; unset: 1"""
+
+_ProposalTargetParameter: TypeAlias = _ProposalTargetParameterFields | Mapping[str, Any] | pb.ProposalTargetParameter
 
 class _PythonParameterFields(TypedDict, total=False):
     """Fields of PythonParameter."""
@@ -1674,6 +1726,65 @@ def Add(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Add]) -> Top:
         name: the layer's name; without it, that of its first named top
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
+class _AnchorTarget(TypedDict, total=False):
+    name: str
+    in_place: bool
+    feat_stride: _Int
+    base_size: _Int
+    ratio: _Float | Sequence[_Float]
+    scale: _Float | Sequence[_Float]
+    allowed_border: _Float
+    batch_size: _Int
+    fg_fraction: _Float
+    positive_overlap: _Float
+    negative_overlap: _Float
+    clobber_positives: bool
+    positive_weight: _Float
+    inside_weight: _Float | Sequence[_Float]
+    anchor_target_param: _AnchorTargetParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def AnchorTarget(*bottoms: Top, ntop: int = 1, **settings: Unpack[_AnchorTarget]) -> Any:
+    """Labels and regression targets of the anchors of a region proposal network (Faster R-CNN, Ren et al. 2015).
+
+    Bottoms: a map (1, C, H, W) of which the size counts, gt_boxes (G, 5) with x1, y1, x2, y2 in pixels and a class,
+    im_info (height, width, scale), and optionally the image, which is not read. Tops: labels (1, 1, A * H, W), which
+    are 1, 0 or -1 (does not count); targets, inside weights and outside weights (1, 4 * A, H, W), for SmoothL1Loss.
+
+    An anchor within the image is positive if it has the largest overlap with a true box, or one of positive_overlap;
+    negative if all its overlaps are below negative_overlap. At random, batch_size of them get a label. Outside weights
+    are 1 / number of labels. As a Python layer, rpn.anchor_target_layer.AnchorTargetLayer of py-faster-rcnn.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        feat_stride: pixels of the image for one position of the feature map (default 16)
+        base_size: side of the square that ratio and scale change (default 16)
+        ratio: height / width of anchors; unset: 0.5, 1, 2
+        scale: factors of their sides; unset: 8, 16, 32
+        allowed_border: anchors further outside of the image are left out (default 0)
+        batch_size: anchors with a label, of one image (default 256)
+        fg_fraction: most of them that are positive (default 0.5)
+        positive_overlap: positive from this overlap with a true box (default 0.7)
+        negative_overlap: negative below this overlap with all of them (default 0.3)
+        clobber_positives: negative, if an anchor is both (default false)
+        positive_weight: weight of all positive boxes together, in (0, 1); below 0: all alike (default -1)
+        inside_weight: four, of x, y, width and height; unset: 1
+        anchor_target_param: settings as a dict, or a AnchorTargetParameter
         phase: instead of the net's
         loss_weight: one per top
         param: one per learned blob: rate, decay, name
@@ -4711,106 +4822,6 @@ def Mul(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Mul]) -> Top:
         exclude: not in runs that one of these admits
     """
 
-class _MultiBoxLoss(TypedDict, total=False):
-    name: str
-    in_place: bool
-    loc_loss_type: _Int | Literal['L2', 'SMOOTH_L1']
-    conf_loss_type: _Int | Literal['SOFTMAX', 'LOGISTIC']
-    loc_weight: _Float
-    num_classes: _Int
-    share_location: bool
-    match_type: _Int | Literal['BIPARTITE', 'PER_PREDICTION']
-    overlap_threshold: _Float
-    use_prior_for_matching: bool
-    background_label_id: _Int
-    use_difficult_gt: bool
-    do_neg_mining: bool
-    neg_pos_ratio: _Float
-    neg_overlap: _Float
-    code_type: _Int | Literal['CORNER', 'CENTER_SIZE', 'CORNER_SIZE']
-    encode_variance_in_target: bool
-    map_object_to_agnostic: bool
-    ignore_cross_boundary_bbox: bool
-    bp_inside: bool
-    mining_type: _Int | Literal['NONE', 'MAX_NEGATIVE', 'HARD_EXAMPLE']
-    nms_param: _NonMaximumSuppressionParameter
-    sample_size: _Int
-    use_prior_for_nms: bool
-    ignore_label: _Int
-    normalization: _Int | Literal['FULL', 'VALID', 'BATCH_SIZE', 'NONE', 'PRE_FIXED']
-    normalize: bool
-    weight_by_label_freqs: bool
-    class_weighting: _Float | Sequence[_Float]
-    pre_fixed_normalizer: _Float
-    multibox_loss_param: _MultiBoxLossParameter
-    loss_param: _LossParameter
-    phase: _Int | Literal['TRAIN', 'TEST']
-    loss_weight: _Float | Sequence[_Float]
-    param: _ParamSpec | Sequence[_ParamSpec]
-    propagate_down: bool | Sequence[bool]
-    include: _NetStateRule | Sequence[_NetStateRule]
-    exclude: _NetStateRule | Sequence[_NetStateRule]
-
-def MultiBoxLoss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_MultiBoxLoss]) -> Top:
-    """SSD's loss (Liu et al. 2016): of the offsets of boxes that match a label, and of the classes of boxes.
-
-    Bottoms: offsets (N, P * 4), or (N, P * classes * 4) without `share_location`; scores (N, P * classes), before the
-    softmax; the PriorBox top (1, 2, P * 4); labels (1, 1, G, 8) of AnnotatedData: rows item, class, instance, xmin,
-    ymin, xmax, ymax, difficult, with an item of -1 where there is no box. Top: loc_weight * offsets' loss + classes'
-    loss, each summed and divided by the number of matches, or as `loss_param` says.
-
-    A default box (or with `use_prior_for_matching: false` the box that is predicted from it) matches the label that it
-    overlaps most; see `dragon.bases.box_matching`. Boxes without a match have the class background. Which of them
-    count is what `mining_type` says: NONE all, MAX_NEGATIVE those with the largest loss, HARD_EXAMPLE the `sample_size`
-    boxes of an image with the largest loss, with a match or without one; see `dragon.bases.hard_examples`. With mining
-    an image without labels adds nothing. A bottom 0 or 1 whose `propagate_down` is false adds nothing either.
-
-    The gradient is that of this loss. The Caffe of SSD differs in two places: its gradient of offsets lacks the factor
-    1 / variance where `encode_variance_in_target` is set, and for LOGISTIC without mining it has targets of 0 for
-    boxes without a match, also for the background.
-
-    Settings:
-        name: the layer's name; without it, that of its first named top
-        in_place: write the top over the bottom
-        ntop: number of tops; 0 returns the layer, more than 1 a tuple
-        loc_loss_type (default SMOOTH_L1)
-        conf_loss_type (default SOFTMAX)
-        loc_weight (default 1)
-        num_classes
-        share_location (default true)
-        match_type (default PER_PREDICTION)
-        overlap_threshold (default 0.5)
-        use_prior_for_matching (default true)
-        background_label_id (default 0)
-        use_difficult_gt (default true)
-        do_neg_mining
-        neg_pos_ratio (default 3)
-        neg_overlap (default 0.5)
-        code_type (default CORNER)
-        encode_variance_in_target (default false)
-        map_object_to_agnostic (default false)
-        ignore_cross_boundary_bbox (default false)
-        bp_inside (default false)
-        mining_type (default MAX_NEGATIVE)
-        nms_param
-        sample_size (default 64)
-        use_prior_for_nms (default false)
-        ignore_label: examples with this label do not count
-        normalization: what the sum is divided by (default VALID)
-        normalize: older form of normalization
-        weight_by_label_freqs (default false)
-        class_weighting: one per class
-        pre_fixed_normalizer: what PRE_FIXED divides by (default 1)
-        multibox_loss_param: settings as a dict, or a MultiBoxLossParameter
-        loss_param: settings as a dict, or a LossParameter
-        phase: instead of the net's
-        loss_weight: one per top
-        param: one per learned blob: rate, decay, name
-        propagate_down: one per bottom: whether it gets a gradient
-        include: only in runs that one of these admits
-        exclude: not in runs that one of these admits
-    """
-
 class _MultiLabelImageData(TypedDict, total=False):
     name: str
     in_place: bool
@@ -5383,6 +5394,112 @@ def PriorBox(*bottoms: Top, ntop: int = 1, **settings: Unpack[_PriorBox]) -> Top
         exclude: not in runs that one of these admits
     """
 
+class _Proposal(TypedDict, total=False):
+    name: str
+    in_place: bool
+    feat_stride: _Int
+    base_size: _Int
+    min_size: _Int
+    ratio: _Float | Sequence[_Float]
+    scale: _Float | Sequence[_Float]
+    pre_nms_topn: _Int
+    post_nms_topn: _Int
+    nms_thresh: _Float
+    proposal_param: _ProposalParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def Proposal(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Proposal]) -> Any:
+    """Regions of an image from the scores and offsets of anchors (Faster R-CNN, Ren et al. 2015).
+
+    Bottoms: probabilities (1, 2 * A, H, W), of which the second half are those of an object; offsets (1, 4 * A, H, W);
+    im_info (height, width, scale). Tops: regions (R, 5) with 0, x1, y1, x2, y2 in pixels, of falling score, and
+    optionally the scores (R, 1). Anchors are moved by their offsets and clipped to the image; those with a side below
+    min_size are dropped, and of those that overlap by more than nms_thresh all but the best. Where nothing is left, the
+    whole image is the one region, with score 0. As a Python layer, rpn.proposal_layer.ProposalLayer of py-faster-rcnn.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        feat_stride: pixels of the image for one position of the feature map (default 16)
+        base_size: side of the square that ratio and scale change (default 16)
+        min_size: smallest side of a region, in pixels of the image before scaling (default 16)
+        ratio: height / width of anchors; unset: 0.5, 1, 2
+        scale: factors of their sides; unset: 8, 16, 32
+        pre_nms_topn: regions of the highest scores that are considered; 0: all (default 6000)
+        post_nms_topn: regions that are kept; 0: all (default 300)
+        nms_thresh: overlap beyond which the region of the lower score is dropped (default 0.7)
+        proposal_param: settings as a dict, or a ProposalParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
+class _ProposalTarget(TypedDict, total=False):
+    name: str
+    in_place: bool
+    num_classes: _Int
+    batch_size: _Int
+    fg_fraction: _Float
+    fg_thresh: _Float
+    bg_thresh_hi: _Float
+    bg_thresh_lo: _Float
+    class_agnostic: bool
+    normalize_targets: bool
+    bbox_mean: _Float | Sequence[_Float]
+    bbox_std: _Float | Sequence[_Float]
+    inside_weight: _Float | Sequence[_Float]
+    proposal_target_param: _ProposalTargetParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def ProposalTarget(*bottoms: Top, ntop: int = 1, **settings: Unpack[_ProposalTarget]) -> Any:
+    """A random sample of regions with their classes and regression targets (Faster R-CNN, Ren et al. 2015).
+
+    Bottoms: regions (R, 5), all of image 0, and gt_boxes (G, 5) with x1, y1, x2, y2 in pixels and a class, which are
+    added to the regions. Tops: regions (S, 5), those of objects first; labels (S), 0 for the background; targets,
+    inside weights and outside weights (S, 4 * num_classes), of which the four columns of the label are filled.
+
+    A region shows an object if its largest overlap with a true box reaches fg_thresh, background if it lies in
+    [bg_thresh_lo, bg_thresh_hi). In an image without true boxes all regions are background. As a Python layer,
+    rpn.proposal_target_layer.ProposalTargetLayer of py-faster-rcnn.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        num_classes: with the background, 0
+        batch_size: regions of one image; -1: all (default 128)
+        fg_fraction: most of them that show an object (default 0.25)
+        fg_thresh: an object from this overlap with a true box (default 0.5)
+        bg_thresh_hi: background below this overlap (default 0.5)
+        bg_thresh_lo: and from this one (default 0.1)
+        class_agnostic: one target for all objects, in the columns of class 1 (R-FCN) (default false)
+        normalize_targets: subtract bbox_mean, divide by bbox_std (default false)
+        bbox_mean: of x, y, width and height; unset: 0
+        bbox_std: unset: 0.1, 0.1, 0.2, 0.2
+        inside_weight: four, of x, y, width and height; unset: 1
+        proposal_target_param: settings as a dict, or a ProposalTargetParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
 class _Python(TypedDict, total=False):
     name: str
     in_place: bool
@@ -5403,9 +5520,10 @@ def Python(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Python]) -> Top:
 
     The class derives from dragon.Layer and has setup, reshape, forward and backward; `self.param_str` is its setting.
     The module is looked for as usual, then in the working directory, then in the folder of the prototxt. It runs with
-    the rights of the process, so a net has to be allowed to use one. No object has this class: making one gives an
-    instance of the user's class. Raises EngineError where user code is not allowed, PrototxtError for a module or class
-    that cannot be used.
+    the rights of the process, so a net has to be allowed to use one. The layers of py-faster-rcnn are Dragon's own
+    where their modules are not found (`dragon.bases.rcnn_settings`). No object has this class: making one gives an
+    instance of the user's class. Raises EngineError where user code is not allowed, PrototxtError for a module or
+    class that cannot be used.
 
     Settings:
         name: the layer's name; without it, that of its first named top

@@ -7,12 +7,15 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
-from dragon.bases.layer import TRAIN, Context, Layer, register
+from dragon.bases.layer import TRAIN, Context, Layer, create, register
+from dragon.bases.rcnn_settings import STAND_INS, stand_in
 from dragon.bases.user_code import mark_errors, user_code_allowed
 from dragon.errors import DragonError, EngineError, LayerName, PrototxtError, nearest
+from dragon.files import paths
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
 from dragon.pycaffe import alias
@@ -69,9 +72,10 @@ class Python(_OnHost):
 
     The class derives from dragon.Layer and has setup, reshape, forward and backward; `self.param_str` is its setting.
     The module is looked for as usual, then in the working directory, then in the folder of the prototxt. It runs with
-    the rights of the process, so a net has to be allowed to use one. No object has this class: making one gives an
-    instance of the user's class. Raises EngineError where user code is not allowed, PrototxtError for a module or class
-    that cannot be used.
+    the rights of the process, so a net has to be allowed to use one. The layers of py-faster-rcnn are Dragon's own
+    where their modules are not found (`dragon.bases.rcnn_settings`). No object has this class: making one gives an
+    instance of the user's class. Raises EngineError where user code is not allowed, PrototxtError for a module or
+    class that cannot be used.
     """
 
     type = "Python"
@@ -79,6 +83,9 @@ class Python(_OnHost):
     def __new__(cls, param: pb.LayerParameter, phase: int = TRAIN, context: Context | None = None) -> Any:
         context = context or Context()
         who = LayerName(param.name, "Python")
+        p = param.python_param
+        if (p.module, p.layer) in STAND_INS and not _is_there(p.module, context):
+            return _stand_in(param, phase, context, who)
         if not (user_code_allowed() if context.allow_python is None else context.allow_python):
             raise EngineError(
                 f"would run the Python code of module {param.python_param.module}; pass --allow-python if you trust it",
@@ -112,8 +119,43 @@ def _lacks(cls: type[Layer], method: str) -> bool:
     return owners[0] is Layer
 
 
+def _folders(context: Context) -> list[str]:
+    """Where modules are looked for besides sys.path."""
+    return [str(Path.cwd()), *([str(context.folder)] if context.folder else [])]
+
+
+def _is_there(name: str, context: Context) -> bool:
+    """Whether a module is found; none of its code runs."""
+    if name in sys.modules:
+        return True
+    places: Sequence[str] | None = [*sys.path, *_folders(context)]
+    parts = name.split(".")
+    for i in range(len(parts)):
+        spec = PathFinder.find_spec(".".join(parts[: i + 1]), places)
+        if spec is None:
+            return False
+        places = spec.submodule_search_locations or []
+    return True
+
+
+def _stand_in(param: pb.LayerParameter, phase: int, context: Context, who: LayerName) -> Layer:
+    """Dragon's layer in place of a Python layer of py-faster-rcnn."""
+
+    def find(path: str) -> str:
+        found = paths.find(path, context.folder)
+        if found is None:
+            raise PrototxtError(f'settings "{path}" do not exist{paths.missing_hint(path, context.folder)}')
+        return str(found)
+
+    try:
+        return create(stand_in(param, phase, context.folder, find), phase, context)
+    except DragonError as error:
+        error.at(who)
+        raise
+
+
 def _load(name: str, context: Context, who: LayerName) -> Any:
-    folders = [str(Path.cwd()), *([str(context.folder)] if context.folder else [])]
+    folders = _folders(context)
     added = [folder for folder in folders if folder not in sys.path]
     sys.path.extend(added)
     alias.install()  # such modules say `import caffe`

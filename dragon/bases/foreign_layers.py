@@ -8,6 +8,7 @@ _DETECTION = "detection runs in phase TEST with PriorBox and DetectionOutput; re
 _CRF = "the part of the net before it runs without it"
 _TYPES = {
     "AnnotatedData": ("SSD's source of images with boxes, for training and evaluation", _DETECTION),
+    "MultiBoxLoss": ("SSD's loss for training", _DETECTION),
     "DetectionEvaluate": (
         "SSD's evaluation",
         "DetectionOutput writes files for VOC, COCO and ILSVRC: save_output_param",
@@ -16,7 +17,6 @@ _TYPES = {
     "Yolov3DetectionOutput": ("MobileNet-YOLO's reading of boxes", "a Python layer can do it"),
     "Yolov3": ("MobileNet-YOLO's loss for training", "the net runs without it in phase TEST"),
     "RegionLoss": ("MobileNet-YOLO's loss for training", "the net runs without it in phase TEST"),
-    "Proposal": ("Faster R-CNN's choice of regions", "as a Python layer, type Python, it runs with ROIPooling"),
     "MultiStageMeanfield": ("CRF-RNN's recurrent layer", _CRF),
     "DenseCRF": ("DeepLab's random field", _CRF),
     "Correlation": ("FlowNet's comparison of feature maps", "a Python layer can do it"),

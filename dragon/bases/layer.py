@@ -78,6 +78,7 @@ class Layer:
     is_input: ClassVar[bool] = False  # a source whose tops the caller fills
     takes_arrays: ClassVar[bool] = False  # a source that has nothing to give before a program gives it arrays
     runs_user_code: ClassVar[bool] = False  # its code may do anything, such as reshape or overwrite its bottoms
+    stops_gradient: ClassVar[bool] = False  # its tops need no gradient, and those of its bottoms are 0
     passes_memory: ClassVar[bool] = False  # forward computes nothing: the tops, if any, share the memory of bottom 0
     works_in_place: ClassVar[bool] = False  # in place, gradients do not need what was overwritten, or it is saved
     keeps_signs: ClassVar[bool] = False  # in place over a ReLU, it leaves the signs that the ReLU's backward needs

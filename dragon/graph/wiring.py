@@ -80,6 +80,7 @@ class Wiring:
                 raised.hint = LESS
                 raise raised from error
         self._prune_backward()
+        self._loosen()
         warn_overwritten(self.nodes)
         if not self.nodes:
             phase = pb.Phase.Name(self.phase)
@@ -125,7 +126,14 @@ class Wiring:
             need |= self.table.add(layer)
         node.need_backward = need
         for name in top_names:
-            self._blob_need_backward[name] = need and not layer.is_source
+            self._blob_need_backward[name] = need and not layer.is_source and not layer.stops_gradient
+
+    def _loosen(self) -> None:
+        """Let regions, whose number changes in each run, go from one layer on the host to another without new plans."""
+        for top in [top for node in self.nodes if node.layer.stops_gradient for top in node.tops]:
+            readers = [node.layer for node in self.nodes if any(bottom is top for bottom in node.bottoms)]
+            if readers and all(layer.host_only for layer in readers):
+                top.loosen()
 
     def _identity(self, name: str) -> str:
         """The name of a layer in random streams and snapshots: its own, numbered if an earlier layer has it too."""

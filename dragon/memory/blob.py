@@ -60,7 +60,7 @@ class Blob:
     and `peek_diff` return read-only arrays and leave the copies valid. Raises ShapeError for an impossible shape.
     """
 
-    __slots__ = ("_data", "_diff", "_shape", "_space")
+    __slots__ = ("_data", "_diff", "_loose", "_shape", "_space")
 
     def __init__(
         self, shape: Sequence[int] = (), dtype: DTypeLike = np.float32, space: ArraySpace | None = None
@@ -70,6 +70,7 @@ class Blob:
         self._data = Storage(count, dtype)
         self._diff = Storage(count, dtype)
         self._space = space or _OUTSIDE
+        self._loose = False
 
     # -- arrays ---------------------------------------------------------------------------------------------
     @property
@@ -147,9 +148,18 @@ class Blob:
             return
         count = checked_count(wanted)
         self._shape = wanted
-        self._space.version += 1
+        self._space.version += not self._loose
         self._data.resize(count)
         self._diff.resize(count)
+
+    @property
+    def is_loose(self) -> bool:
+        """Whether engines need no plan of its shape: see `loosen`."""
+        return self._loose
+
+    def loosen(self) -> None:
+        """Let the shape change from run to run without a new plan: only layers that run on the host use the blob."""
+        self._loose = True
 
     def _legacy_extent(self, axis: int) -> int:
         if self.ndim > 4:

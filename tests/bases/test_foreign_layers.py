@@ -16,7 +16,7 @@ def message_of(text: str, allow_unknown: bool = False) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["AnnotatedData", "Proposal", "DenseCRF", "Correlation", "RegionLoss"])
+@pytest.mark.parametrize("kind", ["AnnotatedData", "FlowWarp", "MultiBoxLoss", "DenseCRF", "Correlation", "RegionLoss"])
 def test_the_type_comes_before_its_settings(kind: str) -> None:
     for text in (
         f'layer {{ name: "a" type: "{kind}" strange_param {{ x: 1 }} }}',
@@ -36,7 +36,7 @@ def test_a_type_that_nobody_has() -> None:
 @pytest.mark.parametrize(
     ("field", "kind"),
     [
-        ("proposal_param", "Proposal"), ("dense_crf_param", "DenseCRF"),
+        ("multi_stage_meanfield_param", "MultiStageMeanfield"), ("dense_crf_param", "DenseCRF"),
         ("yolov3_detection_output_param", "Yolov3DetectionOutput"),
     ],
 )  # fmt: skip

@@ -97,6 +97,13 @@ def _special(name: str) -> NDArray[Any]:
         return np.array([1.0, 0.0, 1.0])
     if name == "rois":
         return np.array([[0, 0, 0, 3, 4], [1, 1, 1, 3, 3]], np.float64)
+    if name == "regions of one image":
+        low = rng.integers(0, 10, (40, 2))
+        return np.concatenate([np.zeros((40, 1)), low, low + rng.integers(1, 9, (40, 2))], axis=1)
+    if name == "true boxes":  # in pixels, with classes
+        return np.array([[1, 2, 9, 12], [10, 3, 18, 9]], np.float64) @ np.eye(4, 5) + [0, 0, 0, 0, 2]
+    if name == "image info":  # height, width and scale
+        return np.array([[20.0, 20.0, 1.0]])
     if name == "cont":
         return np.array([[0, 0], [1, 1], [0, 1]], np.float64)
     if name == "cont one":
@@ -106,8 +113,6 @@ def _special(name: str) -> NDArray[Any]:
         return np.stack([corners.ravel(), np.tile([0.1, 0.1, 0.2, 0.2], 3)])[None]
     if name == "offsets":
         return rng.standard_normal((2, 12)) / 8
-    if name == "boxes":  # as AnnotatedData labels images
-        return np.array([[0, 1, 0, 0.1, 0.1, 0.5, 0.5, 0], [1, 2, 0, 0.3, 0.3, 0.9, 0.9, 1]]).reshape(1, 1, 2, 8)
     if name == "confidence":
         return rng.uniform(0, 1, (2, 9))
     if name == "mask":

@@ -79,7 +79,7 @@ class PlanCache:
         return True
 
     def _present_shapes(self) -> tuple[tuple[int, ...], ...]:
-        return tuple(blob.shape for node in self.net.nodes for blob in node.tops)
+        return tuple(blob.shape for node in self.net.nodes for blob in node.tops if not blob.is_loose)
 
     @property
     def has_present_shapes(self) -> bool:
