@@ -18,6 +18,7 @@ from dragon.engines.base import Executor, LayerTime, Options, is_watched, layer_
 from dragon.engines.onednn.library.constants import DataType
 from dragon.engines.onednn.library.memory import Device
 from dragon.engines.onednn.library.threads import default_threads, set_threads
+from dragon.engines.onednn.library.waiting import waiting
 from dragon.engines.onednn.plan.cache import PlanCache
 from dragon.engines.onednn.plan.plan import Plan
 from dragon.engines.onednn.plan.planned import Planned
@@ -52,6 +53,7 @@ class OneDNNExecutor(Executor):
             raise EngineError("precision bf16 needs a CPU with AVX-512 BF16 or AMX, which this one has not")
         self.dtype = _DTYPES[options.precision]
         self.threads = options.threads or default_threads()
+        self._waiting = waiting() if self.threads > 1 else None
         training = net.phase == 0 and any(node.need_backward for node in net.nodes)
         self.plans = PlanCache(net, self.device, self.dtype, options, training, self._materialize)
         self._ran: list[Plan | None] = [None] * len(net.nodes)  # the plan that ran each layer's forward most recently
@@ -78,9 +80,16 @@ class OneDNNExecutor(Executor):
         if is_watched(self.net):
             return sum(self._watched_forward(i) for i in range(start, end + 1))
         whole = start == 0 and end == self._last == self.plans.fitting
+        begin = time.perf_counter()
         self._forward(self.plans.plan(whole), start, end)
+        self._note("forward", whole, begin)
         self._download()
         return self._loss(start, end)
+
+    def _note(self, call: str, whole: bool, begin: float) -> None:
+        """Let the way in which threads wait be chosen from the time of a full pass."""
+        if whole and self._waiting is not None:
+            self._waiting.note((id(self), call), time.perf_counter() - begin)
 
     def _forward(self, plan: Plan, start: int, end: int) -> None:
         fitting = min(end, self.plans.fitting)
@@ -175,7 +184,9 @@ class OneDNNExecutor(Executor):
         plan = self._ran[start]
         whole = start == self._last and end == 0 and all(ran is plan for ran in self._ran)
         if whole and plan is not None and not plan.changed:
+            begin = time.perf_counter()
             plan.backward(start, end)
+            self._note("backward", True, begin)
             return
         i = start
         while i >= end:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dragon.engines.base import MOST_THREADS
 from dragon.engines.onednn.library.binding import library
+from dragon.engines.onednn.library.waiting import waiting
 from dragon.errors import EngineError
 
 __all__ = ["default_threads", "set_threads", "usable_cores"]
@@ -73,6 +74,9 @@ def _end_workers() -> None:
     for them without end. If a runtime cannot end them, `set_threads` raises an error in the child.
     """
     global _owner
+    chosen = waiting()
+    if chosen is not None:
+        chosen.reset()
     pause = getattr(library().cdll, "omp_pause_resource_all", None)
     if _owner == os.getpid() and pause is not None and pause(_SOFT) == 0:
         _owner = None
