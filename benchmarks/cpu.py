@@ -15,6 +15,7 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)  # `benchmarks` is found from there
 
 from benchmarks._harness import BenchmarkError, machine
+from benchmarks.cpu_busy import busy
 from benchmarks.cpu_compare import NETS, Bench, Result, batch_norm, inference, step, threads, winograd
 from benchmarks.cpu_program import profile, program, start
 from benchmarks.cpu_report import report, verdicts
@@ -25,7 +26,7 @@ __all__ = ["main"]
 
 SECTIONS: dict[str, Callable[[Bench], Iterator[Result]]] = {
     "step": step, "program": program, "inference": inference, "start": start, "bn": batch_norm, "threads": threads,
-    "profile": profile, "winograd": winograd,
+    "profile": profile, "winograd": winograd, "busy": busy,
 }  # fmt: skip
 
 
@@ -55,7 +56,7 @@ def _run(options: argparse.Namespace) -> None:
         "sections": {},
     }  # fmt: skip
     print(json.dumps({key: record[key] for key in ("machine", "versions")}, indent=1))
-    for name in options.only or SECTIONS:
+    for name in options.only or [name for name in SECTIONS if name != "busy"]:
         results = record["sections"].setdefault(name, [])
         for result in SECTIONS[name](bench):
             results.append(result)

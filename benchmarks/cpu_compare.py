@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from benchmarks._harness import BenchmarkError, Candidate, Series, Worker, interleave, ratio
 from benchmarks.cpu_nets import SOLVER
 
-__all__ = ["NETS", "Bench", "Result", "batch_norm", "inference", "step", "threads", "winograd"]
+__all__ = ["NETS", "Bench", "Comparison", "Result", "batch_norm", "facts", "inference", "step", "threads", "winograd"]
 
 NETS = (
     "cifar10_quick", "cifar10_quick_bn_split", "cifar10_quick_bn_merged", "cifar10_full", "lenet",
@@ -152,7 +152,8 @@ class Comparison:
         return interleave(self.candidates, self.bench.rounds, self.bench.block_ms)
 
 
-def _facts(series: dict[str, Series], notes: Sequence[str]) -> Result:
+def facts(series: dict[str, Series], notes: Sequence[str]) -> Result:
+    """The record of a comparison, without ratios."""
     return {"candidates": {name: s.facts() for name, s in series.items()}, "notes": list(notes), "ratios": {}}
 
 
@@ -183,7 +184,7 @@ def _compare(bench: Bench, workers: dict[str, Worker], mode: str, net: str, batc
         for name, form in bench.peers().items():
             comparison.peer(name, mode, net, batch, **form)
         series = comparison.run()
-        result = _facts(series, comparison.notes) | {"net": net, "batch": batch}
+        result = facts(series, comparison.notes) | {"net": net, "batch": batch}
     fastest = min(bench.ours(), key=lambda name: series[name].median)
     for name, (ours, peers) in _RATIOS.items():
         found = _against(series, ours or fastest, peers)
@@ -230,7 +231,7 @@ def batch_norm(bench: Bench) -> Iterator[Result]:
                 if fuse:
                     comparison.peer(f"{name}: {variant}", "train", net, batch, **form)
         series = comparison.run()
-        result = _facts(series, comparison.notes) | {"net": "cifar10_quick", "batch": batch}
+        result = facts(series, comparison.notes) | {"net": "cifar10_quick", "batch": batch}
     for name, one in series.items():
         base = series.get(f"{name.split(': ')[0]}: plain")
         if base is not None:
@@ -251,7 +252,7 @@ def threads(bench: Bench) -> Iterator[Result]:
                     if not form.get("compiled"):
                         comparison.peer(f"{name}: {count}", "train", net, batch, **{**form, "threads": count})
             series = comparison.run()
-            result = _facts(series, comparison.notes) | {"net": net, "batch": batch}
+            result = facts(series, comparison.notes) | {"net": net, "batch": batch}
         for name in {candidate.split(": ")[0] for candidate in series}:
             median, minimum = ratio(series[f"{name}: 1"], series[f"{name}: 2"])
             result["ratios"][name] = {"median": round(median, 3), "min": round(minimum, 3)}
@@ -270,7 +271,7 @@ def winograd(bench: Bench) -> Iterator[Result]:
                                 label = f"{name} {mode}" + ("" if how else ", direct")
                                 comparison.ours(label, mode, net, batch, winograd=how, **form)
                     series = comparison.run()
-                    result = _facts(series, comparison.notes) | {"net": net, "batch": batch}
+                    result = facts(series, comparison.notes) | {"net": net, "batch": batch}
                 for name in [name for name in series if not name.endswith(", direct")]:
                     median, minimum = ratio(series[f"{name}, direct"], series[name])
                     result["ratios"][name] = {"median": round(median, 3), "min": round(minimum, 3)}

@@ -135,7 +135,27 @@ def _profile(results: Sequence[Result]) -> str:
     return "\n\n".join(parts)
 
 
+def _busy(results: Sequence[Result]) -> str:
+    names = list(dict.fromkeys(name for r in results for name in r["candidates"]))
+    rows = [
+        [
+            r["net"], r["mode"], r["batch"], r["hogs"], *(r["candidates"].get(n, {}).get("median_ms") for n in names),
+            *(_pair(r["ratios"].get(n)) for n in names[1:]),
+        ]
+        for r in results
+    ]  # fmt: skip
+    head = [
+        "net",
+        "mode",
+        "batch",
+        "other programs",
+        *(f"{n} ms" for n in names),
+        *(f"{n} / chosen" for n in names[1:]),
+    ]
+    return table(head, rows)
+
+
 _REPORTS: dict[str, Callable[[Sequence[Result]], str]] = {
     "threads": _threads, "bn": _norms, "program": _program, "start": _start, "profile": _profile,
-    "winograd": _winograd,
+    "winograd": _winograd, "busy": _busy,
 }  # fmt: skip

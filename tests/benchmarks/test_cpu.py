@@ -43,6 +43,23 @@ def test_sections_print_tables_and_write_json(
         assert layers["conv2"]["passes_back"] == 2
 
 
+def test_beside_other_programs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.cpu_busy.LOADS", ((0, 0), (1, 19)))
+    monkeypatch.setattr("benchmarks.cpu_busy._SETTLE", 0.001)
+    path = tmp_path / "out.json"
+    assert main([*TINY, "--net", "lenet", "--only", "busy", "--json", str(path)]) == 0
+    results = json.loads(path.read_text())["sections"]["busy"]
+    assert [(r["mode"], r["hogs"]) for r in results] == [
+        ("train", "none"), ("train", "1, low"), ("infer", "none"), ("infer", "1, low"),
+    ]  # fmt: skip
+    for result in results:
+        assert set(result["candidates"]) == {"chosen", "spinning", "passive"}
+        assert result["ratios"]["spinning"]["median"] > 0
+    assert "| spinning / chosen" in capsys.readouterr().out
+
+
 def test_whole_program_from_lmdb(tmp_path: Path) -> None:
     made = write_synthetic(tmp_path / "drawn", train=200, test=10)
     folder = tmp_path / "data" / "cifar10"

@@ -76,9 +76,7 @@ def test_a_crowded_machine_sleeps_and_a_free_one_spins_again(caplog: pytest.LogC
     with caplog.at_level(logging.INFO, "dragon"):
         assert machine.run(20) == SLEEP
     (line,) = caplog.messages  # the newest times were mixed when the trial began
-    assert line == (
-        "threads sleep after a short spin while they wait for each other: 300.0 ms a pass instead of 640.0"
-    )
+    assert line == ("threads sleep after a short spin while they wait for each other: 300.0 ms a pass instead of 640.0")
     machine.per_second, machine.seconds = 0, {SPIN: 0.02, SLEEP: 0.03}
     assert machine.run(90) == SPIN
 
