@@ -962,6 +962,34 @@ class _MemoryDataParameterFields(TypedDict, total=False):
 
 _MemoryDataParameter: TypeAlias = _MemoryDataParameterFields | Mapping[str, Any] | pb.MemoryDataParameter
 
+class _MultiBoxLossParameterFields(TypedDict, total=False):
+    """Fields of MultiBoxLossParameter."""
+
+    loc_loss_type: _Int | Literal['L2', 'SMOOTH_L1']
+    conf_loss_type: _Int | Literal['SOFTMAX', 'LOGISTIC']
+    loc_weight: _Float
+    num_classes: _Int
+    share_location: bool
+    match_type: _Int | Literal['BIPARTITE', 'PER_PREDICTION']
+    overlap_threshold: _Float
+    use_prior_for_matching: bool
+    background_label_id: _Int
+    use_difficult_gt: bool
+    do_neg_mining: bool
+    neg_pos_ratio: _Float
+    neg_overlap: _Float
+    code_type: _Int | Literal['CORNER', 'CENTER_SIZE', 'CORNER_SIZE']
+    encode_variance_in_target: bool
+    map_object_to_agnostic: bool
+    ignore_cross_boundary_bbox: bool
+    bp_inside: bool
+    mining_type: _Int | Literal['NONE', 'MAX_NEGATIVE', 'HARD_EXAMPLE']
+    nms_param: _NonMaximumSuppressionParameter
+    sample_size: _Int
+    use_prior_for_nms: bool
+
+_MultiBoxLossParameter: TypeAlias = _MultiBoxLossParameterFields | Mapping[str, Any] | pb.MultiBoxLossParameter
+
 class _NetStateRuleFields(TypedDict, total=False):
     """A layer with such a rule belongs to the net only in the states the rule describes."""
 
@@ -4814,6 +4842,106 @@ def Mul(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Mul]) -> Top:
         name: the layer's name; without it, that of its first named top
         in_place: write the top over the bottom
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
+class _MultiBoxLoss(TypedDict, total=False):
+    name: str
+    in_place: bool
+    loc_loss_type: _Int | Literal['L2', 'SMOOTH_L1']
+    conf_loss_type: _Int | Literal['SOFTMAX', 'LOGISTIC']
+    loc_weight: _Float
+    num_classes: _Int
+    share_location: bool
+    match_type: _Int | Literal['BIPARTITE', 'PER_PREDICTION']
+    overlap_threshold: _Float
+    use_prior_for_matching: bool
+    background_label_id: _Int
+    use_difficult_gt: bool
+    do_neg_mining: bool
+    neg_pos_ratio: _Float
+    neg_overlap: _Float
+    code_type: _Int | Literal['CORNER', 'CENTER_SIZE', 'CORNER_SIZE']
+    encode_variance_in_target: bool
+    map_object_to_agnostic: bool
+    ignore_cross_boundary_bbox: bool
+    bp_inside: bool
+    mining_type: _Int | Literal['NONE', 'MAX_NEGATIVE', 'HARD_EXAMPLE']
+    nms_param: _NonMaximumSuppressionParameter
+    sample_size: _Int
+    use_prior_for_nms: bool
+    ignore_label: _Int
+    normalization: _Int | Literal['FULL', 'VALID', 'BATCH_SIZE', 'NONE', 'PRE_FIXED']
+    normalize: bool
+    weight_by_label_freqs: bool
+    class_weighting: _Float | Sequence[_Float]
+    pre_fixed_normalizer: _Float
+    multibox_loss_param: _MultiBoxLossParameter
+    loss_param: _LossParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def MultiBoxLoss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_MultiBoxLoss]) -> Top:
+    """SSD's loss (Liu et al. 2016): of the offsets of boxes that match a label, and of the classes of boxes.
+
+    Bottoms: offsets (N, P * 4), or (N, P * classes * 4) without `share_location`; scores (N, P * classes), before the
+    softmax; the PriorBox top (1, 2, P * 4); labels (1, 1, G, 8) of AnnotatedData: rows item, class, instance, xmin,
+    ymin, xmax, ymax, difficult, with an item of -1 where there is no box. Top: loc_weight * offsets' loss + classes'
+    loss, each summed and divided by the number of matches, or as `loss_param` says.
+
+    A default box (or with `use_prior_for_matching: false` the box that is predicted from it) matches the label that it
+    overlaps most; see `dragon.bases.box_matching`. Boxes without a match have the class background. Which of them
+    count is what `mining_type` says: NONE all, MAX_NEGATIVE those with the largest loss, HARD_EXAMPLE the `sample_size`
+    boxes of an image with the largest loss, with a match or without one; see `dragon.bases.hard_examples`. With mining
+    an image without labels adds nothing. A bottom 0 or 1 whose `propagate_down` is false adds nothing either.
+
+    The gradient is that of this loss. The Caffe of SSD differs in two places: its gradient of offsets lacks the factor
+    1 / variance where `encode_variance_in_target` is set, and for LOGISTIC without mining it has targets of 0 for
+    boxes without a match, also for the background.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        loc_loss_type (default SMOOTH_L1)
+        conf_loss_type (default SOFTMAX)
+        loc_weight (default 1)
+        num_classes
+        share_location (default true)
+        match_type (default PER_PREDICTION)
+        overlap_threshold (default 0.5)
+        use_prior_for_matching (default true)
+        background_label_id (default 0)
+        use_difficult_gt (default true)
+        do_neg_mining
+        neg_pos_ratio (default 3)
+        neg_overlap (default 0.5)
+        code_type (default CORNER)
+        encode_variance_in_target (default false)
+        map_object_to_agnostic (default false)
+        ignore_cross_boundary_bbox (default false)
+        bp_inside (default false)
+        mining_type (default MAX_NEGATIVE)
+        nms_param
+        sample_size (default 64)
+        use_prior_for_nms (default false)
+        ignore_label: examples with this label do not count
+        normalization: what the sum is divided by (default VALID)
+        normalize: older form of normalization
+        weight_by_label_freqs (default false)
+        class_weighting: one per class
+        pre_fixed_normalizer: what PRE_FIXED divides by (default 1)
+        multibox_loss_param: settings as a dict, or a MultiBoxLossParameter
+        loss_param: settings as a dict, or a LossParameter
         phase: instead of the net's
         loss_weight: one per top
         param: one per learned blob: rate, decay, name

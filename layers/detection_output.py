@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dragon.bases.box_matching import default_boxes
 from dragon.bases.boxes import decode_boxes, suppress
 from dragon.bases.layer import register
 from dragon.bases.no_gradient import NoGradient
@@ -75,10 +76,8 @@ class DetectionOutput(NoGradient):
             log.warning("%s: wrote no files: only %s were seen", self.where, self.files.pending)
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        prior = bottom[2].shape
-        if len(prior) < 3 or prior[1] != 2 or bottom[2].count % 8:
-            self.bad_shape(f"bottom 2 must be a PriorBox top of shape (1, 2, P * 4), got {prior}")
-        self.n, self.priors = bottom[0].shape[0] if bottom[0].ndim else 0, bottom[2].count // 8
+        self.priors = default_boxes(self, bottom[2])
+        self.n = bottom[0].shape[0] if bottom[0].ndim else 0
         for i, each in ((0, self.locations * 4), (1, self.classes)):
             if bottom[i].count != self.n * self.priors * each:
                 self.bad_shape(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dragon.bases.boxes import overlap_matrix, suppress
+from dragon.bases.boxes import pair_overlaps, suppress
 from dragon.memory.storage import Array
 
 __all__ = [
@@ -87,7 +87,7 @@ def _edges(boxes: Array) -> Array:
 
 def overlaps_of_pixels(boxes: Array, others: Array) -> Array:
     """Intersection over union (N, M) of `boxes` (N, 4) with `others` (M, 4), with x2 and y2 belonging to a box."""
-    return overlap_matrix(_edges(boxes), _edges(others))
+    return pair_overlaps(_edges(boxes), _edges(others))
 
 
 def suppress_pixels(boxes: Array, scores: Array, threshold: float, top_k: int = -1, most: int = -1) -> list[int]:

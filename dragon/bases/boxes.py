@@ -1,4 +1,4 @@
-"""Boxes as rows xmin, ymin, xmax, ymax: decoding, intersection over union, and non-maximum suppression.
+"""Boxes as rows xmin, ymin, xmax, ymax: codes, intersection over union, and non-maximum suppression.
 
 Everything runs on the host, since the number of results depends on the values.
 """
@@ -10,7 +10,10 @@ import numpy as np
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["areas", "decode_boxes", "overlap_matrix", "overlaps", "suppress"]
+__all__ = ["areas", "decode_boxes", "encode_boxes", "overlaps", "pair_overlaps", "suppress"]
+
+_BLOCK = 128  # candidates of a suppression that are compared with one another at once
+_ROWS = 64  # kept boxes that are compared with all later candidates at once
 
 
 def decode_boxes(prior: Array, variance: Array | None, offset: Array, code: int) -> Array:
@@ -31,28 +34,54 @@ def decode_boxes(prior: Array, variance: Array | None, offset: Array, code: int)
     return np.concatenate([center - half, center + half], axis=-1)
 
 
-def areas(boxes: Array) -> Array:
-    """Areas (N) of `boxes` (N, 4); 0 for a box whose maximum lies below its minimum."""
+def encode_boxes(prior: Array, variance: Array | None, boxes: Array, code: int) -> Array:
+    """The offsets (K, 4) from which `decode_boxes` gives `boxes` (K, 4), each relative to its row of `prior` (K, 4).
+
+    variance: (K, 4), what the offsets are divided by; None to leave them. Boxes and default boxes must have an area for
+    the code CENTER_SIZE, default boxes for CORNER_SIZE.
+    """
+    size = prior[:, 2:] - prior[:, :2]
+    if code == pb.PriorBoxParameter.CENTER_SIZE:
+        shift = (boxes[:, :2] + boxes[:, 2:] - prior[:, :2] - prior[:, 2:]) / 2 / size
+        offset = np.concatenate([shift, np.log((boxes[:, 2:] - boxes[:, :2]) / size)], axis=1)
+    else:
+        offset = boxes - prior
+        if code == pb.PriorBoxParameter.CORNER_SIZE:
+            offset = offset / np.concatenate([size, size], axis=1)
+    result: Array = offset if variance is None else offset / variance
+    return result
+
+
+def areas(boxes: Array, pixel: float = 0.0) -> Array:
+    """Areas (N) of `boxes` (N, 4); 0 for a box whose maximum lies below its minimum.
+
+    pixel: 1 where coordinates are the numbers of pixels, the last of which belongs to the box, as in VOC.
+    """
     size = boxes[:, 2:] - boxes[:, :2]
-    result: Array = np.where((size < 0).any(axis=1), 0, size.prod(axis=1))
+    result: Array = np.where((size < 0).any(axis=1), 0, (size + pixel).prod(axis=1))
+    return result
+
+
+def pair_overlaps(a: Array, b: Array, pixel: float = 0.0) -> Array:
+    """Intersection over union (N, M) of each of `a` (N, 4) with each of `b` (M, 4). pixel: as for `areas`."""
+    one, other = a[:, :, None], b.T  # corners (N, 4, 1) and (4, M)
+    width = np.minimum(one[:, 2], other[2]) - np.maximum(one[:, 0], other[0])
+    height = np.minimum(one[:, 3], other[3]) - np.maximum(one[:, 1], other[1])
+    if pixel:
+        apart = (width < 0) | (height < 0)
+        width, height = np.where(apart, 0, width + pixel), np.where(apart, 0, height + pixel)
+    np.maximum(width, 0, out=width)
+    np.maximum(height, 0, out=height)
+    width *= height
+    union = areas(a, pixel)[:, None] + areas(b, pixel)
+    union -= width
+    result: Array = np.divide(width, union, out=np.zeros_like(width), where=width > 0)
     return result
 
 
 def overlaps(box: Array, boxes: Array) -> Array:
     """Intersection over union (N) of `box` (4) with each of `boxes` (N, 4)."""
-    shared = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
-    both = np.maximum(shared, 0).prod(axis=1)
-    union = areas(box[None])[0] + areas(boxes) - both
-    result: Array = np.where(both > 0, both / np.where(union > 0, union, 1), 0)
-    return result
-
-
-def overlap_matrix(boxes: Array, others: Array) -> Array:
-    """Intersection over union (N, M) of each of `boxes` (N, 4) with each of `others` (M, 4)."""
-    low = np.maximum(boxes[:, None, :2], others[:, :2])
-    both = np.maximum(np.minimum(boxes[:, None, 2:], others[:, 2:]) - low, 0).prod(axis=2)
-    union = areas(boxes)[:, None] + areas(others) - both
-    result: Array = np.where(both > 0, both / np.where(union > 0, union, 1), 0)
+    result: Array = pair_overlaps(box[None], boxes)[0]
     return result
 
 
@@ -77,17 +106,25 @@ def suppress(
     if top_k > -1:
         candidates = candidates[:top_k]
     kept: list[int] = []
-    if eta >= 1:
-        while candidates.size and len(kept) != most:
-            first, rest = candidates[0], candidates[1:]
-            kept.append(int(first))
-            candidates = rest[overlaps(boxes[first], boxes[rest]) <= threshold]
-        return kept
-    for index in candidates:
-        if len(kept) == most:
-            break
-        if not kept or overlaps(boxes[index], boxes[kept]).max() <= threshold:
-            kept.append(int(index))
-            if threshold > 0.5:
-                threshold *= eta
+    highest = np.zeros(len(candidates))  # overlap of each candidate with a kept box
+    while candidates.size:
+        block, candidates = candidates[:_BLOCK], candidates[_BLOCK:]
+        near, highest = highest[:_BLOCK], highest[_BLOCK:]
+        among = pair_overlaps(boxes[block], boxes[block])
+        chosen: list[int] = []
+        for i in range(len(block)):
+            if near[i] <= threshold:
+                if len(kept) + len(chosen) == most:
+                    return kept + chosen
+                chosen.append(int(block[i]))
+                np.maximum(near, among[i], out=near)
+                if eta < 1 and threshold > 0.5:
+                    threshold *= eta
+        kept += chosen
+        for start in range(0, len(chosen), _ROWS):
+            left = highest <= threshold  # the threshold only falls
+            candidates, highest = candidates[left], highest[left]
+            if candidates.size:
+                found = pair_overlaps(boxes[chosen[start : start + _ROWS]], boxes[candidates])
+                highest = np.maximum(highest, found.max(axis=0))
     return kept

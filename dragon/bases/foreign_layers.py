@@ -8,7 +8,6 @@ _DETECTION = "detection runs in phase TEST with PriorBox and DetectionOutput; re
 _CRF = "the part of the net before it runs without it"
 _TYPES = {
     "AnnotatedData": ("SSD's source of images with boxes, for training and evaluation", _DETECTION),
-    "MultiBoxLoss": ("SSD's loss for training", _DETECTION),
     "DetectionEvaluate": (
         "SSD's evaluation",
         "DetectionOutput writes files for VOC, COCO and ILSVRC: save_output_param",

@@ -198,8 +198,8 @@ def relu(type: str = "ReLU", bottom: str = "data", top: str = "a", more: str = "
     [
         (relu(type="ReLu"), r'layer "a": unknown layer type "ReLu".*"ReLU"'),
         (
-            relu(type="MultiBoxLoss"),
-            r'layer "a": unknown layer type "MultiBoxLoss": SSD.s loss for training.*DetectionOutput',
+            relu(type="Correlation"),
+            r'layer "a": unknown layer type "Correlation": FlowNet.s comparison of feature maps.*Python layer',
         ),
         (relu(bottom="dta"), r'layer "a" \(ReLU\): unknown bottom "dta".*"data"'),
         (relu(more='top: "b"'), r'layer "a" \(ReLU\): takes exactly 1 top blob, got 2'),

@@ -113,6 +113,8 @@ def _special(name: str) -> NDArray[Any]:
         return np.stack([corners.ravel(), np.tile([0.1, 0.1, 0.2, 0.2], 3)])[None]
     if name == "offsets":
         return rng.standard_normal((2, 12)) / 8
+    if name == "boxes":  # as AnnotatedData labels images
+        return np.array([[0, 1, 0, 0.1, 0.1, 0.5, 0.5, 0], [1, 2, 0, 0.3, 0.3, 0.9, 0.9, 1]]).reshape(1, 1, 2, 8)
     if name == "confidence":
         return rng.uniform(0, 1, (2, 9))
     if name == "mask":

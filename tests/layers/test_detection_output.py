@@ -82,6 +82,17 @@ def test_suppression(threshold: float, eta: float) -> None:
         assert suppress(CORNERS, SCORES[0, :, 0], threshold, top_k, eta, 0.2) == expected
 
 
+@pytest.mark.parametrize("eta", [1.0, 0.8])
+def test_suppression_of_many_boxes(eta: float) -> None:
+    """More than are compared at once, with equal scores."""
+    middle, half = RNG.uniform(0, 1, (400, 2)), RNG.uniform(0.02, 0.1, (400, 2))
+    boxes, scores = np.concatenate([middle - half, middle + half], axis=1), RNG.integers(0, 50, 400) / 50
+    for threshold in (0.1, 0.6):
+        expected = greedy(boxes, scores, threshold, -1, 400, eta)
+        assert 50 < len(expected) < 400
+        assert suppress(boxes, scores, threshold, -1, eta) == expected
+
+
 def make(setting: str, shared: bool = True) -> One:
     offsets = OFFSETS[:, :, :1] if shared else OFFSETS
     setting += f" share_location: {str(shared).lower()}"

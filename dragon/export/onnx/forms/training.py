@@ -12,7 +12,8 @@ lacks(
 lacks(
     "only scores, and is left out",
     "Accuracy", "CenterLoss", "ContrastiveLoss", "EuclideanLoss", "FocalLoss", "HingeLoss", "InfogainLoss", "L1Loss",
-    "MalisLoss", "MultinomialLogisticLoss", "SigmoidCrossEntropyLoss", "SmoothL1Loss", "SoftmaxWithLoss", "TripletLoss",
+    "MalisLoss", "MultiBoxLoss", "MultinomialLogisticLoss", "SigmoidCrossEntropyLoss", "SmoothL1Loss",
+    "SoftmaxWithLoss", "TripletLoss",
 )  # fmt: skip
 lacks(
     "takes true boxes in, as only training does; what it gives becomes an input",

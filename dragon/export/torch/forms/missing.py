@@ -11,6 +11,7 @@ from dragon.layers.label_specific_add import LabelSpecificAdd
 from dragon.layers.large_margin_inner_product import LargeMarginInnerProduct
 from dragon.layers.malis_loss import MalisLoss
 from dragon.layers.margin_inner_product import MarginInnerProduct
+from dragon.layers.multi_box_loss import MultiBoxLoss
 from dragon.layers.proposal import Proposal
 from dragon.layers.proposal_target import ProposalTarget
 from dragon.layers.python import Python
@@ -30,6 +31,7 @@ without_form(
         LargeMarginInnerProduct: _MARGIN,
         MalisLoss: "joins segments edge by edge: remove it, and compute the loss beside the module",
         MarginInnerProduct: _MARGIN,
+        MultiBoxLoss: "matches boxes with labels one by one: remove it, and compute the loss beside the module",
         Proposal: "suppresses overlapping regions one by one: remove it and use torchvision.ops.nms",
         ProposalTarget: _SAMPLES,
         Python: "runs code of its own: write it as a torch.nn.Module, and export the net without it",
