@@ -162,6 +162,38 @@ class _BlobShapeFields(TypedDict, total=False):
 
 _BlobShape: TypeAlias = _BlobShapeFields | Mapping[str, Any] | pb.BlobShape
 
+class _CTCDecoderParameterFields(TypedDict, total=False):
+    """What the most probable path of each sequence reads as."""
+
+    blank_index: _Int
+    """class that stands for no label; negative: counted from the last one"""
+    ctc_merge_repeated: bool
+    """repeated classes of a path are one label"""
+
+_CTCDecoderParameter: TypeAlias = _CTCDecoderParameterFields | Mapping[str, Any] | pb.CTCDecoderParameter
+
+class _CTCLossParameterFields(TypedDict, total=False):
+    """The loss of label sequences without alignment. Two families of forks have a message of this name for their text."""
+
+    output_delay: _Int
+    """steps at the beginning that do not count"""
+    blank_index: _Int
+    """class that stands for no label; negative: counted from the last one"""
+    preprocess_collapse_repeated: bool
+    """merge repeated values of the label itself"""
+    ctc_merge_repeated: bool
+    """repeated classes of a path are one label"""
+    loss_calculation_t: _Int
+    """for tests of a fork: any step gives the same loss"""
+    blank_label: _Int
+    """warpctc-caffe's name of blank_index"""
+    alphabet_size: _Int
+    """number of classes, to check; 0: as the bottom has"""
+    time_step: _Int
+    """steps of each sequence; 0: as the bottom has"""
+
+_CTCLossParameter: TypeAlias = _CTCLossParameterFields | Mapping[str, Any] | pb.CTCLossParameter
+
 class _CenterLossParameterFields(TypedDict, total=False):
     """Distance of items to the centre of their class."""
 
@@ -211,6 +243,18 @@ class _ConcatParameterFields(TypedDict, total=False):
     """older form of axis"""
 
 _ConcatParameter: TypeAlias = _ConcatParameterFields | Mapping[str, Any] | pb.ConcatParameter
+
+class _ContinuationIndicatorParameterFields(TypedDict, total=False):
+    """Marks of where sequences begin, for recurrent layers."""
+
+    time_step: _Int
+    """steps; 0: as the bottom (T, N, ...) has"""
+    batch_size: _Int
+    """sequences side by side; 0: as the bottom has"""
+    flag: bool
+    """all sequences go on from the batch before"""
+
+_ContinuationIndicatorParameter: TypeAlias = _ContinuationIndicatorParameterFields | Mapping[str, Any] | pb.ContinuationIndicatorParameter
 
 class _ContrastiveLossParameterFields(TypedDict, total=False):
     """Fields of ContrastiveLossParameter."""
@@ -820,6 +864,14 @@ class _LabelSpecificAddParameterFields(TypedDict, total=False):
     """n in the first iteration"""
 
 _LabelSpecificAddParameter: TypeAlias = _LabelSpecificAddParameterFields | Mapping[str, Any] | pb.LabelSpecificAddParameter
+
+class _LabelsequenceAccuracyParameterFields(TypedDict, total=False):
+    """The fraction of label sequences that are read without a fault."""
+
+    blank_label: _Int
+    """class that stands for no label; negative: counted from the last one"""
+
+_LabelsequenceAccuracyParameter: TypeAlias = _LabelsequenceAccuracyParameterFields | Mapping[str, Any] | pb.LabelsequenceAccuracyParameter
 
 class _LargeMarginInnerProductParameterFields(TypedDict, total=False):
     """L-Softmax's inner product: the settings of SphereFace's."""
@@ -2150,6 +2202,122 @@ def Bias(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Bias]) -> Top:
         exclude: not in runs that one of these admits
     """
 
+class _CTCGreedyDecoder(TypedDict, total=False):
+    name: str
+    in_place: bool
+    blank_index: _Int
+    ctc_merge_repeated: bool
+    ctc_decoder_param: _CTCDecoderParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def CTCGreedyDecoder(*bottoms: Top, ntop: int = 1, **settings: Unpack[_CTCGreedyDecoder]) -> Any:
+    """What the most probable path of each sequence reads as: repeated classes are one label, blanks are left out.
+
+    Bottom 0: scores (T, N, C) or their softmax. Bottoms and tops are one of
+
+    - no further bottom: the labels found, (N, T, 1, 1), filled up with -1 (caffe_ocr);
+    - labels (N, L): (1, 2, 1, 1), the mean of 1 - edit distance / longer length, then the fraction of sequences read
+      without a fault (caffe_ocr);
+    - marks (T, N), 0 where a sequence begins: the labels found and, as a second top, minus the sum of the highest
+      scores of each sequence, (N, 1, 1, 1) (ChWick's). A bottom of that shape is always taken for the marks;
+    - marks and labels (L, N), filled up with -1: the labels found; with two tops and the mean of 1 - edit distance /
+      longer length, (1, 1, 1, 1); with three tops the sums stand between the two (ChWick's).
+
+    The blank is 0 by default, as in caffe_ocr; the last class where there are marks, as in ChWick's.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        blank_index: class that stands for no label; negative: counted from the last one (default 0; the last class with
+            marks)
+        ctc_merge_repeated: repeated classes of a path are one label (default true)
+        ctc_decoder_param: settings as a dict, or a CTCDecoderParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
+class _CTCLoss(TypedDict, total=False):
+    name: str
+    in_place: bool
+    output_delay: _Int
+    blank_index: _Int
+    preprocess_collapse_repeated: bool
+    ctc_merge_repeated: bool
+    loss_calculation_t: _Int
+    blank_label: _Int
+    alphabet_size: _Int
+    time_step: _Int
+    ignore_label: _Int
+    normalization: _Int | Literal['FULL', 'VALID', 'BATCH_SIZE', 'NONE', 'PRE_FIXED']
+    normalize: bool
+    weight_by_label_freqs: bool
+    class_weighting: _Float | Sequence[_Float]
+    pre_fixed_normalizer: _Float
+    ctc_loss_param: _CTCLossParameter
+    loss_param: _LossParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def CTCLoss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_CTCLoss]) -> Top:
+    """-log P(label) of label sequences whose alignment is unknown (CTC, Graves et al. 2006), the mean of the batch.
+
+    Bottom 0: scores (T, N, C) before the softmax, which the layer computes. Then one of
+
+    - labels (N, L): each sequence has T steps (warpctc-caffe, crnn.caffe, caffe_ocr);
+    - marks (T, N), 0 where a sequence begins, and labels (L, N): the sequence of a column ends where the next one
+      begins, which does not count (ChWick's);
+    - steps (N) and number of labels (N) of each sequence, and labels (L, N) (ChWick's WarpCTCLoss).
+
+    Labels are classes; the blank class and -1 fill them up and do not count. An empty label is one: the loss asks for
+    blanks. A label that has no path, since the sequence is too short for it, adds neither loss nor gradient, as with
+    torch's zero_infinity; engines on the CPU warn. The blank is 0 by default, the last class for type CTCLoss.
+
+    As in these forks, the gradient is that of the sum over the batch, for which their learning rates are chosen, though
+    the mean is shown. With `loss_param { normalization }` set, loss and gradient are both divided as it says.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        output_delay: steps at the beginning that do not count (default 0)
+        blank_index: class that stands for no label; negative: counted from the last one (default 0; the last class for
+            type CTCLoss)
+        preprocess_collapse_repeated: merge repeated values of the label itself (default false)
+        ctc_merge_repeated: repeated classes of a path are one label (default true)
+        loss_calculation_t: for tests of a fork: any step gives the same loss (default 0)
+        blank_label: warpctc-caffe's name of blank_index
+        alphabet_size: number of classes, to check; 0: as the bottom has
+        time_step: steps of each sequence; 0: as the bottom has
+        ignore_label: examples with this label do not count
+        normalization: what the sum is divided by (default VALID)
+        normalize: older form of normalization
+        weight_by_label_freqs (default false)
+        class_weighting: one per class
+        pre_fixed_normalizer: what PRE_FIXED divides by (default 1)
+        ctc_loss_param: settings as a dict, or a CTCLossParameter
+        loss_param: settings as a dict, or a LossParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
 class _CenterLoss(TypedDict, total=False):
     name: str
     in_place: bool
@@ -2288,6 +2456,43 @@ def Concat(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Concat]) -> Top:
         axis: of joining; -1 is the last (default 1)
         concat_dim: older form of axis (default 1)
         concat_param: settings as a dict, or a ConcatParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
+class _ContinuationIndicator(TypedDict, total=False):
+    name: str
+    in_place: bool
+    time_step: _Int
+    batch_size: _Int
+    flag: bool
+    continuation_indicator_param: _ContinuationIndicatorParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def ContinuationIndicator(*bottoms: Top, ntop: int = 1, **settings: Unpack[_ContinuationIndicator]) -> Top:
+    """The marks that LSTM and RNN take as bottom 1, (T, N): 0 at the first step, then 1, so each batch begins anew.
+
+    T is `time_step`, N is `batch_size`. Where one of them is not set, bottom 0 (T, N, ...) says it, of which only the
+    shape counts. Where both are set, a bottom (N) holds 1 for each sequence that goes on from the batch before; `flag`
+    says so of all sequences. warpctc-caffe's takes no bottom and has no `flag`.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        time_step: steps; 0: as the bottom (T, N, ...) has (default 0)
+        batch_size: sequences side by side; 0: as the bottom has (default 0)
+        flag: all sequences go on from the batch before (default false)
+        continuation_indicator_param: settings as a dict, or a ContinuationIndicatorParameter
         phase: instead of the net's
         loss_weight: one per top
         param: one per learned blob: rate, decay, name
@@ -4362,6 +4567,38 @@ def LabelSpecificAdd(*bottoms: Top, ntop: int = 1, **settings: Unpack[_LabelSpec
         bias_max (default 0)
         iteration: n in the first iteration (default 0)
         label_specific_add_param: settings as a dict, or a LabelSpecificAddParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
+class _LabelsequenceAccuracy(TypedDict, total=False):
+    name: str
+    in_place: bool
+    blank_label: _Int
+    labelsequence_accuracy_param: _LabelsequenceAccuracyParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def LabelsequenceAccuracy(*bottoms: Top, ntop: int = 1, **settings: Unpack[_LabelsequenceAccuracy]) -> Top:
+    """The fraction of sequences whose most probable path reads as their label, without a fault.
+
+    Bottoms: scores (N, T, C), batch first as a Permute behind the net gives them, and labels (N, L), which the blank
+    class and -1 fill up. A path is read as CTCLoss does: repeated classes are one label, then blanks are left out.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        blank_label: class that stands for no label; negative: counted from the last one (default 0)
+        labelsequence_accuracy_param: settings as a dict, or a LabelsequenceAccuracyParameter
         phase: instead of the net's
         loss_weight: one per top
         param: one per learned blob: rate, decay, name
@@ -6922,8 +7159,16 @@ def WindowData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_WindowData]) ->
         exclude: not in runs that one of these admits
     """
 
+CTCDecoder = CTCGreedyDecoder
 ConvolutionDepthwise = DepthwiseConvolution
+CtcDecoder = CTCGreedyDecoder
+CtcGreedyDecoder = CTCGreedyDecoder
+CtcLoss = CTCLoss
 SeLu = SeLU
 SoftmaxLoss = SoftmaxWithLoss
 Softplus = BNLL
 SyncBN = BN
+WarpCTC = CTCLoss
+WarpCTCLoss = CTCLoss
+WarpCtc = CTCLoss
+WarpCtcLoss = CTCLoss

@@ -108,6 +108,14 @@ def _special(name: str) -> NDArray[Any]:
         return np.array([[0, 0], [1, 1], [0, 1]], np.float64)
     if name == "cont one":
         return np.array([[1, 0]], np.float64)
+    if name == "label sequences":  # (L, N), of 3 steps and 5 classes
+        return np.array([[2, 3], [-1, 3], [-1, -1]], np.float64)
+    if name == "label rows":  # (N, L)
+        return np.array([[2, -1], [1, 2]], np.float64)
+    if name == "steps":
+        return np.array([3, 1], np.float64)
+    if name == "one label":
+        return np.array([1, 1], np.float64)
     if name == "prior":
         corners = np.array([[0.1, 0.1, 0.4, 0.5], [0.3, 0.2, 0.9, 0.8], [0.0, 0.5, 0.5, 1.0]])
         return np.stack([corners.ravel(), np.tile([0.1, 0.1, 0.2, 0.2], 3)])[None]

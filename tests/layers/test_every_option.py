@@ -42,6 +42,7 @@ MEANINGLESS = {
         }.items()
         for option in options
     },
+    ("ctc_loss_param", "loss_calculation_t"): "a step for tests of a fork: each gives the same loss",
     ("focal_loss_param", "beta"): "a setting of type LINEAR, which is refused",
     **{
         ("channel_scale_param", f"{end}_global_scale"): "a setting of global_scale, which is refused"

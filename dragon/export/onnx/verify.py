@@ -16,6 +16,7 @@ from dragon.export.onnx.preprocessing import Preprocessing
 from dragon.export.samples import sample_inputs
 from dragon.graph.net import Net
 from dragon.layers.arg_max import ArgMax
+from dragon.layers.ctc_greedy_decoder import CTCGreedyDecoder
 from dragon.layers.detection_output import DetectionOutput
 from dragon.layers.pooling import Pooling
 from dragon.layers.threshold import Threshold
@@ -122,6 +123,6 @@ def choosers(net: Net) -> list[str]:
     found = []
     for node in net.nodes:
         masked = isinstance(node.layer, Pooling) and len(node.tops) > 1
-        if masked or isinstance(node.layer, ArgMax | DetectionOutput | Threshold):
+        if masked or isinstance(node.layer, ArgMax | CTCGreedyDecoder | DetectionOutput | Threshold):
             found.append(node.name)
     return found

@@ -40,3 +40,18 @@ def test_a_label_out_of_range(kind: str) -> None:
         expected, found = (message_of(net) for net in nets)
         assert "is out of range: expected 0 to 3 for 4 classes" in expected
         assert found == expected
+
+
+def test_a_label_of_a_sequence_out_of_range() -> None:
+    """Labels stand in the last bottom; -1 is none."""
+    text = inputs({"x": (3, 2, 4), "cont": (3, 2), "t": (2, 2)})
+    text += 'layer { name: "one" type: "CTCLoss" bottom: "x" bottom: "cont" bottom: "t" top: "y" }'
+    values = {"x": np.ones((3, 2, 4)), "cont": np.array([[0, 0], [1, 1], [1, 1]]), "t": np.array([[1, 2], [-1, 0]])}
+    nets = [make(text, engine, dtype=np.float64) for engine in ("numpy", "cuda")]
+    for net in nets:
+        fill(net, values)
+        net.run_forward()
+        fill(net, {"t": np.array([[1, 2], [0, 4]])})
+    expected, found = (message_of(net) for net in nets)
+    assert "label 4 at position (1, 1) is out of range: expected 0 to 3 for 4 classes" in expected
+    assert found == expected

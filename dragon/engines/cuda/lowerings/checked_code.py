@@ -10,7 +10,7 @@ from dragon.engines.cuda.lowerings.labels import Labelled
 from dragon.engines.cuda.lowerings.lowering import lowers
 from dragon.memory.blob import Blob
 
-__all__ = ["LabelledCodeLowering"]
+__all__ = ["LabelSequenceLowering", "LabelledCodeLowering"]
 
 
 @lowers("CenterLoss", "FocalLoss", "LabelSpecificAdd", "LargeMarginInnerProduct", "MarginInnerProduct")
@@ -40,7 +40,7 @@ class LabelledCodeLowering(Labelled):
 
     def _launch_check(self, bottom: Sequence[Blob]) -> None:
         """Launch the kernel that checks the labels; see `out_of_range`."""
-        labels, found = bottom[1], self.out_of_range
+        labels, found = self.label_blob(bottom), self.out_of_range
         if found is None:  # in a dry run
             found = self.buffer("out_of_range", 1, "int32")
         self.launch(
@@ -50,3 +50,11 @@ class LabelledCodeLowering(Labelled):
 
     def describe_out_of_range(self, bottom: Sequence[Blob], position: int) -> str:
         return super().describe_out_of_range(bottom, MOST - 1 - position)  # counted from the other end
+
+
+@lowers("CTCLoss")
+class LabelSequenceLowering(LabelledCodeLowering):
+    """The last bottom has the labels."""
+
+    def label_blob(self, bottom: Sequence[Blob]) -> Blob:
+        return bottom[-1]

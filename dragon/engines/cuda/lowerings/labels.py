@@ -17,7 +17,7 @@ __all__ = ["Labelled"]
 
 
 class Labelled(Lowering):
-    """The lowering of a layer whose bottom 1 has labels, the numbers of classes."""
+    """The lowering of a layer whose bottom 1 has labels, the numbers of classes, unless `label_blob` finds another."""
 
     @classmethod
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
@@ -28,6 +28,10 @@ class Labelled(Lowering):
         """The label that is ignored, or None."""
         ignore: int | None = self.layer.ignore_label
         return ignore
+
+    def label_blob(self, bottom: Sequence[Blob]) -> Blob:
+        """The bottom with the labels."""
+        return bottom[1]
 
     def classes(self, bottom: Sequence[Blob]) -> int:
         """The number of classes."""
@@ -44,7 +48,7 @@ class Labelled(Lowering):
         return 0.0 if by_valid else float(layer.normalizer(outer, inner, outer * inner))
 
     def describe_out_of_range(self, bottom: Sequence[Blob], position: int) -> str:
-        labels, classes, ignore = bottom[1].peek(), self.classes(bottom), self.ignore
+        labels, classes, ignore = self.label_blob(bottom).peek(), self.classes(bottom), self.ignore
         at = tuple(int(i) for i in np.unravel_index(position, labels.shape))
         return (
             f"label {float(labels[at]):g} at position {at} is out of range: "
