@@ -305,3 +305,70 @@ def test_a_snapshot_in_the_middle(tmp_path: Path) -> None:
     solvers[0].restore(str(tmp_path / "s_iter_3.solverstate"))
     solvers[0].step(2)
     same_weights([solver.net for solver in solvers], "after")
+
+
+# -- gradients of one value ----------------------------------------------------------------------------------------
+def place_of(net: Any, name: str) -> int:
+    return int(net.blobs[name].diff_storage.copy_at("cuda:0").array.data.ptr)
+
+
+TWINS = {
+    "fused": (RESIDUAL, {}, [("sum", "n2", "c0_c0_0_split_1"), ("sum2", "sum_rs_0_split_1", "c3")]),
+    "unfused": (RESIDUAL, {"options": Options(fuse=False)}, [
+        ("sum", "n2", "c0_c0_0_split_1"), ("sum2", "sum_rs_0_split_1", "c3")]),
+    "bf16": (RESIDUAL, {"options": Options(precision="bf16")}, [("sum", "n2", "c0_c0_0_split_1")]),
+    "tf32": (RESIDUAL, {"options": Options(tf32=True)}, [("sum", "n2", "c0_c0_0_split_1")]),
+    "without ReLU": (  # one sum behind another: all have the gradient of the last one
+        RESIDUAL.replace('layer { name: "rs2" bottom: "sum2" top: "sum2" type: "ReLU" }', "")
+        .replace('layer { name: "rs" bottom: "sum" top: "sum" type: "ReLU" }', "")
+        .replace('name: "sum2" bottom: "sum"', 'name: "more" bottom: "c3" bottom: "sum" top: "more" type: "Eltwise" }\n'
+                 'layer { name: "sum2" bottom: "more"'),
+        {}, [("sum2", "more", "sum_sum_0_split_1")]),
+}  # fmt: skip
+
+
+@looks_inside
+@pytest.mark.parametrize("case", TWINS)
+def test_bottoms_of_a_sum_have_one_gradient(case: str) -> None:
+    """In one array, written once; what a script reads is what it was."""
+    text, kwargs, expected = TWINS[case]
+    solvers = pair(text, above="force_backward: true ", **kwargs)
+    nets = [solver.net for solver in solvers]
+    for number in range(4):
+        for net in nets:
+            fill(net, values(number))
+        assert solvers[0].step(1) == solvers[1].step(1)
+    for names in expected:
+        assert len({place_of(nets[1], name) for name in names}) == 1, names
+        assert len({place_of(nets[0], name) for name in names}) == len(names)
+    nets[1].blobs[expected[0][1]].diff[...] = 7  # no other one of them changes
+    others = [name for one in expected for name in one if name != expected[0][1]]
+    for name in others[: sharing.MOST_READS - 2]:
+        same(f"diff of {name}", nets[0].blobs[name].peek_diff(), nets[1].blobs[name].peek_diff())
+    for solver in solvers:
+        solver.step(3)
+    same_weights(nets, "after")
+    same_blobs(nets, "after")
+
+
+@looks_inside
+def test_a_gradient_that_is_overwritten_stays_apart() -> None:
+    """A normalisation in place leaves its bottom's gradient where that of its top was."""
+    text = RESIDUAL.replace('top: "n2"', 'top: "c2"').replace('bottom: "n2"', 'bottom: "c2"')
+    solvers = pair(text, above="force_backward: true ")
+    nets = [solver.net for solver in solvers]
+    for solver in solvers:
+        solver.step(3)
+    assert place_of(nets[1], "sum") == place_of(nets[1], "c0_c0_0_split_1") != place_of(nets[1], "c2")
+    same_weights(nets, "after")
+    same_blobs(nets, "after")
+
+
+def test_the_dry_run_counts_a_gradient_of_several_blobs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = make(INPUTS + RESIDUAL, "numpy")
+    apart = plan_figures(net)
+    monkeypatch.setattr("dragon.engines.cuda.plan.lifetimes.WORTH_SHARING", 0)
+    shared = plan_figures(net)
+    size = {name: net.blobs[name].count * 4 for name in ("sum", "sum2")}
+    assert apart.launches == shared.launches
+    assert apart.bytes - shared.bytes == 2 * size["sum"] + 2 * size["sum2"]

@@ -32,10 +32,16 @@ class DeviceCopy:
         self.array = array
         self.factors = factors
         self.layout = layout
-        self.shares = False  # the array lies in an arena, where others may overwrite it
+        self.shares = False  # the array has a place in an arena, where others may overwrite it
+        self.is_twin = False  # the array is at the place of another copy, which holds the same value
         self.restore: Callable[[], None] | None = None  # recomputes the value if it was overwritten
         self._feed: Any = None
         self._uploads = 0
+
+    @property
+    def is_in_arena(self) -> bool:
+        """Whether others may overwrite the array."""
+        return self.shares or self.is_twin
 
     def to_host(self, host: Array) -> None:
         """Copy the value to the host array, in its type and without the loss scale."""

@@ -17,29 +17,29 @@ __all__ = ["CountingDevice", "Shaped"]
 
 
 class Shaped:
-    """An array without memory: shape, type and the other attributes that launchers read."""
+    """An array without memory: shape, type and the other attributes that launchers read. ptr: says which memory."""
 
-    def __init__(self, shape: Sequence[int] | int, dtype: DTypeLike) -> None:
+    def __init__(self, shape: Sequence[int] | int, dtype: DTypeLike, ptr: int = 0) -> None:
         self.shape: tuple[int, ...] = (shape,) if isinstance(shape, int) else tuple(shape)
         self.dtype = np.dtype(dtype)
         self.size = math.prod(self.shape)
         self.nbytes = self.size * self.dtype.itemsize
         self.ndim = len(self.shape)
         self.data = self
-        self.ptr = 0
+        self.ptr = ptr
 
     def reshape(self, *shape: Any) -> Shaped:
         """An array of this shape; one extent may be -1."""
         dims = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
         known = math.prod(d for d in dims if d >= 0)
-        return Shaped([d if d >= 0 else self.size // max(1, known) for d in dims], self.dtype)
+        return Shaped([d if d >= 0 else self.size // max(1, known) for d in dims], self.dtype, self.ptr)
 
     def view(self, dtype: DTypeLike) -> Shaped:
         """A flat array of another type with as many bytes."""
-        return Shaped(self.nbytes // np.dtype(dtype).itemsize, dtype)
+        return Shaped(self.nbytes // np.dtype(dtype).itemsize, dtype, self.ptr)
 
     def __getitem__(self, key: slice) -> Shaped:
-        return Shaped((len(range(*key.indices(self.shape[0]))), *self.shape[1:]), self.dtype)
+        return Shaped((len(range(*key.indices(self.shape[0]))), *self.shape[1:]), self.dtype, self.ptr)
 
 
 @dataclass

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from typing import cast as typed
 
 from dragon.engines.cuda.device.device import Device
 from dragon.engines.cuda.kernels import eltwise as kernels
@@ -16,6 +17,7 @@ from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.engines.cuda.lowerings.sums import add, spread
 from dragon.graph.node import Node
 from dragon.memory.blob import Blob
+from dragon.memory.storage import Storage
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["EltwiseLowering", "FusedSumLowering"]
@@ -58,9 +60,10 @@ class EltwiseLowering(Lowering):
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         layer, dy = self.layer, top[0].diff
         if self.is_plain_sum:
-            found = [b for b in _receivers(bottom, propagate_down) if b.diff_storage is not top[0].diff_storage]
+            outs: list[Any] = [blob.diff for blob in _receivers(bottom, propagate_down)]
+            found = [out for out in outs if out.data.ptr != typed("Any", dy).data.ptr]
             if found:
-                spread(self, [dy], [blob.diff for blob in found])
+                spread(self, [dy], found)
             return
         for i in reversed(range(len(bottom))):  # bottom 0 last: in place, its diff is dy
             if not propagate_down[i]:
@@ -79,6 +82,12 @@ class EltwiseLowering(Lowering):
             else:
                 x, y = bottom[i].data, top[0].data
                 self.launch(kernels.product_backward, x=x, y=y, dy=dy, dx=dx, count=dx.size)
+
+    def equal_diffs(self) -> Sequence[Storage]:
+        node = self.node
+        if not self.is_plain_sum:
+            return ()
+        return [b.diff_storage for b in _receivers([node.tops[0], *node.bottoms], [True, *node.propagate_down])]
 
     def _multiply(self, a: Any, b: Any, y: Any) -> None:
         element_wise(self, kernels.product, {"a": a, "b": b, "y": y}, {})
@@ -99,12 +108,11 @@ class FusedSumLowering(EltwiseLowering):
     slope: of the ReLU in place on the sum; None where there is none. split: whether the last layer is a Split.
     """
 
-    overwrites_top_diff = True
-
     def __init__(self, device: Device, node: Node, slope: float | None, split: bool) -> None:
         super().__init__(device, node)
         self._slope = slope
         self._split = split
+        self.overwrites_top_diff = not split
 
     def on(self, device: Device) -> FusedSumLowering:
         return type(self)(device, self.node, self._slope, self._split)

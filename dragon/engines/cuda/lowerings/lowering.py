@@ -17,6 +17,7 @@ from dragon.engines.cuda.device.precision import HalfPrecision
 from dragon.engines.cuda.kernels.kernel import MOST, Kernel
 from dragon.graph.node import Node
 from dragon.memory.blob import Blob
+from dragon.memory.storage import Storage
 
 __all__ = ["Lowering", "aligned", "by_channel", "find", "lowered", "lowers", "runs_on_host"]
 
@@ -51,7 +52,7 @@ class Lowering:
 
     out_of_range: Any = None  # int32 (1) on the device, set by the executor: 1 + position of a label out of range, or 0
     array_code: ClassVar[bool] = False  # it runs the layer's own code, which no graph can repeat
-    overwrites_top_diff: ClassVar[bool] = False  # whether backward changes the top's diff
+    overwrites_top_diff: bool = False  # whether backward changes the top's diff
     learns: bool = True  # whether backward may follow
 
     def __init__(self, device: Device, node: Node) -> None:
@@ -114,6 +115,10 @@ class Lowering:
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """Launch kernels that compute the flagged bottoms' diffs and add to the parameters' diffs."""
         raise NotImplementedError
+
+    def equal_diffs(self) -> Sequence[Storage]:
+        """Storages of gradients that hold one value after `backward`, which may be handed one array for all of them."""
+        return ()
 
     def describe_out_of_range(self, bottom: Sequence[Blob], position: int) -> str:
         """The message for the label or index at `position` of its blob, which was out of range."""

@@ -26,10 +26,11 @@ def add(lowering: Lowering, terms: Sequence[Any], y: Any, slope: float | None = 
 def spread(
     lowering: Lowering, terms: Sequence[Any], outs: Sequence[Any], y: Any = None, slope: float | None = None
 ) -> None:
-    """Write the sum of the terms into each of `outs`, one at least; each may be a term.
+    """Write the sum of the terms into each of `outs`, one at least; each may be a term, or another one of them.
 
     With a slope, it is the gradient in front of a ReLU with the output y.
     """
+    outs = list({out.data.ptr: out for out in outs}.values())
     if len(terms) > kernels.MOST_TERMS:
         head = terms[: -kernels.MOST_TERMS + 1]
         add(lowering, head, outs[0])

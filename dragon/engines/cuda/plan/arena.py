@@ -49,32 +49,36 @@ class BlobArena:
         """
         shared = lifetimes.recomputable
         placement = Placement(lifetimes.in_arena(own))
-        self.size, self.unshared_size = placement.size, placement.unshared
+        twins = lifetimes.twins(own)
+        inside = {**{storage: storage for storage in placement.offsets}, **twins}
+        self.size, self.unshared_size = placement.size, lifetimes.apart(own)
         copies = {s: self.copy_of(s) for s in shared}
-        for storage in placement.offsets:
+        for storage in inside:
             copies[storage].array = None
         self._forget_graphs()
-        arena = self._allocate(lifetimes, placement)
-        for storage, offset in placement.offsets.items():
-            dtype = self._arrays.types.of(storage)
+        arena = self._allocate(lifetimes, placement, inside)
+        for storage, place in inside.items():
+            dtype, offset = self._arrays.types.of(storage), placement.offsets[place]
             size = storage.count * dtype.itemsize
             copies[storage].array = arena[offset : offset + size].view(dtype)
             copies[storage].layout = self._arrays.layouts.of(storage)
-        for storage in shared - placement.offsets.keys():
-            if copies[storage].array is None or copies[storage].shares:
+        for storage in shared - inside.keys():
+            if copies[storage].array is None or copies[storage].is_in_arena:
                 copies[storage].array = self._gpu.empty(storage.count, self._arrays.types.of(storage))
                 copies[storage].layout = self._arrays.layouts.of(storage)
         for storage, copy in copies.items():
-            copy.shares = storage in placement.offsets
-        return placement.survivors | (shared - placement.offsets.keys())
+            copy.shares, copy.is_twin = storage in placement.offsets, storage in twins
+        return frozenset(s for s in shared if s not in inside or inside[s] in placement.survivors)
 
-    def _allocate(self, lifetimes: BlobLifetimes, placement: Placement[Storage]) -> Any:
+    def _allocate(
+        self, lifetimes: BlobLifetimes, placement: Placement[Storage], inside: Iterable[Storage]
+    ) -> Any:  # fmt: skip
         gpu = self._gpu
         gpu.cupy.get_default_memory_pool().free_all_blocks()  # memory that CuPy holds for reuse
         try:
             return gpu.empty(self.size, "uint8")
         except MemoryError as error:
-            for storage in placement.offsets:
+            for storage in inside:
                 storage.wrote(HOST)
                 storage.detach(gpu.place)
             first = lifetimes.groups[lifetimes.most_at(placement.lifetimes.values())].first
@@ -83,15 +87,16 @@ class BlobArena:
     def take_out(self, storage: Storage) -> None:
         """Give a storage memory of its own, without its value."""
         copy = self.copy_of(storage)
-        copy.array, copy.shares = self._gpu.empty(storage.count, self._arrays.types.of(storage)), False
+        copy.array = self._gpu.empty(storage.count, self._arrays.types.of(storage))
+        copy.shares = copy.is_twin = False
 
     def separate(self, storages: Iterable[Storage]) -> None:
         """Give storages memory of their own with the value that they have in the arena."""
         self._forget_graphs()
         for storage in storages:
             copy = storage.copy_at(self._gpu.place)
-            if isinstance(copy, DeviceCopy) and copy.shares:
-                copy.array, copy.shares = copy.array.copy(), False
+            if isinstance(copy, DeviceCopy) and copy.is_in_arena:
+                copy.array, copy.shares, copy.is_twin = copy.array.copy(), False, False
 
     def close(self) -> None:
         """Note that no storage shares any more."""

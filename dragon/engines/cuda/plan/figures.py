@@ -15,7 +15,13 @@ from dragon.engines.cuda.device.counting import CountingDevice, Shaped
 from dragon.engines.cuda.device.precision import FLOAT16, PRECISIONS, HalfPrecision
 from dragon.engines.cuda.lowerings.transform import byte_count
 from dragon.engines.cuda.plan.layouts import on_tensor_cores
-from dragon.engines.cuda.plan.lifetimes import learned_storages, planned_bytes, planned_step_bytes
+from dragon.engines.cuda.plan.lifetimes import (
+    BLOCK,
+    learned_storages,
+    planned_bytes,
+    planned_step_bytes,
+    twins_in_training,
+)
 from dragon.engines.cuda.plan.plan import Group, Plan
 from dragon.engines.cuda.plan.running import backward_readonly, forward_readonly
 from dragon.engines.cuda.plan.touched import counting_precision, draws_of
@@ -123,6 +129,8 @@ def plan_figures(
     channels_last = channels_last and on_tensor_cores(net, None if half is None else half.dtype, tf32)
     plan = Plan(net, device, fuse, half_precision=half, channels_last=channels_last)
     view = _View(device, plan)
+    if backward:
+        view.twins = twins_in_training(net, plan.groups, plan.types, plan.layouts)
     figures.layers = [_of_group(device, plan.types, view, group, backward) for group in plan.groups]
     if backward and any(node.need_backward for node in net.nodes):
         learned = sum(p.blob.count * p.blob.dtype.itemsize for p in net.learnable)
@@ -158,11 +166,20 @@ def _half_precision(net: Net, device: CountingDevice, precision: str, masters: s
 
 
 class _View:
-    """The arrays that blobs hand out while launches are counted; conversions are counted where `Arrays` makes them."""
+    """The arrays that blobs hand out while launches are counted; conversions are counted where `Arrays` makes them.
+
+    twins: storages at the place of another one.
+    """
 
     def __init__(self, device: CountingDevice, plan: Plan) -> None:
         self._device, self._types, self._layouts = device, plan.types, plan.layouts
         self._space = plan.net.context.space
+        self._places: dict[object, int] = {}
+        self.twins: dict[Storage, Storage] = {}
+
+    def _address(self, of: object) -> int:
+        """A place in memory of a storage, or of a copy of one."""
+        return self._places.setdefault(of, BLOCK * (1 + len(self._places)))
 
     @contextmanager
     def of(self, group: Group, readonly: frozenset[int]) -> Iterator[None]:
@@ -171,11 +188,13 @@ class _View:
         copies: dict[Storage, Any] = {}
 
         def view(storage: Storage, shape: tuple[int, ...]) -> Any:
-            array, layout = Shaped(math.prod(shape), self._types.of(storage)), self._layouts.of(storage)
+            array = Shaped(math.prod(shape), self._types.of(storage), self._address(self.twins.get(storage, storage)))
+            layout = self._layouts.of(storage)
             narrow = float32 and self._types.is_16_bit(storage)
             if narrow or (layout is not None and not group.channels_last):
                 if storage not in copies:
-                    copies[storage] = Shaped(array.size, storage.dtype if narrow else array.dtype)
+                    dtype = storage.dtype if narrow else array.dtype
+                    copies[storage] = Shaped(array.size, dtype, self._address((storage, "copy")))
                     self._device.convert(array, copies[storage], None, layout, None)
                 array = copies[storage]
             return array.reshape(shape)

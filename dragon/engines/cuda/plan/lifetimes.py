@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from dragon.engines.cuda.plan.layouts import Layouts
 from dragon.engines.cuda.plan.plan import Group
 from dragon.engines.cuda.plan.touched import touched_by
 from dragon.engines.cuda.plan.types import Types
@@ -22,14 +23,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLOCK",
+    "WORTH_SHARING",
     "BlobLifetimes",
     "learned_storages",
     "planned_bytes",
     "planned_step_bytes",
+    "saved_bytes",
     "shares_in_training",
+    "twins_in_training",
 ]
 
 BLOCK = 256  # bytes: where arrays begin in CuPy's memory as well
+WORTH_SHARING = 1 << 26  # bytes that a training pass has to save: it needs a copy of the parameters, each time
 
 
 class BlobLifetimes(StepGraph[Storage]):
@@ -38,13 +43,15 @@ class BlobLifetimes(StepGraph[Storage]):
     groups: of each step. backward: the groups that go back behind the forward, the last one first; None for a forward
     in TEST. All groups of a pass with a backward must have lowerings without array code, but for sources.
     forwards: the number of steps that go forward. trains: whether there is a backward. outputs: recomputable storages
-    that somebody reads after each run: net outputs and losses.
+    that somebody reads after each run: net outputs and losses. layouts: of the storages; None: all have one.
     """
 
     def __init__(
-        self, net: Net, groups: Sequence[Group], types: Types | None = None, backward: Sequence[Group] | None = None
-    ) -> None:
+        self, net: Net, groups: Sequence[Group], types: Types | None = None, backward: Sequence[Group] | None = None,
+        layouts: Layouts | None = None,
+    ) -> None:  # fmt: skip
         types = types or Types(net, None)
+        self._types, self._layouts = types, layouts
         self.groups = [*groups, *(backward or ())]
         self.forwards, self.trains = len(groups), backward is not None
         steps = [_step(group) for group in groups] if backward is None else _steps(groups, backward, types)
@@ -67,12 +74,41 @@ class BlobLifetimes(StepGraph[Storage]):
         return self.lifetime(storage, -(-self._sizes[storage] // BLOCK) * BLOCK)
 
     def in_arena(self, own: Collection[Storage] = ()) -> dict[Storage, Lifetime]:
+        """The storages with a place of their own in the arena: those that share it, without `twins`."""
+        found = {storage: self.padded_lifetime(storage) for storage in self._sharing(own)}
+        for twin, storage in self.twins(own).items():
+            one, other = found[storage], found.pop(twin)
+            found[storage] = Lifetime(min(one.start, other.start), max(one.end, other.end), one.size)
+        return found
+
+    def twins(self, own: Collection[Storage] = ()) -> dict[Storage, Storage]:
+        """Gradients that share the place of another one, by the one that has it.
+
+        They hold the same value, from a backward of `Lowering.equal_diffs` on: no step writes one of them later, and
+        before it only one of them is in use. `own`: storages outside the arena.
+        """
+        sharing, found = set(self._sharing(own)), dict[Storage, Storage]()
+        for step, group in enumerate(self.groups[self.forwards :], self.forwards):
+            equal = () if group.lowering is None else group.lowering.equal_diffs()
+            able = [s for s in equal if s in sharing and self._writes[s][-1] <= step]
+            able.sort(key=lambda s: self._writes[s][0] == step)  # one that was in use before comes first
+            for storage in able[1:]:
+                if self._writes[storage][0] == step and self._form(storage) == self._form(able[0]):
+                    found[storage] = able[0]
+        return {storage: _last(found, storage) for storage in found}
+
+    def apart(self, own: Collection[Storage] = ()) -> int:
+        """Bytes that the storages in the arena would take apart."""
+        return sum(self.padded_lifetime(storage).padded for storage in self._sharing(own))
+
+    def _sharing(self, own: Collection[Storage]) -> list[Storage]:
         """The storages that share one arena: the recomputable ones but for the outputs and `own`."""
-        return {
-            storage: self.padded_lifetime(storage)
-            for storage in self.written
-            if storage in self.recomputable and storage not in self.outputs and storage not in own
-        }
+        return [s for s in self.written if s in self.recomputable and s not in self.outputs and s not in own]
+
+    def _form(self, storage: Storage) -> object:
+        """What two storages must have in common to be one array."""
+        layout = None if self._layouts is None else self._layouts.of(storage)
+        return storage.count, self._types.of(storage), layout
 
     def most_at(self, lifetimes: Iterable[Lifetime]) -> int:
         """The step at which most bytes are in use."""
@@ -82,6 +118,12 @@ class BlobLifetimes(StepGraph[Storage]):
             key=lambda step: sum(one.padded for one in known if one.start <= step <= one.end),
             default=0,
         )
+
+
+def _last(found: dict[Storage, Storage], storage: Storage) -> Storage:
+    while storage in found:
+        storage = found[storage]
+    return storage
 
 
 def _step(group: Group) -> Step[Storage]:
@@ -108,6 +150,7 @@ def _steps(groups: Sequence[Group], backward: Sequence[Group], types: Types) -> 
         found = touched[id(group)].backward
         made = {bottom.diff_storage for node in group.nodes for bottom in node.bottoms}
         before = {top.diff_storage for top in group.tops}
+        made -= before - {bottom.diff_storage for bottom in group.bottoms}
         if group.lowering is not None and group.lowering.overwrites_top_diff:
             made |= before
         steps.append(Step(found - (made - before) - _gradients(group), found & made))
@@ -145,6 +188,19 @@ def planned_step_bytes(net: Net, groups: Sequence[Group], types: Types | None = 
     return apart, apart, apart
 
 
+def saved_bytes(blobs: BlobLifetimes, own: Collection[Storage] = ()) -> int:
+    """Bytes that the arena saves. own: storages outside it."""
+    return blobs.apart(own) - Placement(blobs.in_arena(own)).size
+
+
+def twins_in_training(net: Net, groups: Sequence[Group], types: Types, layouts: Layouts) -> dict[Storage, Storage]:
+    """`BlobLifetimes.twins` of a training pass; none where blobs do not share memory in it."""
+    if not shares_in_training(groups):
+        return {}
+    blobs = BlobLifetimes(net, groups, types, [group for group in reversed(groups) if group.need_backward], layouts)
+    return blobs.twins() if saved_bytes(blobs) >= WORTH_SHARING else {}
+
+
 def shares_in_training(groups: Iterable[Group]) -> bool:
     """Whether all that is computed runs by kernels, behind sources that come first, so that a pass can be repeated."""
     computing = False
@@ -160,5 +216,5 @@ def shares_in_training(groups: Iterable[Group]) -> bool:
 def _planned(blobs: BlobLifetimes) -> tuple[int, int, int]:
     apart = sum(blobs.padded_lifetime(storage).padded for storage in blobs.written)
     placement = Placement(blobs.in_arena())
-    others = apart - placement.unshared
+    others = apart - blobs.apart()
     return apart, others + placement.size, others + placement.peak

@@ -21,15 +21,20 @@ from dragon.engines.cuda.device.device import Gpu
 from dragon.engines.cuda.plan.arena import BlobArena
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.division import Division
-from dragon.engines.cuda.plan.lifetimes import BlobLifetimes, learned_storages, shares_in_training
+from dragon.engines.cuda.plan.lifetimes import (
+    WORTH_SHARING,
+    BlobLifetimes,
+    learned_storages,
+    saved_bytes,
+    shares_in_training,
+)
 from dragon.engines.cuda.plan.parameters import ParameterCopies
 from dragon.engines.cuda.plan.plans import Plans
 from dragon.engines.cuda.plan.recomputing import Recomputing
 from dragon.engines.cuda.plan.running import GroupRunner
-from dragon.engines.lifetimes.placing import Placement
 from dragon.engines.lifetimes.sources import Sources
 from dragon.errors import EngineError
-from dragon.memory.storage import Storage
+from dragon.memory.storage import Storage, stale_among
 
 if TYPE_CHECKING:
     from dragon.engines.cuda.plan.plan import Group
@@ -39,7 +44,6 @@ __all__ = ["WORTH_SHARING", "Sharing"]
 
 log = logging.getLogger("dragon")
 MOST_READS = 8  # overwritten blobs that are read after one training pass; a script that reads more wants all of them
-WORTH_SHARING = 1 << 26  # bytes that a training pass has to save: it needs a copy of the parameters, each time
 
 
 class Sharing:
@@ -69,6 +73,7 @@ class Sharing:
         self._sources: Sources[Any] = Sources(self._copy_of_value, reuse=False)
         self._parameters: ParameterCopies | None = None  # before a training pass
         self._shapes: list[tuple[int, ...]] = []
+        self._twins: list[Storage] = []  # those at the place of another one
         self._running = False
         self._reads = 0  # of overwritten blobs, since the last pass
         self._settled = -1  # version of the net after the last whole run
@@ -131,7 +136,14 @@ class Sharing:
             yield
             return
         with self._running_pass():
+            self._expect_twins()
             yield
+
+    def _expect_twins(self) -> None:
+        """Mark twins as written, which the pass will do: an upload would overwrite another one's value."""
+        for storage in stale_among(self._twins, self._gpu.place):
+            storage.notify_watchers()
+            storage.wrote(self._gpu.place)
 
     def enter_training(self) -> bool:
         """Place the blobs for a training pass; False where they do not share memory."""
@@ -160,12 +172,11 @@ class Sharing:
             return None
         forward, backward = self._groups("forward"), self._groups("backward")
         try:
-            found = BlobLifetimes(self._net, forward, self._arrays.types, backward)
+            found = BlobLifetimes(self._net, forward, self._arrays.types, backward, self._arrays.layouts)
         except Exception as error:
             log.warning("blobs share no memory in training: %s: %s", type(error).__name__, error)
             return None
-        placement = Placement(found.in_arena(self.own))
-        return found if placement.unshared - placement.size >= self.worth else None
+        return found if saved_bytes(found, self.own) >= self.worth else None
 
     def save_parameters(self) -> None:
         """Copy the parameters, at once or into the graph that is being captured, if blobs share memory in training."""
@@ -192,6 +203,7 @@ class Sharing:
             self._arena.copy_of(storage).restore = _restoring(self._me, weakref.ref(storage))
         self._lifetimes, self._key = lifetimes, key
         self._shapes = _shapes(self._net)
+        self._twins = list(lifetimes.twins(self.own))
         self._sources.clear()
         self._sources.add(lifetimes.sources - learned_storages(self._net) if lifetimes.trains else lifetimes.sources)
 
@@ -282,6 +294,7 @@ class Sharing:
         """
         if self._running and self._lifetimes is not None and self.enter_training():
             self.save_parameters()
+            self._expect_twins()
 
     def remarks(self) -> list[str]:
         """One line: the memory that sharing saves."""
