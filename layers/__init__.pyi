@@ -428,6 +428,18 @@ class _DenseImageDataParameterFields(TypedDict, total=False):
 
 _DenseImageDataParameter: TypeAlias = _DenseImageDataParameterFields | Mapping[str, Any] | pb.DenseImageDataParameter
 
+class _DetectionEvaluateParameterFields(TypedDict, total=False):
+    """Fields of DetectionEvaluateParameter."""
+
+    num_classes: _Int
+    background_label_id: _Int
+    overlap_threshold: _Float
+    evaluate_difficult_gt: bool
+    name_size_file: str
+    resize_param: _ResizeParameter
+
+_DetectionEvaluateParameter: TypeAlias = _DetectionEvaluateParameterFields | Mapping[str, Any] | pb.DetectionEvaluateParameter
+
 class _DetectionOutputParameterFields(TypedDict, total=False):
     """Decodes boxes, drops overlapping ones, keeps the best."""
 
@@ -3099,6 +3111,54 @@ def DepthwiseConvolution(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Depth
         stride_shape: of NdConvolution: stride
         pad_shape: of NdConvolution: pad
         convolution_param: settings as a dict, or a ConvolutionParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
+class _DetectionEvaluate(TypedDict, total=False):
+    name: str
+    in_place: bool
+    num_classes: _Int
+    background_label_id: _Int
+    overlap_threshold: _Float
+    evaluate_difficult_gt: bool
+    name_size_file: str
+    resize_param: _ResizeParameter
+    detection_evaluate_param: _DetectionEvaluateParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def DetectionEvaluate(*bottoms: Top, ntop: int = 1, **settings: Unpack[_DetectionEvaluate]) -> Top:
+    """Compares detections with labels, for the mean average precision (SSD; Everingham et al. 2010, section 4.2).
+
+    Bottoms: the top (1, 1, K, 7) of DetectionOutput; labels (1, 1, G, 8) of AnnotatedData. Top: (1, 1, rows, 5). First
+    a row for each class but the background: -1, class, number of labels, -1, -1. Then a row for each detection: item,
+    class, score, 1 if it is true, 1 if it is false. A detection is true if it overlaps the label of its class that it
+    overlaps most by `overlap_threshold`, and no detection of a higher score has that label. Without
+    `evaluate_difficult_gt` difficult labels do not count, and a detection of one is neither.
+
+    Tests compute average precisions from the top (`dragon.graph.detection_scores`). With `name_size_file`, whose lines
+    "name height width" are those of the images in their order, overlaps are counted in pixels of the original images.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        num_classes
+        background_label_id (default 0)
+        overlap_threshold (default 0.5)
+        evaluate_difficult_gt (default true)
+        name_size_file
+        resize_param
+        detection_evaluate_param: settings as a dict, or a DetectionEvaluateParameter
         phase: instead of the net's
         loss_weight: one per top
         param: one per learned blob: rate, decay, name

@@ -15,7 +15,10 @@ from rich.progress import track
 from dragon.bases.layer import TEST
 from dragon.errors import NumericError
 from dragon.files.layer_files import layer_files
+from dragon.graph.coco_scores import CocoScores
+from dragon.graph.detection_scores import AP_VERSIONS, mean_average_precision
 from dragon.graph.facts import SYNTHETIC, data_labels, require_data, summary, synthetic
+from dragon.graph.means import OutputMeans
 from dragon.graph.net import Net
 from dragon.graph.outputs import batch_size, format_value, loss_weight, output_elements, output_line
 from dragon.tools.common.accuracies import AccuracyInterval, accuracy_intervals
@@ -49,6 +52,14 @@ class _Weights(WeightsOption):
     "--ensemble", type=WEIGHTS, multiple=True, metavar="FILE", help="Weights of one of several nets; twice or more."
 )
 @click.option("--iterations", type=Count(1), default=50, show_default=True, help="Batches to run.")
+@click.option(
+    "--ap-version",
+    type=click.Choice(AP_VERSIONS),
+    default="Integral",
+    show_default=True,
+    help="How average precisions of detections are computed.",
+)
+@click.option("--coco", is_flag=True, help="Also print COCO's scores of detections (extra coco).")
 @click.option("--write-files", is_flag=True, help="Let layers (HDF5Output, DetectionOutput) write their files.")
 @engine_options
 @json_option
@@ -57,6 +68,8 @@ def command(
     weights: str | None,
     ensemble: tuple[str, ...],
     iterations: int,
+    ap_version: str,
+    coco: bool,
     write_files: bool,
     choice: EngineChoice,
 ) -> Document:
@@ -66,6 +79,8 @@ def command(
     statistics (the running averages of training), and by the other kind, each batch's own. Where they differ
     much, `dragon recalibrate` gives averages that fit the weights. An accuracy has its 95 % interval, by Wilson's
     formula, for the number of different images that were seen.
+
+    Of a net that ends with DetectionEvaluate the mean average precision is printed, and that of each class.
 
     With --ensemble for each of several nets of one definition, in place of --weights, each net is scored, and as
     ensemble_NAME, for each Accuracy NAME, the mean of their class probabilities.
@@ -98,15 +113,18 @@ def command(
         click.echo(f"engine {nets[0].executor.name}, {iterations} batches")
         if synthetic(nets[0]):
             click.echo(SYNTHETIC)
-        means = score(nets, iterations)
+        of_coco = [CocoScores(net) for net in nets] if coco else []
+        collected = _collect(nets, iterations, ap_version, of_coco)
+        means: list[Scores] = [{**one.means(iterations)} for one in collected]
+        detections = [_detections(one, of_coco[i].scores() if coco else None) for i, one in enumerate(collected)]
         accuracies = [accuracy_intervals(nets[0], mean, iterations) for mean in means]
-        _print(nets[0], means, names, accuracies)
+        _print(nets[0], means, names, accuracies, detections)
         return {
             "net": nets[0].name, "engine": nets[0].executor.name, "iterations": iterations,
             "batch_size": batch_size(nets[0]), "data": data_labels(nets[0]), "synthetic": synthetic(nets[0]),
             "scores": [
-                _document(nets[0], mean, name, found)
-                for name, mean, found in zip([*names, None], means, accuracies, strict=False)
+                _document(nets[0], mean, name, found) | {"detections": boxes}
+                for name, mean, found, boxes in zip([*names, None], means, accuracies, detections, strict=False)
             ],
         }  # fmt: skip
     finally:
@@ -116,16 +134,45 @@ def command(
 
 def score(nets: Sequence[Net], iterations: int) -> list[Scores]:
     """The mean outputs of each net over `iterations` batches. Raises NumericError if an output is not finite."""
-    sums: list[Scores] = [{} for _ in nets]
+    return [{**collected.means(iterations)} for collected in _collect(nets, iterations)]
+
+
+def _collect(
+    nets: Sequence[Net], iterations: int, ap_version: str = "Integral", coco: Sequence[CocoScores] = ()
+) -> list[OutputMeans]:
+    """The outputs of each net over `iterations` batches. Raises NumericError if an output is not finite."""
+    found = [OutputMeans(net, ap_version) for net in nets]
     for _ in _counted(iterations):
-        for net, total in zip(nets, sums, strict=True):
+        for i, net in enumerate(nets):
             net.run_forward()
-            for name, value in net.output_values().items():
+            outputs = net.output_values()
+            for name, value in outputs.items():
                 if not np.isfinite(value).all():
                     culprit = net.first_nonfinite() or "no blob that is still at hand"
                     raise NumericError(f'output "{name}" is not finite; first in {culprit}')
-                total[name] = total.get(name, np.zeros(value.shape)) + value
-    return [{name: value / iterations for name, value in total.items()} for total in sums]
+            found[i].add(outputs)
+            if coco:
+                coco[i].add()
+    return found
+
+
+def _detections(collected: OutputMeans, coco: dict[str, float] | None) -> list[Document]:
+    """The scores of detections: for each output that compares them with labels."""
+    return [
+        {"name": name, "mean_average_precision": mean_average_precision(classes), "classes": classes, "coco": coco}
+        for name, classes in collected.classes().items()
+    ]
+
+
+def _print_detections(found: Sequence[Document]) -> None:
+    for one in found:
+        rows = [[f"{c.label}", f"{c.boxes:,}", f"{c.average_precision:.4f}"] for c in one["classes"]]
+        click.echo(table(["class", "boxes", "average precision"], rows))
+        if any(not c.boxes for c in one["classes"]):
+            click.echo("classes without boxes count as 0")
+        click.echo(f"mAP {one['mean_average_precision']:.4f} ({one['name']})")
+        if one["coco"]:
+            click.echo("COCO: " + ", ".join(f"{name} {value:.4f}" for name, value in one["coco"].items()))
 
 
 def _counted(iterations: int) -> Iterator[int]:
@@ -153,7 +200,11 @@ def _document(net: Net, mean: Scores, statistics: str | None, accuracies: list[A
 
 
 def _print(
-    net: Net, means: Sequence[Scores], names: Sequence[str], accuracies: Sequence[list[AccuracyInterval]]
+    net: Net,
+    means: Sequence[Scores],
+    names: Sequence[str],
+    accuracies: Sequence[list[AccuracyInterval]],
+    detections: Sequence[list[Document]],
 ) -> None:
     """Print the scores of the net as its prototxt says, in Caffe's form, then those by the other statistics.
 
@@ -166,8 +217,10 @@ def _print(
         click.echo(output_line(*element))
     for accuracy in accuracies[0]:
         click.echo(accuracy.text)
-    for name, mean, found in zip(names[1:], means[1:], accuracies[1:], strict=True):
+    _print_detections(detections[0])
+    for name, mean, found, boxes in zip(names[1:], means[1:], accuracies[1:], detections[1:], strict=True):
         click.echo(f"\nby {name} instead:")
         click.echo(table(["output", "mean"], [[k, format_value(value)] for k, value, _ in output_elements(net, mean)]))
         for accuracy in found:
             click.echo(accuracy.text)
+        _print_detections(boxes)

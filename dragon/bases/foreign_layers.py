@@ -8,10 +8,6 @@ _DETECTION = "detection runs in phase TEST with PriorBox and DetectionOutput; re
 _CRF = "the part of the net before it runs without it"
 _TYPES = {
     "AnnotatedData": ("SSD's source of images with boxes, for training and evaluation", _DETECTION),
-    "DetectionEvaluate": (
-        "SSD's evaluation",
-        "DetectionOutput writes files for VOC, COCO and ILSVRC: save_output_param",
-    ),
     "YoloDetectionOutput": ("MobileNet-YOLO's reading of boxes", "a Python layer can do it"),
     "Yolov3DetectionOutput": ("MobileNet-YOLO's reading of boxes", "a Python layer can do it"),
     "Yolov3": ("MobileNet-YOLO's loss for training", "the net runs without it in phase TEST"),

@@ -90,6 +90,9 @@ class Layer:
     pointwise: ClassVar[bool] = False  # a spatial position of the top depends on the same one of the bottoms
     size_bottoms: ClassVar[frozenset[int]] = frozenset()  # bottoms of which only the shape is used
     keeps_statistics: ClassVar[bool] = False  # keeps running statistics for TEST
+    scores_detections: ClassVar[bool] = (
+        False  # its top has a row for each detection, of which tests give average precisions
+    )
     family: ClassVar[str] = ""  # how dragon.pycaffe.draw colours it
 
     # -- where it can run -----------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_message
 
-__all__ = ["DetectionFiles", "original_boxes"]
+__all__ = ["DetectionFiles", "names_and_sizes", "original_boxes"]
 
 FORMATS = ("VOC", "COCO", "ILSVRC")
 
@@ -42,7 +42,7 @@ class DetectionFiles:
         labels = read_message(find(param.label_map_file), pb.LabelMap())
         self._labels = {item.label: item.name for item in labels.item}
         self._classes = [name for label, name in self._labels.items() if label != background]
-        self._images = _names_and_sizes(find(param.name_size_file))
+        self._images = names_and_sizes(find(param.name_size_file))
         self._total: int = param.num_test_image or len(self._images)
         if self._total > len(self._images):
             raise DataError(f"{param.name_size_file} names {len(self._images)} images, num_test_image is {self._total}")
@@ -104,14 +104,19 @@ class DetectionFiles:
 
 
 def original_boxes(box: Array, size: tuple[int, int], resize: pb.ResizeParameter | None) -> Array:
-    """(xmin, ymin, xmax, ymax) in pixels of an image of `size` (height, width), clipped to it.
+    """(..., 4): xmin, ymin, xmax, ymax in pixels of an image of `size` (height, width), clipped to it.
 
-    box: fractions of the input of the net. resize: how the image was resized to that input; with FIT_LARGE_SIZE_AND_PAD
-    it was scaled to fit and padded on both sides, otherwise it fills the input. Raises PrototxtError for a resize_param
-    without height and width.
+    box (..., 4): fractions of the input of the net. resize: how the image was resized to that input; with
+    FIT_LARGE_SIZE_AND_PAD it was scaled to fit and padded on both sides, with FIT_SMALL_SIZE and `height_scale` and
+    `width_scale` these are the size that boxes are fractions of, otherwise the image fills the input. Raises
+    PrototxtError for a resize_param without height and width.
     """
     height, width = size
     scale = np.array([width, height, width, height], np.float64)
+    mode = None if resize is None else resize.resize_mode
+    if resize is not None and mode == pb.ResizeParameter.FIT_SMALL_SIZE and resize.height_scale and resize.width_scale:
+        part: Array = (box * np.array([resize.width_scale, resize.height_scale] * 2, np.float64)).clip(0, scale)
+        return part
     if resize is None or resize.resize_mode != pb.ResizeParameter.FIT_LARGE_SIZE_AND_PAD:
         clipped: Array = box.clip(0, 1) * scale
         return clipped
@@ -124,7 +129,8 @@ def original_boxes(box: Array, size: tuple[int, int], resize: pb.ResizeParameter
     return found
 
 
-def _names_and_sizes(path: str) -> list[tuple[str, tuple[int, int]]]:
+def names_and_sizes(path: str) -> list[tuple[str, tuple[int, int]]]:
+    """Names and sizes (height, width) of images, from the lines "name height width" of a file. Raises DataError."""
     try:
         lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:

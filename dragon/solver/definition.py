@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from dragon.bases.layer import TEST, TRAIN
-from dragon.errors import PrototxtError
+from dragon.errors import PrototxtError, nearest
 from dragon.files.paths import find, missing_hint
+from dragon.graph.detection_scores import AP_VERSIONS
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.solver.rate import check_policy
 
 __all__ = ["NetChoice", "check", "find_model", "test_choices", "train_choice", "warnings"]
 
+EVAL_TYPES = ("classification", "detection")
 NetChoice = tuple[str | pb.NetParameter, int, pb.NetState | None]
 """Model (a path or the net itself), phase, and the state that the solver sets for it, or None."""
 
@@ -30,6 +32,10 @@ def check(p: pb.SolverParameter) -> None:
     for field in ("display", "test_interval", "snapshot"):
         if getattr(p, field) < 0:
             raise PrototxtError(f"{field} must not be negative, got {getattr(p, field)}")
+    for field, allowed in (("eval_type", EVAL_TYPES), ("ap_version", AP_VERSIONS)):
+        if getattr(p, field) not in allowed:
+            value = getattr(p, field)
+            raise PrototxtError(f'{field} is one of {", ".join(allowed)}, got "{value}"{nearest(value, allowed)}')
     train_choice(p)
     tests = len(test_choices(p))
     if len(p.test_state) not in (0, tests):

@@ -36,7 +36,7 @@ from dragon.solver.meter import Meter
 from dragon.solver.observer import Observer
 from dragon.solver.rate import current_step, learning_rate
 from dragon.solver.snapshot_lock import names_locked, snapshot_lock
-from dragon.solver.testing import positions, restore, run_test
+from dragon.solver.testing import check_tests, positions, restore, run_test
 from dragon.solver.update import Updater
 
 if TYPE_CHECKING:  # it brings the parser of prototxt
@@ -129,6 +129,7 @@ class Solver:
             net.share_with(self.net)
             self._warn_untrained(net)
             self.test_nets.append(net)
+        check_tests(self.param, self.test_nets)
         if changes is not None:
             changes.check()
         with self._with_file():
@@ -381,6 +382,7 @@ class Solver:
     def test(self, index: int = 0) -> OrderedDict[str, Array]:
         """Run test net `index` for its test_iter batches; return the mean of each output by name.
 
+        Of an output that compares detections with labels it is the mean average precision, as `ap_version` says.
         If a stop is requested meanwhile, its data layers go back to where they were, so that a run that resumes from
         the snapshot tests the same batches.
         """

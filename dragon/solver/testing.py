@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dragon.graph.named import BlobValues
+from dragon.errors import PrototxtError
+from dragon.graph.means import OutputMeans, detection_tops
 from dragon.memory.storage import Array
+from dragon.proto import dragon_pb2 as pb
 
 if TYPE_CHECKING:
     from dragon.bases.layer import Layer
@@ -19,39 +21,53 @@ if TYPE_CHECKING:
 
     _Position = tuple[Layer, int, dict[str, Any]]  # a layer, the draws of its random stream, its own state
 
-__all__ = ["positions", "restore", "run_test"]
+__all__ = ["check_tests", "positions", "restore", "run_test"]
 
 log = logging.getLogger("dragon")
 
 
 def run_test(solver: Solver, index: int) -> OrderedDict[str, Array]:
-    """Run test net `index` for its test_iter batches; return the mean of each output by name. See `Solver.test`."""
+    """Run test net `index` for its test_iter batches; return the mean of each output by name. See `Solver.test`.
+
+    Of an output that compares detections with labels it is the mean average precision.
+    """
     net = solver.test_nets[index]
     before = positions([net])
     net.share_with(solver.net)
     total = solver.param.test_iter[index] if index < len(solver.param.test_iter) else 1
     for observer in solver.observers:
         observer.on_test_start(solver, index)
-    sums: OrderedDict[str, Array] = OrderedDict()
+    collected = OutputMeans(net, solver.param.ap_version)
+    losses = 0.0
     done = 0
     for done in range(1, total + 1):
-        loss = net.run_forward()
-        for name, value in net.output_values().items():
-            sums[name] = sums[name] + value if name in sums else np.array(value, np.float64)
-        if solver.param.test_compute_loss:
-            sums["(loss)"] = np.asarray(sums.get("(loss)", 0.0) + loss)
+        losses += net.run_forward()
+        collected.add(net.output_values())
         for observer in solver.observers:
             observer.on_test_batch(solver, index, done, total)
         if solver.stopped:
             break
-    means = BlobValues((name, np.asarray(value / done)) for name, value in sums.items())
+    means = collected.means(done)
+    if solver.param.test_compute_loss:
+        means["(loss)"] = np.asarray(losses / done)
     if solver.stopped:
         restore(before)
         return means
+    if solver.param.show_per_class_result:
+        for scores in collected.classes().values():
+            for one in scores:
+                log.info("class%d: %g", one.label, one.average_precision)
     _warn_nonfinite(solver, index, means)
     for observer in solver.observers:
         observer.on_test(solver, index, means)
     return means
+
+
+def check_tests(param: pb.SolverParameter, nets: Sequence[Net]) -> None:
+    """Raise PrototxtError for `eval_type: "detection"` and a test net that compares no detections."""
+    for net in nets if param.eval_type == "detection" else ():
+        if not detection_tops(net):
+            raise PrototxtError(f'eval_type: "detection", but test net "{net.name}" has no layer DetectionEvaluate')
 
 
 def positions(nets: Sequence[Net]) -> list[_Position]:

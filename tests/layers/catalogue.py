@@ -123,6 +123,10 @@ def _special(name: str) -> NDArray[Any]:
         return rng.standard_normal((2, 12)) / 8
     if name == "boxes":  # as AnnotatedData labels images
         return np.array([[0, 1, 0, 0.1, 0.1, 0.5, 0.5, 0], [1, 2, 0, 0.3, 0.3, 0.9, 0.9, 1]]).reshape(1, 1, 2, 8)
+    if name == "detections":  # as DetectionOutput finds them
+        return np.array(
+            [[0, 1, 0.9, 0.1, 0.1, 0.5, 0.6], [1, 1, 0.25, 0, 0, 0.5, 0.5], [1, 2, 0.5, 0.25, 0.25, 1, 1]]
+        ).reshape(1, 1, 3, 7)
     if name == "confidence":
         return rng.uniform(0, 1, (2, 9))
     if name == "mask":

@@ -200,6 +200,12 @@ def test_boxes_of_images_that_were_fitted_and_padded() -> None:
     np.testing.assert_allclose(original_boxes(np.array([-1, 0.5, 0.5, 2]), (100, 200), warp), [0, 50, 100, 100])
 
 
+def test_boxes_of_a_part_of_the_image() -> None:
+    resize = pb.ResizeParameter(resize_mode="FIT_SMALL_SIZE", height=60, width=60, height_scale=50, width_scale=80)
+    box = original_boxes(np.array([[0.5, 0.5, 1.5, 1.0], [-1, 0, 0.25, 9]]), (100, 100), resize)
+    np.testing.assert_allclose(box, [[40, 25, 100, 50], [0, 0, 20, 100]])
+
+
 def test_files_that_cannot_be_written_say_why(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(PrototxtError, match=r'\(DetectionOutput\): output_format is one of .*"VOCC" \(did you mean'):
         saving(tmp_path, "VOCC")

@@ -68,7 +68,7 @@ MEANINGLESS = {
     },
 }  # fmt: skip
 # training of detectors and its data: messages kept so that the files of such nets can be read
-NO_LAYER = {"annotated_data_param", "detection_evaluate_param"}
+NO_LAYER = {"annotated_data_param"}
 # what reads a message that layers hand over whole
 HANDED_OVER = {"transform_param": ("data/transform.py", "bases/listed.py", "layers/video_data.py")}
 # files of dragon/bases that read no settings of layers, though layers import them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from dragon.tools import data
 from dragon.tools.common.statistics import BATCH, GLOBAL, statistics_of, use_statistics
 from dragon.tools.common.tables import table
 from dragon.tools.test import score
+from tests.graph.detection_nets import detection_net
 from tests.tools.conftest import Dragon, edit
 
 
@@ -370,3 +372,23 @@ def test_demos_comparison_is_part_of_the_package() -> None:
     for name in ("demo_mnist", "demo_cifar10"):
         assert find_experiment(name).is_file()
         assert read_experiment(find_experiment(name)).contrasts
+
+
+def test_mean_average_precision_of_a_detector(dragon: Dragon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dragon test` prints average precisions of classes, and COCO's scores."""
+    pytest.importorskip("pycocotools")
+    monkeypatch.chdir(tmp_path)
+    Path("net.prototxt").write_text(detection_net())
+    Net("net.prototxt", TRAIN).save("x.caffemodel")
+    line = ["test", "--model", "net.prototxt", "--weights", "x.caffemodel", "--iterations", "1", "--coco"]
+    printed = dragon(*line, "--ap-version", "11point").out
+    assert re.search(r"^1 +2 +0\.8485$", printed, re.MULTILINE)
+    assert re.search(r"^2 +0 +0\.0000$", printed, re.MULTILINE)
+    assert "classes without boxes count as 0" in printed
+    assert "mAP 0.4242 (eval)" in printed
+    assert "COCO: AP 0.8" in printed
+    found = json.loads(dragon(*line, "--json").out)["scores"][0]["detections"][0]
+    assert found["name"] == "eval"
+    assert found["mean_average_precision"] == pytest.approx(5 / 12)
+    assert found["classes"][0] == {"label": 1, "boxes": 2, "average_precision": pytest.approx(5 / 6)}
+    assert found["coco"]["AP50"] == pytest.approx(0.835, abs=0.01)

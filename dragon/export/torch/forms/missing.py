@@ -5,6 +5,7 @@ from __future__ import annotations
 from dragon.export.torch.form import without_form
 from dragon.layers.anchor_target import AnchorTarget
 from dragon.layers.center_loss import CenterLoss
+from dragon.layers.detection_evaluate import DetectionEvaluate
 from dragon.layers.detection_output import DetectionOutput
 from dragon.layers.hdf5_output import HDF5Output
 from dragon.layers.label_specific_add import LabelSpecificAdd
@@ -25,6 +26,7 @@ without_form(
     {
         AnchorTarget: _SAMPLES,
         CenterLoss: "moves its centres by a rule that is no gradient: remove it, and write it beside the optimizer",
+        DetectionEvaluate: "compares detections with labels one by one: remove it, and score what the module finds",
         DetectionOutput: "suppresses overlapping boxes one by one: remove it and use torchvision.ops.batched_nms",
         HDF5Output: "writes files: remove it, and save what the module returns",
         LabelSpecificAdd: "sets a margin for training: remove it, scores for testing are those of its bottom",
