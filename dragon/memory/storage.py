@@ -67,7 +67,9 @@ class ArraySpace:
 class Storage:
     """A flat array of `count` elements of `dtype`; memory is allocated, as zeros, at the first use."""
 
-    __slots__ = ("__weakref__", "_copies", "_fresh", "_grown", "_host", "_watchers", "count", "dtype", "epoch")
+    __slots__ = (
+        "__weakref__", "_copies", "_followers", "_fresh", "_grown", "_host", "_watchers", "count", "dtype", "epoch",
+    )  # fmt: skip
 
     def __init__(self, count: int = 0, dtype: DTypeLike = np.float32) -> None:
         self.count = count
@@ -76,6 +78,7 @@ class Storage:
         self._copies: dict[str, Copy] = {}
         self._fresh: set[str] = {HOST}
         self._watchers: list[weakref.ref[Any]] | None = None
+        self._followers: tuple[set[Storage], ...] = ()
         self._grown = 0  # the epoch in which the memory last grew
         self.epoch = 0  # counts how often the host copy was handed out to be written
 
@@ -86,6 +89,8 @@ class Storage:
 
     def read(self) -> Array:
         """The host copy with the newest value, for reading only."""
+        if self._followers:
+            self._report()
         host = self._ensure_host()
         if HOST not in self._fresh:
             self._copies[next(iter(self._fresh))].to_host(host)
@@ -104,6 +109,8 @@ class Storage:
 
     def overwrite(self) -> Array:
         """The host copy for a caller that replaces all of it: the old value is not fetched."""
+        if self._followers:
+            self._report()
         if self._watchers is not None:
             self.notify_watchers()
         self._fresh = {HOST}
@@ -115,6 +122,8 @@ class Storage:
         if place in self._copies:
             self.detach(place)
         self._copies[place] = copy
+        if self._followers:
+            self._report()
 
     def detach(self, place: str) -> None:
         """Forget the copy at `place`, after saving its value if it is the only newest one."""
@@ -123,6 +132,8 @@ class Storage:
                 self.read()
             self._fresh.discard(place)
             del self._copies[place]
+            if self._followers:
+                self._report()
 
     def copy_at(self, place: str) -> Copy | None:
         """The copy at `place`, up to date or not; None if there is none."""
@@ -141,15 +152,25 @@ class Storage:
         copy = self._copies[place]
         if place not in self._fresh:
             copy.from_host(self.read())
-            self._fresh.add(place)
+            self.mark_fresh(place)
         return copy
 
     def wrote(self, place: str) -> None:
         """Note that the copy at `place` has just been computed: it alone holds the newest value."""
+        if self._followers and self._fresh != {place}:
+            self._report()
         self._fresh = {place}
+
+    def wrote_at(self, place: str, other: str) -> None:
+        """Note that the copies at two places have just been computed: they alone hold the newest value."""
+        if self._fresh != {place, other}:
+            self.wrote(place)
+            self.mark_fresh(other)
 
     def mark_fresh(self, place: str) -> None:
         """Note that the copy at `place` has just been made from an up-to-date one: it is up to date too."""
+        if self._followers and place not in self._fresh:
+            self._report()
         self._fresh.add(place)
 
     def watch(self, watcher: weakref.ref[Any]) -> None:
@@ -158,14 +179,43 @@ class Storage:
             self._watchers = [watcher]
         elif watcher not in self._watchers:
             self._watchers.append(watcher)
+        else:
+            return
+        if self._followers:
+            self._report()
 
-    def notify_watchers(self) -> None:
-        """Tell the watchers that the value is about to change; for code that does not change it through this class."""
-        watchers, self._watchers = self._watchers or (), None
+    def notify_watchers(self, but: weakref.ref[Any] | None = None) -> None:
+        """Tell the watchers that the value is about to change; for code that does not change it through this class.
+
+        but: a watcher that need not hear of it, and goes on watching.
+        """
+        watchers, self._watchers = self._watchers or [], None
+        if but is not None and but in watchers:
+            self._watchers = [but]
+            watchers = [reference for reference in watchers if reference != but]
+        if watchers and self._followers:
+            self._report()
         for reference in watchers:
             watcher: Watcher | None = reference()
             if watcher is not None:
                 watcher.about_to_change(self)
+
+    def follow(self, changes: set[Storage]) -> None:
+        """From now on, add this storage to `changes` whenever it may have become stale, held or watched somewhere.
+
+        So an engine that has brought its storages up to date need only look at those in `changes`. It belongs to the
+        engine, which empties it.
+        """
+        if not any(known is changes for known in self._followers):
+            self._followers += (changes,)
+
+    def unfollow(self, changes: set[Storage]) -> None:
+        """Undo `follow`."""
+        self._followers = tuple(known for known in self._followers if known is not changes)
+
+    def _report(self) -> None:
+        for changes in self._followers:
+            changes.add(self)
 
     @property
     def is_new(self) -> bool:
@@ -201,6 +251,8 @@ class Storage:
         if count <= self.count:
             return
         self.notify_watchers()
+        if self._followers:
+            self._report()
         old = self.read() if self._host is not None or self._copies else None
         self._copies.clear()
         self._fresh = {HOST}
@@ -222,17 +274,17 @@ def stale_among(storages: Iterable[Storage], place: str) -> list[Storage]:
     return [storage for storage in storages if place not in storage._fresh]
 
 
-def notify_watchers_of(storages: Iterable[Storage]) -> None:
+def notify_watchers_of(storages: Iterable[Storage], but: weakref.ref[Any] | None = None) -> None:
     """`Storage.notify_watchers` of each."""
     for storage in storages:
         if storage._watchers is not None:
-            storage.notify_watchers()
+            storage.notify_watchers(but)
 
 
 def mark_written(storages: Iterable[Storage], place: str) -> None:
     """`Storage.wrote` of each."""
     for storage in storages:
-        storage._fresh = {place}
+        storage.wrote(place)
 
 
 def _aligned_zeros(count: int, dtype: np.dtype[Any]) -> Array:

@@ -181,7 +181,7 @@ class CudaExecutor(Executor):
 
         return Iteration(
             net, gpu, arrays, self.plans, self.division, self.runner, update=update, run_from=run_from,
-            begin=self.sharing.save_parameters,
+            begin=self.sharing.save_parameters, own_watcher=self.sharing.watcher,
             new_loss=lambda: IterationLoss(net, gpu, arrays, self.range_errors, self.loss_scale, update),
         )  # fmt: skip
 

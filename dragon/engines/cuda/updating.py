@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +12,9 @@ from dragon.engines.cuda.kernels import solver as kernels
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.loss_scale import LossScale
 from dragon.engines.cuda.plan.memory import memory_for
-from dragon.graph.update import Coefficients, Update
-from dragon.memory.storage import mark_written, notify_watchers_of, stale_among
+from dragon.graph.update import Update
+from dragon.memory.changes import Changes
+from dragon.memory.storage import Storage, notify_watchers_of
 
 if TYPE_CHECKING:
     from dragon.graph.net import Net
@@ -54,6 +54,11 @@ class DeviceUpdate:
         self._params = [(k, p) for k, p in enumerate(updater.params) if p.blob.count]
         self._known: bytes = b""
         self._state: list[Any] = []
+        self._changes = Changes()  # of weights, gradients and history since the last step
+        self._places = [place for place in (gpu.place, arrays.working_place) if place]
+        self._copies: dict[Storage, list[Any]] = {}  # of these, at `_places`, as the tables have them
+        self._learned: set[Storage] = set()
+        self._others: set[Storage] = set()  # gradients and history
         self._entries: Any = None
         self._chunks: Any = None
         self._pairs: list[tuple[int, int]] = []
@@ -75,9 +80,10 @@ class DeviceUpdate:
         """Whether there is a kernel for the updater's rule."""
         return updater.rule.is_standard and updater.rule.name in KERNELS
 
-    def settings(self) -> Coefficients:
+    def settings(self) -> tuple[Any, ...]:
         """The solver's settings that a captured graph contains: all but the weight decay, which is in the table."""
-        return replace(self.updater.coefficients, weight_decay=0.0)
+        c = self.updater.coefficients
+        return c.decay1, c.decay2, c.delta, c.l1, c.clip_gradients, c.iter_size
 
     def _up_to_date(self) -> list[list[Any]]:
         """For each parameter the arrays of weight, gradient and history, up to date on the GPU."""
@@ -90,22 +96,33 @@ class DeviceUpdate:
 
     def _is_current(self) -> bool:
         """Whether no array moved or was written elsewhere, and no multiplier changed, since the tables were made."""
-        place, working = self._gpu.place, self._arrays.working_place
-        weights = [p.blob.data_storage for _, p in self._params]
-        storages = [*weights, *(p.blob.diff_storage for _, p in self._params)]
         state = [
-            self._net.context.space.version, place, self.updater.coefficients.weight_decay, storages,
+            self._net.context.space.version, self.updater.coefficients.weight_decay,
             [(p.lr_mult, p.decay_mult) for _, p in self._params],
-            [storage.copy_at(working) for storage in weights] if working else [],
         ]  # fmt: skip
         same = self._state == state
         self._state = state
-        if not same or stale_among(storages, place):
+        return same and all(self._is_in_table(storage) for storage in self._changes)
+
+    def _is_in_table(self, storage: Storage) -> bool:
+        """Whether the table has the present copies of a weight, a gradient or a history, and these are up to date."""
+        copies = [storage.copy_at(place) for place in self._places]
+        if copies != self._copies[storage]:
             return False
-        if working and any(storage.copy_at(working) is not None for storage in stale_among(weights, working)):
-            return False
-        histories = ([slot[k].data_storage for k, _ in self._params] for slot in self.updater.history)
-        return not any(stale_among(history, place) for history in histories)
+        return all(storage.is_fresh(place) for place, copy in zip(self._places, copies, strict=True) if copy)
+
+    def _follow(self) -> None:
+        """Follow the present storages of weights, gradients and histories."""
+        weights = {p.blob.data_storage for _, p in self._params}
+        gradients = {p.blob.diff_storage for _, p in self._params}
+        history = {slot[k].data_storage for slot in self.updater.history for k, _ in self._params}
+        self._learned = {p.blob.data_storage for _, p in self._params if p.lr_mult}
+        self._others = gradients | history
+        present = weights | self._others
+        self._changes.unfollow(self._copies.keys() - present)
+        for storage in present:
+            self._changes.follow(storage)
+        self._copies = {storage: [storage.copy_at(place) for place in self._places] for storage in present}
 
     def refresh(self) -> None:
         """Bring the tables up to date."""
@@ -119,6 +136,7 @@ class DeviceUpdate:
             if p.blob.data_storage.copy_at(self._arrays.working_place) is not None:
                 working = self._arrays.working(p.blob.data_storage).data.ptr
             table[i] = (*[*pointers, 0, 0][:4], p.blob.count, p.lr_mult, decay, working)
+        self._follow()
         known = table.tobytes()
         if known == self._known:
             return
@@ -155,9 +173,10 @@ class DeviceUpdate:
         if not self._params:
             return
         self.refresh()
-        notify_watchers_of([found.blob.data_storage for _, found in self._params])
-        corrected, numbers = rate, self.updater.coefficients
+        notify_watchers_of(storage for storage in self._changes if storage in self._learned)
+        corrected = rate
         if self.updater.rule.bias_correction:
+            numbers = self.updater.coefficients
             p, q = numbers.decay1, numbers.decay2
             corrected = rate * math.sqrt(1 - q ** (iteration + 1)) / (1 - p ** (iteration + 1))
         self.asked = rate, iteration
@@ -188,13 +207,10 @@ class DeviceUpdate:
 
     def mark_newest(self) -> None:
         """After `launch`: mark the GPU's copies as the newest ones."""
-        place = self._gpu.place
-        learned = [found.blob.data_storage for _, found in self._params if found.lr_mult]
-        if self._arrays.working_place:
-            for storage in learned:
+        changes = list(self._changes)
+        for storage in changes:
+            if storage in self._learned:
                 self._arrays.wrote_master(storage)
-        else:
-            mark_written(learned, place)
-        mark_written([found.blob.diff_storage for _, found in self._params], place)
-        for slot in self.updater.history:
-            mark_written([slot[k].data_storage for k, _ in self._params], place)
+            elif storage in self._others:
+                storage.wrote(self._gpu.place)
+        self._changes.looked_at(changes)

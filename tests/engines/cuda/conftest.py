@@ -10,7 +10,7 @@ import pytest
 
 from dragon.engines.cuda.device import blas, checking, cudnn, device, timing
 from dragon.engines.cuda.device import cudnn_frontend as frontend
-from tests.engines.cuda.emulation import standin
+from tests.engines.cuda.emulation import standin, unreported
 from tests.engines.cuda.emulation import timing as fixed_times
 from tests.engines.cuda.emulation.compiler import find_compiler
 from tests.engines.cuda.emulation.cublas import Cublas
@@ -47,6 +47,7 @@ def emulation(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(timing, "milliseconds", fixed_times.milliseconds)
     monkeypatch.setattr(checking, "trusted", fixed_times.trusted)
     monkeypatch.setattr(timing, "_chosen", {})
+    unreported.install(monkeypatch)
     device._gpus.clear()
     standin.reset()
     yield

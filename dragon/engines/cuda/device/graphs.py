@@ -7,12 +7,14 @@ import logging
 import time
 import weakref
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from dragon.engines.cuda.device.capture import captured
 from dragon.engines.cuda.device.device import Gpu
 from dragon.errors import first_line
+from dragon.memory.changes import Changes
 from dragon.memory.storage import Storage, mark_written, notify_watchers_of, stale_among
 
 __all__ = ["WAITING", "Captured", "StorageArrays"]
@@ -50,7 +52,10 @@ class Captured(ABC):
     cannot be captured runs eagerly for good: `state` says why, and so does a warning, once for each reason.
     """
 
-    def __init__(self, gpu: Gpu, arrays: StorageArrays, state: str = WAITING) -> None:
+    def __init__(
+        self, gpu: Gpu, arrays: StorageArrays, state: str = WAITING, own_watcher: weakref.ref[Any] | None = None
+    ) -> None:
+        self._own_watcher = own_watcher  # a Watcher that need not hear of what the graph writes
         self._gpu = gpu
         self._arrays = arrays
         self.state = state
@@ -58,10 +63,10 @@ class Captured(ABC):
         self._graph: Any = None
         self._pool: Any = None
         self._kept: list[Any] = []  # arrays that the graph's kernels point to
-        self._copies: list[tuple[Storage, Any]] = []  # of the storages that are used
         self._touched: dict[int, Storage] = {}
         self._written: dict[int, Storage] = {}
         self._working: dict[int, Storage] = {}
+        self._changes = Changes()  # of the storages that are used, since the last replay
 
     @abstractmethod
     def _eager(self) -> int | None:
@@ -123,9 +128,10 @@ class Captured(ABC):
                 return None
         self.state = GRAPH
         self._kept = [arrays.of(s) for s in self._touched.values()]
-        self._copies = [(s, s.copy_at(gpu.place)) for s in self._touched.values()]
         self._kept += [arrays.working(s) for s in self._working.values()]
         self._kept.append(gpu.workspace(1, "float32"))
+        for storage in self._touched.values():
+            self._changes.follow(storage)
         return None
 
     def _give_up(self, reason: str) -> None:
@@ -139,18 +145,26 @@ class Captured(ABC):
 
     def _replay(self) -> None:
         self._prepare()
-        arrays, gpu = self._arrays, self._gpu
-        stale = stale_among(self._touched.values(), gpu.place)
-        for storage in stale:
-            arrays.of(storage)
-        for storage, copy in self._copies:
-            if copy.restore is not None and storage not in stale:
-                copy.restore()
-        for storage in stale_among(self._working.values(), arrays.working_place):
-            arrays.working(storage)
-        notify_watchers_of(self._written.values())
+        gpu, changes = self._gpu, list(self._changes)
+        if changes:
+            self._bring_up_to_date(changes)
         self._graph.launch(gpu.stream)
-        mark_written(self._written.values(), gpu.place)
+        if changes:
+            mark_written([s for s in changes if id(s) in self._written], gpu.place)
+            self._mark_newest(changes)
+            self._changes.looked_at(changes)
+
+    def _bring_up_to_date(self, changes: Sequence[Storage]) -> None:
+        """Send changed storages to the GPU. All others are as the last replay left them."""
+        arrays = self._arrays
+        for storage in changes:
+            arrays.of(storage)  # recomputed if it was overwritten
+        for storage in stale_among([s for s in changes if id(s) in self._working], arrays.working_place):
+            arrays.working(storage)
+        notify_watchers_of([s for s in changes if id(s) in self._written], self._own_watcher)
+
+    def _mark_newest(self, changes: Sequence[Storage]) -> None:
+        """After a launch: mark what else the graph has made, among changed storages."""
 
 
 _warned: weakref.WeakKeyDictionary[Gpu, set[str]] = weakref.WeakKeyDictionary()

@@ -13,6 +13,7 @@ from dragon.engines.cuda.device.layout import Layout
 from dragon.engines.cuda.plan.layouts import Layouts
 from dragon.engines.cuda.plan.loss_scale import LossScale
 from dragon.engines.cuda.plan.types import Types
+from dragon.memory.changes import Changes
 from dragon.memory.storage import Storage, held_among
 
 __all__ = ["Arrays"]
@@ -32,6 +33,7 @@ class Arrays:
         self._changed: set[Storage] = set()  # of these, the ones that the layer may have written
         self.readonly: frozenset[int] = frozenset()  # storages that the running layer only reads
         self._storages: dict[int, Storage] = {}  # all that have a copy here
+        self._changes = Changes()  # of these, the ones that somebody may hold a view of
         self._touched: dict[int, Storage] | None = None  # while recording
         self._written: dict[int, Storage] | None = None
         self._working: dict[int, Storage] | None = None
@@ -51,7 +53,9 @@ class Arrays:
 
     def of(self, storage: Storage) -> Any:
         """A storage's flat array on the GPU, up to date."""
-        self._storages[id(storage)] = storage
+        if id(storage) not in self._storages:
+            self._storages[id(storage)] = storage
+            self._changes.follow(storage)
         if self._touched is not None:
             self._touched[id(storage)] = storage
         dtype, layout = self.types.of(storage), self.layouts.of(storage)
@@ -114,9 +118,11 @@ class Arrays:
 
     def wrote_master(self, storage: Storage) -> None:
         """Mark a parameter as updated on the GPU, together with its 16-bit copy if it has one."""
-        storage.wrote(self.gpu.place)
-        if storage.copy_at(self.working_place) is not None:
-            storage.mark_fresh(self.working_place)
+        place, working = self.gpu.place, self.working_place
+        if storage.copy_at(working) is None:
+            storage.wrote(place)
+        else:
+            storage.wrote_at(place, working)
 
     # -- runs ---------------------------------------------------------------------------------------------------------
     @contextmanager
@@ -132,15 +138,25 @@ class Arrays:
 
     def begin(self) -> None:
         """Before a run: mark held storages as written on the host, since a script may have done so."""
-        for storage in held_among(self._storages.values()):
+        for storage in self._held():
             storage.write()
 
     def end(self) -> None:
         """After a run: bring the host copies of held storages up to date."""
-        for storage in held_among(self._storages.values()):
+        for storage in self._held():
             storage.read()
+
+    def _held(self) -> list[Storage]:
+        """The held storages. One that was not held becomes so only by a new view, which makes it a changed one."""
+        changes = list(self._changes)
+        held = held_among(changes)
+        self._changes.looked_at(changes)
+        self._changes.look_at(held)
+        return held
 
     def forget(self) -> None:
         """Drop storages that have no copy on this GPU any more."""
         place = self.gpu.place
-        self._storages = {k: s for k, s in self._storages.items() if s.copy_at(place) is not None}
+        gone = {k: s for k, s in self._storages.items() if s.copy_at(place) is None}
+        self._changes.unfollow(gone.values())
+        self._storages = {k: s for k, s in self._storages.items() if k not in gone}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dragon.engines.base import is_watched
 from dragon.engines.cuda.plan.plan import Group, Plan
@@ -19,6 +19,7 @@ class Division:
     def __init__(self, net: Net) -> None:
         self._net = net
         self._fused: set[int] = set()  # first layers of groups whose last forward ran as one
+        self._last: tuple[Any, ...] = ()  # arguments and result of `groups` for the last forward
 
     def take_apart(self, plan: Plan, start: int, end: int, way: str) -> list[Group]:
         """The groups that ran forward as one but whose layers must now run one by one.
@@ -33,12 +34,16 @@ class Division:
                 continue
             if hooked or first < start or end < group.last:
                 self._fused.discard(first)
+                self._last = ()
                 found.append(group)
         return found
 
     def groups(self, plan: Plan, start: int, end: int, way: str) -> list[Group]:
         """The groups of layers start..end. A group of several layers must lie inside, and no hook may watch it."""
-        watched, groups, index = is_watched(self._net, way), [], start
+        watched, groups, index = is_watched(self._net, way), list[Group](), start
+        key = plan, start, end, watched
+        if way == "forward" and self._last and self._last[0] == key:
+            return list(self._last[1])
         while index <= end:
             whole = plan.whole.get(index)
             group = plan.single(index)
@@ -50,6 +55,8 @@ class Division:
                     group = whole
             groups.append(group)
             index = group.last + 1
+        if way == "forward":
+            self._last = key, tuple(groups)
         return groups
 
     def backward_groups(self, plan: Plan, start: int, end: int) -> list[Group]:

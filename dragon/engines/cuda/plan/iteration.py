@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from dragon.engines.cuda.plan.division import Division
 from dragon.engines.cuda.plan.loss_scale import STATE, LossScale
 from dragon.engines.cuda.plan.plans import Plans
 from dragon.engines.cuda.plan.report import RangeErrors, losses_of
-from dragon.engines.cuda.plan.running import GroupRunner
+from dragon.engines.cuda.plan.running import GroupRunner, has_host_part
 from dragon.engines.cuda.plan.segments import is_capturable
 from dragon.engines.cuda.updating import DeviceUpdate
 from dragon.errors import EngineError
@@ -94,7 +95,7 @@ class Iteration(Captured):
     """A training iteration. Sources run first, on the host; all other layers, backward and update are one graph.
 
     begin: launches what precedes the pass. new_loss: makes the IterationLoss. run_from: runs forward from a layer on
-    and then backward, without this graph, and returns the loss.
+    and then backward, without this graph, and returns the loss. own_watcher: see Captured.
     """
 
     name = "whole iteration"
@@ -102,9 +103,9 @@ class Iteration(Captured):
     def __init__(
         self, net: Net, gpu: Gpu, arrays: Arrays, plans: Plans, division: Division, runner: GroupRunner, *,
         update: DeviceUpdate, begin: Callable[[], None], new_loss: Callable[[], IterationLoss],
-        run_from: Callable[[int], float],
+        run_from: Callable[[int], float], own_watcher: weakref.ref[Any] | None = None,
     ) -> None:  # fmt: skip
-        super().__init__(gpu, arrays)
+        super().__init__(gpu, arrays, own_watcher=own_watcher)
         self._net = net
         self._plans = plans
         self._runner = runner
@@ -116,6 +117,7 @@ class Iteration(Captured):
         self._backward = division.backward_groups(plans.current, 0, last)
         start = next((i for i, g in enumerate(forward) if is_capturable(g)), len(forward))
         self._sources, self._forward = forward[:start], forward[start:]
+        self._preparing = [group for group in self._forward if has_host_part(group)]
         self._settings = update.settings()
         why = self._obstacle()
         if why is None:
@@ -185,7 +187,7 @@ class Iteration(Captured):
         self.update.mark_newest()
 
     def _prepare(self) -> None:
-        for group in self._forward:
+        for group in self._preparing:
             self._runner.prepare(group)
 
     def _replay(self) -> None:

@@ -19,7 +19,7 @@ from dragon.memory.blob import Blob
 if TYPE_CHECKING:
     from dragon.graph.net import Net
 
-__all__ = ["GroupRunner", "backward_readonly", "forward_readonly"]
+__all__ = ["GroupRunner", "backward_readonly", "forward_readonly", "has_host_part"]
 
 log = logging.getLogger("dragon")
 _NO_INDICES = Lowering.describe_out_of_range
@@ -153,6 +153,11 @@ class GroupRunner:
         group.on_host = True
         group.note = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:80]
         log.info("%s runs on the host: %s", group.layer.where, group.note)
+
+
+def has_host_part(group: Group) -> bool:
+    """Whether the host has to do something before each forward, also before one that is replayed."""
+    return group.lowering is not None and type(group.lowering).prepare is not Lowering.prepare
 
 
 def forward_readonly(group: Group) -> frozenset[int]:

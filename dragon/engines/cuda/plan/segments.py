@@ -8,7 +8,7 @@ from dragon.engines.cuda.device.device import Gpu
 from dragon.engines.cuda.device.graphs import WAITING, Captured
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.plan import Group
-from dragon.engines.cuda.plan.running import GroupRunner
+from dragon.engines.cuda.plan.running import GroupRunner, has_host_part
 
 if TYPE_CHECKING:
     from dragon.graph.net import Net
@@ -64,4 +64,5 @@ class Segment(Captured):
     def _prepare(self) -> None:
         if self._way == "forward":
             for group in self.groups:
-                self._runner.prepare(group)
+                if has_host_part(group):
+                    self._runner.prepare(group)

@@ -70,7 +70,7 @@ class Sharing:
         self.own: set[Storage] = set()
         self._present: frozenset[Storage] = frozenset()  # those that hold their value
         self._survivors: frozenset[Storage] = frozenset()
-        self._sources: Sources[Any] = Sources(self._copy_of_value, reuse=False)
+        self._sources: Sources[Any] = Sources(self._copy_of_value, reuse=False, follow=True)
         self._parameters: ParameterCopies | None = None  # before a training pass
         self._shapes: list[tuple[int, ...]] = []
         self._twins: list[Storage] = []  # those at the place of another one
@@ -79,6 +79,11 @@ class Sharing:
         self._settled = -1  # version of the net after the last whole run
         self.given_up = False
         self.worth = WORTH_SHARING
+
+    @property
+    def watcher(self) -> weakref.ref[Any]:
+        """The watcher of what a pass reads. What the pass writes while it runs need not be reported to it."""
+        return self._sources.watcher
 
     @property
     def size(self) -> int:
