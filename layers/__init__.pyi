@@ -162,6 +162,16 @@ class _BlobShapeFields(TypedDict, total=False):
 
 _BlobShape: TypeAlias = _BlobShapeFields | Mapping[str, Any] | pb.BlobShape
 
+class _BoxAnnotatorOHEMParameterFields(TypedDict, total=False):
+    """Which regions count in the losses: those of the largest loss (R-FCN)."""
+
+    roi_per_img: _Int
+    """so many of each image"""
+    ignore_label: _Int
+    """label of the others"""
+
+_BoxAnnotatorOHEMParameter: TypeAlias = _BoxAnnotatorOHEMParameterFields | Mapping[str, Any] | pb.BoxAnnotatorOHEMParameter
+
 class _CTCDecoderParameterFields(TypedDict, total=False):
     """What the most probable path of each sequence reads as."""
 
@@ -1011,6 +1021,14 @@ class _MarginInnerProductParameterFields(TypedDict, total=False):
     lambda_min: _Float
 
 _MarginInnerProductParameter: TypeAlias = _MarginInnerProductParameterFields | Mapping[str, Any] | pb.MarginInnerProductParameter
+
+class _MaskResizeParameterFields(TypedDict, total=False):
+    """Masks of another size (multi-task network cascades)."""
+
+    output_width: _Int
+    output_height: _Int
+
+_MaskResizeParameter: TypeAlias = _MaskResizeParameterFields | Mapping[str, Any] | pb.MaskResizeParameter
 
 class _MemoryDataParameterFields(TypedDict, total=False):
     """Fields of MemoryDataParameter."""
@@ -2206,6 +2224,41 @@ def Bias(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Bias]) -> Top:
         num_axes: how many axes it has; -1: all from axis on (default 1)
         filler: of the bias, 0 by default
         bias_param: settings as a dict, or a BiasParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
+class _BoxAnnotatorOHEM(TypedDict, total=False):
+    name: str
+    in_place: bool
+    roi_per_img: _Int
+    ignore_label: _Int
+    box_annotator_ohem_param: _BoxAnnotatorOHEMParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def BoxAnnotatorOHEM(*bottoms: Top, ntop: int = 1, **settings: Unpack[_BoxAnnotatorOHEM]) -> Any:
+    """Labels and weights of the regions with the largest losses: online hard example mining (R-FCN, Dai et al. 2016).
+
+    Bottoms: regions (R, 5), the loss of each (R), labels (R), weights of its targets (R, C). Tops: labels, and weights,
+    of the shapes of bottoms 2 and 3. Of each image the roi_per_img regions of the largest losses keep theirs; the
+    others get ignore_label and weights of 0. Of equal losses the first one counts more.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        roi_per_img: so many of each image
+        ignore_label: label of the others (default -1)
+        box_annotator_ohem_param: settings as a dict, or a BoxAnnotatorOHEMParameter
         phase: instead of the net's
         loss_weight: one per top
         param: one per learned blob: rate, decay, name
@@ -5013,6 +5066,67 @@ def MarginInnerProduct(*bottoms: Top, ntop: int = 1, **settings: Unpack[_MarginI
         exclude: not in runs that one of these admits
     """
 
+class _MaskPooling(TypedDict, total=False):
+    name: str
+    in_place: bool
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def MaskPooling(*bottoms: Top, ntop: int = 1, **settings: Unpack[_MaskPooling]) -> Top:
+    """Features times a mask, the same for all channels (multi-task network cascades, Dai et al. 2016).
+
+    Bottoms: features (N, C, H, W) and masks (N, 1, H, W). Top: of the features' shape.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
+class _MaskResize(TypedDict, total=False):
+    name: str
+    in_place: bool
+    output_width: _Int
+    output_height: _Int
+    mask_resize_param: _MaskResizeParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def MaskResize(*bottoms: Top, ntop: int = 1, **settings: Unpack[_MaskResize]) -> Top:
+    """Bilinear resizing of masks (multi-task network cascades, Dai et al. 2016).
+
+    Bottom: (N, C, H, W). Top: (N, C, output_height, output_width): position i of an axis takes position i * H /
+    output_height of the bottom, and 0 where that lies more than half a position behind its end.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        output_width
+        output_height
+        mask_resize_param: settings as a dict, or a MaskResizeParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
 class _MemoryData(TypedDict, total=False):
     name: str
     in_place: bool
@@ -5485,6 +5599,42 @@ def PReLU(*bottoms: Top, ntop: int = 1, **settings: Unpack[_PReLU]) -> Top:
         filler: of the slopes, 0.25 by default
         channel_shared: one slope for all channels (default false)
         prelu_param: settings as a dict, or a PReLUParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
+class _PSROIAlign(TypedDict, total=False):
+    name: str
+    in_place: bool
+    spatial_scale: _Float
+    output_dim: _Int
+    group_size: _Int
+    psroi_align_param: _PSROIPoolingParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def PSROIAlign(*bottoms: Top, ntop: int = 1, **settings: Unpack[_PSROIAlign]) -> Top:
+    """PSROIPooling without rounding: each bin is the mean of four bilinear points, at its quarters.
+
+    Bottoms and top as PSROIPooling's. A region runs from x1 to x2, in pixels of the image times `spatial_scale`. A
+    point outside of the features counts as 0, and so does a bin without extent.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        spatial_scale
+        output_dim: channels of the top
+        group_size
+        psroi_align_param: settings as a dict, or a PSROIPoolingParameter
         phase: instead of the net's
         loss_weight: one per top
         param: one per learned blob: rate, decay, name
@@ -6573,6 +6723,48 @@ def SmoothL1Loss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_SmoothL1Loss]
         exclude: not in runs that one of these admits
     """
 
+class _SmoothL1LossOHEM(TypedDict, total=False):
+    name: str
+    in_place: bool
+    ignore_label: _Int
+    normalization: _Int | Literal['FULL', 'VALID', 'BATCH_SIZE', 'NONE', 'PRE_FIXED']
+    normalize: bool
+    weight_by_label_freqs: bool
+    class_weighting: _Float | Sequence[_Float]
+    pre_fixed_normalizer: _Float
+    loss_param: _LossParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def SmoothL1LossOHEM(*bottoms: Top, ntop: int = 1, **settings: Unpack[_SmoothL1LossOHEM]) -> Any:
+    """SmoothL1Loss with sigma 1, divided as `loss_param` says, with the loss of each region (R-FCN, Dai et al. 2016).
+
+    Bottoms: a, b (N, C, ...) and optionally weights w: losses of d = w (a - b). Tops: the loss, and optionally the sum
+    over the channels (N, 1, ...), which has no gradient. VALID and FULL divide by the number of those sums.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        ignore_label: examples with this label do not count
+        normalization: what the sum is divided by (default VALID)
+        normalize: older form of normalization
+        weight_by_label_freqs (default false)
+        class_weighting: one per class
+        pre_fixed_normalizer: what PRE_FIXED divides by (default 1)
+        loss_param: settings as a dict, or a LossParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
 class _Softmax(TypedDict, total=False):
     name: str
     in_place: bool
@@ -6629,6 +6821,54 @@ def SoftmaxWithLoss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_SoftmaxWit
 
     Loss: sum over labels that are not ignored, divided as `loss_param` says. Gradient: softmax(x) - onehot(label). With
     `weight_by_label_freqs` (SegNet) each term is multiplied by the `class_weighting` of its label.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        engine: read, without effect: --engine chooses (default DEFAULT)
+        axis: of the classes (default 1)
+        ignore_label: examples with this label do not count
+        normalization: what the sum is divided by (default VALID)
+        normalize: older form of normalization
+        weight_by_label_freqs (default false)
+        class_weighting: one per class
+        pre_fixed_normalizer: what PRE_FIXED divides by (default 1)
+        softmax_param: settings as a dict, or a SoftmaxParameter
+        loss_param: settings as a dict, or a LossParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
+class _SoftmaxWithLossOHEM(TypedDict, total=False):
+    name: str
+    in_place: bool
+    engine: _Int | Literal['DEFAULT', 'CAFFE', 'CUDNN']
+    axis: _Int
+    ignore_label: _Int
+    normalization: _Int | Literal['FULL', 'VALID', 'BATCH_SIZE', 'NONE', 'PRE_FIXED']
+    normalize: bool
+    weight_by_label_freqs: bool
+    class_weighting: _Float | Sequence[_Float]
+    pre_fixed_normalizer: _Float
+    softmax_param: _SoftmaxParameter
+    loss_param: _LossParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def SoftmaxWithLossOHEM(*bottoms: Top, ntop: int = 1, **settings: Unpack[_SoftmaxWithLossOHEM]) -> Any:
+    """SoftmaxWithLoss whose third top holds the loss of each label, without a gradient (R-FCN, Dai et al. 2016).
+
+    Bottoms: scores (N, C, ...) and labels. Tops: the loss, and optionally the softmax and the losses (N, 1, ...), 0 for
+    ignored labels.
 
     Settings:
         name: the layer's name; without it, that of its first named top

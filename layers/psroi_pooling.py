@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dragon.bases.layer import register
-from dragon.bases.regions import RegionPooling
+from dragon.bases.regions import PositionSensitive
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
@@ -16,7 +16,7 @@ MIN_EXTENT = 0.1  # of a region, in pixels of the features
 
 
 @register()
-class PSROIPooling(RegionPooling):
+class PSROIPooling(PositionSensitive):
     """Position-sensitive average pooling of regions of interest (R-FCN, Dai et al. 2016).
 
     Bottoms: features (N, output_dim * group_size^2, H, W) and regions (R, 5) as in ROIPooling. Top: (R, output_dim,
@@ -28,17 +28,7 @@ class PSROIPooling(RegionPooling):
     settings = ("psroi_pooling_param",)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        p = self.param.psroi_pooling_param
-        self.outputs, self.group = p.output_dim, p.group_size
-        if min(self.outputs, self.group) < 1:
-            self.bad_param(f"output_dim and group_size must be at least 1, got {self.outputs} and {self.group}")
-        self.set_spatial_scale(p.spatial_scale)
-
-    def grid(self, features: tuple[int, ...]) -> tuple[int, int, int]:
-        channels = self.outputs * self.group**2
-        if features[1] != channels:
-            self.bad_shape(f"expected output_dim * group_size^2 = {channels} channels, got {features}")
-        return self.outputs, self.group, self.group
+        self.set_groups(self.param.psroi_pooling_param)
 
     def _edges(self, low: Array, high: Array, size: int) -> tuple[Array, Array]:
         """The first position of each bin along one axis and one past the last, each (R, group), within 0 .. size."""

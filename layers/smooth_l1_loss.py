@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dragon.bases.layer import register
 from dragon.bases.loss import Loss
 from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
 
 __all__ = ["SmoothL1Loss"]
@@ -50,12 +51,20 @@ class SmoothL1Loss(Loss):
         losses = xp.where(near, (0.5 * self.sharpness) * size * size, size - 0.5 / self.sharpness)
         if len(bottom) > 3:
             losses *= bottom[3].data.reshape(a.shape)
-        top[0].data[...] = losses.sum() / max(1, a.shape[0])
+        self.take_each(losses, top)
+        top[0].data[...] = losses.sum() / self.divisor(a.shape)
+
+    def take_each(self, losses: Array, top: Sequence[Blob]) -> None:
+        """Called with the losses of all values, for a layer that gives them out."""
+
+    def divisor(self, shape: tuple[int, ...]) -> float:
+        """What the sum of the losses of bottoms of this shape is divided by."""
+        return max(1, shape[0])
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.check_propagation(propagate_down)
         xp = xp_of(self.difference)
-        slope = xp.clip(self.difference * self.sharpness, -1, 1) * (top[0].diff / max(1, bottom[0].shape[0]))
+        slope = xp.clip(self.difference * self.sharpness, -1, 1) * (top[0].diff / self.divisor(bottom[0].shape))
         for weight in bottom[2:]:
             slope *= weight.data.reshape(slope.shape)
         for blob, wanted, sign in zip(bottom[:2], propagate_down, (1, -1), strict=False):

@@ -77,8 +77,12 @@ class SoftmaxWithLoss(Loss):
         label = label.reshape(outer, inner)
         losses = cross_entropy(prob, label)
         self._weigh(losses, label, valid)
+        self.take_each(losses, top)
         self.divisor = self.normalizer(outer, inner, outer * inner if valid is None else int(valid.sum()))
         top[0].data[...] = losses.sum() / self.divisor
+
+    def take_each(self, losses: Array, top: Sequence[Blob]) -> None:
+        """Called with the loss of each label (outer, inner), 0 for ignored ones, for a layer that gives them out."""
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.check_propagation(propagate_down)

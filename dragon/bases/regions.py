@@ -10,7 +10,7 @@ from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["RegionPooling"]
+__all__ = ["PositionSensitive", "RegionPooling"]
 
 
 class RegionPooling(Layer):
@@ -65,3 +65,27 @@ class RegionPooling(Layer):
     def backward_features(self, dy: Array, bottom: Blob) -> None:
         """Write the gradient of the features to the diff of `bottom`; dy: the diff of the top."""
         raise NotImplementedError
+
+
+class PositionSensitive(RegionPooling):
+    """Base of layers that take each bin of a region from channels of its own (R-FCN, Dai et al. 2016).
+
+    Bottoms: features (N, output_dim * group_size^2, H, W) and regions (R, 5). Top: (R, output_dim, group_size,
+    group_size); bin (i, j) of output c reads channel (c * group_size + i) * group_size + j.
+    """
+
+    outputs: int
+    group: int
+
+    def set_groups(self, p: pb.PSROIPoolingParameter) -> None:
+        """Set outputs, group and the spatial scale. Raises PrototxtError unless they are positive."""
+        self.outputs, self.group = p.output_dim, p.group_size
+        if min(self.outputs, self.group) < 1:
+            self.bad_param(f"output_dim and group_size must be at least 1, got {self.outputs} and {self.group}")
+        self.set_spatial_scale(p.spatial_scale)
+
+    def grid(self, features: tuple[int, ...]) -> tuple[int, int, int]:
+        channels = self.outputs * self.group**2
+        if features[1] != channels:
+            self.bad_shape(f"expected output_dim * group_size^2 = {channels} channels, got {features}")
+        return self.outputs, self.group, self.group

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["end_to_end", "input_boxes", "python"]
+__all__ = ["end_to_end", "input_boxes", "ohem", "python"]
 
 
 def python(name: str, module: str, layer: str, bottoms: str, tops: str, param: str) -> str:
@@ -33,7 +33,7 @@ def _learned(kind: str, name: str, bottom: str, settings: str, top: str = "") ->
     )
 
 
-ANCHORS = "{feat_stride: 4, base_size: 4, scales: [2, 4]}"
+ANCHORS = "{feat_stride: 4, base_size: 4, scales: [2, 4], TRAIN: {RPN_MIN_SIZE: 2}}"
 
 
 def end_to_end(data: str, anchors: str = ANCHORS, classes: int = 3, batch: str = "TRAIN: {BATCH_SIZE: 32}") -> str:
@@ -92,3 +92,47 @@ layer { name: "loss_bbox" type: "SmoothL1Loss" bottom: "bbox_pred" bottom: "bbox
         bottom: "bbox_inside_weights" bottom: "bbox_outside_weights" top: "loss_bbox" loss_weight: 1 }
 """
     )  # fmt: skip
+
+
+def ohem(data: str, anchors: str = ANCHORS) -> str:
+    """The net rfcn_end2end with online hard example mining and boxes that are the same for all classes."""
+    body = end_to_end(data, anchors, 2, "TRAIN: {BATCH_SIZE: -1, AGONISTIC: True, BG_THRESH_LO: 0.0}")
+    head = body[: body.index('layer { name: "roi_pool5"')]
+    wiring = "propagate_down: false " * 2
+    return (
+        head
+        + _learned("Convolution", "rfcn_cls", "conv5", "num_output: 12 kernel_size: 1")
+        + _learned("Convolution", "rfcn_bbox", "conv5", "num_output: 32 kernel_size: 1")
+        + "".join(
+            f"""
+layer {{ bottom: "rfcn_{kind}" bottom: "rois" top: "psroipooled_{kind}" name: "psroipooled_{kind}" type: "PSROIPooling"
+        psroi_pooling_param {{ spatial_scale: 0.25 output_dim: {outputs} group_size: 2 }} }}
+layer {{ bottom: "psroipooled_{kind}" top: "{top}" name: "ave_{kind}" type: "Pooling"
+        pooling_param {{ pool: AVE kernel_size: 2 stride: 2 }} }}
+"""
+            for kind, outputs, top in (("cls", 3, "cls_score"), ("bbox", 8, "bbox_pred"))
+        )
+        + f"""
+layer {{ name: "per_roi_loss_cls" type: "SoftmaxWithLossOHEM" bottom: "cls_score" bottom: "labels"
+        top: "temp_loss_cls" top: "temp_prob_cls" top: "per_roi_loss_cls"
+        loss_weight: 0 loss_weight: 0 loss_weight: 0 {wiring} }}
+layer {{ name: "per_roi_loss_bbox" type: "SmoothL1LossOHEM" bottom: "bbox_pred" bottom: "bbox_targets"
+        bottom: "bbox_inside_weights" top: "temp_loss_bbox" top: "per_roi_loss_bbox"
+        loss_weight: 0 loss_weight: 0 {wiring} propagate_down: false }}
+layer {{ name: "per_roi_loss" type: "Eltwise" bottom: "per_roi_loss_cls" bottom: "per_roi_loss_bbox"
+        top: "per_roi_loss" {wiring} }}
+layer {{ bottom: "rois" bottom: "per_roi_loss" bottom: "labels" bottom: "bbox_inside_weights"
+        top: "labels_ohem" top: "bbox_loss_weights_ohem" name: "annotator_detector" type: "BoxAnnotatorOHEM"
+        box_annotator_ohem_param {{ roi_per_img: 16 ignore_label: -1 }} {wiring} {wiring} }}
+layer {{ name: "silence" type: "Silence" bottom: "bbox_outside_weights" bottom: "temp_loss_cls"
+        bottom: "temp_prob_cls" bottom: "temp_loss_bbox" }}
+layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "cls_score" bottom: "labels_ohem" top: "loss_cls" loss_weight: 1
+        loss_param {{ ignore_label: -1 }} propagate_down: true propagate_down: false }}
+layer {{ name: "accuarcy" type: "Accuracy" bottom: "cls_score" bottom: "labels_ohem" top: "accuarcy"
+        accuracy_param {{ ignore_label: -1 }} {wiring} }}
+layer {{ name: "loss_bbox" type: "SmoothL1LossOHEM" bottom: "bbox_pred" bottom: "bbox_targets"
+        bottom: "bbox_loss_weights_ohem" top: "loss_bbox" loss_weight: 1
+        loss_param {{ normalization: PRE_FIXED pre_fixed_normalizer: 16 }}
+        propagate_down: true propagate_down: false propagate_down: false }}
+"""
+    )

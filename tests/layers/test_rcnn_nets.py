@@ -10,16 +10,16 @@ import pytest
 import dragon
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
-from tests.layers.rcnn_nets import end_to_end, input_boxes
+from tests.layers.rcnn_nets import end_to_end, input_boxes, ohem
 
 TRUE = [[4.0, 5, 20, 18, 1], [22.0, 20, 44, 42, 2]]
 
 
-def solver(engine: str, prefix: str = "") -> dragon.Solver:
+def solver(engine: str, prefix: str = "", net: str = "") -> dragon.Solver:
     param = pb.SolverParameter(
         base_lr=0.05, lr_policy="fixed", momentum=0.9, max_iter=100, random_seed=4, snapshot_prefix=prefix
     )
-    param.net_param.CopyFrom(parse_text(end_to_end(input_boxes()), pb.NetParameter()))
+    param.net_param.CopyFrom(parse_text(net or end_to_end(input_boxes()), pb.NetParameter()))
     made = dragon.Solver(param, engine=engine)
     random = np.random.default_rng(0)
     image = random.standard_normal((1, 3, 48, 48)) / 10
@@ -61,3 +61,14 @@ def test_a_resume_is_exact(tmp_path: Path) -> None:
     second = solver("numpy")
     second.restore(state)
     assert losses(second, 4) == expected
+
+
+def test_hard_examples_are_mined_as_in_r_fcn() -> None:
+    made = solver("numpy", net=ohem(input_boxes()))
+    found = losses(made, 40)
+    blobs = made.net.blobs
+    assert 0 < (blobs["labels_ohem"].data >= 0).sum() <= 16 < blobs["labels"].count
+    each = blobs["per_roi_loss"].data.ravel()
+    mined = blobs["labels_ohem"].data.ravel() >= 0
+    assert each[mined].min() >= each[~mined].max()
+    assert np.mean(found[-5:]) < 0.7 * np.mean(found[:5])

@@ -32,7 +32,7 @@ def add(g: Graph, node: Node) -> str:
     return _chain(g, "Add", g.bottoms(node))
 
 
-@writes("Mul")
+@writes("Mul", "MaskPooling")
 def mul(g: Graph, node: Node) -> str:
     """Mul of the bottoms, one after another."""
     return _chain(g, "Mul", g.bottoms(node))

@@ -8,6 +8,7 @@ from typing import Any, cast
 from dragon.export.onnx.forms import writes
 from dragon.export.onnx.graph import Graph
 from dragon.graph.node import Node
+from dragon.layers.mask_resize import resize_weights
 from dragon.layers.upsample import Upsample
 
 
@@ -28,6 +29,14 @@ def interp(g: Graph, node: Node) -> str:
     else:
         sizes = g.ints(top.shape)
     return g.op("Resize", x, "", "", sizes, mode="linear", coordinate_transformation_mode="align_corners")
+
+
+@writes("MaskResize")
+def mask_resize(g: Graph, node: Node) -> str:
+    """MatMul with the weights of the rows and of the columns."""
+    sizes = zip(node.bottoms[0].shape[2:], node.tops[0].shape[2:], strict=True)
+    rows, columns = (resize_weights(*size) for size in sizes)
+    return g.op("MatMul", g.op("MatMul", g.constant(rows, "rows"), g.bottom(node)), g.constant(columns.T, "columns"))
 
 
 @writes("Upsample")

@@ -15,14 +15,6 @@ lacks(
     "HingeLoss", "InfogainLoss", "L1Loss", "LabelsequenceAccuracy", "MalisLoss", "MultiBoxLoss",
     "MultinomialLogisticLoss", "SigmoidCrossEntropyLoss", "SmoothL1Loss", "SoftmaxWithLoss", "TripletLoss",
 )  # fmt: skip
-lacks(
-    "takes true boxes in, as only training does; what it gives becomes an input",
-    "AnchorTarget", "ProposalTarget",
-)  # fmt: skip
-lacks(
-    "chooses regions one after another, which is not written yet; cut the net before it and choose them yourself",
-    "Proposal",
-)
 lacks("writes to a file, and is left out", "HDF5Output")
 lacks(
     "becomes an input",

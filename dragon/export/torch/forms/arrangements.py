@@ -21,6 +21,7 @@ from dragon.layers.filter import Filter
 from dragon.layers.flatten import Flatten
 from dragon.layers.flip import Flip
 from dragon.layers.interp import Interp
+from dragon.layers.mask_pooling import MaskPooling
 from dragon.layers.mul import Mul
 from dragon.layers.pad import Pad
 from dragon.layers.permute import Permute
@@ -203,9 +204,9 @@ def _add(c: Call) -> str:
     return " + ".join(c.xs)
 
 
-@form(Mul)
+@form(Mul, MaskPooling)
 def _mul(c: Call) -> str:
-    """Mul, which broadcasts as PyTorch does."""
+    """Mul and MaskPooling, which broadcast as PyTorch does."""
     return " * ".join(c.xs)
 
 
