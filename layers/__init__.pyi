@@ -55,6 +55,15 @@ class _AnchorTargetParameterFields(TypedDict, total=False):
 
 _AnchorTargetParameter: TypeAlias = _AnchorTargetParameterFields | Mapping[str, Any] | pb.AnchorTargetParameter
 
+class _AnnotatedDataParameterFields(TypedDict, total=False):
+    """Fields of AnnotatedDataParameter."""
+
+    batch_sampler: _BatchSampler | Sequence[_BatchSampler]
+    label_map_file: str
+    anno_type: _Int | Literal['BBOX']
+
+_AnnotatedDataParameter: TypeAlias = _AnnotatedDataParameterFields | Mapping[str, Any] | pb.AnnotatedDataParameter
+
 class _ArgMaxParameterFields(TypedDict, total=False):
     """Fields of ArgMaxParameter."""
 
@@ -142,6 +151,17 @@ class _BatchRenormParameterFields(TypedDict, total=False):
     """iteration at which d_max is reached"""
 
 _BatchRenormParameter: TypeAlias = _BatchRenormParameterFields | Mapping[str, Any] | pb.BatchRenormParameter
+
+class _BatchSamplerFields(TypedDict, total=False):
+    """Fields of BatchSampler."""
+
+    use_original_image: bool
+    sampler: _Sampler
+    sample_constraint: _SampleConstraint
+    max_sample: _Int
+    max_trials: _Int
+
+_BatchSampler: TypeAlias = _BatchSamplerFields | Mapping[str, Any] | pb.BatchSampler
 
 class _BiasParameterFields(TypedDict, total=False):
     """Fields of BiasParameter."""
@@ -1478,6 +1498,28 @@ class _SaltPepperParameterFields(TypedDict, total=False):
 
 _SaltPepperParameter: TypeAlias = _SaltPepperParameterFields | Mapping[str, Any] | pb.SaltPepperParameter
 
+class _SampleConstraintFields(TypedDict, total=False):
+    """Fields of SampleConstraint."""
+
+    min_jaccard_overlap: _Float
+    max_jaccard_overlap: _Float
+    min_sample_coverage: _Float
+    max_sample_coverage: _Float
+    min_object_coverage: _Float
+    max_object_coverage: _Float
+
+_SampleConstraint: TypeAlias = _SampleConstraintFields | Mapping[str, Any] | pb.SampleConstraint
+
+class _SamplerFields(TypedDict, total=False):
+    """Fields of Sampler."""
+
+    min_scale: _Float
+    max_scale: _Float
+    min_aspect_ratio: _Float
+    max_aspect_ratio: _Float
+
+_Sampler: TypeAlias = _SamplerFields | Mapping[str, Any] | pb.Sampler
+
 class _SaveOutputParameterFields(TypedDict, total=False):
     """Fields of SaveOutputParameter."""
 
@@ -1895,6 +1937,109 @@ def AnchorTarget(*bottoms: Top, ntop: int = 1, **settings: Unpack[_AnchorTarget]
         positive_weight: weight of all positive boxes together, in (0, 1); below 0: all alike (default -1)
         inside_weight: four, of x, y, width and height; unset: 1
         anchor_target_param: settings as a dict, or a AnchorTargetParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
+class _AnnotatedData(TypedDict, total=False):
+    name: str
+    in_place: bool
+    batch_sampler: _BatchSampler | Sequence[_BatchSampler]
+    label_map_file: str
+    anno_type: _Int | Literal['BBOX']
+    source: str
+    batch_size: _Int
+    rand_skip: _Int
+    backend: _Int | Literal['LEVELDB', 'LMDB']
+    scale: _Float
+    mean_file: str
+    crop_size: _Int
+    mirror: bool
+    force_encoded_color: bool
+    prefetch: _Int
+    shuffle: bool
+    mean_value: _Float | Sequence[_Float]
+    force_color: bool
+    force_gray: bool
+    resize_param: _ResizeParameter | Sequence[_ResizeParameter]
+    noise_param: _NoiseParameter
+    emit_constraint: _EmitConstraint
+    crop_h: _Int
+    crop_w: _Int
+    distort_param: _DistortionParameter
+    expand_param: _ExpansionParameter
+    zero_pad: _Int
+    cutout: _Int
+    brightness: _Float
+    contrast: _Float
+    saturation: _Float
+    scale_factors: _Float | Sequence[_Float]
+    crop_width: _Int
+    crop_height: _Int
+    annotated_data_param: _AnnotatedDataParameter
+    data_param: _DataParameter
+    transform_param: _TransformationParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def AnnotatedData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_AnnotatedData]) -> Any:
+    """Images with boxes from a database of AnnotatedDatum records (`dragon convert-annoset`), changed as SSD does it.
+
+    Tops: data (batch_size, C, h, w), blue first, and label (1, 1, boxes of the batch, 8): index of the image in the
+    batch, label, instance, xmin, ymin, xmax, ymax in fractions of the image, difficult. A batch without boxes has one
+    row of -1. Records without a type have a label each: (batch_size, 1, 1, 1).
+
+    In this order: distort_param, expand_param, a window that one of `batch_sampler` found, resize_param, noise_param,
+    crop, mirror, mean and scale. emit_constraint says which boxes a window keeps. All random numbers come from the
+    layer's stream: they depend on the seed and the image's place in the run, not on the number of threads.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        batch_sampler
+        label_map_file
+        anno_type
+        source: folder of the database
+        batch_size: images in one pass
+        rand_skip: skip up to so many records at the start (default 0)
+        backend: kind of the database (default LEVELDB)
+        scale: older place of transform_param's (default 1)
+        mean_file: older place of transform_param's
+        crop_size: older place of transform_param's (default 0)
+        mirror: older place of transform_param's (default false)
+        force_encoded_color (default false)
+        prefetch (default 4)
+        shuffle: new order of records every epoch (default false)
+        mean_value: instead of it: one for all channels, or one for each
+        force_color: make images of one channel colour (default false)
+        force_gray: make colour images grey (default false)
+        resize_param
+        noise_param
+        emit_constraint
+        crop_h (default 0)
+        crop_w (default 0)
+        distort_param
+        expand_param
+        zero_pad: zeros on each side, after the mean; crop_size takes its window from what results (default 0)
+        cutout: side of a square that becomes zero, after all else; 0: none (default 0)
+        brightness: b multiplies values by a factor from [1 - b, 1 + b] (default 0)
+        contrast: the same for differences from the image's mean grey (default 0)
+        saturation: the same for differences from each pixel's grey (default 0)
+        scale_factors: resize by one of these factors, chosen at random
+        crop_width: instead of crop_size, with crop_height (default 0)
+        crop_height: instead of crop_size, with crop_width (default 0)
+        annotated_data_param: settings as a dict, or a AnnotatedDataParameter
+        data_param: settings as a dict, or a DataParameter
+        transform_param: settings as a dict, or a TransformationParameter
         phase: instead of the net's
         loss_weight: one per top
         param: one per learned blob: rate, decay, name

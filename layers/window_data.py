@@ -34,9 +34,7 @@ class WindowData(Source):
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p, transform = self.param.window_data_param, self.transform_param()
-        for field in ("zero_pad", "cutout", "brightness", "contrast", "saturation"):
-            if getattr(transform, field):
-                self.bad_param(f"cannot apply {field} of transform_param to windows: leave it out")
+        self.refuse_transforms(("zero_pad", "cutout", "brightness", "contrast", "saturation"), "windows")
         self.size: int = transform.crop_size
         if not p.source:
             self.bad_param("window_data_param needs a source")

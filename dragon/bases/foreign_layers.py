@@ -4,10 +4,8 @@ from __future__ import annotations
 
 __all__ = ["describe_foreign", "describe_foreign_settings"]
 
-_DETECTION = "detection runs in phase TEST with PriorBox and DetectionOutput; remove the layer, or use the deploy net"
 _CRF = "the part of the net before it runs without it"
 _TYPES = {
-    "AnnotatedData": ("SSD's source of images with boxes, for training and evaluation", _DETECTION),
     "YoloDetectionOutput": ("MobileNet-YOLO's reading of boxes", "a Python layer can do it"),
     "Yolov3DetectionOutput": ("MobileNet-YOLO's reading of boxes", "a Python layer can do it"),
     "Yolov3": ("MobileNet-YOLO's loss for training", "the net runs without it in phase TEST"),

@@ -90,7 +90,7 @@ class WithLabelMaps(Listed):
             self.bad_param("transform_param has zero_pad, which would move the image against its label map")
         if not 0 <= ignored <= 255:
             self.bad_param(f"ignore_label must lie in [0, 255], got {ignored}")
-        crop, mirror = self._crop(transform), transform.mirror
+        crop, mirror = self.crop_window(transform), transform.mirror
         if crop and transform.mean_file:
             self.bad_param("takes mean_value in place of mean_file where it crops: images have sizes of their own")
         if any(not factor > 0 for factor in transform.scale_factors):
@@ -116,23 +116,6 @@ class WithLabelMaps(Listed):
             )  # fmt: skip
             self.start(reader, reader.maker, len(entries))
         self.fit((p.batch_size, *reader.shape), top)
-
-    def _crop(self, transform: pb.TransformationParameter) -> tuple[int, int] | None:
-        """(height, width) of the window, in one of the three ways that forks write it; None without."""
-        ways = [
-            (height, width)
-            for height, width in (
-                (transform.crop_size, transform.crop_size),
-                (transform.crop_height, transform.crop_width),
-                (transform.crop_h, transform.crop_w),
-            )
-            if height or width
-        ]
-        if len(ways) > 1:
-            self.bad_param("give one of crop_size, crop_height and crop_width, crop_h and crop_w")
-        if ways and not all(ways[0]):
-            self.bad_param(f"a crop needs a height and a width, got {ways[0][0]} and {ways[0][1]}")
-        return ways[0] if ways else None
 
     def fit(self, shape: tuple[int, ...], top: Sequence[Blob]) -> None:
         n, _, height, width = shape

@@ -89,14 +89,44 @@ class Source(Layer):
             if getattr(p, name) and name not in self.offered:
                 self.bad_param(f"transform_param has {name}, which only ImageSegData and DenseImageData follow")
         shapes = [n for n in ("resize_param", "crop_h", "crop_w") if getattr(p, n) and n not in self.offered]
-        random = [n for n in ("noise_param", "emit_constraint", "distort_param", "expand_param") if p.HasField(n)]
+        random = [
+            n
+            for n in ("noise_param", "emit_constraint", "distort_param", "expand_param")
+            if p.HasField(n) and n not in self.offered
+        ]
         for name in shapes + (random if self.phase == pb.TRAIN else []):
             self.bad_param(
-                f"transform_param has {name}, of SSD's data layers, which is not offered: leave it out, or prepare "
+                f"transform_param has {name}, which only AnnotatedData follows: leave it out, or prepare "
                 "the images beforehand (dragon convert-imageset --resize-height H --resize-width W)"
             )
         for name in random:
             _log.warning("%s: transform_param has %s, of SSD's data layers: ignored in TEST", self.where, name)
+
+    def refuse_transforms(self, names: Sequence[str], what: str) -> None:
+        """Raise PrototxtError where transform_param has one of the fields. what: what they cannot be applied to."""
+        for name in names:
+            if getattr(self.param.transform_param, name):
+                self.bad_param(f"cannot apply {name} of transform_param to {what}: leave it out")
+
+    def crop_window(self, transform: pb.TransformationParameter) -> tuple[int, int] | None:
+        """(height, width) of the window, in one of the three ways that forks write it; None without.
+
+        Raises PrototxtError for two of them, and for one side without the other.
+        """
+        ways = [
+            (height, width)
+            for height, width in (
+                (transform.crop_size, transform.crop_size),
+                (transform.crop_height, transform.crop_width),
+                (transform.crop_h, transform.crop_w),
+            )
+            if height or width
+        ]
+        if len(ways) > 1:
+            self.bad_param("give one of crop_size, crop_height and crop_width, crop_h and crop_w")
+        if ways and not all(ways[0]):
+            self.bad_param(f"a crop needs a height and a width, got {ways[0][0]} and {ways[0][1]}")
+        return ways[0] if ways else None
 
     @contextmanager
     def naming_errors(self) -> Iterator[None]:
@@ -130,7 +160,7 @@ class Prefetched(Source):
         """Give top 0 the shape of the next batch, which may differ from that of the last one; waits for the batch."""
         if self.maker.varies:
             with self.naming_errors():
-                self.fit(self._reading().next_shape(), top)
+                self.fit(self._reading().next_batch().shape, top)
 
     def fit(self, shape: tuple[int, ...], top: Sequence[Blob]) -> None:
         """Give the tops the shapes for data of `shape`, which may differ from batch to batch."""

@@ -18,7 +18,7 @@ from dragon.data.image_file import Color, decode_image
 from dragon.errors import DataError
 from dragon.proto import dragon_pb2
 
-__all__ = ["LABELS", "decode_batch", "encode_datum"]
+__all__ = ["LABELS", "decode_batch", "encode_datum", "image_of"]
 
 LABELS = range(-(2**31), 2**31)  # of an int32
 _LONGEST_TAIL = 16  # bytes behind the pixels: a label takes at most 11, `encoded` 2
@@ -62,7 +62,7 @@ def decode_batch(
     raw = _join_raw(datums)
     if raw is not None:
         return raw, labels
-    images = [_image(datum, color, name, i) for i, datum in enumerate(datums)]
+    images = [image_of(datum, color, name, i) for i, datum in enumerate(datums)]
     if len({(image.shape, image.dtype) for image in images}) == 1:
         return np.stack(images), labels
     return images, labels
@@ -128,7 +128,8 @@ def _join_raw(datums: Sequence[dragon_pb2.Datum]) -> NDArray[np.uint8] | None:
     return np.frombuffer(b"".join(pixels), np.uint8).reshape(len(datums), *shape)
 
 
-def _image(datum: dragon_pb2.Datum, color: Color, name: Callable[[int], str], i: int) -> Image:
+def image_of(datum: dragon_pb2.Datum, color: Color, name: Callable[[int], str], i: int = 0) -> Image:
+    """The image (C, H, W) of a Datum. name(i): the record, for messages. Raises DataError for a damaged one."""
     if datum.encoded:
         try:
             return decode_image(datum.data, color)

@@ -24,7 +24,7 @@ from dragon.files.reading import read_bytes
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Color", "decode_image", "image_content", "open_image"]
+__all__ = ["Color", "decode_image", "encode_image", "image_content", "open_image"]
 
 # Formats that Pillow decodes itself. Others run programs (EPS starts Ghostscript) or are not images.
 _FORMATS = ("JPEG", "PNG", "BMP", "PPM", "GIF", "TIFF", "WEBP", "JPEG2000", "DIB", "TGA", "SGI", "SUN", "PCX", "ICO")
@@ -84,6 +84,20 @@ def decode_image(content: bytes, color: Color = Color.AS_STORED) -> NDArray[np.u
         return pixels[np.newaxis]
     blue_first = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
     return np.ascontiguousarray(blue_first.transpose(2, 0, 1))
+
+
+def encode_image(pixels: NDArray[np.uint8], kind: str, quality: int | None = None) -> bytes:
+    """The content of an image file of (C, H, W) uint8: grey, or blue first.
+
+    kind: "jpg" or "png". quality: of a JPEG, from 1 to 100; None: Pillow's default.
+    """
+    import PIL.Image
+
+    image = pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels[::-1].transpose(1, 2, 0))
+    file = io.BytesIO()
+    options = {} if quality is None else {"quality": quality}
+    PIL.Image.fromarray(image).save(file, "JPEG" if kind == "jpg" else "PNG", **options)
+    return file.getvalue()
 
 
 def _eight_bits(image: Image, color: Color, content: bytes) -> Image:

@@ -81,11 +81,11 @@ class Prefetcher:
         """(position, draws) after the last batch taken, for a snapshot."""
         return self._state
 
-    def next_shape(self) -> tuple[int, ...]:
-        """The shape of the batch that `get` will return; waits for it. Raises what reading it raised."""
+    def next_batch(self) -> Batch:
+        """The batch that `get` will return, for its shapes; waits for it. Raises what reading it raised."""
         queue = self._running()
         with queue.changed:
-            return queue.wait().shape
+            return queue.wait()
 
     def get(self) -> Batch:
         """The next batch; waits for it. Raises what reading it raised, in every call."""

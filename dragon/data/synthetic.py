@@ -19,7 +19,7 @@ from dragon.data.progress import Progress, silent
 from dragon.errors import DataError
 from dragon.files.atomic import write_atomically
 
-__all__ = ["CLASSES", "draw_split", "write_synthetic"]
+__all__ = ["CLASSES", "draw_split", "shape_distance", "write_synthetic"]
 
 CLASSES = (
     "disc",
@@ -90,7 +90,7 @@ def _masks(label: int, n: int, rng: np.random.Generator) -> Plane:
     x = line[None, :] - uniform(10, 21)
     name = CLASSES[label]
     if label < _SHAPES:
-        return _inside(_distance(name, x, y, uniform(5.5, 9.5)))
+        return _inside(shape_distance(name, x, y, uniform(5.5, 9.5)))
     angle = {"level bars": np.pi / 2, "upright bars": 0.0}.get(name, np.pi / 4)
     turn = angle + uniform(-0.2, 0.2)
     frequency = 2 * np.pi / uniform(5, 9)
@@ -101,7 +101,7 @@ def _masks(label: int, n: int, rng: np.random.Generator) -> Plane:
     return _inside(2 - 2 * u - 2 * v) if name == "dots" else _inside(-4 * u)
 
 
-def _distance(name: str, x: Plane, y: Plane, size: Plane) -> Plane:
+def shape_distance(name: str, x: Plane, y: Plane, size: Plane) -> Plane:
     """Signed distance in pixels to the edge of the shape, negative inside (approximate at corners)."""
     ax, ay = np.abs(x), np.abs(y)
     radius = np.sqrt(x * x + y * y)

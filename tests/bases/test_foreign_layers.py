@@ -16,7 +16,7 @@ def message_of(text: str, allow_unknown: bool = False) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["AnnotatedData", "FlowWarp", "DenseCRF", "Correlation", "RegionLoss"])
+@pytest.mark.parametrize("kind", ["FlowWarp", "DenseCRF", "Correlation", "RegionLoss"])
 def test_the_type_comes_before_its_settings(kind: str) -> None:
     for text in (
         f'layer {{ name: "a" type: "{kind}" strange_param {{ x: 1 }} }}',

@@ -60,17 +60,13 @@ MEANINGLESS = {
         for option in ("new_length", "use_image", "sampling_rate", "use_temporal_jitter", "show_data")
     },
     ("video_data_param", "device_id"): "cameras are not read",
-    **{
-        ("transform_param", option): "augments images with boxes for training detectors, which is not offered"
-        for option in (
-            "noise_param", "emit_constraint", "distort_param", "expand_param",
-        )
-    },
 }  # fmt: skip
-# training of detectors and its data: messages kept so that the files of such nets can be read
-NO_LAYER = {"annotated_data_param"}
+# messages without a layer, kept so that the files of nets can be read
+NO_LAYER: set[str] = set()
 # what reads a message that layers hand over whole
-HANDED_OVER = {"transform_param": ("data/transform.py", "bases/listed.py", "layers/video_data.py")}
+HANDED_OVER = {
+    "transform_param": ("data/transform.py", "data/detection/transform.py", "bases/source.py", "layers/video_data.py")
+}
 # files of dragon/bases that read no settings of layers, though layers import them
 NO_SETTINGS = {"boxes", "fillers", "foreign_layers", "normalization"}
 

@@ -30,8 +30,8 @@ ARRAY_CODE = {
 }
 # what reads or writes data: the host's part of a training step
 SOURCES = {
-    "Data", "DenseImageData", "DummyData", "HDF5Data", "ImageData", "ImageSegData", "Input", "MemoryData",
-    "MultiLabelImageData", "VideoData", "WindowData",
+    "AnnotatedData", "Data", "DenseImageData", "DummyData", "HDF5Data", "ImageData", "ImageSegData", "Input",
+    "MemoryData", "MultiLabelImageData", "VideoData", "WindowData",
 }  # fmt: skip
 ELSEWHERE = {"HDF5Output", "Python"}  # on the host, tested with the files and programs that they need
 

@@ -18,6 +18,6 @@ lacks(
 lacks("writes to a file, and is left out", "HDF5Output")
 lacks(
     "becomes an input",
-    "Data", "DenseImageData", "DummyData", "HDF5Data", "ImageData", "ImageSegData", "Input", "MemoryData",
-    "MultiLabelImageData", "VideoData", "WindowData",
+    "AnnotatedData", "Data", "DenseImageData", "DummyData", "HDF5Data", "ImageData", "ImageSegData", "Input",
+    "MemoryData", "MultiLabelImageData", "VideoData", "WindowData",
 )  # fmt: skip

@@ -1,0 +1,124 @@
+"""Reads batches of AnnotatedDatum records: images that are changed with their boxes, on several threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dragon.data.batches import Batch, BatchMaker
+from dragon.data.detection.draws import Draws
+from dragon.data.detection.record import decode_annotated
+from dragon.data.detection.transform import BoxTransform
+from dragon.data.image_file import Color
+from dragon.data.source import RecordReader
+from dragon.data.transform import Transformer
+from dragon.errors import DataError
+from dragon.rng import Stream
+
+__all__ = ["AnnotatedReader", "label_rows"]
+
+_MOST_THREADS = 4
+
+
+class AnnotatedReader:
+    """Reads `batch_size` records at a time; a Producer for the Prefetcher.
+
+    Each image takes one draw of `stream`, of which its own random numbers come, so that the result does not depend on
+    the number of threads. transformer: takes off the mean and scales, nothing else. boxes: whether records have boxes;
+    None: what the first one says. Raises DataError.
+    """
+
+    def __init__(
+        self,
+        source: RecordReader,
+        change: BoxTransform,
+        transformer: Transformer,
+        stream: Stream,
+        batch_size: int,
+        color: Color,
+        boxes: bool | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self._source, self._change, self._stream = source, change, stream
+        self._batch_size, self._color = batch_size, color
+        self._threads = threads or max(1, min(_MOST_THREADS, batch_size, (os.cpu_count() or 1) // 2))
+        self._pool: ThreadPoolExecutor | None = None
+        start = source.position
+        first = decode_annotated(source.read(1)[0], color, self._name(start))
+        source.seek(start)
+        self.boxes = first.rows is not None if boxes is None else boxes
+        self.maker = BatchMaker(transformer, batch_size, change.size_of(first.image), resized=change.one_size)
+        self.shape = self.maker.shape
+        self.label_shape = (1, 1, max(1, 0 if first.rows is None else len(first.rows)), 8)
+
+    def state(self) -> tuple[int, int]:
+        """(position, draws) from which the next batch is read."""
+        return self._source.position, self._stream.draws
+
+    def seek(self, position: int, draws: int) -> None:
+        """Continue as after the batch with these two numbers."""
+        self._source.seek(position)
+        self._stream.draws = draws
+
+    def fill(self, batch: Batch | None = None) -> Batch:
+        """The next batch, in the arrays of `batch` if one is given. Raises DataError."""
+        first = self._source.position
+        work = [
+            (record, first + i, Draws(self._stream.bits()))
+            for i, record in enumerate(self._source.read(self._batch_size))
+        ]
+        made = list(self._mapped()(self._one, work))
+        data, _, shape = self.maker.make([image for image, _ in made], batch, lambda i: self._name(first + i))
+        if self.boxes:
+            label = label_rows([rows for _, rows in made])
+        else:
+            label = np.array([rows for _, rows in made], np.float32).reshape(-1, 1, 1, 1)
+        return Batch(data, label, *self.state(), None, shape)
+
+    def close(self) -> None:
+        """Release the source and end the threads."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool = None
+        self._source.close()
+
+    def _mapped(self) -> Callable[..., Any]:
+        if self._threads == 1:
+            return map
+        self._pool = self._pool or ThreadPoolExecutor(self._threads, "augment")
+        return self._pool.map
+
+    def _one(self, work: tuple[bytes, int, Draws]) -> tuple[NDArray[Any], Any]:
+        """The changed image of a record, and its annotations; its label where records have no boxes."""
+        record, position, draws = work
+        name = self._name(position)
+        found = decode_annotated(record, self._color, name)
+        if self.boxes and found.rows is None:
+            raise DataError(f"{name} has no type, others of its source do")
+        try:
+            image, rows = self._change.apply(found.image, found.rows, draws)
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from None
+        return image, rows if self.boxes else found.label
+
+    def _name(self, position: int) -> str:
+        return f'"{self._source.path}": record {position % len(self._source)}'
+
+
+def label_rows(annotations: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    """The label blob (1, 1, boxes, 8) of a batch: index in the batch, label, instance, box, difficult.
+
+    One row of -1 if no image has a box.
+    """
+    count = sum(map(len, annotations))
+    if not count:
+        return np.full((1, 1, 1, 8), -1, np.float32)
+    made = np.empty((1, 1, count, 8), np.float32)
+    made[0, 0, :, 0] = np.repeat(np.arange(len(annotations)), [len(rows) for rows in annotations])
+    made[0, 0, :, 1:] = np.concatenate(annotations)
+    return made

@@ -1,0 +1,232 @@
+"""AnnotatedData: tops, order, resuming, threads, settings that are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dragon
+from dragon.bases.layer import TEST, TRAIN
+from dragon.data import LmdbReader, encode_datum, write_lmdb, write_mean
+from dragon.data.detection import reader
+from dragon.errors import DataError, PrototxtError
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import parse_text
+from tests.data.detection.helpers import write_scenes
+from tests.data.detection.test_transform import check_boxes
+from tests.layers.helpers import One, goes_on_as
+
+SSD = """
+    mirror: true mean_value: [104, 117, 123]
+    resize_param { resize_mode: WARP height: 50 width: 50 interp_mode: [LINEAR, AREA, NEAREST, CUBIC, LANCZOS4] }
+    emit_constraint { emit_type: CENTER }
+    distort_param { brightness_prob: 0.5 brightness_delta: 32 contrast_prob: 0.5 contrast_lower: 0.5 contrast_upper: 1.5
+                    hue_prob: 0.5 hue_delta: 18 saturation_prob: 0.5 saturation_lower: 0.5 saturation_upper: 1.5
+                    random_order_prob: 0.2 }
+    expand_param { prob: 0.5 max_expand_ratio: 4 }
+    noise_param { prob: 0.3 saltpepper: true saltpepper_param { fraction: 0.05 value: 255 } }
+"""
+SAMPLERS = "batch_sampler { max_sample: 1 max_trials: 1 } " + " ".join(
+    "batch_sampler { sampler { min_scale: 0.3 max_scale: 1 min_aspect_ratio: 0.5 max_aspect_ratio: 2 } "
+    f"sample_constraint {{ min_jaccard_overlap: {overlap} }} max_sample: 1 max_trials: 50 }}"
+    for overlap in (0.1, 0.5, 0.9)
+)
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> Path:
+    return write_scenes(tmp_path / "scenes_lmdb")
+
+
+@pytest.fixture
+def opened() -> Iterator[list[One]]:
+    layers: list[One] = []
+    yield layers
+    for one in layers:
+        one.layer.close()
+
+
+def data(
+    opened: list[One],
+    source: object,
+    transform: str = "",
+    annotated: str = "",
+    batch: int = 3,
+    more: str = "",
+    **options: object,
+) -> One:
+    text = (
+        f'name: "d" type: "AnnotatedData" transform_param {{ {transform} }} annotated_data_param {{ {annotated} }} '
+        f'data_param {{ source: "{source}" backend: LMDB batch_size: {batch} {more} }}'
+    )
+    one = One(text, **{"n_top": 2, **options})  # type: ignore[arg-type]
+    opened.append(one)
+    return one
+
+
+def test_tops(scenes: Path, opened: list[One]) -> None:
+    """Records 0 to 2 have 1, 2 and no boxes, records 3 to 5 have 1, 2 and 3."""
+    one = data(opened, scenes)
+    assert [blob.shape for blob in one.top] == [(3, 3, 60, 80), (1, 1, 1, 8)]
+    for counts in ([1, 2, 0], [1, 2, 3]):
+        images = one.forward()
+        rows = one.top[1].data[0, 0]
+        assert rows.shape == (sum(counts), 8)
+        assert rows[:, 0].tolist() == [float(i) for i, count in enumerate(counts) for _ in range(count)]
+        for i, image in enumerate(images):
+            mine = rows[rows[:, 0] == i][:, 1:].astype(float)
+            if len(mine) == 1:  # others may hide each other
+                check_boxes(image, mine, slack=1e-4)
+
+
+def test_a_batch_without_boxes_has_one_row_of_minus_one(tmp_path: Path, opened: list[One]) -> None:
+    source = write_scenes(tmp_path / "more", count=3)
+    one = data(opened, source, batch=1)
+    shapes = [(one.forward(), one.top[1].shape)[1] for _ in range(3)]
+    assert shapes == [(1, 1, 1, 8), (1, 1, 2, 8), (1, 1, 1, 8)]
+    assert (one.top[1].data == -1).all()
+
+
+def test_labels_of_records_without_a_type(tmp_path: Path, opened: list[One]) -> None:
+    image = np.zeros((3, 4, 4), np.uint8)
+    records = [
+        (f"{i}".encode(), pb.AnnotatedDatum(datum=pb.Datum.FromString(encode_datum(image, i))).SerializeToString())
+        for i in range(4)
+    ]
+    write_lmdb(tmp_path / "plain", records)
+    one = data(opened, tmp_path / "plain")
+    one.forward()
+    assert one.top[1].data.tolist() == [[[[0]]], [[[1]]], [[[2]]]]
+    forced = data(opened, tmp_path / "plain", annotated="anno_type: BBOX")
+    with pytest.raises(DataError, match="record 0 has no type"):
+        forced.forward()
+
+
+def test_one_top_is_enough(scenes: Path, opened: list[One]) -> None:
+    assert data(opened, scenes, n_top=1).forward().shape == (3, 3, 60, 80)
+
+
+def test_mean_and_scale(scenes: Path, opened: list[One]) -> None:
+    plain = data(opened, scenes).forward()
+    changed = data(opened, scenes, "mean_value: [10, 20, 30] scale: 0.5").forward()
+    np.testing.assert_allclose(changed, (plain - np.reshape([10, 20, 30], (3, 1, 1))) * 0.5)
+
+
+def test_a_mean_image_has_the_size_of_the_input(scenes: Path, tmp_path: Path, opened: list[One]) -> None:
+    """It is taken off in the place where the pixel ends, mirrored or not."""
+    mean = np.random.default_rng(1).uniform(0, 255, (3, 40, 30)).astype(np.float32)
+    write_mean(tmp_path / "mean.binaryproto", mean)
+    text = "mirror: true resize_param { height: 40 width: 30 }"
+    plain = data(opened, scenes, text).forward()
+    changed = data(opened, scenes, f'{text} mean_file: "{tmp_path}/mean.binaryproto"').forward()
+    np.testing.assert_allclose(changed, plain - mean, rtol=1e-6)
+    with pytest.raises(PrototxtError, match="fills the canvas of expand_param with mean_value"):
+        data(opened, scenes, f'{text} expand_param {{ max_expand_ratio: 2 }} mean_file: "{tmp_path}/mean.binaryproto"')
+
+
+def test_in_test_a_crop_is_central_and_images_keep_their_sizes(tmp_path: Path, opened: list[One]) -> None:
+    source = write_scenes(tmp_path / "a")
+    one = data(opened, source, "crop_h: 20 crop_w: 40", phase=TEST)
+    images = one.forward()
+    np.testing.assert_array_equal(images, data(opened, source, phase=TEST).forward()[:, :, 20:40, 20:60])
+    fitted = data(
+        opened, source, "resize_param { resize_mode: FIT_SMALL_SIZE height: 30 width: 30 }", batch=1, phase=TEST
+    )
+    assert fitted.forward().shape == (1, 3, 30, 40)
+
+
+def test_the_same_after_a_resume(scenes: Path, opened: list[One]) -> None:
+    one, other = (data(opened, scenes, SSD, SAMPLERS, more="shuffle: true") for _ in range(2))
+    for _ in range(3):
+        one.forward()
+    goes_on_as(one, other)
+
+
+def test_the_same_on_any_number_of_threads(scenes: Path, opened: list[One], monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = []
+    for cores in (1, 8):
+        monkeypatch.setattr("dragon.data.detection.reader.os.cpu_count", lambda cores=cores: cores)
+        one = data(opened, scenes, SSD, SAMPLERS, batch=5)
+        batches.append([(one.forward().copy(), one.top[1].data.copy()) for _ in range(4)])
+        used = one.layer.batches._producer._threads  # type: ignore[attr-defined]
+        assert used == {1: 1, 8: reader._MOST_THREADS}[cores]
+        one.layer.close()
+    for first, second in zip(*batches, strict=True):
+        for a, b in zip(first, second, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_images_differ_from_epoch_to_epoch_and_from_seed_to_seed(scenes: Path, opened: list[One]) -> None:
+    one, other = (data(opened, scenes, SSD, SAMPLERS, batch=7, seed=seed) for seed in (1, 2))
+    first, second = one.forward().copy(), one.forward().copy()
+    assert (first != second).any()
+    assert (first != other.forward()).any()
+
+
+def test_a_batch_of_several_sizes(scenes: Path, opened: list[One]) -> None:
+    one = data(opened, scenes, annotated="batch_sampler { sampler { min_scale: 0.3 max_scale: 0.6 } max_sample: 1 }")
+    with pytest.raises(DataError, match="images of different sizes need a crop_size, or batch_size 1"):
+        one.forward()
+
+
+def test_in_a_net_the_shapes_are_those_of_the_next_batch(scenes: Path) -> None:
+    """The net is reshaped before each run, so that layers behind see as many rows as there are boxes."""
+    text = f"""
+        layer {{ name: "d" type: "AnnotatedData" top: "data" top: "label"
+                 data_param {{ source: "{scenes}" backend: LMDB batch_size: 1 }} }}
+        layer {{ name: "twice" type: "Power" bottom: "label" top: "twice" power_param {{ scale: 2 }} }}
+    """
+    for engine in ("numpy", "onednn"):
+        with dragon.Net(parse_text(text, pb.NetParameter()), phase=TRAIN, engine=engine) as net:
+            for boxes in (1, 2, 1, 1, 2, 3, 1, 1, 2):
+                net.forward()
+                assert net.blobs["twice"].shape == (1, 1, boxes, 8)
+                np.testing.assert_allclose(net.blobs["twice"].data, 2 * net.blobs["label"].data)
+
+
+def test_records_of_another_kind(tmp_path: Path, opened: list[One]) -> None:
+    write_lmdb(tmp_path / "plain", [(b"0", encode_datum(np.zeros((3, 4, 4), np.uint8), 1))])
+    with pytest.raises(DataError, match="the layer type Data reads plain Datums"):
+        data(opened, tmp_path / "plain")
+
+
+def test_the_label_map_has_to_be_there(scenes: Path, tmp_path: Path, opened: list[One]) -> None:
+    with pytest.raises(DataError, match='label map "nowhere" does not exist'):
+        data(opened, scenes, annotated='label_map_file: "nowhere"')
+    (tmp_path / "map").write_text('item { nme: "a" }')
+    with pytest.raises(PrototxtError, match='has no field "nme"'):
+        data(opened, scenes, annotated=f'label_map_file: "{tmp_path}/map"')
+
+
+@pytest.mark.parametrize(
+    ("transform", "words"),
+    [
+        ("cutout: 3", "cannot apply cutout of transform_param to images with boxes"),
+        ("crop_size: 3 crop_h: 2 crop_w: 4", "give one of crop_size"),
+        ("crop_h: 2", "a crop needs a height and a width, got 2 and 0"),
+        ("crop_size: 100", "a crop of 100 x 100 is larger than the image, 60 x 80"),
+        ("noise_param { clahe: true }", "noise_param has clahe, which is not offered"),
+        ("mean_value: [1, 2]", "has 2 mean_value, expected 1 or 3"),
+        ("scale_factors: 2", "which only ImageSegData and DenseImageData follow"),
+    ],
+)
+def test_refused(scenes: Path, opened: list[One], transform: str, words: str) -> None:
+    with pytest.raises((DataError, PrototxtError), match=words):
+        data(opened, scenes, transform)
+    with pytest.raises(PrototxtError, match="needs a source"):
+        data(opened, "")
+    with pytest.raises(PrototxtError, match="batch_size of at least 1"):
+        data(opened, scenes, batch=0)
+
+
+def test_rand_skip_begins_elsewhere(scenes: Path, opened: list[One]) -> None:
+    with LmdbReader(scenes) as records:
+        assert len(records) == 7
+    first = data(opened, scenes, batch=1).forward().tobytes()
+    begun = {
+        data(opened, scenes, batch=1, more="rand_skip: 7", seed=seed).forward().tobytes() != first for seed in range(4)
+    }
+    assert True in begun
