@@ -13,6 +13,7 @@ import numpy as np
 from dragon.files.atomic import write_atomically
 from dragon.models import zoo
 from dragon.pycaffe.detector import Box, Detection, Detector, read_windows
+from dragon.tools.common.box_pictures import write_pictures
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.images import ImageChoice, check_labels, class_text, image_options, read_labels, scored_class
 from dragon.tools.common.json_output import json_option
@@ -25,34 +26,39 @@ __all__ = ["command"]
 
 
 @click.command("detect")
-@click.argument("windows", type=click.Path(dir_okay=False))
+@click.argument("windows", type=click.Path(dir_okay=False), nargs=-1, required=True)
 @model_and_weights(DEPLOY, "The deploy prototxt, one input, class scores as output; or a net of the zoo.")
-@click.option("--labels", metavar="FILE", help="Names of the classes, one a line.")
+@click.option("--labels", metavar="FILE", help="Names of the classes, one a line, or a label map of SSD.")
 @click.option("--context-pad", type=Count(0), default=0, help="Pixels of the input for the surroundings.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Write every window with its scores as CSV.")
+@click.option("--min-score", type=float, help="Leave out boxes with a lower score.")
+@click.option("--pictures", metavar="FOLDER", help="Draw the boxes into copies of the images there.")
 @image_options
 @profile_option
 @engine_options
 @json_option
 def command(
-    windows: str,
+    windows: tuple[str, ...],
     model: str,
     weights: str,
     labels: str | None,
     context_pad: int,
     out: str | None,
+    min_score: float | None,
+    pictures: str | None,
     images: ImageChoice,
     profile: str | None,
     choice: EngineChoice,
 ) -> dict[str, Any]:
     """Score WINDOWS, a CSV file with the columns filename,ymin,xmin,ymax,xmax, by a net; print the best class of each.
 
-    A net that ends with DetectionOutput, as SSD does, finds boxes itself; they are printed with score and class.
-    WINDOWS may also be an image then.
+    A net that ends with DetectionOutput, as SSD does, finds boxes itself; they are printed with score and class, and
+    drawn with --pictures. WINDOWS may also be images then.
 
     \b
-    Example:
+    Examples:
     dragon detect windows.csv --model cifar10_quick_bn_merged --context-pad 4 --out scores.csv
+    dragon detect a.jpg b.jpg --model ssd_shapes --min-score 0.5 --pictures found
     """
     known = zoo.name_of(model)
     names = read_labels(labels, known)
@@ -61,8 +67,11 @@ def command(
     images.of_zoo(known).apply(net, model)
     net.configure_crop(context_pad)
     if net.finds_boxes:
-        return _print_boxes(net, windows, names, out)
-    listed = read_windows(windows)
+        return _print_boxes(net, windows, names, min_score or 0.0, out, pictures)
+    for flag, value in (("--min-score", min_score), ("--pictures", pictures)):
+        if value is not None:
+            raise click.UsageError(f"{flag} is for nets that find boxes, with a DetectionOutput")
+    listed = [image for file in windows for image in read_windows(file)]
     check_labels(labels, names, net)
     found = []
     with progress_bar() as progress:
@@ -95,14 +104,20 @@ def _write_table(out: str, columns: Iterable[str], rows: Iterable[list[Any]]) ->
     write_atomically(out, text.getvalue().encode())
 
 
-def _print_boxes(net: Detector, windows: str, names: Sequence[str], out: str | None) -> dict[str, Any]:
-    """Print the boxes that the net finds in an image, or in the windows of a CSV file, and write them to `out`."""
-    is_image = not windows.lower().endswith(".csv")
-    listed: list[tuple[str, list[list[float]] | None]] = [(windows, None)] if is_image else [*read_windows(windows)]
+def _print_boxes(
+    net: Detector, windows: Sequence[str], names: Sequence[str], least: float, out: str | None, pictures: str | None
+) -> dict[str, Any]:
+    """Print the boxes that the net finds in images, or in the windows of CSV files; write them to `out` and pictures.
+
+    least: the lowest score.
+    """
+    listed: list[tuple[str, list[list[float]] | None]] = []
+    for file in windows:
+        listed += read_windows(file) if file.lower().endswith(".csv") else [(file, None)]
     found: list[Box] = []
     with progress_bar() as progress:
         for i, image in enumerate(listed):
-            found += net.find_boxes([image])
+            found += [box for box in net.find_boxes([image]) if box["score"] >= least]
             progress("images", i + 1, len(listed))
     boxes = [
         {"file": box["filename"], "window": box["window"], **scored_class(names, box["label"], box["score"])}
@@ -116,4 +131,7 @@ def _print_boxes(net: Detector, windows: str, names: Sequence[str], out: str | N
     if out:
         rows = ([b["filename"], *(f"{v:.6g}" for v in b["window"]), b["label"], f"{b['score']:.6g}"] for b in found)
         _write_table(out, ["label", "score"], rows)
-    return {"boxes": boxes}
+    written = write_pictures(pictures, [file for file, _ in listed], boxes) if pictures else []
+    for path in written:
+        click.echo(f"written: {path}")
+    return {"boxes": boxes, "pictures": written}

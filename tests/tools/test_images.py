@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from dragon.data import LevelDbReader, LmdbReader, decode_batch, read_mean
 from dragon.graph.net import Net
 from dragon.models.facts import ROOT
 from dragon.proto import dragon_pb2 as pb
+from dragon.pycaffe.io import load_image
+from dragon.tools.common.box_pictures import class_colour
 from tests.tools.conftest import Dragon
 
 DEPLOY = """
@@ -314,6 +317,47 @@ def test_detect_prints_the_boxes_that_a_net_finds_itself(folder: Path, dragon: D
     assert lines[0].startswith("im/blue one.png 2.0,4.0,6.0,12.0  ")
     assert [line.rsplit("  ", 1)[1] for line in lines] == ["class 2", "class 2", "class 1", "class 1"]
     assert dragon("detect", "im/red one.png", *boxes_net(1 / 2000)).out == "no boxes found\n"
+
+
+def test_detect_draws_boxes(folder: Path, dragon: Dragon) -> None:
+    args = boxes_net(1 / 400)
+    (folder / "map.prototxt").write_text(
+        '# SSD\nitem { name: "none" label: 0 } item { name: "r" label: 1 display_name: "Red thing" }\n'
+    )
+    images = ("im/red one.png", "im/blue one.png")
+    result = dragon("detect", *images, *args, "--labels", "map.prototxt", "--pictures", "drawn/new")
+    lines = result.out.splitlines()
+    assert [line.split("  ")[-1] for line in lines[:4]] == ["Red thing", "Red thing", "class 2", "class 2"]
+    assert [Path(line.removeprefix("written: ")) for line in lines[4:]] == [
+        Path("drawn/new/red one.png"), Path("drawn/new/blue one.png"),
+    ]  # fmt: skip
+    before, after = load_image(images[0]), load_image("drawn/new/red one.png")
+    assert after.shape == before.shape
+    np.testing.assert_allclose(after[0, 0] * 255, class_colour(1))
+    assert class_colour(1) != class_colour(2)
+    low = dragon("detect", *images, *args, "--min-score", "1", "--pictures", "drawn")
+    assert low.out.splitlines()[0] == "no boxes found"
+    assert (load_image("drawn/red one.png") == before).all()
+    found = json.loads(dragon("detect", images[0], *args, "--pictures", "p", "--json").out)
+    assert (len(found["boxes"]), found["pictures"]) == (2, [str(Path("p") / "red one.png")])
+
+
+def test_detect_refuses_to_draw(folder: Path, dragon: Dragon) -> None:
+    args = boxes_net(1 / 400)
+    assert "is an image that is read, and would be overwritten" in (
+        dragon("detect", "im/red one.png", *args, "--pictures", "im").error
+    )
+    (folder / "file").write_text("")
+    assert dragon("detect", "im/red one.png", *args, "--pictures", "file").code == 2
+    (folder / "map.prototxt").write_text('item { name: "a" lable: 1 }')
+    assert "map.prototxt:1:18: " in dragon("detect", "im/red one.png", *args, "--labels", "map.prototxt").error
+    (folder / "map.prototxt").write_text('item { name: "a" label: -1 }')
+    assert "labels are numbers from 0 to 1000000, got -1 to -1" in (
+        dragon("detect", "im/red one.png", *args, "--labels", "map.prototxt").error
+    )
+    (folder / "w.csv").write_text("filename,ymin,xmin,ymax,xmax\nim/red one.png,0,0,10,10\n")
+    result = dragon("detect", "w.csv", "--model", "deploy.prototxt", "--weights", "net.caffemodel", "--pictures", "p")
+    assert "--pictures is for nets that find boxes, with a DetectionOutput" in result.error
 
 
 def test_detect_refuses_context_around_windows_of_a_net_that_finds_boxes(folder: Path, dragon: Dragon) -> None:

@@ -6,6 +6,7 @@ import functools
 import io
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ from dragon.errors import DataError, DragonError, UsageError, one_line
 from dragon.files.kinds import HEAD, kind_of, kind_of_content
 from dragon.files.reading import read_bytes, read_text
 from dragon.models.preprocessing import labels_of, preprocessing_of
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import parse_text
 from dragon.pycaffe.classifier import Classifier
 from dragon.pycaffe.detector import Detector
 from dragon.tools.common.logs import log
@@ -34,6 +37,9 @@ __all__ = [
     "read_labels",
     "scored_class",
 ]
+
+_LABEL_MAP = re.compile(r"(\s|#[^\n]*\n)*item\s*:?\s*{")
+_MOST_LABELS = 1_000_000
 
 
 @dataclass
@@ -153,9 +159,10 @@ def _array(path: str) -> NDArray[Any]:
 
 
 def read_labels(path: str | None, net: str | None = None) -> Sequence[str]:
-    """Names of the classes, one a line, or those of a folder of class folders; without a path the zoo's for `net`.
+    """Names of the classes: of the lines of a file, a label map of SSD, or a folder of class folders.
 
-    Bytes that are not UTF-8 are replaced. DataError for other files than text.
+    Without a path the zoo's for `net`. Bytes that are not UTF-8 are replaced. DataError for other files than text,
+    PrototxtError for a label map that cannot be read.
     """
     if path is None:
         return labels_of(net) if net else []
@@ -167,10 +174,20 @@ def read_labels(path: str | None, net: str | None = None) -> Sequence[str]:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
     if "\0" in text:
         raise DataError(f"{path}: expected names of classes, one a line; this is {kind_of(path) or 'a binary file'}")
+    if _LABEL_MAP.match(text):
+        return _mapped(path, parse_text(text, pb.LabelMap(), path))
     names = text.rstrip().splitlines()
     if not names:
         raise DataError(f"{path}: expected names of classes, one a line; it holds none")
     return names
+
+
+def _mapped(path: str, labels: pb.LabelMap) -> list[str]:
+    """The names of a label map by number; a number that it leaves out has its number as name."""
+    known = {item.label: item.display_name or item.name for item in labels.item}
+    if min(known) < 0 or max(known) > _MOST_LABELS:
+        raise DataError(f"{path}: labels are numbers from 0 to {_MOST_LABELS}, got {min(known)} to {max(known)}")
+    return [known.get(number, f"class {number}") for number in range(max(known) + 1)]
 
 
 def check_labels(path: str | None, names: Sequence[str], net: Classifier | Detector) -> None:
