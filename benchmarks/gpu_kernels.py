@@ -14,6 +14,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks._harness import BenchmarkError
+from dragon.engines.cuda.device.counting import Shaped
+from dragon.engines.cuda.device.device import open_gpu
+from dragon.engines.cuda.lowerings import channel_slices
+from dragon.engines.cuda.lowerings.channel_slices import slices
+from dragon.engines.cuda.lowerings.channels import Channels
 
 __all__ = ["copy_bandwidth", "equal_copy", "normalization"]
 
@@ -92,18 +97,31 @@ def _net(shape: Sequence[int], merged: bool, precision: str, copies: int) -> Any
     return Net(param, TRAIN, engine="cuda", options=Options(precision=precision), seed=1)
 
 
+def _fits(shape: Sequence[int], precision: str) -> bool:
+    """Whether the channels of this shape fit into shared memory."""
+    dtype = np.dtype("float32" if precision == "fp32" else "uint16")
+    device = open_gpu(0)
+    n, c, *axes = shape
+    return slices(device, Channels.of(device, n, c, math.prod(axes)), 1, Shaped(shape, dtype)) is not None
+
+
 def normalization(shape: Sequence[int], bandwidth: float, repeats: int = 20, precision: str = "fp32") -> dict[str, Any]:
     """Times of a layer, and achieved bytes per second of the merged one.
 
-    The latter are given over `bandwidth`, that of a long copy, and over that of a copy of the same size.
+    The latter are given over `bandwidth`, that of a long copy, and over that of a copy of the same size. Where one
+    launch may normalise the shape, `forward_of_several` and `backward_of_several` are the times over those of several.
     """
     cupy = importlib.import_module("cupy")
     size = math.prod(shape) * (4 if precision == "fp32" else 2)
     equal, copies = equal_copy(size, repeats), _rotated(size)
     found: dict[str, Any] = {"shape": list(shape), "precision": precision, "equal_copy_bytes_per_second": equal}
     values = np.resize(np.random.default_rng(0).standard_normal(PATTERN, np.float32), math.prod(shape)).reshape(shape)
-    for form in ("merged", "split"):
-        net = _net(shape, form == "merged", precision, copies)
+    forms = {"merged": channel_slices.MOST_ROUNDS, "split": channel_slices.MOST_ROUNDS, "several": 0}
+    if not _fits(shape, precision):
+        del forms["several"]
+    usual = channel_slices.MOST_ROUNDS
+    for form, channel_slices.MOST_ROUNDS in forms.items():
+        net = _net(shape, form != "split", precision, copies)
         try:
             for k in range(copies):
                 net.blobs[f"x{k}"].data[...] = values
@@ -123,10 +141,13 @@ def normalization(shape: Sequence[int], bandwidth: float, repeats: int = 20, pre
                                 segment.launch_graph()
                     found[f"{form}_{way}_ms"] = elapsed() / repeats / copies
         finally:
+            channel_slices.MOST_ROUNDS = usual
             net.close()
     for way, passes in (("forward", FORWARD_PASSES), ("backward", BACKWARD_PASSES)):
         moved = passes * size / (found[f"merged_{way}_ms"] / 1e3)
         found[f"{way}_of_copy"], found[f"{way}_of_equal_copy"] = moved / bandwidth, moved / equal
+        if "several" in forms:
+            found[f"{way}_of_several"] = found[f"merged_{way}_ms"] / found[f"several_{way}_ms"]
     both = [found[f"{form}_forward_ms"] + found[f"{form}_backward_ms"] for form in ("split", "merged")]
     found["split_over_merged"] = both[0] / both[1]
     return found

@@ -24,6 +24,7 @@ from tests.engines.cuda.nvrtc import Nvrtc, find
 __all__ = ["Resources", "main", "resources"]
 
 FILES = ("batch_norm", "channels")
+ONE_BLOCK = ("batch_norm_at_once",)  # of 512 threads on a multiprocessor, which may have 128 registers each
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
 TYPES: dict[str, Any] = {"fp32": np.float32, "bf16": BFLOAT16}
 SYMBOLS = 2  # a section's type, in ELF
@@ -88,7 +89,7 @@ def main(files: Sequence[str] = ()) -> int:
         print(f"gpu_registers: {what or 'nvidia-cuda-nvrtc is not installed'}", file=sys.stderr)
         return 2
     nvrtc, rows = Nvrtc(path), []
-    for name in files or FILES:
+    for name in files or (*FILES, *ONE_BLOCK):
         for precision, dtype in TYPES.items():
             columns = []
             for architecture in ARCHITECTURES:

@@ -75,11 +75,12 @@ def add_kernels(report: Report, found: Sequence[dict[str, Any]]) -> None:
     rows = [
         ["x".join(map(str, f["shape"])), f["precision"], f["forward_of_copy"], f["backward_of_copy"],
          f["equal_copy_bytes_per_second"] / 1e12, f["forward_of_equal_copy"], f["backward_of_equal_copy"],
-         f["split_over_merged"]]
+         f["split_over_merged"], f.get("forward_of_several"), f.get("backward_of_several")]
         for f in found
     ]  # fmt: skip
     head = ["shape", "precision", "forward / copy", "backward / copy", "equal copy TB/s", "forward / equal copy",
-            "backward / equal copy", "split / merged"]  # fmt: skip
+            "backward / equal copy", "split / merged", "forward / several launches",
+            "backward / several launches"]  # fmt: skip
     report.say(table(head, rows))
     for f in found:
         reached = min(f["forward_of_equal_copy"], f["backward_of_equal_copy"])

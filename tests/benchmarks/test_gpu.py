@@ -47,6 +47,7 @@ def test_tables_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str], mon
         ([2, 8, 4, 4], "fp32"), ([16, 8], "fp32"), ([2, 8, 4, 4], "bf16"), ([16, 8], "bf16"),
     ]  # fmt: skip
     assert all(f["forward_of_copy"] > 0 and f["split_over_merged"] > 0 for f in facts["normalization"])
+    assert all(f["forward_of_several"] > 0 and f["backward_of_several"] > 0 for f in facts["normalization"])
     assert len(facts["aims"]) == 4
     assert all(f["backward_of_equal_copy"] > 0 for f in facts["normalization"])
     assert "2x8x4x4 in fp32, of the copy rate: " in facts["aims"][0]

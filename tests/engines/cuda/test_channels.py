@@ -11,7 +11,7 @@ import pytest
 from dragon.engines.cuda.device.counting import CountingDevice, Shaped
 from dragon.engines.cuda.device.precision import BFLOAT16
 from dragon.engines.cuda.kernels.channels import fold_sums
-from dragon.engines.cuda.lowerings import channels
+from dragon.engines.cuda.lowerings import channel_slices, channels
 from dragon.engines.cuda.lowerings.channels import Channels, Geometry
 from tests.engines.cuda.running import by_kernels, inputs, layer, same
 from tests.engines.cuda.test_16_bit_kernels import check, rounded
@@ -36,7 +36,13 @@ def geometry(shape: tuple[int, ...], dtype: Any = np.float32, multiprocessors: i
     return Channels.of(device, n, c, math.prod(axes)).geometry(device, Shaped(shape, dtype))
 
 
-@pytest.mark.usefixtures("cuda")
+@pytest.fixture
+def several_launches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No shape is normalised in one launch."""
+    monkeypatch.setattr(channel_slices, "MOST_ROUNDS", 0)
+
+
+@pytest.mark.usefixtures("cuda", "several_launches")
 @pytest.mark.parametrize("resident", [1, 200])
 @pytest.mark.parametrize("name", SHAPES)
 def test_batch_norm_in_each_form(name: str, resident: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +53,7 @@ def test_batch_norm_in_each_form(name: str, resident: int, monkeypatch: pytest.M
     by_kernels(net, "one")
 
 
-@pytest.mark.usefixtures("cuda")
+@pytest.mark.usefixtures("cuda", "several_launches")
 @pytest.mark.parametrize("resident", [1, 200])
 @pytest.mark.parametrize("name", SHAPES)
 def test_batch_norm_in_each_form_in_16_bits(name: str, resident: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +62,7 @@ def test_batch_norm_in_each_form_in_16_bits(name: str, resident: int, monkeypatc
     check(inputs({"x": x.shape}) + NORM + RELU, {"x": x}, "bf16", 8)
 
 
-@pytest.mark.usefixtures("cuda")
+@pytest.mark.usefixtures("cuda", "several_launches")
 @pytest.mark.parametrize("mean", [0.0, 1e3, -1e4])
 @pytest.mark.parametrize("shape", [(3, 2, 32, 32), (13, 8, 7, 7), (700, 24)])
 def test_no_digits_are_lost_where_the_mean_is_large(
@@ -113,3 +119,12 @@ def test_many_partial_results_are_folded_once() -> None:
     assert folded.parts * folded.values >= 802816
     assert folded.folded(device, x.dtype, fold_sums, sums=folded.array) is folded
     assert [name for name, _, _ in device.launches] == ["channel_sums", "fold_sums"]
+
+
+def test_few_partial_results_of_a_small_array() -> None:
+    """They need no launch that folds them. A launch that makes none has as many blocks as ever."""
+    device = CountingDevice()
+    x = Shaped((25600, 32), BFLOAT16)
+    at = Channels.of(device, 25600, 32, 1)
+    assert channels.channel_sums(device, at, x, x).parts <= channels.MOST_PARTS
+    assert at.geometry(device, x).parts > channels.MOST_PARTS

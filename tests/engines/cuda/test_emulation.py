@@ -56,6 +56,19 @@ KERNEL lanes_missing(real* y) {
     if (threadIdx.x % 32 < 8) y[threadIdx.x] = warp_sum(1);
 }
 KERNEL sums(real* y) { y[threadIdx.x] = warp_sum((real)threadIdx.x); }
+KERNEL dynamic(real* y, int n) {
+    DYNAMIC_SHARED(memory);
+    real* buffer = (real*)memory;
+    buffer[threadIdx.x + n] = threadIdx.x;
+    __syncthreads();
+    y[threadIdx.x] = buffer[63 - threadIdx.x + n];
+}
+KERNEL dynamic_race(real* y) {
+    DYNAMIC_SHARED(memory);
+    real* buffer = (real*)memory;
+    buffer[threadIdx.x] = threadIdx.x;
+    y[threadIdx.x] = buffer[63 - threadIdx.x];
+}
 KERNEL unset(real* y) {
     __shared__ real buffer[64];
     y[threadIdx.x] = buffer[threadIdx.x];
@@ -99,6 +112,27 @@ def test_the_same_with_a_barrier_is_right() -> None:
     y = array()
     kernel("with_barrier")((1,), (64,), (y,))
     assert y.get().tolist() == list(range(63, -1, -1))
+
+
+def test_dynamic_shared_memory_has_the_size_of_the_launch() -> None:
+    y = array()
+    for count in (64, 128):
+        kernel("dynamic")((1,), (64,), (y, np.int32(count - 64)), shared_mem=4 * count)
+        assert y.get().tolist() == list(range(63, -1, -1))
+    with pytest.raises(LaunchError, match="out of bounds: it writes past the 256 bytes of dynamic shared memory"):
+        kernel("dynamic")((1,), (64,), (y, np.int32(1)), shared_mem=256)
+    with pytest.raises(LaunchError, match="race in shared memory"):
+        kernel("dynamic_race")((1,), (64,), (y,), shared_mem=256)
+
+
+def test_much_dynamic_shared_memory_has_to_be_asked_for() -> None:
+    y, called = array(), kernel("dynamic")
+    with pytest.raises(standin.CUDARuntimeError):
+        called((1,), (64,), (y, np.int32(0)), shared_mem=64 << 10)
+    with pytest.raises(standin.CUDARuntimeError):
+        called.max_dynamic_shared_size_bytes = 1 << 20
+    called.max_dynamic_shared_size_bytes = 64 << 10
+    called((1,), (64,), (y, np.int32(0)), shared_mem=64 << 10)
 
 
 def test_shared_memory_starts_as_nan() -> None:

@@ -86,7 +86,7 @@ def test_types_follow_what_a_kernel_is_compiled_for(dtype: Any, monkeypatch: pyt
     """`stored` is the activations' type, `real` what is computed in."""
     launched: list[tuple[Any, ...]] = []
     device = CountingDevice()
-    monkeypatch.setattr(device, "launch", lambda kernel, dtype, grid, given: launched.append(given))
+    monkeypatch.setattr(device, "launch", lambda kernel, dtype, grid, given, shared: launched.append(given))
     weighted_sum(device, dtype, **arguments(dtype))
     a, vectors, count = launched[0][5], launched[0][4], launched[0][3]
     assert a.dtype == (np.float64 if dtype is np.float64 else np.float32)

@@ -47,6 +47,7 @@ class CountingDevice(Device):
     """Records each launch instead of running it: its name, the bytes of its arrays, and its multiply-adds."""
 
     multiprocessors: int = 132
+    shared_bytes: int = 227 << 10  # of an H200
     place: str = "counting"
     launches: list[tuple[str, int, int]] = field(default_factory=list)  # name, bytes, multiply-adds
 
@@ -58,7 +59,9 @@ class CountingDevice(Device):
 
     zeros = empty
 
-    def launch(self, kernel: Kernel, dtype: DTypeLike, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+    def launch(
+        self, kernel: Kernel, dtype: DTypeLike, grid: tuple[int, ...], arguments: tuple[Any, ...], shared: int = 0
+    ) -> None:
         self.launches.append((kernel.name, sum(a.nbytes for a in arguments if isinstance(a, Shaped)), 0))
 
     def upload(self, array: Any, values: np.ndarray[Any, Any]) -> None:

@@ -33,6 +33,8 @@ __all__ = ["Device", "Gpu", "Matrix", "open_gpu"]
 
 LANES = 8  # 16-bit numbers of a 16-byte access
 NOT_READY = 600  # cudaErrorNotReady
+MOST_SHARED = 97  # cudaDevAttrMaxSharedMemoryPerBlockOptin
+SHARED = 48 << 10  # bytes of shared memory that a kernel may have without asking for them
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,13 @@ class Matrix:
 class Device(ABC):
     """The interface of launchers to a device.
 
-    place: its name in a storage. tf32: whether products may use TF32. timed_plans: whether products may be chosen by
-    timing.
+    place: its name in a storage. shared_bytes: the most shared memory that a block can have. tf32: whether products may
+    use TF32. timed_plans: whether ways to compute may be chosen by timing.
     """
 
     place: str
     multiprocessors: int
+    shared_bytes: int
     tf32: bool = False
     timed_plans: bool = False
 
@@ -72,8 +75,10 @@ class Device(ABC):
         """A new array of zeros."""
 
     @abstractmethod
-    def launch(self, kernel: Kernel, dtype: DTypeLike, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
-        """Run a kernel, compiled for activations of `dtype`, on `grid` blocks.
+    def launch(
+        self, kernel: Kernel, dtype: DTypeLike, grid: tuple[int, ...], arguments: tuple[Any, ...], shared: int = 0
+    ) -> None:
+        """Run a kernel, compiled for activations of `dtype`, on `grid` blocks with `shared` bytes of dynamic memory.
 
         Only Kernel.__call__ calls it, which has converted and checked the arguments.
         """
@@ -206,6 +211,7 @@ class Gpu(Device):
         try:
             with cupy.cuda.Device(number):
                 self.multiprocessors = int(runtime.getDeviceProperties(number)["multiProcessorCount"])
+                self.shared_bytes = int(runtime.deviceGetAttribute(MOST_SHARED, number))
                 self.stream = cupy.cuda.Stream(non_blocking=True)
                 self.copy_stream = cupy.cuda.Stream(non_blocking=True)
         except runtime.CUDARuntimeError as error:  # another program has it for itself, or has taken all its memory
@@ -272,8 +278,13 @@ class Gpu(Device):
             found = self._kernels[kernel, kind] = module.get_function(kernel.name)
         return found
 
-    def launch(self, kernel: Kernel, dtype: DTypeLike, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
-        self._compiled(kernel, dtype)(grid, (kernel.threads,), arguments)
+    def launch(
+        self, kernel: Kernel, dtype: DTypeLike, grid: tuple[int, ...], arguments: tuple[Any, ...], shared: int = 0
+    ) -> None:
+        compiled = self._compiled(kernel, dtype)
+        if shared > SHARED:
+            compiled.max_dynamic_shared_size_bytes = shared
+        compiled(grid, (kernel.threads,), arguments, shared_mem=shared)
 
     @contextmanager
     def scratch(self) -> Iterator[None]:

@@ -5,43 +5,13 @@
 #include "fused_relu.cuh"
 #include "parts.cuh"
 #include "incoming.cuh"
-
-// Sums of x - shift and its square, where the shift is the first value: no digits are lost if the mean is large.
-struct Shifted {
-    real shift, sum, squares;
-
-    __device__ __forceinline__ void add(real x) {
-        real d = x - shift;
-        sum += d;
-        squares += d * d;
-    }
-};
-
-// Adds a set of `count` values to the sums over a union of sets, a = sum of x - shift and b = sum of (x - shift)^2, from the
-// set's mean and the sum m2 of squared distances from it (Chan, Golub & LeVeque 1979). The shift is the mean of one of them.
-static __device__ __forceinline__ void unite(real count, real mean, real m2, real shift, real& a, real& b) {
-    real d = mean - shift, weighted = count * d;
-    a += weighted;
-    b += m2 + weighted * d;
-}
-
-// mean and m2 of a union from its sums.
-static __device__ __forceinline__ void united(real count, real shift, real a, real b, real& mean, real& m2) {
-    real d = a / count;
-    mean = shift + d;
-    m2 = b - a * d;
-    if (m2 < 0) m2 = 0;
-}
+#include "batch_norm.cuh"
 
 // How many of the `all` values of a channel part k has, where each part but the last one has `each`.
 static __device__ __forceinline__ Index values_of(Index k, Index each, Index all) {
     Index first = k * each;
     return all - first < each ? all - first : each;
 }
-
-// The running average is updated by a rule of dragon/normalization/rules.py: `momentum` and `batch_weight` are the weights of
-// the old sum and of the batch; unbiased: the batch's variance is; divided: the blobs hold the sum divided by its weight;
-// full: statistics of weight 0 count as a full average; deviation: sqrt(variance + eps) is averaged, not the variance.
 
 // moments (parts, C, 2): mean of each part of a channel, and the sum of squared distances from it. weight (1), that of the
 // running average, is updated here, since every block of bn_normalize reads its old value, `before` (1). Null where there is
@@ -115,27 +85,6 @@ KERNEL fold_moments(const real* moments, real* folded, Index c, Index parts, Ind
     });
 }
 
-// y = (x - mean) scale + shift for the P channels of a thread, then a ReLU if `rectify`. copy (or null) becomes x.
-template <int W, int P>
-struct Affine {
-    real mean[P], scale[P], shift[P];
-
-    __device__ __forceinline__ void apply(Index i, const Lanes<W>& x, stored* y, stored* copy, int rectify,
-                                          real slope) const {
-        real r[W];
-        Lanes<W> out;
-        if (copy) put(copy + i, x);
-#pragma unroll
-        for (int k = 0; k < W; ++k) r[k] = (x[k] - mean[k % P]) * scale[k % P] + shift[k % P];
-        if (rectify) {
-#pragma unroll
-            for (int k = 0; k < W; ++k) r[k] = leaky(r[k], slope);
-        }
-        out.set(r);
-        put(y + i, out);
-    }
-};
-
 // y = gamma (x - mean) / sqrt(var + eps) + beta, then a ReLU if `rectify`. For backward: mean_inv (2, C) becomes the batch's
 // mean and 1 / sqrt(var + eps), copy (or null) becomes x. `moments` has moment_parts parts of moment_values values. Blocks
 // with blockIdx.y == 0 update the running average.
@@ -148,6 +97,7 @@ KERNEL_OF_FOUR bn_normalize(const stored* x, const real* moments, const real* ga
     __shared__ real scales[GROUP];
     __shared__ real shifts[GROUP];
     Part at(n, c, s, group, part, vectors);
+    Averaging rule = {momentum, batch_weight, unbiased, divided, deviation};
     Index all = n * s;
     auto prepare = [&] {
         at.combine(
@@ -168,17 +118,7 @@ KERNEL_OF_FOUR bn_normalize(const stored* x, const real* moments, const real* ga
                 mean_inv[channel] = mean;
                 mean_inv[c + channel] = inv;
                 if (!running_mean) return;
-                real mean_before = running_mean[channel], var_before = running_var[channel];
-                if (unbiased && count > 1) var = m2 / (count - 1);
-                if (deviation) var = sqrt(var + eps);
-                if (divided) {
-                    real step = batch_weight / (*before * momentum + batch_weight);
-                    running_mean[channel] = mean_before + (mean - mean_before) * step;
-                    running_var[channel] = var_before + (var - var_before) * step;
-                } else {
-                    running_mean[channel] = mean_before * momentum + mean * batch_weight;
-                    running_var[channel] = var_before * momentum + var * batch_weight;
-                }
+                rule.average(running_mean[channel], running_var[channel], divided ? *before : 0, mean, m2, count, eps);
             });
     };
     by_form(group, vectors, [&](auto form) {

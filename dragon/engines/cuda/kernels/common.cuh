@@ -15,7 +15,9 @@ typedef unsigned int Index;
 
 #define KERNEL extern "C" __global__ void
 #define KERNEL_OF_FOUR KERNEL __launch_bounds__(THREADS, 4)  // four blocks on a multiprocessor: 64 registers a thread
-#define THREADS 256  // of every launch, unless a kernel says otherwise
+#ifndef THREADS
+#define THREADS 256  // of a block, unless a file says otherwise
+#endif
 #define WARP 32
 #define FULL_WARP 0xffffffffu
 
@@ -114,6 +116,11 @@ static __device__ __forceinline__ void store_reals(real* p, const Reals& all) {
         reinterpret_cast<Part*>(p)[i] = part;
     }
 }
+
+// -- shared memory whose size the launch gives ------------------------------------------------------------------------
+#ifdef __CUDACC__
+#define DYNAMIC_SHARED(name) extern __shared__ Vector name[]
+#endif  // else the emulation's header has it
 
 // -- threads -------------------------------------------------------------------------------------------------------
 static __device__ __forceinline__ Index global_thread() { return blockIdx.x * blockDim.x + threadIdx.x; }

@@ -33,7 +33,7 @@ __all__ = [
     "divisor",
 ]  # fmt: skip
 
-THREADS = 256  # of each block, as in common.cuh
+THREADS = 256  # of a block, as in common.cuh
 WARP = 32
 RANDOM_WORDS = 8  # 32-bit random numbers that one thread computes, as in random.cuh
 MOST = 2**31 - 1  # elements of an array: kernels count with 32 bits
@@ -56,13 +56,16 @@ class Launcher(Protocol):
     """The part of a device that a kernel uses."""
 
     multiprocessors: int
+    shared_bytes: int
 
     def grid(self, work: int) -> int:
         """The number of blocks for `work` threads."""
         ...
 
-    def launch(self, kernel: Kernel, dtype: DTypeLike, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
-        """Run the kernel, compiled for activations of `dtype`, with these arguments."""
+    def launch(
+        self, kernel: Kernel, dtype: DTypeLike, grid: tuple[int, ...], arguments: tuple[Any, ...], shared: int = 0
+    ) -> None:
+        """Run the kernel, compiled for activations of `dtype`, with these arguments; shared: see Kernel."""
         ...
 
 
@@ -132,14 +135,17 @@ class Kernel:
     """A kernel of FILE.cu.
 
     signature: its parameters as the source lists them. rule: how many blocks a launch has; None: each call gives the
-    number, or two for a grid of two dimensions (`grid`).
+    number, or two for a grid of two dimensions (`grid`). threads: of a block, where FILE.cu has another number than
+    common.cuh.
     """
 
-    def __init__(self, file: str, name: str, signature: str, rule: Rule | None = None) -> None:
+    def __init__(
+        self, file: str, name: str, signature: str, rule: Rule | None = None, *, threads: int = THREADS
+    ) -> None:
         self.file = file
         self.name = name
         self.parameters = tuple(_parameter(part) for part in signature.split(","))
-        self.threads = THREADS
+        self.threads = threads
         self._rule = rule
         self._names = [parameter.name for parameter in self.parameters]
         if _declared.setdefault((file, name), self) is not self:
@@ -149,14 +155,15 @@ class Kernel:
         return f"{self.file}.cu: {self.name}({', '.join(map(str, self.parameters))})"
 
     def __call__(
-        self, device: Launcher, dtype: DTypeLike, /, *, grid: int | tuple[int, ...] | None = None, **arguments: Any
-    ) -> None:
+        self, device: Launcher, dtype: DTypeLike, /, *, grid: int | tuple[int, ...] | None = None, shared: int = 0,
+        **arguments: Any,
+    ) -> None:  # fmt: skip
         """Launch it, compiled for activations of `dtype`.
 
         A pointer takes an array of its type, or None for a null pointer; `int`, `Index` and `word` take an int or a
-        bool in their range; `Divisor` takes an int from 0 to MOST, 0 where
-        nothing is divided; `real`, `float` and `double` take a float. TypeError for anything else, and for a
-        parameter that is missing or unknown.
+        bool in their range; `Divisor` takes an int from 0 to MOST, 0 where nothing is divided; `real`, `float` and
+        `double` take a float. shared: bytes of a block's dynamic shared memory, at most the device's `shared_bytes`.
+        TypeError for anything else, and for a parameter that is missing or unknown.
         """
         if arguments.keys() != set(self._names):
             raise TypeError(self._wrong_names(arguments))
@@ -167,7 +174,7 @@ class Kernel:
             grid = self._rule.blocks(device, arguments, dtype)
         blocks = (grid,) if isinstance(grid, int) else grid
         if blocks and all(blocks):
-            device.launch(self, dtype, blocks, exact)
+            device.launch(self, dtype, blocks, exact, shared)
 
     def _wrong_names(self, given: Mapping[str, Any]) -> str:
         for name in given:

@@ -22,6 +22,7 @@ MOST_GROUP = 128  # channels of a block, as in parts.cuh
 SIDE = 16  # threads that read 16 bytes of a row of columns each, where there are many rows
 LONG_MAP = 1024  # bytes of a map that is read well on its own
 MOST_PARTS = 40  # partial results of a channel that each block of a later kernel adds up itself
+FEW_READS = 12  # vectors of a thread that are read faster than a launch that folds starts
 FOLDED = 8  # partial results of a channel after a fold
 
 
@@ -68,15 +69,18 @@ class Channels:
         """The shape (n, c, s)."""
         return cls(n, c, s)
 
-    def geometry(self, device: Device, *arrays: Any) -> Geometry:
-        """How kernels share these arrays, which have one shape, between their blocks. None is skipped."""
+    def geometry(self, device: Device, *arrays: Any, sums: bool = False) -> Geometry:
+        """How kernels share these arrays, which have one shape, between their blocks. None is skipped.
+
+        sums: of a launch that makes partial results, of which a small array has few.
+        """
         lanes = VECTOR_BYTES // arrays[0].dtype.itemsize if aligned(*arrays) else 1
         size: int = arrays[0].dtype.itemsize
-        return _geometry(self.n, self.c, self.s, lanes, size, RESIDENT * device.multiprocessors)
+        return _geometry(self.n, self.c, self.s, lanes, size, RESIDENT * device.multiprocessors, sums)
 
 
 @lru_cache(maxsize=1024)
-def _geometry(n: int, c: int, s: int, lanes: int, size: int, slots: int) -> Geometry:
+def _geometry(n: int, c: int, s: int, lanes: int, size: int, slots: int, sums: bool) -> Geometry:
     """slots: blocks that the GPU runs at a time. lanes: elements of a vector that the arrays' alignment allows."""
     group, is_long = 0, s * size >= LONG_MAP
     if s % lanes or not is_long:
@@ -88,7 +92,7 @@ def _geometry(n: int, c: int, s: int, lanes: int, size: int, slots: int) -> Geom
         total, step, unit = n, max(1, THREADS // (group * s // lanes)), s
     else:
         total, step, unit = n * (s // lanes), THREADS, lanes
-    part = _part(total, step, -(-c // (group or 1)), slots)
+    part = _part(total, step, -(-c // (group or 1)), slots, sums)
     return Geometry(n, c, s, lanes > 1, group, part, max(1, -(-total // part)), part * unit)
 
 
@@ -105,7 +109,7 @@ def _group(n: int, c: int, s: int, lanes: int) -> int:
     return least * min(most, -(-c // least))
 
 
-def _part(total: int, step: int, columns: int, slots: int) -> int:
+def _part(total: int, step: int, columns: int, slots: int, sums: bool) -> int:
     """Vectors or rows of a block, of which its threads read `step` at a time.
 
     The blocks should fill the GPU once, or nearly a whole number of times, since those of a last round run alone.
@@ -119,6 +123,8 @@ def _part(total: int, step: int, columns: int, slots: int) -> int:
         parts = min(slots // columns, most)
     else:
         parts = max(range(1, min(4, most) + 1), key=lambda k: (round(filled(k), 1), -k))
+    if sums and parts > MOST_PARTS and most <= FEW_READS * MOST_PARTS:
+        parts = MOST_PARTS
     return max(1, -(-total // (parts * step)) * step)
 
 
@@ -158,7 +164,7 @@ def channel_sums(
     device: Device, at: Channels, dy: Any, x: Any = None, *, mean: Any = None, y: Any = None, slope: float = 0.0
 ) -> Partial:
     """Partial sums of dy and dy * (x - mean), in the workspace; see channels.cu."""
-    of = at.geometry(device, dy, x, y)
+    of = at.geometry(device, dy, x, y, sums=True)
     sums = Partial.of(device, of, dy.dtype)
     kernels.channel_sums(
         device, dy.dtype, grid=of.grid, dy=dy, x=x, mean=mean, y=y, sums=sums.array, **of.sizes, slope=slope

@@ -136,6 +136,12 @@ class Lowering:
             held = self._buffers[name] = self.device.empty(math.prod(shape), wanted)
         return held.reshape(shape)
 
+    def counter(self, name: str) -> Any:
+        """The lowering's int32 (1) of this name, by which blocks count themselves. Kernels leave it 0, as it was."""
+        if name not in self._buffers:
+            self._buffers[name] = self.device.zeros(1, np.int32)
+        return self._buffers[name]
+
     @property
     def kept_bytes(self) -> int:
         """Bytes of the lowering's arrays."""

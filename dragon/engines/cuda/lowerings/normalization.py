@@ -1,4 +1,4 @@
-"""BatchNorm and BN, alone or fused with the Scale and ReLU that follow in place, by batch_norm.cu."""
+"""BatchNorm and BN, alone or fused with the Scale and ReLU that follow in place."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dragon.engines.cuda.device.device import Device
 from dragon.engines.cuda.kernels import batch_norm as kernels
-from dragon.engines.cuda.kernels.channels import fold_sums
-from dragon.engines.cuda.lowerings.channels import Channels, Partial, channel_sums
+from dragon.engines.cuda.lowerings import normalizing
+from dragon.engines.cuda.lowerings.channels import Channels, channel_sums
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.graph.node import Node
 from dragon.memory.blob import Blob
@@ -73,7 +73,6 @@ class BatchNormLowering(Lowering):
         # backward needs x; in place it is gone by then
         copy = self.buffer("x", x.shape, self.stored) if top[0] is bottom[0] and self.learns else None
         mean_inv = self.buffer("mean_inv", 2 * c)
-        of = at.geometry(self.device, x, y, copy)
         rectify, slope = self._slope is not None, float(self._slope or 0)
         self._by_running = layer.use_global
         mean, var, weight = self._running(c)
@@ -81,7 +80,7 @@ class BatchNormLowering(Lowering):
         if self._by_running:
             if average.divided:
                 weight = None
-            zero = float(average.full)
+            zero, of = float(average.full), at.geometry(self.device, x, y, copy)
             self.launch(
                 kernels.bn_running, running_mean=mean, running_var=var, weight=weight, mean_inv=mean_inv, c=c,
                 eps=eps, zero=zero, deviation=average.deviation is not None,
@@ -92,23 +91,11 @@ class BatchNormLowering(Lowering):
             )  # fmt: skip
             return
         layer.check_count(n * s)
-        read = at.geometry(self.device, x)
-        moments, before = Partial.of(self.device, read, x.dtype), self.buffer("before", 1)
-        self.launch(
-            kernels.bn_statistics, grid=read.grid, x=x, moments=moments.array, weight=weight, before=before,
-            running_mean=mean, running_var=var, **read.sizes, momentum=average.momentum, batch_weight=average.new,
-            full=average.full,
-        )  # fmt: skip
-        moments = moments.folded(
-            self.device, x.dtype, kernels.fold_moments, moments=moments.array, values=moments.values, all=n * s
-        )
-        self.launch(
-            kernels.bn_normalize, grid=of.grid, x=x, moments=moments.array, gamma=gamma, beta=beta, y=y, copy=copy,
-            mean_inv=mean_inv, running_mean=mean, running_var=var, before=before, **of.sizes,
-            moment_parts=moments.parts, moment_values=moments.values, momentum=average.momentum,
-            batch_weight=average.new, unbiased=average.unbiased, divided=average.divided,
-            deviation=average.deviation is not None, eps=eps, rectify=rectify, slope=slope,
-        )  # fmt: skip
+        given = {
+            "x": x, "gamma": gamma, "beta": beta, "y": y, "copy": copy, "mean_inv": mean_inv, "running_mean": mean,
+            "running_var": var, "weight": weight, "eps": eps, "rectify": rectify, "slope": slope,
+        }  # fmt: skip
+        normalizing.forward(self, at, average, given)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         n, c, s = self.by_channel(bottom[0].shape)
@@ -121,19 +108,20 @@ class BatchNormLowering(Lowering):
         affine = self._affine()
         gamma = None if affine is None else affine[0].data
         mean_inv = self.buffer("mean_inv", 2 * c)
-        sums = None
-        if affine is not None or not self._by_running:
-            sums = channel_sums(self.device, at, dy, x, mean=mean_inv[:c], y=y, slope=slope)
-            sums = sums.folded(self.device, dy.dtype, fold_sums, sums=sums.array)
         dgamma = None if affine is None else affine[0].diff
         dbeta = None if affine is None or affine[1] is None else affine[1].diff
         if dx is None and dgamma is None:
             return
-        of = at.geometry(self.device, dy, x, y, dx)
-        grid = of.grid if dx is not None else (of.grid[0], 1)
-        batch = not self._by_running and self.layer.normalization.gradient_through_statistics
-        self.launch(
-            kernels.bn_backward, grid=grid, dy=dy, x=x, mean_inv=mean_inv, gamma=gamma,
-            sums=None if sums is None else sums.array, unscale=self.unscale, y=y, dx=dx, dgamma=dgamma, dbeta=dbeta,
-            **of.sizes, sum_parts=0 if sums is None else sums.parts, batch=batch, slope=slope,
-        )  # fmt: skip
+        by_batch = not self._by_running
+        given = {
+            "dy": dy, "x": x, "mean_inv": mean_inv, "gamma": gamma, "unscale": self.unscale, "y": y, "dx": dx,
+            "dgamma": dgamma, "dbeta": dbeta, "slope": slope,
+            "batch": by_batch and self.layer.normalization.gradient_through_statistics,
+        }  # fmt: skip
+        if dx is not None and (by_batch or affine is not None):
+            normalizing.backward(self, at, given)
+            return
+        sums = None
+        if affine is not None:
+            sums = channel_sums(self.device, at, dy, x, mean=mean_inv[:c], y=y, slope=slope)
+        normalizing.by_sums(self, at, sums, given)

@@ -77,11 +77,14 @@ class Library:
         return 8 if parameter.is_pointer else SIZES[self.real if parameter.type == "real" else parameter.type]
 
     def launch(self, name: str, grid: tuple[int, ...], block: tuple[int, ...], values: list[bytes],
-               ranges: list[tuple[int, int, int]]) -> None:  # fmt: skip
-        """values: each argument's bytes. ranges: (start, stop, argument) of memory that the kernel may touch."""
+               ranges: list[tuple[int, int, int]], shared: int = 0) -> None:  # fmt: skip
+        """values: each argument's bytes. ranges: (start, stop, argument) of memory that the kernel may touch.
+
+        shared: bytes of dynamic shared memory.
+        """
         room = [ctypes.create_string_buffer(value, max(8, len(value))) for value in values]
         pointers = (ctypes.c_void_p * len(room))(*[ctypes.addressof(r) for r in room])
-        sizes = (ctypes.c_uint * 6)(*[*grid, 1, 1][:3], *[*block, 1, 1][:3])
+        sizes = (ctypes.c_uint * 7)(*[*grid, 1, 1][:3], *[*block, 1, 1][:3], shared)
         table = (Range * max(1, len(ranges)))(*[Range(*r) for r in ranges])
         ctypes.c_int.in_dll(self._lib, "emulation_backwards").value = Order.backwards
         function = self._lib[f"launch_{name}"]

@@ -80,6 +80,8 @@ static ucontext_t contexts[MOST_THREADS], unused_context;
 static jmp_buf fibres[MOST_THREADS], scheduler, abandoned;
 static char message[1024];
 static Cell* shadow;
+static char* dynamic;         // shared memory whose size the launch gives
+static size_t dynamic_size, most_dynamic;
 
 EMULATOR char* stack_of(int thread) { return stacks + (size_t)thread * STACK; }
 
@@ -125,6 +127,9 @@ EMULATOR void resume(int thread) {
 extern "C" char __start_cuda_shared[] __attribute__((weak)), __stop_cuda_shared[] __attribute__((weak));
 
 EMULATOR size_t shared_size() { return __start_cuda_shared ? __stop_cuda_shared - __start_cuda_shared : 0; }
+
+// Bytes of dynamic shared memory are counted behind the others.
+EMULATOR void* dynamic_shared() { return dynamic; }
 
 EMULATOR bool unordered(const Touch& before) {
     if (before.thread < 0 || before.thread == current || before.block_epoch != block_epoch) return false;
@@ -175,6 +180,12 @@ EMULATOR void access(const void* pointer, size_t size, bool write) {
     if (n_ranges && at >= ranges[last_range].start && at + size <= ranges[last_range].stop) return;
     if (at - (uintptr_t)__start_cuda_shared < shared_size())
         return touch_shared(at - (uintptr_t)__start_cuda_shared, size, write);
+    size_t offset = at - (uintptr_t)dynamic;
+    if (dynamic_size && offset < (dynamic_size + 4095) / 4096 * 4096) {  // of the pages that it was given
+        if (offset + size > dynamic_size)
+            fail("out of bounds: it %s past the %zu bytes of dynamic shared memory", write ? "writes" : "reads", dynamic_size);
+        return touch_shared(shared_size() + offset, size, write);
+    }
     if (at - (uintptr_t)stack_of(current) < STACK) return;
     for (int i = 0; i < n_ranges; ++i)
         if (at >= ranges[i].start && at + size <= ranges[i].stop) {
@@ -222,7 +233,8 @@ EMULATOR void run_block() {
     memset(warps, 0, sizeof warps);
     block_epoch = 1;
     memset(__start_cuda_shared, 0xff, shared_size());
-    memset(shadow, 0xff, shared_size() * sizeof(Cell));
+    if (dynamic_size) memset(dynamic, 0xff, dynamic_size);
+    memset(shadow, 0xff, (shared_size() + dynamic_size) * sizeof(Cell));
     for (bool backwards = emulation_backwards;; backwards = !backwards) {
         bool progress = false;
         for (int i = 0; i < threads; ++i) {
@@ -265,7 +277,14 @@ EMULATOR const char* launch(Kernel called, const char* const* argument_names, co
     if (threads < 1 || threads > MOST_THREADS || grid.y > 65535 || grid.z > 65535 || !grid.x || !grid.y || !grid.z)
         return "invalid configuration argument";
     if (!stacks) stacks = (char*)aligned_alloc(4096, MOST_THREADS * STACK);
-    if (!shadow) shadow = (Cell*)malloc(shared_size() * sizeof(Cell) + 1);
+    dynamic_size = sizes[6];
+    if (!shadow || dynamic_size > most_dynamic) {
+        free(shadow);
+        free(dynamic);
+        most_dynamic = dynamic_size;
+        shadow = (Cell*)malloc((shared_size() + most_dynamic) * sizeof(Cell) + 1);
+        dynamic = (char*)aligned_alloc(4096, (most_dynamic + 4096) / 4096 * 4096);
+    }
     kernel = called;
     names = argument_names;
     arguments = values;
@@ -354,6 +373,8 @@ extern "C" EMULATOR_C void __ubsan_handle_divrem_overflow(Place* place, void*, v
 #define blockIdx emu::now_block()
 #define blockDim emu::now_block_size()
 #define gridDim emu::now_grid_size()
+#define DYNAMIC_SHARED(name) Vector* const name = (Vector*)emu::dynamic_shared()
+#define __threadfence() ((void)0)
 #define __threadfence_system() ((void)0)
 #define __syncthreads() emu::barrier(__LINE__)
 #define __syncwarp() ((void)emu::exchange(0xffffffffu, 0, emu::lane()))

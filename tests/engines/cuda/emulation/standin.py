@@ -35,6 +35,8 @@ __all__ = [
 ]  # fmt: skip
 
 MULTIPROCESSORS = 3
+SHARED, MOST_SHARED = 48 << 10, 99 << 10  # bytes of a block as it is, and where a kernel asks for more
+INVALID_VALUE = 1
 
 
 def reset() -> None:
@@ -265,8 +267,23 @@ class RawKernel:
     def __init__(self, library: Any, name: str) -> None:
         self.library, self.name = library, name
         self.parameters: tuple[Parameter, ...] = library.kernels[name]
+        self._most_shared = SHARED
 
-    def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: Sequence[Any]) -> None:
+    @property
+    def max_dynamic_shared_size_bytes(self) -> int:
+        return self._most_shared
+
+    @max_dynamic_shared_size_bytes.setter
+    def max_dynamic_shared_size_bytes(self, size: int) -> None:
+        if size > MOST_SHARED:
+            raise CUDARuntimeError(INVALID_VALUE)
+        self._most_shared = size
+
+    def __call__(
+        self, grid: tuple[int, ...], block: tuple[int, ...], args: Sequence[Any], *, shared_mem: int = 0
+    ) -> None:
+        if shared_mem > self._most_shared:
+            raise CUDARuntimeError(INVALID_VALUE)
         if len(args) != len(self.parameters):
             raise TypeError(f"{self.name} takes {len(self.parameters)} arguments, got {len(args)}")
         counts["launches"] += 1
@@ -281,7 +298,7 @@ class RawKernel:
             ranges += [(start, stop, -1) for start, stop, ref in exposed if ref() is not None]
 
         def action() -> None:
-            self.library.launch(self.name, grid, block, values, ranges)
+            self.library.launch(self.name, grid, block, values, ranges, shared_mem)
             assert keep is not None
 
         run(action)
@@ -410,6 +427,7 @@ def make(devices: int = 1) -> dict[str, types.ModuleType]:
             "multiProcessorCount": MULTIPROCESSORS, "name": b"emulated",
             "major": 9, "minor": 0, "totalGlobalMem": 3 << 29,
         },
+        "deviceGetAttribute": lambda attribute, _: {97: MOST_SHARED}[attribute],
         "driverGetVersion": lambda: 13000, "runtimeGetVersion": lambda: 13020,
     }.items():  # fmt: skip
         setattr(runtime, name, value)

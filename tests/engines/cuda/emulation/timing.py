@@ -14,7 +14,9 @@ COSTS = {
     PLANS: 1, "gemm": 1, "launches of add_bias": 10, "launches of relu_forward": 10, "launches of accumulate": 1,
     "launches of add_images": 1, "launches of channels_first": 1, "launches of im2col": 100, "launches of col2im": 100,
     "launches of im2col_3d": 100, "launches of col2im_3d": 100, "launches of im2col_last": 600,
-    "launches of col2im_last": 600,
+    "launches of col2im_last": 600, "launches of bn_statistics": 1, "launches of bn_normalize": 1,
+    "launches of channel_sums": 1, "launches of bn_backward": 1, "launches of bn_forward_at_once": 1,
+    "launches of bn_backward_at_once": 1,
 }  # fmt: skip
 
 really = timing.milliseconds

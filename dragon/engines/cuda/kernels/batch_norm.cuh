@@ -1,0 +1,73 @@
+// What the kernels of batch normalisation share.
+
+// Sums of x - shift and its square, where the shift is the first value: no digits are lost if the mean is large.
+struct Shifted {
+    real shift, sum, squares;
+
+    __device__ __forceinline__ void add(real x) {
+        real d = x - shift;
+        sum += d;
+        squares += d * d;
+    }
+};
+
+// Adds a set of `count` values to the sums over a union of sets, a = sum of x - shift and b = sum of (x - shift)^2, from the
+// set's mean and the sum m2 of squared distances from it (Chan, Golub & LeVeque 1979). The shift is the mean of one of them.
+static __device__ __forceinline__ void unite(real count, real mean, real m2, real shift, real& a, real& b) {
+    real d = mean - shift, weighted = count * d;
+    a += weighted;
+    b += m2 + weighted * d;
+}
+
+// mean and m2 of a union from its sums.
+static __device__ __forceinline__ void united(real count, real shift, real a, real b, real& mean, real& m2) {
+    real d = a / count;
+    mean = shift + d;
+    m2 = b - a * d;
+    if (m2 < 0) m2 = 0;
+}
+
+// The running average is updated by a rule of dragon/normalization/rules.py: `momentum` and `batch_weight` are the weights of
+// the old sum and of the batch; unbiased: the batch's variance is; divided: the blobs hold the sum divided by its weight;
+// deviation: sqrt(variance + eps) is averaged, not the variance. Another argument of kernels, full: statistics of weight 0
+// count as a full average.
+struct Averaging {
+    real momentum, batch_weight;
+    int unbiased, divided, deviation;
+
+    // Adds a batch of `count` values to the averages of a channel, whose weight was `before`.
+    __device__ __forceinline__ void average(real& running_mean, real& running_var, real before, real mean, real m2, real count,
+                                            real eps) const {
+        real var = m2 / (unbiased && count > 1 ? count - 1 : count);
+        if (deviation) var = sqrt(var + eps);
+        if (divided) {
+            real step = batch_weight / (before * momentum + batch_weight);
+            running_mean += (mean - running_mean) * step;
+            running_var += (var - running_var) * step;
+        } else {
+            running_mean = running_mean * momentum + mean * batch_weight;
+            running_var = running_var * momentum + var * batch_weight;
+        }
+    }
+};
+
+// y = (x - mean) scale + shift for the P channels of a thread, then a ReLU if `rectify`. copy (or null) becomes x.
+template <int W, int P>
+struct Affine {
+    real mean[P], scale[P], shift[P];
+
+    __device__ __forceinline__ void apply(Index i, const Lanes<W>& x, stored* y, stored* copy, int rectify,
+                                          real slope) const {
+        real r[W];
+        Lanes<W> out;
+        if (copy) put(copy + i, x);
+#pragma unroll
+        for (int k = 0; k < W; ++k) r[k] = (x[k] - mean[k % P]) * scale[k % P] + shift[k % P];
+        if (rectify) {
+#pragma unroll
+            for (int k = 0; k < W; ++k) r[k] = leaky(r[k], slope);
+        }
+        out.set(r);
+        put(y + i, out);
+    }
+};
