@@ -13,6 +13,8 @@ import secrets
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.share import ALONE, Share
+
 __all__ = ["Stream", "fresh_seed", "set_default_seed"]
 
 
@@ -30,35 +32,59 @@ def fresh_seed() -> int:
     return secrets.randbits(31) if _default_seed is None else _default_seed
 
 
-class Stream:
-    """A named stream of random draws under a seed. Its whole state is `draws`, the number of draws so far."""
+_BLOCK = 4  # words of a block of the generator
 
-    def __init__(self, seed: int, name: str) -> None:
+
+class Stream:
+    """A named stream of random draws under a seed. Its whole state is `draws`, the number of draws so far.
+
+    share: of a training on several ranks: the words of `raw` and `raw32` are those of this rank's rows of a draw for
+    the rows of all ranks.
+    """
+
+    def __init__(self, seed: int, name: str, share: Share = ALONE) -> None:
         digest = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=16).digest()
         self.key: NDArray[np.uint64] = np.frombuffer(digest, np.uint64)
         self.draws = 0
+        self.share = share
 
     def child(self, name: str) -> Stream:
         """A separate stream for one purpose of the owner; depends on the key of this one, not on its draws."""
-        stream = Stream(0, name)
+        stream = Stream(0, name, self.share)
         digest = hashlib.blake2b(self.key.tobytes() + name.encode(), digest_size=16).digest()
         stream.key = np.frombuffer(digest, np.uint64)
         return stream
 
-    def bits(self) -> np.random.Philox:
-        """The bit generator of the next draw."""
-        counter = np.array([0, self.draws, 0, 0], np.uint64)
+    def bits(self, block: int = 0) -> np.random.Philox:
+        """The bit generator of the next draw, from a block of four words on."""
+        counter = np.array([block, self.draws, 0, 0], np.uint64)
         self.draws += 1
         return np.random.Philox(key=self.key, counter=counter)
 
     def raw(self, n: int) -> NDArray[np.uint64]:
         """`n` random 64-bit words."""
-        words: NDArray[np.uint64] = self.bits().random_raw(n)
-        return words
+        return self._words(self.share.rank * n, n)
 
     def raw32(self, n: int) -> NDArray[np.uint32]:
         """`n` random 32-bit words: the little-endian halves of the 64-bit ones."""
-        return self.raw((n + 1) // 2).view(np.uint32)[:n]
+        start = self.share.rank * n
+        first = start // 2
+        return self._words(first, (start + n + 1) // 2 - first).view(np.uint32)[start % 2 :][:n]
+
+    def rows(self, n: int, *widths: int) -> list[NDArray[np.uint64]]:
+        """One draw of several tables of `n` rows of 64-bit words, one for each of the widths."""
+        draw, first, tables = self.draws, 0, []
+        for width in widths:
+            self.draws = draw
+            tables.append(self._words(first + self.share.rank * n * width, n * width).reshape(n, width))
+            first += self.share.ranks * n * width
+        return tables
+
+    def _words(self, start: int, n: int) -> NDArray[np.uint64]:
+        """Words start to start + n of the next draw."""
+        block, skipped = divmod(start, _BLOCK)
+        words: NDArray[np.uint64] = self.bits(block).random_raw(skipped + n)
+        return words[skipped:]
 
     def generator(self) -> np.random.Generator:
         """NumPy's distributions (normal, uniform, permutation) over the next draw."""

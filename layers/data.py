@@ -22,6 +22,7 @@ class Data(FromDatabase):
 
     type = "Data"
     settings = ("data_param", "transform_param")
+    takes_share = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.data_param
@@ -31,12 +32,13 @@ class Data(FromDatabase):
             source = self.open_database()
             try:
                 color = Color.COLOR if p.force_encoded_color else None
-                reader = BatchReader(source, transformer, p.batch_size, color)
+                rows = self.rows(p.batch_size)
+                reader = BatchReader(source, transformer, rows, color, self.context.share)
                 self.skip_some(reader, len(source))
             except BaseException:
                 source.close()
                 raise
             self.batches, self.maker = Prefetcher(reader, p.prefetch), reader.maker
-        top[0].reshape(p.batch_size, *reader.shape)
+        top[0].reshape(rows, *reader.shape)
         if len(top) > 1:
-            top[1].reshape(p.batch_size)
+            top[1].reshape(rows)

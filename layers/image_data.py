@@ -24,6 +24,7 @@ class ImageData(Listed):
 
     type = "ImageData"
     settings = ("image_data_param", "transform_param")
+    takes_share = True
 
     def read_list(self, path: str, root: str) -> Sequence[tuple[str, float | tuple[float, ...]]]:
         """(file, label or labels) of each line. Raises DataError."""
@@ -40,14 +41,15 @@ class ImageData(Listed):
             entries = self.read_list(self.find(p.source, "image list"), root)
             count = len(entries)
             order = self.order_of(count)
+            rows = self.rows(p.batch_size)
             reader = ImageReader(
-                entries, root, self.transformer(), p.batch_size, self.color, self.new_size, order
-            )  # fmt: skip
+                entries, root, self.transformer(), rows, self.color, self.new_size, order, self.context.share
+            )
             self.start(reader, reader.maker, count)
-        top[0].reshape(p.batch_size, *reader.shape)
+        top[0].reshape(rows, *reader.shape)
         if len(top) > 1:
             labels = entries[0][1]
-            top[1].reshape(p.batch_size, *([len(labels)] if isinstance(labels, tuple) else []))
+            top[1].reshape(rows, *([len(labels)] if isinstance(labels, tuple) else []))
 
 
 @register()

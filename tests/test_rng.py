@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from dragon.rng import Stream, fresh_seed, set_default_seed
+from dragon.share import Share
 
 
 def test_the_same_seed_name_and_draw_give_the_same_words() -> None:
@@ -51,3 +53,28 @@ def test_default_seed() -> None:
     finally:
         set_default_seed(None)
     assert fresh_seed() != fresh_seed()
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 7, 10])
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_ranks_have_their_parts_of_a_draw(n: int, ranks: int) -> None:
+    alone = Stream(5, "mask")
+    alone.draws = 7
+    parts = [Stream(5, "mask", Share(rank, ranks)) for rank in range(ranks)]
+    for part in parts:
+        part.draws = 7
+    for what in ("raw", "raw32"):
+        expected = getattr(alone, what)(ranks * n)
+        np.testing.assert_array_equal(np.concatenate([getattr(part, what)(n) for part in parts]), expected)
+    words, more = alone.rows(ranks * n, 3, 2)
+    found = [part.rows(n, 3, 2) for part in parts]
+    np.testing.assert_array_equal(np.concatenate([one for one, _ in found]), words)
+    np.testing.assert_array_equal(np.concatenate([other for _, other in found]), more)
+    assert {part.draws for part in parts} == {alone.draws} == {10}
+    assert parts[-1].child("x").share == Share(ranks - 1, ranks)
+
+
+def test_rows_are_the_words_of_one_draw() -> None:
+    one, other = Stream(5, "x"), Stream(5, "x")
+    tables = one.rows(4, 3, 2)
+    np.testing.assert_array_equal(np.concatenate([table.ravel() for table in tables]), other.raw(20))

@@ -11,14 +11,16 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from dragon.errors import UsageError
 from dragon.files.layer_files import layer_files
 from dragon.models import zoo
 from dragon.probes import Probe
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.assign import Assignment
+from dragon.rng import fresh_seed
 from dragon.solver.changes import change_solver
 from dragon.solver.snapshot import check_snapshots
-from dragon.solver.solver import Observer
+from dragon.solver.solver import Observer, Solver
 from dragon.solver.types import get_solver
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.logs import log_handler
@@ -27,14 +29,15 @@ from dragon.tools.common.numbers import INT32, Count, Seed
 from dragon.tools.common.probe_options import probe_option
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.python_layers import allow_python
+from dragon.tools.common.ranks import share_cores, training_ranks
 from dragon.tools.common.repeat import RememberingCommand, command_line, repeated_flags
 from dragon.tools.common.set_option import set_option
-from dragon.tools.common.signals import EFFECTS
+from dragon.tools.common.signals import EFFECTS, solver_signals
 from dragon.tools.observers.glog import GlogHandler
 from dragon.tools.observers.own import observer_option
 from dragon.tools.observers.progress import ConsoleHandler
 from dragon.tools.runs.folder import ROOT, run_name
-from dragon.tools.runs.place import choose_place
+from dragon.tools.runs.place import Place, choose_place
 from dragon.tools.runs.session import Session
 
 __all__ = ["command", "output_folder"]
@@ -90,6 +93,9 @@ class _Train(RememberingCommand):
 @click.option("--norms", is_flag=True, help="Log speed, memory and norms of weights and gradients at each display.")
 @click.option("--tensorboard", metavar="DIR", help="Also write TensorBoard's event files, into this folder.")
 @observer_option
+@click.option(
+    "--divide-batch", is_flag=True, help="On several ranks: batch_size counts the images of all, as in NVCaffe."
+)
 @click.option("--sigint-effect", type=click.Choice(EFFECTS), default="stop", show_default=True)
 @click.option("--sighup-effect", type=click.Choice(EFFECTS), default="snapshot", show_default=True)
 @click.option("--allow-unknown", is_flag=True, help="Skip fields that the schema does not have, with a warning each.")
@@ -117,6 +123,7 @@ def command(
     norms: bool,
     tensorboard: str | None,
     own_observers: list[Observer],
+    divide_batch: bool,
     sigint_effect: str,
     sighup_effect: str,
     allow_unknown: bool,
@@ -135,11 +142,12 @@ def command(
     dragon train --solver models/lenet/solver.prototxt --iterations 500
     dragon train --solver models/lenet/solver.prototxt --run
     dragon train --resume runs/lenet/1
+    mpirun -n 4 dragon train --solver models/lenet/solver.prototxt
     """
     if path is None and not resume:
         solver_option = next(param for param in context.command.params if param.name == "path")
         raise click.MissingParameter(ctx=context, param=solver_option)
-    with _showing() as show, layer_files(True):
+    with training_ranks() as ranks, _showing() as show, layer_files(True):
         place = choose_place(path, runs, by_prefix, resume, snapshot, weights)
         definition, changes = change_solver(place.read(allow_unknown, profile), assignments)
         place.decide(definition.message)
@@ -154,6 +162,12 @@ def command(
         if weights:
             param.weights.append(weights)
         engine, options = choice.resolve(param)
+        if ranks is not None:
+            share_cores(options, ranks)
+            own_seed = param.random_seed if param.random_seed >= 0 else fresh_seed()
+            seed = ranks.agree(own_seed if seed is None else seed)
+        elif divide_batch:
+            raise UsageError("--divide-batch needs several ranks: mpirun -n N dragon train ...")
         solver = get_solver(
             definition,
             engine=engine,
@@ -163,9 +177,15 @@ def command(
             verbose=False,
             changes=changes,
             net_folder=place.net_folder,
+            ranks=ranks,
+            divided=divide_batch,
         )
         try:
-            resumed = place.restore(solver)
+            resumed = _restored(place, solver)
+            if not solver.leads:
+                with solver_signals(solver, sigint_effect, sighup_effect):
+                    solver.solve()
+                return
             run = place.settle(solver)
             check_snapshots(solver)
             again = _NOT_REPEATED if run is None else (*_NOT_REPEATED, *_IN_THE_RUN)
@@ -189,6 +209,18 @@ def command(
             ).train(solver)
         finally:
             solver.close()
+
+
+def _restored(place: Place, solver: Solver) -> str | None:
+    """Give the solver the state that it goes on from; on several ranks that which rank 0 finds. Its path, or None."""
+    ranks = solver.ranks
+    if ranks is None:
+        return place.restore(solver)
+    path = ranks.agree(place.restore(solver) if ranks.leads else None)
+    if path is not None and not ranks.leads:
+        solver.restore(path)
+    ranks.wait()
+    return path
 
 
 def output_folder(param: pb.SolverParameter, path: str) -> Path:

@@ -29,4 +29,4 @@ class FromDatabase(Prefetched):
     def skip_some(self, reader: Producer, count: int) -> None:
         """Let the reader begin at a random one of `count` records with rand_skip."""
         if skip := self.param.data_param.rand_skip:
-            reader.seek(int(self.rng.raw(1)[0] % skip) % count, 0)
+            reader.seek(self.first_record(skip, count), 0)

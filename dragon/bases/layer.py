@@ -27,6 +27,7 @@ from dragon.memory.blob import Blob, BlobList
 from dragon.memory.storage import ArraySpace
 from dragon.proto import dragon_pb2 as pb
 from dragon.rng import Stream
+from dragon.share import ALONE, Share
 
 __all__ = ["TEST", "TRAIN", "Context", "Layer", "create", "find_class", "layer_types", "register"]
 
@@ -44,6 +45,7 @@ class Context:
     folder: Path | None = None  # of the prototxt
     allow_python: bool | None = None  # None: dragon.bases.user_code decides
     states: dict[str, Any] = field(default_factory=dict)  # shared by the layers of one net, by name
+    share: Share = ALONE  # of a training on several ranks
 
 
 LayerClass: TypeAlias = "type[Layer]"  # an alias, since inside the class `type` is an attribute
@@ -97,6 +99,7 @@ class Layer:
 
     # -- where it can run -----------------------------------------------------------------------------------
     host_only: ClassVar[str] = ""  # why the layer runs on the host on every engine; "" if it does not have to
+    takes_share: ClassVar[bool] = False  # a source that reads the part of one of several ranks (`context.share`)
     gives_bytes: ClassVar[bool] = False  # a source that can give its images as uint8, for the engine to transform
     capturable: ClassVar[bool] = False  # its array code reads no value on the host and keeps no array for backward
 
@@ -124,7 +127,7 @@ class Layer:
         To be called before the layer draws. It is the name of the layer, unless layers without parameters share one.
         """
         self.identity = identity
-        self.rng = Stream(self.context.seed, identity)
+        self.rng = Stream(self.context.seed, identity, self.context.share)
 
     @classmethod
     def form(cls, param: pb.LayerParameter) -> LayerClass:

@@ -66,7 +66,7 @@ class Listed(Prefetched):
     def start(self, reader: ListedReader, maker: BatchMaker, count: int) -> None:
         """Begin to read ahead, at a random entry of `count` with rand_skip."""
         if skip := self.list_param.rand_skip:
-            reader.seek(int(self.rng.raw(1)[0] % skip) % count, 0)
+            reader.seek(self.first_record(skip, count), 0)
         self.batches, self.maker = Prefetcher(reader, _PREFETCH), maker
 
 

@@ -46,6 +46,19 @@ class Source(Layer):
         for blob, shape in zip(top, self.shapes, strict=True):
             blob.reshape(shape)
 
+    def set_identity(self, identity: str) -> None:
+        super().set_identity(identity)
+        share = self.context.share
+        if share.ranks > 1 and self.reads_data and not self.takes_share:
+            self.bad_param(f"cannot be read by {share.ranks} ranks, each its part: only Data and ImageData can")
+
+    def rows(self, batch_size: int) -> int:
+        """The batch size of this rank. Raises PrototxtError if the ranks cannot have equal ones."""
+        try:
+            return self.context.share.rows(batch_size)
+        except ValueError as error:
+            self.bad_param(str(error))
+
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """Data has no gradient."""
 
@@ -54,6 +67,12 @@ class Source(Layer):
         stream = self.rng.child(what)
         stream.draws = epoch
         return stream.generator().permutation(count)
+
+    def first_record(self, rand_skip: int, count: int) -> int:
+        """A random record of `count`, below `rand_skip`, to begin with: the same on all ranks."""
+        words = Stream(self.context.seed, self.identity).raw(1)
+        self.rng.draws += 1
+        return int(words[0] % rand_skip) % count
 
     def order_for_reader(self) -> Callable[[int, int], NDArray[np.intp]]:
         """`order` for the thread that reads, without a reference to the layer, so that an unused net can be freed.

@@ -14,6 +14,7 @@ from dragon.data.image_file import Color
 from dragon.data.source import RecordReader
 from dragon.data.transform import Transformer
 from dragon.errors import DataError
+from dragon.share import ALONE, Share
 
 __all__ = ["Batch", "BatchMaker", "BatchReader", "Bytes"]
 
@@ -115,17 +116,25 @@ class BatchReader:
     """Reads, decodes and transforms `batch_size` records at a time; `shape` is that of one transformed image.
 
     Nothing else may use the random stream of the transformer. `color` overrides the transformer's channels for encoded
-    images (force_encoded_color of data_param). Raises DataError at once if the first record does not fit.
+    images (force_encoded_color of data_param). With a share of several ranks, a batch is this rank's rows of the batch
+    of all, and the position moves behind that one: it is the same on all ranks. Raises DataError at once if the first
+    record does not fit.
     """
 
     def __init__(
-        self, source: RecordReader, transformer: Transformer, batch_size: int, color: Color | None = None
+        self,
+        source: RecordReader,
+        transformer: Transformer,
+        batch_size: int,
+        color: Color | None = None,
+        share: Share = ALONE,
     ) -> None:
         if batch_size < 1:
             raise DataError(f"batch_size must be at least 1, got {batch_size}")
         self._source = source
         self._rng = transformer.rng
         self._batch_size = batch_size
+        self._share = share
         self._color = color or transformer.color
         start = source.position
         images, _ = decode_batch(source.read(1), self._color, self._name)
@@ -144,12 +153,17 @@ class BatchReader:
 
     def fill(self, batch: Batch | None = None) -> Batch:
         """The next batch, in the arrays of `batch` if one is given. Raises DataError."""
+        before, count = self._share.rank * self._batch_size, self._batch_size
+        if before:
+            self._source.skip(before)
         first = self._source.position
-        images, labels = decode_batch(self._source.read(self._batch_size), self._color, lambda i: self._name(first + i))
+        images, labels = decode_batch(self._source.read(count), self._color, lambda i: self._name(first + i))
         try:
             data, as_bytes, shape = self.maker.make(images, batch, lambda i: self._key(first + i))
         except DataError as error:
             raise DataError(f"{self._name(first)} and following: {error}") from None
+        if behind := (self._share.ranks - 1 - self._share.rank) * count:
+            self._source.skip(behind)
         return Batch(data, labels, *self.state(), as_bytes, shape)
 
     def close(self) -> None:

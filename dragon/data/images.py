@@ -17,6 +17,7 @@ from dragon.data.lists import read_entries
 from dragon.data.resize import resize_bilinear
 from dragon.data.transform import Transformer
 from dragon.errors import DataError
+from dragon.share import ALONE, Share
 
 __all__ = ["ImageReader", "read_image", "read_image_list"]
 
@@ -62,8 +63,9 @@ class ImageReader(ListedReader):
         color: Color,
         size: tuple[int, int] | None,
         order: Order,
+        share: Share = ALONE,
     ) -> None:
-        super().__init__(len(entries), batch_size, transformer.rng, order)
+        super().__init__(len(entries), batch_size, transformer.rng, order, share)
         self._entries = entries
         self._root = root
         self._color = color

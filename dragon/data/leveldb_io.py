@@ -65,6 +65,10 @@ class LevelDbReader:
         with self._readable():
             self._records = self._from(self.position)
 
+    def skip(self, count: int) -> None:
+        """Move `count` records on. They are read: a LevelDB cannot tell where a record is."""
+        self.read(count)
+
     def keys(self) -> list[bytes]:
         """The keys of all records, ascending."""
         with self._readable():

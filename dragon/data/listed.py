@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dragon.data.batches import Batch
 from dragon.data.transform import RandomWords
+from dragon.share import ALONE, Share
 
 __all__ = ["ListedReader", "Order"]
 
@@ -19,10 +20,12 @@ class ListedReader:
     """Takes `batch_size` of `count` entries at a time, epoch by epoch; the base of Producers for the Prefetcher.
 
     order(epoch): the order in which that epoch takes the entries. The position counts entries from the start of the
-    first epoch; rng: the stream of the reader's random draws.
+    first epoch; rng: the stream of the reader's random draws. share: of several ranks, each of which takes its rows of
+    the batch of all.
     """
 
-    def __init__(self, count: int, batch_size: int, rng: RandomWords, order: Order) -> None:
+    def __init__(self, count: int, batch_size: int, rng: RandomWords, order: Order, share: Share = ALONE) -> None:
+        self._share = share
         self._count = count
         self._batch_size = batch_size
         self._rng = rng
@@ -49,8 +52,9 @@ class ListedReader:
 
     def take(self) -> list[int]:
         """The indices of the entries of the next batch, which the position moves behind."""
-        chosen = [self.index(self._position + i) for i in range(self._batch_size)]
-        self._position += self._batch_size
+        first = self._position + self._share.rank * self._batch_size
+        chosen = [self.index(first + i) for i in range(self._batch_size)]
+        self._position += self._share.ranks * self._batch_size
         return chosen
 
     def index(self, position: int) -> int:

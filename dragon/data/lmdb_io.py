@@ -89,6 +89,10 @@ class LmdbReader:
         self.position = position % len(self)
         self._records = self._pages.records(self.position)
 
+    def skip(self, count: int) -> None:
+        """Move `count` records on."""
+        self.seek(self.position + count)
+
     def keys(self) -> list[bytes]:
         """The keys of all records, ascending."""
         return self._steady(lambda _: self._pages.keys())

@@ -76,6 +76,10 @@ class ShuffledReader:
         self.position = position
         self._epoch = -1
 
+    def skip(self, count: int) -> None:
+        """Move `count` records on."""
+        self.position += count
+
     def close(self) -> None:
         """Release the source."""
         self._source.close()

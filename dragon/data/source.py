@@ -30,6 +30,10 @@ class RecordReader(Protocol):
         """Move to record `position`."""
         ...
 
+    def skip(self, count: int) -> None:
+        """Move `count` records on."""
+        ...
+
     def key(self, position: int) -> bytes:
         """The key of record `position`."""
         ...

@@ -29,6 +29,10 @@ class RandomWords(Protocol):
         """`n` random words; counts as one draw."""
         ...
 
+    def rows(self, n: int, *widths: int) -> list[NDArray[np.uint64]]:
+        """Tables of `n` rows of random words, of these widths; counts as one draw."""
+        ...
+
 
 class Transformer:
     """top = (bottom - mean) * scale, from a window of `crop_size`, mirrored or not.
@@ -176,12 +180,14 @@ class Transformer:
             # `_window` raises for images that are too small
             margin = np.maximum(np.array(sizes, np.int64) + 2 * self._pad - self._crop, 0)
         more = 0 if self._augmentation is None else self._augmentation.words
-        drawn = self.rng.raw((_WORDS + more) * n) if self.random else np.zeros(_WORDS * n, np.uint64)
-        words = drawn[: _WORDS * n].reshape(n, _WORDS)
+        widths = (_WORDS, more)
+        words, changes = (
+            self.rng.rows(n, *widths) if self.random else [np.zeros((n, width), np.uint64) for width in widths]
+        )
         flips = (words[:, 0] % 2 == 1) & self._mirror
         offsets = words[:, 1:] % (margin + 1).astype(np.uint64) if self._random_crop else margin // 2
         rows, columns = (offsets.astype(np.int64) - self._pad).T
-        return np.column_stack([flips, rows, columns]).astype(np.int32), drawn[_WORDS * n :].reshape(n, more)
+        return np.column_stack([flips, rows, columns]).astype(np.int32), changes
 
     def _window(self, images: NDArray[Any], row: np.int32, column: np.int32, out: NDArray[Any]) -> None:
         channels, height, width = self.output_shape(images.shape[1:])

@@ -25,6 +25,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.pycaffe.net import PyNet
 from dragon.rng import fresh_seed
+from dragon.share import ALONE, Share
 
 if TYPE_CHECKING:
     from dragon.engines.base import Options
@@ -55,7 +56,8 @@ class Net(PyNet):
     or comma-separated paths.
 
     dtype: float32, or float64 for gradient checks. engine: auto, numpy, onednn or cuda. seed: of fillers and dropout;
-    None: that of set_random_seed, else a random one. profile: the dialect of the prototxt, if it does not say so itself
+    None: that of set_random_seed, else a random one.
+    share: the part of a training on several ranks. profile: the dialect of the prototxt, if it does not say so itself
     (see dragon.proto.dialects).
 
     One thread at a time may run a net; a second one gets a UsageError. `close`, the end of a `with` block, and garbage
@@ -80,6 +82,7 @@ class Net(PyNet):
         allow_unknown: bool = False,
         profile: str | None = None,
         options: Options | None = None,
+        share: Share = ALONE,
     ) -> None:
         model = network_file if model is None else model
         if model is None:
@@ -90,7 +93,7 @@ class Net(PyNet):
         folder = None if definition.folder is None else definition.folder.resolve()
         state = run_state(definition.message.state, phase, level, stages or [])
         self.seed = fresh_seed() if seed is None else seed
-        context = Context(np.dtype(dtype), self.seed, folder=folder, allow_python=allow_python)
+        context = Context(np.dtype(dtype), self.seed, folder=folder, allow_python=allow_python, share=share)
         super().__init__(definition, state, context)
         self.learnable = self.table.learnable
         self.owned = self.table.owned

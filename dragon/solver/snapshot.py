@@ -250,7 +250,7 @@ def _restore_layers(path: str, solver: Solver, state: pb.SolverState) -> None:
     for which, net in _nets(solver):
         net.seed = net.context.seed = state.random_seed
         for layer in net.layers:
-            layer.rng = Stream(state.random_seed, layer.identity)
+            layer.rng = Stream(state.random_seed, layer.identity, layer.context.share)
             stored = by_name.get(f"{which}/{layer.identity}")
             if stored is None:
                 continue

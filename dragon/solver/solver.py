@@ -24,10 +24,13 @@ from dragon.files.paths import split_paths
 from dragon.graph.net import Net
 from dragon.graph.run_lock import RunLock, exclusive
 from dragon.memory.storage import Array
+from dragon.parallel.exchange import Exchange
+from dragon.parallel.ranks import Ranks
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.dialects import set_profile
 from dragon.rng import fresh_seed
+from dragon.share import ALONE, Share
 from dragon.solver import snapshot as snapshots
 from dragon.solver.definition import NetChoice, check, find_model, test_choices, train_choice
 from dragon.solver.glog import GlogObserver, show_log
@@ -58,7 +61,8 @@ class Solver:
 
     param: a path, a SolverParameter, or a Definition, which knows its file. engine, options, dtype: of the train net
     and the test nets. seed overrides random_seed. profile: the dialect of the nets, as the solver's field of that name.
-    Raises PrototxtError for a definition that cannot work.
+    ranks: the processes that train together, each on its part of a batch; None: this one alone. divided: batch_size is
+    that of all ranks, not of each. Raises PrototxtError for a definition that cannot work.
     """
 
     rule_name: ClassVar[str | None] = None  # a subclass for one update rule names it here
@@ -77,6 +81,8 @@ class Solver:
         verbose: bool = True,
         changes: NetChanges | None = None,
         net_folder: Path | None = None,
+        ranks: Ranks | None = None,
+        divided: bool = False,
     ) -> None:
         if isinstance(param, pb.SolverParameter):
             param = Definition(param)
@@ -120,11 +126,14 @@ class Solver:
             profile=self.param.profile or None,
             dtype=dtype,
         )
-        self.net = self._net(train_choice(self.param))
+        self.ranks = ranks
+        self._agreed: set[str] = set()  # what any rank was asked to do
+        share = ALONE if ranks is None else Share(ranks.rank, ranks.size, divided)
+        self.net = self._net(train_choice(self.param), share)
         if not any(node.makes_loss for node in self.net.nodes):
             log.warning('net "%s" has no loss in TRAIN, so no weight gets a gradient', self.net.name)
         self.test_nets: list[Net] = []
-        for choice in test_choices(self.param):
+        for choice in test_choices(self.param) if self.leads else ():
             net = self._net(choice)
             net.share_with(self.net)
             self._warn_untrained(net)
@@ -138,6 +147,14 @@ class Solver:
         paths = [path for weights in self.param.weights for path in split_paths(weights, folder)]
         if paths:
             self.net.copy_from(paths, also=self.test_nets)
+        self._exchange = None if ranks is None else Exchange(self.net, ranks)
+        if self._exchange is not None:
+            self._exchange.start()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process tests, logs and writes snapshots: alone, or as rank 0."""
+        return self.ranks is None or self.ranks.leads
 
     @property
     def path(self) -> str | None:
@@ -167,10 +184,10 @@ class Solver:
     def _options(self) -> Options:
         return Options(precision=pb.SolverParameter.Precision.Name(self.param.precision).lower())
 
-    def _net(self, choice: NetChoice) -> Net:
+    def _net(self, choice: NetChoice, share: Share = ALONE) -> Net:
         model, phase, state = choice
         level, stages = (state.level, list(state.stage)) if state else (0, [])
-        return self._make(self.source_of(model), phase=phase, level=level, stages=stages)
+        return self._make(self.source_of(model), phase=phase, level=level, stages=stages, share=share)
 
     @property
     def changes_nets(self) -> bool:
@@ -219,10 +236,11 @@ class Solver:
         while self.iter < until:
             show = bool(p.display) and self.iter % p.display == 0
             # not in one go where observers or callbacks may read the gradients before the update
-            separate = show or bool(self.callbacks) or p.iter_size > 1
+            separate = show or bool(self.callbacks) or p.iter_size > 1 or self._exchange is not None
             if separate:
                 self.net.clear_param_diffs()
             if p.test_interval and self.iter % p.test_interval == 0 and (self.iter > 0 or p.test_initialization):
+                self._average_statistics()
                 before = positions(self.test_nets)
                 self.test_all()
                 if self._stop_requested():  # during the tests, or just behind them: the resumed run tests once more
@@ -244,8 +262,8 @@ class Solver:
             self.iter += 1
             for observer in self.observers:
                 observer.on_iteration(self, loss, rate)
-            snapshot = "snapshot" in self._requests or (p.snapshot and self.iter % p.snapshot == 0)
-            self._requests.discard("snapshot")
+            snapshot = "snapshot" in self._asked or (p.snapshot and self.iter % p.snapshot == 0)
+            self._asked.discard("snapshot")
             if snapshot:
                 self.snapshot()
             if self._stop_requested():
@@ -255,7 +273,16 @@ class Solver:
     def _forward_backward(self, clear: bool) -> float:
         if clear:
             self.net.clear_param_diffs()
-        return sum(self.net.forward_backward() for _ in range(self.param.iter_size)) / self.param.iter_size
+        loss = sum(self.net.forward_backward() for _ in range(self.param.iter_size)) / self.param.iter_size
+        if self._exchange is not None:
+            loss, self._agreed = self._exchange.gradients(loss, self._requests)
+            self._requests -= self._agreed
+        return loss
+
+    def _average_statistics(self) -> None:
+        """Before a test or a snapshot: average the running statistics of all ranks."""
+        if self._exchange is not None:
+            self._exchange.statistics()
 
     def _record_loss(self, loss: float) -> float:
         """Record a loss and return the smoothed one. Raises NumericError if it is not finite."""
@@ -284,7 +311,7 @@ class Solver:
         """
         if resume:
             self.restore(resume)
-        with snapshot_lock(self), self._holding():
+        with snapshot_lock(self) if self.leads else nullcontext(), self._holding():
             self.failure = None
             if self.verbose:
                 show_log()
@@ -325,10 +352,11 @@ class Solver:
         p = self.param
         if p.display and self.iter % p.display == 0:
             loss = self.net.run_forward()
-            self._losses.append(loss)
+            self._losses.append(loss if self._exchange is None else self._exchange.mean_loss(loss))
             for observer in self.observers:
                 observer.on_display(self, self.smoothed_loss(), self.learning_rate())
         if p.test_interval and self.iter % p.test_interval == 0:
+            self._average_statistics()
             self.test_all()
 
     # -- for scripts ----------------------------------------------------------------------------------------
@@ -360,8 +388,13 @@ class Solver:
         """Ask for a "snapshot" or a "stop" at the end of the iteration; may be called in a signal handler."""
         self._requests.add(what)
 
+    @property
+    def _asked(self) -> set[str]:
+        """The requests that hold now: on several ranks those that all of them know of."""
+        return self._requests if self._exchange is None else self._agreed
+
     def _stop_requested(self) -> bool:
-        return "stop" in self._requests
+        return "stop" in self._asked
 
     @property
     def stopped(self) -> bool:
@@ -392,10 +425,15 @@ class Solver:
     def snapshot(self) -> str:
         """Write the weights and the solver state; the path of the state file.
 
+        Of several ranks, which all have to call it, rank 0 writes them; others return "".
+
         Raises NumericError, and writes no file, if a parameter is not finite; UsageError while another run is writing
         snapshots of the same names.
         """
+        self._average_statistics()
         self.net.check_parameters(self.iter)
+        if not self.leads:
+            return ""
         with nullcontext() if self._holds_lock else names_locked(self):
             model, state = snapshots.write_snapshot(self)
         self._last_snapshot = state

@@ -14,6 +14,7 @@ from dragon.solver.solver import Solver
 
 if TYPE_CHECKING:
     from dragon.graph.changes import NetChanges
+    from dragon.parallel.ranks import Ranks
 
 __all__ = [
     "AdaDeltaSolver",
@@ -83,6 +84,8 @@ class SolverSettings(TypedDict, total=False):
     verbose: bool
     changes: NetChanges | None
     net_folder: Path | None
+    ranks: Ranks | None
+    divided: bool
 
 
 def get_solver(

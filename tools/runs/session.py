@@ -188,6 +188,9 @@ def _opening(solver: Solver) -> Iterator[str]:
     threads = getattr(net.executor, "threads", None)
     note = f", {threads} thread{'s' if threads > 1 else ''}" if threads else ""
     yield f"engine {net.executor.name}, {options.precision}{note}; seed {solver.seed}"
+    if solver.ranks is not None:
+        rows = batch_size(net)
+        yield f"{solver.ranks.size} ranks: {rows} images in a batch of each, {rows * solver.ranks.size} of all"
     if synthetic(net):
         yield SYNTHETIC
     if batch_norms(net):

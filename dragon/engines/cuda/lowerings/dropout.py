@@ -27,6 +27,8 @@ class DropoutLowering(RandomLowering):
     @classmethod
     def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
         """Whether the kernels can: not where the layer scales in TEST, which array code does."""
+        if cls.shares_draws(layer):
+            return False
         return bool(layer.phase == TRAIN or layer.scales_train)
 
     @property

@@ -33,6 +33,8 @@ class PoolingLowering(RandomLowering):
 
     @classmethod
     def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
+        if cls.is_random_layer(layer) and cls.shares_draws(layer):
+            return False
         most = 4 if layer.method == pb.PoolingParameter.STOCHASTIC else 2 + MOST_AXES
         return bottom[0].ndim <= most and bottom[0].count > 0
 

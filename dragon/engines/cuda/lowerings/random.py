@@ -14,6 +14,11 @@ __all__ = ["RandomLowering"]
 class RandomLowering(Lowering):
     """The lowering of a layer that takes a draw from its stream in each forward while `is_random`."""
 
+    @staticmethod
+    def shares_draws(layer: Any) -> bool:
+        """Whether the layer takes a part of each draw, as one of several ranks, which array code does."""
+        return bool(layer.rng.share.ranks > 1)
+
     @property
     def is_random(self) -> bool:
         """Whether forward uses random numbers in the layer's present phase and settings."""
