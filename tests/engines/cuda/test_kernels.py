@@ -72,6 +72,12 @@ def test_a_wrong_argument_fails_before_the_launch(change: dict[str, Any], messag
     assert device.launches == [("weighted_sum", 3 * 64 * 4, 0)]
 
 
+@pytest.mark.parametrize("name", ["grid", "shared_bytes"])
+def test_a_parameter_cannot_have_the_name_of_something_of_a_launch(name: str) -> None:
+    with pytest.raises(ValueError, match=f"planted.cu: kernel one cannot have a parameter '{name}'"):
+        Kernel("planted", "one", f"real* x, int {name}")
+
+
 def test_a_missing_argument_and_a_missing_grid_are_named() -> None:
     device, values = CountingDevice(), arguments()
     del values["vectors"], values["b"]

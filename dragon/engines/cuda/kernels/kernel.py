@@ -50,6 +50,7 @@ _INTEGERS = {
 _DIVISOR = "Divisor"  # of division.cuh: takes an int
 _FLOATS = {"float": np.float32, "double": np.float64}
 _NULL = np.uint64(0)
+OF_A_LAUNCH = ("grid", "shared_bytes")  # what Kernel.__call__ takes beside a kernel's parameters
 
 
 class Launcher(Protocol):
@@ -148,6 +149,9 @@ class Kernel:
         self.threads = threads
         self._rule = rule
         self._names = [parameter.name for parameter in self.parameters]
+        for taken in OF_A_LAUNCH:
+            if taken in self._names:
+                raise ValueError(f"{file}.cu: kernel {name} cannot have a parameter {taken!r}: a launch has one")
         if _declared.setdefault((file, name), self) is not self:
             raise ValueError(f"{file}.cu: kernel {name} is declared twice")
 
@@ -155,14 +159,14 @@ class Kernel:
         return f"{self.file}.cu: {self.name}({', '.join(map(str, self.parameters))})"
 
     def __call__(
-        self, device: Launcher, dtype: DTypeLike, /, *, grid: int | tuple[int, ...] | None = None, shared: int = 0,
-        **arguments: Any,
+        self, device: Launcher, dtype: DTypeLike, /, *, grid: int | tuple[int, ...] | None = None,
+        shared_bytes: int = 0, **arguments: Any,
     ) -> None:  # fmt: skip
         """Launch it, compiled for activations of `dtype`.
 
         A pointer takes an array of its type, or None for a null pointer; `int`, `Index` and `word` take an int or a
         bool in their range; `Divisor` takes an int from 0 to MOST, 0 where nothing is divided; `real`, `float` and
-        `double` take a float. shared: bytes of a block's dynamic shared memory, at most the device's `shared_bytes`.
+        `double` take a float. shared_bytes: of a block's dynamic shared memory, at most the device's `shared_bytes`.
         TypeError for anything else, and for a parameter that is missing or unknown.
         """
         if arguments.keys() != set(self._names):
@@ -174,7 +178,7 @@ class Kernel:
             grid = self._rule.blocks(device, arguments, dtype)
         blocks = (grid,) if isinstance(grid, int) else grid
         if blocks and all(blocks):
-            device.launch(self, dtype, blocks, exact, shared)
+            device.launch(self, dtype, blocks, exact, shared_bytes)
 
     def _wrong_names(self, given: Mapping[str, Any]) -> str:
         for name in given:

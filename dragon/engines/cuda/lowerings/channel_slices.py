@@ -43,7 +43,7 @@ class Slices:
     def launch(self) -> dict[str, Any]:
         """The kernels' arguments, and those of the launch."""
         return {
-            "grid": -(-self.c // self.group), "shared": self.shared, "n": self.n, "c": self.c, "s": self.s,
+            "grid": -(-self.c // self.group), "shared_bytes": self.shared, "n": self.n, "c": self.c, "s": self.s,
             "group": self.group, "vectors": self.vectors,
         }  # fmt: skip
 
