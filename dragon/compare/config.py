@@ -192,10 +192,14 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Picture:
-    """The first picture of the report: a series over iterations, or a metric over a factor. log: of the x axis."""
+    """The first picture of the report: a series over iterations, a metric over a factor, or several metrics in rows.
+
+    log: of the x axis.
+    """
 
     series: str | None
     metric: str | None
+    metrics: tuple[str, ...]
     over: str | None
     log: bool
     where: Selection  # draws only these cells

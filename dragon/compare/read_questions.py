@@ -36,7 +36,7 @@ _METRIC = (
 _PAIRS = ("minus", "quotient")
 _CONTRAST = ("name", "primary", "metric", "of", "against", "scale", "expect", "deterministic")
 _SCALES = ("difference", "ratio", "sd_ratio")
-_PICTURE = ("series", "metric", "over", "log", "of")
+_PICTURE = ("series", "metric", "metrics", "over", "log", "of")
 
 
 def read_metrics(top: Section, factors: Sequence[Factor]) -> dict[str, Metric]:
@@ -164,10 +164,11 @@ def read_picture(
         return None
     section.check_keys(_PICTURE)
     series, metric, over = section.text("series"), section.text("metric"), section.text("over")
-    if (series is None) == (metric is None):
-        section.fail('"picture" needs either "series" or "metric"')
+    several = section.choices("metrics", tuple(metrics), ())
+    if (series is not None) + (metric is not None) + bool(several) != 1:
+        section.fail('"picture" needs one of "series", "metric" and "metrics"')
     names = [factor.name for factor in factors] + ["base_lr"]
     if over is not None and over not in names:
         section.fail(f'"picture.over" names no factor: "{over}"{nearest(over, names)}', "over")
     where = _selection(section, "of", variants, factors) or {}
-    return Picture(series, metric, over, section.flag("log", False), where, section)
+    return Picture(series, metric, several, over, section.flag("log", False), where, section)

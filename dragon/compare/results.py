@@ -58,7 +58,10 @@ def assemble(plan: Plan, records: dict[str, Record], pairs: list[Record], memory
 
 
 def _picture(picture: Picture) -> Record:
-    return {**{key: getattr(picture, key) for key in ("series", "metric", "over", "log")}, "where": dict(picture.where)}
+    return {
+        **{key: getattr(picture, key) for key in ("series", "metric", "metrics", "over", "log")},
+        "where": dict(picture.where),
+    }
 
 
 def contrast_as_dict(contrast: Contrast) -> Record:

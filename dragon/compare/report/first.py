@@ -132,7 +132,7 @@ def _synthetic(view: View) -> str:
 def picture_series(view: View) -> str | None:
     """The series that the first picture draws over iterations; None if it draws something else."""
     spec = view.about_or_top("picture", None) or {}
-    if spec.get("metric"):
+    if spec.get("metric") or spec.get("metrics"):
         return None
     names = view.series_names()
     wanted = str(spec.get("series") or "")
@@ -152,6 +152,8 @@ def first_picture(view: View) -> str:
         if over:
             return against(view, metric, str(over), cells, bool(spec.get("log")))
         return _dots(view, metric, cells)
+    if spec.get("metrics"):
+        return _rows(view, [str(name) for name in spec["metrics"]], cells)
     series = picture_series(view)
     if series is None:
         return ""
@@ -195,6 +197,28 @@ def _dots(view: View, metric: str, cells: Sequence[Record]) -> str:
     ]
     title = metric.replace("_", " ").capitalize()
     return figure_of(title, dots(title, found, axis_name, figure))
+
+
+def _rows(view: View, metrics: Sequence[str], cells: Sequence[Record]) -> str:
+    """A figure for each cell, with a row for each of the metrics that it has; all of them have the first one's unit."""
+    k, axis_name = unit_of(view, metrics[0])[0], "%" if view.share(metrics[0]) else ""
+    figures = []
+    for c in cells:
+        entries = [(name, c["metrics"].get(name) or {}) for name in metrics]
+        found = [
+            Dot(
+                name.replace("_", " "),
+                k * e["mean"],
+                k * _end(e, "low"),
+                k * _end(e, "high"),
+                view.colour(str(c["variant"])),
+            )
+            for name, e in entries
+            if e.get("mean") is not None
+        ]
+        if found:
+            figures.append(figure_of(view.label(c), dots(view.label(c), found, axis_name, figure)))
+    return "".join(figures)
 
 
 def _end(entry: Mapping[str, Any], key: str) -> float:

@@ -69,3 +69,14 @@ def test_an_experiment_without_claims_has_one_too(results: Results, tmp_path: Pa
     assert ET.fromstring(text).get("aria-label") == results["about"]["claim"]
     assert text.count("<svg ") == 1 + 4, "a chart for each rate"
     assert "agrees" not in "".join(re.findall(r"<text.*?</text>", text))
+
+
+def test_several_metrics_are_rows_of_each_cell(results: Results) -> None:
+    results["about"].pop("picture", None)
+    results["picture"] = {"metrics": ["accuracy", "loss"], "where": {}}
+    for cell in results["cells"]:
+        cell["metrics"]["accuracy"] = {"mean": 0.5, "low": 0.4, "high": 0.6}
+        cell["metrics"]["loss"] = {"mean": 0.25, "low": None, "high": None}
+    shown = texts(results)
+    assert shown.count("accuracy: 50") == shown.count("loss: 25") == len(results["cells"])
+    assert picture(results).count("<svg ") == 1 + len(results["cells"])
