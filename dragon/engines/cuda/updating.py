@@ -50,6 +50,7 @@ class DeviceUpdate:
         self._loss_scale = loss_scale
         self.number = 0.0  # of the step
         self.step: Any = None
+        self._staged_step: Any = None
         self.asked: tuple[float, int] = (0.0, 0)  # rate and iteration
         self._params = [(k, p) for k, p in enumerate(updater.params) if p.blob.count]
         self._known: bytes = b""
@@ -150,7 +151,8 @@ class DeviceUpdate:
             self._entries = gpu.empty(table.nbytes // 8, np.uint64)
             self._chunks = gpu.empty(chunks.shape, np.uint32)
             gpu.upload(self._chunks, chunks)
-            self.step = gpu.empty(STEP, np.float64)
+            self._staged_step = gpu.staged(STEP, np.float64)
+            self.step = self._staged_step.array
             self._squares = gpu.empty(self._count, np.float64)
         gpu.upload(self._entries, table.view(np.uint64))
         self._known = known
@@ -169,7 +171,7 @@ class DeviceUpdate:
         return self._params[0][1].blob.dtype
 
     def prepare(self, rate: float, iteration: int) -> None:
-        """Prepare a step with this rate, before `launch`: fill the tables and send rate and number of the step."""
+        """Prepare a step with this rate, before `launch`: fill the tables and stage rate and number of the step."""
         if not self._params:
             return
         self.refresh()
@@ -181,13 +183,14 @@ class DeviceUpdate:
             corrected = rate * math.sqrt(1 - q ** (iteration + 1)) / (1 - p ** (iteration + 1))
         self.asked = rate, iteration
         self.number += 1
-        self._gpu.upload(self.step, np.array([rate, corrected, 1.0, 1.0, self.number]))
+        self._staged_step.set((rate, corrected, 1.0, 1.0, self.number))
 
     def launch(self) -> None:
         """Launch one step; it computes what `Update.apply` does."""
         if not self._params:
             return
         numbers, rule, gpu, dtype = self.updater.coefficients, self.updater.rule, self._gpu, self._dtype
+        gpu.send_staged()
         stored = self._arrays.types.half or dtype
         scale = None if self._loss_scale is None else self._loss_scale.array
         if numbers.clip_gradients >= 0 or scale is not None:

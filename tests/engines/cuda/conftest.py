@@ -29,6 +29,8 @@ def emulated(cuda: None) -> None:
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An emulated GPU for the nets of one test; the real one where DRAGON_TEST_GPU is 1."""
+    if not ON_A_GPU:
+        unreported.install(monkeypatch)
     yield from emulation(monkeypatch)
 
 
@@ -47,7 +49,6 @@ def emulation(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(timing, "milliseconds", fixed_times.milliseconds)
     monkeypatch.setattr(checking, "trusted", fixed_times.trusted)
     monkeypatch.setattr(timing, "_chosen", {})
-    unreported.install(monkeypatch)
     device._gpus.clear()
     standin.reset()
     yield

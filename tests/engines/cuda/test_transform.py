@@ -217,7 +217,7 @@ def test_bytes_come_from_pinned_memory(tmp_path: Path, opened: list[Net | Solver
         for one in (host, net):
             standin.counts.clear()
             one.run_forward()
-        assert standin.counts["from pinned memory"] == 1
+        assert standin.counts["from pinned memory"] == 2  # images; places
         assert number == 0 or standin.counts["to device"] == 3  # images, places, labels; weights come once
         np.testing.assert_array_equal(net.blobs["data"].peek(), host.blobs["data"].peek())
         assert standin.counts["launches of transform"] == (1, 2, 0, 0, 0)[number]  # the second is captured

@@ -22,6 +22,7 @@ from dragon.engines.cuda.device.cudnn_frontend import open_frontend
 from dragon.engines.cuda.device.feed import Feed
 from dragon.engines.cuda.device.layout import Layout
 from dragon.engines.cuda.device.precision import defines, is_16_bit
+from dragon.engines.cuda.device.staging import Staged, Staging, Uploaded
 from dragon.engines.cuda.device.timing import Operand, fastest
 from dragon.engines.cuda.kernels import cast
 from dragon.engines.cuda.kernels import layout as layouts
@@ -107,6 +108,13 @@ class Device(ABC):
         if self._workspace is None or self._workspace.nbytes < size:
             self._workspace = self.empty(-(-size // 8), np.float64)
         return self._workspace.view(dtype)[:count]
+
+    def staged(self, count: int, dtype: DTypeLike) -> Staged:
+        """A new array for small values that the host sets before each run; see `send_staged`."""
+        return Uploaded(self, count, dtype)
+
+    def send_staged(self) -> None:
+        """Send what was set in staged arrays, in the order of the stream; to be called before the launches."""
 
     def fastest(
         self, key: Hashable, operands: Sequence[Operand], ways: Callable[[], Iterable[Way]], check: Check | None = None
@@ -205,6 +213,7 @@ class Gpu(Device):
         self._modules: dict[tuple[str, str], Any] = {}
         self._kernels: dict[tuple[Kernel, str], Any] = {}  # by kernel and type of activations
         self._blas: Blas | None = None
+        self._staging: Staging | None = None
         self.most_pool_bytes = 0  # when free blocks were last given back
         self._convolvers: list[Convolver] | None = None
         runtime = cupy.cuda.runtime
@@ -305,6 +314,15 @@ class Gpu(Device):
 
     def upload(self, array: Any, values: np.ndarray[Any, Any]) -> None:
         array.set(values, stream=self.stream)
+
+    def staged(self, count: int, dtype: DTypeLike) -> Staged:
+        if self._staging is None:
+            self._staging = Staging(self)
+        return self._staging.take(count, dtype) or super().staged(count, dtype)
+
+    def send_staged(self) -> None:
+        if self._staging is not None:
+            self._staging.send()
 
     def feed(self, array: Any, factor: Any = None, layout: Layout | None = None) -> Feed:
         """A feed for an array that is written repeatedly. factor, layout: see Feed."""

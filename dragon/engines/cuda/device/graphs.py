@@ -148,6 +148,7 @@ class Captured(ABC):
         gpu, changes = self._gpu, list(self._changes)
         if changes:
             self._bring_up_to_date(changes)
+        gpu.send_staged()
         self._graph.launch(gpu.stream)
         if changes:
             mark_written([s for s in changes if id(s) in self._written], gpu.place)

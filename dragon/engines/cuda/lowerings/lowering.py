@@ -14,6 +14,7 @@ from dragon.bases.layer import Layer
 from dragon.bases.loading import load_files
 from dragon.engines.cuda.device.device import Device
 from dragon.engines.cuda.device.precision import HalfPrecision
+from dragon.engines.cuda.device.staging import Staged
 from dragon.engines.cuda.kernels.kernel import MOST, Kernel
 from dragon.graph.node import Node
 from dragon.memory.blob import Blob
@@ -63,6 +64,7 @@ class Lowering:
         self.stored = self.dtype  # of activations in memory
         self._half_precision: HalfPrecision | None = None
         self._buffers: dict[str, Any] = {}
+        self._staged: dict[str, Staged] = {}
         self._constants: dict[str, tuple[float, ...]] = {}
 
     def on(self, device: Device) -> Lowering:
@@ -105,6 +107,11 @@ class Lowering:
         n, c, s = by_channel(shape)
         return (n * s, c, 1) if self.channels_last else (n, c, s)
 
+    @property
+    def has_host_part(self) -> bool:
+        """Whether `prepare` has anything to do."""
+        return type(self).prepare is not Lowering.prepare
+
     def prepare(self) -> None:
         """Do what the host has to do before each forward, also before one that is replayed from a graph."""
 
@@ -142,10 +149,18 @@ class Lowering:
             self._buffers[name] = self.device.zeros(1, np.int32)
         return self._buffers[name]
 
+    def staged(self, name: str, count: int, dtype: DTypeLike) -> Staged:
+        """The lowering's array of this name for values that `prepare` sets; lasts until another count is asked for."""
+        held = self._staged.get(name)
+        if held is None or held.array.size != count:
+            held = self._staged[name] = self.device.staged(count, dtype)
+        return held
+
     @property
     def kept_bytes(self) -> int:
         """Bytes of the lowering's arrays."""
-        return sum(int(array.nbytes) for array in self._buffers.values())
+        arrays = [*self._buffers.values(), *(held.array for held in self._staged.values())]
+        return sum(int(array.nbytes) for array in arrays)
 
     def constant(self, name: str, values: Sequence[float]) -> Any:
         """The lowering's array of these values, sent to the device where they differ from the last call's."""

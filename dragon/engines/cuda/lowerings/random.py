@@ -25,13 +25,17 @@ class RandomLowering(Lowering):
         raise NotImplementedError
 
     @property
+    def has_host_part(self) -> bool:
+        return self.is_random
+
+    @property
     def stream(self) -> Any:
         """The argument `stream` of random.cuh: the key (2 words) and the number of the draw, on the device."""
-        return self.buffer("stream", 3, np.uint64)
+        return self.staged("stream", 3, np.uint64).array
 
     def prepare(self) -> None:
         """Send the draw's key and number to the device before each run, so that a replayed graph uses new numbers."""
         if self.is_random:
             rng = self.layer.rng
-            self.device.upload(self.stream, np.array([*rng.key, rng.draws], np.uint64))
+            self.staged("stream", 3, np.uint64).set(np.array([*rng.key, rng.draws], np.uint64))
             rng.draws += 1

@@ -13,6 +13,7 @@ import numpy as np
 
 from dragon.engines.cuda.device.copies import FEED_BYTES
 from dragon.engines.cuda.device.device import Device
+from dragon.engines.cuda.device.staging import Staged
 from dragon.engines.cuda.kernels import transform as kernels
 from dragon.engines.cuda.kernels.kernel import MOST
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
@@ -80,7 +81,10 @@ class TransformLowering(Lowering):
         return self.buffer("images", (batch, *self.layer.maker.byte_shape), np.uint8)
 
     def _places(self, batch: int) -> Any:
-        return self.buffer("places", (batch, 3), np.int32)
+        return self._staged_places(batch).array.reshape(batch, 3)
+
+    def _staged_places(self, batch: int) -> Staged:
+        return self.staged("places", 3 * batch, np.int32)
 
     def _mean(self) -> Any:
         """The mean on the device, or None; `prepare` sends it there."""
@@ -101,11 +105,11 @@ class TransformLowering(Lowering):
         count = len(batch.label)
         if batch.bytes is None:
             layer.deliver(batch, self.node.tops)
-            self.device.upload(self._places(count), np.full((count, 3), ON_HOST, np.int32))
+            self._staged_places(count).set(np.full(3 * count, ON_HOST, np.int32))
         else:
             layer.deliver_labels(batch, self.node.tops)
             self._send(batch.bytes.images)
-            self.device.upload(self._places(count), batch.bytes.places)
+            self._staged_places(count).set(batch.bytes.places.reshape(-1))
 
     def _send(self, images: Any) -> None:
         target = self._images(len(images)).reshape(-1)

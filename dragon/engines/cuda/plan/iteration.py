@@ -163,6 +163,7 @@ class Iteration(Captured):
         return loss
 
     def _eager(self) -> int | None:
+        self._gpu.send_staged()
         self.update.clear()
         self._begin()
         for group in self._forward:

@@ -55,6 +55,7 @@ class GroupRunner:
                 space.view = self._arrays.view
                 if prepare:
                     self.prepare(group)
+                    self._gpu.send_staged()
                 with self._arrays.in_form(group.in_float, group.channels_last):
                     (group.lowering or layer).forward(bottoms, tops)
         except DragonError as error:
@@ -157,7 +158,7 @@ class GroupRunner:
 
 def has_host_part(group: Group) -> bool:
     """Whether the host has to do something before each forward, also before one that is replayed."""
-    return group.lowering is not None and type(group.lowering).prepare is not Lowering.prepare
+    return group.lowering is not None and group.lowering.has_host_part
 
 
 def forward_readonly(group: Group) -> frozenset[int]:
