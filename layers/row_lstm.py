@@ -19,8 +19,9 @@ __all__ = ["RowLSTM"]
 class RowLSTM(Carried):
     """The LSTM of caffe-lstm (junhyukoh), whose sequences are rows of one axis.
 
-    bottom 0: (T * N, ...), step by step, with N = batch_size; top: (T * N, num_output). bottom 1, `clip` (T * N), is 0
-    where a sequence begins; with it a batch begins with the final states of the batch before, without it with zeros.
+    bottom 0: (T * N, ...), step by step, with N = batch_size; top: (T * N, num_output). A bottom of three axes without
+    batch_size is (T, N, inputs), the top (T, N, num_output), as caffe_ocr has it. bottom 1, `clip` (T * N), is 0 where
+    a sequence begins; with it a batch begins with the final states of the batch before, without it with zeros.
     No gradient flows between batches. Gates are in the order i, f, o, g, as in LSTM. With `clipping_threshold` above 0,
     gradients of the gates before activation are limited to [-clipping_threshold, clipping_threshold].
 
@@ -38,7 +39,8 @@ class RowLSTM(Carried):
         if p.num_output < 1 or p.batch_size < 1:
             self.bad_param(f"num_output and batch_size must be at least 1, got {p.num_output} and {p.batch_size}")
         self.size, self.n = p.num_output, p.batch_size
-        self.inputs = math.prod(bottom[0].shape[1:])
+        self.has_batch_axis = bottom[0].ndim == 3 and not p.HasField("batch_size")
+        self.inputs = math.prod(bottom[0].shape[1 + self.has_batch_axis :])
         self.add_blob((4 * self.size, self.inputs), p.weight_filler, "input weight")
         self.add_blob((4 * self.size, self.size), p.weight_filler, "recurrent weight")
         self.add_blob((4 * self.size,), p.bias_filler, "bias")
@@ -49,14 +51,19 @@ class RowLSTM(Carried):
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         shape = bottom[0].shape
+        if self.has_batch_axis:
+            if len(shape) != 3 or shape[2] != self.inputs:
+                self.bad_shape(f"needs a bottom of shape (T, N, {self.inputs}), got shape {shape}")
+            self.n, shape = shape[1], (shape[0] * shape[1], shape[2])
         if not shape or shape[0] % self.n or math.prod(shape[1:]) != self.inputs:
             self.bad_shape(
                 f"needs a bottom with a multiple of batch_size {self.n} rows of {self.inputs} values, got shape {shape}"
             )
-        if len(bottom) > 1 and (bottom[1].count != shape[0] or bottom[1].shape[0] != shape[0]):
+        rows = bottom[0].shape[: 1 + self.has_batch_axis]
+        if len(bottom) > 1 and (bottom[1].count != shape[0] or bottom[1].shape[: len(rows)] not in (rows, shape[:1])):
             self.bad_shape(f"bottom 1 says where sequences go on: expected {shape[0]} values, got {bottom[1].shape}")
         self.steps = shape[0] // self.n
-        top[0].reshape(shape[0], self.size)
+        top[0].reshape(*rows, self.size)
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x = bottom[0].data.reshape(self.steps * self.n, self.inputs)

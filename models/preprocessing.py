@@ -20,8 +20,8 @@ __all__ = ["Preprocessing", "labels_of", "preprocessing_of"]
 
 _RGB = ("cifar10",)  # data sets whose images are stored red first; the others are blue first, as OpenCV reads them
 _IMAGENET_MEAN = (104.007, 116.669, 122.679)  # the channels' means of BVLC's mean image of ILSVRC 2012
-# The means of the channels and the factor behind them, of nets that come without training data; from their authors'
-# programs that use them.
+# The means of the channels and the factor behind them, of nets that come without training images; from their authors'
+# programs that use them, and from HDF5 files.
 _DEPLOYED: dict[str, tuple[tuple[float, ...], float]] = {
     "ssd300_vgg": ((104, 117, 123), 1),
     "mobilenet_ssd": ((127.5, 127.5, 127.5), 0.007843),
@@ -30,6 +30,7 @@ _DEPLOYED: dict[str, tuple[tuple[float, ...], float]] = {
     "mtcnn_rnet": ((127.5, 127.5, 127.5), 0.0078125),
     "mtcnn_onet": ((127.5, 127.5, 127.5), 0.0078125),
     "openpose": ((128, 128, 128), 1 / 256),
+    "crnn_mnist": ((), 1 / 255),
 }
 
 

@@ -53,7 +53,7 @@ def command(
 
     \b
     shapes       2,000 and 500 images with boxes, for AnnotatedData; also as VOC and COCO
-    mnist_lines  10,000 and 2,000 lines of digits with label sequences, for HDF5Data
+    mnist_lines  30,000 and 2,000 lines of digits with label sequences, for HDF5Data
 
     Those named mnist_ are composed from MNIST, which is fetched to the folder mnist beside them.
 

@@ -34,7 +34,7 @@ Image = NDArray[np.float32]
 def write_lines(
     folder: str | os.PathLike[str],
     digits: Callable[[], Digits],
-    train: int = 10_000,
+    train: int = 30_000,
     test: int = 2000,
     seed: int = 1,
     width: int = 100,

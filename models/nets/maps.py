@@ -54,7 +54,8 @@ class Maps:
 class Rows:
     """Rows of HDF5 files. tops: the shape of one row of each dataset. train, test: rows per batch.
 
-    FOLDER/PREFIX_train.txt and FOLDER/PREFIX_test.txt list the files. name: of the layer. shuffle: in training.
+    FOLDER/PREFIX_train.txt and FOLDER/PREFIX_test.txt list the files, without a prefix FOLDER/train.txt and
+    FOLDER/test.txt. name: of the layer. shuffle: in training.
     """
 
     folder: str
@@ -79,7 +80,7 @@ class Rows:
         made = []
         for phase, part, batch in ((pb.TRAIN, "train", self.train), (pb.TEST, "test", self.test)):
             layer = pb.LayerParameter(name=self.name, type="HDF5Data", top=self.tops, include=[{"phase": phase}])
-            layer.hdf5_data_param.source = f"{self.folder}/{self.prefix}_{part}.txt"
+            layer.hdf5_data_param.source = f"{self.folder}/{'_'.join(filter(None, (self.prefix, part)))}.txt"
             layer.hdf5_data_param.batch_size = batch
             if self.shuffle and phase == pb.TRAIN:
                 layer.hdf5_data_param.shuffle = True

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dragon.models.nets.body import PLAIN, SPLIT, XAVIER, Body
+from dragon.models.nets.body import MSRA, PLAIN, SPLIT, XAVIER, Body
 from dragon.models.nets.maps import Fitted, Rows
-from dragon.models.nets.model import Deployed, Model, behind, solver
+from dragon.models.nets.model import Model, behind, solver
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["MODELS", "Captions", "crnn", "lrcn"]
+__all__ = ["MODELS", "Captions", "Reading", "crnn", "crnn_mnist", "lrcn"]
 
 _UNIFORM = {"type": "uniform", "min": -0.08, "max": 0.08}
 WORDS, FEATURES, STEPS, SENTENCES = 8801, 1000, 20, 100
@@ -86,10 +86,14 @@ def _prob(top: str) -> list[pb.LayerParameter]:
     return [behind("Softmax", top, name="prob", softmax_param={"axis": 2})]
 
 
-def crnn(classes: int = 37, steps: int = 26) -> Body:
+def _read_digits(top: str) -> list[pb.LayerParameter]:
+    return [*_prob(top), behind("CTCGreedyDecoder", "prob", name="labels", ctc_decoder_param={"blank_index": 10})]
+
+
+def crnn(classes: int = 37) -> Body:
     """CRNN (Shi, Bai & Yao 2015, arXiv 1507.05717): convolutions, then two LSTMs in each direction along the width.
 
-    The image (1, 1, 32, 100) gives `steps` columns; for each there are scores (steps, 1, classes), class 0 being none.
+    The image (N, 1, 32, 100) gives 26 columns; for each there are scores (26, N, classes), class 0 being none.
     """
     b = Body(lr=None)
     kept = {"pool": "MAX", "kernel_h": 2, "kernel_w": 2, "stride_h": 2, "stride_w": 1, "pad_h": 0, "pad_w": 1}
@@ -103,22 +107,40 @@ def crnn(classes: int = 37, steps: int = 26) -> Body:
         elif k in (4, 6):
             b.add(f"pool{k}", "Pooling", pooling_param=kept)
     b.norm = PLAIN
-    b.add("columns", "Permute", permute_param={"order": [3, 0, 1, 2]})
-    b.add("sequence", "Flatten", flatten_param={"axis": 2})
-    _continuation(b, steps)
+    _columns(b)
     _both_ways(b, "1", 256)
     b.ip("blend", 256, XAVIER, axis=2)
     _both_ways(b, "2", 256)
     return b.ip("fc", classes, XAVIER, axis=2)
 
 
-def _continuation(b: Body, steps: int) -> None:
-    """Add the blob `cont` (steps, 1): 0, then ones, since each image is a sequence."""
-    top = b.top
-    for name, count, value in (("begin", 1, 0), ("go_on", steps - 1, 1)):
-        settings = {"shape": [{"dim": [count, 1]}], "data_filler": [{"type": "constant", "value": value}]}
-        b.layers.append(pb.LayerParameter(name=name, type="DummyData", top=[name], dummy_data_param=settings))
-    b.join("cont", "Concat", ["begin", "go_on"], concat_param={"axis": 0}).at(top)
+def crnn_mnist() -> Body:
+    """A small CRNN for lines of digits: four convolutions, then one LSTM in each direction along the width.
+
+    The image (N, 1, 32, 100) gives 25 columns; for each there are scores (25, N, 11), class 10 being none.
+    """
+    b = Body(SPLIT, lr=None)
+    for k, width in enumerate((16, 32, 64, 64), 1):
+        b.conv(f"conv{k}", width, 3, MSRA, pad=1).bn(f"bn{k}").relu(f"relu{k}")
+        if k < 3:
+            b.pool(f"pool{k}", "MAX", 2)
+        elif k == 3:
+            b.add(
+                f"pool{k}",
+                "Pooling",
+                pooling_param={"pool": "MAX", "kernel_h": 2, "kernel_w": 1, "stride_h": 2, "stride_w": 1},
+            )
+    _columns(b)
+    _both_ways(b, "1", 64)
+    b.add("drop", "Dropout", True, dropout_param={"dropout_ratio": 0.5})
+    return b.ip("fc", 11, XAVIER, axis=2)
+
+
+def _columns(b: Body) -> None:
+    """The columns of a map as steps (T, N, C * H), and `cont`, which says that each image is a sequence."""
+    b.add("columns", "Permute", permute_param={"order": [3, 0, 1, 2]})
+    b.add("sequence", "Flatten", flatten_param={"axis": 2})
+    b.join("cont", "ContinuationIndicator", ["sequence"]).at("sequence")
 
 
 def _both_ways(b: Body, name: str, size: int) -> None:
@@ -131,7 +153,32 @@ def _both_ways(b: Body, name: str, size: int) -> None:
     b.join(f"lstm{name}", "Concat", [f"lstm{name}_forward", b.top], concat_param={"axis": 2})
 
 
-MODELS: dict[str, Model | Deployed] = {
+@dataclass(frozen=True)
+class Reading:
+    """The layers behind scores (T, N, classes): sequence accuracy and the loss. blank: the class that is none.
+
+    normalised: loss and gradient are means of the batch; else the gradient is the sum's, as crnn.caffe has it.
+    """
+
+    blank: int
+    normalised: bool = False
+
+    def __call__(self, top: str) -> list[pb.LayerParameter]:
+        """The layers, given the name of the scores."""
+        test: list[dict[str, Any]] = [{"phase": pb.TEST}]
+        first = behind("Permute", top, name="batch_first", include=test, permute_param={"order": [1, 0, 2]})
+        read = {"blank_label": self.blank}
+        accuracy = behind(
+            "LabelsequenceAccuracy", "batch_first", "label", name="accuracy", include=test,
+            labelsequence_accuracy_param=read,
+        )  # fmt: skip
+        loss = behind("CtcLoss", top, "label", ctc_loss_param=read)
+        if self.normalised:
+            loss.loss_param.normalization = pb.LossParameter.BATCH_SIZE
+        return [first, accuracy, loss]
+
+
+MODELS: dict[str, Model] = {
     "lrcn": Fitted(
         "LRCN, captions of images", Captions(), lrcn,
         solver(
@@ -141,5 +188,22 @@ MODELS: dict[str, Model | Deployed] = {
         losses=_caption_losses, answers=_prob,
         inputs={"cont_sentence": (1, 1), "input_sentence": (1, 1), "image_features": (1, FEATURES)},
     ),
-    "crnn": Deployed("CRNN, which reads words in images", {"data": (1, 1, 32, 100)}, crnn, answers=_prob),
+    "crnn": Fitted(
+        "CRNN, which reads words in images",
+        Rows("data/synth90k", "words", {"data": (1, 32, 100), "label": (23,)}, train=64, test=64), crnn,
+        solver(
+            50000, 0.0001, lr_policy="step", gamma=0.1, stepsize=25000, weight_decay=0.0005, clip_gradients=5000,
+            test_iter=[50], test_interval=200, display=50,
+        ),
+        losses=Reading(blank=0), answers=_prob, inputs={"data": (1, 1, 32, 100)},
+    ),
+    "crnn_mnist": Fitted(
+        "A small CRNN, which reads lines of digits",
+        Rows("data/mnist_lines", "", {"data": (1, 32, 100), "label": (5,)}, train=32, test=20), crnn_mnist,
+        solver(
+            5000, 0.002, type="Adam", momentum2=0.999, lr_policy="poly", power=1, weight_decay=0.0001,
+            test_interval=500,
+        ),
+        losses=Reading(blank=10, normalised=True), answers=_read_digits, inputs={"data": (1, 1, 32, 100)},
+    ),
 }  # fmt: skip

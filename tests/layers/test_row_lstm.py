@@ -18,6 +18,8 @@ CATALOGUE = {
     "Lstm": [
         (f"lstm_param {{ num_output: 4 batch_size: 2 {FILL} }}", ((6, 5),)),
         (f"lstm_param {{ num_output: 4 clipping_threshold: 0.25 {FILL} }}", ((3, 5), "labels")),
+        (f"lstm_param {{ num_output: 4 {FILL} }}", ((3, 2, 5),)),
+        (f"lstm_param {{ num_output: 4 {FILL} }}", ((3, 2, 5), "cont")),
     ]
 }
 ARRAY_CODE = {"Lstm": "a loop over steps, as LSTM"}
@@ -123,3 +125,22 @@ def test_another_width_is_an_error() -> None:
     one = One(text(), X)
     with pytest.raises(ShapeError, match=r"rows of 3 values, got shape \(8, 4\)"):
         one.forward(np.zeros((8, 4)))
+
+
+def test_three_axes_have_the_batch_as_the_second() -> None:
+    """As caffe_ocr has it, where batch_size is not set; the batch may change."""
+    three = One(f'type: "Lstm" lstm_param {{ num_output: {D} {FILL} }}', X.reshape(T, N, INPUTS), dtype=np.float64)
+    rows = One(text(), X, dtype=np.float64)
+    assert [blob.shape for blob in three.blobs] == [blob.shape for blob in rows.blobs]
+    y = three.forward().copy()
+    assert y.shape == (T, N, D)
+    np.testing.assert_allclose(y.reshape(T * N, D), expected(three.blobs, X, np.ones(T * N), ZERO, ZERO))
+    np.testing.assert_array_equal(three.forward(X.reshape(T, N, INPUTS)[:, :1]), y[:, :1])
+    check_gradient(f'type: "Lstm" lstm_param {{ num_output: {D} {FILL} }}', [X.reshape(T, N, INPUTS)])
+    with pytest.raises(ShapeError, match=r"needs a bottom of shape \(T, N, 3\), got shape \(4, 2, 2\)"):
+        three.forward(np.zeros((T, N, 2)))
+
+
+def test_with_batch_size_three_axes_are_rows() -> None:
+    one = One(text(), X.reshape(T * N, INPUTS, 1), dtype=np.float64)
+    np.testing.assert_allclose(one.forward(), expected(one.blobs, X, np.ones(T * N), ZERO, ZERO))

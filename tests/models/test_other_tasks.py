@@ -42,6 +42,7 @@ SMALL: dict[str, dict[str, tuple[int, ...]]] = {
         "data": (1, 3, 64, 64), "vec_weight": (1, 38, 8, 8), "heat_weight": (1, 19, 8, 8),
         "label_vec": (1, 38, 8, 8), "label_heat": (1, 19, 8, 8),
     },
+    "crnn": {"data": (1, 1, 32, 100), "label": (1, 5)},
     "faster_rcnn_vgg16": {"data": (1, 3, 64, 64), "rois": (2, 5)},
     "yolo_v2": {"data": (1, 3, 64, 64)}, "yolo_v3": {"data": (1, 3, 64, 64)},
 }  # fmt: skip
@@ -55,6 +56,8 @@ OUTPUTS = {
     "mtcnn_rnet": {"class_loss", "box_loss"},
     "mtcnn_onet": {"class_loss", "box_loss", "points_loss"},
     "lrcn": {"accuracy", "loss"},
+    "crnn": {"accuracy", "loss"},
+    "crnn_mnist": {"accuracy", "loss"},
     "mnist_autoencoder": {"cross_entropy_loss", "l2_error"},
 }
 
@@ -164,7 +167,7 @@ def test_trains_and_deploys(name: str, tmp_path: Path) -> None:
     for key, answer in answers.items():
         assert np.isfinite(answer).all()
         if key.startswith("prob") and name != "dcgan_discriminator":
-            axis = 2 if name == "lrcn" else 1
+            axis = 2 if name in ("lrcn", "crnn") else 1
             np.testing.assert_allclose(answer.sum(axis=axis), 1, rtol=1e-4)
 
 

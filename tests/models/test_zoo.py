@@ -59,7 +59,7 @@ TASKS = {
 }  # fmt: skip
 DATASETS = {
     "bsds", "camvid", "cells", "cifar10", "cityscapes", "coco", "faces", "flickr_style", "ilsvrc13", "imagenet",
-    "mnist", "patches", "pictures", "synth90k", "voc",
+    "mnist", "mnist_lines", "patches", "pictures", "synth90k", "voc",
 }  # fmt: skip
 LICENSES = {"BSD-2-Clause"}
 

@@ -197,6 +197,16 @@ def test_nothing_to_verify_is_said(dragon: Dragon) -> None:
 # -- list and show --------------------------------------------------------------------------------------------
 
 
+def test_run_shows_what_a_net_reads(dragon: Dragon, tmp_path: Path) -> None:
+    """With weights of zero each step has class 0, the digit 0: of an image and of noise."""
+    with Net(ROOT / "crnn_mnist" / zoo.DEPLOY, phase=TEST, engine="numpy") as net:
+        net.save(tmp_path / "zero.caffemodel")
+    Image.fromarray(np.zeros((32, 100), np.uint8)).save(tmp_path / "line.png")
+    for images in ([], [str(tmp_path / "line.png")]):
+        result = dragon("zoo", "run", "crnn_mnist", *images, "--weights", str(tmp_path / "zero.caffemodel"))
+        assert "output  labels reads 0" in result.out.splitlines()
+
+
 def test_lists_all_nets(dragon: Dragon) -> None:
     result = dragon("zoo", "list")
     assert [line.split()[0] for line in result.out.splitlines()[2:]] == zoo.names()

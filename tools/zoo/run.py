@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dragon.bases.layer import TEST
 from dragon.errors import UsageError
 from dragon.graph.net import Net
+from dragon.layers.ctc_greedy_decoder import CTCGreedyDecoder
 from dragon.models import zoo
 from dragon.models.facts import ROOT, read_facts
 from dragon.proto.text import read_net
@@ -39,8 +40,9 @@ def command(
     """Run the net NAME.
 
     With IMAGES a net for classification prints their classes, one that ends with DetectionOutput the boxes it finds,
-    and another one what its outputs are. Images are prepared as in the net's training. Without IMAGES the net runs once
-    on noise, and the shapes of its inputs and outputs are shown; this needs no weights.
+    one that ends with CTCGreedyDecoder the labels it reads, and another one what its outputs are. Images are prepared
+    as in the net's training. Without IMAGES the net runs once on noise, and the shapes of its inputs and outputs are
+    shown; this needs no weights.
 
     \b
     Example: dragon zoo run cifar10_quick_bn_merged cat.jpg
@@ -89,7 +91,12 @@ def _on_noise(name: str, model: str, weights: str | None, engine: str | None) ->
 
 
 def _show(net: Net, found: Mapping[str, NDArray[Any]]) -> None:
+    readings = {node.top_names[0] for node in net.nodes if isinstance(node.layer, CTCGreedyDecoder)}
     for blob in net.outputs:
         values = found[blob]
+        if blob in readings:
+            for row in values.reshape(len(values), -1):
+                click.echo(f"output  {blob} reads {' '.join(str(int(label)) for label in row[row >= 0]) or 'nothing'}")
+            continue
         facts = f", {values.min():.4g} to {values.max():.4g}, mean {values.mean():.4g}" if values.size else ""
         click.echo(f"output  {blob} {values.shape}{facts}")

@@ -32,7 +32,8 @@ def _row_lstm(c: Call) -> str:
     assert isinstance(layer, RowLSTM)
     entries = [Same(key, i, layer.blobs[i].shape) for i, key in enumerate(("weight_x", "weight_h", "bias"))]
     limit = number(layer.param.lstm_param.clipping_threshold)
-    module = f"{c.part('RowLSTM')}({layer.inputs}, {layer.size}, {layer.n}, {limit})"
+    batch = None if layer.has_batch_axis else layer.n
+    module = f"{c.part('RowLSTM')}({layer.inputs}, {layer.size}, {batch}, {limit})"
     return f"{c.declare(module, *entries)}({', '.join(c.xs)})"
 
 

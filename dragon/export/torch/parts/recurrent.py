@@ -81,10 +81,11 @@ class RNN(Recurrent):
 class RowLSTM(nn.Module):
     """LSTM over rows, step by step, `batch` sequences side by side; `clip` is 0 where a sequence begins.
 
-    With `clip` a batch begins with the final states of the batch before. limit: of the gates' gradients; 0: none.
+    Without `batch` the second axis of x has them. With `clip` a batch begins with the final states of the batch before.
+    limit: of the gates' gradients; 0: none.
     """
 
-    def __init__(self, inputs: int, size: int, batch: int, limit: float) -> None:
+    def __init__(self, inputs: int, size: int, batch: int | None, limit: float) -> None:
         super().__init__()
         self.weight_x, self.weight_h = (
             nn.Parameter(torch.zeros(4 * size, inputs)),
@@ -95,13 +96,17 @@ class RowLSTM(nn.Module):
         self.carried: list[Tensor] = []  # the final states of the batch before; clear() starts anew
 
     def forward(self, x: Tensor, clip: Tensor | None = None) -> Tensor:
-        gates = F.linear(x.flatten(1), self.weight_x, self.bias).unflatten(0, (-1, self.batch))
-        cont = x.new_ones(len(x)) if clip is None else (clip != 0).to(x.dtype)
-        h = c = x.new_zeros(self.batch, self.size)
+        if self.batch is None:
+            batch, gates = x.shape[1], F.linear(x, self.weight_x, self.bias)
+        else:
+            batch = self.batch
+            gates = F.linear(x.flatten(1), self.weight_x, self.bias).unflatten(0, (-1, batch))
+        cont = x.new_ones(gates.shape[:2]) if clip is None else (clip != 0).to(x.dtype)
+        h = c = x.new_zeros(batch, self.size)
         if clip is not None and self.carried:
             h, c = self.carried
         outputs = []
-        for gate, go in zip(gates, cont.reshape(-1, self.batch, 1), strict=True):
+        for gate, go in zip(gates, cont.reshape(-1, batch, 1), strict=True):
             total = gate + F.linear(h * go, self.weight_h)
             if self.limit and total.requires_grad:
                 total.register_hook(lambda diff: diff.clamp(-self.limit, self.limit))
@@ -109,4 +114,4 @@ class RowLSTM(nn.Module):
             outputs.append(h)
         if clip is not None:
             self.carried = [h.detach(), c.detach()]
-        return torch.cat(outputs)
+        return torch.stack(outputs) if self.batch is None else torch.cat(outputs)
