@@ -26,8 +26,8 @@ _MARK = "written by dragon caffe-names"
 def command(folder: str) -> None:
     """Write programs with the names of Caffe's, which take the same arguments, so that scripts for Caffe run Dragon.
 
-    They are caffe (train, test, time, device_query), convert_imageset, compute_image_mean, extract_features,
-    upgrade_net_proto_text, upgrade_net_proto_binary and upgrade_solver_proto_text. Scripts that say
+    They are caffe (train, test, time, device_query), convert_imageset, convert_annoset, compute_image_mean,
+    extract_features, upgrade_net_proto_text, upgrade_net_proto_binary and upgrade_solver_proto_text. Scripts that say
     build/tools/caffe find them with --dir build/tools, others when DIR is on the path. They run the Python and the
     Dragon of this command.
 

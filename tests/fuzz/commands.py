@@ -72,6 +72,8 @@ _TEXTS = {
     "compare.yaml": "name: x\nsolver: solver.prototxt\nvariants:\n  - name: a\n    net: net.prototxt\n",
     "script.py": "import caffe, sys\nprint(sys.argv)\n",
     "good.txt": "dog.jpg 1\n/dog.jpg 2\n",
+    "boxes.txt": "dog.jpg boxes_of_dog.txt\n",
+    "sub/boxes_of_dog.txt": "3 0 1 5 6\n1 2 2 9.5 9\n",
     "train.log": """I1121 10:54:00.000000 1 s.py:1] Solving x
 I1121 10:54:01.000000 1 s.py:1] Iteration 0, loss = 2
 I1121 10:54:01.000000 1 s.py:1]     Train net output #0: loss = 2.5 (* 1 = 2.5 loss)
@@ -154,6 +156,7 @@ classify cat.png {_WEIGHTS} --resize 30,30 --oversample --out new.npy --channel-
 detect windows.csv {_WEIGHTS} --mean 104,117,123 --context-pad 2 --out new.csv --labels labels.txt
 convert-imageset sub good.txt new --resize-height 4 --resize-width 4 --shuffle --seed 2
 convert-imageset sub good.txt new --gray --encoded --encode-type png --backend leveldb --check-size
+convert-annoset sub boxes.txt new --label-type txt --min-dim 5 --name-size new.txt
 compute-image-mean synthetic_train_lmdb new.npy
 extract-features --model net.prototxt --weights w.caffemodel --blob ip --batches 1 --out new.h5
 extract-features --model net.prototxt --weights w.caffemodel --blob ip --blob bn --batches 1 --out new

@@ -36,6 +36,7 @@ from tests.tools.conftest import Dragon, edit
         ("caffe --version", "--version"),
         ("caffe train -solver s -engine=numpy", "train --solver s --engine=numpy"),
         ("convert_imageset --shuffle root/ l db", "convert-imageset --shuffle root/ l db"),
+        ("convert_annoset --encoded root/ l db", "convert-annoset --encoded root/ l db"),
         ("upgrade_net_proto_text a b", "upgrade-net-proto-text a b"),
     ],
 )

@@ -35,6 +35,7 @@ LINES = {
     "classify": "classify --model deploy.prototxt --weights w.caffemodel --engine numpy image.png",
     "detect": "detect windows.csv --model deploy.prototxt --weights w.caffemodel --engine numpy",
     "convert-imageset": "convert-imageset . list.txt db",
+    "convert-annoset": "convert-annoset . pairs.txt boxes_db --label-type txt",
     "compute-image-mean": "compute-image-mean data/synthetic_test_lmdb",
     "extract-features": f"extract-features {MODEL} --weights w.caffemodel --blob ip --batches 1 --out ip.npy",
     "parse-log": "parse-log out tables",
@@ -97,6 +98,7 @@ def folder(work: Path, dragon: Dragon) -> Path:
                   "split.prototxt", "--out-weights", "s.caffemodel").code == 0  # fmt: skip
     PIL.Image.fromarray(np.zeros((30, 30, 3), np.uint8)).save("image.png")
     Path("list.txt").write_text("image.png 1\n")
+    Path("pairs.txt").write_text("image.png none.txt\n")
     Path("windows.csv").write_text("filename,ymin,xmin,ymax,xmax\nimage.png,1,1,20,20\n")
     return work
 

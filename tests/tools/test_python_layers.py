@@ -104,8 +104,8 @@ def test_every_command_that_makes_nets_is_known_here() -> None:
     """A new command has to be looked at: either it runs no net, or it stands above."""
     no_python = {
         "compare", "data", "layers", "device", "demo", "run", "classify", "detect", "convert-imageset",
-        "compute-image-mean", "export", "import", "upgrade", "draw", "parse-log", "plot", "lint", "split", "completion",
-        "caffe-names", "help", "zoo",
+        "convert-annoset", "compute-image-mean", "export", "import", "upgrade", "draw", "parse-log", "plot",
+        "lint", "split", "completion", "caffe-names", "help", "zoo",
     }  # fmt: skip
     assert {name.split()[0] for name in (*RUNS, *ON_WEIGHTS)} | no_python == set(COMMANDS)
 

@@ -279,9 +279,10 @@ def test_lint(work: Path, dragon: Dragon) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "run", "classify", "detect", "convert-imageset", "compute-image-mean", "extract-features", "upgrade", "draw",
-        "parse-log", "plot", "lint", "merge", "split", "fold", "recalibrate", "train", "test", "time", "summarize",
-        "compare", "data", "layers", "device", "demo", "caffe-names", "help",
+        "run", "classify", "detect", "convert-imageset", "convert-annoset", "compute-image-mean",
+        "extract-features", "upgrade", "draw", "parse-log", "plot", "lint", "merge", "split", "fold",
+        "recalibrate", "train", "test", "time", "summarize", "compare", "data", "layers", "device", "demo",
+        "caffe-names", "help",
     ],
 )  # fmt: skip
 def test_every_help_has_an_example(dragon: Dragon, name: str) -> None:

@@ -19,6 +19,7 @@ __all__ = ["PROGRAMS", "dragon_arguments", "main"]
 PROGRAMS = {
     "caffe": None,
     "convert_imageset": "convert-imageset",
+    "convert_annoset": "convert-annoset",
     "compute_image_mean": "compute-image-mean",
     "extract_features": "extract-features",
     "upgrade_net_proto_text": "upgrade-net-proto-text",

@@ -37,7 +37,7 @@ class Object:
 class Described:
     """The objects of an image; width and height are those that its file says, None where it says nothing."""
 
-    objects: tuple[Object, ...]
+    objects: tuple[Object, ...] = ()
     width: int | None = None
     height: int | None = None
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from dragon.data.detection.annotations import Described, Object
 from dragon.errors import DataError, one_line
 from dragon.files.reading import read_text
@@ -69,6 +71,7 @@ def _described(image: Any, annotations: Any) -> Described:
     width, height = image.get("width"), image.get("height")
     objects = []
     for one in annotations:
-        x, y, wide, high = (float(value) for value in one["bbox"])
-        objects.append(Object(str(one["category_id"]), (x, y, x + wide, y + high), bool(one.get("iscrowd", 0))))
+        x, y, wide, high = (np.float32(value) for value in one["bbox"])  # the fork adds in 32 bits
+        box = (float(x), float(y), float(x + wide), float(y + high))
+        objects.append(Object(str(one["category_id"]), box, bool(one.get("iscrowd", 0))))
     return Described(tuple(objects), width and int(width), height and int(height))
