@@ -470,6 +470,26 @@ class _DetectionEvaluateParameterFields(TypedDict, total=False):
 
 _DetectionEvaluateParameter: TypeAlias = _DetectionEvaluateParameterFields | Mapping[str, Any] | pb.DetectionEvaluateParameter
 
+class _DetectionLossParameterFields(TypedDict, total=False):
+    """Fields of DetectionLossParameter."""
+
+    side: _Int
+    """positions each way"""
+    num_class: _Int
+    num_object: _Int
+    """boxes of each position"""
+    object_scale: _Float
+    """weights of the terms"""
+    noobject_scale: _Float
+    class_scale: _Float
+    coord_scale: _Float
+    sqrt: bool
+    """the map holds roots of width and height"""
+    constriant: bool
+    """x and y are relative to the position, not to the image"""
+
+_DetectionLossParameter: TypeAlias = _DetectionLossParameterFields | Mapping[str, Any] | pb.DetectionLossParameter
+
 class _DetectionOutputParameterFields(TypedDict, total=False):
     """Decodes boxes, drops overlapping ones, keeps the best."""
 
@@ -1434,6 +1454,43 @@ class _ReductionParameterFields(TypedDict, total=False):
 
 _ReductionParameter: TypeAlias = _ReductionParameterFields | Mapping[str, Any] | pb.ReductionParameter
 
+class _RegionLossParameterFields(TypedDict, total=False):
+    """Fields of RegionLossParameter."""
+
+    side: _Int
+    """read, without effect: as the bottom has"""
+    num_class: _Int
+    bias_match: _Int
+    """true boxes are compared with biases, not with found boxes"""
+    coords: _Int
+    num: _Int
+    """anchors of each position"""
+    softmax: _Int
+    """of the classes; 0 is not offered"""
+    jitter: _Float
+    """read, without effect: of Darknet's data"""
+    rescore: _Int
+    """the target of an object is the overlap of its box, not 1"""
+    object_scale: _Float
+    """weights of the terms"""
+    class_scale: _Float
+    noobject_scale: _Float
+    coord_scale: _Float
+    absolute: _Int
+    """read, without effect"""
+    thresh: _Float
+    """boxes with a larger overlap have no term for no object"""
+    random: _Int
+    """read, without effect: of Darknet's data"""
+    biases: _Float | Sequence[_Float]
+    """width and height of each anchor, in positions of the map"""
+    softmax_tree: str
+    """not offered"""
+    class_map: str
+    """not offered"""
+
+_RegionLossParameter: TypeAlias = _RegionLossParameterFields | Mapping[str, Any] | pb.RegionLossParameter
+
 class _ReorgParameterFields(TypedDict, total=False):
     """Moves blocks of positions between space and channels, as YOLOv2 does."""
 
@@ -1798,6 +1855,89 @@ class _WindowDataParameterFields(TypedDict, total=False):
     """put before each image's name"""
 
 _WindowDataParameter: TypeAlias = _WindowDataParameterFields | Mapping[str, Any] | pb.WindowDataParameter
+
+class _YoloDetectionOutputParameterFields(TypedDict, total=False):
+    """Fields of YoloDetectionOutputParameter."""
+
+    side: _Int
+    """read, without effect: as the bottom has"""
+    num_classes: _Int
+    num_box: _Int
+    """anchors of each position"""
+    coords: _Int
+    confidence_threshold: _Float
+    """least score"""
+    nms_threshold: _Float
+    """overlap from which the box of the lower score is dropped"""
+    biases: _Float | Sequence[_Float]
+    """width and height of each anchor, in positions of the map"""
+    label_map_file: str
+    """read, without effect"""
+
+_YoloDetectionOutputParameter: TypeAlias = _YoloDetectionOutputParameterFields | Mapping[str, Any] | pb.YoloDetectionOutputParameter
+
+class _Yolov3DetectionOutputParameterFields(TypedDict, total=False):
+    """Fields of Yolov3DetectionOutputParameter."""
+
+    num_classes: _Int
+    num_box: _Int
+    """anchors of each position"""
+    confidence_threshold: _Float
+    """scores are larger"""
+    nms_threshold: _Float
+    """overlap from which the box of the lower score is dropped"""
+    biases: _Float | Sequence[_Float]
+    """width and height of all anchors, in pixels"""
+    anchors_scale: _Int | Sequence[_Int]
+    """pixels of the image for one position, of each bottom"""
+    mask_group_num: _Int
+    """bottoms"""
+    mask: _Int | Sequence[_Int]
+    """anchors of the bottoms, one after another"""
+    gaussian_box: bool
+    """not offered"""
+
+_Yolov3DetectionOutputParameter: TypeAlias = _Yolov3DetectionOutputParameterFields | Mapping[str, Any] | pb.Yolov3DetectionOutputParameter
+
+class _Yolov3ParameterFields(TypedDict, total=False):
+    """Fields of Yolov3Parameter."""
+
+    side: _Int
+    """read, without effect: as the bottom has"""
+    num_class: _Int
+    num: _Int
+    """anchors of each position"""
+    object_scale: _Float
+    """weights of the terms"""
+    class_scale: _Float
+    noobject_scale: _Float
+    coord_scale: _Float
+    thresh: _Float
+    """boxes with a larger overlap have no term for no object"""
+    anchors_scale: _Int
+    """pixels of the image for one position of the map"""
+    biases: _Float | Sequence[_Float]
+    """width and height of all anchors, in pixels"""
+    mask: _Int | Sequence[_Int]
+    """those of this map; unset: the first"""
+    use_logic_gradient: bool
+    """squared errors, not cross-entropies"""
+    use_focal_loss: bool
+    """of the classes"""
+    iou_loss: _Int | Literal['IOU', 'GIOU', 'MSE', 'DIOU', 'CIOU']
+    """of the box"""
+    iou_normalizer: _Float
+    """weight of an overlap as the loss of a box"""
+    iou_thresh: _Float
+    """further anchors of a true box have a larger overlap with its shape"""
+    max_delta: _Float
+    """largest gradient of a box by its overlap"""
+    accumulate: bool
+    """boxes of one anchor add up; false: the last one counts"""
+    label_smooth_eps: _Float
+    """targets of classes are e / 2 and 1 - e / 2"""
+
+_Yolov3Parameter: TypeAlias = _Yolov3ParameterFields | Mapping[str, Any] | pb.Yolov3Parameter
 
 class _AbsVal(TypedDict, total=False):
     name: str
@@ -3357,6 +3497,58 @@ def DetectionEvaluate(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Detectio
         name_size_file
         resize_param
         detection_evaluate_param: settings as a dict, or a DetectionEvaluateParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
+class _DetectionLoss(TypedDict, total=False):
+    name: str
+    in_place: bool
+    side: _Int
+    num_class: _Int
+    num_object: _Int
+    object_scale: _Float
+    noobject_scale: _Float
+    class_scale: _Float
+    coord_scale: _Float
+    sqrt: bool
+    constriant: bool
+    detection_loss_param: _DetectionLossParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def DetectionLoss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_DetectionLoss]) -> Top:
+    """The loss of YOLO v1 (Redmon et al. 2016), as caffe-yolo trains with it.
+
+    Bottoms: a map (N, num_class + 5 * num_object, side * side) in any shape of as many values: scores of the classes,
+    scores of the boxes, and x, y, w, h of each box; labels (N, 7 * side * side): difficult (not read), whether there is
+    an object, its class (from 0), each (side, side), then x, y, w, h for each position, relative to the image. Top: the
+    sum of the terms, divided by N: halves of squared errors for the classes and the box of positions with an object,
+    and for the scores. Of the boxes of a position the one counts that overlaps the true one most, else the nearest; the
+    target of its score is the overlap. caffe-yolo has the same gradients, but prints means over the objects as loss.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        side: positions each way (default 7)
+        num_class (default 20)
+        num_object: boxes of each position (default 2)
+        object_scale: weights of the terms (default 1)
+        noobject_scale (default 0.5)
+        class_scale (default 1)
+        coord_scale (default 5)
+        sqrt: the map holds roots of width and height (default true)
+        constriant: x and y are relative to the position, not to the image (default false)
+        detection_loss_param: settings as a dict, or a DetectionLossParameter
         phase: instead of the net's
         loss_weight: one per top
         param: one per learned blob: rate, decay, name
@@ -5062,8 +5254,9 @@ class _Lstm(TypedDict, total=False):
 def Lstm(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Lstm]) -> Top:
     """The LSTM of caffe-lstm (junhyukoh), whose sequences are rows of one axis.
 
-    bottom 0: (T * N, ...), step by step, with N = batch_size; top: (T * N, num_output). bottom 1, `clip` (T * N), is 0
-    where a sequence begins; with it a batch begins with the final states of the batch before, without it with zeros.
+    bottom 0: (T * N, ...), step by step, with N = batch_size; top: (T * N, num_output). A bottom of three axes without
+    batch_size is (T, N, inputs), the top (T, N, num_output), as caffe_ocr has it. bottom 1, `clip` (T * N), is 0 where
+    a sequence begins; with it a batch begins with the final states of the batch before, without it with zeros.
     No gradient flows between batches. Gates are in the order i, f, o, g, as in LSTM. With `clipping_threshold` above 0,
     gradients of the gates before activation are limited to [-clipping_threshold, clipping_threshold].
 
@@ -6477,6 +6670,79 @@ def Reduction(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Reduction]) -> T
         exclude: not in runs that one of these admits
     """
 
+class _RegionLoss(TypedDict, total=False):
+    name: str
+    in_place: bool
+    side: _Int
+    num_class: _Int
+    bias_match: _Int
+    coords: _Int
+    num: _Int
+    softmax: _Int
+    jitter: _Float
+    rescore: _Int
+    object_scale: _Float
+    class_scale: _Float
+    noobject_scale: _Float
+    coord_scale: _Float
+    absolute: _Int
+    thresh: _Float
+    random: _Int
+    biases: _Float | Sequence[_Float]
+    softmax_tree: str
+    class_map: str
+    region_loss_param: _RegionLossParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def RegionLoss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_RegionLoss]) -> Top:
+    """The loss of YOLO v2 (Redmon & Farhadi 2017), as MobileNet-YOLO trains with it.
+
+    Bottoms: a map (N, num * (5 + num_class), H, W), whose anchors are `biases`, in positions of the map; true boxes as
+    (N, 1, T, 5) or (1, 1, M, 8). Top: the sum of the terms, divided by N.
+
+    A true box belongs to the anchor of its position whose shape (with bias_match; else that of its box) is the most
+    similar; the last of several counts. Terms of its anchor are halves of squared errors for x, y, w, h and for the
+    object, whose target is the overlap of the box with `rescore`, 1 without; and the softmax loss of the classes. Other
+    anchors have a term for no object, unless their box overlaps a true one by more than thresh, and for the first 12800
+    images one that draws them to the middle of their position. MobileNet-YOLO has the same gradients, but prints the
+    sum of their squares as the loss.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        side: read, without effect: as the bottom has (default 13)
+        num_class (default 20)
+        bias_match: true boxes are compared with biases, not with found boxes (default 1)
+        coords (default 4)
+        num: anchors of each position (default 5)
+        softmax: of the classes; 0 is not offered (default 1)
+        jitter: read, without effect: of Darknet's data (default 0.2)
+        rescore: the target of an object is the overlap of its box, not 1 (default 1)
+        object_scale: weights of the terms (default 1)
+        class_scale (default 1)
+        noobject_scale (default 0.5)
+        coord_scale (default 5)
+        absolute: read, without effect (default 1)
+        thresh: boxes with a larger overlap have no term for no object (default 0.2)
+        random: read, without effect: of Darknet's data (default 1)
+        biases: width and height of each anchor, in positions of the map
+        softmax_tree: not offered
+        class_map: not offered
+        region_loss_param: settings as a dict, or a RegionLossParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
 class _Reorg(TypedDict, total=False):
     name: str
     in_place: bool
@@ -7596,6 +7862,176 @@ def WindowData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_WindowData]) ->
         crop_height: instead of crop_size, with crop_width (default 0)
         window_data_param: settings as a dict, or a WindowDataParameter
         transform_param: settings as a dict, or a TransformationParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
+class _YoloDetectionOutput(TypedDict, total=False):
+    name: str
+    in_place: bool
+    side: _Int
+    num_classes: _Int
+    num_box: _Int
+    coords: _Int
+    confidence_threshold: _Float
+    nms_threshold: _Float
+    biases: _Float | Sequence[_Float]
+    label_map_file: str
+    yolo_detection_output_param: _YoloDetectionOutputParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def YoloDetectionOutput(*bottoms: Top, ntop: int = 1, **settings: Unpack[_YoloDetectionOutput]) -> Top:
+    """Boxes from the maps of YOLO v2 (Redmon & Farhadi 2017), as MobileNet-YOLO reads them.
+
+    Bottoms: one or two maps (N, num_box * (5 + num_classes), H, W). Top: (1, 1, K, 7) with item, label (from 1), score,
+    xmin, ymin, xmax, ymax. A box has the class of the highest softmax; its score is that times the one of an object.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        side: read, without effect: as the bottom has (default 13)
+        num_classes (default 20)
+        num_box: anchors of each position (default 5)
+        coords (default 4)
+        confidence_threshold: least score (default 0.01)
+        nms_threshold: overlap from which the box of the lower score is dropped (default 0.45)
+        biases: width and height of each anchor, in positions of the map
+        label_map_file: read, without effect
+        yolo_detection_output_param: settings as a dict, or a YoloDetectionOutputParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
+class _Yolov3(TypedDict, total=False):
+    name: str
+    in_place: bool
+    side: _Int
+    num_class: _Int
+    num: _Int
+    object_scale: _Float
+    class_scale: _Float
+    noobject_scale: _Float
+    coord_scale: _Float
+    thresh: _Float
+    anchors_scale: _Int
+    biases: _Float | Sequence[_Float]
+    mask: _Int | Sequence[_Int]
+    use_logic_gradient: bool
+    use_focal_loss: bool
+    iou_loss: _Int | Literal['IOU', 'GIOU', 'MSE', 'DIOU', 'CIOU']
+    iou_normalizer: _Float
+    iou_thresh: _Float
+    max_delta: _Float
+    accumulate: bool
+    label_smooth_eps: _Float
+    yolov3_param: _Yolov3Parameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def Yolov3(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Yolov3]) -> Top:
+    """The loss of YOLO v3 (Redmon & Farhadi 2018), as MobileNet-YOLO trains with it.
+
+    Bottoms: a map (N, num * (5 + num_class), H, W), whose anchors are those of `biases` (pixels of an image of
+    anchors_scale * W by anchors_scale * H) that `mask` names; true boxes as (N, 1, T, 5) or (1, 1, M, 8). Top: the sum
+    of the terms, divided by N.
+
+    A true box belongs to the anchor of its position whose shape is the most similar, if that is one of the mask's, and
+    to those with an overlap beyond iou_thresh. Terms of its anchors: the box, all classes, the object. Other anchors
+    have a term for no object, unless the box overlaps a true one by more than thresh. Terms are cross-entropies; with
+    use_logic_gradient halves of squared errors. The box: MSE, or an overlap (`iou_loss`), whose gradient is clipped to
+    max_delta. MobileNet-YOLO has the same gradients, but prints the sum of their squares as the loss.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        side: read, without effect: as the bottom has (default 13)
+        num_class (default 20)
+        num: anchors of each position (default 5)
+        object_scale: weights of the terms (default 1)
+        class_scale (default 1)
+        noobject_scale (default 0.5)
+        coord_scale (default 5)
+        thresh: boxes with a larger overlap have no term for no object (default 0.2)
+        anchors_scale: pixels of the image for one position of the map (default 32)
+        biases: width and height of all anchors, in pixels
+        mask: those of this map; unset: the first
+        use_logic_gradient: squared errors, not cross-entropies (default false)
+        use_focal_loss: of the classes (default false)
+        iou_loss: of the box (default MSE)
+        iou_normalizer: weight of an overlap as the loss of a box (default 0.25)
+        iou_thresh: further anchors of a true box have a larger overlap with its shape (default 0.5)
+        max_delta: largest gradient of a box by its overlap (default 10)
+        accumulate: boxes of one anchor add up; false: the last one counts (default true)
+        label_smooth_eps: targets of classes are e / 2 and 1 - e / 2 (default 0.1)
+        yolov3_param: settings as a dict, or a Yolov3Parameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
+class _Yolov3DetectionOutput(TypedDict, total=False):
+    name: str
+    in_place: bool
+    num_classes: _Int
+    num_box: _Int
+    confidence_threshold: _Float
+    nms_threshold: _Float
+    biases: _Float | Sequence[_Float]
+    anchors_scale: _Int | Sequence[_Int]
+    mask_group_num: _Int
+    mask: _Int | Sequence[_Int]
+    gaussian_box: bool
+    yolov3_detection_output_param: _Yolov3DetectionOutputParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def Yolov3DetectionOutput(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Yolov3DetectionOutput]) -> Top:
+    """Boxes from the maps of YOLO v3 (Redmon & Farhadi 2018), as MobileNet-YOLO reads them.
+
+    Bottoms: mask_group_num maps (N, num_box * (5 + num_classes), H, W). Top: (1, 1, K, 7) with item, label (from 1),
+    score, xmin, ymin, xmax, ymax: a row for each class whose score, times that of an object, exceeds
+    confidence_threshold.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        num_classes (default 20)
+        num_box: anchors of each position (default 3)
+        confidence_threshold: scores are larger (default 0.01)
+        nms_threshold: overlap from which the box of the lower score is dropped (default 0.45)
+        biases: width and height of all anchors, in pixels
+        anchors_scale: pixels of the image for one position, of each bottom
+        mask_group_num: bottoms (default 2)
+        mask: anchors of the bottoms, one after another
+        gaussian_box: not offered (default false)
+        yolov3_detection_output_param: settings as a dict, or a Yolov3DetectionOutputParameter
         phase: instead of the net's
         loss_weight: one per top
         param: one per learned blob: rate, decay, name

@@ -6,10 +6,6 @@ __all__ = ["describe_foreign", "describe_foreign_settings"]
 
 _CRF = "the part of the net before it runs without it"
 _TYPES = {
-    "YoloDetectionOutput": ("MobileNet-YOLO's reading of boxes", "a Python layer can do it"),
-    "Yolov3DetectionOutput": ("MobileNet-YOLO's reading of boxes", "a Python layer can do it"),
-    "Yolov3": ("MobileNet-YOLO's loss for training", "the net runs without it in phase TEST"),
-    "RegionLoss": ("MobileNet-YOLO's loss for training", "the net runs without it in phase TEST"),
     "MultiStageMeanfield": ("CRF-RNN's recurrent layer", _CRF),
     "DenseCRF": ("DeepLab's random field", _CRF),
     "Correlation": ("FlowNet's comparison of feature maps", "a Python layer can do it"),

@@ -225,3 +225,10 @@ class VideoData:
     VIDEO: int
     WEBCAM: int
 
+class Yolov3:
+    CIOU: int
+    DIOU: int
+    GIOU: int
+    IOU: int
+    MSE: int
+

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from dragon.bases.layer import find_class
 from dragon.bases.no_gradient import NoGradient
+from tests.layers.yolo_cases import ROWS, SSD_ROWS
 
 __all__ = ["ARRAY_CODE", "CASES", "Case", "cases"]
 
@@ -100,8 +101,18 @@ def _special(name: str) -> NDArray[Any]:
     if name == "regions of one image":
         low = rng.integers(0, 10, (40, 2))
         return np.concatenate([np.zeros((40, 1)), low, low + rng.integers(1, 9, (40, 2))], axis=1)
+    if name == "weights of targets":
+        return rng.integers(0, 2, (3, 8)).astype(np.float64)
     if name == "true boxes":  # in pixels, with classes
         return np.array([[1, 2, 9, 12], [10, 3, 18, 9]], np.float64) @ np.eye(4, 5) + [0, 0, 0, 0, 2]
+    if name == "boxes of yolo":
+        return ROWS
+    if name == "grid of yolo":
+        found = np.zeros((2, 63))
+        found[0, [13, 22, 43, 44, 45, 46]] = [1, 2, 0.5, 0.4, 0.3, 0.2]  # position 4: an object of class 2, its box
+        return found
+    if name == "boxes of ssd":
+        return SSD_ROWS
     if name == "image info":  # height, width and scale
         return np.array([[20.0, 20.0, 1.0]])
     if name == "cont":

@@ -43,6 +43,12 @@ MEANINGLESS = {
         for option in options
     },
     ("ctc_loss_param", "loss_calculation_t"): "a step for tests of a fork: each gives the same loss",
+    **{
+        (f"{name}_param", "side"): "the bottom says it"
+        for name in ("region_loss", "yolov3", "yolo_detection_output")
+    },
+    **{("region_loss_param", option): "of Darknet's data" for option in ("jitter", "absolute", "random")},
+    ("yolo_detection_output_param", "label_map_file"): "names of classes, which no layer shows",
     ("focal_loss_param", "beta"): "a setting of type LINEAR, which is refused",
     **{
         ("channel_scale_param", f"{end}_global_scale"): "a setting of global_scale, which is refused"

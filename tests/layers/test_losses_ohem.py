@@ -14,7 +14,11 @@ from tests.layers.helpers import One
 CATALOGUE = {
     "SmoothL1LossOHEM": [
         ("", ((3, 8), (3, 8))),
-        ("loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 128 }", ((3, 8, 1, 1), (3, 8, 1, 1), (3, 8)), 2),
+        (
+            "loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 128 }",
+            ((3, 8, 1, 1), (3, 8, 1, 1), "weights of targets"),
+            2,
+        ),
     ],
     "SoftmaxWithLossOHEM": [("", ((3, 5), "labels")), ("loss_param { ignore_label: 1 }", ((3, 5), "labels"), 3)],
 }

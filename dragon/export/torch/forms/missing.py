@@ -7,6 +7,7 @@ from dragon.layers.anchor_target import AnchorTarget
 from dragon.layers.box_annotator_ohem import BoxAnnotatorOHEM
 from dragon.layers.center_loss import CenterLoss
 from dragon.layers.detection_evaluate import DetectionEvaluate
+from dragon.layers.detection_loss import DetectionLoss
 from dragon.layers.detection_output import DetectionOutput
 from dragon.layers.hdf5_output import HDF5Output
 from dragon.layers.label_specific_add import LabelSpecificAdd
@@ -19,14 +20,20 @@ from dragon.layers.proposal import Proposal
 from dragon.layers.proposal_target import ProposalTarget
 from dragon.layers.psroi_align import PSROIAlign
 from dragon.layers.python import Python
+from dragon.layers.region_loss import RegionLoss
 from dragon.layers.roi_align import ROIAlign
 from dragon.layers.smooth_l1_loss_ohem import SmoothL1LossOHEM
 from dragon.layers.softmax_with_loss_ohem import SoftmaxWithLossOHEM
+from dragon.layers.yolo_detection_output import YoloDetectionOutput
+from dragon.layers.yolov3 import Yolov3
+from dragon.layers.yolov3_detection_output import Yolov3DetectionOutput
 
 __all__: list[str] = []
 
 _MARGIN = "has a margin that changes in training: remove it, and for testing write an InnerProduct with its weights"
 _EACH = "gives the loss of each region for training: remove it, and compute it beside the module"
+_YOLO = "matches boxes with true ones: remove it, and compute the loss beside the module"
+_READS = "suppresses overlapping boxes one by one: remove it and use torchvision.ops.nms"
 _SAMPLES = "samples regions for training: remove it, and compute its tops beside the module"
 without_form(
     {
@@ -46,6 +53,11 @@ without_form(
         ProposalTarget: _SAMPLES,
         PSROIAlign: "is not in PyTorch itself: remove it and use torchvision.ops.ps_roi_align",
         Python: "runs code of its own: write it as a torch.nn.Module, and export the net without it",
+        RegionLoss: _YOLO,
+        DetectionLoss: _YOLO,
+        Yolov3: _YOLO,
+        YoloDetectionOutput: _READS,
+        Yolov3DetectionOutput: _READS,
         SmoothL1LossOHEM: _EACH,
         SoftmaxWithLossOHEM: _EACH,
         ROIAlign: "is not in PyTorch itself: remove it and use torchvision.ops.roi_align",

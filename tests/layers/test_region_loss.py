@@ -1,0 +1,117 @@
+"""RegionLoss against the gradient that MobileNet-YOLO's loops write, and against differences of its loss."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from dragon.bases.layer import TEST
+from dragon.errors import DataError, PrototxtError
+from dragon.gradient import check_gradient
+from tests.layers.helpers import One
+from tests.layers.yolo_cases import ROWS, SSD_ROWS, box_of, iou, logistic, random_map
+
+BIASES = [0.8, 1.1, 1.9, 1.2, 4.0, 3.5]
+SETTINGS = "num: 3 num_class: 3 " + " ".join(f"biases: {b}" for b in BIASES)
+CATALOGUE = {
+    "RegionLoss": [
+        (f"region_loss_param {{ {SETTINGS} }}", ((3, 24, 4, 5), "boxes of yolo")),
+        (f"region_loss_param {{ {SETTINGS} rescore: 0 bias_match: 0 }}", ((3, 24, 4, 5), "boxes of ssd")),
+    ]
+}
+MAP = random_map(3, 3)
+
+
+def text(more: str = "") -> str:
+    return f'type: "RegionLoss" region_loss_param {{ {SETTINGS} {more} }}'
+
+
+def brute(
+    warm: bool, rescore: bool, match: bool, thresh: float, scales: tuple[float, float, float, float]
+) -> np.ndarray:
+    of_object, of_class, of_none, of_box = scales
+    height, width = 4, 5
+    x = MAP.reshape(3, 3, 8, height, width)
+    g = np.zeros_like(x)
+    sizes = [(BIASES[2 * n] / width, BIASES[2 * n + 1] / height) for n in range(3)]
+
+    def pull(d: np.ndarray, v: np.ndarray, goal: list[float], scale: float) -> None:
+        for k in range(2):
+            p = logistic(v[k])
+            d[k] = scale * (p - goal[k]) * p * (1 - p)
+        for k in (2, 3):
+            d[k] = scale * (v[k] - goal[k])
+
+    for b in range(3):
+        rows = [row for row in ROWS[b, 0] if row[3]]
+        for a, j, i in np.ndindex(3, height, width):
+            v, d = x[b, a, :, j, i], g[b, a, :, j, i]
+            box = box_of(v, j, i, sizes[a], (height, width))
+            best = max((iou(box, list(row[1:])) for row in rows), default=0)
+            p = logistic(v[4])
+            d[4] = 0 if best > thresh else of_none * p * p * (1 - p)
+            if warm:
+                pull(d, v, [0.5, 0.5, 0, 0], 0.01)
+        for label, *t in rows:
+            i, j = int(t[0] * width), int(t[1] * height)
+            shapes = [
+                sizes[n] if match else box_of(x[b, n, :, j, i], j, i, sizes[n], (height, width))[2:] for n in range(3)
+            ]
+            like = [iou([0, 0, *size], [0, 0, *t[2:]]) for size in shapes]
+            a = like.index(max(like))
+            v, d = x[b, a, :, j, i], g[b, a, :, j, i]
+            goal = [t[0] * width - i, t[1] * height - j, math.log(t[2] / sizes[a][0]), math.log(t[3] / sizes[a][1])]
+            pull(d, v, goal, of_box * (1 if rescore else 2 - t[2] * t[3]))
+            p = logistic(v[4])
+            target = iou(box_of(v, j, i, sizes[a], (height, width)), t) if rescore else 1
+            d[4] = of_object * (p - target) * p * (1 - p)
+            e = np.exp(v[5:] - v[5:].max())
+            d[5:] = of_class * (e / e.sum() - (np.arange(3) == int(label)))
+    return g.reshape(MAP.shape) / 3
+
+
+@pytest.mark.parametrize("labels", [ROWS, SSD_ROWS], ids=["yolo", "ssd"])
+@pytest.mark.parametrize("rescore", [False, True])
+@pytest.mark.parametrize("match", [False, True])
+@pytest.mark.parametrize("warm", [False, True])
+def test_gradient_is_that_of_the_loops(warm: bool, match: bool, rescore: bool, labels: np.ndarray) -> None:
+    scales = (5, 1.5, 0.7, 2)
+    settings = (
+        f"thresh: 0.3 rescore: {int(rescore)} bias_match: {int(match)} object_scale: {scales[0]} "
+        f"class_scale: {scales[1]} noobject_scale: {scales[2]} coord_scale: {scales[3]}"
+    )
+    one = One(text(settings), MAP, labels, dtype=np.float64)
+    one.layer.load_state({"seen": 0 if warm else 12800})
+    one.forward()
+    np.testing.assert_allclose(one.backward(1.0), brute(warm, rescore, match, 0.3, scales), atol=1e-7)
+
+
+def test_gradient_is_that_of_the_loss() -> None:
+    """Without rescore, whose overlap is a constant in the gradient."""
+    assert check_gradient(text("rescore: 0 thresh: 0.9"), [MAP, ROWS], most=400) == 400
+
+
+def test_the_warm_up_counts_images_and_is_resumed() -> None:
+    one = One(text(), MAP, ROWS, dtype=np.float64)
+    for _ in range(2):
+        one.forward()
+    assert one.layer.state() == {"seen": 6}
+    test = One(text(), MAP, ROWS, phase=TEST)
+    test.forward()
+    assert test.layer.state() == {"seen": 0}
+    with pytest.raises(DataError, match="holds no seen"):
+        one.layer.load_state({})
+
+
+def test_errors() -> None:
+    for settings, message in (
+        ("coords: 5", "coords must be 4"),
+        ("softmax: 0", "the softmax of all classes only"),
+        ('class_map: "map.txt"', "the softmax of all classes only"),
+        ("biases: 3", "needs biases"),
+        ("num_class: 0", "must be at least 1"),
+    ):
+        with pytest.raises(PrototxtError, match=message):
+            One(text(settings) if "num_class" not in settings else text().replace("num_class: 3", settings), MAP, ROWS)
