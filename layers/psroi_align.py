@@ -23,6 +23,7 @@ class PSROIAlign(PositionSensitive):
 
     type = "PSROIAlign"
     settings = ("psroi_align_param",)
+    host_only = "checks which item each region lies in, and has no kernels that do it"
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.set_groups(self.param.psroi_align_param)

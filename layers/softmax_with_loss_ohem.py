@@ -22,6 +22,7 @@ class SoftmaxWithLossOHEM(SoftmaxWithLoss):
 
     type = "SoftmaxWithLossOHEM"
     tops = (1, 3)
+    host_only = "gives the loss of each label to layers that run on the host"
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         super().reshape(bottom, top)

@@ -14,7 +14,6 @@ from tests.layers.helpers import One
 CATALOGUE = {
     "PSROIAlign": [("psroi_align_param { spatial_scale: 0.8 output_dim: 1 group_size: 2 }", ((2, 4, 5, 4), "rois"))]
 }
-ARRAY_CODE = {"PSROIAlign": "has no kernels yet"}
 RNG = np.random.default_rng(1)
 X = RNG.standard_normal((2, 12, 8, 7))
 ROIS = np.array(
