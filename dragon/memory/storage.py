@@ -161,11 +161,12 @@ class Storage:
             self._report()
         self._fresh = {place}
 
-    def wrote_at(self, place: str, other: str) -> None:
-        """Note that the copies at two places have just been computed: they alone hold the newest value."""
-        if self._fresh != {place, other}:
+    def wrote_at(self, place: str, *others: str) -> None:
+        """Note that the copies at these places have just been computed: they alone hold the newest value."""
+        if self._fresh != {place, *others}:
             self.wrote(place)
-            self.mark_fresh(other)
+            for other in others:
+                self.mark_fresh(other)
 
     def mark_fresh(self, place: str) -> None:
         """Note that the copy at `place` has just been made from an up-to-date one: it is up to date too."""

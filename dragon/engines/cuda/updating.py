@@ -12,6 +12,7 @@ from dragon.engines.cuda.kernels import solver as kernels
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.loss_scale import LossScale
 from dragon.engines.cuda.plan.memory import memory_for
+from dragon.graph.parameters import Param
 from dragon.graph.update import Update
 from dragon.memory.changes import Changes
 from dragon.memory.storage import Storage, notify_watchers_of
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = ["CHUNK", "DeviceUpdate"]
 
-CHUNK = 4096  # elements of a block, as in solver.cu
+CHUNK = 4096  # most elements of a block, as in solver.cu
 KERNELS = {
     "SGD": "sgd", "Nesterov": "nesterov", "AdaGrad": "adagrad", "RMSProp": "rmsprop", "AdaDelta": "adadelta",
     "Adam": "adam", "AdamW": "adam",
 }  # fmt: skip
 ENTRY = np.dtype(
     [("w", "u8"), ("g", "u8"), ("h1", "u8"), ("h2", "u8"), ("count", "u8"), ("lr_mult", "f8"), ("decay", "f8"),
-     ("working", "u8")]
+     ("working", "u8"), ("last", "u8"), ("chunk", "u8"), ("channels", "u4"), ("spatial", "u4")]
 )  # fmt: skip
 STEP = 5  # rate, rate with Adam's bias correction, factor of clip_gradients, whether to update, number of the step
 
@@ -53,10 +54,11 @@ class DeviceUpdate:
         self._staged_step: Any = None
         self.asked: tuple[float, int] = (0.0, 0)  # rate and iteration
         self._params = [(k, p) for k, p in enumerate(updater.params) if p.blob.count]
+        self._copied: dict[Storage, list[str]] = {}  # parameters, and the places of the copies that the kernel writes
         self._known: bytes = b""
         self._state: list[Any] = []
         self._changes = Changes()  # of weights, gradients and history since the last step
-        self._places = [place for place in (gpu.place, arrays.working_place) if place]
+        self._places = [place for place in (gpu.place, arrays.working_place, arrays.last_place) if place]
         self._copies: dict[Storage, list[Any]] = {}  # of these, at `_places`, as the tables have them
         self._learned: set[Storage] = set()
         self._others: set[Storage] = set()  # gradients and history
@@ -110,7 +112,7 @@ class DeviceUpdate:
         copies = [storage.copy_at(place) for place in self._places]
         if copies != self._copies[storage]:
             return False
-        return all(storage.is_fresh(place) for place, copy in zip(self._places, copies, strict=True) if copy)
+        return all(storage.is_fresh(place) for place in (self._gpu.place, *self._copied.get(storage, ())))
 
     def _follow(self) -> None:
         """Follow the present storages of weights, gradients and histories."""
@@ -131,19 +133,29 @@ class DeviceUpdate:
             return
         table = np.zeros(len(self._params), ENTRY)
         arrays = self._up_to_date()
+        self._copied = {}
         for i, ((_, p), found) in enumerate(zip(self._params, arrays, strict=True)):
             pointers = [array.data.ptr for array in found]
-            decay, working = self.updater.decay_of(p), 0
-            if p.blob.data_storage.copy_at(self._arrays.working_place) is not None:
-                working = self._arrays.working(p.blob.data_storage).data.ptr
-            table[i] = (*[*pointers, 0, 0][:4], p.blob.count, p.lr_mult, decay, working)
+            storage, decay = p.blob.data_storage, self.updater.decay_of(p)
+            copies = {
+                place: self._arrays.refresh_copy(storage, place).data.ptr
+                for place in (self._arrays.working_place, self._arrays.last_place)
+                if storage.copy_at(place) is not None and (place != self._arrays.last_place or self._turns(p))
+            }
+            layout = self._arrays.layout_of_copy(storage) if self._arrays.last_place in copies else None
+            table[i] = (
+                *[*pointers, 0, 0][:4], p.blob.count, p.lr_mult, decay, copies.get(self._arrays.working_place, 0),
+                copies.get(self._arrays.last_place, 0), self._chunk(p),
+                *((0, 0) if layout is None else (layout.channels, layout.spatial)),
+            )  # fmt: skip
+            self._copied[storage] = list(copies)
         self._follow()
         known = table.tobytes()
         if known == self._known:
             return
         gpu = self._gpu
         pairs = [
-            (i, start) for i, (_, p) in enumerate(self._params) for start in range(0, p.blob.count, CHUNK)
+            (i, start) for i, (_, p) in enumerate(self._params) for start in range(0, p.blob.count, self._chunk(p))
         ]  # fmt: skip
         if self._pairs != pairs:
             chunks = np.array(pairs, np.uint32).reshape(-1, 2)
@@ -156,6 +168,16 @@ class DeviceUpdate:
             self._squares = gpu.empty(self._count, np.float64)
         gpu.upload(self._entries, table.view(np.uint64))
         self._known = known
+
+    def _chunk(self, p: Param) -> int:
+        """Elements of a parameter that a block works on: whole maps, if there may be a copy with channels last."""
+        spatial = math.prod(p.blob.shape[2:]) if self._arrays.layouts.wanted else 1
+        return CHUNK // spatial * spatial or CHUNK
+
+    def _turns(self, p: Param) -> bool:
+        """Whether the kernel can write a parameter's copy with channels last."""
+        layout = self._arrays.layout_of_copy(p.blob.data_storage)
+        return layout is not None and self._chunk(p) % layout.spatial == 0
 
     def clear(self) -> None:
         """Set all gradients to zero and adopt the loss scale, before a pass. The tables must be filled."""
@@ -213,7 +235,7 @@ class DeviceUpdate:
         changes = list(self._changes)
         for storage in changes:
             if storage in self._learned:
-                self._arrays.wrote_master(storage)
+                storage.wrote_at(self._gpu.place, *self._copied[storage])
             elif storage in self._others:
                 storage.wrote(self._gpu.place)
         self._changes.looked_at(changes)

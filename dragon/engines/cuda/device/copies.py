@@ -14,7 +14,7 @@ from dragon.engines.cuda.device.layout import Layout
 from dragon.engines.cuda.device.precision import is_16_bit
 from dragon.memory.storage import Array, Storage
 
-__all__ = ["DeviceCopy", "Factors", "device_array", "working_array", "working_place"]
+__all__ = ["DeviceCopy", "Factors", "WorkingCopy", "device_array", "working_array", "working_place"]
 
 Factors = tuple[Any, Any]
 
@@ -89,10 +89,11 @@ class DeviceCopy:
 
 
 class WorkingCopy:
-    """A parameter in 16 bits. The master on the same device is fresh whenever this copy is."""
+    """A parameter in another type or layout. The master on the same device is fresh whenever this copy is."""
 
-    def __init__(self, device: Device, storage: Storage, array: Any) -> None:
+    def __init__(self, device: Device, storage: Storage, array: Any, layout: Layout | None) -> None:
         self.array = array
+        self.layout = layout
         self._place = device.place
         self._storage = weakref.ref(storage)
 
@@ -108,22 +109,23 @@ class WorkingCopy:
         raise NotImplementedError  # working_array converts the master
 
 
-def working_place(device: Device, dtype: DTypeLike) -> str:
+def working_place(device: Device, dtype: DTypeLike, channels_last: bool = False) -> str:
     """The name of the place of a storage's WorkingCopy."""
-    return f"{device.place} {np.dtype(dtype).name}"
+    return f"{device.place} {np.dtype(dtype).name}" + " channels last" * channels_last
 
 
-def working_array(device: Device, storage: Storage, dtype: DTypeLike) -> Any:
-    """The flat array (count) of a parameter in 16 bits, up to date."""
-    place = working_place(device, dtype)
+def working_array(device: Device, storage: Storage, dtype: DTypeLike, layout: Layout | None = None) -> Any:
+    """The flat array (count) of a parameter in this type and layout, up to date."""
+    place = working_place(device, dtype, layout is not None)
     master = device_array(device, storage, storage.dtype)
     copy = storage.copy_at(place)
-    if copy is None:
-        copy = WorkingCopy(device, storage, device.empty(storage.count, dtype))
+    if not isinstance(copy, WorkingCopy) or copy.layout != layout:
+        if copy is not None:
+            storage.detach(place)
+        copy = WorkingCopy(device, storage, device.empty(storage.count, dtype), layout)
         storage.attach(place, copy)
-    assert isinstance(copy, WorkingCopy)
     if not storage.is_fresh(place):
-        device.to_16_bit(master, copy.array)
+        device.convert(master, copy.array, None, None, layout)
         storage.mark_fresh(place)
     return copy.array
 

@@ -28,20 +28,18 @@ COLLECT_SECONDS = 1.0  # captures that follow each other faster share a garbage 
 class StorageArrays(Protocol):
     """The arrays of a net's storages on the GPU; see plan/arrays.py."""
 
-    working_place: str  # of the 16-bit copies of parameters
-
     def of(self, storage: Storage) -> Any:
         """The flat array of a storage, up to date."""
         ...
 
-    def working(self, storage: Storage) -> Any:
-        """The flat 16-bit array of a parameter, up to date."""
+    def refresh_copy(self, storage: Storage, place: str) -> Any:
+        """The flat array of a parameter's copy in another type or layout, up to date."""
         ...
 
     def recording(
-        self, touched: dict[int, Storage], written: dict[int, Storage], working: dict[int, Storage]
+        self, touched: dict[int, Storage], written: dict[int, Storage], parameters: dict[str, dict[int, Storage]]
     ) -> AbstractContextManager[None]:
-        """Within the block, record the storages that are used and written, and parameters read in 16 bits."""
+        """Within the block, record the storages that are used and written, and parameters read from copies by place."""
         ...
 
 
@@ -65,7 +63,7 @@ class Captured(ABC):
         self._kept: list[Any] = []  # arrays that the graph's kernels point to
         self._touched: dict[int, Storage] = {}
         self._written: dict[int, Storage] = {}
-        self._working: dict[int, Storage] = {}
+        self._parameters: dict[str, dict[int, Storage]] = {}  # read from copies, by place
         self._changes = Changes()  # of the storages that are used, since the last replay
 
     @abstractmethod
@@ -117,7 +115,7 @@ class Captured(ABC):
         cuda = gpu.cupy.cuda
         _free_unused(gpu)
         self._pool = cuda.MemoryPool()
-        with arrays.recording(self._touched, self._written, self._working), cuda.using_allocator(self._pool.malloc):
+        with arrays.recording(self._touched, self._written, self._parameters), cuda.using_allocator(self._pool.malloc):
             rest = self._eager()
             if rest is not None:
                 return rest
@@ -128,7 +126,8 @@ class Captured(ABC):
                 return None
         self.state = GRAPH
         self._kept = [arrays.of(s) for s in self._touched.values()]
-        self._kept += [arrays.working(s) for s in self._working.values()]
+        for place, storages in self._parameters.items():
+            self._kept += [arrays.refresh_copy(s, place) for s in storages.values()]
         self._kept.append(gpu.workspace(1, "float32"))
         for storage in self._touched.values():
             self._changes.follow(storage)
@@ -160,8 +159,9 @@ class Captured(ABC):
         arrays = self._arrays
         for storage in changes:
             arrays.of(storage)  # recomputed if it was overwritten
-        for storage in stale_among([s for s in changes if id(s) in self._working], arrays.working_place):
-            arrays.working(storage)
+        for place, storages in self._parameters.items():
+            for storage in stale_among([s for s in changes if id(s) in storages], place):
+                arrays.refresh_copy(storage, place)
         notify_watchers_of([s for s in changes if id(s) in self._written], self._own_watcher)
 
     def _mark_newest(self, changes: Sequence[Storage]) -> None:

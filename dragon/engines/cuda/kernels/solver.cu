@@ -4,21 +4,37 @@
 
 typedef unsigned long long word;
 
-struct Entry {  // eight 8-byte words, as updating.py packs them
+struct Entry {  // eleven 8-byte words, as updating.py packs them
     real* w;
     real* g;
     real* h1;
     real* h2;
     unsigned long long count;
     double lr_mult, decay;
-    stored* working;  // the weights in the type of the activations, or null
+    stored* working;           // the weights in the type of the activations, or null
+    stored* last;              // the same with their channels last: (K, spatial, channels) of (K, channels, spatial); or null
+    unsigned long long chunk;  // elements that a block works on, at most CHUNK; of a blob with `last` whole maps
+    unsigned int channels, spatial;
 };
 
 struct Chunk {
     unsigned int entry, start;
 };
 
-#define CHUNK 4096  // elements a block works on
+#define CHUNK 4096  // most elements a block works on
+
+static __device__ __forceinline__ Index end_of(Chunk chunk, const Entry& e) {
+    return e.count - chunk.start < e.chunk ? (Index)e.count : chunk.start + (Index)e.chunk;
+}
+
+// Writes the new weights of elements start..stop into `last`, so that threads side by side write side by side.
+static __device__ __forceinline__ void write_last(const Entry& e, const real* weights, Index start, Index stop) {
+    Index maps = (stop - start) / e.spatial, first = start / e.spatial;
+    for (Index i = threadIdx.x; i < stop - start; i += THREADS) {
+        Index s = i / maps, map = i - s * maps, k = (first + map) / e.channels, c = first + map - k * e.channels;
+        e.last[(size_t)(k * e.spatial + s) * e.channels + c] = weights[map * e.spatial + s];
+    }
+}
 
 // step[0]: rate; step[1]: rate times Adam's bias correction; step[2]: factor of clip_gradients, written by clip_factor;
 // step[3]: 1 where the weights are updated, 0 where the step is skipped; step[4]: number of the step.
@@ -67,7 +83,7 @@ KERNEL gradient_squares(const Entry* entries, const Chunk* chunks, double* squar
     __shared__ double partials[THREADS / WARP];
     Chunk chunk = chunks[blockIdx.x];
     const Entry e = entries[chunk.entry];
-    Index stop = e.count < chunk.start + CHUNK ? (Index)e.count : chunk.start + CHUNK;
+    Index stop = end_of(chunk, e);
     double sum = 0;
     if (e.lr_mult != 0)
         for (Index i = chunk.start + threadIdx.x; i < stop; i += THREADS) sum += (double)e.g[i] * e.g[i];
@@ -112,7 +128,7 @@ KERNEL clip_factor(const double* squares, double* step, Index chunks, double lim
 KERNEL clear_gradients(const Entry* entries, const Chunk* chunks) {
     Chunk chunk = chunks[blockIdx.x];
     const Entry e = entries[chunk.entry];
-    Index stop = e.count < chunk.start + CHUNK ? (Index)e.count : chunk.start + CHUNK;
+    Index stop = end_of(chunk, e);
     for (Index i = chunk.start + threadIdx.x; i < stop; i += THREADS) e.g[i] = 0;
 }
 
@@ -130,7 +146,8 @@ KERNEL clear_gradients(const Entry* entries, const Chunk* chunks) {
         Chunk chunk = chunks[blockIdx.x];                                                                        \
         const Entry e = entries[chunk.entry];                                                                    \
         if (e.lr_mult == 0 || step[3] == 0) return;                                                              \
-        Index stop = e.count < chunk.start + CHUNK ? (Index)e.count : chunk.start + CHUNK;                       \
+        __shared__ real weights[CHUNK];                                                                          \
+        Index stop = end_of(chunk, e);                                                                           \
         real rate = (real)(step[0] * e.lr_mult), corrected = (real)(step[1] * e.lr_mult);                        \
         real factor = (real)(step[2] * grad_scale), decay = (real)e.decay;                                       \
         for (Index i = chunk.start + threadIdx.x; i < stop; i += THREADS) {                                      \
@@ -143,7 +160,11 @@ KERNEL clear_gradients(const Entry* entries, const Chunk* chunks) {
             if (e.h2) e.h2[i] = h2;                                                                              \
             e.w[i] = w -= g;                                                                                     \
             if (e.working) e.working[i] = w;                                                                     \
+            if (e.last) weights[i - chunk.start] = w;                                                            \
         }                                                                                                        \
+        if (!e.last) return;                                                                                     \
+        __syncthreads();                                                                                         \
+        write_last(e, weights, chunk.start, stop);                                                               \
     }
 
 RULE(sgd, h1 = p * h1 + rate * g; return h1;)

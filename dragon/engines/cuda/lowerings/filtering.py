@@ -58,6 +58,8 @@ class Filtering(Lowering):
     """The lowering of a layer that moves a window over images."""
 
     half = True
+    is_timing: bool = False  # whether arrays are those of a timing
+    turned: Any = None  # the weights of a timing whose copy with channels last is made: in a run the update makes it
 
     @classmethod
     def takes(cls, layer: Any, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
@@ -131,9 +133,13 @@ class Filtering(Lowering):
         operands = [(array.shape, array.dtype) for array in arrays]
         shapes = tuple((shape, dtype.name) for shape, dtype in operands)
         check = Check(f"{product} of {shapes}", {"data": 0, "weight": 1}.get(product, 2), CUBLAS)
-        buffers = dict(self._buffers)
-        chosen = self.device.fastest((*key, *shapes), operands, ways, check)
-        self._buffers = buffers  # without those in memory that was only lent for the timing
+        buffers, outside = dict(self._buffers), (self.is_timing, self.turned)
+        self.is_timing, self.turned = True, None
+        try:
+            chosen = self.device.fastest((*key, *shapes), operands, ways, check)
+        finally:
+            self._buffers = buffers  # without those in memory that was only lent for the timing
+            self.is_timing, self.turned = outside
         return usual if chosen is None else chosen
 
     def _column_bytes(self, wide: Any, weight: Any, narrow: Any) -> int:

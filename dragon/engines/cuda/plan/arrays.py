@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dragon.engines.cuda.device.copies import Factors, device_array, working_array, working_place
+from dragon.engines.cuda.device.copies import Factors, WorkingCopy, device_array, working_array, working_place
 from dragon.engines.cuda.device.device import Gpu
 from dragon.engines.cuda.device.layout import Layout
 from dragon.engines.cuda.plan.layouts import Layouts
@@ -27,6 +27,7 @@ class Arrays:
         self.types = types
         self.layouts = layouts
         self.working_place = working_place(gpu, types.half) if types.half is not None else ""
+        self.last_place = working_place(gpu, types.half or "float32", channels_last=True)
         self._factors = (None, None) if loss_scale is None else (loss_scale.scale, loss_scale.inverse)
         self._copies: dict[Storage, Any] | None = None  # for a running layer that takes another type or layout
         self._copies_are_float32 = self._copies_are_channels_first = False
@@ -36,7 +37,7 @@ class Arrays:
         self._changes = Changes()  # of these, the ones that somebody may hold a view of
         self._touched: dict[int, Storage] | None = None  # while recording
         self._written: dict[int, Storage] | None = None
-        self._working: dict[int, Storage] | None = None
+        self._parameters: dict[str, dict[int, Storage]] | None = None
 
     def view(self, storage: Storage, shape: tuple[int, ...]) -> Any:
         """The array that a blob hands out while a layer runs on the GPU (`ArraySpace.view`)."""
@@ -107,34 +108,47 @@ class Arrays:
             self.gpu.convert(array, found, factor, self.layouts.of(storage), self._layout_of_copy(storage))
         return found
 
-    # -- parameters in 16 bits --------------------------------------------------------------------------------------
+    # -- copies of parameters ---------------------------------------------------------------------------------------
     def working(self, storage: Storage) -> Any:
         """A parameter's flat array in the type of 16-bit activations, up to date."""
         assert self.types.half is not None
-        self.of(storage)
-        if self._working is not None:
-            self._working[id(storage)] = storage
+        self._copy_is_read(storage, self.working_place)
         return working_array(self.gpu, storage, self.types.half)
 
-    def wrote_master(self, storage: Storage) -> None:
-        """Mark a parameter as updated on the GPU, together with its 16-bit copy if it has one."""
-        place, working = self.gpu.place, self.working_place
-        if storage.copy_at(working) is None:
-            storage.wrote(place)
-        else:
-            storage.wrote_at(place, working)
+    def weight_last(self, storage: Storage, layout: Layout) -> Any:
+        """A parameter's flat array in the type of the activations with its channels last, up to date."""
+        self._copy_is_read(storage, self.last_place)
+        return working_array(self.gpu, storage, self.types.half or storage.dtype, layout)
+
+    def refresh_copy(self, storage: Storage, place: str) -> Any:
+        """The flat array of a parameter's copy at one of these places, up to date."""
+        if place != self.last_place:
+            return self.working(storage)
+        layout = self.layout_of_copy(storage)
+        assert layout is not None
+        return self.weight_last(storage, layout)
+
+    def layout_of_copy(self, storage: Storage) -> Layout | None:
+        """The layout of a parameter's copy with its channels last; None where there is no such copy."""
+        copy = storage.copy_at(self.last_place)
+        return copy.layout if isinstance(copy, WorkingCopy) else None
+
+    def _copy_is_read(self, storage: Storage, place: str) -> None:
+        self.of(storage)
+        if self._parameters is not None:
+            self._parameters.setdefault(place, {})[id(storage)] = storage
 
     # -- runs ---------------------------------------------------------------------------------------------------------
     @contextmanager
     def recording(
-        self, touched: dict[int, Storage], written: dict[int, Storage], working: dict[int, Storage]
+        self, touched: dict[int, Storage], written: dict[int, Storage], parameters: dict[str, dict[int, Storage]]
     ) -> Iterator[None]:
-        """Within the block, record the storages that are used and written, and parameters read in 16 bits."""
-        self._touched, self._written, self._working = touched, written, working
+        """Within the block, record the storages that are used and written, and parameters read from copies by place."""
+        self._touched, self._written, self._parameters = touched, written, parameters
         try:
             yield
         finally:
-            self._touched = self._written = self._working = None
+            self._touched = self._written = self._parameters = None
 
     def begin(self) -> None:
         """Before a run: mark held storages as written on the host, since a script may have done so."""

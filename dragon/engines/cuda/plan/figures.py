@@ -12,6 +12,7 @@ import numpy as np
 
 from dragon.columns import columns
 from dragon.engines.cuda.device.counting import CountingDevice, Shaped
+from dragon.engines.cuda.device.layout import Layout
 from dragon.engines.cuda.device.precision import FLOAT16, PRECISIONS, HalfPrecision
 from dragon.engines.cuda.lowerings.transform import byte_count
 from dragon.engines.cuda.plan.layouts import on_tensor_cores
@@ -127,7 +128,13 @@ def plan_figures(
     masters: set[Storage] = set()
     half = _half_precision(net, device, precision, masters)
     channels_last = channels_last and on_tensor_cores(net, None if half is None else half.dtype, tf32)
-    plan = Plan(net, device, fuse, half_precision=half, channels_last=channels_last)
+    turned: set[Storage] = set()  # parameters that are used with their channels last
+
+    def weight_last(storage: Storage, _: Layout) -> Any:
+        turned.add(storage)
+        return Shaped(storage.count, storage.dtype if half is None else half.dtype)
+
+    plan = Plan(net, device, fuse, half_precision=half, channels_last=channels_last, weight_last=weight_last)
     view = _View(device, plan)
     if backward:
         view.twins = twins_in_training(net, plan.groups, plan.types, plan.layouts)
@@ -136,6 +143,7 @@ def plan_figures(
         learned = sum(p.blob.count * p.blob.dtype.itemsize for p in net.learnable)
         figures.update_launches = 3  # clear the gradients, check the loss, update the blobs
         figures.update_bytes = learned * UPDATE_PASSES + sum(2 * s.count for s in masters)
+        figures.update_bytes += sum(s.count * (s.dtype if half is None else half.dtype).itemsize for s in turned)
         if plan.types.half == FLOAT16:
             figures.update_launches += 3  # adopt the loss scale, square the gradients, sum the squares
             figures.update_bytes += learned

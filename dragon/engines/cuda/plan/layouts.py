@@ -41,6 +41,7 @@ class Layouts:
 
     def __init__(self, net: Net, types: Types, wanted: bool) -> None:
         self._types = types
+        self.wanted = wanted
         self._layouts: dict[Storage, Layout] = {}
         self._layers = [False] * len(net.nodes)
         self.conversions = self.refused = 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from dragon.engines.cuda.device.device import Device
+from dragon.engines.cuda.device.layout import Layout
 from dragon.engines.cuda.device.precision import HalfPrecision
 from dragon.engines.cuda.kernels.sums import MOST_TERMS
 from dragon.engines.cuda.lowerings.convolution import ConvolutionReLULowering
@@ -16,6 +17,7 @@ from dragon.engines.cuda.lowerings.normalization import BatchNormLowering
 from dragon.engines.cuda.plan.layouts import Layouts
 from dragon.engines.cuda.plan.types import Types
 from dragon.graph.chains import Graph, Link
+from dragon.memory.storage import Storage
 
 if TYPE_CHECKING:
     from dragon.bases.layer import Layer
@@ -81,7 +83,10 @@ class Group:
 
 
 class Plan:
-    """The groups of a net in its present shapes. A layer's own lowering is made when it is first needed."""
+    """The groups of a net in its present shapes. A layer's own lowering is made when it is first needed.
+
+    channels_last: whether channels may lie last. weight_last: see Lowering.
+    """
 
     def __init__(
         self,
@@ -91,9 +96,11 @@ class Plan:
         previous: Plan | None = None,
         half_precision: HalfPrecision | None = None,
         channels_last: bool = False,
+        weight_last: Callable[[Storage, Layout], Any] | None = None,
     ) -> None:
         self._previous = previous  # its lowerings hold what backward needs
         self._half_precision = half_precision
+        self._weight_last = weight_last
         self.types = Types(net, None if half_precision is None else half_precision.dtype)
         self.layouts = Layouts(net, self.types, channels_last)
         self.net = net
@@ -129,6 +136,7 @@ class Plan:
         group = Group(nodes, lowering)
         lowering.learns = group.need_backward
         lowering.channels_last = all(self.layouts.takes_channels_last(node.index) for node in nodes)
+        lowering.weight_last = self._weight_last
         lowering.use(self._half_precision if all(self.types.runs_in_16_bits(node.index) for node in nodes) else None)
         return group
 

@@ -45,7 +45,10 @@ class Plans:
         if self._plan is None or self.is_outdated:
             for call in self.before_change:
                 call()
-            self._plan = Plan(self._net, self._gpu, self._fuse, self._plan, self._half_precision, self._channels_last)
+            self._plan = Plan(
+                self._net, self._gpu, self._fuse, self._plan, self._half_precision, self._channels_last,
+                self._arrays.weight_last,
+            )  # fmt: skip
             self._arrays.types, self._arrays.layouts = self._plan.types, self._plan.layouts
             self._version = self._net.context.space.version
             for call in self.after_change:

@@ -44,12 +44,13 @@ def _checked(method: Callable[[Any], Any], check: Callable[[Any], None]) -> Call
 
 def check_graph(graph: Any) -> None:
     """A storage that is not reported is as the last replay left it."""
-    place, working = graph._gpu.place, graph._arrays.working_place
+    place, arrays = graph._gpu.place, graph._arrays
     for key, storage in graph._touched.items():
         if storage in graph._changes:
             continue
-        expected = {place, working} if storage.is_fresh(working) else {place}
-        if not storage.is_fresh(place) or (key in graph._working and not storage.is_fresh(working)):
+        expected = {place, *filter(storage.is_fresh, (arrays.working_place, arrays.last_place))}
+        read = [copies for copies, storages in graph._parameters.items() if key in storages]
+        if not all(storage.is_fresh(one) for one in (place, *read)):
             raise UnreportedError(f"{graph.name}: a storage that is stale")
         if key in graph._written and storage._fresh != expected:
             raise UnreportedError(f"{graph.name}: a copy at {storage._fresh - expected} of what the graph writes")
