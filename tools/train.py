@@ -29,7 +29,7 @@ from dragon.tools.common.numbers import INT32, Count, Seed
 from dragon.tools.common.probe_options import probe_option
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.python_layers import allow_python
-from dragon.tools.common.ranks import share_cores, training_ranks
+from dragon.tools.common.ranks import share_machine, training_ranks
 from dragon.tools.common.repeat import RememberingCommand, command_line, repeated_flags
 from dragon.tools.common.set_option import set_option
 from dragon.tools.common.signals import EFFECTS, solver_signals
@@ -161,9 +161,8 @@ def command(
             del param.weights[:]
         if weights:
             param.weights.append(weights)
-        engine, options = choice.resolve(param)
+        engine, options = (choice if ranks is None else share_machine(choice, ranks)).resolve(param)
         if ranks is not None:
-            share_cores(options, ranks)
             own_seed = param.random_seed if param.random_seed >= 0 else fresh_seed()
             seed = ranks.agree(own_seed if seed is None else seed)
         elif divide_batch:

@@ -69,13 +69,13 @@ class Ranks:
         part /= self.size
         self._comm.Allgatherv(part, [values, (counts, ends[:-1])])
 
-    def local(self) -> int:
-        """How many of the ranks are on this machine."""
+    def here(self) -> tuple[int, int]:
+        """The place of this rank among those of its machine, from 0, and how many these are."""
         mpi = importlib.import_module("mpi4py.MPI")
         here = self._comm.Split_type(mpi.COMM_TYPE_SHARED)
-        count = int(here.Get_size())
+        place = int(here.Get_rank()), int(here.Get_size())
         here.Free()
-        return count
+        return place
 
     def abort(self) -> None:
         """End all ranks at once, with exit status 2."""

@@ -8,12 +8,13 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
-from dragon.engines.base import Options
-from dragon.errors import DragonError, NumericError
+from dragon.errors import DragonError, NumericError, UsageError
 from dragon.parallel.ranks import Ranks, started_ranks
+from dragon.tools.common.engine_options import EngineChoice, gpu_numbers
 
-__all__ = ["share_cores", "training_ranks"]
+__all__ = ["share_machine", "training_ranks"]
 
 _LEAD = 3.0  # seconds that rank 0 has to say why all ranks end
 
@@ -44,9 +45,18 @@ def training_ranks() -> Iterator[Ranks | None]:
         raise
 
 
-def share_cores(options: Options, ranks: Ranks) -> None:
-    """Without a number of threads, give each rank its part of the cores of its machine."""
-    if options.threads is None and not os.environ.get("OMP_NUM_THREADS"):
+def share_machine(choice: EngineChoice, ranks: Ranks) -> EngineChoice:
+    """The choice of this rank: one of the GPUs of --gpu 0,1,..., and its part of the cores of its machine.
+
+    Raises UsageError where a machine has more ranks than GPUs are named.
+    """
+    place, count = ranks.here()
+    if choice.gpu is not None and len(gpus := gpu_numbers(choice.gpu)) > 1:
+        if count > len(gpus):
+            raise UsageError(f"--gpu {choice.gpu} names {len(gpus)} GPUs for {count} ranks on a machine")
+        choice = replace(choice, gpu=str(gpus[place]))
+    if choice.threads is None and not os.environ.get("OMP_NUM_THREADS"):
         from dragon.engines.onednn.library.threads import usable_cores
 
-        options.threads = max(1, usable_cores() // ranks.local())
+        choice = replace(choice, threads=max(1, usable_cores() // count))
+    return choice

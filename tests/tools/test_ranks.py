@@ -1,0 +1,47 @@
+"""What a rank takes of its machine."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from dragon.engines.onednn.library import threads
+from dragon.errors import UsageError
+from dragon.parallel.ranks import Ranks, started_ranks
+from dragon.tools.common.engine_options import EngineChoice
+from dragon.tools.common.ranks import share_machine
+
+
+class Here(Ranks):
+    def __init__(self, place: int, count: int) -> None:
+        self.place = place, count
+
+    def here(self) -> tuple[int, int]:
+        return self.place
+
+
+def test_a_rank_takes_its_gpu_and_its_part_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(threads, "usable_cores", lambda: 9)
+    taken = [share_machine(EngineChoice(gpu="2,0,5"), Here(k, 3)) for k in range(3)]
+    assert [(choice.gpu, choice.threads) for choice in taken] == [("2", 3), ("0", 3), ("5", 3)]
+    assert share_machine(EngineChoice(gpu="1", threads=4), Here(1, 20)) == EngineChoice(gpu="1", threads=4)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert share_machine(EngineChoice(), Here(0, 2)).threads is None
+
+
+def test_more_ranks_than_gpus() -> None:
+    with pytest.raises(UsageError, match="--gpu 0,1 names 2 GPUs for 3 ranks on a machine"):
+        share_machine(EngineChoice(gpu="0,1"), Here(0, 3))
+
+
+@pytest.mark.parametrize("environment", [{}, {"PMI_SIZE": "1"}, {"SLURM_STEP_NUM_TASKS": ""}])
+def test_a_process_that_was_started_alone(environment: dict[str, str]) -> None:
+    assert started_ranks(environment) is None
+
+
+def test_without_mpi4py(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mpi4py.MPI", None)
+    with pytest.raises(UsageError, match=r"several ranks needs a package: pip install .*dragon-caffe\[mpi\]"):
+        started_ranks({"OMPI_COMM_WORLD_SIZE": "2"})
