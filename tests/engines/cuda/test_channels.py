@@ -13,6 +13,7 @@ from dragon.engines.cuda.device.precision import BFLOAT16
 from dragon.engines.cuda.kernels.channels import fold_sums
 from dragon.engines.cuda.lowerings import channel_slices, channels
 from dragon.engines.cuda.lowerings.channels import Channels, Geometry
+from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.running import by_kernels, inputs, layer, same
 from tests.engines.cuda.test_16_bit_kernels import check, rounded
 
@@ -128,3 +129,26 @@ def test_few_partial_results_of_a_small_array() -> None:
     at = Channels.of(device, 25600, 32, 1)
     assert channels.channel_sums(device, at, x, x).parts <= channels.MOST_PARTS
     assert at.geometry(device, x).parts > channels.MOST_PARTS
+
+
+@pytest.mark.usefixtures("emulated")
+@pytest.mark.parametrize("most", [0, 1 << 20])
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_gradient_of_a_bias_in_each_form(name: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one launch if a block can read all of its channels, else in two."""
+    monkeypatch.setattr(channels, "ONE_BLOCK", most)
+    x = np.random.default_rng(9).standard_normal(SHAPES[name]).astype(np.float32)
+    same(inputs({"x": x.shape}) + layer("Bias"), {"x": x}, tolerance=1e-4)
+    assert bool(standin.counts["launches of channel_gradient"]) == bool(most)
+    assert bool(standin.counts["launches of channel_totals"]) != bool(most)
+
+
+def test_a_large_gradient_of_a_bias_is_summed_by_many_blocks() -> None:
+    device, x, bias = CountingDevice(), Shaped((64, 256, 56, 56), np.float32), Shaped(256, np.float32)
+    channels.channel_gradient(device, Channels.of(device, 64, 256, 56 * 56), x, bias)
+    assert [name for name, _, _ in device.launches] == ["channel_sums", "channel_totals"]
+    small = CountingDevice()
+    channels.channel_gradient(
+        small, Channels.of(small, 100, 64, 1), Shaped((100, 64), BFLOAT16), Shaped(64, np.float32)
+    )
+    assert [name for name, _, _ in small.launches] == ["channel_gradient"]

@@ -45,6 +45,32 @@ KERNEL_OF_FOUR channel_sums(const stored* dy, const stored* x, const real* mean,
         });
 }
 
+// out (C) = the sums of dy times unscale, or with `add` plus these, by blocks that have all values of their channels.
+KERNEL_OF_FOUR channel_gradient(const stored* dy, const real* unscale, real* out, Index n, Index c, Index s, int group,
+                                Index part, int vectors, int add) {
+    __shared__ real lane[THREADS * LANES];
+    Part at(n, c, s, group, part, vectors);
+    by_form(group, vectors, [&](auto form) {
+        constexpr int W = form.width, P = form.channels;
+        real sum[P] = {};
+        each<4>(
+            at.walk<W>(false), [&](Index i) { return lanes<W>(dy + i); }, [] {},
+            [&](Index, const Lanes<W>& value) {
+#pragma unroll
+                for (int k = 0; k < W; ++k) sum[k % P] += value[k];
+            });
+#pragma unroll
+        for (int k = 0; k < P; ++k) lane[threadIdx.x * P + k] = sum[k];
+    });
+    __syncthreads();
+    at.collect(
+        vectors && group ? LANES : 1, [&](Index, Index cell, Index, real& a, real&) { a += lane[cell]; },
+        [&](Index g, real a, real) {
+            real by = unscale ? *unscale : 1, *to = out + at.channel + g;
+            *to = add ? *to + a * by : a * by;
+        });
+}
+
 // Adds a pair of partial sums.
 struct AddPair {
     __device__ __forceinline__ void operator()(Index, const real* p, real& a, real& b) const {

@@ -2,11 +2,12 @@
 // A thread of the pooling kernels computes LANES channels at a time where `vectors` is set, which needs C to be a multiple of
 // LANES and aligned arrays; else one.
 #include "common.cuh"
+#include "division.cuh"
 #include "window.cuh"
 
 #define POOL                                                                                                      \
-    Index count, int channels, int height, int width, int out_h, int out_w, int kernel_h, int kernel_w, int stride_h, \
-        int stride_w, int pad_h, int pad_w
+    Index count, Divisor channels, Divisor height, Divisor width, Divisor out_h, Divisor out_w, Divisor kernel_h, \
+        Divisor kernel_w, Divisor stride_h, Divisor stride_w, int pad_h, int pad_w
 
 #define POOL_VALUES \
     count, channels, height, width, out_h, out_w, kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w
@@ -50,21 +51,21 @@ struct Site {
     int channel, row, column;
     size_t image;
 
-    __device__ __forceinline__ Site(Index i, int lanes, int channels, int height, int width) {
-        Index parts = channels / lanes;
+    // parts: channels / lanes.
+    __device__ __forceinline__ Site(Index i, int lanes, const Divisor& parts, const Divisor& height, const Divisor& width) {
         channel = i % parts * lanes;
-        i /= parts;
+        i = i / parts;
         column = i % width;
-        i /= width;
+        i = i / width;
         row = i % height;
         image = i / height;
     }
 };
 
 template <int N>
-static __device__ __forceinline__ void max_forward_all(const stored* x, stored* y, unsigned char* mask, POOL) {
+static __device__ __forceinline__ void max_forward_all(const stored* x, stored* y, unsigned char* mask, Divisor parts, POOL) {
     GRID_LOOP(i, count / N) {
-        Site at(i, N, channels, out_h, out_w);
+        Site at(i, N, parts, out_h, out_w);
         const stored* image = x + at.image * height * width * channels + at.channel;
         int top = at.row * stride_h - pad_h, left = at.column * stride_w - pad_w;
         int bottom = min(top + kernel_h, height), right = min(left + kernel_w, width);
@@ -89,17 +90,18 @@ static __device__ __forceinline__ void max_forward_all(const stored* x, stored* 
 }
 
 // mask: the position in its window, row by row, of each window's first maximum. A window has at most 256 elements.
-KERNEL max_forward_last(const stored* x, stored* y, unsigned char* mask, int vectors, POOL) {
+KERNEL max_forward_last(const stored* x, stored* y, unsigned char* mask, int vectors, Divisor parts, POOL) {
     if (vectors)
-        max_forward_all<LANES>(x, y, mask, POOL_VALUES);
+        max_forward_all<LANES>(x, y, mask, parts, POOL_VALUES);
     else
-        max_forward_all<1>(x, y, mask, POOL_VALUES);
+        max_forward_all<1>(x, y, mask, parts, POOL_VALUES);
 }
 
 template <int N>
-static __device__ __forceinline__ void max_backward_all(const stored* dy, const unsigned char* mask, stored* dx, POOL) {
+static __device__ __forceinline__ void max_backward_all(const stored* dy, const unsigned char* mask, stored* dx,
+                                                        Divisor parts, POOL) {
     GRID_LOOP(i, count / N) {
-        Site at(i, N, channels, height, width);
+        Site at(i, N, parts, height, width);
         size_t image = at.image * out_h * out_w;
         int h_end = end_window(at.row, stride_h, pad_h, out_h), w_end = end_window(at.column, stride_w, pad_w, out_w);
         int w_first = first_window(at.column, kernel_w, stride_w, pad_w);
@@ -118,20 +120,20 @@ static __device__ __forceinline__ void max_backward_all(const stored* dy, const 
 }
 
 // Gathers, as pooling.cu does: each input element sums over the windows that hold it.
-KERNEL max_backward_last(const stored* dy, const unsigned char* mask, stored* dx, int vectors, POOL) {
+KERNEL max_backward_last(const stored* dy, const unsigned char* mask, stored* dx, int vectors, Divisor parts, POOL) {
     if (vectors)
-        max_backward_all<LANES>(dy, mask, dx, POOL_VALUES);
+        max_backward_all<LANES>(dy, mask, dx, parts, POOL_VALUES);
     else
-        max_backward_all<1>(dy, mask, dx, POOL_VALUES);
+        max_backward_all<1>(dy, mask, dx, parts, POOL_VALUES);
 }
 
 #define COUNTED int first_h, int first_w, int end_h, int end_w
 #define COUNTED_VALUES first_h, first_w, end_h, end_w
 
 template <int N>
-static __device__ __forceinline__ void average_forward_all(const stored* x, stored* y, POOL, COUNTED) {
+static __device__ __forceinline__ void average_forward_all(const stored* x, stored* y, Divisor parts, POOL, COUNTED) {
     GRID_LOOP(i, count / N) {
-        Site at(i, N, channels, out_h, out_w);
+        Site at(i, N, parts, out_h, out_w);
         const stored* image = x + at.image * height * width * channels + at.channel;
         int top = at.row * stride_h - pad_h, left = at.column * stride_w - pad_w;
         int bottom = min(top + kernel_h, height), right = min(left + kernel_w, width);
@@ -150,17 +152,17 @@ static __device__ __forceinline__ void average_forward_all(const stored* x, stor
     }
 }
 
-KERNEL average_forward_last(const stored* x, stored* y, int vectors, POOL, COUNTED) {
+KERNEL average_forward_last(const stored* x, stored* y, int vectors, Divisor parts, POOL, COUNTED) {
     if (vectors)
-        average_forward_all<LANES>(x, y, POOL_VALUES, COUNTED_VALUES);
+        average_forward_all<LANES>(x, y, parts, POOL_VALUES, COUNTED_VALUES);
     else
-        average_forward_all<1>(x, y, POOL_VALUES, COUNTED_VALUES);
+        average_forward_all<1>(x, y, parts, POOL_VALUES, COUNTED_VALUES);
 }
 
 template <int N>
-static __device__ __forceinline__ void average_backward_all(const stored* dy, stored* dx, POOL, COUNTED) {
+static __device__ __forceinline__ void average_backward_all(const stored* dy, stored* dx, Divisor parts, POOL, COUNTED) {
     GRID_LOOP(i, count / N) {
-        Site at(i, N, channels, height, width);
+        Site at(i, N, parts, height, width);
         size_t image = at.image * out_h * out_w;
         int h_end = end_window(at.row, stride_h, pad_h, out_h), w_end = end_window(at.column, stride_w, pad_w, out_w);
         int w_first = first_window(at.column, kernel_w, stride_w, pad_w);
@@ -177,11 +179,11 @@ static __device__ __forceinline__ void average_backward_all(const stored* dy, st
     }
 }
 
-KERNEL average_backward_last(const stored* dy, stored* dx, int vectors, POOL, COUNTED) {
+KERNEL average_backward_last(const stored* dy, stored* dx, int vectors, Divisor parts, POOL, COUNTED) {
     if (vectors)
-        average_backward_all<LANES>(dy, dx, POOL_VALUES, COUNTED_VALUES);
+        average_backward_all<LANES>(dy, dx, parts, POOL_VALUES, COUNTED_VALUES);
     else
-        average_backward_all<1>(dy, dx, POOL_VALUES, COUNTED_VALUES);
+        average_backward_all<1>(dy, dx, parts, POOL_VALUES, COUNTED_VALUES);
 }
 
 // -- convolutions without cuDNN -----------------------------------------------------------------------------------
@@ -191,7 +193,7 @@ KERNEL im2col_last(const stored* x, stored* columns, POOL, int dilation_h, int d
         int kw = i % kernel_w, kh = i / kernel_w % kernel_h;
         Index rest = i / kernel_w / kernel_h;
         int c = rest % channels;
-        rest /= channels;
+        rest = rest / channels;
         int ow = rest % out_w, oh = rest / out_w % out_h;
         size_t image = rest / out_w / out_h;
         int h = oh * stride_h - pad_h + kh * dilation_h, w = ow * stride_w - pad_w + kw * dilation_w;

@@ -16,29 +16,32 @@ __all__ = [
 FILE = "channels_last"
 
 max_forward_last = Kernel(FILE, "max_forward_last", """
-    const stored* x, stored* y, unsigned char* mask, int vectors, Index count, int channels, int height, int width,
-    int out_h, int out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w
+    const stored* x, stored* y, unsigned char* mask, int vectors, Divisor parts, Index count, Divisor channels,
+    Divisor height, Divisor width, Divisor out_h, Divisor out_w, Divisor kernel_h, Divisor kernel_w, Divisor stride_h,
+    Divisor stride_w, int pad_h, int pad_w
 """, Elements())  # fmt: skip
 max_backward_last = Kernel(FILE, "max_backward_last", """
-    const stored* dy, const unsigned char* mask, stored* dx, int vectors, Index count, int channels, int height,
-    int width, int out_h, int out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w
+    const stored* dy, const unsigned char* mask, stored* dx, int vectors, Divisor parts, Index count,
+    Divisor channels, Divisor height, Divisor width, Divisor out_h, Divisor out_w, Divisor kernel_h, Divisor kernel_w,
+    Divisor stride_h, Divisor stride_w, int pad_h, int pad_w
 """, Elements())  # fmt: skip
 average_forward_last = Kernel(FILE, "average_forward_last", """
-    const stored* x, stored* y, int vectors, Index count, int channels, int height, int width, int out_h, int out_w,
-    int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w, int first_h, int first_w, int end_h,
-    int end_w
+    const stored* x, stored* y, int vectors, Divisor parts, Index count, Divisor channels, Divisor height,
+    Divisor width, Divisor out_h, Divisor out_w, Divisor kernel_h, Divisor kernel_w, Divisor stride_h,
+    Divisor stride_w, int pad_h, int pad_w, int first_h, int first_w, int end_h, int end_w
 """, Elements())  # fmt: skip
 average_backward_last = Kernel(FILE, "average_backward_last", """
-    const stored* dy, stored* dx, int vectors, Index count, int channels, int height, int width, int out_h, int out_w,
-    int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w, int first_h, int first_w, int end_h,
-    int end_w
+    const stored* dy, stored* dx, int vectors, Divisor parts, Index count, Divisor channels, Divisor height,
+    Divisor width, Divisor out_h, Divisor out_w, Divisor kernel_h, Divisor kernel_w, Divisor stride_h,
+    Divisor stride_w, int pad_h, int pad_w, int first_h, int first_w, int end_h, int end_w
 """, Elements())  # fmt: skip
 im2col_last = Kernel(FILE, "im2col_last", """
-    const stored* x, stored* columns, Index count, int channels, int height, int width, int out_h, int out_w,
-    int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w, int dilation_h, int dilation_w
+    const stored* x, stored* columns, Index count, Divisor channels, Divisor height, Divisor width, Divisor out_h,
+    Divisor out_w, Divisor kernel_h, Divisor kernel_w, Divisor stride_h, Divisor stride_w, int pad_h, int pad_w,
+    int dilation_h, int dilation_w
 """, Elements())  # fmt: skip
 col2im_last = Kernel(FILE, "col2im_last", """
-    const stored* columns, const real* bias, stored* x, Index count, int channels, int height, int width, int out_h,
-    int out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, int pad_w, int dilation_h,
-    int dilation_w
+    const stored* columns, const real* bias, stored* x, Index count, Divisor channels, Divisor height, Divisor width,
+    Divisor out_h, Divisor out_w, Divisor kernel_h, Divisor kernel_w, Divisor stride_h, Divisor stride_w, int pad_h,
+    int pad_w, int dilation_h, int dilation_w
 """, Elements())  # fmt: skip

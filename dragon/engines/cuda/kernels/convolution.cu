@@ -1,15 +1,16 @@
 // Unfolding and folding for a convolution over two spatial axes, whose matrix products cuBLAS computes; biases; depthwise
 // convolution.
 #include "common.cuh"
+#include "division.cuh"
 #include "window.cuh"
 
-#define WINDOW                                                                                                  \
-    int height, int width, int out_h, int out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, \
-        int pad_w, int dilation_h, int dilation_w
+#define WINDOW                                                                                                         \
+    Divisor height, Divisor width, Divisor out_h, Divisor out_w, Divisor kernel_h, Divisor kernel_w, Divisor stride_h, \
+        Divisor stride_w, int pad_h, int pad_w, int dilation_h, int dilation_w
 
 // columns (C * KH * KW, N, OH * OW): one matrix for all images, so that the weights' gradient is one product. images: N.
 // count: elements of columns.
-KERNEL im2col(const stored* x, stored* columns, Index count, int channels, Index images, WINDOW) {
+KERNEL im2col(const stored* x, stored* columns, Index count, Divisor channels, Divisor images, WINDOW) {
     GRID_LOOP(i, count) {
         int ow = i % out_w, oh = i / out_w % out_h;
         Index rest = i / out_w / out_h, n = rest % images, row = rest / images;
@@ -21,7 +22,7 @@ KERNEL im2col(const stored* x, stored* columns, Index count, int channels, Index
 }
 
 // The transpose: each element of x is the sum of its elements of columns. count: elements of x. bias: (channels), or null.
-KERNEL col2im(const stored* columns, const real* bias, stored* x, Index count, int channels, Index images, WINDOW) {
+KERNEL col2im(const stored* columns, const real* bias, stored* x, Index count, Divisor channels, Divisor images, WINDOW) {
     GRID_LOOP(i, count) {
         int w = i % width, h = i / width % height, c = i / width / height % channels;
         Index n = i / width / height / channels;
@@ -41,7 +42,7 @@ KERNEL col2im(const stored* columns, const real* bias, stored* x, Index count, i
 }
 
 // (N, C, S) to (C, N, S). count: elements.
-KERNEL channels_first(const stored* x, stored* out, Index count, Index images, Index channels, Index spatial) {
+KERNEL channels_first(const stored* x, stored* out, Index count, Divisor images, Index channels, Divisor spatial) {
     GRID_LOOP(i, count) {
         Index s = i % spatial, n = i / spatial % images, c = i / spatial / images;
         out[i] = x[((size_t)n * channels + c) * spatial + s];
@@ -61,7 +62,7 @@ KERNEL add_images(const real* parts, real* diff, Index count, Index images, cons
 
 // y (N, C, S) += bias (C); S is 1 for inner products and where channels lie last. vectors: S is a multiple of LANES, or S is 1
 // and C a multiple. count: elements of y.
-KERNEL add_bias(stored* y, const real* bias, Index count, Index channels, Index spatial, int vectors) {
+KERNEL add_bias(stored* y, const real* bias, Index count, Divisor channels, Divisor spatial, int vectors) {
     if (vectors) {
         GRID_LOOP(i, count / LANES) {
             Vector value = load(y + (size_t)i * LANES);
@@ -78,7 +79,7 @@ KERNEL add_bias(stored* y, const real* bias, Index count, Index channels, Index 
 
 // -- as many groups as channels: weight (C, 1, KH, KW) --------------------------------------------------------
 
-KERNEL depthwise_forward(const stored* x, const real* weight, const real* bias, stored* y, Index count, int channels,
+KERNEL depthwise_forward(const stored* x, const real* weight, const real* bias, stored* y, Index count, Divisor channels,
                          WINDOW) {
     GRID_LOOP(i, count) {
         int ow = i % out_w, oh = i / out_w % out_h;
@@ -99,7 +100,7 @@ KERNEL depthwise_forward(const stored* x, const real* weight, const real* bias, 
     }
 }
 
-KERNEL depthwise_backward_data(const stored* dy, const real* weight, stored* dx, Index count, int channels, WINDOW) {
+KERNEL depthwise_backward_data(const stored* dy, const real* weight, stored* dx, Index count, Divisor channels, WINDOW) {
     GRID_LOOP(i, count) {
         int w = i % width, h = i / width % height;
         Index plane = i / width / height;
@@ -121,7 +122,7 @@ KERNEL depthwise_backward_data(const stored* dy, const real* weight, stored* dx,
 
 // dweight (C, KH, KW) += the sum over images and positions, a block for each element.
 KERNEL depthwise_backward_weight(const stored* x, const stored* dy, real* dweight, const real* unscale,
-                                 Index n, int channels, WINDOW) {
+                                 Index n, Divisor channels, WINDOW) {
     __shared__ real partials[THREADS / WARP];
     int kw = blockIdx.x % kernel_w, kh = blockIdx.x / kernel_w % kernel_h;
     int c = blockIdx.x / kernel_w / kernel_h;

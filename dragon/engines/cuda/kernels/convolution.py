@@ -17,31 +17,31 @@ __all__ = [
 
 FILE = "convolution"
 WINDOW = """
-    int height, int width, int out_h, int out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h,
-    int pad_w, int dilation_h, int dilation_w
+    Divisor height, Divisor width, Divisor out_h, Divisor out_w, Divisor kernel_h, Divisor kernel_w, Divisor stride_h,
+    Divisor stride_w, int pad_h, int pad_w, int dilation_h, int dilation_w
 """
 
 im2col = Kernel(FILE, "im2col", f"""
-    const stored* x, stored* columns, Index count, int channels, Index images, {WINDOW}
+    const stored* x, stored* columns, Index count, Divisor channels, Divisor images, {WINDOW}
 """, Elements())  # fmt: skip
 col2im = Kernel(FILE, "col2im", f"""
-    const stored* columns, const real* bias, stored* x, Index count, int channels, Index images, {WINDOW}
+    const stored* columns, const real* bias, stored* x, Index count, Divisor channels, Divisor images, {WINDOW}
 """, Elements())  # fmt: skip
 channels_first = Kernel(FILE, "channels_first", """
-    const stored* x, stored* out, Index count, Index images, Index channels, Index spatial
+    const stored* x, stored* out, Index count, Divisor images, Index channels, Divisor spatial
 """, Elements())  # fmt: skip
 add_images = Kernel(FILE, "add_images", """
     const real* parts, real* diff, Index count, Index images, const real* unscale
 """, Elements())  # fmt: skip
 add_bias = Kernel(FILE, "add_bias", """
-    stored* y, const real* bias, Index count, Index channels, Index spatial, int vectors
+    stored* y, const real* bias, Index count, Divisor channels, Divisor spatial, int vectors
 """, Elements())  # fmt: skip
 depthwise_forward = Kernel(FILE, "depthwise_forward", f"""
-    const stored* x, const real* weight, const real* bias, stored* y, Index count, int channels, {WINDOW}
+    const stored* x, const real* weight, const real* bias, stored* y, Index count, Divisor channels, {WINDOW}
 """, Elements())  # fmt: skip
 depthwise_backward_data = Kernel(FILE, "depthwise_backward_data", f"""
-    const stored* dy, const real* weight, stored* dx, Index count, int channels, {WINDOW}
+    const stored* dy, const real* weight, stored* dx, Index count, Divisor channels, {WINDOW}
 """, Elements())  # fmt: skip
 depthwise_backward_weight = Kernel(FILE, "depthwise_backward_weight", f"""
-    const stored* x, const stored* dy, real* dweight, const real* unscale, Index n, int channels, {WINDOW}
+    const stored* x, const stored* dy, real* dweight, const real* unscale, Index n, Divisor channels, {WINDOW}
 """)  # fmt: skip

@@ -1,5 +1,6 @@
 // Rows picked by indices: whole numbers in a blob of the net's type.
 #include "common.cuh"
+#include "division.cuh"
 #include "labels.cuh"
 
 static __device__ __forceinline__ bool is_index(real value, Index size) { return value >= 0 && value < (real)size; }
@@ -20,7 +21,7 @@ KERNEL check_labels(const real* labels, int* out_of_range, Index count, Index cl
 }
 
 // y (picks, row) = rows of x (size, row), plus bias (row) unless that is null. count: elements of y.
-KERNEL pick_rows(const real* x, const real* picks, const real* bias, real* y, Index count, Index row, Index size) {
+KERNEL pick_rows(const real* x, const real* picks, const real* bias, real* y, Index count, Divisor row, Index size) {
     GRID_LOOP(i, count) {
         Index c = i % row;
         real pick = picks[i / row], value = is_index(pick, size) ? x[(size_t)(Index)pick * row + c] : 0;
@@ -30,7 +31,7 @@ KERNEL pick_rows(const real* x, const real* picks, const real* bias, real* y, In
 
 // The transpose: each row of dx is the sum, in order, of the rows of dy that were picked from it. add: dx is added to.
 // count: elements of dx.
-KERNEL sum_picked(const real* dy, const real* picks, real* dx, Index count, Index row, Index n_picks, int add) {
+KERNEL sum_picked(const real* dy, const real* picks, real* dx, Index count, Divisor row, Index n_picks, int add) {
     GRID_LOOP(i, count) {
         real own = (real)(i / row), sum = add ? dx[i] : 0;
         for (Index k = 0; k < n_picks; ++k)

@@ -15,8 +15,8 @@ check_labels = Kernel(FILE, "check_labels", """
     const real* labels, int* out_of_range, Index count, Index classes, int has_ignore, int ignore
 """, Elements())  # fmt: skip
 pick_rows = Kernel(FILE, "pick_rows", """
-    const real* x, const real* picks, const real* bias, real* y, Index count, Index row, Index size
+    const real* x, const real* picks, const real* bias, real* y, Index count, Divisor row, Index size
 """, Elements())  # fmt: skip
 sum_picked = Kernel(FILE, "sum_picked", """
-    const real* dy, const real* picks, real* dx, Index count, Index row, Index n_picks, int add
+    const real* dy, const real* picks, real* dx, Index count, Divisor row, Index n_picks, int add
 """, Elements())  # fmt: skip

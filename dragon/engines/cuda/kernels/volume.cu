@@ -1,14 +1,15 @@
 // Windows over three spatial axes: unfolding and folding as in convolution.cu.
 #include "common.cuh"
+#include "division.cuh"
 #include "window.cuh"
 
-#define WINDOW                                                                                                     \
-    int depth, int height, int width, int out_d, int out_h, int out_w, int kernel_d, int kernel_h, int kernel_w,   \
-        int stride_d, int stride_h, int stride_w, int pad_d, int pad_h, int pad_w, int dilation_d, int dilation_h, \
-        int dilation_w
+#define WINDOW                                                                                                   \
+    Divisor depth, Divisor height, Divisor width, Divisor out_d, Divisor out_h, Divisor out_w, Divisor kernel_d, \
+        Divisor kernel_h, Divisor kernel_w, Divisor stride_d, Divisor stride_h, Divisor stride_w, int pad_d,     \
+        int pad_h, int pad_w, int dilation_d, int dilation_h, int dilation_w
 
 // columns is (C * KD * KH * KW, N, OD * OH * OW). count: elements of columns.
-KERNEL im2col_3d(const stored* x, stored* columns, Index count, int channels, Index images, WINDOW) {
+KERNEL im2col_3d(const stored* x, stored* columns, Index count, Divisor channels, Divisor images, WINDOW) {
     GRID_LOOP(i, count) {
         int ow = i % out_w, oh = i / out_w % out_h, od = i / out_w / out_h % out_d;
         Index rest = i / out_w / out_h / out_d, n = rest % images, row = rest / images;
@@ -22,7 +23,7 @@ KERNEL im2col_3d(const stored* x, stored* columns, Index count, int channels, In
 }
 
 // The transpose. count: elements of x. bias: (channels), or null.
-KERNEL col2im_3d(const stored* columns, const real* bias, stored* x, Index count, int channels, Index images, WINDOW) {
+KERNEL col2im_3d(const stored* columns, const real* bias, stored* x, Index count, Divisor channels, Divisor images, WINDOW) {
     GRID_LOOP(i, count) {
         int w = i % width, h = i / width % height, d = i / width / height % depth;
         int c = i / width / height / depth % channels;

@@ -8,14 +8,14 @@ __all__ = ["col2im_3d", "im2col_3d"]
 
 FILE = "volume"
 WINDOW = """
-    int depth, int height, int width, int out_d, int out_h, int out_w, int kernel_d, int kernel_h, int kernel_w,
-    int stride_d, int stride_h, int stride_w, int pad_d, int pad_h, int pad_w, int dilation_d, int dilation_h,
-    int dilation_w
+    Divisor depth, Divisor height, Divisor width, Divisor out_d, Divisor out_h, Divisor out_w, Divisor kernel_d,
+    Divisor kernel_h, Divisor kernel_w, Divisor stride_d, Divisor stride_h, Divisor stride_w, int pad_d, int pad_h,
+    int pad_w, int dilation_d, int dilation_h, int dilation_w
 """
 
 im2col_3d = Kernel(FILE, "im2col_3d", f"""
-    const stored* x, stored* columns, Index count, int channels, Index images, {WINDOW}
+    const stored* x, stored* columns, Index count, Divisor channels, Divisor images, {WINDOW}
 """, Elements())  # fmt: skip
 col2im_3d = Kernel(FILE, "col2im_3d", f"""
-    const stored* columns, const real* bias, stored* x, Index count, int channels, Index images, {WINDOW}
+    const stored* columns, const real* bias, stored* x, Index count, Divisor channels, Divisor images, {WINDOW}
 """, Elements())  # fmt: skip

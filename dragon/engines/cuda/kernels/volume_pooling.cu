@@ -1,10 +1,12 @@
 // Pooling of (planes, D, H, W) into (planes, OD, OH, OW), as in pooling.cu.
 #include "common.cuh"
+#include "division.cuh"
 #include "window.cuh"
 
-#define WINDOW                                                                                                     \
-    int depth, int height, int width, int out_d, int out_h, int out_w, int kernel_d, int kernel_h, int kernel_w,   \
-        int stride_d, int stride_h, int stride_w, int pad_d, int pad_h, int pad_w
+#define WINDOW                                                                                                   \
+    Divisor depth, Divisor height, Divisor width, Divisor out_d, Divisor out_h, Divisor out_w, Divisor kernel_d, \
+        Divisor kernel_h, Divisor kernel_w, Divisor stride_d, Divisor stride_h, Divisor stride_w, int pad_d,     \
+        int pad_h, int pad_w
 
 #define COUNTED int first_d, int first_h, int first_w, int end_d, int end_h, int end_w
 

@@ -8,8 +8,9 @@ __all__ = ["average_backward_3d", "average_forward_3d", "max_backward_3d", "max_
 
 FILE = "volume_pooling"
 WINDOW = """
-    int depth, int height, int width, int out_d, int out_h, int out_w, int kernel_d, int kernel_h, int kernel_w,
-    int stride_d, int stride_h, int stride_w, int pad_d, int pad_h, int pad_w
+    Divisor depth, Divisor height, Divisor width, Divisor out_d, Divisor out_h, Divisor out_w, Divisor kernel_d,
+    Divisor kernel_h, Divisor kernel_w, Divisor stride_d, Divisor stride_h, Divisor stride_w, int pad_d, int pad_h,
+    int pad_w
 """
 COUNTED = "int first_d, int first_h, int first_w, int end_d, int end_h, int end_w"
 

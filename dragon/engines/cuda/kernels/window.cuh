@@ -1,18 +1,21 @@
-// How a window slides along one axis.
+// How a window slides along one axis. A stride is an int or a Divisor (division.cuh).
 
 // The output position from which tap `tap` reads input position `at`, or -1.
-static __device__ __forceinline__ int reader(int at, int tap, int stride, int pad, int dilation, int out) {
+template <typename Stride>
+static __device__ __forceinline__ int reader(int at, int tap, Stride stride, int pad, int dilation, int out) {
     int before = at + pad - tap * dilation;
     return before < 0 || before % stride || before / stride >= out ? -1 : before / stride;
 }
 
 // First and one past the last output position whose window holds input position `at`.
-static __device__ __forceinline__ int first_window(int at, int kernel, int stride, int pad) {
+template <typename Stride>
+static __device__ __forceinline__ int first_window(int at, int kernel, Stride stride, int pad) {
     int low = at + pad - kernel;
     return low < 0 ? 0 : low / stride + 1;
 }
 
-static __device__ __forceinline__ int end_window(int at, int stride, int pad, int out) {
+template <typename Stride>
+static __device__ __forceinline__ int end_window(int at, Stride stride, int pad, int out) {
     return min((at + pad) / stride + 1, out);
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +15,7 @@ from dragon.engines.cuda.kernels import channels as kernels
 from dragon.engines.cuda.kernels.kernel import THREADS, VECTOR_BYTES, WARP, Kernel
 from dragon.engines.cuda.lowerings.lowering import aligned
 
-__all__ = ["Channels", "Geometry", "Partial", "channel_sums", "totals"]
+__all__ = ["Channels", "Geometry", "Partial", "channel_gradient", "channel_sums", "totals"]
 
 RESIDENT = 4  # blocks of these kernels that a multiprocessor runs at a time
 MOST_GROUP = 128  # channels of a block, as in parts.cuh
@@ -23,6 +23,7 @@ SIDE = 16  # threads that read 16 bytes of a row of columns each, where there ar
 LONG_MAP = 1024  # bytes of a map that is read well on its own
 MOST_PARTS = 40  # partial results of a channel that each block of a later kernel adds up itself
 FEW_READS = 12  # vectors of a thread that are read faster than a launch that folds starts
+ONE_BLOCK = 48 << 10  # bytes of a block's channels that it reads faster than a second launch starts
 FOLDED = 8  # partial results of a channel after a fold
 
 
@@ -170,6 +171,18 @@ def channel_sums(
         device, dy.dtype, grid=of.grid, dy=dy, x=x, mean=mean, y=y, sums=sums.array, **of.sizes, slope=slope
     )
     return sums
+
+
+def channel_gradient(device: Device, at: Channels, dy: Any, out: Any, *, unscale: Any = None, add: bool = True) -> None:
+    """Sum dy over each channel into `out` (C), in one launch where the array is small. unscale, add: see `totals`."""
+    of = at.geometry(device, dy)
+    if at.n * (of.group or 1) * at.s * dy.dtype.itemsize > ONE_BLOCK:
+        totals(device, at, channel_sums(device, at, dy), out, None, unscale=unscale, add=add)
+        return
+    whole = replace(of, part=of.part * of.parts, parts=1)
+    kernels.channel_gradient(
+        device, dy.dtype, grid=whole.grid[0], dy=dy, unscale=unscale, out=out, **whole.sizes, add=add
+    )
 
 
 def totals(

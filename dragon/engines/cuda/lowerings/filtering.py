@@ -22,7 +22,7 @@ from dragon.engines.cuda.device.cudnn_frontend import forward_product
 from dragon.engines.cuda.kernels import cast, elementwise
 from dragon.engines.cuda.kernels import convolution as kernels
 from dragon.engines.cuda.lowerings import products_first, products_last
-from dragon.engines.cuda.lowerings.channels import Channels, channel_sums, totals
+from dragon.engines.cuda.lowerings.channels import Channels, channel_gradient
 from dragon.engines.cuda.lowerings.elementwise import element_wise
 from dragon.engines.cuda.lowerings.lowering import Lowering, aligned
 from dragon.engines.cuda.lowerings.windows import MOST_AXES, at_least_2d, named, spread_out, window_sizes
@@ -51,7 +51,7 @@ def add_bias(lowering: Lowering, y: Any, bias: Any) -> None:
 def learn_bias(lowering: Lowering, dy: Any, diff: Any) -> None:
     """Compute diff (C) += the sums of dy (N, C, ...)."""
     at = Channels.of(lowering.device, *lowering.by_channel(dy.shape))
-    totals(lowering.device, at, channel_sums(lowering.device, at, dy), diff, None, unscale=lowering.unscale)
+    channel_gradient(lowering.device, at, dy, diff, unscale=lowering.unscale)
 
 
 class Filtering(Lowering):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dragon.engines.cuda.kernels import indices as kernels
 from dragon.engines.cuda.kernels.kernel import MOST
-from dragon.engines.cuda.lowerings.channels import Channels, channel_sums, totals
+from dragon.engines.cuda.lowerings.channels import Channels, channel_gradient
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.memory.blob import Blob
 
@@ -56,7 +56,7 @@ class EmbedLowering(Indexed):
         self.launch(kernels.sum_picked, dy=dy, picks=picks, dx=dw, count=dw.size, row=row, n_picks=picks.size, add=True)
         if len(blobs) > 1 and picks.size:
             at = Channels.of(self.device, picks.size, row, 1)
-            totals(self.device, at, channel_sums(self.device, at, dy), blobs[1].diff, None)
+            channel_gradient(self.device, at, dy, blobs[1].diff)
 
 
 @lowers("BatchReindex")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dragon.engines.cuda.kernels import channels_last as kernels
+from dragon.engines.cuda.kernels.kernel import VECTOR_BYTES
 from dragon.engines.cuda.lowerings.lowering import Lowering, aligned
 
 __all__ = ["MOST_PLACES", "backward_last", "forward_last"]
@@ -15,8 +16,10 @@ MOST_PLACES = 256  # elements of a window, whose maximum's place is kept in a by
 def _sizes(images: Any, outputs: Any) -> dict[str, Any]:
     """The kernels' arguments; images: the array whose elements a launch computes, with those of `outputs`."""
     channels = images.shape[1]
-    vectors = channels % (16 // images.dtype.itemsize) == 0 and aligned(images, outputs)
-    return {"count": images.size, "channels": channels, "vectors": vectors}
+    lanes = VECTOR_BYTES // images.dtype.itemsize
+    vectors = channels % lanes == 0 and aligned(images, outputs)
+    parts = channels // lanes if vectors else channels
+    return {"count": images.size, "channels": channels, "parts": parts, "vectors": vectors}
 
 
 def _mask(lowering: Lowering, like: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from dragon.bases.layer import Layer
 from dragon.engines.cuda.kernels.elementwise import prelu_backward, prelu_forward
-from dragon.engines.cuda.lowerings.channels import Channels, channel_sums, totals
+from dragon.engines.cuda.lowerings.channels import Channels, channel_gradient
 from dragon.engines.cuda.lowerings.lowering import Lowering, by_channel, lowers
 from dragon.memory.blob import Blob
 
@@ -53,4 +53,4 @@ class PReLULowering(Lowering):
             slopes=slope.count, spatial=s,
         )  # fmt: skip
         at = Channels.of(self.device, n, c, s) if slope.shape else Channels.of(self.device, 1, 1, n * c * s)
-        totals(self.device, at, channel_sums(self.device, at, below), slope.diff, None, unscale=self.unscale)
+        channel_gradient(self.device, at, below, slope.diff, unscale=self.unscale)

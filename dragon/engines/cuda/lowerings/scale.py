@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dragon.engines.cuda.kernels.batch_norm import bn_affine
-from dragon.engines.cuda.lowerings.channels import Channels, channel_sums, totals
+from dragon.engines.cuda.lowerings.channels import Channels, channel_gradient, channel_sums, totals
 from dragon.engines.cuda.lowerings.lowering import Lowering, by_channel, lowers
 from dragon.memory.blob import Blob
 
@@ -82,7 +82,7 @@ class BiasLowering(_Affine):
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         dy, at = top[0].diff, self._channels()
         if len(bottom) == 1 or propagate_down[1]:
-            sums, diff = channel_sums(self.device, at, dy), self.layer.bias_blob(bottom).diff
-            totals(self.device, at, sums, diff, None, unscale=self.unscale, add=len(bottom) == 1)
+            diff = self.layer.bias_blob(bottom).diff
+            channel_gradient(self.device, at, dy, diff, unscale=self.unscale, add=len(bottom) == 1)
         if propagate_down[0] and top[0] is not bottom[0]:
             self.affine(dy, None, None, bottom[0].diff)
