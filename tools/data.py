@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from dragon.data import Dataset, fetch_cifar10, fetch_mnist, write_chosen, write_synthetic
+from dragon.data.detection.mnist_scenes import write_scenes
 from dragon.data.detection.shapes import write_shapes
 from dragon.data.drawn import Digits, Drawn, read_digits
 from dragon.data.mnist_lines import write_lines
@@ -18,7 +19,8 @@ from dragon.tools.common.progress import progress_bar
 __all__ = ["command", "make_dataset", "print_dataset"]
 
 FETCH: dict[str, Callable[..., Dataset]] = {"cifar10": fetch_cifar10, "mnist": fetch_mnist}
-COMPOSED: dict[str, Callable[..., Drawn]] = {"mnist_lines": write_lines}  # from the digits of MNIST
+# from the digits of MNIST
+COMPOSED: dict[str, Callable[..., Drawn]] = {"mnist_scenes": write_scenes, "mnist_lines": write_lines}
 SETS: dict[str, Callable[..., Drawn]] = {"shapes": write_shapes, **COMPOSED}  # not for classification
 DRAWN = ("synthetic", *SETS)
 
@@ -52,8 +54,9 @@ def command(
     Other drawn sets, with their numbers of images (synthetic has 5,000 and 1,000):
 
     \b
-    shapes       2,000 and 500 images with boxes, for AnnotatedData; also as VOC and COCO
-    mnist_lines  30,000 and 2,000 lines of digits with label sequences, for HDF5Data
+    shapes        2,000 and 500 images with boxes, for AnnotatedData; also as VOC and COCO
+    mnist_scenes  2,000 and 500 images of digits with boxes, in the same forms
+    mnist_lines   30,000 and 2,000 lines of digits with label sequences, for HDF5Data
 
     Those named mnist_ are composed from MNIST, which is fetched to the folder mnist beside them.
 

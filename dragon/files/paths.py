@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 
 __all__ = ["find", "missing_hint", "split_paths"]
 
-_FETCHED = ("cifar10", "mnist", "mnist_lines", "shapes", "synthetic")
+_FETCHED = ("cifar10", "mnist", "mnist_lines", "mnist_scenes", "shapes", "synthetic")
 
 
 def find(path: str, folder: Path | None) -> Path | None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.data.detection.annotations import Object
-from dragon.data.detection.geometry import covered
+from dragon.data.detection.painting import Box, Plane, apart, box_of, is_free, textured
 from dragon.data.detection.written import Picture, write_detection_set
 from dragon.data.drawn import Drawn
 from dragon.data.progress import Progress, silent
@@ -30,13 +30,8 @@ _SIDES = (96, 112, 128)  # of an image; width and height are drawn apart
 _RADII = (7.0, 34.0)  # of a shape, in pixels
 _MOST = 4  # shapes of an image
 _TRIES = 20  # to find a free place
-_HIDDEN = 0.2  # the largest part of a box that another may cover
 _FAINT, _CROWD = 0.06, 0.05  # how often a shape is faint, or a crowd
 _CONTRAST, _LITTLE = (70.0, 150.0), (12.0, 22.0)  # distance of colours in grey levels, of usual and of faint shapes
-_LEAST = 6  # pixels of a box's side
-
-Plane = NDArray[np.float32]
-Box = tuple[float, float, float, float]
 
 
 def write_shapes(
@@ -66,7 +61,7 @@ def draw_shapes(count: int, seed: int, part: int) -> Iterator[Picture]:
 
 def _picture(rng: np.random.Generator) -> Picture:
     height, width = (int(side) for side in rng.choice(_SIDES, 2))
-    pixels = _textured(rng, height, width, (rng.uniform(40, 215, 3), rng.uniform(10, 45)))
+    pixels = textured(rng, height, width, (rng.uniform(40, 215, 3), rng.uniform(10, 45)))
     objects: list[Object] = []
     for _ in range(int(rng.integers(1, _MOST + 1))):
         name = CLASSES[int(rng.integers(len(CLASSES)))]
@@ -77,8 +72,8 @@ def _picture(rng: np.random.Generator) -> Picture:
             continue
         mask, box = found
         behind = pixels[:, mask >= 0.5].mean(axis=1)
-        colour = _apart(rng, behind, _LITTLE if faint else _CONTRAST)
-        pixels += (_textured(rng, height, width, (colour, rng.uniform(0, 12))) - pixels) * mask
+        colour = apart(rng, behind, _LITTLE if faint else _CONTRAST)
+        pixels += (textured(rng, height, width, (colour, rng.uniform(0, 12))) - pixels) * mask
         objects.append(Object(name, box, crowd or faint))
     pixels += rng.standard_normal(pixels.shape) * rng.uniform(2, 8)
     return Picture(np.clip(np.rint(pixels), 0, 255).astype(np.uint8), tuple(objects))
@@ -88,7 +83,6 @@ def _placed(
     rng: np.random.Generator, name: str, crowd: bool, size: tuple[int, int], objects: Sequence[Object]
 ) -> tuple[Plane, Box] | None:
     """The coverage (H, W) of a shape in a free place, and its box; None if none was found."""
-    others = np.array([one.box for one in objects]).reshape(-1, 4)
     for _ in range(_TRIES):
         if crowd:
             centre = rng.uniform(0.25, 0.75, 2) * size
@@ -99,11 +93,8 @@ def _placed(
             margin = 0.6 * radius  # so that most of it is inside
             place = np.array([rng.uniform(margin, side - margin) for side in size])
             mask = _mask(name, size, place, radius, rng.uniform(-0.4, 0.4))
-        box = _box_of(mask)
-        if box is None or min(box[2] - box[0], box[3] - box[1]) < _LEAST:
-            continue
-        corners = np.array(box)
-        if not len(others) or max(covered(others, corners).max(), covered(corners, others).max()) <= _HIDDEN:
+        box = box_of(mask)
+        if box is not None and is_free(box, objects):
             return mask, box
     return None
 
@@ -116,29 +107,3 @@ def _mask(name: str, size: tuple[int, int], place: NDArray[Any], radius: float, 
     distance = shape_distance(name, x * cosine + y * sine, y * cosine - x * sine, np.full((1, 1), radius, np.float32))
     mask: Plane = np.clip(0.5 - distance, 0, 1)
     return mask
-
-
-def _box_of(mask: Plane) -> Box | None:
-    """The edges of the pixels that are covered at least half; None without one."""
-    rows, columns = (np.flatnonzero((mask >= 0.5).any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
-        return None
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
-
-
-def _textured(rng: np.random.Generator, height: int, width: int, paint: tuple[NDArray[Any], float]) -> NDArray[Any]:
-    """Pixels (3, H, W) of a colour with waves of some direction in them. paint: the colour, and the waves' height."""
-    colour, amount = paint
-    angle, length, phase = rng.uniform(0, np.pi), rng.uniform(5, 24), rng.uniform(0, 2 * np.pi)
-    y, x = np.arange(height)[:, None], np.arange(width)[None, :]
-    wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * (2 * np.pi / length) + phase)
-    made: NDArray[Any] = colour.reshape(3, 1, 1) + amount * wave * rng.uniform(0.6, 1, (3, 1, 1))
-    return made
-
-
-def _apart(rng: np.random.Generator, colour: NDArray[Any], contrast: tuple[float, float]) -> NDArray[Any]:
-    """A colour at a random distance from `colour`, within 0 to 255 as far as that goes."""
-    direction = np.abs(rng.standard_normal(3)) * np.where(colour > 127, -1, 1)
-    made: NDArray[Any] = colour + direction / np.sqrt((direction**2).mean()) * rng.uniform(*contrast)
-    np.clip(made, 0, 255, out=made)
-    return made
