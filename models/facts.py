@@ -113,7 +113,7 @@ def without_data(net: pb.NetParameter, shapes: Mapping[str, tuple[int, ...]], la
     copy = pb.NetParameter()
     copy.CopyFrom(net)
     for layer in copy.layer:
-        if layer.type not in ("Data", "ImageData", "DenseImageData", "HDF5Data"):
+        if layer.type not in ("Data", "ImageData", "DenseImageData", "HDF5Data", "AnnotatedData"):
             continue
         for settings in class_of(layer).settings:
             layer.ClearField(settings)

@@ -23,8 +23,6 @@ _IMAGENET_MEAN = (104.007, 116.669, 122.679)  # the channels' means of BVLC's me
 # The means of the channels and the factor behind them, of nets that come without training images; from their authors'
 # programs that use them, and from HDF5 files.
 _DEPLOYED: dict[str, tuple[tuple[float, ...], float]] = {
-    "ssd300_vgg": ((104, 117, 123), 1),
-    "mobilenet_ssd": ((127.5, 127.5, 127.5), 0.007843),
     "faster_rcnn_vgg16": ((102.9801, 115.9465, 122.7717), 1),
     "mtcnn_pnet": ((127.5, 127.5, 127.5), 0.0078125),
     "mtcnn_rnet": ((127.5, 127.5, 127.5), 0.0078125),

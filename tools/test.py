@@ -132,9 +132,9 @@ def command(
             net.close()
 
 
-def score(nets: Sequence[Net], iterations: int) -> list[Scores]:
+def score(nets: Sequence[Net], iterations: int, ap_version: str = "Integral") -> list[Scores]:
     """The mean outputs of each net over `iterations` batches. Raises NumericError if an output is not finite."""
-    return [{**collected.means(iterations)} for collected in _collect(nets, iterations)]
+    return [{**collected.means(iterations)} for collected in _collect(nets, iterations, ap_version)]
 
 
 def _collect(

@@ -19,7 +19,7 @@ from dragon import TEST, TRAIN, Net
 from dragon.bases.coordinates import Coordinates as Map
 from dragon.bases.registry import class_of
 from dragon.memory.blob import Blob
-from dragon.models.facts import without_data
+from dragon.models.facts import without_data, without_fillers
 from dragon.models.generate import MODELS
 from dragon.models.nets.maps import Fitted, Labelling
 from dragon.models.nets.model import Deployed, Model
@@ -258,13 +258,16 @@ def test_spatial_dropout_drops_whole_maps_in_training_only() -> None:
     assert "drop1_0_3_mask" not in test.blobs
 
 
-@pytest.mark.parametrize(("name", "boxes"), [("ssd300_vgg", 8732), ("mobilenet_ssd", 1917)])
-def test_count_of_boxes(name: str, boxes: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "boxes", "classes"),
+    [("ssd300_vgg", 8732, 21), ("ssd512_vgg", 24564, 21), ("mobilenet_ssd", 1917, 21), ("ssd_shapes", 3024, 6)],
+)
+def test_count_of_boxes(name: str, boxes: int, classes: int) -> None:
     """Of the paper and of the public net; PriorBox, offsets and scores must agree for DetectionOutput to run."""
-    net = Net(ROOT / name / "deploy.prototxt", TEST, engine="numpy", seed=1)
+    net = Net(without_fillers(read_net(ROOT / name / "deploy.prototxt")), TEST, engine="numpy", seed=1)
     assert net.blobs["mbox_priorbox"].shape == (1, 2, 4 * boxes)
     assert net.blobs["mbox_loc"].shape == (1, 4 * boxes)
-    assert net.blobs["mbox_conf_flatten"].shape == (1, 21 * boxes)
+    assert net.blobs["mbox_conf_flatten"].shape == (1, classes * boxes)
 
 
 def test_crnn_reads_columns_in_both_directions() -> None:

@@ -18,6 +18,7 @@ from dragon.errors import UsageError, nearest
 from dragon.files.atomic import atomic_path, write_atomically
 from dragon.files.reading import read_text
 from dragon.graph.facts import summary
+from dragon.graph.means import detection_tops
 from dragon.graph.net import Net
 from dragon.models.facts import ROOT
 from dragon.models.recipes import FILE, Recipe, read_recipe, recipes, solver_of
@@ -141,13 +142,15 @@ def _solve(solver: Solver, folder: Path) -> None:
 
 
 def _accuracy(name: str, weights: Path, solver: pb.SolverParameter, recipe: Recipe) -> float:
+    """The accuracy on the test set; of a detector the mean average precision."""
     options = Options(precision=recipe.precision, threads=recipe.threads)
     net = Net(
         ROOT / name / "train_val.prototxt", phase=TEST, weights=str(weights), engine=recipe.engine, options=options
     )
     with net:
-        (means,) = score([net], solver.test_iter[0])
-    return round(float(means["accuracy"]), 4)
+        (means,) = score([net], solver.test_iter[0], solver.ap_version)
+        which = ["accuracy", *detection_tops(net)]
+    return round(float(next(means[output] for output in which if output in means)), 4)
 
 
 def _instructions(engine: str) -> str | None:

@@ -1,0 +1,106 @@
+"""The detectors of the zoo train, are tested, and hand their weights to their deployed nets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dragon import TEST, TRAIN, Net, get_solver
+from dragon.data.detection.shapes import CLASSES, write_shapes
+from dragon.models.generate import MODELS
+from dragon.models.nets.detection import Detecting
+from dragon.models.preprocessing import labels_of, preprocessing_of
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import read_net, read_solver
+from tests.models.test_other_tasks import ROOT, narrowed
+
+DETECTORS = [name for name, model in MODELS.items() if isinstance(model, Detecting)]
+HEAVY = ("mobilenet_ssd", "ssd512_vgg")
+TRUTH = np.array([[0, 1, 0, 0.1, 0.1, 0.5, 0.6, 0], [0, 3, 1, 0.55, 0.6, 0.65, 0.7, 1]], np.float32)
+
+
+def training(name: str) -> pb.NetParameter:
+    """The net for training, narrow, with inputs in place of its data and without the list of images."""
+    net = narrowed(read_net(ROOT / name / "train_val.prototxt"), name)
+    side = net.layer[0].transform_param.resize_param[0].height
+    for layer in list(net.layer):
+        if layer.type == "AnnotatedData":
+            net.layer.remove(layer)
+        layer.detection_evaluate_param.ClearField("name_size_file")
+        if layer.type != "DetectionEvaluate":
+            layer.ClearField("detection_evaluate_param")
+    for top, shape in (("data", (1, 3, side, side)), ("label", (1, 1, len(TRUTH), 8))):
+        net.layer.add(name=top, type="Input", top=[top]).input_param.shape.add(dim=shape)
+    return pb.NetParameter(layer=[*net.layer[-2:], *net.layer[:-2]])
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.heavy) if name in HEAVY else name for name in DETECTORS]
+)
+def test_trains_is_tested_and_deploys(name: str, tmp_path: Path) -> None:
+    definition = training(name)
+    train = Net(definition, phase=TRAIN, engine="onednn", seed=1)
+    given: dict[str, Any] = {"data": np.random.default_rng(1).standard_normal(train.blobs["data"].shape)}
+    given["label"] = TRUTH[None, None]
+    for key, value in given.items():
+        train.blobs[key].data[...] = value
+    assert np.isfinite(train.forward_backward())
+    assert train.outputs == ["mbox_loss"]
+    learned = {p.layer for p in train.learnable if p.blob.peek_diff().any()}  # maps without a match learn nothing
+    assert {p.layer for p in train.learnable} - learned < {
+        p.layer for p in train.learnable[len(train.learnable) // 4 :]
+    }
+    assert {name.rpartition("_")[2] for name in learned if "_mbox_" in name} == {"loc", "conf"}
+    test = Net(definition, phase=TEST, engine="onednn", seed=1)
+    test.share_with(train)
+    rows = test.forward(**given)["detection_eval"].reshape(-1, 5)
+    classes = definition.layer[-1].detection_evaluate_param.num_classes
+    assert rows[: classes - 1, 2].tolist() == [1.0] + [0.0] * (classes - 2)  # the difficult box does not count
+    train.save(tmp_path / "w.caffemodel")
+    use = narrowed(read_net(ROOT / name / "deploy.prototxt"), name)
+    found = Net(use, TEST, weights=tmp_path / "w.caffemodel", engine="onednn").forward(data=given["data"])
+    assert found["detection_out"].shape[-1] == 7
+
+
+def test_how_images_come() -> None:
+    for name, mean, scale in (
+        ("ssd512_vgg", 104, None),
+        ("mobilenet_ssd", 127.5, 0.007843),
+        ("ssd_shapes", 104, 1 / 64),
+    ):
+        found = preprocessing_of(name)
+        assert found.mean is not None
+        assert found.mean[0] == mean
+        assert found.scale == (None if scale is None else pytest.approx(scale))
+        assert found.size is None
+    assert labels_of("ssd_shapes") == ["background", *CLASSES]
+
+
+def test_ssd_shapes_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four iterations are two, a snapshot, and two more, with the draws of the data layer."""
+    monkeypatch.chdir(tmp_path)
+    write_shapes("data/shapes", 12, 6)
+    param = read_solver(ROOT / "ssd_shapes" / "solver.prototxt")
+    param.net = str(ROOT / "ssd_shapes" / "train_val.prototxt")
+    param.snapshot_prefix = "s"
+    param.random_seed = 5
+    param.max_iter, param.test_interval, param.snapshot, param.test_iter[0] = 4, 2, 2, 1
+
+    def run(start: str = "") -> tuple[dict[str, Any], float]:
+        with get_solver(param, engine="onednn", verbose=False) as solver:
+            if start:
+                solver.restore(start)
+            solver.step(4 - solver.iter)
+            weights = {
+                f"{k}{i}": b.peek().copy() for k, blobs in solver.net.params.items() for i, b in enumerate(blobs)
+            }
+            return weights, float(solver.test()["detection_eval"])
+
+    whole, score = run()
+    again, other = run("s_iter_2.solverstate")
+    assert score == other
+    for key, value in whole.items():
+        np.testing.assert_array_equal(again[key], value, key)
