@@ -8,9 +8,11 @@ GET = [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y
 # one thread in each of the test processes that run side by side
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
+CHECKS := types types-win32 types-darwin
+
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo pictures test test-peers test-zoo coverage lint proto clean setup gpu-check gpu-registers gpu-smoke fuzz zoo-nets export-table weights wheel wheels-table docs
+.PHONY: demo pictures test test-peers test-zoo test-architectures coverage lint $(CHECKS) proto clean setup gpu-check gpu-registers gpu-smoke fuzz zoo-nets export-table weights wheel wheels-table docs
 
 # everything for working on Dragon; `make demo` installs only what it runs
 setup: $(VENV)/ready
@@ -47,15 +49,25 @@ test-peers: setup
 test-zoo: setup
 	$(ONE_THREAD) $(BIN)/python -m pytest -m heavy -n auto --maxprocesses 2 --dist worksteal -q tests/models tests/export tests/importing
 
+# CUDA kernels compiled for the other architectures of GPUs; `make test` compiles them for one.
+test-architectures: setup
+	$(ONE_THREAD) $(BIN)/python -m pytest -m heavy -n auto --maxprocesses 4 --dist worksteal -q tests/engines/cuda/test_compile.py
+
 # the same tests, and which share of the lines they run
 coverage: setup
 	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -q --cov --cov-report=term:skip-covered
 
+# the type checker looks at the systems side by side: each has a cache of its own, and the first time takes long
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	@$(MAKE) --no-print-directory --jobs 3 $(CHECKS)
+
+types:
 	$(BIN)/mypy
-	for system in win32 darwin; do $(BIN)/mypy --platform $$system --cache-dir .mypy_cache/$$system dragon || exit; done
+
+types-win32 types-darwin: types-%:
+	$(BIN)/mypy --platform $* --cache-dir .mypy_cache/$* dragon
 
 # The picture of README.md, from the report of the demo, which goes on where it stopped.
 pictures: demo

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 _WRITTEN = (".caffemodel", ".solverstate", ".h5", ".prototxt", ".jsonl", ".json", ".csv", ".html", ".png")
+
+
+def pytest_collection_finish() -> None:
+    """Take all that is there by now, thousands of tests, out of garbage collections: a captured net makes one each."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

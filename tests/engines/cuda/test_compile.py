@@ -16,6 +16,7 @@ from tests.engines.cuda.nvrtc import CUPY_OPTIONS, Nvrtc, open_or_skip
 
 ELF = b"\x7fELF"
 TYPES = (np.float32, np.float64, FLOAT16, BFLOAT16)
+ARCHITECTURES = ["sm_90", *(pytest.param(name, marks=pytest.mark.heavy) for name in ("sm_80", "sm_100"))]
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def nvrtc() -> Nvrtc:
     return open_or_skip()
 
 
-@pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("name", sources.names())
 def test_compiles_without_a_warning(nvrtc: Nvrtc, name: str, architecture: str) -> None:
     for dtype in TYPES:
