@@ -134,3 +134,34 @@ def test_plain_float32_has_none(package: Package) -> None:
     executor: Any = solver.net.executor
     storage = solver.net.params["a"][0].data_storage
     assert storage.copy_at(executor.arrays.last_place) is None
+
+
+@every
+def test_a_weight_that_is_shared_in_another_shape(precision: str, package: Package) -> None:
+    """Only one of the shapes has a copy; the other is turned in front of each product."""
+    text = inputs({"x": (2, 4, 7, 7), "label": (2,)})
+    sizes = {
+        "a": ("num_output: 6 kernel_size: 3", "x", "a"),
+        "b": ("num_output: 4 kernel_h: 1 kernel_w: 9 pad_w: 4", "a", "b"),
+    }
+    for name, (size, bottom, top) in sizes.items():
+        shared = 'param { name: "w" share_mode: PERMISSIVE } '
+        text += layer(
+            "Convolution", f"{shared} convolution_param {{ {size} bias_term: false {FILL} }}", bottom, top, name
+        )
+    text += layer("InnerProduct", f"inner_product_param {{ num_output: 4 {FILL} }}", "b", "d", "d")
+    text += layer("SoftmaxWithLoss", 'bottom: "label"', "d", "loss", "loss")
+    solvers = []
+    for engine, options in (("numpy", None), ("cuda", options_for(precision))):
+        param = pb.SolverParameter(net_param=parse(text), base_lr=0.05, lr_policy="fixed", momentum=0.9)
+        solvers.append(Solver(param, engine=engine, seed=4, options=options))
+    for own, other in zip(solvers[1].net.learnable, solvers[0].net.learnable, strict=True):
+        own.blob.data[...] = other.blob.peek()
+    for number in range(CAPTURED + 3):
+        for solver in solvers:
+            x = np.random.default_rng(number).standard_normal((2, 4, 7, 7))
+            fill(solver.net, {"x": x, "label": VALUES["label"]})
+            solver.step(1)
+    assert any(line == "whole iteration: graph" for line in solvers[1].net.executor.remarks())
+    ours, theirs = (solver.net.params["a"][0].peek() for solver in reversed(solvers))
+    close("w", ours, theirs, 1e-5 if precision == "tf32" else 0.03)

@@ -119,11 +119,11 @@ def working_array(device: Device, storage: Storage, dtype: DTypeLike, layout: La
     place = working_place(device, dtype, layout is not None)
     master = device_array(device, storage, storage.dtype)
     copy = storage.copy_at(place)
-    if not isinstance(copy, WorkingCopy) or copy.layout != layout:
-        if copy is not None:
-            storage.detach(place)
+    if copy is None:
         copy = WorkingCopy(device, storage, device.empty(storage.count, dtype), layout)
         storage.attach(place, copy)
+    assert isinstance(copy, WorkingCopy)
+    assert copy.layout == layout
     if not storage.is_fresh(place):
         device.convert(master, copy.array, None, None, layout)
         storage.mark_fresh(place)

@@ -50,7 +50,7 @@ class Lowering:
     any_layout: ClassVar[bool] = False  # the kernels compute each element by itself, wherever it lies
     gains_by_channels_last: ClassVar[bool] = False  # tensor cores read channels last
 
-    weight_last: Callable[[Storage, Layout], Any] | None = None  # gives a parameter's array with its channels last
+    weight_last: Callable[[Storage, Layout], Any] | None = None  # see Arrays.weight_last; None: no copies
     channels_last: bool = False  # whether blobs lie as (N, H, W, C), whose shape is still given as (N, C, H, W)
 
     out_of_range: Any = None  # int32 (1) on the device, set by the executor: 1 + position of a label out of range, or 0

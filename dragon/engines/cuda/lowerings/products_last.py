@@ -43,7 +43,9 @@ def weight_last(lowering: Filtering, weight: Any) -> Any:
     if rows == 1 or columns == 1:
         return weight
     if lowering.weight_last is not None and not lowering.is_timing:
-        return lowering.weight_last(lowering.layer.weight.data_storage, Layout(rows, columns)).reshape(weight.shape)
+        copy = lowering.weight_last(lowering.layer.weight.data_storage, Layout(rows, columns))
+        if copy is not None:
+            return copy.reshape(weight.shape)
     out = lowering.buffer("weight last", weight.shape, weight.dtype)
     if lowering.is_timing:
         if lowering.turned is weight:

@@ -116,7 +116,12 @@ class Arrays:
         return working_array(self.gpu, storage, self.types.half)
 
     def weight_last(self, storage: Storage, layout: Layout) -> Any:
-        """A parameter's flat array in the type of the activations with its channels last, up to date."""
+        """A parameter's flat array in the type of the activations with its channels last, up to date.
+
+        None where another layer, which shares the parameter, reads such a copy in another shape.
+        """
+        if self.layout_of_copy(storage) not in (None, layout):
+            return None
         self._copy_is_read(storage, self.last_place)
         return working_array(self.gpu, storage, self.types.half or storage.dtype, layout)
 
