@@ -48,6 +48,7 @@ COMMANDS = {
     "detect": "Score windows of image files.",
     "convert-imageset": "Write image files and labels to an LMDB or LevelDB.",
     "convert-annoset": "Write images with boxes to an LMDB, for SSD.",
+    "show-data": "Draw records of a database into one picture, with labels and boxes.",
     "compute-image-mean": "Compute the mean image of an LMDB.",
     "extract-features": "Save what a net computes: HDF5, NumPy or LMDB.",
     "export": "Write a net for another program: ONNX, PyTorch, BVLC Caffe.",

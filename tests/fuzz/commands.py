@@ -157,6 +157,7 @@ detect windows.csv {_WEIGHTS} --mean 104,117,123 --context-pad 2 --out new.csv -
 convert-imageset sub good.txt new --resize-height 4 --resize-width 4 --shuffle --seed 2
 convert-imageset sub good.txt new --gray --encoded --encode-type png --backend leveldb --check-size
 convert-annoset sub boxes.txt new --label-type txt --min-dim 5 --name-size new.txt
+show-data synthetic_train_lmdb new.png --count 3
 compute-image-mean synthetic_train_lmdb new.npy
 extract-features --model net.prototxt --weights w.caffemodel --blob ip --batches 1 --out new.h5
 extract-features --model net.prototxt --weights w.caffemodel --blob ip --blob bn --batches 1 --out new

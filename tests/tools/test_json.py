@@ -36,6 +36,7 @@ LINES = {
     "detect": "detect windows.csv --model deploy.prototxt --weights w.caffemodel --engine numpy",
     "convert-imageset": "convert-imageset . list.txt db",
     "convert-annoset": "convert-annoset . pairs.txt boxes_db --label-type txt",
+    "show-data": "show-data data/synthetic_test_lmdb out.png",
     "compute-image-mean": "compute-image-mean data/synthetic_test_lmdb",
     "extract-features": f"extract-features {MODEL} --weights w.caffemodel --blob ip --batches 1 --out ip.npy",
     "parse-log": "parse-log out tables",

@@ -105,7 +105,7 @@ def test_every_command_that_makes_nets_is_known_here() -> None:
     no_python = {
         "compare", "data", "layers", "device", "demo", "run", "classify", "detect", "convert-imageset",
         "convert-annoset", "compute-image-mean", "export", "import", "upgrade", "draw", "parse-log", "plot",
-        "lint", "split", "completion", "caffe-names", "help", "zoo",
+        "lint", "split", "completion", "caffe-names", "help", "zoo", "show-data",
     }  # fmt: skip
     assert {name.split()[0] for name in (*RUNS, *ON_WEIGHTS)} | no_python == set(COMMANDS)
 

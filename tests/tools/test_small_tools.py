@@ -282,7 +282,7 @@ def test_lint(work: Path, dragon: Dragon) -> None:
         "run", "classify", "detect", "convert-imageset", "convert-annoset", "compute-image-mean",
         "extract-features", "upgrade", "draw", "parse-log", "plot", "lint", "merge", "split", "fold",
         "recalibrate", "train", "test", "time", "summarize", "compare", "data", "layers", "device", "demo",
-        "caffe-names", "help",
+        "caffe-names", "help", "show-data",
     ],
 )  # fmt: skip
 def test_every_help_has_an_example(dragon: Dragon, name: str) -> None:
