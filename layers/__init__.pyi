@@ -1535,6 +1535,32 @@ class _ReverseParameterFields(TypedDict, total=False):
 
 _ReverseParameter: TypeAlias = _ReverseParameterFields | Mapping[str, Any] | pb.ReverseParameter
 
+class _RoIDataParameterFields(TypedDict, total=False):
+    """Images with true boxes, one at a time; defaults of py-faster-rcnn."""
+
+    source: str
+    """a folder of VOC, or an LMDB of AnnotatedDatum records"""
+    image_set: str
+    """of a VOC folder: the list in ImageSets/Main"""
+    label_map_file: str
+    """of a VOC folder: labels of names; unset: VOC's 20 classes, from 1"""
+    num_classes: _Int
+    """with the background, to check; 0: any"""
+    scale: _Int | Sequence[_Int]
+    """length of the short side, one of these at random; unset: 600"""
+    max_size: _Int
+    """limit of the long side"""
+    use_flipped: bool
+    """TRAIN: all images also flipped, left to right"""
+    shuffle: bool
+    """TRAIN: a new order in each epoch"""
+    use_difficult: bool
+    """keep difficult boxes"""
+    pixel_mean: _Float | Sequence[_Float]
+    """blue, green, red; unset: 102.9801, 115.9465, 122.7717"""
+
+_RoIDataParameter: TypeAlias = _RoIDataParameterFields | Mapping[str, Any] | pb.RoIDataParameter
+
 class _SPPParameterFields(TypedDict, total=False):
     """Fields of SPPParameter."""
 
@@ -6836,6 +6862,58 @@ def Reverse(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Reverse]) -> Top:
         ntop: number of tops; 0 returns the layer, more than 1 a tuple
         axis
         reverse_param: settings as a dict, or a ReverseParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
+class _RoIData(TypedDict, total=False):
+    name: str
+    in_place: bool
+    source: str
+    image_set: str
+    label_map_file: str
+    num_classes: _Int
+    scale: _Int | Sequence[_Int]
+    max_size: _Int
+    use_flipped: bool
+    shuffle: bool
+    use_difficult: bool
+    pixel_mean: _Float | Sequence[_Float]
+    roi_data_param: _RoIDataParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def RoIData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_RoIData]) -> Any:
+    """Images with true boxes for Faster R-CNN, one at a time (Ren et al. 2015).
+
+    Tops: data (1, 3, h, w), blue first, without the mean; im_info (1, 3): h, w, and the factor of the scaling; gt_boxes
+    (G, 5): x1, y1, x2, y2 in pixels of data, and the class. `source` is a VOC folder, or an LMDB of AnnotatedDatum
+    records. The short side is scaled to `scale`, unless the long one then exceeds max_size. Images without boxes are
+    left out in TRAIN. As a Python layer, roi_data_layer.layer.RoIDataLayer of py-faster-rcnn.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        source: a folder of VOC, or an LMDB of AnnotatedDatum records
+        image_set: of a VOC folder: the list in ImageSets/Main (default "trainval")
+        label_map_file: of a VOC folder: labels of names; unset: VOC's 20 classes, from 1
+        num_classes: with the background, to check; 0: any (default 0)
+        scale: length of the short side, one of these at random; unset: 600
+        max_size: limit of the long side (default 1000)
+        use_flipped: TRAIN: all images also flipped, left to right (default true)
+        shuffle: TRAIN: a new order in each epoch (default true)
+        use_difficult: keep difficult boxes (default false)
+        pixel_mean: blue, green, red; unset: 102.9801, 115.9465, 122.7717
+        roi_data_param: settings as a dict, or a RoIDataParameter
         phase: instead of the net's
         loss_weight: one per top
         param: one per learned blob: rate, decay, name

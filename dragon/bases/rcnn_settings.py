@@ -45,7 +45,21 @@ _ANCHORS = {name: name for name in ("feat_stride", "base_size")} | {
 
 _KINDS: dict[int, tuple[type, ...]] = {FieldDescriptor.TYPE_BOOL: (bool,), FieldDescriptor.TYPE_STRING: (str,)}
 
+_DATA = ("source", "image_set", "label_map_file", "use_difficult")
+
 STAND_INS = {
+    ("roi_data_layer.layer", "RoIDataLayer"): StandIn(
+        "RoIData",
+        "roi_data_param",
+        {"num_classes": "num_classes", **{name: name for name in _DATA}},
+        {
+            "SCALES": "scale",
+            "MAX_SIZE": "max_size",
+            "TRAIN.USE_FLIPPED": "use_flipped",
+            "PIXEL_MEANS": "pixel_mean",
+            **{f"DATA.{name}": name for name in _DATA},
+        },
+    ),
     ("rpn.anchor_target_layer", "AnchorTargetLayer"): StandIn(
         "AnchorTarget",
         "anchor_target_param",
@@ -117,7 +131,7 @@ def stand_in(
     settings = getattr(made, known.settings)
     settings.SetInParent()
     for key, field in known.configured.items():
-        _set(settings, field, values[key if "." in key else f"{pb.Phase.Name(phase)}.{key}"], key)
+        _set(settings, field, values[key if "." in key or key in values else f"{pb.Phase.Name(phase)}.{key}"], key)
     for key, value in given.items():
         if key not in known.own:
             raise PrototxtError(

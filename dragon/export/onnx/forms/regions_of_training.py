@@ -12,3 +12,4 @@ lacks(
     "Proposal",
 )
 lacks("is not in ONNX; write a PSROIPooling, and train the net with it", "PSROIAlign")
+lacks("becomes an input", "RoIData")

@@ -1,0 +1,120 @@
+"""The layer type RoIData."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dragon.bases.layer import TRAIN, register
+from dragon.bases.region_source import give
+from dragon.bases.source import Source
+from dragon.data.detection.examples import Example, open_examples
+from dragon.data.resize import resize_bilinear
+from dragon.errors import DataError
+from dragon.memory.blob import Blob
+from dragon.memory.storage import Array
+
+__all__ = ["RoIData"]
+
+MEAN = (102.9801, 115.9465, 122.7717)
+
+
+@register()
+class RoIData(Source):
+    """Images with true boxes for Faster R-CNN, one at a time (Ren et al. 2015).
+
+    Tops: data (1, 3, h, w), blue first, without the mean; im_info (1, 3): h, w, and the factor of the scaling; gt_boxes
+    (G, 5): x1, y1, x2, y2 in pixels of data, and the class. `source` is a VOC folder, or an LMDB of AnnotatedDatum
+    records. The short side is scaled to `scale`, unless the long one then exceeds max_size. Images without boxes are
+    left out in TRAIN. As a Python layer, roi_data_layer.layer.RoIDataLayer of py-faster-rcnn.
+    """
+
+    type = "RoIData"
+    settings = ("roi_data_param",)
+    tops = (3, 3)
+    stops_gradient = True
+
+    def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        p = self.param.roi_data_param
+        if not p.source:
+            self.bad_param("needs a source; py-faster-rcnn's layer takes it from rcnn.yml: DATA: {source: FOLDER}")
+        if len(p.pixel_mean) not in (0, 3):
+            self.bad_param(f"pixel_mean must have 3 values, got {len(p.pixel_mean)}")
+        self.lengths = list(p.scale) or [600]
+        if min(*self.lengths, p.max_size) < 1:
+            self.bad_param("scale and max_size must be at least 1")
+        self.mean = np.array(p.pixel_mean or MEAN).reshape(3, 1, 1)
+        labels = Path(self.find(p.label_map_file, "label map")) if p.label_map_file else None
+        with self.naming_errors():
+            self.examples = open_examples(Path(self.find(p.source, "source")), p.image_set, labels)
+            if not len(self.examples):
+                raise DataError(f'"{p.source}" has no images')
+        self.position = 0
+        # the shapes of the first image, without moving on
+        state, draws = self.position, self.rng.draws
+        for blob, values in zip(top, self._next(), strict=True):
+            blob.reshape(values.shape)
+        self.position, self.rng.draws = state, draws
+
+    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        """The tops keep the shapes of the last image; those of the next one are known when it is read."""
+
+    def state(self) -> dict[str, int | float | bytes]:
+        return {"position": self.position}
+
+    def load_state(self, state: dict[str, int | float | bytes]) -> None:
+        if "position" not in state:
+            raise DataError("the snapshot holds no position", layer=self.where)
+        self.position = int(state["position"])
+
+    def close(self) -> None:
+        if hasattr(self, "examples"):
+            self.examples.close()
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        for blob, values in zip(top, self._next(), strict=True):
+            give(blob, values)
+
+    def _next(self) -> tuple[Array, Array, Array]:
+        """The tops of the next image."""
+        p, train = self.param.roi_data_param, self.phase == TRAIN
+        random = self.rng.generator()
+        flips = 2 if train and p.use_flipped else 1
+        count = len(self.examples) * flips
+        for _ in range(count):
+            epoch, at = divmod(self.position, count)
+            if train and p.shuffle:
+                if getattr(self, "epoch", None) != epoch:
+                    self.epoch, self.permutation = epoch, self.order(epoch, count)
+                at = int(self.permutation[at])
+            self.position += 1
+            with self.naming_errors():
+                example = self.examples[at // flips]
+            boxes = example.boxes if p.use_difficult else example.boxes[~example.difficult]
+            if len(boxes) or not train:
+                length = int(self.lengths[random.integers(len(self.lengths))] if train else self.lengths[0])
+                return self._scaled(Example(example.image, boxes, example.difficult), length, at % flips == 1)
+        raise DataError(f'no image of "{p.source}" has a box', layer=self.where)
+
+    def _scaled(self, example: Example, length: int, flip: bool) -> tuple[Array, Array, Array]:
+        p = self.param.roi_data_param
+        image, boxes = example.image.astype(np.float32), example.boxes.copy()
+        if p.num_classes and len(boxes) and boxes[:, 4].max() >= p.num_classes:
+            raise DataError(
+                f"a box has class {boxes[:, 4].max():g}, expected 1 to {p.num_classes - 1} (num_classes: "
+                f"{p.num_classes})",
+                layer=self.where,
+            )
+        height, width = image.shape[1:]
+        if flip:
+            image = image[:, :, ::-1]
+            boxes[:, [0, 2]] = width - 1 - boxes[:, [2, 0]]
+        factor = length / min(height, width)
+        if round(factor * max(height, width)) > p.max_size:
+            factor = p.max_size / max(height, width)
+        size = [max(1, round(factor * side)) for side in (height, width)]
+        data = resize_bilinear((image - self.mean).astype(np.float32), *size)
+        boxes[:, :4] *= factor
+        return data[None], np.array([[*size, factor]]), boxes

@@ -1,0 +1,130 @@
+"""RoIData: a VOC folder and a database, scaling, flipping, order and resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from dragon.bases.layer import TEST, TRAIN, Context
+from dragon.data.detection.annotations import Object
+from dragon.data.detection.record import encode_annotated
+from dragon.data.detection.voc import voc_xml
+from dragon.data.lmdb_io import write_lmdb
+from dragon.errors import DataError, PrototxtError
+from dragon.proto import dragon_pb2 as pb
+from tests.layers.helpers import One, goes_on_as
+from tests.layers.rcnn_nets import python
+
+MEAN = np.array([102.9801, 115.9465, 122.7717]).reshape(3, 1, 1)
+SIZES = [(20, 30), (24, 18), (20, 20), (22, 40)]  # height and width
+OBJECTS = [
+    [("cat", (3, 4, 12, 15)), ("dog", (0, 0, 30, 20))],
+    [("person", (2, 2, 9, 20))],
+    [],
+    [("cow", (5, 6, 30, 20))],
+]
+LABELS = {"cat": 8, "dog": 12, "person": 15, "cow": 10}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (tmp_path / "voc" / name).mkdir(parents=True)
+    random = np.random.default_rng(3)
+    records = []
+    for i, ((height, width), objects) in enumerate(zip(SIZES, OBJECTS, strict=True)):
+        pixels = random.integers(0, 256, (height, width, 3), np.uint8)
+        PIL.Image.fromarray(pixels).save(tmp_path / f"voc/JPEGImages/{i}.png")
+        made = [Object(kind, box, i == 3) for kind, box in objects]
+        (tmp_path / f"voc/Annotations/{i}.xml").write_bytes(voc_xml(f"{i}.png", width, height, made))
+        datum = pb.Datum(channels=3, height=height, width=width, data=pixels[:, :, ::-1].transpose(2, 0, 1).tobytes())
+        rows = np.array(
+            [[LABELS[k], 0, b[0] / width, b[1] / height, b[2] / width, b[3] / height, i == 3] for k, b in objects]
+        )
+        records.append((b"%d" % i, encode_annotated(datum, rows.reshape(-1, 7))))
+    (tmp_path / "voc/ImageSets/Main/trainval.txt").write_text("0\n1\n2\n3\n")
+    write_lmdb("lmdb", records)
+    return tmp_path
+
+
+def make(settings: str, phase: int = TRAIN, source: str = "voc") -> One:
+    return One(f'type: "RoIData" roi_data_param {{ source: "{source}" {settings} }}', n_top=3, phase=phase,
+               dtype=np.float64)  # fmt: skip
+
+
+@pytest.mark.parametrize("source", ["voc", "lmdb"])
+def test_values(source: str) -> None:
+    one = make("scale: 20 use_difficult: true", TEST, source)
+    for i, ((height, width), objects) in enumerate(zip(SIZES, OBJECTS, strict=True)):
+        data = one.forward()
+        factor = 20 / min(height, width)
+        shape = (1, 3, round(height * factor), round(width * factor))
+        assert data.shape == shape
+        np.testing.assert_allclose(one.top[1].data, [[*shape[2:], factor]])
+        expected = [[b[0], b[1], b[2] - 1, b[3] - 1] for _, b in objects]
+        boxes = one.top[2].data
+        assert boxes.shape == (len(objects), 5)
+        np.testing.assert_allclose(boxes[:, :4], np.reshape(expected, (-1, 4)) * factor, atol=1e-4)
+        assert boxes[:, 4].tolist() == [LABELS[kind] for kind, _ in objects]
+        if factor == 1:
+            pixels = np.asarray(PIL.Image.open(f"voc/JPEGImages/{i}.png"), float)[:, :, ::-1].transpose(2, 0, 1)
+            np.testing.assert_allclose(data[0], pixels - MEAN, atol=1e-4)
+
+
+def test_the_long_side_is_limited() -> None:
+    one = make("scale: 40 max_size: 45", TEST)
+    one.forward()
+    assert one.top[0].shape == (1, 3, 30, 45)
+    assert one.top[1].data[0, 2] == pytest.approx(1.5)
+
+
+def test_training_takes_all_images_with_boxes_also_flipped() -> None:
+    one = make("scale: 20")
+    seen: dict[tuple[int, ...], list[tuple[np.ndarray, np.ndarray]]] = {}
+    for _ in range(4):  # images 0 and 1: the others have no box, or a difficult one
+        data = one.forward()
+        seen.setdefault(data.shape, []).append((data.copy(), one.top[2].data.copy()))
+    assert sorted(map(len, seen.values())) == [2, 2]
+    for (a, boxes), (b, flipped) in seen.values():
+        np.testing.assert_allclose(a[..., ::-1], b, atol=1e-3)
+        assert not np.array_equal(boxes, flipped)
+        np.testing.assert_allclose(boxes[:, 2] - boxes[:, 0], flipped[:, 2] - flipped[:, 0], atol=1e-4)
+
+
+def test_orders_and_scales_are_seeded_and_resume() -> None:
+    settings = "scale: 20 scale: 24 scale: 28"
+    one, other = make(settings), make(settings)
+    lengths = [min(one.forward().shape[2:]) for _ in range(8)]
+    assert len(set(lengths)) > 1
+    other.layer.rng.draws = one.layer.rng.draws
+    goes_on_as(one, other)
+
+
+def test_as_py_faster_rcnn_names_it(folder: Path) -> None:
+    (folder / "rcnn.yml").write_text("TRAIN: {SCALES: [10], USE_FLIPPED: False}\nDATA: {source: voc}\n")
+    text = python("d", "roi_data_layer.layer", "RoIDataLayer", "", "data im_info gt_boxes", "'num_classes': 21")
+    inner = text[text.index("{") + 1 : text.rindex("}")]
+    one = One(inner, n_top=3, context=Context(folder=folder, allow_python=False))
+    assert min(one.forward().shape[2:]) == 10
+    assert one.layer.type == "RoIData"
+
+
+def test_errors(folder: Path) -> None:
+    with pytest.raises(PrototxtError, match="needs a source"):
+        One('type: "RoIData"', n_top=3)
+    with pytest.raises(DataError, match=r"has no ImageSets/Main/val\.txt; it has trainval"):
+        make('image_set: "val"')
+    with pytest.raises(DataError, match="is neither a folder of VOC"):
+        make("", source=".")
+    with pytest.raises(DataError, match="a box has class 12, expected 1 to 8"):
+        make("num_classes: 9", TEST)
+    (folder / "map.prototxt").write_text('item { name: "bird" label: 1 }')
+    with pytest.raises(DataError, match='class "cat" is not in the label map'):
+        make('label_map_file: "map.prototxt"', TEST)
+    (folder / "voc/ImageSets/Main/empty.txt").write_text("2\n")
+    with pytest.raises(DataError, match='no image of "voc" has a box'):
+        make('image_set: "empty"')
