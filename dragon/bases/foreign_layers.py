@@ -24,7 +24,7 @@ def describe_foreign(kind: str) -> str:
 def describe_foreign_settings(field: str) -> str:
     """What the layer type of a fork is that the settings `field` belong to; "" for other fields.
 
-    Fields are named like types, in lower case, with underscores in varying places: `multibox_loss_param`.
+    Fields are named like types, in lower case, with underscores in varying places: `dense_crf_param`.
     """
     stem = field.removesuffix("_param").replace("_", "")
     kind = next((kind for kind in _TYPES if kind.lower() == stem and field.endswith("_param")), None)

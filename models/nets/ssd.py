@@ -101,7 +101,7 @@ def ssd512_vgg() -> Body:
 
 def mobilenet_ssd() -> Body:
     """SSD from MobileNet for the 20 classes of PASCAL VOC, with the layer names of its public Caffe net: 1917 boxes."""
-    b = Body(SPLIT, lr=(0.1, 0.2))  # these begin from weights that were trained as a classifier
+    b = Body(SPLIT, lr=(0.1, 0.2))  # training begins from weights for other classes
     _block(b, "conv0", 32, 3, stride=2)
     widths = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
     width = 32
@@ -109,7 +109,6 @@ def mobilenet_ssd() -> Body:
         _block(b, f"conv{k}/dw", width, 3, stride=2 if k in (2, 4, 6, 12) else 1, group=width)
         _block(b, f"conv{k}", out, 1)
         width = out
-    b.lr = (1, 2)
     for k, (narrow, wide) in enumerate(((256, 512), (128, 256), (128, 256), (64, 128)), 14):
         _block(b, f"conv{k}_1", narrow, 1)
         _block(b, f"conv{k}_2", wide, 3, stride=2)
@@ -117,7 +116,11 @@ def mobilenet_ssd() -> Body:
     tops = ("conv13", "conv14_2", "conv15_2", "conv16_2", "conv17_2")
     sources = [("conv11", "conv11/bn", Boxes(60, None, (2,)))]
     sources += [(top, f"{top}/bn", Boxes(*size, (2, 3))) for top, size in zip(tops, sizes, strict=True)]
-    return heads(b, sources, 1)
+    heads(b, sources, 1)
+    for layer in b.layers:
+        if layer.name.endswith("_mbox_conf"):
+            layer.param[0].lr_mult, layer.param[1].lr_mult = 1, 2
+    return b
 
 
 def ssd_shapes() -> Body:

@@ -14,7 +14,7 @@ from dragon.models.generate import MODELS
 from dragon.models.nets.detection import Detecting
 from dragon.models.preprocessing import labels_of, preprocessing_of
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.text import read_net, read_solver
+from dragon.proto.text import format_text, read_net, read_solver
 from tests.models.test_other_tasks import ROOT, narrowed
 
 DETECTORS = [name for name, model in MODELS.items() if isinstance(model, Detecting)]
@@ -104,3 +104,35 @@ def test_ssd_shapes_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.Monk
     assert score == other
     for key, value in whole.items():
         np.testing.assert_array_equal(again[key], value, key)
+
+
+def test_files_as_the_authors_write_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A net for training, one for testing that writes results, and a solver that names both, as SSD's scripts make."""
+    monkeypatch.chdir(tmp_path)
+    write_shapes("data/shapes", 8, 5)
+    whole = read_net(ROOT / "ssd_shapes" / "train_val.prototxt")
+    for phase, file in ((TRAIN, "train.prototxt"), (TEST, "test.prototxt")):
+        net = pb.NetParameter(name=file)
+        net.layer.extend(layer for layer in whole.layer if not layer.include or layer.include[0].phase == phase)
+        net.layer[0].data_param.batch_size = 3
+        for layer in net.layer:
+            if layer.type == "DetectionOutput":
+                save = layer.detection_output_param.save_output_param
+                save.output_directory, save.output_name_prefix, save.output_format = "results", "comp4_det_test_", "VOC"
+                save.label_map_file = "data/shapes/labelmap.prototxt"
+                save.name_size_file, save.num_test_image = "data/shapes/test_name_size.txt", 5
+        Path(file).write_text(format_text(net))
+    Path("solver.prototxt").write_text(
+        """train_net: "train.prototxt" test_net: "test.prototxt" test_iter: 2 test_interval: 1 base_lr: 0.0005
+        display: 10 max_iter: 1 lr_policy: "multistep" gamma: 0.1 momentum: 0.9 weight_decay: 0.0005 snapshot: 0
+        solver_mode: GPU device_id: 0 debug_info: false snapshot_after_train: false test_initialization: false
+        average_loss: 10 stepvalue: 80000 stepvalue: 100000 iter_size: 1 type: "SGD" eval_type: "detection"
+        ap_version: "11point" """
+    )
+    with get_solver("solver.prototxt", engine="onednn", verbose=False) as solver:
+        solver.step(1)
+        scores = solver.test()
+    assert list(scores) == ["detection_eval"]
+    assert 0 <= float(scores["detection_eval"]) <= 1
+    written = {path.name for path in Path("results").iterdir()}
+    assert written == {f"comp4_det_test_{name}.txt" for name in CLASSES}
