@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +13,9 @@ from dragon.data.class_folders import CLASSES, read_class_folders
 from dragon.data.datum import LABELS
 from dragon.data.lists import read_entries
 from dragon.data.progress import Progress
+from dragon.data.samples import Sample, Samples
+from dragon.data.shards import TAR, read_shards
+from dragon.data.tables import read_tables
 from dragon.errors import DataError
 from dragon.files.atomic import write_atomically
 from dragon.tools.common.json_output import json_option
@@ -23,43 +27,74 @@ __all__ = ["command", "read_list"]
 
 
 @click.command("convert-imageset")
-@click.argument("root", type=click.Path(file_okay=False))
+@click.argument("root", type=click.Path())
 @click.argument("listfile", type=click.Path())
 @click.argument("db", type=click.Path(), required=False)
 @click.option("--folder", is_flag=True, help="ROOT has a folder for each class; there is no LISTFILE.")
+@click.option("--samples", is_flag=True, help="ROOT is a parquet file, a Hugging Face dataset or tar shards.")
+@click.option("--split", default="", metavar="NAME", help="Of --samples, where a folder has several, such as train.")
+@click.option("--image-column", default="", metavar="NAME", help="Of --samples: the column, or ending, of images.")
+@click.option("--label-column", default="", metavar="NAME", help="Of --samples: that of labels.")
 @storing_options
 @json_option
-def command(root: str, listfile: str, db: str | None, folder: bool, storing: Storing) -> dict[str, Any]:
+def command(
+    root: str,
+    listfile: str,
+    db: str | None,
+    folder: bool,
+    samples: bool,
+    split: str,
+    image_column: str,
+    label_column: str,
+    storing: Storing,
+) -> dict[str, Any]:
     """Write the images of LISTFILE, lines "path label" below ROOT, to the database folder DB, blue channel first.
 
     With --folder, of the folders of ROOT, one for each class: `convert-imageset --folder ROOT DB`. Labels are those of
     classes.txt in ROOT or beside it, else the folders' order by name; DB.classes.txt gets the names.
+
+    With --samples, of a parquet file, of .tar shards as webdataset writes them, or of a folder with such files, as
+    Hugging Face's datasets have it: `convert-imageset --samples ROOT DB`.
 
     \b
     Example:
     dragon convert-imageset images/ train.txt train_lmdb \\
       --resize-height 256 --resize-width 256 --shuffle
     """
-    names: list[str] = []
-    if folder:
+    if folder or samples:
+        if folder and samples:
+            raise click.UsageError("give --folder or --samples, not both")
         if db is not None:
-            raise click.UsageError("--folder takes ROOT and DB, without a list")
+            raise click.UsageError(f"--{'folder' if folder else 'samples'} takes ROOT and DB, without a list")
         listfile, db = root, listfile
-        names, images = read_class_folders(root)
-        entries = [(number, name, label) for number, (name, label) in enumerate(images, 1)]
+    if db is None:
+        raise click.UsageError("Missing argument 'DB'.")
+    for option, value in (("split", split), ("image-column", image_column), ("label-column", label_column)):
+        if value and not samples:
+            raise click.UsageError(f"--{option} is for --samples")
+    names: list[str] = []
+    if samples:
+        if storing.seed is not None:
+            raise click.UsageError("--shuffle is for lists and folders; a Data layer has data_param { shuffle: true }")
+        found = _open_samples(root, split, image_column, label_column)
+        names, source, total = found.names, found.samples, found.total
     else:
-        if db is None:
-            raise click.UsageError("Missing argument 'DB'.")
-        click.Path(dir_okay=False).convert(listfile, None, None)
-        entries = read_list(listfile, os.path.join(root, ""))
-    entries = storing.ordered(entries)
+        click.Path(file_okay=False).convert(root, None, None)
+        if folder:
+            names, images = read_class_folders(root)
+            entries = [(number, name, label) for number, (name, label) in enumerate(images, 1)]
+        else:
+            click.Path(dir_okay=False).convert(listfile, None, None)
+            entries = read_list(listfile, os.path.join(root, ""))
+        source, total = _listed(root, listfile, storing.ordered(entries)), len(entries)
+    skipped: list[str] = []
     with progress_bar() as progress:
-        count = storing.write(db, _records(root, listfile, entries, storing, progress))
+        count = storing.write(db, _records(source, total, storing, progress, skipped))
     if names:
         write_atomically(f"{db.rstrip('/')}.{CLASSES}", os.fsencode("".join(f"{name}\n" for name in names)))
     of = f" of {len(names)} classes" if names else ""
-    click.echo(f"{db}: {count} images{of}" + (f", {len(entries) - count} skipped" if count < len(entries) else ""))
-    return {"db": db, "images": count, "skipped": len(entries) - count}
+    click.echo(f"{db}: {count} images{of}" + (f", {len(skipped)} skipped" if skipped else ""))
+    return {"db": db, "images": count, "skipped": len(skipped)}
 
 
 def read_list(path: str, root: str = "") -> list[tuple[int, str, int]]:
@@ -77,22 +112,32 @@ def read_list(path: str, root: str = "") -> list[tuple[int, str, int]]:
     return [(number, name, int(label)) for number, name, label in entries]
 
 
+def _open_samples(root: str, split: str, image: str, label: str) -> Samples:
+    shards = root.endswith(TAR) or (os.path.isdir(root) and any(Path(root).rglob("*.tar*")))
+    return (read_shards if shards else read_tables)(root, split, image, label)
+
+
+def _listed(root: str, listfile: str, entries: list[tuple[int, str, int]]) -> Iterator[Sample]:
+    for number, name, label in entries:
+        yield Sample(f"{listfile}:{number}: {name}", name, None, label, file_of(root, name))
+
+
 def _records(
-    root: str, listfile: str, entries: list[tuple[int, str, int]], storing: Storing, progress: Progress
+    samples: Iterable[Sample], total: int | None, storing: Storing, progress: Progress, skipped: list[str]
 ) -> Iterator[tuple[bytes, bytes]]:
     first: tuple[int, ...] | None = None
-    for i, (number, name, label) in enumerate(entries):
-        where = f"{listfile}:{number}: {name}"
+    for i, sample in enumerate(samples):
         try:
-            stored = storing.image(file_of(root, name))
+            stored = storing.image(sample.file or Path(sample.name), content=sample.content)
         except DataError as error:
             if not storing.skip:
-                raise DataError(f"{where}: {error}") from None
-            log.warning("%s: %s, skipped", where, error)
+                raise DataError(f"{sample.where}: {error}") from None
+            log.warning("%s: %s, skipped", sample.where, error)
+            skipped.append(sample.where)
             continue
         first = first or stored.shape
         if storing.check_size and stored.shape != first:
-            raise DataError(f"{where}: has shape {stored.shape}, the first image {first}")
-        stored.datum.label = label
-        yield key_of(i, name), stored.datum.SerializeToString(deterministic=True)
-        progress("images", i + 1, len(entries))
+            raise DataError(f"{sample.where}: has shape {stored.shape}, the first image {first}")
+        stored.datum.label = sample.label
+        yield key_of(i, sample.name), stored.datum.SerializeToString(deterministic=True)
+        progress("images", i + 1, total)

@@ -9,10 +9,10 @@ from pathlib import Path
 from dragon.data.lists import read_lines
 from dragon.errors import DataError, nearest
 
-__all__ = ["CLASSES", "class_names", "read_class_folders"]
+__all__ = ["CLASSES", "PICTURES", "class_names", "read_class_folders"]
 
 CLASSES = "classes.txt"
-_PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".pbm", ".tif", ".tiff", ".webp", ".gif"})
+PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".pbm", ".tif", ".tiff", ".webp", ".gif"})
 
 
 def read_class_folders(folder: str) -> tuple[list[str], list[tuple[str, int]]]:
@@ -28,7 +28,7 @@ def read_class_folders(folder: str) -> tuple[list[str], list[tuple[str, int]]]:
             raise DataError(f'image folder "{folder}": class "{name}" is not in its {CLASSES}{nearest(name, names)}')
         images = _images(Path(folder), name)
         if not images:
-            why = f'class "{name}" has no image ({", ".join(sorted(_PICTURES))})'
+            why = f'class "{name}" has no image ({", ".join(sorted(PICTURES))})'
             raise DataError(f'image list "{folder}", a folder of classes, cannot be read: {why}')
         found += [(image, label[name]) for image in images]
     return names, found
@@ -70,6 +70,6 @@ def _images(root: Path, name: str) -> Sequence[str]:
     found: list[str] = []
     for place, folders, files in os.walk(root / name):
         folders[:] = sorted(one for one in folders if not one.startswith("."))
-        pictures = [file for file in sorted(files) if os.path.splitext(file)[1].lower() in _PICTURES]
+        pictures = [file for file in sorted(files) if os.path.splitext(file)[1].lower() in PICTURES]
         found += [Path(place, file).relative_to(root).as_posix() for file in pictures if not file.startswith(".")]
     return found

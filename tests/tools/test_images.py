@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +91,46 @@ def test_encoded_files_are_kept_as_they_are_or_made_anew(folder: Path, dragon: D
     assert datum.data[:2] == b"\xff\xd8"
     image = decode_batch(records("jpg"))[0][0]
     np.testing.assert_allclose(image[:, 2, 2], [5, 5, 250], atol=12)
+
+
+def test_samples_of_shards_and_of_parquet_files_become_records(folder: Path, dragon: Dragon) -> None:
+    red = (folder / "im" / "red one.png").read_bytes()
+    with tarfile.open("train-000000.tar", "w") as tar:
+        for name, content in (("a.png", red), ("a.cls", b"2"), ("b.png", b"no image"), ("b.cls", b"1")):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    result = dragon("convert-imageset", "--samples", "train-000000.tar", "db")
+    assert result.error.startswith("train-000000.tar: b: the encoded image cannot be read: it is a text file")
+    assert not Path("db").exists()
+    result = dragon("convert-imageset", "--samples", "train-000000.tar", "db", "--skip-unreadable", "--encoded")
+    assert result.out == "db: 1 images, 1 skipped\n"
+    datum = pb.Datum.FromString(records("db")[0])
+    assert (datum.data, datum.label, datum.height, datum.width) == (red, 2, 10, 20)
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pa = pytest.importorskip("pyarrow")
+    parquet.write_table(pa.table({"image": [red, red], "label": ["dog", "cat"]}), "x.parquet")
+    assert dragon("convert-imageset", "--samples", "x.parquet", "db2").out == "db2: 2 images of 2 classes\n"
+    images, labels = decode_batch(records("db2"))
+    assert labels.tolist() == [1, 0]
+    assert images[0][:, 0, 0].tolist() == [5, 5, 250]
+    assert Path("db2.classes.txt").read_text() == "cat\ndog\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--samples", "im", "list.txt", "db"), "--samples takes ROOT and DB, without a list"),
+        (("--samples", "--shuffle", "im", "db"), "--shuffle is for lists and folders"),
+        (("--split", "train", "im", "list.txt", "db"), "--split is for --samples"),
+        (("--samples", "im", "db"), '"im" has no file of these kinds: .parquet, .arrow'),
+        (("--samples", "none", "db"), '"none" does not exist'),
+    ],
+)
+def test_wrong_use_of_samples(folder: Path, dragon: Dragon, args: tuple[str, ...], message: str) -> None:
+    result = dragon("convert-imageset", *args)
+    assert result.code == 2
+    assert message in result.error
 
 
 def test_a_leveldb_holds_the_same_records(folder: Path, dragon: Dragon) -> None:

@@ -57,13 +57,14 @@ class Storing:
         """Write the database; returns the number of records. Raises DataError."""
         return (write_leveldb if self.backend == "leveldb" else write_lmdb)(db, iter(records))
 
-    def image(self, path: Path, limits: tuple[int, int] = (0, 0)) -> Stored:
+    def image(self, path: Path, limits: tuple[int, int] = (0, 0), content: bytes | None = None) -> Stored:
         """Read an image file. Raises DataError.
 
-        limits: least size of the small side and largest of the large side, which images are scaled to; 0 for none.
+        content: its bytes, where they are known already. limits: least size of the small side and largest of the large
+        side, which images are scaled to; 0 for none.
         """
         try:
-            content = image_content(path)
+            content = image_content(path) if content is None else content
         except OSError as error:
             raise DataError(f"cannot be read: {error.strerror}") from None
         pixels = decode_image(content, Color.GRAY if self.gray else Color.COLOR)
