@@ -14,9 +14,12 @@ from dragon.layers.add import Add
 from dragon.layers.axpy import Axpy
 from dragon.layers.bnll import BNLL
 from dragon.layers.clip import Clip
+from dragon.layers.concat import Concat
+from dragon.layers.continuation_indicator import ContinuationIndicator
 from dragon.layers.convolution import Convolution
 from dragon.layers.deconvolution import Deconvolution
 from dragon.layers.depthwise_convolution import DepthwiseConvolution
+from dragon.layers.dummy_data import DummyData
 from dragon.layers.eltwise import Eltwise
 from dragon.layers.elu import ELU
 from dragon.layers.hard_sigmoid import HardSigmoid
@@ -236,6 +239,33 @@ def _pooling(piece: _Piece) -> bool:
     if new == old or len(piece.layer.top) > 1:
         return False
     piece.add(Pooling, piece.layer.bottom, piece.layer.top[0], pooling_param=new)
+    return True
+
+
+@_replaces(ContinuationIndicator)
+def _continuation_indicator(piece: _Piece) -> bool:
+    """Constants: the first step and the others, joined."""
+    p, layer = piece.layer.continuation_indicator_param, piece.layer
+    steps, batch = p.time_step, p.batch_size
+    if not (steps and batch):
+        if not piece.shapes:
+            return False
+        steps, batch = piece.shapes[0][:2]
+    elif layer.bottom and not p.flag:
+        return False
+
+    def constant(top: str, name: str, count: int, value: float) -> str:
+        filler = pb.FillerParameter(type="constant", value=value)
+        shape = pb.BlobShape(dim=(count, batch))
+        return piece.add(
+            DummyData, (), top, name, dummy_data_param=pb.DummyDataParameter(shape=[shape], data_filler=[filler])
+        )
+
+    if p.flag or steps == 1:
+        constant(layer.top[0], "", steps, p.flag)
+        return True
+    parts = [constant(piece.part(name), name, *what) for name, *what in (("begin", 1, 0), ("go_on", steps - 1, 1))]
+    piece.add(Concat, parts, layer.top[0], concat_param=pb.ConcatParameter(axis=0))
     return True
 
 
