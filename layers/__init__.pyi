@@ -1391,6 +1391,22 @@ class _PythonParameterFields(TypedDict, total=False):
 
 _PythonParameter: TypeAlias = _PythonParameterFields | Mapping[str, Any] | pb.PythonParameter
 
+class _RCNNDetectionOutputParameterFields(TypedDict, total=False):
+    """Boxes from regions, their classes and offsets, as py-faster-rcnn finds them."""
+
+    confidence_threshold: _Float
+    """scores are larger"""
+    nms_threshold: _Float
+    """larger overlap with a box of a higher score and the same class"""
+    keep_top_k: _Int
+    """boxes of the image; -1: all"""
+    bbox_mean: _Float | Sequence[_Float]
+    """of offsets that were trained with normalize_targets; unset: 0"""
+    bbox_std: _Float | Sequence[_Float]
+    """unset: 1"""
+
+_RCNNDetectionOutputParameter: TypeAlias = _RCNNDetectionOutputParameterFields | Mapping[str, Any] | pb.RCNNDetectionOutputParameter
+
 class _ROIAlignParameterFields(TypedDict, total=False):
     """Averages regions of interest, without rounding."""
 
@@ -6473,6 +6489,48 @@ def Python(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Python]) -> Top:
         param_str: text that the class can read (default "")
         share_in_parallel: read, without effect (default false)
         python_param: settings as a dict, or a PythonParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
+class _RCNNDetectionOutput(TypedDict, total=False):
+    name: str
+    in_place: bool
+    confidence_threshold: _Float
+    nms_threshold: _Float
+    keep_top_k: _Int
+    bbox_mean: _Float | Sequence[_Float]
+    bbox_std: _Float | Sequence[_Float]
+    rcnn_detection_output_param: _RCNNDetectionOutputParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def RCNNDetectionOutput(*bottoms: Top, ntop: int = 1, **settings: Unpack[_RCNNDetectionOutput]) -> Top:
+    """Boxes of an image from its regions, their classes and offsets, as py-faster-rcnn finds them (Ren et al. 2015).
+
+    Bottoms: regions (R, 5), probabilities (R, C) with the background as class 0, offsets (R, 4 * C), or (R, 8) for all
+    classes together as in R-FCN, im_info (height, width, scale). Top: (1, 1, K, 7) with item, label, score, xmin, ymin,
+    xmax, ymax, by label and falling score; corners are fractions of the image. Without any box, one row: 0 and six times
+    -1.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        confidence_threshold: scores are larger (default 0.05)
+        nms_threshold: larger overlap with a box of a higher score and the same class (default 0.3)
+        keep_top_k: boxes of the image; -1: all (default 100)
+        bbox_mean: of offsets that were trained with normalize_targets; unset: 0
+        bbox_std: unset: 1
+        rcnn_detection_output_param: settings as a dict, or a RCNNDetectionOutputParameter
         phase: instead of the net's
         loss_weight: one per top
         param: one per learned blob: rate, decay, name

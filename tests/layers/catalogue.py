@@ -101,6 +101,8 @@ def _special(name: str) -> NDArray[Any]:
     if name == "regions of one image":
         low = rng.integers(0, 10, (40, 2))
         return np.concatenate([np.zeros((40, 1)), low, low + rng.integers(1, 9, (40, 2))], axis=1)
+    if name == "probabilities of regions":
+        return rng.dirichlet(np.ones(3), 40)
     if name == "weights of targets":
         return rng.integers(0, 2, (3, 8)).astype(np.float64)
     if name == "true boxes":  # in pixels, with classes

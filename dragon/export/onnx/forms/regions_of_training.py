@@ -9,7 +9,7 @@ lacks("chooses regions for training; what it gives becomes an input", "BoxAnnota
 lacks("only scores, and is left out", "SmoothL1LossOHEM", "SoftmaxWithLossOHEM")
 lacks(
     "chooses regions one after another, which is not written yet; cut the net before it and choose them yourself",
-    "Proposal",
-)
+    "Proposal", "RCNNDetectionOutput",
+)  # fmt: skip
 lacks("is not in ONNX; write a PSROIPooling, and train the net with it", "PSROIAlign")
 lacks("becomes an input", "RoIData")

@@ -20,6 +20,7 @@ from dragon.layers.proposal import Proposal
 from dragon.layers.proposal_target import ProposalTarget
 from dragon.layers.psroi_align import PSROIAlign
 from dragon.layers.python import Python
+from dragon.layers.rcnn_detection_output import RCNNDetectionOutput
 from dragon.layers.region_loss import RegionLoss
 from dragon.layers.roi_align import ROIAlign
 from dragon.layers.smooth_l1_loss_ohem import SmoothL1LossOHEM
@@ -53,6 +54,7 @@ without_form(
         ProposalTarget: _SAMPLES,
         PSROIAlign: "is not in PyTorch itself: remove it and use torchvision.ops.ps_roi_align",
         Python: "runs code of its own: write it as a torch.nn.Module, and export the net without it",
+        RCNNDetectionOutput: _READS,
         RegionLoss: _YOLO,
         DetectionLoss: _YOLO,
         Yolov3: _YOLO,
