@@ -56,7 +56,7 @@ def command(
     drawn with --pictures. WINDOWS may also be images then.
 
     \b
-    Examples:
+    Example:
     dragon detect windows.csv --model cifar10_quick_bn_merged --context-pad 4 --out scores.csv
     dragon detect a.jpg b.jpg --model ssd_shapes --min-score 0.5 --pictures found
     """

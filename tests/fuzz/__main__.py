@@ -21,7 +21,7 @@ import traceback
 import warnings
 from pathlib import Path
 
-from tests.fuzz import commands, onnx_models, texts  # noqa: F401 - their kinds
+from tests.fuzz import boxes, commands, onnx_models, texts  # noqa: F401 - their kinds
 from tests.fuzz.kinds import KINDS, examples
 
 SECONDS = 10

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz import commands, onnx_models, texts  # noqa: F401 - their kinds
+from tests.fuzz import boxes, commands, onnx_models, texts  # noqa: F401 - their kinds
 from tests.fuzz.kinds import KINDS, survives
 
 SECONDS = 3

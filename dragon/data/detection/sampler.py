@@ -19,6 +19,7 @@ from dragon.proto import dragon_pb2 as pb
 __all__ = ["check_sampler", "draw_windows", "sample", "satisfying"]
 
 Array = NDArray[Any]
+_MOST_TRIALS = 100_000  # for one image
 _KINDS: dict[str, Callable[[Array, Array], Array]] = {  # of windows and objects
     "jaccard_overlap": lambda windows, objects: covered(windows[:, None], objects, jaccard=True),
     "sample_coverage": lambda windows, objects: covered(windows[:, None], objects),
@@ -26,8 +27,11 @@ _KINDS: dict[str, Callable[[Array, Array], Array]] = {  # of windows and objects
 }
 
 
-def check_sampler(sampler: pb.Sampler) -> str:
-    """What is wrong with the ranges of a sampler, in words; "" for a good one."""
+def check_sampler(rule: pb.BatchSampler) -> str:
+    """What is wrong with the ranges of a batch sampler, in words; "" for a good one."""
+    sampler = rule.sampler
+    if rule.max_trials > _MOST_TRIALS:
+        return f"max_trials must be at most {_MOST_TRIALS}, got {rule.max_trials}"
     if not 0 < sampler.min_scale <= sampler.max_scale <= 1:
         return f"min_scale and max_scale must lie in (0, 1], got {sampler.min_scale:g} and {sampler.max_scale:g}"
     low, high = sampler.min_aspect_ratio, sampler.max_aspect_ratio

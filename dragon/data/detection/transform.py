@@ -55,7 +55,7 @@ class BoxTransform:
             ("resize_param", self._resize is not None and check_resize(self._resize)),
             ("noise_param", self._noise is not None and check_noise(self._noise)),
             ("distort_param", self._distort is not None and check_distortion(self._distort)),
-            *(("batch_sampler", check_sampler(one.sampler)) for one in samplers),
+            *(("batch_sampler", check_sampler(one)) for one in samplers),
         ):
             if wrong:
                 raise DataError(f"{what} {wrong}")

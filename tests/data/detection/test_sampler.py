@@ -134,8 +134,9 @@ def test_no_window_if_none_meets_the_constraint() -> None:
     ],
 )  # fmt: skip
 def test_ranges_are_checked(text: str, words: str) -> None:
-    assert re.search(words, check_sampler(text_format.Parse(text, pb.Sampler())))
-    assert not check_sampler(pb.Sampler())
+    assert re.search(words, check_sampler(text_format.Parse(f"sampler {{ {text} }}", pb.BatchSampler())))
+    assert not check_sampler(pb.BatchSampler())
+    assert check_sampler(pb.BatchSampler(max_trials=10**6)) == "max_trials must be at most 100000, got 1000000"
 
 
 @pytest.mark.parametrize("text", ["", "emit_type: CENTER", "emit_type: MIN_OVERLAP emit_overlap: 0.3"])
