@@ -14,7 +14,6 @@ from dragon.graph.named import Blobs, Params
 from dragon.graph.node import Node
 from dragon.graph.overwriting import warn_overwritten
 from dragon.graph.parameters import ParamTable
-from dragon.layers.split import Split
 from dragon.memory.blob import Blob
 from dragon.memory.shortage import LESS, shortage
 from dragon.proto import dragon_pb2 as pb
@@ -130,18 +129,14 @@ class Wiring:
             self._blob_need_backward[name] = need and not layer.is_source and not layer.stops_gradient
 
     def _loosen(self) -> None:
-        """Let regions, whose number changes in each run, go from one layer on the host to another without new plans."""
-        for top in [top for node in self.nodes if node.layer.stops_gradient for top in node.tops]:
-            readers, blobs = self._nodes_that_read(top), [top]
-            copied = [copy for node in readers if isinstance(node.layer, Split) for copy in node.tops]
-            direct = [node for node in readers if not isinstance(node.layer, Split)]
-            direct += [node for copy in copied for node in self._nodes_that_read(copy)]
-            if direct and all(node.layer.host_only for node in direct):
-                for blob in blobs + copied:
-                    blob.loosen()
+        """Let regions, whose number changes in each run, go from one layer on the host to another without new plans.
 
-    def _nodes_that_read(self, blob: Blob) -> list[Node]:
-        return [node for node in self.nodes if any(bottom is blob for bottom in node.bottoms)]
+        Not through a Split, which an engine may leave out: its tops would keep their shape.
+        """
+        for top in [top for node in self.nodes if node.layer.stops_gradient for top in node.tops]:
+            readers = [node.layer for node in self.nodes if any(bottom is top for bottom in node.bottoms)]
+            if readers and all(layer.host_only for layer in readers):
+                top.loosen()
 
     def _identity(self, name: str) -> str:
         """The name of a layer in random streams and snapshots: its own, numbered if an earlier layer has it too."""

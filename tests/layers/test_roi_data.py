@@ -8,6 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+import dragon
 from dragon.bases.layer import TEST, TRAIN, Context
 from dragon.data.detection.annotations import Object
 from dragon.data.detection.record import encode_annotated
@@ -15,6 +16,7 @@ from dragon.data.detection.voc import voc_xml
 from dragon.data.lmdb_io import write_lmdb
 from dragon.errors import DataError, PrototxtError
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import parse_text
 from tests.layers.helpers import One, goes_on_as
 from tests.layers.rcnn_nets import python
 
@@ -128,3 +130,28 @@ def test_errors(folder: Path) -> None:
     (folder / "voc/ImageSets/Main/empty.txt").write_text("2\n")
     with pytest.raises(DataError, match='no image of "voc" has a box'):
         make('image_set: "empty"')
+
+
+@pytest.mark.parametrize("engine", ["numpy", "onednn"])
+def test_readers_get_the_boxes_of_each_image(engine: str) -> None:
+    """The number of boxes changes from image to image, while the size does not, and two layers read them."""
+    for i in range(4):
+        PIL.Image.new("RGB", (30, 20)).save(f"voc/JPEGImages/{i}.png")
+    text = """
+        layer { name: "d" type: "RoIData" top: "data" top: "im_info" top: "gt_boxes"
+                roi_data_param { source: "voc" scale: 20 use_difficult: true } }
+        layer { name: "c" type: "Convolution" bottom: "data" top: "c"
+                convolution_param { num_output: 2 kernel_size: 3 stride: 4 weight_filler { type: "msra" } } }
+        layer { name: "a" type: "AnchorTarget" bottom: "c" bottom: "gt_boxes" bottom: "im_info"
+                top: "l" top: "t" top: "i" top: "o" anchor_target_param { feat_stride: 4 base_size: 4 scale: 1 } }
+        layer { name: "r" type: "DummyData" top: "r"
+                dummy_data_param { shape { dim: 1 dim: 5 } data_filler { value: 0 } } }
+        layer { name: "p" type: "ProposalTarget" bottom: "r" bottom: "gt_boxes" top: "rois" top: "labels" top: "x"
+                top: "y" top: "z" proposal_target_param { num_classes: 21 batch_size: -1 } }
+    """
+    net = dragon.Net(parse_text(text, pb.NetParameter()), phase=TEST, engine=engine)
+    for objects in OBJECTS * 2:
+        net.forward()
+        assert net.blobs["gt_boxes"].shape == (len(objects), 5)
+        shown = sorted(label for label in net.blobs["labels"].data.tolist() if label)
+        assert shown == sorted(LABELS[kind] for kind, _ in objects)
