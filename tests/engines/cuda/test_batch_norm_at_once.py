@@ -166,6 +166,7 @@ def test_one_launch_is_used_untimed_where_it_is_surely_faster() -> None:
     assert is_sure((64, 2048, 7, 7))
     assert is_sure((100, 64))
     assert not is_sure((6400, 64)), "16 blocks of 100 KB"
+    assert not is_sure((3136, 2048)), "rows of 32 bytes, which took twice as long on a card"
     assert not is_sure((64, 2048, 7, 7), multiprocessors=66), "two blocks, one after the other"
 
 

@@ -125,7 +125,7 @@ KERNEL_OF_FOUR bn_normalize(const stored* x, const real* moments, const real* ga
         constexpr int W = form.width, P = form.channels;
         Affine<W, P> to;
         each<P == 1 ? 4 : 3>(
-            at.walk<W>(true), [&](Index i) { return last_lanes<W>(x + i); },
+            at.walk<W>(true), [&](Index i) { return lanes<W>(x + i); },
             [&] {
                 prepare();
                 __syncthreads();
@@ -162,7 +162,7 @@ KERNEL_OF_FOUR bn_affine(const stored* x, const real* mean_inv, const real* gamm
         constexpr int W = form.width, P = form.channels;
         Affine<W, P> to;
         each<P == 1 ? 4 : 3>(
-            at.walk<W>(false), [&](Index i) { return last_lanes<W>(x + i); },
+            at.walk<W>(false), [&](Index i) { return lanes<W>(x + i); },
             [&] {
                 at.each_lane<P>([&](int k, Index g) {
                     Index channel = at.channel + g;
@@ -219,7 +219,7 @@ KERNEL_OF_FOUR bn_backward(const stored* dy, const stored* x, const real* mean_i
         constexpr int W = form.width, P = form.channels;
         real mean[P], offset[P], factor_x[P], factor[P];
         each<P < 8 ? 2 : 1>(
-            at.walk<W>(true), [&](Index i) { return Incoming<W, true>(dy, batch ? x : nullptr, y, i); },
+            at.walk<W>(true), [&](Index i) { return Incoming<W>(dy, batch ? x : nullptr, y, i); },
             [&] {
                 prepare();
                 __syncthreads();
@@ -230,7 +230,7 @@ KERNEL_OF_FOUR bn_backward(const stored* dy, const stored* x, const real* mean_i
                     factor[k] = factors[g];
                 });
             },
-            [&](Index i, const Incoming<W, true>& value) {
+            [&](Index i, const Incoming<W>& value) {
                 real d[W];
                 Lanes<W> out;
                 value.before_relu(y, slope, d);

@@ -94,7 +94,7 @@ KERNEL_OF_ONE bn_forward_at_once(const stored* x, const real* gamma, const real*
         }
         Lanes<W>* cell = at.slice + at.own;
         each<8>(
-            walk, [&](Index i) { return last_lanes<W>(x + i); }, [] {},
+            walk, [&](Index i) { return lanes<W>(x + i); }, [] {},
             [&](Index, const Lanes<W>& value) {
                 *cell = value;
                 cell += at.stride;
@@ -169,8 +169,8 @@ KERNEL_OF_ONE bn_backward_at_once(const stored* dy, const stored* x, const real*
         Walk walk = at.template walk<W>(false);
         Index cell = at.own;
         each<4>(
-            walk, [&](Index i) { return Incoming<W, true>(dy, x, y, i); }, [] {},
-            [&](Index, const Incoming<W, true>& value) {
+            walk, [&](Index i) { return Incoming<W>(dy, x, y, i); }, [] {},
+            [&](Index, const Incoming<W>& value) {
                 real d[W];
                 value.before_relu(y, slope, d);
                 at.slice[cell] = value.dy;

@@ -1,17 +1,14 @@
-// What a backward kernel reads for one vector. x: the bottom; y: the output of a fused ReLU. Each may be null. is_last: nobody
-// reads them again soon.
-template <int W, bool is_last = false>
+// What a backward kernel reads for one vector. x: the bottom; y: the output of a fused ReLU. Each may be null.
+template <int W>
 struct Incoming {
     Lanes<W> dy, x, y;
 
     Incoming() = default;
     __device__ __forceinline__ Incoming(const stored* dys, const stored* xs, const stored* ys, Index i) : x(), y() {
-        dy = read(dys + i);
-        if (xs) x = read(xs + i);
-        if (ys) y = read(ys + i);
+        dy = lanes<W>(dys + i);
+        if (xs) x = lanes<W>(xs + i);
+        if (ys) y = lanes<W>(ys + i);
     }
-
-    static __device__ __forceinline__ Lanes<W> read(const stored* p) { return is_last ? last_lanes<W>(p) : lanes<W>(p); }
 
     // d = the gradient in front of the ReLU; dy where there is none.
     __device__ __forceinline__ void before_relu(bool relu, real slope, real (&d)[W]) const {

@@ -52,19 +52,6 @@ static __device__ __forceinline__ Lanes<W> lanes(const stored* p) {
     return *reinterpret_cast<const Lanes<W>*>(p);
 }
 
-// The same where nobody reads it again soon: the cache drops it before what has been read before.
-template <int W>
-static __device__ __forceinline__ Lanes<W> last_lanes(const stored* p) {
-#ifdef __CUDACC__
-    if constexpr (sizeof(Lanes<W>) == 16) {
-        Lanes<W> value;
-        *reinterpret_cast<uint4*>(&value) = __ldcs(reinterpret_cast<const uint4*>(p));
-        return value;
-    }
-#endif
-    return lanes<W>(p);
-}
-
 template <int W>
 static __device__ __forceinline__ void put(stored* p, const Lanes<W>& value) {
     *reinterpret_cast<Lanes<W>*>(p) = value;

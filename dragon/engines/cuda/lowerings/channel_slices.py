@@ -18,7 +18,7 @@ __all__ = ["Slices", "slices"]
 
 VALUES = 4  # numbers of a channel
 SMALL = 64 << 10  # bytes that a multiprocessor reads and writes about as fast as a launch starts
-SECTOR = 32  # bytes that are read at least, so that others pay for less
+RUN = 512  # bytes of a block that lie together; on an H200 runs of 32 bytes took 2 to 3.4 times as long as two launches
 MOST_ROUNDS = 8
 
 
@@ -88,8 +88,9 @@ def _slices(
     together = -(-units // (rounds * multiprocessors))  # in as many rounds, with as much for each block
     blocks = -(-units // together)
     bytes_each = n * wide * together * lanes * size * arrays
-    fills = 2 * blocks >= multiprocessors and together * wide * lanes * size >= SECTOR
-    is_sure = rounds == 1 and (bytes_each <= SMALL or fills)
+    long = together * wide * lanes * size >= RUN
+    small = bytes_each <= (SMALL if long else SMALL // 4)
+    is_sure = rounds == 1 and (small or (long and 2 * blocks >= multiprocessors))
     return Slices(n, c, s, lanes > 1, least * together, shared(together), rounds, is_sure)
 
 
