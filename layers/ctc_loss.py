@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from dragon.bases.ctc import Alignments, packed, sequence_lengths
@@ -135,8 +136,8 @@ class CTCLoss(Loss):
         classes, valid = class_labels(self, blob.data, *self.label_range)
         counted = (classes != self.blank) & (valid if valid is not None else True)
         if len(bottom) == 2:
-            n = blob.shape[0]
-            classes, counted = classes.reshape(n, -1), counted.reshape(n, -1)
+            shape = blob.shape[0], math.prod(blob.shape[1:])
+            classes, counted = classes.reshape(shape), counted.reshape(shape)
         else:
             length, n = blob.shape[:2]
             classes, counted = classes.reshape(length, n).T, counted.reshape(length, n).T
@@ -168,14 +169,24 @@ class CTCLoss(Loss):
     def _numbers(self, blob: Blob, most: int, what: str) -> Array:
         """The numbers of steps or labels (N) in a bottom. Raises DataError for one out of range, on the CPU."""
         values = blob.data.reshape(-1)
-        xp = xp_of(values)
-        if not self.labels_checked and not bool(((values >= 0) & (values <= most)).all()):
-            raise DataError(
-                f"numbers of {what} must be 0 to {most}, got {float(values.min()):g} to {float(values.max()):g}",
-                layer=self.where,
-            )
-        numbers: Array = xp.clip(values, 0, most).astype("int64")
+        if not self.labels_checked and (fault := self.fault_of_numbers(values, most, what)):
+            raise DataError(fault, layer=self.where)
+        fits = (values >= 0) & (values < most + 1)  # not NaN
+        numbers: Array = xp_of(values).where(fits, values, 0).astype("int64")
         return numbers
+
+    def counted_bottoms(self, bottom: Sequence[Blob]) -> Iterator[tuple[Blob, int, str]]:
+        """The bottoms with numbers of labels and of steps, the largest number that each may hold, and of what."""
+        if len(bottom) == 4:
+            yield bottom[2], bottom[3].shape[0], "labels"
+            yield bottom[1], self.scores.shape[0], "steps"
+
+    @staticmethod
+    def fault_of_numbers(values: Array, most: int, what: str) -> str:
+        """A message if a number is out of range, else an empty one."""
+        if bool(((values >= 0) & (values < most + 1)).all()):
+            return ""
+        return f"numbers of {what} must be 0 to {most}, got {float(values.min()):g} to {float(values.max()):g}"
 
     def _warn(self, losses: Array) -> None:
         """Warn once of labels without a path, where the host can read them without waiting."""

@@ -49,7 +49,7 @@ class DetectionLoss(Loss):
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.detection_loss_param
         n, places, boxes = bottom[0].shape[0], p.side**2, p.num_object
-        x = bottom[0].peek().reshape(n, -1, places).astype(np.float64)
+        x = bottom[0].peek().reshape(n, p.num_class + 5 * boxes, places).astype(np.float64)
         label = bottom[1].peek().reshape(n, 7 * places).astype(np.float64)
         item, place = np.nonzero(label[:, places : 2 * places])
         classes = label[:, 2 * places : 3 * places][item, place]
@@ -77,8 +77,8 @@ class DetectionLoss(Loss):
         loss += p.coord_scale * (wrong**2).sum() / 2
         for k in range(4):
             gradient[item, p.num_class + boxes + 4 * best + k, place] = p.coord_scale * wrong[:, k]
-        self.gradient = gradient / n
-        top[0].data[...] = loss / n
+        self.gradient = gradient / max(1, n)
+        top[0].data[...] = loss / max(1, n)
 
     def _corner(self, place: Array) -> Array:
         """Column and row (M, 2) of each position."""

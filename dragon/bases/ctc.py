@@ -146,6 +146,8 @@ class Alignments:
         """The gradient of the sum of `losses` by the scores, (T, N, C), zero where a sequence has ended."""
         xp, rows = self.xp, self.xp.arange(self.n)
         shares = xp.exp(self._until + self._from + self.losses[:, None])  # of the likelihood that pass through a state
+        # a NaN of a class that only fills the label up does not count
+        shares = xp.where(xp.arange(self.states) <= 2 * self.counts[:, None], shares, 0)
         found = xp.exp(self.log_probabilities)
         found[:, :, self.blank] -= shares[:, :, ::2].sum(axis=2).astype(self.dtype)
         for place in range(self.labels.shape[1]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from dragon.bases.layer import Layer
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -56,5 +58,5 @@ def blank_class(layer: Layer, blank: int, classes: int) -> int:
 def label_rows(labels: Array, blank: int) -> tuple[Array, Array]:
     """Labels (N, ...) as integers (N, L), and which of them count: those that are neither negative nor the blank."""
     xp = xp_of(labels)
-    rows = xp.rint(labels.reshape(labels.shape[0], -1)).astype("int64")
+    rows = xp.rint(labels.reshape(labels.shape[0], math.prod(labels.shape[1:]))).astype("int64")
     return rows, (rows >= 0) & (rows != blank)

@@ -92,7 +92,7 @@ class YoloLoss(Loss):
                 f"expected a map (N, {channels}, H, W), with 5 + {self.classes} channels for each of {self.anchors} "
                 f"anchors, got {shape}"
             )
-        if not self._of_ssd(label) and (label[:1] != shape[:1] or bottom[1].count % (5 * shape[0])):
+        if not self._of_ssd(label) and (label[:1] != shape[:1] or bottom[1].count % (5 * max(1, shape[0]))):
             self.bad_shape(f"bottom 1: expected true boxes (N, 1, T, 5) or (1, 1, M, 8), got {label}")
         top[0].reshape(())
 
@@ -103,7 +103,7 @@ class YoloLoss(Loss):
     def map_of(self, bottom: Sequence[Blob]) -> Array:
         """Bottom 0 as (N, A, 5 + C, H, W), in float64."""
         n, _, height, width = bottom[0].shape
-        found: Array = bottom[0].peek().reshape(n, self.anchors, -1, height, width).astype(np.float64)
+        found: Array = bottom[0].peek().reshape(n, self.anchors, 5 + self.classes, height, width).astype(np.float64)
         return found
 
     def truth(self, bottom: Sequence[Blob]) -> Truth:
@@ -117,7 +117,7 @@ class YoloLoss(Loss):
             item, label, low, high = rows[:, 0], rows[:, 1] - 1, rows[:, 3:5], rows[:, 5:7]
             box = np.concatenate([(low + high) / 2, high - low], axis=1)
         else:
-            rows = rows.reshape(n, -1, 5)
+            rows = rows.reshape(n, rows.size // (5 * max(1, n)), 5)
             there = np.cumprod(rows[:, :, 3] != 0, axis=1) > 0
             item, row = np.nonzero(there)
             label, box = rows[item, row, 0], rows[item, row, 1:]
@@ -150,7 +150,7 @@ class YoloLoss(Loss):
 
     def finish(self, top: Sequence[Blob], loss: float, gradient: Array) -> None:
         """Set the loss, and keep its gradient with respect to the map; both are divided by the batch size."""
-        n = gradient.shape[0]
+        n = max(1, gradient.shape[0])
         self.gradient = gradient / n
         top[0].data[...] = loss / n
 

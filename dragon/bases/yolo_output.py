@@ -52,14 +52,14 @@ class YoloOutput(NoGradient):
         n = bottom[0].shape[0]
         found: list[list[Array]] = [[] for _ in range(n)]  # rows of label, score and box, of each item
         for i, blob in enumerate(bottom):
-            x = blob.peek().reshape(n, self.anchors, -1, *blob.shape[2:]).astype(np.float64)
+            x = blob.peek().reshape(n, self.anchors, 5 + self.classes, *blob.shape[2:]).astype(np.float64)
             boxes, scores = decode_map(x, self.sizes(i, *x.shape[3:])), self.scores(x)
             item, row, column, anchor, label = np.nonzero(scores.transpose(0, 3, 4, 1, 2))
             values = scores[item, anchor, label, row, column]
             rows = np.column_stack([label + 1, values, corners(boxes[item, anchor, row, column])])
             for k in range(n):
                 found[k].append(rows[item == k])
-        result = []
+        result = [np.zeros((0, 7))]
         for k, parts in enumerate(found):
             rows = np.concatenate(parts)
             least = np.nextafter(self.nms_threshold, -np.inf)  # an overlap of the threshold itself drops a box
@@ -67,6 +67,6 @@ class YoloOutput(NoGradient):
             result.append(np.column_stack([np.full(len(kept), k), kept]))
         every = np.concatenate(result)
         if not len(every):
-            every = np.array([[k, *[-1] * 6] for k in range(n)], np.float64)
+            every = np.array([[k, *[-1] * 6] for k in range(n)], np.float64).reshape(n, 7)
         top[0].reshape(1, 1, len(every), 7)
         top[0].data[...] = every

@@ -11,15 +11,18 @@ from numpy.typing import NDArray
 import dragon
 from dragon.bases.batch_statistics import BatchStatistics
 from dragon.bases.recurrent import Carried
-from tests.layers.catalogue import CASES
+from tests.layers.catalogue import CASES, Case
 
 __all__ = ["EMPTY", "FILTERED", "check_empty", "check_filtered"]
 
 MakeNet = Callable[[str, str, int], dragon.Net]  # text, engine, phase
 
-# the first axis of a bottom is none of the batch: an operand's, a matrix's, or that of a state to begin with
+# the first axis of a bottom is none of the batch: an operand's, a matrix's, or that of a state to begin with; of the
+# regions or the map of one image; of as many marks as a setting says
 _OTHERWISE = ["InfogainLoss 0", "LSTM 1", "LSTM 2", "RNN 1", "RNN 2", "LSTMUnit 0"]
 _OTHERWISE += ["Bias 2", "Bias 3", "Scale 3", "Scale 5"]
+_OTHERWISE += ["AnchorTarget 0", "AnchorTarget 1", "Proposal 0", "Proposal 1", "ProposalTarget 0", "ProposalTarget 1"]
+_OTHERWISE += ["ContinuationIndicator 2"]
 EMPTY = [name for name, case in CASES.items() if case.inputs and name not in _OTHERWISE]
 
 
@@ -41,8 +44,10 @@ def check_empty(name: str, make: MakeNet, engine: str, phase: int) -> None:
         expected = _outputs(net, going_on)
         layer.load_state({})
         _outputs(net, values)
-    for bottom in values:
-        net.blobs[bottom].reshape(0, *net.blobs[bottom].shape[1:])
+    for bottom, given in zip(values, case.inputs, strict=True):
+        shape = list(net.blobs[bottom].shape)
+        shape[_batch_axis(case, given)] = 0
+        net.blobs[bottom].reshape(*shape)
     net.reshape()
     net.clear_param_diffs()
     assert net.run_forward() == 0
@@ -59,6 +64,12 @@ def check_empty(name: str, make: MakeNet, engine: str, phase: int) -> None:
     if phase == dragon.TEST and "STOCHASTIC" not in case.settings:
         _compare(after, before)
     net.close()
+
+
+def _batch_axis(case: Case, given: tuple[int, ...] | str) -> int:
+    """The axis of the batch: the second one of CTC's scores (T, N, C), marks (T, N) and labels (L, N)."""
+    is_second = isinstance(given, tuple) or given in ("cont", "label sequences")
+    return int(is_second and case.kind.upper().removeprefix("WARP").startswith("CTC"))
 
 
 def _outputs(net: dragon.Net, values: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:

@@ -1,4 +1,4 @@
-"""Layers with labels that run array code: a label out of range is the error that the reference raises."""
+"""Layers with labels that run array code: a label or a number out of range is the error that the reference raises."""
 
 from __future__ import annotations
 
@@ -54,4 +54,19 @@ def test_a_label_of_a_sequence_out_of_range() -> None:
         fill(net, {"t": np.array([[1, 2], [0, 4]])})
     expected, found = (message_of(net) for net in nets)
     assert "label 4 at position (1, 1) is out of range: expected 0 to 3 for 4 classes" in expected
+    assert found == expected
+
+
+@pytest.mark.parametrize("wrong", [{"steps": [3, 4]}, {"count": [-1, 1]}, {"count": [1, 3], "steps": [np.nan, 3]}])
+def test_numbers_of_steps_and_labels_out_of_range(wrong: dict[str, list[float]]) -> None:
+    text = inputs({"x": (3, 2, 4), "steps": (2,), "count": (2,), "t": (2, 2)})
+    text += 'layer { name: "one" type: "WarpCTCLoss" bottom: "x" bottom: "steps" bottom: "count" bottom: "t" top: "y" }'
+    values = {"x": np.ones((3, 2, 4)), "steps": [3, 2], "count": [2, 1], "t": np.array([[1, 2], [-1, 0]])}
+    nets = [make(text, engine, dtype=np.float64) for engine in ("numpy", "cuda")]
+    for net in nets:
+        fill(net, {name: np.array(value, float) for name, value in values.items()})
+        net.run_forward()
+        fill(net, {name: np.array(value) for name, value in wrong.items()})
+    expected, found = (message_of(net) for net in nets)
+    assert f"numbers of {'labels' if 'count' in wrong else 'steps'} must be 0 to" in expected
     assert found == expected

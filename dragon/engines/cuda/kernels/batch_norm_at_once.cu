@@ -220,7 +220,8 @@ KERNEL_OF_ONE bn_backward_at_once(const stored* dy, const stored* x, const real*
             for (int k = 0; k < W; ++k) {
                 d[k] = dys[k];
                 if (!(positive >> k & 1)) d[k] *= slope;
-                d[k] = ((value[k] - mean[k]) * factor_x[k] + d[k] + offset[k]) * factor[k];
+                real through = batch ? (value[k] - mean[k]) * factor_x[k] : 0;  // dx depends on x by the statistics only
+                d[k] = (through + d[k] + offset[k]) * factor[k];
             }
             out.set(d);
             put(dx + walk.at, out);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dragon.engines.cuda.kernels.indices import check_labels
+from dragon.engines.cuda.kernels.indices import check_indices, check_labels
 from dragon.engines.cuda.kernels.kernel import MOST
 from dragon.engines.cuda.lowerings.labels import Labelled
 from dragon.engines.cuda.lowerings.lowering import lowers
@@ -54,7 +54,25 @@ class LabelledCodeLowering(Labelled):
 
 @lowers("CTCLoss")
 class LabelSequenceLowering(LabelledCodeLowering):
-    """The last bottom has the labels."""
+    """The last bottom has the labels; bottoms with numbers of steps and labels are checked with them."""
 
     def label_blob(self, bottom: Sequence[Blob]) -> Blob:
         return bottom[-1]
+
+    def _launch_check(self, bottom: Sequence[Blob]) -> None:
+        super()._launch_check(bottom)
+        found = self.out_of_range
+        if found is None:  # in a dry run
+            found = self.buffer("out_of_range", 1, "int32")
+        for blob, most, _ in self.layer.counted_bottoms(bottom):
+            self.launch(check_indices, values=blob.data, out_of_range=found, count=blob.count, each=1, size=most + 1)
+
+    def describe_out_of_range(self, bottom: Sequence[Blob], position: int) -> str:
+        """The position does not say of which bottom it is: labels come first, as on the reference."""
+        labels = self.label_blob(bottom).peek()
+        wrong = ~((labels >= 0) & (labels < self.classes(bottom)) | (labels == self.ignore))
+        if wrong.any():
+            return super().describe_out_of_range(bottom, MOST - 1 - int(wrong.argmax()))
+        faults = (self.layer.fault_of_numbers(blob.peek(), *of) for blob, *of in self.layer.counted_bottoms(bottom))
+        first: str = next(fault for fault in faults if fault)
+        return first
