@@ -115,7 +115,7 @@ class Source(Layer):
         ]
         for name in shapes + (random if self.phase == pb.TRAIN else []):
             self.bad_param(
-                f"transform_param has {name}, which only AnnotatedData follows: leave it out, or prepare "
+                f"transform_param has {name}, of SSD's, which only AnnotatedData follows: leave it out, or prepare "
                 "the images beforehand (dragon convert-imageset --resize-height H --resize-width W)"
             )
         for name in random:

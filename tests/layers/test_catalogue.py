@@ -8,7 +8,7 @@ from tests.layers.catalogue import CASES
 # read files or run code that is given to them; they are tested where they stand
 FROM_OUTSIDE = {
     "AnnotatedData", "Data", "DenseImageData", "HDF5Data", "HDF5Output", "ImageData", "ImageSegData", "Input",
-    "MemoryData", "MultiLabelImageData", "Python", "VideoData", "WindowData",
+    "MemoryData", "MultiLabelImageData", "Python", "RoIData", "VideoData", "WindowData",
 }  # fmt: skip
 
 
