@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dragon.bases.layer import TEST
+from dragon.errors import PrototxtError
 from dragon.export.onnx.file import write_onnx
 from dragon.export.onnx.model import model_of
 from dragon.export.samples import random_weights, sample_inputs
@@ -17,8 +18,9 @@ from dragon.surgery.model import Model
 from dragon.surgery.prove import build_net
 from tests.export.onnx.test_zoo import CASES, small_net
 
-DETECTION = "mobilenet_ssd"  # its last layer chooses boxes, which no operator with a form does
-SMALL = [one for one in CASES if not one.marks and one.values[0] != DETECTION]
+# the operators that have no form: they choose boxes, or go through the steps of a sequence
+ONE_WAY = {"mobilenet_ssd": "TopK", "ssd_shapes": "TopK", "crnn_mnist": "Scan"}
+SMALL = [one for one in CASES if not one.marks and one.values[0] not in ONE_WAY]
 
 
 @pytest.mark.parametrize(("name", "folded"), SMALL)
@@ -45,3 +47,12 @@ def test_it_comes_back(name: str, folded: bool, tmp_path: Path) -> None:
             assert difference <= 1e-5 * np.abs(value).max(), key
         wide.close()
         back.close()
+
+
+@pytest.mark.parametrize("name", ["ssd_shapes", "crnn_mnist"])
+def test_an_operator_without_a_form_is_named(name: str, tmp_path: Path) -> None:
+    with small_net(name).net() as net:
+        random_weights(net)
+        write_onnx(model_of(net), tmp_path / "net.onnx")
+    with pytest.raises(PrototxtError, match=rf"no form in Caffe: {ONE_WAY[name]} \("):
+        import_onnx(tmp_path / "net.onnx")
