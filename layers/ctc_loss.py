@@ -43,7 +43,10 @@ class CTCLoss(Loss):
 
     type = "CTCLoss"
     settings = ("ctc_loss_param", "loss_param")
-    defaults: ClassVar[Mapping[str, str]] = {"blank_index": "0; the last class for type CTCLoss"}
+    defaults: ClassVar[Mapping[str, str]] = {
+        "blank_index": "0; the last class for type CTCLoss",
+        "normalization": "BATCH_SIZE, but not of the gradient",
+    }
     bottoms = (2, 4)
     labels = frozenset({1, 2, 3})
     default_normalization = pb.LossParameter.BATCH_SIZE

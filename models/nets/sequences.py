@@ -115,12 +115,12 @@ def crnn(classes: int = 37) -> Body:
 
 
 def crnn_mnist() -> Body:
-    """A small CRNN for lines of digits: four convolutions, then one LSTM in each direction along the width.
+    """A small CRNN for lines of digits: five convolutions, then one LSTM in each direction along the width.
 
     The image (N, 1, 32, 100) gives 25 columns; for each there are scores (25, N, 11), class 10 being none.
     """
     b = Body(SPLIT, lr=None)
-    for k, width in enumerate((16, 32, 64, 64), 1):
+    for k, width in enumerate((16, 40, 64, 96), 1):
         b.conv(f"conv{k}", width, 3, MSRA, pad=1).bn(f"bn{k}").relu(f"relu{k}")
         if k < 3:
             b.pool(f"pool{k}", "MAX", 2)
@@ -130,9 +130,11 @@ def crnn_mnist() -> Body:
                 "Pooling",
                 pooling_param={"pool": "MAX", "kernel_h": 2, "kernel_w": 1, "stride_h": 2, "stride_w": 1},
             )
+    b.conv("conv5", 128, (4, 3), MSRA, pad=(0, 1)).bn("bn5").relu("relu5")  # all rows of a column
+    b.add("drop5", "Dropout", True, dropout_param={"dropout_ratio": 0.3})
     _columns(b)
     _both_ways(b, "1", 64)
-    b.add("drop", "Dropout", True, dropout_param={"dropout_ratio": 0.5})
+    b.add("drop_lstm1", "Dropout", True, dropout_param={"dropout_ratio": 0.3})
     return b.ip("fc", 11, XAVIER, axis=2)
 
 
@@ -201,7 +203,7 @@ MODELS: dict[str, Model] = {
         "A small CRNN, which reads lines of digits",
         Rows("data/mnist_lines", "", {"data": (1, 32, 100), "label": (5,)}, train=32, test=20), crnn_mnist,
         solver(
-            5000, 0.002, type="Adam", momentum2=0.999, lr_policy="poly", power=1, weight_decay=0.0001,
+            6000, 0.0015, type="Adam", momentum2=0.999, lr_policy="poly", power=1, weight_decay=0.0001,
             test_interval=500,
         ),
         losses=Reading(blank=10, normalised=True), answers=_read_digits, inputs={"data": (1, 1, 32, 100)},
