@@ -166,7 +166,7 @@ def test_a_training_step_copies_nothing_but_the_loss() -> None:
     assert made["graph launches"] == 2
     assert made["launches"] == 0  # outside of the graphs
     assert made["to host"] == made["to host, asynchronous"] == 0  # the loss comes by the graph
-    assert made["to device"] == 4  # the dropout's draw and the rate
+    assert made["to device"] == 2  # the dropout's draw and the rate, by one copy
 
 
 @needs_gpu
@@ -373,9 +373,9 @@ def test_figures_need_no_gpu() -> None:
     by_name = {f.name: f for f in fused.layers}
     size = net.blobs["conv"].count * 4
     merged = by_name["bn .. relu"]
-    # forward: statistics read x; then x is read, y and a copy of x written. backward: dy, x, y read twice, dx written
-    assert 4 * size + 7 * size <= merged.bytes <= 11.5 * size
-    assert merged.launches == 4
+    # one launch each way. forward: x is read, y and a copy of x written. backward: dy, x and y are read, dx is written
+    assert 3 * size + 4 * size <= merged.bytes <= 7.5 * size
+    assert merged.launches == 2
     assert fused.floor_seconds == max(fused.bytes / 4.3e12, fused.launches * 2e-6)
     assert "nothing ran on a GPU" in fused.lines()[-1]
 
