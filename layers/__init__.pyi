@@ -2695,7 +2695,7 @@ def CTCLoss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_CTCLoss]) -> Top:
         alphabet_size: number of classes, to check; 0: as the bottom has
         time_step: steps of each sequence; 0: as the bottom has
         ignore_label: examples with this label do not count
-        normalization: what the sum is divided by (default VALID)
+        normalization: what the sum is divided by (default BATCH_SIZE, but not of the gradient)
         normalize: older form of normalization
         weight_by_label_freqs (default false)
         class_weighting: one per class
@@ -6518,8 +6518,8 @@ def RCNNDetectionOutput(*bottoms: Top, ntop: int = 1, **settings: Unpack[_RCNNDe
 
     Bottoms: regions (R, 5), probabilities (R, C) with the background as class 0, offsets (R, 4 * C), or (R, 8) for all
     classes together as in R-FCN, im_info (height, width, scale). Top: (1, 1, K, 7) with item, label, score, xmin, ymin,
-    xmax, ymax, by label and falling score; corners are fractions of the image. Without any box, one row: 0 and six times
-    -1.
+    xmax, ymax, by label and falling score; corners are fractions of the image. Without any box, one row: 0 and six
+    times -1.
 
     Settings:
         name: the layer's name; without it, that of its first named top
