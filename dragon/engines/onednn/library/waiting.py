@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -194,13 +195,15 @@ def waiting() -> Waiting | None:
     """The choice of this process; None where the user made it or the runtime is not GNU's."""
     if any(os.environ.get(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")):
         return None
-    try:
-        from resource import RUSAGE_SELF, getrusage
+    if sys.platform == "win32":
+        return None
+    from resource import RUSAGE_SELF, getrusage
 
+    try:
         cdll = library().cdll
         cdll["GOMP_parallel"]
         cores = cdll["omp_get_num_procs"]()
-    except (ImportError, AttributeError):
+    except AttributeError:
         return None
     chosen = Waiting(Team(cores + 1), lambda: getrusage(RUSAGE_SELF).ru_nivcsw)
     if _running() > (os.cpu_count() or 1):
