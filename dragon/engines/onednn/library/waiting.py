@@ -195,20 +195,28 @@ def waiting() -> Waiting | None:
     """The choice of this process; None where the user made it or the runtime is not GNU's."""
     if any(os.environ.get(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")):
         return None
-    if sys.platform == "win32":
-        return None
-    from resource import RUSAGE_SELF, getrusage
-
+    switches = _switches()
     try:
         cdll = library().cdll
         cdll["GOMP_parallel"]
         cores = cdll["omp_get_num_procs"]()
     except AttributeError:
         return None
-    chosen = Waiting(Team(cores + 1), lambda: getrusage(RUSAGE_SELF).ru_nivcsw)
+    if switches is None:
+        return None
+    chosen = Waiting(Team(cores + 1), switches)
     if _running() > (os.cpu_count() or 1):
         chosen.sleep()
     return chosen
+
+
+def _switches() -> Callable[[], int] | None:
+    """Counts the involuntary context switches of the process; None on Windows."""
+    if sys.platform != "win32":
+        from resource import RUSAGE_SELF, getrusage
+
+        return lambda: getrusage(RUSAGE_SELF).ru_nivcsw
+    return None
 
 
 def _running(loads: Path = Path("/proc/loadavg")) -> int:
