@@ -185,9 +185,9 @@ compare compare.yaml --output new --jobs 1
 
 def _make_folder(folder: Path) -> list[str]:
     """Small valid files of every kind that a command reads; their paths."""
+    (folder / "sub").mkdir()
     for name, text in _TEXTS.items():
         (folder / name).write_bytes(text.encode("utf-8", "surrogateescape"))
-    (folder / "sub").mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (30, 26, 3), dtype=np.uint8)
     for name in ("cat.png", "sub/dog.jpg"):
         PIL.Image.fromarray(pixels).save(folder / name)
