@@ -32,6 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("kinds", nargs="*", help=f"which of {', '.join(KINDS)}; all of them when none is named")
     parser.add_argument("--minutes", type=float, default=10, help="for each kind")
+    parser.add_argument("--least", type=int, default=0, help="examples of each kind, however long they take")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--out", type=Path, default=Path("fuzz"), help="folder for what went wrong")
     parser.add_argument("--again", type=Path, nargs="+", default=[], help="files kept earlier, to be read once more")
@@ -43,8 +44,8 @@ def main() -> int:
         return again(chosen.again)
     chosen.out.mkdir(parents=True, exist_ok=True)
     if chosen.child:
-        return child(chosen.child, chosen.minutes, chosen.seed, chosen.out)
-    return max(supervise(name, chosen.minutes, chosen.seed, chosen.out) for name in chosen.kinds or KINDS)
+        return child(chosen.child, chosen.minutes, chosen.seed, chosen.out, chosen.least)
+    return max(supervise(name, chosen.minutes, chosen.seed, chosen.out, chosen.least) for name in chosen.kinds or KINDS)
 
 
 def again(files: list[Path]) -> int:
@@ -57,13 +58,14 @@ def again(files: list[Path]) -> int:
     return 0
 
 
-def supervise(name: str, minutes: float, seed: int, out: Path) -> int:
+def supervise(name: str, minutes: float, seed: int, out: Path, least: int = 0) -> int:
     """Children of one kind until the time is over: one that crashes or hangs is followed by another."""
     end = time.monotonic() + minutes * 60
     done = faults = 0
     peak = 0
     while (left := end - time.monotonic()) > 0:
         command = [sys.executable, "-m", "tests.fuzz", "--child", name, "--minutes", str(left / 60)]
+        command += ["--least", str(least)]
         run = subprocess.run(
             [*command, "--seed", str(seed), "--out", str(out)], capture_output=True, text=True, check=False
         )
@@ -96,8 +98,8 @@ def _keep(out: Path, name: str, content: bytes) -> Path:
     return path
 
 
-def child(name: str, minutes: float, seed: int, out: Path) -> int:
-    """Examples in this process; each is on the disk before it is tried."""
+def child(name: str, minutes: float, seed: int, out: Path, least: int = 0) -> int:
+    """Examples in this process, at least `least`; each is on the disk before it is tried."""
     warnings.simplefilter("ignore")
     now = os.open(out / f".{name}.now", os.O_RDWR | os.O_CREAT)
     # seconds of computing, since the machine may have more to do; a process that sleeps is given longer
@@ -126,10 +128,11 @@ def child(name: str, minutes: float, seed: int, out: Path) -> int:
                     kinds_seen.add(key)
                     print(f"{name}: {_keep(out, name, content)}: {where}: {str(error)[:300]}", flush=True)
             tried += 1
-            if tried % 20 == 0 or time.monotonic() > end:
+            over = tried >= least and time.monotonic() > end
+            if tried % 20 == 0 or over:
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
                 (out / f".{name}.counts").write_text(f"{tried} {wrong} {peak}")
-            if time.monotonic() > end:
+            if over:
                 break
         signal.setitimer(signal.ITIMER_PROF, 0)
         faulthandler.cancel_dump_traceback_later()

@@ -23,8 +23,10 @@ def test_damage_of(kind: str, tmp_path: Path) -> None:
     if kind == "onnx_model":
         pytest.importorskip("onnx")
     minutes = str(MORE.get(kind, SECONDS) / 60)
-    command = [sys.executable, "-m", "tests.fuzz", kind, "--minutes", minutes, "--out", str(tmp_path)]
-    run = subprocess.run([*command, "--seed", "1"], cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "tests.fuzz", kind, "--minutes", minutes, "--least", "20"]
+    run = subprocess.run(
+        [*command, "--out", str(tmp_path), "--seed", "1"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert run.returncode == 0, run.stdout + run.stderr
     tried = int(run.stdout.split(" examples")[0].split()[-1])
     assert tried >= 20
