@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,7 +40,7 @@ class RCNNDetectionOutput(RegionSource):
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         self.check_boxes(bottom[0], 0)
         regions = bottom[0].shape[0]
-        self.classes = bottom[1].count // max(1, regions)
+        self.classes = math.prod(bottom[1].shape[1:]) if bottom[1].shape[:1] == (regions,) else 0
         if bottom[1].count != regions * self.classes or self.classes < 2:
             self.bad_shape(f"bottom 1: expected probabilities ({regions}, C), got {bottom[1].shape}")
         if bottom[2].count not in (regions * 4 * self.classes, regions * 8):
@@ -55,13 +56,14 @@ class RCNNDetectionOutput(RegionSource):
         rois = bottom[0].peek().reshape(-1, 5).astype(np.float64)
         if rois[:, 0].any():
             raise DataError("takes the regions of one image, 0; regions of further ones came", layer=self.where)
-        scores = bottom[1].peek().reshape(len(rois), -1).astype(np.float64)
-        offsets = bottom[2].peek().reshape(len(rois), -1, 4).astype(np.float64) * self.std + self.mean
+        scores = bottom[1].peek().reshape(len(rois), self.classes).astype(np.float64)
+        each = bottom[2].count // (4 * max(1, len(rois)))  # boxes of a region
+        offsets = bottom[2].peek().reshape(len(rois), each, 4).astype(np.float64) * self.std + self.mean
         boxes = clip_boxes(decode_offsets(rois[:, 1:], offsets), height, width)
         rows = [np.zeros((0, 7))]
         for label in range(1, self.classes):
             likely = np.flatnonzero(scores[:, label] > p.confidence_threshold)
-            own = boxes[likely, label if boxes.shape[1] == self.classes else 1]
+            own = boxes[likely, label if each == self.classes else 1] if len(rois) else np.zeros((0, 4))
             kept = suppress_pixels(own, scores[likely, label], p.nms_threshold)
             corners = (own[kept] + [0, 0, 1, 1]) / [width, height, width, height]
             lead = np.column_stack([np.zeros(len(kept)), np.full(len(kept), label), scores[likely[kept], label]])

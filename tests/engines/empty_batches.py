@@ -22,6 +22,7 @@ MakeNet = Callable[[str, str, int], dragon.Net]  # text, engine, phase
 _OTHERWISE = ["InfogainLoss 0", "LSTM 1", "LSTM 2", "RNN 1", "RNN 2", "LSTMUnit 0"]
 _OTHERWISE += ["Bias 2", "Bias 3", "Scale 3", "Scale 5"]
 _OTHERWISE += ["AnchorTarget 0", "AnchorTarget 1", "Proposal 0", "Proposal 1", "ProposalTarget 0", "ProposalTarget 1"]
+_OTHERWISE += ["RCNNDetectionOutput 0", "RCNNDetectionOutput 1"]
 _OTHERWISE += ["ContinuationIndicator 2"]
 EMPTY = [name for name, case in CASES.items() if case.inputs and name not in _OTHERWISE]
 

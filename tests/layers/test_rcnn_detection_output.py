@@ -65,6 +65,13 @@ def test_nothing_found() -> None:
     np.testing.assert_array_equal(make("confidence_threshold: 1").forward()[0, 0], [[0, -1, -1, -1, -1, -1, -1]])
 
 
+@pytest.mark.parametrize("width", [16, 8])
+def test_no_region(width: int) -> None:
+    text = 'type: "RCNNDetectionOutput"'
+    one = One(text, np.zeros((0, 5)), np.zeros((0, 4)), np.zeros((0, width)), INFO, dtype=np.float64)
+    np.testing.assert_array_equal(one.forward()[0, 0], [[0, -1, -1, -1, -1, -1, -1]])
+
+
 def test_errors() -> None:
     with pytest.raises(PrototxtError, match="nms_threshold must not be negative"):
         make("nms_threshold: -1")

@@ -211,10 +211,12 @@ def waiting() -> Waiting | None:
 
 
 def _switches() -> Callable[[], int] | None:
-    """Counts the involuntary context switches of the process; None on Windows."""
+    """Counts the involuntary context switches of the process; None where the system does not tell them."""
     if sys.platform != "win32":
-        from resource import RUSAGE_SELF, getrusage
-
+        try:
+            from resource import RUSAGE_SELF, getrusage
+        except ImportError:
+            return None
         return lambda: getrusage(RUSAGE_SELF).ru_nivcsw
     return None
 
