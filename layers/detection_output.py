@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dragon.bases.box_matching import default_boxes
+from dragon.bases.box_matching import check_predictions
 from dragon.bases.boxes import decode_boxes, suppress
 from dragon.bases.layer import register
 from dragon.bases.no_gradient import NoGradient
@@ -76,14 +76,7 @@ class DetectionOutput(NoGradient):
             log.warning("%s: wrote no files: only %s were seen", self.where, self.files.pending)
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.priors = default_boxes(self, bottom[2])
-        self.n = bottom[0].shape[0] if bottom[0].ndim else 0
-        for i, each in ((0, self.locations * 4), (1, self.classes)):
-            if bottom[i].count != self.n * self.priors * each:
-                self.bad_shape(
-                    f"bottom {i}: expected shape {(self.n, self.priors * each)} for {self.priors} default boxes, "
-                    f"got {bottom[i].shape}"
-                )
+        self.n, self.priors = check_predictions(self, bottom, self.locations, self.classes)
         if top[0].ndim != 4 or top[0].shape[3] != 7:
             top[0].reshape(1, 1, 1, 7)  # the number of boxes is known only in forward
 

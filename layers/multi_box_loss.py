@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.bases.box_matching import UNMATCHED, Truth, default_boxes, match_boxes, truth_of
+from dragon.bases.box_matching import UNMATCHED, Truth, check_predictions, match_boxes, truth_of
 from dragon.bases.boxes import decode_boxes, encode_boxes
 from dragon.bases.hard_examples import Suppression, hard_examples, hard_negatives
 from dragon.bases.layer import register
@@ -89,14 +89,7 @@ class MultiBoxLoss(Loss):
         self.weights = (p.loc_weight if given[0] else 0.0, 1.0 if given[1] else 0.0)
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.priors = default_boxes(self, bottom[2])
-        self.n = bottom[0].shape[0] if bottom[0].ndim else 0
-        for i, each in ((0, self.locations * 4), (1, self.classes)):
-            if bottom[i].count != self.n * self.priors * each:
-                self.bad_shape(
-                    f"bottom {i}: expected shape {(self.n, self.priors * each)} for {self.priors} default boxes, "
-                    f"got {bottom[i].shape}"
-                )
+        self.n, self.priors = check_predictions(self, bottom, self.locations, self.classes)
         if bottom[3].ndim < 2 or bottom[3].shape[-1] != 8:
             self.bad_shape(
                 f"bottom 3 must be the labels of AnnotatedData, of shape (1, 1, G, 8), got {bottom[3].shape}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from dragon.errors import DataError
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 
-__all__ = ["IGNORED", "UNMATCHED", "Truth", "default_boxes", "match_boxes", "truth_of"]
+__all__ = ["IGNORED", "UNMATCHED", "Truth", "check_predictions", "match_boxes", "truth_of"]
 
 UNMATCHED = -1
 IGNORED = -2  # of a box that crosses the border of the image, where such boxes count neither way
@@ -35,12 +36,21 @@ class Truth:
         return Truth(self.boxes[rows], self.labels[rows], self.difficult[rows])
 
 
-def default_boxes(layer: Layer, blob: Blob) -> int:
-    """How many default boxes a top (1, 2, P * 4) of PriorBox holds. Raises ShapeError for a blob of another shape."""
-    shape = blob.shape
-    if len(shape) < 3 or shape[1] != 2 or blob.count % 8:
+def check_predictions(layer: Layer, bottom: Sequence[Blob], locations: int, classes: int) -> tuple[int, int]:
+    """The batch size N and the number P of default boxes. Raises ShapeError for bottoms of other shapes.
+
+    Bottoms: offsets (N, P * locations * 4), confidences (N, P * classes), and a top (1, 2, P * 4) of PriorBox.
+    """
+    shape = bottom[2].shape
+    if len(shape) < 3 or shape[1] != 2 or bottom[2].count % 8:
         layer.bad_shape(f"bottom 2 must be a PriorBox top of shape (1, 2, P * 4), got {shape}")
-    return blob.count // 8
+    n, priors = bottom[0].shape[0] if bottom[0].ndim else 0, bottom[2].count // 8
+    for i, each in ((0, locations * 4), (1, classes)):
+        if bottom[i].count != n * priors * each:
+            layer.bad_shape(
+                f"bottom {i}: expected shape {(n, priors * each)} for {priors} default boxes, got {bottom[i].shape}"
+            )
+    return n, priors
 
 
 def truth_of(layer: Layer, values: Array, classes: int, background: int, items: int | None = None) -> dict[int, Truth]:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from dragon.data.detection.geometry import areas
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["areas", "decode_boxes", "encode_boxes", "overlaps", "pair_overlaps", "suppress"]
+__all__ = ["decode_boxes", "encode_boxes", "overlaps", "pair_overlaps", "suppress"]
 
 _BLOCK = 128  # candidates of a suppression that are compared with one another at once
 _ROWS = 64  # kept boxes that are compared with all later candidates at once
@@ -49,16 +50,6 @@ def encode_boxes(prior: Array, variance: Array | None, boxes: Array, code: int) 
         if code == pb.PriorBoxParameter.CORNER_SIZE:
             offset = offset / np.concatenate([size, size], axis=1)
     result: Array = offset if variance is None else offset / variance
-    return result
-
-
-def areas(boxes: Array, pixel: float = 0.0) -> Array:
-    """Areas (N) of `boxes` (N, 4); 0 for a box whose maximum lies below its minimum.
-
-    pixel: 1 where coordinates are the numbers of pixels, the last of which belongs to the box, as in VOC.
-    """
-    size = boxes[:, 2:] - boxes[:, :2]
-    result: Array = np.where((size < 0).any(axis=1), 0, (size + pixel).prod(axis=1))
     return result
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.box_matching import UNMATCHED
-from dragon.bases.boxes import areas, suppress
+from dragon.bases.boxes import suppress
+from dragon.data.detection.geometry import areas
 from dragon.memory.storage import Array
 
 __all__ = ["Suppression", "hard_examples", "hard_negatives"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -11,8 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.errors import UsageError, one_line
-from dragon.extras import install_command
+from dragon.errors import UsageError
+from dragon.parallel.mpi import mpi_module
 
 __all__ = ["Ranks", "started_ranks"]
 
@@ -71,8 +70,7 @@ class Ranks:
 
     def here(self) -> tuple[int, int]:
         """The place of this rank among those of its machine, from 0, and how many these are."""
-        mpi = importlib.import_module("mpi4py.MPI")
-        here = self._comm.Split_type(mpi.COMM_TYPE_SHARED)
+        here = self._comm.Split_type(mpi_module("to train on several ranks").COMM_TYPE_SHARED)
         place = int(here.Get_rank()), int(here.Get_size())
         here.Free()
         return place
@@ -90,15 +88,7 @@ def started_ranks(environment: Mapping[str, str] = os.environ) -> Ranks | None:
     counts: Sequence[str] = [environment[name] for name in _COUNTS if name in environment]
     if not any(count.isdecimal() and int(count) > 1 for count in counts):
         return None
-    try:
-        mpi = importlib.import_module("mpi4py.MPI")
-    except ImportError:
-        raise UsageError(f"to train on several ranks needs a package: {install_command('mpi')}") from None
-    except RuntimeError as error:  # mpi4py without an MPI library
-        raise UsageError(
-            f"to train on several ranks needs an MPI library, such as pip install mpich: {one_line(str(error))}"
-        ) from None
-    comm = mpi.COMM_WORLD
+    comm = mpi_module("to train on several ranks").COMM_WORLD
     if comm.Get_size() == 1:
         raise UsageError(
             f"{max(counts, key=int)} processes were started, but MPI sees one: start them by the mpirun of the MPI "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,14 +38,6 @@ SAMPLERS = "batch_sampler { max_sample: 1 max_trials: 1 } " + " ".join(
 @pytest.fixture
 def scenes(tmp_path: Path) -> Path:
     return write_scenes(tmp_path / "scenes_lmdb")
-
-
-@pytest.fixture
-def opened() -> Iterator[list[One]]:
-    layers: list[One] = []
-    yield layers
-    for one in layers:
-        one.layer.close()
 
 
 def data(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +21,6 @@ def lmdb(tmp_path: Path) -> Path:
     folder = tmp_path / "train_lmdb"
     write_lmdb(folder, ((f"{i:03d}".encode(), encode_datum(image, i)) for i, image in enumerate(IMAGES)))
     return folder
-
-
-@pytest.fixture
-def opened() -> Iterator[list[One]]:
-    """Layers put in here are closed after the test."""
-    layers: list[One] = []
-    yield layers
-    for one in layers:
-        one.layer.close()
 
 
 def data(opened: list[One], source: object, batch: int = 3, extra: str = "", more: str = "", **options: object) -> One:

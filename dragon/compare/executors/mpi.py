@@ -14,7 +14,7 @@ from dragon.compare.executors.engine import RemoteEngine
 from dragon.compare.executors.task import Answer, Task, do_task
 from dragon.compare.machine import usable_cores
 from dragon.errors import DragonError, UsageError, one_line
-from dragon.extras import install_command
+from dragon.parallel.mpi import mpi_module
 
 __all__ = ["MpiEngine"]
 
@@ -28,21 +28,14 @@ class MpiEngine(RemoteEngine):
     name = "mpi"
 
     def __init__(self, jobs: int | None) -> None:
-        try:
-            from mpi4py import MPI, futures
-        except ImportError:
-            raise UsageError(f"--executor mpi needs a package: {install_command('mpi')}") from None
-        except RuntimeError as error:  # mpi4py without an MPI library
-            raise UsageError(
-                f"--executor mpi needs an MPI library, such as pip install mpich: {one_line(str(error))}"
-            ) from None
-        if MPI.COMM_WORLD.Get_size() > 1 and "mpi4py.futures" not in sys.orig_argv:
+        world = mpi_module("--executor mpi").COMM_WORLD
+        if world.Get_size() > 1 and "mpi4py.futures" not in sys.orig_argv:
             raise UsageError(
                 "each MPI process would run the experiment: mpiexec -n N python -m mpi4py.futures -m dragon ..."
             )
-        self._started = MPI.COMM_WORLD.Get_size() - 1  # workers that mpiexec has started; 0: none
+        self._started = world.Get_size() - 1  # workers that mpiexec has started; 0: none
         self._jobs = jobs
-        self._futures = futures
+        self._futures = mpi_module("--executor mpi", "futures")
         self._pool: Any = None
 
     def start(self) -> None:

@@ -188,7 +188,7 @@ def _dots(view: View, metric: str, cells: Sequence[Record]) -> str:
         e for e in view.results.get("factor_metrics") or [] if e["metric"] == metric and e.get("mean") is not None
     ]
     found = [
-        Dot(name, k * e["mean"], k * _end(e, "low"), k * _end(e, "high"), view.colour(str(variant)))
+        _dot(name, e, k, view.colour(str(variant)))
         for name, variant, e in (
             [(selection({"variant": e["variant"], **(e.get("levels") or {})}), e["variant"], e) for e in factor]
             or [(view.label(c), c["variant"], c["metrics"].get(metric) or {}) for c in cells]
@@ -206,19 +206,18 @@ def _rows(view: View, metrics: Sequence[str], cells: Sequence[Record]) -> str:
     for c in cells:
         entries = [(name, c["metrics"].get(name) or {}) for name in metrics]
         found = [
-            Dot(
-                name.replace("_", " "),
-                k * e["mean"],
-                k * _end(e, "low"),
-                k * _end(e, "high"),
-                view.colour(str(c["variant"])),
-            )
+            _dot(name.replace("_", " "), e, k, view.colour(str(c["variant"])))
             for name, e in entries
             if e.get("mean") is not None
         ]
         if found:
             figures.append(figure_of(view.label(c), dots(view.label(c), found, axis_name, figure)))
     return "".join(figures)
+
+
+def _dot(name: str, entry: Mapping[str, Any], k: float, colour: int) -> Dot:
+    """The row of a metric with its interval, times k."""
+    return Dot(name, k * entry["mean"], k * _end(entry, "low"), k * _end(entry, "high"), colour)
 
 
 def _end(entry: Mapping[str, Any], key: str) -> float:

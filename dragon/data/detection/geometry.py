@@ -20,9 +20,13 @@ UNIT = np.array([0.0, 0.0, 1.0, 1.0])  # the whole image
 NONE: Array = np.empty((0, 7))  # the annotations of an image without objects
 
 
-def areas(boxes: Array) -> Array:
-    """Areas (...) of `boxes` (..., 4); 0 for a box whose maximum lies below its minimum."""
-    area: Array = np.maximum(boxes[..., 2:] - boxes[..., :2], 0).prod(axis=-1)
+def areas(boxes: Array, pixel: float = 0.0) -> Array:
+    """Areas (...) of `boxes` (..., 4); 0 for a box whose maximum lies below its minimum.
+
+    pixel: 1 where coordinates are the numbers of pixels, the last of which belongs to the box, as in VOC.
+    """
+    size = boxes[..., 2:] - boxes[..., :2]
+    area: Array = np.where((size < 0).any(axis=-1), 0, (size + pixel).prod(axis=-1))
     return area
 
 

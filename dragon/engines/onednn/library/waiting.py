@@ -95,7 +95,6 @@ class Waiting:
         self._lock = threading.Lock()
         self._times: dict[str, dict[Hashable, deque[float]]] = {SPIN: {}, SLEEP: {}}
         self._seen = clock(), switches()
-        self._rate = 0.0
         self._interval = FIRST
         self._next = clock() + CHECK
         self._last = clock()  # end of the trial before
@@ -137,13 +136,13 @@ class Waiting:
     def _look(self, now: float) -> None:
         then, count = self._seen
         self._seen = now, self._switches()
-        self._rate = (self._seen[1] - count) / (now - then)
+        crowded = self._seen[1] - count > CROWDED * (now - then)
         if self.mode == SPIN:
-            due = self._rate > CROWDED and now >= self._next
+            due = crowded and now >= self._next
         else:
-            due = now >= (self._next if self._rate > CROWDED else min(self._next, self._last + FIRST))
+            due = now >= (self._next if crowded else min(self._next, self._last + FIRST))
         if due and all(len(times) > 1 for times in self._times[self.mode].values()):
-            self._expected = {call: sum(t) / len(t) for call, t in self._times[self.mode].items() if t}
+            self._expected = {call: sum(t) / len(t) for call, t in self._times[self.mode].items()}
             self._trial = []
             self._change(SLEEP if self.mode == SPIN else SPIN)
             self._times[self.mode].clear()
