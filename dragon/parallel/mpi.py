@@ -11,10 +11,10 @@ from dragon.extras import install_command
 __all__ = ["mpi_module"]
 
 
-def mpi_module(what: str, name: str = "MPI") -> Any:
-    """The module `name` of mpi4py. what: what needs it. Raises UsageError without mpi4py or an MPI library."""
+def mpi_module(what: str) -> Any:
+    """The module mpi4py.MPI. what: what needs it. Raises UsageError without mpi4py or an MPI library."""
     try:
-        return importlib.import_module(f"mpi4py.{name}")
+        return importlib.import_module("mpi4py.MPI")
     except ImportError:
         raise UsageError(f"{what} needs a package: {install_command('mpi')}") from None
     except RuntimeError as error:  # mpi4py without an MPI library

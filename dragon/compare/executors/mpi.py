@@ -29,13 +29,15 @@ class MpiEngine(RemoteEngine):
 
     def __init__(self, jobs: int | None) -> None:
         world = mpi_module("--executor mpi").COMM_WORLD
+        from mpi4py import futures
+
         if world.Get_size() > 1 and "mpi4py.futures" not in sys.orig_argv:
             raise UsageError(
                 "each MPI process would run the experiment: mpiexec -n N python -m mpi4py.futures -m dragon ..."
             )
         self._started = world.Get_size() - 1  # workers that mpiexec has started; 0: none
         self._jobs = jobs
-        self._futures = mpi_module("--executor mpi", "futures")
+        self._futures = futures
         self._pool: Any = None
 
     def start(self) -> None:
