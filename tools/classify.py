@@ -10,6 +10,7 @@ import numpy as np
 from dragon.errors import UsageError
 from dragon.models import zoo
 from dragon.models.preprocessing import preprocessing_of
+from dragon.proto.assign import Assignment
 from dragon.pycaffe.classifier import Classifier
 from dragon.pycaffe.io import load_image
 from dragon.tools.common.engine_options import EngineChoice, engine_options
@@ -18,6 +19,7 @@ from dragon.tools.common.json_output import json_option
 from dragon.tools.common.models import DEPLOY, model_and_weights
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.profile import profile_option
+from dragon.tools.common.set_option import read_changed_net, set_net_option
 
 __all__ = ["command"]
 
@@ -31,6 +33,7 @@ __all__ = ["command"]
 @click.option("--oversample", is_flag=True, help="Average over ten crops: corners, centre and their mirror images.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Save all scores (images, classes) as .npy.")
 @image_options
+@set_net_option
 @profile_option
 @engine_options
 @json_option
@@ -44,6 +47,7 @@ def command(
     oversample: bool,
     out: str | None,
     images: ImageChoice,
+    assignments: tuple[Assignment, ...],
     profile: str | None,
     choice: EngineChoice,
 ) -> dict[str, Any]:
@@ -61,7 +65,8 @@ def command(
     names = read_labels(labels, known)
     size = preprocessing_of(known).size if known and resize is None else _size(resize)
     engine, options = choice.resolve()
-    net = Classifier(model, weights, size, engine=engine, options=options, profile=profile)
+    definition = read_changed_net(model, assignments, profile=profile)
+    net = Classifier(definition, weights, size, engine=engine, options=options)
     color = images.of_zoo(known).apply(net, model)
     check_labels(labels, names, net)
     scores = []

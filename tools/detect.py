@@ -12,6 +12,7 @@ import numpy as np
 
 from dragon.files.atomic import write_atomically
 from dragon.models import zoo
+from dragon.proto.assign import Assignment
 from dragon.pycaffe.detector import Box, Detection, Detector, read_windows
 from dragon.tools.common.box_pictures import write_pictures
 from dragon.tools.common.engine_options import EngineChoice, engine_options
@@ -21,6 +22,7 @@ from dragon.tools.common.models import DEPLOY, model_and_weights
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
+from dragon.tools.common.set_option import read_changed_net, set_net_option
 
 __all__ = ["command"]
 
@@ -34,6 +36,7 @@ __all__ = ["command"]
 @click.option("--min-score", type=float, help="Leave out boxes with a lower score.")
 @click.option("--pictures", metavar="FOLDER", help="Draw the boxes into copies of the images there.")
 @image_options
+@set_net_option
 @profile_option
 @engine_options
 @json_option
@@ -47,6 +50,7 @@ def command(
     min_score: float | None,
     pictures: str | None,
     images: ImageChoice,
+    assignments: tuple[Assignment, ...],
     profile: str | None,
     choice: EngineChoice,
 ) -> dict[str, Any]:
@@ -63,7 +67,7 @@ def command(
     known = zoo.name_of(model)
     names = read_labels(labels, known)
     engine, options = choice.resolve()
-    net = Detector(model, weights, engine=engine, options=options, profile=profile)
+    net = Detector(read_changed_net(model, assignments, profile=profile), weights, engine=engine, options=options)
     images.of_zoo(known).apply(net, model)
     net.configure_crop(context_pad)
     if net.finds_boxes:

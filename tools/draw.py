@@ -12,12 +12,13 @@ from dragon.files.atomic import write_atomically
 from dragon.files.pictures import picture_format
 from dragon.graph.definition import filter_net
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.text import read_net
+from dragon.proto.assign import Assignment
 from dragon.proto.upgrade import upgrade_net
 from dragon.pycaffe.draw import draw_net_to_file
 from dragon.tools.common.models import TRAIN_VAL
 from dragon.tools.common.numbers import named_shapes
 from dragon.tools.common.profile import profile_option
+from dragon.tools.common.set_option import read_changed_net, set_net_option
 
 __all__ = ["command"]
 
@@ -43,10 +44,11 @@ _PHASES = {"TRAIN": [pb.TRAIN], "TEST": [pb.TEST], "ALL": [pb.TRAIN, pb.TEST]}
     "--input-shape", multiple=True, metavar="[NAME:]N,C,H,W",
     help="Shape of a blob that a data layer gives, in .html and .svg; once for each.",
 )  # fmt: skip
+@set_net_option
 @profile_option
 def command(
     net: str, out: str, rankdir: str, phase: str, display_lrm: bool, every_layer: bool, input_shape: tuple[str, ...],
-    profile: str | None,
+    assignments: tuple[Assignment, ...], profile: str | None,
 ) -> None:  # fmt: skip
     """Draw the prototxt NET as OUT: .html or .svg; .png, .pdf (graphviz makes them) or .dot.
 
@@ -59,7 +61,7 @@ def command(
     """
     kind = picture_format(out, (*_OWN, *_BY_GRAPHVIZ), ("htm", "jpg", "jpeg", "gif", "gv", "ps", "eps"))
     shapes = named_shapes(input_shape)
-    definition = read_net(net, profile=profile)
+    definition = read_changed_net(net, assignments, profile=profile).message
     chosen = _PHASES[phase.upper()]
     if kind in (*_OWN, "htm"):
         picture, remark = _picture(definition, Path(net), rankdir, chosen, display_lrm, not every_layer, shapes)

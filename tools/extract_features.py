@@ -17,6 +17,7 @@ from dragon.errors import UsageError, nearest
 from dragon.files.hdf5 import atomic_h5
 from dragon.files.names import file_names, links, mark
 from dragon.graph.net import Net
+from dragon.proto.assign import Assignment
 from dragon.pycaffe.io import array_to_datum
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.json_output import json_option
@@ -25,6 +26,7 @@ from dragon.tools.common.numbers import Count
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.python_layers import allow_python
+from dragon.tools.common.set_option import read_changed_net, set_net_option
 
 __all__ = ["command"]
 
@@ -65,6 +67,7 @@ def flags_of_caffe(args: list[str]) -> list[str]:
     help="NAME.h5, NAME.npz, NAME.npy or a folder for a database; one for all blobs, or one for each.",
 )  # fmt: skip
 @click.option("--backend", type=click.Choice(["lmdb", "leveldb"]), default="lmdb", help="Kind of database.")
+@set_net_option
 @profile_option
 @allow_python
 @engine_options
@@ -76,6 +79,7 @@ def command(
     batches: int,
     outs: tuple[str, ...],
     backend: str,
+    assignments: tuple[Assignment, ...],
     profile: str | None,
     choice: EngineChoice,
 ) -> dict[str, Any]:
@@ -98,7 +102,7 @@ def command(
     for out, names in blobs_of.items():
         _check_out(out, names)
     engine, options = choice.resolve()
-    net = Net(model, weights, TEST, engine=engine, options=options, profile=profile)
+    net = Net(read_changed_net(model, assignments, profile=profile), weights, TEST, engine=engine, options=options)
     try:
         features = _collect(net, blobs, batches)
     finally:

@@ -12,6 +12,9 @@ from dragon.errors import DataError, UsageError
 from dragon.graph.facts import accuracy_names, data_labels, record_count, require_data
 from dragon.graph.net import Net
 from dragon.graph.outputs import batch_size
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.assign import Assignment
+from dragon.proto.definition import Definition
 from dragon.surgery.recalibrate import VARIANCES, recalibrate
 from dragon.tools.common.accuracies import AccuracyInterval, accuracy_intervals
 from dragon.tools.common.engine_options import EngineChoice, engine_options
@@ -22,6 +25,7 @@ from dragon.tools.common.outputs import check_outputs
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.python_layers import allow_python
+from dragon.tools.common.set_option import read_changed_net, set_net_option
 from dragon.tools.common.tables import table
 from dragon.tools.test import score
 
@@ -49,6 +53,7 @@ _MEANING = {"pooled": "pooled over all values", "batches": "the mean of the batc
     "--variance", type=click.Choice(VARIANCES), default="pooled", show_default=True,
     help="Of all values together, or the mean of the batches' variances as in Ioffe & Szegedy 2015.",
 )  # fmt: skip
+@set_net_option
 @profile_option
 @allow_python
 @engine_options
@@ -60,6 +65,7 @@ def command(
     batches: int | None,
     test_batches: int,
     variance: str,
+    assignments: tuple[Assignment, ...],
     profile: str | None,
     choice: EngineChoice,
 ) -> dict[str, Any]:
@@ -78,8 +84,9 @@ def command(
     """
     check_outputs([model, *weights.split(",")], {"--out-weights": out})
     engine, options = choice.resolve()
-    before = _accuracies(model, weights, engine, options, profile, test_batches)
-    net = Net(model, weights, TRAIN, engine=engine, options=options, seed=1, profile=profile)
+    definition = read_changed_net(model, assignments, profile=profile)
+    before = _accuracies(definition, weights, engine, options, test_batches)
+    net = Net(definition, weights, TRAIN, engine=engine, options=options, seed=1)
     try:
         require_data(net, model)
         total, size = record_count(net), batch_size(net)
@@ -96,7 +103,7 @@ def command(
         click.echo(table(("layer", "channels", "mean moved by, in std", "new variance / old"), rows))
         used = f"{count} batches of {size}" + (f", {min(count * size, total):,} of {total:,} images" if total else "")
         label = ", ".join(data_labels(net)) or "no database"
-        after = _accuracies(model, out, engine, options, profile, test_batches) if before else []
+        after = _accuracies(definition, out, engine, options, test_batches) if before else []
         for old, new in zip(before, after, strict=True):
             click.echo(f"before  {old.text}")
             click.echo(f"after   {new.text}")
@@ -110,13 +117,13 @@ def command(
 
 
 def _accuracies(
-    model: str, weights: str, engine: str | None, options: Options, profile: str | None, batches: int
+    definition: Definition[pb.NetParameter], weights: str, engine: str | None, options: Options, batches: int
 ) -> list[AccuracyInterval]:
     """The accuracies of the net in TEST; none where it has no test data, or no Accuracy that reads them."""
     if not batches:
         return []
     try:
-        net = Net(model, weights, TEST, engine=engine, options=options, seed=1, profile=profile)
+        net = Net(definition, weights, TEST, engine=engine, options=options, seed=1)
     except DataError as error:
         click.echo(f"dragon: the accuracy is not measured: {error}", err=True)
         return []

@@ -12,7 +12,7 @@ from dragon.bases.margin_product import MarginProduct
 from dragon.bases.registry import class_of
 from dragon.bases.weighted import Weighted
 from dragon.errors import DragonError, PrototxtError, UsageError
-from dragon.graph.definition import filter_net, run_state
+from dragon.graph.definition import definition_of, filter_net, run_state
 from dragon.graph.net import Net
 from dragon.layers.accuracy import Accuracy
 from dragon.layers.focal_loss import FocalLoss
@@ -21,7 +21,6 @@ from dragon.layers.softmax_with_loss import SoftmaxWithLoss
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.layer_names import name_layers
-from dragon.proto.text import read_net_definition
 from dragon.surgery.fold import fold
 from dragon.surgery.model import Model, arrays_of
 from dragon.surgery.normalisations import find_normalisations
@@ -79,7 +78,7 @@ class Deployed:
 
 
 def read_deployed(
-    model: str | Path,
+    model: str | Path | Definition[pb.NetParameter],
     *,
     level: int = 0,
     stages: Sequence[str] = (),
@@ -87,8 +86,8 @@ def read_deployed(
     profile: str | None = None,
     shape: Sequence[int] | None = None,
 ) -> Deployed:
-    """What `deploy` makes of the net in a prototxt, in its phase TEST. Raises DragonError."""
-    definition = read_net_definition(model, allow_unknown, profile)
+    """What `deploy` makes of a net in its phase TEST. Raises DragonError."""
+    definition = definition_of(model, allow_unknown, profile)
     state = run_state(definition.message.state, TEST, level, list(stages))
     net = filter_net(name_layers(definition.message), state)
     try:

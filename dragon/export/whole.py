@@ -8,17 +8,16 @@ from pathlib import Path
 from dragon.bases.layer import TRAIN
 from dragon.bases.registry import class_of
 from dragon.export.deployed import input_for
-from dragon.graph.definition import filter_net, run_state
+from dragon.graph.definition import definition_of, filter_net, run_state
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.layer_names import name_layers
-from dragon.proto.text import read_net_definition
 
 __all__ = ["read_whole"]
 
 
 def read_whole(
-    model: str | Path,
+    model: str | Path | Definition[pb.NetParameter],
     *,
     level: int = 0,
     stages: Sequence[str] = (),
@@ -26,11 +25,11 @@ def read_whole(
     profile: str | None = None,
     shape: Sequence[int] | None = None,
 ) -> Definition[pb.NetParameter]:
-    """The layers of a prototxt's net in its phase TRAIN, with an Input for each layer that reads data.
+    """The layers of a net in its phase TRAIN, with an Input for each layer that reads data.
 
     shape: of the first top of the first of these, in place of the one that its data has. Raises DragonError.
     """
-    definition = read_net_definition(model, allow_unknown, profile)
+    definition = definition_of(model, allow_unknown, profile)
     state = run_state(definition.message.state, TRAIN, level, list(stages))
     net = filter_net(name_layers(definition.message), state)
     for layer in net.layer:

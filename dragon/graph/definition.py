@@ -4,15 +4,55 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from dragon.errors import LayerName, Position, PrototxtError, UsageError, nearest
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 
-__all__ = ["admits", "filter_net", "insert_splits", "insert_splits_tracked", "rule_matches", "run_state"]
+__all__ = [
+    "admits",
+    "definition_of",
+    "filter_net",
+    "insert_splits",
+    "insert_splits_tracked",
+    "rule_matches",
+    "run_state",
+]
 
 _PHASES = {int(phase): phase for phase in (pb.TRAIN, pb.TEST)}
+
+
+def definition_of(
+    model: str | Path | pb.NetParameter | Definition[pb.NetParameter],
+    allow_unknown: bool = False,
+    profile: str | None = None,
+) -> Definition[pb.NetParameter]:
+    """The definition, in the present form, of what stands for a net: the path of a prototxt, a message, a Definition.
+
+    allow_unknown: skip unknown fields of a file, with a warning each. profile: the dialect, where the net does not name
+    it. Raises PrototxtError.
+    """
+    if isinstance(model, str | Path):
+        from dragon.proto.text import read_net_definition
+
+        return read_net_definition(model, allow_unknown, profile)
+    from dragon.proto.dialects import set_profile
+    from dragon.proto.upgrade import upgrade_net
+
+    definition = Definition(model) if isinstance(model, pb.NetParameter) else model
+    net = definition.message
+    if profile:
+        net = pb.NetParameter()
+        net.CopyFrom(definition.message)
+        set_profile(net, profile)
+    upgraded = upgrade_net(net)  # the same one unless it is of an older form
+    if upgraded is definition.message:
+        return definition
+    return replace(definition, message=upgraded, lines=definition.lines if upgraded is net else ())
 
 
 def rule_matches(rule: pb.NetStateRule, state: pb.NetState) -> bool:

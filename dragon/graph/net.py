@@ -6,7 +6,6 @@ The net decides what is computed (wiring, sharing, which blobs need a gradient);
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
@@ -17,7 +16,7 @@ from dragon.bases.layer import Context
 from dragon.bases.source import Prefetched
 from dragon.errors import DragonError, LayerName, NumericError, PrototxtError, ShapeError, UsageError
 from dragon.files.paths import split_paths
-from dragon.graph.definition import run_state
+from dragon.graph.definition import definition_of, run_state
 from dragon.graph.run_lock import exclusive
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array, Storage
@@ -89,7 +88,7 @@ class Net(PyNet):
             raise PrototxtError("Net needs the path of a prototxt or a NetParameter")
         if args:
             phase, level, stages, weights = _positional(args, phase, level, stages, weights)
-        definition = _definition(model, allow_unknown, profile)
+        definition = definition_of(model, allow_unknown, profile)
         folder = None if definition.folder is None else definition.folder.resolve()
         state = run_state(definition.message.state, phase, level, stages or [])
         self.seed = fresh_seed() if seed is None else seed
@@ -277,24 +276,3 @@ def _positional(
     if isinstance(args[0], (str, Path)):  # model, weights, phase
         args = (*args[1:2], level, stages, args[0]) if len(args) > 1 else (phase, level, stages, args[0])
     return cast(_Positional, (*args, *(phase, level, stages, weights)[len(args) :]))
-
-
-def _definition(
-    model: str | Path | pb.NetParameter | Definition[pb.NetParameter], allow_unknown: bool, profile: str | None
-) -> Definition[pb.NetParameter]:
-    if isinstance(model, pb.NetParameter):
-        model = Definition(model)
-    if isinstance(model, Definition):
-        from dragon.proto.dialects import set_profile
-        from dragon.proto.upgrade import upgrade_net
-
-        net = model.message
-        if profile:
-            net = pb.NetParameter()
-            net.CopyFrom(model.message)
-            set_profile(net, profile)
-        net = upgrade_net(net)  # the same one unless it is of an older form
-        return model if net is model.message else replace(model, message=net, lines=())
-    from dragon.proto.text import read_net_definition
-
-    return read_net_definition(model, allow_unknown, profile)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from dragon.bases.layer import TEST
 from dragon.errors import UsageError
 from dragon.graph.net import Net, NetSettings
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 from dragon.pycaffe.io import Transformer, oversample, resize_image
 
 __all__ = ["Classifier", "image_transformer"]
@@ -55,7 +57,7 @@ class Classifier(Net):
 
     def __init__(
         self,
-        model_file: str | Path,
+        model_file: str | Path | pb.NetParameter | Definition[pb.NetParameter],
         pretrained_file: str | Path | None = None,
         image_dims: Sequence[int] | None = None,
         mean: NDArray[Any] | None = None,

@@ -13,6 +13,8 @@ from dragon.bases.layer import TEST
 from dragon.errors import DataError, UsageError
 from dragon.files.reading import open_regular
 from dragon.graph.net import Net, NetSettings
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.definition import Definition
 from dragon.pycaffe.classifier import image_transformer
 from dragon.pycaffe.io import load_image, resize_image
 
@@ -75,7 +77,7 @@ class Detector(Net):
 
     def __init__(
         self,
-        model_file: str | Path,
+        model_file: str | Path | pb.NetParameter | Definition[pb.NetParameter],
         pretrained_file: str | Path | None = None,
         mean: NDArray[Any] | None = None,
         input_scale: float | None = None,

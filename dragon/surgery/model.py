@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from dragon.errors import WeightsError, nearest
 from dragon.files.atomic import write_atomically
+from dragon.graph.changes import change_net
 from dragon.proto import dragon_pb2 as pb
+from dragon.proto.assign import Assignment
 from dragon.proto.net_text import NetSource
 from dragon.proto.text import format_text
 
@@ -58,10 +60,16 @@ def arrays_of(net: Net) -> dict[str, Arrays]:
     return {name: [blob.peek().copy() for blob in blobs] for name, blobs in net.params.items()}
 
 
-def read_model(prototxt: str | Path, weights: str | Path | None = None, profile: str | None = None) -> Model:
+def read_model(
+    prototxt: str | Path,
+    weights: str | Path | None = None,
+    profile: str | None = None,
+    assignments: Iterable[Assignment] = (),
+) -> Model:
     """Definition and weights in today's form; layers that only the file has are left out.
 
-    profile: of the prototxt and the weights (see dragon.proto.profiles). Raises PrototxtError or WeightsError.
+    profile: of the prototxt and the weights (see dragon.proto.profiles). assignments: changes of the definition. Raises
+    PrototxtError, WeightsError, or UsageError for an assignment that does not fit.
     """
     from dragon.files.stored_weights import read_weights
     from dragon.proto.layer_names import name_layers
@@ -70,7 +78,7 @@ def read_model(prototxt: str | Path, weights: str | Path | None = None, profile:
     from dragon.surgery.present import to_present
 
     definition, source = read_net_source(prototxt, profile)
-    net, folder = name_layers(definition.message), definition.folder
+    net, folder = name_layers(change_net(definition, assignments).message), definition.folder
     if weights is None:
         return to_present(Model(net, folder=folder, source=source, dialect=net.profile))
     if find_profile(net.profile or None).dialect:

@@ -299,6 +299,16 @@ def test_other_tasks_show_their_outputs(dragon: Dragon, image: str, tmp_path: Pa
     assert "output  " in result.out
 
 
+def test_a_detector_finds_boxes_in_each_image(dragon: Dragon, image: str, tmp_path: Path) -> None:
+    with Net(str(ROOT / "ssd_shapes/deploy.prototxt"), phase=TEST, engine="numpy", seed=1) as net:
+        net.save("shapes.caffemodel")
+    result = dragon("zoo", "run", "ssd_shapes", image, image, "--weights", "shapes.caffemodel")
+    assert result.code == 0, result.err
+    boxes = [line for line in result.out.splitlines() if line.startswith(image)]
+    assert boxes[: len(boxes) // 2] == boxes[len(boxes) // 2 :]
+    assert boxes or result.out == "no boxes found\n"
+
+
 # -- other commands -------------------------------------------------------------------------------------------
 
 

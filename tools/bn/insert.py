@@ -21,7 +21,7 @@ _SHORT = {place.removesuffix("_activation"): place for place in PLACES}
 
 
 @click.command("insert")
-@surgery_options(needs_weights=False)
+@surgery_options(needs_weights=False, changes=False)
 @click.option(
     "--after",
     default="convolution",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dragon.bases.layer import TRAIN
 from dragon.graph.facts import require_data
 from dragon.graph.net import Net
+from dragon.proto.assign import Assignment
 from dragon.surgery.model import read_model
 from dragon.surgery.show import Shown, measure_drift, show
 from dragon.tools.common.engine_options import EngineChoice, engine_options
@@ -20,6 +21,7 @@ from dragon.tools.common.numbers import Count
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.python_layers import allow_python
+from dragon.tools.common.set_option import read_changed_net, set_net_option
 from dragon.tools.common.tables import table
 
 __all__ = ["command"]
@@ -34,11 +36,19 @@ _WHY = {
 @click.command("show")
 @model_and_weights(DEPLOY, "The net's prototxt.")
 @click.option("--batches", type=Count(1), help="Compare with exact statistics over so many batches of TRAIN data.")
+@set_net_option
 @profile_option
 @allow_python
 @engine_options
 @json_option
-def command(model: str, weights: str, batches: int | None, profile: str | None, choice: EngineChoice) -> dict[str, Any]:
+def command(
+    model: str,
+    weights: str,
+    batches: int | None,
+    assignments: tuple[Assignment, ...],
+    profile: str | None,
+    choice: EngineChoice,
+) -> dict[str, Any]:
     """Show every batch normalisation: mean, variance, gamma and beta over the channels, eps, and dead channels.
 
     With --batches also how far the running mean is from the exact one, in standard deviations, and exact variance by
@@ -49,10 +59,11 @@ def command(model: str, weights: str, batches: int | None, profile: str | None, 
     dragon bn show --model models/cifar10_quick_bn_merged/train_val.prototxt --batches 100 \\
       --weights runs/cifar10_quick_bn_merged/cifar10_quick_bn_merged_iter_5000.caffemodel
     """
-    found = show(read_model(model, weights, profile), note=partial(click.echo, err=True))
+    found = show(read_model(model, weights, profile, assignments), note=partial(click.echo, err=True))
     if batches is not None:
         engine, options = choice.resolve()
-        net = Net(model, weights, TRAIN, engine=engine, options=options, seed=1, profile=profile)
+        definition = read_changed_net(model, assignments, profile=profile)
+        net = Net(definition, weights, TRAIN, engine=engine, options=options, seed=1)
         try:
             require_data(net, model)
             with progress_bar() as progress:

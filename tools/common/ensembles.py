@@ -8,7 +8,6 @@ from pathlib import Path
 
 from dragon.engines import Options
 from dragon.errors import UsageError
-from dragon.graph.changes import change_net
 from dragon.graph.net import Net
 from dragon.proto.definition import Definition
 from dragon.surgery.ensemble import ensemble, member_name
@@ -25,9 +24,7 @@ def open_ensemble(which: NetChoice, weights: Sequence[str], phase: int, engine: 
     """
     if len(weights) < 2:
         raise UsageError("--ensemble is given once for each of two nets or more, got one file")
-    one = read_model(which.model, profile=which.profile)
-    if which.assignments:
-        one.net.CopyFrom(change_net(Definition(one.net), which.assignments).message)
+    one = read_model(which.model, profile=which.profile, assignments=which.assignments)
     model = ensemble(one, len(weights))
     for k, file in enumerate(weights, 1):
         for name, arrays in read_model(which.model, file, which.profile).arrays.items():

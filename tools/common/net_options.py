@@ -18,7 +18,7 @@ from dragon.tools.common.models import TRAIN_VAL, ModelFile
 from dragon.tools.common.numbers import INT32
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.python_layers import allow_python
-from dragon.tools.common.set_option import read_changed_net, set_option
+from dragon.tools.common.set_option import read_changed_net, set_net_option
 
 __all__ = ["NetChoice", "net_options"]
 
@@ -36,14 +36,14 @@ class NetChoice:
 
     def open(self, phase: int, engine: str | None, options: Options, weights: str | None, seed: int = 1) -> Net:
         """The net, in this phase. Raises DragonError."""
-        return self.make(self.definition() if self.assignments else self.model, phase, engine, options, weights, seed)
+        return self.make(self.definition(), phase, engine, options, weights, seed)
 
     def definition(self) -> Definition[pb.NetParameter]:
         """The net as it is read, with the assignments of --set. Raises PrototxtError, UsageError."""
         return read_changed_net(self.model, self.assignments, self.allow_unknown, self.profile)
 
     def make(
-        self, model: str | Definition[pb.NetParameter], phase: int, engine: str | None, options: Options,
+        self, model: Definition[pb.NetParameter], phase: int, engine: str | None, options: Options,
         weights: str | None, seed: int = 1,
     ) -> Net:  # fmt: skip
         """A net of this definition with the other flags. Raises DragonError."""
@@ -80,7 +80,7 @@ def net_options(
         @click.option("--level", type=INT32, default=0, help="The net state's level.")
         @click.option("--stage", metavar="NAME,...", help="The net state's stages.")
         @click.option("--allow-unknown", is_flag=True, help="Skip unknown fields, with a warning each.")
-        @set_option("the net, such as conv1.num_output=64")
+        @set_net_option
         @profile_option
         @allow_python
         @functools.wraps(function)

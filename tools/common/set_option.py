@@ -13,9 +13,12 @@ from dragon.proto.assign import Assignment
 from dragon.proto.definition import Definition
 from dragon.proto.text import read_net_definition
 
-__all__ = ["read_changed_net", "set_option"]
+__all__ = ["NET", "read_changed_net", "set_flag", "set_net_option", "set_option"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_NAMES = ("--set", "assignments")
+
+NET = "the net, such as conv1.num_output=64"
 
 
 def _parsed(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> tuple[Assignment, ...]:
@@ -24,10 +27,20 @@ def _parsed(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) 
 
 def set_option(what: str) -> Callable[[_F], _F]:
     """Decorator: add `--set`, which may be repeated, as `assignments`. what: that it changes, for the help."""
-    return click.option(
-        "--set", "assignments", multiple=True, metavar="FIELD=VALUE", callback=_parsed,
-        help=f"Change a setting of {what}; may be repeated.",
-    )  # fmt: skip
+    return click.option(*_NAMES, **_settings(what))
+
+
+def set_flag(what: str) -> click.Option:
+    """As `set_option`, the option itself."""
+    return click.Option(_NAMES, **_settings(what))
+
+
+def _settings(what: str) -> dict[str, Any]:
+    text = f"Change a setting of {what}; may be repeated."
+    return {"multiple": True, "metavar": "FIELD=VALUE", "callback": _parsed, "help": text}
+
+
+set_net_option = set_option(NET)
 
 
 def read_changed_net(

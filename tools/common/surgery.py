@@ -11,6 +11,7 @@ import click
 
 from dragon.bases.layer import TEST, TRAIN
 from dragon.errors import UsageError
+from dragon.proto.assign import Assignment
 from dragon.surgery.model import Model, read_model, write_model
 from dragon.surgery.prove import check_runs, prove
 from dragon.tools.common.json_output import json_option
@@ -20,6 +21,7 @@ from dragon.tools.common.outputs import check_outputs
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.progress import progress_bar
 from dragon.tools.common.python_layers import allow_python
+from dragon.tools.common.set_option import set_net_option
 
 __all__ = ["SurgeryChoice", "surgery_options"]
 
@@ -37,10 +39,11 @@ class SurgeryChoice:
     shape: tuple[int, ...] | None
     batches: int
     profile: str | None
+    assignments: tuple[Assignment, ...] = ()
 
     def read(self) -> Model:
         """The net with its weights. Raises DragonError."""
-        return read_model(self.model, self.weights, self.profile)
+        return read_model(self.model, self.weights, self.profile, self.assignments)
 
     def finish(
         self, old: Model, new: Model, phases: tuple[int, ...], runs: bool = False, differs: str = ""
@@ -82,8 +85,12 @@ class SurgeryChoice:
         return {"proof": proof, "written": [path for path in (self.out_model, self.out_weights) if path]}
 
 
-def surgery_options(needs_weights: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator: add the flags and hand them to the command as `files`, a SurgeryChoice."""
+def surgery_options(needs_weights: bool, changes: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: add the flags and hand them to the command as `files`, a SurgeryChoice.
+
+    changes: add `--set`, by which the net is changed before the command works on it and is written so.
+    """
+    set_option: Callable[[Callable[..., Any]], Callable[..., Any]] = set_net_option if changes else _no_option
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @click.option(
@@ -106,6 +113,7 @@ def surgery_options(needs_weights: bool) -> Callable[[Callable[..., Any]], Calla
         )
         @click.option("--shape", metavar="N,C,H,W", help="Prove on noise of this shape instead of the net's own data.")
         @click.option("--batches", type=Count(1), default=2, show_default=True, help="Batches of the proof.")
+        @set_option
         @profile_option
         @allow_python
         @json_option
@@ -119,6 +127,7 @@ def surgery_options(needs_weights: bool) -> Callable[[Callable[..., Any]], Calla
             shape: str | None,
             batches: int,
             profile: str | None,
+            assignments: tuple[Assignment, ...] = (),
             **more: Any,
         ) -> Any:
             if out_weights and not weights:
@@ -127,12 +136,16 @@ def surgery_options(needs_weights: bool) -> Callable[[Callable[..., Any]], Calla
                 raise UsageError("nothing to write: give --out-model, --out-weights or both")
             inputs = [model, *(weights or "").split(",")]
             check_outputs(inputs, {"--out-model": out_model, "--out-weights": out_weights})
-            files = SurgeryChoice(model, weights, out_model, out_weights, _shape(shape), batches, profile)
+            files = SurgeryChoice(model, weights, out_model, out_weights, _shape(shape), batches, profile, assignments)
             return function(*args, files=files, **more)
 
         return wrapper
 
     return decorate
+
+
+def _no_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:

@@ -8,7 +8,6 @@ import click
 
 from dragon.errors import UsageError
 from dragon.export.caffe.write import deploy_net, whole_net, write_net
-from dragon.surgery.model import read_model
 from dragon.tools.common.outputs import check_outputs
 from dragon.tools.export.target import Source, Target
 
@@ -33,7 +32,7 @@ def _write(source: Source, path: str, *, for_deploy: bool) -> None:
     if for_deploy and source.weights is not None:
         made = deploy_net(deployed, source.weights)
     else:
-        made = whole_net(read_model(which.model, source.weights, which.profile), deployed)
+        made = whole_net(source.model(), deployed)
     for note in made.notes:
         click.echo(note)
     found = f"the largest relative difference is {made.difference:.2g}"

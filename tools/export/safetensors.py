@@ -6,7 +6,7 @@ import click
 
 from dragon.errors import UsageError
 from dragon.files.safetensors import is_safetensors
-from dragon.surgery.model import read_model, write_model
+from dragon.surgery.model import write_model
 from dragon.tools.export.target import Source, Target
 
 __all__ = ["TARGET"]
@@ -19,7 +19,7 @@ def _write(source: Source, path: str) -> None:
         raise UsageError("--shape is of no use to --safetensors, which writes the weights alone")
     if not is_safetensors(path):
         raise UsageError(f"--safetensors {path}: the name ends in .safetensors")
-    model = read_model(source.which.model, source.weights, source.which.profile)
+    model = source.model()
     write_model(model, None, path)
     count = sum(len(arrays) for arrays in model.arrays.values())
     click.echo(f"written: {path}, {count} blobs of {len(model.arrays)} layers")

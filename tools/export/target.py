@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import click
 
 from dragon.export.deployed import Deployed, read_deployed
+from dragon.surgery.model import Model, read_model
 from dragon.tools.common.net_options import NetChoice
 
 __all__ = ["NO_FOLD_BN", "Source", "Target"]
@@ -26,15 +27,14 @@ class Source:
     weights: str | None
     shape: tuple[int, ...] | None
 
+    def model(self) -> Model:
+        """The net as it is read, with the weights where they are given. Raises DragonError."""
+        return read_model(self.which.model, self.weights, self.which.profile, self.which.assignments)
+
     def deployed(self) -> Deployed:
         """The net without what only training and testing need. Raises DragonError."""
         return read_deployed(
-            self.which.model,
-            level=self.which.level,
-            stages=self.which.stages,
-            allow_unknown=self.which.allow_unknown,
-            profile=self.which.profile,
-            shape=self.shape,
+            self.which.definition(), level=self.which.level, stages=self.which.stages, shape=self.shape
         )
 
 

@@ -26,14 +26,7 @@ def _write(source: Source, path: str, *, with_losses: bool) -> None:
     check_outputs([which.model, source.weights], {"--torch": path, "its values": str(values_path(path))})
     with ExitStack() as stack:
         if with_losses:
-            definition = read_whole(
-                which.model,
-                level=which.level,
-                stages=which.stages,
-                allow_unknown=which.allow_unknown,
-                profile=which.profile,
-                shape=source.shape,
-            )
+            definition = read_whole(which.definition(), level=which.level, stages=which.stages, shape=source.shape)
             net = stack.enter_context(Net(definition, phase=TRAIN, weights=source.weights, engine="numpy", seed=1))
         else:
             deployed = source.deployed()

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import click
 
 from dragon.errors import UsageError
+from dragon.proto.assign import Assignment
 from dragon.tools.common.models import DEPLOY
 from dragon.tools.common.numbers import input_shape
 from dragon.tools.common.outputs import check_outputs
+from dragon.tools.common.set_option import NET, read_changed_net, set_flag
 from dragon.tools.import_.source import OUT_WEIGHTS, Source
 
 __all__ = ["SOURCE"]
@@ -25,8 +27,18 @@ MAP = click.Option(
     help="The tensors of a layer are PREFIX.weight and so on; may be repeated.",
 )
 
+SET = set_flag(NET)
 
-def _read(path: str, *, model: str | None, shape: str | None, pairs: tuple[str, ...], out_weights: str | None) -> None:
+
+def _read(
+    path: str,
+    *,
+    model: str | None,
+    shape: str | None,
+    pairs: tuple[str, ...],
+    assignments: tuple[Assignment, ...],
+    out_weights: str | None,
+) -> None:
     from dragon.export.deployed import read_deployed
     from dragon.export.torch.bring_back import bring_back
     from dragon.surgery.model import write_model
@@ -34,7 +46,8 @@ def _read(path: str, *, model: str | None, shape: str | None, pairs: tuple[str, 
     if model is None or out_weights is None:
         raise UsageError(f"--torch-weights needs {'--model' if model is None else '--caffemodel'}")
     check_outputs([path, model], {"--caffemodel": out_weights})
-    found, matched = bring_back(read_deployed(model, shape=input_shape(shape)), path, _names(pairs))
+    deployed = read_deployed(read_changed_net(model, assignments), shape=input_shape(shape))
+    found, matched = bring_back(deployed, path, _names(pairs))
     for layer, prefix in matched.pairs:
         click.echo(f"{layer}: {prefix}")
     if matched.unused:
@@ -57,6 +70,6 @@ def _names(pairs: Sequence[str]) -> dict[str, str]:
 
 SOURCE = Source(
     click.Option(["--torch-weights"], metavar="FILE", help="Read a state_dict: .safetensors, or a file of torch.save."),
-    (MODEL, SHAPE, MAP, OUT_WEIGHTS),
+    (MODEL, SHAPE, MAP, SET, OUT_WEIGHTS),
     _read,
 )

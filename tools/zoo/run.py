@@ -15,7 +15,9 @@ from dragon.graph.net import Net
 from dragon.layers.ctc_greedy_decoder import CTCGreedyDecoder
 from dragon.models import zoo
 from dragon.models.facts import ROOT, read_facts
-from dragon.proto.text import read_net
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.assign import Assignment
+from dragon.proto.definition import Definition
 from dragon.pycaffe.classifier import Classifier
 from dragon.pycaffe.io import load_image
 from dragon.tools import classify, detect
@@ -23,6 +25,7 @@ from dragon.tools.common.engine_options import engine_option
 from dragon.tools.common.images import ImageChoice
 from dragon.tools.common.models import WEIGHTS
 from dragon.tools.common.numbers import Count
+from dragon.tools.common.set_option import read_changed_net, set_net_option
 
 __all__ = ["command"]
 
@@ -32,10 +35,17 @@ __all__ = ["command"]
 @click.argument("images", type=click.Path(dir_okay=False), nargs=-1)
 @click.option("--weights", type=WEIGHTS, metavar="FILE", help="Other weights than the zoo's.")
 @click.option("--top", type=Count(1), default=5, show_default=True, help="Classes to show.")
+@set_net_option
 @engine_option
 @click.pass_context
 def command(
-    ctx: click.Context, name: str, images: tuple[str, ...], weights: str | None, top: int, engine: str | None
+    ctx: click.Context,
+    name: str,
+    images: tuple[str, ...],
+    weights: str | None,
+    top: int,
+    assignments: tuple[Assignment, ...],
+    engine: str | None,
 ) -> None:
     """Run the net NAME.
 
@@ -50,25 +60,27 @@ def command(
     model = zoo.NetFile(zoo.file_of(name, zoo.DEPLOY, ROOT), name)
     if images and weights is None:
         weights = str(zoo.require_weights(name, ROOT))
-    layers = read_net(model).layer
-    finds_boxes = layers[-1].type == "DetectionOutput"
+    definition = read_changed_net(model, assignments)
+    layers = definition.message.layer
+    shared = {"model": model, "weights": weights, "assignments": assignments, "engine": engine}
     if images and read_facts(name, ROOT).task == "classification":
-        ctx.invoke(classify.command, files=images, model=model, weights=weights, top=top, engine=engine)
-    elif images and finds_boxes:
-        for image in images:
-            ctx.invoke(detect.command, windows=image, model=model, weights=weights, engine=engine)
+        ctx.invoke(classify.command, files=images, top=top, **shared)
+    elif images and layers[-1].type == "DetectionOutput":
+        ctx.invoke(detect.command, windows=images, **shared)
     elif images:
         inputs = [top for layer in layers if layer.type == "Input" for top in layer.top]
         if len(inputs) != 1:
             raise UsageError(f'"{name}" has the inputs {", ".join(inputs)}: images are for nets with one')
-        _on_images(name, model, images, str(weights), engine)
+        _on_images(name, definition, images, str(weights), engine)
     else:
-        _on_noise(name, model, weights, engine)
+        _on_noise(name, definition, weights, engine)
 
 
-def _on_images(name: str, model: str, images: Sequence[str], weights: str, engine: str | None) -> None:
-    with Classifier(model, weights, engine=engine) as net:
-        color = ImageChoice(None, 255.0, None, None).of_zoo(name).apply(net, model)
+def _on_images(
+    name: str, definition: Definition[pb.NetParameter], images: Sequence[str], weights: str, engine: str | None
+) -> None:
+    with Classifier(definition, weights, engine=engine) as net:
+        color = ImageChoice(None, 255.0, None, None).of_zoo(name).apply(net, str(definition.file))
         for image in images:
             click.echo(image)
             side = [int(length) for length in net.crop_dims]
@@ -78,11 +90,11 @@ def _on_images(name: str, model: str, images: Sequence[str], weights: str, engin
             _show(net, net.forward())
 
 
-def _on_noise(name: str, model: str, weights: str | None, engine: str | None) -> None:
+def _on_noise(name: str, definition: Definition[pb.NetParameter], weights: str | None, engine: str | None) -> None:
     weights = weights or next((str(found) for found in [zoo.find_weights(name, ROOT)] if found), None)
     if weights is None:
         click.echo(f'no weights of "{name}" are here, so all are zero: {zoo.how_to_get(name, ROOT)}', err=True)
-    with Net(model, phase=TEST, weights=weights, engine=engine, seed=1) as net:
+    with Net(definition, phase=TEST, weights=weights, engine=engine, seed=1) as net:
         draws = np.random.default_rng(1)
         for blob in net.inputs:
             click.echo(f"input   {blob} {net.blobs[blob].shape}")
