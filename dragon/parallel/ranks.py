@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -18,6 +19,8 @@ __all__ = ["Ranks", "started_ranks"]
 T = TypeVar("T")
 # how many processes were started together, by MPICH and Intel MPI, Open MPI, and Slurm with its own PMI
 _COUNTS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS")
+_SPIN = 1e-4  # seconds that a rank looks without a pause whether the others are there
+_PAUSE, _LONGEST = 0.05, 2e-3  # then with pauses: a part of the seconds that it has waited, and at most so many
 
 
 class Ranks:
@@ -35,17 +38,19 @@ class Ranks:
 
     def agree(self, value: T) -> T:
         """Rank 0's value, which can be pickled, on all ranks."""
+        self.wait()
         agreed: T = self._comm.bcast(value, root=0)
         return agreed
 
     def agree_all(self, value: T) -> list[T]:
         """The values of all ranks, on all of them."""
+        self.wait()
         values: list[T] = self._comm.allgather(value)
         return values
 
     def wait(self) -> None:
         """Wait for all ranks."""
-        self._comm.Barrier()
+        _finish(self._comm.Ibarrier())
 
     def mean(self, values: NDArray[Any]) -> None:
         """Put into `values`, a contiguous vector, its mean over the ranks.
@@ -61,15 +66,16 @@ class Ranks:
         mine = counts[self.rank]
         got = np.empty((self.size, mine), values.dtype)
         rows = [mine] * self.size, [k * mine for k in range(self.size)]
-        self._comm.Alltoallv([values, (counts, ends[:-1])], [got, rows])
+        _finish(self._comm.Ialltoallv([values, (counts, ends[:-1])], [got, rows]))
         part = got[0].copy()
         for other in got[1:]:
             part += other
         part /= self.size
-        self._comm.Allgatherv(part, [values, (counts, ends[:-1])])
+        _finish(self._comm.Iallgatherv(part, [values, (counts, ends[:-1])]))
 
     def here(self) -> tuple[int, int]:
         """The place of this rank among those of its machine, from 0, and how many these are."""
+        self.wait()
         here = self._comm.Split_type(mpi_module("to train on several ranks").COMM_TYPE_SHARED)
         place = int(here.Get_rank()), int(here.Get_size())
         here.Free()
@@ -78,6 +84,18 @@ class Ranks:
     def abort(self) -> None:
         """End all ranks at once, with exit status 2."""
         self._comm.Abort(2)
+
+
+def _finish(request: Any) -> None:
+    """Wait until a request of MPI is done.
+
+    Its own functions that wait try without a pause, on a core that the rank waited for may need.
+    """
+    began = time.perf_counter()
+    while not request.Test():
+        waited = time.perf_counter() - began
+        if waited > _SPIN:
+            time.sleep(min(_PAUSE * waited, _LONGEST))
 
 
 def started_ranks(environment: Mapping[str, str] = os.environ) -> Ranks | None:

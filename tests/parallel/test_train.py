@@ -58,11 +58,13 @@ def command(ranks: int, *words: object) -> list[str]:
     return program if ranks == 1 else [str(MPIEXEC), "-n", str(ranks), *program]
 
 
-def train(ranks: int, path: Path, *words: object, engine: str = "numpy") -> subprocess.CompletedProcess[str]:
+def train(
+    ranks: int, path: Path, *words: object, engine: str = "numpy", cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command(ranks, "--solver", path, "--no-run", "--engine", engine, *words),
-        capture_output=True, text=True, env=environment, timeout=300, check=False,
+        capture_output=True, text=True, env=environment, timeout=300, check=False, cwd=cwd,
     )  # fmt: skip
     return done
 
@@ -132,6 +134,15 @@ def test_a_loss_that_is_infinite_on_one_rank_ends_all(tmp_path: Path, lmdb: Path
     done = train(2, solver(tmp_path / "run", lmdb, 10, base_lr=1e30))
     assert done.returncode != 0
     assert done.stderr.count("dragon: error: iteration") == 1
+
+
+def test_rank_0_has_the_time_to_say_why_all_end(tmp_path: Path, lmdb: Path) -> None:
+    path = solver(tmp_path / "run", lmdb, 10, base_lr=1e30)
+    late = "import time, dragon\nclass Late(dragon.Observer):\n    def on_end(self, solver): time.sleep(5)\n"
+    (tmp_path / "late.py").write_text(late)
+    done = train(2, path, "--observer", "late:Late", cwd=tmp_path)
+    assert done.returncode != 0
+    assert done.stderr.count("dragon: error: iteration") == 1, done.stderr
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")

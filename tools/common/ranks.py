@@ -13,10 +13,12 @@ from dataclasses import replace
 from dragon.errors import DragonError, NumericError, UsageError
 from dragon.parallel.ranks import Ranks, started_ranks
 from dragon.tools.common.engine_options import EngineChoice, gpu_numbers
+from dragon.tools.common.streams import wait_for_readers
 
 __all__ = ["share_machine", "training_ranks"]
 
-_LEAD = 3.0  # seconds that rank 0 has to say why all ranks end
+_LEAD = 60.0  # seconds that rank 0 has to say why all ranks end, before another one does
+_READ = 5.0  # seconds that mpirun has to read it
 
 
 @contextmanager
@@ -34,15 +36,20 @@ def training_ranks() -> Iterator[Ranks | None]:
     try:
         yield ranks
     except BaseException as error:
-        atexit.register(ranks.abort)  # runs once the error has been printed
+        atexit.register(_end, ranks)  # runs once the error has been printed
         if ranks.leads:
             raise
-        if isinstance(error, (NumericError, KeyboardInterrupt)):  # the same on all ranks
+        if isinstance(error, (NumericError, KeyboardInterrupt)):  # the same on all ranks: rank 0 says it and ends them
             time.sleep(_LEAD)
-            raise SystemExit(2) from None
         if isinstance(error, DragonError):
             raise DragonError(f"rank {ranks.rank} of {ranks.size}: {error}") from error
         raise
+
+
+def _end(ranks: Ranks) -> None:
+    """End all ranks when mpirun has read what this one has written."""
+    wait_for_readers(_READ)
+    ranks.abort()
 
 
 def share_machine(choice: EngineChoice, ranks: Ranks) -> EngineChoice:
