@@ -73,6 +73,7 @@ def copied(source: Path, *more: str) -> Path:
         "CHANGELOG.md",
         "CONTRIBUTING.md",
         "Makefile",
+        "__main__.py",
     ):
         shutil.copy(ROOT / name, source)
     return source
@@ -99,7 +100,14 @@ def test_source_package_builds_the_wheel(tmp_path: Path) -> None:
         assert [member.name for member in archive if not (member.isfile() or member.isdir())] == []
         archive.extractall(tmp_path / "unpacked", filter="data")
     (unpacked,) = (tmp_path / "unpacked").iterdir()
-    for name in ("Makefile", "CHANGELOG.md", "docs/architecture.md", "tests/test_packaging.py", "install/backend.py"):
+    for name in (
+        "__main__.py",
+        "Makefile",
+        "CHANGELOG.md",
+        "docs/architecture.md",
+        "tests/test_packaging.py",
+        "install/backend.py",
+    ):
         assert (unpacked / name).is_file(), name
     assert not {path.name for path in unpacked.iterdir()} & {"data", "runs", "demo", "dist", "build"}
     assert not list(unpacked.rglob("__pycache__"))
@@ -126,6 +134,20 @@ def test_editable_install_is_found_from_the_folder_above(tmp_path: Path) -> None
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(clone / "dragon" / "__init__.py"), "Net"]
+
+
+@pytest.mark.parametrize(("command", "folder"), [("-m dragon", "."), ("dragon", "."), ("../dragon", "elsewhere")])
+def test_a_clone_that_is_not_installed_runs(tmp_path: Path, command: str, folder: str) -> None:
+    """Also from the folder above, where Python takes a clone called dragon for a package."""
+    copied(tmp_path / "dragon")
+    (tmp_path / "elsewhere").mkdir()
+    packages = os.pathsep.join(path for path in sys.path if path.endswith("-packages"))
+    done = subprocess.run(  # without the files of site-packages that name an installed Dragon
+        [sys.executable, "-S", *command.split(), "models", "--json"], cwd=tmp_path / folder, capture_output=True,
+        text=True, env={**os.environ, "PYTHONPATH": packages}, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert '"lenet"' in done.stdout
 
 
 @pytest.mark.slow
