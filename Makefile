@@ -39,11 +39,11 @@ $(VENV)/runs: pyproject.toml
 test: setup lint
 	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -q
 
-# The tests that compare with other frameworks, which are large: without them they are left out of `make test`.
+# The tests with other programs, which are large: PyTorch, W&B, MLflow. Without them they are left out of `make test`.
 test-peers: setup
 	$(PIP) -e '.[peers]'
 	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -q \
-	  tests/export tests/importing tests/test_torch.py tests/tools/test_export_torch.py
+	  tests/export tests/importing tests/test_torch.py tests/tools/test_export_torch.py tests/docs/test_real_observers.py
 
 # The tests of large nets of the zoo, which `make test` leaves out: forward, backward, deployed, exported.
 test-zoo: setup
