@@ -95,7 +95,7 @@ class BatchStatistics(Layer):
     def let_phase_decide(self) -> None:
         """Ignore use_global_stats from now on: the phase alone decides which statistics are used."""
         self.normalization = self.normalization.by_phase()
-        self.context.space.version += 1
+        self.context.space.exchanged()
 
     @property
     def affine(self) -> tuple[Blob, Blob] | None:

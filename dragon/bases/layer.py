@@ -216,7 +216,7 @@ class Layer:
     def phase(self, phase: int) -> None:
         if phase != self._phase:
             self._phase = phase
-            self.context.space.version += 1
+            self.context.space.exchanged()
 
     # -- helpers --------------------------------------------------------------------------------------------
     @property

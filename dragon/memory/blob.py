@@ -192,14 +192,14 @@ class Blob:
         self._check_same_count(other)
         if self._data is not other._data:
             self._data = other._data
-            self._space.version += 1
+            self._space.exchanged()
 
     def share_diff(self, other: Blob) -> None:
         """Use the other blob's memory for diff. Shapes may differ; ShapeError unless the counts agree."""
         self._check_same_count(other)
         if self._diff is not other._diff:
             self._diff = other._diff
-            self._space.version += 1
+            self._space.exchanged()
 
     def _check_same_count(self, other: Blob) -> None:
         if self.count != other.count:

@@ -55,13 +55,19 @@ class ArraySpace:
     view: None for host arrays; else a function of a Storage and a shape that returns the engine's array. An engine
     sets it for the duration of a run, so that layers written for NumPy compute on the engine's arrays.
     version: increases with each change that invalidates a prepared plan (a shape, an exchanged Storage, a phase).
+    exchanges: how many of these changes were no changes of a shape.
     """
 
-    __slots__ = ("version", "view")
+    __slots__ = ("exchanges", "version", "view")
 
     def __init__(self) -> None:
         self.view: Any = None
-        self.version = 0
+        self.version = self.exchanges = 0
+
+    def exchanged(self) -> None:
+        """Note that something other than a shape has changed which a prepared plan depends on."""
+        self.version += 1
+        self.exchanges += 1
 
 
 class Storage:

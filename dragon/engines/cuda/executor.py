@@ -12,13 +12,14 @@ from dragon.engines.cuda.device.device import open_gpu
 from dragon.engines.cuda.device.precision import FLOAT16, PRECISIONS, HalfPrecision
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.division import Division
+from dragon.engines.cuda.plan.graphs import Graphs
 from dragon.engines.cuda.plan.iteration import Iteration, IterationLoss
 from dragon.engines.cuda.plan.layouts import Layouts, on_tensor_cores
 from dragon.engines.cuda.plan.loss_scale import LossScale
 from dragon.engines.cuda.plan.memory import memory_for
 from dragon.engines.cuda.plan.plan import Plan
 from dragon.engines.cuda.plan.plans import Plans
-from dragon.engines.cuda.plan.ranges import Graphs, RangeRunner
+from dragon.engines.cuda.plan.ranges import RangeRunner
 from dragon.engines.cuda.plan.report import RangeErrors, Report
 from dragon.engines.cuda.plan.running import GroupRunner
 from dragon.engines.cuda.plan.segments import Segment
@@ -37,8 +38,9 @@ __all__ = ["CudaExecutor"]
 class CudaExecutor(Executor):
     """Runs a net on one GPU.
 
-    arrays: of the net's storages. plans: the current plan. division: into groups. runner: of groups. ranges: of layers.
-    graphs: those captured. sharing: of memory by blobs. range_errors: found by kernels. loss_scale: of fp16.
+    arrays: of the net's storages. plans: of the shapes that it has had, with the graphs that are captured. division:
+    into groups. runner: of groups. ranges: of layers. sharing: of memory by blobs. range_errors: found by kernels.
+    loss_scale: of fp16.
     """
 
     name = "cuda"
@@ -53,16 +55,15 @@ class CudaExecutor(Executor):
         channels_last = options.channels_last and on_tensor_cores(net, half, options.tf32)
         types = Types(net, half)
         arrays = self.arrays = Arrays(gpu, types, Layouts(net, types, channels_last), self.loss_scale)
-        self.graphs = Graphs()
         half_precision = _half_precision(half, arrays, self.loss_scale)
         self.plans = Plans(net, gpu, arrays, options.fuse, half_precision, channels_last)
         self.division = Division(net)
         self.range_errors = RangeErrors(net, gpu, self.plans)
         self.runner = GroupRunner(net, gpu, arrays, self.plans, self.range_errors)
-        self.ranges = RangeRunner(net, gpu, arrays, self.plans, self.division, self.runner, self.graphs)
-        self.sharing = Sharing(net, gpu, arrays, self.plans, self.division, self.runner, self.graphs.forget)
+        self.ranges = RangeRunner(net, gpu, arrays, self.plans, self.division, self.runner)
+        self.sharing = Sharing(net, gpu, arrays, self.plans, self.division, self.runner)
         self.plans.before_change.append(self.sharing.changing)
-        self.plans.after_change += [self.graphs.forget, self.sharing.changed]
+        self.plans.after_change.append(self.sharing.changed)
         self._update: DeviceUpdate | None = None
         self._is_timed = False
         self._ran = [False] * len(net.nodes)  # whether a layer's forward has ever run
@@ -71,6 +72,11 @@ class CudaExecutor(Executor):
     def plan(self) -> Plan:
         """The current plan."""
         return self.plans.current
+
+    @property
+    def graphs(self) -> Graphs:
+        """The graphs of the last runs."""
+        return self.plans.graphs
 
     def _report(self, start: int, end: int) -> Report:
         return Report(self.net, self.gpu, self.arrays, self.range_errors, self.loss_scale, start, end)
@@ -152,25 +158,37 @@ class CudaExecutor(Executor):
 
     def whole_step(self, updater: Update, rate: float, iteration: int) -> float | None:
         """A whole iteration, as one graph from its third run on. None where it cannot be one; `remarks` says why."""
-        if is_watched(self.net) or self.plans.is_outdated or not DeviceUpdate.supports(updater):
+        if is_watched(self.net) or not DeviceUpdate.supports(updater):
             return None
+        last = len(self.net.nodes) - 1
         with self.gpu.active():
+            if self.plans.is_outdated:
+                self.plans.settle(0, last)
+                if not self.plans.has_present():
+                    return None
             update = self._update_of(updater)
             self.sharing.enter_training()
-            whole = self.graphs.iteration
-            if whole is None or not whole.serves(update):
-                whole = self.graphs.iteration = self._iteration_of(update)
+            whole = self._iteration_of(update)
             if whole.is_eager:
                 return None
-            self._ran = [True] * len(self.net.nodes)
+            self._ran = [True] * (last + 1)
             self._begin()
-            self.division.groups(self.plans.current, 0, len(self.net.nodes) - 1, "forward")
+            self.division.groups(self.plans.current, 0, last, "forward")
             with self.sharing.training():
                 loss = whole.step(rate, iteration)
             self.arrays.end()
         return loss
 
     def _iteration_of(self, update: DeviceUpdate) -> Iteration:
+        """The iteration for the present shapes, with its graph if there is one."""
+        plan = self.plans.current
+        whole = plan.graphs.iteration
+        if whole is None or not whole.serves(update):
+            self.division.groups(plan, 0, len(self.net.nodes) - 1, "forward")
+            whole = plan.graphs.iteration = self._new_iteration(update)
+        return whole
+
+    def _new_iteration(self, update: DeviceUpdate) -> Iteration:
         net, gpu, arrays, last = self.net, self.gpu, self.arrays, len(self.net.nodes) - 1
 
         def run_from(start: int) -> float:
@@ -181,7 +199,7 @@ class CudaExecutor(Executor):
 
         return Iteration(
             net, gpu, arrays, self.plans, self.division, self.runner, update=update, run_from=run_from,
-            begin=self.sharing.save_parameters, own_watcher=self.sharing.watcher,
+            begin=self.sharing.save_parameters, own_watcher=self.sharing.watcher, of_present=self._iteration_of,
             new_loss=lambda: IterationLoss(net, gpu, arrays, self.range_errors, self.loss_scale, update),
         )  # fmt: skip
 
@@ -224,7 +242,7 @@ class CudaExecutor(Executor):
     def _peak_bytes(self) -> int:
         """Bytes of this process's memory pool and of this net's graphs, now or when the pool was larger."""
         with self.gpu.active():
-            return max(self.gpu.most_pool_bytes, self.gpu.pool_bytes + self.graphs.pool_bytes)
+            return max(self.gpu.most_pool_bytes, self.gpu.pool_bytes + self.plans.pool_bytes)
 
 
 def _half_precision(dtype: np.dtype[Any] | None, arrays: Arrays, loss_scale: LossScale | None) -> HalfPrecision | None:

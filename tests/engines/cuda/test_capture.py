@@ -133,9 +133,9 @@ def test_a_graph_that_is_dropped_takes_its_memory_with_it() -> None:
     del before
     gc.disable()  # it takes no garbage collection
     try:
-        solver.net.blobs["data"].reshape(3, 3, 6, 6)
-        solver.net.blobs["label"].reshape(3)
-        solver.net.blobs["data"].data[...] = np.ones((3, 3, 6, 6), np.float32)
+        solver.net.blobs["data"].reshape(5, 3, 6, 6)
+        solver.net.blobs["label"].reshape(5)
+        solver.net.blobs["data"].data[...] = np.ones((5, 3, 6, 6), np.float32)
         solver.step(1)
         assert pool() is None
     finally:

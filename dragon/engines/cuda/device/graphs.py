@@ -60,7 +60,8 @@ class Captured(ABC):
         self._runs = 0
         self._graph: Any = None
         self._pool: Any = None
-        self._kept: list[Any] = []  # arrays that the graph's kernels point to
+        self._kept: list[Any] = []  # memory that the graph's kernels point to, beside `_places`
+        self._places: dict[tuple[str, Storage], Any] = {}  # the arrays of storages that they point to
         self._touched: dict[int, Storage] = {}
         self._written: dict[int, Storage] = {}
         self._parameters: dict[str, dict[int, Storage]] = {}  # read from copies, by place
@@ -103,6 +104,8 @@ class Captured(ABC):
     def run(self) -> int | None:
         """Do the work. Returns None, or the layer to resume at, with a new plan, if shapes changed in the middle."""
         self._runs += 1
+        if self._graph is not None and self._have_moved():
+            self._start_again()
         if self._graph is not None:
             self._replay()
             return None
@@ -125,13 +128,31 @@ class Captured(ABC):
                 self._give_up(first_line(error))
                 return None
         self.state = GRAPH
-        self._kept = [arrays.of(s) for s in self._touched.values()]
+        self._places = {(gpu.place, s): arrays.of(s) for s in self._touched.values()}
         for place, storages in self._parameters.items():
-            self._kept += [arrays.refresh_copy(s, place) for s in storages.values()]
+            self._places.update({(place, s): arrays.refresh_copy(s, place) for s in storages.values()})
         self._kept.append(gpu.workspace(1, "float32"))
         for storage in self._touched.values():
             self._changes.follow(storage)
         return None
+
+    def _have_moved(self) -> bool:
+        """Whether a changed storage has another array than the graph's kernels point to."""
+        for storage in self._changes:
+            for place in (self._gpu.place, *self._parameters):
+                expected: Any = self._places.get((place, storage))
+                copy: Any = storage.copy_at(place)
+                if expected is not None and (copy is None or copy.array is not expected):
+                    return True
+        return False
+
+    def _start_again(self) -> None:
+        """Forget the graph: this run is the one before the next capture."""
+        self.state, self._runs = WAITING, EAGER_RUNS
+        self._graph = self._pool = None
+        self._kept, self._places, self._changes = [], {}, Changes()
+        for record in (self._touched, self._written, self._parameters):
+            record.clear()
 
     def _give_up(self, reason: str) -> None:
         self.state = f"eager: {reason}"

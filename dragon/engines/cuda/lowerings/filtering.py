@@ -133,13 +133,13 @@ class Filtering(Lowering):
         operands = [(array.shape, array.dtype) for array in arrays]
         shapes = tuple((shape, dtype.name) for shape, dtype in operands)
         check = Check(f"{product} of {shapes}", {"data": 0, "weight": 1}.get(product, 2), CUBLAS)
-        buffers, outside = dict(self._buffers), (self.is_timing, self.turned)
-        self.is_timing, self.turned = True, None
+        buffers, outside = dict(self._buffers), (self.is_timing, self.turned, self.memory)
+        self.is_timing, self.turned, self.memory = True, None, None
         try:
             chosen = self.device.fastest((*key, *shapes), operands, ways, check)
         finally:
             self._buffers = buffers  # without those in memory that was only lent for the timing
-            self.is_timing, self.turned = outside
+            self.is_timing, self.turned, self.memory = outside
         return usual if chosen is None else chosen
 
     def _column_bytes(self, wide: Any, weight: Any, narrow: Any) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -21,7 +21,9 @@ from dragon.graph.node import Node
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Storage
 
-__all__ = ["Lowering", "aligned", "by_channel", "find", "lowered", "lowers", "runs_on_host"]
+__all__ = ["BufferSource", "Lowering", "aligned", "by_channel", "find", "lowered", "lowers", "runs_on_host"]
+
+BufferSource = Callable[[str, int, "np.dtype[Any]"], Any]  # an array of so many elements, by its name
 
 
 def aligned(*arrays: Any) -> bool:
@@ -56,6 +58,7 @@ class Lowering:
     out_of_range: Any = None  # int32 (1) on the device, set by the executor: 1 + position of a label out of range, or 0
     array_code: ClassVar[bool] = False  # it runs the layer's own code, which no graph can repeat
     overwrites_top_diff: bool = False  # whether backward changes the top's diff
+    memory: BufferSource | None = None  # where `buffer` takes arrays from; None: each is an allocation of its own
     learns: bool = True  # whether backward may follow
 
     def __init__(self, device: Device, node: Node) -> None:
@@ -133,16 +136,20 @@ class Lowering:
         """The message for the label or index at `position` of its blob, which was out of range."""
         raise NotImplementedError
 
-    def buffer(self, name: str, shape: Sequence[int] | int, dtype: DTypeLike | None = None) -> Any:
-        """The lowering's array of this name, made at first use; its content lasts until its size or type changes.
+    def buffer(
+        self, name: str, shape: Sequence[int] | int, dtype: DTypeLike | None = None, lasting: bool = False
+    ) -> Any:  # fmt: skip
+        """The lowering's array of this name, made at first use; its content lasts from a forward to the backward.
 
-        dtype: None for the type of arithmetic.
+        dtype: None for the type of arithmetic. lasting: whether the content must last until size or type change, even
+        while the net runs in other shapes, in which it shares this memory otherwise.
         """
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         wanted = np.dtype(dtype if dtype is not None else self.dtype)
         held = self._buffers.get(name)
         if held is None or held.dtype != wanted or held.size != math.prod(shape):
-            held = self._buffers[name] = self.device.empty(math.prod(shape), wanted)
+            take = self.device.empty if lasting or self.memory is None else partial(self.memory, name)
+            held = self._buffers[name] = take(math.prod(shape), wanted)
         return held.reshape(shape)
 
     def counter(self, name: str) -> Any:
@@ -167,7 +174,7 @@ class Lowering:
     def constant(self, name: str, values: Sequence[float]) -> Any:
         """The lowering's array of these values, sent to the device where they differ from the last call's."""
         wanted = tuple(values)
-        array = self.buffer(name, len(wanted))
+        array = self.buffer(name, len(wanted), lasting=True)
         if self._constants.get(name) != wanted:
             self._constants[name] = wanted
             self.device.upload(array, np.array(wanted, self.dtype))

@@ -21,7 +21,7 @@ class PriorBoxLowering(Lowering):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         layer, y = self.layer, top[0].data
-        whole = self.buffer("boxes", y.shape)
+        whole = self.buffer("boxes", y.shape, lasting=True)
         if self._made is not layer.boxes:
             self._made = layer.boxes
             values = np.empty((2, layer.boxes.size), self.dtype)

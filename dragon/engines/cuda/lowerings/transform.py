@@ -91,7 +91,7 @@ class TransformLowering(Lowering):
         mean = self.layer.maker.transformer.mean
         if mean is None:
             return None
-        return self.buffer("mean", mean.shape if mean.shape[1:] != (1, 1) else mean.size, np.float32)
+        return self.buffer("mean", mean.shape if mean.shape[1:] != (1, 1) else mean.size, np.float32, True)
 
     def prepare(self) -> None:
         """Take a batch from the reading thread and send it to the device."""

@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dragon.engines.cuda.device.copies import Factors, WorkingCopy, device_array, working_array, working_place
+from dragon.engines.cuda.device.copies import (
+    DeviceCopy,
+    Factors,
+    WorkingCopy,
+    device_array,
+    working_array,
+    working_place,
+)
 from dragon.engines.cuda.device.device import Gpu
 from dragon.engines.cuda.device.layout import Layout
 from dragon.engines.cuda.plan.layouts import Layouts
@@ -172,6 +179,21 @@ class Arrays:
         self._changes.looked_at(changes)
         self._changes.look_at(held)
         return held
+
+    def have_moved(self) -> bool:
+        """Whether a storage has lost its copy on this GPU, as one does that grows."""
+        return any(storage.copy_at(self.gpu.place) is None for storage in self._storages.values())
+
+    def adopt(self, types: Types, layouts: Layouts) -> None:
+        """Use the types and layouts of another plan: graphs write arrays without looking at the layout of the copy."""
+        changed = layouts.differ_from(self.layouts)
+        self.types, self.layouts = types, layouts
+        if not changed:
+            return
+        for storage in self._storages.values():
+            copy, layout = storage.copy_at(self.gpu.place), layouts.of(storage)
+            if isinstance(copy, DeviceCopy) and not copy.is_in_arena and copy.layout != layout:
+                copy.change_layout(layout, storage.is_fresh(self.gpu.place))
 
     def forget(self) -> None:
         """Drop storages that have no copy on this GPU any more."""

@@ -95,7 +95,8 @@ class Iteration(Captured):
     """A training iteration. Sources run first, on the host; all other layers, backward and update are one graph.
 
     begin: launches what precedes the pass. new_loss: makes the IterationLoss. run_from: runs forward from a layer on
-    and then backward, without this graph, and returns the loss. own_watcher: see Captured.
+    and then backward, without this graph, and returns the loss. of_present: finds or makes the iteration for the shapes
+    that the net has when it is called. own_watcher: see Captured.
     """
 
     name = "whole iteration"
@@ -103,7 +104,8 @@ class Iteration(Captured):
     def __init__(
         self, net: Net, gpu: Gpu, arrays: Arrays, plans: Plans, division: Division, runner: GroupRunner, *,
         update: DeviceUpdate, begin: Callable[[], None], new_loss: Callable[[], IterationLoss],
-        run_from: Callable[[int], float], own_watcher: weakref.ref[Any] | None = None,
+        run_from: Callable[[int], float], of_present: Callable[[DeviceUpdate], Iteration],
+        own_watcher: weakref.ref[Any] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(gpu, arrays, own_watcher=own_watcher)
         self._net = net
@@ -111,6 +113,7 @@ class Iteration(Captured):
         self._runner = runner
         self._begin = begin
         self._run_from = run_from
+        self._of_present = of_present
         self.update = update
         last = len(net.nodes) - 1
         forward = division.groups(plans.current, 0, last, "forward")
@@ -145,12 +148,25 @@ class Iteration(Captured):
         DataError for a label that is out of range.
         """
         self.update.prepare(rate, iteration)
-        for group in self._sources:
+        for i, group in enumerate(self._sources, 1):
             self._runner.forward(group)
-            if self._plans.is_outdated:
+            if self._plans.is_outdated and not all(later.on_host for later in self._sources[i:]):
                 return self._finish(group.last + 1)
+        return self._elsewhere(rate, iteration) if self._plans.is_outdated else self._rest_of_step()
+
+    def _rest_of_step(self) -> float:
         resume = self.run()
         return self._loss.wait() if resume is None else self._finish(resume)
+
+    def _elsewhere(self, rate: float, iteration: int) -> float:
+        """Finish an iteration whose sources have changed the shapes by the graph for those, or on the way to one."""
+        start = self._sources[-1].last + 1
+        self._plans.settle(start, len(self._net.nodes) - 1)
+        other = self._of_present(self.update)
+        if other.is_eager or len(other._sources) != len(self._sources):
+            return self._finish(start)
+        self.update.prepare(rate, iteration)
+        return other._rest_of_step()
 
     def _finish(self, start: int) -> float:
         """Finish an iteration in which shapes changed before layer `start`, without a graph."""

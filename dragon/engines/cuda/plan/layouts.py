@@ -56,6 +56,10 @@ class Layouts:
         """Whether layer `index` computes on blobs with channels last; else on copies with channels first, if any."""
         return self._layers[index]
 
+    def differ_from(self, other: Layouts) -> bool:
+        """Whether a storage has another layout than in `other`."""
+        return self._layouts != other._layouts
+
     @property
     def blobs(self) -> int:
         """The number of storages of data and gradients whose channels lie last."""

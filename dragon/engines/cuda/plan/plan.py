@@ -14,7 +14,9 @@ from dragon.engines.cuda.lowerings.convolution import ConvolutionReLULowering
 from dragon.engines.cuda.lowerings.eltwise import EltwiseLowering, FusedSumLowering
 from dragon.engines.cuda.lowerings.lowering import Lowering, find, runs_on_host
 from dragon.engines.cuda.lowerings.normalization import BatchNormLowering
+from dragon.engines.cuda.plan.graphs import Graphs
 from dragon.engines.cuda.plan.layouts import Layouts
+from dragon.engines.cuda.plan.reuse import Reuse
 from dragon.engines.cuda.plan.types import Types
 from dragon.graph.chains import Graph, Link
 from dragon.memory.storage import Storage
@@ -85,7 +87,8 @@ class Group:
 class Plan:
     """The groups of a net in its present shapes. A layer's own lowering is made when it is first needed.
 
-    channels_last: whether channels may lie last. weight_last: see Lowering.
+    previous: the plan before it. channels_last: whether channels may lie last. weight_last: see Lowering. reuse: the
+    lowerings that other plans have; None: all are made anew.
     """
 
     def __init__(
@@ -97,8 +100,11 @@ class Plan:
         half_precision: HalfPrecision | None = None,
         channels_last: bool = False,
         weight_last: Callable[[Storage, Layout], Any] | None = None,
+        reuse: Reuse | None = None,
     ) -> None:
-        self._previous = previous  # its lowerings hold what backward needs
+        self._previous = previous
+        self._reuse = reuse
+        self.graphs = Graphs()
         self._half_precision = half_precision
         self._weight_last = weight_last
         self.types = Types(net, None if half_precision is None else half_precision.dtype)
@@ -129,15 +135,22 @@ class Plan:
         cls = find(nodes[0])
         if cls is None:
             return Group(nodes, None, on_host=layer.is_source)
-        kept = old.lowering if old is not None and type(old.lowering) is cls else None
-        return self._ready(nodes, kept or cls(self.device, nodes[0]))
+        return self._ready(nodes, cls, self.device, nodes[0])
 
-    def _ready(self, nodes: Sequence[Node], lowering: Lowering) -> Group:
+    def _ready(self, nodes: Sequence[Node], cls: type[Lowering], *arguments: Any) -> Group:
+        """The group of layers with their lowering of this class, which is made with these arguments if it is new."""
+        channels_last = all(self.layouts.takes_channels_last(node.index) for node in nodes)
+        half = self._half_precision if all(self.types.runs_in_16_bits(node.index) for node in nodes) else None
+        if self._reuse is None:
+            lowering = cls(*arguments)
+        else:
+            form = (channels_last, half is not None, *arguments[2:])
+            lowering = self._reuse.lowering(nodes, cls, form, lambda: cls(*arguments))
         group = Group(nodes, lowering)
         lowering.learns = group.need_backward
-        lowering.channels_last = all(self.layouts.takes_channels_last(node.index) for node in nodes)
+        lowering.channels_last = channels_last
         lowering.weight_last = self._weight_last
-        lowering.use(self._half_precision if all(self.types.runs_in_16_bits(node.index) for node in nodes) else None)
+        lowering.use(half)
         return group
 
     def _group(self, fuse: bool) -> Iterator[Group]:
@@ -183,12 +196,9 @@ class Plan:
         together = nodes[index : last + 1]
         if last == index or len({each.need_backward for each in together}) > 1:
             return None
-        old = self._previous.whole.get(index) if self._previous is not None else None
-        if old is not None and old.last == last and old.lowering is not None:
-            return self._ready(together, old.lowering)
         if with_relu:
-            return self._ready(together, ConvolutionReLULowering(self.device, node))
-        return self._ready(together, BatchNormLowering(self.device, node, scale, slope))
+            return self._ready(together, ConvolutionReLULowering, self.device, node)
+        return self._ready(together, BatchNormLowering, self.device, node, scale, slope)
 
     def _fused_sum(self, index: int) -> Group | None:
         """A plain sum with the ReLU in place on its top, or the Split behind it, or both."""
@@ -214,4 +224,4 @@ class Plan:
         last += split
         if last == index:
             return None
-        return self._ready(nodes[index : last + 1], FusedSumLowering(self.device, first, slope, split))
+        return self._ready(nodes[index : last + 1], FusedSumLowering, self.device, first, slope, split)

@@ -1,4 +1,4 @@
-"""RangeRunner: runs ranges of layers, as graphs where possible. Graphs: the graphs of a net."""
+"""RangeRunner: runs ranges of layers, as graphs where possible."""
 
 from __future__ import annotations
 
@@ -14,43 +14,16 @@ from dragon.engines.cuda.plan.running import GroupRunner
 from dragon.engines.cuda.plan.segments import Segment
 
 if TYPE_CHECKING:
-    from dragon.engines.cuda.plan.iteration import Iteration
     from dragon.graph.net import Net
 
-__all__ = ["Graphs", "RangeRunner"]
-
-
-class Graphs:
-    """The graphs of a net: `segments` by direction and range, and that of a whole iteration."""
-
-    def __init__(self) -> None:
-        self.segments: dict[tuple[str, int, int], list[Segment]] = {}
-        self.iteration: Iteration | None = None
-
-    def forget(self) -> None:
-        """Drop all graphs, since arrays have moved or the plan has changed."""
-        self.segments.clear()
-        self.iteration = None
-
-    @property
-    def pool_bytes(self) -> int:
-        """Device memory that only these graphs use."""
-        found = sum(s.pool_bytes for segments in self.segments.values() for s in segments)
-        return found + (0 if self.iteration is None else self.iteration.pool_bytes)
-
-    def remarks(self) -> list[str]:
-        """How the parts of the last runs are repeated, one line each."""
-        parts = [f"{s.name}: {s.state}" for segments in self.segments.values() for s in segments]
-        if self.iteration is not None:
-            parts.append(f"{self.iteration.name}: {self.iteration.state.replace('eager:', 'in parts:', 1)}")
-        return parts
+__all__ = ["RangeRunner"]
 
 
 class RangeRunner:
     """Runs ranges of layers forward or backward."""
 
     def __init__(
-        self, net: Net, gpu: Gpu, arrays: Arrays, plans: Plans, division: Division, runner: GroupRunner, graphs: Graphs
+        self, net: Net, gpu: Gpu, arrays: Arrays, plans: Plans, division: Division, runner: GroupRunner
     ) -> None:
         self._net = net
         self._gpu = gpu
@@ -58,7 +31,6 @@ class RangeRunner:
         self._plans = plans
         self._division = division
         self._runner = runner
-        self._graphs = graphs
 
     def run(self, way: str, start: int, end: int) -> None:
         """Run layers start..end (start <= end) forward or backward, as `way` says. The GPU must be active."""
@@ -94,10 +66,10 @@ class RangeRunner:
             groups = self._division.groups(plan, start, end, way)
         else:
             groups = self._division.backward_groups(plan, start, end)
-        known = self._graphs.segments.get((way, start, end))
+        known = plan.graphs.segments.get((way, start, end))
         if known is not None and [g for s in known for g in s.groups] == groups:
             return known
-        segments = self._graphs.segments[way, start, end] = []
+        segments = plan.graphs.segments[way, start, end] = []
         for group in groups:
             if segments and segments[-1].takes(group):
                 segments[-1].groups.append(group)

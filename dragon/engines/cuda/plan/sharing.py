@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from dragon.bases.layer import TEST, TRAIN
 from dragon.engines.base import is_watched
 from dragon.engines.cuda.device.copies import DeviceCopy
 from dragon.engines.cuda.device.device import Gpu
-from dragon.engines.cuda.plan.arena import BlobArena
+from dragon.engines.cuda.plan.arena import BlobArena, Places
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.division import Division
 from dragon.engines.cuda.plan.lifetimes import (
@@ -37,35 +37,39 @@ from dragon.errors import EngineError
 from dragon.memory.storage import Storage, stale_among
 
 if TYPE_CHECKING:
-    from dragon.engines.cuda.plan.plan import Group
+    from dragon.engines.cuda.plan.plan import Group, Plan
     from dragon.graph.net import Net
 
 __all__ = ["WORTH_SHARING", "Sharing"]
 
 log = logging.getLogger("dragon")
+_Placed = tuple[tuple[Any, ...], BlobLifetimes, Places]
 MOST_READS = 8  # overwritten blobs that are read after one training pass; a script that reads more wants all of them
 
 
 class Sharing:
     """The arena of a net's blobs.
 
-    forget_graphs: called when arrays have moved. own: storages outside the arena, since somebody has read them.
-    given_up: whether the sharing has ended for good. worth: the least bytes that it must save in training.
+    A pass that comes back to shapes of before finds the blobs where its graphs have them, as long as the arena did not
+    grow. own: storages outside the arena, since somebody has read them. given_up: whether the sharing has ended for
+    good. worth: the least bytes that it must save in training.
     """
 
     def __init__(
-        self, net: Net, gpu: Gpu, arrays: Arrays, plans: Plans, division: Division, runner: GroupRunner,
-        forget_graphs: Callable[[], None],
-    ) -> None:  # fmt: skip
+        self, net: Net, gpu: Gpu, arrays: Arrays, plans: Plans, division: Division, runner: GroupRunner
+    ) -> None:
         self._net = net
         self._gpu = gpu
         self._arrays = arrays
         self._plans = plans
         self._division = division
         self._recomputing = Recomputing(net, gpu, arrays, runner)
-        self._arena = BlobArena(net, gpu, arrays, forget_graphs)
+        self._arena = BlobArena(net, gpu, arrays, plans.forget_graphs, plans.forget_others)
         self._me: weakref.ref[Sharing] = weakref.ref(self)
-        self._key: tuple[Any, ...] = ()
+        self._key: tuple[Any, ...] = ()  # of the last pass: its plan, how many blobs lie outside, what has run
+        # where the last pass of each plan had its storages, with the rest of the `_key` of that pass
+        self._places: weakref.WeakKeyDictionary[Plan, _Placed] = weakref.WeakKeyDictionary()
+        self._unshared: weakref.WeakSet[Plan] = weakref.WeakSet()  # in whose training passes blobs share no memory
         self._lifetimes: BlobLifetimes | None = None  # while blobs share
         self.own: set[Storage] = set()
         self._present: frozenset[Storage] = frozenset()  # those that hold their value
@@ -105,9 +109,10 @@ class Sharing:
             self._settled = self._net.context.space.version
             return
         groups = self._groups("forward")
-        key = (*((g.first, g.last, g.on_host) for g in groups), self._net.context.space.version, len(self.own))
+        key = (self._plans.current, len(self.own), *((g.first, g.last, g.on_host) for g in groups))
         if self._key != key or self._lifetimes is None:
-            self._place(BlobLifetimes(self._net, groups, self._arrays.types), key)
+            if not self._put_back(key):
+                self._place(BlobLifetimes(self._net, groups, self._arrays.types), key)
             self._keep_for_backward(False)
         assert self._lifetimes is not None
         with self._running_pass():
@@ -158,18 +163,27 @@ class Sharing:
         if self._plans.is_outdated:
             self._plans.settle(0, len(net.nodes) - 1)
         plan = self._plans.current
-        key = ("training", net.context.space.version, len(self.own))
+        key = (plan, len(self.own), "training")
         if self._key != key:
-            lifetimes = self._lifetimes_in_training(plan.groups)
-            if lifetimes is None:
-                self._end_sharing()
-            else:
-                self._place(lifetimes, key)
-                storages = dict.fromkeys(s.data_storage for node in net.nodes for s in node.layer.blobs)
-                self._parameters = ParameterCopies(self._gpu, self._arrays, storages)
-                self._sources.copied = self._parameters.arrays
+            if not self._put_back(key) and (self._lifetimes is not None or plan not in self._unshared):
+                lifetimes = self._lifetimes_in_training(plan.groups)
+                if lifetimes is None:
+                    self._end_sharing()
+                    self._unshared.add(plan)
+                else:
+                    self._place(lifetimes, key)
+            if self._lifetimes is not None:
+                self._copy_parameters()
             self._key = key
         return self._lifetimes is not None
+
+    def _copy_parameters(self) -> None:
+        """Have memory for copies of the parameters, the same for all shapes."""
+        storages = list(dict.fromkeys(s.data_storage for node in self._net.nodes for s in node.layer.blobs if s.count))
+        if self._parameters is None or self._parameters.storages != storages:
+            self._plans.forget_others()  # whose graphs write the copies that there were
+            self._parameters = ParameterCopies(self._gpu, self._arrays, storages)
+        self._sources.copied = self._parameters.arrays
 
     def _lifetimes_in_training(self, groups: Sequence[Group]) -> BlobLifetimes | None:
         """None where sharing is impossible or saves little."""
@@ -181,7 +195,8 @@ class Sharing:
         except Exception as error:
             log.warning("blobs share no memory in training: %s: %s", type(error).__name__, error)
             return None
-        return found if saved_bytes(found, self.own) >= self.worth else None
+        worth = self.worth if self._lifetimes is None else 0  # other shapes should not move what shares already
+        return found if saved_bytes(found, self.own) >= worth else None
 
     def save_parameters(self) -> None:
         """Copy the parameters, at once or into the graph that is being captured, if blobs share memory in training."""
@@ -203,12 +218,30 @@ class Sharing:
             self._release(self._lifetimes.recomputable - shared)
         self.own = {s for s in shared if s in self.own or s.held}
         self._lifetimes, self._key = None, ()
-        self._survivors = self._arena.place(lifetimes, self.own)
+        self._places.pop(self._plans.current, None)
+        places = self._arena.place(lifetimes, self.own)
         for storage in shared:
             self._arena.copy_of(storage).restore = _restoring(self._me, weakref.ref(storage))
-        self._lifetimes, self._key = lifetimes, key
+        self._places[self._plans.current] = (len(self.own), *key[2:]), lifetimes, places
+        self._begin(lifetimes, places, key)
+
+    def _put_back(self, key: tuple[Any, ...]) -> bool:
+        """Place the blobs as they were when the present plan was used last; False where that is not possible."""
+        found = self._places.get(self._plans.current)
+        if found is None or self._lifetimes is None:
+            return False
+        known, lifetimes, places = found
+        moved = self._lifetimes.recomputable - lifetimes.recomputable  # what these graphs have outside the arena
+        if known != key[1:] or moved or not self._arena.put_back(places, self.own):
+            return False
+        self._begin(lifetimes, places, key)
+        return True
+
+    def _begin(self, lifetimes: BlobLifetimes, places: Places, key: tuple[Any, ...]) -> None:
+        """Note that the blobs have these places."""
+        self._lifetimes, self._key, self._survivors = lifetimes, key, places.survivors
         self._shapes = _shapes(self._net)
-        self._twins = list(lifetimes.twins(self.own))
+        self._twins = list(places.twins)
         self._sources.clear()
         self._sources.add(lifetimes.sources - learned_storages(self._net) if lifetimes.trains else lifetimes.sources)
 
@@ -313,6 +346,7 @@ class Sharing:
     def _end_sharing(self) -> None:
         """Give blobs memory of their own, with the values that are there."""
         if self._lifetimes is not None:
+            self._plans.forget_others()
             self._arena.separate(self._lifetimes.recomputable)
             self._release(self._lifetimes.recomputable)
         self._lifetimes, self._key, self._parameters = None, (), None
