@@ -20,6 +20,7 @@ _WAITING: dict[str, dict[str, str]] = {
     "passive": {"OMP_WAIT_POLICY": "passive"},
 }
 _SETTLE = 3  # seconds of steps before those that count: the engine and the scheduler find out
+_BLOCK = 1000  # ms at least: a scheduler treats what has just slept better than what computes on
 
 
 @contextmanager
@@ -64,7 +65,7 @@ def _beside(bench: Bench, net: str, mode: str, batch: int) -> Iterator[Result]:
         for count, nice in LOADS:
             with hogs(count, nice):
                 interleave(candidates, 1, _SETTLE * 1e3)
-                series = interleave(candidates, bench.rounds, bench.block_ms)
+                series = interleave(candidates, bench.rounds, max(bench.block_ms, _BLOCK))
             load = f"{count}, {'equal' if nice == 0 else 'low'}" if count else "none"
             result: dict[str, Any] = facts(series, ()) | {"net": net, "batch": batch, "mode": mode, "hogs": load}
             for other in [name for name in series if name != "chosen"]:

@@ -80,16 +80,11 @@ class OneDNNExecutor(Executor):
         if is_watched(self.net):
             return sum(self._watched_forward(i) for i in range(start, end + 1))
         whole = start == 0 and end == self._last == self.plans.fitting
-        begin = time.perf_counter()
         self._forward(self.plans.plan(whole), start, end)
-        self._note("forward", whole, begin)
+        if self._waiting is not None:
+            self._waiting.note()
         self._download()
         return self._loss(start, end)
-
-    def _note(self, call: str, whole: bool, begin: float) -> None:
-        """Let the way in which threads wait be chosen from the time of a full pass."""
-        if whole and self._waiting is not None:
-            self._waiting.note((id(self), call), time.perf_counter() - begin)
 
     def _forward(self, plan: Plan, start: int, end: int) -> None:
         fitting = min(end, self.plans.fitting)
@@ -184,9 +179,9 @@ class OneDNNExecutor(Executor):
         plan = self._ran[start]
         whole = start == self._last and end == 0 and all(ran is plan for ran in self._ran)
         if whole and plan is not None and not plan.changed:
-            begin = time.perf_counter()
             plan.backward(start, end)
-            self._note("backward", True, begin)
+            if self._waiting is not None:
+                self._waiting.note()
             return
         i = start
         while i >= end:

@@ -1,7 +1,10 @@
 """Chooses how the threads of OpenMP wait for each other: by spinning, or by sleeping after a short spin.
 
 Spinning is quickest while the cores are free. Where other programs want them too, a thread that spins takes the time
-slice that the thread it waits for needs, and a step may take ten times as long. No number depends on the choice.
+slice that the thread it waits for needs, and a step may take ten times as long. Linux counts how long each thread could
+have run and had no core. That share of its time is 0 on a free machine, a third where one program more than there are
+cores runs, and next to nothing beside programs of low priority, where spinning stays the best. No number depends on the
+choice.
 
 GNU's runtime spins for 300,000 turns at a barrier, but for 100 only while it has more threads than cores
 (gomp_throttled_spin_count_var). So a second team that does nothing makes all teams sleep, and its end lets them spin.
@@ -12,11 +15,9 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
-import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -26,16 +27,11 @@ from dragon.engines.onednn.library.binding import library
 __all__ = ["SLEEP", "SPIN", "Team", "Waiting", "waiting"]
 
 SPIN, SLEEP = "spin", "sleep"
-CROWDED = 20.0  # involuntary context switches per second from which on other programs want the cores
-CHECK = 0.25  # seconds between two looks at them
-FIRST, LONGEST = 1.0, 60.0  # seconds between two trials; doubled after each that changed nothing
-TRIAL_CALLS, TRIAL_SECONDS = 6, 0.06  # the least length of a trial
-ENOUGH_CALLS, ENOUGH_SECONDS = 2, 0.3  # or this one, for long calls
-GIVEN_UP, LOST = 3.0, 0.02  # a trial ends early when it takes that many times as long, and that many seconds more
-GAIN = 0.9  # the part of the time that the other way may take to be chosen
-LATER = 10.0  # seconds from a beginning by sleep to the first trial of the other way
-DEAR = 20  # a trial that lost is not repeated for that many times of what it cost
-KEPT = 8  # newest times of each kind of call
+CHECK = 0.25  # seconds between two looks
+CROWDED = 0.08  # share of their time that threads which spin wait for a core, from which on they sleep
+FREE = 0.03  # the share up to which cores seem to be free to threads that sleep
+LEAST = 0.05  # share of a core that must have been used for a look to tell anything
+FIRST, LONGEST = 4, 240  # looks in a row at which cores must seem to be free; doubled each time that they were not
 
 log = logging.getLogger("dragon")
 
@@ -82,104 +78,70 @@ class Team:
 
 
 class Waiting:
-    """The choice for this process, from the times of calls that are repeated.
+    """The choice for this process, from the share of its time that its threads wait for a core.
 
-    switches: the involuntary context switches of the process so far.
+    waited: seconds that the threads have computed, and seconds that they could have, had a core been free.
     """
 
     def __init__(
-        self, sleeper: Sleeper, switches: Callable[[], int], clock: Callable[[], float] = time.perf_counter
+        self,
+        sleeper: Sleeper,
+        waited: Callable[[], tuple[float, float]],
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.mode = SPIN
-        self._sleeper, self._switches, self._clock = sleeper, switches, clock
+        self._sleeper, self._waited, self._clock = sleeper, waited, clock
         self._lock = threading.Lock()
-        self._times: dict[str, dict[Hashable, deque[float]]] = {SPIN: {}, SLEEP: {}}
-        self._seen = clock(), switches()
-        self._interval = FIRST
-        self._next = clock() + CHECK
-        self._last = clock()  # end of the trial before
-        self._expected: dict[Hashable, float] | None = None  # mean seconds the other way, in a trial
-        self._trial: list[tuple[float, float]] = []  # seconds and those expected, by call
+        self._seen = clock(), *waited()
+        self._patience = FIRST
+        self._looks = FIRST  # since the mode was chosen, or cores were last missed; not by time: a net may be idle
 
-    def note(self, call: Hashable, seconds: float) -> None:
-        """Count a call that took `seconds`, and perhaps change the way. call: what is done, on which net."""
+    def note(self) -> None:
+        """Look now and then whether the other way is better. To be called behind each pass."""
         if not self._lock.acquire(blocking=False):
             return  # nets on several threads: one of them decides
         try:
             now = self._clock()
-            times = self._times[self.mode]
-            if call not in times and len(times) >= KEPT * KEPT:  # nets that are gone
-                times.clear()
-            times.setdefault(call, deque(maxlen=KEPT)).append(seconds)
-            if self._expected is not None:
-                self._judge(call, seconds, now)
-            elif now - self._seen[0] >= CHECK:
+            if now - self._seen[0] >= CHECK:
                 self._look(now)
         finally:
             self._lock.release()
 
     def sleep(self) -> None:
-        """Begin with sleeping: other programs want all cores now."""
+        """Begin with sleeping: there are more programs than cores now."""
         with self._lock:
             if self.mode == SPIN:
                 self._change(SLEEP)
-                self._last = self._clock()
-                self._next = self._last + LATER
 
     def reset(self) -> None:
         """Spin, and forget what was found: before a fork."""
         with self._lock:
             if self.mode == SLEEP:
                 self._change(SPIN)
-            self._expected, self._interval = None, FIRST
+            self._patience = FIRST
 
     def _look(self, now: float) -> None:
-        then, count = self._seen
-        self._seen = now, self._switches()
-        crowded = self._seen[1] - count > CROWDED * (now - then)
+        _, computed, waited = self._seen
+        self._seen = now, *self._waited()
+        computed, waited = self._seen[1] - computed, self._seen[2] - waited
+        if computed + waited < LEAST * CHECK:
+            return  # nothing was computed
+        share = waited / (computed + waited)
+        self._looks += 1
         if self.mode == SPIN:
-            due = crowded and now >= self._next
-        else:
-            due = now >= (self._next if crowded else min(self._next, self._last + FIRST))
-        if due and all(len(times) > 1 for times in self._times[self.mode].values()):
-            self._expected = {call: sum(t) / len(t) for call, t in self._times[self.mode].items()}
-            self._trial = []
-            self._change(SLEEP if self.mode == SPIN else SPIN)
-            self._times[self.mode].clear()
-
-    def _judge(self, call: Hashable, seconds: float, now: float) -> None:
-        """One more call of a trial."""
-        expected = (self._expected or {}).get(call)
-        if expected is None:
-            if len(self._times[self.mode][call]) == KEPT:  # the calls of before do not come any more
-                self._end(False, now)
-            return
-        self._trial.append((seconds, expected))
-        took, before = (sum(column) for column in zip(*self._trial, strict=True))
-        if took > GIVEN_UP * before and took - before > LOST:
-            self._end(False, now)
-        elif any(
-            len(self._trial) >= calls and max(took, before) >= length
-            for calls, length in ((TRIAL_CALLS, TRIAL_SECONDS), (ENOUGH_CALLS, ENOUGH_SECONDS))
-        ):
-            self._end(took < GAIN * before, now)
-
-    def _end(self, better: bool, now: float) -> None:
-        took, before = (sum(column) for column in zip(*self._trial, strict=True)) if self._trial else (0.0, 0.0)
-        self._expected = None
-        if better:
-            what = "sleep after a short spin" if self.mode == SLEEP else "spin"
-            log.info(
-                "threads %s while they wait for each other: %.1f ms a pass instead of %.1f",
-                what, took / len(self._trial) * 1e3, before / len(self._trial) * 1e3,
-            )  # fmt: skip
-            self._interval = FIRST
-        else:
-            self._change(SPIN if self.mode == SLEEP else SLEEP)
-            self._interval = max(min(2 * self._interval, LONGEST), DEAR * (took - before))
-        self._last = now
-        self._next = now + self._interval
-        self._seen = now, self._switches()
+            if share > CROWDED:
+                # a free machine that is crowded again asks for no patience; one that only seemed to be free does
+                self._patience = min(2 * self._patience, LONGEST) if self._looks <= self._patience else FIRST
+                self._change(SLEEP)
+                log.info(
+                    "threads sleep after a short spin while they wait for each other: "
+                    "other programs had the cores for %.0f %% of the time", 100 * share,
+                )  # fmt: skip
+        elif share > FREE:
+            self._looks = 0
+        elif self._looks >= self._patience:
+            self._change(SPIN)
+            log.info("threads spin while they wait for each other: the cores are free")
 
     def _change(self, mode: str) -> None:
         if mode == SLEEP:
@@ -187,37 +149,48 @@ class Waiting:
         else:
             self._sleeper.stop()
         self.mode = mode
+        self._looks = 0
+        self._seen = self._clock(), *self._waited()
 
 
 @cache
 def waiting() -> Waiting | None:
-    """The choice of this process; None where the user made it or the runtime is not GNU's."""
+    """The choice of this process; None where the user made it, and without GNU's runtime or the figures of Linux."""
     if any(os.environ.get(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")):
         return None
-    switches = _switches()
+    waited = _waited()
     try:
         cdll = library().cdll
         cdll["GOMP_parallel"]
         cores = cdll["omp_get_num_procs"]()
     except AttributeError:
         return None
-    if switches is None:
+    if waited is None:
         return None
-    chosen = Waiting(Team(cores + 1), switches)
+    chosen = Waiting(Team(cores + 1), waited)
     if _running() > (os.cpu_count() or 1):
         chosen.sleep()
     return chosen
 
 
-def _switches() -> Callable[[], int] | None:
-    """Counts the involuntary context switches of the process; None where the system does not tell them."""
-    if sys.platform != "win32":
-        try:
-            from resource import RUSAGE_SELF, getrusage
-        except ImportError:
-            return None
-        return lambda: getrusage(RUSAGE_SELF).ru_nivcsw
-    return None
+def _waited(tasks: Path = Path("/proc/self/task")) -> Callable[[], tuple[float, float]] | None:
+    """Reads how long the threads of the process computed and waited for a core; None where the system does not say."""
+
+    def read() -> tuple[float, float]:
+        computed, waited = 0, 0
+        for task in os.listdir(tasks):
+            try:
+                with open(f"{tasks}/{task}/schedstat", "rb") as file:
+                    run, queued, _ = file.read().split()
+            except (OSError, ValueError):  # the thread is gone
+                continue
+            computed, waited = computed + int(run), waited + int(queued)
+        return computed / 1e9, waited / 1e9
+
+    try:
+        return read if read()[0] > 0 else None
+    except OSError:
+        return None
 
 
 def _running(loads: Path = Path("/proc/loadavg")) -> int:

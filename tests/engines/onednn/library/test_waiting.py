@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -31,39 +34,41 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "i" bottom: "l" top: "loss"
 
 
 class Machine:
-    """A machine whose calls take as long as the way of waiting and its other programs make them."""
+    """A machine of two cores whose other programs take a share of the time of our two threads."""
 
     def __init__(self) -> None:
-        self.now, self.switches, self.sleeping = 0.0, 0, False
-        self.changes: list[float] = []
-        self.seconds = {SPIN: 0.02, SLEEP: 0.03}
-        self.per_second = 0.0  # involuntary context switches
-        self.waiting = Waiting(self, lambda: int(self.switches), lambda: self.now)
+        self.now, self.computed, self.waited = 0.0, 0.0, 0.0
+        self.sleeping = False
+        self.changes: list[tuple[float, str]] = []
+        self.share = {SPIN: 0.0, SLEEP: 0.0}
+        self.idle = False
+        self.waiting = Waiting(self, lambda: (self.computed, self.waited), lambda: self.now)
 
     def start(self) -> None:
         assert not self.sleeping
         self.sleeping = True
-        self.changes.append(self.now)
+        self.changes.append((self.now, SLEEP))
 
     def stop(self) -> None:
         assert self.sleeping
         self.sleeping = False
-        self.changes.append(self.now)
+        self.changes.append((self.now, SPIN))
 
-    def run(self, seconds: float) -> str:
-        """Repeat a step of two calls; what is chosen in the end."""
+    def run(self, seconds: float, step: float = 0.02) -> str:
+        """Repeat a step; what is chosen in the end."""
         end = self.now + seconds
         while self.now < end:
-            for call in ("forward", "backward"):
-                took = self.seconds[self.waiting.mode]
-                self.now += took
-                self.switches += self.per_second * took  # type: ignore[assignment]
-                self.waiting.note(call, took)
-                assert self.sleeping == (self.waiting.mode == SLEEP)
+            self.now += step
+            if not self.idle:
+                share = self.share[self.waiting.mode]
+                self.computed += 2 * step * (1 - share)
+                self.waited += 2 * step * share
+            self.waiting.note()
+            assert self.sleeping == (self.waiting.mode == SLEEP)
         return self.waiting.mode
 
 
-def test_free_cores_are_never_tried_out() -> None:
+def test_free_cores_are_spun_on() -> None:
     machine = Machine()
     assert machine.run(100) == SPIN
     assert machine.changes == []
@@ -72,51 +77,65 @@ def test_free_cores_are_never_tried_out() -> None:
 def test_a_crowded_machine_sleeps_and_a_free_one_spins_again(caplog: pytest.LogCaptureFixture) -> None:
     machine = Machine()
     machine.run(5)
-    machine.per_second, machine.seconds = 300, {SPIN: 2.5, SLEEP: 0.3}
+    machine.share = {SPIN: 0.34, SLEEP: 0.2}
     with caplog.at_level(logging.INFO, "dragon"):
-        assert machine.run(20) == SLEEP
-    (line,) = caplog.messages  # the newest times were mixed when the trial began
-    assert line == ("threads sleep after a short spin while they wait for each other: 300.0 ms a pass instead of 640.0")
-    machine.per_second, machine.seconds = 0, {SPIN: 0.02, SLEEP: 0.03}
-    assert machine.run(90) == SPIN
+        machine.run(1)
+        machine.run(100)
+        machine.share = {SPIN: 0.0, SLEEP: 0.01}
+        assert machine.run(2) == SPIN
+    assert [mode for _, mode in machine.changes] == [SLEEP, SPIN]
+    assert machine.changes[0][0] < 5.6
+    assert caplog.messages == [
+        "threads sleep after a short spin while they wait for each other: "
+        "other programs had the cores for 24 % of the time",  # the quarter of a second began before
+        "threads spin while they wait for each other: the cores are free",
+    ]
 
 
-def test_a_neighbour_that_yields_does_not_make_them_sleep() -> None:
+def test_neighbours_that_yield_do_not_make_them_sleep() -> None:
     machine = Machine()
-    machine.per_second, machine.seconds = 300, {SPIN: 0.04, SLEEP: 0.09}
+    machine.share = {SPIN: 0.03, SLEEP: 0.03}
     assert machine.run(120) == SPIN
-    tried = len(machine.changes) // 2
-    assert 3 <= tried <= 8  # at 1, 2, 4, ... seconds
+    assert machine.changes == []
 
 
-def test_trials_of_what_loses_stay_cheap() -> None:
+def test_cores_that_only_seem_free_are_tried_less_and_less_often() -> None:
+    """Threads that sleep may be let in at once by programs that would not give way to threads that spin."""
     machine = Machine()
-    machine.per_second, machine.seconds = 300, {SPIN: 8.0, SLEEP: 0.8}
+    machine.share = {SPIN: 0.5, SLEEP: 0.01}
+    machine.run(400)
+    spins = [when for when, mode in machine.changes if mode == SPIN]
+    gaps = [later - before for before, later in pairwise(spins)]
+    assert gaps[0] < 3
+    assert all(later > 1.5 * before for before, later in pairwise(gaps[:5]))
+    assert all(60 <= gap < 64 for gap in gaps[6:])
+    machine.share = {SPIN: 0.0, SLEEP: 0.01}
+    assert machine.run(120) == SPIN  # free at last: the next crowd is left after the first patience
+    machine.share = {SPIN: 0.5, SLEEP: 0.1}
+    assert machine.run(1) == SLEEP
+    machine.share = {SPIN: 0.0, SLEEP: 0.01}
+    assert machine.run(2) == SPIN
+
+
+def test_long_steps_decide_after_one() -> None:
+    machine = Machine()
+    machine.share = {SPIN: 0.7, SLEEP: 0.6}
+    assert machine.run(3, step=3) == SLEEP
+
+
+def test_idle_time_tells_nothing() -> None:
+    machine = Machine()
+    machine.share = {SPIN: 0.5, SLEEP: 0.0}
+    machine.run(1)
+    machine.idle = True
+    assert machine.run(100) == SLEEP
+
+
+def test_begins_by_sleeping_and_spins_where_cores_are_free() -> None:
+    machine = Machine()
     machine.waiting.sleep()
-    steps, begin = 0, machine.now
-    while machine.now < begin + 1000:
-        machine.run(1.0)  # one step
-        steps += 1
     assert machine.waiting.mode == SLEEP
-    assert steps * 1.6 >= 0.9 * 1000
-
-
-def test_a_small_gain_changes_nothing() -> None:
-    machine = Machine()
-    machine.per_second, machine.seconds = 300, {SPIN: 0.040, SLEEP: 0.038}
-    assert machine.run(60) == SPIN
-
-
-def test_calls_that_do_not_come_again_end_a_trial() -> None:
-    machine = Machine()
-    machine.per_second, machine.seconds = 300, {SPIN: 0.04, SLEEP: 0.001}
-    machine.run(0.2)
-    while not machine.sleeping:
-        machine.run(0.04)
-    for _ in range(20):
-        machine.now += 0.01
-        machine.waiting.note("another", 0.01)
-    assert not machine.sleeping
+    assert machine.run(3) == SPIN
 
 
 def test_reset_spins_and_forgets() -> None:
@@ -125,6 +144,40 @@ def test_reset_spins_and_forgets() -> None:
     machine.waiting.reset()
     assert machine.waiting.mode == SPIN
     assert machine.run(20) == SPIN
+
+
+def test_time_without_a_core_is_read_from_the_system(tmp_path: Path) -> None:
+    for task, words in (("7", "2000000000 500000000 9"), ("8", "1000000000 250000000 3"), ("9", "odd")):
+        (tmp_path / task).mkdir()
+        (tmp_path / task / "schedstat").write_text(words + "\n")
+    (tmp_path / "10").mkdir()  # a thread that ends meanwhile
+    read = module._waited(tmp_path)
+    assert read is not None
+    assert read() == (3.0, 0.75)
+    assert module._waited(tmp_path / "none") is None
+    assert module._waited(tmp_path / "10") is None
+
+
+@pytest.mark.skipif(module._waited() is None, reason="the system does not say how long threads wait for a core")
+def test_programs_on_the_same_core_are_seen() -> None:
+    """Two processes held to one core wait for it about half of the time."""
+    own = """
+import os, sys, time
+from dragon.engines.onednn.library.waiting import _waited
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+own = os.getpid()
+if os.fork() == 0:
+    while os.getppid() == own: pass
+    os._exit(0)
+read = _waited()
+before = read()
+end = time.process_time() + 0.5
+while time.process_time() < end: pass
+computed, waited = (b - a for a, b in zip(before, read()))
+print(waited / (computed + waited))
+"""
+    done = subprocess.run([sys.executable, "-c", own], capture_output=True, text=True, check=True)
+    assert float(done.stdout) > 0.25
 
 
 def test_a_team_lives_as_long_as_it_is_wanted(device: Device) -> None:
@@ -149,7 +202,7 @@ def test_numbers_do_not_depend_on_it(device: Device, monkeypatch: pytest.MonkeyP
                 net.backward()
             return [blob.diff.copy() for blobs in net.params.values() for blob in blobs]
 
-    asleep = Waiting(Team(3), lambda: 0)
+    asleep = Waiting(Team(3), lambda: (0.0, 0.0))
     asleep.sleep()
     try:
         for one, other in zip(gradients(lambda: None), gradients(lambda: asleep), strict=True):
