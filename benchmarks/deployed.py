@@ -1,0 +1,200 @@
+"""Measures deployed nets of the zoo against OpenVINO, ONNX Runtime and OpenCV: `python -m benchmarks.deployed --help`.
+
+All libraries start from the same net and random weights; the others read the ONNX file that Dragon writes. Each
+runs in a process of its own, so that its memory and its time to the first scores are its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from benchmarks._harness import BenchmarkError, Candidate, Worker, interleave, machine, ratio, table
+from benchmarks.deployed_peers import LIBRARIES
+from dragon.errors import DragonError
+from dragon.files.atomic import write_atomically
+
+__all__ = ["NETS", "layers", "main", "measure"]
+
+NETS = ("squeezenet_v1.1", "mobilenet_v1", "googlenet", "resnet50", "densenet121", "inception_v3")
+OURS, COUNTED = "Dragon", "OpenVINO"
+_TOLERANCE = {"fp32": 1e-3, "bf16": 0.05}  # of the scores, relative to the largest
+Result = dict[str, Any]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure the chosen nets; 2 for a measurement that cannot be made."""
+    options = _parser().parse_args(arguments)
+    try:
+        _run(options)
+    except (BenchmarkError, DragonError) as error:
+        print(f"deployed.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.clock == "cpu" and options.threads != 1:
+        raise BenchmarkError("--clock cpu adds up the times of all threads: it needs --threads 1")
+    if options.precision != "fp32" and set(options.peer or ()) - {COUNTED}:
+        raise BenchmarkError("OpenCV and ONNX Runtime are measured in fp32")
+    peers = _installed(options.peer or ([COUNTED] if options.precision != "fp32" else None))
+    record: dict[str, Any] = {"command": " ".join(sys.argv), "machine": machine(), "results": []}
+    print(json.dumps(record["machine"], indent=1))
+    with tempfile.TemporaryDirectory() as folder, Worker("benchmarks.deployed_ours") as writer:
+        for net in options.net or NETS:
+            writer.ask("weights", net=net, folder=folder, size=options.size)
+            for batch in options.batch or (1, 16):
+                writer.ask("write", net=net, batch=batch, folder=folder, size=options.size)
+                if options.layers:
+                    print(f"\n### {net}, batch {batch}\n\n{layers(folder, options)}", flush=True)
+                    continue
+                result = measure(folder, peers, options) | {"net": net, "batch": batch}
+                record["results"].append(result)
+                for note in result["notes"]:
+                    print(f"note: {net}, batch {batch}: {note}")
+                print(f"{net}, batch {batch}: done", file=sys.stderr, flush=True)
+    record["machine"]["load_at_end"] = machine()["load"]
+    if record["results"]:
+        print(f"\n{report(record['results'])}\n\nload at the end: {record['machine']['load_at_end']}")
+    if options.json:
+        write_atomically(options.json, json.dumps(record, indent=1).encode())
+
+
+def _installed(wanted: Sequence[str] | None) -> list[str]:
+    """The peers that can be imported, or of these the wanted. BenchmarkError for a wanted one that cannot."""
+    found = [name for name, module in LIBRARIES.items() if importlib.util.find_spec(module) is not None]
+    for name in wanted or ():
+        if name not in found:
+            raise BenchmarkError(f"{name} is not installed")
+    return [name for name in found if wanted is None or name in wanted]
+
+
+def _settings(name: str, folder: str, options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """The module of a library's worker, and the settings of its candidate."""
+    settings = {"folder": folder, "threads": options.threads, "precision": options.precision}
+    if name == OURS:
+        return "benchmarks.deployed_ours", settings | {"engine": options.engine}
+    return "benchmarks.deployed_peers", settings | {"library": name}
+
+
+def measure(folder: str, peers: Sequence[str], options: argparse.Namespace) -> Result:
+    """Time to the first scores and memory of each library by itself, then all of them in turn."""
+    result: Result = {"candidates": {}, "ratios": {}, "notes": []}
+    environment = {"OMP_NUM_THREADS": str(options.threads), "OPENBLAS_NUM_THREADS": "1"}
+    with ExitStack() as stack:
+        candidates, first = [], {}
+        for name in (OURS, *peers):
+            module, settings = _settings(name, folder, options)
+            begin = time.perf_counter()
+            worker = stack.enter_context(Worker(module, env=environment))
+            worker.ask("make", candidate=name, **settings)
+            scores = worker.ask("answer")
+            first[name] = {"first_s": time.perf_counter() - begin, "peak_mb": worker.ask("peak") / 2**20}
+            if name == OURS:
+                expected = scores
+            difference = _difference(scores, expected)
+            if not difference <= _TOLERANCE[options.precision]:
+                result["notes"].append(f"{name} left out: its scores differ by {difference:.2g} of the largest")
+                continue
+            candidates.append(Candidate(name, worker, clock=options.clock))
+        series = interleave(candidates, options.rounds, options.block_ms)
+    for name, one in series.items():
+        result["candidates"][name] = one.facts() | first[name]
+        if name != OURS:
+            median, minimum = ratio(one, series[OURS])
+            result["ratios"][name] = {"median": round(median, 3), "min": round(minimum, 3)}
+    return result
+
+
+def _difference(scores: Sequence[float], expected: Sequence[float]) -> float:
+    """The largest difference, relative to the largest score; NaN if one is not finite."""
+    return max(abs(a - b) for a, b in zip(scores, expected, strict=True)) / max(map(abs, expected))
+
+
+def report(results: Sequence[Result]) -> str:
+    """Two tables: times with ratios, then first scores and memory."""
+    names = list(dict.fromkeys(name for r in results for name in r["candidates"]))
+    others = [name for name in names if name != OURS]
+    rows = [
+        [
+            r["net"], r["batch"], *(r["candidates"].get(name, {}).get("min_ms") for name in names),
+            *(_pair(r["ratios"].get(name)) for name in others),
+        ]
+        for r in results
+    ]  # fmt: skip
+    head = ["net", "batch", *(f"{name} ms" for name in names), *(f"{name} / {OURS}" for name in others)]
+    begun = [
+        [
+            r["net"], r["batch"], *(r["candidates"].get(name, {}).get("first_s") for name in names),
+            *(r["candidates"].get(name, {}).get("peak_mb") for name in names),
+        ]
+        for r in results
+    ]  # fmt: skip
+    head_begun = ["net", "batch", *(f"{name} s" for name in names), *(f"{name} MB" for name in names)]
+    return f"{table(head, rows)}\n\n{table(head_begun, begun)}"
+
+
+def _pair(found: Mapping[str, float] | None) -> str:
+    return f"{found['median']:.2f} ({found['min']:.2f})" if found else ""
+
+
+def layers(folder: str, options: argparse.Namespace) -> str:
+    """Our time by layer beside OpenVINO's counters; the least of the rounds."""
+    found = {}
+    for name in (OURS, COUNTED):
+        module, settings = _settings(name, folder, options)
+        env = {"OMP_NUM_THREADS": str(options.threads), "DRAGON_BENCHMARK_COUNTERS": "1"}
+        with Worker(module, env=env) as worker:
+            worker.ask("make", candidate=name, **settings)
+            found[name] = worker.ask("profile", iterations=options.rounds)
+    rows = _beside(found[OURS], [one for one in found[COUNTED] if one["ms"]])
+    rows.append(["total", "", *(sum(row[k] or 0.0 for row in rows) for k in (2, 3)), "", ""])
+    return table(["layer", "type", "ours ms", "OpenVINO ms", "ours ran", "OpenVINO ran"], rows)
+
+
+def _beside(ours: Sequence[Result], theirs: Sequence[Result]) -> list[list[Any]]:
+    """A row for each of our groups of layers, with the sum of OpenVINO's operations of the same names, then the others.
+
+    OpenVINO names a convolution with a bias NAME/WithoutBiases.
+    """
+    rows: list[list[Any]] = []
+    owner: dict[str, list[Any]] = {}  # by the names of its layers
+    for one in ours:
+        rows.append([one["layer"], one["type"], one["ms"], None, one["how"], ""])
+        owner |= dict.fromkeys(one["names"], rows[-1])
+    for one in theirs:
+        row = owner.get(one["layer"].removesuffix("/WithoutBiases"))
+        if row is None:
+            rows.append(row := [one["layer"], one["type"], None, None, "", ""])
+        row[3] = (row[3] or 0.0) + one["ms"]
+        row[5] = f"{row[5]} {one['how']}".strip()
+    return rows
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="deployed.py", description=__doc__)
+    parser.add_argument("--net", action="append", metavar="NAME", help=f"of the zoo; by default {', '.join(NETS)}")
+    parser.add_argument("--batch", action="append", type=int, metavar="N", help="by default 1 and 16")
+    parser.add_argument("--peer", action="append", choices=list(LIBRARIES), metavar="NAME", help=", ".join(LIBRARIES))
+    parser.add_argument("--rounds", type=int, default=11, metavar="N", help="of all libraries in turn (11)")
+    parser.add_argument("--block-ms", type=float, default=60, metavar="MS", help="of passes timed at a time (60)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of each library (1)")
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu needs --threads 1")
+    parser.add_argument("--precision", choices=tuple(_TOLERANCE), default="fp32", help="bf16: ours and OpenVINO only")
+    parser.add_argument("--layers", action="store_true", help="times by layer beside OpenVINO's counters")
+    parser.add_argument("--size", type=int, metavar="N", help="height and width of images, for quick trials")
+    parser.add_argument("--json", metavar="FILE", help="write every time of every round")
+    parser.add_argument("--engine", default="onednn", help="ours: onednn (default) or numpy")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
