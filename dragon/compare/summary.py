@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dragon.columns import columns, terminal_width
+from dragon.compare.grid_edges import edge_lines
 from dragon.compare.pair_lines import pair_lines
 from dragon.compare.report.html import VERDICTS
 from dragon.compare.report.view import View
@@ -28,6 +29,7 @@ def closing_lines(results: Record, report: Path) -> list[str]:
         expected = f" Expected: {c['expect']}." if c.get("expect") else ""
         lines.append(f"{sign}{c['sentence']}{expected}")
     lines += pair_lines(results)
+    lines += [f"! {line}" for line in edge_lines(results)]
     if view.primary is not None and view.primary.get("verdict"):
         claim = view.about.get("claim") or view.about["name"]
         lines.append(f"\nVerdict: {VERDICTS[view.primary['verdict']]} {view.primary['verdict']} - {claim}")

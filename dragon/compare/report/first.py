@@ -8,6 +8,7 @@ from typing import Any
 
 from dragon.compare.contrasts import MIN_SEEDS, check_contrast
 from dragon.compare.expectation import AGREES, DISAGREES, Expectation
+from dragon.compare.grid_edges import edge_lines
 from dragon.compare.pair_lines import pair_lines
 from dragon.compare.report.curves import over_iterations, shared_axis, variant_legend
 from dragon.compare.report.factors import against, unit_of
@@ -37,7 +38,7 @@ def first_screen(view: View) -> str:
     says.append(f'<p class="soft">{" · ".join(source)}</p>' if source else "")
     says.append(f"<p>{escape(str(about['description']))}</p>" if about.get("description") else "")
     says.append(_verdict(view))
-    lines = pair_lines(view.results)
+    lines = [*pair_lines(view.results), *edge_lines(view.results)]
     says.append("<ul>" + "".join(f"<li>{prose(line)}</li>" for line in lines) + "</ul>" if lines else "")
     return (
         f'<header class="first"><div>{"".join(says)}</div><div class="picture">{first_picture(view)}</div></header>'

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from dragon.compare.contrasts import primary_of
+from dragon.compare.grid_edges import edge_lines
 from dragon.compare.report.html import VERDICTS, page, table, verdict
 from dragon.compare.report.tables import effect, interval_text
 from dragon.compare.wording import is_share
@@ -40,6 +41,7 @@ class _Line:
     interval: str
     expected: str
     seeds: int
+    edge: bool
 
     @property
     def command(self) -> str:
@@ -49,7 +51,8 @@ class _Line:
     @property
     def notes(self) -> list[str]:
         """Reservations that belong beside the claim."""
-        return ["quick run"] * self.quick + ["SYNTHETIC DATA"] * self.synthetic
+        edge = ["a tuned value at the edge of its grid"] * self.edge
+        return ["quick run"] * self.quick + ["SYNTHETIC DATA"] * self.synthetic + edge
 
 
 def write_index(folder: Path) -> Path:
@@ -94,6 +97,7 @@ def _line(folder: str, results: Record) -> _Line:
         interval=interval,
         expected=expected,
         seeds=seeds,
+        edge=bool(edge_lines(results)),
     )
 
 

@@ -98,6 +98,6 @@ def make_results() -> Record:
         "memory": {"bn": {"process_mib": 120.0}, HOSTILE: {"process_mib": 100.0}},
         "tuning": [
             {"variant": "bn", "levels": {}, "chosen": {"base_lr": 0.1, "weight_decay": 0.0005},
-             "grid": [{"base_lr": r, "weight_decay": 0.0005, "score": [0.7], "mean": 0.7} for r in (0.01, 0.1)]},
+             "grid": [{"base_lr": r, "weight_decay": 0.0005, "score": [0.7], "mean": 0.7} for r in (0.01, 0.1, 1.0)]},
         ],
     }  # fmt: skip

@@ -235,6 +235,17 @@ def test_end_in_the_terminal(results: Results) -> None:
     assert lines[-2:] == ["\nVerdict: ✓ agrees - BN widens the range of workable rates", "report: out/report.html"]
 
 
+def test_a_choice_at_the_edge_of_its_grid_is_said_everywhere(results: Results, tmp_path: Path) -> None:
+    (results["tuning"][0])["chosen"] = {"base_lr": max(p["base_lr"] for p in results["tuning"][0]["grid"])}
+    said = "tuning chose the highest base_lr of its grid"
+    assert any(line.startswith("! ") and said in line for line in closing_lines(results, Path("report.html")))
+    assert said in Page(render(results)).text
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "results.json").write_text(json.dumps(results))
+    assert "a tuned value at the edge of its grid" in Page(write_index(tmp_path).read_text()).text
+    assert "a tuned value at the edge of its grid" in (tmp_path / "index.md").read_text()
+
+
 def test_a_series_that_is_asked_for_has_a_chart(results: Results) -> None:
     for one in results["cells"]:
         one["curves"]["test/loss"] = one["curves"]["train/loss"]

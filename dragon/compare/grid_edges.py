@@ -1,0 +1,32 @@
+"""Where tuning chose the lowest or highest level of its grid: one beyond it might be better, and change the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any
+
+from dragon.compare.wording import level_text, selection
+
+__all__ = ["edge_lines"]
+
+Record = Mapping[str, Any]
+
+
+def edge_lines(results: Record) -> list[str]:
+    """A sentence for each level at an end of its grid that was chosen, with the variants that chose it.
+
+    results: the content of results.json.
+    """
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for entry in results.get("tuning") or []:
+        for name, chosen in (entry.get("chosen") or {}).items():
+            levels = [p[name] for p in entry.get("grid") or [] if isinstance(p.get(name), Real) and p[name] is not None]
+            for end, of in (("lowest", min), ("highest", max)):
+                if len(set(levels)) > 1 and chosen == of(levels):
+                    where = selection({"variant": entry["variant"], **(entry.get("levels") or {})})
+                    found.setdefault((name, level_text(chosen), end), []).append(where)
+    return [
+        f"{', '.join(where)}: tuning chose the {end} {name} of its grid, {level}; one beyond it may be better."
+        for (name, level, end), where in found.items()
+    ]
