@@ -76,8 +76,8 @@ pictures: demo
 demo: $(VENV)/runs
 	$(BIN)/dragon demo --dir $(DEMO_DIR)
 
-# The documents as a site, in build/site: reference made from the code, warnings as errors, every link checked.
-# To search in it: python -m http.server -d build/site
+# The documents as a site, in build/site: reference made from the code, warnings as errors, every link checked. Open
+# build/site/index.html; a server is not needed.
 docs: setup
 	$(PIP) -e '.[docs]'
 	$(BIN)/python -m mkdocs build --strict

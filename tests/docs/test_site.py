@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -106,14 +107,36 @@ def test_text_that_is_not_markdown_stays_as_it_is() -> None:
     assert anchor("BN: what it `does`, and why") == "bn-what-it-does-and-why"
 
 
-@pytest.mark.slow
-def test_the_site_is_built_without_warnings_and_all_its_links_lead_somewhere(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the site, built without warnings."""
     for package in ("mkdocs", "material", "mkdocstrings"):
         pytest.importorskip(package)
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    texts = {path: path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.html") if path.name != "404.html"}
+    return folder
+
+
+@pytest.mark.slow
+def test_a_browser_searches_without_a_server(site: Path, tmp_path: Path) -> None:
+    """Pages of two folders: the script of the search is found from both."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        pytest.skip("no Chromium")
+    for page in ("index.html", "reference/commands.html"):
+        address = f"{(site / page).as_uri()}?q=recalibrate"
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
+        line = [browser, *flags, "--virtual-time-budget=20000", "--dump-dom", address]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=300, check=False)
+        found = re.findall(r'<a href="([^"]*)" class="md-search-result__link"', done.stdout)
+        assert any("how_to/recalibrate.html" in link for link in found), done.stderr
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_warnings_and_all_its_links_lead_somewhere(site: Path) -> None:
+    texts = {path: path.read_text(encoding="utf-8") for path in site.rglob("*.html") if path.name != "404.html"}
     assert len(texts) == len(pages())
     marks = {path: set(re.findall(r'\sid="([^"]*)"', text)) for path, text in texts.items()}
     assert not [
@@ -128,5 +151,5 @@ def test_the_site_is_built_without_warnings_and_all_its_links_lead_somewhere(tmp
             file = (path.parent / target).resolve() if target else path
             file = file / "index.html" if file.is_dir() else file
             if not file.exists() or (mark and mark not in marks.get(file, {mark}) and not mark.startswith("__")):
-                dead.append(f"{path.relative_to(tmp_path)}: {link}")
+                dead.append(f"{path.relative_to(site)}: {link}")
     assert not dead
