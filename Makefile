@@ -29,7 +29,7 @@ $(VENV)/runs: pyproject.toml
 	@PATH="$$PATH:/sbin" ldconfig -p 2>/dev/null | grep -q libgomp.so.1 || { $(GET) libgomp1; } || \
 	  echo "without the system library libgomp.so.1 (package libgomp1) nets run on the slower NumPy engine"
 	$(PYTHON) -m venv $(VENV)
-	@echo "Installing Dragon and what it runs on into $(VENV): about 80 MB to fetch, 220 MB on disk"
+	@echo "Installing Dragon and what it runs on into $(VENV): about 80 MB to fetch, 210 MB on disk"
 	$(PIP) -e .
 	@cd $(VENV)/lib && ! cmp -s libdnnl.so.3.2 libdnnl.so || \
 	  for name in libdnnl.so libdnnl.so.3; do ln -f libdnnl.so.3.2 $$name; done  # a wheel holds no links: 3 copies

@@ -205,7 +205,8 @@ class _Session:
             write_atomically(path, json.dumps(decided).encode())
         most = max(run.solver.max_iter for run in self.plan.runs)
         if decided["iterations"] < most:
-            self.display.say(f"{decided['iterations']} of {most} iterations fit into the time budget")
+            fitting = decided["iterations"]
+            self.display.say(f"runs take {fitting:,} of {most:,} iterations, to end within {budget:g} s")
             self.plan = self.plan.with_iterations(decided["iterations"])
         return self.plan
 
