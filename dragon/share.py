@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["ALONE", "Share"]
+from numpy.typing import NDArray
+
+__all__ = ["ALONE", "Share", "Total"]
+
+Total = Callable[[NDArray[Any]], None]  # replaces a contiguous vector by its sum over the ranks, in their order
 
 
 @dataclass(frozen=True)
@@ -12,11 +18,15 @@ class Share:
     """Rank `rank` of `ranks`. divided: the batch_size of a data layer counts the images of all ranks, not of each.
 
     Rank r has rows r * B to (r + 1) * B of the batch of all ranks, whose rows are in the order that one process reads.
+    total: adds up over the ranks, for batch normalisation by the rows of all: of the layers that ask for it by their
+    type SyncBN, or of all where `synchronised`. None: each rank normalises by its own rows.
     """
 
     rank: int = 0
     ranks: int = 1
     divided: bool = False
+    total: Total | None = None
+    synchronised: bool = False
 
     def rows(self, batch_size: int) -> int:
         """The rows of this rank, B, where a prototxt says batch_size. Raises ValueError if they cannot be divided."""

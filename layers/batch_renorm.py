@@ -84,10 +84,12 @@ class BatchRenorm(BatchStatistics):
             scale_shift(y, self.inv, None, y)
             return
         self.centred = xp_of(x).empty_like(x)
-        mean, var = centre(x, self.centred)
+        total = self.total
+        mean, var, count = centre(x, self.centred, total)
+        self.over = None if total is None else (total, count)
         self.inv = inverse_std(var, self.normalization.eps)
         self.r, shift = self._correction(mean, self.inv)
-        self.update_running(mean, var, x.shape[0] * x.shape[2])
+        self.update_running(mean, var, count)
         self.blobs[3].data[...] += 1
         scale_shift(self.centred, self.inv * self.r, shift, y)
 
@@ -98,4 +100,4 @@ class BatchRenorm(BatchStatistics):
         if self.by_running:
             backward_global(dy, self.inv, None, dx)
         else:
-            backward_batch(dy, self.centred, self.inv, self.r, dx)
+            backward_batch(dy, self.centred, self.inv, self.r, dx, self.over)

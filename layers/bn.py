@@ -29,7 +29,8 @@ class BN(BatchStatistics):
     the stored statistics in TRAIN, where gamma and beta then stay as they are. With SegNet's settings in `bn_param` it
     is `SegNetBN`, with the profile "neopenx" `NeopenxBN`.
 
-    Forks for several devices call the type SyncBN; with one device there is nothing to synchronise.
+    Of several ranks that train together each normalises by its own rows; by those of all with the type SyncBN, as in
+    forks for several devices, or with `dragon train --sync-bn`.
     """
 
     type = "BN"

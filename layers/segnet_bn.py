@@ -68,7 +68,7 @@ class SegNetBN(BatchStatistics):
         statistics: tuple[Array, ...] = ()
         if len(top) > 1:  # before top 0, which may be the bottom
             x = by_channel(bottom[0].data)
-            statistics = centre(x, self._scratch.get("d", x.shape, x))
+            statistics = centre(x, self._scratch.get("d", x.shape, x), self.total)[:2]
         super().forward(bottom, top)
         for blob, value in zip(top[1:], statistics, strict=False):
             blob.data[...] = value.reshape(blob.shape)

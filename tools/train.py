@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from dragon.errors import UsageError
 from dragon.files.layer_files import layer_files
 from dragon.models import zoo
+from dragon.parallel.wire import WIRES
 from dragon.probes import Probe
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.assign import Assignment
@@ -29,7 +30,7 @@ from dragon.tools.common.numbers import INT32, Count, Seed
 from dragon.tools.common.probe_options import probe_option
 from dragon.tools.common.profile import profile_option
 from dragon.tools.common.python_layers import allow_python
-from dragon.tools.common.ranks import share_machine, training_ranks
+from dragon.tools.common.ranks import share_machine, training_ranks, write_timeline
 from dragon.tools.common.repeat import RememberingCommand, command_line, repeated_flags
 from dragon.tools.common.set_option import set_option
 from dragon.tools.common.signals import EFFECTS, solver_signals
@@ -96,6 +97,9 @@ class _Train(RememberingCommand):
 @click.option(
     "--divide-batch", is_flag=True, help="On several ranks: batch_size counts the images of all, as in NVCaffe."
 )
+@click.option("--sync-bn", is_flag=True, help="On several ranks: normalise by the rows of all, as SyncBN does.")
+@click.option("--wire", type=click.Choice([*WIRES]), default="fp32", help="On several ranks: how gradients are sent.")
+@click.option("--timeline", type=click.Path(dir_okay=False), help="Write what each rank does when, for Perfetto.")
 @click.option("--sigint-effect", type=click.Choice(EFFECTS), default="stop", show_default=True)
 @click.option("--sighup-effect", type=click.Choice(EFFECTS), default="snapshot", show_default=True)
 @click.option("--allow-unknown", is_flag=True, help="Skip fields that the schema does not have, with a warning each.")
@@ -124,6 +128,9 @@ def command(
     tensorboard: str | None,
     own_observers: list[Observer],
     divide_batch: bool,
+    sync_bn: bool,
+    wire: str,
+    timeline: str | None,
     sigint_effect: str,
     sighup_effect: str,
     allow_unknown: bool,
@@ -165,8 +172,9 @@ def command(
         if ranks is not None:
             own_seed = param.random_seed if param.random_seed >= 0 else fresh_seed()
             seed = ranks.agree(own_seed if seed is None else seed)
-        elif divide_batch:
-            raise UsageError("--divide-batch needs several ranks: mpirun -n N dragon train ...")
+        else:
+            flags = {"--divide-batch": divide_batch, "--wire": wire != "fp32", "--timeline": timeline is not None}
+            _refuse_alone([name for name, given in flags.items() if given])
         solver = get_solver(
             definition,
             engine=engine,
@@ -178,12 +186,16 @@ def command(
             net_folder=place.net_folder,
             ranks=ranks,
             divided=divide_batch,
+            sync_bn=sync_bn,
+            wire=wire,
+            timeline=timeline is not None,
         )
         try:
             resumed = _restored(place, solver)
             if not solver.leads:
                 with solver_signals(solver, sigint_effect, sighup_effect):
                     solver.solve()
+                write_timeline(solver, timeline)
                 return
             run = place.settle(solver)
             check_snapshots(solver)
@@ -206,8 +218,15 @@ def command(
                 sigint=sigint_effect,
                 sighup=sighup_effect,
             ).train(solver)
+            write_timeline(solver, timeline)
         finally:
             solver.close()
+
+
+def _refuse_alone(flags: Sequence[str]) -> None:
+    """Raise UsageError for flags of several ranks that were given to one process."""
+    for flag in flags:
+        raise UsageError(f"{flag} needs several ranks: mpirun -n N dragon train ...")
 
 
 def _restored(place: Place, solver: Solver) -> str | None:

@@ -25,8 +25,11 @@ from dragon.normalization.arithmetic import (
 )
 from dragon.normalization.settings import Normalization
 from dragon.proto import dragon_pb2 as pb
+from dragon.share import Total
 
-__all__ = ["BatchStatistics", "averages", "normalization_of"]
+__all__ = ["SYNCHRONISED", "BatchStatistics", "averages", "normalization_of"]
+
+SYNCHRONISED = "SyncBN"  # the type that asks for statistics over the rows of all ranks
 
 _log = logging.getLogger("dragon")
 
@@ -58,6 +61,7 @@ class BatchStatistics(Layer):
         self.buffers = self.normalization.blobs.buffers
         self._scratch = Scratch()
         self._warned: set[str] = set()
+        self._over: tuple[Total, int] | None = None  # what adds up over the ranks, and their values per channel
 
     @classmethod
     def read_settings(cls, param: pb.LayerParameter) -> Normalization:
@@ -89,8 +93,16 @@ class BatchStatistics(Layer):
 
     @property
     def by_kernels(self) -> bool:
-        """Whether engines may compute the next run by kernels of their own, which know no ghost batches."""
-        return self.by_formula and (not self.normalization.ghost_batch or self.use_global)
+        """Whether engines may compute the next run by kernels of their own, which know only the rank's whole batch."""
+        alone = not self.normalization.ghost_batch and self.total is None
+        return self.by_formula and (alone or self.use_global)
+
+    @property
+    def total(self) -> Total | None:
+        """Adds up over the ranks whose rows are normalised together; None: this rank's own, or groups of them."""
+        share = self.context.share
+        asked = share.synchronised or self.param.type == SYNCHRONISED
+        return share.total if asked and not self.normalization.ghost_batch else None
 
     def let_phase_decide(self) -> None:
         """Ignore use_global_stats from now on: the phase alone decides which statistics are used."""
@@ -178,13 +190,14 @@ class BatchStatistics(Layer):
         d = self._scratch.get("d", x.shape, x) if needed else y
         self._inv: list[Array] = []  # one for each group
         self._groups = [slice(None)] if self._by_running else self.normalization.groups(x.shape[0])
+        total, self._over = self.total, None
         for group in self._groups:
             if self._by_running:
                 self._mean, var = self.running()
                 subtract_mean(x, self._mean, d)
             else:
-                mean, var = centre(x[group], d[group])
-                count = x[group].shape[0] * x.shape[2]
+                mean, var, count = centre(x[group], d[group], total)
+                self._over = None if total is None else (total, count)
                 self.check_count(count)
                 self.update_running(mean, var, count)
             inv = inverse_std(var, self.normalization.eps)
@@ -204,7 +217,7 @@ class BatchStatistics(Layer):
         for group, inv in zip(self._groups, self._inv, strict=True):
             into = None if dx is None else dx[group]
             if not constant:
-                self._accumulate_affine_diffs(*backward_batch(dy[group], d[group], inv, gamma, into))
+                self._accumulate_affine_diffs(*backward_batch(dy[group], d[group], inv, gamma, into, self._over))
                 continue
             if self.affine is not None:
                 self._accumulate_affine_diffs(*affine_diffs(dy[group], d[group], inv))

@@ -205,6 +205,11 @@ class Prefetched(Source):
         with self.naming_errors():
             return self._reading().get()
 
+    @property
+    def waited(self) -> float:
+        """Seconds that the net has waited for batches."""
+        return 0.0 if self.batches is None else self.batches.waited
+
     def limits(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
         """The smallest and the largest values that the images can have in top 0, as arrays that broadcast to one.
 

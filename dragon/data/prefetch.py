@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from typing import Protocol
@@ -51,10 +52,14 @@ class _Queue:
         self.error: BaseException | None = None
         self.stopping = False
         self.pid = os.getpid()
+        self.waited = 0.0  # seconds
 
     def wait(self) -> Batch:
         """Wait for the next batch, which stays in the queue. Raises the error of the thread. `changed` must be held."""
-        self.changed.wait_for(lambda: self.ready or self.error)
+        if not (self.ready or self.error):
+            began = time.perf_counter()
+            self.changed.wait_for(lambda: self.ready or self.error)
+            self.waited += time.perf_counter() - began
         if self.error and not self.ready:
             raise self.error
         return self.ready[0]
@@ -75,6 +80,11 @@ class Prefetcher:
         self._current: Batch | None = None
         self._stop: weakref.finalize[[_Queue, threading.Thread], Prefetcher] | None = None
         self._closed = False
+
+    @property
+    def waited(self) -> float:
+        """Seconds that batches were waited for."""
+        return 0.0 if self._queue is None else self._queue.waited
 
     @property
     def state(self) -> tuple[int, int]:

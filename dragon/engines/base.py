@@ -101,6 +101,25 @@ class Executor(ABC):
         self.backward(last, 0)
         return loss
 
+    def forward_backward_in_parts(self, ends: Sequence[int], ready: Callable[[int], None]) -> float:
+        """As `forward_backward`, with backward in parts; `ready` may read the gradients that are complete.
+
+        ends: layers down to which the parts run, in falling order, the last 0. ready(n), n the number of layers, is
+        called when forward is over, ready(end) when backward has run down to `end`, or further.
+        """
+        last = len(self.net.nodes) - 1
+        loss = self.forward(0, last)
+        ready(last + 1)
+        self._backward_in_parts(ends, ready)
+        return loss
+
+    def _backward_in_parts(self, ends: Sequence[int], ready: Callable[[int], None]) -> None:
+        start = len(self.net.nodes) - 1
+        for end in ends:
+            self.backward(start, end)
+            start = end - 1
+            ready(end)
+
     def clear_param_diffs(self) -> None:
         """Set the gradients of learned blobs to zero."""
         for param in self.net.learnable:

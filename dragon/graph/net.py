@@ -5,7 +5,7 @@ The net decides what is computed (wiring, sharing, which blobs need a gradient);
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
@@ -122,6 +122,12 @@ class Net(PyNet):
         """Run one forward and one backward pass and return the loss."""
         self.look_ahead()
         return self.executor.forward_backward()
+
+    @exclusive
+    def forward_backward_in_parts(self, ends: Sequence[int], ready: Callable[[int], None]) -> float:
+        """As `forward_backward`, calling `ready` meanwhile: see Executor.forward_backward_in_parts."""
+        self.look_ahead()
+        return self.executor.forward_backward_in_parts(ends, ready)
 
     @exclusive
     def whole_step(self, updater: Update, rate: float, iteration: int) -> float | None:
@@ -255,9 +261,9 @@ class Net(PyNet):
 
 # Parts of a net that its engine, its solver and the tools use: scripts have other ways, and completion leaves them out.
 _INTERNAL = frozenset(
-    {"bottom_names_of", "check_finite", "check_parameters", "context", "executor", "first_nonfinite", "layer_index"}
-    | {"learnable", "look_ahead", "nodes", "output_values", "owned", "run_backward", "run_forward", "run_lock", "table"}
-    | {"top_names_of", "whole_step"}
+    {"bottom_names_of", "check_finite", "check_parameters", "context", "executor", "first_nonfinite"}
+    | {"forward_backward_in_parts", "layer_index", "learnable", "look_ahead", "nodes", "output_values", "owned"}
+    | {"run_backward", "run_forward", "run_lock", "table", "top_names_of", "whole_step"}
 )
 
 _Positional = tuple[int | None, int, str | Sequence[str] | None, str | Path | None]

@@ -8,15 +8,22 @@ Formulas: Ioffe & Szegedy 2015, section 3, with m = N * S values per channel.
               dx = gamma * inv * (dy - dbeta / m - d * inv * dgamma / m)
 
 The variance takes two passes: E[x^2] - E[x]^2 can be negative, and is not 0 for a constant channel.
+
+Over the rows of several ranks m, mean(x), mean(d^2), and dbeta and dgamma in dx are those of all: `total` adds them up,
+once for m and x, once for d^2, once in backward. The dgamma and dbeta that are returned stay those of the rank.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import numpy as np
 
 from dragon.memory.scratch import parts
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
+from dragon.share import Total
 
 __all__ = [
     "affine_diffs",
@@ -61,17 +68,32 @@ def subtract_mean(x: Array, mean: Array, out: Array) -> None:
     xp_of(x).subtract(x, mean[:, None], out=out)
 
 
-def centre(x: Array, out: Array) -> tuple[Array, Array]:
-    """Write d = x - mean(x) into `out`, which may be `x`; return the mean and the (biased) variance."""
+def centre(x: Array, out: Array, total: Total | None = None) -> tuple[Array, Array, int]:
+    """Write d = x - mean(x) into `out`, which may be `x`; return the mean, the (biased) variance and m."""
     xp = xp_of(x)
     count = x.shape[0] * x.shape[2]
-    mean = channel_sum(x) / x.dtype.type(count)
+    sums = channel_sum(x)
+    if total is not None:
+        counted, sums = _added(total, np.array([count]), sums)
+        count = round(float(counted[0]))
+    mean = sums / x.dtype.type(count)
     squares = xp.zeros(x.shape[1], "float64")
     for part in parts(x):
         d = out[part]
         xp.subtract(x[part], mean[:, None], out=d)
         squares += channel_dot(d, d)
-    return mean, (squares / count).astype(x.dtype)
+    if total is not None:
+        (squares,) = _added(total, squares)
+    return mean, (squares / count).astype(x.dtype), count
+
+
+def _added(total: Total, *values: Array) -> list[Array]:
+    """The sums of vectors over the ranks, in the types and the places that they have."""
+    hosts = [np.asarray(v if isinstance(v, np.ndarray) else v.get(), np.float64) for v in values]
+    vector = np.concatenate(hosts)
+    total(vector)
+    ends = np.cumsum([len(v) for v in hosts])[:-1]
+    return [xp_of(v).asarray(part.astype(v.dtype)) for v, part in zip(values, np.split(vector, ends), strict=True)]
 
 
 def inverse_std(var: Array, eps: float) -> Array:
@@ -95,17 +117,23 @@ def affine_diffs(dy: Array, d: Array, inv: Array) -> tuple[Array, Array]:
     return inv * channel_dot(dy, d), channel_sum(dy)
 
 
-def backward_batch(dy: Array, d: Array, inv: Array, gamma: Array | None, out: Array | None) -> tuple[Array, Array]:
+def backward_batch(
+    dy: Array, d: Array, inv: Array, gamma: Array | None, out: Array | None, over: tuple[Total, int] | None = None
+) -> tuple[Array, Array]:
     """Backward through statistics of the batch: write dx into `out`; return dgamma and dbeta.
 
-    out: may be `dy`; None if dx is not wanted. gamma: None without a scale.
+    out: may be `dy`; None if dx is not wanted. gamma: None without a scale. over: `total` and m of `centre`.
     """
     xp = xp_of(dy)
     dgamma, dbeta = affine_diffs(dy, d, inv)
     if out is not None:
-        count = dy.dtype.type(dy.shape[0] * dy.shape[2])
-        along = (-inv * dgamma / count)[:, None]
-        level = (-dbeta / count)[:, None]
+        count: Any = dy.dtype.type(dy.shape[0] * dy.shape[2])
+        all_gamma, all_beta = dgamma, dbeta
+        if over is not None:
+            count = dy.dtype.type(over[1])
+            all_gamma, all_beta = _added(over[0], dgamma, dbeta)
+        along = (-inv * all_gamma / count)[:, None]
+        level = (-all_beta / count)[:, None]
         factor = (inv if gamma is None else inv * gamma)[:, None]
         for part in parts(dy):
             t = d[part] * along

@@ -2,56 +2,178 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.bases.source import Prefetched
 from dragon.errors import UsageError
 from dragon.memory.storage import Storage
+from dragon.parallel.buckets import Bucket, bucket_bytes, buckets_of
 from dragon.parallel.ranks import Ranks
+from dragon.parallel.sender import Sender
+from dragon.parallel.timeline import COMPUTE, SEND, Timeline
+from dragon.parallel.wire import WIRES
 
 if TYPE_CHECKING:
     from dragon.graph.net import Net
 
-__all__ = ["Exchange"]
+__all__ = ["Exchange", "Phases"]
 
 REQUESTS = ("snapshot", "stop")
 
 
-class Exchange:
-    """Makes the gradients of a net those of the batch of all ranks: their mean over the ranks."""
+@dataclass(frozen=True)
+class Phases:
+    """Where the time of an iteration goes on a rank, in milliseconds.
 
-    def __init__(self, net: Net, ranks: Ranks) -> None:
+    read: waiting for data. wait: waiting for other ranks, or for what they send. compute: the rest.
+    """
+
+    read: float
+    compute: float
+    wait: float
+
+
+class Exchange:
+    """Makes the gradients of a net those of the batch of all ranks: their mean over the ranks.
+
+    overlap: send gradients while backward goes on; else when it is over. wire: how they are sent, a name of
+    dragon/parallel/wire.py. timeline: record what is done when.
+    """
+
+    def __init__(
+        self, net: Net, ranks: Ranks, *, overlap: bool = True, wire: str = "fp32", timeline: bool = False
+    ) -> None:
+        self.net = net
         self.ranks = ranks
-        self._vector: NDArray[Any] | None = None  # used again in each iteration
+        self.wire = wire
+        twin = ranks.twin() if overlap else None
+        self._sending = ranks if twin is None else twin  # the ranks as the sender calls them
+        self._sender = Sender(threaded=twin is not None)
+        self.buckets: list[Bucket] = []
         self._owned = [blob for blob, _ in net.owned]
-        self._learned = [p.blob for p in net.learnable]
         self._statistics = [blob for blob, param in net.owned if param is None]
+        self._timeline = Timeline(ranks) if timeline else None
+        self._readers = [node.layer for node in net.nodes if isinstance(node.layer, Prefetched)]
+        self._wait = 0.0  # seconds that the sender was waited for
+        self._elsewhere = 0.0  # seconds of ranks.waited that are in _wait, or belong to no iteration
+        self._iterations = 0
+        self._mark = 0.0  # the end of the span before
+        self._took = 0.0  # seconds of iterations
+        self._before: NDArray[Any] = np.zeros(3)  # seconds at the last call of phases()
 
     def start(self) -> None:
-        """Give all ranks rank 0's parameters. Raises UsageError if the nets differ."""
+        """Give all ranks rank 0's parameters, and choose the buckets. Raises UsageError if the nets differ."""
         shapes = [tuple(blob.shape) for blob in self._owned]
         if any(other != shapes for other in self.ranks.agree_all(shapes)):
             raise UsageError("the ranks have different nets")
         for blob in self._owned:
             _put(self.ranks.agree(blob.peek().ravel()), [(blob.data_storage, blob.count)])
+        if self._sender.threaded:
+            whole = sum(bucket.nbytes for bucket in buckets_of(self.net, 1))
+            self.split(bucket_bytes(self._sending, whole))
+        else:
+            self.split(1 << 62)
+        self._elsewhere, self._mark = self.ranks.waited, time.perf_counter()
 
-    def gradients(self, loss: float, requests: set[str]) -> tuple[float, set[str]]:
-        """Average the gradients; the mean loss, and what was requested on any rank.
+    def split(self, least: int) -> None:
+        """Send gradients in buckets of at least `least` bytes: the same number on all ranks."""
+        self.buckets = buckets_of(self.net, least)
 
-        A loss that is not finite on one rank is so on all of them, and they fail together.
+    def describe(self) -> str:
+        """How gradients are sent, in one line."""
+        size, count = sum(bucket.nbytes for bucket in self.buckets), len(self.buckets)
+        when = "while backward runs" if self._sender.threaded and count > 1 else "after backward"
+        form = "" if self.wire == "fp32" else f" as {self.wire}"
+        return f"gradients of {size / 2**10:,.0f} KiB are sent{form} {when}, in {count} bucket{'s' * (count != 1)}"
+
+    def run(self, iter_size: int, requests: set[str]) -> tuple[float, set[str]]:
+        """Forward and backward, `iter_size` times; the mean loss, and what was requested on any rank.
+
+        The gradients are then the means over the ranks. A loss that is not finite on one rank is so on all of them,
+        and they fail together.
         """
-        flags = [float(what in requests) for what in REQUESTS]
-        parts = [blob.peek_diff().ravel() for blob in self._learned]
-        numbers = np.array([loss, *flags], parts[0].dtype if parts else np.float32)
-        self._vector = vector = np.concatenate([numbers, *parts], out=self._vector)
-        self.ranks.mean(vector)
-        _put(vector[numbers.size :], [(blob.diff_storage, blob.count) for blob in self._learned])
-        asked = {what for what, value in zip(REQUESTS, vector[1:], strict=False) if value > 0}
-        return float(vector[0]), asked
+        net = self.net
+        self._span("update")
+        loss = sum(net.forward_backward() for _ in range(iter_size - 1))
+        waiting = list(self.buckets)
 
+        def ready(layer: int) -> None:
+            self._span("forward" if layer == len(net.nodes) else f"backward to {net.nodes[layer].name}")
+            while waiting and layer <= waiting[0].layer:
+                bucket = waiting.pop(0)
+                bucket.fill()
+                self._sender.send(partial(self._reduce, bucket))
+
+        ends = sorted({bucket.layer for bucket in self.buckets} | {0}, reverse=True)
+        loss = (loss + net.forward_backward_in_parts(ends, ready)) / iter_size
+        numbers = np.array([loss, *(float(what in requests) for what in REQUESTS)])
+        self._sender.send(lambda: self._sending.mean(numbers))
+        began, waited = time.perf_counter(), self.ranks.waited
+        self._sender.finish()
+        self._wait += time.perf_counter() - began
+        self._elsewhere += self.ranks.waited - waited  # counted in _wait
+        self._span("wait")
+        for bucket in self.buckets:
+            bucket.put()
+        self._iterations += 1
+        asked = {what for what, value in zip(REQUESTS, numbers[1:], strict=True) if value > 0}
+        return float(numbers[0]), asked
+
+    def _reduce(self, bucket: Bucket) -> None:
+        began = time.perf_counter()
+        bucket.reduce(self._sending, WIRES[self.wire])
+        if self._timeline is not None:
+            self._timeline.add(SEND, f"{bucket.nbytes / 1024:.0f} KiB", began, time.perf_counter())
+
+    # -- times ----------------------------------------------------------------------------------------------
+    def _span(self, name: str) -> None:
+        """What was done since the span before."""
+        now = time.perf_counter()
+        self._took += now - self._mark
+        if self._timeline is not None:
+            self._timeline.add(COMPUTE, name, self._mark, now)
+        self._mark = now
+
+    @contextmanager
+    def outside(self) -> Iterator[None]:
+        """For tests and snapshots: the time of the block belongs to no iteration, and at its end ranks wait for all."""
+        self._span("update")
+        waited = self.ranks.waited
+        yield
+        self.ranks.wait()
+        self._elsewhere += self.ranks.waited - waited
+        self._mark = time.perf_counter()
+
+    def _seconds(self) -> NDArray[Any]:
+        """So far: of iterations, that waited for data, that waited for ranks."""
+        read = sum(layer.waited for layer in self._readers)
+        return np.array([self._took, read, self._wait + self.ranks.waited - self._elsewhere])
+
+    def phases(self) -> list[Phases]:
+        """The means of each rank over the iterations since the last call; all ranks have to call this."""
+        self._span("update")
+        now = self._seconds()
+        spent = (now - self._before) * 1e3 / max(1, self._iterations)
+        self._before, self._iterations = now, 0
+        with self.outside():
+            rows = self.ranks.gather(spent)
+        return [Phases(float(read), max(0.0, float(took - read - wait)), float(wait)) for took, read, wait in rows]
+
+    def write_timeline(self, path: Path) -> None:
+        """Write the timeline of all ranks, which all have to call this."""
+        if self._timeline is not None:
+            self._timeline.write(path)
+
+    # -- now and then ---------------------------------------------------------------------------------------
     def mean_loss(self, loss: float) -> float:
         """The mean of the ranks' losses."""
         value = np.array([loss], np.float64)
@@ -64,6 +186,10 @@ class Exchange:
             vector = np.concatenate([blob.peek().ravel() for blob in self._statistics])
             self.ranks.mean(vector)
             _put(vector, [(blob.data_storage, blob.count) for blob in self._statistics])
+
+    def close(self) -> None:
+        """End the thread that sends."""
+        self._sender.close()
 
 
 def _put(vector: NDArray[Any], storages: Iterable[tuple[Storage, int]]) -> None:

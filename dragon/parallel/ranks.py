@@ -13,28 +13,39 @@ from numpy.typing import NDArray
 
 from dragon.errors import UsageError
 from dragon.parallel.mpi import mpi_module
+from dragon.parallel.wire import Wire
 
 __all__ = ["Ranks", "started_ranks"]
 
 T = TypeVar("T")
 # how many processes were started together, by MPICH and Intel MPI, Open MPI, and Slurm with its own PMI
 _COUNTS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS")
+_SHORT = 1 << 14  # bytes of a vector that each rank adds up by itself: one message less to wait for
 _SPIN = 1e-4  # seconds that a rank looks without a pause whether the others are there
 _PAUSE, _LONGEST = 0.05, 2e-3  # then with pauses: a part of the seconds that it has waited, and at most so many
 
 
 class Ranks:
-    """The rank of this process among `size`. All ranks have to call the same methods in the same order."""
+    """The rank of this process among `size`. All ranks have to call the same methods in the same order.
+
+    waited: seconds that this rank has waited for others, or for what they send.
+    """
 
     def __init__(self, comm: Any) -> None:
         self._comm = comm
         self.rank = int(comm.Get_rank())
         self.size = int(comm.Get_size())
+        self.waited = 0.0
 
     @property
     def leads(self) -> bool:
         """Whether this is rank 0, which tests, logs and writes files."""
         return self.rank == 0
+
+    def twin(self) -> Ranks | None:
+        """The same ranks for calls of another thread; None where the MPI library takes calls of one thread only."""
+        mpi = mpi_module("to train on several ranks")
+        return Ranks(self._comm.Dup()) if mpi.Query_thread() == mpi.THREAD_MULTIPLE else None
 
     def agree(self, value: T) -> T:
         """Rank 0's value, which can be pickled, on all ranks."""
@@ -50,28 +61,60 @@ class Ranks:
 
     def wait(self) -> None:
         """Wait for all ranks."""
-        _finish(self._comm.Ibarrier())
+        self._finish(self._comm.Ibarrier())
 
-    def mean(self, values: NDArray[Any]) -> None:
+    def gather(self, values: NDArray[Any]) -> NDArray[Any]:
+        """The vectors of all ranks, one row for each, on all ranks."""
+        got = np.empty((self.size, values.size), values.dtype)
+        self._finish(self._comm.Iallgather(np.ascontiguousarray(values), got))
+        return got
+
+    def total(self, values: NDArray[Any]) -> None:
+        """Put into `values`, a contiguous vector, its sum over the ranks: see `mean`."""
+        self._reduce(values, None, mean=False)
+
+    def mean(self, values: NDArray[Any], wire: Wire | None = None) -> None:
         """Put into `values`, a contiguous vector, its mean over the ranks.
 
         Each rank adds up one part, in the order of the ranks, and sends it to all: the sums are the same on all ranks
-        and in each run, whatever the MPI library. 2 (N - 1) / N of the bytes go out of each rank, as in a ring.
+        and in each run, whatever the MPI library. 2 (N - 1) / N of the bytes go out of each rank, as in a ring; of a
+        short vector each rank adds up all. wire: the form in which float32 values are sent.
         """
+        self._reduce(values, wire, mean=True)
+
+    def _reduce(self, values: NDArray[Any], wire: Wire | None, mean: bool) -> None:
         if self.size == 1:
             return
+        if wire is None and values.nbytes <= _SHORT:
+            rows = self.gather(values)
+            np.copyto(values, _added(rows, self.size if mean else 1))
+            return
+        sent = values if wire is None else wire.pack(values)
         count = values.size
         ends = [count * k // self.size for k in range(self.size + 1)]
         counts = [b - a for a, b in pairwise(ends)]
         mine = counts[self.rank]
-        got = np.empty((self.size, mine), values.dtype)
-        rows = [mine] * self.size, [k * mine for k in range(self.size)]
-        _finish(self._comm.Ialltoallv([values, (counts, ends[:-1])], [got, rows]))
-        part = got[0].copy()
-        for other in got[1:]:
-            part += other
-        part /= self.size
-        _finish(self._comm.Iallgatherv(part, [values, (counts, ends[:-1])]))
+        got = np.empty((self.size, mine), sent.dtype)
+        places = [mine] * self.size, [k * mine for k in range(self.size)]
+        self._finish(self._comm.Ialltoallv([sent, (counts, ends[:-1])], [got, places]))
+        part = _added(got if wire is None else wire.unpack(got), self.size if mean else 1)
+        if wire is None:
+            self._finish(self._comm.Iallgatherv(part, [values, (counts, ends[:-1])]))
+            return
+        self._finish(self._comm.Iallgatherv(wire.pack(part), [sent, (counts, ends[:-1])]))
+        values[...] = wire.unpack(sent)
+
+    def _finish(self, request: Any) -> None:
+        """Wait until a request of MPI is done.
+
+        MPI's own functions that wait try without a pause, on a core that the rank waited for may need.
+        """
+        began = time.perf_counter()
+        while not request.Test():
+            waited = time.perf_counter() - began
+            if waited > _SPIN:
+                time.sleep(min(_PAUSE * waited, _LONGEST))
+        self.waited += time.perf_counter() - began
 
     def here(self) -> tuple[int, int]:
         """The place of this rank among those of its machine, from 0, and how many these are."""
@@ -86,16 +129,14 @@ class Ranks:
         self._comm.Abort(2)
 
 
-def _finish(request: Any) -> None:
-    """Wait until a request of MPI is done.
-
-    Its own functions that wait try without a pause, on a core that the rank waited for may need.
-    """
-    began = time.perf_counter()
-    while not request.Test():
-        waited = time.perf_counter() - began
-        if waited > _SPIN:
-            time.sleep(min(_PAUSE * waited, _LONGEST))
+def _added(rows: NDArray[Any], divisor: int) -> NDArray[Any]:
+    """The sum of the rows, one after another, divided by `divisor`."""
+    part: NDArray[Any] = rows[0].copy()
+    for other in rows[1:]:
+        part += other
+    if divisor != 1:
+        part /= divisor
+    return part
 
 
 def started_ranks(environment: Mapping[str, str] = os.environ) -> Ranks | None:

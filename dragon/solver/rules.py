@@ -3,7 +3,8 @@
 A rule works on whole arrays, in place: `g` is the regularised gradient on entry and the step on return. In the formulas
 below h is an array of the history; momentum, momentum2, delta and rms_decay are those of the solver.
 Formulas: Sutskever et al. 2013 (momentum, Nesterov), Duchi et al. 2011 (AdaGrad), Tieleman & Hinton 2012 (RMSProp),
-Zeiler 2012 (AdaDelta), Kingma & Ba 2015 (Adam), Loshchilov & Hutter 2019 (AdamW).
+Zeiler 2012 (AdaDelta), Kingma & Ba 2015 (Adam), Loshchilov & Hutter 2019 (AdamW), You, Gitman & Ginsburg 2017 (LARS),
+You et al. 2020 (LAMB). With the last two, which are for large batches, each learned blob moves by its own norm.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import ModuleType
+from typing import ClassVar
 
 from dragon.errors import PrototxtError, nearest
 from dragon.graph.update import UpdateRule
@@ -26,6 +28,9 @@ Arrays = Sequence[Array]
 
 class Rule(UpdateRule, ABC):
     """An update rule with the settings of one solver definition."""
+
+    local_rate: ClassVar[bool] = False  # the rate of a blob comes from the norms of its weights and gradient
+    step_of_norm: ClassVar[bool] = False  # the step of a blob is scaled to rate times the norm of its weights
 
     def __init__(self, param: pb.SolverParameter) -> None:
         self.param = param
@@ -184,7 +189,25 @@ class AdamW(Adam):
             g += rate * decay * w
 
 
-RULES: dict[str, type[Rule]] = {r.name: r for r in (SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam, AdamW)}
+class LARS(SGD):
+    """SGD with a local rate for each learned blob: rate * larc_eta |w| / (|g| + decay |w|), g before weight decay.
+
+    The factor is 1 where w or g is 0. It is `larc` with SGD, but for lr_mult, which counts here.
+    """
+
+    name = "LARS"
+    local_rate = True
+
+
+class LAMB(AdamW):
+    """LAMB: with r the step of AdamW at rate 1, decay w included, the step is rate |w| / |r| r; rate r where w is 0."""
+
+    name = "LAMB"
+    step_of_norm = True
+
+
+_ALL = (SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam, AdamW, LARS, LAMB)
+RULES: dict[str, type[Rule]] = {rule.name: rule for rule in _ALL}
 
 
 def make_rule(param: pb.SolverParameter) -> Rule:

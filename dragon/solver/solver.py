@@ -24,7 +24,7 @@ from dragon.files.paths import split_paths
 from dragon.graph.net import Net
 from dragon.graph.run_lock import RunLock, exclusive
 from dragon.memory.storage import Array
-from dragon.parallel.exchange import Exchange
+from dragon.parallel.exchange import Exchange, Phases
 from dragon.parallel.ranks import Ranks
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
@@ -51,8 +51,8 @@ log = logging.getLogger("dragon")
 
 # Parts of a solver that Dragon's own modules use; completion leaves them out.
 _INTERNAL = frozenset(
-    {"callbacks", "current_step", "definition", "failure", "run_lock", "set_losses", "stopped", "updater"}
-    | {"warned_outputs"}
+    {"callbacks", "current_step", "definition", "exchange", "failure", "phases", "run_lock", "set_losses", "stopped"}
+    | {"updater", "warned_outputs"}
 )
 
 
@@ -62,7 +62,9 @@ class Solver:
     param: a path, a SolverParameter, or a Definition, which knows its file. engine, options, dtype: of the train net
     and the test nets. seed overrides random_seed. profile: the dialect of the nets, as the solver's field of that name.
     ranks: the processes that train together, each on its part of a batch; None: this one alone. divided: batch_size is
-    that of all ranks, not of each. Raises PrototxtError for a definition that cannot work.
+    that of all ranks, not of each. sync_bn: batch normalisation takes its statistics over the rows of all ranks, not
+    only in layers of type SyncBN. wire: how gradients are sent, fp32, bf16 or fp16. timeline: record what is done when.
+    Raises PrototxtError for a definition that cannot work.
     """
 
     rule_name: ClassVar[str | None] = None  # a subclass for one update rule names it here
@@ -83,6 +85,9 @@ class Solver:
         net_folder: Path | None = None,
         ranks: Ranks | None = None,
         divided: bool = False,
+        sync_bn: bool = False,
+        wire: str = "fp32",
+        timeline: bool = False,
     ) -> None:
         if isinstance(param, pb.SolverParameter):
             param = Definition(param)
@@ -128,7 +133,8 @@ class Solver:
         )
         self.ranks = ranks
         self._agreed: set[str] = set()  # what any rank was asked to do
-        share = ALONE if ranks is None else Share(ranks.rank, ranks.size, divided)
+        self.phases: list[Phases] = []  # of each rank, since the display before
+        share = ALONE if ranks is None else Share(ranks.rank, ranks.size, divided, ranks.total, sync_bn)
         self.net = self._net(train_choice(self.param), share)
         if not any(node.makes_loss for node in self.net.nodes):
             log.warning('net "%s" has no loss in TRAIN, so no weight gets a gradient', self.net.name)
@@ -147,9 +153,11 @@ class Solver:
         paths = [path for weights in self.param.weights for path in split_paths(weights, folder)]
         if paths:
             self.net.copy_from(paths, also=self.test_nets)
-        self._exchange = None if ranks is None else Exchange(self.net, ranks)
-        if self._exchange is not None:
-            self._exchange.start()
+        self.exchange: Exchange | None = None
+        if ranks is not None:
+            overlap = self.param.layer_wise_reduce
+            self.exchange = Exchange(self.net, ranks, overlap=overlap, wire=wire, timeline=timeline)
+            self.exchange.start()
 
     @property
     def leads(self) -> bool:
@@ -236,13 +244,13 @@ class Solver:
         while self.iter < until:
             show = bool(p.display) and self.iter % p.display == 0
             # not in one go where observers or callbacks may read the gradients before the update
-            separate = show or bool(self.callbacks) or p.iter_size > 1 or self._exchange is not None
+            separate = show or bool(self.callbacks) or p.iter_size > 1 or self.exchange is not None
             if separate:
                 self.net.clear_param_diffs()
             if p.test_interval and self.iter % p.test_interval == 0 and (self.iter > 0 or p.test_initialization):
-                self._average_statistics()
                 before = positions(self.test_nets)
-                self.test_all()
+                with self._apart():
+                    self.test_all()
                 if self._stop_requested():  # during the tests, or just behind them: the resumed run tests once more
                     restore(before)
                     break
@@ -253,8 +261,7 @@ class Solver:
             whole = None if separate else self.net.whole_step(self.updater, rate, self.iter)
             loss = self._record_loss(self._forward_backward(clear=not separate) if whole is None else whole)
             if show:
-                for observer in self.observers:
-                    observer.on_display(self, loss, rate)
+                self._display(loss, rate)
             for _, on_gradients_ready in self.callbacks:
                 on_gradients_ready()
             if whole is None:
@@ -273,16 +280,27 @@ class Solver:
     def _forward_backward(self, clear: bool) -> float:
         if clear:
             self.net.clear_param_diffs()
-        loss = sum(self.net.forward_backward() for _ in range(self.param.iter_size)) / self.param.iter_size
-        if self._exchange is not None:
-            loss, self._agreed = self._exchange.gradients(loss, self._requests)
-            self._requests -= self._agreed
+        if self.exchange is None:
+            return sum(self.net.forward_backward() for _ in range(self.param.iter_size)) / self.param.iter_size
+        loss, self._agreed = self.exchange.run(self.param.iter_size, self._requests)
+        self._requests -= self._agreed
         return loss
 
-    def _average_statistics(self) -> None:
-        """Before a test or a snapshot: average the running statistics of all ranks."""
-        if self._exchange is not None:
-            self._exchange.statistics()
+    def _display(self, loss: float, rate: float) -> None:
+        if self.exchange is not None:
+            self.phases = self.exchange.phases()
+        for observer in self.observers:
+            observer.on_display(self, loss, rate)
+
+    @contextmanager
+    def _apart(self) -> Iterator[None]:
+        """A test or a snapshot: on several ranks, average the running statistics, and wait for rank 0 at the end."""
+        if self.exchange is None:
+            yield
+            return
+        with self.exchange.outside():
+            self.exchange.statistics()
+            yield
 
     def _record_loss(self, loss: float) -> float:
         """Record a loss and return the smoothed one. Raises NumericError if it is not finite."""
@@ -352,12 +370,11 @@ class Solver:
         p = self.param
         if p.display and self.iter % p.display == 0:
             loss = self.net.run_forward()
-            self._losses.append(loss if self._exchange is None else self._exchange.mean_loss(loss))
-            for observer in self.observers:
-                observer.on_display(self, self.smoothed_loss(), self.learning_rate())
+            self._losses.append(loss if self.exchange is None else self.exchange.mean_loss(loss))
+            self._display(self.smoothed_loss(), self.learning_rate())
         if p.test_interval and self.iter % p.test_interval == 0:
-            self._average_statistics()
-            self.test_all()
+            with self._apart():
+                self.test_all()
 
     # -- for scripts ----------------------------------------------------------------------------------------
     def add_callback(
@@ -391,7 +408,7 @@ class Solver:
     @property
     def _asked(self) -> set[str]:
         """The requests that hold now: on several ranks those that all of them know of."""
-        return self._requests if self._exchange is None else self._agreed
+        return self._requests if self.exchange is None else self._agreed
 
     def _stop_requested(self) -> bool:
         return "stop" in self._asked
@@ -430,12 +447,12 @@ class Solver:
         Raises NumericError, and writes no file, if a parameter is not finite; UsageError while another run is writing
         snapshots of the same names.
         """
-        self._average_statistics()
-        self.net.check_parameters(self.iter)
-        if not self.leads:
-            return ""
-        with nullcontext() if self._holds_lock else names_locked(self):
-            model, state = snapshots.write_snapshot(self)
+        with self._apart():
+            self.net.check_parameters(self.iter)
+            if not self.leads:
+                return ""
+            with nullcontext() if self._holds_lock else names_locked(self):
+                model, state = snapshots.write_snapshot(self)
         self._last_snapshot = state
         for observer in self.observers:
             observer.on_snapshot(self, model, state)
@@ -467,6 +484,8 @@ class Solver:
         """Stop the threads that read data, and close their files; may be called twice."""
         for net in [self.net, *self.test_nets]:
             net.close()
+        if self.exchange is not None:
+            self.exchange.close()
 
     def __repr__(self) -> str:
         kind, of = self.param.type, f" of {self.param.max_iter:,}" if self.param.max_iter else ""

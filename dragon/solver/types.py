@@ -21,6 +21,8 @@ __all__ = [
     "AdaGradSolver",
     "AdamSolver",
     "AdamWSolver",
+    "LAMBSolver",
+    "LARSSolver",
     "NesterovSolver",
     "RMSPropSolver",
     "SGDSolver",
@@ -71,6 +73,18 @@ class AdamWSolver(Solver):
     rule_name = "AdamW"
 
 
+class LARSSolver(Solver):
+    """A solver with momentum and a rate for each learned blob by the norms of its weights and gradient."""
+
+    rule_name = "LARS"
+
+
+class LAMBSolver(Solver):
+    """A solver with Adam whose step of each learned blob has a norm in proportion to that of its weights."""
+
+    rule_name = "LAMB"
+
+
 class SolverSettings(TypedDict, total=False):
     """Keyword arguments of `Solver`."""
 
@@ -86,6 +100,9 @@ class SolverSettings(TypedDict, total=False):
     net_folder: Path | None
     ranks: Ranks | None
     divided: bool
+    sync_bn: bool
+    wire: str
+    timeline: bool
 
 
 def get_solver(

@@ -10,6 +10,7 @@ With `larc` each learned blob gets its own rate from its weights w and gradient 
             min(global rate, local)             larc_policy: clip
 
 with L2 norms, g after clipping and before weight decay. As in NVCaffe, lr_mult is ignored, except that 0 freezes.
+The rule LARS takes the same rate, times lr_mult; LAMB scales the step of a blob by |w| / |step|: see `rules`.
 """
 
 from __future__ import annotations
@@ -53,11 +54,14 @@ class Updater(Update):
                 f'unknown larc_policy "{param.larc_policy}"{nearest(param.larc_policy, LARC_POLICIES)}; '
                 f"known are {', '.join(LARC_POLICIES)}"
             )
-        if param.larc and not param.larc_eta > 0:
+        self.rule = make_rule(param)
+        by_norms = self.rule.local_rate or self.rule.step_of_norm
+        if param.larc and by_norms:
+            raise PrototxtError(f"larc cannot be used with the {self.rule.name} solver, which has rates of its own")
+        if (param.larc or self.rule.local_rate) and not param.larc_eta > 0:
             raise PrototxtError(f"larc_eta must be positive, got {param.larc_eta:g}")
         self.net = net
         self.param = param
-        self.rule = make_rule(param)
         self.params = net.learnable
         self.history = [
             [Blob(p.blob.shape, p.blob.dtype, net.context.space) for p in self.params] for _ in range(self.rule.slots)
@@ -94,21 +98,38 @@ class Updater(Update):
                 continue
             g, w = p.blob.diff.reshape(-1), p.blob.data.reshape(-1)
             history = [slot[k].data.reshape(-1) for slot in self.history]
-            own_rate = self._larc_rate(p, g, w, rate, scale) if self.param.larc else rate * p.lr_mult
+            own_rate = self._rate_of(p, g, w, rate, scale)
             for part in parts(g):  # rules are element-wise: all passes over a part happen in the cache
                 if scale != 1.0:
                     g[part] *= scale
                 self.step(g[part], w[part], [h[part] for h in history], p, own_rate, iteration)
-                w[part] -= g[part]
+                if not self.rule.step_of_norm:
+                    w[part] -= g[part]
+            if self.rule.step_of_norm:
+                weights, step = math.sqrt(_squares(w)), math.sqrt(_squares(g))
+                g *= rate * p.lr_mult * (weights / step if weights > 0 and step > 0 else 1.0)
+                w -= g
+
+    def _rate_of(self, p: Param, g: Array, w: Array, rate: float, scale: float) -> float:
+        """The rate of one learned blob, whose gradient is `scale` * g / iter_size."""
+        if self.param.larc:
+            return self._larc_rate(p, g, w, rate, scale)
+        if self.rule.step_of_norm:
+            return 1.0
+        own = rate * p.lr_mult
+        return own * self._local_rate(p, g, w, scale) if self.rule.local_rate else own
 
     def _larc_rate(self, p: Param, g: Array, w: Array, rate: float, scale: float) -> float:
-        """The rate of one learned blob, whose gradient is `scale` * g / iter_size; see the head of the file."""
+        local = self._local_rate(p, g, w, scale)
+        return min(rate, local) if self.param.larc_policy == "clip" else rate * local
+
+    def _local_rate(self, p: Param, g: Array, w: Array, scale: float) -> float:
+        """larc_eta |w| / (|g| + decay |w|) for the gradient `scale` * g / iter_size; see the head of the file."""
         gradient = math.sqrt(_squares(g)) * scale / self.param.iter_size
         weights = math.sqrt(_squares(w))
-        local = 1.0
         if gradient > 0 and weights > 0:
-            local = self.param.larc_eta * weights / (gradient + self.decay_of(p) * weights)
-        return min(rate, local) if self.param.larc_policy == "clip" else rate * local
+            return self.param.larc_eta * weights / (gradient + self.decay_of(p) * weights)
+        return 1.0
 
     def step(self, g: Array, w: Array, history: Sequence[Array], p: Param, rate: float, iteration: int) -> None:
         """Replace the gradient `g` of `p` by its step, at learning rate `rate`, in which lr_mult is included.

@@ -63,6 +63,8 @@ EXPECTED: dict[str, tuple[Callable[[float, State, int, float], float], dict[str,
     "AdaDelta": (adadelta, {"momentum": 0.9}),
     "Adam": (adam, {"momentum": 0.9}),
     "AdamW": (adamw, {"momentum": 0.9}),
+    "LARS": (sgd, {"momentum": 0.9}),  # the rates that come from norms are in test_layerwise.py
+    "LAMB": (adamw, {"momentum": 0.9}),
 }
 
 
@@ -90,7 +92,7 @@ def test_unknown_type_and_settings_a_rule_cannot_take() -> None:
         make_rule(pb.SolverParameter(type="RMSProp", rms_decay=1.5))
 
 
-@pytest.mark.parametrize("rule", ["Adam", "AdamW"])
+@pytest.mark.parametrize("rule", ["Adam", "AdamW", "LAMB"])
 @pytest.mark.parametrize(
     ("field", "value"),
     [("momentum", 1), ("momentum", -1), ("momentum", math.nan), ("momentum2", 1.5), ("momentum2", -2)],

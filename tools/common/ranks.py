@@ -9,13 +9,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dragon.errors import DragonError, NumericError, UsageError
 from dragon.parallel.ranks import Ranks, started_ranks
 from dragon.tools.common.engine_options import EngineChoice, gpu_numbers
+from dragon.tools.common.logs import log
 from dragon.tools.common.streams import wait_for_readers
 
-__all__ = ["share_machine", "training_ranks"]
+if TYPE_CHECKING:
+    from dragon.solver.solver import Solver
+
+__all__ = ["share_machine", "training_ranks", "write_timeline"]
 
 _LEAD = 60.0  # seconds that rank 0 has to say why all ranks end, before another one does
 _READ = 5.0  # seconds that mpirun has to read it
@@ -44,6 +50,14 @@ def training_ranks() -> Iterator[Ranks | None]:
         if isinstance(error, DragonError):
             raise DragonError(f"rank {ranks.rank} of {ranks.size}: {error}") from error
         raise
+
+
+def write_timeline(solver: Solver, path: str | None) -> None:
+    """Write the timeline of a training, if one was asked for; all ranks have to call this."""
+    if path is not None and solver.exchange is not None:
+        solver.exchange.write_timeline(Path(path))
+        if solver.leads:
+            log.info("Timeline: %s", path)
 
 
 def _end(ranks: Ranks) -> None:

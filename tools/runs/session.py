@@ -191,10 +191,15 @@ def _opening(solver: Solver) -> Iterator[str]:
     if solver.ranks is not None:
         rows = batch_size(net)
         yield f"{solver.ranks.size} ranks: {rows} images in a batch of each, {rows * solver.ranks.size} of all"
+    if solver.exchange is not None:
+        yield solver.exchange.describe()
     if synthetic(net):
         yield SYNTHETIC
     if batch_norms(net):
-        line = f"batch normalisation: statistics are taken over {batch_size(net)} examples"
+        together = solver.ranks.size if solver.ranks is not None and any(n.total for n in batch_norms(net)) else 1
+        line = f"batch normalisation: statistics are taken over {batch_size(net) * together} examples"
+        if together > 1 and not all(n.total for n in batch_norms(net)):
+            line += f" in layers of type SyncBN, over {batch_size(net)} in others"
         if solver.param.iter_size > 1:
             line += f"; iter_size {solver.param.iter_size} does not enlarge that"
         yield line

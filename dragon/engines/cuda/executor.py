@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -118,6 +118,13 @@ class CudaExecutor(Executor):
                 self.ranges.run("backward", 0, last)
             loss = report.loss()
             self.arrays.end()
+        return loss
+
+    def forward_backward_in_parts(self, ends: Sequence[int], ready: Callable[[int], None]) -> float:
+        """As the base class; but backward is one launch, so `ready` is called when all of it has run."""
+        loss = self.forward_backward()
+        for end in (len(self.net.nodes), *ends):
+            ready(end)
         return loss
 
     def _begin(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -194,6 +194,27 @@ class OneDNNExecutor(Executor):
             together = together and not plan.is_changed(group)
             plan.backward_alone(i, together)
             i = group.first - 1 if together else i - 1
+
+    def _backward_in_parts(self, ends: Sequence[int], ready: Callable[[int], None]) -> None:
+        plan = self._ran[self._last]
+        for ran in self._plans_that_ran():
+            ran.note_changes()
+        whole = plan is not None and plan.whole and all(ran is plan for ran in self._ran)
+        if plan is None or not whole or plan.changed or is_watched(self.net):
+            super()._backward_in_parts(ends, ready)
+            return
+        start, seconds = self._last, 0.0
+        for end in ends:
+            first = plan.group_of(end).first
+            if first <= start:
+                begin = time.perf_counter()
+                plan.backward_part(start, first)
+                seconds += time.perf_counter() - begin
+                start = first - 1
+            ready(end)
+        if self._waiting is not None:
+            self._waiting.note((id(self), "backward"), seconds)
+        self._download()
 
     def _plans_that_ran(self) -> list[Plan]:
         return list({id(plan): plan for plan in self._ran if plan is not None}.values())

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from dragon.engines.onednn.kernels.combine import reorder
 from dragon.engines.onednn.library.constants import Arg, DataType
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, from_bf16, to_bf16
+from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
 from dragon.engines.onednn.library.primitive import Call, Primitive
+from dragon.memory.bf16 import from_bf16, to_bf16
 
 Array = NDArray[np.float64]
 

@@ -40,7 +40,8 @@ class BatchNormLowering(Lowering):
 
     @classmethod
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
-        return not cast("BatchStatistics", layer).normalization.ghost_batch
+        norm = cast("BatchStatistics", layer)
+        return not norm.normalization.ghost_batch and norm.total is None
 
     @classmethod
     def takes_channels_last(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:

@@ -18,4 +18,5 @@ class SegNetBNLowering(BatchNormLowering):
 
     @classmethod
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
-        return len(top) == 1  # the others are the batch's mean and variance
+        alone = len(top) == 1  # the others are the batch's mean and variance
+        return alone and super().takes(layer, bottom, top)

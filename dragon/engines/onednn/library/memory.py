@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dragon.engines.onednn.library.binding import check, dims, library
 from dragon.engines.onednn.library.constants import DataType, FormatKind, Query, Tag
 
-__all__ = ["Device", "Memory", "MemoryDesc", "Shape", "aligned_buffer", "from_bf16", "like", "to_bf16"]
+__all__ = ["Device", "Memory", "MemoryDesc", "Shape", "aligned_buffer", "like"]
 
 Shape = tuple[int, ...]
 ALIGNMENT = 64  # bytes: a cache line and the widest vector
@@ -272,15 +272,3 @@ class Memory:
         strides = tuple(stride * dtype.itemsize for stride in self.desc.strides)
         offset = self.start + self.desc.offset * dtype.itemsize
         return np.ndarray(self.desc.dims, dtype, self.buffer.data, offset, strides)
-
-
-def to_bf16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """The nearest bf16 bit patterns (ties to even); NaN stays NaN."""
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    rounded = ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype(np.uint16)
-    return np.where(np.isnan(values), np.uint16(0x7FC0), rounded)
-
-
-def from_bf16(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """The float32 values of bf16 bit patterns."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)

@@ -16,10 +16,11 @@ from dragon.engines.onednn.kernels import convolution as conv
 from dragon.engines.onednn.kernels.matmul import matmul
 from dragon.engines.onednn.kernels.winograd import POINTS, Tiling
 from dragon.engines.onednn.library.constants import Arg, DataType, Tag
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Shape, to_bf16
+from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Shape
 from dragon.engines.onednn.library.primitive import Call, EltwisePost, PostOp, Primitive
 from dragon.engines.onednn.lowerings.parameters import Parameters
 from dragon.engines.onednn.plan.builder import Builder, NotLoweredError
+from dragon.memory.bf16 import to_bf16
 
 __all__ = ["Filtering", "Slot", "filtering"]
 

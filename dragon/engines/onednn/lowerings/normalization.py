@@ -77,7 +77,7 @@ class Normalization:
         self.channels = shape[1]
         self.count = math.prod(shape) // shape[1]
         if not self.layer.by_kernels:
-            raise NotLoweredError("ghost batches")
+            raise NotLoweredError("ghost batches, or rows of other ranks")
         self.affine = self._affine()
         vector = MemoryDesc.plain((self.channels,))
         self.mean, self.variance = Memory(b.device, vector), Memory(b.device, vector)

@@ -194,6 +194,16 @@ class Plan:
         """Run layers start down to end backward, as whole groups."""
         self._run((start, end, -1), lambda: [g.backward for g in reversed(list(self._range(end, start)))])
 
+    def backward_part(self, start: int, end: int) -> None:
+        """Run layers start down to end backward in a full pass whose parts before have run: the calls of one pass."""
+        program = self._programs.get((start, end, -2))
+        if program is None:
+            steps = [(g, g.backward) for g in reversed(self.groups)]
+            before = Program([backward for g, backward in steps if g.first > start])
+            program = Program([backward for g, backward in steps if end <= g.first and g.last <= start], before)
+            self._programs[start, end, -2] = program
+        program.run()
+
     def backward_alone(self, layer: int, whole: bool) -> None:
         """Run backward of one layer, or of its `whole` group, in steps that use no memory of other groups."""
         group = self._group_of[layer]

@@ -14,11 +14,10 @@ from dragon.engines.onednn.library.memory import (
     Memory,
     MemoryDesc,
     aligned_buffer,
-    from_bf16,
-    to_bf16,
 )
 from dragon.engines.onednn.library.primitive import Call
 from dragon.errors import EngineError
+from dragon.memory.bf16 import from_bf16, to_bf16
 
 SHAPE = (2, 3, 4, 5)
 
