@@ -158,7 +158,7 @@ def test_the_timeline_of_all_ranks(found: dict[tuple[str, int], Found]) -> None:
         computed, sent = ([e for e in spans if e["tid"] == row] for row in (0, 1))
         assert len(sent) == 4 * STEPS
         counts = {name: sum(e["name"].startswith(name) for e in computed) for name in ("forward", "backward", "wait")}
-        assert counts == {"forward": STEPS, "backward": 5 * STEPS, "wait": STEPS}
+        assert counts == {"forward": STEPS, "backward": 3 * STEPS, "wait": STEPS}
         for row in (computed, sent):
             for before, after in pairwise(row):
                 assert before["ts"] + before["dur"] <= after["ts"] + 0.2  # microseconds, rounded

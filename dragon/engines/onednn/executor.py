@@ -203,17 +203,15 @@ class OneDNNExecutor(Executor):
         if plan is None or not whole or plan.changed or is_watched(self.net):
             super()._backward_in_parts(ends, ready)
             return
-        start, seconds = self._last, 0.0
+        start = self._last
         for end in ends:
             first = plan.group_of(end).first
             if first <= start:
-                begin = time.perf_counter()
                 plan.backward_part(start, first)
-                seconds += time.perf_counter() - begin
                 start = first - 1
             ready(end)
         if self._waiting is not None:
-            self._waiting.note((id(self), "backward"), seconds)
+            self._waiting.note()
         self._download()
 
     def _plans_that_ran(self) -> list[Plan]:
