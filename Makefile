@@ -12,7 +12,7 @@ CHECKS := types types-win32 types-darwin
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo pictures test test-peers test-zoo test-architectures coverage lint $(CHECKS) proto clean setup gpu-check gpu-registers gpu-smoke fuzz zoo-nets export-table weights wheel wheels-table docs
+.PHONY: demo pictures test test-peers test-zoo test-architectures test-kills coverage lint $(CHECKS) proto clean setup gpu-check gpu-registers gpu-smoke fuzz zoo-nets export-table weights wheel wheels-table docs
 
 # everything for working on Dragon; `make demo` installs only what it runs
 setup: $(VENV)/ready
@@ -91,6 +91,10 @@ fuzz: setup
 # NETS="lenet resnet50" for some of them.
 export-table: setup
 	$(BIN)/python -m benchmarks.export --write docs/export.md $(if $(NETS),--net $(NETS))
+
+# Kills ranks of a small training at random, KILLS times (100), and compares the weights at its end with an undisturbed one's.
+test-kills: setup
+	$(ONE_THREAD) $(BIN)/python -m tests.parallel.kills --kills $(or $(KILLS),100)
 
 # The table of docs/zoo_nets.md: every net of the zoo against OpenCV 4, the last that reads Caffe's files.
 zoo-nets: setup

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -24,6 +25,7 @@ from dragon.solver.snapshot import check_snapshots
 from dragon.solver.solver import Observer, Solver
 from dragon.solver.types import get_solver
 from dragon.tools.common.engine_options import EngineChoice, engine_options
+from dragon.tools.common.launch import RanksChoice, noting, ranks_options
 from dragon.tools.common.logs import log_handler
 from dragon.tools.common.models import SOLVER, WEIGHTS
 from dragon.tools.common.numbers import INT32, Count, Seed
@@ -39,13 +41,10 @@ from dragon.tools.observers.own import observer_option
 from dragon.tools.observers.progress import ConsoleHandler
 from dragon.tools.runs.folder import ROOT, run_name
 from dragon.tools.runs.place import Place, choose_place
+from dragon.tools.runs.restart import NoteSnapshots, not_repeated, words_again
 from dragon.tools.runs.session import Session
 
 __all__ = ["command", "output_folder"]
-
-# flags that a command line that goes on does not repeat: what they say stands in the snapshot, or is said anew
-_NOT_REPEATED = ("--solver", "--weights", "--snapshot", "--resume", "--run", "--seed", "--iterations")
-_IN_THE_RUN = ("--level", "--stage", "--profile", "--set")  # these stand in the solver of a run's folder
 
 
 class _Train(RememberingCommand):
@@ -100,6 +99,7 @@ class _Train(RememberingCommand):
 @click.option("--sync-bn", is_flag=True, help="On several ranks: normalise by the rows of all, as SyncBN does.")
 @click.option("--wire", type=click.Choice([*WIRES]), default="fp32", help="On several ranks: how gradients are sent.")
 @click.option("--timeline", type=click.Path(dir_okay=False), help="Write what each rank does when, for Perfetto.")
+@ranks_options(restart=True)
 @click.option("--sigint-effect", type=click.Choice(EFFECTS), default="stop", show_default=True)
 @click.option("--sighup-effect", type=click.Choice(EFFECTS), default="snapshot", show_default=True)
 @click.option("--allow-unknown", is_flag=True, help="Skip fields that the schema does not have, with a warning each.")
@@ -131,6 +131,7 @@ def command(
     sync_bn: bool,
     wire: str,
     timeline: str | None,
+    ranks_choice: RanksChoice,
     sigint_effect: str,
     sighup_effect: str,
     allow_unknown: bool,
@@ -149,13 +150,16 @@ def command(
     dragon train --solver models/lenet/solver.prototxt --iterations 500
     dragon train --solver models/lenet/solver.prototxt --run
     dragon train --resume runs/lenet/1
+    dragon train --solver models/lenet/solver.prototxt --ranks 4 --restart 3
     mpirun -n 4 dragon train --solver models/lenet/solver.prototxt
     """
     if path is None and not resume:
         solver_option = next(param for param in context.command.params if param.name == "path")
         raise click.MissingParameter(ctx=context, param=solver_option)
-    with training_ranks() as ranks, _showing() as show, layer_files(True):
+    choice = ranks_choice.start(context, choice, partial(words_again, context))
+    with training_ranks() as ranks, noting(ranks_choice, ranks), _showing() as show, layer_files(True):
         place = choose_place(path, runs, by_prefix, resume, snapshot, weights)
+        place.start_over(ranks_choice.run, ranks_choice.snapshots)
         definition, changes = change_solver(place.read(allow_unknown, profile), assignments)
         place.decide(definition.message)
         param = definition.message
@@ -199,7 +203,9 @@ def command(
                 return
             run = place.settle(solver)
             check_snapshots(solver)
-            again = _NOT_REPEATED if run is None else (*_NOT_REPEATED, *_IN_THE_RUN)
+            if ranks_choice.supervised:
+                solver.observers.append(NoteSnapshots(run))
+            again = not_repeated(run is not None)
             Session(
                 show=show,
                 folder=Path(output) if output else run or output_folder(solver.param, place.solver),
@@ -226,7 +232,7 @@ def command(
 def _refuse_alone(flags: Sequence[str]) -> None:
     """Raise UsageError for flags of several ranks that were given to one process."""
     for flag in flags:
-        raise UsageError(f"{flag} needs several ranks: mpirun -n N dragon train ...")
+        raise UsageError(f"{flag} needs several ranks: --ranks N, or mpirun -n N dragon train")
 
 
 def _restored(place: Place, solver: Solver) -> str | None:

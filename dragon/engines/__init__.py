@@ -19,6 +19,7 @@ __all__ = [
     "Options",
     "cuda_problem",
     "default_engine",
+    "gpu_count",
     "make_executor",
     "set_default_engine",
 ]
@@ -67,6 +68,14 @@ def cuda_problem() -> str | None:
         return "this version has no CUDA engine"
     problem: str | None = probe()
     return problem
+
+
+def gpu_count() -> int:
+    """How many GPUs this machine has. Raises EngineError where nets cannot run on one."""
+    missing = cuda_problem()
+    if missing:
+        raise EngineError(f"the CUDA engine cannot run: {missing}")
+    return int(importlib.import_module("cupy").cuda.runtime.getDeviceCount())
 
 
 def make_executor(name: str | None, net: Net, options: Options | None = None) -> Executor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -15,11 +15,12 @@ from dragon.errors import UsageError
 from dragon.parallel.mpi import mpi_module
 from dragon.parallel.wire import Wire
 
-__all__ = ["Ranks", "started_ranks"]
+__all__ = ["RANK_NAMES", "Ranks", "started_count", "started_ranks"]
 
 T = TypeVar("T")
 # how many processes were started together, by MPICH and Intel MPI, Open MPI, and Slurm with its own PMI
 _COUNTS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS")
+RANK_NAMES = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")  # the rank, by the same ones
 _SHORT = 1 << 14  # bytes of a vector that each rank adds up by itself: one message less to wait for
 _SPIN = 1e-4  # seconds that a rank looks without a pause whether the others are there
 _PAUSE, _LONGEST = 0.05, 2e-3  # then with pauses: a part of the seconds that it has waited, and at most so many
@@ -139,18 +140,24 @@ def _added(rows: NDArray[Any], divisor: int) -> NDArray[Any]:
     return part
 
 
+def started_count(environment: Mapping[str, str] = os.environ) -> int:
+    """How many processes mpirun or srun has started together with this one; 0: this one was started alone."""
+    counts = [environment[name] for name in _COUNTS if name in environment]
+    return max((int(count) for count in counts if count.isdecimal()), default=0)
+
+
 def started_ranks(environment: Mapping[str, str] = os.environ) -> Ranks | None:
     """The ranks that mpirun or srun has started; None for a process that was started alone.
 
     Raises UsageError without mpi4py or an MPI library.
     """
-    counts: Sequence[str] = [environment[name] for name in _COUNTS if name in environment]
-    if not any(count.isdecimal() and int(count) > 1 for count in counts):
+    count = started_count(environment)
+    if count < 2:
         return None
     comm = mpi_module("to train on several ranks").COMM_WORLD
     if comm.Get_size() == 1:
         raise UsageError(
-            f"{max(counts, key=int)} processes were started, but MPI sees one: start them by the mpirun of the MPI "
+            f"{count} processes were started, but MPI sees one: start them by the mpirun of the MPI "
             "library that mpi4py loads"
         )
     return Ranks(comm)

@@ -23,6 +23,7 @@ from tests.imports import files
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 ITEMS = [line for line in PAGE.splitlines() if line.startswith("- ")]
+_STARTS = re.compile(r"os\.(fork|exec|spawn|posix_spawn|startfile)")
 _ITEM = re.compile(r"- (.+\.) <!-- (\S+(?:, \S+)*) -->")
 
 
@@ -86,7 +87,17 @@ def test_nothing_is_unpickled_or_evaluated() -> None:
 
 def test_who_starts_programs() -> None:
     starters = {"dragon.compare.process", "dragon.pycaffe.draw", "dragon.data.download"}
-    assert _importers("subprocess", "pty") == starters
+    of_ranks = {"dragon.parallel.launcher", "dragon.parallel.mpiexec"}
+    assert _importers("subprocess", "pty") == starters | of_ranks
+    assert _importers("dragon.parallel.launcher", "dragon.parallel.mpiexec") <= {
+        "dragon.tools.common.launch",
+        *of_ranks,
+    }
+    assert _importers("dragon.tools.common.launch") == {"dragon.tools.train"}
+    callers = {
+        module for module, node in _nodes() if isinstance(node, ast.Call) and _STARTS.match(ast.unparse(node.func))
+    }
+    assert callers == {"dragon.parallel.watcher"}  # which runs the command of a rank
     assert _importers("multiprocessing") == {"dragon.compare.executors.dask"}  # its resource tracker
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-__all__ = ["RememberingCommand", "command_line", "repeated_flags"]
+__all__ = ["JOB", "RememberingCommand", "command_line", "repeated_flags"]
 
+JOB = "--job"  # the hidden flag of processes that dragon has started, behind the others
 _ARGS = "dragon.args"  # in the meta of a context
 
 
@@ -24,7 +25,10 @@ class RememberingCommand(click.Command):
 
 def command_line(context: click.Context) -> str:
     """The command line, as a shell takes it."""
-    return shlex.join(["dragon", str(context.command.name), *context.meta[_ARGS]])
+    args = context.meta[_ARGS]
+    if JOB in args:
+        args = args[: args.index(JOB)]
+    return shlex.join(["dragon", str(context.command.name), *args])
 
 
 def repeated_flags(context: click.Context, without: Collection[str]) -> list[str]:

@@ -28,7 +28,8 @@ class Place:
 
     solver: the prototxt. run: the folder of the run that goes on. base: the folder in which a new run is numbered;
     None: the solver's snapshot_prefix says where files go. by_prefix: files go there, or beside the solver, in any
-    case. newest: go on from the newest snapshot. snapshot: go on from this one. net_folder: see `Solver`.
+    case. newest: go on from the newest snapshot, `among` these if there are any. snapshot: go on from this one.
+    net_folder: see `Solver`.
     """
 
     solver: str
@@ -36,6 +37,7 @@ class Place:
     run: Path | None = None
     base: Path | None = None
     newest: bool = False
+    among: tuple[str, ...] = ()
     snapshot: str | None = None
     net_folder: Path | None = None
     by_prefix: bool = False
@@ -68,10 +70,17 @@ class Place:
     def restore(self, solver: Solver) -> str | None:
         """Give the solver the state that it goes on from; its path, or None for a training from the start."""
         if self.newest:
-            return restore_newest(solver, by_time=self.run is None)
+            return restore_newest(solver, by_time=self.run is None, among=self.among)
         if self.snapshot is not None:
             solver.restore(self.snapshot)
         return self.snapshot
+
+    def start_over(self, run: str | None, snapshots: tuple[str, ...]) -> None:
+        """Go on with a job that died. run: the folder of its run. snapshots: those that it has written."""
+        if run is not None:
+            self.run = Path(run)
+        if snapshots:
+            self.newest, self.among, self.snapshot = True, snapshots, None
 
     def settle(self, solver: Solver) -> Path | None:
         """The run's folder, made if it is new, with solver and nets in it; None for a training without one."""

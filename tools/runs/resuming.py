@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from dragon.errors import UsageError, WeightsError
@@ -27,14 +27,18 @@ def snapshots_of(base: Path) -> list[tuple[int, Path]]:
     return sorted(found)
 
 
-def restore_newest(solver: Solver, by_time: bool) -> str:
+def restore_newest(solver: Solver, by_time: bool, among: Collection[str] = ()) -> str:
     """Restore the newest snapshot of a solver that is whole; its path. Warns of each that is not.
 
-    by_time: the newest one is that which was written last, not that with the highest iteration. Raises UsageError
-    without a snapshot, WeightsError where all are damaged or of another net.
+    by_time: the newest one is that which was written last, not that with the highest iteration. among: paths of the
+    only ones that count; empty: all count. Raises UsageError without a snapshot, WeightsError where all are damaged or
+    of another net.
     """
     base = Path(snapshot_base(solver))
     found = snapshots_of(base)
+    if among:
+        counted = {Path(path).absolute() for path in among}
+        found = [(iteration, path) for iteration, path in found if path.absolute() in counted]
     if by_time:
         found = [(iteration, path) for _, iteration, path in sorted(_by_time(found))]
     if not found:
