@@ -61,6 +61,9 @@ class _AnnotatedDataParameterFields(TypedDict, total=False):
     batch_sampler: _BatchSampler | Sequence[_BatchSampler]
     label_map_file: str
     anno_type: _Int | Literal['BBOX']
+    yolo_data_type: _Int
+    yolo_data_jitter: _Float
+    """most of a side that the window leaves out"""
 
 _AnnotatedDataParameter: TypeAlias = _AnnotatedDataParameterFields | Mapping[str, Any] | pb.AnnotatedDataParameter
 
@@ -1533,6 +1536,7 @@ class _ResizeParameterFields(TypedDict, total=False):
     """Fields of ResizeParameter."""
 
     prob: _Float
+    """of several in transform_param, of which each batch follows one"""
     resize_mode: _Int | Literal['WARP', 'FIT_SMALL_SIZE', 'FIT_LARGE_SIZE_AND_PAD']
     height: _Int
     width: _Int
@@ -2133,6 +2137,8 @@ class _AnnotatedData(TypedDict, total=False):
     batch_sampler: _BatchSampler | Sequence[_BatchSampler]
     label_map_file: str
     anno_type: _Int | Literal['BBOX']
+    yolo_data_type: _Int
+    yolo_data_jitter: _Float
     source: str
     batch_size: _Int
     rand_skip: _Int
@@ -2177,11 +2183,13 @@ def AnnotatedData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_AnnotatedDat
 
     Tops: data (batch_size, C, h, w), blue first, and label (1, 1, boxes of the batch, 8): index of the image in the
     batch, label, instance, xmin, ymin, xmax, ymax in fractions of the image, difficult. A batch without boxes has one
-    row of -1. Records without a type have a label each: (batch_size, 1, 1, 1).
+    row of -1. Records without a type have a label each: (batch_size, 1, 1, 1). With `yolo_data_type: 1` labels are
+    MobileNet-YOLO's, (batch_size, 1, 300, 5): class from 0, x, y, width, height, then zeros; without difficult boxes.
 
     In this order: distort_param, expand_param, a window that one of `batch_sampler` found, resize_param, noise_param,
-    crop, mirror, mean and scale. emit_constraint says which boxes a window keeps. All random numbers come from the
-    layer's stream: they depend on the seed and the image's place in the run, not on the number of threads.
+    crop, mirror, mean and scale. Of several resize_param each batch follows one, by their `prob`. emit_constraint says
+    which boxes a window keeps. All random numbers come from the layer's stream: they depend on the seed and the image's
+    place in the run, not on the number of threads.
 
     Settings:
         name: the layer's name; without it, that of its first named top
@@ -2190,6 +2198,8 @@ def AnnotatedData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_AnnotatedDat
         batch_sampler
         label_map_file
         anno_type
+        yolo_data_type (default 0)
+        yolo_data_jitter: most of a side that the window leaves out (default 0.3)
         source: folder of the database
         batch_size: images in one pass
         rand_skip: skip up to so many records at the start (default 0)
@@ -3528,6 +3538,7 @@ def DetectionEvaluate(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Detectio
 
     Tests compute average precisions from the top (`dragon.graph.detection_scores`). With `name_size_file`, whose lines
     "name height width" are those of the images in their order, overlaps are counted in pixels of the original images.
+    The last image of a batch counts only if it has a detection or a label, or if no image of the batch has a detection.
 
     Settings:
         name: the layer's name; without it, that of its first named top
@@ -6954,7 +6965,8 @@ def RoIData(*bottoms: Top, ntop: int = 1, **settings: Unpack[_RoIData]) -> Any:
     """Images with true boxes for Faster R-CNN, one at a time (Ren et al. 2015).
 
     Tops: data (1, 3, h, w), blue first, without the mean; im_info (1, 3): h, w, and the factor of the scaling; gt_boxes
-    (G, 5): x1, y1, x2, y2 in pixels of data, and the class. `source` is a VOC folder, or an LMDB of AnnotatedDatum
+    (G, 5): x1, y1, x2, y2 in pixels of data, and the class; optionally the labels (1, 1, B, 8) that AnnotatedData gives
+    for one image, difficult boxes too, for DetectionEvaluate. `source` is a VOC folder, or an LMDB of AnnotatedDatum
     records. The short side is scaled to `scale`, unless the long one then exceeds max_size. Images without boxes are
     left out in TRAIN. As a Python layer, roi_data_layer.layer.RoIDataLayer of py-faster-rcnn.
 

@@ -23,11 +23,13 @@ class AnnotatedData(FromDatabase):
 
     Tops: data (batch_size, C, h, w), blue first, and label (1, 1, boxes of the batch, 8): index of the image in the
     batch, label, instance, xmin, ymin, xmax, ymax in fractions of the image, difficult. A batch without boxes has one
-    row of -1. Records without a type have a label each: (batch_size, 1, 1, 1).
+    row of -1. Records without a type have a label each: (batch_size, 1, 1, 1). With `yolo_data_type: 1` labels are
+    MobileNet-YOLO's, (batch_size, 1, 300, 5): class from 0, x, y, width, height, then zeros; without difficult boxes.
 
     In this order: distort_param, expand_param, a window that one of `batch_sampler` found, resize_param, noise_param,
-    crop, mirror, mean and scale. emit_constraint says which boxes a window keeps. All random numbers come from the
-    layer's stream: they depend on the seed and the image's place in the run, not on the number of threads.
+    crop, mirror, mean and scale. Of several resize_param each batch follows one, by their `prob`. emit_constraint says
+    which boxes a window keeps. All random numbers come from the layer's stream: they depend on the seed and the image's
+    place in the run, not on the number of threads.
     """
 
     type = "AnnotatedData"
@@ -40,6 +42,8 @@ class AnnotatedData(FromDatabase):
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p, annotated = self.param.data_param, self.param.annotated_data_param
         self.check_database()
+        if annotated.yolo_data_type not in (0, 1):
+            self.bad_param(f"yolo_data_type must be 0 or 1, got {annotated.yolo_data_type}")
         self.refuse_transforms(("zero_pad", "cutout", "brightness", "contrast", "saturation"), "images with boxes")
         with self.naming_errors():
             transform = self.transform_param()
@@ -50,7 +54,8 @@ class AnnotatedData(FromDatabase):
             try:
                 color = Color.COLOR if p.force_encoded_color else rest.color
                 boxes = True if annotated.HasField("anno_type") else None
-                reader = AnnotatedReader(source, change, rest, self.stream, p.batch_size, color, boxes)
+                yolo = annotated.yolo_data_type == 1
+                reader = AnnotatedReader(source, change, rest, self.stream, p.batch_size, color, boxes, yolo=yolo)
                 self.skip_some(reader, len(source))
             except BaseException:
                 source.close()
@@ -66,8 +71,9 @@ class AnnotatedData(FromDatabase):
         crop = self.crop_window(transform)
         if transform.HasField("expand_param") and transform.mean_file:
             self.bad_param("fills the canvas of expand_param with mean_value: give it in place of mean_file")
-        samplers, fill = self.param.annotated_data_param.batch_sampler, transform.mean_value or [0]
-        change = BoxTransform(transform, samplers, crop, self.phase == TRAIN, fill)
+        own, fill = self.param.annotated_data_param, transform.mean_value or [0]
+        jitter = own.yolo_data_jitter if own.yolo_data_type == 1 else None
+        change = BoxTransform(transform, own.batch_sampler, crop, self.phase == TRAIN, fill, jitter)
         only = pb.TransformationParameter()
         only.CopyFrom(transform)
         for name in (*self.offered, "crop_size", "mirror"):

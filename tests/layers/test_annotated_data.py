@@ -221,3 +221,56 @@ def test_rand_skip_begins_elsewhere(scenes: Path, opened: list[One]) -> None:
         data(opened, scenes, batch=1, more="rand_skip: 7", seed=seed).forward().tobytes() != first for seed in range(4)
     }
     assert True in begun
+
+
+SIZES = "resize_param { height: 24 width: 32 prob: 0.5 } resize_param { height: 48 width: 32 prob: 0.5 }"
+
+
+def test_labels_of_mobilenet_yolo(scenes: Path, opened: list[One]) -> None:
+    """With yolo_data_type: 1 an image has 300 rows: class from 0, centre, size; difficult boxes are left out."""
+    whole = "yolo_data_type: 1 yolo_data_jitter: 0"
+    one, plain = data(opened, scenes, annotated=whole), data(opened, scenes)
+    assert one.top[1].shape == (3, 1, 300, 5)
+    seen = 0
+    for _ in range(3):
+        np.testing.assert_array_equal(one.forward(), plain.forward())
+        rows = plain.top[1].data[0, 0]
+        for item, found in enumerate(one.top[1].data[:, 0]):
+            mine = rows[(rows[:, 0] == item) & (rows[:, 7] == 0)]
+            seen += len(mine)
+            low, high = mine[:, 3:5], mine[:, 5:7]
+            expected = np.column_stack([mine[:, 1] - 1, (low + high) / 2, high - low])
+            np.testing.assert_allclose(found[: len(mine)], expected, rtol=1e-6)
+            assert not found[len(mine) :].any()
+    assert seen
+    with pytest.raises(PrototxtError, match="yolo_data_type must be 0 or 1, got 2"):
+        data(opened, scenes, annotated="yolo_data_type: 2")
+
+
+def test_too_many_boxes_for_yolo() -> None:
+    """A difficult box does not count."""
+    rows = np.tile([1, 0, 0.1, 0.1, 0.5, 0.5, 0], (301, 1))
+    with pytest.raises(DataError, match="an image has 301 boxes, yolo_data_type: 1 takes at most 300"):
+        reader.yolo_rows([rows])
+    rows[0, 6] = 1
+    assert reader.yolo_rows([rows])[0, 0, 299].tolist() == pytest.approx([0, 0.3, 0.3, 0.4, 0.4])
+
+
+def test_batches_of_several_sizes_and_windows_of_yolo_resume(scenes: Path, opened: list[One]) -> None:
+    one, other = (data(opened, scenes, f"mirror: true {SIZES}", "yolo_data_type: 1") for _ in range(2))
+    assert {one.forward().shape for _ in range(8)} == {(3, 3, 24, 32), (3, 3, 48, 32)}
+    goes_on_as(one, other)
+
+
+def test_a_net_takes_batches_of_several_sizes(scenes: Path) -> None:
+    text = f"""
+        layer {{ name: "d" type: "AnnotatedData" top: "data" top: "label" transform_param {{ {SIZES} }}
+                 data_param {{ source: "{scenes}" backend: LMDB batch_size: 2 }}
+                 annotated_data_param {{ yolo_data_type: 1 }} }}
+        layer {{ name: "p" type: "Pooling" bottom: "data" top: "p"
+                 pooling_param {{ pool: MAX kernel_size: 8 stride: 8 }} }}
+    """
+    for engine in ("numpy", "onednn"):
+        with dragon.Net(parse_text(text, pb.NetParameter()), phase=TRAIN, engine=engine) as net:
+            shapes = {net.forward()["p"].shape for _ in range(8)}
+            assert shapes == {(2, 3, 3, 4), (2, 3, 6, 4)}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dragon.data.batches import Batch, BatchMaker
 from dragon.data.detection.draws import Draws
+from dragon.data.detection.geometry import BOX, DIFFICULT, LABEL
 from dragon.data.detection.record import decode_annotated
 from dragon.data.detection.transform import BoxTransform
 from dragon.data.image_file import Color
@@ -20,8 +21,9 @@ from dragon.data.transform import Transformer
 from dragon.errors import DataError
 from dragon.rng import Stream
 
-__all__ = ["AnnotatedReader", "label_rows"]
+__all__ = ["YOLO_BOXES", "AnnotatedReader", "label_rows", "yolo_rows"]
 
+YOLO_BOXES = 300  # rows of an image in MobileNet-YOLO's labels
 _MOST_THREADS = 4
 
 
@@ -30,7 +32,7 @@ class AnnotatedReader:
 
     Each image takes one draw of `stream`, of which its own random numbers come, so that the result does not depend on
     the number of threads. transformer: takes off the mean and scales, nothing else. boxes: whether records have boxes;
-    None: what the first one says. Raises DataError.
+    None: what the first one says. yolo: whether labels have MobileNet-YOLO's form. Raises DataError.
     """
 
     def __init__(
@@ -43,9 +45,10 @@ class AnnotatedReader:
         color: Color,
         boxes: bool | None = None,
         threads: int | None = None,
+        yolo: bool = False,
     ) -> None:
         self._source, self._change, self._stream = source, change, stream
-        self._batch_size, self._color = batch_size, color
+        self._batch_size, self._color, self._label_rows = batch_size, color, yolo_rows if yolo else label_rows
         self._threads = threads or max(1, min(_MOST_THREADS, batch_size, (os.cpu_count() or 1) // 2))
         self._pool: ThreadPoolExecutor | None = None
         start = source.position
@@ -54,7 +57,8 @@ class AnnotatedReader:
         self.boxes = first.rows is not None if boxes is None else boxes
         self.maker = BatchMaker(transformer, batch_size, change.size_of(first.image), resized=change.one_size)
         self.shape = self.maker.shape
-        self.label_shape = (1, 1, max(1, 0 if first.rows is None else len(first.rows)), 8)
+        rows = max(1, 0 if first.rows is None else len(first.rows))
+        self.label_shape = (batch_size, 1, YOLO_BOXES, 5) if yolo else (1, 1, rows, 8)
 
     def state(self) -> tuple[int, int]:
         """(position, draws) from which the next batch is read."""
@@ -68,14 +72,15 @@ class AnnotatedReader:
     def fill(self, batch: Batch | None = None) -> Batch:
         """The next batch, in the arrays of `batch` if one is given. Raises DataError."""
         first = self._source.position
+        size = self._change.draw_size(lambda: Draws(self._stream.bits()))
         work = [
-            (record, first + i, Draws(self._stream.bits()))
+            (record, first + i, Draws(self._stream.bits()), size)
             for i, record in enumerate(self._source.read(self._batch_size))
         ]
         made = list(self._mapped()(self._one, work))
         data, _, shape = self.maker.make([image for image, _ in made], batch, lambda i: self._name(first + i))
         if self.boxes:
-            label = label_rows([rows for _, rows in made])
+            label = self._label_rows([rows for _, rows in made])
         else:
             label = np.array([rows for _, rows in made], np.float32).reshape(-1, 1, 1, 1)
         return Batch(data, label, *self.state(), None, shape)
@@ -93,15 +98,15 @@ class AnnotatedReader:
         self._pool = self._pool or ThreadPoolExecutor(self._threads, "augment")
         return self._pool.map
 
-    def _one(self, work: tuple[bytes, int, Draws]) -> tuple[NDArray[Any], Any]:
+    def _one(self, work: tuple[bytes, int, Draws, int]) -> tuple[NDArray[Any], Any]:
         """The changed image of a record, and its annotations; its label where records have no boxes."""
-        record, position, draws = work
+        record, position, draws, size = work
         name = self._name(position)
         found = decode_annotated(record, self._color, name)
         if self.boxes and found.rows is None:
             raise DataError(f"{name} has no type, others of its source do")
         try:
-            image, rows = self._change.apply(found.image, found.rows, draws)
+            image, rows = self._change.apply(found.image, found.rows, draws, size)
         except DataError as error:
             raise DataError(f"{name}: {error}") from None
         return image, rows if self.boxes else found.label
@@ -121,4 +126,19 @@ def label_rows(annotations: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
     made = np.empty((1, 1, count, 8), np.float32)
     made[0, 0, :, 0] = np.repeat(np.arange(len(annotations)), [len(rows) for rows in annotations])
     made[0, 0, :, 1:] = np.concatenate(annotations)
+    return made
+
+
+def yolo_rows(annotations: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
+    """MobileNet-YOLO's label blob (N, 1, 300, 5) of a batch: class (from 0), x, y, width and height; then zeros.
+
+    Difficult boxes are left out. Raises DataError for an image with more boxes.
+    """
+    made = np.zeros((len(annotations), 1, YOLO_BOXES, 5), np.float32)
+    for item, rows in zip(made, annotations, strict=True):
+        counted = rows[rows[:, DIFFICULT] == 0]
+        if len(counted) > YOLO_BOXES:
+            raise DataError(f"an image has {len(counted)} boxes, yolo_data_type: 1 takes at most {YOLO_BOXES}")
+        low, high = counted[:, BOX][:, :2], counted[:, BOX][:, 2:]
+        item[0, : len(counted)] = np.column_stack([counted[:, LABEL] - 1, (low + high) / 2, high - low])
     return made

@@ -6,7 +6,7 @@ wide the fork computes boxes with a margin that is too large; here they are wher
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,11 @@ from dragon.data.resize import resize_bilinear, resize_nearest
 from dragon.errors import DataError
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["check_resize", "extrapolated", "resize", "resized_boxes", "size_after"]
+__all__ = ["check_resizes", "extrapolated", "resize", "resized_boxes", "size_after"]
 
 Image = NDArray[Any]
 _P = pb.ResizeParameter
+_SLACK = 0.01  # of the sum of probabilities, as in MobileNet-YOLO
 _PAD = {_P.CONSTANT: "constant", _P.MIRRORED: "reflect", _P.REPEAT_NEAREST: "edge"}
 _WAYS: dict[int, Callable[[Image, int, int], Image]] = {
     _P.LINEAR: resize_bilinear,
@@ -33,12 +34,22 @@ _WAYS: dict[int, Callable[[Image, int, int], Image]] = {
 }
 
 
-def check_resize(p: pb.ResizeParameter) -> str:
-    """What is wrong with a resize_param, in words; "" for a good one."""
+def check_resizes(several: Sequence[pb.ResizeParameter]) -> str:
+    """What is wrong with the resize_params, in words; "" for good ones. Of several, each has its probability."""
+    if len(several) == 1 and several[0].prob != 1:
+        return f"resize_param has prob {several[0].prob:g}, which counts only among several: leave it out"
+    shares = [one.prob for one in several]
+    if len(several) > 1 and not (min(shares) >= 0 and abs(sum(shares) - 1) <= _SLACK):
+        return (
+            f"transform_param has {len(several)} resize_param, at most one of which a batch follows: their prob must "
+            f"sum to 1 and not be negative, got {', '.join(f'{share:g}' for share in shares)}"
+        )
+    return next((f"resize_param {wrong}" for wrong in map(_check_resize, several) if wrong), "")
+
+
+def _check_resize(p: pb.ResizeParameter) -> str:
     if not (p.height and p.width):
         return f"needs height and width, got {p.height} and {p.width}"
-    if p.prob != 1:
-        return f"has prob {p.prob:g}, which SSD's fork reads nowhere: leave it out"
     if bool(p.height_scale) != bool(p.width_scale):
         return f"needs height_scale and width_scale together, got {p.height_scale} and {p.width_scale}"
     return ""

@@ -6,7 +6,7 @@ The fork stores the image as a JPEG between these steps, which changes its pixel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,8 @@ from dragon.data.detection.distort import check_distortion, distort, expand
 from dragon.data.detection.draws import Draws
 from dragon.data.detection.geometry import BOX, NONE, UNIT, project
 from dragon.data.detection.noise import apply_noise, check_noise
-from dragon.data.detection.resized import check_resize, extrapolated, resize, resized_boxes, size_after
-from dragon.data.detection.sampler import check_sampler, sample
+from dragon.data.detection.resized import check_resizes, extrapolated, resize, resized_boxes, size_after
+from dragon.data.detection.sampler import check_sampler, jittered, sample
 from dragon.errors import DataError
 from dragon.proto import dragon_pb2 as pb
 
@@ -31,7 +31,8 @@ class BoxTransform:
     """Changes images (C, H, W) uint8 and their annotations, see the module.
 
     crop: (height, width) of a window of the resized image, or None; random in TRAIN, else central. mean: what the
-    canvas of expand_param is filled with. Raises DataError for settings that contradict each other.
+    canvas of expand_param is filled with. jitter: of YOLO's windows, which take the place of samplers; None for none.
+    Raises DataError for settings that contradict each other.
     """
 
     def __init__(
@@ -41,10 +42,9 @@ class BoxTransform:
         crop: tuple[int, int] | None,
         train: bool,
         mean: Any,
+        jitter: float | None = None,
     ) -> None:
-        if len(param.resize_param) > 1:
-            raise DataError(f"transform_param has {len(param.resize_param)} resize_param, at most one is followed")
-        self._resize = param.resize_param[0] if param.resize_param else None
+        self._resizes, self._jitter = list(param.resize_param), jitter
         self._noise = param.noise_param if param.HasField("noise_param") else None
         self._distort = param.distort_param if param.HasField("distort_param") else None
         self._expand = param.expand_param if param.HasField("expand_param") else None
@@ -52,13 +52,16 @@ class BoxTransform:
         self._samplers, self._crop, self._train, self._mean = samplers, crop, train, mean
         self._mirror = param.mirror
         for what, wrong in (
-            ("resize_param", self._resize is not None and check_resize(self._resize)),
             ("noise_param", self._noise is not None and check_noise(self._noise)),
             ("distort_param", self._distort is not None and check_distortion(self._distort)),
             *(("batch_sampler", check_sampler(one)) for one in samplers),
         ):
             if wrong:
                 raise DataError(f"{what} {wrong}")
+        if wrong := check_resizes(self._resizes):
+            raise DataError(wrong)
+        if jitter is not None and not 0 <= jitter < 1:
+            raise DataError(f"yolo_data_jitter must lie in [0, 1), got {jitter:g}")
         if self._expand is not None and self._expand.max_expand_ratio < 1:
             raise DataError(
                 f"expand_param needs a max_expand_ratio of at least 1, got {param.expand_param.max_expand_ratio:g}"
@@ -67,31 +70,39 @@ class BoxTransform:
     @property
     def one_size(self) -> bool:
         """Whether all images come out with one size."""
-        fits = self._resize is not None and self._resize.resize_mode != pb.ResizeParameter.FIT_SMALL_SIZE
+        fits = len(self._resizes) == 1 and self._resizes[0].resize_mode != pb.ResizeParameter.FIT_SMALL_SIZE
         return fits or self._crop is not None
+
+    def draw_size(self, draws: Callable[[], Draws]) -> int:
+        """The number of the resize_param that a batch follows: 0 unless there are several."""
+        if len(self._resizes) < 2:
+            return 0
+        below = np.cumsum([one.prob for one in self._resizes])
+        return int(np.searchsorted(below[:-1], draws().uniform() * below[-1], side="right"))
 
     def size_of(self, image: Image) -> Image:
         """An image of the size that `image` has without random changes, for shapes. Raises DataError."""
         channels, height, width = image.shape
-        if self._resize is not None:
-            height, width = size_after(self._resize, height, width)
+        if self._resizes:
+            height, width = size_after(self._resizes[0], height, width)
         _fits(self._crop, height, width)
         return np.zeros((channels, *(self._crop or (height, width))), np.float32)
 
-    def apply(self, image: Image, rows: Rows | None, draws: Draws) -> tuple[Image, Rows]:
-        """The changed image and its annotations in fractions of its size. Raises DataError."""
+    def apply(self, image: Image, rows: Rows | None, draws: Draws, size: int = 0) -> tuple[Image, Rows]:
+        """The changed image and its annotations in fractions of its size. size: from `draw_size`. Raises DataError."""
+        to = self._resizes[size] if self._resizes else None
         found = NONE if rows is None else rows
         if self._distort is not None:
             image = distort(image, self._distort, draws)
         if self._expand is not None:
             image, found = expand(image, found, self._expand, self._emit, self._mean, draws)
-        window = sample(self._samplers, found[:, BOX], draws) if self._samplers else None
+        window = self._part(found, draws)
         if window is not None:
             image, found = _cut(image, window), project(found, window, self._emit)
         height, width = image.shape[1:]
-        if self._resize is not None:
-            image = resize(image, self._resize, draws)
-            found = resized_boxes(found, self._resize, height, width)
+        if to is not None:
+            image = resize(image, to, draws)
+            found = resized_boxes(found, to, height, width)
         if self._noise is not None:
             image = apply_noise(image, self._noise, draws)
         image, window = self._window(image, draws)
@@ -99,9 +110,15 @@ class BoxTransform:
         if self._mirror and draws.below(2):
             image = image[:, :, ::-1]
             found[:, [2, 4]] = 1 - found[:, [4, 2]]
-        if self._resize is not None:
-            found = extrapolated(found, self._resize, (height, width), window)
+        if to is not None:
+            found = extrapolated(found, to, (height, width), window)
         return image, found
+
+    def _part(self, rows: Rows, draws: Draws) -> NDArray[Any] | None:
+        """A window (4) of the image that is cut out, None for the whole image."""
+        if self._jitter is not None:
+            return jittered(self._jitter, draws)
+        return sample(self._samplers, rows[:, BOX], draws) if self._samplers else None
 
     def _window(self, image: Image, draws: Draws) -> tuple[Image, NDArray[np.float64]]:
         """The image cropped to the size of the crop, and what part of it that is."""

@@ -8,6 +8,7 @@ from google.protobuf import text_format
 
 from dragon.data.detection.draws import Draws
 from dragon.data.detection.geometry import BOX, NONE
+from dragon.data.detection.sampler import jittered
 from dragon.data.detection.transform import BoxTransform
 from dragon.errors import DataError
 from dragon.proto import dragon_pb2 as pb
@@ -179,3 +180,36 @@ def test_settings_that_contradict_each_other(text: str, words: str) -> None:
         transform("", "batch_sampler { sampler { min_scale: 2 } }")
     with pytest.raises(DataError, match="a crop of 70 x 10 is larger than the image, 64 x 96"):
         transform(crop=(70, 10)).apply(IMAGE, ROWS, draws())
+
+
+def test_of_several_sizes_a_batch_follows_one_by_its_probability() -> None:
+    change = transform(
+        "resize_param { height: 30 width: 40 prob: 0.2 } resize_param { height: 50 width: 60 prob: 0.5 } "
+        "resize_param { resize_mode: FIT_SMALL_SIZE height: 32 width: 32 prob: 0.3 }"
+    )
+    assert not change.one_size
+    chosen = [change.draw_size(lambda n=n: draws(n)) for n in range(1000)]  # type: ignore[misc]
+    assert [round(chosen.count(k) / 1000, 1) for k in range(3)] == [0.2, 0.5, 0.3]
+    for k, size in enumerate([(30, 40), (50, 60), (32, 48)]):
+        image, rows = change.apply(IMAGE, ROWS, draws(), k)
+        assert image.shape[1:] == size
+        check_boxes(image, rows, 1.5)
+    one = transform("resize_param { height: 30 width: 40 }")
+    assert one.one_size
+    assert one.draw_size(lambda: pytest.fail("one size is no matter of chance")) == 0
+
+
+def test_windows_of_yolo_lack_up_to_the_jitter_of_each_side() -> None:
+    windows = np.array([jittered(0.3, draws(n)) for n in range(2000)])
+    size = windows[:, 2:] - windows[:, :2]
+    assert (windows >= 0).all()
+    assert (windows <= 1 + 1e-12).all()
+    assert 0.7 <= size.min() < 0.71
+    whole = (size == 1).all(axis=1)
+    assert whole.mean() == pytest.approx(0.2, abs=0.03)
+    # of 0.6 + 0.2 images the half and all of the widths exceed 1 - jitter / 2
+    assert (size[:, 0] < 0.85).mean() == pytest.approx(0.3, abs=0.03)
+    image, rows = BoxTransform(pb.TransformationParameter(), [], None, True, (0,), 0.3).apply(IMAGE, ROWS, draws(7))
+    check_boxes(image, rows, slack=1, partly=1)
+    with pytest.raises(DataError, match=r"yolo_data_jitter must lie in \[0, 1\), got 1"):
+        BoxTransform(pb.TransformationParameter(), [], None, True, (0,), 1.0)
