@@ -32,6 +32,7 @@ class DetectionEvaluate(NoGradient):
 
     Tests compute average precisions from the top (`dragon.graph.detection_scores`). With `name_size_file`, whose lines
     "name height width" are those of the images in their order, overlaps are counted in pixels of the original images.
+    The last image of a batch counts only if it has a detection or a label, or if no image of the batch has a detection.
     """
 
     type = "DetectionEvaluate"

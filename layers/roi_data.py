@@ -10,8 +10,8 @@ import numpy as np
 from dragon.bases.layer import TRAIN, register
 from dragon.bases.region_source import give
 from dragon.bases.source import Source
-from dragon.data.detection.examples import Example, open_examples
-from dragon.data.resize import resize_bilinear
+from dragon.data.detection.examples import Example, labels_of, open_examples
+from dragon.data.resize import resize_bilinear, scaled_size
 from dragon.errors import DataError
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -26,14 +26,15 @@ class RoIData(Source):
     """Images with true boxes for Faster R-CNN, one at a time (Ren et al. 2015).
 
     Tops: data (1, 3, h, w), blue first, without the mean; im_info (1, 3): h, w, and the factor of the scaling; gt_boxes
-    (G, 5): x1, y1, x2, y2 in pixels of data, and the class. `source` is a VOC folder, or an LMDB of AnnotatedDatum
+    (G, 5): x1, y1, x2, y2 in pixels of data, and the class; optionally the labels (1, 1, B, 8) that AnnotatedData gives
+    for one image, difficult boxes too, for DetectionEvaluate. `source` is a VOC folder, or an LMDB of AnnotatedDatum
     records. The short side is scaled to `scale`, unless the long one then exceeds max_size. Images without boxes are
     left out in TRAIN. As a Python layer, roi_data_layer.layer.RoIDataLayer of py-faster-rcnn.
     """
 
     type = "RoIData"
     settings = ("roi_data_param",)
-    tops = (3, 3)
+    tops = (3, 4)
     stops_gradient = True
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -54,7 +55,7 @@ class RoIData(Source):
         self.position = 0
         # the shapes of the first image, without moving on
         state, draws = self.position, self.rng.draws
-        for blob, values in zip(top, self._next(), strict=True):
+        for blob, values in zip(top, self._next(), strict=False):
             blob.reshape(values.shape)
         self.position, self.rng.draws = state, draws
 
@@ -74,11 +75,11 @@ class RoIData(Source):
             self.examples.close()
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        for blob, values in zip(top, self._next(), strict=True):
+        for blob, values in zip(top, self._next(), strict=False):
             give(blob, values)
 
-    def _next(self) -> tuple[Array, Array, Array]:
-        """The tops of the next image."""
+    def _next(self) -> tuple[Array, Array, Array, Array]:
+        """The tops of the next image, with the labels."""
         p, train = self.param.roi_data_param, self.phase == TRAIN
         random = self.rng.generator()
         flips = 2 if train and p.use_flipped else 1
@@ -92,15 +93,16 @@ class RoIData(Source):
             self.position += 1
             with self.naming_errors():
                 example = self.examples[at // flips]
-            boxes = example.boxes if p.use_difficult else example.boxes[~example.difficult]
-            if len(boxes) or not train:
+            if example.counted(p.use_difficult).any() or not train:
                 length = int(self.lengths[random.integers(len(self.lengths))] if train else self.lengths[0])
-                return self._scaled(Example(example.image, boxes, example.difficult), length, at % flips == 1)
+                return self._scaled(example, length, at % flips == 1)
         raise DataError(f'no image of "{p.source}" has a box', layer=self.where)
 
-    def _scaled(self, example: Example, length: int, flip: bool) -> tuple[Array, Array, Array]:
+    def _scaled(self, example: Example, length: int, flip: bool) -> tuple[Array, Array, Array, Array]:
         p = self.param.roi_data_param
-        image, boxes = example.image.astype(np.float32), example.boxes.copy()
+        image, every = example.image.astype(np.float32), example.boxes.copy()
+        counted = example.counted(p.use_difficult)
+        boxes = every[counted]
         if p.num_classes and len(boxes) and boxes[:, 4].max() >= p.num_classes:
             raise DataError(
                 f"a box has class {boxes[:, 4].max():g}, expected 1 to {p.num_classes - 1} (num_classes: "
@@ -110,11 +112,10 @@ class RoIData(Source):
         height, width = image.shape[1:]
         if flip:
             image = image[:, :, ::-1]
-            boxes[:, [0, 2]] = width - 1 - boxes[:, [2, 0]]
-        factor = length / min(height, width)
-        if round(factor * max(height, width)) > p.max_size:
-            factor = p.max_size / max(height, width)
-        size = [max(1, round(factor * side)) for side in (height, width)]
+            every[:, [0, 2]] = width - 1 - every[:, [2, 0]]
+        labels = labels_of(every, example.difficult, height, width)
+        *size, factor = scaled_size(height, width, length, p.max_size)
         data = resize_bilinear((image - self.mean).astype(np.float32), *size)
+        boxes = every[counted]
         boxes[:, :4] *= factor
-        return data[None], np.array([[*size, factor]]), boxes
+        return data[None], np.array([[*size, factor]]), boxes, labels

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dragon.data import read_mean
 from dragon.files.paths import find
 from dragon.files.reading import read_text
+from dragon.layers.roi_data import MEAN
 from dragon.models.facts import ROOT, read_facts
 from dragon.models.zoo import TRAIN_VAL
 from dragon.proto import dragon_pb2 as pb
@@ -23,7 +24,6 @@ _IMAGENET_MEAN = (104.007, 116.669, 122.679)  # the channels' means of BVLC's me
 # The means of the channels and the factor behind them, of nets that come without training images; from their authors'
 # programs that use them, and from HDF5 files.
 _DEPLOYED: dict[str, tuple[tuple[float, ...], float]] = {
-    "faster_rcnn_vgg16": ((102.9801, 115.9465, 122.7717), 1),
     "mtcnn_pnet": ((127.5, 127.5, 127.5), 0.0078125),
     "mtcnn_rnet": ((127.5, 127.5, 127.5), 0.0078125),
     "mtcnn_onet": ((127.5, 127.5, 127.5), 0.0078125),
@@ -54,7 +54,8 @@ def preprocessing_of(name: str, root: Path = ROOT) -> Preprocessing:
     path = root / name / TRAIN_VAL
     settings = _of_test_data(path) if path.is_file() else None
     if settings is None:
-        means, scale = _DEPLOYED.get(name, ((), 1))
+        regions = _of_regions(path) if path.is_file() else None
+        means, scale = (regions, 1) if regions else _DEPLOYED.get(name, ((), 1))
         return Preprocessing(None, np.array(means, np.float32) if means else None, scale if scale != 1 else None, rgb)
     crop = settings.crop_size
     side = 256 if 200 < crop <= 256 else round(crop * 8 / 7)
@@ -69,6 +70,14 @@ def _of_test_data(path: Path) -> pb.TransformationParameter | None:
         phases = [rule.phase for rule in layer.include if rule.HasField("phase")]
         if layer.HasField("transform_param") and phases == [pb.TEST]:
             return layer.transform_param
+    return None
+
+
+def _of_regions(path: Path) -> tuple[float, ...] | None:
+    """The mean of the channels that a layer RoIData of phase TEST subtracts; None without such a layer."""
+    for layer in read_net(path).layer:
+        if layer.type == "RoIData" and [rule.phase for rule in layer.include] == [pb.TEST]:
+            return tuple(layer.roi_data_param.pixel_mean) or MEAN
     return None
 
 

@@ -20,7 +20,7 @@ from dragon.bases.rcnn_defaults import DEFAULTS
 from dragon.errors import PrototxtError, nearest
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["STAND_INS", "StandIn", "stand_in"]
+__all__ = ["STAND_INS", "StandIn", "configuration", "stand_in"]
 
 log = logging.getLogger("dragon")
 BESIDE = "rcnn.yml"  # read where it lies in the folder of the prototxt
@@ -117,13 +117,11 @@ def stand_in(
     given = _mapping(p.param_str, f"param_str of {p.layer}")
     groups = {key: given.pop(key) for key in list(given) if key in DEFAULTS}
     cfg = given.pop("cfg", None)
-    beside = folder / BESIDE if folder else None
-    values = _flat({}, DEFAULTS)
-    if cfg is not None:
-        values |= _file(Path(find(str(cfg))))
-    elif beside is not None and beside.is_file():
-        log.info("%s: settings of Faster R-CNN from %s", param.name, beside)
-        values |= _file(beside)
+    if known.type == "RoIData" and "rois" in param.top:
+        raise PrototxtError(
+            f"{p.layer} gives an image, its size and its true boxes; regions from a file, for Fast R-CNN, are not read"
+        )
+    values = _flat({}, DEFAULTS) | _file(Path(find(str(cfg)))) if cfg is not None else configuration(folder, param.name)
     values |= _flat(groups, groups, "param_str")
     made = pb.LayerParameter()
     made.CopyFrom(param)
@@ -139,6 +137,19 @@ def stand_in(
             )
         _set(settings, known.own[key], value, key)
     return made
+
+
+def configuration(folder: Path | None, name: str) -> dict[str, Any]:
+    """The settings of py-faster-rcnn, "TRAIN.X": value, for the layer or net `name` of a prototxt in `folder`.
+
+    Those of the file rcnn.yml there, else py-faster-rcnn's defaults. Raises PrototxtError.
+    """
+    values = _flat({}, DEFAULTS)
+    beside = folder / BESIDE if folder else None
+    if beside is not None and beside.is_file():
+        log.info("%s: settings of Faster R-CNN from %s", name, beside)
+        values |= _file(beside)
+    return values
 
 
 def _mapping(text: str, what: str) -> dict[str, Any]:

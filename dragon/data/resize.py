@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["resize_bilinear", "resize_nearest"]
+__all__ = ["resize_bilinear", "resize_nearest", "scaled_size"]
 
 _BITS = 11  # of the fraction of a weight in fixed point
 
@@ -88,3 +88,14 @@ def resize_nearest(labels: NDArray[Any], height: int, width: int) -> NDArray[Any
     )
     resized: NDArray[Any] = labels[rows[:, None], columns]
     return resized
+
+
+def scaled_size(height: int, width: int, shorter: int, longer: int) -> tuple[int, int, float]:
+    """Height, width and factor of an image that is scaled as in py-faster-rcnn.
+
+    The short side gets the length `shorter`, unless the long side then exceeds `longer`.
+    """
+    factor = shorter / min(height, width)
+    if round(factor * max(height, width)) > longer:
+        factor = longer / max(height, width)
+    return max(1, round(factor * height)), max(1, round(factor * width)), factor

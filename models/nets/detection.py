@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dragon.models.nets.model import Model, behind
+from dragon.models.nets.model import Finding, behind
 from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["SSD_WINDOWS", "Boxed", "Detecting"]
@@ -30,8 +30,9 @@ class Boxed:
     """Images with boxes as `dragon convert-annoset` writes them: FOLDER/PREFIX_train_lmdb and FOLDER/PREFIX_test_lmdb.
 
     side: of the net's input. train, test: images per batch. values: means of the channels. scale: of the images.
-    windows: batch_sampler of AnnotatedData. expand: the largest canvas that an image is put on, 1 for none. names:
-    the file of the label map, and that of names and sizes of the test images, in the folder.
+    windows: batch_sampler of AnnotatedData. expand: the largest canvas that an image is put on, 1 for none. labels,
+    sizes: the file of the label map, and that of names and sizes of the test images, in the folder. sides: of several,
+    each batch of training has one. jitter: windows and labels are those of YOLO; None: SSD's.
     """
 
     folder: str
@@ -45,6 +46,8 @@ class Boxed:
     expand: float = 4.0
     labels: str = "labelmap.prototxt"
     sizes: str = "test_name_size.txt"
+    sides: Sequence[int] = ()
+    jitter: float | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -61,17 +64,21 @@ class Boxed:
 
     def _layer(self, phase: int, part: str, batch: int) -> pb.LayerParameter:
         training = phase == pb.TRAIN
-        change: dict[str, Any] = {"mean_value": self.values}
+        change: dict[str, Any] = {"mean_value": self.values} if self.values else {}
         change |= {} if self.scale == 1 else {"scale": self.scale}
-        resize: dict[str, Any] = {"resize_mode": "WARP", "height": self.side, "width": self.side}
         kernels = list(pb.ResizeParameter.Interp_mode.values()) if training else [pb.ResizeParameter.LINEAR]
-        change["resize_param"] = [resize | {"interp_mode": kernels}]
+        sides = (training and self.sides) or [self.side]
+        resize: dict[str, Any] = {"resize_mode": "WARP", "interp_mode": kernels}
+        resize |= {"prob": 1 / len(sides)} if len(sides) > 1 else {}
+        change["resize_param"] = [resize | {"height": side, "width": side} for side in sides]
         boxes: dict[str, Any] = {"label_map_file": f"{self.folder}/{self.labels}"}
         if training:
             change |= {"mirror": True, "distort_param": _COLOURS, "emit_constraint": {"emit_type": "CENTER"}}
             if self.expand > 1:
                 change["expand_param"] = {"prob": 0.5, "max_expand_ratio": self.expand}
             boxes["batch_sampler"] = self.windows
+            if self.jitter is not None:
+                boxes |= {"yolo_data_type": 1, "yolo_data_jitter": self.jitter}
         return pb.LayerParameter(
             name="data", type="AnnotatedData", top=["data", "label"], include=[{"phase": phase}],
             transform_param=change, annotated_data_param=boxes,
@@ -82,7 +89,7 @@ class Boxed:
 
 
 @dataclass(frozen=True)
-class Detecting(Model):
+class Detecting(Finding):
     """A detector whose body ends with the offsets, scores and default boxes: mbox_loc, mbox_conf, mbox_priorbox.
 
     classes: with the background. output: settings of DetectionOutput for testing, deployed: what differs for use.
@@ -120,22 +127,13 @@ class Detecting(Model):
             include=[{"phase": pb.TRAIN}], propagate_down=[True, True, False, False],
             loss_param={"normalization": "VALID"}, multibox_loss_param=settings,
         )  # fmt: skip
-        counted: dict[str, Any] = {
-            "num_classes": self.classes,
-            "overlap_threshold": 0.5,
-            "evaluate_difficult_gt": False,
-        }
+        original: dict[str, Any] = {}
         if isinstance(self.data, Boxed) and self.data.sizes:
-            counted["name_size_file"] = f"{self.data.folder}/{self.data.sizes}"
-        tests = [
-            *self._found(),
-            behind(
-                "DetectionEvaluate", "detection_out", "label", name="detection_eval", detection_evaluate_param=counted
-            ),
-        ]
-        for layer in tests:
+            original["name_size_file"] = f"{self.data.folder}/{self.data.sizes}"
+        found = self._found()
+        for layer in found:
             layer.include.add(phase=pb.TEST)
-        return [loss, *tests]
+        return [loss, *found, self.evaluation("detection_out", self.classes, **original)]
 
     def answer(self, top: str) -> list[pb.LayerParameter]:
         """The layers from the scores to the boxes."""

@@ -12,8 +12,8 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import format_text
 
 __all__ = [
-    "LONG", "Data", "Deployed", "Model", "OneVersusAll", "Pictures", "Regression", "Source", "behind", "deployed",
-    "no_layers", "solver", "text_of",
+    "LONG", "Data", "Deployed", "Finding", "Model", "OneVersusAll", "Pictures", "Regression", "Source", "behind",
+    "deployed", "no_layers", "solver", "text_of",
 ]  # fmt: skip
 
 # settings of a solver that runs for tens of thousands of iterations
@@ -232,6 +232,18 @@ class Deployed:
     def files(self, name: str) -> dict[str, str]:
         """The contents of the prototxt file by file name."""
         return {"deploy.prototxt": text_of(self.title, "for use", self.deploy(name), self.profile)}
+
+
+class Finding(Model):
+    """A net that finds boxes; its tests give the mean average precision."""
+
+    def evaluation(self, found: str, classes: int, **more: Any) -> pb.LayerParameter:
+        """The layer that compares the boxes `found` with the labels in TEST. classes: with the background."""
+        settings = {"num_classes": classes, "overlap_threshold": 0.5, "evaluate_difficult_gt": False, **more}
+        return behind(
+            "DetectionEvaluate", found, "label", name="detection_eval", detection_evaluate_param=settings,
+            include=[{"phase": pb.TEST}],
+        )  # fmt: skip
 
 
 class Regression(Model):

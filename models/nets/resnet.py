@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from dragon.models.nets.body import MSRA, SPLIT, Body, same
 from dragon.models.nets.datasets import IMAGENET
 from dragon.models.nets.model import Model, solver
 
-__all__ = ["MODELS", "resnet", "resnext50", "se_resnet50"]
+__all__ = ["BLOCKS_50", "BLOCKS_101", "MODELS", "resnet", "resnext50", "se_resnet50", "stages"]
 
 _WIDTHS = (64, 128, 256, 512)
-_BLOCKS_50 = (3, 4, 6, 3)
+BLOCKS_50, BLOCKS_101 = (3, 4, 6, 3), (3, 4, 23, 3)
 
 
 def resnet(blocks: tuple[int, ...], bottleneck: bool = True, deep: bool = False, first_bias: bool = False) -> Body:
@@ -22,16 +23,36 @@ def resnet(blocks: tuple[int, ...], bottleneck: bool = True, deep: bool = False,
     in ResNet-101. first_bias: conv1 has a bias, as in ResNet-50.
     """
     b = Body(SPLIT, lr=None)
+    stages(b, blocks, bottleneck, deep, first_bias)
+    return b.pool("pool5", "AVE", 7, 1).ip("fc1000", 1000, MSRA)
+
+
+def stages(
+    b: Body,
+    blocks: tuple[int, ...],
+    bottleneck: bool = True,
+    deep: bool = False,
+    first_bias: bool = False,
+    dilated: bool = False,
+) -> list[str]:
+    """Add the layers of a ResNet up to its last block; the top of each of the four stages. For arguments see `resnet`.
+
+    dilated: the last stage keeps the size of its map, and its 3x3 convolutions are dilated by 2, as in R-FCN.
+    """
     b.conv("conv1", 64, 7, MSRA, bias=first_bias, pad=3, stride=2).bn("bn_conv1").relu("conv1_relu")
     b.pool("pool1", "MAX")
-    add = _bottleneck if bottleneck else _basic
+    tops = []
     for stage, (width, count) in enumerate(zip(_WIDTHS, blocks, strict=True), 2):
+        halves = stage > 2 and not (dilated and stage == 5)
         for block in range(count):
             letter = ("a" if block == 0 else f"b{block}") if deep and stage in (3, 4) else "abcdef"[block]
-            project = block == 0 and (bottleneck or stage > 2)
-            add(b, f"{stage}{letter}", width, project, 2 if stage > 2 and block == 0 else 1)
-    b.pool("pool5", "AVE", 7, 1)
-    return b.ip("fc1000", 1000, MSRA)
+            project, stride = block == 0 and (bottleneck or stage > 2), 2 if halves and block == 0 else 1
+            if bottleneck:
+                _bottleneck(b, f"{stage}{letter}", width, project, stride, 2 if dilated and stage == 5 else 1)
+            else:
+                _basic(b, f"{stage}{letter}", width, project, stride)
+        tops.append(b.top)
+    return tops
 
 
 def _shortcut(b: Body, name: str, width: int, project: bool, stride: int) -> str:
@@ -45,15 +66,16 @@ def _shortcut(b: Body, name: str, width: int, project: bool, stride: int) -> str
 
 
 def _branch(b: Body, name: str, width: int, kernel: int, relu: bool = True, **geometry: int) -> None:
-    b.conv(f"res{name}", width, kernel, MSRA, **same(kernel), **geometry).bn(f"bn{name}")
+    b.conv(f"res{name}", width, kernel, MSRA, **(same(kernel) | geometry)).bn(f"bn{name}")
     if relu:
         b.relu(f"res{name}_relu")
 
 
-def _bottleneck(b: Body, name: str, width: int, project: bool, stride: int) -> None:
+def _bottleneck(b: Body, name: str, width: int, project: bool, stride: int, dilation: int = 1) -> None:
     shortcut = _shortcut(b, name, 4 * width, project, stride)
     _branch(b, f"{name}_branch2a", width, 1, stride=stride)
-    _branch(b, f"{name}_branch2b", width, 3)
+    dilated: dict[str, Any] = {"pad": dilation, "dilation": dilation} if dilation > 1 else {}
+    _branch(b, f"{name}_branch2b", width, 3, **dilated)
     _branch(b, f"{name}_branch2c", 4 * width, 1, relu=False)
     b.join(f"res{name}", "Eltwise", (shortcut, b.top)).relu(f"res{name}_relu")
 
@@ -78,7 +100,7 @@ def resnext50(groups: int = 32, width: int = 4) -> Body:
 
     conv("conv1", 64, 7, 2).pool("pool1", "MAX", pad=1, round_mode="FLOOR")
     number = 0
-    for stage, count in enumerate(_BLOCKS_50):
+    for stage, count in enumerate(BLOCKS_50):
         for block in range(count):
             number += 1
             stride, inner, outer = 2 if stage and not block else 1, groups * width * 2**stage, 256 * 2**stage
@@ -104,7 +126,7 @@ def se_resnet50(squeeze: int = 16) -> Body:
         return b.relu(relu) if relu else b
 
     conv("conv1/7x7_s2", 64, 7, 2, "conv1/relu_7x7_s2").pool("pool1/3x3_s2", "MAX")
-    for stage, (width, count) in enumerate(zip(_WIDTHS, _BLOCKS_50, strict=True), 2):
+    for stage, (width, count) in enumerate(zip(_WIDTHS, BLOCKS_50, strict=True), 2):
         for block in range(1, count + 1):
             name, stride, start = f"conv{stage}_{block}", 2 if stage > 2 and block == 1 else 1, b.top
             conv(f"{name}_1x1_reduce", width, 1, stride, f"{name}_1x1_reduce/relu")
@@ -137,8 +159,8 @@ def _model(depth: int, blocks: tuple[int, ...], **form: bool) -> Model:
 MODELS: dict[str, Model] = {
     "resnet18": _model(18, (2, 2, 2, 2), bottleneck=False),
     "resnet34": _model(34, (3, 4, 6, 3), bottleneck=False),
-    "resnet50": _model(50, _BLOCKS_50, first_bias=True),
-    "resnet101": _model(101, (3, 4, 23, 3), deep=True),
+    "resnet50": _model(50, BLOCKS_50, first_bias=True),
+    "resnet101": _model(101, BLOCKS_101, deep=True),
     "resnet152": _model(152, (3, 8, 36, 3), deep=True),
     "resnext50": Model("ResNeXt-50 (32x4d) on ImageNet", IMAGENET, resnext50, _SOLVER),
     "se_resnet50": Model("SE-ResNet-50 on ImageNet", IMAGENET, se_resnet50, _SE_SOLVER),

@@ -5,12 +5,16 @@ Layers are numbered as in Darknet's files, from 1, as the converters to Caffe do
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from dragon.models.nets.body import MSRA, SPLIT, Body, same
-from dragon.models.nets.model import Deployed
+from dragon.models.nets.detection import Boxed
+from dragon.models.nets.model import Finding, behind, solver
+from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["MODELS", "Darknet", "yolo_v2", "yolo_v3"]
+__all__ = ["MODELS", "Answering", "Darknet", "yolo_v2", "yolo_v3"]
 
 _LEAK: dict[str, Any] = {"negative_slope": 0.1}
 
@@ -114,8 +118,83 @@ def yolo_v3(classes: int = 80, boxes: int = 3) -> Darknet:
     return b
 
 
-_IMAGE = {"data": (1, 3, 416, 416)}
-MODELS: dict[str, Deployed] = {
-    "yolo_v2": Deployed("YOLO v2 on PASCAL VOC", _IMAGE, yolo_v2),
-    "yolo_v3": Deployed("YOLO v3 on COCO", _IMAGE, yolo_v3),
-}
+@dataclass(frozen=True)
+class Answering(Finding):
+    """A net that ends with YOLO's maps, which the deployed net gives. loss, read: type and settings of the layers.
+
+    maps: the maps, with the settings of the loss for each. classes: without a background.
+    """
+
+    classes: int = 20
+    maps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    loss: tuple[str, str] = ("", "")
+    weights: Mapping[str, Any] = field(default_factory=dict)
+    read: tuple[str, str] = ("", "")
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def scores(self, top: str) -> list[pb.LayerParameter]:
+        """In TRAIN a loss for each map; in TEST the boxes, and their comparison with the labels."""
+        made = []
+        for k, (layer, own) in enumerate(self.maps.items(), 1):
+            name = f"det_loss{k}" if len(self.maps) > 1 else "det_loss"
+            weights: dict[str, Any] = {"num_class": self.classes, **_WEIGHTS, **self.weights, **own}
+            made.append(self._scored(self.loss, [layer, "label"], name, pb.TRAIN, weights))
+        boxes: dict[str, Any] = {"num_classes": self.classes, "nms_threshold": 0.45, **self.settings}
+        found = self._scored(self.read, list(self.maps), "detection_out", pb.TEST, boxes)
+        return [*made, found, self.evaluation("detection_out", self.classes + 1)]
+
+    @staticmethod
+    def _scored(
+        kind: tuple[str, str], bottoms: list[str], name: str, phase: int, settings: dict[str, Any]
+    ) -> pb.LayerParameter:
+        """A layer of one phase. kind: its type, and the field of its settings."""
+        own: dict[str, Any] = {kind[1]: settings}
+        return behind(kind[0], *bottoms, name=name, include=[{"phase": phase}], **own)
+
+    def answer(self, top: str) -> list[pb.LayerParameter]:
+        """Nothing: the maps are the answer."""
+        return []
+
+
+_WEIGHTS = {"object_scale": 5, "noobject_scale": 1, "class_scale": 1, "coord_scale": 1}  # as MobileNet-YOLO has them
+_VOC_ANCHORS = (1.08, 1.19, 3.42, 4.41, 6.63, 11.38, 9.42, 5.11, 16.62, 10.52)  # in positions of the map
+_COCO_ANCHORS = (10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326)  # in pixels
+_SIDES = range(320, 609, 32)
+_DATA: dict[str, Any] = {
+    "side": 416, "values": (), "scale": 1 / 255, "windows": (), "expand": 1, "sides": _SIDES, "jitter": 0.3,
+    "sizes": "",
+}  # fmt: skip
+_VOC = Boxed("data/VOC0712", "VOC0712", train=16, test=8, labels="labelmap_voc.prototxt", **_DATA)
+_COCO = Boxed("data/coco", "coco", train=16, test=8, labels="labelmap_coco.prototxt", **_DATA)
+_EVALUATED: dict[str, Any] = {
+    "weight_decay": 0.0005, "iter_size": 4, "average_loss": 10, "display": 10, "test_initialization": False,
+    "eval_type": "detection", "snapshot": 1000, "warmup_iter": 1000,
+}  # fmt: skip
+# 160 epochs of the 16,551 images of VOC 2007 and 2012, in batches of 64; the rate falls after 60 and 90 (section 3)
+_VOC_SOLVER = solver(
+    41300, 0.001, (15500, 23200), ap_version="11point", test_iter=[619], test_interval=5000, **_EVALUATED
+)
+# as Darknet's file for COCO has it
+_COCO_SOLVER = solver(500200, 0.001, (400000, 450000), test_iter=[625], test_interval=10000, **_EVALUATED)
+MODELS: dict[str, Answering] = {
+    "yolo_v2": Answering(
+        "YOLO v2 on PASCAL VOC", _VOC, yolo_v2, _VOC_SOLVER, maps={"layer31-conv": {}},
+        loss=("RegionLoss", "region_loss_param"), weights={"num": 5, "thresh": 0.5, "biases": _VOC_ANCHORS},
+        read=("YoloDetectionOutput", "yolo_detection_output_param"),
+        settings={"confidence_threshold": 0.01, "num_box": 5, "biases": _VOC_ANCHORS},
+    ),
+    "yolo_v3": Answering(
+        "YOLO v3 on COCO", _COCO, yolo_v3, _COCO_SOLVER, classes=80,
+        maps={
+            "layer82-conv": {"anchors_scale": 32, "mask": [6, 7, 8]},
+            "layer94-conv": {"anchors_scale": 16, "mask": [3, 4, 5]},
+            "layer106-conv": {"anchors_scale": 8, "mask": [0, 1, 2]},
+        },
+        loss=("Yolov3", "yolov3_param"), weights={"num": 3, "thresh": 0.7, "biases": _COCO_ANCHORS},
+        read=("Yolov3DetectionOutput", "yolov3_detection_output_param"),
+        settings={
+            "confidence_threshold": 0.01, "num_box": 3, "biases": _COCO_ANCHORS, "anchors_scale": [32, 16, 8],
+            "mask_group_num": 3, "mask": [6, 7, 8, 3, 4, 5, 0, 1, 2],
+        },
+    ),
+}  # fmt: skip

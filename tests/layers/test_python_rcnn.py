@@ -133,3 +133,12 @@ def test_it_computes_as_the_layer_of_its_own() -> None:
         "param_str: \"'feat_stride': 16\" }", *bottoms, phase=TEST,
     )  # fmt: skip
     np.testing.assert_array_equal(python.forward(), One("type: 'Proposal'", *bottoms).forward())
+
+
+def test_regions_from_a_file_are_refused() -> None:
+    """Fast R-CNN's nets name the same layer for other tops: image, regions and labels."""
+    param = pb.LayerParameter(name="data", type="Python", top=["data", "rois", "labels"])
+    param.python_param.module, param.python_param.layer = "roi_data_layer.layer", "RoIDataLayer"
+    param.python_param.param_str = "'num_classes': 21"
+    with pytest.raises(PrototxtError, match="regions from a file, for Fast R-CNN, are not read"):
+        create(param, TRAIN, Context(allow_python=False))

@@ -155,3 +155,26 @@ def test_readers_get_the_boxes_of_each_image(engine: str) -> None:
         assert net.blobs["gt_boxes"].shape == (len(objects), 5)
         shown = sorted(label for label in net.blobs["labels"].data.tolist() if label)
         assert shown == sorted(LABELS[kind] for kind, _ in objects)
+
+
+@pytest.mark.parametrize("source", ["voc", "lmdb"])
+def test_labels_for_the_evaluation(source: str) -> None:
+    """The fourth top has the rows of AnnotatedData for all boxes, also those that are difficult."""
+    text = f'type: "RoIData" roi_data_param {{ source: "{source}" scale: 30 max_size: 35 }}'
+    one = One(text, n_top=4, phase=TEST, dtype=np.float64)
+    for i, ((height, width), objects) in enumerate(zip(SIZES, OBJECTS, strict=True)):
+        one.forward()
+        size = np.tile([width, height], 2)
+        rows = [[0, LABELS[kind], 0, *(np.array(box) / size), i == 3] for kind, box in objects]
+        np.testing.assert_allclose(one.top[3].data[0, 0], rows or [[-1] * 8], atol=1e-6)
+        assert len(one.top[2].data) == (0 if i == 3 else len(objects))
+
+
+def test_labels_are_flipped_with_the_image() -> None:
+    one = One('type: "RoIData" roi_data_param { source: "voc" scale: 20 }', n_top=4, phase=TRAIN, dtype=np.float64)
+    for _ in range(4):
+        one.forward()
+        size = np.tile(one.top[1].data[0, 1::-1], 2)
+        boxes = one.top[3].data[0, 0, :, 3:7] * size - np.array([0, 0, 1, 1]) * one.top[1].data[0, 2]
+        np.testing.assert_allclose(boxes, one.top[2].data[:, :4], atol=0.6)  # the sides are rounded to pixels
+        assert one.top[3].data[0, 0, :, 1].tolist() == one.top[2].data[:, 4].tolist()

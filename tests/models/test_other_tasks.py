@@ -23,13 +23,14 @@ from dragon.models.facts import without_data, without_fillers
 from dragon.models.generate import MODELS
 from dragon.models.nets.maps import Fitted, Labelling
 from dragon.models.nets.model import Deployed, Model
+from dragon.models.nets.yolo import Answering
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_net
 from dragon.pycaffe.coord_map import compose
 
 ROOT = Path(__file__).parents[2] / "models"
 TRAINED = [name for name, model in MODELS.items() if isinstance(model, Labelling | Fitted)]
-DEPLOYED = [name for name, model in MODELS.items() if isinstance(model, Deployed)]
+DEPLOYED = [name for name, model in MODELS.items() if isinstance(model, Deployed | Answering)]
 # shapes of blobs that are read, with the batch, for nets that can take smaller ones than those of their data
 _IMAGE: dict[str, tuple[int, ...]] = {"data": (1, 3, 64, 64), "label": (1, 1, 64, 64)}
 SMALL: dict[str, dict[str, tuple[int, ...]]] = {
@@ -43,7 +44,6 @@ SMALL: dict[str, dict[str, tuple[int, ...]]] = {
         "label_vec": (1, 38, 8, 8), "label_heat": (1, 19, 8, 8),
     },
     "crnn": {"data": (1, 1, 32, 100), "label": (1, 5)},
-    "faster_rcnn_vgg16": {"data": (1, 3, 64, 64), "rois": (2, 5)},
     "yolo_v2": {"data": (1, 3, 64, 64)}, "yolo_v3": {"data": (1, 3, 64, 64)},
 }  # fmt: skip
 # layers whose outputs only other layers read, in nets from VGG, U-Net and OpenPose

@@ -16,9 +16,8 @@ from dragon.errors import UsageError
 from dragon.models.facts import read_facts, without_fillers
 from dragon.models.facts import without_data as with_noise
 from dragon.models.generate import MODELS, counts_of
-from dragon.models.nets.detection import Detecting
 from dragon.models.nets.maps import Fitted, Labelling
-from dragon.models.nets.model import Model, Regression
+from dragon.models.nets.model import Finding, Model, Regression
 from dragon.models.recipes import FILE, read_recipe
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_net, read_solver
@@ -31,7 +30,7 @@ REGRESSIONS = [name for name, model in MODELS.items() if isinstance(model, Regre
 WIDTHS = {
     name: model.data.shape[-1]
     for name, model in MODELS.items()
-    if isinstance(model, Model) and not isinstance(model, Regression | Labelling | Fitted | Detecting)
+    if isinstance(model, Model) and not isinstance(model, Regression | Labelling | Fitted | Finding)
 }
 CLASSIFIERS = list(WIDTHS)
 LARGE = [name for name in CLASSIFIERS if WIDTHS[name] > 200]
@@ -60,7 +59,7 @@ TASKS = {
 }  # fmt: skip
 DATASETS = {
     "bsds", "camvid", "cells", "cifar10", "cityscapes", "coco", "faces", "flickr_style", "ilsvrc13", "imagenet",
-    "mnist", "mnist_lines", "patches", "pictures", "shapes", "synth90k", "voc",
+    "mnist", "mnist_lines", "mnist_scenes", "patches", "pictures", "shapes", "synth90k", "voc",
 }  # fmt: skip
 LICENSES = {"BSD-2-Clause"}
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dragon.data.detection.annotations import labels_by_name, rows_of
 from dragon.data.detection.geometry import BOX, DIFFICULT, LABEL
+from dragon.data.detection.reader import label_rows
 from dragon.data.detection.record import decode_annotated
 from dragon.data.detection.voc import read_split_list, read_voc
 from dragon.data.image_file import Color, decode_image, image_content
@@ -18,7 +19,7 @@ from dragon.errors import DataError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import read_message
 
-__all__ = ["VOC_CLASSES", "Example", "Examples", "open_examples"]
+__all__ = ["VOC_CLASSES", "Example", "Examples", "labels_of", "open_examples"]
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
@@ -32,6 +33,10 @@ class Example(NamedTuple):
     image: NDArray[np.uint8]
     boxes: NDArray[np.float64]
     difficult: NDArray[np.bool_]
+
+    def counted(self, use_difficult: bool) -> NDArray[np.bool_]:
+        """Which boxes count: all, or those that are not difficult."""
+        return ~self.difficult | use_difficult
 
 
 class Examples(Protocol):
@@ -63,6 +68,12 @@ def _example(image: NDArray[np.uint8], rows: NDArray[np.float64], edge: float) -
     boxes[:, 2:4] -= edge
     boxes[:, :4] = np.clip(boxes[:, :4], 0, np.array([width, height, width, height]) - 1)
     return Example(image, boxes, rows[:, DIFFICULT] != 0)
+
+
+def labels_of(boxes: NDArray[np.float64], difficult: NDArray[np.bool_], height: int, width: int) -> NDArray[np.float32]:
+    """The labels (1, 1, B, 8) that AnnotatedData gives for one image of this size. boxes, difficult: as in Example."""
+    corners = (boxes[:, :4] + [0, 0, 1, 1]) / [width, height, width, height]
+    return label_rows([np.column_stack([boxes[:, 4], np.zeros(len(boxes)), corners, difficult])])
 
 
 class _Folder:
