@@ -28,6 +28,7 @@ class RCNNDetectionOutput(RegionSource):
 
     type = "RCNNDetectionOutput"
     settings = ("rcnn_detection_output_param",)
+    gives_boxes = True
     bottoms = (4, 4)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:

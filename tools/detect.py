@@ -14,6 +14,7 @@ from dragon.files.atomic import write_atomically
 from dragon.models import zoo
 from dragon.proto.assign import Assignment
 from dragon.pycaffe.detector import Box, Detection, Detector, read_windows
+from dragon.pycaffe.region_nets import with_boxes
 from dragon.tools.common.box_pictures import write_pictures
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.images import ImageChoice, check_labels, class_text, image_options, read_labels, scored_class
@@ -56,18 +57,21 @@ def command(
 ) -> dict[str, Any]:
     """Score WINDOWS, a CSV file with the columns filename,ymin,xmin,ymax,xmax, by a net; print the best class of each.
 
-    A net that ends with DetectionOutput, as SSD does, finds boxes itself; they are printed with score and class, and
-    drawn with --pictures. WINDOWS may also be images then.
+    A net that ends with DetectionOutput, as SSD does, RCNNDetectionOutput or a YOLO's output finds boxes itself; they
+    are printed with score and class, and drawn with --pictures. WINDOWS may also be images then. Nets that read the
+    size of the image, im_info, get it with its sides in proportion.
 
     \b
     Example:
     dragon detect windows.csv --model cifar10_quick_bn_merged --context-pad 4 --out scores.csv
     dragon detect a.jpg b.jpg --model ssd_shapes --min-score 0.5 --pictures found
+    dragon detect a.jpg --model VGG16/faster_rcnn_end2end/test.prototxt --weights FILE
     """
     known = zoo.name_of(model)
     names = read_labels(labels, known)
     engine, options = choice.resolve()
-    net = Detector(read_changed_net(model, assignments, profile=profile), weights, engine=engine, options=options)
+    definition = with_boxes(read_changed_net(model, assignments, profile=profile))
+    net = Detector(definition, weights, engine=engine, options=options)
     images.of_zoo(known).apply(net, model)
     net.configure_crop(context_pad)
     if net.finds_boxes:

@@ -95,6 +95,7 @@ class Layer:
     scores_detections: ClassVar[bool] = (
         False  # its top has a row for each detection, of which tests give average precisions
     )
+    gives_boxes: ClassVar[bool] = False  # its top has a row for each box that it finds: item, label, score, corners
     family: ClassVar[str] = ""  # how dragon.pycaffe.draw colours it
 
     # -- where it can run -----------------------------------------------------------------------------------

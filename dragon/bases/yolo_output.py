@@ -23,6 +23,7 @@ class YoloOutput(NoGradient):
     dropped, whatever their classes. MobileNet-YOLO takes all images of a batch for one; here they are apart.
     """
 
+    gives_boxes = True
     host_only = "sorts boxes and drops those that overlap, one after another"
     anchors: int
     classes: int

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.layer import TEST
+from dragon.data.resize import scaled_size
 from dragon.errors import DataError, UsageError
 from dragon.files.reading import open_regular
 from dragon.graph.net import Net, NetSettings
@@ -17,6 +18,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.pycaffe.classifier import image_transformer
 from dragon.pycaffe.io import load_image, resize_image
+from dragon.pycaffe.region_nets import IMAGE_INFO
 
 __all__ = ["Box", "Detection", "Detector", "read_windows"]
 
@@ -32,7 +34,7 @@ class Detection(TypedDict):
 
 
 class Box(TypedDict):
-    """What a net with a DetectionOutput found: its place in pixels of the image, the number of its class, the score."""
+    """What a net that finds boxes found: its place in pixels of the image, the number of its class, the score."""
 
     window: Window
     filename: str
@@ -92,7 +94,7 @@ class Detector(Net):
 
     def configure_crop(self, context_pad: int | None) -> None:
         """Set the width of the context, and the colour outside the image. Raises UsageError if it is too wide."""
-        name = self.inputs[0]
+        name = self.image_input
         _, channels, height, width = self.blobs[name].shape
         if context_pad and 2 * context_pad >= min(height, width):
             raise UsageError(f"context_pad {context_pad} leaves nothing of an input of {height} x {width}")
@@ -147,7 +149,7 @@ class Detector(Net):
 
     def detect_windows(self, images_windows: Iterable[tuple[str, Iterable[Window]]]) -> list[Detection]:
         """The scores of every window, in the given order. images_windows: pairs of an image file and its windows."""
-        name = self.inputs[0]
+        name = self.image_input
         color = self.blobs[name].shape[1] != 1
         found: list[tuple[Window, str]] = []
         inputs = []
@@ -169,22 +171,38 @@ class Detector(Net):
 
     @property
     def finds_boxes(self) -> bool:
-        """Whether the net's answer is the boxes that a DetectionOutput found in its input, not scores of the input."""
-        return any(
-            node.layer.type == "DetectionOutput" and self.outputs[0] in node.layer.param.top for node in self.nodes
-        )
+        """Whether the net's answer is boxes that it found in its input, not scores of the input."""
+        return self._boxes is not None
+
+    @property
+    def _boxes(self) -> str | None:
+        """The output with the boxes, None without one."""
+        made = {top for node in self.nodes if node.layer.gives_boxes for top in node.layer.param.top}
+        return next((name for name in self.outputs if name in made), None)
+
+    @property
+    def image_input(self) -> str:
+        """The input for images: the first one, but for the one for the size of the image."""
+        return next((name for name in self.inputs if name != IMAGE_INFO), IMAGE_INFO)
+
+    @property
+    def takes_sizes(self) -> bool:
+        """Whether the net also reads the size of the image, so that images keep their shape (Faster R-CNN)."""
+        return IMAGE_INFO in self.inputs and len(self.inputs) == 2
 
     def find_boxes(self, images_windows: Iterable[tuple[str, Iterable[Window] | None]]) -> list[Box]:
         """The boxes that a net with `finds_boxes` finds in each window, in falling order of their scores.
 
         images_windows: pairs of an image file and its windows; None for the whole image. Windows go through the net one
-        by one, each resized to its input. Raises UsageError with a context_pad, DataError for a window without pixels.
+        by one, each resized to its input; where the net reads the size of the image too, each is scaled so that its
+        short side is that of the input, unless its long side then exceeds that of the input. Raises UsageError with a
+        context_pad, DataError for a window without pixels.
         """
         if self.context_pad:
             raise UsageError("a net that finds boxes itself takes no context around the window: leave context_pad out")
-        name = self.inputs[0]
+        name, output = self.image_input, self._boxes or self.outputs[0]
         color = self.blobs[name].shape[1] != 1
-        self.blobs[name].reshape(1, *self.blobs[name].shape[1:])
+        self.blobs[name].reshape(1, *self.transformer.inputs[name][1:])
         found: list[Box] = []
         for filename, windows in images_windows:
             image = load_image(filename, color)
@@ -195,8 +213,8 @@ class Detector(Net):
                 except DataError as error:
                     raise DataError(f"{filename}: {error}") from None
                 y, x = max(0, top), max(0, left)
-                self.blobs[name].data[...] = self.transformer.preprocess(name, part)
-                rows = self.forward()[self.outputs[0]]
+                self._give(part)
+                rows = self.forward()[output]
                 scale = np.array([part.shape[0], part.shape[1]] * 2)
                 boxes = [row for row in rows.reshape(-1, 7).astype(float) if row[1] >= 0]  # -1: nothing was found
                 for _, label, score, *corners in sorted(boxes, key=lambda row: -row[2]):
@@ -204,6 +222,24 @@ class Detector(Net):
                     box: Box = {"window": place.tolist(), "filename": filename, "label": int(label), "score": score}
                     found.append(box)
         return found
+
+    def _give(self, part: NDArray[Any]) -> None:
+        """Put an image into the input for images, and its size into the one for that."""
+        name = self.image_input
+        shape = self.transformer.inputs[name]
+        if not self.takes_sizes:
+            self.blobs[name].data[...] = self.transformer.preprocess(name, part)
+            return
+        height, width, scale = scaled_size(part.shape[0], part.shape[1], *sorted(shape[2:]))
+        self.transformer.inputs[name] = (1, shape[1], height, width)
+        try:
+            data = self.transformer.preprocess(name, part)
+        finally:
+            self.transformer.inputs[name] = shape
+        self.blobs[name].reshape(1, *data.shape)
+        self.blobs[name].data[...] = data
+        self.blobs[IMAGE_INFO].reshape(1, 3)
+        self.blobs[IMAGE_INFO].data[...] = [[height, width, scale]]
 
     def detect_selective_search(self, image_fnames: Iterable[str]) -> list[Detection]:
         """Always raises UsageError: selective search needs a program of its own, whose windows detect_windows takes."""

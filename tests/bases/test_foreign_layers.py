@@ -16,7 +16,9 @@ def message_of(text: str, allow_unknown: bool = False) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["FlowWarp", "DenseCRF", "Correlation", "MultiStageMeanfield"])
+@pytest.mark.parametrize(
+    "kind", ["FlowWarp", "DenseCRF", "Correlation", "MultiStageMeanfield", "DenseBlock", "CTCBeamSearchDecoder"]
+)
 def test_the_type_comes_before_its_settings(kind: str) -> None:
     for text in (
         f'layer {{ name: "a" type: "{kind}" strange_param {{ x: 1 }} }}',
@@ -37,7 +39,7 @@ def test_a_type_that_nobody_has() -> None:
     ("field", "kind"),
     [
         ("multi_stage_meanfield_param", "MultiStageMeanfield"), ("dense_crf_param", "DenseCRF"),
-        ("flow_warp_param", "FlowWarp"),
+        ("flow_warp_param", "FlowWarp"), ("denseblock_param", "DenseBlock"),
     ],
 )  # fmt: skip
 def test_settings_of_a_fork_in_another_layer(field: str, kind: str) -> None:

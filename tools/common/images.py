@@ -69,12 +69,13 @@ class ImageChoice:
         """Set up the net's transformer; whether it takes colour images.
 
         A single mean value counts for every channel; channels are swapped to blue first unless told otherwise.
-        UsageError unless the net has one input (N, 1 or 3, H, W).
+        UsageError unless the net has one input (N, 1 or 3, H, W), beside which a detector may read the image's size.
         """
-        if len(net.inputs) != 1:
+        sized = isinstance(net, Detector) and net.takes_sizes
+        if len(net.inputs) != 1 and not sized:
             given = ", ".join(net.inputs) or "none, as a training net"
             raise UsageError(f"{model}: classifying needs a net with one input, for images; this one has {given}")
-        name = net.inputs[0]
+        name = net.image_input if isinstance(net, Detector) else net.inputs[0]
         shape = net.blobs[name].shape
         if len(shape) != 4 or shape[1] not in (1, 3):
             raise UsageError(f'{model}: input "{name}" has shape {shape}, images need (N, 1 or 3, H, W)')

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.bases.layer import TEST
+from dragon.bases.registry import class_of
 from dragon.errors import UsageError
 from dragon.graph.net import Net
 from dragon.layers.ctc_greedy_decoder import CTCGreedyDecoder
@@ -20,6 +21,7 @@ from dragon.proto.assign import Assignment
 from dragon.proto.definition import Definition
 from dragon.pycaffe.classifier import Classifier
 from dragon.pycaffe.io import load_image
+from dragon.pycaffe.region_nets import IMAGE_INFO
 from dragon.tools import classify, detect
 from dragon.tools.common.engine_options import engine_option
 from dragon.tools.common.images import ImageChoice
@@ -49,7 +51,7 @@ def command(
 ) -> None:
     """Run the net NAME.
 
-    With IMAGES a net for classification prints their classes, one that ends with DetectionOutput the boxes it finds,
+    With IMAGES a net for classification prints their classes, one that finds boxes these,
     one that ends with CTCGreedyDecoder the labels it reads, and another one what its outputs are. Images are prepared
     as in the net's training. Without IMAGES the net runs once on noise, and the shapes of its inputs and outputs are
     shown; this needs no weights.
@@ -65,7 +67,7 @@ def command(
     shared = {"model": model, "weights": weights, "assignments": assignments, "engine": engine}
     if images and read_facts(name, ROOT).task == "classification":
         ctx.invoke(classify.command, files=images, top=top, **shared)
-    elif images and layers[-1].type == "DetectionOutput":
+    elif images and class_of(layers[-1]).gives_boxes:
         ctx.invoke(detect.command, windows=images, **shared)
     elif images:
         inputs = [top for layer in layers if layer.type == "Input" for top in layer.top]
@@ -99,6 +101,8 @@ def _on_noise(name: str, definition: Definition[pb.NetParameter], weights: str |
         for blob in net.inputs:
             click.echo(f"input   {blob} {net.blobs[blob].shape}")
             net.blobs[blob].data[...] = draws.random(net.blobs[blob].shape, np.float32)
+        if IMAGE_INFO in net.inputs:  # the size is no matter of chance
+            net.blobs[IMAGE_INFO].data[...] = [[*net.blobs[net.inputs[0]].shape[2:], 1]]
         _show(net, net.forward())
 
 

@@ -17,6 +17,7 @@ from tests.engines.cuda.running import close, fill, inputs, layer, options_for, 
 from tests.engines.cuda.test_catalogue import behind_the_gpu
 from tests.engines.cuda.test_layers import BATCH_NORMS, CONVOLUTIONS, FAMILIES
 from tests.layers import catalogue
+from tests.layers.rcnn_nets import end_to_end, input_boxes
 
 pytestmark = pytest.mark.usefixtures("cuda")
 both = pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -235,3 +236,16 @@ def test_sums_are_taken_in_float32(precision: str) -> None:
     fill(net, {"x": np.ones((1, 1, 90, 90), np.float32)})
     net.run_forward()
     assert net.blobs["y"].peek().item() == 1
+
+
+@both
+def test_coordinates_of_regions_stay_in_float32(precision: str) -> None:
+    """In bfloat16 the pixels above 256 would be every second one. Only what is learned has 16 bits."""
+    net = Net(parse(end_to_end(input_boxes())), TRAIN, engine="cuda", seed=3, options=options_for(precision))
+    boxes = [[4.0, 5, 20, 18, 1], [22.0, 20, 44, 42, 2]]
+    image = np.random.default_rng(1).standard_normal((1, 3, 48, 48)).astype(np.float32)
+    fill(net, {"data": image, "im_info": np.array([[48.0, 48, 1]]), "gt_boxes": np.array(boxes)})
+    net.run_forward()
+    names = ("im_info", "gt_boxes", "rpn_rois", "rois", "labels", "bbox_targets", "rpn_bbox_targets", "rpn_labels")
+    assert not [name for name in names if in_16_bits(net, name)]
+    assert in_16_bits(net, "bbox_pred")
