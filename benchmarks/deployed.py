@@ -25,6 +25,7 @@ __all__ = ["NETS", "layers", "main", "measure"]
 
 NETS = ("squeezenet_v1.1", "mobilenet_v1", "googlenet", "resnet50", "densenet121", "inception_v3")
 OURS, COUNTED = "Dragon", "OpenVINO"
+_COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}  # modules are compiled once, as where packages are installed
 _TOLERANCE = {"fp32": 1e-3, "bf16": 0.05}  # of the scores, relative to the largest
 Result = dict[str, Any]
 
@@ -49,6 +50,8 @@ def _run(options: argparse.Namespace) -> None:
     record: dict[str, Any] = {"command": " ".join(sys.argv), "machine": machine(), "results": []}
     print(json.dumps(record["machine"], indent=1))
     with tempfile.TemporaryDirectory() as folder, Worker("benchmarks.deployed_ours") as writer:
+        record["versions"] = {name: _facts(name) for name in (OURS, *peers)}
+        print(json.dumps(record["versions"], indent=1))
         for net in options.net or NETS:
             writer.ask("weights", net=net, folder=folder, size=options.size)
             for batch in options.batch or (1, 16):
@@ -77,25 +80,34 @@ def _installed(wanted: Sequence[str] | None) -> list[str]:
     return [name for name in found if wanted is None or name in wanted]
 
 
-def _settings(name: str, folder: str, options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """The module of a library's worker, and the settings of its candidate."""
-    settings = {"folder": folder, "threads": options.threads, "precision": options.precision}
-    if name == OURS:
-        return "benchmarks.deployed_ours", settings | {"engine": options.engine}
-    return "benchmarks.deployed_peers", settings | {"library": name}
+def _facts(name: str) -> dict[str, Any]:
+    """Versions of a library. Python compiles its modules meanwhile: that is no part of the time to first scores."""
+    module, settings = _module(name), {} if name == OURS else {"library": name}
+    with Worker(module, env=_COMPILED) as worker:
+        found: dict[str, Any] = worker.ask("facts", **settings)
+    return found
+
+
+def _module(name: str) -> str:
+    return "benchmarks.deployed_ours" if name == OURS else "benchmarks.deployed_peers"
+
+
+def _settings(name: str, folder: str, options: argparse.Namespace) -> dict[str, Any]:
+    """The settings of a library's candidate."""
+    own = {"engine": options.engine} if name == OURS else {"library": name}
+    return {"folder": folder, "threads": options.threads, "precision": options.precision, **own}
 
 
 def measure(folder: str, peers: Sequence[str], options: argparse.Namespace) -> Result:
     """Time to the first scores and memory of each library by itself, then all of them in turn."""
     result: Result = {"candidates": {}, "ratios": {}, "notes": []}
-    environment = {"OMP_NUM_THREADS": str(options.threads), "OPENBLAS_NUM_THREADS": "1"}
+    environment = _COMPILED | {"OMP_NUM_THREADS": str(options.threads), "OPENBLAS_NUM_THREADS": "1"}
     with ExitStack() as stack:
         candidates, first = [], {}
         for name in (OURS, *peers):
-            module, settings = _settings(name, folder, options)
             begin = time.perf_counter()
-            worker = stack.enter_context(Worker(module, env=environment))
-            worker.ask("make", candidate=name, **settings)
+            worker = stack.enter_context(Worker(_module(name), env=environment))
+            worker.ask("make", candidate=name, **_settings(name, folder, options))
             scores = worker.ask("answer")
             first[name] = {"first_s": time.perf_counter() - begin, "peak_mb": worker.ask("peak") / 2**20}
             if name == OURS:
@@ -150,10 +162,9 @@ def layers(folder: str, options: argparse.Namespace) -> str:
     """Our time by layer beside OpenVINO's counters; the least of the rounds."""
     found = {}
     for name in (OURS, COUNTED):
-        module, settings = _settings(name, folder, options)
         env = {"OMP_NUM_THREADS": str(options.threads), "DRAGON_BENCHMARK_COUNTERS": "1"}
-        with Worker(module, env=env) as worker:
-            worker.ask("make", candidate=name, **settings)
+        with Worker(_module(name), env=env) as worker:
+            worker.ask("make", candidate=name, **_settings(name, folder, options))
             found[name] = worker.ask("profile", iterations=options.rounds)
     rows = _beside(found[OURS], [one for one in found[COUNTED] if one["ms"]])
     rows.append(["total", "", *(sum(row[k] or 0.0 for row in rows) for k in (2, 3)), "", ""])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from ctypes import byref, c_char_p, c_int, c_void_p
 from dataclasses import dataclass
 from functools import partial
@@ -205,6 +205,11 @@ class Call:
             c_int(len(self.memories)),
             ctypes.cast(self._arguments, ctypes.POINTER(ExecArg)),
         )
+
+    @property
+    def execute(self) -> Callable[[], int]:
+        """The bare call of the library: returns its status."""
+        return self._run
 
     def __call__(self) -> None:
         status = self._run()

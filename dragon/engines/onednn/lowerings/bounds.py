@@ -1,29 +1,34 @@
 """Bounds of tops (`plan/bound.py`) from those of bottoms.
 
 A product: |y| <= ||x|| ||w|| + |b| (Cauchy and Schwarz). A normalisation by m values of the batch: |x - mean| <=
-sqrt(m var), so |y| <= sqrt(m) |gamma| + |beta|.
+sqrt(m var), so |y| <= sqrt(m) |gamma| + |beta|. By constants: |y| <= |scale| |x| + |shift|.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dragon.engines.onednn.library.constants import DataType
+from dragon.engines.onednn.library.constants import Alg, DataType
 from dragon.engines.onednn.library.memory import Memory
+from dragon.engines.onednn.library.primitive import BinaryPost, EltwisePost, PostOp
 from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters
-from dragon.engines.onednn.plan.bound import Bound
+from dragon.engines.onednn.plan.bound import Bound, Measured
 from dragon.engines.onednn.plan.builder import Builder
-from dragon.engines.onednn.plan.guarded import squares
 from dragon.engines.onednn.plan.values import Value
+from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
     from dragon.memory.blob import Blob
 
-__all__ = ["of_batch", "of_product", "pass_on"]
+__all__ = ["carried", "of_affine", "of_batch", "of_product", "pass_on", "set_bound"]
+
+# a bound grows by 10 to 100 with each layer that has weights
+_FAR, _FAR_IF_SMALL = 9, 6  # layers
+_SMALL = 1 << 15  # elements
 
 
 def of_product(
@@ -40,24 +45,56 @@ def of_product(
         return None
     others = [b.value_of(operand).bound for operand in epilogue.operands]
     known = [other for other in others if other is not None]
-    source = b.value_of(bottom).bound
-    norm = None if source is not None else _norm(b, bottom, top, always)
-    if len(known) < len(others) or (source is None and norm is None):
+    if len(known) < len(others):
         return None
-    bound = Bound()
+    source = b.value_of(bottom).bound or _measured(b, bottom, top, always)
+    if source is None:
+        return None
+    bound = Bound(max(1 + source.depth, *(other.depth for other in known), 0))
     gains = [math.inf, math.inf]
     b.when_changed(parameters.all_blobs, parameters.norms(gains))
+    count = parameters.fan_in
 
     def step() -> None:
-        if source is not None:
-            length = source.largest * math.sqrt(parameters.fan_in)
-        else:
-            assert norm is not None
-            length = math.sqrt(squares(norm))
-        bound.largest = length * gains[0] + gains[1] + sum(other.largest for other in known)
+        bound.largest = source.norm(count) * gains[0] + gains[1] + sum(other.largest for other in known)
 
-    b.run(step)
+    b.compute_bound(step)
     return bound
+
+
+def carried(b: Builder, bottom: Blob, epilogue: Epilogue, parameters: Parameters, pooled: bool = False) -> Bound | None:
+    """The bound of `epilogue`, else that of its top where a layer behind it may need one.
+
+    pooled: whether a maximum pooling reads the top.
+    """
+    needed = b.ahead or (pooled and not epilogue.post_ops)
+    if epilogue.bound is not None or not needed or not all(map(_keeps_bound, epilogue.post_ops)):
+        return epilogue.bound
+    return of_product(b, bottom, epilogue, parameters)
+
+
+def _keeps_bound(post: PostOp) -> bool:
+    """Whether the magnitudes after a post-op are at most those of its operands, added up."""
+    if isinstance(post, EltwisePost):
+        return post.alg == Alg.eltwise_relu and abs(post.alpha) <= 1
+    return isinstance(post, BinaryPost) and post.alg == Alg.binary_add
+
+
+def set_bound(b: Builder, top: Blob, bound: Bound | None) -> None:
+    """Give the top its bound. Far behind the last value that was measured, the top is measured instead."""
+    b.value_of(top).bound = bound
+    if bound is None or not b.ahead:
+        return
+    if bound.depth >= _FAR or (bound.depth >= _FAR_IF_SMALL and top.count <= _SMALL):
+        _measure_top(b, top)
+
+
+def _measure_top(b: Builder, top: Blob) -> None:
+    """Measure a top within the pass."""
+    value = b.value_of(top)
+    if isinstance(value, Value) and value.memory.desc.dtype == DataType.f32:
+        value.bound = Measured(value.memory)
+        b.run(value.bound)
 
 
 def _can_carry_over(b: Builder) -> bool:
@@ -75,6 +112,9 @@ def of_batch(
     """
     if not _can_carry_over(b):
         return
+    if b.ahead:  # bounds are computed before the batch's statistics
+        _measure_top(b, top)
+        return
     bound = b.value_of(top).bound = Bound()
     vectors = [memory.numpy() for memory in statistics]
     scale, shift = (None if memory is None else memory.numpy() for memory in (gamma, beta))
@@ -90,13 +130,45 @@ def of_batch(
     b.run(step)
 
 
-def _norm(b: Builder, bottom: Blob, top: Blob, always: bool) -> Memory | None:
-    """The memory of the bottom whose norm is taken, if that is much cheaper than a check of the top, or `always`."""
+def _measured(b: Builder, bottom: Blob, top: Blob, always: bool) -> Measured | None:
+    """The norm of the bottom, if that is much cheaper than a check of the top, or `always`."""
     value = b.value_of(bottom)
-    overwritten = not b.training and isinstance(value, Value)  # other values may lie in its memory by now
+    # other values may lie in the memory of one that the plan made when it is measured
+    overwritten = not b.training and (isinstance(value, Value) or (b.ahead and value.made))
     memory = b.data(bottom)
     costly = 2 * bottom.count > top.count and not always
-    return None if overwritten or costly or memory.desc.dtype != DataType.f32 else memory
+    if overwritten or costly or memory.desc.dtype != DataType.f32:
+        return None
+    measured = Measured(memory)
+    if b.ahead:
+        b.steps.measured.append(measured)
+        value.bound = measured
+    else:
+        b.run(measured.measure)
+    return measured
+
+
+def of_affine(
+    b: Builder, source: Bound | None, top: Blob, blobs: Sequence[Blob], affine: Callable[[], Sequence[Array]]
+) -> None:
+    """Give the top of a layer that scales and shifts channels by constants its bound, if plans compute these ahead.
+
+    source: the bound of the bottom. affine: returns factors and shifts, from `blobs`.
+    """
+    if source is None or not b.ahead:
+        return
+    bound = Bound(source.depth)
+    gains = [math.inf, math.inf]
+
+    def measure() -> None:
+        gains[:] = (float(np.abs(values).max()) for values in affine())
+
+    def step() -> None:
+        bound.largest = source.largest * gains[0] + gains[1]
+
+    b.when_changed(blobs, measure)
+    b.compute_bound(step)
+    b.value_of(top).bound = bound
 
 
 def pass_on(b: Builder, bottoms: Sequence[Bound | None], top: Blob, factor: float = 1.0) -> None:
@@ -104,12 +176,12 @@ def pass_on(b: Builder, bottoms: Sequence[Bound | None], top: Blob, factor: floa
     known = [bound for bound in bottoms if bound is not None]
     if len(known) < len(bottoms) or not known:
         return
-    if len(known) == 1 and factor == 1:
+    if len(known) == 1 and factor == 1 and not isinstance(known[0], Measured):  # whose elements a pooling repeats
         b.value_of(top).bound = known[0]
         return
-    bound = b.value_of(top).bound = Bound()
+    bound = b.value_of(top).bound = Bound(max(each.depth for each in known))
 
     def step() -> None:
         bound.largest = sum(each.largest for each in known) * factor
 
-    b.run(step)
+    b.compute_bound(step)

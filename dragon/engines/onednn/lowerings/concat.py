@@ -56,7 +56,10 @@ def slice_layer(b: Builder, node: Node) -> Backward | None:
     if bottom.ndim > 5:
         raise NotLoweredError("more axes than oneDNN knows here")
     makers = [lambda desc, top=top: b.make(top, desc) for top in tops]
+    bound = b.value_of(bottom).bound
     _split(b, layer.along, [top.shape for top in tops], lambda desc: b.data(bottom, desc), makers)
+    for top in tops if b.ahead else ():
+        pass_on(b, [bound], top)
 
     def backward() -> None:
         if node.propagate_down[0]:

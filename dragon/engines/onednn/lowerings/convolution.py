@@ -10,7 +10,7 @@ from dragon.engines.onednn.kernels import convolution as conv
 from dragon.engines.onednn.library.constants import Arg
 from dragon.engines.onednn.library.memory import MemoryDesc
 from dragon.engines.onednn.lowerings import lowers, winograd
-from dragon.engines.onednn.lowerings.bounds import of_product
+from dragon.engines.onednn.lowerings.bounds import carried, set_bound
 from dragon.engines.onednn.lowerings.parameters import Epilogue, Parameters, add_gradients, forward_arguments
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.graph.node import Node
@@ -68,17 +68,16 @@ def convolve(b: Builder, node: Node, which: int, epilogue: Epilogue) -> Backward
     epilogue = _with_bound(b, node, which, epilogue, parameters)
     with b.guarded_by(epilogue.bound):
         backward = _convolve(b, node, which, epilogue, spec)
-    b.value_of(top).bound = epilogue.bound
+    set_bound(b, top, epilogue.bound)
     return backward
 
 
 def _with_bound(b: Builder, node: Node, which: int, epilogue: Epilogue, parameters: Parameters) -> Epilogue:
-    """The epilogue with a bound of the top, where a maximum pooling reads the top."""
-    top = epilogue.top
-    if epilogue.bound is not None or epilogue.post_ops or node.layer.type == "Deconvolution":
+    """The epilogue with a bound of the top, where a layer behind it needs one."""
+    if node.layer.type == "Deconvolution":
         return epilogue
-    pooled = any(isinstance(n.layer, Pooling) and top in n.bottoms for n in b.net.nodes)
-    return replace(epilogue, bound=of_product(b, node.bottoms[which], epilogue, parameters)) if pooled else epilogue
+    pooled = any(isinstance(n.layer, Pooling) and epilogue.top in n.bottoms for n in b.net.nodes)
+    return replace(epilogue, bound=carried(b, node.bottoms[which], epilogue, parameters, pooled))
 
 
 def _convolve(b: Builder, node: Node, which: int, epilogue: Epilogue, spec: conv.ConvSpec) -> Backward:

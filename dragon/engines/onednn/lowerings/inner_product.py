@@ -12,6 +12,7 @@ from dragon.engines.onednn.kernels import inner_product as ip
 from dragon.engines.onednn.library.constants import Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings.bounds import carried, set_bound
 from dragon.engines.onednn.lowerings.parameters import Epilogue, add_gradients, forward_arguments
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import logical
@@ -72,9 +73,10 @@ def multiply(b: Builder, node: Node, epilogue: Epilogue) -> Backward:
         arguments[Arg.DST] = b.make(top, primitive[Arg.DST])
     else:
         arguments[Arg.DST] = b.make(top, MemoryDesc.plain(logical(top.shape), b.dtype)).view(rows)
-    with b.guarded_by(epilogue.bound):
+    bound = carried(b, bottom, epilogue, parameters)
+    with b.guarded_by(bound):
         b.call(primitive, arguments)
-    b.value_of(top).bound = epilogue.bound
+    set_bound(b, top, bound)
 
     def backward() -> None:
         dst = None if whole else rows

@@ -13,13 +13,14 @@ from dragon.engines.onednn.kernels import batch_norm
 from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
-from dragon.engines.onednn.lowerings.bounds import of_batch
+from dragon.engines.onednn.lowerings.bounds import of_affine, of_batch
 from dragon.engines.onednn.lowerings.channel_sums import Moments, gradients_by_parts, moments_by_parts
 from dragon.engines.onednn.lowerings.neurons import from_result
 from dragon.engines.onednn.lowerings.norm_gradients import backward_by_parts
 from dragon.engines.onednn.lowerings.relu_mask import nan_restored
 from dragon.engines.onednn.lowerings.running_average import moving
 from dragon.engines.onednn.lowerings.skipped_blobs import SkippedBlobs
+from dragon.engines.onednn.plan.bound import Bound
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.steps import Step
 from dragon.graph.node import Node
@@ -117,10 +118,11 @@ class Normalization:
         self.src = arguments[Arg.SRC]
         b.watch(self.bottom)
         if self.affine is not None:
-            b.run(self.copy_affine(self.gamma, self.beta))
+            self._copy_parameters(self.copy_affine(self.gamma, self.beta))
             arguments |= {Arg.SCALE: self.gamma, Arg.SHIFT: self.beta}
         if self.by_running:
-            b.run(self._copy_running())
+            self._copy_parameters(self._copy_running())
+        source = b.value_of(self.bottom)
         workspace = self.primitive.outputs.get(Arg.WORKSPACE)
         if workspace is not None:
             arguments[Arg.WORKSPACE] = Memory(b.device, workspace)
@@ -134,8 +136,10 @@ class Normalization:
         if by_parts:
             spare = None if self.dst is self.src or self.dst.desc != src else self.dst
             Moments(b, self.src, self.mean, self.variance, spare, layer.name)
-        self._call_forward()
-        if not self.by_running:
+        self._call_forward(source.bound)
+        if self.by_running:
+            of_affine(b, source.bound, self.top, self._blobs, self._constants)
+        else:
             mean, variance = self.mean.numpy(), self.variance.numpy()
             layer.check_count(self.count)
             b.run(moving(layer, mean, variance, self.count))
@@ -147,16 +151,36 @@ class Normalization:
             self._set_parts()
         return self.backward if b.training else None
 
-    def _call_forward(self) -> None:
-        """Call the primitive. Its ReLU turns NaN into 0, which is mended here."""
+    def _call_forward(self, bound: Bound | None) -> None:
+        """Call the primitive. Its ReLU turns NaN into 0, which is mended here. bound: of the bottom."""
         b = self.b
         if self.chain.relu is None:
             b.call(self.primitive, self.arguments)
         elif self.by_running:
-            b.call_guarded(self.primitive, self.arguments, self._rectified)
+            b.call_guarded(self.primitive, self.arguments, self._rectified, bound=bound)
         else:
             b.call(self.primitive, self.arguments)
             b.run(nan_restored(self.mean, self.dst))
+
+    @property
+    def _blobs(self) -> list[Blob]:
+        """Those of all layers of the chain."""
+        return [blob for node in self.chain.nodes for blob in node.layer.blobs]
+
+    def _copy_parameters(self, step: Step) -> None:
+        """Run a step that copies parameters: in training in each pass, in TEST when they may have changed."""
+        if self.b.ahead:
+            self.b.when_changed(self._blobs, step)
+        else:
+            self.b.run(step)
+
+    def _constants(self) -> tuple[Array, Array]:
+        """Factors and shifts of the channels by running statistics."""
+        scale = 1 / np.sqrt(self.variance.numpy().astype(np.float64) + self.layer.normalization.eps)
+        if self.spec.scale:
+            scale *= self.gamma.numpy()
+        shift = -scale * self.mean.numpy()
+        return scale, shift + self.beta.numpy() if self.spec.shift else shift
 
     def _rectified(self, x: Array) -> Array:
         y = self.skipped.normalized_of(x, True)

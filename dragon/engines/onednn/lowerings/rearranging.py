@@ -9,6 +9,7 @@ from dragon.engines.onednn.kernels import combine
 from dragon.engines.onednn.library.constants import Arg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.lowerings import lowers
+from dragon.engines.onednn.lowerings.bounds import pass_on
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.graph.node import Node
 
@@ -42,7 +43,10 @@ def rearranging(b: Builder, node: Node) -> Backward | None:
         )
 
     x = b.data(bottom, MemoryDesc.plain(bottom.shape, b.desc(bottom).dtype))
+    bound = b.value_of(bottom).bound
     move(x, view, order, b.make(top, MemoryDesc.plain(top.shape, x.desc.dtype)))
+    if b.ahead:
+        pass_on(b, [bound], top)
 
     def backward() -> None:
         if node.propagate_down[0]:

@@ -40,10 +40,10 @@ def softmax_layer(b: Builder, node: Node) -> Backward | None:
     bottom, top = node.bottoms[0], node.tops[0]
     if bottom.ndim > 6:
         raise NotLoweredError("more axes than oneDNN knows here")
-    x = b.data(bottom)
+    x, bound = b.data(bottom), b.value_of(bottom).bound
     primitive = softmax.forward(b.device, x.desc, layer.along, training=b.training, layer=layer.name)
     y = b.make(top, primitive[Arg.DST])
-    b.call_guarded(primitive, {Arg.SRC: x, Arg.DST: y}, partial(_softmax, layer.along))
+    b.call_guarded(primitive, {Arg.SRC: x, Arg.DST: y}, partial(_softmax, layer.along), bound=bound)
 
     def backward() -> None:
         if node.propagate_down[0]:

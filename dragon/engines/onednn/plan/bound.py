@@ -2,25 +2,78 @@
 
 A convolution of finite numbers is finite unless it overflows. So a bound of its bottom and the norms of its weights
 show that its top has no NaN and no infinity, and a ReLU or a maximum pooling after it need not check for them.
+
+In a deep net such bounds grow until they show nothing. So some values in between are measured (`Measured`).
 """
 
 from __future__ import annotations
 
 import math
 
-__all__ = ["Bound"]
+import numpy as np
+
+from dragon.engines.onednn.library.memory import Memory
+
+__all__ = ["Bound", "Measured", "squares"]
 
 LARGEST = 1e30  # far enough below the largest float32, 3e38, for what is added up on the way
+_EXPECTED = 1e8  # the norm of a value inside a net; a net with larger values is measured once more
+_SPARE = 2.0  # times the norm that was found: the next images may have a larger one
 
 
 class Bound:
-    """A bound of one value. largest: of the magnitudes in the present run; infinite or NaN where not known."""
+    """A bound of one value. largest: of the magnitudes in the present run; infinite or NaN where not known.
 
-    __slots__ = ("largest",)
+    depth: how many layers with weights lie between the value and those that were measured for it.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("depth", "largest")
+
+    def __init__(self, depth: int = 0) -> None:
         self.largest = math.inf
+        self.depth = depth
 
     def holds(self) -> bool:
         """Whether the bound shows that all elements are finite."""
         return self.largest < LARGEST  # false for NaN
+
+    def norm(self, count: int) -> float:
+        """A bound of the Euclidean norm of any `count` elements."""
+        return self.largest * math.sqrt(count)
+
+
+class Measured(Bound):
+    """The Euclidean norm of a whole float32 memory, or a limit that it does not exceed.
+
+    Called as a step of a run, it returns True where the norm is above the limit. `largest` is the limit or, after
+    `measure`, the norm itself.
+    """
+
+    __slots__ = ("limit", "memory")
+
+    def __init__(self, memory: Memory, limit: float = _EXPECTED) -> None:
+        super().__init__()
+        self.memory = memory
+        self.limit = limit
+
+    def norm(self, count: int) -> float:
+        return self.largest
+
+    def __call__(self) -> bool:
+        return not squares(self.memory) <= self.limit * self.limit  # true for NaN
+
+    def assume(self) -> None:
+        """Count the limit as the bound."""
+        self.largest = self.limit
+
+    def measure(self) -> None:
+        """Count the norm as the bound, and from the next run on a limit above it; both infinite if it is not finite."""
+        norm = math.sqrt(squares(self.memory))
+        self.largest = norm if math.isfinite(norm) else math.inf
+        self.limit = _SPARE * self.largest
+
+
+def squares(memory: Memory) -> float:
+    """The sum of the squares of a float32 memory: not finite where an element is not, or is beyond 1e19."""
+    flat = memory.elements()
+    return float(np.einsum("i,i->", flat, flat))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dragon.engines.lifetimes.steps import Step, StepGraph
 from dragon.engines.onednn.library.memory import Memory
 from dragon.engines.onednn.library.primitive import Call
+from dragon.engines.onednn.plan.bound import Measured
 from dragon.engines.onednn.plan.steps import Group
 from dragon.engines.onednn.plan.steps import Step as PlanStep
 from dragon.engines.onednn.plan.values import HostValue, Value
@@ -85,6 +86,8 @@ class Buffers:
         return buffer
 
     def _step(self, call: PlanStep) -> Step[Buffer]:
+        if isinstance(call, Measured):
+            return Step([self.of(call.memory)])
         if not isinstance(call, Call):
             return Step()
         reads, writes = (

@@ -19,7 +19,7 @@ from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, ali
 from dragon.engines.onednn.library.primitive import Attributes, Call, Primitive, SumPost
 from dragon.engines.onednn.plan.bound import Bound
 from dragon.engines.onednn.plan.guarded import GuardedCall, bounded_call
-from dragon.engines.onednn.plan.steps import Backward, NotLoweredError, Step
+from dragon.engines.onednn.plan.steps import Backward, NotLoweredError, Step, WhenChanged
 from dragon.engines.onednn.plan.values import HostValue, LazyCopy, Value, reorder
 from dragon.engines.onednn.plan.versions import Versions
 from dragon.memory.blob import Blob
@@ -37,8 +37,10 @@ Materialize = Callable[[int, int, Storage, Mapping[Storage, Array]], None]
 class Builder(Versions):
     """The plan that is being built.
 
-    dtype: the element type of activations. remark: set by a lowering, how it computes a layer. parts: for each layer of
-    a fused group, by index, a function that builds its backward by itself.
+    dtype: the element type of activations. ahead: whether what parameters and inputs alone decide is computed before
+    a pass begins: in whole plans of TEST, where no layer in Python can change a parameter meanwhile. remark: set by a
+    lowering, how it computes a layer. parts: for each layer of a fused group, by index, a function that builds its
+    backward by itself.
     """
 
     def __init__(
@@ -53,10 +55,11 @@ class Builder(Versions):
     ) -> None:
         super().__init__(device, training, cache)
         self.net = net
+        self.ahead = cache and not training and not any(node.layer.runs_user_code for node in net.nodes)
         self.dtype = dtype
         self.winograd = winograd
         self.remark = ""
-        self.sources: Sources[Array] = Sources(_copied, reuse=True)  # host values that the plan reads
+        self.sources: Sources[Array] = Sources(_copied, reuse=True, follow=True)  # host values that the plan reads
         self._bound: Bound | None = None  # of the top that is being built
         self.parts: dict[int, Backward] = {}
         self._materialize = materialize
@@ -129,6 +132,7 @@ class Builder(Versions):
     def make_on_host(self, storage: Storage, shape: tuple[int, ...]) -> HostValue:
         """A new version of the storage's data in its host copy, which reference code writes."""
         value = self._host_value(storage, shape)
+        value.made = True
         self.steps.makes[id(value)] = value
         return value
 
@@ -157,7 +161,7 @@ class Builder(Versions):
             return value.derived[desc]
         target = Memory(self.device, desc)
         call = reorder(self.device, value.memory.view(host), target)
-        self.steps.calls.append(_when_changed([storage], call))
+        self._run_when_changed([storage], call)
         if self.cache:
             value.derived[desc] = target
             value.refresh.append(call)
@@ -165,9 +169,23 @@ class Builder(Versions):
         return target
 
     def when_changed(self, blobs: Sequence[Blob], step: Step) -> None:
-        """Run `step` at this point of each pass before which the host data of one of `blobs` may have changed."""
+        """Run `step` in each pass before which the host data of one of `blobs` may have changed.
+
+        At this point of the pass, or before it begins where plans compute parameters `ahead`.
+        """
         self._alive += [blob.data_storage for blob in blobs]
-        self.steps.calls.append(_when_changed([blob.data_storage for blob in blobs], step))
+        self._run_when_changed([blob.data_storage for blob in blobs], step)
+
+    def _run_when_changed(self, storages: Sequence[Storage], step: Step) -> None:
+        made = WhenChanged(storages, step)
+        if self.ahead:
+            self.steps.ahead.append(made)
+        else:
+            self.steps.calls.append(made)
+
+    def compute_bound(self, step: Step) -> None:
+        """Run a step that computes a bound from others: at this point of the plan, or `ahead`."""
+        (self.steps.bounds if self.ahead else self.steps.calls).append(step)
 
     def host_vector(self, blob: Blob) -> Memory:
         """A learned vector (bias, scale, shift) in its host memory, as float32 of shape (count,)."""
@@ -305,16 +323,3 @@ def _copied(storage: Storage, old: Array | None) -> Array:
     copy = old if old is not None and old.size == value.size else np.empty_like(value)
     copy[...] = value
     return copy
-
-
-def _when_changed(storages: Sequence[Storage], step: Step) -> Step:
-    """A step that runs `step`, unless no storage can have changed since it last did."""
-    last: list[int] = []
-
-    def check() -> None:
-        now = [storage.epoch for storage in storages]
-        if now != last or any(storage.held for storage in storages):
-            last[:] = now
-            step()
-
-    return check

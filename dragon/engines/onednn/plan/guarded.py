@@ -19,10 +19,10 @@ from dragon.engines.onednn.kernels.eltwise import LIMITS, keeping_nan
 from dragon.engines.onednn.library.constants import Arg, DataType
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.library.primitive import Call, EltwisePost, Primitive
-from dragon.engines.onednn.plan.bound import Bound
+from dragon.engines.onednn.plan.bound import Bound, squares
 from dragon.memory.storage import Array
 
-__all__ = ["BoundedCall", "GuardedCall", "bounded_call", "fetch", "is_finite", "squares", "store"]
+__all__ = ["BoundedCall", "GuardedCall", "bounded_call", "fetch", "is_finite", "store"]
 
 _BF16_EXPONENT = 0x7F80
 
@@ -68,6 +68,11 @@ class GuardedCall(Call):
         with np.errstate(all="ignore"):
             store(self._exact(*arrays), self._result)
 
+    @property
+    def bound(self) -> Bound | None:
+        """The bound of what is checked."""
+        return self._bound
+
     def _finds_nonfinite(self) -> bool:
         if self._forward is not None:
             return self._forward.nonfinite
@@ -97,6 +102,11 @@ class BoundedCall(Call):
         self._bound, self._nan_keeping, self._exact = bound, nan_keeping, exact
         self._call: Call | None = None
 
+    @property
+    def bound(self) -> Bound:
+        """The bound of the result."""
+        return self._bound
+
     def __call__(self) -> None:
         if self._bound.holds():
             super().__call__()
@@ -122,12 +132,6 @@ def bounded_call(primitive: Primitive, memories: Mapping[int, Memory], scratchpa
     if nan_keeping == last:
         return Call(primitive, memories, scratchpad)
     return BoundedCall(primitive, memories, scratchpad, bound, partial(primitive.with_post_ops, [*others, nan_keeping]))
-
-
-def squares(memory: Memory) -> float:
-    """The sum of the squares of a float32 memory: not finite where an element is not, or is beyond 1e19."""
-    flat = memory.elements()
-    return float(np.einsum("i,i->", flat, flat))
 
 
 def is_finite(memory: Memory) -> bool:

@@ -15,9 +15,10 @@ from dragon.engines.onednn.plan import reference
 from dragon.engines.onednn.plan.arena import Arena, ArenaMemory
 from dragon.engines.onednn.plan.builder import Builder, Materialize
 from dragon.engines.onednn.plan.fusion import find_groups
+from dragon.engines.onednn.plan.program import Program
+from dragon.engines.onednn.plan.settled import SettledProgram
 from dragon.engines.onednn.plan.steps import Backward, Group, NotLoweredError, Steps
 from dragon.engines.onednn.plan.values import Value
-from dragon.memory.storage import Storage
 
 if TYPE_CHECKING:
     from dragon.graph.net import Net
@@ -186,7 +187,7 @@ class Plan:
     def _part(self, start: int, end: int) -> Program:
         """A part of a pass that uses the arena; the parts before it have run."""
         before = Program([g.forward for g in self._range(0, start - 1)])
-        program = Program([g.forward for g in self._range(start, end)], before)
+        program = SettledProgram([g.forward for g in self._range(start, end)], before)
         self._programs[start, end] = program
         return program
 
@@ -257,41 +258,6 @@ class Plan:
                 value.storage.detach(value.place)
         for storage, place in self.builder.lazies:
             storage.detach(place)
-
-
-class Program:
-    """The steps of consecutive groups as one list, and the values to fetch before they run.
-
-    before: a program that runs before this one; the values that it makes or fetches need not be fetched again.
-    """
-
-    def __init__(self, parts: Sequence[Steps], before: Program | None = None) -> None:
-        self.needs: list[Callable[[], object]] = []
-        self.calls: list[Callable[[], object]] = []
-        self.made: set[int] = set(before.made) if before is not None else set()
-        self.fetched: set[int] = set(before.fetched) if before is not None else set()
-        for steps in parts:
-            for key, value in steps.needs.items():
-                if key not in self.made and key not in self.fetched:
-                    self.fetched.add(key)
-                    self.needs.append(value.fetch)
-            self.made.update(steps.makes)
-            self.calls += steps.calls
-            for value in steps.makes.values():
-                if isinstance(value, Value):
-                    self.calls.append(value.mark_newest)
-            self.calls += [_mark_lazy_copy(storage, place) for storage, place in steps.lazy]
-
-    def run(self) -> None:
-        """Fetch the values that are read, then run all steps."""
-        for fetch in self.needs:
-            fetch()
-        for call in self.calls:
-            call()
-
-
-def _mark_lazy_copy(storage: Storage, place: str) -> Callable[[], None]:
-    return lambda: storage.wrote(place)
 
 
 def _single(last: int) -> Iterator[tuple[int, int, None]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from dragon.engines.onednn.plan.bound import Measured
 from dragon.engines.onednn.plan.values import HostValue, Value
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Storage
 
-__all__ = ["Backward", "Group", "NotLoweredError", "Step", "Steps"]
+__all__ = ["Backward", "Group", "NotLoweredError", "Step", "Steps", "WhenChanged"]
 
 Step = Callable[[], object]
 Backward = Callable[[], None]
@@ -19,12 +20,32 @@ class NotLoweredError(Exception):
     """The layer cannot be lowered with these settings: it runs its reference code."""
 
 
+class WhenChanged:
+    """A step that runs another one, unless no storage can have changed since it last did."""
+
+    __slots__ = ("_last", "_step", "storages")
+
+    def __init__(self, storages: Sequence[Storage], step: Step) -> None:
+        self.storages = storages
+        self._step = step
+        self._last: list[int] = []
+
+    def __call__(self) -> None:
+        now = [storage.epoch for storage in self.storages]
+        if now != self._last or any(storage.held for storage in self.storages):
+            self._last = now
+            self._step()
+
+
 @dataclass
 class Steps:
     """The steps of one group of layers in one direction.
 
     needs: values that must be up to date before the steps run; makes: those that they compute; both by id. lazy:
     storages whose content is computed when they are read, with the place of the LazyCopy.
+
+    Of a TEST pass also what runs before its first layer, since parameters and inputs alone decide it. ahead: what is
+    computed from parameters. measured: bounds of inputs. bounds: steps that compute bounds, in order.
     """
 
     calls: list[Step] = field(default_factory=list)
@@ -32,6 +53,9 @@ class Steps:
     makes: dict[int, Value | HostValue] = field(default_factory=dict)
     host_reads: list[Value] = field(default_factory=list)  # values that reference code reads on the host
     lazy: list[tuple[Storage, str]] = field(default_factory=list)
+    ahead: list[WhenChanged] = field(default_factory=list)
+    measured: list[Measured] = field(default_factory=list)
+    bounds: list[Step] = field(default_factory=list)
 
 
 @dataclass

@@ -150,6 +150,7 @@ class HostValue:
     """A version of a storage in plain host memory, seen by oneDNN without a copy."""
 
     bound: Bound | None = None
+    made = False  # whether reference code writes it within the plan
 
     def __init__(self, device: Device, storage: Storage, shape: Shape) -> None:
         self.device = device

@@ -1,0 +1,208 @@
+"""TEST passes that settle parameters and bounds before they run: results are the reference's whatever changes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import dragon
+from dragon.engines.onednn.executor import OneDNNExecutor
+from dragon.engines.onednn.plan.bound import Measured
+from dragon.engines.onednn.plan.settled import SettledProgram
+from dragon.proto import dragon_pb2 as pb
+from dragon.proto.text import parse_text
+
+pytestmark = pytest.mark.usefixtures("device")
+
+CONV = "num_output: 16 kernel_size: 3 pad: 1 weight_filler { type: 'msra' } bias_filler { type: 'constant' value: 0.1 }"
+DEPTH = 14
+
+
+def _layer(kind: str, bottom: str, top: str, more: str = "") -> str:
+    return f'layer {{ name: "{top}/{kind}" type: "{kind}" bottom: "{bottom}" top: "{top}" {more} }}\n'
+
+
+def _chain(normalised: bool = False, between: str = "") -> str:
+    """A deep net of convolutions and ReLUs, with a Concat and a sum; normalised: as DenseNet, BN before each."""
+    text = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }\n'
+    text += _layer("Convolution", "x", "c0", f"convolution_param {{ {CONV} }}")
+    for k in range(DEPTH):
+        source = f"c{k}"
+        if normalised:
+            text += _layer("BatchNorm", source, f"n{k}") + _layer(
+                "Scale", f"n{k}", f"n{k}", "scale_param { bias_term: true }"
+            )
+            text += _layer("ReLU", f"n{k}", f"n{k}")
+            source = f"n{k}"
+        if k == 5 and between:
+            text += _layer(between, source, "between")
+            source = "between"
+        text += _layer("Convolution", source, f"c{k + 1}", f"convolution_param {{ {CONV} }}")
+        text += "" if normalised else _layer("ReLU", f"c{k + 1}", f"c{k + 1}")
+    text += 'layer { name: "j" type: "Concat" bottom: "c3" bottom: "c9" bottom: "x" top: "j" }\n'
+    text += _layer("Convolution", "j", "k", f"convolution_param {{ {CONV} }}")
+    text += f'layer {{ name: "s" type: "Eltwise" bottom: "k" bottom: "c{DEPTH}" top: "s" }}\n' + _layer(
+        "ReLU", "s", "s"
+    )
+    text += _layer("InnerProduct", "s", "f", "inner_product_param { num_output: 5 weight_filler { type: 'xavier' } }")
+    return text + _layer("Softmax", "f", "p")
+
+
+class Pair:
+    """One net on both engines, with the same weights."""
+
+    def __init__(self, text: str) -> None:
+        self.ours, self.theirs = (
+            dragon.Net(parse_text(text, pb.NetParameter()), phase=dragon.TEST, engine=engine, seed=3)
+            for engine in ("onednn", "numpy")
+        )
+        self.rng = np.random.default_rng(0)
+
+    def draw(self) -> None:
+        """Statistics and affine parameters of normalisations that are not the fillers'."""
+        for name in self.ours.params:
+            for k, blob in enumerate(self.ours.params[name]):
+                if name.endswith(("BatchNorm", "Scale")):
+                    self.set(
+                        name, k, np.ones(blob.shape) if blob.count == 1 else self.rng.uniform(0.5, 1.5, blob.shape)
+                    )
+
+    def set(self, name: str, k: int, values: NDArray[np.floating] | float) -> None:
+        for net in (self.ours, self.theirs):
+            net.params[name][k].data[...] = values
+
+    def check(self, images: NDArray[np.floating]) -> None:
+        """All blobs are the reference's, NaN and infinities in the same places."""
+        for net in (self.ours, self.theirs):
+            net.blobs["x"].data[...] = images
+            with np.errstate(all="ignore"):
+                net.forward()
+        for name in ("p", "f", "s", f"c{DEPTH}", "c4", "c1"):
+            found, wanted = self.ours.blobs[name].peek(), self.theirs.blobs[name].peek()
+            finite = np.isfinite(wanted)
+            np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted), name)
+            np.testing.assert_array_equal(found[~finite], wanted[~finite], name)
+            if name == "p":  # in which an error of a large score is a large one
+                continue
+            largest = np.abs(wanted[finite]).max(initial=1e-30)
+            np.testing.assert_allclose(found[finite] / largest, wanted[finite] / largest, atol=2e-5, err_msg=name)
+
+    def images(self) -> NDArray[np.float64]:
+        return self.rng.standard_normal((2, 3, 8, 8))
+
+    @property
+    def program(self) -> SettledProgram:
+        executor = self.ours.executor
+        assert isinstance(executor, OneDNNExecutor)
+        (program,) = executor.plans.plan(True)._programs.values()
+        assert isinstance(program, SettledProgram)
+        return program
+
+
+@pytest.fixture(params=[False, True], ids=["folded", "normalised"])
+def pair(request: pytest.FixtureRequest) -> Pair:
+    made = Pair(_chain(normalised=request.param))
+    made.draw()
+    return made
+
+
+def test_bounds_hold_through_a_deep_net(pair: Pair) -> None:
+    """Some values in between are measured, so that the bounds after them show something."""
+    pair.check(pair.images())
+    assert pair.program._holds
+    assert 1 <= len(pair.program._inside) <= 4
+    assert len(pair.program._needed) > DEPTH
+    pair.check(pair.images())
+
+
+def test_neither_nan_nor_large_inputs_are_lost(pair: Pair) -> None:
+    pair.check(pair.images())
+    for factor in (1e12, 1e25, 1.0, 1.0):  # the first small ones are measured in a pass of its own
+        pair.check(pair.images() * factor)
+    assert pair.program._holds
+    for value in (np.nan, np.inf, -np.inf):
+        images = pair.images()
+        images[1, 2, 3, 4] = value
+        pair.check(images)
+        assert not pair.program._holds
+    for _ in range(2):
+        pair.check(pair.images())
+    assert pair.program._holds
+
+
+def test_a_value_above_its_limit_is_measured(pair: Pair) -> None:
+    """The bounds after it are computed again in the middle of the pass, and hold with a larger limit in the next."""
+    pair.check(pair.images())
+    limits = [measured.limit for measured in pair.program._inside]
+    pair.check(pair.images() * 1e15)
+    assert all(measured.limit > limit for measured, limit in zip(pair.program._inside, limits, strict=True))
+    pair.check(pair.images() * 1e15)
+    assert pair.program._holds
+
+
+def test_values_that_overflow_inside(pair: Pair) -> None:
+    """Infinities of both signs meet in the next layer and become NaN, which a fast ReLU would hide."""
+    pair.check(pair.images())
+    weight = pair.ours.params["c2/Convolution"][0].peek().copy()
+    pair.set("c2/Convolution", 0, np.float32(1e38) * np.sign(weight))
+    for _ in range(2):
+        pair.check(pair.images() * 100)
+    assert not pair.program._holds
+    pair.set("c2/Convolution", 0, weight)
+    for _ in range(2):
+        pair.check(pair.images())
+    assert pair.program._holds
+
+
+@pytest.mark.parametrize("value", [2.0, np.nan, 1e30])
+def test_parameters_may_change_between_passes(pair: Pair, value: float) -> None:
+    images = pair.images()
+    for name in list(pair.ours.params):
+        pair.check(images)
+        for k, blob in enumerate(pair.ours.params[name]):
+            before = blob.peek().copy()
+            changed = before.copy()
+            changed.flat[min(4, changed.size - 1)] = value  # in the middle of a window: oneDNN leaves out 0 times NaN
+            pair.set(name, k, changed)
+            if name.startswith(("c2", "n2", "c8", "f", "k")):
+                pair.check(images)
+            pair.set(name, k, before)
+    for _ in range(2):
+        pair.check(images)
+    assert pair.program._holds
+
+
+def test_a_view_that_a_script_keeps_is_looked_at_in_each_pass(pair: Pair) -> None:
+    images = pair.images()
+    pair.check(images)
+    views = [net.params["c3/Convolution"][0].data[...] for net in (pair.ours, pair.theirs)]
+    for factor in (2.0, -1.0, 0.5):
+        for view in views:
+            view *= factor
+        pair.check(images)
+
+
+@pytest.mark.parametrize("between", ["Tile", "Power", "Softmax"])
+def test_array_code_in_the_middle_reads_what_was_made_before_it(between: str) -> None:
+    text = _chain(between=between)
+    pair = Pair(text.replace('top: "between"', 'top: "between" tile_param { tiles: 1 }') if between == "Tile" else text)
+    for _ in range(3):
+        pair.check(pair.images())
+
+
+def test_a_measured_memory_is_above_its_limit_where_it_is_not_finite() -> None:
+    from dragon.engines.onednn.library.memory import Device, Memory
+
+    memory = Memory.wrap(Device(), np.array([3, 4], np.float32))
+    measured = Measured(memory, limit=5)
+    assert not measured()
+    measured.limit = 4.9
+    assert measured()
+    measured.measure()
+    assert (measured.largest, measured.limit, measured.norm(1000)) == (5, 10, 5)
+    memory.elements()[0] = np.nan
+    assert measured()
+    measured.measure()
+    assert not measured.holds()
+    assert measured()
