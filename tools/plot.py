@@ -14,6 +14,7 @@ from dragon.files.atomic import atomic_write
 from dragon.files.caffe_log import SMOOTHED_LOSS, Log, Row
 from dragon.files.pictures import picture_format
 from dragon.tools.common.curves import cut_high_start, mark_divergence, new_figure, whole_iterations
+from dragon.tools.common.phases import PHASES, draw_phases, read_phases
 from dragon.tools.common.rates import against_rate, chance_line
 from dragon.tools.common.run_log import read_run, run_name
 
@@ -55,8 +56,9 @@ class _Run:
     help="A line at what guessing scores: this accuracy, such as 0.1 for ten classes, and the loss -log(SHARE).",
 )  # fmt: skip
 @click.option("--log-y", is_flag=True, help="Logarithmic losses.")
+@click.option("--ranks", is_flag=True, help="Of one run on several ranks: how long each reads, computes and waits.")
 def command(
-    runs: tuple[str, ...], out: str, axis: str, only: tuple[str, ...], chance: float | None, log_y: bool
+    runs: tuple[str, ...], out: str, axis: str, only: tuple[str, ...], chance: float | None, log_y: bool, ranks: bool
 ) -> None:
     """Plot the losses and accuracies of training RUNS: train as lines, tests with dots, a cross where a run diverges.
 
@@ -65,9 +67,13 @@ def command(
     \b
     Example: dragon plot runs/lenet --out curves.png
     Example: dragon plot runs/lenet runs/cifar10_quick --only accuracy
+    Example: dragon plot runs/lenet/1 --ranks --out ranks.svg
     Example: dragon plot rate_*.log --x rate --chance 0.1 --out rates.svg
     """
     kind = picture_format(out, ("png", "svg", "pdf"), ("jpg", "jpeg", "eps", "ps"))
+    if ranks:
+        _plot_ranks(runs, out, kind)
+        return
     read = [_Run(label, read_run(path)) for path, label in zip(runs, _labels(runs), strict=True)]
     if axis == "seconds" and not any(math.isfinite(r["Seconds"]) for run in read for t in run.log.tables() for r in t):
         raise UsageError("--x seconds: no line of the log tells its time")
@@ -104,6 +110,15 @@ def command(
         figure.savefig(file, format=kind, dpi=120)
     rest = f" (the first {_MAX_PANELS} of {len(names)}; --only picks others)" if len(names) > _MAX_PANELS else ""
     click.echo(f"{out}: {', '.join(shown)}{rest}")
+
+
+def _plot_ranks(runs: Sequence[str], out: str, kind: str) -> None:
+    if len(runs) != 1:
+        raise UsageError(f"--ranks plots one run, got {len(runs)}")
+    figure = draw_phases(read_phases(runs[0]), run_name(runs[0]))
+    with atomic_write(out) as file:
+        figure.savefig(file, format=kind, dpi=120)
+    click.echo(f"{out}: {', '.join(PHASES)}")
 
 
 def _group(name: str) -> str:

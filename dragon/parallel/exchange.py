@@ -159,10 +159,15 @@ class Exchange:
         return np.array([self._took, read, self._wait + self.ranks.waited - self._elsewhere])
 
     def phases(self) -> list[Phases]:
-        """The means of each rank over the iterations since the last call; all ranks have to call this."""
+        """The means of each rank over the iterations since the last call; all ranks have to call this.
+
+        Empty where there was no iteration.
+        """
+        if not self._iterations:
+            return []
         self._span("update")
         now = self._seconds()
-        spent = (now - self._before) * 1e3 / max(1, self._iterations)
+        spent = (now - self._before) * 1e3 / self._iterations
         self._before, self._iterations = now, 0
         with self.outside():
             rows = self.ranks.gather(spent)

@@ -26,6 +26,7 @@ from dragon.memory.scratch import parts
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
 from dragon.proto import dragon_pb2 as pb
+from dragon.solver.norms import squares
 from dragon.solver.rules import Rule, make_rule
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Updater(Update):
         scale = 1.0
         if self.param.clip_gradients >= 0:
             # frozen parameters have no gradients in Caffe
-            scale = self.clip_scale(float(sum(_squares(p.blob.diff) for p in self.params if p.lr_mult)))
+            scale = self.clip_scale(float(sum(squares(p.blob.diff) for p in self.params if p.lr_mult)))
         for k, p in enumerate(self.params):
             if p.lr_mult == 0 and p.blob.count:
                 continue
@@ -106,7 +107,7 @@ class Updater(Update):
                 if not self.rule.step_of_norm:
                     w[part] -= g[part]
             if self.rule.step_of_norm:
-                weights, step = math.sqrt(_squares(w)), math.sqrt(_squares(g))
+                weights, step = math.sqrt(squares(w)), math.sqrt(squares(g))
                 g *= rate * p.lr_mult * (weights / step if weights > 0 and step > 0 else 1.0)
                 w -= g
 
@@ -125,8 +126,8 @@ class Updater(Update):
 
     def _local_rate(self, p: Param, g: Array, w: Array, scale: float) -> float:
         """larc_eta |w| / (|g| + decay |w|) for the gradient `scale` * g / iter_size; see the head of the file."""
-        gradient = math.sqrt(_squares(g)) * scale / self.param.iter_size
-        weights = math.sqrt(_squares(w))
+        gradient = math.sqrt(squares(g)) * scale / self.param.iter_size
+        weights = math.sqrt(squares(w))
         if gradient > 0 and weights > 0:
             return self.param.larc_eta * weights / (gradient + self.decay_of(p) * weights)
         return 1.0
@@ -143,9 +144,3 @@ class Updater(Update):
         if decay and not self.rule.decoupled_decay:
             g += decay * (xp.sign(w) if self.param.regularization_type == "L1" else w)
         self.rule.step(xp, g, w, history, rate, decay, iteration)
-
-
-def _squares(array: Array) -> float:
-    """The sum of squares. Not by BLAS, whose waiting threads would take the cores from the next step."""
-    flat = array.reshape(-1)
-    return sum(float((flat[part] * flat[part]).sum()) for part in parts(flat))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dragon.data.synthetic import write_synthetic
 from dragon.proto import dragon_pb2 as pb
+from dragon.tools.observers.metrics import read_records
 
 ROOT = Path(__file__).parents[2]
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
@@ -95,6 +96,10 @@ def test_ranks_train_as_one_with_a_larger_batch(tmp_path: Path, lmdb: Path, engi
     assert "2 ranks: 10 images in a batch of each, 20 of all" in done.stdout + done.stderr
     assert (done.stdout + done.stderr).count("Optimization Done") == 1
     close(weights(two, 9), weights(alone, 9))
+    shown = [record for record in read_records(two / "metrics.jsonl") if "read_ms" in record]
+    assert [record["iteration"] for record in shown] == [*range(9)]
+    assert all(len(record[name]) == 2 for record in shown for name in ("read_ms", "compute_ms", "wait_ms"))
+    assert not any("read_ms" in record for record in read_records(alone / "metrics.jsonl"))
     assert train(2, solver(again, lmdb, 20), "--divide-batch", engine=engine).returncode == 0
     equal(weights(again, 9), weights(two, 9))
 

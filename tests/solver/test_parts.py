@@ -9,8 +9,9 @@ import dragon
 from dragon.memory.scratch import parts
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
+from dragon.solver.norms import squares
 from dragon.solver.rules import RULES
-from dragon.solver.update import Updater, _squares
+from dragon.solver.update import Updater
 
 COUNT = 300_000
 NET = f"""
@@ -53,4 +54,4 @@ def test_parts_are_the_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None
 def test_squares_are_summed_precisely() -> None:
     values = np.random.default_rng(1).standard_normal(2_000_000).astype(np.float32)
     exact = float((values.astype(np.float64) ** 2).sum())
-    assert abs(_squares(values) - exact) < 1e-6 * exact
+    assert abs(squares(values) - exact) < 1e-6 * exact

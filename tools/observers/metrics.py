@@ -1,9 +1,10 @@
 """Writes and reads metrics.jsonl: the events of a training run, one JSON object per line.
 
 {"event": "start" | "display" | "test" | "probe" | "snapshot" | "end", "iteration": N, "time": seconds since 1970, ...}
-display: loss, lr, outputs, images_per_second, and the vitals (see dragon.tools.observers.vitals). test: net, outputs,
-seconds. probe: name, values. snapshot: model, state.
-start: net, engine, seed, parameters, data. end: status (finished, stopped, interrupted, failed), error of a failed run.
+display: loss, lr, outputs, images_per_second, the vitals (see dragon.tools.observers.vitals), and on several ranks
+read_ms, compute_ms and wait_ms: milliseconds of an iteration, one number for each rank. test: net, outputs, seconds.
+probe: name, values. snapshot: model, state. start: net, engine, seed, parameters, data. end: status (finished, stopped,
+interrupted, failed), error of a failed run.
 """
 
 from __future__ import annotations
@@ -129,7 +130,11 @@ class MetricsObserver(Observer):
         done, seconds = self._lap.take()
         speed = done * self._meter.images / seconds if seconds else None
         outputs = _plain(solver.net.output_values())
-        further = {} if self._vitals is None else {k: _number(v) for k, v in self._vitals.values.items()}
+        further: dict[str, Any] = {}
+        if self._vitals is not None:
+            further = {k: _number(v) for k, v in self._vitals.values.items()}
+        for name in ("read", "compute", "wait") if solver.phases else ():
+            further[f"{name}_ms"] = [round(getattr(phases, name), 3) for phases in solver.phases]
         rate = float(f"{rate:.7g}")
         self._write(solver, "display", loss=_number(loss), lr=rate, outputs=outputs, images_per_second=speed, **further)
 

@@ -32,6 +32,7 @@ from dragon.tools.observers.log_file import logged_to
 from dragon.tools.observers.metrics import MetricsObserver, Record, status_of
 from dragon.tools.observers.probes import RecordedProbes
 from dragon.tools.observers.progress import ProgressObserver
+from dragon.tools.observers.stragglers import Stragglers
 from dragon.tools.observers.tensorboard import TensorBoardObserver
 from dragon.tools.observers.vitals import Vitals
 from dragon.tools.runs.best import Score, best_of
@@ -114,6 +115,8 @@ class Session:
             )
         if self.keep_best:
             solver.observers.append(Forgiving(KeepBest(metrics, meter), str(best_path(solver))))
+        if solver.ranks is not None:
+            solver.observers.append(Forgiving(Stragglers(), "the log"))
         solver.observers += [*self.own_observers, Forgiving(BusyObserver(), "the log")]
         return metrics
 

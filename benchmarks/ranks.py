@@ -1,0 +1,156 @@
+"""Training on several ranks against one process with as many threads, and the sum of gradients against MPI's own.
+
+    python -m benchmarks.ranks --model models/cifar10_quick/train_val.prototxt --batch 100
+
+Both train with the same images in an iteration: K ranks of one thread with a batch of B / K, and one process of K
+threads with a batch of B. They take turns (A B, B A, ...), each in processes of its own, so that a machine that becomes
+slower does so for both; the efficiency is the median of the ratios within a turn. 100 % is what one process makes of
+the threads. All-reduce is timed in the same processes, size by size in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks._harness import ROOT, BenchmarkError, machine, table
+
+__all__ = ["main"]
+
+SIZES = (1 << 12, 1 << 16, 1 << 20, 1 << 24)  # bytes of a gradient
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the benchmark, or a rank of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="models/cifar10_quick/train_val.prototxt")
+    parser.add_argument("--batch", type=int, default=100, help="images of all ranks")
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--rank", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args(words)
+    if given.rank:
+        _rank(given)
+        return
+    try:
+        _report(given)
+    except BenchmarkError as error:
+        sys.exit(f"benchmarks.ranks: {error}")
+
+
+def _report(given: argparse.Namespace) -> None:
+    turns: list[dict[str, Any]] = []
+    for turn in range(given.turns):
+        found = {ranks: _run(given, ranks) for ranks in ((1, given.ranks) if turn % 2 == 0 else (given.ranks, 1))}
+        turns.append({"one": found[1], "many": found[given.ranks]})
+    print(json.dumps(machine()))
+    ratios = [turn["one"]["step_ms"] / turn["many"]["step_ms"] for turn in turns]
+    rows = [
+        [f"{n + 1}", f"{turn['one']['step_ms']:.1f}", f"{turn['many']['step_ms']:.1f}", f"{100 * ratio:.0f} %"]
+        for n, (turn, ratio) in enumerate(zip(turns, ratios, strict=True))
+    ]
+    head = ["turn", f"1 rank x {given.ranks} threads, ms", f"{given.ranks} ranks x 1 thread, ms", "efficiency"]
+    print(table([head, *rows]))
+    print(f"efficiency: {100 * statistics.median(ratios):.0f} % (median of {len(ratios)} turns)\n")
+    sums = [turn["many"]["sums_ms"] for turn in turns]
+    rows = [
+        [f"{size / 1024:,.0f} KiB", *(f"{statistics.median(s[way][k] for s in sums):.3f}" for way in sums[0])]
+        for k, size in enumerate(SIZES)
+    ]
+    print(table([["mean over the ranks, ms", *sums[0]], *rows]))
+
+
+def _run(given: argparse.Namespace, ranks: int) -> dict[str, Any]:
+    """What rank 0 of a training on so many ranks found."""
+    program = [
+        sys.executable, "-m", "benchmarks.ranks", "--rank", "--model", given.model, "--batch", str(given.batch),
+        "--ranks", str(given.ranks), "--steps", str(given.steps),
+    ]  # fmt: skip
+    mpiexec = Path(sys.executable).with_name("mpiexec")
+    command = program if ranks == 1 else [str(mpiexec), "-n", str(ranks), *program]
+    threads = str(given.ranks // ranks)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": threads}, cwd=ROOT
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith('{"step_ms"')]
+    if done.returncode or not lines:
+        raise BenchmarkError(f"{ranks} ranks: {(done.stderr or done.stdout).strip()[-500:]}")
+    found: dict[str, Any] = json.loads(lines[0])
+    return found
+
+
+def _rank(given: argparse.Namespace) -> None:
+    """Train, and print the milliseconds of a step and of sums of several sizes."""
+    from mpi4py import MPI
+
+    from dragon.graph.outputs import batch_size
+    from dragon.parallel.ranks import Ranks
+    from dragon.proto import dragon_pb2 as pb
+    from dragon.proto.definition import Definition
+    from dragon.proto.text import read_net_definition
+    from dragon.solver.solver import Solver
+
+    net = read_net_definition(given.model)
+    for layer in net.message.layer:
+        if layer.HasField("data_param"):
+            layer.data_param.batch_size = given.batch
+    ranks = Ranks(MPI.COMM_WORLD)
+    param = pb.SolverParameter(base_lr=0.001, lr_policy="fixed", momentum=0.9, weight_decay=0.004, random_seed=1)
+    param.net_param.CopyFrom(net.message)
+    together = ranks if ranks.size > 1 else None
+    definition = Definition(param, folder=net.folder)
+    with Solver(definition, engine="onednn", verbose=False, ranks=together, divided=together is not None) as solver:
+        assert batch_size(solver.net) * ranks.size == given.batch
+        solver.step(5)
+        times = []
+        for _ in range(given.steps):
+            began = time.perf_counter()
+            solver.step(1)
+            times.append(time.perf_counter() - began)
+    found = {"step_ms": statistics.mean(times) * 1e3, "sums_ms": _sums(ranks) if ranks.size > 1 else {}}
+    if ranks.leads:
+        print(json.dumps(found))
+
+
+def _sums(ranks: Any) -> dict[str, list[float]]:
+    """Median milliseconds of a mean of each size, in each way."""
+    import numpy as np
+    from mpi4py import MPI
+
+    from dragon.parallel.wire import WIRES
+
+    def reduced(values: Any) -> None:
+        MPI.COMM_WORLD.Allreduce(MPI.IN_PLACE, values)
+
+    ways = {
+        "Dragon": ranks.mean,
+        "MPI_Allreduce": reduced,
+        **{f"Dragon, {name}": lambda v, wire=wire: ranks.mean(v, wire) for name, wire in WIRES.items() if wire},
+    }
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    for size in SIZES:
+        values = np.ones(size // 4, np.float32)
+        taken: dict[str, list[float]] = {way: [] for way in ways}
+        for _ in range(30):
+            for way, mean in ways.items():
+                ranks.wait()
+                began = time.perf_counter()
+                mean(values)
+                taken[way].append(time.perf_counter() - began)
+                values[...] = 1
+        for way, each in taken.items():
+            times[way].append(statistics.median(each) * 1e3)
+    return times
+
+
+if __name__ == "__main__":
+    main()
