@@ -85,20 +85,16 @@ KERNEL fold_moments(const real* moments, real* folded, Index c, Index parts, Ind
     });
 }
 
-// y = gamma (x - mean) / sqrt(var + eps) + beta, then a ReLU if `rectify`. For backward: mean_inv (2, C) becomes the batch's
-// mean and 1 / sqrt(var + eps), copy (or null) becomes x. `moments` has moment_parts parts of moment_values values. Blocks
-// with blockIdx.y == 0 update the running average.
-KERNEL_OF_FOUR bn_normalize(const stored* x, const real* moments, const real* gamma, const real* beta, stored* y,
-                            stored* copy, real* mean_inv, real* running_mean, real* running_var, const real* before,
-                            Index n, Index c, Index s, int group, Index part, int vectors, Index moment_parts,
-                            Index moment_values, real momentum, real batch_weight, int unbiased, int divided,
-                            int deviation, real eps, int rectify, real slope) {
-    __shared__ real means[GROUP];
-    __shared__ real scales[GROUP];
-    __shared__ real shifts[GROUP];
-    Part at(n, c, s, group, part, vectors);
-    Averaging rule = {momentum, batch_weight, unbiased, divided, deviation};
-    Index all = n * s;
+// made.write for all values with gamma (x - mean) / sqrt(var + eps) + beta. mean_inv (2, C) becomes the batch's mean and
+// 1 / sqrt(var + eps). `moments` has moment_parts parts of moment_values values. Blocks with blockIdx.y == 0 update the running
+// average.
+template <typename Made>
+static __device__ __forceinline__ void normalize(const Made& made, const Part& at, real (*shared)[GROUP], int group, int vectors,
+                                                 const real* moments, const real* gamma, const real* beta, real* mean_inv,
+                                                 real* running_mean, real* running_var, const real* before,
+                                                 Index moment_parts, Index moment_values, const Averaging& rule, real eps) {
+    real *means = shared[0], *scales = shared[1], *shifts = shared[2];
+    Index c = at.c, all = at.n * at.s;
     auto prepare = [&] {
         at.combine(
             moment_parts,
@@ -118,14 +114,15 @@ KERNEL_OF_FOUR bn_normalize(const stored* x, const real* moments, const real* ga
                 mean_inv[channel] = mean;
                 mean_inv[c + channel] = inv;
                 if (!running_mean) return;
-                rule.average(running_mean[channel], running_var[channel], divided ? *before : 0, mean, m2, count, eps);
+                rule.average(running_mean[channel], running_var[channel], rule.divided ? *before : 0, mean, m2, count,
+                             eps);
             });
     };
     by_form(group, vectors, [&](auto form) {
         constexpr int W = form.width, P = form.channels;
         Affine<W, P> to;
-        each<P == 1 ? 4 : 3>(
-            at.walk<W>(true), [&](Index i) { return lanes<W>(x + i); },
+        each<P == 1 ? Made::ahead_maps : Made::ahead_columns>(
+            at.walk<W>(true), [&](Index i) { return made.template read<W>(i); },
             [&] {
                 prepare();
                 __syncthreads();
@@ -135,8 +132,33 @@ KERNEL_OF_FOUR bn_normalize(const stored* x, const real* moments, const real* ga
                     to.shift[k] = shifts[g];
                 });
             },
-            [&](Index i, const Lanes<W>& value) { to.apply(i, value, y, copy, rectify, slope); });
+            [&](Index i, const auto& value) { made.write(i, value, to); });
     });
+}
+
+// y = gamma (x - mean) / sqrt(var + eps) + beta, then a ReLU if `rectify`. copy (or null) becomes x, for backward.
+KERNEL_OF_FOUR bn_normalize(const stored* x, const real* moments, const real* gamma, const real* beta, stored* y,
+                            stored* copy, real* mean_inv, real* running_mean, real* running_var, const real* before,
+                            Index n, Index c, Index s, int group, Index part, int vectors, Index moment_parts,
+                            Index moment_values, real momentum, real batch_weight, int unbiased, int divided,
+                            int deviation, real eps, int rectify, real slope) {
+    __shared__ real shared[3][GROUP];
+    normalize(Normalized{x, y, copy, rectify, slope}, Part(n, c, s, group, part, vectors), shared, group, vectors, moments, gamma,
+              beta, mean_inv, running_mean, running_var, before, moment_parts, moment_values,
+              Averaging{momentum, batch_weight, unbiased, divided, deviation}, eps);
+}
+
+// bn_normalize without a ReLU on y, and sum = y + other, then a ReLU if `rectify`.
+KERNEL_OF_FOUR bn_normalize_sum(const stored* x, const stored* other, const real* moments, const real* gamma,
+                                const real* beta, stored* y, stored* copy, stored* sum, real* mean_inv,
+                                real* running_mean, real* running_var, const real* before, Index n, Index c, Index s,
+                                int group, Index part, int vectors, Index moment_parts, Index moment_values,
+                                real momentum, real batch_weight, int unbiased, int divided, int deviation, real eps,
+                                int rectify, real slope) {
+    __shared__ real shared[3][GROUP];
+    normalize(NormalizedSum{x, other, y, copy, sum, rectify, slope}, Part(n, c, s, group, part, vectors), shared, group, vectors,
+              moments, gamma, beta, mean_inv, running_mean, running_var, before, moment_parts, moment_values,
+              Averaging{momentum, batch_weight, unbiased, divided, deviation}, eps);
 }
 
 // mean_inv (2, C) of the running statistics, for bn_affine and backward. The statistics are divided by their weight (null:

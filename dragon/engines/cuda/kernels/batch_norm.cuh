@@ -61,13 +61,73 @@ struct Affine {
         real r[W];
         Lanes<W> out;
         if (copy) put(copy + i, x);
-#pragma unroll
-        for (int k = 0; k < W; ++k) r[k] = (x[k] - mean[k % P]) * scale[k % P] + shift[k % P];
+        compute(x, r);
         if (rectify) {
 #pragma unroll
             for (int k = 0; k < W; ++k) r[k] = leaky(r[k], slope);
         }
         out.set(r);
         put(y + i, out);
+    }
+
+    __device__ __forceinline__ void compute(const Lanes<W>& x, real (&r)[W]) const {
+#pragma unroll
+        for (int k = 0; k < W; ++k) r[k] = (x[k] - mean[k % P]) * scale[k % P] + shift[k % P];
+    }
+};
+
+// What is made of normalised values: y, behind a ReLU if `rectify`. ahead: reads of a thread under way at a time, of maps and
+// of columns.
+struct Normalized {
+    static constexpr int ahead_maps = 4, ahead_columns = 3;
+    const stored* x;
+    stored *y, *copy;
+    int rectify;
+    real slope;
+
+    template <int W>
+    __device__ __forceinline__ Lanes<W> read(Index i) const {
+        return lanes<W>(x + i);
+    }
+
+    template <int W, int P>
+    __device__ __forceinline__ void write(Index i, const Lanes<W>& value, const Affine<W, P>& to) const {
+        to.apply(i, value, y, copy, rectify, slope);
+    }
+};
+
+// The same, and sum = y + other behind the ReLU, which y has not.
+struct NormalizedSum {
+    static constexpr int ahead_maps = 2, ahead_columns = 1;
+    const stored *x, *other;
+    stored *y, *copy, *sum;
+    int rectify;
+    real slope;
+
+    template <int W>
+    struct Both {
+        Lanes<W> x, other;
+    };
+
+    template <int W>
+    __device__ __forceinline__ Both<W> read(Index i) const {
+        return {lanes<W>(x + i), lanes<W>(other + i)};
+    }
+
+    template <int W, int P>
+    __device__ __forceinline__ void write(Index i, const Both<W>& value, const Affine<W, P>& to) const {
+        real r[W];
+        Lanes<W> normal, out;
+        if (copy) put(copy + i, value.x);
+        to.compute(value.x, r);
+        normal.set(r);
+        put(y + i, normal);
+#pragma unroll
+        for (int k = 0; k < W; ++k) {
+            r[k] = normal[k] + value.other[k];
+            if (rectify) r[k] = leaky(r[k], slope);
+        }
+        out.set(r);
+        put(sum + i, out);
     }
 };

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dragon.engines.cuda.kernels.kernel import Elements, Kernel
 
-__all__ = ["bn_affine", "bn_backward", "bn_normalize", "bn_running", "bn_statistics", "fold_moments"]
+__all__ = [
+    "bn_affine",
+    "bn_backward",
+    "bn_normalize",
+    "bn_normalize_sum",
+    "bn_running",
+    "bn_statistics",
+    "fold_moments",
+]
 
 FILE = "batch_norm"
 
@@ -20,6 +28,12 @@ bn_normalize = Kernel(FILE, "bn_normalize", """
     real* mean_inv, real* running_mean, real* running_var, const real* before, Index n, Index c, Index s, int group,
     Index part, int vectors, Index moment_parts, Index moment_values, real momentum, real batch_weight, int unbiased,
     int divided, int deviation, real eps, int rectify, real slope
+""")  # fmt: skip
+bn_normalize_sum = Kernel(FILE, "bn_normalize_sum", """
+    const stored* x, const stored* other, const real* moments, const real* gamma, const real* beta, stored* y,
+    stored* copy, stored* sum, real* mean_inv, real* running_mean, real* running_var, const real* before, Index n,
+    Index c, Index s, int group, Index part, int vectors, Index moment_parts, Index moment_values, real momentum,
+    real batch_weight, int unbiased, int divided, int deviation, real eps, int rectify, real slope
 """)  # fmt: skip
 bn_running = Kernel(FILE, "bn_running", """
     const real* running_mean, const real* running_var, const real* weight, real* mean_inv, Index c, real eps,

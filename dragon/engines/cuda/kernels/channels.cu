@@ -3,26 +3,85 @@
 #include "parts.cuh"
 #include "incoming.cuh"
 
-// Partial sums (parts, C, 2) of dy and of dy * (x - mean), in one pass. x null: of dy alone; mean null: 0. y: the output of
-// a fused ReLU, whose gradient replaces dy, or null.
-KERNEL_OF_FOUR channel_sums(const stored* dy, const stored* x, const real* mean, const stored* y, real* sums, Index n,
-                            Index c, Index s, int group, Index part, int vectors, real slope) {
-    __shared__ real first[THREADS * LANES];
-    __shared__ real second[THREADS * LANES];
-    Part at(n, c, s, group, part, vectors);
+// channel_sums reads a gradient. ahead: reads of a thread under way at a time, of maps and of columns.
+struct Given {
+    static constexpr int ahead_maps = 4, ahead_columns = 2;
+    static constexpr bool few_registers = false;
+    const stored *dy, *x, *y;
+    real slope;
+
+    template <int W>
+    __device__ __forceinline__ Incoming<W> read(Index i) const {
+        return Incoming<W>(dy, x, y, i);
+    }
+
+    template <int W>
+    __device__ __forceinline__ void take(Index, const Incoming<W>& value, real (&d)[W]) const {
+        value.before_relu(y, slope, d);
+    }
+};
+
+// channel_sums_of_sum makes it, and writes it.
+struct Spread {
+    static constexpr int ahead_maps = 2, ahead_columns = 1;
+    static constexpr bool few_registers = true;
+    const stored *dy, *more, *x, *y;
+    stored* outs[3];  // null: no such array
+    real slope;
+
+    template <int W>
+    __device__ __forceinline__ Arriving<W> read(Index i) const {
+        return Arriving<W>(dy, more, x, y, i);
+    }
+
+    template <int W>
+    __device__ __forceinline__ void take(Index i, const Arriving<W>& value, real (&d)[W]) const {
+        Lanes<W> sum = value.sum(more, y, slope);
+#pragma unroll
+        for (int k = 0; k < W; ++k) d[k] = sum[k];
+#pragma unroll
+        for (int j = 0; j < 3; ++j)
+            if (outs[j]) put(outs[j] + i, sum);
+    }
+};
+
+// Numbers that a thread subtracts from the values of its P channels: in registers, or in its part of shared memory.
+template <int P, bool SHARED>
+struct Centres {
+    real value[P];
+
+    __device__ explicit Centres(real*) {}
+    __device__ __forceinline__ void set(int k, real centre) { value[k] = centre; }
+    __device__ __forceinline__ real at(int k) const { return value[k]; }
+};
+
+template <int P>
+struct Centres<P, true> {
+    volatile real* own;
+
+    __device__ explicit Centres(real* shared) : own(shared + threadIdx.x * P) {}
+    __device__ __forceinline__ void set(int k, real centre) { own[k] = centre; }
+    __device__ __forceinline__ real at(int k) const { return own[k]; }
+};
+
+template <typename From>
+static __device__ __forceinline__ void sums_by_channel(const From& from, const Part& at, real (*shared)[THREADS * LANES],
+                                                       int group, int vectors, const real* mean, real* sums) {
+    real *first = shared[0], *second = shared[1];
     by_form(group, vectors, [&](auto form) {
         constexpr int W = form.width, P = form.channels;
-        real a[P] = {}, b[P] = {}, centre[P];
-        at.each_lane<P>([&](int k, Index g) { centre[k] = mean ? mean[at.channel + g] : 0; });
-        each<P == 1 ? 4 : 2>(
-            at.walk<W>(false), [&](Index i) { return Incoming<W>(dy, x, y, i); }, [] {},
-            [&](Index, const Incoming<W>& value) {
+        real a[P] = {}, b[P] = {};
+        Centres<P, From::few_registers> centre(first);
+        at.each_lane<P>([&](int k, Index g) { centre.set(k, mean ? mean[at.channel + g] : 0); });
+        each<P == 1 ? From::ahead_maps : From::ahead_columns>(
+            at.walk<W>(false), [&](Index i) { return from.template read<W>(i); }, [] {},
+            [&](Index i, const auto& value) {
                 real d[W];
-                value.before_relu(y, slope, d);
+                from.template take<W>(i, value, d);
 #pragma unroll
                 for (int k = 0; k < W; ++k) {
                     a[k % P] += d[k];
-                    b[k % P] += d[k] * (value.x[k] - centre[k % P]);
+                    b[k % P] += d[k] * (value.x[k] - centre.at(k % P));
                 }
             });
 #pragma unroll
@@ -39,10 +98,28 @@ KERNEL_OF_FOUR channel_sums(const stored* dy, const stored* x, const real* mean,
             b += second[cell];
         },
         [&](Index g, real a, real b) {
-            real* out = sums + ((size_t)blockIdx.y * c + at.channel + g) * 2;
+            real* out = sums + ((size_t)blockIdx.y * at.c + at.channel + g) * 2;
             out[0] = a;
             out[1] = b;
         });
+}
+
+// Partial sums (parts, C, 2) of dy and of dy * (x - mean), in one pass. x null: of dy alone; mean null: 0. y: the output of
+// a fused ReLU, whose gradient replaces dy, or null.
+KERNEL_OF_FOUR channel_sums(const stored* dy, const stored* x, const real* mean, const stored* y, real* sums, Index n,
+                            Index c, Index s, int group, Index part, int vectors, real slope) {
+    __shared__ real shared[2][THREADS * LANES];
+    sums_by_channel(Given{dy, x, y, slope}, Part(n, c, s, group, part, vectors), shared, group, vectors, mean, sums);
+}
+
+// channel_sums of dy + more (more null: of dy), times the slope where the ReLU's output y (null: no ReLU) is not above 0, which
+// is written into up to three arrays (null: no such array). Each may be dy or more.
+KERNEL_OF_FOUR channel_sums_of_sum(const stored* dy, const stored* more, const stored* x, const real* mean,
+                                   const stored* y, stored* out0, stored* out1, stored* out2, real* sums, Index n,
+                                   Index c, Index s, int group, Index part, int vectors, real slope) {
+    __shared__ real shared[2][THREADS * LANES];
+    sums_by_channel(Spread{dy, more, x, y, {out0, out1, out2}, slope}, Part(n, c, s, group, part, vectors), shared, group, vectors,
+                    mean, sums);
 }
 
 // out (C) = the sums of dy times unscale, or with `add` plus these, by blocks that have all values of their channels.

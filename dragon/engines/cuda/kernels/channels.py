@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dragon.engines.cuda.kernels.kernel import Kernel
 
-__all__ = ["channel_gradient", "channel_sums", "channel_totals", "fold_sums"]
+__all__ = ["channel_gradient", "channel_sums", "channel_sums_of_sum", "channel_totals", "fold_sums"]
 
 FILE = "channels"
 
 channel_sums = Kernel(FILE, "channel_sums", """
     const stored* dy, const stored* x, const real* mean, const stored* y, real* sums, Index n, Index c, Index s,
     int group, Index part, int vectors, real slope
+""")  # fmt: skip
+channel_sums_of_sum = Kernel(FILE, "channel_sums_of_sum", """
+    const stored* dy, const stored* more, const stored* x, const real* mean, const stored* y, stored* out0,
+    stored* out1, stored* out2, real* sums, Index n, Index c, Index s, int group, Index part, int vectors, real slope
 """)  # fmt: skip
 channel_gradient = Kernel(FILE, "channel_gradient", """
     const stored* dy, const real* unscale, real* out, Index n, Index c, Index s, int group, Index part, int vectors,

@@ -20,7 +20,7 @@ from dragon.memory.blob import Blob
 from dragon.memory.storage import Storage
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["EltwiseLowering", "FusedSumLowering"]
+__all__ = ["EltwiseLowering", "FusedSumLowering", "receivers"]
 
 PROD, SUM = pb.EltwiseParameter.PROD, pb.EltwiseParameter.SUM
 
@@ -60,7 +60,7 @@ class EltwiseLowering(Lowering):
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         layer, dy = self.layer, top[0].diff
         if self.is_plain_sum:
-            outs: list[Any] = [blob.diff for blob in _receivers(bottom, propagate_down)]
+            outs: list[Any] = [blob.diff for blob in receivers(bottom, propagate_down)]
             found = [out for out in outs if out.data.ptr != typed("Any", dy).data.ptr]
             if found:
                 spread(self, [dy], found)
@@ -87,7 +87,7 @@ class EltwiseLowering(Lowering):
         node = self.node
         if not self.is_plain_sum:
             return ()
-        return [b.diff_storage for b in _receivers([node.tops[0], *node.bottoms], [True, *node.propagate_down])]
+        return [b.diff_storage for b in receivers([node.tops[0], *node.bottoms], [True, *node.propagate_down])]
 
     def _multiply(self, a: Any, b: Any, y: Any) -> None:
         element_wise(self, kernels.product, {"a": a, "b": b, "y": y}, {})
@@ -97,7 +97,7 @@ class EltwiseLowering(Lowering):
         return self.buffer("winner", like.shape, "int32")
 
 
-def _receivers(blobs: Sequence[Blob], wanted: Sequence[bool]) -> list[Blob]:
+def receivers(blobs: Sequence[Blob], wanted: Sequence[bool]) -> list[Blob]:
     """The blobs that receive a gradient, those that share its memory once."""
     return list({id(blob.diff_storage): blob for blob, flag in zip(blobs, wanted, strict=True) if flag}.values())
 
@@ -123,6 +123,6 @@ class FusedSumLowering(EltwiseLowering):
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """The sum's own diff is that in front of the ReLU, as where each layer runs by itself."""
         own = self.node.tops[0]
-        outs = _receivers([own, *bottom], [self._split or self._slope is not None, *propagate_down])
+        outs = receivers([own, *bottom], [self._split or self._slope is not None, *propagate_down])
         if outs:
             spread(self, [blob.diff for blob in top], [blob.diff for blob in outs], own.data, self._slope)

@@ -10,6 +10,7 @@ from dragon.engines.cuda.kernels import batch_norm as kernels
 from dragon.engines.cuda.lowerings import normalizing
 from dragon.engines.cuda.lowerings.channels import Channels, channel_sums
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
+from dragon.engines.cuda.lowerings.sums import Added, Spread
 from dragon.graph.node import Node
 from dragon.memory.blob import Blob
 
@@ -63,7 +64,8 @@ class BatchNormLowering(Lowering):
             return self.constant("mean", [0.0] * channels), self.constant("variance", [1.0] * channels), None
         return None, None, None
 
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob], added: Added | None = None) -> None:
+        """As for every lowering. added: what is added to the top, with this lowering without a ReLU."""
         layer = self.layer
         n, c, s = self.by_channel(bottom[0].shape)
         at = Channels.of(self.device, n, c, s)
@@ -90,18 +92,23 @@ class BatchNormLowering(Lowering):
                 kernels.bn_affine, grid=of.grid, x=x, mean_inv=mean_inv, gamma=gamma, beta=beta, y=y, copy=copy,
                 **of.sizes, rectify=rectify, slope=slope,
             )  # fmt: skip
+            if added is not None:
+                added.launch(self, y)
             return
         layer.check_count(n * s)
         given = {
             "x": x, "gamma": gamma, "beta": beta, "y": y, "copy": copy, "mean_inv": mean_inv, "running_mean": mean,
             "running_var": var, "weight": weight, "eps": eps, "rectify": rectify, "slope": slope,
         }  # fmt: skip
-        normalizing.forward(self, at, average, given)
+        normalizing.forward(self, at, average, given, added)
 
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+    def backward(
+        self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob], spread: Spread | None = None
+    ) -> None:
+        """As for every lowering. spread: makes the top's gradient."""
         n, c, s = self.by_channel(bottom[0].shape)
         at = Channels.of(self.device, n, c, s)
-        dy = top[0].diff
+        dy = top[0].diff if spread is None else spread.result
         dx = bottom[0].diff if propagate_down[0] else None
         x = self.buffer("x", dy.shape, self.stored) if top[0] is bottom[0] else bottom[0].data
         y = top[0].data if self._slope is not None else None
@@ -112,6 +119,8 @@ class BatchNormLowering(Lowering):
         dgamma = None if affine is None else affine[0].diff
         dbeta = None if affine is None or affine[1] is None else affine[1].diff
         if dx is None and dgamma is None:
+            if spread is not None:
+                spread.launch(self)
             return
         by_batch = not self._by_running
         given = {
@@ -120,8 +129,10 @@ class BatchNormLowering(Lowering):
             "batch": by_batch and self.layer.normalization.gradient_through_statistics,
         }  # fmt: skip
         if dx is not None and (by_batch or affine is not None):
-            normalizing.backward(self, at, given)
+            normalizing.backward(self, at, given, spread)
             return
+        if spread is not None:
+            spread.launch(self)
         sums = None
         if affine is not None:
             sums = channel_sums(self.device, at, dy, x, mean=mean_inv[:c], y=y, slope=slope)

@@ -14,10 +14,11 @@ import numpy as np
 from dragon.engines.cuda.device.checking import Check
 from dragon.engines.cuda.kernels import batch_norm as kernels
 from dragon.engines.cuda.kernels.batch_norm_at_once import bn_backward_at_once, bn_forward_at_once
-from dragon.engines.cuda.kernels.channels import fold_sums
+from dragon.engines.cuda.kernels.channels import channel_sums_of_sum, fold_sums
 from dragon.engines.cuda.lowerings.channel_slices import Slices, slices
 from dragon.engines.cuda.lowerings.channels import Channels, Partial, channel_sums
 from dragon.engines.cuda.lowerings.lowering import Lowering
+from dragon.engines.cuda.lowerings.sums import Added, Spread
 from dragon.normalization.rules import Averaging
 
 __all__ = ["backward", "by_sums", "forward"]
@@ -26,10 +27,13 @@ Given = Mapping[str, Any]  # arguments of kernels, by name
 ONE, SEVERAL = "one launch", "several launches"
 
 
-def forward(lowering: Lowering, at: Channels, average: Averaging, given: Given) -> None:
+def forward(
+    lowering: Lowering, at: Channels, average: Averaging, given: Given, added: Added | None = None
+) -> None:  # fmt: skip
     """Compute y, mean_inv and the copy of x, and update the running average, each of which may be None.
 
-    given: arguments of bn_normalize that do not depend on how the work is shared, and the average's weight.
+    given: arguments of bn_normalize that do not depend on how the work is shared, and the average's weight. added: what
+    is added to y. The last of several launches does that, which need not read y again.
     """
     rule = {
         "momentum": average.momentum, "batch_weight": average.new, "unbiased": average.unbiased,
@@ -42,8 +46,8 @@ def forward(lowering: Lowering, at: Channels, average: Averaging, given: Given) 
     def in_one(of: Slices, given: Given) -> None:
         lowering.launch(bn_forward_at_once, **of.launch, **given, **rule, arrived=arrived, full=average.full)
 
-    def in_several(given: Given) -> None:
-        _forward_in_several(lowering, at, average, {**given, **rule, "before": before})
+    def in_several(given: Given, added: Added | None = None) -> None:
+        _forward_in_several(lowering, at, average, {**given, **rule, "before": before}, added)
 
     def alone(x: Any, y: Any, mean_inv: Any) -> Given:
         """What is given, for arrays that are only timed."""
@@ -54,14 +58,17 @@ def forward(lowering: Lowering, at: Channels, average: Averaging, given: Given) 
     if _in_one(lowering, "forward", at, of, arrays, 1, in_one, in_several, alone):
         assert of is not None
         in_one(of, given)
+        if added is not None:
+            added.launch(lowering, y)
     else:
-        in_several(given)
+        in_several(given, added)
 
 
-def backward(lowering: Lowering, at: Channels, given: Given) -> None:
+def backward(lowering: Lowering, at: Channels, given: Given, spread: Spread | None = None) -> None:
     """Compute dx and add to dgamma and dbeta.
 
-    given: arguments of bn_backward that do not depend on how the work is shared.
+    given: arguments of bn_backward that do not depend on how the work is shared. spread: makes dy. The first of several
+    launches does that, which need not read dy again.
     """
     masks = given["y"] is not None
     arrays = [given[name] for name in ("dy", "x", "dx", "mean_inv", *(["y"] if masks else []))]
@@ -70,9 +77,14 @@ def backward(lowering: Lowering, at: Channels, given: Given) -> None:
     def in_one(of: Slices, given: Given) -> None:
         lowering.launch(bn_backward_at_once, **of.launch, **given)
 
-    def in_several(given: Given) -> None:
+    def in_several(given: Given, spread: Spread | None = None) -> None:
         mean, dy = given["mean_inv"][: at.c], given["dy"]
-        sums = channel_sums(lowering.device, at, dy, given["x"], mean=mean, y=given["y"], slope=given["slope"])
+        if spread is not None and spread.is_few:
+            sums = _sums_of_sum(lowering, at, spread, given["x"], mean)
+        else:
+            if spread is not None:
+                spread.launch(lowering)
+            sums = channel_sums(lowering.device, at, dy, given["x"], mean=mean, y=given["y"], slope=given["slope"])
         by_sums(lowering, at, sums, given)
 
     def alone(dy: Any, x: Any, dx: Any, mean_inv: Any, y: Any = None) -> Given:
@@ -81,9 +93,21 @@ def backward(lowering: Lowering, at: Channels, given: Given) -> None:
 
     if _in_one(lowering, "backward", at, of, arrays, 2, in_one, in_several, alone):
         assert of is not None
+        if spread is not None:
+            spread.launch(lowering)
         in_one(of, given)
     else:
-        in_several(given)
+        in_several(given, spread)
+
+
+def _sums_of_sum(lowering: Lowering, at: Channels, spread: Spread, x: Any, mean: Any) -> Partial:
+    """Partial sums, as `channel_sums` gives them, of the gradient that `spread` makes, by the launch that does."""
+    device, arguments = lowering.device, spread.few_arguments()
+    arrays = [array for name, array in arguments.items() if name != "slope"]
+    of = at.geometry(device, *arrays, x, sums=True)
+    sums = Partial.of(device, of, x.dtype)
+    lowering.launch(channel_sums_of_sum, grid=of.grid, x=x, mean=mean, sums=sums.array, **arguments, **of.sizes)
+    return sums
 
 
 def by_sums(lowering: Lowering, at: Channels, sums: Partial | None, given: Given) -> None:
@@ -101,9 +125,12 @@ def by_sums(lowering: Lowering, at: Channels, sums: Partial | None, given: Given
     )  # fmt: skip
 
 
-def _forward_in_several(lowering: Lowering, at: Channels, average: Averaging, given: Given) -> None:
+def _forward_in_several(
+    lowering: Lowering, at: Channels, average: Averaging, given: Given, added: Added | None
+) -> None:  # fmt: skip
     device, x = lowering.device, given["x"]
-    read, of = at.geometry(device, x, sums=True), at.geometry(device, x, given["y"], given["copy"])
+    both = [] if added is None else [added.other, added.sum]
+    read, of = at.geometry(device, x, sums=True), at.geometry(device, x, given["y"], given["copy"], *both)
     moments = Partial.of(device, read, x.dtype)
     shared = {name: given[name] for name in ("x", "before", "running_mean", "running_var", "momentum", "batch_weight")}
     lowering.launch(
@@ -114,9 +141,11 @@ def _forward_in_several(lowering: Lowering, at: Channels, average: Averaging, gi
         device, x.dtype, kernels.fold_moments, moments=moments.array, values=moments.values, all=at.n * at.s
     )
     rest = {name: value for name, value in given.items() if name != "weight"}
+    if added is not None:
+        rest.update(added.arguments())
     lowering.launch(
-        kernels.bn_normalize, grid=of.grid, moments=moments.array, moment_parts=moments.parts,
-        moment_values=moments.values, **of.sizes, **rest,
+        kernels.bn_normalize if added is None else kernels.bn_normalize_sum, grid=of.grid, moments=moments.array,
+        moment_parts=moments.parts, moment_values=moments.values, **of.sizes, **rest,
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from dragon.engines.cuda.kernels import sums as kernels
@@ -10,7 +11,57 @@ from dragon.engines.cuda.kernels.kernel import Kernel
 from dragon.engines.cuda.lowerings.elementwise import element_wise
 from dragon.engines.cuda.lowerings.lowering import Lowering
 
-__all__ = ["add", "spread"]
+__all__ = ["Added", "Spread", "add", "spread"]
+
+
+@dataclass(frozen=True)
+class Added:
+    """sum = what a normalisation gives + other, behind a ReLU of this slope (None: no ReLU)."""
+
+    other: Any
+    sum: Any
+    slope: float | None
+
+    def arguments(self) -> dict[str, Any]:
+        """Those of bn_normalize_sum."""
+        return {"other": self.other, "sum": self.sum, **_behind(self.slope)}
+
+    def launch(self, lowering: Lowering, y: Any) -> None:
+        """Compute the sum from y, by a launch of its own."""
+        add(lowering, [y, self.other], self.sum, self.slope)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The gradient of a sum, made of the gradients of its tops and written to all of `outs`; see `spread`.
+
+    result: the array that has it then, one of `outs` or the only term.
+    """
+
+    terms: Sequence[Any]
+    outs: Sequence[Any]
+    result: Any
+    y: Any
+    slope: float | None
+
+    @property
+    def is_few(self) -> bool:
+        """Whether channel_sums_of_sum takes so many arrays."""
+        return len(self.terms) <= 2 and len(self.outs) <= kernels.MOST_OUTPUTS
+
+    def few_arguments(self) -> dict[str, Any]:
+        """Those of channel_sums_of_sum."""
+        outs = list({out.data.ptr: out for out in self.outs}.values())
+        more = self.terms[1] if len(self.terms) > 1 else None
+        arrays = dict.fromkeys(f"out{j}" for j in range(kernels.MOST_OUTPUTS))
+        arrays.update({f"out{j}": out for j, out in enumerate(outs)})
+        y = None if self.slope is None else self.y
+        return {"dy": self.terms[0], "more": more, "y": y, **arrays, "slope": float(self.slope or 0)}
+
+    def launch(self, lowering: Lowering) -> None:
+        """Write the gradient, by launches of its own."""
+        if self.outs:
+            spread(lowering, self.terms, self.outs, self.y, self.slope)
 
 
 def add(lowering: Lowering, terms: Sequence[Any], y: Any, slope: float | None = None) -> None:
@@ -19,8 +70,7 @@ def add(lowering: Lowering, terms: Sequence[Any], y: Any, slope: float | None = 
     while rest:
         _launch(lowering, kernels.sum_forward, first, {"y": y}, {"rectify": False, "slope": 0.0})
         first, rest = [y, *rest[: kernels.MOST_TERMS - 1]], rest[kernels.MOST_TERMS - 1 :]
-    settings = {"rectify": slope is not None, "slope": float(slope or 0)}
-    _launch(lowering, kernels.sum_forward, first, {"y": y}, settings)
+    _launch(lowering, kernels.sum_forward, first, {"y": y}, _behind(slope))
 
 
 def spread(
@@ -42,6 +92,11 @@ def spread(
     _launch(lowering, kernels.sum_backward, terms, rectified, {"slope": float(slope or 0)})
     if rest:
         spread(lowering, first[:1], rest)
+
+
+def _behind(slope: float | None) -> dict[str, Any]:
+    """The kernels' arguments for a ReLU of this slope behind what they compute; None: no ReLU."""
+    return {"rectify": slope is not None, "slope": float(slope or 0)}
 
 
 def _launch(

@@ -238,7 +238,7 @@ def _of_group(device: CountingDevice, types: Types, view: _View, group: Group, b
             group.lowering.forward(bottoms, tops)
         if needs:
             with view.of(group, backward_readonly(group)):
-                group.lowering.backward(tops, nodes[0].propagate_down, bottoms)
+                group.lowering.backward(tops, group.propagate_down, bottoms)
     found.launches = len(device.launches)
     found.bytes = sum(size for _, size, _ in device.launches)
     found.multiply_adds = sum(macs for _, _, macs in device.launches)

@@ -14,6 +14,7 @@ from dragon.engines.cuda.lowerings.convolution import ConvolutionReLULowering
 from dragon.engines.cuda.lowerings.eltwise import EltwiseLowering, FusedSumLowering
 from dragon.engines.cuda.lowerings.lowering import Lowering, find, runs_on_host
 from dragon.engines.cuda.lowerings.normalization import BatchNormLowering
+from dragon.engines.cuda.lowerings.residual import ResidualLowering
 from dragon.engines.cuda.plan.graphs import Graphs
 from dragon.engines.cuda.plan.layouts import Layouts
 from dragon.engines.cuda.plan.reuse import Reuse
@@ -41,10 +42,18 @@ class Group:
     first: int = field(init=False)  # index of its first layer
     last: int = field(init=False)
     need_backward: bool = field(init=False)  # whether any of its layers runs backward
+    _read: list[tuple[Node, int]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.first, self.last = self.nodes[0].index, self.nodes[-1].index
         self.need_backward = any(node.need_backward for node in self.nodes)
+        made = {id(top) for node in self.nodes for top in node.tops}
+        self._read = [
+            (node, j)
+            for node in self.nodes
+            for j, blob in enumerate(node.bottoms)
+            if node is self.nodes[0] or id(blob) not in made
+        ]
 
     @property
     def layer(self) -> Layer:
@@ -53,8 +62,13 @@ class Group:
 
     @property
     def bottoms(self) -> Sequence[Blob]:
-        """The blobs that the group reads."""
-        return self.nodes[0].bottoms
+        """The blobs that the group reads: those of its first layer, and what later ones read beside its own tops."""
+        return [node.bottoms[j] for node, j in self._read]
+
+    @property
+    def propagate_down(self) -> Sequence[bool]:
+        """For each of the bottoms whether it gets a gradient."""
+        return [node.propagate_down[j] for node, j in self._read]
 
     @property
     def tops(self) -> Sequence[Blob]:
@@ -163,15 +177,15 @@ class Plan:
     def _fused(self, index: int) -> Group | None:
         """The fused group that begins at a layer, if any.
 
-        BatchNorm or BN with the Scale and the ReLU in place on its top; a convolution with its ReLU where one of
-        cuDNN's interfaces may compute both; a sum with its ReLU and the Split behind.
+        BatchNorm or BN with the Scale and the ReLU in place on its top, or with the sum behind; a convolution with its
+        ReLU where one of cuDNN's interfaces may compute both; a sum with its ReLU and the Split behind.
         """
         nodes = self.net.nodes
         node = nodes[index]
         layer: Any = node.layer
         single = self.single(index)
         if isinstance(single.lowering, EltwiseLowering):
-            return self._fused_sum(index) if single.lowering.is_plain_sum else None
+            return self._fused_sum(index) if self._is_plain_sum(index) else None
         with_relu = ConvolutionReLULowering.fits_before_relu(single.lowering, self.device)
         if not isinstance(single.lowering, BatchNormLowering) and not with_relu:
             return None
@@ -193,6 +207,9 @@ class Plan:
         last = max(chain.values(), default=index)
         scale: Any = nodes[chain[Link.SCALE]].layer if Link.SCALE in chain else None
         slope = float(cast("Any", nodes[last].layer).slope) if Link.RELU in chain else None
+        residual = None if with_relu or slope is not None else self._residual(index, last, scale)
+        if residual is not None:
+            return residual
         together = nodes[index : last + 1]
         if last == index or len({each.need_backward for each in together}) > 1:
             return None
@@ -200,13 +217,49 @@ class Plan:
             return self._ready(together, ConvolutionReLULowering, self.device, node)
         return self._ready(together, BatchNormLowering, self.device, node, scale, slope)
 
+    def _residual(self, index: int, last: int, scale: Any) -> Group | None:
+        """The normalisation in index..last with the sum of its top and one other blob, and what follows that."""
+        nodes, top = self.net.nodes, self.net.nodes[index].tops[0]
+        if self._graph.reader(last) != last + 1 or not self._is_plain_sum(last + 1):
+            return None
+        added = nodes[last + 1]
+        if len(added.bottoms) != 2 or sum(blob is top for blob in added.bottoms) != 1 or added.makes_loss:
+            return None
+        others = [blob for blob in (*added.bottoms, *added.tops) if blob is not top]
+        if len(others) != 2 or any(b.data_storage is nodes[index].bottoms[0].data_storage for b in others):
+            return None
+        end, slope, split = self._behind_sum(last + 1)
+        together = nodes[index : end + 1]
+        learns = {node.need_backward for node in together}
+        forms = {
+            (self.layouts.takes_channels_last(node.index), self.types.runs_in_16_bits(node.index)) for node in together
+        }
+        gives = dict(zip(map(id, added.bottoms), added.propagate_down, strict=True))[id(top)]
+        if len(learns) > 1 or len(forms) > 1 or (learns == {True} and not (gives and nodes[index].propagate_down[0])):
+            return None
+        arguments = self.device, nodes[index], scale, added, slope, split
+        return self._ready(together, ResidualLowering, *arguments)
+
+    def _is_plain_sum(self, index: int) -> bool:
+        lowering = self.single(index).lowering
+        return isinstance(lowering, EltwiseLowering) and lowering.is_plain_sum
+
     def _fused_sum(self, index: int) -> Group | None:
         """A plain sum with the ReLU in place on its top, or the Split behind it, or both."""
         nodes = self.net.nodes
+        first = nodes[index]
+        if first.tops[0] in first.bottoms or first.makes_loss:
+            return None
+        last, slope, split = self._behind_sum(index)
+        if last == index:
+            return None
+        return self._ready(nodes[index : last + 1], FusedSumLowering, self.device, first, slope, split)
+
+    def _behind_sum(self, index: int) -> tuple[int, float | None, bool]:
+        """The last layer that can join a sum, the slope of the ReLU in between, and whether the last one is a Split."""
+        nodes = self.net.nodes
         first, last = nodes[index], index
         own, slope = first.tops[0], None
-        if own in first.bottoms or first.makes_loss:
-            return None
 
         def follows(kind: str) -> bool:
             return (
@@ -221,7 +274,4 @@ class Plan:
             if relu.maximum is None and relu.slope >= 0 and relu.phase == first.layer.phase:
                 last, slope = last + 1, float(relu.slope)
         split = follows("Split") and len(nodes[last + 1].tops) <= MOST_TERMS
-        last += split
-        if last == index:
-            return None
-        return self._ready(nodes[index : last + 1], FusedSumLowering, self.device, first, slope, split)
+        return last + split, slope, split

@@ -87,7 +87,7 @@ class GroupRunner:
     def backward(self, group: Group) -> None:
         """Run a group backward, at once or into the graph that is being captured."""
         layer, bottoms, tops = group.layer, group.bottoms, group.tops
-        space, flags = self._net.context.space, group.nodes[0].propagate_down
+        space, flags = self._net.context.space, group.propagate_down
         try:
             if all(node.is_empty for node in group.nodes):
                 return
@@ -119,12 +119,12 @@ class GroupRunner:
     def take_apart(self, group: Group) -> None:
         """Run the layers of a group forward again, one by one, for a backward over a part of them.
 
-        Its top and the running statistics get back the values that they had.
+        Its tops and the running statistics get back the values that they had.
         """
-        lowering, top = group.lowering, group.tops[0]
+        lowering, top = group.lowering, group.nodes[0].tops[0]
         if lowering is None or not lowering.learns or not lowering.fits(top.shape):
             return
-        seen = [top.data_storage]
+        seen = list({node.tops[0].data_storage: None for node in group.nodes})
         for node in group.nodes:
             seen += [node.layer.blobs[j].data_storage for j in node.layer.buffers]
         before = [self._arrays.of(storage).copy() for storage in seen]

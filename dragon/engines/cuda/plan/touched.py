@@ -67,7 +67,7 @@ def touched_by(group: Group, types: Types) -> Touched:
         lowering.forward(group.bottoms, group.tops)
         forward = view.taken()
         if group.need_backward:
-            lowering.backward(group.tops, group.nodes[0].propagate_down, group.bottoms)
+            lowering.backward(group.tops, group.propagate_down, group.bottoms)
             backward = view.taken()
     known = [blob for node in group.nodes for blob in (*node.bottoms, *node.tops, *node.layer.blobs)]
     outside = {storage for blob in known for storage in (blob.data_storage, blob.diff_storage)}
