@@ -13,7 +13,7 @@ from dragon.errors import PrototxtError, first_line, nearest
 from dragon.export.caffe.known import beyond_bvlc
 from dragon.importing.context import Context, NetWriter
 from dragon.importing.folding import make_graph
-from dragon.importing.graph import Graph, Node, NoForm
+from dragon.importing.graph import OWN_GRAPH, Graph, Node, NoForm
 from dragon.importing.names import valid_name
 from dragon.importing.onnx_file import read_onnx
 from dragon.importing.patterns import join_nodes
@@ -24,9 +24,6 @@ __all__ = ["Imported", "import_onnx"]
 
 _MOST = 2**31 - 1  # values of a blob
 _QUANTISED = "it is quantised: import the model as it was before quantisation"
-_CONTROL = (
-    "it runs a graph of its own: export the model with the branch or loop resolved (torch.onnx.export, dynamo=True)"
-)
 _KNOWN = {
     "QuantizeLinear": _QUANTISED,
     "DequantizeLinear": _QUANTISED,
@@ -35,9 +32,8 @@ _KNOWN = {
     "QLinearMatMul": _QUANTISED,
     "ConvInteger": _QUANTISED,
     "MatMulInteger": _QUANTISED,
-    "If": _CONTROL,
-    "Loop": _CONTROL,
-    "Scan": _CONTROL,
+    "If": OWN_GRAPH,
+    "Loop": OWN_GRAPH,
     "GRU": "Caffe has LSTM, and an RNN of another form: use LSTM",
     "RNN": "Caffe's RNN has another form: use LSTM",
     "NonMaxSuppression": "end the model before it, and choose boxes in the program",

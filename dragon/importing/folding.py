@@ -11,6 +11,7 @@ import numpy as np
 from dragon.errors import PrototxtError, UsageError, first_line, nearest
 from dragon.files.onnx_package import onnx_module
 from dragon.importing.graph import Array, Graph, Node
+from dragon.importing.loops import infer_scan
 
 __all__ = ["make_graph"]
 
@@ -229,6 +230,9 @@ class _Folder:
         if node.op in _KEEPS_SHAPE and first in self.graph.shapes:
             self.graph.shapes[node.outputs[0]] = self.graph.shapes[first]
             self.graph.types[node.outputs[0]] = self.graph.types[first]
+            return
+        if node.op == "Scan":
+            infer_scan(self.graph, node)
             return
         for name, found in self._types_of_outputs(node, proto).items():
             if not found.HasField("tensor_type"):

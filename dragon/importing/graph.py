@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Graph", "NoForm", "Node", "as_float"]
+__all__ = ["OWN_GRAPH", "Array", "Graph", "NoForm", "Node", "as_float"]
+
+OWN_GRAPH = (
+    "it runs a graph of its own: export the model with the branch or loop resolved (torch.onnx.export, dynamo=True)"
+)
 
 Array = NDArray[Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dragon.importing.context import Context
-from dragon.importing.graph import Array, NoForm
+from dragon.importing.graph import OWN_GRAPH, Array, NoForm
 from dragon.importing.operators.cutting import cut
 from dragon.importing.registry import operator
 
@@ -58,6 +58,33 @@ def lstm(c: Context) -> None:
                 else blobs[0]
             )
             c.result(joined, index)
+
+
+@operator("Scan")
+def scan(c: Context) -> None:
+    """LSTM or RNN, where it is the loop that `dragon export` writes for one; other loops have no form."""
+    kind = c.node.attributes.get("layer")
+    if kind is None:
+        raise NoForm(OWN_GRAPH)
+    named = ((3, "W"), (4, "bias"), (5, "static W"), (6, "R"), (7, "output W"), (8, "output bias"))
+    arrays = [c.needed_constant(i, what) for i, what in named if c.node.has_input(i)]
+    steps, batch = c.node.attributes["steps"]
+    size = c.needed_constant(6, "R").shape[1]
+    shape = c.shape()
+    x = c.blob() if shape[:2] == (steps, batch) else c.reshape(c.blob(), shape, (steps, batch, shape[-1]), "steps")
+    bottoms = [x, c.reshape(c.blob(1), c.shape(1), (steps, batch), "cont")]
+    bottoms += [c.blob(2)] if c.node.has_input(2) else []
+    starts = range(9, len(c.node.inputs))
+    given = [c.constant(i) for i in starts]
+    exposed = any(start is None or start.any() for start in given) or any(map(c.node.has_output, range(1, 3)))
+    if exposed:
+        bottoms += [c.reshape(c.blob(i), c.shape(i), (1, batch, size), f"state{i}") for i in starts]
+    param = {"num_output": size} | ({"expose_hidden": True} if exposed else {})
+    c.layer(kind, bottoms, tops=1 + len(starts) if exposed else 1, arrays=arrays, recurrent_param=param)
+    y, *states = c.last_tops()
+    c.result(y)
+    for k, state in enumerate(states, 1):
+        c.result(c.reshape(state, (1, batch, size), (batch, size), f"end{k}"), k)
 
 
 def _reordered(rows: Array, size: int) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dragon.importing.graph import Graph
-from dragon.importing.patterns import activations, affine, layers, normalization
+from dragon.importing.patterns import activations, affine, layers, normalization, recurrent
 from dragon.importing.patterns.view import Pattern, View
 
 __all__ = ["join_nodes"]
@@ -24,6 +24,8 @@ _PATTERNS: tuple[Pattern, ...] = (
     layers.padded_convolution,
     layers.affine_product,
     layers.unpooling,
+    recurrent.lstm,
+    recurrent.rnn,
 )
 
 
