@@ -17,6 +17,7 @@ from dragon.data import read_mean
 from dragon.models import facts as facts_of_models
 from dragon.models import zoo
 from dragon.models.facts import ROOT, Facts, Weights
+from dragon.models.recipes import Recipe, read_recipe
 from dragon.proto.text import read_net
 from tests.data.test_download import Server, server
 from tests.tools.conftest import Dragon
@@ -119,6 +120,37 @@ def test_an_interrupted_download_goes_on(
     assert dragon("zoo", "download", "cifar10_quick").code == 0
     assert server.asked[-1] == "bytes=30000-"
     assert (cache / "cifar10_quick" / "quick.caffemodel").read_bytes() == trained
+
+
+def test_weights_of_a_recipe_that_do_not_ship_are_fetched(
+    dragon: Dragon,
+    served: str,
+    server: Server,
+    trained: bytes,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    image: str,
+) -> None:
+    """weights.yaml has an address: a broken download goes on, another file is thrown away, commands take the net."""
+    name, path = "cifar10_quick", cache / "cifar10_quick" / "own.caffemodel"
+
+    def offer_file(sha256: str) -> None:
+        made = Recipe(1, "onednn", "fp32", 1, 1, file=path.name, size=len(trained), sha256=sha256, url=served)
+        monkeypatch.setattr(zoo, "read_recipe", lambda one, root: made if one == name else read_recipe(one, root))
+
+    offer_file("0" * 64)
+    assert "is not the expected file" in dragon("zoo", "download", name).error
+    assert not path.exists()
+    offer_file(hashlib.sha256(trained).hexdigest())
+    server.cut = 10_000
+    assert "more expected" in dragon("zoo", "download", name).error
+    server.cut = len(trained)
+    assert dragon("zoo", "download", name).code == 0
+    assert server.asked[-1] == "bytes=30000-"
+    assert path.read_bytes() == trained
+    assert "trained with Dragon" in dragon("zoo", "show", name).out
+    assert dragon("zoo", "verify", name).code == 0
+    assert dragon("classify", "--model", name, image).code == 0
 
 
 def test_another_checksum_is_thrown_away(dragon: Dragon, offer: Offer, served: str, cache: Path) -> None:

@@ -51,9 +51,10 @@ def _together(pair: Mapping[str, Any]) -> str:
     if not rows:
         return ""
     tolerances = list(rows[0]["within"])
+    several = any(levels_of(row) for row in rows)
     body = [
         [
-            escape(levels_of(row)) or "–",
+            *([escape(levels_of(row)) or "–"] if several else []),
             str(row["seed"]),
             *(f"{row['within'][t]:,}" for t in tolerances),
             f"{row['of']:,}",
@@ -64,7 +65,7 @@ def _together(pair: Mapping[str, Any]) -> str:
         "<h3>How long training stays together</h3><p>Iterations from the start for which the two losses differ by no "
         "more than the tolerance (times the loss, where that is above 1). Nets that compute the same part later, as "
         "rounding errors grow.</p>"
-    ) + table(["Levels", "Seed", *(f"to {escape(t)}" for t in tolerances), "of"], body)
+    ) + table([*(["Levels"] if several else []), "Seed", *(f"to {escape(t)}" for t in tolerances), "of"], body)
 
 
 def _time(times: Mapping[str, float]) -> list[str]:
