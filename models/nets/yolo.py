@@ -172,10 +172,10 @@ _EVALUATED: dict[str, Any] = {
 }  # fmt: skip
 # 160 epochs of the 16,551 images of VOC 2007 and 2012, in batches of 64; the rate falls after 60 and 90 (section 3)
 _VOC_SOLVER = solver(
-    41300, 0.001, (15500, 23200), ap_version="11point", test_iter=[619], test_interval=5000, **_EVALUATED
+    41000, 0.001, (15500, 23300), ap_version="11point", test_iter=[619], test_interval=4100, **_EVALUATED
 )
-# as Darknet's file for COCO has it
-_COCO_SOLVER = solver(500200, 0.001, (400000, 450000), test_iter=[625], test_interval=10000, **_EVALUATED)
+# as Darknet's file for COCO has it, but for the last 200 iterations
+_COCO_SOLVER = solver(500000, 0.001, (400000, 450000), test_iter=[625], test_interval=10000, **_EVALUATED)
 MODELS: dict[str, Answering] = {
     "yolo_v2": Answering(
         "YOLO v2 on PASCAL VOC", _VOC, yolo_v2, _VOC_SOLVER, maps={"layer31-conv": {}},
