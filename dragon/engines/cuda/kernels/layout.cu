@@ -1,5 +1,6 @@
 // Conversions between channels first (N, C, S) and channels last (N, S, C), with a change of type where the types differ.
 #include "common.cuh"
+#include "division.cuh"
 
 #define TILE 32
 #define NARROW 8  // sides up to this are not worth a tile
@@ -49,7 +50,7 @@ KERNEL transpose_to_float32(const stored* x, real* y, Index batch, Index rows, I
 }
 
 // y (batch, rows, columns) += x (batch, columns, rows), each matrix transposed, times `factor` (1; null: 1).
-KERNEL accumulate_transposed(const stored* x, real* y, Index count, Index rows, Index columns, const real* factor) {
+KERNEL accumulate_transposed(const stored* x, real* y, Index count, Divisor rows, Divisor columns, const real* factor) {
     real by = factor ? *factor : (real)1;
     GRID_LOOP(i, count) {
         Index column = i % columns, row = i / columns % rows;
@@ -59,7 +60,7 @@ KERNEL accumulate_transposed(const stored* x, real* y, Index count, Index rows, 
 
 // y (rows, padded) = the first channels of x (rows, channels), then zeros. padded may be less than channels, which leaves the
 // last ones out. vectors: padded is LANES. count: elements of y.
-KERNEL pad_channels(const stored* x, stored* y, Index count, Index channels, Index padded, int vectors) {
+KERNEL pad_channels(const stored* x, stored* y, Index count, Index channels, Divisor padded, int vectors) {
     if (vectors) {
         GRID_LOOP(row, count / LANES) {
             Vector out;

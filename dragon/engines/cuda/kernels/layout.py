@@ -18,8 +18,8 @@ transpose_to_float32 = Kernel(FILE, "transpose_to_float32", """
     const stored* x, real* y, Index batch, Index rows, Index columns, const real* factor
 """)  # fmt: skip
 accumulate_transposed = Kernel(FILE, "accumulate_transposed", """
-    const stored* x, real* y, Index count, Index rows, Index columns, const real* factor
+    const stored* x, real* y, Index count, Divisor rows, Divisor columns, const real* factor
 """, Elements())  # fmt: skip
 pad_channels = Kernel(FILE, "pad_channels", """
-    const stored* x, stored* y, Index count, Index channels, Index padded, int vectors
+    const stored* x, stored* y, Index count, Index channels, Divisor padded, int vectors
 """, Elements())  # fmt: skip

@@ -1,6 +1,7 @@
 // Pooling of regions of interest from x (N, C, H, W). rois (R, 5): item of the batch, and x1, y1, x2, y2 in pixels of the
 // image. Backward gathers: each input element sums over the regions that hold it, in order.
 #include "common.cuh"
+#include "division.cuh"
 
 // First position of a bin along one axis, and one past its last.
 struct Bin {
@@ -22,7 +23,8 @@ static __device__ __forceinline__ int rounded(real edge, double scale) {
 }
 
 // Bins of whole positions, which overlap where their number does not divide the extent (Girshick 2015).
-static __device__ __forceinline__ Bin whole_bin(int step, real low, real high, int bins, int size, double scale) {
+static __device__ __forceinline__ Bin whole_bin(int step, real low, real high, const Divisor& bins, int size,
+                                                    double scale) {
     int from = rounded(low, scale), extent = max(rounded(high, scale) - from + 1, 1);
     Bin bin = {step * extent / bins + from, ((step + 1) * extent + bins - 1) / bins + from};
     bin.clamp(size);
@@ -44,7 +46,8 @@ static __device__ __forceinline__ int item_of(const real* roi, int items) {
     return roi[0] >= 0 && roi[0] < (real)items ? (int)roi[0] : -1;
 }
 
-#define REGIONS int items, int channels, int height, int width, int bins_h, int bins_w, double scale
+#define REGIONS                                                                                                      \
+    int items, Divisor channels, Divisor height, Divisor width, Divisor bins_h, Divisor bins_w, double scale
 
 // winner: the index in x of each output's maximum, -1 for an empty bin.
 KERNEL roi_forward(const stored* x, const real* rois, stored* y, int* winner, Index count, REGIONS) {
@@ -94,12 +97,13 @@ KERNEL roi_backward(const stored* dy, const real* rois, const int* winner, store
 // ROIAlign: along one axis (0: x, 1: y) the weight of each position in the mean of each bin, weights (regions, bins, size).
 // ratio: points along a bin; 0: ceil(extent of the bin). Several of these are over half a position apart, so that 6 at most
 // are near a position.
-KERNEL roi_align_weights(const real* rois, real* weights, Index count, int axis, int bins, int size, int ratio, double scale) {
+KERNEL roi_align_weights(const real* rois, real* weights, Index count, int axis, Divisor bins, Divisor size, int ratio,
+                         double scale) {
     GRID_LOOP(i, count) {
         int place = i % size, bin = i / size % bins;
         const real* roi = rois + (size_t)(i / size / bins) * 5;
         double start = __dmul_rn((double)roi[1 + axis], scale), extent = __dmul_rn((double)roi[3 + axis], scale) - start;
-        double step = (extent < 1 ? 1 : extent) / bins, points = ratio ? ratio : ceil(step), sum = 0;
+        double step = (extent < 1 ? 1 : extent) / (int)bins, points = ratio ? ratio : ceil(step), sum = 0;
         start = scaled_sum(bin, step, start);
         double nearest = ratio || points == 1 ? 0 : floor((place - 1 - start) * points / step - 0.5);
         for (int k = 0; k < (ratio ? ratio : 6); ++k) {
@@ -158,7 +162,7 @@ KERNEL roi_align_backward(const stored* dy, const real* rois, const real* rows, 
 
 // Bin (k, j) of output channel c is the mean over channel (c * bins_h + k) * bins_w + j. outputs: the number of output
 // channels.
-KERNEL psroi_forward(const stored* x, const real* rois, stored* y, Index count, int outputs, REGIONS) {
+KERNEL psroi_forward(const stored* x, const real* rois, stored* y, Index count, Divisor outputs, REGIONS) {
     GRID_LOOP(i, count) {
         int j = i % bins_w, k = i / bins_w % bins_h, c = i / bins_w / bins_h % outputs;
         const real* roi = rois + (size_t)(i / bins_w / bins_h / outputs) * 5;

@@ -11,7 +11,7 @@ __all__ = [
 
 FILE = "regions"
 REGIONS = """
-    int items, int channels, int height, int width, int bins_h, int bins_w, double scale
+    int items, Divisor channels, Divisor height, Divisor width, Divisor bins_h, Divisor bins_w, double scale
 """
 
 roi_forward = Kernel(FILE, "roi_forward", f"""
@@ -21,7 +21,7 @@ roi_backward = Kernel(FILE, "roi_backward", f"""
     const stored* dy, const real* rois, const int* winner, stored* dx, Index count, int regions, {REGIONS}
 """, Elements())  # fmt: skip
 roi_align_weights = Kernel(FILE, "roi_align_weights", """
-    const real* rois, real* weights, Index count, int axis, int bins, int size, int ratio, double scale
+    const real* rois, real* weights, Index count, int axis, Divisor bins, Divisor size, int ratio, double scale
 """, Elements())  # fmt: skip
 roi_align_forward = Kernel(FILE, "roi_align_forward", f"""
     const stored* x, const real* rois, const real* rows, const real* columns, stored* y, Index count, {REGIONS}
@@ -31,7 +31,7 @@ roi_align_backward = Kernel(FILE, "roi_align_backward", f"""
     {REGIONS}
 """, Elements())  # fmt: skip
 psroi_forward = Kernel(FILE, "psroi_forward", f"""
-    const stored* x, const real* rois, stored* y, Index count, int outputs, {REGIONS}
+    const stored* x, const real* rois, stored* y, Index count, Divisor outputs, {REGIONS}
 """, Elements())  # fmt: skip
 psroi_backward = Kernel(FILE, "psroi_backward", f"""
     const stored* dy, const real* rois, stored* dx, Index count, int regions, int outputs, {REGIONS}

@@ -1,5 +1,6 @@
 // Images resized: interpolated, padded, with values repeated, or put back where a maximum pooling found them.
 #include "common.cuh"
+#include "division.cuh"
 
 // -- bilinear, the corners stay where they are ---------------------------------------------------------------------
 
@@ -22,8 +23,9 @@ struct Between {
 };
 
 // x (planes, height, width), of which the window of used_h x used_w from (top, left) on is interpolated.
-#define INTERP                                                                                                      \
-    int height, int width, int used_h, int used_w, int top, int left, int out_h, int out_w, double step_h, double step_w
+#define INTERP                                                                                                 \
+    Divisor height, Divisor width, int used_h, int used_w, int top, int left, Divisor out_h, Divisor out_w, \
+        double step_h, double step_w
 
 KERNEL interp_forward(const stored* x, stored* y, Index count, INTERP) {
     GRID_LOOP(i, count) {
@@ -76,7 +78,7 @@ static __device__ __forceinline__ int source_of(int i, int before, int size, int
     return at < 0 ? -at : 2 * size - 2 - at;
 }
 
-#define PAD int height, int width, int out_h, int out_w, int top, int left, int mode
+#define PAD Divisor height, Divisor width, Divisor out_h, Divisor out_w, int top, int left, int mode
 
 KERNEL pad_forward(const stored* x, stored* y, Index count, PAD, real value) {
     GRID_LOOP(i, count) {
@@ -111,7 +113,7 @@ KERNEL pad_backward(const stored* dy, stored* dx, Index count, PAD) {
 // -- repeated values -----------------------------------------------------------------------------------------------
 
 // dx (rows, width) = the sums of blocks of dy (rows * scale_h, width * scale_w). count: elements of dx.
-KERNEL sum_blocks(const stored* dy, stored* dx, Index count, Index width, Index scale_h, Index scale_w) {
+KERNEL sum_blocks(const stored* dy, stored* dx, Index count, Divisor width, Index scale_h, Index scale_w) {
     GRID_LOOP(i, count) {
         const stored* first = dy + ((size_t)(i / width) * scale_h * width + i % width) * scale_w;
         real sum = 0;
@@ -129,7 +131,7 @@ KERNEL unpool_clear(int* last, Index count) {
 
 // last (planes, out_size): 1 + the last element of x whose position this is, 0 where there is none. Being a maximum, it does
 // not depend on the order of threads.
-KERNEL unpool_last(const real* mask, int* last, Index count, Index size, Index out_size) {
+KERNEL unpool_last(const real* mask, int* last, Index count, Divisor size, Index out_size) {
     GRID_LOOP(i, count) {
         real at = mask[i];
         if (at >= 0 && at < (real)out_size) atomicMax(last + (size_t)(i / size) * out_size + (Index)at, (int)i + 1);
@@ -140,7 +142,7 @@ KERNEL unpool_forward(const stored* x, const int* last, stored* y, Index count) 
     GRID_LOOP(i, count) y[i] = last[i] ? (real)x[last[i] - 1] : 0;
 }
 
-KERNEL unpool_backward(const stored* dy, const real* mask, stored* dx, Index count, Index size, Index out_size) {
+KERNEL unpool_backward(const stored* dy, const real* mask, stored* dx, Index count, Divisor size, Index out_size) {
     GRID_LOOP(i, count) {
         real at = mask[i];
         bool inside = at >= 0 && at < (real)out_size;

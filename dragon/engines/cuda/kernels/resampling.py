@@ -18,11 +18,11 @@ __all__ = [
 
 FILE = "resampling"
 INTERP = """
-    int height, int width, int used_h, int used_w, int top, int left, int out_h, int out_w, double step_h,
-    double step_w
+    Divisor height, Divisor width, int used_h, int used_w, int top, int left, Divisor out_h, Divisor out_w,
+    double step_h, double step_w
 """
 PAD = """
-    int height, int width, int out_h, int out_w, int top, int left, int mode
+    Divisor height, Divisor width, Divisor out_h, Divisor out_w, int top, int left, int mode
 """
 
 interp_forward = Kernel(FILE, "interp_forward", f"""
@@ -38,17 +38,17 @@ pad_backward = Kernel(FILE, "pad_backward", f"""
     const stored* dy, stored* dx, Index count, {PAD}
 """, Elements())  # fmt: skip
 sum_blocks = Kernel(FILE, "sum_blocks", """
-    const stored* dy, stored* dx, Index count, Index width, Index scale_h, Index scale_w
+    const stored* dy, stored* dx, Index count, Divisor width, Index scale_h, Index scale_w
 """, Elements())  # fmt: skip
 unpool_clear = Kernel(FILE, "unpool_clear", """
     int* last, Index count
 """, Elements())  # fmt: skip
 unpool_last = Kernel(FILE, "unpool_last", """
-    const real* mask, int* last, Index count, Index size, Index out_size
+    const real* mask, int* last, Index count, Divisor size, Index out_size
 """, Elements())  # fmt: skip
 unpool_forward = Kernel(FILE, "unpool_forward", """
     const stored* x, const int* last, stored* y, Index count
 """, Elements())  # fmt: skip
 unpool_backward = Kernel(FILE, "unpool_backward", """
-    const stored* dy, const real* mask, stored* dx, Index count, Index size, Index out_size
+    const stored* dy, const real* mask, stored* dx, Index count, Divisor size, Index out_size
 """, Elements())  # fmt: skip

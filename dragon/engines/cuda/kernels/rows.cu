@@ -1,6 +1,7 @@
 // Normalisation of rows by their own statistics, a block for each row: LayerNorm, GroupNorm, InstanceNorm, MVN, Normalize.
 // Also Normalize over the channels of each position, sums of rows, and Axpy.
 #include "common.cuh"
+#include "division.cuh"
 
 #define BY_DEVIATION 0  // (x - mean) / sqrt(var + eps)
 #define BY_SUM 1        // (x - mean) / (sqrt(var) + eps)
@@ -15,7 +16,7 @@ struct Row {
 // normal = the normalised rows, y = normal gamma + beta. Element i of x has element i / inner % channels of gamma and beta,
 // each of which may be null. kept (rows, 3): a Row each. y may be x; normal may be null where it is the same as y.
 KERNEL rows_forward(const stored* x, const real* gamma, const real* beta, stored* y, stored* normal, real* kept,
-                    Index rows, Index length, Index inner, Index channels, int mode, real eps) {
+                    Index rows, Index length, Divisor inner, Divisor channels, int mode, real eps) {
     __shared__ real partials[THREADS / WARP];
     for (Index row = blockIdx.x; row < rows; row += gridDim.x) {
         size_t start = (size_t)row * length;
@@ -49,7 +50,7 @@ KERNEL rows_forward(const stored* x, const real* gamma, const real* beta, stored
         }
         for (Index k = threadIdx.x; k < length; k += THREADS) {
             size_t i = start + k;
-            Index c = i / inner % channels;
+            Index c = (Index)i / inner % channels;
             real value = (x[i] - mean) * r.inv;
             if (normal) normal[i] = value;
             y[i] = (gamma ? value * gamma[c] : value) + (beta ? beta[c] : 0);
@@ -59,7 +60,7 @@ KERNEL rows_forward(const stored* x, const real* gamma, const real* beta, stored
 
 // dx may be dy.
 KERNEL rows_backward(const stored* dy, const stored* normal, const real* gamma, const real* kept, stored* dx, Index rows,
-                     Index length, Index inner, Index channels) {
+                     Index length, Divisor inner, Divisor channels) {
     __shared__ real partials[THREADS / WARP];
     for (Index row = blockIdx.x; row < rows; row += gridDim.x) {
         size_t start = (size_t)row * length;
@@ -67,7 +68,7 @@ KERNEL rows_backward(const stored* dy, const stored* normal, const real* gamma, 
         real sum = 0, dots = 0;
         for (Index k = threadIdx.x; k < length; k += THREADS) {
             size_t i = start + k;
-            real d = gamma ? dy[i] * gamma[i / inner % channels] : (real)dy[i];
+            real d = gamma ? dy[i] * gamma[(Index)i / inner % channels] : (real)dy[i];
             sum += d;
             dots += d * normal[i];
         }
@@ -75,7 +76,7 @@ KERNEL rows_backward(const stored* dy, const stored* normal, const real* gamma, 
         dots = block_sum(dots, partials) * r[2];
         for (Index k = threadIdx.x; k < length; k += THREADS) {
             size_t i = start + k;
-            real d = gamma ? dy[i] * gamma[i / inner % channels] : (real)dy[i];
+            real d = gamma ? dy[i] * gamma[(Index)i / inner % channels] : (real)dy[i];
             dx[i] = (d - sum - (r[2] == 0 ? 0 : dots * normal[i])) * r[0];  // 0 * NaN is NaN
         }
     }
@@ -84,7 +85,7 @@ KERNEL rows_backward(const stored* dy, const stored* normal, const real* gamma, 
 // y = gamma x / |x|, where |x| is the length along the channels at each position of x (N, channels, inner). gamma has an
 // element for each channel, or one if `shared`. inv (positions): 1 / |x|.
 KERNEL columns_forward(const stored* x, const real* gamma, stored* y, stored* normal, real* inv, Index positions,
-                       Index channels, Index inner, int shared, real eps) {
+                       Index channels, Divisor inner, int shared, real eps) {
     GRID_LOOP(i, positions) {
         size_t start = (size_t)(i / inner) * channels * inner + i % inner;
         real squares = 0;
@@ -105,7 +106,7 @@ KERNEL columns_forward(const stored* x, const real* gamma, stored* y, stored* no
 
 // dx may be dy.
 KERNEL columns_backward(const stored* dy, const stored* normal, const real* gamma, const real* inv, stored* dx,
-                        Index positions, Index channels, Index inner, int shared) {
+                        Index positions, Index channels, Divisor inner, int shared) {
     GRID_LOOP(i, positions) {
         size_t start = (size_t)(i / inner) * channels * inner + i % inner;
         real dots = 0;
@@ -139,7 +140,7 @@ KERNEL reduce_rows(const stored* x, stored* y, Index rows, Index length, int ope
     }
 }
 
-KERNEL reduce_backward(const stored* x, const stored* dy, stored* dx, Index count, Index length, int operation,
+KERNEL reduce_backward(const stored* x, const stored* dy, stored* dx, Index count, Divisor length, int operation,
                        real coeff) {
     GRID_LOOP(i, count) {
         real value = operation == SUM ? 0 : (real)x[i], factor = 1;
@@ -150,6 +151,6 @@ KERNEL reduce_backward(const stored* x, const stored* dy, stored* dx, Index coun
 }
 
 // -- a x + b with one a for each row (Axpy) ------------------------------------------------------------------------
-KERNEL axpy_rows(const real* a, const stored* x, const stored* b, stored* y, Index count, Index length) {
+KERNEL axpy_rows(const real* a, const stored* x, const stored* b, stored* y, Index count, Divisor length) {
     GRID_LOOP(i, count) y[i] = a[i / length] * x[i] + b[i];
 }

@@ -18,26 +18,26 @@ FILE = "rows"
 
 rows_forward = Kernel(FILE, "rows_forward", """
     const stored* x, const real* gamma, const real* beta, stored* y, stored* normal, real* kept, Index rows,
-    Index length, Index inner, Index channels, int mode, real eps
+    Index length, Divisor inner, Divisor channels, int mode, real eps
 """, Blocks("rows"))  # fmt: skip
 rows_backward = Kernel(FILE, "rows_backward", """
     const stored* dy, const stored* normal, const real* gamma, const real* kept, stored* dx, Index rows,
-    Index length, Index inner, Index channels
+    Index length, Divisor inner, Divisor channels
 """, Blocks("rows"))  # fmt: skip
 columns_forward = Kernel(FILE, "columns_forward", """
     const stored* x, const real* gamma, stored* y, stored* normal, real* inv, Index positions, Index channels,
-    Index inner, int shared, real eps
+    Divisor inner, int shared, real eps
 """, Elements("positions"))  # fmt: skip
 columns_backward = Kernel(FILE, "columns_backward", """
     const stored* dy, const stored* normal, const real* gamma, const real* inv, stored* dx, Index positions,
-    Index channels, Index inner, int shared
+    Index channels, Divisor inner, int shared
 """, Elements("positions"))  # fmt: skip
 reduce_rows = Kernel(FILE, "reduce_rows", """
     const stored* x, stored* y, Index rows, Index length, int operation, real coeff
 """, Blocks("rows"))  # fmt: skip
 reduce_backward = Kernel(FILE, "reduce_backward", """
-    const stored* x, const stored* dy, stored* dx, Index count, Index length, int operation, real coeff
+    const stored* x, const stored* dy, stored* dx, Index count, Divisor length, int operation, real coeff
 """, Elements())  # fmt: skip
 axpy_rows = Kernel(FILE, "axpy_rows", """
-    const real* a, const stored* x, const stored* b, stored* y, Index count, Index length
+    const real* a, const stored* x, const stored* b, stored* y, Index count, Divisor length
 """, Elements())  # fmt: skip

@@ -1,12 +1,13 @@
 // Stochastic pooling (Zeiler & Fergus 2013) of (planes, H, W) into (planes, OH, OW): an element of each window, drawn
 // with a probability proportional to its value (TRAIN), or their mean under these probabilities (TEST).
 #include "common.cuh"
+#include "division.cuh"
 #include "random.cuh"
 #include "window.cuh"
 
-#define WINDOW                                                                                                  \
-    int height, int width, int out_h, int out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h, \
-        int pad_w
+#define WINDOW                                                                                                     \
+    Divisor height, Divisor width, Divisor out_h, Divisor out_w, int kernel_h, Divisor kernel_w, Divisor stride_h, \
+        Divisor stride_w, int pad_h, int pad_w
 
 // Where the window of output i begins, and its plane.
 struct Corner {

@@ -8,8 +8,8 @@ __all__ = ["stochastic_forward", "stochastic_mean", "stochastic_mean_backward"]
 
 FILE = "stochastic"
 WINDOW = """
-    int height, int width, int out_h, int out_w, int kernel_h, int kernel_w, int stride_h, int stride_w, int pad_h,
-    int pad_w
+    Divisor height, Divisor width, Divisor out_h, Divisor out_w, int kernel_h, Divisor kernel_w, Divisor stride_h,
+    Divisor stride_w, int pad_h, int pad_w
 """
 
 stochastic_forward = Kernel(FILE, "stochastic_forward", f"""
