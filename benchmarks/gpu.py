@@ -43,6 +43,7 @@ DEFAULT = ("kernels", "quick", "resnet20", "resnet50")
 SHAPES = (
     (64, 64, 112, 112), (64, 256, 56, 56), (64, 2048, 7, 7), (8192, 4096),
     (802816, 64), (200704, 256), (50176, 512), (3136, 2048),  # maps of ResNet-50 with their channels last
+    (256, 33792), (256, 31680),  # in bf16 on 132 multiprocessors: runs of 512 and of 480 bytes (channel_slices.RUN)
 )  # fmt: skip
 QUICK = ("cifar10_quick", "cifar10_quick_bn_split", "cifar10_quick_bn_merged")
 

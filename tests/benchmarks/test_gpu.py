@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks._harness import Series
-from benchmarks.gpu import Plan, main, shares
+from benchmarks.gpu import SHAPES, Plan, main, shares
 from benchmarks.gpu_cases import OURS, PEERS, Case, aims
 from benchmarks.gpu_training import Settings, training
+from dragon.engines.cuda.device.counting import CountingDevice, Shaped
+from dragon.engines.cuda.lowerings.channel_slices import RUN, slices
+from dragon.engines.cuda.lowerings.channels import Channels
 from tests.engines.cuda.conftest import cuda, emulated  # noqa: F401
 
 QUICK = Settings(rounds=1, block_ms=0.1, ours="tests.benchmarks.emulated_gpu", device="cpu")
@@ -22,6 +26,17 @@ def tiny(*cases: Case, shapes: tuple[tuple[int, ...], ...] = ()) -> Plan:
     return Plan(
         cases={"quick": list(cases or [Case("lenet", 1)])}, shapes=shapes, copied_megabytes=1, repeats=2, settings=QUICK
     )
+
+
+def test_two_shapes_lie_on_either_side_of_the_limit_of_runs() -> None:
+    """On an H200 one launch normalises the first of them in bf16 without being timed; the second is timed."""
+    device, found = CountingDevice(), []
+    for n, c in SHAPES[-2:]:
+        of = slices(device, Channels.of(device, n, c, 1), 1, Shaped((n, c), np.uint16))
+        assert of is not None
+        assert (of.rounds, of.shared <= device.shared_bytes) == (1, True)
+        found.append((of.group * 2, of.is_sure))
+    assert found == [(RUN, True), (RUN - 32, False)]
 
 
 @pytest.mark.usefixtures("emulated")
