@@ -34,6 +34,7 @@ class AnnotatedData(FromDatabase):
 
     type = "AnnotatedData"
     settings = ("annotated_data_param", "data_param", "transform_param")
+    takes_share = True
     gives_bytes = False
     offered = (
         "resize_param", "noise_param", "emit_constraint", "distort_param", "expand_param", "crop_h", "crop_w",
@@ -55,16 +56,19 @@ class AnnotatedData(FromDatabase):
                 color = Color.COLOR if p.force_encoded_color else rest.color
                 boxes = True if annotated.HasField("anno_type") else None
                 yolo = annotated.yolo_data_type == 1
-                reader = AnnotatedReader(source, change, rest, self.stream, p.batch_size, color, boxes, yolo=yolo)
+                rows = self.rows(p.batch_size)
+                reader = AnnotatedReader(
+                    source, change, rest, self.stream, rows, color, boxes, yolo=yolo, share=self.context.share
+                )
                 self.skip_some(reader, len(source))
             except BaseException:
                 source.close()
                 raise
         self.boxes = reader.boxes
         self.batches, self.maker = Prefetcher(reader, p.prefetch), reader.maker
-        top[0].reshape(p.batch_size, *reader.shape)
+        top[0].reshape(rows, *reader.shape)
         if len(top) > 1:
-            top[1].reshape(reader.label_shape if reader.boxes else (p.batch_size, 1, 1, 1))
+            top[1].reshape(reader.label_shape if reader.boxes else (rows, 1, 1, 1))
 
     def _split(self, transform: pb.TransformationParameter) -> tuple[BoxTransform, Transformer]:
         """What changes images with their boxes, and what takes off the mean."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
 from dragon.bases.layer import TEST
-from dragon.errors import NumericError
+from dragon.errors import UsageError
 from dragon.files.layer_files import layer_files
 from dragon.graph.coco_scores import CocoScores
 from dragon.graph.detection_scores import AP_VERSIONS, mean_average_precision
@@ -21,13 +18,19 @@ from dragon.graph.facts import SYNTHETIC, data_labels, require_data, summary, sy
 from dragon.graph.means import OutputMeans
 from dragon.graph.net import Net
 from dragon.graph.outputs import batch_size, format_value, loss_weight, output_elements, output_line
+from dragon.parallel.ranks import Ranks
+from dragon.share import ALONE, Share
 from dragon.tools.common.accuracies import AccuracyInterval, accuracy_intervals
+from dragon.tools.common.batches import collect
 from dragon.tools.common.engine_options import EngineChoice, engine_options
 from dragon.tools.common.ensembles import open_ensemble
 from dragon.tools.common.json_output import json_option
+from dragon.tools.common.launch import RanksChoice, noting, ranks_options
 from dragon.tools.common.models import WEIGHTS, WeightsOption
 from dragon.tools.common.net_options import NetChoice, net_options
 from dragon.tools.common.numbers import Count
+from dragon.tools.common.ranks import share_machine, training_ranks
+from dragon.tools.common.repeat import RememberingCommand
 from dragon.tools.common.statistics import BATCH, GLOBAL, statistics_of, use_statistics
 from dragon.tools.common.tables import table
 
@@ -43,7 +46,7 @@ class _Weights(WeightsOption):
     others = ("ensemble",)
 
 
-@click.command("test")
+@click.command("test", cls=RememberingCommand)
 @net_options()
 @click.option(
     "--weights", cls=_Weights, required=True, metavar="FILE,...", help=".caffemodel, HDF5 or .safetensors files."
@@ -62,6 +65,7 @@ class _Weights(WeightsOption):
 @click.option("--coco", is_flag=True, help="Also print COCO's scores of detections (extra coco).")
 @click.option("--write-files", is_flag=True, help="Let layers (HDF5Output, DetectionOutput) write their files.")
 @engine_options
+@ranks_options()
 @json_option
 def command(
     which: NetChoice,
@@ -72,7 +76,8 @@ def command(
     coco: bool,
     write_files: bool,
     choice: EngineChoice,
-) -> Document:
+    ranks_choice: RanksChoice,
+) -> Document | None:
     """Print the mean of every output of a net in phase TEST.
 
     A net with batch normalisation is scored twice on the same batches: as its prototxt says, normally by the global
@@ -85,75 +90,73 @@ def command(
     With --ensemble for each of several nets of one definition, in place of --weights, each net is scored, and as
     ensemble_NAME, for each Accuracy NAME, the mean of their class probabilities.
 
+    On several ranks, by --ranks, --gpu 0,1 or mpirun, each runs a part of the batches, and the figures are the same.
+
     \b
     Example: dragon test --model models/lenet/train_val.prototxt --weights runs/lenet/lenet_iter_500.caffemodel
     """
     if weights is not None and ensemble:
         raise click.UsageError("give either --weights or --ensemble")
-    engine, options = choice.resolve()
+    with training_ranks() as ranks, noting(ranks_choice, ranks):
+        leads = ranks is None or ranks.leads
+        if ranks is not None:
+            if write_files:
+                raise UsageError("--write-files needs one process: each rank would write the same files")
+            choice = share_machine(choice, ranks)
+        engine, options = choice.resolve()
+        share = ALONE if ranks is None else Share(ranks.rank, ranks.size)
 
-    def open_net() -> Net:
-        if ensemble:
-            return open_ensemble(which, ensemble, TEST, engine, options)
-        return which.open(TEST, engine, options, weights)
+        def open_net() -> Net:
+            if ensemble:
+                return open_ensemble(which, ensemble, TEST, engine, options, share)
+            return which.open(TEST, engine, options, weights, share=share)
 
-    with layer_files(write_files):
-        nets = [open_net()]
-    names: list[str] = []
-    try:
-        require_data(nets[0], which.model)
-        own = statistics_of(nets[0])
-        if own is not None:
-            other = BATCH if own == GLOBAL else GLOBAL
-            # a second net with its own reader, not a second pass: both read the same batches in the same order
-            nets.append(open_net())
-            use_statistics(nets[1], other)
-            names = [own, other]
-        click.echo(summary(nets[0]))
-        click.echo(f"engine {nets[0].executor.name}, {iterations} batches")
-        if synthetic(nets[0]):
-            click.echo(SYNTHETIC)
-        of_coco = [CocoScores(net) for net in nets] if coco else []
-        collected = _collect(nets, iterations, ap_version, of_coco)
-        means: list[Scores] = [{**one.means(iterations)} for one in collected]
-        detections = [_detections(one, of_coco[i].scores() if coco else None) for i, one in enumerate(collected)]
-        accuracies = [accuracy_intervals(nets[0], mean, iterations) for mean in means]
-        _print(nets[0], means, names, accuracies, detections)
-        return {
-            "net": nets[0].name, "engine": nets[0].executor.name, "iterations": iterations,
-            "batch_size": batch_size(nets[0]), "data": data_labels(nets[0]), "synthetic": synthetic(nets[0]),
-            "scores": [
-                _document(nets[0], mean, name, found) | {"detections": boxes}
-                for name, mean, found, boxes in zip([*names, None], means, accuracies, detections, strict=False)
-            ],
-        }  # fmt: skip
-    finally:
-        for net in nets:
-            net.close()
+        with layer_files(write_files):
+            nets = [open_net()]
+        names: list[str] = []
+        try:
+            require_data(nets[0], which.model)
+            own = statistics_of(nets[0])
+            if own is not None:
+                other = BATCH if own == GLOBAL else GLOBAL
+                # a second net with its own reader, not a second pass: both read the same batches in the same order
+                nets.append(open_net())
+                use_statistics(nets[1], other)
+                names = [own, other]
+            if leads:
+                _print_opening(nets[0], iterations, ranks)
+            of_coco = [CocoScores(net) for net in nets] if coco else []
+            collected = collect(nets, iterations, ap_version, of_coco, ranks)
+            if not leads:
+                return None
+            means: list[Scores] = [{**one.means(iterations)} for one in collected]
+            detections = [_detections(one, of_coco[i].scores() if coco else None) for i, one in enumerate(collected)]
+            accuracies = [accuracy_intervals(nets[0], mean, iterations) for mean in means]
+            _print(nets[0], means, names, accuracies, detections)
+            return {
+                "net": nets[0].name, "engine": nets[0].executor.name, "iterations": iterations,
+                "ranks": 1 if ranks is None else ranks.size,
+                "batch_size": batch_size(nets[0]), "data": data_labels(nets[0]), "synthetic": synthetic(nets[0]),
+                "scores": [
+                    _document(nets[0], mean, name, found) | {"detections": boxes}
+                    for name, mean, found, boxes in zip([*names, None], means, accuracies, detections, strict=False)
+                ],
+            }  # fmt: skip
+        finally:
+            for net in nets:
+                net.close()
+
+
+def _print_opening(net: Net, iterations: int, ranks: Ranks | None) -> None:
+    click.echo(summary(net))
+    click.echo(f"engine {net.executor.name}, {iterations} batches" + (f" on {ranks.size} ranks" if ranks else ""))
+    if synthetic(net):
+        click.echo(SYNTHETIC)
 
 
 def score(nets: Sequence[Net], iterations: int, ap_version: str = "Integral") -> list[Scores]:
     """The mean outputs of each net over `iterations` batches. Raises NumericError if an output is not finite."""
-    return [{**collected.means(iterations)} for collected in _collect(nets, iterations, ap_version)]
-
-
-def _collect(
-    nets: Sequence[Net], iterations: int, ap_version: str = "Integral", coco: Sequence[CocoScores] = ()
-) -> list[OutputMeans]:
-    """The outputs of each net over `iterations` batches. Raises NumericError if an output is not finite."""
-    found = [OutputMeans(net, ap_version) for net in nets]
-    for _ in _counted(iterations):
-        for i, net in enumerate(nets):
-            net.run_forward()
-            outputs = net.output_values()
-            for name, value in outputs.items():
-                if not np.isfinite(value).all():
-                    culprit = net.first_nonfinite() or "no blob that is still at hand"
-                    raise NumericError(f'output "{name}" is not finite; first in {culprit}')
-            found[i].add(outputs)
-            if coco:
-                coco[i].add()
-    return found
+    return [{**collected.means(iterations)} for collected in collect(nets, iterations, ap_version)]
 
 
 def _detections(collected: OutputMeans, coco: dict[str, float] | None) -> list[Document]:
@@ -173,14 +176,6 @@ def _print_detections(found: Sequence[Document]) -> None:
         click.echo(f"mAP {one['mean_average_precision']:.4f} ({one['name']})")
         if one["coco"]:
             click.echo("COCO: " + ", ".join(f"{name} {value:.4f}" for name, value in one["coco"].items()))
-
-
-def _counted(iterations: int) -> Iterator[int]:
-    """Iterate over 0, 1, ..., with a progress bar on a terminal."""
-    console = Console(stderr=True)
-    if not (sys.stderr.isatty() and sys.stdout.isatty()):
-        return iter(range(iterations))
-    return iter(track(range(iterations), "testing", console=console, transient=True))
 
 
 def _loss(net: Net, mean: Scores) -> float:

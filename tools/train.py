@@ -6,7 +6,6 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import click
@@ -99,13 +98,13 @@ class _Train(RememberingCommand):
 @click.option("--sync-bn", is_flag=True, help="On several ranks: normalise by the rows of all, as SyncBN does.")
 @click.option("--wire", type=click.Choice([*WIRES]), default="fp32", help="On several ranks: how gradients are sent.")
 @click.option("--timeline", type=click.Path(dir_okay=False), help="Write what each rank does when, for Perfetto.")
-@ranks_options(restart=True)
 @click.option("--sigint-effect", type=click.Choice(EFFECTS), default="stop", show_default=True)
 @click.option("--sighup-effect", type=click.Choice(EFFECTS), default="snapshot", show_default=True)
 @click.option("--allow-unknown", is_flag=True, help="Skip fields that the schema does not have, with a warning each.")
 @profile_option
 @allow_python
 @engine_options
+@ranks_options(words_again)
 @click.pass_context
 def command(
     context: click.Context,
@@ -156,7 +155,6 @@ def command(
     if path is None and not resume:
         solver_option = next(param for param in context.command.params if param.name == "path")
         raise click.MissingParameter(ctx=context, param=solver_option)
-    choice = ranks_choice.start(context, choice, partial(words_again, context))
     with training_ranks() as ranks, noting(ranks_choice, ranks), _showing() as show, layer_files(True):
         place = choose_place(path, runs, by_prefix, resume, snapshot, weights)
         place.start_over(ranks_choice.run, ranks_choice.snapshots)

@@ -50,7 +50,8 @@ class Source(Layer):
         super().set_identity(identity)
         share = self.context.share
         if share.ranks > 1 and self.reads_data and not self.takes_share:
-            self.bad_param(f"cannot be read by {share.ranks} ranks, each its part: only Data and ImageData can")
+            able = "only Data, ImageData and AnnotatedData can"
+            self.bad_param(f"cannot be read by {share.ranks} ranks, each its part: {able}")
 
     def rows(self, batch_size: int) -> int:
         """The batch size of this rank. Raises PrototxtError if the ranks cannot have equal ones."""

@@ -12,6 +12,7 @@ from dragon.bases.box_matching import truth_of
 from dragon.errors import UsageError
 from dragon.extras import install_command
 from dragon.graph.net import Net
+from dragon.memory.storage import Array
 
 __all__ = ["COCO_NAMES", "CocoScores"]
 
@@ -44,9 +45,17 @@ class CocoScores:
         self._labels: list[dict[str, Any]] = []
         self._found: list[list[float]] = []  # image, x, y, width, height, score, class
 
+    def compared(self) -> tuple[Array, Array]:
+        """The detections and labels that the net holds after a forward pass, which may come from another rank."""
+        found, labels = (np.array(blob.peek(), np.float64) for blob in self._node.bottoms)
+        return found, labels
+
     def add(self) -> None:
         """Add what the net holds after a forward pass."""
-        found, labels = (np.asarray(blob.peek(), np.float64) for blob in self._node.bottoms)
+        self.add_batch(*self.compared())
+
+    def add_batch(self, found: Array, labels: Array) -> None:
+        """Add what `compared` returned for a batch."""
         found = found.reshape(-1, 7)
         truth = truth_of(self._node.layer, labels, self._param.num_classes, self._param.background_label_id)
         count = 1 + max([*found[:, 0].astype(int).tolist(), *truth], default=-1)

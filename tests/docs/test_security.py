@@ -93,7 +93,7 @@ def test_who_starts_programs() -> None:
         "dragon.tools.common.launch",
         *of_ranks,
     }
-    assert _importers("dragon.tools.common.launch") == {"dragon.tools.train"}
+    assert _importers("dragon.tools.common.launch") == {"dragon.tools.train", "dragon.tools.test"}
     callers = {
         module for module, node in _nodes() if isinstance(node, ast.Call) and _STARTS.match(ast.unparse(node.func))
     }

@@ -12,8 +12,10 @@ from dragon.bases.layer import TEST, TRAIN
 from dragon.data import LmdbReader, encode_datum, write_lmdb, write_mean
 from dragon.data.detection import reader
 from dragon.errors import DataError, PrototxtError
+from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
+from dragon.share import ALONE, Share
 from tests.data.detection.helpers import write_scenes
 from tests.data.detection.test_transform import check_boxes
 from tests.layers.helpers import One, goes_on_as
@@ -274,3 +276,20 @@ def test_a_net_takes_batches_of_several_sizes(scenes: Path) -> None:
         with dragon.Net(parse_text(text, pb.NetParameter()), phase=TRAIN, engine=engine) as net:
             shapes = {net.forward()["p"].shape for _ in range(8)}
             assert shapes == {(2, 3, 3, 4), (2, 3, 6, 4)}
+
+
+@pytest.mark.parametrize(("transform", "annotated"), [(SSD, SAMPLERS), (SIZES, "")])
+def test_each_rank_has_its_rows_with_the_draws_of_one_process(scenes: Path, transform: str, annotated: str) -> None:
+    def net(batch: int, share: Share = ALONE) -> Net:
+        text = f"""layer {{ name: "d" type: "AnnotatedData" top: "x" top: "l" transform_param {{ {transform} }}
+          annotated_data_param {{ {annotated} }}
+          data_param {{ source: "{scenes}" backend: LMDB batch_size: {batch} }} }}"""
+        return Net(parse_text(text, pb.NetParameter()), TRAIN, engine="numpy", seed=1, share=share)
+
+    with net(6) as alone, net(6, Share(0, 3, True)) as first, net(2, Share(1, 3)) as second:
+        for _ in range(4):
+            whole, one, two = (each.forward() for each in (alone, first, second))
+            np.testing.assert_array_equal(whole["x"][:4], np.concatenate([one["x"], two["x"]]))
+            boxes, ones, twos = (each["l"][0, 0] for each in (whole, one, two))
+            np.testing.assert_array_equal(boxes[boxes[:, 0] < 2], ones[ones[:, 0] >= 0])
+            np.testing.assert_array_equal(boxes[(boxes[:, 0] >= 2) & (boxes[:, 0] < 4), 1:], twos[twos[:, 0] >= 0, 1:])

@@ -10,6 +10,7 @@ from dragon.engines import Options
 from dragon.errors import UsageError
 from dragon.graph.net import Net
 from dragon.proto.definition import Definition
+from dragon.share import ALONE, Share
 from dragon.surgery.ensemble import ensemble, member_name
 from dragon.surgery.model import read_model, write_model
 from dragon.tools.common.net_options import NetChoice
@@ -17,7 +18,9 @@ from dragon.tools.common.net_options import NetChoice
 __all__ = ["open_ensemble"]
 
 
-def open_ensemble(which: NetChoice, weights: Sequence[str], phase: int, engine: str | None, options: Options) -> Net:
+def open_ensemble(
+    which: NetChoice, weights: Sequence[str], phase: int, engine: str | None, options: Options, share: Share = ALONE
+) -> Net:
     """The net with a copy for each file of weights, and the accuracy of their mean probabilities.
 
     Raises DragonError for a net without Accuracy, for fewer than two files, and for weights of another net.
@@ -38,6 +41,7 @@ def open_ensemble(which: NetChoice, weights: Sequence[str], phase: int, engine: 
         options=options,
         seed=1,
         allow_unknown=which.allow_unknown,
+        share=share,
     )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "members.caffemodel")

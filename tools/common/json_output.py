@@ -21,7 +21,7 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorator: add `--json`. The command returns its document, or document and exit status, besides printing text.
 
     With the flag the text is not shown, and the document is the only thing on stdout. What the documents hold is
-    described in docs/json.md.
+    described in docs/json.md. None: this process has nothing to print.
     """
 
     @click.option("--json", "wants_json", is_flag=True, help="Print one JSON document in place of the text.")
@@ -31,6 +31,8 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
             return _status(function(*args, **kwargs))
         with redirect_stdout(io.StringIO()):
             found = function(*args, **kwargs)
+        if found is None:  # a rank that is not the first one
+            return None
         click.echo(json.dumps(as_json(found[0] if isinstance(found, tuple) else found), indent=1))
         return _status(found)
 

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import click
@@ -30,7 +31,10 @@ from dragon.tools.common.repeat import JOB, repeated_flags
 __all__ = ["RanksChoice", "noting", "ranks_options"]
 
 _PR_SET_PDEATHSIG = 1
-Again = Callable[[Heard], Sequence[str]]
+Again = Callable[[click.Context, Heard], Sequence[str]]
+
+
+_Words = Callable[[Heard], Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class RanksChoice:
         """Whether this process is a rank that another process of Dragon has started, and reads the notes of."""
         return self.job is not None
 
-    def start(self, context: click.Context, choice: EngineChoice, again: Again | None = None) -> EngineChoice:
+    def start(self, context: click.Context, choice: EngineChoice, again: Again | None) -> EngineChoice:
         """Start the ranks that --ranks or --gpu ask for, wait for them, and end the command with their status.
 
         Returns the choice of this process if it is to run the command itself. again: the words of a restart, from what
@@ -88,7 +92,9 @@ class RanksChoice:
         words += ["--debug"] if log.isEnabledFor(logging.DEBUG) else []
         what = f"--ranks {wanted}" if self.ranks is not None else f"--gpu {choice.gpu}"
         launcher = Launcher(wanted, what)
-        raise click.exceptions.Exit(self._supervise(launcher, words, again))
+        raise click.exceptions.Exit(
+            self._supervise(launcher, words, None if again is None else partial(again, context))
+        )
 
     def _check_started(self, started: int) -> None:
         if self.ranks is not None and self.ranks != started:
@@ -109,7 +115,7 @@ class RanksChoice:
             return wanted or 1, choice
         return None if wanted == 1 else wanted, choice
 
-    def _supervise(self, launcher: Launcher, words: Sequence[str], again: Again | None) -> int:
+    def _supervise(self, launcher: Launcher, words: Sequence[str], again: _Words | None) -> int:
         heard = launcher.heard
         facts: dict[str, object] = {"ranks": launcher.ranks}
         for left in range(self.restarts, -1, -1):
@@ -135,8 +141,11 @@ def _report(ended: Ended, heard: Heard) -> int:
     return 2 if heard.final or ended.death else max(1, ended.status)
 
 
-def ranks_options(restart: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator: add the flags and hand them to the command as `ranks_choice`. restart: whether it can go on."""
+def ranks_options(again: Again | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator below `engine_options`: add the flags, start ranks where they ask for some, see `RanksChoice.start`.
+
+    The command gets them as `ranks_choice`. again: the words of a restart; without it there is no --restart.
+    """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @click.option(
@@ -144,10 +153,14 @@ def ranks_options(restart: bool) -> Callable[[Callable[..., Any]], Callable[...,
         )
         @click.option(JOB, "job", hidden=True, help="Set for ranks by the process that starts them.")
         @functools.wraps(function)
-        def wrapper(*args: Any, ranks: int | None, job: str | None, restart: int = 0, **kwargs: Any) -> Any:
-            return function(*args, ranks_choice=RanksChoice(ranks, restart, job), **kwargs)
+        def wrapper(
+            *args: Any, ranks: int | None, job: str | None, choice: EngineChoice, restart: int = 0, **kwargs: Any
+        ) -> Any:
+            ranks_choice = RanksChoice(ranks, restart, job)
+            choice = ranks_choice.start(click.get_current_context(), choice, again)
+            return function(*args, choice=choice, ranks_choice=ranks_choice, **kwargs)
 
-        if not restart:
+        if again is None:
             return wrapper
         return click.option(
             "--restart",

@@ -14,6 +14,7 @@ from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.assign import Assignment
 from dragon.proto.definition import Definition
+from dragon.share import ALONE, Share
 from dragon.tools.common.models import TRAIN_VAL, ModelFile
 from dragon.tools.common.numbers import INT32
 from dragon.tools.common.profile import profile_option
@@ -34,9 +35,11 @@ class NetChoice:
     profile: str | None = None
     assignments: tuple[Assignment, ...] = ()
 
-    def open(self, phase: int, engine: str | None, options: Options, weights: str | None, seed: int = 1) -> Net:
+    def open(
+        self, phase: int, engine: str | None, options: Options, weights: str | None, seed: int = 1, share: Share = ALONE
+    ) -> Net:
         """The net, in this phase. Raises DragonError."""
-        return self.make(self.definition(), phase, engine, options, weights, seed)
+        return self.make(self.definition(), phase, engine, options, weights, seed, share)
 
     def definition(self) -> Definition[pb.NetParameter]:
         """The net as it is read, with the assignments of --set. Raises PrototxtError, UsageError."""
@@ -44,7 +47,7 @@ class NetChoice:
 
     def make(
         self, model: Definition[pb.NetParameter], phase: int, engine: str | None, options: Options,
-        weights: str | None, seed: int = 1,
+        weights: str | None, seed: int = 1, share: Share = ALONE,
     ) -> Net:  # fmt: skip
         """A net of this definition with the other flags. Raises DragonError."""
         return Net(
@@ -58,6 +61,7 @@ class NetChoice:
             seed=seed,
             allow_unknown=self.allow_unknown,
             profile=self.profile,
+            share=share,
         )
 
 

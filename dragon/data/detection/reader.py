@@ -20,6 +20,7 @@ from dragon.data.source import RecordReader
 from dragon.data.transform import Transformer
 from dragon.errors import DataError
 from dragon.rng import Stream
+from dragon.share import ALONE, Share
 
 __all__ = ["YOLO_BOXES", "AnnotatedReader", "label_rows", "yolo_rows"]
 
@@ -32,7 +33,8 @@ class AnnotatedReader:
 
     Each image takes one draw of `stream`, of which its own random numbers come, so that the result does not depend on
     the number of threads. transformer: takes off the mean and scales, nothing else. boxes: whether records have boxes;
-    None: what the first one says. yolo: whether labels have MobileNet-YOLO's form. Raises DataError.
+    None: what the first one says. yolo: whether labels have MobileNet-YOLO's form. share: of several ranks, as in
+    BatchReader. Raises DataError.
     """
 
     def __init__(
@@ -46,8 +48,9 @@ class AnnotatedReader:
         boxes: bool | None = None,
         threads: int | None = None,
         yolo: bool = False,
+        share: Share = ALONE,
     ) -> None:
-        self._source, self._change, self._stream = source, change, stream
+        self._source, self._change, self._stream, self._share = source, change, stream, share
         self._batch_size, self._color, self._label_rows = batch_size, color, yolo_rows if yolo else label_rows
         self._threads = threads or max(1, min(_MOST_THREADS, batch_size, (os.cpu_count() or 1) // 2))
         self._pool: ThreadPoolExecutor | None = None
@@ -71,19 +74,27 @@ class AnnotatedReader:
 
     def fill(self, batch: Batch | None = None) -> Batch:
         """The next batch, in the arrays of `batch` if one is given. Raises DataError."""
+        size = self._change.draw_size(lambda: Draws(self._stream.bits()))  # of the batch of all ranks
+        self._skip(self._share.rank * self._batch_size)
         first = self._source.position
-        size = self._change.draw_size(lambda: Draws(self._stream.bits()))
         work = [
             (record, first + i, Draws(self._stream.bits()), size)
             for i, record in enumerate(self._source.read(self._batch_size))
         ]
         made = list(self._mapped()(self._one, work))
         data, _, shape = self.maker.make([image for image, _ in made], batch, lambda i: self._name(first + i))
+        self._skip((self._share.ranks - 1 - self._share.rank) * self._batch_size)
         if self.boxes:
             label = self._label_rows([rows for _, rows in made])
         else:
             label = np.array([rows for _, rows in made], np.float32).reshape(-1, 1, 1, 1)
         return Batch(data, label, *self.state(), None, shape)
+
+    def _skip(self, count: int) -> None:
+        """Leave out records of other ranks, with their draws."""
+        if count:
+            self._source.skip(count)
+            self._stream.draws += count
 
     def close(self) -> None:
         """Release the source and end the threads."""
