@@ -59,14 +59,14 @@ def _report(given: argparse.Namespace) -> None:
         for n, (turn, ratio) in enumerate(zip(turns, ratios, strict=True))
     ]
     head = ["turn", f"1 rank x {given.ranks} threads, ms", f"{given.ranks} ranks x 1 thread, ms", "efficiency"]
-    print(table([head, *rows]))
+    print(table(head, rows))
     print(f"efficiency: {100 * statistics.median(ratios):.0f} % (median of {len(ratios)} turns)\n")
     sums = [turn["many"]["sums_ms"] for turn in turns]
     rows = [
         [f"{size / 1024:,.0f} KiB", *(f"{statistics.median(s[way][k] for s in sums):.3f}" for way in sums[0])]
         for k, size in enumerate(SIZES)
     ]
-    print(table([["mean over the ranks, ms", *sums[0]], *rows]))
+    print(table(["mean over the ranks, ms", *sums[0]], rows))
 
 
 def _run(given: argparse.Namespace, ranks: int) -> dict[str, Any]:

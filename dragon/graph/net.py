@@ -201,10 +201,13 @@ class Net(PyNet):
                     return f'{node.layer.where}: its top "{name}" is not finite'
         return None
 
-    def check_finite(self, loss: float, iteration: int) -> None:
-        """Raise NumericError, naming the first layer with a non-finite value, when the loss is NaN or infinite."""
+    def check_finite(self, loss: float, iteration: int, find: Callable[[], str | None] | None = None) -> None:
+        """Raise NumericError, naming the first layer with a non-finite value, when the loss is NaN or infinite.
+
+        find: finds it; `first_nonfinite` by default.
+        """
         if not np.isfinite(loss):
-            culprit = self.first_nonfinite() or "no blob is non-finite any more"
+            culprit = (find or self.first_nonfinite)() or "no blob is non-finite any more"
             raise NumericError(f"iteration {iteration}: loss is {loss:g}; first in {culprit}")
 
     def check_parameters(self, iteration: int) -> None:

@@ -185,6 +185,11 @@ class Exchange:
         self.ranks.mean(value)
         return float(value[0])
 
+    def first_nonfinite(self) -> str | None:
+        """As Net.first_nonfinite, on the first rank that finds something; all ranks have to call this."""
+        found = self.ranks.agree_all(self.net.first_nonfinite())
+        return next((f"{text} on rank {rank}" for rank, text in enumerate(found) if text is not None), None)
+
     def statistics(self) -> None:
         """Average running statistics, which each rank has of its own batches."""
         if self._statistics:

@@ -305,7 +305,8 @@ class Solver:
     def _record_loss(self, loss: float) -> float:
         """Record a loss and return the smoothed one. Raises NumericError if it is not finite."""
         try:
-            self.net.check_finite(loss, self.iter)
+            find = None if self.exchange is None else self.exchange.first_nonfinite
+            self.net.check_finite(loss, self.iter, find)
         except NumericError as error:
             advice = f"if its inputs are right, a lower base_lr than {self.param.base_lr:g} or clip_gradients may help"
             last = f"; the last snapshot is {self._last_snapshot}" if self._last_snapshot else ""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import dragon
+from dragon.errors import NumericError
 from dragon.memory.bf16 import from_bf16
 from dragon.parallel.buckets import buckets_of
 from dragon.parallel.exchange import Exchange
@@ -41,6 +42,7 @@ class Two(Ranks):
     def __init__(self) -> None:
         self.rank, self.size, self.waited = 0, 2, 0.0
         self.sent = threading.Event()
+        self.other: Any = None  # what the other rank has, if not the same
         self.threads: set[str] = set()
 
     def twin(self) -> Ranks:
@@ -53,7 +55,7 @@ class Two(Ranks):
         return value
 
     def agree_all(self, value: Any) -> list[Any]:
-        return [value, value]
+        return [value, self.other or value]
 
     def mean(self, values: Any, wire: Wire | None = None) -> None:
         self.threads.add(threading.current_thread().name)
@@ -77,6 +79,16 @@ def test_gradients_are_sent_while_backward_goes_on(overlap: bool, thread: str) -
     exchange.close()
     assert before == [overlap]
     assert ranks.threads == {thread}
+
+
+def test_the_rank_with_the_infinite_value_is_named() -> None:
+    made, ranks = net("numpy"), Two()
+    exchange = Exchange(made, ranks)
+    assert exchange.first_nonfinite() is None
+    ranks.other = 'layer "x": its top "y" is not finite'
+    assert exchange.first_nonfinite() == 'layer "x": its top "y" is not finite on rank 1'
+    with pytest.raises(NumericError, match='loss is nan; first in layer "x": its top "y" is not finite on rank 1'):
+        made.check_finite(float("nan"), 3, exchange.first_nonfinite)
 
 
 @pytest.mark.parametrize("threaded", [False, True])
