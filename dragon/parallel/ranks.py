@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -24,6 +24,8 @@ RANK_NAMES = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")  
 _SHORT = 1 << 14  # bytes of a vector that each rank adds up by itself: one message less to wait for
 _SPIN = 1e-4  # seconds that a rank looks without a pause whether the others are there
 _PAUSE, _LONGEST = 0.05, 2e-3  # then with pauses: a part of the seconds that it has waited, and at most so many
+_QUICK = 2e-5  # the longest pause while a message goes over, which needs many looks
+_PARTS, _SUMS = 1, 2  # tags of messages
 
 
 class Ranks:
@@ -91,22 +93,31 @@ class Ranks:
             np.copyto(values, _added(rows, self.size if mean else 1))
             return
         sent = values if wire is None else wire.pack(values)
-        count = values.size
-        ends = [count * k // self.size for k in range(self.size + 1)]
-        counts = [b - a for a, b in pairwise(ends)]
-        mine = counts[self.rank]
-        got = np.empty((self.size, mine), sent.dtype)
-        places = [mine] * self.size, [k * mine for k in range(self.size)]
-        self._finish(self._comm.Ialltoallv([sent, (counts, ends[:-1])], [got, places]))
+        ends = [values.size * k // self.size for k in range(self.size + 1)]
+        parts = [sent[a:b] for a, b in pairwise(ends)]
+        got = np.empty((self.size, parts[self.rank].size), sent.dtype)
+        got[self.rank] = parts[self.rank]
+        self.wait()  # what follows is quick when all are there
+        self._trade(parts, list(got), _PARTS)
         part = _added(got if wire is None else wire.unpack(got), self.size if mean else 1)
-        if wire is None:
-            self._finish(self._comm.Iallgatherv(part, [values, (counts, ends[:-1])]))
-            return
-        self._finish(self._comm.Iallgatherv(wire.pack(part), [sent, (counts, ends[:-1])]))
-        values[...] = wire.unpack(sent)
+        parts[self.rank][...] = part if wire is None else wire.pack(part)
+        self._trade([parts[self.rank]] * self.size, parts, _SUMS)
+        if wire is not None:
+            values[...] = wire.unpack(sent)
 
-    def _finish(self, request: Any) -> None:
-        """Wait until a request of MPI is done.
+    def _trade(self, sent: Sequence[NDArray[Any]], got: Sequence[NDArray[Any]], tag: int) -> None:
+        """Send sent[k] to each other rank k, and receive got[k] from it.
+
+        By single messages: MPI's own exchange of parts that differ in length takes several times as long.
+        """
+        others = [(self.rank + k) % self.size for k in range(1, self.size)]
+        requests = [self._comm.Irecv(got[k], k, tag) for k in others]
+        requests += [self._comm.Isend(sent[k], k, tag) for k in others]
+        for request in requests:
+            self._finish(request, _QUICK)
+
+    def _finish(self, request: Any, longest: float = _LONGEST) -> None:
+        """Wait until a request of MPI is done, at last in pauses of `longest` seconds.
 
         MPI's own functions that wait try without a pause, on a core that the rank waited for may need.
         """
@@ -114,7 +125,7 @@ class Ranks:
         while not request.Test():
             waited = time.perf_counter() - began
             if waited > _SPIN:
-                time.sleep(min(_PAUSE * waited, _LONGEST))
+                time.sleep(min(_PAUSE * waited, longest))
         self.waited += time.perf_counter() - began
 
     def here(self) -> tuple[int, int]:
