@@ -39,11 +39,12 @@ $(VENV)/runs: pyproject.toml
 test: setup lint
 	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -q
 
-# The tests with other programs, which are large: PyTorch, W&B, MLflow. Without them they are left out of `make test`.
+# The tests with other programs, which are large: PyTorch, W&B, MLflow, linters. Without them they are left out of `make test`.
 test-peers: setup
 	$(PIP) -e '.[peers]'
 	$(ONE_THREAD) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -q \
-	  tests/export tests/importing tests/test_torch.py tests/tools/test_export_torch.py tests/docs/test_real_observers.py
+	  tests/export tests/importing tests/test_torch.py tests/tools/test_export_torch.py tests/docs/test_real_observers.py \
+	  tests/test_recipes.py
 
 # The tests of large nets of the zoo, which `make test` leaves out: forward, backward, deployed, exported.
 test-zoo: setup

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.imports import ROOT
@@ -44,3 +49,30 @@ def test_the_image_installs_extras_that_exist_on_a_python_that_is_supported() ->
     assert "libgomp1" in text
     words = {line.split()[0] for line in text.splitlines() if line and not line.startswith("#")}
     assert words <= {"FROM", "RUN", "COPY", "WORKDIR", "ENTRYPOINT", "CMD"}
+
+
+def test_the_commands_are_those_of_the_page() -> None:
+    """The first lines of both files say how they are used, as docs/installing.md does."""
+    page = {line.strip() for line in (ROOT / "docs/installing.md").read_text(encoding="utf-8").splitlines()}
+    for name in ("Dockerfile", "install/recipe.yaml"):
+        said = (ROOT / name).read_text(encoding="utf-8").splitlines()[0].partition(": ")[2]
+        assert set(said.split(" && ")) <= page, name
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
+    folder = Path(sys.executable).parent
+    program = shutil.which("hadolint", path=str(folder)) or shutil.which("hadolint")
+    if program is None:
+        pytest.skip("hadolint is not installed")
+    line = [program, "--no-color", str(ROOT / "Dockerfile")]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_conda_reads_the_packages_that_are_asked_for() -> None:
+    rattler = pytest.importorskip("rattler")
+    for line in (*RECIPE["requirements"]["host"], *RECIPE["requirements"]["run"]):
+        found = rattler.MatchSpec(line, strict=True)
+        assert found.name is not None
+    version = rattler.Version
+    assert version(RECIPE["package"]["version"]) >= version("0.1")
