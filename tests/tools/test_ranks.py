@@ -9,6 +9,7 @@ import pytest
 from dragon.engines.onednn.library import threads
 from dragon.errors import UsageError
 from dragon.parallel.ranks import Ranks, started_ranks
+from dragon.tools.common import engine_options
 from dragon.tools.common.engine_options import EngineChoice
 from dragon.tools.common.ranks import share_machine
 
@@ -29,6 +30,16 @@ def test_a_rank_takes_its_gpu_and_its_part_of_the_cores(monkeypatch: pytest.Monk
     assert share_machine(EngineChoice(gpu="1", threads=4), Here(1, 20)) == EngineChoice(gpu="1", threads=4)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert share_machine(EngineChoice(), Here(0, 2)).threads is None
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_all_gpus_of_a_machine(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(engine_options, "gpu_count", lambda: count)
+    assert [share_machine(EngineChoice(gpu="all", threads=1), Here(k, count)).gpu for k in range(count)] == [
+        str(k) for k in range(count)
+    ]
+    with pytest.raises(UsageError, match=f"--gpu all names {count} GPUs for 4 ranks on a machine"):
+        share_machine(EngineChoice(gpu="all"), Here(0, 4))
 
 
 def test_more_ranks_than_gpus() -> None:

@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from dragon.engines import ENGINES, Options, cuda_problem, default_engine
+from dragon.engines import ENGINES, Options, cuda_problem, default_engine, gpu_count
 from dragon.errors import EngineError
 from dragon.proto import dragon_pb2 as pb
 from dragon.tools.common.logs import log
 from dragon.tools.common.numbers import Count
 
-__all__ = ["EngineChoice", "engine_option", "engine_options", "gpu_numbers"]
+__all__ = ["EngineChoice", "engine_option", "engine_options", "gpu_numbers", "named_gpus"]
 
 PRECISIONS = {"fp32": pb.SolverParameter.FP32, "bf16": pb.SolverParameter.BF16, "fp16": pb.SolverParameter.FP16}
 
@@ -84,6 +84,11 @@ def gpu_numbers(text: str) -> list[int]:
     if not all(part.isascii() and part.isdecimal() and len(part) < 6 for part in parts):
         raise click.UsageError(f'--gpu takes the number of a GPU, got "{text}"')
     return [int(part) for part in parts]
+
+
+def named_gpus(text: str) -> list[int]:
+    """The GPUs of a machine that --gpu names, "all" those that it has. Raises UsageError, EngineError without one."""
+    return list(range(gpu_count())) if text == "all" else gpu_numbers(text)
 
 
 def _device(text: str) -> int:

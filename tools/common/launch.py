@@ -18,12 +18,11 @@ from typing import Any
 
 import click
 
-from dragon.engines import gpu_count
 from dragon.errors import DragonError, UsageError
 from dragon.parallel.launcher import Ended, Launcher
 from dragon.parallel.notes import Heard, tell
 from dragon.parallel.ranks import Ranks, started_count
-from dragon.tools.common.engine_options import EngineChoice, gpu_numbers
+from dragon.tools.common.engine_options import EngineChoice, named_gpus
 from dragon.tools.common.logs import log
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.repeat import JOB, repeated_flags
@@ -106,7 +105,7 @@ class RanksChoice:
         """How many ranks to start; None: this process does the work."""
         wanted = self.ranks
         if wanted is None and choice.gpu is not None:
-            gpus = range(gpu_count()) if choice.gpu == "all" else gpu_numbers(choice.gpu)
+            gpus = named_gpus(choice.gpu)
             if len(gpus) > 1:
                 wanted = len(gpus)
             elif choice.gpu == "all":

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dragon.errors import DragonError, NumericError, UsageError
 from dragon.parallel.ranks import Ranks, started_ranks
-from dragon.tools.common.engine_options import EngineChoice, gpu_numbers
+from dragon.tools.common.engine_options import EngineChoice, named_gpus
 from dragon.tools.common.logs import log
 from dragon.tools.common.streams import wait_for_readers
 
@@ -67,12 +67,12 @@ def _end(ranks: Ranks) -> None:
 
 
 def share_machine(choice: EngineChoice, ranks: Ranks) -> EngineChoice:
-    """The choice of this rank: one of the GPUs of --gpu 0,1,..., and its part of the cores of its machine.
+    """The choice of this rank: one of the GPUs of --gpu 0,1,... or all, and its part of the cores of its machine.
 
     Raises UsageError where a machine has more ranks than GPUs are named.
     """
     place, count = ranks.here()
-    if choice.gpu is not None and len(gpus := gpu_numbers(choice.gpu)) > 1:
+    if choice.gpu is not None and (len(gpus := named_gpus(choice.gpu)) > 1 or choice.gpu == "all"):
         if count > len(gpus):
             raise UsageError(f"--gpu {choice.gpu} names {len(gpus)} GPUs for {count} ranks on a machine")
         choice = replace(choice, gpu=str(gpus[place]))
