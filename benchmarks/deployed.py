@@ -24,7 +24,7 @@ from dragon.files.atomic import write_atomically
 __all__ = ["NETS", "layers", "main", "measure"]
 
 NETS = ("squeezenet_v1.1", "mobilenet_v1", "googlenet", "resnet50", "densenet121", "inception_v3")
-OURS, COUNTED = "Dragon", "OpenVINO"
+OURS, OTHER, COUNTED = "Dragon", "other oneDNN", "OpenVINO"
 _COMPILED = {"PYTHONDONTWRITEBYTECODE": ""}  # modules are compiled once, as where packages are installed
 _TOLERANCE = {"fp32": 1e-3, "bf16": 0.05}  # of the scores, relative to the largest
 Result = dict[str, Any]
@@ -46,7 +46,7 @@ def _run(options: argparse.Namespace) -> None:
         raise BenchmarkError("--clock cpu adds up the times of all threads: it needs --threads 1")
     if options.precision != "fp32" and set(options.peer or ()) - {COUNTED}:
         raise BenchmarkError("OpenCV and ONNX Runtime are measured in fp32")
-    peers = _installed(options.peer or ([COUNTED] if options.precision != "fp32" else None))
+    peers = [] if options.no_peer else _installed(options.peer or ([COUNTED] if options.precision != "fp32" else None))
     record: dict[str, Any] = {"command": " ".join(sys.argv), "machine": machine(), "results": []}
     print(json.dumps(record["machine"], indent=1))
     with tempfile.TemporaryDirectory() as folder, Worker("benchmarks.deployed_ours") as writer:
@@ -89,12 +89,12 @@ def _facts(name: str) -> dict[str, Any]:
 
 
 def _module(name: str) -> str:
-    return "benchmarks.deployed_ours" if name == OURS else "benchmarks.deployed_peers"
+    return "benchmarks.deployed_ours" if name in (OURS, OTHER) else "benchmarks.deployed_peers"
 
 
 def _settings(name: str, folder: str, options: argparse.Namespace) -> dict[str, Any]:
     """The settings of a library's candidate."""
-    own = {"engine": options.engine} if name == OURS else {"library": name}
+    own = {"engine": options.engine} if name in (OURS, OTHER) else {"library": name}
     return {"folder": folder, "threads": options.threads, "precision": options.precision, **own}
 
 
@@ -104,9 +104,10 @@ def measure(folder: str, peers: Sequence[str], options: argparse.Namespace) -> R
     environment = _COMPILED | {"OMP_NUM_THREADS": str(options.threads), "OPENBLAS_NUM_THREADS": "1"}
     with ExitStack() as stack:
         candidates, first = [], {}
-        for name in (OURS, *peers):
+        for name in (OURS, *([OTHER] if options.onednn else []), *peers):
             begin = time.perf_counter()
-            worker = stack.enter_context(Worker(_module(name), env=environment))
+            library = {"ONEDNN_LIBRARY": options.onednn} if name == OTHER else {}
+            worker = stack.enter_context(Worker(_module(name), env=environment | library))
             worker.ask("make", candidate=name, **_settings(name, folder, options))
             scores = worker.ask("answer")
             first[name] = {"first_s": time.perf_counter() - begin, "peak_mb": worker.ask("peak") / 2**20}
@@ -203,6 +204,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--layers", action="store_true", help="times by layer beside OpenVINO's counters")
     parser.add_argument("--size", type=int, metavar="N", help="height and width of images, for quick trials")
     parser.add_argument("--json", metavar="FILE", help="write every time of every round")
+    parser.add_argument("--onednn", metavar="FILE", help="our times with another libdnnl.so.3 too")
+    parser.add_argument("--no-peer", action="store_true", help="only our own times")
     parser.add_argument("--engine", default="onednn", help="ours: onednn (default) or numpy")
     return parser
 

@@ -31,6 +31,18 @@ def test_times_first_scores_and_memory_against_a_peer(tmp_path: Path, capsys: py
     assert "| Dragon MB" in shown
 
 
+@pytest.mark.usefixtures("device")
+def test_another_onednn_is_timed_beside_the_own(tmp_path: Path) -> None:
+    from dragon.engines.onednn.library.binding import library
+
+    path = tmp_path / "out.json"
+    tiny = [word if word != "numpy" else "onednn" for word in TINY]
+    assert main([*tiny, "--no-peer", "--onednn", library().path, "--json", str(path)]) == 0
+    (result,) = json.loads(path.read_text())["results"]
+    assert list(result["candidates"]) == ["Dragon", "other oneDNN"]
+    assert main([*tiny, "--no-peer", "--onednn", str(tmp_path / "none.so")]) == 2
+
+
 def test_a_peer_with_other_scores_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     monkeypatch.setitem(deployed._TOLERANCE, "fp32", 0.0)

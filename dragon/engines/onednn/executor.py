@@ -27,7 +27,8 @@ from dragon.engines.onednn.plan.replay import Replay, lend_present_parameters
 from dragon.engines.onednn.plan.values import LazyCopy
 from dragon.engines.onednn.updating import SGDUpdate
 from dragon.errors import EngineError
-from dragon.memory.storage import Array, Storage
+from dragon.memory.changes import Changes
+from dragon.memory.storage import Array, Storage, held_among
 
 if TYPE_CHECKING:
     from dragon.graph.net import Net
@@ -60,6 +61,8 @@ class OneDNNExecutor(Executor):
         self._last = len(net.nodes) - 1
         self._replay = Replay(net)
         self._sgd: SGDUpdate | None = None
+        self._changes: Changes | None = None  # of the blobs, in TEST
+        self._changes_of = -1  # the version of the net's arrays that they follow
 
     # -- plans ----------------------------------------------------------------------------------------------
     def _refresh(self, first: int = 0) -> None:
@@ -248,11 +251,29 @@ class OneDNNExecutor(Executor):
 
     def _download(self) -> None:
         """Bring the arrays up to date of which a script holds a view."""
+        if not self.plans.training:
+            self._download_changed()
+            return
         for blob in self.net.blobs.values():
             if blob.data_storage.held:
                 blob.data_storage.read()
             if blob.diff_storage.held:
                 blob.diff_storage.read()
+
+    def _download_changed(self) -> None:
+        """As `_download`, with a look only at storages that somebody has used since the last run."""
+        version = self.net.context.space.version
+        if self._changes is None or version != self._changes_of:
+            self._changes, self._changes_of = Changes(), version
+            for blob in self.net.blobs.values():
+                self._changes.follow(blob.data_storage)
+                self._changes.follow(blob.diff_storage)
+        changed = list(self._changes)
+        held = held_among(changed)
+        for storage in held:
+            storage.read()
+        self._changes.looked_at(changed)
+        self._changes.look_at(held)
 
     # -- reports --------------------------------------------------------------------------------------------
     def describe(self) -> list[str]:

@@ -1,9 +1,10 @@
 """A program of a TEST plan that decides before it runs what only parameters and inputs decide.
 
 Python between two primitives costs more than it takes by itself, as each makes the other's code and data leave the
-caches: 10 % of SqueezeNet's pass. So whether parameters have changed is asked once for all layers, bounds are computed
-before the first primitive and only when weights or a larger input ask for it, and which copies are newest is noted at
-the end. While all bounds hold, the primitives that need them run without a look at them.
+caches: 10 % of SqueezeNet's pass. So whether parameters have changed is asked once for all layers. Bounds are computed
+before the first primitive, and only when weights or a larger input ask for it. Which copies are newest is noted at the
+end, for storages that somebody has used since the last run. While all bounds hold, the primitives that need them run
+without a look at them.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class SettledProgram(Program):
         self._changes = Changes()
         for storage in (*self._parameters, *(value.storage for value in self._values)):
             self._changes.follow(storage)
-        self._steps = _with_marks(parts)
+        self._changed: set[Storage] = set()  # when this run began, since the one before it
+        self._steps = self._with_marks(parts)
         self._inside = [step for step in self._steps if isinstance(step, Measured)]
         self._needed = list({id(bound): bound for bound in map(_bound_of, self._steps) if bound is not None}.values())
         self._fast = [_fast(step) for step in self._steps]
@@ -47,7 +49,15 @@ class SettledProgram(Program):
 
     def run(self) -> None:
         """Bring up to date what is read, then run all steps."""
-        self._settle()
+        try:
+            self._settle()
+            self._run()
+        except BaseException:  # what was not done is done in the next run
+            self._changes.look_at(self._changed)
+            self._known = False
+            raise
+
+    def _run(self) -> None:
         if not self._holds:
             self._run_from(0)
             return
@@ -57,12 +67,42 @@ class SettledProgram(Program):
                 self._stopped(i, status)
                 return
 
+    # -- which copies are newest ----------------------------------------------------------------------------
+    def _with_marks(self, parts: Iterable[Steps]) -> list[Step]:
+        """The calls of all groups, and steps that mark the copies that they made as the newest.
+
+        These run at the end, and before each step in Python, which may read from the storages.
+        """
+        steps: list[Step] = []
+        marks: dict[Storage, str] = {}
+        for part in parts:
+            for call in part.calls:
+                if not isinstance(call, Call | Measured) and marks:
+                    steps.append(self._marking(marks))
+                    marks = {}
+                steps.append(call)
+            marks |= {value.storage: value.place for value in part.makes.values() if isinstance(value, Value)}
+            marks |= dict(part.lazy)
+        return [*steps, self._marking(marks)]
+
+    def _marking(self, places: dict[Storage, str]) -> Step:
+        """A step that marks the copies at these places, of those storages of which another copy may be the newest."""
+        for storage in places:
+            self._changes.follow(storage)
+        known = frozenset(places)
+
+        def mark() -> None:
+            for storage in known & self._changed:
+                storage.wrote(places[storage])
+
+        return mark
+
     # -- before the first layer -----------------------------------------------------------------------------
     def _settle(self) -> None:
         for other in self._others:
             other.fetch()
-        if self._changes:
-            changed = set(self._changes)
+        changed = self._changed = set(self._changes)
+        if changed:
             for value in self._values:
                 if value.storage in changed:
                     value.fetch()
@@ -113,34 +153,6 @@ class SettledProgram(Program):
                 self._compute_bounds()
             else:
                 step()
-
-
-def _with_marks(parts: Iterable[Steps]) -> list[Step]:
-    """The calls of all groups, and steps that mark the copies that they made as the newest.
-
-    These run at the end, and before each step in Python, which may read from the storages.
-    """
-    steps: list[Step] = []
-    marks: dict[Storage, str] = {}
-    for part in parts:
-        for call in part.calls:
-            if not isinstance(call, Call | Measured) and marks:
-                steps.append(_marking(marks))
-                marks = {}
-            steps.append(call)
-        marks |= {value.storage: value.place for value in part.makes.values() if isinstance(value, Value)}
-        marks |= dict(part.lazy)
-    return [*steps, _marking(marks)]
-
-
-def _marking(marks: dict[Storage, str]) -> Callable[[], None]:
-    pairs = tuple(marks.items())
-
-    def mark() -> None:
-        for storage, place in pairs:
-            storage.wrote(place)
-
-    return mark
 
 
 def _bound_of(step: Step) -> Bound | None:

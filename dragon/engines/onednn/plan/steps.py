@@ -33,7 +33,7 @@ class WhenChanged:
     def __call__(self) -> None:
         now = [storage.epoch for storage in self.storages]
         if now != self._last or any(storage.held for storage in self.storages):
-            self._last = now
+            self._last[:] = now
             self._step()
 
 

@@ -191,6 +191,29 @@ def test_array_code_in_the_middle_reads_what_was_made_before_it(between: str) ->
         pair.check(pair.images())
 
 
+def test_a_pass_that_breaks_off_is_made_up_for_in_the_next(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = pair.images()
+    pair.check(images)
+    program = pair.program
+    monkeypatch.setattr(program, "_fast", [*program._fast[:5], lambda: 1 / 0, *program._fast[5:]])
+    pair.set("c2/Convolution", 0, pair.ours.params["c2/Convolution"][0].peek() * 2)
+    with pytest.raises(ZeroDivisionError):
+        pair.ours.forward()
+    monkeypatch.undo()
+    pair.check(images)
+    pair.check(pair.images())
+
+
+def test_a_blob_whose_view_is_kept_is_brought_up_to_date(pair: Pair) -> None:
+    """Also one of the middle, and after passes in which nobody looked."""
+    pair.check(pair.images())
+    pair.check(pair.images())
+    view = pair.ours.blobs["c4"].data[...]
+    for _ in range(3):
+        pair.check(pair.images())
+        np.testing.assert_allclose(view, pair.theirs.blobs["c4"].peek(), atol=1e-4)
+
+
 def test_a_measured_memory_is_above_its_limit_where_it_is_not_finite() -> None:
     from dragon.engines.onednn.library.memory import Device, Memory
 
