@@ -19,7 +19,7 @@ from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, ali
 from dragon.engines.onednn.library.primitive import Attributes, Call, Primitive, SumPost
 from dragon.engines.onednn.plan.bound import Bound
 from dragon.engines.onednn.plan.guarded import GuardedCall, bounded_call
-from dragon.engines.onednn.plan.steps import Backward, NotLoweredError, Step, WhenChanged
+from dragon.engines.onednn.plan.steps import Backward, NotLoweredError, Step, when_changed
 from dragon.engines.onednn.plan.values import HostValue, LazyCopy, Value, reorder
 from dragon.engines.onednn.plan.versions import Versions
 from dragon.memory.blob import Blob
@@ -177,11 +177,11 @@ class Builder(Versions):
         self._run_when_changed([blob.data_storage for blob in blobs], step)
 
     def _run_when_changed(self, storages: Sequence[Storage], step: Step) -> None:
-        made = WhenChanged(storages, step)
+        made = when_changed(storages, step)
         if self.ahead:
             self.steps.ahead.append(made)
         else:
-            self.steps.calls.append(made)
+            self.steps.calls.append(made.check)
 
     def compute_bound(self, step: Step) -> None:
         """Run a step that computes a bound from others: at this point of the plan, or `ahead`."""

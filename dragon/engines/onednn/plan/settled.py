@@ -110,7 +110,7 @@ class SettledProgram(Program):
                 self._known = False
                 for step in self._ahead:
                     if not changed.isdisjoint(step.storages):
-                        step()
+                        step.check()
             self._changes.looked_at(changed)
             self._changes.look_at(held_among(changed))
         larger = [measured for measured in self._inputs if measured()]

@@ -10,7 +10,7 @@ from dragon.engines.onednn.plan.values import HostValue, Value
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Storage
 
-__all__ = ["Backward", "Group", "NotLoweredError", "Step", "Steps", "WhenChanged"]
+__all__ = ["Backward", "Group", "NotLoweredError", "Step", "Steps", "WhenChanged", "when_changed"]
 
 Step = Callable[[], object]
 Backward = Callable[[], None]
@@ -20,21 +20,25 @@ class NotLoweredError(Exception):
     """The layer cannot be lowered with these settings: it runs its reference code."""
 
 
+@dataclass(frozen=True)
 class WhenChanged:
-    """A step that runs another one, unless no storage can have changed since it last did."""
+    """A step that is to run when one of `storages` may have changed. check: runs it unless none can have."""
 
-    __slots__ = ("_last", "_step", "storages")
+    storages: Sequence[Storage]
+    check: Step
 
-    def __init__(self, storages: Sequence[Storage], step: Step) -> None:
-        self.storages = storages
-        self._step = step
-        self._last: list[int] = []
 
-    def __call__(self) -> None:
-        now = [storage.epoch for storage in self.storages]
-        if now != self._last or any(storage.held for storage in self.storages):
-            self._last[:] = now
-            self._step()
+def when_changed(storages: Sequence[Storage], step: Step) -> WhenChanged:
+    """A step to run when one of these storages may have changed since it last did."""
+    last: list[int] = []
+
+    def check() -> None:
+        now = [storage.epoch for storage in storages]
+        if now != last or any(storage.held for storage in storages):
+            last[:] = now
+            step()
+
+    return WhenChanged(storages, check)
 
 
 @dataclass
