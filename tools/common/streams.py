@@ -32,11 +32,11 @@ def wait_for_readers(seconds: float) -> None:
 
     mpiexec forwards what its processes write, and drops what it has not read yet when one of them aborts.
     """
-    try:
-        import fcntl
-        import termios
-    except ImportError:  # Windows
+    if sys.platform == "win32":
         return
+    import fcntl
+    import termios
+
     until = time.monotonic() + seconds
     for stream in (sys.stdout, sys.stderr):
         try:
