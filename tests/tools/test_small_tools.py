@@ -389,7 +389,8 @@ def test_device_query_of_all_gpus(dragon: Dragon, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("gpu", ["all", "0,1"])
 def test_a_net_runs_on_one_gpu(work: Path, dragon: Dragon, gpu: str) -> None:
-    result = dragon("train", "-solver", "solver.prototxt", "-gpu", gpu)
+    """`dragon train` starts a rank for each of several: tests/tools/test_launch.py."""
+    result = dragon("time", "-model", "net.prototxt", "-gpu", gpu)
     assert (result.code, result.error) == (2, f"--gpu {gpu}: a net runs on one GPU, name it by its number")
 
 

@@ -166,11 +166,14 @@ REDUCTIONS = {
 BARRIER = "__syncthreads();"
 
 
+BODIES = {"channel_sums": " sums_by_channel("}  # the function that does the work of a kernel
+
+
 def barriers(source: str, name: str) -> list[int]:
     """Where the barriers of a kernel stand, and those of the block's sum if it takes one. The first of these keeps two
     sums apart: it is needed where there are two.
     """
-    start = source.index(f" {name}(const")
+    start = source.index(BODIES.get(name, f" {name}(const"))
     stop = source.find("\nKERNEL", start)
     kernel_only = source[start : stop if stop > 0 else len(source)]
     found = [start + m.start() for m in re.finditer(re.escape(BARRIER), kernel_only)]
