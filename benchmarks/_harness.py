@@ -33,6 +33,8 @@ __all__ = [
     "Candidate",
     "Series",
     "Worker",
+    "check_clock",
+    "exit_status",
     "interleave",
     "machine",
     "ratio",
@@ -47,6 +49,23 @@ _SETTLE = 0.02  # seconds in which the OpenMP threads of the process that was ac
 
 class BenchmarkError(Exception):
     """A measurement that cannot be made; the message is one line."""
+
+
+# -- a benchmark as a program --------------------------------------------------------------------------------
+def exit_status(program: str, run: Callable[[], None], *errors: type[Exception]) -> int:
+    """Run a benchmark: 0, or 2 and a line on standard error for a BenchmarkError and one of `errors`."""
+    try:
+        run()
+    except (BenchmarkError, *errors) as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def check_clock(clock: str, threads: int | None) -> None:
+    """Raise BenchmarkError where the processor's clock would add up several threads. threads: None for all."""
+    if clock == "cpu" and threads != 1:
+        raise BenchmarkError("--clock cpu adds up the times of all threads: it needs --threads 1")
 
 
 # -- in the worker's process ---------------------------------------------------------------------------------

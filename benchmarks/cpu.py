@@ -14,7 +14,7 @@ from typing import Any
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)  # `benchmarks` is found from there
 
-from benchmarks._harness import BenchmarkError, machine
+from benchmarks._harness import BenchmarkError, check_clock, exit_status, machine
 from benchmarks.cpu_busy import busy
 from benchmarks.cpu_compare import NETS, Bench, Result, batch_norm, inference, step, threads, winograd
 from benchmarks.cpu_program import profile, program, start
@@ -33,17 +33,11 @@ SECTIONS: dict[str, Callable[[Bench], Iterator[Result]]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the chosen sections; 2 for a measurement that cannot be made."""
     options = _parser().parse_args(arguments)
-    try:
-        _run(options)
-    except (BenchmarkError, DragonError) as error:
-        print(f"cpu.py: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("cpu.py", lambda: _run(options), DragonError)
 
 
 def _run(options: argparse.Namespace) -> None:
-    if options.clock == "cpu" and options.threads != 1:
-        raise BenchmarkError("--clock cpu adds up the times of all threads: it needs --threads 1")
+    check_clock(options.clock, options.threads)
     peer = None if options.no_peer else _peer(options.peer_python)
     bench = Bench(
         options.rounds, peer, options.net or NETS, options.batch, not options.no_compile, options.engine,

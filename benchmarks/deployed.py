@@ -16,7 +16,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from benchmarks._harness import BenchmarkError, Candidate, Worker, interleave, machine, ratio, table
+from benchmarks._harness import (
+    BenchmarkError,
+    Candidate,
+    Worker,
+    check_clock,
+    exit_status,
+    interleave,
+    machine,
+    ratio,
+    table,
+)
 from benchmarks.deployed_peers import LIBRARIES
 from dragon.errors import DragonError
 from dragon.files.atomic import write_atomically
@@ -33,17 +43,11 @@ Result = dict[str, Any]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the chosen nets; 2 for a measurement that cannot be made."""
     options = _parser().parse_args(arguments)
-    try:
-        _run(options)
-    except (BenchmarkError, DragonError) as error:
-        print(f"deployed.py: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("deployed.py", lambda: _run(options), DragonError)
 
 
 def _run(options: argparse.Namespace) -> None:
-    if options.clock == "cpu" and options.threads != 1:
-        raise BenchmarkError("--clock cpu adds up the times of all threads: it needs --threads 1")
+    check_clock(options.clock, options.threads)
     if options.precision != "fp32" and set(options.peer or ()) - {COUNTED}:
         raise BenchmarkError("OpenCV and ONNX Runtime are measured in fp32")
     peers = [] if options.no_peer else _installed(options.peer or ([COUNTED] if options.precision != "fp32" else None))

@@ -21,7 +21,7 @@ def edge_lines(results: Record) -> list[str]:
     found: dict[tuple[str, str, str], list[str]] = {}
     for entry in results.get("tuning") or []:
         for name, chosen in (entry.get("chosen") or {}).items():
-            levels = [p[name] for p in entry.get("grid") or [] if isinstance(p.get(name), Real) and p[name] is not None]
+            levels = [point[name] for point in entry.get("grid") or [] if isinstance(point.get(name), Real)]
             for end, of in (("lowest", min), ("highest", max)):
                 if len(set(levels)) > 1 and chosen == of(levels):
                     where = selection({"variant": entry["variant"], **(entry.get("levels") or {})})

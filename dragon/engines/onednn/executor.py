@@ -84,10 +84,14 @@ class OneDNNExecutor(Executor):
             return sum(self._watched_forward(i) for i in range(start, end + 1))
         whole = start == 0 and end == self._last == self.plans.fitting
         self._forward(self.plans.plan(whole), start, end)
-        if self._waiting is not None:
-            self._waiting.note()
+        self._passed()
         self._download()
         return self._loss(start, end)
+
+    def _passed(self) -> None:
+        """A pass is over: the way in which threads wait may be chosen anew."""
+        if self._waiting is not None:
+            self._waiting.note()
 
     def _forward(self, plan: Plan, start: int, end: int) -> None:
         fitting = min(end, self.plans.fitting)
@@ -183,8 +187,7 @@ class OneDNNExecutor(Executor):
         whole = start == self._last and end == 0 and all(ran is plan for ran in self._ran)
         if whole and plan is not None and not plan.changed:
             plan.backward(start, end)
-            if self._waiting is not None:
-                self._waiting.note()
+            self._passed()
             return
         i = start
         while i >= end:
@@ -213,8 +216,7 @@ class OneDNNExecutor(Executor):
                 plan.backward_part(start, first)
                 start = first - 1
             ready(end)
-        if self._waiting is not None:
-            self._waiting.note()
+        self._passed()
         self._download()
 
     def _plans_that_ran(self) -> list[Plan]:
