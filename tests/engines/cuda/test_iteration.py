@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -12,6 +10,7 @@ from dragon.errors import DataError, NumericError
 from dragon.solver.solver import Solver
 from dragon.tools.time import _report as report
 from tests.engines.cuda.emulation import standin
+from tests.engines.cuda.python_layers import python
 from tests.engines.cuda.running import compare
 from tests.engines.cuda.test_engine import NET, TEXT, solver_of
 
@@ -129,48 +128,7 @@ def test_dragon_time_tells_how_iterations_run(capsys: pytest.CaptureFixture[str]
     assert "whole iteration: in parts: best runs by array code\n" in printed
 
 
-LAYERS = """
-import numpy as np
-import dragon
-
-class Batches(dragon.Layer):
-    def setup(self, bottom, top):
-        self.made = 0
-    def reshape(self, bottom, top):
-        n = 2 if self.made % 5 == 4 else 4
-        top[0].reshape(n, 3, 6, 6)
-        top[1].reshape(n)
-    def forward(self, bottom, top):
-        random = np.random.default_rng(self.made)
-        self.made += 1
-        n = len(top[0].data)
-        top[0].data[...] = random.standard_normal((n, 3, 6, 6))
-        top[1].data[...] = random.integers(0, 4, n)
-    def backward(self, top, propagate_down, bottom):
-        pass
-
-class Twice(dragon.Layer):
-    def setup(self, bottom, top): pass
-    def reshape(self, bottom, top): top[0].reshape(*bottom[0].shape)
-    def forward(self, bottom, top): top[0].data[...] = 2 * bottom[0].data
-    def backward(self, top, propagate_down, bottom): bottom[0].diff[...] = 2 * top[0].diff
-"""
-
-
-@pytest.fixture
-def layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "own_layers.py").write_text(LAYERS)
-    monkeypatch.syspath_prepend(str(tmp_path))
-
-
-def python(name: str, layer: str, bottom: str, *tops: str) -> str:
-    wires = (f'bottom: "{bottom}" ' if bottom else "") + " ".join(f'top: "{top}"' for top in tops)
-    return (
-        f'layer {{ name: "{name}" type: "Python" {wires} python_param {{ module: "own_layers" layer: "{layer}" }} }}\n'
-    )
-
-
-def test_a_host_layer_in_the_middle(cuda: None, layers: None) -> None:
+def test_a_host_layer_in_the_middle(cuda: None) -> None:
     text = TEXT.replace('bottom: "drop" top: "ip"', 'bottom: "twice" top: "ip"').replace(
         'layer { name: "ip"', python("twice", "Twice", "drop", "twice") + 'layer { name: "ip"'
     )
@@ -181,8 +139,8 @@ def test_a_host_layer_in_the_middle(cuda: None, layers: None) -> None:
     compare(solvers[1].net, solvers[0].net, "after", 2e-3, diffs=False)
 
 
-def test_batches_that_change_their_shape(cuda: None, layers: None) -> None:
-    text = python("batches", "Batches", "", "data", "label") + NET
+def test_batches_that_change_their_shape(cuda: None) -> None:
+    text = python("batches", "Batches", "", "data", "label", param_str="4 4 4 4 2") + NET
     solvers = [solver_of(engine, "momentum: 0.9", text, values={}) for engine in ("numpy", "cuda")]
     for _ in range(13):
         losses = [solver.step(1) for solver in solvers]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from dragon.engines.cuda.plan import plans
 from dragon.engines.cuda.plan.plan import Plan
 from dragon.graph.net import Net
 from tests.engines.cuda.emulation import standin
+from tests.engines.cuda.python_layers import python
 from tests.engines.cuda.running import close, compare, fill, inputs, layer, make, options_for, parse
 from tests.engines.cuda.test_engine import NET, TEXT, solver_of
 from tests.engines.cuda.training import BRANCHES, RESIDUAL, executor_of, pair, same_blobs, same_weights, values
@@ -28,27 +28,6 @@ MAPS = inputs({"x": (2, 8, 8, 8)}) + (
     + layer("Pooling", "pooling_param { kernel_size: 2 stride: 2 }", bottom="c", top="p", name="p")
     + layer("Convolution", "convolution_param { num_output: 8 kernel_size: 1 }", bottom="p", top="y", name="d")
 )
-SOURCE = """
-import numpy as np
-import dragon
-
-class Batches(dragon.Layer):
-    sizes = (6, 2, 4)
-    def setup(self, bottom, top):
-        self.made = 0
-    def reshape(self, bottom, top):
-        n = self.sizes[self.made % 3]
-        top[0].reshape(n, 3, 6, 6)
-        top[1].reshape(n)
-    def forward(self, bottom, top):
-        random = np.random.default_rng(self.made)
-        self.made += 1
-        n = len(top[0].data)
-        top[0].data[...] = random.standard_normal((n, 3, 6, 6))
-        top[1].data[...] = random.integers(0, 4, n)
-    def backward(self, top, propagate_down, bottom):
-        pass
-"""
 
 
 class Work:
@@ -81,13 +60,8 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
     return Work(monkeypatch)
 
 
-def test_a_source_that_gives_other_batches_replays_one_graph_each(
-    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "sized_batches.py").write_text(SOURCE)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    source = 'python_param { module: "sized_batches" layer: "Batches" }'
-    text = f'layer {{ name: "in" type: "Python" top: "data" top: "label" {source} }}' + NET
+def test_a_source_that_gives_other_batches_replays_one_graph_each(work: Work) -> None:
+    text = python("in", "Batches", "", "data", "label", param_str="6 2 4") + NET
     solvers = [solver_of(engine, "momentum: 0.9", text, values={}) for engine in ("numpy", "cuda")]
     for step in range(16):
         if step == 9:
