@@ -63,6 +63,13 @@ def fill(net: Net, values: Arrays) -> None:
         net.blobs[name].data[...] = value
 
 
+def copy_weights(source: Net, target: Net) -> None:
+    """Give the layers of a net the blobs of another one's."""
+    for one, other in zip(source.layers, target.layers, strict=True):
+        for a, b in zip(one.blobs, other.blobs, strict=True):
+            b.data[...] = a.data
+
+
 def close(what: str, ours: Any, expected: Any, tolerance: float) -> None:
     """Largest difference, over the largest value."""
     assert ours.shape == expected.shape, what
@@ -91,9 +98,7 @@ def same(
     """
     text = f"force_backward: {str(force).lower()}\n{text}"
     nets = [make(text, engine, phase, dtype, fuse) for engine in ("numpy", "cuda")]
-    for source, target in zip(nets[0].layers, nets[1].layers, strict=True):
-        for a, b in zip(source.blobs, target.blobs, strict=True):
-            b.data[...] = a.data
+    copy_weights(*nets)
     random = np.random.default_rng(1)
     for number in range(passes):
         diffs: dict[str, Any] = {}

@@ -11,7 +11,7 @@ import pytest
 from dragon.bases.layer import find_class, layer_types
 from dragon.graph.net import Net
 from tests.engines.cuda.emulation import standin
-from tests.engines.cuda.running import compare, fill, make
+from tests.engines.cuda.running import compare, copy_weights, fill, make
 from tests.layers import catalogue
 from tests.layers.catalogue import CASES, Case
 
@@ -67,9 +67,7 @@ def _parts(key: str) -> tuple[str, str, str]:
 def test_case(name: str) -> None:
     case = CASES[name]
     nets = [make(behind_the_gpu(case), engine, dtype=np.float64) for engine in ("numpy", "cuda")]
-    for source, target in zip(nets[0].layers, nets[1].layers, strict=True):
-        for a, b in zip(source.blobs, target.blobs, strict=True):
-            b.data[...] = a.data
+    copy_weights(*nets)
     for number in range(3):  # as it is, captured, replayed
         for net in nets:
             pass_through(net, case, number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from dragon.engines.cuda.lowerings import normalizing
 from dragon.engines.cuda.lowerings.residual import ResidualLowering
 from dragon.graph.net import Net
 from tests.engines.cuda.emulation import standin
-from tests.engines.cuda.running import close, compare, fill, inputs, layer, make, options_for, parse, same
+from tests.engines.cuda.running import close, compare, copy_weights, fill, inputs, layer, make, options_for, parse, same
 
 pytestmark = pytest.mark.usefixtures("cuda")
 SHAPE = (4, 8, 6, 6)
@@ -49,6 +50,17 @@ def text_of(norm: str, relu: str | None = "", readers: int = 2, swapped: bool = 
 def values(seed: int = 0) -> dict[str, Any]:
     random = np.random.default_rng(seed)
     return {name: random.standard_normal(SHAPE) * 2 + 1 for name in ("x", "w")}
+
+
+def pass_through(nets: Sequence[Net], number: int) -> None:
+    """Run nets with two readers both ways, on the same values and the same gradients of what is read."""
+    for net in nets:
+        fill(net, values(number))
+        net.clear_param_diffs()
+        net.run_forward()
+        for k in range(2):
+            net.blobs[f"o{k}"].diff[...] = values(number + 5)["x"] * (k + 1)
+        net.run_backward()
 
 
 @pytest.fixture(params=["one launch", "several"])
@@ -96,13 +108,7 @@ def test_bits_are_those_of_separate_layers(norm: str, launches: str) -> None:
     text = "force_backward: true " + text_of(norm)
     nets = [make(text, "cuda", fuse=fuse) for fuse in (True, False)]
     for number in range(3):
-        for net in nets:
-            fill(net, values(number))
-            net.clear_param_diffs()
-            net.run_forward()
-            for k in range(2):
-                net.blobs[f"o{k}"].diff[...] = values(number + 5)["x"] * (k + 1)
-            net.run_backward()
+        pass_through(nets, number)
         for name, blob in nets[0].blobs.items():
             other = nets[1].blobs[name]
             np.testing.assert_array_equal(blob.peek(), other.peek(), err_msg=name)
@@ -119,18 +125,10 @@ def test_other_precisions_and_channels_last(norm: str, precision: str, launches:
     text = "force_backward: true " + text_of(norm)
     nets = [make(text, "numpy", dtype=np.float64)]
     nets.append(Net(parse(text), TRAIN, engine="cuda", seed=5, options=options_for(precision)))
-    for source, target in zip(nets[0].layers, nets[1].layers, strict=True):
-        for a, b in zip(source.blobs, target.blobs, strict=True):
-            b.data[...] = a.data
+    copy_weights(*nets)
     tolerance = {"tf32": 5e-3, "bf16": 0.1, "fp16": 0.02}[precision]
     for number in range(3):
-        for net in nets:
-            fill(net, values(number))
-            net.clear_param_diffs()
-            net.run_forward()
-            for k in range(2):
-                net.blobs[f"o{k}"].diff[...] = values(number + 5)["x"] * (k + 1)
-            net.run_backward()
+        pass_through(nets, number)
         for name in ("y", "k", "x"):
             close(name, nets[1].blobs[name].peek(), nets[0].blobs[name].peek(), tolerance)
         agree = (nets[0].blobs["y"].peek() > 0) == (nets[1].blobs["y"].peek() > 0)

@@ -16,7 +16,7 @@ from dragon.engines.cuda.plan.plan import Plan
 from dragon.graph.net import Net
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.python_layers import python
-from tests.engines.cuda.running import close, compare, fill, inputs, layer, make, options_for, parse
+from tests.engines.cuda.running import close, compare, copy_weights, fill, inputs, layer, make, options_for, parse
 from tests.engines.cuda.test_engine import NET, TEXT, solver_of
 from tests.engines.cuda.training import BRANCHES, RESIDUAL, executor_of, pair, same_blobs, same_weights, values
 
@@ -104,9 +104,7 @@ def test_images_of_several_sizes(work: Work, phase: int, precision: str) -> None
     nets.append(
         Net(parse("force_backward: true " + MAPS), phase, engine="cuda", seed=5, options=options_for(precision))
     )
-    for source, target in zip(nets[0].layers, nets[1].layers, strict=True):
-        for a, b in zip(source.blobs, target.blobs, strict=True):
-            b.data[...] = a.data
+    copy_weights(*nets)
     tolerance = {"fp32": 1e-5, "tf32": 5e-3, "bf16": 0.08}[precision]
     random = np.random.default_rng(3)
     for number, shape in enumerate([size for size in sizes for _ in range(3)] + [*sizes, *reversed(sizes)]):

@@ -9,7 +9,7 @@ from dragon.engines.cuda.device.counting import CountingDevice
 from dragon.engines.cuda.plan.lifetimes import shares_in_training
 from dragon.engines.cuda.plan.plan import Plan
 from dragon.engines.cuda.plan.touched import touched_by
-from tests.engines.cuda.running import compare, fill, make
+from tests.engines.cuda.running import compare, copy_weights, fill, make
 from tests.engines.cuda.test_catalogue import behind_the_gpu
 from tests.engines.cuda.training import (
     arena,
@@ -27,9 +27,7 @@ def test_every_layer_beside_numpy_in_memory_that_holds_rubbish(name: str) -> Non
     """Whatever a layer does not write, and whatever it reads that is not said to live, would be NaN."""
     case = CASES[name]
     nets = [make(behind_the_gpu(case), engine, dtype=np.float64) for engine in ("numpy", "cuda")]
-    for source, target in zip(nets[0].layers, nets[1].layers, strict=True):
-        for a, b in zip(source.blobs, target.blobs, strict=True):
-            b.data[...] = a.data
+    copy_weights(*nets)
     share(nets[1], True)
     executor = executor_of(nets[1])
     for number in range(2):
