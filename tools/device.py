@@ -11,7 +11,7 @@ from typing import Any
 import click
 import numpy as np
 
-from dragon.engines import cuda_problem, default_engine
+from dragon.engines import cuda_problem, default_engine, gpu_count
 from dragon.errors import EngineError
 from dragon.tools.common.engine_options import gpu_numbers
 from dragon.tools.common.json_output import json_option
@@ -59,21 +59,15 @@ def _wanted(text: str | None) -> list[int]:
     """The numbers of the GPUs to show. Raises UsageError for bad text, EngineError for a GPU that does not exist."""
     problem = cuda_problem()
     if text is None or text == "all":
-        return [] if problem else list(range(_gpu_count()))
+        return [] if problem else list(range(gpu_count()))
     numbers = gpu_numbers(text)
     if problem:
         raise EngineError(f"--gpu {text}: {problem}")
-    if max(numbers) >= _gpu_count():
+    if max(numbers) >= gpu_count():
         raise EngineError(
-            f"--gpu {text}: there is no GPU {max(numbers)}, they are numbered from 0 to {_gpu_count() - 1}"
+            f"--gpu {text}: there is no GPU {max(numbers)}, they are numbered from 0 to {gpu_count() - 1}"
         )
     return numbers
-
-
-def _gpu_count() -> int:
-    import cupy
-
-    return int(cupy.cuda.runtime.getDeviceCount())
 
 
 def _gpu(number: int) -> list[object]:

@@ -70,11 +70,15 @@ def cuda_problem() -> str | None:
     return problem
 
 
+def _check_cuda() -> None:
+    problem = cuda_problem()
+    if problem:
+        raise EngineError(f"the CUDA engine cannot run: {problem}")
+
+
 def gpu_count() -> int:
     """How many GPUs this machine has. Raises EngineError where nets cannot run on one."""
-    missing = cuda_problem()
-    if missing:
-        raise EngineError(f"the CUDA engine cannot run: {missing}")
+    _check_cuda()
     return int(importlib.import_module("cupy").cuda.runtime.getDeviceCount())
 
 
@@ -83,9 +87,7 @@ def make_executor(name: str | None, net: Net, options: Options | None = None) ->
     options = options or Options()
     wanted = _check(name) if name else default_engine()
     if wanted == "cuda":
-        problem = cuda_problem()
-        if problem:
-            raise EngineError(f"the CUDA engine cannot run: {problem}")
+        _check_cuda()
         executor: Executor = importlib.import_module("dragon.engines.cuda").CudaExecutor(net, options)
         return executor
     if wanted in ("auto", "onednn"):

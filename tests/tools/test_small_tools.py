@@ -380,7 +380,7 @@ def test_device_query_of_all_gpus(dragon: Dragon, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("dragon.tools.device.cuda_problem", lambda: "no card")
     assert dragon("device_query", "-gpu", "all").out.endswith("\nno GPU\n")
     monkeypatch.setattr("dragon.tools.device.cuda_problem", lambda: None)
-    monkeypatch.setattr("dragon.tools.device._gpu_count", lambda: 2)
+    monkeypatch.setattr("dragon.tools.device.gpu_count", lambda: 2)
     monkeypatch.setattr("dragon.tools.device._gpu", lambda number: [number, f"Card {number}", "9.0", "80.0"])
     for gpu, cards in (("all", "01"), ("0,1", "01"), ("1", "1")):
         assert [line[0] for line in dragon("device_query", f"-gpu={gpu}").out.splitlines()[-len(cards) :]] == [*cards]
