@@ -14,8 +14,9 @@ from dragon.models.generate import MODELS
 from dragon.models.nets.detection import Detecting
 from dragon.models.preprocessing import labels_of, preprocessing_of
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.text import format_text, read_net, read_solver
-from tests.models.test_other_tasks import ROOT, narrowed
+from dragon.proto.text import format_text, read_net
+from tests.models.resuming import goes_on_bit_for_bit
+from tests.models.test_other_tasks import ROOT, marked, narrowed
 
 DETECTORS = [name for name, model in MODELS.items() if isinstance(model, Detecting)]
 HEAVY = ("mobilenet_ssd", "ssd512_vgg")
@@ -37,9 +38,7 @@ def training(name: str) -> pb.NetParameter:
     return pb.NetParameter(layer=[*net.layer[-2:], *net.layer[:-2]])
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.heavy) if name in HEAVY else name for name in DETECTORS]
-)
+@pytest.mark.parametrize("name", marked(DETECTORS, HEAVY))
 def test_trains_is_tested_and_deploys(name: str, tmp_path: Path) -> None:
     definition = training(name)
     train = Net(definition, phase=TRAIN, engine="onednn", seed=1)
@@ -83,27 +82,7 @@ def test_ssd_shapes_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.Monk
     """Four iterations are two, a snapshot, and two more, with the draws of the data layer."""
     monkeypatch.chdir(tmp_path)
     write_shapes("data/shapes", 12, 6)
-    param = read_solver(ROOT / "ssd_shapes" / "solver.prototxt")
-    param.net = str(ROOT / "ssd_shapes" / "train_val.prototxt")
-    param.snapshot_prefix = "s"
-    param.random_seed = 5
-    param.max_iter, param.test_interval, param.snapshot, param.test_iter[0] = 4, 2, 2, 1
-
-    def run(start: str = "") -> tuple[dict[str, Any], float]:
-        with get_solver(param, engine="onednn", verbose=False) as solver:
-            if start:
-                solver.restore(start)
-            solver.step(4 - solver.iter)
-            weights = {
-                f"{k}{i}": b.peek().copy() for k, blobs in solver.net.params.items() for i, b in enumerate(blobs)
-            }
-            return weights, float(solver.test()["detection_eval"])
-
-    whole, score = run()
-    again, other = run("s_iter_2.solverstate")
-    assert score == other
-    for key, value in whole.items():
-        np.testing.assert_array_equal(again[key], value, key)
+    goes_on_bit_for_bit("ssd_shapes", test_batches=1)
 
 
 def test_files_as_the_authors_write_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ counts of the full nets are compared with their readmes in test_zoo.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +62,9 @@ OUTPUTS = {
 }
 
 
-def marked(names: Sequence[str]) -> list[Any]:
-    """The names, deep nets with the mark `heavy`."""
-    return [pytest.param(name, marks=pytest.mark.heavy) if name in DEEP else name for name in names]
+def marked(names: Sequence[str], heavy: Collection[str] = DEEP) -> list[Any]:
+    """The names, with the mark `heavy` where they are among those."""
+    return [pytest.param(name, marks=pytest.mark.heavy) if name in heavy else name for name in names]
 
 
 def narrowed(net: pb.NetParameter, name: str) -> pb.NetParameter:

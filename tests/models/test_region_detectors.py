@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dragon import TEST, TRAIN, Net, get_solver
+from dragon import TEST, TRAIN, Net
 from dragon.bases.rcnn_settings import STAND_INS
 from dragon.data.detection.mnist_scenes import write_scenes
 from dragon.data.drawn import Digits
@@ -19,8 +19,9 @@ from dragon.models.nets.regions import Proposing
 from dragon.models.nets.yolo import Answering
 from dragon.models.preprocessing import labels_of, preprocessing_of
 from dragon.proto import dragon_pb2 as pb
-from dragon.proto.text import format_text, read_net, read_solver
-from tests.models.test_other_tasks import ROOT, narrowed
+from dragon.proto.text import format_text, read_net
+from tests.models.resuming import goes_on_bit_for_bit
+from tests.models.test_other_tasks import ROOT, marked, narrowed
 
 PROPOSING = [name for name, model in MODELS.items() if isinstance(model, Proposing)]
 ANSWERING = [name for name, model in MODELS.items() if isinstance(model, Answering)]
@@ -61,11 +62,7 @@ def given(net: Net) -> dict[str, Any]:
     return {name: np.asarray(GIVEN[name], np.float32) for name in net.inputs}
 
 
-def marked(names: list[str], *heavy: str) -> list[Any]:
-    return [pytest.param(name, marks=pytest.mark.heavy) if name in heavy else name for name in names]
-
-
-@pytest.mark.parametrize("name", marked(PROPOSING, "rfcn_resnet101"))
+@pytest.mark.parametrize("name", marked(PROPOSING, {"rfcn_resnet101"}))
 def test_proposing_nets_train_are_tested_and_deploy(name: str, tmp_path: Path) -> None:
     definition = with_inputs(narrowed(read_net(ROOT / name / "train_val.prototxt"), name), list(GIVEN))
     definition.layer.add(name="unread", type="Silence", bottom=["label"], include=[{"phase": TRAIN}])
@@ -92,7 +89,7 @@ def test_proposing_nets_train_are_tested_and_deploy(name: str, tmp_path: Path) -
     np.testing.assert_array_equal(found, test.blobs["detection_out"].peek())
 
 
-@pytest.mark.parametrize("name", marked(PYTHON, "rfcn_resnet101"))
+@pytest.mark.parametrize("name", marked(PYTHON, {"rfcn_resnet101"}))
 def test_training_nets_name_py_faster_rcnns_layers(name: str) -> None:
     net = read_net(ROOT / name / "train_val.prototxt")
     python = [layer for layer in net.layer if layer.type == "Python"]
@@ -115,7 +112,7 @@ def test_r_fcn_learns_from_the_regions_of_the_largest_losses(tmp_path: Path) -> 
     assert sampled.param.proposal_target_param.class_agnostic
 
 
-@pytest.mark.parametrize("name", marked(ANSWERING, "yolo_v3"))
+@pytest.mark.parametrize("name", marked(ANSWERING, {"yolo_v3"}))
 def test_yolo_trains_and_is_tested(name: str) -> None:
     definition = with_inputs(narrowed(read_net(ROOT / name / "train_val.prototxt"), name), ["data", "label"])
     train = Net(definition, phase=TRAIN, engine="onednn", seed=1)
@@ -149,24 +146,4 @@ def test_faster_rcnn_scenes_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pyt
     part = pixels, (np.arange(20) % 10).astype(np.uint8)
     digits = Digits(part, part)
     write_scenes(tmp_path / "data/mnist_scenes", lambda: digits, 12, 6)
-    param = read_solver(ROOT / "faster_rcnn_scenes" / "solver.prototxt")
-    param.net = str(ROOT / "faster_rcnn_scenes" / "train_val.prototxt")
-    param.snapshot_prefix = "s"
-    param.random_seed = 5
-    param.max_iter, param.test_interval, param.snapshot, param.test_iter[0] = 4, 2, 2, 3
-
-    def run(start: str = "") -> tuple[dict[str, Any], float]:
-        with get_solver(param, engine="onednn", verbose=False) as solver:
-            if start:
-                solver.restore(start)
-            solver.step(4 - solver.iter)
-            weights = {
-                f"{k}{i}": b.peek().copy() for k, blobs in solver.net.params.items() for i, b in enumerate(blobs)
-            }
-            return weights, float(solver.test()["detection_eval"])
-
-    whole, score = run()
-    again, other = run("s_iter_2.solverstate")
-    assert score == other
-    for key, value in whole.items():
-        np.testing.assert_array_equal(again[key], value, key)
+    goes_on_bit_for_bit("faster_rcnn_scenes", test_batches=3)
