@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 import PIL.Image
 import pytest
 
+from docs.site.command_page import commands
 from dragon.tools.common.json_output import as_json
-from dragon.tools.main import cli
 from tests.tools.conftest import NET, Dragon
 
 PAGE = (Path(__file__).parents[2] / "docs/json.md").read_text(encoding="utf-8")
@@ -67,20 +65,9 @@ WITHOUT = {
 }
 
 
-def commands(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        if isinstance(command, click.Group):
-            yield from commands(command, f"{prefix}{name} ")
-        else:
-            yield prefix + name, command
-
-
 def test_every_command_has_json_or_a_reason() -> None:
     """A new command is added to LINES, or to WITHOUT with the reason."""
-    found = {name: any("--json" in param.opts for param in command.params) for name, command in commands(cli)}
+    found = {name: any("--json" in param.opts for param in command.params) for name, command in commands()}
     aliases = {"bn merge", "bn split", "bn fold", "bn recalibrate", "bn lint"}  # of commands at the top
     tried = {name.partition(" -")[0].removesuffix(" TYPE") for name in LINES} | aliases
     others = {name for name in found if name.startswith("zoo")}  # see tests of the zoo

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import numpy as np
 import pytest
 from PIL import Image
 
+from docs.site.command_page import commands
 from dragon.bases.layer import TEST
 from dragon.graph.net import Net
 from dragon.models.facts import ROOT
@@ -222,25 +221,11 @@ def test_zoo_run_with_an_image(deployed: str, dragon: Dragon) -> None:
     assert 'no layer has the name or type "porb" (did you mean "prob"?)' in result.error
 
 
-def commands(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
-    """Every command below a group, with its name, such as `bn show`."""
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        found = group.get_command(context, name)
-        assert found is not None
-        if isinstance(found, click.Group):
-            yield from commands(found, f"{path}{name} ")
-        else:
-            yield f"{path}{name}", found
-
-
 def test_every_command_that_takes_a_net_has_the_flag() -> None:
     """Not those that take the net as it is: the weights of the zoo are those of its own nets."""
-    from dragon.tools.main import cli
-
     takes = {
         name: {flag for option in found.params for flag in option.opts}
-        for name, found in commands(cli)
+        for name, found in commands()
         if any(isinstance(option.type, ModelFile) and option.type is not WEIGHTS for option in found.params)
     }
     assert len(takes) > 15
