@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dragon.bases.layer import TRAIN, register
+from dragon.bases.rcnn_defaults import DEFAULTS
 from dragon.bases.region_source import give
 from dragon.bases.source import Source
 from dragon.data.detection.examples import Example, labels_of, open_examples
@@ -17,8 +18,6 @@ from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 
 __all__ = ["RoIData"]
-
-MEAN = (102.9801, 115.9465, 122.7717)
 
 
 @register()
@@ -46,7 +45,7 @@ class RoIData(Source):
         self.lengths = list(p.scale) or [600]
         if min(*self.lengths, p.max_size) < 1:
             self.bad_param("scale and max_size must be at least 1")
-        self.mean = np.array(p.pixel_mean or MEAN).reshape(3, 1, 1)
+        self.mean = np.array(p.pixel_mean or DEFAULTS["PIXEL_MEANS"]).reshape(3, 1, 1)
         labels = Path(self.find(p.label_map_file, "label map")) if p.label_map_file else None
         with self.naming_errors():
             self.examples = open_examples(Path(self.find(p.source, "source")), p.image_set, labels)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.bases.rcnn_defaults import DEFAULTS
 from dragon.data import read_mean
 from dragon.files.paths import find
 from dragon.files.reading import read_text
-from dragon.layers.roi_data import MEAN
 from dragon.models.facts import ROOT, read_facts
 from dragon.models.zoo import TRAIN_VAL
 from dragon.proto import dragon_pb2 as pb
@@ -52,9 +52,10 @@ def preprocessing_of(name: str, root: Path = ROOT) -> Preprocessing:
     """The preprocessing of a net of the zoo: that of its test data, or, where it has none, of its authors."""
     rgb = read_facts(name, root).dataset in _RGB
     path = root / name / TRAIN_VAL
-    settings = _of_test_data(path) if path.is_file() else None
+    net = read_net(path) if path.is_file() else pb.NetParameter()
+    settings = _of_test_data(net)
     if settings is None:
-        regions = _of_regions(path) if path.is_file() else None
+        regions = _of_regions(net)
         means, scale = (regions, 1) if regions else _DEPLOYED.get(name, ((), 1))
         return Preprocessing(None, np.array(means, np.float32) if means else None, scale if scale != 1 else None, rgb)
     crop = settings.crop_size
@@ -64,20 +65,20 @@ def preprocessing_of(name: str, root: Path = ROOT) -> Preprocessing:
     return Preprocessing(size, mean, settings.scale if settings.scale != 1 else None, rgb, note)
 
 
-def _of_test_data(path: Path) -> pb.TransformationParameter | None:
+def _of_test_data(net: pb.NetParameter) -> pb.TransformationParameter | None:
     """The transform_param of the data layer of phase TEST."""
-    for layer in read_net(path).layer:
+    for layer in net.layer:
         phases = [rule.phase for rule in layer.include if rule.HasField("phase")]
         if layer.HasField("transform_param") and phases == [pb.TEST]:
             return layer.transform_param
     return None
 
 
-def _of_regions(path: Path) -> tuple[float, ...] | None:
+def _of_regions(net: pb.NetParameter) -> tuple[float, ...] | None:
     """The mean of the channels that a layer RoIData of phase TEST subtracts; None without such a layer."""
-    for layer in read_net(path).layer:
+    for layer in net.layer:
         if layer.type == "RoIData" and [rule.phase for rule in layer.include] == [pb.TEST]:
-            return tuple(layer.roi_data_param.pixel_mean) or MEAN
+            return tuple(layer.roi_data_param.pixel_mean or DEFAULTS["PIXEL_MEANS"])
     return None
 
 
