@@ -101,10 +101,9 @@ class RoIData(Source):
         p = self.param.roi_data_param
         image, every = example.image.astype(np.float32), example.boxes.copy()
         counted = example.counted(p.use_difficult)
-        boxes = every[counted]
-        if p.num_classes and len(boxes) and boxes[:, 4].max() >= p.num_classes:
+        if p.num_classes and (every[counted, 4] >= p.num_classes).any():
             raise DataError(
-                f"a box has class {boxes[:, 4].max():g}, expected 1 to {p.num_classes - 1} (num_classes: "
+                f"a box has class {every[counted, 4].max():g}, expected 1 to {p.num_classes - 1} (num_classes: "
                 f"{p.num_classes})",
                 layer=self.where,
             )
