@@ -49,7 +49,6 @@ _MODULES = {
 }
 _SMALL = gaussian(0.01)
 _STD = (0.1, 0.1, 0.2, 0.2)  # of offsets, which the targets are divided by: py-faster-rcnn's configuration
-_NO_GRADIENT = [True, False]
 
 
 @dataclass(frozen=True)
@@ -176,14 +175,7 @@ def propose(b: Body, r: Regions) -> Body:
     by_anchor = b.top
     read = [scores, "gt_boxes", "im_info", "data"]
     r.join(b, "rpn-data", read, ["rpn_labels", *_weights("rpn_bbox")], "AnchorTarget")
-    b.join(
-        "rpn_loss_cls", "SoftmaxWithLoss", [by_anchor, "rpn_labels"], propagate_down=_NO_GRADIENT, loss_weight=[1],
-        loss_param={"ignore_label": -1, "normalize": True}, **ONLY_TRAIN,
-    )  # fmt: skip
-    b.join(
-        "rpn_loss_bbox", "SmoothL1Loss", ["rpn_bbox_pred", *_weights("rpn_bbox")], loss_weight=[1],
-        smooth_l1_loss_param={"sigma": 3}, **ONLY_TRAIN,
-    )  # fmt: skip
+    _losses(b, "rpn_loss", by_anchor, "rpn_labels", "rpn_bbox", smooth_l1_loss_param={"sigma": 3})
     b.at(by_anchor).add("rpn_cls_prob", "Softmax")
     b.add("rpn_cls_prob_reshape", "Reshape", reshape_param={"shape": {"dim": [0, 2 * r.anchors, -1, 0]}})
     read = [b.top, "rpn_bbox_pred", "im_info"]
@@ -193,22 +185,27 @@ def propose(b: Body, r: Regions) -> Body:
     return b.at(shared)
 
 
-def losses(b: Body, scores: str = "cls_score", offsets: str = "bbox_pred") -> None:
-    """The losses of the regions in TRAIN, of their classes and of their offsets."""
+def losses(b: Body) -> None:
+    """The losses of the regions in TRAIN, of their classes, `cls_score`, and of their offsets, `bbox_pred`."""
+    _losses(b, "loss", "cls_score", "labels", "bbox")
+
+
+def _losses(b: Body, name: str, scores: str, labels: str, offsets: str, **more: Any) -> None:
+    """The losses of scores and of offsets in TRAIN. more: settings of the latter."""
     b.join(
-        "loss_cls", "SoftmaxWithLoss", [scores, "labels"], propagate_down=_NO_GRADIENT, loss_weight=[1],
+        f"{name}_cls", "SoftmaxWithLoss", [scores, labels], propagate_down=[True, False], loss_weight=[1],
         loss_param={"ignore_label": -1, "normalize": True}, **ONLY_TRAIN,
     )  # fmt: skip
-    b.join("loss_bbox", "SmoothL1Loss", [offsets, *_weights("bbox")], loss_weight=[1], **ONLY_TRAIN)
+    read = [f"{offsets}_pred", *_weights(offsets)]
+    b.join(f"{name}_bbox", "SmoothL1Loss", read, loss_weight=[1], **more, **ONLY_TRAIN)
 
 
-def found(b: Body, scores: str = "cls_score", offsets: str = "bbox_pred", **output: Any) -> None:
-    """The boxes that are found in TEST, `detection_out`. output: settings of RCNNDetectionOutput."""
-    b.join("cls_prob", "Softmax", [scores], **ONLY_TEST)
-    settings: dict[str, Any] = {"bbox_std": _STD, **output}
+def found(b: Body) -> None:
+    """The boxes that are found in TEST, `detection_out`, by `cls_score` and `bbox_pred`."""
+    b.join("cls_prob", "Softmax", ["cls_score"], **ONLY_TEST)
     b.join(
-        "detection_out", "RCNNDetectionOutput", ["rois", "cls_prob", offsets, "im_info"],
-        rcnn_detection_output_param=settings, **ONLY_TEST,
+        "detection_out", "RCNNDetectionOutput", ["rois", "cls_prob", "bbox_pred", "im_info"],
+        rcnn_detection_output_param={"bbox_std": _STD}, **ONLY_TEST,
     )  # fmt: skip
 
 

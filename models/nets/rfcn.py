@@ -60,17 +60,18 @@ def _freeze(layer: pb.LayerParameter) -> None:
 def _mine(b: Body) -> None:
     """The losses in TRAIN, of the regions whose losses are largest."""
 
-    def add(name: str, kind: str, bottoms: str, tops: str, learned: bool = False, **settings: Any) -> None:
+    def add(name: str, kind: str, bottoms: str, tops: str, weight: float | None = None, **settings: Any) -> None:
+        """weight: of a loss, 0 for one that only the choice of regions reads."""
         read, made = bottoms.split(), tops.split()
-        down = [learned, *[False] * (len(read) - 1)]
-        if (kind.endswith("OHEM") and kind != "BoxAnnotatorOHEM") or kind == "SoftmaxWithLoss":
-            settings["loss_weight"] = [float(learned)] * len(made)
+        down = [bool(weight), *[False] * (len(read) - 1)]
+        if weight is not None:
+            settings["loss_weight"] = [weight] * len(made)
         b.join(name, kind, read, *made, propagate_down=down, **settings, **ONLY_TRAIN)
 
     one_by_one = "temp_loss_cls temp_prob_cls per_roi_loss_cls"
-    add("per_roi_loss_cls", "SoftmaxWithLossOHEM", "cls_score labels", one_by_one)
+    add("per_roi_loss_cls", "SoftmaxWithLossOHEM", "cls_score labels", one_by_one, 0)
     targets = "bbox_pred bbox_targets bbox_inside_weights"
-    add("per_roi_loss_bbox", "SmoothL1LossOHEM", targets, "temp_loss_bbox per_roi_loss_bbox")
+    add("per_roi_loss_bbox", "SmoothL1LossOHEM", targets, "temp_loss_bbox per_roi_loss_bbox", 0)
     add("per_roi_loss", "Eltwise", "per_roi_loss_cls per_roi_loss_bbox", "per_roi_loss")
     mining = {"roi_per_img": _MINED, "ignore_label": -1}
     add("annotator_detector", "BoxAnnotatorOHEM", "rois per_roi_loss labels bbox_inside_weights",
@@ -78,10 +79,10 @@ def _mine(b: Body) -> None:
     unread = ["bbox_outside_weights", "temp_loss_cls", "temp_prob_cls", "temp_loss_bbox"]
     b.join("silence", "Silence", unread, **ONLY_TRAIN)
     b.layers[-1].ClearField("top")
-    add("loss", "SoftmaxWithLoss", "cls_score labels_ohem", "loss_cls", True, loss_param={"ignore_label": -1})
+    add("loss", "SoftmaxWithLoss", "cls_score labels_ohem", "loss_cls", 1, loss_param={"ignore_label": -1})
     add("accuracy", "Accuracy", "cls_score labels_ohem", "accuracy", accuracy_param={"ignore_label": -1})
     normalised = {"normalization": "PRE_FIXED", "pre_fixed_normalizer": _MINED}
-    add("loss_bbox", "SmoothL1LossOHEM", "bbox_pred bbox_targets bbox_loss_weights_ohem", "loss_bbox", True,
+    add("loss_bbox", "SmoothL1LossOHEM", "bbox_pred bbox_targets bbox_loss_weights_ohem", "loss_bbox", 1,
         loss_param=normalised)  # fmt: skip
 
 
