@@ -82,12 +82,10 @@ def read_deployed(
     *,
     level: int = 0,
     stages: Sequence[str] = (),
-    allow_unknown: bool = False,
-    profile: str | None = None,
     shape: Sequence[int] | None = None,
 ) -> Deployed:
     """What `deploy` makes of a net in its phase TEST. Raises DragonError."""
-    definition = definition_of(model, allow_unknown, profile)
+    definition = definition_of(model)
     state = run_state(definition.message.state, TEST, level, list(stages))
     net = filter_net(name_layers(definition.message), state)
     try:

@@ -21,15 +21,13 @@ def read_whole(
     *,
     level: int = 0,
     stages: Sequence[str] = (),
-    allow_unknown: bool = False,
-    profile: str | None = None,
     shape: Sequence[int] | None = None,
 ) -> Definition[pb.NetParameter]:
     """The layers of a net in its phase TRAIN, with an Input for each layer that reads data.
 
     shape: of the first top of the first of these, in place of the one that its data has. Raises DragonError.
     """
-    definition = definition_of(model, allow_unknown, profile)
+    definition = definition_of(model)
     state = run_state(definition.message.state, TRAIN, level, list(stages))
     net = filter_net(name_layers(definition.message), state)
     for layer in net.layer:

@@ -59,7 +59,6 @@ class NetChoice:
             engine=engine,
             options=options,
             seed=seed,
-            allow_unknown=self.allow_unknown,
             profile=self.profile,
             share=share,
         )
