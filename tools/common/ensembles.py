@@ -40,7 +40,6 @@ def open_ensemble(
         engine=engine,
         options=options,
         seed=1,
-        allow_unknown=which.allow_unknown,
         share=share,
     )
     with tempfile.TemporaryDirectory() as folder:
