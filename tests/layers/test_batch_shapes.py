@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -56,15 +55,6 @@ def layer(kind: str, folder: Path, images: list[np.ndarray], batch: int = 1, mor
 
 def net_text(kind: str, folder: Path, more: str = "") -> str:
     return f'layer {{ top: "data" top: "label" {layer(kind, folder, IMAGES, more=more)} }}' + REST
-
-
-@pytest.fixture
-def opened() -> Iterator[list[Net | Solver | One]]:
-    """Nets, solvers and layers put in here are closed after the test."""
-    found: list[Net | Solver | One] = []
-    yield found
-    for one in found:
-        (one.layer if isinstance(one, One) else one).close()
 
 
 def test_each_batch_has_the_size_of_its_first_image(tmp_path: Path, opened: list[Net | Solver | One]) -> None:
