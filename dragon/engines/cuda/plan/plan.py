@@ -33,7 +33,11 @@ __all__ = ["Group", "Plan"]
 
 @dataclass
 class Group:
-    """Layers that run together. lowering: None for array code, which runs on the GPU, or on the host if `on_host`."""
+    """Layers that run together. lowering: None for array code, which runs on the GPU, or on the host if `on_host`.
+
+    bottoms: the blobs that it reads, those of its first layer, and what later ones read beside its own tops.
+    propagate_down: for each of them whether it gets a gradient.
+    """
 
     nodes: Sequence[Node]
     lowering: Lowering | None
@@ -42,33 +46,25 @@ class Group:
     first: int = field(init=False)  # index of its first layer
     last: int = field(init=False)
     need_backward: bool = field(init=False)  # whether any of its layers runs backward
-    _read: list[tuple[Node, int]] = field(init=False, repr=False, compare=False)
+    bottoms: Sequence[Blob] = field(init=False, repr=False, compare=False)
+    propagate_down: Sequence[bool] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.first, self.last = self.nodes[0].index, self.nodes[-1].index
         self.need_backward = any(node.need_backward for node in self.nodes)
         made = {id(top) for node in self.nodes for top in node.tops}
-        self._read = [
-            (node, j)
+        read = [
+            (blob, flag)
             for node in self.nodes
-            for j, blob in enumerate(node.bottoms)
+            for blob, flag in zip(node.bottoms, node.propagate_down, strict=True)
             if node is self.nodes[0] or id(blob) not in made
         ]
+        self.bottoms, self.propagate_down = [blob for blob, _ in read], [flag for _, flag in read]
 
     @property
     def layer(self) -> Layer:
         """The first layer, which the group is named after."""
         return self.nodes[0].layer
-
-    @property
-    def bottoms(self) -> Sequence[Blob]:
-        """The blobs that the group reads: those of its first layer, and what later ones read beside its own tops."""
-        return [node.bottoms[j] for node, j in self._read]
-
-    @property
-    def propagate_down(self) -> Sequence[bool]:
-        """For each of the bottoms whether it gets a gradient."""
-        return [node.propagate_down[j] for node, j in self._read]
 
     @property
     def tops(self) -> Sequence[Blob]:
