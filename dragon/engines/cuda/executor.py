@@ -180,18 +180,17 @@ class CudaExecutor(Executor):
                 return None
             self._ran = [True] * (last + 1)
             self._begin()
-            self.division.groups(self.plans.current, 0, last, "forward")
             with self.sharing.training():
                 loss = whole.step(rate, iteration)
             self.arrays.end()
         return loss
 
     def _iteration_of(self, update: DeviceUpdate) -> Iteration:
-        """The iteration for the present shapes, with its graph if there is one."""
+        """The iteration for the present shapes, with its graph if there is one. Backward uses its groups then."""
         plan = self.plans.current
+        self.division.groups(plan, 0, len(self.net.nodes) - 1, "forward")
         whole = plan.graphs.iteration
         if whole is None or not whole.serves(update):
-            self.division.groups(plan, 0, len(self.net.nodes) - 1, "forward")
             whole = plan.graphs.iteration = self._new_iteration(update)
         return whole
 
