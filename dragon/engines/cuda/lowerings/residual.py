@@ -30,6 +30,7 @@ class ResidualLowering(BatchNormLowering):
     ) -> None:  # fmt: skip
         super().__init__(device, node, scale)
         self._added, self._slope_of_sum, self._split = added, slope, split
+        self._shortcut = int(added.bottoms[0] is node.tops[0])  # which bottom of the sum is the other blob
         self.overwrites_top_diff = not split
 
     def on(self, device: Device) -> ResidualLowering:
@@ -54,14 +55,8 @@ class ResidualLowering(BatchNormLowering):
 
         In place on its bottom, the normalisation's gradient is overwritten by what it gives that bottom.
         """
-        own, normal, other = self._added.tops[0], self.node.tops[0], self._other
+        own, normal, other = self._added.tops[0], self.node.tops[0], self._added.bottoms[self._shortcut]
         return receivers([own, normal, other], [True, normal is not self.node.bottoms[0], other_learns])
 
-    @property
-    def _other(self) -> Blob:
-        first, second = self._added.bottoms
-        return second if first is self.node.tops[0] else first
-
     def equal_diffs(self) -> Sequence[Storage]:
-        flags = dict(zip(map(id, self._added.bottoms), self._added.propagate_down, strict=True))
-        return [blob.diff_storage for blob in self._equal(flags[id(self._other)])]
+        return [blob.diff_storage for blob in self._equal(self._added.propagate_down[self._shortcut])]

@@ -51,12 +51,9 @@ class Spread:
 
     def few_arguments(self) -> dict[str, Any]:
         """Those of channel_sums_of_sum."""
-        outs = list({out.data.ptr: out for out in self.outs}.values())
         more = self.terms[1] if len(self.terms) > 1 else None
-        arrays = dict.fromkeys(f"out{j}" for j in range(kernels.MOST_OUTPUTS))
-        arrays.update({f"out{j}": out for j, out in enumerate(outs)})
-        y = None if self.slope is None else self.y
-        return {"dy": self.terms[0], "more": more, "y": y, **arrays, "slope": float(self.slope or 0)}
+        arrays = _written(_distinct(self.outs), self.y, self.slope)
+        return {"dy": self.terms[0], "more": more, **arrays, "slope": float(self.slope or 0)}
 
     def launch(self, lowering: Lowering) -> None:
         """Write the gradient, by launches of its own."""
@@ -80,18 +77,26 @@ def spread(
 
     With a slope, it is the gradient in front of a ReLU with the output y.
     """
-    outs = list({out.data.ptr: out for out in outs}.values())
+    outs = _distinct(outs)
     if len(terms) > kernels.MOST_TERMS:
         head = terms[: -kernels.MOST_TERMS + 1]
         add(lowering, head, outs[0])
         terms = [outs[0], *terms[len(head) :]]
-    names = [f"out{j}" for j in range(kernels.MOST_OUTPUTS)]
-    first, rest = list(outs[: kernels.MOST_OUTPUTS]), outs[kernels.MOST_OUTPUTS :]
-    arrays = dict(zip(names, [*first, *[None] * (len(names) - len(first))], strict=True))
-    rectified = {"y": None if slope is None else y, **arrays}
-    _launch(lowering, kernels.sum_backward, terms, rectified, {"slope": float(slope or 0)})
+    first, rest = outs[: kernels.MOST_OUTPUTS], outs[kernels.MOST_OUTPUTS :]
+    _launch(lowering, kernels.sum_backward, terms, _written(first, y, slope), {"slope": float(slope or 0)})
     if rest:
         spread(lowering, first[:1], rest)
+
+
+def _distinct(outs: Sequence[Any]) -> list[Any]:
+    """The arrays, each place in memory once."""
+    return list({out.data.ptr: out for out in outs}.values())
+
+
+def _written(outs: Sequence[Any], y: Any, slope: float | None) -> dict[str, Any]:
+    """The kernels' arguments for the arrays that get a gradient, and for the output y of the ReLU behind it, if any."""
+    arrays = {f"out{j}": outs[j] if j < len(outs) else None for j in range(kernels.MOST_OUTPUTS)}
+    return {"y": None if slope is None else y, **arrays}
 
 
 def _behind(slope: float | None) -> dict[str, Any]:

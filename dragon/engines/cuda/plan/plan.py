@@ -180,8 +180,8 @@ class Plan:
         node = nodes[index]
         layer: Any = node.layer
         single = self.single(index)
-        if isinstance(single.lowering, EltwiseLowering):
-            return self._fused_sum(index) if self._is_plain_sum(index) else None
+        if self._is_plain_sum(index):
+            return self._fused_sum(index)
         with_relu = ConvolutionReLULowering.fits_before_relu(single.lowering, self.device)
         if not isinstance(single.lowering, BatchNormLowering) and not with_relu:
             return None
@@ -230,7 +230,7 @@ class Plan:
         forms = {
             (self.layouts.takes_channels_last(node.index), self.types.runs_in_16_bits(node.index)) for node in together
         }
-        gives = dict(zip(map(id, added.bottoms), added.propagate_down, strict=True))[id(top)]
+        gives = added.propagate_down[int(added.bottoms[1] is top)]
         if len(learns) > 1 or len(forms) > 1 or (learns == {True} and not (gives and nodes[index].propagate_down[0])):
             return None
         arguments = self.device, nodes[index], scale, added, slope, split
