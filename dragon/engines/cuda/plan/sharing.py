@@ -67,7 +67,7 @@ class Sharing:
         self._arena = BlobArena(net, gpu, arrays, plans.forget_graphs, plans.forget_others)
         self._me: weakref.ref[Sharing] = weakref.ref(self)
         self._key: tuple[Any, ...] = ()  # of the last pass: its plan, how many blobs lie outside, what has run
-        # where the last pass of each plan had its storages, with the rest of the `_key` of that pass
+        # where the last pass of each plan had its storages, with what has run in that pass
         self._places: weakref.WeakKeyDictionary[Plan, _Placed] = weakref.WeakKeyDictionary()
         self._unshared: weakref.WeakSet[Plan] = weakref.WeakSet()  # in whose training passes blobs share no memory
         self._lifetimes: BlobLifetimes | None = None  # while blobs share
@@ -222,7 +222,7 @@ class Sharing:
         places = self._arena.place(lifetimes, self.own)
         for storage in shared:
             self._arena.copy_of(storage).restore = _restoring(self._me, weakref.ref(storage))
-        self._places[self._plans.current] = (len(self.own), *key[2:]), lifetimes, places
+        self._places[self._plans.current] = key[2:], lifetimes, places
         self._begin(lifetimes, places, key)
 
     def _put_back(self, key: tuple[Any, ...]) -> bool:
@@ -230,9 +230,9 @@ class Sharing:
         found = self._places.get(self._plans.current)
         if found is None or self._lifetimes is None:
             return False
-        known, lifetimes, places = found
+        ran, lifetimes, places = found
         moved = self._lifetimes.recomputable - lifetimes.recomputable  # what these graphs have outside the arena
-        if known != key[1:] or moved or not self._arena.put_back(places, self.own):
+        if ran != key[2:] or moved or not self._arena.put_back(places, self.own):
             return False
         self._begin(lifetimes, places, key)
         return True
