@@ -54,9 +54,10 @@ class BenchmarkError(Exception):
 # -- a benchmark as a program --------------------------------------------------------------------------------
 def exit_status(program: str, run: Callable[[], None], *errors: type[Exception]) -> int:
     """Run a benchmark: 0, or 2 and a line on standard error for a BenchmarkError and one of `errors`."""
+    expected: tuple[type[Exception], ...] = (BenchmarkError, *errors)
     try:
         run()
-    except (BenchmarkError, *errors) as error:
+    except expected as error:
         print(f"{program}: {error}", file=sys.stderr)
         return 2
     return 0
