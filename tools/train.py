@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -176,7 +176,8 @@ def command(
             seed = ranks.agree(own_seed if seed is None else seed)
         else:
             flags = {"--divide-batch": divide_batch, "--wire": wire != "fp32", "--timeline": timeline is not None}
-            _refuse_alone([name for name, given in flags.items() if given])
+            if alone := next((name for name, given in flags.items() if given), None):
+                raise UsageError(f"{alone} needs several ranks: --ranks N, or mpirun -n N dragon train")
         solver = get_solver(
             definition,
             engine=engine,
@@ -225,12 +226,6 @@ def command(
             write_timeline(solver, timeline)
         finally:
             solver.close()
-
-
-def _refuse_alone(flags: Sequence[str]) -> None:
-    """Raise UsageError for flags of several ranks that were given to one process."""
-    for flag in flags:
-        raise UsageError(f"{flag} needs several ranks: --ranks N, or mpirun -n N dragon train")
 
 
 def _restored(place: Place, solver: Solver) -> str | None:
