@@ -7,7 +7,7 @@ comes from a measurement. The sums do not depend on it: each number is added up 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dragon.memory.blob import Blob
+from dragon.memory.storage import Storage
 from dragon.parallel.ranks import Ranks
 from dragon.parallel.wire import Wire, exponents
 
 if TYPE_CHECKING:
     from dragon.graph.net import Net
 
-__all__ = ["Bucket", "bucket_bytes", "buckets_of"]
+__all__ = ["Bucket", "bucket_bytes", "buckets_of", "learned_bytes", "spread"]
 
 LEAST, MOST = 1 << 18, 1 << 25  # bytes of a bucket
 _SMALL, _LARGE = 1 << 15, 1 << 22  # bytes of the vectors that are measured
@@ -38,13 +39,12 @@ class Bucket:
     blobs: list[Blob]
 
     def __post_init__(self) -> None:
-        self.count = sum(blob.count for blob in self.blobs)
         self._vector: NDArray[Any] | None = None  # used again in each iteration
 
     @property
     def nbytes(self) -> int:
         """Bytes of the gradients."""
-        return sum(blob.count * blob.dtype.itemsize for blob in self.blobs)
+        return sum(map(_bytes, self.blobs))
 
     def fill(self) -> None:
         """Copy the gradients of the blobs."""
@@ -71,10 +71,15 @@ class Bucket:
     def put(self) -> None:
         """Copy the means to the blobs."""
         assert self._vector is not None, "before fill"
-        k = 0
-        for blob in self.blobs:
-            blob.diff_storage.overwrite()[: blob.count] = self._vector[k : k + blob.count]
-            k += blob.count
+        spread(self._vector, [(blob.diff_storage, blob.count) for blob in self.blobs])
+
+
+def spread(vector: NDArray[Any], storages: Iterable[tuple[Storage, int]]) -> None:
+    """Copy a vector to storages, each with its number of elements."""
+    k = 0
+    for storage, count in storages:
+        storage.overwrite()[:count] = vector[k : k + count]
+        k += count
 
 
 def buckets_of(net: Net, least: int) -> list[Bucket]:
@@ -87,16 +92,27 @@ def buckets_of(net: Net, least: int) -> list[Bucket]:
     order = sorted(range(len(blobs)), key=lambda k: (-lowest[blobs[k].diff_storage], k))
     found: list[Bucket] = []
     chosen: list[Blob] = []
+    size = 0
     for k in order:
         chosen.append(blobs[k])
-        if sum(blob.count * blob.dtype.itemsize for blob in chosen) >= least:
+        size += _bytes(blobs[k])
+        if size >= least:
             found.append(_bucket(chosen, lowest))
-            chosen = []
+            chosen, size = [], 0
     return [*found, _bucket(chosen, lowest)] if chosen else found
 
 
 def _bucket(blobs: Sequence[Blob], lowest: dict[object, int]) -> Bucket:
     return Bucket(min(lowest[blob.diff_storage] for blob in blobs), list(blobs))
+
+
+def learned_bytes(net: Net) -> int:
+    """Bytes of the gradients of a net."""
+    return sum(_bytes(p.blob) for p in net.learnable)
+
+
+def _bytes(blob: Blob) -> int:
+    return blob.count * blob.dtype.itemsize
 
 
 def bucket_bytes(ranks: Ranks, total: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from dragon.bases.source import Prefetched
 from dragon.errors import UsageError
-from dragon.memory.storage import Storage
-from dragon.parallel.buckets import Bucket, bucket_bytes, buckets_of
+from dragon.parallel.buckets import Bucket, bucket_bytes, buckets_of, learned_bytes, spread
 from dragon.parallel.ranks import Ranks
 from dragon.parallel.sender import Sender
 from dragon.parallel.timeline import COMPUTE, SEND, Timeline
@@ -76,10 +75,9 @@ class Exchange:
         if any(other != shapes for other in self.ranks.agree_all(shapes)):
             raise UsageError("the ranks have different nets")
         for blob in self._owned:
-            _put(self.ranks.agree(blob.peek().ravel()), [(blob.data_storage, blob.count)])
+            spread(self.ranks.agree(blob.peek().ravel()), [(blob.data_storage, blob.count)])
         if self._sender.threaded:
-            whole = sum(bucket.nbytes for bucket in buckets_of(self.net, 1))
-            self.split(bucket_bytes(self._sending, whole))
+            self.split(bucket_bytes(self._sending, learned_bytes(self.net)))
         else:
             self.split(1 << 62)
         self._elsewhere, self._mark = self.ranks.waited, time.perf_counter()
@@ -195,16 +193,8 @@ class Exchange:
         if self._statistics:
             vector = np.concatenate([blob.peek().ravel() for blob in self._statistics])
             self.ranks.mean(vector)
-            _put(vector, [(blob.data_storage, blob.count) for blob in self._statistics])
+            spread(vector, [(blob.data_storage, blob.count) for blob in self._statistics])
 
     def close(self) -> None:
         """End the thread that sends."""
         self._sender.close()
-
-
-def _put(vector: NDArray[Any], storages: Iterable[tuple[Storage, int]]) -> None:
-    """Spread a vector over storages, each with its number of elements."""
-    k = 0
-    for storage, count in storages:
-        storage.overwrite()[:count] = vector[k : k + count]
-        k += count
