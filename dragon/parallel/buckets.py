@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -134,4 +133,4 @@ def _seconds(ranks: Ranks, size: int) -> float:
         began = time.perf_counter()
         ranks.mean(vector)
         times.append(time.perf_counter() - began)
-    return median(times[1:])
+    return float(np.median(times[1:]))
