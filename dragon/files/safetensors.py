@@ -19,6 +19,7 @@ from dragon.errors import WeightsError, one_line
 from dragon.extras import install_command
 from dragon.files.atomic import write_atomically
 from dragon.files.reading import open_regular
+from dragon.memory.bf16 import from_bf16
 from dragon.memory.storage import Array
 
 __all__ = ["Stored", "is_safetensors", "layer_tensors", "layers_of", "read_safetensors", "write_safetensors"]
@@ -74,9 +75,8 @@ def _begin(header: Mapping[str, Any], key: str) -> tuple[int, str]:
 
 def _array(path: str | Path, key: str, value: Mapping[str, Any]) -> Array:
     data, kind, shape = value["data"], value["dtype"], tuple(value["shape"])
-    if kind == "BF16":  # the upper half of a float32
-        wide = np.frombuffer(data, "<u2").astype("<u4") << 16
-        return wide.view("<f4").reshape(shape)
+    if kind == "BF16":
+        return from_bf16(np.frombuffer(data, "<u2")).reshape(shape)
     if kind not in _TYPES:
         raise WeightsError(f'{path}: "{key}" has numbers of type {kind}, which are not read: store it as F32')
     return np.frombuffer(data, _TYPES[kind]).reshape(shape)
