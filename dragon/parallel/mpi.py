@@ -8,7 +8,7 @@ from typing import Any
 from dragon.errors import UsageError, one_line
 from dragon.extras import install_command
 
-__all__ = ["mpi_module"]
+__all__ = ["library_missing", "mpi_module", "package_missing"]
 
 
 def mpi_module(what: str) -> Any:
@@ -16,6 +16,16 @@ def mpi_module(what: str) -> Any:
     try:
         return importlib.import_module("mpi4py.MPI")
     except ImportError:
-        raise UsageError(f"{what} needs a package: {install_command('mpi')}") from None
+        raise package_missing(what) from None
     except RuntimeError as error:  # mpi4py without an MPI library
-        raise UsageError(f"{what} needs an MPI library, such as pip install mpich: {one_line(str(error))}") from None
+        raise library_missing(what, str(error)) from None
+
+
+def package_missing(what: str) -> UsageError:
+    """The error where mpi4py is not installed."""
+    return UsageError(f"{what} needs a package: {install_command('mpi')}")
+
+
+def library_missing(what: str, why: str) -> UsageError:
+    """The error where mpi4py finds no MPI library. why: what it says."""
+    return UsageError(f"{what} needs an MPI library, such as pip install mpich: {one_line(why)}")

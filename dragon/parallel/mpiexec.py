@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dragon.errors
-from dragon.errors import UsageError, one_line
-from dragon.extras import install_command
+from dragon.errors import UsageError
+from dragon.parallel.mpi import library_missing, package_missing
 
 __all__ = ["find_mpiexec", "package_root", "rank_environment"]
 
@@ -63,8 +63,8 @@ def _library(what: str) -> tuple[str, str | None]:
         return version, paths[0] if paths else None
     last = done.stderr.strip().splitlines()[-1:] or [f"status {done.returncode}"]
     if "No module named 'mpi4py'" in last[0]:
-        raise UsageError(f"{what} needs a package: {install_command('mpi')}")
-    raise UsageError(f"{what} needs an MPI library, such as pip install mpich: {one_line(last[0])}")
+        raise package_missing(what)
+    raise library_missing(what, last[0])
 
 
 def _candidates(library: str | None) -> Iterator[str]:
