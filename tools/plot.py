@@ -14,9 +14,10 @@ from dragon.files.atomic import atomic_write
 from dragon.files.caffe_log import SMOOTHED_LOSS, Log, Row
 from dragon.files.pictures import picture_format
 from dragon.tools.common.curves import cut_high_start, mark_divergence, new_figure, whole_iterations
-from dragon.tools.common.phases import PHASES, draw_phases, read_phases
+from dragon.tools.common.phases import draw_phases, read_phases
 from dragon.tools.common.rates import against_rate, chance_line
 from dragon.tools.common.run_log import read_run, run_name
+from dragon.tools.observers.metrics import PHASES
 
 __all__ = ["command"]
 

@@ -9,11 +9,9 @@ from typing import Any
 
 from dragon.errors import DataError
 from dragon.tools.common.curves import new_figure, whole_iterations
-from dragon.tools.observers.metrics import read_records
+from dragon.tools.observers.metrics import PHASES, read_records
 
-__all__ = ["PHASES", "PhaseTimes", "draw_phases", "read_phases"]
-
-PHASES = ("read", "compute", "wait")  # in metrics.jsonl with _ms: milliseconds of an iteration, one number for a rank
+__all__ = ["PhaseTimes", "draw_phases", "read_phases"]
 
 
 @dataclass

@@ -35,8 +35,9 @@ from dragon.solver.solver import Observer, Solver
 from dragon.tools.common.logs import log
 from dragon.tools.observers.vitals import Vitals
 
-__all__ = ["MetricsObserver", "Record", "read_records", "status_of"]
+__all__ = ["PHASES", "MetricsObserver", "Record", "read_records", "status_of"]
 
+PHASES = ("read", "compute", "wait")  # in a record with _ms: milliseconds of an iteration, one number for each rank
 Record = dict[str, Any]
 _INT64_LIMIT = 2**63
 _MAX_VALUES = 100  # values of one output; larger ones are left out
@@ -133,7 +134,7 @@ class MetricsObserver(Observer):
         further: dict[str, Any] = {}
         if self._vitals is not None:
             further = {k: _number(v) for k, v in self._vitals.values.items()}
-        for name in ("read", "compute", "wait") if solver.phases else ():
+        for name in PHASES if solver.phases else ():
             further[f"{name}_ms"] = [round(getattr(phases, name), 3) for phases in solver.phases]
         rate = float(f"{rate:.7g}")
         self._write(solver, "display", loss=_number(loss), lr=rate, outputs=outputs, images_per_second=speed, **further)
