@@ -198,10 +198,10 @@ def _opening(solver: Solver) -> Iterator[str]:
         yield solver.exchange.describe()
     if synthetic(net):
         yield SYNTHETIC
-    if batch_norms(net):
-        together = solver.ranks.size if solver.ranks is not None and any(n.total for n in batch_norms(net)) else 1
+    if norms := batch_norms(net):
+        together = solver.ranks.size if solver.ranks is not None and any(n.total for n in norms) else 1
         line = f"batch normalisation: statistics are taken over {batch_size(net) * together} examples"
-        if together > 1 and not all(n.total for n in batch_norms(net)):
+        if together > 1 and not all(n.total for n in norms):
             line += f" in layers of type SyncBN, over {batch_size(net)} in others"
         if solver.param.iter_size > 1:
             line += f"; iter_size {solver.param.iter_size} does not enlarge that"
