@@ -22,28 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from dragon.data.synthetic import write_synthetic
-from tests.parallel.test_train import equal, solver, weights
+from tests.parallel.test_train import environment, equal, ranks_of, solver, weights
 
-ROOT = Path(__file__).parents[2]
 SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT)
 MIDDLE = """layer { name: "bn" type: "BN" bottom: "c" top: "c" }
 layer { name: "re" type: "ReLU" bottom: "c" top: "c" }"""
 _RESTARTED = re.compile(r"dragon: warning: rank (\d+) of \d+ \(process (\d+) on .*\) was killed by signal (\d+)")
-
-
-def ranks_of(mark: str) -> dict[int, int]:
-    """Processes by rank of the program with this mark in its environment."""
-    found = {}
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            values = (path / "environ").read_bytes().split(b"\0")
-            watches = b"watcher.py" in (path / "cmdline").read_bytes()
-        except OSError:
-            continue
-        rank = next((int(v.partition(b"=")[2]) for v in values if v.startswith(b"PMI_RANK=")), None)
-        if f"DRAGON_TEST_MARK={mark}".encode() in values and rank is not None and not watches:
-            found[rank] = int(path.name)
-    return found
 
 
 class Training:
@@ -55,7 +39,7 @@ class Training:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "dragon", "train", "--engine", "numpy", *map(str, words)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=cwd,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "DRAGON_TEST_MARK": mark},
+            env=environment(DRAGON_TEST_MARK=mark),
         )  # fmt: skip
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

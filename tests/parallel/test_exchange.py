@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from itertools import pairwise
@@ -14,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from dragon.data.synthetic import write_synthetic
-from tests.parallel.test_train import BN, MPIEXEC, ROOT, pytestmark, solver
+from tests.parallel.test_train import BN, MPIEXEC, ROOT, environment, needs_mpi, solver
 
-__all__ = ["pytestmark"]
+pytestmark = needs_mpi
 
 SPLIT = (
     'layer { name: "bn" type: "BatchNorm" bottom: "c" top: "c" }'
@@ -76,7 +75,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], Fou
         done = subprocess.run(
             program if ranks == 1 else [str(MPIEXEC), "-n", str(ranks), *program],
             capture_output=True, text=True, timeout=500, check=False, cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            env=environment(),
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         for line in lines:

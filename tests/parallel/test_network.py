@@ -12,19 +12,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from dragon.data.synthetic import write_synthetic
 from tests.parallel.kills import MIDDLE
-from tests.parallel.test_train import MPIEXEC, ROOT, equal, solver, train, weights
+from tests.parallel.test_train import environment, equal, needs_mpi, solver, train, weights
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not find_spec("mpi4py") or not MPIEXEC.exists(), reason="needs mpi4py and mpich"),
-]
+pytestmark = [pytest.mark.slow, needs_mpi]
 
 CABLES = {
     "as it is": [],
@@ -91,15 +87,14 @@ def test_two_machines_train_as_one(tmp_path: Path, machines: str, cable: str) ->
     settings = {"max_iter": 12, "snapshot": 12, "base_lr": 0.0001}
     here, there = (solver(tmp_path / name, lmdb, 10, MIDDLE, **settings) for name in ("here", "there"))
     assert train(2, here).returncode == 0
-    environment = {
-        **os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
-        "HYDRA_HOST_FILE": str(hosts), "HYDRA_LAUNCHER": "rsh", "HYDRA_LAUNCHER_EXEC": str(start),
-        "HYDRA_IFACE": "cable0", "UCX_TLS": "tcp,self", "UCX_NET_DEVICES": "cable0",
-    }  # fmt: skip
+    cabled = environment(
+        HYDRA_HOST_FILE=str(hosts), HYDRA_LAUNCHER="rsh", HYDRA_LAUNCHER_EXEC=str(start),
+        HYDRA_IFACE="cable0", UCX_TLS="tcp,self", UCX_NET_DEVICES="cable0",
+    )  # fmt: skip
     command = ["ip", "netns", "exec", f"{machines}-1", sys.executable, "-m", "dragon", "train", "--engine", "numpy"]
     done = subprocess.run(
         [*command, "--solver", str(there), "--no-run", "--ranks", "2"],
-        capture_output=True, text=True, env=environment, timeout=240, check=False,
+        capture_output=True, text=True, env=cabled, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     equal(weights(tmp_path / "there", 12), weights(tmp_path / "here", 12))

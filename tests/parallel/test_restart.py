@@ -8,28 +8,23 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dragon.data.synthetic import write_synthetic
-from tests.parallel.kills import MIDDLE, Training, disturb, ranks_of
-from tests.parallel.test_train import MPIEXEC, equal, solver, train, weights
+from tests.parallel.kills import MIDDLE, Training, disturb
+from tests.parallel.test_train import equal, lmdb, needs_mpi, ranks_of, solver, train, weights
+
+__all__ = ["lmdb"]
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not find_spec("mpi4py") or not MPIEXEC.exists(), reason="needs mpi4py and mpich"),
+    needs_mpi,
     pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc"),
 ]
 LONG: dict[str, Any] = {"max_iter": 1_000_000, "snapshot": 0, "base_lr": 0.0001, "display": 10}
 NO_MPIRUN: dict[str, Any] = {"max_iter": 40, "snapshot": 10, "base_lr": 0.0001, "display": 10}
-
-
-@pytest.fixture(scope="module")
-def lmdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_synthetic(tmp_path_factory.mktemp("data") / "drawn", train=170, test=10).train
 
 
 @contextmanager

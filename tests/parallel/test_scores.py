@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,9 @@ import pytest
 import dragon
 from dragon.data.synthetic import write_synthetic
 from tests.data.detection.helpers import write_scenes
-from tests.parallel.test_train import BN, MPIEXEC, NET, ROOT
+from tests.parallel.test_train import BN, NET, environment, needs_mpi
 
-pytestmark = pytest.mark.skipif(not find_spec("mpi4py") or not MPIEXEC.exists(), reason="needs mpi4py and mpich")
+pytestmark = needs_mpi
 
 ACCURACY = 'layer { name: "acc" type: "Accuracy" bottom: "i" bottom: "l" top: "acc" }'
 # labels with their boxes made smaller, in the place of detections
@@ -41,7 +39,7 @@ def scored(ranks: int, folder: Path, *words: object) -> subprocess.CompletedProc
     words = *command, folder / "x.caffemodel", "--engine", "numpy", "--ranks", ranks, *words
     return subprocess.run(
         list(map(str, words)), capture_output=True, text=True, timeout=300, check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env=environment(),
     )  # fmt: skip
 
 

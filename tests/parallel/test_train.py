@@ -20,7 +20,8 @@ from dragon.tools.observers.metrics import read_records
 
 ROOT = Path(__file__).parents[2]
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
-pytestmark = pytest.mark.skipif(not find_spec("mpi4py") or not MPIEXEC.exists(), reason="needs mpi4py and mpich")
+needs_mpi = pytest.mark.skipif(not find_spec("mpi4py") or not MPIEXEC.exists(), reason="needs mpi4py and mpich")
+pytestmark = needs_mpi
 
 NET = """
 layer {{ name: "d" type: "Data" top: "x" top: "l" data_param {{ source: "{lmdb}" batch_size: {batch} backend: LMDB }}
@@ -59,13 +60,32 @@ def command(ranks: int, *words: object) -> list[str]:
     return program if ranks == 1 else [str(MPIEXEC), "-n", str(ranks), *program]
 
 
+def environment(**more: str) -> dict[str, str]:
+    """That of a process of one thread which imports this Dragon."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
+
+
+def ranks_of(mark: str) -> dict[int, int]:
+    """Processes by rank of the program with this mark in its environment."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            values = (path / "environ").read_bytes().split(b"\0")
+            watches = b"watcher.py" in (path / "cmdline").read_bytes()
+        except OSError:
+            continue
+        rank = next((int(v.partition(b"=")[2]) for v in values if v.startswith(b"PMI_RANK=")), None)
+        if f"DRAGON_TEST_MARK={mark}".encode() in values and rank is not None and not watches:
+            found[rank] = int(path.name)
+    return found
+
+
 def train(
     ranks: int, path: Path, *words: object, engine: str = "numpy", cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command(ranks, "--solver", path, "--no-run", "--engine", engine, *words),
-        capture_output=True, text=True, env=environment, timeout=300, check=False, cwd=cwd,
+        capture_output=True, text=True, env=environment(), timeout=300, check=False, cwd=cwd,
     )  # fmt: skip
     return done
 
@@ -153,41 +173,23 @@ def test_rank_0_has_the_time_to_say_why_all_end(tmp_path: Path, lmdb: Path) -> N
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
 def test_a_killed_rank_ends_the_others(tmp_path: Path, lmdb: Path) -> None:
     path = solver(tmp_path / "run", lmdb, 10, max_iter=1_000_000, snapshot=0)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "DRAGON_TEST_MARK": str(tmp_path)}
     running = subprocess.Popen(
         command(2, "--solver", path, "--no-run", "--engine", "numpy"),
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        env=environment(DRAGON_TEST_MARK=str(tmp_path)),
     )  # fmt: skip
     try:
         assert running.stdout is not None
         while "Iteration 2 " not in running.stdout.readline():
             assert running.poll() is None
-        os.kill(_rank(1, str(tmp_path)), signal.SIGKILL)
+        os.kill(ranks_of(str(tmp_path))[1], signal.SIGKILL)
         said, _ = running.communicate(timeout=60)
         assert running.returncode != 0
         assert "KILLED BY SIGNAL: 9" in said or "signal 9" in said
         deadline = time.monotonic() + 30
-        while _ranks(str(tmp_path)):
+        while ranks_of(str(tmp_path)):
             assert time.monotonic() < deadline
     finally:
         if running.poll() is None:
             os.killpg(running.pid, signal.SIGKILL)
             running.wait()
-
-
-def _ranks(mark: str) -> dict[int, int]:
-    """Processes by rank of the program with this mark in its environment."""
-    found = {}
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            values = (path / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        rank = next((int(v.partition(b"=")[2]) for v in values if v.startswith(b"PMI_RANK=")), None)
-        if f"DRAGON_TEST_MARK={mark}".encode() in values and rank is not None:
-            found[rank] = int(path.name)
-    return found
-
-
-def _rank(rank: int, mark: str) -> int:
-    return _ranks(mark)[rank]
