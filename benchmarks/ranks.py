@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from benchmarks._harness import ROOT, BenchmarkError, machine, table
+from dragon.errors import UsageError
+from dragon.parallel.mpiexec import find_mpiexec, rank_environment
 
 __all__ = ["main"]
 
@@ -43,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> None:
         return
     try:
         _report(given)
-    except BenchmarkError as error:
+    except (BenchmarkError, UsageError) as error:
         sys.exit(f"benchmarks.ranks: {error}")
 
 
@@ -75,12 +75,12 @@ def _run(given: argparse.Namespace, ranks: int) -> dict[str, Any]:
         sys.executable, "-m", "benchmarks.ranks", "--rank", "--model", given.model, "--batch", str(given.batch),
         "--ranks", str(given.ranks), "--steps", str(given.steps),
     ]  # fmt: skip
-    mpiexec = Path(sys.executable).with_name("mpiexec")
-    command = program if ranks == 1 else [str(mpiexec), "-n", str(ranks), *program]
+    command = program if ranks == 1 else [find_mpiexec("the benchmark"), "-n", str(ranks), *program]
     threads = str(given.ranks // ranks)
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": threads}, cwd=ROOT
-    )
+        command, capture_output=True, text=True, check=False, cwd=ROOT,
+        env={**rank_environment(), "OMP_NUM_THREADS": threads},
+    )  # fmt: skip
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"step_ms"')]
     if done.returncode or not lines:
         raise BenchmarkError(f"{ranks} ranks: {(done.stderr or done.stdout).strip()[-500:]}")
