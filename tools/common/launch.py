@@ -14,18 +14,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dragon.errors import DragonError, UsageError
-from dragon.parallel.launcher import Ended, Launcher
 from dragon.parallel.notes import Heard, tell
 from dragon.parallel.ranks import Ranks, started_count
 from dragon.tools.common.engine_options import EngineChoice, named_gpus
 from dragon.tools.common.logs import log
 from dragon.tools.common.numbers import Count
 from dragon.tools.common.repeat import JOB, repeated_flags
+
+if TYPE_CHECKING:
+    from dragon.parallel.launcher import Ended, Launcher
 
 __all__ = ["RanksChoice", "noting", "ranks_options"]
 
@@ -90,6 +92,8 @@ class RanksChoice:
         words = [str(context.command.name), *repeated_flags(context, ())]
         words += ["--debug"] if log.isEnabledFor(logging.DEBUG) else []
         what = f"--ranks {wanted}" if self.ranks is not None else f"--gpu {choice.gpu}"
+        from dragon.parallel.launcher import Launcher  # which a process that starts no ranks does not need
+
         launcher = Launcher(wanted, what)
         raise click.exceptions.Exit(
             self._supervise(launcher, words, None if again is None else partial(again, context))
