@@ -24,8 +24,6 @@ from dragon.files.paths import split_paths
 from dragon.graph.net import Net
 from dragon.graph.run_lock import RunLock, exclusive
 from dragon.memory.storage import Array
-from dragon.parallel.exchange import Exchange, Phases
-from dragon.parallel.ranks import Ranks
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.dialects import set_profile
@@ -42,8 +40,10 @@ from dragon.solver.snapshot_lock import names_locked, snapshot_lock
 from dragon.solver.testing import check_tests, positions, restore, run_test
 from dragon.solver.update import Updater
 
-if TYPE_CHECKING:  # it brings the parser of prototxt
+if TYPE_CHECKING:  # the first brings the parser of prototxt, the others what several ranks need
     from dragon.graph.changes import NetChanges
+    from dragon.parallel.exchange import Exchange, Phases
+    from dragon.parallel.ranks import Ranks
 
 __all__ = ["Observer", "Solver"]
 
@@ -155,6 +155,8 @@ class Solver:
             self.net.copy_from(paths, also=self.test_nets)
         self.exchange: Exchange | None = None
         if ranks is not None:
+            from dragon.parallel.exchange import Exchange  # which one process does not need
+
             overlap = self.param.layer_wise_reduce
             self.exchange = Exchange(self.net, ranks, overlap=overlap, wire=wire, timeline=timeline)
             self.exchange.start()
