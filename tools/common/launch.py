@@ -38,7 +38,7 @@ Again = Callable[[click.Context, Heard], Sequence[str]]
 _Words = Callable[[Heard], Sequence[str]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class RanksChoice:
     """Values of the flags. job: what ranks are given by the process that started them, None for others.
 
@@ -58,9 +58,9 @@ class RanksChoice:
             return
         try:
             facts = json.loads(self.job)
-            object.__setattr__(self, "expected", facts["ranks"])
-            object.__setattr__(self, "run", facts.get("run"))
-            object.__setattr__(self, "snapshots", tuple(facts.get("snapshots", ())))
+            self.expected = facts["ranks"]
+            self.run = facts.get("run")
+            self.snapshots = tuple(facts.get("snapshots", ()))
         except (ValueError, AttributeError, KeyError, TypeError):
             raise click.UsageError(f"{JOB} is set by --ranks alone") from None
 
