@@ -118,10 +118,6 @@ class BatchNormLowering(Lowering):
         mean_inv = self.buffer("mean_inv", 2 * c)
         dgamma = None if affine is None else affine[0].diff
         dbeta = None if affine is None or affine[1] is None else affine[1].diff
-        if dx is None and dgamma is None:
-            if spread is not None:
-                spread.launch(self)
-            return
         by_batch = not self._by_running
         given = {
             "dy": dy, "x": x, "mean_inv": mean_inv, "gamma": gamma, "unscale": self.unscale, "y": y, "dx": dx,
@@ -133,6 +129,8 @@ class BatchNormLowering(Lowering):
             return
         if spread is not None:
             spread.launch(self)
+        if dx is None and dgamma is None:
+            return
         sums = None
         if affine is not None:
             sums = channel_sums(self.device, at, dy, x, mean=mean_inv[:c], y=y, slope=slope)
