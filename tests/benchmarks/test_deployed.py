@@ -9,8 +9,7 @@ import pytest
 
 from benchmarks import deployed
 from benchmarks.deployed import main
-from dragon.engines.onednn.library.binding import library
-from dragon.errors import EngineError
+from tests.engines import needs
 
 TINY = ["--engine", "numpy", "--net", "squeezenet_v1.1", "--size", "35", "--batch", "2", "--rounds", "1"]
 TINY += ["--block-ms", "1"]
@@ -34,10 +33,7 @@ def test_times_first_scores_and_memory_against_a_peer(tmp_path: Path, capsys: py
 
 
 def test_another_onednn_is_timed_beside_the_own(tmp_path: Path) -> None:
-    try:
-        own = library().path
-    except EngineError as error:
-        pytest.skip(str(error))
+    own = needs.onednn().path
     path = tmp_path / "out.json"
     tiny = [word if word != "numpy" else "onednn" for word in TINY]
     assert main([*tiny, "--no-peer", "--onednn", own, "--json", str(path)]) == 0

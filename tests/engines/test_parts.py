@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 
 import dragon
-from dragon.engines.base import Options
-from dragon.engines.onednn.library.binding import library
-from dragon.errors import EngineError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
+from tests.engines import needs
 
 NET = """
 layer { name: "x" type: "DummyData" top: "x" top: "l" dummy_data_param {
@@ -35,16 +33,10 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "i" bottom: "l" top: "loss"
 """
 
 
-def net(engine: str, **options: Any) -> dragon.Net:
+def net(engine: str) -> dragon.Net:
     if engine == "onednn":
-        try:
-            library()
-        except EngineError as error:
-            pytest.skip(str(error))
-    made = dragon.Net(
-        parse_text(NET, pb.NetParameter()), phase=dragon.TRAIN, engine=engine, seed=4, options=Options(**options)
-    )
-    return made
+        needs.onednn()
+    return dragon.Net(parse_text(NET, pb.NetParameter()), phase=dragon.TRAIN, engine=engine, seed=4)
 
 
 def gradients(made: dragon.Net) -> list[Any]:

@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from dragon.engines.cuda.updating import DeviceUpdate
-from dragon.engines.onednn.library.binding import library
-from dragon.errors import EngineError
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 from dragon.solver.rules import RULES, SGD
 from dragon.solver.types import get_solver
+from tests.engines import needs
 
 pytestmark = pytest.mark.usefixtures("cuda")
 
@@ -72,10 +71,7 @@ def test_layer_wise_rates_are_left_to_the_solver(settings: dict[str, Any]) -> No
 @pytest.mark.parametrize("engine", ["cuda", "onednn"])
 def test_a_rule_derived_from_one_is_left_to_the_solver(engine: str) -> None:
     if engine == "onednn":
-        try:
-            library()
-        except EngineError as error:
-            pytest.skip(str(error))
+        needs.onednn()
     mine, other, plain = (solver(name) for name in (engine, "numpy", "numpy"))
     for one in (mine, other):
         one.updater.rule = Halved(one.param)

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from dragon.engines.onednn.library.binding import library
 from dragon.engines.onednn.library.memory import Device
 from dragon.engines.onednn.library.threads import set_threads
 from dragon.engines.onednn.lowerings import filtering as _filtering
-from dragon.errors import EngineError
+from tests.engines import needs
 
 
 @pytest.fixture(scope="session")
 def device() -> Device:
-    try:
-        library()
-    except EngineError as error:
-        pytest.skip(str(error))
+    needs.onednn()
     set_threads(1)
     return Device()
 
