@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from benchmarks._harness import Candidate, Worker, interleave, ratio
@@ -25,11 +26,21 @@ _BLOCK = 1000  # ms at least: a scheduler treats what has just slept better than
 
 @contextmanager
 def hogs(count: int, nice: int) -> Iterator[None]:
-    """`count` processes that compute without end, at a nice value."""
+    """`count` processes that compute without end, at a nice value, each in a session of its own as other programs are.
+
+    Where Linux groups processes by session (sched_autogroup), a nice value counts within the group only, and the
+    group has one of its own.
+    """
     running = [
-        subprocess.Popen([sys.executable, "-c", f"import os\nos.nice({nice})\nwhile True: pass"]) for _ in range(count)
+        subprocess.Popen(
+            [sys.executable, "-c", f"import os\nos.nice({nice})\nwhile True: pass"], start_new_session=True
+        )
+        for _ in range(count)
     ]
     try:
+        for process in running:
+            with suppress(OSError):  # no such groups here
+                Path(f"/proc/{process.pid}/autogroup").write_text(str(nice))
         yield
     finally:
         for process in running:

@@ -1,10 +1,12 @@
 """Chooses how the threads of OpenMP wait for each other: by spinning, or by sleeping after a short spin.
 
 Spinning is quickest while the cores are free. Where other programs want them too, a thread that spins takes the time
-slice that the thread it waits for needs, and a step may take ten times as long. Linux counts how long each thread could
-have run and had no core. That share of its time is 0 on a free machine, a third where one program more than there are
-cores runs, and next to nothing beside programs of low priority, where spinning stays the best. No number depends on the
-choice.
+slice that the thread it waits for needs, and a step may take ten times as long. Linux counts how long each thread
+could have run and had no core: its share times the number of cores says how many were missed. Measured on two cores,
+threads that spin miss .00 to .06 cores on a free machine, 1.0 to 1.3 beside one program of the same priority, and .06,
+.12 and .32 beside 1, 4 and 12 of low priority, where spinning stays the best. Threads that sleep miss .66 and more
+beside one of the same priority, but also .4 beside one of low and 1.3 beside 12. So they try to spin now and then
+whatever they see, less and less often while that fails. No number depends on the choice.
 
 GNU's runtime spins for 300,000 turns at a barrier, but for 100 only while it has more threads than cores
 (gomp_throttled_spin_count_var). So a second team that does nothing makes all teams sleep, and its end lets them spin.
@@ -28,10 +30,12 @@ __all__ = ["SLEEP", "SPIN", "Team", "Waiting", "waiting"]
 
 SPIN, SLEEP = "spin", "sleep"
 CHECK = 0.25  # seconds between two looks
-CROWDED = 0.08  # share of their time that threads which spin wait for a core, from which on they sleep
-FREE = 0.03  # the share up to which cores seem to be free to threads that sleep
+SURE = 1.0  # seconds that cores must have been missed: the scheduler takes a while to follow
+CROWDED = 0.8  # cores that threads which spin miss, from which on they sleep
+FREE = 0.5  # cores missed up to which they seem to be free to threads that sleep
+DOUBTED = 0.1  # of a look counts where more are missed
 LEAST = 0.05  # share of a core that must have been used for a look to tell anything
-FIRST, LONGEST = 4, 240  # looks in a row at which cores must seem to be free; doubled each time that they were not
+FIRST, LONGEST = 4, 240  # looks at which cores must seem to be free; doubled each time that they were not
 
 log = logging.getLogger("dragon")
 
@@ -81,6 +85,7 @@ class Waiting:
     """The choice for this process, from the share of its time that its threads wait for a core.
 
     waited: seconds that the threads have computed, and seconds that they could have, had a core been free.
+    cores: that the threads share out.
     """
 
     def __init__(
@@ -88,13 +93,15 @@ class Waiting:
         sleeper: Sleeper,
         waited: Callable[[], tuple[float, float]],
         clock: Callable[[], float] = time.perf_counter,
+        cores: int = 2,
     ) -> None:
         self.mode = SPIN
+        self.cores = cores
         self._sleeper, self._waited, self._clock = sleeper, waited, clock
         self._lock = threading.Lock()
         self._seen = clock(), *waited()
         self._patience = FIRST
-        self._looks = FIRST  # since the mode was chosen, or cores were last missed; not by time: a net may be idle
+        self._looks: float = FIRST  # since the mode was chosen; not by time: a net may be idle
 
     def note(self) -> None:
         """Look now and then whether the other way is better. To be called behind each pass."""
@@ -121,27 +128,31 @@ class Waiting:
             self._patience = FIRST
 
     def _look(self, now: float) -> None:
-        _, computed, waited = self._seen
-        self._seen = now, *self._waited()
-        computed, waited = self._seen[1] - computed, self._seen[2] - waited
+        begin, computed, waited = self._seen
+        seen = now, *self._waited()
+        computed, waited = seen[1] - computed, seen[2] - waited
         if computed + waited < LEAST * CHECK:
-            return  # nothing was computed
+            self._seen = seen  # nothing was computed
+            return
         share = waited / (computed + waited)
-        self._looks += 1
-        if self.mode == SPIN:
-            if share > CROWDED:
-                # a free machine that is crowded again asks for no patience; one that only seemed to be free does
-                self._patience = min(2 * self._patience, LONGEST) if self._looks <= self._patience else FIRST
-                self._change(SLEEP)
-                log.info(
-                    "threads sleep after a short spin while they wait for each other: "
-                    "other programs had the cores for %.0f %% of the time", 100 * share,
-                )  # fmt: skip
-        elif share > FREE:
-            self._looks = 0
-        elif self._looks >= self._patience:
+        missed = share * self.cores
+        crowded = self.mode == SPIN and missed > CROWDED
+        if crowded and now - begin < SURE:
+            return  # this look goes on
+        self._seen = seen
+        self._looks += 1 if self.mode == SPIN or missed <= FREE else DOUBTED
+        if crowded:
+            # a free machine that is crowded again asks for no patience; one that only seemed to be free does
+            self._patience = min(2 * self._patience, LONGEST) if self._looks <= self._patience else FIRST
+            self._change(SLEEP)
+            log.info(
+                "threads sleep after a short spin while they wait for each other: "
+                "other programs had the cores for %.0f %% of the time", 100 * share,
+            )  # fmt: skip
+        elif self.mode == SLEEP and self._looks >= self._patience:
             self._change(SPIN)
-            log.info("threads spin while they wait for each other: the cores are free")
+            free = "are" if missed <= FREE else "may be"
+            log.info("threads spin while they wait for each other: the cores %s free", free)
 
     def _change(self, mode: str) -> None:
         if mode == SLEEP:
@@ -167,7 +178,7 @@ def waiting() -> Waiting | None:
         return None
     if waited is None:
         return None
-    chosen = Waiting(Team(cores + 1), waited)
+    chosen = Waiting(Team(cores + 1), waited, cores=cores)
     if _running() > (os.cpu_count() or 1):
         chosen.sleep()
     return chosen
