@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from dragon.bases.layer import TEST, TRAIN
@@ -10,13 +13,62 @@ from dragon.files.paths import find, missing_hint
 from dragon.graph.detection_scores import AP_VERSIONS
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
+from dragon.proto.dialects import set_profile
 from dragon.solver.rate import check_policy
 
-__all__ = ["NetChoice", "check", "find_model", "test_choices", "train_choice", "warnings"]
+__all__ = [
+    "NetChoice",
+    "check",
+    "find_model",
+    "naming_file",
+    "own_definition",
+    "test_choices",
+    "train_choice",
+    "warnings",
+]
 
 EVAL_TYPES = ("classification", "detection")
 NetChoice = tuple[str | pb.NetParameter, int, pb.NetState | None]
 """Model (a path or the net itself), phase, and the state that the solver sets for it, or None."""
+
+
+def own_definition(
+    param: str | Path | pb.SolverParameter | Definition[pb.SolverParameter],
+    *,
+    rule: str | None,
+    profile: str | None,
+    allow_unknown: bool,
+) -> Definition[pb.SolverParameter]:
+    """A copy of a solver's definition, or of what its file holds, with its update rule and profile set, and checked.
+
+    Raises PrototxtError for a definition that cannot work.
+    """
+    if isinstance(param, pb.SolverParameter):
+        given = Definition(param)
+    elif isinstance(param, Definition):
+        given = param
+    else:
+        from dragon.proto.text import read_solver_definition
+
+        given = read_solver_definition(param, allow_unknown=allow_unknown)
+    message = pb.SolverParameter()
+    message.CopyFrom(given.message)
+    if rule:
+        message.type = rule
+    with naming_file(given):
+        set_profile(message, profile)
+        check(message)
+    return replace(given, message=message)
+
+
+@contextmanager
+def naming_file(definition: Definition[pb.SolverParameter]) -> Iterator[None]:
+    """Add the definition's file to a PrototxtError; a context manager."""
+    try:
+        yield
+    except PrototxtError as error:
+        error.at(position=definition.start)
+        raise
 
 
 def check(p: pb.SolverParameter) -> None:

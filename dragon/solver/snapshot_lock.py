@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,19 +19,40 @@ from dragon.solver.snapshot import existing_targets, snapshot_base, snapshot_nam
 if TYPE_CHECKING:
     from dragon.solver.solver import Solver
 
-__all__ = ["names_locked", "snapshot_lock"]
+__all__ = ["SnapshotLock"]
 
 _log = logging.getLogger("dragon")
 
 
-@contextmanager
-def snapshot_lock(solver: Solver) -> Iterator[None]:
-    """Keep other runs from writing snapshots of the same names while a solver trains; a context manager.
+class SnapshotLock:
+    """The lock on the names of a solver's snapshots, which keeps other runs from writing them."""
 
-    Removes half-written snapshots of these names that killed runs left. Raises WeightsError when the folder cannot be
-    written to, when names are too long, and when a folder or device has the name of a snapshot that is due; UsageError
-    when another run holds the lock. Does nothing for a solver that writes no snapshots itself.
-    """
+    def __init__(self) -> None:
+        self._training = False
+
+    @contextmanager
+    def training(self, solver: Solver) -> Iterator[None]:
+        """Hold the lock while a solver trains, if it writes snapshots; a context manager.
+
+        Removes half-written snapshots of these names that killed runs left. Raises WeightsError when the folder cannot
+        be written to, when names are too long, and when a folder or device has the name of a snapshot that is due;
+        UsageError when another run holds the lock. Does nothing for a solver that writes no snapshots itself.
+        """
+        with _for_training(solver) if solver.leads else nullcontext():
+            self._training = True
+            try:
+                yield
+            finally:
+                self._training = False
+
+    def writing(self, solver: Solver) -> AbstractContextManager[None]:
+        """Hold the lock while one snapshot is written; a context manager. UsageError if another run holds it."""
+        return nullcontext() if self._training else _names_locked(solver)
+
+
+@contextmanager
+def _for_training(solver: Solver) -> Iterator[None]:
+    """Hold the lock if the solver writes snapshots, with the checks and the tidying of `SnapshotLock.training`."""
     p = solver.param
     if not (p.snapshot or p.snapshot_after_train):
         yield
@@ -49,13 +70,13 @@ def snapshot_lock(solver: Solver) -> Iterator[None]:
     for path, _ in existing_targets(solver):
         if not Path(path).is_file():
             raise WeightsError(f"snapshots cannot be written: {path} is not a regular file")
-    with names_locked(solver):
+    with _names_locked(solver):
         _remove_leftovers(base)
         yield
 
 
 @contextmanager
-def names_locked(solver: Solver) -> Iterator[None]:
+def _names_locked(solver: Solver) -> Iterator[None]:
     """Hold the lock on the names of a solver's snapshots; a context manager. UsageError if another run holds it."""
     base = Path(snapshot_base(solver))
     with ExitStack() as stack:

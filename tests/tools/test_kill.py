@@ -14,14 +14,13 @@ from tests.tools.conftest import Dragon, Start, edit
 # The process kills itself, so that it always happens at the same place.
 IN_TRAINING = """
 import os, signal
-from dragon.solver.solver import Solver
-original = Solver._forward_backward
-def forward_backward(self, **settings):
-    loss = original(self, **settings)
-    if self.iter == 12:
+import dragon.solver.loop as loop
+original = loop._record_loss
+def record_loss(solver, loss):
+    if solver.iter == 12:
         os.kill(os.getpid(), signal.SIGKILL)
-    return loss
-Solver._forward_backward = forward_backward
+    return original(solver, loss)
+loop._record_loss = record_loss
 """
 # A snapshot calls fsync on the weights, their folder, the state, its folder. At the chosen call the file is halved.
 IN_SNAPSHOT = """

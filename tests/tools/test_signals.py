@@ -11,13 +11,13 @@ from tests.tools.conftest import Dragon, Start, edit
 
 SLOW = """
 import sys, time
-from dragon.solver.solver import Solver
-original = Solver._forward_backward
-def forward_backward(self, **settings):
+from dragon.solver.processes import Processes
+original = Processes.forward_backward
+def forward_backward(self, iter_size):
     print("in an iteration", file=sys.stderr, flush=True)
     time.sleep({seconds})
-    return original(self, **settings)
-Solver._forward_backward = forward_backward
+    return original(self, iter_size)
+Processes.forward_backward = forward_backward
 """
 TRAIN = ("train", "-solver", "solver.prototxt", "--engine", "numpy")
 

@@ -111,12 +111,12 @@ def write_definition(folder: Path, solver: Solver) -> None:
 
 def _write_net(path: Path, net: str | pb.NetParameter, solver: Solver) -> str:
     """Write a net, as it is used, to `path`, and return that as it stands in a prototxt."""
-    if isinstance(net, str) and not solver.changes_nets:
+    if isinstance(net, str) and not solver.nets.changed:
         source = find_model(net, solver.definition)
         if source.resolve() != path.resolve():
             write_atomically(path, read_bytes(source))
     else:
-        used = solver.source_of(net)
+        used = solver.nets.source(net)
         message = used.message if isinstance(used, Definition) else used
         assert isinstance(message, pb.NetParameter), "changed nets are read"
         write_atomically(path, format_text(message).encode())
