@@ -20,7 +20,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.assign import Assignment
 from dragon.rng import fresh_seed
 from dragon.solver.changes import change_solver
-from dragon.solver.snapshot import check_snapshots
+from dragon.solver.snapshot_names import check_snapshots
 from dragon.solver.solver import Observer, Solver
 from dragon.solver.types import get_solver
 from dragon.tools.common.engine_options import EngineChoice, engine_options

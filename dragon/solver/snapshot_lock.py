@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from dragon.errors import UsageError, WeightsError
 from dragon.files.atomic import remove_unfinished
 from dragon.files.lock import LockedError, locked
-from dragon.solver.snapshot import existing_targets, snapshot_base, snapshot_names
+from dragon.solver.snapshot_names import existing_targets, snapshot_base, snapshot_names
 
 if TYPE_CHECKING:
     from dragon.solver.solver import Solver

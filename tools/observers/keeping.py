@@ -7,7 +7,7 @@ from pathlib import Path
 from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.solver.meter import Meter
-from dragon.solver.snapshot import snapshot_base
+from dragon.solver.snapshot_names import snapshot_base
 from dragon.solver.solver import Observer, Solver
 from dragon.tools.observers.metrics import MetricsObserver
 from dragon.tools.observers.probes import states_path

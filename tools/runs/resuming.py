@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dragon.errors import UsageError, WeightsError
 from dragon.files.reading import remember_reads
-from dragon.solver.snapshot import snapshot_base
+from dragon.solver.snapshot_names import snapshot_base
 from dragon.solver.solver import Solver
 from dragon.tools.common.logs import log
 

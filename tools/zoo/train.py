@@ -27,7 +27,7 @@ from dragon.proto.definition import Definition
 from dragon.proto.text import format_text
 from dragon.solver.glog import GlogObserver
 from dragon.solver.meter import Meter
-from dragon.solver.snapshot import snapshot_base
+from dragon.solver.snapshot_names import snapshot_base
 from dragon.solver.solver import Solver
 from dragon.solver.types import get_solver
 from dragon.tools.common.logs import log, log_handler
