@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks._harness import BenchmarkError
 from dragon.engines.cuda.device.counting import Shaped
-from dragon.engines.cuda.device.device import open_gpu
+from dragon.engines.cuda.device.gpu import open_gpu
 from dragon.engines.cuda.lowerings import channel_slices
 from dragon.engines.cuda.lowerings.channel_slices import slices
 from dragon.engines.cuda.lowerings.channels import Channels

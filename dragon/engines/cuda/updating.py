@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dragon.engines.cuda.device.device import Gpu
+from dragon.engines.cuda.device.gpu import Gpu
 from dragon.engines.cuda.kernels import solver as kernels
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.loss_scale import LossScale

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dragon.engines.cuda.device import blas, checking, cudnn, device, timing
+from dragon.engines.cuda.device import blas, checking, cudnn, gpu, timing
 from dragon.engines.cuda.device import cudnn_frontend as frontend
 from tests.engines.cuda.emulation import standin, unreported
 from tests.engines.cuda.emulation import timing as fixed_times
@@ -49,10 +49,10 @@ def emulation(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(timing, "milliseconds", fixed_times.milliseconds)
     monkeypatch.setattr(checking, "trusted", fixed_times.trusted)
     monkeypatch.setattr(timing, "_chosen", {})
-    device._gpus.clear()
+    gpu._gpus.clear()
     standin.reset()
     yield
-    device._gpus.clear()
+    gpu._gpus.clear()
 
 
 @pytest.fixture

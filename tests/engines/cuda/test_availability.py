@@ -13,7 +13,7 @@ import pytest
 
 from dragon.bases.layer import TRAIN
 from dragon.engines import Options, cuda_problem
-from dragon.engines.cuda.device import availability, cudnn, cudnn_frontend, device
+from dragon.engines.cuda.device import availability, cudnn, cudnn_frontend, gpu
 from dragon.engines.cuda.device.availability import problem, versions
 from dragon.errors import EngineError
 from dragon.graph.net import Net
@@ -26,7 +26,7 @@ NET = inputs({"x": (2, 3)}) + 'layer { name: "y" type: "TanH" bottom: "x" top: "
 def cupy(monkeypatch: pytest.MonkeyPatch, devices: int = 1) -> Any:
     """An emulated CuPy with so many GPUs, for a test to damage."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(device, "_gpus", {})
+    monkeypatch.setattr(gpu, "_gpus", {})
     made = standin.make(devices)
     for name, module in made.items():
         monkeypatch.setitem(sys.modules, name, module)

@@ -11,7 +11,7 @@ import pytest
 
 from dragon.engines.cuda.device import checking
 from dragon.engines.cuda.device.checking import Check
-from dragon.engines.cuda.device.device import Gpu, open_gpu
+from dragon.engines.cuda.device.gpu import Gpu, open_gpu
 from dragon.engines.cuda.device.precision import BFLOAT16, FLOAT16
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.frontend import Package

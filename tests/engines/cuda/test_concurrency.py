@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dragon.engines.cuda.device import cudnn, cudnn_frontend
-from dragon.engines.cuda.device.device import Gpu, open_gpu
+from dragon.engines.cuda.device.gpu import Gpu, open_gpu
 from dragon.engines.cuda.device.pinned import Pinned
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation.cublas import Cublas

@@ -11,7 +11,7 @@ import pytest
 from dragon.engines.cuda.device import cudnn, cudnn_frontend
 from dragon.engines.cuda.device.cudnn import Convolver, Geometry, open_cudnn
 from dragon.engines.cuda.device.cudnn_frontend import open_frontend
-from dragon.engines.cuda.device.device import Gpu, open_gpu
+from dragon.engines.cuda.device.gpu import Gpu, open_gpu
 from tests.engines.cuda.conftest import ON_A_GPU
 from tests.engines.cuda.emulation.cudnn import Cudnn, _convolve
 from tests.engines.cuda.emulation.frontend import Package

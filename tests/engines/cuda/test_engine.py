@@ -14,7 +14,7 @@ import dragon
 from dragon.bases.layer import TEST, TRAIN
 from dragon.engines import Options, cuda_problem
 from dragon.engines.cuda import plan_figures
-from dragon.engines.cuda.device.device import open_gpu
+from dragon.engines.cuda.device.gpu import open_gpu
 from dragon.engines.cuda.lowerings.transform import transform
 from dragon.errors import DataError, EngineError
 from dragon.graph.net import Net

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dragon.engines.cuda.device.device import open_gpu
+from dragon.engines.cuda.device.gpu import open_gpu
 from dragon.errors import DataError, NumericError
 from dragon.solver.solver import Solver
 from dragon.tools.time import _report as report

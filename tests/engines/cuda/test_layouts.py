@@ -9,7 +9,7 @@ import pytest
 
 from dragon.bases.layer import TEST, TRAIN
 from dragon.engines.cuda import plan_figures
-from dragon.engines.cuda.device.device import open_gpu
+from dragon.engines.cuda.device.gpu import open_gpu
 from dragon.engines.cuda.device.layout import Layout
 from dragon.graph.net import Net
 from dragon.proto import dragon_pb2 as pb

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dragon.engines.cuda.device.device import open_gpu
+from dragon.engines.cuda.device.gpu import open_gpu
 from dragon.engines.cuda.device.pinned import Pinned
 from dragon.engines.cuda.device.staging import BYTES, MOST
 from tests.engines.cuda.running import compare, inputs

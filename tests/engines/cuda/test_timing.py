@@ -10,8 +10,9 @@ import pytest
 
 from dragon.bases.layer import TRAIN
 from dragon.engines import Options
-from dragon.engines.cuda.device import device, timing
-from dragon.engines.cuda.device.device import Gpu, open_gpu
+from dragon.engines.cuda.device import gpu as gpus
+from dragon.engines.cuda.device import timing
+from dragon.engines.cuda.device.gpu import Gpu, open_gpu
 from dragon.graph.net import Net
 from tests.engines.cuda.emulation import standin
 from tests.engines.cuda.emulation import timing as fixed_times
@@ -80,7 +81,7 @@ def test_plans_that_are_compiled_are_timed_only_where_they_come_first(
 
 def test_a_choice_lasts_as_long_as_the_process(package: Package) -> None:
     run(WINDOW)
-    device._gpus.clear()
+    gpus._gpus.clear()
     package.plans = [(1, size) for _, size in PLANS]
     run(WINDOW)
     assert [graph.index for graph in package.built] == [BEST] * 6

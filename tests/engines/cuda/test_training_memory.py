@@ -13,7 +13,7 @@ from google.protobuf import text_format
 
 from dragon.engines import Options
 from dragon.engines.cuda import plan_figures
-from dragon.engines.cuda.device.device import open_gpu
+from dragon.engines.cuda.device.gpu import open_gpu
 from dragon.engines.cuda.plan import sharing
 from dragon.engines.cuda.plan.lifetimes import BlobLifetimes, planned_step_bytes
 from dragon.proto import dragon_pb2 as pb

@@ -12,7 +12,8 @@ from dragon.engines.cuda.device.precision import arithmetic, is_16_bit
 from dragon.errors import EngineError
 
 if TYPE_CHECKING:
-    from dragon.engines.cuda.device.device import Gpu, Matrix
+    from dragon.engines.cuda.device.device import Matrix
+    from dragon.engines.cuda.device.gpu import Gpu
 
 __all__ = ["Blas", "load_library"]
 

@@ -15,7 +15,7 @@ from dragon.engines.cuda.kernels import checking as kernels
 from dragon.errors import first_line
 
 if TYPE_CHECKING:
-    from dragon.engines.cuda.device.device import Gpu
+    from dragon.engines.cuda.device.gpu import Gpu
 
 __all__ = ["Check", "Way", "fill", "tolerance", "trusted"]
 

@@ -21,7 +21,7 @@ from dragon.engines.cuda.device.precision import arithmetic, is_16_bit
 from dragon.errors import EngineError
 
 if TYPE_CHECKING:
-    from dragon.engines.cuda.device.device import Gpu
+    from dragon.engines.cuda.device.gpu import Gpu
 
 __all__ = ["MOST_WORKSPACE", "Convolver", "Cudnn", "Geometry", "load_library", "open_cudnn"]
 

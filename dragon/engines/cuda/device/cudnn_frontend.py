@@ -23,7 +23,7 @@ from dragon.engines.cuda.device.timing import Operand
 from dragon.errors import first_line
 
 if TYPE_CHECKING:
-    from dragon.engines.cuda.device.device import Gpu
+    from dragon.engines.cuda.device.gpu import Gpu
 
 __all__ = ["Frontend", "forward_product", "load_package", "open_frontend", "strides"]
 

@@ -11,7 +11,7 @@ from dragon.engines.cuda.device.pinned import Pinned
 from dragon.engines.cuda.device.precision import arithmetic
 
 if TYPE_CHECKING:
-    from dragon.engines.cuda.device.device import Gpu
+    from dragon.engines.cuda.device.gpu import Gpu
 
 __all__ = ["Feed"]
 

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from dragon.engines.cuda.device.capture import captured
-from dragon.engines.cuda.device.device import Gpu
+from dragon.engines.cuda.device.gpu import Gpu
 from dragon.errors import first_line
 from dragon.memory.changes import Changes
 from dragon.memory.storage import Storage, mark_written, notify_watchers_of, stale_among

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, DTypeLike
 from dragon.engines.cuda.device.pinned import Pinned
 
 if TYPE_CHECKING:
-    from dragon.engines.cuda.device.device import Device, Gpu
+    from dragon.engines.cuda.device.device import Device
+    from dragon.engines.cuda.device.gpu import Gpu
 
 __all__ = ["Staged", "Staging", "Uploaded"]
 

@@ -12,7 +12,7 @@ from dragon.engines.cuda.device.checking import Check, Way
 from dragon.errors import first_line
 
 if TYPE_CHECKING:
-    from dragon.engines.cuda.device.device import Gpu
+    from dragon.engines.cuda.device.gpu import Gpu
 
 __all__ = ["Operand", "fastest", "milliseconds"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dragon.engines.cuda.device.copies import DeviceCopy
-from dragon.engines.cuda.device.device import Gpu
+from dragon.engines.cuda.device.gpu import Gpu
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.lifetimes import BlobLifetimes
 from dragon.engines.cuda.plan.memory import out_of_memory

@@ -15,7 +15,7 @@ from dragon.engines.cuda.device.copies import (
     working_array,
     working_place,
 )
-from dragon.engines.cuda.device.device import Gpu
+from dragon.engines.cuda.device.gpu import Gpu
 from dragon.engines.cuda.device.layout import Layout
 from dragon.engines.cuda.plan.layouts import Layouts
 from dragon.engines.cuda.plan.loss_scale import LossScale

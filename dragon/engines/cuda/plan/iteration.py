@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dragon.engines.cuda.device.device import Gpu
+from dragon.engines.cuda.device.gpu import Gpu
 from dragon.engines.cuda.device.graphs import Captured
 from dragon.engines.cuda.device.pinned import Pinned
 from dragon.engines.cuda.kernels.solver import check_loss

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from dragon.engines.cuda.device.device import Gpu
+from dragon.engines.cuda.device.gpu import Gpu
 from dragon.engines.cuda.kernels.solver import adopt_scale
 from dragon.errors import NumericError
 from dragon.memory.storage import Array

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dragon.engines.cuda.device.device import Gpu
+from dragon.engines.cuda.device.gpu import Gpu
 from dragon.engines.cuda.kernels.saving import CHUNK, copy_arrays
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.memory.storage import Storage

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dragon.engines.cuda.device.device import Gpu
+from dragon.engines.cuda.device.gpu import Gpu
 from dragon.engines.cuda.device.precision import HalfPrecision
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.graphs import Graphs

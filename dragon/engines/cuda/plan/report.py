@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dragon.engines.base import weighted_loss
-from dragon.engines.cuda.device.device import Gpu
+from dragon.engines.cuda.device.gpu import Gpu
 from dragon.engines.cuda.device.pinned import Pinned
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.loss_scale import LossScale

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from dragon.engines.cuda.device.device import Gpu
+from dragon.engines.cuda.device.gpu import Gpu
 from dragon.engines.cuda.lowerings.lowering import Lowering
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.memory import out_of_memory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dragon.engines.cuda.device.device import Gpu
+from dragon.engines.cuda.device.gpu import Gpu
 from dragon.engines.cuda.device.graphs import WAITING, Captured
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.plan import Group

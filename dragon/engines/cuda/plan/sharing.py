@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dragon.bases.layer import TEST, TRAIN
 from dragon.engines.base import is_watched
 from dragon.engines.cuda.device.copies import DeviceCopy
-from dragon.engines.cuda.device.device import Gpu
+from dragon.engines.cuda.device.gpu import Gpu
 from dragon.engines.cuda.plan.arena import BlobArena, Places
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.division import Division
