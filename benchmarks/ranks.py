@@ -124,16 +124,13 @@ def _rank(given: argparse.Namespace) -> None:
 def _sums(ranks: Any) -> dict[str, list[float]]:
     """Median milliseconds of a mean of each size, in each way."""
     import numpy as np
-    from mpi4py import MPI
 
+    from benchmarks.reductions import by_mpi, seconds
     from dragon.parallel.wire import WIRES
-
-    def reduced(values: Any) -> None:
-        MPI.COMM_WORLD.Allreduce(MPI.IN_PLACE, values)
 
     ways = {
         "Dragon": ranks.mean,
-        "MPI_Allreduce": reduced,
+        "MPI_Allreduce": by_mpi,
         **{f"Dragon, {name}": lambda v, wire=wire: ranks.mean(v, wire) for name, wire in WIRES.items() if wire},
     }
     times: dict[str, list[float]] = {way: [] for way in ways}
@@ -142,10 +139,7 @@ def _sums(ranks: Any) -> dict[str, list[float]]:
         taken: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(30):
             for way, mean in ways.items():
-                ranks.wait()
-                began = time.perf_counter()
-                mean(values)
-                taken[way].append(time.perf_counter() - began)
+                taken[way].append(seconds(ranks, mean, values))
                 values[...] = 1
         for way, each in taken.items():
             times[way].append(statistics.median(each) * 1e3)

@@ -24,11 +24,6 @@ class Net:
     name: str
     layers: tuple[tuple[int, int], ...]
 
-    @property
-    def values(self) -> int:
-        """Parameters of the net."""
-        return sum(values for values, _ in self.layers)
-
 
 @dataclass(frozen=True)
 class Cluster:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.reductions import by_mpi, seconds
 from dragon.parallel.mpi import mpi_module
 from dragon.parallel.ranks import started_ranks
 
@@ -22,19 +22,12 @@ def main() -> None:
     assert ranks is not None, "start it by mpiexec -n N"
     comm = mpi_module("the benchmark").COMM_WORLD
 
-    def of_mpi(values: NDArray[Any]) -> None:
-        comm.Allreduce(values.copy(), values)
-
-    ways: dict[str, Callable[[NDArray[Any]], None]] = {"mpi": of_mpi, "dragon": ranks.mean}
+    ways: dict[str, Callable[[NDArray[Any]], None]] = {"mpi": by_mpi, "dragon": ranks.mean}
     found: dict[str, list[float]] = {}
     for name, reduce in ways.items():
         for size in SIZES:
-            values, taken = np.ones(size // 4, np.float32), []
-            for _ in range(REPEATS):
-                comm.Barrier()
-                began = time.perf_counter()
-                reduce(values)
-                taken.append(comm.allreduce(time.perf_counter() - began, op=max))
+            values = np.ones(size // 4, np.float32)
+            taken = [comm.allreduce(seconds(ranks, reduce, values), op=max) for _ in range(REPEATS)]
             found.setdefault(name, []).append(min(taken))  # other processes disturb the rest
     if ranks.leads:
         print(json.dumps(found), flush=True)

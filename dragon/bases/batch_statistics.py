@@ -94,8 +94,12 @@ class BatchStatistics(Layer):
     @property
     def by_kernels(self) -> bool:
         """Whether engines may compute the next run by kernels of their own, which know only the rank's whole batch."""
-        alone = not self.normalization.ghost_batch and self.total is None
-        return self.by_formula and (alone or self.use_global)
+        return self.by_formula and (self.by_own_batch or self.use_global)
+
+    @property
+    def by_own_batch(self) -> bool:
+        """Whether TRAIN takes statistics over the rank's whole batch: not of groups of it, or over other ranks too."""
+        return not self.normalization.ghost_batch and self.total is None
 
     @property
     def total(self) -> Total | None:

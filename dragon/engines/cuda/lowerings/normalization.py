@@ -41,8 +41,7 @@ class BatchNormLowering(Lowering):
 
     @classmethod
     def takes(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
-        norm = cast("BatchStatistics", layer)
-        return not norm.normalization.ghost_batch and norm.total is None
+        return cast("BatchStatistics", layer).by_own_batch
 
     @classmethod
     def takes_channels_last(cls, layer: Layer, bottom: Sequence[Blob], top: Sequence[Blob]) -> bool:
