@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from google.protobuf.message import Message
-
-from dragon.bases.registry import find_class, layer_types
-from dragon.errors import LayerName, PrototxtError, SettingNameError, SettingValueError, nearest
+from dragon.bases.registry import layer_types
+from dragon.errors import LayerName, PrototxtError, nearest
 from dragon.proto import dragon_pb2 as pb
 from dragon.pycaffe.layer_help import documentation_of, signature_of
+from dragon.pycaffe.settings import assign, assign_settings
 
 __all__ = ["Function", "Layers", "NetSpec", "Parameters", "Top", "layer_function", "layers", "params", "to_proto"]
 
@@ -24,73 +23,7 @@ _Layers = OrderedDict["Function", pb.LayerParameter]
 _Names = dict[Any, str]
 
 
-@cache
-def _settings_of(type_name: str) -> tuple[str, ...]:
-    """Names of the LayerParameter fields that may hold the settings of a layer type.
-
-    For a type that Dragon does not have: the field whose message is TYPEParameter.
-    """
-    cls = find_class(type_name)
-    if cls is not None:
-        return cls.settings
-    return tuple(
-        field.name
-        for field in pb.LayerParameter.DESCRIPTOR.fields
-        if field.name.endswith("_param")
-        and field.message_type is not None
-        and field.message_type.name == f"{type_name}Parameter"
-    )
-
-
-def _known(field: str) -> Mapping[str, Any]:
-    """Fields of the message that a field of LayerParameter holds, by name."""
-    inner = pb.LayerParameter.DESCRIPTOR.fields_by_name[field].message_type
-    return inner.fields_by_name if inner is not None else {}
-
-
-def assign(message: Message, name: str, value: Any) -> None:
-    """Set a field from Python values: a dict for a message, a list (or one value) for a repeated field.
-
-    Raises PrototxtError for an unknown field or a value of the wrong type.
-    """
-    fields = message.DESCRIPTOR.fields_by_name
-    if name not in fields:
-        raise SettingNameError(f'{message.DESCRIPTOR.name} has no field "{name}"{nearest(name, fields)}')
-    field = fields[name]
-    try:
-        if field.is_repeated:
-            items = (
-                list(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes, dict)) else [value]
-            )
-            target = getattr(message, name)
-            for item in items:
-                if isinstance(item, dict):
-                    element = target.add()
-                    for key, inner in item.items():
-                        assign(element, key, inner)
-                else:
-                    target.append(_plain(item))
-        elif isinstance(value, dict):
-            target = getattr(message, name)
-            target.SetInParent()
-            for key, inner in value.items():
-                assign(target, key, inner)
-        elif isinstance(value, Message):
-            getattr(message, name).CopyFrom(value)
-        else:
-            setattr(message, name, _plain(value))
-    except PrototxtError:  # of a message inside, which is named there
-        raise
-    except (TypeError, ValueError, AttributeError) as error:
-        raise SettingValueError(f"{name}: {value!r} does not fit ({error})") from None
-
-
 assign_proto = assign  # the name in pycaffe
-
-
-def _plain(value: Any) -> Any:
-    """A NumPy scalar as a Python number, which messages accept; other values unchanged."""
-    return value.item() if hasattr(value, "item") and not isinstance(value, Message) else value
 
 
 class Top:
@@ -187,7 +120,7 @@ class Function:
             layer.top.extend(self._top_name(top, names, autonames) for top in self.tops)
         layer.name = self._name(names, autonames)
         try:
-            self._assign_settings(layer)
+            assign_settings(layer, self.params)
         except PrototxtError as error:
             error.at(LayerName(layer.name, self.type_name))
             raise
@@ -196,24 +129,8 @@ class Function:
     def settings_proto(self) -> pb.LayerParameter:
         """The layer with its type and settings, without bottoms and tops. Raises PrototxtError."""
         layer = pb.LayerParameter(type=self.type_name, name=self.given_name or "")
-        self._assign_settings(layer)
+        assign_settings(layer, self.params)
         return layer
-
-    def _assign_settings(self, layer: pb.LayerParameter) -> None:
-        fields = pb.LayerParameter.DESCRIPTOR.fields_by_name
-        own = {k: v for k, v in self.params.items() if not (k.endswith("param") and k in fields)}
-        messages = _settings_of(self.type_name)
-        cls = find_class(self.type_name)
-        if len(messages) > 1 and cls is not None and cls.one_of_settings:
-            messages = (max(messages, key=lambda message: sum(key in _known(message) for key in own)),)
-        place = {key: message for message in reversed(messages) for key in _known(message)}
-        for key, value in self.params.items():
-            if key in own and key in place:
-                assign(getattr(layer, place[key]), key, value)
-            elif key in fields:
-                assign(layer, key, value)
-            else:
-                raise SettingNameError(f'unknown setting "{key}"{nearest(key, [*place, *fields])}')
 
 
 class _NoTopError(AttributeError, KeyError):
