@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from dragon.bases.layer import TRAIN
 from dragon.data import write_synthetic
+from dragon.graph.net import Net
 from dragon.tools.common.arguments import normalise
 from dragon.tools.main import run
 
@@ -62,6 +64,10 @@ random_seed: 3
 """
 
 
+SPLIT = """layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" }
+layer { name: "scale" type: "Scale" bottom: "conv" top: "conv" scale_param { bias_term: true } }"""
+
+
 @dataclass
 class Result:
     """What a command line ended with."""
@@ -97,6 +103,26 @@ def work(tmp_path: Path, drawn: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "solver.prototxt").write_text(SOLVER)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def reference_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nets run on the reference engine unless a test names another."""
+    monkeypatch.setenv("DRAGON_ENGINE", "numpy")
+
+
+@pytest.fixture
+def trained(work: Path) -> Path:
+    """net.prototxt with BatchNorm and Scale, and net.caffemodel after three training batches."""
+    edit(work / "net.prototxt", 'layer { name: "bn" type: "BN" bottom: "conv" top: "conv" }', SPLIT)
+    net = Net("net.prototxt", TRAIN, seed=1)
+    for _ in range(3):
+        net.run_forward()
+    net.params["scale"][0].data[...] = [0.5, 1, 2, 3]
+    net.params["scale"][1].data[...] = [1, 0, -1, 2]
+    net.save("net.caffemodel")
+    net.close()
+    return work
 
 
 @pytest.fixture

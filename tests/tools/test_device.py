@@ -78,3 +78,42 @@ def test_a_gpu_that_does_not_work_is_one_line(
     assert demanded.error.startswith("--gpu 0: CuPy cannot load NVRTC, which compiles the kernels (")
     assert "\n" not in demanded.error
     assert "cannot load NVRTC" in dragon("device").out
+
+
+@pytest.mark.parametrize(
+    ("gpu", "words"),
+    [
+        ("0", "--gpu 0: "),
+        ("0,1", "--gpu 0,1: "),
+        ("-1", 'takes the number of a GPU, got "-1"'),
+        ("0,", 'got "0,"'),
+        ("x", 'got "x"'),
+    ],
+)
+def test_device_query_of_gpus_that_are_not_there(
+    dragon: Dragon, monkeypatch: pytest.MonkeyPatch, gpu: str, words: str
+) -> None:
+    monkeypatch.setattr("dragon.tools.device.cuda_problem", lambda: "no card")
+    result = dragon("device_query", "-gpu", gpu)
+    assert result.code == 2
+    assert words in result.error
+
+
+def test_device_query_of_all_gpus(dragon: Dragon, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert dragon("device_query").code == 0
+    monkeypatch.setattr("dragon.tools.device.cuda_problem", lambda: "no card")
+    assert dragon("device_query", "-gpu", "all").out.endswith("\nno GPU\n")
+    monkeypatch.setattr("dragon.tools.device.cuda_problem", lambda: None)
+    monkeypatch.setattr("dragon.tools.device.gpu_count", lambda: 2)
+    monkeypatch.setattr("dragon.tools.device._gpu", lambda number: [number, f"Card {number}", "9.0", "80.0"])
+    for gpu, cards in (("all", "01"), ("0,1", "01"), ("1", "1")):
+        assert [line[0] for line in dragon("device_query", f"-gpu={gpu}").out.splitlines()[-len(cards) :]] == [*cards]
+    assert "there is no GPU 2, they are numbered from 0 to 1" in dragon("device_query", "-gpu", "0,2").error
+
+
+@pytest.mark.usefixtures("reference_engine")
+@pytest.mark.parametrize("gpu", ["all", "0,1"])
+def test_a_net_runs_on_one_gpu(work: Path, dragon: Dragon, gpu: str) -> None:
+    """`dragon train` starts a rank for each of several: tests/tools/test_launch.py."""
+    result = dragon("time", "-model", "net.prototxt", "-gpu", gpu)
+    assert (result.code, result.error) == (2, f"--gpu {gpu}: a net runs on one GPU, name it by its number")

@@ -49,3 +49,10 @@ def test_shapes_of_missing_data(here: Path, dragon: Dragon) -> None:
 
 def test_a_folder_that_is_not_there(here: Path, dragon: Dragon) -> None:
     assert dragon("draw", "n.prototxt", "no/a.svg").error == "no/a.svg: cannot be written: No such file or directory"
+
+
+def test_draw(work: Path, dragon: Dragon) -> None:
+    assert dragon("draw", "net.prototxt", "net.dot", "--phase", "train").code == 0
+    text = (work / "net.dot").read_text()
+    assert "conv_Convolution" in text
+    assert "acc_Accuracy" not in text

@@ -24,3 +24,18 @@ def test_help_of_all_and_of_one(dragon: Dragon) -> None:
 def test_an_unknown_name(dragon: Dragon, names: list[str], message: str) -> None:
     result = dragon("help", *names)
     assert (result.code, result.error) == (2, message)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "run", "classify", "detect", "convert-imageset", "convert-annoset", "compute-image-mean",
+        "extract-features", "upgrade", "draw", "parse-log", "plot", "lint", "merge", "split", "fold",
+        "recalibrate", "train", "test", "time", "summarize", "compare", "data", "layers", "device", "demo",
+        "caffe-names", "help", "show-data",
+    ],
+)  # fmt: skip
+def test_every_help_has_an_example(dragon: Dragon, name: str) -> None:
+    result = dragon(name, "--help")
+    assert result.code == 0
+    assert f"Example: dragon {name} " in " ".join(result.out.split())

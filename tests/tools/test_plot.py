@@ -1,4 +1,4 @@
-"""What `dragon plot` draws: matplotlib leaves each text of an SVG in a comment."""
+"""`dragon plot` and `dragon parse-log`. What is drawn: matplotlib leaves each text of an SVG in a comment."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.tools.conftest import Dragon
@@ -158,3 +159,41 @@ def test_panels_of_one_kind_have_one_scale(here: Path, dragon: Dragon) -> None:
     found = texts(here / "a.svg")
     first = found[: found.index("top1_accuracy")]
     assert {"0.2", "0.9"} <= set(first) or {"0.2", "0.8"} <= set(first), first
+
+
+LOG = """I1121 10:54:00.000000 1 s.py:1] Solving x
+I1121 10:54:01.000000 1 s.py:1] Iteration 0, loss = 2
+I1121 10:54:01.000000 1 s.py:1]     Train net output #0: loss = 2.5 (* 1 = 2.5 loss)
+I1121 10:54:01.000000 1 s.py:1] Iteration 0, lr = 0.5
+I1121 10:54:02.000000 1 s.py:1] Iteration 0, Testing net (#0)
+I1121 10:54:02.000000 1 s.py:1]     Test net output #0: accuracy = 0.125
+"""
+
+
+def test_parse_log_and_plot(work: Path, dragon: Dragon) -> None:
+    (work / "a.log").write_text(LOG)
+    assert dragon("parse-log", "a.log", "tables").out.splitlines() == [
+        "tables/a.log.train: 1 row", "tables/a.log.test: 1 row",
+    ]  # fmt: skip
+    assert (work / "tables/a.log.train").read_text() == "NumIters,Seconds,LearningRate,loss\n0,1.0,0.5,2.5\n"
+    assert dragon("plot", "a.log", "--out", "a.png").out == "a.png: loss, accuracy\n"
+    assert (work / "a.png").read_bytes().startswith(b"\x89PNG")
+    result = dragon("plot", "a.log", "--only", "acuracy")
+    assert 'no output "acuracy" in the logs (did you mean "accuracy"?)' in result.error
+    assert dragon("plot", "a.log", "--out", "a.xyz").code == 2
+    assert not (work / "a.xyz").exists()
+
+
+@pytest.mark.usefixtures("reference_engine")
+def test_a_log_of_our_own_is_read(work: Path, dragon: Dragon) -> None:
+    trained = dragon("train", "--solver", "solver.prototxt")
+    assert trained.code == 0
+    (work / "own.log").write_text(trained.out + trained.err)
+    dragon("parse-log", "own.log")
+    train = np.genfromtxt("own.log.train", delimiter=",", names=True)
+    test = np.genfromtxt("own.log.test", delimiter=",", names=True)
+    assert train["NumIters"].tolist() == [0, 5, 10, 15, 20]
+    assert test["NumIters"].tolist() == [0, 10, 20]
+    assert train["LearningRate"][0] == pytest.approx(0.01)
+    assert np.isfinite(train["loss"]).all()
+    assert ((test["acc"] >= 0) & (test["acc"] <= 1)).all()

@@ -1,0 +1,98 @@
+"""merge, split, fold, recalibrate and lint as commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dragon.bases.layer import TEST
+from dragon.graph.net import Net
+from tests.tools.conftest import Dragon, edit
+
+pytestmark = pytest.mark.usefixtures("reference_engine")
+
+
+def test_merge_split_and_fold(trained: Path, dragon: Dragon) -> None:
+    common = ("--model", "net.prototxt", "--weights", "net.caffemodel")
+    result = dragon("merge", *common, "--out-model", "m.prototxt", "--out-weights", "m.caffemodel")
+    assert result.code == 0, result.err
+    assert result.out.splitlines()[0] == "merged 1: bn"
+    assert "proved: " in result.out
+    assert Net("m.prototxt", "m.caffemodel", TEST).layer_dict["bn"].type == "BN"
+    result = dragon(
+        "split", "--caffe", "--model", "m.prototxt", "--weights", "m.caffemodel", "--shape", "3,3,24,24",
+        "--out-model", "s.prototxt", "--out-weights", "s.caffemodel",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    back = Net("s.prototxt", "s.caffemodel", TEST)
+    np.testing.assert_array_equal(back.params["scale"][1].data, [1, 0, -1, 2])
+    result = dragon("fold", *common, "--out-model", "f.prototxt", "--out-weights", "f.caffemodel")
+    assert result.out.splitlines()[0] == "folded bn into conv"
+    assert "bn" not in Net("f.prototxt", "f.caffemodel", TEST).layer_dict
+
+
+def test_nothing_is_written_when_there_is_nothing_to_do(trained: Path, dragon: Dragon) -> None:
+    result = dragon("split", "--model", "net.prototxt", "--out-model", "x.prototxt")
+    assert result.error == 'net "small" has no BN: nothing to split'
+    assert not (trained / "x.prototxt").exists()
+    assert "nothing to write" in dragon("merge", "--model", "net.prototxt").error
+    assert "--out-weights needs" in dragon("merge", "--model", "net.prototxt", "--out-weights", "x").error
+
+
+def test_recalibrate(trained: Path, dragon: Dragon) -> None:
+    common = ("--model", "net.prototxt", "--weights", "net.caffemodel")
+    result = dragon("recalibrate", *common, "--out", "exact.caffemodel")
+    assert result.code == 0, result.err
+    assert "statistics of 7 batches of 8" in result.out
+    exact, old = Net("net.prototxt", "exact.caffemodel", TEST), Net("net.prototxt", "net.caffemodel", TEST)
+    assert exact.params["bn"][2].data[0] == 1
+    assert not np.allclose(exact.params["bn"][0].data, old.params["bn"][0].data)
+    np.testing.assert_array_equal(exact.params["conv"][0].data, old.params["conv"][0].data)
+
+
+def test_recalibrate_says_which_variance(trained: Path, dragon: Dragon) -> None:
+    common = ("recalibrate", "--model", "net.prototxt", "--weights", "net.caffemodel", "--out")
+    pooled, batches = dragon(*common, "p.h5"), dragon(*common, "b.h5", "--variance", "batches")
+    assert pooled.out.splitlines()[-1].endswith("; variance pooled over all values")
+    assert batches.out.splitlines()[-1].endswith("; variance the mean of the batches' variances")
+    first, second = (Net("net.prototxt", weights, TEST).params["bn"] for weights in ("p.h5", "b.h5"))
+    np.testing.assert_array_equal(first[0].data, second[0].data)
+    assert (first[1].data > second[1].data).all()
+
+
+def test_surgery_writes_hdf5(trained: Path, dragon: Dragon) -> None:
+    common = ("--model", "net.prototxt", "--weights", "net.caffemodel", "--out-model", "m.prototxt")
+    assert dragon("merge", *common, "--out-weights", "m.caffemodel").code == 0
+    assert dragon("merge", *common, "--out-weights", "m.h5").code == 0
+    first, second = (Net("m.prototxt", weights, TEST).params for weights in ("m.caffemodel", "m.h5"))
+    assert list(first) == list(second)
+    for name, blobs in first.items():
+        for mine, its in zip(blobs, second[name], strict=True):
+            np.testing.assert_array_equal(mine.data, its.data)
+    back = ("--model", "m.prototxt", "--weights", "m.h5", "--out-weights", "s.hdf5", "--out-model", "s.prototxt")
+    assert dragon("split", *back).code == 0
+    assert Net("s.prototxt", "s.hdf5", TEST).params["bn"][0].shape == (4,)
+
+
+def test_lint(work: Path, dragon: Dragon) -> None:
+    result = dragon("lint", "net.prototxt")
+    assert (result.code, result.out) == (0, "nothing found\n")
+    edit(work / "net.prototxt", "bias_term: false", "")
+    result = dragon("lint", "net.prototxt")
+    assert result.code == 1
+    assert result.out.startswith('net.prototxt:13: layer "conv" (Convolution): "bn" subtracts the mean')
+    edit(work / "net.prototxt", "data/synthetic_test_lmdb", "data/none")
+    assert 'source "data/none" does not exist' in dragon("lint", "net.prototxt").out
+
+
+@pytest.mark.parametrize("shape", ["1,2,3", "104,117,123", "2,3", "1,3,9,9", "1,1,1,1,1,1,1,1,1,1,1,1"])
+@pytest.mark.parametrize("command", ["merge", "fold"])
+def test_a_shape_for_another_net(trained: Path, dragon: Dragon, command: str, shape: str) -> None:
+    common = ("--model", "net.prototxt", "--weights", "net.caffemodel", "--out-model", "m.prototxt")
+    result = dragon(command, *common, "--shape", shape)
+    assert result.code == 2
+    assert "layer" in result.error
+    assert "a fault in Dragon" not in result.error
+    assert not (trained / "m.prototxt").exists()
