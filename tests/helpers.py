@@ -11,7 +11,9 @@ import dragon
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.text import parse_text
 
-__all__ = ["TRAINABLE", "solver_param", "toy_solver"]
+__all__ = ["STATE_FORMATS", "TRAINABLE", "solver_param", "toy_solver"]
+
+STATE_FORMATS = [pb.SolverParameter.BINARYPROTO, pb.SolverParameter.HDF5]
 
 # random input, dropout, batch norm: everything that a resumed run must bring back
 TRAINABLE = """
