@@ -102,3 +102,15 @@ def test_lines_of_digits(tmp_path: Path, dragon: Dragon, monkeypatch: pytest.Mon
     assert json.loads(Path("data/mnist_lines/dataset.json").read_text())["seed"] == 3
     assert "complete already" in dragon("data", "mnist_lines", "--train", "5", "--test", "2", "--seed", "3").out
     assert "not for mnist_lines" in dragon("data", "mnist_lines", "--subset", "2").error
+
+
+def test_data_is_written_once(work: Path, dragon: Dragon) -> None:
+    args = ["data", "synthetic", "--dir", "s", "--train", "20", "--test", "10"]
+    first = dragon(*args)
+    assert (first.code, "written: synthetic_train_lmdb" in first.out) == (0, True)
+    assert "no real images" in first.out
+    assert "synthetic_train_lmdb: 20" in first.err
+    stamp = (work / "s" / "synthetic_train_lmdb" / "data.mdb").stat().st_mtime_ns
+    again = dragon(*args)
+    assert (again.code, "was complete already" in again.out) == (0, True)
+    assert (work / "s" / "synthetic_train_lmdb" / "data.mdb").stat().st_mtime_ns == stamp

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dragon.engines import set_default_engine
@@ -117,3 +119,15 @@ def test_a_net_runs_on_one_gpu(work: Path, dragon: Dragon, gpu: str) -> None:
     """`dragon train` starts a rank for each of several: tests/tools/test_launch.py."""
     result = dragon("time", "-model", "net.prototxt", "-gpu", gpu)
     assert (result.code, result.error) == (2, f"--gpu {gpu}: a net runs on one GPU, name it by its number")
+
+
+def test_device(dragon: Dragon, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = dragon("device").out
+    assert re.search(rf"^numpy +yes +NumPy {re.escape(np.__version__)}", out, re.MULTILINE)
+    assert re.search(r"^onednn +(yes +oneDNN 3\.|no +)", out, re.MULTILINE)
+    assert dragon("device_query").out == out
+    assert re.search(r"^default engine +auto: (onednn|numpy) here; ", out, re.MULTILINE)
+    monkeypatch.setenv("DRAGON_ENGINE", "numpy")
+    assert re.search(r"^default engine +numpy by DRAGON_ENGINE$", dragon("device").out, re.MULTILINE)
+    monkeypatch.setattr("dragon.tools.device.cuda_problem", lambda: "no driver")
+    assert re.search(r"^cuda +no +no driver$", dragon("device").out, re.MULTILINE)

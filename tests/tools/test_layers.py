@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from dragon.bases.batch_statistics import BatchStatistics
-from dragon.bases.layer import TEST, TRAIN, create
-from dragon.bases.settings import default
+from dragon.bases.layer import TEST, TRAIN, create, layer_types
+from dragon.bases.settings import default, parameter_fields
 from dragon.proto import dragon_pb2 as pb
 from tests.tools.conftest import Dragon
 
@@ -55,3 +57,34 @@ def test_a_type_that_reading_a_net_replaces(dragon: Dragon) -> None:
     shown = dragon("layers", "Pooling3D").out
     assert shown.startswith("Reading a net makes Pooling of Pooling3D.\n\nPooling: ")
     assert "kernel_shape" in shown
+
+
+def test_layers(dragon: Dragon) -> None:
+    listed = dragon("layers").out
+    for name in layer_types():
+        assert re.search(rf"^{name} ", listed, re.MULTILINE), name
+    convolution = dragon("layers", "Convolution").out
+    assert re.search(r"^num_output +uint32 +channels of the top$", convolution, re.MULTILINE)
+    assert re.search(r"^bias_term +bool +true +add a bias for each channel$", convolution, re.MULTILINE)
+    assert re.search(r"^kernel_size +repeated uint32", convolution, re.MULTILINE)
+    batch_norm = dragon("layers", "BatchNorm").out
+    assert re.search(r"^moving_average_fraction +float +0\.999 ", batch_norm, re.MULTILINE)
+    assert re.search(r"^average +CAFFE \| EMA \| CUMULATIVE \| LATEST +CAFFE ", batch_norm, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("Convolution", {"convolution_param"}),
+        ("Data", {"data_param", "transform_param"}),
+        ("SoftmaxWithLoss", {"softmax_param", "loss_param"}),
+        ("LSTM", {"recurrent_param"}),
+        ("Sigmoid", set()),
+    ],
+)
+def test_parameter_fields(name: str, fields: set[str]) -> None:
+    from dragon.bases.layer import find_class
+
+    cls = find_class(name)
+    assert cls is not None
+    assert set(parameter_fields(cls)) == fields
