@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 
-from dragon.bases.layer import TRAIN
+from dragon.bases.layer import TEST, TRAIN
 from dragon.data import write_synthetic
 from dragon.graph.net import Net
 from dragon.tools.common.arguments import normalise
@@ -66,6 +68,15 @@ random_seed: 3
 
 SPLIT = """layer { name: "bn" type: "BatchNorm" bottom: "conv" top: "conv" }
 layer { name: "scale" type: "Scale" bottom: "conv" top: "conv" scale_param { bias_term: true } }"""
+
+DEPLOY = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }
+layer { name: "pool" type: "Pooling" bottom: "data" top: "pool" pooling_param { pool: AVE global_pooling: true } }
+layer { name: "ip" type: "InnerProduct" bottom: "pool" top: "ip" inner_product_param {
+  num_output: 3 bias_term: false } }
+layer { name: "prob" type: "Softmax" bottom: "ip" top: "prob" }
+"""
+COLOURS = {"red": (250, 5, 5), "green": (5, 250, 5), "blue": (5, 5, 250)}
 
 
 @dataclass
@@ -123,6 +134,27 @@ def trained(work: Path) -> Path:
     net.save("net.caffemodel")
     net.close()
     return work
+
+
+@pytest.fixture
+def coloured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three pictures, their list, and a net that tells their colours; blue first, as Caffe's nets see them."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DRAGON_ENGINE", "numpy")
+    (tmp_path / "im").mkdir()
+    lines = []
+    for i, (name, colour) in enumerate(COLOURS.items()):
+        pixels = np.full((10, 20, 3), colour, np.uint8)
+        pixels[:, 10:] //= 2
+        PIL.Image.fromarray(pixels).save(tmp_path / "im" / f"{name} one.png")
+        lines.append(f"{name} one.png {i}\n")
+    (tmp_path / "list.txt").write_text("".join(lines))
+    (tmp_path / "deploy.prototxt").write_text(DEPLOY)
+    (tmp_path / "words.txt").write_text("BLUE\nGREEN\nRED\n")
+    net = Net("deploy.prototxt", TEST)
+    net.params["ip"][0].data[...] = np.eye(3) * 0.1
+    net.save("net.caffemodel")
+    return tmp_path
 
 
 @pytest.fixture

@@ -1,0 +1,107 @@
+"""`dragon classify`, and flags that it has in common with `dragon detect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.tools.conftest import Dragon
+
+
+def test_classify(coloured: Path, dragon: Dragon) -> None:
+    args = ("--model", "deploy.prototxt", "--weights", "net.caffemodel", "--labels", "words.txt")
+    result = dragon("classify", *args, "--top", "2", "--out", "s.npy", "im/red one.png", "im/blue one.png")
+    lines = result.out.splitlines()
+    assert (lines[0], lines[3]) == ("im/red one.png", "im/blue one.png")
+    assert (lines[1].split()[1], lines[4].split()[1]) == ("RED", "BLUE")
+    assert len(lines) == 6
+    scores = np.load("s.npy")
+    np.testing.assert_allclose(scores.sum(1), 1, rtol=1e-5)
+    assert scores.argmax(1).tolist() == [2, 0]
+    crops = dragon("classify", *args, "--oversample", "--resize", "10,20", "--mean", "100", "im/green one.png")
+    assert crops.out.splitlines()[1].split()[1] == "GREEN"
+
+
+@pytest.mark.parametrize("command", ["classify", "detect"])
+def test_labels_of_another_net(coloured: Path, dragon: Dragon, command: str) -> None:
+    (coloured / "w.csv").write_text("filename,ymin,xmin,ymax,xmax\nim/red one.png,0,0,8,8\n")
+    what = "im/red one.png" if command == "classify" else "w.csv"
+    args = (command, what, "--model", "deploy.prototxt", "--weights", "net.caffemodel", "--labels", "l.txt")
+    (coloured / "l.txt").write_text("\n".join(map(str, range(40))))
+    result = dragon(*args)
+    assert (result.code, result.out) == (2, "")
+    assert result.error == "l.txt has 40 lines, the net 3 classes: the names are those of another net"
+    (coloured / "l.txt").write_text("a\nb\n")
+    result = dragon(*args)
+    assert (result.code, result.err) == (0, "dragon: warning: l.txt has 2 lines, the net 3 classes\n")
+    (coloured / "l.txt").write_text("BLUE\nGREEN\nRED\n\n\n")
+    assert dragon(*args).err == ""
+    (coloured / "l.txt").write_text("\n")
+    assert dragon(*args).error == "l.txt: expected names of classes, one a line; it holds none"
+    (coloured / "l.txt").write_bytes((coloured / "im" / "red one.png").read_bytes())
+    assert dragon(*args).error == "l.txt: expected names of classes, one a line; this is a PNG image"
+    (coloured / "l.txt").write_bytes("caf\xe9\nb\nc\n".encode("latin-1"))
+    assert dragon(*args).code == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--mean missing.binaryproto", "mean file missing.binaryproto does not exist"),
+        ("--mean 104,x,3", "mean file 104,x,3 does not exist, and is not a list of numbers such as 104,117,123"),
+        ("--mean deploy.prototxt", "mean file deploy.prototxt: not a .binaryproto file"),
+        (
+            "--channel-swap nan,nan",
+            '--channel-swap names each channel once, counted from 0, such as 2,1,0; got "nan,nan"',
+        ),
+        ("--channel-swap inf", 'got "inf"'),
+        ("--channel-swap 0,0,1", 'got "0,0,1"'),
+        ("--channel-swap 1.5,0", 'got "1.5,0"'),
+        ("--channel-swap 1,0", "--channel-swap names 2 channels, the net's input has 3"),
+        ("--mean 1,2,3,4", "--mean of shape (4,) for 3 channels: "),
+    ],
+)
+@pytest.mark.parametrize("command", ["classify", "detect"])
+def test_flags_of_images(coloured: Path, dragon: Dragon, command: str, flags: str, words: str) -> None:
+    (coloured / "w.csv").write_text("filename,ymin,xmin,ymax,xmax\nim/red one.png,0,0,8,8\n")
+    what = "im/red one.png" if command == "classify" else "w.csv"
+    result = dragon(command, what, "--model", "deploy.prototxt", "--weights", "net.caffemodel", *flags.split())
+    assert result.code == 2
+    assert words in result.error
+
+
+def test_classify_says_what_is_wrong(coloured: Path, dragon: Dragon) -> None:
+    args = ("--model", "deploy.prototxt", "--weights", "net.caffemodel")
+    assert "nope.png cannot be read" in dragon("classify", *args, "nope.png").error
+    assert "Mean channels" in dragon("classify", *args, "--mean", "1,2", "im/red one.png").error
+    assert "mean file m.npy does not exist" in dragon("classify", *args, "--mean", "m.npy", "im/red one.png").error
+    assert "--resize takes height,width" in dragon("classify", *args, "--resize", "3", "im/red one.png").error
+    (coloured / "words.txt").write_text("one\n")
+    result = dragon("classify", *args, "--labels", "words.txt", "im/red one.png")
+    assert "words.txt has 1 lines, the net 3 classes" in result.err
+    assert "class 2" in result.out
+
+
+def test_means_that_are_no_arrays_of_numbers(coloured: Path, dragon: Dragon) -> None:
+    args = (
+        "classify",
+        "im/red one.png",
+        "--model",
+        "deploy.prototxt",
+        "--weights",
+        "net.caffemodel",
+        "--mean",
+        "m.npy",
+    )
+    (coloured / "m.npy").write_bytes(np.random.default_rng(1).bytes(1000))
+    assert dragon(*args).error == "mean file m.npy: expected a .npy file of NumPy's, this is something else"
+    (coloured / "m.npy").write_bytes(b"")
+    assert dragon(*args).error == "mean file m.npy: expected a .npy file of NumPy's, this is an empty file"
+    (coloured / "m.npy").write_bytes((coloured / "im" / "red one.png").read_bytes())
+    assert dragon(*args).error == "mean file m.npy: expected a .npy file of NumPy's, this is a PNG image"
+    np.save("m.npy", np.array([{}, None], object))
+    assert dragon(*args).error == "mean file m.npy: holds no array of real numbers"
+    np.save("m.npy", np.full(3, 1j))
+    assert dragon(*args).error == "mean file m.npy: holds no array of real numbers"
