@@ -141,10 +141,8 @@ class Device(ABC):
                 narrow = is_16_bit(y.dtype)
                 kernel = layouts.transpose_to_16_bit if narrow else layouts.transpose_to_float32
                 dtype = y.dtype if narrow else x.dtype
-            kernel(
-                self, dtype, grid=self.grid(done), x=x[:done], y=y[:done], batch=done // (rows * columns), rows=rows,
-                columns=columns, factor=factor,
-            )  # fmt: skip
+            sizes = layouts.matrices(done // (rows * columns), rows, columns)
+            kernel(self, dtype, grid=self.grid(done), x=x[:done], y=y[:done], factor=factor, **sizes)
         if not rest:
             return
         if x.dtype == y.dtype:

@@ -129,11 +129,11 @@ KERNEL depthwise_backward_weight(const stored* x, const stored* dy, real* dweigh
     Index positions = (Index)out_h * out_w;
     real sum = 0;
     for (Index i = threadIdx.x; i < n * positions; i += THREADS) {
-        Index image = i / positions * channels + c;
-        int ow = i % out_w, oh = i % positions / out_w;
+        Index column, row, image = divide(divide(i, out_w, column), out_h, row) * channels + c;
+        int ow = column, oh = row;
         int h = oh * stride_h - pad_h + kh * dilation_h, w = ow * stride_w - pad_w + kw * dilation_w;
         if (h >= 0 && h < height && w >= 0 && w < width)
-            sum += x[((size_t)image * height + h) * width + w] * dy[(size_t)image * positions + i % positions];
+            sum += x[((size_t)image * height + h) * width + w] * dy[(size_t)image * positions + oh * out_w + ow];
     }
     sum = block_sum(sum, partials);
     if (threadIdx.x == 0) dweight[blockIdx.x] += unscale ? sum * *unscale : sum;

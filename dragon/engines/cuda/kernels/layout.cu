@@ -5,48 +5,52 @@
 #define TILE 32
 #define NARROW 8  // sides up to this are not worth a tile
 
-// y (batch, columns, rows) = x (batch, rows, columns), each matrix transposed, times `factor` (1; null: 1). tile: shared
-// memory of the block.
+// y (batch, columns, rows) = x (batch, rows, columns), each matrix transposed, times `factor` (1; null: 1). A matrix has down
+// by across tiles. tile: shared memory of the block.
+#define MATRICES Index batch, Divisor rows, Divisor columns, Divisor down, Divisor across, const real* factor
+#define MATRICES_VALUES batch, rows, columns, down, across, factor
+
 template <typename From, typename To>
-static __device__ __forceinline__ void transpose_all(const From* x, To* y, Index batch, Index rows, Index columns,
-                                                     const real* factor, real (*tile)[TILE + 1]) {
+static __device__ __forceinline__ void transpose_all(const From* x, To* y, MATRICES, real (*tile)[TILE + 1]) {
     real by = factor ? *factor : (real)1;
-    Index size = rows * columns;
-    if (rows <= NARROW || columns <= NARROW) {
+    Index size = rows.value * columns.value;
+    if (rows.value <= NARROW || columns.value <= NARROW) {
         GRID_LOOP(i, batch * size) {
-            Index row = i % rows, column = i / rows % columns;
-            y[i] = x[(size_t)(i / size) * size + (size_t)row * columns + column] * by;
+            Index row, column, image = divide(divide(i, rows, row), columns, column);
+            y[i] = x[(size_t)image * size + (size_t)row * columns.value + column] * by;
         }
         return;
     }
-    Index down = (rows + TILE - 1) / TILE, across = (columns + TILE - 1) / TILE;
     Index tx = threadIdx.x % TILE, ty = threadIdx.x / TILE;
-    for (Index t = blockIdx.x; t < batch * down * across; t += gridDim.x) {
-        Index column = t % across * TILE, row = t / across % down * TILE;
-        size_t image = (size_t)(t / across / down) * size;
+    for (Index t = blockIdx.x; t < batch * down.value * across.value; t += gridDim.x) {
+        Index column, row;
+        size_t image = (size_t)divide(divide(t, across, column), down, row) * size;
+        column *= TILE;
+        row *= TILE;
         for (Index k = ty; k < TILE; k += THREADS / TILE)
-            if (row + k < rows && column + tx < columns) tile[k][tx] = x[image + (size_t)(row + k) * columns + column + tx];
+            if (row + k < rows.value && column + tx < columns.value)
+                tile[k][tx] = x[image + (size_t)(row + k) * columns.value + column + tx];
         __syncthreads();
         for (Index k = ty; k < TILE; k += THREADS / TILE)
-            if (column + k < columns && row + tx < rows)
-                y[image + (size_t)(column + k) * rows + row + tx] = tile[tx][k] * by;
+            if (column + k < columns.value && row + tx < rows.value)
+                y[image + (size_t)(column + k) * rows.value + row + tx] = tile[tx][k] * by;
         __syncthreads();
     }
 }
 
-KERNEL transpose(const stored* x, stored* y, Index batch, Index rows, Index columns, const real* factor) {
+KERNEL transpose(const stored* x, stored* y, MATRICES) {
     __shared__ real tile[TILE][TILE + 1];
-    transpose_all(x, y, batch, rows, columns, factor, tile);
+    transpose_all(x, y, MATRICES_VALUES, tile);
 }
 
-KERNEL transpose_to_16_bit(const real* x, stored* y, Index batch, Index rows, Index columns, const real* factor) {
+KERNEL transpose_to_16_bit(const real* x, stored* y, MATRICES) {
     __shared__ real tile[TILE][TILE + 1];
-    transpose_all(x, y, batch, rows, columns, factor, tile);
+    transpose_all(x, y, MATRICES_VALUES, tile);
 }
 
-KERNEL transpose_to_float32(const stored* x, real* y, Index batch, Index rows, Index columns, const real* factor) {
+KERNEL transpose_to_float32(const stored* x, real* y, MATRICES) {
     __shared__ real tile[TILE][TILE + 1];
-    transpose_all(x, y, batch, rows, columns, factor, tile);
+    transpose_all(x, y, MATRICES_VALUES, tile);
 }
 
 // y (batch, rows, columns) += x (batch, columns, rows), each matrix transposed, times `factor` (1; null: 1).

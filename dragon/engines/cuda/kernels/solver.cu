@@ -30,9 +30,12 @@ static __device__ __forceinline__ Index end_of(Chunk chunk, const Entry& e) {
 // Writes the new weights of elements start..stop into `last`, so that threads side by side write side by side.
 static __device__ __forceinline__ void write_last(const Entry& e, const real* weights, Index start, Index stop) {
     Index maps = (stop - start) / e.spatial, first = start / e.spatial;
-    for (Index i = threadIdx.x; i < stop - start; i += THREADS) {
-        Index s = i / maps, map = i - s * maps, k = (first + map) / e.channels, c = first + map - k * e.channels;
-        e.last[(size_t)(k * e.spatial + s) * e.channels + c] = weights[map * e.spatial + s];
+    Index side = maps < THREADS ? maps : THREADS, sides = THREADS / side, own = threadIdx.x / side;
+    if (own >= sides) return;
+    for (Index map = threadIdx.x - own * side; map < maps; map += side) {
+        Index k = (first + map) / e.channels, c = first + map - k * e.channels;
+        stored* last = e.last + (size_t)k * e.spatial * e.channels + c;
+        for (Index s = own; s < e.spatial; s += sides) last[(size_t)s * e.channels] = weights[map * e.spatial + s];
     }
 }
 

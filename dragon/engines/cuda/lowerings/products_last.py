@@ -52,8 +52,8 @@ def weight_last(lowering: Filtering, weight: Any) -> Any:
             return out
         lowering.turned = weight
     lowering.launch(
-        layout.transpose, grid=lowering.device.grid(weight.size), x=weight, y=out, batch=batch, rows=rows,
-        columns=columns, factor=None,
+        layout.transpose, grid=lowering.device.grid(weight.size), x=weight, y=out, factor=None,
+        **layout.matrices(batch, rows, columns),
     )  # fmt: skip
     return out
 
