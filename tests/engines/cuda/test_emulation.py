@@ -150,11 +150,12 @@ REDUCTIONS = {
         (1, 1), (256,), (array(), *[np.uint64(0)] * 3, array(2), *np.array([4, 1, 16, 0, 64, 0], np.int32),
                          np.float32(0))
     ),
-    ("softmax", "sum_terms"): lambda k: k(
-        (1,), (256,), (array(), array(1), array(1), standin.zeros(1, np.int32), np.int32(32), np.float32(1))
+    ("losses", "multinomial_terms"): lambda k: k(
+        (1,), (256,), (array(64), array(32), *np.array([32, 2], np.int32), np.float32(1e-20), array(2), array(1),
+                       array(1), standin.zeros(1, np.int32), standin.zeros(1, np.int32), np.float32(1))
     ),
     ("softmax", "softmax_long_rows"): lambda k: k(
-        (1,), (256,), (array(1000), array(1000), *np.array([1, 1000], np.int32))
+        (1,), (256,), (array(2000), array(2000), *np.array([2, 1000], np.int32))
     ),
     ("solver", "clip_factor"): lambda k: k(
         (1,), (256,), (standin.zeros(300, np.float64), standin.zeros(3, np.float64), np.int32(300), np.float64(1),
@@ -166,7 +167,11 @@ REDUCTIONS = {
 BARRIER = "__syncthreads();"
 
 
-BODIES = {"channel_sums": " sums_by_channel("}  # the function that does the work of a kernel
+BODIES = {  # what does the work of a kernel
+    "channel_sums": " sums_by_channel(",
+    "multinomial_terms": " end(EndMemory",
+    "softmax_long_rows": "struct ByBlock",
+}
 
 
 def barriers(source: str, name: str) -> list[int]:

@@ -5,18 +5,17 @@
 
 static __device__ __forceinline__ bool is_index(real value, Index size) { return value >= 0 && value < (real)size; }
 
-// out_of_range (1) becomes 2^31 - 1 - i for the first i whose value is out of range 0 .. size - 1. That is the maximum over all
-// such i, so it does not depend on the order of threads. The values are `each` elements apart.
+// out_of_range (1): see out_of_range_at, for values that are out of range 0 .. size - 1. The values are `each` elements apart.
 KERNEL check_indices(const real* values, int* out_of_range, Index count, Index each, Index size) {
     GRID_LOOP(i, count) {
-        if (!is_index(values[(size_t)i * each], size)) atomicMax(out_of_range, 0x7fffffff - (int)i);
+        if (!is_index(values[(size_t)i * each], size)) out_of_range_at(i, out_of_range);
     }
 }
 
 // The same for labels, the numbers of classes: those that class_of finds out of range.
 KERNEL check_labels(const real* labels, int* out_of_range, Index count, Index classes, int has_ignore, int ignore) {
     GRID_LOOP(i, count) {
-        if (class_of(labels[i], classes, has_ignore, ignore) == OUT_OF_RANGE) atomicMax(out_of_range, 0x7fffffff - (int)i);
+        if (class_of(labels[i], classes, has_ignore, ignore) == OUT_OF_RANGE) out_of_range_at(i, out_of_range);
     }
 }
 

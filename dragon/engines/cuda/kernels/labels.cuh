@@ -7,5 +7,8 @@ static __device__ __forceinline__ int class_of(real label, Index classes, int ha
     return label >= 0 && label < (real)classes ? (int)label : OUT_OF_RANGE;
 }
 
-// The second number of a term whose class is k: 1 where it counts, 0 where it is ignored, -1 for a label out of range.
-static __device__ __forceinline__ real counts_as(int k) { return k == OUT_OF_RANGE ? -1 : (k >= 0 ? 1 : 0); }
+// out_of_range (1) becomes 2^31 - 1 - i for the first position i that is out of range. That is the maximum over all such i, so
+// it does not depend on the order of threads.
+static __device__ __forceinline__ void out_of_range_at(Index i, int* out_of_range) {
+    atomicMax(out_of_range, 0x7fffffff - (int)i);
+}

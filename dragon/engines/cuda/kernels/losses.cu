@@ -1,28 +1,22 @@
-// Losses other than the softmax's. A term is a pair (loss, 1 where it counts); sum_terms of softmax.cu sums them.
+// Losses other than the softmax's.
 #include "common.cuh"
 #include "division.cuh"
 #include "labels.cuh"
+#include "terms.cuh"
 
 // -- of each element by itself -------------------------------------------------------------------------------------
 // LOSS(name, term, gradient): the term of elements a and b, and its gradient with respect to a; that of b is the opposite.
-// `inside` and `outside` are weights of the difference and of the term. Block k sums its terms into terms (2 k, 2 k + 1).
+// `inside` and `outside` are weights of the difference and of the term.
 #define LOSS(name, TERM, GRADIENT)                                                                                  \
     KERNEL name##_terms(const real* first, const real* second, const real* insides, const real* outsides,        \
-                        real* terms, Index count, int has_ignore, int ignore, real setting) {                    \
-        __shared__ real partials[THREADS / WARP];                                                                    \
-        real sum = 0, valid = 0;                                                                                 \
+                        Index count, int has_ignore, int ignore, real setting, TOTAL) {                          \
+        __shared__ EndMemory memory;                                                                             \
+        Terms terms;                                                                                             \
         GRID_LOOP(i, count) {                                                                                    \
             real a = first[i], b = second[i], inside = insides ? insides[i] : 1, outside = outsides ? outsides[i] : 1; \
-            if (has_ignore && b == (real)ignore) continue;                                                       \
-            sum += TERM;                                                                                         \
-            valid += 1;                                                                                          \
+            terms.add(TERM, has_ignore && b == (real)ignore ? IGNORED : 0, i, out_of_range);                     \
         }                                                                                                        \
-        sum = block_sum(sum, partials);                                                                              \
-        valid = block_sum(valid, partials);                                                                          \
-        if (threadIdx.x == 0) {                                                                                  \
-            terms[2 * blockIdx.x] = sum;                                                                         \
-            terms[2 * blockIdx.x + 1] = valid;                                                                   \
-        }                                                                                                        \
+        terms.end(memory, TOTAL_VALUES);                                                                         \
     }                                                                                                            \
     KERNEL name##_backward(const real* first, const real* second, const real* insides, const real* outsides,     \
                            const real* top_diff, const real* divisor, real* dx, Index count, int has_ignore,     \
@@ -57,7 +51,9 @@ LOSS(sigmoid_cross_entropy, outside * (log1p(exp(-magnitude(a))) - inside * a * 
 // -- of rows (N, classes) with a label each ------------------------------------------------------------------------
 
 // A warp for each row: sum of max(0, 1 - t x)^p with t = 1 for the label's class and -1 for the others.
-KERNEL hinge_terms(const real* x, const real* label, real* terms, Index rows, Index classes, int square) {
+KERNEL hinge_terms(const real* x, const real* label, Index rows, Index classes, int square, TOTAL) {
+    __shared__ EndMemory memory;
+    Terms terms;
     Index lane = threadIdx.x % WARP;
     for (Index row = global_thread() / WARP; row < rows; row += all_threads() / WARP) {
         int k = class_of(label[row], classes, 0, 0);
@@ -67,11 +63,9 @@ KERNEL hinge_terms(const real* x, const real* label, real* terms, Index rows, In
             if (!(excess < 0)) sum += square ? excess * excess : excess;
         }
         sum = warp_sum(sum);
-        if (lane == 0) {
-            terms[2 * (size_t)row] = sum;
-            terms[2 * (size_t)row + 1] = counts_as(k);
-        }
+        if (lane == 0) terms.add(sum, k, row, out_of_range);
     }
+    terms.end(memory, TOTAL_VALUES);
 }
 
 KERNEL hinge_backward(const real* x, const real* label, const real* top_diff, const real* divisor, real* dx,
@@ -88,12 +82,14 @@ KERNEL hinge_backward(const real* x, const real* label, const real* top_diff, co
 
 static __device__ __forceinline__ real at_least(real x, real least) { return x < least ? least : x; }
 
-KERNEL multinomial_terms(const real* x, const real* label, real* terms, Index rows, Index classes, real least) {
+KERNEL multinomial_terms(const real* x, const real* label, Index rows, Index classes, real least, TOTAL) {
+    __shared__ EndMemory memory;
+    Terms terms;
     GRID_LOOP(row, rows) {
         int k = class_of(label[row], classes, 0, 0);
-        terms[2 * (size_t)row] = k < 0 ? 0 : -log(at_least(x[(size_t)row * classes + k], least));
-        terms[2 * (size_t)row + 1] = counts_as(k);
+        terms.add(k < 0 ? 0 : -log(at_least(x[(size_t)row * classes + k], least)), k, row, out_of_range);
     }
+    terms.end(memory, TOTAL_VALUES);
 }
 
 KERNEL multinomial_backward(const real* x, const real* label, const real* top_diff, const real* divisor, real* dx,
@@ -109,8 +105,10 @@ KERNEL multinomial_backward(const real* x, const real* label, const real* top_di
 // -- of (outer, classes, inner) with a matrix of gains -------------------------------------------------------------
 
 // The terms -sum_k gains (label, k) log p_k. totals (positions) becomes the sum of the label's row of gains, for backward.
-KERNEL infogain_terms(const real* prob, const real* label, const real* gains, real* terms, real* totals,
-                      Index positions, Index classes, Divisor inner, int has_ignore, int ignore, real least) {
+KERNEL infogain_terms(const real* prob, const real* label, const real* gains, real* totals, Index positions, Index classes,
+                      Divisor inner, int has_ignore, int ignore, real least, TOTAL) {
+    __shared__ EndMemory memory;
+    Terms terms;
     GRID_LOOP(i, positions) {
         int own = class_of(label[i], classes, has_ignore, ignore);
         real loss = 0, total = 0;
@@ -123,10 +121,10 @@ KERNEL infogain_terms(const real* prob, const real* label, const real* gains, re
                 loss -= gain * log(at_least(p[(size_t)c * inner.value], least));
             }
         }
-        terms[2 * (size_t)i] = loss;
-        terms[2 * (size_t)i + 1] = counts_as(own);
+        terms.add(loss, own, i, out_of_range);
         totals[i] = total;
     }
+    terms.end(memory, TOTAL_VALUES);
 }
 
 KERNEL infogain_backward(const real* prob, const real* label, const real* gains, const real* totals,
@@ -144,8 +142,10 @@ KERNEL infogain_backward(const real* prob, const real* label, const real* gains,
 
 // A warp for each pair. squares (N) becomes the squared distances, for backward. A similar pair's term is its squared
 // distance; that of another pair is by how much it falls short of the margin, squared (legacy: of squared distances).
-KERNEL contrastive_terms(const real* a, const real* b, const real* similar, real* terms, real* squares, Index rows,
-                         Index length, int legacy, real margin) {
+KERNEL contrastive_terms(const real* a, const real* b, const real* similar, real* squares, Index rows, Index length,
+                         int legacy, real margin, TOTAL) {
+    __shared__ EndMemory memory;
+    Terms terms;
     Index lane = threadIdx.x % WARP;
     for (Index row = global_thread() / WARP; row < rows; row += all_threads() / WARP) {
         real sum = 0;
@@ -155,10 +155,10 @@ KERNEL contrastive_terms(const real* a, const real* b, const real* similar, real
             squares[row] = sum;
             real missing = margin - (legacy ? sum : sqrt(sum));
             real apart = missing < 0 ? 0 : (legacy ? missing : missing * missing);
-            terms[2 * (size_t)row] = (long long)similar[row] != 0 ? sum : apart;
-            terms[2 * (size_t)row + 1] = 1;
+            terms.add((long long)similar[row] != 0 ? sum : apart, 0, row, out_of_range);
         }
     }
+    terms.end(memory, TOTAL_VALUES);
 }
 
 // divisor: that of the loss, twice the number of pairs.

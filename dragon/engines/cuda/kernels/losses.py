@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dragon.engines.cuda.kernels.kernel import WARP, Elements, Kernel
+from dragon.engines.cuda.kernels.kernel import Elements, Kernel
+from dragon.engines.cuda.kernels.terms import TOTAL
 
 __all__ = [
     "ElementLoss", "contrastive_backward", "contrastive_terms", "euclidean", "hinge_backward", "hinge_terms",
@@ -14,32 +15,32 @@ __all__ = [
 
 FILE = "losses"
 
-hinge_terms = Kernel(FILE, "hinge_terms", """
-    const real* x, const real* label, real* terms, Index rows, Index classes, int square
-""", Elements("rows", together=WARP))  # fmt: skip
+hinge_terms = Kernel(FILE, "hinge_terms", f"""
+    const real* x, const real* label, Index rows, Index classes, int square, {TOTAL}
+""")  # fmt: skip
 hinge_backward = Kernel(FILE, "hinge_backward", """
     const real* x, const real* label, const real* top_diff, const real* divisor, real* dx, Index count,
     Divisor classes, int square
 """, Elements())  # fmt: skip
-multinomial_terms = Kernel(FILE, "multinomial_terms", """
-    const real* x, const real* label, real* terms, Index rows, Index classes, real least
-""", Elements("rows"))  # fmt: skip
+multinomial_terms = Kernel(FILE, "multinomial_terms", f"""
+    const real* x, const real* label, Index rows, Index classes, real least, {TOTAL}
+""")  # fmt: skip
 multinomial_backward = Kernel(FILE, "multinomial_backward", """
     const real* x, const real* label, const real* top_diff, const real* divisor, real* dx, Index count,
     Divisor classes, real least
 """, Elements())  # fmt: skip
-infogain_terms = Kernel(FILE, "infogain_terms", """
-    const real* prob, const real* label, const real* gains, real* terms, real* totals, Index positions,
-    Index classes, Divisor inner, int has_ignore, int ignore, real least
-""", Elements("positions"))  # fmt: skip
+infogain_terms = Kernel(FILE, "infogain_terms", f"""
+    const real* prob, const real* label, const real* gains, real* totals, Index positions, Index classes,
+    Divisor inner, int has_ignore, int ignore, real least, {TOTAL}
+""")  # fmt: skip
 infogain_backward = Kernel(FILE, "infogain_backward", """
     const real* prob, const real* label, const real* gains, const real* totals, const real* top_diff,
     const real* divisor, real* dx, Index count, Divisor classes, Divisor inner, int has_ignore, int ignore
 """, Elements())  # fmt: skip
-contrastive_terms = Kernel(FILE, "contrastive_terms", """
-    const real* a, const real* b, const real* similar, real* terms, real* squares, Index rows, Index length,
-    int legacy, real margin
-""", Elements("rows", together=WARP))  # fmt: skip
+contrastive_terms = Kernel(FILE, "contrastive_terms", f"""
+    const real* a, const real* b, const real* similar, real* squares, Index rows, Index length, int legacy,
+    real margin, {TOTAL}
+""")  # fmt: skip
 contrastive_backward = Kernel(FILE, "contrastive_backward", """
     const real* a, const real* b, const real* similar, const real* squares, const real* top_diff,
     const real* divisor, real* dx, Index count, Divisor length, int legacy, real margin, real least, real sign
@@ -56,9 +57,9 @@ class ElementLoss:
 
 def _element_loss(name: str) -> ElementLoss:
     return ElementLoss(
-        Kernel(FILE, f"{name}_terms", """
-            const real* first, const real* second, const real* insides, const real* outsides, real* terms, Index count,
-            int has_ignore, int ignore, real setting
+        Kernel(FILE, f"{name}_terms", f"""
+            const real* first, const real* second, const real* insides, const real* outsides, Index count,
+            int has_ignore, int ignore, real setting, {TOTAL}
         """),
         Kernel(FILE, f"{name}_backward", """
             const real* first, const real* second, const real* insides, const real* outsides, const real* top_diff,

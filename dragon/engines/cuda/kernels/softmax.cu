@@ -1,76 +1,56 @@
-// Softmax, its loss, and accuracy over (outer, classes, inner). Kernels named `rows` are for inner = 1: a warp for each row.
-// The others take a thread for each position, so that neighbouring threads read neighbouring elements.
+// Softmax and its loss over (outer, classes, inner). Kernels named `rows` are for inner = 1: a warp for each row,
+// or a block if they are `long`. The others take a thread for each position, so that neighbouring threads read neighbouring
+// elements.
 #include "common.cuh"
 #include "division.cuh"
 #include "labels.cuh"
+#include "terms.cuh"
+#include "teams.cuh"
 
-// The first element of position i of an array (outer, classes, inner).
-static __device__ __forceinline__ size_t start_of(Index i, Index classes, const Divisor& inner) {
-    Index at, outer = divide(i, inner, at);
-    return (size_t)outer * classes * inner.value + at;
+// use(c, p) with the probability p of each class c of the thread, in its row `in`. Where use writes p, it may overwrite the row.
+template <typename Team, typename Use>
+static __device__ __forceinline__ void softmax_row(const Team& team, const stored* in, Index classes, Use use) {
+    real largest = in[0], sum = 0;
+#pragma unroll 4
+    for (Index c = team.own(); c < classes; c += Team::SIZE) largest = larger(in[c], largest);
+    largest = team.max(largest);
+#pragma unroll 4
+    for (Index c = team.own(); c < classes; c += Team::SIZE) sum += exp(in[c] - largest);
+    sum = team.sum(sum);
+    for (Index c = team.own(); c < classes; c += Team::SIZE) use(c, exp(in[c] - largest) / sum);
 }
 
-KERNEL softmax_rows(const stored* x, real* y, Index rows, Index classes) {
-    Index lane = threadIdx.x % WARP;
-    for (Index row = global_thread() / WARP; row < rows; row += all_threads() / WARP) {
-        const stored* in = x + (size_t)row * classes;
+template <typename Team>
+static __device__ __forceinline__ void softmax_of_rows(const Team& team, const stored* x, real* y, Index rows, Index classes) {
+    for (Index row = team.first(); row < rows; row += team.all()) {
         real* out = y + (size_t)row * classes;
-        real largest = in[0];
-        for (Index c = lane; c < classes; c += WARP) largest = larger(in[c], largest);
-        largest = warp_max(largest);
-        real sum = 0;
-        for (Index c = lane; c < classes; c += WARP) {
-            real value = exp(in[c] - largest);
-            out[c] = value;
-            sum += value;
-        }
-        sum = warp_sum(sum);
-        for (Index c = lane; c < classes; c += WARP) out[c] /= sum;
+        softmax_row(team, x + (size_t)row * classes, classes, [&](Index c, real p) { out[c] = p; });
     }
 }
 
-static __device__ __forceinline__ real block_max(real value, real* partials) {
-    value = warp_max(value);
-    __syncthreads();  // an earlier result may still be read
-    if (threadIdx.x % WARP == 0) partials[threadIdx.x / WARP] = value;
-    __syncthreads();
-    real largest = partials[0];
-    for (int w = 1; w < THREADS / WARP; ++w) largest = larger(partials[w], largest);
-    return largest;
+KERNEL softmax_rows(const stored* x, real* y, Index rows, Index classes) {
+    softmax_of_rows(ByWarp(), x, y, rows, classes);
 }
 
 // The same with a block for each row, for rows of many classes.
 KERNEL softmax_long_rows(const stored* x, real* y, Index rows, Index classes) {
     __shared__ real partials[THREADS / WARP];
-    for (Index row = blockIdx.x; row < rows; row += gridDim.x) {
-        const stored* in = x + (size_t)row * classes;
-        real* out = y + (size_t)row * classes;
-        real largest = in[0], sum = 0;
-#pragma unroll 4
-        for (Index c = threadIdx.x; c < classes; c += THREADS) largest = larger(in[c], largest);
-        largest = block_max(largest, partials);
-#pragma unroll 4
-        for (Index c = threadIdx.x; c < classes; c += THREADS) {
-            real value = exp(in[c] - largest);
-            out[c] = value;
-            sum += value;
-        }
-        sum = block_sum(sum, partials);
-        for (Index c = threadIdx.x; c < classes; c += THREADS) out[c] /= sum;
-    }
+    softmax_of_rows(ByBlock{partials}, x, y, rows, classes);
+}
+
+// The same for the classes of a position, which are `inner` elements apart, by one thread.
+template <typename Use>
+static __device__ __forceinline__ void softmax_column(const stored* in, Index classes, Index inner, Use use) {
+    real largest = in[0], sum = 0;
+    for (Index c = 1; c < classes; ++c) largest = larger(in[(size_t)c * inner], largest);
+    for (Index c = 0; c < classes; ++c) sum += exp(in[(size_t)c * inner] - largest);
+    for (Index c = 0; c < classes; ++c) use(c, exp(in[(size_t)c * inner] - largest) / sum);
 }
 
 KERNEL softmax_columns(const stored* x, real* y, Index positions, Index classes, Divisor inner) {
     GRID_LOOP(i, positions) {
         size_t start = start_of(i, classes, inner);
-        real largest = x[start], sum = 0;
-        for (Index c = 1; c < classes; ++c) largest = larger(x[start + (size_t)c * inner.value], largest);
-        for (Index c = 0; c < classes; ++c) {
-            real value = exp(x[start + (size_t)c * inner.value] - largest);
-            y[start + (size_t)c * inner.value] = value;
-            sum += value;
-        }
-        for (Index c = 0; c < classes; ++c) y[start + (size_t)c * inner.value] /= sum;
+        softmax_column(x + start, classes, inner.value, [&](Index c, real p) { y[start + (size_t)c * inner.value] = p; });
     }
 }
 
@@ -116,91 +96,93 @@ KERNEL softmax_backward_columns(const real* y, const real* dy, const real* scale
     }
 }
 
-// terms (positions, 2): each position's loss, and whether it counts (counts_as). weights (classes, or null): factors of the
-// terms, by label.
-KERNEL cross_entropy(const real* prob, const real* label, const real* weights, real* terms, Index positions,
-                     Index classes, Divisor inner, int has_ignore, int ignore, real least) {
+// -- softmax and its loss, in one launch ---------------------------------------------------------------------------
+// prob becomes the probabilities, and a position's loss is -log of its label's, times the weight of that class (weights
+// (classes), null: 1). dx (null: nothing is written) becomes the gradient, as by softmax_loss_backward, for a `divisor` above 0.
+#define LOSS                                                                                                           \
+    const stored *x, const real *label, const real *weights, real *prob, stored *dx, const real *top_diff,             \
+        const real *scale, Index positions, Index classes, int has_ignore, int ignore, real least, TOTAL
+
+// What is the same for all classes of a position. k: of its label; see class_of.
+struct Position {
+    int k;
+    real weight, factor;
+
+    __device__ __forceinline__ Position(int k, const real* weights, real factor) : k(k), weight(1), factor(factor) {
+        if (weights && k >= 0) {
+            weight = weights[k];
+            this->factor = weight * factor;
+        }
+    }
+
+    __device__ __forceinline__ bool has(Index c) const { return k == (int)c; }
+    __device__ __forceinline__ real gradient(Index c, real p) const { return k < 0 ? 0 : (p - has(c)) * factor; }
+
+    // p < least is false for NaN, so NaN stays NaN and training stops.
+    __device__ __forceinline__ real loss(real p, real least) const { return -log(p < least ? least : p) * weight; }
+};
+
+// The factor of all gradients: top_diff / divisor times the loss scale (null: 1).
+static __device__ __forceinline__ real factor_of(const real* top_diff, real divisor, const real* scale) {
+    return *top_diff / divisor * (scale ? *scale : 1);
+}
+
+template <typename Team>
+static __device__ __forceinline__ void loss_of_rows(const Team& team, EndMemory& memory, LOSS) {
+    Terms terms;
+    real factor = dx ? factor_of(top_diff, divisor, scale) : 0;
+    for (Index row = team.first(); row < positions; row += team.all()) {
+        Position at(class_of(label[row], classes, has_ignore, ignore), weights, factor);
+        size_t start = (size_t)row * classes;
+        if (at.k < 0 && team.own() == 0) terms.add(0, at.k, row, out_of_range);
+        softmax_row(team, x + start, classes, [&](Index c, real p) {
+            prob[start + c] = p;
+            if (dx) dx[start + c] = at.gradient(c, p);
+            if (at.has(c)) terms.add(at.loss(p, least), at.k, row, out_of_range);
+        });
+    }
+    terms.end(memory, TOTAL_VALUES);
+}
+
+#define LOSS_VALUES \
+    x, label, weights, prob, dx, top_diff, scale, positions, classes, has_ignore, ignore, least, TOTAL_VALUES
+
+KERNEL softmax_loss_rows(LOSS) {
+    __shared__ EndMemory memory;
+    loss_of_rows(ByWarp(), memory, LOSS_VALUES);
+}
+
+KERNEL softmax_loss_long_rows(LOSS) {
+    __shared__ EndMemory memory;
+    loss_of_rows(ByBlock{memory.partials}, memory, LOSS_VALUES);
+}
+
+KERNEL softmax_loss_columns(LOSS, Divisor inner) {
+    __shared__ EndMemory memory;
+    Terms terms;
+    real factor = dx ? factor_of(top_diff, divisor, scale) : 0;
     GRID_LOOP(i, positions) {
-        int k = class_of(label[i], classes, has_ignore, ignore);
-        real loss = 0;
-        if (k >= 0) {
-            real p = prob[start_of(i, classes, inner) + (size_t)k * inner.value];
-            loss = -log(p < least ? least : p);  // false for NaN, so NaN stays NaN and training stops
-            if (weights) loss *= weights[k];
-        }
-        terms[2 * (size_t)i] = loss;
-        terms[2 * (size_t)i + 1] = counts_as(k);
+        Position at(class_of(label[i], classes, has_ignore, ignore), weights, factor);
+        size_t start = start_of(i, classes, inner);
+        if (at.k < 0) terms.add(0, at.k, i, out_of_range);
+        softmax_column(x + start, classes, inner.value, [&](Index c, real p) {
+            size_t here = start + (size_t)c * inner.value;
+            prob[here] = p;
+            if (dx) dx[here] = at.gradient(c, p);
+            if (at.has(c)) terms.add(at.loss(p, least), at.k, i, out_of_range);
+        });
     }
+    terms.end(memory, TOTAL_VALUES);
 }
 
-// terms (positions, 2): 1 where at most top_k classes score at least as much as the label's, itself included, and whether
-// the position counts (counts_as).
-KERNEL accuracy_terms(const stored* score, const real* label, real* terms, Index positions, Index classes,
-                      Divisor inner, Index top_k, int has_ignore, int ignore) {
-    GRID_LOOP(i, positions) {
-        int k = class_of(label[i], classes, has_ignore, ignore);
-        Index ahead = 0;
-        if (k >= 0) {
-            const stored* s = score + start_of(i, classes, inner);
-            real own = s[(size_t)k * inner.value];
-            for (Index c = 0; c < classes; ++c) ahead += !(s[(size_t)c * inner.value] < own);
-        }
-        terms[2 * (size_t)i] = k >= 0 && ahead <= top_k;
-        terms[2 * (size_t)i + 1] = counts_as(k);
-    }
-}
-
-// The accuracy of each class, a block each: the share of hits among its labels that count. terms: by accuracy_terms.
-KERNEL class_accuracy(const real* terms, const real* label, real* out, Index positions) {
-    __shared__ real partials[THREADS / WARP];
-    real hits = 0, all = 0;
-    for (Index i = threadIdx.x; i < positions; i += THREADS)
-        if (terms[2 * (size_t)i + 1] > 0 && (Index)label[i] == blockIdx.x) {
-            hits += terms[2 * (size_t)i];
-            all += 1;
-        }
-    hits = block_sum(hits, partials);
-    all = block_sum(all, partials);
-    if (threadIdx.x == 0) out[blockIdx.x] = hits / larger(all, 1);
-}
-
-// out (1) = sum of the terms / kept_divisor (1), in one block. kept_divisor becomes `divisor` if that is above 0, else the
-// number of terms that count, and at least 1. out_of_range (1) becomes 1 + the first position whose label is out of range.
-KERNEL sum_terms(const real* terms, real* out, real* kept_divisor, int* out_of_range, Index positions, real divisor) {
-    __shared__ real partials[THREADS / WARP];
-    __shared__ Index firsts[THREADS];
-    real sum = 0, valid = 0;
-    Index first = positions;
-    for (Index i = threadIdx.x; i < positions; i += THREADS) {
-        real counts = terms[2 * (size_t)i + 1];
-        sum += terms[2 * (size_t)i];
-        if (counts < 0) {
-            if (i < first) first = i;
-        } else {
-            valid += counts;
-        }
-    }
-    firsts[threadIdx.x] = first;
-    sum = block_sum(sum, partials);
-    valid = block_sum(valid, partials);
-    if (threadIdx.x == 0) {
-        for (int t = 0; t < THREADS; ++t)
-            if (firsts[t] < first) first = firsts[t];
-        if (first < positions) *out_of_range = (int)first + 1;
-        real by = divisor > 0 ? divisor : larger(valid, 1);
-        out[0] = sum / by;
-        kept_divisor[0] = by;
-    }
-}
-
-// dx = (prob - onehot(label)) * top_diff / divisor times the loss scale (null: 1), 0 where the label is ignored.
+// dx = (prob - onehot(label)) * weight * top_diff / divisor times the loss scale (null: 1), 0 where the label is ignored.
 KERNEL softmax_loss_backward(const real* prob, const real* label, const real* weights, const real* top_diff,
                              const real* divisor, const real* scale, stored* dx, Index count, Divisor classes,
                              Divisor inner, int has_ignore, int ignore) {
-    real factor = *top_diff / *divisor * (scale ? *scale : 1);
+    real factor = factor_of(top_diff, *divisor, scale);
     GRID_LOOP(i, count) {
         Index c, at, outer = divide(divide(i, inner, at), classes, c);
         int k = class_of(label[outer * inner.value + at], classes.value, has_ignore, ignore);
-        dx[i] = k < 0 ? 0 : (prob[i] - (k == (int)c)) * (weights ? weights[k] * factor : factor);
+        dx[i] = Position(k, weights, factor).gradient(c, prob[i]);
     }
 }

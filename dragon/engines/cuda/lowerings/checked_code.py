@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dragon.engines.cuda.kernels.indices import check_indices, check_labels
-from dragon.engines.cuda.kernels.kernel import MOST
 from dragon.engines.cuda.lowerings.labels import Labelled
 from dragon.engines.cuda.lowerings.lowering import lowers
 from dragon.memory.blob import Blob
@@ -48,9 +47,6 @@ class LabelledCodeLowering(Labelled):
             **self.ignored(),
         )  # fmt: skip
 
-    def describe_out_of_range(self, bottom: Sequence[Blob], position: int) -> str:
-        return super().describe_out_of_range(bottom, MOST - 1 - position)  # counted from the other end
-
 
 @lowers("CTCLoss")
 class LabelSequenceLowering(LabelledCodeLowering):
@@ -72,7 +68,7 @@ class LabelSequenceLowering(LabelledCodeLowering):
         labels = self.label_blob(bottom).peek()
         wrong = ~((labels >= 0) & (labels < self.classes(bottom)) | (labels == self.ignore))
         if wrong.any():
-            return super().describe_out_of_range(bottom, MOST - 1 - int(wrong.argmax()))
+            return super().describe_out_of_range(bottom, int(wrong.argmax()))
         faults = (self.layer.fault_of_numbers(blob.peek(), *of) for blob, *of in self.layer.counted_bottoms(bottom))
         first: str = next(fault for fault in faults if fault)
         return first

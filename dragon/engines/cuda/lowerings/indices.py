@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dragon.engines.cuda.kernels import indices as kernels
-from dragon.engines.cuda.kernels.kernel import MOST
 from dragon.engines.cuda.lowerings.channels import Channels, channel_gradient
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.memory.blob import Blob
@@ -32,9 +31,8 @@ class Indexed(Lowering):
 
     def describe_out_of_range(self, bottom: Sequence[Blob], position: int) -> str:
         values, size = self._checked
-        at = MOST - 1 - position  # check_indices counts from the other end
-        value = float(values.peek().ravel()[at * self.each])
-        return f"{self.what} {value:g} at position {at}: expected 0 to {size - 1}"
+        value = float(values.peek().ravel()[position * self.each])
+        return f"{self.what} {value:g} at position {position}: expected 0 to {size - 1}"
 
 
 @lowers("Embed")

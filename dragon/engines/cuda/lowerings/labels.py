@@ -1,4 +1,4 @@
-"""What lowerings with labels share: the sum of a loss's terms, and the message for a label that is out of range."""
+"""What lowerings with labels share: the end of a loss, and the message for a label that is out of range."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from dragon.bases.layer import Layer
-from dragon.engines.cuda.kernels.softmax import sum_terms
 from dragon.engines.cuda.lowerings.lowering import Lowering
 from dragon.memory.blob import Blob
 from dragon.proto import dragon_pb2 as pb
@@ -56,16 +55,14 @@ class Labelled(Lowering):
             + (f", or {ignore} to be ignored" if ignore is not None else "")
         )
 
-    def sum_terms(self, terms: Any, out: Any, positions: int, divisor: float) -> Any:
-        """Launch out = sum of the terms / divisor (0: the number that count). Returns the divisor, on the device."""
-        kept = self.buffer("divisor", 1)
-        self.launch(
-            sum_terms,
-            terms=terms,
-            out=out,
-            kept_divisor=kept,
-            out_of_range=self.out_of_range,
-            positions=positions,
-            divisor=divisor,
-        )
-        return kept
+    def total(self, out: Any, work: int, divisor: float) -> dict[str, Any]:
+        """Grid and arguments of a kernel that ends as terms.cuh says, for `work` threads: out = sum of terms / divisor.
+
+        divisor: 0 for the number of terms that count. The buffer "divisor" becomes it.
+        """
+        blocks = self.device.grid(work)
+        return {
+            "grid": blocks, "parts": self.device.workspace(2 * blocks, self.dtype), "out": out,
+            "kept_divisor": self.buffer("divisor", 1), "out_of_range": self.out_of_range,
+            "arrived": self.counter("arrived"), "divisor": divisor,
+        }  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dragon.engines.cuda.kernels import losses as kernels
-from dragon.engines.cuda.kernels.kernel import Kernel
+from dragon.engines.cuda.kernels.kernel import WARP, Kernel
 from dragon.engines.cuda.lowerings.labels import Labelled
 from dragon.engines.cuda.lowerings.lowering import lowers
 from dragon.engines.cuda.lowerings.softmax import softmax
@@ -15,7 +15,6 @@ from dragon.memory.blob import Blob
 
 __all__ = ["ContrastiveLowering", "ElementLossLowering", "HingeLowering", "InfogainLowering", "MultinomialLowering"]
 
-MOST_BLOCKS = 256  # their sums are summed by one block
 LEAST = 1e-20  # smaller probabilities count as this, as in Caffe
 LEAST_DISTANCE = 1e-4  # added to a distance that is divided by, as in Caffe
 
@@ -74,11 +73,9 @@ class ElementLossLowering(Labelled):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         family, count, items = self._family, bottom[0].count, bottom[0].shape[0]
-        blocks = min(self.device.grid(count), MOST_BLOCKS)
-        terms = self.device.workspace(2 * blocks, self.dtype)
-        self.launch(family.kernels.terms, grid=blocks, terms=terms, count=count, **self._operands(bottom))
         divisor = float(max(1, items)) if family.per_item else self.divisor(items, count // max(1, items))
-        self.sum_terms(terms, top[0].data, blocks, divisor)
+        total = self.total(top[0].data, count, divisor)
+        self.launch(family.kernels.terms, count=count, **self._operands(bottom), **total)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         family = self._family
@@ -107,6 +104,7 @@ class _RowLoss(_Rows):
     """A loss with a term for each row."""
 
     terms: ClassVar[Kernel]  # forward
+    threads: ClassVar[int] = 1  # that compute the term of a row
     gradient: ClassVar[Kernel]  # backward
 
     @property
@@ -116,9 +114,9 @@ class _RowLoss(_Rows):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         rows, classes = bottom[0].shape[0], self.classes(bottom)
-        x, label, terms = bottom[0].data, bottom[1].data, self.device.workspace(2 * rows, self.dtype)
-        self.launch(self.terms, x=x, label=label, terms=terms, rows=rows, classes=classes, **self.setting)
-        self.sum_terms(terms, top[0].data, rows, float(rows))
+        total = self.total(top[0].data, rows * self.threads, float(rows))
+        x, label = bottom[0].data, bottom[1].data
+        self.launch(self.terms, x=x, label=label, rows=rows, classes=classes, **self.setting, **total)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.layer.check_propagation(propagate_down)
@@ -135,6 +133,7 @@ class HingeLowering(_RowLoss):
     """HingeLoss, with the L1 or the squared L2 norm."""
 
     terms, gradient = kernels.hinge_terms, kernels.hinge_backward
+    threads = WARP
 
     @property
     def setting(self) -> dict[str, Any]:
@@ -164,13 +163,11 @@ class InfogainLowering(Labelled):
         outer, classes, inner = layer.spans
         positions = outer * inner
         softmax(self, bottom[0].data, prob, layer.spans)
-        terms = self.device.workspace(2 * positions, self.dtype)
         self.launch(
-            kernels.infogain_terms, prob=prob, label=bottom[1].data, gains=self._gains(bottom), terms=terms,
+            kernels.infogain_terms, prob=prob, label=bottom[1].data, gains=self._gains(bottom),
             totals=self.buffer("totals", positions), positions=positions, classes=classes, inner=inner,
-            **self.ignored(), least=LEAST,
+            **self.ignored(), least=LEAST, **self.total(top[0].data, positions, self.divisor(outer, inner)),
         )  # fmt: skip
-        self.sum_terms(terms, top[0].data, positions, self.divisor(outer, inner))
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         layer = self.layer
@@ -200,9 +197,8 @@ class ContrastiveLowering(_Rows):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         rows = bottom[0].shape[0]
-        terms = self.device.workspace(2 * rows, self.dtype)
-        self.launch(kernels.contrastive_terms, terms=terms, rows=rows, **self._operands(bottom))
-        self.sum_terms(terms, top[0].data, rows, float(2 * max(1, rows)))
+        total = self.total(top[0].data, rows * WARP, float(2 * max(1, rows)))
+        self.launch(kernels.contrastive_terms, rows=rows, **self._operands(bottom), **total)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         self.layer.check_propagation(propagate_down)

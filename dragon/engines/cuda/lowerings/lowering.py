@@ -55,7 +55,7 @@ class Lowering:
     weight_last: Callable[[Storage, Layout], Any] | None = None  # see Arrays.weight_last; None: no copies
     channels_last: bool = False  # whether blobs lie as (N, H, W, C), whose shape is still given as (N, C, H, W)
 
-    out_of_range: Any = None  # int32 (1) on the device, set by the executor: 1 + position of a label out of range, or 0
+    out_of_range: Any = None  # int32 (1) on the device, set by the executor; see out_of_range_at in labels.cuh
     array_code: ClassVar[bool] = False  # it runs the layer's own code, which no graph can repeat
     overwrites_top_diff: bool = False  # whether backward changes the top's diff
     memory: BufferSource | None = None  # where `buffer` takes arrays from; None: each is an allocation of its own
@@ -179,6 +179,11 @@ class Lowering:
             self._constants[name] = wanted
             self.device.upload(array, np.array(wanted, self.dtype))
         return array
+
+    @property
+    def has_copy(self) -> bool:
+        """Whether forward has saved a copy of the bottom, on which the layers work in place."""
+        return "x" in self._buffers
 
     def fits(self, shape: Sequence[int]) -> bool:
         """Whether the copy of the bottom that forward saved, if any, has the size of this shape."""

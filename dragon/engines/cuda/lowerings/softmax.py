@@ -1,4 +1,4 @@
-"""Softmax, SoftmaxWithLoss and Accuracy, by softmax.cu. Nothing waits for the host."""
+"""Softmax and SoftmaxWithLoss, by softmax.cu. Nothing waits for the host."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 
 from dragon.bases.layer import Layer
 from dragon.engines.cuda.kernels import softmax as kernels
+from dragon.engines.cuda.kernels.kernel import THREADS, WARP
 from dragon.engines.cuda.lowerings.labels import Labelled
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
 from dragon.memory.blob import Blob
 
-__all__ = ["AccuracyLowering", "SoftmaxLossLowering", "SoftmaxLowering"]
+__all__ = ["SoftmaxLossLowering", "SoftmaxLowering", "softmax"]
 
 LONG = 512  # classes from which on a block computes a row instead of a warp
 LEAST = float(np.finfo(np.float32).tiny)  # smaller probabilities count as this, as in Caffe
@@ -80,14 +81,20 @@ class SoftmaxLossLowering(Labelled):
         layer = self.layer
         outer, classes, inner = layer.spans
         positions = outer * inner
-        prob = layer.prob.data
-        softmax(self, bottom[0].data, prob, layer.spans)
-        terms = self.device.workspace(2 * positions, self.dtype)
-        self.launch(
-            kernels.cross_entropy, prob=prob, label=bottom[1].data, weights=self._weights(), terms=terms,
-            positions=positions, classes=classes, inner=inner, **self.ignored(), least=LEAST,
-        )  # fmt: skip
-        self.sum_terms(terms, top[0].data, positions, self.divisor(outer, inner))
+        given = {
+            "x": bottom[0].data, "label": bottom[1].data, "weights": self._weights(), "prob": layer.prob.data,
+            "dx": None, "top_diff": None, "scale": None, "positions": positions, "classes": classes,
+            **self.ignored(), "least": LEAST,
+        }  # fmt: skip
+        divisor = self.divisor(outer, inner)
+        if inner > 1:
+            total = self.total(top[0].data, positions, divisor)
+            self.launch(kernels.softmax_loss_columns, **given, **total, inner=inner)
+        else:
+            short = classes < LONG
+            kernel = kernels.softmax_loss_rows if short else kernels.softmax_loss_long_rows
+            total = self.total(top[0].data, positions * (WARP if short else THREADS), divisor)
+            self.launch(kernel, **given, **total)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         layer = self.layer
@@ -101,35 +108,3 @@ class SoftmaxLossLowering(Labelled):
             top_diff=top[0].diff, divisor=self.buffer("divisor", 1), scale=self.scale, dx=dx, count=dx.size,
             classes=classes, inner=inner, **self.ignored(),
         )  # fmt: skip
-
-
-@lowers("Accuracy")
-class AccuracyLowering(Labelled):
-    """Accuracy, of all labels and, with a second top, of each class."""
-
-    half = True
-    float32_bottoms = (1,)
-    float32_tops = (0, 1)
-
-    @property
-    def ignore(self) -> int | None:
-        ignore: int | None = self.layer.ignore
-        return ignore
-
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        outer, classes, inner = self.layer.spans
-        positions = outer * inner
-        terms = self.device.workspace(2 * positions, self.dtype)
-        self.launch(
-            kernels.accuracy_terms, score=bottom[0].data, label=bottom[1].data, terms=terms, positions=positions,
-            classes=classes, inner=inner, top_k=self.layer.top_k, **self.ignored(),
-        )  # fmt: skip
-        self.sum_terms(terms, top[0].data, positions, 0.0)
-        if len(top) > 1:
-            self.launch(
-                kernels.class_accuracy, grid=classes, terms=terms, label=bottom[1].data, out=top[1].data,
-                positions=positions,
-            )  # fmt: skip
-
-    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        """A count has no gradient."""

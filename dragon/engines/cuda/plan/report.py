@@ -9,6 +9,7 @@ import numpy as np
 from dragon.engines.base import weighted_loss
 from dragon.engines.cuda.device.gpu import Gpu
 from dragon.engines.cuda.device.pinned import Pinned
+from dragon.engines.cuda.kernels.kernel import MOST
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.loss_scale import LossScale
 from dragon.engines.cuda.plan.plans import Plans
@@ -33,7 +34,7 @@ def losses_of(net: Net, start: int, end: int) -> list[tuple[Blob, float]]:
 
 
 class RangeErrors:
-    """One int32 for each layer on the GPU: 0, or 1 + the position of a label that is out of range."""
+    """One int32 for each layer on the GPU: 0, or 2^31 - 1 - the first position of a label that is out of range."""
 
     def __init__(self, net: Net, gpu: Gpu, plans: Plans) -> None:
         self._plans = plans
@@ -56,7 +57,7 @@ class RangeErrors:
         for group in self._plans.current.groups:
             if group.lowering is not None and found[group.first]:
                 self.array[...] = 0
-                message = group.lowering.describe_out_of_range(group.bottoms, int(found[group.first]) - 1)
+                message = group.lowering.describe_out_of_range(group.bottoms, MOST - int(found[group.first]))
                 raise DataError(message, layer=group.layer.where)
 
 
