@@ -3,6 +3,7 @@
 // LANES and aligned arrays; else one.
 #include "common.cuh"
 #include "division.cuh"
+#include "fused_relu.cuh"
 #include "window.cuh"
 
 #define POOL                                                                                                      \
@@ -63,7 +64,8 @@ struct Site {
 };
 
 template <int N>
-static __device__ __forceinline__ void max_forward_all(const stored* x, stored* y, unsigned char* mask, Divisor parts, POOL) {
+static __device__ __forceinline__ void max_forward_all(const stored* x, stored* y, unsigned char* mask, Divisor parts, POOL,
+                                                       int mark, int rectify, real slope) {
     GRID_LOOP(i, count / N) {
         Site at(i, N, parts, out_h, out_w);
         const stored* image = x + at.image * height * width * channels + at.channel;
@@ -84,22 +86,29 @@ static __device__ __forceinline__ void max_forward_all(const stored* x, stored* 
                         place.v[k] = here;
                     }
             }
+#pragma unroll
+        for (int k = 0; k < N; ++k) {
+            place.v[k] = marked_byte(place.v[k], mark, best[k]);
+            if (rectify) best[k] = leaky(best[k], slope);
+        }
         put<N>(y + (size_t)i * N, best);
         *reinterpret_cast<Places<N>*>(mask + (size_t)i * N) = place;
     }
 }
 
-// mask: the position in its window, row by row, of each window's first maximum. A window has at most 256 elements.
-KERNEL max_forward_last(const stored* x, stored* y, unsigned char* mask, int vectors, Divisor parts, POOL) {
+// mask: the position in its window, row by row, of each window's first maximum, see marked_byte. A window has at most 256
+// elements, 128 with `mark`. rectify: y is behind a ReLU of this slope.
+KERNEL max_forward_last(const stored* x, stored* y, unsigned char* mask, int vectors, Divisor parts, POOL, int mark,
+                        int rectify, real slope) {
     if (vectors)
-        max_forward_all<LANES>(x, y, mask, parts, POOL_VALUES);
+        max_forward_all<LANES>(x, y, mask, parts, POOL_VALUES, mark, rectify, slope);
     else
-        max_forward_all<1>(x, y, mask, parts, POOL_VALUES);
+        max_forward_all<1>(x, y, mask, parts, POOL_VALUES, mark, rectify, slope);
 }
 
 template <int N>
 static __device__ __forceinline__ void max_backward_all(const stored* dy, const unsigned char* mask, stored* dx,
-                                                        Divisor parts, POOL) {
+                                                        stored* masked, Divisor parts, POOL, int mark, real slope) {
     GRID_LOOP(i, count / N) {
         Site at(i, N, parts, height, width);
         size_t image = at.image * out_h * out_w;
@@ -113,18 +122,25 @@ static __device__ __forceinline__ void max_backward_all(const stored* dy, const 
                 Places<N> place = *reinterpret_cast<const Places<N>*>(mask + o);
                 Values<N> g(dy + o);
 #pragma unroll
-                for (int k = 0; k < N; ++k) sum[k] += place.v[k] == here ? (real)g.v[k] : (real)0;
+                for (int k = 0; k < N; ++k) {
+                    if (mark && without_mark(place.v[k]) == here)
+                        sum[k] += through_mark(g.v[k], place.v[k], slope, masked, o + k);
+                    else
+                        sum[k] += !mark && place.v[k] == here ? (real)g.v[k] : (real)0;
+                }
             }
         put<N>(dx + (size_t)i * N, sum);
     }
 }
 
-// Gathers, as pooling.cu does: each input element sums over the windows that hold it.
-KERNEL max_backward_last(const stored* dy, const unsigned char* mask, stored* dx, int vectors, Divisor parts, POOL) {
+// Gathers, as pooling.cu does: each input element sums over the windows that hold it. mark: whether forward had it. slope,
+// masked: see through_mark; masked is dy.
+KERNEL max_backward_last(const stored* dy, const unsigned char* mask, stored* dx, stored* masked, int vectors, Divisor parts,
+                         POOL, int mark, real slope) {
     if (vectors)
-        max_backward_all<LANES>(dy, mask, dx, parts, POOL_VALUES);
+        max_backward_all<LANES>(dy, mask, dx, masked, parts, POOL_VALUES, mark, slope);
     else
-        max_backward_all<1>(dy, mask, dx, parts, POOL_VALUES);
+        max_backward_all<1>(dy, mask, dx, masked, parts, POOL_VALUES, mark, slope);
 }
 
 #define COUNTED int first_h, int first_w, int end_h, int end_w
@@ -160,7 +176,8 @@ KERNEL average_forward_last(const stored* x, stored* y, int vectors, Divisor par
 }
 
 template <int N>
-static __device__ __forceinline__ void average_backward_all(const stored* dy, stored* dx, Divisor parts, POOL, COUNTED) {
+static __device__ __forceinline__ void average_backward_all(const stored* dy, const stored* x, stored* dx, Divisor parts,
+                                                            POOL, real slope, COUNTED) {
     GRID_LOOP(i, count / N) {
         Site at(i, N, parts, height, width);
         size_t image = at.image * out_h * out_w;
@@ -175,15 +192,22 @@ static __device__ __forceinline__ void average_backward_all(const stored* dy, st
 #pragma unroll
                 for (int k = 0; k < N; ++k) sum[k] += g.v[k] / elements;
             }
+        if (x) {
+            Values<N> behind(x + (size_t)i * N);
+#pragma unroll
+            for (int k = 0; k < N; ++k) sum[k] = through_relu(sum[k], behind.v, k, slope);
+        }
         put<N>(dx + (size_t)i * N, sum);
     }
 }
 
-KERNEL average_backward_last(const stored* dy, stored* dx, int vectors, Divisor parts, POOL, COUNTED) {
+// x (or null): the bottom behind a ReLU of this slope, in front of which dx is the gradient.
+KERNEL average_backward_last(const stored* dy, const stored* x, stored* dx, int vectors, Divisor parts, POOL, real slope,
+                             COUNTED) {
     if (vectors)
-        average_backward_all<LANES>(dy, dx, parts, POOL_VALUES, COUNTED_VALUES);
+        average_backward_all<LANES>(dy, x, dx, parts, POOL_VALUES, slope, COUNTED_VALUES);
     else
-        average_backward_all<1>(dy, dx, parts, POOL_VALUES, COUNTED_VALUES);
+        average_backward_all<1>(dy, x, dx, parts, POOL_VALUES, slope, COUNTED_VALUES);
 }
 
 // -- convolutions without cuDNN -----------------------------------------------------------------------------------

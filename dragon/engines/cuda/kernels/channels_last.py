@@ -18,12 +18,12 @@ FILE = "channels_last"
 max_forward_last = Kernel(FILE, "max_forward_last", """
     const stored* x, stored* y, unsigned char* mask, int vectors, Divisor parts, Index count, Divisor channels,
     Divisor height, Divisor width, Divisor out_h, Divisor out_w, Divisor kernel_h, Divisor kernel_w, Divisor stride_h,
-    Divisor stride_w, int pad_h, int pad_w
+    Divisor stride_w, int pad_h, int pad_w, int mark, int rectify, real slope
 """, Elements())  # fmt: skip
 max_backward_last = Kernel(FILE, "max_backward_last", """
-    const stored* dy, const unsigned char* mask, stored* dx, int vectors, Divisor parts, Index count,
+    const stored* dy, const unsigned char* mask, stored* dx, stored* masked, int vectors, Divisor parts, Index count,
     Divisor channels, Divisor height, Divisor width, Divisor out_h, Divisor out_w, Divisor kernel_h, Divisor kernel_w,
-    Divisor stride_h, Divisor stride_w, int pad_h, int pad_w
+    Divisor stride_h, Divisor stride_w, int pad_h, int pad_w, int mark, real slope
 """, Elements())  # fmt: skip
 average_forward_last = Kernel(FILE, "average_forward_last", """
     const stored* x, stored* y, int vectors, Divisor parts, Index count, Divisor channels, Divisor height,
@@ -31,9 +31,9 @@ average_forward_last = Kernel(FILE, "average_forward_last", """
     Divisor stride_w, int pad_h, int pad_w, int first_h, int first_w, int end_h, int end_w
 """, Elements())  # fmt: skip
 average_backward_last = Kernel(FILE, "average_backward_last", """
-    const stored* dy, stored* dx, int vectors, Divisor parts, Index count, Divisor channels, Divisor height,
-    Divisor width, Divisor out_h, Divisor out_w, Divisor kernel_h, Divisor kernel_w, Divisor stride_h,
-    Divisor stride_w, int pad_h, int pad_w, int first_h, int first_w, int end_h, int end_w
+    const stored* dy, const stored* x, stored* dx, int vectors, Divisor parts, Index count, Divisor channels,
+    Divisor height, Divisor width, Divisor out_h, Divisor out_w, Divisor kernel_h, Divisor kernel_w, Divisor stride_h,
+    Divisor stride_w, int pad_h, int pad_w, real slope, int first_h, int first_w, int end_h, int end_w
 """, Elements())  # fmt: skip
 im2col_last = Kernel(FILE, "im2col_last", """
     const stored* x, stored* columns, Index count, Divisor channels, Divisor height, Divisor width, Divisor out_h,

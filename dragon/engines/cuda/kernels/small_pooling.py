@@ -17,7 +17,7 @@ plane_average = Kernel(FILE, "plane_average", """
     const stored* x, stored* y, Index planes, Index size
 """, Elements("planes", together=WARP))  # fmt: skip
 plane_average_backward = Kernel(FILE, "plane_average_backward", """
-    const stored* dy, stored* dx, Index count, int vectors, Divisor size
+    const stored* dy, const stored* x, stored* dx, Index count, int vectors, Divisor size, real slope
 """, Elements())  # fmt: skip
 
 
@@ -35,13 +35,16 @@ def _window(size: int, stride: int, pad: int) -> SmallWindow:
     name = f"{size}{stride}{pad}"
     return SmallWindow(
         Kernel(FILE, f"max_forward_{name}", f"""
-            const stored* x, stored* y, unsigned char* positions, real* top_mask, {OUTPUTS}
+            const stored* x, stored* y, unsigned char* positions, real* top_mask, {OUTPUTS}, int mark,
+            int rectify, real slope
         """, Elements()),
         Kernel(FILE, f"max_backward_{name}", f"""
-            const stored* dy, const unsigned char* positions, stored* dx, {STRIPS}
+            const stored* dy, const unsigned char* positions, stored* dx, stored* masked, {STRIPS}, real slope
         """, Elements()),
         Kernel(FILE, f"average_forward_{name}", f"const stored* x, stored* y, {OUTPUTS}, {COUNTED}", Elements()),
-        Kernel(FILE, f"average_backward_{name}", f"const stored* dy, stored* dx, {STRIPS}, {COUNTED}", Elements()),
+        Kernel(FILE, f"average_backward_{name}", f"""
+            const stored* dy, const stored* x, stored* dx, {STRIPS}, real slope, {COUNTED}
+        """, Elements()),
     )  # fmt: skip
 
 

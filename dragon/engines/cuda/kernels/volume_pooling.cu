@@ -1,6 +1,7 @@
 // Pooling of (planes, D, H, W) into (planes, OD, OH, OW), as in pooling.cu.
 #include "common.cuh"
 #include "division.cuh"
+#include "fused_relu.cuh"
 #include "window.cuh"
 
 #define WINDOW                                                                                                   \
@@ -10,8 +11,10 @@
 
 #define COUNTED int first_d, int first_h, int first_w, int end_d, int end_h, int end_w
 
-// mask: the index in its volume of each window's first maximum; top_mask (or null): the same in the net's type.
-KERNEL max_forward_3d(const stored* x, stored* y, int* mask, real* top_mask, Index count, WINDOW) {
+// mask: the index in its volume of each window's first maximum, see marked_int; top_mask (or null): the same in the net's type.
+// rectify: y is behind a ReLU of this slope.
+KERNEL max_forward_3d(const stored* x, stored* y, int* mask, real* top_mask, Index count, WINDOW, int mark, int rectify,
+                      real slope) {
     GRID_LOOP(i, count) {
         int ow = i % out_w, oh = i / out_w % out_h, od = i / out_w / out_h % out_d;
         const stored* volume = x + (size_t)(i / out_w / out_h / out_d) * depth * height * width;
@@ -32,13 +35,14 @@ KERNEL max_forward_3d(const stored* x, stored* y, int* mask, real* top_mask, Ind
                         value = volume[at];
                     }
                 }
-        y[i] = value;
-        mask[i] = best;
+        y[i] = rectify ? leaky(value, slope) : value;
+        mask[i] = marked_int(best, mark, value);
         if (top_mask) top_mask[i] = (real)best;
     }
 }
 
-KERNEL max_backward_3d(const stored* dy, const int* mask, stored* dx, Index count, WINDOW) {
+// slope, masked: see through_mark; masked is dy.
+KERNEL max_backward_3d(const stored* dy, const int* mask, stored* dx, stored* masked, Index count, WINDOW, real slope) {
     GRID_LOOP(i, count) {
         int w = i % width, h = i / width % height, d = i / width / height % depth, self = (d * height + h) * width + w;
         size_t volume = (size_t)(i / width / height / depth) * out_d * out_h * out_w;
@@ -49,7 +53,7 @@ KERNEL max_backward_3d(const stored* dy, const int* mask, stored* dx, Index coun
             for (int oh = first_window(h, kernel_h, stride_h, pad_h); oh < h_end; ++oh)
                 for (int ow = first_window(w, kernel_w, stride_w, pad_w); ow < w_end; ++ow) {
                     size_t o = volume + (od * out_h + oh) * out_w + ow;
-                    if (mask[o] == self) sum += dy[o];
+                    if (without_mark(mask[o]) == self) sum += through_mark(dy[o], mask[o], slope, masked, o);
                 }
         dx[i] = sum;
     }
@@ -72,7 +76,8 @@ KERNEL average_forward_3d(const stored* x, stored* y, Index count, WINDOW, COUNT
     }
 }
 
-KERNEL average_backward_3d(const stored* dy, stored* dx, Index count, WINDOW, COUNTED) {
+// x (or null): the bottom behind a ReLU of this slope, in front of which dx is the gradient.
+KERNEL average_backward_3d(const stored* dy, const stored* x, stored* dx, Index count, WINDOW, real slope, COUNTED) {
     GRID_LOOP(i, count) {
         int w = i % width, h = i / width % height, d = i / width / height % depth;
         size_t volume = (size_t)(i / width / height / depth) * out_d * out_h * out_w;
@@ -86,6 +91,6 @@ KERNEL average_backward_3d(const stored* dy, stored* dx, Index count, WINDOW, CO
                            (extent(od, kernel_d, stride_d, pad_d, first_d, end_d) *
                             extent(oh, kernel_h, stride_h, pad_h, first_h, end_h) *
                             extent(ow, kernel_w, stride_w, pad_w, first_w, end_w));
-        dx[i] = sum;
+        dx[i] = through_relu(sum, x, i, slope);
     }
 }

@@ -15,14 +15,15 @@ WINDOW = """
 COUNTED = "int first_d, int first_h, int first_w, int end_d, int end_h, int end_w"
 
 max_forward_3d = Kernel(FILE, "max_forward_3d", f"""
-    const stored* x, stored* y, int* mask, real* top_mask, Index count, {WINDOW}
+    const stored* x, stored* y, int* mask, real* top_mask, Index count, {WINDOW}, int mark, int rectify,
+    real slope
 """, Elements())  # fmt: skip
 max_backward_3d = Kernel(FILE, "max_backward_3d", f"""
-    const stored* dy, const int* mask, stored* dx, Index count, {WINDOW}
+    const stored* dy, const int* mask, stored* dx, stored* masked, Index count, {WINDOW}, real slope
 """, Elements())  # fmt: skip
 average_forward_3d = Kernel(FILE, "average_forward_3d", f"""
     const stored* x, stored* y, Index count, {WINDOW}, {COUNTED}
 """, Elements())  # fmt: skip
 average_backward_3d = Kernel(FILE, "average_backward_3d", f"""
-    const stored* dy, stored* dx, Index count, {WINDOW}, {COUNTED}
+    const stored* dy, const stored* x, stored* dx, Index count, {WINDOW}, real slope, {COUNTED}
 """, Elements())  # fmt: skip

@@ -14,10 +14,18 @@ from dragon.engines.cuda.lowerings import products_first
 from dragon.engines.cuda.lowerings.elementwise import element_wise
 from dragon.engines.cuda.lowerings.filtering import NO_SLOPE, Filtering
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
+from dragon.engines.cuda.lowerings.pooling import pool_rectified, rectified_backward
 from dragon.engines.cuda.lowerings.windows import at_least_2d, axes_of, spread_out
+from dragon.graph.node import Node
 from dragon.memory.blob import Blob
 
-__all__ = ["ConvolutionLowering", "ConvolutionReLULowering", "DeconvolutionLowering", "Im2colLowering"]
+__all__ = [
+    "ConvolutionLowering",
+    "ConvolutionReLULowering",
+    "ConvolutionReLUPoolingLowering",
+    "DeconvolutionLowering",
+    "Im2colLowering",
+]
 
 
 @lowers("Convolution", "DepthwiseConvolution")
@@ -57,9 +65,6 @@ class ConvolutionLowering(Filtering):
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         layer = self.layer
-        if self.with_relu:
-            y, dy = top[0].data, top[0].diff
-            element_wise(self, elementwise.relu.backward, {"x": y, "y": y, "dy": dy, "out": dy}, NO_SLOPE)
         weight = layer.weight.data if self._is_depthwise else self.working(layer.weight)
         for b, t, down in zip(bottom, top, propagate_down, strict=True):
             x, dy = self._images(b.data, t.diff)
@@ -90,6 +95,11 @@ class ConvolutionReLULowering(ConvolutionLowering):
     with_relu = True
     overwrites_top_diff = True
 
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        y, dy = top[0].data, top[0].diff
+        element_wise(self, elementwise.relu.backward, {"x": y, "y": y, "dy": dy, "out": dy}, NO_SLOPE)
+        super().backward(top, propagate_down, bottom)
+
     @classmethod
     def fits_before_relu(cls, lowering: Lowering | None, device: Device) -> bool:
         """Whether a layer's own lowering may be replaced by this one."""
@@ -99,6 +109,30 @@ class ConvolutionReLULowering(ConvolutionLowering):
             and not at_least_2d(lowering.layer.window).is_pointwise
             and any(one.fuses for one in device.convolvers)
         )
+
+
+class ConvolutionReLUPoolingLowering(ConvolutionReLULowering):
+    """A convolution, the ReLU in place on its top, and the pooling of that by the layer `pooling`.
+
+    The launch that takes the pooling's gradient takes that of the ReLU too.
+    """
+
+    overwrites_top_diff = False
+
+    def __init__(self, device: Device, node: Node, pooling: Any) -> None:
+        super().__init__(device, node)
+        self._pooling = pooling
+
+    def on(self, device: Device) -> ConvolutionReLUPoolingLowering:
+        return type(self)(device, self.node, self._pooling)
+
+    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
+        super().forward(bottom, self.node.tops)
+        pool_rectified(self, self._pooling, self.node.tops[0], top[0], 0.0)
+
+    def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
+        rectified_backward(self, self._pooling, self.node.tops[0], top[0], 0.0)
+        ConvolutionLowering.backward(self, self.node.tops, propagate_down, bottom)
 
 
 @lowers("Deconvolution")

@@ -27,23 +27,23 @@ def _mask(lowering: Lowering, like: Any) -> Any:
     return lowering.buffer("places", like.shape, "uint8")
 
 
-def forward_last(lowering: Lowering, x: Any, y: Any, window: dict[str, int], is_maximum: bool) -> None:
-    """Launch y = the maximum or the average of each window of x. window: with the positions that an average counts."""
+def forward_last(
+    lowering: Lowering, x: Any, y: Any, window: dict[str, int], more: dict[str, Any], is_maximum: bool
+) -> None:  # fmt: skip
+    """Launch y = the maximum or the average of each window of x. more: further arguments of the kernel."""
+    given = {"x": x, "y": y, **_sizes(y, x), **window, **more}
     if is_maximum:
-        sizes = _without_counted(window)
-        lowering.launch(kernels.max_forward_last, x=x, y=y, mask=_mask(lowering, y), **_sizes(y, x), **sizes)
+        lowering.launch(kernels.max_forward_last, mask=_mask(lowering, y), **given)
     else:
-        lowering.launch(kernels.average_forward_last, x=x, y=y, **_sizes(y, x), **window)
+        lowering.launch(kernels.average_forward_last, **given)
 
 
-def backward_last(lowering: Lowering, dy: Any, dx: Any, window: dict[str, int], is_maximum: bool) -> None:
-    """Launch dx = the gradient of `forward_last`."""
+def backward_last(
+    lowering: Lowering, dy: Any, dx: Any, window: dict[str, int], more: dict[str, Any], is_maximum: bool
+) -> None:  # fmt: skip
+    """Launch dx = the gradient of `forward_last`. more: further arguments of the kernel."""
+    given = {"dy": dy, "dx": dx, **_sizes(dx, dy), **window, **more}
     if is_maximum:
-        sizes = _without_counted(window)
-        lowering.launch(kernels.max_backward_last, dy=dy, mask=_mask(lowering, dy), dx=dx, **_sizes(dx, dy), **sizes)
+        lowering.launch(kernels.max_backward_last, mask=_mask(lowering, dy), **given)
     else:
-        lowering.launch(kernels.average_backward_last, dy=dy, dx=dx, **_sizes(dx, dy), **window)
-
-
-def _without_counted(window: dict[str, int]) -> dict[str, int]:
-    return {name: value for name, value in window.items() if not name.startswith(("first_", "end_"))}
+        lowering.launch(kernels.average_backward_last, **given)

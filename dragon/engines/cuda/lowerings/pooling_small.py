@@ -9,7 +9,6 @@ import numpy as np
 
 from dragon.engines.cuda.kernels import small_pooling as kernels
 from dragon.engines.cuda.kernels.kernel import VECTOR_BYTES
-from dragon.engines.cuda.lowerings.elementwise import element_wise
 from dragon.engines.cuda.lowerings.lowering import Lowering, aligned
 
 __all__ = ["SmallPooling", "small_pooling"]
@@ -33,36 +32,40 @@ class SmallPooling:
         self._counted = counted
         self._sizes = {name: window[name] for name in ("height", "width", "out_h", "out_w")}
 
-    def forward(self, x: Any, y: Any, top_mask: Any, maximum: bool) -> None:
-        """Launch y = the pooled x. top_mask: becomes the index of each maximum in its plane; or None."""
-        lowering, small, launch = self._lowering, self._small, self._lowering.launch
+    def forward(self, x: Any, y: Any, top_mask: Any, maximum: Mapping[str, Any] | None) -> None:
+        """Launch y = the pooled x.
+
+        top_mask: becomes the index of each maximum in its plane; or None. maximum: further arguments of a kernel that
+        takes maxima; None: averages.
+        """
+        small, launch = self._small, self._lowering.launch
         if small is None:
             launch(kernels.plane_average, x=x, y=y, planes=y.size, size=x.size // y.size)
-        elif maximum:
+        elif maximum is not None:
             positions = self._positions(y.shape)
             launch(
-                small.max_forward, x=x, y=y, positions=positions, top_mask=top_mask, count=y.size, **self._sizes
+                small.max_forward, x=x, y=y, positions=positions, top_mask=top_mask, count=y.size, **self._sizes,
+                **maximum,
             )  # fmt: skip
         else:
-            lowering.launch(small.average_forward, x=x, y=y, count=y.size, **self._sizes, **self._counted)
+            launch(small.average_forward, x=x, y=y, count=y.size, **self._sizes, **self._counted)
 
-    def backward(self, dy: Any, dx: Any, maximum: bool) -> None:
-        """Launch dx = the gradient of what was pooled."""
+    def backward(self, dy: Any, dx: Any, more: Mapping[str, Any], maximum: bool) -> None:
+        """Launch dx = the gradient of what was pooled. more: further arguments of the kernel."""
         lowering, small, width = self._lowering, self._small, self._sizes["width"]
         if small is None:
-            element_wise(lowering, kernels.plane_average_backward, {"dx": dx, "dy": dy}, {"size": dx.size // dy.size})
+            lowering.launch(
+                kernels.plane_average_backward, dy=dy, dx=dx, count=dx.size, vectors=aligned(dx, more["x"]),
+                size=dx.size // dy.size, **more,
+            )  # fmt: skip
             return
         lanes = VECTOR_BYTES // np.dtype(lowering.stored).itemsize
         strips = -(-width // lanes)
         whole = width % lanes == 0 and aligned(dx)
         given = {
-            "dy": dy,
-            "dx": dx,
-            "count": dx.size // width * strips,
-            "whole": whole,
-            "strips": strips,
-            **self._sizes,
-        }
+            "dy": dy, "dx": dx, "count": dx.size // width * strips, "whole": whole, "strips": strips, **self._sizes,
+            **more,
+        }  # fmt: skip
         if maximum:
             lowering.launch(small.max_backward, positions=self._positions(dy.shape), **given)
         else:

@@ -10,13 +10,14 @@ from dragon.engines.cuda.device.device import Device
 from dragon.engines.cuda.device.layout import Layout
 from dragon.engines.cuda.device.precision import HalfPrecision
 from dragon.engines.cuda.kernels.sums import MOST_TERMS
-from dragon.engines.cuda.lowerings.convolution import ConvolutionReLULowering
+from dragon.engines.cuda.lowerings.convolution import ConvolutionReLULowering, ConvolutionReLUPoolingLowering
 from dragon.engines.cuda.lowerings.eltwise import EltwiseLowering, FusedSumLowering
 from dragon.engines.cuda.lowerings.lowering import Lowering, find, runs_on_host
 from dragon.engines.cuda.lowerings.normalization import BatchNormLowering
 from dragon.engines.cuda.lowerings.residual import ResidualLowering
 from dragon.engines.cuda.plan.graphs import Graphs
 from dragon.engines.cuda.plan.layouts import Layouts
+from dragon.engines.cuda.plan.pooled import pooled, pooling_behind
 from dragon.engines.cuda.plan.reuse import Reuse
 from dragon.engines.cuda.plan.types import Types
 from dragon.graph.chains import Graph, Link
@@ -122,7 +123,7 @@ class Plan:
         self.net = net
         self.device = device
         self._singles: list[Group | None] = [None] * len(net.nodes)
-        self._graph = Graph(net.nodes)
+        self.graph = Graph(net.nodes)
         self.groups = list(self._group(fuse))
         self.whole = {group.first: group for group in self.groups}
         self._previous = None
@@ -145,9 +146,13 @@ class Plan:
         cls = find(nodes[0])
         if cls is None:
             return Group(nodes, None, on_host=layer.is_source)
-        return self._ready(nodes, cls, self.device, nodes[0])
+        return self.ready(nodes, cls, self.device, nodes[0])
 
-    def _ready(self, nodes: Sequence[Node], cls: type[Lowering], *arguments: Any) -> Group:
+    def form_of(self, node: Node) -> tuple[bool, bool]:
+        """Whether a layer computes on channels last, and on 16 bits."""
+        return self.layouts.takes_channels_last(node.index), self.types.runs_in_16_bits(node.index)
+
+    def ready(self, nodes: Sequence[Node], cls: type[Lowering], *arguments: Any) -> Group:
         """The group of layers with their lowering of this class, which is made with these arguments if it is new."""
         channels_last = all(self.layouts.takes_channels_last(node.index) for node in nodes)
         half = self._half_precision if all(self.types.runs_in_16_bits(node.index) for node in nodes) else None
@@ -174,7 +179,8 @@ class Plan:
         """The fused group that begins at a layer, if any.
 
         BatchNorm or BN with the Scale and the ReLU in place on its top, or with the sum behind; a convolution with its
-        ReLU where one of cuDNN's interfaces may compute both; a sum with its ReLU and the Split behind.
+        ReLU where one of cuDNN's interfaces may compute both, and with the pooling behind; a sum with its ReLU and the
+        Split behind; a pooling with its ReLU.
         """
         nodes = self.net.nodes
         node = nodes[index]
@@ -182,6 +188,9 @@ class Plan:
         single = self.single(index)
         if self._is_plain_sum(index):
             return self._fused_sum(index)
+        both = pooled(self, index)
+        if both is not None:
+            return both
         with_relu = ConvolutionReLULowering.fits_before_relu(single.lowering, self.device)
         if not isinstance(single.lowering, BatchNormLowering) and not with_relu:
             return None
@@ -199,7 +208,7 @@ class Plan:
             return its.maximum is None and bool(its.slope == 0 if with_relu else its.slope >= 0)
 
         links = (Link.WEIGHTED, Link.RELU) if with_relu else (Link.NORM, Link.SCALE, Link.RELU)
-        chain = self._graph.chain(index, links, takes, adjacent=True)
+        chain = self.graph.chain(index, links, takes, adjacent=True)
         last = max(chain.values(), default=index)
         scale: Any = nodes[chain[Link.SCALE]].layer if Link.SCALE in chain else None
         slope = float(cast("Any", nodes[last].layer).slope) if Link.RELU in chain else None
@@ -210,13 +219,17 @@ class Plan:
         if last == index or len({each.need_backward for each in together}) > 1:
             return None
         if with_relu:
-            return self._ready(together, ConvolutionReLULowering, self.device, node)
-        return self._ready(together, BatchNormLowering, self.device, node, scale, slope)
+            longer = nodes[index : last + 2]
+            pooling = pooling_behind(self, longer) if len(longer) > len(together) else None
+            if pooling is not None:
+                return self.ready(longer, ConvolutionReLUPoolingLowering, self.device, node, pooling)
+            return self.ready(together, ConvolutionReLULowering, self.device, node)
+        return self.ready(together, BatchNormLowering, self.device, node, scale, slope)
 
     def _residual(self, index: int, last: int, scale: Any) -> Group | None:
         """The normalisation in index..last with the sum of its top and one other blob, and what follows that."""
         nodes, top = self.net.nodes, self.net.nodes[index].tops[0]
-        if self._graph.reader(last) != last + 1 or not self._is_plain_sum(last + 1):
+        if self.graph.reader(last) != last + 1 or not self._is_plain_sum(last + 1):
             return None
         added = nodes[last + 1]
         if len(added.bottoms) != 2 or sum(blob is top for blob in added.bottoms) != 1 or added.makes_loss:
@@ -227,14 +240,12 @@ class Plan:
         end, slope, split = self._behind_sum(last + 1)
         together = nodes[index : end + 1]
         learns = {node.need_backward for node in together}
-        forms = {
-            (self.layouts.takes_channels_last(node.index), self.types.runs_in_16_bits(node.index)) for node in together
-        }
+        forms = {self.form_of(node) for node in together}
         gives = added.propagate_down[int(added.bottoms[1] is top)]
         if len(learns) > 1 or len(forms) > 1 or (learns == {True} and not (gives and nodes[index].propagate_down[0])):
             return None
         arguments = self.device, nodes[index], scale, added, slope, split
-        return self._ready(together, ResidualLowering, *arguments)
+        return self.ready(together, ResidualLowering, *arguments)
 
     def _is_plain_sum(self, index: int) -> bool:
         lowering = self.single(index).lowering
@@ -249,7 +260,7 @@ class Plan:
         last, slope, split = self._behind_sum(index)
         if last == index:
             return None
-        return self._ready(nodes[index : last + 1], FusedSumLowering, self.device, first, slope, split)
+        return self.ready(nodes[index : last + 1], FusedSumLowering, self.device, first, slope, split)
 
     def _behind_sum(self, index: int) -> tuple[int, float | None, bool]:
         """The last layer that can join a sum, the slope of the ReLU in between, and whether the last one is a Split."""
@@ -259,7 +270,7 @@ class Plan:
 
         def follows(kind: str) -> bool:
             return (
-                self._graph.reader(last) == last + 1
+                self.graph.reader(last) == last + 1
                 and nodes[last + 1].layer.type == kind
                 and nodes[last + 1].bottoms[0] is own
                 and nodes[last + 1].need_backward == first.need_backward

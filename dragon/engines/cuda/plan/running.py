@@ -128,7 +128,7 @@ class GroupRunner:
         for node in group.nodes:
             seen += [node.layer.blobs[j].data_storage for j in node.layer.buffers]
         before = [self._arrays.of(storage).copy() for storage in seen]
-        if top is group.bottoms[0]:
+        if top is group.bottoms[0] and lowering.has_copy:
             array = self._arrays.of(top.data_storage)
             kept = lowering.buffer("x", top.count, lowering.stored)
             layout = self._arrays.layouts.of(top.data_storage)
@@ -163,7 +163,7 @@ def has_host_part(group: Group) -> bool:
 
 def forward_readonly(group: Group) -> frozenset[int]:
     """The ids of the storages that a forward of a group reads and does not write."""
-    written = {id(t.data_storage) for t in group.tops}
+    written = {id(top.data_storage) for node in group.nodes for top in node.tops}
     read = [b.data_storage for b in group.bottoms]
     for layer in (node.layer for node in group.nodes):
         read += [blob.data_storage for j, blob in enumerate(layer.blobs) if j not in layer.buffers]
