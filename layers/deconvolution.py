@@ -51,12 +51,12 @@ class Deconvolution(ConvolutionBase):
         weight, bias = self.weight.data, None if self.bias is None else self.bias.data
         for b, t in zip(bottom, top, strict=True):
             x, y = b.data.reshape(self.bottom_view), t.data.reshape(self.top_view)
-            self.convolve_transposed(x, weight, y, bias)
+            self.products.convolve_transposed(x, weight, y, bias)
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         for b, t, down in zip(bottom, top, propagate_down, strict=True):
             dy = t.diff.reshape(self.top_view)
             self.accumulate_bias_diff(dy)
-            self.weight.diff[...] += self.weight_gradient(dy, b.data.reshape(self.bottom_view))
+            self.weight.diff[...] += self.products.weight_gradient(dy, b.data.reshape(self.bottom_view))
             if down:
-                self.convolve(dy, self.weight.data, b.diff.reshape(self.bottom_view))
+                self.products.convolve(dy, self.weight.data, b.diff.reshape(self.bottom_view))

@@ -11,10 +11,21 @@ from dragon.memory.blob import Blob
 from dragon.memory.scratch import Scratch
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
+from dragon.rng import Stream
 
-__all__ = ["Dropout"]
+__all__ = ["Dropout", "draw_mask"]
 
 _log = logging.getLogger("dragon")
+
+
+def draw_mask(rng: Stream, ratio: float, scale: float, out: Array) -> None:
+    """Write the factor of each element into `out`, by one draw: 0 with probability `ratio`, else `scale`."""
+    words = xp_of(out).asarray(rng.raw32(out.size)).reshape(out.shape)
+    xp_of(out).multiply(words >= _threshold(ratio), out.dtype.type(scale), out=out)
+
+
+def _threshold(ratio: float) -> int:
+    return int(ratio * 2**32)
 
 
 @register()
@@ -38,7 +49,7 @@ class Dropout(Neuron):
     @property
     def threshold(self) -> int:
         """The smallest random 32-bit word that keeps its element."""
-        return int(self.ratio * 2**32)
+        return _threshold(self.ratio)
 
     @property
     def scale(self) -> float:
@@ -69,8 +80,7 @@ class Dropout(Neuron):
         self._active = self.phase == TRAIN and self.ratio > 0
         if self._active:
             mask = self._mask(x)
-            words = xp_of(x).asarray(self.rng.raw32(mask.size)).reshape(mask.shape)
-            xp_of(x).multiply(words >= self.threshold, x.dtype.type(self.scale), out=mask)
+            draw_mask(self.rng, self.ratio, self.scale, mask)
             xp_of(x).multiply(x, mask, out=out)
         elif self.phase == TRAIN or self.scales_train:
             out[...] = x
