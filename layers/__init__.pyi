@@ -196,12 +196,16 @@ class _BoxAnnotatorOHEMParameterFields(TypedDict, total=False):
 _BoxAnnotatorOHEMParameter: TypeAlias = _BoxAnnotatorOHEMParameterFields | Mapping[str, Any] | pb.BoxAnnotatorOHEMParameter
 
 class _CTCDecoderParameterFields(TypedDict, total=False):
-    """What the most probable path of each sequence reads as."""
+    """What the most probable path of each sequence reads as; by beam search, the most probable label."""
 
     blank_index: _Int
     """class that stands for no label; negative: counted from the last one"""
     ctc_merge_repeated: bool
     """repeated classes of a path are one label"""
+    beam_width: _Int
+    """beam search: labels that are kept from step to step"""
+    already_softmax: bool
+    """beam search: the scores are probabilities"""
 
 _CTCDecoderParameter: TypeAlias = _CTCDecoderParameterFields | Mapping[str, Any] | pb.CTCDecoderParameter
 
@@ -430,6 +434,50 @@ class _DecorrelatedBNParameterFields(TypedDict, total=False):
     """of beta, 0 by default"""
 
 _DecorrelatedBNParameter: TypeAlias = _DecorrelatedBNParameterFields | Mapping[str, Any] | pb.DecorrelatedBNParameter
+
+class _DenseBlockParameterFields(TypedDict, total=False):
+    """A block of a DenseNet in one layer (Tongcheng's fork, caffe_ocr)."""
+
+    numTransition: _Int
+    """layers of the block"""
+    initChannel: _Int
+    """read, without effect: as the bottom has"""
+    growthRate: _Int
+    """channels that each layer adds"""
+    pad_h: _Int
+    """1 is what is offered"""
+    pad_w: _Int
+    """1 is what is offered"""
+    conv_verticalStride: _Int
+    """1 is what is offered"""
+    conv_horizentalStride: _Int
+    """1 is what is offered"""
+    filter_H: _Int
+    """3 is what is offered"""
+    filter_W: _Int
+    """3 is what is offered"""
+    Filter_Filler: _FillerParameter
+    """of the kernels"""
+    BN_Scaler_Filler: _FillerParameter
+    """of the scales; unset: 1"""
+    BN_Bias_Filler: _FillerParameter
+    """of the shifts"""
+    gpuIdx: _Int
+    """read, without effect"""
+    use_dropout: bool
+    """drop values that a layer adds, in TRAIN"""
+    dropout_amount: _Float
+    """probability that a value is dropped"""
+    use_BC: bool
+    """a 1 x 1 convolution to 4 growthRate channels before each 3 x 3 one"""
+    BC_ultra_space_efficient: bool
+    """compute the 1 x 1 convolutions again in backward"""
+    workspace_MB: _Int
+    """read, without effect"""
+    moving_average_fraction: _Float
+    """weight of the newest batch in running averages"""
+
+_DenseBlockParameter: TypeAlias = _DenseBlockParameterFields | Mapping[str, Any] | pb.DenseBlockParameter
 
 class _DenseImageDataParameterFields(TypedDict, total=False):
     """Images with label maps, as SegNet lists them."""
@@ -2605,11 +2653,54 @@ def BoxAnnotatorOHEM(*bottoms: Top, ntop: int = 1, **settings: Unpack[_BoxAnnota
         exclude: not in runs that one of these admits
     """
 
+class _CTCBeamSearchDecoder(TypedDict, total=False):
+    name: str
+    in_place: bool
+    blank_index: _Int
+    ctc_merge_repeated: bool
+    beam_width: _Int
+    already_softmax: bool
+    ctc_decoder_param: _CTCDecoderParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def CTCBeamSearchDecoder(*bottoms: Top, ntop: int = 1, **settings: Unpack[_CTCBeamSearchDecoder]) -> Any:
+    """The most probable label of each sequence, of those that a beam search finds: all paths that read as it count.
+
+    Bottom 0: scores (T, N, C) before the softmax, log-probabilities as in OpenVINO's fork or, with `already_softmax`,
+    probabilities. From step to step the `beam_width` most probable labels are kept. Costs are minus the logarithm of a
+    label's probability, the accuracy beside marks is the fraction of sequences read without a fault. Further bottoms,
+    and tops: see `dragon.bases.ctc_decoder`.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        blank_index: class that stands for no label; negative: counted from the last one (default 0; the last class with
+            marks)
+        ctc_merge_repeated: repeated classes of a path are one label (default true)
+        beam_width: beam search: labels that are kept from step to step (default 1000)
+        already_softmax: beam search: the scores are probabilities (default false)
+        ctc_decoder_param: settings as a dict, or a CTCDecoderParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
 class _CTCGreedyDecoder(TypedDict, total=False):
     name: str
     in_place: bool
     blank_index: _Int
     ctc_merge_repeated: bool
+    beam_width: _Int
+    already_softmax: bool
     ctc_decoder_param: _CTCDecoderParameter
     phase: _Int | Literal['TRAIN', 'TEST']
     loss_weight: _Float | Sequence[_Float]
@@ -2621,17 +2712,9 @@ class _CTCGreedyDecoder(TypedDict, total=False):
 def CTCGreedyDecoder(*bottoms: Top, ntop: int = 1, **settings: Unpack[_CTCGreedyDecoder]) -> Any:
     """What the most probable path of each sequence reads as: repeated classes are one label, blanks are left out.
 
-    Bottom 0: scores (T, N, C) or their softmax. Bottoms and tops are one of
-
-    - no further bottom: the labels found, (N, T, 1, 1), filled up with -1 (caffe_ocr);
-    - labels (N, L): (1, 2, 1, 1), the mean of 1 - edit distance / longer length, then the fraction of sequences read
-      without a fault (caffe_ocr);
-    - marks (T, N), 0 where a sequence begins: the labels found and, as a second top, minus the sum of the highest
-      scores of each sequence, (N, 1, 1, 1) (ChWick's). A bottom of that shape is always taken for the marks;
-    - marks and labels (L, N), filled up with -1: the labels found; with two tops and the mean of 1 - edit distance /
-      longer length, (1, 1, 1, 1); with three tops the sums stand between the two (ChWick's).
-
-    The blank is 0 by default, as in caffe_ocr; the last class where there are marks, as in ChWick's.
+    Bottom 0: scores (T, N, C) or their softmax. Costs are minus the sum of the highest scores of a sequence, the
+    accuracy beside marks is the mean of 1 - edit distance / longer length. Further bottoms, and tops: see
+    `dragon.bases.ctc_decoder`.
 
     Settings:
         name: the layer's name; without it, that of its first named top
@@ -2640,6 +2723,8 @@ def CTCGreedyDecoder(*bottoms: Top, ntop: int = 1, **settings: Unpack[_CTCGreedy
         blank_index: class that stands for no label; negative: counted from the last one (default 0; the last class with
             marks)
         ctc_merge_repeated: repeated classes of a path are one label (default true)
+        beam_width: beam search: labels that are kept from step to step (default 1000)
+        already_softmax: beam search: the scores are probabilities (default false)
         ctc_decoder_param: settings as a dict, or a CTCDecoderParameter
         phase: instead of the net's
         loss_weight: one per top
@@ -3320,6 +3405,82 @@ def DecorrelatedBN(*bottoms: Top, ntop: int = 1, **settings: Unpack[_Decorrelate
         scale_filler: of gamma, 1 by default
         bias_filler: of beta, 0 by default
         decorrelated_bn_param: settings as a dict, or a DecorrelatedBNParameter
+        phase: instead of the net's
+        loss_weight: one per top
+        param: one per learned blob: rate, decay, name
+        propagate_down: one per bottom: whether it gets a gradient
+        include: only in runs that one of these admits
+        exclude: not in runs that one of these admits
+    """
+
+class _DenseBlock(TypedDict, total=False):
+    name: str
+    in_place: bool
+    numTransition: _Int
+    initChannel: _Int
+    growthRate: _Int
+    pad_h: _Int
+    pad_w: _Int
+    conv_verticalStride: _Int
+    conv_horizentalStride: _Int
+    filter_H: _Int
+    filter_W: _Int
+    Filter_Filler: _FillerParameter
+    BN_Scaler_Filler: _FillerParameter
+    BN_Bias_Filler: _FillerParameter
+    gpuIdx: _Int
+    use_dropout: bool
+    dropout_amount: _Float
+    use_BC: bool
+    BC_ultra_space_efficient: bool
+    workspace_MB: _Int
+    moving_average_fraction: _Float
+    denseblock_param: _DenseBlockParameter
+    phase: _Int | Literal['TRAIN', 'TEST']
+    loss_weight: _Float | Sequence[_Float]
+    param: _ParamSpec | Sequence[_ParamSpec]
+    propagate_down: bool | Sequence[bool]
+    include: _NetStateRule | Sequence[_NetStateRule]
+    exclude: _NetStateRule | Sequence[_NetStateRule]
+
+def DenseBlock(*bottoms: Top, ntop: int = 1, **settings: Unpack[_DenseBlock]) -> Top:
+    """Each of `numTransition` layers adds `growthRate` channels, computed from all channels before it.
+
+    A layer is a batch normalisation with scale and shift, a ReLU and a 3 x 3 convolution without a bias (Huang et al.
+    2017, section 3). With `use_BC` the same with a 1 x 1 convolution to 4 growthRate channels comes before it, and with
+    `use_dropout` TRAIN drops values that it adds. The variance is that of the batch in TRAIN, the running one in TEST.
+
+    bottom: (N, C, H, W). top: (N, C + numTransition growthRate, H, W), the bottom's channels first. Blobs, in the order
+    of Tongcheng's fork, each for all T layers: kernels, scales, shifts, running means, running variances; with use_BC
+    the same of the 1 x 1 convolutions, whose normalisation is that of their tops; last the weight of the averages, one
+    element. As cuDNN's mode CONVOLUTION in that fork, the kernels are mirrored: position (0, 0) of a kernel meets the
+    value below to the right. Raises PrototxtError for bad settings, ShapeError for a bottom that is empty or has other
+    channels.
+
+    Settings:
+        name: the layer's name; without it, that of its first named top
+        in_place: write the top over the bottom
+        ntop: number of tops; 0 returns the layer, more than 1 a tuple
+        numTransition: layers of the block (default 40)
+        initChannel: read, without effect: as the bottom has (default 16)
+        growthRate: channels that each layer adds (default 12)
+        pad_h: 1 is what is offered (default 1)
+        pad_w: 1 is what is offered (default 1)
+        conv_verticalStride: 1 is what is offered (default 1)
+        conv_horizentalStride: 1 is what is offered (default 1)
+        filter_H: 3 is what is offered (default 3)
+        filter_W: 3 is what is offered (default 3)
+        Filter_Filler: of the kernels
+        BN_Scaler_Filler: of the scales; unset: 1 (default 1)
+        BN_Bias_Filler: of the shifts
+        gpuIdx: read, without effect (default 0)
+        use_dropout: drop values that a layer adds, in TRAIN (default false)
+        dropout_amount: probability that a value is dropped (default 0)
+        use_BC: a 1 x 1 convolution to 4 growthRate channels before each 3 x 3 one (default false)
+        BC_ultra_space_efficient: compute the 1 x 1 convolutions again in backward (default false)
+        workspace_MB: read, without effect (default 8)
+        moving_average_fraction: weight of the newest batch in running averages (default 0.1)
+        denseblock_param: settings as a dict, or a DenseBlockParameter
         phase: instead of the net's
         loss_weight: one per top
         param: one per learned blob: rate, decay, name

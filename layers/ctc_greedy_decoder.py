@@ -1,93 +1,27 @@
-"""The layer type CTCGreedyDecoder, with the bottoms and tops of its two forks."""
+"""The layer type CTCGreedyDecoder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
-
-from dragon.bases.ctc import best_path, edit_distance, packed, sequence_lengths
-from dragon.bases.label_sequences import Scores, blank_class, label_rows
+from dragon.bases.ctc import best_path
+from dragon.bases.ctc_decoder import CTCDecoder
 from dragon.bases.layer import register
-from dragon.bases.no_gradient import NoGradient
-from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
-from dragon.memory.xp import xp_of
 
 __all__ = ["CTCGreedyDecoder"]
 
 
 @register("CTCDecoder", "CtcDecoder", "CtcGreedyDecoder")
-class CTCGreedyDecoder(NoGradient):
+class CTCGreedyDecoder(CTCDecoder):
     """What the most probable path of each sequence reads as: repeated classes are one label, blanks are left out.
 
-    Bottom 0: scores (T, N, C) or their softmax. Bottoms and tops are one of
-
-    - no further bottom: the labels found, (N, T, 1, 1), filled up with -1 (caffe_ocr);
-    - labels (N, L): (1, 2, 1, 1), the mean of 1 - edit distance / longer length, then the fraction of sequences read
-      without a fault (caffe_ocr);
-    - marks (T, N), 0 where a sequence begins: the labels found and, as a second top, minus the sum of the highest
-      scores of each sequence, (N, 1, 1, 1) (ChWick's). A bottom of that shape is always taken for the marks;
-    - marks and labels (L, N), filled up with -1: the labels found; with two tops and the mean of 1 - edit distance /
-      longer length, (1, 1, 1, 1); with three tops the sums stand between the two (ChWick's).
-
-    The blank is 0 by default, as in caffe_ocr; the last class where there are marks, as in ChWick's.
+    Bottom 0: scores (T, N, C) or their softmax. Costs are minus the sum of the highest scores of a sequence, the
+    accuracy beside marks is the mean of 1 - edit distance / longer length. Further bottoms, and tops: see
+    `dragon.bases.ctc_decoder`.
     """
 
     type = "CTCGreedyDecoder"
-    settings = ("ctc_decoder_param",)
-    defaults: ClassVar[Mapping[str, str]] = {"blank_index": "0; the last class with marks"}
-    bottoms = (1, 3)
-    tops = (1, 3)
 
-    def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        p = self.param.ctc_decoder_param
-        self.scores = Scores(self, bottom[0].shape)
-        steps, n, classes = self.scores.shape
-        self.marked = len(bottom) == 3 or (len(bottom) == 2 and bottom[1].shape[:2] == (steps, n))
-        self.only_scored = len(bottom) == 2 and not self.marked
-        most = 3 if len(bottom) == 3 else 2 if self.marked else 1
-        if len(top) > most:
-            self.bad_param(f"gives at most {most} tops for these bottoms, got {len(top)}")
-        unset = -1 if self.marked else 0
-        self.blank = blank_class(self, p.blank_index if p.HasField("blank_index") else unset, classes)
-        if self.marked and bottom[1].shape[:2] != (steps, n):
-            self.bad_shape(f"bottom 1 says where sequences begin: expected shape {(steps, n)}, got {bottom[1].shape}")
-        if self.only_scored and bottom[1].shape[:1] != (n,):
-            self.bad_shape(f"bottom 1 must hold the labels of {n} sequences, (N, L), got shape {bottom[1].shape}")
-        if len(bottom) == 3 and (bottom[2].ndim < 2 or bottom[2].shape[1] != n):
-            self.bad_shape(f"bottom 2 must hold the labels of {n} sequences, (L, N), got shape {bottom[2].shape}")
-        sums, accuracy = (n, 1, 1, 1), (1, 1, 1, 1)
-        shapes: list[tuple[int, ...]] = [(n, steps, 1, 1)]
-        if self.only_scored:
-            shapes = [(1, 2, 1, 1)]
-        elif len(bottom) == 2:
-            shapes.append(sums)
-        elif len(bottom) == 3:
-            shapes += [accuracy] if len(top) == 2 else [sums, accuracy]
-        for blob, shape in zip(top, shapes, strict=False):
-            blob.reshape(shape)
-
-    def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        lengths = sequence_lengths(bottom[1].data.reshape(bottom[1].shape[:2])) if self.marked else None
+    def decode(self, scores: Array, lengths: Array | None) -> tuple[Array, Array, Array]:
         merge = self.param.ctc_decoder_param.ctc_merge_repeated
-        found, counts, highest = best_path(self.scores.of(bottom[0]), self.blank, lengths, merge)
-        if self.only_scored:
-            similar, right = _accuracies(found, counts, *packed(*label_rows(bottom[1].data, self.blank)))
-            top[0].data[0, 0], top[0].data[0, 1] = similar, right
-            return
-        top[0].data[...] = found[:, :, None, None]
-        if len(bottom) == 3 and len(top) > 1:
-            length, n = bottom[2].shape[:2]
-            labels = label_rows(bottom[2].data.reshape(length, n).T, self.blank)
-            top[-1].data[...] = _accuracies(found, counts, *packed(*labels))[0]
-        if len(top) == len(bottom) > 1:
-            top[1].data[...] = -highest[:, None, None, None]
-
-
-def _accuracies(found: Array, counts: Array, labels: Array, wanted: Array) -> tuple[Array, Array]:
-    """The mean of 1 - edit distance / longer length, and the fraction of sequences without a fault."""
-    xp = xp_of(found)
-    distance = edit_distance(found, labels, counts, wanted)
-    n = max(1, len(labels))
-    longer = xp.maximum(xp.maximum(counts, wanted), 1)
-    return (1 - distance / longer).sum() / n, (distance == 0).sum() / n
+        found, counts, highest = best_path(scores, self.blank, lengths, merge)
+        return found, counts, -highest

@@ -13,7 +13,7 @@ import numpy as np
 from dragon.memory.storage import Array
 from dragon.memory.xp import xp_of
 
-__all__ = ["Alignments", "best_path", "edit_distance", "packed", "sequence_lengths"]
+__all__ = ["Alignments", "best_path", "edit_distance", "log_softmax", "packed", "sequence_lengths"]
 
 NEVER = -1e30  # stands for log 0: differences of it are not NaN, as those of -inf are
 
@@ -34,6 +34,14 @@ def sequence_lengths(cont: Array) -> Array:
     return lengths
 
 
+def log_softmax(scores: Array) -> Array:
+    """The logarithm of the softmax of scores (T, N, C) over the classes."""
+    xp = xp_of(scores)
+    shifted = scores - scores.max(axis=2, keepdims=True)
+    logs: Array = shifted - xp.log(xp.exp(shifted).sum(axis=2, keepdims=True))
+    return logs
+
+
 class Alignments:
     """All paths that read as given labels, by dynamic programming in log space and float64.
 
@@ -52,9 +60,7 @@ class Alignments:
         self.steps, self.n, _ = scores.shape
         self.states = 2 * labels.shape[1] + 1  # blank, label, blank, ..., label, blank
         self.dtype = np.float64 if scores.dtype == np.float64 else np.float32
-        scores = scores.astype(self.dtype, copy=False)
-        shifted = scores - scores.max(axis=2, keepdims=True)
-        self.log_probabilities = shifted - self.xp.log(self.xp.exp(shifted).sum(axis=2, keepdims=True))
+        self.log_probabilities = log_softmax(scores.astype(self.dtype, copy=False))
 
     @cached_property
     def _emitted(self) -> Array:

@@ -8,11 +8,6 @@ _CRF = "the part of the net before it runs without it"
 _TYPES = {
     "MultiStageMeanfield": ("CRF-RNN's recurrent layer", _CRF),
     "DenseCRF": ("DeepLab's random field", _CRF),
-    "DenseBlock": (
-        "caffe_ocr's block of DenseNet in one layer",
-        "write its layers: models/densenet40_cifar10 has such blocks",
-    ),
-    "CTCBeamSearchDecoder": ("a decoder of CTC by beam search", "CTCGreedyDecoder takes the best label of each step"),
     "Correlation": ("FlowNet's comparison of feature maps", "a Python layer can do it"),
     "FlowWarp": ("FlowNet's warping", "a Python layer can do it"),
 }

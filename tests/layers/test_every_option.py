@@ -54,6 +54,8 @@ MEANINGLESS = {
         ("channel_scale_param", f"{end}_global_scale"): "a setting of global_scale, which is refused"
         for end in ("max", "min", "init")
     },
+    ("denseblock_param", "initChannel"): "the bottom says it",
+    **{("denseblock_param", option): "of the fork's memory on GPUs" for option in ("gpuIdx", "workspace_MB")},
     ("relu6_param", "relu6"): "the maximum of ReLU6 is 6 anyway",
     **{
         (f"{data}_param", option): _MOVED

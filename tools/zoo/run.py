@@ -9,11 +9,11 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from dragon.bases.ctc_decoder import CTCDecoder
 from dragon.bases.layer import TEST
 from dragon.bases.registry import class_of
 from dragon.errors import UsageError
 from dragon.graph.net import Net
-from dragon.layers.ctc_greedy_decoder import CTCGreedyDecoder
 from dragon.models import zoo
 from dragon.models.facts import ROOT, read_facts
 from dragon.proto import dragon_pb2 as pb
@@ -52,7 +52,7 @@ def command(
     """Run the net NAME.
 
     With IMAGES a net for classification prints their classes, one that finds boxes these,
-    one that ends with CTCGreedyDecoder the labels it reads, and another one what its outputs are. Images are prepared
+    one that ends with a CTC decoder the labels it reads, and another one what its outputs are. Images are prepared
     as in the net's training. Without IMAGES the net runs once on noise, and the shapes of its inputs and outputs are
     shown; this needs no weights.
 
@@ -107,7 +107,7 @@ def _on_noise(name: str, definition: Definition[pb.NetParameter], weights: str |
 
 
 def _show(net: Net, found: Mapping[str, NDArray[Any]]) -> None:
-    readings = {node.top_names[0] for node in net.nodes if isinstance(node.layer, CTCGreedyDecoder)}
+    readings = {node.top_names[0] for node in net.nodes if isinstance(node.layer, CTCDecoder)}
     for blob in net.outputs:
         values = found[blob]
         if blob in readings:

@@ -35,7 +35,7 @@ def values(case: Case) -> dict[str, Any]:
 
 
 def draws(case: Case, phase: int) -> bool:
-    random = case.kind in DRAWS or "STOCHASTIC" in case.settings
+    random = case.kind in DRAWS or "STOCHASTIC" in case.settings or "use_dropout" in case.settings
     return case.kind == "DummyData" or (random and phase == TRAIN)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dragon.export.onnx.forms import lacks
 
 lacks("is a program; write what it does with layers, or cut the net before it", "Python")
+lacks("keeps a table of labels, whose number depends on values: cut the net before it", "CTCBeamSearchDecoder")
 lacks(
     "takes labels in, as only training does; what it reads becomes an output",
     "LabelSpecificAdd", "LargeMarginInnerProduct", "MarginInnerProduct",

@@ -6,6 +6,7 @@ from dragon.export.torch.form import without_form
 from dragon.layers.anchor_target import AnchorTarget
 from dragon.layers.box_annotator_ohem import BoxAnnotatorOHEM
 from dragon.layers.center_loss import CenterLoss
+from dragon.layers.ctc_beam_search_decoder import CTCBeamSearchDecoder
 from dragon.layers.detection_evaluate import DetectionEvaluate
 from dragon.layers.detection_loss import DetectionLoss
 from dragon.layers.detection_output import DetectionOutput
@@ -40,6 +41,7 @@ without_form(
     {
         AnchorTarget: _SAMPLES,
         BoxAnnotatorOHEM: "chooses regions for training: remove it, and compute its tops beside the module",
+        CTCBeamSearchDecoder: "keeps a table of labels: remove it, and search by torchaudio.models.decoder",
         CenterLoss: "moves its centres by a rule that is no gradient: remove it, and write it beside the optimizer",
         DetectionEvaluate: "compares detections with labels one by one: remove it, and score what the module finds",
         DetectionOutput: "suppresses overlapping boxes one by one: remove it and use torchvision.ops.batched_nms",
