@@ -6,11 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from numpy.typing import NDArray
-
 __all__ = ["ALONE", "Share", "Total"]
 
-Total = Callable[[NDArray[Any]], None]  # replaces a contiguous vector by its sum over the ranks, in their order
+Total = Callable[[Any], None]  # replaces a contiguous vector, on the host or a GPU, by its sum over the ranks
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from rich.console import Console
 from dragon.errors import UsageError
 from dragon.files.layer_files import layer_files
 from dragon.models import zoo
+from dragon.parallel.exchange import WAYS
 from dragon.parallel.wire import WIRES
 from dragon.probes import Probe
 from dragon.proto import dragon_pb2 as pb
@@ -97,6 +98,7 @@ class _Train(RememberingCommand):
 )
 @click.option("--sync-bn", is_flag=True, help="On several ranks: normalise by the rows of all, as SyncBN does.")
 @click.option("--wire", type=click.Choice([*WIRES]), default="fp32", help="On several ranks: how gradients are sent.")
+@click.option("--reduce", type=click.Choice(WAYS), default="auto", help="On several ranks: how gradients are added up.")
 @click.option("--timeline", type=click.Path(dir_okay=False), help="Write what each rank does when, for Perfetto.")
 @click.option("--sigint-effect", type=click.Choice(EFFECTS), default="stop", show_default=True)
 @click.option("--sighup-effect", type=click.Choice(EFFECTS), default="snapshot", show_default=True)
@@ -129,6 +131,7 @@ def command(
     divide_batch: bool,
     sync_bn: bool,
     wire: str,
+    reduce: str,
     timeline: str | None,
     ranks_choice: RanksChoice,
     sigint_effect: str,
@@ -175,7 +178,10 @@ def command(
             own_seed = param.random_seed if param.random_seed >= 0 else fresh_seed()
             seed = ranks.agree(own_seed if seed is None else seed)
         else:
-            flags = {"--divide-batch": divide_batch, "--wire": wire != "fp32", "--timeline": timeline is not None}
+            flags = {
+                "--divide-batch": divide_batch, "--wire": wire != "fp32", "--reduce": reduce != "auto",
+                "--timeline": timeline is not None,
+            }  # fmt: skip
             if alone := next((name for name, given in flags.items() if given), None):
                 raise UsageError(f"{alone} needs several ranks: --ranks N, or mpirun -n N dragon train")
         solver = get_solver(
@@ -191,6 +197,7 @@ def command(
             divided=divide_batch,
             sync_bn=sync_bn,
             wire=wire,
+            reduce=reduce,
             timeline=timeline is not None,
         )
         try:

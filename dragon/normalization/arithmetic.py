@@ -88,12 +88,13 @@ def centre(x: Array, out: Array, total: Total | None = None) -> tuple[Array, Arr
 
 
 def _added(total: Total, *values: Array) -> list[Array]:
-    """The sums of vectors over the ranks, in the types and the places that they have."""
-    hosts = [np.asarray(v if isinstance(v, np.ndarray) else v.get(), np.float64) for v in values]
-    vector = np.concatenate(hosts)
-    total(vector)
-    ends = np.cumsum([len(v) for v in hosts])[:-1]
-    return [xp_of(v).asarray(part.astype(v.dtype)) for v, part in zip(values, np.split(vector, ends), strict=True)]
+    """The sums of vectors over the ranks, in the types that they have and at the place of the last one."""
+    xp = xp_of(values[-1])
+    vectors = [xp.asarray(v) for v in values]
+    whole = xp.concatenate([v.astype("float64") for v in vectors])
+    total(whole)
+    ends = np.cumsum([0, *(v.size for v in vectors)])
+    return [whole[a:b].astype(v.dtype) for v, a, b in zip(vectors, ends[:-1], ends[1:], strict=True)]
 
 
 def inverse_std(var: Array, eps: float) -> Array:

@@ -60,7 +60,7 @@ class Bucket:
             ranks.mean(vector, wire)
             return
         parts = np.split(vector, np.cumsum([blob.count for blob in self.blobs])[:-1])  # views
-        powers = ranks.gather(exponents(parts)).min(axis=0)
+        powers = ranks.gather(exponents(parts)).min(axis=0) - ranks.headroom
         for part, power in zip(parts, powers, strict=True):
             np.ldexp(part, power, out=part)
         ranks.mean(vector, wire)

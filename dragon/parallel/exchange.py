@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,17 +14,20 @@ from numpy.typing import NDArray
 
 from dragon.bases.source import Prefetched
 from dragon.errors import UsageError
-from dragon.parallel.buckets import Bucket, bucket_bytes, buckets_of, learned_bytes, spread
+from dragon.parallel.buckets import Bucket, buckets_of
+from dragon.parallel.by_mpi import ByMpi
 from dragon.parallel.ranks import Ranks
-from dragon.parallel.sender import Sender
 from dragon.parallel.timeline import COMPUTE, SEND, Timeline
-from dragon.parallel.wire import WIRES
 
 if TYPE_CHECKING:
+    from dragon.engines.cuda.device.device import Gpu
     from dragon.graph.net import Net
+    from dragon.parallel.by_nccl import ByNccl
+    from dragon.parallel.nccl import Nccl
 
-__all__ = ["Exchange", "Phases"]
+__all__ = ["WAYS", "Exchange", "Phases"]
 
+WAYS = ("auto", "nccl", "machine", "flat")  # NCCL on GPUs; MPI as Ranks.add_up_by says; auto: what is best
 REQUESTS = ("snapshot", "stop")
 
 
@@ -45,22 +47,30 @@ class Exchange:
     """Makes the gradients of a net those of the batch of all ranks: their mean over the ranks.
 
     overlap: send gradients while backward goes on; else when it is over. wire: how they are sent, a name of
-    dragon/parallel/wire.py. timeline: record what is done when.
+    dragon/parallel/wire.py. reduce: by what they are added up, one of WAYS. timeline: record what is done when.
+    Raises UsageError where NCCL is asked for and cannot be used.
     """
 
     def __init__(
-        self, net: Net, ranks: Ranks, *, overlap: bool = True, wire: str = "fp32", timeline: bool = False
-    ) -> None:
+        self, net: Net, ranks: Ranks, *, overlap: bool = True, wire: str = "fp32", reduce: str = "auto",
+        timeline: bool = False,
+    ) -> None:  # fmt: skip
         self.net = net
         self.ranks = ranks
         self.wire = wire
-        twin = ranks.twin() if overlap else None
-        self._sending = ranks if twin is None else twin  # the ranks as the sender calls them
-        self._sender = Sender(threaded=twin is not None)
+        self._timeline = Timeline(ranks) if timeline else None
+        noted = self._sent if timeline else None
+        nccl, why = _nccl_of(net, ranks, reduce)
+        self._by: ByMpi | ByNccl
+        if nccl is None:
+            self._by = ByMpi(ranks, overlap=overlap, wire=wire, noted=noted, why=why)
+        else:
+            from dragon.parallel.by_nccl import ByNccl
+
+            self._by = ByNccl(net, ranks, nccl, overlap=overlap, wire=wire, noted=noted)
         self.buckets: list[Bucket] = []
         self._owned = [blob for blob, _ in net.owned]
         self._statistics = [blob for blob, param in net.owned if param is None]
-        self._timeline = Timeline(ranks) if timeline else None
         self._readers = [node.layer for node in net.nodes if isinstance(node.layer, Prefetched)]
         self._wait = 0.0  # seconds that the sender was waited for
         self._elsewhere = 0.0  # seconds of ranks.waited that are in _wait, or belong to no iteration
@@ -74,12 +84,8 @@ class Exchange:
         shapes = [tuple(blob.shape) for blob in self._owned]
         if any(other != shapes for other in self.ranks.agree_all(shapes)):
             raise UsageError("the ranks have different nets")
-        for blob in self._owned:
-            spread(self.ranks.agree(blob.peek().ravel()), [(blob.data_storage, blob.count)])
-        if self._sender.threaded:
-            self.split(bucket_bytes(self._sending, learned_bytes(self.net)))
-        else:
-            self.split(1 << 62)
+        self._by.give(self._owned)
+        self.split(self._by.least_bytes(self.net))
         self._elsewhere, self._mark = self.ranks.waited, time.perf_counter()
 
     def split(self, least: int) -> None:
@@ -89,9 +95,10 @@ class Exchange:
     def describe(self) -> str:
         """How gradients are sent, in one line."""
         size, count = sum(bucket.nbytes for bucket in self.buckets), len(self.buckets)
-        when = "while backward runs" if self._sender.threaded and count > 1 else "after backward"
+        when = "while backward runs" if self._by.overlaps and count > 1 else "after backward"
         form = "" if self.wire == "fp32" else f" as {self.wire}"
-        return f"gradients of {size / 2**10:,.0f} KiB are sent{form} {when}, in {count} bucket{'s' * (count != 1)}"
+        number = f"in {count} bucket{'s' * (count != 1)}"
+        return f"gradients of {size / 2**10:,.0f} KiB are sent {self._by.name}{form} {when}, {number}{self._by.order}"
 
     def run(self, iter_size: int, requests: set[str]) -> tuple[float, set[str]]:
         """Forward and backward, `iter_size` times; the mean loss, and what was requested on any rank.
@@ -99,6 +106,19 @@ class Exchange:
         The gradients are then the means over the ranks. A loss that is not finite on one rank is so on all of them,
         and they fail together.
         """
+        with self._together():
+            return self._run(iter_size, requests)
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """Within the block all ranks run the net at the same time."""
+        self.ranks.stepping = True
+        try:
+            yield
+        finally:
+            self.ranks.stepping = False
+
+    def _run(self, iter_size: int, requests: set[str]) -> tuple[float, set[str]]:
         net = self.net
         self._span("update")
         loss = sum(net.forward_backward() for _ in range(iter_size - 1))
@@ -107,30 +127,25 @@ class Exchange:
         def ready(layer: int) -> None:
             self._span("forward" if layer == len(net.nodes) else f"backward to {net.nodes[layer].name}")
             while waiting and layer <= waiting[0].layer:
-                bucket = waiting.pop(0)
-                bucket.fill()
-                self._sender.send(partial(self._reduce, bucket))
+                self._by.send(waiting.pop(0))
 
         ends = sorted({bucket.layer for bucket in self.buckets} | {0}, reverse=True)
         loss = (loss + net.forward_backward_in_parts(ends, ready)) / iter_size
         numbers = np.array([loss, *(float(what in requests) for what in REQUESTS)])
-        self._sender.send(lambda: self._sending.mean(numbers))
+        self._by.run(lambda: self._by.sending.mean(numbers))
         began, waited = time.perf_counter(), self.ranks.waited
-        self._sender.finish()
-        self._wait += time.perf_counter() - began
+        self._by.finish()
+        self._wait += time.perf_counter() - began + self._by.waited()
         self._elsewhere += self.ranks.waited - waited  # counted in _wait
         self._span("wait")
-        for bucket in self.buckets:
-            bucket.put()
+        self._by.put()
         self._iterations += 1
         asked = {what for what, value in zip(REQUESTS, numbers[1:], strict=True) if value > 0}
         return float(numbers[0]), asked
 
-    def _reduce(self, bucket: Bucket) -> None:
-        began = time.perf_counter()
-        bucket.reduce(self._sending, WIRES[self.wire])
-        if self._timeline is not None:
-            self._timeline.add(SEND, f"{bucket.nbytes / 1024:.0f} KiB", began, time.perf_counter())
+    def _sent(self, name: str, began: float, ended: float) -> None:
+        assert self._timeline is not None
+        self._timeline.add(SEND, name, began, ended)
 
     # -- times ----------------------------------------------------------------------------------------------
     def _span(self, name: str) -> None:
@@ -174,12 +189,14 @@ class Exchange:
     def write_timeline(self, path: Path) -> None:
         """Write the timeline of all ranks, which all have to call this."""
         if self._timeline is not None:
+            self._by.flush()
             self._timeline.write(path)
 
     # -- now and then ---------------------------------------------------------------------------------------
-    def mean_loss(self, loss: float) -> float:
-        """The mean of the ranks' losses."""
-        value = np.array([loss], np.float64)
+    def forward(self) -> float:
+        """Run the net forward on all ranks; the mean of their losses."""
+        with self._together():
+            value = np.array([self.net.run_forward()], np.float64)
         self.ranks.mean(value)
         return float(value[0])
 
@@ -191,10 +208,24 @@ class Exchange:
     def statistics(self) -> None:
         """Average running statistics, which each rank has of its own batches."""
         if self._statistics:
-            vector = np.concatenate([blob.peek().ravel() for blob in self._statistics])
-            self.ranks.mean(vector)
-            spread(vector, [(blob.data_storage, blob.count) for blob in self._statistics])
+            self._by.average(self._statistics)
 
     def close(self) -> None:
         """End the thread that sends."""
-        self._sender.close()
+        self._by.close()
+
+
+def _nccl_of(net: Net, ranks: Ranks, reduce: str) -> tuple[Nccl | None, str]:
+    """NCCL for the GPUs of all ranks, or None, and what the log says of gradients that go by MPI for that reason."""
+    gpu: Gpu | None = getattr(net.executor, "gpu", None)
+    on_gpus = any(ranks.agree_all(gpu is not None))
+    if reduce == "nccl" or (reduce == "auto" and on_gpus):
+        from dragon.parallel.nccl import NcclMissingError, open_nccl  # for GPUs only
+
+        try:
+            return open_nccl(ranks, gpu), ""
+        except NcclMissingError as error:
+            if reduce == "nccl":
+                raise UsageError(f"gradients cannot be added up by NCCL: {error}") from None
+            return None, f" through the host ({error})"
+    return None, " through the host" if on_gpus else ""

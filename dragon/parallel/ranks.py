@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,25 +13,37 @@ from numpy.typing import NDArray
 
 from dragon.errors import UsageError
 from dragon.parallel.mpi import mpi_module
+from dragon.parallel.sums import Groups, Messages, add_groups, sum_flat, sum_in_groups
 from dragon.parallel.wire import Wire
 
-__all__ = ["RANK_NAMES", "Ranks", "started_count", "started_ranks"]
+__all__ = ["RANK_NAMES", "AloneError", "Ranks", "started_count", "started_ranks"]
 
 T = TypeVar("T")
 # how many processes were started together, by MPICH and Intel MPI, Open MPI, and Slurm with its own PMI
 _COUNTS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS")
+PER_MACHINE = "DRAGON_RANKS_PER_MACHINE"
+_PURPOSE = "to train on several ranks"
 RANK_NAMES = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")  # the rank, by the same ones
 _SHORT = 1 << 14  # bytes of a vector that each rank adds up by itself: one message less to wait for
 _SPIN = 1e-4  # seconds that a rank looks without a pause whether the others are there
 _PAUSE, _LONGEST = 0.05, 2e-3  # then with pauses: a part of the seconds that it has waited, and at most so many
-_QUICK = 2e-5  # the longest pause while a message goes over, which needs many looks
-_PARTS, _SUMS = 1, 2  # tags of messages
+
+
+_ALONE = "batch normalisation over the rows of all ranks needs all ranks"
+_INSTEAD = "use another net there, such as one of phase TEST"
+
+
+class AloneError(UsageError):
+    """Some ranks run a net that needs all of them. All ranks whose sums were made without the others raise it."""
 
 
 class Ranks:
     """The rank of this process among `size`. All ranks have to call the same methods in the same order.
 
-    waited: seconds that this rank has waited for others, or for what they send.
+    waited: seconds that this rank has waited for others, or for what they send. groups: of ranks that are added up
+    first; one for all, until `add_up_by` says otherwise. stepping: this rank computes what all of them compute at the
+    same time. alone: what runs now on this rank and not on others, such as an observer; "" for nothing. on_gpu: adds up
+    a vector on the GPU over the ranks; None: it goes through the host.
     """
 
     def __init__(self, comm: Any) -> None:
@@ -39,6 +51,11 @@ class Ranks:
         self.rank = int(comm.Get_rank())
         self.size = int(comm.Get_size())
         self.waited = 0.0
+        self.groups: Groups = [range(self.size)]
+        self.stepping = False
+        self.alone = ""
+        self.on_gpu: Callable[[Any], None] | None = None
+        self._messages = Messages(comm, self.rank)
 
     @property
     def leads(self) -> bool:
@@ -47,8 +64,12 @@ class Ranks:
 
     def twin(self) -> Ranks | None:
         """The same ranks for calls of another thread; None where the MPI library takes calls of one thread only."""
-        mpi = mpi_module("to train on several ranks")
-        return Ranks(self._comm.Dup()) if mpi.Query_thread() == mpi.THREAD_MULTIPLE else None
+        mpi = mpi_module(_PURPOSE)
+        if mpi.Query_thread() != mpi.THREAD_MULTIPLE:
+            return None
+        other = Ranks(self._comm.Dup())
+        other.groups = self.groups
+        return other
 
     def agree(self, value: T) -> T:
         """Rank 0's value, which can be pickled, on all ranks."""
@@ -72,52 +93,59 @@ class Ranks:
         self._finish(self._comm.Iallgather(np.ascontiguousarray(values), got))
         return got
 
-    def total(self, values: NDArray[Any]) -> None:
-        """Put into `values`, a contiguous vector, its sum over the ranks: see `mean`."""
-        self._reduce(values, None, mean=False)
+    def total(self, values: Any) -> None:
+        """Put into `values`, a contiguous vector on the host or a GPU, its sum over the ranks, made as in `mean`.
+
+        For layers, which may call it at any time. Raises AloneError where not all ranks run the net at the same time:
+        a rank would wait for ever, or add up what does not belong together.
+        """
+        if self.alone:
+            raise AloneError(f"{_ALONE}: {self.alone} runs the train net on rank {self.rank} alone; {_INSTEAD}")
+        if not isinstance(values, np.ndarray):
+            if self.on_gpu is not None:
+                self.on_gpu(values)
+                return
+            host = values.get()
+            self.total(host)
+            values.set(host)
+            return
+        marked = np.append(values, float(self.stepping))
+        self._reduce(marked, None, mean=False)
+        if 0 < marked[-1] < self.size:
+            raise AloneError(f"{_ALONE}: a callback or a script runs the train net on some ranks alone; {_INSTEAD}")
+        values[...] = marked[:-1]
 
     def mean(self, values: NDArray[Any], wire: Wire | None = None) -> None:
         """Put into `values`, a contiguous vector, its mean over the ranks.
 
-        Each rank adds up one part, in the order of the ranks, and sends it to all: the sums are the same on all ranks
-        and in each run, whatever the MPI library. 2 (N - 1) / N of the bytes go out of each rank, as in a ring; of a
-        short vector each rank adds up all. wire: the form in which float32 values are sent.
+        It is added up in the order of the groups and of the ranks in each, so it is the same on all ranks and in each
+        run, whatever the MPI library: see sums.py. Of a short vector each rank adds up all. wire: the form in which
+        float32 values are sent.
         """
         self._reduce(values, wire, mean=True)
 
     def _reduce(self, values: NDArray[Any], wire: Wire | None, mean: bool) -> None:
         if self.size == 1:
             return
+        divisor = self.size if mean else 1
         if wire is None and values.nbytes <= _SHORT:
-            rows = self.gather(values)
-            np.copyto(values, _added(rows, self.size if mean else 1))
+            add_groups(self.gather(values), self.groups, values, divisor)
             return
-        sent = values if wire is None else wire.pack(values)
-        ends = [values.size * k // self.size for k in range(self.size + 1)]
-        parts = [sent[a:b] for a, b in pairwise(ends)]
-        got = np.empty((self.size, parts[self.rank].size), sent.dtype)
-        got[self.rank] = parts[self.rank]
         self.wait()  # what follows is quick when all are there
-        self._trade(parts, list(got), _PARTS)
-        part = _added(got if wire is None else wire.unpack(got), self.size if mean else 1)
-        parts[self.rank][...] = part if wire is None else wire.pack(part)
-        self._trade([parts[self.rank]] * self.size, parts, _SUMS)
-        if wire is not None:
-            values[...] = wire.unpack(sent)
+        waited = self._messages.waited
+        if len(self.groups) == 1:
+            sum_flat(self._messages, values, self.groups[0], divisor, wire)
+        else:
+            sum_in_groups(self._messages, values, self.groups, divisor, wire)
+        self.waited += self._messages.waited - waited
 
-    def _trade(self, sent: Sequence[NDArray[Any]], got: Sequence[NDArray[Any]], tag: int) -> None:
-        """Send sent[k] to each other rank k, and receive got[k] from it.
+    @property
+    def headroom(self) -> int:
+        """Bits by which what is sent in the form of a wire may be larger than one rank's values."""
+        return 0 if len(self.groups) == 1 else (max(map(len, self.groups)) - 1).bit_length()
 
-        By single messages: MPI's own exchange of parts that differ in length takes several times as long.
-        """
-        others = [(self.rank + k) % self.size for k in range(1, self.size)]
-        requests = [self._comm.Irecv(got[k], k, tag) for k in others]
-        requests += [self._comm.Isend(sent[k], k, tag) for k in others]
-        for request in requests:
-            self._finish(request, _QUICK)
-
-    def _finish(self, request: Any, longest: float = _LONGEST) -> None:
-        """Wait until a request of MPI is done, at last in pauses of `longest` seconds.
+    def _finish(self, request: Any) -> None:
+        """Wait until a request of MPI is done, at last in pauses.
 
         MPI's own functions that wait try without a pause, on a core that the rank waited for may need.
         """
@@ -125,30 +153,60 @@ class Ranks:
         while not request.Test():
             waited = time.perf_counter() - began
             if waited > _SPIN:
-                time.sleep(min(_PAUSE * waited, longest))
+                time.sleep(min(_PAUSE * waited, _LONGEST))
         self.waited += time.perf_counter() - began
 
+    # -- machines -------------------------------------------------------------------------------------------
     def here(self) -> tuple[int, int]:
         """The place of this rank among those of its machine, from 0, and how many these are."""
+        with self._of_machine() as here:
+            return int(here.Get_rank()), int(here.Get_size())
+
+    @contextmanager
+    def _of_machine(self) -> Iterator[Any]:
+        """The communicator of the ranks of this machine."""
         self.wait()
-        here = self._comm.Split_type(mpi_module("to train on several ranks").COMM_TYPE_SHARED)
-        place = int(here.Get_rank()), int(here.Get_size())
-        here.Free()
-        return place
+        here = self._comm.Split_type(mpi_module(_PURPOSE).COMM_TYPE_SHARED)
+        try:
+            yield here
+        finally:
+            here.Free()
+
+    def machines(self, environment: Mapping[str, str] = os.environ) -> list[list[int]]:
+        """The ranks of each machine; with DRAGON_RANKS_PER_MACHINE set to N, N ranks after another count as one.
+
+        Raises UsageError for a number that is none.
+        """
+        given = environment.get(PER_MACHINE, "")
+        if given and not (given.isdecimal() and int(given)):
+            raise UsageError(f"{PER_MACHINE} must be a number of ranks, at least 1, got {given!r}")
+        if given:
+            first = self.rank // int(given)
+        else:
+            with self._of_machine() as here:
+                first = int(here.bcast(self.rank, root=0))
+        found: dict[int, list[int]] = {}
+        for rank, machine in enumerate(self.agree_all(first)):
+            found.setdefault(machine, []).append(rank)
+        return list(found.values())
+
+    def add_up_by(self, way: str) -> None:
+        """How sums are made: "flat", "machine" (those of each machine first) or else; all ranks have to call this.
+
+        Else: by machine where there are several, each with several ranks. Raises UsageError for "machine" where there
+        is one.
+        """
+        if self.size == 1:
+            return
+        machines = [] if way == "flat" else self.machines()
+        if way == "machine" and len(machines) == 1:
+            raise UsageError(f"all {self.size} ranks are on one machine: sums by machine need several")
+        several = len(machines) > 1 and (way == "machine" or min(map(len, machines)) > 1)
+        self.groups = machines if several else [range(self.size)]
 
     def abort(self) -> None:
         """End all ranks at once, with exit status 2."""
         self._comm.Abort(2)
-
-
-def _added(rows: NDArray[Any], divisor: int) -> NDArray[Any]:
-    """The sum of the rows, one after another, divided by `divisor`."""
-    part: NDArray[Any] = rows[0].copy()
-    for other in rows[1:]:
-        part += other
-    if divisor != 1:
-        part /= divisor
-    return part
 
 
 def started_count(environment: Mapping[str, str] = os.environ) -> int:
@@ -165,7 +223,7 @@ def started_ranks(environment: Mapping[str, str] = os.environ) -> Ranks | None:
     count = started_count(environment)
     if count < 2:
         return None
-    comm = mpi_module("to train on several ranks").COMM_WORLD
+    comm = mpi_module(_PURPOSE).COMM_WORLD
     if comm.Get_size() == 1:
         raise UsageError(
             f"{count} processes were started, but MPI sees one: start them by the mpirun of the MPI "

@@ -26,7 +26,7 @@ def run(solver: Solver) -> None:
     if stopped:
         return
     if _is_due(solver, p.display):
-        solver.window.append(solver.processes.mean_loss(solver.net.run_forward()))
+        solver.window.append(solver.processes.forward())
         _display(solver, solver.smoothed_loss(), solver.learning_rate())
     if _is_due(solver, p.test_interval):
         _test_all(solver)

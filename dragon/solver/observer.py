@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import traceback
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dragon.errors import text_of
@@ -84,10 +86,24 @@ class Forwarding(Observer):
         self.forward("on_end", solver)
 
 
+@contextmanager
+def _alone(solver: Solver, what: str) -> Iterator[None]:
+    """Within the block, a net that needs all ranks is refused."""
+    ranks = solver.ranks
+    if ranks is not None:
+        ranks.alone = what
+    try:
+        yield
+    finally:
+        if ranks is not None:
+            ranks.alone = ""
+
+
 class Guarded(Forwarding):
     """Forwards all events to another observer, and drops it with a warning at its first exception.
 
-    A `sys.exit` in it counts as one. KeyboardInterrupt is passed on. name: what the warning calls the observer.
+    A `sys.exit` in it counts as one. KeyboardInterrupt is passed on. It runs on one of several ranks, so what needs all
+    of them raises an error in it. name: what the warning calls the observer.
     """
 
     def __init__(self, inner: Observer, name: str | None = None) -> None:
@@ -98,7 +114,8 @@ class Guarded(Forwarding):
         if self.inner is None:
             return
         try:
-            getattr(self.inner, event)(*values)
+            with _alone(values[0], f"observer {self._name}"):
+                getattr(self.inner, event)(*values)
         except (Exception, SystemExit) as error:
             self.inner = None
             last = traceback.extract_tb(error.__traceback__)[-1]

@@ -37,9 +37,9 @@ class Processes:
         """A context manager for a test or a snapshot, which belongs to no iteration."""
         return nullcontext()
 
-    def mean_loss(self, loss: float) -> float:
-        """The mean of the losses of all processes."""
-        return loss
+    def forward(self) -> float:
+        """Run forward, and return the mean loss of all processes."""
+        return self.net.run_forward()
 
     def phases(self) -> list[Phases]:
         """Where the time of each rank has gone since the last call; empty for one process."""
@@ -52,17 +52,19 @@ class Processes:
 class SeveralProcesses(Processes):
     """Ranks, each with its part of a batch; all of them have to call each method.
 
-    overlap, wire, timeline: see Exchange. Raises UsageError if the ranks have different nets.
+    overlap, wire, reduce, timeline: see Exchange. Raises UsageError if the ranks have different nets, or cannot add up
+    as `reduce` says.
     """
 
     exchange: Exchange
 
-    def __init__(self, net: Net, ranks: Ranks, *, overlap: bool, wire: str, timeline: bool) -> None:
+    def __init__(self, net: Net, ranks: Ranks, *, overlap: bool, wire: str, reduce: str, timeline: bool) -> None:
         from dragon.parallel.exchange import Exchange  # which one process does not need
 
         super().__init__(net)
         self._agreed: set[str] = set()  # what any rank was asked to do
-        self.exchange = Exchange(net, ranks, overlap=overlap, wire=wire, timeline=timeline)
+        ranks.add_up_by(reduce)
+        self.exchange = Exchange(net, ranks, overlap=overlap, wire=wire, reduce=reduce, timeline=timeline)
         self.find_nonfinite = self.exchange.first_nonfinite
         self.exchange.start()
 
@@ -82,8 +84,8 @@ class SeveralProcesses(Processes):
             self.exchange.statistics()
             yield
 
-    def mean_loss(self, loss: float) -> float:
-        return self.exchange.mean_loss(loss)
+    def forward(self) -> float:
+        return self.exchange.forward()
 
     def phases(self) -> list[Phases]:
         return self.exchange.phases()

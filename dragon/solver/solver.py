@@ -59,7 +59,8 @@ class Solver:
     and the test nets. seed overrides random_seed. profile: the dialect of the nets, as the solver's field of that name.
     ranks: the processes that train together, each on its part of a batch; None: this one alone. divided: batch_size is
     that of all ranks, not of each. sync_bn: batch normalisation takes its statistics over the rows of all ranks, not
-    only in layers of type SyncBN. wire: how gradients are sent, fp32, bf16 or fp16. timeline: record what is done when.
+    only in layers of type SyncBN. wire: how gradients are sent, fp32, bf16 or fp16. reduce: how they are added up,
+    auto, nccl, machine or flat. timeline: record what is done when.
     Raises PrototxtError for a definition that cannot work.
     """
 
@@ -83,6 +84,7 @@ class Solver:
         divided: bool = False,
         sync_bn: bool = False,
         wire: str = "fp32",
+        reduce: str = "auto",
         timeline: bool = False,
     ) -> None:
         self.definition = own_definition(param, rule=self.rule_name, profile=profile, allow_unknown=allow_unknown)
@@ -130,7 +132,9 @@ class Solver:
             self.processes = Processes(self.net)
         else:
             overlap = self.param.layer_wise_reduce
-            self.processes = SeveralProcesses(self.net, ranks, overlap=overlap, wire=wire, timeline=timeline)
+            self.processes = SeveralProcesses(
+                self.net, ranks, overlap=overlap, wire=wire, reduce=reduce, timeline=timeline
+            )  # fmt: skip
 
     @property
     def leads(self) -> bool:

@@ -102,6 +102,7 @@ class SolverSettings(TypedDict, total=False):
     divided: bool
     sync_bn: bool
     wire: str
+    reduce: str
     timeline: bool
 
 

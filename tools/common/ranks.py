@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dragon.errors import DragonError, NumericError, UsageError
-from dragon.parallel.ranks import Ranks, started_ranks
+from dragon.parallel.ranks import AloneError, Ranks, started_ranks
 from dragon.tools.common.engine_options import EngineChoice, named_gpus
 from dragon.tools.common.logs import log
 from dragon.tools.common.streams import wait_for_readers
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["share_machine", "training_ranks", "write_timeline"]
 
+_COMMON = (NumericError, AloneError, KeyboardInterrupt)  # what all ranks raise together
 _LEAD = 60.0  # seconds that rank 0 has to say why all ranks end, before another one does
 _READ = 5.0  # seconds that mpirun has to read it
 
@@ -45,7 +46,9 @@ def training_ranks() -> Iterator[Ranks | None]:
         atexit.register(_end, ranks)  # runs once the error has been printed
         if ranks.leads:
             raise
-        if isinstance(error, (NumericError, KeyboardInterrupt)):  # the same on all ranks: rank 0 says it and ends them
+        if isinstance(
+            error, (NumericError, AloneError, KeyboardInterrupt)
+        ):  # the same on all ranks: rank 0 says it and ends them
             time.sleep(_LEAD)
         if isinstance(error, DragonError):
             raise DragonError(f"rank {ranks.rank} of {ranks.size}: {error}") from error

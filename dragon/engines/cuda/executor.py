@@ -27,6 +27,7 @@ from dragon.engines.cuda.plan.sharing import Sharing
 from dragon.engines.cuda.plan.types import Types
 from dragon.engines.cuda.updating import DeviceUpdate
 from dragon.engines.untraced import run_missing
+from dragon.memory.storage import Storage
 
 if TYPE_CHECKING:
     from dragon.graph.net import Net
@@ -40,7 +41,8 @@ class CudaExecutor(Executor):
 
     arrays: of the net's storages. plans: of the shapes that it has had, with the graphs that are captured. division:
     into groups. runner: of groups. ranges: of layers. sharing: of memory by blobs. range_errors: found by kernels.
-    loss_scale: of fp16.
+    loss_scale: of fp16. launches_parts: whether backward in parts is one launch for each part, for gradients that are
+    sent from the GPU.
     """
 
     name = "cuda"
@@ -66,6 +68,7 @@ class CudaExecutor(Executor):
         self.plans.after_change.append(self.sharing.changed)
         self._update: DeviceUpdate | None = None
         self._is_timed = False
+        self.launches_parts = False
         self._ran = [False] * len(net.nodes)  # whether a layer's forward has ever run
 
     @property
@@ -108,6 +111,11 @@ class CudaExecutor(Executor):
         last = len(self.net.nodes) - 1
         if is_watched(self.net):
             return super().forward_backward()
+        return self._forward_and(lambda: self.ranges.run("backward", 0, last))
+
+    def _forward_and(self, backward: Callable[[], None]) -> float:
+        """Run forward, launch backward, and return the loss."""
+        last = len(self.net.nodes) - 1
         self._ran = [True] * (last + 1)
         with self.gpu.active():
             self._begin()
@@ -115,17 +123,49 @@ class CudaExecutor(Executor):
                 self.sharing.save_parameters()
                 self.ranges.run("forward", 0, last)
                 report = self._report(0, last)
-                self.ranges.run("backward", 0, last)
+                backward()
             loss = report.loss()
             self.arrays.end()
         return loss
 
     def forward_backward_in_parts(self, ends: Sequence[int], ready: Callable[[int], None]) -> float:
-        """As the base class; but backward is one launch, so `ready` is called when all of it has run."""
-        loss = self.forward_backward()
-        for end in (len(self.net.nodes), *ends):
-            ready(end)
-        return loss
+        """As the base class. Without `launches_parts` `ready` is called when all of backward has been launched.
+
+        With it, when the part has been: what `ready` adds to the GPU's stream runs behind it, and the host does not
+        wait. Parts end where a group of layers does.
+        """
+        last = len(self.net.nodes) - 1
+        if not self.launches_parts or is_watched(self.net):
+            loss = self.forward_backward()
+            for end in (last + 1, *ends):
+                ready(end)
+            return loss
+
+        def backward() -> None:
+            ready(last + 1)
+            groups, start = self.division.groups(self.plan, 0, last, "backward"), last
+            for end in ends:
+                first = next(group.first for group in groups if group.last >= end)
+                if first <= start:
+                    self.ranges.run("backward", first, start)
+                    start = first - 1
+                ready(end)
+
+        return self._forward_and(backward)
+
+    # -- gradients that others change -------------------------------------------------------------------------
+    def arrays_of(self, storages: Sequence[Storage], begin: bool = False) -> list[Any]:
+        """The flat arrays of storages on the GPU, up to date. begin: not in the middle of a run. The GPU is active."""
+        if begin:
+            self._begin()
+        return [self.arrays.of(storage) for storage in storages]
+
+    def have_changed(self, storages: Sequence[Storage]) -> None:
+        """Note that work on the GPU's stream, launched by others, has changed these arrays. The GPU is active."""
+        for storage in storages:
+            storage.notify_watchers()
+            storage.wrote(self.gpu.place)
+        self.arrays.end()
 
     def _begin(self) -> None:
         self.gpu.tf32, self.gpu.timed_plans = self.options.tf32, self.options.timed_plans

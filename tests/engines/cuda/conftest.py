@@ -34,14 +34,14 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield from emulation(monkeypatch)
 
 
-def emulation(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What `cuda` does, for processes outside pytest as well: emulate until the iterator goes on."""
+def emulation(monkeypatch: pytest.MonkeyPatch, devices: int = 1) -> Iterator[None]:
+    """What `cuda` does, for processes outside pytest as well: emulate so many GPUs until the iterator goes on."""
     if ON_A_GPU:
         yield
         return
     if find_compiler() is None:
         pytest.skip("g++ is not installed: kernels cannot be emulated")
-    for name, module in standin.make().items():
+    for name, module in standin.make(devices).items():
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(blas, "load_library", lambda cupy: Cublas())
     monkeypatch.setattr(cudnn, "load_library", lambda: None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -364,15 +364,17 @@ class Nvrtc:
 
 class Device:
     compute_capability = "90"
+    current: ClassVar[list[int]] = [0]  # the last one is used
 
     def __init__(self, device: int | None = None) -> None:
         self.id = device or 0
 
     def __enter__(self) -> Device:
+        self.current.append(self.id)
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        self.current.pop()
 
 
 def make(devices: int = 1) -> dict[str, types.ModuleType]:
@@ -428,6 +430,7 @@ def make(devices: int = 1) -> dict[str, types.ModuleType]:
             "major": 9, "minor": 0, "totalGlobalMem": 3 << 29,
         },
         "deviceGetAttribute": lambda attribute, _: {97: MOST_SHARED}[attribute],
+        "deviceGetPCIBusId": lambda device: f"0000:{device:02X}:00.0",
         "driverGetVersion": lambda: 13000, "runtimeGetVersion": lambda: 13020,
     }.items():  # fmt: skip
         setattr(runtime, name, value)
