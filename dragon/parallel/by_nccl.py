@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from dragon.parallel.nccl import Nccl
 from dragon.parallel.ranks import Ranks
 
 if TYPE_CHECKING:
-    from dragon.engines.cuda.executor import CudaExecutor
     from dragon.graph.net import Net
 
 __all__ = ["BUCKET", "ByNccl"]
@@ -26,6 +25,20 @@ __all__ = ["BUCKET", "ByNccl"]
 BUCKET = 1 << 22  # least bytes of a bucket. NCCL's order of sums may depend on sizes, so none comes from a measurement
 _ALIGNED = 8  # 16-bit numbers of 16 bytes, which kernels read at once
 _LARGEST, _MOST = 15, 126  # exponents: fp16 numbers are below 2^16, powers of 2 in float32 below 2^127
+
+
+class OnGpu(Protocol):
+    """What is needed of an executor whose gradients are on a GPU."""
+
+    launches_parts: bool  # whether backward in parts is one launch for each part
+
+    def arrays_of(self, storages: Sequence[Storage], begin: bool = False) -> list[Any]:
+        """The flat arrays of storages on the GPU, up to date. begin: not in the middle of a run. The GPU is active."""
+        ...
+
+    def have_changed(self, storages: Sequence[Storage]) -> None:
+        """Note that work on the GPU's stream, launched by others, has changed these arrays. The GPU is active."""
+        ...
 
 
 class ByNccl:
@@ -39,7 +52,7 @@ class ByNccl:
         self, net: Net, ranks: Ranks, nccl: Nccl, *, overlap: bool, wire: str, noted: Noted | None = None
     ) -> None:
         executor: Any = net.executor
-        self._executor: CudaExecutor = executor
+        self._executor: OnGpu = executor
         self._executor.launches_parts = self.overlaps = overlap
         self._nccl = nccl
         self._gpu = nccl.gpu

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from tests.engines.cuda.emulation import memory, sixteen, standin
-from tests.engines.cuda.emulation.streams import Stream, capturing, counts
+from tests.engines.cuda.emulation.streams import Stream, capturing, counts, use
 
 __all__ = ["NcclError", "make"]
 
@@ -88,13 +88,13 @@ class NcclCommunicator:
     def allReduce(self, sendbuf: int, recvbuf: int, count: int, datatype: int, op: int, stream: int) -> None:
         if op not in REDUCTIONS:
             raise NcclError(INVALID_ARGUMENT, "invalid argument (a reduction that the stand-in does not have)")
-        source, target = (self._array(at, count, datatype) for at in (sendbuf, recvbuf))
+        source, target = (self._array(at, count, datatype, stream) for at in (sendbuf, recvbuf))
         self._add("allReduce", (count, datatype, op), stream, lambda: self._reduce(source(), target(), datatype, op))
 
     def broadcast(self, sendbuff: int, recvbuff: int, count: int, datatype: int, root: int, stream: int) -> None:
         if not 0 <= root < self.size:
             raise NcclError(INVALID_ARGUMENT, "invalid argument (root)")
-        source, target = (self._array(at, count, datatype) for at in (sendbuff, recvbuff))
+        source, target = (self._array(at, count, datatype, stream) for at in (sendbuff, recvbuff))
         self._add(
             "broadcast", (count, datatype, root), stream,
             lambda: np.copyto(target(), self._comm.bcast(source(), root=root)),
@@ -114,8 +114,11 @@ class NcclCommunicator:
         else:
             np.copyto(target, whole)
 
-    def _array(self, address: int, count: int, datatype: int) -> Callable[[], Any]:
-        """What gives the memory of a call when it runs; it must lie inside an array of the device now and then."""
+    def _array(self, address: int, count: int, datatype: int, ptr: int) -> Callable[[], Any]:
+        """What gives the memory of a call when it runs; it must lie inside an array of the device now and then.
+
+        No other stream than the call's may still work on it.
+        """
         if type(address) is not int or type(count) is not int:
             raise TypeError("an integer is required")
         if datatype not in TYPES:
@@ -124,13 +127,17 @@ class NcclCommunicator:
             raise AssertionError("a call without elements")
         size = count * np.dtype(TYPES[datatype]).itemsize
 
+        def owner() -> Any:
+            for low, high, ref in memory.exposed:
+                if low <= address and address + size <= high and ref() is not None:
+                    return ref
+            raise MemoryError(f"NCCL: {count} elements at {address:#x} are not inside an array of the device")
+
         def array() -> Any:
-            if not any(low <= address and address + size <= high and ref() is not None
-                       for low, high, ref in memory.exposed):  # fmt: skip
-                raise MemoryError(f"NCCL: {count} elements at {address:#x} are not inside an array of the device")
+            owner()
             return np.frombuffer((ctypes.c_char * size).from_address(address), TYPES[datatype])
 
-        array()
+        use(Stream.at(ptr), [(address, address + size, owner())])
         return array
 
     def _add(self, name: str, what: tuple[int, ...], ptr: int, action: Callable[[], None]) -> None:

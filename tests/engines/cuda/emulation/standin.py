@@ -8,6 +8,7 @@ and so is cuBLAS behind array functions. `counts` tells how often memory went to
 from __future__ import annotations
 
 import types
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -27,6 +28,7 @@ from tests.engines.cuda.emulation.streams import (
     refuse_library,
     refuse_transfer,
     run,
+    use,
 )  # fmt: skip
 
 __all__ = [
@@ -263,6 +265,15 @@ def asarray(value: Any, dtype: Any = None) -> ndarray:
 POINTED = {"int*": "int32", "unsigned char*": "uint8", "double*": "float64", "word*": "uint64"}
 
 
+def owner_of(array: ndarray) -> tuple[int, int, weakref.ref[Any]]:
+    """The memory of an array, and whom it belongs to."""
+    base = array.a
+    while isinstance(base.base, np.ndarray):
+        base = base.base
+    start = int(array.a.ctypes.data)
+    return start, start + array.nbytes, weakref.ref(base)
+
+
 class RawKernel:
     def __init__(self, library: Any, name: str) -> None:
         self.library, self.name = library, name
@@ -296,6 +307,10 @@ class RawKernel:
         known = {*POINTED, *self.library.dtypes}
         if any(p.is_pointer and p.type not in known for p in self.parameters):
             ranges += [(start, stop, -1) for start, stop, ref in exposed if ref() is not None]
+
+        owners = [owner_of(arg) for arg in args if isinstance(arg, ndarray)]
+        everywhere = any(p.is_pointer and p.type not in known for p in self.parameters)
+        use(Stream.current, None if everywhere else owners)
 
         def action() -> None:
             self.library.launch(self.name, grid, block, values, ranges, shared_mem)

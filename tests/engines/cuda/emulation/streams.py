@@ -11,7 +11,7 @@ import collections
 import contextlib
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 counts: collections.Counter[str] = collections.Counter()
@@ -36,6 +36,7 @@ class CopyNode:
 
 
 Node = Callable[[], None]
+Memories = Sequence[tuple[int, int, weakref.ref[Any]]]
 
 
 class Graph:
@@ -47,6 +48,7 @@ class Graph:
         stream = stream or Stream.current
         for node in self.nodes:
             stream.add(node)
+        stream.launched = stream.added
 
 
 class Stream:
@@ -63,6 +65,10 @@ class Stream:
         self._outer: list[Stream] = []
         self._queue: collections.deque[Node] = collections.deque()
         self.added = self.done = 0  # operations
+        self.waited: dict[int, int] = {}  # for how many operations of other streams, by their pointers
+        self.seen = 0  # operations whose end the host has waited for
+        self.uses: dict[tuple[int, int], tuple[int, weakref.ref[Any]]] = {}  # last operation on memory, and its owner
+        self.launched = 0  # the last operation that may use any memory
         self._all[self.ptr] = self
 
     @classmethod
@@ -105,6 +111,7 @@ class Stream:
             self._is_invalid = True
         refuse_in_capture()
         self.drain()
+        self.seen = self.added
 
     def wait_event(self, event: Event) -> None:
         event.check_recorded("a stream waits for")
@@ -118,6 +125,7 @@ class Stream:
             return
         if event.capture is not None:
             raise CUDARuntimeError(CAPTURED)
+        self.waited[event.stream.ptr] = max(self.waited.get(event.stream.ptr, 0), event.position)
         self.add(_Wait(event.stream, event.position))
 
     # -- capture ----------------------------------------------------------------------------------------------
@@ -185,6 +193,7 @@ class Event:
             raise CUDARuntimeError(CAPTURED)
         assert self.stream is not None
         self.stream.drain(self.position)
+        self.stream.seen = max(self.stream.seen, self.position)
 
 
 def get_elapsed_time(begin: Event, end: Event) -> float:
@@ -220,6 +229,29 @@ def refuse_library(name: str) -> None:
         raise NotImplementedError(f"calling {name} API during stream capture is currently unsupported")
 
 
+def use(stream: Stream, memory: Memories | None) -> None:
+    """Note that the next operation on a stream uses memory, (first address, end, owner) each; None: any memory.
+
+    It is an error if another stream may still work on it: only an event, or the host, makes a stream wait for another.
+    """
+    if stream.recording is not None:
+        return
+    for other in list(Stream._all.values()):
+        safe = max(stream.waited.get(other.ptr, 0), other.seen)
+        if other is stream:
+            continue
+        other.uses = {at: (n, ref) for at, (n, ref) in other.uses.items() if ref() is not None and n > other.seen}
+        wanted = [(0, 1 << 64)] if memory is None else [(low, high) for low, high, _ in memory]
+        late = [n for (a, b), (n, _) in other.uses.items() for low, high in wanted if low < b and a < high]
+        late += [other.launched] if memory is not None and memory and other.launched else []
+        if any(n > safe for n in late):
+            raise AssertionError("a stream uses memory that another one may still work on: it has to wait for an event")
+    if memory is None:
+        stream.launched = stream.added + 1
+    for low, high, ref in memory or ():
+        stream.uses[low, high] = stream.added + 1, ref
+
+
 def run(action: Node) -> None:
     """Add work to the current stream."""
     Stream.current.add(action)
@@ -240,7 +272,7 @@ def reset() -> None:
     counts.clear()
     for stream in list(Stream._all.values()):
         stream._queue.clear()
-        stream.done = stream.added
+        stream.done = stream.seen = stream.added
     Stream.current = _default
 
 
@@ -249,9 +281,12 @@ def synchronize_all() -> None:
     refuse_in_capture()
     for stream in list(Stream._all.values()):
         stream.drain()
+        stream.seen = stream.added
 
 
 def query(ptr: int) -> Any:
     """cudaStreamQuery: nothing is left to do."""
-    Stream.at(ptr).drain()
+    stream = Stream.at(ptr)
+    stream.drain()
+    stream.seen = stream.added
     return 0
