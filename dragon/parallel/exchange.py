@@ -20,7 +20,7 @@ from dragon.parallel.ranks import Ranks
 from dragon.parallel.timeline import COMPUTE, SEND, Timeline
 
 if TYPE_CHECKING:
-    from dragon.engines.cuda.device.device import Gpu
+    from dragon.engines.cuda.device.gpu import Gpu
     from dragon.graph.net import Net
     from dragon.parallel.by_nccl import ByNccl
     from dragon.parallel.nccl import Nccl

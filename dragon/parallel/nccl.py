@@ -16,7 +16,7 @@ from dragon.errors import first_line
 from dragon.parallel.ranks import Ranks
 
 if TYPE_CHECKING:
-    from dragon.engines.cuda.device.device import Gpu
+    from dragon.engines.cuda.device.gpu import Gpu
 
 __all__ = ["Nccl", "NcclMissingError", "open_nccl"]
 

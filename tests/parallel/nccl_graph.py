@@ -9,7 +9,7 @@ import pytest
 from mpi4py import MPI
 
 from dragon.engines.cuda.device.capture import captured
-from dragon.engines.cuda.device.device import open_gpu
+from dragon.engines.cuda.device.gpu import open_gpu
 from dragon.parallel.nccl import open_nccl
 from dragon.parallel.ranks import Ranks
 from tests.engines.cuda.conftest import ON_A_GPU, emulation
