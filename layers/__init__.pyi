@@ -556,6 +556,7 @@ class _DetectionOutputParameterFields(TypedDict, total=False):
     visualize: bool
     visualize_threshold: _Float
     save_file: str
+    objectness_score: _Float
 
 _DetectionOutputParameter: TypeAlias = _DetectionOutputParameterFields | Mapping[str, Any] | pb.DetectionOutputParameter
 
@@ -1160,6 +1161,7 @@ class _MultiBoxLossParameterFields(TypedDict, total=False):
     nms_param: _NonMaximumSuppressionParameter
     sample_size: _Int
     use_prior_for_nms: bool
+    objectness_score: _Float
 
 _MultiBoxLossParameter: TypeAlias = _MultiBoxLossParameterFields | Mapping[str, Any] | pb.MultiBoxLossParameter
 
@@ -3787,6 +3789,7 @@ class _DetectionOutput(TypedDict, total=False):
     visualize: bool
     visualize_threshold: _Float
     save_file: str
+    objectness_score: _Float
     detection_output_param: _DetectionOutputParameter
     phase: _Int | Literal['TRAIN', 'TEST']
     loss_weight: _Float | Sequence[_Float]
@@ -3802,6 +3805,10 @@ def DetectionOutput(*bottoms: Top, ntop: int = 1, **settings: Unpack[_DetectionO
     top (1, 2, P * 4). Top: (1, 1, K, 7) with item, label, score, xmin, ymin, xmax, ymax for each box, ordered by item,
     label and falling score. If no box is found, there is one row for each item: its number and six times -1. With
     `save_output_param` the boxes are also written to files (`dragon.files.detection_files`).
+
+    RefineDet (Zhang et al. 2018) has two more bottoms: the probabilities (N, P * 2) of background and object, and the
+    offsets (N, P * 4), both of its first step. The offsets move the default boxes, and a box whose probability of an
+    object is below `objectness_score` is background.
 
     Settings:
         name: the layer's name; without it, that of its first named top
@@ -3819,6 +3826,7 @@ def DetectionOutput(*bottoms: Top, ntop: int = 1, **settings: Unpack[_DetectionO
         visualize (default false)
         visualize_threshold
         save_file
+        objectness_score (default 0.01)
         detection_output_param: settings as a dict, or a DetectionOutputParameter
         phase: instead of the net's
         loss_weight: one per top
@@ -5839,6 +5847,7 @@ class _MultiBoxLoss(TypedDict, total=False):
     nms_param: _NonMaximumSuppressionParameter
     sample_size: _Int
     use_prior_for_nms: bool
+    objectness_score: _Float
     ignore_label: _Int
     normalization: _Int | Literal['FULL', 'VALID', 'BATCH_SIZE', 'NONE', 'PRE_FIXED']
     normalize: bool
@@ -5861,6 +5870,11 @@ def MultiBoxLoss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_MultiBoxLoss]
     softmax; the PriorBox top (1, 2, P * 4); labels (1, 1, G, 8) of AnnotatedData: rows item, class, instance, xmin,
     ymin, xmax, ymax, difficult, with an item of -1 where there is no box. Top: loc_weight * offsets' loss + classes'
     loss, each summed and divided by the number of matches, or as `loss_param` says.
+
+    RefineDet (Zhang et al. 2018) has two more: the probabilities (N, P * 2) of background and object, and the offsets
+    (N, P * 4), both of its first step. The offsets move the default boxes of each image before everything else, and
+    boxes whose probability of an object is below `objectness_score` are no hard examples. They get no gradient. In the
+    loss of the first step, with `objectness_score` and two classes, every label has the class 1.
 
     A default box (or with `use_prior_for_matching: false` the box that is predicted from it) matches the label that it
     overlaps most; see `dragon.bases.box_matching`. Boxes without a match have the class background. Which of them
@@ -5898,6 +5912,7 @@ def MultiBoxLoss(*bottoms: Top, ntop: int = 1, **settings: Unpack[_MultiBoxLoss]
         nms_param
         sample_size (default 64)
         use_prior_for_nms (default false)
+        objectness_score (default 0.01)
         ignore_label: examples with this label do not count
         normalization: what the sum is divided by (default VALID)
         normalize: older form of normalization

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dragon.bases.box_matching import check_predictions
+from dragon.bases.box_matching import check_predictions, refined_boxes, shows_object
 from dragon.bases.boxes import decode_boxes, suppress
 from dragon.bases.layer import register
 from dragon.bases.no_gradient import NoGradient
@@ -21,6 +21,7 @@ from dragon.memory.xp import xp_of
 __all__ = ["DetectionOutput"]
 
 log = logging.getLogger("dragon")
+_REFINING = 3  # the bottom from which on RefineDet's stand
 
 
 @register()
@@ -31,13 +32,17 @@ class DetectionOutput(NoGradient):
     top (1, 2, P * 4). Top: (1, 1, K, 7) with item, label, score, xmin, ymin, xmax, ymax for each box, ordered by item,
     label and falling score. If no box is found, there is one row for each item: its number and six times -1. With
     `save_output_param` the boxes are also written to files (`dragon.files.detection_files`).
+
+    RefineDet (Zhang et al. 2018) has two more bottoms: the probabilities (N, P * 2) of background and object, and the
+    offsets (N, P * 4), both of its first step. The offsets move the default boxes, and a box whose probability of an
+    object is below `objectness_score` is background.
     """
 
     type = "DetectionOutput"
     settings = ("detection_output_param",)
     gives_boxes = True
     host_only = "sorts boxes and drops those that overlap, one after another"
-    bottoms = (3, 3)
+    bottoms = (3, 5)
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.detection_output_param
@@ -77,7 +82,7 @@ class DetectionOutput(NoGradient):
             log.warning("%s: wrote no files: only %s were seen", self.where, self.files.pending)
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.n, self.priors = check_predictions(self, bottom, self.locations, self.classes)
+        self.n, self.priors = check_predictions(self, bottom, self.locations, self.classes, _REFINING)
         if top[0].ndim != 4 or top[0].shape[3] != 7:
             top[0].reshape(1, 1, 1, 7)  # the number of boxes is known only in forward
 
@@ -86,7 +91,13 @@ class DetectionOutput(NoGradient):
         prior, variance = bottom[2].peek().reshape(2, self.priors, 4)
         offsets = bottom[0].peek().reshape(self.n, self.priors, self.locations, 4).swapaxes(1, 2)
         scores = bottom[1].peek().reshape(self.n, self.priors, self.classes).swapaxes(1, 2)
-        boxes = decode_boxes(prior, None if p.variance_encoded_in_target else variance, offsets, p.code_type)
+        factors = None if p.variance_encoded_in_target else variance
+        refined = refined_boxes(bottom, _REFINING, prior, factors, p.code_type)
+        boxes = decode_boxes(refined[:, None], factors, offsets, p.code_type)
+        objects = shows_object(bottom, _REFINING, p.objectness_score)
+        if objects is not None:
+            certain = (np.arange(self.classes) == p.background_label_id)[:, None]
+            scores = np.where(objects[:, None], scores, certain.astype(scores.dtype))
         items = [self._item(i, boxes[i], scores[i]) for i in range(self.n)]
         if self.files is not None:
             for found in items:

@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.bases.box_matching import UNMATCHED, Truth, check_predictions, match_boxes, truth_of
+from dragon.bases.box_matching import (
+    IGNORED,
+    UNMATCHED,
+    Truth,
+    check_predictions,
+    match_boxes,
+    refined_boxes,
+    shows_object,
+    truth_of,
+)
 from dragon.bases.boxes import decode_boxes, encode_boxes
 from dragon.bases.hard_examples import Suppression, hard_examples, hard_negatives
 from dragon.bases.layer import register
@@ -25,6 +34,7 @@ __all__ = ["MultiBoxLoss"]
 
 _P = pb.MultiBoxLossParameter
 _MOST_LABELS = 1 << 31  # where every label counts as one class
+_REFINING = 4  # the bottom from which on RefineDet's stand
 
 
 @register()
@@ -35,6 +45,11 @@ class MultiBoxLoss(Loss):
     softmax; the PriorBox top (1, 2, P * 4); labels (1, 1, G, 8) of AnnotatedData: rows item, class, instance, xmin,
     ymin, xmax, ymax, difficult, with an item of -1 where there is no box. Top: loc_weight * offsets' loss + classes'
     loss, each summed and divided by the number of matches, or as `loss_param` says.
+
+    RefineDet (Zhang et al. 2018) has two more: the probabilities (N, P * 2) of background and object, and the offsets
+    (N, P * 4), both of its first step. The offsets move the default boxes of each image before everything else, and
+    boxes whose probability of an object is below `objectness_score` are no hard examples. They get no gradient. In the
+    loss of the first step, with `objectness_score` and two classes, every label has the class 1.
 
     A default box (or with `use_prior_for_matching: false` the box that is predicted from it) matches the label that it
     overlaps most; see `dragon.bases.box_matching`. Boxes without a match have the class background. Which of them
@@ -49,8 +64,8 @@ class MultiBoxLoss(Loss):
 
     type = "MultiBoxLoss"
     settings = ("multibox_loss_param", "loss_param")
-    bottoms = (4, 4)
-    labels = frozenset({2, 3})
+    bottoms = (4, 6)
+    labels = frozenset({2, 3, _REFINING, _REFINING + 1})
     host_only = "matches boxes, whose number depends on the labels"
 
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
@@ -62,6 +77,9 @@ class MultiBoxLoss(Loss):
         self.locations = 1 if p.share_location else self.classes
         if p.conf_loss_type == _P.SOFTMAX and self.background >= self.classes:
             self.bad_param(f"background_label_id {self.background} must lie below num_classes, {self.classes}")
+        self.agnostic = p.map_object_to_agnostic or (
+            p.HasField("objectness_score") and (self.classes, self.background) == (2, 0)
+        )
         if p.map_object_to_agnostic and (self.classes, self.background) != (2, 0):
             self.bad_param(
                 "map_object_to_agnostic needs num_classes: 2 and background_label_id: 0, "
@@ -89,7 +107,7 @@ class MultiBoxLoss(Loss):
         self.weights = (p.loc_weight if given[0] else 0.0, 1.0 if given[1] else 0.0)
 
     def reshape(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
-        self.n, self.priors = check_predictions(self, bottom, self.locations, self.classes)
+        self.n, self.priors = check_predictions(self, bottom, self.locations, self.classes, _REFINING)
         if bottom[3].ndim < 2 or bottom[3].shape[-1] != 8:
             self.bad_shape(
                 f"bottom 3 must be the labels of AnnotatedData, of shape (1, 1, G, 8), got {bottom[3].shape}"
@@ -98,12 +116,13 @@ class MultiBoxLoss(Loss):
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         p = self.param.multibox_loss_param
-        self.prior, variance = np.asarray(bottom[2].peek(), np.float64).reshape(2, self.priors, 4)
+        prior, variance = np.asarray(bottom[2].peek(), np.float64).reshape(2, self.priors, 4)
         if not (variance > 0).all():
             raise DataError(f"variance {variance.min():g} of a default box: it must be positive", layer=self.where)
         # what offsets are multiplied by to give boxes, and differences of offsets before they count
         self.factors: Array | None = None if p.encode_variance_in_target else variance
         self.sharpness: Array | None = 1 / variance if p.encode_variance_in_target else None
+        self.prior = refined_boxes(bottom, _REFINING, prior, self.factors, p.code_type)
         offsets = _at_least_float32(bottom[0]).reshape(self.n, self.priors, self.locations, 4)
         scores = _at_least_float32(bottom[1]).reshape(self.n, self.priors, self.classes)
         matches = [
@@ -112,7 +131,7 @@ class MultiBoxLoss(Loss):
             for found in self._matches(item, truth, offsets[item])
         ]
         losses, self.score_slopes = self._classes(scores, matches)
-        counted = self._mine(matches, losses, offsets)
+        counted = self._mine(matches, losses, offsets, shows_object(bottom, _REFINING, p.objectness_score))
         self.rows = _Rows.of(matches)
         miss = self._misses(self.rows, offsets)
         self.offset_slopes = np.clip(miss, -1, 1) if p.loc_loss_type == _P.SMOOTH_L1 else miss
@@ -124,11 +143,11 @@ class MultiBoxLoss(Loss):
     def _truth(self, labels: Blob) -> dict[int, Truth]:
         """The boxes of the labels for each image that has some, with the class that the scores are to have."""
         p = self.param.multibox_loss_param
-        classes = _MOST_LABELS if p.map_object_to_agnostic else self.classes
+        classes = _MOST_LABELS if self.agnostic else self.classes
         found = truth_of(self, labels.peek(), classes, self.background, self.n)
         if not p.use_difficult_gt:
             found = {item: truth.only(~truth.difficult) for item, truth in found.items()}
-        if p.map_object_to_agnostic:
+        if self.agnostic:
             found = {item: replace(truth, labels=np.ones_like(truth.labels)) for item, truth in found.items()}
         return {item: truth for item, truth in found.items() if len(truth.labels)}
 
@@ -137,7 +156,7 @@ class MultiBoxLoss(Loss):
         p = self.param.multibox_loss_param
         inside = p.ignore_cross_boundary_bbox
         if p.use_prior_for_matching:
-            match, most = match_boxes(self.prior, truth.boxes, self.threshold, inside)
+            match, most = match_boxes(self.prior[item], truth.boxes, self.threshold, inside)
             if p.share_location:
                 return [_Match(item, 0, truth, match, most)]
             label = np.where(match > UNMATCHED, truth.labels[match], UNMATCHED)
@@ -146,20 +165,19 @@ class MultiBoxLoss(Loss):
                 for c in np.unique(truth.labels).tolist()
             ]
         if p.share_location:
-            return [
-                _Match(item, 0, truth, *match_boxes(self._decoded(offsets[:, 0]), truth.boxes, self.threshold, inside))
-            ]
+            predicted = self._decoded(item, offsets[:, 0])
+            return [_Match(item, 0, truth, *match_boxes(predicted, truth.boxes, self.threshold, inside))]
         found = []
         for c in np.unique(truth.labels).tolist():
             own = np.flatnonzero(truth.labels == c)
-            match, most = match_boxes(self._decoded(offsets[:, c]), truth.boxes[own], self.threshold, inside)
+            match, most = match_boxes(self._decoded(item, offsets[:, c]), truth.boxes[own], self.threshold, inside)
             found.append(_Match(item, c, truth, np.where(match > UNMATCHED, own[match], match), most))
         return found
 
-    def _decoded(self, offsets: Array) -> Array:
-        """The boxes (P, 4) that `offsets` (P, 4) predict."""
+    def _decoded(self, item: int, offsets: Array) -> Array:
+        """The boxes (P, 4) that `offsets` (P, 4) of an image predict."""
         with np.errstate(over="ignore"):  # a box without end overlaps nothing
-            return decode_boxes(self.prior, self.factors, offsets, self.param.multibox_loss_param.code_type)
+            return decode_boxes(self.prior[item], self.factors, offsets, self.param.multibox_loss_param.code_type)
 
     def _classes(self, scores: Array, matches: Sequence[_Match]) -> tuple[Array, Array]:
         """The loss (N, P) of the class of each box, and its gradient (N, P, classes)."""
@@ -183,27 +201,34 @@ class MultiBoxLoss(Loss):
         slopes -= wanted
         return each.sum(axis=2), slopes
 
-    def _mine(self, matches: list[_Match], losses: Array, offsets: Array) -> NDArray[np.bool_]:
-        """Which boxes (N, P) count for the loss of classes; drops matches that are no hard examples."""
+    def _mine(
+        self, matches: list[_Match], losses: Array, offsets: Array, objects: NDArray[np.bool_] | None
+    ) -> NDArray[np.bool_]:
+        """Which boxes (N, P) count for the loss of classes; drops matches that are no hard examples.
+
+        objects: of which boxes hard examples are chosen; None: of all.
+        """
         p = self.param.multibox_loss_param
         if self.mining == _P.NONE:
             return np.ones(losses.shape, bool)
         counted = np.zeros(losses.shape, bool)
         for i, found in enumerate(matches):
             loss = losses[found.item]
-            boxes = self.prior
+            boxes = self.prior[found.item]
             if self.nms is not None and not p.use_prior_for_nms:
-                boxes = self._decoded(offsets[found.item, :, 0])
+                boxes = self._decoded(found.item, offsets[found.item, :, 0])
+            among = None if objects is None else objects[found.item]
             if self.mining == _P.HARD_EXAMPLE:
                 rows = _Rows.of([found])
                 loss = loss.astype(np.float64)
                 loss[rows.box] += self._offset_losses(self._misses(rows, offsets)).sum(axis=1)
-                match, negative = hard_examples(found.match, loss, p.sample_size, self.nms, boxes)
+                match, negative = hard_examples(found.match, loss, p.sample_size, self.nms, boxes, among)
                 matches[i] = found = replace(found, match=match)
             else:
-                negative = hard_negatives(
-                    found.match, found.most, loss, p.neg_pos_ratio, p.neg_overlap, self.nms, boxes
-                )
+                match = found.match
+                if among is not None:
+                    match = np.where((match == UNMATCHED) & ~among, IGNORED, match)
+                negative = hard_negatives(match, found.most, loss, p.neg_pos_ratio, p.neg_overlap, self.nms, boxes)
             counted[found.item] = found.match > UNMATCHED
             counted[found.item, negative] = True
         return counted
@@ -211,7 +236,7 @@ class MultiBoxLoss(Loss):
     def _misses(self, rows: _Rows, offsets: Array) -> Array:
         """How far the predicted offsets (K, 4) of the matches are from those of the labels, as the loss counts it."""
         p = self.param.multibox_loss_param
-        prior, predicted = self.prior[rows.box], offsets[rows.item, rows.box, rows.place].astype(np.float64)
+        prior, predicted = self.prior[rows.item, rows.box], offsets[rows.item, rows.box, rows.place].astype(np.float64)
         factors = None if self.factors is None else self.factors[rows.box]
         miss = predicted - encode_boxes(prior, factors, rows.truth, p.code_type)
         if self.sharpness is not None:
@@ -230,8 +255,8 @@ class MultiBoxLoss(Loss):
         return losses
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
-        for i, what in ((2, "default boxes"), (3, "labels")):
-            if propagate_down[i]:
+        for i, what in enumerate(("default boxes", "labels", "probabilities", "offsets that move default boxes"), 2):
+            if i < len(bottom) and propagate_down[i]:
                 self.bad_param(f"bottom {i} holds {what} and has no gradient; set its propagate_down to false")
         scale = float(top[0].diff) / self.divisor
         if propagate_down[0]:

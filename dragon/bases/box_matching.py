@@ -9,13 +9,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dragon.bases.boxes import pair_overlaps
+from dragon.bases.boxes import decode_boxes, pair_overlaps
 from dragon.bases.layer import Layer
 from dragon.errors import DataError
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
 
-__all__ = ["IGNORED", "UNMATCHED", "Truth", "check_predictions", "match_boxes", "truth_of"]
+__all__ = [
+    "IGNORED",
+    "UNMATCHED",
+    "Truth",
+    "check_predictions",
+    "match_boxes",
+    "refined_boxes",
+    "shows_object",
+    "truth_of",
+]
 
 UNMATCHED = -1
 IGNORED = -2  # of a box that crosses the border of the image, where such boxes count neither way
@@ -36,21 +45,47 @@ class Truth:
         return Truth(self.boxes[rows], self.labels[rows], self.difficult[rows])
 
 
-def check_predictions(layer: Layer, bottom: Sequence[Blob], locations: int, classes: int) -> tuple[int, int]:
+def check_predictions(
+    layer: Layer, bottom: Sequence[Blob], locations: int, classes: int, refining: int
+) -> tuple[int, int]:
     """The batch size N and the number P of default boxes. Raises ShapeError for bottoms of other shapes.
 
-    Bottoms: offsets (N, P * locations * 4), confidences (N, P * classes), and a top (1, 2, P * 4) of PriorBox.
+    Bottoms: offsets (N, P * locations * 4), confidences (N, P * classes), and a top (1, 2, P * 4) of PriorBox; from the
+    index `refining` on, if there are so many, what RefineDet has: confidences of background and object (N, P * 2), and
+    offsets that move the default boxes (N, P * 4).
     """
     shape = bottom[2].shape
     if len(shape) < 3 or shape[1] != 2 or bottom[2].count % 8:
         layer.bad_shape(f"bottom 2 must be a PriorBox top of shape (1, 2, P * 4), got {shape}")
     n, priors = bottom[0].shape[0] if bottom[0].ndim else 0, bottom[2].count // 8
-    for i, each in ((0, locations * 4), (1, classes)):
-        if bottom[i].count != n * priors * each:
+    for i, each in ((0, locations * 4), (1, classes), (refining, 2), (refining + 1, 4)):
+        if i < len(bottom) and bottom[i].count != n * priors * each:
             layer.bad_shape(
                 f"bottom {i}: expected shape {(n, priors * each)} for {priors} default boxes, got {bottom[i].shape}"
             )
     return n, priors
+
+
+def refined_boxes(bottom: Sequence[Blob], refining: int, prior: Array, factors: Array | None, code: int) -> Array:
+    """The default boxes (N, P, 4) of each item, moved by the offsets of bottom `refining` + 1 if there is one.
+
+    prior: (P, 4). factors, code: as for `decode_boxes`.
+    """
+    n = bottom[0].shape[0] if bottom[0].ndim else 0
+    if len(bottom) <= refining + 1:
+        return np.broadcast_to(prior, (n, *prior.shape))
+    with np.errstate(over="ignore"):  # a box without end overlaps nothing
+        return decode_boxes(prior, factors, bottom[refining + 1].peek().reshape(n, *prior.shape), code)
+
+
+def shows_object(bottom: Sequence[Blob], refining: int, least: float) -> NDArray[np.bool_] | None:
+    """Whether each default box (N, P) shows an object with a probability of `least`; None without such a bottom."""
+    if len(bottom) <= refining:
+        return None
+    scores = bottom[refining].peek()
+    scores = scores.reshape(bottom[0].shape[0], bottom[2].count // 8, 2)[..., 1]
+    background: NDArray[np.bool_] = scores < scores.dtype.type(least)
+    return ~background
 
 
 def truth_of(layer: Layer, values: Array, classes: int, background: int, items: int | None = None) -> dict[int, Truth]:

@@ -20,17 +20,18 @@ _ROWS = 64  # kept boxes that are compared with all later candidates at once
 def decode_boxes(prior: Array, variance: Array | None, offset: Array, code: int) -> Array:
     """Boxes (..., P, 4) that `offset` (..., P, 4) encodes relative to the default boxes `prior` (P, 4).
 
-    variance: (P, 4), factors of the offsets; None if they have been applied. code: a PriorBoxParameter.CodeType.
+    prior: may have axes in front, as `offset` has. variance: (P, 4), factors of the offsets; None if they have been
+    applied. code: a PriorBoxParameter.CodeType.
     """
     d = offset if variance is None else offset * variance
     if code == pb.PriorBoxParameter.CORNER:
         corners: Array = prior + d
         return corners
-    size = prior[:, 2:] - prior[:, :2]
+    size = prior[..., 2:] - prior[..., :2]
     if code == pb.PriorBoxParameter.CORNER_SIZE:
-        scaled: Array = prior + d * np.concatenate([size, size], axis=1)
+        scaled: Array = prior + d * np.concatenate([size, size], axis=-1)
         return scaled
-    center = (prior[:, :2] + prior[:, 2:]) / 2 + d[..., :2] * size
+    center = (prior[..., :2] + prior[..., 2:]) / 2 + d[..., :2] * size
     half = np.exp(d[..., 2:]) * size / 2
     return np.concatenate([center - half, center + half], axis=-1)
 

@@ -45,11 +45,16 @@ def hard_negatives(
 
 
 def hard_examples(
-    match: NDArray[np.int64], loss: Array, count: int, nms: Suppression | None, boxes: Array
-) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
-    """The matches that are among the `count` boxes with the largest loss, and the boxes without a match among them."""
+    match: NDArray[np.int64], loss: Array, count: int, nms: Suppression | None, boxes: Array,
+    among: NDArray[np.bool_] | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.intp]]:  # fmt: skip
+    """The matches that are among the `count` boxes with the largest loss, and the boxes without a match among them.
+
+    among: whether each box can be an example; None: all can.
+    """
     chosen = np.zeros(len(match), bool)
-    chosen[_hardest(np.arange(len(match)), loss, count, nms, boxes)] = True
+    eligible = np.arange(len(match)) if among is None else np.flatnonzero(among)
+    chosen[_hardest(eligible, loss, count, nms, boxes)] = True
     left = np.where((match > UNMATCHED) & ~chosen, UNMATCHED, match)
     return left, np.flatnonzero(chosen & (match == UNMATCHED))
 

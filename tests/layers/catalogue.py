@@ -129,6 +129,8 @@ def _special(name: str) -> NDArray[Any]:
         return np.array([3, 1], np.float64)
     if name == "one label":
         return np.array([1, 1], np.float64)
+    if name == "objects":  # probabilities of background and object, of the boxes of "prior"
+        return rng.dirichlet(np.ones(2), (2, 3)).reshape(2, 6)
     if name == "prior":
         corners = np.array([[0.1, 0.1, 0.4, 0.5], [0.3, 0.2, 0.9, 0.8], [0.0, 0.5, 0.5, 1.0]])
         return np.stack([corners.ravel(), np.tile([0.1, 0.1, 0.2, 0.2], 3)])[None]
@@ -274,6 +276,10 @@ _TABLE: dict[str, list[tuple[Any, ...]]] = {
             "detection_output_param { num_classes: 3 variance_encoded_in_target: true "
             "confidence_threshold: 0.5 nms_param { eta: 0.9 } }",
             ("offsets", "confidence", "prior"),
+        ),
+        (
+            "detection_output_param { num_classes: 3 code_type: CENTER_SIZE objectness_score: 0.3 }",
+            ("offsets", "confidence", "prior", "objects", "offsets"),
         ),
     ],
     "Dropout": [

@@ -28,6 +28,10 @@ CATALOGUE = {
             f"{_LOSS} mining_type: HARD_EXAMPLE sample_size: 2 nms_param {{ nms_threshold: 0.7 }} }} loss_weight: 2",
             ((2, 12), (2, 9), "prior", "boxes"),
         ),
+        (
+            f"{_LOSS} code_type: CENTER_SIZE objectness_score: 0.5 }}",
+            ((2, 12), (2, 9), "prior", "boxes", "objects", "offsets"),
+        ),
     ]
 }
 N, P, C = 3, 20, 4

@@ -40,6 +40,10 @@ def detection_output(g: Graph, node: Node) -> str:
     boxes = _decoded(g, node, layer)
     scores = g.reshape(g.bottom(node, 1), [layer.n, layer.priors, layer.classes])
     scores = g.op("Transpose", scores, perm=[0, 2, 1])
+    if len(node.bottoms) > 3:  # what is no object has the score 0 in all classes
+        objects = g.slice(g.reshape(g.bottom(node, 3), [layer.n, layer.priors, 2]), {2: slice(1, 2)})
+        empty = g.op("Less", g.op("Transpose", objects, perm=[0, 2, 1]), g.number(p.objectness_score))
+        scores = g.op("Where", empty, g.number(0.0), scores)
     labels = [label for label in range(layer.classes) if label != p.background_label_id]
     scores = g.op("Gather", scores, g.ints(labels), axis=1)
     if layer.locations > 1:
@@ -65,18 +69,26 @@ def detection_output(g: Graph, node: Node) -> str:
 def _decoded(g: Graph, node: Node, layer: DetectionOutput) -> str:
     """The boxes (N, locations, P, 4)."""
     p = layer.param.detection_output_param
-    both = g.reshape(g.bottom(node, 2), [2, layer.priors, 4])
+    both = g.reshape(g.bottom(node, 2), [2, 1, layer.priors, 4])
     prior, variance = (g.slice(both, {0: slice(i, i + 1)}) for i in range(2))
+    factors = "" if p.variance_encoded_in_target else variance
+    if len(node.bottoms) > 4:
+        moves = g.reshape(g.bottom(node, 4), [layer.n, 1, layer.priors, 4])
+        prior = _moved(g, prior, factors, moves, p.code_type)
     offset = g.reshape(g.bottom(node), [layer.n, layer.priors, layer.locations, 4])
-    offset = g.op("Transpose", offset, perm=[0, 2, 1, 3])
-    if not p.variance_encoded_in_target:
-        offset = g.op("Mul", offset, variance)
-    if p.code_type == pb.PriorBoxParameter.CORNER:
+    return _moved(g, prior, factors, g.op("Transpose", offset, perm=[0, 2, 1, 3]), p.code_type)
+
+
+def _moved(g: Graph, prior: str, factors: str, offset: str, code: int) -> str:
+    """The boxes that offsets encode relative to `prior`, all of four axes; `factors` of the offsets may be ""."""
+    if factors:
+        offset = g.op("Mul", offset, factors)
+    if code == pb.PriorBoxParameter.CORNER:
         return g.op("Add", offset, prior)
-    low, high = (g.slice(prior, {2: slice(i, i + 2)}) for i in (0, 2))
+    low, high = (g.slice(prior, {3: slice(i, i + 2)}) for i in (0, 2))
     size = g.op("Sub", high, low)
-    if p.code_type == pb.PriorBoxParameter.CORNER_SIZE:
-        return g.op("Add", g.op("Mul", offset, g.op("Concat", size, size, axis=2)), prior)
+    if code == pb.PriorBoxParameter.CORNER_SIZE:
+        return g.op("Add", g.op("Mul", offset, g.op("Concat", size, size, axis=3)), prior)
     shift, growth = (g.slice(offset, {3: slice(i, i + 2)}) for i in (0, 2))
     center = g.op("Add", g.op("Mul", shift, size), g.scaled(g.op("Add", low, high), 0.5))
     half = g.op("Mul", g.op("Exp", growth), g.scaled(size, 0.5))
