@@ -129,7 +129,6 @@ _FIELDS: Mapping[str, _Known] = {
         **_all("disabled_update", _INTEL, "leaves the weights as they are", "write lr_mult: 0"),
         **_all("test_offset", _INTEL, "moves the iterations at which nets are tested"),
         **_all("test_and_snapshot_last_epochs", _NVIDIA, "tests and saves more often at the end"),
-        **_all("plateau_winsize", "SSD and its forks", "lowers the rate when the loss stays: lr_policy plateau"),
         **_all("clamp_weights_lower clamp_weights_upper clip_weights", _WINDOWS, "limits the weights"),
         **_all("group_id richness", _SEGMENTS, "divides the work over machines"),
     },

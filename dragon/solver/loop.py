@@ -45,6 +45,7 @@ def step(solver: Solver, iterations: int) -> float:
         show = _is_due(solver, p.display)
         # not in one go where observers or callbacks may read the gradients before the update
         separate = show or bool(solver.callbacks) or p.iter_size > 1 or solver.exchange is not None
+        separate = separate or solver.plateau is not None  # whose rate depends on the loss
         if separate:
             net.clear_param_diffs()
         if _is_due(solver, p.test_interval) and (solver.iter > 0 or p.test_initialization):
@@ -56,8 +57,7 @@ def step(solver: Solver, iterations: int) -> float:
         for on_start, _ in solver.callbacks:
             on_start()
         net.debug_info = net.param.debug_info or (p.debug_info and show)
-        rate = solver.learning_rate()
-        loss = _iterate(solver, rate, show, separate)
+        loss, rate = _iterate(solver, show, separate)
         solver.iter += 1
         for observer in solver.observers:
             observer.on_iteration(solver, loss, rate)
@@ -75,21 +75,24 @@ def _is_due(solver: Solver, interval: int) -> bool:
     return bool(interval) and solver.iter % interval == 0
 
 
-def _iterate(solver: Solver, rate: float, show: bool, separate: bool) -> float:
-    """Forward, backward and update; return the smoothed loss. separate: the gradients are cleared already."""
-    net = solver.net
+def _iterate(solver: Solver, show: bool, separate: bool) -> tuple[float, float]:
+    """Forward, backward and update; return the smoothed loss and the rate. separate: the gradients are cleared."""
+    net, rate = solver.net, solver.learning_rate()
     whole = None if separate else net.whole_step(solver.updater, rate, solver.iter)
     if whole is not None:
-        return _record_loss(solver, whole)
+        return _record_loss(solver, whole), rate
     if not separate:
         net.clear_param_diffs()
     loss = _record_loss(solver, solver.processes.forward_backward(solver.param.iter_size))
+    if solver.plateau is not None:
+        solver.plateau.observe(solver.param, solver.iter, loss)
+        rate = solver.learning_rate()
     if show:
         _display(solver, loss, rate)
     for _, on_gradients_ready in solver.callbacks:
         on_gradients_ready()
     net.executor.update(solver.updater, rate, solver.iter)
-    return loss
+    return loss, rate
 
 
 def _record_loss(solver: Solver, loss: float) -> float:

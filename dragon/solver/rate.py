@@ -4,18 +4,42 @@ fixed: base_lr; step: base_lr * gamma^floor(iter/stepsize); exp: base_lr * gamma
 iter)^-power; multistep: base_lr * gamma^(step values passed); poly: min_lr + (base_lr - min_lr) * (1 -
 iter/max_iter)^power; sigmoid: base_lr / (1 + exp(-gamma * (iter - stepsize))); cosine: Loshchilov & Hutter 2017, from
 base_lr to min_lr at max_iter; multifixed, of forks: the entry of stagelr that belongs to
-the first stageiter not yet passed, else the last. The other policies give at least min_lr, as in NVCaffe.
+the first stageiter not yet passed, else the last; plateau, of SSD's Caffe: base_lr * gamma^(steps down), see Plateau.
+The other policies give at least min_lr, as in NVCaffe.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from dragon.errors import PrototxtError, nearest
 from dragon.proto import dragon_pb2 as pb
 
-__all__ = ["POLICIES", "check_policy", "current_step", "learning_rate"]
+__all__ = ["PLATEAU", "POLICIES", "Plateau", "check_policy", "current_step", "learning_rate"]
+
+PLATEAU = "plateau"
+
+
+@dataclass
+class Plateau:
+    """When the policy plateau steps down: after plateau_winsize iterations without a new lowest smoothed loss.
+
+    Each step has its own number of iterations, counted from the last lowest loss or step; behind the last one the rate
+    stays. To be told the smoothed loss of each iteration before the update of that iteration.
+    """
+
+    lowest: float = math.inf
+    since: int = 0  # the iteration of the lowest loss or of the last step down
+    steps: int = 0
+
+    def observe(self, p: pb.SolverParameter, iteration: int, loss: float) -> None:
+        """Take note of the smoothed loss of an iteration."""
+        if loss < self.lowest:
+            self.lowest, self.since = loss, iteration
+        if self.steps < len(p.plateau_winsize) and iteration >= self.since + p.plateau_winsize[self.steps]:
+            self.steps, self.since = self.steps + 1, iteration
 
 
 def current_step(p: pb.SolverParameter, iteration: int) -> int:
@@ -56,6 +80,7 @@ POLICIES: dict[str, Callable[[pb.SolverParameter, int], float]] = {
     "sigmoid": _sigmoid,
     "cosine": _cosine,
     "multifixed": _staged,
+    PLATEAU: lambda p, i: p.base_lr,
 }
 
 
@@ -76,15 +101,20 @@ def check_policy(p: pb.SolverParameter) -> None:
             )
         if list(p.stageiter) != sorted(p.stageiter):
             raise PrototxtError(f"stageiter must not fall, got {', '.join(map(str, p.stageiter))}")
+    if p.lr_policy == PLATEAU and (not p.plateau_winsize or min(p.plateau_winsize) < 1):
+        got = ", ".join(map(str, p.plateau_winsize)) or "none"
+        raise PrototxtError(f"lr_policy plateau needs a positive plateau_winsize for each step, got {got}")
     if p.HasField("warmup_start") and p.HasField("warmup_start_lr"):
         raise PrototxtError("give warmup_start, a fraction of the rate, or warmup_start_lr, the rate itself, not both")
 
 
-def learning_rate(p: pb.SolverParameter, iteration: int) -> float:
-    """The learning rate of update number `iteration` (from 0)."""
+def learning_rate(p: pb.SolverParameter, iteration: int, steps_down: int = 0) -> float:
+    """The learning rate of update number `iteration` (from 0). steps_down: of the policy plateau."""
     if iteration < p.warmup_iter and p.HasField("warmup_start_lr"):
         return p.warmup_start_lr + (p.base_lr - p.warmup_start_lr) * iteration / p.warmup_iter
     rate = POLICIES[p.lr_policy](p, iteration)
+    if steps_down:
+        rate *= p.gamma**steps_down
     if p.HasField("min_lr") and p.lr_policy != "cosine":
         rate = max(rate, p.min_lr)
     if iteration < p.warmup_iter:

@@ -24,6 +24,7 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.checksum import stored_checksum
 from dragon.solver.layer_states import layer_states, restore_layers, unchanged_on_error
 from dragon.solver.mismatch import other_net
+from dragon.solver.rate import Plateau
 from dragon.solver.snapshot_names import snapshot_names
 from dragon.solver.state_files import read_state, write_state
 
@@ -49,7 +50,7 @@ def _state_of(solver: Solver, model: str) -> pb.SolverState:
     """What a state file holds beside the history."""
     from dragon.version import __version__
 
-    return pb.SolverState(
+    state = pb.SolverState(
         iter=solver.iter,
         learned_net=model,
         learned_net_checksum=_checksum_of(Path(model)),
@@ -59,6 +60,10 @@ def _state_of(solver: Solver, model: str) -> pb.SolverState:
         losses=list(solver.losses),
         version=__version__,
     )
+    if solver.plateau is not None:
+        state.minimum_loss = state.exact_minimum_loss = solver.plateau.lowest
+        state.iter_last_event = solver.plateau.since
+    return state
 
 
 def read_snapshot(solver: Solver, path: str) -> None:
@@ -95,6 +100,9 @@ def read_snapshot(solver: Solver, path: str) -> None:
     solver.iter = state.iter
     if state.HasField("random_seed"):
         solver.set_losses(list(state.losses))
+    if solver.plateau is not None:
+        lowest = state.exact_minimum_loss if state.HasField("exact_minimum_loss") else state.minimum_loss
+        solver.plateau = Plateau(lowest, state.iter_last_event, state.current_step)
 
 
 def _model_of(path: str, state: pb.SolverState) -> str:

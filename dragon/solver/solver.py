@@ -33,7 +33,7 @@ from dragon.solver.meter import Meter
 from dragon.solver.nets import SolverNets
 from dragon.solver.observer import Observer
 from dragon.solver.processes import Processes, SeveralProcesses
-from dragon.solver.rate import current_step, learning_rate
+from dragon.solver.rate import PLATEAU, Plateau, current_step, learning_rate
 from dragon.solver.snapshot_lock import SnapshotLock
 from dragon.solver.testing import check_tests, run_test
 from dragon.solver.update import Updater
@@ -48,7 +48,7 @@ __all__ = ["Observer", "Solver"]
 # Parts of a solver that Dragon's own modules use; completion leaves them out.
 _INTERNAL = frozenset(
     {"callbacks", "current_step", "definition", "exchange", "failure", "last_snapshot", "nets", "phases", "processes"}
-    | {"run_lock", "set_losses", "stopped", "updater", "warned_outputs", "window"}
+    | {"run_lock", "set_losses", "stopped", "plateau", "updater", "warned_outputs", "window"}
 )
 
 
@@ -103,6 +103,7 @@ class Solver:
         self.ranks = ranks
         self.phases: list[Phases] = []  # of each rank, since the display before
         self.window: deque[float] = deque(maxlen=max(1, self.param.average_loss))  # the losses that are averaged
+        self.plateau = Plateau() if self.param.lr_policy == PLATEAU else None
         self.last_snapshot = ""  # the path of its state file
         self._lock = SnapshotLock()
         make = partial(
@@ -171,7 +172,7 @@ class Solver:
 
     def learning_rate(self) -> float:
         """The learning rate of the next update."""
-        return learning_rate(self.param, self.iter)
+        return learning_rate(self.param, self.iter, 0 if self.plateau is None else self.plateau.steps)
 
     def solve(self, resume: str | Path | None = None) -> None:
         """Train up to max_iter with the tests and snapshots of the definition, from the state file `resume` if given.
@@ -279,8 +280,8 @@ class Solver:
 
     @property
     def current_step(self) -> int:
-        """How many steps the step and multistep policies have taken so far."""
-        return current_step(self.param, self.iter)
+        """How many steps the policies step, multistep and plateau have taken so far."""
+        return current_step(self.param, self.iter) if self.plateau is None else self.plateau.steps
 
     @property
     def losses(self) -> Sequence[float]:

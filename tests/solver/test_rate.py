@@ -8,7 +8,7 @@ import pytest
 
 from dragon.errors import PrototxtError
 from dragon.proto import dragon_pb2 as pb
-from dragon.solver.rate import POLICIES, check_policy, current_step, learning_rate
+from dragon.solver.rate import POLICIES, Plateau, check_policy, current_step, learning_rate
 
 
 def param(**settings: object) -> pb.SolverParameter:
@@ -50,6 +50,17 @@ def test_multistep_changes_at_each_value() -> None:
     steps = [current_step(p, i) for i in range(10)]
     assert steps == [0, 0, 0, 0, 0, 1, 1, 1, 2, 2]
     assert learning_rate(p, 8) == pytest.approx(0.005)
+
+
+def test_plateau_steps_down_where_the_loss_has_not_fallen() -> None:
+    """Windows of 2 and 3 iterations: counted from the lowest loss, or from the step before; none behind the last."""
+    p, plateau = param(lr_policy="plateau", plateau_winsize=[2, 3], min_lr=0.01), Plateau()
+    rates = []
+    for i, loss in enumerate([5, 4, 4, 4, 3.9, 4, 4, 3.9, 9, 9, 9, 9, 9]):
+        plateau.observe(p, i, loss)
+        rates.append(learning_rate(p, i, plateau.steps))
+    assert rates == pytest.approx([0.5] * 3 + [0.05] * 4 + [0.01] * 6)
+    assert plateau == Plateau(3.9, 7, 2)
 
 
 def test_warm_up_rises_in_a_line_to_the_policy() -> None:
@@ -103,6 +114,8 @@ def test_every_policy_is_finite_over_a_whole_run() -> None:
         ({"lr_policy": "poly", "min_lr": -1}, "min_lr must lie between 0 and base_lr 0.5, got -1"),
         ({"lr_policy": "multifixed", "stagelr": [1]}, "as many stagelr as stageiter, got 1 and 3"),
         ({"lr_policy": "multifixed", "stageiter": [5, 3, 9]}, "stageiter must not fall, got 5, 3, 9"),
+        ({"lr_policy": "plateau"}, "positive plateau_winsize for each step, got none"),
+        ({"lr_policy": "plateau", "plateau_winsize": [5, 0]}, "positive plateau_winsize for each step, got 5, 0"),
         ({"lr_policy": "fixed", "warmup_start": 0.1, "warmup_start_lr": 0.1}, "not both"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import dragon
 from dragon.data import encode_datum, write_lmdb
 from dragon.errors import WeightsError
 from dragon.proto import dragon_pb2 as pb
+from dragon.solver.rate import Plateau
 from tests.helpers import STATE_FORMATS, solver_param, toy_solver, weights_of
 
 
@@ -33,6 +35,43 @@ def test_a_resumed_run_gives_the_same_bits(kind: int, rule: str, engine: str, tm
     assert resumed.losses == whole.losses
     for a, b in zip(whole.updater.history, resumed.updater.history, strict=True):
         assert all((x.peek() == y.peek()).all() for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("kind", STATE_FORMATS)
+def test_a_resumed_run_steps_down_where_the_whole_one_does(kind: int, tmp_path: Path) -> None:
+    """With the policy plateau, whose lowest loss and last step a state holds; in the middle of a window."""
+    settings: dict[str, Any] = {"lr_policy": "plateau", "plateau_winsize": [2, 3, 4], "gamma": 0.5, "base_lr": 0.5}
+    settings |= {"snapshot_format": kind, "average_loss": 2, "snapshot": 10}
+    whole = toy_solver(tmp_path, **settings)
+    whole.step(10)
+    steps = whole.current_step
+    assert 0 < steps < 3
+    whole.step(8)
+    assert whole.current_step > steps
+    resumed = toy_solver(tmp_path, **settings)
+    resumed.restore(tmp_path / f"toy_iter_10.solverstate{'.h5' if kind == pb.SolverParameter.HDF5 else ''}")
+    assert resumed.current_step == steps
+    resumed.step(8)
+    assert resumed.plateau == whole.plateau
+    assert resumed.learning_rate() == whole.learning_rate()
+    for name, value in weights_of(whole.net).items():
+        assert (value == weights_of(resumed.net)[name]).all(), name
+
+
+def test_a_state_of_ssd_keeps_its_plateau(tmp_path: Path) -> None:
+    """Its own fields: minimum_loss, iter_last_event and current_step."""
+    settings: dict[str, Any] = {"lr_policy": "plateau", "plateau_winsize": [3, 4], "gamma": 0.5, "snapshot": 4}
+    toy_solver(tmp_path, **settings).step(4)
+    path = tmp_path / "toy_iter_4.solverstate"
+    state = pb.SolverState.FromString(path.read_bytes())
+    for field in ("exact_minimum_loss", "random_seed", "losses", "layer_state", "learned_net_checksum", "version"):
+        state.ClearField(field)
+    state.minimum_loss, state.iter_last_event, state.current_step = 0.25, 3, 1
+    path.write_bytes(state.SerializeToString())
+    solver = toy_solver(tmp_path, **settings)
+    solver.restore(path)
+    assert solver.plateau == Plateau(0.25, 3, 1)
+    assert solver.learning_rate() == solver.param.base_lr * 0.5
 
 
 AUGMENTED = """
