@@ -67,11 +67,17 @@ class DeviceUpdate:
         self._pairs: list[tuple[int, int]] = []
         self._count = 0  # of blocks
         self._squares: Any = None
+        self._cleared: dict[frozenset[Storage], tuple[Any, int]] = {}  # blocks that clear all gradients but these
 
     @property
     def has_work(self) -> bool:
         """Whether there is anything to update."""
         return bool(self._params)
+
+    @property
+    def gradients(self) -> frozenset[Storage]:
+        """The storages of the gradients."""
+        return frozenset(p.blob.diff_storage for _, p in self._params)
 
     @property
     def is_ready(self) -> bool:
@@ -166,6 +172,7 @@ class DeviceUpdate:
             self._staged_step = gpu.staged(STEP, np.float64)
             self.step = self._staged_step.array
             self._squares = gpu.empty(self._count, np.float64)
+            self._cleared.clear()
         gpu.upload(self._entries, table.view(np.uint64))
         self._known = known
 
@@ -179,14 +186,29 @@ class DeviceUpdate:
         layout = self._arrays.layout_of_copy(p.blob.data_storage)
         return layout is not None and self._chunk(p) % layout.spatial == 0
 
-    def clear(self) -> None:
-        """Set all gradients to zero and adopt the loss scale, before a pass. The tables must be filled."""
+    def clear(self, but: frozenset[Storage] = frozenset()) -> None:
+        """Set the gradients to zero and adopt the loss scale, before a pass. The tables must be filled.
+
+        but: gradients that the pass writes before anybody reads them.
+        """
         if self._loss_scale is not None:
             self._loss_scale.adopt()
-        gpu, entries = self._gpu, self._entries
-        kernels.clear_gradients(gpu, self._dtype, grid=self._count, entries=entries, chunks=self._chunks)
+        chunks, count = self._chunks_without(but) if but else (self._chunks, self._count)
+        if count:
+            kernels.clear_gradients(self._gpu, self._dtype, grid=count, entries=self._entries, chunks=chunks)
         for _, p in self._params:
             p.blob.diff_storage.wrote(self._gpu.place)
+
+    def _chunks_without(self, gradients: frozenset[Storage]) -> tuple[Any, int]:
+        """The blocks of all gradients but these, and their number."""
+        found = self._cleared.get(gradients)
+        if found is None:
+            pairs = [(i, start) for i, start in self._pairs if self._params[i][1].blob.diff_storage not in gradients]
+            chunks = self._gpu.empty((len(pairs), 2), np.uint32)
+            if pairs:
+                self._gpu.upload(chunks, np.array(pairs, np.uint32))
+            found = self._cleared[gradients] = chunks, len(pairs)
+        return found
 
     @property
     def _dtype(self) -> Any:

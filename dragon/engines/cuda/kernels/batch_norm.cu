@@ -202,11 +202,11 @@ KERNEL_OF_FOUR bn_affine(const stored* x, const real* mean_inv, const real* gamm
 }
 
 // dx = gamma inv (dy - dbeta / m - (x - mean) inv dgamma / m) with m = N S (Ioffe & Szegedy 2015), from channel_sums' partial
-// `sums` of sum_parts parts. Adds to dgamma and dbeta (C), each of which may be null. dx may be dy, or null. batch 0: the
+// `sums` of sum_parts parts. dgamma and dbeta (C), each of which may be null: see `learn`. dx may be dy, or null. batch 0: the
 // statistics are constants, dx = gamma inv dy.
 KERNEL_OF_FOUR bn_backward(const stored* dy, const stored* x, const real* mean_inv, const real* gamma, const real* sums,
-                           const real* unscale, const stored* y, stored* dx, real* dgamma, real* dbeta, Index n,
-                           Index c, Index s, int group, Index part, int vectors, Index sum_parts, int batch,
+                           const real* unscale, const stored* y, stored* dx, real* dgamma, real* dbeta, int add,
+                           Index n, Index c, Index s, int group, Index part, int vectors, Index sum_parts, int batch,
                            real slope) {
     __shared__ real means[GROUP];
     __shared__ real offsets[GROUP];
@@ -227,8 +227,8 @@ KERNEL_OF_FOUR bn_backward(const stored* dy, const stored* x, const real* mean_i
                 b *= inv;
                 if (blockIdx.y == 0) {
                     real by = unscale ? *unscale : 1;
-                    if (dgamma) dgamma[channel] += b * by;
-                    if (dbeta) dbeta[channel] += a * by;
+                    if (dgamma) learn(dgamma[channel], b * by, add & TO_GAMMA);
+                    if (dbeta) learn(dbeta[channel], a * by, add & TO_BETA);
                 }
                 means[g] = mean_inv[channel];
                 offsets[g] = batch ? -a / count : 0;

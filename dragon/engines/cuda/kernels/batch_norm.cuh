@@ -131,3 +131,11 @@ struct NormalizedSum {
         put(sum + i, out);
     }
 };
+
+// Whether what a launch gives is added to the gradients of gamma and beta, or written where they hold nothing yet.
+#define TO_GAMMA 1
+#define TO_BETA 2
+
+static __device__ __forceinline__ void learn(real& gradient, real value, int add) {
+    gradient = add ? gradient + value : value;
+}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dragon.engines.cuda.kernels.kernel import Elements, Kernel
 
 __all__ = [
+    "TO_BETA",
+    "TO_GAMMA",
     "bn_affine",
     "bn_backward",
     "bn_normalize",
@@ -15,6 +17,7 @@ __all__ = [
 ]
 
 FILE = "batch_norm"
+TO_GAMMA, TO_BETA = 1, 2  # bits of the argument `add`, as in batch_norm.cuh
 
 bn_statistics = Kernel(FILE, "bn_statistics", """
     const stored* x, real* moments, real* weight, real* before, const real* running_mean, const real* running_var,
@@ -45,6 +48,6 @@ bn_affine = Kernel(FILE, "bn_affine", """
 """)  # fmt: skip
 bn_backward = Kernel(FILE, "bn_backward", """
     const stored* dy, const stored* x, const real* mean_inv, const real* gamma, const real* sums,
-    const real* unscale, const stored* y, stored* dx, real* dgamma, real* dbeta, Index n, Index c, Index s,
-    int group, Index part, int vectors, Index sum_parts, int batch, real slope
+    const real* unscale, const stored* y, stored* dx, real* dgamma, real* dbeta, int add, Index n, Index c,
+    Index s, int group, Index part, int vectors, Index sum_parts, int batch, real slope
 """)  # fmt: skip

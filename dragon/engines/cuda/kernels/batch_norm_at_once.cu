@@ -152,12 +152,12 @@ KERNEL_OF_ONE bn_forward_at_once(const stored* x, const real* gamma, const real*
     });
 }
 
-// dx = gamma inv (dy - dbeta / m - (x - mean) inv dgamma / m) with m = N S (Ioffe & Szegedy 2015). Adds to dgamma and dbeta
-// (C), each of which may be null. y: the output of a fused ReLU, or null. dx may be dy. batch 0: the statistics are
+// dx = gamma inv (dy - dbeta / m - (x - mean) inv dgamma / m) with m = N S (Ioffe & Szegedy 2015). dgamma and dbeta (C), each of which
+// may be null: see `learn`. y: the output of a fused ReLU, or null. dx may be dy. batch 0: the statistics are
 // constants, dx = gamma inv dy.
 KERNEL_OF_ONE bn_backward_at_once(const stored* dy, const stored* x, const real* mean_inv, const real* gamma,
-                                  const real* unscale, const stored* y, stored* dx, real* dgamma, real* dbeta, Index n,
-                                  Index c, Index s, int group, int vectors, int batch, real slope) {
+                                  const real* unscale, const stored* y, stored* dx, real* dgamma, real* dbeta, int add,
+                                  Index n, Index c, Index s, int group, int vectors, int batch, real slope) {
     DYNAMIC_SHARED(memory);
     enum { SUM, OFFSET, FACTOR_X, FACTOR };
     by_width(vectors, [&](auto form) {
@@ -198,8 +198,8 @@ KERNEL_OF_ONE bn_backward_at_once(const stored* dy, const stored* x, const real*
             Index channel = at.channel + g;
             real inv = mean_inv[c + channel], count = (real)n * s, by = unscale ? *unscale : 1;
             sum *= inv;
-            if (dgamma) dgamma[channel] += sum * by;
-            if (dbeta) dbeta[channel] += at.of(SUM, g) * by;
+            if (dgamma) learn(dgamma[channel], sum * by, add & TO_GAMMA);
+            if (dbeta) learn(dbeta[channel], at.of(SUM, g) * by, add & TO_BETA);
             at.of(OFFSET, g) = batch ? -at.of(SUM, g) / count : 0;
             at.of(FACTOR_X, g) = batch ? -inv * sum / count : 0;
             at.of(FACTOR, g) = gamma ? inv * gamma[channel] : inv;

@@ -16,5 +16,6 @@ bn_forward_at_once = Kernel(FILE, "bn_forward_at_once", """
 """, threads=THREADS)  # fmt: skip
 bn_backward_at_once = Kernel(FILE, "bn_backward_at_once", """
     const stored* dy, const stored* x, const real* mean_inv, const real* gamma, const real* unscale, const stored* y,
-    stored* dx, real* dgamma, real* dbeta, Index n, Index c, Index s, int group, int vectors, int batch, real slope
+    stored* dx, real* dgamma, real* dbeta, int add, Index n, Index c, Index s, int group, int vectors, int batch,
+    real slope
 """, threads=THREADS)  # fmt: skip

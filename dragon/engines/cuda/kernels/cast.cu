@@ -32,8 +32,8 @@ KERNEL to_float32(const stored* x, real* y, Index count, int vectors, const real
     }
 }
 
-// y += x
-KERNEL accumulate(const stored* x, real* y, Index count, const real* factor) {
+// y = x, or with `add` y + x.
+KERNEL accumulate(const stored* x, real* y, Index count, const real* factor, int add) {
     real by = factor ? *factor : 1;
-    GRID_LOOP(i, count) y[i] += x[i] * by;
+    GRID_LOOP(i, count) y[i] = add ? y[i] + x[i] * by : x[i] * by;
 }

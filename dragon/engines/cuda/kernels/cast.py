@@ -15,5 +15,5 @@ to_float32 = Kernel(FILE, "to_float32", """
     const stored* x, real* y, Index count, int vectors, const real* factor
 """, Elements())  # fmt: skip
 accumulate = Kernel(FILE, "accumulate", """
-    const stored* x, real* y, Index count, const real* factor
+    const stored* x, real* y, Index count, const real* factor, int add
 """, Elements())  # fmt: skip

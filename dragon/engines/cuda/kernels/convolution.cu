@@ -49,14 +49,14 @@ KERNEL channels_first(const stored* x, stored* out, Index count, Divisor images,
     }
 }
 
-// diff (count) += the sum of `images` parts (images, count), in their order.
-KERNEL add_images(const real* parts, real* diff, Index count, Index images, const real* unscale) {
+// diff (count) = the sum of `images` parts (images, count), in their order, or with `add` diff plus that.
+KERNEL add_images(const real* parts, real* diff, Index count, Index images, const real* unscale, int add) {
     real by = unscale ? *unscale : 1;
     GRID_LOOP(i, count) {
         real sum = 0;
 #pragma unroll 8
         for (Index n = 0; n < images; ++n) sum += parts[(size_t)n * count + i];
-        diff[i] += sum * by;
+        diff[i] = add ? diff[i] + sum * by : sum * by;
     }
 }
 
@@ -120,8 +120,8 @@ KERNEL depthwise_backward_data(const stored* dy, const real* weight, stored* dx,
     }
 }
 
-// dweight (C, KH, KW) += the sum over images and positions, a block for each element.
-KERNEL depthwise_backward_weight(const stored* x, const stored* dy, real* dweight, const real* unscale,
+// dweight (C, KH, KW) = the sum over images and positions, or with `add` dweight plus that, a block for each element.
+KERNEL depthwise_backward_weight(const stored* x, const stored* dy, real* dweight, const real* unscale, int add,
                                  Index n, Divisor channels, WINDOW) {
     __shared__ real partials[THREADS / WARP];
     int kw = blockIdx.x % kernel_w, kh = blockIdx.x / kernel_w % kernel_h;
@@ -136,5 +136,7 @@ KERNEL depthwise_backward_weight(const stored* x, const stored* dy, real* dweigh
             sum += x[((size_t)image * height + h) * width + w] * dy[(size_t)image * positions + oh * out_w + ow];
     }
     sum = block_sum(sum, partials);
-    if (threadIdx.x == 0) dweight[blockIdx.x] += unscale ? sum * *unscale : sum;
+    if (threadIdx.x != 0) return;
+    if (unscale) sum *= *unscale;
+    dweight[blockIdx.x] = add ? dweight[blockIdx.x] + sum : sum;
 }

@@ -31,7 +31,7 @@ channels_first = Kernel(FILE, "channels_first", """
     const stored* x, stored* out, Index count, Divisor images, Index channels, Divisor spatial
 """, Elements())  # fmt: skip
 add_images = Kernel(FILE, "add_images", """
-    const real* parts, real* diff, Index count, Index images, const real* unscale
+    const real* parts, real* diff, Index count, Index images, const real* unscale, int add
 """, Elements())  # fmt: skip
 add_bias = Kernel(FILE, "add_bias", """
     stored* y, const real* bias, Index count, Divisor channels, Divisor spatial, int vectors
@@ -43,5 +43,5 @@ depthwise_backward_data = Kernel(FILE, "depthwise_backward_data", f"""
     const stored* dy, const real* weight, stored* dx, Index count, Divisor channels, {WINDOW}
 """, Elements())  # fmt: skip
 depthwise_backward_weight = Kernel(FILE, "depthwise_backward_weight", f"""
-    const stored* x, const stored* dy, real* dweight, const real* unscale, Index n, Divisor channels, {WINDOW}
+    const stored* x, const stored* dy, real* dweight, const real* unscale, int add, Index n, Divisor channels, {WINDOW}
 """)  # fmt: skip

@@ -53,12 +53,14 @@ KERNEL transpose_to_float32(const stored* x, real* y, MATRICES) {
     transpose_all(x, y, MATRICES_VALUES, tile);
 }
 
-// y (batch, rows, columns) += x (batch, columns, rows), each matrix transposed, times `factor` (1; null: 1).
-KERNEL accumulate_transposed(const stored* x, real* y, Index count, Divisor rows, Divisor columns, const real* factor) {
+// y (batch, rows, columns) = x (batch, columns, rows), each matrix transposed, times `factor` (1; null: 1); with `add` y plus that.
+KERNEL accumulate_transposed(const stored* x, real* y, Index count, Divisor rows, Divisor columns, const real* factor,
+                             int add) {
     real by = factor ? *factor : (real)1;
     GRID_LOOP(i, count) {
         Index column = i % columns, row = i / columns % rows;
-        y[i] += x[(size_t)(i / columns / rows) * rows * columns + (size_t)column * rows + row] * by;
+        real value = x[(size_t)(i / columns / rows) * rows * columns + (size_t)column * rows + row] * by;
+        y[i] = add ? y[i] + value : value;
     }
 }
 

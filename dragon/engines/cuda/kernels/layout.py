@@ -27,7 +27,7 @@ transpose_to_float32 = Kernel(FILE, "transpose_to_float32", f"""
     const stored* x, real* y, {MATRICES}
 """)  # fmt: skip
 accumulate_transposed = Kernel(FILE, "accumulate_transposed", """
-    const stored* x, real* y, Index count, Divisor rows, Divisor columns, const real* factor
+    const stored* x, real* y, Index count, Divisor rows, Divisor columns, const real* factor, int add
 """, Elements())  # fmt: skip
 pad_channels = Kernel(FILE, "pad_channels", """
     const stored* x, stored* y, Index count, Index channels, Divisor padded, int vectors

@@ -72,7 +72,7 @@ class ConvolutionLowering(Filtering):
             if self._is_depthwise:
                 self._depthwise_backward(x, dy, weight, spread_out(b.diff, layer.bottom_view) if down else None)
                 continue
-            self.weight_gradient(x, dy, layer.weight.diff)
+            self.weight_gradient(x, dy, layer.weight)
             if down:
                 self.wide_from_narrow(dy, weight, spread_out(b.diff, layer.bottom_view))
 
@@ -80,7 +80,7 @@ class ConvolutionLowering(Filtering):
         window, diff = self.window_of(x, dy), self.layer.weight.diff
         self.launch(
             kernels.depthwise_backward_weight, grid=diff.size, x=x, dy=dy, dweight=diff, unscale=self.unscale,
-            n=x.shape[0], channels=x.shape[1], **window,
+            add=self.adds(self.layer.weight), n=x.shape[0], channels=x.shape[1], **window,
         )  # fmt: skip
         if dx is not None:
             self.launch(
@@ -157,7 +157,7 @@ class DeconvolutionLowering(Filtering):
         for b, t, down in zip(bottom, top, propagate_down, strict=True):
             x, dy = self._images(b.data, t.diff)
             self._learn_bias(dy)
-            self.weight_gradient(dy, x, layer.weight.diff)
+            self.weight_gradient(dy, x, layer.weight)
             if down:
                 self.narrow_from_wide(dy, self.working(layer.weight), spread_out(b.diff, layer.bottom_view))
 
@@ -165,6 +165,9 @@ class DeconvolutionLowering(Filtering):
 @lowers("Im2col")
 class Im2colLowering(Filtering):
     """Im2col: unfolds all images as one image of all their channels, whose columns have the layout of the top."""
+
+    def learned(self) -> Sequence[Blob]:
+        return ()
 
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, narrow = self._as_one(bottom[0].data, top[0])

@@ -48,10 +48,10 @@ def add_bias(lowering: Lowering, y: Any, bias: Any) -> None:
     lowering.launch(kernels.add_bias, y=y, bias=bias, count=y.size, channels=c, spatial=s, vectors=vectors)
 
 
-def learn_bias(lowering: Lowering, dy: Any, diff: Any) -> None:
-    """Compute diff (C) += the sums of dy (N, C, ...)."""
+def learn_bias(lowering: Lowering, dy: Any, bias: Blob) -> None:
+    """Add the sums of dy (N, C, ...) to the gradient of the bias (C)."""
     at = Channels.of(lowering.device, *lowering.by_channel(dy.shape))
-    channel_gradient(lowering.device, at, dy, diff, unscale=lowering.unscale)
+    channel_gradient(lowering.device, at, dy, bias.diff, unscale=lowering.unscale, add=lowering.adds(bias))
 
 
 class Filtering(Lowering):
@@ -197,26 +197,28 @@ class Filtering(Lowering):
 
         self._compute("data", (wide, weight, narrow), by_cudnn, {CUBLAS: own})
 
-    def weight_gradient(self, wide: Any, narrow: Any, diff: Any) -> None:
-        """Compute diff += the sum over images of narrow columns(wide)^T, for every group."""
+    def weight_gradient(self, wide: Any, narrow: Any, weight: Blob) -> None:
+        """Add the sum over images of narrow columns(wide)^T, for every group, to the gradient of the weights."""
+        diff, add = weight.diff, self.adds(weight)
 
         def by_cudnn(one: Convolver, g: Geometry, x: Any, dw: Any, y: Any) -> bool:
-            if one.accumulates and x.dtype == dw.dtype and not self.channels_last:
-                return one.weight_gradient(g, x, y, dw, add=True)
+            as_it_lies = not self.channels_last or products_last.is_flat(dw)
+            if x.dtype == dw.dtype and as_it_lies and (one.accumulates or not add):
+                return one.weight_gradient(g, x, y, dw, add=add)
             found = self.buffer("gradient", dw.shape, x.dtype)  # all three of one type, as cuDNN requires
             if not one.weight_gradient(g, x, y, found, add=False):
                 return False
             if self.channels_last:
-                products_last.accumulate_weight(self, found, dw)
+                products_last.accumulate_weight(self, found, dw, add)
             else:
-                self.launch(cast.accumulate, x=found, y=dw, count=dw.size, factor=self.unscale)
+                self.launch(cast.accumulate, x=found, y=dw, count=dw.size, factor=self.unscale, add=add)
             return True
 
         def own(x: Any, dw: Any, y: Any) -> None:
-            self._own(x, y).weight_gradient(self, x, y, dw)
+            self._own(x, y).weight_gradient(self, x, y, dw, add)
 
         def by_image(x: Any, dw: Any, y: Any) -> None:
-            products_first.weight_gradient_by_image(self, x, y, dw)
+            products_first.weight_gradient_by_image(self, x, y, dw, add)
 
         def padded(to: int, x: Any, dw: Any, y: Any) -> bool:
             for one, g in self._padded("weight", to, x, dw, y):
@@ -224,7 +226,7 @@ class Filtering(Lowering):
                 found = self.buffer("padded weight", g.weight, x.dtype)
                 if one.weight_gradient(g, px, y, found, add=False):
                     found = products_last.pad_channels(self, "gradient", found, dw.shape)
-                    products_last.accumulate_weight(self, found, dw)
+                    products_last.accumulate_weight(self, found, dw, add)
                     return True
             return False
 
@@ -276,7 +278,10 @@ class Filtering(Lowering):
 
     def _learn_bias(self, dy: Any) -> None:
         if self.layer.bias is not None:
-            learn_bias(self, dy, self.layer.bias.diff)
+            learn_bias(self, dy, self.layer.bias)
+
+    def learned(self) -> Sequence[Blob]:
+        return [self.layer.weight] + ([] if self.layer.bias is None else [self.layer.bias])
 
 
 def _is_one_pixel(*images: Any) -> bool:

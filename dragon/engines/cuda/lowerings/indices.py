@@ -47,14 +47,21 @@ class EmbedLowering(Indexed):
         picks = bottom[0].data
         self.launch(kernels.pick_rows, x=weight, picks=picks, bias=bias, y=y, count=y.size, row=row, size=size)
 
+    def learned(self) -> Sequence[Blob]:
+        learned: Sequence[Blob] = self.layer.blobs
+        return learned if self.node.bottoms[0].count else ()
+
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         dy, blobs = top[0].diff, self.layer.blobs
         dw, picks = blobs[0].diff, bottom[0].data
         row = dw.shape[1]
-        self.launch(kernels.sum_picked, dy=dy, picks=picks, dx=dw, count=dw.size, row=row, n_picks=picks.size, add=True)
+        self.launch(
+            kernels.sum_picked, dy=dy, picks=picks, dx=dw, count=dw.size, row=row, n_picks=picks.size,
+            add=self.adds(blobs[0]),
+        )  # fmt: skip
         if len(blobs) > 1 and picks.size:
             at = Channels.of(self.device, picks.size, row, 1)
-            channel_gradient(self.device, at, dy, blobs[1].diff)
+            channel_gradient(self.device, at, dy, blobs[1].diff, add=self.adds(blobs[1]))
 
 
 @lowers("BatchReindex")

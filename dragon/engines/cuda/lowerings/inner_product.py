@@ -33,19 +33,22 @@ class InnerProductLowering(Lowering):
         if layer.bias is not None:
             add_bias(self, y, layer.bias.data)
 
+    def learned(self) -> Sequence[Blob]:
+        return [self.layer.weight] + ([] if self.layer.bias is None else [self.layer.bias])
+
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         layer = self.layer
         rows, k = layer.rows, layer.inputs
         dy, x = top[0].diff.reshape(rows, -1), bottom[0].data
-        n = dy.shape[1]
+        n, add = dy.shape[1], self.adds(layer.weight)
         if layer.transposed:
             a, b = Matrix(x, k, transposed=True), Matrix(dy, n)
-            self.device.gemm(k, n, rows, a, b, Matrix(layer.weight.diff, n), add=True, unscale=self.unscale)
+            self.device.gemm(k, n, rows, a, b, Matrix(layer.weight.diff, n), add=add, unscale=self.unscale)
         else:
             a, b = Matrix(dy, n, transposed=True), Matrix(x, k)
-            self.device.gemm(n, k, rows, a, b, Matrix(layer.weight.diff, k), add=True, unscale=self.unscale)
+            self.device.gemm(n, k, rows, a, b, Matrix(layer.weight.diff, k), add=add, unscale=self.unscale)
         if layer.bias is not None:
-            learn_bias(self, dy, layer.bias.diff)
+            learn_bias(self, dy, layer.bias)
         if propagate_down[0]:
             weight = Matrix(self.working(layer.weight), n if layer.transposed else k, transposed=layer.transposed)
             self.device.gemm(rows, k, n, Matrix(dy, n), weight, Matrix(bottom[0].diff, k))

@@ -71,6 +71,7 @@ class Lowering:
         self._buffers: dict[str, Any] = {}
         self._staged: dict[str, Staged] = {}
         self._constants: dict[str, tuple[float, ...]] = {}
+        self.fresh: set[Storage] = set()  # gradients that hold nothing yet: `adds` has the next backward write them
 
     def on(self, device: Device) -> Lowering:
         """A new lowering of the same layers on another device. Overridden where the constructor takes more."""
@@ -127,6 +128,17 @@ class Lowering:
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """Launch kernels that compute the flagged bottoms' diffs and add to the parameters' diffs."""
         raise NotImplementedError
+
+    def learned(self) -> Sequence[Blob]:
+        """The parameters whose gradients backward adds to, or writes where `adds` says so: all elements of each."""
+        return ()
+
+    def adds(self, blob: Blob | None) -> bool:
+        """Whether the next launch adds to a parameter's gradient; else it writes that. To be asked once for each."""
+        if blob is None or blob.diff_storage not in self.fresh:
+            return True
+        self.fresh.discard(blob.diff_storage)
+        return False
 
     def equal_diffs(self) -> Sequence[Storage]:
         """Storages of gradients that hold one value after `backward`, which may be handed one array for all of them."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dragon.engines.cuda.device.device import Device
 from dragon.engines.cuda.kernels import batch_norm as kernels
+from dragon.engines.cuda.kernels.batch_norm import TO_BETA, TO_GAMMA
 from dragon.engines.cuda.lowerings import normalizing
 from dragon.engines.cuda.lowerings.channels import Channels, channel_sums
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
@@ -52,6 +53,14 @@ class BatchNormLowering(Lowering):
             return self._scale.blobs[0], self._scale.bias_blob
         affine: tuple[Blob, Blob] | None = self.layer.affine
         return affine
+
+    def learned(self) -> Sequence[Blob]:
+        return [blob for blob in self._affine() or () if blob is not None]
+
+    def _add(self, affine: tuple[Blob, Blob | None] | None) -> int:
+        """The kernels' argument `add`."""
+        gamma, beta = affine or (None, None)
+        return (TO_GAMMA if self.adds(gamma) else 0) | (TO_BETA if self.adds(beta) else 0)
 
     def _running(self, channels: int) -> tuple[Any, Any, Any]:
         """Running mean, variance and their weight, each None where the layer has none."""
@@ -120,7 +129,7 @@ class BatchNormLowering(Lowering):
         by_batch = not self._by_running
         given = {
             "dy": dy, "x": x, "mean_inv": mean_inv, "gamma": gamma, "unscale": self.unscale, "y": y, "dx": dx,
-            "dgamma": dgamma, "dbeta": dbeta, "slope": slope,
+            "dgamma": dgamma, "dbeta": dbeta, "add": self._add(affine), "slope": slope,
             "batch": by_batch and self.layer.normalization.gradient_through_statistics,
         }  # fmt: skip
         if dx is not None and (by_batch or affine is not None):

@@ -34,6 +34,10 @@ class PReLULowering(Lowering):
         n, c, s = self.layer.view
         return (n * s, c, 1) if self.channels_last else (n, c, s)
 
+    def learned(self) -> Sequence[Blob]:
+        learned: Sequence[Blob] = self.layer.blobs
+        return learned
+
     def forward(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         x, slope = bottom[0].data, self.layer.blobs[0].data
         copy = self.buffer("x", x.shape, self.stored) if top[0] is bottom[0] and self.learns else None
@@ -53,4 +57,4 @@ class PReLULowering(Lowering):
             slopes=slope.count, spatial=s,
         )  # fmt: skip
         at = Channels.of(self.device, n, c, s) if slope.shape else Channels.of(self.device, 1, 1, n * c * s)
-        channel_gradient(self.device, at, below, slope.diff, unscale=self.unscale)
+        channel_gradient(self.device, at, below, slope.diff, unscale=self.unscale, add=self.adds(slope))

@@ -94,8 +94,8 @@ def wide_from_narrow(lowering: Filtering, narrow: Any, weight: Any, wide: Any, b
             fold(lowering, columns, bias, x, y)
 
 
-def weight_gradient(lowering: Filtering, wide: Any, narrow: Any, diff: Any) -> None:
-    """Compute diff += the sum over images of narrow columns(wide)^T, one product for a group."""
+def weight_gradient(lowering: Filtering, wide: Any, narrow: Any, diff: Any, add: bool) -> None:
+    """Compute diff = the sum over images of narrow columns(wide)^T, a product for a group; with `add` diff += that."""
     for part in lowering.chunks(wide, narrow):
         x, y = wide[part], narrow[part]
         n, p = x.shape[0], math.prod(y.shape[2:])
@@ -112,11 +112,12 @@ def weight_gradient(lowering: Filtering, wide: Any, narrow: Any, diff: Any) -> N
                 Matrix(narrow_first, n * p, 0, i * rows * n * p),
                 Matrix(columns, n * p, 0, i * inner * n * p, transposed=True),
                 Matrix(diff, inner, 0, i * rows * inner),
-                add=True, unscale=lowering.unscale,
+                add=add, unscale=lowering.unscale,
             )  # fmt: skip
+        add = True
 
 
-def weight_gradient_by_image(lowering: Filtering, wide: Any, narrow: Any, diff: Any) -> None:
+def weight_gradient_by_image(lowering: Filtering, wide: Any, narrow: Any, diff: Any, add: bool) -> None:
     """As weight_gradient for a pointwise convolution: a product for each image, then their sum, in order."""
     n, p = wide.shape[0], math.prod(narrow.shape[2:])
     g, rows, inner = lowering.sizes(wide, narrow)
@@ -130,7 +131,7 @@ def weight_gradient_by_image(lowering: Filtering, wide: Any, narrow: Any, diff: 
             batch=n,
         )  # fmt: skip
     lowering.launch(
-        kernels.add_images, parts=parts, diff=diff, count=diff.size, images=n, unscale=lowering.unscale
+        kernels.add_images, parts=parts, diff=diff, count=diff.size, images=n, unscale=lowering.unscale, add=add
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PADDED_TO",
     "accumulate_weight",
+    "is_flat",
     "narrow_from_wide",
     "pad_channels",
     "weight_gradient",
@@ -40,7 +41,7 @@ def _matrix(weight: Any) -> tuple[int, int, int]:
 def weight_last(lowering: Filtering, weight: Any) -> Any:
     """The layer's weights (K, C, KH, KW), or those of a timing, as (K, KH, KW, C)."""
     batch, rows, columns = _matrix(weight)
-    if rows == 1 or columns == 1:
+    if is_flat(weight):
         return weight
     if lowering.weight_last is not None and not lowering.is_timing:
         copy = lowering.weight_last(lowering.layer.weight.data_storage, Layout(rows, columns))
@@ -58,12 +59,17 @@ def weight_last(lowering: Filtering, weight: Any) -> Any:
     return out
 
 
-def accumulate_weight(lowering: Filtering, found: Any, diff: Any) -> None:
-    """Launch diff (K, C, KH, KW) += found (K, KH, KW, C), without the loss scale."""
+def is_flat(weight: Any) -> bool:
+    """Whether weights (K, C, KH, KW) lie in memory as (K, KH, KW, C) do."""
+    return 1 in _matrix(weight)[1:]
+
+
+def accumulate_weight(lowering: Filtering, found: Any, diff: Any, add: bool) -> None:
+    """Launch diff (K, C, KH, KW) = found (K, KH, KW, C), without the loss scale; with `add` diff += that."""
     _, rows, columns = _matrix(diff)
     lowering.launch(
         layout.accumulate_transposed, x=found, y=diff, count=diff.size, rows=rows, columns=columns,
-        factor=lowering.unscale,
+        factor=lowering.unscale, add=add,
     )  # fmt: skip
 
 
@@ -125,8 +131,8 @@ def wide_from_narrow(lowering: Filtering, narrow: Any, weight: Any, wide: Any, b
             )  # fmt: skip
 
 
-def weight_gradient(lowering: Filtering, wide: Any, narrow: Any, diff: Any) -> None:
-    """Compute diff += narrow^T columns(wide), for every group."""
+def weight_gradient(lowering: Filtering, wide: Any, narrow: Any, diff: Any, add: bool) -> None:
+    """Compute diff = narrow^T columns(wide), for every group; with `add` diff += that."""
     for x, y in _parts(lowering, wide, narrow):
         g, rows, inner = lowering.sizes(x, y)
         columns, row = _unfolded(lowering, x, y)
@@ -136,8 +142,9 @@ def weight_gradient(lowering: Filtering, wide: Any, narrow: Any, diff: Any) -> N
                 Matrix(y, g * rows, 0, i * rows, transposed=True),
                 Matrix(columns, row, 0, i * inner),
                 Matrix(diff, inner, 0, i * rows * inner),
-                add=True, unscale=lowering.unscale,
+                add=add, unscale=lowering.unscale,
             )  # fmt: skip
+        add = True
 
 
 def _parts(lowering: Filtering, wide: Any, narrow: Any) -> Iterable[tuple[Any, Any]]:

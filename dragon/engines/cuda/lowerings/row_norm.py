@@ -8,8 +8,9 @@ from typing import Any
 
 from dragon.bases.layer import Layer
 from dragon.engines.cuda.kernels import rows as kernels
-from dragon.engines.cuda.lowerings.channels import Channels, channel_sums, totals
+from dragon.engines.cuda.lowerings.channels import Channels, channel_sums
 from dragon.engines.cuda.lowerings.lowering import Lowering, lowers
+from dragon.engines.cuda.lowerings.scale import learn
 from dragon.memory.blob import Blob
 
 __all__ = ["MVNLowering", "NormalizeLowering", "RowNormLowering"]
@@ -51,10 +52,13 @@ class _Rows(Lowering):
             channels=channels,
         )  # fmt: skip
 
-    def learn(self, dy: Any, at: Channels, dgamma: Any, dbeta: Any = None) -> None:
-        """Add the gradients of gamma and beta."""
-        sums = channel_sums(self.device, at, dy, self.normal(dy.shape))
-        totals(self.device, at, sums, dbeta, dgamma, unscale=self.unscale)
+    def learn(self, dy: Any, at: Channels, gamma: Blob, beta: Blob | None = None) -> None:
+        """Add to the gradients of gamma and beta."""
+        learn(self, at, channel_sums(self.device, at, dy, self.normal(dy.shape)), beta, gamma)
+
+    def learned(self) -> Sequence[Blob]:
+        learned: Sequence[Blob] = self.layer.blobs
+        return learned
 
 
 @lowers("GroupNorm", "InstanceNorm", "LayerNorm")
@@ -83,7 +87,7 @@ class RowNormLowering(_Rows):
         if layer.learns:
             whole = self._spans(bottom[0].shape)
             spans = whole[:0:-1]
-            self.learn(dy, Channels.of(self.device, *whole), layer.blobs[0].diff, layer.blobs[1].diff)
+            self.learn(dy, Channels.of(self.device, *whole), *layer.blobs[:2])
         if propagate_down[0]:
             self.rows_backward(bottom[0], top[0], layer.view, self._gammas()[0], spans)
 
@@ -128,7 +132,7 @@ class NormalizeLowering(_Rows):
         across, shared, (n, c, s) = self._sizes()
         scale, dy = self.layer.blobs[0], top[0].diff
         at = Channels.of(self.device, *((1, 1, n * c * s) if shared else (n, c, s)))
-        self.learn(dy, at, scale.diff)
+        self.learn(dy, at, scale)
         if not propagate_down[0]:
             return
         if across:

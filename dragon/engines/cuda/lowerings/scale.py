@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from dragon.engines.cuda.kernels.batch_norm import bn_affine
-from dragon.engines.cuda.lowerings.channels import Channels, channel_gradient, channel_sums, totals
+from dragon.engines.cuda.lowerings.channels import Channels, Partial, channel_gradient, channel_sums, totals
 from dragon.engines.cuda.lowerings.lowering import Lowering, by_channel, lowers
 from dragon.memory.blob import Blob
 
-__all__ = ["BiasLowering", "ScaleLowering", "affine"]
+__all__ = ["BiasLowering", "ScaleLowering", "affine", "learn"]
 
 
 def affine(lowering: Lowering, at: Channels, x: Any, gamma: Any, beta: Any, y: Any, copy: Any = None) -> None:
@@ -20,6 +20,21 @@ def affine(lowering: Lowering, at: Channels, x: Any, gamma: Any, beta: Any, y: A
         bn_affine, grid=of.grid, x=x, mean_inv=None, gamma=gamma, beta=beta, y=y, copy=copy, **of.sizes,
         rectify=False, slope=0.0,
     )  # fmt: skip
+
+
+def learn(lowering: Lowering, at: Channels, sums: Partial, bias: Blob | None, scale: Blob | None) -> None:
+    """Add the total sums to the gradients of a bias and a scale, each of which may be None, or write them."""
+    wanted = [(bias, scale)]
+    if (
+        bias is not None
+        and scale is not None
+        and (bias.diff_storage in lowering.fresh) != (scale.diff_storage in lowering.fresh)
+    ):
+        wanted = [(bias, None), (None, scale)]
+    for one, other in wanted:
+        outs = [None if blob is None else blob.diff for blob in (one, other)]
+        add = all([lowering.adds(one), lowering.adds(other)])
+        totals(lowering.device, at, sums, *outs, unscale=lowering.unscale, add=add)
 
 
 class _Affine(Lowering):
@@ -39,6 +54,10 @@ class _Affine(Lowering):
     def affine(self, x: Any, gamma: Any, beta: Any, y: Any, copy: Any = None) -> None:
         """As the function of this name, for the bottom's channels."""
         affine(self, self._channels(), x, gamma, beta, y, copy)
+
+    def learned(self) -> Sequence[Blob]:
+        learned: Sequence[Blob] = self.layer.blobs
+        return learned
 
     def _channels(self) -> Channels:
         n, c, s = self.layer.spans
@@ -62,12 +81,10 @@ class ScaleLowering(_Affine):
         if learns or bias is not None:
             x = self.buffer("x", dy.shape, self.stored) if top[0] is bottom[0] else bottom[0].data
             sums = channel_sums(self.device, at, dy, x)
-            dbias, dscale = None if bias is None else bias.diff, scale.diff if learns else None
-            if len(bottom) == 1:
-                totals(self.device, at, sums, dbias, dscale, unscale=self.unscale)
-            else:  # the bias is learned, the scale's gradient is a bottom's
-                totals(self.device, at, sums, dbias, None, unscale=self.unscale)
-                totals(self.device, at, sums, None, dscale, unscale=self.unscale, add=False)
+            own = len(bottom) == 1
+            learn(self, at, sums, bias, scale if own else None)
+            if learns and not own:  # the scale's gradient is a bottom's
+                totals(self.device, at, sums, None, scale.diff, unscale=self.unscale, add=False)
         if propagate_down[0]:
             self.affine(dy, scale.data, None, bottom[0].diff)
 
@@ -82,7 +99,8 @@ class BiasLowering(_Affine):
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         dy, at = top[0].diff, self._channels()
         if len(bottom) == 1 or propagate_down[1]:
-            diff = self.layer.bias_blob(bottom).diff
-            channel_gradient(self.device, at, dy, diff, unscale=self.unscale, add=len(bottom) == 1)
+            bias = self.layer.bias_blob(bottom)
+            add = len(bottom) == 1 and self.adds(bias)
+            channel_gradient(self.device, at, dy, bias.diff, unscale=self.unscale, add=add)
         if propagate_down[0] and top[0] is not bottom[0]:
             self.affine(dy, None, None, bottom[0].diff)

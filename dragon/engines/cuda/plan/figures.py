@@ -15,6 +15,7 @@ from dragon.engines.cuda.device.counting import CountingDevice, Shaped
 from dragon.engines.cuda.device.layout import Layout
 from dragon.engines.cuda.device.precision import FLOAT16, PRECISIONS, HalfPrecision
 from dragon.engines.cuda.lowerings.transform import byte_count
+from dragon.engines.cuda.plan.gradients import first_writers
 from dragon.engines.cuda.plan.layouts import on_tensor_cores
 from dragon.engines.cuda.plan.lifetimes import (
     BLOCK,
@@ -36,7 +37,7 @@ __all__ = ["COPY_BANDWIDTH", "NODE_SECONDS", "LayerFigures", "PlanFigures", "pla
 
 COPY_BANDWIDTH = 4.3e12  # bytes per second that a copy on an H200 was measured to move
 NODE_SECONDS = 2e-6  # between two nodes of a CUDA graph
-UPDATE_PASSES = 7  # over the weights' bytes: gradients cleared; weight, gradient and history read and written
+UPDATE_PASSES = 6  # over the weights' bytes: weight, gradient and history read and written
 
 
 @dataclass
@@ -138,11 +139,20 @@ def plan_figures(
     view = _View(device, plan)
     if backward:
         view.twins = twins_in_training(net, plan.groups, plan.types, plan.layouts)
+    starts = first_writers(
+        [group for group in reversed(plan.groups) if group.need_backward], {p.blob.diff_storage for p in net.learnable}
+    )
+    for group in plan.groups:
+        if group.lowering is not None:
+            group.lowering.fresh = set(starts.get(group.first, ()))
     figures.layers = [_of_group(device, plan.types, view, group, backward) for group in plan.groups]
     if backward and any(node.need_backward for node in net.nodes):
         learned = sum(p.blob.count * p.blob.dtype.itemsize for p in net.learnable)
-        figures.update_launches = 3  # clear the gradients, check the loss, update the blobs
+        started = frozenset().union(*starts.values())
+        cleared = {p.blob.diff_storage for p in net.learnable if p.blob.count} - started
+        figures.update_launches = 2 + bool(cleared)  # check the loss, update the blobs; clear gradients
         figures.update_bytes = learned * UPDATE_PASSES + sum(2 * s.count for s in masters)
+        figures.update_bytes += sum(s.count * s.dtype.itemsize for s in cleared)
         figures.update_bytes += sum(s.count * (s.dtype if half is None else half.dtype).itemsize for s in turned)
         if plan.types.half == FLOAT16:
             figures.update_launches += 3  # adopt the loss scale, square the gradients, sum the squares

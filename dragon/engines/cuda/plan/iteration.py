@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from dragon.engines.cuda.device.pinned import Pinned
 from dragon.engines.cuda.kernels.solver import check_loss
 from dragon.engines.cuda.plan.arrays import Arrays
 from dragon.engines.cuda.plan.division import Division
+from dragon.engines.cuda.plan.gradients import first_writers
 from dragon.engines.cuda.plan.loss_scale import STATE, LossScale
+from dragon.engines.cuda.plan.plan import Group
 from dragon.engines.cuda.plan.plans import Plans
 from dragon.engines.cuda.plan.report import RangeErrors, losses_of
 from dragon.engines.cuda.plan.running import GroupRunner, has_host_part
@@ -122,6 +125,8 @@ class Iteration(Captured):
         self._sources, self._forward = forward[:start], forward[start:]
         self._preparing = [group for group in self._forward if has_host_part(group)]
         self._settings = update.settings()
+        self._starts = first_writers(self._backward, update.gradients)
+        self._started = frozenset().union(*self._starts.values())
         why = self._obstacle()
         if why is None:
             self._loss = new_loss()
@@ -178,9 +183,24 @@ class Iteration(Captured):
             self.update.mark_newest()
         return loss
 
+    @contextmanager
+    def _starting(self, group: Group) -> Iterator[None]:
+        """Within the block a group runs backward that writes the gradients which are not cleared before."""
+        fresh, lowering = set(self._starts.get(group.first, ())), group.lowering
+        if lowering is None or not fresh:
+            yield
+            return
+        lowering.fresh = fresh
+        try:
+            yield
+            if fresh:
+                raise EngineError("a gradient was not written", layer=group.layer.where)
+        finally:
+            lowering.fresh = set()
+
     def _eager(self) -> int | None:
         self._gpu.send_staged()
-        self.update.clear()
+        self.update.clear(self._started)
         self._begin()
         for group in self._forward:
             self._runner.forward(group)
@@ -190,7 +210,7 @@ class Iteration(Captured):
         return None
 
     def _record(self) -> None:
-        self.update.clear()
+        self.update.clear(self._started)
         self._begin()
         for group in self._forward:
             self._runner.forward(group, prepare=False, reshape=False)
@@ -199,7 +219,8 @@ class Iteration(Captured):
     def _rest(self) -> None:
         self._loss.launch()
         for group in self._backward:
-            self._runner.backward(group)
+            with self._starting(group):
+                self._runner.backward(group)
         self.update.launch()
         self.update.mark_newest()
 
