@@ -97,55 +97,34 @@ KERNEL softmax_backward_columns(const real* y, const real* dy, const real* scale
 }
 
 // -- softmax and its loss, in one launch ---------------------------------------------------------------------------
-// prob becomes the probabilities, and a position's loss is -log of its label's, times the weight of that class (weights
-// (classes), null: 1). dx (null: nothing is written) becomes the gradient, as by softmax_loss_backward, for a `divisor` above 0.
+// prob becomes the probabilities, and the loss of a position is -log of its label's, times the weight of that class (weights
+// (classes), null: 1).
 #define LOSS                                                                                                           \
-    const stored *x, const real *label, const real *weights, real *prob, stored *dx, const real *top_diff,             \
-        const real *scale, Index positions, Index classes, int has_ignore, int ignore, real least, TOTAL
+    const stored *x, const real *label, const real *weights, real *prob, Index positions, Index classes,               \
+        int has_ignore, int ignore, real least, TOTAL
 
-// What is the same for all classes of a position. k: of its label; see class_of.
-struct Position {
-    int k;
-    real weight, factor;
-
-    __device__ __forceinline__ Position(int k, const real* weights, real factor) : k(k), weight(1), factor(factor) {
-        if (weights && k >= 0) {
-            weight = weights[k];
-            this->factor = weight * factor;
-        }
-    }
-
-    __device__ __forceinline__ bool has(Index c) const { return k == (int)c; }
-    __device__ __forceinline__ real gradient(Index c, real p) const { return k < 0 ? 0 : (p - has(c)) * factor; }
-
-    // p < least is false for NaN, so NaN stays NaN and training stops.
-    __device__ __forceinline__ real loss(real p, real least) const { return -log(p < least ? least : p) * weight; }
-};
-
-// The factor of all gradients: top_diff / divisor times the loss scale (null: 1).
-static __device__ __forceinline__ real factor_of(const real* top_diff, real divisor, const real* scale) {
-    return *top_diff / divisor * (scale ? *scale : 1);
+// The loss of class k with probability p. p < least is false for NaN, so NaN stays NaN and training stops.
+static __device__ __forceinline__ real loss_of(real p, int k, const real* weights, real least) {
+    real loss = -log(p < least ? least : p);
+    return weights ? loss * weights[k] : loss;
 }
 
 template <typename Team>
 static __device__ __forceinline__ void loss_of_rows(const Team& team, EndMemory& memory, LOSS) {
     Terms terms;
-    real factor = dx ? factor_of(top_diff, divisor, scale) : 0;
     for (Index row = team.first(); row < positions; row += team.all()) {
-        Position at(class_of(label[row], classes, has_ignore, ignore), weights, factor);
+        int k = class_of(label[row], classes, has_ignore, ignore);
         size_t start = (size_t)row * classes;
-        if (at.k < 0 && team.own() == 0) terms.add(0, at.k, row, out_of_range);
+        if (k < 0 && team.own() == 0) terms.add(0, k, row, out_of_range);
         softmax_row(team, x + start, classes, [&](Index c, real p) {
             prob[start + c] = p;
-            if (dx) dx[start + c] = at.gradient(c, p);
-            if (at.has(c)) terms.add(at.loss(p, least), at.k, row, out_of_range);
+            if ((int)c == k) terms.add(loss_of(p, k, weights, least), k, row, out_of_range);
         });
     }
     terms.end(memory, TOTAL_VALUES);
 }
 
-#define LOSS_VALUES \
-    x, label, weights, prob, dx, top_diff, scale, positions, classes, has_ignore, ignore, least, TOTAL_VALUES
+#define LOSS_VALUES x, label, weights, prob, positions, classes, has_ignore, ignore, least, TOTAL_VALUES
 
 KERNEL softmax_loss_rows(LOSS) {
     __shared__ EndMemory memory;
@@ -160,16 +139,13 @@ KERNEL softmax_loss_long_rows(LOSS) {
 KERNEL softmax_loss_columns(LOSS, Divisor inner) {
     __shared__ EndMemory memory;
     Terms terms;
-    real factor = dx ? factor_of(top_diff, divisor, scale) : 0;
     GRID_LOOP(i, positions) {
-        Position at(class_of(label[i], classes, has_ignore, ignore), weights, factor);
+        int k = class_of(label[i], classes, has_ignore, ignore);
         size_t start = start_of(i, classes, inner);
-        if (at.k < 0) terms.add(0, at.k, i, out_of_range);
+        if (k < 0) terms.add(0, k, i, out_of_range);
         softmax_column(x + start, classes, inner.value, [&](Index c, real p) {
-            size_t here = start + (size_t)c * inner.value;
-            prob[here] = p;
-            if (dx) dx[here] = at.gradient(c, p);
-            if (at.has(c)) terms.add(at.loss(p, least), at.k, i, out_of_range);
+            prob[start + (size_t)c * inner.value] = p;
+            if ((int)c == k) terms.add(loss_of(p, k, weights, least), k, i, out_of_range);
         });
     }
     terms.end(memory, TOTAL_VALUES);
@@ -179,10 +155,10 @@ KERNEL softmax_loss_columns(LOSS, Divisor inner) {
 KERNEL softmax_loss_backward(const real* prob, const real* label, const real* weights, const real* top_diff,
                              const real* divisor, const real* scale, stored* dx, Index count, Divisor classes,
                              Divisor inner, int has_ignore, int ignore) {
-    real factor = factor_of(top_diff, *divisor, scale);
+    real factor = *top_diff / *divisor * (scale ? *scale : 1);
     GRID_LOOP(i, count) {
         Index c, at, outer = divide(divide(i, inner, at), classes, c);
         int k = class_of(label[outer * inner.value + at], classes.value, has_ignore, ignore);
-        dx[i] = Position(k, weights, factor).gradient(c, prob[i]);
+        dx[i] = k < 0 ? 0 : (prob[i] - (k == (int)c)) * (weights ? weights[k] * factor : factor);
     }
 }

@@ -20,8 +20,8 @@ __all__ = [
 
 FILE = "softmax"
 LOSS = f"""
-    const stored* x, const real* label, const real* weights, real* prob, stored* dx, const real* top_diff,
-    const real* scale, Index positions, Index classes, int has_ignore, int ignore, real least, {TOTAL}
+    const stored* x, const real* label, const real* weights, real* prob, Index positions, Index classes,
+    int has_ignore, int ignore, real least, {TOTAL}
 """
 
 softmax_rows = Kernel(FILE, "softmax_rows", """

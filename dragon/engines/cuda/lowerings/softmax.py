@@ -83,8 +83,7 @@ class SoftmaxLossLowering(Labelled):
         positions = outer * inner
         given = {
             "x": bottom[0].data, "label": bottom[1].data, "weights": self._weights(), "prob": layer.prob.data,
-            "dx": None, "top_diff": None, "scale": None, "positions": positions, "classes": classes,
-            **self.ignored(), "least": LEAST,
+            "positions": positions, "classes": classes, **self.ignored(), "least": LEAST,
         }  # fmt: skip
         divisor = self.divisor(outer, inner)
         if inner > 1:
