@@ -59,14 +59,12 @@ class EltwiseLowering(Lowering):
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         layer, dy = self.layer, top[0].diff
-        if self.is_plain_sum:
-            outs: list[Any] = [blob.diff for blob in receivers(bottom, propagate_down)]
-            found = [out for out in outs if out.data.ptr != typed("Any", dy).data.ptr]
-            if found:
-                spread(self, [dy], found)
-            return
+        outs: list[Any] = [blob.diff for blob in receivers(bottom, self._takes_as_it_is(propagate_down))]
+        found = [out for out in outs if out.data.ptr != typed("Any", dy).data.ptr]
+        if found:
+            spread(self, [dy], found)
         for i in reversed(range(len(bottom))):  # bottom 0 last: in place, its diff is dy
-            if not propagate_down[i]:
+            if not propagate_down[i] or self._takes_as_it_is(propagate_down)[i]:
                 continue
             dx = bottom[i].diff
             if layer.operation == SUM:
@@ -83,11 +81,17 @@ class EltwiseLowering(Lowering):
                 x, y = bottom[i].data, top[0].data
                 self.launch(kernels.product_backward, x=x, y=y, dy=dy, dx=dx, count=dx.size)
 
+    def _takes_as_it_is(self, propagate_down: Sequence[bool]) -> list[bool]:
+        """For each bottom whether its gradient is that of the top: in a sum, with a coefficient of 1."""
+        is_sum = self.layer.operation == SUM
+        return [flag and is_sum and c == 1 for flag, c in zip(propagate_down, self.layer.coeff, strict=True)]
+
     def equal_diffs(self) -> Sequence[Storage]:
         node = self.node
-        if not self.is_plain_sum:
-            return ()
-        return [b.diff_storage for b in receivers([node.tops[0], *node.bottoms], [True, *node.propagate_down])]
+        as_it_is = self._takes_as_it_is(node.propagate_down)
+        if node.tops[0] in node.bottoms and not self.is_plain_sum:
+            return ()  # the top's gradient may be multiplied in place
+        return [b.diff_storage for b in receivers([node.tops[0], *node.bottoms], [True, *as_it_is])]
 
     def _multiply(self, a: Any, b: Any, y: Any) -> None:
         element_wise(self, kernels.product, {"a": a, "b": b, "y": y}, {})
