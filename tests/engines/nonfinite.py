@@ -23,6 +23,7 @@ PROBES = [1e4, -1e4]  # finite values that show what depends on an element
 
 
 CONVOLUTION = 'convolution_param { num_output: 4 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } }'
+POINTWISE = 'convolution_param { num_output: 4 kernel_size: 1 stride: %d weight_filler { type: "xavier" } }'
 RUNNING = "batch_norm_param { use_global_stats: true }"
 POOL = "pooling_param { kernel_size: 2 stride: 2 }"
 
@@ -67,6 +68,9 @@ CHAINS = {
     "convolution, sum, ReLU": layer("Convolution", "x0", "y", CONVOLUTION.replace("4", "3", 1))
     + 'layer { name: "sum" type: "Eltwise" bottom: "y" bottom: "x0" top: "y1" }\n'
     + layer("ReLU", "y1", "y1"),
+    "convolution, 1 x 1 convolution with a stride": CONV + RELU + layer("Convolution", "y", "y1", POINTWISE % 2),
+    "1 x 1 convolution, average pooling": layer("Convolution", "x0", "y", POINTWISE % 1)
+    + layer("Pooling", "y", "y1", POOL.replace("{", "{ pool: AVE")),
     "inner product, ReLU": INNER + RELU,
     "inner product, ELU": INNER + layer("ELU", "y", "y"),
     "inner product, Sigmoid": INNER + layer("Sigmoid", "y", "y"),

@@ -40,6 +40,7 @@ def chain(*layers: str) -> str:
 
 
 CONV = 'type: "Convolution" convolution_param { num_output: 16 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } }'
+POINT = CONV.replace("kernel_size: 3 pad: 1", "kernel_size: 1")
 MAX = 'type: "Pooling" pooling_param { kernel_size: 3 stride: 2 }'
 AVE = 'type: "Pooling" pooling_param { pool: AVE kernel_size: 3 stride: 2 }'
 FULL = 'type: "InnerProduct" inner_product_param { num_output: 8 weight_filler { type: "xavier" } }'
@@ -71,6 +72,23 @@ layer {{ name: "sum2" bottom: "sum" bottom: "c3" top: "sum2" type: "Eltwise" }}
 layer {{ name: "cat" bottom: "sum2" bottom: "c1" top: "cat" type: "Concat" }}
 layer {{ name: "f" bottom: "cat" top: "f" {FULL} }}
 layer {{ name: "ip" bottom: "f" top: "ip" {FULL} }}
+layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "x1" top: "loss" }}
+""",
+    "strides behind a sum": inputs((3, 16, 6, 6), (3,))
+    + f"""
+layer {{ name: "c1" bottom: "x0" top: "c1" {CONV} }}
+layer {{ name: "n1" bottom: "c1" top: "c1" {BN} }}
+layer {{ name: "r1" bottom: "c1" top: "c1" {RELU} }}
+layer {{ name: "c2" bottom: "c1" top: "c2" {POINT} }}
+layer {{ name: "sum" bottom: "c2" bottom: "x0" top: "sum" type: "Eltwise" }}
+layer {{ name: "r2" bottom: "sum" top: "sum" {RELU} }}
+layer {{ name: "c3" bottom: "sum" top: "c3" {POINT.replace("1 weight", "1 stride: 2 weight")} }}
+layer {{ name: "c4" bottom: "sum" top: "c4" {POINT.replace("1 weight", "1 stride: 2 weight")} }}
+layer {{ name: "n4" bottom: "c4" top: "c4" {BN} }}
+layer {{ name: "sum2" bottom: "c3" bottom: "c4" top: "sum2" type: "Eltwise" }}
+layer {{ name: "c5" bottom: "sum2" top: "c5" {POINT} }}
+layer {{ name: "p5" bottom: "c5" top: "p5" {AVE} }}
+layer {{ name: "ip" bottom: "p5" top: "ip" {FULL} }}
 layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "ip" bottom: "x1" top: "loss" }}
 """,
 }  # fmt: skip

@@ -59,12 +59,15 @@ def convolution(b: Builder, node: Node) -> Backward | None:
     return backward
 
 
-def convolve(b: Builder, node: Node, which: int, epilogue: Epilogue) -> Backward:
-    """Build the convolution of bottom `which`, whose primitive computes the layers of `epilogue` as well."""
+def convolve(b: Builder, node: Node, which: int, epilogue: Epilogue, spec: conv.ConvSpec | None = None) -> Backward:
+    """Build the convolution of bottom `which`, whose primitive computes the layers of `epilogue` as well.
+
+    spec: its geometry where it is not the layer's.
+    """
     layer = cast("ConvolutionBase", node.layer)
-    bottom = node.bottoms[which]
     top, parameters = epilogue.top, epilogue.parameters_of(b, layer)
-    spec = replace(spec_of(b, layer, bottom, node.tops[which]), bias=parameters.has_bias)
+    spec = spec or spec_of(b, layer, node.bottoms[which], node.tops[which])
+    spec = replace(spec, bias=parameters.has_bias)
     epilogue = _with_bound(b, node, which, epilogue, parameters)
     with b.guarded_by(epilogue.bound):
         backward = _convolve(b, node, which, epilogue, spec)

@@ -6,12 +6,13 @@ changed. Blobs between the layers are computed by running these layers by themse
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from dragon.engines.onednn.kernels.convolution import ConvSpec
 from dragon.engines.onednn.library.constants import Alg
 from dragon.engines.onednn.library.memory import Memory, MemoryDesc
 from dragon.engines.onednn.library.primitive import BinaryPost, PostOp
@@ -21,7 +22,7 @@ from dragon.engines.onednn.lowerings.inner_product import multiply
 from dragon.engines.onednn.lowerings.parameters import Epilogue, output_norms
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
 from dragon.engines.onednn.plan.values import reorder
-from dragon.memory.storage import Array
+from dragon.memory.storage import Array, Storage
 
 if TYPE_CHECKING:
     from dragon.bases.batch_statistics import BatchStatistics
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from dragon.layers.inner_product import InnerProduct
     from dragon.memory.blob import Blob
 
-__all__ = ["WeightChain", "fold_weights"]
+__all__ = ["WeightChain", "build_chain", "fold_weights", "make_lazy"]
 
 
 @dataclass(frozen=True)
@@ -49,39 +50,68 @@ class WeightChain:
         found = (self.first, self.norm, self.scale, self.sum, self.relu)
         return [node for node in found if node is not None]
 
+    @property
+    def bottom(self) -> Blob:
+        """The bottom of the first layer."""
+        return self.first.bottoms[0]
+
+    @property
+    def top(self) -> Blob:
+        """The top of the last layer."""
+        return self.nodes[-1].tops[0]
+
+    @property
+    def operands(self) -> list[Blob]:
+        """The blob that the sum adds, if there is a sum."""
+        if self.sum is None:
+            return []
+        own = (self.scale or self.norm or self.first).tops[0]
+        return [blob for blob in self.sum.bottoms if blob is not own]
+
 
 def fold_weights(b: Builder, chain: WeightChain) -> Backward | None:
     """Build the primitive that computes all layers of the chain. In TEST there is no backward."""
-    layer, top = chain.first.layer, chain.nodes[-1].tops[0]
-    post: list[PostOp] = []
-    operands: list[Blob] = []
-    if chain.sum is not None:
-        own = (chain.scale or chain.norm or chain.first).tops[0]
-        operands = [blob for blob in chain.sum.bottoms if blob is not own]
-        post.append(BinaryPost(Alg.binary_add, MemoryDesc.any(top.shape, b.dtype)))
+    build_chain(b, chain, chain.bottom, chain.top, chain.operands)
+    make_lazy(b, [chain], {chain.top.data_storage})
+    return None
+
+
+def build_chain(
+    b: Builder,
+    chain: WeightChain,
+    bottom: Blob,
+    top: Blob,
+    operands: Sequence[Blob],
+    spec: ConvSpec | None = None,
+) -> None:
+    """Build the primitive of a chain from `bottom` and `operands` to `top`.
+
+    spec: the geometry of its convolution, where these are not the blobs of the net.
+    """
+    layer, first = chain.first.layer, replace(chain.first, bottoms=[bottom], tops=[top])
+    post: list[PostOp] = [BinaryPost(Alg.binary_add, MemoryDesc.any(top.shape, b.dtype)) for _ in operands]
     folds = chain.norm is not None or chain.scale is not None
     parameters = _Fold(b, chain, cast("ConvolutionBase | InnerProduct", layer)) if folds else None
     epilogue = Epilogue(top, post, operands, parameters)
     if chain.relu is not None:
-        epilogue = with_neuron(b, chain.first, chain.relu, epilogue)
+        epilogue = with_neuron(b, first, chain.relu, epilogue)
     if layer.type == "InnerProduct":
         if top.ndim != 2:
             raise NotLoweredError("rows of several axes")
-        multiply(b, chain.first, epilogue)
+        multiply(b, first, epilogue)
     else:
-        convolve(b, chain.first, 0, epilogue)
-    _make_lazy(b, chain)
-    return None
+        convolve(b, first, 0, epilogue, spec)
 
 
-def _make_lazy(b: Builder, chain: WeightChain) -> None:
-    """Make the blobs between the layers lazy: the single plan computes them when they are read."""
-    last = {id(node.tops[0].data_storage): node for node in chain.nodes}
-    final = chain.nodes[-1].tops[0].data_storage
-    for node in last.values():
-        storage = node.tops[0].data_storage
-        if storage is not final:
-            b.make_lazy_by_layers(storage, chain.first.index, node.index)
+def make_lazy(b: Builder, chains: Sequence[WeightChain], made: Collection[Storage]) -> None:
+    """Make the blobs of these chains lazy but for those `made`: the single plan computes them when they are read.
+
+    To be called when the group that the chains are is built.
+    """
+    last = {node.tops[0].data_storage: node for chain in chains for node in chain.nodes}
+    for storage, node in last.items():
+        if storage not in made:
+            b.make_lazy_by_layers(storage, chains[0].first.index, node.index)
 
 
 @dataclass

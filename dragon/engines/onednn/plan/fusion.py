@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeGuard
 
 from dragon.bases.batch_statistics import BatchStatistics
-from dragon.engines.onednn.lowerings import Lowering
 from dragon.engines.onednn.lowerings.activated import activated
 from dragon.engines.onednn.lowerings.folding import WeightChain, fold_weights
 from dragon.engines.onednn.lowerings.normalization import Chain, normalize_chain
 from dragon.engines.onednn.lowerings.relu_pool import relu_pool
+from dragon.engines.onednn.plan.rearranging import rearranged
+from dragon.engines.onednn.plan.together import Together
 from dragon.graph.chains import Graph, Link
 from dragon.layers.convolution import Convolution
 from dragon.layers.inner_product import InnerProduct
@@ -22,14 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["find_groups"]
 
 
-def find_groups(net: Net, training: bool) -> Iterator[tuple[int, int, Lowering | None]]:
-    """First and last layer of each group in order, with the lowering of a fused one."""
+def find_groups(net: Net, training: bool) -> list[Together]:
+    """The groups of a net in order."""
     finder = _Finder(net, training)
-    i = 0
-    while i < len(net.nodes):
-        last, lowering = finder.relu_pool(i) or finder.normalization(i) or finder.weighted(i) or (i, None)
-        yield i, last, lowering
-        i = last + 1
+    groups: list[Together] = []
+    while (i := groups[-1].last + 1 if groups else 0) < len(net.nodes):
+        groups.append(finder.relu_pool(i) or finder.normalization(i) or finder.weighted(i) or Together(i, i))
+    return groups if training else rearranged(net, finder.graph, groups)
 
 
 class _Finder:
@@ -40,7 +39,7 @@ class _Finder:
         self.training = training
         self.graph = Graph(net.nodes)
 
-    def relu_pool(self, i: int) -> tuple[int, Lowering] | None:
+    def relu_pool(self, i: int) -> Together | None:
         """A ReLU in place before a maximum pooling."""
         nodes = self.net.nodes
         in_place = bool(nodes[i].tops and nodes[i].bottoms) and nodes[i].tops[0] is nodes[i].bottoms[0]
@@ -52,9 +51,9 @@ class _Finder:
         chain = self.graph.chain(i, (Link.RELU, Link.POOL), takes, adjacent=True)
         if Link.POOL not in chain:
             return None
-        return i + 1, lambda b, node: relu_pool(b, node, nodes[i + 1])
+        return Together(i, i + 1, lambda b, node: relu_pool(b, node, nodes[i + 1]))
 
-    def normalization(self, i: int) -> tuple[int, Lowering] | None:
+    def normalization(self, i: int) -> Together | None:
         """A normalisation with the Scale and the ReLU behind it."""
         layer = self.net.nodes[i].layer
         if not _is_normalization(layer):
@@ -73,9 +72,9 @@ class _Finder:
         nodes = self.net.nodes
         scale, relu = (nodes[found[link]] if link in found else None for link in (Link.SCALE, Link.RELU))
         chain = Chain(nodes[i], scale, relu)
-        return chain.nodes[-1].index, lambda b, node: normalize_chain(b, chain)
+        return Together(i, chain.nodes[-1].index, lambda b, node: normalize_chain(b, chain))
 
-    def weighted(self, i: int) -> tuple[int, Lowering] | None:
+    def weighted(self, i: int) -> Together | None:
         """A convolution or inner product: in training with a neuron in place, in TEST with all that follows it."""
         nodes = self.net.nodes
         if not isinstance(nodes[i].layer, (Convolution, InnerProduct)):
@@ -96,19 +95,21 @@ class _Finder:
 
         links = (Link.WEIGHTED, Link.NORM, Link.SCALE, Link.SUM, Link.RELU)
         found = self.graph.chain(i, links, takes, adjacent=True)
-        if len(found) < 2:
+        if not found:
             return None
         chain = WeightChain(nodes[i], *(nodes[found[link]] if link in found else None for link in links[1:]))
-        return chain.nodes[-1].index, lambda b, node: fold_weights(b, chain)
+        if len(found) < 2:
+            return Together(i, i, chain=chain)
+        return Together(i, chain.nodes[-1].index, lambda b, node: fold_weights(b, chain), chain)
 
-    def _with_neuron(self, i: int) -> tuple[int, Lowering] | None:
+    def _with_neuron(self, i: int) -> Together | None:
         nodes = self.net.nodes
 
         def takes(link: Link, j: int) -> bool:
             return link is Link.WEIGHTED or (nodes[j].tops[0] is nodes[i].tops[0] and self.relu_pool(j) is None)
 
         neuron = self.graph.chain(i, (Link.WEIGHTED, Link.NEURON), takes, adjacent=True).get(Link.NEURON)
-        return None if neuron is None else (neuron, lambda b, node: activated(b, node, nodes[neuron]))
+        return None if neuron is None else Together(i, neuron, lambda b, node: activated(b, node, nodes[neuron]))
 
     def _is_scale(self, index: int) -> bool:
         """A learned scale of each channel."""

@@ -18,6 +18,7 @@ from dragon.engines.onednn.plan.fusion import find_groups
 from dragon.engines.onednn.plan.program import Program
 from dragon.engines.onednn.plan.settled import SettledProgram
 from dragon.engines.onednn.plan.steps import Backward, Group, NotLoweredError, Steps
+from dragon.engines.onednn.plan.together import Together
 from dragon.engines.onednn.plan.values import Value
 
 if TYPE_CHECKING:
@@ -59,9 +60,9 @@ class Plan:
         self._notice = log.info if verbose and whole else log.debug
         self.builder = Builder(net, device, dtype, training, whole, winograd, materialize)
         self.groups: list[Group] = []
-        for first, last, fused in find_groups(net, training) if fuse else _single(self.last):
-            with memory_of(net.nodes[first].layer.where):
-                self.groups += self._forward(first, last, fused)
+        for layers in find_groups(net, training) if fuse else _single(self.last):
+            with memory_of(net.nodes[layers.first].layer.where):
+                self.groups += self._forward(layers)
         self._intact = {
             group.first: [self.builder.unchanged_check(blob) for blob in group.watched]
             for group in self.groups
@@ -81,8 +82,8 @@ class Plan:
         self.losses = [node for node in net.nodes if node.makes_loss]
 
     # -- compiling ------------------------------------------------------------------------------------------
-    def _forward(self, first: int, last: int, fused: lowerings.Lowering | None) -> list[Group]:
-        builder = self.builder
+    def _forward(self, layers: Together) -> list[Group]:
+        builder, first, last, fused = self.builder, layers.first, layers.last, layers.lowering
         group = Group(first, last)
         node, *others = self.net.nodes[first : last + 1]
         layer = node.layer
@@ -101,7 +102,8 @@ class Plan:
                 self._notice("%s: not as one primitive: %s", layer.where, error)
                 builder.rollback(state)
                 if first != last:
-                    return [g for i in range(first, last + 1) for g in self._forward(i, i, None)]
+                    parts = layers.parts or _single(last, first)
+                    return [group for part in parts for group in self._forward(part)]
                 group = Group(first, last)
             else:
                 if others:
@@ -260,9 +262,8 @@ class Plan:
             storage.detach(place)
 
 
-def _single(last: int) -> Iterator[tuple[int, int, None]]:
-    for i in range(last + 1):
-        yield i, i, None
+def _single(last: int, first: int = 0) -> list[Together]:
+    return [Together(i, i) for i in range(first, last + 1)]
 
 
 def _has_primitives(node: Node) -> bool:
