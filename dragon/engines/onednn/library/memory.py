@@ -43,9 +43,15 @@ class Device:
     @property
     def native_bf16(self) -> bool:
         """Whether the CPU multiplies bf16 itself (AVX-512 BF16 or newer) instead of emulating it slowly."""
-        avx512_core_bf16 = 0xE7
-        isa = int(library().get_effective_cpu_isa())
-        return isa & avx512_core_bf16 == avx512_core_bf16
+        return self._has(0xE7)  # dnnl_cpu_isa_avx512_core_bf16
+
+    @property
+    def has_avx512(self) -> bool:
+        """Whether vectors have 16 numbers of float32."""
+        return self._has(0x27)  # dnnl_cpu_isa_avx512_core
+
+    def _has(self, features: int) -> bool:
+        return int(library().get_effective_cpu_isa()) & features == features
 
 
 class MemoryDesc:

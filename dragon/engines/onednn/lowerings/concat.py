@@ -1,4 +1,7 @@
-"""Concat and Slice: copies into and out of parts of one memory (quirk "parts of a tensor")."""
+"""Concat and Slice: copies into and out of parts of one memory (quirk "parts of a tensor").
+
+In TEST the bottoms of a Concat along the channels of one image lie in their parts at once (`plan/places.py`).
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from dragon.engines.onednn.library.memory import Memory, MemoryDesc, Shape, like
 from dragon.engines.onednn.lowerings import lowers
 from dragon.engines.onednn.lowerings.bounds import pass_on
 from dragon.engines.onednn.plan.builder import Backward, Builder, NotLoweredError
+from dragon.engines.onednn.plan.places import Place
 from dragon.engines.onednn.plan.values import reorder
 from dragon.errors import EngineError
 from dragon.graph.node import Node
@@ -33,7 +37,11 @@ def concat(b: Builder, node: Node) -> Backward | None:
     layer = cast("Concat", node.layer)
     bottoms, top = node.bottoms, node.tops[0]
     bounds = [b.value_of(bottom).bound for bottom in bottoms]
-    _join(b, layer.name, layer.along, bottoms, b.data, b.desc, lambda desc: b.make(top, desc))
+    place = b.places.get(top.data_storage)
+    if place is None:
+        _join(b, layer.name, layer.along, bottoms, b.data, b.desc, lambda desc: b.make(top, desc))
+    else:
+        _gather(b, bottoms, top, place)
     pass_on(b, bounds, top)
 
     def backward() -> None:
@@ -66,6 +74,21 @@ def slice_layer(b: Builder, node: Node) -> Backward | None:
             _join(b, layer.name, layer.along, tops, b.diff, b.diff_desc, lambda desc: b.make_diff(bottom, desc))
 
     return backward
+
+
+def _gather(b: Builder, bottoms: Sequence[Blob], top: Blob, whole: Place) -> None:
+    """Copy the bottoms into their places that do not lie there yet."""
+    channel = 0
+    for blob in bottoms:
+        place, source = Place(blob.shape, whole, channel), b.data(blob)
+        if place.holds(source):
+            b.protect(source)
+        else:
+            b.run(reorder(b.device, source, place.memory(b.device)))
+        b.places.pop(blob.data_storage, None)
+        channel += blob.shape[1]
+    b.protect(b.make(top, whole.desc, whole.memory(b.device)))
+    b.remark = "in place"
 
 
 def _join(

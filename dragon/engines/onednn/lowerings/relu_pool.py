@@ -23,7 +23,7 @@ __all__ = ["relu_pool"]
 def relu_pool(b: Builder, relu: Node, pooling: Node) -> Backward | None:
     """Build a maximum pooling and then the ReLU. The ReLU's blob is lazy: it is relu(x) when it is read."""
     blob, top = relu.bottoms[0], pooling.tops[0]
-    if not b.owns(blob):
+    if not (b.owns(blob) if b.training else b.has(blob)):
         raise NotLoweredError("a source on the host")
     source = b.value_of(blob)
     assert isinstance(source, Value)

@@ -19,6 +19,7 @@ from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, ali
 from dragon.engines.onednn.library.primitive import Attributes, Call, Primitive, SumPost
 from dragon.engines.onednn.plan.bound import Bound
 from dragon.engines.onednn.plan.guarded import GuardedCall, bounded_call
+from dragon.engines.onednn.plan.places import find_places
 from dragon.engines.onednn.plan.steps import Backward, NotLoweredError, Step, when_changed
 from dragon.engines.onednn.plan.values import HostValue, LazyCopy, Value, reorder
 from dragon.engines.onednn.plan.versions import Versions
@@ -38,7 +39,8 @@ class Builder(Versions):
     """The plan that is being built.
 
     dtype: the element type of activations. ahead: whether what parameters and inputs alone decide is computed before
-    a pass begins: in whole plans of TEST, where no layer in Python can change a parameter meanwhile. remark: set by a
+    a pass begins: in whole plans of TEST, where no layer in Python can change a parameter meanwhile. in_blocks: whether
+    convolutions of one image work in blocks of channels, and concatenations copy nothing. remark: set by a
     lowering, how it computes a layer. parts: for each layer of a fused group, by index, a function that builds its
     backward by itself.
     """
@@ -57,6 +59,9 @@ class Builder(Versions):
         self.net = net
         self.ahead = cache and not training and not any(node.layer.runs_user_code for node in net.nodes)
         self.dtype = dtype
+        self.in_blocks = self.ahead and dtype == DataType.f32 and device.has_avx512
+        if self.in_blocks:
+            self.places = find_places(net.nodes)
         self.winograd = winograd
         self.remark = ""
         self.sources: Sources[Array] = Sources(_copied, reuse=True, follow=True)  # host values that the plan reads

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Shape
+from dragon.engines.onednn.plan.places import Place
 from dragon.engines.onednn.plan.steps import Steps
 from dragon.engines.onednn.plan.values import HostValue, Value, is_unchanged, logical, reorder
 from dragon.memory.blob import Blob
@@ -39,6 +40,7 @@ class Versions:
         self.values: list[Value | HostValue] = []
         self.lazies: list[tuple[Storage, str]] = []
         self.watched: list[Blob] = []
+        self.places: dict[Storage, Place] = {}  # where values are to lie that a concatenation joins
         self._now: dict[int, Value | HostValue] = {}  # storage id -> version current at this point
         self._alive: list[Storage] = []  # alive, so that no other storage gets their id
         self._protected: set[int] = set()  # ids of memories
@@ -94,11 +96,11 @@ class Versions:
 
     def checkpoint(self) -> Any:
         """The state that `rollback` returns to when a lowering gives up half-way."""
-        return dict(self._now), len(self.values), len(self._derived)
+        return dict(self._now), len(self.values), len(self._derived), dict(self.places)
 
     def rollback(self, state: Any) -> None:
         """Undo everything since `checkpoint` returned this state."""
-        now, values, derived = state
+        now, values, derived, self.places = state
         for value, desc in self._derived[derived:]:
             del value.derived[desc]
         for value in self.values[values:]:
@@ -179,8 +181,12 @@ class Versions:
         memory = self._owned(blob.data_storage, blob)
         return memory is not None and id(memory) not in self._protected
 
+    def has(self, blob: Blob) -> bool:
+        """Whether the blob's data lies in memory of the plan with the blob's shape."""
+        return self._owned(blob.data_storage, blob) is not None
+
     def protect(self, memory: Memory) -> None:
-        """Let no layer overwrite this memory in place: backward reads it."""
+        """Let no layer overwrite this memory in place: backward reads it, or other values lie there."""
         self._protected.add(id(memory))
 
     def owns_diff(self, blob: Blob) -> bool:
@@ -194,6 +200,9 @@ class Versions:
     # -- writing --------------------------------------------------------------------------------------------
     def make(self, blob: Blob, desc: MemoryDesc, memory: Memory | None = None) -> Memory:
         """A new version of the blob's data, in new memory or in `memory` (for in-place work)."""
+        place = self.places.pop(blob.data_storage, None)
+        if memory is None and place is not None and place.desc == desc:
+            memory = place.memory(self.device)
         return self._make(blob.data_storage, desc, memory)
 
     def make_diff(self, blob: Blob, desc: MemoryDesc, memory: Memory | None = None) -> Memory:
