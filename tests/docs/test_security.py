@@ -6,6 +6,8 @@ import ast
 import re
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import h5py
@@ -23,6 +25,11 @@ from tests.imports import files
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 ITEMS = [line for line in PAGE.splitlines() if line.startswith("- ")]
+LOADERS = {  # and how they have to be called
+    **dict.fromkeys(("np.load", "numpy.load"), "allow_pickle=False"),
+    "torch.load": "weights_only=True",
+    "yaml.compose": "SafeLoader",
+}
 _STARTS = re.compile(r"os\.(fork|exec|spawn|posix_spawn|startfile)")
 _ITEM = re.compile(r"- (.+\.) <!-- (\S+(?:, \S+)*) -->")
 
@@ -48,41 +55,59 @@ def test_other_paragraphs_are_few() -> None:
     assert plain[1].startswith("There is no bound on time")
 
 
-def _nodes() -> Iterator[tuple[str, ast.AST]]:
-    """The syntax of every module of the package."""
+@dataclass(frozen=True)
+class Module:
+    """What a module imports, as dotted names, and what it calls: a name, dotted or not, and the text for LOADERS."""
+
+    imports: frozenset[str]
+    calls: tuple[tuple[str, str], ...]
+
+
+@cache
+def _modules() -> dict[str, Module]:
+    """The modules of the package, each parsed once; the syntax itself is let go, since it is large."""
+    found = {}
     for module, path in files().items():
-        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
-            yield module, node
+        imports, calls = set[str](), []
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imports.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imports.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
+            elif isinstance(node, ast.Call) and (name := _dotted(node.func)):
+                calls.append((name, ast.unparse(node) if name in LOADERS else ""))
+        found[module] = Module(frozenset(imports), tuple(calls))
+    return found
+
+
+def _calls() -> Iterator[tuple[str, str, str]]:
+    """Each call in the package: the module, the name that is called, the text for LOADERS."""
+    return ((module, *call) for module, one in _modules().items() for call in one.calls)
+
+
+def _dotted(node: ast.expr) -> str:
+    """The dotted name that an expression is; "" for others."""
+    if isinstance(node, ast.Name):
+        return node.id
+    inner = _dotted(node.value) if isinstance(node, ast.Attribute) else ""
+    return f"{inner}.{node.attr}" if isinstance(node, ast.Attribute) and inner else ""
 
 
 def _importers(*names: str) -> set[str]:
     """Modules of the package that import one of these, or a part of it."""
-    found = set()
-    for module, node in _nodes():
-        sources: list[str] = []
-        if isinstance(node, ast.Import):
-            sources = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            sources = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        if any(f"{source}.".startswith(f"{name}.") for source in sources for name in names):
-            found.add(module)
-    return found
+    return {
+        module
+        for module, one in _modules().items()
+        if any(f"{source}.".startswith(f"{name}.") for source in one.imports for name in names)
+    }
 
 
 def test_nothing_is_unpickled_or_evaluated() -> None:
     assert not _importers("pickle", "marshal", "shelve", "dill", "joblib")
     assert _importers("runpy", "code") == {"dragon.tools.run"}
-    for module, node in _nodes():
-        if not isinstance(node, ast.Call):
-            continue
-        called = ast.unparse(node.func)
+    for module, called, text in _calls():
         assert called not in ("eval", "exec", "__import__", "os.system", "os.popen", "yaml.load"), module
-        if called in ("np.load", "numpy.load"):
-            assert "allow_pickle=False" in ast.unparse(node), module
-        if called == "torch.load":
-            assert "weights_only=True" in ast.unparse(node), module
-        if called == "yaml.compose":
-            assert "SafeLoader" in ast.unparse(node), module
+        assert LOADERS.get(called, "") in text, module
 
 
 def test_who_starts_programs() -> None:
@@ -94,10 +119,9 @@ def test_who_starts_programs() -> None:
         *of_ranks,
     }
     assert _importers("dragon.tools.common.launch") == {"dragon.tools.train", "dragon.tools.test"}
-    callers = {
-        module for module, node in _nodes() if isinstance(node, ast.Call) and _STARTS.match(ast.unparse(node.func))
-    }
-    assert callers == {"dragon.parallel.watcher"}  # which runs the command of a rank
+    assert {module for module, called, _ in _calls() if _STARTS.match(called)} == {
+        "dragon.parallel.watcher"
+    }  # which runs the command of a rank
     assert _importers("multiprocessing") == {"dragon.compare.executors.dask"}  # its resource tracker
 
 
