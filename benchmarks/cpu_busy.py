@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,12 +32,8 @@ def hogs(count: int, nice: int) -> Iterator[None]:
     Where Linux groups processes by session (sched_autogroup), a nice value counts within the group only, and the
     group has one of its own.
     """
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-c", f"import os\nos.nice({nice})\nwhile True: pass"], start_new_session=True
-        )
-        for _ in range(count)
-    ]
+    compute = f"import os\nos.nice({nice})\nwhile os.getppid() == {os.getpid()}:\n  for _ in range(10**6): pass"
+    running = [subprocess.Popen([sys.executable, "-c", compute], start_new_session=True) for _ in range(count)]
     try:
         for process in running:
             with suppress(OSError):  # no such groups here
