@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dragon.compare.config import Contrast, Experiment, Metric
 from dragon.compare.contrasts import check_contrast, select
 from dragon.compare.cost import PARTS
@@ -50,6 +52,9 @@ def check_questions(plan: Plan) -> None:
         except DragonError as error:
             contrast.section.fail(str(error), "expect")
         _check_selections(plan, contrast, metrics)
+    if c.tune is not None and c.tune.metric in metrics:
+        runs = [cell[0] for cell in plan.cells()]
+        _check_measured(plan, runs, metrics[c.tune.metric], metrics, c.tune.section, "metric")
     if c.picture is not None:
         section = c.picture.section or c.top
         if c.picture.series is not None:
@@ -79,12 +84,19 @@ def _check_selections(plan: Plan, contrast: Contrast, metrics: dict[str, Metric]
             found = select([{"variant": run.variant, "levels": run.levels, "run": run} for run in runs], of)
         except DragonError as error:
             contrast.section.fail(f'"{contrast.section.name(key)}": {error}', key)
-        parts = resolve_metric(metric.name, metrics)
-        needed = [name for part in parts for name in (part.series, part.less, part.per) if name]
-        for run in (entry["run"] for entry in found):
-            lacking = set(needed) - set(_series_of(plan, run))
-            if name := next((name for name in needed if name in lacking and not name.startswith("probe/")), None):
-                contrast.section.fail(f'"{contrast.section.name(key)}": {run.variant} has no "{name}"', key)
+        _check_measured(plan, [entry["run"] for entry in found], metric, metrics, contrast.section, key)
+
+
+def _check_measured(
+    plan: Plan, runs: Sequence[Run], metric: Metric, metrics: dict[str, Metric], section: Section, key: str
+) -> None:
+    """Fail for a run without the series that the metric is made of; those of probes show only while it runs."""
+    parts = resolve_metric(metric.name, metrics)
+    needed = [name for part in parts for name in (part.series, part.less, part.per) if name]
+    for run in runs:
+        lacking = set(needed) - set(_series_of(plan, run))
+        if name := next((name for name in needed if name in lacking and not name.startswith("probe/")), None):
+            section.fail(f'"{section.name(key)}": {run.variant} has no "{name}"', key)
 
 
 def _check_series(c: Experiment, name: str, series: list[str], section: Section, key: str) -> None:

@@ -464,3 +464,10 @@ def test_a_contrast_of_runs_that_there_are_not_is_found_before_training(experime
     path = add(experiment, "contrasts:\n", f"contrasts:\n  - {contrast}\n")
     with pytest.raises(UsageError, match=rf"small.yaml:\d+: .*{message}"):
         check_questions(plan_of(path))
+
+
+def test_a_tuning_metric_that_a_variant_has_not_is_found_before_training(experiment: Path) -> None:
+    tune = 'tune: {over: {momentum: [0.5, 0.9]}, metric: "accuracy@batch", seeds: [101]}'
+    path = add(experiment, "factors:", f"{tune}\nfactors:")
+    with pytest.raises(UsageError, match=r'small.yaml:\d+: "tune.metric": plain has no "test/accuracy@batch"'):
+        check_questions(plan_of(path))
