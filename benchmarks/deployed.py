@@ -53,7 +53,7 @@ def _run(options: argparse.Namespace) -> None:
     peers = [] if options.no_peer else _installed(options.peer or ([COUNTED] if options.precision != "fp32" else None))
     record: dict[str, Any] = {"command": " ".join(sys.argv), "machine": machine(), "results": []}
     print(json.dumps(record["machine"], indent=1))
-    with tempfile.TemporaryDirectory() as folder, Worker("benchmarks.deployed_ours") as writer:
+    with tempfile.TemporaryDirectory() as folder, Worker("benchmarks.deployed_files") as writer:
         record["versions"] = {name: _facts(name) for name in (OURS, *peers)}
         print(json.dumps(record["versions"], indent=1))
         for net in options.net or NETS:
@@ -105,16 +105,17 @@ def _settings(name: str, folder: str, options: argparse.Namespace) -> dict[str, 
 def measure(folder: str, peers: Sequence[str], options: argparse.Namespace) -> Result:
     """Time to the first scores and memory of each library by itself, then all of them in turn."""
     result: Result = {"candidates": {}, "ratios": {}, "notes": []}
-    environment = _COMPILED | {"OMP_NUM_THREADS": str(options.threads), "OPENBLAS_NUM_THREADS": "1"}
+    names = [OURS, *([OTHER] if options.onednn else []), *peers]
+    starts: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    for k in range(options.starts - 1):
+        for name in names if k % 2 == 0 else reversed(names):
+            with ExitStack() as stack:
+                starts[name].append(_start(name, folder, options, stack)[1])
     with ExitStack() as stack:
-        candidates, first = [], {}
-        for name in (OURS, *([OTHER] if options.onednn else []), *peers):
-            begin = time.perf_counter()
-            library = {"ONEDNN_LIBRARY": options.onednn} if name == OTHER else {}
-            worker = stack.enter_context(Worker(_module(name), env=environment | library))
-            worker.ask("make", candidate=name, **_settings(name, folder, options))
-            scores = worker.ask("answer")
-            first[name] = {"first_s": time.perf_counter() - begin, "peak_mb": worker.ask("peak") / 2**20}
+        candidates: list[Candidate] = []
+        for name in names:
+            worker, first, scores = _start(name, folder, options, stack)
+            starts[name].append(first)
             if name == OURS:
                 expected = scores
             difference = _difference(scores, expected)
@@ -122,13 +123,29 @@ def measure(folder: str, peers: Sequence[str], options: argparse.Namespace) -> R
                 result["notes"].append(f"{name} left out: its scores differ by {difference:.2g} of the largest")
                 continue
             candidates.append(Candidate(name, worker, clock=options.clock))
-        series = interleave(candidates, options.rounds, options.block_ms)
-    for name, one in series.items():
-        result["candidates"][name] = one.facts() | first[name]
-        if name != OURS:
-            median, minimum = ratio(one, series[OURS])
+        series = interleave(candidates, options.rounds, options.block_ms) if options.rounds else {}
+    for candidate in candidates:
+        name, runs = candidate.name, starts[candidate.name]
+        passes = series[name].facts() if series else {}
+        result["candidates"][name] = passes | {key: min(run[key] for run in runs) for key in runs[0]}
+        if name != OURS and series:
+            median, minimum = ratio(series[name], series[OURS])
             result["ratios"][name] = {"median": round(median, 3), "min": round(minimum, 3)}
     return result
+
+
+def _start(
+    name: str, folder: str, options: argparse.Namespace, stack: ExitStack
+) -> tuple[Worker, dict[str, float], Sequence[float]]:
+    """A new process that has made its net: the worker, its time to the first scores with its memory, the scores."""
+    environment = _COMPILED | {"OMP_NUM_THREADS": str(options.threads), "OPENBLAS_NUM_THREADS": "1"}
+    library = {"ONEDNN_LIBRARY": options.onednn} if name == OTHER else {}
+    begin = time.perf_counter()
+    worker = stack.enter_context(Worker(_module(name), env=environment | library))
+    worker.ask("make", candidate=name, **_settings(name, folder, options))
+    scores = worker.ask("answer")
+    seconds = worker.ask("cpu") if options.clock == "cpu" else time.perf_counter() - begin
+    return worker, {"first_s": seconds, "peak_mb": worker.ask("peak") / 2**20}, scores
 
 
 def _difference(scores: Sequence[float], expected: Sequence[float]) -> float:
@@ -137,7 +154,7 @@ def _difference(scores: Sequence[float], expected: Sequence[float]) -> float:
 
 
 def report(results: Sequence[Result]) -> str:
-    """Two tables: times with ratios, then first scores and memory."""
+    """Two tables: times with ratios, where passes were timed, then first scores and memory."""
     names = list(dict.fromkeys(name for r in results for name in r["candidates"]))
     others = [name for name in names if name != OURS]
     rows = [
@@ -148,6 +165,7 @@ def report(results: Sequence[Result]) -> str:
         for r in results
     ]  # fmt: skip
     head = ["net", "batch", *(f"{name} ms" for name in names), *(f"{name} / {OURS}" for name in others)]
+    timed = any("min_ms" in found for r in results for found in r["candidates"].values())
     begun = [
         [
             r["net"], r["batch"], *(r["candidates"].get(name, {}).get("first_s") for name in names),
@@ -156,7 +174,7 @@ def report(results: Sequence[Result]) -> str:
         for r in results
     ]  # fmt: skip
     head_begun = ["net", "batch", *(f"{name} s" for name in names), *(f"{name} MB" for name in names)]
-    return f"{table(head, rows)}\n\n{table(head_begun, begun)}"
+    return "\n\n".join([*([table(head, rows)] if timed else []), table(head_begun, begun)])
 
 
 def _pair(found: Mapping[str, float] | None) -> str:
@@ -200,7 +218,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--net", action="append", metavar="NAME", help=f"of the zoo; by default {', '.join(NETS)}")
     parser.add_argument("--batch", action="append", type=int, metavar="N", help="by default 1 and 16")
     parser.add_argument("--peer", action="append", choices=list(LIBRARIES), metavar="NAME", help=", ".join(LIBRARIES))
-    parser.add_argument("--rounds", type=int, default=11, metavar="N", help="of all libraries in turn (11)")
+    parser.add_argument("--rounds", type=int, default=11, metavar="N", help="of all libraries in turn (11); 0: none")
+    parser.add_argument("--starts", type=int, default=1, metavar="N", help="processes of each; the least counts (1)")
     parser.add_argument("--block-ms", type=float, default=60, metavar="MS", help="of passes timed at a time (60)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of each library (1)")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu needs --threads 1")

@@ -1,4 +1,4 @@
-"""Worker of the benchmark of deployed nets for Dragon; also writes the files that all libraries start from."""
+"""Worker of the benchmark of deployed nets for Dragon."""
 
 from __future__ import annotations
 
@@ -10,45 +10,13 @@ import numpy as np
 from benchmarks._harness import Step, serve
 from dragon.bases.layer import TEST
 from dragon.engines import Options
-from dragon.export.deployed import Deployed, read_deployed
-from dragon.export.onnx.file import write_onnx
-from dragon.export.onnx.model import model_of
-from dragon.export.samples import random_weights
 from dragon.graph.net import Net
-from dragon.models.zoo import DEPLOY, file_of
-from dragon.proto.text import format_text
 from dragon.version import __version__
 
-__all__ = ["answer", "facts", "make", "profile", "weights", "write"]
+__all__ = ["IMAGES", "MODEL", "WEIGHTS", "answer", "facts", "make", "profile"]
 
-MODEL, WEIGHTS, ONNX, IMAGES = "net.prototxt", "net.caffemodel", "net.onnx", "images.npy"
+MODEL, WEIGHTS, IMAGES = "net.prototxt", "net.caffemodel", "images.npy"
 _nets: list[Net] = []  # that were made
-
-
-def weights(net: str, folder: str, size: int | None = None) -> None:
-    """Write random weights for a net of the zoo, with the running statistics of a noisy image."""
-    with _deployed(net, 1, size).net() as made:
-        random_weights(made)
-        made.save(Path(folder) / WEIGHTS)
-
-
-def write(net: str, batch: int, folder: str, size: int | None = None) -> None:
-    """Write the net for a batch as prototxt and, with folded normalisations, as ONNX file, and images for it."""
-    path = Path(folder)
-    deployed = _deployed(net, batch, size)
-    (path / MODEL).write_text(format_text(deployed.definition.message), encoding="utf-8")
-    with deployed.folded(str(path / WEIGHTS)) as folded:
-        write_onnx(model_of(folded), path / ONNX)
-        shape = folded.blobs[folded.inputs[0]].shape
-    np.save(path / IMAGES, np.random.default_rng(0).standard_normal(shape).astype(np.float32))
-
-
-def _deployed(net: str, batch: int, size: int | None) -> Deployed:
-    path = file_of(net, DEPLOY)
-    made = read_deployed(path)
-    dims = made.definition.message.layer[0].input_param.shape[0].dim
-    dims[:] = [batch, dims[1], *([size, size] if size else dims[2:])]
-    return made
 
 
 def make(folder: str, threads: int | None = None, precision: str = "fp32", engine: str = "onednn") -> Step:
@@ -96,4 +64,4 @@ def facts() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    serve({"weights": weights, "write": write, "answer": answer, "profile": profile, "facts": facts}, make)
+    serve({"answer": answer, "profile": profile, "facts": facts}, make)
