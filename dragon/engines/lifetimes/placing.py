@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Generic, TypeVar
 
 __all__ = ["ALIGNMENT", "Lifetime", "Placement", "peak_bytes", "place"]
@@ -44,10 +45,16 @@ class Placement(Generic[B]):
         spans = [
             (one, offset, offset + one.padded) for one, offset in zip(self.lifetimes.values(), offsets, strict=True)
         ]
+        late = sorted(((one.start, begin, end) for one, begin, end in spans), reverse=True)
+
+        def is_overwritten(end: int, low: int, high: int) -> bool:
+            later = takewhile(lambda span: span[0] > end, late)
+            return any(begin < high and low < stop for _, begin, stop in later)
+
         self.survivors = frozenset(
             buffer
             for buffer, (one, begin, end) in zip(self.lifetimes, spans, strict=True)
-            if not any(other.start > one.end and a < end and begin < b for other, a, b in spans)
+            if not is_overwritten(one.end, begin, end)
         )
 
     @property

@@ -69,3 +69,22 @@ def test_a_placement_knows_what_is_left_at_the_end() -> None:
     assert placement.offsets["a"] == placement.offsets["c"]
     assert placement.survivors == {"b", "c"}
     assert (placement.size, placement.unshared, placement.peak) == (128, 192, 128)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_survivors_are_those_whose_bytes_nothing_later_takes(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    starts = rng.integers(0, 30, 40)
+    lifetimes = {
+        i: Lifetime(int(start), int(start + rng.integers(0, 8)), int(rng.integers(1, 500)))
+        for i, start in enumerate(starts)
+    }
+    placed = Placement(lifetimes)
+    expected = set()
+    for i, one in lifetimes.items():
+        low, high = placed.offsets[i], placed.offsets[i] + one.padded
+        later = [j for j, other in lifetimes.items() if other.start > one.end]
+        if all(placed.offsets[j] >= high or placed.offsets[j] + lifetimes[j].padded <= low for j in later):
+            expected.add(i)
+    assert placed.survivors == expected
+    assert 0 < len(expected) < len(lifetimes)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 import weakref
+from collections.abc import Callable
 from ctypes import byref, c_int, c_int64, c_void_p
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -14,7 +17,7 @@ from numpy.typing import NDArray
 from dragon.engines.onednn.library.binding import check, dims, library
 from dragon.engines.onednn.library.constants import DataType, FormatKind, Query, Tag
 
-__all__ = ["Device", "Memory", "MemoryDesc", "Shape", "aligned_buffer", "like"]
+__all__ = ["Device", "Memory", "MemoryDesc", "Owner", "Shape", "aligned_buffer", "like"]
 
 Shape = tuple[int, ...]
 ALIGNMENT = 64  # bytes: a cache line and the widest vector
@@ -27,6 +30,24 @@ NUMPY_TYPES: dict[DataType, Any] = {
     DataType.s8: np.int8,
     DataType.u8: np.uint8,
 }
+
+
+class Owner:
+    """The only owner of an object of the library, `handle`, which `_destroy` ends together with this object.
+
+    Not by weakref.finalize: thousands of those take longer than making the objects. When the process ends nothing is
+    done, since the library may be gone by then.
+    """
+
+    _destroy: Callable[[Any], Any] | None = None
+
+    def __init__(self, handle: c_void_p, destroy: Callable[[Any], Any]) -> None:
+        self._as_parameter_ = handle
+        self._destroy = destroy
+
+    def __del__(self, finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if self._destroy is not None and not finalizing():
+            self._destroy(self._as_parameter_)
 
 
 class Device:
@@ -54,18 +75,25 @@ class Device:
         return int(library().get_effective_cpu_isa()) & features == features
 
 
-class MemoryDesc:
+class MemoryDesc(Owner):
     """Shape, element type and layout of a tensor; immutable.
 
     ``any`` leaves the layout to the primitive; ``plain`` is row-major or the strides given (in elements).
     """
 
     def __init__(self, handle: c_void_p) -> None:
-        self._as_parameter_ = handle
-        weakref.finalize(self, library().memory_desc_destroy, handle).atexit = False
+        super().__init__(handle, library().memory_desc_destroy)
         self.dims: Shape = self._list(Query.dims, self._int(Query.ndims_s32))
-        self.dtype = DataType(self._int(Query.data_type))
-        self.size = int(library().memory_desc_get_size(handle)) if self.dims else 0  # bytes
+
+    @cached_property
+    def dtype(self) -> DataType:
+        """The type of the elements."""
+        return DataType(self._int(Query.data_type))
+
+    @cached_property
+    def size(self) -> int:
+        """In bytes."""
+        return int(library().memory_desc_get_size(self)) if self.dims else 0
 
     @staticmethod
     def plain(shape: Shape, dtype: DataType = DataType.f32, strides: Shape | None = None) -> MemoryDesc:
@@ -75,7 +103,8 @@ class MemoryDesc:
         handle = c_void_p()
         create = library().memory_desc_create_with_strides
         status = create(byref(handle), len(shape), dims(shape), dtype, dims(strides))
-        check(status, f"memory descriptor {shape} with strides {strides}")
+        if status:
+            check(status, f"memory descriptor {shape} with strides {strides}")
         return MemoryDesc(handle)
 
     @staticmethod
@@ -83,10 +112,9 @@ class MemoryDesc:
         """A descriptor with one of the named layouts."""
         handle = c_void_p()
         create = library().memory_desc_create_with_tag
-        check(
-            create(byref(handle), len(shape), dims(shape), dtype, tag),
-            f"memory descriptor {shape} {tag.name}",
-        )
+        status = create(byref(handle), len(shape), dims(shape), dtype, tag)
+        if status:
+            check(status, f"memory descriptor {shape} {tag.name}")
         return MemoryDesc(handle)
 
     @staticmethod
@@ -115,14 +143,16 @@ class MemoryDesc:
         """A block of this tensor seen in place (EngineError where the layout cannot express it)."""
         handle = c_void_p()
         status = library().memory_desc_create_submemory(byref(handle), self, dims(shape), dims(offsets))
-        check(status, f"part {shape} at {offsets} of {self}")
+        if status:  # the message has the layout, which takes longer than the call
+            check(status, f"part {shape} at {offsets} of {self}")
         return MemoryDesc(handle)
 
     def reshape(self, shape: Shape) -> MemoryDesc:
         """The same bytes under another shape (EngineError where the layout does not allow it)."""
         handle = c_void_p()
         status = library().memory_desc_reshape(byref(handle), self, len(shape), dims(shape))
-        check(status, f"reshape of {self} to {shape}")
+        if status:
+            check(status, f"reshape of {self} to {shape}")
         return MemoryDesc(handle)
 
     @property
@@ -153,7 +183,7 @@ class MemoryDesc:
         return value.value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, MemoryDesc) and bool(library().memory_desc_equal(self, other))
+        return self is other or (isinstance(other, MemoryDesc) and bool(library().memory_desc_equal(self, other)))
 
     def __hash__(self) -> int:
         return hash((self.dims, self.dtype))
@@ -174,14 +204,18 @@ class MemoryDesc:
 
     def _int(self, what: Query) -> int:
         value = c_int()
-        check(library().memory_desc_query(self, what, byref(value)), f"query {what.name}")
+        status = library().memory_desc_query(self, what, byref(value))
+        if status:
+            check(status, f"query {what.name}")
         return value.value
 
     def _list(self, what: Query, count: int) -> Shape:
         if count == 0:
             return ()
         pointer = ctypes.POINTER(c_int64)()
-        check(library().memory_desc_query(self, what, byref(pointer)), f"query {what.name}")
+        status = library().memory_desc_query(self, what, byref(pointer))
+        if status:
+            check(status, f"query {what.name}")
         return tuple(pointer[:count])
 
 
@@ -206,7 +240,7 @@ def aligned_buffer(size: int) -> NDArray[np.uint8]:
     return raw[start : start + size]
 
 
-class Memory:
+class Memory(Owner):
     """A descriptor and the bytes it describes; ``buffer`` (uint8, at least ``desc.size``) is kept alive.
 
     Several memories may share one buffer: those of an arena, or views of one tensor. A view's `origin` is the memory
@@ -227,11 +261,11 @@ class Memory:
         self.device, self.desc, self.start = device, desc, start
         self._origin = origin
         self.exposed = False
-        self._as_parameter_ = c_void_p()
-        create = library().memory_create
-        handle = self._as_parameter_
-        check(create(byref(handle), desc, device.engine, self._hold(buffer)), f"memory {desc}")
-        weakref.finalize(self, library().memory_destroy, handle).atexit = False
+        handle, lib = c_void_p(), library()
+        status = lib.memory_create(byref(handle), desc, device.engine, self._hold(buffer))
+        if status:
+            check(status, f"memory {desc}")
+        super().__init__(handle, lib.memory_destroy)
 
     @staticmethod
     def wrap(device: Device, array: NDArray[Any], dtype: DataType = DataType.f32) -> Memory:

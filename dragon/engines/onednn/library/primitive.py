@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ctypes import byref, c_char_p, c_int, c_void_p
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 
 from dragon.engines.onednn.library.binding import ExecArg, check, library
 from dragon.engines.onednn.library.constants import Alg, Arg, DataType, Query
-from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc
+from dragon.engines.onednn.library.memory import Device, Memory, MemoryDesc, Owner
 from dragon.errors import EngineError
 
 __all__ = [
@@ -57,15 +56,15 @@ class BinaryPost:
 PostOp = EltwisePost | SumPost | BinaryPost
 
 
-class Attributes:
+class Attributes(Owner):
     """Attributes of one primitive: scratchpad from the user, post-ops, arguments scaled when it runs."""
 
     def __init__(self, post_ops: Sequence[PostOp] = (), runtime_scales: Iterable[int] = ()) -> None:
         lib = library()
         self.post_ops = tuple(post_ops)
-        self._as_parameter_ = c_void_p()
-        check(lib.primitive_attr_create(byref(self._as_parameter_)), "attributes")
-        weakref.finalize(self, lib.primitive_attr_destroy, self._as_parameter_).atexit = False
+        handle = c_void_p()
+        check(lib.primitive_attr_create(byref(handle)), "attributes")
+        super().__init__(handle, lib.primitive_attr_destroy)
         check(lib.primitive_attr_set_scratchpad_mode(self, USER_SCRATCHPAD), "scratchpad mode")
         for arg in runtime_scales:
             check(lib.primitive_attr_set_scales_mask(self, arg, 0), "runtime scale")
@@ -75,7 +74,9 @@ class Attributes:
         check(lib.post_ops_create(byref(chain)), "post-ops")
         try:
             for post in post_ops:
-                check(self._append(chain, post), f"post-op {post}")
+                status = self._append(chain, post)
+                if status:
+                    check(status, f"post-op {post}")
             check(lib.primitive_attr_set_post_ops(self, chain), "post-ops")
         finally:
             lib.post_ops_destroy(chain)
@@ -92,7 +93,7 @@ class Attributes:
                 return int(lib.post_ops_append_binary(chain, alg, operand))
 
 
-class Primitive:
+class Primitive(Owner):
     """One operation compiled for fixed shapes and layouts.
 
     ``inputs`` and ``outputs`` have the descriptor of each execution argument. A workspace appears under Arg.WORKSPACE,
@@ -121,13 +122,13 @@ class Primitive:
         attributes = attributes or Attributes()
         self.post_ops = attributes.post_ops
         self._made_of = create, arguments, tuple(inputs), tuple(outputs), prefix
-        self.desc, self._as_parameter_ = c_void_p(), c_void_p()
+        desc, handle = c_void_p(), c_void_p()
         head = [device.engine] if prefix is None else prefix
-        status = getattr(lib, create)(byref(self.desc), *head, *arguments, attributes)
+        status = getattr(lib, create)(byref(desc), *head, *arguments, attributes)
         check(status, self.operation, layer)
-        weakref.finalize(self, lib.primitive_desc_destroy, self.desc).atexit = False
-        check(lib.primitive_create(byref(self._as_parameter_), self.desc), self.operation, layer)
-        weakref.finalize(self, lib.primitive_destroy, self._as_parameter_).atexit = False
+        self.desc = Owner(desc, lib.primitive_desc_destroy)
+        check(lib.primitive_create(byref(handle), desc), self.operation, layer)
+        super().__init__(handle, lib.primitive_destroy)
         self.inputs = self._descs(inputs)
         self.outputs = self._descs(outputs)
         scratchpad = self._desc(Query.scratchpad_md)

@@ -99,7 +99,7 @@ def _measure_top(b: Builder, top: Blob) -> None:
 
 def _can_carry_over(b: Builder) -> bool:
     """Whether a bound that one layer computes is still right at the next one."""
-    return b.cache and not any(node.layer.runs_user_code for node in b.net.nodes)
+    return b.cache and not b.runs_user_code
 
 
 def of_batch(

@@ -81,7 +81,7 @@ def _with_bound(b: Builder, node: Node, which: int, epilogue: Epilogue, paramete
     """The epilogue with a bound of the top, where a layer behind it needs one."""
     if node.layer.type == "Deconvolution":
         return epilogue
-    pooled = any(isinstance(n.layer, Pooling) and epilogue.top in n.bottoms for n in b.net.nodes)
+    pooled = any(isinstance(reader.layer, Pooling) for reader in b.readers.get(epilogue.top, ()))
     return replace(epilogue, bound=carried(b, node.bottoms[which], epilogue, parameters, pooled))
 
 

@@ -28,6 +28,7 @@ from dragon.memory.storage import Array, Storage
 
 if TYPE_CHECKING:
     from dragon.graph.net import Net
+    from dragon.graph.node import Node
 
 __all__ = ["Backward", "Builder", "Materialize", "NotLoweredError"]
 
@@ -57,7 +58,12 @@ class Builder(Versions):
     ) -> None:
         super().__init__(device, training, cache)
         self.net = net
-        self.ahead = cache and not training and not any(node.layer.runs_user_code for node in net.nodes)
+        self.runs_user_code = any(node.layer.runs_user_code for node in net.nodes)
+        self.ahead = cache and not training and not self.runs_user_code
+        self.readers: dict[Blob, list[Node]] = {}  # the layers that have a blob as bottom
+        for node in net.nodes:
+            for bottom in node.bottoms:
+                self.readers.setdefault(bottom, []).append(node)
         self.dtype = dtype
         self.in_blocks = self.ahead and dtype == DataType.f32 and device.has_avx512
         if self.in_blocks:

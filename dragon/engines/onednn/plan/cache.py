@@ -13,6 +13,7 @@ from dragon.engines.onednn.plan.arena import ArenaMemory
 from dragon.engines.onednn.plan.builder import Materialize
 from dragon.engines.onednn.plan.plan import Plan
 from dragon.errors import DragonError
+from dragon.memory.collecting import without_collecting
 
 if TYPE_CHECKING:
     from dragon.graph.net import Net
@@ -105,6 +106,7 @@ class PlanCache:
         self._current[key] = plan
         return plan
 
+    @without_collecting()
     def _make(self, whole: bool) -> Plan:
         return Plan(
             self.net,

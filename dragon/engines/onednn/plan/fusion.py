@@ -38,6 +38,13 @@ class _Finder:
         self.net = net
         self.training = training
         self.graph = Graph(net.nodes)
+        # by storage, the last layer with a top there that may change signs
+        self._last_change = {
+            top.data_storage: node.index
+            for node in net.nodes
+            if not (node.layer.keeps_signs or node.layer.passes_memory)
+            for top in node.tops
+        }
 
     def relu_pool(self, i: int) -> Together | None:
         """A ReLU in place before a maximum pooling."""
@@ -124,12 +131,7 @@ class _Finder:
 
     def _overwritten(self, index: int) -> bool:
         """Whether later layers work in place on a ReLU's top and change signs, which its own backward would see."""
-        storage = self.net.nodes[index].tops[0].data_storage
-        return any(
-            top.data_storage is storage and not (node.layer.keeps_signs or node.layer.passes_memory)
-            for node in self.net.nodes[index + 1 :]
-            for top in node.tops
-        )
+        return self._last_change.get(self.net.nodes[index].tops[0].data_storage, index) > index
 
 
 def _is_normalization(layer: Layer) -> TypeGuard[BatchStatistics]:
