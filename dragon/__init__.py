@@ -25,34 +25,6 @@ from dragon.graph.net import Net
 from dragon.modes import set_device, set_engine, set_mode_cpu, set_mode_gpu, set_random_seed
 from dragon.proto import caffe_pb2 as caffe_pb2  # scripts reach it as caffe.proto.caffe_pb2
 from dragon.pycaffe import alias as _alias
-from dragon.pycaffe.runtime import (
-    NCCL,
-    Timer,
-    has_nccl,
-    init_log,
-    layer_type_list,
-    log,
-    set_logging,
-    set_multiprocess,
-    set_solver_count,
-    set_solver_rank,
-    solver_count,
-    solver_rank,
-)
-from dragon.solver.solver import Observer, Solver
-from dragon.solver.types import (
-    AdaDeltaSolver,
-    AdaGradSolver,
-    AdamSolver,
-    AdamWSolver,
-    LAMBSolver,
-    LARSSolver,
-    NesterovSolver,
-    RMSPropSolver,
-    SGDSolver,
-    get_solver,
-)
-from dragon.version import __version__
 
 if TYPE_CHECKING:
     from dragon import layers, proto
@@ -60,6 +32,34 @@ if TYPE_CHECKING:
     from dragon.pycaffe.classifier import Classifier
     from dragon.pycaffe.detector import Detector
     from dragon.pycaffe.net_spec import NetSpec, to_proto
+    from dragon.pycaffe.runtime import (
+        NCCL,
+        Timer,
+        has_nccl,
+        init_log,
+        layer_type_list,
+        log,
+        set_logging,
+        set_multiprocess,
+        set_solver_count,
+        set_solver_rank,
+        solver_count,
+        solver_rank,
+    )
+    from dragon.solver.solver import Observer, Solver
+    from dragon.solver.types import (
+        AdaDeltaSolver,
+        AdaGradSolver,
+        AdamSolver,
+        AdamWSolver,
+        LAMBSolver,
+        LARSSolver,
+        NesterovSolver,
+        RMSPropSolver,
+        SGDSolver,
+        get_solver,
+    )
+    from dragon.version import __version__
 
 __all__ = [
     "NCCL",
@@ -121,7 +121,7 @@ __all__ = [
 
 _alias.install_modules()
 
-# Modules that scripts use as attributes of the package, loaded at first use.
+# Modules and names that scripts use as attributes of the package, loaded at first use.
 _PYCAFFE = [name for name in _alias.MODULES if not name.startswith("_")]
 _SUBMODULES = {
     **{name: f"dragon.pycaffe.{name}" for name in _PYCAFFE},
@@ -134,6 +134,17 @@ _ELSEWHERE = {
     "NetSpec": "net_spec",
     "to_proto": "net_spec",
 }
+_LATER = {  # by module; what only training needs, and more than that
+    "solver.types": [name for name in __all__ if name.endswith("Solver") and name != "Solver"] + ["get_solver"],
+    "solver.solver": ["Observer", "Solver"],
+    "pycaffe.runtime": [
+        "NCCL", "Timer", "has_nccl", "init_log", "layer_type_list", "log", "set_logging", "set_multiprocess",
+        "set_solver_count", "set_solver_rank", "solver_count", "solver_rank",
+    ],
+    "version": ["__version__"],
+}  # fmt: skip
+# Packages that scripts may use as attributes, though nobody has imported them, with the module that loads their parts.
+_PACKAGES = {"data": "data", "extras": "extras", "solver": "solver.types", "version": "version"}
 
 if not TYPE_CHECKING:
 
@@ -145,4 +156,11 @@ if not TYPE_CHECKING:
             return import_module(_SUBMODULES[name])
         if name in _ELSEWHERE:
             return getattr(import_module(f"dragon.pycaffe.{_ELSEWHERE[name]}"), name)
+        for module, names in _LATER.items():
+            if name in names:
+                globals()[name] = found = getattr(import_module(f"dragon.{module}"), name)
+                return found
+        if name in _PACKAGES:
+            import_module(f"dragon.{_PACKAGES[name]}")
+            return globals()[name]
         raise AttributeError(f"module 'dragon' has no attribute {name!r}")

@@ -13,7 +13,6 @@ DragonError
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
@@ -197,6 +196,8 @@ class UnknownLayerError(PrototxtError, ValueError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """`` (did you mean "x"?)`` for the closest known name, or an empty string."""
+    import difflib
+
     candidates = list(known)
     lowered = {c.lower(): c for c in candidates}
     if name.lower() in lowered:

@@ -7,8 +7,7 @@ word i is word i % 4 of the block with counter (i // 4 + 1, n, 0, 0), which NumP
 
 from __future__ import annotations
 
-import hashlib
-import secrets
+import os
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +28,16 @@ def set_default_seed(seed: int | None) -> None:
 
 def fresh_seed() -> int:
     """The seed of a net without one of its own: the default seed if set, else a random one from the system."""
-    return secrets.randbits(31) if _default_seed is None else _default_seed
+    return int.from_bytes(os.urandom(4), "little") >> 1 if _default_seed is None else _default_seed
 
 
 _BLOCK = 4  # words of a block of the generator
+
+
+def _key_of(content: bytes) -> NDArray[np.uint64]:
+    import hashlib  # takes as long to load as a small file of weights, and many nets draw nothing
+
+    return np.frombuffer(hashlib.blake2b(content, digest_size=16).digest(), np.uint64)
 
 
 class Stream:
@@ -43,16 +48,27 @@ class Stream:
     """
 
     def __init__(self, seed: int, name: str, share: Share = ALONE) -> None:
-        digest = hashlib.blake2b(f"{seed}\0{name}".encode(), digest_size=16).digest()
-        self.key: NDArray[np.uint64] = np.frombuffer(digest, np.uint64)
+        self._named = seed, name
+        self._key: NDArray[np.uint64] | None = None  # until it is asked for
         self.draws = 0
         self.share = share
+
+    @property
+    def key(self) -> NDArray[np.uint64]:
+        """The two words that seed, name and purpose make."""
+        if self._key is None:
+            seed, name = self._named
+            self._key = _key_of(f"{seed}\0{name}".encode())
+        return self._key
+
+    @key.setter
+    def key(self, key: NDArray[np.uint64]) -> None:
+        self._key = key
 
     def child(self, name: str) -> Stream:
         """A separate stream for one purpose of the owner; depends on the key of this one, not on its draws."""
         stream = Stream(0, name, self.share)
-        digest = hashlib.blake2b(self.key.tobytes() + name.encode(), digest_size=16).digest()
-        stream.key = np.frombuffer(digest, np.uint64)
+        stream.key = _key_of(self.key.tobytes() + name.encode())
         return stream
 
     def bits(self, block: int = 0) -> np.random.Philox:

@@ -1,12 +1,23 @@
-"""The version of the package, from its metadata; 0+checkout for one that is not installed."""
+"""The version of the package, from its metadata; 0+checkout for one that is not installed.
+
+It is looked up when it is asked for: the library that reads metadata takes longer to load than a small net.
+"""
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 __all__ = ["__version__"]
 
-try:
-    __version__ = version("dragon-caffe")
-except PackageNotFoundError:
-    __version__ = "0+checkout"
+__version__: str
+
+
+def __getattr__(name: str) -> str:
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        found = version("dragon-caffe")
+    except PackageNotFoundError:
+        found = "0+checkout"
+    globals()[name] = found
+    return found

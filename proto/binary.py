@@ -54,10 +54,11 @@ class LayerWeights:
 
 
 @contextmanager
-def open_weights(path: _Path) -> Iterator[WireReader]:
+def open_weights(path: _Path, verify: bool = True) -> Iterator[WireReader]:
     """A reader at the start of a weights file; a context manager.
 
-    Raises WeightsError when the file is missing, of another kind, or differs from its checksum.
+    verify: whether to compare the file with its checksum, if it has one: all of it is read for that. Raises
+    WeightsError when the file is missing, of another kind, or differs from its checksum.
     """
     if "\0" in os.fspath(path):
         raise WeightsError(f"{path!r}: not a file name")
@@ -70,7 +71,8 @@ def open_weights(path: _Path) -> Iterator[WireReader]:
                 raise WeightsError(f"{path}: the file is empty")
             if head == b"\x89HDF\r\n\x1a\n":
                 raise WeightsError(f"{path}: this is an HDF5 file, not a .caffemodel")
-            check(file, size, str(path))
+            if verify:
+                check(file, size, str(path))
             yield WireReader(file, size, str(path))
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}") from None
@@ -104,6 +106,7 @@ def iter_layers(
     diffs: bool = False,
     into: Destination | None = None,
     skip: Callable[[str], bool] | None = None,
+    verify: bool = True,
 ) -> Iterator[LayerWeights]:
     """The layers of a weights file in order, whether in the present, V1 or V0 form.
 
@@ -111,11 +114,11 @@ def iter_layers(
     stores blobs in another order (see dragon.proto.profiles). diffs: read the gradients, not the data.
     into(layer, blob, count): may return a flat array of `count` values to read a large blob (`binary_blobs.LARGE`
     values or more) into, so that it is never in memory twice. skip(name): true for layers whose values are not wanted;
-    their arrays have the right shapes, hold zeros and take no memory. Raises WeightsError for a truncated, damaged or
-    foreign file, and for an unknown profile.
+    their arrays have the right shapes, hold zeros and take no memory. verify: as of `open_weights`. Raises WeightsError
+    for a truncated, damaged or foreign file, and for an unknown profile.
     """
     fork = find_profile(profile)
-    with open_weights(path) as wire:
+    with open_weights(path, verify) as wire:
         index, unnamed = -1, Unnamed()
         for number, kind in net_fields(wire):
             if number not in (_NET_LAYER, _NET_LAYERS):

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf import text_format
 from google.protobuf.message import Message
@@ -23,9 +23,11 @@ from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
 from dragon.proto.dialects import DOUBT, doubtful_layers, set_profile
 from dragon.proto.lexer import Tokens
-from dragon.proto.net_text import NetSource
 from dragon.proto.parser import Parser
 from dragon.proto.upgrade import upgrade_net_tracked, upgrade_solver
+
+if TYPE_CHECKING:
+    from dragon.proto.net_text import NetSource
 
 __all__ = [
     "format_text",
@@ -90,6 +92,8 @@ def read_net_definition(
 
 def read_net_source(path: _Path, profile: str | None = None) -> tuple[Definition[pb.NetParameter], NetSource]:
     """As read_net_definition, with the text, so that it can be changed as the net is. Raises PrototxtError."""
+    from dragon.proto.net_text import NetSource
+
     text, raw = _read(path), pb.NetParameter()
     definition, origin = _parse_net(text, path, False, profile, raw)
     net = pb.NetParameter()

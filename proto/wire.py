@@ -14,6 +14,8 @@ __all__ = ["BYTES", "FIXED32", "FIXED64", "VARINT", "WireReader", "encode_key", 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _FIXED = {FIXED64: 8, FIXED32: 4}
 _PIECE = 1 << 20
+_AHEAD = 1 << 12  # bytes that are read at a time where a key or a length is wanted
+_LONGEST = 10  # bytes of a number
 
 
 class WireReader:
@@ -24,6 +26,7 @@ class WireReader:
 
     def __init__(self, file: IO[bytes], size: int, path: str) -> None:
         self._file = file
+        self._ahead, self._ahead_at = b"", 0  # bytes of the file from a position on
         self.size = size
         self.path = path
         self.at = 0
@@ -36,6 +39,28 @@ class WireReader:
 
     def varint(self, end: int) -> int:
         """A variable-length unsigned number."""
+        start = self.at - self._ahead_at
+        if start < 0 or start + _LONGEST > len(self._ahead):
+            self._file.seek(self.at)
+            self._ahead, self._ahead_at, start = self._file.read(_AHEAD), self.at, 0
+        content = self._ahead[start : start + _LONGEST]
+        if len(content) < _LONGEST or self.at + _LONGEST > end:
+            return self._last_varint(end)
+        value = content[0]
+        if value < 0x80:
+            self.at += 1
+            return value
+        value &= 0x7F
+        for i in range(1, _LONGEST):
+            byte = content[i]
+            value |= (byte & 0x7F) << 7 * i
+            if byte < 0x80:
+                self.at += i + 1
+                return value
+        return self._last_varint(end)
+
+    def _last_varint(self, end: int) -> int:
+        """As `varint`, byte by byte: near the end, or for a number that is too long."""
         value = shift = 0
         byte = 0x80
         while byte >= 0x80:
@@ -67,7 +92,12 @@ class WireReader:
         """The next `count` bytes, which must end before `end`."""
         if count > min(end, self.size) - self.at:
             self.fail(f"the file is truncated or damaged: {count} bytes expected, {min(end, self.size) - self.at} left")
-        content = self._file.read(count)
+        start = self.at - self._ahead_at
+        if start >= 0 and start + count <= len(self._ahead):
+            content = self._ahead[start : start + count]
+        else:
+            self._file.seek(self.at)
+            content = self._file.read(count)
         if len(content) != count:
             self.fail("the file is truncated")
         self.at += count
@@ -76,6 +106,7 @@ class WireReader:
     def read_into(self, array: NDArray[np.generic]) -> None:
         """Fill a contiguous array with the next bytes, directly from the file."""
         view = memoryview(array.view(np.uint8))  # type: ignore[arg-type]
+        self._file.seek(self.at)
         done = 0
         while done < len(view):
             count = self._file.readinto(view[done:])  # type: ignore[attr-defined]
@@ -86,7 +117,6 @@ class WireReader:
 
     def seek(self, position: int) -> None:
         """Go to a position, forwards or backwards."""
-        self._file.seek(position)
         self.at = position
 
     def skip(self, kind: int, end: int) -> None:

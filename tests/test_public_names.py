@@ -34,21 +34,41 @@ def test_nothing_else_is_public() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     names = set(done.stdout.split()) - {"annotations", "import_module", "Any", "TYPE_CHECKING"}
-    lazy = {*dragon._SUBMODULES, *dragon._ELSEWHERE}
+    later = {name for names in dragon._LATER.values() for name in names}
+    lazy = {*dragon._SUBMODULES, *dragon._ELSEWHERE, *later}
     assert names - FOR_SCRIPTS == set(dragon.__all__) - lazy - {"__version__"}
 
 
 def test_lazy_names_are_listed() -> None:
     assert {*dragon._SUBMODULES, *dragon._ELSEWHERE} <= set(dragon.__all__)
+    assert {name for names in dragon._LATER.values() for name in names} <= set(dragon.__all__)
     assert set(dragon._ELSEWHERE.values()) <= set(dragon._SUBMODULES)
 
 
 def test_importing_loads_nothing_heavy() -> None:
     heavy = ["matplotlib", "h5py", "lmdb", "PIL", "cupy", "rich", "click", "yaml", "pickletools"]
     heavy += ["dragon.proto.text", "dragon.graph.facts", "dragon.layers.accuracy"]  # until a net is read or shown
+    heavy += ["dragon.data", "dragon.solver", "dragon.pycaffe.runtime", "dragon.engines.onednn", "dragon.files.weights"]
+    heavy += [
+        "importlib.metadata",
+        "importlib.abc",
+        "http.client",
+        "tempfile",
+        "subprocess",
+        "hashlib",
+        "difflib",
+        "json",
+    ]
     code = f"import sys, dragon; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_packages_that_nobody_imported_are_attributes() -> None:
+    names = "dragon.solver.solver.Solver.__name__, dragon.data.Color.__name__, dragon.version.__name__"
+    code = f"import dragon; print({names})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["Solver", "Color", "dragon.version"]
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -10,7 +10,7 @@ kernel for a deconvolution.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from dragon.memory.storage import Array
 from dragon.proto import dragon_pb2 as pb
 from dragon.rng import Stream
 
-__all__ = ["FILLERS", "fill"]
+__all__ = ["FILLERS", "fill", "may_wait"]
 
 
 def _constant(out: Array, p: pb.FillerParameter, rng: Stream) -> None:
@@ -93,6 +93,21 @@ FILLERS: dict[str, Callable[[Array, pb.FillerParameter, Stream], None]] = {
     "fixup": _fixup,
     "bilinear": _bilinear,
 }
+
+
+def may_wait(shape: Sequence[int], param: pb.FillerParameter) -> bool:
+    """Whether `fill` is known to succeed, so that it may be left until the values are needed."""
+    own = FILLERS.get(param.type)
+    if own not in _KNOWN or not all(shape) or param.HasField("branches") or param.HasField("branch_layers"):
+        return False
+    if own is _uniform:
+        return param.min <= param.max and math.isfinite(param.max - param.min) and param.sparse < 0
+    if own is _gaussian:
+        return param.std >= 0 and (param.sparse < 0 or len(shape) > 0)
+    return param.sparse < 0
+
+
+_KNOWN = (_constant, _uniform, _gaussian, _xavier, _msra)  # the others are rare
 
 
 def fill(out: Array, param: pb.FillerParameter, rng: Stream, who: str) -> None:

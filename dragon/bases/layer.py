@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, TypeAlias
 
@@ -19,12 +20,12 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from dragon.bases.coordinates import IDENTITY, Coordinates
-from dragon.bases.fillers import fill
+from dragon.bases.fillers import fill, may_wait
 from dragon.bases.registry import create, find_class, layer_types, register
 from dragon.errors import DataError, DragonError, LayerName, PrototxtError, ShapeError
 from dragon.files import paths
 from dragon.memory.blob import Blob, BlobList
-from dragon.memory.storage import ArraySpace
+from dragon.memory.storage import Array, ArraySpace
 from dragon.proto import dragon_pb2 as pb
 from dragon.rng import Stream
 from dragon.share import ALONE, Share
@@ -46,6 +47,10 @@ class Context:
     allow_python: bool | None = None  # None: dragon.bases.user_code decides
     states: dict[str, Any] = field(default_factory=dict)  # shared by the layers of one net, by name
     share: Share = ALONE  # of a training on several ranks
+
+
+def _fill_flat(shape: tuple[int, ...], filler: pb.FillerParameter, stream: Stream, who: str, host: Array) -> None:
+    fill(host.reshape(shape), filler, stream, who)
 
 
 LayerClass: TypeAlias = "type[Layer]"  # an alias, since inside the class `type` is an attribute
@@ -77,6 +82,7 @@ class Layer:
     is_loss: ClassVar[bool] = False  # the first top has loss weight 1 by default
     is_source: ClassVar[bool] = False  # has no bottoms, and nothing to propagate to
     reads_data: ClassVar[bool] = False  # a source whose data comes from files or from the program
+    reads_ahead: ClassVar[bool] = False  # a source whose batches a thread reads ahead (dragon.bases.source.Prefetched)
     is_input: ClassVar[bool] = False  # a source whose tops the caller fills
     takes_arrays: ClassVar[bool] = False  # a source that has nothing to give before a program gives it arrays
     runs_user_code: ClassVar[bool] = False  # its code may do anything, such as reshape or overwrite its bottoms
@@ -252,11 +258,17 @@ class Layer:
         """
         blob = Blob(shape, self.dtype, self.context.space)
         stream = Stream(self.context.seed, f"{self.name}/blob{len(self.blobs)}")
-        try:
-            fill(blob.data, filler, stream, f"{what} of shape {tuple(shape)}")
-        except DragonError as error:
-            error.at(self.where)
-            raise
+        who = f"{what} of shape {tuple(shape)}"
+        if may_wait(blob.shape, filler):  # weights from a file or of another net may come first
+            settings = pb.FillerParameter()
+            settings.CopyFrom(filler)
+            blob.data_storage.fill_later(partial(_fill_flat, blob.shape, settings, stream, who))
+        else:
+            try:
+                fill(blob.data, filler, stream, who)
+            except DragonError as error:
+                error.at(self.where)
+                raise
         self.blobs.append(blob)
         return blob
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from dragon.bases.foreign_layers import describe_foreign
-from dragon.bases.loading import load_files
+from dragon.bases.loading import load_file_of, load_files
 from dragon.errors import LayerName, PrototxtError, nearest
 from dragon.proto import dragon_pb2 as pb
 
@@ -53,8 +53,16 @@ def layer_types() -> list[str]:
 
 
 def find_class(type_name: str) -> type[Layer] | None:
-    """The layer class of a prototxt type or alias, or None."""
-    _load_all()
+    """The layer class of a prototxt type or alias, or None.
+
+    A type whose file has its name is loaded alone, since few nets need more than ten of them: for others all files are.
+    """
+    if type_name not in _REGISTRY and not _loaded:
+        import dragon.layers as package
+
+        load_file_of(package, type_name)
+        if type_name not in _REGISTRY:
+            _load_all()
     return _REGISTRY.get(type_name)
 
 

@@ -162,6 +162,7 @@ class Prefetched(Source):
     """Base of data layers whose batches a thread reads ahead; `setup` of a subclass sets the attributes below."""
 
     tops = (1, 2)
+    reads_ahead = True
     gives_bytes = True
     stream: Stream  # for the transformer alone, since the thread draws ahead of the batches that were taken
     batches: Prefetcher | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +25,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         kind = errno.EISDIR if target.is_dir() else errno.EINVAL
         reason = os.strerror(kind) if target.is_dir() else "not a regular file"
         raise OSError(kind, reason, str(path))
+    import tempfile  # with what it needs, as much as all that a net reads its weights with
+
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     except OSError as error:  # the error would name the temporary file

@@ -7,9 +7,10 @@ import re
 
 from dragon.files.reading import SpecialFileError, open_regular
 
-__all__ = ["HEAD", "kind_of", "kind_of_content"]
+__all__ = ["HEAD", "SAFETENSORS", "is_safetensors", "kind_of", "kind_of_content"]
 
 HEAD = 1 << 14  # bytes at the start of a file that are read
+SAFETENSORS = "a safetensors file"
 
 _MAGIC = {
     b"\x89PNG\r\n\x1a\n": "a PNG image",
@@ -29,9 +30,14 @@ _MAGIC = {
     b"\x80\x04": "a Python pickle",
 }
 _LMDB = b"\xde\xc0\xef\xbe"  # magic number at byte 16, after the header of the first page
-_SAFETENSORS = re.compile(rb'\{\s*("|\})')  # JSON, behind its length in eight bytes
+_SAFETENSORS_HEAD = re.compile(rb'\{\s*("|\})')  # JSON, behind its length in eight bytes
 _SOLVER, _NET = re.compile(rb"\b(base_lr|lr_policy)\s*:"), re.compile(rb"\b(layers?|input)\s*[:{]")
 _BLOB_FIELDS = b"\x10\x2a\x3a"  # tags of channels, data, shape, which may follow in a BlobProto
+
+
+def is_safetensors(path: str | os.PathLike[str]) -> bool:
+    """Whether the name of a file ends in .safetensors."""
+    return str(path).endswith(".safetensors")
 
 
 def kind_of(path: str | os.PathLike[str]) -> str | None:
@@ -53,8 +59,8 @@ def kind_of_content(head: bytes) -> str | None:
     for magic, kind in _MAGIC.items():
         if head.startswith(magic):
             return kind
-    if head[8:9] == b"{" and _SAFETENSORS.match(head, 8):
-        return "a safetensors file"
+    if head[8:9] == b"{" and _SAFETENSORS_HEAD.match(head, 8):
+        return SAFETENSORS
     if head[16:20] == _LMDB:
         return "the file of an LMDB"
     return _message_kind(head) or _text_kind(head)

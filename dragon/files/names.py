@@ -7,7 +7,6 @@ the end, and marked by the attribute `escaped`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 from urllib.parse import quote, unquote
@@ -106,6 +105,8 @@ def file_names(names: Iterable[str]) -> dict[str, str]:
             if not _is_file_name(plain) or plain in taken:
                 plain = _free(_quoted(name), taken)
             if not _is_file_name(plain):
+                import hashlib
+
                 plain = f"{plain[: _MAX_BYTES // 2]}-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
             found[name] = plain
             taken.add(plain)

@@ -22,9 +22,8 @@ from dragon.files.reading import open_regular
 from dragon.memory.bf16 import from_bf16
 from dragon.memory.storage import Array
 
-__all__ = ["Stored", "is_safetensors", "layer_tensors", "layers_of", "read_safetensors", "write_safetensors"]
+__all__ = ["Stored", "layer_tensors", "layers_of", "read_safetensors", "write_safetensors"]
 
-KIND = "a safetensors file"
 _BLOB = re.compile(r"(.*)/(0|[1-9]\d{0,2})", re.DOTALL)
 _TYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1",
@@ -33,11 +32,6 @@ _TYPES = {
 _DTYPES = frozenset(np.dtype(name) for name in _TYPES.values())
 
 Stored = tuple[dict[str, Array], dict[str, str]]  # arrays by key, and the metadata
-
-
-def is_safetensors(path: str | Path) -> bool:
-    """Whether the name of a file ends in .safetensors."""
-    return str(path).endswith(".safetensors")
 
 
 def _library() -> Any:

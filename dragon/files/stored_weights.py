@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dragon.errors import MissingWeightsError, WeightsError
-from dragon.files.kinds import kind_of
+from dragon.files.kinds import SAFETENSORS, is_safetensors, kind_of
 from dragon.files.names import links, mark, named_groups
-from dragon.files.safetensors import KIND as SAFETENSORS
-from dragon.files.safetensors import is_safetensors, layer_tensors, layers_of, write_safetensors
 from dragon.memory.storage import Array
 
 if TYPE_CHECKING:
@@ -52,11 +50,12 @@ def stored_layers(
     skip: Callable[[str], bool] | None = None,
     into: Destination | None = None,
     wanted: Container[str] = (),
+    verify: bool = True,
 ) -> Iterator[tuple[str, Sequence[Array | None]]]:
     """Name and arrays of each layer of a .caffemodel, HDF5 or .safetensors file; None for another layer's blob (HDF5).
 
-    skip, into: as for `dragon.proto.binary.iter_layers`. wanted: layers whose values are checked even if they are
-    skipped. hdf5: None recognises the format. Raises WeightsError for a missing or damaged file.
+    skip, into, verify: as for `dragon.proto.binary.iter_layers`. wanted: layers whose values are checked even if they
+    are skipped. hdf5: None recognises the format. Raises WeightsError for a missing or damaged file.
     """
     if not os.path.isfile(path):
         kind = kind_of(path)
@@ -64,11 +63,13 @@ def stored_layers(
             raise WeightsError(f"{path}: expected weights, this is {kind}")
         raise MissingWeightsError(f"{path}: no such weights file")
     if hdf5 is None and (is_safetensors(path) or kind_of(path) == SAFETENSORS):
+        from dragon.files.safetensors import layers_of
+
         yield from layers_of(path)
         return
     if hdf5 is None:
         hdf5 = is_hdf5(path) or kind_of(path) == "an HDF5 file"
-    stored = _stored_h5(path, skip, into, wanted) if hdf5 else _stored_binary(path, profile, skip, into)
+    stored = _stored_h5(path, skip, into, wanted) if hdf5 else _stored_binary(path, profile, skip, into, verify)
     try:
         yield from stored
     except WeightsError:
@@ -79,11 +80,11 @@ def stored_layers(
 
 
 def _stored_binary(
-    path: str | Path, profile: str | None, skip: Callable[[str], bool] | None, into: Destination | None
+    path: str | Path, profile: str | None, skip: Callable[[str], bool] | None, into: Destination | None, verify: bool
 ) -> Iterator[tuple[str, Sequence[Array]]]:
     from dragon.proto.binary import iter_layers
 
-    for layer in iter_layers(path, profile=profile, into=into, skip=skip):
+    for layer in iter_layers(path, profile=profile, into=into, skip=skip, verify=verify):
         found = layer.name, [blob.array for blob in layer.blobs]
         del layer
         yield found
@@ -188,6 +189,8 @@ def write_arrays(path: str | Path, net: pb.NetParameter, weights: Mapping[str, S
     if is_hdf5(path):
         write_h5_arrays(path, weights)
     elif is_safetensors(path):
+        from dragon.files.safetensors import layer_tensors, write_safetensors
+
         kinds = {layer.name: layer.type for layer in net.layer}
         layers = [(name, kinds.get(name, ""), arrays) for name, arrays in weights.items() if arrays]
         write_safetensors(path, *layer_tensors(net.name, layers))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dragon.errors import WeightsError, nearest
-from dragon.files.safetensors import is_safetensors
+from dragon.files.kinds import is_safetensors
 from dragon.files.stored_weights import is_hdf5, stored_layers, write_arrays, write_h5
 from dragon.memory.blob import Blob
 from dragon.memory.storage import Array
@@ -55,7 +55,8 @@ def load_weights(
     targets = _targets(net, also)
     loaded = [name for path in paths for name in _checked(targets, net, path, profile, hdf5)]
     for path in paths:
-        stored = stored_layers(path, profile, hdf5, lambda name: name not in targets, partial(_own_memory, targets))
+        own = partial(_own_memory, targets)
+        stored = stored_layers(path, profile, hdf5, lambda name: name not in targets, own, verify=False)
         for name, arrays in stored:
             if arrays and name in targets:
                 _copy_layer(targets[name], arrays)
@@ -118,12 +119,12 @@ def _listed(names: Sequence[str], most: int = 5) -> str:
 
 
 def _check_layer(target: _Target, path: str | Path, name: str, arrays: Sequence[Array | None]) -> None:
-    layer = next(node.layer for node in target.net.nodes if node.name == name)
-    owned = {id(blob) for blob, _ in target.net.table.owned}
+    layers = (node.layer for node in target.net.nodes if node.name == name)  # looked for only to name it in an error
     for blobs in (target.blobs, *target.further):
         # a file of BVLC Caffe's in HDF5 has no blob that belongs to another layer
         missing = [blob for blob, array in zip_longest(blobs, arrays) if array is None]
-        if len(arrays) > len(blobs) or any(id(blob) in owned for blob in missing):
+        if len(arrays) > len(blobs) or (missing and _owns(target.net, missing)):
+            layer = next(layers)
             shapes = [str(array.shape) for array in arrays if array is not None]
             hint = layer.explain_blobs(len(shapes))
             raise WeightsError(
@@ -132,9 +133,16 @@ def _check_layer(target: _Target, path: str | Path, name: str, arrays: Sequence[
             )
         for i, (blob, array) in enumerate(zip(blobs, arrays, strict=False)):
             if array is not None and not _compatible(blob.shape, array.shape):
+                where = next(layers).where
                 raise WeightsError(
-                    f"{path}: {layer.where} parameter blob {i}: expected shape {blob.shape}, the file has {array.shape}"
+                    f"{path}: {where} parameter blob {i}: expected shape {blob.shape}, the file has {array.shape}"
                 )
+
+
+def _owns(net: Wiring, blobs: Sequence[Blob | None]) -> bool:
+    """Whether one of the blobs is the net's own, and not the memory of another layer."""
+    owned = {id(blob) for blob, _ in net.table.owned}
+    return any(id(blob) in owned for blob in blobs)
 
 
 def _copy_layer(target: _Target, arrays: Sequence[Array | None]) -> None:

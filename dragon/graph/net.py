@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from dragon.bases.layer import Context
-from dragon.bases.source import Prefetched
 from dragon.errors import DragonError, LayerName, NumericError, PrototxtError, ShapeError, UsageError
 from dragon.files.paths import split_paths
 from dragon.graph.definition import definition_of, run_state
 from dragon.graph.run_lock import exclusive
 from dragon.memory.blob import Blob
+from dragon.memory.collecting import without_collecting
 from dragon.memory.storage import Array, Storage
 from dragon.proto import dragon_pb2 as pb
 from dragon.proto.definition import Definition
@@ -27,6 +27,7 @@ from dragon.rng import fresh_seed
 from dragon.share import ALONE, Share
 
 if TYPE_CHECKING:
+    from dragon.bases.source import Prefetched
     from dragon.engines.base import Options
     from dragon.graph.update import Update
 
@@ -65,6 +66,7 @@ class Net(PyNet):
     Raises PrototxtError for the definition, ShapeError for shapes, WeightsError for weights.
     """
 
+    @without_collecting()
     def __init__(
         self,
         model: str | Path | pb.NetParameter | Definition[pb.NetParameter] | None = None,
@@ -97,7 +99,9 @@ class Net(PyNet):
         self.learnable = self.table.learnable
         self.owned = self.table.owned
         self.debug_info = self.param.debug_info
-        self._readers = [(i, n.layer, n.tops) for i, n in enumerate(self.nodes) if isinstance(n.layer, Prefetched)]
+        self._readers = [
+            (i, cast("Prefetched", n.layer), n.tops) for i, n in enumerate(self.nodes) if n.layer.reads_ahead
+        ]
         from dragon.engines import make_executor
 
         self.executor = make_executor(engine, self, options)

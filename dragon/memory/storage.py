@@ -8,8 +8,9 @@ host copy never sees an old value, and a copy is made anew only when the value h
 from __future__ import annotations
 
 import sys
+import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,6 +31,7 @@ __all__ = [
 
 Array = NDArray[Any]
 HOST = "host"
+_FILLING = threading.RLock()  # held while a storage gets its first value: two nets in two threads may share it
 
 
 class Copy(Protocol):
@@ -74,13 +76,15 @@ class Storage:
     """A flat array of `count` elements of `dtype`; memory is allocated, as zeros, at the first use."""
 
     __slots__ = (
-        "__weakref__", "_copies", "_followers", "_fresh", "_grown", "_host", "_watchers", "count", "dtype", "epoch",
+        "__weakref__", "_copies", "_filled_by", "_followers", "_fresh", "_grown", "_host", "_watchers", "count",
+        "dtype", "epoch",
     )  # fmt: skip
 
     def __init__(self, count: int = 0, dtype: DTypeLike = np.float32) -> None:
         self.count = count
         self.dtype = np.dtype(dtype)
         self._host: Array | None = None
+        self._filled_by: tuple[Array, Callable[[Array], None]] | None = None  # the host copy while `_host` is None
         self._copies: dict[str, Copy] = {}
         self._fresh: set[str] = {HOST}
         self._watchers: list[weakref.ref[Any]] | None = None
@@ -89,9 +93,26 @@ class Storage:
         self.epoch = 0  # counts how often the host copy was handed out to be written
 
     def _ensure_host(self) -> Array:
-        if self._host is None:
-            self._host = _aligned_zeros(self.count, self.dtype)
+        return self._first_host() if self._host is None else self._host
+
+    def _first_host(self) -> Array:
+        with _FILLING:
+            if self._filled_by is not None:
+                host, fill = self._filled_by
+                fill(host)
+                self._host, self._filled_by = host, None
+            elif self._host is None:  # another thread may have been first
+                self._host = _aligned_zeros(self.count, self.dtype)
         return self._host
+
+    def fill_later(self, fill: Callable[[Array], None]) -> None:
+        """Let `fill` write the value into the flat host copy when somebody first asks for it: a new storage's value.
+
+        A caller that overwrites all of it before that saves the work. Counts as a write now. The memory is asked for
+        now as well, so that a MemoryError comes here.
+        """
+        self._filled_by = _aligned_zeros(self.count, self.dtype), fill
+        self.epoch += 1
 
     def read(self) -> Array:
         """The host copy with the newest value, for reading only."""
@@ -121,6 +142,10 @@ class Storage:
             self.notify_watchers()
         self._fresh = {HOST}
         self.epoch += 1
+        if self._host is None:
+            with _FILLING:
+                if self._filled_by is not None:
+                    self._host, self._filled_by = self._filled_by[0], None
         return self._ensure_host()
 
     def attach(self, place: str, copy: Copy) -> None:
@@ -232,7 +257,7 @@ class Storage:
     @property
     def allocated(self) -> bool:
         """Whether the host copy has memory."""
-        return self._host is not None
+        return self._host is not None or self._filled_by is not None
 
     @property
     def address(self) -> int:
@@ -260,7 +285,7 @@ class Storage:
         self.notify_watchers()
         if self._followers:
             self._report()
-        old = self.read() if self._host is not None or self._copies else None
+        old = self.read() if self.allocated or self._copies else None
         self._copies.clear()
         self._fresh = {HOST}
         self._host = None

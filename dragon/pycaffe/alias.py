@@ -10,9 +10,9 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 __all__ = ["MODULES", "install", "install_modules"]
 
@@ -21,8 +21,14 @@ MODULES = ("_caffe", "classifier", "coord_map", "detector", "draw", "io", "net_s
 _CAFFE, _OWN = "caffe", "dragon"
 
 
-class _Alias(MetaPathFinder, Loader):
-    """Finds names under one root: `caffe` or `dragon`."""
+if TYPE_CHECKING:
+    from importlib.abc import Loader
+else:
+    Loader = object  # importlib.abc loads the modules of temporary files and archives
+
+
+class _Alias(Loader):
+    """A finder and loader of names under one root, `caffe` or `dragon`."""
 
     def __init__(self, root: str) -> None:
         self.root = root

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from dragon.bases.fillers import FILLERS, fill
-from dragon.bases.layer import TRAIN
+from dragon.bases.fillers import FILLERS, fill, may_wait
+from dragon.bases.layer import TRAIN, Context, Layer
 from dragon.errors import PrototxtError, ShapeError
 from dragon.graph.net import Net
 from dragon.memory.storage import Array
@@ -148,3 +148,37 @@ def test_a_residual_branch_as_fixup_has_it_starts_as_nothing_and_learns(engine: 
             for blob in blobs:
                 blob.data[...] -= 0.1 * blob.diff
     net.close()
+
+
+WAITING = [
+    {"value": 2}, {"type": "xavier"}, {"type": "msra"}, {"type": "uniform", "min": -1, "max": 1},
+    {"type": "gaussian", "std": 0.1}, {"type": "gaussian", "std": 1, "sparse": 2},
+]  # fmt: skip
+AT_ONCE = [
+    {"type": "gaussian", "std": -1}, {"type": "uniform", "min": 2, "max": 1}, {"type": "uniform", "max": math.inf},
+    {"type": "xavier", "sparse": 3}, {"type": "msra", "branches": 2}, {"type": "no such filler"},
+    {"type": "gaussian", "std": math.nan},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", [*WAITING, {"type": "bilinear"}, {"type": "positive_unitball"}], ids=str)
+def test_blobs_of_a_layer_get_the_numbers_of_their_stream(settings: dict[str, object]) -> None:
+    """Whether their filler runs at once or when they are first read."""
+    filler = pb.FillerParameter(**settings)  # type: ignore[arg-type]
+    layer = Layer(pb.LayerParameter(name="one", type="InnerProduct"), TRAIN, Context(seed=5))
+    blob = layer.add_blob((6, 3, 4, 4), filler)
+    filler.Clear()  # the layer has a copy
+    expected = np.zeros(blob.shape, np.float32)
+    fill(expected, pb.FillerParameter(**settings), Stream(5, "one/blob0"), "weight")  # type: ignore[arg-type]
+    assert np.array_equal(blob.peek(), expected)
+
+
+@pytest.mark.parametrize("settings", WAITING, ids=str)
+def test_what_cannot_fail_may_wait(settings: dict[str, object]) -> None:
+    assert may_wait((4, 3), pb.FillerParameter(**settings))  # type: ignore[arg-type]
+    assert not may_wait((4, 0), pb.FillerParameter(**settings))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("settings", AT_ONCE, ids=str)
+def test_what_can_fail_is_filled_at_once(settings: dict[str, object]) -> None:
+    assert not may_wait((4, 3), pb.FillerParameter(**settings))  # type: ignore[arg-type]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from dragon.bases.registry import canonical, class_of, create, find_class, layer
 from dragon.errors import PrototxtError
 from dragon.proto import dragon_pb2 as pb
 from dragon.pycaffe.net_spec import layers, to_proto
+from tests.imports import ROOT
 
 ALIASES = {"ConvolutionDepthwise": "DepthwiseConvolution", "SoftmaxLoss": "SoftmaxWithLoss", "SyncBN": "BN"}
 FIELDS = pb.LayerParameter.DESCRIPTOR.fields_by_name
@@ -118,3 +121,24 @@ def test_properties_fit_together(name: str) -> None:
     assert not cls.is_source or cls.bottoms == (0, 0)
     assert not cls.host_only or not cls.capturable
     assert not cls.runs_user_code or cls.host_only
+
+
+def test_a_type_whose_file_has_its_name_is_loaded_alone() -> None:
+    """Others, such as aliases, are found in all files."""
+    code = (
+        "import sys\n"
+        "from dragon.bases.registry import find_class\n"
+        "def loaded(): return sum(name.startswith('dragon.layers.') for name in sys.modules)\n"
+        "print(find_class('ReLU').type, loaded(), find_class('SyncBN').type)\n"
+        "print(find_class('Lstm').__module__, loaded() > 100)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == ["ReLU", "1", "BN", "dragon.layers.row_lstm", "True"]
+
+
+def test_an_unknown_type_is_looked_for_in_all_files() -> None:
+    code = (
+        "from dragon.bases.registry import find_class, unknown_type\nprint(find_class('Reluu'), unknown_type('Reluu'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == 'None unknown layer type "Reluu" (did you mean "ReLU"?)\n'

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -170,3 +172,69 @@ def test_many_storages_at_once() -> None:
     storages[0].write()
     assert stale_among(storages[:2], "gpu") == [storages[0]]  # each storage has a state of its own
     assert view.size == 2
+
+
+def counted(value: float, calls: list[int]) -> Callable[[Array], None]:
+    def fill(host: Array) -> None:
+        calls.append(host.size)
+        host[...] = value
+
+    return fill
+
+
+def test_a_value_to_come_is_made_when_it_is_read() -> None:
+    storage, calls = Storage(4), list[int]()
+    storage.fill_later(counted(3, calls))
+    assert (calls, storage.allocated, storage.epoch) == ([], True, 1)
+    assert storage.read().tolist() == [3, 3, 3, 3]
+    storage.write()[0] = 5
+    assert (storage.read().tolist(), calls) == ([5, 3, 3, 3], [4])
+
+
+def test_a_value_to_come_is_not_made_where_another_takes_its_place() -> None:
+    storage, calls = Storage(4), list[int]()
+    storage.fill_later(counted(3, calls))
+    storage.overwrite()[...] = 1
+    assert (storage.read().tolist(), calls) == ([1, 1, 1, 1], [])
+
+
+def test_a_value_to_come_is_made_before_a_copy_takes_it_and_before_growing() -> None:
+    storage, calls, copy = Storage(2), list[int](), Doubled(2)
+    storage.fill_later(counted(3, calls))
+    storage.attach("there", copy)
+    storage.sync("there")
+    assert copy.value.tolist() == [6, 6]
+    grown = Storage(2)
+    grown.fill_later(counted(7, calls))
+    grown.resize(3)
+    assert (grown.read().tolist(), calls) == ([7, 7, 0], [2, 2])
+
+
+def test_a_value_to_come_is_made_once_by_several_threads() -> None:
+    storage, calls = Storage(1000), list[int]()
+
+    def slow(host: Array) -> None:
+        calls.append(host.size)
+        for i in range(host.size):
+            host[i] = i
+            time.sleep(0)
+
+    storage.fill_later(slow)
+    found: list[Array] = []
+    threads = [threading.Thread(target=lambda: found.append(storage.read())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert calls == [1000]
+    assert all(values is found[0] for values in found)
+    assert np.array_equal(found[0], np.arange(1000))
+
+
+def test_memory_that_is_not_there_is_missed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> Array:
+        raise MemoryError
+
+    monkeypatch.setattr(storage_module, "_aligned_zeros", fail)
+    with pytest.raises(MemoryError):
+        Storage(4).fill_later(counted(3, []))

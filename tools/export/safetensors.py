@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dragon.errors import UsageError
-from dragon.files.safetensors import is_safetensors
+from dragon.files.kinds import is_safetensors
 from dragon.surgery.model import write_model
 from dragon.tools.export.target import Source, Target
 

@@ -13,8 +13,8 @@ import numpy as np
 from dragon.errors import MissingWeightsError, WeightsError, one_line
 from dragon.export.torch.state import Array
 from dragon.extras import install_command
-from dragon.files.kinds import kind_of
-from dragon.files.safetensors import is_safetensors, read_safetensors
+from dragon.files.kinds import SAFETENSORS, is_safetensors, kind_of
+from dragon.files.safetensors import read_safetensors
 
 __all__ = ["read_state"]
 
@@ -30,7 +30,7 @@ def read_state(path: str | Path) -> dict[str, Array]:
     """
     if not os.path.isfile(path):
         raise MissingWeightsError(f"{path}: no such weights file")
-    if is_safetensors(path) or kind_of(path) == "a safetensors file":
+    if is_safetensors(path) or kind_of(path) == SAFETENSORS:
         stored = read_safetensors(path)[0]
         # such files are sorted by name: layer.10 comes after layer.9 again
         found: Mapping[str, Any] = {key: stored[key] for key in sorted(stored, key=_natural)}

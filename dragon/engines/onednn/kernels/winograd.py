@@ -9,19 +9,22 @@ Computations, 1980; for networks A. Lavin and S. Gray, arXiv 1509.09308). The tr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cache
 from math import lcm
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 __all__ = ["ONE", "POINTS", "Tiling", "toom_cook"]
 
 Matrix = NDArray[np.float64]
 
 # With these seven the float32 error is about 5 times that of the direct sum; with eleven, 40 times.
-POINTS = [Fraction(p) for p in ("0", "1", "-1", "2", "-1/2", "-2", "1/2")]
+POINTS = ("0", "1", "-1", "2", "-1/2", "-2", "1/2")
 ONE = 1  # index of the point 1: adding b to its product adds b to every output
 
 
@@ -31,7 +34,9 @@ def toom_cook(outputs: int, taps: int) -> tuple[Matrix, Matrix, Matrix]:
     n = outputs + taps - 1
     if not 3 <= n <= len(POINTS) + 1:
         raise ValueError(f"{outputs} outputs of {taps} taps need {n} points, which is not among 3 to {len(POINTS) + 1}")
-    points = POINTS[: n - 1]
+    from fractions import Fraction  # with decimal; most nets have no layer to filter
+
+    points = [Fraction(point) for point in POINTS[: n - 1]]
 
     def powers(count: int) -> list[list[Fraction]]:
         return [[p**j for j in range(count)] for p in points] + [[Fraction(int(j == count - 1)) for j in range(count)]]
@@ -94,8 +99,8 @@ class Tiling:
 
 
 def _inverse(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
-    n = len(matrix)
-    rows = [[*row, *(Fraction(int(i == j)) for j in range(n))] for i, row in enumerate(matrix)]
+    n, zero = len(matrix), matrix[0][0] * 0
+    rows = [[*row, *(zero + int(i == j) for j in range(n))] for i, row in enumerate(matrix)]
     for i in range(n):
         pivot = next(r for r in range(i, n) if rows[r][i])
         rows[i], rows[pivot] = rows[pivot], rows[i]

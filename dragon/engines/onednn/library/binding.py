@@ -6,9 +6,9 @@ No other file of Dragon has a C signature of oneDNN, so moving to another releas
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
-import importlib.metadata
 import os
+import re
+import sys
 from collections.abc import Iterator
 from ctypes import POINTER, Structure, c_char_p, c_float, c_int, c_int64, c_size_t, c_uint, c_void_p
 from functools import cache
@@ -184,17 +184,43 @@ def _candidates() -> Iterator[_Candidate]:
     if named:
         yield _Candidate(named, True)
         return
-    try:
-        files = importlib.metadata.files(WHEEL) or []
-    except importlib.metadata.PackageNotFoundError:
-        files = []
-    for file in files:
-        if file.name == SONAME:
-            yield _Candidate(str(file.locate()), False)
+    for path in _recorded() or _in_metadata():
+        yield _Candidate(path, False)
     yield _Candidate(SONAME, False)
+    import ctypes.util
+
     found = ctypes.util.find_library("dnnl")
     if found:
         yield _Candidate(found, False)
+
+
+def _recorded() -> list[str]:
+    """The library's path from the list of files that the wheel leaves in its .dist-info folder, if that is found.
+
+    The module importlib.metadata knows further places, and takes longer to load than a small net.
+    """
+    folder = re.compile(re.sub(r"[-_.]+", "[-_.]+", WHEEL) + r"-[^-]*\.dist-info", re.IGNORECASE)
+    for place in dict.fromkeys(path or os.curdir for path in sys.path):
+        try:
+            found = [name for name in os.listdir(place) if folder.fullmatch(name)]
+            for name in found:
+                with open(os.path.join(place, name, "RECORD"), encoding="utf-8") as lines:
+                    files = [line.rsplit(",", 2)[0].strip('"') for line in lines]
+                return [os.path.join(place, file) for file in files if file.rsplit("/", 1)[-1] == SONAME]
+        except OSError:
+            continue
+    return []
+
+
+def _in_metadata() -> list[str]:
+    """The same by importlib.metadata."""
+    import importlib.metadata
+
+    try:
+        files = importlib.metadata.files(WHEEL) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    return [str(file.locate()) for file in files if file.name == SONAME]
 
 
 @cache

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from dragon.bases.loading import load_files
+from dragon.bases.loading import load_file_of, load_files
 from dragon.bases.registry import canonical
 from dragon.engines.onednn.plan.builder import Backward, Builder
 from dragon.graph.node import Node
@@ -41,9 +41,13 @@ def lowered() -> dict[str, str]:
 
 
 def find(type_name: str) -> Lowering | None:
-    """The lowering of a layer type or alias, or None."""
-    _load_all()
-    return _TABLE.get(canonical(type_name))
+    """The lowering of a layer type or alias, or None. A type whose file has its name is loaded alone, if at all."""
+    name = canonical(type_name)
+    if name not in _TABLE and not _loaded:
+        load_file_of(sys.modules[__name__], name)
+        if name not in _TABLE:
+            _load_all()
+    return _TABLE.get(name)
 
 
 def _load_all() -> None:

@@ -88,11 +88,11 @@ class Plan:
         node, *others = self.net.nodes[first : last + 1]
         layer = node.layer
         builder.watched = group.watched
-        lowering = fused or lowerings.find(layer.type)
         if fused is None and reference.is_free(node):
             group.note = "passes memory on"
-            group.build_backward = self._free_backward(node, lowering)
+            group.build_backward = self._free_backward(node) if self.training else None
             return [group]
+        lowering = fused or lowerings.find(layer.type)
         if lowering is not None and _has_primitives(node):
             state = builder.checkpoint()
             builder.steps, builder.remark = group.forward, ""
@@ -119,13 +119,14 @@ class Plan:
         group.build_backward = lambda: reference.add_backward(builder, node)
         return [group]
 
-    def _free_backward(self, node: Node, lowering: lowerings.Lowering | None) -> Backward | None:
+    def _free_backward(self, node: Node) -> Backward | None:
         """Backward of a layer whose top is its bottom's memory: none where the diff is shared as well."""
         builder, bottoms, tops = self.builder, node.bottoms, node.tops
         if not tops and bottoms:  # Silence: the gradients of its bottoms are 0
             return lambda: reference.add_backward(builder, node)
         if not bottoms or all(top.diff_storage is bottoms[0].diff_storage for top in tops):
             return None
+        lowering = lowerings.find(node.layer.type)
         if lowering is not None and _has_primitives(node):
             return lowering(builder, node)
         return lambda: reference.add_backward(builder, node)

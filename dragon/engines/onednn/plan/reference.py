@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from dragon.bases.source import Prefetched
 from dragon.engines.base import out_of_memory
 from dragon.engines.frozen import clear, frozen_blobs
 from dragon.engines.onednn.plan.builder import Builder
-from dragon.engines.onednn.plan.feed import Feed
 from dragon.errors import DragonError
 from dragon.memory.storage import Array, Storage
 
 if TYPE_CHECKING:
+    from dragon.bases.source import Prefetched
+    from dragon.engines.onednn.plan.feed import Feed
     from dragon.graph.node import Node
     from dragon.memory.blob import Blob
 
@@ -51,9 +52,8 @@ def add_forward(builder: Builder, node: Node) -> None:
     for bottom in bottoms:
         builder.read_on_host(bottom.data_storage)
     forward = partial(layer.forward, bottoms, tops) if not node.is_empty else _nothing
-    if isinstance(layer, Prefetched) and tops[0].count <= FEW:
-        layer.hand_out_bytes()  # a quarter of the memory traffic of images that the reading thread has transformed
-        forward = partial(_feed, Feed(builder.device, layer), layer, tops)
+    if layer.reads_ahead and tops[0].count <= FEW:
+        forward = _feeding(builder, cast("Prefetched", layer), tops)
     space = layer.context.space
     # a layer written by the user may write anything: its bottoms are fetched again
     watched = [builder.value_of(bottom) for bottom in bottoms] if layer.runs_user_code else []
@@ -82,6 +82,14 @@ def add_forward(builder: Builder, node: Node) -> None:
             seen.fetch()
 
     builder.run(step)
+
+
+def _feeding(builder: Builder, layer: Prefetched, tops: list[Blob]) -> Callable[[], None]:
+    """Forward of a layer that gives images as bytes."""
+    from dragon.engines.onednn.plan.feed import Feed
+
+    layer.hand_out_bytes()  # a quarter of the memory traffic of images that the reading thread has transformed
+    return partial(_feed, Feed(builder.device, layer), layer, tops)
 
 
 def _feed(feed: Feed, layer: Prefetched, tops: list[Blob]) -> None:

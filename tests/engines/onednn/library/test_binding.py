@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import ctypes.util
+import sys
 from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
@@ -99,3 +101,19 @@ def test_another_library_is_refused() -> None:
         pytest.skip("no C library to try")
     with pytest.raises(EngineError, match=r"not a usable oneDNN, the function dnnl_version is missing"):
         Library(found)
+
+
+def test_the_wheel_is_found_without_the_library_of_metadata() -> None:
+    """By the list of its files; both ways find the same file."""
+    if not binding._in_metadata():
+        pytest.skip("the wheel of oneDNN is not installed")
+    assert binding._recorded() == binding._in_metadata()
+
+
+def test_a_list_of_files_that_is_not_there_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "onednn_cpu_gomp-1.0.dist-info").mkdir()
+    other = tmp_path / "other"
+    (other / "OneDNN.CPU.gomp-1.0.dist-info").mkdir(parents=True)
+    (other / "OneDNN.CPU.gomp-1.0.dist-info" / "RECORD").write_text("../../libdnnl.so.3,sha256=x,1\nlibdnnl.so,,\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "none"), str(tmp_path), str(other)])
+    assert binding._recorded() == [str(other / "../../libdnnl.so.3")]
