@@ -19,6 +19,8 @@ from dragon.proto import dragon_pb2 as pb
 
 __all__ = ["DetectionEvaluate"]
 
+_MOST_CLASSES = 1_000_000  # each has a row in the top
+
 
 @register()
 class DetectionEvaluate(NoGradient):
@@ -45,6 +47,8 @@ class DetectionEvaluate(NoGradient):
         p = self.param.detection_evaluate_param
         if p.num_classes < 1:
             self.bad_param("needs num_classes")
+        if p.num_classes > _MOST_CLASSES:
+            self.bad_param(f"num_classes must be at most {_MOST_CLASSES}, got {p.num_classes}")
         if not p.overlap_threshold > 0:
             self.bad_param(f"overlap_threshold must be positive, got {p.overlap_threshold:g}")
         self.counted = [label for label in range(p.num_classes) if label != p.background_label_id]

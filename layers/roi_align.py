@@ -14,6 +14,7 @@ __all__ = ["ROIAlign"]
 
 # Several points in a bin without sampling_ratio are over half a position apart: at most so many are near a position.
 _NEAR = 6
+_MOST = 1024  # points along an axis: each takes a pass over the regions
 
 
 @register()
@@ -34,6 +35,8 @@ class ROIAlign(RegionPooling):
         p = self.param.roi_align_param
         self.set_bins(p)
         self.ratio: int = max(0, p.sampling_ratio)
+        if self.ratio > _MOST:
+            self.bad_param(f"sampling_ratio must be at most {_MOST}, got {self.ratio}")
 
     def weights(self, low: Array, high: Array, bins: int, size: int) -> Array:
         """Along one axis the weight of each position in the mean of each bin, (R, bins, size).

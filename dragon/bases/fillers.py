@@ -101,9 +101,10 @@ def may_wait(shape: Sequence[int], param: pb.FillerParameter) -> bool:
     if own not in _KNOWN or not all(shape) or param.HasField("branches") or param.HasField("branch_layers"):
         return False
     if own is _uniform:
-        return param.min <= param.max and math.isfinite(param.max - param.min) and param.sparse < 0
+        width = param.max - param.min  # NumPy takes no -0.0
+        return math.isfinite(width) and math.copysign(1, width) > 0 and param.sparse < 0
     if own is _gaussian:
-        return param.std >= 0 and (param.sparse < 0 or len(shape) > 0)
+        return param.std >= 0 and math.copysign(1, param.std) > 0 and (param.sparse < 0 or len(shape) > 0)
     return param.sparse < 0
 
 

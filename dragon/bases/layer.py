@@ -25,6 +25,7 @@ from dragon.bases.registry import create, find_class, layer_types, register
 from dragon.errors import DataError, DragonError, LayerName, PrototxtError, ShapeError
 from dragon.files import paths
 from dragon.memory.blob import Blob, BlobList
+from dragon.memory.shortage import LESS, shortage
 from dragon.memory.storage import Array, ArraySpace
 from dragon.proto import dragon_pb2 as pb
 from dragon.rng import Stream
@@ -49,8 +50,16 @@ class Context:
     share: Share = ALONE  # of a training on several ranks
 
 
-def _fill_flat(shape: tuple[int, ...], filler: pb.FillerParameter, stream: Stream, who: str, host: Array) -> None:
-    fill(host.reshape(shape), filler, stream, who)
+def _fill_flat(
+    where: LayerName, shape: tuple[int, ...], filler: bytes, seed: int, name: str, who: str, host: Array
+) -> None:
+    # a stream of its own, so that a filler which was interrupted gives the same numbers when it runs again
+    try:
+        fill(host.reshape(shape), pb.FillerParameter.FromString(filler), Stream(seed, name), who)
+    except MemoryError as error:  # as where a net is made
+        raised = ShapeError(shortage(error), layer=where)
+        raised.hint = LESS
+        raise raised from error
 
 
 LayerClass: TypeAlias = "type[Layer]"  # an alias, since inside the class `type` is an attribute
@@ -257,15 +266,14 @@ class Layer:
         index of the blob, so nets that differ elsewhere start from the same weights. Raises PrototxtError, ShapeError.
         """
         blob = Blob(shape, self.dtype, self.context.space)
-        stream = Stream(self.context.seed, f"{self.name}/blob{len(self.blobs)}")
+        seed, name = self.context.seed, f"{self.name}/blob{len(self.blobs)}"
         who = f"{what} of shape {tuple(shape)}"
         if may_wait(blob.shape, filler):  # weights from a file or of another net may come first
-            settings = pb.FillerParameter()
-            settings.CopyFrom(filler)
-            blob.data_storage.fill_later(partial(_fill_flat, blob.shape, settings, stream, who))
+            settings = filler.SerializeToString()  # which can be pickled
+            blob.data_storage.fill_later(partial(_fill_flat, self.where, blob.shape, settings, seed, name, who))
         else:
             try:
-                fill(blob.data, filler, stream, who)
+                fill(blob.data, filler, Stream(seed, name), who)
             except DragonError as error:
                 error.at(self.where)
                 raise

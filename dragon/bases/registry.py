@@ -21,6 +21,7 @@ __all__ = ["canonical", "class_of", "create", "find_class", "layer_types", "regi
 
 _REGISTRY: dict[str, type[Layer]] = {}
 _loaded = False
+_found: set[str] = set()  # types whose file has been loaded to its end
 
 L = TypeVar("L", bound="type[Layer]")
 
@@ -29,6 +30,8 @@ def register(*aliases: str) -> Callable[[L], L]:
     """Class decorator: register a layer under its `type`, and under further names that forks use for it."""
 
     def add(cls: L) -> L:
+        if not cls.__module__.startswith("dragon.layers."):
+            _load_all()  # first: a file loaded later would take the name back
         cls.aliases = aliases
         for name in (cls.type, *aliases):
             _REGISTRY[name] = cls
@@ -57,12 +60,13 @@ def find_class(type_name: str) -> type[Layer] | None:
 
     A type whose file has its name is loaded alone, since few nets need more than ten of them: for others all files are.
     """
-    if type_name not in _REGISTRY and not _loaded:
+    if type_name not in _found and not _loaded:
         import dragon.layers as package
 
-        load_file_of(package, type_name)
+        load_file_of(package, type_name)  # waits where another thread is loading it
         if type_name not in _REGISTRY:
             _load_all()
+        _found.add(type_name)
     return _REGISTRY.get(type_name)
 
 

@@ -7,6 +7,7 @@ host copy never sees an old value, and a copy is made anew only when the value h
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import weakref
@@ -32,6 +33,15 @@ __all__ = [
 Array = NDArray[Any]
 HOST = "host"
 _FILLING = threading.RLock()  # held while a storage gets its first value: two nets in two threads may share it
+
+
+def _fill_in_child() -> None:
+    global _FILLING
+    _FILLING = threading.RLock()  # the thread that held it is not in this forked process
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_fill_in_child)
 
 
 class Copy(Protocol):

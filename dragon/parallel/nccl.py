@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike
 
 from dragon.engines.cuda.device.precision import BFLOAT16, FLOAT16
 from dragon.errors import first_line
+from dragon.extras import install_command
 from dragon.parallel.ranks import Ranks
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _module(gpu: Gpu | None) -> tuple[Any, str]:
     if gpu is None:
         return None, "the CUDA engine does not run on all ranks"
     cuda = int(gpu.cupy.cuda.runtime.runtimeGetVersion()) // 1000
-    install = f"pip install nvidia-nccl-cu{cuda}"
+    install = install_command(f"nccl{cuda}")
     try:
         module = importlib.import_module("cupy.cuda.nccl")
     except Exception as error:  # of the package, or of the library behind it

@@ -177,7 +177,7 @@ class Ranks:
 
         Raises UsageError for a number that is none.
         """
-        given = environment.get(PER_MACHINE, "")
+        given = self.agree(environment.get(PER_MACHINE, ""))  # of rank 0: on some ranks alone they would wait for ever
         if given and not (given.isdecimal() and int(given)):
             raise UsageError(f"{PER_MACHINE} must be a number of ranks, at least 1, got {given!r}")
         if given:

@@ -15,6 +15,7 @@ import platform
 import signal
 import sys
 import time
+from contextlib import suppress
 from types import FrameType
 
 __all__ = ["main"]
@@ -36,9 +37,11 @@ def main() -> int:
         os.execvp(command[0], command)
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        os.kill(pid, number)
+        with suppress(ProcessLookupError):  # it has ended
+            os.kill(pid, number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    passed_on = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in passed_on:
         signal.signal(number, pass_on)
 
     def tell(**facts: object) -> None:
@@ -47,6 +50,8 @@ def main() -> int:
 
     tell()
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    for number in passed_on:
+        signal.signal(number, signal.SIG_IGN)  # its number may be another process's now
     if code < 0:
         tell(signal=-code, time=time.time())
     if code and int(of) > 1:

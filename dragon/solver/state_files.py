@@ -69,6 +69,9 @@ def _write_h5(path: str, state: pb.SolverState, history: Iterable[Array]) -> Non
         file.create_dataset("iter", data=np.array([state.iter], np.int32))
         write_text(file, "learned_net", state.learned_net)
         file.create_dataset("current_step", data=np.array([state.current_step], np.int32))
+        if state.HasField("minimum_loss"):  # SSD's, of the policy plateau
+            file.create_dataset("iter_last_event", data=np.array([state.iter_last_event], np.int32))
+            file.create_dataset("minimum_loss", data=np.array([state.minimum_loss], np.float32))
         group = file.create_group("history")
         for k, array in enumerate(history):
             write_values(group, str(k), array)
@@ -91,6 +94,12 @@ def _read_h5(path: str) -> pb.SolverState:
         elif not state.learned_net:  # else it is known already; the library may hang on a damaged heap of strings
             raise WeightsError(f"{path}: expected learned_net to be a string of fixed length, got {learned.dtype}")
         state.current_step = read_number(file["current_step"])
+        if "minimum_loss" in file and not state.HasField("minimum_loss"):  # of SSD's Caffe
+            state.iter_last_event = read_number(file["iter_last_event"])
+            lowest = read_array(file["minimum_loss"])
+            if lowest.size != 1 or lowest.dtype.kind != "f":
+                raise WeightsError(f"{path}: expected minimum_loss to be a number, got {lowest.dtype} {lowest.shape}")
+            state.minimum_loss = float(lowest.reshape(-1)[0])
         history = [file["history"][str(k)] for k in range(len(file["history"]))]
         check_sizes(history)
         state.history.extend(array_to_blobproto(read_array(dataset)) for dataset in history)

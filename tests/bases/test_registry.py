@@ -142,3 +142,19 @@ def test_an_unknown_type_is_looked_for_in_all_files() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout == 'None unknown layer type "Reluu" (did you mean "ReLU"?)\n'
+
+
+def test_a_layer_of_ones_own_keeps_the_name_of_a_built_in_type() -> None:
+    """Whenever the file of the built-in one is loaded."""
+    code = """
+from dragon.bases.layer import Layer, register
+from dragon.bases.registry import find_class, layer_types
+find_class("ReLU")
+@register()
+class Own(Layer):
+    type = "Swish"
+assert find_class("Swish") is Own
+layer_types()
+assert find_class("Swish") is Own
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, cwd=ROOT)

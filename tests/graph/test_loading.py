@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from dragon.bases import fillers
 from dragon.bases import layer as layers
 from dragon.bases.layer import TEST, TRAIN
 from dragon.engines.onednn.library.primitive import Primitive
+from dragon.errors import DragonError
 from dragon.graph.net import Net
 from dragon.memory.storage import Array
 from dragon.proto import binary, checksum
@@ -134,3 +136,33 @@ def test_only_the_layers_of_the_net_are_loaded(engine: str, weights: Path, tmp_p
     unwanted = {"numpy.random", "yaml", "hashlib", "importlib.metadata", "tempfile", "fractions", "dragon.data"}
     unwanted |= {"dragon.bases.source", "dragon.solver", "dragon.proto.net_text", "dragon.files.hdf5"}
     assert loaded & unwanted == set()
+
+
+def test_a_filler_that_was_interrupted_gives_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by Ctrl-C in a notebook, whose net stays."""
+    expected = Net(definition(), TEST, engine="numpy", seed=1).params["ip2"][0].data.copy()
+    blob = Net(definition(), TEST, engine="numpy", seed=1).params["ip2"][0]
+    real = fillers.FILLERS["gaussian"]
+
+    def interrupted(out: Array, param: pb.FillerParameter, stream: Stream) -> None:
+        real(out, param, stream)
+        monkeypatch.setitem(fillers.FILLERS, "gaussian", real)
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(fillers.FILLERS, "gaussian", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _ = blob.data
+    np.testing.assert_array_equal(blob.data, expected)
+
+
+def test_a_parameter_without_its_value_yet_can_be_pickled() -> None:
+    expected = Net(definition(), TEST, engine="numpy", seed=1).params["ip2"][0].data
+    blob = Net(definition(), TEST, engine="numpy", seed=1).params["ip2"][0]
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(blob)).data, expected)
+    np.testing.assert_array_equal(blob.data, expected)
+
+
+def test_a_filler_that_fails_does_so_while_the_net_is_made() -> None:
+    """NumPy refuses a width of -0.0."""
+    with pytest.raises(DragonError, match='layer "ip2"'):
+        Net(parse_text(NET.replace("std: 0.1", "std: -0.0"), pb.NetParameter()), TEST, engine="numpy", seed=1)

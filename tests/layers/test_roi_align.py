@@ -88,3 +88,5 @@ def test_messages() -> None:
         One('type: "ROIAlign"', X, ROIS)
     with pytest.raises(PrototxtError, match="spatial_scale must be positive, got -1"):
         One('type: "ROIAlign" roi_align_param { pooled_h: 2 pooled_w: 2 spatial_scale: -1 }', X, ROIS)
+    with pytest.raises(PrototxtError, match="sampling_ratio must be at most 1024, got 2000000000"):
+        One('type: "ROIAlign" roi_align_param { pooled_h: 2 pooled_w: 2 sampling_ratio: 2000000000 }', X, ROIS)

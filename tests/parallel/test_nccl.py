@@ -159,7 +159,7 @@ def test_gradients_of_16_bits(found: dict[tuple[str, int], Found], wire: str, er
         ("bf16", "are sent by NCCL 2.27.3 as bf16 while backward runs"),
         ("host", "are sent by MPI through the host while backward runs"),
         ("missing", "by MPI through the host (CuPy cannot load NCCL (No module named 'cupy.cuda.nccl'"),
-        ("missing", "pip install nvidia-nccl-cu13) while"),
+        ("missing", 'pip install "dragon-caffe[nccl13]") while'),
         ("shared", "by MPI through the host (ranks 0 and 1 share a GPU, which NCCL does not allow) while"),
     ],
 )

@@ -95,8 +95,34 @@ class Alone(Ranks):
         self.rank, self.size, self.waited = 0, sum(map(len, on)), 0.0
         self._on = on
 
+    def agree(self, value: Any) -> Any:
+        return value
+
     def machines(self, environment: Any = None) -> list[list[int]]:
         return self._on
+
+
+@needs_mpi
+def test_the_number_of_rank_0_counts(tmp_path: Path) -> None:
+    """A launcher may hand the environment to the ranks beside it only; those without it would wait for the others."""
+    code = (
+        "import os; from mpi4py import MPI; from tests.parallel import sums\n"
+        f"if MPI.COMM_WORLD.rank: del os.environ['{PER_MACHINE}']\n"
+        "sums.main()"
+    )
+    program = [str(MPIEXEC), "-n", "4", sys.executable, "-c", code, str(tmp_path / "a.npz"), "auto"]
+    done = subprocess.run(
+        program,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=ROOT,
+        env=environment(**{PER_MACHINE: "2"}),
+    )
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "a.npz") as file:
+        assert file["groups"].item() == "[[0, 1], [2, 3]]"
 
 
 @pytest.mark.parametrize(

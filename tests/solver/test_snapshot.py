@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -72,6 +73,24 @@ def test_a_state_of_ssd_keeps_its_plateau(tmp_path: Path) -> None:
     solver.restore(path)
     assert solver.plateau == Plateau(0.25, 3, 1)
     assert solver.learning_rate() == solver.param.base_lr * 0.5
+
+
+def test_an_hdf5_state_of_ssd_keeps_its_plateau(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "lr_policy": "plateau", "plateau_winsize": [3, 4], "gamma": 0.5, "snapshot": 4,
+        "snapshot_format": pb.SolverParameter.HDF5,
+    }  # fmt: skip
+    toy_solver(tmp_path, **settings).step(4)
+    path = tmp_path / "toy_iter_4.solverstate.h5"
+    with h5py.File(path, "a") as file:
+        assert file["minimum_loss"].shape == file["iter_last_event"].shape == (1,)
+        del file["dragon"]
+        for name in list(file.attrs):  # the checksum
+            del file.attrs[name]
+        file["minimum_loss"][...], file["iter_last_event"][...], file["current_step"][...] = 0.25, 3, 1
+    solver = toy_solver(tmp_path, **settings)
+    solver.restore(path)
+    assert solver.plateau == Plateau(0.25, 3, 1)
 
 
 AUGMENTED = """

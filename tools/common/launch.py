@@ -141,7 +141,7 @@ def _report(ended: Ended, heard: Heard) -> int:
         raise click.Abort
     last = f"; the last snapshot is {heard.snapshots[-1]}" if heard.snapshots and not heard.final else ""
     click.echo(f"dragon: error: {ended.text}{last}", err=True)
-    return 2 if heard.final or ended.death else max(1, ended.status)
+    return 2 if heard.final or ended.death or ended.errors else max(1, ended.status)
 
 
 def ranks_options(again: Again | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

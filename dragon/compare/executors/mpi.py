@@ -14,7 +14,7 @@ from dragon.compare.executors.engine import RemoteEngine
 from dragon.compare.executors.task import Answer, Task, do_task
 from dragon.compare.machine import usable_cores
 from dragon.errors import DragonError, UsageError, one_line
-from dragon.parallel.mpi import mpi_module
+from dragon.parallel.mpi import mpi_module, package_missing
 
 __all__ = ["MpiEngine"]
 
@@ -29,8 +29,10 @@ class MpiEngine(RemoteEngine):
 
     def __init__(self, jobs: int | None) -> None:
         world = mpi_module("--executor mpi").COMM_WORLD
-        from mpi4py import futures
-
+        try:
+            from mpi4py import futures
+        except ImportError:
+            raise package_missing("--executor mpi") from None
         if world.Get_size() > 1 and "mpi4py.futures" not in sys.orig_argv:
             raise UsageError(
                 "each MPI process would run the experiment: mpiexec -n N python -m mpi4py.futures -m dragon ..."

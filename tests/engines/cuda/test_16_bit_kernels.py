@@ -152,8 +152,11 @@ def test_kernels(name: str, precision: str) -> None:
     assert in_16_bits(nets[1], "y") == (not name.startswith("Softmax"))
 
 
-# layers that choose boxes and anchors by the values: both nets choose among the same ones
-CHOOSING = ("Proposal", "RCNNDetectionOutput", "RegionLoss", "Yolov3", "YoloDetectionOutput", "Yolov3DetectionOutput")
+# layers that choose boxes, anchors or signs by the values: both nets choose among the same ones
+CHOOSING = (
+    "DenseBlock", "Proposal", "RCNNDetectionOutput", "RegionLoss", "Yolov3", "YoloDetectionOutput",
+    "Yolov3DetectionOutput",
+)  # fmt: skip
 
 
 @both

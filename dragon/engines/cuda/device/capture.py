@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from dragon.memory.collecting import without_collecting
 
 if TYPE_CHECKING:
     from dragon.engines.cuda.device.gpu import Gpu
@@ -19,7 +19,8 @@ log = logging.getLogger("dragon")
 def captured(gpu: Gpu, record: Callable[[], object]) -> Any:
     """The graph of what `record` launches on the GPU's stream. The stream is as before where that raises an error."""
     stream = gpu.stream
-    with _no_collection():
+    # freeing a graph, an event or pinned memory could end a capture
+    with without_collecting():
         # Relaxed: a memory pool may still need memory from the device.
         stream.begin_capture(gpu.cupy.cuda.runtime.streamCaptureModeRelaxed)
         try:
@@ -31,15 +32,3 @@ def captured(gpu: Gpu, record: Callable[[], object]) -> Any:
                 log.debug("ending a capture that failed: %s", error)
             raise
         return stream.end_capture()
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Within the block the garbage collector is off: freeing a graph, an event or pinned memory could end a capture."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -21,6 +21,7 @@ Lowering = Callable[[Builder, Node], Backward | None]
 
 _TABLE: dict[str, Lowering] = {}
 _loaded = False
+_found: set[str] = set()  # types whose file has been loaded to its end
 
 
 def lowers(*types: str) -> Callable[[Lowering], Lowering]:
@@ -43,10 +44,11 @@ def lowered() -> dict[str, str]:
 def find(type_name: str) -> Lowering | None:
     """The lowering of a layer type or alias, or None. A type whose file has its name is loaded alone, if at all."""
     name = canonical(type_name)
-    if name not in _TABLE and not _loaded:
-        load_file_of(sys.modules[__name__], name)
+    if name not in _found and not _loaded:
+        load_file_of(sys.modules[__name__], name)  # waits where another thread is loading it
         if name not in _TABLE:
             _load_all()
+        _found.add(name)
     return _TABLE.get(name)
 
 

@@ -109,8 +109,12 @@ def make_lazy(b: Builder, chains: Sequence[WeightChain], made: Collection[Storag
     To be called when the group that the chains are is built.
     """
     last = {node.tops[0].data_storage: node for chain in chains for node in chain.nodes}
+    skipped = last.keys() - set(made)
+    end = max(node.index for node in last.values())
+    if skipped and any(b.last_write.get(value.storage, 0) > end for value in b.steps.needs.values()):
+        raise NotLoweredError("a layer behind overwrites what skipped blobs are computed from")
     for storage, node in last.items():
-        if storage not in made:
+        if storage in skipped:
             b.make_lazy_by_layers(storage, chains[0].first.index, node.index)
 
 

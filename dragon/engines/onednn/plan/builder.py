@@ -64,6 +64,10 @@ class Builder(Versions):
         for node in net.nodes:
             for bottom in node.bottoms:
                 self.readers.setdefault(bottom, []).append(node)
+        # by storage, the last layer that writes into it
+        self.last_write = {
+            top.data_storage: node.index for node in net.nodes if not node.layer.passes_memory for top in node.tops
+        }
         self.dtype = dtype
         self.in_blocks = self.ahead and dtype == DataType.f32 and device.has_avx512
         if self.in_blocks:

@@ -63,9 +63,12 @@ def find_places(nodes: Sequence[Node]) -> dict[Storage, Place]:
     """The place of each top and bottom of a concatenation along the channels of one image."""
     places: dict[Storage, Place] = {}
     for node in reversed(nodes):
-        if node.layer.type != "Concat" or len(node.bottoms) < 2 or not _in_blocks(node):
+        if node.layer.type != "Concat":
             continue
         top = node.tops[0].data_storage
+        if len(node.bottoms) < 2 or not _in_blocks(node):
+            places.pop(top, None)  # its bottoms are joined in another way
+            continue
         if top in places and len([n for n in nodes if _writes(n, top)]) > 1:
             del places[top]  # what overwrites it would overwrite its bottoms, too
         whole = places.setdefault(top, Place(node.tops[0].shape))

@@ -123,9 +123,11 @@ class _Finder:
 
 
 def _window(chain: WeightChain | None) -> Window | None:
-    """The window of a chain's convolution; None without one."""
+    """The window of a chain's convolution over images (N, C, spatial...); None without one."""
     layer = chain.first.layer if chain is not None else None
-    return layer.window if isinstance(layer, Convolution) else None
+    if chain is None or not isinstance(layer, Convolution) or layer.bottom_view != chain.bottom.shape:
+        return None
+    return layer.window
 
 
 def _stride(chain: WeightChain | None) -> tuple[int, ...]:

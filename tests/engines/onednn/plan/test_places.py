@@ -142,3 +142,17 @@ def test_a_blob_that_was_read_stays_as_it_was() -> None:
 def test_any_number_of_channels(size: int, kernel: int, outputs: int) -> None:
     """Blocks are filled up with zeros."""
     net_of(conv("a", "x0", outputs, kernel) + relu("a") + conv("b", "a", 16, kernel), (1, 32, size, size), passes=1)
+
+
+@pytest.mark.parametrize(
+    ("inner", "outputs"),
+    [("", (8, 8)), ("", (8, 24)), ("concat_param { axis: 2 }", (16, 16))],
+    ids=["eights", "8 and 24", "rows"],
+)
+def test_a_concatenation_of_one_that_is_not_in_blocks(inner: str, outputs: tuple[int, int]) -> None:
+    """The inner one writes its parts elsewhere, so it has no place in the outer one."""
+    text = conv("a", "x0", outputs[0]) + conv("b", "x0", outputs[1]) + concat("t", "a", "b", settings=inner)
+    rows = 2 * SHAPE[2] if inner else SHAPE[2]
+    shape = f"shape {{ dim: 1 dim: 16 dim: {rows} dim: {SHAPE[3]} }} data_filler {{ type: 'constant' value: 3 }}"
+    text += f'layer {{ name: "c0" type: "DummyData" top: "c0" dummy_data_param {{ {shape} }} }}\n' + conv("c", "c0", 16)
+    net_of(text + concat("u", "t", "c") + conv("d", "u", 16))

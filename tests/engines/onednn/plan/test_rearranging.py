@@ -203,3 +203,16 @@ def test_both_count_as_one_run_with_other_inputs() -> None:
             net.run_forward()
         if seed != 1:
             compare(*nets, 2e-5, diffs=False)
+
+
+@pytest.mark.parametrize("before", ["", conv("z", "x0", 16, 3)], ids=["alone", "behind another"])
+def test_a_strided_convolution_over_other_axes(before: str) -> None:
+    """Its images are (N x C, rows), so its stride is none of the pixels that the layers before it compute."""
+    chain = before + conv("a", "z" if before else "x0", 16, 1 if before else 3)
+    agree(HEAD + chain + conv("b", "a", 4, stride=2, settings="axis: 2"), phase=dragon.TEST, backward=False)
+
+
+@pytest.mark.parametrize("reader", [conv("c", "b", 16, stride=2), pooling("b", AVERAGE) + conv("c", "p", 16)])
+def test_a_skipped_blob_whose_source_is_overwritten_through_a_view(reader: str) -> None:
+    text = conv("b", "x0", 16) + reader + 'layer { name: "v" type: "Split" bottom: "x0" top: "v0" top: "v1" }\n'
+    agree(HEAD + text + relu("v0"), phase=dragon.TEST, backward=False)

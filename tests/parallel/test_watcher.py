@@ -1,0 +1,40 @@
+"""The process that waits for a rank: what it does with signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.imports import ROOT
+from tests.parallel.test_train import environment, needs_mpi
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+def test_a_signal_behind_the_end_of_the_rank_is_no_error() -> None:
+    """The watcher of one of several ranks stays a second longer, and the launcher may interrupt it then."""
+    watcher = [sys.executable, str(ROOT / "dragon/parallel/watcher.py"), "mark", "2", "RANK"]
+    code = "import os; os.write(2, b'ends'); os._exit(3)"
+    with subprocess.Popen([*watcher, sys.executable, "-c", code], stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        read = b""
+        while b"ends" not in read:
+            read += os.read(process.stderr.fileno(), 100)
+        for _ in range(50):
+            process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == -signal.SIGKILL
+    assert b"Traceback" not in rest
+
+
+@needs_mpi
+def test_an_error_before_mpi_is_there_ends_with_status_2() -> None:
+    """The status of mpiexec is then that of the watcher, which a signal has ended."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dragon", "train", "--ranks", "2"],
+        capture_output=True, text=True, check=False, timeout=60, cwd=ROOT, env=environment(),
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (2, "dragon: error: Missing option '--solver'.\n")
