@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -21,10 +23,14 @@ def test_a_signal_behind_the_end_of_the_rank_is_no_error() -> None:
     with subprocess.Popen([*watcher, sys.executable, "-c", code], stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         read = b""
-        while not (b"ends" in read and b"pid" in read):  # its note comes when it passes signals on
+        while not (b"ends" in read and b'"pid": ' in read and b"}" in read):  # its note comes when it passes signals on
             read += os.read(process.stderr.fileno(), 100)
-        for _ in range(50):
-            process.send_signal(signal.SIGINT)
+        found = re.search(rb'"pid": (\d+)', read)
+        assert found is not None
+        with suppress(ProcessLookupError):
+            while True:  # until the watcher has taken its status
+                os.kill(int(found[1]), 0)
+        process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
     assert process.returncode == -signal.SIGKILL
     assert b"Traceback" not in rest
