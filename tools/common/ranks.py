@@ -46,9 +46,7 @@ def training_ranks() -> Iterator[Ranks | None]:
         atexit.register(_end, ranks)  # runs once the error has been printed
         if ranks.leads:
             raise
-        if isinstance(
-            error, (NumericError, AloneError, KeyboardInterrupt)
-        ):  # the same on all ranks: rank 0 says it and ends them
+        if isinstance(error, _COMMON):  # rank 0 says it and ends them
             time.sleep(_LEAD)
         if isinstance(error, DragonError):
             raise DragonError(f"rank {ranks.rank} of {ranks.size}: {error}") from error
