@@ -20,7 +20,7 @@ __all__ = ["LARGE", "BlobArray", "blob_pieces", "opening", "read_blob"]
 _Target = Callable[[int], NDArray[Any] | None] | None
 
 _DATA, _DOUBLE_DATA, _DIFF, _DOUBLE_DIFF = 5, 8, 6, 9
-_RAW_TYPE, _RAW_DIFF_TYPE, _RAW_DATA, _RAW_DIFF = 10, 11, 12, 13
+_RAW_DATA, _RAW_DIFF = 12, 13
 _VALUES = {False: (_DATA, _DOUBLE_DATA, _RAW_DATA), True: (_DIFF, _DOUBLE_DIFF, _RAW_DIFF)}
 _SINGLE, _DOUBLE = np.dtype("<f4"), np.dtype("<f8")
 LARGE = 1 << 18  # values; blobs that a fork stores in another order are far smaller

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from dragon.engines.cuda.device.precision import BFLOAT16, FLOAT16
 from dragon.errors import first_line
@@ -51,11 +50,6 @@ class Nccl:
         """Of the library, such as 2.27.3."""
         number = int(self._module.get_version())
         return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
-
-    @staticmethod
-    def takes(dtype: DTypeLike) -> bool:
-        """Whether arrays of this type can be added up."""
-        return np.dtype(dtype) in _TYPES
 
     @contextmanager
     def _group(self) -> Iterator[None]:
