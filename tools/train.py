@@ -14,7 +14,7 @@ from rich.console import Console
 from dragon.errors import UsageError
 from dragon.files.layer_files import layer_files
 from dragon.models import zoo
-from dragon.parallel.exchange import WAYS
+from dragon.parallel.ranks import WAYS
 from dragon.parallel.wire import WIRES
 from dragon.probes import Probe
 from dragon.proto import dragon_pb2 as pb

@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from dragon.parallel.by_nccl import ByNccl
     from dragon.parallel.nccl import Nccl
 
-__all__ = ["WAYS", "Exchange", "Phases"]
+__all__ = ["Exchange", "Phases"]
 
-WAYS = ("auto", "nccl", "machine", "flat")  # NCCL on GPUs; MPI as Ranks.add_up_by says; auto: what is best
 REQUESTS = ("snapshot", "stop")
 
 
@@ -47,8 +46,8 @@ class Exchange:
     """Makes the gradients of a net those of the batch of all ranks: their mean over the ranks.
 
     overlap: send gradients while backward goes on; else when it is over. wire: how they are sent, a name of
-    dragon/parallel/wire.py. reduce: by what they are added up, one of WAYS. timeline: record what is done when.
-    Raises UsageError where NCCL is asked for and cannot be used.
+    dragon/parallel/wire.py. reduce: by what they are added up, one of WAYS in dragon/parallel/ranks.py. timeline:
+    record what is done when. Raises UsageError where NCCL is asked for and cannot be used.
     """
 
     def __init__(

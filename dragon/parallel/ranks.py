@@ -16,11 +16,12 @@ from dragon.parallel.mpi import mpi_module
 from dragon.parallel.sums import Groups, Messages, add_groups, sum_flat, sum_in_groups
 from dragon.parallel.wire import Wire
 
-__all__ = ["RANK_NAMES", "AloneError", "Ranks", "started_count", "started_ranks"]
+__all__ = ["RANK_NAMES", "WAYS", "AloneError", "Ranks", "started_count", "started_ranks"]
 
 T = TypeVar("T")
 # how many processes were started together, by MPICH and Intel MPI, Open MPI, and Slurm with its own PMI
 _COUNTS = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "PMIX_SIZE", "SLURM_STEP_NUM_TASKS")
+WAYS = ("auto", "nccl", "machine", "flat")  # NCCL on GPUs; MPI as Ranks.add_up_by says; auto: what is best
 PER_MACHINE = "DRAGON_RANKS_PER_MACHINE"
 _PURPOSE = "to train on several ranks"
 RANK_NAMES = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID")  # the rank, by the same ones

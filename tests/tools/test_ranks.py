@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
@@ -12,6 +13,7 @@ from dragon.parallel.ranks import Ranks, started_ranks
 from dragon.tools.common import engine_options
 from dragon.tools.common.engine_options import EngineChoice
 from dragon.tools.common.ranks import share_machine
+from tests.imports import ROOT
 
 
 class Here(Ranks):
@@ -50,6 +52,14 @@ def test_more_ranks_than_gpus() -> None:
 @pytest.mark.parametrize("environment", [{}, {"PMI_SIZE": "1"}, {"SLURM_STEP_NUM_TASKS": ""}])
 def test_a_process_that_was_started_alone(environment: dict[str, str]) -> None:
     assert started_ranks(environment) is None
+
+
+def test_one_process_loads_nothing_that_only_several_need() -> None:
+    code = "import dragon.tools.train, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = {name.removeprefix("dragon.parallel.") for name in done.stdout.split() if "dragon.parallel." in name}
+    assert "ranks" in loaded
+    assert loaded & {"exchange", "by_mpi", "by_nccl", "nccl", "buckets", "sender", "timeline", "launcher"} == set()
 
 
 def test_without_mpi4py(monkeypatch: pytest.MonkeyPatch) -> None:
