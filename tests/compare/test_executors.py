@@ -19,10 +19,9 @@ from dragon.compare.executors import make_pool
 from dragon.compare.pool import Pool
 from dragon.errors import DataError, PrototxtError
 from tests.compare.jobs import jobs_of, series_of
+from tests.parallel.test_train import MPIEXEC, needs_mpi
 
 ROOT = Path(__file__).parents[2]
-MPIEXEC = Path(sys.executable).with_name("mpiexec")
-needs_mpi = pytest.mark.skipif(not find_spec("mpi4py") or not MPIEXEC.exists(), reason="needs mpi4py and mpich")
 needs_dask = pytest.mark.skipif(not find_spec("distributed"), reason="needs distributed")
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
 
